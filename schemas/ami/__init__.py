@@ -1,0 +1,22 @@
+"""Shapes of AMI events: one Struct per set of headers that folds read, many event names to a shape.
+
+Every shape starts with what the log knows (``pbx``, ``at``, ``position``). Headers that are absent or empty take the
+default, so that a missing value and an empty one read alike. Header names are Asterisk's (verified in recordings of
+Asterisk 16.28 and 22.10); numbers arrive as text and are converted by msgspec's lax mode.
+"""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+Int = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A number that fits PostgreSQL's bigint."""
+
+
+class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
+    """What every fold may read of an event, whatever its headers; ``at`` is UTC."""
+
+    pbx: str = field(name="_pbx")
+    at: datetime = field(name="_at")
+    position: int = field(name="_position")

@@ -1,0 +1,101 @@
+"""Records of the event log, and the events that Ringledger itself writes into it.
+
+An event's ``raw`` bytes are exactly what was received: an AMI block with its final empty line (source ``ami``), an
+ARI message (``ari``), or the JSON of one of the Structs below (``ringledger``).
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct, field
+
+Source = Literal["ami", "ari", "ringledger"]
+
+
+class Received(Struct, frozen=True, gc=False):
+    """One event on its way into the log; times are seconds since the epoch, ``occurred`` None where unknown."""
+
+    source: Source
+    name: str
+    occurred: float | None
+    recorded: float
+    raw: bytes
+
+
+class Recorded(Struct, frozen=True, gc=False):
+    """One event of the log as a projector reads it; ``at`` is when it happened, or else when it was recorded."""
+
+    position: int
+    pbx: str
+    source: Source
+    name: str
+    at: datetime
+    raw: bytes
+
+
+class Ours(Struct, frozen=True, tag_field="type"):
+    """Base of the events of our own; the tag is the event's name in the log."""
+
+
+class Connected(Ours, frozen=True):
+    """The listener is logged in: the PBX is heard from here on. ``banner`` is Asterisk's greeting line."""
+
+    address: str
+    banner: str = ""
+
+
+class LoginRefused(Ours, frozen=True):
+    """Asterisk refused the login, in its own words."""
+
+    address: str
+    message: str
+
+
+class Disconnected(Ours, frozen=True):
+    """The link is gone; what the PBX said after ``heard`` (seconds since the epoch) is not in the log."""
+
+    reason: str
+    heard: float
+
+
+class SnapshotStarted(Ours, frozen=True):
+    """List actions follow. ``epoch`` rises with every snapshot of one PBX (seconds since the epoch at its start)."""
+
+    epoch: int
+
+
+class SnapshotListed(Ours, frozen=True):
+    """One list action has been answered, and the answer stands before this event.
+
+    ``outcome``: ``complete`` (the list ended), ``empty`` (Asterisk answers an empty list with an error),
+    ``unsupported`` (no such action, or no permission), ``failed`` (anything else; nothing may be concluded).
+    """
+
+    epoch: int
+    action: str
+    outcome: Literal["complete", "empty", "unsupported", "failed"]
+    message: str = ""
+
+
+class SnapshotCompleted(Ours, frozen=True):
+    """All list actions of this epoch have been answered; ``failed`` names those that were not."""
+
+    epoch: int
+    failed: tuple[str, ...] = ()
+
+
+class Minute(Ours, frozen=True):
+    """Written once a minute per PBX, link or no link; counts are those since the last one."""
+
+    minute: int
+    link: Literal["up", "down"]
+    events: int
+    rejected_blocks: int = 0
+    rejected_bytes: int = 0
+
+
+class ListItem(Struct, frozen=True):
+    """What a snapshot's ActionID says: the epoch and the action that this block answers."""
+
+    epoch: int
+    action: str = field(default="")

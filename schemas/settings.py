@@ -1,0 +1,35 @@
+"""Settings as one frozen Struct; how they are read is in ``services.settings``."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+
+class Pbx(Struct, frozen=True):
+    """One PBX: ``name`` is its key in the log and in every row."""
+
+    name: str
+    host: str
+    port: int
+    user: str
+    secret: str
+    tls: bool = False
+    verify: bool = True
+    ca_file: str = ""
+
+    def __repr__(self) -> str:
+        """Keep the secret out of tracebacks and logs."""
+        return f"Pbx({self.name!r}, {self.user}@{self.host}:{self.port})"
+
+
+class Settings(Struct, frozen=True):
+    """What a Ringledger process runs with."""
+
+    ami: tuple[Pbx, ...] = ()
+    ari: tuple[Pbx, ...] = ()
+    database_url: str = ""
+    data: Path = Path(".ringledger")
+    http_host: str = "127.0.0.1"
+    http_port: int = 8081
+    admin_password: str = ""
+    open_views: bool = False

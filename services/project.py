@@ -1,0 +1,53 @@
+"""The projector process: holds the lock, follows the log, survives PostgreSQL's absence."""
+
+import asyncio
+import contextlib
+
+import asyncpg
+import structlog
+
+from projections import ALL
+from services import database
+from services.projector import LOCK, POLL_SECONDS, Projector
+
+logger = structlog.get_logger()
+
+
+async def project(url: str, stop: asyncio.Event) -> None:
+    """Keep all read models up to date until ``stop``; a second projector on the same database stands by."""
+    while not stop.is_set():
+        try:
+            await _hold(url, stop)
+        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            logger.warning("database_unreachable", error=repr(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await stop.wait()
+
+
+async def _hold(url: str, stop: asyncio.Event) -> None:
+    connection = await database.connect(url, search_path="model, ledger")
+    try:
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await stop.wait()
+            if stop.is_set():
+                return
+        wake = asyncio.Event()
+        await connection.add_listener("ledger", lambda *_: wake.set())
+        waker = asyncio.create_task(_wake_at(stop, wake))
+        projector = Projector(connection, ALL)
+        await projector.open()
+        logger.info("projecting", models=len(projector.followers), stopped=projector.stopped)
+        try:
+            await projector.run(stop, wake)
+        finally:
+            waker.cancel()
+    finally:
+        connection.terminate() if not stop.is_set() else await connection.close()
+
+
+async def _wake_at(stop: asyncio.Event, wake: asyncio.Event) -> None:
+    await stop.wait()
+    wake.set()

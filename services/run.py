@@ -1,0 +1,54 @@
+"""What every process of ours does the same way: log, event loop, signals."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+import uvloop
+
+GRACE_SECONDS = 8.0
+
+
+def configure_logging(process: str) -> None:
+    """Log to standard error: for people on a terminal, JSON elsewhere."""
+    terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if terminal else [structlog.processors.dict_tracebacks]),
+            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    # panoramisk reports what our session reports better.
+    logging.getLogger("panoramisk").setLevel(logging.CRITICAL)
+
+
+def run(process: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run ``main`` until it returns; SIGTERM and SIGINT set the event it is given, and it has `GRACE_SECONDS` then."""
+    configure_logging(process)
+    uvloop.run(_until_stopped(main))
+
+
+async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    task = asyncio.ensure_future(main(stop))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        done, _ = await asyncio.wait([task], timeout=GRACE_SECONDS)
+        if not done:
+            structlog.get_logger().error("stop_took_too_long", seconds=GRACE_SECONDS)
+            task.cancel()
+    stopping.cancel()
+    await task

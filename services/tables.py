@@ -1,0 +1,91 @@
+"""Read-model tables made from their Structs, and the static SQL that reads and writes them."""
+
+import types
+import typing
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from projections.kit import Key, Model, Row
+
+TYPES: dict[Any, str] = {
+    str: "text",
+    int: "bigint",
+    float: "double precision",
+    bool: "boolean",
+    datetime: "timestamptz",
+    dict: "jsonb",
+    list: "jsonb",
+    tuple: "jsonb",
+}
+
+
+def _column_type(annotation: Any) -> str:
+    if typing.get_origin(annotation) in {types.UnionType, typing.Union}:
+        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+    return TYPES[typing.get_origin(annotation) or annotation]
+
+
+class Table:
+    """One model's table, by its bare name: which schema it stands in is the connection's search_path."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._row: Any = model.row
+        hints = typing.get_type_hints(model.row)
+        self.columns = {f.name: _column_type(hints[f.name]) for f in msgspec.structs.fields(model.row)}
+        self.key = ("pbx", *model.key)
+        names = list(self.columns)
+        arrays = ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), 1))
+        keys = ", ".join(self.key)
+        selected = ", ".join(names)
+        own = ", ".join(f"t.{n}" for n in names)
+        rest = [n for n in names if n not in self.key]
+        self.create = (
+            f"CREATE TABLE {model.name} ("
+            + ", ".join(f"{n} {t}{'' if self._nullable(hints[n]) else ' NOT NULL'}" for n, t in self.columns.items())
+            + f", PRIMARY KEY ({keys})) WITH (fillfactor = 70)"
+        )
+        self.upsert = (
+            f"INSERT INTO {model.name} ({selected}) SELECT * FROM unnest({arrays}) "
+            f"ON CONFLICT ({keys}) DO UPDATE SET ({', '.join(rest)}) = ROW({', '.join(f'excluded.{n}' for n in rest)})"
+        )
+        self.delete = f"DELETE FROM {model.name} t USING {self._given(self.key)} WHERE {self._match(self.key)}"
+        self.select = f"SELECT {own} FROM {model.name} t JOIN {self._given(self.key)} ON {self._match(self.key)}"
+        group = self.key[: 1 + model.grouped_by]
+        self.select_group = f"SELECT {own} FROM {model.name} t JOIN {self._given(group)} ON {self._match(group)}"
+        self.select_pbx = f"SELECT {own} FROM {model.name} t WHERE pbx = ANY($1::text[])"
+
+    @staticmethod
+    def _nullable(annotation: Any) -> bool:
+        return type(None) in typing.get_args(annotation)
+
+    def _given(self, columns: tuple[str, ...]) -> str:
+        arrays = ", ".join(f"${i}::{_array(self.columns[c])}" for i, c in enumerate(columns, 1))
+        return f"unnest({arrays}) AS k ({', '.join(columns)})"
+
+    @staticmethod
+    def _match(columns: tuple[str, ...]) -> str:
+        return " AND ".join(f"t.{c} = k.{c}" for c in columns)
+
+    def key_of(self, row: Row) -> Key:
+        """Return the row's full key, pbx first."""
+        return tuple(getattr(row, c) for c in self.key)
+
+    def rows(self, records: list[Any]) -> list[Row]:
+        """Make rows of what a select of this table returned."""
+        return [self._row(*record) for record in records]
+
+    def arrays(self, rows: list[Row]) -> list[list[Any]]:
+        """Return one list per column, as ``upsert`` takes them."""
+        return [[getattr(row, c) for row in rows] for c in self.columns]
+
+    @staticmethod
+    def key_arrays(keys: list[Key]) -> list[list[Any]]:
+        """Return one list per key column, as ``delete`` and the selects take them."""
+        return [list(part) for part in zip(*keys, strict=True)]
+
+
+def _array(kind: str) -> str:
+    return f"{kind}[]"

@@ -1,0 +1,45 @@
+"""A real PostgreSQL for every test that wants one: one server a run, one database a test, cloned from a template."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from services import database
+from services.embedded import Embedded
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    # pytest's own temporary path is too long for a Unix socket and closed to the server's user.
+    embedded = Embedded(Path(f"/tmp/ringledger-test-{tmp_path_factory.getbasetemp().stat().st_ino}"))
+    embedded.start()
+    yield embedded
+    embedded.stop()
+    embedded.remove()
+
+
+@pytest.fixture(scope="session")
+async def template(server: Embedded) -> str:
+    connection = await asyncpg.connect(server.url)
+    await connection.execute("CREATE DATABASE template_ringledger")
+    await connection.close()
+    connection = await database.connect(server.url.replace("/postgres?", "/template_ringledger?"))
+    await database.migrate(connection)
+    await connection.close()
+    return server.url
+
+
+@pytest.fixture
+async def url(template: str) -> AsyncIterator[str]:
+    """A migrated, empty database of the test's own."""
+    name = f"test_{next(NUMBERS)}"
+    connection = await asyncpg.connect(template)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_ringledger")
+    yield template.replace("/postgres?", f"/{name}?")
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
