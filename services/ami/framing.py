@@ -7,9 +7,10 @@ END = b"\r\n\r\n"
 MAX_BLOCK = 1 << 22
 """Bytes without an empty line after which what was read is no AMI any more (the largest reply seen: 10,085)."""
 
+# An empty value stays empty (the possessive ?+), and the two headers whose names only look secret keep theirs.
 SECRET = re.compile(
-    rb"(?im)^(?!UsingPassword:)"
-    rb"((?:[^:\r\n]*(?:pass|secret|md5|cred|challenge|token|hash)[^:\r\n]*|key):[ ]?)([^\r\n]+)",
+    rb"(?im)^(?!UsingPassword:|MohPassthrough:)"
+    rb"((?:[^:\r\n]*(?:pass|secret|md5|cred|challenge|token|hash)[^:\r\n]*|key):[ ]?+)([^\r\n]+)",
 )
 WORDS = (b"pass", b"secret", b"md5", b"cred", b"challenge", b"token", b"hash", b"\nkey:")
 
