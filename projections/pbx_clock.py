@@ -7,7 +7,8 @@ channel was made (UniqueID begins with the UTC second) before it started (StartT
 
 and most records leave one offset that any place on earth has. A record that leaves more is one leg of a call with an
 hour or more both before or after it (legs are posted when the whole call is over), or comes from a channel whose
-unique id says nothing (an originate may choose it). It takes the offset of the last record that left only one.
+unique id says nothing (an originate may choose it). It takes the offset of the last record that left only one, or
+before there was one, the likeliest: that its call started with its channel, or that it was posted promptly.
 
 A change to or from summer time during the call shows in Duration, which is true seconds. What remains undecided is a
 leg of such a long call within the first records after a change, or as the first record ever.
@@ -77,6 +78,8 @@ def _offset(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
         return close[0] if close else later[0] if later else int(last or 0)
     if last in possible:
         return int(last)
+    if highest is not None and highest - possible[-1] <= 2 * STEP:
+        return possible[-1]  # it started when its channel was made, as most do
     return possible[0] if highest is None or possible[0] - lowest <= PROMPT + STEP else possible[-1]
 
 
