@@ -1,0 +1,22 @@
+"""The one way in which these tests wait for something that does not announce itself."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.03
+
+
+async def until(what: Callable[[], Awaitable[T]], why: str, seconds: float = 10.0) -> T:
+    """Ask until the answer is true, and return it; fail with ``why`` and the last answer when time is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = await what()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds:.0f} s still not: {why} (last: {answer!r})")
+        await asyncio.sleep(POLL_SECONDS)
