@@ -1,16 +1,23 @@
 """A real Asterisk in a container, what one says to it, and the phones around it."""
 
 import asyncio
+import gc
 import os
 import socket
+import warnings
 from typing import Any, Self
 
-from docker.errors import ImageNotFound
+from docker.errors import DockerException, ImageNotFound
 from testcontainers.core.container import DockerContainer
 
 from tests.e2e.ami import Ami, AmiError
 from tests.e2e.phone import Phone, open_phone
 from tests.e2e.waiting import until
+
+ADVICE = (
+    "run `make test`, which has both an engine and the images, or"
+    " `.venv/bin/python docker/engine.py run .venv/bin/python -m pytest tests/e2e`; `make test-fast` needs neither"
+)
 
 REGISTRAR = """
 [provider]
@@ -35,21 +42,25 @@ class Asterisk:
     def __init__(self, version: str) -> None:
         self.version = version
         self.phones: dict[str, Phone] = {}
-        # No resolver: where the engine has none that answers, Asterisk would wait 10 s for it at its start.
-        self.container = (
-            DockerContainer(f"ringledger/asterisk:{version}")
-            .with_name(f"ringledger-e2e-{version}-{os.getpid()}")
-            .with_kwargs(dns=["127.0.0.1"])
-        )
+        missing = ""
+        try:
+            self.container = DockerContainer(f"ringledger/asterisk:{version}")
+        except DockerException as error:
+            missing = str(error)
+        if missing:
+            with warnings.catch_warnings():  # the client leaves its socket open
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
+            raise AssertionError(f"no container engine: {ADVICE}\n({missing})")
 
     async def start(self) -> Self:
+        self.container.with_name(f"ringledger-e2e-{self.version}-{os.getpid()}")
+        # No resolver: where the engine has none that answers, Asterisk would wait 10 s for it at its start.
+        self.container.with_kwargs(dns=["127.0.0.1"])
         try:
             await asyncio.to_thread(self.container.start)
-        except ImageNotFound:
-            raise AssertionError(
-                f"no image ringledger/asterisk:{self.version}: run `make test`, or "
-                "`.venv/bin/python docker/engine.py run .venv/bin/python -m pytest tests/e2e`"
-            ) from None
+        except ImageNotFound as error:
+            raise AssertionError(f"{error.explanation}: {ADVICE}") from None
         await self.reach()
         return self
 

@@ -1,12 +1,17 @@
 """One Asterisk of each version for the whole run, and one Ringledger that listens to it through all stories."""
 
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
+
+NUMBERS = itertools.count(1)
+
+StartLedger = Callable[..., Awaitable[Ledger]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,17 +35,31 @@ async def asterisk(running: Asterisk) -> AsyncIterator[Asterisk]:
 
 
 @pytest.fixture(scope="session")
-async def listening(running: Asterisk, template: str) -> AsyncIterator[Ledger]:
-    name = f"e2e_{running.version}"
+async def start_ledger(template: str) -> AsyncIterator[StartLedger]:
+    """Start a Ringledger on a database of its own; it has no snapshot yet. All are stopped at the end."""
     connection = await asyncpg.connect(template)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_ringledger")
-    ledger = Ledger(template.replace("/postgres?", f"/{name}?"), running.host)
-    await ledger.start()
+    started: dict[str, Ledger] = {}
+
+    async def start(host: str, port: int = 5038, user: str = "ringledger") -> Ledger:
+        name = f"e2e_{next(NUMBERS)}"
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_ringledger")
+        started[name] = Ledger(template.replace("/postgres?", f"/{name}?"), host, port, user)
+        await started[name].start()
+        return started[name]
+
+    yield start
+    for name, ledger in started.items():
+        await ledger.stop()
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def listening(running: Asterisk, start_ledger: StartLedger) -> AsyncIterator[Ledger]:
+    ledger = await start_ledger(running.host)
     await ledger.snapshot()
     yield ledger
     await ledger.stop()
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
 
 
 @pytest.fixture

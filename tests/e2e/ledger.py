@@ -17,6 +17,9 @@ MARKS = itertools.count(1)
 
 MARKED = "SELECT max(position) FROM event WHERE name = 'UserEvent' AND position > $1 AND raw LIKE $2"
 FOLDED = "SELECT min(position) FROM checkpoint WHERE place = 'model'"
+OWN = (
+    "SELECT max(position) AS at FROM event WHERE source = 'ringledger' AND name = $1 AND raw LIKE $2 AND position > $3"
+)
 STOPPED = "SELECT model, error FROM checkpoint WHERE error IS NOT NULL"
 
 
@@ -52,6 +55,18 @@ class Ledger:
 
         await until(complete, "a snapshot is complete and folded", 15)
 
+    async def heard(self, name: str, more: str = "", after: int = 0) -> int:
+        """Wait until an event of our own named ``name``, its JSON like ``more``, is in the log; return its position."""
+
+        async def there() -> int | None:
+            rows = await self.rows(OWN, name, f"%{more}%".encode(), after)
+            position: int | None = rows[0]["at"]
+            return position
+
+        position = await until(there, f"{name} {more} is in the log", 30)
+        assert position
+        return position
+
     async def folded(self, position: int) -> bool:
         """Say whether every model has folded the log up to ``position``; fail if one has stopped."""
         for task in self._tasks:
@@ -75,6 +90,9 @@ class Ledger:
         return self._marked
 
     async def stop(self) -> None:
+        """Stop as SIGTERM would; a second time does nothing."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         try:
             async with asyncio.timeout(10):
