@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from typing import Any
 
 import asyncpg
@@ -11,7 +12,7 @@ from services import database
 from services.listen import listen
 from services.project import project
 from tests.e2e.asterisk import Asterisk
-from tests.e2e.waiting import until
+from tests.e2e.waiting import NotYetError, until
 
 MARKS = itertools.count(1)
 
@@ -77,17 +78,27 @@ class Ledger:
         reached = await self.connection.fetchval(FOLDED)
         return reached is not None and reached >= position
 
-    async def caught_up(self, asterisk: Asterisk) -> int:
-        """Have Asterisk say something, and wait until all that it said before is folded; return the position."""
-        mark = f"mark-{next(MARKS)}"
-        await asterisk.ami.act("UserEvent", UserEvent="Mark", Mark=mark)
+    async def caught_up(self, asterisk: Asterisk, seconds: float = 10.0) -> int:
+        """Have Asterisk say something, and wait until all that it said before is folded; return the position.
 
-        async def there() -> int:
-            position = await self.connection.fetchval(MARKED, self._marked, f"%\r\nMark: {mark}\r\n%".encode())
-            return position if position and await self.folded(position) else 0
+        It says it again every half second: a listener that is not logged in yet hears the next one.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            mark = f"mark-{next(MARKS)}"
+            await asterisk.ami.act("UserEvent", UserEvent="Mark", Mark=mark)
 
-        self._marked = await until(there, f"UserEvent {mark} is in the log and folded")
-        return self._marked
+            async def there(text: bytes = f"%\r\nMark: {mark}\r\n%".encode()) -> int:
+                position = await self.connection.fetchval(MARKED, self._marked, text)
+                return position if position and await self.folded(position) else 0
+
+            try:
+                self._marked = await until(there, f"UserEvent {mark} is in the log and folded", 0.5)
+            except NotYetError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return self._marked
 
     async def stop(self) -> None:
         """Stop as SIGTERM would; a second time does nothing."""

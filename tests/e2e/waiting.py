@@ -10,6 +10,10 @@ T = TypeVar("T")
 POLL_SECONDS = 0.03
 
 
+class NotYetError(AssertionError):
+    """Time is up; the message says what was waited for."""
+
+
 async def until(what: Callable[[], Awaitable[T]], why: str, seconds: float = 10.0) -> T:
     """Ask until the answer is true, and return it; fail with ``why`` and the last answer when time is up."""
     deadline = time.monotonic() + seconds
@@ -18,5 +22,5 @@ async def until(what: Callable[[], Awaitable[T]], why: str, seconds: float = 10.
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:.0f} s still not: {why} (last: {answer!r})")
+            raise NotYetError(f"after {seconds:.1f} s still not: {why} (last: {answer!r})")
         await asyncio.sleep(POLL_SECONDS)
