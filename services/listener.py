@@ -19,12 +19,8 @@ from services.ingest import Ingest
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 3.0
 REFUSED_RETRY_SECONDS = 30.0
-BOOT_SECONDS = 2.0
 
 logger = structlog.get_logger()
-
-# After these events something may have changed of which no event tells, so a snapshot is due.
-STIRRING = frozenset({"FullyBooted", "Reload", "Load", "Unload"})
 
 
 class Listener:
@@ -35,8 +31,7 @@ class Listener:
         self.link_up = False
         self._ingest = ingest
         self._stop = asyncio.Event()
-        self._stirred = asyncio.Event()
-        self._epoch = 0
+        self._snapshots = snapshot.Snapshots(self._write)
         self._session: Session | None = None
         self._log = logger.bind(pbx=pbx.name)
 
@@ -82,7 +77,7 @@ class Listener:
         self._session = session
         self.link_up = True
         alive = asyncio.create_task(session.keep_alive())
-        snapshots = asyncio.create_task(self._snapshots(session))
+        snapshots = asyncio.create_task(self._snapshots.run(session))
         stopped = asyncio.create_task(self._stop.wait())
         ends: list[asyncio.Future[Any]] = [session.lost, stopped]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -97,18 +92,6 @@ class Listener:
                 self._log.error("link_task_failed", error=repr(result))
         self._write(Disconnected(reason, session.link.heard))
         self._log.warning("disconnected", reason=reason)
-
-    async def _snapshots(self, session: Session) -> None:
-        with contextlib.suppress(TimeoutError):  # an account without the system privilege never hears FullyBooted
-            async with asyncio.timeout(BOOT_SECONDS):
-                await self._stirred.wait()
-        while True:
-            self._stirred.clear()
-            self._epoch = snapshot.next_epoch(self._epoch)
-            await snapshot.take(session, self._epoch, snapshot.QUICK, self._write)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(60 - time.time() % 60):
-                    await self._stirred.wait()
 
     async def _minutes(self) -> None:
         events = 0
@@ -129,8 +112,8 @@ class Listener:
 
     def _deliver(self, event: Received) -> None:
         self._ingest.put(event)
-        if event.name in STIRRING:
-            self._stirred.set()
+        if event.name in snapshot.STIRRING:
+            self._snapshots.hear(event)
 
     def _write(self, event: Ours) -> None:
         now = time.time()
