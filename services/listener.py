@@ -25,15 +25,10 @@ REFUSED_RETRY_SECONDS = 30.0
 COMPLAIN_EVERY = 30
 STEADY_SECONDS = 10.0
 """A link that held so long was a good one: the next attempt comes at once."""
-BOOT_SECONDS = 2.0
-SETTLE_SECONDS = 1.0
-RESTLESS_SECONDS = 5.0
-"""A snapshot is taken when nothing has stirred for the first, and at the latest after the second."""
+PAST_SECONDS = 1.0
+"""How long a snapshot waits for the log to say what the last epoch was: the PBX is read in any case."""
 
 logger = structlog.get_logger()
-
-# After these events something may have changed of which no event tells, so a snapshot is due.
-STIRRING = frozenset({"FullyBooted", "Reload", "Load", "Unload"})
 
 
 class Listener:
@@ -46,9 +41,8 @@ class Listener:
         self._ingest.opening = self._before
         self._ingest.pressed = self._pressed
         self._stop = asyncio.Event()
-        self._stirred = asyncio.Event()
         self._past_known = asyncio.Event()
-        self._epoch = int(time.time())
+        self._snapshots = snapshot.Snapshots(self._write)
         self._attempt = 0
         self._refusals: set[str] = set()
         self._session: Session | None = None
@@ -104,7 +98,6 @@ class Listener:
         return random.uniform(longest / 2, longest)  # noqa: S311 (jitter)
 
     def _welcomed(self, banner: str) -> None:
-        self._stirred.clear()
         self._write(Connected(self._address(), banner))
         self.link_up = True
         self._log.info("connected", banner=banner)
@@ -123,23 +116,16 @@ class Listener:
         if session.link is not None and not self._ingest.room.is_set():
             session.link.pause()
         with contextlib.suppress(LinkLostError):
-            await first_done(asyncio.wait([session.lost]), session.keep_alive(), self._snapshots(session))
+            await first_done(asyncio.wait([session.lost]), session.keep_alive(), self._take_snapshots(session))
         if not session.lost.done():
             session.close()
             await session.lost
 
-    async def _snapshots(self, session: Session) -> None:
-        await self._come(self._stirred, BOOT_SECONDS)  # an account without system privilege never hears FullyBooted
-        await self._come(self._past_known, SETTLE_SECONDS)
-        while True:
-            self._stirred.clear()
-            self._epoch = snapshot.next_epoch(self._epoch)
-            await snapshot.take(session, self._epoch, snapshot.QUICK, self._write)
-            if await self._come(self._stirred, 60 - time.time() % 60):
-                latest = time.monotonic() + RESTLESS_SECONDS
-                while self._stirred.is_set() and time.monotonic() < latest:
-                    self._stirred.clear()
-                    await self._come(self._stirred, SETTLE_SECONDS)
+    async def _take_snapshots(self, session: Session) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAST_SECONDS):
+                await self._past_known.wait()
+        await self._snapshots.run(session)
 
     async def _minutes(self) -> None:
         counted = self._so_far()
@@ -159,7 +145,7 @@ class Listener:
     async def _before(self, connection: asyncpg.Connection) -> list[Received]:
         """Read what an earlier run left: the last epoch, and a link whose end it could not write any more."""
         past = await log.past(connection, self.pbx.name)
-        self._epoch = max(self._epoch, past.epoch)
+        self._snapshots.rise_above(past.epoch)
         self._past_known.set()
         if past.connected_until is None:
             return []
@@ -181,17 +167,11 @@ class Listener:
 
     def _deliver(self, event: Received) -> None:
         self._ingest.put(event)
-        if event.name in STIRRING:
-            self._stirred.set()
+        if event.name in snapshot.STIRRING:
+            self._snapshots.hear(event)
 
     def _write(self, event: Ours) -> None:
         self._ingest.put(_received(event))
-
-    async def _come(self, event: asyncio.Event, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        return event.is_set()
 
     def _address(self) -> str:
         return f"{self.pbx.host}:{self.pbx.port}"

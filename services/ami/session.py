@@ -98,7 +98,8 @@ class Session(Manager):
                 proof = {"AuthType": "MD5", "Key": key}
             else:
                 proof = {"Secret": self.pbx.secret}
-            reply = (await self.ask("Login", then=self._welcome, Username=self.pbx.user, Events="on", **proof))[0]
+            login = {"Action": "Login", "ActionID": self._number(), "Username": self.pbx.user, "Events": "on", **proof}
+            reply = (await self._ask(Question(login, self._welcome)))[0]
         if not reply.success:
             raise LoginRefusedError(str(reply.message))
 
@@ -106,29 +107,25 @@ class Session(Manager):
         if answer[0].success and self.link is not None:
             self._welcomed(self.link.banner)
 
-    async def ask(
-        self,
-        action: str,
-        action_id: str = "",
-        then: Callable[[list[Message]], None] | None = None,
-        **headers: str,
-    ) -> list[Message]:
+    async def ask(self, action: str, action_id: str = "", **headers: str) -> list[Message]:
         """Send an action and return its whole answer.
 
         Raises LinkLostError, TimeoutError, or ValueError for a value that no action can carry.
         """
+        return await self._ask(Question({"Action": action, "ActionID": action_id or self._number(), **headers}))
+
+    async def _ask(self, question: Question) -> list[Message]:
         if self.link is None:
             raise LinkLostError
-        question = Question(
-            {"Action": action, "ActionID": action_id or f"{self._prefix}-{next(self._numbers)}", **headers},
-            then,
-        )
         try:
             async with asyncio.timeout(ACTION_SECONDS):
                 answer: list[Message] = await self.link.send(question)
                 return answer
         finally:
             self.link.responses.pop(question.id, None)
+
+    def _number(self) -> str:
+        return f"{self._prefix}-{next(self._numbers)}"
 
     async def keep_alive(self) -> None:
         """Ping until the link is lost; a Pong that does not come in time is a lost link.
