@@ -44,7 +44,7 @@ class On(Struct, frozen=True):
 class OnGroup(Struct, frozen=True):
     """As `On`, for an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
 
-    ``group`` returns the first ``Model.grouped_by`` parts of the key.
+    ``group`` returns the first ``Model.grouped_by`` parts of the key; with 0 parts the group is all rows of the PBX.
     """
 
     shape: type[Any]
@@ -66,7 +66,7 @@ class Model(Struct, frozen=True):
     key: tuple[str, ...]
     on: Mapping[str, On | OnGroup]
     lists: Mapping[str, Callable[[Any], bool] | None] = field(default_factory=dict)
-    grouped_by: int = 0
+    grouped_by: int | None = None
 
 
 class Snapshot(Struct):
@@ -177,7 +177,7 @@ class Fold:
                     groups.add((event.pbx, *group))
             else:
                 for key in _keys(on, decoded):
-                    if self.model.grouped_by:
+                    if self.model.grouped_by is not None:
                         groups.add((event.pbx, *key[: self.model.grouped_by]))
                     else:
                         keys.add((event.pbx, *key))
@@ -259,12 +259,12 @@ class Fold:
 
     def _put(self, key: Key, row: Row) -> None:
         self.rows[key] = row
-        if self.model.grouped_by:
+        if self.model.grouped_by is not None:
             self._groups.setdefault(key[: 1 + self.model.grouped_by], set()).add(key)
 
     def _drop(self, key: Key) -> None:
         del self.rows[key]
-        if self.model.grouped_by:
+        if self.model.grouped_by is not None:
             self._groups[key[: 1 + self.model.grouped_by]].discard(key)
 
     def _snapshot(self, decoded: Decoded) -> None:

@@ -53,7 +53,7 @@ class Table:
         )
         self.delete = f"DELETE FROM {model.name} t USING {self._given(self.key)} WHERE {self._match(self.key)}"
         self.select = f"SELECT {own} FROM {model.name} t JOIN {self._given(self.key)} ON {self._match(self.key)}"
-        group = self.key[: 1 + model.grouped_by]
+        group = self.key[: 1 + (model.grouped_by or 0)]
         self.select_group = f"SELECT {own} FROM {model.name} t JOIN {self._given(group)} ON {self._match(group)}"
         self.select_pbx = f"SELECT {own} FROM {model.name} t WHERE pbx = ANY($1::text[])"
 
