@@ -10,6 +10,8 @@ from projections.pjsip_endpoints import PJSIP_ENDPOINTS
 from projections.pjsip_registrations import PJSIP_REGISTRATIONS
 from projections.registries import REGISTRIES
 from projections.systems import SYSTEMS
+from projections.tokens import TOKENS
+from projections.users import USERS
 
 ALL = (
     CHANNELS,
@@ -22,4 +24,6 @@ ALL = (
     PJSIP_REGISTRATIONS,
     REGISTRIES,
     SYSTEMS,
+    TOKENS,
+    USERS,
 )
