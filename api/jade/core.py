@@ -21,6 +21,22 @@ WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR unique_id = $2)
 ORDER BY pbx, unique_id
 """
 
+MODULES = """
+SELECT pbx, name, load, size, tm_update
+FROM modules
+WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = regexp_replace($2, '[.]so$', ''))
+ORDER BY pbx, name
+"""
+
+SYSTEMS = """
+SELECT pbx, id, system_name, ami_version, ast_version, cdr_enabled, http_enabled, current_calls, max_calls,
+       max_file_handles, max_load_avg, real_time_enabled, reload_date, reload_time, run_group, run_user,
+       startup_date, startup_time, tm_update
+FROM systems
+WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR id = $2)
+ORDER BY pbx, id
+"""
+
 
 @lru_cache(maxsize=4096)
 def secret(variable: str) -> bool:
@@ -36,4 +52,6 @@ def channel(row: asyncpg.Record) -> dict[str, Any]:
 
 ROUTES: list[web.RouteDef] = [
     *admin(Resource("channels", CHANNELS, ("channels",), channel, ticks=True), "core/channels"),
+    *admin(Resource("modules", MODULES, ("modules",)), "core/modules"),
+    *admin(Resource("systems", SYSTEMS, ("systems",)), "core/systems"),
 ]

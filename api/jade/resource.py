@@ -1,6 +1,6 @@
 """How a jade resource becomes views and routes: a list, and details found by one member."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -8,54 +8,24 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from api.auth import Handler, needs
-from api.errors import ApiError
+from api.auth import needs
+from api.errors import ApiError, Handler
 from api.jade import envelope
 from api.keys import VIEWS
 from api.views import Args, View
 
-Item = Callable[[asyncpg.Record], dict[str, Any]]
-
-
-class Resource(Struct, frozen=True):
-    """``sql`` gives all rows as wire members; $1 is the PBX, $2 the detail (None: the list), $3 the time if it ticks."""
-
-    name: str
-    sql: str
-    models: tuple[str, ...]
-    item: Item = dict
-    ticks: bool = False
-
-    @property
-    def all(self) -> View:
-        """The list, of all PBXes or of ``?pbx=``."""
-        return View(f"{self.name}.list", self.models, self.sql, everything, self._list, envelope.success, self.ticks)
-
-    @property
-    def one(self) -> View:
-        """One row, by the end of the path."""
-        return self.by(detail)
-
-    def by(self, args: Callable[[web.Request], Any]) -> View:
-        """One row, found by what ``args`` makes of the request; of several PBXes' the first by name."""
-        return View(f"{self.name}.get", self.models, self.sql, args, self._first, envelope.success, self.ticks)
-
-    def _list(self, rows: Sequence[asyncpg.Record]) -> Any:
-        return {"list": [self.item(row) for row in rows]}
-
-    def _first(self, rows: Sequence[asyncpg.Record]) -> Any:
-        return self.item(rows[0]) if rows else None
-
 
 def everything(request: web.Request) -> Args:
+    """Ask for the list, of all PBXes or of ``?pbx=``."""
     return (request.query.get("pbx"), None)
 
 
 def detail(request: web.Request) -> Args:
+    """Ask for what the end of the path names. aiohttp matches on the raw path, so %2F is a letter of the name."""
     return (request.query.get("pbx"), checked(request.match_info["detail"]))
 
 
-def in_body(member: str) -> Callable[[web.Request], Any]:
+def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
     """Find the key in the JSON body of a GET, whatever its content type says (curl -d); else in the query."""
 
     async def args(request: web.Request) -> Args:
@@ -81,7 +51,44 @@ def checked(text: str) -> str:
     return text
 
 
+class Resource(Struct, frozen=True):
+    """Things of one kind.
+
+    ``sql`` gives rows whose columns are the wire's members; $1 is the PBX, $2 the detail, both None for all, $3 the
+    time if the resource ``ticks``. ``item`` makes the wire's object of a row. A detail that several PBXes have is the
+    first PBX's, unless ``?pbx=`` names another.
+    """
+
+    name: str
+    sql: str
+    models: tuple[str, ...]
+    item: Callable[[asyncpg.Record], dict[str, Any]] = dict
+    ticks: bool = False
+    all_by: Callable[[web.Request], Args] = everything
+    one_by: Callable[[web.Request], Args | Awaitable[Args]] = detail
+
+    @property
+    def all(self) -> View:
+        """The list."""
+        name = f"{self.name}.list"
+        return View(name, self.models, self.sql, self.all_by, self._list, envelope.success, self.ticks)
+
+    @property
+    def one(self) -> View:
+        """One of them."""
+        name = f"{self.name}.get"
+        return View(name, self.models, self.sql, self.one_by, self._first, envelope.success, self.ticks)
+
+    def _list(self, rows: Sequence[asyncpg.Record]) -> Any:
+        return {"list": [self.item(row) for row in rows]}
+
+    def _first(self, rows: Sequence[asyncpg.Record]) -> Any:
+        return self.item(rows[0]) if rows else None
+
+
 def get(view: View) -> Handler:
+    """Return the handler that serves a view."""
+
     async def handler(request: web.Request) -> web.StreamResponse:
         return await request.app[VIEWS].answer(view, request)
 
@@ -90,10 +97,9 @@ def get(view: View) -> Handler:
 
 def admin(resource: Resource, path: str, *more: str) -> list[web.RouteDef]:
     """Routes of a resource below /v1/admin and /admin; ``more`` are other documented forms, as they stand."""
-    paths = [f"/v1/admin/{path}", f"/admin/{path}"]
     listed, found = needs("admin", get(resource.all)), needs("admin", get(resource.one))
+    paths = [form for start in ("/v1/admin/", "/admin/") for form in (start + path, f"{start}{path}/{{detail}}")]
     return [
-        *(web.get(path, listed) for path in paths),
-        *(web.get(path + "/{detail:[^/]+}", found) for path in paths),
-        *(web.get(path, found if "{detail" in path else listed) for path in more),
+        web.get(form.replace("{detail}", "{detail:[^/]+}"), found if "{detail}" in form else listed)
+        for form in (*paths, *more)
     ]

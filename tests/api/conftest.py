@@ -9,15 +9,17 @@ from typing import Any
 import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from msgspec import Struct
 
 from api.app import create
-from api.keys import FAILED, SEEDED
+from api.keys import FAILED, FRESHNESS, SEEDED
 from projections import ALL
 from schemas.settings import Settings
 from services import database
 from services.ami.protocol import LedgerProtocol
 from services.ingest import Ingest
 from services.projector import Projector
+from tests.captures import wire
 
 PASSWORD = "correct horse battery"
 
@@ -102,3 +104,36 @@ async def token(client: Client, name: str = "admin", password: str = PASSWORD) -
     assert reply.status == 200, await reply.text()
     found: str = (await reply.json())["result"]["authtoken"]
     return found
+
+
+class Recorded(Struct):
+    """A client of an API over both recordings, folded once for all tests that only read."""
+
+    client: Client
+    ledger: Ledger
+
+
+@pytest.fixture(scope="session")
+async def recorded(template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Recorded]:
+    connection = await asyncpg.connect(template)
+    await connection.execute("CREATE DATABASE recorded TEMPLATE template_ringledger")
+    ledger = await opened(template.replace("/postgres?", "/recorded?"))
+    for name in ("rich22", "rich16"):
+        await ledger.write(wire(name), name)
+    await ledger.fold()
+    app = create(ledger.url, Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD))
+    client = TestClient(TestServer(app))
+    await client.start_server()
+    while not app[SEEDED].is_set():
+        await app[FRESHNESS].refresh()
+        await ledger.fold()
+    login = asyncio.create_task(token(client))
+    while not login.done():
+        await app[FRESHNESS].refresh()
+        await ledger.fold()
+    client.session.headers["Authorization"] = f"Bearer {await login}"
+    yield Recorded(client, ledger)
+    await client.close()
+    await ledger.connection.close()
+    await connection.execute("DROP DATABASE recorded WITH (FORCE)")
+    await connection.close()
