@@ -13,11 +13,11 @@ import structlog
 
 from schemas.log import Connected, Disconnected, LoginRefused, Minute, Ours, Received
 from schemas.settings import Pbx
-from services import log
 from services.ami import snapshot
 from services.ami.protocol import LedgerProtocol, LinkLostError
 from services.ami.session import LoginRefusedError, Session
 from services.ingest import Ingest
+from services.past import read_past
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 2.0
@@ -144,7 +144,7 @@ class Listener:
 
     async def _before(self, connection: asyncpg.Connection) -> list[Received]:
         """Read what an earlier run left: the last epoch, and a link whose end it could not write any more."""
-        past = await log.past(connection, self.pbx.name)
+        past = await read_past(connection, self.pbx.name)
         self._snapshots.rise_above(past.epoch)
         self._past_known.set()
         if past.connected_until is None:
