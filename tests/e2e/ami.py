@@ -32,19 +32,35 @@ class Ami:
 
     async def act(self, action: str, **headers: str) -> list[tuple[str, str]]:
         """Send an action and return the headers of its response. Raises AmiError when it is refused."""
+        async with self._turn, asyncio.timeout(SECONDS):
+            return await self._ask(action, headers)
+
+    async def items(self, action: str) -> list[dict[str, str]]:
+        """Return the items of a list. Raises AmiError when it is refused."""
+        items: list[dict[str, str]] = []
+        async with self._turn, asyncio.timeout(SECONDS):
+            await self._ask(action, {})
+            while True:
+                item = dict(await self._block())
+                if item.get("EventList") == "Complete":
+                    return items
+                items.append(item)
+
+    async def _ask(self, action: str, headers: dict[str, str]) -> list[tuple[str, str]]:
         number = f"driver-{next(self._numbers)}"
         lines = [f"Action: {action}", f"ActionID: {number}", *(f"{name}: {value}" for name, value in headers.items())]
-        async with self._turn, asyncio.timeout(SECONDS):
-            self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-            while True:
-                block = (await self._reader.readuntil(b"\r\n\r\n")).decode("utf-8", "replace").strip("\r\n")
-                parts = [line.partition(": ") for line in block.split("\r\n")]
-                got = [(name.rstrip(":"), value) for name, _, value in parts]
-                if ("ActionID", number) in got and got[0][0] == "Response":
-                    break
+        self._writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        got = await self._block()
+        while ("ActionID", number) not in got or got[0][0] != "Response":
+            got = await self._block()
         if got[0][1] == "Error":
             raise AmiError(f"{action} {headers}: {dict(got).get('Message')} {dict(got).get('Output', '')}")
         return got
+
+    async def _block(self) -> list[tuple[str, str]]:
+        block = (await self._reader.readuntil(b"\r\n\r\n")).decode("utf-8", "replace").strip("\r\n")
+        parts = [line.partition(": ") for line in block.split("\r\n")]
+        return [(name.rstrip(":"), value) for name, _, value in parts]
 
     async def cli(self, command: str) -> list[str]:
         """Return what the CLI says to ``command``, by lines."""

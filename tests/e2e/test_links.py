@@ -23,7 +23,7 @@ async def link(asterisk: Asterisk) -> AsyncIterator[Link]:
 
 
 async def healed(ledger: Ledger, asterisk: Asterisk, since: float, when: str) -> None:
-    await agree(ledger, asterisk, when=when, seconds=HEALED_SECONDS - (time.monotonic() - since))
+    await agree(ledger, asterisk, when, seconds=HEALED_SECONDS - (time.monotonic() - since))
     assert time.monotonic() - since < HEALED_SECONDS
 
 
@@ -42,7 +42,7 @@ async def test_ringledger_that_starts_in_the_middle_of_calls_knows_them(
     ledger = await start_ledger(asterisk.host)
     await healed(ledger, asterisk, since, "started in the middle of three calls")
     await talking.hang_up()
-    await agree(ledger, asterisk, when="after one of them ended")
+    await agree(ledger, asterisk, "after one of them ended")
     await ledger.stop()
 
 
@@ -53,7 +53,7 @@ async def test_a_cut_without_fin(asterisk: Asterisk, link: Link, start_ledger: S
     old = phones["100"].call("101")
     (await phones["101"].rung()).answer()
     await old.up()
-    await agree(ledger, asterisk, when="before the cut")
+    await agree(ledger, asterisk, "before the cut")
     link.cut()
     await old.hang_up()
     new = phones["102"].call("103")
@@ -72,7 +72,7 @@ async def test_asterisk_restarts(asterisk: Asterisk, link: Link, start_ledger: S
     call = alice.call("101")
     (await bob.rung()).answer()
     await call.up()
-    await agree(ledger, asterisk, when="before the restart")
+    await agree(ledger, asterisk, "before the restart")
     asterisk.ami.close()
     await asterisk.shell("asterisk", "-rx", "core restart now")
     await ledger.heard("Disconnected")
@@ -88,7 +88,7 @@ async def test_asterisk_is_killed(asterisk: Asterisk, link: Link, start_ledger: 
     call = alice.call("101")
     (await bob.rung()).answer()
     await call.up()
-    await agree(ledger, asterisk, when="before the kill")
+    await agree(ledger, asterisk, "before the kill")
     asterisk.ami.close()
     await asyncio.to_thread(asterisk.container.get_wrapped_container().restart, timeout=0)
     await ledger.heard("Disconnected")

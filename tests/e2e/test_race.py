@@ -59,11 +59,15 @@ async def test_channels_that_hang_up_while_they_are_listed_stay_away(
         enough = asyncio.Event()
         churn = asyncio.create_task(churned(asterisk, enough))
         await asterisk.cli("module reload res_musiconhold.so")
-        await until(lambda at=at: ledger.connection.fetchval(LISTS, at), "the list is in the log")
+
+        async def listed(at: int = at) -> bool:
+            return bool(await ledger.connection.fetchval(LISTS, at))
+
+        await until(listed, "the list is in the log")
         enough.set()
         await churn
         await asterisk.ami.act("Hangup", Channel="/^Local/")
-        await agree(ledger, asterisk, CHANNELS, when="after the hangups", seconds=10)
+        await agree(ledger, asterisk, "after the hangups", (CHANNELS,), seconds=10)
     raced = dict((await ledger.rows(RACED))[0])
     assert raced["during"], "no channel hung up while a list was sent: this test has shown nothing"
     # One thread of Asterisk's sends a session both lists and events, so this order is not seen on the wire.
