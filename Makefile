@@ -6,7 +6,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: pyproject.toml ## Make the virtual environment (.venv/bin/ringledger is the program)
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || (apt-get update && apt-get install -y --no-install-recommends python3-venv)
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || (apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch .venv
@@ -20,7 +20,7 @@ lint: .venv ## Style, types and layers
 test-fast: lint ## Everything that needs no container engine
 	$(BIN)/python -m pytest -m 'not container'
 
-test: lint ## Everything, with a containerised Asterisk
-	$(BIN)/python -m pytest
+test: lint ## Everything, with containerised Asterisks 22 and 16 (as root on Debian it installs and starts an engine)
+	$(BIN)/python docker/engine.py run sh -ec '$(BIN)/python -m pytest -m "not asterisk16"; $(BIN)/python -m pytest -m asterisk16'
 
 .PHONY: help lint test test-fast

@@ -33,23 +33,37 @@ class On(Struct, frozen=True):
     several; ``fold`` is called once for each and returns the new row, or None to delete it. A fold never changes the
     row it is given. ``ends`` marks an event that ends its row whether we know the row or not (Hangup): a list item
     that was on its way then must not bring it back.
+
+    ``newer`` is for list items that Asterisk makes while it writes them: one thread of a session writes its events and
+    its lists, so whatever stands before the item is older news, and the item is taken for a row that a live event
+    touched too. (A live event that comes after the item may still be the older one.)
+
+    ``by`` names a column other than the key: ``key`` then returns (value,), the rows of that PBX with this value are
+    folded, and none is made. It reads all rows of the PBX, so it is for small tables.
     """
 
     shape: type[Any]
     key: Callable[[Any], Key | list[Key] | None]
     fold: Callable[[Any, Any], Any]
     ends: bool = False
+    newer: bool = False
+    by: str = ""
 
 
 class OnGroup(Struct, frozen=True):
     """As `On`, for an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
 
-    ``group`` returns the first ``Model.grouped_by`` parts of the key.
+    ``key`` returns the whole key of the row that the event is about; its first ``Model.grouped_by`` parts are the
+    group (all rows of the PBX with 0). What the event does to other rows says where they stand, not that they are
+    there: a sweep may take them. An event that is about no single row has a key of the group's parts only: it counts
+    for every row that it changes.
     """
 
     shape: type[Any]
-    group: Callable[[Any], Key | None]
+    key: Callable[[Any], Key | None]
     fold: Callable[[dict[Key, Any], Any], dict[Key, Any]]
+    ends: bool = False
+    newer: bool = False
 
 
 class Model(Struct, frozen=True):
@@ -66,7 +80,7 @@ class Model(Struct, frozen=True):
     key: tuple[str, ...]
     on: Mapping[str, On | OnGroup]
     lists: Mapping[str, Callable[[Any], bool] | None] = field(default_factory=dict)
-    grouped_by: int = 0
+    grouped_by: int | None = None
 
 
 class Snapshot(Struct):
@@ -159,6 +173,8 @@ class Fold:
         self.changed = 0
         self.unfit: list[tuple[int, str, str]] = []
         self._groups: dict[Key, set[Key]] = {}
+        self._columns = {on.by for on in model.on.values() if isinstance(on, On) and on.by}
+        self._index: dict[tuple[str, str, Any], set[Key]] = {}
 
     def wants(self, decoded: Decoded, keys: set[Key], groups: set[Key], pbxes: set[str]) -> None:
         """Add to the sets what must be loaded before this event can be applied."""
@@ -172,12 +188,15 @@ class Fold:
         on = self.model.on.get(event.name)
         if on is not None:
             if isinstance(on, OnGroup):
-                group = on.group(decoded.as_(on.shape))
-                if group is not None:
-                    groups.add((event.pbx, *group))
+                about = on.key(decoded.as_(on.shape))
+                if about is not None:
+                    groups.add((event.pbx, *about[: self.model.grouped_by]))
+            elif on.by:
+                if _keys(on, decoded):
+                    pbxes.add(event.pbx)
             else:
                 for key in _keys(on, decoded):
-                    if self.model.grouped_by:
+                    if self.model.grouped_by is not None:
                         groups.add((event.pbx, *key[: self.model.grouped_by]))
                     else:
                         keys.add((event.pbx, *key))
@@ -204,7 +223,11 @@ class Fold:
         if on is not None:
             shaped = decoded.as_(on.shape)
             if isinstance(on, OnGroup):
-                self._apply_group(on, shaped, event)
+                self._apply_group(on, shaped, decoded)
+            elif on.by:
+                for (value,) in _keys(on, decoded):
+                    for found in sorted(self._index.get((event.pbx, on.by, value), ())):
+                        self._apply_row(on, found, shaped, decoded)
             else:
                 for key in _keys(on, decoded):
                     self._apply_row(on, (event.pbx, *key), shaped, decoded)
@@ -212,35 +235,46 @@ class Fold:
             self._snapshot(decoded)
 
     def _apply_row(self, on: On, key: Key, shaped: AmiEvent, decoded: Decoded) -> None:
-        snapshot = self.state.snapshots.get(key[0])
-        if (
-            snapshot is not None
-            and decoded.item is not None
-            and snapshot.marks.setdefault(_mark(key), "listed") != "listed"
-        ):
+        if self._is_stale(on, key, decoded):
             return
         old = self.rows.get(key)
         new = on.fold(old, shaped)
-        if snapshot is not None and decoded.item is None:
-            if new is not None:
-                snapshot.marks[_mark(key)] = "live"
-            elif on.ends or old is not None:
-                snapshot.marks[_mark(key)] = "gone"
+        self._note(on, key, old, new, decoded)
         self._set(key, old, new, decoded.event)
 
-    def _apply_group(self, on: OnGroup, shaped: AmiEvent, event: Recorded) -> None:
-        group = on.group(shaped)
-        if group is None:
+    def _apply_group(self, on: OnGroup, shaped: AmiEvent, decoded: Decoded) -> None:
+        event = decoded.event
+        about = on.key(shaped)
+        if about is None or (len(about) == len(self.model.key) and self._is_stale(on, (event.pbx, *about), decoded)):
             return
-        before = {key[1:]: self.rows[key] for key in self._groups.get((event.pbx, *group), ())}
+        group = (event.pbx, *about[: self.model.grouped_by])
+        before = {key[1:]: self.rows[key] for key in self._groups.get(group, ())}
         after = on.fold(dict(before), shaped)
-        snapshot = self.state.snapshots.get(event.pbx)
+        for bare in [about] if len(about) == len(self.model.key) else before.keys() | after.keys():
+            if bare == about or before.get(bare) is not after.get(bare):
+                self._note(on, (event.pbx, *bare), before.get(bare), after.get(bare), decoded)
         for bare in before.keys() | after.keys():
-            key = (event.pbx, *bare)
-            old, new = before.get(bare), after.get(bare)
-            if snapshot is not None and new is not old:
-                snapshot.marks[_mark(key)] = "gone" if new is None else "live"
-            self._set(key, old, new, event)
+            self._set((event.pbx, *bare), before.get(bare), after.get(bare), event)
+
+    def _is_stale(self, on: On | OnGroup, key: Key, decoded: Decoded) -> bool:
+        """Mark the row as listed if the event is a list item; return whether a live event has overtaken the item."""
+        snapshot = self.state.snapshots.get(key[0])
+        if snapshot is None or decoded.item is None:
+            return False
+        if decoded.item[0] != snapshot.epoch or decoded.item[1] not in self.model.lists:
+            return snapshot.marks.get(_mark(key)) == "gone"
+        mark = snapshot.marks.setdefault(_mark(key), "listed")
+        return mark == "gone" or (mark == "live" and not on.newer)
+
+    def _note(self, on: On | OnGroup, key: Key, old: Any, new: Any, decoded: Decoded) -> None:
+        """Remember what a live event said about its row while a snapshot is under way."""
+        snapshot = self.state.snapshots.get(key[0])
+        if snapshot is None or decoded.item is not None:
+            return
+        if new is not None:
+            snapshot.marks[_mark(key)] = "live"
+        elif on.ends or old is not None:
+            snapshot.marks[_mark(key)] = "gone"
 
     def _set(self, key: Key, old: Any, new: Any, event: Recorded) -> None:
         if new is old:
@@ -258,13 +292,20 @@ class Fold:
         self.changed = event.position
 
     def _put(self, key: Key, row: Row) -> None:
+        for column in self._columns:
+            old = self.rows.get(key)
+            if old is not None:
+                self._index[key[0], column, getattr(old, column)].discard(key)
+            self._index.setdefault((key[0], column, getattr(row, column)), set()).add(key)
         self.rows[key] = row
-        if self.model.grouped_by:
+        if self.model.grouped_by is not None:
             self._groups.setdefault(key[: 1 + self.model.grouped_by], set()).add(key)
 
     def _drop(self, key: Key) -> None:
-        del self.rows[key]
-        if self.model.grouped_by:
+        row = self.rows.pop(key)
+        for column in self._columns:
+            self._index[key[0], column, getattr(row, column)].discard(key)
+        if self.model.grouped_by is not None:
             self._groups[key[: 1 + self.model.grouped_by]].discard(key)
 
     def _snapshot(self, decoded: Decoded) -> None:

@@ -94,6 +94,15 @@ class Minute(Ours, frozen=True):
     rejected_bytes: int = 0
 
 
+class Rejected(Ours, frozen=True):
+    """PostgreSQL refused an event for its content, so it stands here instead; ``raw`` is base64 in the JSON."""
+
+    of: str
+    name: str
+    error: str
+    raw: bytes
+
+
 class ListItem(Struct, frozen=True):
     """What a snapshot's ActionID says: the epoch and the action that this block answers."""
 

@@ -9,7 +9,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from schemas.settings import Pbx, Settings
 
 TRUE = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
-NAMES = ("AMI", "ARI", "DATABASE_URL", "DATA", "HTTP", "ADMIN_PASSWORD", "OPEN_VIEWS")
+VARIABLES = {
+    "AMI": "the PBXes, comma separated: [name=]ami://user:secret@host:port (amis:// for TLS, ?verify=no, ?ca=FILE)",
+    "ARI": "the same for ARI: [name=]ari://user:secret@host:port, aris:// for TLS; the name is that of its AMI",
+    "DATABASE_URL": "postgresql://...; absent: a PostgreSQL of our own in RINGLEDGER_DATA",
+    "DATA": "folder for what is kept on this machine (default: .ringledger)",
+    "HTTP": "host:port of the API (default: 127.0.0.1:8081)",
+    "ADMIN_PASSWORD": "password of the first user, admin; absent: made at the first start, and printed",
+    "OPEN_VIEWS": "true lets the oldest views be read without a login (default: false)",
+}
+NAMES = tuple(VARIABLES)
 
 
 class SettingsError(Exception):

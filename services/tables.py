@@ -35,6 +35,7 @@ class Table:
         self._row: Any = model.row
         hints = typing.get_type_hints(model.row)
         self.columns = {f.name: _column_type(hints[f.name]) for f in msgspec.structs.fields(model.row)}
+        self._lists = {n for n in self.columns if typing.get_origin(hints[n]) in {list, tuple}}
         self.key = ("pbx", *model.key)
         names = list(self.columns)
         arrays = ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), 1))
@@ -53,7 +54,7 @@ class Table:
         )
         self.delete = f"DELETE FROM {model.name} t USING {self._given(self.key)} WHERE {self._match(self.key)}"
         self.select = f"SELECT {own} FROM {model.name} t JOIN {self._given(self.key)} ON {self._match(self.key)}"
-        group = self.key[: 1 + model.grouped_by]
+        group = self.key[: 1 + (model.grouped_by or 0)]
         self.select_group = f"SELECT {own} FROM {model.name} t JOIN {self._given(group)} ON {self._match(group)}"
         self.select_pbx = f"SELECT {own} FROM {model.name} t WHERE pbx = ANY($1::text[])"
 
@@ -79,12 +80,17 @@ class Table:
 
     def arrays(self, rows: list[Row]) -> list[list[Any]]:
         """Return one list per column, as ``upsert`` takes them."""
-        return [[getattr(row, c) for row in rows] for c in self.columns]
+        return [[getattr(row, c) for row in rows] if c not in self._lists else _raw(rows, c) for c in self.columns]
 
     @staticmethod
     def key_arrays(keys: list[Key]) -> list[list[Any]]:
         """Return one list per key column, as ``delete`` and the selects take them."""
         return [list(part) for part in zip(*keys, strict=True)]
+
+
+def _raw(rows: list[Row], column: str) -> list[msgspec.Raw]:
+    # asyncpg takes a list within a list for a second dimension of the array; bytes of JSON it leaves alone.
+    return [msgspec.Raw(msgspec.json.encode(getattr(row, column))) for row in rows]
 
 
 def _array(kind: str) -> str:
