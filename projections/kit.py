@@ -1,5 +1,6 @@
 """How a read model is defined, and how events are folded into its rows. No I/O: rows come in, rows go out."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -11,6 +12,8 @@ from schemas.ami import AmiEvent
 from schemas.log import Recorded
 
 Key = tuple[Any, ...]
+
+EPOCH = re.compile(r"[0-9]{1,12}\Z", re.ASCII)
 
 
 class Row(Struct):
@@ -31,8 +34,13 @@ class On(Struct, frozen=True):
 
     ``key`` returns the key (without pbx), None when the event is not about a row, or a list of keys when it is about
     several; ``fold`` is called once for each and returns the new row, or None to delete it. A fold never changes the
-    row it is given. ``ends`` marks an event that ends its row whether we know the row or not (Hangup): a list item
-    that was on its way then must not bring it back.
+    row it is given. ``blank`` makes the row for a key that has none, where the event alone cannot say which it is.
+    ``ends`` marks an event that ends its row whether we know the row or not (Hangup): a list item that was on its
+    way then must not bring it back.
+
+    ``recall`` is for what an event means only after others, which are about other rows. It is called once for each
+    event, in log order: it takes what the model remembers of this PBX (a small dict of JSON values, for it to change)
+    and the event, and returns what ``key`` and ``fold`` are given instead.
 
     ``newer`` is for list items that Asterisk makes while it writes them: one thread of a session writes its events and
     its lists, so whatever stands before the item is older news, and the item is taken for a row that a live event
@@ -48,6 +56,8 @@ class On(Struct, frozen=True):
     ends: bool = False
     newer: bool = False
     by: str = ""
+    blank: Callable[[Key, Any], Any] | None = None
+    recall: Callable[[dict[str, Any], Any], Any] | None = None
 
 
 class OnGroup(Struct, frozen=True):
@@ -99,6 +109,7 @@ class State(Struct):
     """What a model remembers between batches besides its rows."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def listed(headers: Mapping[str, Any]) -> tuple[int, str] | None:
@@ -107,7 +118,8 @@ def listed(headers: Mapping[str, Any]) -> tuple[int, str] | None:
     if not action_id.startswith("ringledger/"):
         return None
     parts = action_id.split("/")
-    return (int(parts[1]), parts[2]) if len(parts) > 2 and parts[1].isdigit() else None
+    # Anybody may send an ActionID that looks like ours: int() takes no "²" and no number of 5,000 digits.
+    return (int(parts[1]), parts[2]) if len(parts) > 2 and EPOCH.match(parts[1]) else None
 
 
 def headers_of(event: Recorded) -> dict[str, Any]:
@@ -175,6 +187,7 @@ class Fold:
         self._groups: dict[Key, set[Key]] = {}
         self._columns = {on.by for on in model.on.values() if isinstance(on, On) and on.by}
         self._index: dict[tuple[str, str, Any], set[Key]] = {}
+        self._recalled: dict[int, Any] = {}
 
     def wants(self, decoded: Decoded, keys: set[Key], groups: set[Key], pbxes: set[str]) -> None:
         """Add to the sets what must be loaded before this event can be applied."""
@@ -192,10 +205,10 @@ class Fold:
                 if about is not None:
                     groups.add((event.pbx, *about[: self.model.grouped_by]))
             elif on.by:
-                if _keys(on, decoded):
+                if _keys(on, self._shaped(on, decoded)):
                     pbxes.add(event.pbx)
             else:
-                for key in _keys(on, decoded):
+                for key in _keys(on, self._shaped(on, decoded)):
                     if self.model.grouped_by is not None:
                         groups.add((event.pbx, *key[: self.model.grouped_by]))
                     else:
@@ -221,24 +234,34 @@ class Fold:
         event = decoded.event
         on = self.model.on.get(event.name)
         if on is not None:
-            shaped = decoded.as_(on.shape)
             if isinstance(on, OnGroup):
-                self._apply_group(on, shaped, decoded)
+                self._apply_group(on, decoded.as_(on.shape), decoded)
             elif on.by:
-                for (value,) in _keys(on, decoded):
+                shaped = self._shaped(on, decoded)
+                for (value,) in _keys(on, shaped):
                     for found in sorted(self._index.get((event.pbx, on.by, value), ())):
                         self._apply_row(on, found, shaped, decoded)
             else:
-                for key in _keys(on, decoded):
+                shaped = self._shaped(on, decoded)
+                for key in _keys(on, shaped):
                     self._apply_row(on, (event.pbx, *key), shaped, decoded)
         if event.source == "ringledger" and self.model.lists:
             self._snapshot(decoded)
+
+    def _shaped(self, on: On, decoded: Decoded) -> Any:
+        if on.recall is None:
+            return decoded.as_(on.shape)
+        event = decoded.event
+        if event.position not in self._recalled:
+            memory = self.state.memory.setdefault(event.pbx, {})
+            self._recalled[event.position] = on.recall(memory, decoded.as_(on.shape))
+        return self._recalled[event.position]
 
     def _apply_row(self, on: On, key: Key, shaped: AmiEvent, decoded: Decoded) -> None:
         if self._is_stale(on, key, decoded):
             return
         old = self.rows.get(key)
-        new = on.fold(old, shaped)
+        new = on.fold(on.blank(key[1:], shaped) if old is None and on.blank is not None else old, shaped)
         self._note(on, key, old, new, decoded)
         self._set(key, old, new, decoded.event)
 
@@ -332,8 +355,8 @@ class Fold:
                 self._set(key, row, None, event)
 
 
-def _keys(on: On, decoded: Decoded) -> list[Key]:
-    key = on.key(decoded.as_(on.shape))
+def _keys(on: On, shaped: Any) -> list[Key]:
+    key = on.key(shaped)
     if key is None:
         return []
     return key if type(key) is list else [key]  # type: ignore[list-item]

@@ -27,6 +27,16 @@ def _column_type(annotation: Any) -> str:
     return TYPES[typing.get_origin(annotation) or annotation]
 
 
+def _is_list(annotation: Any) -> bool:
+    found = (annotation, *typing.get_args(annotation))
+    return any((typing.get_origin(a) or a) in {list, tuple} for a in found)
+
+
+def _raw(value: Any) -> Any:
+    # asyncpg would take a list in an array of jsonb for a second dimension of the array.
+    return None if value is None else msgspec.Raw(msgspec.json.encode(value))
+
+
 class Table:
     """One model's table, by its bare name: which schema it stands in is the connection's search_path."""
 
@@ -35,7 +45,7 @@ class Table:
         self._row: Any = model.row
         hints = typing.get_type_hints(model.row)
         self.columns = {f.name: _column_type(hints[f.name]) for f in msgspec.structs.fields(model.row)}
-        self._lists = {n for n in self.columns if typing.get_origin(hints[n]) in {list, tuple}}
+        self._lists = {n for n in self.columns if _is_list(hints[n])}
         self.key = ("pbx", *model.key)
         names = list(self.columns)
         arrays = ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), 1))
@@ -80,17 +90,12 @@ class Table:
 
     def arrays(self, rows: list[Row]) -> list[list[Any]]:
         """Return one list per column, as ``upsert`` takes them."""
-        return [[getattr(row, c) for row in rows] if c not in self._lists else _raw(rows, c) for c in self.columns]
+        return [[_raw(getattr(row, c)) if c in self._lists else getattr(row, c) for row in rows] for c in self.columns]
 
     @staticmethod
     def key_arrays(keys: list[Key]) -> list[list[Any]]:
         """Return one list per key column, as ``delete`` and the selects take them."""
         return [list(part) for part in zip(*keys, strict=True)]
-
-
-def _raw(rows: list[Row], column: str) -> list[msgspec.Raw]:
-    # asyncpg takes a list within a list for a second dimension of the array; bytes of JSON it leaves alone.
-    return [msgspec.Raw(msgspec.json.encode(getattr(row, column))) for row in rows]
 
 
 def _array(kind: str) -> str:

@@ -15,3 +15,9 @@ def wire(name: str) -> bytes:
     """The exact bytes received from AMI: ``rich22`` (22.10.1) or ``rich16`` (16.28.0)."""
     file = f"{name}.rx.xz"
     return lzma.decompress((PLAYED / file if (PLAYED / file).exists() else HERE / file).read_bytes())
+
+
+@cache
+def truth(name: str, file: str) -> str:
+    """What Asterisk itself wrote while ``name`` was recorded: ``Master.csv`` (times in UTC) or ``queue_log``."""
+    return lzma.decompress((HERE / f"{name}.{file}.xz").read_bytes()).decode()

@@ -124,7 +124,7 @@ class Tables:
         pbxes: set[str] = set()
         for one in decoded:
             fold.wants(one, keys, groups, pbxes)
-        parts = 1 + model.grouped_by
+        parts = 1 + (model.grouped_by or 0)
         wanted = [
             row
             for key, row in rows.items()
