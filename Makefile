@@ -23,4 +23,7 @@ test-fast: lint ## Everything that needs no container engine
 test: lint ## Everything, with a containerised Asterisk
 	$(BIN)/python -m pytest
 
-.PHONY: help lint test test-fast
+bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
+	$(BIN)/python -m tests.bench $(PART)
+
+.PHONY: bench help lint test test-fast

@@ -1,6 +1,5 @@
 """How a read model is defined, and how events are folded into its rows. No I/O: rows come in, rows go out."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -12,8 +11,6 @@ from schemas.ami import AmiEvent
 from schemas.log import Recorded
 
 Key = tuple[Any, ...]
-
-EPOCH = re.compile(r"[0-9]{1,12}\Z", re.ASCII)
 
 
 class Row(Struct):
@@ -39,8 +36,8 @@ class On(Struct, frozen=True):
     way then must not bring it back.
 
     ``recall`` is for what an event means only after others, which are about other rows. It is called once for each
-    event, in log order: it takes what the model remembers of this PBX (a small dict of JSON values, for it to change)
-    and the event, and returns what ``key`` and ``fold`` are given instead.
+    event, in log order: it takes what the model remembers of this PBX (a small dict of JSON values; to change one, put
+    another in its place) and the event, and returns what ``key`` and ``fold`` are given instead.
     """
 
     shape: type[Any]
@@ -98,16 +95,6 @@ class State(Struct):
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def listed(headers: Mapping[str, Any]) -> tuple[int, str] | None:
-    """Return (epoch, action) if an ActionID says that the block answers a snapshot of ours."""
-    action_id = headers.get("ActionID", "")
-    if not action_id.startswith("ringledger/"):
-        return None
-    parts = action_id.split("/")
-    # Anybody may send an ActionID that looks like ours: int() takes no "²" and no number of 5,000 digits.
-    return (int(parts[1]), parts[2]) if len(parts) > 2 and EPOCH.match(parts[1]) else None
-
-
 def headers_of(event: Recorded) -> dict[str, Any]:
     """Decode an event's bytes into its headers; repeated ones are joined by LF, empty ones left out.
 
@@ -132,129 +119,153 @@ def headers_of(event: Recorded) -> dict[str, Any]:
 class Decoded:
     """One event, its headers parsed once and each shape converted once, however many models want it."""
 
-    __slots__ = ("_headers", "_shapes", "event", "item")
+    __slots__ = ("_headers", "_shapes", "event")
 
     def __init__(self, event: Recorded) -> None:
         self.event = event
-        self._headers = headers_of(event)
-        self._headers["_pbx"] = event.pbx
-        self._headers["_at"] = event.at
-        self._headers["_position"] = event.position
+        self._headers: dict[str, Any] | None = None
         self._shapes: dict[type[Any], Any] = {}
-        self.item = listed(self._headers)
 
     def as_(self, shape: type[Any]) -> Any:
         """Return the event as ``shape``. Raises ValueError if a header's value does not fit."""
         got = self._shapes.get(shape)
         if got is None:
+            headers = self._headers
+            if headers is None:
+                event = self.event
+                headers = self._headers = headers_of(event)
+                headers["_pbx"], headers["_at"], headers["_position"] = event.pbx, event.at, event.position
             try:
-                got = self._shapes[shape] = msgspec.convert(self._headers, shape, strict=False)
+                got = self._shapes[shape] = msgspec.convert(headers, shape, strict=False)
             except msgspec.ValidationError as error:
                 raise ValueError(str(error)) from None
         return got
 
 
+def listed(event: Recorded) -> bool:
+    """Say whether the block answers a list action of a snapshot of ours."""
+    return event.source == "ami" and b"\r\nActionID: ringledger/" in event.raw
+
+
+SNAPSHOTS = frozenset({"SnapshotStarted", "SnapshotListed", "SnapshotCompleted", "Disconnected"})
+"""Our own events that begin, end and conclude from snapshots."""
+
+
+def names_of(model: Model) -> frozenset[str]:
+    """Return the names of all events that the model must be given."""
+    return frozenset(model.on) | SNAPSHOTS if model.lists else frozenset(model.on)
+
+
 class Fold:
     """One model over one batch: holds the batch's rows by full key (pbx first) and knows which must be written.
 
-    The caller loads rows (`wants` says which) with `load`, calls `apply` for every event in order, then writes
-    ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of the last event
-    that changed a row. ``unfit`` are events whose values did not convert (position, name, error): the PBX's fault,
-    so the model goes on without them; any other error is ours and is raised.
+    `take` every event in order, `load` the rows that it asks for in ``keys``, ``groups`` and ``pbxes``, then `run`.
+    Then write the ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of
+    the last event that changed a row, ``state`` what the model remembers after the batch (the state given is left as
+    it was, so a batch that fails can be folded again). ``unfit`` are events whose values did not convert (position,
+    name, error): the PBX's fault, so the model goes on without them. Any other error is ours: it ends the fold and
+    stands in ``error`` with the event; nothing of the batch may be written then.
     """
 
     def __init__(self, model: Model, state: State) -> None:
         self.model = model
-        self.state = state
+        self.state = State(
+            {p: Snapshot(s.epoch, set(s.open), dict(s.marks)) for p, s in state.snapshots.items()},
+            {p: dict(m) for p, m in state.memory.items()},
+        )
         self.rows: dict[Key, Row] = {}
         self.dirty: set[Key] = set()
         self.changed = 0
         self.unfit: list[tuple[int, str, str]] = []
+        self.error: tuple[Recorded, Exception] | None = None
+        self.keys: set[Key] = set()
+        self.groups: set[Key] = set()
+        self.pbxes: set[str] = set()
+        self._plan: list[tuple[On | OnGroup | None, Key, Any, Recorded]] = []
         self._groups: dict[Key, set[Key]] = {}
-        self._recalled: dict[int, Any] = {}
 
-    def wants(self, decoded: Decoded, keys: set[Key], groups: set[Key], pbxes: set[str]) -> None:
-        """Add to the sets what must be loaded before this event can be applied."""
+    def take(self, decoded: Decoded) -> None:
+        """Note an event, and what must be loaded before it can be folded."""
+        if self.error is not None:
+            return
         try:
-            self._wants(decoded, keys, groups, pbxes)
+            self._take(decoded)
         except ValueError as error:
             self.unfit.append((decoded.event.position, decoded.event.name, str(error)))
+        except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
+            self.error = decoded.event, error
 
-    def _wants(self, decoded: Decoded, keys: set[Key], groups: set[Key], pbxes: set[str]) -> None:
+    def _take(self, decoded: Decoded) -> None:
         event = decoded.event
         on = self.model.on.get(event.name)
         if on is not None:
+            shaped = decoded.as_(on.shape)
             if isinstance(on, OnGroup):
-                group = on.group(decoded.as_(on.shape))
+                group = on.group(shaped)
                 if group is not None:
-                    groups.add((event.pbx, *group))
+                    full = (event.pbx, *group)
+                    self.groups.add(full)
+                    self._plan.append((on, full, shaped, event))
             else:
-                for key in _keys(on, self._shaped(on, decoded)):
-                    if self.model.grouped_by:
-                        groups.add((event.pbx, *key[: self.model.grouped_by]))
-                    else:
-                        keys.add((event.pbx, *key))
-        elif event.name == "SnapshotListed" and event.source == "ringledger" and self.model.lists:
-            pbxes.add(event.pbx)
+                if on.recall is not None:
+                    shaped = on.recall(self.state.memory.setdefault(event.pbx, {}), shaped)
+                key = on.key(shaped)
+                if key is not None:
+                    for one in key if type(key) is list else (key,):
+                        full = (event.pbx, *one)
+                        if self.model.grouped_by:
+                            self.groups.add(full[: 1 + self.model.grouped_by])
+                        else:
+                            self.keys.add(full)
+                        self._plan.append((on, full, shaped, event))
+        if event.source == "ringledger" and self.model.lists and event.name in SNAPSHOTS:
+            if event.name == "SnapshotListed":
+                self.pbxes.add(event.pbx)
+            self._plan.append((None, (), decoded.as_(dict), event))
 
     def load(self, rows: Iterable[Row], key_of: Callable[[Any], Key]) -> None:
         """Take rows that stand in the table."""
         for row in rows:
             self._put(key_of(row), row)
 
-    def apply(self, decoded: Decoded) -> None:
-        """Fold one event. Raises whatever the model's fold raises, except ValueError."""
-        if self.unfit and any(decoded.event.position == position for position, _, _ in self.unfit):
+    def run(self) -> None:
+        """Fold what was taken, in order."""
+        if self.error is not None:
             return
-        try:
-            self._apply(decoded)
-        except ValueError as error:
-            self.unfit.append((decoded.event.position, decoded.event.name, str(error)))
+        for on, key, shaped, event in self._plan:
+            try:
+                if on is None:
+                    self._snapshot(event, shaped)
+                elif isinstance(on, OnGroup):
+                    self._fold_group(on, key, shaped, event)
+                else:
+                    self._fold_row(on, key, shaped, event)
+            except ValueError as error:
+                self.unfit.append((event.position, event.name, str(error)))
+            except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
+                self.error = event, error
+                return
 
-    def _apply(self, decoded: Decoded) -> None:
-        event = decoded.event
-        on = self.model.on.get(event.name)
-        if on is not None:
-            if isinstance(on, OnGroup):
-                self._apply_group(on, decoded.as_(on.shape), event)
-            else:
-                shaped = self._shaped(on, decoded)
-                for key in _keys(on, shaped):
-                    self._apply_row(on, (event.pbx, *key), shaped, decoded)
-        if event.source == "ringledger" and self.model.lists:
-            self._snapshot(decoded)
-
-    def _shaped(self, on: On, decoded: Decoded) -> Any:
-        if on.recall is None:
-            return decoded.as_(on.shape)
-        event = decoded.event
-        if event.position not in self._recalled:
-            memory = self.state.memory.setdefault(event.pbx, {})
-            self._recalled[event.position] = on.recall(memory, decoded.as_(on.shape))
-        return self._recalled[event.position]
-
-    def _apply_row(self, on: On, key: Key, shaped: AmiEvent, decoded: Decoded) -> None:
-        snapshot = self.state.snapshots.get(key[0])
-        if (
-            snapshot is not None
-            and decoded.item is not None
-            and snapshot.marks.setdefault(_mark(key), "listed") != "listed"
-        ):
-            return
+    def _fold_row(self, on: On, key: Key, shaped: AmiEvent, event: Recorded) -> None:
         old = self.rows.get(key)
-        new = on.fold(on.blank(key[1:], shaped) if old is None and on.blank is not None else old, shaped)
-        if snapshot is not None and decoded.item is None:
+        row = on.blank(key[1:], shaped) if old is None and on.blank is not None else old
+        snapshot = self.state.snapshots.get(key[0])
+        if snapshot is None:
+            self._set(key, old, on.fold(row, shaped), event)
+            return
+        item = listed(event)
+        if item and snapshot.marks.setdefault(_mark(key), "listed") != "listed":
+            return
+        new = on.fold(row, shaped)
+        if not item:
             if new is not None:
                 snapshot.marks[_mark(key)] = "live"
             elif on.ends or old is not None:
                 snapshot.marks[_mark(key)] = "gone"
-        self._set(key, old, new, decoded.event)
+        self._set(key, old, new, event)
 
-    def _apply_group(self, on: OnGroup, shaped: AmiEvent, event: Recorded) -> None:
-        group = on.group(shaped)
-        if group is None:
-            return
-        before = {key[1:]: self.rows[key] for key in self._groups.get((event.pbx, *group), ())}
+    def _fold_group(self, on: OnGroup, group: Key, shaped: AmiEvent, event: Recorded) -> None:
+        before = {key[1:]: self.rows[key] for key in self._groups.get(group, ())}
         after = on.fold(dict(before), shaped)
         snapshot = self.state.snapshots.get(event.pbx)
         for bare in before.keys() | after.keys():
@@ -289,15 +300,13 @@ class Fold:
         if self.model.grouped_by:
             self._groups[key[: 1 + self.model.grouped_by]].discard(key)
 
-    def _snapshot(self, decoded: Decoded) -> None:
-        event = decoded.event
+    def _snapshot(self, event: Recorded, headers: dict[str, Any]) -> None:
         if event.name == "SnapshotStarted":
-            self.state.snapshots[event.pbx] = Snapshot(_epoch(decoded), set(self.model.lists))
+            self.state.snapshots[event.pbx] = Snapshot(headers["epoch"], set(self.model.lists))
         elif event.name in {"SnapshotCompleted", "Disconnected"}:
             self.state.snapshots.pop(event.pbx, None)
-        elif event.name == "SnapshotListed":
+        else:
             snapshot = self.state.snapshots.get(event.pbx)
-            headers = decoded.as_(dict)
             action, outcome = headers["action"], headers["outcome"]
             if snapshot is None or snapshot.epoch != headers["epoch"] or action not in snapshot.open:
                 return
@@ -313,17 +322,5 @@ class Fold:
                 self._set(key, row, None, event)
 
 
-def _keys(on: On, shaped: Any) -> list[Key]:
-    key = on.key(shaped)
-    if key is None:
-        return []
-    return key if type(key) is list else [key]  # type: ignore[list-item]
-
-
 def _mark(key: Key) -> str:
     return "\x1f".join(map(str, key[1:]))
-
-
-def _epoch(decoded: Decoded) -> int:
-    epoch: int = decoded.as_(dict)["epoch"]
-    return epoch

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from projections.samples import SAMPLES, STATES, sampled, time_uuid
+from projections.samples import SAMPLES, STATES, epoch_of, sampled, time_uuid
 from schemas.log import Minute, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.captures import wire
 from tests.projections.told import ami, event, folded, ours, tell
@@ -188,3 +188,8 @@ def test_uuids_are_of_version_1_unique_and_tell_their_time() -> None:
 def test_what_is_no_time_uuid(text: str) -> None:
     with pytest.raises(ValueError, match=r"UUID"):
         sampled(text)
+
+
+@pytest.mark.parametrize("epoch", ["²", "9" * 5000, "-1", ""])
+def test_an_action_id_that_only_looks_like_ours(epoch: str) -> None:
+    assert epoch_of(f"ringledger/{epoch}/CoreStatus") is None
