@@ -233,6 +233,9 @@ async def load(stage: Stage, total: int, rate: int) -> list[Figure]:
         Figure("load", "log complete after the last was sent", max(0.0, log_ended - run.ended), "s"),
         Figure("load", "models complete after the last was sent", max(0.0, models_ended - run.ended), "s"),
     ]
+    figures += [
+        Figure("processor", f"{name}, for each event", seconds * 1e6 / total, "us") for name, seconds in run.cpu.items()
+    ]
     for name, series in run.memory.items():
         half = [mb for position, mb in series if position >= total / 2]
         figures.append(Figure("memory", f"{name}, at most", max(mb for _, mb in series), "MB", 200, at_most=True))

@@ -8,13 +8,13 @@ import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import asyncpg
 import msgspec
 
 from tests.bench.recording import per_round
-from tests.bench.stage import BrokenError, Stage, line, postgres_pss, pss
+from tests.bench.stage import BrokenError, Stage, cpu, line, machine_cpu, postgres, pss
 
 WAIT_SECONDS = 120
 SAMPLE_SECONDS = 0.5
@@ -41,7 +41,8 @@ class Played:
     models: list[tuple[float, int]]
     reads: list[tuple[float, int]]
     counts: dict[str, int]
-    memory: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    memory: dict[str, list[tuple[int, float]]]
+    cpu: dict[str, float]
 
     def lags(self, arrivals: list[tuple[float, int]]) -> list[tuple[float, int]]:
         """Return (seconds after it was due on the wire, how many events) for every arrival of ``arrivals``.
@@ -102,6 +103,7 @@ class Pipeline:
         names = list(per_round())
         memory: dict[str, list[tuple[int, float]]] = {}
         before = self.log[-1][1] if self.log else 0
+        used = self._cpu()
         assert self._pbx.stdin is not None
         self._pbx.stdin.write("go\n")
         self._pbx.stdin.flush()
@@ -117,6 +119,7 @@ class Pipeline:
                 memory.setdefault(name, []).append((position, megabytes))
             await asyncio.sleep(SAMPLE_SECONDS)
         sent = json.loads(await said)
+        used = {name: seconds - used[name] for name, seconds in self._cpu().items()}
         others: list[int] = [r[0] for r in await self._connection.fetch(OTHERS, names)]
 
         def numbered(series: list[tuple[float, int]]) -> list[tuple[float, int]]:
@@ -135,6 +138,7 @@ class Pipeline:
             [(at, end) for (at, _), end in zip(reads, ends, strict=True)],
             dict(await self._connection.fetch(COUNTS, names)),
             memory,
+            used,
         )
 
     def _folded(self, position: int) -> bool:
@@ -144,7 +148,14 @@ class Pipeline:
 
     def _memory(self) -> dict[str, float]:
         memory = {name: pss(process.pid) for name, process in self._ours.items()}
-        return memory | postgres_pss(self._stage.server)
+        server = [pss(pid) for pid in postgres(self._stage.server)]
+        return memory | {"PostgreSQL": sum(server), "PostgreSQL's largest": max(server)}
+
+    def _cpu(self) -> dict[str, float]:
+        used = {name: cpu(process.pid) for name, process in {"sender": self._pbx, **self._ours}.items()}
+        used["PostgreSQL"] = sum(map(cpu, postgres(self._stage.server)))
+        used["everything else"] = machine_cpu() - sum(used.values())
+        return used
 
 
 @asynccontextmanager

@@ -117,9 +117,24 @@ def pss(pid: int) -> float:
     return 0.0
 
 
-def postgres_pss(server: Embedded) -> dict[str, float]:
-    """Return the memory of PostgreSQL in MB: of all its processes together, and of the largest of them."""
+def cpu(pid: int) -> float:
+    """Return the processor seconds that a process has used, and those of its children that have ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except (ProcessLookupError, FileNotFoundError):
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine_cpu() -> float:
+    """Return the processor seconds that the whole machine has used."""
+    fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def postgres(server: Embedded) -> list[int]:
+    """Return PostgreSQL's processes."""
     postmaster = (server.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0]
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii").split()
-    each = [pss(int(pid)) for pid in (postmaster, *children)]
-    return {"PostgreSQL": sum(each), "PostgreSQL's largest": max(each)}
+    return [int(pid) for pid in (postmaster, *children)]
