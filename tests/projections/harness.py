@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -178,6 +178,3 @@ class Asked:
     def item(self, event: str, **headers: Any) -> Received:
         made = block(event, None, **headers, ActionID=f"ringledger/{self.epoch}/{self.action}")
         return msgspec.structs.replace(made, recorded=self.at)
-
-
-Check = Callable[[], None]
