@@ -11,6 +11,9 @@ help: ## Show this help
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch .venv
 
+run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
+	@$(BIN)/ringledger up $(UP)
+
 lint: .venv ## Style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -23,4 +26,4 @@ test-fast: lint ## Everything that needs no container engine
 test: lint ## Everything, with a containerised Asterisk
 	$(BIN)/python -m pytest
 
-.PHONY: help lint test test-fast
+.PHONY: help run lint test test-fast
