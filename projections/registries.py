@@ -1,6 +1,6 @@
 """Registrations of the PBX at others: what `sip show registry`, `iax2 show registry`, `pjsip show registrations` show.
 
-chan_sip's Registry, the live event, names an account by user and host only: it speaks of all rows of that group.
+chan_sip's Registry, the live event, names an account by user and host only: one of the rows of that group.
 """
 
 import re
@@ -105,7 +105,7 @@ def outbound_listed(row: RegistryRow | None, e: OutboundRegistration) -> Registr
 
 
 def changed(rows: dict[Key, RegistryRow], e: Registry) -> dict[Key, RegistryRow]:
-    """Follow the account; one that no list has named yet is only made where the event names it whole."""
+    """Follow the account. Where the event does not tell the port, it must be the only one of that user and host."""
     username, host, port = named(e)
     if port:
         account = f"{username}@{host}:{port}"
@@ -114,7 +114,8 @@ def changed(rows: dict[Key, RegistryRow], e: Registry) -> dict[Key, RegistryRow]
             e.pbx, e.at, username, host, account, e.channel_type, domain=host, domain_port=port, port=port
         )
         return {**rows, key: replace(rows.get(key, new), state=e.status)}
-    return {k: replace(row, state=e.status) if row.channel_type == e.channel_type else row for k, row in rows.items()}
+    same = [key for key, row in rows.items() if row.channel_type == e.channel_type]
+    return {**rows, same[0]: replace(rows[same[0]], state=e.status)} if len(same) == 1 else rows
 
 
 REGISTRIES = Model(

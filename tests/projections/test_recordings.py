@@ -60,7 +60,7 @@ def test_what_we_follow_is_what_asterisk_lists(
         return {key: [getattr(row, column) for column in columns] for key, row in of_list.items()}
 
     def listed(key: Key) -> bool:
-        return key[0].startswith("PJSIP/") == (items == (b"EndpointList",))
+        return str(key[0]).startswith("PJSIP/") == (items == (b"EndpointList",))
 
     found = blocks(recording)
     middle = len(found) // 2
