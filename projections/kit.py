@@ -305,7 +305,7 @@ class Fold:
             _note(on, key, before.get(about), after.get(about), snapshot)
 
     def _is_stale(self, on: On | OnGroup, key: Key, item: tuple[int, str], snapshot: Snapshot) -> bool:
-        """Mark the row as listed if a list of this snapshot says so; say whether a live event has overtaken the item."""
+        """Mark the row as listed if a list of this snapshot says so; tell if a live event has overtaken the item."""
         epoch, action = item
         if epoch != snapshot.epoch or action not in self.model.lists:
             return snapshot.marks.get(_mark(key)) == "gone"

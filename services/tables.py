@@ -2,6 +2,7 @@
 
 import types
 import typing
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -89,7 +90,7 @@ class Table:
         """Make rows of what a select of this table returned."""
         return [self._row(*record) for record in records]
 
-    def arrays(self, rows: list[Row]) -> list[list[Any]]:
+    def arrays(self, rows: Sequence[Row]) -> list[list[Any]]:
         """Return one list per column, as ``upsert`` takes them."""
         return [[_raw(getattr(row, c)) if c in self._lists else getattr(row, c) for row in rows] for c in self.columns]
 

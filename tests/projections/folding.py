@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from projections.kit import Decoded, Fold, Key, Model, State
+from projections.kit import Decoded, Fold, Key, Model, State, names_of
 from schemas.log import Ours, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.ami.framing import masked
 
@@ -49,17 +49,24 @@ class Folding:
     """One model's rows while it is told events; ``unfit`` must stay empty unless the test says otherwise."""
 
     def __init__(self, model: Model) -> None:
-        self.fold = Fold(model, State())
+        self.model = model
+        self.rows: dict[Key, Any] = {}
+        self._state = State()
         self._positions = itertools.count(1)
 
     def tell(self, *told: Told | Iterable[Told], pbx: str = "pbx") -> dict[Key, Any]:
-        """Fold, and return the rows of ``pbx`` by key."""
+        """Fold, one event a batch, and return the rows of ``pbx`` by key."""
         for one in told:
             for event in [one] if isinstance(one, bytes | Ours) else one:
-                decoded = Decoded(recorded(next(self._positions), event, pbx))
-                if decoded.event.name in {*self.fold.model.on, "SnapshotListed", "SnapshotStarted"} or isinstance(
-                    event, Ours
-                ):
-                    self.fold.apply(decoded)
-        assert self.fold.unfit == []
-        return {key[1:]: row for key, row in self.fold.rows.items() if key[0] == pbx}
+                self._fold(Decoded(recorded(next(self._positions), event, pbx)))
+        return {key[1:]: row for key, row in self.rows.items() if key[0] == pbx}
+
+    def _fold(self, decoded: Decoded) -> None:
+        if decoded.event.name not in names_of(self.model):
+            return
+        fold = Fold(self.model, self._state)
+        fold.take(decoded)
+        fold.load(self.rows.values(), lambda row: tuple(getattr(row, n) for n in ("pbx", *self.model.key)))
+        fold.run()
+        assert (fold.error, fold.unfit) == (None, [])
+        self.rows, self._state = fold.rows, fold.state

@@ -6,18 +6,14 @@ know before an event or a list tells (a member's ringinuse, a caller's priority)
 
 import re
 
-from projections import (
-    AGENTS,
-    CHANNELS,
-    DEVICE_STATES,
-    PARKED_CALLS,
-    PARKING_LOTS,
-    QUEUE_ENTRIES,
-    QUEUE_MEMBERS,
-    QUEUES,
-)
-from projections.queue_entries import QueueEntry
-from projections.queue_members import QueueMember
+from projections.agents import AGENTS
+from projections.channels import CHANNELS
+from projections.device_states import DEVICE_STATES
+from projections.parked_calls import PARKED_CALLS
+from projections.parking_lots import PARKING_LOTS
+from projections.queue_entries import QUEUE_ENTRIES, QueueEntry
+from projections.queue_members import QUEUE_MEMBERS, QueueMember
+from projections.queues import QUEUES
 from tests.projections.harness import Tables
 
 STATUS = (

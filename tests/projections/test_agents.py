@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from projections import AGENTS
-from projections.agents import Agent
+from projections.agents import AGENTS, Agent
 from schemas.log import Received
 from tests.projections.harness import Asked, Tables, block
 

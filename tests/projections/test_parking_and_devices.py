@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from projections import DEVICE_STATES, PARKED_CALLS, PARKING_LOTS
-from projections.parked_calls import ParkedCall
+from projections.device_states import DEVICE_STATES
+from projections.parked_calls import PARKED_CALLS, ParkedCall
+from projections.parking_lots import PARKING_LOTS
 from schemas.log import Received
 from tests.projections.harness import Asked, Tables, block
 

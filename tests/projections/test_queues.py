@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from projections import QUEUE_ENTRIES, QUEUE_MEMBERS, QUEUES
-from projections.queues import percent
+from projections.queue_entries import QUEUE_ENTRIES
+from projections.queue_members import QUEUE_MEMBERS
+from projections.queues import QUEUES, percent
 from schemas.log import Received
 from tests.projections.harness import Asked, Tables, block
 
