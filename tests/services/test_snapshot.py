@@ -117,11 +117,10 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
-    contact = ("URI: sip:101@h", "AOR: 101", "EndpointName: 101", "RoundtripUsec: 0")
     async with pbx22() as fake, listening(url, fake.pbx()):
         await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) == 2)
-        fake.send(block("Event: ContactStatus", "ContactStatus: Reachable", *contact))
-        fake.send(block("Event: ContactStatus", "ContactStatus: NonQualified", *contact))
+        known = block("Event: ContactStatus", "URI: sip:100@h", "ContactStatus: Unreachable", "EndpointName: 100")
+        fake.send(known + block("Event: ContactStatus", "ContactStatus: NonQualified", "EndpointName: 101"))
         await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) == 3)
         assert fake.asked("PJSIPShowEndpoint")[-1]["Endpoint"] == "101"
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0") * 20)
