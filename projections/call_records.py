@@ -83,14 +83,14 @@ def called(memory: dict[str, Any], e: QueueCall) -> QueueCall:
     AgentCalled has exactly one Cdr with its Uniqueid and DestChannel, last application Queue.
     """
     member = member_of(e.interface)
-    names = memory.setdefault("names", {})
+    names = memory.get("names", {})
     if names.get(member) != e.member_name and (member in names or len(names) < MEMBERS):
-        names[member] = e.member_name
+        memory["names"] = names | {member: e.member_name}
     if member != endpoint_of(e.dest_channel):
-        dialled = memory.setdefault("dialled", {})
-        dialled[e.dest_channel] = [member, e.position]
+        dialled = memory.get("dialled", {}) | {e.dest_channel: [member, e.position]}
         if len(dialled) > DIALLED:
             del dialled[min(dialled, key=lambda channel: dialled[channel][1])]
+        memory["dialled"] = dialled
     return e
 
 

@@ -43,9 +43,9 @@ def by_uris(e: Registry) -> Key | None:
 
 
 def listed(row: Registration | None, e: OutboundRegistration) -> Registration:
-    uris = {"client_uri": e.client_uri, "server_uri": e.server_uri}
+    new = Registration(e.pbx, e.at, e.client_uri, e.server_uri, e.object_name)
     return replace(
-        row or Registration(pbx=e.pbx, tm_update=e.at, object_name=e.object_name, **uris),
+        row or new,
         object_type=e.object_type,
         status=e.status,
         max_retries=e.max_retries,

@@ -1,6 +1,7 @@
 """One sample a minute of each PBX: how many channels, calls, callers waiting, members by state, events."""
 
 import hashlib
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.kit import Key, Model, On, Row, listed
+from projections.kit import Key, Model, On, Row
 from schemas.ami.counts import Counted
 from schemas.link import LinkEvent
 
 STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
 """Asterisk's device states in the order of their numbers (``ast_devstate_str``)."""
 
+OURS = re.compile(r"ringledger/([0-9]{1,12})/", re.ASCII)
 GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 
@@ -80,9 +82,15 @@ def of_snapshot(e: LinkEvent) -> Key:
     return full_minute(e.epoch)
 
 
+def epoch_of(action_id: str) -> int | None:
+    """Return the epoch of the snapshot that an answer belongs to, None if it is to somebody else's question."""
+    found = OURS.match(action_id)
+    return int(found[1]) if found else None
+
+
 def of_answer(e: Counted) -> Key | None:
-    item = listed({"ActionID": e.action_id})
-    return full_minute(item[0]) if item else None
+    epoch = epoch_of(e.action_id)
+    return None if epoch is None else full_minute(epoch)
 
 
 def blank(key: Key, e: Any) -> Sample:
@@ -115,8 +123,7 @@ def started(row: Sample, e: LinkEvent) -> Sample:
 
 
 def answers(row: Sample | None, e: Counted) -> bool:
-    item = listed({"ActionID": e.action_id})
-    return row is not None and not row.complete and item is not None and item[0] == row.epoch
+    return row is not None and not row.complete and row.epoch is not None and epoch_of(e.action_id) == row.epoch
 
 
 def channels(row: Sample | None, e: Counted) -> Sample | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from projections.kit import Key, Model, On, Row, listed
+from projections.kit import Key, Model, On, Row
 from schemas.ami import AmiEvent
 from services import database
 from tests.projections.told import event, folded, tell
@@ -80,8 +80,3 @@ async def test_memory_outlives_batches_and_belongs_to_one_pbx(url: str, seed: in
     connection = await database.connect(url, search_path="model, ledger")
     assert [r["position"] for r in await connection.fetch("SELECT position FROM unfit")] == [5]
     await connection.close()
-
-
-@pytest.mark.parametrize("epoch", ["²", "9" * 5000, "-1", ""])
-def test_an_action_id_that_only_looks_like_ours(epoch: str) -> None:
-    assert listed({"ActionID": f"ringledger/{epoch}/CoreStatus"}) is None
