@@ -77,7 +77,8 @@ class Parts(Payload):
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return both as text."""
-        return (self._opening + self._value).decode(encoding, errors)
+        whole: bytes = self._opening + self._value
+        return whole.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send both."""

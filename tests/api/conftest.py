@@ -101,8 +101,8 @@ async def serve(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Serve]:
         client = TestClient(TestServer(app))
         await client.start_server()
         clients.append(client)
-        seeded = asyncio.ensure_future(app[SEEDED].wait())
-        done, _ = await asyncio.wait([seeded, app[FAILED]], timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(app[SEEDED].wait()), app[FAILED]]
+        done, _ = await asyncio.wait(ends, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         assert app[FAILED] not in done, app[FAILED].exception()
         assert done
         return client

@@ -3,13 +3,13 @@
 import asyncio
 import re
 import time
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from api.accounts import IDLE_SECONDS, token_hash
 from api.freshness import Freshness
-from api.keys import ACCOUNTS, FACTS, FRESHNESS
+from api.keys import ACCOUNTS, FACTS, FRESHNESS, SETTINGS
 from api.throttle import FREE
 from schemas.settings import Settings
 from schemas.users import UserCreated
@@ -26,11 +26,9 @@ async def client(serve: Serve) -> Client:
 
 
 async def user(client: Client, name: str, *permissions: str) -> None:
-    facts, freshness = client.app[ACCOUNTS], client.app[FRESHNESS]
-    assert facts
     hashed = hash_password(PASSWORD)
     position = await client.app[FACTS].append(UserCreated(name, name, name, hashed, permissions, origin="user"))
-    await freshness.folded(("users",), position)
+    await client.app[FRESHNESS].folded(("users",), position)
 
 
 async def test_a_login_gives_a_uuid_that_is_taken_as_query_header_and_cookie(client: Client) -> None:
@@ -55,7 +53,7 @@ async def test_a_login_gives_a_uuid_that_is_taken_as_query_header_and_cookie(cli
     ],
 )
 @pytest.mark.parametrize("path", [VIEW, "/admin/core/channels/1.1", "/agents", "/agents/", "/api/usage/2026-11"])
-async def test_nothing_is_readable_without_a_good_token(client: Client, path: str, carried: dict[str, object]) -> None:
+async def test_nothing_is_readable_without_a_good_token(client: Client, path: str, carried: dict[str, Any]) -> None:
     if carried == {"params": {"authtoken": "\udcff"}}:
         carried, path = {}, path + "?authtoken=%ff"
     reply = await client.get(path, **carried)
@@ -182,7 +180,7 @@ async def test_the_settings_password_is_made_true_at_start_and_ends_old_logins(s
 
 async def test_without_a_setting_the_password_is_made_once_and_kept(serve: Serve) -> None:
     one = await serve(admin_password="")
-    settings = one.app[__import__("api.keys").keys.SETTINGS]
+    settings = one.app[SETTINGS]
     password = admin_password(settings)
     assert len(password) >= 16
     assert password_file(settings).stat().st_mode & 0o777 == 0o600

@@ -24,7 +24,8 @@ async def curl(client: Client, path: str, body: str) -> tuple[int, Any]:
     writer.write(
         f"GET {path} HTTP/1.1\r\nHost: 192.168.200.10:8081\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n"
         f"Authorization: {client.session.headers['Authorization']}\r\nConnection: close\r\n"
-        f"Content-Length: {len(body.encode())}\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n{body}".encode()
+        f"Content-Length: {len(body.encode())}\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}".encode()
     )
     head, _, text = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
