@@ -80,4 +80,3 @@ async def test_memory_outlives_batches_and_belongs_to_one_pbx(url: str, seed: in
     connection = await database.connect(url, search_path="model, ledger")
     assert [r["position"] for r in await connection.fetch("SELECT position FROM unfit")] == [5]
     await connection.close()
-
