@@ -59,7 +59,8 @@ async def background(app: web.Application) -> AsyncIterator[None]:
         task.add_done_callback(lambda task: _report(app, task))
     yield
     if facts := app[ACCOUNTS].unwritten(least=0.0):
-        await app[FACTS].append(*facts)
+        with contextlib.suppress(*database.UNREACHABLE):
+            await app[FACTS].append(*facts)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -79,7 +80,7 @@ async def write_down_use(app: web.Application) -> None:
     while True:
         await asyncio.sleep(TOUCH_EVERY_SECONDS)
         if facts := app[ACCOUNTS].unwritten(TOUCH_SECONDS):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*database.UNREACHABLE):
                 await app[FACTS].append(*facts)
 
 

@@ -1,6 +1,5 @@
 """Every error in its dialect's envelope, whatever raised it."""
 
-import asyncpg
 import structlog
 from aiohttp import web
 
@@ -8,6 +7,7 @@ from api.cospace import envelope as cospace
 from api.errors import ApiError, Handler
 from api.freshness import UnreadyError
 from api.jade import envelope as jade
+from services import database
 
 logger = structlog.get_logger()
 
@@ -28,7 +28,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, ApiError(error.status, error.reason.lower()))
     except UnreadyError as error:
         return _answer(request, ApiError(503, str(error), "not-ready", {"Retry-After": "1"}))
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError) as error:
+    except database.UNREACHABLE as error:
         logger.warning("database_unreachable", path=request.path, error=repr(error))
         return _answer(request, ApiError(503, "the database does not answer", "not-ready", {"Retry-After": "1"}))
     except Exception:

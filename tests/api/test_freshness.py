@@ -9,7 +9,7 @@ from aiohttp import ClientResponse
 
 from api.keys import FRESHNESS, VIEWS
 from schemas.log import Connected, Disconnected, Minute, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from tests.api.conftest import Client, Ledger, Serve, token
+from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
 VIEW = "/v1/admin/core/channels"
 MODULES = "/v1/admin/core/modules"
@@ -123,14 +123,14 @@ async def test_a_long_poll_in_vain_ends_with_what_there_is(client: Client, ledge
 
 
 @pytest.mark.parametrize("wait", ["x", "", "-1", "61", "nan", "inf", "1e9"])
-async def test_a_nonsense_wait_is_400(client: Client, wait: str) -> None:
-    reply = await client.get(VIEW, params={"wait": wait})
+async def test_a_nonsense_wait_is_400(recorded: Recorded, wait: str) -> None:
+    reply = await recorded.client.get(VIEW, params={"wait": wait})
     assert reply.status == 400
     assert (await reply.json())["statuscode"] == 400
 
 
-async def test_as_of_is_honest(client: Client) -> None:
-    assert (await client.get(VIEW, params={"as_of": "12"})).status == 501
+async def test_as_of_is_honest(recorded: Recorded) -> None:
+    assert (await recorded.client.get(VIEW, params={"as_of": "12"})).status == 501
 
 
 async def test_stopping_lets_waiters_go(client: Client, ledger: Ledger) -> None:
