@@ -229,6 +229,34 @@ async def test_body_and_position_belong_together_while_the_log_grows(client: Cli
     assert len({n for _, n in seen}) > 3
 
 
+async def test_a_position_is_not_told_with_rows_older_than_it(client: Client, ledger: Ledger) -> None:
+    first = await ledger.write(newchannel("1.1"))
+    await reached(client, first, MODULES)
+    views, freshness = client.app[VIEWS], client.app[FRESHNESS]
+    render = views._render
+
+    async def overtaken(*args: Any) -> Any:
+        kept = await render(*args)
+        await freshness.folded(("channels",), await ledger.write(newchannel("1.2")))
+        return kept
+
+    views._render = overtaken
+    reply = await client.get(VIEW)
+    assert [i["unique_id"] for i in await items(reply)] == ["1.1"]
+    assert int(reply.headers["X-Ledger-Position"]) == first
+    views._render = render
+    reply = await client.get(VIEW)
+    assert [i["unique_id"] for i in await items(reply)] == ["1.1", "1.2"]
+
+
+async def test_what_is_folded_is_shown_by_the_next_answer(client: Client, ledger: Ledger) -> None:
+    for state in ("INUSE", "BUSY", "NOT_INUSE"):
+        said = f"Event: DeviceStateChange\r\nDevice: PJSIP/1\r\nState: {state}\r\n\r\n".encode()
+        await client.app[FRESHNESS].folded(("device_states",), await ledger.write(said))
+        reply = await client.request("GET", "/device_states/", json={"device": "PJSIP/1"})
+        assert (await reply.json())["result"]["state"] == state
+
+
 async def test_secrets_in_variables_are_masked(client: Client, ledger: Ledger) -> None:
     said = newchannel("1.1") + varset("1.1", "MYPASSWORD", "hush") + varset("1.1", "COLOUR", "blue ü")
     (item,) = await items(await reached(client, await ledger.write(said)))
