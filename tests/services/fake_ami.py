@@ -241,3 +241,13 @@ class Ledger:
             assert time.monotonic() < end, f"not in the log in time; there is {names[-30:]}"
             await asyncio.sleep(0.02)
         return names
+
+    async def until_count(self, count: int, seconds: float = 6 * DEADLINE) -> None:
+        """Wait until the log has ``count`` events of AMI, responses aside."""
+        query = "SELECT count(*) FROM ledger.event WHERE source = 'ami' AND name NOT LIKE 'Response:%'"
+        connection = await asyncpg.connect(self._url)
+        end = time.monotonic() + seconds
+        while (there := await connection.fetchval(query)) < count:
+            assert time.monotonic() < end, f"{there} of {count} events in the log"
+            await asyncio.sleep(0.05)
+        await connection.close()

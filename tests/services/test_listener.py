@@ -5,6 +5,7 @@ import itertools
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -277,7 +278,7 @@ async def test_minutes_count_what_came_over_every_link(url: str, monkeypatch: py
     async with FakeAmi() as pbx:
         listener = Listener(pbx.pbx(), ingest)
         clock = 1_000_000_000 * 60 - 1.5
-        monkeypatch.setattr(listener_module.time, "time", lambda: clock)
+        monkeypatch.setattr("time.time", lambda: clock)
         running = asyncio.create_task(listener.run())
         for link in (1, 2):
             await eventually(lambda link=link: pbx.logins == link and listener.link_up)  # type: ignore[misc]
@@ -287,7 +288,7 @@ async def test_minutes_count_what_came_over_every_link(url: str, monkeypatch: py
                 pbx.cut()
                 await eventually(lambda: not listener.link_up)
 
-        def minutes() -> list[dict[str, int]]:
+        def minutes() -> list[dict[str, Any]]:
             return [msgspec.json.decode(e.raw) for e in ingest._queue if e.name == "Minute"]
 
         before = len(minutes())
@@ -302,8 +303,10 @@ async def test_minutes_count_what_came_over_every_link(url: str, monkeypatch: py
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     key, cert = folder / f"{name}.key", folder / f"{name}.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)),
+        ],
         check=True,
         capture_output=True,
     )
