@@ -36,7 +36,7 @@ class FakeAmi:
 
     ``replies`` maps an action's name to what is sent for it (headers in, bytes out; b"" for silence); ``actions`` is
     everything that was asked, in order; ``clients`` are the open connections; at an action in ``hangs_up_at`` the
-    connection is dropped.
+    connection is dropped; while ``quiet``, nothing is answered.
     """
 
     def __init__(self, secret: str = "secret", tls: ssl.SSLContext | None = None, piece: int = 0) -> None:
@@ -45,6 +45,7 @@ class FakeAmi:
         self.welcome = block("Event: FullyBooted", "Privilege: system,all", "Status: Fully Booted")
         self.refusal = "Authentication failed"
         self.replies: dict[str, Callable[[dict[str, str]], bytes]] = {}
+        self.quiet = False
         self.hangs_up_at: set[str] = set()
         self.actions: list[dict[str, str]] = []
         self.clients: list[asyncio.StreamWriter] = []
@@ -105,6 +106,8 @@ class FakeAmi:
 
     def _answer(self, headers: dict[str, str], writer: asyncio.StreamWriter) -> None:
         action, number = headers["Action"], f"ActionID: {headers['ActionID']}"
+        if self.quiet:
+            return
         if action in self.replies:
             writer.write(self.replies[action](headers))
         elif action == "Challenge":
