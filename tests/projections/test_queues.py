@@ -79,6 +79,20 @@ def test_events_older_than_the_list_that_come_after_it_change_nothing() -> None:
     assert order(tables) == ["b", "x", "c"]
 
 
+def test_a_join_that_comes_after_the_list_moves_nobody() -> None:
+    asked = Asked("QueueStatus", at=1010.0)
+    items = [entry(asked, "b", 1), entry(asked, "x", 2, wait=3), entry(asked, "c", 3)]
+    tables = Tables(*MODELS).fold([asked.start, *items, join("x", 3, 3, at=1007.2)])
+    assert order(tables) == ["b", "x", "c"]
+
+
+def test_the_late_answer_to_an_older_snapshot_does_not_save_a_row_from_the_sweep() -> None:
+    old, new = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    tables = Tables(*MODELS).fold([join("gone", 1, 1), old.start, old.failed, old.over])
+    tables.fold([new.start, entry(old, "gone", 1), entry(new, "a", 1), new.end, new.over])
+    assert order(tables) == ["a"]
+
+
 def test_a_caller_who_leaves_while_the_list_is_on_its_way_does_not_come_back() -> None:
     asked = Asked("QueueStatus")
     tables = Tables(*MODELS)
