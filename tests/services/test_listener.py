@@ -66,12 +66,12 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
     take = snapshot_module.take
     broken = 0
 
-    async def take_or_break(session: session_module.Session, *rest: object) -> object:
+    async def take_or_break(session: session_module.Session, *rest: Any, booted: bool) -> object:
         nonlocal broken
         if session.pbx.name == "bad" and broken < 2:
             broken += 1
             raise KeyError("a bug of ours")
-        return await take(session, *rest)  # type: ignore[arg-type]
+        return await take(session, *rest, booted=booted)
 
     monkeypatch.setattr(snapshot_module, "take", take_or_break)
     monkeypatch.setattr("services.listen.FIRST_RESTART_SECONDS", 0.02)

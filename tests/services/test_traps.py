@@ -238,6 +238,5 @@ async def test_an_empty_list_is_an_empty_list_in_the_log(url: str) -> None:
             await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
     listed = {e["action"]: e for e in await Ledger(url).ours("SnapshotListed")}
     assert listed["Agents"]["outcome"] == "empty"
-    assert listed["CoreShowChannels"]["outcome"] == "unsupported"
     rows = [row for row in await Ledger(url).rows() if row["name"] == "Response:Agents"]
     assert rows[0]["raw"].endswith(b"Message: No active agents\n\r\n\r\n")
