@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from projections.kit import Decoded, Fold, Key, Model, State, names_of
+from projections.kit import Decoded, Fold, Key, Model, State, Takers, takers
 from services import log
 from services.tables import Table
 
@@ -82,6 +82,7 @@ class Projector:
         self._models = models
         self.followers: list[Follower] = []
         self.stopped: dict[str, str] = {}
+        self._takers: dict[tuple[str, ...], Takers] = {}
 
     async def open(self) -> None:
         """Read the checkpoints, and create the tables that are missing."""
@@ -142,14 +143,16 @@ class Projector:
 
     async def _fold(self, group: list[Follower], behind: int, position: int) -> list[Fold]:
         folds = [Fold(f.model, f.state) for f in group]
-        takers: dict[str, list[Fold]] = {}
-        for fold in folds:
-            for name in names_of(fold.model):
-                takers.setdefault(name, []).append(fold)
-        for row in await log.read(self._connection, behind, position, list(takers)):
-            decoded = Decoded(log.recorded(row))
-            for fold in takers[decoded.event.name]:
-                fold.take(decoded)
+        together = tuple(f.model.name for f in group)
+        if together not in self._takers:
+            self._takers[together] = takers([f.model for f in group])
+        taking = self._takers[together]
+        for row in await log.read(self._connection, behind, position, list(taking)):
+            event = log.recorded(row)
+            chosen, indexes = taking[event.name]
+            decoded = Decoded(event, chosen)
+            for index in indexes:
+                folds[index].take(decoded)
         for follower, fold in zip(group, folds, strict=True):
             with _blaming(follower, f"reading rows for {behind + 1}..{position}"):
                 await self._load(follower.table, fold)

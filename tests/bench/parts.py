@@ -13,7 +13,7 @@ import asyncpg
 from panoramisk.ami_protocol import AMIProtocol
 
 from projections import ALL
-from projections.kit import headers_of
+from projections.headers import headers_of
 from schemas.log import Received, Recorded
 from services import database, log
 from services.ami.protocol import LedgerProtocol
