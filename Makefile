@@ -6,10 +6,13 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: pyproject.toml ## Make the virtual environment (.venv/bin/ringledger is the program)
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || (apt-get update && apt-get install -y --no-install-recommends python3-venv)
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || (apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch .venv
+
+run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
+	@$(BIN)/ringledger up $(UP)
 
 lint: .venv ## Style, types and layers
 	$(BIN)/ruff check .
@@ -20,10 +23,10 @@ lint: .venv ## Style, types and layers
 test-fast: lint ## Everything that needs no container engine
 	$(BIN)/python -m pytest -m 'not container'
 
-test: lint ## Everything, with a containerised Asterisk
-	$(BIN)/python -m pytest
+test: lint ## Everything, with containerised Asterisks 22 and 16 (as root on Debian it installs and starts an engine)
+	$(BIN)/python docker/engine.py run sh -ec '$(BIN)/python -m pytest -m "not asterisk16"; $(BIN)/python -m pytest -m asterisk16'
 
 bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
 	$(BIN)/python -m tests.bench $(PART)
 
-.PHONY: bench help lint test test-fast
+.PHONY: bench help lint run test test-fast

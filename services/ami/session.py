@@ -3,10 +3,13 @@
 import asyncio
 import hashlib
 import itertools
+import secrets
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
+import structlog
 from panoramisk.actions import Action
 from panoramisk.manager import Manager
 from panoramisk.message import Message
@@ -18,6 +21,9 @@ CONNECT_SECONDS = 5
 ACTION_SECONDS = 30
 PING_SECONDS = 5
 PONG_SECONDS = 15
+POURING_BYTES_A_SECOND = 1_000_000
+
+logger = structlog.get_logger()
 
 
 class LoginRefusedError(Exception):
@@ -28,33 +34,48 @@ class Question(Action):
     """An action that knows when its answer is complete, whatever Asterisk's English says.
 
     An error, or a success that starts no list, is an answer; a list ends with ``EventList: Complete`` or an event
-    whose name ends in ``Complete``. panoramisk would wait for ever when a list is answered by an error.
+    whose name ends in ``Complete``. panoramisk would wait for ever when a list is answered by an error. ``then`` is
+    called with a complete answer before anything that was read after it is handled.
     """
+
+    def __init__(self, headers: dict[str, str], then: Callable[[list[Message]], None] | None = None) -> None:
+        super().__init__(headers)
+        self._then = then
 
     def add_message(self, message: Message) -> bool:
         """Take one block; return True when the answer is whole."""
-        self.responses.append(message)
         if "event" not in message:
-            # Asterisk 16 announces some lists by Message only ("... will follow").
-            following = message.eventlist.lower() == "start" or message.message.lower().endswith("will follow")
-            done = not (message.success and following)
-        else:
+            # "... will follow" says nothing: FAXStats answers so, and one event without an end follows.
+            done = not (message.success and message.eventlist.lower() == "start")
+        elif self.responses:
             done = message.eventlist.lower() in {"complete", "cancelled"} or message.event.endswith("Complete")
-        if done and not self.future.done():
-            self.future.set_result(self.responses)
+        else:
+            return False  # an answer starts with its response
+        self.responses.append(message)
+        if done:
+            if self._then is not None:
+                self._then(self.responses)
+            if not self.future.done():
+                self.future.set_result(self.responses)
         return done
 
 
 class Session(Manager):
-    """A panoramisk Manager that makes one connection and says when it is gone, instead of reconnecting by itself."""
+    """A panoramisk Manager that makes one connection and says when it is gone, instead of reconnecting by itself.
 
-    def __init__(self, pbx: Pbx, deliver: Deliver) -> None:
+    ``welcomed`` is called with Asterisk's greeting the moment the login is accepted, before any event behind it.
+    """
+
+    def __init__(self, pbx: Pbx, deliver: Deliver, welcomed: Callable[[str], None]) -> None:
+        loop = asyncio.get_running_loop()
         self.pbx = pbx
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.link: LedgerProtocol
-        self._deliver = deliver
+        self.lost: asyncio.Future[str] = loop.create_future()
+        self.link: LedgerProtocol | None = None
+        self._welcomed = welcomed
         self._numbers = itertools.count(1)
-        super().__init__(host=pbx.host, port=pbx.port, loop=asyncio.get_running_loop(), encoding="utf8")
+        # Other sessions must not guess our ActionIDs: Asterisk sends what they cause to us too.
+        self._prefix = f"rl-{secrets.token_hex(4)}"
+        super().__init__(host=pbx.host, port=pbx.port, loop=loop, encoding="utf8")
         self.config["protocol_factory"] = lambda: LedgerProtocol(deliver, self._gone)
         self.config["ssl"] = _tls(pbx)
 
@@ -64,30 +85,38 @@ class Session(Manager):
 
     def connection_made(self, f: asyncio.Future[Any]) -> None:
         """Replace panoramisk's: no login, ping or reconnect of its own."""
-        if f.cancelled() or f.exception() is not None:
-            return
-        _, self.link = f.result()
-        self.protocol = self.link
-        self.link.responses = {}
+        if not f.cancelled():
+            f.exception()  # `open` raises it
 
     async def open(self) -> None:
-        """Connect and log in. Raises OSError or TimeoutError without a link, LoginRefusedError for a refusal."""
+        """Connect and log in. Raises OSError, TimeoutError or LinkLostError, and LoginRefusedError for a refusal."""
         async with asyncio.timeout(CONNECT_SECONDS):
-            await self.connect()
-            await asyncio.sleep(0)  # let connection_made run: it is a callback of the task just awaited
+            _, self.link = await self.connect()
             challenge = (await self.ask("Challenge", AuthType="MD5"))[0]
             if challenge.success:
                 key = hashlib.md5(f"{challenge.challenge}{self.pbx.secret}".encode(), usedforsecurity=False).hexdigest()
                 proof = {"AuthType": "MD5", "Key": key}
             else:
                 proof = {"Secret": self.pbx.secret}
-            reply = (await self.ask("Login", Username=self.pbx.user, Events="on", **proof))[0]
+            login = {"Action": "Login", "ActionID": self._number(), "Username": self.pbx.user, "Events": "on", **proof}
+            reply = (await self._ask(Question(login, self._welcome)))[0]
         if not reply.success:
-            raise LoginRefusedError(reply.message)
+            raise LoginRefusedError(str(reply.message))
+
+    def _welcome(self, answer: list[Message]) -> None:
+        if answer[0].success and self.link is not None:
+            self._welcomed(self.link.banner)
 
     async def ask(self, action: str, action_id: str = "", **headers: str) -> list[Message]:
-        """Send an action and return its whole answer. Raises LinkLostError, TimeoutError, or ValueError (bad value)."""
-        question = Question({"Action": action, "ActionID": action_id or f"rl-{next(self._numbers)}", **headers})
+        """Send an action and return its whole answer.
+
+        Raises LinkLostError, TimeoutError, or ValueError for a value that no action can carry.
+        """
+        return await self._ask(Question({"Action": action, "ActionID": action_id or self._number(), **headers}))
+
+    async def _ask(self, question: Question) -> list[Message]:
+        if self.link is None:
+            raise LinkLostError
         try:
             async with asyncio.timeout(ACTION_SECONDS):
                 answer: list[Message] = await self.link.send(question)
@@ -95,13 +124,25 @@ class Session(Manager):
         finally:
             self.link.responses.pop(question.id, None)
 
+    def _number(self) -> str:
+        return f"{self._prefix}-{next(self._numbers)}"
+
     async def keep_alive(self) -> None:
-        """Ping until the link is lost; a Pong that does not come in time is a lost link."""
-        while not self.lost.done():
+        """Ping until the link is lost; a Pong that does not come in time is a lost link.
+
+        Two silences are not the PBX's: while we hold back reading, and while so much pours in that the Pong stands
+        behind it. Dropping the link then would lose all that waits in the PBX.
+        """
+        while not self.lost.done() and self.link is not None:
+            received, held = self.link.received, self.link.paused
             try:
                 async with asyncio.timeout(PONG_SECONDS):
                     await self.ask("Ping")
             except TimeoutError:
+                poured = self.link.received - received
+                if held or self.link.paused or poured > POURING_BYTES_A_SECOND * PONG_SECONDS:
+                    logger.warning("pong_late", pbx=self.pbx.name, reading=not self.link.paused, received=poured)
+                    continue
                 silent = time.time() - self.link.heard
                 self._gone(TimeoutError(f"no Pong for {PONG_SECONDS} s, nothing heard for {silent:.0f} s"))
                 self.close()
@@ -112,7 +153,7 @@ class Session(Manager):
 
     def close(self) -> None:
         """Drop the link, if there is one."""
-        if getattr(self, "link", None) is not None:
+        if self.link is not None:
             self.link.close()
 
 

@@ -1,0 +1,65 @@
+"""Tokens on requests: query parameter, Bearer header or cookie, in every dialect; permissions by route."""
+
+import base64
+import binascii
+
+from aiohttp import web
+
+from api.accounts import User
+from api.errors import ApiError, Handler
+from api.keys import ACCOUNTS, FRESHNESS
+
+USER = web.RequestKey("user", User)
+
+
+def token_of(request: web.Request) -> str | None:
+    """Return the token that the request carries; of several the most explicit one."""
+    token = request.query.get("authtoken")
+    if token is None:
+        kind, _, value = request.headers.get("Authorization", "").partition(" ")
+        token = value.strip() if kind.lower() == "bearer" else request.cookies.get("authtoken")
+    return token
+
+
+async def identify(request: web.Request) -> User | None:
+    """Return who is asking, None if the token is absent, unknown or expired."""
+    token = token_of(request)
+    if not token:
+        return None
+    accounts = request.app[ACCOUNTS]
+    user = accounts.owner(token)
+    if user is None:
+        # Another process may have issued it a moment ago.
+        await request.app[FRESHNESS].refresh()
+        user = accounts.owner(token)
+    return user
+
+
+def needs(permission: str, handler: Handler) -> Handler:
+    """Let only users with the permission reach the handler."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        user = await identify(request)
+        if user is None:
+            raise ApiError(401, "log in first", headers={"WWW-Authenticate": "Bearer"})
+        if not user.may(permission):
+            raise ApiError(403, f"permission {permission} is needed", "access-denied")
+        request[USER] = user
+        return await handler(request)
+
+    return guarded
+
+
+def basic(request: web.Request) -> tuple[str, str]:
+    """Return name and password of HTTP Basic. Raises ApiError 401."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    try:
+        text = base64.b64decode(value, validate=True).decode("utf-8")
+    except (ValueError, binascii.Error):
+        text = ""
+    name, colon, password = text.partition(":")
+    if kind.lower() != "basic" or not colon:
+        raise ApiError(
+            401, "HTTP Basic with user name and password", headers={"WWW-Authenticate": 'Basic realm="ringledger"'}
+        )
+    return name, password

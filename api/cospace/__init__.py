@@ -1,0 +1,1 @@
+"""The cospace dialect: seed 000."""

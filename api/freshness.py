@@ -1,0 +1,233 @@
+"""How far each read model has folded, and whether each PBX is heard: known without asking PostgreSQL per request.
+
+NOTIFY wakes, polling guarantees. Whoever reads rows reads the same facts in the same transaction (`read`), so that a
+body and the position told with it belong together.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+import asyncpg
+import structlog
+from msgspec import Struct
+
+from services import database
+
+POLL_SECONDS = 1.0
+PAUSE_SECONDS = 0.02
+"""At most fifty readings a second, however fast the projector commits."""
+RETRY_SECONDS = 0.5
+STALE_SECONDS = 2.5
+"""Without a reading for so long we no longer claim to be up to date."""
+
+CHECKPOINTS = """
+SELECT h.position AS head, c.model, c.version, c.position, c.changed, c.error,
+       coalesce(c.at, (SELECT recorded FROM ledger.event ORDER BY position LIMIT 1)) AS at
+FROM ledger.head h LEFT JOIN ledger.checkpoint c ON c.place = 'model'
+"""
+LINKS = """
+SELECT pbx, state, healed,
+       state = 'up' AND healed AND coalesce(last_minute, since) > now() - interval '150 seconds' AS complete
+FROM links
+ORDER BY pbx
+"""
+"""A listener that is gone (its machine too) says nothing more, not even that the link is down."""
+
+logger = structlog.get_logger()
+
+
+class UnreadyError(Exception):
+    """The database has not answered yet, or a read model has no table yet."""
+
+
+class Checkpoint(Struct, frozen=True):
+    """As the table: ``at`` is when the event at ``position`` was recorded (the first event's time before it)."""
+
+    version: int
+    position: int
+    changed: int
+    at: datetime | None
+    error: str | None
+
+
+class Link(Struct, frozen=True):
+    """One PBX's link; ``healed``: a snapshot was completed since it came up."""
+
+    state: str
+    healed: bool
+    complete: bool
+
+
+class Reading(Struct, frozen=True):
+    """The facts at one moment: ``began`` by the event loop's clock, ``wall`` in seconds since the epoch."""
+
+    began: float
+    wall: float
+    head: int
+    models: dict[str, Checkpoint]
+    links: dict[str, Link]
+
+    def position(self, models: Sequence[str]) -> int:
+        """Return the last event that all of these models have folded."""
+        return min(self._of(models), key=lambda c: c.position).position
+
+    def tag(self, models: Sequence[str]) -> str:
+        """Return what stays the same exactly as long as these models' rows do, in every process."""
+        found = self._of(models)
+        return f"{'.'.join(str(c.changed) for c in found)}-{'.'.join(str(c.version) for c in found)}"
+
+    def complete(self, pbx: str | None) -> bool:
+        """Tell whether the PBX, or every PBX if None, has been heard as far as its state depends on it."""
+        links = self.links.values() if pbx is None else [self.links[pbx]] if pbx in self.links else []
+        return bool(links) and all(link.complete for link in links)
+
+    def _of(self, models: Sequence[str]) -> list[Checkpoint]:
+        try:
+            return [self.models[name] for name in models]
+        except KeyError as error:
+            raise UnreadyError(f"read model {error.args[0]} is not there yet") from None
+
+
+async def read(connection: asyncpg.Connection) -> Reading:
+    """Read the facts; inside a REPEATABLE READ transaction they are those of the rows read there."""
+    began, wall = asyncio.get_running_loop().time(), time.time()
+    rows = await connection.fetch(CHECKPOINTS)
+    models = {r["model"]: Checkpoint(r["version"], r["position"], r["changed"], r["at"], r["error"]) for r in rows}
+    models.pop(None, None)
+    links = {}
+    if "links" in models:
+        links = {r["pbx"]: Link(r["state"], r["healed"], r["complete"]) for r in await connection.fetch(LINKS)}
+    return Reading(began, wall, rows[0]["head"], models, links)
+
+
+Follow = Callable[[asyncpg.Connection, Reading], Awaitable[None]]
+
+
+class Bell:
+    """Wakes all who wait when it rings, and stays quiet for those who come after."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake everybody."""
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait for the next ring."""
+        await self._event.wait()
+
+
+class Freshness:
+    """The newest `Reading`, kept so by `run`, and the means to wait for a newer one."""
+
+    def __init__(self, url: str, follow: Sequence[Follow] = ()) -> None:
+        self.newest: Reading | None = None
+        self.head = 0
+        self.stopping = False
+        self._url = url
+        self._follow = follow
+        self._wake = asyncio.Event()
+        self._read = Bell()
+        self._changed = Bell()
+        self._caught_up: dict[str, float] = {}
+
+    @property
+    def reading(self) -> Reading:
+        """The newest reading. Raises UnreadyError if there was none yet."""
+        if self.newest is None:
+            raise UnreadyError("the database has not answered yet")
+        return self.newest
+
+    @property
+    def stale(self) -> bool:
+        """Whether PostgreSQL has not answered for a while."""
+        return self.newest is None or asyncio.get_running_loop().time() - self.newest.began > STALE_SECONDS
+
+    def lag_ms(self, models: Sequence[str], reading: Reading) -> int:
+        """Return 0 if these models have folded all of the log, or else how old what they have not folded may be."""
+        now = time.time()
+        lag = 0.0
+        for name in models:
+            checkpoint = reading.models[name]
+            if checkpoint.position < max(self.head, reading.head) or self.stale:
+                recorded = checkpoint.at.timestamp() if checkpoint.at else 0.0
+                lag = max(lag, now - max(recorded, self._caught_up.get(name, 0.0)))
+        return int(lag * 1000)
+
+    async def run(self) -> None:
+        """Keep reading until cancelled, through any absence of PostgreSQL."""
+        while True:
+            try:
+                await self._hold()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                logger.warning("database_unreachable", error=repr(error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _hold(self) -> None:
+        connection = await database.connect(self._url, search_path="model, ledger")
+        try:
+            await connection.add_listener("ledger", self._appended)
+            await connection.add_listener("ringledger_model", lambda *_: self._wake.set())
+            while True:
+                self._wake.clear()
+                reading = await read(connection)
+                for follow in self._follow:
+                    await follow(connection, reading)
+                self._install(reading)
+                await asyncio.sleep(PAUSE_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._wake.wait()
+        finally:
+            connection.terminate()
+
+    def _appended(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+        self.head = max(self.head, int(payload))
+
+    def _install(self, reading: Reading) -> None:
+        before, self.newest = self.newest, reading
+        self.head = max(self.head, reading.head)
+        for name, checkpoint in reading.models.items():
+            if checkpoint.position >= reading.head:
+                self._caught_up[name] = reading.wall
+        self._read.ring()
+        if before is None or _changes(before) != _changes(reading):
+            self._changed.ring()
+
+    def stop(self) -> None:
+        """Let everybody who waits for a change go on with what there is."""
+        self.stopping = True
+        self._changed.ring()
+        self._read.ring()
+
+    async def refresh(self) -> None:
+        """Wait for a reading that begins after this call, no longer than a moment."""
+        now = asyncio.get_running_loop().time()
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                while self.newest is None or self.newest.began < now:
+                    await self._read.wait()
+
+    async def folded(self, models: Sequence[str], position: int) -> None:
+        """Wait until these models have folded the event at ``position``; the caller limits the time."""
+        while self.newest is None or any(
+            (checkpoint := self.newest.models.get(name)) is None or checkpoint.position < position for name in models
+        ):
+            await self._read.wait()
+
+    async def differs(self, models: Sequence[str], tag: str, seconds: float) -> None:
+        """Wait until the tag of these models is another than ``tag``, for so long at most, or until we stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.stopping and self.reading.tag(models) == tag:
+                    await self._changed.wait()
+
+
+def _changes(reading: Reading) -> list[tuple[str, int, int]]:
+    return [(name, c.version, c.changed) for name, c in sorted(reading.models.items())]

@@ -1,0 +1,1 @@
+"""The jade dialect: seed 001."""

@@ -1,0 +1,57 @@
+"""/admin/core: channels, modules, systems (seed 001:593-1195)."""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+
+from api.jade.resource import Resource, admin
+
+SECRET = re.compile(r"(?i)pass|secret|md5|cred|challenge|token|hash|^key$")
+
+CHANNELS = """
+SELECT pbx, unique_id, linked_id, channel, channel_state, channel_state_desc, context, exten, priority,
+       caller_id_name, caller_id_num, connected_line_name, connected_line_num, account_code, language,
+       application, application_data, bridge_id, hangup_cause, hangup_cause_desc, variables, tm_update,
+       greatest(0, floor(extract(epoch FROM $3::timestamptz - created)))::bigint AS duration
+FROM channels
+WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR unique_id = $2)
+ORDER BY pbx, unique_id
+"""
+
+MODULES = """
+SELECT pbx, name, load, size, tm_update
+FROM modules
+WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = regexp_replace($2, '[.]so$', ''))
+ORDER BY pbx, name
+"""
+
+SYSTEMS = """
+SELECT pbx, id, system_name, ami_version, ast_version, cdr_enabled, http_enabled, current_calls, max_calls,
+       max_file_handles, max_load_avg, real_time_enabled, reload_date, reload_time, run_group, run_user,
+       startup_date, startup_time, tm_update
+FROM systems
+WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR id = $2)
+ORDER BY pbx, id
+"""
+
+
+@lru_cache(maxsize=4096)
+def secret(variable: str) -> bool:
+    """Tell whether a channel variable's name says that its value is not for showing."""
+    return SECRET.search(variable) is not None
+
+
+def channel(row: asyncpg.Record) -> dict[str, Any]:
+    item = dict(row)
+    item["variables"] = {n: "********" if secret(n) else value for n, value in row["variables"].items()}
+    return item
+
+
+ROUTES: list[web.RouteDef] = [
+    *admin(Resource("channels", CHANNELS, ("channels",), channel, ticks=True), "core/channels"),
+    *admin(Resource("modules", MODULES, ("modules",)), "core/modules"),
+    *admin(Resource("systems", SYSTEMS, ("systems",)), "core/systems"),
+]

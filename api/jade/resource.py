@@ -1,0 +1,89 @@
+"""How a jade resource becomes views and routes: a list, and details found by one member."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from api.auth import needs
+from api.errors import ApiError
+from api.jade import envelope
+from api.serving import get
+from api.views import Args, View, checked, pbx
+
+
+def everything(request: web.Request) -> Args:
+    """Ask for the list, of all PBXes or of ``?pbx=``."""
+    return (pbx(request), None)
+
+
+def detail(request: web.Request) -> Args:
+    """Ask for what the end of the path names. aiohttp matches on the raw path, so %2F is a letter of the name."""
+    return (pbx(request), checked(request.match_info["detail"]))
+
+
+def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
+    """Find the key in the JSON body of a GET, whatever its content type says (curl -d); else in the query."""
+
+    async def args(request: web.Request) -> Args:
+        body = await request.read()
+        if body:
+            try:
+                key = msgspec.json.decode(body, type=dict[str, Any]).get(member)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise ApiError(400, "the body is no JSON object") from None
+        else:
+            key = request.query.get(member)
+        if not isinstance(key, str):
+            raise ApiError(400, f'the body must be {{"{member}": "<string>"}}')
+        return (pbx(request), checked(key))
+
+    return args
+
+
+class Resource(Struct, frozen=True):
+    """Things of one kind.
+
+    ``sql`` gives rows whose columns are the wire's members; $1 is the PBX, $2 the detail, both None for all, $3 the
+    time if the resource ``ticks``. ``item`` makes the wire's object of a row. A detail that several PBXes have is the
+    first PBX's, unless ``?pbx=`` names another.
+    """
+
+    name: str
+    sql: str
+    models: tuple[str, ...]
+    item: Callable[[asyncpg.Record], dict[str, Any]] = dict
+    ticks: bool = False
+    all_by: Callable[[web.Request], Args] = everything
+    one_by: Callable[[web.Request], Args | Awaitable[Args]] = detail
+
+    @property
+    def all(self) -> View:
+        """The list."""
+        name = f"{self.name}.list"
+        return View(name, self.models, self.sql, self.all_by, self._list, envelope.success, self.ticks)
+
+    @property
+    def one(self) -> View:
+        """One of them."""
+        name = f"{self.name}.get"
+        return View(name, self.models, self.sql, self.one_by, self._first, envelope.success, self.ticks)
+
+    def _list(self, rows: Sequence[asyncpg.Record]) -> Any:
+        return {"list": [self.item(row) for row in rows]}
+
+    def _first(self, rows: Sequence[asyncpg.Record]) -> Any:
+        return self.item(rows[0]) if rows else None
+
+
+def admin(resource: Resource, path: str, *more: str) -> list[web.RouteDef]:
+    """Routes of a resource below /v1/admin and /admin; ``more`` are other documented forms, as they stand."""
+    listed, found = needs("admin", get(resource.all)), needs("admin", get(resource.one))
+    paths = [form for start in ("/v1/admin/", "/admin/") for form in (start + path, f"{start}{path}/{{detail}}")]
+    return [
+        web.get(form.replace("{detail}", "{detail:[^/]+}"), found if "{detail}" in form else listed)
+        for form in (*paths, *more)
+    ]

@@ -1,0 +1,17 @@
+"""Every route of jade."""
+
+from aiohttp import web
+
+from api.jade import core, login, park, pjsip, queue, root
+from schemas.settings import Settings
+
+
+def routes(settings: Settings) -> list[web.RouteDef]:
+    return [
+        *login.ROUTES,
+        *root.routes(opened=settings.open_views),
+        *core.ROUTES,
+        *park.ROUTES,
+        *pjsip.ROUTES,
+        *queue.ROUTES,
+    ]

@@ -1,0 +1,163 @@
+"""Views: one SQL text and one function from rows to wire; their bytes are kept while the rows stay the same."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from api.errors import ApiError
+from api.freshness import Freshness, Reading, read
+
+LONGEST_WAIT_SECONDS = 60.0
+TICK_SECONDS = 1.0
+KEPT_BYTES = 32 << 20
+
+Args = tuple[Any, ...]
+
+
+def pbx(request: web.Request) -> str | None:
+    """Return the PBX that ``?pbx=`` narrows a view to, None for all."""
+    name = request.query.get("pbx")
+    return name if name is None else checked(name)
+
+
+def checked(text: str) -> str:
+    """Return the text if PostgreSQL can hold it. Raises ApiError 404: what it cannot hold is not there."""
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ApiError(404, "no such thing")
+    return text
+
+
+class View(Struct, frozen=True):
+    """What is served at a path.
+
+    ``sql`` takes what ``args`` makes of the request, in order; the first is always the PBX (or None for all). Views
+    that ``tick`` hold durations that grow by themselves: their SQL takes the time as one more, and their bytes last
+    one second. ``models`` are all tables that the SQL reads. ``wire`` makes the result from the rows; None: there is
+    no such thing.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    sql: str
+    args: Callable[[web.Request], Args | Awaitable[Args]]
+    wire: Callable[[Sequence[asyncpg.Record]], Any]
+    envelope: Callable[[bytes], bytes]
+    ticks: bool = False
+
+
+class Kept(Struct, frozen=True):
+    """A rendered result (None: there is none), its tag, and the facts that were true in its transaction."""
+
+    result: bytes | None
+    tag: str
+    reading: Reading
+
+
+class Views:
+    """Answers requests for views."""
+
+    def __init__(self, pool: asyncpg.Pool, freshness: Freshness) -> None:
+        self._pool = pool
+        self._freshness = freshness
+        self._kept: OrderedDict[tuple[str, Args], Kept] = OrderedDict()
+        self._bytes = 0
+        self._rendering: dict[tuple[str, Args], asyncio.Task[Kept]] = {}
+
+    async def answer(self, view: View, request: web.Request) -> web.Response:
+        """Answer a GET: from memory if the rows have not changed, 304 if the client has them, later if it waits."""
+        query = request.query
+        if "as_of" in query:
+            raise ApiError(501, "as_of is not served yet", "not-yet")
+        args = view.args(request)
+        if not isinstance(args, tuple):
+            args = await args
+        known = _tags(request.headers.get("If-None-Match"))
+        if "wait" in query:
+            seconds = _seconds(query["wait"])
+            now = self._freshness.reading.tag(view.models)
+            if known is None or known & {now, "*"}:
+                await self._freshness.differs(view.models, now, seconds)
+        kept = await self._current(view, args)
+        newest = self._freshness.reading
+        # The bytes hold for the newest reading too when no row has changed since.
+        reading = newest if newest.began > kept.reading.began and newest.tag(view.models) == kept.tag else kept.reading
+        headers = {
+            "X-Ledger-Position": str(reading.position(view.models)),
+            "X-Ledger-Lag-Ms": str(self._freshness.lag_ms(view.models, reading)),
+            "X-Ledger-Complete": "true" if reading.complete(args[0]) else "false",
+        }
+        if kept.result is None:
+            raise ApiError(404, "no such thing", "empty-data", headers)
+        headers |= {"ETag": f'W/"{kept.tag}"', "Cache-Control": "private, no-cache"}
+        if known is not None and known & {kept.tag, "*"}:
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = "application/json; charset=utf-8"
+        return web.Response(body=view.envelope(kept.result), headers=headers)
+
+    async def _current(self, view: View, args: Args) -> Kept:
+        key = (view.name, args)
+        needed = self._freshness.reading
+        while True:
+            kept = self._kept.get(key)
+            if kept is not None and _good(view, kept, needed):
+                self._kept.move_to_end(key)
+                return kept
+            task = self._rendering.get(key)
+            if task is None:
+                # A task of its own: it serves all who ask now, also when the one who asked first goes away.
+                task = self._rendering[key] = asyncio.create_task(self._render(view, args))
+                task.add_done_callback(lambda _: self._rendering.pop(key, None))
+            kept = await asyncio.shield(task)
+            if _good(view, kept, needed):
+                return kept
+
+    async def _render(self, view: View, args: Args) -> Kept:
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            reading = await read(connection)
+            tag = reading.tag(view.models)
+            rows = await connection.fetch(view.sql, *args, *((datetime.now(UTC),) if view.ticks else ()))
+        result = view.wire(rows)
+        kept = Kept(None if result is None else msgspec.json.encode(result), tag, reading)
+        if kept.result is not None:
+            self._keep((view.name, args), kept)
+        return kept
+
+    def _keep(self, key: tuple[str, Args], kept: Kept) -> None:
+        before = self._kept.pop(key, None)
+        self._bytes -= len(before.result or b"") if before else 0
+        self._kept[key] = kept
+        self._bytes += len(kept.result or b"")
+        while self._bytes > KEPT_BYTES and len(self._kept) > 1:
+            self._bytes -= len(self._kept.popitem(last=False)[1].result or b"")
+
+
+def _good(view: View, kept: Kept, needed: Reading) -> bool:
+    if view.ticks and asyncio.get_running_loop().time() - kept.reading.began > TICK_SECONDS:
+        return False
+    return kept.reading.began >= needed.began or needed.tag(view.models) == kept.tag
+
+
+def _tags(header: str | None) -> set[str] | None:
+    if header is None:
+        return None
+    return {tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")}
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds <= LONGEST_WAIT_SECONDS:
+        raise ApiError(400, f"wait: seconds from 0 to {LONGEST_WAIT_SECONDS:.0f}")
+    return seconds

@@ -1,0 +1,131 @@
+"""Members of queues: what `queue show` says of them, after each event and not only after a list.
+
+The key is (queue_name, location): Asterisk tells members of one queue apart by their interface alone, and two may
+share a membername. jade's id is ``name@queue_name``, so a view may find more than one row for it.
+"""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from projections.kit import Key, Model, On, Row
+from schemas.ami.queue import QueueCall, QueueMemberEvent, QueueMemberFacts, QueueMemberListed
+
+
+class QueueMember(Row):
+    """One member; times are seconds since the epoch, 0 for never, ``status`` is the number of its device state.
+
+    ``paused``, ``in_call`` and ``ring_inuse`` are 0 or 1; a list does not tell ``ring_inuse``, so it is None until an
+    event does. ``call`` is the caller's unique id of the call that the member took last, while it lasts; empty where
+    only a list told of that call.
+    """
+
+    queue_name: str
+    location: str
+    name: str = ""
+    status: int = 0
+    membership: str = ""
+    state_interface: str = ""
+    paused: int = 0
+    paused_reason: str = ""
+    penalty: int = 0
+    calls_taken: int = 0
+    in_call: int = 0
+    last_call: int = 0
+    last_pause: int = 0
+    ring_inuse: int | None = None
+    login_time: int = 0
+    wrapup_time: int = 0
+    call: str | None = None
+
+
+def by_location(e: Any) -> Key | None:
+    return (e.queue, e.location) if e.queue and e.location else None
+
+
+def same_call(call: str | None, e: QueueCall) -> bool:
+    """Whether AgentComplete ends the call that counts for this member; ``call`` is the one it took last.
+
+    A member remembers the start of one call, its latest. The end of another that still went on counts nowhere
+    (app_queue.c, update_queue). None: it is in no call; empty: in one that was taken while nobody listened.
+    """
+    return call is not None and call in {"", e.unique_id}
+
+
+def updated(row: QueueMember | None, e: QueueMemberFacts, name: str, location: str, ring_inuse: int | None) -> Any:
+    known = row.call if row and row.calls_taken == e.calls_taken else None
+    return QueueMember(
+        pbx=e.pbx,
+        tm_update=e.at,
+        queue_name=e.queue,
+        location=location,
+        name=name,
+        status=e.status,
+        membership=e.membership,
+        state_interface=e.state_interface,
+        paused=e.paused,
+        # The event of an unpause with a reason carries the reason; Asterisk drops it right after.
+        paused_reason=e.paused_reason if e.paused else "",
+        penalty=e.penalty,
+        calls_taken=e.calls_taken,
+        in_call=e.in_call,
+        last_call=e.last_call,
+        last_pause=e.last_pause,
+        ring_inuse=ring_inuse,
+        login_time=e.login_time,
+        wrapup_time=e.wrapup_time,
+        call=known or "" if e.in_call else None,
+    )
+
+
+def changed(row: QueueMember | None, e: QueueMemberEvent) -> Any:
+    return updated(row, e, e.name, e.location, e.ring_inuse)
+
+
+def found(row: QueueMember | None, e: QueueMemberListed) -> Any:
+    return updated(row, e, e.name, e.location, row.ring_inuse if row else None)
+
+
+def removed(_row: QueueMember | None, _e: QueueMemberEvent) -> None:
+    return None
+
+
+def took(row: QueueMember | None, e: QueueCall) -> Any:
+    return replace(row, in_call=1, call=e.unique_id) if row else None
+
+
+def finished(row: QueueMember | None, e: QueueCall) -> Any:
+    if row is None or not same_call(row.call, e):
+        return row
+    return replace(
+        row,
+        in_call=0,
+        call=None,
+        calls_taken=row.calls_taken + 1,
+        last_call=int(e.at.timestamp()),
+    )
+
+
+QUEUE_MEMBERS = Model(
+    name="queue_members",
+    version=1,
+    row=QueueMember,
+    key=("queue_name", "location"),
+    on={
+        "QueueMember": On(QueueMemberListed, by_location, found, newer=True),
+        **dict.fromkeys(
+            (
+                "QueueMemberAdded",
+                "QueueMemberStatus",
+                "QueueMemberPause",
+                "QueueMemberPenalty",
+                "QueueMemberRinginuse",
+            ),
+            On(QueueMemberEvent, by_location, changed),
+        ),
+        "QueueMemberRemoved": On(QueueMemberEvent, by_location, removed, ends=True),
+        "AgentConnect": On(QueueCall, by_location, took),
+        "AgentComplete": On(QueueCall, by_location, finished),
+    },
+    lists={"QueueStatus": None},
+)

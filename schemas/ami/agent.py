@@ -1,0 +1,33 @@
+"""Events about the agents of app_agent_pool."""
+
+from msgspec import field
+
+from schemas.ami import AmiEvent, Int
+
+
+class AgentEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """AgentLogin and AgentLogoff, with the channel that the agent logged in on."""
+
+    agent: str = field(name="Agent", default="")
+    unique_id: str = field(name="Uniqueid", default="")
+    linked_id: str = field(name="Linkedid", default="")
+
+
+class AgentListed(AgentEvent, frozen=True, kw_only=True, gc=False):
+    r"""Agents: one agent of the answer to Agents; times are seconds since the epoch.
+
+    Asterisk (16 and 22, app_agent_pool.c) ends the line of CallStarted by LF alone, so its value runs on into the
+    next header: ``1795309049\nLoggedInTime: 1795309020``.
+    """
+
+    name: str = field(name="Name", default="")
+    status: str = field(name="Status", default="")
+    logged_in_time: Int | None = field(name="LoggedInTime", default=None)
+    call_started: str = field(name="CallStarted", default="")
+
+
+class AgentBridge(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """BridgeEnter and BridgeLeave, as far as agents go: they wait in a bridge of type ``agent_hold``."""
+
+    unique_id: str = field(name="Uniqueid", default="")
+    bridge_type: str = field(name="BridgeType", default="")

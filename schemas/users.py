@@ -1,0 +1,77 @@
+"""Events about users and their tokens. They are ours: source ``ringledger``, pbx empty.
+
+What is written is a Struct of `Ours`; folds read it as a shape, like every other event.
+"""
+
+from typing import Literal
+
+from msgspec import field
+
+from schemas.ami import AmiEvent
+from schemas.log import Ours
+
+Origin = Literal["settings", "user"]
+"""Who chose a password: the settings (they may change it again at the next start) or a person (they may not)."""
+
+
+class UserCreated(Ours, frozen=True):
+    """A user; ``password_hash`` is argon2id in its usual text form."""
+
+    uuid: str
+    username: str
+    name: str
+    password_hash: str
+    permissions: tuple[str, ...]
+    origin: Origin
+    actor: str = ""
+
+
+class PasswordChanged(Ours, frozen=True):
+    """A user's new password."""
+
+    uuid: str
+    password_hash: str
+    origin: Origin
+    actor: str = ""
+
+
+class TokenIssued(Ours, frozen=True):
+    """A login. ``token_hash`` is the SHA-256 of the token in hexadecimal; the token itself is nowhere."""
+
+    token_hash: str
+    user_uuid: str
+    actor: str = ""
+
+
+class TokenUsed(Ours, frozen=True):
+    """A token was used at ``used`` (seconds since the epoch); written now and then, not for every request."""
+
+    token_hash: str
+    used: float
+
+
+class TokenRevoked(Ours, frozen=True):
+    """A token's end."""
+
+    token_hash: str
+    reason: Literal["logout", "expired", "password changed"]
+    actor: str = ""
+
+
+class UserEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """UserCreated and PasswordChanged, as folds read them."""
+
+    uuid: str
+    password_hash: str
+    origin: str
+    username: str = ""
+    name: str = ""
+    permissions: list[str] = field(default_factory=list)
+
+
+class TokenEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """TokenIssued, TokenUsed and TokenRevoked, as folds read them."""
+
+    token_hash: str
+    user_uuid: str = ""
+    used: float = 0.0

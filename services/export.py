@@ -1,0 +1,82 @@
+"""``ringledger export --ami``: the log's AMI events as the bytes that were received."""
+
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import BinaryIO, Self
+
+import asyncpg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+BATCH = 10_000
+PROGRESS_SECONDS = 2.0
+
+KNOWN = "SELECT pbx FROM ledger.connection GROUP BY pbx ORDER BY pbx"
+HEAD = "SELECT position FROM ledger.head"
+# By positions and not by one cursor over all: a transaction that stays open for minutes would keep the log's own
+# tables from being tidied while the listener appends. Positions are dense and never change, so nothing is missed.
+BLOCKS = """
+SELECT raw FROM ledger.event
+WHERE position > $1 AND position <= $2 AND pbx = $3 AND source = 'ami' AND name NOT LIKE 'Response:%'
+ORDER BY position
+"""
+
+
+class UnknownPbxError(Exception):
+    """The log holds nothing of a PBX of that name."""
+
+
+async def blocks(connection: asyncpg.Connection, pbx: str, head: int) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Yield the event blocks up to position ``head``, in order, with the position up to which they reach."""
+    for after in range(0, head, BATCH):
+        upto = min(after + BATCH, head)
+        yield upto, [row[0] for row in await connection.fetch(BLOCKS, after, upto, pbx)]
+
+
+async def export(url: str, pbx: str, out: BinaryIO) -> int:
+    """Write every event block of ``pbx`` that is in the log now; return how many. Raises UnknownPbxError."""
+    connection = await asyncpg.connect(url, server_settings={"application_name": "ringledger export"})
+    try:
+        try:
+            known = [row[0] for row in await connection.fetch(KNOWN)]
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+            known = []
+        if pbx not in known:
+            raise UnknownPbxError(f"the log holds no PBX {pbx!r}" + (f" (but {', '.join(known)})" if known else ""))
+        head: int = await connection.fetchval(HEAD)
+        written = 0
+        with _Bar() as progress:
+            async for upto, batch in blocks(connection, pbx, head):
+                out.write(b"".join(batch))
+                written += len(batch)
+                progress.show(upto, head)
+        out.flush()
+        return written
+    finally:
+        await connection.close()
+
+
+class _Bar:
+    """A progress bar on a terminal's standard error, once it has taken longer than `PROGRESS_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+
+    def show(self, done: int, total: int) -> None:
+        if self._progress is None and time.monotonic() - self._began > PROGRESS_SECONDS and sys.stderr.isatty():
+            columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task("export", total=total)
+            self._progress.start()
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()

@@ -1,0 +1,32 @@
+"""What the log says of a PBX's earlier links."""
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+PAST = """
+SELECT (SELECT raw FROM ledger.event WHERE source = 'ringledger' AND pbx = $1 AND name = 'SnapshotStarted'
+        ORDER BY position DESC LIMIT 1) AS snapshot,
+       (SELECT max(position) FROM ledger.event WHERE source = 'ringledger' AND pbx = $1 AND name = 'Connected')
+       > coalesce((SELECT max(position) FROM ledger.event
+                   WHERE source = 'ringledger' AND pbx = $1 AND name = 'Disconnected'), 0) AS connected,
+       (SELECT extract(epoch FROM max(last_recorded))::float8 FROM ledger.connection WHERE pbx = $1) AS heard
+"""
+
+
+class Past(Struct, frozen=True):
+    """What the log says of a PBX's earlier links.
+
+    ``epoch`` is that of the last snapshot. ``connected_until`` is None unless the last link's end is missing; then it
+    is when its last event was recorded (seconds since the epoch).
+    """
+
+    epoch: int
+    connected_until: float | None
+
+
+async def read_past(connection: asyncpg.Connection, pbx: str) -> Past:
+    """Return what a new listener of ``pbx`` must know of those before it."""
+    row = await connection.fetchrow(PAST, pbx)
+    epoch = msgspec.json.decode(row["snapshot"])["epoch"] if row["snapshot"] else 0
+    return Past(epoch, row["heard"] if row["connected"] else None)

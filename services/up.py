@@ -1,0 +1,225 @@
+"""``ringledger up``: everything that one machine needs, as one process tree."""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import structlog
+
+from schemas.settings import Settings
+from services import database
+from services.children import Child
+from services.embedded import Embedded, EmbeddedError
+from services.playback import server as playback
+from services.users import admin_password
+
+STOP_SECONDS = 9.5
+CHILDREN_STOP_SECONDS = 6.0
+PLAYBACK_STOP_SECONDS = 1.0
+PORT_SECONDS = 9.0
+ANSWER_SECONDS = 30.0
+PBX = "recording"
+AUTHTOKEN = r"""sed 's/.*"authtoken": *"\([^"]*\)".*/\1/'"""
+
+logger = structlog.get_logger()
+
+
+class UpError(Exception):
+    """It cannot run here; the message says why."""
+
+
+async def up(settings: Settings, file: Path | None, speed: float, stop: asyncio.Event) -> None:
+    """Run until ``stop``: PostgreSQL (unless there is one), listener, projector, API, and a PBX if there is none.
+
+    Raises UpError, EmbeddedError, OSError.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True)
+    with _alone(settings.data), contextlib.ExitStack() as sockets:
+        await _free(settings.http_host, settings.http_port, stop)
+        password = admin_password(settings)
+        embedded = None if settings.database_url else Embedded(settings.data)
+        try:
+            if embedded is not None:
+                await _ready(embedded, stop)
+            url = embedded.url if embedded else settings.database_url
+            await _migrated(url, stop)
+            if stop.is_set():
+                return
+            environ = os.environ | {"RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(settings.data.absolute())}
+            pbx = None
+            if not settings.ami:
+                listening = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+                address = f"127.0.0.1:{listening.getsockname()[1]}"
+                environ["RINGLEDGER_AMI"] = f"{PBX}=ami://{playback.USER}:{playback.SECRET}@{address}"
+                fd = listening.fileno()
+                pbx = Child("demo", _command("demo", None, f"--socket={fd}", f"--speed={speed:g}"), environ, (fd,))
+            children = [Child(name, _command(name, file), environ) for name in ("serve", "project", "listen")]
+            telling = asyncio.create_task(_tell(settings, _where(settings, password, speed), stop))
+            await _run(children, pbx, embedded, telling, stop)
+        finally:
+            if embedded is not None:
+                await asyncio.to_thread(embedded.release)
+
+
+async def _run(
+    children: list[Child],
+    pbx: Child | None,
+    embedded: Embedded | None,
+    telling: asyncio.Task[None],
+    stop: asyncio.Event,
+) -> None:
+    playing = asyncio.create_task(pbx.keep()) if pbx else None
+    keeping = [asyncio.create_task(child.keep()) for child in children]
+    watching = asyncio.create_task(_watch(embedded)) if embedded else None
+    ends = [task for task in (playing, watching, telling, *keeping, asyncio.create_task(stop.wait())) if task]
+    try:
+        while not stop.is_set():
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a task that failed ends everything, and says why
+                ends.remove(task)
+    finally:
+        for side in (watching, telling):
+            if side is not None:
+                side.cancel()
+        await asyncio.gather(*(c.stop(k, CHILDREN_STOP_SECONDS) for c, k in zip(children, keeping, strict=True)))
+        if pbx is not None and playing is not None:
+            # Last, so that the listener leaves the PBX and not the PBX the listener.
+            await pbx.stop(playing, PLAYBACK_STOP_SECONDS)
+
+
+def _command(name: str, file: Path | None, *more: str) -> list[str]:
+    # -P: what lies in the working directory must not stand in for our modules.
+    settings = [f"--settings={file.absolute()}"] if file else []
+    return [sys.executable, "-P", "-m", "services.cli", name, *settings, *more]
+
+
+@contextlib.contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    with (data / "up.lock").open("a+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UpError(
+                f"another `ringledger up` (process {lock.read().strip()}) runs on {data.absolute()}"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+async def _free(host: str, port: int, stop: asyncio.Event) -> None:
+    """Wait until the port is free: the API of an `up` that was killed may need seconds to end."""
+    given_up = time.monotonic() + PORT_SECONDS
+    while port and not stop.is_set():
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise UpError(f"RINGLEDGER_HTTP: cannot listen at {host}:{port}: {error.strerror}") from None
+            if time.monotonic() > given_up:
+                raise UpError(f"RINGLEDGER_HTTP: {host}:{port} is taken by another program") from None
+            await _pause(0.2, stop)
+        else:
+            return
+
+
+async def _ready(embedded: Embedded, stop: asyncio.Event) -> None:
+    logger.info("postgresql_starts", data=str(embedded.data), new=not embedded.exists)
+    starting = asyncio.create_task(asyncio.to_thread(embedded.acquire))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await starting
+
+
+async def _migrated(url: str, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            connection = await database.connect(url)
+        except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+            logger.warning("database_unreachable", error=repr(error))
+            await _pause(1.0, stop)
+            continue
+        except asyncpg.PostgresError as error:
+            raise UpError(f"RINGLEDGER_DATABASE_URL: {error}") from None
+        try:
+            for name in await database.migrate(connection):
+                logger.info("migrated", name=name)
+        finally:
+            await connection.close()
+        return
+
+
+async def _watch(embedded: Embedded) -> None:
+    """Start PostgreSQL again when it has died."""
+    while True:
+        await asyncio.sleep(1)
+        if not embedded.alive:
+            logger.error("postgresql_ended", data=str(embedded.data))
+            try:
+                await asyncio.to_thread(embedded.start)
+            except EmbeddedError as error:
+                logger.error("postgresql_does_not_start", error=str(error))  # noqa: TRY400 (the message says all)
+
+
+async def _tell(settings: Settings, where: str, stop: asyncio.Event) -> None:
+    """Print where to look once the API answers."""
+    given_up = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < given_up and not stop.is_set():
+        try:
+            _, writer = await asyncio.open_connection(_reachable(settings.http_host), settings.http_port)
+        except OSError:
+            await _pause(0.1, stop)
+            continue
+        writer.close()
+        break
+    print(where, flush=True)  # noqa: T201 (for people)
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not bound)
+
+
+def _where(settings: Settings, password: str, speed: float) -> str:
+    host = _reachable(settings.http_host)
+    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
+    given = bool(settings.admin_password)
+    shown = "(the one in RINGLEDGER_ADMIN_PASSWORD)" if given else password
+    typed = "$RINGLEDGER_ADMIN_PASSWORD" if given else password
+    if settings.ami:
+        heard = "Listening to " + ", ".join(f"{pbx.name} ({pbx.host}:{pbx.port})" for pbx in settings.ami)
+    else:
+        pace = "" if speed == 1 else f" at {speed:g} times its pace"
+        heard = (
+            f"Playing a recording of an Asterisk 22{pace}, again and again: five minutes of calls, none of them real.\n"
+            "To listen to your PBX: RINGLEDGER_AMI=ami://user:secret@host:5038 ringledger up"
+        )
+    return f"""
+Ringledger is up at {base}
+{heard}
+
+user: admin
+password: {shown}
+
+log in:    TOKEN=$(curl -s -X POST -u "admin:{typed}" {base}/v1/admin/login | {AUTHTOKEN})
+channels:  curl -s "{base}/v1/admin/core/channels?authtoken=$TOKEN"
+data:      {settings.data.absolute() if not settings.database_url else "in the PostgreSQL of RINGLEDGER_DATABASE_URL"}
+stop:      Ctrl-C
+"""
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

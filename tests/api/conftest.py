@@ -1,0 +1,142 @@
+"""An API over a real database: log, projector and application, with a client that is logged in."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from msgspec import Struct
+
+from api.app import create
+from api.keys import FAILED, FRESHNESS, SEEDED
+from projections import ALL
+from schemas.settings import Settings
+from services import database
+from services.ami.protocol import LedgerProtocol
+from services.ingest import Ingest
+from services.projector import Projector
+from tests.captures import wire
+
+PASSWORD = "correct horse battery"
+
+Client = TestClient[Any, Any]
+
+
+class Ledger:
+    """The log and the projector of a test; ``connection`` is for questions of the test's own."""
+
+    def __init__(self, url: str, connection: asyncpg.Connection, projector: Projector) -> None:
+        self.url = url
+        self.connection = connection
+        self.projector = projector
+
+    async def close(self) -> None:
+        await self.connection.close()
+        await self.projector._connection.close()
+
+    async def write(self, data: bytes, pbx: str = "pbx") -> None:
+        """Put bytes of AMI into the log, the way a socket's go."""
+        ingest = Ingest(self.url, pbx)
+        protocol = LedgerProtocol(ingest.put, lambda _: None)
+        protocol.closed, protocol.responses = False, {}
+        protocol.data_received(data)
+        ingest.stop()
+        await ingest.run()
+
+    async def fold(self) -> None:
+        while await self.projector.advance():
+            pass
+        assert self.projector.stopped == {}
+
+
+async def opened(url: str) -> Ledger:
+    projector = Projector(await database.connect(url, search_path="model, ledger"), ALL)
+    await projector.open()
+    return Ledger(url, await database.connect(url, search_path="model, ledger"), projector)
+
+
+@pytest.fixture
+async def ledger(url: str) -> AsyncIterator[Ledger]:
+    ledger = await opened(url)
+    stop, wake = asyncio.Event(), asyncio.Event()
+    listening = await database.connect(url)
+    await listening.add_listener("ledger", lambda *_: wake.set())
+    running = asyncio.create_task(ledger.projector.run(stop, wake))
+    yield ledger
+    stop.set()
+    wake.set()
+    await running
+    await listening.close()
+    await ledger.close()
+
+
+Serve = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+async def serve(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Serve]:
+    """Start an API process's application on the ledger; called twice there are two."""
+    clients: list[Client] = []
+
+    async def start(**settings: Any) -> Client:
+        app = create(ledger.url, Settings(data=tmp_path, **{"admin_password": PASSWORD, **settings}))
+        client = TestClient(TestServer(app))
+        await client.start_server()
+        clients.append(client)
+        seeded = asyncio.ensure_future(app[SEEDED].wait())
+        done, _ = await asyncio.wait([seeded, app[FAILED]], timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert app[FAILED] not in done, app[FAILED].exception()
+        assert done
+        return client
+
+    yield start
+    for client in clients:
+        await client.close()
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
+
+
+async def token(client: Client, name: str = "admin", password: str = PASSWORD) -> str:
+    reply = await client.post("/v1/admin/login", headers=basic(name, password))
+    assert reply.status == 200, await reply.text()
+    found: str = (await reply.json())["result"]["authtoken"]
+    return found
+
+
+class Recorded(Struct):
+    """A client of an API over both recordings, folded once for all tests that only read."""
+
+    client: Client
+    ledger: Ledger
+
+
+@pytest.fixture(scope="session")
+async def recorded(template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Recorded]:
+    connection = await asyncpg.connect(template)
+    await connection.execute("CREATE DATABASE recorded TEMPLATE template_ringledger")
+    ledger = await opened(template.replace("/postgres?", "/recorded?"))
+    for name in ("rich22", "rich16"):
+        await ledger.write(wire(name), name)
+    await ledger.fold()
+    app = create(ledger.url, Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD))
+    client = TestClient(TestServer(app))
+    await client.start_server()
+    while not app[SEEDED].is_set():
+        await app[FRESHNESS].refresh()
+        await ledger.fold()
+    login = asyncio.create_task(token(client))
+    while not login.done():
+        await app[FRESHNESS].refresh()
+        await ledger.fold()
+    client.session.headers["Authorization"] = f"Bearer {await login}"
+    yield Recorded(client, ledger)
+    await client.close()
+    await ledger.close()
+    await connection.execute("DROP DATABASE recorded WITH (FORCE)")
+    await connection.close()

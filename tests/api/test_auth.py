@@ -1,0 +1,251 @@
+"""Who may read, and how they say who they are."""
+
+import asyncio
+import re
+import time
+from typing import Self
+
+import pytest
+
+from api.accounts import IDLE_SECONDS, token_hash
+from api.freshness import Freshness
+from api.keys import ACCOUNTS, FACTS, FRESHNESS
+from api.throttle import FREE
+from schemas.settings import Settings
+from schemas.users import UserCreated
+from services.facts import Facts
+from services.users import admin_password, hash_password, password_file
+from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, token
+
+VIEW = "/v1/admin/core/channels"
+
+
+@pytest.fixture
+async def client(serve: Serve) -> Client:
+    return await serve()
+
+
+async def user(client: Client, name: str, *permissions: str) -> None:
+    facts, freshness = client.app[ACCOUNTS], client.app[FRESHNESS]
+    assert facts
+    hashed = hash_password(PASSWORD)
+    position = await client.app[FACTS].append(UserCreated(name, name, name, hashed, permissions, origin="user"))
+    await freshness.folded(("users",), position)
+
+
+async def test_a_login_gives_a_uuid_that_is_taken_as_query_header_and_cookie(client: Client) -> None:
+    good = await token(client)
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", good)
+    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
+    assert (await client.get(VIEW, headers={"Authorization": f"Bearer {good}"})).status == 200
+    assert (await client.get(VIEW, cookies={"authtoken": good})).status == 200
+
+
+@pytest.mark.parametrize(
+    "carried",
+    [
+        {},
+        {"params": {"authtoken": "no-such-token"}},
+        {"params": {"authtoken": ""}},
+        {"params": {"authtoken": "\udcff"}},
+        {"headers": {"Authorization": "Bearer 7ac326bf-e146-493a-b9c7-bfb990264b59"}},
+        {"headers": {"Authorization": "Bearer"}},
+        {"headers": basic("admin", PASSWORD)},
+        {"headers": {"Cookie": "authtoken=x"}},
+    ],
+)
+@pytest.mark.parametrize("path", [VIEW, "/admin/core/channels/1.1", "/agents", "/agents/", "/api/usage/2026-11"])
+async def test_nothing_is_readable_without_a_good_token(client: Client, path: str, carried: dict[str, object]) -> None:
+    if carried == {"params": {"authtoken": "\udcff"}}:
+        carried, path = {}, path + "?authtoken=%ff"
+    reply = await client.get(path, **carried)
+    assert reply.status == 401
+    body = await reply.json()
+    assert body == {"status": "no-session"} if path.startswith("/api/") else body["statuscode"] == 401
+    assert "result" not in body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        basic("admin", "wrong"),
+        basic("nobody", PASSWORD),
+        basic("admin", ""),
+        {},
+        {"Authorization": "Basic"},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Basic YWRtaW4="},
+        {"Authorization": "Basic //79"},
+        {"Authorization": "Bearer x"},
+    ],
+)
+async def test_a_bad_login_is_refused(client: Client, headers: dict[str, str]) -> None:
+    reply = await client.post("/v1/admin/login", headers=headers)
+    assert reply.status == 401
+    body = await reply.json()
+    assert (body["api_ver"], body["statuscode"], "result" in body) == ("0.1", 401, False)
+
+
+async def test_a_logout_ends_the_token_and_only_that_one(client: Client) -> None:
+    ended, other = await token(client), await token(client)
+    reply = await client.delete("/v1/admin/login", params={"authtoken": ended})
+    assert (reply.status, "result" in await reply.json()) == (200, False)
+    assert (await client.get(VIEW, params={"authtoken": ended})).status == 401
+    assert (await client.delete("/admin/login", params={"authtoken": ended})).status == 401
+    assert (await client.get(VIEW, params={"authtoken": other})).status == 200
+
+
+async def test_a_token_expires_after_an_hour_without_use(client: Client) -> None:
+    accounts = client.app[ACCOUNTS]
+    good = await token(client)
+    now = time.time()
+    accounts._clock = lambda: now + IDLE_SECONDS - 1
+    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
+    accounts._clock = lambda: now + 2 * IDLE_SECONDS - 2
+    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
+    accounts._clock = lambda: now + 3 * IDLE_SECONDS
+    assert (await client.get(VIEW, params={"authtoken": good})).status == 401
+
+
+async def test_permissions_are_asked_for(client: Client) -> None:
+    await user(client, "jeye", "jeye")
+    reply = await client.post("/v1/admin/login", headers=basic("jeye", PASSWORD))
+    assert reply.status == 403
+    await user(client, "second", "admin")
+    assert (await client.get("/api/usage/2000-01", params={"authtoken": await token(client, "second")})).status == 404
+
+
+async def test_tokens_and_passwords_are_nowhere_but_hashed(client: Client, ledger: Ledger) -> None:
+    good = await token(client)
+    raws = b"".join([r["raw"] for r in await ledger.connection.fetch("SELECT raw FROM event")])
+    assert token_hash(good).encode() in raws
+    assert b"$argon2id$" in raws
+    assert good.encode() not in raws
+    assert PASSWORD.encode() not in raws
+
+
+async def test_a_pbx_can_make_no_user_and_no_token(client: Client, ledger: Ledger) -> None:
+    stolen = "7ac326bf-e146-493a-b9c7-bfb990264b59"
+    await ledger.write(
+        f"Event: UserCreated\r\nuuid: x\r\nusername: eve\r\nname: eve\r\npassword_hash: {hash_password('eve')}\r\n"
+        'permissions: ["admin"]\r\norigin: user\r\n\r\n'
+        f"Event: TokenIssued\r\ntoken_hash: {token_hash(stolen)}\r\nuser_uuid: x\r\n\r\n".encode()
+    )
+    await client.app[FRESHNESS].folded(
+        ("users", "tokens"), await ledger.connection.fetchval("SELECT position FROM head")
+    )
+    assert (await client.post("/v1/admin/login", headers=basic("eve", "eve"))).status == 401
+    assert (await client.get(VIEW, params={"authtoken": stolen})).status == 401
+    assert await ledger.connection.fetchval("SELECT count(*) FROM tokens") == 0
+
+
+async def test_guessing_is_slowed_and_the_right_password_waits_too(client: Client) -> None:
+    statuses = [(await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status for _ in range(FREE + 1)]
+    assert statuses == [401] * FREE + [429]
+    reply = await client.post("/v1/admin/login", headers=basic("admin", PASSWORD))
+    assert reply.status == 429
+    assert int(reply.headers["Retry-After"]) >= 1
+    assert (await reply.json())["statuscode"] == 429
+    throttle = client.app[ACCOUNTS].throttle
+    throttle._clock = lambda: time.monotonic() + 2
+    await token(client)
+    assert (await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status == 401
+
+
+async def test_guesses_sent_at_once_are_counted_one_by_one(client: Client) -> None:
+    replies = await asyncio.gather(*(client.post("/v1/admin/login", headers=basic("admin", str(n))) for n in range(20)))
+    assert sorted(r.status for r in replies) == [401] * FREE + [429] * (20 - FREE)
+
+
+async def test_two_processes_know_each_others_tokens(serve: Serve) -> None:
+    one, two = await serve(), await serve()
+    good = await token(one)
+    assert (await two.get(VIEW, params={"authtoken": good})).status == 200
+    assert (await two.delete("/v1/admin/login", params={"authtoken": good})).status == 200
+    await one.app[FRESHNESS].refresh()
+    assert (await one.get(VIEW, params={"authtoken": good})).status == 401
+
+
+async def test_there_is_one_admin_however_many_start(serve: Serve, ledger: Ledger) -> None:
+    await asyncio.gather(serve(), serve(), serve())
+    assert await ledger.connection.fetchval("SELECT count(*) FROM users") == 1
+
+
+async def test_the_settings_password_is_made_true_at_start_and_ends_old_logins(serve: Serve) -> None:
+    one = await serve()
+    old = await token(one)
+    two = await serve(admin_password="another one")
+    assert (await two.post("/v1/admin/login", headers=basic("admin", PASSWORD))).status == 401
+    await token(two, password="another one")
+    assert (await two.get(VIEW, params={"authtoken": old})).status == 401
+
+
+async def test_without_a_setting_the_password_is_made_once_and_kept(serve: Serve) -> None:
+    one = await serve(admin_password="")
+    settings = one.app[__import__("api.keys").keys.SETTINGS]
+    password = admin_password(settings)
+    assert len(password) >= 16
+    assert password_file(settings).stat().st_mode & 0o777 == 0o600
+    await token(one, password=password)
+    two = await serve(admin_password="")
+    await token(two, password=admin_password(Settings(data=settings.data)))
+
+
+async def test_the_use_of_a_token_survives_a_restart(serve: Serve, ledger: Ledger) -> None:
+    one = await serve()
+    good = await token(one)
+    now = time.time()
+    one.app[ACCOUNTS]._clock = lambda: now + 3000
+    assert (await one.get(VIEW, params={"authtoken": good})).status == 200
+    await one.close()
+    two = await serve()
+    two.app[ACCOUNTS]._clock = lambda: now + 6000
+    assert (await two.get(VIEW, params={"authtoken": good})).status == 200
+    names = [r["name"] for r in await ledger.connection.fetch("SELECT name FROM event WHERE name LIKE 'Token%'")]
+    assert names == ["TokenIssued", "TokenUsed"]
+
+
+async def test_a_fact_whose_commit_answer_was_lost_is_not_appended_twice(ledger: Ledger) -> None:
+    from services import database
+
+    pool = await database.create_pool(ledger.url, size=2)
+
+    class Unlucky:
+        """Loses the answer of the first append."""
+
+        def __init__(self) -> None:
+            self.left = 1
+
+        def acquire(self) -> "Unlucky":
+            return self
+
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            return None
+
+        async def fetchval(self, *args: object) -> object:
+            result = await pool.fetchval(*args)
+            self.left -= 1
+            if self.left >= 0:
+                raise ConnectionResetError
+            return result
+
+    facts = Facts(Unlucky())
+    await facts.append(UserCreated("a", "a", "a", "x", (), origin="user"))
+    await facts.append(UserCreated("b", "b", "b", "x", (), origin="user"))
+    names = [r[0] for r in await ledger.connection.fetch("SELECT raw::text FROM event ORDER BY position")]
+    assert len(names) == 2
+    await pool.close()
+
+
+async def test_the_root_views_can_be_opened(serve: Serve) -> None:
+    client = await serve(open_views=True)
+    assert (await client.get("/agents")).status == 200
+    assert (await client.get("/v1/agents")).status == 401
+    assert (await client.get("/v1/admin/core/channels")).status == 401
+
+
+def test_freshness_is_not_ready_before_the_first_reading() -> None:
+    assert Freshness("postgresql://nowhere").newest is None

@@ -1,0 +1,144 @@
+"""Every reading operation of this dialect family, as the contract documents it, over two recorded PBXes."""
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.api.conftest import Client, Recorded
+from tests.contract import misfits, operations, shapes
+
+FAMILIES = r"jade\.(agents|device_states|peers|registries|core|pjsip|queue|park)\."
+LATER = r"\.(configurations|cfg_queues|cfg_parkinglots)\."
+READING = [
+    o for o in operations().values() if o.method == "GET" and re.match(FAMILIES, o.id) and not re.search(LATER, o.id)
+]
+LISTS = [o.id for o in READING if o.id.endswith(".list")]
+DETAILS = [o.id for o in READING if o.id.endswith(".get")]
+
+# The member by which the documents find a detail.
+FOUND_BY = {
+    "jade.agents": "id",
+    "jade.device_states": "device",
+    "jade.peers": "peer",
+    "jade.registries": "account",
+    "jade.core.channels": "unique_id",
+    "jade.core.modules": "name",
+    "jade.core.systems": "id",
+    "jade.park.parkedcalls": "parkee_unique_id",
+    "jade.park.parkinglots": "name",
+    "jade.pjsip.aors": "object_name",
+    "jade.pjsip.auths": "object_name",
+    "jade.pjsip.contacts": "id",
+    "jade.pjsip.endpoints": "object_name",
+    "jade.pjsip.registration_outbounds": "object_name",
+    "jade.queue.entries": "unique_id",
+    "jade.queue.members": "name",
+    "jade.queue.queues": "name",
+}
+TICKING = {"duration", "wait", "parking_duration", "parking_timeout"}
+MEMBERS_OF_REGISTRATION = """
+    object_type object_name status server_uri client_uri max_retries retry_interval fatal_retry_interval
+    forbidden_retry_interval auth_rejection_permanent support_path expiration line transport contact_user endpoint
+    outbound_auth outbound_proxy next_reg tm_update
+"""
+
+
+def misfit(operation: str, body: Any) -> list[str]:
+    known = shapes().get(operation)
+    if known is None:
+        items = body["result"]["list"] if operation.endswith(".list") else [body["result"]]
+        return [f"{name}: missing" for item in items for name in MEMBERS_OF_REGISTRATION.split() if name not in item]
+    return misfits(body, known["response"], frozenset(known.get("optional", ())))
+
+
+async def listed(client: Client, operation: str, **query: str) -> list[dict[str, Any]]:
+    reply = await client.get(operations()[operation].paths[0], params=query)
+    assert reply.status == 200
+    items: list[dict[str, Any]] = (await reply.json())["result"]["list"]
+    return items
+
+
+@pytest.fixture
+async def client(recorded: Recorded) -> Client:
+    return recorded.client
+
+
+def test_the_operations_are_those_of_the_issue() -> None:
+    assert len(READING) == 34
+    assert {o.rpartition(".")[0] for o in LISTS} == set(FOUND_BY) == {o.rpartition(".")[0] for o in DETAILS}
+
+
+@pytest.mark.parametrize("operation", LISTS)
+async def test_a_list_is_as_documented_in_every_form(client: Client, operation: str) -> None:
+    for path in operations()[operation].paths:
+        reply = await client.get(path)
+        assert reply.status == 200, path
+        assert reply.content_type == "application/json"
+        body = await reply.json()
+        assert misfit(operation, body) == [], path
+        assert body["result"]["list"], f"{path}: the recordings hold none, nothing is shown"
+
+
+@pytest.mark.parametrize("operation", DETAILS)
+async def test_a_detail_is_as_documented_in_every_form(client: Client, operation: str) -> None:
+    family = operation.rpartition(".")[0]
+    items = await listed(client, f"{family}.list")
+    assert items
+    for path in operations()[operation].paths:
+        for item in items[:20]:
+            body, found = await detail(client, path, family, item)
+            assert misfit(operation, body) == [], path
+            same = {k: v for k, v in item.items() if k not in TICKING}
+            assert {k: v for k, v in found.items() if k in same} == same
+
+
+async def detail(client: Client, path: str, family: str, item: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    member = FOUND_BY[family]
+    query = {"pbx": item["pbx"]}
+    if family == "jade.queue.members":
+        query["queue_name"] = item["queue_name"]
+    if "{detail}" in path:
+        path = path.replace("{detail}", quote(item[member], safe=""))
+        reply = await client.get(path + "?" + "&".join(f"{k}={quote(v, safe='')}" for k, v in query.items()))
+    else:
+        reply = await client.request("GET", path, params=query, json={member: item[member]})
+    assert reply.status == 200, path
+    body = await reply.json()
+    return body, body["result"]
+
+
+@pytest.mark.parametrize("operation", DETAILS)
+async def test_an_unknown_detail_is_404_in_the_envelope(client: Client, operation: str) -> None:
+    member = FOUND_BY[operation.rpartition(".")[0]]
+    for path in operations()[operation].paths:
+        filled = path.replace("{detail}", "no%2Fsuch%20%C3%BC") + "?queue_name=none"
+        reply = await client.request("GET", filled, data=None if "{detail}" in path else f'{{"{member}": "no/such ü"}}')
+        assert reply.status == 404, path
+        body = await reply.json()
+        assert (body["api_ver"], body["statuscode"]) == ("0.1", 404)
+        assert "result" not in body
+
+
+@pytest.mark.parametrize("operation", LISTS + DETAILS)
+async def test_a_wrong_method_is_405_in_the_envelope(client: Client, operation: str) -> None:
+    for path in operations()[operation].paths:
+        reply = await client.patch(path.replace("{detail}", "x"))
+        assert reply.status == 405, path
+        assert (await reply.json())["statuscode"] == 405
+        assert "GET" in reply.headers["Allow"]
+
+
+@pytest.mark.parametrize("operation", LISTS)
+async def test_a_list_can_be_narrowed_to_one_pbx(client: Client, operation: str) -> None:
+    both = await listed(client, operation)
+    assert [i for i in both if i["pbx"] == "rich16"] == await listed(client, operation, pbx="rich16")
+    assert await listed(client, operation, pbx="no such") == []
+
+
+async def test_an_unknown_path_is_404_in_the_envelope(client: Client) -> None:
+    reply = await client.get("/v1/admin/nothing")
+    assert reply.status == 404
+    assert (await reply.json())["statuscode"] == 404
+    assert await (await client.get("/api/nothing")).json() == {"status": "empty-data"}

@@ -1,0 +1,133 @@
+"""A real Asterisk in a container, what one says to it, and the phones around it."""
+
+import asyncio
+import gc
+import os
+import socket
+import warnings
+from typing import Any, Self
+
+from docker.errors import DockerException, ImageNotFound
+from testcontainers.core.container import DockerContainer
+
+from tests.e2e.ami import Ami, AmiError
+from tests.e2e.phone import Phone, open_phone
+from tests.e2e.waiting import until
+
+ADVICE = (
+    "run `make test`, which has both an engine and the images, or"
+    " `.venv/bin/python docker/engine.py run .venv/bin/python -m pytest tests/e2e`; `make test-fast` needs neither"
+)
+
+REGISTRAR = """
+[provider]
+type = registration
+transport = udp
+server_uri = sip:{host}:{port}
+client_uri = sip:ringledger@{host}:{port}
+retry_interval = 2
+forbidden_retry_interval = 2
+max_retries = 1000
+expiration = 60
+"""
+
+
+class Asterisk:
+    """One running Asterisk; ``host`` is the container's own address, ``here`` is ours as it sees us."""
+
+    host: str
+    here: str
+    ami: Ami
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.phones: dict[str, Phone] = {}
+        missing = ""
+        try:
+            self.container = DockerContainer(f"ringledger/asterisk:{version}")
+        except DockerException as error:
+            missing = str(error)
+        if missing:
+            with warnings.catch_warnings():  # the client leaves its socket open
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
+            raise AssertionError(f"no container engine: {ADVICE}\n({missing})")
+
+    async def start(self) -> Self:
+        self.container.with_name(f"ringledger-e2e-{self.version}-{os.getpid()}")
+        # No resolver: where the engine has none that answers, Asterisk would wait 10 s for it at its start.
+        self.container.with_kwargs(dns=["127.0.0.1"])
+        try:
+            await asyncio.to_thread(self.container.start)
+        except ImageNotFound as error:
+            raise AssertionError(f"{error.explanation}: {ADVICE}") from None
+        await self.reach()
+        return self
+
+    async def reach(self) -> None:
+        """Find the container's address and log in; again after the container was restarted."""
+        inner: Any = self.container.get_wrapped_container()
+        await asyncio.to_thread(inner.reload)
+        networks = inner.attrs["NetworkSettings"]["Networks"].values()
+        self.host = next(network["IPAddress"] for network in networks)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((self.host, 5060))
+            self.here = probe.getsockname()[0]
+        await self.log_in()
+
+    async def log_in(self) -> None:
+        """Log in as soon as Asterisk is fully booted."""
+
+        async def attempt() -> bool:
+            try:
+                self.ami = await Ami.connect(self.host)
+            except (OSError, TimeoutError, EOFError, AmiError):
+                return False
+            return bool(await self.ami.cli("core waitfullybooted"))
+
+        await until(attempt, f"AMI of Asterisk {self.version} answers at {self.host}:5038", 30)
+
+    async def cli(self, command: str) -> list[str]:
+        return await self.ami.cli(command)
+
+    async def shell(self, *command: str) -> str:
+        """Run a command in the container, and return its output."""
+        code, output = await asyncio.to_thread(self.container.exec, list(command))
+        assert code == 0, f"{command}: {output.decode()}"
+        text: str = output.decode("utf-8", "replace")
+        return text
+
+    async def phone(self, user: str, *, registered: bool = True) -> Phone:
+        """Return the phone of ``user``, the same one as last time unless it was closed."""
+        phone = self.phones.get(user)
+        if phone is None or phone.transport.is_closing():
+            phone = self.phones[user] = await open_phone(user, self.here, (self.host, 5060))
+        if registered:
+            assert await phone.register() == 200
+        return phone
+
+    async def provider(self) -> Phone:
+        """Return the provider where Asterisk registers as a customer; it refuses until told otherwise."""
+        phone = self.phones["provider"] = await open_phone("provider", self.here, (self.host, 5060))
+        text = REGISTRAR.format(host=phone.ip, port=phone.port)
+        await self.shell("sh", "-c", f"cat > /etc/asterisk/pjsip_provider.conf <<'END'\n{text}\nEND")
+        await self.cli("module reload res_pjsip_outbound_registration.so")
+        return phone
+
+    async def quiet(self) -> None:
+        """End every call, close every phone, and wait until Asterisk is at rest."""
+        for phone in self.phones.values():
+            if not phone.transport.is_closing():
+                await phone.close()
+        self.phones.clear()
+        await self.cli("channel request hangup all")
+
+        async def no_channels() -> bool:
+            lines = await self.cli("core show channels concise")
+            return not [line for line in lines if line and not line.startswith("Message/")]
+
+        await until(no_channels, "no channel is left")
+
+    async def stop(self) -> None:
+        self.ami.close()
+        await asyncio.to_thread(self.container.stop)

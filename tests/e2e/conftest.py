@@ -1,0 +1,68 @@
+"""One Asterisk of each version for the whole run, and one Ringledger that listens to it through all stories."""
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest
+
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.ledger import Ledger
+
+NUMBERS = itertools.count(1)
+
+StartLedger = Callable[..., Awaitable[Ledger]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/e2e/" in item.path.as_posix():
+            item.add_marker(pytest.mark.container)
+
+
+@pytest.fixture(scope="session", params=["22", pytest.param("16", marks=pytest.mark.asterisk16)])
+async def running(request: pytest.FixtureRequest) -> AsyncIterator[Asterisk]:
+    asterisk = await Asterisk(request.param).start()
+    yield asterisk
+    await asterisk.stop()
+
+
+@pytest.fixture
+async def asterisk(running: Asterisk) -> AsyncIterator[Asterisk]:
+    """Asterisk at rest, and at rest again after the test."""
+    yield running
+    await running.quiet()
+
+
+@pytest.fixture(scope="session")
+async def start_ledger(template: str) -> AsyncIterator[StartLedger]:
+    """Start a Ringledger on a database of its own; it has no snapshot yet. All are stopped at the end."""
+    connection = await asyncpg.connect(template)
+    started: dict[str, Ledger] = {}
+
+    async def start(host: str, port: int = 5038, user: str = "ringledger") -> Ledger:
+        name = f"e2e_{next(NUMBERS)}"
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_ringledger")
+        started[name] = Ledger(template.replace("/postgres?", f"/{name}?"), host, port, user)
+        await started[name].start()
+        return started[name]
+
+    yield start
+    for name, ledger in started.items():
+        await ledger.stop()
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def listening(running: Asterisk, start_ledger: StartLedger) -> AsyncIterator[Ledger]:
+    ledger = await start_ledger(running.host)
+    await ledger.snapshot()
+    yield ledger
+    await ledger.stop()
+
+
+@pytest.fixture
+def ledger(listening: Ledger) -> Ledger:
+    """Ringledger that has heard everything since its first snapshot: no gap, no help from another one."""
+    return listening

@@ -1,0 +1,112 @@
+"""Ringledger as its own processes run it, inside the test's loop: listener, writer and projector on a real database."""
+
+import asyncio
+import itertools
+import time
+from typing import Any
+
+import asyncpg
+
+from schemas.settings import Pbx, Settings
+from services import database
+from services.listen import listen
+from services.project import project
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.waiting import NotYetError, until
+
+MARKS = itertools.count(1)
+
+MARKED = "SELECT max(position) FROM event WHERE name = 'UserEvent' AND position > $1 AND raw LIKE $2"
+FOLDED = "SELECT min(position) FROM checkpoint WHERE place = 'model'"
+OWN = (
+    "SELECT max(position) AS at FROM event WHERE source = 'ringledger' AND name = $1 AND raw LIKE $2 AND position > $3"
+)
+STOPPED = "SELECT model, error FROM checkpoint WHERE error IS NOT NULL"
+
+
+class Ledger:
+    """One listener for one PBX, and all read models; ``rows`` asks them in SQL."""
+
+    connection: asyncpg.Connection
+
+    def __init__(self, url: str, host: str, port: int = 5038, user: str = "ringledger") -> None:
+        self.url = url
+        self.settings = Settings(ami=(Pbx("pbx", host, port, user, f"{user}-secret"),), database_url=url)
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._marked = 0
+
+    async def start(self) -> None:
+        self.connection = await database.connect(self.url, search_path="model, ledger")
+        self._tasks = [
+            asyncio.create_task(listen(self.settings, self.url, self._stop)),
+            asyncio.create_task(project(self.url, self._stop)),
+        ]
+
+    async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        found: list[asyncpg.Record] = await self.connection.fetch(query, *arguments)
+        return found
+
+    async def snapshot(self) -> None:
+        """Wait until a snapshot is complete and folded."""
+
+        async def complete() -> bool:
+            rows = await self.rows("SELECT max(position) AS at FROM event WHERE name = 'SnapshotCompleted'")
+            return rows[0]["at"] is not None and await self.folded(rows[0]["at"])
+
+        await until(complete, "a snapshot is complete and folded", 15)
+
+    async def heard(self, name: str, more: str = "", after: int = 0) -> int:
+        """Wait until an event of our own named ``name``, its JSON like ``more``, is in the log; return its position."""
+
+        async def there() -> int | None:
+            rows = await self.rows(OWN, name, f"%{more}%".encode(), after)
+            position: int | None = rows[0]["at"]
+            return position
+
+        position = await until(there, f"{name} {more} is in the log", 30)
+        assert position
+        return position
+
+    async def folded(self, position: int) -> bool:
+        """Say whether every model has folded the log up to ``position``; fail if one has stopped."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        stopped = await self.rows(STOPPED)
+        assert not stopped, f"a model has stopped: {[tuple(row) for row in stopped]}"
+        reached = await self.connection.fetchval(FOLDED)
+        return reached is not None and reached >= position
+
+    async def caught_up(self, asterisk: Asterisk, seconds: float = 10.0) -> int:
+        """Have Asterisk say something, and wait until all that it said before is folded; return the position.
+
+        It says it again every half second: a listener that is not logged in yet hears the next one.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            mark = f"mark-{next(MARKS)}"
+            await asterisk.ami.act("UserEvent", UserEvent="Mark", Mark=mark)
+
+            async def there(text: bytes = f"%\r\nMark: {mark}\r\n%".encode()) -> int:
+                position = await self.connection.fetchval(MARKED, self._marked, text)
+                return position if position and await self.folded(position) else 0
+
+            try:
+                self._marked = await until(there, f"UserEvent {mark} is in the log and folded", 0.5)
+            except NotYetError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return self._marked
+
+    async def stop(self) -> None:
+        """Stop as SIGTERM would; a second time does nothing."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        try:
+            async with asyncio.timeout(10):
+                await asyncio.gather(*self._tasks)
+        finally:
+            await self.connection.close()

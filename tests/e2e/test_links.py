@@ -1,0 +1,97 @@
+"""The link to Asterisk goes and comes back: within 5 s of its return the views equal Asterisk's again."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.conftest import StartLedger
+from tests.e2e.ledger import Ledger
+from tests.e2e.link import Link
+from tests.e2e.truth import agree
+
+HEALED_SECONDS = 5.0
+
+
+@pytest.fixture
+async def link(asterisk: Asterisk) -> AsyncIterator[Link]:
+    link = await Link(lambda: (asterisk.host, 5038)).open()
+    yield link
+    await link.close()
+
+
+async def healed(ledger: Ledger, asterisk: Asterisk, since: float, when: str) -> None:
+    await agree(ledger, asterisk, when, seconds=HEALED_SECONDS - (time.monotonic() - since))
+    assert time.monotonic() - since < HEALED_SECONDS
+
+
+async def test_ringledger_that_starts_in_the_middle_of_calls_knows_them(
+    asterisk: Asterisk, start_ledger: StartLedger
+) -> None:
+    phones = {user: await asterisk.phone(user) for user in ("100", "101", "102", "103", "104", "105")}
+    talking, held = phones["100"].call("101"), phones["102"].call("103")
+    for user in ("101", "103"):
+        (await phones[user].rung()).answer()
+    await talking.up()
+    await (await held.up()).hold()
+    phones["104"].call("105")
+    await phones["105"].rung()
+    since = time.monotonic()
+    ledger = await start_ledger(asterisk.host)
+    await healed(ledger, asterisk, since, "started in the middle of three calls")
+    await talking.hang_up()
+    await agree(ledger, asterisk, "after one of them ended")
+    await ledger.stop()
+
+
+async def test_a_cut_without_fin(asterisk: Asterisk, link: Link, start_ledger: StartLedger) -> None:
+    ledger = await start_ledger("127.0.0.1", link.port)
+    await ledger.snapshot()
+    phones = {user: await asterisk.phone(user) for user in ("100", "101", "102", "103")}
+    old = phones["100"].call("101")
+    (await phones["101"].rung()).answer()
+    await old.up()
+    await agree(ledger, asterisk, "before the cut")
+    link.cut()
+    await old.hang_up()
+    new = phones["102"].call("103")
+    (await phones["103"].rung()).answer()
+    await new.up()
+    await ledger.heard("Disconnected", "Pong")
+    link.mend()
+    await healed(ledger, asterisk, time.monotonic(), "after the cut")
+    await ledger.stop()
+
+
+async def test_asterisk_restarts(asterisk: Asterisk, link: Link, start_ledger: StartLedger) -> None:
+    ledger = await start_ledger("127.0.0.1", link.port)
+    await ledger.snapshot()
+    alice, bob = await asterisk.phone("100"), await asterisk.phone("101")
+    call = alice.call("101")
+    (await bob.rung()).answer()
+    await call.up()
+    await agree(ledger, asterisk, "before the restart")
+    asterisk.ami.close()
+    await asterisk.shell("asterisk", "-rx", "core restart now")
+    await ledger.heard("Disconnected")
+    await asterisk.log_in()
+    await healed(ledger, asterisk, time.monotonic(), "after the restart")
+    await ledger.stop()
+
+
+async def test_asterisk_is_killed(asterisk: Asterisk, link: Link, start_ledger: StartLedger) -> None:
+    ledger = await start_ledger("127.0.0.1", link.port)
+    await ledger.snapshot()
+    alice, bob = await asterisk.phone("100"), await asterisk.phone("101")
+    call = alice.call("101")
+    (await bob.rung()).answer()
+    await call.up()
+    await agree(ledger, asterisk, "before the kill")
+    asterisk.ami.close()
+    await asyncio.to_thread(asterisk.container.get_wrapped_container().restart, timeout=0)
+    await ledger.heard("Disconnected")
+    await asterisk.reach()
+    await healed(ledger, asterisk, time.monotonic(), "after the kill")
+    await ledger.stop()

@@ -1,0 +1,333 @@
+"""What Asterisk's own CLI says, and what our tables say, as the same tuples; and the comparison of the two.
+
+Asterisk is asked before and after our tables; only if it said the same twice was there one truth to compare with.
+What ticks (durations, waits) and what no event tells (a contact's round trip) is left out, each where it is left out.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import Struct
+
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.ledger import Ledger
+
+Rows = dict[str, tuple[Any, ...]]
+"""By what identifies them."""
+
+
+class Kind(Struct, frozen=True):
+    """One thing that both sides can list; ``columns`` are what is compared, ``ours`` yields the key first."""
+
+    name: str
+    columns: tuple[str, ...]
+    asterisk: Callable[[Asterisk], Awaitable[Rows]]
+    ours: str
+
+
+async def channels(asterisk: Asterisk) -> Rows:
+    """``core show channels concise``; its duration is left out: it ticks."""
+    rows: Rows = {}
+    for line in await asterisk.cli("core show channels concise"):
+        if "!" in line:
+            name, context, exten, priority, state, app, data, number, account, _, _, _, bridge, unique = line.split("!")
+            rows[unique] = (
+                *(name, context, exten, priority, state),
+                *("" if app == "(None)" else app, data, number, account, bridge),
+            )
+    return rows
+
+
+CHANNELS = Kind(
+    "channels",
+    ("channel", "context", "exten", "priority", "state", "application", "data", "number", "account", "bridge"),
+    channels,
+    """
+    SELECT unique_id, channel, context, exten, priority, channel_state_desc, application, application_data,
+           caller_id_num, account_code, coalesce(bridge_id, '')
+    FROM channels
+    """,
+)
+
+QUEUE = re.compile(
+    r"(?P<name>\S+) has (?P<calls>\d+) calls \(max (?P<max>\w+)\) in '(?P<strategy>\w+)' strategy"
+    r" \((?P<hold>\d+)s holdtime, (?P<talk>\d+)s talktime\), W:(?P<weight>\d+), C:(?P<completed>\d+),"
+    r" A:(?P<abandoned>\d+), SL:(?P<perf>[\d.]+)%, SL2:(?P<perf2>[\d.]+)% within (?P<level>\d+)s"
+)
+MEMBER = re.compile(
+    r" {6}(?P<name>[^(]*?) ?\((?P<interface>\S+?)(?: from (?P<state>[^)]+))?\)(?: with penalty (?P<penalty>\d+))?"
+    r" \(ringinuse (?P<ringinuse>\w+)\)(?P<flags>(?: \((?:dynamic|realtime|in call|paused.*? was \d+ secs ago)\))*)"
+    r" \((?P<status>[\w+ ]+)\) has taken (?P<taken>no|\d+) calls"
+)
+CALLER = re.compile(r" {6}(?P<position>\d+)\. (?P<channel>\S+) \(wait: (?P<wait>[\d:]+), prio: (?P<priority>\d+)\)")
+PAUSED = re.compile(r"\(paused(?::(.*?))? was \d+ secs ago\)")
+STATUS = ("Unknown", "Not in use", "In use", "Busy", "Invalid", "Unavailable", "Ringing", "Ring+Inuse", "On Hold")
+
+
+async def _queue_lines(asterisk: Asterisk, pattern: re.Pattern[str]) -> list[tuple[str, re.Match[str]]]:
+    queue, found = "", []
+    for line in await asterisk.cli("queue show"):
+        if header := QUEUE.match(line):
+            queue = header["name"]
+        if match := pattern.match(line):
+            found.append((queue, match))
+        assert header or CALLER.match(line) or MEMBER.match(line) or not line.startswith("      "), f"strange: {line!r}"
+    return found
+
+
+async def queues(asterisk: Asterisk) -> Rows:
+    return {
+        name: (
+            *(int(q["calls"]), 0 if q["max"] == "unlimited" else int(q["max"]), q["strategy"], int(q["weight"])),
+            *(int(q["hold"]), int(q["talk"]), int(q["completed"]), int(q["abandoned"])),
+            *(float(q["perf"]), float(q["perf2"]), int(q["level"])),
+        )
+        for name, q in await _queue_lines(asterisk, QUEUE)
+    }
+
+
+QUEUES = Kind(
+    "queues",
+    ("calls", "max", "strategy", "weight", "hold", "talk", "completed", "abandoned", "perf", "perf2", "level"),
+    queues,
+    """
+    SELECT name, calls, max, strategy, weight, hold_time, talk_time, completed, abandoned, service_level_perf,
+           service_level_perf2, service_level
+    FROM queues
+    """,
+)
+
+
+async def queue_members(asterisk: Asterisk) -> Rows:
+    """The members' part of ``queue show``; its seconds since login, pause and last call are left out: they tick."""
+    rows: Rows = {}
+    for queue, m in await _queue_lines(asterisk, MEMBER):
+        paused = PAUSED.search(m["flags"])
+        rows[f"{queue} {m['interface']}"] = (
+            *(m["name"] or m["interface"], m["state"] or m["interface"], int(m["penalty"] or 0)),
+            *("dynamic" if "(dynamic)" in m["flags"] else "static", int("(in call)" in m["flags"])),
+            *(int(paused is not None), (paused[1] if paused else "") or ""),
+            *(STATUS.index(m["status"]), 0 if m["taken"] == "no" else int(m["taken"])),
+        )
+    return rows
+
+
+QUEUE_MEMBERS = Kind(
+    "queue_members",
+    ("name", "state_interface", "penalty", "membership", "in_call", "paused", "reason", "status", "taken"),
+    queue_members,
+    """
+    SELECT queue_name || ' ' || location, name, state_interface, penalty, membership, in_call, paused, paused_reason,
+           status, calls_taken
+    FROM queue_members
+    """,
+)
+
+
+async def queue_entries(asterisk: Asterisk) -> Rows:
+    """The callers' part of ``queue show``; the wait is left out, it ticks, and the priority: no event tells it."""
+    return {f"{queue} {c['channel']}": (int(c["position"]),) for queue, c in await _queue_lines(asterisk, CALLER)}
+
+
+QUEUE_ENTRIES = Kind(
+    "queue_entries",
+    ("position",),
+    queue_entries,
+    "SELECT queue_name || ' ' || channel, position FROM queue_entries",
+)
+
+
+async def agents(asterisk: Asterisk) -> Rows:
+    """``agent show all``, which has columns of fixed width."""
+    rows: Rows = {}
+    for line in await asterisk.cli("agent show all"):
+        if re.match(r"\d+ ", line):
+            rows[line[:8].strip()] = tuple(line[a:b].strip() for a, b in ((9, 29), (30, 41), (42, 72), (73, None)))
+    return rows
+
+
+AGENTS = Kind(
+    "agents",
+    ("name", "state", "channel", "talking_with"),
+    agents,
+    """
+    SELECT a.id, a.name, coalesce(d.state, ''), coalesce(c.channel, ''), coalesce(o.channel, '')
+    FROM agents a
+    LEFT JOIN device_states d ON d.device = 'Agent:' || a.id
+    LEFT JOIN channels c ON c.unique_id = a.unique_id
+    LEFT JOIN channels o ON a.status = 'AGENT_ONCALL' AND o.bridge_id = c.bridge_id AND o.unique_id <> c.unique_id
+    """,
+)
+
+
+async def _lots(asterisk: Asterisk) -> dict[str, list[str]]:
+    names = [line.partition(":")[2].strip() for line in await asterisk.cli("parking show") if "Parking Lot:" in line]
+    return {name: await asterisk.cli(f"parking show {name}") for name in names}
+
+
+async def parking_lots(asterisk: Asterisk) -> Rows:
+    rows: Rows = {}
+    for name, lines in (await _lots(asterisk)).items():
+        said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        first, _, last = said["Parking Spaces"].partition("-")
+        rows[name] = (first, last, int(said["Parking Time"].removesuffix(" sec")))
+    return rows
+
+
+PARKING_LOTS = Kind(
+    "parking_lots",
+    ("start_space", "stop_space", "timeout"),
+    parking_lots,
+    "SELECT name, start_space, stop_space, timeout FROM parking_lots",
+)
+
+
+async def parked_calls(asterisk: Asterisk) -> Rows:
+    rows: Rows = {}
+    for name, lines in (await _lots(asterisk)).items():
+        values = [line.partition(":")[2].strip() for line in lines[lines.index("Parked Calls") :] if ":" in line]
+        for space, channel, parker in zip(values[::3], values[1::3], values[2::3], strict=True):
+            rows[f"{name} {space}"] = (channel, parker)
+    return rows
+
+
+PARKED_CALLS = Kind(
+    "parked_calls",
+    ("channel", "parker"),
+    parked_calls,
+    "SELECT parking_lot || ' ' || parking_space, parkee_channel, parker_dial_string FROM parked_calls",
+)
+
+CONTACT = re.compile(r" +Contact: +(?P<aor>[^/ ]+)/(?P<uri>\S+) +(?P<hash>\w{10}) (?P<status>\w+)")
+CONTACT_STATUS = {
+    "Avail": "Reachable",
+    "Unavail": "Unreachable",
+    "NonQual": "NonQualified",
+    "Unknown": "Unknown",
+    "Created": "Created",
+}
+
+
+async def contacts(asterisk: Asterisk) -> Rows:
+    """``pjsip show contacts``; the round trip is left out: no event tells of each qualification."""
+    found = map(CONTACT.match, await asterisk.cli("pjsip show contacts"))
+    return {f"{m['aor']}/{m['uri']}": (m["hash"], CONTACT_STATUS[m["status"]]) for m in found if m}
+
+
+CONTACTS = Kind(
+    "pjsip_contacts",
+    ("hash", "status"),
+    contacts,
+    "SELECT aor || '/' || uri, left(split_part(id, ';@', 2), 10), status FROM pjsip_contacts",
+)
+
+
+async def endpoints(asterisk: Asterisk) -> Rows:
+    found = (
+        re.match(r" Endpoint: +([^/ ]+)\S* +(\S.*?) +\d+ of ", line)
+        for line in await asterisk.cli("pjsip show endpoints")
+    )
+    return {m[1]: (m[2],) for m in found if m}
+
+
+ENDPOINTS = Kind("pjsip_endpoints", ("state",), endpoints, "SELECT object_name, device_state FROM pjsip_endpoints")
+
+
+async def aors(asterisk: Asterisk) -> Rows:
+    rows: dict[str, tuple[int, set[str]]] = {}
+    for line in await asterisk.cli("pjsip show aors"):
+        if m := re.match(r" +Aor: +(\S+) +(\d+)$", line):
+            rows[m[1]] = int(m[2]), set()
+        elif m := CONTACT.match(line):
+            rows[m["aor"]][1].add(f"{m['aor']}/{m['uri']}")
+    return {name: (maximum, ",".join(sorted(found))) for name, (maximum, found) in rows.items()}
+
+
+AORS = Kind(
+    "pjsip_aors",
+    ("max_contacts", "contacts"),
+    aors,
+    """
+    SELECT object_name, max_contacts, coalesce((
+        SELECT string_agg(c, ',' ORDER BY c) FROM unnest(string_to_array(contacts, ',')) c WHERE c <> ''
+    ), '')
+    FROM pjsip_aors
+    """,
+)
+
+
+async def auths(asterisk: Asterisk) -> Rows:
+    found = (re.match(r" +Auth: +([^/]+)/(\S+)", line) for line in await asterisk.cli("pjsip show auths"))
+    return {m[1]: (m[2],) for m in found if m}
+
+
+AUTHS = Kind("pjsip_auths", ("username",), auths, "SELECT object_name, username FROM pjsip_auths")
+
+
+async def registrations(asterisk: Asterisk) -> Rows:
+    found = (
+        re.match(r" +([^/ <]+)/(sip:\S+) +\S+ +(\S.*?)(?: +\(exp\..*\))?$", line)
+        for line in await asterisk.cli("pjsip show registrations")
+    )
+    return {m[1]: (m[2], m[3].strip()) for m in found if m}
+
+
+REGISTRATIONS = Kind(
+    "pjsip_registrations",
+    ("server_uri", "status"),
+    registrations,
+    "SELECT object_name, server_uri, status FROM pjsip_registrations",
+)
+
+
+async def devices(asterisk: Asterisk) -> Rows:
+    """The CLI does not list devices, so this is AMI's list, without those that Asterisk itself forgets."""
+    items = await asterisk.ami.items("DeviceStateList")
+    return {i["Device"]: (i["State"],) for i in items if not i["Device"].startswith(("Local/", "CBAnn/", "Announcer/"))}
+
+
+DEVICES = Kind("device_states", ("state",), devices, "SELECT device, state FROM device_states")
+
+CALLS = (CHANNELS, DEVICES)
+SERVICE = (QUEUES, QUEUE_MEMBERS, QUEUE_ENTRIES, AGENTS)
+PARKING = (PARKING_LOTS, PARKED_CALLS)
+PJSIP = (CONTACTS, ENDPOINTS, AORS, AUTHS, REGISTRATIONS)
+ALL = (*CALLS, *SERVICE, *PARKING, *PJSIP)
+
+
+def difference(kind: Kind, theirs: Rows, ours: Rows) -> str:
+    """Say what differs, key by key; empty when nothing does."""
+    lines = []
+    for key in sorted(theirs.keys() | ours.keys()):
+        if key not in ours:
+            lines.append(f"  {key}: Asterisk has it, we do not: {theirs[key]}")
+        elif key not in theirs:
+            lines.append(f"  {key}: we have it, Asterisk does not: {ours[key]}")
+        else:
+            lines += [
+                f"  {key} {column}: Asterisk {a!r}, we {b!r}"
+                for column, a, b in zip(kind.columns, theirs[key], ours[key], strict=True)
+                if a != b
+            ]
+    return f"{kind.name} differ:\n" + "\n".join(lines) if lines else ""
+
+
+async def agree(
+    ledger: Ledger, asterisk: Asterisk, when: str, kinds: tuple[Kind, ...] = ALL, seconds: float = 3.0
+) -> dict[str, Rows]:
+    """Fail unless our tables say what Asterisk says, within ``seconds``; return what both say, by kind's name."""
+    deadline = time.monotonic() + seconds
+    wrong = "Asterisk never said the same twice"
+    while True:
+        before = [await kind.asterisk(asterisk) for kind in kinds]
+        await ledger.caught_up(asterisk)
+        ours = [{str(row[0]): tuple(row)[1:] for row in await ledger.rows(kind.ours)} for kind in kinds]
+        after = [await kind.asterisk(asterisk) for kind in kinds]
+        if before == after:
+            wrong = "\n".join(filter(None, (difference(*three) for three in zip(kinds, after, ours, strict=True))))
+            if not wrong:
+                return {kind.name: rows for kind, rows in zip(kinds, ours, strict=True)}
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{when}, Asterisk {asterisk.version}: {wrong}")

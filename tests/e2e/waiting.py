@@ -1,0 +1,26 @@
+"""The one way in which these tests wait for something that does not announce itself."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.03
+
+
+class NotYetError(AssertionError):
+    """Time is up; the message says what was waited for."""
+
+
+async def until(what: Callable[[], Awaitable[T]], why: str, seconds: float = 10.0) -> T:
+    """Ask until the answer is true, and return it; fail with ``why`` and the last answer when time is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = await what()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise NotYetError(f"after {seconds:.1f} s still not: {why} (last: {answer!r})")
+        await asyncio.sleep(POLL_SECONDS)

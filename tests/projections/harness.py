@@ -1,0 +1,178 @@
+"""Folds recordings, or blocks written by hand, into models without a database."""
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from projections.kit import Decoded, Fold, Key, Model, Row, State, names_of
+from schemas.log import Ours, Received, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from services.ami.protocol import LedgerProtocol
+from tests.captures import wire
+
+LISTS = {
+    "CoreShowChannelsComplete": "CoreShowChannels",
+    "QueueStatusComplete": "QueueStatus",
+    "AgentsComplete": "Agents",
+    "ParkedCallsComplete": "ParkedCalls",
+    "ParkinglotsComplete": "Parkinglots",
+    "DeviceStateListComplete": "DeviceStateList",
+}
+ACTION_ID = re.compile(rb"\r\nActionID: ([^\r\n]+)")
+
+
+def received(data: bytes) -> list[Received]:
+    """Return the event blocks of a wire recording as the listener would put them into the log.
+
+    What carries no Timestamp was received when the last block before it happened, so that durations come out right.
+    """
+    events: list[Received] = []
+    protocol = LedgerProtocol(events.append, lambda _: None)
+    protocol.closed, protocol.responses = False, {}
+    protocol.data_received(data)
+    now = next(e.occurred for e in events if e.occurred)
+    timed = []
+    for e in events:
+        now = max(now, e.occurred or 0)
+        timed.append(msgspec.structs.replace(e, recorded=now))
+    return timed
+
+
+def action_id(raw: bytes) -> bytes | None:
+    found = ACTION_ID.search(raw)
+    return found[1] if found else None
+
+
+@cache
+def recording(name: str) -> tuple[Received, ...]:
+    """Return a recording's events, list items as they were asked for (no snapshots of ours)."""
+    return tuple(received(wire(name)))
+
+
+@cache
+def snapshotted(name: str) -> tuple[Received, ...]:
+    """Return a recording whose whole lists are snapshots of ours: one snapshot for each list."""
+    events = recording(name)
+    whole = {}
+    for e in events:
+        if e.name in LISTS and (asked := action_id(e.raw)) is not None:
+            whole[asked] = LISTS[e.name]
+    items: dict[bytes, int] = {}
+    for e in events:
+        if (asked := action_id(e.raw)) in whole:
+            items[asked] = items.get(asked, 0) + 1
+    # The driver asked for the status of one queue twice: no whole list, so nothing of a snapshot.
+    whole = {asked: action for asked, action in whole.items() if action != "QueueStatus" or items[asked] > 6}
+    out: list[Received] = []
+    epochs: dict[bytes, int] = {}
+    for e in events:
+        asked = action_id(e.raw)
+        if asked not in whole:
+            out.append(e)
+            continue
+        action = whole[asked]
+        if asked not in epochs:
+            epochs[asked] = len(epochs) + 1
+            out.append(ours(SnapshotStarted(epochs[asked]), e.recorded))
+        ours_id = f"\r\nActionID: ringledger/{epochs[asked]}/{action}".encode()
+        out.append(msgspec.structs.replace(e, raw=ACTION_ID.sub(ours_id, e.raw)))
+        if e.name in LISTS:
+            out.append(ours(SnapshotListed(epochs[asked], action, "complete"), e.recorded))
+            out.append(ours(SnapshotCompleted(epochs[asked]), e.recorded))
+    return tuple(out)
+
+
+def ours(event: Ours, at: float) -> Received:
+    return Received("ringledger", type(event).__name__, at, at, msgspec.json.encode(event))
+
+
+def recorded(events: Iterable[Received], pbx: str = "pbx", first: int = 1) -> Iterator[Recorded]:
+    for position, e in enumerate(events, first):
+        at = datetime.fromtimestamp(e.recorded if e.occurred is None else e.occurred, UTC)
+        yield Recorded(position, pbx, e.source, e.name, at, e.raw)
+
+
+class Tables:
+    """What models have folded so far, batch by batch as the projector does it: only what is wanted is loaded."""
+
+    def __init__(self, *models: Model) -> None:
+        self.models = models
+        self.rows: dict[str, dict[Key, Row]] = {m.name: {} for m in models}
+        self.states = {m.name: State() for m in models}
+        self.unfit: list[tuple[int, str, str]] = []
+        self.position = 0
+        self._handled = frozenset().union(*(m.on for m in models))
+
+    def fold(self, events: Iterable[Received], pbx: str = "pbx") -> "Tables":
+        """Fold one batch."""
+        batch = list(recorded(events, pbx, self.position + 1))
+        self.position += len(batch)
+        decoded = [Decoded(e) for e in batch if e.source == "ringledger" or e.name in self._handled]
+        for model in self.models:
+            self._advance(model, decoded)
+        return self
+
+    def _advance(self, model: Model, decoded: list[Decoded]) -> None:
+        rows = self.rows[model.name]
+        fold = Fold(model, self.states[model.name])
+        for one in decoded:
+            if one.event.name in names_of(model):
+                fold.take(one)
+        parts = 1 + (model.grouped_by or 0)
+        wanted = [
+            row
+            for key, row in rows.items()
+            if key[0] in fold.pbxes or key in fold.keys or (model.grouped_by is not None and key[:parts] in fold.groups)
+        ]
+        names = ("pbx", *model.key)
+        fold.load([msgspec.structs.replace(row) for row in wanted], lambda row: tuple(getattr(row, n) for n in names))
+        fold.run()
+        assert fold.error is None, fold.error
+        for key in fold.dirty:
+            if key in fold.rows:
+                rows[key] = fold.rows[key]
+            else:
+                rows.pop(key, None)
+        self.unfit += fold.unfit
+        self.states[model.name] = fold.state
+
+    def of(self, model: Model) -> dict[Key, Any]:
+        """Return a model's rows by key, without the pbx."""
+        return {key[1:]: row for key, row in self.rows[model.name].items()}
+
+
+def cut(events: Sequence[Received], longest: int, seed: int) -> Iterator[Sequence[Received]]:
+    """Cut events into batches of random sizes."""
+    dice = random.Random(seed)
+    start = 0
+    while start < len(events):
+        size = dice.randint(1, longest)
+        yield events[start : start + size]
+        start += size
+
+
+def block(event: str, at: float | None = 1000.0, /, **headers: Any) -> Received:
+    """Make an AMI event as if it had just been received; ``at`` is its Timestamp, None for a list item."""
+    lines = [f"Event: {event}"] + ([f"Timestamp: {at:.6f}"] if at is not None else [])
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return Received("ami", event, at, at or 1000.0, ("\r\n".join(lines) + "\r\n\r\n").encode())
+
+
+class Asked:
+    """A snapshot under way, written by hand: its start, its items, the end of its list."""
+
+    def __init__(self, action: str, epoch: int = 1, at: float = 1000.0) -> None:
+        self.action, self.epoch, self.at = action, epoch, at
+        self.start = ours(SnapshotStarted(epoch), at)
+        self.end = ours(SnapshotListed(epoch, action, "complete"), at)
+        self.empty = ours(SnapshotListed(epoch, action, "empty"), at)
+        self.failed = ours(SnapshotListed(epoch, action, "failed"), at)
+        self.over = ours(SnapshotCompleted(epoch), at)
+
+    def item(self, event: str, **headers: Any) -> Received:
+        made = block(event, None, **headers, ActionID=f"ringledger/{self.epoch}/{self.action}")
+        return msgspec.structs.replace(made, recorded=self.at)

@@ -1,0 +1,77 @@
+"""Between the lists of a recording, folded state is what the next list says: Asterisk's own word at every 40 s."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from projections.agents import AGENTS
+from projections.device_states import DEVICE_STATES
+from projections.kit import Key, Model
+from projections.parked_calls import PARKED_CALLS
+from projections.parking_lots import PARKING_LOTS
+from projections.queue_entries import QUEUE_ENTRIES
+from projections.queue_members import QUEUE_MEMBERS
+from projections.queues import QUEUES
+from schemas.log import Received
+from tests.projections.harness import Tables, action_id, recording
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+# The end of each list, the event names of its items, and the models that they fill.
+ANSWERS = {
+    "QueueStatusComplete": ({"QueueParams", "QueueMember", "QueueEntry"}, (QUEUES, QUEUE_MEMBERS, QUEUE_ENTRIES)),
+    "AgentsComplete": ({"Agents"}, (AGENTS,)),
+    "ParkedCallsComplete": ({"ParkedCall"}, (PARKED_CALLS,)),
+    "ParkinglotsComplete": ({"Parkinglot"}, (PARKING_LOTS,)),
+    "DeviceStateListComplete": ({"DeviceStateChange"}, (DEVICE_STATES,)),
+}
+
+
+def parted(events: tuple[Received, ...], end: str, names: set[str]) -> Iterator[tuple[list[Received], list[Received]]]:
+    """Yield (what came before, the items) for each answer that ends with ``end``; what comes after the last is left."""
+    before: list[Received] = []
+    items: list[Received] = []
+    for e in events:
+        if e.name in names and action_id(e.raw):
+            items.append(e)
+        elif e.name == end:
+            yield before, items
+            before, items = [], []
+        else:
+            before.append(e)
+
+
+def told(tables: Tables, model: Model, keys: set[Key] | None = None) -> dict[Key, Any]:
+    """Return rows without what only a list can tell (a caller's priority), and without when they changed."""
+    only_listed = {"priority": None} if model is QUEUE_ENTRIES else {}
+    return {
+        key: msgspec.structs.replace(row, tm_update=EPOCH, **only_listed)
+        for key, row in tables.of(model).items()
+        if keys is None or key in keys
+    }
+
+
+@pytest.mark.parametrize("capture", ["rich22", "rich16"])
+@pytest.mark.parametrize("end", ANSWERS)
+def test_between_lists_folded_rows_are_what_the_next_list_says(capture: str, end: str) -> None:
+    names, models = ANSWERS[end]
+    (first, start), *rest = parted(recording(capture), end, names)
+    tables = Tables(*models).fold(first).fold(start)
+    lists = 0
+    for before, items in rest:
+        tables.fold(before)
+        listed = Tables(*models)
+        for model in models:
+            listed.rows[model.name] = dict(tables.rows[model.name])
+        listed.fold(items)
+        bare = Tables(*models).fold(items)
+        for model in models:
+            assert told(listed, model) == told(tables, model)
+            if not items or end != "QueueStatusComplete" or len(items) > 6:  # a list of all, not of one queue
+                assert bare.of(model).keys() == tables.of(model).keys()
+        lists += 1
+    assert lists >= 7
+    assert tables.unfit == []

@@ -1,0 +1,271 @@
+"""The playback PBX: what it says is the recording, moved to now; its lists are those of the recorded Asterisk."""
+
+import asyncio
+import contextlib
+import hashlib
+import re
+import socket
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from projections import ALL
+from schemas.settings import Pbx
+from services import database
+from services.ami.framing import Framer
+from services.ingest import Ingest
+from services.listener import Listener
+from services.playback import server
+from services.playback.player import Player
+from services.playback.recording import Recording, load, request
+from services.playback.shift import Shift
+from services.playback.state import Headers, State, headers, items
+from services.projector import Projector
+
+UNIQUE_ID = re.compile(rb"(?i)(?:unique|linked)id: (\d{10}\.\d+)\r\n")
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return load()
+
+
+@contextlib.asynccontextmanager
+async def playing(speed: float) -> AsyncIterator[int]:
+    """Run a playback PBX; its port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    stop = asyncio.Event()
+    task = asyncio.create_task(server.play(listening, speed, stop))
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        stop.set()
+        async with asyncio.timeout(5):
+            await task
+
+
+class Client:
+    """A client that reads blocks, whoever sent them."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.blocks: list[Headers] = []
+
+    @classmethod
+    async def connect(cls, port: int) -> "Client":
+        client = cls(*await asyncio.open_connection("127.0.0.1", port))
+        assert await client.reader.readline() == b"Asterisk Call Manager/11.0.0\r\n"
+        return client
+
+    async def read(self) -> Headers:
+        async with asyncio.timeout(20):
+            block = headers((await self.reader.readuntil(b"\r\n\r\n")).lstrip())
+        self.blocks.append(block)
+        return block
+
+    async def ask(self, action: str, **more: str) -> list[Headers]:
+        """Send an action; its reply and list items, whatever live events come between."""
+        lines = {"Action": action, "ActionID": "mine", **more}
+        self.writer.write("".join(f"{n}: {v}\r\n" for n, v in lines.items()).encode() + b"\r\n")
+        answer: list[Headers] = []
+        while not answer or (answer[0].get("EventList") == "start" and answer[-1].get("EventList") != "Complete"):
+            block = await self.read()
+            if block.get("ActionID") == "mine":
+                answer.append(block)
+        return answer
+
+    async def login(self) -> None:
+        assert (await self.ask("Login", Username=server.USER, Secret=server.SECRET))[0]["Response"] == "Success"
+
+    async def close(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+async def test_a_client_logs_in_with_its_secret_asks_and_hears_events_of_now() -> None:
+    async with playing(speed=20) as port:
+        client = await Client.connect(port)
+        assert (await client.ask("Ping"))[0] == {
+            "Response": "Error",
+            "ActionID": "mine",
+            "Message": "Permission denied",
+        }
+        await client.login()
+        assert (await client.read())["Event"] == "FullyBooted"
+        assert (await client.ask("Ping"))[0]["Ping"] == "Pong"
+        listed = await client.ask("QueueStatus", Queue="sales")
+        assert {item["Queue"] for item in listed[1:-1]} == {"sales"}
+        assert listed[-1]["ListItems"] == str(len(listed) - 2)
+        while client.blocks[-1].get("Event") != "Hangup":
+            await client.read()
+        for block in client.blocks:
+            assert abs(float(block.get("Timestamp", time.time())) - time.time()) < 5, block
+        assert (await client.ask("Logoff"))[0]["Message"] == "Thanks for all the fish."
+        assert await client.reader.read() == b""
+        await client.close()
+
+
+async def test_a_client_logs_in_with_a_challenge() -> None:
+    async with playing(speed=1) as port:
+        client = await Client.connect(port)
+        assert (await client.ask("Challenge"))[0]["Message"] == "Must specify AuthType"
+        challenge = (await client.ask("Challenge", AuthType="MD5"))[0]["Challenge"]
+        key = hashlib.md5((challenge + server.SECRET).encode()).hexdigest()
+        reply = (await client.ask("Login", Username=server.USER, AuthType="MD5", Key=key))[0]
+        assert reply["Message"] == "Authentication accepted"
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [{"Secret": "wrong"}, {}, {"AuthType": "MD5", "Key": hashlib.md5(server.SECRET.encode()).hexdigest()}],
+)
+async def test_a_wrong_login_is_refused_in_asterisks_words(proof: dict[str, str]) -> None:
+    async with playing(speed=1) as port:
+        client = await Client.connect(port)
+        assert (await client.ask("Login", Username=server.USER, **proof))[0] == {
+            "Response": "Error",
+            "ActionID": "mine",
+            "Message": "Authentication failed",
+        }
+        assert await client.reader.read() == b""
+        await client.close()
+
+
+async def test_actions_that_the_recording_cannot_answer_get_asterisks_errors(recording: Recording) -> None:
+    async with playing(speed=1) as port:
+        client = await Client.connect(port)
+        await client.login()
+        bogus = recording.answers[request({"Action": "Bogus"})][0]
+        assert (await client.ask("Bogus"))[0]["Message"] == headers(bogus.blocks[0])["Message"]
+        assert (await client.ask("Nonsense"))[0]["Message"].startswith("Invalid/unknown command: Nonsense. Use Action")
+        assert (await client.ask("Hangup", Channel="PJSIP/100"))[0]["Message"] == "Permission denied"
+        assert (await client.ask("PJSIPShowContacts"))[0]["Message"].startswith("No Contacts found")
+        await client.close()
+
+
+async def test_a_client_hears_only_what_it_asked_for() -> None:
+    async with playing(speed=100) as port:
+        client = await Client.connect(port)
+        await client.ask("Login", Username=server.USER, Secret=server.SECRET, Events="agent,cdr")
+        while client.blocks[-1].get("Event") != "Cdr":
+            await client.read()
+        assert {b["Privilege"] for b in client.blocks if "Event" in b} <= {"agent,all", "cdr,all"}
+        await client.close()
+
+
+def test_every_list_that_is_kept_equals_what_asterisk_answered(recording: Recording) -> None:
+    compared = 0
+    for action in ("CoreShowChannels", "QueueStatus", "Agents", "ParkedCalls", "DeviceStateList"):
+        state, heard = State(recording), 0
+        for answer in recording.answers[request({"Action": action})]:
+            for event in recording.live[heard : answer.heard]:
+                state.apply(event)
+            heard = answer.heard
+            ours = state.listed(action.lower(), answer.at, answer)
+            assert ours is not None
+            assert sorted(map(known, ours)) == sorted(map(known, items(answer))), (action, answer.at)
+            compared += len(ours)
+    assert compared == 727
+
+
+def known(item: Headers) -> list[tuple[str, str]]:
+    """What events tell of an item: not an entry's priority, nor an application that started without Newexten."""
+    hidden = {"Priority"} if item["Event"] == "QueueEntry" else set()
+    if item.get("ApplicationData") in {"(Outgoing Line)", "lab,dialed", "default"}:
+        hidden = {"Application", "ApplicationData"}
+    # A second may end between Asterisk's look at the clock and the recorder's.
+    return sorted((name, value) for name, value in item.items() if name not in hidden | {"Wait"})
+
+
+def test_moved_blocks_still_frame_and_keep_everything_but_times(recording: Recording) -> None:
+    shift = Shift(recording.start, recording.start + 86_400_000_000 * 365)
+    moved = b"".join(shift.block(event.block) for event in recording.live)
+    framed = list(Framer().feed(moved))
+    assert len(framed) == len(recording.live) == 37097
+    digits = re.compile(rb"\d+")
+    assert all(digits.sub(b"", a) == digits.sub(b"", b.block) for a, b in zip(framed, recording.live, strict=True))
+    assert not re.search(rb"(?<![\w.])179530[89]\d{3}|2026-11-22", moved)
+
+
+def test_moving_by_whole_seconds_and_back_gives_the_recording(recording: Recording) -> None:
+    there = Shift(recording.start, recording.start + 5_000_000)
+    back = Shift(recording.start, recording.start - 5_000_000)
+    assert all(back.block(there.block(event.block)) == event.block for event in recording.live)
+
+
+@pytest.mark.parametrize("speed", [1.0, 7.5, 1000.0])
+def test_two_loops_never_make_the_same_id(recording: Recording, speed: float) -> None:
+    def ids(now: int) -> set[bytes]:
+        shift = Shift(recording.start, now, speed)
+        return {found for event in recording.live for found in UNIQUE_ID.findall(shift.block(event.block))}
+
+    now = 1_800_000_000_123_456
+    first, second = ids(now), ids(now + 1_000_000)
+    assert len(first) == len(second) == len(ids(recording.start)) > 700
+    assert first.isdisjoint(second)
+
+
+async def test_a_loop_ends_everything_that_the_recording_left_open(recording: Recording) -> None:
+    said: list[Headers] = []
+    again = asyncio.Event()
+
+    def hear(block: bytes) -> None:
+        if not again.is_set():
+            said.append(headers(block.lstrip()))
+        if player.loops:
+            again.set()
+
+    player = Player(recording, speed=1000)
+    player.hearers.add(hear)
+    stop = asyncio.Event()
+    task = asyncio.create_task(player.run(stop))
+    async with asyncio.timeout(60):
+        await again.wait()
+    stop.set()
+    await task
+
+    def named(name: str, header: str) -> set[str]:
+        return {block[header] for block in said if block["Event"] == name}
+
+    assert said[-1]["Event"] == "Reload"
+    assert named("Newchannel", "Uniqueid") == named("Hangup", "Uniqueid")
+    assert named("QueueCallerJoin", "Uniqueid") == named("QueueCallerLeave", "Uniqueid")
+    ends = named("UnParkedCall", "ParkeeUniqueid") | named("ParkedCallGiveUp", "ParkeeUniqueid")
+    assert named("ParkedCall", "ParkeeUniqueid") == ends | named("ParkedCallTimeOut", "ParkeeUniqueid")
+    logins = [block["Agent"] for block in said if block["Event"] == "AgentLogin"]
+    assert sorted(logins) == sorted(block["Agent"] for block in said if block["Event"] == "AgentLogoff")
+
+
+async def test_our_listener_folds_what_is_played(url: str) -> None:
+    async with playing(speed=100) as port:
+        ingest = Ingest(url, "recording")
+        listener = Listener(Pbx("recording", "127.0.0.1", port, server.USER, server.SECRET), ingest)
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(ingest.run()), asyncio.create_task(listener.run())]
+        connection = await database.connect(url, search_path="model, ledger")
+        projector = Projector(connection, ALL)
+        await projector.open()
+        completed = "SELECT count(*) FROM event WHERE name IN ('SnapshotCompleted', 'Hangup')"
+        async with asyncio.timeout(30):
+            while await connection.fetchval(completed) < 300:
+                await projector.advance()
+        listener.stop()
+        await tasks[1]
+        ingest.stop()
+        await tasks[0]
+        while await projector.advance():
+            pass
+        assert projector.stopped == {}
+        assert await connection.fetchval("SELECT count(*) FROM unfit") == 0
+        outcomes = await connection.fetch("SELECT raw FROM event WHERE name = 'SnapshotListed'")
+        assert all(b'"outcome":"complete"' in row["raw"] for row in outcomes), outcomes
+        up: set[bytes] = set()
+        for row in await connection.fetch(
+            "SELECT name, raw FROM event WHERE name IN ('Newchannel', 'Hangup') ORDER BY 1 DESC"
+        ):
+            (up.add if row["name"] == "Newchannel" else up.discard)(UNIQUE_ID.findall(row["raw"])[0])
+        folded = await connection.fetch("SELECT unique_id FROM channels")
+        assert {row["unique_id"].encode() for row in folded} == up
+        await connection.close()

@@ -1,0 +1,34 @@
+"""Rows go into a model's table and come back as they were."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import field
+
+from projections.kit import Model, Row
+from services import database
+from services.tables import Table
+
+
+class Listing(Row):
+    name: str
+    words: list[str] = field(default_factory=list)
+    pairs: dict[str, Any] = field(default_factory=dict)
+
+
+LISTING = Model(name="listing", version=1, row=Listing, key=("name",), on={})
+
+
+async def test_lists_and_maps_come_back_as_they_went(url: str) -> None:
+    table = Table(LISTING)
+    connection = await database.connect(url, search_path="model")
+    await connection.execute(table.create)
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    rows = [
+        Listing("pbx", now, "empty"),
+        Listing("pbx", now, "one", ["a"], {"a": 1}),
+        Listing("pbx", now, "two", ["b", "ü"], {"b": [1, 2]}),
+    ]
+    await connection.execute(table.upsert, *table.arrays(rows))
+    assert table.rows(await connection.fetch("SELECT * FROM listing ORDER BY name")) == rows
+    await connection.close()
