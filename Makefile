@@ -11,6 +11,9 @@ help: ## Show this help
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch .venv
 
+run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
+	@$(BIN)/ringledger up $(UP)
+
 lint: .venv ## Style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -23,4 +26,7 @@ test-fast: lint ## Everything that needs no container engine
 test: lint ## Everything, with containerised Asterisks 22 and 16 (as root on Debian it installs and starts an engine)
 	$(BIN)/python docker/engine.py run sh -ec '$(BIN)/python -m pytest -m "not asterisk16"; $(BIN)/python -m pytest -m asterisk16'
 
-.PHONY: help lint test test-fast
+bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
+	$(BIN)/python -m tests.bench $(PART)
+
+.PHONY: bench help lint run test test-fast

@@ -25,7 +25,7 @@ FOLD_SECONDS = 10.0
 WAITING_LOGINS = 32
 SWEEP = 100
 
-USERS = "SELECT uuid, username, name, password_hash, password_origin, permissions FROM users ORDER BY tm_create, uuid"
+USERS = "SELECT uuid, username, name, password_hash, chosen_by, permissions FROM users ORDER BY tm_create, uuid"
 TOKENS = "SELECT token_hash, user_uuid, used FROM tokens"
 
 
@@ -36,7 +36,7 @@ class User(Struct, frozen=True):
     username: str
     name: str
     password_hash: str
-    password_origin: str
+    chosen_by: str
     permissions: frozenset[str]
 
     def may(self, permission: str) -> bool:
@@ -74,8 +74,8 @@ class Accounts:
         if not all(name in reading.models for name in MODELS) or reading.tag(MODELS) == self._tag:
             return
         users = {
-            uuid: User(uuid, username, name, password_hash, origin, frozenset(permissions))
-            for uuid, username, name, password_hash, origin, permissions in await _rows(connection, USERS)
+            uuid: User(uuid, username, name, password_hash, chosen_by, frozenset(permissions))
+            for uuid, username, name, password_hash, chosen_by, permissions in await _rows(connection, USERS)
         }
         by_name: dict[str, User] = {}
         for user in users.values():

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from api import first_user, health
 from api.accounts import TOUCH_SECONDS, Accounts
+from api.cospace import jeye, statistics
 from api.errors import errors
 from api.freshness import Freshness
 from api.jade.routes import routes as jade_routes
@@ -30,7 +31,7 @@ def create(url: str, settings: Settings) -> web.Application:
     app[SEEDED] = asyncio.Event()
     app.cleanup_ctx.extend([pool(url), background])
     app.on_shutdown.append(let_go)
-    app.add_routes([*health.ROUTES, *jade_routes(settings)])
+    app.add_routes([*health.ROUTES, *jade_routes(settings), *jeye.ROUTES, *statistics.ROUTES])
     return app
 
 
@@ -48,7 +49,7 @@ async def background(app: web.Application) -> AsyncIterator[None]:
     """Follow the read models, make the first user, write down the use of tokens."""
     jobs: list[Coroutine[Any, Any, None]] = [
         app[FRESHNESS].run(),
-        first_user.seed(app[POOL], app[FACTS], app[FRESHNESS], app[ACCOUNTS], app[SETTINGS], app[SEEDED]),
+        seed(app),
         write_down_use(app),
     ]
     app[FAILED] = asyncio.get_running_loop().create_future()
@@ -66,6 +67,11 @@ async def background(app: web.Application) -> AsyncIterator[None]:
 def _report(app: web.Application, task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None and not app[FAILED].done():
         app[FAILED].set_exception(error)
+
+
+async def seed(app: web.Application) -> None:
+    await first_user.seed(app[POOL], app[FACTS], app[FRESHNESS], app[ACCOUNTS], app[SETTINGS])
+    app[SEEDED].set()
 
 
 async def write_down_use(app: web.Application) -> None:

@@ -54,13 +54,12 @@ def basic(request: web.Request) -> tuple[str, str]:
     """Return name and password of HTTP Basic. Raises ApiError 401."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     try:
-        if kind.lower() != "basic":
-            raise ValueError(kind)
-        name, colon, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
-        if not colon:
-            raise ValueError(colon)
+        text = base64.b64decode(value, validate=True).decode("utf-8")
     except (ValueError, binascii.Error):
+        text = ""
+    name, colon, password = text.partition(":")
+    if kind.lower() != "basic" or not colon:
         raise ApiError(
             401, "HTTP Basic with user name and password", headers={"WWW-Authenticate": 'Basic realm="ringledger"'}
-        ) from None
+        )
     return name, password

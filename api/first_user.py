@@ -21,11 +21,9 @@ RETRY_SECONDS = 1.0
 logger = structlog.get_logger()
 
 
-async def seed(
-    pool: asyncpg.Pool, facts: Facts, freshness: Freshness, accounts: Accounts, settings: Settings, done: asyncio.Event
-) -> None:
-    """See to it that `admin` can log in, then set ``done``; waits as long as it takes for database and projector."""
-    while not done.is_set():
+async def seed(pool: asyncpg.Pool, facts: Facts, freshness: Freshness, accounts: Accounts, settings: Settings) -> None:
+    """See to it that `admin` can log in; waits as long as it takes for database and projector."""
+    while True:
         try:
             async with pool.acquire() as connection:
                 # Of several API processes that start together, one looks and writes at a time.
@@ -37,7 +35,7 @@ async def seed(
                         await freshness.folded(MODELS, await facts.append(*wanted))
                 finally:
                     await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
-            done.set()
+            return
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             logger.warning("first_user_delayed", error=repr(error))
             await asyncio.sleep(RETRY_SECONDS)
@@ -54,7 +52,7 @@ def _wanted(accounts: Accounts, settings: Settings) -> list[Ours]:
             str(uuid.uuid4()), "admin", "Administrator", hash_password(password), ("admin",), origin="settings"
         )
         return [new]
-    if not settings.admin_password and (admin.password_origin == "user" or not password_file(settings).exists()):
+    if not settings.admin_password and (admin.chosen_by == "user" or not password_file(settings).exists()):
         return []
     password = admin_password(settings)
     if matches(admin.password_hash, password):

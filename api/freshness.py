@@ -28,7 +28,13 @@ SELECT h.position AS head, c.model, c.version, c.position, c.changed, c.error,
        coalesce(c.at, (SELECT recorded FROM ledger.event ORDER BY position LIMIT 1)) AS at
 FROM ledger.head h LEFT JOIN ledger.checkpoint c ON c.place = 'model'
 """
-LINKS = "SELECT pbx, state = 'up' AND healed AS complete, state, healed FROM links ORDER BY pbx"
+LINKS = """
+SELECT pbx, state, healed,
+       state = 'up' AND healed AND coalesce(last_minute, since) > now() - interval '150 seconds' AS complete
+FROM links
+ORDER BY pbx
+"""
+"""A listener that is gone (its machine too) says nothing more, not even that the link is down."""
 
 logger = structlog.get_logger()
 
@@ -74,7 +80,7 @@ class Reading(Struct, frozen=True):
         return f"{'.'.join(str(c.changed) for c in found)}-{'.'.join(str(c.version) for c in found)}"
 
     def complete(self, pbx: str | None) -> bool:
-        """Tell whether everything that the PBX (or every PBX) says has been heard, as far as the state depends on it."""
+        """Tell whether the PBX, or every PBX if None, has been heard as far as its state depends on it."""
         links = self.links.values() if pbx is None else [self.links[pbx]] if pbx in self.links else []
         return bool(links) and all(link.complete for link in links)
 

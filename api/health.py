@@ -16,7 +16,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 once the database answers, the first user is there and every read model is up to date; else 503, saying why."""
+    """200 once the database answers, `admin` is there and every read model is up to date; else 503 and why."""
     freshness = request.app[FRESHNESS]
     reading = freshness.newest
     if reading is None:

@@ -1,4 +1,4 @@
-"""Views: one SQL text and one function from rows to wire; their bytes are kept for as long as the rows stay the same."""
+"""Views: one SQL text and one function from rows to wire; their bytes are kept while the rows stay the same."""
 
 import asyncio
 from collections import OrderedDict
@@ -19,6 +19,19 @@ TICK_SECONDS = 1.0
 KEPT_BYTES = 32 << 20
 
 Args = tuple[Any, ...]
+
+
+def pbx(request: web.Request) -> str | None:
+    """Return the PBX that ``?pbx=`` narrows a view to, None for all."""
+    name = request.query.get("pbx")
+    return name if name is None else checked(name)
+
+
+def checked(text: str) -> str:
+    """Return the text if PostgreSQL can hold it. Raises ApiError 404: what it cannot hold is not there."""
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ApiError(404, "no such thing")
+    return text
 
 
 class View(Struct, frozen=True):

@@ -1,8 +1,11 @@
 """Read models: pure folds of the log. The one list of them is `ALL`."""
 
 from projections.agents import AGENTS
+from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
 from projections.device_states import DEVICE_STATES
+from projections.gaps import GAPS
+from projections.links import LINKS
 from projections.modules import MODULES
 from projections.parked_calls import PARKED_CALLS
 from projections.parking_lots import PARKING_LOTS
@@ -16,14 +19,19 @@ from projections.queue_entries import QUEUE_ENTRIES
 from projections.queue_members import QUEUE_MEMBERS
 from projections.queues import QUEUES
 from projections.registries import REGISTRIES
+from projections.samples import SAMPLES
+from projections.statistics import STATISTICS
 from projections.systems import SYSTEMS
 from projections.tokens import TOKENS
 from projections.users import USERS
 
 ALL = (
     AGENTS,
+    CALL_RECORDS,
     CHANNELS,
     DEVICE_STATES,
+    GAPS,
+    LINKS,
     MODULES,
     PARKED_CALLS,
     PARKING_LOTS,
@@ -37,6 +45,8 @@ ALL = (
     QUEUE_MEMBERS,
     QUEUES,
     REGISTRIES,
+    SAMPLES,
+    STATISTICS,
     SYSTEMS,
     TOKENS,
     USERS,

@@ -89,22 +89,30 @@ def released(row: Agent, _e: AgentBridge) -> Agent:
 
 def found(row: Agent | None, e: AgentListed) -> Agent:
     started, _, rest = e.call_started.partition("\n")
-    login = e.logged_in_time if e.logged_in_time is not None else rest.partition(":")[2].strip()
+    call_started, login = seconds(started), seconds(rest.partition(":")[2])
     if row is not None and row.status == e.status == ON_CALL and row.unique_id == e.unique_id:
-        began = row.call_started
-    else:
-        began = int(started) if started else None
+        call_started = row.call_started
     return Agent(
         pbx=e.pbx,
         tm_update=e.at,
         id=e.agent,
         name=e.name,
         status=e.status,
-        logged_in_time=int(login) if login else None,
-        call_started=began,
+        logged_in_time=login if e.logged_in_time is None else e.logged_in_time,
+        call_started=call_started,
         unique_id=e.unique_id or None,
         linked_id=e.linked_id or None,
     )
+
+
+def seconds(text: str) -> int | None:
+    """Return seconds since the epoch, None for nothing. Raises ValueError for what is no such number."""
+    if not text.strip():
+        return None
+    value = int(text)
+    if not 0 <= value < 2**53:
+        raise ValueError(f"no time: {value}")
+    return value
 
 
 AGENTS = Model(

@@ -1,5 +1,6 @@
 """How a read model is defined, and how events are folded into its rows. No I/O: rows come in, rows go out."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -11,6 +12,9 @@ from schemas.ami import AmiEvent
 from schemas.log import Recorded
 
 Key = tuple[Any, ...]
+
+# Anybody may send an ActionID that looks like ours, so an epoch has at most as many digits as fit a bigint.
+ANSWER = re.compile(rb"\r\nActionID: ringledger/([0-9]{1,18})/([^/\r\n]+)")
 
 
 class Row(Struct):
@@ -31,8 +35,9 @@ class On(Struct, frozen=True):
 
     ``key`` returns the key (without pbx), None when the event is not about a row, or a list of keys when it is about
     several; ``fold`` is called once for each and returns the new row, or None to delete it. A fold never changes the
-    row it is given. ``ends`` marks an event that ends its row whether we know the row or not (Hangup): a list item
-    that was on its way then must not bring it back.
+    row it is given. ``blank`` makes the row for a key that has none, where the event alone cannot say which it is.
+    ``ends`` marks an event that ends its row whether we know the row or not (Hangup): a list item that was on its
+    way then must not bring it back.
 
     ``newer`` is for list items that Asterisk makes while it writes them: one thread of a session writes its events and
     its lists, so whatever stands before the item is older news, and the item is taken for a row that a live event
@@ -40,6 +45,10 @@ class On(Struct, frozen=True):
 
     ``by`` names a column other than the key: ``key`` then returns (value,), the rows of that PBX with this value are
     folded, and none is made. It reads all rows of the PBX, so it is for small tables.
+
+    ``recall`` is for what an event means only after others, which are about other rows. It is called once for each
+    event, in log order: it takes what the model remembers of this PBX (a small dict of JSON values; to change one, put
+    another in its place) and the event, and returns what ``key`` and ``fold`` are given instead.
     """
 
     shape: type[Any]
@@ -48,15 +57,16 @@ class On(Struct, frozen=True):
     ends: bool = False
     newer: bool = False
     by: str = ""
+    blank: Callable[[Key, Any], Any] | None = None
+    recall: Callable[[dict[str, Any], Any], Any] | None = None
 
 
 class OnGroup(Struct, frozen=True):
     """As `On`, for an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
 
-    ``key`` returns the whole key of the row that the event is about; its first ``Model.grouped_by`` parts are the
-    group (all rows of the PBX with 0). What the event does to other rows says where they stand, not that they are
-    there: a sweep may take them. An event that is about no single row has a key of the group's parts only: it counts
-    for every row that it changes.
+    ``key`` returns the whole key of the row that the event is about, or only its first ``Model.grouped_by`` parts when
+    it is about them all; these parts are the group, with 0 parts all rows of the PBX. What an event does to rows that
+    it is not about says where they stand, not that they are there: a sweep may take them.
     """
 
     shape: type[Any]
@@ -99,15 +109,7 @@ class State(Struct):
     """What a model remembers between batches besides its rows."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
-
-
-def listed(headers: Mapping[str, Any]) -> tuple[int, str] | None:
-    """Return (epoch, action) if an ActionID says that the block answers a snapshot of ours."""
-    action_id = headers.get("ActionID", "")
-    if not action_id.startswith("ringledger/"):
-        return None
-    parts = action_id.split("/")
-    return (int(parts[1]), parts[2]) if len(parts) > 2 and parts[1].isdigit() else None
+    memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def headers_of(event: Recorded) -> dict[str, Any]:
@@ -134,147 +136,181 @@ def headers_of(event: Recorded) -> dict[str, Any]:
 class Decoded:
     """One event, its headers parsed once and each shape converted once, however many models want it."""
 
-    __slots__ = ("_headers", "_shapes", "event", "item")
+    __slots__ = ("_headers", "_shapes", "event")
 
     def __init__(self, event: Recorded) -> None:
         self.event = event
-        self._headers = headers_of(event)
-        self._headers["_pbx"] = event.pbx
-        self._headers["_at"] = event.at
-        self._headers["_position"] = event.position
+        self._headers: dict[str, Any] | None = None
         self._shapes: dict[type[Any], Any] = {}
-        self.item = listed(self._headers)
 
     def as_(self, shape: type[Any]) -> Any:
         """Return the event as ``shape``. Raises ValueError if a header's value does not fit."""
         got = self._shapes.get(shape)
         if got is None:
+            headers = self._headers
+            if headers is None:
+                event = self.event
+                headers = self._headers = headers_of(event)
+                headers["_pbx"], headers["_at"], headers["_position"] = event.pbx, event.at, event.position
             try:
-                got = self._shapes[shape] = msgspec.convert(self._headers, shape, strict=False)
+                got = self._shapes[shape] = msgspec.convert(headers, shape, strict=False)
             except msgspec.ValidationError as error:
                 raise ValueError(str(error)) from None
         return got
 
 
+def listed(event: Recorded) -> tuple[int, str] | None:
+    """Return (epoch, action) if the block answers a snapshot of ours."""
+    if event.source != "ami" or (found := ANSWER.search(event.raw)) is None:
+        return None
+    return int(found[1]), found[2].decode("ascii", "replace")
+
+
+SNAPSHOTS = frozenset({"SnapshotStarted", "SnapshotListed", "SnapshotCompleted", "Disconnected"})
+"""Our own events that begin, end and conclude from snapshots."""
+
+
+def names_of(model: Model) -> frozenset[str]:
+    """Return the names of all events that the model must be given."""
+    return frozenset(model.on) | SNAPSHOTS if model.lists else frozenset(model.on)
+
+
 class Fold:
     """One model over one batch: holds the batch's rows by full key (pbx first) and knows which must be written.
 
-    The caller loads rows (`wants` says which) with `load`, calls `apply` for every event in order, then writes
-    ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of the last event
-    that changed a row. ``unfit`` are events whose values did not convert (position, name, error): the PBX's fault,
-    so the model goes on without them; any other error is ours and is raised.
+    `take` every event in order, `load` the rows that it asks for in ``keys``, ``groups`` and ``pbxes``, then `run`.
+    Then write the ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of
+    the last event that changed a row, ``state`` what the model remembers after the batch (the state given is left as
+    it was, so a batch that fails can be folded again). ``unfit`` are events whose values did not convert (position,
+    name, error): the PBX's fault, so the model goes on without them. Any other error is ours: it ends the fold and
+    stands in ``error`` with the event; nothing of the batch may be written then.
     """
 
     def __init__(self, model: Model, state: State) -> None:
         self.model = model
-        self.state = state
+        self.state = State(
+            {p: Snapshot(s.epoch, set(s.open), dict(s.marks)) for p, s in state.snapshots.items()},
+            {p: dict(m) for p, m in state.memory.items()},
+        )
         self.rows: dict[Key, Row] = {}
         self.dirty: set[Key] = set()
         self.changed = 0
         self.unfit: list[tuple[int, str, str]] = []
+        self.error: tuple[Recorded, Exception] | None = None
+        self.keys: set[Key] = set()
+        self.groups: set[Key] = set()
+        self.pbxes: set[str] = set()
+        self._plan: list[tuple[On | OnGroup | None, Key, Any, Recorded]] = []
         self._groups: dict[Key, set[Key]] = {}
         self._columns = {on.by for on in model.on.values() if isinstance(on, On) and on.by}
         self._index: dict[tuple[str, str, Any], set[Key]] = {}
 
-    def wants(self, decoded: Decoded, keys: set[Key], groups: set[Key], pbxes: set[str]) -> None:
-        """Add to the sets what must be loaded before this event can be applied."""
+    def take(self, decoded: Decoded) -> None:
+        """Note an event, and what must be loaded before it can be folded."""
+        if self.error is not None:
+            return
         try:
-            self._wants(decoded, keys, groups, pbxes)
+            self._take(decoded)
         except ValueError as error:
             self.unfit.append((decoded.event.position, decoded.event.name, str(error)))
+        except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
+            self.error = decoded.event, error
 
-    def _wants(self, decoded: Decoded, keys: set[Key], groups: set[Key], pbxes: set[str]) -> None:
+    def _take(self, decoded: Decoded) -> None:
         event = decoded.event
         on = self.model.on.get(event.name)
         if on is not None:
+            shaped = decoded.as_(on.shape)
             if isinstance(on, OnGroup):
-                about = on.key(decoded.as_(on.shape))
+                about = on.key(shaped)
                 if about is not None:
-                    groups.add((event.pbx, *about[: self.model.grouped_by]))
-            elif on.by:
-                if _keys(on, decoded):
-                    pbxes.add(event.pbx)
+                    self.groups.add((event.pbx, *about[: self.model.grouped_by]))
+                    self._plan.append((on, (event.pbx, *about), shaped, event))
             else:
-                for key in _keys(on, decoded):
-                    if self.model.grouped_by is not None:
-                        groups.add((event.pbx, *key[: self.model.grouped_by]))
-                    else:
-                        keys.add((event.pbx, *key))
-        elif event.name == "SnapshotListed" and event.source == "ringledger" and self.model.lists:
-            pbxes.add(event.pbx)
+                if on.recall is not None:
+                    shaped = on.recall(self.state.memory.setdefault(event.pbx, {}), shaped)
+                key = on.key(shaped)
+                if key is not None:
+                    for one in key if type(key) is list else (key,):
+                        full = (event.pbx, *one)
+                        if on.by:
+                            self.pbxes.add(event.pbx)
+                        elif self.model.grouped_by is not None:
+                            self.groups.add(full[: 1 + self.model.grouped_by])
+                        else:
+                            self.keys.add(full)
+                        self._plan.append((on, full, shaped, event))
+        if event.source == "ringledger" and self.model.lists and event.name in SNAPSHOTS:
+            if event.name == "SnapshotListed":
+                self.pbxes.add(event.pbx)
+            self._plan.append((None, (), decoded.as_(dict), event))
 
     def load(self, rows: Iterable[Row], key_of: Callable[[Any], Key]) -> None:
         """Take rows that stand in the table."""
         for row in rows:
             self._put(key_of(row), row)
 
-    def apply(self, decoded: Decoded) -> None:
-        """Fold one event. Raises whatever the model's fold raises, except ValueError."""
-        if self.unfit and any(decoded.event.position == position for position, _, _ in self.unfit):
+    def run(self) -> None:
+        """Fold what was taken, in order."""
+        if self.error is not None:
             return
-        try:
-            self._apply(decoded)
-        except ValueError as error:
-            self.unfit.append((decoded.event.position, decoded.event.name, str(error)))
+        for on, key, shaped, event in self._plan:
+            try:
+                if on is None:
+                    self._snapshot(event, shaped)
+                elif isinstance(on, OnGroup):
+                    self._fold_group(on, key, shaped, event)
+                elif on.by:
+                    for found in sorted(self._index.get((key[0], on.by, key[1]), ())):
+                        self._fold_row(on, found, shaped, event)
+                else:
+                    self._fold_row(on, key, shaped, event)
+            except ValueError as error:
+                self.unfit.append((event.position, event.name, str(error)))
+            except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
+                self.error = event, error
+                return
 
-    def _apply(self, decoded: Decoded) -> None:
-        event = decoded.event
-        on = self.model.on.get(event.name)
-        if on is not None:
-            shaped = decoded.as_(on.shape)
-            if isinstance(on, OnGroup):
-                self._apply_group(on, shaped, decoded)
-            elif on.by:
-                for (value,) in _keys(on, decoded):
-                    for found in sorted(self._index.get((event.pbx, on.by, value), ())):
-                        self._apply_row(on, found, shaped, decoded)
-            else:
-                for key in _keys(on, decoded):
-                    self._apply_row(on, (event.pbx, *key), shaped, decoded)
-        if event.source == "ringledger" and self.model.lists:
-            self._snapshot(decoded)
-
-    def _apply_row(self, on: On, key: Key, shaped: AmiEvent, decoded: Decoded) -> None:
-        if self._is_stale(on, key, decoded):
-            return
+    def _fold_row(self, on: On, key: Key, shaped: AmiEvent, event: Recorded) -> None:
         old = self.rows.get(key)
-        new = on.fold(old, shaped)
-        self._note(on, key, old, new, decoded)
-        self._set(key, old, new, decoded.event)
-
-    def _apply_group(self, on: OnGroup, shaped: AmiEvent, decoded: Decoded) -> None:
-        event = decoded.event
-        about = on.key(shaped)
-        if about is None or (len(about) == len(self.model.key) and self._is_stale(on, (event.pbx, *about), decoded)):
-            return
-        group = (event.pbx, *about[: self.model.grouped_by])
-        before = {key[1:]: self.rows[key] for key in self._groups.get(group, ())}
-        after = on.fold(dict(before), shaped)
-        for bare in [about] if len(about) == len(self.model.key) else before.keys() | after.keys():
-            if bare == about or before.get(bare) is not after.get(bare):
-                self._note(on, (event.pbx, *bare), before.get(bare), after.get(bare), decoded)
-        for bare in before.keys() | after.keys():
-            self._set((event.pbx, *bare), before.get(bare), after.get(bare), event)
-
-    def _is_stale(self, on: On | OnGroup, key: Key, decoded: Decoded) -> bool:
-        """Mark the row as listed if the event is a list item; return whether a live event has overtaken the item."""
+        row = on.blank(key[1:], shaped) if old is None and on.blank is not None else old
         snapshot = self.state.snapshots.get(key[0])
-        if snapshot is None or decoded.item is None:
-            return False
-        if decoded.item[0] != snapshot.epoch or decoded.item[1] not in self.model.lists:
+        if snapshot is None:
+            self._set(key, old, on.fold(row, shaped), event)
+            return
+        item = listed(event)
+        if item is not None and self._is_stale(on, key, item, snapshot):
+            return
+        new = on.fold(row, shaped)
+        if item is None:
+            _note(on, key, old, new, snapshot)
+        self._set(key, old, new, event)
+
+    def _fold_group(self, on: OnGroup, key: Key, shaped: AmiEvent, event: Recorded) -> None:
+        snapshot = self.state.snapshots.get(event.pbx)
+        item = listed(event) if snapshot is not None else None
+        about = key[1:]
+        of_one = len(about) == len(self.model.key)
+        if snapshot is not None and item is not None and of_one and self._is_stale(on, key, item, snapshot):
+            return
+        members = self._groups.get(key[: 1 + (self.model.grouped_by or 0)], ())
+        before = {member[1:]: self.rows[member] for member in members}
+        after = on.fold(dict(before), shaped)
+        for bare in before.keys() | after.keys():
+            old, new = before.get(bare), after.get(bare)
+            if snapshot is not None and item is None and not of_one and new is not old:
+                _note(on, (event.pbx, *bare), old, new, snapshot)
+            self._set((event.pbx, *bare), old, new, event)
+        if snapshot is not None and item is None and of_one:
+            _note(on, key, before.get(about), after.get(about), snapshot)
+
+    def _is_stale(self, on: On | OnGroup, key: Key, item: tuple[int, str], snapshot: Snapshot) -> bool:
+        """Mark the row as listed if a list of this snapshot says so; tell if a live event has overtaken the item."""
+        epoch, action = item
+        if epoch != snapshot.epoch or action not in self.model.lists:
             return snapshot.marks.get(_mark(key)) == "gone"
         mark = snapshot.marks.setdefault(_mark(key), "listed")
         return mark == "gone" or (mark == "live" and not on.newer)
-
-    def _note(self, on: On | OnGroup, key: Key, old: Any, new: Any, decoded: Decoded) -> None:
-        """Remember what a live event said about its row while a snapshot is under way."""
-        snapshot = self.state.snapshots.get(key[0])
-        if snapshot is None or decoded.item is not None:
-            return
-        if new is not None:
-            snapshot.marks[_mark(key)] = "live"
-        elif on.ends or old is not None:
-            snapshot.marks[_mark(key)] = "gone"
 
     def _set(self, key: Key, old: Any, new: Any, event: Recorded) -> None:
         if new is old:
@@ -308,15 +344,13 @@ class Fold:
         if self.model.grouped_by is not None:
             self._groups[key[: 1 + self.model.grouped_by]].discard(key)
 
-    def _snapshot(self, decoded: Decoded) -> None:
-        event = decoded.event
+    def _snapshot(self, event: Recorded, headers: dict[str, Any]) -> None:
         if event.name == "SnapshotStarted":
-            self.state.snapshots[event.pbx] = Snapshot(_epoch(decoded), set(self.model.lists))
+            self.state.snapshots[event.pbx] = Snapshot(headers["epoch"], set(self.model.lists))
         elif event.name in {"SnapshotCompleted", "Disconnected"}:
             self.state.snapshots.pop(event.pbx, None)
-        elif event.name == "SnapshotListed":
+        else:
             snapshot = self.state.snapshots.get(event.pbx)
-            headers = decoded.as_(dict)
             action, outcome = headers["action"], headers["outcome"]
             if snapshot is None or snapshot.epoch != headers["epoch"] or action not in snapshot.open:
                 return
@@ -332,17 +366,13 @@ class Fold:
                 self._set(key, row, None, event)
 
 
-def _keys(on: On, decoded: Decoded) -> list[Key]:
-    key = on.key(decoded.as_(on.shape))
-    if key is None:
-        return []
-    return key if type(key) is list else [key]  # type: ignore[list-item]
-
-
 def _mark(key: Key) -> str:
     return "\x1f".join(map(str, key[1:]))
 
 
-def _epoch(decoded: Decoded) -> int:
-    epoch: int = decoded.as_(dict)["epoch"]
-    return epoch
+def _note(on: On | OnGroup, key: Key, old: Any, new: Any, snapshot: Snapshot) -> None:
+    """Remember what a live event said about a row while a snapshot is under way."""
+    if new is not None:
+        snapshot.marks[_mark(key)] = "live"
+    elif on.ends or old is not None:
+        snapshot.marks[_mark(key)] = "gone"

@@ -8,7 +8,7 @@ from projections.kit import Key, Model, On, OnGroup, Row
 from schemas.ami.core import ModuleChecked, ModuleEvent, ModulesShown
 
 # "app_dial.so   Dialing Application   0   Running   core"; the description is free text, cut at 40 characters.
-LINE = re.compile(r"(?P<name>\S+)\s.*\s\d+\s+(?P<load>Running|Not Running)\s+\S+\s*")
+LINE = re.compile(r"(?P<name>\S{1,200})\s.{0,200}\s\d+\s+(?P<load>Running|Not Running)\s+\S+\s*")
 
 
 class Module(Row):

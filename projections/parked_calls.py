@@ -10,6 +10,9 @@ from schemas.ami.parking import ParkedCallEvent
 LONGEST = 2**31
 """Seconds beyond which a parking timeout is none: Asterisk counts down from 0 where a lot has no limit."""
 
+CLOSE = timedelta(seconds=3)
+"""A list's whole seconds, our clock and the PBX's may put the same moment this far apart."""
+
 
 class ParkedCall(Row):
     """One parked call; a view's parking_duration is now less ``parked_at``, what is left is ``timeout_at`` less now.
@@ -48,11 +51,10 @@ def by_channel(e: Any) -> Key | None:
 
 def parked(row: ParkedCall | None, e: ParkedCallEvent) -> ParkedCall:
     """Take a call that is parked, anew or in a list, or the channel that took a parked one's place (Swap)."""
-    if row is not None and row.parked_at and (row.parking_lot, row.parking_space) == (e.parking_lot, e.parking_space):
+    parked_at = e.at - timedelta(seconds=min(max(e.duration, 0), LONGEST))
+    timeout_at = e.at + timedelta(seconds=e.timeout) if 0 < e.timeout < LONGEST else None
+    if row is not None and row.parked_at is not None and abs(row.parked_at - parked_at) < CLOSE:
         parked_at, timeout_at = row.parked_at, row.timeout_at
-    else:
-        parked_at = e.at - timedelta(seconds=min(max(e.duration, 0), LONGEST))
-        timeout_at = e.at + timedelta(seconds=e.timeout) if 0 < e.timeout < LONGEST else None
     return ParkedCall(
         pbx=e.pbx,
         tm_update=e.at,

@@ -11,13 +11,15 @@ from schemas.ami.sip import PeerEntry, PeerStatus
 NOWHERE = {"", "-none-", "(null)"}
 # The word that starts a PeerEntry's status ("OK (22 ms)"), and what PeerStatus calls the same.
 MONITORED = {"OK": "Reachable", "UNREACHABLE": "Unreachable", "LAGGED": "Lagged"}
+# What chan_pjsip makes the device's state of while there is no channel.
+IDLE = {"Not in use": "Reachable", "Unavailable": "Unreachable"}
 HOST = re.compile(r"sips?:(?:[^@]*@)?(?P<host>\[[^]]*\](?::\d+)?|[^;?>]*)")
 
 
 class Peer(Row):
     """One peer, ``technology/name``. ``status`` as in PeerStatus, ``monitor_status`` as in PeerEntry ("OK (22 ms)").
 
-    PJSIP has no monitor status of its own; ``address`` is that of the contact last heard of.
+    PJSIP has no monitor status of its own; its ``address`` is that of every contact, separated by commas.
     """
 
     peer: str
@@ -85,13 +87,14 @@ def listed(row: Peer | None, e: PeerEntry) -> Peer:
 
 
 def endpoint_listed(row: Peer | None, e: EndpointListed) -> Peer:
-    """Take an endpoint: chan_pjsip calls a device unavailable exactly when its endpoint is unreachable and idle."""
+    """Take an endpoint; the list tells whether it is reachable only while it is idle, by its device's state."""
     old = row or Peer(pbx=e.pbx, tm_update=e.at, peer=f"PJSIP/{e.object_name}", channel_type="PJSIP")
-    uris = [contact.partition("/")[2] for contact in e.contacts.rstrip(",").split(",")]
+    addresses = [address_of(contact.partition("/")[2]) for contact in e.contacts.split(",") if contact]
+    status = IDLE.get(e.device_state) or old.status or ("Reachable" if e.contacts else "Unreachable")
     return replace(
         old,
-        status="Unreachable" if e.device_state in {"Unavailable", "Invalid"} else "Reachable",
-        address=old.address if any(address_of(uri) == old.address for uri in uris) else address_of(uris[0]),
+        status=status,
+        address=",".join(addresses),
         chan_object_type=e.object_type,
     )
 
@@ -116,9 +119,10 @@ def moved(row: Peer | None, e: ContactStatus) -> Peer | None:
     if row is None:
         return None
     address = address_of(e.uri)
+    others = [other for other in row.address.split(",") if other and other != address]
     if e.status == "Removed":
-        return replace(row, address="") if row.address == address else row
-    return replace(row, address=address)
+        return replace(row, address=",".join(others))
+    return row if address in row.address.split(",") else replace(row, address=",".join([*others, address]))
 
 
 def address_of(uri: str) -> str:

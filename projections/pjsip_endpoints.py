@@ -24,7 +24,9 @@ WORDS = {
     "RINGINUSE": "Ring+Inuse",
     "ONHOLD": "On Hold",
 }
-NO_OPTION = frozenset({"Event", "ActionID", "Timestamp", "Privilege", "DeviceState", "ActiveChannels"})
+NO_OPTION = frozenset(
+    {"Event", "ActionID", "Timestamp", "Privilege", "DeviceState", "ActiveChannels", "_pbx", "_at", "_position"}
+)
 
 
 class Endpoint(Row):
@@ -74,7 +76,7 @@ def detailed(row: Endpoint | None, e: dict[str, Any]) -> Endpoint:
         aors=e.get("Aors", ""),
         auth=e.get("Auth", ""),
         outbound_auth=e.get("OutboundAuth", ""),
-        options={name: value for name, value in e.items() if name[0] != "_" and name not in NO_OPTION},
+        options={name: value for name, value in e.items() if name not in NO_OPTION},
     )
 
 

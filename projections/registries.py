@@ -1,6 +1,6 @@
 """Registrations of the PBX at others: what `sip show registry`, `iax2 show registry`, `pjsip show registrations` show.
 
-Registry, the live event, names an account by user and host only: it speaks of all rows of that group.
+chan_sip's Registry, the live event, names an account by user and host only: one of the rows of that group.
 """
 
 import re
@@ -11,7 +11,8 @@ from projections.kit import Key, Model, On, OnGroup, Row
 from schemas.ami.pjsip import OutboundRegistration
 from schemas.ami.sip import Registry, RegistryEntry
 
-URI = re.compile(r"sips?:(?:(?P<user>[^@;>]*)@)?(?P<host>\[[^]]*\]|[^:;?>]*)(?::(?P<port>\d+))?")
+HOST = re.compile(r"(?P<host>.+):(?P<port>\d{1,5})")
+URI = re.compile(r"sips?:(?:(?P<user>[^@;>]*)@)?(?P<host>\[[^]]*\]|[^:;?>]*)(?::(?P<port>\d{1,5})(?!\d))?")
 
 
 class RegistryRow(Row):
@@ -38,15 +39,24 @@ def split_uri(uri: str) -> tuple[str, str, int]:
     return (match["user"] or "", match["host"], int(match["port"] or 5060)) if match else ("", uri, 0)
 
 
-def split_host(host: str, port: int) -> tuple[str, int]:
-    """Return host and port; chan_iax2 writes both into one."""
-    name, colon, digits = host.rpartition(":")
-    return (name, int(digits)) if colon and digits.isdecimal() else (host, port)
+def split_host(host: str) -> tuple[str, int]:
+    """Return host and port, which chan_iax2 writes into one."""
+    match = HOST.fullmatch(host)
+    return (match["host"], int(match["port"])) if match else (host, 0)
+
+
+def place(e: RegistryEntry) -> tuple[str, int]:
+    return (e.host, e.port) if e.domain else split_host(e.host)
+
+
+def account_of(e: RegistryEntry) -> str:
+    """Name the account; without a domain of its own chan_sip shows the host as domain, with a port that is not used."""
+    host, port = place(e)
+    return f"{e.username}@{e.domain or host}:{port if e.domain in {'', e.host} else e.domain_port}"
 
 
 def entry_key(e: RegistryEntry) -> Key | None:
-    host, port = split_host(e.host, e.port)
-    return (e.username, host, f"{e.username}@{e.domain or host}:{e.domain_port or port}") if e.host else None
+    return (e.username, place(e)[0], account_of(e)) if e.host else None
 
 
 def outbound_key(e: OutboundRegistration) -> Key:
@@ -55,17 +65,21 @@ def outbound_key(e: OutboundRegistration) -> Key:
     return (user, host, f"{user}@{host}:{port}")
 
 
-def group_of(e: Registry) -> Key:
+def named(e: Registry) -> tuple[str, str, int]:
+    """Return user, host and port, 0 from chan_sip, which does not tell it."""
     if e.channel_type == "PJSIP":
-        return (split_uri(e.username)[0], split_uri(e.domain)[1])
-    return (e.username, split_host(e.domain, 0)[0])
+        return (split_uri(e.username)[0], *split_uri(e.domain)[1:])
+    return (e.username, *split_host(e.domain)) if e.channel_type == "IAX2" else (e.username, e.domain, 0)
+
+
+def group_of(e: Registry) -> Key | None:
+    return named(e)[:2] if e.domain else None
 
 
 def listed(row: RegistryRow | None, e: RegistryEntry) -> RegistryRow:
-    host, port = split_host(e.host, e.port)
-    username, host_key, account = entry_key(e) or ("", "", "")
+    host, port = place(e)
     return replace(
-        row or RegistryRow(pbx=e.pbx, tm_update=e.at, username=username, host=host_key, account=account),
+        row or RegistryRow(pbx=e.pbx, tm_update=e.at, username=e.username, host=host, account=account_of(e)),
         channel_type="SIP" if e.domain else "IAX2",
         state=e.state,
         domain=e.domain or host,
@@ -91,12 +105,17 @@ def outbound_listed(row: RegistryRow | None, e: OutboundRegistration) -> Registr
 
 
 def changed(rows: dict[Key, RegistryRow], e: Registry) -> dict[Key, RegistryRow]:
-    """Follow accounts that a list named; the event lacks the port, so it cannot name one itself."""
-    port = split_uri(e.domain)[2] if e.channel_type == "PJSIP" else None
-    return {
-        key: replace(row, state=e.status) if row.channel_type == e.channel_type and port in {None, row.port} else row
-        for key, row in rows.items()
-    }
+    """Follow the account. Where the event does not tell the port, it must be the only one of that user and host."""
+    username, host, port = named(e)
+    if port:
+        account = f"{username}@{host}:{port}"
+        key: Key = (username, host, account)
+        new = RegistryRow(
+            e.pbx, e.at, username, host, account, e.channel_type, domain=host, domain_port=port, port=port
+        )
+        return {**rows, key: replace(rows.get(key, new), state=e.status)}
+    same = [key for key, row in rows.items() if row.channel_type == e.channel_type]
+    return {**rows, same[0]: replace(rows[same[0]], state=e.status)} if len(same) == 1 else rows
 
 
 REGISTRIES = Model(

@@ -16,7 +16,7 @@ class User(Row):
     username: str
     name: str
     password_hash: str
-    password_origin: str
+    chosen_by: str
     tm_create: datetime
     permissions: list[str] = field(default_factory=list)
 
@@ -34,14 +34,14 @@ def created(row: User | None, e: UserEvent) -> User:
         username=e.username,
         name=e.name,
         password_hash=e.password_hash,
-        password_origin=e.origin,
+        chosen_by=e.origin,
         tm_create=e.at,
         permissions=e.permissions,
     )
 
 
 def new_password(row: User | None, e: UserEvent) -> User | None:
-    return replace(row, password_hash=e.password_hash, password_origin=e.origin) if row else None
+    return replace(row, password_hash=e.password_hash, chosen_by=e.origin) if row else None
 
 
 USERS = Model(

@@ -58,6 +58,19 @@ class Disconnected(Ours, frozen=True):
     heard: float
 
 
+class AriConnected(Ours, frozen=True):
+    """The ARI websocket is open; says nothing of the AMI link, whose state and gaps are those of the PBX."""
+
+    address: str
+
+
+class AriDisconnected(Ours, frozen=True):
+    """The ARI websocket is gone; what ARI said after ``heard`` (seconds since the epoch) is not in the log."""
+
+    reason: str
+    heard: float
+
+
 class SnapshotStarted(Ours, frozen=True):
     """List actions follow. ``epoch`` rises with every snapshot of one PBX (seconds since the epoch at its start)."""
 

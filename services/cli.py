@@ -132,14 +132,20 @@ def demo(
     run.run("demo", lambda stop: play(listening, speed, stop))
 
 
-@app.command(rich_help_panel=ONE_EACH)
-def listen(file: File = None) -> None:
+@app.command("listen", rich_help_panel=ONE_EACH)
+def listen_(file: File = None) -> None:
     """Listen to every PBX of RINGLEDGER_AMI and RINGLEDGER_ARI, and append what they say to the log."""
-    from services import run
-    from services.listen import listen as body
+    from services import ari, listen, run
 
     settings = _with_database(file)
-    run.run("listen", lambda stop: body(settings, settings.database_url, stop))
+    url = settings.database_url
+
+    async def body(stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listen.listen(settings, url, stop))
+            group.create_task(ari.listen(settings, url, stop))
+
+    run.run("listen", body)
 
 
 @app.command(rich_help_panel=ONE_EACH)

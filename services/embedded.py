@@ -41,6 +41,8 @@ shared_buffers = 64MB
 max_wal_size = 2GB
 wal_compression = on
 autovacuum_naptime = 10s
+jit = off
+log_checkpoints = off
 log_min_messages = warning
 """
 

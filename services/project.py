@@ -18,8 +18,8 @@ async def project(url: str, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await _hold(url, stop)
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-            logger.warning("database_unreachable", error=repr(error))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            logger.warning("database_failed", error=repr(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await stop.wait()

@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
 import asyncpg
 import msgspec
 import structlog
 
-from projections.kit import Decoded, Fold, Key, Model, State
+from projections.kit import Decoded, Fold, Key, Model, State, names_of
 from services import log
 from services.tables import Table
 
@@ -20,139 +20,171 @@ LOCK = 7310003
 
 logger = structlog.get_logger()
 
-CHECKPOINTS = """
-SELECT model, version, position, changed, at, state, error FROM ledger.checkpoint WHERE place = $1 ORDER BY model
-"""
+Place = Literal["model", "rebuild"]
+
+CHECKPOINTS = "SELECT model, place, version, position, changed, state, error FROM ledger.checkpoint"
+ENTER = "INSERT INTO ledger.checkpoint (model, place, version) VALUES ($1, $2, $3)"
+LEAVE = "DELETE FROM ledger.checkpoint WHERE model = $1 AND place = $2"
 SAVE = """
-UPDATE ledger.checkpoint c SET position = $2, at = $3, changed = n.changed, state = n.state
-FROM unnest($4::text[], $5::bigint[], $6::jsonb[]) AS n (model, changed, state)
-WHERE c.place = $1 AND c.model = n.model
+UPDATE ledger.checkpoint c SET position = $1, at = $2, changed = n.changed, state = n.state, error = NULL
+FROM unnest($3::text[], $4::text[], $5::bigint[], $6::jsonb[]) AS n (model, place, changed, state)
+WHERE c.model = n.model AND c.place = n.place
 """
+STOP = "UPDATE ledger.checkpoint SET error = $3 WHERE model = $1 AND place = $2"
+SERVE = "UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'"
+NOTIFY = "SELECT pg_notify('ringledger_model', $1)"
 UNFIT = """
 INSERT INTO ledger.unfit (model, position, name, error) SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[])
 ON CONFLICT DO NOTHING
 """
-STOP = "UPDATE ledger.checkpoint SET error = $3 WHERE place = $1 AND model = $2"
-ENTER = "INSERT INTO ledger.checkpoint (model, place, version) VALUES ($1, $2, $3)"
+
+DATABASE_FAULTS = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+)
+"""What no model is to blame for."""
+
+
+class StoppedError(Exception):
+    """A model cannot go on; ``where`` is the position, or what was being done."""
+
+    def __init__(self, follower: "Follower", where: str) -> None:
+        super().__init__(where)
+        self.follower = follower
 
 
 class Follower:
-    """One model on its way along the log."""
+    """One model on its way along the log; ``place`` is the schema of its table: served, or being rebuilt."""
 
-    def __init__(self, model: Model, position: int, changed: int, state: State) -> None:
+    def __init__(self, model: Model, place: Place, position: int, changed: int, state: State) -> None:
         self.model = model
-        self.table = Table(model)
+        self.place = place
+        self.table = Table(model, place)
         self.position = position
         self.changed = changed
         self.state = state
 
 
 class Projector:
-    """Advances models along the log; ``place`` is the schema of their tables and the key of their checkpoints.
+    """Advances models along the log.
 
-    The connection's search_path must start with ``place``.
+    Models at the same position go together: one read, one decoding, one transaction. A model whose version was raised
+    is built from the start in schema ``rebuild``, while its table goes on being served as it stands; when the new one
+    has caught up they are swapped. A model that fails stops, with position and error in its checkpoint, and the
+    others go on; it is tried again at the next `open`.
     """
 
-    def __init__(self, connection: asyncpg.Connection, models: Sequence[Model], place: str = "model") -> None:
+    def __init__(self, connection: asyncpg.Connection, models: Sequence[Model]) -> None:
         self._connection = connection
         self._models = models
-        self._place = place
         self.followers: list[Follower] = []
         self.stopped: dict[str, str] = {}
 
     async def open(self) -> None:
-        """Create the tables that are missing and read the checkpoints."""
-        known = {row["model"]: row for row in await self._connection.fetch(CHECKPOINTS, self._place)}
+        """Read the checkpoints, and create the tables that are missing."""
+        known = {(row["model"], row["place"]): row for row in await self._connection.fetch(CHECKPOINTS)}
         for model in self._models:
-            row = known.get(model.name)
+            live, rebuild = known.get((model.name, "model")), known.get((model.name, "rebuild"))
+            place: Place = "rebuild" if live is not None and live["version"] != model.version else "model"
+            row = live if place == "model" else rebuild
+            if rebuild is not None and rebuild["version"] != (model.version if place == "rebuild" else None):
+                await self._discard(model)
+                row = live if place == "model" else None
             if row is None:
                 async with self._connection.transaction():
-                    await self._connection.execute(Table(model).create)
-                    await self._connection.execute(ENTER, model.name, self._place, model.version)
-                self.followers.append(Follower(model, 0, 0, State()))
-            elif row["error"] is not None:
-                self.stopped[model.name] = row["error"]
+                    await self._connection.execute(Table(model, place).create)
+                    await self._connection.execute(ENTER, model.name, place, model.version)
+                self.followers.append(Follower(model, place, 0, 0, State()))
             else:
                 state = msgspec.convert(row["state"], State)
-                self.followers.append(Follower(model, row["position"], row["changed"], state))
+                self.followers.append(Follower(model, place, row["position"], row["changed"], state))
+
+    async def _discard(self, model: Model) -> None:
+        async with self._connection.transaction():
+            await self._connection.execute(f"DROP TABLE {Table(model, 'rebuild').name}")
+            await self._connection.execute(LEAVE, model.name, "rebuild")
 
     async def advance(self, limit: int = BATCH) -> int:
-        """Fold one batch into the models that are furthest behind; return how many events were read.
+        """Take every group of models one batch of up to ``limit`` events further; return 0 when all are at the end.
 
-        Models at the same position go together. A model whose fold fails stops, with position and error in its
-        checkpoint; the others go on.
+        The foremost group goes first, so that those behind it can reach it.
         """
-        if not self.followers:
-            return 0
-        behind = min(f.position for f in self.followers)
-        group = [f for f in self.followers if f.position == behind]
-        upto = min((f.position for f in self.followers if f.position > behind), default=1 << 62)
-        records = await log.read(self._connection, behind, upto, limit)
-        if not records:
-            return 0
-        events = [log.recorded(record) for record in records]
-        handled = frozenset().union(*(f.model.on for f in group), {"SnapshotListed", "SnapshotStarted"}, OURS)
-        decoded = [Decoded(event) for event in events if event.name in handled]
-        at: datetime = records[-1][6]
-        async with self._connection.transaction():
-            folds = [(f, await self._fold(f, decoded)) for f in group]
-            done = [(f, fold) for f, fold in folds if fold is not None]
-            for follower, fold in done:
-                await self._write(follower, fold)
-            position = events[-1].position
-            changed = [fold.changed or f.changed for f, fold in done]
-            await self._connection.execute(
-                SAVE,
-                self._place,
-                position,
-                at,
-                [f.model.name for f, _ in done],
-                changed,
-                [msgspec.to_builtins(f.state) for f, _ in done],
-            )
-            if self._place == "model":
-                news = {"position": position, "changed": [f.model.name for f, fold in done if fold.changed]}
-                await self._connection.execute(
-                    "SELECT pg_notify('ringledger_model', $1)", msgspec.json.encode(news).decode()
-                )
-        for (follower, _), last in zip(done, changed, strict=True):
-            follower.position, follower.changed = position, last
-        return len(events)
+        passed = 0
+        ahead = 1 << 62
+        for position in sorted({f.position for f in self.followers}, reverse=True):
+            group = [f for f in self.followers if f.position == position]
+            try:
+                reached = await self._advance(group, position, min(position + limit, ahead))
+                passed += reached - position
+                ahead = reached
+            except StoppedError as stopped:
+                await self._stop(stopped)
+                passed += 1
+        return passed
 
-    async def _fold(self, follower: Follower, decoded: list[Decoded]) -> Fold | None:
-        fold = Fold(follower.model, follower.state)
-        event = None
-        try:
-            keys: set[Key] = set()
-            groups: set[Key] = set()
-            pbxes: set[str] = set()
-            for one in decoded:
-                event = one.event
-                fold.wants(one, keys, groups, pbxes)
-            await self._load(follower.table, fold, keys, groups, pbxes)
-            for one in decoded:
-                event = one.event
-                fold.apply(one)
-        except asyncpg.PostgresError:
-            raise
-        except Exception as error:
-            where = f"position {event.position} ({event.name})" if event else "before the first event"
-            logger.exception("model_stopped", model=follower.model.name, at=where)
-            self.stopped[follower.model.name] = message = f"{where}: {error!r}"
-            self.followers.remove(follower)
-            await self._connection.execute(STOP, self._place, follower.model.name, message)
-            return None
-        return fold
+    async def _advance(self, group: list[Follower], behind: int, upto: int) -> int:
+        position = behind
+        last = await log.last(self._connection, behind, upto)
+        if last is not None:
+            position, at = last
+            folds = await self._fold(group, behind, position)
+            async with self._connection.transaction():
+                await self._write(group, folds, position, at)
+            # Only now: what is remembered is never ahead of what is committed.
+            for follower, fold in zip(group, folds, strict=True):
+                follower.position, follower.state = position, fold.state
+                follower.changed = fold.changed or follower.changed
+        await self._serve([f for f in group if f.place == "rebuild"], at_end=position < upto)
+        return position
 
-    async def _load(self, table: Table, fold: Fold, keys: set[Key], groups: set[Key], pbxes: set[str]) -> None:
-        if pbxes:
-            fold.load(table.rows(await self._connection.fetch(table.select_pbx, list(pbxes))), table.key_of)
-        for wanted, select in ((groups, table.select_group), (keys, table.select)):
-            rest = [key for key in wanted if key[0] not in pbxes]
+    async def _fold(self, group: list[Follower], behind: int, position: int) -> list[Fold]:
+        folds = [Fold(f.model, f.state) for f in group]
+        takers: dict[str, list[Fold]] = {}
+        for fold in folds:
+            for name in names_of(fold.model):
+                takers.setdefault(name, []).append(fold)
+        for row in await log.read(self._connection, behind, position, list(takers)):
+            decoded = Decoded(log.recorded(row))
+            for fold in takers[decoded.event.name]:
+                fold.take(decoded)
+        for follower, fold in zip(group, folds, strict=True):
+            with _blaming(follower, f"reading rows for {behind + 1}..{position}"):
+                await self._load(follower.table, fold)
+            fold.run()
+            if fold.error is not None:
+                event, error = fold.error
+                raise StoppedError(follower, f"position {event.position} ({event.name})") from error
+        return folds
+
+    async def _load(self, table: Table, fold: Fold) -> None:
+        if fold.pbxes:
+            fold.load(table.rows(await self._connection.fetch(table.select_pbx, list(fold.pbxes))), table.key_of)
+        for wanted, select in ((fold.groups, table.select_group), (fold.keys, table.select)):
+            rest: list[Key] = [key for key in wanted if key[0] not in fold.pbxes]
             if rest:
                 fold.load(table.rows(await self._connection.fetch(select, *table.key_arrays(rest))), table.key_of)
 
-    async def _write(self, follower: Follower, fold: Fold) -> None:
+    async def _write(self, group: list[Follower], folds: list[Fold], position: int, at: datetime) -> None:
+        for follower, fold in zip(group, folds, strict=True):
+            with _blaming(follower, f"writing rows of {follower.position + 1}..{position}"):
+                await self._write_rows(follower, fold)
+        await self._connection.execute(
+            SAVE,
+            position,
+            at,
+            [f.model.name for f in group],
+            [f.place for f in group],
+            [fold.changed or f.changed for f, fold in zip(group, folds, strict=True)],
+            [msgspec.to_builtins(fold.state) for fold in folds],
+        )
+        served = [(f, fold) for f, fold in zip(group, folds, strict=True) if f.place == "model"]
+        if served:
+            await self._announce(position, [f.model.name for f, fold in served if fold.changed])
+
+    async def _write_rows(self, follower: Follower, fold: Fold) -> None:
         table = follower.table
         if fold.unfit:
             logger.warning("events_unfit", model=follower.model.name, count=len(fold.unfit), first=fold.unfit[0])
@@ -165,6 +197,36 @@ class Projector:
         if rows:
             await self._connection.execute(table.upsert, *table.arrays(rows))
 
+    async def _serve(self, rebuilt: list[Follower], *, at_end: bool) -> None:
+        """Swap in the tables that have caught up with those served, or with the log where none is."""
+        served = max((f.position for f in self.followers if f.place == "model"), default=None)
+        for follower in rebuilt:
+            if not (at_end or (served is not None and follower.position >= served)):
+                continue
+            name = follower.model.name
+            async with self._connection.transaction():
+                await self._connection.execute(f"DROP TABLE {Table(follower.model, 'model').name}")
+                await self._connection.execute(f"ALTER TABLE {follower.table.name} SET SCHEMA model")
+                await self._connection.execute(LEAVE, name, "model")
+                await self._connection.execute(SERVE, name)
+                await self._announce(follower.position, [name])
+            self.followers[self.followers.index(follower)] = Follower(
+                follower.model, "model", follower.position, follower.position, follower.state
+            )
+            logger.info("model_swapped", model=name, version=follower.model.version, position=follower.position)
+
+    async def _announce(self, position: int, changed: list[str]) -> None:
+        news = {"position": position, "changed": changed}
+        await self._connection.execute(NOTIFY, msgspec.json.encode(news).decode())
+
+    async def _stop(self, stopped: StoppedError) -> None:
+        follower = stopped.follower
+        message = f"{stopped}: {stopped.__cause__!r}"
+        logger.error("model_stopped", model=follower.model.name, error=message, exc_info=stopped.__cause__)
+        await self._connection.execute(STOP, follower.model.name, follower.place, message)
+        self.stopped[follower.model.name] = message
+        self.followers.remove(follower)
+
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """Advance until ``stop``; ``wake`` is set when the log has grown, and polling makes sure."""
         while not stop.is_set():
@@ -175,4 +237,14 @@ class Projector:
                         await wake.wait()
 
 
-OURS: frozenset[Any] = frozenset({"SnapshotCompleted", "Disconnected"})
+@contextlib.contextmanager
+def _blaming(follower: Follower, doing: str) -> Iterator[None]:
+    """Turn what goes wrong with one model's table into a stop of that model."""
+    try:
+        yield
+    except DATABASE_FAULTS:
+        raise
+    except Exception as error:
+        if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError):
+            raise  # the connection is gone; a value that cannot be sent is a ValueError too
+        raise StoppedError(follower, doing) from error

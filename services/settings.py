@@ -1,6 +1,7 @@
 """Reads settings from a TOML file and the environment; all mistakes are named at once."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ VARIABLES = {
     "OPEN_VIEWS": "true lets the oldest views be read without a login (default: false)",
 }
 NAMES = tuple(VARIABLES)
+NO_URL = "not a URL (special characters in a user or secret must be percent-encoded, as , is %2C and / is %2F)"
+# Kubernetes sets these in every pod where there is a Service named ringledger.
+KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?")
 
 
 class SettingsError(Exception):
@@ -38,8 +42,9 @@ def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> S
         if variable.startswith("RINGLEDGER_"):
             name = variable.removeprefix("RINGLEDGER_")
             if name in NAMES:
-                values[name] = value
-            else:
+                if value:  # compose files pass what is unset as empty
+                    values[name] = value
+            elif not KUBERNETES.fullmatch(name):
                 wrong.append(f"{variable}: no such setting (known: {', '.join('RINGLEDGER_' + n for n in NAMES)})")
     host, port = _address(values.get("HTTP", "127.0.0.1:8081"), wrong)
     opened = TRUE.get(values.get("OPEN_VIEWS", "").lower())
@@ -55,8 +60,10 @@ def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> S
         admin_password=values.get("ADMIN_PASSWORD", ""),
         open_views=bool(opened),
     )
-    if settings.database_url and not settings.database_url.startswith(("postgres://", "postgresql://")):
-        wrong.append("RINGLEDGER_DATABASE_URL: must start with postgresql://")
+    if settings.database_url:
+        _database_url(settings.database_url, wrong)
+    if settings.data.exists() and not settings.data.is_dir():
+        wrong.append(f"RINGLEDGER_DATA: {settings.data} is not a folder")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings
@@ -79,9 +86,25 @@ def _from_file(file: Path, wrong: list[str]) -> dict[str, str]:
     return values
 
 
+def _database_url(url: str, wrong: list[str]) -> None:
+    # Never repeat it: it may hold a password.
+    if not url.startswith(("postgres://", "postgresql://")):
+        wrong.append("RINGLEDGER_DATABASE_URL: must start with postgresql://")
+        return
+    try:
+        parts = urlsplit(url)
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        ports = [host.rpartition(":")[2] for host in hosts if ":" in host.rpartition("]")[2]]
+        fits = all(port == "" or (port.isascii() and port.isdecimal() and int(port) < 65536) for port in ports)
+    except ValueError:
+        fits = False
+    if not fits:
+        wrong.append(f"RINGLEDGER_DATABASE_URL: {NO_URL}")
+
+
 def _address(text: str, wrong: list[str]) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 <= int(port) < 65536:
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         wrong.append(f"RINGLEDGER_HTTP: {text!r} is not host:port")
         return "", 0
     return host.strip("[]"), int(port)
@@ -89,9 +112,9 @@ def _address(text: str, wrong: list[str]) -> tuple[str, int]:
 
 def _pbxes(variable: str, text: str, scheme: str, default_port: int, wrong: list[str]) -> tuple[Pbx, ...]:
     found: dict[str, Pbx] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        # Never repeat the item: it holds a secret.
-        where = f"RINGLEDGER_{variable}: item {len(found) + 1}"
+    for number, item in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
+        # Never repeat the item, nor a part of it: it holds a secret.
+        where = f"RINGLEDGER_{variable}: item {number}"
         name, equals, url = item.partition("=")
         if not equals or "://" in name:
             name, url = "", item
@@ -99,15 +122,17 @@ def _pbxes(variable: str, text: str, scheme: str, default_port: int, wrong: list
             parts = urlsplit(url)
             port = parts.port or default_port
         except ValueError:
-            wrong.append(f"{where}: not a URL (a secret with special characters must be percent-encoded)")
+            wrong.append(f"{where}: {NO_URL}")
             continue
-        if parts.scheme not in {scheme, scheme + "s"} or not parts.hostname or not parts.username:
+        if parts.scheme not in {scheme, scheme + "s"} or not (parts.hostname and parts.username and parts.password):
             wrong.append(f"{where}: not [name=]{scheme}://user:secret@host:port ({scheme}s:// for TLS)")
             continue
         options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        unknown = sorted(options.keys() - {"verify", "ca"})
-        if unknown or options.get("verify", "yes").lower() not in TRUE:
-            wrong.append(f"{where}: options are verify=yes|no and ca=FILE, not {', '.join(unknown) or 'this verify'}")
+        if options.keys() - {"verify", "ca"} or options.get("verify", "yes").lower() not in TRUE:
+            wrong.append(f"{where}: the options are verify=yes|no and ca=FILE")
+            continue
+        if options.get("ca") and not Path(options["ca"]).is_file():
+            wrong.append(f"{where}: there is no file {options['ca']} (ca=)")
             continue
         pbx = Pbx(
             name=name.strip() or parts.hostname,

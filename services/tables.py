@@ -2,6 +2,7 @@
 
 import types
 import typing
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,15 +28,26 @@ def _column_type(annotation: Any) -> str:
     return TYPES[typing.get_origin(annotation) or annotation]
 
 
-class Table:
-    """One model's table, by its bare name: which schema it stands in is the connection's search_path."""
+def _is_list(annotation: Any) -> bool:
+    found = (annotation, *typing.get_args(annotation))
+    return any((typing.get_origin(a) or a) in {list, tuple} for a in found)
 
-    def __init__(self, model: Model) -> None:
+
+def _raw(value: Any) -> Any:
+    # asyncpg would take a list in an array of jsonb for a second dimension of the array.
+    return None if value is None else msgspec.Raw(msgspec.json.encode(value))
+
+
+class Table:
+    """One model's table. Without ``schema`` it goes by its bare name, and the connection's search_path finds it."""
+
+    def __init__(self, model: Model, schema: str = "") -> None:
         self.model = model
+        self.name = f"{schema}.{model.name}" if schema else model.name
         self._row: Any = model.row
         hints = typing.get_type_hints(model.row)
         self.columns = {f.name: _column_type(hints[f.name]) for f in msgspec.structs.fields(model.row)}
-        self._lists = {n for n in self.columns if typing.get_origin(hints[n]) in {list, tuple}}
+        self._lists = {n for n in self.columns if _is_list(hints[n])}
         self.key = ("pbx", *model.key)
         names = list(self.columns)
         arrays = ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), 1))
@@ -44,19 +56,19 @@ class Table:
         own = ", ".join(f"t.{n}" for n in names)
         rest = [n for n in names if n not in self.key]
         self.create = (
-            f"CREATE TABLE {model.name} ("
+            f"CREATE TABLE {self.name} ("
             + ", ".join(f"{n} {t}{'' if self._nullable(hints[n]) else ' NOT NULL'}" for n, t in self.columns.items())
             + f", PRIMARY KEY ({keys})) WITH (fillfactor = 70)"
         )
         self.upsert = (
-            f"INSERT INTO {model.name} ({selected}) SELECT * FROM unnest({arrays}) "
+            f"INSERT INTO {self.name} ({selected}) SELECT * FROM unnest({arrays}) "
             f"ON CONFLICT ({keys}) DO UPDATE SET ({', '.join(rest)}) = ROW({', '.join(f'excluded.{n}' for n in rest)})"
         )
-        self.delete = f"DELETE FROM {model.name} t USING {self._given(self.key)} WHERE {self._match(self.key)}"
-        self.select = f"SELECT {own} FROM {model.name} t JOIN {self._given(self.key)} ON {self._match(self.key)}"
+        self.delete = f"DELETE FROM {self.name} t USING {self._given(self.key)} WHERE {self._match(self.key)}"
+        self.select = f"SELECT {own} FROM {self.name} t JOIN {self._given(self.key)} ON {self._match(self.key)}"
         group = self.key[: 1 + (model.grouped_by or 0)]
-        self.select_group = f"SELECT {own} FROM {model.name} t JOIN {self._given(group)} ON {self._match(group)}"
-        self.select_pbx = f"SELECT {own} FROM {model.name} t WHERE pbx = ANY($1::text[])"
+        self.select_group = f"SELECT {own} FROM {self.name} t JOIN {self._given(group)} ON {self._match(group)}"
+        self.select_pbx = f"SELECT {own} FROM {self.name} t WHERE pbx = ANY($1::text[])"
 
     @staticmethod
     def _nullable(annotation: Any) -> bool:
@@ -78,19 +90,14 @@ class Table:
         """Make rows of what a select of this table returned."""
         return [self._row(*record) for record in records]
 
-    def arrays(self, rows: list[Row]) -> list[list[Any]]:
+    def arrays(self, rows: Sequence[Row]) -> list[list[Any]]:
         """Return one list per column, as ``upsert`` takes them."""
-        return [[getattr(row, c) for row in rows] if c not in self._lists else _raw(rows, c) for c in self.columns]
+        return [[_raw(getattr(row, c)) if c in self._lists else getattr(row, c) for row in rows] for c in self.columns]
 
     @staticmethod
     def key_arrays(keys: list[Key]) -> list[list[Any]]:
         """Return one list per key column, as ``delete`` and the selects take them."""
         return [list(part) for part in zip(*keys, strict=True)]
-
-
-def _raw(rows: list[Row], column: str) -> list[msgspec.Raw]:
-    # asyncpg takes a list within a list for a second dimension of the array; bytes of JSON it leaves alone.
-    return [msgspec.Raw(msgspec.json.encode(getattr(row, column))) for row in rows]
 
 
 def _array(kind: str) -> str:

@@ -46,7 +46,7 @@ def admin_password(settings: Settings) -> str:
     file = password_file(settings)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Made whole under another name (mkstemp: mode 0600), then linked: of two processes that start together one wins.
+        # Made whole under another name (mkstemp: mode 0600), then linked: of two processes at once one wins.
         descriptor, draft = tempfile.mkstemp(dir=file.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(secrets.token_urlsafe(12) + "\n")

@@ -32,12 +32,12 @@ STRINGS = """
     rtp_symmetric sdp_owner sdp_session send_diversion send_pai send_rpid set_var srtp_tag32 sub_min_expiry
     subscribe_context t38_udptl t38_udptl_ec t38_udptl_ipv6 t38_udptl_nat timers timers_min_se tone_zone
     trust_id_inbound trust_id_outbound use_avpf use_ptime user_eq_phone voicemail_extension webrtc
-""".split()
+"""
 
 INTEGERS = """
     cos_audio cos_video device_state_busy_at dtls_rekey fax_detect_time max_audio_streams max_video_streams
     rtp_keepalive rtp_timeout rtp_timeout_hold t38_udptl_maxdatagram timers_sess_expires tos_audio tos_video
-""".split()
+"""
 
 # Where Asterisk's name is not the wire's in camel case.
 UNLIKE = {
@@ -55,8 +55,8 @@ def option(member: str) -> str:
     return UNLIKE.get(member) or "".join(word.capitalize() for word in member.split("_"))
 
 
-TEXTS = [(member, option(member)) for member in STRINGS]
-NUMBERS = [(member, option(member)) for member in INTEGERS]
+TEXTS = [(member, option(member)) for member in STRINGS.split()]
+NUMBERS = [(member, option(member)) for member in INTEGERS.split()]
 
 
 def endpoint(row: asyncpg.Record) -> dict[str, Any]:

@@ -9,20 +9,20 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.auth import needs
-from api.errors import ApiError, Handler
+from api.errors import ApiError
 from api.jade import envelope
-from api.keys import VIEWS
-from api.views import Args, View
+from api.serving import get
+from api.views import Args, View, checked, pbx
 
 
 def everything(request: web.Request) -> Args:
     """Ask for the list, of all PBXes or of ``?pbx=``."""
-    return (request.query.get("pbx"), None)
+    return (pbx(request), None)
 
 
 def detail(request: web.Request) -> Args:
     """Ask for what the end of the path names. aiohttp matches on the raw path, so %2F is a letter of the name."""
-    return (request.query.get("pbx"), checked(request.match_info["detail"]))
+    return (pbx(request), checked(request.match_info["detail"]))
 
 
 def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
@@ -39,16 +39,9 @@ def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
             key = request.query.get(member)
         if not isinstance(key, str):
             raise ApiError(400, f'the body must be {{"{member}": "<string>"}}')
-        return (request.query.get("pbx"), checked(key))
+        return (pbx(request), checked(key))
 
     return args
-
-
-def checked(text: str) -> str:
-    """Return the text if PostgreSQL can hold it. Raises ApiError 404: what it cannot hold is not there."""
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ApiError(404, "no such thing")
-    return text
 
 
 class Resource(Struct, frozen=True):
@@ -84,15 +77,6 @@ class Resource(Struct, frozen=True):
 
     def _first(self, rows: Sequence[asyncpg.Record]) -> Any:
         return self.item(rows[0]) if rows else None
-
-
-def get(view: View) -> Handler:
-    """Return the handler that serves a view."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        return await request.app[VIEWS].answer(view, request)
-
-    return handler
 
 
 def admin(resource: Resource, path: str, *more: str) -> list[web.RouteDef]:

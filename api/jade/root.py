@@ -6,7 +6,44 @@ Here ``/agents`` is the list and ``/agents/`` the detail, whose key comes in the
 from aiohttp import web
 
 from api.auth import needs
-from api.jade.resource import Resource, get, in_body
+from api.jade.resource import Resource, in_body
+from api.serving import get
+
+AGENTS = """
+SELECT pbx, id FROM agents
+WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
+ORDER BY pbx, id
+"""
+
+# What is known of an agent's channel is what is known of that channel; nobody is on it while logged off.
+AGENT = """
+SELECT a.pbx, a.id, a.name, a.status, coalesce(a.logged_in_time, 0) AS logged_in_time, a.call_started,
+       coalesce(c.channel, '') AS channel_name, coalesce(c.channel_state, 0) AS channel_state,
+       coalesce(c.channel_state_desc, '') AS channel_state_desc,
+       coalesce(c.caller_id_name, '') AS caller_id_name, coalesce(c.caller_id_num, '') AS caller_id_num,
+       coalesce(c.connected_line_name, '') AS connected_line_name,
+       coalesce(c.connected_line_num, '') AS connected_line_num,
+       coalesce(c.context, '') AS context, coalesce(c.exten, '') AS exten, coalesce(c.priority, '') AS priority,
+       coalesce(c.account_code, '') AS account_code, coalesce(c.language, '') AS language,
+       coalesce(a.unique_id, '') AS unique_id, coalesce(c.linked_id, a.linked_id, '') AS linked_id,
+       greatest(a.tm_update, c.tm_update) AS tm_update
+FROM agents a
+LEFT JOIN channels c ON c.pbx = a.pbx AND c.unique_id = a.unique_id
+WHERE ($1::text IS NULL OR a.pbx = $1) AND a.id = $2::text
+ORDER BY a.pbx
+"""
+
+DEVICES = """
+SELECT pbx, device FROM device_states
+WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
+ORDER BY pbx, device
+"""
+
+DEVICE = """
+SELECT pbx, device, state, tm_update FROM device_states
+WHERE ($1::text IS NULL OR pbx = $1) AND device = $2::text
+ORDER BY pbx
+"""
 
 PEERS = """
 SELECT pbx, peer FROM peers
@@ -51,17 +88,27 @@ def root(listed: Resource, found: Resource, path: str, *, opened: bool) -> list[
 
 
 def routes(*, opened: bool) -> list[web.RouteDef]:
-    return [
-        *root(
+    """All routes of the four families."""
+    families = (
+        (
+            "/agents",
+            Resource("agents", AGENTS, ("agents",)),
+            Resource("agent", AGENT, ("agents", "channels"), one_by=in_body("id")),
+        ),
+        (
+            "/device_states",
+            Resource("device_states", DEVICES, ("device_states",)),
+            Resource("device_state", DEVICE, ("device_states",), one_by=in_body("device")),
+        ),
+        (
+            "/peers",
             Resource("peers", PEERS, ("peers",)),
             Resource("peer", PEER, ("peers",), one_by=in_body("peer")),
-            "/peers",
-            opened=opened,
         ),
-        *root(
+        (
+            "/registries",
             Resource("registries", REGISTRIES, ("registries",)),
             Resource("registry", REGISTRY, ("registries",), one_by=in_body("account")),
-            "/registries",
-            opened=opened,
         ),
-    ]
+    )
+    return [route for path, listed, found in families for route in root(listed, found, path, opened=opened)]

@@ -2,9 +2,16 @@
 
 from aiohttp import web
 
-from api.jade import core, login, pjsip, root
+from api.jade import core, login, park, pjsip, queue, root
 from schemas.settings import Settings
 
 
 def routes(settings: Settings) -> list[web.RouteDef]:
-    return [*login.ROUTES, *root.routes(opened=settings.open_views), *core.ROUTES, *pjsip.ROUTES]
+    return [
+        *login.ROUTES,
+        *root.routes(opened=settings.open_views),
+        *core.ROUTES,
+        *park.ROUTES,
+        *pjsip.ROUTES,
+        *queue.ROUTES,
+    ]

@@ -1,8 +1,15 @@
 """Events about queues, their members and their callers (app_queue)."""
 
-from msgspec import field
+from typing import Annotated
+
+from msgspec import Meta, field
 
 from schemas.ami import AmiEvent, Int
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number that folds add to, so it must not stand at the very edge of PostgreSQL's bigint."""
+
+Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
 class QueueListed(AmiEvent, frozen=True, kw_only=True, gc=False):
@@ -14,11 +21,11 @@ class QueueListed(AmiEvent, frozen=True, kw_only=True, gc=False):
     calls: Int = field(name="Calls", default=0)
     hold_time: Int = field(name="Holdtime", default=0)
     talk_time: Int = field(name="TalkTime", default=0)
-    completed: Int = field(name="Completed", default=0)
-    abandoned: Int = field(name="Abandoned", default=0)
+    completed: Count = field(name="Completed", default=0)
+    abandoned: Count = field(name="Abandoned", default=0)
     service_level: Int = field(name="ServiceLevel", default=0)
-    service_level_perf: float = field(name="ServicelevelPerf", default=0.0)
-    service_level_perf2: float = field(name="ServicelevelPerf2", default=0.0)
+    service_level_perf: Percent = field(name="ServicelevelPerf", default=0.0)
+    service_level_perf2: Percent = field(name="ServicelevelPerf2", default=0.0)
     weight: Int = field(name="Weight", default=0)
 
 
@@ -29,7 +36,7 @@ class QueueMemberFacts(AmiEvent, frozen=True, kw_only=True, gc=False):
     state_interface: str = field(name="StateInterface", default="")
     membership: str = field(name="Membership", default="")
     penalty: Int = field(name="Penalty", default=0)
-    calls_taken: Int = field(name="CallsTaken", default=0)
+    calls_taken: Count = field(name="CallsTaken", default=0)
     last_call: Int = field(name="LastCall", default=0)
     last_pause: Int = field(name="LastPause", default=0)
     login_time: Int = field(name="LoginTime", default=0)

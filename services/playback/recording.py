@@ -15,6 +15,7 @@ from services.ami.framing import Framer
 
 ACTION_ID = re.compile(rb"\r\nActionID: rec-(\d+)(?=\r\n)")
 NAME = re.compile(rb"\s*Event: ([^\r]*)")
+SILENCE = 1_000_000
 TIMESTAMP = re.compile(rb"\r\nTimestamp: (\d+)\.(\d{6})\r\n")
 
 Request = tuple[str, frozenset[tuple[str, str]]]
@@ -38,7 +39,10 @@ class Answer(Struct, frozen=True, gc=False):
 
 
 class Recording(Struct, frozen=True):
-    """``start`` and ``end`` are microseconds since the epoch; answers to one request are in the order of time."""
+    """What to play: from ``start`` to ``end`` (microseconds since the epoch).
+
+    The few events before ``start`` are due at once. Answers to one request are in the order of time.
+    """
 
     start: int
     end: int
@@ -79,5 +83,6 @@ def load(name: str = "rich22") -> Recording:
     for number, answer in sorted(replies.items()):
         headers = dict(line.split(": ", 1) for line in asked[number - 1].split("\t")[1:])
         answers.setdefault(request(headers), []).append(answer)
-    start = int(asked[0].partition("\t")[0].replace(".", ""))
+    # Nobody calls in the first four seconds, when the recorder asked for lists: nobody need wait for them.
+    start = next(event.at for event in live if event.name == "Newchannel") - SILENCE
     return Recording(start, max(event.at for event in live), banner + b"\r\n", live, answers)

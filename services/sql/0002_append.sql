@@ -39,7 +39,10 @@ BEGIN
     INSERT INTO event (position, connection, ordinal, occurred, recorded, pbx, source, name, raw)
     SELECT base + p_first + i - 1 - done, p_connection, p_first + i - 1,
            to_timestamp(o), to_timestamp(r), p_pbx, s, e, b
-    FROM unnest(p_sources, p_names, p_occurred, p_recorded, p_raws) WITH ORDINALITY AS t (s, e, o, r, b, i)
+    FROM (  -- in the select list these run side by side; in FROM each would be stored whole first
+        SELECT generate_series(1, n) AS i, unnest(p_sources) AS s, unnest(p_names) AS e, unnest(p_occurred) AS o,
+               unnest(p_recorded) AS r, unnest(p_raws) AS b
+    ) AS t
     WHERE p_first + i - 1 > done;
 
     INSERT INTO connection VALUES (p_pbx, p_connection, last, to_timestamp(p_recorded[n]))

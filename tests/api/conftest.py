@@ -27,12 +27,16 @@ Client = TestClient[Any, Any]
 
 
 class Ledger:
-    """The log and the projector of a test: what is written is folded when `fold` returns."""
+    """The log and the projector of a test; ``connection`` is for questions of the test's own."""
 
     def __init__(self, url: str, connection: asyncpg.Connection, projector: Projector) -> None:
         self.url = url
         self.connection = connection
         self.projector = projector
+
+    async def close(self) -> None:
+        await self.connection.close()
+        await self.projector._connection.close()
 
     async def write(self, data: bytes, pbx: str = "pbx") -> None:
         """Put bytes of AMI into the log, the way a socket's go."""
@@ -50,10 +54,9 @@ class Ledger:
 
 
 async def opened(url: str) -> Ledger:
-    connection = await database.connect(url, search_path="model, ledger")
-    projector = Projector(connection, ALL)
+    projector = Projector(await database.connect(url, search_path="model, ledger"), ALL)
     await projector.open()
-    return Ledger(url, connection, projector)
+    return Ledger(url, await database.connect(url, search_path="model, ledger"), projector)
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ async def ledger(url: str) -> AsyncIterator[Ledger]:
     wake.set()
     await running
     await listening.close()
-    await ledger.connection.close()
+    await ledger.close()
 
 
 Serve = Callable[..., Awaitable[Client]]
@@ -134,6 +137,6 @@ async def recorded(template: str, tmp_path_factory: pytest.TempPathFactory) -> A
     client.session.headers["Authorization"] = f"Bearer {await login}"
     yield Recorded(client, ledger)
     await client.close()
-    await ledger.connection.close()
+    await ledger.close()
     await connection.execute("DROP DATABASE recorded WITH (FORCE)")
     await connection.close()

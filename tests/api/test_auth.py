@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from typing import Self
 
 import pytest
 
@@ -218,7 +219,7 @@ async def test_a_fact_whose_commit_answer_was_lost_is_not_appended_twice(ledger:
         def acquire(self) -> "Unlucky":
             return self
 
-        async def __aenter__(self) -> "Unlucky":
+        async def __aenter__(self) -> Self:
             return self
 
         async def __aexit__(self, *_: object) -> None:

@@ -15,3 +15,16 @@ def wire(name: str) -> bytes:
     """The exact bytes received from AMI: ``rich22`` (22.10.1) or ``rich16`` (16.28.0)."""
     file = f"{name}.rx.xz"
     return lzma.decompress((PLAYED / file if (PLAYED / file).exists() else HERE / file).read_bytes())
+
+
+@cache
+def truth(name: str, file: str) -> str:
+    """What Asterisk itself wrote while ``name`` was recorded: ``Master.csv`` (times in UTC) or ``queue_log``."""
+    return lzma.decompress((HERE / f"{name}.{file}.xz").read_bytes()).decode()
+
+
+def cli(name: str) -> list[tuple[float, str, str]]:
+    """What the CLI printed during a recording, as (when it was asked, seconds since the epoch; command; output)."""
+    parts = (HERE / f"{name}.cli.txt").read_text().split("## ")[1:]
+    asked = [part.partition("\n") for part in parts]
+    return [(float(head.split()[0]), head.partition(" ")[2], output) for head, _, output in asked]

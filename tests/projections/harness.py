@@ -2,14 +2,14 @@
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from projections.kit import Decoded, Fold, Key, Model, Row, State
+from projections.kit import Decoded, Fold, Key, Model, Row, State, names_of
 from schemas.log import Ours, Received, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.ami.protocol import LedgerProtocol
 from tests.captures import wire
@@ -118,22 +118,20 @@ class Tables:
 
     def _advance(self, model: Model, decoded: list[Decoded]) -> None:
         rows = self.rows[model.name]
-        fold = Fold(model, msgspec.convert(msgspec.to_builtins(self.states[model.name]), State))
-        keys: set[Key] = set()
-        groups: set[Key] = set()
-        pbxes: set[str] = set()
+        fold = Fold(model, self.states[model.name])
         for one in decoded:
-            fold.wants(one, keys, groups, pbxes)
-        parts = 1 + model.grouped_by
+            if one.event.name in names_of(model):
+                fold.take(one)
+        parts = 1 + (model.grouped_by or 0)
         wanted = [
             row
             for key, row in rows.items()
-            if key[0] in pbxes or key in keys or (model.grouped_by and key[:parts] in groups)
+            if key[0] in fold.pbxes or key in fold.keys or (model.grouped_by is not None and key[:parts] in fold.groups)
         ]
         names = ("pbx", *model.key)
         fold.load([msgspec.structs.replace(row) for row in wanted], lambda row: tuple(getattr(row, n) for n in names))
-        for one in decoded:
-            fold.apply(one)
+        fold.run()
+        assert fold.error is None, fold.error
         for key in fold.dirty:
             if key in fold.rows:
                 rows[key] = fold.rows[key]
@@ -157,7 +155,7 @@ def cut(events: Sequence[Received], longest: int, seed: int) -> Iterator[Sequenc
         start += size
 
 
-def block(event: str, at: float | None = 1000.0, **headers: Any) -> Received:
+def block(event: str, at: float | None = 1000.0, /, **headers: Any) -> Received:
     """Make an AMI event as if it had just been received; ``at`` is its Timestamp, None for a list item."""
     lines = [f"Event: {event}"] + ([f"Timestamp: {at:.6f}"] if at is not None else [])
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -178,6 +176,3 @@ class Asked:
     def item(self, event: str, **headers: Any) -> Received:
         made = block(event, None, **headers, ActionID=f"ringledger/{self.epoch}/{self.action}")
         return msgspec.structs.replace(made, recorded=self.at)
-
-
-Check = Callable[[], None]

@@ -7,8 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections import AGENTS, DEVICE_STATES, PARKED_CALLS, PARKING_LOTS, QUEUE_ENTRIES, QUEUE_MEMBERS, QUEUES
+from projections.agents import AGENTS
+from projections.device_states import DEVICE_STATES
 from projections.kit import Key, Model
+from projections.parked_calls import PARKED_CALLS
+from projections.parking_lots import PARKING_LOTS
+from projections.queue_entries import QUEUE_ENTRIES
+from projections.queue_members import QUEUE_MEMBERS
+from projections.queues import QUEUES
 from schemas.log import Received
 from tests.projections.harness import Tables, action_id, recording
 

@@ -1,0 +1,35 @@
+"""/admin/park: parkedcalls and parkinglots (seed 001:2009-2318)."""
+
+from aiohttp import web
+
+from api.jade.resource import Resource, admin
+
+# A lot without limit has no timeout: 0, as Asterisk itself writes there.
+PARKED_CALLS = """
+SELECT pbx, parkee_unique_id, parkee_linked_id, parkee_channel, parkee_channel_state, parkee_channel_state_desc,
+       parkee_caller_id_name, parkee_caller_id_num, parkee_connected_line_name, parkee_connected_line_num,
+       parkee_account_code, parkee_context, parkee_exten, parkee_priority, parker_dial_string, parking_lot,
+       parking_space, tm_update,
+       coalesce(greatest(0, floor(extract(epoch FROM $3::timestamptz - parked_at))), 0)::bigint AS parking_duration,
+       coalesce(greatest(0, ceil(extract(epoch FROM timeout_at - $3::timestamptz))), 0)::bigint AS parking_timeout
+FROM parked_calls
+WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR parkee_unique_id = $2)
+ORDER BY pbx, parking_lot, parking_space
+"""
+
+# The wire writes stop_spcae (seed 001:2246).
+PARKING_LOTS = """
+SELECT pbx, name, start_space, stop_space AS stop_spcae, timeout, tm_update
+FROM parking_lots
+WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = $2)
+ORDER BY pbx, name
+"""
+
+ROUTES: list[web.RouteDef] = [
+    *admin(
+        Resource("parkedcalls", PARKED_CALLS, ("parked_calls",), ticks=True),
+        "park/parkedcalls",
+        "/park/parkedcalls/{detail}",
+    ),
+    *admin(Resource("parkinglots", PARKING_LOTS, ("parking_lots",)), "park/parkinglots"),
+]

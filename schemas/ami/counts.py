@@ -1,0 +1,19 @@
+"""What a snapshot's answers say in numbers."""
+
+from msgspec import field
+
+from schemas.ami import AmiEvent, Int
+
+
+class Counted(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """CoreShowChannelsComplete, Response:CoreStatus, QueueParams, QueueMember, as answers to an action of ours.
+
+    ``location`` is a queue member's interface and ``status`` the state of its device, as a number.
+    """
+
+    action_id: str = field(name="ActionID", default="")
+    list_items: Int = field(name="ListItems", default=0)
+    core_current_calls: Int | None = field(name="CoreCurrentCalls", default=None)
+    calls: Int = field(name="Calls", default=0)
+    location: str = field(name="Location", default="")
+    status: Int = field(name="Status", default=0)

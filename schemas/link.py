@@ -1,0 +1,30 @@
+"""Events of ours about a PBX's link, as folds read them: one shape for all (``schemas.log`` has one for each)."""
+
+from msgspec import field
+
+from schemas.ami import AmiEvent, Int
+
+
+class LinkEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """Connected, Disconnected, LoginRefused, SnapshotStarted, SnapshotListed, SnapshotCompleted, Minute (``type``).
+
+    ``gaps`` and ``heals`` are not in the event: see ``projections.links.followed``.
+    """
+
+    type: str = ""
+    address: str = ""
+    banner: str = ""
+    message: str = ""
+    reason: str = ""
+    heard: float | None = None
+    epoch: Int = 0
+    action: str = ""
+    outcome: str = ""
+    failed: list[str] = field(default_factory=list)
+    minute: Int = 0
+    link: str = ""
+    events: Int = 0
+    rejected_blocks: Int = 0
+    rejected_bytes: Int = 0
+    gaps: list[int] = field(name="_gaps", default_factory=list)
+    heals: bool = field(name="_heals", default=False)

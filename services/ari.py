@@ -1,0 +1,183 @@
+"""Listens to a PBX's ARI events: a websocket whose messages enter the same log, with source ``ari``."""
+
+import asyncio
+import base64
+import contextlib
+import random
+import re
+import ssl
+import time
+from datetime import datetime
+
+import aiohttp
+import msgspec
+import structlog
+
+from schemas.log import AriConnected, AriDisconnected, Ours, Received
+from schemas.settings import Pbx, Settings
+from services.ingest import Ingest
+
+APP = "ringledger"
+CONNECT_SECONDS = 5
+HEARTBEAT_SECONDS = 10
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 3.0
+REFUSED_RETRY_SECONDS = 30.0
+MAX_MESSAGE = 1 << 24
+MAX_WAITING = 50_000
+"""Messages in memory from which on reading stops; Asterisk then holds them, up to its websocket_write_timeout."""
+
+SECRET = re.compile(
+    rb'(?i)("(?:[^"\\]*(?:pass|secret|md5|cred|challenge|token|hash)[^"\\]*|key)"\s*:\s*")((?:[^"\\]|\\.)+)(?=")',
+)
+
+logger = structlog.get_logger()
+
+
+class Head(msgspec.Struct):
+    """What every ARI event has."""
+
+    type: str
+    timestamp: str = ""
+
+
+async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
+    """Listen to every PBX of RINGLEDGER_ARI until ``stop``, and return when all is in the log."""
+    await asyncio.gather(*(_one(pbx, url, stop) for pbx in settings.ari))
+
+
+async def _one(pbx: Pbx, url: str, stop: asyncio.Event) -> None:
+    ingest = Ingest(url, pbx.name)
+    writing = asyncio.create_task(ingest.run())
+    listening = asyncio.create_task(AriListener(pbx, ingest).run(stop))
+    await asyncio.wait([writing, listening], return_when=asyncio.FIRST_COMPLETED)
+    if not listening.done():
+        listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+    ingest.stop()
+    await writing
+
+
+class AriListener:
+    """One PBX's ARI link: connects, hands on every message, reconnects."""
+
+    def __init__(self, pbx: Pbx, ingest: Ingest) -> None:
+        self.pbx = pbx
+        self.rejected = 0
+        self._ingest = ingest
+        self._heard = 0.0
+        self._log = logger.bind(pbx=pbx.name, link="ari")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Listen until ``stop``."""
+        attempt = 0
+        stopping = asyncio.create_task(stop.wait())
+        # Basic authentication and not ?api_key=, so that no address in a log or an error holds the secret.
+        proof = base64.b64encode(f"{self.pbx.user}:{self.pbx.secret}".encode()).decode()
+        async with aiohttp.ClientSession(headers={"Authorization": f"Basic {proof}"}) as session:
+            while not stop.is_set():
+                try:
+                    socket = await self._connect(session)
+                except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                    attempt += 1
+                    refused = isinstance(error, aiohttp.WSServerHandshakeError) and error.status in {401, 403}
+                    longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(attempt, 10))
+                    pause = REFUSED_RETRY_SECONDS if refused else random.uniform(longest / 2, longest)  # noqa: S311 (jitter)
+                    self._log.warning(
+                        "ari_connect_failed", attempt=attempt, error=_said(error), again_in=round(pause, 1)
+                    )
+                    await asyncio.wait([stopping], timeout=pause)
+                    continue
+                attempt = 0
+                await self._listen(socket, stopping)
+        stopping.cancel()
+
+    async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        address = f"http{'s' if self.pbx.tls else ''}://{_host(self.pbx)}:{self.pbx.port}/ari/events"
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await session.ws_connect(
+                address,
+                params={"app": APP, "subscribeAll": "true"},
+                heartbeat=HEARTBEAT_SECONDS,
+                max_msg_size=MAX_MESSAGE,
+                ssl=_tls(self.pbx),
+            )
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse, stopping: asyncio.Task[bool]) -> None:
+        self._heard = time.time()
+        self._write(AriConnected(f"{self.pbx.host}:{self.pbx.port}"))
+        self._log.info("ari_connected")
+        reading = asyncio.create_task(self._read(socket))
+        await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+        reason = reading.result() if reading.done() else "listener stopped"
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+        await socket.close()
+        self._write(AriDisconnected(reason, self._heard))
+        self._log.warning("ari_disconnected", reason=reason)
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+        """Hand on messages until the link ends; return why it ended."""
+        while True:
+            message = await socket.receive()
+            if message.type is aiohttp.WSMsgType.TEXT:
+                self._heard = time.time()
+                self._take(message.data.encode(), self._heard)
+                while self._ingest.waiting > MAX_WAITING:  # noqa: ASYNC110 (nobody else reads, nothing else is late)
+                    await asyncio.sleep(0.1)
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                self.rejected += 1  # ARI sends none
+                self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=len(message.data))
+            elif message.type is aiohttp.WSMsgType.ERROR:
+                return f"connection lost: {socket.exception()!r}"
+            else:
+                return f"connection closed by the PBX ({socket.close_code})"
+
+    def _take(self, raw: bytes, now: float) -> None:
+        try:
+            head = msgspec.json.decode(raw, type=Head)
+        except msgspec.DecodeError as error:
+            self.rejected += 1
+            self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=len(raw), error=str(error))
+            return
+        name = head.type[:200].replace("\0", "\ufffd")
+        self._ingest.put(Received("ari", name, occurred(head.timestamp), now, masked(raw)))
+
+    def _write(self, event: Ours) -> None:
+        now = time.time()
+        self._ingest.put(Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)))
+
+
+def masked(raw: bytes) -> bytes:
+    """Return the message with the values of secret members replaced by eight asterisks."""
+    return SECRET.sub(rb"\g<1>********", raw)
+
+
+def occurred(timestamp: str) -> float | None:
+    """Return an ARI timestamp (``2026-11-22T00:56:23.349+0000``) as seconds since the epoch, None if it is none."""
+    try:
+        when = datetime.fromisoformat(timestamp)
+        return when.timestamp() if when.tzinfo is not None and when.year >= 1970 else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _said(error: Exception) -> str:
+    # The whole of a handshake error repeats the request's headers, with the secret among them.
+    return f"HTTP {error.status}" if isinstance(error, aiohttp.WSServerHandshakeError) else repr(error)
+
+
+def _host(pbx: Pbx) -> str:
+    return f"[{pbx.host}]" if ":" in pbx.host else pbx.host
+
+
+def _tls(pbx: Pbx) -> ssl.SSLContext | bool:
+    if not pbx.tls:
+        return True
+    context = ssl.create_default_context(cafile=pbx.ca_file or None)
+    if not pbx.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,266 @@
+"""Each part of the bench: what it measures, against what, and the targets on two cores."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import asyncpg
+from panoramisk.ami_protocol import AMIProtocol
+
+from projections import ALL
+from projections.kit import headers_of
+from schemas.log import Received, Recorded
+from services import database, log
+from services.ami.protocol import LedgerProtocol
+from services.projector import Projector
+from tests.bench.pipeline import Played, pipeline
+from tests.bench.recording import per_round, played
+from tests.bench.report import Figure
+from tests.bench.stage import Stage
+from tests.captures import wire
+
+READ_SIZE = 65536
+NOW = datetime.now(UTC)
+
+
+def received(data: Iterable[bytes]) -> list[Received]:
+    """Frame what a socket would deliver."""
+    got: list[Received] = []
+    protocol = LedgerProtocol(got.append, lambda _: None)
+    protocol.closed, protocol.responses = False, {}
+    for piece in data:
+        protocol.data_received(piece)
+    return got
+
+
+def recorded_events(total: int) -> list[Received]:
+    return received(data for _, data in played(total, 1_800_000_000, 1000))
+
+
+def per_second(events: int, work: Callable[[], object], times: int = 3) -> float:
+    """Return events per second of the best of some runs."""
+    best = 1e9
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - start)
+    return events / best
+
+
+@asynccontextmanager
+async def connected(stage: Stage, name: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await database.connect(await stage.database(name), search_path="model, ledger")
+    yield connection
+    await connection.close()
+    await stage.drop(name)
+
+
+async def parsing(_: Stage, __: int, ___: int) -> list[Figure]:
+    """Framing and parsing of a recording with 141 event types, against panoramisk's own parser."""
+    data = wire("rich22")
+    reads = [data[i : i + READ_SIZE] for i in range(0, len(data), READ_SIZE)]
+    events = len(received(reads))
+
+    def ours() -> None:
+        for e in received(reads):
+            headers_of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw))
+
+    class Nobody:
+        def dispatch(self, _: object) -> None: ...
+
+    def theirs() -> None:
+        protocol = AMIProtocol()
+        protocol.connection_made(None)
+        protocol.factory = Nobody()
+        for read in reads:
+            protocol.data_received(read)
+
+    framing, both, panoramisk = (per_second(events, f) for f in (lambda: received(reads), ours, theirs))
+    return [
+        Figure("parsing", "framing alone", framing, "events/s"),
+        Figure("parsing", "framing and parsing", both, "events/s"),
+        Figure("parsing", "panoramisk's parser", panoramisk, "events/s"),
+        Figure("parsing", "ours to panoramisk's", both / panoramisk, "x"),
+    ]
+
+
+COLUMNS = ("position", "connection", "ordinal", "occurred", "recorded", "pbx", "source", "name", "raw")
+
+
+async def ingest(stage: Stage, total: int, _: int) -> list[Figure]:
+    """From a socket that is never empty to durable rows, against COPY of the same rows into the same kind of table."""
+    url = await stage.database("ingest")
+    async with pipeline(stage, url, total, 0, "listen") as running:
+        run = await running.play(total, 0)
+    ours = total / (run.log[-1][0] - run.begun)
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE bare (LIKE ledger.event INCLUDING ALL)")
+    rows = [tuple(r) for r in await connection.fetch(f"SELECT {', '.join(COLUMNS)} FROM ledger.event")]
+    start = time.perf_counter()
+    await connection.copy_records_to_table("bare", records=rows, columns=COLUMNS)
+    bare = len(rows) / (time.perf_counter() - start)
+    await connection.close()
+    await stage.drop("ingest")
+    return [
+        Figure("ingest", "socket to durable", ours, "events/s"),
+        Figure("ingest", "bare COPY", bare, "events/s"),
+        Figure("ingest", "ours to bare COPY", ours / bare, "x", 0.4),
+    ]
+
+
+async def append(stage: Stage, _: int, __: int) -> list[Figure]:
+    """Batches of 100, each durable, against the eventsourcing library's PostgreSQL recorder."""
+    events = recorded_events(30_000)
+    batches = [events[i : i + 100] for i in range(0, len(events), 100)]
+    async with connected(stage, "append") as connection:
+        start = time.perf_counter()
+        for number, batch in enumerate(batches):
+            await log.append(connection, "pbx", 1, number * 100 + 1, batch)
+        ours = len(events) / (time.perf_counter() - start)
+    await stage.database("recorder")
+    theirs = await asyncio.to_thread(_eventsourcing, stage, batches)
+    await stage.drop("recorder")
+    return [
+        Figure("append", "batches of 100, ours", ours, "events/s"),
+        Figure("append", "eventsourcing's recorder", theirs, "events/s"),
+        Figure("append", "ours to eventsourcing's", ours / theirs, "x"),
+    ]
+
+
+def _eventsourcing(stage: Stage, batches: list[list[Received]]) -> float:
+    from eventsourcing.persistence import StoredEvent
+    from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+
+    stream = uuid.uuid4()
+    stored = [
+        [StoredEvent(stream, number * 100 + i, e.name, e.raw) for i, e in enumerate(batch)]
+        for number, batch in enumerate(batches)
+    ]
+    host = stage.server.url.partition("host=")[2]
+    with PostgresDatastore(dbname="recorder", host=host, port="5432", user="ringledger", password="") as datastore:
+        recorder = PostgresApplicationRecorder(datastore)
+        recorder.create_table()
+        start = time.perf_counter()
+        for batch in stored:
+            recorder.insert_events(batch)
+        return sum(map(len, stored)) / (time.perf_counter() - start)
+
+
+async def rebuild(stage: Stage, total: int, _: int) -> list[Figure]:
+    """All read models from an empty state, against reading the same log and doing nothing."""
+    figures: list[Figure] = []
+    mixed = received([wire("rich22")]) + received([wire("rich16")])
+    for what, events, target in (
+        ("loaded PBX", recorded_events(total), 60_000),
+        ("all event types", mixed * max(1, total // 2 // len(mixed)), None),
+    ):
+        async with connected(stage, "rebuild") as connection:
+            for i in range(0, len(events), 5000):
+                await log.append(connection, "pbx", 1, i + 1, events[i : i + 5000])
+            start = time.perf_counter()
+            for i in range(0, len(events), 5000):
+                await connection.fetch("SELECT * FROM ledger.event WHERE position > $1 AND position <= $2", i, i + 5000)
+            bare = len(events) / (time.perf_counter() - start)
+            projector = Projector(connection, ALL)
+            await projector.open()
+            start = time.perf_counter()
+            while await projector.advance():
+                pass
+            ours = len(events) / (time.perf_counter() - start)
+            if projector.stopped:
+                raise RuntimeError(f"models stopped: {projector.stopped}")
+        figures += [
+            Figure("rebuild", f"{what}: {len(ALL)} models", ours, "events/s", target),
+            Figure("rebuild", f"{what}: bare reading", bare, "events/s"),
+            Figure("rebuild", f"{what}: ours to bare reading", ours / bare, "x"),
+        ]
+    return figures
+
+
+async def latency(stage: Stage, _: int, __: int) -> list[Figure]:
+    """From the moment an event is due on the wire to the commit that puts it into the views' tables."""
+    total, rate = 20_000, 2_000
+    url = await stage.database("latency")
+    async with pipeline(stage, url, total, rate, "listen", "project") as running:
+        run = await running.play(total, rate)
+    await stage.drop("latency")
+    each = sorted(_latencies(run))
+    return [
+        Figure("latency", f"wire to view at {rate:,} events/s, p50", each[len(each) // 2] * 1000, "ms"),
+        Figure("latency", "p99", each[len(each) * 99 // 100] * 1000, "ms", 100, at_most=True),
+        Figure("latency", "largest", each[-1] * 1000, "ms"),
+    ]
+
+
+def _latencies(run: Played) -> list[float]:
+    found: list[float] = []
+    last = 0
+    for at, number in run.models:
+        found += [at - run.due(n) for n in range(last + 1, min(number, run.total) + 1)]
+        last = max(last, number)
+    return found
+
+
+async def load(stage: Stage, total: int, rate: int) -> list[Figure]:
+    """A loaded Asterisk: nothing lost, read on time, durable within 2 s, and what each process needs for it."""
+    url = await stage.database("load")
+    async with pipeline(stage, url, total, rate, "listen", "project") as running:
+        run = await running.play(total, rate)
+        connection = await asyncpg.connect(url)
+        stopped = await connection.fetchval("SELECT count(*) FROM ledger.checkpoint WHERE error IS NOT NULL")
+        await connection.close()
+    await stage.drop("load")
+    lost = sum(abs(run.counts.get(name, 0) - sent) for name, sent in _sent(total).items())
+    log_ended, models_ended = (max(at for at, _ in series) for series in (run.log, run.models))
+    figures = [
+        Figure("load", f"events sent at {rate:,}/s", run.total, ""),
+        Figure("load", "lost or doubled", lost, "events", 0, at_most=True),
+        Figure("load", "models stopped", stopped, "", 0, at_most=True),
+        Figure("load", "sender held up, at most", run.late, "s", 1, at_most=True),
+        Figure(
+            "load", "read after it was due, at most", max(lag for lag, _ in run.lags(run.reads)), "s", 1, at_most=True
+        ),
+        Figure(
+            "load", "durable after it was due, at most", max(lag for lag, _ in run.lags(run.log)), "s", 2, at_most=True
+        ),
+        Figure("load", "durable, median", median(lag for lag, _ in run.lags(run.log)), "s"),
+        Figure("load", "in the models, at most", max(lag for lag, _ in run.lags(run.models)), "s"),
+        Figure("load", "log complete after the last was sent", max(0.0, log_ended - run.ended), "s"),
+        Figure("load", "models complete after the last was sent", max(0.0, models_ended - run.ended), "s"),
+    ]
+    figures += [
+        Figure("processor", f"{name}, for each event", seconds * 1e6 / total, "us") for name, seconds in run.cpu.items()
+    ]
+    for name, series in run.memory.items():
+        half = [mb for position, mb in series if position >= total / 2]
+        figures.append(Figure("memory", f"{name}, at most", max(mb for _, mb in series), "MB", 200, at_most=True))
+        if name != "PostgreSQL's largest":
+            growth = median(half[-4:]) - median(half[:4])
+            figures.append(Figure("memory", f"{name}, grown in the second half", growth, "MB", 10, at_most=True))
+    return figures
+
+
+def _sent(total: int) -> dict[str, int]:
+    counts = {name: number * (total // sum(per_round().values())) for name, number in per_round().items()}
+    from tests.bench.recording import events
+
+    for event in events()[: total % len(events())]:
+        counts[event[7 : event.index(b"\r\n")].decode()] += 1
+    return counts
+
+
+Part = Callable[[Stage, int, int], Any]
+
+PARTS: dict[str, Part] = {
+    "parsing": parsing,
+    "append": append,
+    "ingest": ingest,
+    "rebuild": rebuild,
+    "latency": latency,
+    "load": load,
+}

@@ -1,0 +1,180 @@
+"""The way of an event as users run it: a PBX that sends, the listener's process, the projector's, and PostgreSQL."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+import msgspec
+
+from tests.bench.recording import per_round
+from tests.bench.stage import BrokenError, Stage, cpu, line, machine_cpu, postgres, pss
+
+WAIT_SECONDS = 120
+SAMPLE_SECONDS = 0.5
+OTHERS = """
+SELECT position FROM ledger.event WHERE NOT (source = 'ami' AND name = ANY($1::text[])) ORDER BY position
+"""
+READS = """
+SELECT min(position), extract(epoch FROM recorded)::float8 FROM ledger.event
+WHERE source = 'ami' AND name = ANY($1::text[]) GROUP BY recorded ORDER BY 1
+"""
+COUNTS = "SELECT name, count(*) FROM ledger.event WHERE source = 'ami' AND name = ANY($1::text[]) GROUP BY name"
+
+
+@dataclass
+class Played:
+    """What one run showed. ``log`` and ``models`` say when (seconds since the epoch) which event was there."""
+
+    total: int
+    rate: int
+    begun: float
+    ended: float
+    late: float
+    log: list[tuple[float, int]]
+    models: list[tuple[float, int]]
+    reads: list[tuple[float, int]]
+    counts: dict[str, int]
+    memory: dict[str, list[tuple[int, float]]]
+    cpu: dict[str, float]
+
+    def lags(self, arrivals: list[tuple[float, int]]) -> list[tuple[float, int]]:
+        """Return (seconds after it was due on the wire, how many events) for every arrival of ``arrivals``.
+
+        It is the lag of the oldest event that arrived then.
+        """
+        found = []
+        last = 0
+        for at, number in arrivals:
+            if number > last:
+                found.append((at - self.due(last + 1), number - last))
+                last = number
+        return found
+
+    def due(self, number: int) -> float:
+        """Return when the sender had to send this event (numbers from 1)."""
+        piece = max(1, int(self.rate * 0.01))
+        return self.begun + min(-(-number // piece) * piece, self.total) / self.rate
+
+
+class Pipeline:
+    """The running processes; `play` lets the PBX speak once."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        connection: asyncpg.Connection,
+        pbx: "subprocess.Popen[str]",
+        ours: dict[str, "subprocess.Popen[str]"],
+    ) -> None:
+        self.log: list[tuple[float, int]] = []
+        self.models: list[tuple[float, int]] = []
+        self._stage = stage
+        self._connection = connection
+        self._pbx = pbx
+        self._ours = ours
+
+    async def watch(self) -> None:
+        """Note from here on when the log and the models grow."""
+        await self._connection.add_listener("ledger", lambda *a: self.log.append((time.time(), int(a[3]))))
+        await self._connection.add_listener(
+            "ringledger_model",
+            lambda *a: self.models.append((time.time(), msgspec.json.decode(a[3])["position"])),
+        )
+
+    async def ready(self) -> None:
+        """Wait until the listener has taken its first snapshot, and the models have folded it."""
+        query = "SELECT max(position) FROM ledger.event WHERE name = 'SnapshotCompleted'"
+        start: int | None = None
+        async with asyncio.timeout(WAIT_SECONDS):
+            while start is None or not self._folded(start):
+                self._stage.check(self._pbx, *self._ours.values())
+                await asyncio.sleep(0.05)
+                start = start or await self._connection.fetchval(query)
+
+    async def play(self, total: int, rate: int) -> Played:
+        """Send ``total`` events and return when they are all in the log and in the models."""
+        names = list(per_round())
+        memory: dict[str, list[tuple[int, float]]] = {}
+        before = self.log[-1][1] if self.log else 0
+        used = self._cpu()
+        assert self._pbx.stdin is not None
+        self._pbx.stdin.write("go\n")
+        self._pbx.stdin.flush()
+        said = asyncio.ensure_future(line(self._pbx.stdout, WAIT_SECONDS + total / (rate or 10_000)))
+        patience = time.monotonic() + WAIT_SECONDS + total / (rate or 10_000)
+        while not said.done() or not self._folded(before + total):
+            self._stage.check(self._pbx, *self._ours.values())
+            if time.monotonic() > patience:
+                at = self.log[-1][1] - before if self.log else 0
+                raise BrokenError(f"{at:,} of {total:,} events in the log after {WAIT_SECONDS} s of waiting")
+            position = max(0, self.log[-1][1] - before) if self.log else 0
+            for name, megabytes in self._memory().items():
+                memory.setdefault(name, []).append((position, megabytes))
+            await asyncio.sleep(SAMPLE_SECONDS)
+        sent = json.loads(await said)
+        used = {name: seconds - used[name] for name, seconds in self._cpu().items()}
+        others: list[int] = [r[0] for r in await self._connection.fetch(OTHERS, names)]
+
+        def numbered(series: list[tuple[float, int]]) -> list[tuple[float, int]]:
+            return [(at, position - bisect_right(others, position)) for at, position in series]
+
+        reads = [(r[1], r[0]) for r in await self._connection.fetch(READS, names)]
+        ends = [*(number - 1 for _, number in numbered(reads)[1:]), total]
+        return Played(
+            total,
+            rate,
+            sent["begun"],
+            sent["ended"],
+            sent["late"],
+            numbered(self.log),
+            numbered(self.models),
+            [(at, end) for (at, _), end in zip(reads, ends, strict=True)],
+            dict(await self._connection.fetch(COUNTS, names)),
+            memory,
+            used,
+        )
+
+    def _folded(self, position: int) -> bool:
+        """Say whether all that runs has reached ``position``."""
+        series = self.models if "project" in self._ours else self.log
+        return bool(series) and series[-1][1] >= position
+
+    def _memory(self) -> dict[str, float]:
+        memory = {name: pss(process.pid) for name, process in self._ours.items()}
+        server = [pss(pid) for pid in postgres(self._stage.server)]
+        return memory | {"PostgreSQL": sum(server), "PostgreSQL's largest": max(server)}
+
+    def _cpu(self) -> dict[str, float]:
+        used = {name: cpu(process.pid) for name, process in {"sender": self._pbx, **self._ours}.items()}
+        used["PostgreSQL"] = sum(map(cpu, postgres(self._stage.server)))
+        used["everything else"] = machine_cpu() - sum(used.values())
+        return used
+
+
+@asynccontextmanager
+async def pipeline(stage: Stage, url: str, total: int, rate: int, *ours: str) -> AsyncIterator[Pipeline]:
+    """Run a PBX that will send ``total`` events, and the named processes of ours, as long as the context lasts."""
+    connection = await asyncpg.connect(url)
+    with ExitStack() as processes:
+        command = (sys.executable, "-m", "tests.bench.pbx", str(total), str(rate))
+        pbx = processes.enter_context(stage.process(*command, name="pbx"))
+        port = (await line(pbx.stdout, WAIT_SECONDS)).strip()
+        environ = {
+            "RINGLEDGER_AMI": f"bench=ami://bench:bench@127.0.0.1:{port}",
+            "RINGLEDGER_DATABASE_URL": url,
+            "RINGLEDGER_DATA": str(stage.folder),
+        }
+        found = Pipeline(stage, connection, pbx, {})
+        await found.watch()
+        for name in ours:
+            found._ours[name] = processes.enter_context(stage.ringledger(name, **environ))
+        await found.ready()
+        yield found
+    await connection.close()

@@ -1,0 +1,72 @@
+"""Folds what a test tells into one model's rows, as the projector does, without a database."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from projections.kit import Decoded, Fold, Key, Model, State, names_of
+from schemas.log import Ours, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from services.ami.framing import masked
+
+START = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
+
+Told = bytes | Ours
+
+
+def ami(event: str, /, **headers: object) -> bytes:
+    """Write an event block, or with "Response:<Action>" the reply to an action; "_" in a name stands for "-"."""
+    kind, _, action = event.partition(":")
+    first = f"Response: {headers.pop('Response', 'Success')}" if action else f"Event: {kind}"
+    lines = [first, *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()), "", ""]
+    return (f"{event}\0" if action else "").encode() + "\r\n".join(lines).encode()
+
+
+def listing(action: str, *items: bytes, outcome: str = "complete", epoch: int = 7) -> Iterator[Told]:
+    """Ask once for ``action`` and nothing else: a whole snapshot."""
+    yield SnapshotStarted(epoch)
+    for item in items:
+        start, end, rest = item.partition(b"\r\n")
+        yield start + end + f"ActionID: ringledger/{epoch}/{action}\r\n".encode() + rest
+    yield SnapshotListed(epoch, action, outcome)  # type: ignore[arg-type]
+    yield SnapshotCompleted(epoch)
+
+
+def recorded(position: int, told: Told, pbx: str = "pbx") -> Recorded:
+    at = START + timedelta(seconds=position)
+    if isinstance(told, Ours):
+        return Recorded(position, pbx, "ringledger", type(told).__name__, at, msgspec.json.encode(told))
+    name, separator, raw = told.partition(b"\0")
+    if not separator:
+        raw = told.lstrip()
+        name = raw.split(b"\r\n", 1)[0].removeprefix(b"Event: ")
+    return Recorded(position, pbx, "ami", name.decode(), at, masked(raw))
+
+
+class Folding:
+    """One model's rows while it is told events; ``unfit`` must stay empty unless the test says otherwise."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.rows: dict[Key, Any] = {}
+        self._state = State()
+        self._positions = itertools.count(1)
+
+    def tell(self, *told: Told | Iterable[Told], pbx: str = "pbx") -> dict[Key, Any]:
+        """Fold, one event a batch, and return the rows of ``pbx`` by key."""
+        for one in told:
+            for event in [one] if isinstance(one, bytes | Ours) else one:
+                self._fold(Decoded(recorded(next(self._positions), event, pbx)))
+        return {key[1:]: row for key, row in self.rows.items() if key[0] == pbx}
+
+    def _fold(self, decoded: Decoded) -> None:
+        if decoded.event.name not in names_of(self.model):
+            return
+        fold = Fold(self.model, self._state)
+        fold.take(decoded)
+        fold.load(self.rows.values(), lambda row: tuple(getattr(row, n) for n in ("pbx", *self.model.key)))
+        fold.run()
+        assert (fold.error, fold.unfit) == (None, [])
+        self.rows, self._state = fold.rows, fold.state

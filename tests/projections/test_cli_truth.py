@@ -1,0 +1,49 @@
+"""Folded rows against what Asterisk's CLI printed at eight moments of each recording."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.captures import cli
+from tests.projections import shown
+from tests.projections.harness import Tables, snapshotted
+
+ANSWER_SECONDS = 0.03
+"""The CLI's answer was made within this time after the question; the next question came 13 ms later at the earliest."""
+
+
+@pytest.mark.parametrize("capture", ["rich22", "rich16"])
+def test_at_every_moment_the_cli_was_asked_it_printed_what_we_hold(capture: str) -> None:
+    events = list(snapshotted(capture))
+    tables = Tables(*shown.MODELS)
+    start = 0
+    moments = cli(capture)
+    assert len(moments) >= 21
+    for asked, command, printed in moments:
+        end = start
+        while events[end].recorded < asked:
+            end += 1
+        tables.fold(events[start:end])
+        start = end
+        expected = truth(command, printed)
+        # Events that come while the CLI answers may be in its answer or not: one of these states is the one it saw.
+        mismatch = ""
+        while expected not in (ours := [held(tables, command, int(at)) for at in (asked, asked + ANSWER_SECONDS)]):
+            mismatch = mismatch or f"{command} at {asked}:\n{ours[0]}\n--- not ---\n{expected}"
+            if start == len(events) or events[start].recorded > asked + ANSWER_SECONDS:
+                pytest.fail(mismatch)
+            tables.fold(events[start : start + 1])
+            start += 1
+
+
+def truth(command: str, printed: str) -> str:
+    return shown.parking_told(printed) if command.startswith("parking") else shown.comparable(printed)
+
+
+def held(tables: Tables, command: str, now: int) -> str:
+    prints: dict[str, Callable[[], str]] = {
+        "queue show": lambda: shown.comparable(shown.queue_show(tables, now)),
+        "agent show all": lambda: shown.comparable(shown.agent_show_all(tables)),
+        "parking show default": lambda: shown.parking_show(tables, "default"),
+    }
+    return prints[command]()

@@ -1,0 +1,70 @@
+"""What live events make of the first lists of a recording equals what Asterisk itself lists at its end."""
+
+from functools import cache
+
+import pytest
+
+from projections.kit import Key, Model
+from projections.peers import PEERS
+from projections.pjsip_aors import PJSIP_AORS
+from projections.pjsip_contacts import PJSIP_CONTACTS
+from projections.pjsip_endpoints import PJSIP_ENDPOINTS
+from projections.pjsip_registrations import PJSIP_REGISTRATIONS
+from projections.registries import REGISTRIES
+from tests.captures import wire
+from tests.projections.folding import Folding
+
+COMPARED = [
+    (PJSIP_ENDPOINTS, (b"EndpointList",), b"EndpointListComplete", ("device_state", "transport", "auth")),
+    (PJSIP_AORS, (b"AorList",), b"AorListComplete", ("contacts", "total_contacts")),
+    (PJSIP_CONTACTS, (b"ContactList",), b"ContactListComplete", ("id", "status", "endpoint_name")),
+    (
+        PJSIP_REGISTRATIONS,
+        (b"OutboundRegistrationDetail",),
+        b"OutboundRegistrationDetailComplete",
+        ("status", "expiration"),
+    ),
+    # Not the address: the very contact of 118 expires while rich22 is being listed.
+    (PEERS, (b"EndpointList",), b"EndpointListComplete", ("status", "chan_object_type")),
+    (PEERS, (b"PeerEntry",), b"PeerlistComplete", ("status", "address")),
+    (REGISTRIES, (b"OutboundRegistrationDetail",), b"OutboundRegistrationDetailComplete", ("state", "port")),
+]
+
+NAMES = [f"{model.name}-{items[0].decode()}" for model, items, _, _ in COMPARED]
+
+
+@cache
+def blocks(recording: str) -> list[tuple[bytes, bytes]]:
+    """Return the events by name, with the answer to an empty list of contacts as its end.
+
+    IAXpeers' list is left out: its items have no ActionID (IAXpeerlist's have).
+    """
+    found = []
+    for block in wire(recording).split(b"\r\n\r\n"):
+        event = block.lstrip() + b"\r\n\r\n"
+        if event.startswith(b"Event: ") and not (event.startswith(b"Event: PeerEntry") and b"ActionID" not in event):
+            found.append((event[7 : event.find(b"\r\n")], event))
+        elif b"Message: No Contacts found" in event:
+            found.append((b"ContactListComplete", b"Event: None\r\n\r\n"))
+    return found
+
+
+@pytest.mark.parametrize("recording", ["rich22", "rich16"])
+@pytest.mark.parametrize(("model", "items", "end", "columns"), COMPARED, ids=NAMES)
+def test_what_we_follow_is_what_asterisk_lists(
+    model: Model, items: tuple[bytes, ...], end: bytes, columns: tuple[str, ...], recording: str
+) -> None:
+    def shown(told: list[bytes]) -> dict[Key, list[str]]:
+        rows = Folding(model).tell(told)
+        of_list = {key: row for key, row in rows.items() if model is not PEERS or listed(key)}
+        return {key: [getattr(row, column) for column in columns] for key, row in of_list.items()}
+
+    def listed(key: Key) -> bool:
+        return str(key[0]).startswith("PJSIP/") == (items == (b"EndpointList",))
+
+    found = blocks(recording)
+    middle = len(found) // 2
+    complete = max(i for i, (name, _) in enumerate(found) if name == end)
+    last = [event for name, event in found[middle:complete] if name in items]
+    told = [event for i, (name, event) in enumerate(found[:complete]) if i < middle or name not in items]
+    assert shown(told) == shown(last)

@@ -1,0 +1,67 @@
+"""Tells a story to the log and folds it, with a real PostgreSQL."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+import asyncpg
+import msgspec
+
+from projections.kit import Model
+from schemas.log import Ours, Received
+from services import database, log
+from services.ami.framing import Framer
+from services.ami.protocol import answered, occurred
+from services.projector import Projector
+
+
+def ami(block: bytes, recorded: float = 0.0) -> Received:
+    """Take one AMI block (an event, or a response to a snapshot's action) as the listener does."""
+    start = block.lstrip(b"\r\n")
+    word, _, rest = start.partition(b":")
+    name = rest.split(b"\r\n", 1)[0].strip().decode()
+    if word == b"Response":
+        name = f"Response:{answered(start)}"
+    return Received("ami", name, occurred(block), recorded or occurred(block) or 0.0, block)
+
+
+def event(name: str, headers: Mapping[str, object], recorded: float = 0.0) -> Received:
+    lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    return ami(f"Event: {name}\r\n{lines}\r\n".encode(), recorded)
+
+
+def ours(what: Ours, at: float) -> Received:
+    return Received("ringledger", type(what).__name__, at, at, msgspec.json.encode(what))
+
+
+def events_of(wire: bytes, *names: str) -> list[Received]:
+    """Return the events of these names (all without any), from a recording."""
+    blocks = Framer().feed(wire.split(b"\r\n", 1)[1])
+    events = (ami(block) for block in blocks if block.lstrip(b"\r\n").startswith(b"Event:"))
+    return [e for e in events if not names or e.name in names]
+
+
+async def tell(url: str, events: Sequence[Received], pbx: str = "pbx", writer: int = 1) -> None:
+    connection = await asyncpg.connect(url)
+    for first in range(0, len(events), 4096):
+        await log.append(connection, pbx, writer, first + 1, events[first : first + 4096])
+    await connection.close()
+
+
+async def folded(
+    url: str, models: Iterable[Model], cuts: random.Random | None = None
+) -> dict[str, list[asyncpg.Record]]:
+    """Fold all of the log, in batches of random length if ``cuts`` is given, and return every table's rows."""
+    connection = await database.connect(url, search_path="model, ledger")
+    models = tuple(models)
+    try:
+        while True:
+            # A new projector each time takes up what the last one left in the database, and nothing else.
+            projector = Projector(connection, models)
+            await projector.open()
+            limit = cuts.choice((1, 7, 100, 3000)) if cuts else 5000
+            if await projector.advance(limit) == 0:
+                break
+        assert projector.stopped == {}
+        return {m.name: await connection.fetch(f"SELECT * FROM {m.name} t ORDER BY t") for m in models}
+    finally:
+        await connection.close()

@@ -1,0 +1,193 @@
+"""The ARI link against a websocket server of aiohttp's."""
+
+import asyncio
+import base64
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import msgspec
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+import services.ari
+from schemas.log import Received
+from schemas.settings import Pbx, Settings
+from services import database
+from services.ari import AriListener, listen, masked, occurred
+from services.ingest import Ingest
+
+EVENT = '{"type":"ChannelCreated","timestamp":"2026-11-22T00:56:23.349+0000","channel":{"name":"caf\u00e9 \u4e16"}}'
+SECRET = "very-secret"
+
+Serve = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def asterisk(*serve: Serve) -> AsyncIterator[Pbx]:
+    """Serve ARI: the first connection by the first function, and so on; more are refused."""
+    rest = iter(serve)
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        assert dict(request.query) == {"app": "ringledger", "subscribeAll": "true"}
+        scheme, proof = request.headers["Authorization"].split()
+        if scheme != "Basic" or base64.b64decode(proof).decode() != f"user:{SECRET}":
+            return web.Response(status=401)
+        one = next(rest, None)
+        if one is None:
+            return web.Response(status=503)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await one(socket)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/ari/events", events)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port: int = runner.addresses[0][1]
+    try:
+        yield Pbx("pbx", "127.0.0.1", port, "user", SECRET)
+    finally:
+        await runner.cleanup()
+
+
+async def says(socket: web.WebSocketResponse) -> None:
+    await socket.send_str(EVENT)
+
+
+async def stays(socket: web.WebSocketResponse) -> None:
+    await socket.send_str(EVENT)
+    await socket.receive()
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+async def heard(listener: AriListener, ingest: Ingest, names: list[str]) -> list[Received]:
+    """Run the listener until it has put events of these names; return them."""
+    stop = asyncio.Event()
+    got: list[Received] = []
+
+    def put(event: Received) -> None:
+        got.append(event)
+        if [one.name for one in got[: len(names)]] == names:
+            stop.set()
+
+    ingest.put = put  # type: ignore[method-assign]
+    async with asyncio.timeout(10):
+        await listener.run(stop)
+    return got
+
+
+async def test_messages_are_logged_as_they_came_and_the_link_is_made_again(url: str) -> None:
+    async with asterisk(says, stays) as pbx:
+        ingest = Ingest(url, pbx.name)
+        twice = ["AriConnected", "ChannelCreated", "AriDisconnected"] * 2
+        got = await heard(AriListener(pbx, ingest), ingest, twice[:5])
+    assert [one.name for one in got] == twice
+    assert [one.source for one in got[:3]] == ["ringledger", "ari", "ringledger"]
+    assert got[1].raw == EVENT.encode()
+    assert got[1].occurred == 1795308983.349
+    assert abs(got[1].recorded - time.time()) < 10
+
+
+async def test_what_is_no_ari_event_is_counted_and_nothing_ends(url: str) -> None:
+    async def nonsense(socket: web.WebSocketResponse) -> None:
+        for text in ("", "no json", "[1]", '{"type": 7}', "{}"):
+            await socket.send_str(text)
+        await socket.send_bytes(b"\0")
+        await stays(socket)
+
+    async with asterisk(nonsense) as pbx:
+        ingest = Ingest(url, pbx.name)
+        listener = AriListener(pbx, ingest)
+        await heard(listener, ingest, ["AriConnected", "ChannelCreated"])
+    assert listener.rejected == 6
+
+
+async def test_a_silent_link_is_lost(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services.ari, "HEARTBEAT_SECONDS", 0.2)
+    over = asyncio.Event()
+
+    async def silent(_: web.WebSocketResponse) -> None:
+        await over.wait()  # reads nothing, so that no ping is answered
+
+    async with asterisk(silent, stays) as pbx:
+        ingest = Ingest(url, pbx.name)
+        names = ["AriConnected", "AriDisconnected", "AriConnected"]
+        got = await heard(AriListener(pbx, ingest), ingest, names)
+        over.set()
+    assert [one.name for one in got[:3]] == names
+
+
+async def test_a_refusal_is_said_without_the_secret(url: str) -> None:
+    stop = asyncio.Event()
+    async with asterisk() as pbx:
+        wrong = Pbx(pbx.name, pbx.host, pbx.port, "user", "not-" + SECRET)
+        with capture_logs() as said:
+            running = asyncio.create_task(AriListener(wrong, Ingest(url, "pbx")).run(stop))
+            await until(lambda: asyncio.sleep(0, bool(said)))
+            stop.set()
+            await running
+    assert said[0]["event"] == "ari_connect_failed"
+    assert said[0]["error"] == "HTTP 401"
+    assert said[0]["again_in"] == services.ari.REFUSED_RETRY_SECONDS
+    assert SECRET not in str(said)
+
+
+async def test_it_ends_at_once_when_nobody_answers(url: str) -> None:
+    stop = asyncio.Event()
+    running = asyncio.create_task(AriListener(Pbx("pbx", "127.0.0.1", 1, "u", "s"), Ingest(url, "pbx")).run(stop))
+    await asyncio.sleep(0)
+    stop.set()
+    await asyncio.wait_for(running, 6)
+
+
+async def test_the_log_holds_what_every_pbx_said(url: str) -> None:
+    stop = asyncio.Event()
+    async with asterisk(stays) as pbx:
+        running = asyncio.create_task(listen(Settings(ari=(pbx,)), url, stop))
+        connection = await database.connect(url)
+        await until(lambda: connection.fetchval("SELECT count(*) FROM ledger.event WHERE source = 'ari'"))
+        stop.set()
+        await asyncio.wait_for(running, 10)
+    rows: list[asyncpg.Record] = await connection.fetch(
+        "SELECT pbx, source, name, raw FROM ledger.event ORDER BY position"
+    )
+    await connection.close()
+    assert [(row["pbx"], row["source"], row["name"]) for row in rows] == [
+        ("pbx", "ringledger", "AriConnected"),
+        ("pbx", "ari", "ChannelCreated"),
+        ("pbx", "ringledger", "AriDisconnected"),
+    ]
+    assert rows[1]["raw"] == EVENT.encode()
+
+
+def test_secrets_are_masked_in_place() -> None:
+    raw = rb'{"type":"X","password":"a\"b","md5_cred" : "x","n":{"auth_token":"t","key":"k","keys":"ok"},"password":5}'
+    assert masked(raw) == (
+        rb'{"type":"X","password":"********","md5_cred" : "********",'
+        rb'"n":{"auth_token":"********","key":"********","keys":"ok"},"password":5}'
+    )
+    assert masked(EVENT.encode()) == EVENT.encode()
+    assert msgspec.json.decode(masked(raw))["n"]["keys"] == "ok"
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-11-22", "0001-01-01T00:00:00+0000", "2026-11-22T00:56:23.349"])
+def test_what_is_no_time_is_no_time(text: str) -> None:
+    assert occurred(text) is None
+
+
+def test_a_pbx_never_shows_its_secret() -> None:
+    assert not re.search(SECRET, repr(Settings(ari=(Pbx("pbx", "host", 1, "user", SECRET),))))

@@ -1,0 +1,75 @@
+"""What the log gives back is what came over the wire."""
+
+import asyncio
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas.log import Connected, Received
+from services import export, log
+from services.ami.framing import Framer, masked
+from services.database import connect
+from services.export import UnknownPbxError
+from tests.captures import wire
+from tests.test_spine import ingested
+
+
+def events(name: str) -> list[bytes]:
+    """Return a recording's event blocks, secrets masked; the banner is no part of them."""
+    _, _, rest = wire(name).partition(b"\r\n")
+    return [masked(block) for block in Framer().feed(rest) if block.lstrip().startswith(b"Event:")]
+
+
+async def other_voices(url: str) -> None:
+    """Put into the log what must not be exported: another PBX's event, ARI's, ours, and a reply."""
+    connection = await connect(url)
+    foreign = [Received("ami", "Hangup", None, 1.0, b"Event: Hangup\r\nForeign: 1\r\n\r\n")]
+    await log.append(connection, "other", 1, 1, foreign)
+    own = [
+        Received("ari", "ChannelCreated", None, 1.0, b"{}"),
+        Received("ringledger", Connected.__name__, None, 1.0, b"{}"),
+        Received("ami", "Response:Agents", None, 1.0, b"Response: Success\r\n\r\n"),
+    ]
+    await log.append(connection, "pbx", 1, 1, own)
+    await connection.close()
+
+
+@pytest.mark.parametrize("capture", ["rich22", "rich16"])
+async def test_every_event_block_comes_back_byte_for_byte(url: str, capture: str) -> None:
+    await other_voices(url)
+    await ingested(url, wire(capture), 65536)
+    await other_voices(url)
+    out = io.BytesIO()
+    written = await export.export(url, "pbx", out)
+    expected = events(capture)
+    assert written == len(expected)
+    assert out.getvalue() == b"".join(expected)
+
+
+async def test_an_unknown_pbx_is_named_with_those_that_are_known(url: str) -> None:
+    await other_voices(url)
+    with pytest.raises(UnknownPbxError, match=r"no PBX 'nosuch' \(but other, pbx\)"):
+        await export.export(url, "nosuch", io.BytesIO())
+
+
+async def test_a_reader_that_has_had_enough_is_no_fault(url: str) -> None:
+    await ingested(url, wire("rich22")[:3_000_000], 65536)
+
+    def head() -> tuple[bytes, int | None, bytes]:
+        environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
+        program = Path(sys.executable).parent / "ringledger"
+        with subprocess.Popen(
+            [program, "export", "--ami", "--pbx", "pbx"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout
+            assert process.stderr
+            first = process.stdout.read(19)
+            process.stdout.close()
+            return first, process.wait(20), process.stderr.read()
+
+    first, code, said = await asyncio.to_thread(head)
+    assert (first, code, said) == (b"Event: FullyBooted\r", 1, b"")
