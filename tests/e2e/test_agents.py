@@ -7,8 +7,8 @@ from tests.e2e.truth import AGENTS, agree
 from tests.e2e.waiting import until
 
 
-async def log_in(asterisk: Asterisk, user: str, agent: str) -> Call:
-    call = await (await asterisk.phone(user)).call(f"21{agent}").up()
+async def log_in(asterisk: Asterisk, user: str, agent: str, how: str = "22") -> Call:
+    call = await (await asterisk.phone(user)).call(how + agent).up()
     await state(asterisk, agent, "NOT_INUSE")
     return call
 
@@ -21,7 +21,7 @@ async def state(asterisk: Asterisk, agent: str, wanted: str) -> None:
 
 
 async def test_agents_log_in_and_out(ledger: Ledger, asterisk: Asterisk) -> None:
-    ann, ben = await log_in(asterisk, "103", "1001"), await log_in(asterisk, "104", "1002")
+    ann, ben = await log_in(asterisk, "103", "1001"), await log_in(asterisk, "104", "1002", how="21")
     said = await agree(ledger, asterisk, "two are logged in")
     assert [row[1] for _, row in sorted(said["agents"].items())][:3] == ["NOT_INUSE", "NOT_INUSE", "UNAVAILABLE"]
     await ann.hang_up()

@@ -85,6 +85,7 @@ async def test_blind_transfer(ledger: Ledger, asterisk: Asterisk) -> None:
     alice, bob = await connected(asterisk, "100", "101")
     carol = await asterisk.phone("102")
     assert await bob.refer("102") == 202
+    await bob.transferred_up()
     await bob.hang_up()
     ringing = await carol.rung()
     said = await agree(ledger, asterisk, "the transferred call rings", untold=DATA)

@@ -19,8 +19,8 @@ async def parked(ledger: Ledger, asterisk: Asterisk, lot: str) -> tuple[Call, st
     """Let 101, called by 100, park the call; return the caller's end and the space."""
     alice, bob = await connected(asterisk, "100", "101")
     assert await bob.refer(lot) == 202
-    await bob.hang_up()
     await count(asterisk, 1)
+    await bob.hang_up()
     said = await agree(ledger, asterisk, "parked")
     (place,) = said["parked_calls"]
     assert said["parked_calls"][place][0].startswith("PJSIP/100-")
@@ -58,7 +58,7 @@ async def test_two_calls_are_parked_at_once(ledger: Ledger, asterisk: Asterisk) 
 
 async def test_a_forgotten_call_comes_back(ledger: Ledger, asterisk: Asterisk) -> None:
     alice, _ = await parked(ledger, asterisk, "750")
-    await count(asterisk, 0)  # the lot's two seconds are over
+    await count(asterisk, 0)  # the lot's four seconds are over
     said = await agree(ledger, asterisk, "came back")
     assert [row[1] for row in said["channels"].values()] == ["parkreturn"]
     await alice.hang_up()

@@ -8,7 +8,7 @@ from tests.e2e.waiting import until
 
 async def contact(asterisk: Asterisk, user: str, status: str | None) -> None:
     async def there() -> bool:
-        found = [row[1] for key, row in (await CONTACTS.asterisk(asterisk)).items() if key.startswith(f"{user}/")]
+        found = [row[1] for key, row in (await CONTACTS.asterisk(asterisk)).items() if key.startswith(f"{user} ")]
         return found == ([status] if status else [])
 
     await until(there, f"the contact of {user} is {status}")
