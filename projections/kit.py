@@ -1,13 +1,14 @@
 """How a read model is defined, and how events are folded into its rows. No I/O: rows come in, rows go out."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 import msgspec
 from msgspec import Struct, field
 
+from projections.headers import Chosen, headers_of
 from schemas.ami import AmiEvent
 from schemas.log import Recorded
 
@@ -30,6 +31,7 @@ class Row(Struct):
 R = TypeVar("R", bound=Row)
 
 
+@final
 class On(Struct, frozen=True):
     """What a model does with an event: decode it as ``shape``, find the row by ``key``, fold.
 
@@ -61,6 +63,7 @@ class On(Struct, frozen=True):
     recall: Callable[[dict[str, Any], Any], Any] | None = None
 
 
+@final
 class OnGroup(Struct, frozen=True):
     """As `On`, for an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
 
@@ -112,34 +115,17 @@ class State(Struct):
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def headers_of(event: Recorded) -> dict[str, Any]:
-    """Decode an event's bytes into its headers; repeated ones are joined by LF, empty ones left out.
-
-    Bytes that are no UTF-8, and NUL, which PostgreSQL's text cannot hold, become U+FFFD here; the log keeps them.
-    """
-    if event.source != "ami":
-        decoded: dict[str, Any] = msgspec.json.decode(event.raw)
-        return decoded
-    text = event.raw.decode("utf-8", "replace")
-    if "\0" in text:
-        text = text.replace("\0", "\ufffd")
-    headers: dict[str, Any] = {}
-    for line in text.split("\r\n"):
-        name, _, value = line.partition(":")
-        if value:
-            value = value[1:] if value[0] == " " else value
-            if value:
-                headers[name] = value if name not in headers else f"{headers[name]}\n{value}"
-    return headers
-
-
 class Decoded:
-    """One event, its headers parsed once and each shape converted once, however many models want it."""
+    """One event, its headers parsed once and each shape converted once, however many models want it.
 
-    __slots__ = ("_headers", "_shapes", "event")
+    ``chosen`` must name the headers of all shapes that will be asked for; without it all headers are read.
+    """
 
-    def __init__(self, event: Recorded) -> None:
+    __slots__ = ("_chosen", "_headers", "_shapes", "event")
+
+    def __init__(self, event: Recorded, chosen: Chosen | None = None) -> None:
         self.event = event
+        self._chosen = chosen
         self._headers: dict[str, Any] | None = None
         self._shapes: dict[type[Any], Any] = {}
 
@@ -149,8 +135,8 @@ class Decoded:
         if got is None:
             headers = self._headers
             if headers is None:
-                event = self.event
-                headers = self._headers = headers_of(event)
+                event, chosen = self.event, self._chosen
+                headers = self._headers = chosen.of(event) if chosen else headers_of(event)
                 headers["_pbx"], headers["_at"], headers["_position"] = event.pbx, event.at, event.position
             try:
                 got = self._shapes[shape] = msgspec.convert(headers, shape, strict=False)
@@ -173,6 +159,27 @@ SNAPSHOTS = frozenset({"SnapshotStarted", "SnapshotListed", "SnapshotCompleted",
 def names_of(model: Model) -> frozenset[str]:
     """Return the names of all events that the model must be given."""
     return frozenset(model.on) | SNAPSHOTS if model.lists else frozenset(model.on)
+
+
+Takers = dict[str, tuple[Chosen | None, tuple[int, ...]]]
+"""By event name: the headers that are read of it, None for all, and which models (by index) take it."""
+
+
+def takers(models: Sequence[Model]) -> Takers:
+    """Say who takes which events; the others need not even be read from the log."""
+    shapes: dict[str, set[type[Any]]] = {}
+    taking: dict[str, tuple[int, ...]] = {}
+    for index, model in enumerate(models):
+        for name in names_of(model):
+            taking[name] = (*taking.get(name, ()), index)
+            shapes.setdefault(name, set()).add(model.on[name].shape if name in model.on else dict)
+    return {name: (_chosen(shapes[name]), indexes) for name, indexes in taking.items()}
+
+
+def _chosen(shapes: set[type[Any]]) -> Chosen | None:
+    if not all(issubclass(shape, Struct) for shape in shapes):
+        return None
+    return Chosen(f.encode_name for shape in shapes for f in msgspec.structs.fields(shape))
 
 
 class Fold:
@@ -221,7 +228,7 @@ class Fold:
         on = self.model.on.get(event.name)
         if on is not None:
             shaped = decoded.as_(on.shape)
-            if isinstance(on, OnGroup):
+            if type(on) is OnGroup:
                 about = on.key(shaped)
                 if about is not None:
                     self.groups.add((event.pbx, *about[: self.model.grouped_by]))
@@ -258,7 +265,7 @@ class Fold:
             try:
                 if on is None:
                     self._snapshot(event, shaped)
-                elif isinstance(on, OnGroup):
+                elif type(on) is OnGroup:
                     self._fold_group(on, key, shaped, event)
                 elif on.by:
                     for found in sorted(self._index.get((key[0], on.by, key[1]), ())):

@@ -1,7 +1,6 @@
 """The event log: appending to it and reading from it. The table and the function are in ``services/sql``."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import asyncpg
 
@@ -10,11 +9,11 @@ from schemas.log import Received, Recorded
 APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8)"
 
 READ = """
-SELECT position, pbx, source, name, coalesce(occurred, recorded), raw
-FROM ledger.event WHERE position > $1 AND position <= $2 AND name = ANY($3::text[]) ORDER BY position
-"""
-LAST = """
-SELECT position, recorded FROM ledger.event WHERE position > $1 AND position <= $2 ORDER BY position DESC LIMIT 1
+SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
+FROM ledger.event
+WHERE position > $1 AND position <= $2
+  AND (name = ANY($3::text[]) OR position = (SELECT least(position, $2) FROM ledger.head))
+ORDER BY position
 """
 
 
@@ -44,21 +43,18 @@ async def append(
     return position
 
 
-async def last(connection: asyncpg.Connection, after: int, upto: int) -> tuple[int, datetime] | None:
-    """Return position and recording time of the last event after ``after`` and not after ``upto``, None if none is."""
-    row = await connection.fetchrow(LAST, after, upto)
-    return None if row is None else (row[0], row[1])
-
-
 async def read(connection: asyncpg.Connection, after: int, upto: int, names: Sequence[str]) -> list[asyncpg.Record]:
-    """Return the events called one of ``names`` after ``after`` and not after ``upto``, each as `recorded` takes it."""
+    """Return the events called one of ``names`` after ``after`` and not after ``upto``, and in any case the last.
+
+    Each is a row as `recorded` takes it, with the time of recording as one more column.
+    """
     rows: list[asyncpg.Record] = await connection.fetch(READ, after, upto, names)
     return rows
 
 
 def recorded(row: asyncpg.Record) -> Recorded:
     """Make a Struct of a row of `read`."""
-    return Recorded(*row)
+    return Recorded(*row[:6])
 
 
 async def head(connection: asyncpg.Connection) -> int:

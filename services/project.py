@@ -26,7 +26,8 @@ async def project(url: str, stop: asyncio.Event) -> None:
 
 
 async def _hold(url: str, stop: asyncio.Event) -> None:
-    connection = await database.connect(url, search_path="model, ledger")
+    # Rows and checkpoint are lost together when PostgreSQL crashes, and folded again from the log, which is durable.
+    connection = await database.connect(url, search_path="model, ledger", synchronous_commit="off")
     try:
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
             with contextlib.suppress(TimeoutError):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from projections.kit import Decoded, Fold, Key, Model, State, names_of
+from projections.kit import Decoded, Fold, Key, Model, State, Takers, takers
 from services import log
 from services.tables import Table
 
@@ -26,9 +26,12 @@ CHECKPOINTS = "SELECT model, place, version, position, changed, state, error FRO
 ENTER = "INSERT INTO ledger.checkpoint (model, place, version) VALUES ($1, $2, $3)"
 LEAVE = "DELETE FROM ledger.checkpoint WHERE model = $1 AND place = $2"
 SAVE = """
-UPDATE ledger.checkpoint c SET position = $1, at = $2, changed = n.changed, state = n.state, error = NULL
-FROM unnest($3::text[], $4::text[], $5::bigint[], $6::jsonb[]) AS n (model, place, changed, state)
-WHERE c.model = n.model AND c.place = n.place
+WITH saved AS (
+    UPDATE ledger.checkpoint c SET position = $1, at = $2, changed = n.changed, state = n.state, error = NULL
+    FROM unnest($3::text[], $4::text[], $5::bigint[], $6::jsonb[]) AS n (model, place, changed, state)
+    WHERE c.model = n.model AND c.place = n.place
+)
+SELECT pg_notify('ringledger_model', $7::text) WHERE $7::text IS NOT NULL
 """
 STOP = "UPDATE ledger.checkpoint SET error = $3 WHERE model = $1 AND place = $2"
 SERVE = "UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'"
@@ -82,6 +85,7 @@ class Projector:
         self._models = models
         self.followers: list[Follower] = []
         self.stopped: dict[str, str] = {}
+        self._takers: dict[tuple[str, ...], Takers] = {}
 
     async def open(self) -> None:
         """Read the checkpoints, and create the tables that are missing."""
@@ -126,32 +130,41 @@ class Projector:
         return passed
 
     async def _advance(self, group: list[Follower], behind: int, upto: int) -> int:
-        position = behind
-        last = await log.last(self._connection, behind, upto)
-        if last is not None:
-            position, at = last
-            folds = await self._fold(group, behind, position)
+        together = tuple(f.model.name for f in group)
+        if together not in self._takers:
+            self._takers[together] = takers([f.model for f in group])
+        taking = self._takers[together]
+        rows = await log.read(self._connection, behind, upto, list(taking))
+        position: int = rows[-1][0] if rows else behind
+        if rows:
+            folds = await self._fold(group, rows, taking)
             async with self._connection.transaction():
-                await self._write(group, folds, position, at)
+                await self._write(group, folds, position, rows[-1][6])
             # Only now: what is remembered is never ahead of what is committed.
-            for follower, fold in zip(group, folds, strict=True):
-                follower.position, follower.state = position, fold.state
-                follower.changed = fold.changed or follower.changed
+            for follower in group:
+                follower.position = position
+                if (fold := folds.get(follower)) is not None:
+                    follower.state = fold.state
+                    follower.changed = fold.changed or follower.changed
         await self._serve([f for f in group if f.place == "rebuild"], at_end=position < upto)
         return position
 
-    async def _fold(self, group: list[Follower], behind: int, position: int) -> list[Fold]:
-        folds = [Fold(f.model, f.state) for f in group]
-        takers: dict[str, list[Fold]] = {}
-        for fold in folds:
-            for name in names_of(fold.model):
-                takers.setdefault(name, []).append(fold)
-        for row in await log.read(self._connection, behind, position, list(takers)):
-            decoded = Decoded(log.recorded(row))
-            for fold in takers[decoded.event.name]:
-                fold.take(decoded)
-        for follower, fold in zip(group, folds, strict=True):
-            with _blaming(follower, f"reading rows for {behind + 1}..{position}"):
+    async def _fold(self, group: list[Follower], rows: list[asyncpg.Record], taking: Takers) -> dict[Follower, Fold]:
+        """Fold the events of ``rows``; models that take none of them have no part in what is returned."""
+        folds: dict[Follower, Fold] = {}
+        takes: list[Callable[[Decoded], None] | None] = [None] * len(group)
+        for row in rows:
+            event = log.recorded(row)
+            chosen, indexes = taking.get(event.name, (None, ()))
+            decoded = Decoded(event, chosen)
+            for index in indexes:
+                take = takes[index]
+                if take is None:
+                    fold = folds[group[index]] = Fold(group[index].model, group[index].state)
+                    take = takes[index] = fold.take
+                take(decoded)
+        for follower, fold in folds.items():
+            with _blaming(follower, f"reading rows for {follower.position + 1}..{rows[-1][0]}"):
                 await self._load(follower.table, fold)
             fold.run()
             if fold.error is not None:
@@ -167,22 +180,22 @@ class Projector:
             if rest:
                 fold.load(table.rows(await self._connection.fetch(select, *table.key_arrays(rest))), table.key_of)
 
-    async def _write(self, group: list[Follower], folds: list[Fold], position: int, at: datetime) -> None:
-        for follower, fold in zip(group, folds, strict=True):
+    async def _write(self, group: list[Follower], folds: dict[Follower, Fold], position: int, at: datetime) -> None:
+        for follower, fold in folds.items():
             with _blaming(follower, f"writing rows of {follower.position + 1}..{position}"):
                 await self._write_rows(follower, fold)
+        changed = {f: fold.changed for f, fold in folds.items() if fold.changed}
+        served = [f.model.name for f in changed if f.place == "model"]
         await self._connection.execute(
             SAVE,
             position,
             at,
             [f.model.name for f in group],
             [f.place for f in group],
-            [fold.changed or f.changed for f, fold in zip(group, folds, strict=True)],
-            [msgspec.to_builtins(fold.state) for fold in folds],
+            [changed.get(f, f.changed) for f in group],
+            [msgspec.to_builtins(folds[f].state if f in folds else f.state) for f in group],
+            _news(position, served) if any(f.place == "model" for f in group) else None,
         )
-        served = [(f, fold) for f, fold in zip(group, folds, strict=True) if f.place == "model"]
-        if served:
-            await self._announce(position, [f.model.name for f, fold in served if fold.changed])
 
     async def _write_rows(self, follower: Follower, fold: Fold) -> None:
         table = follower.table
@@ -209,15 +222,11 @@ class Projector:
                 await self._connection.execute(f"ALTER TABLE {follower.table.name} SET SCHEMA model")
                 await self._connection.execute(LEAVE, name, "model")
                 await self._connection.execute(SERVE, name)
-                await self._announce(follower.position, [name])
+                await self._connection.execute(NOTIFY, _news(follower.position, [name]))
             self.followers[self.followers.index(follower)] = Follower(
                 follower.model, "model", follower.position, follower.position, follower.state
             )
             logger.info("model_swapped", model=name, version=follower.model.version, position=follower.position)
-
-    async def _announce(self, position: int, changed: list[str]) -> None:
-        news = {"position": position, "changed": changed}
-        await self._connection.execute(NOTIFY, msgspec.json.encode(news).decode())
 
     async def _stop(self, stopped: StoppedError) -> None:
         follower = stopped.follower
@@ -235,6 +244,10 @@ class Projector:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await wake.wait()
+
+
+def _news(position: int, changed: list[str]) -> str:
+    return msgspec.json.encode({"position": position, "changed": changed}).decode()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """Each part of the bench: what it measures, against what, and the targets on two cores."""
 
 import asyncio
+import json
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -13,15 +15,16 @@ import asyncpg
 from panoramisk.ami_protocol import AMIProtocol
 
 from projections import ALL
-from projections.kit import headers_of
+from projections.headers import headers_of
 from schemas.log import Received, Recorded
 from services import database, log
 from services.ami.protocol import LedgerProtocol
 from services.projector import Projector
-from tests.bench.pipeline import Played, pipeline
+from tests.bench.http import CHANNELS, PASSWORD, Client, free_port, gets_per_second
+from tests.bench.pipeline import Pipeline, Played, pipeline
 from tests.bench.recording import per_round, played
 from tests.bench.report import Figure
-from tests.bench.stage import Stage
+from tests.bench.stage import BrokenError, Stage
 from tests.captures import wire
 
 READ_SIZE = 65536
@@ -173,7 +176,7 @@ async def rebuild(stage: Stage, total: int, _: int) -> list[Figure]:
                 pass
             ours = len(events) / (time.perf_counter() - start)
             if projector.stopped:
-                raise RuntimeError(f"models stopped: {projector.stopped}")
+                raise BrokenError(f"models stopped: {projector.stopped}")
         figures += [
             Figure("rebuild", f"{what}: {len(ALL)} models", ours, "events/s", target),
             Figure("rebuild", f"{what}: bare reading", bare, "events/s"),
@@ -182,25 +185,77 @@ async def rebuild(stage: Stage, total: int, _: int) -> list[Figure]:
     return figures
 
 
-async def latency(stage: Stage, _: int, __: int) -> list[Figure]:
-    """From the moment an event is due on the wire to the commit that puts it into the views' tables."""
-    total, rate = 20_000, 2_000
-    url = await stage.database("latency")
-    async with pipeline(stage, url, total, rate, "listen", "project") as running:
-        run = await running.play(total, rate)
-    await stage.drop("latency")
-    each = sorted(_latencies(run))
+async def view(stage: Stage, _: int, __: int) -> list[Figure]:
+    """GET of 1,000 channels whose bytes are kept, against a bare aiohttp handler that sends the same bytes."""
+    url = await stage.database("view")
+    newchannels = [e for e in recorded_events(2 * sum(per_round().values())) if e.name == "Newchannel"][:1000]
+    connection = await asyncpg.connect(url)
+    await log.append(connection, "bench", 1, 1, newchannels)
+    await connection.close()
+    port, other = free_port(), free_port()
+    environ = {
+        "RINGLEDGER_DATABASE_URL": url,
+        "RINGLEDGER_DATA": str(stage.folder),
+        "RINGLEDGER_HTTP": f"127.0.0.1:{port}",
+        "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
+    }
+    with stage.ringledger("project", **environ), stage.ringledger("serve", **environ):
+        ours = [await (await Client(port).open()).login() for _ in range(4)]
+        _, headers, body = await ours[0].get(CHANNELS)
+        if len(json.loads(body)["result"]["list"]) != 1000:
+            raise BrokenError(f"{CHANNELS} should show 1,000 channels: {body[:300]!r}")
+        (stage.folder / "body").write_bytes(body)
+        kept = {k: v for k, v in headers.items() if k not in {"content-length", "date", "server"}}
+        (stage.folder / "headers").write_text(json.dumps(kept))
+        with stage.process(sys.executable, "-m", "tests.bench.http", str(other), str(stage.folder), name="bare"):
+            theirs = [await Client(other).open() for _ in ours]
+            rates = [  # in turns, so that what else the machine does falls on both
+                (await gets_per_second(ours, CHANNELS, 1), await gets_per_second(theirs, CHANNELS, 1)) for _ in range(5)
+            ]
+            for client in (*ours, *theirs):
+                client.close()
+    await stage.drop("view")
     return [
-        Figure("latency", f"wire to view at {rate:,} events/s, p50", each[len(each) // 2] * 1000, "ms"),
-        Figure("latency", "p99", each[len(each) * 99 // 100] * 1000, "ms", 100, at_most=True),
-        Figure("latency", "largest", each[-1] * 1000, "ms"),
+        Figure("view", f"GET of 1,000 channels ({len(body) >> 10} KB)", median(r for r, _ in rates), "/s"),
+        Figure("view", "bare aiohttp, same bytes", median(r for _, r in rates), "/s"),
+        Figure("view", "ours to bare aiohttp", median(a / b for a, b in rates), "x", 0.7),
     ]
 
 
-def _latencies(run: Played) -> list[float]:
+async def latency(stage: Stage, _: int, __: int) -> list[Figure]:
+    """From the moment an event is due on the wire to the commit, and to the answer of a GET that has folded it."""
+    total, rate = 20_000, 2_000
+    url = await stage.database("latency")
+    async with pipeline(stage, url, total, rate, "listen", "project", "serve") as running:
+        client = await (await Client(running.port).open()).login()
+        polling = asyncio.create_task(_poll(client, running))
+        run = await running.play(total, rate)
+        polling.cancel()
+        client.close()
+    await stage.drop("latency")
+    committed, answered = sorted(_latencies(run, run.models)), sorted(_latencies(run, run.views))
+    return [
+        Figure("latency", f"wire to tables at {rate:,} events/s, p50", committed[len(committed) // 2] * 1000, "ms"),
+        Figure("latency", "wire to tables, p99", committed[len(committed) * 99 // 100] * 1000, "ms"),
+        Figure("latency", "wire to view (GET of channels), p50", answered[len(answered) // 2] * 1000, "ms"),
+        Figure("latency", "wire to view, p99", answered[len(answered) * 99 // 100] * 1000, "ms", 100, at_most=True),
+        Figure("latency", "wire to view, largest", answered[-1] * 1000, "ms"),
+    ]
+
+
+async def _poll(client: Client, running: Pipeline) -> None:
+    """Look at the channels every few milliseconds, as no dashboard does."""
+    while True:
+        status, headers, _ = await client.get(CHANNELS)
+        if status == 200:
+            running.views.append((time.time(), int(headers["x-ledger-position"])))
+        await asyncio.sleep(0.005)
+
+
+def _latencies(run: Played, arrivals: list[tuple[float, int]]) -> list[float]:
     found: list[float] = []
     last = 0
-    for at, number in run.models:
+    for at, number in arrivals:
         found += [at - run.due(n) for n in range(last + 1, min(number, run.total) + 1)]
         last = max(last, number)
     return found
@@ -209,7 +264,7 @@ def _latencies(run: Played) -> list[float]:
 async def load(stage: Stage, total: int, rate: int) -> list[Figure]:
     """A loaded Asterisk: nothing lost, read on time, durable within 2 s, and what each process needs for it."""
     url = await stage.database("load")
-    async with pipeline(stage, url, total, rate, "listen", "project") as running:
+    async with pipeline(stage, url, total, rate, "listen", "project", "serve") as running:
         run = await running.play(total, rate)
         connection = await asyncpg.connect(url)
         stopped = await connection.fetchval("SELECT count(*) FROM ledger.checkpoint WHERE error IS NOT NULL")
@@ -261,6 +316,7 @@ PARTS: dict[str, Part] = {
     "append": append,
     "ingest": ingest,
     "rebuild": rebuild,
+    "view": view,
     "latency": latency,
     "load": load,
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import asyncpg
 import msgspec
 
+from tests.bench.http import PASSWORD, free_port
 from tests.bench.recording import per_round
 from tests.bench.stage import BrokenError, Stage, cpu, line, machine_cpu, postgres, pss
 
@@ -30,7 +31,7 @@ COUNTS = "SELECT name, count(*) FROM ledger.event WHERE source = 'ami' AND name 
 
 @dataclass
 class Played:
-    """What one run showed. ``log`` and ``models`` say when (seconds since the epoch) which event was there."""
+    """What one run showed. ``log``, ``models`` and ``views``: when (seconds since the epoch) which event was there."""
 
     total: int
     rate: int
@@ -39,6 +40,7 @@ class Played:
     late: float
     log: list[tuple[float, int]]
     models: list[tuple[float, int]]
+    views: list[tuple[float, int]]
     reads: list[tuple[float, int]]
     counts: dict[str, int]
     memory: dict[str, list[tuple[int, float]]]
@@ -66,19 +68,15 @@ class Played:
 class Pipeline:
     """The running processes; `play` lets the PBX speak once."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        connection: asyncpg.Connection,
-        pbx: "subprocess.Popen[str]",
-        ours: dict[str, "subprocess.Popen[str]"],
-    ) -> None:
+    def __init__(self, stage: Stage, connection: asyncpg.Connection, pbx: "subprocess.Popen[str]", port: int) -> None:
         self.log: list[tuple[float, int]] = []
         self.models: list[tuple[float, int]] = []
+        self.views: list[tuple[float, int]] = []
+        self.ours: dict[str, subprocess.Popen[str]] = {}
+        self.port = port
         self._stage = stage
         self._connection = connection
         self._pbx = pbx
-        self._ours = ours
 
     async def watch(self) -> None:
         """Note from here on when the log and the models grow."""
@@ -94,7 +92,7 @@ class Pipeline:
         start: int | None = None
         async with asyncio.timeout(WAIT_SECONDS):
             while start is None or not self._folded(start):
-                self._stage.check(self._pbx, *self._ours.values())
+                self._stage.check(self._pbx, *self.ours.values())
                 await asyncio.sleep(0.05)
                 start = start or await self._connection.fetchval(query)
 
@@ -109,15 +107,18 @@ class Pipeline:
         self._pbx.stdin.flush()
         said = asyncio.ensure_future(line(self._pbx.stdout, WAIT_SECONDS + total / (rate or 10_000)))
         patience = time.monotonic() + WAIT_SECONDS + total / (rate or 10_000)
-        while not said.done() or not self._folded(before + total):
-            self._stage.check(self._pbx, *self._ours.values())
+        missing = total
+        while missing:
+            self._stage.check(self._pbx, *self.ours.values())
             if time.monotonic() > patience:
-                at = self.log[-1][1] - before if self.log else 0
-                raise BrokenError(f"{at:,} of {total:,} events in the log after {WAIT_SECONDS} s of waiting")
+                raise BrokenError(f"{missing:,} of {total:,} events were not where they belong {WAIT_SECONDS} s later")
             position = max(0, self.log[-1][1] - before) if self.log else 0
             for name, megabytes in self._memory().items():
                 memory.setdefault(name, []).append((position, megabytes))
             await asyncio.sleep(SAMPLE_SECONDS)
+            if said.done() and self._folded(before + total):
+                head = await self._connection.fetchval("SELECT position FROM ledger.head")
+                missing = 0 if self._folded(head) else 1
         sent = json.loads(await said)
         used = {name: seconds - used[name] for name, seconds in self._cpu().items()}
         others: list[int] = [r[0] for r in await self._connection.fetch(OTHERS, names)]
@@ -135,6 +136,7 @@ class Pipeline:
             sent["late"],
             numbered(self.log),
             numbered(self.models),
+            numbered(self.views),
             [(at, end) for (at, _), end in zip(reads, ends, strict=True)],
             dict(await self._connection.fetch(COUNTS, names)),
             memory,
@@ -143,16 +145,16 @@ class Pipeline:
 
     def _folded(self, position: int) -> bool:
         """Say whether all that runs has reached ``position``."""
-        series = self.models if "project" in self._ours else self.log
+        series = self.models if "project" in self.ours else self.log
         return bool(series) and series[-1][1] >= position
 
     def _memory(self) -> dict[str, float]:
-        memory = {name: pss(process.pid) for name, process in self._ours.items()}
+        memory = {name: pss(process.pid) for name, process in self.ours.items()}
         server = [pss(pid) for pid in postgres(self._stage.server)]
         return memory | {"PostgreSQL": sum(server), "PostgreSQL's largest": max(server)}
 
     def _cpu(self) -> dict[str, float]:
-        used = {name: cpu(process.pid) for name, process in {"sender": self._pbx, **self._ours}.items()}
+        used = {name: cpu(process.pid) for name, process in {"sender": self._pbx, **self.ours}.items()}
         used["PostgreSQL"] = sum(map(cpu, postgres(self._stage.server)))
         used["everything else"] = machine_cpu() - sum(used.values())
         return used
@@ -170,11 +172,13 @@ async def pipeline(stage: Stage, url: str, total: int, rate: int, *ours: str) ->
             "RINGLEDGER_AMI": f"bench=ami://bench:bench@127.0.0.1:{port}",
             "RINGLEDGER_DATABASE_URL": url,
             "RINGLEDGER_DATA": str(stage.folder),
+            "RINGLEDGER_HTTP": f"127.0.0.1:{free_port()}",
+            "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
         }
-        found = Pipeline(stage, connection, pbx, {})
+        found = Pipeline(stage, connection, pbx, int(environ["RINGLEDGER_HTTP"].rpartition(":")[2]))
         await found.watch()
         for name in ours:
-            found._ours[name] = processes.enter_context(stage.ringledger(name, **environ))
+            found.ours[name] = processes.enter_context(stage.ringledger(name, **environ))
         await found.ready()
         yield found
     await connection.close()

@@ -66,12 +66,12 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
     take = snapshot_module.take
     broken = 0
 
-    async def take_or_break(session: session_module.Session, *rest: object) -> object:
+    async def take_or_break(session: session_module.Session, *rest: Any, booted: bool) -> object:
         nonlocal broken
         if session.pbx.name == "bad" and broken < 2:
             broken += 1
             raise KeyError("a bug of ours")
-        return await take(session, *rest)  # type: ignore[arg-type]
+        return await take(session, *rest, booted=booted)
 
     monkeypatch.setattr(snapshot_module, "take", take_or_break)
     monkeypatch.setattr("services.listen.FIRST_RESTART_SECONDS", 0.02)
@@ -248,7 +248,8 @@ async def test_a_flood_stops_the_reading_until_half_is_written(url: str, monkeyp
     ingest = Ingest(url, "pbx")
     async with FakeAmi() as pbx:
         listener = Listener(pbx.pbx(), ingest)
-        running = asyncio.create_task(listener.run())
+        stop = asyncio.Event()
+        running = asyncio.create_task(listener.run(stop))
         await eventually(lambda: listener.link_up)
         wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 400}")
         total = 0
@@ -264,7 +265,7 @@ async def test_a_flood_stops_the_reading_until_half_is_written(url: str, monkeyp
         assert ingest.waiting == waiting
         writing = asyncio.create_task(ingest.run())
         await eventually(lambda: ingest.appended > total)
-        listener.stop()
+        stop.set()
         await running
         ingest.stop()
         await writing
@@ -279,7 +280,8 @@ async def test_minutes_count_what_came_over_every_link(url: str, monkeypatch: py
         listener = Listener(pbx.pbx(), ingest)
         clock = 1_000_000_000 * 60 - 1.5
         monkeypatch.setattr("time.time", lambda: clock)
-        running = asyncio.create_task(listener.run())
+        stop = asyncio.Event()
+        running = asyncio.create_task(listener.run(stop))
         for link in (1, 2):
             await eventually(lambda link=link: pbx.logins == link and listener.link_up)  # type: ignore[misc]
             pbx.send(block("Event: Newchannel") + block("Nonsense: 1") + block("Event: Newchannel"))
@@ -293,7 +295,7 @@ async def test_minutes_count_what_came_over_every_link(url: str, monkeypatch: py
 
         before = len(minutes())
         await eventually(lambda: len(minutes()) > before)
-        listener.stop()
+        stop.set()
         await running
     assert minutes()[-1]["minute"] == 1_000_000_000 * 60
     assert minutes()[-1]["link"] == "up"

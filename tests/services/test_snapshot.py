@@ -32,8 +32,9 @@ def errors(recording: str) -> list[bytes]:
 
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
 def test_real_refusals_are_told_apart(recording: str) -> None:
-    answers = [message(said) for said in errors(recording)]
-    said = {str(answer.message).strip(): outcome_of([answer], booted=False) for answer in answers}
+    said = {
+        str(answer.message).strip(): outcome_of([answer], booted=False) for answer in map(message, errors(recording))
+    }
     unknown = {text for text in said if text.startswith("Invalid/unknown command")}
     assert len(unknown) >= 3
     assert {said[text] for text in unknown} == {"unsupported"}
