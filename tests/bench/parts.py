@@ -182,14 +182,16 @@ async def rebuild(stage: Stage, total: int, _: int) -> list[Figure]:
             bare = len(events) / (time.perf_counter() - start)
             projector = Projector(connection, ALL)
             await projector.open()
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             while await projector.advance():
                 pass
             ours = len(events) / (time.perf_counter() - start)
+            used = (time.process_time() - used) * 1e6 / len(events)
             if projector.stopped:
                 raise BrokenError(f"models stopped: {projector.stopped}")
         figures += [
             Figure("rebuild", f"{what}: {len(ALL)} models", ours, "events/s", target),
+            Figure("rebuild", f"{what}: processor time of the projector", used, "us/event"),
             Figure("rebuild", f"{what}: bare reading", bare, "events/s"),
             Figure("rebuild", f"{what}: ours to bare reading", ours / bare, "x"),
         ]
