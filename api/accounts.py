@@ -103,9 +103,9 @@ class Accounts:
         return [TokenUsed(hashed, t.used) for hashed, t in self._tokens.items() if t.used - t.written > least]
 
     def expired(self, user: User | None = None) -> list[Ours]:
-        """Return facts that end tokens which have expired anyway, a handful of them."""
+        """Return facts that end tokens which have expired, whichever process saw them used; not all at once."""
         now = self._clock()
-        old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + TOUCH_SECONDS]
+        old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + 2 * TOUCH_SECONDS]
         return [TokenRevoked(hashed, "expired", user.uuid if user else "") for hashed in old[:SWEEP]]
 
     def of(self, user_uuid: str) -> list[str]:

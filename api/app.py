@@ -10,10 +10,10 @@ from aiohttp import web
 from api import first_user, health
 from api.accounts import TOUCH_SECONDS, Accounts
 from api.cospace import jeye, statistics
-from api.errors import errors
 from api.freshness import Freshness
 from api.jade.routes import routes as jade_routes
 from api.keys import ACCOUNTS, FACTS, FAILED, FRESHNESS, POOL, SEEDED, SETTINGS, VIEWS
+from api.middleware import errors
 from api.views import Views
 from schemas.settings import Settings
 from services import database
@@ -30,6 +30,7 @@ def create(url: str, settings: Settings) -> web.Application:
     app[FRESHNESS] = Freshness(url, follow=[accounts.follow])
     app[SEEDED] = asyncio.Event()
     app.cleanup_ctx.extend([pool(url), background])
+    app.on_response_prepare.append(unnamed)
     app.on_shutdown.append(let_go)
     app.add_routes([*health.ROUTES, *jade_routes(settings), *jeye.ROUTES, *statistics.ROUTES])
     return app
@@ -58,7 +59,8 @@ async def background(app: web.Application) -> AsyncIterator[None]:
         task.add_done_callback(lambda task: _report(app, task))
     yield
     if facts := app[ACCOUNTS].unwritten(least=0.0):
-        await app[FACTS].append(*facts)
+        with contextlib.suppress(*database.UNREACHABLE):
+            await app[FACTS].append(*facts)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -78,8 +80,13 @@ async def write_down_use(app: web.Application) -> None:
     while True:
         await asyncio.sleep(TOUCH_EVERY_SECONDS)
         if facts := app[ACCOUNTS].unwritten(TOUCH_SECONDS):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*database.UNREACHABLE):
                 await app[FACTS].append(*facts)
+
+
+async def unnamed(_request: web.Request, response: web.StreamResponse) -> None:
+    """Tell nobody which server and version this is."""
+    del response.headers["Server"]
 
 
 async def let_go(app: web.Application) -> None:

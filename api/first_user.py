@@ -35,10 +35,11 @@ async def seed(pool: asyncpg.Pool, facts: Facts, freshness: Freshness, accounts:
                         await freshness.folded(MODELS, await facts.append(*wanted))
                 finally:
                     await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
-            return
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             logger.warning("first_user_delayed", error=repr(error))
             await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 def _wanted(accounts: Accounts, settings: Settings) -> list[Ours]:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -22,10 +23,10 @@ async def serve(file: Path | None, stop: asyncio.Event) -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.http_host, settings.http_port).start()
-        stopping = asyncio.ensure_future(stop.wait())
-        done, _ = await asyncio.wait([stopping, app[FAILED]], return_when=asyncio.FIRST_COMPLETED)
-        if app[FAILED] in done:
-            app[FAILED].result()
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait()), app[FAILED]]
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in done:
+            end.result()
     finally:
         await runner.cleanup()
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from aiohttp import web
+from aiohttp import Payload, web
+from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
 from api.errors import ApiError
@@ -34,6 +35,13 @@ def checked(text: str) -> str:
     return text
 
 
+class Envelope(Struct, frozen=True):
+    """What stands before a result, made for every answer, and after it."""
+
+    opening: Callable[[], bytes]
+    closing: bytes
+
+
 class View(Struct, frozen=True):
     """What is served at a path.
 
@@ -48,16 +56,34 @@ class View(Struct, frozen=True):
     sql: str
     args: Callable[[web.Request], Args | Awaitable[Args]]
     wire: Callable[[Sequence[asyncpg.Record]], Any]
-    envelope: Callable[[bytes], bytes]
+    envelope: Envelope
     ticks: bool = False
 
 
 class Kept(Struct, frozen=True):
-    """A rendered result (None: there is none), its tag, and the facts that were true in its transaction."""
+    """The bytes of a result and what closes its envelope (None: there is none), and the facts of its transaction."""
 
-    result: bytes | None
+    body: bytes | None
     tag: str
     reading: Reading
+
+
+class Parts(Payload):
+    """Two byte strings that are sent one after the other: the large one is never copied."""
+
+    def __init__(self, opening: bytes, body: bytes) -> None:
+        super().__init__(body, content_type="application/json")
+        self._opening = opening
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return both as text."""
+        whole: bytes = self._opening + self._value
+        return whole.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send both."""
+        await writer.write(self._opening)
+        await writer.write(self._value)
 
 
 class Views:
@@ -93,13 +119,15 @@ class Views:
             "X-Ledger-Lag-Ms": str(self._freshness.lag_ms(view.models, reading)),
             "X-Ledger-Complete": "true" if reading.complete(args[0]) else "false",
         }
-        if kept.result is None:
+        if kept.body is None:
             raise ApiError(404, "no such thing", "empty-data", headers)
         headers |= {"ETag": f'W/"{kept.tag}"', "Cache-Control": "private, no-cache"}
         if known is not None and known & {kept.tag, "*"}:
             return web.Response(status=304, headers=headers)
+        opening = view.envelope.opening()
         headers["Content-Type"] = "application/json; charset=utf-8"
-        return web.Response(body=view.envelope(kept.result), headers=headers)
+        headers["Content-Length"] = str(len(opening) + len(kept.body))
+        return web.Response(body=Parts(opening, kept.body), headers=headers)
 
     async def _current(self, view: View, args: Args) -> Kept:
         key = (view.name, args)
@@ -127,18 +155,18 @@ class Views:
             tag = reading.tag(view.models)
             rows = await connection.fetch(view.sql, *args, *((datetime.now(UTC),) if view.ticks else ()))
         result = view.wire(rows)
-        kept = Kept(None if result is None else msgspec.json.encode(result), tag, reading)
-        if kept.result is not None:
+        kept = Kept(None if result is None else msgspec.json.encode(result) + view.envelope.closing, tag, reading)
+        if kept.body is not None:
             self._keep((view.name, args), kept)
         return kept
 
     def _keep(self, key: tuple[str, Args], kept: Kept) -> None:
         before = self._kept.pop(key, None)
-        self._bytes -= len(before.result or b"") if before else 0
+        self._bytes -= len(before.body or b"") if before else 0
         self._kept[key] = kept
-        self._bytes += len(kept.result or b"")
+        self._bytes += len(kept.body or b"")
         while self._bytes > KEPT_BYTES and len(self._kept) > 1:
-            self._bytes -= len(self._kept.popitem(last=False)[1].result or b"")
+            self._bytes -= len(self._kept.popitem(last=False)[1].body or b"")
 
 
 def _good(view: View, kept: Kept, needed: Reading) -> bool:

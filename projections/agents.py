@@ -18,9 +18,10 @@ LOGGED_OFF, IDLE, ON_CALL = "AGENT_LOGGEDOFF", "AGENT_IDLE", "AGENT_ONCALL"
 
 
 class Agent(Row):
-    """One agent, logged in or not; times are seconds since the epoch, ids are of the channel it is logged in on.
+    """One agent, logged in or not; times are seconds since the epoch.
 
-    No event tells an agent's name: an agent first seen logging in has none until the next list.
+    ``unique_id`` is of the channel it is logged in on. That channel's linked id changes with its calls, so it is of
+    the join too. No event tells an agent's name: one first seen logging in has none until the next list.
     """
 
     id: str
@@ -29,7 +30,6 @@ class Agent(Row):
     logged_in_time: int | None = None
     call_started: int | None = None
     unique_id: str | None = None
-    linked_id: str | None = None
 
 
 def by_id(e: Any) -> Key | None:
@@ -55,7 +55,7 @@ def logging_in(row: Agent | None, e: NewExten) -> Agent | None:
     """
     if row is None or row.status != LOGGED_OFF:
         return row
-    return replace(row, status=IDLE, logged_in_time=int(e.at.timestamp()), unique_id=e.unique_id, linked_id=e.linked_id)
+    return replace(row, status=IDLE, logged_in_time=int(e.at.timestamp()), unique_id=e.unique_id)
 
 
 def logged_in(row: Agent | None, e: AgentEvent) -> Agent:
@@ -69,14 +69,13 @@ def logged_in(row: Agent | None, e: AgentEvent) -> Agent:
         status=IDLE,
         logged_in_time=int(e.at.timestamp()),
         unique_id=e.unique_id,
-        linked_id=e.linked_id,
     )
 
 
 def logged_off(row: Agent | None, _e: AgentEvent | HangupEvent) -> Agent | None:
     if row is None:
         return None
-    return replace(row, status=LOGGED_OFF, logged_in_time=None, call_started=None, unique_id=None, linked_id=None)
+    return replace(row, status=LOGGED_OFF, logged_in_time=None, call_started=None, unique_id=None)
 
 
 def called(row: Agent, e: AgentBridge) -> Agent:
@@ -101,7 +100,6 @@ def found(row: Agent | None, e: AgentListed) -> Agent:
         logged_in_time=login if e.logged_in_time is None else e.logged_in_time,
         call_started=call_started,
         unique_id=e.unique_id or None,
-        linked_id=e.linked_id or None,
     )
 
 

@@ -133,7 +133,7 @@ CHANNELS = Model(
         "Rename": On(Rename, by_unique_id, renamed),
         **dict.fromkeys(("HangupRequest", "SoftHangupRequest"), On(HangupEvent, by_unique_id, ending)),
         "Hangup": On(HangupEvent, by_unique_id, ended, ends=True),
-        "CoreShowChannel": On(ChannelListed, by_unique_id, found),
+        "CoreShowChannel": On(ChannelListed, by_unique_id, found, newer=True),
     },
     lists={"CoreShowChannels": None},
 )

@@ -17,7 +17,7 @@ class QueueMember(Row):
 
     ``paused``, ``in_call`` and ``ring_inuse`` are 0 or 1; a list does not tell ``ring_inuse``, so it is None until an
     event does. ``call`` is the caller's unique id of the call that the member took last, while it lasts; empty where
-    only a list told of that call.
+    no event told of that call.
     """
 
     queue_name: str
@@ -41,15 +41,6 @@ class QueueMember(Row):
 
 def by_location(e: Any) -> Key | None:
     return (e.queue, e.location) if e.queue and e.location else None
-
-
-def same_call(call: str | None, e: QueueCall) -> bool:
-    """Whether AgentComplete ends the call that counts for this member; ``call`` is the one it took last.
-
-    A member remembers the start of one call, its latest. The end of another that still went on counts nowhere
-    (app_queue.c, update_queue). None: it is in no call; empty: in one that was taken while nobody listened.
-    """
-    return call is not None and call in {"", e.unique_id}
 
 
 def updated(row: QueueMember | None, e: QueueMemberFacts, name: str, location: str, ring_inuse: int | None) -> Any:
@@ -95,7 +86,12 @@ def took(row: QueueMember | None, e: QueueCall) -> Any:
 
 
 def finished(row: QueueMember | None, e: QueueCall) -> Any:
-    if row is None or not same_call(row.call, e):
+    """Count a call if it is the one that the member took last.
+
+    A member remembers the start of one call; the end of another that still went on counts nowhere (app_queue.c,
+    update_queue).
+    """
+    if row is None or row.call is None or row.call not in {"", e.unique_id}:
         return row
     return replace(
         row,

@@ -1,4 +1,8 @@
-"""Queues with their statistics, computed between lists as app_queue.c computes them (16.28 and 22.10)."""
+"""Queues with their statistics, computed between lists as app_queue.c computes them (16.28 and 22.10).
+
+The counters are sums of events, and a list may have an event already that comes after it on the wire. So a row also
+holds who is waiting and who is talking, as the list told: the end of what the list no longer holds is not counted.
+"""
 
 import struct
 from typing import Any
@@ -7,8 +11,14 @@ from msgspec import field
 from msgspec.structs import replace
 
 from projections.kit import Key, Model, On, Row
-from projections.queue_members import same_call
-from schemas.ami.queue import QueueCall, QueueCaller, QueueListed, QueueMemberListed
+from schemas.ami.queue import (
+    QueueCall,
+    QueueCaller,
+    QueueEntryListed,
+    QueueListed,
+    QueueMemberEvent,
+    QueueMemberListed,
+)
 
 
 class Queue(Row):
@@ -16,8 +26,12 @@ class Queue(Row):
 
     ``service_level_perf`` is of completed calls, ``service_level_perf2`` of completed and abandoned ones. A list does
     not tell how many calls were within the service level: ``completed_in_level`` and ``abandoned_in_level`` are
-    counted, or else worked back from the percentages. ``talking`` maps the interface of a member in a call to the
-    caller's unique id of the call it took last, empty where only a list told of it.
+    counted, or else worked back from the percentages. ``hold_time_before`` is ours from before a list that had another,
+    until the next call is answered.
+
+    ``waiting`` has callers by unique id, True once their abandonment is counted. ``talking`` has, by interface, the
+    latest call of each member in one: ``caller`` (unique id, empty where only a list told of the call), ``since``
+    (seconds since the epoch) and ``held`` (seconds that the caller had waited).
     """
 
     name: str
@@ -34,7 +48,9 @@ class Queue(Row):
     service_level_perf2: float = 0.0
     completed_in_level: int = 0
     abandoned_in_level: int = 0
-    talking: dict[str, str] = field(default_factory=dict)
+    hold_time_before: int | None = None
+    waiting: dict[str, bool] = field(default_factory=dict)
+    talking: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def by_queue(e: Any) -> Key | None:
@@ -65,44 +81,77 @@ def measured(row: Queue) -> Queue:
     )
 
 
-def moved(row: Queue | None, e: QueueCaller) -> Queue | None:
-    return replace(row, calls=e.count) if row else None
+def without(held: dict[str, Any], key: str) -> dict[str, Any]:
+    return {k: value for k, value in held.items() if k != key}
+
+
+def joined(row: Queue | None, e: QueueCaller) -> Queue | None:
+    return replace(row, calls=e.count, waiting={e.unique_id: False, **row.waiting}) if row else None
+
+
+def left(row: Queue | None, e: QueueCaller) -> Queue | None:
+    return replace(row, calls=e.count, waiting=without(row.waiting, e.unique_id)) if row else None
 
 
 def abandoned(row: Queue | None, e: QueueCaller) -> Queue | None:
     """Count a caller who hung up, ran out of time, was withdrawn, or had nobody left to wait for."""
-    if row is None:
-        return None
+    if row is None or row.waiting.get(e.unique_id, True):
+        return row
     in_level = e.hold_time <= row.service_level
-    return measured(replace(row, abandoned=row.abandoned + 1, abandoned_in_level=row.abandoned_in_level + in_level))
+    return measured(
+        replace(
+            row,
+            abandoned=row.abandoned + 1,
+            abandoned_in_level=row.abandoned_in_level + in_level,
+            waiting={**row.waiting, e.unique_id: True},
+        )
+    )
 
 
 def answered(row: Queue | None, e: QueueCall) -> Queue | None:
     if row is None:
         return None
-    first = row.completed + row.abandoned == 0
-    return replace(
-        row,
-        hold_time=e.hold_time if first else average(row.hold_time, e.hold_time),
-        talking={**row.talking, e.location: e.unique_id},
-    )
+    call = {"caller": e.unique_id, "since": int(e.at.timestamp()), "held": e.hold_time}
+    return replace(row, hold_time=held(row, e), hold_time_before=None, talking={**row.talking, e.location: call})
+
+
+def held(row: Queue, e: QueueCall) -> int:
+    """Return the new hold time: the first call's own, else an average, unless the list before had this call already."""
+    if row.completed + row.abandoned == 0:
+        return e.hold_time
+    if row.hold_time_before is not None and average(row.hold_time_before, e.hold_time) == row.hold_time:
+        return row.hold_time
+    return average(row.hold_time, e.hold_time)
 
 
 def completed(row: Queue | None, e: QueueCall) -> Queue | None:
-    """Count a call that a member finished; it was within the service level if the caller had not waited longer."""
-    if row is None or not same_call(row.talking.get(e.location), e):
+    """Count a call that a member finished, if it is the member's latest: Asterisk remembers one start for each."""
+    call = row.talking.get(e.location) if row else None
+    if row is None or call is None or call["caller"] not in {"", e.unique_id}:
         return row
-    talking = {location: call for location, call in row.talking.items() if location != e.location}
-    in_level = e.hold_time <= row.service_level
+    return finished(row, e.location, e.hold_time, e.talk_time)
+
+
+def finished(row: Queue, location: str, hold_time: int, talk_time: int) -> Queue:
+    """Count a call; it was within the service level if the caller had not waited longer."""
+    in_level = hold_time <= row.service_level
     return measured(
         replace(
             row,
             completed=row.completed + 1,
             completed_in_level=row.completed_in_level + in_level,
-            talk_time=e.talk_time if row.completed == 0 else average(row.talk_time, e.talk_time),
-            talking=talking,
+            talk_time=talk_time if row.completed == 0 else average(row.talk_time, talk_time),
+            talking=without(row.talking, location),
         )
     )
+
+
+def told_of_member(row: Queue | None, e: QueueMemberEvent) -> Queue | None:
+    """Count a call whose AgentComplete was never sent: Asterisk omits it when both channels are gone too soon."""
+    call = row.talking.get(e.location) if row else None
+    if row is None or call is None or e.in_call or not call["caller"] or e.last_call < call["since"]:
+        return row
+    return finished(row, e.location, call["held"], e.last_call - call["since"])
 
 
 def found(row: Queue | None, e: QueueListed) -> Queue:
@@ -122,9 +171,11 @@ def found(row: Queue | None, e: QueueListed) -> Queue:
         service_level=e.service_level,
         service_level_perf=e.service_level_perf,
         service_level_perf2=e.service_level_perf2,
-        talking=row.talking if row and row.completed == e.completed else {},
     )
     if row is not None:
+        # Callers and members follow as items of their own; one in the same call still has it from its events.
+        fresh.talking = row.talking if row.completed == e.completed else {}
+        fresh.hold_time_before = row.hold_time if row.hold_time != e.hold_time else row.hold_time_before
         ours = measured(
             replace(fresh, completed_in_level=row.completed_in_level, abandoned_in_level=row.abandoned_in_level)
         )
@@ -137,11 +188,14 @@ def found(row: Queue | None, e: QueueListed) -> Queue:
 
 
 def found_member(row: Queue | None, e: QueueMemberListed) -> Queue | None:
-    """Learn which members are in a call: the end of one that comes late, or after a reset, counts no more."""
     if row is None or bool(e.in_call) == (e.location in row.talking):
         return row
-    talking = {location: call for location, call in row.talking.items() if location != e.location}
-    return replace(row, talking={**talking, e.location: ""} if e.in_call else talking)
+    call = {"caller": "", "since": int(e.at.timestamp()), "held": 0}
+    return replace(row, talking=without(row.talking, e.location) | ({e.location: call} if e.in_call else {}))
+
+
+def found_caller(row: Queue | None, e: QueueEntryListed) -> Queue | None:
+    return replace(row, waiting={e.unique_id: False, **row.waiting}) if row else None
 
 
 QUEUES = Model(
@@ -152,10 +206,13 @@ QUEUES = Model(
     on={
         "QueueParams": On(QueueListed, by_queue, found, newer=True),
         "QueueMember": On(QueueMemberListed, by_queue, found_member, newer=True),
-        **dict.fromkeys(("QueueCallerJoin", "QueueCallerLeave"), On(QueueCaller, by_queue, moved)),
+        "QueueEntry": On(QueueEntryListed, by_queue, found_caller, newer=True),
+        "QueueCallerJoin": On(QueueCaller, by_queue, joined),
+        "QueueCallerLeave": On(QueueCaller, by_queue, left),
         "QueueCallerAbandon": On(QueueCaller, by_queue, abandoned),
         "AgentConnect": On(QueueCall, by_queue, answered),
         "AgentComplete": On(QueueCall, by_queue, completed),
+        "QueueMemberStatus": On(QueueMemberEvent, by_queue, told_of_member),
     },
     lists={"QueueStatus": None},
 )

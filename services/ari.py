@@ -16,6 +16,7 @@ import structlog
 from schemas.log import AriConnected, AriDisconnected, Ours, Received
 from schemas.settings import Pbx, Settings
 from services.ingest import Ingest
+from services.listen import into_the_log
 
 APP = "ringledger"
 CONNECT_SECONDS = 5
@@ -48,15 +49,8 @@ async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
 
 async def _one(pbx: Pbx, url: str, stop: asyncio.Event) -> None:
     ingest = Ingest(url, pbx.name)
-    writing = asyncio.create_task(ingest.run())
-    listening = asyncio.create_task(AriListener(pbx, ingest).run(stop))
-    await asyncio.wait([writing, listening], return_when=asyncio.FIRST_COMPLETED)
-    if not listening.done():
-        listening.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await listening
-    ingest.stop()
-    await writing
+    listener = AriListener(pbx, ingest)
+    await into_the_log(ingest, lambda: listener.run(stop), stop)
 
 
 class AriListener:

@@ -9,6 +9,14 @@ import msgspec
 
 SCHEMA_LOCK = 7310002
 
+UNREACHABLE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+)
+"""What is raised when PostgreSQL is away, starting or stopping: it may answer later. (TimeoutError is an OSError.)"""
+
 
 async def _prepare(connection: asyncpg.Connection) -> None:
     # jsonb travels as bytes that msgspec reads and writes; asyncpg's default is text and the stdlib's json.

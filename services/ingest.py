@@ -9,7 +9,6 @@ from itertools import islice
 import asyncpg
 import msgspec
 import structlog
-from asyncpg.exceptions._base import DataError as QueryDataError
 
 from schemas.log import Received, Rejected
 from services import log
@@ -27,7 +26,6 @@ REFUSED = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
-    QueryDataError,  # asyncpg's own, for what it cannot encode; an InterfaceError like that of a broken connection
 )
 """PostgreSQL's answer to what an event contains: it would be the same at every repetition."""
 
@@ -141,8 +139,8 @@ class Ingest:
             self.pressed(False)  # noqa: FBT003
 
     def _refused(self, batch: list[Received], error: Exception) -> None:
-        if getattr(error, "sqlstate", "") == "22000":
-            # ledger.append misses ordinals that it once acknowledged: the database went back in time.
+        if self.appended and "events are missing" in str(error):
+            # ledger.append has forgotten what it once acknowledged: the database went back in time.
             self._log.error("log_went_back", error=str(error), appended=self.appended)
             self.writer, self.appended = time.time_ns(), 0
             return

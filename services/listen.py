@@ -26,11 +26,13 @@ async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
 async def _one(pbx: Pbx, url: str, stop: asyncio.Event) -> None:
     ingest = Ingest(url, pbx.name)
     listener = Listener(pbx, ingest)
-    writing = asyncio.create_task(kept_running("writer", pbx.name, ingest.run, stop))
-    listening = asyncio.create_task(kept_running("listener", pbx.name, listener.run, stop))
-    await stop.wait()
-    listener.stop()
-    await listening
+    await into_the_log(ingest, lambda: listener.run(stop), stop)
+
+
+async def into_the_log(ingest: Ingest, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Keep ``body``, which ends soon after ``stop``, and its writer running; then give the writer 5 s to drain."""
+    writing = asyncio.create_task(kept_running("writer", ingest.pbx, ingest.run, stop))
+    await kept_running("listener", ingest.pbx, body, stop)
     ingest.stop()
     await asyncio.wait([writing], timeout=DRAIN_SECONDS)
     if not writing.done():
@@ -38,7 +40,7 @@ async def _one(pbx: Pbx, url: str, stop: asyncio.Event) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await writing
     if ingest.waiting:
-        logger.error("events_not_written", pbx=pbx.name, events=ingest.waiting, bytes=ingest.waiting_bytes)
+        logger.error("events_not_written", pbx=ingest.pbx, events=ingest.waiting, bytes=ingest.waiting_bytes)
 
 
 async def kept_running(task: str, pbx: str, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:

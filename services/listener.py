@@ -32,7 +32,7 @@ logger = structlog.get_logger()
 
 
 class Listener:
-    """One PBX's listener; `run` ends soon after `stop`."""
+    """One PBX's listener: `run` it."""
 
     def __init__(self, pbx: Pbx, ingest: Ingest) -> None:
         self.pbx = pbx
@@ -40,7 +40,6 @@ class Listener:
         self._ingest = ingest
         self._ingest.opening = self._before
         self._ingest.pressed = self._pressed
-        self._stop = asyncio.Event()
         self._past_known = asyncio.Event()
         self._snapshots = snapshot.Snapshots(self._write)
         self._attempt = 0
@@ -49,13 +48,9 @@ class Listener:
         self._ended = [0, 0, 0]
         self._log = logger.bind(pbx=pbx.name)
 
-    def stop(self) -> None:
-        """Ask `run` to end."""
-        self._stop.set()
-
-    async def run(self) -> None:
-        """Listen until stopped. Raises what nobody expected, and may be run again then."""
-        await first_done(self._links(), self._minutes(), self._stop.wait())
+    async def run(self, stop: asyncio.Event) -> None:
+        """Listen until ``stop``. Raises what nobody expected, and may be run again then."""
+        await first_done(self._links(), self._minutes(), stop.wait())
 
     async def _links(self) -> None:
         while True:

@@ -5,12 +5,17 @@ import msgspec
 from msgspec import Struct
 
 PAST = """
+WITH link AS (
+    SELECT position, connection FROM ledger.event
+    WHERE source = 'ringledger' AND pbx = $1 AND name = 'Connected' ORDER BY position DESC LIMIT 1
+)
 SELECT (SELECT raw FROM ledger.event WHERE source = 'ringledger' AND pbx = $1 AND name = 'SnapshotStarted'
         ORDER BY position DESC LIMIT 1) AS snapshot,
-       (SELECT max(position) FROM ledger.event WHERE source = 'ringledger' AND pbx = $1 AND name = 'Connected')
-       > coalesce((SELECT max(position) FROM ledger.event
-                   WHERE source = 'ringledger' AND pbx = $1 AND name = 'Disconnected'), 0) AS connected,
-       (SELECT extract(epoch FROM max(last_recorded))::float8 FROM ledger.connection WHERE pbx = $1) AS heard
+       (SELECT extract(epoch FROM c.last_recorded)::float8
+        FROM link JOIN ledger.connection c ON c.pbx = $1 AND c.connection = link.connection
+        WHERE link.position > coalesce((SELECT max(position) FROM ledger.event
+                                        WHERE source = 'ringledger' AND pbx = $1 AND name = 'Disconnected'), 0)
+       ) AS connected_until
 """
 
 
@@ -29,4 +34,4 @@ async def read_past(connection: asyncpg.Connection, pbx: str) -> Past:
     """Return what a new listener of ``pbx`` must know of those before it."""
     row = await connection.fetchrow(PAST, pbx)
     epoch = msgspec.json.decode(row["snapshot"])["epoch"] if row["snapshot"] else 0
-    return Past(epoch, row["heard"] if row["connected"] else None)
+    return Past(epoch, row["connected_until"])

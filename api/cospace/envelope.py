@@ -2,12 +2,12 @@
 
 import msgspec
 
+from api.views import Envelope
+
 WORDS = {400: "bad-parameter", 401: "no-session", 403: "access-denied", 404: "empty-data", 429: "too-many"}
 
 
-def success(result: bytes) -> bytes:
-    """Return the body as it is."""
-    return result
+ENVELOPE = Envelope(lambda: b"", b"")
 
 
 def failure(status: int, _message: str, code: str) -> bytes:

@@ -70,7 +70,7 @@ def by_uuid(rows: Sequence[asyncpg.Record]) -> Any:
 
 
 def view(name: str, sql: str) -> View:
-    return View(name, ("samples",), sql, lambda request: bounds(request)[1], by_uuid, envelope.success)
+    return View(name, ("samples",), sql, lambda request: bounds(request)[1], by_uuid, envelope.ENVELOPE)
 
 
 FORWARDS, BACKWARDS = get(view("jeye.asc", FORWARD)), get(view("jeye.desc", BACKWARD))

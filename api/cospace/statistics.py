@@ -93,7 +93,7 @@ def _add(to: dict[str, Any], row: asyncpg.Record) -> None:
 
 
 def view(name: str, period: Period) -> View:
-    return View(name, ("statistics", "gaps"), SQL, args(period), sums, envelope.success)
+    return View(name, ("statistics", "gaps"), SQL, args(period), sums, envelope.ENVELOPE)
 
 
 ROUTES = [

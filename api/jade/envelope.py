@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-HEAD = b'{"api_ver":"0.1","result":'
-FOOT = b',"statuscode":200,"timestamp":"%b"}'
-BARE = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"}'
+from api.views import Envelope
+
+OPENING = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"'
 
 
 def timestamp() -> bytes:
@@ -15,9 +15,17 @@ def timestamp() -> bytes:
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
 
 
+def opening() -> bytes:
+    """Return what stands before a result."""
+    return OPENING % timestamp() + b',"result":'
+
+
+ENVELOPE = Envelope(opening, b"}")
+
+
 def success(result: bytes | None = None) -> bytes:
     """Put the envelope around a result that is JSON already; without one it is the answer to a write."""
-    return BARE % timestamp() if result is None else b"".join((HEAD, result, FOOT % timestamp()))
+    return OPENING % timestamp() + (b"}" if result is None else b',"result":' + result + b"}")
 
 
 def failure(status: int, message: str, _code: str) -> bytes:

@@ -64,13 +64,13 @@ class Resource(Struct, frozen=True):
     def all(self) -> View:
         """The list."""
         name = f"{self.name}.list"
-        return View(name, self.models, self.sql, self.all_by, self._list, envelope.success, self.ticks)
+        return View(name, self.models, self.sql, self.all_by, self._list, envelope.ENVELOPE, self.ticks)
 
     @property
     def one(self) -> View:
         """One of them."""
         name = f"{self.name}.get"
-        return View(name, self.models, self.sql, self.one_by, self._first, envelope.success, self.ticks)
+        return View(name, self.models, self.sql, self.one_by, self._first, envelope.ENVELOPE, self.ticks)
 
     def _list(self, rows: Sequence[asyncpg.Record]) -> Any:
         return {"list": [self.item(row) for row in rows]}

@@ -10,7 +10,6 @@ class AgentEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
 
     agent: str = field(name="Agent", default="")
     unique_id: str = field(name="Uniqueid", default="")
-    linked_id: str = field(name="Linkedid", default="")
 
 
 class AgentListed(AgentEvent, frozen=True, kw_only=True, gc=False):

@@ -213,7 +213,7 @@ def answered(block: bytes) -> str | None:
 def message(block: bytes) -> Message:
     """Return the block as panoramisk's Message, with every header; the values of repeated ones are a list."""
     headers: dict[str, Any] = {}
-    for line in block.decode("utf-8", "replace").strip("\r\n").split("\r\n"):
+    for line in block.decode("utf-8", "replace").split("\r\n"):
         name, colon, value = line.partition(":")
         if colon:
             value = value.removeprefix(" ")

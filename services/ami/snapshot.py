@@ -89,7 +89,7 @@ class Snapshots:
 
     def _forget(self) -> None:
         self._wake.clear()
-        self._stirred = False
+        self._stirred = self._booted = False
         self._slow_at = self._details_at = 0.0
         self._wanted: dict[Detail, None] = {}
         self._known: set[Detail] = set()
@@ -108,6 +108,7 @@ class Snapshots:
             self._wanted[Detail("PJSIPShowEndpoint", "Endpoint", endpoint[1].decode("utf-8", "replace"))] = None
         else:
             self._stirred = True
+            self._booted |= event.name == "FullyBooted"
             if event.name == "FullyBooted" or b"pjsip" in event.raw:
                 self._details_at = 0.0
         self._wake.set()
@@ -117,8 +118,8 @@ class Snapshots:
         try:
             await self._rest(BOOT_SECONDS)  # an account without the system privilege never hears FullyBooted
             while True:
-                await self._lists(session)
                 due = time.time() // 60 * 60 + 60
+                await self._lists(session)
                 while not self._stirred and time.time() < due:
                     self._wake.clear()
                     if self._wanted:
@@ -140,7 +141,8 @@ class Snapshots:
         if slow:
             self._slow_at = now + SLOW_SECONDS
         self._epoch = next_epoch(self._epoch)
-        details = await take(session, self._epoch, QUICK + SLOW if slow else QUICK, self._write)
+        actions = QUICK + SLOW if slow else QUICK
+        details = await take(session, self._epoch, actions, self._write, booted=self._booted)
         self._wanted |= dict.fromkeys(detail for detail in details if detail not in self._known)
         self._known.update(details)
 
@@ -157,7 +159,7 @@ class Snapshots:
         except TimeoutError:
             logger.warning("no_answer", pbx=session.pbx.name, action=detail.action, name=detail.name)
             return
-        if outcome_of(answer) == "unsupported":
+        if outcome_of(answer, booted=False) == "unsupported":
             self._wanted = {other: None for other in self._wanted if other.action != detail.action}
 
     async def _rest(self, seconds: float) -> None:
@@ -166,8 +168,12 @@ class Snapshots:
                 await self._wake.wait()
 
 
-async def take(session: Session, epoch: int, actions: tuple[str, ...], write: Callable[[Ours], None]) -> list[Detail]:
+async def take(
+    session: Session, epoch: int, actions: tuple[str, ...], write: Callable[[Ours], None], *, booted: bool
+) -> list[Detail]:
     """Ask for every list, and return what they name that can be asked for in detail.
+
+    ``booted``: all modules are loaded, so an action that is unknown has nothing to list (its module is not there).
 
     Raises LinkLostError when the link goes; the snapshot is then never completed and nothing is concluded from it.
     """
@@ -184,7 +190,7 @@ async def take(session: Session, epoch: int, actions: tuple[str, ...], write: Ca
         except TimeoutError:
             outcome, message = "failed", "no answer"
         else:
-            outcome, message = outcome_of(answer), _said(answer)
+            outcome, message = outcome_of(answer, booted=booted), _said(answer)
             details += _details(action, outcome, answer)
         if outcome == "failed":
             failed.append(action)
@@ -193,14 +199,19 @@ async def take(session: Session, epoch: int, actions: tuple[str, ...], write: Ca
     return details
 
 
-def outcome_of(answer: list[Message]) -> Outcome:
-    """Say what an answer means: Asterisk reports an empty list as an error in words ("No Contacts found")."""
+def outcome_of(answer: list[Message], *, booted: bool) -> Outcome:
+    """Say what an answer means: Asterisk reports an empty list as an error in words ("No Contacts found").
+
+    Once it is ``booted``, an unknown action means that the module is gone, and its objects with it.
+    """
     if answer[0].success:
         return "complete" if answer[-1].eventlist.lower() != "cancelled" else "failed"
     said = _said(answer).lower()
     if said.startswith("no ") and not said.startswith("no such "):
         return "empty"
-    if "invalid/unknown command" in said or "permission denied" in said:
+    if "invalid/unknown command" in said:
+        return "empty" if booted else "unsupported"
+    if "permission denied" in said:
         return "unsupported"
     return "failed"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
+from services.playback.contacts import current
 from services.playback.recording import ACTION_ID, Answer, Recording, request
 from services.playback.shift import Shift
 from services.playback.state import CHANNEL, Headers, State, block
@@ -128,16 +129,16 @@ class Player:
         if recorded is None:
             return None
         latest = next((a for a in reversed(recorded) if a.heard <= self.heard), recorded[0])
-        listed = self.state.listed(asked[0], self._recorded_now(), latest, self._speed)
+        at = self._recorded_now()
+        listed = self.state.listed(asked[0], at, latest, self._speed)
         if only:
             listed = [item for item in listed or [] if item["Queue"] == only]
+        blocks = current(asked[0], latest.blocks, self.state, at) if listed is None else _listed(latest, listed)
         action_id = {name.lower(): value for name, value in headers.items()}.get("actionid", "")
-        return [_answering(self.shift.block(said), action_id) for said in _blocks(latest, listed)]
+        return [_answering(self.shift.block(said), action_id) for said in blocks]
 
 
-def _blocks(latest: Answer, listed: list[Headers] | None) -> list[bytes]:
-    if listed is None:
-        return latest.blocks
+def _listed(latest: Answer, listed: list[Headers]) -> list[bytes]:
     last = COUNT.sub(rb"\g<1>%d" % len(listed), latest.blocks[-1])
     return [latest.blocks[0], *(block(item) for item in listed), last]
 

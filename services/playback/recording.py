@@ -1,7 +1,8 @@
 """The recording: 307 seconds of a real Asterisk 22.10.1, as one AMI session with everything switched on heard it.
 
 ``rich22.rx.xz`` are the exact bytes that came; ``rich22.actions.tsv`` are the actions that were sent, rec-1 first:
-when (seconds since the epoch), then their headers, without the secret.
+when (seconds since the epoch), then their headers, without the secret. ``rich22.idle.xz`` is what the same PBX answers
+when nothing happens to actions that were not sent then, each after its action: the modules, the endpoints in detail.
 """
 
 import lzma
@@ -80,9 +81,16 @@ def load(name: str = "rich22") -> Recording:
             at = int(asked[latest - 1].partition("\t")[0].replace(".", ""))
             replies.setdefault(latest, Answer(at, len(live), [])).blocks.append(block.lstrip())
     answers: dict[Request, list[Answer]] = {}
+    for block in Framer().feed(lzma.decompress(folder.joinpath(f"{name}.idle.xz").read_bytes())):
+        if block.startswith(b"Action: "):
+            lines = block.decode().strip().split("\r\n")
+            blocks: list[bytes] = []
+            answers[request(dict(line.split(": ", 1) for line in lines))] = [Answer(0, 0, blocks)]
+        else:
+            blocks.append(block)
     for number, answer in sorted(replies.items()):
         headers = dict(line.split(": ", 1) for line in asked[number - 1].split("\t")[1:])
-        answers.setdefault(request(headers), []).append(answer)
+        answers.setdefault(request(headers), []).append(answer)  # one from the calls comes after one from rest
     # Nobody calls in the first four seconds, when the recorder asked for lists: nobody need wait for them.
     start = next(event.at for event in live if event.name == "Newchannel") - SILENCE
     return Recording(start, max(event.at for event in live), banner + b"\r\n", live, answers)

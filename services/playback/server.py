@@ -49,6 +49,8 @@ class Client:
             self._writer.close()
 
     def _hear(self, said: bytes) -> None:
+        if self._writer.is_closing():
+            return
         if self._classes is not None:
             at = said.find(b"\r\nPrivilege: ") + 13
             if self._classes.isdisjoint(said[at : said.find(b"\r\n", at)].split(b",")):

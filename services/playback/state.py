@@ -46,6 +46,7 @@ class State:
     def __init__(self, recording: Recording) -> None:
         self.channels: dict[str, Headers] = {}
         self.created: dict[str, int] = {}
+        self.contacts: dict[str, Headers] = {}
         self.parked: dict[str, Headers] = {}
         self.parked_at: dict[str, int] = {}
         self.agents: dict[str, Headers] = {}
@@ -82,6 +83,10 @@ class State:
         if event.name == "DeviceStateChange":
             if said["Device"] in self.kept:
                 self.devices[said["Device"]] = said["State"]
+        elif event.name == "ContactStatus":
+            self.contacts[said["URI"]] = said
+            if said["ContactStatus"] == "Removed":
+                del self.contacts[said["URI"]]
         elif event.name in MEMBER_EVENTS:
             self._member(event, said)
         elif event.name in {"QueueCallerJoin", "QueueCallerLeave", "QueueCallerAbandon", "AgentComplete"}:

@@ -2,11 +2,14 @@
 
 import asyncio
 import base64
+import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec import Struct
@@ -14,6 +17,7 @@ from msgspec import Struct
 from api.app import create
 from api.keys import FAILED, FRESHNESS, SEEDED
 from projections import ALL
+from schemas.log import Connected, Minute, Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from schemas.settings import Settings
 from services import database
 from services.ami.protocol import LedgerProtocol
@@ -38,16 +42,26 @@ class Ledger:
         await self.connection.close()
         await self.projector._connection.close()
 
-    async def write(self, data: bytes, pbx: str = "pbx") -> None:
-        """Put bytes of AMI into the log, the way a socket's go."""
+    async def write(self, *said: bytes | Ours | Received, pbx: str = "pbx") -> int:
+        """Put bytes of AMI (the way a socket's go) and events of ours into the log; return the last position."""
         ingest = Ingest(self.url, pbx)
         protocol = LedgerProtocol(ingest.put, lambda _: None)
         protocol.closed, protocol.responses = False, {}
-        protocol.data_received(data)
+        for one in said:
+            if isinstance(one, bytes):
+                protocol.data_received(one)
+            elif isinstance(one, Received):
+                ingest.put(one)
+            else:
+                now = time.time()
+                ingest.put(Received("ringledger", type(one).__name__, now, now, msgspec.json.encode(one)))
         ingest.stop()
         await ingest.run()
+        position: int = await self.connection.fetchval("SELECT position FROM head")
+        return position
 
     async def fold(self) -> None:
+        """Fold all of the log, where no projector runs."""
         while await self.projector.advance():
             pass
         assert self.projector.stopped == {}
@@ -87,8 +101,8 @@ async def serve(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Serve]:
         client = TestClient(TestServer(app))
         await client.start_server()
         clients.append(client)
-        seeded = asyncio.ensure_future(app[SEEDED].wait())
-        done, _ = await asyncio.wait([seeded, app[FAILED]], timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(app[SEEDED].wait()), app[FAILED]]
+        done, _ = await asyncio.wait(ends, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         assert app[FAILED] not in done, app[FAILED].exception()
         assert done
         return client
@@ -109,6 +123,29 @@ async def token(client: Client, name: str = "admin", password: str = PASSWORD) -
     return found
 
 
+MINUTE = int(time.time()) // 60 * 60
+
+
+def heard(data: bytes) -> list[bytes | Ours | Received]:
+    """Put a recording between what our listener says; its answers to CoreStatus and CoreSettings are ours too."""
+    answers: list[Received] = []
+    for action, member in (("CoreStatus", b"CoreStartupDate"), ("CoreSettings", b"AMIversion")):
+        found = re.search(rb"Response: Success\r\nActionID: [^\r]*(\r\n" + member + rb":.*?\r\n\r\n)", data, re.DOTALL)
+        assert found
+        raw = f"Response: Success\r\nActionID: ringledger/{MINUTE}/{action}".encode() + found[1]
+        answers.append(Received("ami", f"Response:{action}", None, time.time(), raw))
+    return [
+        Connected("127.0.0.1:5038", "Asterisk Call Manager/11.0.0"),
+        *(Minute(MINUTE - 60 * n, "up", 6000) for n in (3, 2, 1)),
+        data,
+        SnapshotStarted(MINUTE),
+        *answers,
+        SnapshotListed(MINUTE, "CoreStatus", "complete"),
+        SnapshotCompleted(MINUTE),
+        Minute(MINUTE, "up", 6000),
+    ]
+
+
 class Recorded(Struct):
     """A client of an API over both recordings, folded once for all tests that only read."""
 
@@ -122,7 +159,7 @@ async def recorded(template: str, tmp_path_factory: pytest.TempPathFactory) -> A
     await connection.execute("CREATE DATABASE recorded TEMPLATE template_ringledger")
     ledger = await opened(template.replace("/postgres?", "/recorded?"))
     for name in ("rich22", "rich16"):
-        await ledger.write(wire(name), name)
+        await ledger.write(*heard(wire(name)), pbx=name)
     await ledger.fold()
     app = create(ledger.url, Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD))
     client = TestClient(TestServer(app))

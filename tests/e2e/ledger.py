@@ -3,18 +3,24 @@
 import asyncio
 import itertools
 import time
+from base64 import b64encode
 from typing import Any
 
 import asyncpg
+from aiohttp.test_utils import TestClient, TestServer
 
+from api.app import create
 from schemas.settings import Pbx, Settings
 from services import database
 from services.listen import listen
 from services.project import project
 from tests.e2e.asterisk import Asterisk
-from tests.e2e.waiting import NotYetError, until
+from tests.e2e.waiting import NotYetError, present, until
 
 MARKS = itertools.count(1)
+
+PASSWORD = "correct horse battery"
+BASIC = b64encode(f"admin:{PASSWORD}".encode()).decode()
 
 MARKED = "SELECT max(position) FROM event WHERE name = 'UserEvent' AND position > $1 AND raw LIKE $2"
 FOLDED = "SELECT min(position) FROM checkpoint WHERE place = 'model'"
@@ -28,10 +34,13 @@ class Ledger:
     """One listener for one PBX, and all read models; ``rows`` asks them in SQL."""
 
     connection: asyncpg.Connection
+    client: TestClient[Any, Any]
 
     def __init__(self, url: str, host: str, port: int = 5038, user: str = "ringledger") -> None:
         self.url = url
-        self.settings = Settings(ami=(Pbx("pbx", host, port, user, f"{user}-secret"),), database_url=url)
+        self.settings = Settings(
+            ami=(Pbx("pbx", host, port, user, f"{user}-secret"),), database_url=url, admin_password=PASSWORD
+        )
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._marked = 0
@@ -42,6 +51,17 @@ class Ledger:
             asyncio.create_task(listen(self.settings, self.url, self._stop)),
             asyncio.create_task(project(self.url, self._stop)),
         ]
+        self.client = TestClient(TestServer(create(self.url, self.settings)))
+        await self.client.start_server()
+        await until(self._ready, "the API is ready")
+        async with self.client.post("/v1/admin/login", headers={"Authorization": f"Basic {BASIC}"}) as reply:
+            assert reply.status == 200, await reply.text()
+            token = (await reply.json())["result"]["authtoken"]
+        self.client.session.headers["Authorization"] = f"Bearer {token}"
+
+    async def _ready(self) -> bool:
+        async with self.client.get("/readyz") as reply:
+            return reply.status == 200
 
     async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         found: list[asyncpg.Record] = await self.connection.fetch(query, *arguments)
@@ -100,10 +120,24 @@ class Ledger:
             else:
                 return self._marked
 
+    async def served(self, path: str) -> list[dict[str, Any]]:
+        """Return the list of a view that has folded what was marked last."""
+
+        async def fresh() -> list[dict[str, Any]] | None:
+            async with self.client.get(path) as reply:
+                assert reply.status == 200, f"{path}: {reply.status} {await reply.text()}"
+                if int(reply.headers["X-Ledger-Position"]) < self._marked:
+                    return None
+                items: list[dict[str, Any]] = (await reply.json())["result"]["list"]
+                return items
+
+        return await present(fresh, f"{path} has folded position {self._marked}")
+
     async def stop(self) -> None:
         """Stop as SIGTERM would; a second time does nothing."""
         if self._stop.is_set():
             return
+        await self.client.close()
         self._stop.set()
         try:
             async with asyncio.timeout(10):

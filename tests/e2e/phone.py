@@ -117,6 +117,11 @@ class Call(Dialog):
         headers = [("Refer-To", f"<{to}>"), ("Referred-By", f"<{uri(self.local)}>")]
         return (await self.phone.ask("REFER", self.target, self, b"", headers)).status
 
+    async def transferred_up(self) -> None:
+        """Wait until Asterisk says that the transfer has succeeded."""
+        async with asyncio.timeout(SECONDS):
+            await self.transferred.wait()
+
     def end(self) -> None:
         self.ended.set()
         self.phone.calls.pop(self.call_id, None)

@@ -19,12 +19,31 @@ Rows = dict[str, tuple[Any, ...]]
 
 
 class Kind(Struct, frozen=True):
-    """One thing that both sides can list; ``columns`` are what is compared, ``ours`` yields the key first."""
+    """One thing that both sides can list; ``columns`` are what is compared, ``ours`` yields the key first.
+
+    ``view`` is where it is served, with the members of an item that make the key and the columns; a member that is
+    empty is one that the documented view does not have.
+    """
 
     name: str
     columns: tuple[str, ...]
     asterisk: Callable[[Asterisk], Awaitable[Rows]]
     ours: str
+    view: tuple[str, tuple[str, ...], str] | None = None
+
+    async def served(self, ledger: Ledger, theirs: Rows) -> Rows:
+        """Return what the view says; what it does not have is taken from ``theirs``."""
+        assert self.view
+        path, key, members = self.view
+        rows: Rows = {}
+        for item in await ledger.served(path):
+            name = " ".join(str(item[part]) for part in key)
+            known = theirs.get(name, (None,) * len(self.columns))
+            rows[name] = tuple(
+                known[i] if member == "-" else "" if item[member] is None else item[member]
+                for i, member in enumerate(members.split())
+            )
+        return rows
 
 
 async def channels(asterisk: Asterisk) -> Rows:
@@ -49,6 +68,14 @@ CHANNELS = Kind(
            caller_id_num, account_code, coalesce(bridge_id, '')
     FROM channels
     """,
+    (
+        "/v1/admin/core/channels",
+        ("unique_id",),
+        (
+            "channel context exten priority channel_state_desc application application_data"
+            " caller_id_num account_code bridge_id"
+        ),
+    ),
 )
 
 QUEUE = re.compile(
@@ -97,6 +124,11 @@ QUEUES = Kind(
            service_level_perf2, service_level
     FROM queues
     """,
+    (
+        "/v1/admin/queue/queues",
+        ("name",),
+        "calls max strategy weight hold_time talk_time completed abandoned service_level_perf - service_level",
+    ),
 )
 
 
@@ -123,6 +155,11 @@ QUEUE_MEMBERS = Kind(
            status, calls_taken
     FROM queue_members
     """,
+    (
+        "/v1/admin/queue/members",
+        ("queue_name", "location"),
+        "name state_interface penalty membership in_call paused paused_reason status calls_taken",
+    ),
 )
 
 
@@ -136,6 +173,7 @@ QUEUE_ENTRIES = Kind(
     ("position",),
     queue_entries,
     "SELECT queue_name || ' ' || channel, position FROM queue_entries",
+    ("/v1/admin/queue/entries", ("queue_name", "channel"), "position"),
 )
 
 
@@ -181,6 +219,7 @@ PARKING_LOTS = Kind(
     ("start_space", "stop_space", "timeout"),
     parking_lots,
     "SELECT name, start_space, stop_space, timeout FROM parking_lots",
+    ("/v1/admin/park/parkinglots", ("name",), "start_space stop_spcae timeout"),
 )
 
 
@@ -198,6 +237,7 @@ PARKED_CALLS = Kind(
     ("channel", "parker"),
     parked_calls,
     "SELECT parking_lot || ' ' || parking_space, parkee_channel, parker_dial_string FROM parked_calls",
+    ("/v1/admin/park/parkedcalls", ("parking_lot", "parking_space"), "parkee_channel parker_dial_string"),
 )
 
 CONTACT = re.compile(r" +Contact: +(?P<aor>[^/ ]+)/(?P<uri>\S+) +(?P<hash>\w{10}) (?P<status>\w+)")
@@ -213,14 +253,15 @@ CONTACT_STATUS = {
 async def contacts(asterisk: Asterisk) -> Rows:
     """``pjsip show contacts``; the round trip is left out: no event tells of each qualification."""
     found = map(CONTACT.match, await asterisk.cli("pjsip show contacts"))
-    return {f"{m['aor']}/{m['uri']}": (m["hash"], CONTACT_STATUS[m["status"]]) for m in found if m}
+    return {f"{m['aor']} {m['uri']}": (m["hash"], CONTACT_STATUS[m["status"]]) for m in found if m}
 
 
 CONTACTS = Kind(
     "pjsip_contacts",
     ("hash", "status"),
     contacts,
-    "SELECT aor || '/' || uri, left(split_part(id, ';@', 2), 10), status FROM pjsip_contacts",
+    "SELECT aor || ' ' || uri, left(split_part(id, ';@', 2), 10), status FROM pjsip_contacts",
+    ("/v1/admin/pjsip/contacts", ("aor", "uri"), "- status"),
 )
 
 
@@ -232,7 +273,13 @@ async def endpoints(asterisk: Asterisk) -> Rows:
     return {m[1]: (m[2],) for m in found if m}
 
 
-ENDPOINTS = Kind("pjsip_endpoints", ("state",), endpoints, "SELECT object_name, device_state FROM pjsip_endpoints")
+ENDPOINTS = Kind(
+    "pjsip_endpoints",
+    ("state",),
+    endpoints,
+    "SELECT object_name, device_state FROM pjsip_endpoints",
+    ("/v1/admin/pjsip/endpoints", ("object_name",), "device_state"),
+)
 
 
 async def aors(asterisk: Asterisk) -> Rows:
@@ -255,6 +302,7 @@ AORS = Kind(
     ), '')
     FROM pjsip_aors
     """,
+    ("/v1/admin/pjsip/aors", ("object_name",), "max_contacts contacts"),
 )
 
 
@@ -263,7 +311,13 @@ async def auths(asterisk: Asterisk) -> Rows:
     return {m[1]: (m[2],) for m in found if m}
 
 
-AUTHS = Kind("pjsip_auths", ("username",), auths, "SELECT object_name, username FROM pjsip_auths")
+AUTHS = Kind(
+    "pjsip_auths",
+    ("username",),
+    auths,
+    "SELECT object_name, username FROM pjsip_auths",
+    ("/v1/admin/pjsip/auths", ("object_name",), "username"),
+)
 
 
 async def registrations(asterisk: Asterisk) -> Rows:
@@ -279,6 +333,7 @@ REGISTRATIONS = Kind(
     ("server_uri", "status"),
     registrations,
     "SELECT object_name, server_uri, status FROM pjsip_registrations",
+    ("/v1/admin/pjsip/registration_outbounds", ("object_name",), "server_uri status"),
 )
 
 
@@ -297,8 +352,8 @@ PJSIP = (CONTACTS, ENDPOINTS, AORS, AUTHS, REGISTRATIONS)
 ALL = (*CALLS, *SERVICE, *PARKING, *PJSIP)
 
 
-def difference(kind: Kind, theirs: Rows, ours: Rows) -> str:
-    """Say what differs, key by key; empty when nothing does."""
+def difference(kind: Kind, theirs: Rows, ours: Rows, untold: tuple[str, ...]) -> str:
+    """Say what differs, key by key; empty when nothing does. ``untold`` columns are not compared."""
     lines = []
     for key in sorted(theirs.keys() | ours.keys()):
         if key not in ours:
@@ -309,15 +364,24 @@ def difference(kind: Kind, theirs: Rows, ours: Rows) -> str:
             lines += [
                 f"  {key} {column}: Asterisk {a!r}, we {b!r}"
                 for column, a, b in zip(kind.columns, theirs[key], ours[key], strict=True)
-                if a != b
+                if a != b and f"{kind.name}.{column}" not in untold
             ]
     return f"{kind.name} differ:\n" + "\n".join(lines) if lines else ""
 
 
 async def agree(
-    ledger: Ledger, asterisk: Asterisk, when: str, kinds: tuple[Kind, ...] = ALL, seconds: float = 3.0
+    ledger: Ledger,
+    asterisk: Asterisk,
+    when: str,
+    kinds: tuple[Kind, ...] = ALL,
+    *,
+    seconds: float = 3.0,
+    untold: tuple[str, ...] = (),
 ) -> dict[str, Rows]:
-    """Fail unless our tables say what Asterisk says, within ``seconds``; return what both say, by kind's name."""
+    """Fail unless our tables say what Asterisk says, within ``seconds``; return what both say, by kind's name.
+
+    ``untold`` names what no event of the story tells (``kind.column``), where only a snapshot can.
+    """
     deadline = time.monotonic() + seconds
     wrong = "Asterisk never said the same twice"
     while True:
@@ -325,8 +389,18 @@ async def agree(
         await ledger.caught_up(asterisk)
         ours = [{str(row[0]): tuple(row)[1:] for row in await ledger.rows(kind.ours)} for kind in kinds]
         after = [await kind.asterisk(asterisk) for kind in kinds]
-        if before == after:
-            wrong = "\n".join(filter(None, (difference(*three) for three in zip(kinds, after, ours, strict=True))))
+        views = {
+            kind.name: await kind.served(ledger, theirs) for kind, theirs in zip(kinds, after, strict=True) if kind.view
+        }
+        if before == after == [await kind.asterisk(asterisk) for kind in kinds]:
+            wrong = "\n".join(
+                [difference(*three, untold) for three in zip(kinds, after, ours, strict=True)]
+                + [
+                    difference(kind, theirs, views[kind.name], untold).replace("differ:", "differ in the HTTP view:")
+                    for kind, theirs in zip(kinds, after, strict=True)
+                    if kind.view
+                ]
+            ).strip()
             if not wrong:
                 return {kind.name: rows for kind, rows in zip(kinds, ours, strict=True)}
         if time.monotonic() > deadline:

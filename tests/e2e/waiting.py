@@ -16,11 +16,20 @@ class NotYetError(AssertionError):
 
 async def until(what: Callable[[], Awaitable[T]], why: str, seconds: float = 10.0) -> T:
     """Ask until the answer is true, and return it; fail with ``why`` and the last answer when time is up."""
+
+    async def true() -> T | None:
+        return await what() or None
+
+    return await present(true, why, seconds)
+
+
+async def present(what: Callable[[], Awaitable[T | None]], why: str, seconds: float = 10.0) -> T:
+    """Ask until there is an answer, be it empty, and return it; fail with ``why`` when time is up."""
     deadline = time.monotonic() + seconds
     while True:
         answer = await what()
-        if answer:
+        if answer is not None:
             return answer
         if time.monotonic() > deadline:
-            raise NotYetError(f"after {seconds:.1f} s still not: {why} (last: {answer!r})")
+            raise NotYetError(f"after {seconds:.1f} s still not: {why}")
         await asyncio.sleep(POLL_SECONDS)

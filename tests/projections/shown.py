@@ -1,7 +1,7 @@
 """Prints folded rows as Asterisk's CLI prints its own state, to be compared as text.
 
 The formats are those of `queue show`, `agent show all` and `parking show default` in 16.28 and 22.10. What rows cannot
-know before an event or a list tells (a member's ringinuse, a caller's priority) is left out of both texts by `comparable`.
+know before an event or a list tells (a member's ringinuse, a caller's priority) is left out by `comparable`.
 """
 
 import re
@@ -48,11 +48,12 @@ def queue_show(tables: Tables, now: int) -> str:
         entries.setdefault(entry.queue_name, []).append(entry)
     paragraphs = []
     for q in tables.of(QUEUES).values():
-        lines = [
+        head = (
             f"{q.name} has {q.calls} calls (max {q.max or 'unlimited'}) in '{q.strategy}' strategy "
             f"({q.hold_time}s holdtime, {q.talk_time}s talktime), W:{q.weight}, C:{q.completed}, A:{q.abandoned}, "
             f"SL:{q.service_level_perf:.1f}%, SL2:{q.service_level_perf2:.1f}% within {q.service_level}s"
-        ]
+        )
+        lines = [head]
         lines += ["   Members:"] if q.name in members else ["   No Members"]
         lines += [_member(m, now) for m in members.get(q.name, ())]
         lines += ["   Callers:"] if q.name in entries else ["   No Callers"]

@@ -21,9 +21,9 @@ def row(tables: Tables) -> Agent:
     return found
 
 
-LOGIN = {"Uniqueid": "1.1", "Linkedid": "1.1"}
-OFF = {"Status": "AGENT_LOGGEDOFF"}
-IDLE = {"Status": "AGENT_IDLE", "LoggedInTime": 900, **LOGIN}
+LOGIN: dict[str, Any] = {"Uniqueid": "1.1", "Linkedid": "1.1"}
+OFF: dict[str, Any] = {"Status": "AGENT_LOGGEDOFF"}
+IDLE: dict[str, Any] = {"Status": "AGENT_IDLE", "LoggedInTime": 900, **LOGIN}
 
 
 def bridge(event: str, kind: str, at: float = 1000.0, channel: str = "1.1") -> Received:

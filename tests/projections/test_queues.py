@@ -46,6 +46,10 @@ def member(asked: Asked, location: str = "SIP/1", **headers: Any) -> Received:
     return asked.item("QueueMember", **(told | headers))
 
 
+def abandon(caller: str, hold_time: int = 10) -> Received:
+    return block("QueueCallerAbandon", Queue="q", Uniqueid=caller, HoldTime=hold_time)
+
+
 def call(event: str, caller: str, location: str = "SIP/1", at: float = 1000.0, **headers: Any) -> Received:
     return block(event, at, Queue="q", Interface=location, MemberName="Ann", Uniqueid=caller, **headers)
 
@@ -73,6 +77,20 @@ def test_events_older_than_the_list_that_come_after_it_change_nothing() -> None:
     items = [entry(asked, "b", 1), entry(asked, "x", 2), entry(asked, "c", 3)]
     tables.fold([asked.start, *items, *late, asked.end, asked.over])
     assert order(tables) == ["b", "x", "c"]
+
+
+def test_a_join_that_comes_after_the_list_moves_nobody() -> None:
+    asked = Asked("QueueStatus", at=1010.0)
+    items = [entry(asked, "b", 1), entry(asked, "x", 2, wait=3), entry(asked, "c", 3)]
+    tables = Tables(*MODELS).fold([asked.start, *items, join("x", 3, 3, at=1007.2)])
+    assert order(tables) == ["b", "x", "c"]
+
+
+def test_the_late_answer_to_an_older_snapshot_does_not_save_a_row_from_the_sweep() -> None:
+    old, new = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    tables = Tables(*MODELS).fold([join("gone", 1, 1), old.start, old.failed, old.over])
+    tables.fold([new.start, entry(old, "gone", 1), entry(new, "a", 1), new.end, new.over])
+    assert order(tables) == ["a"]
 
 
 def test_a_caller_who_leaves_while_the_list_is_on_its_way_does_not_come_back() -> None:
@@ -125,8 +143,7 @@ def test_statistics_follow_each_call() -> None:
     row = tables.of(QUEUES)["q",]
     assert (row.completed, row.hold_time, row.talk_time, row.service_level_perf) == (1, 8, 60, 100.0)
     tables.fold([call("AgentConnect", "b", HoldTime=11), call("AgentComplete", "b", HoldTime=11, TalkTime=21)])
-    abandon = block("QueueCallerAbandon", Queue="q", Uniqueid="c", HoldTime=10)
-    row = tables.fold([abandon]).of(QUEUES)["q",]
+    row = tables.fold([join("c", 1, 1), abandon("c"), leave("c", 1, 0)]).of(QUEUES)["q",]
     assert (row.completed, row.abandoned, row.hold_time, row.talk_time) == (2, 1, 8, 50)
     assert (row.service_level_perf, row.service_level_perf2) == (50.0, 66.7)
     assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 2
@@ -186,6 +203,41 @@ def test_an_end_that_the_list_has_already_is_not_counted_again() -> None:
     late = call("AgentComplete", "a", at=1010.0, HoldTime=1)
     tables.fold([second.start, *items, late, second.end, second.over])
     assert tables.of(QUEUES)["q",].completed == 1
+    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
+
+
+def test_an_abandonment_that_the_list_has_already_is_not_counted_again() -> None:
+    first, second = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    tables = Tables(*MODELS).fold([first.start, queue(first), first.end, first.over, join("a", 1, 1), join("b", 2, 2)])
+    items = [queue(second, Calls=1, Abandoned=1, ServicelevelPerf2="100.0"), entry(second, "b", 1)]
+    late = [abandon("a"), leave("a", 1, 1)]
+    row = tables.fold([second.start, *items, *late, second.end, second.over]).of(QUEUES)["q",]
+    assert (row.abandoned, row.abandoned_in_level, row.calls) == (1, 1, 1)
+    row = tables.fold([abandon("b"), abandon("b"), leave("b", 1, 0)]).of(QUEUES)["q",]
+    assert (row.abandoned, row.abandoned_in_level, row.calls) == (2, 2, 0)
+
+
+def test_a_hold_time_that_the_list_has_already_is_not_averaged_again() -> None:
+    first, second = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    items = [queue(first, Abandoned=1, Holdtime=8), member(first)]
+    tables = Tables(*MODELS).fold([first.start, *items, first.end, first.over])
+    items = [queue(second, Abandoned=1, Holdtime=16), member(second, InCall=1)]
+    tables.fold([second.start, *items, second.end, second.over, call("AgentConnect", "a", HoldTime=40)])
+    assert tables.of(QUEUES)["q",].hold_time == 16
+    tables.fold([call("AgentConnect", "b", "SIP/2", HoldTime=40)])
+    assert tables.of(QUEUES)["q",].hold_time == 22
+
+
+def test_an_end_that_asterisk_never_tells_is_known_by_the_members_next_status() -> None:
+    # Seen with 16.28: both channels were gone before app_queue looked, so there was no AgentComplete.
+    asked = Asked("QueueStatus")
+    tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    tables.fold([call("AgentConnect", "a", at=1000.5, HoldTime=12)])
+    status = changed("QueueMemberStatus", InCall=0, CallsTaken=0, LastCall=990)  # made before the call was put down
+    assert tables.fold([status]).of(QUEUES)["q",].completed == 0
+    status = changed("QueueMemberStatus", InCall=0, CallsTaken=1, LastCall=1007)
+    row = tables.fold([status, status]).of(QUEUES)["q",]
+    assert (row.completed, row.talk_time, row.hold_time, row.completed_in_level) == (1, 7, 12, 0)
     assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
@@ -251,8 +303,9 @@ def test_a_number_that_is_none_is_counted_and_passed_over(bad: str) -> None:
 def test_odd_values_do_not_stop_a_model() -> None:
     asked = Asked("QueueStatus")
     odd = [join("a", -5, 0), join("b", 2**62, 2), entry(asked, "c", 0, wait=-1), entry(asked, "d", 3, wait=2**62)]
-    for bad in ({"Completed": -3}, {"Completed": 2**63 - 1}, {"ServicelevelPerf": "nan"}, {"ServicelevelPerf2": "inf"}):
-        odd.append(queue(asked, **bad))
+    bad: list[dict[str, Any]] = [{"Completed": -3}, {"Completed": 2**63 - 1}]
+    bad += [{"ServicelevelPerf": "nan"}, {"ServicelevelPerf2": "inf"}]
+    odd += [queue(asked, **headers) for headers in bad]
     tables = Tables(*MODELS).fold([asked.start, *odd])
     assert order(tables) == ["c", "a", "d", "b"]
     assert {(position, name) for position, name, _ in tables.unfit} == {(n, "QueueParams") for n in range(6, 10)}

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -34,7 +35,8 @@ class FakeAmi:
     """Speaks AMI as Asterisk 22 does; everything it does otherwise is told by the test.
 
     ``replies`` maps an action's name to what is sent for it (headers in, bytes out; b"" for silence); ``actions`` is
-    everything that was asked, in order; ``clients`` are the open connections.
+    everything that was asked, in order; ``clients`` are the open connections; at an action in ``hangs_up_at`` the
+    connection is dropped; while ``quiet``, nothing is answered.
     """
 
     def __init__(self, secret: str = "secret", tls: ssl.SSLContext | None = None, piece: int = 0) -> None:
@@ -43,6 +45,8 @@ class FakeAmi:
         self.welcome = block("Event: FullyBooted", "Privilege: system,all", "Status: Fully Booted")
         self.refusal = "Authentication failed"
         self.replies: dict[str, Callable[[dict[str, str]], bytes]] = {}
+        self.quiet = False
+        self.hangs_up_at: set[str] = set()
         self.actions: list[dict[str, str]] = []
         self.clients: list[asyncio.StreamWriter] = []
         self.logins = 0
@@ -89,9 +93,11 @@ class FakeAmi:
                 text = (await reader.readuntil(b"\r\n\r\n")).decode()
                 headers = dict(line.split(": ", 1) for line in text.split("\r\n") if line)
                 self.actions.append(headers)
+                if headers["Action"] in self.hangs_up_at:
+                    return
                 self._answer(headers, writer)
-        except (asyncio.IncompleteReadError, OSError):
-            pass
+        except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
+            pass  # asyncio's own callback chokes on a cancelled task
         finally:
             if writer in self.clients:
                 self.clients.remove(writer)
@@ -100,6 +106,8 @@ class FakeAmi:
 
     def _answer(self, headers: dict[str, str], writer: asyncio.StreamWriter) -> None:
         action, number = headers["Action"], f"ActionID: {headers['ActionID']}"
+        if self.quiet:
+            return
         if action in self.replies:
             writer.write(self.replies[action](headers))
         elif action == "Challenge":
@@ -133,6 +141,15 @@ class Cable:
         self.flowing.set()
         self.lose_answer = b""
         self.lost = 0
+
+    @classmethod
+    def to_postgresql(cls, url: str) -> Self:
+        """A cable to the server whose Unix socket ``url`` names; see `url` for its end."""
+        return cls(f"{url.partition('?host=')[2]}/.s.PGSQL.5432")
+
+    def url(self, url: str) -> str:
+        """``url`` by way of this cable."""
+        return f"postgresql://ringledger@127.0.0.1:{self.port}/{urlsplit(url).path[1:]}?sslmode=disable"
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -227,3 +244,13 @@ class Ledger:
             assert time.monotonic() < end, f"not in the log in time; there is {names[-30:]}"
             await asyncio.sleep(0.02)
         return names
+
+    async def until_count(self, count: int, seconds: float = 6 * DEADLINE) -> None:
+        """Wait until the log has ``count`` events of AMI, responses aside."""
+        query = "SELECT count(*) FROM ledger.event WHERE source = 'ami' AND name NOT LIKE 'Response:%'"
+        connection = await asyncpg.connect(self._url)
+        end = time.monotonic() + seconds
+        while (there := await connection.fetchval(query)) < count:
+            assert time.monotonic() < end, f"{there} of {count} events in the log"
+            await asyncio.sleep(0.05)
+        await connection.close()

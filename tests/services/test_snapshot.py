@@ -32,7 +32,9 @@ def errors(recording: str) -> list[bytes]:
 
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
 def test_real_refusals_are_told_apart(recording: str) -> None:
-    said = {str(answer.message).strip(): outcome_of([answer]) for answer in map(message, errors(recording))}
+    said = {
+        str(answer.message).strip(): outcome_of([answer], booted=False) for answer in map(message, errors(recording))
+    }
     unknown = {text for text in said if text.startswith("Invalid/unknown command")}
     assert len(unknown) >= 3
     assert {said[text] for text in unknown} == {"unsupported"}
@@ -46,12 +48,18 @@ def test_real_refusals_are_told_apart(recording: str) -> None:
 
 @pytest.mark.parametrize(("text", "outcome"), MEANING.items())
 def test_words_of_an_error(text: str, outcome: str) -> None:
-    assert outcome_of([message(block("Response: Error", f"Message: {text}\n"))]) == outcome
+    assert outcome_of([message(block("Response: Error", f"Message: {text}\n"))], booted=True) == outcome
+
+
+def test_an_action_unknown_to_a_booted_asterisk_has_nothing_to_list() -> None:
+    answer = [message(block("Response: Error", "Message: Invalid/unknown command: SIPpeers."))]
+    assert outcome_of(answer, booted=False) == "unsupported"
+    assert outcome_of(answer, booted=True) == "empty"
 
 
 def test_a_list_that_asterisk_cancels_is_no_list() -> None:
     start, end = block("Response: Success", "EventList: start"), block("Event: AgentsComplete", "EventList: cancelled")
-    assert outcome_of([message(start), message(end)]) == "failed"
+    assert outcome_of([message(start), message(end)], booted=True) == "failed"
 
 
 def listed(*items: str) -> Callable[[dict[str, str]], bytes]:
@@ -108,8 +116,8 @@ async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> N
     outcomes = {e["action"]: e["outcome"] for e in await Ledger(url).ours("SnapshotListed") if e["epoch"] == epoch}
     assert outcomes == {
         **dict.fromkeys([*QUICK, *SLOW], "complete"),
-        "SIPpeers": "unsupported",
-        "SIPshowregistry": "unsupported",
+        "SIPpeers": "empty",
+        "SIPshowregistry": "empty",
     }
 
 

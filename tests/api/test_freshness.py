@@ -1,0 +1,289 @@
+"""ETag, 304, the long poll and the headers that tell how fresh a view is."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+
+from api.keys import FRESHNESS, VIEWS
+from schemas.log import Connected, Disconnected, Minute, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from tests.api.conftest import Client, Ledger, Recorded, Serve, token
+
+VIEW = "/v1/admin/core/channels"
+MODULES = "/v1/admin/core/modules"
+
+
+def newchannel(unique_id: str, **headers: str) -> bytes:
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return (
+        f"Event: Newchannel\r\nTimestamp: {time.time():.6f}\r\nChannel: PJSIP/100-0000000a\r\nChannelState: 4\r\n"
+        f"Uniqueid: {unique_id}\r\nLinkedid: {unique_id}\r\n{more}\r\n"
+    ).encode()
+
+
+def varset(unique_id: str, name: str, value: str) -> bytes:
+    return f"Event: VarSet\r\nUniqueid: {unique_id}\r\nVariable: {name}\r\nValue: {value}\r\n\r\n".encode()
+
+
+NOTHING = b"Event: FullyBooted\r\nStatus: Fully Booted\r\n\r\n"
+
+
+@pytest.fixture
+async def client(serve: Serve) -> Client:
+    client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    return client
+
+
+async def reached(client: Client, position: int, path: str = VIEW) -> ClientResponse:
+    """Return the first answer that has folded the position."""
+    async with asyncio.timeout(10):
+        while True:
+            await client.app[FRESHNESS].refresh()
+            reply = await client.get(path)
+            if int(reply.headers["X-Ledger-Position"]) >= position:
+                return reply
+
+
+async def items(reply: ClientResponse) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await reply.json())["result"]["list"]
+    return found
+
+
+async def test_a_tag_changes_with_the_rows_and_with_nothing_else(client: Client, ledger: Ledger) -> None:
+    first = await reached(client, await ledger.write(newchannel("1.1")))
+    tag = first.headers["ETag"]
+    assert tag.startswith('W/"')
+    quiet = await reached(client, await ledger.write(NOTHING))
+    assert quiet.headers["ETag"] == tag
+    assert int(quiet.headers["X-Ledger-Position"]) > int(first.headers["X-Ledger-Position"])
+    moved = await reached(client, await ledger.write(newchannel("1.2")))
+    assert moved.headers["ETag"] != tag
+    assert [i["unique_id"] for i in await items(moved)] == ["1.1", "1.2"]
+
+
+@pytest.mark.parametrize("form", ["{}", '"x", {}', '{} , W/"y"', "*"])
+async def test_who_has_the_rows_gets_304(client: Client, ledger: Ledger, form: str) -> None:
+    tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
+    reply = await client.get(VIEW, headers={"If-None-Match": form.format(tag)})
+    assert reply.status == 304
+    assert await reply.read() == b""
+    assert reply.headers["ETag"] == tag
+    assert int(reply.headers["X-Ledger-Position"]) > 0
+    assert (await client.get(VIEW, headers={"If-None-Match": 'W/"0-1"'})).status == 200
+
+
+async def test_two_processes_give_the_same_tag(serve: Serve, ledger: Ledger) -> None:
+    one, two = await serve(), await serve()
+    for client in (one, two):
+        client.session.headers["Authorization"] = f"Bearer {await token(one)}"
+    position = await ledger.write(newchannel("1.1"))
+    for path in (VIEW, "/v1/admin/queue/entries", "/v1/admin/pjsip/endpoints"):
+        tags = {(await reached(client, position, path)).headers["ETag"] for client in (one, two)}
+        assert len(tags) == 1
+
+
+async def test_another_version_of_a_model_is_another_tag(client: Client, ledger: Ledger) -> None:
+    tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
+    await ledger.connection.execute("UPDATE checkpoint SET version = version + 1 WHERE model = 'channels'")
+    await client.app[FRESHNESS].refresh()
+    assert (await client.get(VIEW)).headers["ETag"] != tag
+
+
+async def test_a_long_poll_answers_when_the_rows_change_and_not_before(client: Client, ledger: Ledger) -> None:
+    tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
+    for known in ({"If-None-Match": tag}, {}):
+        waiting = asyncio.create_task(client.get(VIEW, params={"wait": "20"}, headers=known))
+        await reached(client, await ledger.write(NOTHING), MODULES)
+        assert not waiting.done()
+        began = time.monotonic()
+        await ledger.write(newchannel(f"2.{len(known)}"))
+        reply = await waiting
+        assert time.monotonic() - began < 2
+        assert reply.status == 200
+        assert f"2.{len(known)}" in {i["unique_id"] for i in await items(reply)}
+        tag = reply.headers["ETag"]
+
+
+async def test_a_long_poll_that_knows_something_else_answers_at_once(client: Client, ledger: Ledger) -> None:
+    await reached(client, await ledger.write(newchannel("1.1")))
+    async with asyncio.timeout(5):
+        reply = await client.get(VIEW, params={"wait": "60"}, headers={"If-None-Match": 'W/"0-1"'})
+    assert reply.status == 200
+
+
+async def test_a_long_poll_in_vain_ends_with_what_there_is(client: Client, ledger: Ledger) -> None:
+    tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
+    began = time.monotonic()
+    assert (await client.get(VIEW, params={"wait": "0.2"}, headers={"If-None-Match": tag})).status == 304
+    assert time.monotonic() - began >= 0.2
+    assert (await client.get(VIEW, params={"wait": "0.2"})).status == 200
+
+
+@pytest.mark.parametrize("wait", ["x", "", "-1", "61", "nan", "inf", "1e9"])
+async def test_a_nonsense_wait_is_400(recorded: Recorded, wait: str) -> None:
+    reply = await recorded.client.get(VIEW, params={"wait": wait})
+    assert reply.status == 400
+    assert (await reply.json())["statuscode"] == 400
+
+
+async def test_as_of_is_honest(recorded: Recorded) -> None:
+    assert (await recorded.client.get(VIEW, params={"as_of": "12"})).status == 501
+
+
+async def test_stopping_lets_waiters_go(client: Client, ledger: Ledger) -> None:
+    tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
+    waiting = asyncio.create_task(client.get(VIEW, params={"wait": "60"}, headers={"If-None-Match": tag}))
+    await reached(client, await ledger.write(NOTHING), MODULES)
+    client.app[FRESHNESS].stop()
+    async with asyncio.timeout(5):
+        assert (await waiting).status == 304
+
+
+async def test_the_lag_is_0_when_all_is_folded_and_grows_when_not(client: Client, ledger: Ledger) -> None:
+    reply = await reached(client, await ledger.write(newchannel("1.1")))
+    assert reply.headers["X-Ledger-Lag-Ms"] == "0"
+    async with ledger.connection.transaction():
+        await ledger.connection.execute("LOCK TABLE channels IN ACCESS EXCLUSIVE MODE")
+        position = await ledger.write(newchannel("1.2"))
+        async with asyncio.timeout(10):
+            while True:
+                behind = await client.get(MODULES)
+                if int(behind.headers["X-Ledger-Lag-Ms"]) > 50:
+                    break
+        assert int(behind.headers["X-Ledger-Position"]) < position
+        assert int(behind.headers["X-Ledger-Lag-Ms"]) < 10_000
+    assert (await reached(client, position)).headers["X-Ledger-Lag-Ms"] == "0"
+
+
+async def test_complete_follows_the_links(client: Client, ledger: Ledger) -> None:
+    async def told(position: int, **query: str) -> str:
+        await reached(client, position, MODULES)
+        return (await client.get(VIEW, params=query)).headers["X-Ledger-Complete"]
+
+    assert await told(await ledger.write(NOTHING)) == "false"
+    assert await told(await ledger.write(Connected("a:1"))) == "false"
+    position = await ledger.write(
+        SnapshotStarted(1), SnapshotListed(1, "CoreStatus", "complete"), SnapshotCompleted(1), Minute(60, "up", 1)
+    )
+    assert await told(position) == "true"
+    position = await ledger.write(Connected("b:1"), pbx="second")
+    assert await told(position) == "false"
+    assert await told(position, pbx="pbx") == "true"
+    assert await told(position, pbx="second") == "false"
+    assert await told(position, pbx="third") == "false"
+    assert await told(await ledger.write(Disconnected("cut", time.time())), pbx="pbx") == "false"
+
+
+async def test_what_ticks_is_new_every_second_and_is_no_change(client: Client, ledger: Ledger) -> None:
+    await reached(client, await ledger.write(newchannel("1.1")))
+    first = await client.get(VIEW)
+    (before,) = await items(first)
+    async with asyncio.timeout(10):
+        while True:
+            reply = await client.get(VIEW)
+            (after,) = await items(reply)
+            if after["duration"] > before["duration"] + 1:
+                break
+    assert after["tm_update"] == before["tm_update"]
+    assert reply.headers["ETag"] == first.headers["ETag"]
+
+
+async def test_a_thousand_readers_at_once_are_one_question_to_the_database(client: Client, ledger: Ledger) -> None:
+    await reached(client, await ledger.write(newchannel("1.1")))
+    views = client.app[VIEWS]
+    rendered = 0
+    render = views._render
+
+    async def counted(*args: Any) -> Any:
+        nonlocal rendered
+        rendered += 1
+        return await render(*args)
+
+    views._render = counted
+    views._kept.clear()
+    replies = await asyncio.gather(*(client.get(VIEW) for _ in range(100)))
+    assert {r.status for r in replies} == {200}
+    assert rendered == 1
+
+
+async def test_body_and_position_belong_together_while_the_log_grows(client: Client, ledger: Ledger) -> None:
+    start = await ledger.write(newchannel("1.1"))
+    await reached(client, start)
+
+    async def grow() -> None:
+        for n in range(60):
+            await ledger.write(varset("1.1", "N", str(n)))
+
+    growing = asyncio.create_task(grow())
+    seen = []
+    while not growing.done():
+        reply = await client.get(VIEW)
+        (item,) = await items(reply)
+        seen.append((int(reply.headers["X-Ledger-Position"]), int(item["variables"].get("N", "-1"))))
+    await growing
+    # Nothing else writes to this log, so event start + 1 + n has set N to n.
+    assert all(position == start + 1 + n for position, n in seen)
+    assert len({n for _, n in seen}) > 3
+
+
+async def test_a_position_is_not_told_with_rows_older_than_it(client: Client, ledger: Ledger) -> None:
+    first = await ledger.write(newchannel("1.1"))
+    await reached(client, first, MODULES)
+    views, freshness = client.app[VIEWS], client.app[FRESHNESS]
+    render = views._render
+
+    async def overtaken(*args: Any) -> Any:
+        kept = await render(*args)
+        await freshness.folded(("channels",), await ledger.write(newchannel("1.2")))
+        return kept
+
+    views._render = overtaken
+    reply = await client.get(VIEW)
+    assert [i["unique_id"] for i in await items(reply)] == ["1.1"]
+    assert int(reply.headers["X-Ledger-Position"]) == first
+    views._render = render
+    reply = await client.get(VIEW)
+    assert [i["unique_id"] for i in await items(reply)] == ["1.1", "1.2"]
+
+
+async def test_what_is_folded_is_shown_by_the_next_answer(client: Client, ledger: Ledger) -> None:
+    for state in ("INUSE", "BUSY", "NOT_INUSE"):
+        said = f"Event: DeviceStateChange\r\nDevice: PJSIP/1\r\nState: {state}\r\n\r\n".encode()
+        await client.app[FRESHNESS].folded(("device_states",), await ledger.write(said))
+        reply = await client.request("GET", "/device_states/", json={"device": "PJSIP/1"})
+        assert (await reply.json())["result"]["state"] == state
+
+
+async def test_secrets_in_variables_are_masked(client: Client, ledger: Ledger) -> None:
+    said = newchannel("1.1") + varset("1.1", "MYPASSWORD", "hush") + varset("1.1", "COLOUR", "blue ü")
+    (item,) = await items(await reached(client, await ledger.write(said)))
+    assert item["variables"] == {"MYPASSWORD": "********", "COLOUR": "blue ü"}
+
+
+async def test_names_with_anything_in_them_are_found(client: Client, ledger: Ledger) -> None:
+    names = ["Agent/10001@q", "a;b@c", "ü ñ", "50%25", "{x}", "a+b", "..", "q?x#y", '"\\']
+    for name in names:
+        await ledger.write(newchannel(name))
+    await reached(client, await ledger.write(NOTHING))
+    from urllib.parse import quote
+
+    from yarl import URL
+
+    for name in names:
+        path = quote(name, safe="").replace(".", "%2E")
+        reply = await client.session.get(URL(f"{client.make_url(VIEW)}/{path}", encoded=True))
+        assert reply.status == 200, name
+        assert (await reply.json())["result"]["unique_id"] == name
+
+
+async def test_the_database_may_go_and_come(client: Client, ledger: Ledger) -> None:
+    await reached(client, await ledger.write(newchannel("1.1")))
+    await ledger.connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE '%ledger.head h LEFT JOIN%' AND pid <> pg_backend_pid()"
+    )
+    reply = await reached(client, await ledger.write(newchannel("1.2")))
+    assert len(await items(reply)) == 2

@@ -1,0 +1,130 @@
+"""Queues: callers who are served, who give up, who are turned away; members who come, pause and go."""
+
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.ledger import Ledger
+from tests.e2e.truth import QUEUE_ENTRIES, QUEUES, agree
+from tests.e2e.waiting import until
+
+SALES = ("100", "101", "102")
+
+
+async def waiting(asterisk: Asterisk, number: int) -> None:
+    async def there() -> bool:
+        return len(await QUEUE_ENTRIES.asterisk(asterisk)) == number
+
+    await until(there, f"{number} callers wait")
+
+
+async def test_a_caller_is_served_by_one_of_three(ledger: Ledger, asterisk: Asterisk) -> None:
+    members = [await asterisk.phone(user) for user in SALES]
+    before = await agree(ledger, asterisk, "nobody calls")
+    assert {row[7] for key, row in before["queue_members"].items() if key.startswith("sales ")} == {1}
+    caller = await asterisk.phone("105")
+    call = caller.call("200")
+    ringing = [await member.rung() for member in members[:2]]  # the third has a penalty
+    said = await agree(ledger, asterisk, "two members ring")
+    assert len(said["queue_entries"]) == 1
+    ringing[1].answer()
+    assert await ringing[0].over() == 487
+    said = await agree(ledger, asterisk, "served")
+    assert said["queue_entries"] == {}
+    assert said["queue_members"]["sales PJSIP/101"][4] == 1, "in call"
+    await call.hang_up()
+    await ringing[1].over()
+    said = await agree(ledger, asterisk, "ended")
+    assert said["queues"]["sales"][6] == before["queues"]["sales"][6] + 1
+    assert said["queue_members"]["sales PJSIP/101"][8] == before["queue_members"]["sales PJSIP/101"][8] + 1
+
+
+async def test_callers_wait_in_line_and_give_up(ledger: Ledger, asterisk: Asterisk) -> None:
+    phones = [await asterisk.phone(user) for user in ("105", "106", "107")]
+    before = (await agree(ledger, asterisk, "nobody waits"))["queues"]["empty"][7]
+    calls = []
+    for number, phone in enumerate(phones, 1):
+        calls.append(await phone.call("204").up())
+        await waiting(asterisk, number)
+    for number, call in enumerate(calls, 1):
+        said = await agree(ledger, asterisk, f"{4 - number} wait")
+        assert sorted(position for (position,) in said["queue_entries"].values()) == list(range(1, 5 - number))
+        await call.hang_up()
+    said = await agree(ledger, asterisk, "all gave up")
+    assert said["queue_entries"] == {}
+    assert said["queues"]["empty"][7] == before + 3
+
+
+async def test_a_full_queue_takes_nobody(ledger: Ledger, asterisk: Asterisk) -> None:
+    phones = [await asterisk.phone(user) for user in ("105", "106", "107", "108")]
+    for phone in phones[:3]:
+        await phone.call("204").up()
+    await waiting(asterisk, 3)
+    await (await phones[3].call("204").up()).over()
+    said = await agree(ledger, asterisk, "the fourth was turned away")
+    assert len(said["queue_entries"]) == 3
+
+
+async def test_a_caller_waits_in_vain(ledger: Ledger, asterisk: Asterisk) -> None:
+    phone = await asterisk.phone("105")
+    before = (await agree(ledger, asterisk, "nobody waits"))["queues"]["empty"][7]
+    call = await phone.call("203").up()
+    await waiting(asterisk, 1)
+    assert len((await agree(ledger, asterisk, "waiting"))["queue_entries"]) == 1
+    await call.over()
+    said = await agree(ledger, asterisk, "after two seconds")
+    assert said["queue_entries"] == {}
+    assert said["queues"]["empty"][7] == before + 1, "Asterisk counts a timeout among the abandoned"
+
+
+async def test_members_come_pause_and_go(ledger: Ledger, asterisk: Asterisk) -> None:
+    act = asterisk.ami.act
+    await asterisk.phone("107")
+    await act("QueueAdd", Queue="support", Interface="PJSIP/107", MemberName="Hugo Hall", Penalty="1")
+    await act("QueueAdd", Queue="support", Interface="PJSIP/108", MemberName="Ivy Ito", StateInterface="PJSIP/107")
+    said = await agree(ledger, asterisk, "two came")
+    assert said["queue_members"]["support PJSIP/107"][3] == "dynamic"
+    await act("QueuePause", Queue="support", Interface="PJSIP/107", Paused="true", Reason='lunch, "long"; x=1')
+    await act("QueuePause", Interface="PJSIP/100", Paused="true")
+    said = await agree(ledger, asterisk, "paused")
+    assert said["queue_members"]["support PJSIP/107"][5:7] == (1, 'lunch, "long"; x=1')
+    await act("QueuePause", Interface="PJSIP/100", Paused="false")
+    await act("QueuePause", Queue="support", Interface="PJSIP/107", Paused="false", Reason="back")
+    await act("QueuePenalty", Queue="support", Interface="PJSIP/107", Penalty="3")
+    await agree(ledger, asterisk, "back, with another penalty")
+    await act("QueueRemove", Queue="support", Interface="PJSIP/107")
+    await act("QueueRemove", Queue="support", Interface="PJSIP/108")
+    said = await agree(ledger, asterisk, "gone")
+    assert not [key for key in said["queue_members"] if key.startswith("support ")]
+
+
+async def test_a_member_who_does_not_answer_is_paused(ledger: Ledger, asterisk: Asterisk) -> None:
+    act = asterisk.ami.act
+    member, caller = await asterisk.phone("107"), await asterisk.phone("105")
+    await act("QueueAdd", Queue="support", Interface="PJSIP/107", MemberName="Hugo Hall")
+    call = caller.call("201")
+    ringing = await member.rung()
+    await agree(ledger, asterisk, "ringing", (QUEUES, QUEUE_ENTRIES))
+    assert await ringing.over() == 487
+
+    async def paused() -> bool:
+        lines = await asterisk.cli("queue show support")
+        return any("(paused:Auto-Pause" in line for line in lines)
+
+    await until(paused, "the member is paused")
+    await agree(ledger, asterisk, "paused by itself, the caller still waits")
+    await act("QueuePause", Interface="PJSIP/107", Paused="false")
+    (await member.rung()).answer()
+    await agree(ledger, asterisk, "served at last")
+    await call.hang_up()
+    await act("QueueRemove", Queue="support", Interface="PJSIP/107")
+    await agree(ledger, asterisk, "ended")
+
+
+async def test_a_snapshot_heals_what_no_event_tells(ledger: Ledger, asterisk: Asterisk) -> None:
+    caller = await asterisk.phone("105")
+    call = await caller.call("204").up()
+    await waiting(asterisk, 1)
+    await call.hang_up()
+    await agree(ledger, asterisk, "one gave up")
+    await asterisk.cli("queue reset stats empty")  # says nothing
+    await asterisk.cli("module reload res_musiconhold.so")  # says Reload, after which Ringledger asks for all lists
+    said = await agree(ledger, asterisk, "after the next snapshot", seconds=5)
+    assert said["queues"]["empty"][7] == 0

@@ -1,0 +1,238 @@
+"""Ten thousand mutated AMI streams: nothing crashes, nothing is lost without being counted."""
+
+import random
+import re
+from collections.abc import Callable
+from functools import cache
+
+import msgspec
+import pytest
+from panoramisk.message import Message
+
+from projections import ALL
+from schemas.log import Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from services import database
+from services.ami import framing
+from services.ami.framing import HARMLESS, masked
+from services.ami.protocol import LedgerProtocol
+from services.ami.session import Question
+from services.ingest import Ingest
+from services.projector import Projector
+from tests.captures import wire
+
+STREAMS = 10_000
+SEED = 20261123
+BANNER = b"Asterisk Call Manager/11.0.0\r\n"
+END = b"\r\n\r\n"
+NASTY = [b"\0", b"\r", b"\n", b"\r\n", END, b":", b": ", b"\xff", b"\xc3", b"\xed\xa0\x80", "é".encode(), b"\t", b"/"]
+NASTY += [
+    b"99999999999999999999",
+    b"-1",
+    b"1e999",
+    b"nan",
+    "²".encode(),
+    b"Event: ",
+    b"Response: ",
+    b"ActionID: rl-1\r\n",
+]
+NASTY += [
+    b"ActionID: ringledger/\r\n",
+    b"ActionID: ringledger/7/CoreShowChannels\r\n",
+    b"Uniqueid: \r\n",
+    b"_pbx: x\r\n",
+]
+
+
+class Sized(LedgerProtocol):
+    """Counts the bytes of all blocks that were cut."""
+
+    taken = 0
+
+    def _take(self, block: bytes, now: float) -> None:
+        self.taken += len(block)
+        super()._take(block, now)
+
+
+@cache
+def corpus() -> list[bytes]:
+    """Four blocks of every kind in both recordings; list items answer a snapshot's action."""
+    kinds: dict[bytes, list[bytes]] = {}
+    for capture in ("rich22", "rich16"):
+        for block in wire(capture).partition(b"\r\n")[2].split(END)[:-1]:
+            kind = kinds.setdefault(block.lstrip(b"\r\n").partition(b"\r\n")[0], [])
+            if len(kind) < 4:
+                kind.append(re.sub(rb"ActionID: rec-\d+", b"ActionID: ringledger/7/CoreShowChannels", block) + END)
+    assert len(kinds) > 140
+    return [block for kind in kinds.values() for block in kind]
+
+
+def flip(data: bytearray, dice: random.Random) -> None:
+    for _ in range(dice.randint(1, 8)):
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+
+
+def delete(data: bytearray, dice: random.Random) -> None:
+    start = dice.randrange(len(data))
+    del data[start : start + dice.choice((1, 2, 4, 100))]
+
+
+def insert(data: bytearray, dice: random.Random) -> None:
+    start = dice.randrange(len(data) + 1)
+    data[start:start] = dice.choice(NASTY)
+
+
+def replace_value(data: bytearray, dice: random.Random) -> None:
+    values = list(re.finditer(rb": ([^\r\n]+)\r\n", data))
+    if values:
+        start, end = dice.choice(values).span(1)
+        data[start:end] = dice.choice(NASTY)
+
+
+def truncate(data: bytearray, dice: random.Random) -> None:
+    del data[dice.randrange(1, len(data)) :]
+
+
+def double(data: bytearray, dice: random.Random) -> None:
+    start = dice.randrange(len(data))
+    data[start:start] = data[start : start + dice.randint(1, 500)]
+
+
+def bloat(data: bytearray, dice: random.Random) -> None:
+    start = dice.randrange(len(data))
+    data[start:start] = dice.choice((b"x", b"\0", b"pass", b"\xc3", b"a:b")) * dice.choice((1000, 20_000))
+
+
+def drop_colons(data: bytearray, _dice: random.Random) -> None:
+    data[:] = data.replace(b": ", b" ")
+
+
+def bare_feeds(data: bytearray, _dice: random.Random) -> None:
+    data[:] = data.replace(b"\r\n", b"\n")
+
+
+MUTATIONS: list[Callable[[bytearray, random.Random], None]] = [
+    *(flip, delete, insert, replace_value, truncate, double, flip, delete, insert, replace_value, replace_value),
+    *(bloat, drop_colons, bare_feeds),
+]
+
+
+def mutated(dice: random.Random) -> bytes:
+    data = bytearray(b"".join(dice.choices(corpus(), k=dice.randint(1, 4))))
+    for _ in range(dice.randint(1, 4)):
+        if data:
+            dice.choice(MUTATIONS)(data, dice)
+    return bytes(data)
+
+
+def fed(
+    stream: bytes, dice: random.Random, sizes: tuple[int, ...] = (1, 7, 100, 1448, 65536)
+) -> tuple[Sized, list[Received]]:
+    log: list[Received] = []
+    protocol = Sized(log.append, lambda _: None)
+    protocol.responses["rl-1"] = Question({"Action": "CoreStatus", "ActionID": "rl-1"})
+    action_id = "ringledger/7/CoreShowChannels"
+    protocol.responses[action_id] = Question({"Action": "CoreShowChannels", "ActionID": action_id})
+    start = 0
+    while start < len(stream):
+        end = start + dice.choice(sizes)
+        protocol.data_received(stream[start:end])
+        start = end
+    return protocol, log
+
+
+def in_log(block: bytes, start: bytes) -> bytes:
+    return block if start[6 : start.find(b"\r\n")].strip() in HARMLESS else masked(block)
+
+
+async def test_ten_thousand_mutated_streams(url: str) -> None:
+    dice = random.Random(SEED)
+    ingest = Ingest(url, "pbx")
+
+    def write(event: SnapshotStarted | SnapshotListed | SnapshotCompleted) -> None:
+        ingest.put(Received("ringledger", type(event).__name__, 1.0, 1.0, msgspec.json.encode(event)))
+
+    kept = 0
+    for number in range(STREAMS):
+        rubbish = mutated(dice)
+        sentinel = b"Event: Sentinel\r\nNumber: %d\r\n\r\n" % number
+        stream = rubbish + END + sentinel
+        protocol, log = fed(BANNER + stream, dice)
+        assert log[-1].name == "Sentinel"  # framing recovers at the next block
+        assert log[-1].raw.lstrip(b"\r\n") == sentinel
+        # Every block is in the log as it was, or a response, or counted.
+        blocks = [block + END for block in stream.split(END)[:-1]]
+        starts = [block.lstrip(b"\r\n") for block in blocks]
+        events = [in_log(b, start) for b, start in zip(blocks, starts, strict=True) if start.startswith(b"Event:")]
+        assert [e.raw for e in log if not e.raw.lstrip(b"\r\n").startswith(b"Response:")] == events
+        rejected = [
+            b for b, start in zip(blocks, starts, strict=True) if not start.startswith((b"Event:", b"Response:"))
+        ]
+        assert (protocol.rejected_blocks, protocol.rejected_bytes) == (len(rejected), sum(map(len, rejected)))
+        assert protocol.taken + len(protocol.pending) + len(BANNER) == protocol.received == len(BANNER) + len(stream)
+        kept += len(events)
+        if number % 50 == 0:
+            write(SnapshotStarted(7))
+        for event in log:
+            ingest.put(event)
+        if number % 50 == 49:
+            for model in ALL:
+                for action in model.lists:
+                    write(SnapshotListed(7, action, "complete"))
+            write(SnapshotCompleted(7))
+    assert kept > 2 * STREAMS
+    ingest.stop()
+    await ingest.run()
+    connection = await database.connect(url, search_path="model, ledger")
+    assert await connection.fetchval("SELECT count(*) FROM event WHERE name = 'Rejected'") == 0
+    assert await connection.fetchval("SELECT count(*) FROM event WHERE name = 'Sentinel'") == STREAMS
+    projector = Projector(connection, ALL)
+    await projector.open()
+    while await projector.advance():
+        pass
+    assert projector.stopped == {}
+    assert await connection.fetchval("SELECT count(*) FROM unfit") > 10  # the folds were given rubbish indeed
+    await connection.close()
+
+
+def test_a_stream_without_an_end_is_given_up_counted_and_recovered_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "MAX_BLOCK", 5000)
+    dice = random.Random(SEED)
+    given_up = 0
+    for _ in range(200):
+        stream = mutated(dice) + b"x" * dice.randint(0, 30_000) + END + b"Event: Sentinel\r\n\r\n"
+        protocol, log = fed(BANNER + stream, dice, (1, 7, 1448))
+        assert log[-1].raw.lstrip(b"\r\n") == b"Event: Sentinel\r\n\r\n"
+        assert protocol._framer.overlong + protocol.taken + len(BANNER) == protocol.received
+        assert protocol.rejected_bytes >= protocol._framer.overlong
+        given_up += protocol._framer.overlong > 0
+    assert given_up > 50
+
+
+@pytest.mark.parametrize("size", [1, 7, 5000])
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"",
+        b"\r\n",
+        b"Hello\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"y" * 1000 + END,
+        b"Asterisk Call Manager" + END,
+    ],
+)
+def test_a_greeting_of_any_kind_is_no_obstacle(greeting: bytes, size: int) -> None:
+    log: list[Received] = []
+    protocol = LedgerProtocol(log.append, lambda _: None)
+    stream = greeting + b"Event: One\r\n\r\nEvent: Two\r\n\r\n"
+    for start in range(0, len(stream), size):
+        protocol.data_received(stream[start : start + size])
+    assert log[-1].raw == b"Event: Two\r\n\r\n"
+    banner = len(protocol.banner) + 2 if protocol.banner else 0
+    assert banner + sum(len(e.raw) for e in log) + protocol.rejected_bytes == len(stream)
+
+
+def test_an_answer_that_makes_no_sense_reaches_who_asked() -> None:
+    question = Question({"Action": "CoreStatus", "ActionID": "rl-1"})
+    assert not question.add_message(Message({"Event": "Stray", "EventList": "Complete"}))
+    with pytest.raises(AttributeError):
+        question.add_message(Message({"Response": "Success", "EventList": ["start", "start"]}))
