@@ -218,7 +218,7 @@ class Fold:
             return
         try:
             self._take(decoded)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self.unfit.append((decoded.event.position, decoded.event.name, str(error)))
         except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
             self.error = decoded.event, error
@@ -272,7 +272,7 @@ class Fold:
                         self._fold_row(on, found, shaped, event)
                 else:
                     self._fold_row(on, key, shaped, event)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 self.unfit.append((event.position, event.name, str(error)))
             except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
                 self.error = event, error

@@ -25,7 +25,6 @@ BIN = Path(_SPEC.origin if _SPEC and _SPEC.origin else ".").parent / "pginstall"
 USER = "ringledger"
 START_SECONDS = 300
 """Crash recovery after a kill -9 replays the write-ahead log; it must not be cut short."""
-STOP_SECONDS = 2
 LEFTOVER_SECONDS = 10
 """How long the processes of a killed server may take to notice and go."""
 LONGEST_SOCKETS = 85
@@ -94,15 +93,19 @@ class Embedded:
                     raise
                 time.sleep(0.5)
 
-    def stop(self) -> None:
-        """Stop it if it runs, waiting for clients no longer than a moment; what is cut short is recovered at start."""
-        if not self._running():
+    def stop(self, seconds: float = 60) -> None:
+        """Stop it if it runs. After ``seconds`` its end is no longer waited for, nor orderly: the next start recovers.
+
+        Raises EmbeddedError if it cannot be told to stop.
+        """
+        if not self.alive:
             return
-        stop = ("pg_ctl", "-D", str(self.data), "-w", "stop", "-m")
+        stop = ("pg_ctl", "-D", str(self.data), "stop", "-m")
         try:
-            self._run(*stop, "fast", "-t", str(STOP_SECONDS))
+            self._run(*stop, "fast", "-w", "-t", str(max(1, int(seconds))))
         except EmbeddedError:
-            self._run(*stop, "immediate", "-t", str(STOP_SECONDS))
+            if self.alive:  # or else it ended a moment after we ceased to wait
+                self._run(*stop, "immediate", "-W")
 
     def acquire(self) -> None:
         """Start it unless it runs, and count as its user until `release` or this process' end. Raises EmbeddedError."""
@@ -115,8 +118,8 @@ class Embedded:
         except OSError as error:
             raise EmbeddedError(f"cannot use {self._home}: {error}") from None
 
-    def release(self) -> None:
-        """Stop it, unless another process uses it."""
+    def release(self, seconds: float = 60) -> None:
+        """Stop it, unless another process uses it; ``seconds`` as for `stop`."""
         if self._using is None:
             return
         with self._starting(), self._using:
@@ -124,7 +127,7 @@ class Embedded:
                 fcntl.flock(self._using, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
-            self.stop()
+            self.stop(seconds)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[str]:
@@ -139,8 +142,8 @@ class Embedded:
     def alive(self) -> bool:
         """Whether its main process is there (it may be starting still); costs no more than reading a file."""
         try:
-            pid = int((self.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
-            return str(self.data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+            pid = int((self.data / "postmaster.pid").read_bytes().split(b"\n", 1)[0])
+            return os.fsencode(self.data) in Path(f"/proc/{pid}/cmdline").read_bytes()
         except (OSError, ValueError):
             return False
 

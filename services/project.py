@@ -18,7 +18,7 @@ async def project(url: str, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await _hold(url, stop)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             logger.warning("database_failed", error=repr(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):

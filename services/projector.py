@@ -43,6 +43,7 @@ ON CONFLICT DO NOTHING
 
 DATABASE_FAULTS = (
     OSError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,

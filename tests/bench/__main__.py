@@ -36,11 +36,13 @@ async def measure(stage: Stage, parts: list[str], options: argparse.Namespace) -
     console = Console(stderr=True)
     figures: list[Figure] = []
     for part in parts:
-        start = time.monotonic()
+        start, others = time.monotonic(), stage.others_cpu()
         with console.status(f"{part} ..."):
             total = options.rate * options.seconds if part == "load" else options.events
             figures += await PARTS[part](stage, total, options.rate)
-        console.print(f"{part}: {time.monotonic() - start:.0f} s")
+        seconds = time.monotonic() - start
+        busy = (stage.others_cpu() - others) / seconds / (os.cpu_count() or 1)
+        console.print(f"{part}: {seconds:.0f} s; {busy:.0%} of the machine was busy with something else")
     return figures
 
 

@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 
 from tests.bench.http import PASSWORD, free_port
-from tests.bench.recording import per_round
+from tests.bench.recording import sent_of
 from tests.bench.stage import BrokenError, Stage, cpu, line, machine_cpu, postgres, pss
 
 WAIT_SECONDS = 120
@@ -98,7 +98,7 @@ class Pipeline:
 
     async def play(self, total: int, rate: int) -> Played:
         """Send ``total`` events and return when they are all in the log and in the models."""
-        names = list(per_round())
+        names = list(sent_of(0))
         memory: dict[str, list[tuple[int, float]]] = {}
         before = self.log[-1][1] if self.log else 0
         used = self._cpu()

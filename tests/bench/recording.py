@@ -6,6 +6,7 @@ DeviceStateChange and TestEvent, which belong to no call, is kept.
 """
 
 import lzma
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,19 +18,17 @@ SECONDS = 4
 
 
 @cache
-def events() -> list[bytes]:
+def one_round() -> list[bytes]:
     """Return the events in order, each with its empty line."""
     return [block + b"\r\n\r\n" for block in lzma.decompress(FILE.read_bytes()).split(b"\r\n\r\n")[:-1]]
 
 
-@cache
-def per_round() -> dict[str, int]:
-    """Return how many events of each name one round of the recording has."""
-    counts: dict[str, int] = {}
-    for event in events():
-        name = event[7 : event.index(b"\r\n")].decode()
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+def sent_of(total: int) -> dict[str, int]:
+    """Return how many events of each name are among ``total`` events that are played."""
+    rounds, rest = divmod(total, len(one_round()))
+    names = [event[7 : event.index(b"\r\n")].decode() for event in one_round()]
+    whole, part = Counter(names), Counter(names[:rest])
+    return {name: rounds * count + part[name] for name, count in whole.items()}
 
 
 def played(total: int, begin: int, piece: int) -> Iterator[tuple[int, bytes]]:
@@ -38,7 +37,7 @@ def played(total: int, begin: int, piece: int) -> Iterator[tuple[int, bytes]]:
     Every round has timestamps and unique ids of its own: its seconds start one later than those of the round before,
     from ``begin`` (seconds since the epoch), which is done on the bytes, for the sender must cost next to nothing.
     """
-    recorded = events()
+    recorded = one_round()
     done = 0
     while done < total:
         round_, start = divmod(done, len(recorded))

@@ -78,6 +78,10 @@ class Stage:
         """Run one of our own processes."""
         return self.process(str(BIN / "ringledger"), command, name=command, **environ)
 
+    def others_cpu(self) -> float:
+        """Return the processor seconds used by all but the bench, what it started and ended, and its server."""
+        return machine_cpu() - sum(map(cpu, [os.getpid(), *postgres(self.server)]))
+
     def check(self, *processes: subprocess.Popen[str]) -> None:
         """Raise BrokenError if one of them has ended."""
         for process in processes:

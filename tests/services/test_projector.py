@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+import psycopg
 import pytest
 from msgspec import field
 from msgspec.structs import replace
@@ -265,6 +266,27 @@ async def test_a_transaction_that_fails_leaves_nothing_behind_in_memory(
     await finish(projector)
     assert await rows(connection) == {"kept": (2, 2)}
     assert projector.followers[0].state.snapshots == {}
+
+
+async def test_no_model_is_blamed_for_a_lost_connection(url: str, connection: asyncpg.Connection, pen: Pen) -> None:
+    """The connection is lost after reading and folding, just before the rows are written."""
+    own = await database.connect(url, search_path="model, ledger")
+    backend = await own.fetchval("SELECT pg_backend_pid()")
+
+    def cut(row: Note | None, e: Noted) -> Note:
+        with psycopg.connect(url) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+        return noted(row, e)
+
+    projector = await opened(own, notes(cut))
+    await pen.note("a")
+    with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await projector.advance()
+    assert projector.stopped == {}
+    assert [(c["position"], c["error"]) for c in await checkpoint(connection)] == [(0, None)]
+    own.terminate()
+    await finish(await opened(connection, notes()))
+    assert await rows(connection) == {"a": (1, 1)}
 
 
 async def test_a_value_that_does_not_fit_is_counted_and_passed_over(connection: asyncpg.Connection, pen: Pen) -> None:

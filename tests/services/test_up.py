@@ -62,9 +62,11 @@ class Up:
         return {name: pid for name, pid in found.items() if name in CHILDREN}
 
     async def printed(self, pattern: str) -> str:
-        await until(lambda: re.search(pattern, self.out.read_text()), self.err.read_text)
+        await until(
+            lambda: re.search(pattern, self.out.read_text()) or self.process.returncode is not None, self.err.read_text
+        )
         found = re.search(pattern, self.out.read_text())
-        assert found
+        assert found, self.err.read_text()
         return found[1]
 
 
