@@ -345,6 +345,55 @@ async def devices(asterisk: Asterisk) -> Rows:
 
 DEVICES = Kind("device_states", ("state",), devices, "SELECT device, state FROM device_states")
 
+
+async def modules(asterisk: Asterisk) -> Rows:
+    found = (
+        re.match(r"(\S+?)(?:\.so)? .* \d+ +(Running|Not Running) +\w+$", line) for line in await asterisk.cli("module show")
+    )
+    return {m[1]: (m[2],) for m in found if m}
+
+
+MODULES = Kind(
+    "modules",
+    ("load",),
+    modules,
+    "SELECT name, load FROM modules",
+    ("/v1/admin/core/modules", ("name",), "load"),
+)
+
+
+async def peers(asterisk: Asterisk) -> Rows:
+    """``iax2 show peers`` and, where Asterisk still has it, ``sip show peers``: who is monitored, and how they are."""
+    rows: Rows = {}
+    for technology, command in (("IAX2", "iax2 show peers"), ("SIP", "sip show peers")):
+        if technology == "SIP" and asterisk.version != "16":
+            continue
+        for line in (await asterisk.cli(command))[1:-1]:
+            if m := re.match(r"([^/ ]+).*? (UNKNOWN|UNREACHABLE|Unmonitored|(?:OK|LAGGED) \(\d+ ms\))", line):
+                rows[f"{technology}/{m[1]}"] = (m[2],)
+    return rows
+
+
+PEERS = Kind(
+    "peers", ("monitor_status",), peers, "SELECT peer, monitor_status FROM peers WHERE peer NOT LIKE 'PJSIP/%'"
+)
+
+
+async def systems(asterisk: Asterisk) -> Rows:
+    said = {k.strip(): v.strip() for k, _, v in (x.partition(":") for x in await asterisk.cli("core show settings"))}
+    version = said["Version"]
+    return {"pbx": (version, said["Startup time"], said["Last reload time"])}
+
+
+SYSTEMS = Kind(
+    "systems",
+    ("ast_version", "startup_time", "reload_time"),
+    systems,
+    "SELECT pbx, ast_version, startup_time, reload_time FROM systems",
+    ("/v1/admin/core/systems", ("pbx",), "ast_version startup_time reload_time"),
+)
+
+CORE = (MODULES, PEERS, SYSTEMS)
 CALLS = (CHANNELS, DEVICES)
 SERVICE = (QUEUES, QUEUE_MEMBERS, QUEUE_ENTRIES, AGENTS)
 PARKING = (PARKING_LOTS, PARKED_CALLS)
