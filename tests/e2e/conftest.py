@@ -40,10 +40,10 @@ async def start_ledger(template: str) -> AsyncIterator[StartLedger]:
     connection = await asyncpg.connect(template)
     started: dict[str, Ledger] = {}
 
-    async def start(host: str, port: int = 5038, user: str = "ringledger") -> Ledger:
+    async def start(host: str, port: int = 5038, user: str = "ringledger", *, with_ari: bool = False) -> Ledger:
         name = f"e2e_{next(NUMBERS)}"
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_ringledger")
-        started[name] = Ledger(template.replace("/postgres?", f"/{name}?"), host, port, user)
+        started[name] = Ledger(template.replace("/postgres?", f"/{name}?"), host, port, user, with_ari=with_ari)
         await started[name].start()
         return started[name]
 

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
 from schemas.settings import Pbx, Settings
-from services import database
+from services import ari, database
 from services.listen import listen
 from services.project import project
 from tests.e2e.asterisk import Asterisk
@@ -36,10 +36,15 @@ class Ledger:
     connection: asyncpg.Connection
     client: TestClient[Any, Any]
 
-    def __init__(self, url: str, host: str, port: int = 5038, user: str = "ringledger") -> None:
+    def __init__(
+        self, url: str, host: str, port: int = 5038, user: str = "ringledger", *, with_ari: bool = False
+    ) -> None:
         self.url = url
         self.settings = Settings(
-            ami=(Pbx("pbx", host, port, user, f"{user}-secret"),), database_url=url, admin_password=PASSWORD
+            ami=(Pbx("pbx", host, port, user, f"{user}-secret"),),
+            ari=(Pbx("pbx", host, 8088, user, f"{user}-secret"),) if with_ari else (),
+            database_url=url,
+            admin_password=PASSWORD,
         )
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -49,6 +54,7 @@ class Ledger:
         self.connection = await database.connect(self.url, search_path="model, ledger")
         self._tasks = [
             asyncio.create_task(listen(self.settings, self.url, self._stop)),
+            asyncio.create_task(ari.listen(self.settings, self.url, self._stop)),
             asyncio.create_task(project(self.url, self._stop)),
         ]
         self.client = TestClient(TestServer(create(self.url, self.settings)))
@@ -92,7 +98,7 @@ class Ledger:
         """Say whether every model has folded the log up to ``position``; fail if one has stopped."""
         for task in self._tasks:
             if task.done():
-                task.result()
+                task.result()  # raises what it died of
         stopped = await self.rows(STOPPED)
         assert not stopped, f"a model has stopped: {[tuple(row) for row in stopped]}"
         reached = await self.connection.fetchval(FOLDED)

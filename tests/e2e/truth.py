@@ -348,7 +348,8 @@ DEVICES = Kind("device_states", ("state",), devices, "SELECT device, state FROM 
 
 async def modules(asterisk: Asterisk) -> Rows:
     found = (
-        re.match(r"(\S+?)(?:\.so)? .* \d+ +(Running|Not Running) +\w+$", line) for line in await asterisk.cli("module show")
+        re.match(r"(\S+?)(?:\.so)? .* \d+ +(Running|Not Running) +\w+$", line)
+        for line in await asterisk.cli("module show")
     )
     return {m[1]: (m[2],) for m in found if m}
 

@@ -1,0 +1,28 @@
+"""ARI's own account of the same calls, in the same log."""
+
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.conftest import StartLedger
+from tests.e2e.test_calls import connected
+from tests.e2e.truth import CHANNELS, agree
+from tests.e2e.waiting import until
+
+TOLD = """
+SELECT convert_from(raw, 'UTF8')::json -> 'channel' ->> 'id' FROM event WHERE source = 'ari' AND name = $1
+"""
+
+
+async def test_ari_tells_of_the_same_channels(asterisk: Asterisk, start_ledger: StartLedger) -> None:
+    ledger = await start_ledger(asterisk.host, with_ari=True)
+    await ledger.snapshot()
+    await ledger.heard("AriConnected")
+    call, _ = await connected(asterisk, "100", "101")
+    said = await agree(ledger, asterisk, "talking", (CHANNELS,))
+    await call.hang_up()
+    for name in ("ChannelCreated", "ChannelDestroyed"):
+
+        async def told(name: str = name) -> bool:
+            return {row[0] for row in await ledger.rows(TOLD, name)} >= said["channels"].keys()
+
+        await until(told, f"ARI says {name} of both channels")
+    await agree(ledger, asterisk, "ended")
+    await ledger.stop()
