@@ -18,6 +18,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     data = tmp_path_factory.mktemp("embedded") / "a, 'b' and \u00e9"  # what PostgreSQL would take apart
     yield data
     Embedded(data).stop()
+    Embedded(data).remove()
 
 
 def test_the_last_of_several_users_stops_it(data: Path) -> None:
@@ -48,6 +49,19 @@ def test_a_pid_file_that_names_another_process_is_no_server(data: Path) -> None:
     os.kill(int((data / "postgresql" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
     (data / "postgresql" / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n\n\n")
     assert not Embedded(data).alive
+    with Embedded(data).held():
+        assert Embedded(data).ready
+
+
+def test_a_stop_that_takes_too_long_is_cut_short_and_recovered(data: Path) -> None:
+    Embedded(data).start()
+    postmaster = int((data / "postgresql" / "postmaster.pid").read_bytes().split(b"\n")[0])
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    titles = {Path(f"/proc/{pid}/cmdline").read_text(): int(pid) for pid in children}
+    checkpointer = next(pid for title, pid in titles.items() if "checkpointer" in title)
+    os.kill(checkpointer, signal.SIGSTOP)  # as a disk that takes its time
+    Embedded(data).stop(1)
+    assert Embedded(data).alive
     with Embedded(data).held():
         assert Embedded(data).ready
 

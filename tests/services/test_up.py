@@ -114,6 +114,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     deep.parent.mkdir(parents=True)
     yield deep
     Embedded(deep).stop()
+    Embedded(deep).remove()
 
 
 @pytest.fixture(scope="module")
