@@ -8,7 +8,7 @@ import pytest
 
 from projections import ALL
 from projections.channels import CHANNELS
-from projections.kit import headers_of
+from projections.headers import headers_of
 from schemas.log import Received, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.ami.protocol import FOREIGN, LedgerProtocol, message
 from services.ami.session import Question
