@@ -30,7 +30,7 @@ DATA = Path("/var/cache/ringledger-engine")
 RUN = Path("/run/ringledger-engine")
 OURS = f"unix://{RUN}/docker.sock"
 PACKAGES = ("docker.io", "iptables", "runc", "iproute2")
-BRIDGE, ADDRESS = "ringledger0", "172.31.213.1/24"
+BRIDGES = {f"ringledger{i}": f"172.31.{213 + i}.1/24" for i in range(10)}
 START_SECONDS = 30
 PULL_SECONDS = 120
 BASES = {"debian:sid-slim": "sid", "debian:bullseye-slim": "bullseye", "debian:bookworm-slim": "bookworm"}
@@ -105,6 +105,22 @@ def install(*packages: str) -> None:
             policy.unlink()
 
 
+def bridge() -> str:
+    """Return our bridge; make one that nobody has, for an engine in another container may share our network."""
+    ours = RUN / "bridge"
+    present = {path.name for path in Path("/sys/class/net").iterdir()}
+    if ours.exists() and (name := ours.read_text(encoding="ascii")) in present:
+        return name
+    name = next((name for name in BRIDGES if name not in present), "")
+    if not name:
+        raise EngineError(f"all of {', '.join(BRIDGES)} are taken: remove those left over with `ip link delete`")
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    subprocess.run(["ip", "addr", "add", BRIDGES[name], "dev", name], check=True)
+    subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    ours.write_text(name, encoding="ascii")
+    return name
+
+
 def start() -> None:
     """Start our own engine unless it runs. Raises EngineError."""
     if answers(OURS):
@@ -115,11 +131,7 @@ def start() -> None:
         raise EngineError("no container engine answers, and only root can start one: start Docker, or use root.")
     for folder in (DATA, RUN):
         folder.mkdir(parents=True, exist_ok=True)
-    links = subprocess.run(["ip", "link", "show", BRIDGE], capture_output=True, check=False)
-    if links.returncode:
-        subprocess.run(["ip", "link", "add", BRIDGE, "type", "bridge"], check=True)
-        subprocess.run(["ip", "addr", "add", ADDRESS, "dev", BRIDGE], check=True)
-        subprocess.run(["ip", "link", "set", BRIDGE, "up"], check=True)
+    name = bridge()
     log = RUN / "log"
     # Without iptables nothing of the machine's firewall changes; published ports work through docker-proxy.
     with log.open("ab") as out:
@@ -134,7 +146,7 @@ def start() -> None:
                     "--pidfile",
                     RUN / "docker.pid",
                 ),
-                *("-H", OURS, "--bridge", BRIDGE, "--iptables=false", "--ip-forward=false"),
+                *("-H", OURS, "--bridge", name, "--iptables=false", "--ip-forward=false"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -154,8 +166,10 @@ def start() -> None:
 def stop() -> None:
     """Stop our own engine, and remove the containers that a killed test left."""
     if answers(OURS):
-        for container in client(OURS).containers.list(all=True):
+        engine = client(OURS)
+        for container in engine.containers.list(all=True):
             container.remove(force=True, v=True)
+        engine.images.prune({"dangling": True})  # what newer images of ours have replaced
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
         pid = int((RUN / "docker.pid").read_text(encoding="ascii"))
         if b"dockerd" in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -163,8 +177,10 @@ def stop() -> None:
             deadline = time.monotonic() + START_SECONDS
             while (RUN / "docker.pid").exists() and time.monotonic() < deadline:
                 time.sleep(0.1)
-    if shutil.which("ip"):
-        subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True, check=False)
+    with contextlib.suppress(FileNotFoundError):
+        name = (RUN / "bridge").read_text(encoding="ascii")
+        subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
+        (RUN / "bridge").unlink()
     say("stopped")
 
 
@@ -305,6 +321,6 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except EngineError as error:
+    except (EngineError, DockerException) as error:
         print(f"engine: {error}", file=sys.stderr)
         sys.exit(1)
