@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -61,9 +61,16 @@ async def background(app: web.Application) -> AsyncIterator[None]:
     if facts := app[ACCOUNTS].unwritten(least=0.0):
         with contextlib.suppress(*database.UNREACHABLE):
             await app[FACTS].append(*facts)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await ended(tasks)
+
+
+async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel the tasks until they end: asyncpg forgets a cancellation that comes together with the server's answer."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 def _report(app: web.Application, task: asyncio.Task[None]) -> None:

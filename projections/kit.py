@@ -218,7 +218,7 @@ class Fold:
             return
         try:
             self._take(decoded)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self.unfit.append((decoded.event.position, decoded.event.name, str(error)))
         except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
             self.error = decoded.event, error
@@ -226,7 +226,7 @@ class Fold:
     def _take(self, decoded: Decoded) -> None:
         event = decoded.event
         on = self.model.on.get(event.name)
-        if on is not None:
+        if on is not None and event.source == getattr(on.shape, "source_of_events", "ami"):
             shaped = decoded.as_(on.shape)
             if type(on) is OnGroup:
                 about = on.key(shaped)
@@ -272,7 +272,7 @@ class Fold:
                         self._fold_row(on, found, shaped, event)
                 else:
                     self._fold_row(on, key, shaped, event)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 self.unfit.append((event.position, event.name, str(error)))
             except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
                 self.error = event, error

@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -25,7 +26,6 @@ BIN = Path(_SPEC.origin if _SPEC and _SPEC.origin else ".").parent / "pginstall"
 USER = "ringledger"
 START_SECONDS = 300
 """Crash recovery after a kill -9 replays the write-ahead log; it must not be cut short."""
-STOP_SECONDS = 2
 LEFTOVER_SECONDS = 10
 """How long the processes of a killed server may take to notice and go."""
 LONGEST_SOCKETS = 85
@@ -94,15 +94,20 @@ class Embedded:
                     raise
                 time.sleep(0.5)
 
-    def stop(self) -> None:
-        """Stop it if it runs, waiting for clients no longer than a moment; what is cut short is recovered at start."""
-        if not self._running():
+    def stop(self, seconds: float = 60) -> None:
+        """Stop it if it runs; after ``seconds`` in disorder, and unawaited: the next start recovers."""
+        pid = self._pid()
+        given_up = time.monotonic() + seconds
+        if pid is None:
             return
-        stop = ("pg_ctl", "-D", str(self.data), "-w", "stop", "-m")
-        try:
-            self._run(*stop, "fast", "-t", str(STOP_SECONDS))
-        except EmbeddedError:
-            self._run(*stop, "immediate", "-t", str(STOP_SECONDS))
+        # As `pg_ctl stop -m fast` does it, which would need to reach the data as the server's user.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+            while self._pid() == pid:
+                if time.monotonic() > given_up:
+                    os.kill(pid, signal.SIGQUIT)
+                    return
+                time.sleep(0.05)
 
     def acquire(self) -> None:
         """Start it unless it runs, and count as its user until `release` or this process' end. Raises EmbeddedError."""
@@ -115,8 +120,8 @@ class Embedded:
         except OSError as error:
             raise EmbeddedError(f"cannot use {self._home}: {error}") from None
 
-    def release(self) -> None:
-        """Stop it, unless another process uses it."""
+    def release(self, seconds: float = 60) -> None:
+        """Stop it, unless another process uses it; ``seconds`` as for `stop`."""
         if self._using is None:
             return
         with self._starting(), self._using:
@@ -124,7 +129,7 @@ class Embedded:
                 fcntl.flock(self._using, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
-            self.stop()
+            self.stop(seconds)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[str]:
@@ -138,11 +143,7 @@ class Embedded:
     @property
     def alive(self) -> bool:
         """Whether its main process is there (it may be starting still); costs no more than reading a file."""
-        try:
-            pid = int((self.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
-            return str(self.data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (OSError, ValueError):
-            return False
+        return self._pid() is not None
 
     @property
     def ready(self) -> bool:
@@ -172,6 +173,13 @@ class Embedded:
                 raise EmbeddedError(f"PostgreSQL has been starting or stopping for {START_SECONDS} s, see {self._log}")
             time.sleep(0.1)  # it recovers from a crash, or shuts down
         return True
+
+    def _pid(self) -> int | None:
+        try:
+            pid = int((self.data / "postmaster.pid").read_bytes().split(b"\n", 1)[0])
+            return pid if os.fsencode(self.data) in Path(f"/proc/{pid}/cmdline").read_bytes() else None
+        except (OSError, ValueError):
+            return None
 
     def _create(self) -> None:
         # Made beside its place and renamed, so that a cluster is whole or not there.

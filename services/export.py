@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 BATCH = 10_000
 PROGRESS_SECONDS = 2.0
 
-KNOWN = "SELECT pbx FROM ledger.connection GROUP BY pbx ORDER BY pbx"
+# What people decide through the API is about no PBX, and stands under the empty name.
+KNOWN = "SELECT pbx FROM ledger.connection WHERE pbx <> '' GROUP BY pbx ORDER BY pbx"
 HEAD = "SELECT position FROM ledger.head"
 # By positions and not by one cursor over all: a transaction that stays open for minutes would keep the log's own
 # tables from being tidied while the listener appends. Positions are dense and never change, so nothing is missed.

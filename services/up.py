@@ -24,6 +24,8 @@ from services.users import admin_password
 STOP_SECONDS = 9.5
 CHILDREN_STOP_SECONDS = 6.0
 PLAYBACK_STOP_SECONDS = 1.0
+POSTGRESQL_STOP_SECONDS = 8.5
+"""From the signal on: what the children left of it is PostgreSQL's."""
 PORT_SECONDS = 9.0
 ANSWER_SECONDS = 30.0
 PBX = "recording"
@@ -45,6 +47,7 @@ async def up(settings: Settings, file: Path | None, speed: float, stop: asyncio.
     with _alone(settings.data), contextlib.ExitStack() as sockets:
         await _free(settings.http_host, settings.http_port, stop)
         password = admin_password(settings)
+        since = asyncio.create_task(_when(stop))
         embedded = None if settings.database_url else Embedded(settings.data)
         try:
             if embedded is not None:
@@ -65,8 +68,10 @@ async def up(settings: Settings, file: Path | None, speed: float, stop: asyncio.
             telling = asyncio.create_task(_tell(settings, _where(settings, password, speed), stop))
             await _run(children, pbx, embedded, telling, stop)
         finally:
+            began = since.result() if since.done() else time.monotonic()
+            since.cancel()
             if embedded is not None:
-                await asyncio.to_thread(embedded.release)
+                await asyncio.to_thread(embedded.release, began + POSTGRESQL_STOP_SECONDS - time.monotonic())
 
 
 async def _run(
@@ -217,6 +222,11 @@ channels:  curl -s "{base}/v1/admin/core/channels?authtoken=$TOKEN"
 data:      {settings.data.absolute() if not settings.database_url else "in the PostgreSQL of RINGLEDGER_DATABASE_URL"}
 stop:      Ctrl-C
 """
+
+
+async def _when(stop: asyncio.Event) -> float:
+    await stop.wait()
+    return time.monotonic()
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:

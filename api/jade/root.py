@@ -25,7 +25,7 @@ SELECT a.pbx, a.id, a.name, a.status, coalesce(a.logged_in_time, 0) AS logged_in
        coalesce(c.connected_line_num, '') AS connected_line_num,
        coalesce(c.context, '') AS context, coalesce(c.exten, '') AS exten, coalesce(c.priority, '') AS priority,
        coalesce(c.account_code, '') AS account_code, coalesce(c.language, '') AS language,
-       coalesce(a.unique_id, '') AS unique_id, coalesce(c.linked_id, a.linked_id, '') AS linked_id,
+       coalesce(a.unique_id, '') AS unique_id, coalesce(c.linked_id, '') AS linked_id,
        greatest(a.tm_update, c.tm_update) AS tm_update
 FROM agents a
 LEFT JOIN channels c ON c.pbx = a.pbx AND c.unique_id = a.unique_id

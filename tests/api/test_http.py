@@ -1,12 +1,14 @@
 """HTTP itself: bodies as curl sends them, methods, health, nothing that need not be told."""
 
 import asyncio
+import contextlib
 import io
 import json
 from typing import Any
 
 import pytest
 
+from api.app import ended
 from api.keys import FRESHNESS
 from projections import ALL
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
@@ -141,3 +143,15 @@ async def test_an_error_of_ours_is_500_in_the_envelope_and_tells_nothing(serve: 
         reply = await client.get(path)
         assert reply.status == 500
         assert body.items() <= (await reply.json()).items()
+
+
+async def test_a_task_that_forgets_a_cancellation_is_cancelled_again() -> None:
+    async def forgetful() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(forgetful())
+    async with asyncio.timeout(5):
+        await ended([task])
+    assert task.cancelled()

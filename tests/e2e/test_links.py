@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from asyncpg import Record
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
 from tests.e2e.link import Link
 from tests.e2e.truth import agree
+from tests.e2e.waiting import until
 
 HEALED_SECONDS = 5.0
 
@@ -27,8 +30,29 @@ async def healed(ledger: Ledger, asterisk: Asterisk, since: float, when: str) ->
     assert time.monotonic() - since < HEALED_SECONDS
 
 
+async def complete(ledger: Ledger) -> str:
+    """Return what a view says of itself: ``false`` inside and after an unhealed gap."""
+    async with ledger.client.get("/v1/admin/core/channels") as reply:
+        return reply.headers["X-Ledger-Complete"]
+
+
+async def the_gap(ledger: Ledger, reason: str, begun: datetime, returned: datetime) -> None:
+    """Fail unless one gap is recorded, with its ends, and healed within 5 s of the link's return."""
+
+    async def closed() -> list[Record]:
+        return await ledger.rows("SELECT * FROM gaps WHERE healed_time IS NOT NULL")
+
+    (gap,) = await until(closed, "the gap is recorded and healed")
+    assert reason in gap["reason"]
+    # What was heard last was heard before the link went; AMI is never silent longer than a Ping.
+    assert begun - timedelta(seconds=6) < gap["from_time"] < returned
+    assert gap["from_time"] < gap["until_time"] <= gap["healed_time"] < returned + timedelta(seconds=HEALED_SECONDS)
+    assert await complete(ledger) == "true"
+
+
+@pytest.mark.parametrize("account", ["ringledger", "monitor"])
 async def test_ringledger_that_starts_in_the_middle_of_calls_knows_them(
-    asterisk: Asterisk, start_ledger: StartLedger
+    asterisk: Asterisk, start_ledger: StartLedger, account: str
 ) -> None:
     phones = {user: await asterisk.phone(user) for user in ("100", "101", "102", "103", "104", "105")}
     talking, held = phones["100"].call("101"), phones["102"].call("103")
@@ -39,7 +63,7 @@ async def test_ringledger_that_starts_in_the_middle_of_calls_knows_them(
     phones["104"].call("105")
     await phones["105"].rung()
     since = time.monotonic()
-    ledger = await start_ledger(asterisk.host)
+    ledger = await start_ledger(asterisk.host, user=account)
     await healed(ledger, asterisk, since, "started in the middle of three calls")
     await talking.hang_up()
     await agree(ledger, asterisk, "after one of them ended")
@@ -54,14 +78,20 @@ async def test_a_cut_without_fin(asterisk: Asterisk, link: Link, start_ledger: S
     (await phones["101"].rung()).answer()
     await old.up()
     await agree(ledger, asterisk, "before the cut")
+    assert await complete(ledger) == "true"
     link.cut()
+    begun = datetime.now(UTC)
     await old.hang_up()
     new = phones["102"].call("103")
     (await phones["103"].rung()).answer()
     await new.up()
-    await ledger.heard("Disconnected", "Pong")
+    gone = await ledger.heard("Disconnected", "Pong")
+    await until(lambda: ledger.folded(gone), "the models know")
+    assert await complete(ledger) == "false"
     link.mend()
+    returned = datetime.now(UTC)
     await healed(ledger, asterisk, time.monotonic(), "after the cut")
+    await the_gap(ledger, "Pong", begun, returned)
     await ledger.stop()
 
 
@@ -74,10 +104,13 @@ async def test_asterisk_restarts(asterisk: Asterisk, link: Link, start_ledger: S
     await call.up()
     await agree(ledger, asterisk, "before the restart")
     asterisk.ami.close()
+    begun = datetime.now(UTC)
     await asterisk.shell("asterisk", "-rx", "core restart now")
     await ledger.heard("Disconnected")
     await asterisk.log_in()
+    returned = datetime.now(UTC)
     await healed(ledger, asterisk, time.monotonic(), "after the restart")
+    await the_gap(ledger, "closed", begun, returned)
     await ledger.stop()
 
 
@@ -90,8 +123,11 @@ async def test_asterisk_is_killed(asterisk: Asterisk, link: Link, start_ledger: 
     await call.up()
     await agree(ledger, asterisk, "before the kill")
     asterisk.ami.close()
+    begun = datetime.now(UTC)
     await asyncio.to_thread(asterisk.container.get_wrapped_container().restart, timeout=0)
     await ledger.heard("Disconnected")
     await asterisk.reach()
+    returned = datetime.now(UTC)
     await healed(ledger, asterisk, time.monotonic(), "after the kill")
+    await the_gap(ledger, "closed", begun, returned)
     await ledger.stop()

@@ -1,0 +1,109 @@
+"""The embedded PostgreSQL's own life: users of one server, what a crash leaves, sockets where paths are long."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services import embedded
+from services.embedded import Embedded, EmbeddedError
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    # Not pytest's own: every run closes /tmp/pytest-of-root to all others, PostgreSQL's user among them.
+    with tempfile.TemporaryDirectory(prefix="ringledger-embedded-") as place:
+        yield Path(place)
+
+
+@pytest.fixture(scope="module")
+def data(place: Path) -> Iterator[Path]:
+    data = place / "a, 'b' and \u00e9"  # what PostgreSQL would take apart
+    yield data
+    Embedded(data).stop()
+    Embedded(data).remove()
+
+
+def test_the_last_of_several_users_stops_it(data: Path) -> None:
+    with Embedded(data).held() as url:
+        with Embedded(data).held() as same:
+            assert same == url
+        assert Embedded(data).ready
+    assert not Embedded(data).ready
+    assert not Embedded(data).alive
+
+
+def test_a_user_that_is_killed_is_no_user(data: Path) -> None:
+    hold = "import sys, time; from services.embedded import Embedded; from pathlib import Path;"
+    hold += "Embedded(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
+    environ = {**os.environ, "PYTHONPATH": str(Path(embedded.__file__).parent.parent)}
+    with subprocess.Popen([sys.executable, "-c", hold, str(data)], stdout=subprocess.PIPE, env=environ) as user:
+        assert user.stdout
+        assert user.stdout.readline() == b"held\n"
+        user.kill()
+    assert Embedded(data).ready
+    with Embedded(data).held():
+        pass
+    assert not Embedded(data).alive
+
+
+def test_a_pid_file_that_names_another_process_is_no_server(data: Path) -> None:
+    Embedded(data).start()
+    os.kill(int((data / "postgresql" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
+    (data / "postgresql" / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n\n\n")
+    assert not Embedded(data).alive
+    with Embedded(data).held():
+        assert Embedded(data).ready
+
+
+def test_a_stop_that_takes_too_long_is_cut_short_and_recovered(data: Path) -> None:
+    Embedded(data).start()
+    postmaster = int((data / "postgresql" / "postmaster.pid").read_bytes().split(b"\n")[0])
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    titles = {Path(f"/proc/{pid}/cmdline").read_text(): int(pid) for pid in children}
+    checkpointer = next(pid for title, pid in titles.items() if "checkpointer" in title)
+    os.kill(checkpointer, signal.SIGSTOP)  # as a disk that takes its time
+    Embedded(data).stop(1)
+    assert Embedded(data).alive
+    with Embedded(data).held():
+        assert Embedded(data).ready
+
+
+def test_a_cluster_that_was_never_finished_is_made_anew(place: Path) -> None:
+    unfinished = place / "other" / "postgresql.new"
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    with Embedded(place / "other").held():
+        assert Embedded(place / "other").exists
+    assert not unfinished.exists()
+
+
+def test_sockets_of_a_long_path_are_in_a_folder_of_its_own_elsewhere(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    assert Embedded(deep).url == Embedded(deep).url != Embedded(deep / "f").url
+    assert "host=/tmp/ringledger-" in Embedded(deep).url
+    assert Embedded(Path("/short")).url.endswith("host=/short/run")
+
+
+def test_somebody_elses_folder_is_not_used_for_sockets(tmp_path: Path) -> None:
+    server = Embedded(tmp_path / ("d" * 60) / ("e" * 60))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    sockets = Path(server.url.partition("host=")[2])
+    sockets.symlink_to(elsewhere)
+    try:
+        with pytest.raises(EmbeddedError, match="belongs to somebody else"):
+            server.start()
+    finally:
+        sockets.unlink()
+
+
+def test_data_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddedError, match="cannot use"):
+        Embedded(tmp_path / "file" / "data").acquire()
