@@ -115,14 +115,17 @@ async def ingest(stage: Stage, total: int, _: int) -> list[Figure]:
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE bare (LIKE ledger.event INCLUDING ALL)")
     rows = [tuple(r) for r in await connection.fetch(f"SELECT {', '.join(COLUMNS)} FROM ledger.event")]
-    start = time.perf_counter()
-    await connection.copy_records_to_table("bare", records=rows, columns=COLUMNS)
-    bare = len(rows) / (time.perf_counter() - start)
+    bare = 0.0
+    for _ in range(3):
+        await connection.execute("TRUNCATE bare")
+        start = time.perf_counter()
+        await connection.copy_records_to_table("bare", records=rows, columns=COLUMNS)
+        bare = max(bare, len(rows) / (time.perf_counter() - start))
     await connection.close()
     await stage.drop("ingest")
     return [
         Figure("ingest", "socket to durable", ours, "events/s"),
-        Figure("ingest", "bare COPY", bare, "events/s"),
+        Figure("ingest", "bare COPY, the best of three", bare, "events/s"),
         Figure("ingest", "ours to bare COPY", ours / bare, "x", 0.4),
     ]
 
@@ -234,7 +237,8 @@ async def view(stage: Stage, _: int, __: int) -> list[Figure]:
         with stage.process(sys.executable, "-m", "tests.bench.http", str(other), str(stage.folder), name="bare"):
             theirs = [await Client(other).open() for _ in ours]
             rates = [  # in turns, so that what else the machine does falls on both
-                (await gets_per_second(ours, CHANNELS, 1), await gets_per_second(theirs, CHANNELS, 1)) for _ in range(5)
+                (await gets_per_second(ours, CHANNELS, 0.5), await gets_per_second(theirs, CHANNELS, 0.5))
+                for _ in range(12)
             ]
             for client in (*ours, *theirs):
                 client.close()
