@@ -123,10 +123,15 @@ class Bell:
 
 
 class Freshness:
-    """The newest `Reading`, kept so by `run`, and the means to wait for a newer one."""
+    """The newest `Reading`, kept so by `run`, and the means to wait for a newer one.
+
+    Those in ``follow`` are given every reading of `run` before it counts as folded or refreshed. A reading that came
+    with a view's rows (`seen`) counts for views only.
+    """
 
     def __init__(self, url: str, follow: Sequence[Follow] = ()) -> None:
         self.newest: Reading | None = None
+        self._followed: Reading | None = None
         self.head = 0
         self.stopping = False
         self._url = url
@@ -178,7 +183,9 @@ class Freshness:
                 reading = await read(connection)
                 for follow in self._follow:
                     await follow(connection, reading)
-                self._install(reading)
+                self._followed = reading
+                self.seen(reading)
+                self._read.ring()
                 await asyncio.sleep(PAUSE_SECONDS)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
@@ -189,13 +196,16 @@ class Freshness:
     def _appended(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         self.head = max(self.head, int(payload))
 
-    def _install(self, reading: Reading) -> None:
-        before, self.newest = self.newest, reading
+    def seen(self, reading: Reading) -> None:
+        """Take a reading, unless a newer one is known."""
+        before = self.newest
+        if before is not None and before.began >= reading.began:
+            return
+        self.newest = reading
         self.head = max(self.head, reading.head)
         for name, checkpoint in reading.models.items():
             if checkpoint.position >= reading.head:
                 self._caught_up[name] = reading.wall
-        self._read.ring()
         if before is None or _changes(before) != _changes(reading):
             self._changed.ring()
 
@@ -211,13 +221,13 @@ class Freshness:
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
-                while self.newest is None or self.newest.began < now:
+                while self._followed is None or self._followed.began < now:
                     await self._read.wait()
 
     async def folded(self, models: Sequence[str], position: int) -> None:
         """Wait until these models have folded the event at ``position``; the caller limits the time."""
-        while self.newest is None or any(
-            (checkpoint := self.newest.models.get(name)) is None or checkpoint.position < position for name in models
+        while self._followed is None or any(
+            (checkpoint := self._followed.models.get(name)) is None or checkpoint.position < position for name in models
         ):
             await self._read.wait()
 

@@ -1,6 +1,7 @@
 """Views: one SQL text and one function from rows to wire; their bytes are kept while the rows stay the same."""
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -108,6 +109,10 @@ class Views:
         if "wait" in query:
             seconds = _seconds(query["wait"])
             now = self._freshness.reading.tag(view.models)
+            if known and _ahead(known, now):
+                # The client was told more by another process than this one knows yet.
+                await self._freshness.refresh()
+                now = self._freshness.reading.tag(view.models)
             if known is None or known & {now, "*"}:
                 await self._freshness.differs(view.models, now, seconds)
         kept = await self._current(view, args)
@@ -154,6 +159,7 @@ class Views:
             reading = await read(connection)
             tag = reading.tag(view.models)
             rows = await connection.fetch(view.sql, *args, *((datetime.now(UTC),) if view.ticks else ()))
+        self._freshness.seen(reading)
         result = view.wire(rows)
         kept = Kept(None if result is None else msgspec.json.encode(result) + view.envelope.closing, tag, reading)
         if kept.body is not None:
@@ -179,6 +185,11 @@ def _tags(header: str | None) -> set[str] | None:
     if header is None:
         return None
     return {tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")}
+
+
+def _ahead(known: set[str], now: str) -> bool:
+    changed = [int(number) for number in re.findall(r"[0-9]{1,18}", max(known, key=len).partition("-")[0])]
+    return max(changed, default=0) > max(map(int, now.partition("-")[0].split(".")))
 
 
 def _seconds(text: str) -> float:

@@ -226,7 +226,7 @@ class Fold:
     def _take(self, decoded: Decoded) -> None:
         event = decoded.event
         on = self.model.on.get(event.name)
-        if on is not None:
+        if on is not None and event.source == getattr(on.shape, "source_of_events", "ami"):
             shaped = decoded.as_(on.shape)
             if type(on) is OnGroup:
                 about = on.key(shaped)

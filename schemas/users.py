@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import field
 
-from schemas.ami import AmiEvent
+from schemas.ami import OurEvent
 from schemas.log import Ours
 
 Origin = Literal["settings", "user"]
@@ -58,7 +58,7 @@ class TokenRevoked(Ours, frozen=True):
     actor: str = ""
 
 
-class UserEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+class UserEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     """UserCreated and PasswordChanged, as folds read them."""
 
     uuid: str
@@ -69,7 +69,7 @@ class UserEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
     permissions: list[str] = field(default_factory=list)
 
 
-class TokenEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+class TokenEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     """TokenIssued, TokenUsed and TokenRevoked, as folds read them."""
 
     token_hash: str

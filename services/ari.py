@@ -5,7 +5,6 @@ import base64
 import contextlib
 import random
 import re
-import ssl
 import time
 from datetime import datetime
 
@@ -17,6 +16,7 @@ from schemas.log import AriConnected, AriDisconnected, Ours, Received
 from schemas.settings import Pbx, Settings
 from services.ingest import Ingest
 from services.listen import into_the_log
+from services.tls import tls_context
 
 APP = "ringledger"
 CONNECT_SECONDS = 5
@@ -71,8 +71,14 @@ class AriListener:
         proof = base64.b64encode(f"{self.pbx.user}:{self.pbx.secret}".encode()).decode()
         async with aiohttp.ClientSession(headers={"Authorization": f"Basic {proof}"}) as session:
             while not stop.is_set():
+                connecting = asyncio.create_task(self._connect(session))
+                await asyncio.wait([connecting, stopping], return_when=asyncio.FIRST_COMPLETED)
+                if not connecting.done():
+                    connecting.cancel()
+                    await asyncio.wait([connecting])
+                    break
                 try:
-                    socket = await self._connect(session)
+                    socket = connecting.result()
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     attempt += 1
                     refused = isinstance(error, aiohttp.WSServerHandshakeError) and error.status in {401, 403}
@@ -95,7 +101,7 @@ class AriListener:
                 params={"app": APP, "subscribeAll": "true"},
                 heartbeat=HEARTBEAT_SECONDS,
                 max_msg_size=MAX_MESSAGE,
-                ssl=_tls(self.pbx),
+                ssl=tls_context(self.pbx) if self.pbx.tls else True,
             )
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse, stopping: asyncio.Task[bool]) -> None:
@@ -165,13 +171,3 @@ def _said(error: Exception) -> str:
 
 def _host(pbx: Pbx) -> str:
     return f"[{pbx.host}]" if ":" in pbx.host else pbx.host
-
-
-def _tls(pbx: Pbx) -> ssl.SSLContext | bool:
-    if not pbx.tls:
-        return True
-    context = ssl.create_default_context(cafile=pbx.ca_file or None)
-    if not pbx.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

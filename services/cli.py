@@ -155,6 +155,7 @@ def project(file: File = None) -> None:
     from services.project import project as body
 
     settings = _with_database(file)
+    os.nice(5)  # folding can wait, and catches up; what the listener does not read is gone for ever
     run.run("project", lambda stop: body(settings.database_url, stop))
 
 

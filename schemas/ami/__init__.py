@@ -6,17 +6,30 @@ Asterisk 16.28 and 22.10); numbers arrive as text and are converted by msgspec's
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct, field
+
+from schemas.log import Source
 
 Int = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """A number that fits PostgreSQL's bigint."""
 
 
 class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
-    """What every fold may read of an event, whatever its headers; ``at`` is UTC."""
+    """What every fold may read of an event, whatever its headers; ``at`` is UTC.
+
+    Only events of ``source_of_events`` are given to folds: a PBX may send an event that has the name of one of ours.
+    """
+
+    source_of_events: ClassVar[Source] = "ami"
 
     pbx: str = field(name="_pbx")
     at: datetime = field(name="_at")
     position: int = field(name="_position")
+
+
+class OurEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """Base of the shapes of events that Ringledger itself wrote."""
+
+    source_of_events: ClassVar[Source] = "ringledger"

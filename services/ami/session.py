@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import itertools
 import secrets
-import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from panoramisk.message import Message
 
 from schemas.settings import Pbx
 from services.ami.protocol import Deliver, LedgerProtocol, LinkLostError
+from services.tls import tls_context
 
 CONNECT_SECONDS = 5
 ACTION_SECONDS = 30
@@ -77,7 +77,7 @@ class Session(Manager):
         self._prefix = f"rl-{secrets.token_hex(4)}"
         super().__init__(host=pbx.host, port=pbx.port, loop=loop, encoding="utf8")
         self.config["protocol_factory"] = lambda: LedgerProtocol(deliver, self._gone)
-        self.config["ssl"] = _tls(pbx)
+        self.config["ssl"] = tls_context(pbx) if pbx.tls else None
 
     def _gone(self, exc: Exception | None) -> None:
         if not self.lost.done():
@@ -155,13 +155,3 @@ class Session(Manager):
         """Drop the link, if there is one."""
         if self.link is not None:
             self.link.close()
-
-
-def _tls(pbx: Pbx) -> ssl.SSLContext | None:
-    if not pbx.tls:
-        return None
-    context = ssl.create_default_context(cafile=pbx.ca_file or None)
-    if not pbx.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -114,6 +114,19 @@ async def test_a_long_poll_that_knows_something_else_answers_at_once(client: Cli
     assert reply.status == 200
 
 
+async def test_a_long_poll_with_another_processes_newer_tag_is_not_answered_with_less(
+    client: Client, serve: Serve, ledger: Ledger
+) -> None:
+    await reached(client, await ledger.write(newchannel("1.1")))
+    other = await serve()
+    other.session.headers["Authorization"] = f"Bearer {await token(other)}"
+    old = client.app[FRESHNESS].reading
+    tag = (await reached(other, await ledger.write(newchannel("1.2")))).headers["ETag"]
+    await client.app[FRESHNESS].refresh()
+    client.app[FRESHNESS].newest = old
+    assert (await client.get(VIEW, params={"wait": "0.3"}, headers={"If-None-Match": tag})).status == 304
+
+
 async def test_a_long_poll_in_vain_ends_with_what_there_is(client: Client, ledger: Ledger) -> None:
     tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
     began = time.monotonic()

@@ -191,3 +191,23 @@ def test_what_is_no_time_is_no_time(text: str) -> None:
 
 def test_a_pbx_never_shows_its_secret() -> None:
     assert not re.search(SECRET, repr(Settings(ari=(Pbx("pbx", "host", 1, "user", SECRET),))))
+
+
+async def test_a_stop_does_not_wait_for_an_answer(url: str) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        stop = asyncio.Event()
+        listener = AriListener(Pbx("pbx", "127.0.0.1", port, "user", SECRET), Ingest(url, "pbx"))
+        listening = asyncio.create_task(listener.run(stop))
+        await asked.wait()
+        stop.set()
+        async with asyncio.timeout(1):
+            await listening

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,18 @@ from services.embedded import Embedded, EmbeddedError
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    data = tmp_path_factory.mktemp("embedded") / "a, 'b' and \u00e9"  # what PostgreSQL would take apart
+def place() -> Iterator[Path]:
+    # Not pytest's own: every run closes /tmp/pytest-of-root to all others, PostgreSQL's user among them.
+    with tempfile.TemporaryDirectory(prefix="ringledger-embedded-") as place:
+        yield Path(place)
+
+
+@pytest.fixture(scope="module")
+def data(place: Path) -> Iterator[Path]:
+    data = place / "a, 'b' and \u00e9"  # what PostgreSQL would take apart
     yield data
     Embedded(data).stop()
+    Embedded(data).remove()
 
 
 def test_the_last_of_several_users_stops_it(data: Path) -> None:
@@ -52,12 +61,25 @@ def test_a_pid_file_that_names_another_process_is_no_server(data: Path) -> None:
         assert Embedded(data).ready
 
 
-def test_a_cluster_that_was_never_finished_is_made_anew(tmp_path: Path) -> None:
-    unfinished = tmp_path / "postgresql.new"
-    unfinished.mkdir()
+def test_a_stop_that_takes_too_long_is_cut_short_and_recovered(data: Path) -> None:
+    Embedded(data).start()
+    postmaster = int((data / "postgresql" / "postmaster.pid").read_bytes().split(b"\n")[0])
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    titles = {Path(f"/proc/{pid}/cmdline").read_text(): int(pid) for pid in children}
+    checkpointer = next(pid for title, pid in titles.items() if "checkpointer" in title)
+    os.kill(checkpointer, signal.SIGSTOP)  # as a disk that takes its time
+    Embedded(data).stop(1)
+    assert Embedded(data).alive
+    with Embedded(data).held():
+        assert Embedded(data).ready
+
+
+def test_a_cluster_that_was_never_finished_is_made_anew(place: Path) -> None:
+    unfinished = place / "other" / "postgresql.new"
+    unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
-    with Embedded(tmp_path).held():
-        assert Embedded(tmp_path).exists
+    with Embedded(place / "other").held():
+        assert Embedded(place / "other").exists
     assert not unfinished.exists()
 
 

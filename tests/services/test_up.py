@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,12 +109,15 @@ def gone(pid: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    # Deeper than a Unix socket's path may be long, and not there yet.
-    deep = tmp_path_factory.mktemp("up") / ("deep-" * 12) / ("er-" * 12) / "data"
-    deep.parent.mkdir(parents=True)
-    yield deep
-    Embedded(deep).stop()
+def place() -> Iterator[Path]:
+    # Not in pytest's own folder: every run closes /tmp/pytest-of-root to all others, PostgreSQL's user among them.
+    with tempfile.TemporaryDirectory(prefix="ringledger-up-") as home:
+        # Deeper than a Unix socket's path may be long, and not there yet.
+        deep = Path(home) / ("deep-" * 12) / ("er-" * 12) / "data"
+        deep.parent.mkdir(parents=True)
+        yield deep
+        Embedded(deep).stop()
+        Embedded(deep).remove()
 
 
 @pytest.fixture(scope="module")

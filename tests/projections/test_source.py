@@ -1,0 +1,31 @@
+"""Who said it matters: an event of a PBX that has the name of one of ours changes nothing."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from projections import ALL
+from projections.kit import Decoded, Fold, Model, State, names_of
+from schemas.log import Recorded, Source
+
+NAMES = sorted({name for model in ALL for name in names_of(model)})
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: str(model.name))
+def test_an_event_of_another_source_is_not_folded(model: Model) -> None:
+    fold = Fold(model, State())
+    for name in NAMES:
+        ours = any(getattr(m.on[name].shape, "source_of_events", "ami") == "ringledger" for m in ALL if name in m.on)
+        forged: Source = "ami" if ours or name.startswith("Snapshot") else "ringledger"
+        for source in (forged, "ari"):
+            raw = b'{"epoch": 1, "uuid": "1"}' if source != "ami" else b"Event: " + name.encode() + b"\r\n\r\n"
+            fold.take(Decoded(Recorded(1, "pbx", source, name, datetime(2026, 1, 1, tzinfo=UTC), raw)))
+    fold.run()
+    assert (fold.keys, fold.groups, fold.pbxes, fold.state, fold.unfit, fold.error) == (
+        set(),
+        set(),
+        set(),
+        State(),
+        [],
+        None,
+    )
