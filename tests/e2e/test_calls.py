@@ -5,7 +5,8 @@ import pytest
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
-from tests.e2e.truth import CALLS, agree
+from tests.e2e.truth import CALLS, CHANNELS, agree
+from tests.e2e.waiting import until
 
 # manager_channels.c sends Newexten when place or application change, not for other data: a channel that is transferred
 # from one Dial to another has the first one's until the next snapshot.
@@ -13,12 +14,20 @@ DATA = ("channels.data",)
 
 
 async def connected(asterisk: Asterisk, caller: str, called: str) -> tuple[Call, Call]:
-    """Let one phone call another and the other answer; return both ends."""
+    """Let one phone call another and the other answer; return both ends, which stand in one bridge."""
     phone, other = await asterisk.phone(caller), await asterisk.phone(called)
     call = phone.call(called)
     answering = await other.rung()
     answering.answer()
-    return await call.up(), answering
+    await call.up()
+
+    async def bridged() -> bool:
+        rows = (await CHANNELS.asterisk(asterisk)).values()
+        bridges = [row[9] for row in rows if row[0].startswith((f"PJSIP/{caller}-", f"PJSIP/{called}-"))]
+        return any(bridge and bridges.count(bridge) == 2 for bridge in bridges)
+
+    await until(bridged, f"{caller} and {called} are in one bridge")
+    return call, answering
 
 
 async def test_a_call_rings_is_answered_held_and_ended(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -30,7 +39,7 @@ async def test_a_call_rings_is_answered_held_and_ended(ledger: Ledger, asterisk:
     answering.answer()
     await call.up()
     said = await agree(ledger, asterisk, "talking")
-    assert len({row[8] for row in said["channels"].values()}) == 1, "both stand in one bridge"
+    assert len({row[9] for row in said["channels"].values()}) == 1, "both stand in one bridge"
     await call.hold()
     said = await agree(ledger, asterisk, "on hold")
     assert said["device_states"]["PJSIP/100"] == ("ONHOLD",) or said["device_states"]["PJSIP/101"] == ("ONHOLD",)
@@ -113,7 +122,7 @@ async def test_attended_transfer(ledger: Ledger, asterisk: Asterisk) -> None:
     await asking.hang_up()
     said = await agree(ledger, asterisk, "transferred")
     assert {row[0].split("-")[0] for row in said["channels"].values()} == {"PJSIP/100", "PJSIP/102"}
-    assert len({row[8] for row in said["channels"].values()}) == 1, "both stand in one bridge"
+    assert len({row[9] for row in said["channels"].values()}) == 1, "both stand in one bridge"
     await alice.hang_up()
     await ringing.over()
     await agree(ledger, asterisk, "ended")
