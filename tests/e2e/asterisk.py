@@ -115,11 +115,13 @@ class Asterisk:
         return phone
 
     async def quiet(self) -> None:
-        """End every call, close every phone, and wait until Asterisk is at rest."""
+        """End every call, close every phone, and wait until Asterisk is at rest; fail if it has died, and revive it."""
+        died = await self.died()
         for phone in self.phones.values():
             if not phone.transport.is_closing():
                 await phone.close()
         self.phones.clear()
+        assert not died, died
         await self.cli("channel request hangup all")
 
         async def no_channels() -> bool:
@@ -127,6 +129,18 @@ class Asterisk:
             return not [line for line in lines if line and not line.startswith("Message/")]
 
         await until(no_channels, "no channel is left")
+
+    async def died(self) -> str:
+        """Return what is to be said of Asterisk's death, after which it lives again; empty if it lives."""
+        inner: Any = self.container.get_wrapped_container()
+        await asyncio.to_thread(inner.reload)
+        if inner.status == "running":
+            return ""
+        code = inner.attrs["State"]["ExitCode"]
+        last = (await asyncio.to_thread(inner.logs, tail=30)).decode("utf-8", "replace")
+        await asyncio.to_thread(inner.start)
+        await self.reach()
+        return f"Asterisk {self.version} died with exit status {code}, and was started again. It said:\n{last}"
 
     async def stop(self) -> None:
         self.ami.close()

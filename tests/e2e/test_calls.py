@@ -136,6 +136,14 @@ async def test_transfers_by_keys(ledger: Ledger, asterisk: Asterisk) -> None:
     ringing = await carol.rung()
     await agree(ledger, asterisk, "asking")
     ringing.answer()
+
+    async def asking() -> bool:
+        rows = (await CHANNELS.asterisk(asterisk)).values()
+        return all(row[9] for row in rows) and len({row[9] for row in rows}) == 3
+
+    # Before that Asterisk 22.10.1 may crash on the hangup (bridge_basic.c, "blond_nonfinal_enter").
+    await until(asking, "all stand in bridges: who waits, who asks, who is asked")
+    await agree(ledger, asterisk, "the third has answered")
     await alice.hang_up()
     said = await agree(ledger, asterisk, "transferred")
     ends = {row[0].split("-")[0] for row in said["channels"].values()}
