@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import socket
 import warnings
 from typing import Any, Self
@@ -123,6 +124,15 @@ class Asterisk:
         self.phones.clear()
         assert not died, died
         await self.cli("channel request hangup all")
+
+        async def no_contacts() -> bool:
+            shown = "\n".join(await self.cli("pjsip show contacts"))
+            left = re.findall(rf"Contact:\s+(\d+)/sip:\d+@{re.escape(self.here)}:", shown)
+            for user in left:  # its phone could not unregister: Asterisk was not there
+                await (await open_phone(user, self.here, (self.host, 5060))).close()
+            return not left
+
+        await until(no_contacts, "no phone is registered", 20)
 
         async def no_channels() -> bool:
             lines = await self.cli("core show channels concise")

@@ -146,6 +146,7 @@ class Phone(asyncio.DatagramProtocol):
         self.password = f"pw{user}"
         self.calls: dict[str, Call] = {}
         self.deaf = False
+        self.leaving = False
         self.registrar = "405 Method Not Allowed"
         self._rings: asyncio.Queue[Call] = asyncio.Queue()
         self._waiting: dict[str, asyncio.Queue[Message]] = {}
@@ -162,7 +163,8 @@ class Phone(asyncio.DatagramProtocol):
 
     @property
     def contact(self) -> str:
-        return f"<sip:{self.user}@{self.ip}:{self.port}>"
+        """Where it can be called; when it leaves, all contacts of its user, also one that an earlier phone left."""
+        return "*" if self.leaving else f"<sip:{self.user}@{self.ip}:{self.port}>"
 
     async def rung(self) -> Call:
         """Wait for the next call that rings here."""
@@ -329,6 +331,7 @@ class Phone(asyncio.DatagramProtocol):
         self.deaf = False
         for call in list(self.calls.values()):
             await call.hang_up()
+        self.leaving = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self.register(0)
