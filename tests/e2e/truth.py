@@ -443,14 +443,20 @@ async def agree(
             kind.name: await kind.served(ledger, theirs) for kind, theirs in zip(kinds, after, strict=True) if kind.view
         }
         if before == after == [await kind.asterisk(asterisk) for kind in kinds]:
+            pairs = list(zip(kinds, after, ours, strict=True))
             wrong = "\n".join(
-                [difference(*three, untold) for three in zip(kinds, after, ours, strict=True)]
-                + [
-                    difference(kind, theirs, views[kind.name], untold).replace("differ:", "differ in the HTTP view:")
-                    for kind, theirs in zip(kinds, after, strict=True)
-                    if kind.view
-                ]
-            ).strip()
+                filter(
+                    None,
+                    (
+                        *(difference(*three, untold) for three in pairs),
+                        *(
+                            difference(kind, theirs, views[kind.name], untold).replace("differ:", "differ over HTTP:")
+                            for kind, theirs, _ in pairs
+                            if kind.view
+                        ),
+                    ),
+                )
+            )
             if not wrong:
                 return {kind.name: rows for kind, rows in zip(kinds, ours, strict=True)}
         if time.monotonic() > deadline:
