@@ -29,6 +29,8 @@ from tests.bench.stage import BrokenError, Stage, cpu
 from tests.captures import wire
 
 READ_SIZE = 65536
+TRIES = 3
+"""The first run of a new server makes the files of its write-ahead log; the later ones find them there."""
 NOW = datetime.now(UTC)
 
 
@@ -108,15 +110,16 @@ COLUMNS = ("position", "connection", "ordinal", "occurred", "recorded", "pbx", "
 
 async def ingest(stage: Stage, total: int, _: int) -> list[Figure]:
     """From a socket that is never empty to durable rows, against COPY of the same rows into the same kind of table."""
-    url = await stage.database("ingest")
-    async with pipeline(stage, url, total, 0, "listen") as running:
-        run = await running.play(total, 0)
-    ours = total / (run.log[-1][0] - run.begun)
+    ours = bare = 0.0
+    for _ in range(TRIES):
+        url = await stage.database("ingest")
+        async with pipeline(stage, url, total, 0, "listen") as running:
+            run = await running.play(total, 0)
+        ours = max(ours, total / (run.log[-1][0] - run.begun))
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE bare (LIKE ledger.event INCLUDING ALL)")
     rows = [tuple(r) for r in await connection.fetch(f"SELECT {', '.join(COLUMNS)} FROM ledger.event")]
-    bare = 0.0
-    for _ in range(3):
+    for _ in range(TRIES):
         await connection.execute("TRUNCATE bare")
         start = time.perf_counter()
         await connection.copy_records_to_table("bare", records=rows, columns=COLUMNS)
@@ -124,8 +127,8 @@ async def ingest(stage: Stage, total: int, _: int) -> list[Figure]:
     await connection.close()
     await stage.drop("ingest")
     return [
-        Figure("ingest", "socket to durable", ours, "events/s"),
-        Figure("ingest", "bare COPY, the best of three", bare, "events/s"),
+        Figure("ingest", f"socket to durable, the best of {TRIES}", ours, "events/s"),
+        Figure("ingest", f"bare COPY, the best of {TRIES}", bare, "events/s"),
         Figure("ingest", "ours to bare COPY", ours / bare, "x", 0.4),
     ]
 
