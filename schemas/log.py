@@ -9,11 +9,18 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Source = Literal["ami", "ari", "ringledger"]
+Source = Literal["ami", "ari", "cdr_csv", "cel_csv", "queue_log", "ringledger"]
+
+
+LATEST = 9e9
+"""The year 2255. Up to here microseconds are whole numbers in a float, and so the same in Python and in SQL."""
 
 
 class Received(Struct, frozen=True, gc=False):
-    """One event on its way into the log; times are seconds since the epoch, ``occurred`` None where unknown."""
+    """One event on its way into the log; times are seconds since the epoch, ``occurred`` None where unknown.
+
+    Both are less than `LATEST`.
+    """
 
     source: Source
     name: str

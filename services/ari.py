@@ -12,10 +12,11 @@ import aiohttp
 import msgspec
 import structlog
 
-from schemas.log import AriConnected, AriDisconnected, Ours, Received
+from schemas.log import LATEST, AriConnected, AriDisconnected, Ours, Received
 from schemas.settings import Pbx, Settings
 from services.ingest import Ingest
-from services.listen import into_the_log
+from services.listen import into_the_log, spools_of
+from services.spool import Spools
 from services.tls import tls_context
 
 APP = "ringledger"
@@ -25,8 +26,6 @@ FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 3.0
 REFUSED_RETRY_SECONDS = 30.0
 MAX_MESSAGE = 1 << 24
-MAX_WAITING = 50_000
-"""Messages in memory from which on reading stops; Asterisk then holds them, up to its websocket_write_timeout."""
 
 SECRET = re.compile(
     rb'(?i)("(?:[^"\\]*(?:pass|secret|md5|cred|challenge|token|hash)[^"\\]*|key)"\s*:\s*")((?:[^"\\]|\\.)+)(?=")',
@@ -44,11 +43,12 @@ class Head(msgspec.Struct):
 
 async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
     """Listen to every PBX of RINGLEDGER_ARI until ``stop``, and return when all is in the log."""
-    await asyncio.gather(*(_one(pbx, url, stop) for pbx in settings.ari))
+    spools = spools_of(settings)
+    await asyncio.gather(*(_one(pbx, url, spools, stop) for pbx in settings.ari))
 
 
-async def _one(pbx: Pbx, url: str, stop: asyncio.Event) -> None:
-    ingest = Ingest(url, pbx.name)
+async def _one(pbx: Pbx, url: str, spools: Spools, stop: asyncio.Event) -> None:
+    ingest = Ingest(url, pbx.name, spools, "ari")
     listener = AriListener(pbx, ingest)
     await into_the_log(ingest, lambda: listener.run(stop), stop)
 
@@ -125,8 +125,7 @@ class AriListener:
             if message.type is aiohttp.WSMsgType.TEXT:
                 self._heard = time.time()
                 self._take(message.data.encode(), self._heard)
-                while self._ingest.waiting > MAX_WAITING:  # noqa: ASYNC110 (nobody else reads, nothing else is late)
-                    await asyncio.sleep(0.1)
+                await self._ingest.room.wait()
             elif message.type is aiohttp.WSMsgType.BINARY:
                 self.rejected += 1  # ARI sends none
                 self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=len(message.data))
@@ -159,7 +158,7 @@ def occurred(timestamp: str) -> float | None:
     """Return an ARI timestamp (``2026-11-22T00:56:23.349+0000``) as seconds since the epoch, None if it is none."""
     try:
         when = datetime.fromisoformat(timestamp)
-        return when.timestamp() if when.tzinfo is not None and when.year >= 1970 else None
+        return when.timestamp() if when.tzinfo is not None and 0 <= when.timestamp() < LATEST else None
     except (ValueError, OverflowError):
         return None
 

@@ -1,12 +1,15 @@
 """The event log: appending to it and reading from it. The table and the function are in ``services/sql``."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import asyncpg
+from msgspec import Struct
 
 from schemas.log import Received, Recorded
+from services.chain import leaf
 
-APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8)"
+APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
 READ = """
 SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
@@ -17,28 +20,52 @@ ORDER BY position
 """
 
 
-async def append(
-    connection: asyncpg.Connection,
-    pbx: str,
-    writer: int,
-    first: int,
-    events: Sequence[Received],
-) -> int:
+class Sealed(Struct, frozen=True):
+    """What the log wants to know of events besides what they hold: times in microseconds, and leaves of the chain."""
+
+    occurred: list[int | None]
+    recorded: list[int]
+    leaves: list[bytes]
+
+
+def seal(events: Sequence[Received]) -> Sealed:
+    """Compute it. Raises ValueError or OverflowError for a time that is none, or a name that is no text."""
+    occurred = [None if e.occurred is None else int(e.occurred * 1e6 + 0.5) for e in events]
+    recorded = [int(e.recorded * 1e6 + 0.5) for e in events]
+    return Sealed(
+        occurred,
+        recorded,
+        [leaf(o, r, e.source, e.name, e.raw) for o, r, e in zip(occurred, recorded, events, strict=True)],
+    )
+
+
+async def append(connection: asyncpg.Connection, pbx: str, writer: int, first: int, events: Sequence[Received]) -> int:
     """Append ``events`` as ordinals ``first``... of (pbx, writer); return the last position once it is durable.
 
-    May be repeated after any failure: what is in the log already is not appended again. Raises
-    asyncpg.DataError if ordinals before ``first`` are missing.
+    May be repeated after any failure: what is in the log already is not appended again. Raises asyncpg.DataError if
+    ordinals before ``first`` are missing, and asyncpg.LockNotAvailableError if another writer has taken this one's
+    place before the last of the events was recorded; and what `seal` raises.
     """
+    return await append_sealed(connection, (pbx, writer, first), events, seal(events))
+
+
+async def append_sealed(
+    connection: asyncpg.Connection, place: tuple[str, int, int], events: Sequence[Received], sealed: Sealed
+) -> int:
+    """Append as `append` does; ``place`` is its (pbx, writer, first)."""
+    kinds: dict[tuple[str, str], int] = {}
+    kind = [kinds.setdefault((e.source, e.name), len(kinds) + 1) for e in events]
     position: int = await connection.fetchval(
         APPEND,
-        pbx,
-        writer,
-        first,
-        [e.source for e in events],
-        [e.name for e in events],
-        [e.occurred for e in events],
-        [e.recorded for e in events],
-        [e.raw for e in events],
+        *place,
+        [source for source, _ in kinds],
+        [name for _, name in kinds],
+        kind,
+        sealed.occurred,
+        sealed.recorded,
+        list(accumulate([len(e.raw) for e in events])),
+        b"".join([e.raw for e in events]),
+        b"".join(sealed.leaves),
     )
     return position
 

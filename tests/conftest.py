@@ -9,6 +9,7 @@ import pytest
 
 from services import database
 from services.embedded import Embedded
+from services.spool import Spools
 
 NUMBERS = itertools.count(1)
 
@@ -41,5 +42,21 @@ async def url(template: str) -> AsyncIterator[str]:
     connection = await asyncpg.connect(template)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_ringledger")
     yield template.replace("/postgres?", f"/{name}?")
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture
+def spools(tmp_path: Path) -> Spools:
+    return Spools(tmp_path / "spool", 1 << 24)
+
+
+@pytest.fixture
+async def server_url(server: Embedded) -> AsyncIterator[str]:
+    """An empty database of the test's own, with nothing of ours in it."""
+    name = f"test_{next(NUMBERS)}"
+    connection = await asyncpg.connect(server.url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield server.url.replace("/postgres?", f"/{name}?")
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()

@@ -105,7 +105,7 @@ async def parsing(_: Stage, __: int, ___: int) -> list[Figure]:
     ]
 
 
-COLUMNS = ("position", "connection", "ordinal", "occurred", "recorded", "pbx", "source", "name", "raw")
+COLUMNS = ("position", "connection", "ordinal", "occurred", "recorded", "month", "pbx", "source", "name", "raw")
 
 
 async def ingest(stage: Stage, total: int, _: int) -> list[Figure]:
@@ -117,7 +117,8 @@ async def ingest(stage: Stage, total: int, _: int) -> list[Figure]:
             run = await running.play(total, 0)
         ours = max(ours, total / (run.log[-1][0] - run.begun))
     connection = await asyncpg.connect(url)
-    await connection.execute("CREATE TABLE bare (LIKE ledger.event INCLUDING ALL)")
+    partition = await connection.fetchval("SELECT tableoid::regclass::text FROM ledger.event LIMIT 1")
+    await connection.execute(f"CREATE TABLE bare (LIKE {partition} INCLUDING ALL)")
     rows = [tuple(r) for r in await connection.fetch(f"SELECT {', '.join(COLUMNS)} FROM ledger.event")]
     for _ in range(TRIES):
         await connection.execute("TRUNCATE bare")
