@@ -33,3 +33,4 @@ class Settings(Struct, frozen=True):
     http_port: int = 8081
     admin_password: str = ""
     open_views: bool = False
+    spool_bytes: int = 1 << 30

@@ -10,6 +10,7 @@ import structlog
 from schemas.settings import Pbx, Settings
 from services.ingest import Ingest
 from services.listener import Listener
+from services.spool import Spools
 
 FIRST_RESTART_SECONDS = 0.5
 LAST_RESTART_SECONDS = 30.0
@@ -19,18 +20,39 @@ logger = structlog.get_logger()
 
 
 async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
-    """Listen to every PBX until ``stop``; then say so in the log, and return when all is in it, or 5 s later."""
-    await asyncio.gather(*(_one(pbx, url, stop) for pbx in settings.ami))
+    """Listen to every PBX until ``stop``; then say so in the log, and return when all is in it or in the spool."""
+    spools = spools_of(settings)
+    ours = {(pbx.name, kind) for kind, pbxes in (("ami", settings.ami), ("ari", settings.ari)) for pbx in pbxes}
+    await asyncio.gather(
+        *(_one(pbx, url, spools, stop) for pbx in settings.ami),
+        # What was heard of a PBX that nobody listens to any more belongs into the log all the same.
+        *(_left(name, kind, url, spools, stop) for name, kind in spools.names() - ours),
+    )
 
 
-async def _one(pbx: Pbx, url: str, stop: asyncio.Event) -> None:
-    ingest = Ingest(url, pbx.name)
+def spools_of(settings: Settings) -> Spools:
+    """Return where what PostgreSQL does not take waits on this machine."""
+    return Spools(settings.data / "spool", settings.spool_bytes)
+
+
+async def _one(pbx: Pbx, url: str, spools: Spools, stop: asyncio.Event) -> None:
+    ingest = Ingest(url, pbx.name, spools)
     listener = Listener(pbx, ingest)
     await into_the_log(ingest, lambda: listener.run(stop), stop)
 
 
+async def _left(pbx: str, kind: str, url: str, spools: Spools, stop: asyncio.Event) -> None:
+    async def nothing_more() -> None:
+        await stop.wait()
+
+    await into_the_log(Ingest(url, pbx, spools, kind), nothing_more, stop)
+
+
 async def into_the_log(ingest: Ingest, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Keep ``body``, which ends soon after ``stop``, and its writer running; then give the writer 5 s to drain."""
+    """Keep ``body``, which ends soon after ``stop``, and its writer running; then give the writer 5 s to drain.
+
+    What is not in the log by then is left in the spool.
+    """
     writing = asyncio.create_task(kept_running("writer", ingest.pbx, ingest.run, stop))
     await kept_running("listener", ingest.pbx, body, stop)
     ingest.stop()
@@ -39,8 +61,6 @@ async def into_the_log(ingest: Ingest, body: Callable[[], Awaitable[None]], stop
         writing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await writing
-    if ingest.waiting:
-        logger.error("events_not_written", pbx=ingest.pbx, events=ingest.waiting, bytes=ingest.waiting_bytes)
 
 
 async def kept_running(task: str, pbx: str, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:

@@ -18,6 +18,7 @@ VARIABLES = {
     "HTTP": "host:port of the API (default: 127.0.0.1:8081)",
     "ADMIN_PASSWORD": "password of the first user, admin; absent: made at the first start, and printed",
     "OPEN_VIEWS": "true lets the oldest views be read without a login (default: false)",
+    "SPOOL_MB": "megabytes that a PBX's events may fill in RINGLEDGER_DATA while PostgreSQL is away (default: 1024)",
 }
 NAMES = tuple(VARIABLES)
 NO_URL = "not a URL (special characters in a user or secret must be percent-encoded, as , is %2C and / is %2F)"
@@ -50,6 +51,10 @@ def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> S
     opened = TRUE.get(values.get("OPEN_VIEWS", "").lower())
     if opened is None:
         wrong.append("RINGLEDGER_OPEN_VIEWS: true or false")
+    spool = values.get("SPOOL_MB", "1024")
+    if not (spool.isascii() and spool.isdecimal() and 1 <= int(spool) <= 1 << 20):
+        wrong.append("RINGLEDGER_SPOOL_MB: a whole number from 1 to 1048576")
+        spool = "1"
     settings = Settings(
         ami=_pbxes("AMI", values.get("AMI", ""), "ami", 5038, wrong),
         ari=_pbxes("ARI", values.get("ARI", ""), "ari", 8088, wrong),
@@ -59,6 +64,7 @@ def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> S
         http_port=port,
         admin_password=values.get("ADMIN_PASSWORD", ""),
         open_views=bool(opened),
+        spool_bytes=int(spool) << 20,
     )
     if settings.database_url:
         _database_url(settings.database_url, wrong)

@@ -8,10 +8,11 @@ from services.ami.protocol import LedgerProtocol
 from services.ingest import Ingest
 from services.projector import Projector
 from tests.captures import wire
+from tests.services.fake_ami import NO_SPOOL
 
 
 async def ingested(url: str, data: bytes, read_size: int) -> LedgerProtocol:
-    ingest = Ingest(url, "pbx")
+    ingest = Ingest(url, "pbx", NO_SPOOL)
     protocol = LedgerProtocol(ingest.put, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     for start in range(0, len(data), read_size):

@@ -24,6 +24,7 @@ from services.ami.protocol import LedgerProtocol
 from services.ingest import Ingest
 from services.projector import Projector
 from tests.captures import wire
+from tests.services.fake_ami import NO_SPOOL
 
 PASSWORD = "correct horse battery"
 
@@ -44,7 +45,7 @@ class Ledger:
 
     async def write(self, *said: bytes | Ours | Received, pbx: str = "pbx") -> int:
         """Put bytes of AMI (the way a socket's go) and events of ours into the log; return the last position."""
-        ingest = Ingest(self.url, pbx)
+        ingest = Ingest(self.url, pbx, NO_SPOOL)
         protocol = LedgerProtocol(ingest.put, lambda _: None)
         protocol.closed, protocol.responses = False, {}
         for one in said:

@@ -2,8 +2,11 @@
 
 import asyncio
 import itertools
+import os
+import tempfile
 import time
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -44,6 +47,7 @@ class Ledger:
             ami=(Pbx("pbx", host, port, user, f"{user}-secret"),),
             ari=(Pbx("pbx", host, 8088, user, f"{user}-secret"),) if with_ari else (),
             database_url=url,
+            data=Path(tempfile.gettempdir()) / f"ringledger-e2e-{os.getpid()}",
             admin_password=PASSWORD,
         )
         self._stop = asyncio.Event()

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import hashlib
 import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -14,8 +16,12 @@ import msgspec
 
 from schemas.settings import Pbx, Settings
 from services.listen import listen
+from services.spool import Spools
 
 DEADLINE = 10.0
+
+NO_SPOOL = Spools(Path("/dev/null/spool"), 0)
+"""For a writer whose PostgreSQL never lets it wait."""
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = DEADLINE) -> Any:
@@ -206,12 +212,13 @@ class Cable:
 async def listening(url: str, *pbxes: Pbx) -> AsyncIterator[asyncio.Event]:
     """Listen to ``pbxes`` as the process does; yield the stop event, and stop at the end."""
     stop = asyncio.Event()
-    task = asyncio.create_task(listen(Settings(ami=pbxes), url, stop))
-    try:
-        yield stop
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, DEADLINE)
+    with tempfile.TemporaryDirectory(prefix="ringledger-") as data:
+        task = asyncio.create_task(listen(Settings(ami=pbxes, data=Path(data)), url, stop))
+        try:
+            yield stop
+        finally:
+            stop.set()
+            await asyncio.wait_for(task, DEADLINE)
 
 
 class Ledger:

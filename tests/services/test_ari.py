@@ -6,6 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import asyncpg
 import msgspec
@@ -19,6 +20,7 @@ from schemas.settings import Pbx, Settings
 from services import database
 from services.ari import AriListener, listen, masked, occurred
 from services.ingest import Ingest
+from services.spool import Spools
 
 EVENT = '{"type":"ChannelCreated","timestamp":"2026-11-22T00:56:23.349+0000","channel":{"name":"caf\u00e9 \u4e16"}}'
 SECRET = "very-secret"
@@ -90,9 +92,9 @@ async def heard(listener: AriListener, ingest: Ingest, names: list[str]) -> list
     return got
 
 
-async def test_messages_are_logged_as_they_came_and_the_link_is_made_again(url: str) -> None:
+async def test_messages_are_logged_as_they_came_and_the_link_is_made_again(url: str, spools: Spools) -> None:
     async with asterisk(says, stays) as pbx:
-        ingest = Ingest(url, pbx.name)
+        ingest = Ingest(url, pbx.name, spools)
         twice = ["AriConnected", "ChannelCreated", "AriDisconnected"] * 2
         got = await heard(AriListener(pbx, ingest), ingest, twice[:5])
     assert [one.name for one in got] == twice
@@ -102,7 +104,7 @@ async def test_messages_are_logged_as_they_came_and_the_link_is_made_again(url: 
     assert abs(got[1].recorded - time.time()) < 10
 
 
-async def test_what_is_no_ari_event_is_counted_and_nothing_ends(url: str) -> None:
+async def test_what_is_no_ari_event_is_counted_and_nothing_ends(url: str, spools: Spools) -> None:
     async def nonsense(socket: web.WebSocketResponse) -> None:
         for text in ("", "no json", "[1]", '{"type": 7}', "{}"):
             await socket.send_str(text)
@@ -110,13 +112,13 @@ async def test_what_is_no_ari_event_is_counted_and_nothing_ends(url: str) -> Non
         await stays(socket)
 
     async with asterisk(nonsense) as pbx:
-        ingest = Ingest(url, pbx.name)
+        ingest = Ingest(url, pbx.name, spools)
         listener = AriListener(pbx, ingest)
         await heard(listener, ingest, ["AriConnected", "ChannelCreated"])
     assert listener.rejected == 6
 
 
-async def test_a_silent_link_is_lost(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_link_is_lost(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
     monkeypatch.setattr(services.ari, "HEARTBEAT_SECONDS", 0.2)
     over = asyncio.Event()
 
@@ -124,19 +126,19 @@ async def test_a_silent_link_is_lost(url: str, monkeypatch: pytest.MonkeyPatch) 
         await over.wait()  # reads nothing, so that no ping is answered
 
     async with asterisk(silent, stays) as pbx:
-        ingest = Ingest(url, pbx.name)
+        ingest = Ingest(url, pbx.name, spools)
         names = ["AriConnected", "AriDisconnected", "AriConnected"]
         got = await heard(AriListener(pbx, ingest), ingest, names)
         over.set()
     assert [one.name for one in got[:3]] == names
 
 
-async def test_a_refusal_is_said_without_the_secret(url: str) -> None:
+async def test_a_refusal_is_said_without_the_secret(url: str, spools: Spools) -> None:
     stop = asyncio.Event()
     async with asterisk() as pbx:
         wrong = Pbx(pbx.name, pbx.host, pbx.port, "user", "not-" + SECRET)
         with capture_logs() as said:
-            running = asyncio.create_task(AriListener(wrong, Ingest(url, "pbx")).run(stop))
+            running = asyncio.create_task(AriListener(wrong, Ingest(url, "pbx", spools)).run(stop))
             await until(lambda: asyncio.sleep(0, bool(said)))
             stop.set()
             await running
@@ -146,18 +148,20 @@ async def test_a_refusal_is_said_without_the_secret(url: str) -> None:
     assert SECRET not in str(said)
 
 
-async def test_it_ends_at_once_when_nobody_answers(url: str) -> None:
+async def test_it_ends_at_once_when_nobody_answers(url: str, spools: Spools) -> None:
     stop = asyncio.Event()
-    running = asyncio.create_task(AriListener(Pbx("pbx", "127.0.0.1", 1, "u", "s"), Ingest(url, "pbx")).run(stop))
+    running = asyncio.create_task(
+        AriListener(Pbx("pbx", "127.0.0.1", 1, "u", "s"), Ingest(url, "pbx", spools)).run(stop)
+    )
     await asyncio.sleep(0)
     stop.set()
     await asyncio.wait_for(running, 6)
 
 
-async def test_the_log_holds_what_every_pbx_said(url: str) -> None:
+async def test_the_log_holds_what_every_pbx_said(url: str, tmp_path: Path) -> None:
     stop = asyncio.Event()
     async with asterisk(stays) as pbx:
-        running = asyncio.create_task(listen(Settings(ari=(pbx,)), url, stop))
+        running = asyncio.create_task(listen(Settings(ari=(pbx,), data=tmp_path), url, stop))
         connection = await database.connect(url)
         await until(lambda: connection.fetchval("SELECT count(*) FROM ledger.event WHERE source = 'ari'"))
         stop.set()
@@ -193,7 +197,7 @@ def test_a_pbx_never_shows_its_secret() -> None:
     assert not re.search(SECRET, repr(Settings(ari=(Pbx("pbx", "host", 1, "user", SECRET),))))
 
 
-async def test_a_stop_does_not_wait_for_an_answer(url: str) -> None:
+async def test_a_stop_does_not_wait_for_an_answer(url: str, spools: Spools) -> None:
     asked = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -205,7 +209,7 @@ async def test_a_stop_does_not_wait_for_an_answer(url: str) -> None:
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         stop = asyncio.Event()
-        listener = AriListener(Pbx("pbx", "127.0.0.1", port, "user", SECRET), Ingest(url, "pbx"))
+        listener = AriListener(Pbx("pbx", "127.0.0.1", port, "user", SECRET), Ingest(url, "pbx", spools))
         listening = asyncio.create_task(listener.run(stop))
         await asked.wait()
         stop.set()

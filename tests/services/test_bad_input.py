@@ -18,6 +18,7 @@ from services.ami.protocol import LedgerProtocol
 from services.ami.session import Question
 from services.ingest import Ingest
 from services.projector import Projector
+from services.spool import Spools
 from tests.captures import wire
 
 STREAMS = 10_000
@@ -144,9 +145,9 @@ def in_log(block: bytes, start: bytes) -> bytes:
     return block if start[6 : start.find(b"\r\n")].strip() in HARMLESS else masked(block)
 
 
-async def test_ten_thousand_mutated_streams(url: str) -> None:
+async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:
     dice = random.Random(SEED)
-    ingest = Ingest(url, "pbx")
+    ingest = Ingest(url, "pbx", spools)
 
     def write(event: SnapshotStarted | SnapshotListed | SnapshotCompleted) -> None:
         ingest.put(Received("ringledger", type(event).__name__, 1.0, 1.0, msgspec.json.encode(event)))

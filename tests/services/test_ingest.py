@@ -17,10 +17,10 @@ import msgspec
 import pytest
 
 from schemas.log import Received
-from services import database
 from services import ingest as ingest_module
 from services.ami.protocol import LedgerProtocol
 from services.ingest import Ingest
+from services.spool import Spools
 from tests.services.fake_ami import Cable, FakeAmi, Ledger, block, eventually
 
 # Run as `ringledger listen`, without the program's path.
@@ -44,10 +44,10 @@ async def writing(ingest: Ingest) -> AsyncIterator[Ingest]:
     await asyncio.wait_for(task, 10)
 
 
-async def test_events_are_written_once_whatever_happens_to_the_connection(url: str) -> None:
+async def test_events_are_written_once_whatever_happens_to_the_connection(url: str, spools: Spools) -> None:
     async with Cable.to_postgresql(url) as cable:
         cable.lose_answer = b"s\0\0\0\4Z\0\0\0\5I"  # committed, but the answer is lost
-        async with writing(Ingest(cable.url(url), "pbx")) as ingest:
+        async with writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
             for n in range(1, 400):
                 ingest.put(event(n))
                 if n % 100 == 0:
@@ -59,9 +59,9 @@ async def test_events_are_written_once_whatever_happens_to_the_connection(url: s
 
 
 @pytest.mark.parametrize("how", ["terminated", "renamed", "full"])
-async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str) -> None:
+async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str, spools: Spools) -> None:
     admin = await asyncpg.connect(url)
-    async with writing(Ingest(url, "pbx")) as ingest:
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
         await eventually(lambda: ingest.appended == 1)
         if how == "terminated":  # as by a restart; it is no PostgresConnectionError
@@ -80,7 +80,7 @@ async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str) -> Non
         ingest.put(event(2))
         if how != "terminated":
             await eventually(lambda: ingest._unreachable_since)
-            assert ingest.waiting == 1
+            assert ingest.waiting + ingest.spooled.events == 1
         if how == "renamed":
             await admin.execute("ALTER SCHEMA elsewhere RENAME TO ledger")
         elif how == "full":
@@ -90,13 +90,13 @@ async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str) -> Non
     assert [row["raw"] for row in await Ledger(url).rows()] == [event(1).raw, event(2).raw]
 
 
-async def test_a_database_that_went_back_in_time_gets_what_is_left(url: str) -> None:
+async def test_a_database_that_went_back_in_time_gets_what_is_left(url: str, spools: Spools) -> None:
     admin = await asyncpg.connect(url)
-    async with writing(Ingest(url, "pbx")) as ingest:
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
         await eventually(lambda: ingest.appended == 1)
         await admin.execute(
-            "DELETE FROM ledger.connection; DELETE FROM ledger.event; UPDATE ledger.head SET position = 0"
+            "DELETE FROM ledger.connection; TRUNCATE ledger.event, ledger.batch; UPDATE ledger.head SET position = 0"
         )
         ingest.put(event(2))
         await eventually(lambda: not ingest.waiting)
@@ -113,11 +113,13 @@ REFUSABLE = [
 ]
 
 
-async def test_a_refused_event_stands_in_the_log_as_rejected_and_the_others_as_they_are(url: str) -> None:
+async def test_a_refused_event_stands_in_the_log_as_rejected_and_the_others_as_they_are(
+    url: str, spools: Spools
+) -> None:
     events = [event(n) for n in range(1, 101)]
     for place, refusable in zip((0, 17, 18, 60, 104), REFUSABLE, strict=True):
         events.insert(place, refusable)
-    async with writing(Ingest(url, "pbx")) as ingest:
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
         for one in events:
             ingest.put(one)
     rows = await Ledger(url).rows()
@@ -133,7 +135,7 @@ async def test_a_refused_event_stands_in_the_log_as_rejected_and_the_others_as_t
             assert (row["name"], row["raw"]) == (one.name, one.raw)
 
 
-async def test_nothing_that_a_pbx_sends_can_be_refused(url: str) -> None:
+async def test_nothing_that_a_pbx_sends_can_be_refused(url: str, spools: Spools) -> None:
     wire = b"".join(
         [
             b"Event: a\0b\r\n\r\n",
@@ -146,7 +148,7 @@ async def test_nothing_that_a_pbx_sends_can_be_refused(url: str) -> None:
             b"Response: Success\r\nActionID: ringledger/1/" + b"y" * 10_000 + b"\r\n\r\n",
         ]
     )
-    async with writing(Ingest(url, "pbx")) as ingest:
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
         protocol = LedgerProtocol(ingest.put, lambda _: None)
         protocol.data_received(b"Asterisk Call Manager/11\0\xff\r\n")
         protocol.data_received(wire)
@@ -156,10 +158,10 @@ async def test_nothing_that_a_pbx_sends_can_be_refused(url: str) -> None:
     assert "Rejected" not in {row["name"] for row in rows}
 
 
-async def test_a_batch_of_giants_is_written_in_parts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_of_giants_is_written_in_parts(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 1000)
     giants = [Received("ami", "Giant", None, 1.0, b"x" * size) for size in (10, 3000, 400, 400, 400, 5000, 1)]
-    async with writing(Ingest(url, "pbx")) as ingest:
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
         for giant in giants:
             ingest.put(giant)
         await eventually(lambda: not ingest.waiting)
@@ -170,14 +172,15 @@ async def test_a_batch_of_giants_is_written_in_parts(url: str, monkeypatch: pyte
 class Process:
     """`ringledger listen` as a process."""
 
-    def __init__(self, url: str, pbx: FakeAmi, log: Path) -> None:
-        self.log = log
+    def __init__(self, url: str, pbx: FakeAmi, folder: Path) -> None:
+        self.log = folder / "log"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGLEDGER_")}
         environment |= {
             "RINGLEDGER_AMI": f"pbx=ami://lab:secret@127.0.0.1:{pbx.port}",
             "RINGLEDGER_DATABASE_URL": url,
+            "RINGLEDGER_DATA": str(folder),
         }
-        with log.open("wb") as stderr:
+        with self.log.open("wb") as stderr:
             self.process = subprocess.Popen(PROGRAM, env=environment, stderr=stderr)
 
     async def stop(self) -> float:
@@ -194,8 +197,8 @@ class Process:
 
 
 @asynccontextmanager
-async def process(url: str, pbx: FakeAmi, log: Path) -> AsyncIterator[Process]:
-    running = Process(url, pbx, log)
+async def process(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[Process]:
+    running = Process(url, pbx, folder)
     try:
         yield running
     finally:
@@ -236,7 +239,7 @@ async def test_sigterm_writes_all_and_exits_0(
             )
         if when is refused:
             pbx.secret = "another"
-        async with process(url, pbx, tmp_path / "log") as listener:
+        async with process(url, pbx, tmp_path) as listener:
             await when(pbx, url)
             assert await listener.stop() < 5
         names = [n for n in await Ledger(url).names() if n in {"Connected", "Disconnected"}]
@@ -245,27 +248,32 @@ async def test_sigterm_writes_all_and_exits_0(
 
 
 @pytest.mark.parametrize("how", ["gone", "hanging"])
-async def test_sigterm_while_postgresql_is_away_says_what_is_lost_and_exits_0(
+async def test_sigterm_while_postgresql_is_away_leaves_all_to_the_next_listener_and_exits_0(
     url: str, tmp_path: Path, how: str
 ) -> None:
     async with FakeAmi() as pbx, Cable.to_postgresql(url) as cable:
-        async with process(cable.url(url), pbx, tmp_path / "log") as listener:
+        async with process(cable.url(url), pbx, tmp_path) as listener:
             await connected(pbx, url)
             if how == "gone":
                 cable._server.close()
                 cable.cut()
             else:
                 cable.flowing.clear()
-            pbx.send(b"".join(block("Event: Newexten", f"Uniqueid: {n}") for n in range(1000)) + block("Event: Last"))
+            sent = [block("Event: Newexten", f"Uniqueid: {n}") for n in range(1000)]
+            pbx.send(b"".join(sent))
             asked = len(pbx.actions)
             pbx.send(block("Event: Reload"))
             await eventually(lambda: len(pbx.actions) > asked)  # all before it was read
             assert await listener.stop() < 9
-        lost = listener.said("events_not_written")
-        assert len(lost) == 1
-        assert lost[0]["pbx"] == "pbx"
-        assert lost[0]["events"] >= 1001
+        assert listener.said("events_spooled")[0]["events"] >= 1001
+        assert not listener.said("events_not_written")
         if how == "hanging":
             cable.flowing.set()
-    connection = await database.connect(url)  # the server is well
-    await connection.close()
+    async with FakeAmi() as pbx, process(url, pbx, tmp_path) as listener:
+        await Ledger(url).until(lambda names: names.count("Connected") == 2)
+        assert listener.said("spool_taken_up")
+    rows = await Ledger(url).rows()
+    assert [row["raw"] for row in rows if row["name"] == "Newexten"] == sent
+    links = [row["name"] for row in rows if row["name"] in {"Connected", "Disconnected"}]
+    assert links == ["Connected", "Disconnected", "Connected"]
+    assert not list((tmp_path / "spool").iterdir())

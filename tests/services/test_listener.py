@@ -17,6 +17,7 @@ from services.ami import session as session_module
 from services.ami import snapshot as snapshot_module
 from services.ingest import Ingest
 from services.listener import Listener
+from services.spool import Spools
 from tests.services.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually, listening
 
 SETTLE = 0.1
@@ -213,8 +214,8 @@ async def test_epochs_rise_within_a_second_and_over_restarts(url: str) -> None:
     assert epochs == sorted(set(epochs))
 
 
-async def test_epochs_rise_when_the_clock_went_back(url: str) -> None:
-    writer = Ingest(url, "pbx")
+async def test_epochs_rise_when_the_clock_went_back(url: str, spools: Spools) -> None:
+    writer = Ingest(url, "pbx", spools)
     future = 10**10
     writer.put(Received("ringledger", "SnapshotStarted", None, 0.0, b'{"type":"SnapshotStarted","epoch":%d}' % future))
     writer.stop()
@@ -224,9 +225,11 @@ async def test_epochs_rise_when_the_clock_went_back(url: str) -> None:
     assert (await Ledger(url).ours("SnapshotStarted"))[1]["epoch"] == future + 1
 
 
-async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_written_by_the_next(url: str) -> None:
+async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_written_by_the_next(
+    url: str, spools: Spools
+) -> None:
     async with FakeAmi() as pbx:
-        killed = Ingest(url, "pbx")
+        killed = Ingest(url, "pbx", spools)
         killed.put(Received("ringledger", "Connected", None, 1000.0, b'{"type":"Connected","address":"x"}'))
         killed.put(Received("ami", "Newchannel", None, 1001.5, block("Event: Newchannel")))
         killed.stop()
@@ -242,10 +245,13 @@ async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_writt
         assert paired(await Ledger(url).names())
 
 
-async def test_a_flood_stops_the_reading_until_half_is_written(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_stops_the_reading_until_half_is_written(
+    url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
+) -> None:
+    monkeypatch.setattr(ingest_module, "LATE_EVENTS", 150)
     monkeypatch.setattr(ingest_module, "MAX_EVENTS", 200)
     monkeypatch.setattr(session_module, "PONG_SECONDS", 0.1)
-    ingest = Ingest(url, "pbx")
+    ingest = Ingest(url, "pbx", spools)
     async with FakeAmi() as pbx:
         listener = Listener(pbx.pbx(), ingest)
         stop = asyncio.Event()
@@ -274,8 +280,10 @@ async def test_a_flood_stops_the_reading_until_half_is_written(url: str, monkeyp
     assert pbx.logins == 1
 
 
-async def test_minutes_count_what_came_over_every_link(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ingest = Ingest(url, "pbx")
+async def test_minutes_count_what_came_over_every_link(
+    url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
+) -> None:
+    ingest = Ingest(url, "pbx", spools)
     async with FakeAmi() as pbx:
         listener = Listener(pbx.pbx(), ingest)
         clock = 1_000_000_000 * 60 - 1.5

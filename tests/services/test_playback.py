@@ -24,6 +24,7 @@ from services.playback.recording import Recording, load, request
 from services.playback.shift import Shift
 from services.playback.state import Headers, State, headers, items
 from services.projector import Projector
+from services.spool import Spools
 
 UNIQUE_ID = re.compile(rb"(?i)(?:unique|linked)id: (\d{10}\.\d+)\r\n")
 
@@ -284,9 +285,9 @@ async def test_a_loop_ends_everything_that_the_recording_left_open(recording: Re
     assert sorted(logins) == sorted(block["Agent"] for block in said if block["Event"] == "AgentLogoff")
 
 
-async def test_our_listener_folds_what_is_played(url: str) -> None:
+async def test_our_listener_folds_what_is_played(url: str, spools: Spools) -> None:
     async with playing(speed=100) as port:
-        ingest = Ingest(url, "recording")
+        ingest = Ingest(url, "recording", spools)
         listener = Listener(Pbx("recording", "127.0.0.1", port, server.USER, server.SECRET), ingest)
         stop = asyncio.Event()
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(ingest.run()), asyncio.create_task(listener.run(stop))]
