@@ -13,10 +13,8 @@ import msgspec
 import structlog
 
 from schemas.log import LATEST, AriConnected, AriDisconnected, Ours, Received
-from schemas.settings import Pbx, Settings
+from schemas.settings import Pbx
 from services.ingest import Ingest
-from services.listen import into_the_log, spools_of
-from services.spool import Spools
 from services.tls import tls_context
 
 APP = "ringledger"
@@ -41,24 +39,13 @@ class Head(msgspec.Struct):
     timestamp: str = ""
 
 
-async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
-    """Listen to every PBX of RINGLEDGER_ARI until ``stop``, and return when all is in the log."""
-    spools = spools_of(settings)
-    await asyncio.gather(*(_one(pbx, url, spools, stop) for pbx in settings.ari))
-
-
-async def _one(pbx: Pbx, url: str, spools: Spools, stop: asyncio.Event) -> None:
-    ingest = Ingest(url, pbx.name, spools, "ari")
-    listener = AriListener(pbx, ingest)
-    await into_the_log(ingest, lambda: listener.run(stop), stop)
-
-
 class AriListener:
     """One PBX's ARI link: connects, hands on every message, reconnects."""
 
     def __init__(self, pbx: Pbx, ingest: Ingest) -> None:
         self.pbx = pbx
         self.rejected = 0
+        self.link_up = False
         self._ingest = ingest
         self._heard = 0.0
         self._log = logger.bind(pbx=pbx.name, link="ari")
@@ -107,6 +94,7 @@ class AriListener:
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse, stopping: asyncio.Task[bool]) -> None:
         self._heard = time.time()
         self._write(AriConnected(f"{self.pbx.host}:{self.pbx.port}"))
+        self.link_up = True
         self._log.info("ari_connected")
         reading = asyncio.create_task(self._read(socket))
         await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -114,6 +102,7 @@ class AriListener:
         reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await reading
+        self.link_up = False
         await socket.close()
         self._write(AriDisconnected(reason, self._heard))
         self._log.warning("ari_disconnected", reason=reason)

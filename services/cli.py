@@ -135,17 +135,10 @@ def demo(
 @app.command("listen", rich_help_panel=ONE_EACH)
 def listen_(file: File = None) -> None:
     """Listen to every PBX of RINGLEDGER_AMI and RINGLEDGER_ARI, and append what they say to the log."""
-    from services import ari, listen, run
+    from services import listen, run
 
     settings = _with_database(file)
-    url = settings.database_url
-
-    async def body(stop: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(listen.listen(settings, url, stop))
-            group.create_task(ari.listen(settings, url, stop))
-
-    run.run("listen", body)
+    run.run("listen", lambda stop: listen.listen(settings, settings.database_url, stop))
 
 
 @app.command(rich_help_panel=ONE_EACH)

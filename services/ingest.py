@@ -56,6 +56,7 @@ class Ingest:
     ``writer`` numbers this run among all runs for the PBX; ordinals count its events. ``opening``, if set, is called
     once before the first append of this run's events; the events that it returns are appended before them.
     ``pressed`` is called with True when neither memory nor spool should take more, and with False when they may.
+    ``ours``, if set, tells before that whether the PBX is ours to write about; if not, all of this run is dropped.
     ``fenced`` is called when another listener has taken over, and what was recorded later has been dropped.
     """
 
@@ -68,6 +69,7 @@ class Ingest:
         self.opening: Callable[[asyncpg.Connection], Awaitable[list[Received]]] | None = None
         self.pressed: Callable[[bool], None] = lambda _full: None
         self.fenced: Callable[[], None] = lambda: None
+        self.ours: Callable[[], Awaitable[bool]] | None = None
         self.room = asyncio.Event()
         self.room.set()
         self._url = database_url
@@ -158,6 +160,11 @@ class Ingest:
         """Append one batch of what is oldest."""
         spool = self._left[0] if self._left else None
         if spool is None:
+            if self.ours is not None:
+                if not await self.ours():
+                    await self._lost(None, 0.0)
+                    return
+                self.ours = None
             if self.opening is not None:
                 events = await self.opening(connection)
                 await log.append(connection, self.pbx, self.writer - 1, 1, events)
@@ -174,6 +181,8 @@ class Ingest:
             if batch:
                 await self._append(connection, writer, first, batch)
         except asyncpg.LockNotAvailableError as error:
+            if not (error.detail or "").isdecimal():
+                raise  # somebody's lock_timeout
             await self._lost(spool, int(error.detail) / 1e6)
             return
         except REFUSED as error:
@@ -231,9 +240,10 @@ class Ingest:
                         self._queue.popleft()
                     self.waiting_bytes -= size
                     self._first = upto + 1
-            if spool is not None and spool.events <= BATCH and not self._left[1:]:
+            if (spool.events if spool is not None else len(self._queue)) <= BATCH and not self._left[1:]:
                 # Nearly there, and PostgreSQL answers: what comes now need not go over the disk.
                 self._spilling.clear()
+                self._disk_full = ""
             if spool is not None and not spool.events:
                 await asyncio.to_thread(spool.close)
                 if spool is self._spool:
@@ -299,7 +309,7 @@ class Ingest:
 
     def _relieve(self) -> None:
         spooled = self.spooled
-        free = spooled.bytes < spooled.limit * 3 // 4 and not self._disk_full
+        free = not self._disk_full and (spooled.bytes < spooled.limit * 3 // 4 or not spooled.events)
         if not self.room.is_set() and free and self.waiting_bytes < LATE_BYTES // 2 and self.waiting < LATE_EVENTS // 2:
             self.room.set()
             self.pressed(False)  # noqa: FBT003

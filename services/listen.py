@@ -1,44 +1,44 @@
-"""The listener process: one listener and one writer per PBX, none of which can disturb the others."""
+"""The listener process: for every PBX one listener of AMI and one of ARI, none of which can disturb the others."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
-import structlog
+import msgspec
 
-from schemas.settings import Pbx, Settings
+from schemas.listener import Board
+from schemas.settings import Settings
+from services.ari import AriListener
 from services.ingest import Ingest
 from services.listener import Listener
 from services.spool import Spools
+from services.terms import Terms, into_the_log
 
-FIRST_RESTART_SECONDS = 0.5
-LAST_RESTART_SECONDS = 30.0
-DRAIN_SECONDS = 5.0
-
-logger = structlog.get_logger()
+POST_SECONDS = 1.0
 
 
 async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
     """Listen to every PBX until ``stop``; then say so in the log, and return when all is in it or in the spool."""
-    spools = spools_of(settings)
-    ours = {(pbx.name, kind) for kind, pbxes in (("ami", settings.ami), ("ari", settings.ari)) for pbx in pbxes}
-    await asyncio.gather(
-        *(_one(pbx, url, spools, stop) for pbx in settings.ami),
-        # What was heard of a PBX that nobody listens to any more belongs into the log all the same.
-        *(_left(name, kind, url, spools, stop) for name, kind in spools.names() - ours),
-    )
-
-
-def spools_of(settings: Settings) -> Spools:
-    """Return where what PostgreSQL does not take waits on this machine."""
-    return Spools(settings.data / "spool", settings.spool_bytes)
-
-
-async def _one(pbx: Pbx, url: str, spools: Spools, stop: asyncio.Event) -> None:
-    ingest = Ingest(url, pbx.name, spools)
-    listener = Listener(pbx, ingest)
-    await into_the_log(ingest, lambda: listener.run(stop), stop)
+    spools = Spools(settings.data / "spool", settings.spool_bytes)
+    terms = [
+        *(Terms(pbx.name, "ami", url, spools, partial(Listener, pbx)) for pbx in settings.ami),
+        *(Terms(pbx.name, "ari", url, spools, partial(AriListener, pbx)) for pbx in settings.ari),
+    ]
+    ours = {(term.pbx, term.kind) for term in terms}
+    posting = asyncio.create_task(post(settings.data / "listeners.json", terms))
+    try:
+        await asyncio.gather(
+            *(term.run(stop) for term in terms),
+            # What was heard of a PBX that nobody listens to any more belongs into the log all the same.
+            *(_left(name, kind, url, spools, stop) for name, kind in spools.names() - ours),
+        )
+    finally:
+        posting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await posting
 
 
 async def _left(pbx: str, kind: str, url: str, spools: Spools, stop: asyncio.Event) -> None:
@@ -48,35 +48,11 @@ async def _left(pbx: str, kind: str, url: str, spools: Spools, stop: asyncio.Eve
     await into_the_log(Ingest(url, pbx, spools, kind), nothing_more, stop)
 
 
-async def into_the_log(ingest: Ingest, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Keep ``body``, which ends soon after ``stop``, and its writer running; then give the writer 5 s to drain.
-
-    What is not in the log by then is left in the spool.
-    """
-    writing = asyncio.create_task(kept_running("writer", ingest.pbx, ingest.run, stop))
-    await kept_running("listener", ingest.pbx, body, stop)
-    ingest.stop()
-    await asyncio.wait([writing], timeout=DRAIN_SECONDS)
-    if not writing.done():
-        writing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await writing
-
-
-async def kept_running(task: str, pbx: str, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Run ``body`` until it returns; log an unexpected error and run it again, later and later, until ``stop``."""
-    pause = FIRST_RESTART_SECONDS
+async def post(file: Path, terms: Sequence[Terms]) -> None:
+    """Say every second how each listener does, for who cannot ask PostgreSQL."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
     while True:
-        since = time.monotonic()
-        try:
-            return await body()
-        except Exception:
-            logger.exception("task_failed", task=task, pbx=pbx)
-        if stop.is_set():
-            return None
-        if time.monotonic() - since > LAST_RESTART_SECONDS:
-            pause = FIRST_RESTART_SECONDS
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await stop.wait()
-        pause = min(LAST_RESTART_SECONDS, 2 * pause)
+        new.write_bytes(msgspec.json.encode(Board(time.time(), [term.posted() for term in terms])))
+        new.replace(file)
+        await asyncio.sleep(POST_SECONDS)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import quote, unquote
 
+import structlog
+
 from schemas.log import Received, Source
 
 OVERHEAD = 64
@@ -34,6 +36,9 @@ DROP = "DELETE FROM event WHERE ordinal <= ?"
 CUT = "DELETE FROM event WHERE recorded > ?"
 REPLACE = "UPDATE event SET source = ?, name = ?, occurred = ?, recorded = ?, raw = ? WHERE ordinal = ?"
 SIZE = "SELECT count(*), coalesce(sum(length(raw)), 0), min(ordinal) FROM event"
+
+
+logger = structlog.get_logger()
 
 
 class SpoolFullError(Exception):
@@ -144,9 +149,9 @@ class Spools:
         for file in sorted(self.folder.glob(f"{_stem(pbx, kind)}.*.sqlite")):
             try:
                 found.append(Spool(file, 0))
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
                 if error.sqlite_errorname != "SQLITE_BUSY":
-                    raise
+                    logger.error("spool_unreadable", file=str(file), error=str(error))  # noqa: TRY400
         return found
 
     def names(self) -> set[tuple[str, str]]:

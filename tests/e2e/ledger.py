@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
 from schemas.settings import Pbx, Settings
-from services import ari, database
+from services import database
 from services.listen import listen
 from services.project import project
 from tests.e2e.asterisk import Asterisk
@@ -58,7 +58,6 @@ class Ledger:
         self.connection = await database.connect(self.url, search_path="model, ledger")
         self._tasks = [
             asyncio.create_task(listen(self.settings, self.url, self._stop)),
-            asyncio.create_task(ari.listen(self.settings, self.url, self._stop)),
             asyncio.create_task(project(self.url, self._stop)),
         ]
         self.client = TestClient(TestServer(create(self.url, self.settings)))

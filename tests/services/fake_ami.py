@@ -147,6 +147,7 @@ class Cable:
         self.flowing.set()
         self.lose_answer = b""
         self.lost = 0
+        self.delay = 0.0
 
     @classmethod
     def to_postgresql(cls, url: str) -> Self:
@@ -198,6 +199,8 @@ class Cable:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
                 await self.flowing.wait()
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 if answers and self.lose_answer and self.lose_answer in data:
                     self.lost += 1
                     self.lose_answer = b""

@@ -18,8 +18,9 @@ import services.ari
 from schemas.log import Received
 from schemas.settings import Pbx, Settings
 from services import database
-from services.ari import AriListener, listen, masked, occurred
+from services.ari import AriListener, masked, occurred
 from services.ingest import Ingest
+from services.listen import listen
 from services.spool import Spools
 
 EVENT = '{"type":"ChannelCreated","timestamp":"2026-11-22T00:56:23.349+0000","channel":{"name":"caf\u00e9 \u4e16"}}'

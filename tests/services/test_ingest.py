@@ -23,6 +23,8 @@ from services.ingest import Ingest
 from services.spool import Spools
 from tests.services.fake_ami import Cable, FakeAmi, Ledger, block, eventually
 
+SPOOL_MB = "RINGLEDGER_SPOOL_MB"
+
 # Run as `ringledger listen`, without the program's path.
 PROGRAM = [sys.executable, "-c", "from services.cli import main; main()", "listen"]
 
@@ -174,7 +176,7 @@ class Process:
 
     def __init__(self, url: str, pbx: FakeAmi, folder: Path) -> None:
         self.log = folder / "log"
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGLEDGER_")}
+        environment = {k: v for k, v in os.environ.items() if k == SPOOL_MB or not k.startswith("RINGLEDGER_")}
         environment |= {
             "RINGLEDGER_AMI": f"pbx=ami://lab:secret@127.0.0.1:{pbx.port}",
             "RINGLEDGER_DATABASE_URL": url,

@@ -75,7 +75,7 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
         return await take(session, *rest, booted=booted)
 
     monkeypatch.setattr(snapshot_module, "take", take_or_break)
-    monkeypatch.setattr("services.listen.FIRST_RESTART_SECONDS", 0.02)
+    monkeypatch.setattr("services.terms.FIRST_RESTART_SECONDS", 0.02)
     async with FakeAmi() as good, FakeAmi() as bad:
         nobody = good.pbx("nobody", port=1)
         async with listening(url, nobody, good.pbx("good"), bad.pbx("bad")):

@@ -1,0 +1,358 @@
+"""The spool: what PostgreSQL does not take waits on disk, in order, and goes into the log once."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from schemas.log import Received
+from services import database
+from services import ingest as ingest_module
+from services.embedded import BIN, Embedded
+from services.ingest import Ingest
+from services.spool import OVERHEAD, Spool, SpoolFullError, Spools
+from tests.services.fake_ami import NO_SPOOL, Cable, Ledger, eventually
+from tests.services.test_ingest import event, writing
+
+OPENING = """
+import sqlite3, sys
+from pathlib import Path
+from services.spool import Spool
+try:
+    Spool(Path(sys.argv[1]), 1)
+except sqlite3.OperationalError as error:
+    sys.exit(error.sqlite_errorname)
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_module, "RETRY_SECONDS", 0.02)
+
+
+def raws(*numbers: int) -> list[bytes]:
+    return [event(n).raw for n in numbers]
+
+
+# The file
+
+
+def test_a_spool_gives_back_what_it_was_given_in_order_and_counts_it(spools: Spools) -> None:
+    odd = Received("ringledger", "Ä\n", None, 1.5, b"\xff\0")
+    spool = spools.create("pbx", "ami", 77)
+    spool.put(5, [event(1), odd])
+    spool.put(7, [event(3)])
+    size = len(event(1).raw) + len(odd.raw) + len(event(3).raw)
+    assert (spool.first, spool.events, spool.bytes) == (5, 3, size + 3 * OVERHEAD)
+    assert spool.head(2) == [event(1), odd]
+    spool.drop(6, len(event(1).raw) + len(odd.raw))
+    assert (spool.first, spool.events, spool.bytes) == (7, 1, len(event(3).raw) + OVERHEAD)
+    spool.replace(odd)
+    assert spool.head(9) == [odd]
+    spool.close()
+    (left,) = spools.left("pbx", "ami")
+    assert (left.writer, left.first, left.events, left.bytes) == (77, 7, 1, len(odd.raw) + OVERHEAD)
+    left.renumber(88)
+    left.put(2, [event(4)])
+    left.close()
+    (left,) = spools.left("pbx", "ami")
+    assert (left.writer, left.first, left.head(9)) == (88, 1, [odd, event(4)])
+    assert left.cut(2.0) == 1
+    assert (left.head(9), left.events) == ([odd], 1)
+    left.drop(1, len(odd.raw))
+    assert left.bytes == 0
+    left.close()
+    assert spools.left("pbx", "ami") == []
+    assert list(spools.folder.iterdir()) == []
+
+
+def test_names_may_hold_anything_and_are_told_apart(spools: Spools) -> None:
+    names = ["a", "a.b", "../x", "ä*[?]", "a b/%2E"]
+    for name in names:
+        for kind in ("ami", "ari"):
+            spool = spools.create(name, kind, 1)
+            spool.put(1, [event(1)])
+            spool.close()
+    assert spools.names() == {(name, kind) for name in names for kind in ("ami", "ari")}
+    for name in names:
+        for left in (found := spools.left(name, "ami")):
+            left.close()
+        assert len(found) == 1
+
+
+def test_a_spool_in_use_is_nobody_elses(spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(1, [event(1)])
+    opened = subprocess.run([sys.executable, "-c", OPENING, spool.file], capture_output=True, text=True, check=False)
+    assert opened.stderr.strip() == "SQLITE_BUSY"
+    assert spools.left("pbx", "ami") == []
+    spool.close()
+    assert subprocess.run([sys.executable, "-c", OPENING, spool.file], check=False).returncode == 0
+
+
+def test_a_full_disk_takes_nothing_of_what_it_cannot_take_whole(spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(1, [event(1)])
+    spool._connection.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(SpoolFullError, match="full"):
+        spool.put(2, [Received("ami", "Giant", None, 1.0, b"x" * 1000) for _ in range(1000)])
+    assert (spool.events, spool.head(9)) == (1, [event(1)])
+    spool.put(2, [event(2)])
+    assert spool.head(9) == [event(1), event(2)]
+
+
+def test_a_folder_that_cannot_be_made_is_a_full_disk() -> None:
+    with pytest.raises(SpoolFullError):
+        NO_SPOOL.create("pbx", "ami", 1)
+
+
+# The writer
+
+
+@asynccontextmanager
+async def without_connections(url: str) -> AsyncIterator[str]:
+    admin = await asyncpg.connect(url)
+    await admin.execute(
+        "CREATE ROLE crowded LOGIN CONNECTION LIMIT 0; GRANT ALL ON SCHEMA ledger TO crowded;"
+        " GRANT ALL ON ALL TABLES IN SCHEMA ledger TO crowded; ALTER FUNCTION ledger.append SECURITY DEFINER"
+    )
+    try:
+        yield url.replace("ringledger@", "crowded@")
+        await admin.execute("ALTER ROLE crowded CONNECTION LIMIT 5")
+        await eventually_empty(url)
+    finally:
+        await admin.execute("DROP OWNED BY crowded; DROP ROLE crowded")
+        await admin.close()
+
+
+async def eventually_empty(url: str) -> None:
+    await Ledger(url).until(lambda names: len(names) == 500)
+
+
+async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> None:
+    async with without_connections(url) as crowded:
+        ingest = Ingest(crowded, "pbx", spools)
+        task = asyncio.create_task(ingest.run())
+        for n in range(1, 501):
+            ingest.put(event(n))
+        await eventually(lambda: ingest.spooled.events == 500)
+        assert ingest.waiting == 0
+    ingest.stop()
+    await task
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 501))
+    assert list(spools.folder.iterdir()) == []
+
+
+async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_log_once(
+    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "LATE_SECONDS", 0.05)
+    monkeypatch.setattr(ingest_module, "BATCH", 64)
+    async with Cable.to_postgresql(url) as cable, writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
+        ingest.put(event(1))
+        await eventually(lambda: ingest.appended == 1)
+        cable.delay = 0.1
+        for n in range(2, 1001):
+            ingest.put(event(n))
+            if n % 50 == 0:
+                await asyncio.sleep(0.005)
+        await eventually(lambda: ingest.spooled.events > 500)
+        cable.delay = 0.0
+        await eventually(lambda: ingest.appended == 1000)
+        for n in range(1001, 1101):
+            ingest.put(event(n))
+        await eventually(lambda: ingest.appended == 1100)
+        assert ingest.spooled.events == 0
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1101))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, spools: Spools, lost: bool) -> None:  # noqa: FBT001
+    """It was killed: after its last append was committed and before it was told (``lost``), or before that."""
+    spool = spools.create("pbx", "ami", 5)
+    spool.put(1, [event(n) for n in range(1, 11)])
+    if lost:
+        connection = await asyncpg.connect(url)
+        from services import log
+
+        await log.append(connection, "pbx", 5, 1, [event(n) for n in range(1, 8)])
+        await connection.close()
+    spool._connection.close()
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(event(11))
+        await eventually(lambda: ingest.appended == 1)
+    rows = await Ledger(url).rows()
+    assert [row["raw"] for row in rows] == raws(*range(1, 12))
+    assert [row["connection"] for row in rows] == [5] * 10 + [ingest.writer]
+    assert list(spools.folder.iterdir()) == []
+
+
+async def test_a_spool_goes_into_another_ledger_whole(url: str, spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 5)
+    spool.put(901, [event(n) for n in range(1, 11)])  # the first 900 are in a ledger that is gone
+    spool.close()
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        await eventually(lambda: not ingest._left and not ingest.spooled.events)
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
+
+
+async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 5)
+    bad = Received("ami", "NUL\0name", None, 1.0, b"Event: x\r\n\r\n")
+    spool.put(1, [event(1), bad, event(3)])
+    spool.close()
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        await eventually(lambda: not ingest._left)
+    assert [row["name"] for row in await Ledger(url).rows()] == ["VarSet", "Rejected", "VarSet"]
+
+
+async def test_a_full_spool_stops_the_reading_and_a_drained_one_lets_it_go_on(url: str, tmp_path: Path) -> None:
+    said: list[bool] = []
+    async with Cable.to_postgresql(url) as cable:
+        cable.flowing.clear()
+        async with writing(Ingest(cable.url(url), "pbx", Spools(tmp_path / "spool", 20_000))) as ingest:
+            ingest.pressed = said.append
+            ingest._spilling.set()
+            for n in range(1, 1001):
+                ingest.put(event(n))
+            await eventually(lambda: said == [True])
+            await eventually(lambda: not ingest.waiting)  # what was read is safe all the same
+            assert not ingest.room.is_set()
+            assert ingest.spooled.events == 1000
+            cable.flowing.set()
+            await eventually(lambda: said == [True, False])
+            assert ingest.room.is_set()
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1001))
+
+
+async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_reading_stops(url: str) -> None:
+    async with Cable.to_postgresql(url) as cable:
+        cable._server.close()
+        async with writing(Ingest(cable.url(url), "pbx", NO_SPOOL)) as ingest:
+            for n in range(1, 11):
+                ingest.put(event(n))
+            await eventually(lambda: ingest.spooled.error)
+            assert not ingest.room.is_set()
+            assert ingest.waiting == 10
+            ingest._url = url
+            await eventually(lambda: ingest.appended == 10)
+            await eventually(ingest.room.is_set)
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
+
+
+# PostgreSQL itself
+
+
+async def migrated(url: str) -> None:
+    connection = await database.connect(url)
+    await database.migrate(connection)
+    await connection.close()
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Callable[[str], Embedded]:
+    return lambda name: Embedded(Path(f"/tmp/ringledger-{name}-{os.getpid()}-{tmp_path.stat().st_ino}"))
+
+
+async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
+    embedded: Callable[[str], Embedded], spools: Spools
+) -> None:
+    server = embedded("stop")
+    await asyncio.to_thread(server.start)
+    try:
+        await migrated(server.url)
+        async with writing(Ingest(server.url, "pbx", spools)) as ingest:
+            n = 0
+            for how in ("stopped", "killed", "restarted"):
+                n = await _some(ingest, n)
+                await eventually(lambda n=n: ingest.appended == n)  # type: ignore[misc]
+                n = await _some(ingest, n)
+                if how == "killed":
+                    pid = (server.data / "postmaster.pid").read_text().split("\n", 1)[0]
+                    os.kill(int(pid), 9)
+                else:
+                    await asyncio.to_thread(server.stop)
+                n = await _some(ingest, n)
+                if how != "restarted":
+                    await eventually(lambda: ingest.spooled.events and not ingest.waiting)
+                await asyncio.to_thread(server.start)
+                n = await _some(ingest, n)
+                await eventually(lambda n=n: ingest.appended == n, 30)  # type: ignore[misc]
+        assert [row["raw"] for row in await Ledger(server.url).rows()] == raws(*range(1, n + 1))
+    finally:
+        await asyncio.to_thread(server.stop)
+        server.remove()
+
+
+async def _some(ingest: Ingest, n: int) -> int:
+    for more in range(n + 1, n + 301):
+        ingest.put(event(more))
+        if more % 100 == 0:
+            await asyncio.sleep(0.005)
+    return n + 300
+
+
+async def test_a_postgresql_that_fails_over_has_each_event_once(
+    embedded: Callable[[str], Embedded], spools: Spools
+) -> None:
+    first, second = embedded("first"), embedded("second")
+    await asyncio.to_thread(first.start)
+    try:
+        await migrated(first.url)
+        await asyncio.to_thread(_replicate, first, second)
+        sockets = ",".join(str(one._sockets) for one in (first, second))
+        url = f"postgresql://ringledger@/postgres?host={sockets}&port=5432,5432&target_session_attrs=read-write"
+        async with writing(Ingest(url, "pbx", spools)) as ingest:
+            n = await _some(ingest, 0)
+            await eventually(lambda: ingest.appended == n)
+            n = await _some(ingest, n)
+            os.kill(int((first.data / "postmaster.pid").read_text().split("\n", 1)[0]), 9)
+            n = await _some(ingest, n)
+            await asyncio.to_thread(second._run, "pg_ctl", "-D", str(second.data), "-w", "promote")
+            await eventually(lambda: ingest.appended == n, 30)
+        assert [row["raw"] for row in await Ledger(second.url).rows()] == raws(*range(1, n + 1))
+    finally:
+        for server in (first, second):
+            await asyncio.to_thread(server.stop)
+            server.remove()
+
+
+def _replicate(primary: Embedded, standby: Embedded) -> None:
+    """Make ``standby`` a synchronous replica of ``primary``: a commit is acknowledged when both have it."""
+    standby._prepare()
+    standby.data.mkdir(mode=0o700)
+    standby._give(standby.data)
+    standby._run(
+        *("pg_basebackup", "-D", str(standby.data), "-h", str(primary._sockets), "-U", "ringledger"),
+        *("--wal-method=stream", "--checkpoint=fast"),
+    )
+    (standby.data / "standby.signal").touch()
+    with (standby.data / "postgresql.conf").open("a") as file:
+        file.write(f"primary_conninfo = 'host={primary._sockets} user=ringledger'\n")
+    standby.start()
+    alter = "ALTER SYSTEM SET synchronous_standby_names = '*'"
+    for sql in (alter, "SELECT pg_reload_conf()"):
+        psql = [str(BIN / "psql"), "-qXh", str(primary._sockets), "-U", "ringledger", "-d", "postgres", "-c", sql]
+        subprocess.run(psql, check=True, capture_output=True)
+
+
+async def test_an_unreadable_file_is_left_alone_and_named(
+    url: str, spools: Spools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spools.folder.mkdir()
+    broken = spools.folder / "pbx.ami.1.sqlite"
+    broken.write_bytes(b"no database at all" * 100)
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(event(1))
+        await eventually(lambda: ingest.appended == 1)
+    assert broken.exists()
+    assert str(broken) in capsys.readouterr().out
+    with pytest.raises(sqlite3.DatabaseError):
+        Spool(broken, 1)
