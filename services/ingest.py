@@ -57,7 +57,8 @@ class Ingest:
     once before the first append of this run's events; the events that it returns are appended before them.
     ``pressed`` is called with True when neither memory nor spool should take more, and with False when they may.
     ``ours``, if set, tells before that whether the PBX is ours to write about; if not, all of this run is dropped.
-    ``fenced`` is called when another listener has taken over, and what was recorded later has been dropped.
+    ``fenced`` is called when another listener has taken over, and what was recorded later has been dropped;
+    ``went_back`` when the log has lost what it had acknowledged, before anything more is appended.
     """
 
     def __init__(self, database_url: str, pbx: str, spools: Spools, kind: str = "ami") -> None:
@@ -69,6 +70,7 @@ class Ingest:
         self.opening: Callable[[asyncpg.Connection], Awaitable[list[Received]]] | None = None
         self.pressed: Callable[[bool], None] = lambda _full: None
         self.fenced: Callable[[], None] = lambda: None
+        self.went_back: Callable[[], None] = lambda: None
         self.ours: Callable[[], Awaitable[bool]] | None = None
         self.room = asyncio.Event()
         self.room.set()
@@ -336,6 +338,7 @@ class Ingest:
             async with self._moving:
                 if spool is None or spool is self._spool:
                     self.writer, self.appended = time.time_ns(), 0
+                    self.went_back()
                     self._first = 1 + (self._spool.events if self._spool else 0)
                 if spool := spool or self._spool:
                     writer = self.writer if spool is self._spool else time.time_ns()

@@ -40,6 +40,8 @@ class Listener:
         self._ingest = ingest
         self._ingest.opening = self._before
         self._ingest.pressed = self._pressed
+        self._ingest.went_back = self._went_back
+        self._died = "the listener died"
         self._past_known = asyncio.Event()
         self._snapshots = snapshot.Snapshots(self._write)
         self._attempt = 0
@@ -144,8 +146,15 @@ class Listener:
         self._past_known.set()
         if past.connected_until is None:
             return []
-        self._log.warning("earlier_listener_died", heard=past.connected_until)
-        return [_received(Disconnected("the listener died", past.connected_until))]
+        self._log.warning("earlier_link_has_no_end", heard=past.connected_until, reason=self._died)
+        return [_received(Disconnected(self._died, past.connected_until))]
+
+    def _went_back(self) -> None:
+        """Record as a gap what the log has lost, and make the state true by a new link's snapshot."""
+        self._died = "the log lost what it had acknowledged"
+        self._ingest.opening = self._before
+        if self._session is not None:
+            self._session.close()
 
     def _pressed(self, full: bool) -> None:  # noqa: FBT001
         self._log.warning(

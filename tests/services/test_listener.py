@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -243,6 +244,37 @@ async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_writt
         async with listening(url, pbx.pbx()):
             await eventually(lambda: pbx.logins == 2)
         assert paired(await Ledger(url).names())
+
+
+BACK = """
+WITH kept AS (
+    SELECT last, hash, ordinal + last - first AS ordinal FROM ledger.batch WHERE last >= $1 ORDER BY last LIMIT 1
+),
+lost AS (DELETE FROM ledger.event USING kept WHERE position > kept.last),
+batches AS (DELETE FROM ledger.batch USING kept WHERE ledger.batch.last > kept.last),
+head AS (UPDATE ledger.head SET position = kept.last, hash = kept.hash FROM kept)
+UPDATE ledger.connection SET last_ordinal = kept.ordinal, last_recorded = to_timestamp(1000) FROM kept
+"""
+
+
+async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
+    """As when PostgreSQL fails over to a replica that was behind."""
+    admin = await asyncpg.connect(url)
+    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
+        names = await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
+        pbx.send(block("Event: Lost"))
+        await Ledger(url).until(lambda names: "Lost" in names)
+        await admin.execute(BACK, len(names))
+        pbx.send(block("Event: Kept"))
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") == 2)
+    await admin.close()
+    names = await Ledger(url).names()
+    assert "Lost" not in names
+    assert [n for n in names if n in {"Connected", "Disconnected", "Kept"}][:5] == [
+        *("Connected", "Disconnected", "Kept", "Disconnected", "Connected"),
+    ]
+    ends = await Ledger(url).ours("Disconnected")
+    assert (ends[0]["heard"], ends[0]["reason"]) == (1000.0, "the log lost what it had acknowledged")
 
 
 async def test_a_flood_stops_the_reading_until_half_is_written(
