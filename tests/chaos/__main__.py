@@ -5,7 +5,6 @@ import asyncio
 import random
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import uvloop
@@ -13,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tests.chaos.run import Report, run
+from tests.chaos.run import Plan, Report, run
+from tests.chaos.scene import place
 from tests.chaos.wire import DifferenceError
 from tests.e2e.asterisk import Asterisk
 
@@ -55,7 +55,7 @@ async def chaos(options: argparse.Namespace, folder: Path, progress: Progress) -
         progress.console.print(line, highlight=False, soft_wrap=True)
 
     try:
-        return await run(asterisk, folder, options.seed, options.faults, options.duration, tell, bar)
+        return await run(asterisk, folder, Plan(options.seed, options.faults, options.duration), tell, bar)
     finally:
         await asyncio.shield(asterisk.stop())
 
@@ -71,19 +71,18 @@ def main() -> int:
         parser.error("--faults and --duration are positive")
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(f"seed {options.seed} (the same again: make chaos SEED={options.seed})", highlight=False)
-    folder = Path(tempfile.mkdtemp(prefix="ringledger-chaos-", dir="/tmp"))
-    folder.chmod(0o755)  # PostgreSQL's own user must come through
+    folder = place()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             report = uvloop.run(chaos(options, folder, progress))
     except DifferenceError as error:
-        print(f"seed {options.seed}: {error}\nwire, data and what `up` said: {folder}", file=sys.stderr)
+        sys.stderr.write(f"seed {options.seed}: {error}\nwire, data and what `up` said: {folder}\n")
         return 1
     show(report, console)
     shutil.rmtree(folder)
     if report.faults.total() < options.faults:
-        print(f"time was up after {report.faults.total()} of {options.faults} faults", file=sys.stderr)
+        sys.stderr.write(f"time was up after {report.faults.total()} of {options.faults} faults\n")
         return 1
     return 0
 

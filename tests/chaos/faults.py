@@ -16,12 +16,13 @@ from tests.chaos.wire import DifferenceError
 from tests.e2e.waiting import NotYetError, present
 from tests.services.test_up import children_of
 
-Strike = Callable[[Scene], Awaitable[str]]
+Strike = Callable[[Scene, random.Random], Awaitable[str]]
 """Strikes once, and returns what exactly was hit."""
 
-Moment = Callable[[Scene], Awaitable[str]]
+Moment = Callable[[Scene, random.Random], Awaitable[str]]
 """Returns when the moment has come, and what it was."""
 
+RUSHED = 0.3
 GROWTH_SECONDS = 3.0
 SNAPSHOT_SECONDS = 4.0
 
@@ -37,7 +38,7 @@ class Fault(Struct, frozen=True):
 def killed(child: str, *, loses: bool = False) -> Strike:
     """Kill a child of `up`; ``loses``: what it has in memory may be lost."""
 
-    async def strike(scene: Scene) -> str:
+    async def strike(scene: Scene, _dice: random.Random) -> str:
         pid = await scene.child(child)
         await scene.kill(pid, loses=loses)
         return f"process {pid}"
@@ -48,7 +49,7 @@ def killed(child: str, *, loses: bool = False) -> Strike:
 def postgresql(number: signal.Signals) -> Strike:
     """Kill PostgreSQL's main process, or shut it down at once."""
 
-    async def strike(scene: Scene) -> str:
+    async def strike(scene: Scene, _dice: random.Random) -> str:
         pid = await scene.postmaster()
         await scene.kill(pid, number)
         return f"process {pid}"
@@ -56,24 +57,26 @@ def postgresql(number: signal.Signals) -> Strike:
     return strike
 
 
-async def backend(scene: Scene) -> str:
+async def backend(scene: Scene, dice: random.Random) -> str:
     """Kill one of the processes that serve our connections: PostgreSQL ends all of them and recovers."""
 
     async def serving() -> list[int] | None:
-        pids = []
-        for pid in children_of(await scene.postmaster()):
-            with contextlib.suppress(OSError):
-                if b"[local]" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    pids.append(pid)
-        return pids or None
+        return [pid for pid in children_of(await scene.postmaster()) if _serves(pid)] or None
 
-    pid = scene.dice.choice(await present(serving, "PostgreSQL serves a connection"))
+    pid = dice.choice(await present(serving, "PostgreSQL serves a connection"))
     with contextlib.suppress(ProcessLookupError):  # it served a short visit
         await scene.kill(pid)
     return f"process {pid}"
 
 
-async def up(scene: Scene) -> str:
+def _serves(pid: int) -> bool:
+    try:
+        return b"[local]" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+async def up(scene: Scene, _dice: random.Random) -> str:
     """Kill the parent of all, and start it again."""
     pid = scene.up.process.pid
     await scene.kill(pid, loses=True)
@@ -85,7 +88,7 @@ async def up(scene: Scene) -> str:
 def cut(how: Cut) -> Strike:
     """Cut the AMI link, be it in the middle of a block."""
 
-    async def strike(scene: Scene) -> str:
+    async def strike(scene: Scene, dice: random.Random) -> str:
         async def linked() -> bool | None:
             scene.alive()
             return scene.tee.link is not None or None
@@ -93,7 +96,7 @@ def cut(how: Cut) -> Strike:
         await present(linked, "there is a link", 30)
         link = scene.tee.link
         assert link is not None
-        link.burn(how, scene.dice.randrange(3000))
+        link.burn(how, dice.randrange(3000))
 
         async def burnt() -> bool | None:
             return link.cut is not None or link.task is None or link.task.done() or None
@@ -118,22 +121,15 @@ FAULTS = (
 )
 
 
-def schedule(dice: random.Random, number: int) -> Iterator[Fault]:
-    """Yield ``number`` faults: each kind once, in any order, then by weight."""
-    first = dice.sample(FAULTS, len(FAULTS))
-    rest = dice.choices(FAULTS, [fault.weight for fault in FAULTS], k=max(0, number - len(first)))
-    yield from [*first, *rest][:number]
-
-
-async def soon(scene: Scene) -> str:
-    seconds = scene.dice.uniform(0, 0.5)
+async def soon(_scene: Scene, dice: random.Random) -> str:
+    seconds = dice.uniform(0, 0.5)
     await asyncio.sleep(seconds)
     return f"after {seconds:.2f} s"
 
 
-async def grown(scene: Scene) -> str:
+async def grown(scene: Scene, dice: random.Random) -> str:
     """The log has grown by some events."""
-    wanted = scene.dice.choice((1, 10, 100, 400))
+    wanted = dice.choice((1, 10, 100, 400))
     try:
         connection = await scene.ledger.attach()
         first = await log.head(connection)
@@ -148,10 +144,10 @@ async def grown(scene: Scene) -> str:
     return f"at position {head}"
 
 
-async def snapshot(scene: Scene) -> str:
+async def snapshot(scene: Scene, dice: random.Random) -> str:
     """A snapshot is under way: a reload makes the listener ask for one."""
     await scene.asterisk.cli("module reload res_musiconhold.so")
-    seconds = scene.dice.uniform(0, 0.05)
+    seconds = dice.uniform(0, 0.05)
     if not await scene.tee.sees(b"\r\nActionID: ringledger/", SNAPSHOT_SECONDS):
         return "while no snapshot comes"
     await asyncio.sleep(seconds)
@@ -161,16 +157,30 @@ async def snapshot(scene: Scene) -> str:
 MOMENTS: tuple[tuple[Moment, int], ...] = ((soon, 3), (grown, 4), (snapshot, 3))
 
 
-async def moment(scene: Scene) -> str:
-    """Wait for a moment; return what it was."""
-    moments, weights = zip(*MOMENTS, strict=True)
-    return await scene.dice.choices(moments, weights)[0](scene)  # type: ignore[no-any-return]
+class Act(Struct, frozen=True):
+    """One fault of a schedule; ``rushed``: the next one does not wait for the recovery. ``dice`` are its own."""
+
+    fault: Fault
+    moment: Moment
+    rushed: bool
+    dice: random.Random
 
 
-async def struck(scene: Scene, fault: Fault) -> str:
-    """Let a fault strike at some moment; return what happened when."""
-    when = await moment(scene)
+def schedule(seed: int, number: int) -> Iterator[Act]:
+    """Yield ``number`` acts: each kind of fault once, in any order, then by weight."""
+    dice = random.Random(seed)
+    first = dice.sample(FAULTS, len(FAULTS))
+    rest = dice.choices(FAULTS, [fault.weight for fault in FAULTS], k=max(0, number - len(first)))
+    moments = dice.choices([m for m, _ in MOMENTS], [weight for _, weight in MOMENTS], k=number)
+    for count, (fault, moment) in enumerate(zip([*first, *rest], moments, strict=False), 1):
+        # What is drawn while the run goes on must not change what comes later.
+        yield Act(fault, moment, count < number and dice.random() < RUSHED, random.Random(f"{seed} {count}"))
+
+
+async def struck(scene: Scene, act: Act) -> str:
+    """Let a fault strike at its moment; return what happened when."""
+    when = await act.moment(scene, act.dice)
     try:
-        return f"{fault.name}: {await fault.strike(scene)}, {when}"
+        return f"{act.fault.name}: {await act.fault.strike(scene, act.dice)}, {when}"
     except NotYetError as error:
-        raise DifferenceError(f"{fault.name} could not strike: {error}") from None
+        raise DifferenceError(f"{act.fault.name} could not strike: {error}") from None

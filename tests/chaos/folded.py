@@ -60,13 +60,13 @@ async def compare(
                 raise DifferenceError(f"model {model.name} remembers other things than a fold of the log does")
             rows[model.name] = len(served)
         unfit = {tuple(row) for row in await connection.fetch(UNFIT, [model.name for model in models])}
-    if unfit ^ set(tables.unfit):
-        raise DifferenceError(f"ledger.unfit: {sorted(unfit ^ set(tables.unfit))[0]} is on one side only")
+    if one_sided := unfit ^ set(tables.unfit):
+        raise DifferenceError(f"ledger.unfit: {min(one_sided)} is on one side only")
     return Folded(position, rows, len(unfit))
 
 
 def _position(states: dict[str, Any], models: Iterable[Model], at_least: int, head: int) -> int:
-    positions = {}
+    positions: dict[str, int] = {}
     for model in models:
         state = states.get(model.name)
         if state is None or state["version"] != model.version:

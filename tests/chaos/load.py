@@ -39,7 +39,9 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        phones = [await self._asterisk.phone(user) for user in (*MEMBERS, *AGENTS, *(u for pair in CALLERS for u in pair))]
+        phones = [
+            await self._asterisk.phone(user) for user in (*MEMBERS, *AGENTS, *(u for pair in CALLERS for u in pair))
+        ]
         await self.agents()
         bodies = [self._work() for _ in range(WORKERS)]
         bodies += [self._pick_up(phone) for phone in phones if phone.user not in AGENTS]

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
-import msgspec
 from msgspec import Struct, field
 
 from projections import ALL
@@ -21,21 +20,30 @@ from tests.chaos.wire import DifferenceError, Entry
 from tests.e2e import truth
 from tests.e2e.asterisk import Asterisk
 
-ROUND = 40
-"""After so many faults the load rests, and the views are held against Asterisk."""
-BURST = 0.3
-"""How often the next fault does not wait for the recovery from the last."""
+ROUND = 30
+"""After so many recoveries the load rests, and the views are held against Asterisk."""
 AGREE_SECONDS = 10.0
 BATCH = 20_000
 SERVED = frozenset({"200", "304", "503", "no answer"})
 
 LOG = """
-SELECT position, source, name, extract(epoch FROM recorded)::float8, raw FROM ledger.event
+SELECT position, source, name, extract(epoch FROM recorded)::float8, raw,
+       CASE WHEN source = 'ringledger' AND name = 'Disconnected'
+           THEN (convert_from(raw, 'UTF8')::json ->> 'heard')::float8 END
+FROM ledger.event
 WHERE position > $1 AND position <= $2 AND pbx = 'pbx' ORDER BY position
 """
 
 Show = Callable[[str, int, int], None]
 """What is being done, how far it is, and how far it goes."""
+
+
+class Plan(Struct, frozen=True):
+    """How often to strike, for ``seconds`` at most; the same seed, the same choices."""
+
+    seed: int
+    faults: int
+    seconds: float
 
 
 class Report(Struct):
@@ -52,36 +60,34 @@ class Report(Struct):
     seconds: float = 0.0
 
 
-async def run(
-    asterisk: Asterisk, folder: Path, seed: int, faults: int, seconds: float, tell: Callable[[str], None], show: Show
-) -> Report:
-    """Strike ``faults`` times, for ``seconds`` at most, and prove that nothing was lost. Raises DifferenceError.
+async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str], None], show: Show) -> Report:
+    """Strike as planned, and prove that nothing was lost. Raises DifferenceError.
 
     What is found in ``folder`` afterwards: the wire, what `up` said, and the data.
     """
     report = Report()
     began = time.monotonic()
-    scene = Scene(asterisk, folder, random.Random(seed))
-    load = Load(asterisk, random.Random(seed + 1))
+    scene = Scene(asterisk, folder)
+    load = Load(asterisk, random.Random(plan.seed + 1))
     try:
         await scene.start()
         await scene.whole()
         reader = Reader(scene.ledger.client)
         reading = asyncio.create_task(reader.run())
         await load.start()
-        for number, fault in enumerate(schedule(scene.dice, faults), 1):
-            if time.monotonic() - began > seconds:
+        for number, act in enumerate(schedule(plan.seed, plan.faults), 1):
+            if time.monotonic() - began > plan.seconds:
                 break
             load.check()
-            show("faults", number - 1, faults)
-            what = await struck(scene, fault)
-            report.faults[fault.name] += 1
-            if scene.dice.random() < BURST and number % ROUND and number < faults:
+            show("faults", number - 1, plan.faults)
+            what = await struck(scene, act)
+            report.faults[act.fault.name] += 1
+            if act.rushed:
                 tell(f"{number:4}  {what}; the next one follows at once")
                 continue
             report.recoveries.append(await scene.whole())
             tell(f"{number:4}  {what}; whole after {report.recoveries[-1]:.1f} s")
-            if number % ROUND == 0 and number < faults:
+            if len(report.recoveries) % ROUND == 0:
                 await agree(scene, load, report)
                 await load.start()
         await scene.whole()
@@ -136,8 +142,6 @@ async def read(connection: asyncpg.Connection, show: Show) -> list[Entry]:
     entries: list[Entry] = []
     for after in range(0, head, BATCH):
         upto = min(after + BATCH, head)
-        for row in await connection.fetch(LOG, after, upto):
-            ended = row["source"] == "ringledger" and row["name"] == "Disconnected"
-            entries.append(Entry(*row, heard=msgspec.json.decode(row["raw"])["heard"] if ended else None))
+        entries += [Entry(*row) for row in await connection.fetch(LOG, after, upto)]
         show("reading", upto, head)
     return entries

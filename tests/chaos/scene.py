@@ -6,8 +6,8 @@ outside, over HTTP and in the database.
 
 import asyncio
 import os
-import random
 import signal
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,13 @@ WHOLE_SECONDS = 90.0
 STOP_SECONDS = 10.0
 
 AWAY = (NotYetError, aiohttp.ClientError, asyncpg.PostgresError, asyncpg.InternalClientError, *database.UNREACHABLE)
+
+
+def place() -> Path:
+    """Make a folder for a run; not in pytest's own, for PostgreSQL's user must come through."""
+    folder = Path(tempfile.mkdtemp(prefix="ringledger-chaos-", dir="/tmp"))
+    folder.chmod(0o755)
+    return folder
 
 
 class Outside(Ledger):
@@ -62,9 +69,8 @@ class Outside(Ledger):
 class Scene:
     """All of it; ``kills`` are when a listener was killed, which may cost what it had in memory."""
 
-    def __init__(self, asterisk: Asterisk, folder: Path, dice: random.Random) -> None:
+    def __init__(self, asterisk: Asterisk, folder: Path) -> None:
         self.asterisk = asterisk
-        self.dice = dice
         self.kills: list[float] = []
         self.embedded = Embedded(folder / "data")
         self._folder = folder

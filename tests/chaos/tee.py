@@ -168,8 +168,8 @@ class Tee:
 
 async def _writable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_writer(sock, lambda: ready.done() or ready.set_result(None))
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(sock, lambda: None if ready.done() else ready.set_result(None))
     try:
         await ready
     finally:

@@ -1,4 +1,4 @@
-"""The comparer of tables and log can fail: a row that is wrong, lost or invented is found, and so is a model that stands."""
+"""The comparer of tables and log can fail: rows that are wrong, lost or invented are found, and models that stand."""
 
 import time
 
@@ -34,14 +34,23 @@ async def folded(connection: asyncpg.Connection, at_least: int = 1) -> Folded:
 
 
 FALSIFIED = (
-    ("UPDATE model.links SET banner = 'x'", r"model links, row \('pbx',\), column banner: the fold has '', the table 'x'"),
+    (
+        "UPDATE model.links SET banner = 'x'",
+        r"model links, row \('pbx',\), column banner: the fold has '', the table 'x'",
+    ),
     ("DELETE FROM model.links", r"model links, row \('pbx',\): the fold has it, the table has not"),
     (
-        "INSERT INTO model.queues SELECT (jsonb_populate_record(q, '{\"name\": \"zz\"}')).* FROM model.queues q LIMIT 1",
+        'INSERT INTO model.queues SELECT (jsonb_populate_record(q, \'{"name": "zz"}\')).* FROM model.queues q LIMIT 1',
         r"model queues, row \('pbx', 'zz'\): the table has it, the fold has not",
     ),
-    ("UPDATE model.queues SET tm_update = tm_update + interval '1 microsecond'", "model queues, row .*, column tm_update"),
-    ("UPDATE ledger.checkpoint SET error = 'position 7: no' WHERE model = 'agents'", "agents has stopped: position 7: no"),
+    (
+        "UPDATE model.queues SET tm_update = tm_update + interval '1 microsecond'",
+        "model queues, row .*, column tm_update",
+    ),
+    (
+        "UPDATE ledger.checkpoint SET error = 'position 7: no' WHERE model = 'agents'",
+        "agents has stopped: position 7: no",
+    ),
     ("UPDATE ledger.checkpoint SET position = position - 1 WHERE model = 'agents'", "the models stand at 4003..4004"),
     ("DELETE FROM ledger.checkpoint WHERE model = 'agents'", "model agents: version . is not there"),
     ("UPDATE ledger.checkpoint SET state = '{}' WHERE model = 'channels'", "model channels remembers other things"),

@@ -1,15 +1,15 @@
 """The comparer of wire and log can fail: each kind of untruth is found, and named where it stands."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from tests.chaos.tee import Cut, Tee
+from tests.chaos.tee import Cut, Link, Tee
 from tests.chaos.wire import DifferenceError, Entry, Tally, Wire, compare, logged, wire_of
+from tests.e2e.waiting import present
 
 GREETING = b"Asterisk Call Manager/9.0.0\r\n"
 
@@ -214,7 +214,11 @@ def test_what_belongs_into_the_log() -> None:
     assert logged(b"\r\nEvent: TestEvent\r\n\r\n") == "TestEvent"
     assert logged(b"Response: Success\r\nActionID: ringledger/17/QueueStatus\r\n\r\n") == "Response:QueueStatus"
     assert logged(b"Response: Success\r\nActionID: ringledger/17/ModuleCheck/x/y\r\n\r\n") == "Response:ModuleCheck"
-    for other in (b"Response: Success\r\nActionID: rl-1f-3\r\n\r\n", b"Response: Success\r\nPing: Pong\r\n\r\n", b"x\r\n\r\n"):
+    for other in (
+        b"Response: Success\r\nActionID: rl-1f-3\r\n\r\n",
+        b"Response: Success\r\nPing: Pong\r\n\r\n",
+        b"x\r\n\r\n",
+    ):
         assert logged(other) == ""
 
 
@@ -235,7 +239,6 @@ async def test_the_tee_writes_down_what_was_delivered_and_cuts_where_it_is_told(
     cuts: tuple[Cut | None, ...] = ("FIN", "RST", "silence", None)
     for cut in cuts:
         reader, writer = await asyncio.open_connection("127.0.0.1", tee.port)
-        await asyncio.sleep(0)
         got, reset = b"", False
         link = await _accepted(tee)
         if cut is not None:
@@ -257,14 +260,17 @@ async def test_the_tee_writes_down_what_was_delivered_and_cuts_where_it_is_told(
         assert link.cut == cut
         whole = wire_of(link)
         assert [raw for raw, _ in whole.blocks] == blocks[: len(whole.blocks)]
-        assert len(whole.blocks) == (200 if cut is None else delivered.count(b"Event: ", 0, delivered.rfind(b"\r\n\r\n")))
+        assert len(whole.blocks) == (
+            200 if cut is None else delivered.count(b"Event: ", 0, delivered.rfind(b"\r\n\r\n"))
+        )
         assert all(link.accepted <= at for _, at in whole.blocks)
     await tee.close()
     pbx.close()
     await pbx.wait_closed()
 
 
-async def _accepted(tee: Tee) -> "Link":
-    while tee.link is None:
-        await asyncio.sleep(0)
-    return tee.link
+async def _accepted(tee: Tee) -> Link:
+    async def there() -> Link | None:
+        return tee.link
+
+    return await present(there, "the tee has a link")

@@ -54,13 +54,23 @@ class Tally(Struct):
     in_gaps: int = 0
 
 
+class _Gap(Struct):
+    """When nobody heard: from ``heard``, None while no Disconnected says so, to the next Connected.
+
+    ``last`` is when the last event before it was recorded. Before the first Connected nothing is claimed.
+    """
+
+    heard: float | None = 0.0
+    last: float = 0.0
+    until: float = float("inf")
+
+
 class _Segment(Struct):
-    """What the log has of one link, and of the gap behind it, up to the next Connected."""
+    """What the log has of one link, and of the gap behind it."""
 
     connected: Entry
     events: list[Entry]
-    last: float
-    heard: float | None = None
+    gap: _Gap
 
 
 def logged(block: bytes) -> str:
@@ -97,24 +107,24 @@ def compare(wires: Iterable[Wire], log: Iterable[Entry], kills: Sequence[float])
     """
     tally = Tally()
     coming = list(reversed(list(wires)))
-    heard: float | None = 0.0  # before the first Connected nothing is claimed
-    last = 0.0
+    gap = _Gap()
     ended: list[tuple[Wire, int]] = []
     for segment in _segments(log):
-        until = segment.connected.recorded
-        if heard is None:
-            raise DifferenceError(f"log position {segment.connected.position}: Connected, but no gap before it")
+        where = f"log position {segment.connected.position}: Connected"
+        gap.until = segment.connected.recorded
+        if gap.heard is None:
+            raise DifferenceError(f"{where}, but no gap before it")
         begun = []
-        while coming and coming[-1].accepted <= until + ROUNDING_SECONDS:
+        while coming and coming[-1].accepted <= gap.until + ROUNDING_SECONDS:
             begun.append((coming.pop(), 0))
         if not begun:
-            raise DifferenceError(f"log position {segment.connected.position}: Connected, but the wire has no such link")
+            raise DifferenceError(f"{where}, but the wire has no such link")
         wire, _ = begun.pop()
-        _covered(ended + begun, heard, last, until, kills, tally)
+        _covered(ended + begun, gap, kills, tally)
         _same(wire, segment, tally)
-        heard, last, ended = segment.heard, segment.last, [(wire, len(segment.events))]
-        tally.gaps += heard is not None
-    _covered(ended + [(wire, 0) for wire in reversed(coming)], heard, last, float("inf"), kills, tally)
+        gap, ended = segment.gap, [(wire, len(segment.events))]
+        tally.gaps += gap.heard is not None
+    _covered(ended + [(wire, 0) for wire in reversed(coming)], gap, kills, tally)
     return tally
 
 
@@ -128,17 +138,18 @@ def _segments(log: Iterable[Entry]) -> Iterator[_Segment]:
         if entry.source == "ringledger" and entry.name == "Connected":
             if segment is not None:
                 yield segment
-            segment = _Segment(entry, [], entry.recorded)
-        elif segment is not None:
+            segment = _Segment(entry, [], _Gap(None, entry.recorded))
+        elif segment is None:
+            if entry.source == "ami":
+                raise DifferenceError(f"log position {position}: {entry.name} before the first Connected")
+        else:
             if entry.source == "ami":
                 segment.events.append(entry)
-            if segment.heard is None:
+            if segment.gap.heard is None:
                 if entry.source == "ringledger" and entry.name == "Disconnected":
-                    segment.heard = entry.heard
+                    segment.gap.heard = entry.heard
                 else:
-                    segment.last = entry.recorded
-        elif entry.source == "ami":
-            raise DifferenceError(f"log position {position}: {entry.name} before the first Connected")
+                    segment.gap.last = entry.recorded
     if segment is not None:
         yield segment
 
@@ -169,15 +180,8 @@ def _how(wire: Wire, index: int, raw: bytes) -> str:
     return f"other bytes, from byte {at} on"
 
 
-def _covered(
-    ended: list[tuple[Wire, int]],
-    heard: float | None,
-    last: float,
-    until: float,
-    kills: Sequence[float],
-    tally: Tally,
-) -> None:
-    """Fail unless what is missing of these links, each from a block on, is covered by the gap after ``heard``."""
+def _covered(ended: list[tuple[Wire, int]], gap: _Gap, kills: Sequence[float], tally: Tally) -> None:
+    """Fail unless what is missing of these links, each from a block on, is covered by the gap."""
     for wire, first in ended:
         tally.links += 1
         tally.wire += len(wire.blocks)
@@ -188,12 +192,12 @@ def _covered(
         tally.in_gaps += len(missing)
         (block, at), (_, end) = missing[0], missing[-1]
         what = f"link {wire.number}, block {first + 1} of {len(wire.blocks)}, delivered at {at:.6f}, is not in the log"
-        if heard is None:
+        if gap.heard is None:
             raise DifferenceError(f"{what}, and there is no gap:\n  wire {block!r}")
         # What one read brought has one time, and the database may have taken a part of it.
-        if heard > at + READING_SECONDS and heard > last + ROUNDING_SECONDS:
-            raise DifferenceError(f"{what}, but the gap begins later, at {heard:.6f}:\n  wire {block!r}")
-        if end > until + READING_SECONDS:
-            raise DifferenceError(f"{what}, nor others up to {end:.6f}, but the gap ends before, at {until:.6f}")
-        if wire.cut != "RST" and not any(wire.accepted <= kill <= until for kill in kills):
+        if gap.heard > at + READING_SECONDS and gap.heard > gap.last + ROUNDING_SECONDS:
+            raise DifferenceError(f"{what}, but the gap begins later, at {gap.heard:.6f}:\n  wire {block!r}")
+        if end > gap.until + READING_SECONDS:
+            raise DifferenceError(f"{what}, nor others up to {end:.6f}, but the gap ends before, at {gap.until:.6f}")
+        if wire.cut != "RST" and not any(wire.accepted <= kill <= gap.until for kill in kills):
             raise DifferenceError(f"{what}, and no fault took it:\n  wire {block!r}")
