@@ -169,7 +169,7 @@ class Freshness:
         while True:
             try:
                 await self._hold()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (asyncpg.PostgresError, *database.UNREACHABLE) as error:
                 logger.warning("database_unreachable", error=repr(error))
                 await asyncio.sleep(RETRY_SECONDS)
 

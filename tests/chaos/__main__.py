@@ -70,14 +70,14 @@ def main() -> int:
     if options.faults < 1 or options.duration <= 0:
         parser.error("--faults and --duration are positive")
     console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(f"seed {options.seed} (the same again: make chaos SEED={options.seed})", highlight=False)
     folder = place()
+    console.print(f"seed {options.seed} (again: make chaos SEED={options.seed}), in {folder}", highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             report = uvloop.run(chaos(options, folder, progress))
     except DifferenceError as error:
-        sys.stderr.write(f"seed {options.seed}: {error}\nwire, data and what `up` said: {folder}\n")
+        sys.stderr.write(f"seed {options.seed}: {error}\nthe wire, the data and what `up` said are in {folder}\n")
         return 1
     show(report, console)
     shutil.rmtree(folder)

@@ -6,7 +6,7 @@ The driver talks to Asterisk directly, not through the tee. Choices are seeded; 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -38,7 +38,8 @@ class Load:
         self._dice = dice
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
+    async def start(self, *more: Coroutine[Any, Any, None]) -> None:
+        """Begin; ``more`` goes on for as long as the calls do."""
         phones = [
             await self._asterisk.phone(user) for user in (*MEMBERS, *AGENTS, *(u for pair in CALLERS for u in pair))
         ]
@@ -47,7 +48,7 @@ class Load:
         bodies += [self._pick_up(phone) for phone in phones if phone.user not in AGENTS]
         bodies += [self._between(*pair) for pair in CALLERS]
         bodies += [self._stay(phone) for phone in phones]
-        self._tasks = [asyncio.create_task(body) for body in bodies]
+        self._tasks = [asyncio.create_task(body) for body in [*bodies, *more]]
 
     def check(self) -> None:
         """Raise what a part of it died of."""
@@ -63,10 +64,7 @@ class Load:
         self._tasks = []
 
     async def silence(self) -> None:
-        """Hang up everything, and wait until there is no channel."""
-        for phone in self._asterisk.phones.values():
-            for call in list(phone.calls.values()):
-                call.end()
+        """Hang up everything, and wait until there is no channel, and no phone that remembers one."""
 
         async def no_channels() -> bool:
             await self._asterisk.cli("channel request hangup all")
@@ -74,6 +72,11 @@ class Load:
             return not [line for line in lines if line and not line.startswith("Message/")]
 
         await until(no_channels, "no channel is left", 30)
+        for phone in self._asterisk.phones.values():
+            for call in list(phone.calls.values()):
+                call.end()
+            while not phone._rings.empty():
+                phone._rings.get_nowait()
 
     async def agents(self) -> None:
         for user, agent in AGENTS.items():

@@ -68,13 +68,12 @@ async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str]
     report = Report()
     began = time.monotonic()
     scene = Scene(asterisk, folder)
+    reader = Reader(scene.ledger.client)
     load = Load(asterisk, random.Random(plan.seed + 1))
     try:
         await scene.start()
         await scene.whole()
-        reader = Reader(scene.ledger.client)
-        reading = asyncio.create_task(reader.run())
-        await load.start()
+        await load.start(reader.run())
         for number, act in enumerate(schedule(plan.seed, plan.faults), 1):
             if time.monotonic() - began > plan.seconds:
                 break
@@ -89,11 +88,9 @@ async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str]
             tell(f"{number:4}  {what}; whole after {report.recoveries[-1]:.1f} s")
             if len(report.recoveries) % ROUND == 0:
                 await agree(scene, load, report)
-                await load.start()
+                await load.start(reader.run())
         await scene.whole()
         await agree(scene, load, report)
-        reading.cancel()
-        await asyncio.wait([reading])
         report.calls, report.answers = load.made, reader.answers
         mark = await scene.ledger.caught_up(asterisk)
         await scene.stop()
