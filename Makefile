@@ -29,4 +29,7 @@ test: lint ## Everything, with containerised Asterisks 22 and 16 (as root on Deb
 bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
 	$(BIN)/python -m tests.bench $(PART)
 
-.PHONY: bench help lint run test test-fast
+chaos: .venv ## Kill everything at random under call load, and prove that nothing is lost (SEED=, FAULTS=, DURATION= in seconds)
+	$(BIN)/python docker/engine.py run $(BIN)/python -m tests.chaos $(if $(SEED),--seed=$(SEED)) $(if $(FAULTS),--faults=$(FAULTS)) $(if $(DURATION),--duration=$(DURATION))
+
+.PHONY: bench chaos help lint run test test-fast

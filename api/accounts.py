@@ -10,7 +10,7 @@ import asyncpg
 from msgspec import Struct
 
 from api.errors import ApiError, too_many
-from api.freshness import Freshness, Reading
+from api.freshness import Freshness, Reading, UnreadyError
 from api.throttle import Throttle
 from schemas.log import Ours
 from schemas.users import TokenIssued, TokenRevoked, TokenUsed
@@ -113,7 +113,12 @@ class Accounts:
         return [hashed for hashed, t in self._tokens.items() if t.user.uuid == user_uuid]
 
     async def verify(self, username: str, password: str, address: str) -> User:
-        """Return the user whose name and password these are. Raises ApiError 401, or 429 after too many failures."""
+        """Return the user whose name and password these are.
+
+        Raises ApiError 401, or 429 after too many failures, and UnreadyError while no user has been read.
+        """
+        if not self._tag:
+            raise UnreadyError("the database has not answered yet")
         key = (username, address)
         if self._waiting >= WAITING_LOGINS:
             raise too_many(1)

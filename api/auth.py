@@ -7,6 +7,7 @@ from aiohttp import web
 
 from api.accounts import User
 from api.errors import ApiError, Handler
+from api.freshness import UnreadyError
 from api.keys import ACCOUNTS, FRESHNESS
 
 USER = web.RequestKey("user", User)
@@ -22,16 +23,18 @@ def token_of(request: web.Request) -> str | None:
 
 
 async def identify(request: web.Request) -> User | None:
-    """Return who is asking, None if the token is absent, unknown or expired."""
+    """Return who is asking, None if the token is absent, unknown or expired. Raises UnreadyError if nobody can tell."""
     token = token_of(request)
     if not token:
         return None
     accounts = request.app[ACCOUNTS]
     user = accounts.owner(token)
     if user is None:
-        # Another process may have issued it a moment ago.
-        await request.app[FRESHNESS].refresh()
+        # Another process may have issued it a moment ago, or this one has not read any yet.
+        refreshed = await request.app[FRESHNESS].refresh()
         user = accounts.owner(token)
+        if user is None and not refreshed:
+            raise UnreadyError("the database does not answer")
     return user
 
 

@@ -11,7 +11,7 @@ from api.freshness import Freshness
 from schemas.log import Ours
 from schemas.settings import Settings
 from schemas.users import PasswordChanged, TokenRevoked, UserCreated
-from services import log
+from services import database, log
 from services.facts import Facts
 from services.users import admin_password, hash_password, matches, password_file
 
@@ -35,7 +35,7 @@ async def seed(pool: asyncpg.Pool, facts: Facts, freshness: Freshness, accounts:
                         await freshness.folded(MODELS, await facts.append(*wanted))
                 finally:
                     await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (asyncpg.PostgresError, *database.UNREACHABLE) as error:
             logger.warning("first_user_delayed", error=repr(error))
             await asyncio.sleep(RETRY_SECONDS)
         else:

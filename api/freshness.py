@@ -169,7 +169,7 @@ class Freshness:
         while True:
             try:
                 await self._hold()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (asyncpg.PostgresError, *database.UNREACHABLE) as error:
                 logger.warning("database_unreachable", error=repr(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -215,14 +215,16 @@ class Freshness:
         self._changed.ring()
         self._read.ring()
 
-    async def refresh(self) -> None:
-        """Wait for a reading that begins after this call, no longer than a moment."""
+    async def refresh(self) -> bool:
+        """Wait for a reading that begins after this call, no longer than a moment; tell if it came."""
         now = asyncio.get_running_loop().time()
         self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
                 while self._followed is None or self._followed.began < now:
                     await self._read.wait()
+                return True
+        return False
 
     async def folded(self, models: Sequence[str], position: int) -> None:
         """Wait until these models have folded the event at ``position``; the caller limits the time."""

@@ -13,9 +13,13 @@ UNREACHABLE = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
 )
-"""What is raised when PostgreSQL is away, starting or stopping: it may answer later. (TimeoutError is an OSError.)"""
+"""What is raised when PostgreSQL is away, starting or stopping: it may answer later. (TimeoutError is an OSError.)
+
+asyncpg says InternalClientError when a connection ends between two messages of one query.
+"""
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:

@@ -49,9 +49,11 @@ async def up(settings: Settings, file: Path | None, speed: float, stop: asyncio.
         password = admin_password(settings)
         since = asyncio.create_task(_when(stop))
         embedded = None if settings.database_url else Embedded(settings.data)
+        watching = None
         try:
             if embedded is not None:
                 await _ready(embedded, stop)
+                watching = asyncio.create_task(_watch(embedded))
             url = embedded.url if embedded else settings.database_url
             await _migrated(url, stop)
             if stop.is_set():
@@ -66,8 +68,10 @@ async def up(settings: Settings, file: Path | None, speed: float, stop: asyncio.
                 pbx = Child("demo", _command("demo", None, f"--socket={fd}", f"--speed={speed:g}"), environ, (fd,))
             children = [Child(name, _command(name, file), environ) for name in ("serve", "project", "listen")]
             telling = asyncio.create_task(_tell(settings, _where(settings, password, speed), stop))
-            await _run(children, pbx, embedded, telling, stop)
+            await _run(children, pbx, watching, telling, stop)
         finally:
+            if watching is not None:
+                watching.cancel()
             began = since.result() if since.done() else time.monotonic()
             since.cancel()
             if embedded is not None:
@@ -77,13 +81,12 @@ async def up(settings: Settings, file: Path | None, speed: float, stop: asyncio.
 async def _run(
     children: list[Child],
     pbx: Child | None,
-    embedded: Embedded | None,
+    watching: asyncio.Task[None] | None,
     telling: asyncio.Task[None],
     stop: asyncio.Event,
 ) -> None:
     playing = asyncio.create_task(pbx.keep()) if pbx else None
     keeping = [asyncio.create_task(child.keep()) for child in children]
-    watching = asyncio.create_task(_watch(embedded)) if embedded else None
     ends = [task for task in (playing, watching, telling, *keeping, asyncio.create_task(stop.wait())) if task]
     try:
         while not stop.is_set():
@@ -152,18 +155,18 @@ async def _migrated(url: str, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             connection = await database.connect(url)
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+            try:
+                for name in await database.migrate(connection):
+                    logger.info("migrated", name=name)
+            finally:
+                connection.terminate()
+        except database.UNREACHABLE as error:
             logger.warning("database_unreachable", error=repr(error))
             await _pause(1.0, stop)
-            continue
         except asyncpg.PostgresError as error:
             raise UpError(f"RINGLEDGER_DATABASE_URL: {error}") from None
-        try:
-            for name in await database.migrate(connection):
-                logger.info("migrated", name=name)
-        finally:
-            await connection.close()
-        return
+        else:
+            return
 
 
 async def _watch(embedded: Embedded) -> None:

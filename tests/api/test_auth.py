@@ -3,13 +3,16 @@
 import asyncio
 import re
 import time
+from pathlib import Path
 from typing import Any, Self
 
 import asyncpg
 import msgspec
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from api.accounts import IDLE_SECONDS, token_hash
+from api.app import create
 from api.keys import ACCOUNTS, FACTS, FRESHNESS, SETTINGS
 from api.throttle import FREE
 from schemas.log import Received
@@ -166,6 +169,17 @@ async def test_two_processes_know_each_others_tokens(serve: Serve) -> None:
     assert (await two.delete("/v1/admin/login", params={"authtoken": good})).status == 200
     await one.app[FRESHNESS].refresh()
     assert (await one.get(VIEW, params={"authtoken": good})).status == 401
+
+
+async def test_nobody_is_refused_before_the_database_has_said_who_they_are(tmp_path: Path) -> None:
+    app = create("postgresql://nobody@/none?host=/nonexistent", Settings(data=tmp_path, admin_password=PASSWORD))
+    async with TestClient(TestServer(app)) as client:
+        for reply in (
+            await client.get(VIEW, params={"authtoken": "0" * 36}),
+            await client.post("/v1/admin/login", headers=basic("admin", PASSWORD)),
+        ):
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "1"), await reply.text()
+        assert (await client.get(VIEW)).status == 401
 
 
 async def test_there_is_one_admin_however_many_start(serve: Serve, ledger: Ledger) -> None:

@@ -4,10 +4,13 @@ import asyncio
 import time
 from typing import Any
 
+import asyncpg
 import pytest
 from aiohttp import ClientResponse
 
-from api.keys import FRESHNESS, VIEWS
+from api import freshness
+from api.freshness import Reading
+from api.keys import FAILED, FRESHNESS, VIEWS
 from schemas.log import Connected, Disconnected, Minute, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
@@ -300,3 +303,27 @@ async def test_the_database_may_go_and_come(client: Client, ledger: Ledger) -> N
     )
     reply = await reached(client, await ledger.write(newchannel("1.2")))
     assert len(await items(reply)) == 2
+
+
+@pytest.mark.parametrize("where", ["api.freshness.read", "api.views.read"])
+async def test_a_connection_that_ends_while_it_is_used_is_one_more_absence(
+    client: Client, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """What asyncpg then says depends on the moment; the chaos run found that this ended the process."""
+    read = freshness.read
+    broken = 0
+
+    async def breaking(connection: asyncpg.Connection) -> Reading:
+        nonlocal broken
+        if not broken:
+            broken += 1
+            raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+        return await read(connection)
+
+    monkeypatch.setattr(where, breaking)
+    await client.app[FRESHNESS].refresh()
+    replies = [await client.get(VIEW), await client.get(VIEW)]
+    assert broken
+    assert [reply.status for reply in replies] == ([503, 200] if where == "api.views.read" else [200, 200])
+    assert await client.app[FRESHNESS].refresh()
+    assert not client.app[FAILED].done()

@@ -16,8 +16,10 @@ from typing import Any, Self
 import asyncpg
 import pytest
 
+from schemas.settings import Settings
+from services import database
 from services.embedded import Embedded
-from services.up import PBX
+from services.up import PBX, up
 
 CHILDREN = ("demo", "listen", "project", "serve")
 
@@ -207,6 +209,40 @@ async def test_postgresql_starts_again_when_it_dies(place: Path, first_password:
         os.kill(int((place / "postgresql" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
         await until(lambda: "postgresql_ended" in up.err.read_text())
         await grows(place, "ledger.event")
+
+
+async def test_postgresql_that_dies_while_it_starts_is_started_again(
+    place: Path, first_password: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrate = database.migrate
+    killed: list[int] = []
+
+    async def dying(connection: asyncpg.Connection) -> list[str]:
+        if not killed:
+            killed.append(int((place / "postgresql" / "postmaster.pid").read_text().split("\n")[0]))
+            os.kill(killed[0], signal.SIGKILL)
+        return await migrate(connection)
+
+    monkeypatch.setattr(database, "migrate", dying)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("RINGLEDGER_HTTP", f"127.0.0.1:{port}")
+    stop = asyncio.Event()
+    running = asyncio.create_task(up(Settings(data=place, http_port=port), None, 10.0, stop))
+    said: list[str] = []
+
+    def told() -> bool:
+        said.append(capsys.readouterr().out)
+        return running.done() or first_password in "".join(said)
+
+    try:
+        await until(told)
+        assert killed
+        if not running.done():
+            await grows(place, "ledger.event")
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 15)
 
 
 async def test_a_port_that_is_taken_is_named(place: Path, first_password: str, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Every read-model table = a fold of the log from its first event, made here in memory without the projector."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from projections.kit import Key, Model, Row
+from schemas.log import Recorded
+from services import log
+from services.tables import Table
+from tests.chaos.wire import DifferenceError
+from tests.projections.harness import Tables
+
+BATCH = 20_000
+
+CHECKPOINTS = "SELECT model, version, position, error, state FROM ledger.checkpoint WHERE place = 'model'"
+LOG = """
+SELECT position, pbx, source, name, coalesce(occurred, recorded), raw FROM ledger.event
+WHERE position > $1 AND position <= $2 ORDER BY position
+"""
+UNFIT = "SELECT position, name, error FROM ledger.unfit WHERE model = ANY($1::text[])"
+
+
+class Folded(Struct):
+    """What was compared: events folded, rows by table."""
+
+    events: int
+    rows: dict[str, int]
+    unfit: int
+
+
+async def compare(
+    connection: asyncpg.Connection, models: Sequence[Model], at_least: int, show: Callable[[int, int], None]
+) -> Folded:
+    """Hold the tables against the log. Raises DifferenceError.
+
+    All models must be there, running, at one position that is ``at_least`` a given one. One snapshot of the database is
+    read, so the projector may run on. ``show`` is called with the events folded so far and their number.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        states = {row["model"]: row for row in await connection.fetch(CHECKPOINTS)}
+        position = _position(states, models, at_least, await log.head(connection))
+        tables = Tables(*models)
+        for after in range(0, position, BATCH):
+            upto = min(after + BATCH, position)
+            batch = [Recorded(*row) for row in await connection.fetch(LOG, after, upto)]
+            _dense(after, upto, batch)
+            tables.take(batch)
+            show(upto, position)
+        rows = {}
+        for model in models:
+            table = Table(model, "model")
+            served = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name}"))
+            _same(model, tables.rows[model.name], {table.key_of(row): row for row in served})
+            state = msgspec.convert(states[model.name]["state"], type(tables.states[model.name]))
+            if _told(state) != _told(tables.states[model.name]):
+                raise DifferenceError(f"model {model.name} remembers other things than a fold of the log does")
+            rows[model.name] = len(served)
+        unfit = {tuple(row) for row in await connection.fetch(UNFIT, [model.name for model in models])}
+    if one_sided := unfit ^ set(tables.unfit):
+        raise DifferenceError(f"ledger.unfit: {min(one_sided)} is on one side only")
+    return Folded(position, rows, len(unfit))
+
+
+def _position(states: dict[str, Any], models: Iterable[Model], at_least: int, head: int) -> int:
+    positions: dict[str, int] = {}
+    for model in models:
+        state = states.get(model.name)
+        if state is None or state["version"] != model.version:
+            raise DifferenceError(f"model {model.name}: version {model.version} is not there")
+        if state["error"] is not None:
+            raise DifferenceError(f"model {model.name} has stopped: {state['error']}")
+        positions[model.name] = state["position"]
+    first, last = min(positions.values()), max(positions.values())
+    if first != last or not at_least <= first <= head:
+        raise DifferenceError(f"the models stand at {first}..{last}, not together between {at_least} and {head}")
+    return first
+
+
+def _dense(after: int, upto: int, batch: list[Recorded]) -> None:
+    for position, event in enumerate(batch, after + 1):
+        if event.position != position:
+            raise DifferenceError(f"log position {position} is not there, {event.position} follows {position - 1}")
+    if len(batch) != upto - after:
+        raise DifferenceError(f"log positions {after + len(batch) + 1}..{upto} are not there")
+
+
+def _same(model: Model, folded: dict[Key, Row], served: dict[Key, Row]) -> None:
+    for key in sorted(folded.keys() | served.keys(), key=str):
+        row = f"model {model.name}, row {key}"
+        if key not in served:
+            raise DifferenceError(f"{row}: the fold has it, the table has not: {folded[key]}")
+        if key not in folded:
+            raise DifferenceError(f"{row}: the table has it, the fold has not: {served[key]}")
+        for field in msgspec.structs.fields(model.row):
+            ours, theirs = getattr(folded[key], field.name), getattr(served[key], field.name)
+            if _told(ours) != _told(theirs):
+                raise DifferenceError(f"{row}, column {field.name}: the fold has {ours!r}, the table {theirs!r}")
+
+
+def _told(value: Any) -> bytes:
+    # As JSON, for a tuple comes back as a list, and jsonb has an order of its own.
+    return msgspec.json.encode(value, order="sorted")

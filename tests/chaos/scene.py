@@ -1,0 +1,173 @@
+"""What is on the scene of a chaos run: `ringledger up` with its own PostgreSQL, the tee before Asterisk, and a way in.
+
+`up` is started as users start it. Whoever strikes finds its children by the process tree; whoever waits asks from
+outside, over HTTP and in the database.
+"""
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from services import database
+from services.embedded import Embedded
+from tests.chaos.tee import Tee
+from tests.chaos.wire import DifferenceError
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.ledger import BASIC, PASSWORD, Ledger
+from tests.e2e.waiting import NotYetError, present, until
+from tests.services.test_up import Up, gone
+
+CHILDREN = frozenset({"listen", "project", "serve"})
+WHOLE_SECONDS = 90.0
+"""A child that has not lasted waits up to 10 s before it starts again, a silent link is noticed after 20 s."""
+STOP_SECONDS = 10.0
+
+AWAY = (NotYetError, aiohttp.ClientError, asyncpg.PostgresError, asyncpg.InternalClientError, *database.UNREACHABLE)
+
+
+def place() -> Path:
+    """Make a folder for a run; not in pytest's own, for PostgreSQL's user must come through."""
+    folder = Path(tempfile.mkdtemp(prefix="ringledger-chaos-", dir="/tmp"))
+    folder.chmod(0o755)
+    return folder
+
+
+class Outside(Ledger):
+    """`up` as seen from outside: its database, which comes and goes, and its API."""
+
+    client: Any
+
+    def __init__(self, url: str, http: str) -> None:
+        super().__init__(url, "127.0.0.1")
+        self.connection = None
+        self.client = aiohttp.ClientSession(f"http://{http}", timeout=aiohttp.ClientTimeout(total=5))
+
+    async def attach(self) -> asyncpg.Connection:
+        """Return a connection, a new one if the last has ended. Raises what is in `AWAY`."""
+        if self.connection is None or self.connection.is_closed():
+            self.connection = await database.connect(self.url, search_path="model, ledger")
+        return self.connection
+
+    async def log_in(self) -> None:
+        async with self.client.post("/v1/admin/login", headers={"Authorization": f"Basic {BASIC}"}) as reply:
+            assert reply.status == 200, await reply.text()
+            self.client.headers["Authorization"] = f"Bearer {(await reply.json())['result']['authtoken']}"
+
+    async def stop(self) -> None:
+        await self.client.close()
+        if self.connection is not None:
+            self.connection.terminate()
+
+
+class Scene:
+    """All of it; ``kills`` are when a listener was killed, which may cost what it had in memory."""
+
+    def __init__(self, asterisk: Asterisk, folder: Path) -> None:
+        self.asterisk = asterisk
+        self.kills: list[float] = []
+        self.embedded = Embedded(folder / "data")
+        self._folder = folder
+        (folder / "wire").mkdir()
+        self.tee = Tee(lambda: (asterisk.host, 5038), folder / "wire").open()
+        ami = f"pbx=ami://ringledger:ringledger-secret@127.0.0.1:{self.tee.port}"
+        data = folder / "data"
+        self.up = Up(data, folder, RINGLEDGER_AMI=ami, RINGLEDGER_ADMIN_PASSWORD=PASSWORD, TZ="UTC")
+        self.ledger = Outside(self.embedded.url, self.up.http)
+        self.starts = 0
+
+    async def start(self) -> None:
+        """Start `up`, the first time or again; what each said is kept in files of their own."""
+        self.starts += 1
+        self.up.out = self._folder / f"up-{self.starts:03}.out"
+        self.up.err = self._folder / f"up-{self.starts:03}.err"
+        await self.up.__aenter__()
+
+    def alive(self) -> None:
+        """Fail if `up` has ended by itself."""
+        if (code := self.up.process.returncode) is not None:
+            raise DifferenceError(f"`ringledger up` ended with {code}: {self.up.err.read_text()[-2000:]}")
+
+    async def kill(self, pid: int, number: signal.Signals = signal.SIGKILL, *, loses: bool = False) -> None:
+        """Kill a process and see it gone."""
+        if loses:
+            self.kills.append(time.time())
+        os.kill(pid, number)
+
+        async def dead() -> bool:
+            return gone(pid)
+
+        await until(dead, f"process {pid} is gone")
+
+    async def child(self, name: str) -> int:
+        """Return the process number of a child, as soon as it runs."""
+
+        async def running() -> int | None:
+            self.alive()
+            return self.up.children().get(name)
+
+        return await present(running, f"`{name}` runs", WHOLE_SECONDS)
+
+    async def postmaster(self) -> int:
+        """Return PostgreSQL's process number, as soon as it runs."""
+
+        async def running() -> int | None:
+            self.alive()
+            return self.embedded._pid()
+
+        return await present(running, "PostgreSQL runs", WHOLE_SECONDS)
+
+    async def whole(self) -> float:
+        """Wait until everything runs and what Asterisk says now is in the models; return how long it took."""
+        began = time.monotonic()
+        while True:
+            self.alive()
+            try:
+                why = await self._lacking()
+                if not why:
+                    return time.monotonic() - began
+            except AWAY as error:
+                why = repr(error)
+            if time.monotonic() - began > WHOLE_SECONDS:
+                raise DifferenceError(f"not whole again after {WHOLE_SECONDS:.0f} s: {why}")
+            await asyncio.sleep(0.03)
+
+    async def _lacking(self) -> str:
+        if missing := CHILDREN - self.up.children().keys():
+            return f"no process for {', '.join(sorted(missing))}"
+        await self.ledger.attach()
+        async with self.ledger.client.get("/readyz") as reply:
+            if reply.status != 200:
+                return f"/readyz: {await reply.text()}"
+        if "Authorization" not in self.ledger.client.headers:
+            await self.ledger.log_in()
+        await self.ledger.caught_up(self.asterisk, 0)
+        return ""
+
+    async def stop(self) -> None:
+        """Stop `up` as a service manager would. Raises DifferenceError if it does not end well."""
+        await self.ledger.stop()
+        self.alive()
+        self.kills.append(time.time())
+        self.up.process.terminate()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                code = await self.up.process.wait()
+        except TimeoutError:
+            code = None
+        if code != 0:
+            raise DifferenceError(f"`ringledger up`, told to stop, {'ended with ' + str(code) if code else 'did not'}")
+        await self.tee.close()
+
+    async def clear(self) -> None:
+        """End all that still runs."""
+        await self.ledger.stop()
+        await self.up.__aexit__()
+        await self.tee.close()
+        await asyncio.to_thread(self.embedded.stop)

@@ -1,0 +1,276 @@
+"""The comparer of wire and log can fail: each kind of untruth is found, and named where it stands."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.chaos.tee import Cut, Link, Tee
+from tests.chaos.wire import DifferenceError, Entry, Tally, Wire, compare, logged, wire_of
+from tests.e2e.waiting import present
+
+GREETING = b"Asterisk Call Manager/9.0.0\r\n"
+
+
+def block(number: int, more: str = "") -> bytes:
+    return f"Event: Newstate\r\nUniqueid: {number}\r\n{more}\r\n".encode()
+
+
+def wire(number: int, begin: float, blocks: list[bytes], cut: Cut | None = None) -> Wire:
+    """A link accepted at ``begin`` whose first block comes a second later, then ten a second."""
+    return Wire(number, begin, cut, [(b, begin + 1 + i / 10) for i, b in enumerate(blocks)])
+
+
+class Log:
+    """A log written by a listener that tells the truth, to be falsified."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def add(self, source: str, name: str, at: float, raw: bytes = b"{}", heard: float | None = None) -> None:
+        self.entries.append(Entry(len(self.entries) + 1, source, name, at, raw, heard))
+
+    def link(self, of: Wire, known: int | None = None) -> None:
+        """Log the first ``known`` blocks of a link, and its end as the listener, or the next one, knew it."""
+        self.add("ringledger", "Connected", of.accepted + 0.5)
+        self.add("ringledger", "SnapshotStarted", of.accepted + 0.6)
+        last = of.accepted + 0.6
+        for raw, at in of.blocks[:known]:
+            last = at + 0.001
+            self.add("ami", logged(raw), last, raw)
+        self.add("ringledger", "Disconnected", last + 1, heard=last)
+
+
+FIRST = wire(0, 100, [block(n) for n in range(20)])
+LOST = wire(1, 110, [block(n) for n in range(20, 40)])
+SECOND = wire(2, 120, [block(n) for n in range(40, 60)])
+KILL = 113.0
+"""In the second link, of whose blocks the last twelve are in no log, and which the third found ended."""
+
+
+def told() -> Log:
+    log = Log()
+    log.link(FIRST)
+    log.link(LOST, 8)
+    log.link(SECOND)
+    return log
+
+
+def held(log: Log, *wires: Wire, kills: tuple[float, ...] = (KILL,)) -> Tally:
+    return compare(wires or (FIRST, LOST, SECOND), log.entries, kills)
+
+
+def untrue(log: Log, match: str, *wires: Wire, kills: tuple[float, ...] = (KILL,)) -> None:
+    with pytest.raises(DifferenceError, match=match):
+        held(log, *wires, kills=kills)
+
+
+def test_the_truth_passes_and_is_counted() -> None:
+    tally = held(told())
+    assert (tally.links, tally.wire, tally.log, tally.in_gaps, tally.gaps) == (3, 60, 48, 12, 3)
+    assert tally.bytes == sum(len(raw) for link in (FIRST, LOST, SECOND) for raw, _ in link.blocks)
+
+
+def lose(entries: list[Entry]) -> None:
+    del entries[6]
+
+
+def double(entries: list[Entry]) -> None:
+    entries.insert(7, entries[6])
+
+
+def swap(entries: list[Entry]) -> None:
+    entries[6], entries[7] = entries[7], entries[6]
+
+
+def change(entries: list[Entry]) -> None:
+    entries[6] = replace(entries[6], raw=entries[6].raw.replace(b"Uniqueid: 4", b"Uniqueid: X"))
+
+
+def shorten(entries: list[Entry]) -> None:
+    entries[6] = replace(entries[6], raw=entries[6].raw[:-2])
+
+
+def rename(entries: list[Entry]) -> None:
+    entries[6] = replace(entries[6], name="Hangup")
+
+
+def invent(entries: list[Entry]) -> None:
+    end = next(i for i, e in enumerate(entries) if e.name == "Disconnected")
+    entries.insert(end, entries[6])
+
+
+@pytest.mark.parametrize(
+    ("falsify", "match"),
+    [
+        (lose, r"position 7, link 0, block 5: a later block"),
+        (double, r"position 8, link 0, block 6: an earlier block once more"),
+        (swap, r"position 7, link 0, block 5: a later block"),
+        (change, r"position 7, link 0, block 5: other bytes, from byte 27 on"),
+        (shorten, r"position 7, link 0, block 5: other bytes, from byte 30 on"),
+        (rename, r"position 7, link 0, block 5: it is called 'Hangup'"),
+        (invent, r"link 0, block 21: the wire ends before it"),
+    ],
+)
+def test_what_is_falsified_is_found(falsify: Callable[[list[Entry]], None], match: str) -> None:
+    log = told()
+    falsify(log.entries)
+    log.entries = [replace(entry, position=i) for i, entry in enumerate(log.entries, 1)]
+    untrue(log, match)
+
+
+def test_positions_that_fall_are_found() -> None:
+    log = told()
+    log.entries[5], log.entries[6] = log.entries[6], log.entries[5]
+    untrue(log, "position 6 follows 7")
+
+
+def test_what_is_missing_needs_a_gap() -> None:
+    log = told()
+    ends = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"]
+    gap = log.entries.pop(ends[1])
+    untrue(log, "Connected, but no gap before it")
+    log = Log()
+    log.link(FIRST)
+    log.link(LOST, 8)
+    del log.entries[-1]
+    untrue(log, r"link 1, block 9 of 20, delivered at 111\.8\d+, is not in the log, and there is no gap", FIRST, LOST)
+    assert gap.heard is not None
+
+
+def test_the_gap_must_not_begin_after_what_is_missing() -> None:
+    log = told()
+    end = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"][1]
+    log.entries[end] = replace(log.entries[end], heard=112.5)
+    untrue(log, r"link 1, block 9 .* but the gap begins later, at 112\.5")
+
+
+def test_what_one_read_brought_may_be_divided() -> None:
+    log = told()
+    end = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"][1]
+    # The listener was busy: it read at 113.5 what had come until then, and the database has a part of it.
+    log.entries[end - 1] = replace(log.entries[end - 1], recorded=113.5)
+    log.entries[end] = replace(log.entries[end], heard=113.5)
+    assert held(log).in_gaps == 12
+
+
+def test_what_is_missing_needs_a_fault_that_can_lose_it() -> None:
+    untrue(told(), "link 1, block 9 of 20, .* and no fault took it", kills=())
+    untrue(told(), "no fault took it", kills=(105.0, 121.0))
+    assert held(told(), FIRST, replace(LOST, cut="RST"), SECOND, kills=()).in_gaps == 12
+    for cut in ("FIN", "silence"):
+        untrue(told(), "no fault took it", FIRST, replace(LOST, cut=cut), SECOND, kills=())
+
+
+def test_a_whole_link_may_be_missing_inside_a_gap_and_nowhere_else() -> None:
+    log = Log()
+    log.link(FIRST)
+    log.link(SECOND)
+    assert held(log).in_gaps == 20
+    untrue(log, "link 1, block 1 of 20, .* and no fault took it", kills=(105.0,))
+    end = next(i for i, e in enumerate(log.entries) if e.name == "Disconnected")
+    log.entries[end] = replace(log.entries[end], heard=115.0)
+    untrue(log, "link 1, block 1 of 20, .* but the gap begins later")
+
+
+def test_a_middle_is_never_missing() -> None:
+    log = told()
+    del log.entries[27:30]
+    log.entries = [replace(entry, position=i) for i, entry in enumerate(log.entries, 1)]
+    untrue(log, "link 1, block .*: a later block")
+
+
+def test_a_link_that_was_not_there_is_found() -> None:
+    log = told()
+    untrue(log, "Connected, but the wire has no such link", FIRST, LOST)
+    log = Log()
+    log.add("ami", "Newstate", 99, block(1))
+    untrue(log, "Newstate before the first Connected")
+
+
+def test_the_last_link_needs_its_end_too() -> None:
+    log = told()
+    assert log.entries[-2].raw == SECOND.blocks[-1][0]
+    del log.entries[-3:-1]
+    untrue(log, "link 2, block 19 of 20, .* but the gap begins later", kills=(KILL, 122.95))
+
+
+def test_secrets_are_masked_in_place_and_nothing_else_is() -> None:
+    secret = block(1, "Password: hunter2\r\nNote: kept\r\n")
+    hidden = secret.replace(b"hunter2", b"********")
+    log = Log()
+    log.link(wire(0, 100, [hidden]))
+    assert held(log, wire(0, 100, [secret])).masked == 1
+    log.entries[2] = replace(log.entries[2], raw=secret)
+    untrue(log, "other bytes, from byte 40 on", wire(0, 100, [secret]))
+    log.entries[2] = replace(log.entries[2], raw=hidden.replace(b"kept", b"****"))
+    untrue(log, "other bytes, from byte 56 on", wire(0, 100, [secret]))
+
+
+def test_what_belongs_into_the_log() -> None:
+    assert logged(block(1)) == "Newstate"
+    assert logged(b"\r\nEvent: TestEvent\r\n\r\n") == "TestEvent"
+    assert logged(b"Response: Success\r\nActionID: ringledger/17/QueueStatus\r\n\r\n") == "Response:QueueStatus"
+    assert logged(b"Response: Success\r\nActionID: ringledger/17/ModuleCheck/x/y\r\n\r\n") == "Response:ModuleCheck"
+    for other in (
+        b"Response: Success\r\nActionID: rl-1f-3\r\n\r\n",
+        b"Response: Success\r\nPing: Pong\r\n\r\n",
+        b"x\r\n\r\n",
+    ):
+        assert logged(other) == ""
+
+
+async def test_the_tee_writes_down_what_was_delivered_and_cuts_where_it_is_told(tmp_path: Path) -> None:
+    blocks = [block(n) for n in range(200)]
+    said = GREETING + b"Response: Success\r\nActionID: rl-1\r\n\r\n" + b"".join(blocks)
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for start in range(0, len(said), 700):  # whatever the pieces
+            writer.write(said[start : start + 700])
+            await writer.drain()
+        await reader.read()
+        writer.close()
+
+    pbx = await asyncio.start_server(speak, "127.0.0.1", 0)
+    port = pbx.sockets[0].getsockname()[1]
+    tee = Tee(lambda: ("127.0.0.1", port), tmp_path).open()
+    cuts: tuple[Cut | None, ...] = ("FIN", "RST", "silence", None)
+    for cut in cuts:
+        reader, writer = await asyncio.open_connection("127.0.0.1", tee.port)
+        got, reset = b"", False
+        link = await _accepted(tee)
+        if cut is not None:
+            link.burn(cut, 5000)
+        try:
+            wanted = 5000 if cut == "silence" else len(said)
+            while len(got) < wanted and (data := await reader.read(1000)):
+                got += data
+        except ConnectionResetError:
+            reset = True
+        writer.close()
+        assert link.task is not None
+        await asyncio.wait([link.task])
+        delivered = link.file.read_bytes()
+        assert reset == (cut == "RST")
+        assert delivered.startswith(got)
+        assert len(delivered) == (len(said) if cut is None else 5000)
+        assert reset or delivered == got
+        assert link.cut == cut
+        whole = wire_of(link)
+        assert [raw for raw, _ in whole.blocks] == blocks[: len(whole.blocks)]
+        assert len(whole.blocks) == (
+            200 if cut is None else delivered.count(b"Event: ", 0, delivered.rfind(b"\r\n\r\n"))
+        )
+        assert all(link.accepted <= at for _, at in whole.blocks)
+    await tee.close()
+    pbx.close()
+    await pbx.wait_closed()
+
+
+async def _accepted(tee: Tee) -> Link:
+    async def there() -> Link | None:
+        return tee.link
+
+    return await present(there, "the tee has a link")
