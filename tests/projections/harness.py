@@ -109,7 +109,10 @@ class Tables:
 
     def fold(self, events: Iterable[Received], pbx: str = "pbx") -> "Tables":
         """Fold one batch."""
-        batch = list(recorded(events, pbx, self.position + 1))
+        return self.take(list(recorded(events, pbx, self.position + 1)))
+
+    def take(self, batch: list[Recorded]) -> "Tables":
+        """Fold one batch of a log that follows what was folded."""
         self.position += len(batch)
         decoded = [Decoded(e) for e in batch if e.source == "ringledger" or e.name in self._handled]
         for model in self.models:
