@@ -48,12 +48,12 @@ def appends(dice: random.Random) -> Iterator[tuple[float, str, list[Received]]]:
         while start < len(said) and said[start][1].recorded <= end:
             waiting[said[start][0]].append(said[start][1])
             start += 1
-        for pbx in waiting:
+        for pbx, events in waiting.items():
             since, until = SPOOLED[pbx]
             if not begin + since < end < begin + until or start == len(said):
-                for first in range(0, len(waiting[pbx]), 500):
-                    yield end + DELAY, pbx, waiting[pbx][first : first + 500]
-                waiting[pbx] = []
+                for first in range(0, len(events), 500):
+                    yield end + DELAY, pbx, events[first : first + 500]
+                events.clear()
 
 
 async def append(url: str, seed: int = 22) -> None:
