@@ -6,6 +6,7 @@ touching the catalogue, and works where nothing may be written.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import asyncpg
 import msgspec
@@ -18,6 +19,7 @@ from projections import ALL
 from services import instants
 from services.as_of import AsOf, BrokenModelError, Held, TooFarError
 from services.instants import Instant, NoInstantError
+from services.tables import Table
 
 FARTHEST = 5_000_000
 """Events that a request may have folded. Those that few of the models want are read and passed over, 1 us each."""
@@ -71,8 +73,8 @@ class PastViews:
         async with self._turn, self._pool.acquire() as connection:
             held = await self._as_of.held(connection, list(names), instant, FARTHEST)
             taken = (*args, instant.at) if view.ticks else args
-            rows = await _shadowed(connection, view.sql, taken, [held[name] for name in view.models])
-            links = linked(await _shadowed(connection, LINKS, (instant.at,), [held["links"]]))
+            rows = await _read(connection, view.sql, taken, [held[name] for name in view.models])
+            links = linked(await _read(connection, LINKS, (instant.at,), [held["links"]]))
         result = view.wire(rows)
         return Told(
             None if result is None else msgspec.json.encode(result) + view.envelope.closing,
@@ -93,14 +95,19 @@ class PastViews:
             self._bytes -= len(self._kept.popitem(last=False)[1].body or b"")
 
 
-async def _shadowed(connection: asyncpg.Connection, sql: str, args: Args, held: list[Held]) -> list[asyncpg.Record]:
-    """Run the SQL with the tables that it reads shadowed; the text is made of ours alone, and the same each time."""
+def shadowing(sql: str, first: int, tables: Sequence[Table]) -> str:
+    """Return the SQL with these tables shadowed; the arrays of their rows are its parameters from ``first`` on."""
     shadows = []
-    arrays: list[list[object]] = []
-    for one in held:
-        shadows.append(one.table.shadow(len(args) + len(arrays) + 1))
-        arrays += one.table.arrays(one.rows)
-    rows: list[asyncpg.Record] = await connection.fetch(f"WITH {', '.join(shadows)} ({sql}\n)", *args, *arrays)
+    for table in tables:
+        shadows.append(table.shadow(first))
+        first += len(table.columns)
+    return f"WITH {', '.join(shadows)} ({sql}\n)"
+
+
+async def _read(connection: asyncpg.Connection, sql: str, args: Args, held: Sequence[Held]) -> list[asyncpg.Record]:
+    arrays = [array for one in held for array in one.table.arrays(one.rows)]
+    text = shadowing(sql, len(args) + 1, [one.table for one in held])
+    rows: list[asyncpg.Record] = await connection.fetch(text, *args, *arrays)
     return rows
 
 
