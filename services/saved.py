@@ -60,6 +60,11 @@ WHERE (s.model, s.version, s.position) = (n.model, n.version, n.position) AND NO
   AND (n.surplus OR NOT EXISTS (SELECT FROM ledger.checkpoint c WHERE c.model = s.model AND c.version = s.version))
 RETURNING s.model, s.version, s.changed
 """
+REPLACE = """
+DELETE FROM ledger.saved s USING unnest($1::text[], $2::int[]) AS n (model, version)
+WHERE s.model = n.model AND s.version = n.version AND s.position >= $3 AND NOT s.kept
+RETURNING s.model, s.version, s.changed
+"""
 ORPHANS = """
 DELETE FROM ledger.saved_rows r USING unnest($1::text[], $2::int[], $3::bigint[]) AS n (model, version, changed)
 WHERE (r.model, r.version, r.changed) = (n.model, n.version, n.changed)
@@ -95,21 +100,20 @@ async def save(connection: asyncpg.Connection, tables: Sequence[Table], position
     Of models that are not live only the `State` is saved. Now and then old states are thinned out.
     """
     latest = await latest_of(connection, position)
+    rebuilt = [t for t in tables if t.schema == "rebuild"]
+    if rebuilt:
+        # A table is rebuilt because what the other one held, and what was saved of it, may be wrong.
+        names, versions = [t.model.name for t in rebuilt], [t.model.version for t in rebuilt]
+        await _forget(connection, await connection.fetch(REPLACE, names, versions, position // EVERY * EVERY))
+    places, live = [t.schema for t in tables], [t.model.live for t in tables]
+    entered = await connection.fetch(SAVE, latest, [t.model.name for t in tables], places, live)
+    found = {(t.model.name, t.model.version): t for t in tables if t.model.live}
     await connection.execute(UTC)
-    models, places = [t.model.name for t in tables], [t.schema for t in tables]
-    found = {(t.model.name, t.model.version): t for t in tables}
-    for name, version, changed, there in await connection.fetch(
-        SAVE, latest, models, places, [t.model.live for t in tables]
-    ):
-        table = found[name, version]
-        if not table.model.live:
-            continue
-        if there and table.schema == "rebuild":
-            # A table is rebuilt because what the other one held may have been wrong.
-            await connection.execute(DROP_ROWS, name, version, changed)
-        if not there or table.schema == "rebuild":
+    for name, version, changed, there in entered:
+        table = found.get((name, version))
+        if table is not None and not there:
             await connection.execute(table.save, name, version, changed, PART)
-    if position // THIN_EVERY > (position - EVERY) // THIN_EVERY:
+    if entered and position // THIN_EVERY > (position - EVERY) // THIN_EVERY:
         await thin(connection, latest)
 
 
@@ -128,7 +132,10 @@ async def keep(connection: asyncpg.Connection, saved: Saved, rows: Sequence[Row]
 
 async def thin(connection: asyncpg.Connection, latest: datetime) -> None:
     """Delete what is of no current version, and most of what is old; ``latest`` is the newest state's."""
-    gone = await connection.fetch(THIN, latest - THINNED_AFTER, THINNED * EVERY)
+    await _forget(connection, await connection.fetch(THIN, latest - THINNED_AFTER, THINNED * EVERY))
+
+
+async def _forget(connection: asyncpg.Connection, gone: list[asyncpg.Record]) -> None:
     if gone:
         await connection.execute(ORPHANS, *map(list, zip(*gone, strict=True)))
 

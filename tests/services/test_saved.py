@@ -150,18 +150,23 @@ async def test_a_rebuild_of_the_same_version_puts_right_what_was_saved(
     connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saved, "EVERY", 1_000)
-    await append(connection, recording("rich22")[:2_000])
+    await append(connection, recording("rich22")[:4_000])
     projector = await opened(connection, QUEUES)
-    await projector.advance(2_000)
-    good = await held(connection, QUEUES, 2_000)
+    while await projector.advance(1_100):
+        pass
+    good = await held(connection, QUEUES, 4_000)
     assert good
     await connection.execute("UPDATE ledger.saved_rows SET rows = '[]'")
-    assert await held(connection, QUEUES, 2_000) == {}
-    table = Table(QUEUES, "rebuild")
-    await connection.execute("ALTER TABLE model.queues SET SCHEMA rebuild")
-    await connection.execute("UPDATE ledger.checkpoint SET place = 'rebuild'")
-    await saved.save(connection, [table], 2_000)
-    assert await held(connection, QUEUES, 2_000) == good
+    assert await held(connection, QUEUES, 4_000) == {}
+    # Of another version is what is served, and so the table of this one is built anew.
+    await connection.execute("UPDATE ledger.checkpoint SET version = 2")
+    projector = await opened(connection, QUEUES)
+    while await projector.advance(1_300):
+        pass
+    positions = [row["position"] for row in await connection.fetch(STATES)]
+    assert positions == [1_300, 2_600, 3_900, 4_000]  # and not where the other one stood
+    assert await held(connection, QUEUES, 4_000) == good
+    assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE rows::text = '[]'") == 0
 
 
 async def test_what_is_kept_holds_all_rows_and_is_where_every_model_may_begin(
