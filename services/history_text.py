@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.table import Column
 from rich.table import Table as Shown
 from rich.text import Text
 
@@ -68,7 +69,7 @@ def rows_table(found: Found, console: Console) -> Shown:
         table.add_row(*(Text(row[c]) for c in columns))
     if console.measure(table, options=console.options.update(width=100_000)).maximum <= console.width:
         return table
-    on_side = Shown("column", "value")
+    on_side = Shown("column", Column("value", overflow="fold"))
     for row in rows:
         for column in columns:
             if row[column]:
@@ -92,7 +93,7 @@ def difference_lines(found: Found, differences: Differences) -> list[Line]:
 
     def changed(before: Any, after: Any) -> list[str]:
         old, new = shown(before), shown(after)
-        return [f"{c}: {written(old[c])} -> {written(new[c])}" for c in changes(before, after, rest)]
+        return [line for c in changes(before, after, rest) for line in _changed(c, old[c], new[c])]
 
     return [
         *(("+", named(row), whole(row)) for row in differences.came),
@@ -101,9 +102,20 @@ def difference_lines(found: Found, differences: Differences) -> list[Line]:
     ]
 
 
+def _changed(name: str, old: Any, new: Any) -> list[str]:
+    """Say what changed; of a map only those of its values that did."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            f"{name}.{written(key)}: {written(old.get(key))} -> {written(new.get(key))}"
+            for key in dict.fromkeys((*old, *new))
+            if old.get(key) != new.get(key)
+        ]
+    return [f"{name}: {written(old)} -> {written(new)}"]
+
+
 def differences_table(lines: Sequence[Line]) -> Shown:
     """Return what became of each row as a table."""
-    table = Shown("", "key", "columns", show_lines=True)
+    table = Shown("", Column("key", overflow="fold"), Column("columns", overflow="fold"), show_lines=True)
     for sign, key, columns in lines:
         table.add_row(Text(sign, SIGNS[sign]), Text(key), Text("\n".join(columns)))
     return table
