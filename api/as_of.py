@@ -21,8 +21,8 @@ from services.as_of import AsOf, BrokenModelError, Held, TooFarError
 from services.instants import Instant, NoInstantError
 from services.tables import Table
 
-FARTHEST = 5_000_000
-"""Events that a request may have folded. Those that few of the models want are read and passed over, 1 us each."""
+FARTHEST = 2_000_000
+"""Events that a request may have folded. Models that are not live begin with the first one, but want few: 1 us each."""
 KEPT_BYTES = 8 << 20
 KEPT = 256
 
