@@ -41,8 +41,10 @@ def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await database.create_pool(url, size=4, search_path="model, ledger") as app[POOL]:
             app[FACTS] = Facts(app[POOL])
-            app[VIEWS] = Views(app[POOL], app[FRESHNESS], PastViews(app[POOL]).told)
+            past = PastViews(app[POOL])
+            app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.told)
             yield
+            past.stop()
 
     return opened
 

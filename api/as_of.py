@@ -68,6 +68,11 @@ class PastViews:
         self._keep(key, told)
         return told
 
+    def stop(self) -> None:
+        """Give up what is being folded, so that the process can end."""
+        for task in self._folding.values():
+            task.cancel()
+
     async def _fold(self, view: View, args: Args, instant: Instant) -> Told:
         names = dict.fromkeys((*view.models, "links"))
         async with self._turn, self._pool.acquire() as connection:

@@ -188,6 +188,24 @@ async def test_it_works_where_nothing_may_be_written(both: Both) -> None:
     assert len(msgspec.json.decode(told.body[:-1])["list"]) > 3
 
 
+async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def endless(*_: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AsOf, "held", endless)
+    async with await database.create_pool(both.ledger.url, size=2, search_path="model") as pool:
+        views = PastViews(pool)
+        view = Resource("channels", CHANNELS, ("channels",), ticks=True).all
+        asking = asyncio.create_task(views.told(view, (None, None), "7"))
+        await begun.wait()
+        views.stop()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
 async def test_others_get_their_turn_while_it_folds(both: Both) -> None:
     turns = 0
 
