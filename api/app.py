@@ -9,6 +9,7 @@ from aiohttp import web
 
 from api import first_user, health
 from api.accounts import TOUCH_SECONDS, Accounts
+from api.as_of import PastViews
 from api.cospace import jeye, statistics
 from api.freshness import Freshness
 from api.jade.routes import routes as jade_routes
@@ -40,8 +41,10 @@ def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await database.create_pool(url, size=4, search_path="model, ledger") as app[POOL]:
             app[FACTS] = Facts(app[POOL])
-            app[VIEWS] = Views(app[POOL], app[FRESHNESS])
+            past = PastViews(app[POOL])
+            app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.told)
             yield
+            past.stop()
 
     return opened
 

@@ -7,7 +7,7 @@ body and the position told with it belong together.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 import asyncpg
@@ -30,11 +30,13 @@ FROM ledger.head h LEFT JOIN ledger.checkpoint c ON c.place = 'model'
 """
 LINKS = """
 SELECT pbx, state, healed,
-       state = 'up' AND healed AND coalesce(last_minute, since) > now() - interval '150 seconds' AS complete
+       state = 'up' AND healed
+       AND coalesce(last_minute, since) > coalesce($1::timestamptz, now()) - interval '150 seconds' AS complete
 FROM links
 ORDER BY pbx
 """
-"""A listener that is gone (its machine too) says nothing more, not even that the link is down."""
+"""$1 is the time, None for now. A listener that is gone (its machine too) says nothing more, not even that the link is
+down."""
 
 logger = structlog.get_logger()
 
@@ -61,6 +63,12 @@ class Link(Struct, frozen=True):
     complete: bool
 
 
+def complete(links: Mapping[str, Link], pbx: str | None) -> bool:
+    """Tell whether the PBX, or every PBX if None, has been heard as far as its state depends on it."""
+    asked = links.values() if pbx is None else [links[pbx]] if pbx in links else []
+    return bool(asked) and all(link.complete for link in asked)
+
+
 class Reading(Struct, frozen=True):
     """The facts at one moment: ``began`` by the event loop's clock, ``wall`` in seconds since the epoch."""
 
@@ -80,9 +88,8 @@ class Reading(Struct, frozen=True):
         return f"{'.'.join(str(c.changed) for c in found)}-{'.'.join(str(c.version) for c in found)}"
 
     def complete(self, pbx: str | None) -> bool:
-        """Tell whether the PBX, or every PBX if None, has been heard as far as its state depends on it."""
-        links = self.links.values() if pbx is None else [self.links[pbx]] if pbx in self.links else []
-        return bool(links) and all(link.complete for link in links)
+        """Tell what `complete` tells of these links."""
+        return complete(self.links, pbx)
 
     def _of(self, models: Sequence[str]) -> list[Checkpoint]:
         try:
@@ -99,8 +106,13 @@ async def read(connection: asyncpg.Connection) -> Reading:
     models.pop(None, None)
     links = {}
     if "links" in models:
-        links = {r["pbx"]: Link(r["state"], r["healed"], r["complete"]) for r in await connection.fetch(LINKS)}
+        links = linked(await connection.fetch(LINKS, None))
     return Reading(began, wall, rows[0]["head"], models, links)
+
+
+def linked(rows: Sequence[asyncpg.Record]) -> dict[str, Link]:
+    """Return the links of rows of `LINKS`, by PBX."""
+    return {r["pbx"]: Link(r["state"], r["healed"], r["complete"]) for r in rows}
 
 
 Follow = Callable[[asyncpg.Connection, Reading], Awaitable[None]]

@@ -69,6 +69,18 @@ class Kept(Struct, frozen=True):
     reading: Reading
 
 
+class Told(Struct, frozen=True):
+    """A result as bytes (None: there is none), its tag, and the headers that say where in the log it stands."""
+
+    body: bytes | None
+    tag: str
+    headers: dict[str, str]
+
+
+Past = Callable[[View, Args, str], Awaitable[Told]]
+"""Answers ``as_of``, whose text is the last argument."""
+
+
 class Parts(Payload):
     """Two byte strings that are sent one after the other: the large one is never copied."""
 
@@ -90,9 +102,10 @@ class Parts(Payload):
 class Views:
     """Answers requests for views."""
 
-    def __init__(self, pool: asyncpg.Pool, freshness: Freshness) -> None:
+    def __init__(self, pool: asyncpg.Pool, freshness: Freshness, past: Past) -> None:
         self._pool = pool
         self._freshness = freshness
+        self._past = past
         self._kept: OrderedDict[tuple[str, Args], Kept] = OrderedDict()
         self._bytes = 0
         self._rendering: dict[tuple[str, Args], asyncio.Task[Kept]] = {}
@@ -100,12 +113,14 @@ class Views:
     async def answer(self, view: View, request: web.Request) -> web.Response:
         """Answer a GET: from memory if the rows have not changed, 304 if the client has them, later if it waits."""
         query = request.query
-        if "as_of" in query:
-            raise ApiError(501, "as_of is not served yet", "not-yet")
         args = view.args(request)
         if not isinstance(args, tuple):
             args = await args
         known = _tags(request.headers.get("If-None-Match"))
+        if "as_of" in query:
+            if "wait" in query:
+                raise ApiError(400, "wait is for what may change, as_of for what has been")
+            return _answer(view, await self._past(view, args, query["as_of"]), known)
         if "wait" in query:
             seconds = _seconds(query["wait"])
             now = self._freshness.reading.tag(view.models)
@@ -124,15 +139,7 @@ class Views:
             "X-Ledger-Lag-Ms": str(self._freshness.lag_ms(view.models, reading)),
             "X-Ledger-Complete": "true" if reading.complete(args[0]) else "false",
         }
-        if kept.body is None:
-            raise ApiError(404, "no such thing", "empty-data", headers)
-        headers |= {"ETag": f'W/"{kept.tag}"', "Cache-Control": "private, no-cache"}
-        if known is not None and known & {kept.tag, "*"}:
-            return web.Response(status=304, headers=headers)
-        opening = view.envelope.opening()
-        headers["Content-Type"] = "application/json; charset=utf-8"
-        headers["Content-Length"] = str(len(opening) + len(kept.body))
-        return web.Response(body=Parts(opening, kept.body), headers=headers)
+        return _answer(view, Told(kept.body, kept.tag, headers), known)
 
     async def _current(self, view: View, args: Args) -> Kept:
         key = (view.name, args)
@@ -173,6 +180,18 @@ class Views:
         self._bytes += len(kept.body or b"")
         while self._bytes > KEPT_BYTES and len(self._kept) > 1:
             self._bytes -= len(self._kept.popitem(last=False)[1].body or b"")
+
+
+def _answer(view: View, told: Told, known: set[str] | None) -> web.Response:
+    if told.body is None:
+        raise ApiError(404, "no such thing", "empty-data", told.headers)
+    headers = {**told.headers, "ETag": f'W/"{told.tag}"', "Cache-Control": "private, no-cache"}
+    if known is not None and known & {told.tag, "*"}:
+        return web.Response(status=304, headers=headers)
+    opening = view.envelope.opening()
+    headers["Content-Type"] = "application/json; charset=utf-8"
+    headers["Content-Length"] = str(len(opening) + len(told.body))
+    return web.Response(body=Parts(opening, told.body), headers=headers)
 
 
 def _good(view: View, kept: Kept, needed: Reading) -> bool:

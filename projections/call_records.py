@@ -140,6 +140,7 @@ CALL_RECORDS = Model(
     version=1,
     row=CallRecord,
     key=("position",),
+    live=False,
     on={
         "AgentCalled": On(QueueCall, nowhere, itself, recall=called),
         "Cdr": On(Cdr, by_position, itself, recall=recorded),

@@ -48,6 +48,7 @@ GAPS = Model(
     version=1,
     row=Gap,
     key=("from_position",),
+    live=False,
     on={
         "Disconnected": On(LinkEvent, concerned, opened, recall=followed),
         "Connected": On(LinkEvent, concerned, closed, recall=followed),

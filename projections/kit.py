@@ -85,6 +85,9 @@ class Model(Struct, frozen=True):
     ``on`` maps the log's event names to handlers. ``lists`` names the snapshot actions that list all rows of a PBX
     (with a predicate where one action lists only a part): when such a list is complete, rows that it did not name,
     and that nothing touched since it was asked for, are deleted. Raise ``version`` whenever rows would differ.
+
+    ``live`` is False for a model whose rows become more with time however small the PBX is: it is no state of the PBX,
+    and becomes too large to be saved now and then.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Model(Struct, frozen=True):
     on: Mapping[str, On | OnGroup]
     lists: Mapping[str, Callable[[Any], bool] | None] = field(default_factory=dict)
     grouped_by: int | None = None
+    live: bool = True
 
 
 class Snapshot(Struct):
@@ -188,9 +192,11 @@ class Fold:
     `take` every event in order, `load` the rows that it asks for in ``keys``, ``groups`` and ``pbxes``, then `run`.
     Then write the ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of
     the last event that changed a row, ``state`` what the model remembers after the batch (the state given is left as
-    it was, so a batch that fails can be folded again). ``unfit`` are events whose values did not convert (position,
-    name, error): the PBX's fault, so the model goes on without them. Any other error is ours: it ends the fold and
-    stands in ``error`` with the event; nothing of the batch may be written then.
+    it was, so a batch that fails can be folded again). Who has loaded all rows may go on, with `take` and `run` again.
+
+    ``unfit`` are events whose values did not convert (position, name, error): the PBX's fault, so the model goes on
+    without them. Any other error is ours: it ends the fold and stands in ``error`` with the event; nothing of the batch
+    may be written then.
     """
 
     def __init__(self, model: Model, state: State) -> None:
@@ -277,6 +283,8 @@ class Fold:
             except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
                 self.error = event, error
                 return
+        for served in (self._plan, self.keys, self.groups, self.pbxes):
+            served.clear()
 
     def _fold_row(self, on: On, key: Key, shaped: AmiEvent, event: Recorded) -> None:
         old = self.rows.get(key)

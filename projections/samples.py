@@ -170,6 +170,7 @@ SAMPLES = Model(
     version=1,
     row=Sample,
     key=("minute",),
+    live=False,
     on={
         "Minute": On(LinkEvent, of_minute, ticked, blank=blank),
         "SnapshotStarted": On(LinkEvent, of_snapshot, started, blank=blank),

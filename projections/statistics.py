@@ -116,6 +116,7 @@ STATISTICS = Model(
     version=1,
     row=Statistics,
     key=("period", "scope", "name"),
+    live=False,
     on={
         "AgentCalled": On(QueueCall, lambda _: None, itself, recall=called),
         "Cdr": On(Cdr, of_record, counted, blank=blank, recall=recorded),

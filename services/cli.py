@@ -5,9 +5,9 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from msgspec.structs import replace
@@ -29,6 +29,8 @@ app = typer.Typer(
 ALL_IN_ONE = "Everything in one"
 ONE_EACH = "One process each, with RINGLEDGER_DATABASE_URL"
 LEDGER = "The ledger"
+
+T = TypeVar("T")
 
 File = Annotated[
     Path | None, typer.Option("--settings", metavar="FILE", help="TOML file; RINGLEDGER_... variables win over it.")
@@ -199,6 +201,65 @@ def export(
         # Whoever read has had enough; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
+
+
+Pbx = Annotated[str | None, typer.Option(metavar="NAME", help="Rows of this PBX only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+INSTANT = "A log position, or a time as 2026-11-23T14:03:00Z."
+
+
+@app.command("as-of", rich_help_panel=LEDGER)
+def as_of(
+    instant: Annotated[str, typer.Argument(metavar="TIME|POSITION", help=INSTANT)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A read model: channels, queues, agents, ...")],
+    *,
+    pbx: Pbx = None,
+    as_json: AsJson = False,
+    file: File = None,
+) -> None:
+    """Show a read model's rows as they were: at a position, or when all was known that had been heard by a time.
+
+    It needs the database alone. Without a terminal it writes a line for each row, columns separated by tabs.
+    """
+    from services import history_text
+    from services.history import Question, found
+
+    (then,) = _asked(file, lambda url: found(url, Question((instant,), model, pbx)))
+    if as_json:
+        typer.echo(history_text.rows_json(then))
+    else:
+        history_text.show_rows(then)
+
+
+@app.command(rich_help_panel=LEDGER)
+def diff(
+    before: Annotated[str, typer.Argument(metavar="FROM", help=INSTANT)],
+    after: Annotated[str, typer.Argument(metavar="TO", help=INSTANT)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A read model: channels, queues, agents, ...")],
+    *,
+    pbx: Pbx = None,
+    as_json: AsJson = False,
+    file: File = None,
+) -> None:
+    """Show which rows of a read model came (+), went (-) or changed (~) between two instants."""
+    from services import history_text
+    from services.history import Question, differences, found
+
+    old, new = _asked(file, lambda url: found(url, Question((before, after), model, pbx)))
+    if as_json:
+        typer.echo(history_text.differences_json(differences(old, new)))
+    else:
+        history_text.show_differences(old, new)
+
+
+def _asked(file: Path | None, question: Callable[[str], Coroutine[None, None, T]]) -> T:
+    from services.history import HistoryError
+
+    try:
+        with _database_held(_settings(file)) as url:
+            return asyncio.run(question(url))
+    except HistoryError as error:
+        raise _refuse(error, error.code) from None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from projections.kit import Decoded, Fold, Key, Model, State, Takers, takers
-from services import log
+from services import log, saved
 from services.tables import Table
 
 BATCH = 5000
@@ -141,6 +141,8 @@ class Projector:
             folds = await self._fold(group, rows, taking)
             async with self._connection.transaction():
                 await self._write(group, folds, position, rows[-1][6])
+                if saved.due(behind, position):
+                    await saved.save(self._connection, [f.table for f in group], position)
             # Only now: what is remembered is never ahead of what is committed.
             for follower in group:
                 follower.position = position

@@ -43,6 +43,7 @@ class Table:
 
     def __init__(self, model: Model, schema: str = "") -> None:
         self.model = model
+        self.schema = schema
         self.name = f"{schema}.{model.name}" if schema else model.name
         self._row: Any = model.row
         hints = typing.get_type_hints(model.row)
@@ -50,7 +51,7 @@ class Table:
         self._lists = {n for n in self.columns if _is_list(hints[n])}
         self.key = ("pbx", *model.key)
         names = list(self.columns)
-        arrays = ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), 1))
+        arrays = self._arrays(1)
         keys = ", ".join(self.key)
         selected = ", ".join(names)
         own = ", ".join(f"t.{n}" for n in names)
@@ -69,10 +70,22 @@ class Table:
         group = self.key[: 1 + (model.grouped_by or 0)]
         self.select_group = f"SELECT {own} FROM {self.name} t JOIN {self._given(group)} ON {self._match(group)}"
         self.select_pbx = f"SELECT {own} FROM {self.name} t WHERE pbx = ANY($1::text[])"
+        self.save = (
+            "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) "
+            "SELECT $1, $2, $3, n / $4::bigint, json_agg(r) "
+            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {self.name} t) AS t GROUP BY 4"
+        )
 
     @staticmethod
     def _nullable(annotation: Any) -> bool:
         return type(None) in typing.get_args(annotation)
+
+    def shadow(self, first: int) -> str:
+        """Return the CTE that stands for the table in one query: `arrays` from parameter ``first`` on are its rows."""
+        return f"{self.model.name} AS (SELECT * FROM unnest({self._arrays(first)}) AS t ({', '.join(self.columns)}))"
+
+    def _arrays(self, first: int) -> str:
+        return ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), first))
 
     def _given(self, columns: tuple[str, ...]) -> str:
         arrays = ", ".join(f"${i}::{_array(self.columns[c])}" for i, c in enumerate(columns, 1))
@@ -91,7 +104,7 @@ class Table:
         return [self._row(*record) for record in records]
 
     def arrays(self, rows: Sequence[Row]) -> list[list[Any]]:
-        """Return one list per column, as ``upsert`` takes them."""
+        """Return one list per column, as ``upsert`` and `shadow` take them."""
         return [[_raw(getattr(row, c)) if c in self._lists else getattr(row, c) for row in rows] for c in self.columns]
 
     @staticmethod

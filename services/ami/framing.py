@@ -33,7 +33,7 @@ def _masked_line(line: bytes) -> bytes:
     start = 0
     for part in line.split(b"\n"):
         name, colon, _ = part.partition(b":")
-        if colon and _is_secret(name):
+        if colon and is_secret(name):
             value = start + len(name) + 1
             value += line[value : value + 1] == b" "
             return line[:value] + b"********" if line[value:] else line
@@ -41,7 +41,8 @@ def _masked_line(line: bytes) -> bytes:
     return line
 
 
-def _is_secret(name: bytes) -> bool:
+def is_secret(name: bytes) -> bool:
+    """Tell whether what goes by this name must not be shown."""
     low = name.strip().lower()
     return low == b"key" or (any(word in low for word in WORDS) and low not in FLAGS)
 

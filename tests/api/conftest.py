@@ -4,7 +4,7 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 from api.app import create
 from api.keys import FAILED, FRESHNESS, SEEDED
 from projections import ALL
+from projections.kit import Model
 from schemas.log import Connected, Minute, Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from schemas.settings import Settings
 from services import database
@@ -68,8 +69,8 @@ class Ledger:
         assert self.projector.stopped == {}
 
 
-async def opened(url: str) -> Ledger:
-    projector = Projector(await database.connect(url, search_path="model, ledger"), ALL)
+async def opened(url: str, models: Sequence[Model] = ALL) -> Ledger:
+    projector = Projector(await database.connect(url, search_path="model, ledger"), models)
     await projector.open()
     return Ledger(url, await database.connect(url, search_path="model, ledger"), projector)
 

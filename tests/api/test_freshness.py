@@ -145,10 +145,6 @@ async def test_a_nonsense_wait_is_400(recorded: Recorded, wait: str) -> None:
     assert (await reply.json())["statuscode"] == 400
 
 
-async def test_as_of_is_honest(recorded: Recorded) -> None:
-    assert (await recorded.client.get(VIEW, params={"as_of": "12"})).status == 501
-
-
 async def test_stopping_lets_waiters_go(client: Client, ledger: Ledger) -> None:
     tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
     waiting = asyncio.create_task(client.get(VIEW, params={"wait": "60"}, headers={"If-None-Match": tag}))

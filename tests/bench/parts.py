@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import sys
 import time
 import uuid
@@ -340,6 +341,79 @@ def growth(series: list[tuple[int, float]], total: int) -> float:
     return min(third) - min(second) if second and third else 0.0
 
 
+QUEUES = "/v1/admin/queue/queues"
+STATISTICS = "/api/statistics/2026-11-22"
+LOGGED = 1_000_000
+SIZES = """
+SELECT sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname LIKE 'saved%')::float8
+       / sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname LIKE 'event%') AS saved
+FROM pg_class c WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind = 'r'
+"""
+CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN to_timestamp({at})"
+
+
+async def asof(stage: Stage, _: int, rate: int) -> list[Figure]:
+    """Views as of random positions and times, in a log of a loaded PBX with queues: every answer folded anew."""
+    url = await stage.database("asof")
+    connection = await asyncpg.connect(url)
+    begin = await _logged(connection, rate)
+    port = free_port()
+    environ = {
+        "RINGLEDGER_DATABASE_URL": url,
+        "RINGLEDGER_DATA": str(stage.folder),
+        "RINGLEDGER_HTTP": f"127.0.0.1:{port}",
+        "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
+    }
+    dice = random.Random(LOGGED)
+    figures = []
+    with stage.ringledger("project", **environ) as project, stage.ringledger("serve", **environ) as serve:
+        client = await (await Client(port).open()).login()
+        while await connection.fetchval("SELECT min(position) FROM ledger.checkpoint") < LOGGED:
+            stage.check(project, serve)
+            await asyncio.sleep(0.1)
+        for path, asked, target in ((CHANNELS, 50, 1), (QUEUES, 50, 1), (STATISTICS, 8, None)):
+            positions = [str(dice.randint(1, LOGGED)) for _ in range(asked)]
+            times = [_rfc_3339(begin + LOGGED / rate * dice.random()) for _ in range(asked)]
+            for what, instants in (("positions", positions), ("times", times)):
+                took = sorted([await _answered(client, f"{path}?as_of={instant}") for instant in instants])
+                figures += [
+                    Figure("asof", f"{path} at {asked} {what}, median", median(took), "s"),
+                    Figure("asof", f"{path} at {asked} {what}, largest", took[-1], "s", target, at_most=True),
+                ]
+        client.close()
+    saved = await connection.fetchval(SIZES)
+    await connection.close()
+    await stage.drop("asof")
+    return [*figures, Figure("asof", "saved states, of the size of the log", saved * 100, "%")]
+
+
+async def _logged(connection: asyncpg.Connection, rate: int) -> float:
+    """Append what a loaded PBX and its queues say as if it came at this rate; return when it began."""
+    queues = received([wire("rich22")])
+    calls = recorded_events(LOGGED - 5 * len(queues))
+    part = len(calls) // 5
+    events = [e for i in range(0, len(calls), part) for e in (*calls[i : i + part], *queues)][:LOGGED]
+    begin = time.time() - LOGGED / rate - 60
+    for i in range(0, LOGGED, 5000):
+        await connection.execute(CLOCK.format(at=begin + (i + 5000) / rate))
+        batch = [msgspec.structs.replace(e, recorded=begin + n / rate) for n, e in enumerate(events[i : i + 5000], i)]
+        await log.append(connection, "pbx", 1, i + 1, batch)
+    await connection.execute("CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz RETURN clock_timestamp()")
+    return begin
+
+
+async def _answered(client: Client, path: str) -> float:
+    start = time.perf_counter()
+    status, _, body = await client.get(path)
+    if status != 200:
+        raise BrokenError(f"{path}: {status} {body[:300]!r}")
+    return time.perf_counter() - start
+
+
+def _rfc_3339(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
 Part = Callable[[Stage, int, int], Any]
 
 PARTS: dict[str, Part] = {
@@ -348,6 +422,7 @@ PARTS: dict[str, Part] = {
     "ingest": ingest,
     "rebuild": rebuild,
     "view": view,
+    "asof": asof,
     "latency": latency,
     "load": load,
 }

@@ -1,0 +1,118 @@
+"""Instants of the log: what `as_of` may ask for, and which events had been heard by then.
+
+``recorded`` is the listener's clock, almost in the order of positions; but what waited in a spool was appended late,
+among events that are younger. By a position is meant the log as it stood then, late events missing; by a time
+everything that had been heard by then, whenever it was appended.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+from msgspec import Struct
+
+from services import saved
+
+TOLERANCE = timedelta(seconds=60)
+"""How far ahead of ours the clock of somebody may be who asks for what is now."""
+
+# A "+" that nobody escaped arrives from a query string as a space.
+RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d+)?)(?:[Zz]|([-+ ])(\d\d:\d\d))", re.ASCII)
+POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+HEAD = "SELECT position FROM ledger.head"
+FIRST = "SELECT first, earliest FROM ledger.batch ORDER BY first LIMIT 1"
+# Appended by then; then what was appended soon after, as all is; then what the partial index batch_late knows.
+APPENDED = "SELECT last FROM ledger.batch WHERE appended <= $1 ORDER BY appended DESC, first DESC LIMIT 1"
+AFTERWARDS = """
+SELECT first, last, false AS late FROM ledger.batch
+WHERE month >= date_trunc('month', $1 AT TIME ZONE 'UTC') AND appended > $1 AND appended <= $1 + interval '10 seconds'
+  AND earliest <= $1
+UNION ALL
+SELECT first, last, true FROM ledger.batch
+WHERE month >= date_trunc('month', $1 AT TIME ZONE 'UTC') AND appended > $1 + interval '10 seconds'
+  AND appended - earliest > interval '10 seconds' AND earliest <= $1
+ORDER BY first
+"""
+LAST = """
+SELECT position FROM ledger.event WHERE position > $1 AND position <= $2 AND recorded <= $3
+ORDER BY position DESC LIMIT 1
+"""
+
+
+class NoInstantError(ValueError):
+    """What was asked for is no instant of this log; the message says why."""
+
+
+class Instant(Struct, frozen=True):
+    """The events that count: those in ``spans`` (after, up to), if ``until`` is given only those recorded by then.
+
+    ``at`` is the time of the instant. ``position`` is that of the last event that counts; of those that were appended
+    when they were due, where there are any. ``first`` is the first position that is in the log.
+    """
+
+    position: int
+    at: datetime
+    first: int
+    spans: tuple[tuple[int, int], ...]
+    until: datetime | None = None
+
+
+def parse(text: str) -> int | datetime:
+    """Return the position or time (UTC) that is meant. Raises NoInstantError."""
+    if POSITION.fullmatch(text):
+        return int(text)
+    if found := RFC_3339.fullmatch(text):
+        day, time, sign, offset = found.groups()
+        zone = f"{'-' if sign == '-' else '+'}{offset}" if offset else "+00:00"
+        try:
+            return datetime.fromisoformat(f"{day}T{time}{zone}").astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise NoInstantError(f"{text[:40]!r} is no position, and no time as 2026-11-23T14:03:00Z")
+
+
+async def find(connection: asyncpg.Connection, asked: int | datetime, now: datetime | None = None) -> Instant:
+    """Find the instant in the log. Raises NoInstantError if it lies outside."""
+    head: int = await connection.fetchval(HEAD)
+    first = await connection.fetchrow(FIRST)
+    if first is None:
+        raise NoInstantError("the log is empty")
+    if isinstance(asked, int):
+        if not first["first"] <= asked <= head:
+            raise NoInstantError(f"there is no position {asked}: the log goes from {first['first']} to {head}")
+        return Instant(asked, await saved.latest_of(connection, asked), first["first"], ((0, asked),))
+    now = now or datetime.now(UTC)
+    if asked > now + TOLERANCE:
+        raise NoInstantError(f"{_written(asked)} is still to come")
+    found = await _by_time(connection, min(asked, now), first["first"])
+    if found is None:
+        raise NoInstantError(f"{_written(asked)} is before the first event, of {_written(first['earliest'])}")
+    return found
+
+
+async def _by_time(connection: asyncpg.Connection, at: datetime, first: int) -> Instant | None:
+    appended: int | None = await connection.fetchval(APPENDED, at)
+    afterwards = await connection.fetch(AFTERWARDS, at)
+    due = [(0, appended)] if appended else []
+    due += [(batch["first"] - 1, batch["last"]) for batch in afterwards if not batch["late"]]
+    late = [(batch["first"] - 1, batch["last"]) for batch in afterwards if batch["late"]]
+    for after, upto in (*reversed(due), *reversed(late)):
+        position = await connection.fetchval(LAST, after, upto, at)
+        if position is not None:
+            return Instant(position, at, first, _joined(due + late), at)
+    return None
+
+
+def _joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    joined: list[tuple[int, int]] = []
+    for after, upto in spans:
+        if joined and joined[-1][1] == after:
+            joined[-1] = (joined[-1][0], upto)
+        else:
+            joined.append((after, upto))
+    return tuple(joined)
+
+
+def _written(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
