@@ -80,7 +80,11 @@ ROWS = "SELECT rows FROM ledger.saved_rows WHERE model = $1 AND version = $2 AND
 
 
 class Saved(Struct, frozen=True):
-    """What a model held at ``position``; its rows are read by `rows_of`."""
+    """What a model held at ``position``; its rows are read by `rows_of`.
+
+    ``latest`` is the greatest time of recording of all events up to there (`latest_of`), ``changed`` the last event
+    that changed a row.
+    """
 
     model: Model
     position: int
