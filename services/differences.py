@@ -61,27 +61,20 @@ class Compared(Struct):
 
 
 class Scratch(Projector):
-    """A projector that folds into temporary tables of its connection, each model up to its position, and no further."""
-
-    def __init__(self, connection: asyncpg.Connection, upto: dict[str, int], models: Sequence[Model]) -> None:
-        super().__init__(connection, models)
-        self._upto = upto
+    """A projector that folds into temporary tables of its connection, each model as far as ``upto`` says."""
 
     async def open(self) -> None:
         """Make the tables, and begin at the beginning."""
         for model in self._models:
-            follower = Follower(model, "pg_temp", 0, 0, State(), upto=self._upto[model.name])
+            follower = Follower(model, "pg_temp", 0, 0, State())
             await self._connection.execute(follower.table.create)
-            self.followers.append(follower)
+            self._add(follower)
 
     async def _save(self, *_: object) -> None:
         """Leave the checkpoints alone."""
 
     async def _note(self, *_: object) -> None:
         """Leave it to the projector to note what is unfit."""
-
-    async def _serve(self, *_: object) -> None:
-        """Serve nobody."""
 
     async def _stop(self, stopped: StoppedError) -> None:
         self.stopped[stopped.follower.model.name] = f"{stopped}: {stopped.__cause__!r}"
@@ -93,7 +86,7 @@ async def differences(url: str, models: Sequence[Model]) -> list[Compared]:
     connection = await opened(url)
     try:
         found = await _copied(connection, models)
-        scratch = Scratch(connection, {c.model.name: c.position for c in found}, models)
+        scratch = Scratch(connection, models, {c.model.name: c.position for c in found})
         await scratch.open()
         end = max(c.position for c in found)
         with Bar("folding") as bar:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+from collections.abc import Mapping
 
 import asyncpg
 import structlog
@@ -14,15 +15,17 @@ from services.projector import LOCK, POLL_SECONDS, Projector
 logger = structlog.get_logger()
 
 
-async def project(url: str, stop: asyncio.Event, holding: asyncio.Event | None = None) -> None:
+async def project(
+    url: str, stop: asyncio.Event, holding: asyncio.Event | None = None, upto: Mapping[str, int] | None = None
+) -> None:
     """Keep all read models up to date until ``stop``; a second projector on the same database stands by.
 
-    ``holding`` is set while it does not.
+    ``holding`` is set while it does not. Models in ``upto`` are taken no further than to that position.
     """
     holding = holding or asyncio.Event()
     while not stop.is_set():
         try:
-            await _hold(url, stop, holding)
+            await _hold(url, stop, holding, upto)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             logger.warning("database_failed", error=repr(error))
             with contextlib.suppress(TimeoutError):
@@ -30,7 +33,7 @@ async def project(url: str, stop: asyncio.Event, holding: asyncio.Event | None =
                     await stop.wait()
 
 
-async def _hold(url: str, stop: asyncio.Event, holding: asyncio.Event) -> None:
+async def _hold(url: str, stop: asyncio.Event, holding: asyncio.Event, upto: Mapping[str, int] | None) -> None:
     # Rows and checkpoint are lost together when PostgreSQL crashes, and folded again from the log, which is durable.
     connection = await database.connect(url, search_path="model, ledger", synchronous_commit="off")
     # A batch makes tens of thousands of objects and no cycles; looking for cycles that often is a tenth of the work.
@@ -45,7 +48,7 @@ async def _hold(url: str, stop: asyncio.Event, holding: asyncio.Event) -> None:
                 return
         holding.set()
         wake = asyncio.Event()
-        projector = Projector(connection, ALL)
+        projector = Projector(connection, ALL, upto)
 
         def asked(*_: object) -> None:
             projector.asked.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -51,12 +51,15 @@ class Projector:
     is built from the start in schema ``rebuild``, while its table goes on being served as it stands; so is one for
     which ``ledger.rebuild`` asks (look there when ``asked`` is set), while its table goes on being kept up to date.
     When the new one has caught up they are swapped. A model that fails stops, with position and error in its
-    checkpoint, and the others go on; it is tried again at the next `open`.
+    checkpoint, and the others go on; it is tried again at the next `open`. None goes further than ``upto`` says.
     """
 
-    def __init__(self, connection: asyncpg.Connection, models: Sequence[Model]) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection, models: Sequence[Model], upto: Mapping[str, int] | None = None
+    ) -> None:
         self._connection = connection
         self._models = models
+        self._upto = upto or {}
         self.followers: list[Follower] = []
         self.stopped: dict[str, str] = {}
         self.asked = asyncio.Event()
@@ -78,14 +81,14 @@ class Projector:
             elif live["version"] != model.version:
                 upto = upto or FAR
             else:
-                self.followers.append(_follower(model, live))
+                self._follow(model, live)
             if rebuild is not None and (
                 upto is None or rebuild["version"] != model.version or rebuild["position"] > upto
             ):
                 await self._discard(model)
                 rebuild = None
             if rebuild is not None and upto is not None:
-                self.followers.append(_follower(model, rebuild, upto))
+                self._follow(model, rebuild, upto)
             elif upto is not None:
                 await self._begin(model, "rebuild", upto)
 
@@ -106,7 +109,15 @@ class Projector:
 
     async def _begin(self, model: Model, place: Place, upto: int = FAR) -> None:
         await swaps.enter(self._connection, model, place)
-        self.followers.append(Follower(model, place, 0, 0, State(), upto=upto))
+        self._add(Follower(model, place, 0, 0, State(), upto=upto))
+
+    def _follow(self, model: Model, row: asyncpg.Record, upto: int = FAR) -> None:
+        state = msgspec.convert(row["state"], State)
+        self._add(Follower(model, row["place"], row["position"], row["changed"], state, upto=upto))
+
+    def _add(self, follower: Follower) -> None:
+        follower.upto = min(follower.upto, self._upto.get(follower.model.name, FAR))
+        self.followers.append(follower)
 
     async def _discard(self, model: Model) -> None:
         await swaps.discard(self._connection, model)
@@ -119,7 +130,7 @@ class Projector:
         """
         passed = 0
         ahead, busy = FAR, False
-        await self._tried(self._serve([f for f in self.followers if f.position >= f.upto]))
+        await self._tried(self._serve([f for f in self.followers if f.place == "rebuild" and f.position >= f.upto]))
         for position in sorted({f.position for f in self.followers if f.position < f.upto}, reverse=True):
             group = [f for f in self.followers if f.position == position < f.upto]
             began = time.monotonic()
@@ -255,7 +266,7 @@ class Projector:
         for new in swapped.served:
             name, model = new.model.name, new.model
             self.followers = [f for f in self.followers if f.model is not model]
-            self.followers.append(Follower(model, "model", new.position, new.position, new.state))
+            self._add(Follower(model, "model", new.position, new.position, new.state))
             self.stopped.pop(name, None)
             logger.info("model_swapped", model=name, version=model.version, position=new.position)
         for new in swapped.behind:
@@ -294,8 +305,3 @@ class Projector:
                         await wake.wait()
                 except TimeoutError:
                     self.asked.set()
-
-
-def _follower(model: Model, row: asyncpg.Record, upto: int = FAR) -> Follower:
-    state = msgspec.convert(row["state"], State)
-    return Follower(model, row["place"], row["position"], row["changed"], state, upto=upto)

@@ -2,7 +2,8 @@
 
 The work is the projector's. The command writes down what is wanted (``ledger.rebuild``), and looks on. It runs a
 projector of its own meanwhile: that stands by while another one runs, does the work when none does, and takes over
-when the other one dies. What has been asked for stays so whatever becomes of the command.
+when the other one dies. What has been asked for stays so whatever becomes of the command: the projector need not be
+told of a change of mind, a second command is the same as waiting on, and nobody is any the worse for it.
 """
 
 import asyncio
@@ -82,7 +83,7 @@ async def rebuild(url: str, models: Sequence[Model], upto: int | None, stop: asy
     done, holding = asyncio.Event(), asyncio.Event()
     try:
         numbers, target = await _ask(connection, models, upto)
-        own = asyncio.create_task(project(url, done, holding))
+        own = asyncio.create_task(project(url, done, holding, {m.name: upto for m in models} if upto else None))
         try:
             rows = await _follow(connection, numbers, target, stop, own)
             here = holding.is_set()
