@@ -180,9 +180,9 @@ class Views:
                     with _of_its_version(view, reading):
                         now = (datetime.now(UTC),) if view.ticks else ()
                         return reading, await connection.fetch(view.sql, *args, *now)
-            except AGAIN:
+            except AGAIN as error:
                 if attempt == ATTEMPTS:
-                    raise
+                    raise UnreadyError("the tables are being swapped") from error
                 attempt += 1
 
     def _keep(self, key: tuple[str, Args], kept: Kept) -> None:
