@@ -419,3 +419,33 @@ async def test_an_answer_that_took_long_does_not_tell_an_older_position(world: W
     go_on.set()
     assert int((await first).headers["X-Ledger-Position"]) < position
     assert int((await second).headers["X-Ledger-Position"]) >= position
+
+
+SWAPPING = """
+SELECT EXISTS (SELECT FROM ledger.rebuild WHERE ended IS NOT NULL)
+    OR EXISTS (SELECT FROM pg_locks WHERE relation = 'ledger.checkpoint'::regclass AND NOT granted)
+"""
+
+
+async def test_a_swap_between_checkpoints_and_rows_has_to_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new table's rows were written after our snapshot: we would find it, and find it empty."""
+    path = "/v1/admin/queue/members"
+    await world.folded(await world.append(*recorded()[:3000]))
+    await world.refreshed()
+    before = (await (await world.client.get(path)).json())["result"]
+    rebuilding: list[asyncio.Task[Any]] = []
+
+    async def overtaken(connection: asyncpg.Connection) -> Reading:
+        found = await read(connection)
+        if not rebuilding:
+            rebuilding.append(asyncio.create_task(rebuild(world.url, [QUEUE_MEMBERS], None, asyncio.Event())))
+            await world.eventually(SWAPPING)
+        return found
+
+    monkeypatch.setattr(api.views, "read", overtaken)
+    world.client.app[VIEWS]._kept.clear()
+    reply = await world.client.get(path)
+    assert reply.status == 200, await reply.text()
+    assert (await reply.json())["result"] == before
+    assert len(before["list"]) > 10
+    assert (await rebuilding[0]).code == 0
