@@ -423,7 +423,8 @@ async def test_an_answer_that_took_long_does_not_tell_an_older_position(world: W
 
 SWAPPING = """
 SELECT EXISTS (SELECT FROM ledger.rebuild WHERE ended IS NOT NULL)
-    OR EXISTS (SELECT FROM pg_locks WHERE relation = 'ledger.checkpoint'::regclass AND NOT granted)
+    OR EXISTS (SELECT FROM pg_locks WHERE relation = 'ledger.checkpoint'::regclass AND mode = 'AccessExclusiveLock'
+               AND NOT granted AND clock_timestamp() - waitstart > interval '50 ms')
 """
 
 
