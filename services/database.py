@@ -56,7 +56,8 @@ async def snapshot(connection: asyncpg.Connection, *, readonly: bool = True) -> 
     the transaction's snapshot is found, with the rows that it held then: too few, or none.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=readonly):
-        # The snapshot is taken after this, by the first query; what swaps tables takes this lock alone.
+        # What swaps tables takes this lock alone (services/swaps.py). A query takes its snapshot before its locks, so it
+        # must be held before the first one.
         await connection.execute("LOCK TABLE ledger.checkpoint IN ACCESS SHARE MODE")
         yield
 
