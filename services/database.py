@@ -56,8 +56,8 @@ async def snapshot(connection: asyncpg.Connection, *, readonly: bool = True) -> 
     the transaction's snapshot is found, with the rows that it held then: too few, or none.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=readonly):
-        # What swaps tables takes this lock alone (services/swaps.py). A query takes its snapshot before its locks, so it
-        # must be held before the first one.
+        # What swaps tables takes this lock alone (services/swaps.py). A query takes its snapshot before its locks, so
+        # the first one would be too late.
         await connection.execute("LOCK TABLE ledger.checkpoint IN ACCESS SHARE MODE")
         yield
 

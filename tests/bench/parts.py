@@ -226,9 +226,9 @@ async def beside(stage: Stage, total: int, _: int) -> list[Figure]:
     """What a rebuild of all read models does to those that are served: from an append to the tables, 2,000 events/s."""
     url = await stage.database("beside")
     async with connected_to(url) as connection, connected_to(url) as writer:
-        events = recorded_events(total + 60_000)
+        events = recorded_events(total)
         for i in range(0, total, 5000):
-            await log.append(connection, "pbx", 1, i + 1, events[i : min(i + 5000, total)])
+            await log.append(connection, "pbx", 1, i + 1, events[i : i + 5000])
         folded: list[tuple[float, int]] = []
         await connection.add_listener(
             "ringledger_model", lambda *a: folded.append((time.perf_counter(), msgspec.json.decode(a[3])["position"]))
@@ -245,7 +245,7 @@ async def beside(stage: Stage, total: int, _: int) -> list[Figure]:
                 rebuilt = asyncio.create_task(asyncio.to_thread(command.wait))
                 meanwhile = await _steadily(writer, events, total + len(written) * 20, rebuilt)
                 seconds = time.perf_counter() - began
-                if command.returncode:
+                if await rebuilt:
                     raise BrokenError(f"the rebuild ended with {command.returncode}")
             while folded[-1][1] < total + (len(written) + len(meanwhile)) * 20:
                 stage.check(projector)
@@ -275,8 +275,9 @@ async def _steadily(
     """Append 20 events every 10 ms after the first ``done``; return when which position was durable."""
     appended: list[tuple[float, int]] = []
     due = time.perf_counter()
-    while not until.done() and done + 20 <= len(events):
-        position = await log.append(connection, "pbx", 1, done + 1, events[done : done + 20])
+    while not until.done():
+        start = done % (len(events) - 20)
+        position = await log.append(connection, "pbx", 1, done + 1, events[start : start + 20])
         appended.append((time.perf_counter(), position))
         done += 20
         due += 0.01
