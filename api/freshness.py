@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 from msgspec import Struct
 
+from projections import ALL
 from services import database
 
 POLL_SECONDS = 1.0
@@ -24,7 +25,7 @@ STALE_SECONDS = 2.5
 """Without a reading for so long we no longer claim to be up to date."""
 
 CHECKPOINTS = """
-SELECT h.position AS head, c.model, c.version, c.position, c.changed, c.error,
+SELECT h.position AS head, c.model, c.version, c.position, c.changed, c.swaps, c.error,
        coalesce(c.at, (SELECT recorded FROM ledger.event ORDER BY position LIMIT 1)) AS at
 FROM ledger.head h LEFT JOIN ledger.checkpoint c ON c.place = 'model'
 """
@@ -37,6 +38,8 @@ ORDER BY pbx
 """
 """$1 is the time, None for now. A listener that is gone (its machine too) says nothing more, not even that the link is
 down."""
+
+VERSIONS = {model.name: model.version for model in ALL}
 
 logger = structlog.get_logger()
 
@@ -51,6 +54,7 @@ class Checkpoint(Struct, frozen=True):
     version: int
     position: int
     changed: int
+    swaps: int
     at: datetime | None
     error: str | None
 
@@ -70,13 +74,32 @@ def complete(links: Mapping[str, Link], pbx: str | None) -> bool:
 
 
 class Reading(Struct, frozen=True):
-    """The facts at one moment: ``began`` by the event loop's clock, ``wall`` in seconds since the epoch."""
+    """The facts at one moment between ``began`` and ``ended`` by the event loop's clock.
+
+    ``wall`` is ``began`` in seconds since the epoch.
+    """
 
     began: float
+    ended: float
     wall: float
     head: int
     models: dict[str, Checkpoint]
     links: dict[str, Link]
+
+    def after(self, other: "Reading") -> bool:
+        """Tell whether this is of a later moment than the other one.
+
+        Of two that were under way at once the log and the models tell: none of their numbers ever falls.
+        """
+        if self.began > other.ended or other.began > self.ended:
+            return self.began > other.ended
+        mine, theirs = self.progress, other.progress
+        return mine > theirs or (mine == theirs and self.began > other.began)
+
+    @property
+    def progress(self) -> int:
+        """What never falls, and rises when anything in the log or the models does."""
+        return self.head + sum([c.position + c.swaps for c in self.models.values()])
 
     def position(self, models: Sequence[str]) -> int:
         """Return the last event that all of these models have folded."""
@@ -85,7 +108,10 @@ class Reading(Struct, frozen=True):
     def tag(self, models: Sequence[str]) -> str:
         """Return what stays the same exactly as long as these models' rows do, in every process."""
         found = self._of(models)
-        return f"{'.'.join(str(c.changed) for c in found)}-{'.'.join(str(c.version) for c in found)}"
+        return "-".join(
+            ".".join(map(str, part))
+            for part in ([c.changed for c in found], [c.version for c in found], [c.swaps for c in found])
+        )
 
     def complete(self, pbx: str | None) -> bool:
         """Tell what `complete` tells of these links."""
@@ -102,12 +128,15 @@ async def read(connection: asyncpg.Connection) -> Reading:
     """Read the facts; inside a REPEATABLE READ transaction they are those of the rows read there."""
     began, wall = asyncio.get_running_loop().time(), time.time()
     rows = await connection.fetch(CHECKPOINTS)
-    models = {r["model"]: Checkpoint(r["version"], r["position"], r["changed"], r["at"], r["error"]) for r in rows}
+    models = {
+        r["model"]: Checkpoint(r["version"], r["position"], r["changed"], r["swaps"], r["at"], r["error"]) for r in rows
+    }
     models.pop(None, None)
     links = {}
-    if "links" in models:
+    # Those of another version, whose columns may be others, say nothing until they have been rebuilt.
+    if "links" in models and models["links"].version == VERSIONS["links"]:
         links = linked(await connection.fetch(LINKS, None))
-    return Reading(began, wall, rows[0]["head"], models, links)
+    return Reading(began, asyncio.get_running_loop().time(), wall, rows[0]["head"], models, links)
 
 
 def linked(rows: Sequence[asyncpg.Record]) -> dict[str, Link]:
@@ -211,7 +240,7 @@ class Freshness:
     def seen(self, reading: Reading) -> None:
         """Take a reading, unless a newer one is known."""
         before = self.newest
-        if before is not None and before.began >= reading.began:
+        if before is not None and not reading.after(before):
             return
         self.newest = reading
         self.head = max(self.head, reading.head)
@@ -253,5 +282,5 @@ class Freshness:
                     await self._changed.wait()
 
 
-def _changes(reading: Reading) -> list[tuple[str, int, int]]:
-    return [(name, c.version, c.changed) for name, c in sorted(reading.models.items())]
+def _changes(reading: Reading) -> list[tuple[str, int, int, int]]:
+    return [(name, c.version, c.changed, c.swaps) for name, c in sorted(reading.models.items())]

@@ -1,9 +1,10 @@
 """Views: one SQL text and one function from rows to wire; their bytes are kept while the rows stay the same."""
 
 import asyncio
+import contextlib
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +15,15 @@ from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
 from api.errors import ApiError
-from api.freshness import Freshness, Reading, read
+from api.freshness import VERSIONS, Freshness, Reading, UnreadyError, read
+from services import database
 
 LONGEST_WAIT_SECONDS = 60.0
 TICK_SECONDS = 1.0
 KEPT_BYTES = 32 << 20
+ATTEMPTS = 4
+AGAIN = (asyncpg.InvalidCachedStatementError, asyncpg.TransactionRollbackError)
+"""A prepared statement met a table whose columns are of other types than before, or a replica had to swap tables."""
 
 Args = tuple[Any, ...]
 
@@ -130,10 +135,12 @@ class Views:
                 now = self._freshness.reading.tag(view.models)
             if known is None or known & {now, "*"}:
                 await self._freshness.differs(view.models, now, seconds)
-        kept = await self._current(view, args)
-        newest = self._freshness.reading
-        # The bytes hold for the newest reading too when no row has changed since.
-        reading = newest if newest.began > kept.reading.began and newest.tag(view.models) == kept.tag else kept.reading
+        kept, needed = await self._current(view, args)
+        # The bytes hold for a later reading too when no row has changed since.
+        reading = kept.reading
+        for later in (needed, self._freshness.reading):
+            if later.after(reading) and later.tag(view.models) == kept.tag:
+                reading = later
         headers = {
             "X-Ledger-Position": str(reading.position(view.models)),
             "X-Ledger-Lag-Ms": str(self._freshness.lag_ms(view.models, reading)),
@@ -141,14 +148,15 @@ class Views:
         }
         return _answer(view, Told(kept.body, kept.tag, headers), known)
 
-    async def _current(self, view: View, args: Args) -> Kept:
+    async def _current(self, view: View, args: Args) -> tuple[Kept, Reading]:
+        """Return what holds for the newest reading of this moment, and that reading."""
         key = (view.name, args)
         needed = self._freshness.reading
         while True:
             kept = self._kept.get(key)
             if kept is not None and _good(view, kept, needed):
                 self._kept.move_to_end(key)
-                return kept
+                return kept, needed
             task = self._rendering.get(key)
             if task is None:
                 # A task of its own: it serves all who ask now, also when the one who asked first goes away.
@@ -156,22 +164,33 @@ class Views:
                 task.add_done_callback(lambda _: self._rendering.pop(key, None))
             kept = await asyncio.shield(task)
             if _good(view, kept, needed):
-                return kept
+                return kept, needed
 
     async def _render(self, view: View, args: Args) -> Kept:
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            reading = await read(connection)
-            tag = reading.tag(view.models)
-            rows = await connection.fetch(view.sql, *args, *((datetime.now(UTC),) if view.ticks else ()))
+        reading, rows = await self._look(view, args)
         self._freshness.seen(reading)
-        result = view.wire(rows)
-        kept = Kept(None if result is None else msgspec.json.encode(result) + view.envelope.closing, tag, reading)
+        with _of_its_version(view, reading):
+            result = view.wire(rows)
+        body = None if result is None else msgspec.json.encode(result) + view.envelope.closing
+        kept = Kept(body, reading.tag(view.models), reading)
         if kept.body is not None:
             self._keep((view.name, args), kept)
         return kept
+
+    async def _look(self, view: View, args: Args) -> tuple[Reading, list[asyncpg.Record]]:
+        attempt = 1
+        while True:
+            try:
+                async with self._pool.acquire() as connection, database.snapshot(connection):
+                    reading = await read(connection)
+                    reading.tag(view.models)  # raises when one has no table yet
+                    with _of_its_version(view, reading):
+                        now = (datetime.now(UTC),) if view.ticks else ()
+                        return reading, await connection.fetch(view.sql, *args, *now)
+            except AGAIN as error:
+                if attempt == ATTEMPTS:
+                    raise UnreadyError("the tables are being swapped") from error
+                attempt += 1
 
     def _keep(self, key: tuple[str, Args], kept: Kept) -> None:
         before = self._kept.pop(key, None)
@@ -197,7 +216,21 @@ def _answer(view: View, told: Told, known: set[str] | None) -> web.Response:
 def _good(view: View, kept: Kept, needed: Reading) -> bool:
     if view.ticks and asyncio.get_running_loop().time() - kept.reading.began > TICK_SECONDS:
         return False
-    return kept.reading.began >= needed.began or needed.tag(view.models) == kept.tag
+    return not needed.after(kept.reading) or needed.tag(view.models) == kept.tag
+
+
+@contextlib.contextmanager
+def _of_its_version(view: View, reading: Reading) -> Iterator[None]:
+    """Blame what goes wrong on a model that is served in another version than our SQL and wire are for."""
+    try:
+        yield
+    except AGAIN:
+        raise
+    except Exception as error:
+        for name in view.models:
+            if reading.models[name].version != VERSIONS[name]:
+                raise UnreadyError(f"read model {name} is served in another version as yet") from error
+        raise
 
 
 def _tags(header: str | None) -> set[str] | None:
@@ -207,8 +240,8 @@ def _tags(header: str | None) -> set[str] | None:
 
 
 def _ahead(known: set[str], now: str) -> bool:
-    changed = [int(number) for number in re.findall(r"[0-9]{1,18}", max(known, key=len).partition("-")[0])]
-    return max(changed, default=0) > max(map(int, now.partition("-")[0].split(".")))
+    theirs, ours = ([int(n) for n in re.findall(r"[0-9]{1,18}", tag)] for tag in (max(known, key=len), now))
+    return len(theirs) == len(ours) and any(a > b for a, b in zip(theirs, ours, strict=True))
 
 
 def _seconds(text: str) -> float:

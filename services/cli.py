@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from msgspec.structs import replace
 
 from schemas.settings import Settings
 from services.settings import VARIABLES, SettingsError, load
+
+if TYPE_CHECKING:
+    from projections.kit import Model
 
 app = typer.Typer(
     help="Everything your Asterisk says, in an append-only ledger, and the documented views of it over HTTP."
@@ -260,6 +264,63 @@ def _asked(file: Path | None, question: Callable[[str], Coroutine[None, None, T]
             return asyncio.run(question(url))
     except HistoryError as error:
         raise _refuse(error, error.code) from None
+
+
+@app.command(rich_help_panel=LEDGER)
+def rebuild(
+    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Which; all without.")] = None,
+    to: Annotated[int | None, typer.Option(min=1, metavar="POSITION", help="Fold the log up to here only.")] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Only show which rows would be others.")] = False,  # noqa: FBT002
+    file: File = None,
+) -> None:
+    """Fold read models anew from the log, and swap them in for those that are served when they have caught up.
+
+    Views are served all the time. `up` may run: then its projector does the work. Ctrl-C leaves it to go on.
+    """
+    from services.rebuild import RebuildError, chosen
+
+    try:
+        wanted = chosen(models or [])
+        if diff and to:
+            raise _refuse("--diff compares at the position where a model is served, not --to another")
+        with _database_held(_settings(file)) as url:
+            code = _differences(url, wanted) if diff else _rebuilt(url, wanted, to)
+    except RebuildError as error:
+        raise _refuse(error, error.code) from None
+    raise typer.Exit(code)
+
+
+def _rebuilt(url: str, models: "Sequence[Model]", upto: int | None) -> int:
+    from services import run
+    from services.rebuild import Outcome
+    from services.rebuild import rebuild as body
+
+    outcomes: list[Outcome] = []
+
+    async def main(stop: asyncio.Event) -> None:
+        outcomes.append(await body(url, models, upto, stop))
+
+    run.run("rebuild", main, level=logging.CRITICAL)
+    (outcome,) = outcomes
+    for line in outcome.done:
+        typer.echo(line)
+    for line in outcome.failed:
+        typer.echo(f"ringledger: {line}", err=True)
+    return outcome.code
+
+
+def _differences(url: str, models: "Sequence[Model]") -> int:
+    from rich.console import Console
+
+    from services.differences import differences, lines, table
+
+    found = asyncio.run(differences(url, models))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    if (shown := table(found)) is not None:
+        console.print(shown)
+    for line in lines(found):
+        typer.echo(line)
+    return 1 if any(compared.differs for compared in found) else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and the schema that Ringledger needs there."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -49,6 +50,20 @@ async def create_pool(url: str, *, size: int, **settings: str) -> asyncpg.Pool:
         init=_prepare,
         server_settings={"application_name": "ringledger", **settings},
     )
+
+
+@asynccontextmanager
+async def snapshot(connection: asyncpg.Connection, *, readonly: bool = True) -> AsyncIterator[None]:
+    """One moment of rows, checkpoints and tables: a REPEATABLE READ transaction during which no table is swapped.
+
+    Isolation alone does not do it. Names are looked up in the newest catalog, so a table that was swapped in after
+    the transaction's snapshot is found, with the rows that it held then: too few, or none.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=readonly):
+        # What swaps tables takes this lock alone (services/swaps.py). A query takes its snapshot before its locks, so
+        # the first one would be too late.
+        await connection.execute("LOCK TABLE ledger.checkpoint IN ACCESS SHARE MODE")
+        yield
 
 
 async def migrate(connection: asyncpg.Connection) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+from collections.abc import Mapping
 
 import asyncpg
 import structlog
@@ -14,11 +15,17 @@ from services.projector import LOCK, POLL_SECONDS, Projector
 logger = structlog.get_logger()
 
 
-async def project(url: str, stop: asyncio.Event) -> None:
-    """Keep all read models up to date until ``stop``; a second projector on the same database stands by."""
+async def project(
+    url: str, stop: asyncio.Event, holding: asyncio.Event | None = None, upto: Mapping[str, int] | None = None
+) -> None:
+    """Keep all read models up to date until ``stop``; a second projector on the same database stands by.
+
+    ``holding`` is set while it does not. Models in ``upto`` are taken no further than to that position.
+    """
+    holding = holding or asyncio.Event()
     while not stop.is_set():
         try:
-            await _hold(url, stop)
+            await _hold(url, stop, holding, upto)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             logger.warning("database_failed", error=repr(error))
             with contextlib.suppress(TimeoutError):
@@ -26,7 +33,7 @@ async def project(url: str, stop: asyncio.Event) -> None:
                     await stop.wait()
 
 
-async def _hold(url: str, stop: asyncio.Event) -> None:
+async def _hold(url: str, stop: asyncio.Event, holding: asyncio.Event, upto: Mapping[str, int] | None) -> None:
     # Rows and checkpoint are lost together when PostgreSQL crashes, and folded again from the log, which is durable.
     connection = await database.connect(url, search_path="model, ledger", synchronous_commit="off")
     # A batch makes tens of thousands of objects and no cycles; looking for cycles that often is a tenth of the work.
@@ -39,10 +46,17 @@ async def _hold(url: str, stop: asyncio.Event) -> None:
                     await stop.wait()
             if stop.is_set():
                 return
+        holding.set()
         wake = asyncio.Event()
+        projector = Projector(connection, ALL, upto)
+
+        def asked(*_: object) -> None:
+            projector.asked.set()
+            wake.set()
+
         await connection.add_listener("ledger", lambda *_: wake.set())
+        await connection.add_listener("ringledger_rebuild", asked)
         waker = asyncio.create_task(_wake_at(stop, wake))
-        projector = Projector(connection, ALL)
         await projector.open()
         logger.info("projecting", models=len(projector.followers), stopped=projector.stopped)
         try:
@@ -50,6 +64,7 @@ async def _hold(url: str, stop: asyncio.Event) -> None:
         finally:
             waker.cancel()
     finally:
+        holding.clear()
         connection.terminate() if not stop.is_set() else await connection.close()
 
 

@@ -1,30 +1,31 @@
 """Folds the log into the read models: rows and checkpoint in one transaction, so every event counts exactly once."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import TypeVar
 
 import asyncpg
 import msgspec
 import structlog
 
 from projections.kit import Decoded, Fold, Key, Model, State, Takers, takers
-from services import log, saved
+from services import log, saved, swaps
+from services.follower import FAR, Follower, Place, StoppedError, blaming
 from services.tables import Table
+from services.turns import Turns
 
 BATCH = 5000
 POLL_SECONDS = 1.0
 LOCK = 7310003
+SWAP_RETRY_SECONDS = 1.0
 
 logger = structlog.get_logger()
 
-Place = Literal["model", "rebuild"]
+T = TypeVar("T")
 
 CHECKPOINTS = "SELECT model, place, version, position, changed, state, error FROM ledger.checkpoint"
-ENTER = "INSERT INTO ledger.checkpoint (model, place, version) VALUES ($1, $2, $3)"
-LEAVE = "DELETE FROM ledger.checkpoint WHERE model = $1 AND place = $2"
 SAVE = """
 WITH saved AS (
     UPDATE ledger.checkpoint c SET position = $1, at = $2, changed = n.changed, state = n.state, error = NULL
@@ -33,102 +34,130 @@ WITH saved AS (
 )
 SELECT pg_notify('ringledger_model', $7::text) WHERE $7::text IS NOT NULL
 """
+VERSION = "SELECT version FROM ledger.checkpoint WHERE model = $1 AND place = 'model'"
 STOP = "UPDATE ledger.checkpoint SET error = $3 WHERE model = $1 AND place = $2"
-SERVE = "UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'"
-NOTIFY = "SELECT pg_notify('ringledger_model', $1)"
+ASKED = "SELECT model, coalesce(upto, $1) FROM ledger.rebuild WHERE ended IS NULL ORDER BY number"
 UNFIT = """
-INSERT INTO ledger.unfit (model, position, name, error) SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[])
+INSERT INTO ledger.unfit (model, place, position, name, error)
+SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[])
 ON CONFLICT DO NOTHING
 """
-
-DATABASE_FAULTS = (
-    OSError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-)
-"""What no model is to blame for."""
-
-
-class StoppedError(Exception):
-    """A model cannot go on; ``where`` is the position, or what was being done."""
-
-    def __init__(self, follower: "Follower", where: str) -> None:
-        super().__init__(where)
-        self.follower = follower
-
-
-class Follower:
-    """One model on its way along the log; ``place`` is the schema of its table: served, or being rebuilt."""
-
-    def __init__(self, model: Model, place: Place, position: int, changed: int, state: State) -> None:
-        self.model = model
-        self.place = place
-        self.table = Table(model, place)
-        self.position = position
-        self.changed = changed
-        self.state = state
 
 
 class Projector:
     """Advances models along the log.
 
     Models at the same position go together: one read, one decoding, one transaction. A model whose version was raised
-    is built from the start in schema ``rebuild``, while its table goes on being served as it stands; when the new one
-    has caught up they are swapped. A model that fails stops, with position and error in its checkpoint, and the
-    others go on; it is tried again at the next `open`.
+    is built from the start in schema ``rebuild``, while its table goes on being served as it stands; so is one for
+    which ``ledger.rebuild`` asks (look there when ``asked`` is set), while its table goes on being kept up to date.
+    When the new one has caught up they are swapped. A model that fails stops, with position and error in its
+    checkpoint, and the others go on; it is tried again at the next `open`. None goes further than ``upto`` says.
     """
 
-    def __init__(self, connection: asyncpg.Connection, models: Sequence[Model]) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection, models: Sequence[Model], upto: Mapping[str, int] | None = None
+    ) -> None:
         self._connection = connection
         self._models = models
+        self._upto = upto or {}
         self.followers: list[Follower] = []
         self.stopped: dict[str, str] = {}
+        self.asked = asyncio.Event()
         self._takers: dict[tuple[str, ...], Takers] = {}
+        self._turns = Turns()
+        self._swap_at = 0.0
 
     async def open(self) -> None:
-        """Read the checkpoints, and create the tables that are missing."""
+        """Read the checkpoints and what is asked for, and create the tables that are missing."""
         known = {(row["model"], row["place"]): row for row in await self._connection.fetch(CHECKPOINTS)}
+        asked = dict(await self._connection.fetch(ASKED, FAR))
         for model in self._models:
             live, rebuild = known.get((model.name, "model")), known.get((model.name, "rebuild"))
-            place: Place = "rebuild" if live is not None and live["version"] != model.version else "model"
-            row = live if place == "model" else rebuild
-            if rebuild is not None and rebuild["version"] != (model.version if place == "rebuild" else None):
-                await self._discard(model)
-                row = live if place == "model" else None
-            if row is None:
-                async with self._connection.transaction():
-                    await self._connection.execute(Table(model, place).create)
-                    await self._connection.execute(ENTER, model.name, place, model.version)
-                self.followers.append(Follower(model, place, 0, 0, State()))
+            upto: int | None = asked.get(model.name)
+            if live is None:
+                await self._begin(model, "model")
+                await swaps.ended(self._connection, model.name, 0)
+                upto = None
+            elif live["version"] != model.version:
+                upto = upto or FAR
             else:
-                state = msgspec.convert(row["state"], State)
-                self.followers.append(Follower(model, place, row["position"], row["changed"], state))
+                self._follow(model, live)
+            if rebuild is not None and (
+                upto is None or rebuild["version"] != model.version or rebuild["position"] > upto
+            ):
+                await self._discard(model)
+                rebuild = None
+            if rebuild is not None and upto is not None:
+                self._follow(model, rebuild, upto)
+            elif upto is not None:
+                await self._begin(model, "rebuild", upto)
+
+    async def take_up(self) -> None:
+        """Begin the rebuilds that have been asked for since."""
+        self.asked.clear()
+        for name, upto in await self._connection.fetch(ASKED, FAR):
+            model = next((m for m in self._models if m.name == name), None)
+            if model is None:
+                await swaps.ended(self._connection, name, None, "the projector that runs knows no such model")
+                continue
+            begun = next((f for f in self.followers if f.model is model and f.place == "rebuild"), None)
+            if begun is not None and begun.position <= upto:
+                begun.upto = upto
+                continue
+            await self._discard(model)
+            await self._begin(model, "rebuild", upto)
+
+    async def _begin(self, model: Model, place: Place, upto: int = FAR) -> None:
+        await swaps.enter(self._connection, model, place)
+        self._add(Follower(model, place, 0, 0, State(), upto=upto))
+
+    def _follow(self, model: Model, row: asyncpg.Record, upto: int = FAR) -> None:
+        state = msgspec.convert(row["state"], State)
+        self._add(Follower(model, row["place"], row["position"], row["changed"], state, upto=upto))
+
+    def _add(self, follower: Follower) -> None:
+        follower.upto = min(follower.upto, self._upto.get(follower.model.name, FAR))
+        self.followers.append(follower)
 
     async def _discard(self, model: Model) -> None:
-        async with self._connection.transaction():
-            await self._connection.execute(f"DROP TABLE {Table(model, 'rebuild').name}")
-            await self._connection.execute(LEAVE, model.name, "rebuild")
+        await swaps.discard(self._connection, model)
+        self.followers = [f for f in self.followers if f.model is not model or f.place != "rebuild"]
 
     async def advance(self, limit: int = BATCH) -> int:
         """Take every group of models one batch of up to ``limit`` events further; return 0 when all are at the end.
 
-        The foremost group goes first, so that those behind it can reach it.
+        The foremost group goes first, so that those behind can reach it; these take short steps, for it waits for them.
         """
         passed = 0
-        ahead = 1 << 62
-        for position in sorted({f.position for f in self.followers}, reverse=True):
-            group = [f for f in self.followers if f.position == position]
-            try:
-                reached = await self._advance(group, position, min(position + limit, ahead))
-                passed += reached - position
-                ahead = reached
-            except StoppedError as stopped:
-                await self._stop(stopped)
+        ahead, busy = FAR, False
+        await self._tried(self._serve([f for f in self.followers if f.place == "rebuild" and f.position >= f.upto]))
+        for position in sorted({f.position for f in self.followers if f.position < f.upto}, reverse=True):
+            group = [f for f in self.followers if f.position == position < f.upto]
+            began = time.monotonic()
+            step = limit if ahead == FAR else self._turns.step(limit, began, busy=busy)
+            if step == 0:
+                break
+            reached = await self._tried(
+                self._advance(group, position, min(position + step, ahead, *[f.upto for f in group]))
+            )
+            if reached is None:
                 passed += 1
+                continue
+            passed += reached - position
+            if ahead == FAR:
+                busy = reached - position == limit
+            else:
+                self._turns.took(reached - position, began, time.monotonic())
+            ahead = reached
         return passed
+
+    async def _tried(self, step: Awaitable[T]) -> T | None:
+        """Return what came of it, None when a model has stopped."""
+        try:
+            return await step
+        except StoppedError as stopped:
+            await self._stop(stopped)
+            return None
 
     async def _advance(self, group: list[Follower], behind: int, upto: int) -> int:
         together = tuple(f.model.name for f in group)
@@ -149,7 +178,15 @@ class Projector:
                 if (fold := folds.get(follower)) is not None:
                     follower.state = fold.state
                     follower.changed = fold.changed or follower.changed
-        await self._serve([f for f in group if f.place == "rebuild"], at_end=position < upto)
+        foremost = max((f.position for f in self.followers if f.place == "model"), default=FAR)
+        await self._serve(
+            [
+                f
+                for f in group
+                if f.place == "rebuild"
+                and (position == f.upto if f.upto < FAR else position < upto or position >= foremost)
+            ]
+        )
         return position
 
     async def _fold(self, group: list[Follower], rows: list[asyncpg.Record], taking: Takers) -> dict[Follower, Fold]:
@@ -167,7 +204,7 @@ class Projector:
                     take = takes[index] = fold.take
                 take(decoded)
         for follower, fold in folds.items():
-            with _blaming(follower, f"reading rows for {follower.position + 1}..{rows[-1][0]}"):
+            with blaming(follower, f"reading rows for {follower.position + 1}..{rows[-1][0]}"):
                 await self._load(follower.table, fold)
             fold.run()
             if fold.error is not None:
@@ -185,8 +222,11 @@ class Projector:
 
     async def _write(self, group: list[Follower], folds: dict[Follower, Fold], position: int, at: datetime) -> None:
         for follower, fold in folds.items():
-            with _blaming(follower, f"writing rows of {follower.position + 1}..{position}"):
+            with blaming(follower, f"writing rows of {follower.position + 1}..{position}"):
                 await self._write_rows(follower, fold)
+        await self._save(group, folds, position, at)
+
+    async def _save(self, group: list[Follower], folds: dict[Follower, Fold], position: int, at: datetime) -> None:
         changed = {f: fold.changed for f, fold in folds.items() if fold.changed}
         served = [f.model.name for f in changed if f.place == "model"]
         await self._connection.execute(
@@ -197,15 +237,13 @@ class Projector:
             [f.place for f in group],
             [changed.get(f, f.changed) for f in group],
             [msgspec.to_builtins(folds[f].state if f in folds else f.state) for f in group],
-            _news(position, served) if any(f.place == "model" for f in group) else None,
+            swaps.news(position, served) if any(f.place == "model" for f in group) else None,
         )
 
     async def _write_rows(self, follower: Follower, fold: Fold) -> None:
         table = follower.table
         if fold.unfit:
-            logger.warning("events_unfit", model=follower.model.name, count=len(fold.unfit), first=fold.unfit[0])
-            positions, names, errors = zip(*fold.unfit, strict=True)
-            await self._connection.execute(UNFIT, follower.model.name, positions, names, errors)
+            await self._note(follower, fold.unfit)
         gone = [key for key in fold.dirty if key not in fold.rows]
         if gone:
             await self._connection.execute(table.delete, *table.key_arrays(gone))
@@ -213,54 +251,59 @@ class Projector:
         if rows:
             await self._connection.execute(table.upsert, *table.arrays(rows))
 
-    async def _serve(self, rebuilt: list[Follower], *, at_end: bool) -> None:
-        """Swap in the tables that have caught up with those served, or with the log where none is."""
-        served = max((f.position for f in self.followers if f.place == "model"), default=None)
-        for follower in rebuilt:
-            if not (at_end or (served is not None and follower.position >= served)):
-                continue
-            name = follower.model.name
-            async with self._connection.transaction():
-                await self._connection.execute(f"DROP TABLE {Table(follower.model, 'model').name}")
-                await self._connection.execute(f"ALTER TABLE {follower.table.name} SET SCHEMA model")
-                await self._connection.execute(LEAVE, name, "model")
-                await self._connection.execute(SERVE, name)
-                await self._connection.execute(NOTIFY, _news(follower.position, [name]))
-            self.followers[self.followers.index(follower)] = Follower(
-                follower.model, "model", follower.position, follower.position, follower.state
-            )
-            logger.info("model_swapped", model=name, version=follower.model.version, position=follower.position)
+    async def _note(self, follower: Follower, unfit: list[tuple[int, str, str]]) -> None:
+        logger.warning("events_unfit", model=follower.model.name, count=len(unfit), first=unfit[0])
+        await self._connection.execute(UNFIT, follower.model.name, follower.place, *zip(*unfit, strict=True))
+
+    async def _serve(self, rebuilt: list[Follower]) -> None:
+        """Have rebuilt tables served; try again a little later when somebody looks at the views for long."""
+        if not rebuilt or time.monotonic() < self._swap_at:
+            return
+        try:
+            swapped = await swaps.swap(self._connection, rebuilt)
+        except asyncpg.LockNotAvailableError:
+            self._swap_at = time.monotonic() + SWAP_RETRY_SECONDS
+            logger.info("swap_delayed", models=[f.model.name for f in rebuilt], retry_in=SWAP_RETRY_SECONDS)
+            return
+        for new in swapped.served:
+            name, model = new.model.name, new.model
+            self.followers = [f for f in self.followers if f.model is not model]
+            self._add(Follower(model, "model", new.position, new.position, new.state))
+            self.stopped.pop(name, None)
+            logger.info("model_swapped", model=name, version=model.version, position=new.position)
+        for new in swapped.behind:
+            if new.position >= new.upto:
+                await self._take_back(new, f"the served table has come to {swapped.positions[new.model.name]} by now")
+
+    async def _take_back(self, follower: Follower, error: str) -> None:
+        await self._discard(follower.model)
+        await swaps.ended(self._connection, follower.model.name, None, error)
+        logger.error("rebuild_taken_back", model=follower.model.name, error=error)
 
     async def _stop(self, stopped: StoppedError) -> None:
         follower = stopped.follower
+        name = follower.model.name
         message = f"{stopped}: {stopped.__cause__!r}"
-        logger.error("model_stopped", model=follower.model.name, error=message, exc_info=stopped.__cause__)
-        await self._connection.execute(STOP, follower.model.name, follower.place, message)
-        self.stopped[follower.model.name] = message
+        if follower.place == "rebuild" and await self._connection.fetchval(VERSION, name) == follower.model.version:
+            # Nothing but the wish of somebody was to be had from it, and the table that is served is none the worse.
+            await self._take_back(follower, message)
+            return
+        logger.error("model_stopped", model=name, error=message, exc_info=stopped.__cause__)
+        await self._connection.execute(STOP, name, follower.place, message)
+        if follower.place == "rebuild":
+            await swaps.ended(self._connection, name, None, message)
+        self.stopped[name] = message
         self.followers.remove(follower)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """Advance until ``stop``; ``wake`` is set when the log has grown, and polling makes sure."""
         while not stop.is_set():
             wake.clear()
+            if self.asked.is_set():
+                await self.take_up()
             if await self.advance() == 0:
-                with contextlib.suppress(TimeoutError):
+                try:
                     async with asyncio.timeout(POLL_SECONDS):
                         await wake.wait()
-
-
-def _news(position: int, changed: list[str]) -> str:
-    return msgspec.json.encode({"position": position, "changed": changed}).decode()
-
-
-@contextlib.contextmanager
-def _blaming(follower: Follower, doing: str) -> Iterator[None]:
-    """Turn what goes wrong with one model's table into a stop of that model."""
-    try:
-        yield
-    except DATABASE_FAULTS:
-        raise
-    except Exception as error:
-        if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError):
-            raise  # the connection is gone; a value that cannot be sent is a ValueError too
-        raise StoppedError(follower, doing) from error
+                except TimeoutError:
+                    self.asked.set()

@@ -12,7 +12,7 @@ import uvloop
 GRACE_SECONDS = 8.0
 
 
-def configure_logging(process: str) -> None:
+def configure_logging(process: str, level: int = logging.INFO) -> None:
     """Log to standard error: for people on a terminal, JSON elsewhere."""
     terminal = sys.stderr.isatty()
     structlog.configure(
@@ -24,16 +24,21 @@ def configure_logging(process: str) -> None:
             structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     structlog.contextvars.bind_contextvars(process=process)
     # panoramisk reports what our session reports better.
     logging.getLogger("panoramisk").setLevel(logging.CRITICAL)
 
 
-def run(process: str, main: Callable[[asyncio.Event], Awaitable[None]], grace: float = GRACE_SECONDS) -> None:
+def run(
+    process: str,
+    main: Callable[[asyncio.Event], Awaitable[None]],
+    grace: float = GRACE_SECONDS,
+    level: int = logging.INFO,
+) -> None:
     """Run ``main`` until it returns; SIGTERM, SIGINT and SIGHUP set its event, and it has ``grace`` seconds then."""
-    configure_logging(process)
+    configure_logging(process, level)
     uvloop.run(_until_stopped(main, grace))
 
 

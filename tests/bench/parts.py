@@ -61,10 +61,16 @@ def per_second(events: int, work: Callable[[], object], times: int = 3) -> float
 
 @asynccontextmanager
 async def connected(stage: Stage, name: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await database.connect(await stage.database(name), search_path="model, ledger")
+    async with connected_to(await stage.database(name)) as connection:
+        yield connection
+    await stage.drop(name)
+
+
+@asynccontextmanager
+async def connected_to(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await database.connect(url, search_path="model, ledger")
     yield connection
     await connection.close()
-    await stage.drop(name)
 
 
 async def parsing(_: Stage, __: int, ___: int) -> list[Figure]:
@@ -215,6 +221,81 @@ async def _rebuilt(stage: Stage, connection: asyncpg.Connection, total: int) -> 
         raise BrokenError(f"models stopped: {stopped}")
     (start, first, used_first), (end, last, used_last) = batches[0], batches[-1]
     return (last - first) / (end - start), (used_last - used_first) * 1e6 / (last - first)
+
+
+async def beside(stage: Stage, total: int, _: int) -> list[Figure]:
+    """What a rebuild of all read models does to those that are served: from an append to the tables, 2,000 events/s."""
+    url = await stage.database("beside")
+    async with connected_to(url) as connection, connected_to(url) as writer:
+        events = recorded_events(total)
+        for i in range(0, total, 5000):
+            await log.append(connection, "pbx", 1, i + 1, events[i : i + 5000])
+        folded: list[tuple[float, int]] = []
+        await connection.add_listener(
+            "ringledger_model", lambda *a: folded.append((time.perf_counter(), msgspec.json.decode(a[3])["position"]))
+        )
+        with stage.ringledger("project", RINGLEDGER_DATABASE_URL=url) as projector:
+            while not folded or folded[-1][1] < total:
+                stage.check(projector)
+                await asyncio.sleep(0.05)
+            alone = asyncio.create_task(asyncio.sleep(5))
+            written = await _steadily(writer, events, total, alone)
+            rebuild = (sys.executable, "-P", "-m", "services.cli", "rebuild")
+            with stage.process(*rebuild, name="rebuild-command", RINGLEDGER_DATABASE_URL=url) as command:
+                began = time.perf_counter()
+                rebuilt = asyncio.create_task(asyncio.to_thread(command.wait))
+                meanwhile = await _steadily(writer, events, total + len(written) * 20, rebuilt)
+                seconds = time.perf_counter() - began
+                if await rebuilt:
+                    raise BrokenError(f"the rebuild ended with {command.returncode}")
+            while folded[-1][1] < total + (len(written) + len(meanwhile)) * 20:
+                stage.check(projector)
+                await asyncio.sleep(0.05)
+    await stage.drop("beside")
+    figures = [Figure("beside", "events rebuilt a second beside them", total / seconds, "/s")]
+    for what, appended, target in (("alone", written, None), ("beside a rebuild", meanwhile, 100)):
+        lags = sorted(_after(appended, folded))
+        figures += [
+            Figure("beside", f"append to tables {what}, p50", lags[len(lags) // 2] * 1000, "ms"),
+            Figure(
+                "beside",
+                f"append to tables {what}, p99",
+                lags[len(lags) * 99 // 100] * 1000,
+                "ms",
+                target,
+                at_most=True,
+            ),
+            Figure("beside", f"append to tables {what}, largest", lags[-1] * 1000, "ms"),
+        ]
+    return figures
+
+
+async def _steadily(
+    connection: asyncpg.Connection, events: list[Received], done: int, until: asyncio.Task[Any]
+) -> list[tuple[float, int]]:
+    """Append 20 events every 10 ms after the first ``done``; return when which position was durable."""
+    appended: list[tuple[float, int]] = []
+    due = time.perf_counter()
+    while not until.done():
+        start = done % (len(events) - 20)
+        position = await log.append(connection, "pbx", 1, done + 1, events[start : start + 20])
+        appended.append((time.perf_counter(), position))
+        done += 20
+        due += 0.01
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+    return appended
+
+
+def _after(appended: list[tuple[float, int]], folded: list[tuple[float, int]]) -> list[float]:
+    """Return how long after each append its last event was in the tables."""
+    lags: list[float] = []
+    arrivals = iter(folded)
+    at, reached = next(arrivals)
+    for when, position in appended:
+        while reached < position:
+            at, reached = next(arrivals)
+        lags.append(max(0.0, at - when))
+    return lags
 
 
 async def view(stage: Stage, _: int, __: int) -> list[Figure]:
@@ -421,6 +502,7 @@ PARTS: dict[str, Part] = {
     "append": append,
     "ingest": ingest,
     "rebuild": rebuild,
+    "beside": beside,
     "view": view,
     "asof": asof,
     "latency": latency,

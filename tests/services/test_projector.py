@@ -86,6 +86,13 @@ class Pen:
         raws = [f"Event: Note\r\nName: {name}\r\nSize: {size}\r\n{more}\r\n".encode() for name in names]
         await self.write(*(Received("ami", "Note", None, time.time(), raw) for raw in raws))
 
+    async def said(self, data: bytes) -> None:
+        received: list[Received] = []
+        protocol = LedgerProtocol(received.append, lambda _: None)
+        protocol.closed, protocol.responses = False, {}
+        protocol.data_received(data)
+        await self.write(*received)
+
     async def ours(self, event: Ours) -> None:
         raw = msgspec.json.encode(event)
         await self.write(Received("ringledger", type(event).__name__, None, time.time(), raw))

@@ -1,0 +1,90 @@
+"""How the tables of read models come and go: made, built beside the served one, put in its place, given up."""
+
+from collections.abc import Sequence
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from projections.kit import Model
+from services.follower import Follower, Place, blaming
+from services.tables import Table
+
+ENTER = """
+INSERT INTO ledger.checkpoint (model, place, version, swaps)
+SELECT $1, $2, $3, coalesce(max(swaps) + 1, 0) FROM ledger.checkpoint WHERE model = $1 AND place = 'model'
+"""
+LEAVE = "DELETE FROM ledger.checkpoint WHERE model = $1 AND place = $2"
+FORGET = "DELETE FROM ledger.unfit WHERE model = $1 AND place = $2"
+ENDED = "UPDATE ledger.rebuild SET ended = now(), position = $2, error = $3 WHERE model = $1 AND ended IS NULL"
+# Who waits for this lock holds up all who come later; those who look at the views need milliseconds.
+ALONE = "SET LOCAL lock_timeout = '100ms'; LOCK TABLE ledger.checkpoint IN ACCESS EXCLUSIVE MODE"
+SERVED = "SELECT model, position FROM ledger.checkpoint WHERE place = 'model' AND model = ANY($1::text[])"
+SERVE = "UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'"
+SERVE_UNFIT = "UPDATE ledger.unfit SET place = 'model' WHERE model = $1 AND place = 'rebuild'"
+NOTIFY = "SELECT pg_notify('ringledger_model', $1)"
+
+
+class Swapped(Struct):
+    """Which are served now, and which are not, for the served table had come further (where, by model)."""
+
+    served: list[Follower]
+    behind: list[Follower]
+    positions: dict[str, int]
+
+
+def news(position: int, changed: Sequence[str]) -> str:
+    """Return what is told on the channel ``ringledger_model``."""
+    return msgspec.json.encode({"position": position, "changed": changed}).decode()
+
+
+async def enter(connection: asyncpg.Connection, model: Model, place: Place) -> None:
+    """Make a model's table, with a checkpoint at 0."""
+    async with connection.transaction():
+        await connection.execute(Table(model, place).create)
+        await connection.execute(ENTER, model.name, place, model.version)
+
+
+async def discard(connection: asyncpg.Connection, model: Model) -> None:
+    """Give up what has been rebuilt of a model, if anything has."""
+    async with connection.transaction():
+        await connection.execute(f"DROP TABLE IF EXISTS {Table(model, 'rebuild').name}")
+        await connection.execute(LEAVE, model.name, "rebuild")
+        await connection.execute(FORGET, model.name, "rebuild")
+
+
+async def ended(connection: asyncpg.Connection, name: str, position: int | None, error: str | None = None) -> None:
+    """Write down what came of a wish for a rebuild, if there was one."""
+    await connection.execute(ENDED, name, position, error)
+
+
+async def swap(connection: asyncpg.Connection, rebuilt: Sequence[Follower]) -> Swapped:
+    """Put rebuilt tables in the place of those served, all in one transaction.
+
+    It waits for those who look at the views (`database.snapshot`), so that nobody sees one table from before and
+    another from after, but not long. Raises asyncpg.LockNotAvailableError then, and StoppedError for the model whose
+    table cannot be served; nothing has changed.
+    """
+    async with connection.transaction():
+        await connection.execute(ALONE)
+        positions = dict(await connection.fetch(SERVED, [f.model.name for f in rebuilt]))
+        # A view never goes back.
+        behind = [f for f in rebuilt if f.position < positions.get(f.model.name, 0)]
+        ready = [f for f in rebuilt if f not in behind]
+        for follower in ready:
+            with blaming(follower, f"serving it at {follower.position}"):
+                await _serve(connection, follower)
+        if ready:
+            await connection.execute(NOTIFY, news(ready[0].position, [f.model.name for f in ready]))
+    return Swapped(ready, behind, positions)
+
+
+async def _serve(connection: asyncpg.Connection, follower: Follower) -> None:
+    name = follower.model.name
+    await connection.execute(f"DROP TABLE IF EXISTS {Table(follower.model, 'model').name}")
+    await connection.execute(f"ALTER TABLE {follower.table.name} SET SCHEMA model")
+    await connection.execute(LEAVE, name, "model")
+    await connection.execute(SERVE, name)
+    await connection.execute(FORGET, name, "model")
+    await connection.execute(SERVE_UNFIT, name)
+    await ended(connection, name, follower.position)

@@ -1,0 +1,28 @@
+"""Read models are rebuilt while phones talk, and Asterisk goes on agreeing with them."""
+
+import asyncio
+
+from projections import ALL
+from services.differences import differences, lines
+from services.rebuild import rebuild
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.ledger import Ledger
+from tests.e2e.test_calls import connected
+from tests.e2e.truth import agree
+
+
+async def test_a_call_lasts_through_rebuilds(ledger: Ledger, asterisk: Asterisk) -> None:
+    _, answering = await connected(asterisk, "100", "101")
+    talking = await agree(ledger, asterisk, "talking")
+    assert len(talking["channels"]) == 2
+    for _ in range(3):
+        outcome = await rebuild(ledger.url, ALL, None, asyncio.Event())
+        assert (outcome.code, outcome.failed) == (0, [])
+        assert "by the projector that runs" in outcome.done[-1]
+        assert (await agree(ledger, asterisk, "talking, and rebuilt"))["channels"] == talking["channels"]
+    rebuilding = asyncio.create_task(rebuild(ledger.url, ALL, None, asyncio.Event()))
+    await answering.hang_up()
+    assert (await agree(ledger, asterisk, "ended while rebuilding"))["channels"] == {}
+    assert (await rebuilding).code == 0
+    assert (await agree(ledger, asterisk, "ended and rebuilt"))["channels"] == {}
+    assert lines(await differences(ledger.url, ALL))[-1].endswith(": nothing differs")
