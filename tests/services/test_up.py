@@ -263,9 +263,12 @@ async def test_speed_is_refused_for_a_pbx_of_the_users_own(tmp_path: Path) -> No
 
 
 async def export(*arguments: str, **environ: str) -> tuple[int | None, bytes, str]:
+    return await ran("export", *arguments, **environ)
+
+
+async def ran(*arguments: str, **environ: str) -> tuple[int | None, bytes, str]:
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).parent / "ringledger",
-        "export",
         *arguments,
         env={n: v for n, v in os.environ.items() if not n.startswith("RINGLEDGER_")} | environ,
         stdout=asyncio.subprocess.PIPE,
@@ -302,3 +305,21 @@ async def test_export_names_an_unknown_pbx_in_one_line(place: Path, first_passwo
     assert (code, out) == (2, b"")
     assert "there is no ledger" in err
     assert not (tmp_path / "none").exists()
+
+
+async def test_rebuild_runs_with_and_without_up(place: Path, first_password: str, tmp_path: Path) -> None:
+    assert first_password
+    data = {"RINGLEDGER_DATA": str(place)}
+    code, out, err = await ran("rebuild", **data)
+    assert (code, err) == (0, "")
+    assert b"by this command, for no projector runs" in out
+    assert not Embedded(place).ready  # it was started for the rebuild alone
+    async with Up(place, tmp_path, "--speed=10") as up:
+        await up.printed(r"password: (\S+)")
+        await grows(place, "model.channels WHERE tm_update > now() - interval '1 minute'")
+        code, out, err = await ran("rebuild", **data)
+        assert (code, err) == (0, "")
+        assert b"by the projector that runs" in out
+        code, out, err = await ran("rebuild", "--diff", **data)
+        assert (code, err) == (0, "")
+        assert out.endswith(b": nothing differs\n")
