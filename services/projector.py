@@ -170,8 +170,6 @@ class Projector:
             folds = await self._fold(group, rows, taking)
             async with self._connection.transaction():
                 await self._write(group, folds, position, rows[-1][6])
-                if saved.due(behind, position):
-                    await saved.save(self._connection, [f.table for f in group], position)
             # Only now: what is remembered is never ahead of what is committed.
             for follower in group:
                 follower.position = position
@@ -239,6 +237,8 @@ class Projector:
             [msgspec.to_builtins(folds[f].state if f in folds else f.state) for f in group],
             swaps.news(position, served) if any(f.place == "model" for f in group) else None,
         )
+        if saved.due(group[0].position, position):
+            await saved.save(self._connection, [f.table for f in group], position)
 
     async def _write_rows(self, follower: Follower, fold: Fold) -> None:
         table = follower.table
