@@ -12,7 +12,8 @@ from api.accounts import TOUCH_SECONDS, Accounts
 from api.cospace import jeye, statistics
 from api.freshness import Freshness
 from api.jade.routes import routes as jade_routes
-from api.keys import ACCOUNTS, FACTS, FAILED, FRESHNESS, POOL, SEEDED, SETTINGS, VIEWS
+from api.keys import ACCOUNTS, FACTS, FAILED, FRESHNESS, POOL, REFOLDING, SEEDED, SETTINGS, VIEWS
+from api.ledger.routes import ROUTES as LEDGER_ROUTES
 from api.middleware import errors
 from api.views import Views
 from schemas.settings import Settings
@@ -29,10 +30,11 @@ def create(url: str, settings: Settings) -> web.Application:
     app[ACCOUNTS] = accounts = Accounts()
     app[FRESHNESS] = Freshness(url, follow=[accounts.follow])
     app[SEEDED] = asyncio.Event()
+    app[REFOLDING] = asyncio.Semaphore(1)
     app.cleanup_ctx.extend([pool(url), background])
     app.on_response_prepare.append(unnamed)
     app.on_shutdown.append(let_go)
-    app.add_routes([*health.ROUTES, *jade_routes(settings), *jeye.ROUTES, *statistics.ROUTES])
+    app.add_routes([*health.ROUTES, *jade_routes(settings), *jeye.ROUTES, *statistics.ROUTES, *LEDGER_ROUTES])
     return app
 
 
