@@ -65,8 +65,8 @@ Range = tuple[int, int]
 class Wanted(Struct, frozen=True):
     """What is asked for; None asks for all.
 
-    ``after`` and ``before`` bound the position, both exclusive; ``since`` (inclusive) and ``until`` (exclusive) the time
-    of recording. ``held`` are up to three sets of values, of each of which an event must hold one.
+    ``after`` and ``before`` bound the position, both exclusive; ``since`` (inclusive) and ``until`` (exclusive) bound
+    the time of recording. ``held`` are up to three sets of values, of each of which an event must hold one.
     """
 
     pbx: str | None = None
