@@ -14,7 +14,7 @@ from services import database
 ANSWER_SECONDS = 1.0
 
 SQL = """
-SELECT pbx, kind, holder <> 0 AS holding, host, extract(epoch FROM clock_timestamp() - renewed)::float8 AS age, status
+SELECT pbx, kind, holder <> 0 AS holding, extract(epoch FROM clock_timestamp() - renewed)::float8 AS age, status
 FROM ledger.listener
 ORDER BY pbx, kind
 """
@@ -43,7 +43,6 @@ class Listening(Struct, frozen=True):
     link: str = "down"
     waiting: int = 0
     spool: Waiting = field(default_factory=Waiting)
-    host: str = ""
     age: float = 0.0
 
 

@@ -35,8 +35,8 @@ def wanted(asked: Asked) -> Wanted:
         before = cursor if before is None else min(before, cursor)
     elif cursor is not None:
         after = max(after, cursor)
-    looked_for = (("channel", CHANNEL), ("uniqueid", UNIQUE_ID), ("linkedid", LINKED_ID))
-    held = [(endings, asked.bytes(name)) for name, endings in looked_for]
+    looked_for = (("uniqueid", UNIQUE_ID), ("linkedid", LINKED_ID), ("channel", CHANNEL))
+    held = [(kind, asked.bytes(name)) for name, kind in looked_for]
     return Wanted(
         pbx=asked.text("pbx"),
         source=asked.word("source", *SOURCES),
@@ -45,7 +45,7 @@ def wanted(asked: Asked) -> Wanted:
         until=asked.time("to"),
         after=after,
         before=before,
-        held=tuple(Held(endings, frozenset({value})) for endings, value in held if value is not None),
+        held=tuple(Held(kind, frozenset({value})) for kind, value in held if value is not None),
         descending=descending,
     )
 

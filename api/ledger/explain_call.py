@@ -16,7 +16,7 @@ from api.keys import POOL
 from api.ledger import shown
 from api.ledger.asked import Asked, stamp
 from api.ledger.events import answer
-from api.ledger.holding import LINKED_ID, UNIQUE_ID, Held, header
+from api.ledger.holding import CALL, UNIQUE_ID, Held, header
 from api.ledger.search import Search, Wanted
 
 LIMIT = 1_000
@@ -57,7 +57,7 @@ async def explain(request: web.Request) -> web.Response:
         linked = await _linked(pool, pbx, value, await _time(pool, pbx, records))
     records = await pool.fetch(RECORDS, pbx, unique_id, sorted(linked))
     since, until = await _time(pool, pbx, records)
-    held = Held((*UNIQUE_ID, *LINKED_ID), frozenset({value, *(one.encode() for one in linked)}))
+    held = Held(CALL, frozenset({value, *(one.encode() for one in linked)}))
     search = Search(pool, Wanted(pbx=pbx, since=since, until=until, after=cursor or 0, held=(held,)))
     events = [shown.brief(row) async for page in search.pages(limit) for row in page]
     body = {

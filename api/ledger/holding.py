@@ -6,28 +6,43 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-CHANNEL = (b"channel", b"chan", b"newname")
-UNIQUE_ID = (b"uniqueid",)
-LINKED_ID = (b"linkedid",)
-"""How the AMI headers end, in small letters, that hold such a value: DestChannel, ParkeeUniqueid, LocalOneLinkedid."""
+
+class Kind(Struct, frozen=True):
+    """What a value is: AMI headers hold it whose names end so (in small letters), as in DestChannel, ParkeeUniqueid.
+
+    ``stems`` are the same for LIKE, in as few patterns as say it: each costs a search through all bytes.
+    """
+
+    endings: tuple[bytes, ...]
+    stems: tuple[bytes, ...]
+
+
+CHANNEL = Kind((b"channel", b"chan", b"newname"), (b"han%:", b"ewname:"))
+UNIQUE_ID = Kind((b"uniqueid",), (b"nique__:",))
+LINKED_ID = Kind((b"linkedid",), (b"inked__:",))
+CALL = Kind((b"uniqueid", b"linkedid"), (b":",))
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What bytes raise that are no JSON, or none that anybody reads."""
 
 
 class Held(Struct, frozen=True):
-    """One of ``values``, as UTF-8, in an AMI header whose name ends with one of ``endings``.
+    """One of ``values``, as UTF-8, in an AMI header of this kind.
 
     In JSON (ARI, and our own events) any string is meant, in what was imported (Master.csv, CEL, queue_log) any field.
     """
 
-    endings: tuple[bytes, ...]
+    kind: Kind
     values: frozenset[bytes]
 
-
-def patterns(values: frozenset[bytes]) -> list[bytes]:
-    """Return what PostgreSQL's LIKE finds the values with, in whatever they stand."""
-    return [b"%%%b%%" % _literal(value) for value in sorted(values)]
+    def patterns(self) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Return what LIKE finds it with in AMI, in JSON and in lines; it finds more than `holds` then lets through."""
+        values = [_literal(value) for value in sorted(self.values)]
+        return (
+            [b"%%%b%%%b\r\n%%" % (stem, value) for stem in self.kind.stems for value in values],
+            [b'%%"%b"%%' % value for value in values],
+            [b"%%%b%%" % value for value in values],
+        )
 
 
 def _literal(value: bytes) -> bytes:
@@ -40,7 +55,7 @@ def holds(source: str, raw: bytes, held: Held) -> bool:
         return any(
             _value(value) in held.values
             for name, colon, value in (line.partition(b":") for line in raw.split(b"\r\n"))
-            if colon and name.lower().endswith(held.endings)
+            if colon and name.lower().endswith(held.kind.endings)
         )
     if source in {"ari", "ringledger"}:
         try:

@@ -13,7 +13,7 @@ from datetime import datetime
 import asyncpg
 from msgspec import Struct
 
-from api.ledger.holding import Held, holds, patterns
+from api.ledger.holding import Held, holds
 
 SCAN = 1_000_000
 STEP = 100_000
@@ -42,7 +42,7 @@ SELECT e.position, e.pbx, e.connection, e.ordinal, e.source, e.name, e.occurred,
         ORDER BY b.first DESC LIMIT 1) AS appended
 FROM ledger.event e
 """
-# Where JSON has a backslash in it, what is looked for may be written in another way.
+# Where JSON has a backslash, or a line a quote in quotes, what is looked for may be written in another way.
 FOUND = (
     COLUMNS
     + r"""
@@ -50,9 +50,10 @@ WHERE position > $1 AND position <= $2
   AND ($4::text IS NULL OR pbx = $4) AND ($5::text IS NULL OR source = $5)
   AND ($6::text[] IS NULL OR name = ANY($6))
   AND ($7::timestamptz IS NULL OR recorded >= $7) AND ($8::timestamptz IS NULL OR recorded < $8)
-  AND ($9::bytea[] IS NULL OR raw LIKE ANY ($9) OR (source <> 'ami' AND raw LIKE '\x255c5c25'))
-  AND ($10::bytea[] IS NULL OR raw LIKE ANY ($10) OR (source <> 'ami' AND raw LIKE '\x255c5c25'))
-  AND ($11::bytea[] IS NULL OR raw LIKE ANY ($11) OR (source <> 'ami' AND raw LIKE '\x255c5c25'))
+  AND ($9::bytea[] IS NULL OR CASE
+           WHEN source = 'ami' THEN raw LIKE ANY ($9)
+           WHEN source IN ('ari', 'ringledger') THEN raw LIKE ANY ($10::bytea[]) OR raw LIKE '\x255c5c25'
+           ELSE raw LIKE ANY ($11::bytea[]) OR raw LIKE '%""%' END)
 """
 )
 FORWARD = FOUND + "ORDER BY position LIMIT $3"
@@ -66,7 +67,7 @@ class Wanted(Struct, frozen=True):
     """What is asked for; None asks for all.
 
     ``after`` and ``before`` bound the position, both exclusive; ``since`` (inclusive) and ``until`` (exclusive) bound
-    the time of recording. ``held`` are up to three sets of values, of each of which an event must hold one.
+    the time of recording. ``held`` are sets of values, of each of which an event must hold one.
     """
 
     pbx: str | None = None
@@ -105,8 +106,9 @@ class Search:
         await self._begin()
         wanted = self._wanted
         sql = BACKWARD if wanted.descending else FORWARD
-        held = [*(patterns(one.values) for one in wanted.held), None, None, None][:3]
-        arguments = (wanted.pbx, wanted.source, wanted.names, wanted.since, wanted.until, *held)
+        # PostgreSQL looks for the first of the values, which is enough to leave few for all of them.
+        patterns = wanted.held[0].patterns() if wanted.held else (None, None, None)
+        arguments = (wanted.pbx, wanted.source, wanted.names, wanted.since, wanted.until, *patterns)
         found = 0
         while self._left and self.scanned < SCAN and (limit is None or found < limit):
             after, upto = self._step()
