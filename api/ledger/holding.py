@@ -17,7 +17,7 @@ class Kind(Struct, frozen=True):
     stems: tuple[bytes, ...]
 
 
-CHANNEL = Kind((b"channel", b"chan", b"newname"), (b"han%:", b"ewname:"))
+CHANNEL = Kind((b"channel", b"chan", b"newname", b"peer"), (b":",))
 UNIQUE_ID = Kind((b"uniqueid",), (b"nique__:",))
 LINKED_ID = Kind((b"linkedid",), (b"inked__:",))
 CALL = Kind((b"uniqueid", b"linkedid"), (b":",))

@@ -17,7 +17,12 @@ from api.ledger.holding import Held, holds
 
 SCAN = 1_000_000
 STEP = 100_000
-ROWS = 1_000
+ROWS = 500
+"""What one step reads, and what it returns, at most: steps grow from `ROWS` positions while they find little.
+
+A partition that was not analyzed yet (as none is before its first million events) makes PostgreSQL read and sort all
+that a step spans, so one that finds much should not span much.
+"""
 
 # A listener's clock may be five minutes ahead of PostgreSQL's, and what is ten seconds behind is late.
 BOUNDS = """
@@ -95,6 +100,7 @@ class Search:
         self._pool = pool
         self._wanted = wanted
         self._left: list[Range] = []
+        self._size = ROWS
 
     @property
     def next(self) -> int | None:
@@ -118,6 +124,7 @@ class Search:
                 self._reached(got[-1]["position"])
             else:
                 self._reached(after + 1 if wanted.descending else upto)
+            self._size = min(STEP, self._size * 4) if len(got) < rows // 2 else ROWS
             page = [row for row in got if all(holds(row["source"], row["raw"], one) for one in wanted.held)]
             found += len(page)
             if page:
@@ -141,7 +148,7 @@ class Search:
 
     def _step(self) -> Range:
         after, upto = self._left[0]
-        size = min(STEP, SCAN - self.scanned)
+        size = min(self._size, SCAN - self.scanned)
         return (max(after, upto - size), upto) if self._wanted.descending else (after, min(upto, after + size))
 
     def _reached(self, position: int) -> None:

@@ -4,12 +4,13 @@ from typing import Any
 
 from api.ledger.asked import stamp
 from schemas.log import Recorded
-from services.refold import POSITIONS, Refolded
+from services.refold import FOLDED, POSITIONS, Refolded
 
 INEXACT = (
     "The part of the log that was folded does not come to what is served: what made it stands before, or the log there"
     " is archived."
 )
+BOUND = f"No more than {POSITIONS:,} positions are read for one answer, and {FOLDED:,} events folded."
 
 
 def event(one: Recorded) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def how(found: Refolded, upto: int) -> dict[str, Any]:
     after, until = found.window
     why = None
     if not found.exact:
-        why = INEXACT if found.complete else f"{INEXACT} No more than {POSITIONS} positions are read for one answer."
+        why = INEXACT if found.complete else f"{INEXACT} {BOUND}"
     return {
         "exact": found.exact,
         **({"why": why} if why else {}),
