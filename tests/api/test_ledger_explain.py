@@ -60,10 +60,10 @@ async def test_the_amounts_of_every_statistic_add_up_to_what_is_served(recorded:
         kind = "statistics" if len(period) == 10 else "usage"
         for pbx in ({}, {"pbx": "rich16"}):
             served = (await (await client.get(f"/api/{kind}/{period}", params=pbx)).json())["result"]
-            asked = [("total", None, served["total"])]
+            asked: list[tuple[str, str | None, Any]] = [("total", None, served["total"])]
             asked += [(scope, name, sums) for of, scope in MAPS.items() for name, sums in served[of].items()]
             for scope, name, sums in asked:
-                named = {} if name is None else {"name": name}
+                named = {"name": name} if name is not None else {}
                 found = await explained(client, statistics=period, scope=scope, limit=10_000, **named, **pbx)
                 wanted = {member: value for member, value in sums.items() if member != "name"}
                 assert (found["value"], found["exact"], found["next"]) == (wanted, True, None)
@@ -242,7 +242,7 @@ async def test_no_more_of_the_log_is_folded_than_it_takes(own: Client, ledger: L
         if number == 0:
             said.append(heard(channel("Newchannel", "7.7", "7.7"), when))
         last[number] = await ledger.write(*said)
-        if number == 5:  # and somebody changes the oldest channel for the last time
+        if number == 5:  # somebody changes the oldest channel, and the next day's Newstate changes it back
             last[number] = await ledger.write(
                 heard(channel("Hold", "7.7", "7.7").replace(b"7.7\r\nU", b"7\r\nU"), when)
             )
@@ -259,8 +259,8 @@ async def test_no_more_of_the_log_is_folded_than_it_takes(own: Client, ledger: L
     assert (found["exact"], found["folded"]) == (True, {"after": last[10], "upto": last[11], "events": 2})
     # Its last change alone does not make the oldest one: the fold begins earlier then.
     found = await explained(own, model="channels", key='["7.7"]')
-    assert (found["exact"], found["folded"]["after"], found["folded"]["upto"]) == (True, 0, last[5])
-    assert [event["name"] for event in found["events"]] == ["Newchannel", "Hold"]
+    assert (found["exact"], found["folded"]["after"], found["folded"]["upto"]) == (True, 0, last[6])
+    assert [event["name"] for event in found["events"]] == ["Newchannel", "Hold", "Newstate"]
 
     found = await explained(own, call=f"{int((start + timedelta(days=3)).timestamp())}.1")
     assert [event["position"] for event in found["events"]] == [last[3] - 2, last[3] - 1]
