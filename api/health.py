@@ -21,7 +21,7 @@ async def readyz(request: web.Request) -> web.Response:
     freshness = request.app[FRESHNESS]
     reading = freshness.newest
     heard = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
-    spools = {"told_by": heard.told_by, "listeners": msgspec.to_builtins(heard.listeners)}
+    spools = {"listeners_from": heard.told_by, "listeners": msgspec.to_builtins(heard.listeners)}
     if reading is None:
         return _answer(503, {"status": "not ready", "reasons": ["the database has not answered yet"], **spools})
     reasons = ["the database does not answer"] if freshness.stale else []

@@ -31,7 +31,7 @@ ORDER BY from_position LIMIT $5::bigint + 1
 
 
 def args(request: web.Request) -> Args:
-    asked = Asked(request, "pbx", "from", "to", "after", "limit", "wait")
+    asked = Asked(request, "pbx", "from", "to", "after", "limit", "wait", "as_of")
     since, until = asked.time("from"), asked.time("to")
     if since and until and since > until:
         raise ApiError(400, "from must not be after to")

@@ -251,7 +251,7 @@ async def test_readiness_shows_spools_from_the_database(client: Client, ledger: 
     await with_listeners(ledger)
     reply = await client.get("/readyz", headers={"Authorization": ""})
     found = await reply.json()
-    assert (reply.status, found["told_by"]) == (200, "database")
+    assert (reply.status, found["listeners_from"]) == (200, "database")
     a, b = found["listeners"]
     assert 0 <= a.pop("age") < 5
     assert a == {"pbx": "a", "kind": "ami", "holding": True, "link": "up", "waiting": 3, "spool": SPOOL}
@@ -276,11 +276,11 @@ async def test_readiness_shows_spools_from_the_file_when_postgresql_does_not_ans
         found = await get(client, "/readyz")
         assert time.monotonic() - began < 3
     await locking.close()
-    assert found["told_by"] == "file"
+    assert found["listeners_from"] == "file"
     (only,) = found["listeners"]
     assert 2.0 <= only.pop("age") < 10
     assert only == {"pbx": "ü", "kind": "ami", "holding": True, "link": "up", "waiting": 1, "spool": SPOOL}
-    assert (await get(client, "/readyz"))["told_by"] == "database"
+    assert (await get(client, "/readyz"))["listeners_from"] == "database"
 
 
 async def test_a_database_that_is_away_is_not_asked(
@@ -289,7 +289,7 @@ async def test_a_database_that_is_away_is_not_asked(
     board(tmp_path)
     monkeypatch.setattr(Freshness, "stale", property(lambda _: True))
     found = await get(client, "/readyz", 503)
-    assert (found["told_by"], found["listeners"][0]["spool"]["error"]) == ("file", "disk full")
+    assert (found["listeners_from"], found["listeners"][0]["spool"]["error"]) == ("file", "disk full")
     assert found["reasons"][0] == "the database does not answer"
 
 
