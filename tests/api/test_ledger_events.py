@@ -3,9 +3,11 @@
 import base64
 import json
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import asyncpg
 import msgspec
 import pytest
@@ -207,6 +209,26 @@ async def test_a_stream_reaches_as_far_as_one_request_may(client: Client, monkey
     assert (end["next"], end["scanned"]) == (12_000, 12_000)
     reply = await client.head(PATH, params={"format": "ndjson"})
     assert (reply.status, await reply.read()) == (200, b"")
+
+
+async def test_a_stream_that_the_database_leaves_is_cut_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = search.Search.pages
+
+    async def leaves(self: search.Search, limit: int | None) -> AsyncIterator[list[Any]]:
+        async for page in whole(self, limit):
+            yield page
+            raise ConnectionRefusedError
+
+    monkeypatch.setattr(search.Search, "pages", leaves)
+    reply = await client.get(PATH, params={"format": "ndjson"})
+    assert reply.status == 200
+    with pytest.raises(aiohttp.ClientError):
+        await reply.read()
+    assert (await client.get(PATH)).status == 503
+    monkeypatch.setattr(search, "BOUNDS", "SELECT nothing")
+    monkeypatch.setattr(search.Search, "pages", whole)
+    reply = await client.get(PATH, params={"format": "ndjson"})
+    assert (reply.status, (await reply.json())["message"]) == (500, "internal error")
 
 
 async def test_an_event_says_all_that_the_log_knows(recorded: Recorded) -> None:
