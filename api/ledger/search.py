@@ -118,14 +118,19 @@ class Search:
         found = 0
         while self._left and self.scanned < SCAN and (limit is None or found < limit):
             after, upto = self._step()
-            rows = ROWS if limit is None else min(ROWS, limit - found)
+            wants = ROWS if limit is None else limit - found
+            # Of what LIKE finds much may not be meant.
+            rows = ROWS if wanted.held else min(ROWS, wants)
             got = await self._pool.fetch(sql, after, upto, rows, *arguments)
-            if len(got) == rows:
+            page = [row for row in got if all(holds(row["source"], row["raw"], one) for one in wanted.held)]
+            if len(page) > wants:
+                page = page[:wants]
+                self._reached(page[-1]["position"])
+            elif len(got) == rows:
                 self._reached(got[-1]["position"])
             else:
                 self._reached(after + 1 if wanted.descending else upto)
-            self._size = min(STEP, self._size * 4) if len(got) < rows // 2 else ROWS
-            page = [row for row in got if all(holds(row["source"], row["raw"], one) for one in wanted.held)]
+            self._size = min(STEP, self._size * 4) if len(got) * 2 < rows else ROWS
             found += len(page)
             if page:
                 yield page

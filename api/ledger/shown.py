@@ -1,6 +1,7 @@
 """How an event is told: what the log knows of it, its headers, and its bytes."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -68,6 +69,9 @@ def _headers(source: str, raw: bytes) -> Any:
     return fields(source, text)
 
 
-def _pair(line: str) -> list[str | None]:
+def _pair(line: str) -> Sequence[str | None]:
+    pair = line.split(": ", 1)
+    if len(pair) == 2 and ":" not in pair[0]:
+        return pair
     name, colon, value = line.partition(":")
-    return [name, (value[1:] if value[:1] == " " else value) if colon else None]
+    return name, value if colon else None

@@ -63,8 +63,9 @@ async def truth(connection: asyncpg.Connection, where: str, *args: Any) -> list[
 async def test_pages_to_the_end_give_every_event_once(recorded: Recorded, order: str) -> None:
     head = (await page(recorded.client, limit=1))["head"]
     assert head > 70_000
-    got = positions(await everything(recorded.client, order=order, limit=10_000, before=head + 1))
-    assert got == (list(range(1, head + 1)) if order == "asc" else list(range(head, 0, -1)))
+    last = head if order == "asc" else 35_000
+    got = positions(await everything(recorded.client, order=order, limit=10_000, before=last + 1))
+    assert got == (list(range(1, last + 1)) if order == "asc" else list(range(last, 0, -1)))
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
@@ -79,6 +80,9 @@ async def test_small_pages_and_small_steps_miss_nothing(
     wanted = await truth(recorded.ledger.connection, "position > 1000 AND position < 3000 AND name = 'Newstate'")
     got = await everything(recorded.client, name="Newstate", order=order, limit=limit, **bounds)
     assert positions(got) == (wanted if order == "asc" else wanted[::-1])
+    wanted = [p for p in await held(recorded.ledger.connection, "Uniqueid", "1795308986.30") if 1000 < p < 3000]
+    got = await everything(recorded.client, uniqueid="1795308986.30", order=order, limit=limit, **bounds)
+    assert positions(got) == (wanted if order == "asc" else wanted[::-1]) != []
 
 
 async def test_a_search_stops_after_so_many_positions_and_says_where(
@@ -119,7 +123,7 @@ async def test_times_bound_the_recording_to_the_microsecond(recorded: Recorded) 
         "SELECT min(recorded), max(recorded) FROM ledger.event WHERE name = ANY($1)", NAMES
     )
     between = first + (last - first) / 2
-    for since, until in ((first, last), (first, None), (None, between), (between, last), (last, None)):
+    for since, until in ((first, last), (first, None), (None, between), (between, None), (last, None)):
         where = "($1::timestamptz IS NULL OR recorded >= $1) AND ($2::timestamptz IS NULL OR recorded < $2)"
         query = {k: f"{v:%Y-%m-%dT%H:%M:%S.%fZ}" for k, v in (("from", since), ("to", until)) if v}
         got = positions(await everything(recorded.client, limit=10_000, name=NAMES, **query))
