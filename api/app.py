@@ -7,13 +7,15 @@ from typing import Any
 
 from aiohttp import web
 
-from api import first_user, health
+from api import first_user, health, metrics
 from api.accounts import TOUCH_SECONDS, Accounts
 from api.as_of import PastViews
 from api.cospace import jeye, statistics
 from api.freshness import Freshness
 from api.jade.routes import routes as jade_routes
-from api.keys import ACCOUNTS, FACTS, FAILED, FRESHNESS, POOL, SEEDED, SETTINGS, VIEWS
+from api.keys import ACCOUNTS, FACTS, FAILED, FRESHNESS, POOL, REFOLDING, SEEDED, SETTINGS, VIEWS
+from api.ledger.routes import ROUTES as LEDGER_ROUTES
+from api.measured import MEASURES, measured, measures
 from api.middleware import errors
 from api.views import Views
 from schemas.settings import Settings
@@ -25,15 +27,19 @@ TOUCH_EVERY_SECONDS = 60.0
 
 def create(url: str, settings: Settings) -> web.Application:
     """Build the application; nothing is opened before it starts."""
-    app = web.Application(middlewares=[errors])
+    app = web.Application(middlewares=[measured, errors])
     app[SETTINGS] = settings
     app[ACCOUNTS] = accounts = Accounts()
     app[FRESHNESS] = Freshness(url, follow=[accounts.follow])
     app[SEEDED] = asyncio.Event()
+    app[MEASURES] = measures()
+    app[REFOLDING] = asyncio.Semaphore(1)
     app.cleanup_ctx.extend([pool(url), background])
     app.on_response_prepare.append(unnamed)
     app.on_shutdown.append(let_go)
-    app.add_routes([*health.ROUTES, *jade_routes(settings), *jeye.ROUTES, *statistics.ROUTES])
+    app.add_routes(
+        [*health.ROUTES, *jade_routes(settings), *jeye.ROUTES, *statistics.ROUTES, *LEDGER_ROUTES, *metrics.ROUTES]
+    )
     return app
 
 

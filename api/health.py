@@ -1,11 +1,12 @@
-"""/healthz: the process lives. /readyz: what it serves is up to date."""
+"""/healthz: the process lives. /readyz: what it serves is up to date, and what waits on listeners' disks."""
 
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from api.keys import FRESHNESS, SEEDED
+from api.keys import FRESHNESS, POOL, SEEDED, SETTINGS
+from api.listeners import listeners
 from projections import ALL
 
 LAG_SECONDS = 5.0
@@ -19,8 +20,10 @@ async def readyz(request: web.Request) -> web.Response:
     """200 once the database answers, `admin` is there and every read model is up to date; else 503 and why."""
     freshness = request.app[FRESHNESS]
     reading = freshness.newest
+    heard = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    spools = {"listeners_from": heard.told_by, "listeners": msgspec.to_builtins(heard.listeners)}
     if reading is None:
-        return _answer(503, {"status": "not ready", "reasons": ["the database has not answered yet"]})
+        return _answer(503, {"status": "not ready", "reasons": ["the database has not answered yet"], **spools})
     reasons = ["the database does not answer"] if freshness.stale else []
     models: dict[str, Any] = {}
     for model in ALL:
@@ -51,6 +54,7 @@ async def readyz(request: web.Request) -> web.Response:
             "position": freshness.head,
             "models": models,
             "links": links,
+            **spools,
         },
     )
 

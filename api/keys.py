@@ -17,6 +17,8 @@ FAILED = web.AppKey("failed", asyncio.Future[None])
 """Ends with the error of a background task; the process cannot go on then."""
 FRESHNESS = web.AppKey("freshness", Freshness)
 POOL = web.AppKey("pool", asyncpg.Pool)
+REFOLDING = web.AppKey("refolding", asyncio.Semaphore)
+"""One refold at a time: it takes the CPU that views need."""
 SEEDED = web.AppKey("seeded", asyncio.Event)
 SETTINGS = web.AppKey("settings", Settings)
 VIEWS = web.AppKey("views", Views)

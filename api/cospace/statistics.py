@@ -2,11 +2,12 @@
 
 ``total`` is the sum of ``pbx``. Queues, agents and endpoints that have one name on several PBXes are added up, unless
 ``?pbx=`` narrows all to one. A day or month is UTC's. ``gaps`` are the times in it when a PBX was not heard: calls that
-ended then are missing in every number.
+ended then are missing in every number, and ``complete`` is false. A period of which nothing is known but a gap is one
+of zeros that are not complete; one of which nothing is known at all is not found.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,22 +23,22 @@ from api.views import Args, View, pbx
 # $2 is the period as the rows name it, $3 and $4 are its beginning and end.
 SQL = """
 SELECT scope, name, label, calls, answered, no_answer, busy, failed, congestion, talk_seconds, ring_seconds,
-       longest_seconds, by_hour, entered, connected, abandoned, wait_seconds,
-       (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                   'pbx', pbx, 'reason', reason,
-                   'from', to_char(from_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                   'until', to_char(until_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-               ) ORDER BY from_time), '[]')
-        FROM gaps
-        WHERE ($1::text IS NULL OR pbx = $1) AND from_time < $4::timestamptz
-          AND (until_time IS NULL OR until_time >= $3::timestamptz)) AS gaps
-FROM statistics
-WHERE ($1::text IS NULL OR pbx = $1) AND period = $2::text
+       longest_seconds, by_hour, entered, connected, abandoned, wait_seconds, g.gaps
+FROM (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                 'pbx', pbx, 'reason', reason,
+                 'from', to_char(from_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                 'until', to_char(until_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+             ) ORDER BY from_time), '[]') AS gaps
+      FROM gaps
+      WHERE ($1::text IS NULL OR pbx = $1) AND from_time < $4::timestamptz
+        AND (until_time IS NULL OR until_time >= $3::timestamptz)) AS g
+LEFT JOIN statistics ON ($1::text IS NULL OR pbx = $1) AND period = $2::text
 ORDER BY scope, name, pbx
 """
 
 CALLS = ("calls", "answered", "no_answer", "busy", "failed", "congestion", "talk_seconds", "ring_seconds")
 QUEUE = ("entered", "connected", "abandoned", "wait_seconds")
+NOTHING = {**dict.fromkeys(CALLS, 0), "longest_seconds": 0, "by_hour": [0] * 24}
 SCOPES = {"pbx": "pbx", "queue": "queues", "agent": "agents", "endpoint": "endpoints"}
 Period = Callable[[str], tuple[datetime, datetime]]
 
@@ -73,17 +74,21 @@ def args(period: Period) -> Callable[[web.Request], Args]:
 
 def sums(rows: Sequence[asyncpg.Record]) -> Any:
     """Make the result: maps by name for each scope, and what it all amounts to."""
-    if not rows:
+    gaps = rows[0]["gaps"]
+    counted = [row for row in rows if row["scope"] is not None]
+    if not (counted or gaps):
         return None
     result: dict[str, Any] = {"total": {}, "pbx": {}, "queues": {}, "agents": {}, "endpoints": {}}
-    for row in rows:
-        _add(result[SCOPES[row["scope"]]].setdefault(row["name"], {}), row)
+    for row in counted:
+        add(result[SCOPES[row["scope"]]].setdefault(row["name"], {}), row)
         if row["scope"] == "pbx":
-            _add(result["total"], row)
-    return {"result": {**result, "gaps": rows[0]["gaps"]}}
+            add(result["total"], row)
+    result["total"] = result["total"] or NOTHING
+    return {"result": {**result, "complete": not gaps, "gaps": gaps}}
 
 
-def _add(to: dict[str, Any], row: asyncpg.Record) -> None:
+def add(to: dict[str, Any], row: Mapping[str, Any]) -> None:
+    """Add a row of the table to what is served under one name."""
     for name in (*CALLS, *(QUEUE if row["scope"] == "queue" else ("connected",) if row["scope"] == "agent" else ())):
         to[name] = to.get(name, 0) + row[name]
     to["longest_seconds"] = max(to.get("longest_seconds", 0), row["longest_seconds"])

@@ -22,6 +22,7 @@ from projections.kit import takers
 from schemas.log import Received, Recorded
 from services import database, log
 from services.ami.protocol import LedgerProtocol
+from tests.bench.evidence import evidence
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port, gets_per_second
 from tests.bench.pipeline import Pipeline, Played, pipeline
 from tests.bench.recording import one_round, played, sent_of
@@ -507,4 +508,5 @@ PARTS: dict[str, Part] = {
     "asof": asof,
     "latency": latency,
     "load": load,
+    "evidence": evidence,
 }

@@ -1,0 +1,104 @@
+"""GET /v1/ledger/events: the log itself, filtered, page by page in either order, as JSON or as a stream of lines."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from api.auth import needs
+from api.keys import POOL
+from api.ledger import shown
+from api.ledger.asked import Asked
+from api.ledger.holding import CHANNEL, LINKED_ID, UNIQUE_ID, Held
+from api.ledger.search import Search, Wanted
+from services import database
+
+LIMIT = 100
+MOST = 10_000
+SOURCES = ("ami", "ari", "ringledger", "cdr_csv", "cel_csv", "queue_log")
+PARAMETERS = (
+    *("pbx", "name", "source", "channel", "uniqueid", "linkedid", "from", "to", "after", "before"),
+    *("order", "cursor", "limit", "format"),
+)
+NDJSON = "application/x-ndjson"
+
+logger = structlog.get_logger()
+
+
+def wanted(asked: Asked) -> Wanted:
+    """Return what is asked for; a cursor narrows it on the side on which the pages before it were."""
+    descending = asked.word("order", "asc", "desc") == "desc"
+    cursor = asked.position("cursor")
+    after, before = asked.position("after") or 0, asked.position("before")
+    if cursor is not None and descending:
+        before = cursor if before is None else min(before, cursor)
+    elif cursor is not None:
+        after = max(after, cursor)
+    looked_for = (("uniqueid", UNIQUE_ID), ("linkedid", LINKED_ID), ("channel", CHANNEL))
+    held = [(kind, asked.bytes(name)) for name, kind in looked_for]
+    return Wanted(
+        pbx=asked.text("pbx"),
+        source=asked.word("source", *SOURCES),
+        names=asked.every("name"),
+        since=asked.time("from"),
+        until=asked.time("to"),
+        after=after,
+        before=before,
+        held=tuple(Held(kind, frozenset({value})) for kind, value in held if value is not None),
+        descending=descending,
+    )
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    asked = Asked(request, *PARAMETERS)
+    form = asked.word("format", "json", "ndjson")
+    search = Search(request.app[POOL], wanted(asked))
+    if form == "ndjson" or (form is None and NDJSON in request.headers.get("Accept", "")):
+        limit = asked.limit(MOST, MOST) if asked.text("limit") else None
+        return await _stream(request, search, limit)
+    found = [shown.event(row) async for page in search.pages(asked.limit(LIMIT, MOST)) for row in page]
+    return answer({"events": found, **_end(search)}, search.head)
+
+
+def _end(search: Search) -> dict[str, Any]:
+    return {"next": search.next, "scanned": search.scanned, "scanned_to": search.scanned_to, "head": search.head}
+
+
+async def _stream(request: web.Request, search: Search, limit: int | None) -> web.StreamResponse:
+    """Send a line for each event, and one without a position at the end: without that a stream is not whole."""
+    response = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
+    pages = search.pages(limit)
+    first: list[Any] = await anext(pages, [])  # what fails before anything is sent is an error like any other
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return response
+    try:
+        await response.write(_lines(first))
+        async for page in pages:
+            await response.write(_lines(page))
+        await response.write(msgspec.json.encode(_end(search)) + b"\n")
+    except ConnectionResetError:
+        logger.info("reader_gone", path=request.path)
+    except database.UNREACHABLE as error:
+        logger.warning("database_unreachable", path=request.path, error=repr(error))
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+def _lines(page: list[Any]) -> bytes:
+    return b"".join([msgspec.json.encode(shown.event(row)) + b"\n" for row in page])
+
+
+def answer(body: dict[str, Any], position: int) -> web.Response:
+    """Make an answer about the log as it is up to ``position``."""
+    return web.Response(
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        charset="utf-8",
+        headers={"Cache-Control": "no-store", "X-Ledger-Position": str(position)},
+    )
+
+
+ROUTES = [web.get("/v1/ledger/events", needs("admin", events))]

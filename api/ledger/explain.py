@@ -1,0 +1,19 @@
+"""GET /v1/ledger/explain: the events that a call record, a statistic or a row of a read model came from."""
+
+from aiohttp import web
+
+from api.auth import needs
+from api.errors import ApiError
+from api.ledger import explain_call, explain_row, explain_statistics
+
+KINDS = {"call": explain_call.explain, "statistics": explain_statistics.explain, "model": explain_row.explain}
+
+
+async def explain(request: web.Request) -> web.Response:
+    asked = [kind for kind in KINDS if kind in request.query]
+    if len(asked) != 1:
+        raise ApiError(400, "explain what? one of call=<unique id>, statistics=<day or month>, model=<name>")
+    return await KINDS[asked[0]](request)
+
+
+ROUTES = [web.get("/v1/ledger/explain", needs("admin", explain))]

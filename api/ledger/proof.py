@@ -1,0 +1,80 @@
+"""GET /v1/ledger/events/{position}: one event, with all that is needed to prove it against the head of the log."""
+
+import re
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+
+from api.auth import needs
+from api.errors import ApiError
+from api.keys import POOL
+from api.ledger import shown
+from api.ledger.asked import LAST, Asked, stamp
+from api.ledger.events import answer
+from api.ledger.search import COLUMNS
+from services.chain import BEGINNING, LEAF
+
+EVENT = COLUMNS + "WHERE e.position = $1"
+BATCH = """
+SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves
+FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1
+"""
+# None at the edge of an archive, which holds the batch before.
+PREVIOUS = "SELECT hash FROM ledger.batch WHERE first < $1 ORDER BY first DESC LIMIT 1"
+HEAD = "SELECT position, hash FROM ledger.head"
+
+CHECK = (
+    "Times are microseconds since the epoch, numbers are decimal, text is UTF-8. The leaf is the SHA-256 of occurred"
+    " (nothing where null), NUL, recorded, NUL, source, NUL, name, NUL and the bytes of raw (decoded where encoding is"
+    " base64); it must be leaf, which is number position - first (from 0) of leaves. The batch's hash is the SHA-256 of"
+    " the bytes of previous, then first, last, connection, ordinal, appended, earliest, the length of pbx in bytes and"
+    " pbx, with one space between each and the next, then the bytes of all leaves. It must be hash, which is previous"
+    " of the event at last + 1, and so on to the hash of the head. (services/chain.py does the same.)"
+)
+MASKED = " This event's raw is masked here, so its leaf can only be computed where the log is: ringledger verify."
+
+
+async def event(request: web.Request) -> web.Response:
+    Asked(request)
+    text = request.match_info["position"]
+    if not re.fullmatch(r"[0-9]{1,40}", text):
+        raise ApiError(400, "a position is a whole number")
+    position = int(text)
+    if position > LAST:
+        raise ApiError(404, "the log does not reach so far")
+    async with request.app[POOL].acquire() as connection:
+        row = await connection.fetchrow(EVENT, position)
+        if row is None:
+            raise ApiError(404, "no such event in the log")
+        batch = await connection.fetchrow(BATCH, position)
+        previous = BEGINNING if batch["first"] == 1 else await connection.fetchval(PREVIOUS, batch["first"])
+        head = await connection.fetchrow(HEAD)
+    told = shown.event(row)
+    leaves = [leaf.hex() for leaf in _leaves(batch)]
+    proof = {
+        "leaf": leaves[position - batch["first"]],
+        "batch": {
+            "first": batch["first"],
+            "last": batch["last"],
+            "connection": batch["connection"],
+            "ordinal": batch["ordinal"],
+            "appended": stamp(batch["appended"]),
+            "earliest": stamp(batch["earliest"]),
+            "pbx": batch["pbx"],
+            "leaves": leaves,
+            "previous": previous.hex() if previous is not None else None,
+            "hash": batch["hash"].hex(),
+        },
+        "head": {"position": head["position"], "hash": head["hash"].hex()},
+        "check": CHECK + (MASKED if "masked" in told else ""),
+    }
+    return answer({"event": told, "proof": proof}, head["position"])
+
+
+def _leaves(batch: asyncpg.Record) -> list[Any]:
+    leaves = batch["leaves"]
+    return [leaves[start : start + LEAF] for start in range(0, len(leaves), LEAF)]
+
+
+ROUTES = [web.get("/v1/ledger/events/{position:[^/]+}", needs("admin", event))]

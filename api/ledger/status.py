@@ -1,0 +1,121 @@
+"""GET /v1/ledger/status: how far everything has come, who is heard, and what nobody reads."""
+
+from typing import Any
+
+import asyncpg
+import msgspec
+from aiohttp import web
+
+from api.auth import needs
+from api.freshness import Freshness, Reading, read
+from api.keys import FRESHNESS, POOL, SETTINGS
+from api.ledger.asked import Asked, stamp
+from api.ledger.events import answer
+from api.listeners import listeners
+from projections import ALL
+from projections.kit import SNAPSHOTS
+
+HEAD = "SELECT position, hash, appended FROM ledger.head"
+REBUILDING = "SELECT model, version, position, error FROM ledger.checkpoint WHERE place = 'rebuild' ORDER BY model"
+LINKS = """
+SELECT pbx, state, since, healed, address, banner, reason, refused, epoch, last_snapshot, last_minute, failed
+FROM links ORDER BY pbx
+"""
+UNTAKEN = """
+SELECT n.source, n.name, sum(n.count)::bigint AS count, max(n.last) AS last_position,
+       array_agg(n.pbx ORDER BY n.pbx) AS pbx
+FROM ledger.name n
+WHERE NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS t (source, name)
+                  WHERE t.source = n.source AND t.name = n.name)
+GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+"""
+UNFIT = """
+SELECT model, name, count(*) AS count, max(position) AS last_position,
+       (array_agg(error ORDER BY position DESC))[1] AS last_error
+FROM ledger.unfit GROUP BY 1, 2 ORDER BY 1, 2
+"""
+# What a partition is called tells its month: ledger.open_month.
+MONTHS = """
+WITH part AS (
+    SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month, c.oid AS events,
+           to_regclass('ledger.batch_' || right(c.relname, 7)) AS batches
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'ledger.event'::regclass
+)
+SELECT to_char(month, 'YYYY-MM') AS month, pg_total_relation_size(events) AS event_bytes,
+       coalesce(pg_total_relation_size(batches), 0) AS batch_bytes,
+       (SELECT first FROM ledger.batch b WHERE b.month = part.month ORDER BY first LIMIT 1) AS first_position,
+       (SELECT last FROM ledger.batch b WHERE b.month = part.month ORDER BY first DESC LIMIT 1) AS last_position
+FROM part ORDER BY part.month
+"""
+
+
+def taken() -> tuple[list[str], list[str]]:
+    """Return the sources and the names of all events that some model takes."""
+    pairs = {(getattr(on.shape, "source_of_events", "ami"), name) for model in ALL for name, on in model.on.items()}
+    pairs |= {("ringledger", name) for name in SNAPSHOTS}
+    sources, names = zip(*sorted(pairs), strict=True)
+    return list(sources), list(names)
+
+
+async def status(request: web.Request) -> web.Response:
+    Asked(request)
+    freshness = request.app[FRESHNESS]
+    async with (
+        request.app[POOL].acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        reading = await read(connection)
+        head = await connection.fetchrow(HEAD)
+        body = {
+            "head": {
+                "position": head["position"],
+                "hash": head["hash"].hex(),
+                "appended": stamp(head["appended"]) if head["position"] else None,
+            },
+            "models": _models(freshness, reading),
+            "rebuilding": [dict(row) for row in await connection.fetch(REBUILDING)],
+            "pbx": await _links(connection, reading) if "links" in reading.models else {},
+            "untaken": [dict(row) for row in await connection.fetch(UNTAKEN, *taken())],
+            "unfit": [dict(row) for row in await connection.fetch(UNFIT)],
+            "months": [dict(row) for row in await connection.fetch(MONTHS)],
+        }
+    found = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    return answer({**body, "listeners": msgspec.to_builtins(found.listeners)}, head["position"])
+
+
+def _models(freshness: Freshness, reading: Reading) -> dict[str, Any]:
+    return {
+        name: {
+            "version": checkpoint.version,
+            "position": checkpoint.position,
+            "changed": checkpoint.changed,
+            "lag_events": reading.head - checkpoint.position,
+            "lag_ms": freshness.lag_ms((name,), reading) if checkpoint.position < reading.head else 0,
+            "error": checkpoint.error,
+        }
+        for name, checkpoint in sorted(reading.models.items())
+    }
+
+
+async def _links(connection: asyncpg.Connection, reading: Reading) -> dict[str, Any]:
+    return {
+        row["pbx"]: {
+            "link": row["state"],
+            "since": stamp(row["since"]),
+            "healed": row["healed"],
+            "complete": reading.links[row["pbx"]].complete,
+            "address": row["address"],
+            "banner": row["banner"],
+            "reason": row["reason"],
+            "refused": row["refused"],
+            "epoch": row["epoch"],
+            "last_snapshot": stamp(row["last_snapshot"]),
+            "last_minute": stamp(row["last_minute"]),
+            "failed_lists": row["failed"],
+        }
+        for row in await connection.fetch(LINKS)
+    }
+
+
+ROUTES = [web.get("/v1/ledger/status", needs("admin", status))]

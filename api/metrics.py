@@ -1,0 +1,152 @@
+"""GET /metrics: what Prometheus scrapes. Counts of the log are PostgreSQL's, counts of requests this process's."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+import asyncpg
+import structlog
+from aiohttp import web
+from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.auth import needs
+from api.freshness import Freshness, Reading, read
+from api.keys import FRESHNESS, POOL, SETTINGS
+from api.listeners import Listening, listeners
+from api.measured import MEASURES
+from services import database
+
+NAMES = "SELECT pbx, source, name, count FROM ledger.name ORDER BY pbx, source, name"
+UNFIT = "SELECT model, count(*) FROM ledger.unfit GROUP BY 1 ORDER BY 1"
+GAPS = """
+SELECT pbx, count(*) AS count,
+       sum(greatest(0, extract(epoch FROM coalesce(until_time, now()) - from_time)))::float8 AS seconds
+FROM gaps GROUP BY 1 ORDER BY 1
+"""
+
+ANSWER_SECONDS = 5.0
+"""A scrape has ten."""
+
+logger = structlog.get_logger()
+
+
+class Counted(Struct, frozen=True):
+    """What PostgreSQL knows at one moment."""
+
+    reading: Reading
+    names: list[asyncpg.Record]
+    unfit: list[asyncpg.Record]
+    gaps: list[asyncpg.Record]
+
+
+async def counted(pool: asyncpg.Pool) -> Counted:
+    """Ask PostgreSQL. Raises one of database.UNREACHABLE."""
+    async with (
+        asyncio.timeout(ANSWER_SECONDS),
+        pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        reading = await read(connection)
+        return Counted(
+            reading,
+            await connection.fetch(NAMES),
+            await connection.fetch(UNFIT),
+            await connection.fetch(GAPS) if "gaps" in reading.models else [],
+        )
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Tell what can be told: without PostgreSQL that is the requests, the process and this machine's listeners."""
+    freshness, pool = request.app[FRESHNESS], request.app[POOL]
+    try:
+        found = await counted(pool)
+    except database.UNREACHABLE as error:
+        logger.warning("database_unreachable", path=request.path, error=repr(error))
+        found = None
+    heard = await listeners(pool, request.app[SETTINGS].data, away=found is None)
+    ledger = CollectorRegistry()
+    ledger.register(_Families([*_log(found), *_models(freshness, found), *_listeners(heard.listeners)]))
+    body = generate_latest(ledger) + generate_latest(request.app[MEASURES].registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+
+
+class _Families(Collector):
+    """Gives a registry what was gathered already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _log(found: Counted | None) -> Iterator[Metric]:
+    yield GaugeMetricFamily("ringledger_database_up", "Whether PostgreSQL answers.", value=found is not None)
+    if found is None:
+        return
+    yield GaugeMetricFamily("ringledger_log_position", "Position of the log's last event.", value=found.reading.head)
+    events = CounterMetricFamily("ringledger_events", "Events in the log.", labels=("pbx", "source", "name"))
+    totals = CounterMetricFamily("ringledger_pbx_events", "Events in the log, of each PBX.", labels=("pbx",))
+    of_pbx: dict[str, int] = {}
+    for row in found.names:
+        events.add_metric((row["pbx"], row["source"], row["name"]), row["count"])
+        of_pbx[row["pbx"]] = of_pbx.get(row["pbx"], 0) + row["count"]
+    for pbx, count in of_pbx.items():
+        totals.add_metric((pbx,), count)
+    yield from (events, totals)
+    links = GaugeMetricFamily("ringledger_link_up", "Whether the PBX is heard.", labels=("pbx",))
+    complete = GaugeMetricFamily(
+        "ringledger_pbx_complete", "Whether all that is shown of the PBX is true now.", labels=("pbx",)
+    )
+    for pbx, link in found.reading.links.items():
+        links.add_metric((pbx,), link.state == "up")
+        complete.add_metric((pbx,), link.complete)
+    yield from (links, complete)
+    gaps = CounterMetricFamily("ringledger_gaps", "Times in which nobody heard the PBX.", labels=("pbx",))
+    seconds = CounterMetricFamily("ringledger_gap_seconds", "How long nobody heard the PBX.", labels=("pbx",))
+    for row in found.gaps:
+        gaps.add_metric((row["pbx"],), row["count"])
+        seconds.add_metric((row["pbx"],), row["seconds"])
+    yield from (gaps, seconds)
+
+
+def _models(freshness: Freshness, found: Counted | None) -> Iterator[Metric]:
+    if found is None:
+        return
+    reading = found.reading
+    position = GaugeMetricFamily("ringledger_model_position", "Up to where the model has folded.", labels=("model",))
+    events = GaugeMetricFamily("ringledger_model_lag_events", "What it has not folded yet.", labels=("model",))
+    seconds = GaugeMetricFamily("ringledger_model_lag_seconds", "How old that may be.", labels=("model",))
+    stopped = GaugeMetricFamily("ringledger_model_stopped", "Whether an error stopped the model.", labels=("model",))
+    unfit = CounterMetricFamily("ringledger_unfit_events", "Events that the model passed over.", labels=("model",))
+    for name, checkpoint in sorted(reading.models.items()):
+        position.add_metric((name,), checkpoint.position)
+        events.add_metric((name,), reading.head - checkpoint.position)
+        seconds.add_metric((name,), freshness.lag_ms((name,), reading) / 1000)
+        stopped.add_metric((name,), checkpoint.error is not None)
+    for row in found.unfit:
+        unfit.add_metric((row["model"],), row["count"])
+    yield from (position, events, seconds, stopped, unfit)
+
+
+def _listeners(found: list[Listening]) -> Iterator[Metric]:
+    labels = ("pbx", "kind")
+    told = (
+        ("ringledger_listener_age_seconds", "How long ago the listener was heard of.", lambda one: one.age),
+        ("ringledger_listener_waiting_events", "Events in memory on their way to the log.", lambda one: one.waiting),
+        ("ringledger_spool_events", "Events that wait on disk.", lambda one: one.spool.events),
+        ("ringledger_spool_bytes", "Bytes that wait on disk.", lambda one: one.spool.bytes),
+        ("ringledger_spool_limit_bytes", "Where reading stops.", lambda one: one.spool.limit),
+        ("ringledger_spool_failed", "Whether the disk takes no more.", lambda one: bool(one.spool.error)),
+    )
+    for name, meaning, of in told:
+        family = GaugeMetricFamily(name, meaning, labels=labels)
+        for one in found:
+            if one.holding:  # one for each PBX and kind; those who stand by have no link and no spool to speak of
+                family.add_metric((one.pbx, one.kind), of(one))
+        yield family
+
+
+ROUTES = [web.get("/metrics", needs("admin", metrics))]

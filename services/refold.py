@@ -1,0 +1,80 @@
+"""Folds a part of the log once more, in memory, until it gives the rows that are served: so it is known what made them.
+
+A fold that starts at the beginning is right by definition, and may take long. One that starts later is right when it
+comes to the same rows, ``tm_update`` included. So it is tried with little of the log first, and with more if need be.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+import asyncpg
+from msgspec import Struct
+
+from projections.kit import Key, Model, Row, names_of
+from projections.trace import Step, Trace, same
+from services import log
+
+POSITIONS = 10_000_000
+"""So much of the log is read for one window, at most; what it would take more for is not explained."""
+FOLDED = 500_000
+"""And so many events are folded."""
+STEP = 20_000
+TURN = 500
+"""Events folded before others have their turn: a few milliseconds."""
+
+EVENTS = """
+SELECT position, pbx, source, name, coalesce(occurred, recorded), raw
+FROM ledger.event
+WHERE position > $1 AND position <= $2 AND pbx = ANY($3::text[]) AND name = ANY($4::text[])
+ORDER BY position
+"""
+
+Window = tuple[int, int]
+"""Positions after the first and up to the second."""
+
+
+class Refolded(Struct, frozen=True):
+    """``steps`` made the rows in ``window``, of which ``folded`` events were folded.
+
+    ``exact``: they come to the rows that are served. ``complete``: no window was left out for being too large.
+    """
+
+    window: Window
+    steps: list[Step]
+    folded: int
+    exact: bool
+    complete: bool
+
+
+async def refold(
+    pool: asyncpg.Pool, model: Model, rows: Mapping[Key, Row | None], windows: Iterable[Window]
+) -> Refolded:
+    """Fold one window after the other until the rows come out; if none brings them, return the last one folded."""
+    best = Refolded((0, 0), [], 0, exact=False, complete=True)
+    complete = True
+    for window in dict.fromkeys(windows):
+        trace = await _fold(pool, model, rows, window)
+        if trace is None:
+            complete = False
+            continue
+        exact = all(same(row, trace.rows.get(key)) for key, row in rows.items())
+        best = Refolded(window, trace.steps, trace.folded, exact, complete)
+        if exact:
+            break
+    return Refolded(best.window, best.steps, best.folded, best.exact, complete)
+
+
+async def _fold(pool: asyncpg.Pool, model: Model, rows: Mapping[Key, Row | None], window: Window) -> Trace | None:
+    """Return None if the window is too large."""
+    if window[1] - window[0] > POSITIONS:
+        return None
+    trace = Trace(model, frozenset(rows))
+    pbxes, names = list({key[0] for key in rows}), list(names_of(model))
+    for after in range(*window, STEP):
+        got = await pool.fetch(EVENTS, after, min(after + STEP, window[1]), pbxes, names)
+        if trace.folded + len(got) > FOLDED:
+            return None
+        for start in range(0, len(got), TURN):
+            trace.fold([log.recorded(row) for row in got[start : start + TURN]])
+            await asyncio.sleep(0)
+    return trace
