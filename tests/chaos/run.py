@@ -130,16 +130,15 @@ async def agree(scene: Scene, load: Load, report: Report) -> None:
 
 async def prove(scene: Scene, mark: int, report: Report, show: Show) -> None:
     """Hold log and tables against wire and log, with nobody else at the database."""
-    await asyncio.to_thread(scene.embedded.acquire)
-    try:
-        connection = await database.connect(scene.embedded.url, search_path="model, ledger")
-        entries = await read(connection, show)
-        wires = (wire.wire_of(link) for link in scene.tee.links)
-        report.tally = await asyncio.to_thread(wire.compare, wires, entries, scene.kills)
-        report.fold = await folded.compare(connection, ALL, mark, lambda n, of: show("folding", n, of))
-        await connection.close()
-    finally:
-        await asyncio.to_thread(scene.embedded.release)
+    with scene.embedded.held() as url:
+        connection = await database.connect(url, search_path="model, ledger")
+        try:
+            entries = await read(connection, show)
+            wires = (wire.wire_of(link) for link in scene.tee.links)
+            report.tally = await asyncio.to_thread(wire.compare, wires, entries, scene.kills)
+            report.fold = await folded.compare(connection, ALL, mark, lambda n, of: show("folding", n, of))
+        finally:
+            await connection.close()
 
 
 async def read(connection: asyncpg.Connection, show: Show) -> list[Entry]:
