@@ -4,6 +4,7 @@ The driver talks to Asterisk directly, not through the tee. Choices are seeded; 
 """
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
@@ -21,6 +22,7 @@ WORKERS = 6
 BURST = 40
 REGISTER_SECONDS = 40
 MEMBERS = ("100", "101", "102")
+MEMBER = {"Queue": "support", "Interface": "PJSIP/109"}
 AGENTS = {"103": "1001", "104": "1002"}
 CALLERS = (("105", "106"), ("107", "108"))
 VIEWS = (
@@ -57,11 +59,13 @@ class Load:
                 task.result()
 
     async def end(self) -> None:
-        """Start no more calls; those that are up stay."""
+        """Start no more calls; those that are up stay, the queue's member goes."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        with contextlib.suppress(AmiError):  # it was not there
+            await self._asterisk.ami.act("QueueRemove", **MEMBER)
 
     async def silence(self) -> None:
         """Hang up everything, and wait until there is no channel, and no phone that remembers one."""
@@ -180,12 +184,11 @@ async def refused(load: Load) -> None:
 async def members(load: Load) -> None:
     """Members come, pause and go; another may have been quicker."""
     act = load._asterisk.ami.act
-    member = {"Queue": "support", "Interface": "PJSIP/109"}
     try:
-        await act("QueueAdd", **member, MemberName="Jack Jones", Penalty=str(load._dice.randrange(4)))
-        await act("QueuePause", **member, Paused="true", Reason='lunch, "long"; x=1')
+        await act("QueueAdd", **MEMBER, MemberName="Jack Jones", Penalty=str(load._dice.randrange(4)))
+        await act("QueuePause", **MEMBER, Paused="true", Reason='lunch, "long"; x=1')
         await asyncio.sleep(load._dice.uniform(0.1, 1.0))
-        await act("QueueRemove", **member)
+        await act("QueueRemove", **MEMBER)
     except AmiError:
         load.made["member not there"] += 1
 

@@ -47,17 +47,17 @@ class Plan(Struct, frozen=True):
 
 
 class Report(Struct):
-    """What a run has done and compared."""
+    """What a run has done and compared; ``differences`` are of views and answers, found on the way."""
 
     faults: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
     views: int = 0
     view_rows: int = 0
     tally: wire.Tally = field(default_factory=wire.Tally)
     fold: folded.Folded | None = None
-    seconds: float = 0.0
 
 
 async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str], None], show: Show) -> Report:
@@ -88,9 +88,12 @@ async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str]
             tell(f"{number:4}  {what}; whole after {report.recoveries[-1]:.1f} s")
             if len(report.recoveries) % ROUND == 0:
                 await agree(scene, load, report)
+                if report.differences:
+                    break
                 await load.start(reader.run())
-        await scene.whole()
-        await agree(scene, load, report)
+        if not report.differences:
+            await scene.whole()
+            await agree(scene, load, report)
         report.calls, report.answers = load.made, reader.answers
         mark = await scene.ledger.caught_up(asterisk)
         await scene.stop()
@@ -98,9 +101,14 @@ async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str]
         await load.end()
         await scene.clear()
     if strange := report.answers.keys() - SERVED:
-        raise DifferenceError(f"the API has answered {', '.join(sorted(strange))}: {dict(report.answers)}")
-    await prove(scene, mark, report, show)
-    report.seconds = time.monotonic() - began
+        report.differences.append(f"the API has answered {', '.join(sorted(strange))}: {dict(report.answers)}")
+    try:
+        await prove(scene, mark, report, show)
+    except DifferenceError as error:
+        # It is nearer to the cause than what a view shows.
+        report.differences.insert(0, str(error))
+    if report.differences:
+        raise DifferenceError("\n".join(report.differences))
     return report
 
 
@@ -113,24 +121,24 @@ async def agree(scene: Scene, load: Load, report: Report) -> None:
     try:
         said = await truth.agree(scene.ledger, scene.asterisk, "calls stand still", kinds, seconds=AGREE_SECONDS)
     except AssertionError as error:
-        raise DifferenceError(str(error)) from None
-    report.views += len(said)
-    report.view_rows += sum(map(len, said.values()))
+        report.differences.append(str(error))
+    else:
+        report.views += len(said)
+        report.view_rows += sum(map(len, said.values()))
     await load.silence()
 
 
 async def prove(scene: Scene, mark: int, report: Report, show: Show) -> None:
     """Hold log and tables against wire and log, with nobody else at the database."""
-    await asyncio.to_thread(scene.embedded.acquire)
-    try:
-        connection = await database.connect(scene.embedded.url, search_path="model, ledger")
-        entries = await read(connection, show)
-        wires = (wire.wire_of(link) for link in scene.tee.links)
-        report.tally = await asyncio.to_thread(wire.compare, wires, entries, scene.kills)
-        report.fold = await folded.compare(connection, ALL, mark, lambda n, of: show("folding", n, of))
-        await connection.close()
-    finally:
-        await asyncio.to_thread(scene.embedded.release)
+    with scene.embedded.held() as url:
+        connection = await database.connect(url, search_path="model, ledger")
+        try:
+            entries = await read(connection, show)
+            wires = (wire.wire_of(link) for link in scene.tee.links)
+            report.tally = await asyncio.to_thread(wire.compare, wires, entries, scene.kills)
+            report.fold = await folded.compare(connection, ALL, mark, lambda n, of: show("folding", n, of))
+        finally:
+            await connection.close()
 
 
 async def read(connection: asyncpg.Connection, show: Show) -> list[Entry]:
