@@ -185,6 +185,45 @@ def migrate(file: File = None) -> None:
 
 
 @app.command(rich_help_panel=LEDGER)
+def verify(
+    anchor: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check the signed heads in FILE too, and add this one.")
+    ] = None,
+    file: File = None,
+) -> None:
+    """Prove that the log is what was appended, from the database alone; `up` may run.
+
+    Exit code 0 when it is; 1, and a line that names the first event that is not, otherwise. Whoever can write the
+    database could compute a new end of the log: keep an anchor where they cannot write, and that is found too.
+    """
+    from services import database
+    from services.anchor import AnchorError, anchored
+    from services.damage import DamageError
+    from services.verify import NoLedgerError
+    from services.verify import verify as body
+
+    settings = _settings(file)
+    said = ""
+    try:
+        with _database_held(settings) as url:
+            if anchor is None:
+                verified = asyncio.run(body(url))
+            else:
+                verified, said = asyncio.run(anchored(url, anchor, settings.data))
+    except (AnchorError, NoLedgerError) as error:
+        raise _refuse(error) from None
+    except DamageError as error:
+        typer.echo(error)
+        raise typer.Exit(1) from None
+    except database.UNREACHABLE as error:
+        raise _refuse(f"the database cannot be read: {error}") from None
+    typer.echo(
+        f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"
+        f" hash {verified.end.hash.hex()}" + (f"; {said}" if said else "")
+    )
+
+
+@app.command(rich_help_panel=LEDGER)
 def export(
     pbx: Annotated[str, typer.Option(metavar="NAME", help="The PBX, by its name in the ledger.")],
     ami: Annotated[bool, typer.Option("--ami", help="The AMI event blocks, exactly as they were received.")] = False,  # noqa: FBT002
