@@ -18,7 +18,7 @@ DAY = 86_400_000_000
 
 BATCHES = """
 SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, month
-FROM ledger.batch WHERE first > $1 AND first <= $2 AND ($3::text IS NULL OR pbx = $3) ORDER BY first, last
+FROM ledger.batch WHERE first > $1 AND first <= $2 ORDER BY first, last
 """
 EVENTS = """
 SELECT position, connection, ordinal, occurred, recorded, month, pbx, source, name, raw
@@ -27,7 +27,7 @@ FROM ledger.event WHERE position >= $1 AND position <= $2 AND ($3::text IS NULL 
 
 
 class Stretch(Struct):
-    """The batches that begin after a position and not after ``upto``, the month of each, and all rows of their events.
+    """The batches that begin after a position and not after ``upto``, the month of each, and rows of their events.
 
     A row is (position, connection, ordinal, occurred, recorded, month, pbx, source, name, raw), times in microseconds.
     """
@@ -54,7 +54,7 @@ async def connect(url: str, program: str) -> asyncpg.Connection:
 async def stretches(
     connection: asyncpg.Connection, after: int, upto: int, pbx: str | None = None
 ) -> AsyncGenerator[Stretch]:
-    """Yield all batches that begin after ``after`` and not after ``upto``, of one PBX or of all.
+    """Yield all batches that begin after ``after`` and not after ``upto``, and their events, of one PBX or of all.
 
     PostgreSQL reads the next ones meanwhile; the connection is free again once this iterator is closed.
     """
@@ -73,7 +73,7 @@ async def stretches(
 
 
 async def _read(connection: asyncpg.Connection, after: int, upto: int, pbx: str | None) -> Stretch:
-    found = await connection.fetch(BATCHES, after, upto, pbx)
+    found = await connection.fetch(BATCHES, after, upto)
     batches = [Batch(*row[:9]) for row in found]
     rows: list[asyncpg.Record] = []
     if batches:

@@ -64,15 +64,15 @@ def _with_database(file: Path | None) -> Settings:
 
 
 @contextlib.contextmanager
-def _database_held(settings: Settings) -> Iterator[str]:
-    """Give the database's URL; start the embedded one for the duration if it does not run."""
+def _database_held(settings: Settings, *, create: bool = False) -> Iterator[str]:
+    """Give the database's URL; start the embedded one for the duration if it does not run, and make it if told to."""
     if settings.database_url:
         yield settings.database_url
         return
     from services.embedded import Embedded, EmbeddedError
 
     embedded = Embedded(settings.data)
-    if not embedded.exists:
+    if not (embedded.exists or create):
         raise _refuse(f"there is no ledger in {settings.data.absolute()}, and no RINGLEDGER_DATABASE_URL")
     try:
         with embedded.held() as url:
@@ -224,27 +224,75 @@ def verify(
 
 
 @app.command(rich_help_panel=LEDGER)
-def export(
-    pbx: Annotated[str, typer.Option(metavar="NAME", help="The PBX, by its name in the ledger.")],
+def export(  # noqa: PLR0917 (typer gives them by name)
+    pbx: Annotated[str, typer.Option(metavar="NAME", help="Only this PBX, by its name in the ledger.")] = "",
+    since: Annotated[
+        str, typer.Option("--from", metavar="POSITION|TIME", help="The first position, or from when.")
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--to", metavar="POSITION|TIME", help="The last position, or before when.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write whole batches to FILE, for `import`: *.jsonl.zst")
+    ] = None,
     ami: Annotated[bool, typer.Option("--ami", help="The AMI event blocks, exactly as they were received.")] = False,  # noqa: FBT002
     file: File = None,
 ) -> None:
-    """Write a PBX's AMI events to standard output, byte for byte as received; `up` may run."""
-    from services.export import UnknownPbxError
+    """Write the ledger out, for `import` (--output), or a PBX's AMI events byte for byte (--ami); `up` may run."""
+    from services.export import UnknownPbxError, bound
     from services.export import export as body
+    from services.export_ledger import ExportError, export_ledger
 
-    if not ami:
-        raise _refuse("export what? --ami is what there is")
-    out = sys.stdout.buffer
+    if ami == (output is not None):
+        raise _refuse("export what? --output FILE for a file that `import` takes, or --ami to standard output")
+    if ami and not pbx:
+        raise _refuse("export --ami of which PBX? give --pbx NAME")
+    try:
+        begin, end = (bound(text) if text else None for text in (since, until))
+    except ValueError as error:
+        raise _refuse(error) from None
     try:
         with _database_held(_settings(file)) as url:
-            asyncio.run(body(url, pbx, out))
-    except UnknownPbxError as error:
+            if output is None:
+                asyncio.run(body(url, pbx, sys.stdout.buffer, begin, end))
+            else:
+                written = asyncio.run(export_ledger(url, output, pbx or None, begin, end))
+    except (UnknownPbxError, ExportError) as error:
         raise _refuse(error) from None
     except BrokenPipeError:
         # Whoever read has had enough; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
+    except OSError as error:
+        raise _refuse(error) from None
+    if output is not None:
+        where = f"positions {written.first} to {written.last}"
+        typer.echo(f"{output}: {written.events} events in {written.batches} batches, {where}")
+
+
+@app.command("import", rich_help_panel=LEDGER)
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False)],
+    file: File = None,
+) -> None:
+    """Take into the ledger what `export` wrote; repeating it changes nothing.
+
+    Every file is checked whole before anything is written. A file of all PBXes that follows on what is here becomes a
+    part of the same chain; the events of any other are appended.
+    """
+    from services.import_ledger import ImportRefusedError, checked, import_ledger
+    from services.ledger_file import LedgerFileError
+
+    async def body(url: str) -> None:
+        async for said in import_ledger(url, ready):
+            typer.echo(said)
+
+    try:
+        ready = checked(files)
+        with _database_held(_settings(file), create=True) as url:
+            asyncio.run(body(url))
+    except (LedgerFileError, ImportRefusedError) as error:
+        raise _refuse(error) from None
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def _rows(stretch: Stretch, batch: Batch) -> list[asyncpg.Record]:
 
 
 async def _next(connection: asyncpg.Connection, last: int, head: Place) -> list[Batch]:
-    found = await connection.fetch(BATCHES, last, min(last + 1, head.position), None)
+    found = await connection.fetch(BATCHES, last, min(last + 1, head.position))
     return [Batch(*row[:9]) for row in found]
 
 
@@ -93,7 +93,7 @@ async def _gap(connection: asyncpg.Connection, batch: Batch, place: Place) -> Da
 
 async def damage_behind(connection: asyncpg.Connection, place: Place, head: Place) -> DamageError:
     """Return what is wrong where no batch follows ``place``, which is not the head."""
-    found = await connection.fetch(BATCHES, place.position, head.position, None)
+    found = await connection.fetch(BATCHES, place.position, head.position)
     if found:
         return await _gap(connection, Batch(*found[0][:9]), place)
     if place.hash == head.hash:

@@ -12,7 +12,10 @@ from services.chain import BEGINNING, LEAF, Batch, leaf
 from services.damage import DamageError, Place, damage_behind, damage_of
 from services.progress import Bar
 
-HEAD = "SELECT position, hash, appended, month FROM ledger.head"
+HEAD = """
+SELECT position, hash, appended, month, to_regclass('ledger.event_' || to_char(month, 'YYYY_MM')) IS NOT NULL AS open
+FROM ledger.head
+"""
 NAMES = "SELECT pbx, source, name, count, last FROM ledger.name"
 CONNECTIONS = "SELECT pbx, connection, last_ordinal FROM ledger.connection"
 OUTSIDE = """
@@ -172,14 +175,14 @@ class _Verifier:
             self._verified.hashes[batch.last] = batch.hash
 
     def _check_head(self, place: Place, head: asyncpg.Record) -> None:
-        last = self._last
-        wanted = {"position": place.position, "hash": place.hash}
-        if last is not None:
-            wanted |= {"appended": last.appended, "month": month_of(last.appended)}
-        for column, value in wanted.items():
+        appended = self._last.appended if self._last is not None else head["appended"]
+        for column, value in {"position": place.position, "hash": place.hash, "appended": appended}.items():
             if head[column] != value:
                 said = head[column].hex() if column == "hash" else head[column]
                 raise DamageError("altered", "head", place.position, f"its {column} is {said}, not the last batch's")
+        # A log that was imported may end before the newest month that is open here.
+        if not head["open"] or head["month"] < month_of(appended):
+            raise DamageError("altered", "head", place.position, f"its month is {head['month']}")
 
     def _check_counts(self, names: list[asyncpg.Record]) -> None:
         said = {tuple(row[:3]): tuple(row[3:]) for row in names}
