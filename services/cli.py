@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -271,27 +271,56 @@ def export(  # noqa: PLR0917 (typer gives them by name)
 
 
 @app.command("import", rich_help_panel=LEDGER)
-def import_(
+def import_(  # noqa: PLR0917 (typer gives them by name)
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False)],
+    ami: Annotated[bool, typer.Option("--ami", help="AMI event blocks, as `export --ami` writes them.")] = False,  # noqa: FBT002
+    master_csv: Annotated[bool, typer.Option("--master-csv", help="Asterisk's Master.csv (cdr_csv).")] = False,  # noqa: FBT002
+    cel_csv: Annotated[bool, typer.Option("--cel-csv", help="CEL's csv (cel_custom): event type, time, ...")] = False,  # noqa: FBT002
+    queue_log: Annotated[bool, typer.Option("--queue-log", help="Asterisk's queue_log.")] = False,  # noqa: FBT002
+    pbx: Annotated[str, typer.Option(metavar="NAME", help="The PBX that wrote these, by its name in the ledger.")] = "",
+    timezone: Annotated[
+        str,
+        typer.Option(metavar="ZONE", help="Zone of local times: Europe/Berlin, UTC, +01:00. Default: the PBX's clock."),
+    ] = "",
     file: File = None,
 ) -> None:
-    """Take into the ledger what `export` wrote; repeating it changes nothing.
+    """Take into the ledger what `export` wrote, or Asterisk itself; repeating it changes nothing.
 
-    Every file is checked whole before anything is written. A file of all PBXes that follows on what is here becomes a
-    part of the same chain; the events of any other are appended.
+    Every file is checked whole before anything is written. A ledger file of all PBXes that follows on what is here
+    becomes a part of the same chain; the events of any other are appended. Of Asterisk's own files comes in what is
+    from before the PBX was listened to.
     """
-    from services.import_ledger import ImportRefusedError, checked, import_ledger
+    from services import import_ledger, import_lines
     from services.ledger_file import LedgerFileError
+    from services.lines import LinesError
+    from services.zones import ZoneError
 
-    async def body(url: str) -> None:
-        async for said in import_ledger(url, ready):
-            typer.echo(said)
+    options: dict[import_lines.AnyKind, bool]
+    options = {"ami": ami, "cdr_csv": master_csv, "cel_csv": cel_csv, "queue_log": queue_log}
+    kinds = [kind for kind, given in options.items() if given]
+    if len(kinds) > 1:
+        raise _refuse("one of --ami, --master-csv, --cel-csv and --queue-log at a time")
+    if bool(kinds) != bool(pbx):
+        raise _refuse("--pbx NAME goes with --ami, --master-csv, --cel-csv or --queue-log; a ledger file names its own")
+    if timezone and kinds not in (["cdr_csv"], ["cel_csv"]):
+        raise _refuse("--timezone goes with --master-csv or --cel-csv")
+
+    async def say(done: AsyncIterator[str]) -> None:
+        async for one in done:
+            typer.echo(one)
 
     try:
-        ready = checked(files)
+        ledgers = [] if kinds else import_ledger.checked(files)
+        contents = import_lines.checked(files, kinds[0]) if kinds else []
         with _database_held(_settings(file), create=True) as url:
-            asyncio.run(body(url))
-    except (LedgerFileError, ImportRefusedError) as error:
+            asyncio.run(
+                say(
+                    import_lines.import_lines(url, contents, pbx, timezone)
+                    if kinds
+                    else import_ledger.import_ledger(url, ledgers)
+                )
+            )
+    except (LedgerFileError, LinesError, import_ledger.ImportRefusedError, ZoneError) as error:
         raise _refuse(error) from None
 
 
