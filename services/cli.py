@@ -196,6 +196,8 @@ def verify(
     Exit code 0 when it is; 1, and a line that names the first event that is not, otherwise. Whoever can write the
     database could compute a new end of the log: keep an anchor where they cannot write, and that is found too.
     """
+    import asyncpg
+
     from services import database
     from services.anchor import AnchorError, anchored
     from services.damage import DamageError
@@ -215,7 +217,7 @@ def verify(
     except DamageError as error:
         typer.echo(error)
         raise typer.Exit(1) from None
-    except database.UNREACHABLE as error:
+    except (*database.UNREACHABLE, asyncpg.PostgresError) as error:
         raise _refuse(f"the database cannot be read: {error}") from None
     typer.echo(
         f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"
@@ -290,7 +292,7 @@ def import_(  # noqa: PLR0917 (typer gives them by name)
     becomes a part of the same chain; the events of any other are appended. Of Asterisk's own files comes in what is
     from before the PBX was listened to.
     """
-    from services import import_ledger, import_lines
+    from services import database, import_ledger, import_lines
     from services.ledger_file import LedgerFileError
     from services.lines import LinesError
     from services.zones import ZoneError
@@ -322,6 +324,8 @@ def import_(  # noqa: PLR0917 (typer gives them by name)
             )
     except (LedgerFileError, LinesError, import_ledger.ImportRefusedError, ZoneError) as error:
         raise _refuse(error) from None
+    except database.UNREACHABLE as error:
+        raise _refuse(f"the database went away, so run it again to go on: {error}", 1) from None
 
 
 if __name__ == "__main__":
