@@ -1,4 +1,4 @@
-"""Call records: one row for each Cdr event, which is one row of Asterisk's own Master.csv."""
+"""Call records: one row for each Cdr event, which is one row of Asterisk's own Master.csv, and for imported ones."""
 
 import re
 from datetime import datetime
@@ -95,12 +95,16 @@ def called(memory: dict[str, Any], e: QueueCall) -> QueueCall:
 
 
 def recorded(memory: dict[str, Any], e: Cdr) -> CallRecord:
-    """Make the record of a Cdr event; ``memory`` is of `called` and of the PBX's clock. Raises ValueError."""
+    """Make the record of a Cdr event, or of an imported line of Master.csv; ``memory`` is of `called` and of the clock.
+
+    Raises ValueError.
+    """
     when = times(memory, e)
     queue = e.last_data.split(",", 1)[0] if e.last_application == "Queue" else ""
     agent = None
     if queue and e.destination_channel:
-        dialled = memory.get("dialled", {}).get(e.destination_channel)
+        # Channels of another run of Asterisk have the same names.
+        dialled = memory.get("dialled", {}).get(e.destination_channel) if e.log_source == "ami" else None
         agent = dialled[0] if dialled else endpoint_of(e.destination_channel)
     return CallRecord(
         pbx=e.pbx,
@@ -137,7 +141,7 @@ def recorded(memory: dict[str, Any], e: Cdr) -> CallRecord:
 
 CALL_RECORDS = Model(
     name="call_records",
-    version=1,
+    version=2,
     row=CallRecord,
     key=("position",),
     live=False,

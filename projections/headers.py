@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from projections.cdr_csv import cdr_headers
 from schemas.log import Recorded
 
 LAYOUTS = 8
@@ -17,6 +18,8 @@ def headers_of(event: Recorded) -> dict[str, Any]:
 
     Bytes that are no UTF-8, and NUL, which PostgreSQL's text cannot hold, become U+FFFD here; the log keeps them.
     """
+    if event.source == "cdr_csv":
+        return cdr_headers(_text(event))
     if event.source != "ami":
         decoded: dict[str, Any] = msgspec.json.decode(event.raw)
         return decoded

@@ -142,6 +142,7 @@ class Decoded:
                 event, chosen = self.event, self._chosen
                 headers = self._headers = chosen.of(event) if chosen else headers_of(event)
                 headers["_pbx"], headers["_at"], headers["_position"] = event.pbx, event.at, event.position
+                headers["_source"] = event.source
             try:
                 got = self._shapes[shape] = msgspec.convert(headers, shape, strict=False)
             except msgspec.ValidationError as error:
@@ -232,7 +233,10 @@ class Fold:
     def _take(self, decoded: Decoded) -> None:
         event = decoded.event
         on = self.model.on.get(event.name)
-        if on is not None and event.source == getattr(on.shape, "source_of_events", "ami"):
+        if on is not None and (
+            event.source == getattr(on.shape, "source_of_events", "ami")
+            or event.source == getattr(on.shape, "also_from", None)
+        ):
             shaped = decoded.as_(on.shape)
             if type(on) is OnGroup:
                 about = on.key(shaped)

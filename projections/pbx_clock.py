@@ -47,15 +47,18 @@ class Times(Struct, frozen=True):
 
 def times(memory: dict[str, Any], e: Cdr) -> Times:
     """Return the record's times; ``memory`` keeps the PBX's last certain offset. Raises ValueError (no time)."""
-    start = _local(e.start_time)
-    end = _local(e.end_time) if e.end_time else start + e.duration
+    start = local(e.start_time)
+    end = local(e.end_time) if e.end_time else start + e.duration
     shift = _shift(end - start - e.duration)
-    made = _made(e.unique_id) or _made(e.linked_id)
-    lowest = end - int(e.at.timestamp()) - (STEP if e.timestamp else SKEW)
-    highest = start - made + shift + STEP if made else None
-    offset = _offset(memory, lowest, highest)
+    if e.log_source == "cdr_csv":
+        offset = end - int(e.at.timestamp())  # whoever imported it knew
+    else:
+        made = made_at(e.unique_id) or made_at(e.linked_id)
+        lowest = end - int(e.at.timestamp()) - (STEP if e.timestamp else SKEW)
+        highest = start - made + shift + STEP if made else None
+        offset = _offset(memory, lowest, highest)
     begun = start - offset + shift
-    answer = _local(e.answer_time) - offset if e.answer_time else None
+    answer = local(e.answer_time) - offset if e.answer_time else None
     if (
         answer is not None
         and shift
@@ -93,12 +96,14 @@ def _answered(e: Cdr, end: int) -> int:
     return end - e.billable_seconds
 
 
-def _made(unique_id: str) -> int:
+def made_at(unique_id: str) -> int:
+    """Return the second, UTC, at which the channel was made, 0 if its unique id does not say."""
     found = MADE.search(unique_id)
     return int(found[1]) if found else 0
 
 
-def _local(text: str) -> int:
+def local(text: str) -> int:
+    """Return a local time as if it were UTC, in seconds since the epoch. Raises ValueError."""
     when = datetime.fromisoformat(text).replace(tzinfo=UTC)
     if not 1970 < when.year < 9000:
         raise ValueError(f"{text} is no time of a call")

@@ -25,7 +25,18 @@ WORDS = {
     "ONHOLD": "On Hold",
 }
 NO_OPTION = frozenset(
-    {"Event", "ActionID", "Timestamp", "Privilege", "DeviceState", "ActiveChannels", "_pbx", "_at", "_position"}
+    {
+        "Event",
+        "ActionID",
+        "Timestamp",
+        "Privilege",
+        "DeviceState",
+        "ActiveChannels",
+        "_pbx",
+        "_at",
+        "_position",
+        "_source",
+    }
 )
 
 

@@ -113,7 +113,7 @@ def abandoned(row: Statistics, e: QueueCall) -> Statistics:
 
 STATISTICS = Model(
     name="statistics",
-    version=1,
+    version=2,
     row=Statistics,
     key=("period", "scope", "name"),
     live=False,

@@ -123,6 +123,26 @@ class Rejected(Ours, frozen=True):
     raw: bytes
 
 
+class Imported(Ours, frozen=True):
+    """What follows in this connection comes from a file: ``kind`` is ``ami``, or the source of its lines.
+
+    ``events`` counts them, and what was left out: lines of a time that was ``heard``, and lines that are ``there`` from
+    an earlier import. ``log`` is the position up to which the log was asked for that; ``first`` and ``last`` are when
+    the earliest and the latest of the events happened (seconds since the epoch); ``timezone`` is that of local times.
+    """
+
+    file: str
+    sha256: str
+    kind: Literal["ami", "cdr_csv", "cel_csv", "queue_log"]
+    log: int
+    events: int
+    heard: int = 0
+    there: int = 0
+    first: float | None = None
+    last: float | None = None
+    timezone: str = ""
+
+
 class ListItem(Struct, frozen=True):
     """What a snapshot's ActionID says: the epoch and the action that this block answers."""
 

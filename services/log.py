@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any, Protocol
 
 import asyncpg
 from msgspec import Struct
 
-from schemas.log import Received, Recorded
+from schemas.log import Received, Recorded, Source
 from services.chain import leaf
 
 APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
@@ -26,6 +27,22 @@ class Sealed(Struct, frozen=True):
     occurred: list[int | None]
     recorded: list[int]
     leaves: list[bytes]
+
+
+class Told(Protocol):
+    """What an event holds besides its times."""
+
+    @property
+    def source(self) -> Source:
+        """Who said it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def raw(self) -> bytes:
+        """Its bytes."""
 
 
 def seal(events: Sequence[Received]) -> Sealed:
@@ -50,14 +67,18 @@ async def append(connection: asyncpg.Connection, pbx: str, writer: int, first: i
 
 
 async def append_sealed(
-    connection: asyncpg.Connection, place: tuple[str, int, int], events: Sequence[Received], sealed: Sealed
+    connection: asyncpg.Connection, place: tuple[str, int, int], events: Sequence[Told], sealed: Sealed
 ) -> int:
     """Append as `append` does; ``place`` is its (pbx, writer, first)."""
+    position: int = await connection.fetchval(APPEND, *place, *columns(events, sealed))
+    return position
+
+
+def columns(events: Sequence[Told], sealed: Sealed) -> tuple[Any, ...]:
+    """Return events as ``ledger.append`` takes them, from ``p_sources`` on."""
     kinds: dict[tuple[str, str], int] = {}
     kind = [kinds.setdefault((e.source, e.name), len(kinds) + 1) for e in events]
-    position: int = await connection.fetchval(
-        APPEND,
-        *place,
+    return (
         [source for source, _ in kinds],
         [name for _, name in kinds],
         kind,
@@ -67,7 +88,6 @@ async def append_sealed(
         b"".join([e.raw for e in events]),
         b"".join(sealed.leaves),
     )
-    return position
 
 
 async def read(connection: asyncpg.Connection, after: int, upto: int, names: Sequence[str]) -> list[asyncpg.Record]:

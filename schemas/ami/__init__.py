@@ -19,10 +19,12 @@ Int = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
     """What every fold may read of an event, whatever its headers; ``at`` is UTC.
 
-    Only events of ``source_of_events`` are given to folds: a PBX may send an event that has the name of one of ours.
+    Only events of ``source_of_events`` are given to folds: a PBX may send an event that has the name of one of ours;
+    and those of ``also_from``, where an import brings the same from elsewhere.
     """
 
     source_of_events: ClassVar[Source] = "ami"
+    also_from: ClassVar[Source | None] = None
 
     pbx: str = field(name="_pbx")
     at: datetime = field(name="_at")

@@ -1,10 +1,11 @@
 """Call detail records, and what queues say about their calls."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
 from schemas.ami import AmiEvent, Int
+from schemas.log import Source
 
 Seconds = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 """A duration whose sums fit PostgreSQL's bigint; a clock that was set back makes it negative."""
@@ -15,8 +16,14 @@ class Cdr(AmiEvent, frozen=True, kw_only=True, gc=False):
 
     ``linked_id`` and ``sequence`` are there when cdr_manager.conf maps them; ``answer_time`` is empty when nobody
     answered. ``timestamp`` tells whether ``at`` is the PBX's clock (``timestampevents = yes``) or ours.
+
+    A line of Master.csv (``log_source`` is ``cdr_csv``) says the same, but for LinkedID and Sequence, which it seldom
+    has; its ``at`` is its end, for whoever imported it knew the zone.
     """
 
+    also_from: ClassVar[Source | None] = "cdr_csv"
+
+    log_source: Source = field(name="_source", default="ami")
     timestamp: str = field(name="Timestamp", default="")
     account_code: str = field(name="AccountCode", default="")
     source: str = field(name="Source", default="")

@@ -22,6 +22,7 @@ from projections.kit import takers
 from schemas.log import Received, Recorded
 from services import database, log
 from services.ami.protocol import LedgerProtocol
+from services.verify import verify
 from tests.bench.evidence import evidence
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port, gets_per_second
 from tests.bench.pipeline import Pipeline, Played, pipeline
@@ -299,6 +300,26 @@ def _after(appended: list[tuple[float, int]], folded: list[tuple[float, int]]) -
     return lags
 
 
+async def verified(stage: Stage, total: int, _: int) -> list[Figure]:
+    """The whole log against its chain: every column of every event, every leaf and link."""
+    events = recorded_events(total)
+    size = sum(len(e.raw) for e in events)
+    best = 1e9
+    async with connected(stage, "verify") as connection:
+        for i in range(0, len(events), 4096):
+            await log.append(connection, "pbx", 1, i + 1, events[i : i + 4096])
+        for _ in range(TRIES):
+            start = time.perf_counter()
+            good = await verify(stage.server.url.replace("/postgres?", "/verify?"))
+            best = min(best, time.perf_counter() - start)
+    if (good.events, good.size) != (len(events), size):
+        raise BrokenError(f"{good.events} events of {good.size} bytes were verified, not {len(events)} of {size}")
+    return [
+        Figure("verify", f"raw bytes, the best of {TRIES}", size / 1e6 / best, "MB/s", 100),
+        Figure("verify", "events", len(events) / best, "events/s"),
+    ]
+
+
 async def view(stage: Stage, _: int, __: int) -> list[Figure]:
     """GET of 1,000 channels whose bytes are kept, against a bare aiohttp handler that sends the same bytes."""
     url = await stage.database("view")
@@ -504,6 +525,7 @@ PARTS: dict[str, Part] = {
     "ingest": ingest,
     "rebuild": rebuild,
     "beside": beside,
+    "verify": verified,
     "view": view,
     "asof": asof,
     "latency": latency,

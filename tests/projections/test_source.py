@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from projections import ALL
+from projections.call_records import CALL_RECORDS, CallRecord
 from projections.kit import Decoded, Fold, Model, State, names_of
 from schemas.log import Recorded, Source
 
@@ -29,3 +30,17 @@ def test_an_event_of_another_source_is_not_folded(model: Model) -> None:
         [],
         None,
     )
+
+
+def test_a_pbx_cannot_say_that_its_record_was_imported() -> None:
+    fold = Fold(CALL_RECORDS, State())
+    headers = (
+        b"StartTime: 2026-11-22 10:00:00\r\nEndTime: 2026-11-22 10:00:30\r\nDuration: 30\r\nUniqueID: 1795341600.1"
+    )
+    raw = b"Event: Cdr\r\n_source: cdr_csv\r\n" + headers + b"\r\n\r\n"
+    posted = datetime(2026, 11, 22, 10, 7, 30, tzinfo=UTC)
+    fold.take(Decoded(Recorded(1, "pbx", "ami", "Cdr", posted, raw)))
+    fold.run()
+    [record] = fold.rows.values()
+    assert isinstance(record, CallRecord)
+    assert (record.utc_offset, record.end_time) == (0, datetime(2026, 11, 22, 10, 0, 30, tzinfo=UTC))

@@ -73,3 +73,28 @@ async def test_a_reader_that_has_had_enough_is_no_fault(url: str) -> None:
 
     first, code, said = await asyncio.to_thread(head)
     assert (first, code, said) == (b"Event: FullyBooted\r", 1, b"")
+
+
+async def test_bad_arguments_are_one_line(url: str, tmp_path: Path) -> None:
+    await other_voices(url)
+    output = ("--output", str(tmp_path / "file"))
+    for arguments, said in (
+        ((), "export what?"),
+        (("--ami", *output, "--pbx", "pbx"), "export what?"),
+        (("--ami",), "of which PBX?"),
+        (("--ami", "--pbx", "nosuch"), "the log holds no PBX 'nosuch' (but other, pbx)"),
+        ((*output, "--pbx", "nosuch"), "the log holds no PBX 'nosuch' (but other, pbx)"),
+        ((*output, "--from", "2026-11-24T14:03:00"), "neither a position nor a time with its zone"),
+        ((*output, "--to", "-1"), "neither a position nor a time with its zone"),
+        ((*output, "--from", "5"), "the log holds nothing there"),
+        (("--output", str(tmp_path / "nosuch" / "file")), "No such file or directory"),
+    ):
+        environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
+        command = [str(Path(sys.executable).parent / "ringledger"), "export", *arguments]
+        done = await asyncio.to_thread(
+            subprocess.run, command, env=environ, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []

@@ -1,0 +1,73 @@
+"""The lines of a ledger file (``ringledger export --output``), and the manifest beside it.
+
+A file has for each batch a `BatchLine`, and then an `EventLine` for each of its events, in order. Times are
+microseconds since the epoch and hashes hexadecimal; nothing is rounded, so links can be computed from the lines.
+"""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from schemas.log import Source
+
+FORMAT = 1
+
+Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Microseconds = Annotated[int, Meta(gt=-9_000_000_000_000_000, lt=9_000_000_000_000_000)]
+Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Meta(pattern="^[^\\x00]*$")]
+"""What PostgreSQL's text can hold."""
+
+
+class BatchLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """One append: ``previous`` is the link of the batch before it in the log, ``hash`` its own."""
+
+    first: Annotated[int, Meta(ge=1, le=2**62)]
+    last: Annotated[int, Meta(ge=1, le=2**62)]
+    connection: Number
+    ordinal: Annotated[int, Meta(ge=1, le=2**62)]
+    appended: Microseconds
+    pbx: Text
+    previous: Hash
+    hash: Hash
+
+
+class EventLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """One event: its bytes are ``text`` where they are UTF-8, ``base64`` where not."""
+
+    position: int
+    occurred: Microseconds | None
+    recorded: Microseconds
+    source: Source
+    name: Text
+    text: str | UnsetType = UNSET
+    base64: bytes | UnsetType = UNSET
+
+
+class NameCount(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many events of a name the file holds."""
+
+    pbx: str
+    source: Source
+    name: str
+    count: int
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a ledger file holds; ``pbx`` is None where it holds all PBXes, and so a whole piece of the chain.
+
+    ``previous`` is the link before the first batch, ``hash`` that of the last; ``sha256`` is that of the file as it is
+    on the disk, and ``size`` its number of bytes.
+    """
+
+    format: int
+    pbx: str | None
+    first: int
+    last: int
+    batches: int
+    events: int
+    counts: list[NameCount]
+    previous: Hash
+    hash: Hash
+    size: int
+    sha256: Hash
