@@ -180,7 +180,9 @@ def found(row: Queue | None, e: QueueListed) -> Queue:
             replace(fresh, completed_in_level=row.completed_in_level, abandoned_in_level=row.abandoned_in_level)
         )
         stated = (e.service_level_perf, e.service_level_perf2)
-        if (ours.service_level_perf, ours.service_level_perf2) == stated:
+        # After `queue reset stats` nothing is counted, and any part of nothing is the 0.0 that is stated.
+        fits = row.completed_in_level <= e.completed and row.abandoned_in_level <= e.abandoned
+        if fits and (ours.service_level_perf, ours.service_level_perf2) == stated:
             return ours
     in_level = round(e.service_level_perf * e.completed / 100)
     both = round(e.service_level_perf2 * (e.completed + e.abandoned) / 100)
@@ -200,7 +202,7 @@ def found_caller(row: Queue | None, e: QueueEntryListed) -> Queue | None:
 
 QUEUES = Model(
     name="queues",
-    version=1,
+    version=2,
     row=Queue,
     key=("name",),
     on={

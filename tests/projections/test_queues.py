@@ -149,6 +149,17 @@ def test_statistics_follow_each_call() -> None:
     assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 2
 
 
+def test_a_reset_of_the_statistics_forgets_what_was_within_the_service_level() -> None:
+    asked = Asked("QueueStatus")
+    tables = Tables(*MODELS).fold([asked.start, queue(asked), asked.end, asked.over])
+    tables.fold([event for n in range(3) for event in (join(f"{n}", 1, 1), abandon(f"{n}"), leave(f"{n}", 1, 0))])
+    assert tables.of(QUEUES)["q",].service_level_perf2 == 100.0
+    again = Asked("QueueStatus", 2)
+    tables.fold([again.start, queue(again), again.end, again.over])  # `queue reset stats` has no event
+    row = tables.fold([join("d", 1, 1), abandon("d"), leave("d", 1, 0)]).of(QUEUES)["q",]
+    assert (row.abandoned, row.abandoned_in_level, row.service_level_perf2) == (1, 1, 100.0)
+
+
 def test_the_last_call_of_a_member_is_when_it_ended_and_calls_count_once() -> None:
     asked = Asked("QueueStatus")
     tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])

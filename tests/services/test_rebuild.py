@@ -82,6 +82,12 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, s
     return process.returncode, out.decode(), err.decode()
 
 
+LOCKS = """
+SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE locktype = 'advisory' AND datname = current_database()
+"""
+
+
 async def ran(url: str, *arguments: str) -> tuple[int | None, str, str]:
     return await ended(await started(url, *arguments))
 
@@ -99,7 +105,7 @@ async def test_without_a_projector_the_command_does_it(url: str, connection: asy
     assert await connection.fetchval(SWAPS) == 2
     assert await tables(connection) == once
     assert await connection.fetch(TABLES) == []
-    assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    assert await connection.fetchval(LOCKS) == 0
 
 
 async def test_with_a_projector_that_one_does_it(url: str, connection: asyncpg.Connection) -> None:
