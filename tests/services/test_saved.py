@@ -130,7 +130,7 @@ async def test_a_raised_version_is_saved_as_it_is_rebuilt_and_the_old_states_go(
     projector = await opened(connection, QUEUES)
     while await projector.advance(700):
         pass
-    raised = replace(QUEUES, version=2)
+    raised = replace(QUEUES, version=QUEUES.version + 1)
     assert await saved.nearest(connection, raised, 5_500) is None
     projector = await opened(connection, raised)
     await projector.advance(1_600)
@@ -140,10 +140,12 @@ async def test_a_raised_version_is_saved_as_it_is_rebuilt_and_the_old_states_go(
     while await projector.advance(700):
         pass
     versions = "SELECT version, count(*) FROM ledger.saved GROUP BY 1 ORDER BY 1"
-    assert [tuple(row) for row in await connection.fetch(versions)] == [(1, 5), (2, 5)]
+    assert [tuple(row) for row in await connection.fetch(versions)] == [(QUEUES.version, 5), (raised.version, 5)]
     await saved.thin(connection, found.latest)
-    assert [tuple(row) for row in await connection.fetch(versions)] == [(2, 5)]
-    assert {row[0] for row in await connection.fetch("SELECT DISTINCT version FROM ledger.saved_rows")} == {2}
+    assert [tuple(row) for row in await connection.fetch(versions)] == [(raised.version, 5)]
+    assert {row[0] for row in await connection.fetch("SELECT DISTINCT version FROM ledger.saved_rows")} == {
+        raised.version
+    }
 
 
 async def test_a_rebuild_of_the_same_version_puts_right_what_was_saved(
@@ -159,7 +161,7 @@ async def test_a_rebuild_of_the_same_version_puts_right_what_was_saved(
     await connection.execute("UPDATE ledger.saved_rows SET rows = '[]'")
     assert await held(connection, QUEUES, 4_000) == {}
     # Of another version is what is served, and so the table of this one is built anew.
-    await connection.execute("UPDATE ledger.checkpoint SET version = 2")
+    await connection.execute("UPDATE ledger.checkpoint SET version = version + 1")
     projector = await opened(connection, QUEUES)
     while await projector.advance(1_300):
         pass
