@@ -112,9 +112,9 @@ async def test_a_state_of_another_version_is_not_used(told: Log) -> None:
     transaction = told.connection.transaction(isolation="repeatable_read")
     await transaction.start()
     try:
-        await told.connection.execute("UPDATE ledger.saved SET version = 2, state = '{}' WHERE position > 20000")
+        await told.connection.execute("UPDATE ledger.saved SET version = 99, state = '{}' WHERE position > 20000")
         await told.connection.execute("UPDATE ledger.saved SET version = 99 WHERE model = 'queues'")
-        await told.connection.execute("UPDATE ledger.saved_rows SET version = 2, rows = '[]' WHERE changed > 20000")
+        await told.connection.execute("UPDATE ledger.saved_rows SET version = 99, rows = '[]' WHERE changed > 20000")
         await told.connection.execute("UPDATE ledger.saved_rows SET version = 99 WHERE model = 'queues'")
         instant = await instants.find(told.connection, 24_000)
         found = {name: await saved_at(told, name, instant) for name in ("channels", "queues")}
