@@ -276,3 +276,14 @@ async def test_the_command_needs_the_database_alone(url: str, connection: asyncp
     assert out.startswith("honest: 16 events in 5 batches up to position 16, hash ")
     await connection.execute("DELETE FROM ledger.event WHERE position = 9")
     assert await asyncio.to_thread(run) == (1, "event 9 missing: nothing stands there\n", "")
+
+
+@pytest.mark.parametrize(("done", "kind"), [(12, "missing"), (2, "reordered")])
+async def test_a_hole_in_a_connection_is_found_though_the_chain_holds(
+    url: str, connection: asyncpg.Connection, done: int, kind: str
+) -> None:
+    # As if a batch had been taken out, and all that follows appended anew.
+    await connection.execute("UPDATE ledger.connection SET last_ordinal = $1 WHERE connection = 1", done)
+    await log.append(connection, "a", 1, done + 1, events(1, 60))
+    with pytest.raises(DamageError, match=f"event 17 {kind}: ordinal {done + 1} of a/1 follows 8"):
+        await verify(url)
