@@ -195,6 +195,8 @@ def verify(
     Exit code 0 when it is; 1, and a line that names the first event that is not, otherwise. Whoever can write the
     database could compute a new end of the log: keep an anchor where they cannot write, and that is found too.
     """
+    from concurrent.futures import BrokenExecutor
+
     import asyncpg
 
     from services import database
@@ -216,7 +218,7 @@ def verify(
     except DamageError as error:
         typer.echo(error)
         raise typer.Exit(1) from None
-    except (*database.UNREACHABLE, asyncpg.PostgresError) as error:
+    except (*database.UNREACHABLE, asyncpg.PostgresError, BrokenExecutor) as error:
         raise _refuse(f"the database cannot be read: {error}") from None
     typer.echo(
         f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"

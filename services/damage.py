@@ -47,7 +47,7 @@ class Place(Struct, frozen=True):
 
 
 Same = Callable[[int, bytes, bytes], bool]
-"""Tells whether an event whose leaf was sealed may have the leaf that it has now; see `services.verify.Redactions`."""
+"""Tells whether an event whose leaf was sealed may have the leaf that it has now; see `services.compare.Redactions`."""
 
 
 async def damage_of(

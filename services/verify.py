@@ -1,15 +1,15 @@
 """``ringledger verify``: computes the chain over the log anew, and names the first thing that does not fit."""
 
-import contextlib
-import gc
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 import asyncpg
 from msgspec import Struct
 
-from services.batches import Stretch, connect, month_of, stretches
-from services.chain import BEGINNING, LEAF, Batch, leaf
+from services.batches import Stretch, connect, month_of, read_batches, read_rows
+from services.chain import BEGINNING, LEAF, Batch
+from services.compare import Compare, Compared, Kind, Redactions, comparing, same
 from services.damage import DamageError, Place, damage_behind, damage_of
 from services.progress import Bar
 
@@ -27,8 +27,6 @@ SELECT (SELECT min(position) FROM ledger.event WHERE position <= $1) AS event_be
 """
 
 START = Place(0, BEGINNING)
-Redactions = Mapping[int, tuple[bytes, bytes]]
-"""By position: the leaf that was appended, and the leaf of what an event of ours says stands there now."""
 
 
 class NoLedgerError(Exception):
@@ -53,17 +51,25 @@ async def verify(
     ``marks`` are positions whose hash is wanted, where a batch ends there. Raises NoLedgerError.
     """
     connection = await connect(url, "ringledger verify")
-    # Thousands of rows at a time and no cycles: looking for cycles that often is a sixth of the work.
-    usual = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 50)
     try:
         with Bar("verifying") as progress:
-            return await _Verifier(connection, start, frozenset(marks), redacted or {}).run(progress.show)
+            return await _Verifier(connection, start, frozenset(marks), redacted or {}).run(url, progress.show)
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, asyncpg.UndefinedColumnError):
         raise NoLedgerError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
     finally:
-        gc.set_threshold(*usual)
         await connection.close()
+
+
+def _linked(stretch: Stretch, place: Place) -> Place | None:
+    """Return the place behind a stretch whose batches follow on each other and on ``place``, None if one does not."""
+    for batch, month in zip(stretch.batches, stretch.months, strict=True):
+        size = len(batch.leaves) // LEAF
+        if (batch.first, batch.last) != (place.position + 1, place.position + size) or not size:
+            return None
+        if batch.hash != batch.link(place.hash) or month != month_of(batch.appended):
+            return None
+        place = Place(batch.last, batch.hash)
+    return place
 
 
 class _Verifier:
@@ -76,93 +82,69 @@ class _Verifier:
         self._redacted = redacted
         self._last: Batch | None = None
         self._ordinals: dict[tuple[str, int], int] = {}
-        self._counts: Counter[tuple[str, str, str]] = Counter()
-        self._lasts: dict[tuple[str, str, str], int] = {}
+        self._counts: Counter[Kind] = Counter()
+        self._lasts: dict[Kind, int] = {}
         self._verified = Verified(start, hashes={start.position: start.hash})
 
-    async def run(self, show: Callable[[int, int], None]) -> Verified:
-        connection, place = self._connection, self._start
+    async def run(self, url: str, show: Callable[[int, int], None]) -> Verified:
+        connection, start = self._connection, self._start
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             heads = await connection.fetch(HEAD)
             if len(heads) != 1:
                 raise DamageError("altered", "head", 0, f"there are {len(heads)} of them")
             head = Place(heads[0]["position"], heads[0]["hash"])
-            outside = await connection.fetchrow(OUTSIDE, place.position, head.position)
+            outside = await connection.fetchrow(OUTSIDE, start.position, head.position)
             names, connections = await connection.fetch(NAMES), await connection.fetch(CONNECTIONS)
         for what in ("event", "batch"):
             if (position := outside[f"{what}_before"]) is not None:
                 raise DamageError("inserted", what, position, "it stands before the beginning")
-        unfit: Stretch | None = None
-        async with contextlib.aclosing(stretches(connection, place.position, head.position)) as reading:
-            async for stretch in reading:
-                if (after := self._taken(stretch, place)) is None:
-                    unfit = stretch
-                    break
-                place = after
-                if place.position < stretch.upto:
-                    break
-                show(place.position, head.position)
-        if unfit is not None:
-            raise await damage_of(connection, unfit, place, head, self._same)
-        if place.position < head.position:
-            raise await damage_behind(connection, place, head)
-        self._check_head(place, heads[0])
+        async with comparing(url, connection, self._redacted, head.position - start.position) as (compare, ahead):
+            await self._stream(head, compare, ahead, show)
+        self._check_head(heads[0])
         for what in ("event", "batch"):
             if (position := outside[f"{what}_beyond"]) is not None:
                 raise DamageError("inserted", what, position, f"it stands beyond the head, {head.position}")
-        if self._start == START:
+        if start == START:
             self._check_counts(names)
         self._check_connections(connections)
-        self._verified.end = place
         return self._verified
 
-    def _same(self, position: int, sealed: bytes, now: bytes) -> bool:
-        return sealed == now or self._redacted.get(position) == (sealed, now)
+    async def _stream(self, head: Place, compare: Compare, ahead: int, show: Callable[[int, int], None]) -> None:
+        """Follow the links window by window, while the events of windows before are compared."""
+        connection, place, upto = self._connection, self._start, self._start.position
+        waiting: deque[tuple[Stretch, Awaitable[Compared | None] | None]] = deque()
+        whole = True
+        while True:
+            # Nothing is read behind a link that does not hold, or behind a hole; but what stands before it comes first.
+            while whole and upto < head.position and len(waiting) <= ahead:
+                stretch = await read_batches(connection, upto, head.position)
+                after = _linked(stretch, place)
+                if after is None:
+                    waiting.append((stretch, None))
+                elif stretch.batches:
+                    waiting.append((stretch, compare(stretch.batches, stretch.months)))
+                place, upto = after or place, stretch.upto
+                whole = after is not None and place.position >= upto
+            if not waiting:
+                break
+            stretch, comparing_it = waiting.popleft()
+            compared = await comparing_it if comparing_it is not None else None
+            if compared is None:
+                stretch.rows = await read_rows(connection, stretch.batches)
+                raise await damage_of(connection, stretch, self._verified.end, head, partial(same, self._redacted))
+            self._take(stretch, compared)
+            show(self._verified.end.position, head.position)
+        if self._verified.end.position < head.position:
+            raise await damage_behind(connection, self._verified.end, head)
 
-    def _taken(self, stretch: Stretch, place: Place) -> Place | None:
-        """Return the place behind a stretch whose batches and events all fit, None if something does not."""
-        after = place
-        for batch, month in zip(stretch.batches, stretch.months, strict=True):
-            size = len(batch.leaves) // LEAF
-            if (batch.first, batch.last) != (after.position + 1, after.position + size) or not size:
-                return None
-            if batch.hash != batch.link(after.hash) or month != month_of(batch.appended):
-                return None
-            after = Place(batch.last, batch.hash)
-        if len(stretch.rows) != after.position - place.position:
-            return None
-        if stretch.rows and not self._fits(stretch):
-            return None
+    def _take(self, stretch: Stretch, compared: Compared) -> None:
         for batch in stretch.batches:
             self._follow(batch)
-        return after
-
-    def _fits(self, stretch: Stretch) -> bool:
-        """Compare every column of every event with what was sealed, column by column, which is quick; and count."""
-        batches = stretch.batches
-        columns = list(zip(*stretch.rows, strict=True))
-        positions, writers, ordinals, occurred, recorded, months, pbxes, sources, names, raws = columns
-        spans = [range(b.last - b.first + 1) for b in batches]
-        leaves = list(map(leaf, occurred, recorded, sources, names, raws))
-        sealed = b"".join([b.leaves for b in batches])
-        if b"".join(leaves) != sealed:
-            was = [sealed[at : at + LEAF] for at in range(0, len(sealed), LEAF)]
-            if not all(map(self._same, positions, was, leaves)):
-                return False
-        if not (
-            positions == tuple(range(batches[0].first, batches[-1].last + 1))
-            and ordinals == tuple([b.ordinal + i for b, span in zip(batches, spans, strict=True) for i in span])
-            and writers == tuple([b.connection for b, span in zip(batches, spans, strict=True) for _ in span])
-            and pbxes == tuple([b.pbx for b, span in zip(batches, spans, strict=True) for _ in span])
-            and months == tuple([m for m, span in zip(stretch.months, spans, strict=True) for _ in span])
-        ):
-            return False
-        kinds = list(zip(pbxes, sources, names, strict=True))
-        self._counts.update(kinds)
-        self._lasts.update(zip(kinds, positions, strict=True))
-        self._verified.events += len(raws)
-        self._verified.size += sum(map(len, raws))
-        return True
+        self._counts.update(compared.counts)
+        self._lasts |= compared.lasts
+        self._verified.events += compared.counts.total()
+        self._verified.size += compared.size
+        self._verified.end = Place(stretch.batches[-1].last, stretch.batches[-1].hash)
 
     def _follow(self, batch: Batch) -> None:
         """Check what a chain that was rewritten whole may have wrong: the order of ordinals, and of time."""
@@ -179,7 +161,8 @@ class _Verifier:
         if batch.last in self._marks:
             self._verified.hashes[batch.last] = batch.hash
 
-    def _check_head(self, place: Place, head: asyncpg.Record) -> None:
+    def _check_head(self, head: asyncpg.Record) -> None:
+        place = self._verified.end
         appended = self._last.appended if self._last is not None else head["appended"]
         for column, value in {"position": place.position, "hash": place.hash, "appended": appended}.items():
             if head[column] != value:

@@ -11,10 +11,11 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
-from services import batches, log
+from services import batches, compare, log
 from services.chain import BEGINNING, LEAF
 from services.damage import DamageError, Place
 from services.verify import NoLedgerError, verify
+from tests.services.fake_ami import eventually
 
 CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{}+00'"
 MOVE = """
@@ -276,3 +277,71 @@ async def test_the_command_needs_the_database_alone(url: str, connection: asyncp
     assert out.startswith("honest: 16 events in 5 batches up to position 16, hash ")
     await connection.execute("DELETE FROM ledger.event WHERE position = 9")
     assert await asyncio.to_thread(run) == (1, "event 9 missing: nothing stands there\n", "")
+
+
+@pytest.mark.parametrize(("done", "kind"), [(12, "missing"), (2, "reordered")])
+async def test_a_hole_in_a_connection_is_found_though_the_chain_holds(
+    url: str, connection: asyncpg.Connection, done: int, kind: str
+) -> None:
+    # As if a batch had been taken out, and all that follows appended anew.
+    await connection.execute("UPDATE ledger.connection SET last_ordinal = $1 WHERE connection = 1", done)
+    await log.append(connection, "a", 1, done + 1, events(1, 60))
+    with pytest.raises(DamageError, match=f"event 17 {kind}: ordinal {done + 1} of a/1 follows 8"):
+        await verify(url)
+
+
+@pytest.mark.parametrize(
+    "case", ["event.raw", "one deleted", "tail cut off", "batch.hash", "two of different months swapped"]
+)
+async def test_several_processes_find_the_same(
+    url: str, connection: asyncpg.Connection, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = await verify(url, {7, 16})
+    monkeypatch.setattr(compare, "PARALLEL", 0)
+    monkeypatch.setattr(batches, "WINDOW", 1)
+    assert await verify(url, {7, 16}) == alone
+    change, kind, position = CASES[case]
+    await connection.execute(change)
+    with pytest.raises(DamageError) as found:
+        await verify(url)
+    assert (found.value.kind, found.value.position) == (kind, position), str(found.value)
+
+
+FORSAKEN = """
+import asyncio, multiprocessing, sys, time
+from services import batches, compare
+
+async def main():
+    connection = await batches.connect(sys.argv[1], "test")
+    compare.PARALLEL = 0
+    async with compare.comparing(sys.argv[1], connection, {}, 16) as (compared, _):
+        stretch = await batches.read_batches(connection, 0, 16)
+        assert (await compared(stretch.batches, stretch.months)).counts.total() == 16
+        print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+        time.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_a_killed_verify_leaves_no_process_behind(
+    url: str, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    assert connection
+    script = tmp_path / "forsaken.py"
+    script.write_text(FORSAKEN)
+    process = await asyncio.create_subprocess_exec(sys.executable, script, url, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout
+    children = [int(pid) for pid in (await process.stdout.readline()).split()]
+    assert children
+    process.kill()
+    await process.wait()
+    await eventually(lambda: not any(map(lives, children)))
+
+
+def lives(pid: int) -> bool:
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # one that has ended and was not waited for has none
+    except (FileNotFoundError, ProcessLookupError):
+        return False
