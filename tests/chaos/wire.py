@@ -175,8 +175,9 @@ def _how(wire: Wire, index: int, raw: bytes) -> str:
         return "an earlier block once more"
     if raw in {masked(block) for block, _ in wire.blocks[index + 1 :]}:
         return "a later block in the place of this one, which is lost or comes after it"
-    pairs = enumerate(zip(masked(wire.blocks[index][0]), raw, strict=False))
-    return f"other bytes, from byte {next((i for i, (a, b) in pairs if a != b), len(raw))} on"
+    expected = masked(wire.blocks[index][0])
+    at = next((i for i, (a, b) in enumerate(zip(expected, raw, strict=False)) if a != b), min(len(expected), len(raw)))
+    return f"other bytes, from byte {at} on"
 
 
 def _covered(ended: list[tuple[Wire, int]], gap: _Gap, kills: Sequence[float], tally: Tally) -> None:
