@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import aiohttp
-
 from services.listener import first_done
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
@@ -25,10 +23,6 @@ MEMBERS = ("100", "101", "102")
 MEMBER = {"Queue": "support", "Interface": "PJSIP/109"}
 AGENTS = {"103": "1001", "104": "1002"}
 CALLERS = (("105", "106"), ("107", "108"))
-VIEWS = (
-    *("/v1/admin/core/channels", "/v1/admin/queue/queues", "/v1/admin/queue/members", "/v1/admin/queue/entries"),
-    *("/v1/admin/park/parkedcalls", "/v1/admin/pjsip/endpoints", "/agents", "/v1/admin/core/modules"),
-)
 
 
 class Load:
@@ -202,22 +196,3 @@ async def said(load: Load) -> None:
 ACTIVITIES: tuple[tuple[Callable[[Load], Awaitable[None]], int], ...] = (
     *((plain, 8), (burst, 1), (queued, 6), (parked, 2), (refused, 2), (members, 2), (said, 2)),
 )
-
-
-class Reader:
-    """A dashboard that polls the views and takes what it gets; ``answers`` counts it by status."""
-
-    def __init__(self, client: Any) -> None:
-        self.answers: Counter[str] = Counter()
-        self._client = client
-
-    async def run(self) -> None:
-        while True:
-            for path in VIEWS:
-                try:
-                    async with self._client.get(path) as reply:
-                        await reply.read()
-                        self.answers[str(reply.status)] += 1
-                except (aiohttp.ClientError, OSError):
-                    self.answers["no answer"] += 1
-                await asyncio.sleep(0.05)

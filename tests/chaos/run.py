@@ -14,7 +14,8 @@ from projections import ALL
 from services import database, log
 from tests.chaos import folded, wire
 from tests.chaos.faults import schedule, struck
-from tests.chaos.load import Load, Reader
+from tests.chaos.load import Load
+from tests.chaos.reader import Reader
 from tests.chaos.scene import Scene
 from tests.chaos.wire import DifferenceError, Entry
 from tests.e2e import truth
