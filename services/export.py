@@ -1,16 +1,13 @@
 """``ringledger export --ami``: the log's AMI events as the bytes that were received."""
 
-import sys
-import time
 from collections.abc import AsyncIterator
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import asyncpg
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from services.progress import Bar
 
 BATCH = 10_000
-PROGRESS_SECONDS = 2.0
 
 # What people decide through the API is about no PBX, and stands under the empty name.
 KNOWN = "SELECT pbx FROM ledger.connection WHERE pbx <> '' GROUP BY pbx ORDER BY pbx"
@@ -47,7 +44,7 @@ async def export(url: str, pbx: str, out: BinaryIO) -> int:
             raise UnknownPbxError(f"the log holds no PBX {pbx!r}" + (f" (but {', '.join(known)})" if known else ""))
         head: int = await connection.fetchval(HEAD)
         written = 0
-        with _Bar() as progress:
+        with Bar("exporting") as progress:
             async for upto, batch in blocks(connection, pbx, head):
                 out.write(b"".join(batch))
                 written += len(batch)
@@ -56,28 +53,3 @@ async def export(url: str, pbx: str, out: BinaryIO) -> int:
         return written
     finally:
         await connection.close()
-
-
-class _Bar:
-    """A progress bar on a terminal's standard error, once it has taken longer than `PROGRESS_SECONDS`."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-
-    def show(self, done: int, total: int) -> None:
-        if self._progress is None and time.monotonic() - self._began > PROGRESS_SECONDS and sys.stderr.isatty():
-            columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._progress.add_task("export", total=total)
-            self._progress.start()
-        if self._progress is not None:
-            self._progress.update(self._task, completed=done)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
