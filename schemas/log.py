@@ -123,6 +123,20 @@ class Rejected(Ours, frozen=True):
     raw: bytes
 
 
+class Redacted(Ours, frozen=True):
+    """Events of this PBX were given other bytes: a person's number, or a text, became ``token`` in each of them.
+
+    Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/chain.py``, in hexadecimal.
+    ``actor`` is the user of the operating system. ``ledger.redact`` writes it in the transaction that changes them.
+    """
+
+    kind: Literal["number", "text"]
+    token: str
+    reason: str
+    actor: str
+    changes: tuple[tuple[int, str, str], ...]
+
+
 class ListItem(Struct, frozen=True):
     """What a snapshot's ActionID says: the epoch and the action that this block answers."""
 
