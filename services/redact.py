@@ -82,8 +82,9 @@ def actor() -> str:
 async def redact(url: str, wanted: Wanted, token: str, reason: str = "", *, dry_run: bool = False) -> Redaction:
     """Redact; a listener and a projector may go on meanwhile. Run again after a crash, it does what is left.
 
-    Raises RedactError and UnfinishedError. Each chunk of events and the event that tells of it are committed together, and so is the mark
-    on the models that have folded them; these are built anew afterwards, while what they hold is still served.
+    Each chunk of events, the event that tells of it, and the mark on the models that have folded them are committed
+    together. Models are built anew afterwards, and what they held is served until then. Raises RedactError and
+    UnfinishedError.
     """
     if wanted.stands_in(reason.encode()):
         raise RedactError("--reason holds what is to be redacted, and would be kept")
@@ -100,7 +101,7 @@ async def redact(url: str, wanted: Wanted, token: str, reason: str = "", *, dry_
     except (*database.UNREACHABLE, asyncpg.TransactionRollbackError) as error:
         raise UnfinishedError(f"PostgreSQL says: {error}; run this again, it does what is left") from None
     finally:
-        connection.terminate()
+        await connection.close()
 
 
 class _Redactor:
@@ -162,8 +163,8 @@ class _Redactor:
 
     def _note(self, pbx: str, change: Change) -> None:
         self._done.events[pbx, change.name] += 1
-        self._done.first = self._done.first or change.position
-        self._done.last = change.position
+        self._done.first = min(self._done.first or change.position, change.position)
+        self._done.last = max(self._done.last, change.position)
 
     def _change(self, pbx: str, change: Change) -> None:
         self._waiting.setdefault(pbx, []).append(change)

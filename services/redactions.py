@@ -72,9 +72,7 @@ def collected(events: Iterable[Sequence[object]]) -> Redactions:
                 raise RedactionError(position, f"changes {changed}, which is not before it")
             sealed, now = leaves.get(changed, (was, was))
             if now != was:
-                raise RedactionError(
-                    position, f"says what event {changed} was before, and the redaction before it differs"
-                )
+                raise RedactionError(position, f"says of {changed} what the redaction before does not")
             leaves[changed] = sealed, becomes
         changes = given.setdefault(said.token, set())
         changes.update(changed for changed, _, _ in said.changes)
