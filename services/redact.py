@@ -18,9 +18,8 @@ from services.wanted import Wanted
 
 LOCK = 7310006
 WINDOW = 10_000
-CHUNK = 4_000
-CHUNK_BYTES = 8 << 20
-"""What one event Redacted tells of is at most so much: it is 600 kB long then, and the log's lock is held for 50 ms."""
+CHUNK = 2_000
+"""So many events are changed at once: what tells of them is 300 kB long."""
 ROUNDS = 3
 """How often the end of the log is looked at again, for what was said meanwhile."""
 
@@ -144,7 +143,7 @@ class _Redactor:
                 for row in await self._connection.fetch(FOUND, after, upto, self._wanted.patterns):
                     self._look(row, found)
                 for pbx, changes in self._waiting.items():
-                    while len(changes) >= CHUNK or sum([len(c.raw) for c in changes]) > CHUNK_BYTES:
+                    while len(changes) >= CHUNK:
                         await self._commit(pbx, changes)
                 after = upto
                 progress.show(after, head)
@@ -171,13 +170,7 @@ class _Redactor:
 
     async def _commit(self, pbx: str, changes: list[Change]) -> None:
         """Give one chunk of events their new bytes, and have it said."""
-        chunk: list[Change] = []
-        size = 0
-        for change in changes[:CHUNK]:
-            size += len(change.raw)
-            if chunk and size > CHUNK_BYTES:
-                break
-            chunk.append(change)
+        chunk = changes[:CHUNK]
         names = {change.name for change in chunk}
         await self._connection.execute(
             REDACT,

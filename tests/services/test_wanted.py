@@ -136,7 +136,7 @@ def test_a_name_counts_as_a_whole(text: str, source: str, raw: bytes, expected: 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
 def test_every_other_byte_of_a_recording_stays(capture: str) -> None:
-    """What was put in is put back, and the recording is what it was; places that must be kept are those of no number."""
+    """What was put in is put back, and the recording is what it was."""
     dice = random.Random(5)
     for block in dice.sample(wire(capture).split(b"\r\n\r\n"), 4000):
         for number in (b"5551234", b"5550100", b"112"):
