@@ -20,7 +20,7 @@ LOCK = 7310006
 WINDOW = 10_000
 CHUNK = 2_000
 """So many events are changed at once: what tells of them is 300 kB long."""
-ROUNDS = 3
+ROUNDS = 2
 """How often the end of the log is looked at again, for what was said meanwhile."""
 
 NO_LEDGER = (

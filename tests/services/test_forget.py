@@ -190,6 +190,33 @@ async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, conne
     assert await tables(connection) == await folded_from_scratch(connection)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever(
+    url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    await log.append(connection, "pbx", 1, 1, VARIETY)
+    await fold(connection)
+    build_anew, built = Forgetting.build_anew, 0
+
+    async def interrupted(forgetting: Forgetting, url: str, models: list[str]) -> None:
+        nonlocal built
+        built += 1
+        await build_anew(forgetting, url, models)
+        if built <= times:
+            await log.append(connection, "pbx", 1 + built, 1, VARIETY)
+            await fold(connection)
+
+    monkeypatch.setattr(Forgetting, "build_anew", interrupted)
+    if times == 1:
+        assert (await redact.redact(url, WANTED, TOKEN)).events.total() == 18
+        assert await held(connection, NUMBER) == []
+        assert await tables(connection) == await folded_from_scratch(connection)
+    else:
+        with pytest.raises(UnfinishedError, match="still held by channels, links: it goes on being said"):
+            await redact.redact(url, WANTED, TOKEN)
+    await verified(connection)
+
+
 async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection: asyncpg.Connection) -> None:
     await log.append(connection, "pbx", 1, 1, VARIETY)
     await fold(connection)
