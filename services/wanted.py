@@ -63,10 +63,14 @@ KEPT = b"|".join(
     ]
 )
 """What holds digits that are nobody's number."""
-LINES = (
-    rb"(?:\A|\r\n)(?:Event:[^\r\n]*|(?:" + b"|".join(_numbers()) + rb"):[^\r\n]*|[A-Za-z_-]+[0-9]{0,2}[A-Za-z]*:)"
-)  # what an event is, what is a number but none of a telephone, and the names of headers
-FIELDS = rb"^[0-9]{10}\|"
+OF_SOURCE = {
+    # What an event is, what is a number but none of a telephone, and the names of headers.
+    "ami": rb"(?:\A|\r\n)(?:Event:[^\r\n]*|(?:"
+    + b"|".join(_numbers())
+    + rb"):[^\r\n]*|[A-Za-z_-]+[0-9]{0,2}[A-Za-z]*:)",
+    "cdr_csv": rb",[0-9]+,[0-9]+,\"(?:ANSWERED|NO ANSWER|BUSY|FAILED|CONGESTION)\"",  # how long it was
+    "queue_log": rb"\A[0-9]{10}\|",  # when it was
+}
 
 
 class WantedError(ValueError):
@@ -83,10 +87,8 @@ class Wanted:
         before, after = WHOLE[kind]
         whole = before + b"(?:" + b"|".join(map(re.escape, self.spellings)) + b")" + after
         self._whole = re.compile(whole)
-        found = rb"(?P<found>" + whole + b")"
-        self._in_text = re.compile(KEPT + b"|" + found)
-        self._in_ami = re.compile(KEPT + b"|" + LINES + b"|" + found)
-        self._in_queue_log = re.compile(KEPT + b"|" + FIELDS + b"|" + found)
+        kept = {source: KEPT + b"|" + more for source, more in OF_SOURCE.items()} | {"": KEPT}
+        self._in = {source: re.compile(k + rb"|(?P<found>" + whole + b")") for source, k in kept.items()}
 
     @property
     def patterns(self) -> list[bytes]:
@@ -107,15 +109,11 @@ class Wanted:
         In JSON it is looked for in strings only: what is a number there is none of a telephone.
         """
         put = _putting(token.encode())
-        if source == "ami":
-            return self._in_ami.sub(put, raw)
-        if source == "queue_log":
-            return self._in_queue_log.sub(put, raw)
         if source not in {"ari", "ringledger"} or not _is_json(raw):
-            return self._in_text.sub(put, raw)
+            return self._in.get(source, self._in[""]).sub(put, raw)
         if source == "ringledger" and name == "Rejected":
             raw = self._rejected(raw, token)
-        return STRING.sub(lambda m: self._in_text.sub(put, m[0]) if m["string"] else m[0], raw)
+        return STRING.sub(lambda m: self._in[""].sub(put, m[0]) if m["string"] else m[0], raw)
 
     def _rejected(self, raw: bytes, token: str) -> bytes:
         try:

@@ -74,6 +74,11 @@ def test_times_and_ids_are_no_numbers(number: str, raw: str) -> None:
         ("ari", 'no json 5551234 "5551234"', 'no json # "#"'),
         ("ringledger", '{"type":"Connected","address":"5551234"}', '{"type":"Connected","address":"#"}'),
         ("cdr_csv", '"","5551234","x","""J"" <5551234>",12', '"","#","x","""J"" <#>",12'),
+        (
+            "cdr_csv",
+            '"","5551234","x",5551234,5551234,"NO ANSWER","5551234"',
+            '"","#","x",5551234,5551234,"NO ANSWER","#"',
+        ),
         ("cel_csv", "CHAN_START,5551234,1795308983.5551234", "CHAN_START,#,1795308983.5551234"),
         (
             "queue_log",
