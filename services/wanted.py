@@ -78,7 +78,7 @@ class WantedError(ValueError):
 
 
 class Wanted:
-    """One number or text, and the token for it. It has no readable repr: what it holds must not reach any output."""
+    """One number or text. It has no readable repr, for what it holds must not reach any output."""
 
     def __init__(self, kind: Kind, text: str) -> None:
         self.kind = kind
