@@ -237,14 +237,14 @@ async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection:
 
 SAVED = (
     """
-    CREATE TABLE ledger.saved (
+    CREATE TABLE IF NOT EXISTS ledger.saved (
         model text NOT NULL, version int NOT NULL, position bigint NOT NULL, latest timestamptz NOT NULL,
         changed bigint NOT NULL, state jsonb NOT NULL, whole boolean NOT NULL, kept boolean NOT NULL DEFAULT false,
         PRIMARY KEY (model, version, position)
     )
     """,
     """
-    CREATE TABLE ledger.saved_rows (
+    CREATE TABLE IF NOT EXISTS ledger.saved_rows (
         model text NOT NULL, version int NOT NULL, changed bigint NOT NULL, part int NOT NULL, rows json NOT NULL,
         PRIMARY KEY (model, version, changed, part)
     )
