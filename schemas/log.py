@@ -104,6 +104,20 @@ class SnapshotCompleted(Ours, frozen=True):
     failed: tuple[str, ...] = ()
 
 
+class Redacted(Ours, frozen=True):
+    """Events of this PBX were given other bytes: a person's number, or a text, became ``token`` in each of them.
+
+    Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/chain.py``, in hexadecimal.
+    ``actor`` is the user of the operating system. ``ledger.redact`` writes it in the transaction that changes them.
+    """
+
+    kind: Literal["number", "text"]
+    token: str
+    reason: str
+    actor: str
+    changes: tuple[tuple[int, str, str], ...]
+
+
 class Minute(Ours, frozen=True):
     """Written once a minute per PBX, link or no link; counts are those since the last one."""
 

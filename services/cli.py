@@ -443,5 +443,48 @@ def _differences(url: str, models: "Sequence[Model]") -> int:
     return 1 if any(compared.differs for compared in found) else 0
 
 
+@app.command(rich_help_panel=LEDGER)
+def redact(
+    *,
+    number: Annotated[str | None, typer.Option(metavar="N", help="A telephone number; - reads it from stdin.")] = None,
+    text: Annotated[str | None, typer.Option(metavar="TEXT", help="A name, or - likewise.")] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept in the log.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say where it stands.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take short ones, which may be anything.")] = False,
+    file: File = None,
+) -> None:
+    """Erase a person: a number or a name becomes a token in the log and in all views; `up` may run.
+
+    The chain over the log still holds: an event says which events were changed, and `ringledger verify` lists it. A
+    number stands there as a whole, not within a longer one, nor in a unique id or a time. What cannot be reached
+    (backups, exports, spools) is in docs/architecture.md.
+    """
+    from services import run
+    from services.forget import UnfinishedError
+    from services.redact import RedactError, told
+    from services.redact import redact as body
+    from services.redaction_key import KeyFileError, read_key, token
+    from services.wanted import WantedError, wanted
+
+    try:
+        found = wanted(
+            *(sys.stdin.readline().strip() if given == "-" else given for given in (number, text)), force=force
+        )
+    except WantedError as error:
+        raise _refuse(error) from None
+    settings = _settings(file)
+    run.configure_logging("redact")
+    os.nice(5)
+    try:
+        with _database_held(settings) as url:
+            name = "a token" if dry_run else token(read_key(settings.data), found.kind, found.text)
+            done = asyncio.run(body(url, found, name, reason, dry_run=dry_run))
+    except (RedactError, KeyFileError) as error:
+        raise _refuse(error) from None
+    except UnfinishedError as error:
+        raise _refuse(error, 1) from None
+    typer.echo(told(done, dry_run=dry_run))
+
+
 if __name__ == "__main__":
     main()

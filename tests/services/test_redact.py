@@ -1,0 +1,126 @@
+"""Redacting the log: nothing of the number is left there, nothing else has changed, and the chain tells what did."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import msgspec
+import pytest
+
+from schemas.log import Received, Redacted, Rejected
+from services import database, log, redact
+from services.chain import leaf
+from services.redact import RedactError
+from services.wanted import Wanted
+from tests.services.redacting import ALL_EVENTS, NUMBER, TOKEN, VARIETY, WANTED, verified
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await database.connect(url, search_path="model, ledger")
+    yield opened
+    await opened.close()
+
+
+async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connection: asyncpg.Connection) -> None:
+    await log.append(connection, "pbx", 7, 1, VARIETY[:6])
+    await log.append(connection, "other", 7, 1, VARIETY[6:])
+    before = await connection.fetch(ALL_EVENTS)
+    done = await redact.redact(url, WANTED, TOKEN, "asked for it")
+
+    after = await connection.fetch(ALL_EVENTS)
+    assert len(after) == len(before) + 2  # one event for each PBX
+    for old, new in zip(before, after, strict=False):
+        assert tuple(old)[:-1] == tuple(new)[:-1]
+        raw = new["raw"]
+        if new["name"] == "Rejected":
+            assert msgspec.json.decode(raw, type=Rejected).raw == b"Event: X\r\nA: " + TOKEN.encode() + b"\r\n\r\n"
+            continue
+        assert raw.replace(TOKEN.encode(), NUMBER.encode()) == old["raw"]
+        if new["name"] != "Hangup":
+            assert TOKEN.encode() in raw
+    assert b'"n":5551234' in after[3]["raw"]
+    assert b"DialString: 15551234" in after[2]["raw"]
+    assert (done.events.total(), done.kept, done.first, done.last) == (9, 2, 1, 9)
+
+    said = [msgspec.json.decode(row["raw"], type=Redacted) for row in after[-2:]]
+    assert [(row["pbx"], row["name"], row["source"]) for row in after[-2:]] == [
+        ("pbx", "Redacted", "ringledger"),
+        ("other", "Redacted", "ringledger"),
+    ]
+    assert {(s.kind, s.token, s.reason, s.actor) for s in said} == {("number", TOKEN, "asked for it", redact.actor())}
+    assert [[p for p, _, _ in s.changes] for s in said] == [[1, 2, 3, 4, 5, 6], [7, 8, 9]]
+    assert set((await verified(connection)).leaves) == set(range(1, 10))
+
+
+async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
+    url: str, connection: asyncpg.Connection
+) -> None:
+    await log.append(connection, "pbx", 7, 1, VARIETY)
+    await redact.redact(url, WANTED, TOKEN, "Jane Roe asked for it")
+    done = await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
+    assert sorted(name for _, name in done.events) == ["Cdr", "Cel", "ChannelCreated", "Redacted", "VarSet"]
+    said = await verified(connection)
+    assert [s.line().partition(", 20")[0] for s in said.summaries] == [
+        f"{TOKEN}: a number in 9 events",
+        "redacted-vvvvvvvvvvvv: a text in 5 events",
+    ]
+    assert said.summaries[0].reasons == ("redacted-vvvvvvvvvvvv asked for it",)
+    assert not await connection.fetchval("SELECT count(*) FROM event WHERE raw LIKE '%Jane%'")
+
+
+async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Connection) -> None:
+    """The function takes no row whose leaf is another, nor one of another PBX, and says so; nothing is changed."""
+    await log.append(connection, "pbx", 1, 1, VARIETY[:2])
+    before = await connection.fetch(ALL_EVENTS)
+    good = leaf(1_000_000, 1795308983_500_000, "ami", "Newchannel", VARIETY[0].raw)
+    for pbx, positions, leaves, raws in (
+        ("pbx", [1], [bytes(32)], [b"x"]),
+        ("other", [1], [good], [b"x"]),
+        ("pbx", [1, 2], [good, bytes(32)], [b"x", b"y"]),
+        ("pbx", [], [], []),
+        ("pbx", [1, 1], [good, good], [b"x", b"y"]),
+    ):
+        with pytest.raises(asyncpg.SerializationError, match="events are what was read"):
+            await connection.execute(
+                redact.REDACT, pbx, "number", TOKEN, "", "root", positions, leaves, raws, ["channels"]
+            )
+    assert await connection.fetch(ALL_EVENTS) == before
+    assert await connection.fetchval("SELECT count(*) FROM ledger.stale") == 0
+
+
+async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg.Connection) -> None:
+    await log.append(connection, "pbx", 1, 1, VARIETY)
+    await redact.redact(url, WANTED, TOKEN)
+    await verified(connection)
+    old = VARIETY[9]
+    claim = (10, leaf(1_000_000, 1795308983_500_000, old.source, old.name, old.raw).hex(), "0" * 64)
+    forged = Redacted("number", TOKEN, "", "root", (claim,))
+    for position, raw in (
+        (10, b"never redacted"),
+        (1, b"redacted, and then changed"),
+        (1, VARIETY[0].raw),  # taken back
+        (11, msgspec.json.encode(forged)),  # what the redaction said
+    ):
+        attempt = connection.transaction()
+        await attempt.start()
+        await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, raw)
+        with pytest.raises(AssertionError):
+            await verified(connection)
+        await attempt.rollback()
+    await verified(connection)
+    said = Received("ringledger", "Redacted", 1.0, 1.0, msgspec.json.encode(forged))
+    await log.append(connection, "pbx", 5, 1, [said])
+    with pytest.raises(AssertionError):  # what stands there is not what it says
+        await verified(connection)
+
+
+async def test_two_at_once_and_a_reason_that_tells_it_are_refused(url: str, connection: asyncpg.Connection) -> None:
+    await log.append(connection, "pbx", 1, 1, VARIETY)
+    before = await connection.fetch(ALL_EVENTS)
+    with pytest.raises(RedactError, match="--reason") as error:
+        await redact.redact(url, WANTED, TOKEN, "he called from +5551234")
+    assert NUMBER not in str(error.value)
+    await connection.execute("SELECT pg_advisory_lock($1)", redact.LOCK)
+    with pytest.raises(RedactError, match="another redaction"):
+        await redact.redact(url, WANTED, TOKEN)
+    assert await connection.fetch(ALL_EVENTS) == before
