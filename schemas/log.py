@@ -109,8 +109,10 @@ class Redacted(Ours, frozen=True):
 
     Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/chain.py``, in hexadecimal.
     ``actor`` is the user of the operating system. ``ledger.redact`` writes it in the transaction that changes them.
+    ``position`` is that of this event itself: where it is not, the event was imported, and tells of another log.
     """
 
+    position: int
     kind: Literal["number", "text"]
     token: str
     reason: str

@@ -8,7 +8,7 @@ from functools import lru_cache
 import asyncpg
 from msgspec import Struct
 
-from services.chain import LEAF, Batch, leaf
+from services.chain import LEAF, SALT, Batch, leaf
 
 WINDOW = 8192
 """Positions are dense, so a window of them holds so many events at most, and what its last batch has more."""
@@ -17,7 +17,7 @@ POSTGRESQL_EPOCH = 946_684_800_000_000
 DAY = 86_400_000_000
 
 BATCHES = """
-SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, month
+SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, salts, month
 FROM ledger.batch WHERE first > $1 AND first <= $2 ORDER BY first, last
 """
 EVENTS = """
@@ -74,18 +74,23 @@ async def stretches(
 
 async def _read(connection: asyncpg.Connection, after: int, upto: int, pbx: str | None) -> Stretch:
     found = await connection.fetch(BATCHES, after, upto)
-    batches = [Batch(*row[:9]) for row in found]
+    batches = [Batch(*row[:10]) for row in found]
     rows: list[asyncpg.Record] = []
     if batches:
         # Where the last one ends its leaves say: its column may say anything, and all of the log would be read.
         end = batches[-1].first + len(batches[-1].leaves) // LEAF - 1
         rows = await connection.fetch(EVENTS, batches[0].first, end, pbx)
-    return Stretch(upto, batches, [row[9] for row in found], rows)
+    return Stretch(upto, batches, [row[10] for row in found], rows)
 
 
-def leaf_of(row: asyncpg.Record) -> bytes:
+def salt_at(batch: Batch, offset: int) -> bytes:
+    """Return the salt of one event of a batch; it is empty, or cut, where the batch has none for it."""
+    return batch.salts[offset * SALT : (offset + 1) * SALT]
+
+
+def leaf_of(row: asyncpg.Record, salt: bytes) -> bytes:
     """Compute the leaf of an event's row anew."""
-    return leaf(row[3], row[4], row[7], row[8], row[9])
+    return leaf(salt, row[3], row[4], row[7], row[8], row[9])
 
 
 def month_of(appended: int) -> date:

@@ -192,28 +192,29 @@ def verify(
 ) -> None:
     """Prove that the log is what was appended, from the database alone; `up` may run.
 
-    Exit code 0 when it is; 1, and a line that names the first event that is not, otherwise. Whoever can write the
+    Exit code 0 when it is, but for what was redacted, of which each gets a line; 1, and a line that names the first event that is not, otherwise. Whoever can write the
     database could compute a new end of the log: keep an anchor where they cannot write, and that is found too.
     """
     import asyncpg
 
     from services import database
     from services.anchor import AnchorError, anchored
+    from services.audit import audit
     from services.damage import DamageError
+    from services.redactions import RedactionError
     from services.verify import NoLedgerError
-    from services.verify import verify as body
 
     settings = _settings(file)
     said = ""
     try:
         with _database_held(settings) as url:
             if anchor is None:
-                verified = asyncio.run(body(url))
+                verified = asyncio.run(audit(url))
             else:
                 verified, said = asyncio.run(anchored(url, anchor, settings.data))
     except (AnchorError, NoLedgerError) as error:
         raise _refuse(error) from None
-    except DamageError as error:
+    except (DamageError, RedactionError) as error:
         typer.echo(error)
         raise typer.Exit(1) from None
     except (*database.UNREACHABLE, asyncpg.PostgresError) as error:
@@ -222,6 +223,8 @@ def verify(
         f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"
         f" hash {verified.end.hash.hex()}" + (f"; {said}" if said else "")
     )
+    for redaction in verified.redactions:
+        typer.echo(redaction.line())
 
 
 @app.command(rich_help_panel=LEDGER)

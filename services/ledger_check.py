@@ -32,6 +32,7 @@ def batch_of(line: BatchLine, events: list[Event]) -> Batch:
         line.pbx,
         bytes.fromhex(line.hash),
         b"".join([e.leaf for e in events]),
+        line.salts,
     )
 
 

@@ -33,7 +33,7 @@ NO_LEDGER = (
 HEAD = "SELECT position FROM ledger.head"
 FOUND = """
 SELECT position, pbx, source, name, ledger.microseconds(occurred), ledger.microseconds(recorded), raw,
-       tableoid::regclass::text
+       tableoid::regclass::text, ledger.salt(position)
 FROM ledger.event
 WHERE position > $1 AND position <= $2
   AND (raw LIKE ANY ($3::bytea[]) OR (source = 'ringledger' AND name = 'Rejected'))
@@ -132,7 +132,8 @@ class _Redactor:
                 raise UnfinishedError(f"still held by {', '.join(held)}: it goes on being said; run this again later")
         if done.models or done.events:
             # What a run that did not come to its end has changed is not known here.
-            await forgetting.wipe(sorted(self._partitions) or ["ledger.event"])
+            events = sorted(self._partitions) or ["ledger.event"]
+            await forgetting.wipe([*events, *(name.replace("event", "batch") for name in events)])
         return done
 
     async def _through_the_log(self, after: int, found: Callable[[str, Change], object]) -> int:
@@ -153,12 +154,12 @@ class _Redactor:
         return after
 
     def _look(self, row: asyncpg.Record, found: Callable[[str, Change], object]) -> None:
-        position, pbx, source, name, occurred, recorded, raw, partition = row
+        position, pbx, source, name, occurred, recorded, raw, partition, salt = row
         new = self._wanted.rewritten(source, name, raw, self._done.token)
         self._done.kept += self._wanted.stands_in(new)
         if new != raw:
             self._partitions.add(partition)
-            found(pbx, Change(position, leaf(occurred, recorded, source, name, raw), new, name))
+            found(pbx, Change(position, leaf(salt, occurred, recorded, source, name, raw), new, name))
 
     def _note(self, pbx: str, change: Change) -> None:
         self._done.events[pbx, change.name] += 1

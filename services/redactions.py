@@ -19,6 +19,11 @@ SELECT position, pbx, ledger.microseconds(recorded), raw FROM ledger.event
 WHERE source = 'ringledger' AND name = 'Redacted' ORDER BY position
 """
 
+OF = """
+SELECT position, raw FROM ledger.event
+WHERE source = 'ringledger' AND name = 'Redacted' AND pbx = $1 AND position > $2 ORDER BY position
+"""
+
 Leaves = tuple[bytes, bytes]
 
 
@@ -66,6 +71,8 @@ def collected(events: Iterable[Sequence[object]]) -> Redactions:
         assert isinstance(recorded, int)
         assert isinstance(raw, bytes)
         said = _decoded(position, raw)
+        if said.position != position:
+            continue  # of the log that it was imported from
         for changed, before, after in said.changes:
             was, becomes = _leaf(position, before), _leaf(position, after)
             if not 0 < changed < position:
@@ -92,6 +99,16 @@ def collected(events: Iterable[Sequence[object]]) -> Redactions:
 async def read(connection: asyncpg.Connection) -> Redactions:
     """Return what the log says. Raises RedactionError."""
     return collected(await connection.fetch(READ))
+
+
+async def of(connection: asyncpg.Connection, pbx: str, position: int) -> list[tuple[int, bytes, bytes]]:
+    """Return how an event was changed, in order: by the event at which position, its leaf before and after."""
+    found: list[tuple[int, bytes, bytes]] = []
+    for by, raw in await connection.fetch(OF, pbx, position):
+        said = _decoded(by, raw)
+        if said.position == by:
+            found += [(by, _leaf(by, was), _leaf(by, becomes)) for p, was, becomes in said.changes if p == position]
+    return found
 
 
 def _decoded(position: int, raw: bytes) -> Redacted:

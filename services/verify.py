@@ -9,9 +9,10 @@ import asyncpg
 from msgspec import Struct
 
 from services.batches import Stretch, connect, month_of, stretches
-from services.chain import BEGINNING, LEAF, Batch, leaf
+from services.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
 from services.damage import DamageError, Place, damage_behind, damage_of
 from services.progress import Bar
+from services.redactions import Leaves, Summary
 
 HEAD = """
 SELECT position, hash, appended, month, to_regclass('ledger.event_' || to_char(month, 'YYYY_MM')) IS NOT NULL AS open
@@ -27,26 +28,41 @@ SELECT (SELECT min(position) FROM ledger.event WHERE position <= $1) AS event_be
 """
 
 START = Place(0, BEGINNING)
-Redactions = Mapping[int, tuple[bytes, bytes]]
-"""By position: the leaf that was appended, and the leaf of what an event of ours says stands there now."""
+Redacted = Mapping[int, Leaves]
+"""By position: the leaf that was appended, and that of what stands there now, as an event of ours says."""
+
+
+NO_LEDGER = (
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedTableError,
+)
 
 
 class NoLedgerError(Exception):
     """The database holds no ledger of this version; the message says what to do."""
 
+    def __init__(self) -> None:
+        super().__init__("the database holds no ledger of this version; `ringledger migrate` makes one")
+
 
 class Verified(Struct):
-    """What was found good, where it ends, the bytes of its events, and the hashes at the positions asked for."""
+    """What was found good, where it ends, the bytes of its events, and the hashes at the positions asked for.
+
+    ``redactions`` are set by `services.audit`.
+    """
 
     end: Place
     events: int = 0
     batches: int = 0
     size: int = 0
     hashes: dict[int, bytes] = {}
+    redactions: list[Summary] = []
 
 
 async def verify(
-    url: str, marks: Iterable[int] = (), start: Place = START, redacted: Redactions | None = None
+    url: str, marks: Iterable[int] = (), start: Place = START, redacted: Redacted | None = None
 ) -> Verified:
     """Verify all that follows ``start`` and is in the log now; a listener may go on. Raises DamageError.
 
@@ -59,8 +75,8 @@ async def verify(
     try:
         with Bar("verifying") as progress:
             return await _Verifier(connection, start, frozenset(marks), redacted or {}).run(progress.show)
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, asyncpg.UndefinedColumnError):
-        raise NoLedgerError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
+    except NO_LEDGER:
+        raise NoLedgerError from None
     finally:
         gc.set_threshold(*usual)
         await connection.close()
@@ -68,7 +84,7 @@ async def verify(
 
 class _Verifier:
     def __init__(
-        self, connection: asyncpg.Connection, start: Place, marks: frozenset[int], redacted: Redactions
+        self, connection: asyncpg.Connection, start: Place, marks: frozenset[int], redacted: Redacted
     ) -> None:
         self._connection = connection
         self._start = start
@@ -117,7 +133,7 @@ class _Verifier:
         return self._verified
 
     def _same(self, position: int, sealed: bytes, now: bytes) -> bool:
-        return sealed == now or self._redacted.get(position) == (sealed, now)
+        return self._redacted.get(position, (sealed, sealed)) == (sealed, now)
 
     def _taken(self, stretch: Stretch, place: Place) -> Place | None:
         """Return the place behind a stretch whose batches and events all fit, None if something does not."""
@@ -126,7 +142,7 @@ class _Verifier:
             size = len(batch.leaves) // LEAF
             if (batch.first, batch.last) != (after.position + 1, after.position + size) or not size:
                 return None
-            if batch.hash != batch.link(after.hash) or month != month_of(batch.appended):
+            if len(batch.salts) != size * SALT or batch.hash != batch.link(after.hash) or month != month_of(batch.appended):
                 return None
             after = Place(batch.last, batch.hash)
         if len(stretch.rows) != after.position - place.position:
@@ -143,11 +159,11 @@ class _Verifier:
         columns = list(zip(*stretch.rows, strict=True))
         positions, writers, ordinals, occurred, recorded, months, pbxes, sources, names, raws = columns
         spans = [range(b.last - b.first + 1) for b in batches]
-        leaves = list(map(leaf, occurred, recorded, sources, names, raws))
+        salts = cut(b"".join([b.salts for b in batches]), SALT)
+        leaves = list(map(leaf, salts, occurred, recorded, sources, names, raws))
         sealed = b"".join([b.leaves for b in batches])
-        if b"".join(leaves) != sealed:
-            was = [sealed[at : at + LEAF] for at in range(0, len(sealed), LEAF)]
-            if not all(map(self._same, positions, was, leaves)):
+        if self._redacted or b"".join(leaves) != sealed:
+            if not all(map(self._same, positions, cut(sealed, LEAF), leaves)):
                 return False
         if not (
             positions == tuple(range(batches[0].first, batches[-1].last + 1))

@@ -9,7 +9,7 @@ import msgspec
 from projections import ALL
 from schemas.log import Connected, Received, Rejected
 from services import redactions
-from services.chain import BEGINNING, LEAF, Batch, leaf
+from services.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
 from services.projector import Projector
 from services.tables import Table
 from services.wanted import Wanted
@@ -81,8 +81,9 @@ async def verified(connection: asyncpg.Connection) -> redactions.Redactions:
     for batch in [Batch(*row) for row in await connection.fetch(BATCHES)]:
         assert (batch.first, batch.hash) == (ended + 1, batch.link(before))
         rows = await connection.fetch(EVENTS, batch.first, batch.last)
-        for offset, row in enumerate(rows):
-            position, sealed, now = batch.first + offset, batch.leaves[offset * LEAF :][:LEAF], leaf(*row)
+        each = zip(rows, cut(batch.leaves, LEAF), cut(batch.salts, SALT), strict=True)
+        for position, (row, sealed, salt) in enumerate(each, batch.first):
+            now = leaf(salt, *row)
             assert said.leaves.get(position, (sealed, sealed)) == (sealed, now), position
         before, ended = batch.hash, batch.last
     assert tuple(await connection.fetchrow("SELECT position, hash FROM ledger.head")) == (ended, before)

@@ -1,6 +1,8 @@
 """Redacting the log: nothing of the number is left there, nothing else has changed, and the chain tells what did."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import msgspec
@@ -8,8 +10,11 @@ import pytest
 
 from schemas.log import Received, Redacted, Rejected
 from services import database, log, redact
-from services.chain import leaf
+from services.audit import audit
+from services.chain import LEAF, SALT, cut, leaf
+from services.damage import DamageError
 from services.redact import RedactError
+from services.redactions import RedactionError
 from services.wanted import Wanted
 from tests.services.redacting import ALL_EVENTS, NUMBER, TOKEN, VARIETY, WANTED, verified
 
@@ -19,6 +24,15 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     opened = await database.connect(url, search_path="model, ledger")
     yield opened
     await opened.close()
+
+
+async def salt(connection: asyncpg.Connection, position: int) -> bytes:
+    found: bytes = await connection.fetchval("SELECT ledger.salt($1)", position)
+    return found
+
+
+def microseconds(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connection: asyncpg.Connection) -> None:
@@ -72,7 +86,7 @@ async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Conn
     """The function takes no row whose leaf is another, nor one of another PBX, and says so; nothing is changed."""
     await log.append(connection, "pbx", 1, 1, VARIETY[:2])
     before = await connection.fetch(ALL_EVENTS)
-    good = leaf(1_000_000, 1795308983_500_000, "ami", "Newchannel", VARIETY[0].raw)
+    good = leaf(await salt(connection, 1), 1_000_000, 1795308983_500_000, "ami", "Newchannel", VARIETY[0].raw)
     for pbx, positions, leaves, raws in (
         ("pbx", [1], [bytes(32)], [b"x"]),
         ("other", [1], [good], [b"x"]),
@@ -92,9 +106,11 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
     await log.append(connection, "pbx", 1, 1, VARIETY)
     await redact.redact(url, WANTED, TOKEN)
     await verified(connection)
+    after = await connection.fetch(ALL_EVENTS)
+    assert [s.events for s in (await audit(url)).redactions] == [9]
     old = VARIETY[9]
-    claim = (10, leaf(1_000_000, 1795308983_500_000, old.source, old.name, old.raw).hex(), "0" * 64)
-    forged = Redacted("number", TOKEN, "", "root", (claim,))
+    sealed = leaf(await salt(connection, 10), 1_000_000, 1795308983_500_000, old.source, old.name, old.raw)
+    forged = Redacted(12, "number", TOKEN, "", "root", ((10, sealed.hex(), "0" * 64),))
     for position, raw in (
         (10, b"never redacted"),
         (1, b"redacted, and then changed"),
@@ -107,11 +123,73 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
         with pytest.raises(AssertionError):
             await verified(connection)
         await attempt.rollback()
+        await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, raw)
+        with pytest.raises((DamageError, RedactionError), match=rf"^event {position} "):
+            await audit(url)
+        was = after[position - 1]["raw"]
+        await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, was)
     await verified(connection)
     said = Received("ringledger", "Redacted", 1.0, 1.0, msgspec.json.encode(forged))
     await log.append(connection, "pbx", 5, 1, [said])
     with pytest.raises(AssertionError):  # what stands there is not what it says
         await verified(connection)
+    with pytest.raises(DamageError, match="^event 10 altered"):
+        await audit(url)
+
+
+async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: asyncpg.Connection) -> None:
+    """All that is left in the database beside the leaf, and the true bytes as a guess: no salt there makes the leaf."""
+    await log.append(connection, "pbx", 7, 1, VARIETY)
+    before = await connection.fetch(ALL_EVENTS)
+    old = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
+    await redact.redact(url, WANTED, TOKEN)
+    once = await connection.fetch(ALL_EVENTS)
+    salts = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
+    await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
+    twice = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
+    changed = [[a != b for a, b in zip(cut(x, SALT), cut(y, SALT), strict=True)] for x, y in ((old, salts), (salts, twice))]
+    assert changed[0] == [True] * 9 + [False]
+    assert [at for at, new in enumerate(changed[1], 1) if new] == [2, 4, 7, 8]
+
+    kept = b"".join([row[0] for row in await connection.fetch("SELECT salts FROM batch")])
+    leaves = cut(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF)
+    told = [msgspec.json.decode(r["raw"], type=Redacted) for r in await connection.fetch(ALL_EVENTS) if r[8] == "Redacted"]
+    said = {bytes.fromhex(one) for t in told for _, *both in t.changes for one in both} | set(leaves)
+    for rows, still in ((before, {10}), (once, {1, 3, 5, 6, 9, 10})):
+        for row in rows[:10]:
+            times = None if row[3] is None else microseconds(row[3]), microseconds(row[4])
+            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT), *cut(kept, SALT)]}
+            assert bool(every & said) == (row["position"] in still), row["position"]
+    await audit(url)
+
+
+async def test_a_ledger_is_verified_while_it_is_redacted(url: str, connection: asyncpg.Connection) -> None:
+    for number in range(200):
+        await log.append(connection, "pbx", 7, number * 10 + 1, VARIETY)
+    done = asyncio.Event()
+
+    async def looking() -> list[int]:
+        found = []
+        while not done.is_set() or not found:
+            found.append(sum(s.events for s in (await audit(url)).redactions))
+        return found
+
+    looks = asyncio.create_task(looking())
+    for number, text in enumerate(("5551234", "1795308983", "15551234")):
+        await redact.redact(url, Wanted("number", text), f"redacted-{'ghi'[number] * 12}")
+    done.set()
+    found = await looks
+    assert found == sorted(found)
+    assert sum(s.events for s in (await audit(url)).redactions) >= 2000
+
+
+async def test_another_logs_redactions_are_not_of_this_one(url: str, connection: asyncpg.Connection) -> None:
+    await log.append(connection, "pbx", 7, 1, VARIETY)
+    await redact.redact(url, WANTED, TOKEN)
+    foreign = await connection.fetchval("SELECT raw FROM event WHERE position = 11")
+    await log.append(connection, "pbx", 8, 1, [Received("ringledger", "Redacted", 1.0, 1.0, foreign)])
+    verified_ = await audit(url)
+    assert (verified_.events, [s.events for s in verified_.redactions]) == (12, [9])
 
 
 async def test_two_at_once_and_a_reason_that_tells_it_are_refused(url: str, connection: asyncpg.Connection) -> None:

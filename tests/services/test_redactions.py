@@ -11,7 +11,7 @@ AT = 1_795_308_983_000_000
 
 
 def said(position: int, *changes: tuple[int, bytes, bytes], token: str = "t", reason: str = "") -> tuple[object, ...]:
-    event = Redacted("number", token, reason, "root", tuple((p, a.hex(), b.hex()) for p, a, b in changes))
+    event = Redacted(position, "number", token, reason, "root", tuple((p, a.hex(), b.hex()) for p, a, b in changes))
     return position, "pbx", AT + position * 60_000_000, msgspec.json.encode(event)
 
 
@@ -26,6 +26,13 @@ def test_changes_are_followed_from_the_sealed_leaf_to_the_last() -> None:
     ]
 
 
+def test_what_is_said_of_another_log_is_none_of_this_one() -> None:
+    position, *rest = said(10, (10, A, b"short"))
+    assert collected([(11, *rest)]).summaries == []
+    with pytest.raises(RedactionError):
+        collected([(position, *rest)])
+
+
 def test_nothing_said_is_nothing() -> None:
     assert collected([]).leaves == {}
 
@@ -37,7 +44,7 @@ def test_nothing_said_is_nothing() -> None:
         ([said(10, (10, A, B))], 10, "changes 10, which is not before it"),
         ([said(10, (0, A, B))], 10, "changes 0, which is not before it"),
         ([said(10, (1, A, b"short"))], 10, "names what is no leaf"),
-        ([(10, "pbx", AT, b'{"type":"Redacted"}')], 10, "is not as we write them"),
+        ([(10, "pbx", AT, b'{"type":"Redacted","position":10}')], 10, "is not as we write them"),
         ([(10, "pbx", AT, b"\xff")], 10, "is not as we write them"),
     ],
 )

@@ -97,7 +97,7 @@ def test_the_second_of_a_queue_log_is_kept() -> None:
 
 def test_numbers_in_json_stay_numbers() -> None:
     raw = msgspec.json.encode(
-        Redacted("number", TOKEN, "5551234", "root", ((5551234, "5551234" + "0" * 57, "f" * 64),))
+        Redacted(5551234, "number", TOKEN, "5551234", "root", ((5551234, "5551234" + "0" * 57, "f" * 64),))
     )
     again = msgspec.json.decode(Wanted("number", NUMBER).rewritten("ringledger", "Redacted", raw, TOKEN), type=Redacted)
     assert (again.reason, again.changes) == (TOKEN, ((5551234, "5551234" + "0" * 57, "f" * 64),))
