@@ -78,7 +78,7 @@ def _events(
     true = batch.link(previous) == batch.hash
     for offset, row in enumerate(islice(rows, batch.last - batch.first + 1)):
         sealed, now = redacted.get(batch.first + offset, (None, b""))
-        event = Event(salt_at(batch, offset), *row[3:5], *row[7:], sealed)
+        event = Event(salt_at(batch, offset), row[3], row[4], row[7], row[8], row[9], sealed)
         true &= sealed is None or event.now == now
         events.append(event)
     # Damage would be carried away in silence, to be found where nobody can mend it.

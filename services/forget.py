@@ -26,7 +26,6 @@ OUTDATED = "SELECT model FROM ledger.checkpoint WHERE version = 0 AND place = 'm
 MARK = "INSERT INTO ledger.stale SELECT unnest($1::text[]), 1 ON CONFLICT DO NOTHING"
 OUTDATE = "UPDATE ledger.checkpoint SET version = 0 WHERE model IN (SELECT model FROM ledger.stale)"
 FORGET_UNFIT = "DELETE FROM ledger.unfit WHERE model IN (SELECT model FROM ledger.stale)"
-SAVED = "SELECT to_regclass('ledger.saved') IS NOT NULL"
 FORGET_SAVED = """
 DELETE FROM ledger.saved s USING ledger.stale t WHERE s.model = t.model AND s.position >= t.first AND NOT s.kept
 """
@@ -34,6 +33,21 @@ FORGET_SAVED_ROWS = """
 DELETE FROM ledger.saved_rows r USING ledger.stale t
 WHERE r.model = t.model AND r.changed >= t.first AND NOT EXISTS (
     SELECT FROM ledger.saved s WHERE (s.model, s.version, s.changed) = (r.model, r.version, r.changed) AND s.kept)
+"""
+# What is kept may be all that is left of a log that was archived: it is not folded anew, but written anew.
+KEPT_STATES = """
+SELECT model, version, position, state::text FROM ledger.saved
+WHERE convert_to(state::text, 'UTF8') LIKE ANY ($1::bytea[])
+"""
+KEPT_ROWS = """
+SELECT model, version, changed, part, rows::text FROM ledger.saved_rows
+WHERE convert_to(rows::text, 'UTF8') LIKE ANY ($1::bytea[])
+"""
+REWRITE_STATE = """
+UPDATE ledger.saved SET state = $4::text::jsonb WHERE (model, version, position) = ($1, $2, $3)
+"""
+REWRITE_ROWS = """
+UPDATE ledger.saved_rows SET rows = $5::text::json WHERE (model, version, changed, part) = ($1, $2, $3, $4)
 """
 UNMARK = "DELETE FROM ledger.stale"
 HOLDER = """
@@ -60,9 +74,10 @@ class UnfinishedError(Exception):
 class Forgetting:
     """Finds which read models hold something, and has them forget it."""
 
-    def __init__(self, connection: asyncpg.Connection, wanted: Wanted) -> None:
+    def __init__(self, connection: asyncpg.Connection, wanted: Wanted, token: str) -> None:
         self._connection = connection
         self._wanted = wanted
+        self._token = token
 
     async def stale(self) -> list[str]:
         """Return the models that have folded what no longer stands in the log, and have not been built anew since."""
@@ -81,9 +96,8 @@ class Forgetting:
                 if self._in_json(there[model.name]) or any(self._in_json(row[0]) for row in rows):
                     found.add(model.name)
         found |= {name for name, error in await self._connection.fetch(UNFIT) if self._in_text(error)}
-        if await self._connection.fetchval(SAVED):
-            saved = await self._connection.fetch(SAVED_STATES, patterns)
-            found |= {name for name, text in saved if self._in_json(text)}
+        saved = await self._connection.fetch(SAVED_STATES, patterns)
+        found |= {name for name, text in saved if self._in_json(text)}
         return sorted(found)
 
     def _in_json(self, text: str) -> bool:
@@ -105,9 +119,9 @@ class Forgetting:
                 await connection.execute(MARK, models)
                 await connection.execute(OUTDATE)
                 await connection.execute(FORGET_UNFIT)
-                if await connection.fetchval(SAVED):
-                    await connection.execute(FORGET_SAVED)
-                    await connection.execute(FORGET_SAVED_ROWS)
+                await connection.execute(FORGET_SAVED)
+                await connection.execute(FORGET_SAVED_ROWS)
+                await self._rewrite_kept(connection)
                 await connection.execute(UNMARK)
             projector = Projector(connection, ALL)
             await projector.open()
@@ -115,6 +129,12 @@ class Forgetting:
         finally:
             await connection.close()
         await asyncio.sleep(NOTICE_SECONDS)
+
+    async def _rewrite_kept(self, connection: asyncpg.Connection) -> None:
+        for found, rewrite in ((KEPT_STATES, REWRITE_STATE), (KEPT_ROWS, REWRITE_ROWS)):
+            for *key, text in await connection.fetch(found, self._wanted.patterns):
+                new = self._wanted.rewritten("ringledger", "", text.encode(), self._token)
+                await connection.execute(rewrite, *key, new.decode())
 
     async def _take_over(self, connection: asyncpg.Connection) -> None:
         """Take the projector's lock. Who waits in its queue has it before those who come by and try."""
@@ -130,10 +150,8 @@ class Forgetting:
 
     async def wipe(self, tables: list[str]) -> None:
         """Have PostgreSQL clear away the old versions of rows that were changed."""
-        for table in (*tables, "ledger.checkpoint", "ledger.unfit"):
+        for table in (*tables, "ledger.checkpoint", "ledger.unfit", "ledger.saved", "ledger.saved_rows"):
             await self._connection.execute(f"VACUUM {table}")
-        if await self._connection.fetchval(SAVED):
-            await self._connection.execute("VACUUM ledger.saved, ledger.saved_rows")
 
 
 async def _until_served(projector: Projector, models: list[str]) -> None:

@@ -114,7 +114,7 @@ class _Redactor:
 
     async def run(self, url: str, *, dry_run: bool) -> Redaction:
         done = self._done
-        forgetting = Forgetting(self._connection, self._wanted)
+        forgetting = Forgetting(self._connection, self._wanted, done.token)
         if dry_run:
             await self._through_the_log(0, self._note)
             done.models = await forgetting.holding()

@@ -12,6 +12,7 @@ from schemas.log import Received
 from services import database, log, redact
 from services.forget import Forgetting, UnfinishedError
 from services.project import project
+from services.projector import Projector
 from services.wanted import Wanted
 from tests.captures import wire
 from tests.services.redacting import (
@@ -54,7 +55,7 @@ async def test_the_models_of_a_recording_are_those_of_the_redacted_log(
     rows = {model.name: await connection.fetchval(f"SELECT count(*) FROM {model.name}") for model in ALL}
     done = await redact.redact(url, Wanted("number", number), TOKEN)
     assert built <= set(done.models)
-    assert await Forgetting(connection, Wanted("number", number)).holding() == []
+    assert await Forgetting(connection, Wanted("number", number), TOKEN).holding() == []
     assert len(number) < 5 or await held(connection, number) == []
     assert await connection.fetchval("SELECT count(*) FROM ledger.stale") == 0
 
@@ -237,23 +238,17 @@ async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection:
 
 SAVED = (
     """
-    CREATE TABLE IF NOT EXISTS ledger.saved (
-        model text NOT NULL, version int NOT NULL, position bigint NOT NULL, latest timestamptz NOT NULL,
-        changed bigint NOT NULL, state jsonb NOT NULL, whole boolean NOT NULL, kept boolean NOT NULL DEFAULT false,
-        PRIMARY KEY (model, version, position)
-    )
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS ledger.saved_rows (
-        model text NOT NULL, version int NOT NULL, changed bigint NOT NULL, part int NOT NULL, rows json NOT NULL,
-        PRIMARY KEY (model, version, changed, part)
-    )
-    """,
-    """
     INSERT INTO ledger.saved SELECT m, 1, p, now(), p, '{}', true
     FROM unnest(ARRAY['channels', 'modules']) AS m, unnest(ARRAY[1, 9]) AS p
     """,
     """INSERT INTO ledger.saved_rows VALUES ('channels', 1, 1, 0, '[]'), ('channels', 1, 9, 0, '["5551234"]')""",
+)
+KEPT = (
+    """
+    INSERT INTO ledger.saved VALUES
+    ('channels', 1, 8, now(), 7, '{"memory": {"pbx": {"PJSIP/5551234": ["+5551234", 5551234, "15551234"]}}}', true, true)
+    """,
+    """INSERT INTO ledger.saved_rows VALUES ('channels', 1, 7, 0, '[["PJSIP/5551234-0000001a", 1.5551234]]')""",
 )
 
 
@@ -268,3 +263,41 @@ async def test_saved_states_that_may_hold_it_go(url: str, connection: asyncpg.Co
     assert [tuple(r) for r in left] == [("channels", 1), ("modules", 1), ("modules", 9)]
     assert await connection.fetchval("SELECT array_agg(changed) FROM ledger.saved_rows") == [1]
     assert await held(connection, NUMBER) == []
+
+
+@pytest.mark.parametrize("archived", [False, True])
+async def test_saved_states_that_are_kept_are_written_anew(
+    url: str, connection: asyncpg.Connection, *, archived: bool
+) -> None:
+    await log.append(connection, "pbx", 1, 1, VARIETY[9:] if archived else VARIETY)
+    await fold(connection)
+    for statement in KEPT:
+        await connection.execute(statement)
+    done = await redact.redact(url, WANTED, TOKEN)
+    assert "channels" in done.models
+    [state] = await connection.fetch("SELECT state::text FROM ledger.saved")
+    assert msgspec.json.decode(state[0]) == {
+        "memory": {"pbx": {f"PJSIP/{TOKEN}": [f"+{TOKEN}", 5551234, "15551234"]}}
+    }
+    rows = await connection.fetchval("SELECT rows::text FROM ledger.saved_rows")
+    assert rows == f'[["PJSIP/{TOKEN}-0000001a", 1.5551234]]'
+    assert await Forgetting(connection, WANTED, TOKEN).holding() == []
+
+
+async def test_a_rebuild_under_way_begins_anew(url: str, connection: asyncpg.Connection) -> None:
+    """It has folded the old bytes; so have the tables of a model whose version was raised."""
+    await ingested(url, wire("rich22")[:3_500_000], 65536)
+    await fold(connection)
+    projector = Projector(connection, ALL)
+    await projector.open()
+    await connection.execute("INSERT INTO ledger.rebuild (model) SELECT unnest($1::text[])", [m.name for m in ALL])
+    await projector.take_up()
+    places = "SELECT model FROM ledger.checkpoint WHERE place = 'rebuild' AND position > 0"
+    while not await connection.fetchval("SELECT count(*) FROM rebuild.channels WHERE caller_id_num = $1", NUMBER):
+        assert await projector.advance(100)
+    assert len(await connection.fetch(places)) > 5
+    done = await redact.redact(url, WANTED, TOKEN)
+    assert done.events.total() > 20
+    assert await connection.fetch(places) == []
+    assert await held(connection, NUMBER) == []
+    assert await tables(connection) == await folded_from_scratch(connection)
