@@ -283,7 +283,8 @@ async def test_a_redacted_log_is_taken_along(story: str, server_url: str, tmp_pa
     for url in (story, server_url):
         assert [s.events for s in (await audit(url)).redactions] == [2]
     async with another(story, "elsewhere") as url:
-        connection = await asyncpg.connect(url)
+        connection = await database.connect(url)
+        await database.migrate(connection)
         await log.append(connection, "c", 1, 1, events(1, 90))
         said = await imported(url, file)
         assert said == [f"{manifest.events} new events of {manifest.events}, at the end of the log"]

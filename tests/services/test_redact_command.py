@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from schemas.log import Received
 from services import database, log
 from tests.services.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, folded_from_scratch, held, tables
 
@@ -32,6 +33,12 @@ def run(url: str, data: Path, *arguments: str, stdin: str = "") -> subprocess.Co
     environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)}
     command = [PROGRAM, "redact", *arguments]
     return subprocess.run(command, env=environ, input=stdin, capture_output=True, text=True, check=False)
+
+
+def verify(url: str, data: Path, *arguments: str) -> tuple[int, str, str]:
+    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)}
+    done = subprocess.run([PROGRAM, "verify", *arguments], env=environ, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
@@ -65,12 +72,28 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     assert re.match(r"redacted-[g-v]{12}: 9 events redacted \(positions 1 to 9\):\n", out)
     assert "folded anew: call_records, channels, " in out
     head = await log.head(connection)
+    name = out.partition(":")[0]
+    for more in ([], ["--anchor", str(tmp_path / "anchor")]):
+        code, out, err = await asyncio.to_thread(verify, url, data, *more)
+        honest, told = out.splitlines()
+        assert (code, err) == (0, "")
+        assert honest.startswith("honest: 11 events in 2 batches up to position 11, hash ")
+        assert re.fullmatch(rf"{name}: a number in 9 events, [-0-9: ]{{16}} UTC, by \S+: asked for it", told)
     code, out, _ = await ran("--number", NUMBER)
     assert (code, out) == (0, NOTHING)
     assert await log.head(connection) == head
     assert NUMBER not in "".join(said)
     assert await held(connection, NUMBER) == []
     assert await tables(connection) == await folded_from_scratch(connection)
+
+
+async def test_a_redaction_that_was_made_up_is_named(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
+    said = Received("ringledger", "Redacted", 1.0, 1.0, b'{"type":"Redacted","position":2}')
+    await log.append(connection, "pbx", 7, 1, [VARIETY[0], said])
+    for more in ([], ["--anchor", str(tmp_path / "anchor")]):
+        done = await asyncio.to_thread(verify, url, tmp_path, *more)
+        assert done == (1, "event 2 (Redacted) is not as we write them\n", "")
+    assert not (tmp_path / "anchor").exists()
 
 
 async def test_without_a_ledger_and_without_a_database(server_url: str, tmp_path: Path) -> None:
