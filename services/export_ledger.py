@@ -71,9 +71,7 @@ async def _write(connection: asyncpg.Connection, writer: Writer, pbx: str | None
                 progress.show(min(stretch.upto, last) - begin + 1, last - begin + 1)
 
 
-def _events(
-    batch: Batch, previous: bytes, rows: Iterator[asyncpg.Record], redacted: dict[int, Leaves]
-) -> list[Event]:
+def _events(batch: Batch, previous: bytes, rows: Iterator[asyncpg.Record], redacted: dict[int, Leaves]) -> list[Event]:
     events: list[Event] = []
     true = batch.link(previous) == batch.hash
     for offset, row in enumerate(islice(rows, batch.last - batch.first + 1)):

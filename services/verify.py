@@ -83,9 +83,7 @@ async def verify(
 
 
 class _Verifier:
-    def __init__(
-        self, connection: asyncpg.Connection, start: Place, marks: frozenset[int], redacted: Redacted
-    ) -> None:
+    def __init__(self, connection: asyncpg.Connection, start: Place, marks: frozenset[int], redacted: Redacted) -> None:
         self._connection = connection
         self._start = start
         self._marks = marks
@@ -142,7 +140,11 @@ class _Verifier:
             size = len(batch.leaves) // LEAF
             if (batch.first, batch.last) != (after.position + 1, after.position + size) or not size:
                 return None
-            if len(batch.salts) != size * SALT or batch.hash != batch.link(after.hash) or month != month_of(batch.appended):
+            if (
+                len(batch.salts) != size * SALT
+                or batch.hash != batch.link(after.hash)
+                or month != month_of(batch.appended)
+            ):
                 return None
             after = Place(batch.last, batch.hash)
         if len(stretch.rows) != after.position - place.position:

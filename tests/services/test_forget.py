@@ -276,9 +276,7 @@ async def test_saved_states_that_are_kept_are_written_anew(
     done = await redact.redact(url, WANTED, TOKEN)
     assert "channels" in done.models
     [state] = await connection.fetch("SELECT state::text FROM ledger.saved")
-    assert msgspec.json.decode(state[0]) == {
-        "memory": {"pbx": {f"PJSIP/{TOKEN}": [f"+{TOKEN}", 5551234, "15551234"]}}
-    }
+    assert msgspec.json.decode(state[0]) == {"memory": {"pbx": {f"PJSIP/{TOKEN}": [f"+{TOKEN}", 5551234, "15551234"]}}}
     rows = await connection.fetchval("SELECT rows::text FROM ledger.saved_rows")
     assert rows == f'[["PJSIP/{TOKEN}-0000001a", 1.5551234]]'
     assert await Forgetting(connection, WANTED, TOKEN).holding() == []

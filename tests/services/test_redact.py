@@ -148,13 +148,17 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     salts = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
     await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     twice = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
-    changed = [[a != b for a, b in zip(cut(x, SALT), cut(y, SALT), strict=True)] for x, y in ((old, salts), (salts, twice))]
+    changed = [
+        [a != b for a, b in zip(cut(x, SALT), cut(y, SALT), strict=True)] for x, y in ((old, salts), (salts, twice))
+    ]
     assert changed[0] == [True] * 9 + [False]
     assert [at for at, new in enumerate(changed[1], 1) if new] == [2, 4, 7, 8]
 
     kept = b"".join([row[0] for row in await connection.fetch("SELECT salts FROM batch")])
     leaves = cut(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF)
-    told = [msgspec.json.decode(r["raw"], type=Redacted) for r in await connection.fetch(ALL_EVENTS) if r[8] == "Redacted"]
+    told = [
+        msgspec.json.decode(r["raw"], type=Redacted) for r in await connection.fetch(ALL_EVENTS) if r[8] == "Redacted"
+    ]
     said = {bytes.fromhex(one) for t in told for _, *both in t.changes for one in both} | set(leaves)
     for rows, still in ((before, {10}), (once, {1, 3, 5, 6, 9, 10})):
         for row in rows[:10]:
