@@ -66,7 +66,7 @@ class PastViews:
         task = self._folding.get(key)
         if task is None:
             # A task of its own: it serves all who ask now, also when the one who asked first goes away.
-            task = self._folding[key] = asyncio.create_task(self._fold(view, args, instant, (last, stale)))
+            task = self._folding[key] = asyncio.create_task(self._fold(key, view))
             task.add_done_callback(lambda _: self._folding.pop(key, None))
         try:
             told = await asyncio.shield(task)
@@ -75,7 +75,6 @@ class PastViews:
         except BrokenModelError as error:
             logger.exception("as_of_failed", view=view.name)
             raise ApiError(500, f"as_of: read model {error} cannot be folded", "internal-error") from None
-        self._keep(key, told)
         return told
 
     def stop(self) -> None:
@@ -83,7 +82,8 @@ class PastViews:
         for task in self._folding.values():
             task.cancel()
 
-    async def _fold(self, view: View, args: Args, instant: Instant, redacted: Redacted) -> Told:
+    async def _fold(self, key: Key, view: View) -> Told:
+        _, args, instant, redacted = key
         names = dict.fromkeys((*view.models, "links"))
         async with self._turn, self._pool.acquire() as connection:
             held = await self._as_of.held(connection, list(names), instant, FARTHEST)
@@ -91,7 +91,7 @@ class PastViews:
             rows = await _read(connection, view.sql, taken, [held[name] for name in view.models])
             links = linked(await _read(connection, LINKS, (instant.at,), [held["links"]]))
         result = view.wire(rows)
-        return Told(
+        told = Told(
             None if result is None else msgspec.json.encode(result) + view.envelope.closing,
             _tag(view, instant, redacted),
             {
@@ -100,10 +100,11 @@ class PastViews:
                 "X-Ledger-Complete": "true" if complete(links, args[0]) else "false",
             },
         )
+        # Here, and not by who asked: who comes between the two would have it folded again.
+        self._keep(key, told)
+        return told
 
     def _keep(self, key: Key, told: Told) -> None:
-        if key in self._kept:
-            return
         self._kept[key] = told
         self._bytes += len(told.body or b"")
         while len(self._kept) > KEPT or (self._bytes > KEPT_BYTES and len(self._kept) > 1):
@@ -128,4 +129,5 @@ async def _read(connection: asyncpg.Connection, sql: str, args: Args, held: Sequ
 
 def _tag(view: View, instant: Instant, redacted: Redacted) -> str:
     versions = ".".join(str(model.version) for model in ALL if model.name in view.models)
-    return f"as-of-{instant.position}.{instant.spans[-1][1]}.{instant.at:%Y%m%dT%H%M%S%f}-{versions}-{redacted[0]}.{redacted[1]:d}"
+    at = f"{instant.position}.{instant.spans[-1][1]}.{instant.at:%Y%m%dT%H%M%S%f}"
+    return f"as-of-{at}-{versions}-{redacted[0]}.{redacted[1]:d}"

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-import asyncpg
-
 from services import redactions
 from services.batches import connect
 from services.damage import DamageError

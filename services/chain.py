@@ -5,9 +5,8 @@ A **leaf** is the SHA-256 of one event: its salt, then ``occurred`` (microsecond
 previous batch's link (32 zero bytes before the first), a line that names the batch's positions, connection, first
 ordinal, times and PBX, and all its leaves. So each stored column of each event is bound, and so is the order of all.
 
-A **salt** is 16 random bytes of each event, kept in its batch. It is no part of the link, for the leaf binds it. Whoever
-redacts an event puts another salt in its place; without the old one the old leaf does not tell what stood there, not
-even to who guesses it.
+A **salt** is 16 random bytes of each event, kept in its batch. It is no part of the link, for the leaf binds it. Who
+redacts an event puts another salt in its place; without the old one the old leaf tells nobody whether a guess is right.
 
 ``ledger.append`` computes links, in SQL; its caller computes leaves; ``ringledger verify`` computes both anew.
 """
@@ -21,7 +20,9 @@ LEAF = 32
 SALT = 16
 
 
-def leaf(salt: bytes, occurred: int | None, recorded: int, source: str, name: str, raw: bytes) -> bytes:
+def leaf(  # noqa: PLR0917 (the columns, in the order in which they are hashed)
+    salt: bytes, occurred: int | None, recorded: int, source: str, name: str, raw: bytes
+) -> bytes:
     """Return the hash of one event; times are microseconds since the epoch."""
     when = "" if occurred is None else occurred
     return sha256(salt + f"{when}\0{recorded}\0{source}\0{name}\0".encode() + raw).digest()

@@ -192,8 +192,9 @@ def verify(
 ) -> None:
     """Prove that the log is what was appended, from the database alone; `up` may run.
 
-    Exit code 0 when it is, but for what was redacted, of which each gets a line; 1, and a line that names the first event that is not, otherwise. Whoever can write the
-    database could compute a new end of the log: keep an anchor where they cannot write, and that is found too.
+    Exit code 0 when it is, but for what was redacted, which is listed; 1, and a line that names the first event that is
+    not, otherwise. Whoever can write the database could compute a new end of the log: keep an anchor where they cannot
+    write, and that is found too.
     """
     import asyncpg
 

@@ -23,7 +23,7 @@ ORDER BY position
 
 
 class Sealed(Struct, frozen=True):
-    """What the log wants to know of events besides what they hold: times in microseconds, leaves of the chain, salts."""
+    """What the log wants to know of events besides what they hold: times in microseconds, leaves, salts."""
 
     occurred: list[int | None]
     recorded: list[int]

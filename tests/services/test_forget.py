@@ -246,7 +246,8 @@ SAVED = (
 KEPT = (
     """
     INSERT INTO ledger.saved VALUES
-    ('channels', 1, 8, now(), 7, '{"memory": {"pbx": {"PJSIP/5551234": ["+5551234", 5551234, "15551234"]}}}', true, true)
+    ('channels', 1, 8, now(), 7,
+     '{"memory": {"pbx": {"PJSIP/5551234": ["+5551234", 5551234, "15551234"]}}}', true, true)
     """,
     """INSERT INTO ledger.saved_rows VALUES ('channels', 1, 7, 0, '[["PJSIP/5551234-0000001a", 1.5551234]]')""",
 )

@@ -134,7 +134,7 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
     await log.append(connection, "pbx", 5, 1, [said])
     with pytest.raises(AssertionError):  # what stands there is not what it says
         await verified(connection)
-    with pytest.raises(DamageError, match="^event 10 altered"):
+    with pytest.raises(DamageError, match=r"^event 10 altered"):
         await audit(url)
 
 

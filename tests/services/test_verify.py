@@ -40,6 +40,7 @@ INSERT INTO ledger.batch (first, last, connection, ordinal, appended, earliest, 
 SELECT {first}, last, connection, ordinal, appended, earliest, {month}, pbx, hash, leaves, salts
 FROM ledger.batch WHERE first = 8
 """
+SALTS = "UPDATE ledger.batch SET salts = {} WHERE first = 8"
 
 # Positions 1-4 (a/1) and 5-7 (b/9) in January; 8-11 (a/1), 12-14 (b/9) and 15-16 (a/2) in February.
 ALTERED = {
@@ -80,20 +81,18 @@ CASES = {
     "batch longer": ("UPDATE ledger.batch SET last = 12 WHERE first = 8", "altered", 8),
     "batch begins before": ("UPDATE ledger.batch SET first = 7 WHERE first = 8", "altered", 8),
     "batch's leaves cut": ("UPDATE ledger.batch SET leaves = substr(leaves, 1, 96) WHERE first = 8", "altered", 8),
-    "batch's salts cut": ("UPDATE ledger.batch SET salts = substr(salts, 1, 48) WHERE first = 8", "altered", 8),
-    "batch's salts longer": ("UPDATE ledger.batch SET salts = salts || 'x' WHERE first = 8", "altered", 8),
+    "batch's salts cut": (SALTS.format("substr(salts, 1, 48)"), "altered", 8),
+    "batch's salts longer": (SALTS.format("salts || 'x'"), "altered", 8),
     "salts forgotten": ("UPDATE ledger.batch SET salts = '' WHERE first = 1", "altered", 1),
     "one salt zeros": (
-        "UPDATE ledger.batch SET salts = overlay(salts PLACING decode(repeat('00', 16), 'hex') FROM 17)"
-        " WHERE first = 8",
+        SALTS.format("overlay(salts PLACING decode(repeat('00', 16), 'hex') FROM 17)"),
         "altered",
         9,
     ),
     "salts exchanged": (
-        "UPDATE ledger.batch SET salts = substr(salts, 1, 16) || substr(salts, 33, 16) || substr(salts, 17, 16)"
-        " || substr(salts, 49) WHERE first = 8",
+        SALTS.format("substr(salts, 17, 16) || substr(salts, 1, 16) || substr(salts, 33)"),
         "altered",
-        9,
+        8,
     ),
     "last batch's hash": ("UPDATE ledger.batch SET hash = sha256('') WHERE first = 15", "altered", 15),
     "event replaced by a copy": (
@@ -216,7 +215,7 @@ async def test_the_column_is_named_where_the_rest_tells_it(
     await connection.execute(CASES[column][0])
     with pytest.raises(DamageError) as found:
         await verify(url)
-    table, _, name = column.partition(".")
+    name = column.partition(".")[2]
     hashed = name in {"occurred", "recorded", "source", "name", "raw", "salts"}
     assert ("its salt, times, source, name or bytes" if hashed else f"its {name} ") in str(found.value)
 
