@@ -23,16 +23,25 @@ from services.tables import Table
 
 FARTHEST = 2_000_000
 """Events that a request may have folded. Models that are not live begin with the first one, but want few: 1 us each."""
+# Saved states may hold what was redacted until "stale" is empty again.
+REDACTED = """
+SELECT coalesce(max(last), 0), EXISTS (SELECT FROM ledger.stale)
+FROM ledger.name WHERE source = 'ringledger' AND name = 'Redacted'
+"""
 KEPT_BYTES = 8 << 20
 KEPT = 256
 
-Key = tuple[str, Args, Instant]
+Redacted = tuple[int, bool]
+Key = tuple[str, Args, Instant, Redacted]
 
 logger = structlog.get_logger()
 
 
 class PastViews:
-    """Answers ``as_of``, one after the other; what was answered is kept for who asks the same."""
+    """Answers ``as_of``, one after the other; what was answered is kept for who asks the same.
+
+    But not beyond a redaction: that changes what was.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -47,9 +56,10 @@ class PastViews:
         try:
             async with self._pool.acquire() as connection:
                 instant = await instants.find(connection, instants.parse(text))
+                last, stale = await connection.fetchrow(REDACTED)
         except NoInstantError as error:
             raise ApiError(400, f"as_of: {error}") from None
-        key = (view.name, args, instant)
+        key = (view.name, args, instant, (last, stale))
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -73,7 +83,7 @@ class PastViews:
             task.cancel()
 
     async def _fold(self, key: Key, view: View) -> Told:
-        _, args, instant = key
+        _, args, instant, redacted = key
         names = dict.fromkeys((*view.models, "links"))
         async with self._turn, self._pool.acquire() as connection:
             held = await self._as_of.held(connection, list(names), instant, FARTHEST)
@@ -83,7 +93,7 @@ class PastViews:
         result = view.wire(rows)
         told = Told(
             None if result is None else msgspec.json.encode(result) + view.envelope.closing,
-            _tag(view, instant),
+            _tag(view, instant, redacted),
             {
                 "X-Ledger-Position": str(instant.position),
                 "X-Ledger-Lag-Ms": "0",
@@ -117,6 +127,7 @@ async def _read(connection: asyncpg.Connection, sql: str, args: Args, held: Sequ
     return rows
 
 
-def _tag(view: View, instant: Instant) -> str:
+def _tag(view: View, instant: Instant, redacted: Redacted) -> str:
     versions = ".".join(str(model.version) for model in ALL if model.name in view.models)
-    return f"as-of-{instant.position}.{instant.spans[-1][1]}.{instant.at:%Y%m%dT%H%M%S%f}-{versions}"
+    at = f"{instant.position}.{instant.spans[-1][1]}.{instant.at:%Y%m%dT%H%M%S%f}"
+    return f"as-of-{at}-{versions}-{redacted[0]}.{redacted[1]:d}"

@@ -20,7 +20,10 @@ Text = Annotated[str, Meta(pattern="^[^\\x00]*$")]
 
 
 class BatchLine(Struct, frozen=True, forbid_unknown_fields=True):
-    """One append: ``previous`` is the link of the batch before it in the log, ``hash`` its own."""
+    """One append: ``previous`` is the link of the batch before it in the log, ``hash`` its own.
+
+    ``salts`` are those of its events, joined, in base64.
+    """
 
     first: Annotated[int, Meta(ge=1, le=2**62)]
     last: Annotated[int, Meta(ge=1, le=2**62)]
@@ -30,10 +33,14 @@ class BatchLine(Struct, frozen=True, forbid_unknown_fields=True):
     pbx: Text
     previous: Hash
     hash: Hash
+    salts: bytes
 
 
-class EventLine(Struct, frozen=True, forbid_unknown_fields=True):
-    """One event: its bytes are ``text`` where they are UTF-8, ``base64`` where not."""
+class EventLine(Struct, forbid_unknown_fields=True):
+    """One event: its bytes are ``text`` where they are UTF-8, ``base64`` where not.
+
+    ``sealed`` is the leaf that it was appended with, if it has been redacted since.
+    """
 
     position: int
     occurred: Microseconds | None
@@ -42,6 +49,7 @@ class EventLine(Struct, frozen=True, forbid_unknown_fields=True):
     name: Text
     text: str | UnsetType = UNSET
     base64: bytes | UnsetType = UNSET
+    sealed: Hash | UnsetType = UNSET
 
 
 class NameCount(Struct, frozen=True, forbid_unknown_fields=True):

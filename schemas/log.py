@@ -104,6 +104,22 @@ class SnapshotCompleted(Ours, frozen=True):
     failed: tuple[str, ...] = ()
 
 
+class Redacted(Ours, frozen=True):
+    """Events of this PBX were given other bytes: a person's number, or a text, became ``token`` in each of them.
+
+    Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/chain.py``, in hexadecimal.
+    ``actor`` is the user of the operating system. ``ledger.redact`` writes it in the transaction that changes them.
+    ``position`` is that of this event itself: where it is not, the event was imported, and tells of another log.
+    """
+
+    position: int
+    kind: Literal["number", "text"]
+    token: str
+    reason: str
+    actor: str
+    changes: tuple[tuple[int, str, str], ...]
+
+
 class Minute(Ours, frozen=True):
     """Written once a minute per PBX, link or no link; counts are those since the last one."""
 

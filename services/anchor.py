@@ -22,9 +22,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec import Struct
 
+from services.audit import audit
 from services.chain import BEGINNING
 from services.damage import DamageError
-from services.verify import Verified, verify
+from services.verify import Verified
 
 KEY = "anchor-key"
 
@@ -137,14 +138,14 @@ async def anchored(url: str, file: Path, data: Path) -> tuple[Verified, str]:
     """Verify the log, against ``file`` too if it exists; then add the head to it. Return what was done in words.
 
     Without a key in ``data`` a file that exists is checked and left alone: whoever audits need not be able to sign.
-    Raises AnchorError before anything is done, DamageError, and what `verify` raises.
+    Raises AnchorError before anything is done, DamageError, and what `audit` raises.
     """
     anchors, key = read(file), key_in(data)
     if key is not None and any(key.public_key().public_bytes_raw().hex() != a.public_key for a in anchors):
         raise AnchorError(f"{file} is signed with another key than {data / KEY}")
     if not file.parent.is_dir():
         raise AnchorError(f"{file.parent} is no folder")
-    verified = await verify(url, {anchor.position for anchor in anchors})
+    verified = await audit(url, {anchor.position for anchor in anchors})
     check(anchors, verified)
     held = f"1 anchor of {file} holds" if len(anchors) == 1 else f"{len(anchors)} anchors of {file} hold"
     if key is None and anchors:

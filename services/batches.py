@@ -8,7 +8,7 @@ from functools import lru_cache
 import asyncpg
 from msgspec import Struct
 
-from services.chain import LEAF, Batch, leaf
+from services.chain import LEAF, SALT, Batch, leaf
 
 WINDOW = 8192
 """Positions are dense, so a window of them holds so many events at most, and what its last batch has more."""
@@ -17,7 +17,7 @@ POSTGRESQL_EPOCH = 946_684_800_000_000
 DAY = 86_400_000_000
 
 BATCHES = """
-SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, month
+SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, salts, month
 FROM ledger.batch WHERE first > $1 AND first <= $2 ORDER BY first, last
 """
 EVENTS = """
@@ -82,7 +82,7 @@ async def read_batches(connection: asyncpg.Connection, after: int, upto: int) ->
     """Return the batches of one window, without their events."""
     upto = min(after + WINDOW, upto)
     found = await connection.fetch(BATCHES, after, upto)
-    return Stretch(upto, [Batch(*row[:9]) for row in found], [row[9] for row in found], [])
+    return Stretch(upto, [Batch(*row[:10]) for row in found], [row[10] for row in found], [])
 
 
 async def read_rows(
@@ -97,9 +97,14 @@ async def read_rows(
     return rows
 
 
-def leaf_of(row: asyncpg.Record) -> bytes:
+def salt_at(batch: Batch, offset: int) -> bytes:
+    """Return the salt of one event of a batch; it is empty, or cut, where the batch has none for it."""
+    return batch.salts[offset * SALT : (offset + 1) * SALT]
+
+
+def leaf_of(row: asyncpg.Record, salt: bytes) -> bytes:
     """Compute the leaf of an event's row anew."""
-    return leaf(row[3], row[4], row[7], row[8], row[9])
+    return leaf(salt, row[3], row[4], row[7], row[8], row[9])
 
 
 def month_of(appended: int) -> date:

@@ -192,8 +192,9 @@ def verify(
 ) -> None:
     """Prove that the log is what was appended, from the database alone; `up` may run.
 
-    Exit code 0 when it is; 1, and a line that names the first event that is not, otherwise. Whoever can write the
-    database could compute a new end of the log: keep an anchor where they cannot write, and that is found too.
+    Exit code 0 when it is, but for what was redacted, which is listed; 1, and a line that names the first event that is
+    not, otherwise. Whoever can write the database could compute a new end of the log: keep an anchor where they cannot
+    write, and that is found too.
     """
     from concurrent.futures import BrokenExecutor
 
@@ -201,21 +202,22 @@ def verify(
 
     from services import database
     from services.anchor import AnchorError, anchored
+    from services.audit import audit
     from services.damage import DamageError
+    from services.redactions import RedactionError
     from services.verify import NoLedgerError
-    from services.verify import verify as body
 
     settings = _settings(file)
     said = ""
     try:
         with _database_held(settings) as url:
             if anchor is None:
-                verified = asyncio.run(body(url))
+                verified = asyncio.run(audit(url))
             else:
                 verified, said = asyncio.run(anchored(url, anchor, settings.data))
     except (AnchorError, NoLedgerError) as error:
         raise _refuse(error) from None
-    except DamageError as error:
+    except (DamageError, RedactionError) as error:
         typer.echo(error)
         raise typer.Exit(1) from None
     except (*database.UNREACHABLE, asyncpg.PostgresError, BrokenExecutor) as error:
@@ -224,6 +226,8 @@ def verify(
         f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"
         f" hash {verified.end.hash.hex()}" + (f"; {said}" if said else "")
     )
+    for redaction in verified.redactions:
+        typer.echo(redaction.line())
 
 
 @app.command(rich_help_panel=LEDGER)
@@ -443,6 +447,49 @@ def _differences(url: str, models: "Sequence[Model]") -> int:
     for line in lines(found):
         typer.echo(line)
     return 1 if any(compared.differs for compared in found) else 0
+
+
+@app.command(rich_help_panel=LEDGER)
+def redact(
+    *,
+    number: Annotated[str | None, typer.Option(metavar="N", help="A telephone number; - reads it from stdin.")] = None,
+    text: Annotated[str | None, typer.Option(metavar="TEXT", help="A name, or - likewise.")] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept in the log.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say where it stands.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take short ones, which may be anything.")] = False,
+    file: File = None,
+) -> None:
+    """Erase a person: a number or a name becomes a token in the log and in all views; `up` may run.
+
+    The chain over the log still holds: an event says which events were changed, and `ringledger verify` lists it. A
+    number stands there as a whole, not within a longer one, nor in a unique id or a time. What cannot be reached
+    (backups, exports, spools) is in docs/architecture.md.
+    """
+    from services import run
+    from services.forget import UnfinishedError
+    from services.redact import RedactError, told
+    from services.redact import redact as body
+    from services.redaction_key import KeyFileError, read_key, token
+    from services.wanted import WantedError, wanted
+
+    try:
+        found = wanted(
+            *(sys.stdin.readline().strip() if given == "-" else given for given in (number, text)), force=force
+        )
+    except WantedError as error:
+        raise _refuse(error) from None
+    settings = _settings(file)
+    run.configure_logging("redact")
+    os.nice(5)
+    try:
+        with _database_held(settings) as url:
+            name = "a token" if dry_run else token(read_key(settings.data), found.kind, found.text)
+            done = asyncio.run(body(url, found, name, reason, dry_run=dry_run))
+    except (RedactError, KeyFileError) as error:
+        raise _refuse(error) from None
+    except UnfinishedError as error:
+        raise _refuse(error, 1) from None
+    typer.echo(told(done, dry_run=dry_run))
 
 
 if __name__ == "__main__":

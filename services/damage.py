@@ -8,11 +8,11 @@ import asyncpg
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.batches import BATCHES, Stretch, leaf_of, month_of
-from services.chain import LEAF, Batch
+from services.batches import BATCHES, Stretch, leaf_of, month_of, salt_at
+from services.chain import LEAF, SALT, Batch, cut
 
 HOME = """
-SELECT first, ordinal, leaves FROM ledger.batch
+SELECT first, ordinal, leaves, salts FROM ledger.batch
 WHERE pbx = $1 AND connection = $2 AND ordinal <= $3 ORDER BY ordinal DESC LIMIT 1
 """
 AT = """
@@ -47,7 +47,7 @@ class Place(Struct, frozen=True):
 
 
 Same = Callable[[int, bytes, bytes], bool]
-"""Tells whether an event whose leaf was sealed may have the leaf that it has now; see `services.compare.Redactions`."""
+"""Tells whether an event whose leaf was sealed may have the leaf that it has now; see `services.compare.Redacted`."""
 
 
 async def damage_of(
@@ -61,6 +61,8 @@ async def damage_of(
         if batch.last - batch.first + 1 != len(batch.leaves) // LEAF or batch.link(place.hash) != batch.hash:
             later = stretch.batches[index + 1 :] or await _next(connection, batch.last, head)
             return _broken(batch, place, own, later, head)
+        if len(batch.salts) != len(batch.leaves) // LEAF * SALT:
+            return DamageError("altered", "batch", batch.first, "its salts are not those of its events", batch.last)
         if stretch.months[index] != month_of(batch.appended):
             kind = "inserted" if [b.first for b in stretch.batches].count(batch.first) > 1 else "altered"
             return DamageError(kind, "batch", batch.first, f"its month is {stretch.months[index]}", batch.last)
@@ -79,7 +81,7 @@ def _rows(stretch: Stretch, batch: Batch) -> list[asyncpg.Record]:
 
 async def _next(connection: asyncpg.Connection, last: int, head: Place) -> list[Batch]:
     found = await connection.fetch(BATCHES, last, min(last + 1, head.position))
-    return [Batch(*row[:9]) for row in found]
+    return [Batch(*row[:10]) for row in found]
 
 
 async def _gap(connection: asyncpg.Connection, batch: Batch, place: Place) -> DamageError:
@@ -95,7 +97,7 @@ async def damage_behind(connection: asyncpg.Connection, place: Place, head: Plac
     """Return what is wrong where no batch follows ``place``, which is not the head."""
     found = await connection.fetch(BATCHES, place.position, head.position)
     if found:
-        return await _gap(connection, Batch(*found[0][:9]), place)
+        return await _gap(connection, Batch(*found[0][:10]), place)
     if place.hash == head.hash:
         return DamageError("altered", "head", place.position, f"it says {head.position}, and its hash does not")
     return await _missing(connection, place.position + 1, head.position)
@@ -112,7 +114,7 @@ def _broken(batch: Batch, place: Place, rows: list[asyncpg.Record], later: list[
     told: dict[str, Any] = {"last": batch.first + len(batch.leaves) // LEAF - 1}
     if rows:
         told |= {"connection": rows[0][1], "ordinal": rows[0][2], "pbx": rows[0][6]}
-        told |= {"earliest": min(row[4] for row in rows), "leaves": b"".join(map(leaf_of, rows))}
+        told |= {"earliest": min(row[4] for row in rows), "leaves": b"".join([_leaf_in(batch, row) for row in rows])}
     for column, value in told.items():
         if value != getattr(batch, column) and replace(batch, **{column: value}).link(place.hash) == batch.hash:
             return DamageError("altered", "batch", batch.first, f"its {column} is not what was sealed", batch.last)
@@ -140,13 +142,17 @@ async def _among(
             return await _absent(connection, batch, position, by_position, head)
         if len(found) > 1:
             return DamageError("inserted", "event", position, f"there are {len(found)} at this position")
-        if not same(position, _leaf(batch, position), leaf_of(found[0])):
+        if not same(position, _leaf(batch, position), _leaf_in(batch, found[0])):
             return await _other(connection, batch, position, found[0])
         sealed = (batch.connection, batch.ordinal + offset, month_of(batch.appended), batch.pbx)
         for column, value, wanted in zip(COLUMNS, (*found[0][1:3], *found[0][5:7]), sealed, strict=True):
             if value != wanted:
                 return DamageError("altered", "event", position, f"its {column} is {value}, and was {wanted}")
     return None
+
+
+def _leaf_in(batch: Batch, row: asyncpg.Record) -> bytes:
+    return leaf_of(row, salt_at(batch, row[0] - batch.first))
 
 
 def _leaf(batch: Batch, position: int) -> bytes:
@@ -159,7 +165,7 @@ async def _absent(
 ) -> DamageError:
     ordinal = batch.ordinal + position - batch.first
     for row in await connection.fetch(STRAYS, head.position, batch.pbx, batch.connection, ordinal):
-        if leaf_of(row) == _leaf(batch, position):
+        if leaf_of(row, salt_at(batch, position - batch.first)) == _leaf(batch, position):
             return DamageError("altered", "event", position, f"its position is {row[0]} now")
     end = position
     while end < batch.first + len(batch.leaves) // LEAF - 1 and end + 1 not in there:
@@ -180,7 +186,7 @@ async def _other(connection: asyncpg.Connection, batch: Batch, position: int, ro
     if home is not None:
         return DamageError("altered", "event", position, f"a copy of {home} stands in its place")
     return DamageError(
-        "altered", "event", position, "its times, source, name or bytes are not those that were appended"
+        "altered", "event", position, "its salt, times, source, name or bytes are not those that were appended"
     )
 
 
@@ -191,11 +197,10 @@ async def _at(connection: asyncpg.Connection, batch: Batch, position: int) -> in
 
 async def _home(connection: asyncpg.Connection, batch: Batch, row: asyncpg.Record) -> int | None:
     """Return the position as which a row was appended, by what it says of itself, or else by its leaf in ``batch``."""
-    leaf = leaf_of(row)
     said = await connection.fetchrow(HOME, row[6], row[1], row[2])
     if said is not None:
-        offset = row[2] - said[1]
-        if said[2][offset * LEAF : (offset + 1) * LEAF] == leaf:
-            return int(said[0] + offset)
-    at = batch.leaves.find(leaf)
-    return batch.first + at // LEAF if at >= 0 and at % LEAF == 0 else None
+        at = row[2] - said[1]
+        if said[2][at * LEAF : (at + 1) * LEAF] == leaf_of(row, said[3][at * SALT : (at + 1) * SALT]):
+            return int(said[0] + at)
+    pairs = zip(cut(batch.leaves, LEAF), cut(batch.salts, SALT), strict=False)
+    return next((batch.first + at for at, (leaf, salt) in enumerate(pairs) if leaf_of(row, salt) == leaf), None)

@@ -8,11 +8,13 @@ from pathlib import Path
 import asyncpg
 
 from schemas.ledger_file import Manifest
-from services.batches import connect, stretches
+from services import redactions
+from services.batches import connect, salt_at, stretches
 from services.chain import BEGINNING, Batch
 from services.export import Bound, known, span
 from services.ledger_file import Event, Writer
 from services.progress import Bar
+from services.redactions import Leaves, RedactionError
 
 # Batches are kept whole, for a link seals a whole batch: the one that the first position falls into is the first.
 BEGIN = "SELECT first FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1"
@@ -46,6 +48,8 @@ async def export_ledger(
         except BaseException:
             writer.discard()
             raise
+    except RedactionError as error:
+        raise ExportError(f"{error}; `ringledger verify` says more") from None
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         raise ExportError("the database holds no ledger") from None
     finally:
@@ -54,6 +58,7 @@ async def export_ledger(
 
 async def _write(connection: asyncpg.Connection, writer: Writer, pbx: str | None, first: int, last: int) -> None:
     begin = await connection.fetchval(BEGIN, first) or first
+    redacted = (await redactions.read(connection)).leaves
     previous = BEGINNING if begin == 1 else await connection.fetchval(PREVIOUS, begin) or b""
     with Bar("exporting") as progress:
         async with contextlib.aclosing(stretches(connection, begin - 1, last, pbx)) as reading:
@@ -61,15 +66,21 @@ async def _write(connection: asyncpg.Connection, writer: Writer, pbx: str | None
                 rows = iter(stretch.rows)
                 for batch in stretch.batches:
                     if pbx in {None, batch.pbx}:
-                        writer.put(batch, previous, _events(batch, previous, rows))
+                        writer.put(batch, previous, _events(batch, previous, rows, redacted))
                     previous = batch.hash
                 progress.show(min(stretch.upto, last) - begin + 1, last - begin + 1)
 
 
-def _events(batch: Batch, previous: bytes, rows: Iterator[asyncpg.Record]) -> list[Event]:
-    events = [Event(*row[3:5], *row[7:]) for row in islice(rows, batch.last - batch.first + 1)]
+def _events(batch: Batch, previous: bytes, rows: Iterator[asyncpg.Record], redacted: dict[int, Leaves]) -> list[Event]:
+    events: list[Event] = []
+    true = batch.link(previous) == batch.hash
+    for offset, row in enumerate(islice(rows, batch.last - batch.first + 1)):
+        sealed, now = redacted.get(batch.first + offset, (None, b""))
+        event = Event(salt_at(batch, offset), row[3], row[4], row[7], row[8], row[9], sealed)
+        true &= sealed is None or event.now == now
+        events.append(event)
     # Damage would be carried away in silence, to be found where nobody can mend it.
-    if b"".join([e.leaf for e in events]) != batch.leaves or batch.link(previous) != batch.hash:
+    if not true or b"".join([e.leaf for e in events]) != batch.leaves:
         where = f"positions {batch.first} to {batch.last}"
         raise ExportError(f"{where} are not what was appended; `ringledger verify` says more")
     return events

@@ -21,7 +21,7 @@ TOGETHER_BYTES = 1 << 23
 
 HEAD = "SELECT position, hash FROM ledger.head"
 HASH = "SELECT last, hash FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1"
-RESTORE = "SELECT ledger.restore($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+RESTORE = "SELECT ledger.restore($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 SPANS = """
 SELECT c.pbx, c.connection, coalesce(min(b.ordinal), c.last_ordinal + 1), c.last_ordinal
 FROM unnest($1::text[], $2::bigint[]) AS f (pbx, connection)
@@ -88,7 +88,9 @@ async def _follows(one: Checked, position: int, hash_: str) -> bool:
 async def _restore(connection: asyncpg.Connection, one: Checked, head: int) -> str:
     async def put(line: BatchLine, events: list[Event]) -> None:
         place = line.first, line.appended, bytes.fromhex(line.hash), line.pbx, line.connection, line.ordinal
-        await connection.execute(RESTORE, *place, *log.columns(events, _sealed(events)))
+        occurred, recorded = _times(events)
+        sealed = log.Sealed(occurred, recorded, [e.leaf for e in events], line.salts)
+        await connection.execute(RESTORE, *place, *log.columns(events, sealed))
 
     rest = ((line, events) for line, events in read(one.path) if line.first > head)
     try:
@@ -118,14 +120,15 @@ async def _append(connection: asyncpg.Connection, one: Checked) -> str:
         if line.ordinal > 1 and writer not in known:
             await connection.execute(BEGIN, *writer, line.ordinal, events[0].recorded)
         if line.ordinal + len(events) > known.get(writer, (0, 0))[1]:
-            await log.append_sealed(connection, (*writer, line.ordinal), events, _sealed(events))
+            sealed = log.seal_at(*_times(events), events)
+            await log.append_sealed(connection, (*writer, line.ordinal), events, sealed)
 
     await _write(connection, read(one.path), put, one.manifest.events)
     return f"{new} new events of {one.manifest.events}, at the end of the log"
 
 
-def _sealed(events: list[Event]) -> log.Sealed:
-    return log.Sealed([e.occurred for e in events], [e.recorded for e in events], [e.leaf for e in events])
+def _times(events: list[Event]) -> tuple[list[int | None], list[int]]:
+    return [e.occurred for e in events], [e.recorded for e in events]
 
 
 async def _write(connection: asyncpg.Connection, batches: Batches, put: Put, total: int) -> None:

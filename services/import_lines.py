@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from schemas.log import Imported, Received
 from services import database, log, zones
 from services.ami.protocol import LedgerProtocol
-from services.chain import LEAF
+from services.chain import leaf
 from services.import_ledger import NOTHING, ImportRefusedError
 from services.lines import Kind, LinesError, lines
 from services.progress import Bar
@@ -38,7 +38,11 @@ CONNECTED = """
 SELECT extract(epoch FROM min(coalesce(occurred, recorded)))::float8 FROM ledger.event
 WHERE source = 'ringledger' AND pbx = $1 AND name = 'Connected' AND position <= $2
 """
-LEAVES = "SELECT leaves FROM ledger.batch WHERE pbx = $1 AND connection = ANY($2::bigint[]) AND last <= $3"
+LINES = """
+SELECT ledger.leaf('', e.occurred, e.recorded, e.source, e.name, e.raw)
+FROM ledger.batch b JOIN ledger.event e ON e.position BETWEEN b.first AND b.last
+WHERE b.pbx = $1 AND b.connection = ANY($2::bigint[]) AND b.last <= $3
+"""
 DONE = "SELECT last_ordinal FROM ledger.connection WHERE pbx = $1 AND connection = $2"
 CLOCK = """
 SELECT (state->'memory'->$1->>'offset')::bigint FROM ledger.checkpoint WHERE model = 'call_records' AND place = 'model'
@@ -63,11 +67,14 @@ class Content(Struct, frozen=True):
 
 
 class Known(Struct, frozen=True):
-    """What the log held when it was decided what to leave out: times that were heard, and lines that were there."""
+    """What the log held when it was decided what to leave out: times that were heard, and lines that were there.
+
+    Lines are known by what their leaves would be without a salt.
+    """
 
     connected: float
     heard: list[tuple[float, float]]
-    leaves: Counter[bytes]
+    lines: Counter[bytes]
 
 
 def read(path: Path, kind: AnyKind) -> Content:
@@ -186,12 +193,10 @@ async def _known(connection: asyncpg.Connection, content: Content, pbx: str, pos
     rows = await connection.fetch(IMPORTS, pbx, position)
     imports = [(row["connection"], _imported(row)) for row in rows]
     same = [number for number, i in imports if i.kind == content.kind and number != content.connection]
-    leaves: Counter[bytes] = Counter()
-    for (joined,) in await connection.fetch(LEAVES, pbx, same, position):
-        leaves.update(joined[at : at + LEAF] for at in range(0, len(joined), LEAF))
+    there = Counter(row[0] for row in await connection.fetch(LINES, pbx, same, position))
     connected: float | None = await connection.fetchval(CONNECTED, pbx, position)
     heard = [(i.first, i.last) for _, i in imports if i.kind == "ami" and i.first is not None and i.last is not None]
-    return Known(math.inf if connected is None else connected, heard, leaves)
+    return Known(math.inf if connected is None else connected, heard, there)
 
 
 def _kept(content: Content, known: Known, opening: Imported, out: Counter[str]) -> Iterator[Received]:
@@ -200,17 +205,18 @@ def _kept(content: Content, known: Known, opening: Imported, out: Counter[str]) 
         yield from ami(content.path, time())
         return
     zone = zones.zone_of(opening.timezone) if opening.timezone else None
-    leaves = known.leaves.copy()
+    there = known.lines.copy()
     for line in lines(content.path, content.kind):
         at = zones.at(line, zone)
         if at >= known.connected or any(first <= at <= last for first, last in known.heard):
             out["heard"] += 1
             continue
         event = Received(content.kind, line.name, at, at, line.raw)
-        if leaves:
-            [leaf] = log.seal([event]).leaves
-            if leaves[leaf]:
-                leaves[leaf] -= 1
+        if there:
+            at_microseconds = int(at * 1e6 + 0.5)
+            same = leaf(b"", at_microseconds, at_microseconds, event.source, event.name, event.raw)
+            if there[same]:
+                there[same] -= 1
                 out["there"] += 1
                 continue
         yield event

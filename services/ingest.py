@@ -36,7 +36,7 @@ MAX_EVENTS = 200_000
 MAX_BYTES = 85 << 20
 """Beyond either, should the disk be no faster, reading stops: a process stays under 200 MB."""
 
-NOTHING = log.Sealed([], [], [])
+NOTHING = log.Sealed([], [], [], b"")
 
 REFUSED = (
     ValueError,
@@ -217,17 +217,18 @@ class Ingest:
         self._ahead = [], NOTHING
         if len(following) < BATCH:
             return
-        sealed = log.Sealed([], [], [])
+        occurred, recorded, leaves, salts = list[int | None](), list[int](), list[bytes](), list[bytes]()
         for start in range(0, BATCH, 512):
             try:
                 part = log.seal(following[start : start + 512])
             except (ValueError, OverflowError):
                 return  # one of them will be refused when its turn comes
-            sealed.occurred.extend(part.occurred)
-            sealed.recorded.extend(part.recorded)
-            sealed.leaves.extend(part.leaves)
+            occurred.extend(part.occurred)
+            recorded.extend(part.recorded)
+            leaves.extend(part.leaves)
+            salts.append(part.salts)
             await asyncio.sleep(0)  # bytes for PostgreSQL wait to be sent too
-        self._ahead = following, sealed
+        self._ahead = following, log.Sealed(occurred, recorded, leaves, b"".join(salts))
 
     async def _written(self, spool: Spool | None, upto: int, size: int) -> None:
         """Forget what is in the log now, wherever it stands by this time, and empty files with it."""

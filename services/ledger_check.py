@@ -10,6 +10,7 @@ from msgspec import Struct
 from schemas.ledger_file import BatchLine, Manifest
 from services.chain import Batch
 from services.ledger_file import Event, LedgerFileError, manifest_of, read, read_manifest
+from services.redactions import Leaves, RedactionError, collected
 
 
 class Checked(Struct, frozen=True):
@@ -32,6 +33,7 @@ def batch_of(line: BatchLine, events: list[Event]) -> Batch:
         line.pbx,
         bytes.fromhex(line.hash),
         b"".join([e.leaf for e in events]),
+        line.salts,
     )
 
 
@@ -52,6 +54,8 @@ def _spans(path: Path, manifest: Manifest, show: Callable[[int, int], None]) -> 
     spans: dict[tuple[str, int], tuple[int, int]] = {}
     counts: Counter[tuple[str, str, str]] = Counter()
     batches, last, before = 0, manifest.first - 1, manifest.previous
+    redacted: dict[int, Leaves] = {}
+    said_of: list[tuple[int, str, int, bytes]] = []
     for line, events in read(path):
         where = f"{path}: batch {line.first} to {line.last}"
         if line.first <= last or (manifest.pbx is None and line.first != last + 1):
@@ -66,6 +70,11 @@ def _spans(path: Path, manifest: Manifest, show: Callable[[int, int], None]) -> 
         if line.ordinal != done + 1:
             raise LedgerFileError(f"{where}: ordinal {line.ordinal} of {line.pbx}/{line.connection} follows {done}")
         spans[line.pbx, line.connection] = begun, done + len(events)
+        for position, e in enumerate(events, line.first):
+            if e.sealed is not None:
+                redacted[position] = e.sealed, e.now
+            if (e.source, e.name) == ("ringledger", "Redacted"):
+                said_of.append((position, line.pbx, e.recorded, e.raw))
         counts.update((line.pbx, e.source, e.name) for e in events)
         batches, last, before = batches + 1, line.last, line.hash
         show(counts.total(), manifest.events)
@@ -73,4 +82,16 @@ def _spans(path: Path, manifest: Manifest, show: Callable[[int, int], None]) -> 
     said = {(c.pbx, c.source, c.name): c.count for c in manifest.counts}
     if held != (manifest.batches, manifest.events, manifest.last, manifest.hash, said):
         raise LedgerFileError(f"{manifest_of(path)} tells of other batches or events than {path.name} holds")
+    _check_redacted(path, redacted, said_of)
     return spans
+
+
+def _check_redacted(path: Path, redacted: dict[int, Leaves], said: list[tuple[int, str, int, bytes]]) -> None:
+    """Hold events that are not what was sealed against what is said of them, where this file reaches so far."""
+    try:
+        leaves = collected(said).leaves
+    except RedactionError as error:
+        raise LedgerFileError(f"{path}: {error}") from None
+    for position, is_ in sorted(redacted.items()):
+        if leaves.get(position, is_) != is_:
+            raise LedgerFileError(f"{path}: event {position} is not what its redaction says")

@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct
 
 from schemas.ledger_file import FORMAT, BatchLine, EventLine, Manifest, NameCount
 from schemas.log import Source
-from services.chain import Batch, leaf
+from services.chain import SALT, Batch, cut, leaf
 
 LEVEL = 3
 LONGEST_LINE = 1 << 27
@@ -34,18 +34,28 @@ class LedgerFileError(Exception):
 
 
 class Event(Struct, frozen=True, gc=False):
-    """One event as the log holds it; times are microseconds since the epoch."""
+    """One event as the log holds it; times are microseconds since the epoch.
 
+    ``sealed`` is the leaf that it was appended with, if it has been redacted since.
+    """
+
+    salt: bytes
     occurred: int | None
     recorded: int
     source: Source
     name: str
     raw: bytes
+    sealed: bytes | None = None
 
     @property
     def leaf(self) -> bytes:
         """Return its leaf in the chain."""
-        return leaf(self.occurred, self.recorded, self.source, self.name, self.raw)
+        return self.sealed or self.now
+
+    @property
+    def now(self) -> bytes:
+        """Return the leaf of what it is now; another one than that in the chain if it has been redacted."""
+        return leaf(self.salt, self.occurred, self.recorded, self.source, self.name, self.raw)
 
 
 def manifest_of(file: Path) -> Path:
@@ -82,13 +92,17 @@ class Writer:
             batch.pbx,
             previous.hex(),
             batch.hash.hex(),
+            batch.salts,
         )
         lines: list[BatchLine | EventLine] = [head]
         for position, e in enumerate(events, batch.first):
+            line = EventLine(position, e.occurred, e.recorded, e.source, e.name)
             try:
-                line = EventLine(position, e.occurred, e.recorded, e.source, e.name, text=e.raw.decode())
+                line.text = e.raw.decode()
             except UnicodeDecodeError:
-                line = EventLine(position, e.occurred, e.recorded, e.source, e.name, base64=e.raw)
+                line.base64 = e.raw
+            if e.sealed is not None:
+                line.sealed = e.sealed.hex()
             lines.append(line)
             self._counts[batch.pbx, e.source, e.name] += 1
         self._lines.write(_ENCODER.encode_lines(lines))
@@ -158,10 +172,12 @@ def _batches(lines: BinaryIO, file: Path) -> Iterator[tuple[BatchLine, list[Even
             head = _BATCH.decode(line)
             if head.last < head.first:
                 raise ValueError("it ends before it begins")  # noqa: TRY301 (said with the line's number below)
+            if len(head.salts) != (head.last - head.first + 1) * SALT:
+                raise ValueError("it has more or less salts than events")  # noqa: TRY301
             events: list[Event] = []
-            for position in range(head.first, head.last + 1):
+            for position, salt in enumerate(cut(head.salts, SALT), head.first):
                 number += 1
-                events.append(_event(lines.readline(LONGEST_LINE), position))
+                events.append(_event(lines.readline(LONGEST_LINE), position, salt))
             yield head, events
     except zstandard.ZstdError as error:
         raise LedgerFileError(f"{file}: cannot be decompressed after line {number}: {error}") from None
@@ -169,7 +185,7 @@ def _batches(lines: BinaryIO, file: Path) -> Iterator[tuple[BatchLine, list[Even
         raise LedgerFileError(f"{file}: line {number}: {error}") from None
 
 
-def _event(line: bytes, position: int) -> Event:
+def _event(line: bytes, position: int, salt: bytes) -> Event:
     if not line:
         raise ValueError(f"the file ends where event {position} should stand")
     e = _EVENT.decode(line)
@@ -181,4 +197,5 @@ def _event(line: bytes, position: int) -> Event:
         raw = e.base64
     else:
         raise ValueError(f"event {position} must have either text or base64")
-    return Event(e.occurred, e.recorded, e.source, e.name, raw)
+    sealed = None if e.sealed is UNSET else bytes.fromhex(e.sealed)
+    return Event(salt, e.occurred, e.recorded, e.source, e.name, raw, sealed)

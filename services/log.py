@@ -1,5 +1,6 @@
 """The event log: appending to it and reading from it. The table and the function are in ``services/sql``."""
 
+import os
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Protocol
@@ -8,9 +9,9 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.log import Received, Recorded, Source
-from services.chain import leaf
+from services.chain import SALT, cut, leaf
 
-APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 
 READ = """
 SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
@@ -22,11 +23,12 @@ ORDER BY position
 
 
 class Sealed(Struct, frozen=True):
-    """What the log wants to know of events besides what they hold: times in microseconds, and leaves of the chain."""
+    """What the log wants to know of events besides what they hold: times in microseconds, leaves, salts."""
 
     occurred: list[int | None]
     recorded: list[int]
     leaves: list[bytes]
+    salts: bytes
 
 
 class Told(Protocol):
@@ -48,12 +50,17 @@ class Told(Protocol):
 def seal(events: Sequence[Received]) -> Sealed:
     """Compute it. Raises ValueError or OverflowError for a time that is none, or a name that is no text."""
     occurred = [None if e.occurred is None else int(e.occurred * 1e6 + 0.5) for e in events]
-    recorded = [int(e.recorded * 1e6 + 0.5) for e in events]
-    return Sealed(
-        occurred,
-        recorded,
-        [leaf(o, r, e.source, e.name, e.raw) for o, r, e in zip(occurred, recorded, events, strict=True)],
-    )
+    return seal_at(occurred, [int(e.recorded * 1e6 + 0.5) for e in events], events)
+
+
+def seal_at(occurred: list[int | None], recorded: list[int], events: Sequence[Told]) -> Sealed:
+    """Compute it where times are microseconds already."""
+    salts = os.urandom(SALT * len(events))
+    leaves = [
+        leaf(s, o, r, e.source, e.name, e.raw)
+        for s, o, r, e in zip(cut(salts, SALT), occurred, recorded, events, strict=True)
+    ]
+    return Sealed(occurred, recorded, leaves, salts)
 
 
 async def append(connection: asyncpg.Connection, pbx: str, writer: int, first: int, events: Sequence[Received]) -> int:
@@ -87,6 +94,7 @@ def columns(events: Sequence[Told], sealed: Sealed) -> tuple[Any, ...]:
         list(accumulate([len(e.raw) for e in events])),
         b"".join([e.raw for e in events]),
         b"".join(sealed.leaves),
+        sealed.salts,
     )
 
 

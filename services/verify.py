@@ -8,10 +8,11 @@ import asyncpg
 from msgspec import Struct
 
 from services.batches import Stretch, connect, month_of, read_batches, read_rows
-from services.chain import BEGINNING, LEAF, Batch
-from services.compare import Compare, Compared, Kind, Redactions, comparing, same
+from services.chain import BEGINNING, LEAF, SALT, Batch
+from services.compare import Compare, Compared, Kind, Redacted, comparing, same
 from services.damage import DamageError, Place, damage_behind, damage_of
 from services.progress import Bar
+from services.redactions import Summary
 
 HEAD = """
 SELECT position, hash, appended, month, to_regclass('ledger.event_' || to_char(month, 'YYYY_MM')) IS NOT NULL AS open
@@ -28,23 +29,37 @@ SELECT (SELECT min(position) FROM ledger.event WHERE position <= $1) AS event_be
 
 START = Place(0, BEGINNING)
 
+NO_LEDGER = (
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedTableError,
+)
+
 
 class NoLedgerError(Exception):
     """The database holds no ledger of this version; the message says what to do."""
 
+    def __init__(self) -> None:
+        super().__init__("the database holds no ledger of this version; `ringledger migrate` makes one")
+
 
 class Verified(Struct):
-    """What was found good, where it ends, the bytes of its events, and the hashes at the positions asked for."""
+    """What was found good, where it ends, the bytes of its events, and the hashes at the positions asked for.
+
+    ``redactions`` are set by `services.audit`.
+    """
 
     end: Place
     events: int = 0
     batches: int = 0
     size: int = 0
     hashes: dict[int, bytes] = {}
+    redactions: list[Summary] = []
 
 
 async def verify(
-    url: str, marks: Iterable[int] = (), start: Place = START, redacted: Redactions | None = None
+    url: str, marks: Iterable[int] = (), start: Place = START, redacted: Redacted | None = None
 ) -> Verified:
     """Verify all that follows ``start`` and is in the log now; a listener may go on. Raises DamageError.
 
@@ -54,8 +69,8 @@ async def verify(
     try:
         with Bar("verifying") as progress:
             return await _Verifier(connection, start, frozenset(marks), redacted or {}).run(url, progress.show)
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, asyncpg.UndefinedColumnError):
-        raise NoLedgerError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
+    except NO_LEDGER:
+        raise NoLedgerError from None
     finally:
         await connection.close()
 
@@ -66,16 +81,14 @@ def _linked(stretch: Stretch, place: Place) -> Place | None:
         size = len(batch.leaves) // LEAF
         if (batch.first, batch.last) != (place.position + 1, place.position + size) or not size:
             return None
-        if batch.hash != batch.link(place.hash) or month != month_of(batch.appended):
+        if len(batch.salts) != size * SALT or batch.hash != batch.link(place.hash) or month != month_of(batch.appended):
             return None
         place = Place(batch.last, batch.hash)
     return place
 
 
 class _Verifier:
-    def __init__(
-        self, connection: asyncpg.Connection, start: Place, marks: frozenset[int], redacted: Redactions
-    ) -> None:
+    def __init__(self, connection: asyncpg.Connection, start: Place, marks: frozenset[int], redacted: Redacted) -> None:
         self._connection = connection
         self._start = start
         self._marks = marks

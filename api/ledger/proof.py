@@ -1,9 +1,7 @@
 """GET /v1/ledger/events/{position}: one event, with all that is needed to prove it against the head of the log."""
 
 import re
-from typing import Any
 
-import asyncpg
 from aiohttp import web
 
 from api.auth import needs
@@ -13,11 +11,12 @@ from api.ledger import shown
 from api.ledger.asked import LAST, Asked, stamp
 from api.ledger.events import answer
 from api.ledger.search import COLUMNS
-from services.chain import BEGINNING, LEAF
+from services import redactions
+from services.chain import BEGINNING, LEAF, SALT, cut
 
 EVENT = COLUMNS + "WHERE e.position = $1"
 BATCH = """
-SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves
+SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, salts
 FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1
 """
 # None at the edge of an archive, which holds the batch before.
@@ -25,12 +24,18 @@ PREVIOUS = "SELECT hash FROM ledger.batch WHERE first < $1 ORDER BY first DESC L
 HEAD = "SELECT position, hash FROM ledger.head"
 
 CHECK = (
-    "Times are microseconds since the epoch, numbers are decimal, text is UTF-8. The leaf is the SHA-256 of occurred"
-    " (nothing where null), NUL, recorded, NUL, source, NUL, name, NUL and the bytes of raw (decoded where encoding is"
-    " base64); it must be leaf, which is number position - first (from 0) of leaves. The batch's hash is the SHA-256 of"
-    " the bytes of previous, then first, last, connection, ordinal, appended, earliest, the length of pbx in bytes and"
-    " pbx, with one space between each and the next, then the bytes of all leaves. It must be hash, which is previous"
-    " of the event at last + 1, and so on to the hash of the head. (services/chain.py does the same.)"
+    "Times are microseconds since the epoch, numbers are decimal, text is UTF-8. The leaf is the SHA-256 of the bytes"
+    " of salt, then occurred (nothing where null), NUL, recorded, NUL, source, NUL, name, NUL and the bytes of raw"
+    " (decoded where encoding is base64); it must be leaf, which is number position - first (from 0) of leaves. The"
+    " batch's hash is the SHA-256 of the bytes of previous, then first, last, connection, ordinal, appended, earliest,"
+    " the length of pbx in bytes and pbx, with one space between each and the next, then the bytes of all leaves. It"
+    " must be hash, which is previous of the event at last + 1, and so on to the hash of the head. (services/chain.py"
+    " does the same.)"
+)
+REDACTED = (
+    " This event was redacted, so its bytes and salt are others by now: what comes of them must be the last after of"
+    " redacted. leaf is the first before, and each after the next before. The event Redacted at by says so, and has a"
+    " proof of its own."
 )
 MASKED = " This event's raw is masked here, so its leaf can only be computed where the log is: ringledger verify."
 
@@ -43,17 +48,27 @@ async def event(request: web.Request) -> web.Response:
     position = int(text)
     if position > LAST:
         raise ApiError(404, "the log does not reach so far")
-    async with request.app[POOL].acquire() as connection:
+    async with (
+        request.app[POOL].acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
         row = await connection.fetchrow(EVENT, position)
         if row is None:
             raise ApiError(404, "no such event in the log")
         batch = await connection.fetchrow(BATCH, position)
         previous = BEGINNING if batch["first"] == 1 else await connection.fetchval(PREVIOUS, batch["first"])
         head = await connection.fetchrow(HEAD)
+        try:
+            changes = await redactions.of(connection, batch["pbx"], position)
+        except redactions.RedactionError as error:
+            raise ApiError(500, f"{error}: ringledger verify", "internal-error") from None
     told = shown.event(row)
-    leaves = [leaf.hex() for leaf in _leaves(batch)]
+    offset = position - batch["first"]
+    leaves = [leaf.hex() for leaf in cut(batch["leaves"], LEAF)]
     proof = {
-        "leaf": leaves[position - batch["first"]],
+        "leaf": leaves[offset],
+        "salt": batch["salts"][offset * SALT : (offset + 1) * SALT].hex(),
+        "redacted": [{"by": by, "before": before.hex(), "after": after.hex()} for by, before, after in changes],
         "batch": {
             "first": batch["first"],
             "last": batch["last"],
@@ -67,14 +82,9 @@ async def event(request: web.Request) -> web.Response:
             "hash": batch["hash"].hex(),
         },
         "head": {"position": head["position"], "hash": head["hash"].hex()},
-        "check": CHECK + (MASKED if "masked" in told else ""),
+        "check": CHECK + (REDACTED if changes else "") + (MASKED if "masked" in told else ""),
     }
     return answer({"event": told, "proof": proof}, head["position"])
-
-
-def _leaves(batch: asyncpg.Record) -> list[Any]:
-    leaves = batch["leaves"]
-    return [leaves[start : start + LEAF] for start in range(0, len(leaves), LEAF)]
 
 
 ROUTES = [web.get("/v1/ledger/events/{position:[^/]+}", needs("admin", event))]

@@ -31,9 +31,10 @@ CREATE TABLE ledger.batch (
     month      date        NOT NULL,
     pbx        text        NOT NULL,
     hash       bytea       NOT NULL,      -- of the previous batch's hash, of the columns above and of the leaves
-    leaves     bytea       NOT NULL       -- the SHA-256 of each event, in order
+    leaves     bytea       NOT NULL,      -- the SHA-256 of each event, in order
+    salts      bytea       NOT NULL       -- 16 random bytes of each event, which its leaf begins with
 ) PARTITION BY RANGE (month);
-ALTER TABLE ledger.batch ALTER COLUMN leaves SET STORAGE EXTERNAL;  -- noise does not compress
+ALTER TABLE ledger.batch ALTER COLUMN leaves SET STORAGE EXTERNAL, ALTER COLUMN salts SET STORAGE EXTERNAL;  -- noise
 CREATE INDEX batch_appended ON ledger.batch (appended);
 -- Those that waited in a spool: found without reading all that came after.
 CREATE INDEX batch_late ON ledger.batch (earliest) WHERE appended - earliest > interval '10 seconds';
@@ -112,19 +113,19 @@ BEGIN
     FROM ledger.event_unpartitioned;
     FOR b IN
         SELECT min(position) AS first, max(position) AS last, pbx, connection, min(ordinal) AS ordinal,
-               min(recorded) AS earliest,
+               min(recorded) AS earliest, string_agg(salt, '' ORDER BY position) AS salts,
                string_agg(sha256(
-                   convert_to(coalesce(ledger.microseconds(occurred)::text, ''), 'UTF8') || '\x00'
+                   salt || convert_to(coalesce(ledger.microseconds(occurred)::text, ''), 'UTF8') || '\x00'
                    || convert_to(ledger.microseconds(recorded)::text, 'UTF8') || '\x00'
                    || convert_to(source, 'UTF8') || '\x00' || convert_to(name, 'UTF8') || '\x00' || raw
                ), '' ORDER BY position) AS leaves
-        FROM ledger.event
+        FROM (SELECT *, uuid_send(gen_random_uuid()) AS salt FROM ledger.event OFFSET 0) AS e
         GROUP BY pbx, connection, position - ordinal, ordinal / 4096
         ORDER BY 1
     LOOP
         chain := ledger.link(chain, b.first, b.last, b.connection, b.ordinal, now(), b.earliest, b.pbx, b.leaves);
-        INSERT INTO ledger.batch (first, last, connection, ordinal, appended, earliest, month, pbx, hash, leaves)
-        VALUES (b.first, b.last, b.connection, b.ordinal, now(), b.earliest, month, b.pbx, chain, b.leaves);
+        INSERT INTO ledger.batch (first, last, connection, ordinal, appended, earliest, month, pbx, hash, leaves, salts)
+        VALUES (b.first, b.last, b.connection, b.ordinal, now(), b.earliest, month, b.pbx, chain, b.leaves, b.salts);
     END LOOP;
     INSERT INTO ledger.name (pbx, source, name, count, last)
     SELECT pbx, source, name, count(*), max(position) FROM ledger.event GROUP BY 1, 2, 3;
@@ -152,7 +153,8 @@ CREATE FUNCTION ledger.append(
     p_recorded   bigint[],
     p_ends       int[],     -- where in p_raws each event ends
     p_raws       bytea,     -- their bytes, one after the other: an array of them takes three times as long to send
-    p_leaves     bytea      -- their SHA-256s, one after the other
+    p_leaves     bytea,     -- their SHA-256s, one after the other
+    p_salts      bytea      -- and their salts
 ) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = ledger, pg_temp
@@ -178,8 +180,9 @@ BEGIN
     IF skip >= n THEN
         RETURN h.position;
     END IF;
-    IF octet_length(p_leaves) <> n * 32 THEN
-        RAISE EXCEPTION 'append to %/%: % bytes of leaves for % events', p_pbx, p_connection, octet_length(p_leaves), n
+    IF octet_length(p_leaves) <> n * 32 OR octet_length(p_salts) <> n * 16 THEN
+        RAISE EXCEPTION 'append to %/%: % bytes of leaves and % of salts for % events', p_pbx, p_connection,
+                        octet_length(p_leaves), octet_length(p_salts), n
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF fence IS NOT NULL AND p_recorded[n] > microseconds(fence) THEN
@@ -190,6 +193,7 @@ BEGIN
     first := h.position + 1;
     last := h.position + n - skip;
     p_leaves := substr(p_leaves, skip::int * 32 + 1);
+    p_salts := substr(p_salts, skip::int * 16 + 1);
     h.appended := greatest(h.appended, clock());
     IF h.month < date_trunc('month', h.appended AT TIME ZONE 'UTC') THEN
         h.month := date_trunc('month', h.appended AT TIME ZONE 'UTC');
@@ -207,8 +211,8 @@ BEGIN
 
     SELECT to_timestamp(0) + min(r) * interval '1 microsecond' INTO earliest FROM unnest(p_recorded[skip + 1:]) AS r;
     h.hash := link(h.hash, first, last, p_connection, p_first + skip, h.appended, earliest, p_pbx, p_leaves);
-    INSERT INTO batch (first, last, connection, ordinal, appended, earliest, month, pbx, hash, leaves)
-    VALUES (first, last, p_connection, p_first + skip, h.appended, earliest, h.month, p_pbx, h.hash, p_leaves);
+    INSERT INTO batch (first, last, connection, ordinal, appended, earliest, month, pbx, hash, leaves, salts)
+    VALUES (first, last, p_connection, p_first + skip, h.appended, earliest, h.month, p_pbx, h.hash, p_leaves, p_salts);
     UPDATE head SET position = last, hash = h.hash, appended = h.appended, month = h.month;
     INSERT INTO connection AS c (pbx, connection, last_ordinal, last_recorded)
     VALUES (p_pbx, p_connection, p_first + n - 1, to_timestamp(0) + p_recorded[n] * interval '1 microsecond')

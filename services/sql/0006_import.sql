@@ -17,7 +17,8 @@ CREATE FUNCTION ledger.restore(
     p_recorded   bigint[],
     p_ends       int[],
     p_raws       bytea,
-    p_leaves     bytea
+    p_leaves     bytea,
+    p_salts      bytea
 ) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = ledger, pg_temp
@@ -46,7 +47,7 @@ BEGIN
             USING ERRCODE = 'data_exception';
     END IF;
     SELECT to_timestamp(0) + min(r) * interval '1 microsecond' INTO earliest FROM unnest(p_recorded) AS r;
-    IF octet_length(p_leaves) <> n * 32
+    IF octet_length(p_leaves) <> n * 32 OR octet_length(p_salts) <> n * 16
         OR p_hash <> link(h.hash, p_first, ending, p_connection, p_ordinal, sealed, earliest, p_pbx, p_leaves)
     THEN
         RAISE EXCEPTION 'restore of %/%: the link of positions % to % is another', p_pbx, p_connection, p_first, ending
@@ -66,8 +67,8 @@ BEGIN
                unnest(0 || p_ends) AS after, unnest(p_ends) AS upto
     ) AS t
     WHERE i <= n;
-    INSERT INTO batch (first, last, connection, ordinal, appended, earliest, month, pbx, hash, leaves)
-    VALUES (p_first, ending, p_connection, p_ordinal, sealed, earliest, opened, p_pbx, p_hash, p_leaves);
+    INSERT INTO batch (first, last, connection, ordinal, appended, earliest, month, pbx, hash, leaves, salts)
+    VALUES (p_first, ending, p_connection, p_ordinal, sealed, earliest, opened, p_pbx, p_hash, p_leaves, p_salts);
     UPDATE head SET position = ending, hash = p_hash, appended = sealed, month = greatest(h.month, opened);
     INSERT INTO connection AS c (pbx, connection, last_ordinal, last_recorded)
     VALUES (p_pbx, p_connection, p_ordinal + n - 1, to_timestamp(0) + p_recorded[n] * interval '1 microsecond')

@@ -1,6 +1,7 @@
 """An event's proof, checked by somebody who has nothing but the answer."""
 
 import base64
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from schemas.log import Received
+from services.redact import redact
+from services.wanted import Wanted
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
 PATH = "/v1/ledger/events"
@@ -27,10 +30,10 @@ def microseconds(text: str | None) -> str:
     return "" if text is None else str((datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1))
 
 
-def leaf(event: dict[str, Any]) -> str:
+def leaf(event: dict[str, Any], salt: str) -> str:
     raw = event["raw"].encode() if event["encoding"] == "utf-8" else base64.b64decode(event["raw"])
     said = [microseconds(event["occurred"]), microseconds(event["recorded"]), event["source"], event["name"]]
-    return sha256("".join(f"{one}\0" for one in said).encode() + raw).hexdigest()
+    return sha256(bytes.fromhex(salt) + "".join(f"{one}\0" for one in said).encode() + raw).hexdigest()
 
 
 def link(batch: dict[str, Any]) -> str:
@@ -47,8 +50,10 @@ def check(found: dict[str, Any]) -> None:
     assert batch["first"] <= event["position"] <= batch["last"]
     assert len(batch["leaves"]) == batch["last"] - batch["first"] + 1
     assert proof["leaf"] == batch["leaves"][event["position"] - batch["first"]]
+    leaves = [proof["leaf"], *(change["after"] for change in proof["redacted"])]
+    assert [change["before"] for change in proof["redacted"]] == leaves[:-1]
     if "masked" not in event:
-        assert leaf(event) == proof["leaf"]
+        assert leaf(event, proof["salt"]) == leaves[-1]
     assert link(batch) == batch["hash"]
     assert (event["pbx"], event["appended"]) == (batch["pbx"], batch["appended"])
     assert event["ordinal"] == batch["ordinal"] + event["position"] - batch["first"]
@@ -85,7 +90,7 @@ async def test_a_forged_event_does_not_prove(recorded: Recorded) -> None:
         ("occurred", None),
         ("recorded", "2026-01-01T00:00:00Z"),
     ):
-        assert leaf({**found["event"], name: value}) != found["proof"]["leaf"]
+        assert leaf({**found["event"], name: value}, found["proof"]["salt"]) != found["proof"]["leaf"]
     assert link({**found["proof"]["batch"], "ordinal": 2}) != found["proof"]["batch"]["hash"]
 
 
@@ -104,9 +109,35 @@ async def test_odd_bytes_prove_and_masked_ones_say_that_they_do_not(serve: Serve
     found = await proved(client, event["position"])
     assert (found["event"], found["event"]["masked"]) == (event, True)
     assert kept not in await (await client.get(f"{PATH}/{event['position']}")).text()
-    assert leaf(event) != found["proof"]["leaf"]
+    assert leaf(event, found["proof"]["salt"]) != found["proof"]["leaf"]
     assert found["proof"]["check"].endswith("ringledger verify.")
     check(found)
+
+
+async def test_a_redacted_event_is_proved_as_it_is_and_says_by_what(serve: Serve, ledger: Ledger, url: str) -> None:
+    client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    raw = b"Event: Newchannel\r\nCallerIDNum: 5551234\r\nCallerIDName: Jane Roe\r\n\r\n"
+    position = await ledger.write(Received("ami", "Newchannel", None, time.time(), raw))
+    sealed = (await proved(client, position))["proof"]
+    assert sealed["redacted"] == []
+    await redact(url, Wanted("number", "5551234"), "redacted-gggggggggggg")
+    await redact(url, Wanted("text", "Jane Roe"), "redacted-hhhhhhhhhhhh")
+    found = await proved(client, position)
+    check(found)
+    assert "redacted-gggggggggggg" in found["event"]["raw"]
+    assert "redacted-hhhhhhhhhhhh" in found["event"]["raw"]
+    proof = found["proof"]
+    assert (proof["leaf"], proof["batch"]) == (sealed["leaf"], sealed["batch"])
+    assert len({sealed["salt"], proof["salt"]}) == 2
+    assert "This event was redacted" in proof["check"]
+    for change in proof["redacted"]:
+        said = await proved(client, change["by"])
+        check(said)
+        assert [position, change["before"], change["after"]] in json.loads(said["event"]["raw"])["changes"]
+    assert len(proof["redacted"]) == 2
+    with pytest.raises(AssertionError):
+        check({**found, "proof": {**proof, "redacted": []}})
 
 
 @pytest.mark.parametrize(

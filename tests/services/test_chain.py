@@ -8,11 +8,11 @@ import pytest
 
 from schemas.log import Received
 from services import database, log
-from services.chain import BEGINNING, LEAF, Batch, leaf
+from services.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
 
 BATCHES = """
 SELECT first, last, connection, ordinal, ledger.microseconds(appended) AS appended,
-       ledger.microseconds(earliest) AS earliest, pbx, hash, leaves
+       ledger.microseconds(earliest) AS earliest, pbx, hash, leaves, salts
 FROM ledger.batch ORDER BY first
 """
 EVENTS = """
@@ -34,16 +34,18 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def sealed(connection: asyncpg.Connection) -> list[Batch]:
-    """Return all batches after computing every leaf and link anew."""
+    """Return all batches after computing every leaf and link anew; no salt comes twice."""
     batches = [Batch(*row) for row in await connection.fetch(BATCHES)]
     before, ended = BEGINNING, 0
     for batch in batches:
-        leaves = b"".join([leaf(*row) for row in await connection.fetch(EVENTS, batch.first, batch.last)])
+        rows = await connection.fetch(EVENTS, batch.first, batch.last)
+        leaves = b"".join([leaf(salt, *row) for salt, row in zip(cut(batch.salts, SALT), rows, strict=True)])
         assert leaves == batch.leaves
         assert len(leaves) == LEAF * (batch.last - batch.first + 1)
         assert batch.first == ended + 1
         assert batch.hash == batch.link(before)
         before, ended = batch.hash, batch.last
+    assert len({salt for batch in batches for salt in cut(batch.salts, SALT)}) == ended
     assert tuple(await connection.fetchrow("SELECT position, hash FROM ledger.head")) == (ended, before)
     assert await connection.fetchval("SELECT coalesce(sum(count), 0) FROM ledger.name") == ended
     return batches
@@ -67,10 +69,14 @@ async def test_python_and_sql_seal_alike(connection: asyncpg.Connection) -> None
     ]
 
 
-async def test_leaves_that_do_not_fit_are_refused(connection: asyncpg.Connection) -> None:
-    with pytest.raises(asyncpg.InvalidParameterValueError, match="64 bytes of leaves for 1 events"):
+@pytest.mark.parametrize(("leaves", "salts"), [(2 * LEAF, SALT), (LEAF, 2 * SALT), (LEAF, SALT - 1), (LEAF, 0)])
+async def test_leaves_and_salts_that_do_not_fit_are_refused(
+    connection: asyncpg.Connection, leaves: int, salts: int
+) -> None:
+    why = f"{leaves} bytes of leaves and {salts} of salts for 1 events"
+    with pytest.raises(asyncpg.InvalidParameterValueError, match=why):
         await connection.execute(
-            log.APPEND, "a", 1, 1, ["ami"], ["VarSet"], [1], [None], [1], [1], b"x", bytes(2 * LEAF)
+            log.APPEND, "a", 1, 1, ["ami"], ["VarSet"], [1], [None], [1], [1], b"x", bytes(leaves), bytes(salts)
         )
     assert await sealed(connection) == []
 

@@ -20,11 +20,14 @@ from projections import ALL
 from schemas.log import Received
 from services import database, import_ledger, log
 from services.anchor import anchored
+from services.audit import audit
 from services.export import export
 from services.export_ledger import ExportError, export_ledger
 from services.import_ledger import ImportRefusedError, checked
 from services.ledger_file import LedgerFileError, manifest_of
+from services.redact import redact
 from services.verify import verify
+from services.wanted import Wanted
 from tests.captures import wire
 from tests.projections.told import folded
 from tests.services.test_verify import CLOCK
@@ -41,6 +44,7 @@ BY_WRITER = """
 SELECT pbx, connection, ordinal, occurred, recorded, source, name, raw FROM ledger.event WHERE pbx <> 'c'
 ORDER BY pbx, connection, ordinal
 """
+TOKEN = "redacted-gggggggggggg"
 ODD = [b"", b"\0", b"\xff\xfe\n", "ü\u2028\r\n".encode(), b'"\\/' * 1000, bytes(range(256))]
 
 
@@ -264,6 +268,42 @@ async def test_a_log_that_has_grown_apart_is_another_log(story: str, server_url:
     assert (await verify(server_url)).events == 28
 
 
+async def test_a_redacted_log_is_taken_along(story: str, server_url: str, tmp_path: Path) -> None:
+    """In the same chain the redactions hold; as new events they tell of another log, and may be redacted there too."""
+    await redact(story, Wanted("text", "30"), TOKEN)  # the name of no event, and a whole word of one
+    await export_ledger(story, tmp_path / "before")
+    connection = await asyncpg.connect(story)
+    await log.append(connection, "a", 2, 8, [Received("ami", "VarSet", None, 9.5, b"Event: VarSet\r\nValue: Jane Roe")])
+    await connection.close()
+    await redact(story, Wanted("text", "Jane Roe"), TOKEN)
+    file = tmp_path / "all"
+    manifest = await export_ledger(story, file)
+    await imported(server_url, file)
+    assert await contents(server_url) == await contents(story)
+    for url in (story, server_url):
+        assert [s.events for s in (await audit(url)).redactions] == [2]
+    async with another(story, "elsewhere") as url:
+        connection = await database.connect(url)
+        await database.migrate(connection)
+        await log.append(connection, "c", 1, 1, events(1, 90))
+        said = await imported(url, file)
+        assert said == [f"{manifest.events} new events of {manifest.events}, at the end of the log"]
+        assert (await audit(url)).redactions == []
+        held = await connection.fetch("SELECT raw FROM ledger.event")
+        assert not any(b"Jane" in row[0] for row in held)
+        await redact(url, Wanted("text", "50"), "redacted-hhhhhhhhhhhh")
+        assert [s.token for s in (await audit(url)).redactions] == ["redacted-hhhhhhhhhhhh"]
+        await connection.close()
+
+    def forged(lines: Lines) -> None:
+        [line] = [line for line in lines if line.get("text", "").endswith(f"Value: {TOKEN}")]
+        line["text"] = "Event: VarSet\r\nValue: forged"
+
+    rewritten(file, forged)
+    with pytest.raises(LedgerFileError, match="event 29 is not what its redaction says"):
+        checked([file])
+
+
 Lines = list[dict[str, Any]]
 
 
@@ -316,7 +356,11 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Any], str]] = {
     "a batch's time": (altered(0, appended=7), "batch 1 to 4 is not what was sealed"),
     "a batch's hash": (altered(0, hash="0" * 64), "batch 1 to 4 is not what was sealed"),
     "a batch's previous": (altered(0, previous="1" * 64), "batch 1 to 4 does not follow in the chain"),
-    "a batch that ends early": (altered(0, last=3), "batch 1 to 3 is not what was sealed"),
+    "a batch that ends early": (altered(0, last=3), "line 1: it has more or less salts than events"),
+    "a batch's salts": (altered(0, salts="A" * 86 + "=="), "batch 1 to 4 is not what was sealed"),
+    "no salts": (altered(0, salts=""), "line 1: it has more or less salts than events"),
+    "another leaf than was sealed": (altered(1, sealed="0" * 64), "batch 1 to 4 is not what was sealed"),
+    "a leaf that is none": (altered(1, sealed="x"), "line 2: Expected `str` matching regex"),
     "a batch that ends before it begins": (altered(0, last=0), "line 1"),
     "nothing": (lambda lines: lines.clear(), "tells of other batches or events"),
 }

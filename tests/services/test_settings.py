@@ -178,5 +178,5 @@ def test_help_names_every_command_and_variable() -> None:
     ).stdout
     for name in VARIABLES:
         assert f"RINGLEDGER_{name}" in shown
-    for command in ("up", "demo", "listen", "project", "serve", "migrate", "export"):
+    for command in ("up", "demo", "listen", "project", "serve", "migrate", "export", "redact"):
         assert f" {command} " in shown

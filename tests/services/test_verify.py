@@ -37,10 +37,11 @@ SELECT {position}, connection, ordinal, occurred, recorded, {month}, pbx, source
 FROM ledger.event WHERE position = 10
 """
 COPY_BATCH = """
-INSERT INTO ledger.batch (first, last, connection, ordinal, appended, earliest, month, pbx, hash, leaves)
-SELECT {first}, last, connection, ordinal, appended, earliest, {month}, pbx, hash, leaves
+INSERT INTO ledger.batch (first, last, connection, ordinal, appended, earliest, month, pbx, hash, leaves, salts)
+SELECT {first}, last, connection, ordinal, appended, earliest, {month}, pbx, hash, leaves, salts
 FROM ledger.batch WHERE first = 8
 """
+SALTS = "UPDATE ledger.batch SET salts = {} WHERE first = 8"
 
 # Positions 1-4 (a/1) and 5-7 (b/9) in January; 8-11 (a/1), 12-14 (b/9) and 15-16 (a/2) in February.
 ALTERED = {
@@ -64,6 +65,7 @@ ALTERED = {
     "batch.pbx": "pbx = 'b'",
     "batch.hash": "hash = set_byte(hash, 31, 255 - get_byte(hash, 31))",
     "batch.leaves": "leaves = set_byte(leaves, 40, 255 - get_byte(leaves, 40))",
+    "batch.salts": "salts = set_byte(salts, 15, 255 - get_byte(salts, 15))",
 }
 CASES = {
     **{
@@ -80,6 +82,19 @@ CASES = {
     "batch longer": ("UPDATE ledger.batch SET last = 12 WHERE first = 8", "altered", 8),
     "batch begins before": ("UPDATE ledger.batch SET first = 7 WHERE first = 8", "altered", 8),
     "batch's leaves cut": ("UPDATE ledger.batch SET leaves = substr(leaves, 1, 96) WHERE first = 8", "altered", 8),
+    "batch's salts cut": (SALTS.format("substr(salts, 1, 48)"), "altered", 8),
+    "batch's salts longer": (SALTS.format("salts || 'x'"), "altered", 8),
+    "salts forgotten": ("UPDATE ledger.batch SET salts = '' WHERE first = 1", "altered", 1),
+    "one salt zeros": (
+        SALTS.format("overlay(salts PLACING decode(repeat('00', 16), 'hex') FROM 17)"),
+        "altered",
+        9,
+    ),
+    "salts exchanged": (
+        SALTS.format("substr(salts, 17, 16) || substr(salts, 1, 16) || substr(salts, 33)"),
+        "altered",
+        8,
+    ),
     "last batch's hash": ("UPDATE ledger.batch SET hash = sha256('') WHERE first = 15", "altered", 15),
     "event replaced by a copy": (
         "DELETE FROM ledger.event WHERE position = 12;" + COPY.format(position=12, month="month"),
@@ -201,9 +216,9 @@ async def test_the_column_is_named_where_the_rest_tells_it(
     await connection.execute(CASES[column][0])
     with pytest.raises(DamageError) as found:
         await verify(url)
-    table, _, name = column.partition(".")
-    hashed = table == "event" and name in {"occurred", "recorded", "source", "name", "raw"}
-    assert ("its times, source, name or bytes" if hashed else f"its {name} ") in str(found.value)
+    name = column.partition(".")[2]
+    hashed = name in {"occurred", "recorded", "source", "name", "raw", "salts"}
+    assert ("its salt, times, source, name or bytes" if hashed else f"its {name} ") in str(found.value)
 
 
 async def test_an_empty_log_is_honest_and_no_log_is_none(url: str, server_url: str) -> None:
@@ -252,7 +267,8 @@ async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connect
     was = {9: rows[0][1][LEAF : 2 * LEAF], 13: rows[1][1][LEAF : 2 * LEAF]}
     reading = await batches.connect(url, "test")
     async for stretch in batches.stretches(reading, 0, 16):
-        now = {row[0]: batches.leaf_of(row) for row in stretch.rows}
+        salts = b"".join([b.salts for b in stretch.batches])  # of the first position on
+        now = {row[0]: batches.leaf_of(row, salts[row[0] * 16 - 16 : row[0] * 16]) for row in stretch.rows}
     await reading.close()
     redacted = {position: (leaf, now[position]) for position, leaf in was.items()}
     assert (await verify(url, redacted=redacted)).events == 16
@@ -260,6 +276,8 @@ async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connect
         await verify(url, redacted={9: redacted[9]})
     with pytest.raises(DamageError, match="event 9 altered"):
         await verify(url, redacted={9: redacted[13], 13: redacted[13]})
+    with pytest.raises(DamageError, match="event 10 altered"):  # it is said to be redacted, and is what it was
+        await verify(url, redacted=redacted | {10: (now[10], bytes(LEAF))})
 
 
 async def test_the_command_needs_the_database_alone(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:

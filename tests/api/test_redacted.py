@@ -1,0 +1,88 @@
+"""What the API serves while a person is erased, and after: the views stay, and the number is gone from all of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from api.keys import FRESHNESS
+from services.project import project
+from services.redact import redact
+from services.wanted import Wanted
+from tests.api.conftest import Client, Ledger, Serve, opened, token
+from tests.captures import wire
+
+NUMBER = "5551234"
+TOKEN = "redacted-ghijklmnopqr"
+VIEWS = ("/v1/admin/core/channels", "/api/statistics/2026-11-22", "/v1/admin/queue/entries", "/peers")
+
+
+@pytest.fixture
+async def ledger(url: str) -> AsyncIterator[Ledger]:
+    """A ledger with a projector that holds the lock, as in production."""
+    ledger = await opened(url)
+    stop = asyncio.Event()
+    running = asyncio.create_task(project(url, stop))
+    yield ledger
+    stop.set()
+    await running
+    await ledger.close()
+
+
+def up_to_a_call_of(number: bytes) -> bytes:
+    """Return a recording as far as the point where that number talks."""
+    data = wire("rich22")
+    end = data.index(b"Event: Hangup", data.index(b"CallerIDNum: " + number))
+    return data[:end]
+
+
+async def test_no_view_is_missing_and_none_shows_it_afterwards(serve: Serve, ledger: Ledger) -> None:
+    position = await ledger.write(up_to_a_call_of(NUMBER.encode()))
+    one, other = await serve(), await serve()
+    for client in (one, other):
+        client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    channels = VIEWS[0]
+    past = {"as_of": str(position)}
+    tags = {}
+    for client in (one, other):
+        async with asyncio.timeout(20):
+            while int((reply := await client.get(channels)).headers["X-Ledger-Position"]) < position:
+                await client.app[FRESHNESS].refresh()
+        assert NUMBER in await reply.text()
+        tags[client] = reply.headers["ETag"]
+        was = await client.get(channels, params=past)
+        assert NUMBER in await was.text()
+        assert (await client.get(channels, params=past)).headers["ETag"] == was.headers["ETag"]
+
+    over = asyncio.Event()
+    asked = 0
+
+    async def look(client: Client) -> None:
+        nonlocal asked
+        while not over.is_set():
+            # Asked while saved states still hold it: this answer must not be kept beyond that.
+            assert (await client.get(channels, params=past)).status == 200
+            for path in VIEWS:
+                reply = await client.get(path)
+                assert reply.status == 200, await reply.text()
+                asked += 1
+
+    looking = asyncio.create_task(look(one))
+    await redact(ledger.url, Wanted("number", NUMBER), TOKEN)
+    over.set()
+    # The other one was not asked meanwhile, and has the old bytes in its memory.
+    for client in (other, one):
+        for path in VIEWS:
+            reply = await client.get(path, headers={"If-None-Match": tags[client]} if path == channels else {})
+            assert reply.status == 200
+            assert NUMBER not in await reply.text()
+        reply = await client.get(channels, params=past, headers={"If-None-Match": was.headers["ETag"]})
+        assert reply.status == 200
+        text = await reply.text()
+        assert NUMBER not in text
+        assert TOKEN in text
+        reply = await client.get(channels)
+        assert TOKEN in await reply.text()
+        assert reply.headers["ETag"] != tags[client]
+    await looking
+    assert asked > 10
