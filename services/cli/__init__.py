@@ -1,0 +1,11 @@
+"""The command ``ringledger``. The order of the imports is that of ``ringledger --help``."""
+
+from services.cli import processes, ledger, files, models  # isort: skip
+from services.cli.app import app
+
+__all__ = ["files", "ledger", "main", "models", "processes"]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

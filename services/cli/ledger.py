@@ -1,0 +1,118 @@
+"""The commands about the ledger itself: migrate, verify, redact."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli.app import LEDGER, File, app, database_held, refuse, settings_of
+
+
+@app.command(rich_help_panel=LEDGER)
+def migrate(file: File = None) -> None:
+    """Bring the database's schema up to date (`up` does it by itself)."""
+    from services import database
+
+    async def body(url: str) -> None:
+        connection = await database.connect(url)
+        try:
+            applied = await database.migrate(connection)
+        finally:
+            await connection.close()
+        typer.echo("\n".join(applied) or "nothing to do")
+
+    with database_held(settings_of(file)) as url:
+        asyncio.run(body(url))
+
+
+@app.command(rich_help_panel=LEDGER)
+def verify(
+    anchor: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Check the signed heads in FILE too, and add this one.")
+    ] = None,
+    file: File = None,
+) -> None:
+    """Prove that the log is what was appended, from the database alone; `up` may run.
+
+    Exit code 0 when it is, but for what was redacted, which is listed; 1, and a line that names the first event that is
+    not, otherwise. Whoever can write the database could compute a new end of the log: keep an anchor where they cannot
+    write, and that is found too.
+    """
+    from concurrent.futures import BrokenExecutor
+
+    import asyncpg
+
+    from services import database
+    from services.anchor import AnchorError, anchored
+    from services.audit import audit
+    from services.damage import DamageError
+    from services.redactions import RedactionError
+    from services.verify import NoLedgerError
+
+    settings = settings_of(file)
+    said = ""
+    try:
+        with database_held(settings) as url:
+            if anchor is None:
+                verified = asyncio.run(audit(url))
+            else:
+                verified, said = asyncio.run(anchored(url, anchor, settings.data))
+    except (AnchorError, NoLedgerError) as error:
+        raise refuse(error) from None
+    except (DamageError, RedactionError) as error:
+        typer.echo(error)
+        raise typer.Exit(1) from None
+    except (*database.UNREACHABLE, asyncpg.PostgresError, BrokenExecutor) as error:
+        raise refuse(f"the database cannot be read: {error}") from None
+    typer.echo(
+        f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"
+        f" hash {verified.end.hash.hex()}" + (f"; {said}" if said else "")
+    )
+    for redaction in verified.redactions:
+        typer.echo(redaction.line())
+
+
+@app.command(rich_help_panel=LEDGER)
+def redact(
+    *,
+    number: Annotated[str | None, typer.Option(metavar="N", help="A telephone number; - reads it from stdin.")] = None,
+    text: Annotated[str | None, typer.Option(metavar="TEXT", help="A name, or - likewise.")] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept in the log.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say where it stands.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take short ones, which may be anything.")] = False,
+    file: File = None,
+) -> None:
+    """Erase a person: a number or a name becomes a token in the log and in all views; `up` may run.
+
+    The chain over the log still holds: an event says which events were changed, and `ringledger verify` lists it. A
+    number stands there as a whole, not within a longer one, nor in a unique id or a time. What cannot be reached
+    (backups, exports, spools) is in docs/architecture.md.
+    """
+    from services import run
+    from services.forget import UnfinishedError
+    from services.redact import RedactError, told
+    from services.redact import redact as body
+    from services.redaction_key import KeyFileError, read_key, token
+    from services.wanted import WantedError, wanted
+
+    try:
+        found = wanted(
+            *(sys.stdin.readline().strip() if given == "-" else given for given in (number, text)), force=force
+        )
+    except WantedError as error:
+        raise refuse(error) from None
+    settings = settings_of(file)
+    run.configure_logging("redact")
+    os.nice(5)
+    try:
+        with database_held(settings) as url:
+            name = "a token" if dry_run else token(read_key(settings.data), found.kind, found.text)
+            done = asyncio.run(body(url, found, name, reason, dry_run=dry_run))
+    except (RedactError, KeyFileError) as error:
+        raise refuse(error) from None
+    except UnfinishedError as error:
+        raise refuse(error, 1) from None
+    typer.echo(told(done, dry_run=dry_run))
