@@ -114,7 +114,7 @@ class AriListener:
             if message.type is aiohttp.WSMsgType.TEXT:
                 self._heard = time.time()
                 self._take(message.data.encode(), self._heard)
-                await self._ingest.room.wait()
+                await self._ingest.backlog.room.wait()
             elif message.type is aiohttp.WSMsgType.BINARY:
                 self.rejected += 1  # ARI sends none
                 self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=len(message.data))

@@ -39,7 +39,7 @@ class Listener:
         self.link_up = False
         self._ingest = ingest
         self._ingest.opening = self._before
-        self._ingest.pressed = self._pressed
+        self._ingest.backlog.pressed = self._pressed
         self._ingest.went_back = self._went_back
         self._died = "the listener died"
         self._past_known = asyncio.Event()
@@ -57,7 +57,7 @@ class Listener:
     async def _links(self) -> None:
         while True:
             # The PBX cuts a client that does not read, so there is no use in a link while the log takes no more.
-            await self._ingest.room.wait()
+            await self._ingest.backlog.room.wait()
             await asyncio.sleep(await self._link())
 
     async def _link(self) -> float:
@@ -110,7 +110,7 @@ class Listener:
             self._log.warning("disconnected", reason=reason, waiting=self._ingest.waiting)
 
     async def _listen(self, session: Session) -> None:
-        if session.link is not None and not self._ingest.room.is_set():
+        if session.link is not None and not self._ingest.backlog.room.is_set():
             session.link.pause()
         with contextlib.suppress(LinkLostError):
             await first_done(asyncio.wait([session.lost]), session.keep_alive(), self._take_snapshots(session))
@@ -160,7 +160,7 @@ class Listener:
         self._log.warning(
             "reading_paused" if full else "reading_resumed",
             waiting=self._ingest.waiting,
-            bytes=self._ingest.waiting_bytes,
+            bytes=self._ingest.backlog.bytes,
         )
         link = self._session.link if self._session else None
         if link is not None:

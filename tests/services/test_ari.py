@@ -87,7 +87,7 @@ async def heard(listener: AriListener, ingest: Ingest, names: list[str]) -> list
         if [one.name for one in got[: len(names)]] == names:
             stop.set()
 
-    ingest.put = put  # type: ignore[method-assign]
+    ingest.put = put
     async with asyncio.timeout(10):
         await listener.run(stop)
     return got

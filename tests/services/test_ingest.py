@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from schemas.log import Received
+from services import backlog as backlog_module
 from services import ingest as ingest_module
 from services.ami.protocol import LedgerProtocol
 from services.ingest import Ingest
@@ -31,7 +32,8 @@ PROGRAM = [sys.executable, "-c", "from services.cli import main; main()", "liste
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest_module, "RETRY_SECONDS", 0.02)
+    for module in (backlog_module, ingest_module):
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
 
 
 def event(n: int) -> Received:
@@ -161,13 +163,13 @@ async def test_nothing_that_a_pbx_sends_can_be_refused(url: str, spools: Spools)
 
 
 async def test_a_batch_of_giants_is_written_in_parts(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
-    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(backlog_module, "BATCH_BYTES", 1000)
     giants = [Received("ami", "Giant", None, 1.0, b"x" * size) for size in (10, 3000, 400, 400, 400, 5000, 1)]
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         for giant in giants:
             ingest.put(giant)
         await eventually(lambda: not ingest.waiting)
-        assert ingest.waiting_bytes == 0
+        assert ingest.backlog.bytes == 0
     assert [len(row["raw"]) for row in await Ledger(url).rows()] == [10, 3000, 400, 400, 400, 5000, 1]
 
 

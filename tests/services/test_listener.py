@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from schemas.log import Received
-from services import ingest as ingest_module
+from services import backlog as backlog_module
 from services import listener as listener_module
 from services.ami import session as session_module
 from services.ami import snapshot as snapshot_module
@@ -280,8 +280,8 @@ async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
 async def test_a_flood_stops_the_reading_until_half_is_written(
     url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
 ) -> None:
-    monkeypatch.setattr(ingest_module, "LATE_EVENTS", 150)
-    monkeypatch.setattr(ingest_module, "MAX_EVENTS", 200)
+    monkeypatch.setattr(backlog_module, "LATE_EVENTS", 150)
+    monkeypatch.setattr(backlog_module, "MAX_EVENTS", 200)
     monkeypatch.setattr(session_module, "PONG_SECONDS", 0.1)
     ingest = Ingest(url, "pbx", spools)
     async with FakeAmi() as pbx:
@@ -291,7 +291,7 @@ async def test_a_flood_stops_the_reading_until_half_is_written(
         await eventually(lambda: listener.link_up)
         wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 400}")
         total = 0
-        while ingest.room.is_set() or pbx.clients[0].transport.get_write_buffer_size() < 1 << 16:
+        while ingest.backlog.room.is_set() or pbx.clients[0].transport.get_write_buffer_size() < 1 << 16:
             pbx.send(wire * 1000)
             total += 1000
             await asyncio.sleep(0)
@@ -331,7 +331,7 @@ async def test_minutes_count_what_came_over_every_link(
                 await eventually(lambda: not listener.link_up)
 
         def minutes() -> list[dict[str, Any]]:
-            return [msgspec.json.decode(e.raw) for e in ingest._queue if e.name == "Minute"]
+            return [msgspec.json.decode(e.raw) for e in ingest.backlog.queue if e.name == "Minute"]
 
         before = len(minutes())
         await eventually(lambda: len(minutes()) > before)

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
+from services import backlog as backlog_module
 from services import database
 from services import ingest as ingest_module
 from services.embedded import BIN, Embedded
@@ -34,7 +35,8 @@ except sqlite3.OperationalError as error:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest_module, "RETRY_SECONDS", 0.02)
+    for module in (backlog_module, ingest_module):
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
 
 
 def raws(*numbers: int) -> list[bytes]:
@@ -154,7 +156,8 @@ async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_
     url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_module, "LATE_SECONDS", 0.05)
-    monkeypatch.setattr(ingest_module, "BATCH", 64)
+    for module in (backlog_module, ingest_module):
+        monkeypatch.setattr(module, "BATCH", 64)
     async with Cable.to_postgresql(url) as cable, writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
         ingest.put(event(1))
         await eventually(lambda: ingest.appended == 1)
@@ -171,6 +174,19 @@ async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_
         await eventually(lambda: ingest.appended == 1100)
         assert ingest.spooled.events == 0
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1101))
+
+
+async def test_while_a_connection_is_awaited_the_disk_has_what_came(
+    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "LATE_SECONDS", 0.05)
+    async with Cable.to_postgresql(url) as cable:
+        cable.flowing.clear()
+        async with writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
+            ingest.put(event(1))
+            await eventually(lambda: ingest.spooled.events == 1)
+            cable.flowing.set()
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(1)
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -199,7 +215,7 @@ async def test_a_spool_goes_into_another_ledger_whole(url: str, spools: Spools) 
     spool.put(901, [event(n) for n in range(1, 11)])  # the first 900 are in a ledger that is gone
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        await eventually(lambda: not ingest._left and not ingest.spooled.events)
+        await eventually(lambda: not ingest.backlog.inherited and not ingest.spooled.events)
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
 
 
@@ -209,7 +225,7 @@ async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, s
     spool.put(1, [event(1), bad, event(3)])
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        await eventually(lambda: not ingest._left)
+        await eventually(lambda: not ingest.backlog.inherited)
     assert [row["name"] for row in await Ledger(url).rows()] == ["VarSet", "Rejected", "VarSet"]
 
 
@@ -218,17 +234,17 @@ async def test_a_full_spool_stops_the_reading_and_a_drained_one_lets_it_go_on(ur
     async with Cable.to_postgresql(url) as cable:
         cable.flowing.clear()
         async with writing(Ingest(cable.url(url), "pbx", Spools(tmp_path / "spool", 20_000))) as ingest:
-            ingest.pressed = said.append
-            ingest._spilling.set()
+            ingest.backlog.pressed = said.append
+            ingest.backlog.late.set()
             for n in range(1, 1001):
                 ingest.put(event(n))
             await eventually(lambda: said == [True])
             await eventually(lambda: not ingest.waiting)  # what was read is safe all the same
-            assert not ingest.room.is_set()
+            assert not ingest.backlog.room.is_set()
             assert ingest.spooled.events == 1000
             cable.flowing.set()
             await eventually(lambda: said == [True, False])
-            assert ingest.room.is_set()
+            assert ingest.backlog.room.is_set()
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1001))
 
 
@@ -239,11 +255,11 @@ async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_readin
             for n in range(1, 11):
                 ingest.put(event(n))
             await eventually(lambda: ingest.spooled.error)
-            assert not ingest.room.is_set()
+            assert not ingest.backlog.room.is_set()
             assert ingest.waiting == 10
             ingest._url = url
             await eventually(lambda: ingest.appended == 10)
-            await eventually(ingest.room.is_set)
+            await eventually(ingest.backlog.room.is_set)
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
 
 
