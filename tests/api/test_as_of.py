@@ -317,7 +317,7 @@ def rfc_3339(seconds: float) -> str:
 async def test_durations_and_completeness_are_those_of_the_instant(serve: Serve, ledger: Ledger) -> None:
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    begin = time.time() - 1000
+    begin = float(int(time.time())) - 1000  # whole seconds: microseconds cannot hold every fraction
     channel = {"Channel": "PJSIP/100-00000001", "Uniqueid": "1.1", "Linkedid": "1.1", "ChannelState": "4"}
     last = await ledger.write(
         ours(begin, Connected("127.0.0.1:5038")),
