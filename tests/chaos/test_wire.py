@@ -159,6 +159,13 @@ def test_what_is_missing_needs_a_fault_that_can_lose_it() -> None:
         untrue(told(), "no fault took it", FIRST, replace(LOST, cut=cut), SECOND, kills=())
 
 
+def test_what_was_read_long_before_the_fault_must_be_there() -> None:
+    assert held(told(), kills=(LOST.blocks[8][1] + 2.9,)).in_gaps == 12
+    untrue(told(), "link 1, block 9 of 20, .* and no fault took it", kills=(LOST.blocks[8][1] + 3.1,))
+    longer = wire(1, 110, [block(n) for n in range(20, 60)], cut="RST")
+    untrue(told(), "link 1, block 9 of 40, .* and no fault took it", FIRST, longer, SECOND, kills=())
+
+
 def test_a_whole_link_may_be_missing_inside_a_gap_and_nowhere_else() -> None:
     log = Log()
     log.link(FIRST)

@@ -1,7 +1,8 @@
 """Log = wire: what stands in the log of every link is what the tee delivered, byte for byte, from its first event on.
 
-Only the end of a link may be missing, and only where a fault can lose it (the listener killed, the link reset) and a
-gap in the log says so: one that begins no later than what is missing, and lasts until the next Connected.
+Only the end of a link may be missing, no more than a listener has in memory, and only where a fault can lose it (the
+listener killed, the link reset) and a gap in the log says so: one that begins no later than what is missing, and lasts
+until the next Connected.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ END = b"\r\n\r\n"
 READING_SECONDS = 0.05
 """``heard`` is dated after the read; what is sent while the machine is elsewhere in between is older than it."""
 ROUNDING_SECONDS = 1e-5
+MEMORY_SECONDS = 3.0
+"""What a listener has read is in the log or the spool after a second, and a busy machine takes a while to write it."""
 
 
 class DifferenceError(AssertionError):
@@ -199,5 +202,13 @@ def _covered(ended: list[tuple[Wire, int]], gap: _Gap, kills: Sequence[float], t
             raise DifferenceError(f"{what}, but the gap begins later, at {gap.heard:.6f}:\n  wire {block!r}")
         if end > gap.until + READING_SECONDS:
             raise DifferenceError(f"{what}, nor others up to {end:.6f}, but the gap ends before, at {gap.until:.6f}")
-        if wire.cut != "RST" and not any(wire.accepted <= kill <= gap.until for kill in kills):
+        if not _could_be_lost(wire, at, gap, kills):
             raise DifferenceError(f"{what}, and no fault took it:\n  wire {block!r}")
+
+
+def _could_be_lost(wire: Wire, at: float, gap: _Gap, kills: Sequence[float]) -> bool:
+    """Whether a fault can have taken what was delivered at ``at``: it was in memory only, or not read yet."""
+    latest = at + MEMORY_SECONDS
+    if wire.cut == "RST" and wire.blocks[-1][1] <= latest:
+        return True
+    return any(wire.accepted <= kill <= min(gap.until, latest) for kill in kills)
