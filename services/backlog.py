@@ -67,8 +67,12 @@ class Backlog:
 
     def put(self, event: Received) -> None:
         """Take one event; its place in the log is after all that were put before."""
-        self.queue.append(event)
-        self.bytes += len(event.raw)
+        self.put_all([event])
+
+    def put_all(self, events: Sequence[Received]) -> None:
+        """Take events in their order, as `put` does."""
+        self.queue.extend(events)
+        self.bytes += sum([len(e.raw) for e in events])
         if not self.come.is_set():
             self.come.set()
         if self.bytes > LATE_BYTES or len(self.queue) > LATE_EVENTS:

@@ -99,7 +99,7 @@ def read(path: Path, kind: AnyKind) -> Content:
 def ami(path: Path, now: float) -> Iterator[Received]:
     """Yield the events of a file of AMI blocks, secrets masked. Raises LinesError if anything else stands in it."""
     got: list[Received] = []
-    protocol = LedgerProtocol(got.append, lambda _: None)
+    protocol = LedgerProtocol(got.extend, lambda _: None)
     with path.open("rb") as file:
         while data := file.read(READ):
             protocol.data_received(data)

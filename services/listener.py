@@ -169,10 +169,11 @@ class Listener:
             else:
                 link.resume()
 
-    def _deliver(self, event: Received) -> None:
-        self._ingest.put(event)
-        if event.name in snapshot.STIRRING:
-            self._snapshots.hear(event)
+    def _deliver(self, events: list[Received]) -> None:
+        self._ingest.backlog.put_all(events)
+        for event in events:
+            if event.name in snapshot.STIRRING:
+                self._snapshots.hear(event)
 
     def _write(self, event: Ours) -> None:
         self._ingest.put(_received(event))

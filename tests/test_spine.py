@@ -13,7 +13,7 @@ from tests.services.fake_ami import NO_SPOOL
 
 async def ingested(url: str, data: bytes, read_size: int) -> LedgerProtocol:
     ingest = Ingest(url, "pbx", NO_SPOOL)
-    protocol = LedgerProtocol(ingest.put, lambda _: None)
+    protocol = LedgerProtocol(ingest.backlog.put_all, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     for start in range(0, len(data), read_size):
         protocol.data_received(data[start : start + read_size])

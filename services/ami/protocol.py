@@ -25,7 +25,7 @@ TURN = 1 << 17
 TURN_SECONDS = 0.001
 """After a read of so many bytes others have their turn for so long; 60 MB/s can still be read."""
 
-FOREIGN = frozenset({b"UserEvent", b"OriginateResponse"})
+FOREIGN = frozenset({"UserEvent", "OriginateResponse"})
 """Live events that carry the ActionID of whoever caused them, in whatever session: never a part of an answer."""
 
 logger = structlog.get_logger()
@@ -35,15 +35,16 @@ class LinkLostError(Exception):
     """The link to the PBX is gone."""
 
 
-Deliver = Callable[[Received], None]
+Deliver = Callable[[list[Received]], None]
 
 
 class LedgerProtocol(AMIProtocol):
     """Hands every event block, and every reply to a snapshot's action, to ``deliver`` in wire order.
 
-    ``banner`` is Asterisk's greeting; ``heard`` is when bytes came last (seconds since the epoch), ``received`` how
-    many did; ``events`` counts what was delivered as an event. Blocks that are neither events nor responses are
-    counted in ``rejected_blocks`` and ``rejected_bytes``.
+    It gets what one read brought at once, and before an answer is handled what stood before it. ``banner`` is
+    Asterisk's greeting; ``heard`` is when bytes came last (seconds since the epoch), ``received`` how many did;
+    ``events`` counts what was delivered as an event. Blocks that are neither events nor responses are counted in
+    ``rejected_blocks`` and ``rejected_bytes``.
     """
 
     def __init__(self, deliver: Deliver, lost: Callable[[Exception | None], None]) -> None:
@@ -51,7 +52,8 @@ class LedgerProtocol(AMIProtocol):
         self._lost = lost
         self._framer = Framer()
         self._greeting: bytes | None = b""
-        self._names: dict[bytes, str] = {}
+        self._names: dict[bytes, tuple[str, bool]] = {}
+        self._taken: list[Received] = []
         self.transport: Any = None
         self.closed = False
         self.responses: dict[str, Action] = {}
@@ -86,6 +88,7 @@ class LedgerProtocol(AMIProtocol):
             data = self._greet(self._greeting + data)
         for block in self._framer.feed(data):
             self._take(block, now)
+        self._hand_over()
         if len(data) >= TURN and self.transport is not None:
             # More is waiting, and the loop would read megabytes of it before anybody else's turn came.
             self.transport.pause_reading()
@@ -105,38 +108,39 @@ class LedgerProtocol(AMIProtocol):
     def _take(self, block: bytes, now: float) -> None:
         start = block if block[0] not in b"\r\n" else block.lstrip(b"\r\n")
         if start.startswith(b"Event:"):
-            name = start[6 : start.find(b"\r\n")].strip()
+            raw = start[6 : start.find(b"\r\n")]
+            name, harmless = self._names.get(raw) or self._name(raw)
             self.events += 1
-            self._deliver(
-                Received(
-                    "ami",
-                    self._names.get(name) or self._name(name),
-                    occurred(block),
-                    now,
-                    block if name in HARMLESS else masked(block),
-                ),
-            )
+            self._taken.append(Received("ami", name, occurred(block), now, block if harmless else masked(block)))
             if self.responses and name not in FOREIGN:
                 self._answer(start)
         elif start.startswith(b"Response:"):
             action = answered(start)
             if action is not None:
-                self._deliver(Received("ami", f"Response:{action}", occurred(block), now, masked(block)))
+                self._taken.append(Received("ami", f"Response:{action}", occurred(block), now, masked(block)))
             self._answer(start)
         else:
             self._rejected_blocks += 1
             self._rejected_bytes += len(block)
 
-    def _name(self, raw: bytes) -> str:
-        name = _text(raw[:200])
+    def _name(self, raw: bytes) -> tuple[str, bool]:
+        """Return the event's name, and whether its block need not be searched for secrets."""
+        stripped = raw.strip()
+        known = _text(stripped[:200]), stripped in HARMLESS
         if len(self._names) < 1000:
-            self._names[raw] = name
-        return name
+            self._names[raw] = known
+        return known
+
+    def _hand_over(self) -> None:
+        if self._taken:
+            taken, self._taken = self._taken, []
+            self._deliver(taken)
 
     def _answer(self, block: bytes) -> None:
         action = self.responses.get(action_id(block))
         if action is None:
             return
+        self._hand_over()
         try:
             done = action.add_message(message(block))
         except Exception:

@@ -47,7 +47,7 @@ class Ledger:
     async def write(self, *said: bytes | Ours | Received, pbx: str = "pbx") -> int:
         """Put bytes of AMI (the way a socket's go) and events of ours into the log; return the last position."""
         ingest = Ingest(self.url, pbx, NO_SPOOL)
-        protocol = LedgerProtocol(ingest.put, lambda _: None)
+        protocol = LedgerProtocol(ingest.backlog.put_all, lambda _: None)
         protocol.closed, protocol.responses = False, {}
         for one in said:
             if isinstance(one, bytes):

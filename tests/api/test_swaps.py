@@ -59,7 +59,7 @@ NEVER_EMPTY = {ENDPOINTS, DEVICES, "/v1/admin/queue/members", "/v1/admin/queue/q
 
 def recorded() -> list[Received]:
     received: list[Received] = []
-    protocol = LedgerProtocol(received.append, lambda _: None)
+    protocol = LedgerProtocol(received.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     protocol.data_received(wire("rich22"))
     return received

@@ -67,7 +67,7 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
 async def _appended(connection: asyncpg.Connection, total: int) -> str:
     """Append the recording until there are so many events; return the unique id of a channel in the middle."""
     got: list[Received] = []
-    protocol = LedgerProtocol(got.append, lambda _: None)
+    protocol = LedgerProtocol(got.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     done, unique_id = 0, ""
     for _, data in played(total, 1_800_000_000, BATCH):

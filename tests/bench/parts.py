@@ -40,7 +40,7 @@ NOW = datetime.now(UTC)
 def received(data: Iterable[bytes]) -> list[Received]:
     """Frame what a socket would deliver."""
     got: list[Received] = []
-    protocol = LedgerProtocol(got.append, lambda _: None)
+    protocol = LedgerProtocol(got.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     for piece in data:
         protocol.data_received(piece)

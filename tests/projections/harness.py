@@ -31,7 +31,7 @@ def received(data: bytes) -> list[Received]:
     What carries no Timestamp was received when the last block before it happened, so that durations come out right.
     """
     events: list[Received] = []
-    protocol = LedgerProtocol(events.append, lambda _: None)
+    protocol = LedgerProtocol(events.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     protocol.data_received(data)
     now = next(e.occurred for e in events if e.occurred)

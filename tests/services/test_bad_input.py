@@ -129,7 +129,7 @@ def fed(
     stream: bytes, dice: random.Random, sizes: tuple[int, ...] = (1, 7, 100, 1448, 65536)
 ) -> tuple[Sized, list[Received]]:
     log: list[Received] = []
-    protocol = Sized(log.append, lambda _: None)
+    protocol = Sized(log.extend, lambda _: None)
     protocol.responses["rl-1"] = Question({"Action": "CoreStatus", "ActionID": "rl-1"})
     action_id = "ringledger/7/CoreShowChannels"
     protocol.responses[action_id] = Question({"Action": "CoreShowChannels", "ActionID": action_id})
@@ -223,7 +223,7 @@ def test_a_stream_without_an_end_is_given_up_counted_and_recovered_from(monkeypa
 )
 def test_a_greeting_of_any_kind_is_no_obstacle(greeting: bytes, size: int) -> None:
     log: list[Received] = []
-    protocol = LedgerProtocol(log.append, lambda _: None)
+    protocol = LedgerProtocol(log.extend, lambda _: None)
     stream = greeting + b"Event: One\r\n\r\nEvent: Two\r\n\r\n"
     for start in range(0, len(stream), size):
         protocol.data_received(stream[start : start + size])

@@ -153,7 +153,7 @@ async def test_nothing_that_a_pbx_sends_can_be_refused(url: str, spools: Spools)
         ]
     )
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        protocol = LedgerProtocol(ingest.put, lambda _: None)
+        protocol = LedgerProtocol(ingest.backlog.put_all, lambda _: None)
         protocol.data_received(b"Asterisk Call Manager/11\0\xff\r\n")
         protocol.data_received(wire)
         assert protocol.rejected_blocks == 0

@@ -49,7 +49,7 @@ def is_event(block: bytes) -> bool:
 
 def read(reads: Iterable[bytes]) -> tuple[LedgerProtocol, list[tuple[str, float | None, bytes]]]:
     log: list[Received] = []
-    protocol = LedgerProtocol(log.append, lambda _: None)
+    protocol = LedgerProtocol(log.extend, lambda _: None)
     for data in reads:
         protocol.data_received(data)
     return protocol, [(e.name, e.occurred, e.raw) for e in log]

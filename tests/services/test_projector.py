@@ -88,7 +88,7 @@ class Pen:
 
     async def said(self, data: bytes) -> None:
         received: list[Received] = []
-        protocol = LedgerProtocol(received.append, lambda _: None)
+        protocol = LedgerProtocol(received.extend, lambda _: None)
         protocol.closed, protocol.responses = False, {}
         protocol.data_received(data)
         await self.write(*received)
@@ -125,7 +125,7 @@ async def checkpoint(connection: asyncpg.Connection, model: str = "notes") -> li
 
 async def test_tables_are_the_same_at_random_batch_cuts(connection: asyncpg.Connection) -> None:
     received: list[Received] = []
-    protocol = LedgerProtocol(received.append, lambda _: None)
+    protocol = LedgerProtocol(received.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     protocol.data_received(wire("rich22"))
     await log.append(connection, "pbx", 1, 1, received)

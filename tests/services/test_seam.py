@@ -55,7 +55,7 @@ def theirs(reads: Iterable[bytes], callback: Any = None, action: Action | None =
 
 
 def linked(delivered: list[Received]) -> LedgerProtocol:
-    protocol = LedgerProtocol(delivered.append, lambda _: None)
+    protocol = LedgerProtocol(delivered.extend, lambda _: None)
     protocol.connection_made(Wire())
     protocol.data_received(BANNER)
     return protocol

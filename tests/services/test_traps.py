@@ -27,13 +27,13 @@ def blocks(capture: str) -> list[bytes]:
 
 def events(capture: str) -> list[Received]:
     log: list[Received] = []
-    LedgerProtocol(log.append, lambda _: None).data_received(wire(capture))
+    LedgerProtocol(log.extend, lambda _: None).data_received(wire(capture))
     return log
 
 
 def read(data: bytes, *questions: Question) -> list[Received]:
     log: list[Received] = []
-    protocol = LedgerProtocol(log.append, lambda _: None)
+    protocol = LedgerProtocol(log.extend, lambda _: None)
     protocol.responses |= {question.id: question for question in questions}
     protocol.data_received(b"Asterisk Call Manager/11.0.0\r\n" + data)
     return log
@@ -69,7 +69,7 @@ async def test_events_with_the_action_ids_of_other_sessions_are_no_answers(captu
     ]
     assert len(foreign) > 20
     # They are of these two kinds only, which is why `FOREIGN` is enough.
-    assert {one.split(b"\r\n", 1)[0].removeprefix(b"Event: ") for one in foreign} == FOREIGN
+    assert {one.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode() for one in foreign} == FOREIGN
     # Even with our own ActionID, and even if it looks like the end of our list.
     ours = [re.sub(rb"(ActionID: )[^\r]+", rb"\1rl-1\r\nEventList: Complete", one) for one in foreign]
     question = Question({"Action": "QueueStatus", "ActionID": "rl-1"})
@@ -78,7 +78,7 @@ async def test_events_with_the_action_ids_of_other_sessions_are_no_answers(captu
     assert len(question.responses) == 1
     assert not question.future.done()
     # Nor is one folded as an item of a snapshot's list.
-    assert not [model.name for model in ALL for name in FOREIGN if name.decode() in model.on]
+    assert not [model.name for model in ALL for name in FOREIGN if name in model.on]
 
 
 async def test_another_session_cannot_end_our_list_or_answer_our_ping(url: str) -> None:
