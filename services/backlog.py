@@ -14,6 +14,8 @@ from services.spool import Spool, SpoolFullError, Spools
 
 BATCH = 4096
 BATCH_BYTES = 1 << 23
+BEHIND_EVENTS = 4 * BATCH
+"""Beyond, it is better to read no faster than the log takes it: what waits on disk costs twice."""
 RETRY_SECONDS = 0.5
 LATE_EVENTS = 150_000
 LATE_BYTES = 64 << 20
@@ -79,6 +81,11 @@ class Backlog:
             self.late.set()
             if self.bytes > MAX_BYTES or len(self.queue) > MAX_EVENTS:
                 self._press()
+
+    @property
+    def behind(self) -> bool:
+        """Whether reading should leave more time to what is read already."""
+        return len(self.queue) > BEHIND_EVENTS
 
     @property
     def spooled(self) -> SpoolState:

@@ -121,7 +121,7 @@ async def _append(connection: asyncpg.Connection, one: Checked) -> str:
             await connection.execute(BEGIN, *writer, line.ordinal, events[0].recorded)
         if line.ordinal + len(events) > known.get(writer, (0, 0))[1]:
             sealed = log.seal_at(*_times(events), events)
-            await log.append_sealed(connection, (*writer, line.ordinal), events, sealed)
+            await log.append_columns(connection, (*writer, line.ordinal), log.columns(events, sealed))
 
     await _write(connection, read(one.path), put, one.manifest.events)
     return f"{new} new events of {one.manifest.events}, at the end of the log"

@@ -27,8 +27,6 @@ PATIENCE_SECONDS = 1.0
 """How long a writer that should end tries to reach PostgreSQL before it leaves the rest on disk."""
 COMPLAIN_SECONDS = 30
 
-NOTHING = log.Sealed([], [], [], b"")
-
 REFUSED = (
     ValueError,
     OverflowError,
@@ -62,7 +60,7 @@ class Ingest:
         self._url = database_url
         self._stopping = False
         self._size = BATCH
-        self._ahead: tuple[list[Received], log.Sealed] = [], NOTHING
+        self._ahead: tuple[list[Received], log.Columns] = [], ()
         self._unreachable_since = 0.0
         self._complained = 0.0
         self._log = logger.bind(pbx=pbx, kind=kind)
@@ -167,11 +165,11 @@ class Ingest:
         return True
 
     async def _append(self, connection: asyncpg.Connection, batch: Batch) -> None:
-        ahead, sealed = self._ahead
+        ahead, columns = self._ahead
         if ahead != batch.events:
-            sealed = log.seal(batch.events)
+            columns = log.columns(batch.events, log.seal(batch.events))
         place = (self.pbx, batch.writer, batch.first)
-        appending = asyncio.create_task(log.append_sealed(connection, place, batch.events, sealed))
+        appending = asyncio.create_task(log.append_columns(connection, place, columns))
         try:
             async with asyncio.timeout(APPEND_SECONDS):
                 await asyncio.sleep(0)
@@ -183,7 +181,7 @@ class Ingest:
 
     async def _seal_ahead(self, following: list[Received]) -> None:
         """Use the time in which PostgreSQL works for what the next batch needs, if that will be a whole one."""
-        self._ahead = [], NOTHING
+        self._ahead = [], ()
         if len(following) < BATCH:
             return
         occurred, recorded, leaves, salts = list[int | None](), list[int](), list[bytes](), list[bytes]()
@@ -197,7 +195,8 @@ class Ingest:
             leaves.extend(part.leaves)
             salts.append(part.salts)
             await asyncio.sleep(0)  # bytes for PostgreSQL wait to be sent too
-        self._ahead = following, log.Sealed(occurred, recorded, leaves, b"".join(salts))
+        sealed = log.Sealed(occurred, recorded, leaves, b"".join(salts))
+        self._ahead = following, log.columns(following, sealed)
 
     async def _taken_over(self, batch: Batch, when: float) -> None:
         """Another listener has the PBX since ``when``: what we heard later it has heard too."""

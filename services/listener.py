@@ -171,6 +171,8 @@ class Listener:
 
     def _deliver(self, events: list[Received]) -> None:
         self._ingest.backlog.put_all(events)
+        if self._session is not None and self._session.link is not None:
+            self._session.link.behind = self._ingest.backlog.behind
         for event in events:
             if event.name in snapshot.STIRRING:
                 self._snapshots.hear(event)

@@ -22,6 +22,10 @@ ORDER BY position
 """
 
 
+Columns = tuple[Any, ...]
+"""Events as ``ledger.append`` takes them, from ``p_sources`` on."""
+
+
 class Sealed(Struct, frozen=True):
     """What the log wants to know of events besides what they hold: times in microseconds, leaves, salts."""
 
@@ -70,18 +74,16 @@ async def append(connection: asyncpg.Connection, pbx: str, writer: int, first: i
     ordinals before ``first`` are missing, and asyncpg.LockNotAvailableError if another writer has taken this one's
     place before the last of the events was recorded; and what `seal` raises.
     """
-    return await append_sealed(connection, (pbx, writer, first), events, seal(events))
+    return await append_columns(connection, (pbx, writer, first), columns(events, seal(events)))
 
 
-async def append_sealed(
-    connection: asyncpg.Connection, place: tuple[str, int, int], events: Sequence[Told], sealed: Sealed
-) -> int:
+async def append_columns(connection: asyncpg.Connection, place: tuple[str, int, int], given: Columns) -> int:
     """Append as `append` does; ``place`` is its (pbx, writer, first)."""
-    position: int = await connection.fetchval(APPEND, *place, *columns(events, sealed))
+    position: int = await connection.fetchval(APPEND, *place, *given)
     return position
 
 
-def columns(events: Sequence[Told], sealed: Sealed) -> tuple[Any, ...]:
+def columns(events: Sequence[Told], sealed: Sealed) -> Columns:
     """Return events as ``ledger.append`` takes them, from ``p_sources`` on."""
     kinds: dict[tuple[str, str], int] = {}
     kind = [kinds.setdefault((e.source, e.name), len(kinds) + 1) for e in events]

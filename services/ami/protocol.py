@@ -23,7 +23,8 @@ BANNER = b"Asterisk Call Manager"
 LONGEST_BANNER = 256
 TURN = 1 << 17
 TURN_SECONDS = 0.001
-"""After a read of so many bytes others have their turn for so long; 60 MB/s can still be read."""
+LONG_TURN_SECONDS = 0.003
+"""After a read of so many bytes others have their turn for so long; 60 MB/s can still be read, or 30."""
 
 FOREIGN = frozenset({"UserEvent", "OriginateResponse"})
 """Live events that carry the ActionID of whoever caused them, in whatever session: never a part of an answer."""
@@ -44,7 +45,7 @@ class LedgerProtocol(AMIProtocol):
     It gets what one read brought at once, and before an answer is handled what stood before it. ``banner`` is
     Asterisk's greeting; ``heard`` is when bytes came last (seconds since the epoch), ``received`` how many did;
     ``events`` counts what was delivered as an event. Blocks that are neither events nor responses are counted in
-    ``rejected_blocks`` and ``rejected_bytes``.
+    ``rejected_blocks`` and ``rejected_bytes``. Who sets ``behind`` gets longer turns to do what waits.
     """
 
     def __init__(self, deliver: Deliver, lost: Callable[[Exception | None], None]) -> None:
@@ -62,6 +63,7 @@ class LedgerProtocol(AMIProtocol):
         self.received = 0
         self.events = 0
         self.paused = False
+        self.behind = False
         self._rejected_blocks = 0
         self._rejected_bytes = 0
 
@@ -92,7 +94,8 @@ class LedgerProtocol(AMIProtocol):
         if len(data) >= TURN and self.transport is not None:
             # More is waiting, and the loop would read megabytes of it before anybody else's turn came.
             self.transport.pause_reading()
-            asyncio.get_running_loop().call_later(TURN_SECONDS, self._read_on)
+            turn = LONG_TURN_SECONDS if self.behind else TURN_SECONDS
+            asyncio.get_running_loop().call_later(turn, self._read_on)
 
     def _greet(self, data: bytes) -> bytes:
         line, end, rest = data.partition(b"\r\n")

@@ -14,6 +14,7 @@ import pytest
 from schemas.log import Received
 from services import backlog as backlog_module
 from services import listener as listener_module
+from services.ami import protocol as protocol_module
 from services.ami import session as session_module
 from services.ami import snapshot as snapshot_module
 from services.ingest import Ingest
@@ -310,6 +311,42 @@ async def test_a_flood_stops_the_reading_until_half_is_written(
     names = await Ledger(url).names("pbx", "ami")
     assert names.count("VarSet") == total
     assert pbx.logins == 1
+
+
+async def test_reading_leaves_more_time_while_much_waits(
+    url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
+) -> None:
+    monkeypatch.setattr(backlog_module, "BEHIND_EVENTS", 500)
+    turns: list[float] = []
+    ingest = Ingest(url, "pbx", spools)
+    async with FakeAmi() as pbx:
+        listener = Listener(pbx.pbx(), ingest)
+        stop = asyncio.Event()
+        running = asyncio.create_task(listener.run(stop))
+        await eventually(lambda: listener.link_up)
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def noted(delay: float, *call: Any) -> asyncio.TimerHandle:
+            turns.append(delay)
+            return call_later(delay, *call)
+
+        monkeypatch.setattr(loop, "call_later", noted)
+        wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 1000}")
+        while protocol_module.LONG_TURN_SECONDS not in turns:
+            pbx.send(wire * 1000)
+            await asyncio.sleep(0)
+        writing = asyncio.create_task(ingest.run())
+        await eventually(lambda: not ingest.waiting)
+        turns.clear()
+        while protocol_module.TURN_SECONDS not in turns:  # nothing waits: reading is as fast as ever
+            pbx.send(wire * 200)
+            await asyncio.sleep(0)
+            await eventually(lambda: ingest.waiting < 100)
+        stop.set()
+        await running
+        ingest.stop()
+        await writing
 
 
 async def test_minutes_count_what_came_over_every_link(
