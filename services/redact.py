@@ -93,7 +93,7 @@ async def redact(url: str, wanted: Wanted, token: str, reason: str = "", *, dry_
         raise UnfinishedError(f"PostgreSQL is not to be reached: {error}") from None
     try:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-            raise RedactError("another redaction is under way")
+            raise RedactError("another redaction, or an archive, is under way")
         return await _Redactor(connection, wanted, token, reason).run(url, dry_run=dry_run)
     except NO_LEDGER:
         raise RedactError("the database holds no ledger of this version; `ringledger migrate` makes one") from None

@@ -1,4 +1,4 @@
-"""The commands about the ledger itself: migrate, verify, redact."""
+"""The commands about the ledger itself: migrate, verify, archive, redact."""
 
 import asyncio
 import os
@@ -73,6 +73,37 @@ def verify(
     )
     for redaction in verified.redactions:
         typer.echo(redaction.line())
+
+
+@app.command(rich_help_panel=LEDGER)
+def archive(
+    *,
+    before: Annotated[str, typer.Option(metavar="MONTH", help="The first month to stay, as 2026-10.")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the files go; default: archive, in RINGLEDGER_DATA.")
+    ] = None,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Drop the months' tables, or keep them in schema archived.")
+    ] = False,
+    file: File = None,
+) -> None:
+    """Take old months out of the log, each into a file that `import` takes; `up` may run.
+
+    What is served goes on from states kept where the log then begins, and the chain from there; `verify --archive`
+    holds the files against it. What is asked of a time before is refused, naming the file. Broken off, it can be run
+    again. The whole log comes back with `import` of all files, in order, into an empty database.
+    """
+    from services import archive as body
+
+    try:
+        month = body.month_of(before)
+        settings = settings_of(file)
+        with database_held(settings) as url:
+            done = asyncio.run(body.archive(url, month, output or settings.data / "archive", drop=drop))
+    except body.ArchiveError as error:
+        raise refuse(error, error.code) from None
+    for line in body.lines(done):
+        typer.echo(line)
 
 
 @app.command(rich_help_panel=LEDGER)
