@@ -17,7 +17,7 @@ from projections import ALL
 from services import database, edge, saved
 from services.archive_files import Month, Written, write
 from services.as_of import AsOf, BrokenModelError
-from services.edge import Edge
+from services.edge import Edge, UnkeptError
 from services.export_ledger import ExportError
 from services.instants import Instant
 from services.ledger_file import LedgerFileError
@@ -109,7 +109,7 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
         return await _archive(url, connection, before, folder, drop=drop)
     except NO_LEDGER:
         raise ArchiveError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
-    except (ExportError, LedgerFileError, RedactionError) as error:
+    except (ExportError, LedgerFileError, RedactionError, UnkeptError) as error:
         raise ArchiveError(f"nothing was archived: {error}") from None
     except BrokenModelError as error:
         raise ArchiveError(f"nothing was archived: read model {error} cannot be folded: {error.__cause__!r}") from None

@@ -4,6 +4,7 @@ A log that was never archived has no edge, and begins with position 1.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
@@ -87,6 +88,11 @@ class Edge(Struct, frozen=True):
         return self.archives[-1].hash if self.archives else BEGINNING
 
     @property
+    def ended(self) -> int:
+        """Return when the last batch that is archived was appended."""
+        return self.archives[-1].ended if self.archives else 0
+
+    @property
     def latest(self) -> int:
         """Return the greatest time of recording of what is archived."""
         return self.archives[-1].latest if self.archives else 0
@@ -103,6 +109,11 @@ class Edge(Struct, frozen=True):
     def ended_by(self, at: int) -> Archive:
         """Return the archive to ask for a time (microseconds) before the edge."""
         return next((a for a in self.archives if a.ended >= at), self.archives[-1])
+
+
+def microseconds(at: datetime) -> int:
+    """Return a time as the archives have it."""
+    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 class Begun(Struct, frozen=True):
@@ -151,7 +162,7 @@ def _rows(model: Model, text: str) -> list[Any]:
     for row in msgspec.json.decode(text, type=list[dict[str, Any]])[:1]:
         if row.keys() != set(model.row.__struct_fields__):
             raise msgspec.ValidationError("other columns")
-    return msgspec.json.decode(text, type=list[model.row])  # type: ignore[name-defined, no-any-return]
+    return msgspec.json.decode(text, type=list[model.row])  # type: ignore[name-defined]
 
 
 def _unkept(model: Model, edge: Edge, what: str) -> str:

@@ -30,7 +30,7 @@ async def export_ledger(
 ) -> Manifest:
     """Write the batches between two bounds, of one PBX or of all, to ``file``, and its manifest beside it.
 
-    Raises UnknownPbxError, ExportError and OSError; then nothing is left behind.
+    Raises UnknownPbxError, ArchivedError, ExportError and OSError; then nothing is left behind.
     """
     connection = await connect(url, "ringledger export")
     try:

@@ -1,16 +1,51 @@
 """``ringledger archive``: months leave the log, and everything goes on from where it then begins."""
 
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import asyncpg
 import msgspec
+import pytest
+import zstandard
 
-from schemas.log import Archived
-from services import edge
-from services.ledger_file import read_manifest
-from tests.services.archiving import appended, archived, fold, forget_models, tables
+from schemas.log import Archived, Received
+from services import edge, log
+from services.anchor import anchored
+from services.archive_check import StrayFileError, told
+from services.audit import audit
+from services.damage import DamageError
+from services.database import connect, migrate
+from services.export_ledger import export_ledger
+from services.ledger_file import LedgerFileError, manifest_of, read_manifest
+from tests.services.archiving import appended, archived, fold, forget_models, month, tables
+from tests.services.heard import set_clock
+
+SIZE = 2_000
+"""Positions 1 to 501, 1002, 1503 and 2000 are of one month each."""
 
 ARCHIVED = "SELECT raw FROM ledger.event WHERE source = 'ringledger' AND name = 'Archived' ORDER BY position"
+
+
+@asynccontextmanager
+async def undone(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Put the rows of ledger.archive back afterwards."""
+    await connection.execute("CREATE TABLE before AS TABLE ledger.archive")
+    yield
+    await connection.execute("DELETE FROM ledger.archive; INSERT INTO ledger.archive TABLE before; DROP TABLE before")
+
+
+async def other_file(url: str, folder: Path) -> Path:
+    """Write a file of a log that has nothing to do with the test's: it begins with position 3."""
+    connection = await connect(url)
+    await migrate(connection)
+    await log.append(connection, "pbx", 1, 1, [Received("ami", "X", None, 1.0, b"x")] * 2)
+    await log.append(connection, "pbx", 1, 3, [Received("ami", "X", None, 1.0, b"x")] * 2)
+    await connection.close()
+    await export_ledger(url, folder / "other.jsonl.zst", None, 3, 4)
+    return folder / "other.jsonl.zst"
 
 
 async def test_months_leave_the_log_and_models_are_what_they_were(url: str, tmp_path: Path) -> None:
@@ -44,3 +79,80 @@ async def test_months_leave_the_log_and_models_are_what_they_were(url: str, tmp_
     assert {name: rows for name, rows in rebuilt.items() if name != "states"} == {
         name: rows for name, rows in before.items() if name != "states"
     }
+
+
+async def test_the_chain_holds_across_the_edge_and_with_the_files_from_the_beginning(url: str, tmp_path: Path) -> None:
+    ends = await appended(url, SIZE)
+    anchor = tmp_path / "anchor"
+    whole, _ = await anchored(url, anchor, tmp_path)
+    first = await archived(url, tmp_path, "2026-04")
+    second = await archived(url, tmp_path, "2026-06")
+    files = [one.file for one in (*first.written, *second.written)]
+    assert [file.name for file in files] == ["2026-03.jsonl.zst", "2026-04.jsonl.zst", "2026-05.jsonl.zst"]
+    verified = await audit(url)
+    assert (verified.edge.position, verified.events) == (ends[2], ends[3] - ends[2] + 3)
+    assert told(verified.edge, verified.checked).endswith(
+        "not checked: 2026-03.jsonl.zst, 2026-04.jsonl.zst, 2026-05.jsonl.zst"
+    )
+    # The anchor is of the last month's end, and of none whose file would be wanted.
+    assert (await anchored(url, anchor, tmp_path))[1].startswith(f"1 anchor of {anchor} holds")
+    proved = await audit(url, {whole.end.position, ends[0] - 1}, files)
+    assert proved.hashes[whole.end.position] == whole.end.hash
+    assert told(proved.edge, proved.checked).endswith("; 3 files hold it")
+    assert (await audit(url, files=files[1:])).checked == {"2026-04", "2026-05"}
+
+
+async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: Path) -> None:
+    connection = await connect(url)
+    await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
+    anchor = tmp_path / "anchor"
+    for number in range(2):
+        await set_clock(connection, month(number))
+        for ordinal in range(4 * number + 1, 4 * number + 5):
+            await log.append(connection, "pbx", 1, ordinal, [Received("ami", "X", None, 1.0, b"x")])
+            await anchored(url, anchor, tmp_path)
+    await connection.close()
+    done = await archived(url, tmp_path, "2026-04")
+    _, said = await anchored(url, anchor, tmp_path)
+    # Of the four in March the last is of the edge itself.
+    assert said == (
+        f"5 anchors of {anchor} hold (3 of archived months not checked: give their files to --archive),"
+        " and this one is added"
+    )
+    _, said = await anchored(url, anchor, tmp_path, [one.file for one in done.written])
+    assert said == f"9 anchors of {anchor} hold, and this one is added"
+
+
+async def test_what_was_done_to_rows_and_files_is_found(url: str, server_url: str, tmp_path: Path) -> None:
+    await appended(url, SIZE)
+    done = await archived(url, tmp_path, "2026-05")
+    march, april = (one.file for one in done.written)
+    connection = await asyncpg.connect(url)
+    for change, says in (
+        ("hash = sha256(hash) WHERE month = '2026-04-01'", "archive 502 altered: 2026-04 is not what the event"),
+        ("last = last + 1 WHERE month = '2026-03-01'", "archive 502 altered: 2026-04 does not follow on position 502"),
+        ("sha256 = sha256(sha256) WHERE month = '2026-03-01'", "archive 1 altered: 2026-03 is not what the event"),
+        ("counts = jsonb_set(counts, '{0,3}', '7')", "miscounted: ledger.name says"),
+    ):
+        async with undone(connection):
+            await connection.execute(f"UPDATE ledger.archive SET {change}")
+            with pytest.raises(DamageError, match=says):
+                await audit(url)
+    async with undone(connection):
+        await connection.execute("DELETE FROM ledger.archive")
+        with pytest.raises(DamageError, match="missing"):
+            await audit(url)
+    await connection.close()
+    with pytest.raises(StrayFileError, match="holds no month that is archived here"):
+        await audit(url, files=[await other_file(server_url, tmp_path)])
+    again = tmp_path / "again.jsonl.zst"
+    again.write_bytes(zstandard.compress(zstandard.decompress(march.read_bytes(), 1 << 30), 9))
+    manifest = json.loads(manifest_of(march).read_text()) | {"sha256": sha256(again.read_bytes()).hexdigest()}
+    manifest_of(again).write_text(json.dumps(manifest))
+    with pytest.raises(DamageError, match=r"is not the file that was archived as 2026-03\.jsonl\.zst"):
+        await audit(url, files=[again])
+    damaged = bytearray(april.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    april.write_bytes(damaged)
+    with pytest.raises(LedgerFileError, match=r"2026-04\.jsonl\.zst: its SHA-256 is not the one"):
+        await audit(url, files=[march, april])
