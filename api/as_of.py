@@ -18,7 +18,6 @@ from api.views import Args, Told, View
 from projections import ALL
 from services import instants
 from services.as_of import AsOf, BrokenModelError, Held, TooFarError
-from services.edge import ArchivedError, UnkeptError
 from services.instants import Instant, NoInstantError
 from services.tables import Table
 
@@ -53,15 +52,13 @@ class PastViews:
         self._folding: dict[Key, asyncio.Task[Told]] = {}
 
     async def told(self, view: View, args: Args, text: str) -> Told:
-        """Return the view as of the position or time that ``text`` names. Raises ApiError: 400, 410 if archived."""
+        """Return the view as of the position or time that ``text`` names. Raises ApiError 400, ArchivedError."""
         try:
             async with self._pool.acquire() as connection:
                 instant = await instants.find(connection, instants.parse(text))
                 last, stale = await connection.fetchrow(REDACTED)
         except NoInstantError as error:
             raise ApiError(400, f"as_of: {error}") from None
-        except ArchivedError as error:
-            raise ApiError(410, f"as_of: {error}") from None
         key = (view.name, args, instant, (last, stale))
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -75,8 +72,6 @@ class PastViews:
             told = await asyncio.shield(task)
         except TooFarError as error:
             raise ApiError(400, f"as_of: {error}; ask `ringledger as-of`") from None
-        except (ArchivedError, UnkeptError) as error:
-            raise ApiError(410, f"as_of: {error}") from None
         except BrokenModelError as error:
             logger.exception("as_of_failed", view=view.name)
             raise ApiError(500, f"as_of: read model {error} cannot be folded", "internal-error") from None
