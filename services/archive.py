@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from projections import ALL
 from services import database, edge, saved
-from services.archive_files import Month, Written, write
+from services.archive_files import Month, Written, places, write
 from services.as_of import AsOf, BrokenModelError
 from services.edge import Edge, UnkeptError
 from services.export_ledger import ExportError
@@ -128,8 +128,9 @@ async def _archive(url: str, connection: asyncpg.Connection, before: date, folde
     written: list[Written] = []
     if months:
         await _ready(connection, months[-1].last)
+        files = places(months, folder)
         latest = await _keep(connection, old.position, months[-1].last)
-        written = await write(url, months, folder)
+        written = await write(url, months, files)
         await _detach(connection, written, latest)
     begins = await edge.last(connection) + 1
     await _tidy(connection, begins - 1)

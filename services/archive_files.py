@@ -37,28 +37,31 @@ class Written(Struct, frozen=True):
     manifest: Manifest
 
 
-async def write(url: str, months: Sequence[Month], folder: Path) -> list[Written]:
-    """Write a file for each month, and check it.
+def places(months: Sequence[Month], folder: Path) -> list[Path]:
+    """Return where the months' files go. Raises LedgerFileError.
 
-    A file that is there already is replaced if it holds the same month of the same log. Raises LedgerFileError,
-    ExportError and OSError; files that were finished stay.
+    A file that is there already will be replaced if it holds the same month of the same log.
     """
-    written = []
-    for month, file in zip(months, _places(months, folder), strict=True):
-        await export_ledger(url, file, None, month.first, month.last)
-        for path in (file, manifest_of(file), file.parent):
-            _sync(path)
-        written.append(Written(month, file, _checked(month, file)))
-    return written
-
-
-def _places(months: Sequence[Month], folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerFileError(f"{folder}: {error.strerror}") from None
     files = [folder.absolute() / f"{month.name}.jsonl.zst" for month in months]
     for month, file in zip(months, files, strict=True):
         if file.exists() and not _ours(month, file):
             raise LedgerFileError(f"{file} is there already, and holds something else: give another --output")
     return files
+
+
+async def write(url: str, months: Sequence[Month], files: Sequence[Path]) -> list[Written]:
+    """Write a file for each month, and check it. Raises LedgerFileError, ExportError and OSError."""
+    written = []
+    for month, file in zip(months, files, strict=True):
+        await export_ledger(url, file, None, month.first, month.last)
+        for path in (file, manifest_of(file), file.parent):
+            _sync(path)
+        written.append(Written(month, file, _checked(month, file)))
+    return written
 
 
 def _checked(month: Month, file: Path) -> Manifest:
