@@ -44,8 +44,7 @@ STALE = "SELECT EXISTS (SELECT FROM ledger.stale) OR EXISTS (SELECT FROM ledger.
 # Who stands before the edge would find nothing to go on with.
 BEHIND = """
 SELECT model, place, position, error FROM ledger.checkpoint
-JOIN unnest($1::text[], $2::int[]) AS n (model, version) USING (model, version)
-WHERE position < $3 ORDER BY position, model LIMIT 1
+WHERE model = ANY($1::text[]) AND position < $2 ORDER BY position, model LIMIT 1
 """
 # Kept by a command that died: a redaction since then may have made them other than a fold of the log.
 UNKEEP = "DELETE FROM ledger.saved WHERE kept AND position > $1"
@@ -56,12 +55,13 @@ DELETE FROM ledger.saved_rows r WHERE NOT EXISTS (
     SELECT FROM ledger.saved s
     WHERE (s.model, s.version, s.changed) = (r.model, r.version, r.changed) AND s.whole)
 """
-# In the order in which others take them; who waits for a lock holds up all who come later, so nobody waits for long.
-TIMEOUT = "SET LOCAL lock_timeout = '100ms'"
+# In the order in which others take them. Who waits for a lock holds up all who come later: for so long, and no longer.
 LOCKS = (
+    "SET LOCAL lock_timeout = '100ms'",
     "LOCK TABLE ledger.checkpoint IN SHARE MODE",
     "SELECT pg_advisory_xact_lock(7310001)",
     "LOCK TABLE ONLY ledger.event IN ACCESS EXCLUSIVE MODE",
+    "SET LOCAL lock_timeout = '10ms'",
     "LOCK TABLE ONLY ledger.batch IN ACCESS EXCLUSIVE MODE",
 )
 DETACH = "SELECT ledger.detach($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
@@ -160,8 +160,7 @@ async def _ready(connection: asyncpg.Connection, position: int) -> None:
     """Refuse as long as somebody has not done with what is to be archived."""
     if await connection.fetchval(STALE):
         raise ArchiveError("a redaction has not come to its end: run `ringledger redact` again first")
-    models = [model.name for model in ALL], [model.version for model in ALL]
-    behind = await connection.fetchrow(BEHIND, *models, position)
+    behind = await connection.fetchrow(BEHIND, [model.name for model in ALL], position)
     if behind is not None:
         what = f"read model {behind['model']}" + (", which is being rebuilt," if behind["place"] == "rebuild" else "")
         why = f" ({behind['error']})" if behind["error"] else ""
@@ -185,7 +184,6 @@ async def _detach(connection: asyncpg.Connection, written: Sequence[Written], la
     for _ in range(TRIES):
         try:
             async with connection.transaction():
-                await connection.execute(TIMEOUT)
                 for lock in LOCKS:
                     await connection.execute(lock)
                 await _ready(connection, written[-1].month.last)
