@@ -5,8 +5,6 @@ written to a file, each file is read back, on disk, and held against the log; th
 out. A command that dies before that has changed nothing that counts, and does all of it again when it is run again.
 """
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from projections import ALL
 from services import database, edge, saved
 from services.archive_files import Month, Written, places, write
 from services.as_of import AsOf, BrokenModelError
+from services.detach import ArchiveError, detach, ready
 from services.edge import Edge, UnkeptError
 from services.export_ledger import ExportError
 from services.instants import Instant
@@ -26,9 +25,6 @@ from services.redact import LOCK
 from services.redactions import RedactionError
 from services.saved import Saved
 from services.verify import NO_LEDGER
-
-TRIES = 60
-PAUSE_SECONDS = 1.0
 
 CURRENT = "SELECT date_trunc('month', ledger.clock() AT TIME ZONE 'UTC')::date"
 MONTHS = """
@@ -40,12 +36,6 @@ CROSS JOIN LATERAL (SELECT last, hash FROM ledger.batch b WHERE b.month = part.m
 WHERE part.month < $1 ORDER BY l.last
 """
 NEXT = "SELECT min(first) FROM ledger.batch WHERE month >= $1"
-STALE = "SELECT EXISTS (SELECT FROM ledger.stale) OR EXISTS (SELECT FROM ledger.checkpoint WHERE version = 0)"
-# Who stands before the edge would find nothing to go on with.
-BEHIND = """
-SELECT model, place, position, error FROM ledger.checkpoint
-WHERE model = ANY($1::text[]) AND position < $2 ORDER BY position, model LIMIT 1
-"""
 # Kept by a command that died: a redaction since then may have made them other than a fold of the log.
 UNKEEP = "DELETE FROM ledger.saved WHERE kept AND position > $1"
 # Nothing can be folded on from what was saved before the edge.
@@ -55,25 +45,7 @@ DELETE FROM ledger.saved_rows r WHERE NOT EXISTS (
     SELECT FROM ledger.saved s
     WHERE (s.model, s.version, s.changed) = (r.model, r.version, r.changed) AND s.whole)
 """
-# In the order in which others take them. Who waits for a lock holds up all who come later: for so long, and no longer.
-LOCKS = (
-    "SET LOCAL lock_timeout = '100ms'",
-    "LOCK TABLE ledger.checkpoint IN SHARE MODE",
-    "SELECT pg_advisory_xact_lock(7310001)",
-    "LOCK TABLE ONLY ledger.event IN ACCESS EXCLUSIVE MODE",
-    "SET LOCAL lock_timeout = '10ms'",
-    "LOCK TABLE ONLY ledger.batch IN ACCESS EXCLUSIVE MODE",
-)
-DETACH = "SELECT ledger.detach($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 DROP = "SELECT to_char(m, 'YYYY-MM') FROM ledger.drop_archived($1) AS m"
-
-
-class ArchiveError(Exception):
-    """It cannot be done; the message is one line. With ``code`` 2 nothing has changed."""
-
-    def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Archived(Struct, frozen=True):
@@ -127,11 +99,11 @@ async def _archive(url: str, connection: asyncpg.Connection, before: date, folde
     months = await _months(connection, old, before)
     written: list[Written] = []
     if months:
-        await _ready(connection, months[-1].last)
+        await ready(connection, months[-1].last)
         files = places(months, folder)
         latest = await _keep(connection, old.position, months[-1].last)
         written = await write(url, months, files)
-        await _detach(connection, written, latest)
+        await detach(connection, written, latest)
     begins = await edge.last(connection) + 1
     await _tidy(connection, begins - 1)
     dropped = [row[0] for row in await connection.fetch(DROP, before)] if drop else []
@@ -156,17 +128,6 @@ async def _months(connection: asyncpg.Connection, old: Edge, before: date) -> li
     return months
 
 
-async def _ready(connection: asyncpg.Connection, position: int) -> None:
-    """Refuse as long as somebody has not done with what is to be archived."""
-    if await connection.fetchval(STALE):
-        raise ArchiveError("a redaction has not come to its end: run `ringledger redact` again first")
-    behind = await connection.fetchrow(BEHIND, [model.name for model in ALL], position)
-    if behind is not None:
-        what = f"read model {behind['model']}" + (", which is being rebuilt," if behind["place"] == "rebuild" else "")
-        why = f" ({behind['error']})" if behind["error"] else ""
-        raise ArchiveError(f"{what} has folded {behind['position']} of {position} positions to archive{why}")
-
-
 async def _keep(connection: asyncpg.Connection, behind: int, position: int) -> datetime:
     """Keep what all models hold at ``position``; return the greatest time of recording up to there."""
     await connection.execute(UNKEEP, behind)
@@ -177,31 +138,6 @@ async def _keep(connection: asyncpg.Connection, behind: int, position: int) -> d
     for one in held.values():
         await saved.keep(connection, Saved(one.table.model, position, latest, one.changed, one.state), one.rows)
     return latest
-
-
-async def _detach(connection: asyncpg.Connection, written: Sequence[Written], latest: datetime) -> None:
-    """Take the months out, all in one transaction, as soon as nobody reads the log for longer than a moment."""
-    for _ in range(TRIES):
-        try:
-            async with connection.transaction():
-                for lock in LOCKS:
-                    await connection.execute(lock)
-                await _ready(connection, written[-1].month.last)
-                for one in written:
-                    await _detach_one(connection, one, latest)
-        except asyncpg.LockNotAvailableError:
-            await asyncio.sleep(PAUSE_SECONDS)
-        else:
-            return
-    raise ArchiveError(f"somebody has read the log for {TRIES} seconds (a backup?): run it again later", 1)
-
-
-async def _detach_one(connection: asyncpg.Connection, one: Written, latest: datetime) -> None:
-    month, file = one.month, one.file
-    counts = [(c.pbx, c.source, c.name, c.count) for c in one.manifest.counts]
-    links = month.first, month.last, month.previous, month.hash
-    told = str(file), file.name, bytes.fromhex(one.manifest.sha256), counts
-    await connection.execute(DETACH, month.month, *links, latest, *told)
 
 
 async def _tidy(connection: asyncpg.Connection, position: int) -> None:

@@ -106,13 +106,14 @@ def archive(
     again. The whole log comes back with `import` of all files, in order, into an empty database.
     """
     from services import archive as body
+    from services.detach import ArchiveError
 
     try:
         month = body.month_of(before)
         settings = settings_of(file)
         with database_held(settings) as url:
             done = asyncio.run(body.archive(url, month, output or settings.data / "archive", drop=drop))
-    except body.ArchiveError as error:
+    except ArchiveError as error:
         raise refuse(error, error.code) from None
     for line in body.lines(done):
         typer.echo(line)

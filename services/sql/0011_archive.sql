@@ -9,7 +9,7 @@ CREATE TABLE ledger.archive (
     hash     bytea       NOT NULL,      -- that of its last one, on which the log goes on
     begun    timestamptz NOT NULL,      -- when its first batch was appended
     ended    timestamptz NOT NULL,      -- and its last one
-    latest   timestamptz NOT NULL,      -- the greatest time of recording of all events up to its last
+    latest   timestamptz NOT NULL,      -- the greatest time of recording of all events that were archived with it or before
     events   bigint      NOT NULL,
     file     text        NOT NULL,      -- where it was written
     sha256   bytea       NOT NULL,      -- of the file

@@ -8,8 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.keys import FRESHNESS
 from projections import ALL
+from projections.channels import CHANNELS
+from services import database
 from services.archive import Archived
 from services.ledger_file import read_manifest
+from services.projector import Projector
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.services.archiving import appended, archived
 
@@ -112,3 +115,13 @@ async def test_a_model_without_a_state_is_gone_by_as_of_and_unready(scene: Scene
     found = await scene.get("/v1/admin/core/channels", 410, as_of=scene.ends[1])
     assert found["message"].startswith("channels (version ")
     assert "2026-03.jsonl.zst, 2026-04.jsonl.zst" in found["message"]
+    await ledger.connection.execute("UPDATE checkpoint SET version = 0 WHERE model = 'channels'")
+    projector = Projector(await database.connect(ledger.url, search_path="model, ledger"), [CHANNELS])
+    await projector.open()
+    await projector._connection.close()
+    await scene.client.app[FRESHNESS].refresh()
+    found = await scene.get("/readyz", 503)
+    assert "read model channels has stopped" in found["reasons"]
+    assert "2026-03.jsonl.zst, 2026-04.jsonl.zst" in found["models"]["channels"]["error"]
+    found = await scene.get("/v1/ledger/status")
+    assert "2026-03.jsonl.zst, 2026-04.jsonl.zst" in found["models"]["channels"]["error"]

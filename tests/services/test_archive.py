@@ -5,21 +5,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 import zstandard
 
+import services.audit
 from schemas.log import Archived, Received
 from services import edge, log
 from services.anchor import anchored
 from services.archive_check import StrayFileError, told
 from services.audit import audit
-from services.damage import DamageError
+from services.damage import DamageError, Place
 from services.database import connect, migrate
 from services.export_ledger import export_ledger
 from services.ledger_file import LedgerFileError, manifest_of, read_manifest
+from services.verify import Verified, verify
 from tests.services.archiving import appended, archived, fold, forget_models, month, tables
 from tests.services.heard import set_clock
 
@@ -100,6 +103,23 @@ async def test_the_chain_holds_across_the_edge_and_with_the_files_from_the_begin
     assert proved.hashes[whole.end.position] == whole.end.hash
     assert told(proved.edge, proved.checked).endswith("; 3 files hold it")
     assert (await audit(url, files=files[1:])).checked == {"2026-04", "2026-05"}
+
+
+async def test_verify_begins_anew_when_a_month_is_archived_meanwhile(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = await appended(url, SIZE)
+    starts: list[int] = []
+
+    async def archiving(url: str, marks: object, start: Place, *rest: Any) -> Verified:
+        starts.append(start.position)
+        if len(starts) == 1:
+            await archived(url, tmp_path, "2026-04")
+        return await verify(url, marks, start, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(services.audit, "verify", archiving)
+    verified = await audit(url)
+    assert (starts, verified.edge.position) == ([0, ends[0]], ends[0])
 
 
 async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: Path) -> None:

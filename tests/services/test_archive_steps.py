@@ -10,9 +10,9 @@ import pytest
 
 from projections import ALL
 from schemas.log import Received
-from services import archive, archive_files, database, log, saved
-from services.archive import ArchiveError
+from services import archive, archive_files, database, detach, log, saved
 from services.audit import audit
+from services.detach import ArchiveError
 from services.export_ledger import export_ledger
 from services.import_ledger import ImportRefusedError
 from services.ledger_file import manifest_of
@@ -77,11 +77,11 @@ async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
         elif step in {"exported", "no manifest"}:
             patch.setattr(archive_files, "export_ledger", export)
         elif step == "written":
-            patch.setattr(archive, "_detach", dies(None))
+            patch.setattr(archive, "detach", dies(None))
         elif step == "in the transaction":
-            patch.setattr(archive, "_detach_one", dies(archive._detach_one))
+            patch.setattr(detach, "_detach_one", dies(detach._detach_one))
         elif step == "detached":
-            patch.setattr(archive, "_detach", dies(archive._detach))
+            patch.setattr(archive, "detach", dies(detach.detach))
         else:
             patch.setattr(archive, "_tidy", dies(archive._tidy))
         with pytest.raises(Killed):
