@@ -81,12 +81,12 @@ def files(
                 raise StrayFileError(f"{path} holds no month that is archived here")
             _hold(archive, checked)
             found[archive.month] = checked
-    said = [*(one for checked in found.values() for one in checked.said), *redacted]
-    leaves = collected(sorted(said, key=lambda one: one[0])).leaves  # type: ignore[arg-type, return-value]
+    said: list[Sequence[object]] = list(redacted)
     for archive in reversed(edge.archives):
         if archive.month not in found:
-            break  # what was redacted before may be told there
-        _hold_redacted(archive, found[archive.month], leaves)
+            break  # how what stands before was redacted may be told there
+        said = [*found[archive.month].said, *said]
+        _hold_redacted(archive, found[archive.month], collected(said).leaves)
     return found
 
 
@@ -108,9 +108,9 @@ def _hold_redacted(archive: Archive, checked: Checked, leaves: Mapping[int, Leav
 
 def told(edge: Edge, checked: Collection[str]) -> str:
     """Say in one line what is archived, and of which months no file was looked at."""
-    months = f"{edge.archives[0].month} to {edge.archives[-1].month}"
+    months = " to ".join(dict.fromkeys((edge.archives[0].month, edge.archives[-1].month)))
     said = f"archived: {months}, up to position {edge.position}, hash {edge.hash.hex()}; "
     left = [archive for archive in edge.archives if archive.month not in checked]
     if not left:
-        return said + f"{len(checked)} file{'s' * (len(checked) > 1)} hold it"
+        return said + ("its file holds it" if len(checked) == 1 else f"{len(checked)} files hold it")
     return said + f"not checked: {', '.join(archive.file for archive in left)}"

@@ -12,7 +12,10 @@ from services.archive_files import Written
 TRIES = 60
 PAUSE_SECONDS = 1.0
 
-STALE = "SELECT EXISTS (SELECT FROM ledger.stale) OR EXISTS (SELECT FROM ledger.checkpoint WHERE version = 0)"
+STALE = """
+SELECT EXISTS (SELECT FROM ledger.checkpoint c
+               WHERE c.version = 0 OR EXISTS (SELECT FROM ledger.stale s WHERE s.model = c.model))
+"""
 # Who stands before the edge would find nothing to go on with.
 BEHIND = """
 SELECT model, place, position, error FROM ledger.checkpoint

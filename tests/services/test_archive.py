@@ -14,7 +14,7 @@ import zstandard
 
 import services.audit
 from schemas.log import Archived, Received
-from services import edge, log
+from services import archive_check, edge, log
 from services.anchor import anchored
 from services.archive_check import StrayFileError, told
 from services.audit import audit
@@ -22,7 +22,9 @@ from services.damage import DamageError, Place
 from services.database import connect, migrate
 from services.export_ledger import export_ledger
 from services.ledger_file import LedgerFileError, manifest_of, read_manifest
+from services.redact import redact
 from services.verify import Verified, verify
+from services.wanted import Wanted
 from tests.services.archiving import appended, archived, fold, forget_models, month, tables
 from tests.services.heard import set_clock
 
@@ -120,6 +122,26 @@ async def test_verify_begins_anew_when_a_month_is_archived_meanwhile(
     monkeypatch.setattr(services.audit, "verify", archiving)
     verified = await audit(url)
     assert (starts, verified.edge.position) == ([0, ends[0]], ends[0])
+
+
+async def test_what_was_redacted_before_is_held_against_what_is_said_of_it(url: str, tmp_path: Path) -> None:
+    await appended(url, SIZE)
+    number = Wanted("number", "201")
+    done = await redact(url, number, "redacted-ghijklmnopqr")
+    assert done.first <= 501
+    files = [one.file for one in (await archived(url, tmp_path, "2026-06")).written]
+    verified = await audit(url, files=files)
+    assert [summary.events for summary in verified.redactions] == [done.events.total()]
+    with pytest.raises(DamageError, match=r"holds something else than its redaction says, or than was sealed"):
+        archive_check.files(verified.edge, files, [])
+    connection = await connect(url)
+    await set_clock(connection, month(4))
+    # Now the event Redacted is archived itself: with its file all is proved, without it the rest of what can be.
+    files += [one.file for one in (await archived(url, tmp_path, "2026-07")).written]
+    await redact(url, Wanted("number", "202"), "redacted-mnopqrghijkl")
+    assert (await audit(url, files=files)).checked == {"2026-03", "2026-04", "2026-05", "2026-06"}
+    assert (await audit(url, files=files[:3])).checked == {"2026-03", "2026-04", "2026-05"}
+    await connection.close()
 
 
 async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: Path) -> None:
