@@ -85,7 +85,7 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
         raise ArchiveError(f"nothing was archived: {error}") from None
     except BrokenModelError as error:
         raise ArchiveError(f"nothing was archived: read model {error} cannot be folded: {error.__cause__!r}") from None
-    except (*database.UNREACHABLE, asyncpg.ObjectNotInPrerequisiteStateError) as error:
+    except (*database.UNREACHABLE, asyncpg.PostgresError) as error:
         raise ArchiveError(f"not finished, so run it again: {error}", 1) from None
     finally:
         await connection.close()

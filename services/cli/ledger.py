@@ -30,9 +30,11 @@ def migrate(file: File = None) -> None:
 
 @app.command(rich_help_panel=LEDGER)
 def verify(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE...", show_default=False)] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", show_default=False, help="Files of archived months.")
+    ] = None,
     *,
-    archive: Annotated[bool, typer.Option("--archive", help="Check FILEs of archived months too.")] = False,
+    archive: Annotated[bool, typer.Option("--archive", help="Check these FILEs too.")] = False,
     anchor: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Check the signed heads in FILE too, and add this one.")
     ] = None,
@@ -95,7 +97,7 @@ def archive(
         Path | None, typer.Option(metavar="DIR", help="Where the files go; default: archive, in RINGLEDGER_DATA.")
     ] = None,
     drop: Annotated[
-        bool, typer.Option("--drop", help="Drop the months' tables, or keep them in schema archived.")
+        bool, typer.Option("--drop", help="Drop the months' tables; without it they stay in schema archived.")
     ] = False,
     file: File = None,
 ) -> None:

@@ -15,6 +15,7 @@ from services.audit import audit
 from services.detach import ArchiveError
 from services.export_ledger import export_ledger
 from services.import_ledger import ImportRefusedError
+from services.import_lines import checked, import_lines
 from services.ledger_file import manifest_of
 from services.past import read_past
 from services.project import project
@@ -151,6 +152,28 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
     await archived(url, tmp_path, "2026-05")
     past = await read_past(connection, "pbx")
     assert (past.epoch, past.connected_until) == (1795, None)
+    await connection.close()
+
+
+async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path: Path) -> None:
+    connection = await database.connect(url)
+    await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
+    await set_clock(connection, month(0))
+    since = month(0).timestamp()
+    said = Received("ringledger", "Connected", since, since, b'{"type":"Connected","address":"x"}')
+    await log.append(connection, "pbx", 1, 1, [said])
+    await set_clock(connection, month(1))
+    await archived(url, tmp_path, "2026-04")
+    file = tmp_path / "queue_log"
+    file.write_text("".join(f"{int(since) + n}|{n}.1|q|NONE|ENTERQUEUE||100|1\n" for n in (-50, 50)))
+    [text] = [one async for one in import_lines(url, checked([file], "queue_log"), "pbx", "")]
+    assert text.endswith("1 events of queue_log; 1 left out: the PBX was heard at that time")
+    await set_clock(connection, month(2))
+    await archived(url, tmp_path, "2026-05")
+    with file.open("a") as longer:
+        longer.write(f"{int(since) - 40}|1.2|q|NONE|ENTERQUEUE||100|1\n")
+    with pytest.raises(ImportRefusedError, match="files of pbx were imported before, in months that are archived"):
+        [one async for one in import_lines(url, checked([file], "queue_log"), "pbx", "")]
     await connection.close()
 
 
