@@ -117,13 +117,14 @@ def microseconds(at: datetime) -> int:
 
 
 class Begun(Struct, frozen=True):
-    """What a model held at the edge: from here it folds on. Without an edge: nothing, at position 0."""
+    """What a model held at the edge, as which version made it: from here it folds on. Else nothing, at position 0."""
 
     position: int = 0
     latest: Any = None
     changed: int = 0
     state: State = msgspec.field(default_factory=State)
     rows: Sequence[Row] = ()
+    version: int = 0
 
 
 async def read(connection: asyncpg.Connection) -> Edge:
@@ -155,7 +156,7 @@ async def begun(connection: asyncpg.Connection, model: Model) -> Begun:
         rows = [row for (text,) in parts for row in _rows(model, text)]
     except msgspec.MsgspecError:
         raise UnkeptError(_unkept(model, edge, f"has a state of version {kept['version']} only")) from None
-    return Begun(edge.position, kept["latest"], kept["changed"], state, rows)
+    return Begun(edge.position, kept["latest"], kept["changed"], state, rows, kept["version"])
 
 
 def _rows(model: Model, text: str) -> list[Any]:

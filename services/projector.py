@@ -117,6 +117,8 @@ class Projector:
             logger.error("model_barred", model=model.name, error=str(error))  # noqa: TRY400 (the message is all there is)
             await self._bar(model, place, str(error))
         else:
+            if begun.position and begun.version != model.version:
+                logger.warning("model_begins_with_state_of_other_version", model=model.name, version=begun.version)
             self._add(Follower(model, place, begun.position, begun.changed, begun.state, upto=upto))
 
     async def _bar(self, model: Model, place: Place, error: str) -> None:
