@@ -52,7 +52,7 @@ class PastViews:
         self._folding: dict[Key, asyncio.Task[Told]] = {}
 
     async def told(self, view: View, args: Args, text: str) -> Told:
-        """Return the view as of the position or time that ``text`` names. Raises ApiError 400."""
+        """Return the view as of the position or time that ``text`` names. Raises ApiError 400, ArchivedError."""
         try:
             async with self._pool.acquire() as connection:
                 instant = await instants.find(connection, instants.parse(text))

@@ -16,7 +16,8 @@ from api.freshness import Freshness, Reading, read
 from api.keys import FRESHNESS, POOL, SETTINGS
 from api.listeners import Listening, listeners
 from api.measured import MEASURES
-from services import database
+from services import database, edge
+from services.edge import Edge
 
 NAMES = "SELECT pbx, source, name, count FROM ledger.name ORDER BY pbx, source, name"
 UNFIT = "SELECT model, count(*) FROM ledger.unfit GROUP BY 1 ORDER BY 1"
@@ -39,6 +40,7 @@ class Counted(Struct, frozen=True):
     names: list[asyncpg.Record]
     unfit: list[asyncpg.Record]
     gaps: list[asyncpg.Record]
+    edge: Edge
 
 
 async def counted(pool: asyncpg.Pool) -> Counted:
@@ -54,6 +56,7 @@ async def counted(pool: asyncpg.Pool) -> Counted:
             await connection.fetch(NAMES),
             await connection.fetch(UNFIT),
             await connection.fetch(GAPS) if "gaps" in reading.models else [],
+            await edge.read(connection),
         )
 
 
@@ -87,6 +90,8 @@ def _log(found: Counted | None) -> Iterator[Metric]:
     if found is None:
         return
     yield GaugeMetricFamily("ringledger_log_position", "Position of the log's last event.", value=found.reading.head)
+    yield GaugeMetricFamily("ringledger_archives", "Months that were archived.", value=len(found.edge.archives))
+    yield GaugeMetricFamily("ringledger_archive_position", "The log begins after it.", value=found.edge.position)
     events = CounterMetricFamily("ringledger_events", "Events in the log.", labels=("pbx", "source", "name"))
     totals = CounterMetricFamily("ringledger_pbx_events", "Events in the log, of each PBX.", labels=("pbx",))
     of_pbx: dict[str, int] = {}

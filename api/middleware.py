@@ -8,6 +8,7 @@ from api.errors import ApiError, Handler
 from api.freshness import UnreadyError
 from api.jade import envelope as jade
 from services import database
+from services.edge import ArchivedError, UnkeptError
 
 logger = structlog.get_logger()
 
@@ -26,6 +27,10 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, ApiError(405, "method not allowed", "wrong-method", allow))
     except web.HTTPException as error:
         return _answer(request, ApiError(error.status, error.reason.lower()))
+    except ArchivedError as error:
+        return _answer(request, ApiError(410, str(error), "archived", {"X-Ledger-Archive": error.archive.file}))
+    except UnkeptError as error:
+        return _answer(request, ApiError(410, str(error), "archived"))
     except UnreadyError as error:
         return _answer(request, ApiError(503, str(error), "not-ready", {"Retry-After": "1"}))
     except database.UNREACHABLE as error:

@@ -120,6 +120,23 @@ class Redacted(Ours, frozen=True):
     changes: tuple[tuple[int, str, str], ...]
 
 
+class Archived(Ours, frozen=True):
+    """A month has left the log: its positions stand in ``file``, whose SHA-256 is ``sha256``.
+
+    ``previous`` is the link before its first batch, ``hash`` that of its last one, in hexadecimal. ``ledger.detach``
+    writes it in the transaction that takes the month out. ``position`` is as in `Redacted`.
+    """
+
+    position: int
+    month: str
+    first: int
+    last: int
+    previous: str
+    hash: str
+    file: str
+    sha256: str
+
+
 class Minute(Ours, frozen=True):
     """Written once a minute per PBX, link or no link; counts are those since the last one."""
 

@@ -8,6 +8,7 @@ its signature. The key is made once, in RINGLEDGER_DATA, and never leaves it.
 import contextlib
 import os
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -118,24 +119,33 @@ def sign(key: Ed25519PrivateKey, position: int, hash_: bytes) -> Anchor:
     return msgspec.structs.replace(anchor, signature=key.sign(anchor.signed()).hex())
 
 
-def check(anchors: list[Anchor], verified: Verified) -> None:
-    """Raise DamageError if the log does not hold what the anchors say it held."""
-    good = 0
+def check(anchors: list[Anchor], verified: Verified) -> int:
+    """Raise DamageError if the log does not hold what the anchors say it held.
+
+    Return how many could not be checked, for they stand in archived months whose files were not given.
+    """
+    good = unknown = 0
     for anchor in sorted(anchors, key=lambda a: a.position):
         said = f"the anchor of {anchor.when}"
         if anchor.position > verified.end.position:
             first = verified.end.position + 1
             raise DamageError("missing", "event", first, f"{said} is of position {anchor.position}", anchor.position)
         there = verified.hashes.get(anchor.position)
+        if there is None and not verified.reaches(anchor.position):
+            unknown += 1
+            continue
         if there is None or there.hex() != anchor.hash:
             holds = f"hash {there.hex()[:16]}" if there else "no end of a batch"
             why = f"{said} has hash {anchor.hash[:16]} at {anchor.position}, the log {holds}"
             raise DamageError("rewritten", "event", good + 1, why, anchor.position)
         good = anchor.position
+    return unknown
 
 
-async def anchored(url: str, file: Path, data: Path) -> tuple[Verified, str]:
-    """Verify the log, against ``file`` too if it exists; then add the head to it. Return what was done in words.
+async def anchored(url: str, file: Path, data: Path, archived: Sequence[Path] = ()) -> tuple[Verified, str]:
+    """Verify the log and ``archived`` files, against ``file`` too if it exists; then add the head to it.
+
+    Return what was done in words.
 
     Without a key in ``data`` a file that exists is checked and left alone: whoever audits need not be able to sign.
     Raises AnchorError before anything is done, DamageError, and what `audit` raises.
@@ -145,9 +155,12 @@ async def anchored(url: str, file: Path, data: Path) -> tuple[Verified, str]:
         raise AnchorError(f"{file} is signed with another key than {data / KEY}")
     if not file.parent.is_dir():
         raise AnchorError(f"{file.parent} is no folder")
-    verified = await audit(url, {anchor.position for anchor in anchors})
-    check(anchors, verified)
-    held = f"1 anchor of {file} holds" if len(anchors) == 1 else f"{len(anchors)} anchors of {file} hold"
+    verified = await audit(url, {anchor.position for anchor in anchors}, archived)
+    unknown = check(anchors, verified)
+    good = len(anchors) - unknown
+    held = f"1 anchor of {file} holds" if good == 1 else f"{good} anchors of {file} hold"
+    if unknown:
+        held += f" ({unknown} of archived months not checked: give their files to --archive)"
     if key is None and anchors:
         return verified, f"{held}; none added, for there is no key in {data}"
     anchor = sign(key or make_key(data), verified.end.position, verified.end.hash)

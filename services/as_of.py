@@ -8,11 +8,11 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from projections.kit import Decoded, Fold, Model, Row, State, Takers, takers
-from services import saved
+from projections.kit import Decoded, Fold, Model, State, Takers, takers
+from services import edge, saved
+from services.edge import ArchivedError, Begun, Edge
 from services.instants import Instant
 from services.log import recorded
-from services.saved import Saved
 from services.tables import Table
 
 WINDOW = 5_000
@@ -62,7 +62,19 @@ class AsOf:
         farthest: int | None = None,
         show: Show = lambda _done, _total: None,
     ) -> dict[str, Held]:
-        """Return what the models of these names held. Raises TooFarError if it is more than ``farthest`` events."""
+        """Return what the models of these names held. Raises TooFarError if it is more than ``farthest`` events.
+
+        Raises ArchivedError where the instant is before the edge by now, and UnkeptError where there is no state.
+        """
+        while True:
+            held = await self._held(connection, names, instant, farthest, show)
+            if held is not None:
+                return held
+
+    async def _held(
+        self, connection: asyncpg.Connection, names: Sequence[str], instant: Instant, farthest: int | None, show: Show
+    ) -> dict[str, Held] | None:
+        """Return None if what was to be folded has been archived meanwhile."""
         begun = await self._begin(connection, names, instant, farthest)
         # Models that begin at one position go together; mostly these are all.
         groups = [list(group) for _, group in groupby(begun, key=lambda b: b.position)]
@@ -75,6 +87,8 @@ class AsOf:
                 await _fold([b.fold for b in group], rows, taking)
                 done += upto - after
                 show(done, total)
+        if await edge.last(connection) > min(b.position for b in begun):
+            return None
         return {b.table.model.name: b.held() for b in begun}
 
     async def _begin(
@@ -83,16 +97,25 @@ class AsOf:
         begun = []
         # In one snapshot: a state that is found may be thinned out before its rows are read.
         async with connection.transaction(isolation="repeatable_read", readonly=True):
+            archived = await edge.read(connection)
+            if archived.position > instant.spans[-1][1] or (
+                instant.until is not None and archived.latest > edge.microseconds(instant.until)
+            ):
+                raise ArchivedError(f"position {instant.position}", archived.archives[-1])
             for name in names:
                 table = self.tables[name]
-                start = await saved.nearest(connection, table.model, instant.spans[-1][1], instant.until)
-                position = start.position if start else 0
-                if position < instant.first - 1:
-                    raise TooFarError(f"{name} has no saved state where the log begins, at position {instant.first}")
-                if farthest is not None and (length := _length(instant, position)) > farthest:
+                start = await self._start(connection, table.model, instant, archived)
+                if farthest is not None and (length := _length(instant, start.position)) > farthest:
                     raise TooFarError(f"{length:,} events would have to be folded for {name}, more than {farthest:,}")
-                begun.append(_Begun(table, start, await saved.rows_of(connection, start) if start else []))
+                begun.append(_Begun(table, start))
         return sorted(begun, key=lambda b: b.position)
+
+    @staticmethod
+    async def _start(connection: asyncpg.Connection, model: Model, instant: Instant, archived: Edge) -> Begun:
+        start = await saved.nearest(connection, model, instant.spans[-1][1], instant.until)
+        if start is None or start.position < archived.position:
+            return await edge.begun(connection, model)
+        return Begun(start.position, start.latest, start.changed, start.state, await saved.rows_of(connection, start))
 
     def _taking(self, names: tuple[str, ...]) -> Takers:
         if names not in self._takers:
@@ -103,12 +126,12 @@ class AsOf:
 class _Begun:
     """One model on its way from where it was saved."""
 
-    def __init__(self, table: Table, start: Saved | None, rows: list[Row]) -> None:
+    def __init__(self, table: Table, start: Begun) -> None:
         self.table = table
-        self.position = start.position if start else 0
-        self.fold = Fold(table.model, start.state if start else State())
-        self.fold.load(rows, table.key_of)
-        self._changed = start.changed if start else 0
+        self.position = start.position
+        self.fold = Fold(table.model, start.state)
+        self.fold.load(list(start.rows), table.key_of)
+        self._changed = start.changed
 
     def held(self) -> Held:
         return Held(self.table, list(self.fold.rows.values()), self.fold.state, self.fold.changed or self._changed)

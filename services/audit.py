@@ -1,38 +1,67 @@
-"""The whole of ``ringledger verify``: the chain over the log, but for what events of the log say was redacted."""
+"""The whole of ``ringledger verify``: the chain over the log, but for what its events say was redacted or archived."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from services import redactions
+import asyncpg
+from msgspec import Struct
+
+from services import archive_check, edge, redactions
 from services.batches import connect
-from services.damage import DamageError
-from services.redactions import Redactions
+from services.chain import BEGINNING
+from services.damage import DamageError, Place
+from services.edge import Edge
 from services.verify import NO_LEDGER, NoLedgerError, Verified, verify
 
 
-async def audit(url: str, marks: Iterable[int] = ()) -> Verified:
-    """Verify the log as `verify` does; a redaction may go on too, and ``redactions`` of the result tells of all.
+class _Said(Struct):
+    """What the log says of itself: where it begins, events Archived, events Redacted."""
 
-    Raises what `verify` raises, and RedactionError for an event that says what cannot be.
+    edge: Edge
+    archived: list[asyncpg.Record]
+    redacted: list[asyncpg.Record]
+
+
+async def audit(url: str, marks: Iterable[int] = (), files: Sequence[Path] = ()) -> Verified:
+    """Verify the log as `verify` does, and ``files`` of archived months.
+
+    A redaction or an archive may go on too; ``redactions`` of the result tells of all. Raises what `verify` and
+    `archive_check.files` raise, and RedactionError for an event that says what cannot be.
     """
     marks = frozenset(marks)
     said = await _said(url)
     while True:
+        archived, redacted = said.edge, redactions.collected(said.redacted)
+        archive_check.rows(archived, said.archived)
+        start, counts = Place(archived.position, archived.hash), archive_check.counts(archived)
         try:
-            verified = await verify(url, marks, redacted=said.leaves)
+            verified = await verify(url, marks, start, redacted.leaves, counts)
         except DamageError:
             before, said = said, await _said(url)
-            if said.leaves == before.leaves:
+            if said == before:
                 raise
-            # It was redacted while it was being read.
+            # It was redacted, or archived, while it was being read.
         else:
-            verified.redactions = said.summaries
-            return verified
+            break
+    verified.redactions = redacted.summaries
+    verified.edge = archived
+    verified.hashes |= {0: BEGINNING} | {archive.last: archive.hash for archive in archived.archives}
+    found = archive_check.files(archived, files, said.redacted, marks)
+    verified.checked = set(found)
+    for checked in found.values():
+        verified.hashes |= checked.hashes
+    return verified
 
 
-async def _said(url: str) -> Redactions:
+async def _said(url: str) -> _Said:
     connection = await connect(url, "ringledger verify")
     try:
-        return await redactions.read(connection)
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return _Said(
+                await edge.read(connection),
+                await connection.fetch(archive_check.READ),
+                await connection.fetch(redactions.READ),
+            )
     except NO_LEDGER:
         raise NoLedgerError from None
     finally:

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Struct
 from rich.table import Table as Shown
 
-from projections.kit import Model, State
-from services import database
+from projections.kit import Model
+from services import database, edge
+from services.edge import UnkeptError
 from services.follower import Follower, StoppedError
 from services.progress import Bar
 from services.projector import Projector
@@ -64,10 +65,16 @@ class Scratch(Projector):
     """A projector that folds into temporary tables of its connection, each model as far as ``upto`` says."""
 
     async def open(self) -> None:
-        """Make the tables, and begin at the beginning."""
+        """Make the tables, and begin where the log does."""
         for model in self._models:
-            follower = Follower(model, "pg_temp", 0, 0, State())
+            try:
+                begun = await edge.begun(self._connection, model)
+            except UnkeptError as error:
+                self.stopped[model.name] = str(error)
+                continue
+            follower = Follower(model, "pg_temp", begun.position, begun.changed, begun.state)
             await self._connection.execute(follower.table.create)
+            await edge.fill(self._connection, follower.table, begun.rows)
             self._add(follower)
 
     async def _save(self, *_: object) -> None:
@@ -86,12 +93,15 @@ async def differences(url: str, models: Sequence[Model]) -> list[Compared]:
     connection = await opened(url)
     try:
         found = await _copied(connection, models)
+        archived = await edge.last(connection)
         scratch = Scratch(connection, models, {c.model.name: c.position for c in found})
         await scratch.open()
         end = max(c.position for c in found)
         with Bar("folding") as bar:
             while await scratch.advance():
                 bar.show(min((f.position for f in scratch.followers if f.position < f.upto), default=end), end)
+        if await edge.last(connection) != archived:
+            raise RebuildError("a month was archived meanwhile: run it again", 1)
         for compared in found:
             compared.stopped = scratch.stopped.get(compared.model.name, "")
             if not compared.stopped:

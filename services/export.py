@@ -1,11 +1,13 @@
 """``ringledger export --ami``: the log's AMI events as the bytes that were received."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import BinaryIO
 
 import asyncpg
 
+from services import edge
+from services.edge import ArchivedError, Edge
 from services.progress import Bar
 
 BATCH = 10_000
@@ -55,20 +57,29 @@ async def known(connection: asyncpg.Connection, pbx: str) -> None:
 
 
 async def span(connection: asyncpg.Connection, since: Bound, until: Bound) -> tuple[int, int]:
-    """Return the first and the last position between two bounds, as far as the log goes now."""
+    """Return the first and the last position between two bounds, as far as the log goes now. Raises ArchivedError."""
     head: int = await connection.fetchval(HEAD)
-    first, last = since, until
+    archived = await edge.read(connection)
+    for bound in (since, until):
+        _not_archived(archived, bound)
+    first, last = archived.position + 1 if since is None else since, until
     if isinstance(since, datetime):
-        first = await connection.fetchval(SINCE, _microseconds(since)) or head + 1
+        first = await connection.fetchval(SINCE, edge.microseconds(since)) or head + 1
     if isinstance(until, datetime):
-        last = await connection.fetchval(UNTIL, _microseconds(until)) or 0
-    assert not isinstance(first, datetime)
+        last = await connection.fetchval(UNTIL, edge.microseconds(until)) or 0
+    assert isinstance(first, int)
     assert not isinstance(last, datetime)
-    return max(1, first or 1), head if last is None else min(head, last)
+    return max(1, first), head if last is None else min(head, last)
 
 
-def _microseconds(when: datetime) -> int:
-    return (when - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+def _not_archived(archived: Edge, bound: Bound) -> None:
+    if not archived or bound is None:
+        return
+    if isinstance(bound, datetime):
+        if (at := edge.microseconds(bound)) <= archived.ended:
+            raise ArchivedError(bound.isoformat().replace("+00:00", "Z"), archived.ended_by(at))
+    elif (archive := archived.holding(max(1, bound))) is not None:
+        raise ArchivedError(f"position {bound}", archive)
 
 
 async def blocks(
@@ -81,7 +92,10 @@ async def blocks(
 
 
 async def export(url: str, pbx: str, out: BinaryIO, since: Bound = None, until: Bound = None) -> int:
-    """Write every event block of ``pbx`` that is in the log now; return how many. Raises UnknownPbxError."""
+    """Write every event block of ``pbx`` that is in the log now; return how many.
+
+    Raises UnknownPbxError and ArchivedError.
+    """
     connection = await asyncpg.connect(url, server_settings={"application_name": "ringledger export"})
     try:
         await known(connection, pbx)

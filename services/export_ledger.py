@@ -8,9 +8,9 @@ from pathlib import Path
 import asyncpg
 
 from schemas.ledger_file import Manifest
-from services import redactions
+from services import edge, redactions
 from services.batches import connect, salt_at, stretches
-from services.chain import BEGINNING, Batch
+from services.chain import Batch
 from services.export import Bound, known, span
 from services.ledger_file import Event, Writer
 from services.progress import Bar
@@ -30,7 +30,7 @@ async def export_ledger(
 ) -> Manifest:
     """Write the batches between two bounds, of one PBX or of all, to ``file``, and its manifest beside it.
 
-    Raises UnknownPbxError, ExportError and OSError; then nothing is left behind.
+    Raises UnknownPbxError, ArchivedError, ExportError and OSError; then nothing is left behind.
     """
     connection = await connect(url, "ringledger export")
     try:
@@ -59,7 +59,10 @@ async def export_ledger(
 async def _write(connection: asyncpg.Connection, writer: Writer, pbx: str | None, first: int, last: int) -> None:
     begin = await connection.fetchval(BEGIN, first) or first
     redacted = (await redactions.read(connection)).leaves
-    previous = BEGINNING if begin == 1 else await connection.fetchval(PREVIOUS, begin) or b""
+    archived = await edge.read(connection)
+    previous = archived.hash
+    if begin != archived.position + 1:
+        previous = await connection.fetchval(PREVIOUS, begin) or b""
     with Bar("exporting") as progress:
         async with contextlib.aclosing(stretches(connection, begin - 1, last, pbx)) as reading:
             async for stretch in reading:

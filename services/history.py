@@ -10,6 +10,7 @@ from msgspec import Struct
 from projections import ALL
 from services import database, instants
 from services.as_of import AsOf, BrokenModelError, TooFarError
+from services.edge import ArchivedError, UnkeptError
 from services.export import KNOWN
 from services.instants import Instant, NoInstantError
 from services.progress import Bar
@@ -88,7 +89,7 @@ def _checked(question: Question) -> list[Any]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except NoInstantError as error:
+    except (NoInstantError, ArchivedError, UnkeptError) as error:
         raise HistoryError(str(error)) from None
     except OUTDATED as error:
         raise HistoryError(f"the database is not of this version, try `ringledger migrate`: {error}") from None

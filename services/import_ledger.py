@@ -10,7 +10,8 @@ from pathlib import Path
 import asyncpg
 
 from schemas.ledger_file import BatchLine
-from services import database, log
+from services import database, edge, log
+from services.edge import ArchivedError
 from services.ledger_check import Checked, check
 from services.ledger_file import Event, read
 from services.progress import Bar
@@ -68,6 +69,11 @@ def checked(paths: Sequence[Path]) -> list[Checked]:
 
 async def _import(connection: asyncpg.Connection, one: Checked) -> str:
     manifest = one.manifest
+    for archive in (await edge.read(connection)).archives:
+        if (archive.first, archive.previous.hex()) == (manifest.first, manifest.previous):
+            raise ImportRefusedError(
+                f"{one.path}: {ArchivedError('it', archive)}; the whole log comes back in an empty database only"
+            )
     if manifest.pbx is None:
         head = await connection.fetchrow(HEAD)
         there = await connection.fetchrow(HASH, manifest.last)

@@ -35,9 +35,12 @@ SELECT position, connection, raw FROM ledger.event
 WHERE source = 'ringledger' AND pbx = $1 AND name = 'Imported' AND position <= $2 ORDER BY position
 """
 CONNECTED = """
-SELECT extract(epoch FROM min(coalesce(occurred, recorded)))::float8 FROM ledger.event
-WHERE source = 'ringledger' AND pbx = $1 AND name = 'Connected' AND position <= $2
+SELECT extract(epoch FROM least(
+    (SELECT since FROM ledger.past WHERE pbx = $1),
+    (SELECT min(coalesce(occurred, recorded)) FROM ledger.event
+     WHERE source = 'ringledger' AND pbx = $1 AND name = 'Connected' AND position <= $2)))::float8
 """
+ARCHIVED = "SELECT imported FROM ledger.past WHERE pbx = $1"
 LINES = """
 SELECT ledger.leaf('', e.occurred, e.recorded, e.source, e.name, e.raw)
 FROM ledger.batch b JOIN ledger.event e ON e.position BETWEEN b.first AND b.last
@@ -137,6 +140,9 @@ async def import_lines(url: str, files: Sequence[Content], pbx: str, timezone: s
 
 
 async def _import(connection: asyncpg.Connection, content: Content, pbx: str, timezone: str) -> str:
+    if await connection.fetchval(ARCHIVED, pbx):
+        why = f"files of {pbx} were imported before, in months that are archived"
+        raise ImportRefusedError(f"{content.path}: {why}, so what it brings twice could not be told")
     imports = await connection.fetch(IMPORTS, pbx, await log.head(connection))
     before = [_imported(row) for row in imports if row["connection"] == content.connection]
     done: int = await connection.fetchval(DONE, pbx, content.connection) or 0

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 from msgspec import Struct
 
-from services import saved
+from services import edge, saved
+from services.edge import ArchivedError
 
 TOLERANCE = timedelta(seconds=60)
 """How far ahead of ours the clock of somebody may be who asks for what is now."""
@@ -73,19 +74,30 @@ def parse(text: str) -> int | datetime:
 
 
 async def find(connection: asyncpg.Connection, asked: int | datetime, now: datetime | None = None) -> Instant:
-    """Find the instant in the log. Raises NoInstantError if it lies outside."""
+    """Find the instant in the log. Raises NoInstantError if it lies outside, ArchivedError if before its edge.
+
+    The edge itself is an instant: states are kept there.
+    """
     head: int = await connection.fetchval(HEAD)
+    archived = await edge.read(connection)
     first = await connection.fetchrow(FIRST)
     if first is None:
         raise NoInstantError("the log is empty")
     if isinstance(asked, int):
-        if not first["first"] <= asked <= head:
+        if asked < archived.position and (archive := archived.holding(asked)) is not None:
+            raise ArchivedError(f"position {asked}", archive)
+        if not (archived.position or first["first"]) <= asked <= head:
             raise NoInstantError(f"there is no position {asked}: the log goes from {first['first']} to {head}")
         return Instant(asked, await saved.latest_of(connection, asked), first["first"], ((0, asked),))
     now = now or datetime.now(UTC)
     if asked > now + TOLERANCE:
         raise NoInstantError(f"{_written(asked)} is still to come")
-    found = await _by_time(connection, min(asked, now), first["first"])
+    at = min(asked, now)
+    if archived and edge.microseconds(at) < archived.latest:
+        raise ArchivedError(_written(at), archived.ended_by(edge.microseconds(at)))
+    found = await _by_time(connection, at, first["first"])
+    if found is None and archived:
+        return Instant(archived.position, at, first["first"], ((0, archived.position),), at)
     if found is None:
         raise NoInstantError(f"{_written(asked)} is before the first event, of {_written(first['earliest'])}")
     return found

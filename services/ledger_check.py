@@ -1,7 +1,7 @@
 """Checks a ledger file whole, before anything of it is believed: bytes, lines, leaves, links and manifest."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from hashlib import file_digest
 from pathlib import Path
 
@@ -14,11 +14,18 @@ from services.redactions import Leaves, RedactionError, collected
 
 
 class Checked(Struct, frozen=True):
-    """A file that is what its manifest says; ``spans`` are the ordinals of each (pbx, connection) in it."""
+    """A file that is what its manifest says; ``spans`` are the ordinals of each (pbx, connection) in it.
+
+    ``redacted`` are the leaves of redacted events, ``said`` its events Redacted as `redactions.collected` takes them,
+    ``hashes`` the links at the positions that were asked for, where a batch ends there.
+    """
 
     path: Path
     manifest: Manifest
-    spans: dict[tuple[str, int], tuple[int, int]]
+    spans: dict[tuple[str, int], tuple[int, int]] = {}
+    redacted: dict[int, Leaves] = {}
+    said: list[tuple[int, str, int, bytes]] = []
+    hashes: dict[int, bytes] = {}
 
 
 def batch_of(line: BatchLine, events: list[Event]) -> Batch:
@@ -37,7 +44,7 @@ def batch_of(line: BatchLine, events: list[Event]) -> Batch:
     )
 
 
-def check(path: Path, show: Callable[[int, int], None]) -> Checked:
+def check(path: Path, show: Callable[[int, int], None], marks: Collection[int] = ()) -> Checked:
     """Read all of a file. Raises LedgerFileError: nothing of such a file may be imported."""
     manifest = read_manifest(path)
     try:
@@ -47,15 +54,14 @@ def check(path: Path, show: Callable[[int, int], None]) -> Checked:
         raise LedgerFileError(f"{path}: {error.strerror}") from None
     if digest != manifest.sha256:
         raise LedgerFileError(f"{path}: its SHA-256 is not the one in {manifest_of(path)}")
-    return Checked(path, manifest, _spans(path, manifest, show))
+    return _read(Checked(path, manifest), show, marks)
 
 
-def _spans(path: Path, manifest: Manifest, show: Callable[[int, int], None]) -> dict[tuple[str, int], tuple[int, int]]:
-    spans: dict[tuple[str, int], tuple[int, int]] = {}
+def _read(checked: Checked, show: Callable[[int, int], None], marks: Collection[int]) -> Checked:
+    path, manifest = checked.path, checked.manifest
+    spans, redacted, said_of = checked.spans, checked.redacted, checked.said
     counts: Counter[tuple[str, str, str]] = Counter()
     batches, last, before = 0, manifest.first - 1, manifest.previous
-    redacted: dict[int, Leaves] = {}
-    said_of: list[tuple[int, str, int, bytes]] = []
     for line, events in read(path):
         where = f"{path}: batch {line.first} to {line.last}"
         if line.first <= last or (manifest.pbx is None and line.first != last + 1):
@@ -77,13 +83,15 @@ def _spans(path: Path, manifest: Manifest, show: Callable[[int, int], None]) -> 
                 said_of.append((position, line.pbx, e.recorded, e.raw))
         counts.update((line.pbx, e.source, e.name) for e in events)
         batches, last, before = batches + 1, line.last, line.hash
+        if last in marks:
+            checked.hashes[last] = bytes.fromhex(before)
         show(counts.total(), manifest.events)
     held = batches, counts.total(), last, before, counts
     said = {(c.pbx, c.source, c.name): c.count for c in manifest.counts}
     if held != (manifest.batches, manifest.events, manifest.last, manifest.hash, said):
         raise LedgerFileError(f"{manifest_of(path)} tells of other batches or events than {path.name} holds")
     _check_redacted(path, redacted, said_of)
-    return spans
+    return checked
 
 
 def _check_redacted(path: Path, redacted: dict[int, Leaves], said: list[tuple[int, str, int, bytes]]) -> None:

@@ -11,7 +11,8 @@ import msgspec
 import structlog
 
 from projections.kit import Decoded, Fold, Key, Model, State, Takers, takers
-from services import log, saved, swaps
+from services import edge, log, saved, swaps
+from services.edge import UnkeptError
 from services.follower import FAR, Follower, Place, StoppedError, blaming
 from services.tables import Table
 from services.turns import Turns
@@ -71,6 +72,7 @@ class Projector:
         """Read the checkpoints and what is asked for, and create the tables that are missing."""
         known = {(row["model"], row["place"]): row for row in await self._connection.fetch(CHECKPOINTS)}
         asked = dict(await self._connection.fetch(ASKED, FAR))
+        archived = await edge.last(self._connection)
         for model in self._models:
             live, rebuild = known.get((model.name, "model")), known.get((model.name, "rebuild"))
             upto: int | None = asked.get(model.name)
@@ -78,12 +80,12 @@ class Projector:
                 await self._begin(model, "model")
                 await swaps.ended(self._connection, model.name, 0)
                 upto = None
-            elif live["version"] != model.version:
+            elif live["version"] != model.version or live["position"] < archived:
                 upto = upto or FAR
             else:
                 self._follow(model, live)
             if rebuild is not None and (
-                upto is None or rebuild["version"] != model.version or rebuild["position"] > upto
+                upto is None or rebuild["version"] != model.version or not archived <= rebuild["position"] <= upto
             ):
                 await self._discard(model)
                 rebuild = None
@@ -108,8 +110,24 @@ class Projector:
             await self._begin(model, "rebuild", upto)
 
     async def _begin(self, model: Model, place: Place, upto: int = FAR) -> None:
-        await swaps.enter(self._connection, model, place)
-        self._add(Follower(model, place, 0, 0, State(), upto=upto))
+        """Let a model begin where the log does; the others go on if it cannot."""
+        try:
+            begun = await swaps.enter(self._connection, model, place)
+        except UnkeptError as error:
+            logger.error("model_barred", model=model.name, error=str(error))  # noqa: TRY400 (the message is all there is)
+            await self._bar(model, place, str(error))
+        else:
+            if begun.position and begun.version != model.version:
+                logger.warning("model_begins_with_state_of_other_version", model=model.name, version=begun.version)
+            self._add(Follower(model, place, begun.position, begun.changed, begun.state, upto=upto))
+
+    async def _bar(self, model: Model, place: Place, error: str) -> None:
+        if any(f.model is model and f.place == "model" for f in self.followers):
+            # Only a wish of somebody cannot be had; the table that is served goes on.
+            await swaps.ended(self._connection, model.name, None, error)
+            return
+        await swaps.bar(self._connection, model, place, error)
+        self.stopped[model.name] = error
 
     def _follow(self, model: Model, row: asyncpg.Record, upto: int = FAR) -> None:
         state = msgspec.convert(row["state"], State)

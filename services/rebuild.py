@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from projections import ALL
 from projections.kit import Model
-from services import database, log
+from services import database, edge, log
+from services.edge import ArchivedError
 from services.progress import Bar
 from services.project import project
 
@@ -106,6 +107,9 @@ async def _ask(connection: asyncpg.Connection, models: Sequence[Model], upto: in
         head = await log.head(connection)
         if upto is not None and upto > head:
             raise RebuildError(f"--to {upto}: the log ends at {head}")
+        archived = await edge.read(connection)
+        if upto is not None and upto < archived.position and (archive := archived.holding(upto)) is not None:
+            raise RebuildError(f"--to {upto}: {ArchivedError('it', archive)}")
         for name, position in await connection.fetch(SERVED, names):
             if upto is not None and position > upto:
                 raise RebuildError(f"--to {upto} would take {name} back: it is served at {position}")

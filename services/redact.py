@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from projections import ALL
 from projections.kit import names_of
-from services import database
+from services import database, edge
 from services.chain import leaf
 from services.forget import Forgetting, UnfinishedError
 from services.progress import Bar
@@ -39,6 +39,12 @@ WHERE position > $1 AND position <= $2
   AND (raw LIKE ANY ($3::bytea[]) OR (source = 'ringledger' AND name = 'Rejected'))
 ORDER BY position
 """
+ARCHIVED = """
+SELECT file FROM ledger.archive
+UNION ALL
+SELECT 'table archived.' || relname FROM pg_class WHERE relnamespace = 'archived'::regnamespace AND relkind = 'r'
+ORDER BY 1
+"""
 REDACT = "SELECT ledger.redact($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 
 
@@ -50,7 +56,7 @@ class Redaction(Struct):
     """What was found and done: events by (PBX, name) that were given the token, or would be.
 
     ``kept`` counts events that hold the same characters where they are something else. ``models`` were built anew, or
-    hold it, when nothing was to be done.
+    hold it, when nothing was to be done. ``archived`` are files and tables of archived months, which are not reached.
     """
 
     token: str
@@ -59,6 +65,7 @@ class Redaction(Struct):
     last: int = 0
     kept: int = 0
     models: list[str] = field(default_factory=list)
+    archived: list[str] = field(default_factory=list)
 
 
 class Change(Struct):
@@ -93,7 +100,7 @@ async def redact(url: str, wanted: Wanted, token: str, reason: str = "", *, dry_
         raise UnfinishedError(f"PostgreSQL is not to be reached: {error}") from None
     try:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-            raise RedactError("another redaction is under way")
+            raise RedactError("another redaction, or an archive, is under way")
         return await _Redactor(connection, wanted, token, reason).run(url, dry_run=dry_run)
     except NO_LEDGER:
         raise RedactError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
@@ -115,11 +122,13 @@ class _Redactor:
     async def run(self, url: str, *, dry_run: bool) -> Redaction:
         done = self._done
         forgetting = Forgetting(self._connection, self._wanted, done.token)
+        done.archived = [row[0] for row in await self._connection.fetch(ARCHIVED)]
+        begin = await edge.last(self._connection)
         if dry_run:
-            await self._through_the_log(0, self._note)
+            await self._through_the_log(begin, self._note)
             done.models = await forgetting.holding()
             return done
-        scanned = 0
+        scanned = begin
         for _ in range(ROUNDS):
             scanned = await self._through_the_log(scanned, self._change)
             stale = await forgetting.stale()
@@ -206,4 +215,6 @@ def told(done: Redaction, *, dry_run: bool = False) -> str:
         lines.append("nothing to do: neither the log nor a read model holds it")
     if done.kept:
         lines.append(f"{done.kept} events hold the same characters as a part of something else, and keep them")
+    if done.archived:
+        lines.append(f"not reached, and may hold it still: {', '.join(done.archived)}")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from projections.kit import Key, Model, Row, names_of
 from projections.trace import Step, Trace, same
-from services import log
+from services import edge, log
 
 POSITIONS = 10_000_000
 """So much of the log is read for one window, at most; what it would take more for is not explained."""
@@ -37,6 +37,7 @@ class Refolded(Struct, frozen=True):
     """``steps`` made the rows in ``window``, of which ``folded`` events were folded.
 
     ``exact``: they come to the rows that are served. ``complete``: no window was left out for being too large.
+    ``archived`` names the files of what stands before the window, where it begins at the edge.
     """
 
     window: Window
@@ -44,6 +45,7 @@ class Refolded(Struct, frozen=True):
     folded: int
     exact: bool
     complete: bool
+    archived: str = ""
 
 
 async def refold(
@@ -52,7 +54,9 @@ async def refold(
     """Fold one window after the other until the rows come out; if none brings them, return the last one folded."""
     best = Refolded((0, 0), [], 0, exact=False, complete=True)
     complete = True
-    for window in dict.fromkeys(windows):
+    async with pool.acquire() as connection:
+        archived = await edge.read(connection)
+    for window in dict.fromkeys((max(after, archived.position), upto) for after, upto in windows):
         trace = await _fold(pool, model, rows, window)
         if trace is None:
             complete = False
@@ -61,7 +65,8 @@ async def refold(
         best = Refolded(window, trace.steps, trace.folded, exact, complete)
         if exact:
             break
-    return Refolded(best.window, best.steps, best.folded, best.exact, complete)
+    files = archived.files if best.window[0] == archived.position else ""
+    return Refolded(best.window, best.steps, best.folded, best.exact, complete, files)
 
 
 async def _fold(pool: asyncpg.Pool, model: Model, rows: Mapping[Key, Row | None], window: Window) -> Trace | None:

@@ -26,6 +26,7 @@ PART = 5_000
 LATEST = """
 WITH before AS (SELECT position, latest FROM ledger.saved WHERE position <= $1 ORDER BY position DESC LIMIT 1)
 SELECT greatest((SELECT latest FROM before),
+                (SELECT latest FROM ledger.archive WHERE last <= $1 ORDER BY last DESC LIMIT 1),
                 (SELECT max(recorded) FROM ledger.event
                  WHERE position > coalesce((SELECT position FROM before), 0) AND position <= $1))
 """

@@ -7,6 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from projections.kit import Model
+from services import edge
+from services.edge import Begun
 from services.follower import Follower, Place, blaming
 from services.tables import Table
 
@@ -14,6 +16,8 @@ ENTER = """
 INSERT INTO ledger.checkpoint (model, place, version, swaps)
 SELECT $1, $2, $3, coalesce(max(swaps) + 1, 0) FROM ledger.checkpoint WHERE model = $1 AND place = 'model'
 """
+BEGIN = "UPDATE ledger.checkpoint SET position = $3, at = $4, changed = $5, state = $6 WHERE model = $1 AND place = $2"
+BARRED = "UPDATE ledger.checkpoint SET error = $2 WHERE model = $1 AND place = 'model'"
 LEAVE = "DELETE FROM ledger.checkpoint WHERE model = $1 AND place = $2"
 FORGET = "DELETE FROM ledger.unfit WHERE model = $1 AND place = $2"
 ENDED = "UPDATE ledger.rebuild SET ended = now(), position = $2, error = $3 WHERE model = $1 AND ended IS NULL"
@@ -38,11 +42,32 @@ def news(position: int, changed: Sequence[str]) -> str:
     return msgspec.json.encode({"position": position, "changed": changed}).decode()
 
 
-async def enter(connection: asyncpg.Connection, model: Model, place: Place) -> None:
-    """Make a model's table, with a checkpoint at 0."""
+async def enter(connection: asyncpg.Connection, model: Model, place: Place) -> Begun:
+    """Make a model's table, with a checkpoint where the log begins, and what was kept there in it.
+
+    Raises UnkeptError; nothing has changed.
+    """
+    table = Table(model, place)
     async with connection.transaction():
-        await connection.execute(Table(model, place).create)
+        await connection.execute(table.create)
+        # Who archives locks the checkpoints: what is read after this is so until we are through.
         await connection.execute(ENTER, model.name, place, model.version)
+        begun = await edge.begun(connection, model)
+        if begun.position:
+            await edge.fill(connection, table, begun.rows)
+            state = msgspec.to_builtins(begun.state)
+            await connection.execute(BEGIN, model.name, place, begun.position, begun.latest, begun.changed, state)
+    return begun
+
+
+async def bar(connection: asyncpg.Connection, model: Model, place: Place, error: str) -> None:
+    """Write down that a model cannot begin; where it has no table it gets an empty one, for views to find."""
+    async with connection.transaction():
+        if place == "model":
+            await connection.execute(Table(model, place).create)
+            await connection.execute(ENTER, model.name, place, model.version)
+        await connection.execute(BARRED, model.name, error)
+        await ended(connection, model.name, None, error)
 
 
 async def discard(connection: asyncpg.Connection, model: Model) -> None:

@@ -1,7 +1,7 @@
 """``ringledger verify``: computes the chain over the log anew, and names the first thing that does not fit."""
 
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 import asyncpg
@@ -11,6 +11,7 @@ from services.batches import Stretch, connect, month_of, read_batches, read_rows
 from services.chain import BEGINNING, LEAF, SALT, Batch
 from services.compare import Compare, Compared, Kind, Redacted, comparing, same
 from services.damage import DamageError, Place, damage_behind, damage_of
+from services.edge import Edge
 from services.progress import Bar
 from services.redactions import Summary
 
@@ -47,7 +48,7 @@ class NoLedgerError(Exception):
 class Verified(Struct):
     """What was found good, where it ends, the bytes of its events, and the hashes at the positions asked for.
 
-    ``redactions`` are set by `services.audit`.
+    ``redactions``, and what was archived with the months whose files were checked too, are set by `services.audit`.
     """
 
     end: Place
@@ -56,19 +57,32 @@ class Verified(Struct):
     size: int = 0
     hashes: dict[int, bytes] = {}
     redactions: list[Summary] = []
+    edge: Edge = Edge()
+    checked: set[str] = set()
+
+    def reaches(self, position: int) -> bool:
+        """Tell whether what stands at a position was looked at."""
+        archive = self.edge.holding(position)
+        return archive is None or archive.month in self.checked
 
 
 async def verify(
-    url: str, marks: Iterable[int] = (), start: Place = START, redacted: Redacted | None = None
+    url: str,
+    marks: Iterable[int] = (),
+    start: Place = START,
+    redacted: Redacted | None = None,
+    before: Mapping[Kind, int] | None = None,
 ) -> Verified:
     """Verify all that follows ``start`` and is in the log now; a listener may go on. Raises DamageError.
 
-    ``marks`` are positions whose hash is wanted, where a batch ends there. Raises NoLedgerError.
+    ``marks`` are positions whose hash is wanted, where a batch ends there; ``before`` says how often each event came up
+    to ``start``, where that is known. Raises NoLedgerError.
     """
     connection = await connect(url, "ringledger verify")
     try:
         with Bar("verifying") as progress:
-            return await _Verifier(connection, start, frozenset(marks), redacted or {}).run(url, progress.show)
+            verifier = _Verifier(connection, start, frozenset(marks), redacted or {})
+            return await verifier.run(url, {} if start == START else before, progress.show)
     except NO_LEDGER:
         raise NoLedgerError from None
     finally:
@@ -99,7 +113,7 @@ class _Verifier:
         self._lasts: dict[Kind, int] = {}
         self._verified = Verified(start, hashes={start.position: start.hash})
 
-    async def run(self, url: str, show: Callable[[int, int], None]) -> Verified:
+    async def run(self, url: str, before: Mapping[Kind, int] | None, show: Callable[[int, int], None]) -> Verified:
         connection, start = self._connection, self._start
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             heads = await connection.fetch(HEAD)
@@ -117,8 +131,8 @@ class _Verifier:
         for what in ("event", "batch"):
             if (position := outside[f"{what}_beyond"]) is not None:
                 raise DamageError("inserted", what, position, f"it stands beyond the head, {head.position}")
-        if start == START:
-            self._check_counts(names)
+        if before is not None:
+            self._check_counts(names, before)
         self._check_connections(connections)
         return self._verified
 
@@ -185,9 +199,12 @@ class _Verifier:
         if not head["open"] or head["month"] < month_of(appended):
             raise DamageError("altered", "head", place.position, f"its month is {head['month']}")
 
-    def _check_counts(self, names: list[asyncpg.Record]) -> None:
+    def _check_counts(self, names: list[asyncpg.Record], before: Mapping[Kind, int]) -> None:
         said = {tuple(row[:3]): tuple(row[3:]) for row in names}
-        true = {kind: (count, self._lasts[kind]) for kind, count in self._counts.items()}
+        # Of what came last before the start nothing is known but that.
+        lasts = {kind: min(last, self._start.position) for kind, (_, last) in said.items()} | self._lasts
+        counts = self._counts + Counter(before)
+        true = {kind: (count, lasts.get(kind, 0)) for kind, count in counts.items()}
         for kind in sorted(said.keys() | true.keys()):
             if said.get(kind) != true.get(kind):
                 is_, was = said.get(kind, (0, 0)), true.get(kind, (0, 0))

@@ -4,7 +4,14 @@ import msgspec
 
 from api.views import Envelope
 
-WORDS = {400: "bad-parameter", 401: "no-session", 403: "access-denied", 404: "empty-data", 429: "too-many"}
+WORDS = {
+    400: "bad-parameter",
+    401: "no-session",
+    403: "access-denied",
+    404: "empty-data",
+    410: "archived",
+    429: "too-many",
+}
 
 
 ENVELOPE = Envelope(lambda: b"", b"")

@@ -62,7 +62,9 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 def _end(search: Search) -> dict[str, Any]:
-    return {"next": search.next, "scanned": search.scanned, "scanned_to": search.scanned_to, "head": search.head}
+    archived = {"archived_to": search.archived} if search.archived else {}
+    far = {"next": search.next, "scanned": search.scanned, "scanned_to": search.scanned_to}
+    return {**far, "head": search.head, **archived}
 
 
 async def _stream(request: web.Request, search: Search, limit: int | None) -> web.StreamResponse:

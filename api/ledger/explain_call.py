@@ -14,10 +14,12 @@ from aiohttp import web
 from api.errors import ApiError
 from api.keys import POOL
 from api.ledger import shown
-from api.ledger.asked import Asked, stamp
+from api.ledger.asked import LAST, Asked, stamp
 from api.ledger.events import answer
 from api.ledger.holding import CALL, UNIQUE_ID, Held, header
 from api.ledger.search import Search, Wanted
+from services import edge
+from services.edge import Edge
 
 LIMIT = 1_000
 MOST = 10_000
@@ -52,14 +54,25 @@ async def explain(request: web.Request) -> web.Response:
     pbx = records[0]["pbx"]
     if any(record["pbx"] != pbx for record in records):
         raise ApiError(400, f"pbx: which? {', '.join(sorted({record['pbx'] for record in records}))}")
+    async with pool.acquire() as connection:
+        archived = await edge.read(connection)
     linked = {record["linked_id"] for record in records if record["unique_id"] == unique_id and record["linked_id"]}
+    time = await _time(pool, pbx, records)
     if not linked:
-        linked = await _linked(pool, pbx, value, await _time(pool, pbx, records))
+        linked = await _linked(pool, pbx, value, time) if time else {unique_id}
     records = await pool.fetch(RECORDS, pbx, unique_id, sorted(linked))
-    since, until = await _time(pool, pbx, records)
+    time = await _time(pool, pbx, records)
     held = Held(CALL, frozenset({value, *(one.encode() for one in linked)}))
-    search = Search(pool, Wanted(pbx=pbx, since=since, until=until, after=cursor or 0, held=(held,)))
+    # Where all its records are archived, so is all that was said of it.
+    since, until = time or (None, None)
+    after = max(cursor or 0, archived.position) if time else LAST
+    search = Search(pool, Wanted(pbx=pbx, since=since, until=until, after=after, held=(held,)))
     events = [shown.brief(row) async for page in search.pages(limit) for row in page]
+    gone = [
+        {"position": record["position"], "month": archive.month, "file": archive.file}
+        for record in records
+        if (archive := archived.holding(record["position"])) is not None
+    ]
     body = {
         "call": unique_id,
         "pbx": pbx,
@@ -69,14 +82,20 @@ async def explain(request: web.Request) -> web.Response:
         "next": search.next,
         "scanned": search.scanned,
         "scanned_to": search.scanned_to,
+        **({"archived": gone} if gone else {}),
+        **({"archived_to": archived.position} if archived and _reaches(archived, since) else {}),
     }
     return answer(body, search.head)
 
 
-async def _time(pool: asyncpg.Pool, pbx: str, records: list[asyncpg.Record]) -> tuple[datetime, datetime]:
-    """Return from when to when the call's events were recorded."""
+def _reaches(archived: Edge, since: datetime | None) -> bool:
+    return since is None or edge.microseconds(since) <= archived.ended
+
+
+async def _time(pool: asyncpg.Pool, pbx: str, records: list[asyncpg.Record]) -> tuple[datetime, datetime] | None:
+    """Return from when to when the call's events were recorded; None if all its records are archived."""
     since, until = await pool.fetchrow(TIME, pbx, [record["position"] for record in records])
-    return since, until
+    return None if since is None else (since, until)
 
 
 async def _linked(pool: asyncpg.Pool, pbx: str, unique_id: bytes, time: tuple[datetime, datetime]) -> set[str]:

@@ -11,15 +11,15 @@ from api.ledger import shown
 from api.ledger.asked import LAST, Asked, stamp
 from api.ledger.events import answer
 from api.ledger.search import COLUMNS
-from services import redactions
-from services.chain import BEGINNING, LEAF, SALT, cut
+from services import edge, redactions
+from services.chain import LEAF, SALT, cut
+from services.edge import ArchivedError
 
 EVENT = COLUMNS + "WHERE e.position = $1"
 BATCH = """
 SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, salts
 FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1
 """
-# None at the edge of an archive, which holds the batch before.
 PREVIOUS = "SELECT hash FROM ledger.batch WHERE first < $1 ORDER BY first DESC LIMIT 1"
 HEAD = "SELECT position, hash FROM ledger.head"
 
@@ -53,10 +53,15 @@ async def event(request: web.Request) -> web.Response:
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         row = await connection.fetchrow(EVENT, position)
+        archived = await edge.read(connection)
+        if row is None and (archive := archived.holding(position)) is not None:
+            raise ArchivedError(f"event {position}", archive)
         if row is None:
             raise ApiError(404, "no such event in the log")
         batch = await connection.fetchrow(BATCH, position)
-        previous = BEGINNING if batch["first"] == 1 else await connection.fetchval(PREVIOUS, batch["first"])
+        previous = archived.hash
+        if batch["first"] != archived.position + 1:
+            previous = await connection.fetchval(PREVIOUS, batch["first"])
         head = await connection.fetchrow(HEAD)
         try:
             changes = await redactions.of(connection, batch["pbx"], position)
@@ -78,7 +83,7 @@ async def event(request: web.Request) -> web.Response:
             "earliest": stamp(batch["earliest"]),
             "pbx": batch["pbx"],
             "leaves": leaves,
-            "previous": previous.hex() if previous is not None else None,
+            "previous": previous.hex(),
             "hash": batch["hash"].hex(),
         },
         "head": {"position": head["position"], "hash": head["hash"].hex()},

@@ -14,6 +14,7 @@ import asyncpg
 from msgspec import Struct
 
 from api.ledger.holding import Held, holds
+from services import edge
 
 SCAN = 1_000_000
 STEP = 100_000
@@ -90,11 +91,12 @@ class Search:
     """One request's way through the log: `pages` gives what it finds; the rest says how far it has come.
 
     ``scanned`` counts the positions looked at, up to and with ``scanned_to``. ``next`` is the cursor from which another
-    request goes on; None when all has been looked at. ``head`` was the log's end when the search began.
+    request goes on; None when all has been looked at. ``head`` was the log's end when the search began; it begins after
+    ``archived``.
     """
 
     def __init__(self, pool: asyncpg.Pool, wanted: Wanted) -> None:
-        self.head = 0
+        self.head = self.archived = 0
         self.scanned = 0
         self.scanned_to: int | None = None
         self._pool = pool
@@ -140,11 +142,12 @@ class Search:
         wanted = self._wanted
         async with self._pool.acquire() as connection:
             self.head, after, upto = await connection.fetchrow(BOUNDS, wanted.since, wanted.until)
+            self.archived = await edge.last(connection)
             late = []
             if wanted.until is not None:
                 late = await connection.fetch(LATE, wanted.until, upto, wanted.pbx)
         last = self.head if wanted.before is None else min(self.head, wanted.before - 1)
-        clipped = ((max(a, wanted.after), min(u, last)) for a, u in [(after, upto), *late])
+        clipped = ((max(a, wanted.after, self.archived), min(u, last)) for a, u in [(after, upto), *late])
         self._left = joined((a, u) for a, u in clipped if a < u)
         if wanted.descending:
             self._left.reverse()

@@ -1,5 +1,6 @@
 """GET /v1/ledger/status: how far everything has come, who is heard, and what nobody reads."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -14,6 +15,8 @@ from api.ledger.events import answer
 from api.listeners import listeners
 from projections import ALL
 from projections.kit import SNAPSHOTS
+from services import edge
+from services.edge import Archive
 
 HEAD = "SELECT position, hash, appended FROM ledger.head"
 REBUILDING = "SELECT model, version, position, error FROM ledger.checkpoint WHERE place = 'rebuild' ORDER BY model"
@@ -78,10 +81,25 @@ async def status(request: web.Request) -> web.Response:
             "pbx": await _links(connection, reading) if "links" in reading.models else {},
             "untaken": [dict(row) for row in await connection.fetch(UNTAKEN, *taken())],
             "unfit": [dict(row) for row in await connection.fetch(UNFIT)],
+            "archives": [_archive(one) for one in (await edge.read(connection)).archives],
             "months": [dict(row) for row in await connection.fetch(MONTHS)],
         }
     found = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
     return answer({**body, "listeners": msgspec.to_builtins(found.listeners)}, head["position"])
+
+
+def _archive(archive: Archive) -> dict[str, Any]:
+    return {
+        "month": archive.month,
+        "first_position": archive.first,
+        "last_position": archive.last,
+        "events": archive.events,
+        "previous": archive.previous.hex(),
+        "hash": archive.hash.hex(),
+        "file": archive.file,
+        "sha256": archive.sha256.hex(),
+        "archived": stamp(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=archive.archived)),
+    }
 
 
 def _models(freshness: Freshness, reading: Reading) -> dict[str, Any]:

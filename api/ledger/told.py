@@ -29,7 +29,15 @@ def how(found: Refolded, upto: int) -> dict[str, Any]:
     after, until = found.window
     why = None
     if not found.exact:
-        why = INEXACT if found.complete else f"{INEXACT} {BOUND}"
+        why = " ".join(
+            part
+            for part in (
+                INEXACT,
+                "" if found.complete else BOUND,
+                f"Archived are: {found.archived}." if found.archived else "",
+            )
+            if part
+        )
     return {
         "exact": found.exact,
         **({"why": why} if why else {}),

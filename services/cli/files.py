@@ -28,6 +28,7 @@ def export(  # noqa: PLR0917 (typer gives them by name)
     file: File = None,
 ) -> None:
     """Write the ledger out, for `import` (--output), or a PBX's AMI events byte for byte (--ami); `up` may run."""
+    from services.edge import ArchivedError
     from services.export import UnknownPbxError, bound
     from services.export import export as body
     from services.export_ledger import ExportError, export_ledger
@@ -46,7 +47,7 @@ def export(  # noqa: PLR0917 (typer gives them by name)
                 asyncio.run(body(url, pbx, sys.stdout.buffer, begin, end))
             else:
                 written = asyncio.run(export_ledger(url, output, pbx or None, begin, end))
-    except (UnknownPbxError, ExportError) as error:
+    except (UnknownPbxError, ExportError, ArchivedError) as error:
         raise refuse(error) from None
     except BrokenPipeError:
         # Whoever read has had enough; Python would complain again when it flushes at exit.

@@ -1,4 +1,4 @@
-"""The commands about the ledger itself: migrate, verify, redact."""
+"""The commands about the ledger itself: migrate, verify, archive, redact."""
 
 import asyncio
 import os
@@ -30,6 +30,11 @@ def migrate(file: File = None) -> None:
 
 @app.command(rich_help_panel=LEDGER)
 def verify(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE...", show_default=False, help="Files of archived months.")
+    ] = None,
+    *,
+    archive: Annotated[bool, typer.Option("--archive", help="Check these FILEs too.")] = False,
     anchor: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Check the signed heads in FILE too, and add this one.")
     ] = None,
@@ -39,7 +44,8 @@ def verify(
 
     Exit code 0 when it is, but for what was redacted, which is listed; 1, and a line that names the first event that is
     not, otherwise. Whoever can write the database could compute a new end of the log: keep an anchor where they cannot
-    write, and that is found too.
+    write, and that is found too. A log with archived months is proved from where it begins; with
+    --archive and all their files from position 1 on.
     """
     from concurrent.futures import BrokenExecutor
 
@@ -47,22 +53,28 @@ def verify(
 
     from services import database
     from services.anchor import AnchorError, anchored
+    from services.archive_check import StrayFileError, told
     from services.audit import audit
     from services.damage import DamageError
+    from services.ledger_file import LedgerFileError
     from services.redactions import RedactionError
     from services.verify import NoLedgerError
 
+    if archive != bool(files):
+        raise refuse("verify --archive FILE...: the option goes with the files of archived months")
+    if missing := [str(one) for one in files or [] if not one.is_file()]:
+        raise refuse(f"{missing[0]} is no file")
     settings = settings_of(file)
     said = ""
     try:
         with database_held(settings) as url:
             if anchor is None:
-                verified = asyncio.run(audit(url))
+                verified = asyncio.run(audit(url, files=files or ()))
             else:
-                verified, said = asyncio.run(anchored(url, anchor, settings.data))
-    except (AnchorError, NoLedgerError) as error:
+                verified, said = asyncio.run(anchored(url, anchor, settings.data, files or ()))
+    except (AnchorError, NoLedgerError, StrayFileError) as error:
         raise refuse(error) from None
-    except (DamageError, RedactionError) as error:
+    except (DamageError, LedgerFileError, RedactionError) as error:
         typer.echo(error)
         raise typer.Exit(1) from None
     except (*database.UNREACHABLE, asyncpg.PostgresError, BrokenExecutor) as error:
@@ -71,8 +83,42 @@ def verify(
         f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"
         f" hash {verified.end.hash.hex()}" + (f"; {said}" if said else "")
     )
+    if verified.edge:
+        typer.echo(told(verified.edge, verified.checked))
     for redaction in verified.redactions:
         typer.echo(redaction.line())
+
+
+@app.command(rich_help_panel=LEDGER)
+def archive(
+    *,
+    before: Annotated[str, typer.Option(metavar="MONTH", help="The first month to stay, as 2026-10.")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the files go; default: archive, in RINGLEDGER_DATA.")
+    ] = None,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Drop the months' tables; without it they stay in schema archived.")
+    ] = False,
+    file: File = None,
+) -> None:
+    """Take old months out of the log, each into a file that `import` takes; `up` may run.
+
+    What is served goes on from states kept where the log then begins, and the chain from there; `verify --archive`
+    holds the files against it. What is asked of a time before is refused, naming the file. Broken off, it can be run
+    again. The whole log comes back with `import` of all files, in order, into an empty database.
+    """
+    from services import archive as body
+    from services.detach import ArchiveError
+
+    try:
+        month = body.month_of(before)
+        settings = settings_of(file)
+        with database_held(settings) as url:
+            done = asyncio.run(body.archive(url, month, output or settings.data / "archive", drop=drop))
+    except ArchiveError as error:
+        raise refuse(error, error.code) from None
+    for line in body.lines(done):
+        typer.echo(line)
 
 
 @app.command(rich_help_panel=LEDGER)
