@@ -15,6 +15,7 @@ from rich.table import Table as Shown
 from projections.kit import Model
 from services import database, edge
 from services.edge import UnkeptError
+from services.folded import Tables
 from services.follower import Follower, StoppedError
 from services.progress import Bar
 from services.projector import Projector
@@ -61,6 +62,16 @@ class Compared(Struct):
         return bool(self.differing or self.gone or self.new or self.stopped)
 
 
+class Unwritten(Tables):
+    """Rows are written, and nothing else."""
+
+    async def save(self, *_: object) -> None:
+        """Leave the checkpoints alone."""
+
+    async def note(self, *_: object) -> None:
+        """Leave it to the projector to note what is unfit."""
+
+
 class Scratch(Projector):
     """A projector that folds into temporary tables of its connection, each model as far as ``upto`` says."""
 
@@ -77,12 +88,6 @@ class Scratch(Projector):
             await edge.fill(self._connection, follower.table, begun.rows)
             self._add(follower)
 
-    async def _save(self, *_: object) -> None:
-        """Leave the checkpoints alone."""
-
-    async def _note(self, *_: object) -> None:
-        """Leave it to the projector to note what is unfit."""
-
     async def _stop(self, stopped: StoppedError) -> None:
         self.stopped[stopped.follower.model.name] = f"{stopped}: {stopped.__cause__!r}"
         self.followers.remove(stopped.follower)
@@ -94,7 +99,7 @@ async def differences(url: str, models: Sequence[Model]) -> list[Compared]:
     try:
         found = await _copied(connection, models)
         archived = await edge.last(connection)
-        scratch = Scratch(connection, models, {c.model.name: c.position for c in found})
+        scratch = Scratch(connection, models, {c.model.name: c.position for c in found}, Unwritten(connection))
         await scratch.open()
         end = max(c.position for c in found)
         with Bar("folding") as bar:

@@ -2,19 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar
 
 import asyncpg
 import msgspec
 import structlog
 
-from projections.kit import Decoded, Fold, Key, Model, State, Takers, takers
-from services import edge, log, saved, swaps
+from projections.kit import Model, State, Takers, takers
+from services import edge, log, swaps
 from services.edge import UnkeptError
-from services.follower import FAR, Follower, Place, StoppedError, blaming
-from services.tables import Table
+from services.folded import Tables
+from services.follower import FAR, Follower, Place, StoppedError
 from services.turns import Turns
 
 BATCH = 5000
@@ -27,22 +26,9 @@ logger = structlog.get_logger()
 T = TypeVar("T")
 
 CHECKPOINTS = "SELECT model, place, version, position, changed, state, error FROM ledger.checkpoint"
-SAVE = """
-WITH saved AS (
-    UPDATE ledger.checkpoint c SET position = $1, at = $2, changed = n.changed, state = n.state, error = NULL
-    FROM unnest($3::text[], $4::text[], $5::bigint[], $6::jsonb[]) AS n (model, place, changed, state)
-    WHERE c.model = n.model AND c.place = n.place
-)
-SELECT pg_notify('ringledger_model', $7::text) WHERE $7::text IS NOT NULL
-"""
 VERSION = "SELECT version FROM ledger.checkpoint WHERE model = $1 AND place = 'model'"
 STOP = "UPDATE ledger.checkpoint SET error = $3 WHERE model = $1 AND place = $2"
 ASKED = "SELECT model, coalesce(upto, $1) FROM ledger.rebuild WHERE ended IS NULL ORDER BY number"
-UNFIT = """
-INSERT INTO ledger.unfit (model, place, position, name, error)
-SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[])
-ON CONFLICT DO NOTHING
-"""
 
 
 class Projector:
@@ -56,9 +42,14 @@ class Projector:
     """
 
     def __init__(
-        self, connection: asyncpg.Connection, models: Sequence[Model], upto: Mapping[str, int] | None = None
+        self,
+        connection: asyncpg.Connection,
+        models: Sequence[Model],
+        upto: Mapping[str, int] | None = None,
+        tables: Tables | None = None,
     ) -> None:
         self._connection = connection
+        self._tables = tables or Tables(connection)
         self._models = models
         self._upto = upto or {}
         self.followers: list[Follower] = []
@@ -185,9 +176,9 @@ class Projector:
         rows = await log.read(self._connection, behind, upto, list(taking))
         position: int = rows[-1][0] if rows else behind
         if rows:
-            folds = await self._fold(group, rows, taking)
+            folds = await self._tables.fold(group, rows, taking)
             async with self._connection.transaction():
-                await self._write(group, folds, position, rows[-1][6])
+                await self._tables.write(group, folds, position, rows[-1][6])
             # Only now: what is remembered is never ahead of what is committed.
             for follower in group:
                 follower.position = position
@@ -204,74 +195,6 @@ class Projector:
             ]
         )
         return position
-
-    async def _fold(self, group: list[Follower], rows: list[asyncpg.Record], taking: Takers) -> dict[Follower, Fold]:
-        """Fold the events of ``rows``; models that take none of them have no part in what is returned."""
-        folds: dict[Follower, Fold] = {}
-        takes: list[Callable[[Decoded], None] | None] = [None] * len(group)
-        for row in rows:
-            event = log.recorded(row)
-            chosen, indexes = taking.get(event.name, (None, ()))
-            decoded = Decoded(event, chosen)
-            for index in indexes:
-                take = takes[index]
-                if take is None:
-                    fold = folds[group[index]] = Fold(group[index].model, group[index].state)
-                    take = takes[index] = fold.take
-                take(decoded)
-        for follower, fold in folds.items():
-            with blaming(follower, f"reading rows for {follower.position + 1}..{rows[-1][0]}"):
-                await self._load(follower.table, fold)
-            fold.run()
-            if fold.error is not None:
-                event, error = fold.error
-                raise StoppedError(follower, f"position {event.position} ({event.name})") from error
-        return folds
-
-    async def _load(self, table: Table, fold: Fold) -> None:
-        if fold.pbxes:
-            fold.load(table.rows(await self._connection.fetch(table.select_pbx, list(fold.pbxes))), table.key_of)
-        for wanted, select in ((fold.groups, table.select_group), (fold.keys, table.select)):
-            rest: list[Key] = [key for key in wanted if key[0] not in fold.pbxes]
-            if rest:
-                fold.load(table.rows(await self._connection.fetch(select, *table.key_arrays(rest))), table.key_of)
-
-    async def _write(self, group: list[Follower], folds: dict[Follower, Fold], position: int, at: datetime) -> None:
-        for follower, fold in folds.items():
-            with blaming(follower, f"writing rows of {follower.position + 1}..{position}"):
-                await self._write_rows(follower, fold)
-        await self._save(group, folds, position, at)
-
-    async def _save(self, group: list[Follower], folds: dict[Follower, Fold], position: int, at: datetime) -> None:
-        changed = {f: fold.changed for f, fold in folds.items() if fold.changed}
-        served = [f.model.name for f in changed if f.place == "model"]
-        await self._connection.execute(
-            SAVE,
-            position,
-            at,
-            [f.model.name for f in group],
-            [f.place for f in group],
-            [changed.get(f, f.changed) for f in group],
-            [msgspec.to_builtins(folds[f].state if f in folds else f.state) for f in group],
-            swaps.news(position, served) if any(f.place == "model" for f in group) else None,
-        )
-        if saved.due(group[0].position, position):
-            await saved.save(self._connection, [f.table for f in group], position)
-
-    async def _write_rows(self, follower: Follower, fold: Fold) -> None:
-        table = follower.table
-        if fold.unfit:
-            await self._note(follower, fold.unfit)
-        gone = [key for key in fold.dirty if key not in fold.rows]
-        if gone:
-            await self._connection.execute(table.delete, *table.key_arrays(gone))
-        rows = [fold.rows[key] for key in fold.dirty if key in fold.rows]
-        if rows:
-            await self._connection.execute(table.upsert, *table.arrays(rows))
-
-    async def _note(self, follower: Follower, unfit: list[tuple[int, str, str]]) -> None:
-        logger.warning("events_unfit", model=follower.model.name, count=len(unfit), first=unfit[0])
-        await self._connection.execute(UNFIT, follower.model.name, follower.place, *zip(*unfit, strict=True))
 
     async def _serve(self, rebuilt: list[Follower]) -> None:
         """Have rebuilt tables served; try again a little later when somebody looks at the views for long."""
