@@ -29,15 +29,9 @@ def how(found: Refolded, upto: int) -> dict[str, Any]:
     after, until = found.window
     why = None
     if not found.exact:
-        why = " ".join(
-            part
-            for part in (
-                INEXACT,
-                "" if found.complete else BOUND,
-                f"Archived are: {found.archived}." if found.archived else "",
-            )
-            if part
-        )
+        why = INEXACT if found.complete else f"{INEXACT} {BOUND}"
+        if found.archived:
+            why += f" Archived are: {found.archived}."
     return {
         "exact": found.exact,
         **({"why": why} if why else {}),

@@ -5,18 +5,19 @@ from pathlib import Path
 
 from schemas.log import Received
 from services.embedded import Embedded
-from tests.bench import parts
 from tests.bench.pipeline import Played
 from tests.bench.recording import one_round, played, sent_of
 from tests.bench.report import Figure
+from tests.bench.shared import received
 from tests.bench.stage import Stage
+from tests.bench.view_parts import growth, load
 
 
 def test_every_round_of_the_recording_is_of_its_own_time_and_channels() -> None:
     size = len(one_round())
     total = 2 * size + 500
     data = b"".join(piece for _, piece in played(total, 1_800_000_000, 333))
-    got = parts.received([data])
+    got = received([data])
     assert len(got) == total
     names = [e.name for e in got]
     assert {name: names.count(name) for name in set(names)} == {n: c for n, c in sent_of(total).items() if c}
@@ -35,7 +36,7 @@ def _unique_id(event: Received) -> bytes:
 
 
 async def test_a_small_load_goes_all_the_way_and_nothing_is_lost(server: Embedded, tmp_path: Path) -> None:
-    figures = {f.what: f for f in await parts.load(Stage(tmp_path, server), 2000, 1000)}
+    figures = {f.what: f for f in await load(Stage(tmp_path, server), 2000, 1000)}
     assert figures["lost or doubled"].value == 0
     assert figures["models stopped"].value == 0
     assert 0 < figures["durable after it was due, at most"].value < 20
@@ -62,5 +63,5 @@ def test_growth_sees_through_what_is_given_back() -> None:
     positions = range(0, 900, 10)
     leaking = [(p, 50 + p / 10) for p in positions]
     steady = [(p, 80.0 if p % 70 == 0 else 50.0) for p in positions]
-    assert parts.growth(leaking, 900) > 25
-    assert parts.growth(steady, 900) == 0
+    assert growth(leaking, 900) > 25
+    assert growth(steady, 900) == 0

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from docker.errors import DockerException, ImageNotFound
 from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
 
 from tests.e2e.ami import Ami, AmiError
 from tests.e2e.phone import Phone, open_phone
@@ -46,6 +47,7 @@ class Asterisk:
         missing = ""
         try:
             self.container = DockerContainer(f"ringledger/asterisk:{version}")
+            self._network = Network()
         except DockerException as error:
             missing = str(error)
         if missing:
@@ -58,9 +60,13 @@ class Asterisk:
         self.container.with_name(f"ringledger-e2e-{self.version}-{os.getpid()}")
         # No resolver: where the engine has none that answers, Asterisk would wait 10 s for it at its start.
         self.container.with_kwargs(dns=["127.0.0.1"])
+        # A network of its own: when it is killed and started again, nobody else has taken its address.
+        await asyncio.to_thread(self._network.create)
+        self.container.with_network(self._network)
         try:
             await asyncio.to_thread(self.container.start)
         except ImageNotFound as error:
+            await asyncio.to_thread(self._network.remove)
             raise AssertionError(f"{error.explanation}: {ADVICE}") from None
         await self.reach()
         return self
@@ -155,3 +161,4 @@ class Asterisk:
     async def stop(self) -> None:
         self.ami.close()
         await asyncio.to_thread(self.container.stop)
+        await asyncio.to_thread(self._network.remove)

@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import ssl
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +280,18 @@ async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
     assert (ends[0]["heard"], ends[0]["reason"]) == (1000.0, "the log lost what it had acknowledged")
 
 
+@asynccontextmanager
+async def linked(pbx: FakeAmi, ingest: Ingest) -> AsyncIterator[Listener]:
+    """A listener whose link is up; nothing of what it puts is written as yet."""
+    listener = Listener(pbx.pbx(), ingest)
+    stop = asyncio.Event()
+    running = asyncio.create_task(listener.run(stop))
+    await eventually(lambda: listener.link_up)
+    yield listener
+    stop.set()
+    await running
+
+
 async def test_a_flood_stops_the_reading_until_half_is_written(
     url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
 ) -> None:
@@ -285,11 +299,7 @@ async def test_a_flood_stops_the_reading_until_half_is_written(
     monkeypatch.setattr(backlog_module, "MAX_EVENTS", 200)
     monkeypatch.setattr(session_module, "PONG_SECONDS", 0.1)
     ingest = Ingest(url, "pbx", spools)
-    async with FakeAmi() as pbx:
-        listener = Listener(pbx.pbx(), ingest)
-        stop = asyncio.Event()
-        running = asyncio.create_task(listener.run(stop))
-        await eventually(lambda: listener.link_up)
+    async with FakeAmi() as pbx, linked(pbx, ingest) as listener:
         wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 400}")
         total = 0
         while ingest.backlog.room.is_set() or pbx.clients[0].transport.get_write_buffer_size() < 1 << 16:
@@ -304,10 +314,8 @@ async def test_a_flood_stops_the_reading_until_half_is_written(
         assert ingest.waiting == waiting
         writing = asyncio.create_task(ingest.run())
         await eventually(lambda: ingest.appended > total)
-        stop.set()
-        await running
-        ingest.stop()
-        await writing
+    ingest.stop()
+    await writing
     names = await Ledger(url).names("pbx", "ami")
     assert names.count("VarSet") == total
     assert pbx.logins == 1
@@ -319,11 +327,7 @@ async def test_reading_leaves_more_time_while_much_waits(
     monkeypatch.setattr(backlog_module, "BEHIND_EVENTS", 500)
     turns: list[float] = []
     ingest = Ingest(url, "pbx", spools)
-    async with FakeAmi() as pbx:
-        listener = Listener(pbx.pbx(), ingest)
-        stop = asyncio.Event()
-        running = asyncio.create_task(listener.run(stop))
-        await eventually(lambda: listener.link_up)
+    async with FakeAmi() as pbx, linked(pbx, ingest):
         loop = asyncio.get_running_loop()
         call_later = loop.call_later
 
@@ -343,10 +347,8 @@ async def test_reading_leaves_more_time_while_much_waits(
             pbx.send(wire * 200)
             await asyncio.sleep(0)
             await eventually(lambda: ingest.waiting < 100)
-        stop.set()
-        await running
-        ingest.stop()
-        await writing
+    ingest.stop()
+    await writing
 
 
 async def test_minutes_count_what_came_over_every_link(
