@@ -13,9 +13,9 @@ from projections.kit import Model
 from schemas.log import Received
 from services import archive, database, log
 from services.projector import Projector
-from services.tables import Table
 from tests.projections.harness import snapshotted
 from tests.services.heard import set_clock
+from tests.services.held import rows
 
 MONTHS = 4
 """March to June 2026, a recording cut into as many pieces."""
@@ -81,10 +81,7 @@ async def fold(url: str, models: Sequence[Model] = ALL) -> Projector:
 async def tables(url: str) -> dict[str, Any]:
     """Return every row of every model, and what they remember."""
     connection = await database.connect(url)
-    found: dict[str, Any] = {}
-    for model in ALL:
-        key = ", ".join(("pbx", *model.key))
-        found[model.name] = await connection.fetch(f"SELECT * FROM {Table(model, 'model').name} ORDER BY {key}")
+    found: dict[str, Any] = {**await rows(connection)}
     found["states"] = await connection.fetch(
         "SELECT model, position, state FROM ledger.checkpoint WHERE place = 'model' ORDER BY model"
     )

@@ -13,6 +13,7 @@ from services.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
 from services.projector import Projector
 from services.tables import Table
 from services.wanted import Wanted
+from tests.services.held import rows
 from tests.services.test_chain import BATCHES, EVENTS
 
 NUMBER = "5551234"
@@ -55,10 +56,7 @@ async def fold(connection: asyncpg.Connection) -> None:
 
 async def tables(connection: asyncpg.Connection) -> dict[str, Any]:
     """Return every row of every model, and what models remember; the places of checkpoints are not of the models."""
-    found: dict[str, Any] = {}
-    for model in ALL:
-        key = ", ".join(("pbx", *model.key))
-        found[model.name] = await connection.fetch(f"SELECT * FROM {Table(model, 'model').name} ORDER BY {key}")
+    found: dict[str, Any] = {**await rows(connection)}
     found["states"] = await connection.fetch(
         "SELECT model, place, version, position, state FROM ledger.checkpoint ORDER BY model"
     )

@@ -20,6 +20,7 @@ from services.project import project
 from services.rebuild import RebuildError, chosen, rebuild
 from tests.captures import wire
 from tests.e2e.waiting import until
+from tests.services.held import rows
 from tests.test_spine import ingested
 
 PROGRAM = Path(sys.executable).parent / "ringledger"
@@ -49,12 +50,6 @@ async def watcher(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def eventually(connection: asyncpg.Connection, query: str, *arguments: object) -> None:
     await until(lambda: connection.fetchval(query, *arguments), query, 60)
-
-
-async def tables(connection: asyncpg.Connection) -> dict[str, list[asyncpg.Record]]:
-    return {
-        m.name: await connection.fetch(f"SELECT * FROM {m.name} ORDER BY {', '.join(('pbx', *m.key))}") for m in ALL
-    }
 
 
 @asynccontextmanager
@@ -98,24 +93,24 @@ async def test_without_a_projector_the_command_does_it(url: str, connection: asy
     assert first.done[0].startswith(f"rebuilt all {len(ALL)} read models: served from position {EVENTS} on (")
     assert "by this command, for no projector runs" in first.done[0]
     assert await connection.fetchval(SWAPS) == 0  # there was nothing before them
-    once = await tables(connection)
+    once = await rows(connection)
     await connection.execute("DELETE FROM channels; UPDATE queues SET calls = 99")
     again = await rebuild(url, [CHANNELS, QUEUES], None, asyncio.Event())
     assert again.done[0].startswith(f"rebuilt channels, queues: served from position {EVENTS} on (")
     assert await connection.fetchval(SWAPS) == 2
-    assert await tables(connection) == once
+    assert await rows(connection) == once
     assert await connection.fetch(TABLES) == []
     assert await connection.fetchval(LOCKS) == 0
 
 
 async def test_with_a_projector_that_one_does_it(url: str, connection: asyncpg.Connection) -> None:
     async with projecting(url, connection):
-        once = await tables(connection)
+        once = await rows(connection)
         await connection.execute("DELETE FROM device_states")
         outcome = await rebuild(url, ALL, None, asyncio.Event())
         assert (outcome.code, outcome.failed) == (0, [])
         assert "by the projector that runs" in outcome.done[0]
-        assert await tables(connection) == once
+        assert await rows(connection) == once
         assert await connection.fetchval(SWAPS) == len(ALL)
 
 
@@ -219,12 +214,12 @@ async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(
     url: str, connection: asyncpg.Connection, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     await rebuild(url, [CHANNELS], None, asyncio.Event())
-    before = await connection.fetch("SELECT * FROM checkpoint ORDER BY model"), await tables(connection)
+    before = await connection.fetch("SELECT * FROM checkpoint ORDER BY model"), await rows(connection)
     wishes = await connection.fetchval("SELECT count(*) FROM ledger.rebuild")
     got, out, err = await ran(url, "rebuild", *arguments)
     assert (got, out, err.count("\n")) == (code, "", 1)
     assert err.startswith(says)
-    assert (await connection.fetch("SELECT * FROM checkpoint ORDER BY model"), await tables(connection)) == before
+    assert (await connection.fetch("SELECT * FROM checkpoint ORDER BY model"), await rows(connection)) == before
     assert await connection.fetchval("SELECT count(*) FROM ledger.rebuild") == wishes
 
 

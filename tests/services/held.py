@@ -1,0 +1,16 @@
+"""What the read models hold, for tests that compare it."""
+
+import asyncpg
+
+from projections import ALL
+from services.tables import Table
+
+
+async def rows(connection: asyncpg.Connection) -> dict[str, list[asyncpg.Record]]:
+    """Return every row of every served model, in the order of keys."""
+    return {
+        model.name: await connection.fetch(
+            f"SELECT * FROM {Table(model, 'model').name} ORDER BY {', '.join(('pbx', *model.key))}"
+        )
+        for model in ALL
+    }
