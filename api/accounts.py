@@ -106,7 +106,7 @@ class Accounts:
         """Return facts that end tokens which have expired, whichever process saw them used; not all at once."""
         now = self._clock()
         old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + 2 * TOUCH_SECONDS]
-        return [TokenRevoked(hashed, "expired", user.uuid if user else "") for hashed in old[:SWEEP]]
+        return [TokenRevoked(hashed, "expired", actor=user.uuid if user else "") for hashed in old[:SWEEP]]
 
     def of(self, user_uuid: str) -> list[str]:
         """Return the hashes of a user's tokens."""
@@ -142,14 +142,14 @@ class Accounts:
 async def login(accounts: Accounts, facts: Facts, freshness: Freshness, user: User) -> str:
     """Issue a token; it is good everywhere in this process when this returns."""
     token = str(uuid.uuid4())
-    position = await facts.append(*accounts.expired(user), TokenIssued(token_hash(token), user.uuid, user.uuid))
+    position = await facts.append(*accounts.expired(user), TokenIssued(token_hash(token), user.uuid, actor=user.uuid))
     await wait(freshness, position)
     return token
 
 
 async def logout(facts: Facts, freshness: Freshness, user: User, token: str) -> None:
     """End a token."""
-    await wait(freshness, await facts.append(TokenRevoked(token_hash(token), "logout", user.uuid)))
+    await wait(freshness, await facts.append(TokenRevoked(token_hash(token), "logout", actor=user.uuid)))
 
 
 async def wait(freshness: Freshness, position: int) -> None:

@@ -13,7 +13,7 @@ from api.as_of import PastViews
 from api.cospace import jeye, statistics
 from api.freshness import Freshness
 from api.jade.routes import routes as jade_routes
-from api.keys import ACCOUNTS, FACTS, FAILED, FRESHNESS, POOL, REFOLDING, SEEDED, SETTINGS, VIEWS
+from api.keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, POOL, REFOLDING, SEEDED, SETTINGS, VIEWS
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
 from api.measured import MEASURES, measured, measures
 from api.middleware import errors
@@ -34,6 +34,7 @@ def create(url: str, settings: Settings) -> web.Application:
     app[SEEDED] = asyncio.Event()
     app[MEASURES] = measures()
     app[REFOLDING] = asyncio.Semaphore(1)
+    app[DECIDING] = asyncio.Lock()
     app.cleanup_ctx.extend([pool(url), background])
     app.on_response_prepare.append(unnamed)
     app.on_shutdown.append(let_go)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -9,14 +10,25 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ApiError(Exception):
-    """An answer that is no success: HTTP status, the dialect's own ``code`` where it has words, a text for people."""
+    """An answer that is no success: HTTP status, the dialect's own ``code`` where it has words, a text for people.
 
-    def __init__(self, status: int, message: str = "", code: str = "", headers: dict[str, str] | None = None) -> None:
+    ``more`` are members of the body besides these.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str = "",
+        code: str = "",
+        headers: dict[str, str] | None = None,
+        more: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.headers = headers or {}
+        self.more = more or {}
 
 
 def too_many(seconds: float) -> ApiError:

@@ -12,6 +12,8 @@ from schemas.settings import Settings
 from services.facts import Facts
 
 ACCOUNTS = web.AppKey("accounts", Accounts)
+DECIDING = web.AppKey("deciding", asyncio.Lock)
+"""One decision at a time in this process, so that those who wait take no connection of the pool."""
 FACTS = web.AppKey("facts", Facts)
 FAILED = web.AppKey("failed", asyncio.Future[None])
 """Ends with the error of a background task; the process cannot go on then."""

@@ -46,7 +46,7 @@ def _answer(request: web.Request, error: ApiError) -> web.Response:
     dialect = cospace if request.path.startswith("/api/") else jade
     return web.Response(
         status=error.status,
-        body=dialect.failure(error.status, error.message, error.code),
+        body=dialect.failure(error.status, error.message, error.code, error.more),
         headers={"Cache-Control": "no-store", **error.headers},
         content_type="application/json",
         charset="utf-8",

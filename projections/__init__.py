@@ -1,5 +1,6 @@
 """Read models: pure folds of the log. The one list of them is `ALL`."""
 
+from projections.acts import ACTS
 from projections.agents import AGENTS
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
@@ -19,6 +20,7 @@ from projections.queue_entries import QUEUE_ENTRIES
 from projections.queue_members import QUEUE_MEMBERS
 from projections.queues import QUEUES
 from projections.registries import REGISTRIES
+from projections.requests import REQUESTS
 from projections.samples import SAMPLES
 from projections.statistics import STATISTICS
 from projections.systems import SYSTEMS
@@ -26,6 +28,7 @@ from projections.tokens import TOKENS
 from projections.users import USERS
 
 ALL = (
+    ACTS,
     AGENTS,
     CALL_RECORDS,
     CHANNELS,
@@ -45,6 +48,7 @@ ALL = (
     QUEUE_MEMBERS,
     QUEUES,
     REGISTRIES,
+    REQUESTS,
     SAMPLES,
     STATISTICS,
     SYSTEMS,

@@ -1,6 +1,7 @@
 """Events about users and their tokens. They are ours: source ``ringledger``, pbx empty.
 
-What is written is a Struct of `Ours`; folds read it as a shape, like every other event.
+What is written is a Struct of `Ours` (a `Fact` where somebody decided it); folds read it as a shape, like every other
+event.
 """
 
 from typing import Literal
@@ -8,13 +9,14 @@ from typing import Literal
 from msgspec import field
 
 from schemas.ami import OurEvent
+from schemas.facts import Fact
 from schemas.log import Ours
 
 Origin = Literal["settings", "user"]
 """Who chose a password: the settings (they may change it again at the next start) or a person (they may not)."""
 
 
-class UserCreated(Ours, frozen=True):
+class UserCreated(Fact, frozen=True):
     """A user; ``password_hash`` is argon2id in its usual text form."""
 
     uuid: str
@@ -23,24 +25,21 @@ class UserCreated(Ours, frozen=True):
     password_hash: str
     permissions: tuple[str, ...]
     origin: Origin
-    actor: str = ""
 
 
-class PasswordChanged(Ours, frozen=True):
+class PasswordChanged(Fact, frozen=True):
     """A user's new password."""
 
     uuid: str
     password_hash: str
     origin: Origin
-    actor: str = ""
 
 
-class TokenIssued(Ours, frozen=True):
+class TokenIssued(Fact, frozen=True):
     """A login. ``token_hash`` is the SHA-256 of the token in hexadecimal; the token itself is nowhere."""
 
     token_hash: str
     user_uuid: str
-    actor: str = ""
 
 
 class TokenUsed(Ours, frozen=True):
@@ -50,12 +49,11 @@ class TokenUsed(Ours, frozen=True):
     used: float
 
 
-class TokenRevoked(Ours, frozen=True):
+class TokenRevoked(Fact, frozen=True):
     """A token's end."""
 
     token_hash: str
     reason: Literal["logout", "expired", "password changed"]
-    actor: str = ""
 
 
 class UserEvent(OurEvent, frozen=True, kw_only=True, gc=False):

@@ -1,4 +1,4 @@
-"""Appends events of our own that are not about one PBX: users, tokens, and what else people decide through the API."""
+"""Appends what people decide through the API: users, tokens and the like, and requests for acts on a PBX."""
 
 import asyncio
 import time
@@ -17,37 +17,34 @@ logger = structlog.get_logger()
 
 
 class Facts:
-    """One process's writer of such events (pbx empty). Facts of one call are appended together or not at all."""
+    """One process's writer of such events. Facts of one call are appended together or not at all."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._lock = asyncio.Lock()
-        self._writer = time.time_ns()
-        self._appended = 0
+        self._writers: dict[str, tuple[int, int]] = {}
 
-    async def append(self, *facts: Ours) -> int:
+    async def append(self, *facts: Ours, pbx: str = "") -> int:
         """Append and return the position of the last one. Raises one of database.UNREACHABLE when it may not be so.
 
+        ``pbx`` is the PBX that they are about; most are about none.
         Whether the facts are in the log is then not known; nothing that is appended later depends on it.
         """
         now = time.time()
         events = [Received("ringledger", type(fact).__name__, now, now, msgspec.json.encode(fact)) for fact in facts]
         async with self._lock:
-            try:
-                position = await self._repeat(events)
-            except BaseException:
-                # These ordinals may be taken now: under them the next facts would count as appended already.
-                self._writer, self._appended = time.time_ns(), 0
-                raise
-            self._appended += len(events)
+            # Forgotten until it has worked: these ordinals may be taken, and the next facts would count as appended.
+            writer, appended = self._writers.pop(pbx, (time.time_ns(), 0))
+            position = await self._repeat(pbx, writer, appended + 1, events)
+            self._writers[pbx] = writer, appended + len(events)
             return position
 
-    async def _repeat(self, events: list[Received]) -> int:
+    async def _repeat(self, pbx: str, writer: int, first: int, events: list[Received]) -> int:
         attempt = 1
         while True:
             try:
                 async with asyncio.timeout(APPEND_SECONDS), self._pool.acquire() as connection:
-                    return await log.append(connection, "", self._writer, self._appended + 1, events)
+                    return await log.append(connection, pbx, writer, first, events)
             except database.UNREACHABLE as error:
                 if attempt == ATTEMPTS:
                     raise

@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 import uvloop
+from structlog.tracebacks import ExceptionDictTransformer
 
 GRACE_SECONDS = 8.0
+# Without local variables, which structlog and rich show by default: they hold secrets and people's bodies.
+TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
 def configure_logging(process: str, level: int = logging.INFO) -> None:
@@ -20,8 +23,10 @@ def configure_logging(process: str, level: int = logging.INFO) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if terminal else [structlog.processors.dict_tracebacks]),
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+            *([] if terminal else [TRACEBACKS]),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if terminal
+            else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(level),

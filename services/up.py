@@ -29,6 +29,7 @@ POSTGRESQL_STOP_SECONDS = 8.5
 PORT_SECONDS = 9.0
 ANSWER_SECONDS = 30.0
 PBX = "recording"
+CHILDREN = ("serve", "project", "listen", "command")
 AUTHTOKEN = r"""sed 's/.*"authtoken": *"\([^"]*\)".*/\1/'"""
 
 logger = structlog.get_logger()
@@ -66,7 +67,7 @@ async def up(settings: Settings, file: Path | None, speed: float, stop: asyncio.
                 environ["RINGLEDGER_AMI"] = f"{PBX}=ami://{playback.USER}:{playback.SECRET}@{address}"
                 fd = listening.fileno()
                 pbx = Child("demo", _command("demo", None, f"--socket={fd}", f"--speed={speed:g}"), environ, (fd,))
-            children = [Child(name, _command(name, file), environ) for name in ("serve", "project", "listen")]
+            children = [Child(name, _command(name, file), environ) for name in CHILDREN]
             telling = asyncio.create_task(_tell(settings, _where(settings, password, speed), stop))
             await _run(children, pbx, watching, telling, stop)
         finally:

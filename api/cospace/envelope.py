@@ -1,5 +1,7 @@
 """cospace has no envelope (seed 000): a success is the bare object, an error a status word."""
 
+from typing import Any
+
 import msgspec
 
 from api.views import Envelope
@@ -17,6 +19,6 @@ WORDS = {
 ENVELOPE = Envelope(lambda: b"", b"")
 
 
-def failure(status: int, _message: str, code: str) -> bytes:
+def failure(status: int, _message: str, code: str, more: dict[str, Any]) -> bytes:
     """Return the body of an error."""
-    return msgspec.json.encode({"status": code or WORDS.get(status, "internal-error")})
+    return msgspec.json.encode({"status": code or WORDS.get(status, "internal-error"), **more})

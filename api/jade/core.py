@@ -7,7 +7,10 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from api.jade.resource import Resource, admin
+from api.acting import act
+from api.jade.resource import Resource, admin, detail
+from api.jade.writing import answer, found, writes
+from schemas.acts.channel import ChannelHangup
 
 SECRET = re.compile(r"(?i)pass|secret|md5|cred|challenge|token|hash|^key$")
 
@@ -50,8 +53,20 @@ def channel(row: asyncpg.Record) -> dict[str, Any]:
     return item
 
 
+CHANNEL = """
+SELECT pbx, channel FROM channels WHERE ($1::text IS NULL OR pbx = $1) AND unique_id = $2 ORDER BY pbx
+"""
+
+
+async def hangup(request: web.Request) -> web.Response:
+    """DELETE of a channel (seed 001:792-818)."""
+    row = await found(request, CHANNEL, detail(request))
+    return answer(await act(request, row["pbx"], ChannelHangup(row["channel"])))
+
+
 ROUTES: list[web.RouteDef] = [
     *admin(Resource("channels", CHANNELS, ("channels",), channel, ticks=True), "core/channels"),
+    *writes("DELETE", "/admin/core/channels/{detail}", hangup),
     *admin(Resource("modules", MODULES, ("modules",)), "core/modules"),
     *admin(Resource("systems", SYSTEMS, ("systems",)), "core/systems"),
 ]

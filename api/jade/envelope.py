@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -28,7 +29,9 @@ def success(result: bytes | None = None) -> bytes:
     return OPENING % timestamp() + (b"}" if result is None else b',"result":' + result + b"}")
 
 
-def failure(status: int, message: str, _code: str) -> bytes:
+def failure(status: int, message: str, _code: str, more: dict[str, Any]) -> bytes:
     """Return the body of an error."""
     text = {"message": message} if message else {}
-    return msgspec.json.encode({"api_ver": "0.1", "statuscode": status, "timestamp": timestamp().decode(), **text})
+    return msgspec.json.encode(
+        {"api_ver": "0.1", "statuscode": status, "timestamp": timestamp().decode(), **text, **more}
+    )

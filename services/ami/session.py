@@ -6,7 +6,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from panoramisk.actions import Action
@@ -64,14 +64,18 @@ class Session(Manager):
     """A panoramisk Manager that makes one connection and says when it is gone, instead of reconnecting by itself.
 
     ``welcomed`` is called with Asterisk's greeting the moment the login is accepted, before any event behind it.
+    ``events`` is ``off`` for a session that acts and does not listen.
     """
 
-    def __init__(self, pbx: Pbx, deliver: Deliver, welcomed: Callable[[str], None]) -> None:
+    def __init__(
+        self, pbx: Pbx, deliver: Deliver, welcomed: Callable[[str], None], events: Literal["on", "off"] = "on"
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.pbx = pbx
         self.lost: asyncio.Future[str] = loop.create_future()
         self.link: LedgerProtocol | None = None
         self._welcomed = welcomed
+        self._events = events
         self._numbers = itertools.count(1)
         # Other sessions must not guess our ActionIDs: Asterisk sends what they cause to us too.
         self._prefix = f"rl-{secrets.token_hex(4)}"
@@ -98,8 +102,8 @@ class Session(Manager):
                 proof = {"AuthType": "MD5", "Key": key}
             else:
                 proof = {"Secret": self.pbx.secret}
-            login = {"Action": "Login", "ActionID": self._number(), "Username": self.pbx.user, "Events": "on", **proof}
-            reply = (await self._ask(Question(login, self._welcome)))[0]
+            login = {"Action": "Login", "ActionID": self._number(), "Username": self.pbx.user, "Events": self._events}
+            reply = (await self._ask(Question(login | proof, self._welcome)))[0]
         if not reply.success:
             raise LoginRefusedError(str(reply.message))
 

@@ -80,6 +80,15 @@ def project(file: File = None) -> None:
     run.run("project", lambda stop: body(settings.database_url, stop))
 
 
+@app.command("command", rich_help_panel=ONE_EACH)
+def command_(file: File = None) -> None:
+    """Do at every PBX of RINGLEDGER_AMI what was asked for through the API."""
+    from services import command, run
+
+    settings = with_database(file)
+    run.run("command", lambda stop: command.command(settings, settings.database_url, stop))
+
+
 @app.command(rich_help_panel=ONE_EACH)
 def serve(file: File = None) -> None:
     """Serve the documented views over HTTP at RINGLEDGER_HTTP."""

@@ -110,6 +110,7 @@ def cut(how: Cut) -> Strike:
 FAULTS = (
     Fault("listener killed", 5, killed("listen", loses=True)),
     Fault("projector killed", 4, killed("project")),
+    Fault("commander killed", 2, killed("command")),
     Fault("API killed", 2, killed("serve")),
     Fault("PostgreSQL killed", 3, postgresql(signal.SIGKILL)),
     Fault("PostgreSQL shut down at once", 3, postgresql(signal.SIGQUIT)),

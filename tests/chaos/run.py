@@ -135,7 +135,7 @@ async def prove(scene: Scene, mark: int, report: Report, show: Show) -> None:
         connection = await database.connect(url, search_path="model, ledger")
         try:
             entries = await read(connection, show)
-            wires = (wire.wire_of(link) for link in scene.tee.links)
+            wires = (wire.wire_of(link) for link in scene.tee.links if link.events == "on")
             report.tally = await asyncio.to_thread(wire.compare, wires, entries, scene.kills)
             report.fold = await folded.compare(connection, ALL, mark, lambda n, of: show("folding", n, of))
         finally:

@@ -24,7 +24,7 @@ from tests.e2e.ledger import BASIC, PASSWORD, Ledger
 from tests.e2e.waiting import NotYetError, present, until
 from tests.services.test_up import Up, gone
 
-CHILDREN = frozenset({"listen", "project", "serve"})
+CHILDREN = frozenset({"command", "listen", "project", "serve"})
 WHOLE_SECONDS = 90.0
 """A child that has not lasted waits up to 10 s before it starts again, a silent link is noticed after 20 s."""
 STOP_SECONDS = 10.0

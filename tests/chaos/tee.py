@@ -7,6 +7,7 @@ unread; all of them are in their order, and none else was there to be read.
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 import time
@@ -17,10 +18,15 @@ from typing import BinaryIO, Literal, Self
 Cut = Literal["RST", "FIN", "silence"]
 
 READ = 65536
+EVENTS = re.compile(rb"\r\nEvents: (on|off)\r\n")
 
 
 class Link:
-    """One connection of the listener's; ``chunks`` are (bytes delivered so far, when), ``cut`` how we ended it."""
+    """One connection; ``chunks`` are (bytes delivered so far, when), ``cut`` how we ended it.
+
+    ``events`` is what the client's login wanted: ``on`` is the listener, ``off`` the commander, whose link says nothing
+    of the log; empty before the login.
+    """
 
     def __init__(self, number: int, near: socket.socket, file: Path) -> None:
         self.number = number
@@ -29,6 +35,7 @@ class Link:
         self.chunks: list[tuple[int, float]] = []
         self.delivered = 0
         self.cut: Cut | None = None
+        self.events = ""
         self.task: asyncio.Task[None] | None = None
         self._near = near
         self._out: BinaryIO = file.open("wb", buffering=0)
@@ -109,8 +116,8 @@ class Tee:
 
     @property
     def link(self) -> Link | None:
-        """The link that is alive now."""
-        return next((link for link in reversed(self.links) if link.alive), None)
+        """The listener's link that is alive now."""
+        return next((link for link in reversed(self.links) if link.alive and link.events != "off"), None)
 
     async def sees(self, text: bytes, seconds: float) -> bool:
         """Wait until ``text`` is delivered (in one piece); False when it was not within ``seconds``."""
@@ -161,6 +168,8 @@ class Tee:
     async def _up(self, link: Link, near: socket.socket, far: socket.socket, down: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         while data := await loop.sock_recv(near, READ):
+            if not link.events and (found := EVENTS.search(data)):
+                link.events = found[1].decode()
             if link.cut is None:
                 await loop.sock_sendall(far, data)
         down.cancel()  # the listener has left

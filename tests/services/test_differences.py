@@ -217,7 +217,7 @@ async def test_nothing_is_left_behind_after_a_kill(url: str, connection: asyncpg
 
 async def test_hashes_are_not_shown_whole(url: str, connection: asyncpg.Connection) -> None:
     bob = UserCreated("u1", "bob", "Bob", "$argon2id$secret", ("admin",), origin="user")
-    token = TokenIssued("0123456789abcdef", "u1", "u1")
+    token = TokenIssued("0123456789abcdef", "u1", actor="u1")
     facts = [Received("ringledger", type(e).__name__, None, 1.0, msgspec.json.encode(e)) for e in (bob, token)]
     await log.append(connection, "", 1, 1, facts)
     await rebuild(url, [USERS, TOKENS], None, asyncio.Event())

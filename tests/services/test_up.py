@@ -21,7 +21,7 @@ from services import database
 from services.embedded import Embedded
 from services.up import PBX, up
 
-CHILDREN = ("demo", "listen", "project", "serve")
+CHILDREN = ("command", "demo", "listen", "project", "serve")
 
 
 def children_of(pid: int) -> list[int]:

@@ -1,0 +1,133 @@
+"""Facts: one decision at a time, made on all that was decided before, and answered when it has been folded.
+
+That is what makes "this name is taken" true: of two requests at once, also at two processes, the second sees what
+the first one made. A decision takes as long as the projector takes to fold it, some tens of milliseconds.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+from msgspec import Struct, field
+
+from api.asking import Asking, asking
+from api.errors import ApiError
+from api.freshness import Freshness
+from api.keys import DECIDING, FACTS, FRESHNESS, POOL
+from schemas.facts import Fact, RequestAnswered
+from services import log
+
+LOCK = 7310006
+FOLD_SECONDS = 10.0
+
+EARLIER = """
+SELECT digest, act, position, result, location FROM requests
+WHERE pbx = ANY(SELECT '' UNION SELECT pbx FROM links) AND actor = $1 AND key = $2
+"""
+
+
+class Decision(Struct, frozen=True):
+    """What follows from a request: facts, what the envelope's ``result`` is (none if empty), and where it now is."""
+
+    facts: Sequence[Fact]
+    result: dict[str, Any] = field(default_factory=dict)
+    location: str = ""
+
+
+class Decided(Struct, frozen=True):
+    """What is answered; ``position`` is that of the last fact, ``replayed``: it was decided earlier."""
+
+    position: int
+    request: str
+    result: dict[str, Any] = field(default_factory=dict)
+    location: str = ""
+    replayed: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The answer's headers."""
+        return {
+            "Cache-Control": "no-store",
+            "X-Ledger-Position": str(self.position),
+            "X-Request-Id": self.request,
+            **({"Location": self.location} if self.location else {}),
+            **({"Idempotency-Replayed": "true"} if self.replayed else {}),
+        }
+
+
+class Earlier(Struct, frozen=True):
+    """A request that came before under the same key; ``act`` is the act's id, empty for facts."""
+
+    digest: str
+    act: str
+    position: int
+    result: dict[str, Any]
+    location: str
+
+
+Decide = Callable[[asyncpg.Connection], Awaitable[Decision]]
+"""Looks at the read models, as they are after all earlier decisions, and decides. Raises ApiError to refuse."""
+
+
+async def decide(request: web.Request, models: Sequence[str], decision: Decide, dialect: str = "jade") -> Decided:
+    """Decide a request on ``models``, append its facts and wait until they are folded.
+
+    Raises ApiError: what the decision raises, 422 for a key that another request had, 503 when the read models are
+    behind (the facts may be in the log then, and the same Idempotency-Key finds them).
+    """
+    asked = await asking(request, dialect)
+    watched = {*models, "requests", "links"} if asked.key else set(models)
+    freshness = request.app[FRESHNESS]
+    async with deciding(request.app, watched) as connection:
+        earlier = await earlier_of(connection, asked)
+        if earlier is not None:
+            if earlier.act:
+                raise ApiError(422, "this Idempotency-Key was used for another request")
+            return Decided(earlier.position, asked.request, earlier.result, earlier.location, replayed=True)
+        made = await decision(connection)
+        facts = [asked.stamp(fact) for fact in made.facts]
+        if asked.key:
+            facts.append(asked.stamp(RequestAnswered(asked.key, asked.digest, made.result, made.location)))
+        if not facts:  # what was wanted is so already
+            return Decided(freshness.reading.position(models), asked.request, made.result, made.location)
+        position = await request.app[FACTS].append(*facts)
+        await folded(freshness, watched, position)
+        return Decided(position, asked.request, made.result, made.location)
+
+
+async def earlier_of(connection: asyncpg.Connection, asked: Asking) -> Earlier | None:
+    """Return the request that came before under this key. Raises ApiError 422 if it was another one."""
+    if not asked.key:
+        return None
+    row = await connection.fetchrow(EARLIER, asked.actor, asked.key)
+    if row is None:
+        return None
+    if row["digest"] != asked.digest:
+        raise ApiError(422, "this Idempotency-Key was used for another request")
+    return Earlier(*row)
+
+
+@asynccontextmanager
+async def deciding(app: web.Application, models: set[str]) -> AsyncIterator[asyncpg.Connection]:
+    """Hold the right to decide, with these models folded up to the end of the log; give a connection to read them."""
+    async with app[DECIDING], app[POOL].acquire() as connection:
+        await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+        try:
+            await folded(app[FRESHNESS], models, await log.head(connection))
+            yield connection
+        finally:
+            if not connection.is_closed():
+                await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
+
+
+async def folded(freshness: Freshness, models: set[str], position: int) -> None:
+    """Wait until these models have folded the log up to ``position``. Raises ApiError 503 if that takes too long."""
+    try:
+        async with asyncio.timeout(FOLD_SECONDS):
+            await freshness.folded(tuple(models), position)
+    except TimeoutError:
+        headers = {"Retry-After": "1", "X-Ledger-Position": str(position)}
+        raise ApiError(503, "the read models are behind; try again", "not-ready", headers) from None

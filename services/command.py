@@ -1,0 +1,15 @@
+"""The commander process: for every PBX one commander, none of which can disturb the others."""
+
+import asyncio
+from functools import partial
+
+from schemas.settings import Settings
+from services.commander import Commander
+from services.terms import kept_running
+
+
+async def command(settings: Settings, url: str, stop: asyncio.Event) -> None:
+    """Do what is asked for at every PBX of RINGLEDGER_AMI until ``stop``."""
+    commanders = [Commander(pbx, url) for pbx in settings.ami]
+    await asyncio.gather(*(kept_running("commander", c.pbx.name, partial(c.run, stop), stop) for c in commanders))
+    await stop.wait()

@@ -1,0 +1,189 @@
+"""Does at one PBX what is asked for in the log, each request at most once, and writes down how it went.
+
+One commander a PBX holds an advisory lock, and appends over the very connection that holds it: who has lost the lock
+cannot write ActSent any more, and without ActSent in the log nothing is sent.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+
+import asyncpg
+import msgspec
+import structlog
+
+from schemas.acts import Act, ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown
+from schemas.log import Ours, Received
+from schemas.settings import Pbx
+from services import database, log
+from services.acts import PERFORM
+from services.acts.asked import RefusedError
+from services.ami.protocol import LinkLostError
+from services.commander_link import CommanderLink
+from services.unfinished import unfinished
+from services.waking import CHANNEL
+
+LOCK = 7310007
+"""With the PBX's name it is a lock of two numbers, which are no part of the space of the locks of one."""
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+GOOD_SECONDS = 4.5
+"""A request that was not sent by then never is: whoever asked is told 504 after five seconds."""
+OLDEST_SECONDS = 60.0
+"""A request recorded so long before it was appended comes from an import, or from a clock that is wrong."""
+REACH_SECONDS = 3.0
+
+REQUESTED = """
+SELECT e.position, e.raw, extract(epoch FROM clock_timestamp() - b.appended)::float8 AS age,
+       extract(epoch FROM b.appended - e.recorded)::float8 AS late
+FROM ledger.event e
+CROSS JOIN LATERAL (SELECT appended FROM ledger.batch WHERE first <= e.position ORDER BY first DESC LIMIT 1) b
+WHERE e.pbx = $1 AND e.source = 'ringledger' AND e.name = 'ActRequested' AND e.position > $2
+ORDER BY e.position
+"""
+
+ACTS = msgspec.json.Decoder(ActRequested)
+OUTCOME = ActSucceeded | ActFailed | ActUnknown
+
+logger = structlog.get_logger()
+
+
+class Commander:
+    """One PBX's commander: `run` it."""
+
+    def __init__(self, pbx: Pbx, url: str) -> None:
+        self.pbx = pbx
+        self.link = CommanderLink(pbx)
+        self._url = url
+        self._known: dict[str, OUTCOME] = {}
+        self._log = logger.bind(pbx=pbx.name)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take one term after the other until ``stop``. Raises what nobody expected, and may be run again then."""
+        linking = asyncio.create_task(self.link.run())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                try:
+                    await self._term(stop)
+                except (asyncpg.PostgresError, *database.UNREACHABLE) as error:
+                    self._log.warning("commander_without_database", error=repr(error))
+                    await asyncio.wait([stopping], timeout=RETRY_SECONDS)
+        finally:
+            for task in (linking, stopping):
+                task.cancel()
+            await asyncio.wait([linking, stopping])
+            self.link.close()
+
+    async def _term(self, stop: asyncio.Event) -> None:
+        connection = await database.connect(self._url, search_path="model, ledger")
+        try:
+            wake = asyncio.Event()
+            waking = asyncio.create_task(_wake_at(stop, wake))
+            try:
+                if await self._lock(connection, stop):
+                    await connection.add_listener(CHANNEL, lambda *_: wake.set())
+                    await Term(self, connection).run(stop, wake)
+            finally:
+                waking.cancel()
+        finally:
+            connection.terminate()
+
+    async def _lock(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
+        told = False
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext($2))", LOCK, self.pbx.name):
+            if not told:
+                told = True
+                self._log.info("commander_stands_by")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await stop.wait()
+            if stop.is_set():
+                return False
+        return True
+
+
+class Term:
+    """What one commander does while it holds the lock; another term has another writer, so no ordinal is used twice."""
+
+    def __init__(self, commander: Commander, connection: asyncpg.Connection) -> None:
+        self._commander = commander
+        self._pbx = commander.pbx.name
+        self._known = commander._known  # noqa: SLF001 (what one term knew of its acts, the next one writes down)
+        self._connection = connection
+        self._writer = time.time_ns()
+        self._appended = 0
+
+    async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
+        """End what earlier terms left, then do what is asked for."""
+        left = await unfinished(self._connection, self._pbx)
+        for act_id in left.sent:
+            outcome = self._known.get(act_id) or ActUnknown(act_id, "the commander ended before the PBX had answered")
+            await self._append(outcome)
+        self._known.clear()
+        after = left.after
+        while not stop.is_set():
+            wake.clear()
+            for position, raw, age, late in await self._connection.fetch(REQUESTED, self._pbx, after):
+                if stop.is_set():
+                    return
+                read = time.monotonic()
+                if position in left.requested or position > left.head:
+                    await self._perform(ACTS.decode(raw), read - age, late)
+                after = position
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await wake.wait()
+
+    async def _perform(self, request: ActRequested, since: float, late: float) -> None:
+        until = since + GOOD_SECONDS
+        try:
+            act: Act = msgspec.convert(request.act, KNOWN)
+        except msgspec.ValidationError as error:
+            await self._append(ActFailed(request.id, "impossible", f"this commander cannot do that: {error}"))
+            return
+        if time.monotonic() > until or abs(late) > OLDEST_SECONDS:
+            await self._append(ActFailed(request.id, "expired", "nobody could do it in time, and nobody will"))
+            return
+        session = await self._commander.link.linked(min(until - time.monotonic(), REACH_SECONDS))
+        if session is None:
+            await self._append(ActFailed(request.id, "unreachable", f"no link to the PBX {self._pbx}"))
+            return
+        await self._append(ActSent(request.id))
+        try:
+            outcome: OUTCOME = ActSucceeded(request.id, result=await PERFORM[type(act)](session, act))
+        except RefusedError as error:
+            outcome = ActFailed(request.id, error.reason, str(error))
+        except LinkLostError:
+            outcome = ActUnknown(request.id, "the link to the PBX was lost before it had answered")
+        except TimeoutError:
+            outcome = ActUnknown(request.id, "the PBX did not answer in time")
+        except Exception:
+            logger.exception("act_failed", pbx=self._pbx, act=request.act.get("act"), id=request.id)
+            outcome = ActUnknown(request.id, "an error in Ringledger; see its log")
+        self._known[request.id] = outcome
+        await self._append(outcome)
+        del self._known[request.id]
+
+    async def _append(self, event: Ours) -> None:
+        now = time.time()
+        received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
+        await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
+        # Only now: when an append fails the term ends, and its ordinals with it.
+        self._appended += 1
+
+
+def _known(acts: Sequence[type[Act]]) -> type[Act]:
+    union = acts[0]
+    for one in acts[1:]:
+        union = union | one  # type: ignore[assignment]
+    return union
+
+
+KNOWN = _known(list(PERFORM))
+
+
+async def _wake_at(stop: asyncio.Event, wake: asyncio.Event) -> None:
+    await stop.wait()
+    wake.set()
