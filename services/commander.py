@@ -17,10 +17,12 @@ from schemas.acts import Act, ActFailed, ActRequested, ActSent, ActSucceeded, Ac
 from schemas.log import Ours, Received
 from schemas.settings import Pbx
 from services import database, log
-from services.acts import PERFORM
+from services.acts import PERFORM, PERFORM_AT_DESK, perform
 from services.acts.asked import RefusedError
+from services.acts.desk import Desk
 from services.ami.protocol import LinkLostError
 from services.commander_link import CommanderLink
+from services.configuration.told import Told
 from services.unfinished import unfinished
 from services.waking import CHANNEL
 
@@ -115,6 +117,7 @@ class Term:
         self._log = logger.bind(pbx=self._pbx)
         self._writer = time.time_ns()
         self._appended = 0
+        self._told = Told(self._pbx, connection, self._append)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """End what earlier terms left, then do what is asked for."""
@@ -133,6 +136,7 @@ class Term:
                 if position in left.requested or position > left.head:
                     await self._perform(ACTS.decode(raw), read - age, late)
                 after = position
+            await self._told.look(await self._commander.link.linked(0))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await wake.wait()
@@ -156,7 +160,7 @@ class Term:
             return
         await self._append(ActSent(request.id))
         try:
-            outcome: OUTCOME = ActSucceeded(request.id, result=await PERFORM[type(act)](session, act))
+            outcome: OUTCOME = ActSucceeded(request.id, result=await perform(Desk(session, self._connection, self._told), act))
         except RefusedError as error:
             outcome = ActFailed(request.id, error.reason, str(error))
         except LinkLostError:
@@ -185,7 +189,7 @@ def _known(acts: Sequence[type[Act]]) -> type[Act]:
     return union
 
 
-KNOWN = _known(list(PERFORM))
+KNOWN = _known([*PERFORM, *PERFORM_AT_DESK])
 
 
 async def _wake_at(stop: asyncio.Event, wake: asyncio.Event) -> None:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api.jade import core, login, park, pjsip, queue, root
+from api.jade import configurations, core, login, park, pjsip, queue, root, sections, trunks
 from schemas.settings import Settings
 
 
@@ -10,8 +10,11 @@ def routes(settings: Settings) -> list[web.RouteDef]:
     return [
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
+        *configurations.ROUTES,
         *core.ROUTES,
         *park.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
+        *sections.ROUTES,
+        *trunks.ROUTES,
     ]

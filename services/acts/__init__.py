@@ -5,7 +5,9 @@ from typing import Any
 
 from schemas.acts import Act
 from schemas.acts.channel import ChannelHangup
-from services.acts import channel
+from schemas.acts.config import ConfigReplace, ConfigSection, ConfigTrunk
+from services.acts import channel, config
+from services.acts.desk import Desk
 from services.ami.session import Session
 
 Perform = Callable[[Session, Any], Awaitable[dict[str, Any]]]
@@ -14,3 +16,18 @@ Perform = Callable[[Session, Any], Awaitable[dict[str, Any]]]
 PERFORM: Mapping[type[Act], Perform] = {
     ChannelHangup: channel.hangup,
 }
+
+AtDesk = Callable[[Desk, Any], Awaitable[dict[str, Any]]]
+"""As `Perform`, for what needs more than the session."""
+
+PERFORM_AT_DESK: Mapping[type[Act], AtDesk] = {
+    ConfigReplace: config.replaced,
+    ConfigSection: config.section,
+    ConfigTrunk: config.trunk,
+}
+
+
+async def perform(desk: Desk, act: Act) -> dict[str, Any]:
+    """Do it, in either way."""
+    at_desk = PERFORM_AT_DESK.get(type(act))
+    return await (PERFORM[type(act)](desk.session, act) if at_desk is None else at_desk(desk, act))

@@ -1,0 +1,134 @@
+"""Acts on configuration files (AMI GetConfig, UpdateConfig, CreateConfig, Reload; Asterisk 16 and 22).
+
+A file is read, told to the log, written and read again; then Asterisk is asked to take it and asked what it took. When
+anything of that fails, what stood in the file is put back.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from msgspec.structs import replace
+
+from schemas.acts.config import ConfigReplace, ConfigSection, ConfigTrunk
+from schemas.configuration import PJSIP, Section
+from services.acts.asked import RefusedError
+from services.acts.desk import Desk
+from services.configuration import files, reload, secrets, trunks
+from services.configuration.text import alike
+from services.configuration.updates import UnwritableError, plan
+
+Decide = Callable[[list[Section]], list[Section]]
+"""From what stands in a file to what shall stand there. Raises RefusedError."""
+
+logger = structlog.get_logger()
+
+
+def digest(text: str) -> str:
+    """Return what `ConfigReplace.base` says of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def replaced(desk: Desk, act: ConfigReplace) -> dict[str, Any]:
+    """Write a whole file."""
+    return await _written(desk, act.file, lambda _: list(act.sections), act.base)
+
+
+async def section(desk: Desk, act: ConfigSection) -> dict[str, Any]:
+    """Make, change or remove one section."""
+
+    def decide(present: list[Section]) -> list[Section]:
+        places = [place for place, one in enumerate(present) if alike(one.name) == alike(act.name)]
+        if act.doing == "create":
+            if places:
+                raise RefusedError(f"there is a section [{act.name}]", "conflict")
+            return [*present, Section(act.name, act.lines, inherits=act.inherits or ())]
+        if not places:
+            raise RefusedError(f"there is no section [{act.name}]", "absent")
+        if act.doing == "delete":
+            return [one for place, one in enumerate(present) if place not in places]
+        first, *more = places
+        inherits = present[first].inherits if act.inherits is None else act.inherits
+        lines = act.lines
+        if act.doing == "change":
+            changed = present[first]
+            for line in act.lines:
+                changed = trunks.with_option(changed, line.name, line.value)
+            lines = changed.lines
+        made = list(present)
+        made[first] = replace(present[first], lines=lines, inherits=inherits)
+        return [one for place, one in enumerate(made) if place not in more]
+
+    return await _written(desk, act.file, decide)
+
+
+async def trunk(desk: Desk, act: ConfigTrunk) -> dict[str, Any]:
+    """Make, change or remove the sections of a trunk."""
+
+    def decide(present: list[Section]) -> list[Section]:
+        found = [parts for parts in trunks.trunks(present) if alike(parts.name) == alike(act.name)]
+        try:
+            if act.doing == "create":
+                if any(alike(one.name) == alike(act.name) for one in present):
+                    raise RefusedError(f"there is a section [{act.name}]", "conflict")
+                return trunks.created(present, act.name, act.given)
+            if not found:
+                raise RefusedError(f"there is no trunk {act.name}", "absent")
+            if act.doing == "delete":
+                return trunks.deleted(present, found[0])
+            return trunks.updated(present, found[0], act.given)
+        except trunks.NoTrunkError as error:
+            raise RefusedError(str(error), "invalid") from None
+
+    return await _written(desk, PJSIP, decide)
+
+
+async def _written(desk: Desk, file: str, decide: Decide, base: str = "") -> dict[str, Any]:
+    present = await files.read(desk.session, file)
+    if present is None:
+        await files.create(desk.session, file)
+        present = []
+    before = await desk.told.say(file, present)
+    if base and digest(before) != base:
+        raise RefusedError(f"{file} is not as it was when you read it", "conflict")
+    asked = decide(present)
+    given = await secrets.take(desk.connection, asked)
+    try:
+        wanted = secrets.restored(asked, present, given)
+        made = plan(present, wanted)
+    except secrets.NoSecretError as error:
+        raise RefusedError(str(error), "invalid") from None
+    except UnwritableError as error:
+        raise RefusedError(str(error), "conflict") from None
+    if made.updates:
+        try:
+            await files.write(desk.session, file, present, wanted, made)
+            await reload.reload(desk.session, file)
+            words = await reload.refused(desk.session, file, _changed(present, wanted), wanted)
+            if words:
+                raise RefusedError(f"Asterisk has read {file}, but {words}")
+        except UnwritableError as error:
+            raise RefusedError(str(error), "conflict") from None
+        except (RefusedError, files.DamagedError) as error:
+            raise RefusedError(f"{error}; {await _put_back(desk, file, present)}") from None
+    await desk.told.say(file, wanted)
+    return {}
+
+
+def _changed(present: Sequence[Section], wanted: Sequence[Section]) -> list[Section]:
+    return [section for section in wanted if section not in present]
+
+
+async def _put_back(desk: Desk, file: str, former: Sequence[Section]) -> str:
+    """Make the file what it was; return how that went, in words."""
+    try:
+        now = await files.read(desk.session, file) or []
+        await files.write(desk.session, file, now, former, plan(now, former))
+        await reload.reload(desk.session, file)
+    except (RefusedError, files.DamagedError, UnwritableError) as error:
+        logger.error("configuration_not_put_back", file=file, error=str(error))
+        return f"and what stood there could not be put back: {error}"
+    return "what stood there has been put back"
+
+
