@@ -103,7 +103,7 @@ async def _written(desk: Desk, file: str, decide: Decide, base: str = "") -> dic
         raise RefusedError(str(error), "conflict") from None
     if made.updates:
         try:
-            await files.write(desk.session, file, present, wanted, made)
+            wanted = await files.write(desk.session, file, present, wanted, made)
             await reload.reload(desk.session, file)
             words = await reload.refused(desk.session, file, _changed(present, wanted), wanted)
             if words:

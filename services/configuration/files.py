@@ -9,7 +9,7 @@ from schemas.configuration import Line, Section
 from services.acts.asked import RefusedError, done
 from services.ami.session import Session
 from services.configuration.text import ODD, alike, inherited
-from services.configuration.updates import Plan, UnwritableError, Update
+from services.configuration.updates import TEMPLATES, Plan, UnwritableError, Update
 
 HEADERS_A_MESSAGE = 100
 """Asterisk takes 128 headers of one action (AST_MAX_MANHEADERS)."""
@@ -71,8 +71,10 @@ def _own(lines: Sequence[Line], above: Sequence[Line]) -> tuple[Line, ...]:
     return tuple(line for line in lines if line not in above)
 
 
-async def write(session: Session, file: str, present: Sequence[Section], wanted: Sequence[Section], plan: Plan) -> None:
-    """Do what the plan says and see that it is so.
+async def write(
+    session: Session, file: str, present: Sequence[Section], wanted: Sequence[Section], plan: Plan
+) -> list[Section]:
+    """Do what the plan says, see that it is so, and return what stands in the file now, in its order.
 
     Raises UnwritableError with the file as it was; RefusedError or DamagedError with the file as it may be.
     """
@@ -81,12 +83,14 @@ async def write(session: Session, file: str, present: Sequence[Section], wanted:
         for line in section.lines:
             if line in above or line.name.startswith(ODD) or ";" in line.name:
                 raise UnwritableError(f"[{section.name}] {line.name}: UpdateConfig cannot write this line back")
+    probed = [Update("DelCat", PROBE)] if plan.rewritten else []
     if plan.rewritten:
-        await _probe(session, file, plan)
-    await _update(session, file, plan.updates)
+        await _probe(session, file, present[0].name, plan)
+    await _update(session, file, [*probed, *plan.updates])
     now = await read(session, file)
     if now is None or not same(now, wanted):
         raise DamagedError(f"{file} does not say what was written into it")
+    return now
 
 
 def same(some: Sequence[Section], others: Sequence[Section]) -> bool:
@@ -98,24 +102,24 @@ def _sorted(sections: Iterable[Section]) -> list[Section]:
     return sorted(sections, key=lambda section: alike(section.name))
 
 
-async def _probe(session: Session, file: str, plan: Plan) -> None:
+async def _probe(session: Session, file: str, first: str, plan: Plan) -> None:
     """See that the sections which are written anew stand in the file itself.
 
-    What is added to a section of an included file goes into the main file, below another section.
+    A line that is added to a section of an included file goes into the main file, below the section before. So a
+    section is put before all others, that there is one, and a line into each that matters.
     """
     options = {update.cat: update.options for update in plan.updates if update.action in {"EmptyCat", "DelCat"}}
-    await _update(session, file, [Update("Append", name, PROBE, "1", options=options[name]) for name in plan.rewritten])
+    lines = [Update("Append", name, PROBE, "1", options=options[name]) for name in plan.rewritten]
+    await _update(session, file, [Update("NewCat", PROBE, match=first), *lines])
     now = await read(session, file) or []
-    probed = [(alike(section.name), any(line.name == PROBE for line in section.lines)) for section in now]
-    names = {alike(name): name for name in plan.rewritten}
-    elsewhere = [names[name] for name in names if (name, False) in probed]
+    with_line = [section for section in now if any(line.name == PROBE for line in section.lines)]
+    elsewhere = [
+        name for name in plan.rewritten if any(alike(one.name) == alike(name) and one not in with_line for one in now)
+    ]
     if elsewhere:
-        found = {section.name: section.template for section in now if any(n.name == PROBE for n in section.lines)}
-        clean = [
-            Update("Delete", name, PROBE, options="catfilter=TEMPLATES=include" if template else "")
-            for name, template in found.items()
-        ]
-        await _update(session, file, clean)
+        found = {one.name: TEMPLATES if one.template else "" for one in with_line if one.name != PROBE}
+        clean = [Update("Delete", name, PROBE, options=templates) for name, templates in found.items()]
+        await _update(session, file, [*clean, Update("DelCat", PROBE)])
         raise UnwritableError(
             f"[{elsewhere[0]}] stands in an included file: values can be changed there, lines neither added nor moved"
         )

@@ -14,6 +14,9 @@ from msgspec import Struct
 from schemas.configuration import Line, Section
 from services.configuration.text import alike, arrow, effective
 
+TEMPLATES = "catfilter=TEMPLATES=include"
+"""Option of an update that is for templates too."""
+
 
 class Update(Struct, frozen=True, omit_defaults=True):
     """One action of UpdateConfig; empty members are not sent."""
@@ -103,7 +106,7 @@ def _header(section: Section) -> tuple[bool, tuple[str, ...]]:
 
 def _filter(group: Sequence[Section]) -> str:
     # Without it Asterisk does not find a template.
-    return "catfilter=TEMPLATES=include" if any(section.template for section in group) else ""
+    return TEMPLATES if any(section.template for section in group) else ""
 
 
 def _new(section: Section, *, temporary: bool) -> list[Update]:
