@@ -160,7 +160,9 @@ class Term:
             return
         await self._append(ActSent(request.id))
         try:
-            outcome: OUTCOME = ActSucceeded(request.id, result=await perform(Desk(session, self._connection, self._told), act))
+            outcome: OUTCOME = ActSucceeded(
+                request.id, result=await perform(Desk(session, self._connection, self._told), act)
+            )
         except RefusedError as error:
             outcome = ActFailed(request.id, error.reason, str(error))
         except LinkLostError:

@@ -17,10 +17,9 @@ from api.keys import FRESHNESS, POOL
 from api.views import Args, checked, pbx
 from schemas.acts.config import ConfigReplace
 from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES, ConfigurationDeleted, Section
-from services.acts.config import digest
 from services.configuration import secrets
 from services.configuration.checks import check
-from services.configuration.text import ConfigTextError, Numbered, parse
+from services.configuration.text import ConfigTextError, Numbered, digest, parse
 
 FAMILIES = {"dialplan": DIALPLAN, "park": PARKING, "pjsip": PJSIP, "queue": QUEUES}
 MODELS = ("configurations",)

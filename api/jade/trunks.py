@@ -125,4 +125,3 @@ ROUTES: list[web.RouteDef] = [
     *writes("PUT", f"{PATH}/{{detail}}", update),
     *writes("DELETE", f"{PATH}/{{detail}}", delete),
 ]
-

@@ -5,6 +5,8 @@ A secret line's value is `schemas.configuration.MASK` (keep what the file has) o
 
 from typing import Literal
 
+from msgspec import field
+
 from schemas.acts import Act
 from schemas.configuration import Line, Section
 
@@ -39,4 +41,4 @@ class ConfigTrunk(Act, frozen=True, tag="config.trunk"):
 
     name: str
     doing: Literal["create", "update", "delete"]
-    given: dict[str, str] = {}
+    given: dict[str, str] = field(default_factory=dict)

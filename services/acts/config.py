@@ -4,7 +4,6 @@ A file is read, told to the log, written and read again; then Asterisk is asked 
 anything of that fails, what stood in the file is put back.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,18 +15,13 @@ from schemas.configuration import PJSIP, Section
 from services.acts.asked import RefusedError
 from services.acts.desk import Desk
 from services.configuration import files, reload, secrets, trunks
-from services.configuration.text import alike
-from services.configuration.updates import UnwritableError, plan
+from services.configuration.text import alike, digest
+from services.configuration.updates import Plan, UnwritableError, plan
 
 Decide = Callable[[list[Section]], list[Section]]
 """From what stands in a file to what shall stand there. Raises RefusedError."""
 
 logger = structlog.get_logger()
-
-
-def digest(text: str) -> str:
-    """Return what `ConfigReplace.base` says of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def replaced(desk: Desk, act: ConfigReplace) -> dict[str, Any]:
@@ -102,22 +96,27 @@ async def _written(desk: Desk, file: str, decide: Decide, base: str = "") -> dic
     except UnwritableError as error:
         raise RefusedError(str(error), "conflict") from None
     if made.updates:
-        try:
-            wanted = await files.write(desk.session, file, present, wanted, made)
-            await reload.reload(desk.session, file)
-            words = await reload.refused(desk.session, file, _changed(present, wanted), wanted)
-            if words:
-                raise RefusedError(f"Asterisk has read {file}, but {words}")
-        except UnwritableError as error:
-            raise RefusedError(str(error), "conflict") from None
-        except (RefusedError, files.DamagedError) as error:
-            raise RefusedError(f"{error}; {await _put_back(desk, file, present)}") from None
+        wanted = await _taken(desk, file, present, wanted, made)
     await desk.told.say(file, wanted)
     return {}
 
 
-def _changed(present: Sequence[Section], wanted: Sequence[Section]) -> list[Section]:
-    return [section for section in wanted if section not in present]
+async def _taken(
+    desk: Desk, file: str, present: Sequence[Section], wanted: Sequence[Section], made: Plan
+) -> list[Section]:
+    """Write, have Asterisk take it, and return what stands in the file then. Raises RefusedError."""
+    words = ""
+    try:
+        now = await files.write(desk.session, file, present, wanted, made)
+        await reload.reload(desk.session, file)
+        words = await reload.refused(desk.session, file, [one for one in now if one not in present], now)
+    except UnwritableError as error:
+        raise RefusedError(str(error), "conflict") from None
+    except (RefusedError, files.DamagedError) as error:
+        words = str(error)
+    if words:
+        raise RefusedError(f"{words}; {await _put_back(desk, file, present)}")
+    return now
 
 
 async def _put_back(desk: Desk, file: str, former: Sequence[Section]) -> str:
@@ -127,8 +126,6 @@ async def _put_back(desk: Desk, file: str, former: Sequence[Section]) -> str:
         await files.write(desk.session, file, now, former, plan(now, former))
         await reload.reload(desk.session, file)
     except (RefusedError, files.DamagedError, UnwritableError) as error:
-        logger.error("configuration_not_put_back", file=file, error=str(error))
+        logger.exception("configuration_not_put_back", file=file)
         return f"and what stood there could not be put back: {error}"
     return "what stood there has been put back"
-
-

@@ -6,7 +6,7 @@ from schemas.configuration import DIALPLAN, PJSIP, Line, Section
 from services.configuration.text import ConfigTextError, Numbered, alike, effective
 
 NO_CONTEXTS = frozenset({"general", "globals"})
-KEYWORDS = frozenset("exten same include ignorepat switch lswitch eswitch autohints".split())
+KEYWORDS = frozenset({"exten", "same", "include", "ignorepat", "switch", "lswitch", "eswitch", "autohints"})
 PRIORITY = re.compile(r"([0-9]+|n|s|hint)(\+[0-9]+)?(\([^)]+\))?", re.IGNORECASE)
 
 
@@ -16,7 +16,7 @@ def check(file: str, found: Numbered) -> None:
         if file == DIALPLAN and alike(section.name) not in NO_CONTEXTS:
             exten = False
             for line, number in zip(section.lines, found.numbers[index], strict=True):
-                _dialplan(line, number, exten)
+                _dialplan(line, number, exten=exten)
                 exten = exten or line.name.lower() == "exten"
         if file == PJSIP and not section.template:
             lines = effective(section, found.sections[:index])
@@ -32,7 +32,7 @@ def check_section(file: str, section: Section) -> None:
     check(file, found)
 
 
-def _dialplan(line: Line, number: int, exten: bool) -> None:
+def _dialplan(line: Line, number: int, *, exten: bool) -> None:
     name = line.name.lower()
     if name not in KEYWORDS:
         raise ConfigTextError(number, f"{line.name} is no word of a dialplan: exten, same, include, ...")

@@ -1,4 +1,4 @@
-"""A configuration file by way of AMI: GetConfig reads it, UpdateConfig writes it (main/manager.c, Asterisk 16 and 22)."""
+"""A configuration file over AMI: GetConfig reads it, UpdateConfig writes it (main/manager.c, Asterisk 16 and 22)."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -157,5 +157,3 @@ def messages(updates: Sequence[Update]) -> list[dict[str, str]]:
 async def create(session: Session, file: str) -> None:
     """Make an empty file (AMI CreateConfig)."""
     await done(session, "CreateConfig", Filename=file)
-
-

@@ -33,6 +33,11 @@ async def reload(session: Session, file: str) -> None:
 
 async def refused(session: Session, file: str, changed: Sequence[Section], wanted: Sequence[Section]) -> str:
     """Return what Asterisk has not taken of the changed sections, in words; empty if all is there."""
+    words = await _missing(session, file, changed, wanted)
+    return f"Asterisk has read {file}, but {words}" if words else ""
+
+
+async def _missing(session: Session, file: str, changed: Sequence[Section], wanted: Sequence[Section]) -> str:
     changed = [section for section in changed if not section.template]
     if file == PJSIP:
         return await _objects(session, changed, wanted)
@@ -81,5 +86,3 @@ async def _items(session: Session, action: str, **headers: str) -> list[Message]
     """Return the items of a list; Asterisk refuses to list what is not there."""
     answer = await session.ask(action, **headers)
     return answer[1:] if answer[0].success else []
-
-

@@ -5,16 +5,17 @@ the commander takes it, or after a minute. So nothing keeps the secrets of earli
 them anew, or gets the present ones.
 """
 
+import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 from msgspec.structs import replace
 
 from schemas.configuration import MASK, Line, Section
-from services.ami.framing import is_secret
 from services.configuration.text import alike
 
+SECRET = re.compile("pass|secret|md5|cred|challenge|token|hash|^key$", re.IGNORECASE)
 FLAGS = frozenset({"moh_passthrough", "mohpassthrough"})
 
 KEEP = "INSERT INTO ledger.secret (id, value) SELECT * FROM unnest($1::text[], $2::text[])"
@@ -28,7 +29,7 @@ class NoSecretError(Exception):
 
 def secret(name: str) -> bool:
     """Tell whether the value of an option of this name must not be shown."""
-    return name.lower() not in FLAGS and is_secret(name.encode())
+    return SECRET.search(name) is not None and name.lower() not in FLAGS
 
 
 def masked(sections: Sequence[Section]) -> list[Section]:
@@ -49,10 +50,8 @@ def cut(sections: Sequence[Section]) -> tuple[list[Section], dict[str, str]]:
     return [_with(section, token) for section in sections], values
 
 
-def _with(section: Section, value) -> Section:  # type: ignore[no-untyped-def]
-    return replace(
-        section, lines=tuple(Line(n.name, value(n)) if secret(n.name) else n for n in section.lines)
-    )
+def _with(section: Section, value: Callable[[Line], str]) -> Section:
+    return replace(section, lines=tuple(Line(n.name, value(n)) if secret(n.name) else n for n in section.lines))
 
 
 async def keep(connection: asyncpg.Connection | asyncpg.Pool, values: Mapping[str, str]) -> None:

@@ -1,11 +1,12 @@
 """Text of a configuration file to sections, as Asterisk parses it (main/config.c), and sections to text."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 
 from schemas.configuration import Line, Section
 
-ARROWS = frozenset("exten same include ignorepat switch lswitch eswitch member".split())
+ARROWS = frozenset({"exten", "same", "include", "ignorepat", "switch", "lswitch", "eswitch", "member"})
 """Names whose lines are written with ``=>``, as people write them."""
 
 BLANK = "".join(map(chr, range(33)))
@@ -15,8 +16,8 @@ ODD = ("[", "#", "\\")
 """A line cannot begin so: a \\ stands before it, which Asterisk reads and does not write."""
 LONGEST_NAME = 79
 """Bytes of a section's name that Asterisk keeps."""
-LONGEST_LINE = 900
-"""Bytes of a name or value: an AMI line holds 1,024 (main/manager.h), with the header's name."""
+LONGEST_LINE = 1000
+"""Bytes of a name or value: an AMI line has at most 1,023, with the header's name."""
 
 
 class ConfigTextError(Exception):
@@ -37,11 +38,13 @@ class Numbered:
         self.numbers: list[list[int]] = []
 
     def add(self, number: int, section: Section) -> None:
+        """Add a section whose header stands in line ``number``."""
         self.sections.append(section)
         self.headers.append(number)
         self.numbers.append([])
 
     def line(self, number: int, line: Line) -> None:
+        """Add a line to the last section."""
         last = self.sections[-1]
         self.sections[-1] = Section(last.name, (*last.lines, line), last.template, last.inherits)
         self.numbers[-1].append(number)
@@ -61,7 +64,9 @@ def parse(text: str, *, written: bool = False) -> Numbered:
                 _writable(number, section, found.sections)
             found.add(number, section)
         elif line.startswith("#"):
-            raise ConfigTextError(number, "a directive cannot be written over AMI; included sections are part of this text")
+            raise ConfigTextError(
+                number, "a directive cannot be written over AMI; included sections are part of this text"
+            )
         elif not found.sections:
             raise ConfigTextError(number, "no section begins before this line")
         else:
@@ -77,7 +82,7 @@ def sections_in(text: str) -> list[Section]:
 
 
 def uncommented(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that say something, with their numbers; ``\\;`` has become ``;``."""
+    """Yield the lines that say something, with their numbers; a semicolon has no backslash before it any more."""
     depth, begun = 0, 0
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         kept: list[str] = []
@@ -188,6 +193,11 @@ def _rendered(section: Section) -> str:
 
 def _name(name: str) -> str:
     return ("\\" if name.startswith(ODD) else "") + _escaped(name)
+
+
+def digest(text: str) -> str:
+    """Return what `schemas.acts.config.ConfigReplace.base` says of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def arrow(line: Line) -> str:

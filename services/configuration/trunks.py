@@ -46,9 +46,9 @@ class Parts:
         self._find("aor", of_endpoint.get("aors", name).split(",")[0].strip())
         for place, section in enumerate(sections):
             options = _said(sections, place)
-            if options.get("type") == "identify" and alike(options.get("endpoint", "")) == alike(endpoint):
-                if not section.template:
-                    self.at.setdefault("identify", place)
+            of_it = options.get("type") == "identify" and alike(options.get("endpoint", "")) == alike(endpoint)
+            if of_it and not section.template:
+                self.at.setdefault("identify", place)
 
     def _find(self, kind: str, name: str) -> None:
         for place, section in enumerate(self._sections):

@@ -14,8 +14,8 @@ from msgspec import Struct
 from schemas.configuration import Line, Section
 from services.configuration.text import alike, arrow, effective
 
-TEMPLATES = "catfilter=TEMPLATES=include"
-"""Option of an update that is for templates too."""
+TEMPLATES = 'catfilter="TEMPLATES=include"'
+"""Option of an update that is for templates too; without the quotes Asterisk reads half of it."""
 
 
 class Update(Struct, frozen=True, omit_defaults=True):
@@ -114,9 +114,8 @@ def _new(section: Section, *, temporary: bool) -> list[Update]:
     options = ["allowdups"] if temporary else []
     if section.template:
         options.append("template")
-    if len(section.inherits) > 1:
-        raise UnwritableError(f"[{section.name}]: UpdateConfig can make no section with more than one template")
-    options += [f"inherit={template}" for template in section.inherits]
+    if section.inherits:
+        options.append(f'inherit="{",".join(section.inherits)}"')
     name = f"{section.name}~new" if temporary else section.name
     made = [Update("NewCat", name, options=",".join(options)), *_lines(name, section)]
     if temporary:
@@ -145,21 +144,35 @@ def _in_place(old: Sequence[Section], new: Sequence[Section], present: Sequence[
     made: set[tuple[str, str]] = set()
     found = _filter(old)
     for before, after in zip(old, new, strict=True):
-        for kind, i, j, k, m in SequenceMatcher(None, before.lines, after.lines, autojunk=False).get_opcodes():
-            if kind == "equal":
-                continue
-            lines, others = before.lines[i:j], after.lines[k:m]
-            if kind == "insert" or (others and [n.name for n in lines] != [n.name for n in others]):
+        pairs = _pairs(before.lines, after.lines)
+        if pairs is None:
+            return None
+        for line, other in pairs:
+            if there[_found(line)] != 1 or _found(line) in made or not line.value:
                 return None
-            for place, line in enumerate(lines):
-                if there[_found(line)] != 1 or _found(line) in made or not line.value:
-                    return None
-                if others:
-                    made.add(_found(others[place]))
-                    edits.append(Update("Update", before.name, line.name, _value(others[place]), line.value, found))
-                else:
-                    edits.append(Update("Delete", before.name, line.name, match=line.value, options=found))
+            if other is None:
+                edits.append(Update("Delete", before.name, line.name, match=line.value, options=found))
+            else:
+                made.add(_found(other))
+                edits.append(Update("Update", before.name, line.name, _value(other), line.value, found))
     return edits
+
+
+def _pairs(before: Sequence[Line], after: Sequence[Line]) -> list[tuple[Line, Line | None]] | None:
+    """Return the lines that are other ones now, each with what it became (None: nothing), or None if any is new."""
+    pairs: list[tuple[Line, Line | None]] = []
+    for kind, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if kind == "equal":
+            continue
+        names, others = [line.name for line in before[i:j]], [line.name for line in after[k:m]]
+        for of_names, first, last, to, end in SequenceMatcher(None, names, others, autojunk=False).get_opcodes():
+            if of_names == "equal":
+                pairs += zip(before[i + first : i + last], after[k + to : k + end], strict=True)
+            elif of_names == "delete":
+                pairs += [(line, None) for line in before[i + first : i + last]]
+            else:
+                return None
+    return pairs
 
 
 def _found(line: Line) -> tuple[str, str]:

@@ -43,6 +43,7 @@ class Asterisk:
     host: str
     here: str
     ami: Ami
+    _network: Network
 
     def __init__(self, version: str, beside: "Asterisk | None" = None) -> None:
         self.version = version

@@ -72,9 +72,7 @@ async def test_a_queue_and_a_dialplan_take_a_real_call(configured: Ledger, aster
     # The phones' own context is written anew, line for line, with one line more.
     internal = (await get(configured, "/v1/admin/dialplan/sdps/internal"))["data"]
     before = await asterisk.cli("dialplan show internal")
-    await ask(
-        configured, "PUT", "/v1/admin/dialplan/sdps/internal", {"data": [{"include": "> fresh"}, *internal]}
-    )
+    await ask(configured, "PUT", "/v1/admin/dialplan/sdps/internal", {"data": [{"include": "> fresh"}, *internal]})
     after = await asterisk.cli("dialplan show internal")
     assert len(after) == len(before) + 1
     caller, member = await asterisk.phone("105"), await asterisk.phone("100")
@@ -107,10 +105,12 @@ async def test_a_trunk_registers_at_a_second_asterisk(configured: Ledger, asteri
         await ask(configured, "POST", "/v1/manager/trunks", trunk)
 
         async def registered() -> bool:
-            return (await get(configured, "/v1/manager/trunks/beside"))["status"] == "Registered"
+            return bool((await get(configured, "/v1/manager/trunks/beside"))["status"] == "Registered")
 
         await until(registered, "the trunk is registered", 20)
-        assert [line for line in await beside.cli("pjsip show contacts") if f"109@{asterisk.host}" in line or "109/" in line]
+        assert [
+            line for line in await beside.cli("pjsip show contacts") if f"109@{asterisk.host}" in line or "109/" in line
+        ]
         assert (await get(configured, "/v1/manager/trunks/beside"))["password"] == "********"
         assert "pw109" in await text(asterisk, "pjsip.conf")
         leaks = await configured.rows("SELECT name FROM event WHERE position('pw109'::bytea IN raw) > 0")
@@ -173,7 +173,12 @@ async def test_what_asterisk_does_not_take_is_put_back(configured: Ledger, aster
 
 
 async def test_hard_values_and_long_sections(configured: Ledger, asterisk: Asterisk) -> None:
-    hard = ["> 1,1,Set(A=a;b\\,c\"d)", "> 1,2,NoOp(> ünï \t x)", "> 1,3,NoOp([x] #y = z => w)", "> 1,4,NoOp(" + 800 * "x" + ")"]
+    hard = [
+        '> 1,1,Set(A=a;b\\,c"d)',
+        "> 1,2,NoOp(> ünï \t x)",
+        "> 1,3,NoOp([x] #y = z => w)",
+        "> 1,4,NoOp(" + 800 * "x" + ")",
+    ]
     data = [{"exten": value} for value in hard] + [{"exten": f"> 2,{n},NoOp({n})"} for n in range(1, 201)]
     await ask(configured, "POST", "/v1/manager/sdialplans", {"name": "hard", "data": data})
     assert (await get(configured, "/v1/manager/sdialplans/hard"))["data"] == data
@@ -188,7 +193,9 @@ async def test_templates(configured: Ledger, asterisk: Asterisk) -> None:
     old = (await get(configured, QUEUES))["data"]
     assert "[sales](queue)" in old
     assert old.count("servicelevel = 10") == 1
-    new = old.replace("servicelevel = 10", "servicelevel = 20") + "\n[more](!)\ntimeout = 7\n\n[heir](more)\nweight = 3\n"
+    new = (
+        old.replace("servicelevel = 10", "servicelevel = 20") + "\n[more](!)\ntimeout = 7\n\n[heir](more)\nweight = 3\n"
+    )
     await ask(configured, "PUT", QUEUES, {"data": new})
     assert (await get(configured, QUEUES))["data"] == new
     assert "[heir](more)" in await text(asterisk, "queues.conf")

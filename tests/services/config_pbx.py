@@ -3,6 +3,9 @@
 Verified against Asterisk 16.28 and 22.10 by tests/e2e/test_config.py, which does the same with the real one.
 """
 
+import csv
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.services.fake_ami import FakeAmi, block
@@ -73,12 +76,14 @@ class ConfigFile:
             action = headers.get(f"Action-{number:06d}")
             if action is None:
                 break
-            one = {name: headers.get(f"{name}-{number:06d}", "") for name in ("Cat", "Var", "Value", "Match", "Options")}
+            one = {
+                name: headers.get(f"{name}-{number:06d}", "") for name in ("Cat", "Var", "Value", "Match", "Options")
+            }
             self._act(categories, action.lower(), one)
         self._save(categories)
 
     def _act(self, categories: list[Category], action: str, one: dict[str, str]) -> None:
-        templates = "TEMPLATES=include" in one["Options"]
+        templates = one["Options"] == 'catfilter="TEMPLATES=include"'
         value = one["Value"].removeprefix(">").strip()
         if action == "newcat":
             self._new(categories, one)
@@ -108,10 +113,10 @@ class ConfigFile:
             raise RefusedUpdateError("Update did not complete successfully")
 
     def _new(self, categories: list[Category], one: dict[str, str]) -> None:
-        options = one["Options"].split(",")
+        options = next(csv.reader([re.sub('([a-z]+=)"(.*?)"', r'"\1\2"', one["Options"])]), [])
         if "allowdups" not in options and any(c.name.lower() == one["Cat"].lower() for c in categories):
             raise RefusedUpdateError("Create category did not complete successfully")
-        inherits = [option.removeprefix("inherit=") for option in options if option.startswith("inherit=")][-1:]
+        inherits = next((option[8:].split(",") for option in options if option.startswith("inherit=")), [])
         new = Category(one["Cat"], "template" in options, tuple(inherits))
         for name in inherits:
             template = next((c for c in categories if c.name.lower() == name.lower() and c.template), None)
@@ -203,7 +208,7 @@ class ConfigPbx:
             self.takes[name] = [c for c in file.loaded() if not c.template and c.name not in self.refuses]
         return block("Response: Success", f"ActionID: {headers['ActionID']}", "Message: Module Reloaded")
 
-    def _listed(self, headers: dict[str, str], event: str, items: list[tuple[str, ...]]) -> bytes:
+    def _listed(self, headers: dict[str, str], event: str, items: Sequence[tuple[str, ...]]) -> bytes:
         number = f"ActionID: {headers['ActionID']}"
         answer = block("Response: Success", number, "EventList: start", "Message: A list will follow")
         for item in items:
@@ -229,8 +234,6 @@ class ConfigPbx:
 
     def _objects(self, headers: dict[str, str], kind: str) -> bytes:
         there = [
-            c.name
-            for c in self.takes["pjsip.conf"]
-            if ("type", kind) in {(line.name, line.value) for line in c.lines}
+            c.name for c in self.takes["pjsip.conf"] if ("type", kind) in {(line.name, line.value) for line in c.lines}
         ]
         return self._listed(headers, f"{kind}List", [(f"ObjectName: {name}",) for name in there])
