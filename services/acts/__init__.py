@@ -6,7 +6,7 @@ from typing import Any
 from schemas.acts import Act
 from schemas.acts.channel import ChannelHangup
 from schemas.acts.config import ConfigReplace, ConfigSection, ConfigTrunk
-from services.acts import channel, config
+from services.acts import channel, config, trunk
 from services.acts.desk import Desk
 from services.ami.session import Session
 
@@ -23,7 +23,7 @@ AtDesk = Callable[[Desk, Any], Awaitable[dict[str, Any]]]
 PERFORM_AT_DESK: Mapping[type[Act], AtDesk] = {
     ConfigReplace: config.replaced,
     ConfigSection: config.section,
-    ConfigTrunk: config.trunk,
+    ConfigTrunk: trunk.trunk,
 }
 
 

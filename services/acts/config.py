@@ -4,29 +4,30 @@ A file is read, told to the log, written and read again; then Asterisk is asked 
 anything of that fails, what stood in the file is put back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from msgspec.structs import replace
 
-from schemas.acts.config import ConfigReplace, ConfigSection, ConfigTrunk
-from schemas.configuration import PJSIP, Section
+from schemas.acts.config import ConfigReplace, ConfigSection
+from schemas.configuration import Section
 from services.acts.asked import RefusedError
 from services.acts.desk import Desk
-from services.configuration import files, reload, secrets, trunks
-from services.configuration.text import alike, digest
+from services.configuration import files, reload, secrets
+from services.configuration.text import alike, digest, with_option
 from services.configuration.updates import Plan, UnwritableError, plan
 
 Decide = Callable[[list[Section]], list[Section]]
-"""From what stands in a file to what shall stand there. Raises RefusedError."""
+"""From what stands in a file, secrets masked, to what shall stand there. Raises RefusedError."""
 
 logger = structlog.get_logger()
 
 
 async def replaced(desk: Desk, act: ConfigReplace) -> dict[str, Any]:
     """Write a whole file."""
-    return await _written(desk, act.file, lambda _: list(act.sections), act.base)
+    given = await secrets.take(desk.connection, [line for one in act.sections for line in one.lines])
+    return await written(desk, act.file, given, lambda _: list(act.sections), act.base)
 
 
 async def section(desk: Desk, act: ConfigSection) -> dict[str, Any]:
@@ -48,37 +49,17 @@ async def section(desk: Desk, act: ConfigSection) -> dict[str, Any]:
         if act.doing == "change":
             changed = present[first]
             for line in act.lines:
-                changed = trunks.with_option(changed, line.name, line.value)
+                changed = with_option(changed, line.name, line.value)
             lines = changed.lines
         made = list(present)
         made[first] = replace(present[first], lines=lines, inherits=inherits)
         return [one for place, one in enumerate(made) if place not in more]
 
-    return await _written(desk, act.file, decide)
+    return await written(desk, act.file, await secrets.take(desk.connection, act.lines), decide)
 
 
-async def trunk(desk: Desk, act: ConfigTrunk) -> dict[str, Any]:
-    """Make, change or remove the sections of a trunk."""
-
-    def decide(present: list[Section]) -> list[Section]:
-        found = [parts for parts in trunks.trunks(present) if alike(parts.name) == alike(act.name)]
-        try:
-            if act.doing == "create":
-                if any(alike(one.name) == alike(act.name) for one in present):
-                    raise RefusedError(f"there is a section [{act.name}]", "conflict")
-                return trunks.created(present, act.name, act.given)
-            if not found:
-                raise RefusedError(f"there is no trunk {act.name}", "absent")
-            if act.doing == "delete":
-                return trunks.deleted(present, found[0])
-            return trunks.updated(present, found[0], act.given)
-        except trunks.NoTrunkError as error:
-            raise RefusedError(str(error), "invalid") from None
-
-    return await _written(desk, PJSIP, decide)
-
-
-async def _written(desk: Desk, file: str, decide: Decide, base: str = "") -> dict[str, Any]:
+async def written(desk: Desk, file: str, given: Mapping[str, str], decide: Decide, base: str = "") -> dict[str, Any]:
+    """Do what is decided; ``given`` are the secret values by token."""
     present = await files.read(desk.session, file)
     if present is None:
         await files.create(desk.session, file)
@@ -86,8 +67,7 @@ async def _written(desk: Desk, file: str, decide: Decide, base: str = "") -> dic
     before = await desk.told.say(file, present)
     if base and digest(before) != base:
         raise RefusedError(f"{file} is not as it was when you read it", "conflict")
-    asked = decide(present)
-    given = await secrets.take(desk.connection, asked)
+    asked = decide(secrets.masked(present))
     try:
         wanted = secrets.restored(asked, present, given)
         made = plan(present, wanted)

@@ -7,7 +7,7 @@ them anew, or gets the present ones.
 
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import asyncpg
 from msgspec.structs import replace
@@ -61,42 +61,57 @@ async def keep(connection: asyncpg.Connection | asyncpg.Pool, values: Mapping[st
         await connection.execute(KEEP, list(values), list(values.values()))
 
 
-async def take(connection: asyncpg.Connection, sections: Sequence[Section]) -> dict[str, str]:
-    """Return the values that the tokens in these sections stand for; they are kept no longer."""
-    tokens = [line.value for section in sections for line in section.lines if secret(line.name)]
-    return dict(await connection.fetch(TAKE, tokens))
+async def sweep(connection: asyncpg.Connection) -> None:
+    """Delete what nobody took."""
+    await connection.execute(SWEEP)
+
+
+async def take(connection: asyncpg.Connection, lines: Iterable[Line]) -> dict[str, str]:
+    """Return the values that the tokens in these lines stand for; they are kept no longer."""
+    tokens = [line.value for line in lines if secret(line.name)]
+    return dict(await connection.fetch(TAKE, tokens)) if tokens else {}
 
 
 def restored(wanted: Sequence[Section], present: Sequence[Section], given: Mapping[str, str]) -> list[Section]:
     """Return the wanted sections with all secret values: those given by token, and for `MASK` those of the present.
 
-    The present value is that of the option of this name, the first for the first, in the sections of this name.
-    Raises NoSecretError.
+    They come from the present section that says the same otherwise, or else from one of that name that no other wanted
+    section has taken. Raises NoSecretError.
     """
-    values: dict[tuple[str, str], list[str]] = {}
-    for section in present:
-        for line in section.lines:
-            values.setdefault((alike(section.name), line.name.lower()), []).append(line.value)
-    met: dict[tuple[str, str], int] = {}
-    made = []
-    for section in wanted:
-        lines = []
-        for line in section.lines:
-            if secret(line.name) and line.value:
-                place = alike(section.name), line.name.lower()
-                nth = met[place] = met.get(place, -1) + 1
-                lines.append(Line(line.name, _value(section, line, values.get(place, [])[nth : nth + 1], given)))
-            else:
-                lines.append(line)
-        made.append(replace(section, lines=tuple(lines)))
-    return made
+    left = [*zip(masked(present), present, strict=True)]
+    sources: dict[int, Section] = {}
+    for alike_enough in (_says_the_same, _has_the_options):
+        for place, section in enumerate(wanted):
+            found = next((pair for pair in left if place not in sources and alike_enough(section, pair[0])), None)
+            if found is not None:
+                left.remove(found)
+                sources[place] = found[1]
+    return [_restored(section, sources.get(place), given) for place, section in enumerate(wanted)]
 
 
-def _value(section: Section, line: Line, present: Sequence[str], given: Mapping[str, str]) -> str:
-    if line.value != MASK:
-        if line.value not in given:
-            raise NoSecretError(f"[{section.name}] {line.name}: the value that was given is kept no longer")
-        return given[line.value]
-    if not present:
-        raise NoSecretError(f"[{section.name}] {line.name}: there is no present value to keep; give one")
-    return present[0]
+def _says_the_same(wanted: Section, present: Section) -> bool:
+    return wanted == present
+
+
+def _has_the_options(wanted: Section, present: Section) -> bool:
+    options = {line.name.lower() for line in wanted.lines if line.value == MASK}
+    there = {line.name.lower() for line in present.lines}
+    return alike(wanted.name) == alike(present.name) and bool(options) and options <= there
+
+
+def _restored(wanted: Section, present: Section | None, given: Mapping[str, str]) -> Section:
+    values: dict[str, list[str]] = {}
+    for line in present.lines if present else ():
+        values.setdefault(line.name.lower(), []).append(line.value)
+
+    def value(line: Line) -> str:
+        if line.value not in {"", MASK}:
+            if line.value not in given:
+                raise NoSecretError(f"[{wanted.name}] {line.name}: the value that was given is kept no longer")
+            return given[line.value]
+        kept = values.get(line.name.lower())
+        if line.value and not kept:
+            raise NoSecretError(f"[{wanted.name}] {line.name}: there is no present value to keep; give one")
+        return kept.pop(0) if line.value and kept else ""
+
+    return _with(wanted, value)

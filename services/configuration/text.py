@@ -4,6 +4,8 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from schemas.configuration import Line, Section
 
 ARROWS = frozenset({"exten", "same", "include", "ignorepat", "switch", "lswitch", "eswitch", "member"})
@@ -177,6 +179,13 @@ def inherited(section: Section, before: Sequence[Section]) -> tuple[Line, ...]:
 def effective(section: Section, before: Sequence[Section]) -> tuple[Line, ...]:
     """Return all lines of a section: what it inherits, then its own."""
     return (*inherited(section, before), *section.lines)
+
+
+def with_option(section: Section, option: str, value: str) -> Section:
+    """Return the section with the option set once, where it stood first."""
+    lines = [line for line in section.lines if line.name.lower() != option.lower()]
+    first = next((n for n, line in enumerate(section.lines) if line.name.lower() == option.lower()), len(lines))
+    return replace(section, lines=(*lines[:first], Line(option, value), *lines[first:]))
 
 
 def render(sections: Sequence[Section]) -> str:

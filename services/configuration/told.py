@@ -13,7 +13,7 @@ from services.acts.asked import RefusedError
 from services.ami.protocol import LinkLostError
 from services.ami.session import Session
 from services.configuration import files
-from services.configuration.secrets import masked
+from services.configuration.secrets import masked, sweep
 from services.configuration.text import render
 
 LOOK_SECONDS = 30.0
@@ -54,6 +54,7 @@ class Told:
             return
         new, self._session = session is not self._session, session
         self._next = time.monotonic() + LOOK_SECONDS
+        await sweep(self._connection)
         for file in FILES:
             try:
                 async with asyncio.timeout(READ_SECONDS):

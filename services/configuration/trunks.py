@@ -7,10 +7,8 @@ Members: ``name``, ``server_uri``, ``client_uri``, ``username``, ``password``, `
 import re
 from collections.abc import Mapping, Sequence
 
-from msgspec.structs import replace
-
 from schemas.configuration import Line, Section
-from services.configuration.text import alike, effective
+from services.configuration.text import alike, effective, with_option
 
 MEMBERS = ("server_uri", "client_uri", "username", "password", "contact", "context", "hostname", "match")
 KINDS = ("registration", "auth", "aor", "identify", "endpoint")
@@ -159,13 +157,6 @@ def updated(sections: Sequence[Section], trunk: Parts, given: Mapping[str, str])
         place = trunk.at[kind]
         made[place] = with_option(made[place], option, value)
     return made
-
-
-def with_option(section: Section, option: str, value: str) -> Section:
-    """Return the section with the option set once, where it stood first."""
-    lines = [line for line in section.lines if line.name.lower() != option.lower()]
-    first = next((n for n, line in enumerate(section.lines) if line.name.lower() == option.lower()), len(lines))
-    return replace(section, lines=(*lines[:first], Line(option, value), *lines[first:]))
 
 
 def deleted(sections: Sequence[Section], trunk: Parts) -> list[Section]:

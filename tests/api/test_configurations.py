@@ -281,7 +281,8 @@ async def test_parking_lots(client: Client) -> None:
 
 async def test_trunks(client: Client, ledger: Ledger, files: ConfigPbx) -> None:
     made = {"name": "provider", "hostname": "sip.example.org", "username": "u", "password": PASSWORD, "context": "in"}
-    assert (await client.post("/v1/manager/trunks", json=made)).status == 200
+    reply = await client.post("/v1/manager/trunks", json=made)
+    assert reply.status == 200, await reply.text()
     shown = await result(client, "/v1/manager/trunks/provider")
     assert {name: shown[name] for name in shown if name not in {"pbx", "tm_update"}} == {
         "name": "provider",

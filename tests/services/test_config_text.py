@@ -117,6 +117,15 @@ def test_a_mask_keeps_what_is_there() -> None:
         restored(cut([AUTH])[0], [AUTH], {})
 
 
+def test_a_mask_follows_its_section() -> None:
+    first, second = (
+        Section("a", (Line("username", name), Line("password", word))) for name, word in (("u", "1"), ("v", "2"))
+    )
+    assert restored(masked([second]), [first, second], {}) == [second]
+    changed = Section("a", (Line("username", "w"), Line("password", MASK)))
+    assert restored([changed, *masked([first])], [first, second], {})[0].lines[1].value == "2"
+
+
 @pytest.mark.parametrize("name", ["password", "md5_cred", "SECRET", "oauth_secret", "refresh_token"])
 def test_secret_names(name: str) -> None:
     assert secret(name)
