@@ -26,7 +26,11 @@ async def originate(session: Session, act: ChannelOriginate) -> dict[str, Any]:
     if act.priority < 1 or act.timeout < 1:
         raise RefusedError("priority and timeout are 1 or more", "invalid")
     variables = [f"{name}={_literal(value)}" for name, value in act.variables.items()]
-    optional = {"CallerID": act.caller_id, "Account": act.account, "Variable": variables}
+    optional: dict[str, str | list[str]] = {
+        "CallerID": act.caller_id,
+        "Account": act.account,
+        "Variable": variables,
+    }
     await done(
         session,
         "Originate",
