@@ -10,7 +10,7 @@ DENIED = "Permission denied"
 ABSENT = ("No such", "Module not found")
 """How Asterisk 16 and 22 begin to say that there is no such channel or module; no header says it."""
 LONGEST_LINE = 1000
-"""Bytes. Asterisk refuses a message with a line of 1,023, and does not say which where that comes before its ActionID."""
+"""Bytes. Asterisk refuses a message with a line of 1,023, and if that stands before the ActionID, not by name."""
 MOST_LINES = 100
 """Asterisk refuses a message of more than some 125."""
 
