@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api.jade import core, login, park, pjsip, queue, root
+from api.jade import core, login, me_buddies, me_chats, me_messages, park, pjsip, queue, root
 from schemas.settings import Settings
 
 
@@ -14,4 +14,7 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *park.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
+        *me_buddies.ROUTES,
+        *me_chats.ROUTES,
+        *me_messages.ROUTES,
     ]
