@@ -123,9 +123,9 @@ AGENTS = Model(
         "AgentLogin": On(AgentEvent, by_id, logged_in),
         "AgentLogoff": On(AgentEvent, by_id, logged_off),
         "Newexten": On(NewExten, by_application, logging_in),
-        "BridgeEnter": On(AgentBridge, called_bridge, called, by=("unique_id",)),
-        "BridgeLeave": On(AgentBridge, called_bridge, released, by=("unique_id",)),
-        "Hangup": On(HangupEvent, by_channel, logged_off, by=("unique_id",)),
+        "BridgeEnter": On(AgentBridge, called_bridge, called, by="unique_id"),
+        "BridgeLeave": On(AgentBridge, called_bridge, released, by="unique_id"),
+        "Hangup": On(HangupEvent, by_channel, logged_off, by="unique_id"),
     },
     lists={"Agents": None},
 )

@@ -45,9 +45,9 @@ class On(Struct, frozen=True):
     its lists, so whatever stands before the item is older news, and the item is taken for a row that a live event
     touched too. (A live event that comes after the item may still be the older one.)
 
-    ``by`` names columns other than the key: ``key`` then returns (value,), the rows of that PBX that have this value in
-    one of them (as an item, where the column is a list) are folded, and none is made. It reads all rows of the PBX, so
-    it is for small tables and rare events.
+    ``by`` names a column other than the key, or several: ``key`` then returns (value,), the rows of that PBX that have
+    this value in one of them (as an item, where the column is a list) are folded, and none is made. It reads all rows
+    of the PBX, so it is for small tables and rare events.
 
     ``recall`` is for what an event means only after others, which are about other rows. It is called once for each
     event, in log order: it takes what the model remembers of this PBX (a small dict of JSON values; to change one, put
@@ -59,9 +59,14 @@ class On(Struct, frozen=True):
     fold: Callable[[Any, Any], Any]
     ends: bool = False
     newer: bool = False
-    by: tuple[str, ...] = ()
+    by: str | tuple[str, ...] = ()
     blank: Callable[[Key, Any], Any] | None = None
     recall: Callable[[dict[str, Any], Any], Any] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that ``by`` names."""
+        return (self.by,) if isinstance(self.by, str) else self.by
 
 
 @final
@@ -217,7 +222,7 @@ class Fold:
         self.pbxes: set[str] = set()
         self._plan: list[tuple[On | OnGroup | None, Key, Any, Recorded]] = []
         self._groups: dict[Key, set[Key]] = {}
-        self._columns = {column for on in model.on.values() if isinstance(on, On) for column in on.by}
+        self._columns = {column for on in model.on.values() if isinstance(on, On) for column in on.columns}
         self._index: dict[tuple[str, str, Any], set[Key]] = {}
 
     def take(self, decoded: Decoded) -> None:
@@ -279,7 +284,7 @@ class Fold:
                 elif type(on) is OnGroup:
                     self._fold_group(on, key, shaped, event)
                 elif on.by:
-                    with_it = [self._index.get((key[0], column, key[1]), set()) for column in on.by]
+                    with_it = [self._index.get((key[0], column, key[1]), set()) for column in on.columns]
                     for found in sorted(set().union(*with_it)):
                         self._fold_row(on, found, shaped, event)
                 else:

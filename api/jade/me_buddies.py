@@ -13,7 +13,7 @@ from api.bodies import Line, Uuid, body
 from api.deciding import Decision, decide
 from api.errors import ApiError
 from api.jade import envelope
-from api.jade.mine import mine, reads
+from api.jade.mine import known, mine, reads
 from api.jade.writing import answer, writes
 from api.views import View
 from schemas.social import BuddyAdded
@@ -25,10 +25,7 @@ WHERE pbx = coalesce($1::text, '') AND user_uuid = $2::text
 ORDER BY tm_create, uuid
 """
 
-THERE = """
-SELECT EXISTS (SELECT FROM users WHERE pbx = '' AND uuid = $2),
-       EXISTS (SELECT FROM buddies WHERE pbx = '' AND user_uuid = $1 AND uuid_user = $2)
-"""
+BUDDY = "SELECT uuid FROM buddies WHERE pbx = '' AND user_uuid = $1 AND uuid_user = $2"
 
 
 class NewBuddy(Struct):
@@ -44,17 +41,15 @@ def buddies(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Put a user on the asker's list: 400 for who is no user or oneself, 409 for who is on it already."""
+    """Put a user on the asker's list: 400 for oneself, 404 for who is no user, 409 for who is on it."""
     wanted = await body(request, NewBuddy)
     user, buddy = request[USER].uuid, wanted.uuid_user.lower()
     if buddy == user:
         raise ApiError(400, "uuid_user: nobody is a buddy of their own")
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        is_user, is_buddy = await connection.fetchrow(THERE, user, buddy)
-        if not is_user:
-            raise ApiError(400, f"uuid_user: there is no user {buddy}")
-        if is_buddy:
+        await known(connection, [user, buddy])
+        if await connection.fetchval(BUDDY, user, buddy) is not None:
             raise ApiError(409, f"{buddy} is a buddy already")
         return Decision([BuddyAdded(str(uuid.uuid4()), user, buddy, wanted.name, wanted.detail)])
 

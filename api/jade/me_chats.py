@@ -17,7 +17,7 @@ from api.bodies import Line, Uuid, body
 from api.deciding import Decision, decide
 from api.errors import ApiError
 from api.jade import envelope
-from api.jade.mine import mine, one_of_mine, reads
+from api.jade.mine import known, mine, one_of_mine, reads
 from api.jade.writing import answer, where, writes
 from api.views import Args, View, checked
 from schemas.social import SINGLE, ChatChanged, ChatLeft, Kind, Members, RoomJoined, RoomOpened
@@ -38,11 +38,6 @@ ORDER BY c.tm_create, c.uuid
 
 CHAT = "SELECT room_uuid, name, detail FROM chats WHERE pbx = '' AND user_uuid = $1 AND uuid = $2"
 
-STRANGERS = """
-SELECT member FROM unnest($1::text[]) AS member
-WHERE NOT EXISTS (SELECT FROM users WHERE pbx = '' AND uuid = member)
-"""
-
 # The room of two users that at least one of them is in, and the asker's ($2) chat there, if any.
 SINGLE_ROOM = """
 SELECT r.uuid, r.members, (
@@ -59,9 +54,9 @@ LIMIT 1
 class NewChat(Struct):
     """The body of the POST; the asker is a member whether named or not."""
 
+    name: Line
     type: Kind
     members: Annotated[list[Uuid], Meta(max_length=MOST_MEMBERS)]
-    name: Line = ""
     detail: Line = ""
 
 
@@ -127,9 +122,7 @@ async def create(request: web.Request) -> web.Response:
         raise ApiError(400, "members: a chat of type 1 is with one other user")
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        strangers = [row["member"] for row in await connection.fetch(STRANGERS, members)]
-        if strangers:
-            raise ApiError(400, f"members: there is no user {strangers[0]}")
+        await known(connection, members)
         room = await connection.fetchrow(SINGLE_ROOM, members, user) if wanted.type == SINGLE else None
         if room is None:
             made = _chats(members)

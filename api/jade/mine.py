@@ -1,10 +1,20 @@
 """What the paths below /me share: their views are about the user who asks, and nobody else sees them."""
 
+from collections.abc import Sequence
+
+import asyncpg
 from aiohttp import web
 
 from api.auth import USER, needs
+from api.errors import ApiError
 from api.serving import get
 from api.views import Args, View, checked
+
+STRANGER = """
+SELECT asked FROM unnest($1::text[]) AS asked
+WHERE NOT EXISTS (SELECT FROM users WHERE pbx = '' AND uuid = asked)
+LIMIT 1
+"""
 
 
 def mine(request: web.Request) -> Args:
@@ -29,3 +39,10 @@ def reads(path: str, view: View) -> list[web.RouteDef]:
 
     guarded = needs("user", handler)
     return [web.get(start + path.replace("{detail}", "{detail:[^/]+}"), guarded) for start in ("/v1", "")]
+
+
+async def known(connection: asyncpg.Connection, users: Sequence[str]) -> None:
+    """Raise ApiError 404 if one of these uuids is no user's. The asker's own, too: it may just have been deleted."""
+    stranger = await connection.fetchval(STRANGER, users)
+    if stranger is not None:
+        raise ApiError(404, f"no such user: {stranger}")

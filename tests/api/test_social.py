@@ -44,9 +44,9 @@ async def people(client: Client) -> People:
     return await arrive(client, "alice", ALICE), await arrive(client, "bob", BOB), await arrive(client, "carol", CAROL)
 
 
-async def opened(who: Person, *members: str, kind: int = 2, **called: str) -> str:
+async def opened(who: Person, *members: str, kind: int = 2, name: str = "", **called: str) -> str:
     """Open a room and return the path of one's own chat."""
-    answer = await who.send("POST", "/me/chats", {"type": kind, "members": members, **called})
+    answer = await who.send("POST", "/me/chats", {"type": kind, "members": members, "name": name, **called})
     return answer.headers["Location"]
 
 
@@ -195,7 +195,7 @@ async def test_two_who_open_it_at_once_at_two_processes_get_one_room(serve: Serv
     one, two = await serve(), await serve()
     alice = await arrive(one, "alice", ALICE)
     bob = await arrive(two, "bob", BOB)
-    body = {"type": 1, "members": [ALICE, BOB]}
+    body = {"type": 1, "members": [ALICE, BOB], "name": "pair"}
     answers = await asyncio.gather(*(who.ask("POST", "/me/chats", body) for who in (alice, bob)))
     assert sorted(answer.status for answer in answers) == [200, 409]
     assert (await only_chat(alice))["room"] == (await only_chat(bob))["room"]
@@ -209,23 +209,25 @@ async def test_two_who_open_it_at_once_at_two_processes_get_one_room(serve: Serv
         ("POST", "/me/buddies", {}),
         ("POST", "/me/buddies", {"uuid_user": None}),
         ("POST", "/me/buddies", {"uuid_user": "bob"}),
-        ("POST", "/me/buddies", {"uuid_user": NOBODY}),
         ("POST", "/me/buddies", {"uuid_user": ALICE}),
         ("POST", "/me/buddies", {"uuid_user": BOB, "name": "x" * 256}),
         ("POST", "/me/buddies", {"uuid_user": BOB, "name": "a\0b"}),
         ("POST", "/me/chats", b""),
-        ("POST", "/me/chats", {"type": 2}),
-        ("POST", "/me/chats", {"members": [BOB]}),
-        ("POST", "/me/chats", {"type": 3, "members": [BOB]}),
-        ("POST", "/me/chats", {"type": "1", "members": [BOB]}),
-        ("POST", "/me/chats", {"type": 1, "members": []}),
-        ("POST", "/me/chats", {"type": 1, "members": [ALICE]}),
-        ("POST", "/me/chats", {"type": 1, "members": [BOB, CAROL]}),
-        ("POST", "/me/chats", {"type": 2, "members": BOB}),
-        ("POST", "/me/chats", {"type": 2, "members": [BOB, NOBODY]}),
-        ("POST", "/me/chats", {"type": 2, "members": [BOB, "x"]}),
+        ("POST", "/me/chats", {"type": 2, "name": ""}),
+        ("POST", "/me/chats", {"members": [BOB], "name": ""}),
+        ("POST", "/me/chats", {"type": 2, "members": [BOB]}),
+        ("POST", "/me/chats", {"type": 3, "members": [BOB], "name": ""}),
+        ("POST", "/me/chats", {"type": "1", "members": [BOB], "name": ""}),
+        ("POST", "/me/chats", {"type": True, "members": [BOB], "name": ""}),
+        ("POST", "/me/chats", {"type": 10**30, "members": [BOB], "name": ""}),
+        ("POST", "/me/chats", {"type": 1, "members": [], "name": ""}),
+        ("POST", "/me/chats", {"type": 1, "members": [ALICE], "name": ""}),
+        ("POST", "/me/chats", {"type": 1, "members": [BOB, CAROL], "name": ""}),
+        ("POST", "/me/chats", {"type": 2, "members": BOB, "name": ""}),
+        ("POST", "/me/chats", {"type": 2, "members": [BOB, "x"], "name": ""}),
         ("POST", "/me/chats", {"type": 2, "members": [BOB], "name": None}),
-        ("POST", "/me/chats", {"type": 2, "members": [f"{n:08x}{NOBODY[8:]}" for n in range(1001)]}),
+        ("POST", "/me/chats", {"type": 2, "members": [BOB], "name": "x" * 256}),
+        ("POST", "/me/chats", {"type": 2, "members": [f"{n:08x}{NOBODY[8:]}" for n in range(1001)], "name": ""}),
         ("PUT", "/me/chats/{chat}", b"name"),
         ("PUT", "/me/chats/{chat}", {}),
         ("PUT", "/me/chats/{chat}", {"title": "x"}),
@@ -242,6 +244,19 @@ async def test_bad_input_is_one_clear_error_and_changes_nothing(
     answer = await alice.ask(method, path.replace("/me/chats/{chat}", chat), body)
     assert (answer.status, answer.body["statuscode"], answer.result) == (400, 400, None)
     assert answer.body["message"]
+    assert await head(ledger) == position
+
+
+async def test_who_is_no_user_is_no_buddy_and_no_member(people: People, ledger: Ledger) -> None:
+    alice, _, _ = people
+    position = await head(ledger)
+    for path, body in (
+        ("/me/buddies", {"uuid_user": NOBODY}),
+        ("/me/chats", {"type": 1, "members": [NOBODY], "name": ""}),
+        ("/me/chats", {"type": 2, "members": [BOB, NOBODY], "name": ""}),
+    ):
+        answer = await alice.ask("POST", path, body)
+        assert (answer.status, answer.body["message"]) == (404, f"no such user: {NOBODY}")
     assert await head(ledger) == position
 
 
@@ -309,11 +324,11 @@ async def test_the_past_can_be_asked_for(people: People, ledger: Ledger) -> None
 
 async def test_a_request_that_is_repeated_is_done_once(people: People) -> None:
     alice, bob, _ = people
-    body = {"type": 2, "members": [BOB]}
+    body = {"type": 2, "members": [BOB], "name": "lunch"}
     one, two = [await alice.ask("POST", "/me/chats", body, Idempotency_Key="lunch") for _ in range(2)]
     assert (one.status, two.status, two.headers["Idempotency-Replayed"]) == (200, 200, "true")
     assert one.headers["Location"] == two.headers["Location"] == f"/me/chats/{(await only_chat(alice))['uuid']}"
-    other = await alice.ask("POST", "/me/chats", {"type": 2, "members": [CAROL]}, Idempotency_Key="lunch")
+    other = await alice.ask("POST", "/me/chats", body | {"members": [CAROL]}, Idempotency_Key="lunch")
     assert other.status == 422
     await only_chat(bob)
 
