@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api.jade import core, login, modules, park, pjsip, queue, queue_members, root
+from api.jade import core, login, me_buddies, me_chats, me_messages, modules, park, pjsip, queue, queue_members, root
 from schemas.settings import Settings
 
 
@@ -16,4 +16,7 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *pjsip.ROUTES,
         *queue.ROUTES,
         *queue_members.ROUTES,
+        *me_buddies.ROUTES,
+        *me_chats.ROUTES,
+        *me_messages.ROUTES,
     ]
