@@ -4,6 +4,7 @@ from projections.acts import ACTS
 from projections.agents import AGENTS
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
+from projections.contacts import CONTACTS
 from projections.device_states import DEVICE_STATES
 from projections.gaps import GAPS
 from projections.links import LINKS
@@ -32,6 +33,7 @@ ALL = (
     AGENTS,
     CALL_RECORDS,
     CHANNELS,
+    CONTACTS,
     DEVICE_STATES,
     GAPS,
     LINKS,
