@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api.jade import core, login, park, pjsip, queue, root
+from api.jade import contacts, core, info, login, park, permissions, pjsip, queue, root, users
 from schemas.settings import Settings
 
 
@@ -10,8 +10,12 @@ def routes(settings: Settings) -> list[web.RouteDef]:
     return [
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
+        *contacts.ROUTES,
         *core.ROUTES,
+        *info.ROUTES,
         *park.ROUTES,
+        *permissions.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
+        *users.ROUTES,
     ]
