@@ -2,7 +2,21 @@
 
 from aiohttp import web
 
-from api.jade import contacts, core, info, login, park, permissions, pjsip, queue, root, users
+from api.jade import (
+    contacts,
+    core,
+    info,
+    login,
+    me_calls,
+    modules,
+    park,
+    permissions,
+    pjsip,
+    queue,
+    queue_members,
+    root,
+    users,
+)
 from schemas.settings import Settings
 
 
@@ -13,9 +27,12 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *contacts.ROUTES,
         *core.ROUTES,
         *info.ROUTES,
+        *me_calls.ROUTES,
+        *modules.ROUTES,
         *park.ROUTES,
         *permissions.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
+        *queue_members.ROUTES,
         *users.ROUTES,
     ]
