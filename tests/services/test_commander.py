@@ -156,8 +156,10 @@ async def test_what_waited_too_long_is_never_done(url: str, connection: asyncpg.
 async def test_an_import_of_an_old_request_does_nothing(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
     async with commanding(ami, url):
         await ask(connection, "a", recorded=time.time() - OLDEST_SECONDS - 1)
-        assert (await ended(connection, "a"))["reason"] == "expired"
-    assert ami.asked("Hangup") == []
+        await ask(connection, "b")
+        await ended(connection, "b")
+    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/b"]
+    assert [e["id"] for name, e in await told(connection) if name != "ActRequested"] == ["b", "b"]
 
 
 async def test_a_pbx_that_cannot_be_reached(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
