@@ -1,4 +1,4 @@
-"""Ringledger as its own processes run it, inside the test's loop: listener, writer and projector on a real database."""
+"""Ringledger as its own processes run it, inside the test's loop: listener, projector, commander on a real database."""
 
 import asyncio
 import itertools
@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from api.app import create
 from schemas.settings import Pbx, Settings
 from services import database
+from services.command import command
 from services.listen import listen
 from services.project import project
 from tests.e2e.asterisk import Asterisk
@@ -34,7 +35,7 @@ STOPPED = "SELECT model, error FROM checkpoint WHERE error IS NOT NULL"
 
 
 class Ledger:
-    """One listener for one PBX, and all read models; ``rows`` asks them in SQL."""
+    """One listener and commander for one PBX, and all read models; ``rows`` asks them in SQL."""
 
     connection: asyncpg.Connection
     client: TestClient[Any, Any]
@@ -59,6 +60,7 @@ class Ledger:
         self._tasks = [
             asyncio.create_task(listen(self.settings, self.url, self._stop)),
             asyncio.create_task(project(self.url, self._stop)),
+            asyncio.create_task(command(self.settings, self.url, self._stop)),
         ]
         self.client = TestClient(TestServer(create(self.url, self.settings)))
         await self.client.start_server()
