@@ -12,7 +12,7 @@ import asyncpg
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from api.accounts import MODELS as ACCOUNTS
+from api.accounts import MODELS as PEOPLE
 from api.auth import USER, needs, still
 from api.bodies import Uuid, body
 from api.deciding import Decision, decide
@@ -21,7 +21,7 @@ from api.jade.pjsip_endpoints import endpoint
 from api.jade.resource import Resource
 from api.jade.users import MASK, Text, everybody, readings, somebody, the_user
 from api.jade.writing import answer, writes
-from api.serving import get
+from api.serving import get, personal
 from api.views import Args, checked
 from schemas.contacts import ContactChanged, ContactCreated, ContactDeleted, Kind
 
@@ -128,7 +128,7 @@ async def create(request: web.Request) -> web.Response:
         created = ContactCreated(contact_uuid, user_uuid, new.type, new.target, new.pbx, new.name, new.detail)
         return Decision([created], location=f"{request.path}/{contact_uuid}")
 
-    return answer(await decide(request, (*ACCOUNTS, "contacts"), decision))
+    return answer(await decide(request, (*PEOPLE, "contacts"), decision))
 
 
 async def update(request: web.Request) -> web.Response:
@@ -151,7 +151,7 @@ async def update(request: web.Request) -> web.Response:
         new: dict[str, Any] = {name: v for name, v in asked.items() if v is not None and v != row[name]}
         return Decision([ContactChanged(row["uuid"], **new)] if new else [])
 
-    return answer(await decide(request, (*ACCOUNTS, "contacts"), decision))
+    return answer(await decide(request, (*PEOPLE, "contacts"), decision))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -159,7 +159,7 @@ async def delete(request: web.Request) -> web.Response:
         still(request)
         return Decision([ContactDeleted((await the_contact(connection, request))["uuid"])])
 
-    return answer(await decide(request, (*ACCOUNTS, "contacts"), decision))
+    return answer(await decide(request, (*PEOPLE, "contacts"), decision))
 
 
 async def the_contact(connection: asyncpg.Connection, request: web.Request) -> asyncpg.Record:
@@ -185,5 +185,5 @@ ROUTES: list[web.RouteDef] = [
     *writes("POST", PATH, create),
     *writes("PUT", PATH + "/{detail}", update),
     *writes("DELETE", PATH + "/{detail}", delete),
-    *(web.get(path, needs("user", get(MINE.all))) for path in ("/v1/me/contacts", "/me/contacts")),
+    *(web.get(path, needs("user", personal(get(MINE.all)))) for path in ("/v1/me/contacts", "/me/contacts")),
 ]

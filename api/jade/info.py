@@ -17,7 +17,7 @@ from api.jade.resource import Resource
 from api.jade.users import change
 from api.jade.writing import writes
 from api.keys import VIEWS
-from api.serving import get
+from api.serving import get, personal
 from api.views import Args
 
 PERSON = """
@@ -26,7 +26,7 @@ SELECT uuid, username, name, tm_create, tm_update FROM users WHERE $1::text IS N
 MODELS = ("users", *CONTACT_MODELS, *CHAT_MODELS)
 
 
-def self(request: web.Request) -> Args:
+def myself(request: web.Request) -> Args:
     """Ask for who asks."""
     return (None, request[USER].uuid)
 
@@ -56,9 +56,9 @@ async def me(request: web.Request) -> web.StreamResponse:
     return await request.app[VIEWS].once(request, MODELS, ask, envelope.ENVELOPE)
 
 
-INFO = Resource("info", PERSON, ("users",), one_by=self)
+INFO = Resource("info", PERSON, ("users",), one_by=myself)
 ROUTES: list[web.RouteDef] = [
-    *(web.get(path, needs("admin", get(INFO.one))) for path in ("/v1/admin/info", "/admin/info")),
+    *(web.get(path, needs("admin", personal(get(INFO.one)))) for path in ("/v1/admin/info", "/admin/info")),
     *writes("PUT", "/admin/info", update),
-    *(web.get(path, needs("user", me)) for path in ("/v1/me/info", "/me/info")),
+    *(web.get(path, needs("user", personal(me))) for path in ("/v1/me/info", "/me/info")),
 ]

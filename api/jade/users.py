@@ -134,8 +134,8 @@ async def change(request: web.Request, user_uuid: str) -> web.Response:
         asker, row = still(request), await the_user(connection, user_uuid)
         facts = [*changed(row, wanted), *permitted(row, wanted)]
         guard(asker, {*row["permissions"], *(g.permission for g in wanted.permissions or ())})
-        if wanted.username not in {None, row["username"]}:
-            await free(connection, wanted.username or "")
+        if wanted.username is not None and wanted.username != row["username"]:
+            await free(connection, wanted.username)
         if any(isinstance(fact, PermissionRevoked) and fact.permission == "admin" for fact in facts):
             await other_admin(connection, user_uuid)
         if hashed:
