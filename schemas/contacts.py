@@ -1,4 +1,4 @@
-"""Events about contacts: at which endpoint of which PBX a user is reached. They are ours, pbx empty, like those of users."""
+"""Events about contacts: at which endpoint of which PBX a user is reached. They are ours, pbx empty, as users' are."""
 
 from typing import Literal
 

@@ -37,7 +37,7 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def me(request: web.Request) -> web.StreamResponse:
-    """The user with chats and contacts, all of one moment.
+    """Tell the user with chats and contacts, all of one moment.
 
     It is put together of three views, so it is told as it is now only: those three take ``as_of`` and ``wait``.
     """

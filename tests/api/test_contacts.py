@@ -30,7 +30,7 @@ PEER = ami(
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
-    client.session.headers |= by(await logged_in(client, "admin", "admin"))
+    client.session.headers.update(by(await logged_in(client, "admin", "admin")))
     await ledger.write(Connected("192.0.2.10:5038"), ENDPOINT, AUTH, PEER, pbx="berlin")
     return client
 

@@ -13,7 +13,7 @@ from tests.contract import misfits, shapes
 @pytest.fixture
 async def client(serve: Serve) -> Client:
     client = await serve()
-    client.session.headers |= by(await logged_in(client, "admin", "admin"))
+    client.session.headers.update(by(await logged_in(client, "admin", "admin")))
     return client
 
 

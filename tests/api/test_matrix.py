@@ -69,7 +69,7 @@ def needed(method: str, path: str) -> str:
 @pytest.fixture
 async def client(serve: Serve) -> Client:
     client = await serve()
-    client.session.headers |= by(await logged_in(client, "admin", "admin"))
+    client.session.headers.update(by(await logged_in(client, "admin", "admin")))
     return client
 
 

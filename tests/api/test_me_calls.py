@@ -26,7 +26,7 @@ PEER = said("PeerEntry", Channeltype="SIP", ObjectName="legacy1", ChanObjectType
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
-    client.session.headers |= by(await logged_in(client, "admin", "admin"))
+    client.session.headers.update(by(await logged_in(client, "admin", "admin")))
     await ledger.write(*map(endpoint, ("100", "101", "102")), PEER)
     return client
 
@@ -66,14 +66,17 @@ async def test_my_phone_is_rung_and_dials_the_others(
     reply = await client.post(PATH, json={"uuid_user": bob}, headers=token | {"Idempotency-Key": "once"})
     assert (reply.status, (await reply.json()).keys()) == (200, {"api_ver", "statuscode", "timestamp"})
     (asked,) = ami.asked("Originate")
-    assert asked.items() >= {
-        "Channel": "PJSIP/100",
-        "Application": "Dial",
-        "Data": "PJSIP/101,30",
-        "CallerID": '"Alice Al  Smith" <100>',
-        "Timeout": "30000",
-        "Async": "true",
-    }.items()
+    assert (
+        asked.items()
+        >= {
+            "Channel": "PJSIP/100",
+            "Application": "Dial",
+            "Data": "PJSIP/101,30",
+            "CallerID": '"Alice Al  Smith" <100>',
+            "Timeout": "30000",
+            "Async": "true",
+        }.items()
+    )
     assert "Exten" not in asked
     (requested,) = await events(ledger, "ActRequested")
     assert requested["actor"] == alice
@@ -93,7 +96,8 @@ async def test_contacts_can_be_chosen(client: Client, ami: FakeAmi, alice: str, 
     assert asked["CallerID"].endswith("<102>")
 
 
-async def test_both_must_be_at_one_pbx(client: Client, ledger: Ledger, ami: FakeAmi, alice: str, bob: str) -> None:
+@pytest.mark.usefixtures("alice")
+async def test_both_must_be_at_one_pbx(client: Client, ledger: Ledger, ami: FakeAmi, bob: str) -> None:
     await ledger.write(endpoint("200"), pbx="wien")
     carol = await person(client, "carol", "user")
     await contact(client, carol, "200")
@@ -134,7 +138,8 @@ async def test_what_cannot_be_called_is_not_dialled(
     assert ami.asked("Originate") == []
 
 
-async def test_asterisks_refusal_is_told(client: Client, ami: FakeAmi, alice: str, bob: str) -> None:
+@pytest.mark.usefixtures("alice")
+async def test_asterisks_refusal_is_told(client: Client, ami: FakeAmi, bob: str) -> None:
     ami.replies["Originate"] = lambda asked: block(
         "Response: Error", f"ActionID: {asked['ActionID']}", "Message: Originate Access Forbidden"
     )

@@ -9,7 +9,7 @@ from tests.api.people import NOBODYS, PERMISSIONS, by, head, listed, logged_in, 
 @pytest.fixture
 async def client(serve: Serve) -> Client:
     client = await serve()
-    client.session.headers |= by(await logged_in(client, "admin", "admin"))
+    client.session.headers.update(by(await logged_in(client, "admin", "admin")))
     return client
 
 

@@ -20,7 +20,7 @@ SECRET = "hush-hush-4711"
 @pytest.fixture
 async def client(serve: Serve) -> Client:
     client = await serve()
-    client.session.headers |= by(await logged_in(client, "admin", "admin"))
+    client.session.headers.update(by(await logged_in(client, "admin", "admin")))
     return client
 
 
@@ -56,7 +56,10 @@ async def test_a_managed_user_has_context_and_permissions(client: Client) -> Non
     body |= {"context": "demo-test", "permissions": [{"permission": "user"}, {"permission": "manager"}]}
     assert (await client.put(f"{MANAGED}/{uuid}", json=body)).status == 200
     found = await one(client, f"{MANAGED}/{uuid}")
-    assert (found["context"], found["permissions"]) == ("demo-test", [{"permission": "manager"}, {"permission": "user"}])
+    assert (found["context"], found["permissions"]) == (
+        "demo-test",
+        [{"permission": "manager"}, {"permission": "user"}],
+    )
     assert found["tm_update"] is not None
     assert (await client.delete(f"{MANAGED}/{uuid}")).status == 200
     assert await refused(await client.get(f"{MANAGED}/{uuid}"), 404)
@@ -107,7 +110,7 @@ async def test_there_is_no_such_user(client: Client, ledger: Ledger, path: str) 
 
 async def test_a_user_name_is_taken_once_however_many_ask(client: Client, serve: Serve) -> None:
     other = await serve()
-    other.session.headers |= client.session.headers
+    other.session.headers.update(client.session.headers)
     replies = await asyncio.gather(*(c.post(USERS, json=NEW) for c in (client, other) * 4))
     assert sorted(reply.status for reply in replies) == [200] + [409] * 7
     bob = await person(client, "bob")
@@ -150,7 +153,7 @@ async def test_no_clear_password_is_kept_said_or_logged(
         "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('ledger', 'model')"
     )
     for (table,) in tables:
-        rows = await ledger.connection.fetch(f"SELECT t::text FROM {table} t")  # noqa: S608 (a name of PostgreSQL's own)
+        rows = await ledger.connection.fetch(f"SELECT t::text FROM {table} t")
         whole = "\n".join(row["t"] for row in rows)
         assert SECRET not in whole
         assert SECRET.encode().hex() not in whole

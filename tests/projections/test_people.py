@@ -75,7 +75,12 @@ def test_a_pbx_makes_and_ends_nothing_of_ours() -> None:
     users.tell(ALICE, pbx="")
     contacts.tell(ContactCreated("c1", "u1", "sip_peer", "legacy1"), pbx="")
     tokens.tell(TokenIssued("t1", "u1"), pbx="")
-    said = [UserDeleted("u1"), PermissionGranted("g", "u1", "admin"), ContactDeleted("c1"), TokenRevoked("t1", "logout")]
+    said = [
+        UserDeleted("u1"),
+        PermissionGranted("g", "u1", "admin"),
+        ContactDeleted("c1"),
+        TokenRevoked("t1", "logout"),
+    ]
     for model in (users, contacts, tokens):
         assert model.tell(said) == {}
         model.tell(ami("UserDeleted", uuid="u1"), ami("ContactDeleted", uuid="c1"), pbx="")
