@@ -21,7 +21,7 @@ class RefusedError(Exception):
         self.reason = reason
 
 
-async def done(session: Session, action: str, **headers: str | list[str]) -> Message:
+async def done(session: Session, action: str, /, **headers: str | list[str]) -> Message:
     """Send an action and return the response; a list is one header, repeated.
 
     Raises RefusedError, LinkLostError or TimeoutError. Asterisk 16 and 22 tell "there is no such thing" from other

@@ -26,8 +26,12 @@ async def originate(session: Session, act: ChannelOriginate) -> dict[str, Any]:
     if act.priority < 1 or act.timeout < 1:
         raise RefusedError("priority and timeout are 1 or more", "invalid")
     variables = [f"{name}={_literal(value)}" for name, value in act.variables.items()]
-    optional = {"CallerID": act.caller_id, "Account": act.account, "Variable": variables}
-    where = {"Context": act.context, "Exten": act.exten, "Priority": str(act.priority)}
+    optional: dict[str, str | list[str]] = {
+        "CallerID": act.caller_id,
+        "Account": act.account,
+        "Variable": variables,
+    }
+    where: dict[str, str | list[str]] = {"Context": act.context, "Exten": act.exten, "Priority": str(act.priority)}
     if act.application:
         where = {"Application": act.application, "Data": act.data}
     await done(

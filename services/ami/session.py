@@ -113,7 +113,7 @@ class Session(Manager):
         if answer[0].success and self.link is not None:
             self._welcomed(self.link.banner)
 
-    async def ask(self, action: str, action_id: str = "", **headers: str | list[str]) -> list[Message]:
+    async def ask(self, action: str, action_id: str = "", /, **headers: str | list[str]) -> list[Message]:
         """Send an action and return its whole answer; a list is one header, repeated.
 
         Raises LinkLostError, TimeoutError, or ValueError for a value that no action can carry.
