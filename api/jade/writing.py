@@ -76,6 +76,7 @@ async def seen(
             while not freshness.stopping:
                 tag = freshness.reading.tag((model,))
                 if true(await request.app[POOL].fetch(sql, *args)):
+                    await freshness.refresh()  # views keep their bytes until then
                     return
                 await freshness.differs((model,), tag, SEEN_SECONDS)
 

@@ -7,6 +7,8 @@ from services.ami.session import Session
 
 DENIED = "Permission denied"
 """What Asterisk says (manager.c) when the AMI user lacks a class of ``write``."""
+ABSENT = ("No such", "Module not found")
+"""How Asterisk 16 and 22 begin to say that there is no such channel or module; no header says it."""
 LONGEST_LINE = 1000
 """Bytes; of a header line over 1,023 Asterisk answers without saying to which action."""
 MOST_LINES = 100
@@ -24,8 +26,7 @@ class RefusedError(Exception):
 async def done(session: Session, action: str, /, **headers: str | list[str]) -> Message:
     """Send an action and return the response; a list is one header, repeated.
 
-    Raises RefusedError, LinkLostError or TimeoutError. Asterisk 16 and 22 tell "there is no such thing" from other
-    errors by their English only.
+    Raises RefusedError, LinkLostError or TimeoutError.
     """
     lines = [
         f"{name}: {one}" for name, value in headers.items() for one in ([value] if isinstance(value, str) else value)
@@ -37,5 +38,5 @@ async def done(session: Session, action: str, /, **headers: str | list[str]) -> 
     message = (await session.ask(action, **headers))[0]
     if not message.success:
         words = str(message.message or "Asterisk refused the action without a word")
-        raise RefusedError(words, "absent" if words.lower().startswith("no such") else "refused")
+        raise RefusedError(words, "absent" if words.startswith(ABSENT) else "refused")
     return message

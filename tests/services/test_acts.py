@@ -135,11 +135,14 @@ async def test_a_module_that_runs(session: Session, ami: FakeAmi, act: Act, told
     assert (error.reason, str(error)) == (told, "Not this time.")
 
 
-async def test_a_module_that_cannot_be_loaded(session: Session, ami: FakeAmi) -> None:
-    ami.replies["ModuleLoad"] = saying("Response: Error", "Message: Could not load module.")
+@pytest.mark.parametrize(
+    ("words", "reason"), [("Could not load module.", "refused"), ("Module not found.", "absent")], ids=["16", "22"]
+)
+async def test_a_module_that_cannot_be_loaded(session: Session, ami: FakeAmi, words: str, reason: str) -> None:
+    ami.replies["ModuleLoad"] = saying("Response: Error", f"Message: {words}")
     ami.replies["ModuleCheck"] = saying("Response: Error", "Message: Module not loaded")
     error = await refused(session, ModuleLoad("app_none"))
-    assert (error.reason, str(error)) == ("refused", "Could not load module.")
+    assert (error.reason, str(error)) == (reason, words)
 
 
 ADD = QueueMemberAdd(queue="sales", interface="PJSIP/101")
