@@ -6,6 +6,7 @@ from projections.buddies import BUDDIES
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
 from projections.chats import CHATS
+from projections.contacts import CONTACTS
 from projections.device_states import DEVICE_STATES
 from projections.gaps import GAPS
 from projections.links import LINKS
@@ -38,6 +39,7 @@ ALL = (
     CALL_RECORDS,
     CHANNELS,
     CHATS,
+    CONTACTS,
     DEVICE_STATES,
     GAPS,
     LINKS,

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api.auth import USER, needs
 from api.errors import ApiError
-from api.serving import get
+from api.serving import get, personal
 from api.views import Args, View, checked
 
 STRANGER = """
@@ -29,15 +29,7 @@ def one_of_mine(request: web.Request) -> Args:
 
 def reads(path: str, view: View) -> list[web.RouteDef]:
     """Routes of a view of the asker's with and without /v1; ``path`` begins with /me."""
-    served = get(view)
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        response = await served(request)
-        # Two users of one browser have the same paths and ETags, and must not get each other's bytes out of its cache.
-        response.headers["Vary"] = "Authorization, Cookie"
-        return response
-
-    guarded = needs("user", handler)
+    guarded = needs("user", personal(get(view)))
     return [web.get(start + path.replace("{detail}", "{detail:[^/]+}"), guarded) for start in ("/v1", "")]
 
 
