@@ -2,7 +2,27 @@
 
 from aiohttp import web
 
-from api.jade import configurations, core, login, park, pjsip, queue, root, sections, trunks
+from api.jade import (
+    configurations,
+    contacts,
+    core,
+    info,
+    login,
+    me_buddies,
+    me_calls,
+    me_chats,
+    me_messages,
+    modules,
+    park,
+    permissions,
+    pjsip,
+    queue,
+    queue_members,
+    root,
+    sections,
+    trunks,
+    users,
+)
 from schemas.settings import Settings
 
 
@@ -11,10 +31,20 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
         *configurations.ROUTES,
+        *contacts.ROUTES,
         *core.ROUTES,
+        *info.ROUTES,
+        *me_buddies.ROUTES,
+        *me_calls.ROUTES,
+        *me_chats.ROUTES,
+        *me_messages.ROUTES,
+        *modules.ROUTES,
         *park.ROUTES,
+        *permissions.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
         *sections.ROUTES,
         *trunks.ROUTES,
+        *queue_members.ROUTES,
+        *users.ROUTES,
     ]

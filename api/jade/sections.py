@@ -197,13 +197,14 @@ async def change_lot(request: web.Request) -> web.Response:
 
 def routes(kind: Kind, *, create: bool = True) -> list[web.RouteDef]:
     """All routes of a kind of section."""
-    listed, one = (needs("admin", get(view)) for view in views(kind))
+    permission = "manager" if kind.path.startswith("/manager/") else "admin"
+    listed, one = (needs(permission, get(view)) for view in views(kind))
     return [
         *(web.get(start + kind.path, listed) for start in ("/v1", "")),
         *(web.get(f"{start}{kind.path}/{{detail:[^/]+}}", one) for start in ("/v1", "")),
-        *(writes("POST", kind.path, creates(kind)) if create else []),
-        *writes("PUT", f"{kind.path}/{{detail}}", updates(kind)),
-        *writes("DELETE", f"{kind.path}/{{detail}}", deletes(kind.file)),
+        *(writes("POST", kind.path, creates(kind), permission) if create else []),
+        *writes("PUT", f"{kind.path}/{{detail}}", updates(kind), permission),
+        *writes("DELETE", f"{kind.path}/{{detail}}", deletes(kind.file), permission),
     ]
 
 

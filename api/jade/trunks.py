@@ -119,9 +119,9 @@ async def delete(request: web.Request) -> web.Response:
 
 
 ROUTES: list[web.RouteDef] = [
-    *(web.get(start + PATH, needs("admin", get(LIST))) for start in ("/v1", "")),
-    *(web.get(f"{start}{PATH}/{{detail:[^/]+}}", needs("admin", get(ONE))) for start in ("/v1", "")),
-    *writes("POST", PATH, create),
-    *writes("PUT", f"{PATH}/{{detail}}", update),
-    *writes("DELETE", f"{PATH}/{{detail}}", delete),
+    *(web.get(start + PATH, needs("manager", get(LIST))) for start in ("/v1", "")),
+    *(web.get(f"{start}{PATH}/{{detail:[^/]+}}", needs("manager", get(ONE))) for start in ("/v1", "")),
+    *writes("POST", PATH, create, "manager"),
+    *writes("PUT", f"{PATH}/{{detail}}", update, "manager"),
+    *writes("DELETE", f"{PATH}/{{detail}}", delete, "manager"),
 ]

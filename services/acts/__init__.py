@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from schemas.acts import Act
-from schemas.acts.channel import ChannelHangup
+from schemas.acts.channel import ChannelHangup, ChannelOriginate
 from schemas.acts.config import ConfigReplace, ConfigSection, ConfigTrunk
-from services.acts import channel, config, trunk
+from schemas.acts.module import ModuleLoad, ModuleReload, ModuleUnload
+from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
+from services.acts import channel, config, module, queue, trunk
 from services.acts.desk import Desk
 from services.ami.session import Session
 
@@ -15,6 +17,13 @@ Perform = Callable[[Session, Any], Awaitable[dict[str, Any]]]
 
 PERFORM: Mapping[type[Act], Perform] = {
     ChannelHangup: channel.hangup,
+    ChannelOriginate: channel.originate,
+    ModuleLoad: module.load,
+    ModuleReload: module.reload,
+    ModuleUnload: module.unload,
+    QueueMemberAdd: queue.add,
+    QueueMemberChange: queue.change,
+    QueueMemberRemove: queue.remove,
 }
 
 AtDesk = Callable[[Desk, Any], Awaitable[dict[str, Any]]]
