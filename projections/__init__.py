@@ -1,7 +1,10 @@
 """Read models: pure folds of the log. The one list of them is `ALL`."""
 
 from projections.acts import ACTS
+from projections.adpmas import ADPMAS
+from projections.adps import ADPS
 from projections.agents import AGENTS
+from projections.agi_runs import AGI_RUNS
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
 from projections.device_states import DEVICE_STATES
@@ -29,7 +32,10 @@ from projections.users import USERS
 
 ALL = (
     ACTS,
+    ADPMAS,
+    ADPS,
     AGENTS,
+    AGI_RUNS,
     CALL_RECORDS,
     CHANNELS,
     DEVICE_STATES,

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api.jade import core, login, park, pjsip, queue, root
+from api.jade import async_dialplans, core, login, park, pjsip, queue, root
 from schemas.settings import Settings
 
 
@@ -11,6 +11,7 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
         *core.ROUTES,
+        *async_dialplans.ROUTES,
         *park.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
