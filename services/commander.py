@@ -134,7 +134,9 @@ class Term:
         finally:
             await ended([driving])
 
-    async def _act(self, left: Unfinished, driving: asyncio.Task[None], stop: asyncio.Event, wake: asyncio.Event) -> None:
+    async def _act(
+        self, left: Unfinished, driving: asyncio.Task[None], stop: asyncio.Event, wake: asyncio.Event
+    ) -> None:
         """Do what is asked for until ``stop``. Raises what ``driving`` ended with: the term ends with it."""
         after = left.after
         while not stop.is_set():

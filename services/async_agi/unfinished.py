@@ -50,11 +50,9 @@ async def unfinished(connection: asyncpg.Connection, pbx: str) -> Unfinished:
     """Look them up. What was waited for in a run that is found may have come while nobody listened."""
     async with database.snapshot(connection):
         window: int = await connection.fetchval(WINDOW, OLDEST_SECONDS) or 0
-        after = window
-        folded: int | None = await connection.fetchval(FOLDED)
-        if folded is not None:
-            begun = await connection.fetchval(BEGUN, pbx)
-            after = min(window, folded, folded if begun is None else begun - 1)
+        folded: int = await connection.fetchval(FOLDED) or 0
+        begun: int | None = await connection.fetchval(BEGUN, pbx) if folded else None
+        after = min(window, folded, folded if begun is None else begun - 1)
         ours = await connection.fetch(OURS, pbx, after)
     runs: dict[str, tuple[Run, int]] = {}
     answered: set[int] = set()
