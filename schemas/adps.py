@@ -1,4 +1,4 @@
-"""Events about async dialplans: masters (the wire calls one adpma) and their commands (adp). They are ours, pbx empty."""
+"""Events about async dialplans: masters (the wire says adpma) and their commands (adp). They are ours, pbx empty."""
 
 from schemas.ami import OurEvent
 from schemas.facts import Fact

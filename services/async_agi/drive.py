@@ -81,7 +81,7 @@ class Driver:
             return "interrupted", f"nobody knows what became of command {run.sent}"
         except (LeftError, asyncpg.PostgresError, *database.UNREACHABLE):
             raise
-        except Exception:  # noqa: BLE001 (it is logged, and ends this run only)
+        except Exception:
             logger.exception("agi_run_failed", run=run.id)
             return "error", "an error in Ringledger; see its log"
         return ("error", run.failure) if run.failure else ("finished", "")

@@ -101,8 +101,8 @@ class AsyncAgi:
         recorded = Recorded(row["position"], self._pbx, row["source"], row["name"], row["at"], row["raw"])
         event: AsyncAgiEvent = Decoded(recorded).as_(AsyncAgiEvent)
         if row["name"] != "AsyncAGIStart":
-            if (run := self._runs.get(event.unique_id)) is not None:
-                run.hear(row["name"], event)
+            if event.unique_id in self._runs:
+                self._runs[event.unique_id].hear(row["name"], event)
             return
         master = master_of(event)
         timely = row["age"] <= OLDEST_SECONDS and abs(row["late"]) <= OLDEST_SECONDS

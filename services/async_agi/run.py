@@ -15,10 +15,10 @@ ARGUMENT = re.compile(r"^agi_arg_1: (.*)$", re.MULTILINE)
 class Run:
     """What is known of a run. Whoever waits for more waits for ``news``, which is set at each.
 
-    ``begun``: AgiRunStarted is in the log; ``known``: there is such a master.
-    ``sent`` and ``done`` are how many commands were sent, and how many have an outcome; ``failure`` says which
-    failed, if one did, and how. ``results`` are what came of commands by their id. ``hanging``: the channel is being hung up, ``left``:
-    it is not in AGI any more. ``doubtful`` is since when (monotonic) something may have been missed, None: nothing.
+    ``begun``: AgiRunStarted is in the log; ``known``: there is such a master. ``sent`` and ``done`` are how many
+    commands were sent, and how many have an outcome; ``failure`` says which failed, if one did, and how. ``results``
+    are what came of commands by their id. ``hanging``: the channel is being hung up, ``left``: it is not in AGI any
+    more. ``doubtful`` is since when (monotonic) something may have been missed, None: nothing.
     """
 
     def __init__(self, run_id: str, channel: str, unique_id: str, master: str, start: int) -> None:

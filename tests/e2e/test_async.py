@@ -6,7 +6,7 @@ import msgspec
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.waiting import until
+from tests.e2e.waiting import present, until
 
 OURS = "SELECT raw FROM event WHERE source = 'ringledger' AND name LIKE 'Agi%' AND position > $1 ORDER BY position"
 SAID = "SELECT raw FROM event WHERE source = 'ami' AND name = $1 AND raw LIKE $2 AND position > $3 ORDER BY position"
@@ -30,7 +30,7 @@ class Story:
             found = await self.said(name, like)
             return found if len(found) >= number else None
 
-        return await until(there, f"{name} {like} is in the log {number} times", 20)
+        return await present(there, f"{name} {like} is in the log {number} times", 20)
 
     async def until_sent(self, step: int) -> None:
         async def there() -> bool:
@@ -43,7 +43,7 @@ class Story:
             ends = await self.ours("AgiRunEnded")
             return ends if len(ends) >= number else None
 
-        return await until(there, f"{number} runs have ended", 20)
+        return await present(there, f"{number} runs have ended", 20)
 
 
 async def story(ledger: Ledger, asterisk: Asterisk) -> Story:

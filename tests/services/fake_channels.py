@@ -24,7 +24,9 @@ class FakeChannels:
 
     def say(self, name: str, unique_id: str, *more: str) -> None:
         self._ami.send(
-            block(f"Event: {name}", "Privilege: agi,all", f"Channel: PJSIP/{unique_id}", f"Uniqueid: {unique_id}", *more)
+            block(
+                f"Event: {name}", "Privilege: agi,all", f"Channel: PJSIP/{unique_id}", f"Uniqueid: {unique_id}", *more
+            )
         )
 
     def enter(self, unique_id: str, *arguments: str, caller: str = "Alice") -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -23,7 +24,7 @@ from services.commander import Commander
 from services.project import project
 from services.projector import Projector
 from services.waking import wake_commander
-from tests.e2e.waiting import until
+from tests.e2e.waiting import present, until
 from tests.services.fake_ami import Cable, FakeAmi, Ledger, block, eventually, listening
 from tests.services.fake_channels import BREAK, FakeChannels, environment
 
@@ -88,7 +89,7 @@ class Scene:
             ends = await self.told("AgiRunEnded")
             return ends if len(ends) >= number else None
 
-        return await until(there, f"{number} runs have ended")
+        return await present(there, f"{number} runs have ended")
 
     def commands(self, unique_id: str = "1.1") -> list[str]:
         return [command for told, command in self.channels.told if told == unique_id]
@@ -316,6 +317,10 @@ async def test_a_channel_that_comes_again_is_another_run(scene: Scene) -> None:
     assert scene.commands() == ["NOOP", BREAK, "NOOP", BREAK]
 
 
+def four(scene: Scene) -> bool:
+    return len(scene.channels.told) == 4
+
+
 async def test_runs_do_not_wait_for_each_other_and_neither_do_acts(url: str) -> None:
     async with scenes(url, "one", "two") as (one, two):
         await one.master(MASTER, "ANSWER", "EXEC Queue sales")
@@ -326,7 +331,7 @@ async def test_runs_do_not_wait_for_each_other_and_neither_do_acts(url: str) -> 
             for unique_id in ("1.1", "1.2"):
                 scene.channels.enter(unique_id, MASTER)
         for scene in (one, two):
-            await eventually(lambda at=scene: len(at.channels.told) == 4)
+            await eventually(partial(four, scene))
         await one.write(ActRequested("act", builtins(ChannelHangup("PJSIP/9"))), pbx="one")
         await wake_commander(one.connection, "one")
         await eventually(lambda: one.ami.asked("Hangup"))
@@ -504,7 +509,7 @@ async def test_a_long_command_is_waited_for(scene: Scene) -> None:
     scene.channels.held.add("EXEC Queue sales")
     scene.start()
     scene.channels.enter("1.1", MASTER)
-    await eventually(lambda: scene.commands())
+    await eventually(scene.commands)
     first = dict(scene.channels.ids)
     scene.ami.hangs_up_at.add("AGI")
     scene.channels.enter("1.2", MASTER)
