@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api.jade import async_dialplans, core, login, park, pjsip, queue, root
+from api.jade import async_dialplans, core, login, modules, park, pjsip, queue, queue_members, root
 from schemas.settings import Settings
 
 
@@ -12,7 +12,9 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *root.routes(opened=settings.open_views),
         *core.ROUTES,
         *async_dialplans.ROUTES,
+        *modules.ROUTES,
         *park.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
+        *queue_members.ROUTES,
     ]
