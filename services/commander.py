@@ -22,7 +22,7 @@ from services.acts.asked import RefusedError
 from services.ami.protocol import LinkLostError
 from services.async_agi.follow import AsyncAgi
 from services.commander_link import CommanderLink
-from services.terms import ended
+from services.tasks import ended
 from services.unfinished import Unfinished, unfinished
 from services.waking import CHANNEL
 

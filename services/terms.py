@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
@@ -120,18 +120,3 @@ async def kept_running(task: str, pbx: str, body: Callable[[], Awaitable[None]],
             async with asyncio.timeout(pause):
                 await stop.wait()
         pause = min(LAST_RESTART_SECONDS, 2 * pause)
-
-
-async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel the tasks until they end: asyncpg forgets a cancellation that comes together with the server's answer.
-
-    What they raised is nobody's business any more.
-    """
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        over, left = await asyncio.wait(left, timeout=0.2)
-        for task in over:
-            if not task.cancelled():
-                task.exception()

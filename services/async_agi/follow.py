@@ -15,7 +15,7 @@ from services.async_agi.drive import BREAK, Append, Driver
 from services.async_agi.run import Run, master_of
 from services.async_agi.unfinished import OLDEST_SECONDS, unfinished
 from services.commander_link import CommanderLink
-from services.terms import ended
+from services.tasks import ended
 
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.02

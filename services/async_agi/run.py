@@ -43,7 +43,7 @@ class Run:
     def hear(self, name: str, event: AsyncAgiEvent) -> None:
         """Take an event of this channel."""
         if name == "AsyncAGIExec":
-            self.results[event.command_id] = unquote_plus(event.result).strip()
+            self.results[event.command_id] = unquote_plus(event.result).replace("\0", "\ufffd").strip()
         else:
             self.hanging = self.hanging or name != "AsyncAGIEnd"
             self.left = self.left or name in {"AsyncAGIEnd", "Hangup"}
