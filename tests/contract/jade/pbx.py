@@ -1,0 +1,89 @@
+"""A PBX that does what the commander asks of it, and says so in events as Asterisk 22 does."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.services.fake_ami import FakeAmi, block
+
+HOUSEKEEPING = {"Challenge", "Login", "Logoff", "Ping"}
+
+
+class FakePbx(FakeAmi):
+    """Channels are hung up, modules loaded and unloaded; ``hear`` takes what it says of that, as the log does."""
+
+    def __init__(self, name: str, hear: Callable[[bytes], Awaitable[Any]]) -> None:
+        super().__init__()
+        self.name = name
+        self.channels: dict[str, str] = {}
+        self.modules: set[str] = set()
+        self.loadable: set[str] = set()
+        self._hear = hear
+        self._saying: set[asyncio.Task[Any]] = set()
+        self.replies |= {"Hangup": self._hangup, "ModuleLoad": self._module, "ModuleCheck": self._checked}
+
+    @property
+    def asked_for(self) -> list[dict[str, str]]:
+        """What was asked for besides logging in and keeping alive."""
+        return [headers for headers in self.actions if headers["Action"] not in HOUSEKEEPING]
+
+    def say(self, *lines: str) -> None:
+        """Say it in an event."""
+        name, *rest = lines
+        task = asyncio.create_task(
+            self._hear_one(block(f"Event: {name}", "Privilege: all,all", f"Timestamp: {time.time():.6f}", *rest))
+        )
+        self._saying.add(task)
+
+    async def _hear_one(self, data: bytes) -> None:
+        await self._hear(data)
+
+    async def said(self) -> None:
+        """Wait until everything that it said has been heard. Raises what went wrong there."""
+        while self._saying:
+            done, self._saying = self._saying, set()
+            await asyncio.gather(*done)
+
+    def _hangup(self, headers: dict[str, str]) -> bytes:
+        number, channel = f"ActionID: {headers['ActionID']}", headers["Channel"]
+        unique_id = self.channels.pop(channel, None)
+        if unique_id is None:
+            return block("Response: Error", number, "Message: No such channel")
+        self.say(
+            "Hangup",
+            f"Channel: {channel}",
+            f"Uniqueid: {unique_id}",
+            f"Linkedid: {unique_id}",
+            "Cause: 16",
+            "Cause-txt: Normal Clearing",
+        )
+        return block("Response: Success", number, "Message: Channel Hungup")
+
+    def _module(self, headers: dict[str, str]) -> bytes:
+        number, module = f"ActionID: {headers['ActionID']}", headers["Module"].removesuffix(".so")
+        what = headers["LoadType"]
+        if what == "load":
+            return self._load(number, module)
+        if module not in self.modules:
+            words = "No such module." if what == "reload" else "Could not unload module."
+            return block("Response: Error", number, f"Message: {words}")
+        if what == "unload":
+            self.modules.remove(module)
+            self.say("Unload", f"Module: {module}.so", "Status: Success")
+            return block("Response: Success", number, "Message: Module unloaded.")
+        self.say("Reload", f"Module: {module}.so", "Status: 0")
+        return block("Response: Success", number, "Message: Module reloaded.")
+
+    def _load(self, number: str, module: str) -> bytes:
+        if module in self.modules or module not in self.loadable:
+            return block("Response: Error", number, "Message: Could not load module.")
+        self.modules.add(module)
+        self.say("Load", f"Module: {module}.so", "Status: Success")
+        return block("Response: Success", number, "Message: Module loaded.")
+
+    def _checked(self, headers: dict[str, str]) -> bytes:
+        number = f"ActionID: {headers['ActionID']}"
+        if headers["Module"].removesuffix(".so") in self.modules:
+            return block("Response: Success", number, "Version: ")
+        return block("Response: Error", number, "Message: Module not loaded")

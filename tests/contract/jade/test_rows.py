@@ -1,0 +1,74 @@
+"""Every row, at every form of its path: answered as documented, and what it says has come true."""
+
+from typing import Any
+
+import pytest
+
+from tests.contract import misfits, operations, shapes
+from tests.contract.jade import EXERCISES, NOT_BUILT
+from tests.contract.jade.asking import BUILT, FORMS, ROWS, answered, form_id, put_to
+from tests.contract.jade.exercise import Exercise
+from tests.contract.jade.world import Ask, Reply, World
+
+BARE = {"api_ver": "string", "statuscode": "integer", "timestamp": "timestamp"}
+INFERRED: dict[str, Any] = {
+    "jade.pjsip.registration_outbounds": dict.fromkeys(
+        "object_type object_name status server_uri client_uri max_retries retry_interval fatal_retry_interval "
+        "forbidden_retry_interval auth_rejection_permanent support_path expiration line transport contact_user "
+        "endpoint outbound_auth outbound_proxy next_reg tm_update".split(),
+        "any",
+    ),
+    "jade.user.contacts": dict.fromkeys("uuid user_uuid type target name detail".split(), "string")
+    | {"tm_create": "timestamp", "tm_update": "timestamp|null"},
+    "jade.user.permissions": {"uuid": "string", "user_uuid": "string", "permission": "string"},
+    "jade.manager.trunks": {"name": "string"},
+}
+"""Items of resources that are headed only and like no documented one: members as the original has them."""
+
+
+def shape(row: str) -> tuple[Any, frozenset[str]]:
+    """Return what the row answers, and which members of it may be missing."""
+    family, _, what = row.rpartition(".")
+    if family in INFERRED and what in {"list", "get"}:
+        item = INFERRED[family]
+        return BARE | {"result": {"list": [item]} if what == "list" else item}, frozenset()
+    like = shapes()["_meta"]["inferred_like"]
+    found = shapes()[row if row in shapes() else like[row]]
+    return found["response"], frozenset(found.get("optional", ()))
+
+
+def test_every_row_has_an_exercise_and_every_exercise_a_row() -> None:
+    assert len(ROWS) == 126
+    assert set(EXERCISES) == set(ROWS)
+    assert set(ROWS) >= NOT_BUILT
+
+
+@pytest.mark.parametrize(("row", "form"), FORMS, ids=form_id)
+async def test_it_answers_as_documented_and_does_what_it_says(world: World, row: str, form: str) -> None:
+    reply = await answered(world, row, form)
+    response, optional = shape(row)
+    assert misfits(reply.body, response, optional) == []
+    assert set(reply.body) == set(response), "no more around the result than is documented"
+
+
+async def test_what_is_not_built_answers_404_or_405(world: World) -> None:
+    for row in sorted(NOT_BUILT):
+        for form in operations()[row].paths:
+            reply = await world.send(operations()[row].method, form, Ask("x", token=world.admin.token, body={}))
+            assert reply.status in {404, 405}, f"{row} is built: take it out of NOT_BUILT"
+            assert reply.status == 405 or "no such" not in reply.body["message"], f"{row} is built"
+
+
+WRITES = [row for row in BUILT if operations()[row].method != "GET"]
+
+
+@pytest.mark.parametrize("row", WRITES)
+async def test_its_effect_is_looked_at(world: World, row: str) -> None:
+    """An exercise whose request was never sent must notice."""
+    with pytest.raises((AssertionError, KeyError)):
+        await unsent(world, EXERCISES[row])
+
+
+async def unsent(world: World, exercise: Exercise) -> None:
+    async with put_to(world, exercise) as (_, finished):
+        await finished(Reply(200, {}, {"api_ver": "0.1", "statuscode": 200, "timestamp": "", "result": {}}))
