@@ -5,7 +5,6 @@ import time
 import uuid
 from typing import Any
 
-import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
@@ -70,7 +69,7 @@ async def act(request: web.Request, pbx: str, wanted: Act, location: str = "", d
     deadline = time.monotonic() + OUTCOME_SECONDS
     asked = await asking(request, dialect)
     if asked.key:
-        async with deciding(request.app, {"requests", "links"}) as connection:
+        async with deciding(request.app, {"requests"}) as connection:
             earlier = await earlier_of(connection, asked)
             if earlier is not None and not earlier.act:
                 raise ApiError(422, "this Idempotency-Key was used for another request")
@@ -78,8 +77,7 @@ async def act(request: web.Request, pbx: str, wanted: Act, location: str = "", d
                 act_id, position = await _request(request.app, pbx, asked, made)
                 await folded(request.app[FRESHNESS], {"requests"}, position)
             else:
-                act_id, position = earlier.act, earlier.position
-                pbx = await _pbx_of(connection, act_id)
+                act_id, position, pbx = earlier.act, earlier.position, earlier.pbx
         replayed = earlier is not None
     else:
         act_id, position = await _request(request.app, pbx, asked, made)
@@ -101,11 +99,6 @@ async def _request(app: web.Application, pbx: str, asked: Asking, made: dict[str
     async with app[POOL].acquire() as connection:
         await wake_commander(connection, pbx)
     return act_id, position
-
-
-async def _pbx_of(connection: asyncpg.Connection, act_id: str) -> str:
-    pbx: str = await connection.fetchval("SELECT pbx FROM requests WHERE act = $1", act_id)
-    return pbx
 
 
 async def _outcome(app: web.Application, pbx: str, act_id: str, position: int, deadline: float) -> Row | None:

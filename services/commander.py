@@ -31,7 +31,7 @@ RETRY_SECONDS = 0.5
 GOOD_SECONDS = 4.5
 """A request that was not sent by then never is: whoever asked is told 504 after five seconds."""
 OLDEST_SECONDS = 60.0
-"""A request recorded so long before it was appended comes from an import, or from a clock that is wrong."""
+"""A request recorded so long before it was appended was made elsewhere, and imported (or a clock is wrong)."""
 REACH_SECONDS = 3.0
 
 REQUESTED = """
@@ -112,6 +112,7 @@ class Term:
         self._pbx = commander.pbx.name
         self._known = commander._known  # noqa: SLF001 (what one term knew of its acts, the next one writes down)
         self._connection = connection
+        self._log = logger.bind(pbx=self._pbx)
         self._writer = time.time_ns()
         self._appended = 0
 
@@ -137,13 +138,16 @@ class Term:
                     await wake.wait()
 
     async def _perform(self, request: ActRequested, since: float, late: float) -> None:
+        if abs(late) > OLDEST_SECONDS:
+            self._log.warning("act_of_another_time", id=request.id, late=late)
+            return
         until = since + GOOD_SECONDS
         try:
             act: Act = msgspec.convert(request.act, KNOWN)
         except msgspec.ValidationError as error:
             await self._append(ActFailed(request.id, "impossible", f"this commander cannot do that: {error}"))
             return
-        if time.monotonic() > until or abs(late) > OLDEST_SECONDS:
+        if time.monotonic() > until:
             await self._append(ActFailed(request.id, "expired", "nobody could do it in time, and nobody will"))
             return
         session = await self._commander.link.linked(min(until - time.monotonic(), REACH_SECONDS))
@@ -160,7 +164,7 @@ class Term:
         except TimeoutError:
             outcome = ActUnknown(request.id, "the PBX did not answer in time")
         except Exception:
-            logger.exception("act_failed", pbx=self._pbx, act=request.act.get("act"), id=request.id)
+            self._log.exception("act_failed", act=request.act.get("act"), id=request.id)
             outcome = ActUnknown(request.id, "an error in Ringledger; see its log")
         self._known[request.id] = outcome
         await self._append(outcome)

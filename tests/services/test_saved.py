@@ -14,6 +14,7 @@ from projections import ALL
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
 from projections.kit import Model, State
+from projections.parking_lots import PARKING_LOTS
 from projections.queues import QUEUES
 from schemas.log import Received
 from services import database, instants, log, saved
@@ -91,7 +92,7 @@ async def test_rows_that_did_not_change_are_saved_once(
     assert await connection.fetchval("SELECT count(DISTINCT position) FROM ledger.saved") == 12
     assert counts["channels"] == 12
     assert counts["parking_lots"] == 1
-    assert await held(connection, ALL[8], 12_000) == await held(connection, ALL[8], 6_000) != {}
+    assert await held(connection, PARKING_LOTS, 12_000) == await held(connection, PARKING_LOTS, 6_000) != {}
 
 
 BREAK = """
