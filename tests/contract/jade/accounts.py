@@ -36,7 +36,7 @@ async def info(world: World) -> AsyncGenerator[Ask, Reply]:
     assert "password" not in reply.result
 
 
-@exercise("jade.admin.info.update", members={"name": Member("name", needed=True, free=True)})
+@exercise("jade.admin.info.update", members={"name": Member("name", free=True)})
 async def rename(world: World) -> AsyncGenerator[Ask, Reply]:
     person = await world.person("admin")
     ask = Ask(body={"name": "Another Name"}, token=person.token)

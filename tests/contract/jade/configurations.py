@@ -69,7 +69,7 @@ def updated(area: str) -> Exercise:
         (copy,) = set(await backups(world, area)) - set(copies)
         assert (await backups(world, area))[copy] == before["data"], "what it was before is kept under its date"
 
-    return Exercise(f"jade.{area}.configurations.update", run, DATA)
+    return Exercise(f"jade.{area}.configurations.update", run, DATA, at_pbx=True)
 
 
 def deleted(area: str) -> Exercise:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -43,22 +44,16 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     await connection.close()
 
 
-class running:  # noqa: N801 (reads as what it does)
+@asynccontextmanager
+async def running(ledger: Ledger, pbx: FakePbx, data: Path) -> AsyncIterator[None]:
     """Let the projector fold and the commander do what is asked for, until the end of the block."""
-
-    def __init__(self, ledger: Ledger, pbx: FakePbx, data: Path) -> None:
-        self._ledger = ledger
-        self._settings = Settings(ami=(pbx.pbx(pbx.name),), data=data)
-        self._stop, self._wake = asyncio.Event(), asyncio.Event()
-
-    async def __aenter__(self) -> None:
-        self._listening = await database.connect(self._ledger.url)
-        await self._listening.add_listener("ledger", lambda *_: self._wake.set())
-        self._projecting = asyncio.create_task(self._ledger.projector.run(self._stop, self._wake))
-        self._commanding = asyncio.create_task(command(self._settings, self._ledger.url, self._stop))
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stop.set()
-        self._wake.set()
-        await asyncio.gather(self._projecting, self._commanding)
-        await self._listening.close()
+    stop, wake = asyncio.Event(), asyncio.Event()
+    listening = await database.connect(ledger.url)
+    await listening.add_listener("ledger", lambda *_: wake.set())
+    projecting = asyncio.create_task(ledger.projector.run(stop, wake))
+    commanding = asyncio.create_task(command(Settings(ami=(pbx.pbx(pbx.name),), data=data), ledger.url, stop))
+    yield
+    stop.set()
+    wake.set()
+    await asyncio.gather(projecting, commanding)
+    await listening.close()

@@ -45,7 +45,7 @@ def updated(family: str) -> Exercise:
         yield ask
         assert (await world.one(FAMILIES[family], name=name))["data"] == ask.body["data"]
 
-    return Exercise(f"{family}.update", run, {"data": Member("list", needed=True)}, PERMISSIONS[family])
+    return Exercise(f"{family}.update", run, {"data": Member("list", needed=True)}, PERMISSIONS[family], at_pbx=True)
 
 
 def deleted(family: str) -> Exercise:
@@ -55,7 +55,7 @@ def deleted(family: str) -> Exercise:
         for path in FAMILIES.values():
             await world.gone(path, name)
 
-    return Exercise(f"{family}.delete", run, permission=PERMISSIONS[family])
+    return Exercise(f"{family}.delete", run, permission=PERMISSIONS[family], at_pbx=True)
 
 
 MADE = [made(family) for family in FAMILIES for made in (listed, found, updated, deleted)]
@@ -65,6 +65,8 @@ MADE = [made(family) for family in FAMILIES for made in (listed, found, updated,
     "jade.manager.sdialplans.create",
     permission="manager",
     members={"name": Member("name", needed=True, ours=True), "data": Member("list", needed=True)},
+    at_pbx=True,
+    unique=True,
 )
 async def created(world: World) -> AsyncGenerator[Ask, Reply]:
     ask = Ask(body={"name": world.name("test"), "data": LINES}, token=world.admin.token)

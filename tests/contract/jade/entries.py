@@ -41,7 +41,7 @@ def created(family: str) -> Exercise:
         yield ask
         assert (await world.one(path, name=ask.body["name"]))["data"] == ask.body["data"]
 
-    return Exercise(f"{family}.create", run, NEW)
+    return Exercise(f"{family}.create", run, NEW, at_pbx=True, unique=True)
 
 
 def found(family: str) -> Exercise:
@@ -62,7 +62,7 @@ def updated(family: str) -> Exercise:
         shown = (await world.one(path, name=name))["data"]
         assert shown == shown | ask.body["data"]
 
-    return Exercise(f"{family}.update", run, CHANGED)
+    return Exercise(f"{family}.update", run, CHANGED, at_pbx=True)
 
 
 def deleted(family: str) -> Exercise:
@@ -71,7 +71,7 @@ def deleted(family: str) -> Exercise:
         yield Ask(name, token=world.admin.token)
         await world.gone(FAMILIES[family][0], name)
 
-    return Exercise(f"{family}.delete", run)
+    return Exercise(f"{family}.delete", run, at_pbx=True)
 
 
 MADE = [made(family) for family in FAMILIES for made in (listed, created, found, updated, deleted)]
@@ -93,6 +93,7 @@ def options(start: str) -> dict[str, Any]:
 @exercise(
     "jade.park.parkinglots.update",
     members={name: Member("name") for name in options("")},
+    at_pbx=True,
 )
 async def lot_updated(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await entry(world, "jade.park.cfg_parkinglots")
@@ -104,7 +105,7 @@ async def lot_updated(world: World) -> AsyncGenerator[Ask, Reply]:
     assert (await world.one(LOTS, name=name))["start_space"] == "800"
 
 
-@exercise("jade.park.parkinglots.delete")
+@exercise("jade.park.parkinglots.delete", at_pbx=True)
 async def lot_deleted(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await entry(world, "jade.park.cfg_parkinglots")
     yield Ask(name, token=world.admin.token)

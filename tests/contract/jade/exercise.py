@@ -30,24 +30,25 @@ class Member(Struct, frozen=True):
 
 
 class Exercise(Struct, frozen=True):
-    """``permission`` is what the row needs; ``asks_pbx``: only the PBX knows whether there is such a detail."""
+    """``permission`` is what the row needs; ``unknown`` are the statuses that may tell of a detail that is not there.
+
+    ``at_pbx``: the PBX does it; ``asks_pbx``: only the PBX knows whether there is such a detail; ``unique``: what is
+    made so cannot be made again.
+    """
 
     row: str
     run: Run
     members: Mapping[str, Member] = field(default_factory=dict)
     permission: str = "admin"
+    at_pbx: bool = False
     asks_pbx: bool = False
+    unique: bool = False
+    unknown: frozenset[int] = frozenset({404})
 
 
-def exercise(
-    row: str,
-    *,
-    permission: str = "admin",
-    asks_pbx: bool = False,
-    members: Mapping[str, Member] | None = None,
-) -> Callable[[Run], Exercise]:
-    """Make an exercise of the function below."""
-    return lambda run: Exercise(row, run, members or {}, permission, asks_pbx)
+def exercise(row: str, **more: Any) -> Callable[[Run], Exercise]:
+    """Make an exercise of the function below; ``more`` as in Exercise."""
+    return lambda run: Exercise(row, run, **more)
 
 
 def all_of(*modules: ModuleType) -> dict[str, Exercise]:

@@ -51,7 +51,7 @@ async def users_list(world: World) -> AsyncGenerator[Ask, Reply]:
     assert shown["permissions"] == [{"permission": "user"}]
 
 
-@exercise("jade.manager.users.create", permission="manager", members=NEW)
+@exercise("jade.manager.users.create", permission="manager", members=NEW, unique=True)
 async def users_create(world: World) -> AsyncGenerator[Ask, Reply]:
     ask = Ask(body=record(world), token=world.admin.token)
     yield ask

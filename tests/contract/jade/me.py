@@ -10,10 +10,10 @@ from tests.contract.jade.world import Ask, Person, Reply, World
 BUDDIES, CONTACTS, CHATS, INFO = "/me/buddies", "/v1/me/contacts", "/me/chats", "/me/info"
 MESSAGES = CHATS + "/{detail}/messages"
 CHAT = {
-    "name": Member("name", needed=True, free=True),
+    "name": Member("name", free=True),
     "detail": Member("name", free=True),
-    "type": Member("number"),
-    "members": Member("list", ours=True),
+    "type": Member("number", needed=True),
+    "members": Member("list", needed=True, ours=True),
 }
 
 
@@ -75,7 +75,12 @@ async def buddies_list(world: World) -> AsyncGenerator[Ask, Reply]:
     assert [item["uuid_user"] for item in reply.items] == [other]
 
 
-@exercise("jade.me.buddies.create", permission="user", members={"uuid_user": Member("uuid", needed=True, ours=True)})
+@exercise(
+    "jade.me.buddies.create",
+    permission="user",
+    members={"uuid_user": Member("uuid", needed=True, ours=True)},
+    unique=True,
+)
 async def buddies_create(world: World) -> AsyncGenerator[Ask, Reply]:
     person, other = await world.person("user"), await world.person("user")
     ask = Ask(body={"uuid_user": other.uuid}, token=person.token)
@@ -91,7 +96,7 @@ async def chats_list(world: World) -> AsyncGenerator[Ask, Reply]:
     assert [item["uuid"] for item in reply.items] == [room]
 
 
-@exercise("jade.me.chats.create", permission="user", members=CHAT)
+@exercise("jade.me.chats.create", permission="user", members=CHAT, unique=True)
 async def chats_create(world: World) -> AsyncGenerator[Ask, Reply]:
     person, other = await world.person("user"), await world.person("user")
     body = {"name": "n", "detail": "d", "type": 1, "members": [person.uuid, other.uuid]}

@@ -11,7 +11,10 @@ HOUSEKEEPING = {"Challenge", "Login", "Logoff", "Ping"}
 
 
 class FakePbx(FakeAmi):
-    """Channels are hung up, modules loaded and unloaded; ``hear`` takes what it says of that, as the log does."""
+    """Channels are hung up, modules loaded and unloaded; ``hear`` takes what it says of that, as the log does.
+
+    While ``refuses`` is set, every action is answered with these words.
+    """
 
     def __init__(self, name: str, hear: Callable[[bytes], Awaitable[Any]]) -> None:
         super().__init__()
@@ -19,9 +22,17 @@ class FakePbx(FakeAmi):
         self.channels: dict[str, str] = {}
         self.modules: set[str] = set()
         self.loadable: set[str] = set()
+        self.refuses = ""
         self._hear = hear
         self._saying: set[asyncio.Task[Any]] = set()
         self.replies |= {"Hangup": self._hangup, "ModuleLoad": self._module, "ModuleCheck": self._checked}
+
+    def _answer(self, headers: dict[str, str], writer: asyncio.StreamWriter) -> None:
+        if self.refuses and headers["Action"] not in HOUSEKEEPING:
+            number = f"ActionID: {headers['ActionID']}"
+            writer.write(block("Response: Error", number, f"Message: {self.refuses}"))
+        else:
+            super()._answer(headers, writer)
 
     @property
     def asked_for(self) -> list[dict[str, str]]:

@@ -35,7 +35,7 @@ async def users_list(world: World) -> AsyncGenerator[Ask, Reply]:
     assert [(i["uuid"], i["username"]) for i in reply.items].count((person.uuid, person.username)) == 1
 
 
-@exercise("jade.user.users.create", members=USER)
+@exercise("jade.user.users.create", members=USER, unique=True)
 async def users_create(world: World) -> AsyncGenerator[Ask, Reply]:
     body = {"name": world.name("Name "), "username": world.name("user"), "password": world.secret()}
     ask = Ask(body=body, token=world.admin.token)

@@ -25,7 +25,7 @@ async def permissions_list(world: World) -> AsyncGenerator[Ask, Reply]:
     assert [(i["uuid"], i["user_uuid"]) for i in reply.items].count((made, user_uuid)) == 1
 
 
-@exercise("jade.user.permissions.create", members=PERMISSION)
+@exercise("jade.user.permissions.create", members=PERMISSION, unique=True)
 async def permissions_create(world: World) -> AsyncGenerator[Ask, Reply]:
     person = await world.person()
     assert (await world.send("GET", "/me/info", Ask(token=person.token))).status == 403

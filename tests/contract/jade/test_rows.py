@@ -52,11 +52,14 @@ async def test_it_answers_as_documented_and_does_what_it_says(world: World, row:
 
 
 async def test_what_is_not_built_answers_404_or_405(world: World) -> None:
+    """A row that is built must be taken out of NOT_BUILT: it would be tested by nobody."""
+    there = {(route.method, route.resource.canonical) for route in world.client.app.router.routes() if route.resource}
     for row in sorted(NOT_BUILT):
+        method = operations()[row].method
         for form in operations()[row].paths:
-            reply = await world.send(operations()[row].method, form, Ask("x", token=world.admin.token, body={}))
-            assert reply.status in {404, 405}, f"{row} is built: take it out of NOT_BUILT"
-            assert reply.status == 405 or "no such" not in reply.body["message"], f"{row} is built"
+            assert (method, form) not in there, f"{row} is built: take it out of NOT_BUILT"
+            reply = await world.send(method, form, Ask("x", token=world.admin.token, body={}))
+            assert reply.status in {404, 405}
 
 
 WRITES = [row for row in BUILT if operations()[row].method != "GET"]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -75,6 +75,7 @@ class World:
         self._freshness = freshness
         self._numbers = itertools.count(1)
         self.admin: Person
+        self._owners: dict[str, str] = {}
 
     def name(self, start: str = "thing") -> str:
         """Return a name that nothing has yet."""
@@ -101,8 +102,13 @@ class World:
             TokenIssued(token_hash=token_hash(person.token), user_uuid=person.uuid),
             pbx="",
         )
+        self._owners[person.token] = person.uuid
         await self.settled()
         return person
+
+    def owner(self, token: str) -> str:
+        """Return the uuid of who has that token."""
+        return self._owners[token]
 
     async def hears(self, data: bytes) -> None:
         """Have the log hear this from the PBX, and the read models fold it."""
@@ -112,7 +118,7 @@ class World:
     async def settled(self) -> None:
         """Wait until what the PBX said is in the log, and everything there is folded and known to the API."""
         await self.pbx.said()
-        head = await self.ledger.connection.fetchval("SELECT position FROM head")
+        head = await self.head()
         async with asyncio.timeout(10):
             await self._freshness.folded(MODELS, head)
 
@@ -167,15 +173,13 @@ class World:
     async def unchanged(self, *, asks_pbx: bool = False) -> AsyncIterator[None]:
         """Assert that meanwhile nothing is written into the log and nothing is asked of the PBX."""
         await self.settled()
-        before, asked = await self._head(), len(self.pbx.asked_for)
+        before, asked = await self.head(), len(self.pbx.asked_for)
         yield
         if not asks_pbx:
             assert self.pbx.asked_for[asked:] == []
-            assert await self._head() == before, "the log has grown"
+            assert await self.head() == before, "the log has grown"
 
-    async def _head(self) -> int:
+    async def head(self) -> int:
+        """Return the position of the last event."""
         head: int = await self.ledger.connection.fetchval("SELECT position FROM head")
         return head
-
-
-Make = Callable[[World], Awaitable[str]]
