@@ -33,7 +33,7 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     await ledger.fold()
     settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
     app = create(ledger.url, settings)
-    async with FakePbx(NAME, lambda data: ledger.write(data, pbx=NAME)) as pbx, running(ledger, pbx, settings.data):
+    async with FakePbx(NAME, lambda *said: ledger.write(*said, pbx=NAME)) as pbx, running(ledger, pbx, settings.data):
         async with TestClient(TestServer(app)) as client:
             await asyncio.wait_for(app[SEEDED].wait(), 10)
             world = World(client, ledger, app[FRESHNESS], pbx, hash_password(PASSWORD))

@@ -1,22 +1,27 @@
 """A PBX that does what the commander asks of it, and says so in events as Asterisk 22 does."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from schemas.log import Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from tests.contract.jade.files import Files
 from tests.services.fake_ami import FakeAmi, block
 
 HOUSEKEEPING = {"Challenge", "Login", "Logoff", "Ping"}
+LOOKING = {"GetConfig", "ModuleCheck", "Parkinglots", "QueueStatus", "ShowDialPlan"}
+EPOCHS = itertools.count(int(time.time()))
 
 
 class FakePbx(FakeAmi):
-    """Channels are hung up, modules loaded and unloaded; ``hear`` takes what it says of that, as the log does.
+    """Channels are hung up, modules loaded and unloaded, files written; ``hear`` puts what it says of that in the log.
 
     While ``refuses`` is set, every action is answered with these words.
     """
 
-    def __init__(self, name: str, hear: Callable[[bytes], Awaitable[Any]]) -> None:
+    def __init__(self, name: str, hear: Callable[..., Awaitable[Any]]) -> None:
         super().__init__()
         self.name = name
         self.channels: dict[str, str] = {}
@@ -25,7 +30,14 @@ class FakePbx(FakeAmi):
         self.refuses = ""
         self._hear = hear
         self._saying: set[asyncio.Task[Any]] = set()
-        self.replies |= {"Hangup": self._hangup, "ModuleLoad": self._module, "ModuleCheck": self._checked}
+        self.config = Files()
+        self.replies |= self.config.replies
+        self.replies |= {
+            "Hangup": self._hangup,
+            "ModuleLoad": self._module,
+            "ModuleCheck": self._checked,
+            "Reload": self._reloaded,
+        }
 
     def _answer(self, headers: dict[str, str], writer: asyncio.StreamWriter) -> None:
         if self.refuses and headers["Action"] not in HOUSEKEEPING:
@@ -36,19 +48,19 @@ class FakePbx(FakeAmi):
 
     @property
     def asked_for(self) -> list[dict[str, str]]:
-        """What was asked for besides logging in and keeping alive."""
-        return [headers for headers in self.actions if headers["Action"] not in HOUSEKEEPING]
+        """What was asked for besides logging in, keeping alive and looking."""
+        return [headers for headers in self.actions if headers["Action"] not in HOUSEKEEPING | LOOKING]
 
     def say(self, *lines: str) -> None:
         """Say it in an event."""
         name, *rest = lines
-        task = asyncio.create_task(
-            self._hear_one(block(f"Event: {name}", "Privilege: all,all", f"Timestamp: {time.time():.6f}", *rest))
-        )
-        self._saying.add(task)
+        self._tell(block(f"Event: {name}", "Privilege: all,all", f"Timestamp: {time.time():.6f}", *rest))
 
-    async def _hear_one(self, data: bytes) -> None:
-        await self._hear(data)
+    def _tell(self, *said: bytes | Ours) -> None:
+        async def telling() -> None:
+            await self._hear(*said)
+
+        self._saying.add(asyncio.create_task(telling()))
 
     async def said(self) -> None:
         """Wait until everything that it said has been heard. Raises what went wrong there."""
@@ -98,3 +110,21 @@ class FakePbx(FakeAmi):
         if headers["Module"].removesuffix(".so") in self.modules:
             return block("Response: Success", number, "Version: ")
         return block("Response: Error", number, "Message: Module not loaded")
+
+    def _reloaded(self, headers: dict[str, str]) -> bytes:
+        number, module = f"ActionID: {headers['ActionID']}", headers["Module"]
+        self.say("Reload", f"Module: {module}", "Status: 0")
+        if module == "res_parking.so":
+            self._list_lots()
+        return block("Response: Success", number, "Message: Module Reloaded")
+
+    def _list_lots(self) -> None:
+        """Tell all lots, as the snapshot does that our listener takes after a reload."""
+        epoch = next(EPOCHS)
+        number = f"ActionID: ringledger/{epoch}/Parkinglots"
+        items = [
+            block("Event: Parkinglot", number, *(f"{name}: {value}" for name, value in lot.items()))
+            for lot in self.config.lots()
+        ]
+        listed = SnapshotListed(epoch, "Parkinglots", "complete")
+        self._tell(SnapshotStarted(epoch), *items, listed, SnapshotCompleted(epoch))

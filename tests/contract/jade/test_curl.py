@@ -10,7 +10,7 @@ from tests.contract import misfits, operations
 from tests.contract.jade import EXERCISES, NOT_BUILT
 from tests.contract.jade.asking import ROWS, put_to
 from tests.contract.jade.curl import Curl, curls, ours
-from tests.contract.jade.test_rows import shape
+from tests.contract.jade.documented import shape
 from tests.contract.jade.world import Ask, World
 
 DAMAGED = {"jade.me.chats.messages.create": '{"message": "test message"}'}
@@ -55,5 +55,5 @@ def request(curl: Curl, ask: Ask) -> tuple[str, dict[str, str]]:
         headers |= ask.headers
     elif "authtoken" not in curl.query:
         headers["Authorization"] = f"Bearer {ask.token}"  # the older examples show none
-    path = curl.form.replace("{detail}", quote(ask.detail, safe=""))
+    path = curl.form.replace("{detail}", quote(ask.detail, safe=":"))
     return path + (f"?{query}" if query else ""), headers

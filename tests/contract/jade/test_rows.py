@@ -1,41 +1,13 @@
 """Every row, at every form of its path: answered as documented, and what it says has come true."""
 
-from typing import Any
-
 import pytest
 
-from tests.contract import misfits, operations, shapes
+from tests.contract import misfits, operations
 from tests.contract.jade import EXERCISES, NOT_BUILT
 from tests.contract.jade.asking import BUILT, FORMS, ROWS, answered, form_id, put_to
+from tests.contract.jade.documented import shape
 from tests.contract.jade.exercise import Exercise
 from tests.contract.jade.world import Ask, Reply, World
-
-BARE = {"api_ver": "string", "statuscode": "integer", "timestamp": "timestamp"}
-INFERRED: dict[str, Any] = {
-    "jade.pjsip.registration_outbounds": dict.fromkeys(
-        "object_type object_name status server_uri client_uri max_retries retry_interval fatal_retry_interval "
-        "forbidden_retry_interval auth_rejection_permanent support_path expiration line transport contact_user "
-        "endpoint outbound_auth outbound_proxy next_reg tm_update".split(),
-        "any",
-    ),
-    "jade.user.contacts": dict.fromkeys("uuid user_uuid type target name detail".split(), "string")
-    | {"tm_create": "timestamp", "tm_update": "timestamp|null"},
-    "jade.user.permissions": {"uuid": "string", "user_uuid": "string", "permission": "string"},
-    "jade.manager.trunks": {"name": "string"},
-}
-"""Items of resources that are headed only and like no documented one: members as the original has them."""
-
-
-def shape(row: str) -> tuple[Any, frozenset[str]]:
-    """Return what the row answers, and which members of it may be missing."""
-    family, _, what = row.rpartition(".")
-    if family in INFERRED and what in {"list", "get"}:
-        item = INFERRED[family]
-        return BARE | {"result": {"list": [item]} if what == "list" else item}, frozenset()
-    like = shapes()["_meta"]["inferred_like"]
-    found = shapes()[row if row in shapes() else like[row]]
-    return found["response"], frozenset(found.get("optional", ()))
-
 
 def test_every_row_has_an_exercise_and_every_exercise_a_row() -> None:
     assert len(ROWS) == 126
