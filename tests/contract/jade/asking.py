@@ -19,9 +19,7 @@ def form_id(value: str) -> str:
 
 
 @asynccontextmanager
-async def put_to(
-    world: World, exercise: Exercise
-) -> AsyncIterator[tuple[Ask, Callable[[Reply], Awaitable[None]]]]:
+async def put_to(world: World, exercise: Exercise) -> AsyncIterator[tuple[Ask, Callable[[Reply], Awaitable[None]]]]:
     """Make what the exercise needs; give its request, and what to call with the answer."""
     going = exercise.run(world)
     ask = await anext(going)

@@ -19,8 +19,19 @@ from tests.api.conftest import Ledger, heard, opened
 from tests.captures import wire
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.world import PASSWORD, World
+from tests.services.fake_ami import block
 
 NAME = "rich22"
+CONTACT = block(
+    "Event: ContactStatus",
+    "Privilege: system,all",
+    "URI: sip:101@192.0.2.7:5060",
+    "ContactStatus: Reachable",
+    "AOR: 101",
+    "EndpointName: 101",
+    "RoundtripUsec: 1234",
+)
+"""No phone is registered where the recording ends."""
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +44,16 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     await ledger.fold()
     settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
     app = create(ledger.url, settings)
-    async with FakePbx(NAME, lambda *said: ledger.write(*said, pbx=NAME)) as pbx, running(ledger, pbx, settings.data):
-        async with TestClient(TestServer(app)) as client:
-            await asyncio.wait_for(app[SEEDED].wait(), 10)
-            world = World(client, ledger, app[FRESHNESS], pbx, hash_password(PASSWORD))
-            world.admin = await world.person("admin")
-            yield world
+    async with (
+        FakePbx(NAME, lambda *said: ledger.write(*said, pbx=NAME)) as pbx,
+        running(ledger, pbx, settings.data),
+        TestClient(TestServer(app)) as client,
+    ):
+        await asyncio.wait_for(app[SEEDED].wait(), 10)
+        world = World(client, ledger, app[FRESHNESS], pbx, hash_password(PASSWORD))
+        world.admin = await world.person("admin")
+        await world.hears(CONTACT)
+        yield world
     await ledger.close()
     await connection.execute("DROP DATABASE world WITH (FORCE)")
     await connection.close()

@@ -32,13 +32,13 @@ class Curl(Struct, frozen=True):
 
 def match(method: str, path: str) -> list[tuple[Operation, str]]:
     """Return the rows, and their forms of the path, that a request is one of."""
-    found = []
-    for operation in operations().values():
-        if operation.id.startswith("jade.") and operation.method == method:
-            for form in operation.paths:
-                if re.fullmatch(re.escape(form).replace(r"\{detail\}", "[^/]+"), path):
-                    found.append((operation, form))
-    return found
+    return [
+        (operation, form)
+        for operation in operations().values()
+        if operation.id.startswith("jade.") and operation.method == method
+        for form in operation.paths
+        if re.fullmatch(re.escape(form).replace(r"\{detail\}", "[^/]+"), path)
+    ]
 
 
 def read(lines: str, text: str) -> Curl:

@@ -61,7 +61,7 @@ class Files:
             "ShowDialPlan": self._contexts,
             "QueueStatus": self._queues,
             "Parkinglots": self._lots,
-            **{action: self._objects for action in OBJECTS},
+            **dict.fromkeys(OBJECTS, self._objects),
         }
 
     def lots(self) -> list[Headers]:

@@ -9,6 +9,7 @@ from tests.contract.jade.documented import shape
 from tests.contract.jade.exercise import Exercise
 from tests.contract.jade.world import Ask, Reply, World
 
+
 def test_every_row_has_an_exercise_and_every_exercise_a_row() -> None:
     assert len(ROWS) == 126
     assert set(EXERCISES) == set(ROWS)

@@ -156,7 +156,7 @@ class World:
         assert reply.status == 200, f"{path}: {reply.body}"
         return reply
 
-    async def one(self, path: str, who: Person | None = None, **members: Any) -> dict[str, Any]:
+    async def one(self, path: str, who: Person | None = None, /, **members: Any) -> dict[str, Any]:
         """Return the one item of a list that has these members."""
         items = (await self.shown(path, who)).items
         found = [item for item in items if all(item.get(name) == value for name, value in members.items())]
