@@ -5,6 +5,7 @@ import asyncio
 import random
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import uvloop
@@ -24,23 +25,28 @@ SECONDS = 1500
 def show(report: Report, console: Console) -> None:
     """Print what was done and compared."""
     table = Table(title="Compared, and equal", show_header=False)
-    tally, fold = report.tally, report.fold
+    tally, acts, fold = report.tally, report.asked, report.fold
     assert fold is not None
     slowest = max(report.recoveries, default=0)
     rows = (
-        ("faults", f"{report.faults.total():,}", ", ".join(f"{n} {name}" for name, n in report.faults.most_common())),
+        ("faults", f"{report.faults.total():,}", _counted(report.faults)),
         ("recoveries", f"{len(report.recoveries):,}", f"slowest {slowest:.1f} s"),
-        ("load", f"{report.calls.total():,}", ", ".join(f"{n} {name}" for name, n in report.calls.most_common())),
-        ("answers of the API", f"{report.answers.total():,}", ", ".join(f"{n} {s}" for s, n in report.answers.items())),
+        ("load", f"{report.calls.total():,}", _counted(report.calls)),
+        ("answers of the API", f"{report.answers.total():,}", _counted(report.answers)),
         ("blocks on the wire", f"{tally.wire:,}", f"{tally.bytes:,} bytes on {tally.links} links"),
         ("blocks in the log", f"{tally.log:,}", f"equal byte for byte, secrets masked in {tally.masked:,}"),
         ("blocks in gaps", f"{tally.in_gaps:,}", f"{tally.gaps} gaps recorded"),
+        ("acts", f"{acts.outcomes.total():,}", f"{acts.on_the_wire:,} sent; {_counted(acts.outcomes)}"),
         ("tables = fold", f"{len(fold.rows)}", f"{sum(fold.rows.values()):,} rows, {fold.events:,} events folded"),
         ("views = Asterisk", f"{report.views}", f"{report.view_rows:,} rows"),
     )
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _counted(counter: Counter[str]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in counter.most_common())
 
 
 async def chaos(options: argparse.Namespace, folder: Path, progress: Progress) -> Report:

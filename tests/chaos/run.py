@@ -12,7 +12,8 @@ from msgspec import Struct, field
 
 from projections import ALL
 from services import database, log
-from tests.chaos import folded, wire
+from tests.chaos import acts, folded, wire
+from tests.chaos.asker import ANSWERED, Asker
 from tests.chaos.faults import schedule, struck
 from tests.chaos.load import Load
 from tests.chaos.reader import Reader
@@ -58,6 +59,7 @@ class Report(Struct):
     views: int = 0
     view_rows: int = 0
     tally: wire.Tally = field(default_factory=wire.Tally)
+    asked: acts.Tally = field(default_factory=acts.Tally)
     fold: folded.Folded | None = None
 
 
@@ -70,11 +72,12 @@ async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str]
     began = time.monotonic()
     scene = Scene(asterisk, folder)
     reader = Reader(scene.ledger.client)
+    asker = Asker(scene.ledger.client, random.Random(plan.seed + 2))
     load = Load(asterisk, random.Random(plan.seed + 1))
     try:
         await scene.start()
         await scene.whole()
-        await load.start(reader.run())
+        await load.start(reader.run(), asker.run())
         for number, act in enumerate(schedule(plan.seed, plan.faults), 1):
             if time.monotonic() - began > plan.seconds:
                 break
@@ -91,7 +94,7 @@ async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str]
                 await agree(scene, load, report)
                 if report.differences:
                     break
-                await load.start(reader.run())
+                await load.start(reader.run(), asker.run())
         if not report.differences:
             await scene.whole()
             await agree(scene, load, report)
@@ -101,10 +104,11 @@ async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str]
     finally:
         await load.end()
         await scene.clear()
-    if strange := report.answers.keys() - SERVED:
-        report.differences.append(f"the API has answered {', '.join(sorted(strange))}: {dict(report.answers)}")
+    for answers, served in ((reader.answers, SERVED), (asker.answers, ANSWERED)):
+        if strange := answers.keys() - served:
+            report.differences.append(f"the API has answered {', '.join(sorted(strange))}: {dict(answers)}")
     try:
-        await prove(scene, mark, report, show)
+        await prove(scene, mark, report, asker, show)
     except DifferenceError as error:
         # It is nearer to the cause than what a view shows.
         report.differences.insert(0, str(error))
@@ -129,14 +133,15 @@ async def agree(scene: Scene, load: Load, report: Report) -> None:
     await load.silence()
 
 
-async def prove(scene: Scene, mark: int, report: Report, show: Show) -> None:
-    """Hold log and tables against wire and log, with nobody else at the database."""
+async def prove(scene: Scene, mark: int, report: Report, asker: Asker, show: Show) -> None:
+    """Hold log, acts and tables against wire and log, with nobody else at the database."""
     with scene.embedded.held() as url:
         connection = await database.connect(url, search_path="model, ledger")
         try:
             entries = await read(connection, show)
             wires = (wire.wire_of(link) for link in scene.tee.links if link.events == "on")
             report.tally = await asyncio.to_thread(wire.compare, wires, entries, scene.kills)
+            report.asked = acts.compare(entries, asker.asked, scene.tee.hung_up)
             report.fold = await folded.compare(connection, ALL, mark, lambda n, of: show("folding", n, of))
         finally:
             await connection.close()

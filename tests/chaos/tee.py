@@ -18,6 +18,7 @@ from typing import BinaryIO, Literal, Self
 Cut = Literal["RST", "FIN", "silence"]
 
 READ = 65536
+HANGUP = re.compile(rb"Action: Hangup\r\n(?:[^\r\n]+\r\n)*?Channel: ([^\r\n]*)\r\n")
 EVENTS = re.compile(rb"\r\nEvents: (on|off)\r\n")
 
 
@@ -89,12 +90,16 @@ class Link:
 
 
 class Tee:
-    """Listens at ``port`` and passes on to where ``target`` says; the wire goes into files in ``folder``."""
+    """Listens at ``port`` and passes on to where ``target`` says; the wire goes into files in ``folder``.
+
+    ``hung_up`` are the channels of all actions Hangup that went to the PBX.
+    """
 
     port: int
 
     def __init__(self, target: Callable[[], tuple[str, int]], folder: Path) -> None:
         self.links: list[Link] = []
+        self.hung_up: list[str] = []
         self._target = target
         self._folder = folder
         self._watched: dict[bytes, asyncio.Event] = {}
@@ -171,6 +176,7 @@ class Tee:
             if not link.events and (found := EVENTS.search(data)):
                 link.events = found[1].decode()
             if link.cut is None:
+                self.hung_up += (found[1].decode() for found in HANGUP.finditer(data))
                 await loop.sock_sendall(far, data)
         down.cancel()  # the listener has left
 

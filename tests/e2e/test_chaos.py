@@ -23,6 +23,7 @@ async def test_nothing_is_lost_whatever_dies(asterisk: Asterisk) -> None:
     assert report.tally.log > 5000
     assert report.tally.masked > 0
     assert report.tally.log + report.tally.in_gaps == report.tally.wire
+    assert report.asked.outcomes["ActSucceeded"] > 10
     assert report.fold is not None
     assert report.fold.rows["call_records"] > 50
     assert report.view_rows > 100

@@ -1,0 +1,71 @@
+"""Holds the acts that were asked for against the log, and the log against the actions on the wire."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+
+from tests.chaos.wire import DifferenceError, Entry
+
+UNSENT = frozenset({"expired", "unreachable", "impossible"})
+
+
+class Tally(Struct):
+    """What was compared: requests by what came of them, and how many actions went over the wire."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    on_the_wire: int = 0
+
+
+class Told(NamedTuple):
+    position: int
+    name: str
+    event: dict[str, Any]
+
+
+def compare(entries: Iterable[Entry], asked: dict[str, list[str]], hung_up: Sequence[str]) -> Tally:
+    """Hold what was asked for against what the log says, and that against the actions on the wire (their channels).
+
+    Raises DifferenceError: for an act without an outcome, one that was sent twice or without saying so, a key that
+    asked twice, an answer 200 to what was not done, and an action on the wire that nobody wrote down.
+    """
+    acts: dict[str, list[Told]] = defaultdict(list)
+    for entry in entries:
+        if entry.source == "ringledger" and entry.name.startswith("Act"):
+            event = msgspec.json.decode(entry.raw)
+            acts[event["id"]].append(Told(entry.position, entry.name, event))
+    tally = Tally(on_the_wire=len(hung_up))
+    keys: dict[str, list[str]] = defaultdict(list)
+    sent: Counter[str] = Counter()
+    for story in acts.values():
+        requested = story[0].event
+        outcome = _outcome(story)
+        tally.outcomes[outcome] += 1
+        keys[requested["key"]].append(outcome)
+        if any(told.name == "ActSent" for told in story):
+            sent[requested["act"]["channel"]] += 1
+    for key, said in asked.items():
+        outcomes = keys.get(hashlib.sha256(key.encode()).hexdigest(), [])
+        if len(outcomes) > 1:
+            raise DifferenceError(f"{key} has asked {len(outcomes)} times")
+        if "200" in said and outcomes != ["ActSucceeded"]:
+            raise DifferenceError(f"{key} was answered {said}, and what came of it is {outcomes}")
+    if extra := Counter(hung_up) - sent:
+        raise DifferenceError(f"sent, and not written down before: {dict(extra)}")
+    return tally
+
+
+def _outcome(story: list[Told]) -> str:
+    names = [told.name for told in story]
+    where = f"act of position {story[0].position}: {names}"
+    if names[0] != "ActRequested" or names.count("ActRequested") != 1 or names.count("ActSent") > 1:
+        raise DifferenceError(where)
+    ends = [told for told in story if told.name not in {"ActRequested", "ActSent"}]
+    if not ends or any(told.name != "ActUnknown" for told in ends[:-1]):
+        raise DifferenceError(where)
+    if (ends[-1].event.get("reason", "") in UNSENT) == ("ActSent" in names):
+        raise DifferenceError(f"{where}, {ends[-1].event}")
+    return ends[-1].name
