@@ -82,7 +82,7 @@ def asked(world: World, name: str, what: str) -> int:
 
 
 # Asterisk refuses a module that it does not find in the same words as one that will not be loaded.
-@exercise("jade.core.modules.load", at_pbx=True, asks_pbx=True, unique=True, unknown=frozenset({404, 502}))
+@exercise("jade.core.modules.load", at_pbx=True, tells="pbx", unique=True, unknown=frozenset({404, 502}))
 async def load(world: World) -> AsyncGenerator[Ask, Reply]:
     name = world.name("app_test")
     world.pbx.loadable.add(name)

@@ -79,5 +79,11 @@ def ours(printed: str, body: Any, replaced: set[str]) -> str:
         old, new = (value, body[name]) if isinstance(value, list) else ([value], [body.get(name)])
         for one, other in zip(old, new, strict=True):
             if isinstance(one, str) and (name in replaced or UUID.fullmatch(one)):
-                printed = printed.replace(f'"{one}"', msgspec.json.encode(other).decode(), 1)
+                printed = put(printed, name, one, other)
     return printed
+
+
+def put(text: str, name: str, old: str, new: str) -> str:
+    """Return the JSON text with ``new`` for ``old``, which stands in the value of the member ``name``."""
+    at = text.index(f'"{old}"', text.index(f'"{name}"') + len(name) + 2)
+    return text[:at] + msgspec.json.encode(new).decode() + text[at + len(old) + 2 :]

@@ -45,7 +45,9 @@ def updated(family: str) -> Exercise:
         yield ask
         assert (await world.one(FAMILIES[family], name=name))["data"] == ask.body["data"]
 
-    return Exercise(f"{family}.update", run, {"data": Member("list", needed=True)}, PERMISSIONS[family], at_pbx=True)
+    return Exercise(
+        f"{family}.update", run, {"data": Member("list", needed=True)}, PERMISSIONS[family], at_pbx=True, tells="log"
+    )
 
 
 def deleted(family: str) -> Exercise:
@@ -55,7 +57,7 @@ def deleted(family: str) -> Exercise:
         for path in FAMILIES.values():
             await world.gone(path, name)
 
-    return Exercise(f"{family}.delete", run, permission=PERMISSIONS[family], at_pbx=True)
+    return Exercise(f"{family}.delete", run, permission=PERMISSIONS[family], at_pbx=True, tells="log")
 
 
 MADE = [made(family) for family in FAMILIES for made in (listed, found, updated, deleted)]
@@ -64,7 +66,7 @@ MADE = [made(family) for family in FAMILIES for made in (listed, found, updated,
 @exercise(
     "jade.manager.sdialplans.create",
     permission="manager",
-    members={"name": Member("name", needed=True, ours=True), "data": Member("list", needed=True)},
+    members={"name": Member("name", needed=True, ours=True), "data": Member("list")},
     at_pbx=True,
     unique=True,
 )

@@ -11,7 +11,7 @@ FAMILIES = {
     "jade.queue.cfg_queues": ("/v1/admin/queue/cfg_queues", {"strategy": "ringall", "timeout": "15"}),
 }
 """By family: its path, and options that Asterisk knows."""
-NEW = {"name": Member("name", needed=True, ours=True), "data": Member("map", needed=True)}
+NEW = {"name": Member("name", needed=True, ours=True), "data": Member("map")}
 CHANGED = {"data": Member("map", needed=True)}
 LOTS, CFG_LOTS = "/v1/admin/park/parkinglots", "/v1/admin/park/cfg_parkinglots"
 
@@ -62,7 +62,7 @@ def updated(family: str) -> Exercise:
         shown = (await world.one(path, name=name))["data"]
         assert shown == shown | ask.body["data"]
 
-    return Exercise(f"{family}.update", run, CHANGED, at_pbx=True)
+    return Exercise(f"{family}.update", run, CHANGED, at_pbx=True, tells="log")
 
 
 def deleted(family: str) -> Exercise:
@@ -71,7 +71,7 @@ def deleted(family: str) -> Exercise:
         yield Ask(name, token=world.admin.token)
         await world.gone(FAMILIES[family][0], name)
 
-    return Exercise(f"{family}.delete", run, at_pbx=True)
+    return Exercise(f"{family}.delete", run, at_pbx=True, tells="log")
 
 
 MADE = [made(family) for family in FAMILIES for made in (listed, created, found, updated, deleted)]
@@ -94,6 +94,8 @@ def options(start: str) -> dict[str, Any]:
     "jade.park.parkinglots.update",
     members={name: Member("name") for name in options("")},
     at_pbx=True,
+    tells="log",
+    open_body=True,
 )
 async def lot_updated(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await entry(world, "jade.park.cfg_parkinglots")
@@ -105,7 +107,7 @@ async def lot_updated(world: World) -> AsyncGenerator[Ask, Reply]:
     assert (await world.one(LOTS, name=name))["start_space"] == "800"
 
 
-@exercise("jade.park.parkinglots.delete", at_pbx=True)
+@exercise("jade.park.parkinglots.delete", at_pbx=True, tells="log")
 async def lot_deleted(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await entry(world, "jade.park.cfg_parkinglots")
     yield Ask(name, token=world.admin.token)

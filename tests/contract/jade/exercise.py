@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.world import Ask, Reply, Tells, World
 
 Run = Callable[[World], AsyncGenerator[Ask, Reply]]
 """Makes what the request needs, yields the request, is sent the answer, and asserts what came of it.
@@ -32,8 +32,9 @@ class Member(Struct, frozen=True):
 class Exercise(Struct, frozen=True):
     """``permission`` is what the row needs; ``unknown`` are the statuses that may tell of a detail that is not there.
 
-    ``at_pbx``: the PBX does it; ``asks_pbx``: only the PBX knows whether there is such a detail; ``unique``: what is
-    made so cannot be made again.
+    ``at_pbx``: the PBX does it. ``tells`` is what a request for a detail that is not there leaves behind: nothing, a
+    request in the log of which the PBX is asked nothing but to show what it has, or one that the PBX refuses.
+    ``unique``: what is made so cannot be made again. ``open_body``: any member is an option of the user's.
     """
 
     row: str
@@ -41,8 +42,9 @@ class Exercise(Struct, frozen=True):
     members: Mapping[str, Member] = field(default_factory=dict)
     permission: str = "admin"
     at_pbx: bool = False
-    asks_pbx: bool = False
+    tells: Tells = "nothing"
     unique: bool = False
+    open_body: bool = False
     unknown: frozenset[int] = frozenset({404})
 
 

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from schemas.log import Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from tests.contract.jade.files import Files
+from tests.contract.jade.files import OBJECTS, Files
 from tests.services.fake_ami import FakeAmi, block
 
 HOUSEKEEPING = {"Challenge", "Login", "Logoff", "Ping"}
-LOOKING = {"GetConfig", "ModuleCheck", "Parkinglots", "QueueStatus", "ShowDialPlan"}
+LOOKING = {"GetConfig", "ModuleCheck", "Parkinglots", "QueueStatus", "ShowDialPlan", *OBJECTS}
 EPOCHS = itertools.count(int(time.time()))
 
 
@@ -29,6 +29,7 @@ class FakePbx(FakeAmi):
         self.loadable: set[str] = set()
         self.refuses = ""
         self._hear = hear
+        self._turn = asyncio.Lock()
         self._saying: set[asyncio.Task[Any]] = set()
         self.config = Files()
         self.replies |= self.config.replies
@@ -58,7 +59,8 @@ class FakePbx(FakeAmi):
 
     def _tell(self, *said: bytes | Ours) -> None:
         async def telling() -> None:
-            await self._hear(*said)
+            async with self._turn:  # in the order in which it was said
+                await self._hear(*said)
 
         self._saying.add(asyncio.create_task(telling()))
 

@@ -101,7 +101,7 @@ async def test_text_of_all_languages_comes_back_as_it_was_sent(world: World, row
     await answered(world, row, operations()[row].paths[-1], **body)
 
 
-@pytest.mark.parametrize("row", BODIES)
+@pytest.mark.parametrize("row", [row for row in BODIES if not EXERCISES[row].open_body])
 async def test_members_that_are_not_documented_are_passed_over(world: World, row: str) -> None:
     async with put_to(world, EXERCISES[row]) as (ask, finished):
         raw = msgspec.json.encode({**ask.body, "no_such_member": {"deep": [1, "\u2028"]}})

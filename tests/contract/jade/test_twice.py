@@ -43,12 +43,11 @@ async def test_under_its_key_it_is_done_once_and_the_log_tells_who_wanted_it(wor
 @pytest.mark.parametrize("row", UNIQUE)
 async def test_what_is_there_already_is_409(world: World, row: str) -> None:
     exercise, operation = EXERCISES[row], operations()[row]
-    async with put_to(world, exercise) as (ask, finished):
+    async with put_to(world, exercise) as (ask, _):
         first = await world.send(operation.method, operation.paths[0], ask)
         assert first.status == 200, first.body
-        async with world.unchanged(asks_pbx=exercise.at_pbx):
+        async with world.unchanged("pbx" if exercise.tells == "pbx" else "log" if exercise.at_pbx else "nothing"):
             assert (await world.send(operation.method, operation.paths[0], ask)).status == 409
-        await finished(first)
 
 
 @pytest.mark.parametrize("row", DELETES)
@@ -58,7 +57,7 @@ async def test_what_is_gone_is_404(world: World, row: str) -> None:
         first = await world.send(operation.method, operation.paths[0], ask)
         assert first.status == 200, first.body
         await world.settled()
-        async with world.unchanged():
+        async with world.unchanged(EXERCISES[row].tells):
             assert (await world.send(operation.method, operation.paths[0], ask)).status == 404
         await finished(first)
 

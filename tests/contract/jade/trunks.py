@@ -55,7 +55,7 @@ async def trunks_get(world: World) -> AsyncGenerator[Ask, Reply]:
     assert (reply.result["name"], reply.result["username"]) == (name, "jade")
 
 
-@exercise("jade.manager.trunks.update", permission="manager", members=CHANGED, at_pbx=True)
+@exercise("jade.manager.trunks.update", permission="manager", members=CHANGED, at_pbx=True, tells="log")
 async def trunks_update(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await trunk(world)
     before = await world.one(TRUNKS, name=name)
@@ -65,7 +65,7 @@ async def trunks_update(world: World) -> AsyncGenerator[Ask, Reply]:
     assert after == before | ask.body | {name: after[name] for name in ("tm_update", "hostname") if name in after}
 
 
-@exercise("jade.manager.trunks.delete", permission="manager", at_pbx=True)
+@exercise("jade.manager.trunks.delete", permission="manager", at_pbx=True, tells="log")
 async def trunks_delete(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await trunk(world)
     yield Ask(name, token=world.admin.token)
