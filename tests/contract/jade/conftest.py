@@ -54,6 +54,7 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         world.admin = await world.person("admin")
         await world.hears(CONTACT)
         yield world
+        await world.settled()
     await ledger.close()
     await connection.execute("DROP DATABASE world WITH (FORCE)")
     await connection.close()
