@@ -14,7 +14,6 @@ from api.keys import FRESHNESS, SEEDED
 from schemas.settings import Settings
 from services import database
 from services.command import command
-from services.users import hash_password
 from tests.api.conftest import Ledger, heard, opened
 from tests.captures import wire
 from tests.contract.jade.pbx import FakePbx
@@ -42,6 +41,7 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     ledger = await opened(template.replace("/postgres?", "/world?"))
     await ledger.write(*heard(wire(NAME)), pbx=NAME)
     await ledger.fold()
+    asking = await database.connect(ledger.url, search_path="model, ledger")
     settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
     app = create(ledger.url, settings)
     async with (
@@ -50,11 +50,12 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         TestClient(TestServer(app)) as client,
     ):
         await asyncio.wait_for(app[SEEDED].wait(), 10)
-        world = World(client, ledger, app[FRESHNESS], pbx, hash_password(PASSWORD))
+        world = World(client, ledger, app[FRESHNESS], pbx, asking)
         world.admin = await world.person("admin")
         await world.hears(CONTACT)
         yield world
         await world.settled()
+    await asking.close()
     await ledger.close()
     await connection.execute("DROP DATABASE world WITH (FORCE)")
     await connection.close()

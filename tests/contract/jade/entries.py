@@ -92,7 +92,7 @@ def options(start: str) -> dict[str, Any]:
 
 @exercise(
     "jade.park.parkinglots.update",
-    members={name: Member("name") for name in options("")},
+    members={name: Member("option") for name in options("")},
     at_pbx=True,
     tells="log",
     open_body=True,
@@ -104,7 +104,8 @@ async def lot_updated(world: World) -> AsyncGenerator[Ask, Reply]:
     shown = (await world.one(CFG_LOTS, name=name))["data"]
     bare = {option: value.removeprefix("> ") for option, value in ask.body.items()}
     assert {option: shown[option].removeprefix("> ") for option in bare} == bare
-    assert (await world.one(LOTS, name=name))["start_space"] == "800"
+    lot = await world.one(LOTS, name=name)
+    assert (lot["start_space"], lot["stop_spcae"]) == ("800", "900")
 
 
 @exercise("jade.park.parkinglots.delete", at_pbx=True, tells="log")

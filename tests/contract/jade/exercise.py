@@ -13,8 +13,9 @@ Run = Callable[[World], AsyncGenerator[Ask, Reply]]
 
 It compares with ``ask.body``, in which the test may have put other values of the same kind."""
 
-Kind = Literal["name", "text", "key", "uuid", "number", "list", "map"]
-"""``name``: a line of a person's, short; ``text``: as long as one likes; ``key``: a name that is looked up."""
+Kind = Literal["name", "option", "text", "key", "uuid", "number", "list", "map"]
+"""``name``: a line of a person's, short; ``text``: as long as one likes; ``key``: a name that is looked up; ``option``:
+a line of a configuration file, or several of its name in a list."""
 
 
 class Member(Struct, frozen=True):

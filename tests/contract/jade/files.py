@@ -71,7 +71,7 @@ class Files:
             if lot.name != "general":
                 start, _, stop = lot.value("parkpos", "701-720").removeprefix("> ").partition("-")
                 timeout = lot.value("parkingtime", "45")
-                found.append({"Name": lot.name, "StartExten": start, "StopExten": stop, "Timeout": timeout})
+                found.append({"Name": lot.name, "StartSpace": start, "StopSpace": stop, "Timeout": timeout})
         return found
 
     def _get(self, headers: Headers) -> bytes:

@@ -33,6 +33,7 @@ NONE = (
 )
 WRONG: dict[Kind, tuple[Any, ...]] = {
     "name": (7, 1.5, True, [], ["a"], {}, {"a": 1}),
+    "option": (7, 1.5, True, [7], [[]], {}, {"a": 1}),
     "text": (7, 1.5, True, [], ["a"], {}, {"a": 1}),
     "key": (7, 1.5, True, [], ["a"], {}, {"a": 1}),
     "uuid": (7, True, [], {}, "", "no uuid", "1d47735d-2265-463c-908a-d37dea085c2", "🎉"),
@@ -90,7 +91,7 @@ async def test_a_text_that_is_too_long_or_has_nul_is_400(world: World, row: str)
 
 def texts(exercise: Exercise, *, free: bool = False) -> list[str]:
     """Return the members that are texts; ``free``: those in which any text is legal."""
-    kinds = ("name", "text", "key")
+    kinds = ("name", "text", "key", "option")
     return [name for name, member in exercise.members.items() if member.kind in kinds and (member.free or not free)]
 
 

@@ -34,7 +34,7 @@ async def test_under_its_key_it_is_done_once_and_the_log_tells_who_wanted_it(wor
             again = await world.send(method, path, ask)
         assert (again.status, again.headers.get("Idempotency-Replayed")) == (200, "true")
         await finished(again)
-        events = [msgspec.json.decode(raw) for (raw,) in await world.ledger.connection.fetch(EVENTS, head, request)]
+        events = [msgspec.json.decode(raw) for (raw,) in await world.connection.fetch(EVENTS, head, request)]
     assert events
     assert {event["actor"] for event in events} == {world.owner(ask.token)}
     assert {event["dialect"] for event in events} == {"jade"}

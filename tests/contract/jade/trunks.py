@@ -8,7 +8,7 @@ from tests.contract.jade.world import Ask, Reply, World
 TRUNKS = "/v1/manager/trunks"
 OPTIONS = ("server_uri", "client_uri", "username", "contact", "context", "hostname", "match")
 CHANGED = {"password": Member("name")} | {option: Member("name") for option in OPTIONS}
-NEW = CHANGED | {"name": Member("name", needed=True, ours=True), "server_uri": Member("name", needed=True)}
+NEW = CHANGED | {"name": Member("name", needed=True, ours=True)}
 
 
 def options(world: World) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+import asyncpg
 import msgspec
 from msgspec import Struct, field
 from yarl import URL
@@ -17,6 +18,7 @@ from api.accounts import token_hash
 from api.freshness import Freshness
 from projections import ALL
 from schemas.users import TokenIssued, UserCreated
+from services.users import hash_password
 from tests.api.conftest import Client, Ledger
 from tests.contract import misfits
 from tests.contract.jade.pbx import FakePbx
@@ -68,11 +70,14 @@ class Person(Struct, frozen=True):
 class World:
     """See above. What tests make in it has names of its own, so that they do not meet."""
 
-    def __init__(self, client: Client, ledger: Ledger, freshness: Freshness, pbx: FakePbx, password_hash: str) -> None:
+    def __init__(
+        self, client: Client, ledger: Ledger, freshness: Freshness, pbx: FakePbx, connection: asyncpg.Connection
+    ) -> None:
         self.client = client
         self.ledger = ledger
+        self.connection = connection
         self.pbx = pbx
-        self.password_hash = password_hash
+        self.password_hash = hash_password(PASSWORD)
         self.secrets = {PASSWORD}
         self._freshness = freshness
         self._numbers = itertools.count(1)
@@ -185,5 +190,5 @@ class World:
 
     async def head(self) -> int:
         """Return the position of the last event."""
-        head: int = await self.ledger.connection.fetchval("SELECT position FROM head")
+        head: int = await self.connection.fetchval("SELECT position FROM head")
         return head
