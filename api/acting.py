@@ -5,12 +5,13 @@ import time
 import uuid
 from typing import Any
 
+import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
 from api.asking import Asking, asking
 from api.bodies import texts
-from api.deciding import Decided, deciding, earlier_of, folded
+from api.deciding import Decided, Earlier, deciding, earlier_of, folded
 from api.errors import ApiError
 from api.keys import FACTS, FRESHNESS, POOL
 from schemas.acts import Act, ActRequested, builtins
@@ -57,6 +58,29 @@ async def one_pbx(request: web.Request) -> str:
     return pbx
 
 
+def sendable(*words: str) -> None:
+    """Raise ApiError 400 for CR, LF or NUL in any of these texts: it could begin another action."""
+    if any(letter in word for word in words for letter in FORBIDDEN):
+        raise ApiError(400, "CR, LF and NUL cannot be part of what is sent to a PBX")
+
+
+async def replayed(request: web.Request, dialect: str = "jade") -> Decided | None:
+    """Return what came of the same request when it was made before under its Idempotency-Key, None if it was not.
+
+    What an act was about may be gone since: a handler that looks for it asks this first. Raises what `act` raises.
+    """
+    deadline = time.monotonic() + OUTCOME_SECONDS
+    asked = await asking(request, dialect)
+    if not asked.key:
+        return None
+    async with deciding(request.app, {"requests"}) as connection:
+        earlier = await _earlier(connection, asked)
+    if earlier is None:
+        return None
+    row = await _outcome(request.app, earlier.pbx, earlier.act, earlier.position, deadline)
+    return _decided(row, asked, earlier.position, again=True)
+
+
 async def act(request: web.Request, pbx: str, wanted: Act, location: str = "", dialect: str = "jade") -> Decided:
     """Have it done at a PBX, and return what came of it.
 
@@ -64,32 +88,40 @@ async def act(request: web.Request, pbx: str, wanted: Act, location: str = "", d
     act that failed; 504 with the request's position when the outcome is not known, or not after `OUTCOME_SECONDS`.
     """
     made = builtins(wanted)
-    if any(letter in text for text in texts(made) for letter in FORBIDDEN):
-        raise ApiError(400, "CR, LF and NUL cannot be part of what is sent to a PBX")
+    sendable(*texts(made))
     deadline = time.monotonic() + OUTCOME_SECONDS
     asked = await asking(request, dialect)
     if asked.key:
         async with deciding(request.app, {"requests"}) as connection:
-            earlier = await earlier_of(connection, asked)
-            if earlier is not None and not earlier.act:
-                raise ApiError(422, "this Idempotency-Key was used for another request")
+            earlier = await _earlier(connection, asked)
             if earlier is None:
                 act_id, position = await _request(request.app, pbx, asked, made)
                 await folded(request.app[FRESHNESS], {"requests"}, position)
             else:
                 act_id, position, pbx = earlier.act, earlier.position, earlier.pbx
-        replayed = earlier is not None
+        again = earlier is not None
     else:
         act_id, position = await _request(request.app, pbx, asked, made)
-        replayed = False
+        again = False
     row = await _outcome(request.app, pbx, act_id, position, deadline)
+    return _decided(row, asked, position, location, again=again)
+
+
+async def _earlier(connection: asyncpg.Connection, asked: Asking) -> Earlier | None:
+    earlier = await earlier_of(connection, asked)
+    if earlier is not None and not earlier.act:
+        raise ApiError(422, "this Idempotency-Key was used for another request")
+    return earlier
+
+
+def _decided(row: Row | None, asked: Asking, position: int, location: str = "", *, again: bool) -> Decided:
     if row is None or row.state == "unknown":
         text = row.message if row else f"no outcome after {OUTCOME_SECONDS:.0f} s; it may still be done"
         raise ApiError(504, text, "no-outcome", _headers(position, asked), {"position": position})
     if row.state == "failed":
         headers = _headers(row.position, asked)
         raise ApiError(STATUS[row.reason], row.message, row.reason, headers, {"position": row.requested})
-    return Decided(row.position, asked.request, row.result, location, replayed=replayed)
+    return Decided(row.position, asked.request, row.result, location, replayed=again)
 
 
 async def _request(app: web.Application, pbx: str, asked: Asking, made: dict[str, Any]) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""/admin/core: channels, modules, systems (seed 001:593-1195)."""
+"""/admin/core: channels and systems (seed 001:593-818, 1011-1195)."""
 
 import re
 from functools import lru_cache
@@ -7,10 +7,9 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from api.acting import act
-from api.jade.resource import Resource, admin, detail
-from api.jade.writing import answer, found, writes
-from schemas.acts.channel import ChannelHangup
+from api.jade.hanging_up import hangs_up
+from api.jade.resource import Resource, admin
+from api.jade.writing import acts
 
 SECRET = re.compile(r"(?i)pass|secret|md5|cred|challenge|token|hash|^key$")
 
@@ -22,13 +21,6 @@ SELECT pbx, unique_id, linked_id, channel, channel_state, channel_state_desc, co
 FROM channels
 WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR unique_id = $2)
 ORDER BY pbx, unique_id
-"""
-
-MODULES = """
-SELECT pbx, name, load, size, tm_update
-FROM modules
-WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = regexp_replace($2, '[.]so$', ''))
-ORDER BY pbx, name
 """
 
 SYSTEMS = """
@@ -57,16 +49,8 @@ CHANNEL = """
 SELECT pbx, channel FROM channels WHERE ($1::text IS NULL OR pbx = $1) AND unique_id = $2 ORDER BY pbx
 """
 
-
-async def hangup(request: web.Request) -> web.Response:
-    """DELETE of a channel (seed 001:792-818)."""
-    row = await found(request, CHANNEL, detail(request))
-    return answer(await act(request, row["pbx"], ChannelHangup(row["channel"])))
-
-
 ROUTES: list[web.RouteDef] = [
     *admin(Resource("channels", CHANNELS, ("channels",), channel, ticks=True), "core/channels"),
-    *writes("DELETE", "/admin/core/channels/{detail}", hangup),
-    *admin(Resource("modules", MODULES, ("modules",)), "core/modules"),
+    *acts("DELETE", "/admin/core/channels/{detail}", hangs_up("channels", CHANNEL)),
     *admin(Resource("systems", SYSTEMS, ("systems",)), "core/systems"),
 ]

@@ -2,7 +2,9 @@
 
 from aiohttp import web
 
+from api.jade.hanging_up import hangs_up
 from api.jade.resource import Resource, admin
+from api.jade.writing import acts
 
 # A lot without limit has no timeout: 0, as Asterisk itself writes there.
 PARKED_CALLS = """
@@ -15,6 +17,11 @@ SELECT pbx, parkee_unique_id, parkee_linked_id, parkee_channel, parkee_channel_s
 FROM parked_calls
 WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR parkee_unique_id = $2)
 ORDER BY pbx, parking_lot, parking_space
+"""
+
+PARKED = """
+SELECT pbx, parkee_channel AS channel FROM parked_calls
+WHERE ($1::text IS NULL OR pbx = $1) AND parkee_unique_id = $2
 """
 
 # The wire writes stop_spcae (seed 001:2246).
@@ -31,5 +38,6 @@ ROUTES: list[web.RouteDef] = [
         "park/parkedcalls",
         "/park/parkedcalls/{detail}",
     ),
+    *acts("DELETE", "/admin/park/parkedcalls/{detail}", hangs_up("parked_calls", PARKED)),
     *admin(Resource("parkinglots", PARKING_LOTS, ("parking_lots",)), "park/parkinglots"),
 ]

@@ -1,10 +1,10 @@
-"""/admin/queue: entries, members, queues (seed 001:3196-3659)."""
+"""/admin/queue: entries and queues (seed 001:3196-3328, 3509-3659)."""
 
 from aiohttp import web
 
-from api.errors import ApiError
-from api.jade.resource import Resource, admin, detail, everything
-from api.views import Args, checked
+from api.jade.hanging_up import hangs_up
+from api.jade.resource import Resource, admin
+from api.jade.writing import acts
 
 # The caller's names are its channel's, which are told of when they change; the queue knows those of its coming.
 ENTRIES = """
@@ -21,13 +21,11 @@ WHERE ($1::text IS NULL OR e.pbx = $1) AND ($2::text IS NULL OR e.unique_id = $2
 ORDER BY e.pbx, e.queue_name, e.position
 """
 
-# Two members of a queue may share a name: then the one whose interface it is, or the first, is the detail.
-MEMBERS = """
-SELECT pbx, name || '@' || queue_name AS id, name, queue_name, status, membership, state_interface, location, paused,
-       paused_reason, penalty, calls_taken, in_call, last_call, last_pause, ring_inuse, tm_update
-FROM queue_members
-WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = $2) AND ($3::text IS NULL OR queue_name = $3)
-ORDER BY pbx, queue_name, location = $2 DESC, location
+WAITING = """
+SELECT e.pbx, coalesce(c.channel, e.channel) AS channel
+FROM queue_entries e
+LEFT JOIN channels c ON c.pbx = e.pbx AND c.unique_id = e.unique_id
+WHERE ($1::text IS NULL OR e.pbx = $1) AND e.unique_id = $2
 """
 
 QUEUES = """
@@ -38,22 +36,8 @@ WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = $2)
 ORDER BY pbx, name
 """
 
-
-def members(request: web.Request) -> Args:
-    """Ask for all members, or those of ``?queue_name=``."""
-    queue = request.query.get("queue_name")
-    return (*everything(request), queue if queue is None else checked(queue))
-
-
-def member(request: web.Request) -> Args:
-    """Ask for the member of that name in ``?queue_name=``."""
-    if "queue_name" not in request.query:
-        raise ApiError(400, "queue_name is needed")
-    return (*detail(request), checked(request.query["queue_name"]))
-
-
 ROUTES: list[web.RouteDef] = [
     *admin(Resource("entries", ENTRIES, ("queue_entries", "channels"), ticks=True), "queue/entries"),
-    *admin(Resource("members", MEMBERS, ("queue_members",), all_by=members, one_by=member), "queue/members"),
+    *acts("DELETE", "/admin/queue/entries/{detail}", hangs_up("queue_entries", WAITING)),
     *admin(Resource("queues", QUEUES, ("queues",)), "queue/queues"),
 ]

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api.jade import core, login, park, pjsip, queue, root
+from api.jade import core, login, modules, park, pjsip, queue, queue_members, root
 from schemas.settings import Settings
 
 
@@ -11,7 +11,9 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
         *core.ROUTES,
+        *modules.ROUTES,
         *park.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
+        *queue_members.ROUTES,
     ]

@@ -1,17 +1,25 @@
 """What jade's writes share: their routes, how they find what they are about, and the bare envelope they answer."""
 
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import asyncpg
 import msgspec
 from aiohttp import web
 
+from api.acting import replayed, sendable
 from api.auth import needs
 from api.deciding import Decided
 from api.errors import ApiError, Handler
 from api.jade import envelope
-from api.keys import POOL
+from api.jade.resource import detail
+from api.keys import FRESHNESS, POOL
 from api.views import Args
+from services.database import UNREACHABLE
+
+SEEN_SECONDS = 1.0
 
 
 def answer(decided: Decided) -> web.Response:
@@ -26,6 +34,51 @@ def writes(method: str, path: str, handler: Handler, permission: str = "admin") 
     """Routes of a write with and without /v1; ``path`` begins with /admin, /manager or /me."""
     guarded = needs(permission, handler)
     return [web.route(method, start + path.replace("{detail}", "{detail:[^/]+}"), guarded) for start in ("/v1", "")]
+
+
+def acts(method: str, path: str, handler: Handler) -> list[web.RouteDef]:
+    """Routes of an act on something that a view shows; sent again under its key it is answered without looking."""
+
+    async def once(request: web.Request) -> web.StreamResponse:
+        earlier = await replayed(request)
+        return await handler(request) if earlier is None else answer(earlier)
+
+    return writes(method, path, once)
+
+
+def named(request: web.Request) -> Args:
+    """Ask for what the end of the path names, at ``?pbx=`` if given. Raises ApiError 400 for CR, LF or NUL in it."""
+    sendable(request.match_info["detail"])
+    return detail(request)
+
+
+async def only(request: web.Request, sql: str, args: Args, by: str = "pbx=") -> asyncpg.Record:
+    """Return the one row of what an act is about. Raises ApiError 404, or 400 where ``by`` must tell which it is."""
+    rows = await request.app[POOL].fetch(sql, *args)
+    if not rows:
+        raise ApiError(404, "no such thing")
+    if len(rows) > 1:
+        raise ApiError(400, f"{by} is needed: several are called so")
+    return rows[0]
+
+
+async def seen(
+    request: web.Request, model: str, sql: str, args: Args, true: Callable[[Sequence[asyncpg.Record]], bool]
+) -> None:
+    """Wait until these rows of a model show what an act has done, no longer than a moment.
+
+    The listener hears of it over another link than the one that it was done by, and perhaps later; a client that
+    looks after its act should find it done. It is done in any case: nothing is raised.
+    """
+    freshness = request.app[FRESHNESS]
+    with contextlib.suppress(TimeoutError, *UNREACHABLE):
+        async with asyncio.timeout(SEEN_SECONDS):
+            while not freshness.stopping:
+                tag = freshness.reading.tag((model,))
+                if true(await request.app[POOL].fetch(sql, *args)):
+                    await freshness.refresh()  # views keep their bytes until then
+                    return
+                await freshness.differs((model,), tag, SEEN_SECONDS)
 
 
 async def found(request: web.Request, sql: str, args: Args) -> asyncpg.Record:

@@ -5,6 +5,15 @@ from panoramisk.message import Message
 from schemas.acts import Reason
 from services.ami.session import Session
 
+DENIED = "Permission denied"
+"""What Asterisk says (manager.c) when the AMI user lacks a class of ``write``."""
+ABSENT = ("No such", "Module not found")
+"""How Asterisk 16 and 22 begin to say that there is no such channel or module; no header says it."""
+LONGEST_LINE = 1000
+"""Bytes; of a header line over 1,023 Asterisk answers without saying to which action."""
+MOST_LINES = 100
+"""Asterisk takes 128 of them and drops the rest."""
+
 
 class RefusedError(Exception):
     """Asterisk did not do it; the message is its own."""
@@ -14,13 +23,20 @@ class RefusedError(Exception):
         self.reason = reason
 
 
-async def done(session: Session, action: str, **headers: str) -> Message:
-    """Send an action and return the response. Raises RefusedError, LinkLostError or TimeoutError.
+async def done(session: Session, action: str, /, **headers: str | list[str]) -> Message:
+    """Send an action and return the response; a list is one header, repeated.
 
-    Asterisk 16 and 22 tell "there is no such thing" from other errors by their English only.
+    Raises RefusedError, LinkLostError or TimeoutError.
     """
+    lines = [
+        f"{name}: {one}" for name, value in headers.items() for one in ([value] if isinstance(value, str) else value)
+    ]
+    if len(lines) > MOST_LINES or any(len(line.encode()) > LONGEST_LINE for line in lines):
+        raise RefusedError(f"too long for an action of AMI: {LONGEST_LINE} bytes a line, {MOST_LINES} lines", "invalid")
+    if any(letter in line for line in lines for letter in "\r\n\0"):
+        raise RefusedError("CR, LF and NUL cannot be part of an action of AMI", "invalid")
     message = (await session.ask(action, **headers))[0]
     if not message.success:
         words = str(message.message or "Asterisk refused the action without a word")
-        raise RefusedError(words, "absent" if words.lower().startswith("no such") else "refused")
+        raise RefusedError(words, "absent" if words.startswith(ABSENT) else "refused")
     return message

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import structlog
@@ -38,7 +38,9 @@ class Question(Action):
     called with a complete answer before anything that was read after it is handled.
     """
 
-    def __init__(self, headers: dict[str, str], then: Callable[[list[Message]], None] | None = None) -> None:
+    def __init__(
+        self, headers: Mapping[str, str | list[str]], then: Callable[[list[Message]], None] | None = None
+    ) -> None:
         super().__init__(headers)
         self._then = then
 
@@ -111,8 +113,8 @@ class Session(Manager):
         if answer[0].success and self.link is not None:
             self._welcomed(self.link.banner)
 
-    async def ask(self, action: str, action_id: str = "", **headers: str) -> list[Message]:
-        """Send an action and return its whole answer.
+    async def ask(self, action: str, action_id: str = "", /, **headers: str | list[str]) -> list[Message]:
+        """Send an action and return its whole answer; a list is one header, repeated.
 
         Raises LinkLostError, TimeoutError, or ValueError for a value that no action can carry.
         """

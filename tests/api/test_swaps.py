@@ -17,7 +17,7 @@ import api.views
 import services.project
 from api.app import create
 from api.freshness import Checkpoint, Freshness, Reading, read
-from api.jade import core, queue, root
+from api.jade import core, queue, queue_members, root
 from api.keys import FRESHNESS, SEEDED, VIEWS
 from api.views import ATTEMPTS
 from projections import ALL
@@ -48,7 +48,7 @@ DEVICES = "/device_states"
 ENDPOINTS = "/v1/admin/pjsip/endpoints"
 EXACT: dict[str, tuple[str, int, Any]] = {
     "/v1/admin/core/channels": (core.CHANNELS, 2, core.channel),
-    "/v1/admin/queue/members": (queue.MEMBERS, 3, dict),
+    "/v1/admin/queue/members": (queue_members.MEMBERS, 3, dict),
     "/v1/admin/queue/queues": (queue.QUEUES, 2, dict),
     DEVICES: (root.DEVICES, 2, dict),
 }

@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
+from tests.e2e.link import Link
 
 NUMBERS = itertools.count(1)
 
@@ -60,6 +61,13 @@ async def listening(running: Asterisk, start_ledger: StartLedger) -> AsyncIterat
     await ledger.snapshot()
     yield ledger
     await ledger.stop()
+
+
+@pytest.fixture
+async def link(asterisk: Asterisk) -> AsyncIterator[Link]:
+    link = await Link(lambda: (asterisk.host, 5038)).open()
+    yield link
+    await link.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Ringledger as its own processes run it, inside the test's loop: listener, writer and projector on a real database."""
+"""Ringledger as its own processes run it, inside the test's loop: listener, writer, projector, commander, and API."""
 
 import asyncio
 import itertools
@@ -11,10 +11,12 @@ from typing import Any
 
 import asyncpg
 from aiohttp.test_utils import TestClient, TestServer
+from msgspec.structs import replace
 
-from api.app import create
+from api.app import create, ended
 from schemas.settings import Pbx, Settings
 from services import database
+from services.command import command
 from services.listen import listen
 from services.project import project
 from tests.e2e.asterisk import Asterisk
@@ -34,7 +36,7 @@ STOPPED = "SELECT model, error FROM checkpoint WHERE error IS NOT NULL"
 
 
 class Ledger:
-    """One listener for one PBX, and all read models; ``rows`` asks them in SQL."""
+    """One listener and one commander for one PBX, and all read models; ``rows`` asks them in SQL."""
 
     connection: asyncpg.Connection
     client: TestClient[Any, Any]
@@ -60,6 +62,7 @@ class Ledger:
             asyncio.create_task(listen(self.settings, self.url, self._stop)),
             asyncio.create_task(project(self.url, self._stop)),
         ]
+        self.start_commander()
         self.client = TestClient(TestServer(create(self.url, self.settings)))
         await self.client.start_server()
         await until(self._ready, "the API is ready")
@@ -67,6 +70,18 @@ class Ledger:
             assert reply.status == 200, await reply.text()
             token = (await reply.json())["result"]["authtoken"]
         self.client.session.headers["Authorization"] = f"Bearer {token}"
+
+    def start_commander(self, port: int = 0) -> None:
+        """Start it, over another link than the listener's if ``port`` of this machine is one's end."""
+        (pbx,) = self.settings.ami
+        at = replace(pbx, host="127.0.0.1", port=port) if port else pbx
+        self._commander = asyncio.create_task(command(replace(self.settings, ami=(at,)), self.url, self._stop))
+        self._tasks.append(self._commander)
+
+    async def kill_commander(self) -> None:
+        """End it in the middle of whatever it does."""
+        self._tasks.remove(self._commander)
+        await ended([self._commander])
 
     async def _ready(self) -> bool:
         async with self.client.get("/readyz") as reply:

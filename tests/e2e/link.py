@@ -12,7 +12,8 @@ class Link:
     """Passes TCP on to where ``target`` says at that moment.
 
     While it is cut nothing passes and nobody is told: no FIN, no RST. Who connects meanwhile hears nothing until it is
-    mended, as with a SYN that the network loses and TCP repeats. What was connected before stays dead.
+    mended, as with a SYN that the network loses and TCP repeats. What was connected before stays dead. While it is
+    muted, what the target says is lost, and what it is told is not.
     """
 
     port: int
@@ -23,6 +24,7 @@ class Link:
         self._whole.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._era = 0
+        self.muted = False
 
     async def open(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -55,7 +57,7 @@ class Link:
             far_reader, far = await asyncio.open_connection(*self._target())
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._copy(reader, far, era))
-                group.create_task(self._copy(far_reader, writer, era))
+                group.create_task(self._copy(far_reader, writer, era, back=True))
         except OSError:
             pass  # one end is gone, and the other will see it closed
         finally:
@@ -65,9 +67,11 @@ class Link:
                     with contextlib.suppress(OSError):
                         await end.wait_closed()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, era: int) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, era: int, *, back: bool = False
+    ) -> None:
         while data := await reader.read(65536):
-            if self._era == era:
+            if self._era == era and not (back and self.muted):
                 writer.write(data)
                 await writer.drain()
         if self._era != era:  # the end of a dead connection is not passed on either

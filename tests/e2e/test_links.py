@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,13 +15,6 @@ from tests.e2e.truth import agree
 from tests.e2e.waiting import until
 
 HEALED_SECONDS = 5.0
-
-
-@pytest.fixture
-async def link(asterisk: Asterisk) -> AsyncIterator[Link]:
-    link = await Link(lambda: (asterisk.host, 5038)).open()
-    yield link
-    await link.close()
 
 
 async def healed(ledger: Ledger, asterisk: Asterisk, since: float, when: str) -> None:

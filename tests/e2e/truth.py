@@ -84,7 +84,8 @@ QUEUE = re.compile(
     r" A:(?P<abandoned>\d+), SL:(?P<perf>[\d.]+)%, SL2:(?P<perf2>[\d.]+)% within (?P<level>\d+)s"
 )
 MEMBER = re.compile(
-    r" {6}(?P<name>[^(]*?) ?\((?P<interface>\S+?)(?: from (?P<state>[^)]+))?\)(?: with penalty (?P<penalty>\d+))?"
+    r" {6}(?P<name>[^(]*?)(?: ?\((?!ringinuse )(?P<interface>\S+?)(?: from (?P<state>[^)]+))?\))?"
+    r"(?: with penalty (?P<penalty>\d+))?"
     r" \(ringinuse (?P<ringinuse>\w+)\)(?P<flags>(?: \((?:dynamic|realtime|in call|paused.*? was \d+ secs ago)\))*)"
     r" \((?P<status>[\w+ ]+)\) has taken (?P<taken>no|\d+) calls"
 )
@@ -137,8 +138,9 @@ async def queue_members(asterisk: Asterisk) -> Rows:
     rows: Rows = {}
     for queue, m in await _queue_lines(asterisk, MEMBER):
         paused = PAUSED.search(m["flags"])
-        rows[f"{queue} {m['interface']}"] = (
-            *(m["name"] or m["interface"], m["state"] or m["interface"], int(m["penalty"] or 0)),
+        interface = m["interface"] or m["name"]  # is said once where both are the same
+        rows[f"{queue} {interface}"] = (
+            *(m["name"] or interface, m["state"] or interface, int(m["penalty"] or 0)),
             *("dynamic" if "(dynamic)" in m["flags"] else "static", int("(in call)" in m["flags"])),
             *(int(paused is not None), (paused[1] if paused else "") or ""),
             *(STATUS.index(m["status"]), 0 if m["taken"] == "no" else int(m["taken"])),

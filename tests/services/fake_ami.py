@@ -41,8 +41,8 @@ class FakeAmi:
     """Speaks AMI as Asterisk 22 does; everything it does otherwise is told by the test.
 
     ``replies`` maps an action's name to what is sent for it (headers in, bytes out; b"" for silence); ``actions`` is
-    everything that was asked, in order; ``clients`` are the open connections; at an action in ``hangs_up_at`` the
-    connection is dropped; while ``quiet``, nothing is answered.
+    everything that was asked, in order, ``blocks`` the same as it came; ``clients`` are the open connections; at an
+    action in ``hangs_up_at`` the connection is dropped; while ``quiet``, nothing is answered.
     """
 
     def __init__(self, secret: str = "secret", tls: ssl.SSLContext | None = None, piece: int = 0) -> None:
@@ -54,6 +54,7 @@ class FakeAmi:
         self.quiet = False
         self.hangs_up_at: set[str] = set()
         self.actions: list[dict[str, str]] = []
+        self.blocks: list[str] = []
         self.clients: list[asyncio.StreamWriter] = []
         self.logins = 0
         self.piece = piece
@@ -99,6 +100,7 @@ class FakeAmi:
                 text = (await reader.readuntil(b"\r\n\r\n")).decode()
                 headers = dict(line.split(": ", 1) for line in text.split("\r\n") if line)
                 self.actions.append(headers)
+                self.blocks.append(text)
                 if headers["Action"] in self.hangs_up_at:
                     return
                 self._answer(headers, writer)
