@@ -2,9 +2,6 @@
 
 NOT_BUILT: frozenset[str] = frozenset(
     {
-        "jade.core.modules.load",
-        "jade.core.modules.reload",
-        "jade.core.modules.unload",
         "jade.dialplan.adps.list",
         "jade.dialplan.adps.create",
         "jade.dialplan.adps.get",
@@ -34,7 +31,6 @@ NOT_BUILT: frozenset[str] = frozenset(
         "jade.park.configurations.get",
         "jade.park.configurations.update",
         "jade.park.configurations.delete",
-        "jade.park.parkedcalls.hangup",
         "jade.park.parkinglots.update",
         "jade.park.parkinglots.delete",
         "jade.pjsip.configurations.list",
