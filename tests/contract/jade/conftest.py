@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.keys import FRESHNESS, SEEDED
+from api.keys import SEEDED
 from schemas.settings import Settings
 from services import database
 from services.command import command
@@ -50,7 +50,7 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         TestClient(TestServer(app)) as client,
     ):
         await asyncio.wait_for(app[SEEDED].wait(), 10)
-        world = World(client, ledger, app[FRESHNESS], pbx, asking)
+        world = World(client, ledger, pbx, asking)
         world.admin = await world.person("admin")
         await world.hears(CONTACT)
         yield world

@@ -26,7 +26,7 @@ async def test_it_answers_as_documented_and_does_what_it_says(world: World, row:
 
 async def test_what_is_not_built_answers_404_or_405(world: World) -> None:
     """A row that is built must be taken out of NOT_BUILT: it would be tested by nobody."""
-    there = {(route.method, route.resource.canonical) for route in world.client.app.router.routes() if route.resource}
+    there = {(route.method, route.resource.canonical) for route in world.app.router.routes() if route.resource}
     for row in sorted(NOT_BUILT):
         method = operations()[row].method
         for form in operations()[row].paths:

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from yarl import URL
 
 from api.accounts import token_hash
-from api.freshness import Freshness
+from api.keys import FACTS, FRESHNESS
 from projections import ALL
 from schemas.users import TokenIssued, UserCreated
 from services.users import hash_password
@@ -70,16 +70,14 @@ class Person(Struct, frozen=True):
 class World:
     """See above. What tests make in it has names of its own, so that they do not meet."""
 
-    def __init__(
-        self, client: Client, ledger: Ledger, freshness: Freshness, pbx: FakePbx, connection: asyncpg.Connection
-    ) -> None:
+    def __init__(self, client: Client, ledger: Ledger, pbx: FakePbx, connection: asyncpg.Connection) -> None:
         self.client = client
+        self.app = client.app
         self.ledger = ledger
         self.connection = connection
         self.pbx = pbx
         self.password_hash = hash_password(PASSWORD)
         self.secrets = {PASSWORD}
-        self._freshness = freshness
         self._numbers = itertools.count(1)
         self.admin: Person
         self._owners: dict[str, str] = {}
@@ -97,7 +95,7 @@ class World:
     async def person(self, *permissions: str) -> Person:
         """Make a user with PASSWORD and these permissions, who is logged in."""
         person = Person(str(uuid.uuid4()), self.name("user"), str(uuid.uuid4()))
-        await self.ledger.write(
+        await self.app[FACTS].append(
             UserCreated(
                 uuid=person.uuid,
                 username=person.username,
@@ -107,7 +105,6 @@ class World:
                 origin="user",
             ),
             TokenIssued(token_hash=token_hash(person.token), user_uuid=person.uuid),
-            pbx="",
         )
         self._owners[person.token] = person.uuid
         await self.settled()
@@ -127,7 +124,7 @@ class World:
         await self.pbx.said()
         head = await self.head()
         async with asyncio.timeout(10):
-            await self._freshness.folded(MODELS, head)
+            await self.app[FRESHNESS].folded(MODELS, head)
 
     async def send(self, method: str, path: str, ask: Ask, raw: bytes | None = None) -> Reply:
         """Send a request as curl does; ``raw`` is sent instead of the body that ``ask`` has."""
