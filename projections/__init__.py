@@ -2,12 +2,15 @@
 
 from projections.acts import ACTS
 from projections.agents import AGENTS
+from projections.buddies import BUDDIES
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
+from projections.chats import CHATS
 from projections.contacts import CONTACTS
 from projections.device_states import DEVICE_STATES
 from projections.gaps import GAPS
 from projections.links import LINKS
+from projections.messages import MESSAGES
 from projections.modules import MODULES
 from projections.parked_calls import PARKED_CALLS
 from projections.parking_lots import PARKING_LOTS
@@ -22,6 +25,7 @@ from projections.queue_members import QUEUE_MEMBERS
 from projections.queues import QUEUES
 from projections.registries import REGISTRIES
 from projections.requests import REQUESTS
+from projections.rooms import ROOMS
 from projections.samples import SAMPLES
 from projections.statistics import STATISTICS
 from projections.systems import SYSTEMS
@@ -31,12 +35,15 @@ from projections.users import USERS
 ALL = (
     ACTS,
     AGENTS,
+    BUDDIES,
     CALL_RECORDS,
     CHANNELS,
+    CHATS,
     CONTACTS,
     DEVICE_STATES,
     GAPS,
     LINKS,
+    MESSAGES,
     MODULES,
     PARKED_CALLS,
     PARKING_LOTS,
@@ -51,6 +58,7 @@ ALL = (
     QUEUES,
     REGISTRIES,
     REQUESTS,
+    ROOMS,
     SAMPLES,
     STATISTICS,
     SYSTEMS,
