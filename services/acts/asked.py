@@ -10,9 +10,9 @@ DENIED = "Permission denied"
 ABSENT = ("No such", "Module not found")
 """How Asterisk 16 and 22 begin to say that there is no such channel or module; no header says it."""
 LONGEST_LINE = 1000
-"""Bytes; of a header line over 1,023 Asterisk answers without saying to which action."""
+"""Bytes. Asterisk refuses a message with a line of 1,023, and if that stands before the ActionID, not by name."""
 MOST_LINES = 100
-"""Asterisk takes 128 of them and drops the rest."""
+"""Asterisk refuses a message of more than some 125."""
 
 
 class RefusedError(Exception):

@@ -32,8 +32,9 @@ async def ledger(asterisk: Asterisk, start_ledger: StartLedger, link: Link) -> A
     await ledger.stop()
 
 
-async def add(ledger: Ledger, interface: str) -> tuple[int, dict[str, Any]]:
-    async with ledger.client.post(MEMBERS, json={"queue_name": "support", "location": interface}) as reply:
+async def add(ledger: Ledger, interface: str, key: str = "") -> tuple[int, dict[str, Any]]:
+    body, headers = {"queue_name": "support", "location": interface}, {"Idempotency-Key": key} if key else {}
+    async with ledger.client.post(MEMBERS, json=body, headers=headers) as reply:
         return reply.status, await reply.json()
 
 
@@ -55,13 +56,15 @@ async def acts(ledger: Ledger, position: int) -> list[str]:
 
 async def test_it_dies_between_sending_and_the_answer(ledger: Ledger, asterisk: Asterisk, link: Link) -> None:
     link.muted = True
-    adding = asyncio.create_task(add(ledger, "PJSIP/108"))
+    adding = asyncio.create_task(add(ledger, "PJSIP/108", "once"))
     await until(lambda: there(asterisk, "PJSIP/108"), "Asterisk has done it")
     await ledger.kill_commander()
     await asterisk.ami.act("QueueRemove", Queue="support", Interface="PJSIP/108")
     ledger.start_commander()
     found, body = await adding
     assert (found, body["message"]) == (504, "the commander ended before the PBX had answered")
+    again, told = await add(ledger, "PJSIP/108", "once")
+    assert (again, told["message"], told["position"]) == (found, body["message"], body["position"])
     assert await remove(ledger, "PJSIP/107") == 200, "the new one acts"
     assert not await there(asterisk, "PJSIP/108"), "and has not done it again"
     assert await acts(ledger, body["position"]) == ["ActRequested", "ActSent", "ActUnknown"]
