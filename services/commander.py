@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -21,9 +22,11 @@ from services.acts import PERFORM, PERFORM_AT_DESK, perform
 from services.acts.asked import RefusedError
 from services.acts.desk import Desk
 from services.ami.protocol import LinkLostError
+from services.async_agi.follow import AsyncAgi
 from services.commander_link import CommanderLink
 from services.configuration.told import Told
-from services.unfinished import unfinished
+from services.tasks import ended
+from services.unfinished import Unfinished, unfinished
 from services.waking import CHANNEL
 
 LOCK = 7310007
@@ -57,7 +60,7 @@ class Commander:
     def __init__(self, pbx: Pbx, url: str) -> None:
         self.pbx = pbx
         self.link = CommanderLink(pbx)
-        self._url = url
+        self.url = url
         self._known: dict[str, OUTCOME] = {}
         self._log = logger.bind(pbx=pbx.name)
 
@@ -79,7 +82,7 @@ class Commander:
             self.link.close()
 
     async def _term(self, stop: asyncio.Event) -> None:
-        connection = await database.connect(self._url, search_path="model, ledger")
+        connection = await database.connect(self.url, search_path="model, ledger")
         try:
             wake = asyncio.Event()
             waking = asyncio.create_task(_wake_at(stop, wake))
@@ -117,19 +120,35 @@ class Term:
         self._log = logger.bind(pbx=self._pbx)
         self._writer = time.time_ns()
         self._appended = 0
-        self._told = Told(self._pbx, connection, self._append)
+        self._turn = asyncio.Lock()
+        self._told = Told(self._pbx, self._ask, self._append)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
-        """End what earlier terms left, then do what is asked for."""
+        """End what earlier terms left, then do what is asked for, and drive the channels that wait in async AGI."""
         left = await unfinished(self._connection, self._pbx)
         for act_id in left.sent:
             outcome = self._known.get(act_id) or ActUnknown(act_id, "the commander ended before the PBX had answered")
             await self._append(outcome)
         self._known.clear()
+        commander = self._commander
+        driving = asyncio.create_task(AsyncAgi(self._pbx, commander.url, commander.link, self._append).run())
+        driving.add_done_callback(lambda _: wake.set())
+        try:
+            await self._act(left, driving, stop, wake)
+        finally:
+            await ended([driving])
+
+    async def _act(
+        self, left: Unfinished, driving: asyncio.Task[None], stop: asyncio.Event, wake: asyncio.Event
+    ) -> None:
+        """Do what is asked for until ``stop``. Raises what ``driving`` ended with: the term ends with it."""
         after = left.after
         while not stop.is_set():
             wake.clear()
-            for position, raw, age, late in await self._connection.fetch(REQUESTED, self._pbx, after):
+            if driving.done():
+                driving.result()
+            rows = await self._ask(REQUESTED, self._pbx, after)
+            for position, raw, age, late in rows:
                 if stop.is_set():
                     return
                 read = time.monotonic()
@@ -160,9 +179,7 @@ class Term:
             return
         await self._append(ActSent(request.id))
         try:
-            outcome: OUTCOME = ActSucceeded(
-                request.id, result=await perform(Desk(session, self._connection, self._told), act)
-            )
+            outcome: OUTCOME = ActSucceeded(request.id, result=await perform(Desk(session, self._ask, self._told), act))
         except RefusedError as error:
             outcome = ActFailed(request.id, error.reason, str(error))
         except LinkLostError:
@@ -176,12 +193,18 @@ class Term:
         await self._append(outcome)
         del self._known[request.id]
 
+    async def _ask(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        async with self._turn:
+            rows: list[asyncpg.Record] = await self._connection.fetch(sql, *args)
+            return rows
+
     async def _append(self, event: Ours) -> None:
         now = time.time()
         received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
-        await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
-        # Only now: when an append fails the term ends, and its ordinals with it.
-        self._appended += 1
+        async with self._turn:
+            await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
+            # Only now: when an append fails the term ends, and its ordinals with it.
+            self._appended += 1
 
 
 def _known(acts: Sequence[type[Act]]) -> type[Act]:

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from api.jade import (
+    async_dialplans,
     configurations,
     contacts,
     core,
@@ -30,6 +31,7 @@ def routes(settings: Settings) -> list[web.RouteDef]:
     return [
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
+        *async_dialplans.ROUTES,
         *configurations.ROUTES,
         *contacts.ROUTES,
         *core.ROUTES,
