@@ -17,11 +17,14 @@ from schemas.acts import Act, ActFailed, ActRequested, ActSent, ActSucceeded, Ac
 from schemas.log import Ours, Received
 from schemas.settings import Pbx
 from services import database, log
-from services.acts import PERFORM
+from services.acts import PERFORM, PERFORM_AT_DESK, perform
 from services.acts.asked import RefusedError
+from services.acts.desk import Desk
 from services.ami.protocol import LinkLostError
 from services.async_agi.follow import AsyncAgi
 from services.commander_link import CommanderLink
+from services.configuration.told import Told
+from services.one_at_a_time import OneAtATime
 from services.tasks import ended
 from services.unfinished import Unfinished, unfinished
 from services.waking import CHANNEL
@@ -114,10 +117,12 @@ class Term:
         self._pbx = commander.pbx.name
         self._known = commander._known  # noqa: SLF001 (what one term knew of its acts, the next one writes down)
         self._connection = connection
+        self._shared = OneAtATime(connection)
         self._log = logger.bind(pbx=self._pbx)
         self._writer = time.time_ns()
         self._appended = 0
-        self._turn = asyncio.Lock()
+        self._appending = asyncio.Lock()
+        self._told = Told(self._pbx, self._shared, self._append)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """End what earlier terms left, then do what is asked for, and drive the channels that wait in async AGI."""
@@ -143,8 +148,7 @@ class Term:
             wake.clear()
             if driving.done():
                 driving.result()
-            async with self._turn:
-                rows = await self._connection.fetch(REQUESTED, self._pbx, after)
+            rows = await self._shared.fetch(REQUESTED, self._pbx, after)
             for position, raw, age, late in rows:
                 if stop.is_set():
                     return
@@ -152,6 +156,7 @@ class Term:
                 if position in left.requested or position > left.head:
                     await self._perform(ACTS.decode(raw), read - age, late)
                 after = position
+            await self._told.look(await self._commander.link.linked(0))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await wake.wait()
@@ -175,7 +180,9 @@ class Term:
             return
         await self._append(ActSent(request.id))
         try:
-            outcome: OUTCOME = ActSucceeded(request.id, result=await PERFORM[type(act)](session, act))
+            outcome: OUTCOME = ActSucceeded(
+                request.id, result=await perform(Desk(session, self._shared, self._told), act)
+            )
         except RefusedError as error:
             outcome = ActFailed(request.id, error.reason, str(error))
         except LinkLostError:
@@ -192,8 +199,8 @@ class Term:
     async def _append(self, event: Ours) -> None:
         now = time.time()
         received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
-        async with self._turn:
-            await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
+        async with self._appending:
+            await log.append(self._shared, self._pbx, self._writer, self._appended + 1, [received])
             # Only now: when an append fails the term ends, and its ordinals with it.
             self._appended += 1
 
@@ -205,7 +212,7 @@ def _known(acts: Sequence[type[Act]]) -> type[Act]:
     return union
 
 
-KNOWN = _known(list(PERFORM))
+KNOWN = _known([*PERFORM, *PERFORM_AT_DESK])
 
 
 async def _wake_at(stop: asyncio.Event, wake: asyncio.Event) -> None:
