@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -24,7 +25,6 @@ from services.ami.protocol import LinkLostError
 from services.async_agi.follow import AsyncAgi
 from services.commander_link import CommanderLink
 from services.configuration.told import Told
-from services.one_at_a_time import OneAtATime
 from services.tasks import ended
 from services.unfinished import Unfinished, unfinished
 from services.waking import CHANNEL
@@ -117,12 +117,11 @@ class Term:
         self._pbx = commander.pbx.name
         self._known = commander._known  # noqa: SLF001 (what one term knew of its acts, the next one writes down)
         self._connection = connection
-        self._shared = OneAtATime(connection)
         self._log = logger.bind(pbx=self._pbx)
         self._writer = time.time_ns()
         self._appended = 0
-        self._appending = asyncio.Lock()
-        self._told = Told(self._pbx, self._shared, self._append)
+        self._turn = asyncio.Lock()
+        self._told = Told(self._pbx, self._ask, self._append)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """End what earlier terms left, then do what is asked for, and drive the channels that wait in async AGI."""
@@ -148,7 +147,7 @@ class Term:
             wake.clear()
             if driving.done():
                 driving.result()
-            rows = await self._shared.fetch(REQUESTED, self._pbx, after)
+            rows = await self._ask(REQUESTED, self._pbx, after)
             for position, raw, age, late in rows:
                 if stop.is_set():
                     return
@@ -180,9 +179,7 @@ class Term:
             return
         await self._append(ActSent(request.id))
         try:
-            outcome: OUTCOME = ActSucceeded(
-                request.id, result=await perform(Desk(session, self._shared, self._told), act)
-            )
+            outcome: OUTCOME = ActSucceeded(request.id, result=await perform(Desk(session, self._ask, self._told), act))
         except RefusedError as error:
             outcome = ActFailed(request.id, error.reason, str(error))
         except LinkLostError:
@@ -196,11 +193,16 @@ class Term:
         await self._append(outcome)
         del self._known[request.id]
 
+    async def _ask(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        async with self._turn:
+            rows: list[asyncpg.Record] = await self._connection.fetch(sql, *args)
+            return rows
+
     async def _append(self, event: Ours) -> None:
         now = time.time()
         received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
-        async with self._appending:
-            await log.append(self._shared, self._pbx, self._writer, self._appended + 1, [received])
+        async with self._turn:
+            await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
             # Only now: when an append fails the term ends, and its ordinals with it.
             self._appended += 1
 

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from schemas.log import Received, Recorded, Source
 from services.chain import SALT, cut, leaf
-from services.one_at_a_time import OneAtATime
 
 APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 
@@ -68,9 +67,7 @@ def seal_at(occurred: list[int | None], recorded: list[int], events: Sequence[To
     return Sealed(occurred, recorded, leaves, salts)
 
 
-async def append(
-    connection: asyncpg.Connection | OneAtATime, pbx: str, writer: int, first: int, events: Sequence[Received]
-) -> int:
+async def append(connection: asyncpg.Connection, pbx: str, writer: int, first: int, events: Sequence[Received]) -> int:
     """Append ``events`` as ordinals ``first``... of (pbx, writer); return the last position once it is durable.
 
     May be repeated after any failure: what is in the log already is not appended again. Raises asyncpg.DataError if
@@ -80,9 +77,7 @@ async def append(
     return await append_columns(connection, (pbx, writer, first), columns(events, seal(events)))
 
 
-async def append_columns(
-    connection: asyncpg.Connection | OneAtATime, place: tuple[str, int, int], given: Columns
-) -> int:
+async def append_columns(connection: asyncpg.Connection, place: tuple[str, int, int], given: Columns) -> int:
     """Append as `append` does; ``place`` is its (pbx, writer, first)."""
     position: int = await connection.fetchval(APPEND, *place, *given)
     return position

@@ -1,5 +1,7 @@
 """/admin/{dialplan,park,pjsip,queue}/configurations: a file's text, and its earlier versions (seed 001:1623-1692)."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 
@@ -12,9 +14,10 @@ from api.bodies import body
 from api.deciding import Decision, decide
 from api.errors import ApiError
 from api.jade.resource import Resource, admin
-from api.jade.writing import answer, writes
+from api.jade.writing import SEEN_SECONDS, acts, answer, writes
 from api.keys import FRESHNESS, POOL
 from api.views import Args, checked, pbx
+from schemas.acts import Act
 from schemas.acts.config import ConfigReplace
 from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES, ConfigurationDeleted, Section
 from services.configuration import secrets
@@ -79,6 +82,15 @@ async def tokened(request: web.Request, sections: Sequence[Section]) -> tuple[Se
     return tuple(made)
 
 
+async def done(request: web.Request, name: str, wanted: Act, location: str = "") -> web.Response:
+    """Have an act done at a PBX, and answer when the views show what stands in the file then."""
+    decided = await act(request, name, wanted, location)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SEEN_SECONDS):
+            await request.app[FRESHNESS].folded(MODELS, decided.position)
+    return answer(decided)
+
+
 async def update(request: web.Request, file: str) -> web.Response:
     """PUT of a file's whole text."""
     args = detail(request, file)
@@ -89,7 +101,7 @@ async def update(request: web.Request, file: str) -> web.Response:
     found = parsed(file, given.data)
     name = await one_pbx(request)
     known = await base(request, name, file)
-    return answer(await act(request, name, ConfigReplace(file, await tokened(request, found.sections), known)))
+    return await done(request, name, ConfigReplace(file, await tokened(request, found.sections), known))
 
 
 async def delete(request: web.Request, file: str) -> web.Response:
@@ -119,7 +131,7 @@ def family(name: str, file: str) -> list[web.RouteDef]:
     )
     return [
         *admin(resource, path),
-        *writes("PUT", f"/admin/{path}/{{detail}}", partial(update, file=file)),
+        *acts("PUT", f"/admin/{path}/{{detail}}", partial(update, file=file)),
         *writes("DELETE", f"/admin/{path}/{{detail}}", partial(delete, file=file)),
     ]
 

@@ -12,13 +12,13 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.acting import act, one_pbx
+from api.acting import one_pbx
 from api.auth import needs
 from api.bodies import Name, body
 from api.errors import ApiError, Handler
 from api.jade import envelope
-from api.jade.configurations import MODELS, tokened
-from api.jade.writing import answer, where, writes
+from api.jade.configurations import MODELS, done, tokened
+from api.jade.writing import where, writes
 from api.serving import get
 from api.views import Args, View, checked, pbx
 from schemas.acts.config import ConfigSection
@@ -156,7 +156,7 @@ def creates(kind: Kind) -> Handler:
         section = written(kind.file, Section(given.name, tuple(kind.lines(data)), inherits=tuple(given.templates)))
         (cut,) = await tokened(request, [section])
         wanted = ConfigSection(kind.file, cut.name, "create", cut.lines, cut.inherits)
-        return answer(await act(request, await one_pbx(request), wanted, where(request, kind.path, given.name)))
+        return await done(request, await one_pbx(request), wanted, where(request, kind.path, given.name))
 
     return create
 
@@ -170,7 +170,7 @@ def updates(kind: Kind) -> Handler:
         (cut,) = await tokened(request, [written(kind.file, Section(name, tuple(kind.lines(given.data))))])
         inherits = None if given.templates is None else tuple(given.templates)
         wanted = ConfigSection(kind.file, name, "update", cut.lines, inherits)
-        return answer(await act(request, await one_pbx(request), wanted))
+        return await done(request, await one_pbx(request), wanted)
 
     return update
 
@@ -180,7 +180,7 @@ def deletes(file: str) -> Handler:
         """DELETE of a section."""
         name = checked(request.match_info["detail"])
         refuse_special(name)
-        return answer(await act(request, await one_pbx(request), ConfigSection(file, name, "delete")))
+        return await done(request, await one_pbx(request), ConfigSection(file, name, "delete"))
 
     return delete
 
@@ -192,7 +192,7 @@ async def change_lot(request: web.Request) -> web.Response:
     options = await body(request, dict[str, Any])
     (cut,) = await tokened(request, [written(PARKING, Section(name, tuple(lines_of_options(options))))])
     wanted = ConfigSection(PARKING, name, "change", cut.lines)
-    return answer(await act(request, await one_pbx(request), wanted))
+    return await done(request, await one_pbx(request), wanted)
 
 
 def routes(kind: Kind, *, create: bool = True) -> list[web.RouteDef]:

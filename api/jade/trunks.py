@@ -7,14 +7,14 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.acting import act, one_pbx
+from api.acting import one_pbx
 from api.auth import needs
 from api.bodies import Name, body
 from api.errors import ApiError
 from api.jade import envelope
-from api.jade.configurations import tokened
+from api.jade.configurations import done, tokened
 from api.jade.sections import written
-from api.jade.writing import answer, where, writes
+from api.jade.writing import where, writes
 from api.serving import get
 from api.views import Args, View, checked, pbx
 from schemas.acts.config import ConfigTrunk
@@ -101,7 +101,7 @@ async def create(request: web.Request) -> web.Response:
         raise ApiError(400, str(error)) from None
     name = await one_pbx(request)
     wanted = ConfigTrunk(given.name, "create", await cut(request, given.name, given.members()))
-    return answer(await act(request, name, wanted, where(request, PATH, given.name)))
+    return await done(request, name, wanted, where(request, PATH, given.name))
 
 
 async def update(request: web.Request) -> web.Response:
@@ -109,13 +109,13 @@ async def update(request: web.Request) -> web.Response:
     trunk = checked(request.match_info["detail"])
     given = await body(request, Given)
     name = await one_pbx(request)
-    return answer(await act(request, name, ConfigTrunk(trunk, "update", await cut(request, trunk, given.members()))))
+    return await done(request, name, ConfigTrunk(trunk, "update", await cut(request, trunk, given.members())))
 
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE of a trunk, with all its sections that nothing else uses."""
     trunk = checked(request.match_info["detail"])
-    return answer(await act(request, await one_pbx(request), ConfigTrunk(trunk, "delete")))
+    return await done(request, await one_pbx(request), ConfigTrunk(trunk, "delete"))
 
 
 ROUTES: list[web.RouteDef] = [

@@ -26,7 +26,7 @@ logger = structlog.get_logger()
 
 async def replaced(desk: Desk, act: ConfigReplace) -> dict[str, Any]:
     """Write a whole file."""
-    given = await secrets.take(desk.connection, [line for one in act.sections for line in one.lines])
+    given = await secrets.take(desk.ask, [line for one in act.sections for line in one.lines])
     return await written(desk, act.file, given, lambda _: list(act.sections), act.base)
 
 
@@ -55,7 +55,7 @@ async def section(desk: Desk, act: ConfigSection) -> dict[str, Any]:
         made[first] = replace(present[first], lines=lines, inherits=inherits)
         return [one for place, one in enumerate(made) if place not in more]
 
-    return await written(desk, act.file, await secrets.take(desk.connection, act.lines), decide)
+    return await written(desk, act.file, await secrets.take(desk.ask, act.lines), decide)
 
 
 async def written(desk: Desk, file: str, given: Mapping[str, str], decide: Decide, base: str = "") -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from msgspec import Struct
 
 from services.ami.session import Session
+from services.configuration.secrets import Ask
 from services.configuration.told import Told
-from services.one_at_a_time import OneAtATime
 
 
 class Desk(Struct, frozen=True):
-    """The PBX, the database connection that holds the commander's lock, and what the log says of the files."""
+    """The PBX, a way to ask the database, and what the log says of the files."""
 
     session: Session
-    connection: OneAtATime
+    ask: Ask
     told: Told

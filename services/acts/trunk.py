@@ -36,7 +36,7 @@ async def trunk(desk: Desk, act: ConfigTrunk) -> dict[str, Any]:
             raise RefusedError(str(error), "invalid") from None
 
     lines = [Line(member, value) for member, value in act.given.items()]
-    given = await secrets.take(desk.connection, lines)
+    given = await secrets.take(desk.ask, lines)
     if act.doing != "delete":
         return await written(desk, PJSIP, given, decide)
     registered = await _unregister(desk.session, act.name)

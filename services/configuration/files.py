@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from panoramisk.message import Message
 
 from schemas.configuration import Line, Section
-from services.acts.asked import RefusedError, done
+from services.acts.asked import MOST_LINES, RefusedError, done
 from services.ami.session import Session
 from services.configuration.text import ODD, alike, inherited
 from services.configuration.updates import TEMPLATES, Plan, UnwritableError, Update
 
-HEADERS_A_MESSAGE = 100
-"""Asterisk takes 128 headers of one action (AST_MAX_MANHEADERS)."""
+HEADERS_A_MESSAGE = MOST_LINES - 3
+"""Of updates: three more name the files."""
 PROBE = "ringledger-probe"
 
 CATEGORY = re.compile(r"(?:(Category|IsTemplate|Templates)-([0-9]+)|Line-([0-9]+)-[0-9]+)")

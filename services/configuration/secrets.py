@@ -7,14 +7,13 @@ them anew, or gets the present ones.
 
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import asyncpg
 from msgspec.structs import replace
 
 from schemas.configuration import MASK, Line, Section
 from services.configuration.text import alike
-from services.one_at_a_time import OneAtATime
 
 SECRET = re.compile("pass|secret|md5|cred|challenge|token|hash|^key$", re.IGNORECASE)
 FLAGS = frozenset({"moh_passthrough", "mohpassthrough"})
@@ -22,6 +21,10 @@ FLAGS = frozenset({"moh_passthrough", "mohpassthrough"})
 KEEP = "INSERT INTO ledger.secret (id, value) SELECT * FROM unnest($1::text[], $2::text[])"
 SWEEP = "DELETE FROM ledger.secret WHERE made < now() - interval '1 minute'"
 TAKE = "DELETE FROM ledger.secret WHERE id = ANY($1) RETURNING id, value"
+
+
+Ask = Callable[..., Awaitable[list[asyncpg.Record]]]
+"""Has PostgreSQL do one statement (its text, its arguments), and returns the rows."""
 
 
 class NoSecretError(Exception):
@@ -55,22 +58,22 @@ def _with(section: Section, value: Callable[[Line], str]) -> Section:
     return replace(section, lines=tuple(Line(n.name, value(n)) if secret(n.name) else n for n in section.lines))
 
 
-async def keep(connection: asyncpg.Connection | asyncpg.Pool, values: Mapping[str, str]) -> None:
+async def keep(pool: asyncpg.Pool, values: Mapping[str, str]) -> None:
     """Keep values for the commander to take."""
-    await connection.execute(SWEEP)
+    await pool.execute(SWEEP)
     if values:
-        await connection.execute(KEEP, list(values), list(values.values()))
+        await pool.execute(KEEP, list(values), list(values.values()))
 
 
-async def sweep(connection: OneAtATime) -> None:
+async def sweep(ask: Ask) -> None:
     """Delete what nobody took."""
-    await connection.execute(SWEEP)
+    await ask(SWEEP)
 
 
-async def take(connection: OneAtATime, lines: Iterable[Line]) -> dict[str, str]:
+async def take(ask: Ask, lines: Iterable[Line]) -> dict[str, str]:
     """Return the values that the tokens in these lines stand for; they are kept no longer."""
     tokens = [line.value for line in lines if secret(line.name)]
-    return dict(await connection.fetch(TAKE, tokens)) if tokens else {}
+    return dict(await ask(TAKE, tokens)) if tokens else {}
 
 
 def restored(wanted: Sequence[Section], present: Sequence[Section], given: Mapping[str, str]) -> list[Section]:

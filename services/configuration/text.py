@@ -18,8 +18,8 @@ ODD = ("[", "#", "\\")
 """A line cannot begin so: a \\ stands before it, which Asterisk reads and does not write."""
 LONGEST_NAME = 79
 """Bytes of a section's name that Asterisk keeps."""
-LONGEST_LINE = 1000
-"""Bytes of a name or value: an AMI line has at most 1,023, with the header's name."""
+LONGEST_LINE = 980
+"""Bytes of a name or value: an AMI line has at most 1,000 (services/acts/asked.py), with the header's name."""
 
 
 class ConfigTextError(Exception):

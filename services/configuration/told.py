@@ -12,9 +12,8 @@ from services.acts.asked import RefusedError
 from services.ami.protocol import LinkLostError
 from services.ami.session import Session
 from services.configuration import files
-from services.configuration.secrets import masked, sweep
+from services.configuration.secrets import Ask, masked, sweep
 from services.configuration.text import render
-from services.one_at_a_time import OneAtATime
 
 LOOK_SECONDS = 30.0
 READ_SECONDS = 2.0
@@ -30,9 +29,9 @@ logger = structlog.get_logger()
 class Told:
     """One term's knowledge of what stands in the files. Only a text that differs is written down."""
 
-    def __init__(self, pbx: str, connection: OneAtATime, append: Append) -> None:
+    def __init__(self, pbx: str, ask: Ask, append: Append) -> None:
         self._pbx = pbx
-        self._connection = connection
+        self._ask = ask
         self._append = append
         self._texts: dict[str, str] = {}
         self._session: Session | None = None
@@ -41,8 +40,9 @@ class Told:
     async def say(self, file: str, sections: Sequence[Section]) -> str:
         """Write down what stands in a file, if that is news; return the text, which holds no secret."""
         text = render(masked(sections))
-        if self._texts.get(file) is None and await self._connection.fetchval(THERE):
-            self._texts[file] = await self._connection.fetchval(TEXT, self._pbx, file) or ""
+        if self._texts.get(file) is None and (await self._ask(THERE))[0][0]:
+            rows = await self._ask(TEXT, self._pbx, file)
+            self._texts[file] = rows[0]["text"] if rows else ""
         if self._texts.get(file) != text:
             await self._append(ConfigurationRead(file, text))
             self._texts[file] = text
@@ -54,7 +54,7 @@ class Told:
             return
         new, self._session = session is not self._session, session
         self._next = time.monotonic() + LOOK_SECONDS
-        await sweep(self._connection)
+        await sweep(self._ask)
         for file in FILES:
             try:
                 async with asyncio.timeout(READ_SECONDS):

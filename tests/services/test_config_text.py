@@ -53,7 +53,7 @@ def test_a_text_as_people_write_it() -> None:
         ("[a]\nx += 1", 2, "+="),
         ("[]", 1, "not empty"),
         ("[" + 80 * "x" + "]", 1, "79 bytes"),
-        ("[a]\nx = " + 1000 * "é", 2, "1000 bytes"),
+        ("[a]\nx = " + 1000 * "é", 2, "980 bytes"),
         ("[a]\nx = 1\n;-- open\n", 3, "has no end"),
         ("[t](!)\nx = 1\n[a](t)\nx = 1", 4, "a template of this section"),
     ],
