@@ -1,27 +1,25 @@
-"""Who is asking: users and tokens in memory, as the read models have them; logins, and what they append to the log."""
+"""Who is asking: users and tokens in memory, as the read models have them."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 from msgspec import Struct
 
 from api.errors import ApiError, too_many
-from api.freshness import Freshness, Reading, UnreadyError
+from api.freshness import Reading, UnreadyError
 from api.throttle import Throttle
 from schemas.log import Ours
-from schemas.users import TokenIssued, TokenRevoked, TokenUsed
-from services.facts import Facts
-from services.users import NOBODY, matches
+from schemas.users import TokenRevoked, TokenUsed
+from services.users import NOBODY, hash_password, matches
 
 MODELS = ("users", "tokens")
 IDLE_SECONDS = 3600.0
 TOUCH_SECONDS = 600.0
 """How often a token's use is written down: its idle time survives a restart with this error, never in its favour."""
-FOLD_SECONDS = 10.0
 WAITING_LOGINS = 32
 SWEEP = 100
 
@@ -40,8 +38,9 @@ class User(Struct, frozen=True):
     permissions: frozenset[str]
 
     def may(self, permission: str) -> bool:
-        """Tell whether the user has the permission; ``admin`` has all."""
-        return permission in self.permissions or "admin" in self.permissions
+        """Tell whether the user has the permission; ``admin`` has all, ``manager`` what ``user`` has."""
+        has = self.permissions
+        return permission in has or "admin" in has or (permission == "user" and "manager" in has)
 
 
 class Token(Struct):
@@ -120,45 +119,33 @@ class Accounts:
         if not self._tag:
             raise UnreadyError("the database has not answered yet")
         key = (username, address)
-        if self._waiting >= WAITING_LOGINS:
-            raise too_many(1)
-        self._waiting += 1
-        try:
-            # One at a time: guesses sent at once are counted one after another, and memory is bounded.
-            async with self._verifying:
-                if (seconds := self.throttle.wait(key)) > 0:
-                    raise too_many(seconds)
-                user = self.by_name.get(username)
-                right = await asyncio.to_thread(matches, user.password_hash if user else NOBODY, password)
-        finally:
-            self._waiting -= 1
+        async with self._hashing():
+            if (seconds := self.throttle.wait(key)) > 0:
+                raise too_many(seconds)
+            user = self.by_name.get(username)
+            right = await asyncio.to_thread(matches, user.password_hash if user else NOBODY, password)
         if not right or user is None:
             self.throttle.failed(key)
             raise ApiError(401, "wrong user name or password", headers={"WWW-Authenticate": 'Basic realm="ringledger"'})
         self.throttle.succeeded(key)
         return user
 
+    async def hashed(self, password: str) -> str:
+        """Return the hash of a new password. Raises ApiError 429 when too many wait."""
+        async with self._hashing():
+            return await asyncio.to_thread(hash_password, password)
 
-async def login(accounts: Accounts, facts: Facts, freshness: Freshness, user: User) -> str:
-    """Issue a token; it is good everywhere in this process when this returns."""
-    token = str(uuid.uuid4())
-    position = await facts.append(*accounts.expired(user), TokenIssued(token_hash(token), user.uuid, actor=user.uuid))
-    await wait(freshness, position)
-    return token
-
-
-async def logout(facts: Facts, freshness: Freshness, user: User, token: str) -> None:
-    """End a token."""
-    await wait(freshness, await facts.append(TokenRevoked(token_hash(token), "logout", actor=user.uuid)))
-
-
-async def wait(freshness: Freshness, position: int) -> None:
-    """Wait until a fact about users has been folded. Raises ApiError 503 if that takes too long."""
-    try:
-        async with asyncio.timeout(FOLD_SECONDS):
-            await freshness.folded(MODELS, position)
-    except TimeoutError:
-        raise ApiError(503, "recorded, but the read models are behind; try again", "not-ready") from None
+    @contextlib.asynccontextmanager
+    async def _hashing(self) -> AsyncIterator[None]:
+        if self._waiting >= WAITING_LOGINS:
+            raise too_many(1)
+        self._waiting += 1
+        try:
+            # One at a time: guesses sent at once are counted one after another, and memory is bounded.
+            async with self._verifying:
+                yield
+        finally:
+            self._waiting -= 1
 
 
 async def _rows(connection: asyncpg.Connection, sql: str) -> list[asyncpg.Record]:

@@ -11,6 +11,7 @@ from api.freshness import UnreadyError
 from api.keys import ACCOUNTS, FRESHNESS
 
 USER = web.RequestKey("user", User)
+NEEDED = web.RequestKey("needed", str)
 
 
 def token_of(request: web.Request) -> str | None:
@@ -42,15 +43,27 @@ def needs(permission: str, handler: Handler) -> Handler:
     """Let only users with the permission reach the handler."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        user = await identify(request)
-        if user is None:
-            raise ApiError(401, "log in first", headers={"WWW-Authenticate": "Bearer"})
-        if not user.may(permission):
-            raise ApiError(403, f"permission {permission} is needed", "access-denied")
-        request[USER] = user
+        request[USER] = _allowed(await identify(request), permission)
+        request[NEEDED] = permission
         return await handler(request)
 
     return guarded
+
+
+def still(request: web.Request) -> User:
+    """Return who is asking, in a decision on ``users`` and ``tokens``: as they are after all earlier decisions.
+
+    Raises ApiError 401 or 403 when one of those has ended the token, or taken the permission.
+    """
+    return _allowed(request.app[ACCOUNTS].owner(token_of(request) or ""), request[NEEDED])
+
+
+def _allowed(user: User | None, permission: str) -> User:
+    if user is None:
+        raise ApiError(401, "log in first", headers={"WWW-Authenticate": "Bearer"})
+    if not user.may(permission):
+        raise ApiError(403, f"permission {permission} is needed", "access-denied")
+    return user
 
 
 def basic(request: web.Request) -> tuple[str, str]:

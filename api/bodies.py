@@ -19,17 +19,23 @@ Uuid = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA
 
 async def body(request: web.Request, shape: type[T]) -> T:
     """Return the body as ``shape``; members that it does not know are passed over. Raises ApiError 400."""
-    raw = await request.read()
-    try:
-        found = msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ApiError(400, "the body is no JSON object") from None
-    if any("\0" in text for text in texts(found)):
-        raise ApiError(400, "NUL cannot be part of a text")
+    found = decoded(await request.read())
     try:
         return msgspec.convert(found, shape)
     except msgspec.ValidationError as error:
         raise ApiError(400, str(error)) from None
+
+
+def decoded(raw: bytes) -> dict[str, Any]:
+    """Return a JSON object without NUL in any text. Raises ApiError 400, also for one nested too deep to be read."""
+    try:
+        found = msgspec.json.decode(raw, type=dict[str, Any])
+        with_nul = any("\0" in text for text in texts(found))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ApiError(400, "the body is no JSON object") from None
+    if with_nul:
+        raise ApiError(400, "NUL cannot be part of a text")
+    return found
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -14,3 +14,18 @@ def get(view: View) -> Handler:
         return await request.app[VIEWS].answer(view, request)
 
     return handler
+
+
+def personal(handler: Handler) -> Handler:
+    """Make answers about who asks differ by who asks.
+
+    Two users of one browser have the same paths and may have the same ETags, and must not get each other's bytes out
+    of its cache.
+    """
+
+    async def varying(request: web.Request) -> web.StreamResponse:
+        response = await handler(request)
+        response.headers["Vary"] = "Authorization, Cookie"
+        return response
+
+    return varying

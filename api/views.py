@@ -6,7 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -26,6 +26,7 @@ AGAIN = (asyncpg.InvalidCachedStatementError, asyncpg.TransactionRollbackError)
 """A prepared statement met a table whose columns are of other types than before, or a replica had to swap tables."""
 
 Args = tuple[Any, ...]
+T = TypeVar("T")
 
 
 def pbx(request: web.Request) -> str | None:
@@ -125,7 +126,7 @@ class Views:
         if "as_of" in query:
             if "wait" in query:
                 raise ApiError(400, "wait is for what may change, as_of for what has been")
-            return _answer(view, await self._past(view, args, query["as_of"]), known)
+            return _answer(view.envelope, await self._past(view, args, query["as_of"]), known)
         if "wait" in query:
             seconds = _seconds(query["wait"])
             now = self._freshness.reading.tag(view.models)
@@ -141,12 +142,22 @@ class Views:
         for later in (needed, self._freshness.reading):
             if later.after(reading) and later.tag(view.models) == kept.tag:
                 reading = later
-        headers = {
-            "X-Ledger-Position": str(reading.position(view.models)),
-            "X-Ledger-Lag-Ms": str(self._freshness.lag_ms(view.models, reading)),
-            "X-Ledger-Complete": "true" if reading.complete(args[0]) else "false",
-        }
-        return _answer(view, Told(kept.body, kept.tag, headers), known)
+        headers = self._headers(view.models, reading, args[0])
+        return _answer(view.envelope, Told(kept.body, kept.tag, headers), known)
+
+    async def once(
+        self,
+        request: web.Request,
+        models: Sequence[str],
+        ask: Callable[[asyncpg.Connection], Awaitable[Any]],
+        envelope: Envelope,
+    ) -> web.StreamResponse:
+        """Answer a GET with what ``ask`` makes of these models (None: there is no such thing); nothing is kept."""
+        reading, result = await self._asked(models, ask)
+        self._freshness.seen(reading)
+        body = None if result is None else msgspec.json.encode(result) + envelope.closing
+        told = Told(body, reading.tag(models), self._headers(models, reading, None))
+        return _answer(envelope, told, _tags(request.headers.get("If-None-Match")))
 
     async def _current(self, view: View, args: Args) -> tuple[Kept, Reading]:
         """Return what holds for the newest reading of this moment, and that reading."""
@@ -169,7 +180,7 @@ class Views:
     async def _render(self, view: View, args: Args) -> Kept:
         reading, rows = await self._look(view, args)
         self._freshness.seen(reading)
-        with _of_its_version(view, reading):
+        with _of_its_version(view.models, reading):
             result = view.wire(rows)
         body = None if result is None else msgspec.json.encode(result) + view.envelope.closing
         kept = Kept(body, reading.tag(view.models), reading)
@@ -178,19 +189,35 @@ class Views:
         return kept
 
     async def _look(self, view: View, args: Args) -> tuple[Reading, list[asyncpg.Record]]:
+        async def ask(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+            now = (datetime.now(UTC),) if view.ticks else ()
+            rows: list[asyncpg.Record] = await connection.fetch(view.sql, *args, *now)
+            return rows
+
+        return await self._asked(view.models, ask)
+
+    async def _asked(
+        self, models: Sequence[str], ask: Callable[[asyncpg.Connection], Awaitable[T]]
+    ) -> tuple[Reading, T]:
         attempt = 1
         while True:
             try:
                 async with self._pool.acquire() as connection, database.snapshot(connection):
                     reading = await read(connection)
-                    reading.tag(view.models)  # raises when one has no table yet
-                    with _of_its_version(view, reading):
-                        now = (datetime.now(UTC),) if view.ticks else ()
-                        return reading, await connection.fetch(view.sql, *args, *now)
+                    reading.tag(models)  # raises when one has no table yet
+                    with _of_its_version(models, reading):
+                        return reading, await ask(connection)
             except AGAIN as error:
                 if attempt == ATTEMPTS:
                     raise UnreadyError("the tables are being swapped") from error
                 attempt += 1
+
+    def _headers(self, models: Sequence[str], reading: Reading, pbx: str | None) -> dict[str, str]:
+        return {
+            "X-Ledger-Position": str(reading.position(models)),
+            "X-Ledger-Lag-Ms": str(self._freshness.lag_ms(models, reading)),
+            "X-Ledger-Complete": "true" if reading.complete(pbx) else "false",
+        }
 
     def _keep(self, key: tuple[str, Args], kept: Kept) -> None:
         before = self._kept.pop(key, None)
@@ -201,13 +228,13 @@ class Views:
             self._bytes -= len(self._kept.popitem(last=False)[1].body or b"")
 
 
-def _answer(view: View, told: Told, known: set[str] | None) -> web.Response:
+def _answer(envelope: Envelope, told: Told, known: set[str] | None) -> web.Response:
     if told.body is None:
         raise ApiError(404, "no such thing", "empty-data", told.headers)
     headers = {**told.headers, "ETag": f'W/"{told.tag}"', "Cache-Control": "private, no-cache"}
     if known is not None and known & {told.tag, "*"}:
         return web.Response(status=304, headers=headers)
-    opening = view.envelope.opening()
+    opening = envelope.opening()
     headers["Content-Type"] = "application/json; charset=utf-8"
     headers["Content-Length"] = str(len(opening) + len(told.body))
     return web.Response(body=Parts(opening, told.body), headers=headers)
@@ -220,14 +247,14 @@ def _good(view: View, kept: Kept, needed: Reading) -> bool:
 
 
 @contextlib.contextmanager
-def _of_its_version(view: View, reading: Reading) -> Iterator[None]:
+def _of_its_version(models: Sequence[str], reading: Reading) -> Iterator[None]:
     """Blame what goes wrong on a model that is served in another version than our SQL and wire are for."""
     try:
         yield
     except AGAIN:
         raise
     except Exception as error:
-        for name in view.models:
+        for name in models:
             if reading.models[name].version != VERSIONS[name]:
                 raise UnreadyError(f"read model {name} is served in another version as yet") from error
         raise

@@ -1,12 +1,19 @@
 """Read models: pure folds of the log. The one list of them is `ALL`."""
 
 from projections.acts import ACTS
+from projections.adpmas import ADPMAS
+from projections.adps import ADPS
 from projections.agents import AGENTS
+from projections.agi_runs import AGI_RUNS
+from projections.buddies import BUDDIES
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
+from projections.chats import CHATS
+from projections.contacts import CONTACTS
 from projections.device_states import DEVICE_STATES
 from projections.gaps import GAPS
 from projections.links import LINKS
+from projections.messages import MESSAGES
 from projections.modules import MODULES
 from projections.parked_calls import PARKED_CALLS
 from projections.parking_lots import PARKING_LOTS
@@ -21,6 +28,7 @@ from projections.queue_members import QUEUE_MEMBERS
 from projections.queues import QUEUES
 from projections.registries import REGISTRIES
 from projections.requests import REQUESTS
+from projections.rooms import ROOMS
 from projections.samples import SAMPLES
 from projections.statistics import STATISTICS
 from projections.systems import SYSTEMS
@@ -29,12 +37,19 @@ from projections.users import USERS
 
 ALL = (
     ACTS,
+    ADPMAS,
+    ADPS,
     AGENTS,
+    AGI_RUNS,
+    BUDDIES,
     CALL_RECORDS,
     CHANNELS,
+    CHATS,
+    CONTACTS,
     DEVICE_STATES,
     GAPS,
     LINKS,
+    MESSAGES,
     MODULES,
     PARKED_CALLS,
     PARKING_LOTS,
@@ -44,11 +59,12 @@ ALL = (
     PJSIP_CONTACTS,
     PJSIP_ENDPOINTS,
     PJSIP_REGISTRATIONS,
+    QUEUES,
     QUEUE_ENTRIES,
     QUEUE_MEMBERS,
-    QUEUES,
     REGISTRIES,
     REQUESTS,
+    ROOMS,
     SAMPLES,
     STATISTICS,
     SYSTEMS,

@@ -1,7 +1,7 @@
 """How a read model is defined, and how events are folded into its rows. No I/O: rows come in, rows go out."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, final
 
@@ -45,8 +45,9 @@ class On(Struct, frozen=True):
     its lists, so whatever stands before the item is older news, and the item is taken for a row that a live event
     touched too. (A live event that comes after the item may still be the older one.)
 
-    ``by`` names a column other than the key: ``key`` then returns (value,), the rows of that PBX with this value are
-    folded, and none is made. It reads all rows of the PBX, so it is for small tables.
+    ``by`` names a column other than the key, or several: ``key`` then returns (value,), the rows of that PBX that have
+    this value in one of them (as an item, where the column is a list) are folded, and none is made. It reads all rows
+    of the PBX, so it is for small tables and rare events.
 
     ``recall`` is for what an event means only after others, which are about other rows. It is called once for each
     event, in log order: it takes what the model remembers of this PBX (a small dict of JSON values; to change one, put
@@ -58,9 +59,14 @@ class On(Struct, frozen=True):
     fold: Callable[[Any, Any], Any]
     ends: bool = False
     newer: bool = False
-    by: str = ""
+    by: str | tuple[str, ...] = ()
     blank: Callable[[Key, Any], Any] | None = None
     recall: Callable[[dict[str, Any], Any], Any] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that ``by`` names."""
+        return (self.by,) if isinstance(self.by, str) else self.by
 
 
 @final
@@ -216,7 +222,7 @@ class Fold:
         self.pbxes: set[str] = set()
         self._plan: list[tuple[On | OnGroup | None, Key, Any, Recorded]] = []
         self._groups: dict[Key, set[Key]] = {}
-        self._columns = {on.by for on in model.on.values() if isinstance(on, On) and on.by}
+        self._columns = {column for on in model.on.values() if isinstance(on, On) for column in on.columns}
         self._index: dict[tuple[str, str, Any], set[Key]] = {}
 
     def take(self, decoded: Decoded) -> None:
@@ -278,7 +284,8 @@ class Fold:
                 elif type(on) is OnGroup:
                     self._fold_group(on, key, shaped, event)
                 elif on.by:
-                    for found in sorted(self._index.get((key[0], on.by, key[1]), ())):
+                    with_it = [self._index.get((key[0], column, key[1]), set()) for column in on.columns]
+                    for found in sorted(set().union(*with_it)):
                         self._fold_row(on, found, shaped, event)
                 else:
                     self._fold_row(on, key, shaped, event)
@@ -346,20 +353,27 @@ class Fold:
         self.dirty.add(key)
         self.changed = event.position
 
-    def _put(self, key: Key, row: Row) -> None:
+    def _values(self, row: Row) -> Iterator[tuple[str, str, Any]]:
         for column in self._columns:
-            old = self.rows.get(key)
-            if old is not None:
-                self._index[key[0], column, getattr(old, column)].discard(key)
-            self._index.setdefault((key[0], column, getattr(row, column)), set()).add(key)
+            value = getattr(row, column)
+            for one in value if type(value) is list else (value,):
+                yield row.pbx, column, one
+
+    def _put(self, key: Key, row: Row) -> None:
+        if self._columns:
+            if (old := self.rows.get(key)) is not None:
+                for value in self._values(old):
+                    self._index[value].discard(key)
+            for value in self._values(row):
+                self._index.setdefault(value, set()).add(key)
         self.rows[key] = row
         if self.model.grouped_by is not None:
             self._groups.setdefault(key[: 1 + self.model.grouped_by], set()).add(key)
 
     def _drop(self, key: Key) -> None:
         row = self.rows.pop(key)
-        for column in self._columns:
-            self._index[key[0], column, getattr(row, column)].discard(key)
+        for value in self._values(row):
+            self._index[value].discard(key)
         if self.model.grouped_by is not None:
             self._groups[key[: 1 + self.model.grouped_by]].discard(key)
 

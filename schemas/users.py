@@ -16,8 +16,12 @@ Origin = Literal["settings", "user"]
 """Who chose a password: the settings (they may change it again at the next start) or a person (they may not)."""
 
 
+Permission = Literal["admin", "manager", "user", "jeye"]
+"""``admin`` may do everything, ``manager`` has /manager and all that ``user`` has (/me), ``jeye`` reads cospace's."""
+
+
 class UserCreated(Fact, frozen=True):
-    """A user; ``password_hash`` is argon2id in its usual text form."""
+    """A user; ``password_hash`` is argon2id in its usual text form, ``context`` a dialplan context (a note of ours)."""
 
     uuid: str
     username: str
@@ -25,6 +29,38 @@ class UserCreated(Fact, frozen=True):
     password_hash: str
     permissions: tuple[str, ...]
     origin: Origin
+    context: str = ""
+
+
+class UserChanged(Fact, frozen=True):
+    """A user's new name and the like; None: as it was."""
+
+    uuid: str
+    username: str | None = None
+    name: str | None = None
+    context: str | None = None
+
+
+class UserDeleted(Fact, frozen=True):
+    """A user's end, and with it that of the user's permissions, contacts and tokens."""
+
+    uuid: str
+
+
+class PermissionGranted(Fact, frozen=True):
+    """From now on the user may; ``uuid`` is that of the grant."""
+
+    uuid: str
+    user_uuid: str
+    permission: str
+
+
+class PermissionRevoked(Fact, frozen=True):
+    """From now on the user may not."""
+
+    uuid: str
+    user_uuid: str
+    permission: str
 
 
 class PasswordChanged(Fact, frozen=True):
@@ -53,7 +89,7 @@ class TokenRevoked(Fact, frozen=True):
     """A token's end."""
 
     token_hash: str
-    reason: Literal["logout", "expired", "password changed"]
+    reason: Literal["logout", "expired", "password changed", "user deleted"]
 
 
 class UserEvent(OurEvent, frozen=True, kw_only=True, gc=False):
@@ -64,7 +100,25 @@ class UserEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     origin: str
     username: str = ""
     name: str = ""
+    context: str = ""
     permissions: list[str] = field(default_factory=list)
+
+
+class UserChange(OurEvent, frozen=True, kw_only=True, gc=False):
+    """UserChanged and UserDeleted, as folds read them."""
+
+    uuid: str
+    username: str | None = None
+    name: str | None = None
+    context: str | None = None
+
+
+class PermissionEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+    """PermissionGranted and PermissionRevoked, as folds read them."""
+
+    uuid: str
+    user_uuid: str
+    permission: str
 
 
 class TokenEvent(OurEvent, frozen=True, kw_only=True, gc=False):

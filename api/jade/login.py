@@ -1,28 +1,33 @@
-"""/admin/login: tokens (seed 001:1844-1884)."""
+"""/admin/login (seed 001:1844-1884), and /manager/login and /me/login likewise: tokens."""
 
 import msgspec
 from aiohttp import web
 
-from api import accounts
 from api.auth import USER, basic, needs, token_of
-from api.errors import ApiError
+from api.errors import ApiError, Handler
 from api.jade import envelope
-from api.keys import ACCOUNTS, FACTS, FRESHNESS
+from api.keys import ACCOUNTS
+from api.logins import login, logout
+
+PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
+"""Who may log in where. A token is its user's: it is good wherever the user may go, and ends at any of the three."""
 
 
-async def create(request: web.Request) -> web.Response:
-    username, password = basic(request)
-    user = await request.app[ACCOUNTS].verify(username, password, request.remote or "")
-    if not user.may("admin"):
-        raise ApiError(403, "permission admin is needed")
-    token = await accounts.login(request.app[ACCOUNTS], request.app[FACTS], request.app[FRESHNESS], user)
-    return _answer(msgspec.json.encode({"authtoken": token}))
+def create(permission: str) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        username, password = basic(request)
+        user = await request.app[ACCOUNTS].verify(username, password, request.remote or "")
+        if not user.may(permission):
+            raise ApiError(403, f"permission {permission} is needed")
+        return _answer(msgspec.json.encode({"authtoken": await login(request.app, user)}))
+
+    return handler
 
 
 async def delete(request: web.Request) -> web.Response:
     token = token_of(request)
     assert token is not None
-    await accounts.logout(request.app[FACTS], request.app[FRESHNESS], request[USER], token)
+    await logout(request.app, request[USER], token)
     return _answer(None)
 
 
@@ -37,6 +42,7 @@ def _answer(result: bytes | None) -> web.Response:
 
 ROUTES = [
     route
-    for path in ("/v1/admin/login", "/admin/login")
-    for route in (web.post(path, create), web.delete(path, needs("admin", delete)))
+    for family, permission in PERMISSIONS.items()
+    for path in (f"/v1/{family}/login", f"/{family}/login")
+    for route in (web.post(path, create(permission)), web.delete(path, needs(permission, delete)))
 ]

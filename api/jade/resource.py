@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
-import msgspec
 from aiohttp import web
 from msgspec import Struct
 
 from api.auth import needs
+from api.bodies import decoded
 from api.errors import ApiError
 from api.jade import envelope
 from api.serving import get
@@ -30,13 +30,7 @@ def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
 
     async def args(request: web.Request) -> Args:
         body = await request.read()
-        if body:
-            try:
-                key = msgspec.json.decode(body, type=dict[str, Any]).get(member)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise ApiError(400, "the body is no JSON object") from None
-        else:
-            key = request.query.get(member)
+        key = decoded(body).get(member) if body else request.query.get(member)
         if not isinstance(key, str):
             raise ApiError(400, f'the body must be {{"{member}": "<string>"}}')
         return (pbx(request), checked(key))

@@ -2,7 +2,25 @@
 
 from aiohttp import web
 
-from api.jade import core, login, modules, park, pjsip, queue, queue_members, root
+from api.jade import (
+    async_dialplans,
+    contacts,
+    core,
+    info,
+    login,
+    me_buddies,
+    me_calls,
+    me_chats,
+    me_messages,
+    modules,
+    park,
+    permissions,
+    pjsip,
+    queue,
+    queue_members,
+    root,
+    users,
+)
 from schemas.settings import Settings
 
 
@@ -10,10 +28,19 @@ def routes(settings: Settings) -> list[web.RouteDef]:
     return [
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
+        *async_dialplans.ROUTES,
+        *contacts.ROUTES,
         *core.ROUTES,
+        *info.ROUTES,
+        *me_buddies.ROUTES,
+        *me_calls.ROUTES,
+        *me_chats.ROUTES,
+        *me_messages.ROUTES,
         *modules.ROUTES,
         *park.ROUTES,
+        *permissions.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
         *queue_members.ROUTES,
+        *users.ROUTES,
     ]

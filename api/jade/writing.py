@@ -36,14 +36,14 @@ def writes(method: str, path: str, handler: Handler, permission: str = "admin") 
     return [web.route(method, start + path.replace("{detail}", "{detail:[^/]+}"), guarded) for start in ("/v1", "")]
 
 
-def acts(method: str, path: str, handler: Handler) -> list[web.RouteDef]:
+def acts(method: str, path: str, handler: Handler, permission: str = "admin") -> list[web.RouteDef]:
     """Routes of an act on something that a view shows; sent again under its key it is answered without looking."""
 
     async def once(request: web.Request) -> web.StreamResponse:
         earlier = await replayed(request)
         return await handler(request) if earlier is None else answer(earlier)
 
-    return writes(method, path, once)
+    return writes(method, path, once, permission)
 
 
 def named(request: web.Request) -> Args:

@@ -31,15 +31,16 @@ async def originate(session: Session, act: ChannelOriginate) -> dict[str, Any]:
         "Account": act.account,
         "Variable": variables,
     }
+    where: dict[str, str | list[str]] = {"Context": act.context, "Exten": act.exten, "Priority": str(act.priority)}
+    if act.application:
+        where = {"Application": act.application, "Data": act.data}
     await done(
         session,
         "Originate",
         Channel=act.channel,
-        Context=act.context,
-        Exten=act.exten,
-        Priority=str(act.priority),
         Timeout=str(act.timeout),
         Async="true",
+        **where,
         **{name: value for name, value in optional.items() if value},
     )
     return {}

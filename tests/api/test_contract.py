@@ -1,4 +1,7 @@
-"""Every reading operation of this dialect family, as the contract documents it, over two recorded PBXes."""
+"""Every view of what a PBX has, as the contract documents it, item by item over two recorded PBXes.
+
+What these rows refuse is in tests/contract/jade, as for all rows.
+"""
 
 import re
 from typing import Any
@@ -7,7 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.api.conftest import Client, Recorded
-from tests.contract import misfits, operations, shapes
+from tests.contract import misfits, operations
+from tests.contract.jade.documented import shape
+from tests.contract.jade.reads import FOUND_BY
 
 FAMILIES = r"jade\.(agents|device_states|peers|registries|core|pjsip|queue|park)\."
 LATER = r"\.(configurations|cfg_queues|cfg_parkinglots)\."
@@ -17,40 +22,11 @@ READING = [
 LISTS = [o.id for o in READING if o.id.endswith(".list")]
 DETAILS = [o.id for o in READING if o.id.endswith(".get")]
 
-# The member by which the documents find a detail.
-FOUND_BY = {
-    "jade.agents": "id",
-    "jade.device_states": "device",
-    "jade.peers": "peer",
-    "jade.registries": "account",
-    "jade.core.channels": "unique_id",
-    "jade.core.modules": "name",
-    "jade.core.systems": "id",
-    "jade.park.parkedcalls": "parkee_unique_id",
-    "jade.park.parkinglots": "name",
-    "jade.pjsip.aors": "object_name",
-    "jade.pjsip.auths": "object_name",
-    "jade.pjsip.contacts": "id",
-    "jade.pjsip.endpoints": "object_name",
-    "jade.pjsip.registration_outbounds": "object_name",
-    "jade.queue.entries": "unique_id",
-    "jade.queue.members": "name",
-    "jade.queue.queues": "name",
-}
 TICKING = {"duration", "wait", "parking_duration", "parking_timeout"}
-MEMBERS_OF_REGISTRATION = """
-    object_type object_name status server_uri client_uri max_retries retry_interval fatal_retry_interval
-    forbidden_retry_interval auth_rejection_permanent support_path expiration line transport contact_user endpoint
-    outbound_auth outbound_proxy next_reg tm_update
-"""
 
 
 def misfit(operation: str, body: Any) -> list[str]:
-    known = shapes().get(operation)
-    if known is None:
-        items = body["result"]["list"] if operation.endswith(".list") else [body["result"]]
-        return [f"{name}: missing" for item in items for name in MEMBERS_OF_REGISTRATION.split() if name not in item]
-    return misfits(body, known["response"], frozenset(known.get("optional", ())))
+    return misfits(body, *shape(operation))
 
 
 def still(item: dict[str, Any]) -> dict[str, Any]:
@@ -111,27 +87,6 @@ async def detail(client: Client, path: str, family: str, item: dict[str, Any]) -
     assert reply.status == 200, path
     body = await reply.json()
     return body, body["result"]
-
-
-@pytest.mark.parametrize("operation", DETAILS)
-async def test_an_unknown_detail_is_404_in_the_envelope(client: Client, operation: str) -> None:
-    member = FOUND_BY[operation.rpartition(".")[0]]
-    for path in operations()[operation].paths:
-        filled = path.replace("{detail}", "no%2Fsuch%20%C3%BC") + "?queue_name=none"
-        reply = await client.request("GET", filled, data=None if "{detail}" in path else f'{{"{member}": "no/such ü"}}')
-        assert reply.status == 404, path
-        body = await reply.json()
-        assert (body["api_ver"], body["statuscode"]) == ("0.1", 404)
-        assert "result" not in body
-
-
-@pytest.mark.parametrize("operation", LISTS + DETAILS)
-async def test_a_wrong_method_is_405_in_the_envelope(client: Client, operation: str) -> None:
-    for path in operations()[operation].paths:
-        reply = await client.patch(path.replace("{detail}", "x"))
-        assert reply.status == 405, path
-        assert (await reply.json())["statuscode"] == 405
-        assert "GET" in reply.headers["Allow"]
 
 
 @pytest.mark.parametrize("operation", LISTS)

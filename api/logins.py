@@ -1,0 +1,34 @@
+"""Logins: a token is issued in a decision of its own, so that none outlives its user or password."""
+
+import uuid
+
+from aiohttp import web
+
+from api.accounts import MODELS, User, token_hash
+from api.deciding import deciding, folded
+from api.errors import ApiError
+from api.keys import ACCOUNTS, FACTS, FRESHNESS
+from schemas.users import TokenIssued, TokenRevoked
+
+
+async def login(app: web.Application, user: User) -> str:
+    """Issue a token to who has been verified; it is good everywhere in this process when this returns.
+
+    Raises ApiError 401 when the user or the password has been changed meanwhile.
+    """
+    token = str(uuid.uuid4())
+    accounts = app[ACCOUNTS]
+    async with deciding(app, set(MODELS)):
+        now = accounts.by_name.get(user.username)
+        if now is None or (now.uuid, now.password_hash) != (user.uuid, user.password_hash):
+            raise ApiError(401, "the user was changed at this moment; try again")
+        issued = TokenIssued(token_hash(token), user.uuid, actor=user.uuid)
+        position = await app[FACTS].append(*accounts.expired(user), issued)
+        await folded(app[FRESHNESS], set(MODELS), position)
+    return token
+
+
+async def logout(app: web.Application, user: User, token: str) -> None:
+    """End a token."""
+    position = await app[FACTS].append(TokenRevoked(token_hash(token), "logout", actor=user.uuid))
+    await folded(app[FRESHNESS], set(MODELS), position)

@@ -1,0 +1,24 @@
+"""Every row of operations.tsv of the jade dialect, asked for real: what is sent, what must be seen afterwards."""
+
+from tests.contract.jade import (
+    accounts,
+    acts,
+    asynchronous,
+    configurations,
+    dialplans,
+    entries,
+    managers,
+    me,
+    people,
+    reads,
+    rights,
+    trunks,
+)
+from tests.contract.jade.exercise import Exercise, all_of
+from tests.contract.jade.not_built import NOT_BUILT
+
+__all__ = ["EXERCISES", "NOT_BUILT"]
+
+EXERCISES: dict[str, Exercise] = all_of(
+    accounts, acts, asynchronous, configurations, dialplans, entries, managers, me, people, reads, rights, trunks
+)

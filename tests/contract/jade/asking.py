@@ -1,0 +1,48 @@
+"""How tests put an exercise to the world."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from tests.contract import operations
+from tests.contract.jade import EXERCISES, NOT_BUILT
+from tests.contract.jade.exercise import Exercise
+from tests.contract.jade.world import Ask, Reply, World
+
+ROWS = [row for row in operations() if row.startswith("jade.")]
+BUILT = [row for row in ROWS if row not in NOT_BUILT]
+FORMS = [(row, form) for row in BUILT for form in operations()[row].paths]
+
+
+def form_id(value: str) -> str:
+    """Name a test's row and form."""
+    return value
+
+
+@asynccontextmanager
+async def put_to(world: World, exercise: Exercise) -> AsyncIterator[tuple[Ask, Callable[[Reply], Awaitable[None]]]]:
+    """Make what the exercise needs; give its request, and what to call with the answer."""
+    going = exercise.run(world)
+    ask = await anext(going)
+
+    async def finished(reply: Reply) -> None:
+        try:
+            await going.asend(reply)
+        except StopAsyncIteration:
+            return
+        raise AssertionError("an exercise has one request")
+
+    try:
+        yield ask, finished
+    finally:
+        await going.aclose()
+
+
+async def answered(world: World, row: str, form: str, **body: object) -> Reply:
+    """Send the good request, with these members of the body instead of its own; see that it did what it says."""
+    async with put_to(world, EXERCISES[row]) as (ask, finished):
+        if body:
+            ask.body |= body
+        reply = await world.send(operations()[row].method, form, ask)
+        assert reply.status == 200, f"{row} at {form}: {reply.body}"
+        await finished(reply)
+    return reply

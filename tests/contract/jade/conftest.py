@@ -1,0 +1,76 @@
+"""One world for the whole run."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from api.app import create
+from api.keys import SEEDED
+from schemas.settings import Settings
+from services import database
+from services.command import command
+from tests.api.conftest import Ledger, heard, opened
+from tests.captures import wire
+from tests.contract.jade.pbx import FakePbx
+from tests.contract.jade.world import PASSWORD, World
+from tests.services.fake_ami import block
+
+NAME = "rich22"
+CONTACT = block(
+    "Event: ContactStatus",
+    "Privilege: system,all",
+    "URI: sip:101@192.0.2.7:5060",
+    "ContactStatus: Reachable",
+    "AOR: 101",
+    "EndpointName: 101",
+    "RoundtripUsec: 1234",
+)
+"""No phone is registered where the recording ends."""
+
+
+@pytest.fixture(scope="session")
+async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """A recorded PBX in the log, and a fake one under the same name that the commander asks."""
+    connection = await asyncpg.connect(template)
+    await connection.execute("CREATE DATABASE world TEMPLATE template_ringledger")
+    ledger = await opened(template.replace("/postgres?", "/world?"))
+    await ledger.write(*heard(wire(NAME)), pbx=NAME)
+    await ledger.fold()
+    asking = await database.connect(ledger.url, search_path="model, ledger")
+    settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
+    app = create(ledger.url, settings)
+    async with (
+        FakePbx(NAME, lambda *said: ledger.write(*said, pbx=NAME)) as pbx,
+        running(ledger, pbx, settings.data),
+        TestClient(TestServer(app)) as client,
+    ):
+        await asyncio.wait_for(app[SEEDED].wait(), 10)
+        world = World(client, ledger, pbx, asking)
+        world.admin = await world.person("admin")
+        await world.hears(CONTACT)
+        yield world
+        await world.settled()
+    await asking.close()
+    await ledger.close()
+    await connection.execute("DROP DATABASE world WITH (FORCE)")
+    await connection.close()
+
+
+@asynccontextmanager
+async def running(ledger: Ledger, pbx: FakePbx, data: Path) -> AsyncIterator[None]:
+    """Let the projector fold and the commander do what is asked for, until the end of the block."""
+    stop, wake = asyncio.Event(), asyncio.Event()
+    listening = await database.connect(ledger.url)
+    await listening.add_listener("ledger", lambda *_: wake.set())
+    projecting = asyncio.create_task(ledger.projector.run(stop, wake))
+    commanding = asyncio.create_task(command(Settings(ami=(pbx.pbx(pbx.name),), data=data), ledger.url, stop))
+    yield
+    stop.set()
+    wake.set()
+    await asyncio.gather(projecting, commanding)
+    await listening.close()

@@ -1,0 +1,61 @@
+"""The views of what the PBX has: lists and details of recorded state, which nobody writes through the API."""
+
+from collections.abc import AsyncGenerator
+
+from tests.contract import operations
+from tests.contract.jade.exercise import Exercise, Member
+from tests.contract.jade.world import Ask, Reply, World
+
+FOUND_BY = {
+    "jade.agents": "id",
+    "jade.device_states": "device",
+    "jade.peers": "peer",
+    "jade.registries": "account",
+    "jade.core.channels": "unique_id",
+    "jade.core.modules": "name",
+    "jade.core.systems": "id",
+    "jade.park.parkedcalls": "parkee_unique_id",
+    "jade.park.parkinglots": "name",
+    "jade.pjsip.aors": "object_name",
+    "jade.pjsip.auths": "object_name",
+    "jade.pjsip.contacts": "id",
+    "jade.pjsip.endpoints": "object_name",
+    "jade.pjsip.registration_outbounds": "object_name",
+    "jade.queue.entries": "unique_id",
+    "jade.queue.members": "name",
+    "jade.queue.queues": "name",
+}
+"""The member by which the documents find a detail."""
+
+
+def listed(family: str) -> Exercise:
+    async def run(world: World) -> AsyncGenerator[Ask, Reply]:
+        reply = yield Ask(token=world.admin.token)
+        assert reply.items, f"{family}: the recording holds none, nothing is shown"
+        names = [item[FOUND_BY[family]] for item in reply.items]
+        assert names == [item[FOUND_BY[family]] for item in (await world.shown(path_of(family))).items]
+
+    return Exercise(f"{family}.list", run)
+
+
+def found(family: str) -> Exercise:
+    member = FOUND_BY[family]
+    in_body = "{detail}" not in operations()[f"{family}.get"].paths[0]
+
+    async def run(world: World) -> AsyncGenerator[Ask, Reply]:
+        item = (await world.shown(path_of(family))).items[0]
+        query = {"queue_name": item["queue_name"]} if family == "jade.queue.members" else {}
+        if in_body:
+            reply = yield Ask(query=query, body={member: item[member]}, token=world.admin.token)
+        else:
+            reply = yield Ask(item[member], query, token=world.admin.token)
+        assert reply.result[member] == item[member]
+
+    return Exercise(f"{family}.get", run, {member: Member("key", needed=True, ours=True)} if in_body else {})
+
+
+def path_of(family: str) -> str:
+    return operations()[f"{family}.list"].paths[0]
+
+
+MADE = [made(family) for family in FOUND_BY for made in (listed, found)]

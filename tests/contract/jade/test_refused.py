@@ -1,0 +1,116 @@
+"""What every row refuses, in the envelope, changing nothing: nobody, the wrong people, other methods, other details."""
+
+import uuid
+from collections import defaultdict
+
+import pytest
+
+from tests.contract import operations
+from tests.contract.jade import EXERCISES
+from tests.contract.jade.asking import BUILT, FORMS, form_id, put_to
+from tests.contract.jade.world import Ask, World
+
+METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
+OPEN = {"jade.admin.login.create"}
+"""Rows that ask for no token."""
+
+BEYOND = {
+    "/admin/queue/entries/{detail}": {"DELETE"},
+    "/admin/queue/members": {"POST"},
+    "/admin/queue/members/{detail}": {"PUT", "DELETE"},
+}
+"""Methods that stand in no row, by path without /v1: the original has them."""
+
+
+@pytest.mark.parametrize(("row", "form"), FORMS, ids=form_id)
+async def test_nobody_is_refused(world: World, row: str, form: str) -> None:
+    operation = operations()[row]
+    async with put_to(world, EXERCISES[row]) as (ask, _):
+        for token in ("", "no-token", str(uuid.uuid4())):
+            async with world.unchanged():
+                reply = await world.send(operation.method, form, Ask(ask.detail, ask.query, ask.body, token))
+            assert reply.status == 401
+            assert "WWW-Authenticate" in reply.headers
+
+
+@pytest.mark.parametrize("row", [row for row in BUILT if row not in OPEN])
+async def test_who_lacks_the_permission_is_refused(world: World, row: str) -> None:
+    exercise, operation = EXERCISES[row], operations()[row]
+    lacking = {"admin": ("manager", "user"), "manager": ("user",), "user": ("jeye",)}[exercise.permission]
+    async with put_to(world, exercise) as (ask, _):
+        person = await world.person(*lacking)
+        async with world.unchanged():
+            refused = Ask(ask.detail, ask.query, ask.body, person.token)
+            reply = await world.send(operation.method, operation.paths[0], refused)
+        assert reply.status == 403
+
+
+def paths() -> dict[str, set[str]]:
+    """Return the methods of every path."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for row, form in FORMS:
+        found[form].add(operations()[row].method)
+    return found
+
+
+@pytest.mark.parametrize("path", paths())
+async def test_a_method_that_is_not_documented_is_405_and_says_which_are(world: World, path: str) -> None:
+    allowed = paths()[path] | BEYOND.get(path.removeprefix("/v1"), set())
+    for method in METHODS:
+        if method not in allowed:
+            async with world.unchanged():
+                reply = await world.send(method, path, Ask("x", token=world.admin.token, body={}))
+            assert reply.status == 405, method
+            assert set(reply.headers["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == allowed
+
+
+DETAILS = [row for row in BUILT if "{detail}" in operations()[row].paths[0]]
+UNKNOWN = ("no such", "Zoë 😀", str(uuid.UUID(int=1)))
+HOSTILE = (
+    "a%2Fb",
+    "a%3Bb",
+    "a%40b",
+    "a%00b",
+    "a%0D%0AAction:%20Reboot%0D%0A",
+    "%0A",
+    "%FF",
+    "%C3%28",
+    "%ED%A0%80",
+    "%2E%2E%2F%2E%2E%2Fetc%2Fpasswd",
+    "..%5C..",
+    "%27%20OR%20true--",
+    "%25%32%46",
+    "a" * 5000,
+)
+"""As they stand in the path."""
+
+
+@pytest.mark.parametrize("row", DETAILS)
+async def test_an_unknown_detail_is_404(world: World, row: str) -> None:
+    exercise, operation = EXERCISES[row], operations()[row]
+    async with put_to(world, exercise) as (ask, _):
+        for form in operation.paths:
+            for detail in UNKNOWN:
+                async with world.unchanged(exercise.tells):
+                    reply = await world.send(operation.method, form, Ask(detail, ask.query, ask.body, ask.token))
+                assert reply.status in exercise.unknown, f"{detail}: {reply.body}"
+
+
+@pytest.mark.parametrize("row", DETAILS)
+async def test_a_detail_that_is_no_name_is_refused_and_never_reaches_the_pbx(world: World, row: str) -> None:
+    exercise, operation = EXERCISES[row], operations()[row]
+    async with put_to(world, exercise) as (ask, _):
+        for detail in HOSTILE:
+            path = operation.paths[0].replace("{detail}", detail)
+            async with world.unchanged("log" if exercise.tells == "log" else "nothing"):
+                reply = await world.send(operation.method, path, Ask("", ask.query, ask.body, ask.token))
+            assert reply.status in {400, 404}, f"{detail}: {reply.body}"
+
+
+async def test_a_path_below_a_detail_is_404(world: World) -> None:
+    for row in DETAILS:
+        for form in operations()[row].paths:
+            if not form.endswith("/messages"):
+                path = form.replace("{detail}", "x") + "/more"
+                reply = await world.send(operations()[row].method, path, Ask(token=world.admin.token, body={}))
+                assert reply.status == 404, path

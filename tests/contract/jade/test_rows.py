@@ -1,0 +1,50 @@
+"""Every row, at every form of its path: answered as documented, and what it says has come true."""
+
+import pytest
+
+from tests.contract import misfits, operations
+from tests.contract.jade import EXERCISES, NOT_BUILT
+from tests.contract.jade.asking import BUILT, FORMS, ROWS, answered, form_id, put_to
+from tests.contract.jade.documented import shape
+from tests.contract.jade.exercise import Exercise
+from tests.contract.jade.world import Ask, Reply, World
+
+
+def test_every_row_has_an_exercise_and_every_exercise_a_row() -> None:
+    assert len(ROWS) == 126
+    assert set(EXERCISES) == set(ROWS)
+    assert set(ROWS) >= NOT_BUILT
+
+
+@pytest.mark.parametrize(("row", "form"), FORMS, ids=form_id)
+async def test_it_answers_as_documented_and_does_what_it_says(world: World, row: str, form: str) -> None:
+    reply = await answered(world, row, form)
+    response, optional = shape(row)
+    assert misfits(reply.body, response, optional) == []
+    assert set(reply.body) == set(response), "no more around the result than is documented"
+
+
+async def test_what_is_not_built_answers_404_or_405(world: World) -> None:
+    """A row that is built must be taken out of NOT_BUILT: it would be tested by nobody."""
+    there = {(route.method, route.resource.canonical) for route in world.app.router.routes() if route.resource}
+    for row in sorted(NOT_BUILT):
+        method = operations()[row].method
+        for form in operations()[row].paths:
+            assert (method, form) not in there, f"{row} is built: take it out of NOT_BUILT"
+            reply = await world.send(method, form, Ask("x", token=world.admin.token, body={}))
+            assert reply.status in {404, 405}
+
+
+WRITES = [row for row in BUILT if operations()[row].method != "GET"]
+
+
+@pytest.mark.parametrize("row", WRITES)
+async def test_its_effect_is_looked_at(world: World, row: str) -> None:
+    """An exercise whose request was never sent must notice."""
+    with pytest.raises((AssertionError, KeyError, ValueError)):
+        await unsent(world, EXERCISES[row])
+
+
+async def unsent(world: World, exercise: Exercise) -> None:
+    async with put_to(world, exercise) as (_, finished):
+        await finished(Reply(200, {}, {"api_ver": "0.1", "statuscode": 200, "timestamp": "", "result": {}}))

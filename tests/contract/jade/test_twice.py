@@ -1,0 +1,75 @@
+"""The same request again: under its Idempotency-Key it is done once; without, what is made or gone says so."""
+
+import uuid
+
+import msgspec
+import pytest
+
+from tests.contract import operations
+from tests.contract.jade import EXERCISES
+from tests.contract.jade.asking import BUILT, put_to
+from tests.contract.jade.world import World
+
+LOGINS = {"jade.admin.login.create", "jade.admin.login.delete"}
+WRITES = [row for row in BUILT if operations()[row].method != "GET" and row not in LOGINS]
+UNIQUE = [row for row in BUILT if EXERCISES[row].unique]
+DELETES = [row for row in WRITES if operations()[row].method == "DELETE"]
+
+EVENTS = """
+SELECT raw FROM ledger.event
+WHERE source = 'ringledger' AND position > $1 AND convert_from(raw, 'UTF8')::jsonb ->> 'request' = $2
+"""
+
+
+@pytest.mark.parametrize("row", WRITES)
+async def test_under_its_key_it_is_done_once_and_the_log_tells_who_wanted_it(world: World, row: str) -> None:
+    method, path = operations()[row].method, operations()[row].paths[0]
+    async with put_to(world, EXERCISES[row]) as (ask, finished):
+        head = await world.head()
+        request = f"contract-{uuid.uuid4()}"
+        ask.headers |= {"Idempotency-Key": str(uuid.uuid4()), "X-Request-Id": request}
+        first = await world.send(method, path, ask)
+        assert first.status == 200, first.body
+        async with world.unchanged():
+            again = await world.send(method, path, ask)
+        assert (again.status, again.headers.get("Idempotency-Replayed")) == (200, "true")
+        await finished(again)
+        events = [msgspec.json.decode(raw) for (raw,) in await world.connection.fetch(EVENTS, head, request)]
+    assert events
+    assert {event["actor"] for event in events} == {world.owner(ask.token)}
+    assert {event["dialect"] for event in events} == {"jade"}
+
+
+@pytest.mark.parametrize("row", UNIQUE)
+async def test_what_is_there_already_is_409(world: World, row: str) -> None:
+    exercise, operation = EXERCISES[row], operations()[row]
+    async with put_to(world, exercise) as (ask, _):
+        first = await world.send(operation.method, operation.paths[0], ask)
+        assert first.status == 200, first.body
+        async with world.unchanged("pbx" if exercise.tells == "pbx" else "log" if exercise.at_pbx else "nothing"):
+            assert (await world.send(operation.method, operation.paths[0], ask)).status == 409
+
+
+@pytest.mark.parametrize("row", DELETES)
+async def test_what_is_gone_is_404(world: World, row: str) -> None:
+    operation = operations()[row]
+    async with put_to(world, EXERCISES[row]) as (ask, finished):
+        first = await world.send(operation.method, operation.paths[0], ask)
+        assert first.status == 200, first.body
+        await world.settled()
+        async with world.unchanged(EXERCISES[row].tells):
+            assert (await world.send(operation.method, operation.paths[0], ask)).status == 404
+        await finished(first)
+
+
+@pytest.mark.parametrize("row", [row for row in BUILT if EXERCISES[row].at_pbx])
+async def test_what_the_pbx_refuses_is_502_in_its_words(world: World, row: str) -> None:
+    operation = operations()[row]
+    async with put_to(world, EXERCISES[row]) as (ask, _):
+        world.pbx.refuses = "Permission denied"
+        try:
+            reply = await world.send(operation.method, operation.paths[0], ask)
+        finally:
+            world.pbx.refuses = ""
+        assert reply.status == 502, reply.body
+        assert "Permission denied" in reply.body["message"]

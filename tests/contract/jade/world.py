@@ -1,0 +1,191 @@
+"""The world that is asked: a recorded PBX in the log, a projector, a commander before a PBX of our own, and the API."""
+
+import asyncio
+import contextlib
+import io
+import itertools
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+import asyncpg
+import msgspec
+from msgspec import Struct, field
+from yarl import URL
+
+from api.accounts import token_hash
+from api.keys import FACTS, FRESHNESS
+from projections import ALL
+from schemas.users import TokenIssued, UserCreated
+from services.users import hash_password
+from tests.api.conftest import Client, Ledger
+from tests.contract import misfits
+from tests.contract.jade.pbx import FakePbx
+
+FORM = "application/x-www-form-urlencoded"
+"""What curl -d says of every body."""
+ENVELOPE = {"api_ver": "string", "statuscode": "integer", "timestamp": "timestamp"}
+PASSWORD = "correct horse battery staple"
+Tells = Literal["nothing", "log", "pbx"]
+MODELS = tuple(model.name for model in ALL)
+
+
+class Ask(Struct):
+    """A request: what fills ``{detail}``, more of the query, the JSON body (none if None), and whose token it has."""
+
+    detail: str = ""
+    query: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    token: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Reply(Struct, frozen=True):
+    """An answer, whose envelope has been looked at."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+    @property
+    def result(self) -> Any:
+        return self.body["result"]
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The list, in an object as most have it, or bare as in /me."""
+        found: list[dict[str, Any]] = self.result["list"] if isinstance(self.result, dict) else self.result
+        return found
+
+
+class Person(Struct, frozen=True):
+    """A user with a token."""
+
+    uuid: str
+    username: str
+    token: str
+
+
+class World:
+    """See above. What tests make in it has names of its own, so that they do not meet."""
+
+    def __init__(self, client: Client, ledger: Ledger, pbx: FakePbx, connection: asyncpg.Connection) -> None:
+        self.client = client
+        self.app = client.app
+        self.ledger = ledger
+        self.connection = connection
+        self.pbx = pbx
+        self.password_hash = hash_password(PASSWORD)
+        self.secrets = {PASSWORD}
+        self._numbers = itertools.count(1)
+        self.admin: Person
+        self._owners: dict[str, str] = {}
+
+    def name(self, start: str = "thing") -> str:
+        """Return a name that nothing has yet."""
+        return f"{start}{next(self._numbers):05}"
+
+    def secret(self) -> str:
+        """Return a new password; no answer may show it from now on."""
+        made = f"pw-{uuid.uuid4()}"
+        self.secrets.add(made)
+        return made
+
+    async def person(self, *permissions: str) -> Person:
+        """Make a user with PASSWORD and these permissions, who is logged in."""
+        person = Person(str(uuid.uuid4()), self.name("user"), str(uuid.uuid4()))
+        await self.app[FACTS].append(
+            UserCreated(
+                uuid=person.uuid,
+                username=person.username,
+                name=f"Name of {person.username}",
+                password_hash=self.password_hash,
+                permissions=permissions,
+                origin="user",
+            ),
+            TokenIssued(token_hash=token_hash(person.token), user_uuid=person.uuid),
+        )
+        self._owners[person.token] = person.uuid
+        await self.settled()
+        return person
+
+    def owner(self, token: str) -> str:
+        """Return the uuid of who has that token."""
+        return self._owners[token]
+
+    async def hears(self, data: bytes) -> None:
+        """Have the log hear this from the PBX, and the read models fold it."""
+        await self.ledger.write(data, pbx=self.pbx.name)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until what the PBX said is in the log, and everything there is folded and known to the API."""
+        await self.pbx.said()
+        head = await self.head()
+        async with asyncio.timeout(10):
+            await self.app[FRESHNESS].folded(MODELS, head)
+
+    async def send(self, method: str, path: str, ask: Ask, raw: bytes | None = None) -> Reply:
+        """Send a request as curl does; ``raw`` is sent instead of the body that ``ask`` has."""
+        query = {**({"authtoken": ask.token} if ask.token else {}), **ask.query}
+        url = path.replace("{detail}", quote(ask.detail, safe=""))
+        data = raw if raw is not None else None if ask.body is None else msgspec.json.encode(ask.body)
+        return await self.sent(method, url + (f"?{urlencode(query)}" if query else ""), data, ask.headers)
+
+    async def sent(self, method: str, target: str, data: bytes | None, headers: dict[str, str]) -> Reply:
+        """Send these very bytes of path and query."""
+        kind = {} if data is None else {"Content-Type": FORM}
+        url = URL(str(self.client.make_url("/")).rstrip("/") + target, encoded=True)
+        body = data if data is None else io.BytesIO(data)
+        async with self.client.session.request(method, url, data=body, headers=kind | headers) as response:
+            text = await response.text()
+            assert response.content_type == "application/json", f"{response.status}: {text}"
+            reply = Reply(response.status, dict(response.headers), msgspec.json.decode(text))
+        self._judge(f"{method} {target}", reply, text)
+        return reply
+
+    def _judge(self, what: str, reply: Reply, text: str) -> None:
+        assert reply.status != 500, f"{what}: {text}"
+        assert misfits(reply.body, ENVELOPE) == [], f"{what}: {text}"
+        assert reply.body["api_ver"] == "0.1"
+        assert reply.body["statuscode"] == reply.status, f"{what}: {text}"
+        more = set(reply.body) - set(ENVELOPE)
+        assert more <= ({"result"} if reply.status == 200 else {"message", "position"}), f"{what}: {text}"
+        assert not [secret for secret in self.secrets if secret in text], f"{what} shows a password"
+
+    async def shown(self, path: str, who: Person | None = None, **query: str) -> Reply:
+        """GET what must be there."""
+        await self.settled()
+        reply = await self.send("GET", path, Ask(query=query, token=(who or self.admin).token))
+        assert reply.status == 200, f"{path}: {reply.body}"
+        return reply
+
+    async def one(self, path: str, who: Person | None = None, /, **members: Any) -> dict[str, Any]:
+        """Return the one item of a list that has these members."""
+        items = (await self.shown(path, who)).items
+        found = [item for item in items if all(item.get(name) == value for name, value in members.items())]
+        assert len(found) == 1, f"{path} has {len(found)} of {members}"
+        return found[0]
+
+    async def gone(self, path: str, detail: str, who: Person | None = None) -> None:
+        """Assert that a detail is not there."""
+        await self.settled()
+        reply = await self.send("GET", path + "/{detail}", Ask(detail, token=(who or self.admin).token))
+        assert reply.status == 404, f"{path}/{detail}: {reply.body}"
+
+    @contextlib.asynccontextmanager
+    async def unchanged(self, tells: Tells = "nothing") -> AsyncIterator[None]:
+        """Assert that meanwhile no more than that is written into the log or asked of the PBX."""
+        await self.settled()
+        before, asked = await self.head(), len(self.pbx.asked_for)
+        yield
+        if tells != "pbx":
+            assert self.pbx.asked_for[asked:] == []
+        if tells == "nothing":
+            assert await self.head() == before, "the log has grown"
+
+    async def head(self) -> int:
+        """Return the position of the last event."""
+        head: int = await self.connection.fetchval("SELECT position FROM head")
+        return head
