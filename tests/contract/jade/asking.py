@@ -25,10 +25,13 @@ async def put_to(world: World, exercise: Exercise) -> AsyncIterator[tuple[Ask, C
     ask = await anext(going)
 
     async def finished(reply: Reply) -> None:
+        world.patient = False  # what was answered is seen at once
         try:
             await going.asend(reply)
         except StopAsyncIteration:
             return
+        finally:
+            world.patient = True
         raise AssertionError("an exercise has one request")
 
     try:
