@@ -5,7 +5,7 @@ import contextlib
 import io
 import itertools
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -79,6 +79,7 @@ class World:
         self.password_hash = hash_password(PASSWORD)
         self.secrets = {PASSWORD}
         self.patient = True
+        self.made: dict[str, tuple[AsyncGenerator[Ask, Reply], Ask]] = {}
         self._numbers = itertools.count(1)
         self.admin: Person
         self._owners: dict[str, str] = {}
