@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +21,7 @@ from api.views import Views
 from schemas.settings import Settings
 from services import database
 from services.facts import Facts
+from services.tasks import ended
 
 TOUCH_EVERY_SECONDS = 60.0
 
@@ -72,15 +73,6 @@ async def background(app: web.Application) -> AsyncIterator[None]:
         with contextlib.suppress(*database.UNREACHABLE):
             await app[FACTS].append(*facts)
     await ended(tasks)
-
-
-async def ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel the tasks until they end: asyncpg forgets a cancellation that comes together with the server's answer."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 def _report(app: web.Application, task: asyncio.Task[None]) -> None:

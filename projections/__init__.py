@@ -1,7 +1,10 @@
 """Read models: pure folds of the log. The one list of them is `ALL`."""
 
 from projections.acts import ACTS
+from projections.adpmas import ADPMAS
+from projections.adps import ADPS
 from projections.agents import AGENTS
+from projections.agi_runs import AGI_RUNS
 from projections.buddies import BUDDIES
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
@@ -34,7 +37,10 @@ from projections.users import USERS
 
 ALL = (
     ACTS,
+    ADPMAS,
+    ADPS,
     AGENTS,
+    AGI_RUNS,
     BUDDIES,
     CALL_RECORDS,
     CHANNELS,
@@ -53,9 +59,9 @@ ALL = (
     PJSIP_CONTACTS,
     PJSIP_ENDPOINTS,
     PJSIP_REGISTRATIONS,
+    QUEUES,
     QUEUE_ENTRIES,
     QUEUE_MEMBERS,
-    QUEUES,
     REGISTRIES,
     REQUESTS,
     ROOMS,

@@ -20,8 +20,10 @@ from services import database, log
 from services.acts import PERFORM
 from services.acts.asked import RefusedError
 from services.ami.protocol import LinkLostError
+from services.async_agi.follow import AsyncAgi
 from services.commander_link import CommanderLink
-from services.unfinished import unfinished
+from services.tasks import ended
+from services.unfinished import Unfinished, unfinished
 from services.waking import CHANNEL
 
 LOCK = 7310007
@@ -55,7 +57,7 @@ class Commander:
     def __init__(self, pbx: Pbx, url: str) -> None:
         self.pbx = pbx
         self.link = CommanderLink(pbx)
-        self._url = url
+        self.url = url
         self._known: dict[str, OUTCOME] = {}
         self._log = logger.bind(pbx=pbx.name)
 
@@ -77,7 +79,7 @@ class Commander:
             self.link.close()
 
     async def _term(self, stop: asyncio.Event) -> None:
-        connection = await database.connect(self._url, search_path="model, ledger")
+        connection = await database.connect(self.url, search_path="model, ledger")
         try:
             wake = asyncio.Event()
             waking = asyncio.create_task(_wake_at(stop, wake))
@@ -115,18 +117,35 @@ class Term:
         self._log = logger.bind(pbx=self._pbx)
         self._writer = time.time_ns()
         self._appended = 0
+        self._turn = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
-        """End what earlier terms left, then do what is asked for."""
+        """End what earlier terms left, then do what is asked for, and drive the channels that wait in async AGI."""
         left = await unfinished(self._connection, self._pbx)
         for act_id in left.sent:
             outcome = self._known.get(act_id) or ActUnknown(act_id, "the commander ended before the PBX had answered")
             await self._append(outcome)
         self._known.clear()
+        commander = self._commander
+        driving = asyncio.create_task(AsyncAgi(self._pbx, commander.url, commander.link, self._append).run())
+        driving.add_done_callback(lambda _: wake.set())
+        try:
+            await self._act(left, driving, stop, wake)
+        finally:
+            await ended([driving])
+
+    async def _act(
+        self, left: Unfinished, driving: asyncio.Task[None], stop: asyncio.Event, wake: asyncio.Event
+    ) -> None:
+        """Do what is asked for until ``stop``. Raises what ``driving`` ended with: the term ends with it."""
         after = left.after
         while not stop.is_set():
             wake.clear()
-            for position, raw, age, late in await self._connection.fetch(REQUESTED, self._pbx, after):
+            if driving.done():
+                driving.result()
+            async with self._turn:
+                rows = await self._connection.fetch(REQUESTED, self._pbx, after)
+            for position, raw, age, late in rows:
                 if stop.is_set():
                     return
                 read = time.monotonic()
@@ -173,9 +192,10 @@ class Term:
     async def _append(self, event: Ours) -> None:
         now = time.time()
         received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
-        await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
-        # Only now: when an append fails the term ends, and its ordinals with it.
-        self._appended += 1
+        async with self._turn:
+            await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
+            # Only now: when an append fails the term ends, and its ordinals with it.
+            self._appended += 1
 
 
 def _known(acts: Sequence[type[Act]]) -> type[Act]:

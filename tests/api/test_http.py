@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from api.app import ended
 from api.keys import FRESHNESS
 from projections import ALL
+from services.tasks import ended
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
 

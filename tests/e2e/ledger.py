@@ -13,12 +13,13 @@ import asyncpg
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
-from api.app import create, ended
+from api.app import create
 from schemas.settings import Pbx, Settings
 from services import database
 from services.command import command
 from services.listen import listen
 from services.project import project
+from services.tasks import ended
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.waiting import NotYetError, present, until
 

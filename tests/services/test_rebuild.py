@@ -204,7 +204,7 @@ async def test_a_model_that_has_no_table_is_made_up_to_where_one_wants(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("nosuch", "channels"), 2, "ringledger: no read model nosuch (there are acts, agents, "),
+        (("nosuch", "channels"), 2, "ringledger: no read model nosuch (there are acts, "),
         (("--to", "38566"), 2, "ringledger: --to 38566: the log ends at 38565\n"),
         (("channels", "--to", "5"), 2, "ringledger: --to 5 would take channels back: it is served at 38565\n"),
         (("--diff", "--to", "5"), 2, "ringledger: --diff compares at the position where a model is served, not --to"),

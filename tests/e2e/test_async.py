@@ -1,0 +1,199 @@
+"""Async dialplans at a real Asterisk: a call is driven through a master's commands, whatever happens meanwhile."""
+
+from typing import Any
+
+import msgspec
+
+from tests.e2e.asterisk import Asterisk
+from tests.e2e.ledger import Ledger
+from tests.e2e.waiting import present, until
+
+OURS = "SELECT raw FROM event WHERE source = 'ringledger' AND name LIKE 'Agi%' AND position > $1 ORDER BY position"
+SAID = "SELECT raw FROM event WHERE source = 'ami' AND name = $1 AND raw LIKE $2 AND position > $3 ORDER BY position"
+
+
+class Story:
+    """What the log says from here on."""
+
+    def __init__(self, ledger: Ledger, since: int) -> None:
+        self.ledger, self.since = ledger, since
+
+    async def ours(self, name: str = "") -> list[dict[str, Any]]:
+        rows = [msgspec.json.decode(row["raw"]) for row in await self.ledger.rows(OURS, self.since)]
+        return [row for row in rows if not name or row["type"] == name]
+
+    async def said(self, name: str, like: str = "") -> list[bytes]:
+        return [row["raw"] for row in await self.ledger.rows(SAID, name, f"%{like}%".encode(), self.since)]
+
+    async def until_said(self, name: str, like: str = "", number: int = 1) -> list[bytes]:
+        async def there() -> list[bytes] | None:
+            found = await self.said(name, like)
+            return found if len(found) >= number else None
+
+        return await present(there, f"{name} {like} is in the log {number} times", 20)
+
+    async def until_sent(self, step: int) -> None:
+        async def there() -> bool:
+            return any(sent["step"] == step for sent in await self.ours("AgiStepSent"))
+
+        await until(there, f"command {step} is sent")
+
+    async def ended(self, number: int = 1) -> list[dict[str, Any]]:
+        async def there() -> list[dict[str, Any]] | None:
+            ends = await self.ours("AgiRunEnded")
+            return ends if len(ends) >= number else None
+
+        return await present(there, f"{number} runs have ended", 20)
+
+
+async def story(ledger: Ledger, asterisk: Asterisk) -> Story:
+    return Story(ledger, await ledger.caught_up(asterisk))
+
+
+async def post(ledger: Ledger, path: str, **body: Any) -> str:
+    async with ledger.client.post(f"/v1/admin/dialplan/{path}", json=body) as reply:
+        assert reply.status == 200, await reply.text()
+        return reply.headers["Location"].rpartition("/")[2]
+
+
+async def master(ledger: Ledger, *commands: str) -> str:
+    made = await post(ledger, "adpmas", name="story")
+    for sequence, command in enumerate(commands, 1):
+        await post(ledger, "adps", name=command[:20], dpma_uuid=made, sequence=sequence, command=command)
+    return made
+
+
+async def channel_of(story: Story) -> str:
+    """Return the name of the channel of the only run."""
+    (started,) = await story.ours("AgiRunStarted")
+    name: str = started["channel"]
+    return name
+
+
+async def test_a_call_is_driven_and_goes_on_in_the_dialplan(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(
+        ledger, "ANSWER", 'SAY DIGITS 42 ""', 'SET VARIABLE GREETED "äh yes"', "EXEC Wait 0.3", "GET VARIABLE GREETED"
+    )
+    call = await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
+    (end,) = await at.ended()
+    assert (end["how"], end["message"]) == ("finished", "")
+    results = [done["result"] for done in await at.ours("AgiStepDone")]
+    assert results == ["200 result=0", "200 result=0", "200 result=1", "200 result=0", "200 result=1 (äh yes)"]
+    (left,) = await at.until_said("UserEvent", "AdpLeft")
+    assert "Status: SUCCESS\r\nGreeted: äh yes\r\n".encode() in left
+    shown = "\n".join(await asterisk.cli(f"core show channel {await channel_of(at)}"))
+    assert "GREETED=äh yes" in shown
+    assert "Application: Wait" in shown
+    assert not call.ended.is_set()
+    await call.hang_up()
+
+
+async def test_an_unknown_master_and_one_without_commands(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    phone = await asterisk.phone("100")
+    for uuid in ("1d47735d-2265-463c-908a-d37dea085c21", await master(ledger)):
+        phone.call(f"adp-{uuid}")
+    ends = await at.ended(2)
+    assert sorted(end["how"] for end in ends) == ["finished", "unknown master"]
+    await at.until_said("UserEvent", "AdpLeft", 2)
+
+
+async def test_a_command_that_asterisk_does_not_know(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(ledger, "ANSWER", "PLAY TRUMPET", "SET VARIABLE GREETED no")
+    await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
+    (end,) = await at.ended()
+    assert end["how"] == "error"
+    assert end["message"].startswith("PLAY TRUMPET: 510 Invalid or unknown command")
+    (left,) = await at.until_said("UserEvent", "AdpLeft")
+    assert b"Greeted: no" not in left
+
+
+async def test_a_command_that_ends_agi_by_failing(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(ledger, "ANSWER", "EXEC NoSuchApplication", "SET VARIABLE GREETED no")
+    await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
+    (end,) = await at.ended()
+    assert (end["how"], end["message"]) == ("error", "EXEC NoSuchApplication: 200 result=-2")
+
+
+async def test_the_caller_hangs_up_in_the_middle(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(ledger, "ANSWER", "EXEC Wait 30", "SET VARIABLE GREETED no")
+    call = await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
+    await at.until_said("AGIExecStart", "Command: EXEC Wait 30")
+    await call.hang_up()
+    (end,) = await at.ended()
+    assert end["how"] == "hangup"
+    await at.until_said("Hangup")
+    assert [sent["step"] for sent in await at.ours("AgiStepSent")] == [1, 2]
+    assert await at.ours("AgiBreakSent") == []
+
+
+async def test_somebody_hangs_the_channel_up(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(ledger, "ANSWER", "EXEC Wait 30", "SET VARIABLE GREETED no")
+    await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
+    await at.until_said("AGIExecStart", "Command: EXEC Wait 30")
+    await asterisk.ami.act("Hangup", Channel=await channel_of(at))
+    assert (await at.ended())[0]["how"] == "hangup"
+
+
+async def test_somebody_takes_the_channel_elsewhere(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(ledger, "ANSWER", "SET VARIABLE GREETED no")
+    other = await master(ledger, "ANSWER", "EXEC Wait 30", "SET VARIABLE GREETED no")
+    await (await asterisk.phone("100")).call(f"adp-{other}").up()
+    await at.until_said("AGIExecStart", "Command: EXEC Wait 30")
+    channel = await channel_of(at)
+    await asterisk.ami.act("Redirect", Channel=channel, Context="internal", Exten=f"adp-{uuid}", Priority="1")
+    ends = {end["id"]: (end["how"], end["message"]) for end in await at.ended(2)}
+    first, second = [ends[started["id"]] for started in await at.ours("AgiRunStarted")]
+    # Asterisk says of the command only that it failed; that the channel went on elsewhere tells nobody why.
+    assert (first, second) == (("error", "EXEC Wait 30: 200 result=-1"), ("finished", ""))
+    assert len(await at.ours("AgiStepSent")) == 4
+
+
+async def test_two_calls_at_once(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(ledger, "ANSWER", "EXEC Wait 1", "SET VARIABLE GREETED yes")
+    for user in ("100", "101"):
+        await (await asterisk.phone(user)).call(f"adp-{uuid}").up()
+    ends = await at.ended(2)
+    assert [end["how"] for end in ends] == ["finished", "finished"]
+    events = await at.ours()
+    first_end = next(n for n, e in enumerate(events) if e["type"] == "AgiRunEnded")
+    assert len({e["id"] for e in events[:first_end]}) == 2, "the one did not wait for the other"
+    await at.until_said("UserEvent", "Greeted: yes", 2)
+
+
+async def test_the_commander_dies_and_another_goes_on(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    steps = [step for n in range(1, 4) for step in (f"EXEC UserEvent AdpStep,Number:{n}", "EXEC Wait 0.5")]
+    uuid = await master(ledger, "ANSWER", *steps)
+    await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
+    for step in (3, 5):
+        await at.until_sent(step)
+        await ledger.kill_commander()
+        if step == 5:  # what the command came to is said while nobody is there to hear it
+            await at.until_said("AsyncAGIExec", f"/{step}\r\n")
+        ledger.start_commander()
+    (end,) = await at.ended()
+    assert end["how"] == "finished"
+    for number in range(1, 4):
+        assert len(await at.said("UserEvent", f"Number: {number}")) == 1
+    assert [sent["step"] for sent in await at.ours("AgiStepSent")] == list(range(1, 8))
+    assert len(await at.said("AsyncAGIStart")) == 1
+
+
+async def test_a_call_that_came_while_no_commander_ran(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(ledger, "ANSWER", "SET VARIABLE GREETED late")
+    await ledger.kill_commander()
+    call = (await asterisk.phone("100")).call(f"adp-{uuid}")
+    await at.until_said("AsyncAGIStart")
+    ledger.start_commander()
+    await call.up()
+    assert (await at.ended())[0]["how"] == "finished"
+    await at.until_said("UserEvent", "Greeted: late")
