@@ -2,16 +2,6 @@
 
 NOT_BUILT: frozenset[str] = frozenset(
     {
-        "jade.dialplan.adps.list",
-        "jade.dialplan.adps.create",
-        "jade.dialplan.adps.get",
-        "jade.dialplan.adps.update",
-        "jade.dialplan.adps.delete",
-        "jade.dialplan.adpmas.list",
-        "jade.dialplan.adpmas.create",
-        "jade.dialplan.adpmas.get",
-        "jade.dialplan.adpmas.update",
-        "jade.dialplan.adpmas.delete",
         "jade.dialplan.configurations.list",
         "jade.dialplan.configurations.get",
         "jade.dialplan.configurations.update",
