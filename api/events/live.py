@@ -1,0 +1,130 @@
+"""The live edge: one tail for all streams of a process, and the newest messages, which each stream reads for itself.
+
+There is no queue for each reader: who is behind reads older messages of the same list, and who is behind all of it is
+cut off. So a slow reader costs nobody anything, and a thousand readers need the memory of one.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from itertools import islice
+
+import asyncpg
+import structlog
+
+from api.events import ended
+from api.events.ended import EndedError
+from api.events.messages import WHOLE, Message, Place, messages
+from api.freshness import Bell, Freshness
+from projections.changes import FoldError
+from services.as_of import AsOf
+from services.edge import ArchivedError
+from services.tail import AGAIN, RedactedError, Tail, moment
+
+KEPT = 32_768
+KEPT_BYTES = 32 << 20
+BACK = 10_000
+"""So many events before the end it begins: who comes back after a moment finds what it missed here."""
+PAUSE_SECONDS = 0.005
+RETRY_SECONDS = 0.5
+
+logger = structlog.get_logger()
+
+
+class Live:
+    """From the first listener's coming until the last one goes, or something ends it for all (``ended`` says what).
+
+    ``position`` is how far it has read; all messages after the event at ``oldest`` are still there. ``count`` is how
+    many there have been.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, tail: Tail) -> None:
+        self.position = self.oldest = tail.position
+        self.count = 0
+        self.ended: EndedError | None = None
+        self._pool = pool
+        self._tail = tail
+        self._kept: deque[Message] = deque()
+        self._bytes = 0
+        self._bell = Bell()
+
+    @classmethod
+    async def open(cls, pool: asyncpg.Pool, as_of: AsOf) -> "Live":
+        """Begin a little before the end of the log. Raises what `Tail.open` and `Tail.read` do."""
+        now = await moment(pool)
+        live = cls(pool, await Tail.open(pool, as_of, max(now.edge, now.head - BACK)))
+        await live._read(now.head)  # noqa: SLF001 (its own)
+        return live
+
+    async def run(self, freshness: Freshness) -> None:
+        """Read on until cancelled, through any absence of PostgreSQL, or until there is a reason to end all streams."""
+        try:
+            while True:
+                await freshness.grows(self.position)
+                try:
+                    await self._read(freshness.head)
+                except AGAIN as error:
+                    logger.warning("database_unreachable", path="/v1/events", error=repr(error))
+                    await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(PAUSE_SECONDS)
+        except RedactedError:
+            self.end(ended.redacted())
+        except ArchivedError as error:
+            self.end(ended.archived(error))
+        except FoldError as error:
+            logger.exception("events_stopped")
+            self.end(ended.broken(error))
+        except Exception:
+            logger.exception("events_failed")
+            self.end(ended.failed())
+
+    async def _read(self, upto: int) -> None:
+        tail = self._tail
+        async for event, changes in tail.read(self._pool, upto):
+            self._put(messages(event, changes, tail.folded))
+        self.position = tail.position
+
+    def _put(self, told: list[Message]) -> None:
+        """Keep what one event has to tell, and forget the oldest events where it becomes too much."""
+        self._kept.extend(told)
+        self._bytes += sum(len(message.data) for message in told)
+        self.count += len(told)
+        self.position = told[-1].place[0]
+        while len(self._kept) > KEPT or self._bytes > KEPT_BYTES:
+            self.oldest = self._kept[0].place[0]
+            while self._kept and self._kept[0].place[0] == self.oldest:
+                self._bytes -= len(self._kept.popleft().data)
+        self._bell.ring()
+
+    def covers(self, place: Place) -> bool:
+        """Tell whether all that comes after is here."""
+        return place >= (self.oldest, WHOLE)
+
+    def after(self, place: Place) -> int:
+        """Return the number of the first message after a place; the next one to come if there is none yet."""
+        number = self.count
+        for message in reversed(self._kept):
+            if message.place <= place:
+                break
+            number -= 1
+        return number
+
+    def since(self, number: int, most: int) -> list[Message]:
+        """Return messages from this number on, no more than ``most``. Raises EndedError if they are gone, or all is."""
+        begin = number - self.count + len(self._kept)
+        if self.ended is not None or begin < 0:
+            raise self.ended or ended.slow()
+        return list(islice(self._kept, begin, begin + most))
+
+    async def wait(self, number: int, seconds: float) -> None:
+        """Wait until there is a message of this number, so long at most, or until all ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.count <= number and self.ended is None:
+                    await self._bell.wait()
+
+    def end(self, reason: EndedError) -> None:
+        """End all streams; what they have not read yet they do not get."""
+        self.ended = reason
+        self._kept.clear()
+        self._bell.ring()

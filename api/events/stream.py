@@ -1,0 +1,95 @@
+"""One client's way along the log: a tail of its own until it comes to what the live edge has kept, then that."""
+
+import asyncio
+from collections.abc import Callable
+
+import asyncpg
+import structlog
+from msgspec import Struct
+
+from api.events import ended
+from api.events.live import Live
+from api.events.messages import WHOLE, Message, Place, messages
+from api.events.topics import Wanted
+from projections.changes import FoldError
+from services.edge import ArchivedError
+from services.tail import AGAIN, RedactedError, Tail
+
+MOST = 500
+"""Messages that are handed over at once."""
+STEP = 1_000
+"""Events that are folded for one who catches up before another one has its turn."""
+RETRY_SECONDS = 0.5
+
+logger = structlog.get_logger()
+
+
+class Batch(Struct, frozen=True):
+    """What comes next; ``position`` is how far that is, with all there is to tell up to there if ``whole``."""
+
+    messages: list[Message]
+    position: int
+    whole: bool = True
+
+
+class Stream:
+    """What comes after ``begin``; with a ``tail`` (at the event before) it is folded until ``live`` has the rest.
+
+    ``joined`` is called when the tail is no longer needed.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool, live: Live, begin: Place, turn: asyncio.Lock, joined: Callable[[], None]
+    ) -> None:
+        self.position = begin[0]
+        self._pool = pool
+        self._live = live
+        self._begin = begin
+        self._turn = turn
+        self._joined = joined
+        self._number = live.after(begin)
+        self.tail: Tail | None = None
+
+    async def more(self, seconds: float, wanted: Wanted | None = None) -> Batch:
+        """Return what comes next, at once if there is any; after so long without it an empty batch.
+
+        With ``wanted`` messages that are not may be left out. Raises EndedError.
+        """
+        if self._live.ended is not None:
+            raise self._live.ended
+        batch = await (self._listen(seconds) if self.tail is None else self._catch_up(self.tail, wanted))
+        self.position = max(self.position, batch.position)
+        return batch
+
+    async def _listen(self, seconds: float) -> Batch:
+        live = self._live
+        await live.wait(self._number, seconds)
+        found = live.since(self._number, MOST)
+        self._number += len(found)
+        position, number = found[-1].place if self._number < live.count else (live.position, WHOLE)
+        # The client may have been told more by another process than this one has read.
+        whole = number == WHOLE and position >= self._begin[0]
+        return Batch([message for message in found if message.place > self._begin], position, whole)
+
+    async def _catch_up(self, tail: Tail, wanted: Wanted | None) -> Batch:
+        found: list[Message] = []
+        try:
+            async with self._turn:
+                async for event, changes in tail.read(self._pool, min(tail.position + STEP, self._live.position)):
+                    found += messages(event, changes, tail.folded, wanted)
+        except AGAIN as error:
+            logger.warning("database_unreachable", path="/v1/events", error=repr(error))
+            await asyncio.sleep(RETRY_SECONDS)
+        except RedactedError:
+            raise ended.redacted() from None
+        except ArchivedError as error:
+            raise ended.archived(error) from None
+        except FoldError as error:
+            raise ended.broken(error) from error
+        if self._live.ended is not None:
+            raise self._live.ended
+        if self._live.covers((tail.position, WHOLE)):
+            self._number = self._live.after((tail.position, WHOLE))
+            self.tail = None
+            self._joined()
+        return Batch([message for message in found if message.place > self._begin], tail.position)
