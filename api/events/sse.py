@@ -1,6 +1,7 @@
 """GET /v1/events: messages as server-sent events, for `EventSource` and `curl -N`."""
 
 import asyncio
+from collections.abc import Iterator
 
 import msgspec
 import structlog
@@ -19,6 +20,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx would wait for more
 }
+PIECE = 64 << 10
 RETRY_MS = 2_000
 LAST_WORDS_SECONDS = 2.0
 
@@ -50,22 +52,39 @@ async def _send(request: web.Request, response: web.StreamResponse, stream: Stre
     checked = sent = clock()
     while True:
         batch = await stream.more(CHECK_SECONDS, asked)
-        data = b"".join([written(m) for m in batch.messages if asked.takes(m.topic, m.pbx)])
+        said = [written(m) for m in batch.messages if asked.takes(m.topic, m.pbx)]
         now = clock()
         if now - checked >= CHECK_SECONDS:
             check(request)
             checked = now
-        if not data and now - sent >= KEEP_ALIVE_SECONDS:
-            data = reached(stream.position) if batch.whole else b": nothing new\n\n"
-        if data:
-            try:
-                async with asyncio.timeout(STALL_SECONDS):
-                    await response.write(data)
-            except TimeoutError:
-                raise ended.slow() from None
+        if not said and now - sent >= KEEP_ALIVE_SECONDS:
+            said = [reached(stream.position) if batch.whole else b": nothing new\n\n"]
+        if said:
+            await _write(response, stream, said)
             sent = now
         elif request.transport is None or request.transport.is_closing():
             raise ConnectionResetError
+
+
+async def _write(response: web.StreamResponse, stream: Stream, said: list[bytes]) -> None:
+    """Write in pieces: who takes one of them now and then is slow, but reads."""
+    for piece in pieces(said):
+        stream.check()
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await response.write(piece)
+        except TimeoutError:
+            raise ended.slow() from None
+
+
+def pieces(said: list[bytes]) -> Iterator[bytes]:
+    """Join what is said to pieces of a size that a socket takes at once."""
+    start = size = 0
+    for end, one in enumerate(said, 1):
+        size += len(one)
+        if size >= PIECE or end == len(said):
+            yield b"".join(said[start:end])
+            start, size = end, 0
 
 
 def written(message: Message) -> bytes:

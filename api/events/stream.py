@@ -55,11 +55,15 @@ class Stream:
 
         With ``wanted`` messages that are not may be left out. Raises EndedError.
         """
-        if self._live.ended is not None:
-            raise self._live.ended
+        self.check()
         batch = await (self._listen(seconds) if self.tail is None else self._catch_up(self.tail, wanted))
         self.position = max(self.position, batch.position)
         return batch
+
+    def check(self) -> None:
+        """Raise EndedError if all streams have ended: what was handed over and is not sent yet must not be sent."""
+        if self._live.ended is not None:
+            raise self._live.ended
 
     async def _listen(self, seconds: float) -> Batch:
         live = self._live
@@ -86,8 +90,7 @@ class Stream:
             raise ended.archived(error) from None
         except FoldError as error:
             raise ended.broken(error) from error
-        if self._live.ended is not None:
-            raise self._live.ended
+        self.check()
         if self._live.covers((tail.position, WHOLE)):
             self._number = self._live.after((tail.position, WHOLE))
             self.tail = None

@@ -133,6 +133,7 @@ class _Edge:
         self._tasks = tasks
         self._freshness = freshness
         self._running: asyncio.Task[None] | None = None
+        self._closed = False
         self.opening = self._held(asyncio.create_task(opening))
         self.opening.add_done_callback(self._opened)
 
@@ -142,7 +143,7 @@ class _Edge:
         return task
 
     def _opened(self, opening: asyncio.Task[Live]) -> None:
-        if not opening.cancelled() and opening.exception() is None:
+        if not opening.cancelled() and opening.exception() is None and not self._closed:
             self._running = self._held(asyncio.create_task(opening.result().run(self._freshness)))
 
     @property
@@ -155,6 +156,7 @@ class _Edge:
 
     def close(self) -> None:
         """End it for all."""
+        self._closed = True
         self.opening.cancel()
         if self._running is not None:
             self._running.cancel()

@@ -6,6 +6,7 @@ The client sends ``{"subscribe": ["/core/channels"]}`` or ``{"unsubscribe": [...
 
 import asyncio
 import contextlib
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -33,6 +34,8 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
+    if not _of_this_site(request):
+        raise ApiError(403, "a cookie of another site's page is not taken; say authtoken=", "access-denied")
     place, asked = begin(request), wanted(request)
     socket = web.WebSocketResponse(
         heartbeat=KEEP_ALIVE_SECONDS, max_msg_size=LONGEST, timeout=CLOSE_SECONDS, compress=False
@@ -47,6 +50,13 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             session.begun.set()
         await session.run()
     return socket
+
+
+def _of_this_site(request: web.Request) -> bool:
+    """Tell whether a page of another site uses its visitor's cookie: browsers let any page open a websocket."""
+    origin = request.headers.get("Origin")
+    told = "authtoken" in request.query or "Authorization" in request.headers
+    return told or origin is None or urlsplit(origin).netloc == request.host
 
 
 class _Session:
@@ -92,6 +102,7 @@ class _Session:
             if not found and now - sent >= KEEP_ALIVE_SECONDS and self.begun.is_set():
                 found = [msgspec.json.encode({"position": position})]
             for data in found:
+                self._stream.check()
                 await self._say(data)
                 sent = now
 

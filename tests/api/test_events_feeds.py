@@ -1,20 +1,14 @@
 """What is told of a row is what the view shows of it: the view's own SQL says so, over the same rows and time."""
 
-import asyncio
 import random
 from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 import msgspec
-import pytest
 
 from api.as_of import shadowing
-from api.events.feeds import FEEDS, Feed
-from api.events.messages import WHOLE, messages, place
-from api.events.topics import Wanted, prefix
-from api.errors import ApiError
-from api.jade.resource import Resource
+from api.events.feeds import FEEDS
 from api.views import View
 from projections import ALL
 from projections.changes import Change, InStep
@@ -22,9 +16,10 @@ from projections.kit import State
 from schemas.log import Recorded
 from services import database
 from services.tables import Table
-from tests.api.conftest import Client
+from tests.api.conftest import Recorded as Served
 from tests.api.test_as_of import views_of
-from tests.projections.harness import recorded, snapshotted
+from tests.projections.harness import recorded as as_recorded
+from tests.projections.harness import snapshotted
 
 MODELS = [model for model in ALL if model.name in {feed.model for feed in FEEDS}]
 TABLES = {model.name: Table(model) for model in MODELS}
@@ -58,15 +53,15 @@ def steps(recording: str, dice: random.Random) -> list[tuple[Recorded, Change, d
     step = InStep(MODELS, {model.name: (State(), []) for model in MODELS})
     seen: dict[str, int] = {}
     drawn: dict[str, list[Any]] = {model.name: [] for model in MODELS}
-    for event in recorded(snapshotted(recording)):
+    for event in as_recorded(snapshotted(recording)):
         for change in step.take(event) if event.name in step._takers else ():
             if change.after is None:
                 continue
             number = seen[change.model] = seen.get(change.model, 0) + 1
-            place = number - 1 if number <= EACH else dice.randrange(number)
-            if place < EACH:
+            slot = number - 1 if number <= EACH else dice.randrange(number)
+            if slot < EACH:
                 rows = {model.name: list(step.rows(model.name).values()) for model in MODELS}
-                drawn[change.model][place : place + 1] = [(event, change, rows)]
+                drawn[change.model][slot : slot + 1] = [(event, change, rows)]
     return [one for found in drawn.values() for one in found]
 
 
@@ -86,9 +81,8 @@ async def shown(
     return result["list"] if view.name.endswith(".list") else [result]
 
 
-async def test_a_resource_is_what_the_view_serves(recorded: Any, url: str) -> None:
-    client: Client = recorded.client
-    views = {view.name: view for route in client.app.router.routes() for view in views_of(route.handler)}
+async def test_a_resource_is_what_the_view_serves(recorded: Served, url: str) -> None:
+    views = {view.name: view for route in recorded.client.app.router.routes() for view in views_of(route.handler)}
     connection = await database.connect(url)
     feeds = {feed.model: feed for feed in FEEDS}
     compared: dict[str, int] = {}

@@ -285,3 +285,24 @@ async def test_a_websocket_that_goes_on_waits_for_what_it_wants(client: Client, 
         await socket.send_json({"subscribe": ["/core/channels"]})
         assert await socket.receive_json(timeout=10) == {"subscribed": ["/core/channels"], "position": first}
         assert told((await socket.receive(timeout=10)).data).topic == "/core/channels/1.2"
+
+
+async def test_a_page_of_another_site_cannot_use_a_cookie(client: Client) -> None:
+    mine = await token(client)
+    del client.session.headers["Authorization"]
+    home = str(client.make_url("")).rstrip("/")
+    for origin, how in ((home, {}), (None, {}), ("https://evil.example", {"params": {"authtoken": mine}})):
+        headers = {"Cookie": f"authtoken={mine}"} | ({"Origin": origin} if origin else {})
+        async with client.ws_connect("/v1/ws", headers=headers, **how) as socket:  # type: ignore[arg-type]
+            await socket.send_json({"subscribe": ["/core"]})
+            assert (await socket.receive_json(timeout=10))["subscribed"] == ["/core"]
+    for origin in ("https://evil.example", "null", home + "0"):
+        with pytest.raises(WSServerHandshakeError, match="403"):
+            await client.ws_connect("/v1/ws", headers={"Cookie": f"authtoken={mine}", "Origin": origin})
+
+
+def test_what_is_said_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "PIECE", 4)
+    assert list(sse.pieces([b"ab", b"c", b"defgh", b"i"])) == [b"abcdefgh", b"i"]
+    assert list(sse.pieces([b"abcd", b"e", b"fg", b"h"])) == [b"abcd", b"efgh"]
+    assert list(sse.pieces([])) == []
