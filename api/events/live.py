@@ -6,8 +6,7 @@ cut off. So a slow reader costs nobody anything, and a thousand readers need the
 
 import asyncio
 import contextlib
-from collections import deque
-from itertools import islice
+from bisect import bisect_right
 
 import asyncpg
 import structlog
@@ -15,7 +14,8 @@ import structlog
 from api.events import ended
 from api.events.ended import EndedError
 from api.events.messages import WHOLE, Message, Place, messages
-from api.freshness import Bell, Freshness
+from api.events.topics import Wanted
+from api.freshness import Freshness
 from projections.changes import FoldError
 from services.as_of import AsOf
 from services.edge import ArchivedError
@@ -25,7 +25,8 @@ KEPT = 32_768
 KEPT_BYTES = 32 << 20
 BACK = 10_000
 """So many events before the end it begins: who comes back after a moment finds what it missed here."""
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.01
+"""At most a hundred times a second all who want what has come are woken."""
 RETRY_SECONDS = 0.5
 
 logger = structlog.get_logger()
@@ -44,9 +45,10 @@ class Live:
         self.ended: EndedError | None = None
         self._pool = pool
         self._tail = tail
-        self._kept: deque[Message] = deque()
+        self._kept: list[Message] = []
+        self._gone = 0
         self._bytes = 0
-        self._bell = Bell()
+        self._waiting: dict[Wanted, asyncio.Future[int]] = {}
 
     @classmethod
     async def open(cls, pool: asyncpg.Pool, as_of: AsOf) -> "Live":
@@ -86,15 +88,31 @@ class Live:
 
     def _put(self, told: list[Message]) -> None:
         """Keep what one event has to tell, and forget the oldest events where it becomes too much."""
-        self._kept.extend(told)
+        self._tell(told)
+        self._kept += told
         self._bytes += sum(len(message.data) for message in told)
         self.count += len(told)
         self.position = told[-1].place[0]
-        while len(self._kept) > KEPT or self._bytes > KEPT_BYTES:
-            self.oldest = self._kept[0].place[0]
-            while self._kept and self._kept[0].place[0] == self.oldest:
-                self._bytes -= len(self._kept.popleft().data)
-        self._bell.ring()
+        while len(self._kept) - self._gone > KEPT or self._bytes > KEPT_BYTES:
+            self.oldest = self._kept[self._gone].place[0]
+            while self._gone < len(self._kept) and self._kept[self._gone].place[0] == self.oldest:
+                self._bytes -= len(self._kept[self._gone].data)
+                self._gone += 1
+        if self._gone > KEPT:
+            del self._kept[: self._gone]
+            self._gone = 0
+
+    def _tell(self, told: list[Message]) -> None:
+        for wanted, waiting in list(self._waiting.items()):
+            for number, message in enumerate(told, self.count):
+                if wanted.takes(message.topic, message.pbx):
+                    self._wake(wanted, waiting, number)
+                    break
+
+    def _wake(self, wanted: Wanted, waiting: asyncio.Future[int], number: int) -> None:
+        del self._waiting[wanted]
+        if not waiting.done():
+            waiting.set_result(number)
 
     def covers(self, place: Place) -> bool:
         """Tell whether all that comes after is here."""
@@ -102,29 +120,39 @@ class Live:
 
     def after(self, place: Place) -> int:
         """Return the number of the first message after a place; the next one to come if there is none yet."""
-        number = self.count
-        for message in reversed(self._kept):
-            if message.place <= place:
-                break
-            number -= 1
-        return number
+        kept = self._kept
+        return self.count - len(kept) + bisect_right(kept, place, lo=self._gone, key=lambda message: message.place)
 
     def since(self, number: int, most: int) -> list[Message]:
         """Return messages from this number on, no more than ``most``. Raises EndedError if they are gone, or all is."""
         begin = number - self.count + len(self._kept)
-        if self.ended is not None or begin < 0:
+        if self.ended is not None or begin < self._gone:
             raise self.ended or ended.slow()
-        return list(islice(self._kept, begin, begin + most))
+        return self._kept[begin : begin + most]
 
-    async def wait(self, number: int, seconds: float) -> None:
-        """Wait until there is a message of this number, so long at most, or until all ends."""
+    async def wait(self, wanted: Wanted, seconds: float) -> int:
+        """Wait until there is something wanted, so long at most; return its number, or that of the next to come.
+
+        Those who want the same wait together, so that what nobody of them wants costs one look.
+        """
+        waiting = self._waiting.get(wanted)
+        if waiting is None:
+            waiting = self._waiting[wanted] = asyncio.get_running_loop().create_future()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.count <= number and self.ended is None:
-                    await self._bell.wait()
+                return await asyncio.shield(waiting)
+        return waiting.result() if waiting.done() else self.count
+
+    def nudge(self, wanted: Wanted) -> None:
+        """Let those who wait for this wait no longer."""
+        waiting = self._waiting.get(wanted)
+        if waiting is not None:
+            self._wake(wanted, waiting, self.count)
 
     def end(self, reason: EndedError) -> None:
         """End all streams; what they have not read yet they do not get."""
         self.ended = reason
         self._kept.clear()
-        self._bell.ring()
+        self._gone = 0
+        for wanted in list(self._waiting):
+            self.nudge(wanted)

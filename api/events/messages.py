@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from api.errors import ApiError
 from api.events.feeds import OF_MODEL, Feed
-from api.events.topics import Wanted, written
+from api.events.topics import written
 from projections.changes import Change, InStep
 from schemas.log import Recorded
 
@@ -47,14 +47,12 @@ class Message(Struct, frozen=True):
         return str(position) if number == WHOLE else f"{position}.{number}"
 
 
-def messages(event: Recorded, changes: Sequence[Change], folded: InStep, wanted: Wanted | None = None) -> list[Message]:
-    """Return what one event has to tell; with ``wanted`` only that, but numbered as if it were all."""
+def messages(event: Recorded, changes: Sequence[Change], folded: InStep) -> list[Message]:
+    """Return what one event has to tell; ``folded`` stands right after it."""
     told = [one for change in changes for one in _told(change)]
     found = []
     for number, (feed, verb, row) in enumerate(told, 1):
         topic = written(feed.path, feed.segments(row))
-        if wanted is not None and not wanted.takes(topic, row.pbx):
-            continue
         where = (event.position, WHOLE if number == len(told) else number)
         message = Message(where, topic, row.pbx, b"")
         data = {

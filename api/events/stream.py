@@ -48,15 +48,16 @@ class Stream:
         self._turn = turn
         self._joined = joined
         self._number = live.after(begin)
+        self._waits_for: Wanted | None = None
         self.tail: Tail | None = None
 
-    async def more(self, seconds: float, wanted: Wanted | None = None) -> Batch:
-        """Return what comes next, at once if there is any; after so long without it an empty batch.
+    async def more(self, seconds: float, wanted: Wanted) -> Batch:
+        """Return what comes next, wanted or not; at once, or when something wanted comes, but after so long in any case.
 
-        With ``wanted`` messages that are not may be left out. Raises EndedError.
+        Raises EndedError.
         """
         self.check()
-        batch = await (self._listen(seconds) if self.tail is None else self._catch_up(self.tail, wanted))
+        batch = await (self._listen(seconds, wanted) if self.tail is None else self._catch_up(self.tail))
         self.position = max(self.position, batch.position)
         return batch
 
@@ -65,9 +66,18 @@ class Stream:
         if self._live.ended is not None:
             raise self._live.ended
 
-    async def _listen(self, seconds: float) -> Batch:
+    def want(self) -> None:
+        """Have what is wanted from now on looked at anew: `position` is where that is so."""
+        if self._waits_for is not None:
+            self._number, self.position = self._live.count, max(self.position, self._live.position)
+            self._live.nudge(self._waits_for)
+
+    async def _listen(self, seconds: float, wanted: Wanted) -> Batch:
         live = self._live
-        await live.wait(self._number, seconds)
+        if self._number == live.count:
+            self._waits_for = wanted
+            number = await live.wait(wanted, seconds)
+            self._number, self._waits_for = max(self._number, number), None
         found = live.since(self._number, MOST)
         self._number += len(found)
         position, number = found[-1].place if self._number < live.count else (live.position, WHOLE)
@@ -75,12 +85,12 @@ class Stream:
         whole = number == WHOLE and position >= self._begin[0]
         return Batch([message for message in found if message.place > self._begin], position, whole)
 
-    async def _catch_up(self, tail: Tail, wanted: Wanted | None) -> Batch:
+    async def _catch_up(self, tail: Tail) -> Batch:
         found: list[Message] = []
         try:
             async with self._turn:
                 async for event, changes in tail.read(self._pool, min(tail.position + STEP, self._live.position)):
-                    found += messages(event, changes, tail.folded, wanted)
+                    found += messages(event, changes, tail.folded)
         except AGAIN as error:
             logger.warning("database_unreachable", path="/v1/events", error=repr(error))
             await asyncio.sleep(RETRY_SECONDS)

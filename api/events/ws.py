@@ -92,7 +92,7 @@ class _Session:
                         await self.begun.wait()
                 found, position = [], self._stream.position
             else:
-                batch = await self._stream.more(CHECK_SECONDS)
+                batch = await self._stream.more(CHECK_SECONDS, self._asked)
                 found = [m.data for m in batch.messages if self._asked.takes(m.topic, m.pbx)]
                 position = batch.position
             now = clock()
@@ -128,6 +128,7 @@ class _Session:
         if len(topics) > MOST:
             return {"error": f"topic: no more than {MOST}"}
         self._asked = msgspec.structs.replace(self._asked, topics=topics)
+        self._stream.want()
         if topics:
             self.begun.set()
         shown = [topic if topic == "/" else topic[:-1] for topic in topics]

@@ -14,6 +14,7 @@ from api.events.ended import EndedError
 from api.events.live import Live
 from api.events.messages import WHOLE, Message
 from api.events.streams import STREAMS
+from api.events.topics import Wanted
 from projections import channels
 from projections.changes import InStep
 from projections.kit import Fold
@@ -224,3 +225,21 @@ def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyP
     edge.end(EndedError("redacted", "gone", 1012))
     with pytest.raises(EndedError, match="gone"):
         edge.since(4, 9)
+
+
+async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
+    edge = Live(None, Standing())  # type: ignore[arg-type]
+    core, agents = Wanted(("/core/",)), Wanted(("/agents/",))
+    waiting = [asyncio.create_task(edge.wait(wanted, 10)) for wanted in (core, core, agents)]
+    await asyncio.sleep(0)
+    edge._put([replace(message(5, 1), topic="/queue/queues/q/"), message(5)])
+    edge._put([message(6)])
+    assert [await one for one in waiting[:2]] == [1, 1]
+    assert await edge.wait(agents, 0.0) == 3  # nothing so far, so what comes next is the first that may be wanted
+    assert not waiting[2].done()
+    edge.nudge(agents)
+    assert await waiting[2] == 3
+    late = asyncio.create_task(edge.wait(core, 10))
+    await asyncio.sleep(0)
+    edge.end(EndedError("stopping", "", 1001))
+    assert await late == 3

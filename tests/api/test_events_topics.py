@@ -66,7 +66,7 @@ def test_ids_stand_in_the_order_of_what_they_name() -> None:
     assert place("6") == (6, WHOLE)
 
 
-def test_what_is_not_wanted_is_numbered_all_the_same() -> None:
+def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> None:
     def channel(pbx: str, **more: Any) -> Channel:
         return Channel(pbx=pbx, tm_update=AT, unique_id="1.1", **more)
 
@@ -89,6 +89,3 @@ def test_what_is_not_wanted_is_numbered_all_the_same() -> None:
         ("7", "core.channel.delete", "topic", "position", "id"),
     ]
     assert [m.topic for m in all_of_it[2:4]] == ["/park/parkedcalls/one/1.1/", "/park/parkedcalls/two/1.1/"]
-    for wanted in (Wanted(("/core/",)), Wanted(("/park/parkedcalls/two/",)), Wanted(("/",), "b"), Wanted(())):
-        some = messages(event, changes, InStep([], {}), wanted)
-        assert some == [m for m in all_of_it if wanted.takes(m.topic, m.pbx)]
