@@ -5,7 +5,7 @@ from services.edge import ArchivedError
 
 
 class EndedError(Exception):
-    """``code`` is a word for programs, the message one for people, ``close`` what a websocket is closed with (RFC 6455).
+    """``code`` is a word for programs, the message one for people, ``close`` a websocket's closing code (RFC 6455).
 
     Whoever may still read can go on where the last message was, with its id.
     """

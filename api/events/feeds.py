@@ -24,7 +24,7 @@ Item = Callable[[Any, datetime, InStep], dict[str, Any]]
 
 
 class Feed(Struct, frozen=True):
-    """Messages of one ``model``: ``name`` is area and kind, a topic is ``path`` and then the ``segments`` of the row."""
+    """Messages of one ``model``: ``name`` is area and kind, topics are ``path`` and then the row's ``segments``."""
 
     name: str
     path: str

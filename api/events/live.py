@@ -23,6 +23,8 @@ from services.tail import AGAIN, RedactedError, Tail, moment
 
 KEPT = 32_768
 KEPT_BYTES = 32 << 20
+FORGET = 1_000
+"""So many that are no longer kept are let go of at once."""
 BACK = 10_000
 """So many events before the end it begins: who comes back after a moment finds what it missed here."""
 PAUSE_SECONDS = 0.01
@@ -55,7 +57,7 @@ class Live:
         """Begin a little before the end of the log. Raises what `Tail.open` and `Tail.read` do."""
         now = await moment(pool)
         live = cls(pool, await Tail.open(pool, as_of, max(now.edge, now.head - BACK)))
-        await live._read(now.head)  # noqa: SLF001 (its own)
+        await live._read(now.head)
         return live
 
     async def run(self, freshness: Freshness) -> None:
@@ -98,7 +100,7 @@ class Live:
             while self._gone < len(self._kept) and self._kept[self._gone].place[0] == self.oldest:
                 self._bytes -= len(self._kept[self._gone].data)
                 self._gone += 1
-        if self._gone > KEPT:
+        if self._gone > FORGET:
             del self._kept[: self._gone]
             self._gone = 0
 

@@ -52,9 +52,9 @@ class Stream:
         self.tail: Tail | None = None
 
     async def more(self, seconds: float, wanted: Wanted) -> Batch:
-        """Return what comes next, wanted or not; at once, or when something wanted comes, but after so long in any case.
+        """Return what comes next, wanted or not. Raises EndedError.
 
-        Raises EndedError.
+        That is at once, or when something wanted comes, or after so many seconds.
         """
         self.check()
         batch = await (self._listen(seconds, wanted) if self.tail is None else self._catch_up(self.tail))

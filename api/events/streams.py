@@ -1,7 +1,6 @@
 """All streams of a process: how many there may be, what they share, and where each one begins."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -97,9 +96,12 @@ class Streams:
 
     async def _clean(self) -> Moment:
         """Return what is so now; while a redaction goes on saved states may hold what must not be told."""
-        patience = time.monotonic() + PATIENCE_SECONDS
-        while (now := await moment(self._pool)).stale and time.monotonic() < patience and not self._stopping:
+        now = await moment(self._pool)
+        for _ in range(int(PATIENCE_SECONDS / POLL_SECONDS)):
+            if not now.stale or self._stopping:
+                break
             await asyncio.sleep(POLL_SECONDS)
+            now = await moment(self._pool)
         return now
 
     async def _live(self) -> Live:
@@ -127,9 +129,7 @@ class Streams:
 class _Edge:
     """A live edge that is being opened and then read on, by tasks of its own: who asked first may go away."""
 
-    def __init__(
-        self, tasks: set[asyncio.Task[Any]], opening: Coroutine[Any, Any, Live], freshness: Freshness
-    ) -> None:
+    def __init__(self, tasks: set[asyncio.Task[Any]], opening: Coroutine[Any, Any, Live], freshness: Freshness) -> None:
         self._tasks = tasks
         self._freshness = freshness
         self._running: asyncio.Task[None] | None = None

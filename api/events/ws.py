@@ -20,6 +20,7 @@ from api.events.stream import Stream
 from api.events.streams import STREAMS
 from api.events.topics import MOST, Wanted, prefixes
 
+HEARTBEAT_SECONDS = 15.0
 LONGEST = 64 << 10
 CLOSE_SECONDS = 2.0
 
@@ -38,7 +39,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         raise ApiError(403, "a cookie of another site's page is not taken; say authtoken=", "access-denied")
     place, asked = begin(request), wanted(request)
     socket = web.WebSocketResponse(
-        heartbeat=KEEP_ALIVE_SECONDS, max_msg_size=LONGEST, timeout=CLOSE_SECONDS, compress=False
+        heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST, timeout=CLOSE_SECONDS, compress=False
     )
     if not socket.can_prepare(request):
         raise ApiError(426, "this is for websockets; /v1/events is for the rest", headers={"Upgrade": "websocket"})

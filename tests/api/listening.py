@@ -99,7 +99,9 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(client: Client, *topics: str, last: str | int | None = None, **query: str) -> AsyncIterator[Listening]:
+async def listening(
+    client: Client, *topics: str, last: str | int | None = None, **query: str
+) -> AsyncIterator[Listening]:
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     params = [*(("topic", topic) for topic in topics), *query.items()]
     async with client.get("/v1/events", params=params, headers=headers) as reply:
@@ -108,22 +110,23 @@ async def listening(client: Client, *topics: str, last: str | int | None = None,
         yield Listening(reply)
 
 
+IDENTITY = {
+    "queue.member": ("pbx", "queue_name", "location"),
+    "queue.entry": ("pbx", "queue_name", "unique_id"),
+    "core.channel": ("pbx", "unique_id"),
+    "park.parkedcall": ("pbx", "parkee_unique_id"),
+    "pjsip.contact": ("pbx", "aor", "uri"),
+    "pjsip.registration_outbound": ("pbx", "client_uri", "server_uri", "object_name"),
+    "sip.registry": ("pbx", "username", "host", "account"),
+    "sip.peer": ("pbx", "peer"),
+    "device.state": ("pbx", "device"),
+    "agent.agent": ("pbx", "id"),
+    "core.system": ("pbx", "id"),
+}
+
+
 class Kept:
     """What a client makes of messages that it hears: the resources by kind, and by what tells them apart."""
-
-    IDENTITY = {
-        "queue.member": ("pbx", "queue_name", "location"),
-        "queue.entry": ("pbx", "queue_name", "unique_id"),
-        "core.channel": ("pbx", "unique_id"),
-        "park.parkedcall": ("pbx", "parkee_unique_id"),
-        "pjsip.contact": ("pbx", "aor", "uri"),
-        "pjsip.registration_outbound": ("pbx", "client_uri", "server_uri", "object_name"),
-        "sip.registry": ("pbx", "username", "host", "account"),
-        "sip.peer": ("pbx", "peer"),
-        "device.state": ("pbx", "device"),
-        "agent.agent": ("pbx", "id"),
-        "core.system": ("pbx", "id"),
-    }
 
     def __init__(self) -> None:
         self.resources: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
@@ -132,7 +135,7 @@ class Kept:
         """Do what it says; whoever is created was not there, who is updated or deleted was."""
         kind, _, verb = message.what.rpartition(".")
         there = self.resources.setdefault(kind, {})
-        members = self.IDENTITY.get(kind) or ("pbx", "object_name" if kind.startswith("pjsip.") else "name")
+        members = IDENTITY.get(kind) or ("pbx", "object_name" if kind.startswith("pjsip.") else "name")
         key = tuple(message.of[member] for member in members)
         assert (key in there) == (verb != "create"), message
         if verb == "delete":

@@ -15,14 +15,14 @@ from api.events.live import Live
 from api.events.messages import WHOLE, Message
 from api.events.streams import STREAMS
 from api.events.topics import Wanted
-from projections import channels
+from api.keys import FRESHNESS
+from projections import ALL, channels
 from projections.changes import InStep
 from projections.kit import Fold
-from services.tail import Tail
-from services import database, log
+from services import log, wanted
 from services.project import project
 from services.redact import redact
-from services.wanted import Wanted
+from services.tail import Tail
 from tests.api.conftest import Client, Ledger, Serve, opened, token
 from tests.api.listening import listening
 from tests.api.test_freshness import newchannel
@@ -49,9 +49,7 @@ async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
     head = await log.head(ledger.connection)
     async with listening(client, last=ends[1]) as one:
         before = await one.take(50)
-    async with asyncio.timeout(20):
-        while await ledger.connection.fetchval("SELECT min(position) FROM checkpoint") < head:
-            await asyncio.sleep(0)
+    await client.app[FRESHNESS].folded([model.name for model in ALL], head)
     await archived(ledger.url, tmp_path / "files", "2026-05")
     async with listening(client, last=ends[1]) as one:
         assert await one.take(50) == before
@@ -130,7 +128,7 @@ class TestRedaction:
                 told += await one.take(1)
             assert NUMBER in str(told[-1].of)
             assert NUMBER in (await socket.receive_str(timeout=10))
-            erasing = asyncio.create_task(redact(ledger.url, Wanted("number", NUMBER), TOKEN))
+            erasing = asyncio.create_task(redact(ledger.url, wanted.Wanted("number", NUMBER), TOKEN))
             assert NUMBER not in str(await one.rest())
             assert one.error == {"error": "the log was redacted; read the views anew", "code": "redacted"}
             message = await socket.receive(timeout=10)
@@ -210,11 +208,23 @@ def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(live, "KEPT", 4 if bound == "messages" else 100)
     monkeypatch.setattr(live, "KEPT_BYTES", 1000 if bound == "messages" else 49)
     edge = Live(None, Standing())  # type: ignore[arg-type]
-    assert (edge.oldest, edge.covers((4, WHOLE)), edge.covers((4, 2)), edge.covers((3, WHOLE))) == (4, True, False, False)
+    assert (edge.oldest, edge.covers((4, WHOLE)), edge.covers((4, 2)), edge.covers((3, WHOLE))) == (
+        4,
+        True,
+        False,
+        False,
+    )
     edge._put([message(6)])
     edge._put([message(8, 1), message(8, 2), message(8)])
     assert (edge.oldest, edge.position, edge.count) == (4, 8, 4)
-    assert [edge.after(place) for place in ((4, WHOLE), (6, WHOLE), (7, WHOLE), (8, 1), (8, WHOLE), (9, 1))] == [0, 1, 1, 2, 4, 4]
+    assert [edge.after(place) for place in ((4, WHOLE), (6, WHOLE), (7, WHOLE), (8, 1), (8, WHOLE), (9, 1))] == [
+        0,
+        1,
+        1,
+        2,
+        4,
+        4,
+    ]
     assert [m.place for m in edge.since(1, 2)] == [(8, 1), (8, 2)]
     edge._put([message(9)])
     assert (edge.oldest, edge.covers((6, WHOLE)), edge.covers((6, 1))) == (6, True, False)
@@ -230,7 +240,7 @@ def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyP
 async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
     edge = Live(None, Standing())  # type: ignore[arg-type]
     core, agents = Wanted(("/core/",)), Wanted(("/agents/",))
-    waiting = [asyncio.create_task(edge.wait(wanted, 10)) for wanted in (core, core, agents)]
+    waiting = [asyncio.create_task(edge.wait(one, 10)) for one in (core, core, agents)]
     await asyncio.sleep(0)
     edge._put([replace(message(5, 1), topic="/queue/queues/q/"), message(5)])
     edge._put([message(6)])

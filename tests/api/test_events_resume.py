@@ -79,9 +79,7 @@ async def scene(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
 
 
 @pytest.mark.parametrize("kept", ["in memory", "in the log"])
-async def test_at_every_cut_exactly_the_rest_is_told(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, kept: str
-) -> None:
+async def test_at_every_cut_exactly_the_rest_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
     monkeypatch.setattr(live, "BACK", 10_000 if kept == "in memory" else 0)
     monkeypatch.setattr(stream, "STEP", 37)
     monkeypatch.setattr(stream, "MOST", 5)
@@ -117,8 +115,7 @@ async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, mo
                 message = asyncio.ensure_future(one.more())
                 await asyncio.wait([message, end], return_when=asyncio.FIRST_COMPLETED)
                 if not message.done():
-                    async for rest in after(message, one, end.result()):
-                        found.append(rest)
+                    found += [rest async for rest in after(message, one, end.result())]
                     return
                 got = message.result()
                 assert got is not None, one.error
@@ -248,7 +245,11 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, mon
         heard_by_other: list[Told] = []
         for _ in range(60):  # 15 MB: more than sockets hold
             position = await log.append(
-                scene.ledger.connection, "big", 3, len(heard_by_other) + 1, [large(len(heard_by_other) + n) for n in range(20)]
+                scene.ledger.connection,
+                "big",
+                3,
+                len(heard_by_other) + 1,
+                [large(len(heard_by_other) + n) for n in range(20)],
             )
             heard_by_other += await other.upto(position)
             for _ in range(20):

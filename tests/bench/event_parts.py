@@ -1,4 +1,4 @@
-"""The bench of events out: how late a stream tells, with fifty of them, and what streams cost that have nothing to tell."""
+"""The bench of events out: how late a stream tells, and what streams cost, those that have nothing to tell too."""
 
 import asyncio
 import re
@@ -87,12 +87,24 @@ async def events(stage: Stage, _: int, __: int) -> list[Figure]:
         Figure("events", f"wire to {STREAMS} streams at {few.rate:,} events/s, p50", late[len(late) // 2] * 1000, "ms"),
         Figure("events", "wire to stream, p99", late[len(late) * 99 // 100] * 1000, "ms", 100, at_most=True),
         Figure(
-            "events", f"with {IDLE} idle ones more, p99", crowded[len(crowded) * 99 // 100] * 1000, "ms", 100, at_most=True
+            "events",
+            f"with {IDLE} idle ones more, p99",
+            crowded[len(crowded) * 99 // 100] * 1000,
+            "ms",
+            100,
+            at_most=True,
         ),
         Figure("events", "what one stream tells of an event", size, "bytes"),
         Figure("events", "least told to largest told of a stream", min(told) / max(told), "x", 0.95),
         Figure("processor", "serve without streams, for each event", cost["bare"], "us"),
         Figure("processor", f"serve with {STREAMS} streams", cost["few"], "us"),
-        Figure("processor", f"one stream, for each event that it tells", (cost["few"] - cost["bare"]) / STREAMS, "us"),
-        Figure("processor", f"{IDLE} idle streams, to {STREAMS} that tell", (cost["many"] - cost["few"]) / (cost["few"] - cost["bare"]), "x", 0.5, at_most=True),
+        Figure("processor", "one stream, for each event that it tells", (cost["few"] - cost["bare"]) / STREAMS, "us"),
+        Figure(
+            "processor",
+            f"{IDLE} idle streams, to {STREAMS} that tell",
+            (cost["many"] - cost["few"]) / (cost["few"] - cost["bare"]),
+            "x",
+            0.5,
+            at_most=True,
+        ),
     ]
