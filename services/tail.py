@@ -21,8 +21,8 @@ from services.log import recorded
 FARTHEST = 2_000_000
 """Events that may be folded to come to where a tail begins; saved states stand nearer than that."""
 
-AGAIN = (*database.UNREACHABLE, asyncpg.InsufficientResourcesError, asyncpg.TransactionRollbackError)
-"""What may be tried again, and then goes on where it was."""
+AGAIN = (asyncpg.PostgresError, *database.UNREACHABLE)
+"""What may be tried again, and then goes on where it was: nothing that PostgreSQL says is about one event."""
 
 # One statement, so that all of it is of one moment.
 MOMENT = """

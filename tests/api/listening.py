@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientTimeout
 from msgspec import Struct
 
 from tests.api.conftest import Client
@@ -39,41 +39,49 @@ class Listening:
         self.last_id = ""
         self.retry = 0
         self.error: dict[str, Any] | None = None
+        self.over = False
 
-    async def more(self) -> Told | None:
-        """Return the next message, None when the stream has ended; ``error`` has the reason then, if one was given."""
-        async with asyncio.timeout(SECONDS):
-            while (block := await self._block()) is not None:
-                event, data = block
-                if event == "error":
-                    self.error = msgspec.json.decode(data)
-                elif data:
-                    message = told(data)
-                    assert message.id == self.last_id
-                    return message
+    async def next(self) -> Told | None:
+        """Return the next message, or None: a quiet stream has said how far it is, or it has ended (``over``)."""
+        block = await self._block()
+        if block is None:
+            self.over = True
+            return None
+        event, data = block
+        if event == "error":
+            self.error = msgspec.json.decode(data)
+        elif data:
+            message = told(data)
+            assert message.id == self.last_id
+            return message
         return None
 
     async def take(self, number: int) -> list[Told]:
-        found = []
-        for _ in range(number):
-            message = await self.more()
-            assert message is not None, (self.error, found)
-            found.append(message)
+        """Return so many messages."""
+        found: list[Told] = []
+        async with asyncio.timeout(SECONDS):
+            while len(found) < number:
+                if (message := await self.next()) is not None:
+                    found.append(message)
+                assert not self.over, (self.error, found)
         return found
 
     async def rest(self) -> list[Told]:
-        """Return all until the stream ends."""
-        found = []
-        while (message := await self.more()) is not None:
-            found.append(message)
+        """Return all until the stream ends; ``error`` has the reason then, if one was given."""
+        found: list[Told] = []
+        async with asyncio.timeout(SECONDS):
+            while not self.over:
+                if (message := await self.next()) is not None:
+                    found.append(message)
         return found
 
-    async def upto(self, position: int) -> list[Told]:
-        """Return all messages until one of that position."""
-        found: list[Told] = []
-        while not found or found[-1].id != str(position):
-            found += await self.take(1)
-        return found
+    async def upto(self, position: int) -> AsyncIterator[Told]:
+        """Yield all messages until the stream has come to a position, as it says by itself when it is quiet."""
+        async with asyncio.timeout(6 * SECONDS):
+            while self.last_id != str(position):
+                if (message := await self.next()) is not None:
+                    yield message
+                assert not self.over, self.error
 
     async def _block(self) -> tuple[str, str] | None:
         event, data, some = "", [], False
@@ -104,7 +112,8 @@ async def listening(
 ) -> AsyncIterator[Listening]:
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     params = [*(("topic", topic) for topic in topics), *query.items()]
-    async with client.get("/v1/events", params=params, headers=headers) as reply:
+    patience = ClientTimeout(total=6 * SECONDS)
+    async with client.get("/v1/events", params=params, headers=headers, timeout=patience) as reply:
         assert reply.status == 200, await reply.text()
         assert reply.content_type == "text/event-stream"
         yield Listening(reply)

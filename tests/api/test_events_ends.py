@@ -178,7 +178,7 @@ async def test_not_too_many_catch_up_at_once(client: Client, ledger: Ledger, mon
     read = Tail.read
 
     async def waiting(self: Tail, pool: Any, upto: int) -> Any:
-        if upto == first + 1:
+        if self.position < upto == first + 1:
             await going.wait()
         async for one in read(self, pool, upto):
             yield one

@@ -1,6 +1,7 @@
 """Streams that begin anywhere tell the same: nothing is missed and nothing told twice, whatever happens in between."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from api.events import live, sse, stream
+from api.events import live, sse, stream, streams
 from schemas.log import Received
 from services import database, log
 from tests.api.conftest import Client, Ledger, Recorded, opened
@@ -20,8 +21,8 @@ from tests.contract import operations
 from tests.projections.harness import snapshotted
 from tests.services import heard
 
-EVENTS = 9_000
-THEN = 6_000
+EVENTS = 6_000
+THEN = 3_000
 """So many are there at first."""
 
 
@@ -45,21 +46,7 @@ class Scene:
         """Return all that is told up to the end of the log, from the beginning or from an id on."""
         head = await log.head(self.ledger.connection)
         async with listening(self.client, last=last) as stream:
-            return [message async for message in upto(stream, head)]
-
-
-async def upto(stream: Any, head: int) -> AsyncIterator[Told]:
-    """Yield messages until there are none up to a position."""
-    while int(stream.last_id.partition(".")[0] or 0) < head:
-        message = asyncio.ensure_future(stream.more())
-        while not message.done() and stream.last_id != str(head):
-            await asyncio.wait([message], timeout=0.01)
-        if not message.done():
-            message.cancel()
-            return
-        found = message.result()
-        assert found is not None, stream.error
-        yield found
+            return [message async for message in stream.upto(head)]
 
 
 @pytest.fixture
@@ -84,11 +71,11 @@ async def test_at_every_cut_exactly_the_rest_is_told(scene: Scene, monkeypatch: 
     monkeypatch.setattr(stream, "STEP", 37)
     monkeypatch.setattr(stream, "MOST", 5)
     whole = await scene.all()
-    assert len({message.id for message in whole}) == len(whole) > 2000
+    assert len({message.id for message in whole}) == len(whole) > 1000
     positions = [message.position for message in whole]
     assert positions == sorted(positions)
     several = [n for n, message in enumerate(whole) if "." in message.id]
-    assert len(several) > 50
+    assert len(several) > 20
     dice = random.Random(5)
     cuts = {*dice.sample(several, 12), *dice.sample(range(len(whole)), 12), len(whole) - 1}
     for cut in sorted(cuts):
@@ -96,40 +83,24 @@ async def test_at_every_cut_exactly_the_rest_is_told(scene: Scene, monkeypatch: 
     # Positions between those of messages are as good.
     for position in dice.sample(range(THEN), 6):
         assert await scene.all(position) == [message for message in whole if message.position > position]
-    assert scene.client.app is not None
 
 
 async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "BACK", 300)
     monkeypatch.setattr(stream, "STEP", 100)
+    monkeypatch.setattr(streams, "CATCHING_UP", 100)
     dice = random.Random(11)
     before = await scene.all()
-    heard_by: list[tuple[str | int, list[Told]]] = []
     end = asyncio.get_running_loop().create_future()
 
-    async def hear(last: str | int) -> None:
+    async def hear(last: str | int) -> tuple[str | int, list[Told]]:
+        found: list[Told] = []
         async with listening(scene.client, last=last) as one:
-            found: list[Told] = []
-            heard_by.append((last, found))
-            while not end.done() or int(one.last_id.partition(".")[0]) < end.result():
-                message = asyncio.ensure_future(one.more())
-                await asyncio.wait([message, end], return_when=asyncio.FIRST_COMPLETED)
-                if not message.done():
-                    found += [rest async for rest in after(message, one, end.result())]
-                    return
-                got = message.result()
-                assert got is not None, one.error
-                found.append(got)
-
-    async def after(message: asyncio.Future[Any], one: Any, head: int) -> AsyncIterator[Told]:
-        while not message.done() and one.last_id != str(head):
-            await asyncio.wait([message], timeout=0.01)
-        if not message.done():
-            message.cancel()
-            return
-        yield message.result()
-        async for rest in upto(one, head):
-            yield rest
+            while not end.done() or one.last_id != str(end.result()):
+                if (message := await one.next()) is not None:
+                    found.append(message)
+                assert not one.over, one.error
+        return last, found
 
     readers = []
     for _ in range(30):
@@ -137,20 +108,17 @@ async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, mo
         begin = dice.choice([0, last, dice.choice(before).id, dice.randrange(THEN)])
         readers.append(asyncio.create_task(hear(begin)))
         if len(readers) > 4 and dice.random() < 0.3:
-            gone = readers.pop(dice.randrange(len(readers)))
-            gone.cancel()
-            heard_by[:] = [one for one in heard_by if one[1] is not gone]
+            readers.pop(dice.randrange(len(readers))).cancel()
         await asyncio.sleep(0)
     end.set_result(await scene.goes(1))
-    await asyncio.gather(*readers)
+    heard_by = await asyncio.wait_for(asyncio.gather(*readers), 60)
     whole = await scene.all()
-    assert len(whole) > len(before) + 1000
+    assert len(whole) > len(before) + 700
     ids = {message.id: number for number, message in enumerate(whole)}
-    assert len(heard_by) >= 20
-    for last, found in heard_by:
-        rest = whole[ids[last] + 1 :] if last in ids else [m for m in whole if m.position > int(str(last))]
-        assert found == rest[: len(found)], last
-    assert sum(found[-1:] == whole[-1:] for _, found in heard_by) >= len(readers)
+    assert len(heard_by) >= 15
+    for begun, found in heard_by:
+        rest = whole[ids[begun] + 1 :] if begun in ids else [m for m in whole if m.position > int(begun)]
+        assert found == rest, begun
 
 
 async def test_the_resources_that_are_told_are_those_that_are_served(
@@ -160,15 +128,15 @@ async def test_the_resources_that_are_told_are_those_that_are_served(
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
     head = await log.head(recorded.ledger.connection)
     dice = random.Random(8)
-    instants = iter(sorted(dice.sample(range(1000, head), 25)))
+    instants = iter(sorted(dice.sample(range(1000, head), 12)))
     instant, kept, shown = next(instants), Kept(), 0
     async with listening(recorded.client, last=0) as one:
-        async for message in upto(one, head):
+        async for message in one.upto(head):
             while message.position > instant:
-                shown += await compared(recorded.client, kept, instant, dice.sample(sorted(LISTS), 3))
+                shown += await compared(recorded.client, kept, dice.sample(sorted(LISTS), 3), instant)
                 instant = next(instants, head)
             kept.take(message)
-    shown += await compared(recorded.client, kept, head, sorted(LISTS))
+    shown += await compared(recorded.client, kept, sorted(LISTS))
     assert set(kept.resources) >= set(LISTS)
     assert shown > 300
 
@@ -205,32 +173,40 @@ JOINED = {
 """What is looked up when somebody asks, and of which changes no message tells."""
 
 
-async def compared(client: Client, kept: Kept, instant: int, kinds: list[str]) -> int:
-    """Hold what was told against what is served as of the instant; return how many resources there were."""
+async def compared(client: Client, kept: Kept, kinds: list[str], instant: int | None = None) -> int:
+    """Hold what was told against what is served, now or as of an instant; return how many resources there were.
+
+    Each detail as of an instant is folded for itself, so then it is one of each kind.
+    """
+    query = {"as_of": str(instant)} if instant else {}
     number = 0
     for kind in kinds:
         operation, found_by = LISTS[kind]
         path = operations()[operation].paths[0]
-        reply = await client.get(path, params={"as_of": str(instant)})
+        reply = await client.get(path, params=query)
         assert reply.status == 200, await reply.text()
-        items = (await reply.json())["result"]["list"]
+        served = (await reply.json())["result"]["list"]
+        told = kept.of(kind)
         if found_by:
-            items = [await detail(client, path, found_by, item, instant) for item in items]
+            assert sorted((i["pbx"], i[found_by]) for i in told) == sorted((i["pbx"], i[found_by]) for i in served)
+            served = [await detail(client, path, found_by, item, query) for item in served[: 1 if instant else None]]
+            asked = {(item["pbx"], item[found_by]) for item in served}
+            told = [item for item in told if (item["pbx"], item[found_by]) in asked]
         left_out = JOINED.get(kind, set()) | TICKING
-        assert plain(kept.of(kind), left_out) == plain(items, left_out), (kind, instant)
-        number += len(items)
+        assert plain(told, left_out) == plain(served, left_out), (kind, instant)
+        number += len(served)
     return number
 
 
-async def detail(client: Client, path: str, found_by: str, item: dict[str, Any], instant: int) -> dict[str, Any]:
-    query = {"as_of": str(instant), "pbx": item["pbx"]}
-    reply = await client.request("GET", path + "/", params=query, json={found_by: item[found_by]})
-    found: dict[str, Any] = (await reply.json())["result"]
-    return found
+async def detail(client: Client, path: str, found_by: str, item: dict[str, Any], query: dict[str, str]) -> Any:
+    params = {**query, "pbx": item["pbx"]}
+    reply = await client.request("GET", path + "/", params=params, json={found_by: item[found_by]})
+    return (await reply.json())["result"]
 
 
 def plain(items: list[dict[str, Any]], left_out: set[str]) -> list[Any]:
-    return sorted(str(sorted((k, v) for k, v in item.items() if k not in left_out)) for item in items)
+    shown = [{name: value for name, value in item.items() if name not in left_out} for item in items]
+    return sorted(json.dumps(item, sort_keys=True) for item in shown)
 
 
 async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +227,7 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, mon
                 len(heard_by_other) + 1,
                 [large(len(heard_by_other) + n) for n in range(20)],
             )
-            heard_by_other += await other.upto(position)
+            heard_by_other += [message async for message in other.upto(position)]
             for _ in range(20):
                 assert told((await socket.receive(timeout=10)).data).position <= position
     assert len(heard_by_other) == 1200
@@ -284,8 +260,8 @@ async def test_while_postgresql_is_away_a_stream_waits_and_then_goes_on(scene: S
         await other.fetch(away, name)
         head = await scene.goes(500)
         await other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        first += [message async for message in upto(one, head)]
-        found += [message async for message in upto(far, head)]
+        first += [message async for message in one.upto(head)]
+        found += [message async for message in far.upto(head)]
     await other.close()
     whole = await scene.all()
     assert found == whole
