@@ -84,7 +84,8 @@ class Listening:
                 assert not self.over, self.error
 
     async def _block(self) -> tuple[str, str] | None:
-        event, data, some = "", [], False
+        event, some = "", False
+        data: list[str] = []
         while line := await self.reply.content.readline():
             name, _, value = line.decode().rstrip("\n").partition(":")
             value = value.removeprefix(" ")

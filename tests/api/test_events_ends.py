@@ -1,6 +1,7 @@
 """What ends a stream or keeps it from beginning: archives, redactions, models that fail, too much at once."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,20 @@ async def client(serve: Serve) -> Client:
     return client
 
 
+def gated(going: asyncio.Event) -> Any:
+    """Return what reads as a tail does, when it may."""
+    read = Tail.read
+
+    async def waiting(self: Tail, pool: Any, upto: int) -> Any:
+        await going.wait()
+        async for one in read(self, pool, upto):
+            yield one
+
+    return waiting
+
+
 async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
-    serve: Serve, ledger: Ledger, tmp_path: Path
+    serve: Serve, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = await appended(ledger.url)
     client = await serve()
@@ -50,7 +63,15 @@ async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
     async with listening(client, last=ends[1]) as one:
         before = await one.take(50)
     await client.app[FRESHNESS].folded([model.name for model in ALL], head)
-    await archived(ledger.url, tmp_path / "files", "2026-05")
+    async with listening(client, last=0) as far:
+        monkeypatch.setattr(Tail, "read", gated(going := asyncio.Event()))
+        await far.take(10)
+        await archived(ledger.url, tmp_path / "files", "2026-05")
+        going.set()
+        assert [m for m in await far.rest() if m.position > ends[1]] == []
+        assert far.error is not None
+        assert far.error["code"] == "archived"
+        assert re.fullmatch(r"position \d+ is archived: 2026-0[34].jsonl.zst holds .*", far.error["error"])
     async with listening(client, last=ends[1]) as one:
         assert await one.take(50) == before
     for last, file in ((ends[1] - 1, "2026-04"), (f"{ends[1]}.1", "2026-04"), (0, "2026-03")):
@@ -61,38 +82,6 @@ async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
     assert reply.status == 410
     assert "channels (version" in (await reply.json())["message"]
     assert client.app[STREAMS]._catching_up == 0
-
-
-async def test_who_catches_up_with_what_is_archived_meanwhile_is_told(
-    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live, "BACK", 0)
-    monkeypatch.setattr(stream, "STEP", 2)
-    first = await ledger.write(newchannel("1.1"))
-    await ledger.write(*[newchannel(f"1.{n}") for n in range(2, 20)])
-    async with listening(client) as one:
-        edge = streams.moment
-        async with listening(client, last=first) as far:
-            await far.take(2)
-            moment = await edge(client.app[STREAMS]._pool)
-
-            async def later(_: Any) -> Any:
-                return replace(moment, edge=first + 18)
-
-            monkeypatch.setattr("services.tail.moment", later)
-            monkeypatch.setattr("services.tail.archived", gone)
-            rest = await far.rest()
-            assert len(rest) < 16
-            assert far.error == {"error": "position 7 is archived", "code": "archived"}
-        assert one.error is None
-
-
-async def gone(_pool: Any, _position: int) -> Any:
-    from services.edge import Archive, ArchivedError
-
-    error = ArchivedError("position 7", Archive("2026-04", 1, 9, b"", b"", 0, 0, 0, 9, "f", b"", "", 0))
-    error.args = ("position 7 is archived",)
-    return error
 
 
 @pytest.fixture

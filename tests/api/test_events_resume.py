@@ -105,8 +105,8 @@ async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, mo
     readers = []
     for _ in range(30):
         last = await scene.goes(dice.randint(1, 150))
-        begin = dice.choice([0, last, dice.choice(before).id, dice.randrange(THEN)])
-        readers.append(asyncio.create_task(hear(begin)))
+        begins: list[str | int] = [0, last, dice.choice(before).id, dice.randrange(THEN)]
+        readers.append(asyncio.create_task(hear(dice.choice(begins))))
         if len(readers) > 4 and dice.random() < 0.3:
             readers.pop(dice.randrange(len(readers))).cancel()
         await asyncio.sleep(0)

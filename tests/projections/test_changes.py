@@ -81,7 +81,7 @@ def test_a_fold_that_fails_is_named() -> None:
         raise ZeroDivisionError
 
     on = QUEUE_ENTRIES.on["QueueCallerJoin"]
-    model = replace(QUEUE_ENTRIES, grouped_by=None, on={"QueueCallerJoin": On(on.shape, on.key, broken)})  # type: ignore[arg-type]
+    model = replace(QUEUE_ENTRIES, grouped_by=None, on={"QueueCallerJoin": On(on.shape, on.key, broken)})
     event = recorded(7, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1"))
     with pytest.raises(FoldError, match=r"queue_entries at position 7 \(QueueCallerJoin\)"):
         InStep([model], nothing(model)).take(event)
