@@ -27,8 +27,8 @@ FORGET = 1_000
 """So many that are no longer kept are let go of at once."""
 BACK = 10_000
 """So many events before the end it begins: who comes back after a moment finds what it missed here."""
-PAUSE_SECONDS = 0.01
-"""At most a hundred times a second all who want what has come are woken."""
+PAUSE_SECONDS = 0.02
+"""At most fifty times a second all who want what has come are woken: that costs more than what they are told."""
 RETRY_SECONDS = 0.5
 
 logger = structlog.get_logger()

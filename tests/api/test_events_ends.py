@@ -14,6 +14,7 @@ from api.events import live, stream, streams
 from api.events.ended import EndedError
 from api.events.live import Live
 from api.events.messages import WHOLE, Message
+from api.events.stream import Batch, Stream
 from api.events.streams import STREAMS
 from api.events.topics import Wanted
 from api.keys import FRESHNESS
@@ -242,3 +243,19 @@ async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
     await asyncio.sleep(0)
     edge.end(EndedError("stopping", "", 1001))
     assert await late == 3
+
+
+async def test_who_was_told_more_by_another_process_is_told_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST", 2)
+    edge = Live(None, Standing())  # type: ignore[arg-type]
+    one = Stream(None, edge, (9, 1), asyncio.Lock(), lambda: None)
+    everything = Wanted(("/",))
+    assert await one.more(0.0, everything) == Batch([], 4, whole=False)
+    edge._put([message(8)])
+    edge._put([message(9, 1), message(9, 2), message(9)])
+    assert await one.more(9.0, everything) == Batch([], 9, whole=False)
+    assert one.position == 9
+    assert await one.more(9.0, everything) == Batch([message(9, 2), message(9)], 9)
+    edge.end(EndedError("slow", "", 1013))
+    with pytest.raises(EndedError):
+        await one.more(9.0, everything)

@@ -17,7 +17,7 @@ from schemas.users import TokenIssued, TokenRevoked
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.listening import listening, told
 from tests.api.test_auth import user
-from tests.api.test_freshness import NOTHING, newchannel, varset
+from tests.api.test_freshness import NOTHING, items, newchannel, reached, varset
 
 
 @pytest.fixture
@@ -56,6 +56,16 @@ async def test_a_call_is_told_from_its_beginning_to_its_end(client: Client, ledg
     assert (one.of["variables"], two.of["variables"]) == ({}, {"SECRET_PIN": "********"})
     assert three.of["unique_id"] == "1.1"
     assert one.of["duration"] == 0
+
+
+async def test_from_the_position_of_a_view_on_nothing_is_missed(client: Client, ledger: Ledger) -> None:
+    reply = await reached(client, await ledger.write(newchannel("1.1")))
+    await ledger.write(newchannel("1.2"))
+    assert [item["unique_id"] for item in await items(reply)] == ["1.1"]
+    position = reply.headers["X-Ledger-Position"]
+    for last, query in ((position, {}), (None, {"last_event_id": position}), (position, {"last_event_id": "0"})):
+        async with listening(client, last=last, **query) as stream:
+            assert [m.topic for m in await stream.take(1)] == ["/core/channels/1.2"]
 
 
 async def test_topics_are_prefixes_of_whole_segments_and_pbx_narrows(client: Client, ledger: Ledger) -> None:
