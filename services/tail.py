@@ -58,12 +58,15 @@ async def archived(pool: asyncpg.Pool, position: int) -> ArchivedError:
 
 
 class Tail:
-    """Models in step, on their way along the log; ``position`` is that of the last event that was read."""
+    """Models in step, on their way along the log.
+
+    ``position`` is that of the last event that was read, ``redacted`` that of the redaction which all of it is after.
+    """
 
     def __init__(self, folded: InStep, position: int, redacted: int) -> None:
         self.folded = folded
         self.position = position
-        self._redacted = redacted
+        self.redacted = redacted
         self._names = folded.names
 
     @classmethod
@@ -94,7 +97,7 @@ class Tail:
             rows = await pool.fetch(READ, self.position, end, self._names, None)
             # Afterwards: what had been changed or taken away when these were read is known now.
             now = await moment(pool)
-            if now.redacted > self._redacted:
+            if now.redacted > self.redacted:
                 raise RedactedError("the log was redacted")
             if now.edge > self.position:
                 raise await archived(pool, self.position)

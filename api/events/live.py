@@ -37,12 +37,13 @@ logger = structlog.get_logger()
 class Live:
     """From the first listener's coming until the last one goes, or something ends it for all (``ended`` says what).
 
-    ``position`` is how far it has read; all messages after the event at ``oldest`` are still there. ``count`` is how
-    many there have been.
+    ``position`` is how far it has read, ``redacted`` as in `Tail`. All messages after the event at ``oldest`` are still
+    there; ``count`` is how many there have been.
     """
 
     def __init__(self, pool: asyncpg.Pool, tail: Tail) -> None:
         self.position = self.oldest = tail.position
+        self.redacted = tail.redacted
         self.count = 0
         self.ended: EndedError | None = None
         self._pool = pool

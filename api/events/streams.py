@@ -74,12 +74,16 @@ class Streams:
     async def _begin(self, begin: Place | None) -> Stream:
         now = await self._clean()
         # Of an event of which not all has been read, the rest can only be had by folding it again.
-        after = begin[0] - (begin[1] != WHOLE) if begin else now.head
+        after = max(0, begin[0] - (begin[1] != WHOLE)) if begin else now.head
         if begin and begin[0] > now.head:
             raise ApiError(400, f"last_event_id: there is no position {begin[0]}, the log ends at {now.head}")
         if after < now.edge:
             raise await archived(self._pool, after)
         live = await self._live()
+        if live.redacted < now.redacted:
+            # It will know in a moment, and what it has kept must not be told in that moment.
+            live.end(ended.redacted())
+            live = await self._live()
         place = begin or (live.position, WHOLE)
         stream = Stream(self._pool, live, place, self._turn, self._caught_up)
         if not live.covers(place):
@@ -88,7 +92,7 @@ class Streams:
             self._catching_up += 1
             try:
                 async with self._turn:
-                    stream.tail = await Tail.open(self._pool, self._as_of, max(0, after))
+                    stream.tail = await Tail.open(self._pool, self._as_of, after)
             finally:
                 if stream.tail is None:
                     self._caught_up()

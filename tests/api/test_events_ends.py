@@ -132,6 +132,24 @@ class TestRedaction:
         assert [m.id for m in again] == [m.id for m in told]
 
 
+async def test_what_was_kept_is_not_told_though_the_redaction_is_not_noticed_yet(
+    client: Client, ledger: Ledger
+) -> None:
+    first = await ledger.write(newchannel("1.1"))
+    async with listening(client, last=first - 1) as one:
+        await one.take(1)
+        edge = client.app[STREAMS]._edge
+        assert edge is not None
+        (before := edge.opening.result()).redacted = -1
+        async with listening(client, last="0.5") as other:
+            assert client.app[STREAMS]._edge is not edge
+            assert [m.topic for m in await other.take(1)] == ["/core/channels/1.1"]
+            assert before._kept == []
+            assert await one.rest() == []
+            assert one.error is not None
+            assert one.error["code"] == "redacted"
+
+
 async def test_a_model_that_fails_ends_streams_and_lets_none_begin(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +208,7 @@ def message(position: int, number: int = WHOLE, size: int = 10) -> Message:
 
 
 class Standing:
-    position = 4
+    position, redacted = 4, 0
 
 
 @pytest.mark.parametrize("bound", ["messages", "bytes"])
