@@ -1,9 +1,7 @@
-"""GET /v1/events and /v1/ws as a client sees them: what is told, to whom, and what is refused."""
+"""GET /v1/events as a client sees it, and what /v1/ws shares with it: what is told, to whom, what is refused."""
 
 import asyncio
-import json
 import time
-from typing import Any
 
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
@@ -12,9 +10,9 @@ from api.accounts import token_hash
 from api.events import sse, streams, ws
 from api.events.streams import STREAMS
 from api.keys import ACCOUNTS, FACTS, FRESHNESS
-from schemas.log import Disconnected, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import SnapshotListed, SnapshotStarted
 from schemas.users import TokenIssued, TokenRevoked
-from tests.api.conftest import Client, Ledger, Serve, token
+from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 from tests.api.listening import listening, told
 from tests.api.test_auth import user
 from tests.api.test_freshness import NOTHING, items, newchannel, reached, varset
@@ -160,7 +158,8 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize(("query", "says"), NONSENSE)
-async def test_nonsense_is_400(client: Client, query: dict[str, str], says: str) -> None:
+async def test_nonsense_is_400(recorded: Recorded, query: dict[str, str], says: str) -> None:
+    client = recorded.client
     reply = await client.get("/v1/events", params=query)
     body = await reply.json()
     assert (reply.status, body["statuscode"], body["message"][: len(says)]) == (400, 400, says)
@@ -239,83 +238,6 @@ async def test_a_server_that_stops_says_so_at_once(client: Client, ledger: Ledge
         await socket.close()
         await closing
         assert time.monotonic() - began < 3
-
-
-async def test_a_websocket_says_on_the_way_what_it_wants(client: Client, ledger: Ledger) -> None:
-    async with client.ws_connect("/v1/ws") as socket:
-        await ledger.write(newchannel("1.1"))
-        await socket.send_json({"subscribe": ["/core/channels/", "/queue"]})
-        answer = await socket.receive_json(timeout=10)
-        assert answer.pop("position") >= 0
-        assert answer == {"subscribed": ["/core/channels", "/queue"]}
-        await ledger.write(newchannel("1.2"), added("sales", "bob"))
-        found = [told((await socket.receive(timeout=10)).data) for _ in range(2)]
-        if found[0].topic == "/core/channels/1.1":  # this process had not read it when it was asked
-            found = [found[1], told((await socket.receive(timeout=10)).data)]
-        assert [m.topic for m in found] == ["/core/channels/1.2", "/queue/members/sales/bob"]
-        await socket.send_json({"unsubscribe": ["/core/channels"]})
-        assert (await socket.receive_json(timeout=10))["subscribed"] == ["/queue"]
-        await ledger.write(hangup("1.2"), added("sales", "carol"))
-        assert told((await socket.receive(timeout=10)).data).topic == "/queue/members/sales/carol"
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "",
-        "{",
-        "[]",
-        "{}",
-        '{"subscribe": "/core"}',
-        '{"subscribe": ["/no"]}',
-        '{"subscribe": ["/core", "/no"]}',
-        '{"subscribe": ["/core"], "unsubscribe": []}',
-        '{"subscribed": ["/core"]}',
-        json.dumps({"subscribe": [f"/core/channels/{n}" for n in range(101)]}),
-        b"\x00",
-    ],
-)
-async def test_what_a_websocket_does_not_understand_changes_nothing(client: Client, said: Any) -> None:
-    async with client.ws_connect("/v1/ws", params={"topic": "/agents"}) as socket:
-        await (socket.send_bytes(said) if isinstance(said, bytes) else socket.send_str(said))
-        assert list(await socket.receive_json(timeout=10)) == ["error"]
-        await socket.send_json({"unsubscribe": []})
-        assert (await socket.receive_json(timeout=10))["subscribed"] == ["/agents"]
-
-
-async def test_a_quiet_websocket_says_how_far_it_is(
-    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ws, "CHECK_SECONDS", 0.02)
-    monkeypatch.setattr(ws, "KEEP_ALIVE_SECONDS", 0.05)
-    async with client.ws_connect("/v1/ws") as socket:
-        last = await ledger.write(newchannel("1.1"))
-        async with asyncio.timeout(10):
-            while (await socket.receive_json()) != {"position": last}:
-                pass
-
-
-async def test_a_websocket_that_goes_on_waits_for_what_it_wants(client: Client, ledger: Ledger) -> None:
-    first = await ledger.write(newchannel("1.1"))
-    await ledger.write(newchannel("1.2"), Disconnected("x", 1.0), SnapshotStarted(9), SnapshotCompleted(9))
-    async with client.ws_connect("/v1/ws", params={"last_event_id": str(first)}) as socket:
-        await socket.send_json({"subscribe": ["/core/channels"]})
-        assert await socket.receive_json(timeout=10) == {"subscribed": ["/core/channels"], "position": first}
-        assert told((await socket.receive(timeout=10)).data).topic == "/core/channels/1.2"
-
-
-async def test_a_page_of_another_site_cannot_use_a_cookie(client: Client) -> None:
-    mine = await token(client)
-    del client.session.headers["Authorization"]
-    home = str(client.make_url("")).rstrip("/")
-    for origin, query in ((home, ""), ("", ""), ("https://evil.example", f"?authtoken={mine}")):
-        headers = {"Cookie": f"authtoken={mine}"} | ({"Origin": origin} if origin else {})
-        async with client.ws_connect(f"/v1/ws{query}", headers=headers) as socket:
-            await socket.send_json({"subscribe": ["/core"]})
-            assert (await socket.receive_json(timeout=10))["subscribed"] == ["/core"]
-    for origin in ("https://evil.example", "null", home + "0"):
-        with pytest.raises(WSServerHandshakeError, match="403"):
-            await client.ws_connect("/v1/ws", headers={"Cookie": f"authtoken={mine}", "Origin": origin})
 
 
 def test_what_is_said_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
