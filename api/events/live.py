@@ -10,6 +10,7 @@ from bisect import bisect_right
 
 import asyncpg
 import structlog
+from msgspec import Struct, field
 
 from api.events import ended
 from api.events.ended import EndedError
@@ -23,6 +24,8 @@ from services.tail import AGAIN, RedactedError, Tail, moment
 
 KEPT = 32_768
 KEPT_BYTES = 32 << 20
+MOST = 500
+"""Messages that are handed over at once."""
 FORGET = 1_000
 """So many that are no longer kept are let go of at once."""
 BACK = 10_000
@@ -32,6 +35,18 @@ PAUSE_SECONDS = 0.02
 RETRY_SECONDS = 0.5
 
 logger = structlog.get_logger()
+
+
+class Batch(Struct):
+    """What comes next; ``position`` is how far that is, with all there is to tell up to there if ``whole``.
+
+    ``written`` is what was written of it for those who want the same: nobody need write it again.
+    """
+
+    messages: list[Message]
+    position: int
+    whole: bool = True
+    written: dict[Wanted, list[bytes]] = field(default_factory=dict)
 
 
 class Live:
@@ -51,6 +66,7 @@ class Live:
         self._kept: list[Message] = []
         self._gone = 0
         self._bytes = 0
+        self._batches: dict[int, Batch] = {}
         self._waiting: dict[Wanted, asyncio.Future[int]] = {}
 
     @classmethod
@@ -88,10 +104,12 @@ class Live:
         async for event, changes in tail.read(self._pool, upto):
             self._put(messages(event, changes, tail.folded))
         self.position = tail.position
+        self._batches.clear()
 
     def _put(self, told: list[Message]) -> None:
         """Keep what one event has to tell, and forget the oldest events where it becomes too much."""
         self._tell(told)
+        self._batches.clear()
         self._kept += told
         self._bytes += sum(len(message.data) for message in told)
         self.count += len(told)
@@ -126,12 +144,20 @@ class Live:
         kept = self._kept
         return self.count - len(kept) + bisect_right(kept, place, lo=self._gone, key=lambda message: message.place)
 
-    def since(self, number: int, most: int) -> list[Message]:
-        """Return messages from this number on, no more than ``most``. Raises EndedError if they are gone, or all is."""
+    def since(self, number: int) -> Batch:
+        """Return messages from this number on, the same batch to all who ask. Raises EndedError if it is gone, or all.
+
+        Its ``position`` is that of the last message, or how far all has been read if there are no more.
+        """
         begin = number - self.count + len(self._kept)
         if self.ended is not None or begin < self._gone:
             raise self.ended or ended.slow()
-        return self._kept[begin : begin + most]
+        batch = self._batches.get(number)
+        if batch is None:
+            found = self._kept[begin : begin + MOST]
+            position, place = (self.position, WHOLE) if begin + MOST >= len(self._kept) else found[-1].place
+            batch = self._batches[number] = Batch(found, position, place == WHOLE)
+        return batch
 
     async def wait(self, wanted: Wanted, seconds: float) -> int:
         """Wait until there is something wanted, so long at most; return its number, or that of the next to come.
@@ -156,6 +182,7 @@ class Live:
         """End all streams; what they have not read yet they do not get."""
         self.ended = reason
         self._kept.clear()
+        self._batches.clear()
         self._gone = 0
         for wanted in list(self._waiting):
             self.nudge(wanted)

@@ -52,7 +52,11 @@ async def _send(request: web.Request, response: web.StreamResponse, stream: Stre
     checked = sent = clock()
     while True:
         batch = await stream.more(CHECK_SECONDS, asked)
-        said = [written(m) for m in batch.messages if asked.takes(m.topic, m.pbx)]
+        said = batch.written.get(asked)
+        if said is None:
+            said = batch.written[asked] = list(
+                pieces([written(m) for m in batch.messages if asked.takes(m.topic, m.pbx)])
+            )
         now = clock()
         if now - checked >= CHECK_SECONDS:
             check(request)
@@ -67,8 +71,8 @@ async def _send(request: web.Request, response: web.StreamResponse, stream: Stre
 
 
 async def _write(response: web.StreamResponse, stream: Stream, said: list[bytes]) -> None:
-    """Write in pieces: who takes one of them now and then is slow, but reads."""
-    for piece in pieces(said):
+    """Write piece by piece: who takes one of them now and then is slow, but reads."""
+    for piece in said:
         stream.check()
         try:
             async with asyncio.timeout(STALL_SECONDS):

@@ -5,31 +5,20 @@ from collections.abc import Callable
 
 import asyncpg
 import structlog
-from msgspec import Struct
 
 from api.events import ended
-from api.events.live import Live
+from api.events.live import Batch, Live
 from api.events.messages import WHOLE, Message, Place, messages
 from api.events.topics import Wanted
 from projections.changes import FoldError
 from services.edge import ArchivedError
 from services.tail import AGAIN, RedactedError, Tail
 
-MOST = 500
-"""Messages that are handed over at once."""
 STEP = 1_000
 """Events that are folded for one who catches up before another one has its turn."""
 RETRY_SECONDS = 0.5
 
 logger = structlog.get_logger()
-
-
-class Batch(Struct, frozen=True):
-    """What comes next; ``position`` is how far that is, with all there is to tell up to there if ``whole``."""
-
-    messages: list[Message]
-    position: int
-    whole: bool = True
 
 
 class Stream:
@@ -78,12 +67,13 @@ class Stream:
             self._waits_for = wanted
             number = await live.wait(wanted, seconds)
             self._number, self._waits_for = max(self._number, number), None
-        found = live.since(self._number, MOST)
-        self._number += len(found)
-        position, number = found[-1].place if self._number < live.count else (live.position, WHOLE)
-        # The client may have been told more by another process than this one has read.
-        whole = number == WHOLE and position >= self._begin[0]
-        return Batch([message for message in found if message.place > self._begin], position, whole)
+        batch = live.since(self._number)
+        self._number += len(batch.messages)
+        if batch.position < self._begin[0] or (batch.messages and batch.messages[0].place <= self._begin):
+            # The client has been told more by another process than this one had read.
+            rest = [message for message in batch.messages if message.place > self._begin]
+            batch = Batch(rest, batch.position, batch.whole and batch.position >= self._begin[0])
+        return batch
 
     async def _catch_up(self, tail: Tail) -> Batch:
         found: list[Message] = []

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from api.events import live, stream, streams
 from api.events.ended import EndedError
-from api.events.live import Live
+from api.events.live import Batch, Live
 from api.events.messages import WHOLE, Message
-from api.events.stream import Batch, Stream
+from api.events.stream import Stream
 from api.events.streams import STREAMS
 from api.events.topics import Wanted
 from api.keys import FRESHNESS
@@ -233,16 +233,16 @@ def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyP
         4,
         4,
     ]
-    assert [m.place for m in edge.since(1, 2)] == [(8, 1), (8, 2)]
+    assert [m.place for m in edge.since(1).messages] == [(8, 1), (8, 2), (8, WHOLE)]
     edge._put([message(9)])
     assert (edge.oldest, edge.covers((6, WHOLE)), edge.covers((6, 1))) == (6, True, False)
     with pytest.raises(EndedError, match="too slowly"):
-        edge.since(0, 9)
+        edge.since(0)
     edge._put([message(11)])
-    assert (edge.oldest, [m.place[0] for m in edge.since(4, 9)]) == (8, [9, 11])
+    assert (edge.oldest, [m.place[0] for m in edge.since(4).messages]) == (8, [9, 11])
     edge.end(EndedError("redacted", "gone", 1012))
     with pytest.raises(EndedError, match="gone"):
-        edge.since(4, 9)
+        edge.since(4)
 
 
 async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
@@ -264,7 +264,7 @@ async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
 
 
 async def test_who_was_told_more_by_another_process_is_told_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "MOST", 2)
+    monkeypatch.setattr(live, "MOST", 2)
     edge = Live(None, Standing())  # type: ignore[arg-type]
     one = Stream(None, edge, (9, 1), asyncio.Lock(), lambda: None)
     everything = Wanted(("/",))

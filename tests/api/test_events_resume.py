@@ -69,7 +69,7 @@ async def scene(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
 async def test_at_every_cut_exactly_the_rest_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
     monkeypatch.setattr(live, "BACK", 10_000 if kept == "in memory" else 0)
     monkeypatch.setattr(stream, "STEP", 37)
-    monkeypatch.setattr(stream, "MOST", 5)
+    monkeypatch.setattr(live, "MOST", 5)
     whole = await scene.all()
     assert len({message.id for message in whole}) == len(whole) > 1000
     positions = [message.position for message in whole]
@@ -211,7 +211,7 @@ def plain(items: list[dict[str, Any]], left_out: set[str]) -> list[Any]:
 
 async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "KEPT", 200)
-    monkeypatch.setattr(stream, "MOST", 20)
+    monkeypatch.setattr(live, "MOST", 20)
     client = scene.client
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=1 << 14)
     bearer = client.session.headers["Authorization"]
