@@ -47,13 +47,22 @@ async def test_my_info_is_my_user_with_contacts_and_chats(client: Client, ledger
     me = body["result"]
     assert (me["uuid"], me["username"], me["name"], "password" in me) == (bob, "bob", "Bob", False)
     assert me["contacts"] == await listed(client, "/v1/me/contacts", **token)
-    assert len(me["contacts"]) == 1
+    assert (len(me["contacts"]), me["chats"]) == (1, [])
     assert int(reply.headers["X-Ledger-Position"]) == await head(ledger)
     again = await client.get("/v1/me/info", headers=token | {"If-None-Match": reply.headers["ETag"]})
     assert (again.status, again.headers["Vary"]) == (304, "Authorization, Cookie")
     assert (await client.put(f"{USERS}/{bob}", json={"name": "Robert"})).status == 200
     again = await client.get("/v1/me/info", headers=token | {"If-None-Match": reply.headers["ETag"]})
     assert (await again.json())["result"]["name"] == "Robert"
+    admin = (await listed(client, USERS))[0]["uuid"]
+    chat = {"name": "lunch", "detail": "d", "type": 1, "members": [bob, admin]}
+    before = again.headers["ETag"]
+    assert (await client.post("/me/chats", json=chat, headers=token)).status == 200
+    again = await client.get("/v1/me/info", headers=token | {"If-None-Match": before})
+    body = await again.json()
+    assert misfits(body, shapes()["jade.me.info.get"]["response"]) == []
+    assert body["result"]["chats"] == await one(client, "/me/chats", **token)
+    assert [chat["name"] for chat in body["result"]["chats"]] == ["lunch"]
     for query in ("as_of=1", "wait=1"):
         assert await refused(await client.get(f"/me/info?{query}", headers=token), 400)
 

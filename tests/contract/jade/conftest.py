@@ -54,6 +54,8 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         world.admin = await world.person("admin")
         await world.hears(CONTACT)
         yield world
+        for going, _ in world.made.values():
+            await going.aclose()
         await world.settled()
     await asking.close()
     await ledger.close()
