@@ -28,11 +28,15 @@ EARLIER = "SELECT digest, pbx, act, position, result, location FROM requests WHE
 
 
 class Decision(Struct, frozen=True):
-    """What follows from a request: facts, what the envelope's ``result`` is (none if empty), and where it now is."""
+    """What follows from a request: facts, what the envelope's ``result`` is (none if empty), and where it now is.
+
+    ``pbx`` is the PBX that the facts are about; most are about none.
+    """
 
     facts: Sequence[Fact]
     result: dict[str, Any] = field(default_factory=dict)
     location: str = ""
+    pbx: str = ""
 
 
 class Decided(Struct, frozen=True):
@@ -92,7 +96,7 @@ async def decide(request: web.Request, models: Sequence[str], decision: Decide, 
             facts.append(asked.stamp(RequestAnswered(asked.key, asked.digest, made.result, made.location)))
         if not facts:  # what was wanted is so already
             return Decided(freshness.reading.position(models), asked.request, made.result, made.location)
-        position = await request.app[FACTS].append(*facts)
+        position = await request.app[FACTS].append(*facts, pbx=made.pbx)
         await folded(freshness, watched, position)
         return Decided(position, asked.request, made.result, made.location)
 

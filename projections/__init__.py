@@ -9,6 +9,7 @@ from projections.buddies import BUDDIES
 from projections.call_records import CALL_RECORDS
 from projections.channels import CHANNELS
 from projections.chats import CHATS
+from projections.configurations import CONFIGURATIONS
 from projections.contacts import CONTACTS
 from projections.device_states import DEVICE_STATES
 from projections.gaps import GAPS
@@ -45,6 +46,7 @@ ALL = (
     CALL_RECORDS,
     CHANNELS,
     CHATS,
+    CONFIGURATIONS,
     CONTACTS,
     DEVICE_STATES,
     GAPS,

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -17,11 +18,13 @@ from schemas.acts import Act, ActFailed, ActRequested, ActSent, ActSucceeded, Ac
 from schemas.log import Ours, Received
 from schemas.settings import Pbx
 from services import database, log
-from services.acts import PERFORM
+from services.acts import PERFORM, PERFORM_AT_DESK, perform
 from services.acts.asked import RefusedError
+from services.acts.desk import Desk
 from services.ami.protocol import LinkLostError
 from services.async_agi.follow import AsyncAgi
 from services.commander_link import CommanderLink
+from services.configuration.told import Told
 from services.tasks import ended
 from services.unfinished import Unfinished, unfinished
 from services.waking import CHANNEL
@@ -118,6 +121,7 @@ class Term:
         self._writer = time.time_ns()
         self._appended = 0
         self._turn = asyncio.Lock()
+        self._told = Told(self._pbx, self._ask, self._append)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """End what earlier terms left, then do what is asked for, and drive the channels that wait in async AGI."""
@@ -143,8 +147,7 @@ class Term:
             wake.clear()
             if driving.done():
                 driving.result()
-            async with self._turn:
-                rows = await self._connection.fetch(REQUESTED, self._pbx, after)
+            rows = await self._ask(REQUESTED, self._pbx, after)
             for position, raw, age, late in rows:
                 if stop.is_set():
                     return
@@ -152,6 +155,7 @@ class Term:
                 if position in left.requested or position > left.head:
                     await self._perform(ACTS.decode(raw), read - age, late)
                 after = position
+            await self._told.look(await self._commander.link.linked(0))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await wake.wait()
@@ -175,7 +179,7 @@ class Term:
             return
         await self._append(ActSent(request.id))
         try:
-            outcome: OUTCOME = ActSucceeded(request.id, result=await PERFORM[type(act)](session, act))
+            outcome: OUTCOME = ActSucceeded(request.id, result=await perform(Desk(session, self._ask, self._told), act))
         except RefusedError as error:
             outcome = ActFailed(request.id, error.reason, str(error))
         except LinkLostError:
@@ -189,13 +193,21 @@ class Term:
         await self._append(outcome)
         del self._known[request.id]
 
+    async def _ask(self, sql: str, *args: Any) -> list[asyncpg.Record]:
+        async with self._turn:
+            rows: list[asyncpg.Record] = await self._connection.fetch(sql, *args)
+            return rows
+
     async def _append(self, event: Ours) -> None:
         now = time.time()
         received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
         async with self._turn:
-            await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
-            # Only now: when an append fails the term ends, and its ordinals with it.
-            self._appended += 1
+            # Forgotten until it has worked: who was cancelled does not know whether this ordinal is taken, and what is
+            # appended next would count as appended.
+            writer, appended = self._writer, self._appended + 1
+            self._writer, self._appended = time.time_ns(), 0
+            await log.append(self._connection, self._pbx, writer, appended, [received])
+            self._writer, self._appended = writer, appended
 
 
 def _known(acts: Sequence[type[Act]]) -> type[Act]:
@@ -205,7 +217,7 @@ def _known(acts: Sequence[type[Act]]) -> type[Act]:
     return union
 
 
-KNOWN = _known(list(PERFORM))
+KNOWN = _known([*PERFORM, *PERFORM_AT_DESK])
 
 
 async def _wake_at(stop: asyncio.Event, wake: asyncio.Event) -> None:

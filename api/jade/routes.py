@@ -4,6 +4,7 @@ from aiohttp import web
 
 from api.jade import (
     async_dialplans,
+    configurations,
     contacts,
     core,
     info,
@@ -19,6 +20,8 @@ from api.jade import (
     queue,
     queue_members,
     root,
+    sections,
+    trunks,
     users,
 )
 from schemas.settings import Settings
@@ -29,6 +32,7 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *login.ROUTES,
         *root.routes(opened=settings.open_views),
         *async_dialplans.ROUTES,
+        *configurations.ROUTES,
         *contacts.ROUTES,
         *core.ROUTES,
         *info.ROUTES,
@@ -42,5 +46,7 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *pjsip.ROUTES,
         *queue.ROUTES,
         *queue_members.ROUTES,
+        *sections.ROUTES,
+        *trunks.ROUTES,
         *users.ROUTES,
     ]

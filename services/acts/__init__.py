@@ -5,9 +5,11 @@ from typing import Any
 
 from schemas.acts import Act
 from schemas.acts.channel import ChannelHangup, ChannelOriginate
+from schemas.acts.config import ConfigReplace, ConfigSection, ConfigTrunk
 from schemas.acts.module import ModuleLoad, ModuleReload, ModuleUnload
 from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
-from services.acts import channel, module, queue
+from services.acts import channel, config, module, queue, trunk
+from services.acts.desk import Desk
 from services.ami.session import Session
 
 Perform = Callable[[Session, Any], Awaitable[dict[str, Any]]]
@@ -23,3 +25,18 @@ PERFORM: Mapping[type[Act], Perform] = {
     QueueMemberChange: queue.change,
     QueueMemberRemove: queue.remove,
 }
+
+AtDesk = Callable[[Desk, Any], Awaitable[dict[str, Any]]]
+"""As `Perform`, for what needs more than the session."""
+
+PERFORM_AT_DESK: Mapping[type[Act], AtDesk] = {
+    ConfigReplace: config.replaced,
+    ConfigSection: config.section,
+    ConfigTrunk: trunk.trunk,
+}
+
+
+async def perform(desk: Desk, act: Act) -> dict[str, Any]:
+    """Do it, in either way."""
+    at_desk = PERFORM_AT_DESK.get(type(act))
+    return await (PERFORM[type(act)](desk.session, act) if at_desk is None else at_desk(desk, act))

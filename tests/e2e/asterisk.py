@@ -35,19 +35,24 @@ expiration = 60
 
 
 class Asterisk:
-    """One running Asterisk; ``host`` is the container's own address, ``here`` is ours as it sees us."""
+    """One running Asterisk; ``host`` is the container's own address, ``here`` is ours as it sees us.
+
+    One that is started ``beside`` another is in its network, so that they reach each other.
+    """
 
     host: str
     here: str
     ami: Ami
+    _network: Network
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, beside: "Asterisk | None" = None) -> None:
         self.version = version
+        self._beside = beside
         self.phones: dict[str, Phone] = {}
         missing = ""
         try:
             self.container = DockerContainer(f"ringledger/asterisk:{version}")
-            self._network = Network()
+            self._network = Network() if beside is None else beside._network
         except DockerException as error:
             missing = str(error)
         if missing:
@@ -57,11 +62,12 @@ class Asterisk:
             raise AssertionError(f"no container engine: {ADVICE}\n({missing})")
 
     async def start(self) -> Self:
-        self.container.with_name(f"ringledger-e2e-{self.version}-{os.getpid()}")
+        self.container.with_name(f"ringledger-e2e-{self.version}-{os.getpid()}" + ("-beside" if self._beside else ""))
         # No resolver: where the engine has none that answers, Asterisk would wait 10 s for it at its start.
         self.container.with_kwargs(dns=["127.0.0.1"])
         # A network of its own: when it is killed and started again, nobody else has taken its address.
-        await asyncio.to_thread(self._network.create)
+        if self._beside is None:
+            await asyncio.to_thread(self._network.create)
         self.container.with_network(self._network)
         try:
             await asyncio.to_thread(self.container.start)
@@ -161,4 +167,5 @@ class Asterisk:
     async def stop(self) -> None:
         self.ami.close()
         await asyncio.to_thread(self.container.stop)
-        await asyncio.to_thread(self._network.remove)
+        if self._beside is None:
+            await asyncio.to_thread(self._network.remove)
