@@ -82,6 +82,7 @@ class World:
         self.made: dict[str, tuple[AsyncGenerator[Ask, Reply], Ask]] = {}
         self._numbers = itertools.count(1)
         self.admin: Person
+        self.manager: Person
         self._owners: dict[str, str] = {}
 
     def name(self, start: str = "thing") -> str:
