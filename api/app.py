@@ -11,6 +11,8 @@ from api import first_user, health, metrics
 from api.accounts import TOUCH_SECONDS, Accounts
 from api.as_of import PastViews
 from api.cospace import jeye, statistics
+from api.events.routes import ROUTES as EVENT_ROUTES
+from api.events.streams import STREAMS, Streams
 from api.freshness import Freshness
 from api.jade.routes import routes as jade_routes
 from api.keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, POOL, REFOLDING, SEEDED, SETTINGS, VIEWS
@@ -36,11 +38,19 @@ def create(url: str, settings: Settings) -> web.Application:
     app[MEASURES] = measures()
     app[REFOLDING] = asyncio.Semaphore(1)
     app[DECIDING] = asyncio.Lock()
-    app.cleanup_ctx.extend([pool(url), background])
+    app.cleanup_ctx.extend([pool(url), streams(url), background])
     app.on_response_prepare.append(unnamed)
     app.on_shutdown.append(let_go)
     app.add_routes(
-        [*health.ROUTES, *jade_routes(settings), *jeye.ROUTES, *statistics.ROUTES, *LEDGER_ROUTES, *metrics.ROUTES]
+        [
+            *health.ROUTES,
+            *jade_routes(settings),
+            *jeye.ROUTES,
+            *statistics.ROUTES,
+            *LEDGER_ROUTES,
+            *EVENT_ROUTES,
+            *metrics.ROUTES,
+        ]
     )
     return app
 
@@ -53,6 +63,20 @@ def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
             app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.told)
             yield
             past.stop()
+
+    return opened
+
+
+def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Make the streams; they have connections of their own, so that views need not wait for who catches up."""
+
+    async def opened(app: web.Application) -> AsyncIterator[None]:
+        async with await database.create_pool(
+            url, size=3, search_path="model, ledger", application_name="ringledger events"
+        ) as own:
+            app[STREAMS] = Streams(own, app[FRESHNESS])
+            yield
+            await ended(app[STREAMS].tasks)
 
     return opened
 
@@ -99,5 +123,6 @@ async def unnamed(_request: web.Request, response: web.StreamResponse) -> None:
 
 
 async def let_go(app: web.Application) -> None:
-    """Answer all who wait for a change, so that the process can end."""
+    """Answer all who wait for a change and end all streams, so that the process can end."""
     app[FRESHNESS].stop()
+    app[STREAMS].stop()

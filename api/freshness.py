@@ -180,6 +180,7 @@ class Freshness:
         self._wake = asyncio.Event()
         self._read = Bell()
         self._changed = Bell()
+        self._grown = Bell()
         self._caught_up: dict[str, float] = {}
 
     @property
@@ -235,7 +236,12 @@ class Freshness:
             connection.terminate()
 
     def _appended(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
-        self.head = max(self.head, int(payload))
+        self._ends(int(payload))
+
+    def _ends(self, head: int) -> None:
+        if head > self.head:
+            self.head = head
+            self._grown.ring()
 
     def seen(self, reading: Reading) -> None:
         """Take a reading, unless a newer one is known."""
@@ -243,7 +249,7 @@ class Freshness:
         if before is not None and not reading.after(before):
             return
         self.newest = reading
-        self.head = max(self.head, reading.head)
+        self._ends(reading.head)
         for name, checkpoint in reading.models.items():
             if checkpoint.position >= reading.head:
                 self._caught_up[name] = reading.wall
@@ -273,6 +279,11 @@ class Freshness:
             (checkpoint := self._followed.models.get(name)) is None or checkpoint.position < position for name in models
         ):
             await self._read.wait()
+
+    async def grows(self, position: int) -> None:
+        """Wait until the log goes on after ``position``."""
+        while self.head <= position:
+            await self._grown.wait()
 
     async def differs(self, models: Sequence[str], tag: str, seconds: float) -> None:
         """Wait until the tag of these models is another than ``tag``, for so long at most, or until we stop."""

@@ -41,7 +41,7 @@ def measures() -> Measures:
         ),
         Histogram(
             "ringledger_http_request_seconds",
-            "From a request to the end of its answer, by route; long polls (wait=) are not in it.",
+            "From a request to the end of its answer, by route; long polls (wait=) and streams are not in it.",
             ("route",),
             buckets=BUCKETS,
             registry=registry,
@@ -50,6 +50,11 @@ def measures() -> Measures:
 
 
 MEASURES = web.AppKey("measures", Measures)
+
+
+def lasting(response: web.StreamResponse) -> bool:
+    """Tell whether it lasts as long as its reader likes."""
+    return isinstance(response, web.WebSocketResponse) or response.content_type == "text/event-stream"
 
 
 @web.middleware
@@ -61,6 +66,6 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
     route = resource.canonical if resource is not None else "none"
     counter, histogram = request.app[MEASURES].of(route, request.method, response.status)
     counter.inc()
-    if "wait" not in request.query:
+    if "wait" not in request.query and not lasting(response):
         histogram.observe(time.perf_counter() - began)
     return response

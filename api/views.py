@@ -172,13 +172,17 @@ class Views:
             if task is None:
                 # A task of its own: it serves all who ask now, also when the one who asked first goes away.
                 task = self._rendering[key] = asyncio.create_task(self._render(view, args))
-                task.add_done_callback(lambda _: self._rendering.pop(key, None))
             kept = await asyncio.shield(task)
             if _good(view, kept, needed):
                 return kept, needed
 
     async def _render(self, view: View, args: Args) -> Kept:
-        reading, rows = await self._look(view, args)
+        try:
+            reading, rows = await self._look(view, args)
+        finally:
+            # Here, where nothing is awaited any more, and not once the task is done: who asks between its end and its
+            # callbacks would find it, get what is too old at once, and ask it again, for ever and without a pause.
+            del self._rendering[view.name, args]
         self._freshness.seen(reading)
         with _of_its_version(view.models, reading):
             result = view.wire(rows)

@@ -202,9 +202,12 @@ class Term:
         now = time.time()
         received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
         async with self._turn:
-            await log.append(self._connection, self._pbx, self._writer, self._appended + 1, [received])
-            # Only now: when an append fails the term ends, and its ordinals with it.
-            self._appended += 1
+            # Forgotten until it has worked: who was cancelled does not know whether this ordinal is taken, and what is
+            # appended next would count as appended.
+            writer, appended = self._writer, self._appended + 1
+            self._writer, self._appended = time.time_ns(), 0
+            await log.append(self._connection, self._pbx, writer, appended, [received])
+            self._writer, self._appended = writer, appended
 
 
 def _known(acts: Sequence[type[Act]]) -> type[Act]:

@@ -39,10 +39,13 @@ def secret(variable: str) -> bool:
     return SECRET.search(variable) is not None
 
 
+def masked(variables: dict[str, str]) -> dict[str, str]:
+    """Return a channel's variables as they are shown."""
+    return {name: "********" if secret(name) else value for name, value in variables.items()}
+
+
 def channel(row: asyncpg.Record) -> dict[str, Any]:
-    item = dict(row)
-    item["variables"] = {n: "********" if secret(n) else value for n, value in row["variables"].items()}
-    return item
+    return {**row, "variables": masked(row["variables"])}
 
 
 CHANNEL = """

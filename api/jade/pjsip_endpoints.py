@@ -1,8 +1,7 @@
 """/admin/pjsip/endpoints: one endpoint with all its options (seed 001:2868-3176)."""
 
+from collections.abc import Mapping
 from typing import Any
-
-import asyncpg
 
 from api.jade.resource import Resource
 
@@ -59,7 +58,7 @@ TEXTS = [(member, option(member)) for member in STRINGS.split()]
 NUMBERS = [(member, option(member)) for member in INTEGERS.split()]
 
 
-def endpoint(row: asyncpg.Record) -> dict[str, Any]:
+def endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
     """Make the wire's object; ``disallow`` is there and empty: Asterisk tells what is allowed only."""
     item = dict(row)
     options = item.pop("options")

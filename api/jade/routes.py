@@ -45,8 +45,8 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         *permissions.ROUTES,
         *pjsip.ROUTES,
         *queue.ROUTES,
+        *queue_members.ROUTES,
         *sections.ROUTES,
         *trunks.ROUTES,
-        *queue_members.ROUTES,
         *users.ROUTES,
     ]

@@ -100,9 +100,12 @@ class AsyncAgi:
             return
         recorded = Recorded(row["position"], self._pbx, row["source"], row["name"], row["at"], row["raw"])
         event: AsyncAgiEvent = Decoded(recorded).as_(AsyncAgiEvent)
+        there = self._runs.get(event.unique_id)
+        if there is not None and there.start >= event.position:
+            return  # of an earlier time that this channel was in AGI: a new commander reads from before the run
         if row["name"] != "AsyncAGIStart":
-            if event.unique_id in self._runs:
-                self._runs[event.unique_id].hear(row["name"], event)
+            if there is not None:
+                there.hear(row["name"], event)
             return
         master = master_of(event)
         timely = row["age"] <= OLDEST_SECONDS and abs(row["late"]) <= OLDEST_SECONDS
@@ -122,6 +125,7 @@ class AsyncAgi:
         for run in met:
             if not run.begun:
                 if run.over:
+                    self._forget(run)
                     continue
                 run.known, run.steps = await self._steps(connection, run.master)
             task = asyncio.create_task(self._drive(run))
@@ -151,7 +155,9 @@ class AsyncAgi:
     def _take_leave(self) -> None:
         """Forget those that have ended. Raises what their drivers raised."""
         for task in [task for task in self._driven if task.done()]:
-            run = self._driven.pop(task)
-            if self._runs.get(run.unique_id) is run:
-                del self._runs[run.unique_id]
+            self._forget(self._driven.pop(task))
             task.result()
+
+    def _forget(self, run: Run) -> None:
+        if self._runs.get(run.unique_id) is run:
+            del self._runs[run.unique_id]

@@ -18,8 +18,9 @@ import services.project
 from api.app import create
 from api.freshness import Checkpoint, Freshness, Reading, read
 from api.jade import core, queue, queue_members, root
+from api.jade.envelope import ENVELOPE
 from api.keys import FRESHNESS, SEEDED, VIEWS
-from api.views import ATTEMPTS
+from api.views import ATTEMPTS, Args, Kept, View, Views
 from projections import ALL
 from projections.channels import CHANNELS
 from projections.device_states import DEVICE_STATES, Device, by_device
@@ -387,6 +388,39 @@ def test_of_two_readings_the_later_one_counts_whichever_comes_first(later: Readi
         for one in order:
             freshness.seen(one)
         assert freshness.newest is later
+
+
+class Looking(Views):
+    """Looks at what was, and meanwhile there is something newer, which somebody asks for just before it is done."""
+
+    late: "asyncio.Task[tuple[Kept, Reading]] | None" = None
+
+    async def _look(self, view: View, args: Args) -> tuple[Reading, list[asyncpg.Record]]:
+        if self.late is not None:
+            return reading(5, 6, 20, swaps=1), []
+        self._freshness.seen(reading(3, 4, 20, swaps=1))
+        self.late = asyncio.create_task(self._current(view, args))
+        return reading(1, 2, 10), []
+
+
+async def test_who_asks_as_an_older_answer_is_finished_gets_one_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries, good = itertools.count(1), api.views._good
+
+    def counted(view: View, kept: Kept, needed: Reading) -> bool:
+        assert next(tries) < 100, "asked again and again without a pause"
+        return good(view, kept, needed)
+
+    monkeypatch.setattr(api.views, "_good", counted)
+    freshness = Freshness("")
+    freshness.seen(reading(1, 2, 10))
+    pool: Any = None
+    views = Looking(pool, freshness, pool)
+    view = View("channels.list", ("channels",), "", lambda _: (None,), list, ENVELOPE)
+    kept, _ = await views._current(view, (None,))
+    assert kept.reading.position(view.models) == 10
+    assert views.late is not None
+    kept, _ = await views.late
+    assert kept.reading.position(view.models) == 20
 
 
 async def test_an_answer_that_took_long_does_not_tell_an_older_position(world: World) -> None:

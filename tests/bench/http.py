@@ -26,7 +26,7 @@ class Client:
         self.port = port
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
-        self._token = ""
+        self.token = ""
 
     async def open(self, seconds: float = 60) -> "Client":
         """Connect, waiting for the server to come up."""
@@ -46,13 +46,13 @@ class Client:
             while True:
                 status, _, body = await self.ask("POST", "/v1/admin/login", f"Authorization: Basic {basic}\r\n")
                 if status == 200:
-                    self._token = json.loads(body)["result"]["authtoken"]
+                    self.token = json.loads(body)["result"]["authtoken"]
                     return self
                 await asyncio.sleep(0.2)
 
     async def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers (names in lower case) and body."""
-        return await self.ask("GET", path, f"Authorization: Bearer {self._token}\r\n")
+        return await self.ask("GET", path, f"Authorization: Bearer {self.token}\r\n")
 
     async def ask(self, method: str, path: str, more: str = "") -> tuple[int, dict[str, str], bytes]:
         """Send a request without a body and return its answer."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from tests.bench.event_parts import events
 from tests.bench.evidence import evidence
 from tests.bench.log_parts import append, ingest, parsing, verified
 from tests.bench.model_parts import asof, beside, rebuild
@@ -22,6 +23,7 @@ PARTS: dict[str, Part] = {
     "view": view,
     "asof": asof,
     "latency": latency,
+    "events": events,
     "load": load,
     "evidence": evidence,
 }

@@ -66,7 +66,7 @@ async def latency(stage: Stage, _: int, __: int) -> list[Figure]:
         polling.cancel()
         client.close()
     await stage.drop("latency")
-    committed, answered = sorted(_latencies(run, run.models)), sorted(_latencies(run, run.views))
+    committed, answered = sorted(latencies(run, run.models)), sorted(latencies(run, run.views))
     return [
         Figure("latency", f"wire to tables at {rate:,} events/s, p50", committed[len(committed) // 2] * 1000, "ms"),
         Figure("latency", "wire to tables, p99", committed[len(committed) * 99 // 100] * 1000, "ms"),
@@ -85,7 +85,8 @@ async def _poll(client: Client, running: Pipeline) -> None:
         await asyncio.sleep(0.005)
 
 
-def _latencies(run: Played, arrivals: list[tuple[float, int]]) -> list[float]:
+def latencies(run: Played, arrivals: list[tuple[float, int]]) -> list[float]:
+    """Return, of every event, how many seconds after it was due it had arrived."""
     found: list[float] = []
     last = 0
     for at, number in arrivals:

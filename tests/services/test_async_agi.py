@@ -430,6 +430,23 @@ async def test_who_came_while_no_commander_ran_is_driven(scene: Scene) -> None:
     assert scene.commands() == [*COMMANDS, BREAK], "an answered start is not answered again"
 
 
+async def test_what_a_channel_did_before_the_run_counts_for_nothing(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.enter("1.1", MASTER)  # nobody drives it yet, and somebody takes it elsewhere
+    scene.channels.say("AsyncAGIEnd", "1.1")
+    await Ledger(scene.url).until(lambda names: "AsyncAGIEnd" in names)
+    scene.channels.held.add(COMMANDS[1])
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: COMMANDS[1] in scene.commands())
+    await scene.kill()
+    scene.channels.finish("1.1", COMMANDS[1])
+    scene.start()
+    (end,) = await scene.ended()
+    assert end["how"] == "finished"
+    assert scene.commands() == [*COMMANDS, BREAK]
+
+
 async def test_what_an_import_brings_is_not_driven(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
     long_ago = time.time() - OLDEST_SECONDS - 5

@@ -14,7 +14,7 @@ from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, builtin
 from schemas.acts.channel import ChannelHangup
 from schemas.log import Ours, Received
 from services import database, log
-from services.commander import GOOD_SECONDS, LOCK, OLDEST_SECONDS, Commander
+from services.commander import GOOD_SECONDS, LOCK, OLDEST_SECONDS, Commander, Term
 from services.waking import wake_commander
 from tests.e2e.waiting import until
 from tests.services.fake_ami import Cable, FakeAmi, block, eventually
@@ -263,3 +263,22 @@ async def test_ends_are_found_in_the_log_where_no_model_has_been_folded(
         await ask(connection, "new")
         await ended(connection, "new")
     assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/new"]
+
+
+async def test_an_append_that_was_cancelled_swallows_no_other(
+    url: str, connection: asyncpg.Connection, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    term = Term(Commander(ami.pbx(), url), connection)
+    append = log.append
+
+    async def cancelled(*what: Any) -> int:
+        await append(*what)
+        raise asyncio.CancelledError
+
+    await term._append(ActSent("a"))
+    monkeypatch.setattr(log, "append", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await term._append(ActSent("b"))
+    monkeypatch.setattr(log, "append", append)
+    await term._append(ActSent("c"))
+    assert [event["id"] for _, event in await told(connection)] == ["a", "b", "c"]

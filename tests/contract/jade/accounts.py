@@ -23,7 +23,6 @@ async def login(world: World) -> AsyncGenerator[Ask, Reply]:
 async def logout(world: World) -> AsyncGenerator[Ask, Reply]:
     person = await world.person("admin")
     yield Ask(token=person.token)
-    await world.settled()
     assert (await world.send("GET", SYSTEMS, Ask(token=person.token))).status == 401
 
 

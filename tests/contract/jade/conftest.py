@@ -31,6 +31,25 @@ CONTACT = block(
     "RoundtripUsec: 1234",
 )
 """No phone is registered where the recording ends."""
+MEMBER = block(
+    "Event: QueueMemberAdded",
+    "Privilege: agent,all",
+    "Queue: billing",
+    "MemberName: Agent/10001",
+    "Interface: Local/10001@agents/n",
+    "StateInterface: Agent:10001",
+    "Membership: dynamic",
+    "Penalty: 0",
+    "CallsTaken: 0",
+    "LastCall: 0",
+    "LastPause: 0",
+    "InCall: 0",
+    "Status: 1",
+    "Paused: 0",
+    "PausedReason: ",
+    "Ringinuse: 1",
+)
+"""A member named as the seed's (001:3483): no name in the recording has a slash."""
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +70,11 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     ):
         await asyncio.wait_for(app[SEEDED].wait(), 10)
         world = World(client, ledger, pbx, asking)
-        world.admin = await world.person("admin")
-        await world.hears(CONTACT)
+        world.admin, world.manager = await world.person("admin"), await world.person("manager")
+        await world.hears(CONTACT + MEMBER)
         yield world
+        for going, _ in world.made.values():
+            await going.aclose()
         await world.settled()
     await asking.close()
     await ledger.close()

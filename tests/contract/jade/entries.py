@@ -104,6 +104,7 @@ async def lot_updated(world: World) -> AsyncGenerator[Ask, Reply]:
     shown = (await world.one(CFG_LOTS, name=name))["data"]
     bare = {option: value.removeprefix("> ") for option, value in ask.body.items()}
     assert {option: shown[option].removeprefix("> ") for option in bare} == bare
+    await world.settled()  # the lots themselves are listed after the reload
     lot = await world.one(LOTS, name=name)
     assert (lot["start_space"], lot["stop_spcae"]) == ("800", "900")
 
@@ -113,4 +114,5 @@ async def lot_deleted(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await entry(world, "jade.park.cfg_parkinglots")
     yield Ask(name, token=world.admin.token)
     await world.gone(CFG_LOTS, name)
+    await world.settled()
     await world.gone(LOTS, name)

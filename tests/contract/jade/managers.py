@@ -46,14 +46,14 @@ async def shows(world: World, body: dict[str, Any]) -> None:
 @exercise("jade.manager.users.list", permission="manager")
 async def users_list(world: World) -> AsyncGenerator[Ask, Reply]:
     person = await world.person("user")
-    reply = yield Ask(token=world.admin.token)
+    reply = yield Ask(token=world.manager.token)
     shown = next(item for item in reply.items if item["uuid"] == person.uuid)
     assert shown["permissions"] == [{"permission": "user"}]
 
 
 @exercise("jade.manager.users.create", permission="manager", members=NEW, unique=True)
 async def users_create(world: World) -> AsyncGenerator[Ask, Reply]:
-    ask = Ask(body=record(world), token=world.admin.token)
+    ask = Ask(body=record(world), token=world.manager.token)
     yield ask
     await shows(world, ask.body)
 
@@ -61,14 +61,14 @@ async def users_create(world: World) -> AsyncGenerator[Ask, Reply]:
 @exercise("jade.manager.users.get", permission="manager")
 async def users_get(world: World) -> AsyncGenerator[Ask, Reply]:
     person = await world.person("user")
-    reply = yield Ask(person.uuid, token=world.admin.token)
+    reply = yield Ask(person.uuid, token=world.manager.token)
     assert (reply.result["username"], reply.result["permissions"]) == (person.username, [{"permission": "user"}])
 
 
 @exercise("jade.manager.users.update", permission="manager", members=CHANGED)
 async def users_update(world: World) -> AsyncGenerator[Ask, Reply]:
     person = await world.person("user")
-    ask = Ask(person.uuid, body=record(world, "demo-test"), token=world.admin.token)
+    ask = Ask(person.uuid, body=record(world, "demo-test"), token=world.manager.token)
     yield ask
     await shows(world, ask.body)
     assert (await world.one(USERS, username=ask.body["username"]))["uuid"] == person.uuid
@@ -77,5 +77,5 @@ async def users_update(world: World) -> AsyncGenerator[Ask, Reply]:
 @exercise("jade.manager.users.delete", permission="manager")
 async def users_delete(world: World) -> AsyncGenerator[Ask, Reply]:
     person = await world.person("user")
-    yield Ask(person.uuid, token=world.admin.token)
+    yield Ask(person.uuid, token=world.manager.token)
     await world.gone(USERS, person.uuid)

@@ -43,7 +43,6 @@ async def say(world: World, person: Person, room: str, text: str) -> None:
 
 async def messages(world: World, person: Person, room: str) -> list[Any]:
     """Return what is said in the chat, newest first."""
-    await world.settled()
     reply = await world.send("GET", MESSAGES, Ask(room, token=person.token))
     return [item["message"]["message"] for item in reply.items]
 

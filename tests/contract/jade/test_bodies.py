@@ -7,11 +7,11 @@ import pytest
 
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
-from tests.contract.jade.asking import BUILT, answered, put_to
+from tests.contract.jade.asking import ROWS, answered, asked, put_to
 from tests.contract.jade.exercise import Exercise, Kind
 from tests.contract.jade.world import Ask, World
 
-BODIES = [row for row in BUILT if EXERCISES[row].members]
+BODIES = [row for row in ROWS if EXERCISES[row].members]
 NONE = (
     b"",
     b" ",
@@ -61,32 +61,29 @@ def with_member(ask: Ask, name: str, value: Any) -> bytes:
 
 @pytest.mark.parametrize("row", BODIES)
 async def test_a_body_that_is_no_object_is_400(world: World, row: str) -> None:
-    async with put_to(world, EXERCISES[row]) as (ask, _):
-        for raw in NONE:
-            await refused(world, row, ask, raw, repr(raw[:20]))
+    for raw in NONE:
+        await refused(world, row, await asked(world, row), raw, repr(raw[:20]))
 
 
 @pytest.mark.parametrize("row", BODIES)
 async def test_a_member_that_is_missing_null_or_of_another_type_is_400(world: World, row: str) -> None:
-    exercise = EXERCISES[row]
-    async with put_to(world, exercise) as (ask, _):
-        for name, member in exercise.members.items():
-            if member.needed:
-                less = {other: value for other, value in ask.body.items() if other != name}
-                await refused(world, row, ask, msgspec.json.encode(less), f"without {name}")
-                await refused(world, row, ask, with_member(ask, name, None), f"{name} null")
-            for value in WRONG[member.kind]:
-                await refused(world, row, ask, with_member(ask, name, value), f"{name} = {value!r}")
+    ask = await asked(world, row)
+    for name, member in EXERCISES[row].members.items():
+        if member.needed:
+            less = {other: value for other, value in ask.body.items() if other != name}
+            await refused(world, row, ask, msgspec.json.encode(less), f"without {name}")
+            await refused(world, row, ask, with_member(ask, name, None), f"{name} null")
+        for value in WRONG[member.kind]:
+            await refused(world, row, ask, with_member(ask, name, value), f"{name} = {value!r}")
 
 
 @pytest.mark.parametrize("row", BODIES)
 async def test_a_text_that_is_too_long_or_has_nul_is_400(world: World, row: str) -> None:
-    exercise = EXERCISES[row]
-    async with put_to(world, exercise) as (ask, _):
-        for name in texts(exercise):
-            await refused(world, row, ask, with_member(ask, name, "a\0b"), f"{name} with NUL")
-            if exercise.members[name].kind != "text":
-                await refused(world, row, ask, with_member(ask, name, "a" * 10_000), f"{name} too long")
+    ask, exercise = await asked(world, row), EXERCISES[row]
+    for name in texts(exercise):
+        await refused(world, row, ask, with_member(ask, name, "a\0b"), f"{name} with NUL")
+        if exercise.members[name].kind != "text":
+            await refused(world, row, ask, with_member(ask, name, "a" * 10_000), f"{name} too long")
 
 
 def texts(exercise: Exercise, *, free: bool = False) -> list[str]:
@@ -114,7 +111,8 @@ async def test_members_that_are_not_documented_are_passed_over(world: World, row
 async def test_a_body_that_is_too_large_is_413(world: World) -> None:
     for row in BODIES:
         if operations()[row].method != "GET":
-            async with put_to(world, EXERCISES[row]) as (ask, _), world.unchanged():
+            ask = await asked(world, row)
+            async with world.unchanged():
                 raw = msgspec.json.encode({**ask.body, "more": "a" * (2 << 20)})
                 reply = await world.send(operations()[row].method, operations()[row].paths[0], ask, raw)
             assert reply.status == 413, row

@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
-from tests.contract.jade.asking import BUILT, FORMS, form_id, put_to
+from tests.contract.jade.asking import FORMS, ROWS, asked
 from tests.contract.jade.world import Ask, World
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
@@ -22,27 +22,27 @@ BEYOND = {
 """Methods that stand in no row, by path without /v1: the original has them."""
 
 
-@pytest.mark.parametrize(("row", "form"), FORMS, ids=form_id)
-async def test_nobody_is_refused(world: World, row: str, form: str) -> None:
-    operation = operations()[row]
-    async with put_to(world, EXERCISES[row]) as (ask, _):
+@pytest.mark.parametrize("row", ROWS)
+async def test_nobody_is_refused(world: World, row: str) -> None:
+    ask = await asked(world, row)
+    for form in operations()[row].paths:
         for token in ("", "no-token", str(uuid.uuid4())):
             async with world.unchanged():
-                reply = await world.send(operation.method, form, Ask(ask.detail, ask.query, ask.body, token))
-            assert reply.status == 401
+                reply = await world.send(operations()[row].method, form, Ask(ask.detail, ask.query, ask.body, token))
+            assert reply.status == 401, form
             assert "WWW-Authenticate" in reply.headers
 
 
-@pytest.mark.parametrize("row", [row for row in BUILT if row not in OPEN])
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in OPEN])
 async def test_who_lacks_the_permission_is_refused(world: World, row: str) -> None:
-    exercise, operation = EXERCISES[row], operations()[row]
-    lacking = {"admin": ("manager", "user"), "manager": ("user",), "user": ("jeye",)}[exercise.permission]
-    async with put_to(world, exercise) as (ask, _):
-        person = await world.person(*lacking)
+    ask, permission = await asked(world, row), EXERCISES[row].permission
+    lacking = {"admin": ("manager", "user"), "manager": ("user",), "user": ("jeye",)}[permission]
+    person = await world.person(*lacking)
+    for form in operations()[row].paths:
         async with world.unchanged():
             refused = Ask(ask.detail, ask.query, ask.body, person.token)
-            reply = await world.send(operation.method, operation.paths[0], refused)
-        assert reply.status == 403
+            reply = await world.send(operations()[row].method, form, refused)
+        assert reply.status == 403, form
 
 
 def paths() -> dict[str, set[str]]:
@@ -64,7 +64,7 @@ async def test_a_method_that_is_not_documented_is_405_and_says_which_are(world: 
             assert set(reply.headers["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == allowed
 
 
-DETAILS = [row for row in BUILT if "{detail}" in operations()[row].paths[0]]
+DETAILS = [row for row in ROWS if "{detail}" in operations()[row].paths[0]]
 UNKNOWN = ("no such", "Zoë 😀", str(uuid.UUID(int=1)))
 HOSTILE = (
     "a%2Fb",
@@ -87,24 +87,22 @@ HOSTILE = (
 
 @pytest.mark.parametrize("row", DETAILS)
 async def test_an_unknown_detail_is_404(world: World, row: str) -> None:
-    exercise, operation = EXERCISES[row], operations()[row]
-    async with put_to(world, exercise) as (ask, _):
-        for form in operation.paths:
-            for detail in UNKNOWN:
-                async with world.unchanged(exercise.tells):
-                    reply = await world.send(operation.method, form, Ask(detail, ask.query, ask.body, ask.token))
-                assert reply.status in exercise.unknown, f"{detail}: {reply.body}"
+    ask, exercise, operation = await asked(world, row), EXERCISES[row], operations()[row]
+    for form in operation.paths:
+        for detail in UNKNOWN:
+            async with world.unchanged(exercise.tells):
+                reply = await world.send(operation.method, form, Ask(detail, ask.query, ask.body, ask.token))
+            assert reply.status in exercise.unknown, f"{detail}: {reply.body}"
 
 
 @pytest.mark.parametrize("row", DETAILS)
 async def test_a_detail_that_is_no_name_is_refused_and_never_reaches_the_pbx(world: World, row: str) -> None:
-    exercise, operation = EXERCISES[row], operations()[row]
-    async with put_to(world, exercise) as (ask, _):
-        for detail in HOSTILE:
-            path = operation.paths[0].replace("{detail}", detail)
-            async with world.unchanged("log" if exercise.tells == "log" else "nothing"):
-                reply = await world.send(operation.method, path, Ask("", ask.query, ask.body, ask.token))
-            assert reply.status in {400, 404}, f"{detail}: {reply.body}"
+    ask, exercise, operation = await asked(world, row), EXERCISES[row], operations()[row]
+    for detail in HOSTILE:
+        path = operation.paths[0].replace("{detail}", detail)
+        async with world.unchanged("log" if exercise.tells == "log" else "nothing"):
+            reply = await world.send(operation.method, path, Ask("", ask.query, ask.body, ask.token))
+        assert reply.status in {400, 404}, f"{detail}: {reply.body}"
 
 
 async def test_a_path_below_a_detail_is_404(world: World) -> None:

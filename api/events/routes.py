@@ -1,0 +1,11 @@
+"""Routes of what is told as it happens. They want the permission ``admin``, as all views do of which they tell."""
+
+from aiohttp import web
+
+from api.auth import needs
+from api.events import sse, ws
+
+ROUTES = [
+    web.get("/v1/events", needs("admin", sse.events)),
+    web.get("/v1/ws", needs("admin", ws.websocket), allow_head=False),
+]

@@ -1,0 +1,91 @@
+"""Topics and ids: what is the same, what comes after what, and what there cannot be."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from api.errors import ApiError
+from api.events.messages import WHOLE, Message, messages, place
+from api.events.topics import Wanted, prefix, prefixes, written
+from projections.changes import Change, InStep
+from projections.channels import Channel
+from projections.parked_calls import ParkedCall
+from schemas.log import Recorded
+
+AT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("/", "/"),
+        ("/core", "/core/"),
+        ("/core/", "/core/"),
+        ("/core/channels/1.1", "/core/channels/1.1/"),
+        ("/queue/members/sales/Al ice", "/queue/members/sales/Al%20ice/"),
+        ("/queue/members/sales/Al%20ice", "/queue/members/sales/Al%20ice/"),
+        ("/queue/members/%73ales", "/queue/members/sales/"),
+        ("/peers/SIP%2f100", "/peers/SIP%2F100/"),
+        ("/pjsip/contacts/100;@abc", "/pjsip/contacts/100%3B%40abc/"),
+        ("/agents/\udcff", "/agents/%3F/"),
+    ],
+)
+def test_the_same_segments_are_the_same_topic(text: str, meant: str) -> None:
+    assert prefix(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "core", "/cor", "/core/channel", "/queue/membersales", "/x/agents", "//cores"])
+def test_there_is_no_such_topic(text: str) -> None:
+    with pytest.raises(ApiError, match="topic: there is no"):
+        prefix(text)
+
+
+def test_a_topic_is_found_by_each_of_its_prefixes_and_no_other() -> None:
+    topic = written("/queue/members", ("sales", "a/b"))
+    assert topic == "/queue/members/sales/a%2Fb/"
+    found = ["/", "/queue", "/queue/members", "/queue/members/sales", "/queue/members/sales/a%2Fb"]
+    others = ["/core", "/queue/members/sale", "/queue/members/sales2", "/queue/members/sales/a", "/queue/queues"]
+    assert [Wanted(prefixes([text])).takes(topic, "x") for text in (*found, *others)] == [True] * 5 + [False] * 5
+    assert not Wanted(()).takes(topic, "x")
+    assert [Wanted(("/",), "x").takes(topic, pbx) for pbx in ("x", "y", "")] == [True, False, False]
+    assert Wanted(prefixes(["/agents", "/queue", "/agents/"])).topics == ("/agents/", "/queue/")
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.", ".1", "1.1.1", " 1", "1e3", "\u0661", "1" * 19, "1." + "1" * 10])
+def test_no_id_is_refused(text: str) -> None:
+    with pytest.raises(ApiError, match="last_event_id"):
+        place(text)
+
+
+def test_ids_stand_in_the_order_of_what_they_name() -> None:
+    ids = ["0", "6.1", "6.2", "6.10", "6", "7.1", "7", "70"]
+    assert sorted(ids, key=place) == ids
+    assert [Message(place(text), "/", "", b"").id for text in ids] == ids
+    assert place("6") == (6, WHOLE)
+
+
+def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> None:
+    def channel(pbx: str, **more: Any) -> Channel:
+        return Channel(pbx=pbx, tm_update=AT, unique_id="1.1", **more)
+
+    def call(lot: str) -> ParkedCall:
+        return ParkedCall(pbx="a", tm_update=AT, parkee_unique_id="1.1", parking_lot=lot)
+
+    event = Recorded(7, "a", "ami", "X", AT, b"")
+    changes = [
+        Change("channels", None, channel("a")),
+        Change("channels", channel("a"), channel("a", exten="1")),
+        Change("parked_calls", call("one"), call("two")),
+        Change("channels", channel("b"), None),
+    ]
+    all_of_it = messages(event, changes, InStep([], {}))
+    assert [(m.id, *msgspec.json.decode(m.data)) for m in all_of_it] == [
+        ("7.1", "core.channel.create", "topic", "position", "id"),
+        ("7.2", "core.channel.update", "topic", "position", "id"),
+        ("7.3", "park.parkedcall.delete", "topic", "position", "id"),
+        ("7.4", "park.parkedcall.create", "topic", "position", "id"),
+        ("7", "core.channel.delete", "topic", "position", "id"),
+    ]
+    assert [m.topic for m in all_of_it[2:4]] == ["/park/parkedcalls/one/1.1/", "/park/parkedcalls/two/1.1/"]
