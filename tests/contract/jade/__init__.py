@@ -15,9 +15,6 @@ from tests.contract.jade import (
     trunks,
 )
 from tests.contract.jade.exercise import Exercise, all_of
-from tests.contract.jade.not_built import NOT_BUILT
-
-__all__ = ["EXERCISES", "NOT_BUILT"]
 
 EXERCISES: dict[str, Exercise] = all_of(
     accounts, acts, asynchronous, configurations, dialplans, entries, managers, me, people, reads, rights, trunks

@@ -7,11 +7,11 @@ import pytest
 
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
-from tests.contract.jade.asking import BUILT, answered, asked, put_to
+from tests.contract.jade.asking import ROWS, answered, asked, put_to
 from tests.contract.jade.exercise import Exercise, Kind
 from tests.contract.jade.world import Ask, World
 
-BODIES = [row for row in BUILT if EXERCISES[row].members]
+BODIES = [row for row in ROWS if EXERCISES[row].members]
 NONE = (
     b"",
     b" ",

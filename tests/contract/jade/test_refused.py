@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
-from tests.contract.jade.asking import BUILT, FORMS, asked
+from tests.contract.jade.asking import FORMS, ROWS, asked
 from tests.contract.jade.world import Ask, World
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
@@ -22,7 +22,7 @@ BEYOND = {
 """Methods that stand in no row, by path without /v1: the original has them."""
 
 
-@pytest.mark.parametrize("row", BUILT)
+@pytest.mark.parametrize("row", ROWS)
 async def test_nobody_is_refused(world: World, row: str) -> None:
     ask = await asked(world, row)
     for form in operations()[row].paths:
@@ -33,7 +33,7 @@ async def test_nobody_is_refused(world: World, row: str) -> None:
             assert "WWW-Authenticate" in reply.headers
 
 
-@pytest.mark.parametrize("row", [row for row in BUILT if row not in OPEN])
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in OPEN])
 async def test_who_lacks_the_permission_is_refused(world: World, row: str) -> None:
     ask, permission = await asked(world, row), EXERCISES[row].permission
     lacking = {"admin": ("manager", "user"), "manager": ("user",), "user": ("jeye",)}[permission]
@@ -64,7 +64,7 @@ async def test_a_method_that_is_not_documented_is_405_and_says_which_are(world: 
             assert set(reply.headers["Allow"].split(", ")) - {"HEAD", "OPTIONS"} == allowed
 
 
-DETAILS = [row for row in BUILT if "{detail}" in operations()[row].paths[0]]
+DETAILS = [row for row in ROWS if "{detail}" in operations()[row].paths[0]]
 UNKNOWN = ("no such", "Zoë 😀", str(uuid.UUID(int=1)))
 HOSTILE = (
     "a%2Fb",

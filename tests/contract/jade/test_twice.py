@@ -7,12 +7,12 @@ import pytest
 
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
-from tests.contract.jade.asking import BUILT, put_to
+from tests.contract.jade.asking import ROWS, put_to
 from tests.contract.jade.world import World
 
 LOGINS = {"jade.admin.login.create", "jade.admin.login.delete"}
-WRITES = [row for row in BUILT if operations()[row].method != "GET" and row not in LOGINS]
-UNIQUE = [row for row in BUILT if EXERCISES[row].unique]
+WRITES = [row for row in ROWS if operations()[row].method != "GET" and row not in LOGINS]
+UNIQUE = [row for row in ROWS if EXERCISES[row].unique]
 DELETES = [row for row in WRITES if operations()[row].method == "DELETE"]
 
 EVENTS = """
@@ -62,7 +62,7 @@ async def test_what_is_gone_is_404(world: World, row: str) -> None:
         await finished(first)
 
 
-@pytest.mark.parametrize("row", [row for row in BUILT if EXERCISES[row].at_pbx])
+@pytest.mark.parametrize("row", [row for row in ROWS if EXERCISES[row].at_pbx])
 async def test_what_the_pbx_refuses_is_502_in_its_words(world: World, row: str) -> None:
     operation = operations()[row]
     async with put_to(world, EXERCISES[row]) as (ask, _):
