@@ -24,13 +24,14 @@ logger = structlog.get_logger()
 class Stream:
     """What comes after ``begin``; with a ``tail`` (at the event before) it is folded until ``live`` has the rest.
 
+    All there is to tell up to ``position`` has been handed over, and maybe a part of the next event.
     ``joined`` is called when the tail is no longer needed.
     """
 
     def __init__(
         self, pool: asyncpg.Pool, live: Live, begin: Place, turn: asyncio.Lock, joined: Callable[[], None]
     ) -> None:
-        self.position = begin[0]
+        self.position = max(0, begin[0] - (begin[1] != WHOLE))
         self._pool = pool
         self._live = live
         self._begin = begin
@@ -47,7 +48,7 @@ class Stream:
         """
         self.check()
         batch = await (self._listen(seconds, wanted) if self.tail is None else self._catch_up(self.tail))
-        self.position = max(self.position, batch.position)
+        self.position = max(self.position, batch.position if batch.whole else batch.position - 1)
         return batch
 
     def check(self) -> None:

@@ -91,17 +91,17 @@ class _Session:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(CHECK_SECONDS):
                         await self.begun.wait()
-                found, position = [], self._stream.position
+                found, whole = [], False
             else:
                 batch = await self._stream.more(CHECK_SECONDS, self._asked)
                 found = [m.data for m in batch.messages if self._asked.takes(m.topic, m.pbx)]
-                position = batch.position
+                whole = batch.whole
             now = clock()
             if now - checked >= CHECK_SECONDS:
                 check(self._request)
                 checked = now
-            if not found and now - sent >= KEEP_ALIVE_SECONDS and self.begun.is_set():
-                found = [msgspec.json.encode({"position": position})]
+            if not found and whole and now - sent >= KEEP_ALIVE_SECONDS:
+                found = [msgspec.json.encode({"position": self._stream.position})]
             for data in found:
                 self._stream.check()
                 await self._say(data)

@@ -71,7 +71,7 @@ def parsed(file: str, text: str) -> Numbered:
         found = parse(text)
         check(file, found)
     except ConfigTextError as error:
-        raise ApiError(400, str(error), "invalid", more={"line": error.line}) from None
+        raise ApiError(400, str(error), "invalid") from None
     return found
 
 

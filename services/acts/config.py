@@ -11,10 +11,10 @@ import structlog
 from msgspec.structs import replace
 
 from schemas.acts.config import ConfigReplace, ConfigSection
-from schemas.configuration import Section
+from schemas.configuration import PJSIP, Section
 from services.acts.asked import RefusedError
 from services.acts.desk import Desk
-from services.configuration import files, reload, secrets
+from services.configuration import files, reload, secrets, trial
 from services.configuration.text import alike, digest, with_option
 from services.configuration.updates import Plan, UnwritableError, plan
 
@@ -85,11 +85,13 @@ async def _taken(
     desk: Desk, file: str, present: Sequence[Section], wanted: Sequence[Section], made: Plan
 ) -> list[Section]:
     """Write, have Asterisk take it, and return what stands in the file then. Raises RefusedError."""
-    words = ""
+    words, now = "", list(wanted)
     try:
-        now = await files.write(desk.session, file, present, wanted, made)
-        await reload.reload(desk.session, file)
-        words = await reload.refused(desk.session, file, [one for one in now if one not in present], now)
+        words = await trial.refused(desk.session, present, wanted) if file == PJSIP else ""
+        if not words:
+            now = await files.write(desk.session, file, present, wanted, made)
+            await reload.reload(desk.session, file)
+            words = await reload.refused(desk.session, file, [one for one in now if one not in present], now)
     except UnwritableError as error:
         raise RefusedError(str(error), "conflict") from None
     except (RefusedError, files.DamagedError) as error:

@@ -28,7 +28,12 @@ LISTS = {
 async def reload(session: Session, file: str) -> None:
     """Have the modules of a file read it. Raises RefusedError."""
     for module in MODULES[file]:
-        await done(session, "Reload", Module=module)
+        await load(session, module)
+
+
+async def load(session: Session, module: str) -> None:
+    """Have one module read its files. Raises RefusedError."""
+    await done(session, "Reload", Module=module)
 
 
 async def refused(session: Session, file: str, changed: Sequence[Section], wanted: Sequence[Section]) -> str:
@@ -45,10 +50,10 @@ async def _missing(session: Session, file: str, changed: Sequence[Section], want
         if file == DIALPLAN:
             words = await _context(session, name, [one for one in changed if one.name == name])
         elif file == QUEUES:
-            found = await _names(session, "QueueStatus", "Queue", Queue=name)
+            found = await names_of(session, "QueueStatus", "Queue", Queue=name)
             words = "" if name in found else f"there is no queue {name}"
         else:
-            words = "" if name in await _names(session, "Parkinglots", "Name") else f"there is no parking lot {name}"
+            words = "" if name in await names_of(session, "Parkinglots", "Name") else f"there is no parking lot {name}"
         if words:
             return words
     return ""
@@ -71,14 +76,15 @@ async def _objects(session: Session, changed: Sequence[Section], wanted: Sequenc
         kinds.setdefault(said.get("type", ""), []).append(wanted[place].name)
     for kind, names in kinds.items():
         if kind in LISTS:
-            there = await _names(session, LISTS[kind], "ObjectName")
+            there = await names_of(session, LISTS[kind], "ObjectName")
             for name in names:
                 if name not in there:
                     return f"there is no {kind} {name}"
     return ""
 
 
-async def _names(session: Session, action: str, header: str, **headers: str) -> set[str]:
+async def names_of(session: Session, action: str, header: str, **headers: str) -> set[str]:
+    """Return what the items of a list say in a header."""
     return {str(item[header]) for item in await _items(session, action, **headers) if header in item}
 
 

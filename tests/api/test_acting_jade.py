@@ -95,7 +95,7 @@ class Desk(Struct, frozen=True):
 
     def said(self) -> list[dict[str, str]]:
         """Return what was asked for, by name of header; the session's own actions aside."""
-        own = ("Challenge", "Login", "Ping")
+        own = ("Challenge", "Login", "Ping", "GetConfig")
         return [{n: v for n, v in a.items() if n != "ActionID"} for a in self.ami.actions if a["Action"] not in own]
 
     async def nothing_was_asked(self) -> None:

@@ -138,8 +138,7 @@ async def test_a_mistake_changes_nothing(client: Client, ami: FakeAmi) -> None:
     reply = await client.put(
         f"{DIALPLAN}/extensions.conf", json={"data": "[internal]\nexten => 100,1,Answer()\noops\n"}
     )
-    body = await reply.json()
-    assert (reply.status, body["line"], body["message"]) == (400, 3, "line 3: no = in this line")
+    assert await message(reply, 400) == "line 3: no = in this line"
     assert not ami.asked("UpdateConfig")
     assert not ami.asked("Reload")
     assert (await client.put(f"{DIALPLAN}/extensions.conf", json={"text": ""})).status == 400
@@ -154,6 +153,15 @@ async def test_what_asterisk_does_not_take_is_put_back(client: Client, files: Co
     assert files.reloads == ["app_queue.so", "app_queue.so"]
     assert (await result(client, QUEUES))["data"] == old
     assert await names(client, "/v1/admin/queue/configurations") == ["queues.conf"]
+
+
+async def test_an_object_that_asterisk_would_keep_as_it_was(client: Client, files: ConfigPbx) -> None:
+    old = (await result(client, PJSIP))["data"]
+    bad = old.replace("context = internal", "no_such_option = 1")
+    words = await message(await client.put(PJSIP, json={"data": bad}), 502)
+    assert words.startswith("Asterisk does not take the endpoint 100 as it would be; its log says why; what stood")
+    assert (await result(client, PJSIP))["data"] == old
+    assert {c.name for c in files.takes["pjsip.conf"]} == {"100"}
 
 
 async def test_a_file_that_cannot_be_written(client: Client, files: ConfigPbx) -> None:
@@ -217,7 +225,7 @@ async def test_included_sections_get_no_lines(client: Client, files: ConfigPbx) 
     )
     assert "[100] stands in an included file" in words
     assert files.files["pjsip.conf"].categories == before
-    assert files.reloads == []
+    assert [c.name for c in files.takes["pjsip.conf"]] == ["100", "100"]
 
 
 async def test_static_dialplans(client: Client) -> None:

@@ -272,8 +272,9 @@ async def test_who_was_told_more_by_another_process_is_told_nothing_twice(monkey
     edge._put([message(8)])
     edge._put([message(9, 1), message(9, 2), message(9)])
     assert await one.more(9.0, everything) == Batch([], 9, whole=False)
-    assert one.position == 9
+    assert one.position == 8
     assert await one.more(9.0, everything) == Batch([message(9, 2), message(9)], 9)
+    assert one.position == 9
     edge.end(EndedError("slow", "", 1013))
     with pytest.raises(EndedError):
         await one.more(9.0, everything)

@@ -6,7 +6,7 @@ import msgspec
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.waiting import present, until
+from tests.e2e.waiting import present
 
 OURS = "SELECT raw FROM event WHERE source = 'ringledger' AND name LIKE 'Agi%' AND position > $1 ORDER BY position"
 SAID = "SELECT raw FROM event WHERE source = 'ami' AND name = $1 AND raw LIKE $2 AND position > $3 ORDER BY position"
@@ -19,8 +19,10 @@ class Story:
         self.ledger, self.since = ledger, since
 
     async def ours(self, name: str = "") -> list[dict[str, Any]]:
+        """Return what is told of runs that have begun since."""
         rows = [msgspec.json.decode(row["raw"]) for row in await self.ledger.rows(OURS, self.since)]
-        return [row for row in rows if not name or row["type"] == name]
+        begun = {row["id"] for row in rows if row["type"] == "AgiRunStarted"}
+        return [row for row in rows if row["id"] in begun and (not name or row["type"] == name)]
 
     async def said(self, name: str, like: str = "") -> list[bytes]:
         return [row["raw"] for row in await self.ledger.rows(SAID, name, f"%{like}%".encode(), self.since)]
@@ -31,12 +33,6 @@ class Story:
             return found if len(found) >= number else None
 
         return await present(there, f"{name} {like} is in the log {number} times", 20)
-
-    async def until_sent(self, step: int) -> None:
-        async def there() -> bool:
-            return any(sent["step"] == step for sent in await self.ours("AgiStepSent"))
-
-        await until(there, f"command {step} is sent")
 
     async def ended(self, number: int = 1) -> list[dict[str, Any]]:
         async def there() -> list[dict[str, Any]] | None:
@@ -170,11 +166,11 @@ async def test_two_calls_at_once(ledger: Ledger, asterisk: Asterisk) -> None:
 
 async def test_the_commander_dies_and_another_goes_on(ledger: Ledger, asterisk: Asterisk) -> None:
     at = await story(ledger, asterisk)
-    steps = [step for n in range(1, 4) for step in (f"EXEC UserEvent AdpStep,Number:{n}", "EXEC Wait 0.5")]
+    steps = [step for n in range(1, 4) for step in (f"EXEC UserEvent AdpStep,Number:{n}", "EXEC Wait 1")]
     uuid = await master(ledger, "ANSWER", *steps)
     await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
-    for step in (3, 5):
-        await at.until_sent(step)
+    for time, step in ((1, 3), (2, 5)):
+        await at.until_said("AGIExecStart", "Command: EXEC Wait 1", time)
         await ledger.kill_commander()
         if step == 5:  # what the command came to is said while nobody is there to hear it
             await at.until_said("AsyncAGIExec", f"/{step}\r\n")

@@ -176,6 +176,10 @@ async def test_what_asterisk_does_not_take_is_put_back(configured: Ledger, aster
     assert words == "Asterisk has read pjsip.conf, but there is no endpoint worse; what stood there has been put back"
     assert said(await text(asterisk, "pjsip.conf")) == before
     assert (await get(configured, PJSIP))["data"] == old
+    words = await ask(configured, "PUT", PJSIP, {"data": old.replace("dtmf_mode = info", "dtmf_mode = loud")}, 502)
+    assert words.startswith("Asterisk does not take the endpoint 100 as it would be; its log says why; what stood")
+    assert said(await text(asterisk, "pjsip.conf")) == before
+    assert not [line for line in await asterisk.cli("pjsip show endpoints") if "trial" in line]
     twice = {"name": "twice", "data": [{"exten": "> 1,1,Answer()"}, {"exten": "> 1,1,Hangup()"}]}
     words = await ask(configured, "POST", "/v1/manager/sdialplans", twice, 502)
     assert words.startswith("Asterisk has read extensions.conf, but 1 of the 2 priorities of context twice are there")

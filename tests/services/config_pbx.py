@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from tests.services.fake_ami import FakeAmi, block
 
 MOST_HEADERS = 128
+UNKNOWN = "no_such_option"
+"""What has a line of this name is not taken: it stays as it was, if it was there."""
 
 
 @dataclass
@@ -162,7 +164,9 @@ class ConfigPbx:
     def __init__(self, **files: ConfigFile) -> None:
         self.files = {f"{name}.conf": file for name, file in files.items()}
         self.refuses: set[str] = set()
-        self.takes: dict[str, list[Category]] = {name: file.loaded() for name, file in self.files.items()}
+        self.takes: dict[str, list[Category]] = {
+            name: [c for c in file.loaded() if not c.template] for name, file in self.files.items()
+        }
         self.reloads: list[str] = []
 
     def attach(self, ami: FakeAmi) -> None:
@@ -205,7 +209,11 @@ class ConfigPbx:
     def _reload(self, headers: dict[str, str]) -> bytes:
         self.reloads.append(headers["Module"])
         for name, file in self.files.items():
-            self.takes[name] = [c for c in file.loaded() if not c.template and c.name not in self.refuses]
+            fit = [c for c in file.loaded() if not c.template and not any(v.name == UNKNOWN for v in c.lines)]
+            kept = [c for c in self.takes[name] if c.name in {c.name for c in file.loaded()}] if fit else []
+            names = {c.name for c in fit}
+            self.takes[name] = [c for c in fit if c.name not in self.refuses]
+            self.takes[name] += [c for c in kept if c.name not in names]
         return block("Response: Success", f"ActionID: {headers['ActionID']}", "Message: Module Reloaded")
 
     def _listed(self, headers: dict[str, str], event: str, items: Sequence[tuple[str, ...]]) -> bytes:
