@@ -100,6 +100,8 @@ def host(uri: str) -> str:
 
 def created(sections: Sequence[Section], name: str, given: Mapping[str, str]) -> list[Section]:
     """Return the sections with another trunk. Raises NoTrunkError for values that make none."""
+    if "," in name:
+        raise NoTrunkError("name: no comma, it would be two names where a section names another")
     values = {member: given.get(member, "") for member in MEMBERS}
     if not values["hostname"]:
         values["hostname"] = host(values["server_uri"])
