@@ -153,14 +153,20 @@ class Term:
                     return
                 read = time.monotonic()
                 if position in left.requested or position > left.head:
-                    await self._perform(ACTS.decode(raw), read - age, late)
+                    await self._perform(position, raw, read - age, late)
                 after = position
             await self._told.look(await self._commander.link.linked(0))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await wake.wait()
 
-    async def _perform(self, request: ActRequested, since: float, late: float) -> None:
+    async def _perform(self, position: int, raw: bytes, since: float, late: float) -> None:
+        try:
+            request = ACTS.decode(raw)
+        except msgspec.ValidationError as error:
+            # Of another version, or of somebody else's making: those behind it must not wait for ever.
+            self._log.error("act_not_understood", position=position, error=str(error))
+            return
         if abs(late) > OLDEST_SECONDS:
             self._log.warning("act_of_another_time", id=request.id, late=late)
             return

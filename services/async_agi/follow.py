@@ -35,6 +35,10 @@ WHERE e.position > $1 AND e.position <= $2 AND e.pbx = $3 AND (
 )
 ORDER BY e.position
 """
+# Known without reading the log: a PBX that has no use for async AGI costs nothing.
+LAST = """
+SELECT coalesce(max(last), 0) FROM ledger.name WHERE pbx = $1 AND source = 'ami' AND name = 'AsyncAGIStart'
+"""
 MODELS = "SELECT to_regclass('model.adpmas') IS NOT NULL AND to_regclass('model.adps') IS NOT NULL"
 STEPS = """
 SELECT s.uuid, s.sequence, s.name, s.command
@@ -84,6 +88,8 @@ class AsyncAgi:
     async def _hear(self, connection: asyncpg.Connection, after: int) -> int:
         """Take what the log says after this position; return the position of its end."""
         head = await log.head(connection)
+        if not self._runs and await connection.fetchval(LAST, self._pbx) <= after:
+            return head
         while after < head:
             upto = min(after + WINDOW, head)
             for row in await connection.fetch(HEARD, after, upto, self._pbx):

@@ -180,6 +180,20 @@ async def test_an_act_that_this_version_does_not_know(url: str, connection: asyn
         assert (await ended(connection, "a"))["reason"] == "impossible"
 
 
+async def test_a_request_that_cannot_be_read_does_not_keep_others_waiting(
+    url: str, connection: asyncpg.Connection, ami: FakeAmi
+) -> None:
+    now = time.time()
+    broken = Received("ringledger", "ActRequested", now, now, b'{"type": "ActRequested", "id": 7}')
+    async with commanding(ami, url):
+        await log.append(connection, "pbx", time.time_ns(), 1, [broken])
+        await ask(connection, "a")
+        assert (await ended(connection, "a"))["type"] == "ActSucceeded"
+    async with commanding(ami, url):  # it is in the way of the next one's beginning neither
+        await ask(connection, "b")
+        assert (await ended(connection, "b"))["type"] == "ActSucceeded"
+
+
 async def test_requests_for_another_pbx_are_left_alone(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
     async with commanding(ami, url):
         await ask(connection, "theirs", pbx="other")
