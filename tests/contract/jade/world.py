@@ -97,21 +97,27 @@ class World:
 
     async def person(self, *permissions: str) -> Person:
         """Make a user with PASSWORD and these permissions, who is logged in."""
-        person = Person(str(uuid.uuid4()), self.name("user"), str(uuid.uuid4()))
-        await self.app[FACTS].append(
-            UserCreated(
-                uuid=person.uuid,
-                username=person.username,
-                name=f"Name of {person.username}",
-                password_hash=self.password_hash,
-                permissions=permissions,
-                origin="user",
-            ),
-            TokenIssued(token_hash=token_hash(person.token), user_uuid=person.uuid),
-        )
-        self._owners[person.token] = person.uuid
-        await self.settled()
+        (person,) = await self._people(1, permissions)
         return person
+
+    async def two(self, *permissions: str) -> tuple[Person, Person]:
+        """Make two of them."""
+        one, other = await self._people(2, permissions)
+        return one, other
+
+    async def _people(self, number: int, permissions: tuple[str, ...]) -> list[Person]:
+        made = [Person(str(uuid.uuid4()), self.name("user"), str(uuid.uuid4())) for _ in range(number)]
+        await self.app[FACTS].append(*(fact for person in made for fact in self._facts(person, permissions)))
+        self._owners |= {person.token: person.uuid for person in made}
+        await self.settled()
+        return made
+
+    def _facts(self, person: Person, permissions: tuple[str, ...]) -> tuple[UserCreated, TokenIssued]:
+        name, hashed = f"Name of {person.username}", self.password_hash
+        return (
+            UserCreated(person.uuid, person.username, name, hashed, permissions, "user"),
+            TokenIssued(token_hash(person.token), person.uuid),
+        )
 
     def owner(self, token: str) -> str:
         """Return the uuid of who has that token."""
