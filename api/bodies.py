@@ -14,7 +14,7 @@ T = TypeVar("T")
 Line = Annotated[str, Meta(max_length=255)]
 """A short text of a person's. That there is no NUL in it is seen to by `body`."""
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
-Uuid = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+Uuid = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\Z")]
 
 
 async def body(request: web.Request, shape: type[T]) -> T:

@@ -2,7 +2,7 @@
 
 import re
 
-from schemas.configuration import DIALPLAN, PJSIP, Line, Section
+from schemas.configuration import DIALPLAN, PJSIP, Line
 from services.configuration.text import ConfigTextError, Numbered, alike, effective
 
 NO_CONTEXTS = frozenset({"general", "globals"})
@@ -12,24 +12,16 @@ PRIORITY = re.compile(r"([0-9]+|n|s|hint)(\+[0-9]+)?(\([^)]+\))?", re.IGNORECASE
 
 def check(file: str, found: Numbered) -> None:
     """Raise ConfigTextError for the first line that the file's module would not take."""
+    whole = effective(found.sections)
     for index, section in enumerate(found.sections):
         if file == DIALPLAN and alike(section.name) not in NO_CONTEXTS:
             exten = False
             for line, number in zip(section.lines, found.numbers[index], strict=True):
                 _dialplan(line, number, exten=exten)
                 exten = exten or line.name.lower() == "exten"
-        if file == PJSIP and not section.template:
-            lines = effective(section, found.sections[:index])
-            if not any(line.name.lower() == "type" and line.value for line in lines):
-                raise ConfigTextError(found.headers[index], f"section [{section.name}] has no type")
-
-
-def check_section(file: str, section: Section) -> None:
-    """Check one section that inherits nothing; lines are counted from its header, which is line 0."""
-    found = Numbered()
-    found.add(0, section)
-    found.numbers[0] = list(range(1, len(section.lines) + 1))
-    check(file, found)
+        typed = any(line.name.lower() == "type" and line.value for line in whole[index])
+        if file == PJSIP and not section.template and not typed:
+            raise ConfigTextError(found.headers[index], f"section [{section.name}] has no type")
 
 
 def _dialplan(line: Line, number: int, *, exten: bool) -> None:

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
 from panoramisk.message import Message
 
 from schemas.configuration import Line, Section
 from services.acts.asked import MOST_LINES, RefusedError, done
 from services.ami.session import Session
-from services.configuration.text import ODD, alike, inherited
+from services.configuration.text import ODD, Heritage, alike
 from services.configuration.updates import TEMPLATES, Plan, UnwritableError, Update
 
 HEADERS_A_MESSAGE = MOST_LINES - 3
@@ -57,10 +58,11 @@ def sections_of(answer: Message) -> list[Section]:
             name, _, rest = value.partition("=")
             lines.setdefault(number, []).append(Line(name, rest))
     found: list[Section] = []
+    heritage = Heritage()
     for number, name in names.items():
         section = Section(name, (), number in templates, inherits.get(number, ()))
-        own = _own(lines.get(number, []), inherited(section, found))
-        found.append(Section(name, own, section.template, section.inherits))
+        found.append(replace(section, lines=_own(lines.get(number, []), heritage.above(section))))
+        heritage.add(found[-1])
     return found
 
 
@@ -78,8 +80,10 @@ async def write(
 
     Raises UnwritableError with the file as it was; RefusedError or DamagedError with the file as it may be.
     """
-    for place, section in enumerate(present):
-        above = inherited(section, present[:place])
+    heritage = Heritage()
+    for section in present:
+        above = frozenset(heritage.above(section))
+        heritage.add(section)
         for line in section.lines:
             if line in above or line.name.startswith(ODD) or ";" in line.name:
                 raise UnwritableError(f"[{section.name}] {line.name}: UpdateConfig cannot write this line back")

@@ -69,11 +69,12 @@ async def _context(session: Session, name: str, sections: Iterable[Section]) -> 
 
 
 async def _objects(session: Session, changed: Sequence[Section], wanted: Sequence[Section]) -> str:
-    places = [place for place, section in enumerate(wanted) if section in changed]
+    new = frozenset(changed)
     kinds: dict[str, list[str]] = {}
-    for place in places:
-        said = {line.name.lower(): line.value for line in effective(wanted[place], wanted[:place])}
-        kinds.setdefault(said.get("type", ""), []).append(wanted[place].name)
+    for section, lines in zip(wanted, effective(wanted), strict=True):
+        if section in new:
+            said = {line.name.lower(): line.value for line in lines}
+            kinds.setdefault(said.get("type", ""), []).append(section.name)
     for kind, names in kinds.items():
         if kind in LISTS:
             there = await names_of(session, LISTS[kind], "ObjectName")

@@ -2,8 +2,10 @@
 
 import hashlib
 import re
+import string
 from collections.abc import Iterator, Sequence
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from schemas.configuration import Line, Section
@@ -13,6 +15,7 @@ ARROWS = frozenset({"exten", "same", "include", "ignorepat", "switch", "lswitch"
 
 BLANK = "".join(map(chr, range(33)))
 """What Asterisk strips; Python's own idea of it is another one."""
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 HEADER = re.compile(r"\[([^\]]*)\](.*)")
 ODD = ("[", "#", "\\")
 """A line cannot begin so: a \\ stands before it, which Asterisk reads and does not write."""
@@ -31,25 +34,12 @@ class ConfigTextError(Exception):
         self.words = message
 
 
-class Numbered:
+class Numbered(Struct):
     """What was parsed, and in which line of the text each section and each of its lines stands."""
 
-    def __init__(self) -> None:
-        self.sections: list[Section] = []
-        self.headers: list[int] = []
-        self.numbers: list[list[int]] = []
-
-    def add(self, number: int, section: Section) -> None:
-        """Add a section whose header stands in line ``number``."""
-        self.sections.append(section)
-        self.headers.append(number)
-        self.numbers.append([])
-
-    def line(self, number: int, line: Line) -> None:
-        """Add a line to the last section."""
-        last = self.sections[-1]
-        self.sections[-1] = Section(last.name, (*last.lines, line), last.template, last.inherits)
-        self.numbers[-1].append(number)
+    sections: list[Section] = field(default_factory=list)
+    headers: list[int] = field(default_factory=list)
+    numbers: list[list[int]] = field(default_factory=list)
 
 
 def parse(text: str, *, written: bool = False) -> Numbered:
@@ -59,22 +49,24 @@ def parse(text: str, *, written: bool = False) -> Numbered:
     stands in the text that AMI reads. ``written``: the text is `render`'s, of what Asterisk itself has read.
     """
     found = Numbered()
+    lines: list[list[Line]] = []
     for number, line in uncommented(text):
         if line.startswith("["):
-            section = _header(number, line)
-            if not written:
-                _writable(number, section, found.sections)
-            found.add(number, section)
+            found.sections.append(_header(number, line))
+            found.headers.append(number)
+            found.numbers.append([])
+            lines.append([])
         elif line.startswith("#"):
-            raise ConfigTextError(
-                number, "a directive cannot be written over AMI; included sections are part of this text"
-            )
+            words = "a directive cannot be written over AMI; included sections are part of this text"
+            raise ConfigTextError(number, words)
         elif not found.sections:
             raise ConfigTextError(number, "no section begins before this line")
         else:
-            found.line(number, _line(line) if written else _line_to_write(number, line))
-            if not written:
-                _no_repetition(number, found.sections)
+            lines[-1].append(_line(line) if written else _line_to_write(number, line))
+            found.numbers[-1].append(number)
+    found.sections = [replace(one, lines=tuple(said)) for one, said in zip(found.sections, lines, strict=True)]
+    if not written:
+        _writable(found)
     return found
 
 
@@ -122,18 +114,25 @@ def _header(number: int, line: str) -> Section:
     return Section(name, (), "!" in options, inherits)
 
 
-def _writable(number: int, section: Section, before: Sequence[Section]) -> None:
-    name = section.name
-    if not name or name != name.strip(BLANK) or ";" in name:
-        raise ConfigTextError(number, "a section's name is not empty, and has no blanks around it and no semicolon")
-    if len(name.encode()) > LONGEST_NAME:
-        raise ConfigTextError(number, f"a section's name has at most {LONGEST_NAME} bytes")
-    if any(option.startswith("+") for option in section.inherits):
-        raise ConfigTextError(number, "(+) cannot be written over AMI; write the lines in the section itself")
-    known = {alike(one.name) for one in before}
-    for template in section.inherits:
-        if alike(template) not in known:
-            raise ConfigTextError(number, f"no section [{template}] stands before this one")
+def _writable(found: Numbered) -> None:
+    heritage = Heritage()
+    for section, header, numbers in zip(found.sections, found.headers, found.numbers, strict=True):
+        name = section.name
+        if not name or name != name.strip(BLANK) or ";" in name:
+            raise ConfigTextError(header, "a section's name is not empty, and has no blanks around it and no semicolon")
+        if len(name.encode()) > LONGEST_NAME:
+            raise ConfigTextError(header, f"a section's name has at most {LONGEST_NAME} bytes")
+        for template in section.inherits:
+            if template.startswith("+"):
+                raise ConfigTextError(header, "(+) cannot be written over AMI; write the lines in the section itself")
+            if not heritage.knows(template):
+                raise ConfigTextError(header, f"no section [{template}] stands before this one")
+        above = frozenset(heritage.above(section))
+        for line, number in zip(section.lines, numbers, strict=True):
+            if line in above:
+                words = "says what a template of this section says; Asterisk would not write it"
+                raise ConfigTextError(number, words)
+        heritage.add(section)
 
 
 def _line(line: str) -> Line:
@@ -154,31 +153,38 @@ def _line_to_write(number: int, line: str) -> Line:
     return made
 
 
-def _no_repetition(number: int, sections: Sequence[Section]) -> None:
-    last = sections[-1]
-    if last.lines[-1] in inherited(last, sections[:-1]):
-        raise ConfigTextError(number, "says what a template of this section says; Asterisk would not write it")
-
-
 def alike(name: str) -> str:
     """Return what two names of sections have in common if Asterisk takes one for the other."""
-    return re.sub("[A-Z]+", lambda letters: letters[0].lower(), name)
+    return name.translate(LOWER)
 
 
-def inherited(section: Section, before: Sequence[Section]) -> tuple[Line, ...]:
-    """Return the lines that a section has from its templates, in order."""
-    lines: list[Line] = []
-    for template in section.inherits:
-        for place, other in reversed(list(enumerate(before))):
-            if alike(other.name) == alike(template):
-                lines += (*inherited(other, before[:place]), *other.lines)
-                break
-    return tuple(lines)
+class Heritage:
+    """What sections have from others, which must be added in the file's order; of one name the first is inherited."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[Line, ...]] = {}
+
+    def add(self, section: Section) -> None:
+        """Let later sections inherit this one."""
+        self._lines.setdefault(alike(section.name), (*self.above(section), *section.lines))
+
+    def knows(self, name: str) -> bool:
+        """Tell whether there is a section of this name."""
+        return alike(name) in self._lines
+
+    def above(self, section: Section) -> tuple[Line, ...]:
+        """Return the lines that a section inherits, in order."""
+        return tuple(line for name in section.inherits for line in self._lines.get(alike(name), ()))
 
 
-def effective(section: Section, before: Sequence[Section]) -> tuple[Line, ...]:
-    """Return all lines of a section: what it inherits, then its own."""
-    return (*inherited(section, before), *section.lines)
+def effective(sections: Sequence[Section]) -> list[tuple[Line, ...]]:
+    """Return all lines of each section: what it inherits, then its own."""
+    heritage = Heritage()
+    found = []
+    for section in sections:
+        found.append((*heritage.above(section), *section.lines))
+        heritage.add(section)
+    return found
 
 
 def with_option(section: Section, option: str, value: str) -> Section:

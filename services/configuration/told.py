@@ -62,8 +62,8 @@ class Told:
             except RefusedError as error:
                 if new:
                     logger.warning("configuration_unreadable", pbx=self._pbx, file=file, message=str(error))
-            except (LinkLostError, TimeoutError):
-                self._session = None
+            except (LinkLostError, TimeoutError) as error:
+                logger.warning("configuration_unread", pbx=self._pbx, file=file, error=repr(error))
                 return
             else:
                 if sections is not None:

@@ -46,8 +46,7 @@ async def _write(session: Session, present: Sequence[Section], wanted: Sequence[
 
 def _objects(sections: Sequence[Section]) -> dict[Object, tuple[Line, ...]]:
     found: dict[Object, tuple[Line, ...]] = {}
-    for place, section in enumerate(sections):
-        lines = effective(section, sections[:place])
+    for section, lines in zip(sections, effective(sections), strict=True):
         kind = next((line.value for line in reversed(lines) if line.name.lower() == "type"), "")
         if not section.template and kind in TRIED:
             found[kind, alike(section.name)] = lines

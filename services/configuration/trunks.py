@@ -32,8 +32,9 @@ class NoTrunkError(Exception):
 class Parts:
     """The sections of one trunk by kind, as places in the file's list; a kind that it has not is missing."""
 
-    def __init__(self, sections: Sequence[Section], registration: int) -> None:
+    def __init__(self, sections: Sequence[Section], whole: Sequence[tuple[Line, ...]], registration: int) -> None:
         self._sections = sections
+        self._whole = whole
         self.at = {"registration": registration}
         said = self.said("registration")
         name = sections[registration].name
@@ -43,19 +44,25 @@ class Parts:
         self._find("auth", said.get("outbound_auth") or of_endpoint.get("outbound_auth", name))
         self._find("aor", of_endpoint.get("aors", name).split(",")[0].strip())
         for place, section in enumerate(sections):
-            options = _said(sections, place)
+            if section.template or "identify" not in {line.value for line in whole[place]}:
+                continue
+            options = _said(whole[place])
             of_it = options.get("type") == "identify" and alike(options.get("endpoint", "")) == alike(endpoint)
-            if of_it and not section.template:
+            if of_it:
                 self.at.setdefault("identify", place)
 
     def _find(self, kind: str, name: str) -> None:
         for place, section in enumerate(self._sections):
-            if not section.template and alike(section.name) == alike(name) and _kind(self._sections, place) == kind:
+            if (
+                not section.template
+                and alike(section.name) == alike(name)
+                and _said(self._whole[place]).get("type") == kind
+            ):
                 self.at.setdefault(kind, place)
 
     def said(self, kind: str) -> dict[str, str]:
         """Return the options of a part, what it inherits too; of several alike the last."""
-        return _said(self._sections, self.at[kind]) if kind in self.at else {}
+        return _said(self._whole[self.at[kind]]) if kind in self.at else {}
 
     @property
     def name(self) -> str:
@@ -66,26 +73,23 @@ class Parts:
         """Return the trunk's members."""
         found = {member: self.said(kind).get(option, "") for member, (kind, option) in PLACES.items()}
         if "identify" in self.at:
-            lines = effective(self._sections[self.at["identify"]], self._sections[: self.at["identify"]])
+            lines = self._whole[self.at["identify"]]
             found["match"] = ",".join(line.value for line in lines if line.name.lower() == "match")
         return {"name": self.name, **found, "hostname": host(found["server_uri"])}
 
 
 def trunks(sections: Sequence[Section]) -> list[Parts]:
     """Return all trunks: one for each registration."""
+    whole = effective(sections)
     return [
-        Parts(sections, place)
+        Parts(sections, whole, place)
         for place, section in enumerate(sections)
-        if not section.template and _kind(sections, place) == "registration"
+        if not section.template and _said(whole[place]).get("type") == "registration"
     ]
 
 
-def _said(sections: Sequence[Section], place: int) -> dict[str, str]:
-    return {line.name.lower(): line.value for line in effective(sections[place], sections[:place])}
-
-
-def _kind(sections: Sequence[Section], place: int) -> str:
-    return _said(sections, place).get("type", "")
+def _said(lines: Sequence[Line]) -> dict[str, str]:
+    return {line.name.lower(): line.value for line in lines}
 
 
 def host(uri: str) -> str:
@@ -163,11 +167,12 @@ def updated(sections: Sequence[Section], trunk: Parts, given: Mapping[str, str])
 
 def deleted(sections: Sequence[Section], trunk: Parts) -> list[Section]:
     """Return the sections without the trunk, but with parts of it that another section names."""
+    whole = effective(sections)
     others = [n for n in range(len(sections)) if n not in trunk.at.values()]
     named = {
         (option, alike(name.strip()))
         for place in others
-        for option, value in _said(sections, place).items()
+        for option, value in _said(whole[place]).items()
         for name in value.split(",")
     }
 

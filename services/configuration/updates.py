@@ -46,6 +46,9 @@ def plan(present: Sequence[Section], wanted: Sequence[Section]) -> Plan:
     The order of sections that are there already stays; new ones come at the end, in their order.
     """
     before, after = _groups(present), _groups(wanted)
+    whole: dict[str, list[Line]] = {}
+    for section, lines in zip(present, effective(present), strict=True):
+        whole.setdefault(alike(section.name), []).extend(lines)
     gone = [name for name in before if name not in after]
     changed: list[Update] = []
     added: list[Update] = []
@@ -58,7 +61,7 @@ def plan(present: Sequence[Section], wanted: Sequence[Section]) -> Plan:
             for number, section in enumerate(group):
                 added += _new(section, temporary=number > 0)
             continue
-        edits = _in_place(old, group, present)
+        edits = _in_place(old, group, whole[name])
         if edits is not None:
             changed += edits
             continue
@@ -132,14 +135,15 @@ def _value(line: Line) -> str:
     return f"> {line.value}" if arrow(line) == "=>" else line.value
 
 
-def _in_place(old: Sequence[Section], new: Sequence[Section], present: Sequence[Section]) -> list[Update] | None:
+def _in_place(old: Sequence[Section], new: Sequence[Section], whole: Sequence[Line]) -> list[Update] | None:
     """Return updates of single values and deletions of single lines, None if it takes more than that.
 
-    UpdateConfig finds a line by name and value, in all sections of a name, so it must be the only one.
+    UpdateConfig finds a line by name and value in all sections of a name, so it must be the only one of ``whole``: all
+    lines of these sections, also those that they inherit.
     """
     if [(_header(one)) for one in old] != [(_header(one)) for one in new]:
         return None
-    there = Counter(_found(line) for one in old for line in effective(one, present[: present.index(one)]))
+    there = Counter(_found(line) for line in whole)
     edits: list[Update] = []
     made: set[tuple[str, str]] = set()
     found = _filter(old)

@@ -331,3 +331,17 @@ async def test_a_user_who_may_not_read_files(client: Client, ami: FakeAmi) -> No
         "Response: Error", f"ActionID: {asked['ActionID']}", "Message: Permission denied"
     )
     assert await message(await client.put(QUEUES, json={"data": "[general]\n"}), 502) == "Permission denied"
+
+
+async def test_a_link_that_is_lost_in_the_middle(client: Client, files: ConfigPbx, ami: FakeAmi) -> None:
+    ami.hangs_up_at.add("Reload")
+    reply = await client.post("/v1/admin/queue/cfg_queues", json={"name": "new", "data": {"strategy": "linear"}})
+    assert reply.status == 504
+    assert isinstance((await reply.json())["position"], int)
+    ami.hangs_up_at.clear()
+
+    async def told() -> bool:
+        return "new" in await names(client, "/v1/admin/queue/cfg_queues")
+
+    await until(told, "what stands in the file is told when the link is back")
+    assert [c.name for c in files.files["queues.conf"].categories] == ["general", "sales", "new"]

@@ -52,7 +52,7 @@ class ConfigFile:
             above = [
                 Variable(line.name, line.value, line.place, inherited=True)
                 for template in category.inherits
-                for line in next(c for c in reversed(found) if c.name.lower() == template.lower()).lines
+                for line in next(c for c in found if c.name.lower() == template.lower()).lines
             ]
             own = [Variable(line.name, line.value, line.place) for line in category.lines]
             found.append(Category(category.name, category.template, category.inherits, category.place, [*above, *own]))

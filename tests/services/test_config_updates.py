@@ -8,7 +8,7 @@ from panoramisk.message import Message
 from schemas.configuration import Line, Section
 from services.ami.protocol import message
 from services.configuration.files import HEADERS_A_MESSAGE, messages, same, sections_of
-from services.configuration.text import inherited
+from services.configuration.text import Heritage
 from services.configuration.updates import Plan, UnwritableError, Update, plan
 from tests.services.config_pbx import Category, ConfigFile, Variable
 
@@ -27,7 +27,10 @@ def files(draw: st.DrawFn) -> list[Section]:
         inherits = tuple(draw(st.lists(st.sampled_from(TEMPLATES), max_size=2, unique=True)))
         inherits = tuple(template for template in inherits if template in known)
         section = Section(name, (), inherits=inherits)
-        above = inherited(section, made)
+        heritage = Heritage()
+        for one in made:
+            heritage.add(one)
+        above = heritage.above(section)
         made.append(Section(name, tuple(line for line in draw(LINES) if line not in above), inherits=inherits))
     return made
 
