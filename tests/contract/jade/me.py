@@ -5,7 +5,8 @@ from typing import Any
 
 from tests.contract.jade.exercise import Member, exercise
 from tests.contract.jade.people import contact
-from tests.contract.jade.world import Ask, Person, Reply, World
+from tests.contract.jade.wire import Ask, Person, Reply
+from tests.contract.jade.world import World
 
 BUDDIES, CONTACTS, CHATS, INFO = "/me/buddies", "/v1/me/contacts", "/me/chats", "/me/info"
 MESSAGES = CHATS + "/{detail}/messages"

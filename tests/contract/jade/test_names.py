@@ -5,7 +5,8 @@ import pytest
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
 from tests.contract.jade.asking import put_to
-from tests.contract.jade.world import Ask, World
+from tests.contract.jade.wire import Ask
+from tests.contract.jade.world import World
 
 FAMILIES = ("jade.park.cfg_parkinglots", "jade.queue.cfg_queues", "jade.manager.sdialplans", "jade.manager.trunks")
 """What is named by its maker, and not by a uuid of ours."""
