@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 
 from tests.api.conftest import basic
 from tests.contract.jade.exercise import Member, exercise
-from tests.contract.jade.world import PASSWORD, Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import PASSWORD, World
 
 INFO, SYSTEMS = "/v1/admin/info", "/v1/admin/core/systems"
 

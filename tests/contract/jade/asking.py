@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
 from tests.contract.jade.exercise import Exercise
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import World
 
 ROWS = [row for row in operations() if row.startswith("jade.")]
 FORMS = [(row, form) for row in ROWS for form in operations()[row].paths]

@@ -4,7 +4,8 @@ import uuid
 from collections.abc import AsyncGenerator
 
 from tests.contract.jade.exercise import Member, exercise
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import World
 
 ADPMAS, ADPS = "/v1/admin/dialplan/adpmas", "/v1/admin/dialplan/adps"
 ADPMA = {"name": Member("name", needed=True, free=True, ours=True), "detail": Member("name", free=True)}

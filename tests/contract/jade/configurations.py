@@ -3,16 +3,22 @@
 from collections.abc import AsyncGenerator
 
 from tests.contract.jade.exercise import Exercise, Member
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import World
 
 FILES = {
     "dialplan": ("extensions.conf", "[{name}]\nexten => 100,1,NoOp(Grüße 😀)\n"),
     "park": ("res_parking.conf", "[{name}]\ncontext=lab\n"),
-    "pjsip": ("pjsip.conf", "[{name}]\ntype=aor\nmax_contacts=1\n"),
+    "pjsip": ("pjsip.conf", "[{name}]\ntype=auth\nusername=u\npassword={secret}\n"),
     "queue": ("queues.conf", "[{name}]\nstrategy=ringall\n"),
 }
 """By area: its file, and what a test writes there."""
 DATA = {"data": Member("text", needed=True)}
+
+
+def added(world: World, area: str, before: str, name: str) -> dict[str, str]:
+    """Return the body that adds something of this name to a text."""
+    return {"data": before + "\n" + FILES[area][1].format(name=name, secret=world.secret())}
 
 
 def path(area: str) -> str:
@@ -21,10 +27,10 @@ def path(area: str) -> str:
 
 async def written(world: World, area: str) -> tuple[str, str]:
     """Write the file anew with something of a new name added; return the name and what was there before."""
-    file, text = FILES[area]
+    file = FILES[area][0]
     before = (await world.one(path(area), name=file))["data"]
     name = world.name("test")
-    ask = Ask(file, body={"data": before + "\n" + text.format(name=name)}, token=world.admin.token)
+    ask = Ask(file, body=added(world, area, before, name), token=world.admin.token)
     reply = await world.send("PUT", path(area) + "/{detail}", ask)
     assert reply.status == 200, reply.body
     return name, before
@@ -59,9 +65,13 @@ def found(area: str) -> Exercise:
 
 def updated(area: str) -> Exercise:
     async def run(world: World) -> AsyncGenerator[Ask, Reply]:
-        file, text = FILES[area]
+        file = FILES[area][0]
         name, before, copies = world.name("test"), await world.one(path(area), name=file), await backups(world, area)
-        ask = Ask(file, body={"data": before["data"] + "\n" + text.format(name=name)}, token=world.admin.token)
+        ask = Ask(
+            file,
+            body=added(world, area, before["data"], name),
+            token=world.admin.token,
+        )
         yield ask
         after = (await world.one(path(area), name=file))["data"]
         assert f"[{name}]" in after

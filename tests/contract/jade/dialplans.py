@@ -3,7 +3,8 @@
 from collections.abc import AsyncGenerator
 
 from tests.contract.jade.exercise import Exercise, Member, exercise
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import World
 
 FAMILIES = {"jade.dialplan.sdps": "/v1/admin/dialplan/sdps", "jade.manager.sdialplans": "/v1/manager/sdialplans"}
 PERMISSIONS = {"jade.dialplan.sdps": "admin", "jade.manager.sdialplans": "manager"}

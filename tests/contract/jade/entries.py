@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from tests.contract.jade.exercise import Exercise, Member, exercise
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import World
 
 FAMILIES = {
     "jade.park.cfg_parkinglots": ("/v1/admin/park/cfg_parkinglots", {"context": "lab", "parkpos": "880-889"}),

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from tests.contract.jade.world import Ask, Reply, Tells, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import Tells, World
 
 Run = Callable[[World], AsyncGenerator[Ask, Reply]]
 """Makes what the request needs, yields the request, is sent the answer, and asserts what came of it.

@@ -5,7 +5,8 @@ from typing import Any
 
 from tests.contract.jade.exercise import Member, exercise
 from tests.contract.jade.people import knows
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import World
 
 USERS = "/v1/manager/users"
 NEW = {

@@ -5,7 +5,8 @@ from typing import Any
 
 from tests.contract.jade.exercise import Member, exercise
 from tests.contract.jade.people import contact
-from tests.contract.jade.world import Ask, Person, Reply, World
+from tests.contract.jade.wire import Ask, Person, Reply
+from tests.contract.jade.world import World
 
 BUDDIES, CONTACTS, CHATS, INFO = "/me/buddies", "/v1/me/contacts", "/me/chats", "/me/info"
 MESSAGES = CHATS + "/{detail}/messages"
@@ -49,7 +50,7 @@ async def messages(world: World, person: Person, room: str) -> list[Any]:
 
 @exercise("jade.me.contacts.list", permission="user")
 async def contacts_list(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, stranger = await world.person("user"), await world.person("user")
+    person, stranger = await world.two("user")
     made = await contact(world, person.uuid)
     await contact(world, stranger.uuid)
     reply = yield Ask(token=person.token)
@@ -58,7 +59,7 @@ async def contacts_list(world: World) -> AsyncGenerator[Ask, Reply]:
 
 @exercise("jade.me.info.get", permission="user")
 async def info(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     made, room = await contact(world, person.uuid), await chat(world, person, other)
     reply = yield Ask(token=person.token)
     assert (reply.result["uuid"], reply.result["username"]) == (person.uuid, person.username)
@@ -81,7 +82,7 @@ async def buddies_list(world: World) -> AsyncGenerator[Ask, Reply]:
     unique=True,
 )
 async def buddies_create(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     ask = Ask(body={"uuid_user": other.uuid}, token=person.token)
     yield ask
     assert [item["uuid_user"] for item in (await world.shown(BUDDIES, person)).items] == [ask.body["uuid_user"]]
@@ -89,7 +90,7 @@ async def buddies_create(world: World) -> AsyncGenerator[Ask, Reply]:
 
 @exercise("jade.me.chats.list", permission="user")
 async def chats_list(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     room = await chat(world, person, other)
     reply = yield Ask(token=person.token)
     assert [item["uuid"] for item in reply.items] == [room]
@@ -97,7 +98,7 @@ async def chats_list(world: World) -> AsyncGenerator[Ask, Reply]:
 
 @exercise("jade.me.chats.create", permission="user", members=CHAT, unique=True)
 async def chats_create(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     body = {"name": "n", "detail": "d", "type": 1, "members": [person.uuid, other.uuid]}
     ask = Ask(body=body, token=person.token)
     yield ask
@@ -109,7 +110,7 @@ async def chats_create(world: World) -> AsyncGenerator[Ask, Reply]:
 
 @exercise("jade.me.chats.get", permission="user")
 async def chats_get(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     room = await chat(world, person, other)
     reply = yield Ask(room, token=person.token)
     assert (reply.result["uuid"], reply.result["detail"]) == (room, "d")
@@ -121,7 +122,7 @@ async def chats_get(world: World) -> AsyncGenerator[Ask, Reply]:
     members={"name": Member("name", free=True), "detail": Member("name", free=True)},
 )
 async def chats_update(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     room = await chat(world, person, other)
     ask = Ask(room, body={"name": "changed"}, token=person.token)
     yield ask
@@ -132,7 +133,7 @@ async def chats_update(world: World) -> AsyncGenerator[Ask, Reply]:
 
 @exercise("jade.me.chats.delete", permission="user")
 async def chats_delete(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     room = await chat(world, person, other)
     yield Ask(room, token=person.token)
     await world.gone(CHATS, room, person)
@@ -141,7 +142,7 @@ async def chats_delete(world: World) -> AsyncGenerator[Ask, Reply]:
 
 @exercise("jade.me.chats.messages.list", permission="user")
 async def messages_list(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     room = await chat(world, person, other)
     for text in ("first", "second", "third"):
         await say(world, person, room, text)
@@ -157,7 +158,7 @@ async def messages_list(world: World) -> AsyncGenerator[Ask, Reply]:
     members={"message": Member("text", needed=True, free=True)},
 )
 async def messages_create(world: World) -> AsyncGenerator[Ask, Reply]:
-    person, other = await world.person("user"), await world.person("user")
+    person, other = await world.two("user")
     room = await chat(world, person, other)
     ask = Ask(room, body={"message": "test message"}, token=person.token)
     yield ask

@@ -5,7 +5,8 @@ from typing import Any
 
 from tests.contract import operations
 from tests.contract.jade.exercise import Exercise, Member
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import World
 
 FOUND_BY = {
     "jade.agents": "id",

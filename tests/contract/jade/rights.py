@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator
 
 from tests.contract.jade.exercise import Member, exercise
 from tests.contract.jade.people import PERMISSIONS
-from tests.contract.jade.world import Ask, Reply, World
+from tests.contract.jade.wire import Ask, Reply
+from tests.contract.jade.world import World
 
 PERMISSION = {"user_uuid": Member("uuid", needed=True, ours=True), "permission": Member("key", needed=True)}
 

@@ -9,7 +9,8 @@ from tests.contract import operations
 from tests.contract.jade import EXERCISES
 from tests.contract.jade.asking import ROWS, answered, asked, put_to
 from tests.contract.jade.exercise import Exercise, Kind
-from tests.contract.jade.world import Ask, World
+from tests.contract.jade.wire import Ask
+from tests.contract.jade.world import World
 
 BODIES = [row for row in ROWS if EXERCISES[row].members]
 NONE = (

@@ -11,7 +11,8 @@ from tests.contract.jade import EXERCISES
 from tests.contract.jade.asking import ROWS, put_to
 from tests.contract.jade.curl import Curl, curls, ours
 from tests.contract.jade.documented import shape
-from tests.contract.jade.world import Ask, World
+from tests.contract.jade.wire import Ask
+from tests.contract.jade.world import World
 
 DAMAGED = {"jade.me.chats.messages.create": '{"message": "test message"}'}
 """What a body that is no JSON was meant to be, as the contract settles it."""

@@ -5,14 +5,15 @@ import pytest
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
 from tests.contract.jade.asking import put_to
-from tests.contract.jade.world import Ask, World
+from tests.contract.jade.wire import Ask
+from tests.contract.jade.world import World
 
 FAMILIES = ("jade.park.cfg_parkinglots", "jade.queue.cfg_queues", "jade.manager.sdialplans", "jade.manager.trunks")
 """What is named by its maker, and not by a uuid of ours."""
 NAMES = (
-    *("Grüße", "😀", "שלום", "e\u0301", "a b", "a.b", "a-b_c", "a+b", "a%2Fb", "a%", "x" * 79),
-    *("a/b", "a@b", "a:b", "a?b", "a#b", "a&b=c", "a\\b", "'a'", '"a"', "a,b", "a(b)", "(!)", "..", "."),
-    *("a;b", "a]b", "[a]", "#include", " a", "a ", "\t", "a\nb", "a\r\nb", "general", "x" * 80, "x" * 300, "=", "a=>b"),
+    *("Grüße 😀", "שלום", "e\u0301", "a b", "a.b", "a+b", "a%2Fb", "a%", "x" * 60),
+    *("a/b", "a@b", "a:b", "a?b#c", "a&b=c", "a\\b", '"a"', "a,b", "a(b)", "(!)", "..", "."),
+    *("a;b", "a]b", "[a]", "#include", " a", "a ", "\t", "a\r\nb", "general", "x" * 80, "x" * 300),
 )
 
 

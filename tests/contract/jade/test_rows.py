@@ -7,7 +7,8 @@ from tests.contract.jade import EXERCISES
 from tests.contract.jade.asking import FORMS, ROWS, answered, form_id, put_to
 from tests.contract.jade.documented import shape
 from tests.contract.jade.exercise import Exercise
-from tests.contract.jade.world import Reply, World
+from tests.contract.jade.wire import Reply
+from tests.contract.jade.world import World
 
 
 def test_every_row_has_an_exercise_and_every_exercise_a_row() -> None:

@@ -1,4 +1,4 @@
-"""The same request again: under its Idempotency-Key it is done once; without, what is made or gone says so."""
+"""What a write leaves in the log, and the same again: under its key it is done once; what is made or gone says so."""
 
 import uuid
 
@@ -38,6 +38,25 @@ async def test_under_its_key_it_is_done_once_and_the_log_tells_who_wanted_it(wor
     assert events
     assert {event["actor"] for event in events} == {world.owner(ask.token)}
     assert {event["dialect"] for event in events} == {"jade"}
+
+
+SECRETS = [row for row in WRITES if "password" in EXERCISES[row].members] + ["jade.pjsip.configurations.update"]
+SHOWN = "SELECT name FROM ledger.event WHERE position > $1 AND position(convert_to($2, 'UTF8') IN raw) > 0"
+
+
+@pytest.mark.parametrize("row", SECRETS)
+async def test_no_password_stands_in_the_log(world: World, row: str) -> None:
+    async with put_to(world, EXERCISES[row]) as (ask, finished):
+        head, password = await world.head(), world.secret()
+        if "password" in EXERCISES[row].members:
+            ask.body["password"] = password
+        reply = await world.send(operations()[row].method, operations()[row].paths[0], ask)
+        assert reply.status == 200, reply.body
+        await finished(reply)
+        await world.settled()
+        assert await world.head() > head
+        for secret in world.secrets:
+            assert await world.connection.fetch(SHOWN, head, secret) == []
 
 
 @pytest.mark.parametrize("row", UNIQUE)

@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 
 import asyncpg
 import msgspec
-from msgspec import Struct, field
 from yarl import URL
 
 from api.accounts import token_hash
@@ -20,51 +19,12 @@ from projections import ALL
 from schemas.users import TokenIssued, UserCreated
 from services.users import hash_password
 from tests.api.conftest import Client, Ledger
-from tests.contract import misfits
 from tests.contract.jade.pbx import FakePbx
+from tests.contract.jade.wire import FORM, Ask, Person, Reply, judge
 
-FORM = "application/x-www-form-urlencoded"
-"""What curl -d says of every body."""
-ENVELOPE = {"api_ver": "string", "statuscode": "integer", "timestamp": "timestamp"}
 PASSWORD = "correct horse battery staple"
 Tells = Literal["nothing", "log", "pbx"]
 MODELS = tuple(model.name for model in ALL)
-
-
-class Ask(Struct):
-    """A request: what fills ``{detail}``, more of the query, the JSON body (none if None), and whose token it has."""
-
-    detail: str = ""
-    query: dict[str, str] = field(default_factory=dict)
-    body: Any = None
-    token: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class Reply(Struct, frozen=True):
-    """An answer, whose envelope has been looked at."""
-
-    status: int
-    headers: dict[str, str]
-    body: dict[str, Any]
-
-    @property
-    def result(self) -> Any:
-        return self.body["result"]
-
-    @property
-    def items(self) -> list[dict[str, Any]]:
-        """The list, in an object as most have it, or bare as in /me."""
-        found: list[dict[str, Any]] = self.result["list"] if isinstance(self.result, dict) else self.result
-        return found
-
-
-class Person(Struct, frozen=True):
-    """A user with a token."""
-
-    uuid: str
-    username: str
-    token: str
 
 
 class World:
@@ -97,21 +57,27 @@ class World:
 
     async def person(self, *permissions: str) -> Person:
         """Make a user with PASSWORD and these permissions, who is logged in."""
-        person = Person(str(uuid.uuid4()), self.name("user"), str(uuid.uuid4()))
-        await self.app[FACTS].append(
-            UserCreated(
-                uuid=person.uuid,
-                username=person.username,
-                name=f"Name of {person.username}",
-                password_hash=self.password_hash,
-                permissions=permissions,
-                origin="user",
-            ),
-            TokenIssued(token_hash=token_hash(person.token), user_uuid=person.uuid),
-        )
-        self._owners[person.token] = person.uuid
-        await self.settled()
+        (person,) = await self._people(1, permissions)
         return person
+
+    async def two(self, *permissions: str) -> tuple[Person, Person]:
+        """Make two of them."""
+        one, other = await self._people(2, permissions)
+        return one, other
+
+    async def _people(self, number: int, permissions: tuple[str, ...]) -> list[Person]:
+        made = [Person(str(uuid.uuid4()), self.name("user"), str(uuid.uuid4())) for _ in range(number)]
+        await self.app[FACTS].append(*(fact for person in made for fact in self._facts(person, permissions)))
+        self._owners |= {person.token: person.uuid for person in made}
+        await self.settled()
+        return made
+
+    def _facts(self, person: Person, permissions: tuple[str, ...]) -> tuple[UserCreated, TokenIssued]:
+        name, hashed = f"Name of {person.username}", self.password_hash
+        return (
+            UserCreated(person.uuid, person.username, name, hashed, permissions, "user"),
+            TokenIssued(token_hash(person.token), person.uuid),
+        )
 
     def owner(self, token: str) -> str:
         """Return the uuid of who has that token."""
@@ -145,17 +111,8 @@ class World:
             text = await response.text()
             assert response.content_type == "application/json", f"{response.status}: {text}"
             reply = Reply(response.status, dict(response.headers), msgspec.json.decode(text))
-        self._judge(f"{method} {target}", reply, text)
+        judge(f"{method} {target}", reply, text, self.secrets)
         return reply
-
-    def _judge(self, what: str, reply: Reply, text: str) -> None:
-        assert reply.status != 500, f"{what}: {text}"
-        assert misfits(reply.body, ENVELOPE) == [], f"{what}: {text}"
-        assert reply.body["api_ver"] == "0.1"
-        assert reply.body["statuscode"] == reply.status, f"{what}: {text}"
-        more = set(reply.body) - set(ENVELOPE)
-        assert more <= ({"result"} if reply.status == 200 else {"message", "position"}), f"{what}: {text}"
-        assert not [secret for secret in self.secrets if secret in text], f"{what} shows a password"
 
     async def shown(self, path: str, who: Person | None = None, **query: str) -> Reply:
         """GET what must be there; right now, unless this world is patient."""
