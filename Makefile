@@ -24,7 +24,7 @@ test-fast: lint ## Everything that needs no container engine
 	$(BIN)/python -m pytest -m 'not container'
 
 test: lint ## Everything, with containerised Asterisks 22 and 16 (as root on Debian it installs and starts an engine)
-	$(BIN)/python docker/engine.py run sh -ec '$(BIN)/python -m pytest -m "not asterisk16"; $(BIN)/python -m pytest -m asterisk16'
+	$(BIN)/python docker/engine.py run $(BIN)/python -m tests
 
 bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
 	$(BIN)/python -m tests.bench $(PART)
