@@ -88,14 +88,6 @@ async def events(stage: Stage, _total: int, _rate: int) -> list[Figure]:
         Figure("events", "wire to tables, p99", _late(few, few.models, 99), "ms"),
         Figure(
             "events",
-            "wire to stream against wire to tables, p50",
-            _late(few, few.views, 50) / _late(few, few.models, 50),
-            "x",
-            2,
-            at_most=True,
-        ),
-        Figure(
-            "events",
             f"with {IDLE} idle ones more, wire to stream, p99",
             _late(many, many.views, 99),
             "ms",
