@@ -55,16 +55,19 @@ class Told:
         new, self._session = session is not self._session, session
         self._next = time.monotonic() + LOOK_SECONDS
         await sweep(self._ask)
+        refused: dict[str, str] = {}
         for file in FILES:
             try:
                 async with asyncio.timeout(READ_SECONDS):
                     sections = await files.read(session, file)
             except RefusedError as error:
-                if new:
-                    logger.warning("configuration_unreadable", pbx=self._pbx, file=file, message=str(error))
+                refused[file] = str(error)
             except (LinkLostError, TimeoutError) as error:
                 logger.warning("configuration_unread", pbx=self._pbx, file=file, error=repr(error))
                 return
             else:
                 if sections is not None:
                     await self.say(file, sections)
+        if refused and new:
+            words = sorted(set(refused.values()))
+            logger.warning("configuration_unreadable", pbx=self._pbx, files=[*refused], message="; ".join(words))
