@@ -5,13 +5,12 @@ import time
 import uuid
 from typing import Any
 
-import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
 from api.asking import Asking, asking
 from api.bodies import texts
-from api.deciding import Decided, Earlier, deciding, earlier_of, folded
+from api.deciding import Decided, deciding, earlier_of, folded
 from api.errors import ApiError
 from api.keys import FACTS, FRESHNESS, POOL
 from schemas.acts import Act, ActRequested, builtins
@@ -74,7 +73,7 @@ async def replayed(request: web.Request, dialect: str = "jade") -> Decided | Non
     if not asked.key:
         return None
     async with deciding(request.app, {"requests"}) as connection:
-        earlier = await _earlier(connection, asked)
+        earlier = await earlier_of(connection, asked, act=True)
     if earlier is None:
         return None
     row = await _outcome(request.app, earlier.pbx, earlier.act, earlier.position, deadline)
@@ -93,7 +92,7 @@ async def act(request: web.Request, pbx: str, wanted: Act, location: str = "", d
     asked = await asking(request, dialect)
     if asked.key:
         async with deciding(request.app, {"requests"}) as connection:
-            earlier = await _earlier(connection, asked)
+            earlier = await earlier_of(connection, asked, act=True)
             if earlier is None:
                 act_id, position = await _request(request.app, pbx, asked, made)
                 await folded(request.app[FRESHNESS], {"requests"}, position)
@@ -105,13 +104,6 @@ async def act(request: web.Request, pbx: str, wanted: Act, location: str = "", d
         again = False
     row = await _outcome(request.app, pbx, act_id, position, deadline)
     return _decided(row, asked, position, location, again=again)
-
-
-async def _earlier(connection: asyncpg.Connection, asked: Asking) -> Earlier | None:
-    earlier = await earlier_of(connection, asked)
-    if earlier is not None and not earlier.act:
-        raise ApiError(422, "this Idempotency-Key was used for another request")
-    return earlier
 
 
 def _decided(row: Row | None, asked: Asking, position: int, location: str = "", *, again: bool) -> Decided:

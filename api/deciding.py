@@ -85,10 +85,8 @@ async def decide(request: web.Request, models: Sequence[str], decision: Decide, 
     watched = {*models, "requests"} if asked.key else set(models)
     freshness = request.app[FRESHNESS]
     async with deciding(request.app, watched) as connection:
-        earlier = await earlier_of(connection, asked)
+        earlier = await earlier_of(connection, asked, act=False)
         if earlier is not None:
-            if earlier.act:
-                raise ApiError(422, "this Idempotency-Key was used for another request")
             return Decided(earlier.position, asked.request, earlier.result, earlier.location, replayed=True)
         made = await decision(connection)
         facts = [asked.stamp(fact) for fact in made.facts]
@@ -101,14 +99,17 @@ async def decide(request: web.Request, models: Sequence[str], decision: Decide, 
         return Decided(position, asked.request, made.result, made.location)
 
 
-async def earlier_of(connection: asyncpg.Connection, asked: Asking) -> Earlier | None:
-    """Return the request that came before under this key. Raises ApiError 422 if it was another one."""
+async def earlier_of(connection: asyncpg.Connection, asked: Asking, *, act: bool) -> Earlier | None:
+    """Return the request for an act, or for facts, that came before under this key.
+
+    Raises ApiError 422 if it was another one.
+    """
     if not asked.key:
         return None
     row = await connection.fetchrow(EARLIER, asked.actor, asked.key)
     if row is None:
         return None
-    if row["digest"] != asked.digest:
+    if row["digest"] != asked.digest or bool(row["act"]) != act:
         raise ApiError(422, "this Idempotency-Key was used for another request")
     return Earlier(*row)
 

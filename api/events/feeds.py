@@ -14,9 +14,9 @@ from msgspec.structs import asdict
 
 from api.jade.core import masked
 from api.jade.pjsip_endpoints import endpoint
+from api.jade.users import MASK
 from projections.changes import InStep
 
-MASK = "********"
 SECOND = timedelta(seconds=1)
 
 Item = Callable[[Any, datetime, InStep], dict[str, Any]]

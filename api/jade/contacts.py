@@ -17,10 +17,10 @@ from api.auth import USER, still
 from api.bodies import Uuid, body
 from api.deciding import Decision, decide
 from api.errors import ApiError
-from api.jade.mine import reads
+from api.jade.mine import my
 from api.jade.pjsip_endpoints import endpoint
-from api.jade.resource import Resource
-from api.jade.users import MASK, Text, everybody, readings, somebody, the_user
+from api.jade.resource import Resource, readings
+from api.jade.users import MASK, Text, everybody, somebody, the_user
 from api.jade.writing import answer, writes
 from api.views import Args, checked
 from schemas.contacts import ContactChanged, ContactCreated, ContactDeleted, Kind
@@ -181,9 +181,9 @@ MINE = Resource("my_contacts", SQL, MODELS, contact, all_by=mine)
 
 PATH = "/admin/user/contacts"
 ROUTES: list[web.RouteDef] = [
-    *readings(CONTACTS, PATH, "admin"),
+    *readings(PATH, CONTACTS.all, CONTACTS.one, "admin"),
     *writes("POST", PATH, create),
     *writes("PUT", PATH + "/{detail}", update),
     *writes("DELETE", PATH + "/{detail}", delete),
-    *reads("/me/contacts", MINE.all),
+    *my("/me/contacts", MINE.all),
 ]

@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from api.auth import USER, needs
+from api.auth import USER
 from api.errors import ApiError
 from api.jade import envelope
 from api.jade.contacts import MODELS as CONTACT_MODELS
@@ -13,7 +13,7 @@ from api.jade.contacts import SQL as CONTACTS
 from api.jade.contacts import contact
 from api.jade.me_chats import MODELS as CHAT_MODELS
 from api.jade.me_chats import chats_of
-from api.jade.resource import Resource
+from api.jade.resource import Resource, reads
 from api.jade.users import change
 from api.jade.writing import writes
 from api.keys import VIEWS
@@ -58,7 +58,7 @@ async def me(request: web.Request) -> web.StreamResponse:
 
 INFO = Resource("info", PERSON, ("users",), one_by=myself)
 ROUTES: list[web.RouteDef] = [
-    *(web.get(path, needs("admin", personal(get(INFO.one)))) for path in ("/v1/admin/info", "/admin/info")),
+    *reads("/admin/info", personal(get(INFO.one)), "admin"),
     *writes("PUT", "/admin/info", update),
-    *(web.get(path, needs("user", personal(me))) for path in ("/v1/me/info", "/me/info")),
+    *reads("/me/info", personal(me), "user"),
 ]

@@ -13,7 +13,7 @@ from api.bodies import Line, Uuid, body
 from api.deciding import Decision, decide
 from api.errors import ApiError
 from api.jade import envelope
-from api.jade.mine import known, mine, reads
+from api.jade.mine import known, mine, my
 from api.jade.writing import answer, writes
 from api.views import View
 from schemas.social import BuddyAdded
@@ -57,6 +57,6 @@ async def create(request: web.Request) -> web.Response:
 
 
 ROUTES: list[web.RouteDef] = [
-    *reads("/me/buddies", View("buddies.list", ("buddies",), BUDDIES, mine, buddies, envelope.ENVELOPE)),
+    *my("/me/buddies", View("buddies.list", ("buddies",), BUDDIES, mine, buddies, envelope.ENVELOPE)),
     *writes("POST", "/me/buddies", create, "user"),
 ]

@@ -17,7 +17,7 @@ from api.bodies import Line, Uuid, body
 from api.deciding import Decision, decide
 from api.errors import ApiError
 from api.jade import envelope
-from api.jade.mine import known, mine, one_of_mine, reads
+from api.jade.mine import known, mine, my, one_of_mine
 from api.jade.writing import answer, where, writes
 from api.views import Args, View, checked
 from schemas.social import SINGLE, ChatChanged, ChatLeft, Kind, Members, RoomJoined, RoomOpened
@@ -169,9 +169,9 @@ async def delete(request: web.Request) -> web.Response:
 
 
 ROUTES: list[web.RouteDef] = [
-    *reads("/me/chats", View("chats.list", MODELS, CHATS, every, chats, envelope.ENVELOPE)),
+    *my("/me/chats", View("chats.list", MODELS, CHATS, every, chats, envelope.ENVELOPE)),
     *writes("POST", "/me/chats", create, "user"),
-    *reads("/me/chats/{detail}", View("chats.get", MODELS, CHATS, one_of_mine, first, envelope.ENVELOPE)),
+    *my("/me/chats/{detail}", View("chats.get", MODELS, CHATS, one_of_mine, first, envelope.ENVELOPE)),
     *writes("PUT", "/me/chats/{detail}", update, "user"),
     *writes("DELETE", "/me/chats/{detail}", delete, "user"),
 ]

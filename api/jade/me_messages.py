@@ -16,7 +16,7 @@ from api.deciding import Decision, decide
 from api.errors import ApiError
 from api.jade import envelope
 from api.jade.me_chats import chat_of
-from api.jade.mine import one_of_mine, reads
+from api.jade.mine import my, one_of_mine
 from api.jade.writing import answer, writes
 from api.views import Args, View
 from schemas.social import MessagePosted
@@ -104,6 +104,6 @@ async def create(request: web.Request) -> web.Response:
 VIEW = View("messages.list", ("chats", "messages"), MESSAGES, page, messages, envelope.ENVELOPE)
 
 ROUTES: list[web.RouteDef] = [
-    *reads("/me/chats/{detail}/messages", VIEW),
+    *my("/me/chats/{detail}/messages", VIEW),
     *writes("POST", "/me/chats/{detail}/messages", create, "user"),
 ]

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import asyncpg
 from aiohttp import web
 
-from api.auth import USER, needs
+from api.auth import USER
 from api.errors import ApiError
+from api.jade.resource import reads
 from api.serving import get, personal
 from api.views import Args, View, checked
 
@@ -27,10 +28,9 @@ def one_of_mine(request: web.Request) -> Args:
     return (*mine(request), checked(request.match_info["detail"]))
 
 
-def reads(path: str, view: View) -> list[web.RouteDef]:
-    """Routes of a view of the asker's with and without /v1; ``path`` begins with /me."""
-    guarded = needs("user", personal(get(view)))
-    return [web.get(start + path.replace("{detail}", "{detail:[^/]+}"), guarded) for start in ("/v1", "")]
+def my(path: str, view: View) -> list[web.RouteDef]:
+    """Routes of a view of the asker's; ``path`` begins with /me."""
+    return reads(path, personal(get(view)), "user")
 
 
 async def known(connection: asyncpg.Connection, users: Sequence[str]) -> None:

@@ -11,8 +11,8 @@ from api.auth import still
 from api.bodies import Uuid, body
 from api.deciding import Decision, decide
 from api.errors import ApiError
-from api.jade.resource import Resource
-from api.jade.users import everybody, other_admin, readings, somebody, the_user
+from api.jade.resource import Resource, readings
+from api.jade.users import everybody, other_admin, somebody, the_user
 from api.jade.writing import answer, writes
 from api.views import checked
 from schemas.users import Permission, PermissionGranted, PermissionRevoked
@@ -97,9 +97,11 @@ def revoked(row: asyncpg.Record) -> PermissionRevoked:
     return PermissionRevoked(row["uuid"], row["user_uuid"], row["permission"])
 
 
+GRANTS = Resource("permissions", SQL, ("users",), all_by=everybody, one_by=somebody)
+
 PATH = "/admin/user/permissions"
 ROUTES: list[web.RouteDef] = [
-    *readings(Resource("permissions", SQL, ("users",), all_by=everybody, one_by=somebody), PATH, "admin"),
+    *readings(PATH, GRANTS.all, GRANTS.one, "admin"),
     *writes("POST", PATH, create),
     *writes("PUT", PATH + "/{detail}", update),
     *writes("DELETE", PATH + "/{detail}", delete),

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from api.auth import needs
 from api.bodies import decoded
-from api.errors import ApiError
+from api.errors import ApiError, Handler
 from api.jade import envelope
 from api.serving import get
 from api.views import Args, View, checked, pbx
@@ -71,6 +71,22 @@ class Resource(Struct, frozen=True):
 
     def _first(self, rows: Sequence[asyncpg.Record]) -> Any:
         return self.item(rows[0]) if rows else None
+
+
+def forms(path: str) -> list[str]:
+    """Return a path as it is routed, with and without /v1; it begins with /admin, /manager or /me."""
+    return [start + path.replace("{detail}", "{detail:[^/]+}") for start in ("/v1", "")]
+
+
+def reads(path: str, handler: Handler, permission: str) -> list[web.RouteDef]:
+    """Routes of what is read at a path."""
+    guarded = needs(permission, handler)
+    return [web.get(form, guarded) for form in forms(path)]
+
+
+def readings(path: str, listed: View, one: View, permission: str) -> list[web.RouteDef]:
+    """Routes of a list, and of one of it."""
+    return [*reads(path, get(listed), permission), *reads(path + "/{detail}", get(one), permission)]
 
 
 def admin(resource: Resource, path: str, *more: str) -> list[web.RouteDef]:

@@ -13,13 +13,12 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.acting import one_pbx
-from api.auth import needs
 from api.bodies import Name, body
 from api.errors import ApiError, Handler
 from api.jade import envelope
 from api.jade.configurations import MODELS, done, tokened
+from api.jade.resource import readings
 from api.jade.writing import where, writes
-from api.serving import get
 from api.views import Args, View, checked, pbx
 from schemas.acts.config import ConfigSection
 from schemas.configuration import DIALPLAN, PARKING, QUEUES, Line, Section
@@ -198,10 +197,8 @@ async def change_lot(request: web.Request) -> web.Response:
 def routes(kind: Kind, *, create: bool = True) -> list[web.RouteDef]:
     """All routes of a kind of section."""
     permission = "manager" if kind.path.startswith("/manager/") else "admin"
-    listed, one = (needs(permission, get(view)) for view in views(kind))
     return [
-        *(web.get(start + kind.path, listed) for start in ("/v1", "")),
-        *(web.get(f"{start}{kind.path}/{{detail:[^/]+}}", one) for start in ("/v1", "")),
+        *readings(kind.path, *views(kind), permission),
         *(writes("POST", kind.path, creates(kind), permission) if create else []),
         *writes("PUT", f"{kind.path}/{{detail}}", updates(kind), permission),
         *writes("DELETE", f"{kind.path}/{{detail}}", deletes(kind.file), permission),

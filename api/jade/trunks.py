@@ -8,14 +8,13 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.acting import one_pbx
-from api.auth import needs
 from api.bodies import Name, body
 from api.errors import ApiError
 from api.jade import envelope
 from api.jade.configurations import done, tokened
+from api.jade.resource import readings
 from api.jade.sections import written
 from api.jade.writing import where, writes
-from api.serving import get
 from api.views import Args, View, checked, pbx
 from schemas.acts.config import ConfigTrunk
 from schemas.configuration import Line, Section
@@ -119,8 +118,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 ROUTES: list[web.RouteDef] = [
-    *(web.get(start + PATH, needs("manager", get(LIST))) for start in ("/v1", "")),
-    *(web.get(f"{start}{PATH}/{{detail:[^/]+}}", needs("manager", get(ONE))) for start in ("/v1", "")),
+    *readings(PATH, LIST, ONE, "manager"),
     *writes("POST", PATH, create, "manager"),
     *writes("PUT", f"{PATH}/{{detail}}", update, "manager"),
     *writes("DELETE", f"{PATH}/{{detail}}", delete, "manager"),

@@ -11,14 +11,13 @@ from aiohttp import web
 from msgspec import Meta, Struct, field
 
 from api.accounts import MODELS, User, token_hash
-from api.auth import needs, still, token_of
+from api.auth import still, token_of
 from api.bodies import body
 from api.deciding import Decision, decide
 from api.errors import ApiError
-from api.jade.resource import Resource
+from api.jade.resource import Resource, readings
 from api.jade.writing import answer, writes
 from api.keys import ACCOUNTS
-from api.serving import get
 from api.views import Args, checked
 from schemas.facts import Fact
 from schemas.users import (
@@ -215,20 +214,10 @@ async def other_admin(connection: asyncpg.Connection, user_uuid: str) -> None:
 def people(resource: Resource, path: str, permission: str) -> list[web.RouteDef]:
     """Routes of one of the two families of users."""
     return [
-        *readings(resource, path, permission),
+        *readings(path, resource.all, resource.one, permission),
         *writes("POST", path, create, permission),
         *writes("PUT", path + "/{detail}", update, permission),
         *writes("DELETE", path + "/{detail}", delete, permission),
-    ]
-
-
-def readings(resource: Resource, path: str, permission: str) -> list[web.RouteDef]:
-    """Routes of the list and of one of it."""
-    listed, found = needs(permission, get(resource.all)), needs(permission, get(resource.one))
-    return [
-        route
-        for start in ("/v1" + path, path)
-        for route in (web.get(start, listed), web.get(start + "/{detail:[^/]+}", found))
     ]
 
 

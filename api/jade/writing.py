@@ -14,7 +14,7 @@ from api.auth import needs
 from api.deciding import Decided
 from api.errors import ApiError, Handler
 from api.jade import envelope
-from api.jade.resource import detail
+from api.jade.resource import detail, forms
 from api.keys import FRESHNESS, POOL
 from api.views import Args
 from services.database import UNREACHABLE
@@ -31,9 +31,9 @@ def answer(decided: Decided) -> web.Response:
 
 
 def writes(method: str, path: str, handler: Handler, permission: str = "admin") -> list[web.RouteDef]:
-    """Routes of a write with and without /v1; ``path`` begins with /admin, /manager or /me."""
+    """Routes of a write at a path."""
     guarded = needs(permission, handler)
-    return [web.route(method, start + path.replace("{detail}", "{detail:[^/]+}"), guarded) for start in ("/v1", "")]
+    return [web.route(method, form, guarded) for form in forms(path)]
 
 
 def acts(method: str, path: str, handler: Handler, permission: str = "admin") -> list[web.RouteDef]:

@@ -5,6 +5,7 @@ import base64
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from schemas.settings import Settings
 from services import database
 from services.ami.protocol import LedgerProtocol
 from services.ingest import Ingest
+from services.project import project
 from services.projector import Projector
 from tests.captures import wire
 from tests.services.fake_ami import NO_SPOOL
@@ -87,6 +89,18 @@ async def ledger(url: str) -> AsyncIterator[Ledger]:
     wake.set()
     await running
     await listening.close()
+    await ledger.close()
+
+
+@asynccontextmanager
+async def projected(url: str) -> AsyncIterator[Ledger]:
+    """A ledger with a projector that holds the lock, as in production."""
+    ledger = await opened(url)
+    stop = asyncio.Event()
+    running = asyncio.create_task(project(url, stop))
+    yield ledger
+    stop.set()
+    await running
     await ledger.close()
 
 

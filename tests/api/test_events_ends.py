@@ -22,10 +22,9 @@ from projections import ALL, channels
 from projections.changes import InStep
 from projections.kit import Fold
 from services import log, wanted
-from services.project import project
 from services.redact import redact
 from services.tail import Tail
-from tests.api.conftest import Client, Ledger, Serve, opened, token
+from tests.api.conftest import Client, Ledger, Serve, projected, token
 from tests.api.listening import listening
 from tests.api.test_freshness import newchannel
 from tests.captures import wire
@@ -87,14 +86,8 @@ async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
 
 @pytest.fixture
 async def redacting(url: str) -> AsyncIterator[Ledger]:
-    """A ledger with a projector that holds the lock, as in production."""
-    ledger = await opened(url)
-    stop = asyncio.Event()
-    running = asyncio.create_task(project(url, stop))
-    yield ledger
-    stop.set()
-    await running
-    await ledger.close()
+    async with projected(url) as ledger:
+        yield ledger
 
 
 class TestRedaction:

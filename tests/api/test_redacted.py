@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from api.keys import FRESHNESS
-from services.project import project
 from services.redact import redact
 from services.wanted import Wanted
-from tests.api.conftest import Client, Ledger, Serve, opened, token
+from tests.api.conftest import Client, Ledger, Serve, projected, token
 from tests.captures import wire
 
 NUMBER = "5551234"
@@ -19,14 +18,8 @@ VIEWS = ("/v1/admin/core/channels", "/api/statistics/2026-11-22", "/v1/admin/que
 
 @pytest.fixture
 async def ledger(url: str) -> AsyncIterator[Ledger]:
-    """A ledger with a projector that holds the lock, as in production."""
-    ledger = await opened(url)
-    stop = asyncio.Event()
-    running = asyncio.create_task(project(url, stop))
-    yield ledger
-    stop.set()
-    await running
-    await ledger.close()
+    async with projected(url) as ledger:
+        yield ledger
 
 
 def up_to_a_call_of(number: bytes) -> bytes:
