@@ -21,7 +21,7 @@ lint: .venv ## Style, types and layers
 	$(BIN)/lint-imports
 
 test-fast: lint ## Everything that needs no container engine
-	$(BIN)/python -m pytest -m 'not container'
+	$(BIN)/python -m pytest -m 'not container' -n 2 --dist loadfile
 
 test: lint ## Everything, with containerised Asterisks 22 and 16 (as root on Debian it installs and starts an engine)
 	$(BIN)/python docker/engine.py run $(BIN)/python -m tests

@@ -1,26 +1,25 @@
 """Who is asking: users and tokens in memory, as the read models have them."""
 
 import asyncio
-import contextlib
 import hashlib
-import time
-from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 from msgspec import Struct
 
 from api.errors import ApiError, too_many
 from api.freshness import Reading, UnreadyError
+from api.hashing import Hashing
+from api.places import Places
 from api.throttle import Throttle
 from schemas.log import Ours
 from schemas.users import TokenRevoked, TokenUsed
+from services.clock import CLOCK, Clock
 from services.users import NOBODY, hash_password, matches
 
 MODELS = ("users", "tokens")
 IDLE_SECONDS = 3600.0
 TOUCH_SECONDS = 600.0
 """How often a token's use is written down: its idle time survives a restart with this error, never in its favour."""
-WAITING_LOGINS = 32
 SWEEP = 100
 
 USERS = "SELECT uuid, username, name, password_hash, chosen_by, permissions FROM users ORDER BY tm_create, uuid"
@@ -44,7 +43,12 @@ class User(Struct, frozen=True):
 
 
 class Token(Struct):
-    """One row of ``tokens``: ``written`` is its use as the log has it, ``used`` as this process knows it."""
+    """One row of ``tokens``.
+
+    ``written`` is its last use as the log has it (seconds since the epoch), ``used`` its last use as this process knows
+    it, by the monotonic clock: a clock that is set forward for a moment ends no token, and one that is set back keeps
+    none.
+    """
 
     user: User
     written: float
@@ -59,14 +63,14 @@ def token_hash(token: str) -> str:
 class Accounts:
     """Users and tokens of this process; `follow` keeps them as the read models are."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Clock = CLOCK) -> None:
         self.by_name: dict[str, User] = {}
         self.throttle = Throttle()
+        self.places = Places()
         self._clock = clock
         self._tokens: dict[str, Token] = {}
         self._tag = ""
-        self._verifying = asyncio.Semaphore(1)
-        self._waiting = 0
+        self._hashing = Hashing()
 
     async def follow(self, connection: asyncpg.Connection, reading: Reading) -> None:
         """Read users and tokens anew when they have changed."""
@@ -82,16 +86,30 @@ class Accounts:
         tokens = {}
         for hashed, owner, used in await _rows(connection, TOKENS):
             if owner in users:
-                known = self._tokens.get(hashed)
-                tokens[hashed] = Token(
-                    users[owner], used.timestamp(), max(used.timestamp(), known.used if known else 0)
-                )
+                tokens[hashed] = self._token(users[owner], used.timestamp(), self._tokens.get(hashed))
+        await self.places.read(connection)
         self.by_name, self._tokens, self._tag = by_name, tokens, reading.tag(MODELS)
+
+    @property
+    def tag(self) -> str:
+        """The tag of the users and tokens in memory; empty before the first reading."""
+        return self._tag
+
+    def holder(self, token: str) -> User | None:
+        """Return the user of this token. Unlike `owner` it does not count as a use."""
+        known = self._tokens.get(token_hash(token))
+        return known.user if known else None
+
+    def _token(self, user: User, written: float, known: Token | None) -> Token:
+        if known is not None and known.written == written:
+            return Token(user, written, known.used)
+        used = self._clock.passed() - max(0.0, self._clock.now() - written)
+        return Token(user, written, used if known is None else max(used, known.used))
 
     def owner(self, token: str) -> User | None:
         """Return whose token this is, unless it has expired; it counts as used now."""
         known = self._tokens.get(token_hash(token))
-        now = self._clock()
+        now = self._clock.passed()
         if known is None or now - known.used > IDLE_SECONDS:
             return None
         known.used = now
@@ -99,11 +117,16 @@ class Accounts:
 
     def unwritten(self, least: float = TOUCH_SECONDS) -> list[Ours]:
         """Return facts about tokens whose last use was written down longer ago than ``least`` seconds."""
-        return [TokenUsed(hashed, t.used) for hashed, t in self._tokens.items() if t.used - t.written > least]
+        ahead = self._clock.now() - self._clock.passed()
+        return [
+            TokenUsed(hashed, t.used + ahead)
+            for hashed, t in self._tokens.items()
+            if t.used + ahead - t.written > least
+        ]
 
     def expired(self, user: User | None = None) -> list[Ours]:
         """Return facts that end tokens which have expired, whichever process saw them used; not all at once."""
-        now = self._clock()
+        now = self._clock.passed()
         old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + 2 * TOUCH_SECONDS]
         return [TokenRevoked(hashed, "expired", actor=user.uuid if user else "") for hashed in old[:SWEEP]]
 
@@ -111,41 +134,50 @@ class Accounts:
         """Return the hashes of a user's tokens."""
         return [hashed for hashed, t in self._tokens.items() if t.user.uuid == user_uuid]
 
-    async def verify(self, username: str, password: str, address: str) -> User:
-        """Return the user whose name and password these are.
+    async def verify(self, username: str, password: str, client: str) -> User:
+        """Return the user whose name and password these are; ``client`` is the address that asks.
 
         Raises ApiError 401, or 429 after too many failures, and UnreadyError while no user has been read.
         """
         if not self._tag:
             raise UnreadyError("the database has not answered yet")
-        key = (username, address)
-        async with self._hashing():
-            if (seconds := self.throttle.wait(key)) > 0:
-                raise too_many(seconds)
+        # A client that has to wait takes no place in the queue.
+        is_known = self._check(username, client)
+
+        async def judge() -> User | None:
+            # Once more, for guesses that came at once: each failure counts before the next hash.
+            is_known = self._check(username, client)
             user = self.by_name.get(username)
-            right = await asyncio.to_thread(matches, user.password_hash if user else NOBODY, password)
-        if not right or user is None:
-            self.throttle.failed(key)
+            is_right = await asyncio.to_thread(matches, user.password_hash if user else NOBODY, password)
+            if is_right and user is not None:
+                self.throttle.succeeded(username, client)
+                return user
+            self.throttle.failed(username, client, is_known=is_known)
+            return None
+
+        if is_known:
+            user = await self._hashing.run("known clients", f"{client} {username}", judge)
+        else:
+            user = await self._hashing.run("clients", client, judge)
+        if user is None:
             raise ApiError(401, "wrong user name or password", headers={"WWW-Authenticate": 'Basic realm="ringledger"'})
-        self.throttle.succeeded(key)
         return user
 
-    async def hashed(self, password: str) -> str:
-        """Return the hash of a new password. Raises ApiError 429 when too many wait."""
-        async with self._hashing():
+    def _check(self, username: str, client: str) -> bool:
+        """Return whether this client has logged in as this user before. Raises ApiError 429 if it has to wait."""
+        user = self.by_name.get(username)
+        is_known = user is not None and self.places.has(user.uuid, client)
+        if (seconds := self.throttle.wait(username, client, is_known=is_known)) > 0:
+            raise too_many(seconds)
+        return is_known
+
+    async def hashed(self, password: str, user: User) -> str:
+        """Return the hash of a new password, which ``user`` gives. Raises ApiError 429 when too many of theirs wait."""
+
+        async def make() -> str:
             return await asyncio.to_thread(hash_password, password)
 
-    @contextlib.asynccontextmanager
-    async def _hashing(self) -> AsyncIterator[None]:
-        if self._waiting >= WAITING_LOGINS:
-            raise too_many(1)
-        self._waiting += 1
-        try:
-            # One at a time: guesses sent at once are counted one after another, and memory is bounded.
-            async with self._verifying:
-                yield
-        finally:
-            self._waiting -= 1
+        return await self._hashing.run("users", user.uuid, make)
 
 
 async def _rows(connection: asyncpg.Connection, sql: str) -> list[asyncpg.Record]:

@@ -8,21 +8,28 @@ from typing import Any
 from aiohttp import web
 
 from api import first_user, health, metrics
+from api.access import ACCESS, Access
 from api.accounts import TOUCH_SECONDS, Accounts
 from api.as_of import PastViews
+from api.connections import CONNECTIONS, Connections, Limits, file_limit, limit_requests
 from api.cospace import jeye, statistics
 from api.events.routes import ROUTES as EVENT_ROUTES
 from api.events.streams import STREAMS, Streams
+from api.finishing import finish_writes, writes
 from api.freshness import Freshness
 from api.jade.routes import routes as jade_routes
-from api.keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, POOL, REFOLDING, SEEDED, SETTINGS, VIEWS
+from api.keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
 from api.measured import MEASURES, measured, measures
 from api.middleware import errors
+from api.origins import own_pages_only
+from api.queues import QUEUES, QueueMetrics, Queues
 from api.views import Views
 from schemas.settings import Settings
 from services import database
 from services.facts import Facts
+from services.heartbeat import Heartbeat
+from services.pool import open_pool
 from services.tasks import ended
 
 TOUCH_EVERY_SECONDS = 60.0
@@ -30,15 +37,19 @@ TOUCH_EVERY_SECONDS = 60.0
 
 def create(url: str, settings: Settings) -> web.Application:
     """Build the application; nothing is opened before it starts."""
-    app = web.Application(middlewares=[measured, errors])
+    app = web.Application(middlewares=[finish_writes, measured, errors, limit_requests, own_pages_only])
     app[SETTINGS] = settings
     app[ACCOUNTS] = accounts = Accounts()
-    app[FRESHNESS] = Freshness(url, follow=[accounts.follow])
+    app[HEARTBEAT] = heartbeat = Heartbeat(url)
+    app[ACCESS] = access = Access(accounts)
+    app[FRESHNESS] = Freshness(url, follow=[accounts.follow, access.follow], heartbeat=heartbeat)
     app[SEEDED] = asyncio.Event()
     app[MEASURES] = measures()
-    app[REFOLDING] = asyncio.Semaphore(1)
+    app[QUEUES] = Queues()
+    app[MEASURES].registry.register(QueueMetrics(app[QUEUES]))
+    app[CONNECTIONS] = Connections(settings.trusted_proxies, app[MEASURES].registry, Limits(file_limit()))
     app[DECIDING] = asyncio.Lock()
-    app.cleanup_ctx.extend([pool(url), streams(url), background])
+    app.cleanup_ctx.extend([pool(url), streams(url), background, writes])
     app.on_response_prepare.append(unnamed)
     app.on_shutdown.append(let_go)
     app.add_routes(
@@ -57,9 +68,9 @@ def create(url: str, settings: Settings) -> web.Application:
 
 def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
-        async with await database.create_pool(url, size=4, search_path="model, ledger") as app[POOL]:
+        async with await open_pool(url, app[HEARTBEAT], size=4, search_path="model, ledger") as app[POOL]:
             app[FACTS] = Facts(app[POOL])
-            past = PastViews(app[POOL])
+            past = PastViews(app[POOL], app[QUEUES].as_of)
             app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.told)
             yield
             past.stop()
@@ -71,8 +82,8 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     """Make the streams; they have connections of their own, so that views need not wait for who catches up."""
 
     async def opened(app: web.Application) -> AsyncIterator[None]:
-        async with await database.create_pool(
-            url, size=3, search_path="model, ledger", application_name="ringledger events"
+        async with await open_pool(
+            url, app[HEARTBEAT], size=3, search_path="model, ledger", application_name="ringledger events"
         ) as own:
             app[STREAMS] = Streams(own, app[FRESHNESS])
             yield
@@ -84,6 +95,7 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
 async def background(app: web.Application) -> AsyncIterator[None]:
     """Follow the read models, make the first user, write down the use of tokens."""
     jobs: list[Coroutine[Any, Any, None]] = [
+        app[HEARTBEAT].run(),
         app[FRESHNESS].run(),
         seed(app),
         write_down_use(app),
@@ -105,8 +117,12 @@ def _report(app: web.Application, task: asyncio.Task[None]) -> None:
 
 
 async def seed(app: web.Application) -> None:
-    await first_user.seed(app[POOL], app[FACTS], app[FRESHNESS], app[ACCOUNTS], app[SETTINGS])
-    app[SEEDED].set()
+    """Make the first user, again whenever the log came back with older data."""
+    while True:
+        await first_user.seed(app[POOL], app[FACTS], app[FRESHNESS], app[ACCOUNTS], app[SETTINGS])
+        app[SEEDED].set()
+        await app[FRESHNESS].rewound()
+        app[SEEDED].clear()
 
 
 async def write_down_use(app: web.Application) -> None:
@@ -126,3 +142,4 @@ async def let_go(app: web.Application) -> None:
     """Answer all who wait for a change and end all streams, so that the process can end."""
     app[FRESHNESS].stop()
     app[STREAMS].stop()
+    app[QUEUES].stop()

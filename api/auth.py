@@ -5,6 +5,7 @@ import binascii
 
 from aiohttp import web
 
+from api.access import ACCESS, allowed
 from api.accounts import User
 from api.errors import ApiError, Handler
 from api.freshness import UnreadyError
@@ -23,6 +24,12 @@ def token_of(request: web.Request) -> str | None:
     return token
 
 
+def is_by_cookie(request: web.Request) -> bool:
+    """Return whether the token that counts is the cookie's, which a browser adds to requests of any site's page."""
+    bearer = request.headers.get("Authorization", "").partition(" ")[0].lower() == "bearer"
+    return "authtoken" in request.cookies and "authtoken" not in request.query and not bearer
+
+
 async def identify(request: web.Request) -> User | None:
     """Return who is asking, None if the token is absent, unknown or expired. Raises UnreadyError if nobody can tell."""
     token = token_of(request)
@@ -39,13 +46,19 @@ async def identify(request: web.Request) -> User | None:
     return user
 
 
-def needs(permission: str, handler: Handler) -> Handler:
-    """Let only users with the permission reach the handler."""
+def needs(permission: str, handler: Handler, *, ends_itself: bool = False) -> Handler:
+    """Let only users with the permission reach the handler.
+
+    A read also ends, with 401 or 403, when the token or the permission does. A handler that ``ends_itself`` gives its
+    client a reason instead. A write goes on: it was allowed when it was asked for, and decisions check once more.
+    """
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        request[USER] = _allowed(await identify(request), permission)
+        request[USER] = allowed(await identify(request), permission)
         request[NEEDED] = permission
-        return await handler(request)
+        if ends_itself or request.method not in {"GET", "HEAD"}:
+            return await handler(request)
+        return await request.app[ACCESS].watch(token_of(request) or "", permission, handler(request))
 
     return guarded
 
@@ -55,15 +68,13 @@ def still(request: web.Request) -> User:
 
     Raises ApiError 401 or 403 when one of those has ended the token, or taken the permission.
     """
-    return _allowed(request.app[ACCOUNTS].owner(token_of(request) or ""), request[NEEDED])
+    return allowed(request.app[ACCOUNTS].owner(token_of(request) or ""), request[NEEDED])
 
 
-def _allowed(user: User | None, permission: str) -> User:
-    if user is None:
-        raise ApiError(401, "log in first", headers={"WWW-Authenticate": "Bearer"})
-    if not user.may(permission):
-        raise ApiError(403, f"permission {permission} is needed", "access-denied")
-    return user
+def asker(request: web.Request) -> str:
+    """Return the uuid of the user who asks, empty where a view is open to all."""
+    user = request.get(USER)
+    return user.uuid if user else ""
 
 
 def basic(request: web.Request) -> tuple[str, str]:

@@ -19,11 +19,21 @@ Uuid = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA
 
 async def body(request: web.Request, shape: type[T]) -> T:
     """Return the body as ``shape``; members that it does not know are passed over. Raises ApiError 400."""
-    found = decoded(await request.read())
+    found = decoded(await read(request))
     try:
         return msgspec.convert(found, shape)
     except msgspec.ValidationError as error:
         raise ApiError(400, str(error)) from None
+
+
+async def read(request: web.Request) -> bytes:
+    """Return the body's bytes. Raises ApiError 400 if they cannot be decoded or the client left before their end."""
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        raise ApiError(400, "the body is not what Content-Encoding or Transfer-Encoding says") from None
+    except ConnectionError:
+        raise ApiError(400, "the body has no end") from None
 
 
 def decoded(raw: bytes) -> dict[str, Any]:

@@ -4,7 +4,7 @@ That is what makes "this name is taken" true: of two requests at once, also at t
 the first one made. A decision takes as long as the projector takes to fold it, some tens of milliseconds.
 """
 
-import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,12 +16,15 @@ from msgspec import Struct, field
 from api.asking import Asking, asking
 from api.errors import ApiError
 from api.freshness import Freshness
-from api.keys import DECIDING, FACTS, FRESHNESS, POOL
+from api.keys import DECIDING, FACTS, FRESHNESS, HEARTBEAT, POOL
 from schemas.facts import Fact, RequestAnswered
-from services import log
+from services.heartbeat import SilentError
+from services.locks import Lock, locked
 
-LOCK = 7310006
-FOLD_SECONDS = 10.0
+TURN_SECONDS = 4.0
+"""How long a decision waits for those before it and for the read models."""
+FOLD_SECONDS = 4.0
+"""Each of these waits ends a request within five seconds: the others are over at once where one of them is not."""
 
 # The table's key begins with pbx, of which there are few: PostgreSQL 18 skips from one to the next.
 EARLIER = "SELECT digest, pbx, act, position, result, location FROM requests WHERE actor = $1 AND key = $2"
@@ -94,7 +97,7 @@ async def decide(request: web.Request, models: Sequence[str], decision: Decide, 
             facts.append(asked.stamp(RequestAnswered(asked.key, asked.digest, made.result, made.location)))
         if not facts:  # what was wanted is so already
             return Decided(freshness.reading.position(models), asked.request, made.result, made.location)
-        position = await request.app[FACTS].append(*facts, pbx=made.pbx)
+        position = await request.app[FACTS].append(*facts, pbx=made.pbx, connection=connection)
         await folded(freshness, watched, position)
         return Decided(position, asked.request, made.result, made.location)
 
@@ -116,22 +119,33 @@ async def earlier_of(connection: asyncpg.Connection, asked: Asking, *, act: bool
 
 @asynccontextmanager
 async def deciding(app: web.Application, models: set[str]) -> AsyncIterator[asyncpg.Connection]:
-    """Hold the right to decide, with these models folded up to the end of the log; give a connection to read them."""
-    async with app[DECIDING], app[POOL].acquire() as connection:
-        await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
+    """Hold the right to decide, with these models folded up to the end of the log; give a connection to read them.
+
+    A decision must be appended over this connection: a process that loses it loses the right too. Even an append
+    whose answer was lost is in the log, or never will be, before the next decision begins.
+
+    Raises ApiError 503, and one of database.UNREACHABLE, when the turn does not come in `TURN_SECONDS`.
+    """
+    one_at_a_time = app[DECIDING]
+    async with contextlib.AsyncExitStack() as turn:
         try:
-            await folded(app[FRESHNESS], models, await log.head(connection))
-            yield connection
-        finally:
-            if not connection.is_closed():
-                await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
+            async with app[HEARTBEAT].limit(TURN_SECONDS):
+                await turn.enter_async_context(one_at_a_time)
+                connection = await turn.enter_async_context(app[POOL].acquire())
+                await turn.enter_async_context(locked(connection, Lock.DECISION))
+                reading = await app[FRESHNESS].look(connection)
+                app[FRESHNESS].seen(reading)
+                await folded(app[FRESHNESS], models, reading.head)
+        except TimeoutError:
+            raise ApiError(503, "earlier decisions take long; try again", "not-ready", {"Retry-After": "1"}) from None
+        yield connection
 
 
 async def folded(freshness: Freshness, models: set[str], position: int) -> None:
     """Wait until these models have folded the log up to ``position``. Raises ApiError 503 if that takes too long."""
     try:
-        async with asyncio.timeout(FOLD_SECONDS):
+        async with freshness.heartbeat.limit(FOLD_SECONDS):
             await freshness.folded(tuple(models), position)
-    except TimeoutError:
+    except (TimeoutError, SilentError):
         headers = {"Retry-After": "1", "X-Ledger-Position": str(position)}
         raise ApiError(503, "the read models are behind; try again", "not-ready", headers) from None

@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 
-import asyncpg
 import structlog
 
 from api.accounts import MODELS, Accounts
@@ -11,34 +10,34 @@ from api.freshness import Freshness
 from schemas.log import Ours
 from schemas.settings import Settings
 from schemas.users import PasswordChanged, TokenRevoked, UserCreated
-from services import database, log
+from services import faults, log
 from services.facts import Facts
+from services.locks import Lock, locked
+from services.outage import Outage
+from services.pool import Pool
 from services.users import admin_password, hash_password, matches, password_file
 
-LOCK = 7310005
 RETRY_SECONDS = 1.0
 
 logger = structlog.get_logger()
 
 
-async def seed(pool: asyncpg.Pool, facts: Facts, freshness: Freshness, accounts: Accounts, settings: Settings) -> None:
+async def seed(pool: Pool, facts: Facts, freshness: Freshness, accounts: Accounts, settings: Settings) -> None:
     """See to it that `admin` can log in; waits as long as it takes for database and projector."""
+    outage = Outage("first_user_delayed", "first_user_ready")
     while True:
         try:
-            async with pool.acquire() as connection:
-                # Of several API processes that start together, one looks and writes at a time.
-                await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
-                try:
-                    await freshness.folded(MODELS, await log.head(connection))
-                    wanted = await asyncio.to_thread(_wanted, accounts, settings)
-                    if wanted:
-                        await freshness.folded(MODELS, await facts.append(*wanted))
-                finally:
-                    await connection.execute("SELECT pg_advisory_unlock($1)", LOCK)
-        except (asyncpg.PostgresError, *database.UNREACHABLE) as error:
-            logger.warning("first_user_delayed", error=repr(error))
+            # Of several API processes that start together, one looks and writes at a time.
+            async with pool.acquire() as connection, locked(connection, Lock.FIRST_USER):
+                await freshness.folded(MODELS, await log.head(connection))
+                wanted = await asyncio.to_thread(_wanted, accounts, settings)
+                if wanted:
+                    await freshness.folded(MODELS, await facts.append(*wanted, connection=connection))
+        except faults.ANY as error:
+            outage.fail(error)
             await asyncio.sleep(RETRY_SECONDS)
         else:
+            outage.recover(quiet_seconds=0.0)
             return
 
 

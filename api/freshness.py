@@ -6,16 +6,21 @@ body and the position told with it belong together.
 
 import asyncio
 import contextlib
-import time
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 import asyncpg
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from projections import ALL
-from services import database
+from services import database, faults, pool
+from services.clock import CLOCK, Clock
+from services.continuity import LogEnd
+from services.heartbeat import Heartbeat
+from services.locks import Channel
 
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.02
@@ -25,19 +30,27 @@ STALE_SECONDS = 2.5
 """Without a reading for so long we no longer claim to be up to date."""
 
 CHECKPOINTS = """
-SELECT h.position AS head, c.model, c.version, c.position, c.changed, c.swaps, c.error,
+SELECT h.position AS head, h.hash, c.model, c.version, c.position, c.changed, c.swaps, c.mark, c.error,
        coalesce(c.at, (SELECT recorded FROM ledger.event ORDER BY position LIMIT 1)) AS at
 FROM ledger.head h LEFT JOIN ledger.checkpoint c ON c.place = 'model'
 """
 LINKS = """
-SELECT pbx, state, healed,
+SELECT pbx, CASE WHEN state = 'up' AND is_recent THEN 'up' ELSE 'down' END AS state, healed, failed,
+       CASE WHEN state = 'down' AND greatest(last_minute, tm_update)
+                 > coalesce($1::timestamptz, now()) - interval '150 seconds' THEN refused ELSE '' END AS refused,
        state = 'up' AND healed
-       AND coalesce(last_minute, since) > coalesce($1::timestamptz, now()) - interval '150 seconds' AS complete
-FROM links
+       AND abs(extract(epoch FROM coalesce($1::timestamptz, ledger.clock()) - coalesce(last_minute, since))) < 150
+       AS complete
+FROM links CROSS JOIN LATERAL (
+    SELECT least(abs(extract(epoch FROM coalesce($1::timestamptz, ledger.clock()) - last_minute)),
+                 abs(extract(epoch FROM coalesce($1::timestamptz, ledger.clock()) - since))) < 150 AS is_recent
+) minute
 ORDER BY pbx
 """
 """$1 is the time, None for now. A listener that is gone (its machine too) says nothing more, not even that the link is
-down."""
+down. A last minute that is still to come is from before the clock was set back, and may be of any age."""
+
+CONTINUES = "SELECT ledger.continues($1, $2)"
 
 VERSIONS = {model.name: model.version for model in ALL}
 
@@ -49,7 +62,10 @@ class UnreadyError(Exception):
 
 
 class Checkpoint(Struct, frozen=True):
-    """As the table: ``at`` is when the event at ``position`` was recorded (the first event's time before it)."""
+    """As the table: ``at`` is when the event at ``position`` was recorded (the first event's time before it).
+
+    ``mark`` is another number after each change, so that it tells apart what two logs have at one position.
+    """
 
     version: int
     position: int
@@ -57,14 +73,20 @@ class Checkpoint(Struct, frozen=True):
     swaps: int
     at: datetime | None
     error: str | None
+    mark: int = 0
 
 
 class Link(Struct, frozen=True):
-    """One PBX's link; ``healed``: a snapshot was completed since it came up."""
+    """One PBX's link; ``healed``: a snapshot was completed since it came up.
+
+    ``failed`` is as in the read model; ``refused`` says why Asterisk refuses the login of a listener that runs.
+    """
 
     state: str
     healed: bool
     complete: bool
+    failed: tuple[str, ...] = ()
+    refused: str = ""
 
 
 def complete(links: Mapping[str, Link], pbx: str | None) -> bool:
@@ -76,21 +98,25 @@ def complete(links: Mapping[str, Link], pbx: str | None) -> bool:
 class Reading(Struct, frozen=True):
     """The facts at one moment between ``began`` and ``ended`` by the event loop's clock.
 
-    ``wall`` is ``began`` in seconds since the epoch.
+    ``timeline`` counts how often this process has found a log that did not continue the one before: positions of two
+    timelines cannot be compared.
     """
 
     began: float
     ended: float
-    wall: float
     head: int
     models: dict[str, Checkpoint]
     links: dict[str, Link]
+    hash: bytes = b""
+    timeline: int = 0
 
     def after(self, other: "Reading") -> bool:
         """Tell whether this is of a later moment than the other one.
 
-        Of two that were under way at once the log and the models tell: none of their numbers ever falls.
+        Of two that were under way at once the log and the models tell: in one timeline none of their numbers falls.
         """
+        if self.timeline != other.timeline:
+            return self.timeline > other.timeline
         if self.began > other.ended or other.began > self.ended:
             return self.began > other.ended
         mine, theirs = self.progress, other.progress
@@ -98,8 +124,13 @@ class Reading(Struct, frozen=True):
 
     @property
     def progress(self) -> int:
-        """What never falls, and rises when anything in the log or the models does."""
+        """What never falls in one timeline, and rises when anything in the log or the models does."""
         return self.head + sum([c.position + c.swaps for c in self.models.values()])
+
+    @property
+    def end(self) -> LogEnd:
+        """The end of the log."""
+        return LogEnd(self.head, self.hash)
 
     def position(self, models: Sequence[str]) -> int:
         """Return the last event that all of these models have folded."""
@@ -110,7 +141,7 @@ class Reading(Struct, frozen=True):
         found = self._of(models)
         return "-".join(
             ".".join(map(str, part))
-            for part in ([c.changed for c in found], [c.version for c in found], [c.swaps for c in found])
+            for part in zip(*[(c.changed, c.version, c.swaps, c.mark) for c in found], strict=True)
         )
 
     def complete(self, pbx: str | None) -> bool:
@@ -126,22 +157,37 @@ class Reading(Struct, frozen=True):
 
 async def read(connection: asyncpg.Connection) -> Reading:
     """Read the facts; inside a REPEATABLE READ transaction they are those of the rows read there."""
-    began, wall = asyncio.get_running_loop().time(), time.time()
+    began = asyncio.get_running_loop().time()
     rows = await connection.fetch(CHECKPOINTS)
     models = {
-        r["model"]: Checkpoint(r["version"], r["position"], r["changed"], r["swaps"], r["at"], r["error"]) for r in rows
+        r["model"]: Checkpoint(
+            r["version"], r["position"], r["changed"], r["swaps"], r["at"], r["error"], r["mark"] or 0
+        )
+        for r in rows
     }
     models.pop(None, None)
     links = {}
     # Those of another version, whose columns may be others, say nothing until they have been rebuilt.
     if "links" in models and models["links"].version == VERSIONS["links"]:
         links = linked(await connection.fetch(LINKS, None))
-    return Reading(began, asyncio.get_running_loop().time(), wall, rows[0]["head"], models, links)
+    ended = asyncio.get_running_loop().time()
+    return Reading(began, ended, rows[0]["head"], models, links, rows[0]["hash"])
+
+
+async def placed(connection: asyncpg.Connection, reading: Reading, known: Reading | None) -> Reading:
+    """Return ``reading`` in the timeline of ``known``, or in the next one if the log does not continue that.
+
+    ``known`` must be older, and ``connection`` see the log as ``reading`` did, or a later one.
+    """
+    if known is None or reading.end == known.end:
+        return replace(reading, timeline=known.timeline if known is not None else 0)
+    continues = await connection.fetchval(CONTINUES, known.head, known.hash)
+    return replace(reading, timeline=known.timeline + (not continues))
 
 
 def linked(rows: Sequence[asyncpg.Record]) -> dict[str, Link]:
     """Return the links of rows of `LINKS`, by PBX."""
-    return {r["pbx"]: Link(r["state"], r["healed"], r["complete"]) for r in rows}
+    return {r["pbx"]: Link(r["state"], r["healed"], r["complete"], tuple(r["failed"]), r["refused"]) for r in rows}
 
 
 Follow = Callable[[asyncpg.Connection, Reading], Awaitable[None]]
@@ -167,20 +213,25 @@ class Freshness:
     """The newest `Reading`, kept so by `run`, and the means to wait for a newer one.
 
     Those in ``follow`` are given every reading of `run` before it counts as folded or refreshed. A reading that came
-    with a view's rows (`seen`) counts for views only.
+    with a view's rows (`seen`) counts for views only. A log that does not continue what was read begins a new timeline.
     """
 
-    def __init__(self, url: str, follow: Sequence[Follow] = ()) -> None:
+    def __init__(
+        self, url: str, follow: Sequence[Follow] = (), heartbeat: Heartbeat | None = None, clock: Clock = CLOCK
+    ) -> None:
         self.newest: Reading | None = None
         self._followed: Reading | None = None
         self.head = 0
         self.stopping = False
+        self.heartbeat = heartbeat or Heartbeat(url)
         self._url = url
         self._follow = follow
         self._wake = asyncio.Event()
         self._read = Bell()
         self._changed = Bell()
         self._grown = Bell()
+        self._clock = clock
+        self._first = math.inf
         self._caught_up: dict[str, float] = {}
 
     @property
@@ -197,43 +248,60 @@ class Freshness:
 
     def lag_ms(self, models: Sequence[str], reading: Reading) -> int:
         """Return 0 if these models have folded all of the log, or else how old what they have not folded may be."""
-        now = time.time()
         lag = 0.0
         for name in models:
             checkpoint = reading.models[name]
             if checkpoint.position < max(self.head, reading.head) or self.stale:
-                recorded = checkpoint.at.timestamp() if checkpoint.at else 0.0
-                lag = max(lag, now - max(recorded, self._caught_up.get(name, 0.0)))
+                lag = max(lag, self._age(name, checkpoint))
         return int(lag * 1000)
+
+    def _age(self, name: str, checkpoint: Checkpoint) -> float:
+        """Return how old the model may be: no older than when it had caught up, by the event loop's clock.
+
+        The time of the last event that it has folded says more only while our clock is not before that time.
+        """
+        known = asyncio.get_running_loop().time() - self._caught_up.get(name, self._first)
+        recorded = self._clock.now() - (checkpoint.at.timestamp() if checkpoint.at else 0.0)
+        if recorded < 0:
+            return known
+        return min(recorded, known) if name in self._caught_up else recorded
 
     async def run(self) -> None:
         """Keep reading until cancelled, through any absence of PostgreSQL."""
         while True:
             try:
                 await self._hold()
-            except (asyncpg.PostgresError, *database.UNREACHABLE) as error:
-                logger.warning("database_unreachable", error=repr(error))
+            except faults.ANY as error:
+                self.heartbeat.outage.fail(error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _hold(self) -> None:
-        connection = await database.connect(self._url, search_path="model, ledger")
+        connection = await database.connect(self._url, search_path="model, ledger", lock_timeout=pool.LOCK_TIMEOUT)
+        self.heartbeat.watch(connection)
         try:
-            await connection.add_listener("ledger", self._appended)
-            await connection.add_listener("ringledger_model", lambda *_: self._wake.set())
+            await connection.add_listener(Channel.LOG, self._appended)
+            await connection.add_listener(Channel.MODELS, lambda *_: self._wake.set())
             while True:
                 self._wake.clear()
-                reading = await read(connection)
+                reading = await self.look(connection)
                 for follow in self._follow:
                     await follow(connection, reading)
-                self._followed = reading
                 self.seen(reading)
+                if reading.timeline == self._timeline:
+                    self._followed = reading
                 self._read.ring()
+                self.heartbeat.outage.recover()
                 await asyncio.sleep(PAUSE_SECONDS)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._wake.wait()
         finally:
             connection.terminate()
+
+    async def look(self, connection: asyncpg.Connection) -> Reading:
+        """Read the facts, as `read` does, and compare the log with the one that is known."""
+        known = self.newest
+        return await placed(connection, await read(connection), known)
 
     def _appended(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         self._ends(int(payload))
@@ -249,12 +317,24 @@ class Freshness:
         if before is not None and not reading.after(before):
             return
         self.newest = reading
+        self._first = min(self._first, reading.began)
+        if before is not None and before.timeline != reading.timeline:
+            self._rewind(before, reading)
         self._ends(reading.head)
         for name, checkpoint in reading.models.items():
             if checkpoint.position >= reading.head:
-                self._caught_up[name] = reading.wall
+                self._caught_up[name] = reading.began
         if before is None or _changes(before) != _changes(reading):
             self._changed.ring()
+
+    def _rewind(self, before: Reading, reading: Reading) -> None:
+        """Forget what was known of positions that the log has lost."""
+        logger.error("log_went_back", before=before.head, now=reading.head)
+        self.head = reading.head
+        self._followed = None
+        self._caught_up.clear()
+        self._wake.set()
+        self._grown.ring()
 
     def stop(self) -> None:
         """Let everybody who waits for a change go on with what there is."""
@@ -281,9 +361,20 @@ class Freshness:
             await self._read.wait()
 
     async def grows(self, position: int) -> None:
-        """Wait until the log goes on after ``position``."""
-        while self.head <= position:
+        """Wait until the log goes on after ``position``, or has been found to be another one."""
+        timeline = self._timeline
+        while self.head <= position and timeline == self._timeline:
             await self._grown.wait()
+
+    async def rewound(self) -> None:
+        """Wait until the log has been found not to continue what was read."""
+        timeline = self._timeline
+        while timeline == self._timeline:
+            await self._grown.wait()
+
+    @property
+    def _timeline(self) -> int:
+        return 0 if self.newest is None else self.newest.timeline
 
     async def differs(self, models: Sequence[str], tag: str, seconds: float) -> None:
         """Wait until the tag of these models is another than ``tag``, for so long at most, or until we stop."""
@@ -293,5 +384,5 @@ class Freshness:
                     await self._changed.wait()
 
 
-def _changes(reading: Reading) -> list[tuple[str, int, int, int]]:
-    return [(name, c.version, c.changed, c.swaps) for name, c in sorted(reading.models.items())]
+def _changes(reading: Reading) -> list[tuple[str, int, int, int, int]]:
+    return [(name, c.version, c.changed, c.swaps, c.mark) for name, c in sorted(reading.models.items())]

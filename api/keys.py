@@ -2,7 +2,6 @@
 
 import asyncio
 
-import asyncpg
 from aiohttp import web
 
 from api.accounts import Accounts
@@ -10,6 +9,8 @@ from api.freshness import Freshness
 from api.views import Views
 from schemas.settings import Settings
 from services.facts import Facts
+from services.heartbeat import Heartbeat
+from services.pool import Pool
 
 ACCOUNTS = web.AppKey("accounts", Accounts)
 DECIDING = web.AppKey("deciding", asyncio.Lock)
@@ -18,9 +19,8 @@ FACTS = web.AppKey("facts", Facts)
 FAILED = web.AppKey("failed", asyncio.Future[None])
 """Ends with the error of a background task; the process cannot go on then."""
 FRESHNESS = web.AppKey("freshness", Freshness)
-POOL = web.AppKey("pool", asyncpg.Pool)
-REFOLDING = web.AppKey("refolding", asyncio.Semaphore)
-"""One refold at a time: it takes the CPU that views need."""
+HEARTBEAT = web.AppKey("heartbeat", Heartbeat)
+POOL = web.AppKey("pool", Pool)
 SEEDED = web.AppKey("seeded", asyncio.Event)
 SETTINGS = web.AppKey("settings", Settings)
 VIEWS = web.AppKey("views", Views)

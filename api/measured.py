@@ -2,7 +2,7 @@
 
 import time
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import Struct, field
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
@@ -49,6 +49,8 @@ def measures() -> Measures:
     )
 
 
+OTHER = "other"
+
 MEASURES = web.AppKey("measures", Measures)
 
 
@@ -59,12 +61,13 @@ def lasting(response: web.StreamResponse) -> bool:
 
 @web.middleware
 async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count and time the request. Its route is the template, so that nobody's requests make new series."""
+    """Count and time the request. Its route is the template, so no client makes new series."""
     began = time.perf_counter()
     response = await handler(request)
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "none"
-    counter, histogram = request.app[MEASURES].of(route, request.method, response.status)
+    method = request.method if request.method in hdrs.METH_ALL else OTHER
+    counter, histogram = request.app[MEASURES].of(route, method, response.status)
     counter.inc()
     if "wait" not in request.query and not lasting(response):
         histogram.observe(time.perf_counter() - began)

@@ -1,63 +1,24 @@
-"""GET /metrics: what Prometheus scrapes. Counts of the log are PostgreSQL's, counts of requests this process's."""
+"""GET /metrics: what Prometheus scrapes. Counts of the log are PostgreSQL's, counts of requests this process's.
+
+Every label has a bounded number of values: names of events by `api.log_counts`, routes by their template, the rest by
+the settings and the models. The text is made in a thread, so that a large one delays no other request.
+"""
 
 import asyncio
 from collections.abc import Iterable, Iterator
 
-import asyncpg
-import structlog
 from aiohttp import web
-from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.auth import needs
-from api.freshness import Freshness, Reading, read
+from api.freshness import Freshness
 from api.keys import FRESHNESS, POOL, SETTINGS
 from api.listeners import Listening, listeners
+from api.log_counts import Counted, counted
 from api.measured import MEASURES
-from services import database, edge
-from services.edge import Edge
-
-NAMES = "SELECT pbx, source, name, count FROM ledger.name ORDER BY pbx, source, name"
-UNFIT = "SELECT model, count(*) FROM ledger.unfit GROUP BY 1 ORDER BY 1"
-GAPS = """
-SELECT pbx, count(*) AS count,
-       sum(greatest(0, extract(epoch FROM coalesce(until_time, now()) - from_time)))::float8 AS seconds
-FROM gaps GROUP BY 1 ORDER BY 1
-"""
-
-ANSWER_SECONDS = 5.0
-"""A scrape has ten."""
-
-logger = structlog.get_logger()
-
-
-class Counted(Struct, frozen=True):
-    """What PostgreSQL knows at one moment."""
-
-    reading: Reading
-    names: list[asyncpg.Record]
-    unfit: list[asyncpg.Record]
-    gaps: list[asyncpg.Record]
-    edge: Edge
-
-
-async def counted(pool: asyncpg.Pool) -> Counted:
-    """Ask PostgreSQL. Raises one of database.UNREACHABLE."""
-    async with (
-        asyncio.timeout(ANSWER_SECONDS),
-        pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        reading = await read(connection)
-        return Counted(
-            reading,
-            await connection.fetch(NAMES),
-            await connection.fetch(UNFIT),
-            await connection.fetch(GAPS) if "gaps" in reading.models else [],
-            await edge.read(connection),
-        )
+from services import database
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -66,13 +27,18 @@ async def metrics(request: web.Request) -> web.Response:
     try:
         found = await counted(pool)
     except database.UNREACHABLE as error:
-        logger.warning("database_unreachable", path=request.path, error=repr(error))
+        pool.outage.fail(error, path=request.path)
         found = None
     heard = await listeners(pool, request.app[SETTINGS].data, away=found is None)
-    ledger = CollectorRegistry()
-    ledger.register(_Families([*_log(found), *_models(freshness, found), *_listeners(heard.listeners)]))
-    body = generate_latest(ledger) + generate_latest(request.app[MEASURES].registry)
+    families = [*_log(found), *_models(freshness, found), *_listeners(heard.listeners)]
+    body = await asyncio.to_thread(_text, families, request.app[MEASURES].registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+
+
+def _text(families: list[Metric], process: CollectorRegistry) -> bytes:
+    ledger = CollectorRegistry()
+    ledger.register(_Families(families))
+    return generate_latest(ledger) + generate_latest(process)
 
 
 class _Families(Collector):
@@ -86,7 +52,8 @@ class _Families(Collector):
 
 
 def _log(found: Counted | None) -> Iterator[Metric]:
-    yield GaugeMetricFamily("ringledger_database_up", "Whether PostgreSQL answers.", value=found is not None)
+    yield GaugeMetricFamily("ringledger_database_up", "As ringledger_postgresql_up.", value=found is not None)
+    yield GaugeMetricFamily("ringledger_postgresql_up", "Whether PostgreSQL answered.", value=found is not None)
     if found is None:
         return
     yield GaugeMetricFamily("ringledger_log_position", "Position of the log's last event.", value=found.reading.head)
@@ -152,6 +119,13 @@ def _listeners(found: list[Listening]) -> Iterator[Metric]:
             if one.holding:  # one for each PBX and kind; those who stand by have no link and no spool to speak of
                 family.add_metric((one.pbx, one.kind), of(one))
         yield family
+    offset = GaugeMetricFamily(
+        "ringledger_pbx_clock_offset_seconds", "How far the PBX's clock is ahead of ours.", labels=("pbx",)
+    )
+    for one in found:
+        if one.holding and one.clock_offset is not None:
+            offset.add_metric((one.pbx,), one.clock_offset)
+    yield offset
 
 
 ROUTES = [web.get("/metrics", needs("admin", metrics))]

@@ -7,8 +7,17 @@ from api.cospace import envelope as cospace
 from api.errors import ApiError, Handler
 from api.freshness import UnreadyError
 from api.jade import envelope as jade
-from services import database
+from api.keys import HEARTBEAT
+from services import faults
 from services.edge import ArchivedError, UnkeptError
+from services.facts import UnknownAppendError
+from services.faults import UNREACHABLE
+
+RETRY = {"Retry-After": "1"}
+UNKNOWN = (
+    "the database did not answer in time: this may have been done, or not;"
+    " the same request with the same Idempotency-Key is done once"
+)
 
 logger = structlog.get_logger()
 
@@ -33,10 +42,14 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, ApiError(410, str(error), "archived"))
     except UnreadyError as error:
         return _answer(request, ApiError(503, str(error), "not-ready", {"Retry-After": "1"}))
-    except database.UNREACHABLE as error:
-        logger.warning("database_unreachable", path=request.path, error=repr(error))
-        return _answer(request, ApiError(503, "the database does not answer", "not-ready", {"Retry-After": "1"}))
-    except Exception:
+    except UnknownAppendError as error:
+        logger.warning("append_unknown", path=request.path, error=repr(error))
+        return _answer(request, ApiError(503, UNKNOWN, "not-ready", RETRY))
+    except Exception as error:
+        # asyncpg's error for a value that cannot be sent is a ValueError, and no fault of PostgreSQL's.
+        if isinstance(error, UNREACHABLE) and not isinstance(error, ValueError):
+            request.app[HEARTBEAT].outage.fail(error, path=request.path)
+            return _answer(request, ApiError(503, f"the database {faults.reason(error)}", "not-ready", RETRY))
         # The path without its query: that may hold a token.
         logger.exception("request_failed", method=request.method, path=request.path)
         return _answer(request, ApiError(500, "internal error", "internal-error"))

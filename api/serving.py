@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from api.auth import asker
 from api.errors import Handler
 from api.keys import VIEWS
 from api.views import View
@@ -11,7 +12,7 @@ def get(view: View) -> Handler:
     """Return the handler that serves a view."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await request.app[VIEWS].answer(view, request)
+        return await request.app[VIEWS].answer(view, request, asker(request))
 
     return handler
 

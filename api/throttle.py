@@ -1,37 +1,72 @@
-"""Slows down who guesses passwords: each failure of one user from one address doubles the time until the next try."""
+"""Waits after failed logins: each failure doubles the time until the next try."""
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 FREE = 4
-"""Failures before anybody has to wait: people mistype."""
+"""Failures of one client at one user before it has to wait: people mistype."""
 LONGEST_SECONDS = 300.0
+FREE_PER_USER = 16
+"""Failures at one user from all clients that never logged in as this user."""
+MAX_USER_WAIT_SECONDS = 30.0
+"""So long at most: the user may be at a new place, among those who guess."""
 REMEMBERED = 10_000
+LONGEST_NAME = 256
 
 
-class Throttle:
-    """Failures by key; forgets a key after a success, or long after its last failure."""
+class Failures:
+    """Failures by key; forgets a key long after its last failure."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+    def __init__(self, free: int, longest: float) -> None:
+        self._free = free
+        self._longest = longest
+        self._failures: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
 
-    def wait(self, key: tuple[str, str]) -> float:
+    def wait(self, key: Hashable, now: float) -> float:
         """Return how many seconds this key has to wait before its next try; 0 when it may try."""
         failures, last = self._failures.get(key, (0, 0.0))
-        if failures < FREE:
+        if failures < self._free:
             return 0.0
-        return max(0.0, last + min(LONGEST_SECONDS, 2.0 ** (failures - FREE)) - self._clock())
+        # Beyond a thousand the power would not fit into a float.
+        return max(0.0, last + min(self._longest, 2.0 ** min(failures - self._free, 64)) - now)
 
-    def failed(self, key: tuple[str, str]) -> None:
+    def add(self, key: Hashable, now: float) -> None:
         """Count a failure."""
-        now = self._clock()
         failures, last = self._failures.pop(key, (0, now))
         self._failures[key] = (failures + 1 if now - last < 2 * LONGEST_SECONDS else 1, now)
         while len(self._failures) > REMEMBERED:
             self._failures.popitem(last=False)
 
-    def succeeded(self, key: tuple[str, str]) -> None:
+    def forget(self, key: Hashable) -> None:
         """Forget the failures."""
         self._failures.pop(key, None)
+
+
+class Throttle:
+    """Failed logins, by user and client, and by user alone.
+
+    A client that logged in as the user before (``is_known``) is slowed by its own failures only.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._of_clients = Failures(FREE, LONGEST_SECONDS)
+        self._of_users = Failures(FREE_PER_USER, MAX_USER_WAIT_SECONDS)
+
+    def wait(self, username: str, client: str, *, is_known: bool) -> float:
+        """Return how many seconds this client has to wait before its next try at this user; 0 when it may try."""
+        now, name = self._clock(), username[:LONGEST_NAME]
+        seconds = self._of_clients.wait((name, client), now)
+        return seconds if is_known else max(seconds, self._of_users.wait(name, now))
+
+    def failed(self, username: str, client: str, *, is_known: bool) -> None:
+        """Count a failure."""
+        now, name = self._clock(), username[:LONGEST_NAME]
+        self._of_clients.add((name, client), now)
+        if not is_known:
+            self._of_users.add(name, now)
+
+    def succeeded(self, username: str, client: str) -> None:
+        """Forget the client's failures at this user."""
+        self._of_clients.forget((username[:LONGEST_NAME], client))

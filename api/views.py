@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
-from aiohttp import Payload, web
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import web
 from msgspec import Struct
 
 from api.errors import ApiError
-from api.freshness import VERSIONS, Freshness, Reading, UnreadyError, read
+from api.etags import entity_tags
+from api.flights import Flights
+from api.freshness import VERSIONS, Freshness, Reading, UnreadyError, placed, read
+from api.rendering import Parts, Pieces, Wire, render, size
 from services import database
+from services.pool import Pool
 
 LONGEST_WAIT_SECONDS = 60.0
 TICK_SECONDS = 1.0
@@ -54,15 +57,14 @@ class View(Struct, frozen=True):
 
     ``sql`` takes what ``args`` makes of the request, in order; the first is always the PBX (or None for all). Views
     that ``tick`` hold durations that grow by themselves: their SQL takes the time as one more, and their bytes last
-    one second. ``models`` are all tables that the SQL reads. ``wire`` makes the result from the rows; None: there is
-    no such thing.
+    one second. ``models`` are all tables that the SQL reads.
     """
 
     name: str
     models: tuple[str, ...]
     sql: str
     args: Callable[[web.Request], Args | Awaitable[Args]]
-    wire: Callable[[Sequence[asyncpg.Record]], Any]
+    wire: Wire
     envelope: Envelope
     ticks: bool = False
 
@@ -70,7 +72,7 @@ class View(Struct, frozen=True):
 class Kept(Struct, frozen=True):
     """The bytes of a result and what closes its envelope (None: there is none), and the facts of its transaction."""
 
-    body: bytes | None
+    body: Pieces | None
     tag: str
     reading: Reading
 
@@ -78,55 +80,37 @@ class Kept(Struct, frozen=True):
 class Told(Struct, frozen=True):
     """A result as bytes (None: there is none), its tag, and the headers that say where in the log it stands."""
 
-    body: bytes | None
+    body: Pieces | None
     tag: str
     headers: dict[str, str]
 
 
-Past = Callable[[View, Args, str], Awaitable[Told]]
-"""Answers ``as_of``, whose text is the last argument."""
-
-
-class Parts(Payload):
-    """Two byte strings that are sent one after the other: the large one is never copied."""
-
-    def __init__(self, opening: bytes, body: bytes) -> None:
-        super().__init__(body, content_type="application/json")
-        self._opening = opening
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return both as text."""
-        whole: bytes = self._opening + self._value
-        return whole.decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send both."""
-        await writer.write(self._opening)
-        await writer.write(self._value)
+Past = Callable[[View, Args, str, str], Awaitable[Told]]
+"""Answers ``as_of``: its text and the user who asks are the last arguments."""
 
 
 class Views:
     """Answers requests for views."""
 
-    def __init__(self, pool: asyncpg.Pool, freshness: Freshness, past: Past) -> None:
+    def __init__(self, pool: Pool, freshness: Freshness, past: Past) -> None:
         self._pool = pool
         self._freshness = freshness
         self._past = past
         self._kept: OrderedDict[tuple[str, Args], Kept] = OrderedDict()
         self._bytes = 0
-        self._rendering: dict[tuple[str, Args], asyncio.Task[Kept]] = {}
+        self._rendering = Flights[tuple[str, Args], Kept]()
 
-    async def answer(self, view: View, request: web.Request) -> web.Response:
+    async def answer(self, view: View, request: web.Request, user: str) -> web.Response:
         """Answer a GET: from memory if the rows have not changed, 304 if the client has them, later if it waits."""
         query = request.query
         args = view.args(request)
         if not isinstance(args, tuple):
             args = await args
-        known = _tags(request.headers.get("If-None-Match"))
+        known = entity_tags(request, "If-None-Match")
         if "as_of" in query:
             if "wait" in query:
                 raise ApiError(400, "wait is for what may change, as_of for what has been")
-            return _answer(view.envelope, await self._past(view, args, query["as_of"]), known)
+            return _answer(view.envelope, await self._past(view, args, query["as_of"], user), known)
         if "wait" in query:
             seconds = _seconds(query["wait"])
             now = self._freshness.reading.tag(view.models)
@@ -155,40 +139,29 @@ class Views:
         """Answer a GET with what ``ask`` makes of these models (None: there is no such thing); nothing is kept."""
         reading, result = await self._asked(models, ask)
         self._freshness.seen(reading)
-        body = None if result is None else msgspec.json.encode(result) + envelope.closing
+        body = None if result is None else (msgspec.json.encode(result) + envelope.closing,)
         told = Told(body, reading.tag(models), self._headers(models, reading, None))
-        return _answer(envelope, told, _tags(request.headers.get("If-None-Match")))
+        return _answer(envelope, told, entity_tags(request, "If-None-Match"))
 
     async def _current(self, view: View, args: Args) -> tuple[Kept, Reading]:
         """Return what holds for the newest reading of this moment, and that reading."""
         key = (view.name, args)
-        needed = self._freshness.reading
-        while True:
-            kept = self._kept.get(key)
-            if kept is not None and _good(view, kept, needed):
-                self._kept.move_to_end(key)
-                return kept, needed
-            task = self._rendering.get(key)
-            if task is None:
-                # A task of its own: it serves all who ask now, also when the one who asked first goes away.
-                task = self._rendering[key] = asyncio.create_task(self._render(view, args))
-            kept = await asyncio.shield(task)
-            if _good(view, kept, needed):
-                return kept, needed
+        needed, asked = self._freshness.reading, asyncio.get_running_loop().time()
+        kept = self._kept.get(key)
+        while kept is None or not (kept.reading.began >= asked or _good(view, kept, needed)):
+            # A rendering under way began earlier and may be too old; the next one cannot be, however long it takes.
+            kept = await self._rendering.join(key, lambda: self._render(view, args))
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return kept, needed
 
     async def _render(self, view: View, args: Args) -> Kept:
-        try:
-            reading, rows = await self._look(view, args)
-        finally:
-            # Here, where nothing is awaited any more, and not once the task is done: who asks between its end and its
-            # callbacks would find it, get what is too old at once, and ask it again, for ever and without a pause.
-            del self._rendering[view.name, args]
+        reading, rows = await self._look(view, args)
         self._freshness.seen(reading)
         with _of_its_version(view.models, reading):
-            result = view.wire(rows)
-        body = None if result is None else msgspec.json.encode(result) + view.envelope.closing
+            body = await render(rows, view.wire, view.envelope.closing)
         kept = Kept(body, reading.tag(view.models), reading)
-        if kept.body is not None:
+        if body is not None:
             self._keep((view.name, args), kept)
         return kept
 
@@ -207,7 +180,8 @@ class Views:
         while True:
             try:
                 async with self._pool.acquire() as connection, database.snapshot(connection):
-                    reading = await read(connection)
+                    known = self._freshness.newest
+                    reading = await placed(connection, await read(connection), known)
                     reading.tag(models)  # raises when one has no table yet
                     with _of_its_version(models, reading):
                         return reading, await ask(connection)
@@ -225,11 +199,11 @@ class Views:
 
     def _keep(self, key: tuple[str, Args], kept: Kept) -> None:
         before = self._kept.pop(key, None)
-        self._bytes -= len(before.body or b"") if before else 0
+        self._bytes -= size(before.body or ()) if before else 0
         self._kept[key] = kept
-        self._bytes += len(kept.body or b"")
+        self._bytes += size(kept.body or ())
         while self._bytes > KEPT_BYTES and len(self._kept) > 1:
-            self._bytes -= len(self._kept.popitem(last=False)[1].body or b"")
+            self._bytes -= size(self._kept.popitem(last=False)[1].body or ())
 
 
 def _answer(envelope: Envelope, told: Told, known: set[str] | None) -> web.Response:
@@ -240,8 +214,9 @@ def _answer(envelope: Envelope, told: Told, known: set[str] | None) -> web.Respo
         return web.Response(status=304, headers=headers)
     opening = envelope.opening()
     headers["Content-Type"] = "application/json; charset=utf-8"
-    headers["Content-Length"] = str(len(opening) + len(told.body))
-    return web.Response(body=Parts(opening, told.body), headers=headers)
+    parts = (opening, *told.body)
+    headers["Content-Length"] = str(size(parts))
+    return web.Response(body=Parts(parts), headers=headers)
 
 
 def _good(view: View, kept: Kept, needed: Reading) -> bool:
@@ -264,14 +239,11 @@ def _of_its_version(models: Sequence[str], reading: Reading) -> Iterator[None]:
         raise
 
 
-def _tags(header: str | None) -> set[str] | None:
-    if header is None:
-        return None
-    return {tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")}
-
-
 def _ahead(known: set[str], now: str) -> bool:
-    theirs, ours = ([int(n) for n in re.findall(r"[0-9]{1,18}", tag)] for tag in (max(known, key=len), now))
+    # Without the marks, which are no counts.
+    theirs, ours = (
+        [int(n) for n in re.findall(r"[0-9]{1,18}", tag.rpartition("-")[0])] for tag in (max(known, key=len), now)
+    )
     return len(theirs) == len(ours) and any(a > b for a, b in zip(theirs, ours, strict=True))
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from projections.kit import Key, Model, On, Row
-from schemas.ami.agent import AgentBridge, AgentEvent, AgentListed
-from schemas.ami.channel import HangupEvent, NewExten
+from schemas.ami.agent import AgentEvent, AgentListed
+from schemas.ami.channel import BridgeMember, HangupEvent, NewExten
+from schemas.ami.transfer import AttendedTransfer
 
 LOGGED_OFF, IDLE, ON_CALL = "AGENT_LOGGEDOFF", "AGENT_IDLE", "AGENT_ONCALL"
 
@@ -44,8 +45,18 @@ def by_application(e: NewExten) -> Key | None:
     return (e.app_data.split(",")[0].strip(),) if e.application == "AgentLogin" and e.app_data else None
 
 
-def called_bridge(e: AgentBridge) -> Key | None:
+def entered_bridge(e: BridgeMember) -> Key | None:
+    if e.bridge_type != "agent_hold":
+        return by_channel(e)
+    return (e.swap_unique_id,) if e.swap_unique_id else None
+
+
+def left_bridge(e: BridgeMember) -> Key | None:
     return by_channel(e) if e.bridge_type != "agent_hold" else None
+
+
+def by_replaced(e: AttendedTransfer) -> Key | None:
+    return (e.replaced(),) if e.replaced() and e.replacement().unique_id else None
 
 
 def logging_in(row: Agent | None, e: NewExten) -> Agent | None:
@@ -78,12 +89,23 @@ def logged_off(row: Agent | None, _e: AgentEvent | HangupEvent) -> Agent | None:
     return replace(row, status=LOGGED_OFF, logged_in_time=None, call_started=None, unique_id=None)
 
 
-def called(row: Agent, e: AgentBridge) -> Agent:
+def entered(row: Agent, e: BridgeMember) -> Agent:
+    """Follow an agent into a call, or the channel that takes an agent's place in the holding bridge.
+
+    The agent stays logged in, on that channel (app_agent_pool.c, bridge_agent_hold_push).
+    """
+    if e.bridge_type == "agent_hold":
+        return replace(row, unique_id=e.unique_id)
     return row if row.status == ON_CALL else replace(row, status=ON_CALL, call_started=int(e.at.timestamp()))
 
 
-def released(row: Agent, _e: AgentBridge) -> Agent:
+def released(row: Agent, _e: BridgeMember) -> Agent:
     return replace(row, status=IDLE, call_started=None)
+
+
+def transferred(row: Agent, e: AttendedTransfer) -> Agent:
+    """Follow a transfer while AgentLogin plays its greeting, in no bridge yet."""
+    return replace(row, unique_id=e.replacement().unique_id)
 
 
 def found(row: Agent | None, e: AgentListed) -> Agent:
@@ -115,7 +137,7 @@ def seconds(text: str) -> int | None:
 
 AGENTS = Model(
     name="agents",
-    version=1,
+    version=2,
     row=Agent,
     key=("id",),
     on={
@@ -123,8 +145,9 @@ AGENTS = Model(
         "AgentLogin": On(AgentEvent, by_id, logged_in),
         "AgentLogoff": On(AgentEvent, by_id, logged_off),
         "Newexten": On(NewExten, by_application, logging_in),
-        "BridgeEnter": On(AgentBridge, called_bridge, called, by="unique_id"),
-        "BridgeLeave": On(AgentBridge, called_bridge, released, by="unique_id"),
+        "BridgeEnter": On(BridgeMember, entered_bridge, entered, by="unique_id"),
+        "BridgeLeave": On(BridgeMember, left_bridge, released, by="unique_id"),
+        "AttendedTransfer": On(AttendedTransfer, by_replaced, transferred, by="unique_id"),
         "Hangup": On(HangupEvent, by_channel, logged_off, by="unique_id"),
     },
     lists={"Agents": None},

@@ -7,6 +7,7 @@ from typing import Any
 from projections.kit import Key, Model, On, Row
 from projections.pbx_clock import times
 from schemas.ami.cdr import Cdr, QueueCall
+from schemas.ami.transfer import LocalOptimization
 
 MEMBERS = 10_000
 DIALLED = 5_000
@@ -18,7 +19,8 @@ class CallRecord(Row):
     Times are UTC; ``utc_offset`` (seconds) gives the PBX's local time at the end back. ``disposition`` is Asterisk's
     word: ANSWERED, NO ANSWER, BUSY, FAILED, CONGESTION. ``queue`` is set while Queue() was the last application;
     ``agent`` then is the interface of the queue's member that this leg rang, without Local's options
-    (``PJSIP/100``, ``Local/1001@agents``), and ``agent_name`` the name that the queue knew it by.
+    (``PJSIP/100``, ``Local/1001@agents``), and ``agent_name`` the name that the queue knew it by. A leg to a channel
+    that is no member's has no agent: a member transferred the caller there.
     """
 
     position: int
@@ -58,7 +60,7 @@ def nowhere(_e: Any) -> None:
     return None
 
 
-def itself(_row: CallRecord | None, record: CallRecord) -> CallRecord:
+def itself(_row: CallRecord | None, record: Any) -> Any:
     return record
 
 
@@ -80,18 +82,49 @@ def called(memory: dict[str, Any], e: QueueCall) -> QueueCall:
     """Remember the member's name; and the member, where the channel that a queue dials does not show it.
 
     A member ``PJSIP/5551234@trunk`` is rung on a channel ``PJSIP/trunk-0000002f``. In the recordings every
-    AgentCalled has exactly one Cdr with its Uniqueid and DestChannel, last application Queue.
+    AgentCalled has exactly one Cdr with its Uniqueid and DestChannel, last application Queue. AgentConnect and
+    AgentComplete name the channel that the call has come to since, after a forward or an optimised Local channel.
     """
     member = member_of(e.interface)
     names = memory.get("names", {})
     if names.get(member) != e.member_name and (member in names or len(names) < MEMBERS):
         memory["names"] = names | {member: e.member_name}
-    if member != endpoint_of(e.dest_channel):
-        dialled = memory.get("dialled", {}) | {e.dest_channel: [member, e.position]}
-        if len(dialled) > DIALLED:
-            del dialled[min(dialled, key=lambda channel: dialled[channel][1])]
-        memory["dialled"] = dialled
+    dial(memory, e.dest_channel, member, e.position)
     return e
+
+
+def optimized(memory: dict[str, Any], e: LocalOptimization) -> LocalOptimization:
+    """Remember the member whose Local channel gives its place in a bridge to another channel."""
+    local = endpoint_of(e.one_channel)
+    dialled = memory.get("dialled", {}).get(e.one_channel)
+    if member := dialled[0] if dialled else local if local in memory.get("names", {}) else None:
+        dial(memory, e.source_channel, member, e.position)
+    return e
+
+
+def dial(memory: dict[str, Any], channel: str, member: str, position: int) -> None:
+    """Remember the member that a channel belongs to, unless the channel's name shows it."""
+    dialled = memory.get("dialled", {})
+    if not channel or member == endpoint_of(channel):
+        if channel in dialled:  # of another run of Asterisk, whose channels had the same names
+            memory["dialled"] = {other: value for other, value in dialled.items() if other != channel}
+        return
+    dialled = dialled | {channel: [member, position]}
+    if len(dialled) > DIALLED:
+        del dialled[min(dialled, key=lambda other: dialled[other][1])]
+    memory["dialled"] = dialled
+
+
+def agent_of(memory: dict[str, Any], e: Cdr) -> str | None:
+    """Return the member whose channel the record names, None if it is no member's."""
+    endpoint, names = endpoint_of(e.destination_channel), memory.get("names", {})
+    # Channels of another run of Asterisk have the same names.
+    if e.log_source != "ami":
+        return endpoint
+    if dialled := memory.get("dialled", {}).get(e.destination_channel):
+        return str(dialled[0])
+    is_member = endpoint in names or not 0 < len(names) < MEMBERS
+    return endpoint if is_member else None
 
 
 def recorded(memory: dict[str, Any], e: Cdr) -> CallRecord:
@@ -101,11 +134,7 @@ def recorded(memory: dict[str, Any], e: Cdr) -> CallRecord:
     """
     when = times(memory, e)
     queue = e.last_data.split(",", 1)[0] if e.last_application == "Queue" else ""
-    agent = None
-    if queue and e.destination_channel:
-        # Channels of another run of Asterisk have the same names.
-        dialled = memory.get("dialled", {}).get(e.destination_channel) if e.log_source == "ami" else None
-        agent = dialled[0] if dialled else endpoint_of(e.destination_channel)
+    agent = agent_of(memory, e) if queue and e.destination_channel else None
     return CallRecord(
         pbx=e.pbx,
         tm_update=e.at,
@@ -141,12 +170,15 @@ def recorded(memory: dict[str, Any], e: Cdr) -> CallRecord:
 
 CALL_RECORDS = Model(
     name="call_records",
-    version=2,
+    version=3,
     row=CallRecord,
     key=("position",),
     live=False,
     on={
-        "AgentCalled": On(QueueCall, nowhere, itself, recall=called),
+        **dict.fromkeys(
+            ("AgentCalled", "AgentConnect", "AgentComplete"), On(QueueCall, nowhere, itself, recall=called)
+        ),
+        "LocalOptimizationBegin": On(LocalOptimization, nowhere, itself, recall=optimized),
         "Cdr": On(Cdr, by_position, itself, recall=recorded),
     },
 )

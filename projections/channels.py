@@ -1,17 +1,21 @@
 """Channels that are up: what `core show channels` shows, with their variables and bridge."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from msgspec import field
 from msgspec.structs import replace
 
+from projections.durations import began, corrected
 from projections.kit import Key, Model, On, Row
 from schemas.ami.channel import BridgeEvent, ChannelEvent, ChannelListed, HangupEvent, NewExten, Rename, VarSet
 
 
 class Channel(Row):
-    """One channel; ``created`` is UTC, ``hangup_cause`` is set between a hangup's request and the hangup."""
+    """One channel; ``hangup_cause`` is set between a hangup's request and the hangup.
+
+    ``created`` is UTC by our clock, as `durations` has it: a view's duration is now less ``created``.
+    """
 
     unique_id: str
     linked_id: str = ""
@@ -62,7 +66,7 @@ def updated(row: Channel | None, e: ChannelEvent, **more: Any) -> Channel:
 
 
 def opened(row: Channel | None, e: ChannelEvent) -> Channel:
-    return updated(row, e, created=e.at)
+    return updated(row, e, created=began(e))
 
 
 def changed(row: Channel | None, e: ChannelEvent) -> Channel | None:
@@ -104,20 +108,20 @@ def ended(_row: Channel | None, _e: HangupEvent) -> None:
 def found(row: Channel | None, e: ChannelListed) -> Channel:
     """Take a list item: a channel that was up before we listened, or the correction of one that we know."""
     hours, minutes, seconds = (int(part) for part in (e.duration or "0:0:0").split(":"))
-    created = row.created if row else e.at - timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    created = began(e, hours * 3600 + minutes * 60 + seconds)
     return updated(
         row,
         e,
         application=e.application,
         application_data=e.application_data,
         bridge_id=e.bridge_id or None,
-        created=created,
+        created=corrected(row.created if row else None, created),
     )
 
 
 CHANNELS = Model(
     name="channels",
-    version=1,
+    version=2,
     row=Channel,
     key=("unique_id",),
     on={

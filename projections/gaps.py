@@ -36,7 +36,8 @@ def opened(_row: Gap | None, e: LinkEvent) -> Gap:
 
 
 def closed(row: Gap | None, e: LinkEvent) -> Gap | None:
-    return replace(row, until_time=e.at, until_position=e.position) if row else None
+    # Our clock may have been set back in the gap: then it ended at an unknown time, and not before it began.
+    return replace(row, until_time=max(e.at, row.from_time), until_position=e.position) if row else None
 
 
 def healed(row: Gap | None, e: LinkEvent) -> Gap | None:
@@ -45,7 +46,7 @@ def healed(row: Gap | None, e: LinkEvent) -> Gap | None:
 
 GAPS = Model(
     name="gaps",
-    version=1,
+    version=2,
     row=Gap,
     key=("from_position",),
     live=False,

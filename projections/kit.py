@@ -14,6 +14,9 @@ from schemas.log import Recorded
 
 Key = tuple[Any, ...]
 
+LONGEST_KEY = 2400
+"""Bytes of a row's key that PostgreSQL's index takes (2,704, with its own overhead). No Asterisk has such names."""
+
 # Anybody may send an ActionID that looks like ours, so an epoch has at most as many digits as fit a bigint.
 ANSWER = re.compile(rb"\r\nActionID: ringledger/([0-9]{1,18})/([^/\r\n]+)")
 
@@ -75,7 +78,7 @@ class OnGroup(Struct, frozen=True):
 
     ``key`` returns the whole key of the row that the event is about, or only its first ``Model.grouped_by`` parts when
     it is about them all; these parts are the group, with 0 parts all rows of the PBX. What an event does to rows that
-    it is not about says where they stand, not that they are there: a sweep may take them.
+    it is not about says where they stand, not that they are there: a sweep may take them. ``recall`` is that of `On`.
     """
 
     shape: type[Any]
@@ -83,6 +86,7 @@ class OnGroup(Struct, frozen=True):
     fold: Callable[[dict[Key, Any], Any], dict[Key, Any]]
     ends: bool = False
     newer: bool = False
+    recall: Callable[[dict[str, Any], Any], Any] | None = None
 
 
 class Model(Struct, frozen=True):
@@ -118,7 +122,7 @@ class Snapshot(Struct):
     marks: dict[str, str] = field(default_factory=dict)
 
 
-class State(Struct):
+class State(Struct, omit_defaults=True):
     """What a model remembers between batches besides its rows."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
@@ -148,7 +152,7 @@ class Decoded:
                 event, chosen = self.event, self._chosen
                 headers = self._headers = chosen.of(event) if chosen else headers_of(event)
                 headers["_pbx"], headers["_at"], headers["_position"] = event.pbx, event.at, event.position
-                headers["_source"] = event.source
+                headers["_recorded"], headers["_source"] = event.recorded, event.source
             try:
                 got = self._shapes[shape] = msgspec.convert(headers, shape, strict=False)
             except msgspec.ValidationError as error:
@@ -244,14 +248,14 @@ class Fold:
             or event.source == getattr(on.shape, "also_from", None)
         ):
             shaped = decoded.as_(on.shape)
+            if on.recall is not None:
+                shaped = on.recall(self.state.memory.setdefault(event.pbx, {}), shaped)
             if type(on) is OnGroup:
                 about = on.key(shaped)
                 if about is not None:
                     self.groups.add((event.pbx, *about[: self.model.grouped_by]))
                     self._plan.append((on, (event.pbx, *about), shaped, event))
             else:
-                if on.recall is not None:
-                    shaped = on.recall(self.state.memory.setdefault(event.pbx, {}), shaped)
                 key = on.key(shaped)
                 if key is not None:
                     for one in key if type(key) is list else (key,):
@@ -302,12 +306,17 @@ class Fold:
         row = on.blank(key[1:], shaped) if old is None and on.blank is not None else old
         snapshot = self.state.snapshots.get(key[0])
         if snapshot is None:
-            self._set(key, old, on.fold(row, shaped), event)
+            new = on.fold(row, shaped)
+            if old is None and new is not None:
+                _check_key(key)
+            self._set(key, old, new, event)
             return
         item = listed(event)
         if item is not None and self._is_stale(on, key, item, snapshot):
             return
         new = on.fold(row, shaped)
+        if old is None and new is not None:
+            _check_key(key)
         if item is None:
             _note(on, key, old, new, snapshot)
         self._set(key, old, new, event)
@@ -322,6 +331,8 @@ class Fold:
         members = self._groups.get(key[: 1 + (self.model.grouped_by or 0)], ())
         before = {member[1:]: self.rows[member] for member in members}
         after = on.fold(dict(before), shaped)
+        for bare in after.keys() - before.keys():
+            _check_key((event.pbx, *bare))
         for bare in before.keys() | after.keys():
             old, new = before.get(bare), after.get(bare)
             if snapshot is not None and item is None and not of_one and new is not old:
@@ -397,6 +408,13 @@ class Fold:
         for key, row in list(self.rows.items()):
             if key[0] == event.pbx and _mark(key) not in snapshot.marks and (part is None or part(row)):
                 self._set(key, row, None, event)
+
+
+def _check_key(key: Key) -> None:
+    """Raise ValueError for a key that no index takes: the event is passed over, and the model goes on."""
+    size = sum([len(part.encode("utf-8", "replace")) for part in key if isinstance(part, str)])
+    if size > LONGEST_KEY:
+        raise ValueError(f"a key of {size} bytes, where {LONGEST_KEY} are the most")
 
 
 def _mark(key: Key) -> str:

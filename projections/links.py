@@ -1,5 +1,6 @@
 """The link to each PBX: whether it is heard, and whether what we show of it is true again after a gap."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +15,10 @@ class Link(Row):
     """One PBX; ``since`` is when ``state`` (up, down) began, times are UTC.
 
     ``healed``: since the link came up every list has been asked for and answered; from then on what models show is
-    what the PBX says. ``failed`` names lists that were not answered, which is what healing waits for; ``reason`` says
-    why the link was lost last, ``refused`` why the login is refused (Asterisk's words) while it is. A listener writes a
-    Minute every minute, link or no link: when ``last_minute`` is older than two minutes, no listener runs.
+    what the PBX says. ``failed`` names the lists that healing waits for: ``CoreShowChannels`` was not answered,
+    ``CoreShowChannels: Permission denied`` was refused (see `refused_lists`). ``reason`` says why the link was lost
+    last, ``refused`` why the login is refused (Asterisk's words) while it is. A listener writes a Minute every
+    minute, link or no link: when ``last_minute`` is older than two minutes, no listener runs.
     """
 
     state: str
@@ -30,6 +32,25 @@ class Link(Row):
     last_snapshot: datetime | None = None
     failed: list[str] = field(default_factory=list)
     last_minute: datetime | None = None
+
+
+def unanswered_lists(failed: Sequence[str]) -> list[str]:
+    """Return those of `Link.failed` that were not answered."""
+    return [item for item in failed if ": " not in item]
+
+
+def refused_lists(failed: Sequence[str]) -> dict[str, str]:
+    """Return those of `Link.failed` that Asterisk refused, with its words."""
+    parts = [item.partition(": ") for item in failed]
+    return {action: words for action, colon, words in parts if colon}
+
+
+def is_refused(e: LinkEvent) -> bool:
+    """Tell whether Asterisk refused a list for which nothing else is asked (SnapshotListed)."""
+    if e.outcome == "refused":
+        return not e.instead
+    # Until the outcome `refused` came, ModuleCheck was always asked instead of Command.
+    return e.outcome == "unsupported" and "permission denied" in e.message.lower() and e.action != "Command"
 
 
 def followed(memory: dict[str, Any], e: LinkEvent) -> LinkEvent:
@@ -50,8 +71,14 @@ def followed(memory: dict[str, Any], e: LinkEvent) -> LinkEvent:
         case "SnapshotStarted":
             memory["epoch"] = e.epoch
         case "SnapshotListed":
-            failed = set(memory.get("failed", []))
-            memory["failed"] = sorted(failed | {e.action} if e.outcome == "failed" else failed - {e.action})
+            failed = {item.partition(": ")[0]: item for item in memory.get("failed", [])}
+            failed.pop(e.action, None)
+            if e.outcome == "failed":
+                failed[e.action] = e.action
+            elif is_refused(e):
+                failed[e.action] = f"{e.action}: {e.message}"
+                memory["healed"] = False
+            memory["failed"] = sorted(failed.values())
             return replace(e, failed=memory["failed"])
         case "SnapshotCompleted" if memory.get("epoch") == e.epoch and not memory.get("failed"):
             healed, gaps = memory.get("healed", False), memory.get("unhealed", [])
@@ -96,7 +123,7 @@ def asked(row: Link, e: LinkEvent) -> Link:
 
 
 def listed(row: Link, e: LinkEvent) -> Link:
-    return replace(row, failed=e.failed)
+    return replace(row, failed=e.failed, healed=row.healed and not is_refused(e))
 
 
 def completed(row: Link, e: LinkEvent) -> Link:
@@ -113,7 +140,7 @@ def on(fold: Any) -> On:
 
 LINKS = Model(
     name="links",
-    version=1,
+    version=2,
     row=Link,
     key=(),
     on={

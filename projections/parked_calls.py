@@ -3,21 +3,19 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
+from projections.durations import CLOSE, LONGEST, began
 from projections.kit import Key, Model, On, Row
-from schemas.ami.channel import HangupEvent
+from schemas.ami.channel import BridgeMember, HangupEvent, Rename
 from schemas.ami.parking import ParkedCallEvent
-
-LONGEST = 2**31
-"""Seconds beyond which a parking timeout is none: Asterisk counts down from 0 where a lot has no limit."""
-
-CLOSE = timedelta(seconds=3)
-"""A list's whole seconds, our clock and the PBX's may put the same moment this far apart."""
 
 
 class ParkedCall(Row):
     """One parked call; a view's parking_duration is now less ``parked_at``, what is left is ``timeout_at`` less now.
 
-    ``timeout_at`` is None where the lot has no limit. A list says whole seconds, so times that come from one may be
+    Both are by our clock, as `durations` has it. ``timeout_at`` is None where the lot has no limit: Asterisk counts
+    down from 0 there, so its number is beyond `LONGEST`. A list says whole seconds, so times that come from one may be
     a second off; those of a call that was seen being parked are exact.
     """
 
@@ -49,10 +47,14 @@ def by_channel(e: Any) -> Key | None:
     return (e.unique_id,) if e.unique_id else None
 
 
+def out_of_bridge(e: BridgeMember) -> Key | None:
+    return by_channel(e) if e.bridge_type == "parking" else None
+
+
 def parked(row: ParkedCall | None, e: ParkedCallEvent) -> ParkedCall:
     """Take a call that is parked, anew or in a list, or the channel that took a parked one's place (Swap)."""
-    parked_at = e.at - timedelta(seconds=min(max(e.duration, 0), LONGEST))
-    timeout_at = e.at + timedelta(seconds=e.timeout) if 0 < e.timeout < LONGEST else None
+    parked_at = began(e, e.duration)
+    timeout_at = e.recorded + timedelta(seconds=e.timeout) if 0 < e.timeout < LONGEST else None
     if row is not None and row.parked_at is not None and abs(row.parked_at - parked_at) < CLOSE:
         parked_at, timeout_at = row.parked_at, row.timeout_at
     return ParkedCall(
@@ -79,13 +81,17 @@ def parked(row: ParkedCall | None, e: ParkedCallEvent) -> ParkedCall:
     )
 
 
-def ended(_row: ParkedCall | None, _e: ParkedCallEvent | HangupEvent) -> None:
+def ended(_row: ParkedCall | None, _e: ParkedCallEvent | BridgeMember | HangupEvent) -> None:
     return None
+
+
+def renamed(row: ParkedCall | None, e: Rename) -> ParkedCall | None:
+    return replace(row, parkee_channel=e.new_name) if row else None
 
 
 PARKED_CALLS = Model(
     name="parked_calls",
-    version=1,
+    version=2,
     row=ParkedCall,
     key=("parkee_unique_id",),
     on={
@@ -94,8 +100,10 @@ PARKED_CALLS = Model(
             ("UnParkedCall", "ParkedCallGiveUp", "ParkedCallTimeOut"),
             On(ParkedCallEvent, by_parkee, ended, ends=True),
         ),
-        # ParkedCallSwap names the new channel only; the one that it replaced hangs up.
+        # ParkedCallSwap names the new channel only; the one that it replaced leaves the bridge (parking_bridge.c).
+        "BridgeLeave": On(BridgeMember, out_of_bridge, ended, ends=True),
         "Hangup": On(HangupEvent, by_channel, ended, ends=True),
+        "Rename": On(Rename, by_channel, renamed),
     },
     lists={"ParkedCalls": None},
 )

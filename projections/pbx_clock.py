@@ -10,6 +10,9 @@ hour or more both before or after it (legs are posted when the whole call is ove
 unique id says nothing (an originate may choose it). It takes the offset of the last record that left only one, or
 before there was one, the likeliest: that its call started with its channel, or that it was posted promptly.
 
+Without a Timestamp only our own clock says when a record was posted, and the two clocks may differ by any amount. So
+there the PBX's own times decide: a call that started with its channel tells the offset, and others take the last one.
+
 A change to or from summer time during the call shows in Duration, which is true seconds. What remains undecided is a
 leg of such a long call within the first records after a change, or as the first record ever.
 """
@@ -30,7 +33,7 @@ MADE = re.compile(r"(?:^|-)(\d{9,11})\.\d+$")
 STEP = 2
 """How far, in seconds, an NTP client may have moved the PBX's clock between two of a record's times."""
 SKEW = 300
-"""How far the PBX's clock and ours may differ, where only ours says when a record was posted."""
+"""How far the PBX's clock and ours may differ, where nothing else says when a record was posted, or in which zone."""
 PROMPT = 300
 """cdr.conf's batches are posted after so many seconds unless told otherwise."""
 LONGEST_SHIFT = 3 * 3600
@@ -56,7 +59,7 @@ def times(memory: dict[str, Any], e: Cdr) -> Times:
         made = made_at(e.unique_id) or made_at(e.linked_id)
         lowest = end - int(e.at.timestamp()) - (STEP if e.timestamp else SKEW)
         highest = start - made + shift + STEP if made else None
-        offset = _offset(memory, lowest, highest)
+        offset = _offset(memory, lowest, highest) if e.timestamp else _unstamped(memory, lowest, highest)
     begun = start - offset + shift
     answer = local(e.answer_time) - offset if e.answer_time else None
     if (
@@ -68,6 +71,21 @@ def times(memory: dict[str, Any], e: Cdr) -> Times:
     return Times(_utc(begun), None if answer is None else _utc(answer), _utc(end - offset), offset)
 
 
+def _unstamped(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
+    if close := _close(highest):
+        memory["offset"] = close[0]
+        return close[0]
+    last = memory.get("offset")
+    if last is not None and (highest is None or last <= highest):
+        return int(last)
+    return _offset(memory, lowest, highest)
+
+
+def _close(highest: int | None) -> list[int]:
+    """Return the offset by which the call started when its channel was made, if there is one."""
+    return [o for o in OFFSETS if highest is not None and 0 <= highest - o <= 2 * STEP]
+
+
 def _offset(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
     possible = [o for o in OFFSETS if lowest <= o and (highest is None or o <= highest)]
     if len(possible) == 1:
@@ -76,7 +94,7 @@ def _offset(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
     last = memory.get("offset")
     if not possible:
         # The unique id does not fit, or our clock: believe the id if the call started when its channel was made.
-        close = [o for o in OFFSETS if highest is not None and 0 <= highest - o <= 2 * STEP]
+        close = _close(highest)
         later = [o for o in OFFSETS if lowest <= o]
         return close[0] if close else later[0] if later else int(last or 0)
     if last in possible:

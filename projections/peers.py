@@ -1,7 +1,9 @@
 """Peers of the channel drivers: what `sip show peers` and `iax2 show peers` show, and every PJSIP endpoint likewise."""
 
 import re
+from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from projections.kit import Key, Model, On, Row
@@ -19,7 +21,7 @@ HOST = re.compile(r"sips?:(?:[^@]*@)?(?P<host>\[[^]]*\](?::\d+)?|[^;?>]*)")
 class Peer(Row):
     """One peer, ``technology/name``. ``status`` as in PeerStatus, ``monitor_status`` as in PeerEntry ("OK (22 ms)").
 
-    PJSIP has no monitor status of its own; its ``address`` is that of every contact, separated by commas.
+    PJSIP has no monitor status of its own; its ``address`` has those of all contacts once each, separated by commas.
     """
 
     peer: str
@@ -40,6 +42,16 @@ class Peer(Row):
     video_support: str = ""
 
 
+class Contacts(Struct, frozen=True, gc=False):
+    """An event with the URIs of the contacts of each endpoint that a list has named.
+
+    The folds change ``uris``: a list item that is too old for the row is too old for them as well.
+    """
+
+    event: Any
+    uris: dict[str, list[str]]
+
+
 def technology(e: PeerEntry) -> str:
     return "IAX2" if e.channel_type == "IAX" else e.channel_type
 
@@ -48,12 +60,12 @@ def by_entry(e: PeerEntry) -> Key | None:
     return (f"{technology(e)}/{e.object_name}",) if e.object_name else None
 
 
-def by_endpoint(e: EndpointListed) -> Key | None:
-    return (f"PJSIP/{e.object_name}",) if e.object_name else None
+def by_endpoint(known: Contacts) -> Key | None:
+    return (f"PJSIP/{known.event.object_name}",) if known.event.object_name else None
 
 
-def by_contact(e: ContactStatus) -> Key | None:
-    return (f"PJSIP/{e.endpoint_name}",) if e.endpoint_name else None
+def by_contact(known: Contacts) -> Key | None:
+    return (f"PJSIP/{known.event.endpoint_name}",) if known.event.endpoint_name else None
 
 
 def by_peer(e: PeerStatus) -> Key | None:
@@ -86,15 +98,16 @@ def listed(row: Peer | None, e: PeerEntry) -> Peer:
     )
 
 
-def endpoint_listed(row: Peer | None, e: EndpointListed) -> Peer:
+def endpoint_listed(row: Peer | None, known: Contacts) -> Peer:
     """Take an endpoint; the list tells whether it is reachable only while it is idle, by its device's state."""
+    e: EndpointListed = known.event
+    known.uris[e.object_name] = uris_of(e)
     old = row or Peer(pbx=e.pbx, tm_update=e.at, peer=f"PJSIP/{e.object_name}", channel_type="PJSIP")
-    addresses = [address_of(contact.partition("/")[2]) for contact in e.contacts.split(",") if contact]
     status = IDLE.get(e.device_state) or old.status or ("Reachable" if e.contacts else "Unreachable")
     return replace(
         old,
         status=status,
-        address=",".join(addresses),
+        address=addresses_of(known.uris[e.object_name]),
         chan_object_type=e.object_type,
     )
 
@@ -115,14 +128,32 @@ def monitored(old: Peer, e: PeerStatus) -> str:
     return f"{word} ({e.time} ms)" if e.time is not None and e.time >= 0 else word
 
 
-def moved(row: Peer | None, e: ContactStatus) -> Peer | None:
+def with_contacts(memory: dict[str, Any], e: ContactStatus | EndpointListed) -> Contacts:
+    return Contacts(e, memory)
+
+
+def moved(row: Peer | None, known: Contacts) -> Peer | None:
+    """Follow a contact; several may have the same address."""
     if row is None:
         return None
+    e: ContactStatus = known.event
+    if (uris := known.uris.get(e.endpoint_name)) is not None:
+        others = [uri for uri in uris if uri != e.uri]
+        known.uris[e.endpoint_name] = others if e.status == "Removed" else uris if e.uri in uris else [*uris, e.uri]
+        return replace(row, address=addresses_of(known.uris[e.endpoint_name]))
     address = address_of(e.uri)
     others = [other for other in row.address.split(",") if other and other != address]
     if e.status == "Removed":
         return replace(row, address=",".join(others))
     return row if address in row.address.split(",") else replace(row, address=",".join([*others, address]))
+
+
+def uris_of(e: EndpointListed) -> list[str]:
+    return [contact.partition("/")[2] for contact in e.contacts.split(",") if contact]
+
+
+def addresses_of(uris: list[str]) -> str:
+    return ",".join(dict.fromkeys(filter(None, map(address_of, uris))))
 
 
 def address_of(uri: str) -> str:
@@ -132,14 +163,14 @@ def address_of(uri: str) -> str:
 
 PEERS = Model(
     name="peers",
-    version=1,
+    version=2,
     row=Peer,
     key=("peer",),
     on={
         "PeerEntry": On(PeerEntry, by_entry, listed),
-        "EndpointList": On(EndpointListed, by_endpoint, endpoint_listed),
+        "EndpointList": On(EndpointListed, by_endpoint, endpoint_listed, recall=with_contacts),
         "PeerStatus": On(PeerStatus, by_peer, changed),
-        "ContactStatus": On(ContactStatus, by_contact, moved),
+        "ContactStatus": On(ContactStatus, by_contact, moved, recall=with_contacts),
     },
     lists={
         "SIPpeers": lambda row: row.peer.startswith("SIP/"),

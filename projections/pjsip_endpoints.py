@@ -35,6 +35,7 @@ NO_OPTION = frozenset(
         "_pbx",
         "_at",
         "_position",
+        "_recorded",
         "_source",
     }
 )

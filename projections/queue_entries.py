@@ -8,17 +8,26 @@ No event tells of a changed priority (QueueChangePriorityCaller with Immediate) 
 waiting: the next list does, and the view has caller ids from ``channels``.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
-from projections.kit import Key, Model, OnGroup, Row
+from projections import queue_channels
+from projections.durations import began, corrected
+from projections.kit import Key, Model, On, OnGroup, Row
+from projections.queue_channels import CallerMove, nowhere, unchanged
+from schemas.ami.channel import BridgeMember, HangupEvent, Rename
+from schemas.ami.core import Greeted
 from schemas.ami.queue import QueueCaller, QueueEntryListed
+from schemas.ami.transfer import AttendedTransfer
 
 
 class QueueEntry(Row):
-    """One caller; the wait is now less ``joined`` (UTC). Only a list tells ``priority``."""
+    """One caller. Only a list tells ``priority``.
+
+    A view's wait is now less ``joined`` (UTC, by our clock, as `durations` has it).
+    """
 
     queue_name: str
     unique_id: str
@@ -38,6 +47,18 @@ Entries = dict[Key, QueueEntry]
 
 def by_caller(e: Any) -> Key | None:
     return (e.queue, e.unique_id) if e.queue and e.unique_id else None
+
+
+def by_ended(e: QueueCaller | None) -> Key | None:
+    return by_caller(e) if e else None
+
+
+def by_move(e: CallerMove | None) -> Key | None:
+    return (e.queue,) if e else None
+
+
+def by_rename(e: tuple[Key, str] | None) -> Key | None:
+    return e[0] if e else None
 
 
 def placed(rows: Entries, key: Key, row: QueueEntry, position: int) -> Entries:
@@ -70,7 +91,7 @@ def joined(rows: Entries, e: QueueCaller) -> Entries:
         caller_id_num=e.caller_id_num,
         connected_line_name=e.connected_line_name,
         connected_line_num=e.connected_line_num,
-        joined=e.at,
+        joined=began(e),
     )
     return placed(rows, key, row, e.position)
 
@@ -78,6 +99,32 @@ def joined(rows: Entries, e: QueueCaller) -> Entries:
 def left(rows: Entries, e: QueueCaller) -> Entries:
     rows.pop((e.queue, e.unique_id), None)
     return numbered(rows, in_order(rows))
+
+
+def moved(rows: Entries, e: CallerMove) -> Entries:
+    """Give the place to the channel that took over the caller's; a list may have named that channel already."""
+    old, new = rows.pop((e.queue, e.unique_id), None), e.replacement
+    key: Key = (e.queue, new.unique_id)
+    if old is None:
+        return rows
+    if key in rows:
+        return numbered(rows, in_order(rows))
+    row = replace(
+        old,
+        unique_id=new.unique_id,
+        linked_id=new.linked_id,
+        channel=new.channel,
+        caller_id_name=new.caller_id_name,
+        caller_id_num=new.caller_id_num,
+        connected_line_name=new.connected_line_name,
+        connected_line_num=new.connected_line_num,
+    )
+    return {**rows, key: row}
+
+
+def renamed(rows: Entries, e: tuple[Key, str]) -> Entries:
+    key, name = e
+    return {**rows, key: replace(rows[key], channel=name)} if key in rows else rows
 
 
 def found(rows: Entries, e: QueueEntryListed) -> Entries:
@@ -96,7 +143,7 @@ def found(rows: Entries, e: QueueEntryListed) -> Entries:
         connected_line_name=known(e.connected_line_name),
         connected_line_num=known(e.connected_line_num),
         priority=e.priority,
-        joined=old.joined if old and old.joined else e.at - timedelta(seconds=min(max(e.wait, 0), 2**31)),
+        joined=corrected(old.joined if old else None, began(e, e.wait)),
     )
     return placed(rows, key, row, e.position)
 
@@ -108,13 +155,18 @@ def known(name: str) -> str:
 
 QUEUE_ENTRIES = Model(
     name="queue_entries",
-    version=1,
+    version=2,
     row=QueueEntry,
     key=("queue_name", "unique_id"),
     on={
-        "QueueEntry": OnGroup(QueueEntryListed, by_caller, found, newer=True),
-        "QueueCallerJoin": OnGroup(QueueCaller, by_caller, joined),
-        "QueueCallerLeave": OnGroup(QueueCaller, by_caller, left, ends=True),
+        "Connected": On(Greeted, nowhere, unchanged, recall=queue_channels.forget_all),
+        "QueueEntry": OnGroup(QueueEntryListed, by_caller, found, newer=True, recall=queue_channels.remember_entry),
+        "QueueCallerJoin": OnGroup(QueueCaller, by_caller, joined, recall=queue_channels.remember_caller),
+        "QueueCallerLeave": OnGroup(QueueCaller, by_caller, left, ends=True, recall=queue_channels.forget_caller),
+        "AttendedTransfer": OnGroup(AttendedTransfer, by_move, moved, recall=queue_channels.move_caller),
+        "Rename": OnGroup(Rename, by_rename, renamed, recall=queue_channels.rename_caller),
+        "BridgeEnter": OnGroup(BridgeMember, by_ended, left, ends=True, recall=queue_channels.end_wait),
+        "Hangup": OnGroup(HangupEvent, by_ended, left, ends=True, recall=queue_channels.end_wait),
     },
     lists={"QueueStatus": None},
     grouped_by=1,

@@ -8,8 +8,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from projections import queue_channels
 from projections.kit import Key, Model, On, Row
+from projections.queue_channels import nowhere, unchanged
+from schemas.ami.channel import HangupEvent
+from schemas.ami.core import Greeted
 from schemas.ami.queue import QueueCall, QueueMemberEvent, QueueMemberFacts, QueueMemberListed
+from schemas.ami.transfer import LocalOptimization
+
+NOT_INUSE = 1
+"""The device state of a phone that is free (AST_DEVICE_NOT_INUSE)."""
 
 
 class QueueMember(Row):
@@ -43,6 +51,10 @@ def by_location(e: Any) -> Key | None:
     return (e.queue, e.location) if e.queue and e.location else None
 
 
+def by_ended(e: QueueCall | None) -> Key | None:
+    return by_location(e) if e else None
+
+
 def updated(row: QueueMember | None, e: QueueMemberFacts, name: str, location: str, ring_inuse: int | None) -> Any:
     known = row.call if row and row.calls_taken == e.calls_taken else None
     return QueueMember(
@@ -71,6 +83,26 @@ def updated(row: QueueMember | None, e: QueueMemberFacts, name: str, location: s
 
 def changed(row: QueueMember | None, e: QueueMemberEvent) -> Any:
     return updated(row, e, e.name, e.location, e.ring_inuse)
+
+
+def status_changed(row: QueueMember | None, e: QueueMemberEvent) -> Any:
+    """Follow a device's state; a call that began a moment before goes on.
+
+    Asterisk sends AgentConnect before it marks the member as in a call. Its other thread, which follows the devices,
+    may send the state of the answered phone in between (app_queue.c, try_calling and update_status, 16.28 and 22.10).
+    A device that is free again has ended the call, and Asterisk has counted it.
+    """
+    row_now = changed(row, e)
+    if (
+        row
+        and row.in_call
+        and row.call
+        and not e.in_call
+        and e.status != NOT_INUSE
+        and e.calls_taken == row.calls_taken
+    ):
+        return replace(row_now, in_call=1, call=row.call)
+    return row_now
 
 
 def found(row: QueueMember | None, e: QueueMemberListed) -> Any:
@@ -104,7 +136,7 @@ def finished(row: QueueMember | None, e: QueueCall) -> Any:
 
 QUEUE_MEMBERS = Model(
     name="queue_members",
-    version=1,
+    version=3,
     row=QueueMember,
     key=("queue_name", "location"),
     on={
@@ -112,16 +144,19 @@ QUEUE_MEMBERS = Model(
         **dict.fromkeys(
             (
                 "QueueMemberAdded",
-                "QueueMemberStatus",
                 "QueueMemberPause",
                 "QueueMemberPenalty",
                 "QueueMemberRinginuse",
             ),
             On(QueueMemberEvent, by_location, changed),
         ),
+        "QueueMemberStatus": On(QueueMemberEvent, by_location, status_changed),
         "QueueMemberRemoved": On(QueueMemberEvent, by_location, removed, ends=True),
-        "AgentConnect": On(QueueCall, by_location, took),
-        "AgentComplete": On(QueueCall, by_location, finished),
+        "Connected": On(Greeted, nowhere, unchanged, recall=queue_channels.forget_all),
+        "AgentConnect": On(QueueCall, by_location, took, recall=queue_channels.remember_call),
+        "LocalOptimizationBegin": On(LocalOptimization, nowhere, unchanged, recall=queue_channels.move_end),
+        "AgentComplete": On(QueueCall, by_location, finished, recall=queue_channels.complete_call),
+        "Hangup": On(HangupEvent, by_ended, finished, recall=queue_channels.end_call),
     },
     lists={"QueueStatus": None},
 )

@@ -4,13 +4,17 @@ The counters are sums of events, and a list may have an event already that comes
 holds who is waiting and who is talking, as the list told: the end of what the list no longer holds is not counted.
 """
 
-import struct
 from typing import Any
 
 from msgspec import field
 from msgspec.structs import replace
 
+from projections import queue_channels
 from projections.kit import Key, Model, On, Row
+from projections.queue_averages import average, percent
+from projections.queue_channels import CallerMove, Memory, nowhere, unchanged
+from schemas.ami.channel import BridgeMember, HangupEvent
+from schemas.ami.core import Greeted
 from schemas.ami.queue import (
     QueueCall,
     QueueCaller,
@@ -19,6 +23,7 @@ from schemas.ami.queue import (
     QueueMemberEvent,
     QueueMemberListed,
 )
+from schemas.ami.transfer import AttendedTransfer, LocalOptimization
 
 
 class Queue(Row):
@@ -57,19 +62,8 @@ def by_queue(e: Any) -> Key | None:
     return (e.queue,) if e.queue else None
 
 
-def average(old: int, new: int) -> int:
-    """Return the exponential average of hold and talk times: three parts old, one part new, rounded down."""
-    return ((old << 2) - old + new) >> 2
-
-
-def percent(part: int, whole: int) -> float:
-    """Return what app_queue.c prints: C floats (binary32), one decimal."""
-    return float(f"{_float(100 * _float(part / whole)):2.1f}") if whole > 0 else 0.0
-
-
-def _float(value: float) -> float:
-    narrow: float = struct.unpack("f", struct.pack("f", value))[0]
-    return narrow
+def by_known(e: Any) -> Key | None:
+    return by_queue(e) if e else None
 
 
 def measured(row: Queue) -> Queue:
@@ -108,6 +102,13 @@ def abandoned(row: Queue | None, e: QueueCaller) -> Queue | None:
     )
 
 
+def moved(row: Queue | None, e: CallerMove) -> Queue | None:
+    if row is None or e.unique_id not in row.waiting:
+        return row
+    waiting = without(row.waiting, e.unique_id)
+    return replace(row, waiting={e.replacement.unique_id: row.waiting[e.unique_id], **waiting})
+
+
 def answered(row: Queue | None, e: QueueCall) -> Queue | None:
     if row is None:
         return None
@@ -130,6 +131,35 @@ def completed(row: Queue | None, e: QueueCall) -> Queue | None:
     if row is None or call is None or call["caller"] not in {"", e.unique_id}:
         return row
     return finished(row, e.location, e.hold_time, e.talk_time)
+
+
+def gone(row: Queue, e: QueueCaller) -> Queue:
+    """Remove a caller without a QueueCallerLeave, which would tell the count."""
+    if e.unique_id not in row.waiting:
+        return row
+    return replace(row, calls=max(row.calls - 1, 0), waiting=without(row.waiting, e.unique_id))
+
+
+def taken_out(row: Queue | None, e: QueueCaller) -> Queue | None:
+    """Count a caller who was bridged by somebody else: for app_queue.c an abandoned one."""
+    counted = abandoned(row, e)
+    return gone(counted, e) if counted else None
+
+
+def end(memory: Memory, e: HangupEvent) -> QueueCaller | QueueCall | None:
+    return queue_channels.end_wait(memory, e) or queue_channels.end_call(memory, e)
+
+
+def ended(row: Queue | None, e: QueueCaller | QueueCall) -> Queue | None:
+    """Follow the end of a channel that waits, or whose call no AgentComplete has ended."""
+    if row is None:
+        return None
+    if isinstance(e, QueueCaller):
+        return gone(row, e)
+    call = row.talking.get(e.location)
+    if call is None or call["caller"] != e.unique_id:
+        return row
+    return finished(row, e.location, call["held"], max(int(e.at.timestamp()) - call["since"], 0))
 
 
 def finished(row: Queue, location: str, hold_time: int, talk_time: int) -> Queue:
@@ -202,19 +232,25 @@ def found_caller(row: Queue | None, e: QueueEntryListed) -> Queue | None:
 
 QUEUES = Model(
     name="queues",
-    version=2,
+    version=3,
     row=Queue,
     key=("name",),
     on={
         "QueueParams": On(QueueListed, by_queue, found, newer=True),
         "QueueMember": On(QueueMemberListed, by_queue, found_member, newer=True),
-        "QueueEntry": On(QueueEntryListed, by_queue, found_caller, newer=True),
-        "QueueCallerJoin": On(QueueCaller, by_queue, joined),
-        "QueueCallerLeave": On(QueueCaller, by_queue, left),
-        "QueueCallerAbandon": On(QueueCaller, by_queue, abandoned),
-        "AgentConnect": On(QueueCall, by_queue, answered),
-        "AgentComplete": On(QueueCall, by_queue, completed),
+        "QueueEntry": On(QueueEntryListed, by_queue, found_caller, newer=True, recall=queue_channels.remember_entry),
+        "QueueCallerJoin": On(QueueCaller, by_queue, joined, recall=queue_channels.remember_caller),
+        "QueueCallerLeave": On(QueueCaller, by_queue, left, recall=queue_channels.forget_caller),
+        "QueueCallerAbandon": On(QueueCaller, by_queue, abandoned, recall=queue_channels.identify),
+        "AttendedTransfer": On(AttendedTransfer, by_known, moved, recall=queue_channels.move_caller),
+        "AgentConnect": On(QueueCall, by_queue, answered, recall=queue_channels.remember_call),
+        "AgentComplete": On(QueueCall, by_queue, completed, recall=queue_channels.complete_call),
         "QueueMemberStatus": On(QueueMemberEvent, by_queue, told_of_member),
+        "BridgeEnter": On(BridgeMember, by_known, taken_out, recall=queue_channels.end_wait),
+        "Hangup": On(HangupEvent, by_known, ended, recall=end),
+        # Nothing in the rows changes by these, but which channel is meant by later events.
+        "Connected": On(Greeted, nowhere, unchanged, recall=queue_channels.forget_all),
+        "LocalOptimizationBegin": On(LocalOptimization, nowhere, unchanged, recall=queue_channels.move_end),
     },
     lists={"QueueStatus": None},
 )

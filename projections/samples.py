@@ -78,19 +78,29 @@ def of_minute(e: LinkEvent) -> Key:
     return full_minute(e.minute)
 
 
-def of_snapshot(e: LinkEvent) -> Key:
-    return full_minute(e.epoch)
-
-
 def epoch_of(action_id: str) -> int | None:
     """Return the epoch of the snapshot that an answer belongs to, None if it is to somebody else's question."""
     found = OURS.match(action_id)
     return int(found[1]) if found else None
 
 
+def placed(memory: dict[str, Any], e: Any) -> Any:
+    """Give what belongs to a snapshot the minute in which that began.
+
+    Epochs rise whatever our clock does: after it was set back an epoch is no time, until the clock has caught up.
+    """
+    epoch = epoch_of(e.action_id) if isinstance(e, Counted) else e.epoch
+    if epoch is None:
+        return e
+    if not isinstance(e, Counted) and e.type == "SnapshotStarted":
+        began = int(e.recorded.timestamp())
+        memory["began"] = [epoch, epoch if abs(epoch - began) < 60 else began]
+    last, began = memory.get("began", (None, 0))
+    return replace(e, minute=began if epoch == last else epoch)
+
+
 def of_answer(e: Counted) -> Key | None:
-    epoch = epoch_of(e.action_id)
-    return None if epoch is None else full_minute(epoch)
+    return None if epoch_of(e.action_id) is None else full_minute(e.minute)
 
 
 def blank(key: Key, e: Any) -> Sample:
@@ -167,18 +177,18 @@ def completed(row: Sample | None, e: LinkEvent) -> Sample | None:
 
 SAMPLES = Model(
     name="samples",
-    version=1,
+    version=2,
     row=Sample,
     key=("minute",),
     live=False,
     on={
         "Minute": On(LinkEvent, of_minute, ticked, blank=blank),
-        "SnapshotStarted": On(LinkEvent, of_snapshot, started, blank=blank),
-        "CoreShowChannelsComplete": On(Counted, of_answer, channels),
-        "Response:CoreStatus": On(Counted, of_answer, status),
-        "QueueParams": On(Counted, of_answer, waiting),
-        "QueueMember": On(Counted, of_answer, member),
-        "SnapshotListed": On(LinkEvent, of_snapshot, answered),
-        "SnapshotCompleted": On(LinkEvent, of_snapshot, completed),
+        "SnapshotStarted": On(LinkEvent, of_minute, started, blank=blank, recall=placed),
+        "CoreShowChannelsComplete": On(Counted, of_answer, channels, recall=placed),
+        "Response:CoreStatus": On(Counted, of_answer, status, recall=placed),
+        "QueueParams": On(Counted, of_answer, waiting, recall=placed),
+        "QueueMember": On(Counted, of_answer, member, recall=placed),
+        "SnapshotListed": On(LinkEvent, of_minute, answered, recall=placed),
+        "SnapshotCompleted": On(LinkEvent, of_minute, completed, recall=placed),
     },
 )

@@ -6,9 +6,10 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.call_records import CallRecord, called, itself, member_of, recorded
+from projections.call_records import CallRecord, called, itself, member_of, nowhere, optimized, recorded
 from projections.kit import Key, Model, On, Row
 from schemas.ami.cdr import Cdr, QueueCall
+from schemas.ami.transfer import LocalOptimization
 
 
 class Statistics(Row):
@@ -113,15 +114,16 @@ def abandoned(row: Statistics, e: QueueCall) -> Statistics:
 
 STATISTICS = Model(
     name="statistics",
-    version=2,
+    version=3,
     row=Statistics,
     key=("period", "scope", "name"),
     live=False,
     on={
-        "AgentCalled": On(QueueCall, lambda _: None, itself, recall=called),
+        **dict.fromkeys(("AgentCalled", "AgentComplete"), On(QueueCall, nowhere, itself, recall=called)),
+        "LocalOptimizationBegin": On(LocalOptimization, nowhere, itself, recall=optimized),
         "Cdr": On(Cdr, of_record, counted, blank=blank, recall=recorded),
         "QueueCallerJoin": On(QueueCall, of_queue, entered, blank=blank),
-        "AgentConnect": On(QueueCall, of_member, connected, blank=blank),
+        "AgentConnect": On(QueueCall, of_member, connected, blank=blank, recall=called),
         # Asterisk sends it too when the queue's timeout ends the wait, and for QueueWithdrawCaller.
         "QueueCallerAbandon": On(QueueCall, of_queue, abandoned, blank=blank),
     },

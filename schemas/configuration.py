@@ -15,8 +15,6 @@ PJSIP = "pjsip.conf"
 QUEUES = "queues.conf"
 FILES = (DIALPLAN, PARKING, PJSIP, QUEUES)
 
-MASK = "********"
-
 
 class Line(Struct, frozen=True, array_like=True):
     """``name = value``, or ``name => value``: Asterisk does not tell the two apart once they are read."""

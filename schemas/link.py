@@ -20,6 +20,7 @@ class LinkEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     epoch: Int = 0
     action: str = ""
     outcome: str = ""
+    instead: str = ""
     failed: list[str] = field(default_factory=list)
     minute: Int = 0
     link: str = ""

@@ -7,7 +7,7 @@ ARI message (``ari``), or the JSON of one of the Structs below (``ringledger``).
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 Source = Literal["ami", "ari", "cdr_csv", "cel_csv", "queue_log", "ringledger"]
 
@@ -30,7 +30,11 @@ class Received(Struct, frozen=True, gc=False):
 
 
 class Recorded(Struct, frozen=True, gc=False):
-    """One event of the log as a projector reads it; ``at`` is when it happened, or else when it was recorded."""
+    """One event of the log as a projector reads it.
+
+    ``at`` is when it happened by the PBX's clock, or ``recorded`` where the PBX does not say; ``recorded`` is when our
+    listener read it, by the listener's clock.
+    """
 
     position: int
     pbx: str
@@ -38,6 +42,7 @@ class Recorded(Struct, frozen=True, gc=False):
     name: str
     at: datetime
     raw: bytes
+    recorded: datetime
 
 
 class Ours(Struct, frozen=True, tag_field="type"):
@@ -78,6 +83,16 @@ class AriDisconnected(Ours, frozen=True):
     heard: float
 
 
+class Superseded(Ours, frozen=True):
+    """A Connected, Disconnected, AriConnected or AriDisconnected (``of``) that came late out of a spool.
+
+    Another listener had taken over by then, and the end of this link was recorded. ``event`` is the JSON of the event.
+    """
+
+    of: str
+    event: Raw
+
+
 class SnapshotStarted(Ours, frozen=True):
     """List actions follow. ``epoch`` rises with every snapshot of one PBX (seconds since the epoch at its start)."""
 
@@ -88,13 +103,16 @@ class SnapshotListed(Ours, frozen=True):
     """One list action has been answered, and the answer stands before this event.
 
     ``outcome``: ``complete`` (the list ended), ``empty`` (Asterisk answers an empty list with an error),
-    ``unsupported`` (no such action, or no permission), ``failed`` (anything else; nothing may be concluded).
+    ``refused`` (the AMI user lacks the class; ``instead`` names the action that is asked in its place),
+    ``unsupported`` (no such action), ``failed`` (anything else; nothing may be concluded). Until ``refused`` came, a
+    refusal was ``unsupported`` with the message "Permission denied".
     """
 
     epoch: int
     action: str
-    outcome: Literal["complete", "empty", "unsupported", "failed"]
+    outcome: Literal["complete", "empty", "refused", "unsupported", "failed"]
     message: str = ""
+    instead: str = ""
 
 
 class SnapshotCompleted(Ours, frozen=True):
@@ -162,6 +180,7 @@ class Imported(Ours, frozen=True):
     ``events`` counts them, and what was left out: lines of a time that was ``heard``, and lines that are ``there`` from
     an earlier import. ``log`` is the position up to which the log was asked for that; ``first`` and ``last`` are when
     the earliest and the latest of the events happened (seconds since the epoch); ``timezone`` is that of local times.
+    ``damaged`` counts what is no record and was left out; None where each had to be one.
     """
 
     file: str
@@ -174,6 +193,7 @@ class Imported(Ours, frozen=True):
     first: float | None = None
     last: float | None = None
     timezone: str = ""
+    damaged: int | None = None
 
 
 class ListItem(Struct, frozen=True):

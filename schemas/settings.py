@@ -1,8 +1,12 @@
 """Settings as one frozen Struct; how they are read is in ``services.settings``."""
 
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 from msgspec import Struct
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 
 class Pbx(Struct, frozen=True):
@@ -23,10 +27,11 @@ class Pbx(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """What a Ringledger process runs with."""
+    """What a Ringledger process runs with; ``ami_command`` are users that act instead of those of ``ami``."""
 
     ami: tuple[Pbx, ...] = ()
     ari: tuple[Pbx, ...] = ()
+    ami_command: tuple[Pbx, ...] = ()
     database_url: str = ""
     data: Path = Path(".ringledger")
     http_host: str = "127.0.0.1"
@@ -34,3 +39,4 @@ class Settings(Struct, frozen=True):
     admin_password: str = ""
     open_views: bool = False
     spool_bytes: int = 1 << 30
+    trusted_proxies: tuple[Network, ...] = ()

@@ -26,6 +26,7 @@ from msgspec import Struct
 from services.audit import audit
 from services.chain import BEGINNING
 from services.damage import DamageError
+from services.private import make_data_folder, open_private
 from services.verify import Verified
 
 KEY = "anchor-key"
@@ -97,10 +98,10 @@ def make_key(data: Path) -> Ed25519PrivateKey:
     """Make a key in ``data``, readable for its owner only; if another process was first, return its key."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        make_data_folder(data)
         # Written beside its place: under its name it is whole or not there.
         new = data / f"{KEY}.{secrets.token_hex(4)}"
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        with open_private(new, "xb") as out:
             out.write(pem)
         with contextlib.suppress(FileExistsError):
             os.link(new, data / KEY)
@@ -172,7 +173,7 @@ def _write(file: Path, anchors: list[Anchor]) -> None:
     # Whole or not at all: a line that a crash cut in two would be a damaged file for ever.
     new = file.with_name(f"{file.name}.new")
     try:
-        with new.open("wb") as out:
+        with open_private(new, "wb") as out:
             out.write(b"".join(msgspec.json.encode(anchor) + b"\n" for anchor in anchors))
             out.flush()
             os.fsync(out.fileno())

@@ -12,16 +12,17 @@ import asyncpg
 from msgspec import Struct
 
 from projections import ALL
-from services import database, edge, saved
+from services import database, edge, faults, saved
 from services.archive_files import Month, Written, places, write
 from services.as_of import AsOf, BrokenModelError
 from services.detach import ArchiveError, detach, ready
 from services.edge import Edge, UnkeptError
 from services.export_ledger import ExportError
+from services.faults import explained
 from services.instants import Instant
 from services.ledger_file import LedgerFileError
+from services.locks import Lock, try_lock
 from services.progress import Bar
-from services.redact import LOCK
 from services.redactions import RedactionError
 from services.saved import Saved
 from services.verify import NO_LEDGER
@@ -74,9 +75,9 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
     try:
         connection = await database.connect(url, application_name="ringledger archive", search_path="model, ledger")
     except database.UNREACHABLE as error:
-        raise ArchiveError(f"the database does not answer: {error}", 1) from None
+        raise ArchiveError(explained(error), 1) from None
     try:
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+        if not await try_lock(connection, Lock.RETENTION):
             raise ArchiveError("a redaction or another archive is under way")
         return await _archive(url, connection, before, folder, drop=drop)
     except NO_LEDGER:
@@ -85,8 +86,8 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
         raise ArchiveError(f"nothing was archived: {error}") from None
     except BrokenModelError as error:
         raise ArchiveError(f"nothing was archived: read model {error} cannot be folded: {error.__cause__!r}") from None
-    except (*database.UNREACHABLE, asyncpg.PostgresError) as error:
-        raise ArchiveError(f"not finished, so run it again: {error}", 1) from None
+    except faults.ANY as error:
+        raise ArchiveError(f"not finished: {explained(error)}", 1) from None
     finally:
         await connection.close()
 

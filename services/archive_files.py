@@ -11,6 +11,7 @@ from schemas.ledger_file import Manifest
 from services.export_ledger import export_ledger
 from services.ledger_check import check
 from services.ledger_file import LedgerFileError, manifest_of, read, read_manifest
+from services.private import make_folder
 from services.progress import Bar
 
 
@@ -43,7 +44,7 @@ def places(months: Sequence[Month], folder: Path) -> list[Path]:
     A file that is there already will be replaced if it holds the same month of the same log.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise LedgerFileError(f"{folder}: {error.strerror}") from None
     files = [folder.absolute() / f"{month.name}.jsonl.zst" for month in months]

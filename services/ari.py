@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import contextlib
 import random
-import re
 import time
 from datetime import datetime
 
@@ -15,6 +13,7 @@ import structlog
 from schemas.log import LATEST, AriConnected, AriDisconnected, Ours, Received
 from schemas.settings import Pbx
 from services.ingest import Ingest
+from services.masking.json import masked_json
 from services.tls import tls_context
 
 APP = "ringledger"
@@ -24,10 +23,6 @@ FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 3.0
 REFUSED_RETRY_SECONDS = 30.0
 MAX_MESSAGE = 1 << 24
-
-SECRET = re.compile(
-    rb'(?i)("(?:[^"\\]*(?:pass|secret|md5|cred|challenge|token|hash)[^"\\]*|key)"\s*:\s*")((?:[^"\\]|\\.)+)(?=")',
-)
 
 logger = structlog.get_logger()
 
@@ -46,6 +41,7 @@ class AriListener:
         self.pbx = pbx
         self.rejected = 0
         self.link_up = False
+        self.clock_offset: float | None = None  # ARI has no answer with a time
         self._ingest = ingest
         self._heard = 0.0
         self._log = logger.bind(pbx=pbx.name, link="ari")
@@ -98,14 +94,20 @@ class AriListener:
         self._log.info("ari_connected")
         reading = asyncio.create_task(self._read(socket))
         await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
-        reason = reading.result() if reading.done() else "listener stopped"
-        reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reading
-        self.link_up = False
-        await socket.close()
-        self._write(AriDisconnected(reason, self._heard))
-        self._log.warning("ari_disconnected", reason=reason)
+        reason = "listener stopped"
+        try:
+            if reading.done():
+                reason = reading.result()
+        except Exception as error:
+            reason = f"listener failed: {error!r}"
+            raise
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+            self.link_up = False
+            await socket.close()
+            self._write(AriDisconnected(reason, self._heard))
+            self._log.warning("ari_disconnected", reason=reason)
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Hand on messages until the link ends; return why it ended."""
@@ -116,31 +118,29 @@ class AriListener:
                 self._take(message.data.encode(), self._heard)
                 await self._ingest.backlog.room.wait()
             elif message.type is aiohttp.WSMsgType.BINARY:
-                self.rejected += 1  # ARI sends none
-                self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=len(message.data))
+                self._reject(len(message.data), "ARI sends no binary messages")
             elif message.type is aiohttp.WSMsgType.ERROR:
-                return f"connection lost: {socket.exception()!r}"
+                return f"connection lost: {message.data!r}"
             else:
                 return f"connection closed by the PBX ({socket.close_code})"
 
     def _take(self, raw: bytes, now: float) -> None:
         try:
             head = msgspec.json.decode(raw, type=Head)
-        except msgspec.DecodeError as error:
-            self.rejected += 1
-            self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=len(raw), error=str(error))
+        except (msgspec.DecodeError, RecursionError) as error:
+            self._reject(len(raw), str(error))
             return
         name = head.type[:200].replace("\0", "\ufffd")
-        self._ingest.put(Received("ari", name, occurred(head.timestamp), now, masked(raw)))
+        self._ingest.put(Received("ari", name, occurred(head.timestamp), now, masked_json(raw)))
+
+    def _reject(self, size: int, error: str) -> None:
+        self.rejected += 1
+        if self.rejected.bit_count() == 1:  # the first, the second, the fourth: a PBX must not fill our own log
+            self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=size, error=error)
 
     def _write(self, event: Ours) -> None:
         now = time.time()
         self._ingest.put(Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)))
-
-
-def masked(raw: bytes) -> bytes:
-    """Return the message with the values of secret members replaced by eight asterisks."""
-    return SECRET.sub(rb"\g<1>********", raw)
 
 
 def occurred(timestamp: str) -> float | None:

@@ -20,7 +20,7 @@ SLICE = 250
 """Events that are folded without a pause for who else wants the event loop: a few milliseconds."""
 
 READ = """
-SELECT position, pbx, source, name, coalesce(occurred, recorded), raw
+SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
 FROM ledger.event
 WHERE position > $1 AND position <= $2 AND name = ANY($3::text[]) AND ($4::timestamptz IS NULL OR recorded <= $4)
 ORDER BY position

@@ -1,6 +1,8 @@
 """What was received and is not in the log yet: in memory while PostgreSQL keeps up, else on disk, always in order."""
 
 import asyncio
+import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -17,6 +19,10 @@ BATCH_BYTES = 1 << 23
 BEHIND_EVENTS = 4 * BATCH
 """Beyond, it is better to read no faster than the log takes it: what waits on disk costs twice."""
 RETRY_SECONDS = 0.5
+PROBE_SECONDS = 60.0
+"""How often the disk is tried while it is not needed."""
+REFUSED_PROBE_SECONDS = 2.0
+"""How often a disk is tried that took no spool: `/readyz` is 503 until it does."""
 LATE_EVENTS = 150_000
 LATE_BYTES = 64 << 20
 """Beyond either the disk takes over: four seconds of the heaviest traffic seen fit in."""
@@ -65,6 +71,8 @@ class Backlog:
         self._first = 1
         self._moving = asyncio.Lock()
         self._disk_full = ""
+        self._progress = time.monotonic()
+        self._unusable = ""
         self._log = logger.bind(pbx=pbx, kind=kind)
 
     def put(self, event: Received) -> None:
@@ -73,6 +81,8 @@ class Backlog:
 
     def put_all(self, events: Sequence[Received]) -> None:
         """Take events in their order, as `put` does."""
+        if self.empty:
+            self._progress = time.monotonic()
         self.queue.extend(events)
         self.bytes += sum([len(e.raw) for e in events])
         if not self.come.is_set():
@@ -91,9 +101,8 @@ class Backlog:
     def spooled(self) -> SpoolState:
         """What waits on disk."""
         every = [*self._left, *([self._spool] if self._spool else [])]
-        return SpoolState(
-            sum([s.events for s in every]), sum([s.bytes for s in every]), self._spools.limit, self._disk_full
-        )
+        error = self._disk_full or self._unusable
+        return SpoolState(sum([s.events for s in every]), sum([s.bytes for s in every]), self._spools.limit, error)
 
     @property
     def empty(self) -> bool:
@@ -101,9 +110,19 @@ class Backlog:
         return not (self.queue or self._left or (self._spool and self._spool.events))
 
     @property
+    def stalled(self) -> float:
+        """Seconds for which events have waited without one of them reaching the log; 0 while none waits."""
+        return 0.0 if self.empty else round(time.monotonic() - self._progress, 1)
+
+    @property
     def inherited(self) -> bool:
         """Whether what stands first is of an earlier process."""
         return bool(self._left)
+
+    @property
+    def left(self) -> list[int]:
+        """The writers of earlier processes whose events are not in the log yet."""
+        return [spool.writer for spool in self._left]
 
     async def take_up(self) -> None:
         """Open what earlier processes left."""
@@ -113,14 +132,28 @@ class Backlog:
 
     async def oldest(self, limit: int) -> Batch:
         """Return the events that must be appended next."""
-        spool = self._left[0] if self._left else self._spool
-        if spool is None:
-            return Batch(None, self.writer, self._first, _short(list(islice(self.queue, limit))))
-        async with self._moving:
-            return Batch(spool, spool.writer, spool.first, _short(await asyncio.to_thread(spool.head, limit)))
+        while spool := self._left[0] if self._left else self._spool:
+            async with self._moving:
+                try:
+                    events = await asyncio.to_thread(_readable, spool, limit)
+                except sqlite3.DatabaseError as error:
+                    self._set_aside(spool, error)
+                else:
+                    return Batch(spool, spool.writer, spool.first, _short(events))
+        return Batch(None, self.writer, self._first, _short(list(islice(self.queue, limit))))
+
+    def _set_aside(self, spool: Spool, error: sqlite3.DatabaseError) -> None:
+        """Leave a damaged file to people, with all that is in it; what comes after it must reach the log."""
+        self._spools.set_aside(spool.file, f"{error}; {spool.events} events are left in it")
+        spool.close()
+        if spool is self._spool:
+            self._spool = None
+        else:
+            self._left.remove(spool)
 
     async def written(self, batch: Batch) -> None:
         """Forget what is in the log now, wherever it stands by this time, and empty files with it."""
+        self._progress = time.monotonic()
         upto, size = batch.first + len(batch.events) - 1, sum([len(e.raw) for e in batch.events])
         async with self._moving:
             spool = batch.spool or self._spool
@@ -171,6 +204,22 @@ class Backlog:
                 await asyncio.sleep(RETRY_SECONDS)
             elif not self.queue:
                 self.come.clear()
+
+    async def probe_disk(self) -> None:
+        """Find out, from the start on, whether the disk would take a spool: `spooled` says so before it is needed."""
+        while True:
+            probing = asyncio.ensure_future(asyncio.to_thread(self._spools.probe, self._pbx, self._kind))
+            try:
+                error = await asyncio.shield(probing)
+            except asyncio.CancelledError:
+                await probing  # it leaves no file behind
+                raise
+            if error and error != self._unusable:
+                self._log.error("spool_unusable", folder=str(self._spools.folder), error=error)
+            elif self._unusable and not error:
+                self._log.info("spool_usable", folder=str(self._spools.folder))
+            self._unusable = error
+            await asyncio.sleep(REFUSED_PROBE_SECONDS if error else PROBE_SECONDS)
 
     def _to_disk(self, events: Sequence[Received]) -> None:
         if self._spool is None:
@@ -240,6 +289,17 @@ class Backlog:
         if not self.room.is_set() and free and self.bytes < LATE_BYTES // 2 and len(self.queue) < LATE_EVENTS // 2:
             self.room.set()
             self.pressed(False)  # noqa: FBT003
+
+
+def _readable(spool: Spool, limit: int) -> list[Received]:
+    """Return the oldest events up to a damaged one. Raises sqlite3.DatabaseError if that is the first."""
+    while True:
+        try:
+            return spool.head(limit)
+        except sqlite3.DatabaseError:
+            if limit == 1:
+                raise
+            limit = max(1, limit // 8)
 
 
 def _short(batch: list[Received]) -> list[Received]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 import asyncpg
 from msgspec import Struct
 
+from services import database
 from services.chain import LEAF, SALT, Batch, leaf
 
 WINDOW = 8192
@@ -40,7 +41,7 @@ class Stretch(Struct):
 
 async def connect(url: str, program: str) -> asyncpg.Connection:
     """Open a connection on which times are microseconds since the epoch, infinite ones too."""
-    connection = await asyncpg.connect(url, server_settings={"application_name": program})
+    connection = await database.connect(url, application_name=program)
     await connection.set_type_codec(
         "timestamptz",
         schema="pg_catalog",

@@ -10,6 +10,10 @@ from services.terms import kept_running
 
 async def command(settings: Settings, url: str, stop: asyncio.Event) -> None:
     """Do what is asked for at every PBX of RINGLEDGER_AMI until ``stop``."""
-    commanders = [Commander(pbx, url) for pbx in settings.ami]
+    users = {pbx.name: pbx for pbx in settings.ami_command}
+    commanders = [
+        Commander(users[pbx.name], url, "RINGLEDGER_AMI_COMMAND") if pbx.name in users else Commander(pbx, url)
+        for pbx in settings.ami
+    ]
     await asyncio.gather(*(kept_running("commander", c.pbx.name, partial(c.run, stop), stop) for c in commanders))
     await stop.wait()

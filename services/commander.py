@@ -16,8 +16,9 @@ import structlog
 
 from schemas.acts import Act, ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown
 from schemas.log import Ours, Received
+from schemas.refusals import DENIED
 from schemas.settings import Pbx
-from services import database, log
+from services import database, faults, log
 from services.acts import PERFORM, PERFORM_AT_DESK, perform
 from services.acts.asked import RefusedError
 from services.acts.desk import Desk
@@ -25,43 +26,70 @@ from services.ami.protocol import LinkLostError
 from services.async_agi.follow import AsyncAgi
 from services.commander_link import CommanderLink
 from services.configuration.told import Told
+from services.continuity import BEGINNING, RewoundError, follow_end
+from services.listener_link import listener_link, show_commander
+from services.locks import Channel, Lock, stand_by, try_lock
+from services.manager_reloads import ManagerReloads
+from services.outage import Outage
+from services.sent_acts import Outcome, SentActs
 from services.tasks import ended
-from services.unfinished import Unfinished, unfinished
-from services.waking import CHANNEL
+from services.unfinished import Unfinished, id_of, unfinished
 
-LOCK = 7310007
-"""With the PBX's name it is a lock of two numbers, which are no part of the space of the locks of one."""
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 GOOD_SECONDS = 4.5
 """A request that was not sent by then never is: whoever asked is told 504 after five seconds."""
 OLDEST_SECONDS = 60.0
-"""A request recorded so long before it was appended was made elsewhere, and imported (or a clock is wrong)."""
+"""A request recorded so long before it was appended was made elsewhere, and imported (or a clock is wrong).
+
+PostgreSQL's clock was set back where it is behind the log's last time of appending. Until it has caught up, a request
+counts as appended when it was recorded. One that was recorded before the clock was set back has a time that is still to
+come; its age is unknown, so it expires.
+"""
 REACH_SECONDS = 3.0
+LISTENER_SECONDS = 0.5
+SHOW_SECONDS = 2.0
+"""Far below `COMMANDER_SECONDS`, after which a commander counts as gone."""
+
+OLD_CLASSES_SECONDS = 60.0
+"""An act that Asterisk denies has a session of that age end: its login may be from before a reload of manager.conf.
+
+A user that cannot receive Reload events (class system) needs this; it logs in once a minute at most.
+"""
 
 REQUESTED = """
-SELECT e.position, e.raw, extract(epoch FROM clock_timestamp() - b.appended)::float8 AS age,
-       extract(epoch FROM b.appended - e.recorded)::float8 AS late
-FROM ledger.event e
+SELECT e.position, e.raw,
+       abs(extract(epoch FROM now - CASE WHEN b.appended <= now THEN b.appended ELSE e.recorded END))::float8 AS age,
+       extract(epoch FROM least(b.appended, now) - e.recorded)::float8 AS late
+FROM (SELECT clock_timestamp() AS now) c
+CROSS JOIN ledger.event e
 CROSS JOIN LATERAL (SELECT appended FROM ledger.batch WHERE first <= e.position ORDER BY first DESC LIMIT 1) b
 WHERE e.pbx = $1 AND e.source = 'ringledger' AND e.name = 'ActRequested' AND e.position > $2
 ORDER BY e.position
 """
+# An import may bring the end of an act together with its request.
+LATER = """
+SELECT raw FROM ledger.event
+WHERE pbx = $1 AND source = 'ringledger' AND position > $2
+  AND name IN ('ActSent', 'ActSucceeded', 'ActFailed', 'ActUnknown')
+ORDER BY position
+"""
 
 ACTS = msgspec.json.Decoder(ActRequested)
-OUTCOME = ActSucceeded | ActFailed | ActUnknown
 
 logger = structlog.get_logger()
 
 
 class Commander:
-    """One PBX's commander: `run` it."""
+    """One PBX's commander: `run` it. ``setting`` is the one that names its user."""
 
-    def __init__(self, pbx: Pbx, url: str) -> None:
+    def __init__(self, pbx: Pbx, url: str, setting: str = "RINGLEDGER_AMI") -> None:
         self.pbx = pbx
-        self.link = CommanderLink(pbx)
+        self.link = CommanderLink(pbx, setting)
         self.url = url
-        self._known: dict[str, OUTCOME] = {}
+        self.memory = SentActs()
+        self.reloads = ManagerReloads(pbx.name)
+        self.outage = Outage("commander_without_database", "commander_with_database", pbx=pbx.name)
         self._log = logger.bind(pbx=pbx.name)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,8 +100,10 @@ class Commander:
             while not stop.is_set():
                 try:
                     await self._term(stop)
-                except (asyncpg.PostgresError, *database.UNREACHABLE) as error:
-                    self._log.warning("commander_without_database", error=repr(error))
+                except RewoundError as error:
+                    self._log.error("log_went_back", error=str(error))
+                except faults.ANY as error:
+                    self.outage.fail(error)
                     await asyncio.wait([stopping], timeout=RETRY_SECONDS)
         finally:
             for task in (linking, stopping):
@@ -88,7 +118,7 @@ class Commander:
             waking = asyncio.create_task(_wake_at(stop, wake))
             try:
                 if await self._lock(connection, stop):
-                    await connection.add_listener(CHANNEL, lambda *_: wake.set())
+                    await connection.add_listener(Channel.ACTS, lambda *_: wake.set())
                     await Term(self, connection).run(stop, wake)
             finally:
                 waking.cancel()
@@ -96,17 +126,10 @@ class Commander:
             connection.terminate()
 
     async def _lock(self, connection: asyncpg.Connection, stop: asyncio.Event) -> bool:
-        told = False
-        while not await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext($2))", LOCK, self.pbx.name):
-            if not told:
-                told = True
-                self._log.info("commander_stands_by")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await stop.wait()
-            if stop.is_set():
-                return False
-        return True
+        if await try_lock(connection, Lock.COMMANDER, self.pbx.name):
+            return True
+        self._log.info("commander_stands_by")
+        return await stand_by(connection, Lock.COMMANDER, stop, self.pbx.name)
 
 
 class Term:
@@ -115,38 +138,69 @@ class Term:
     def __init__(self, commander: Commander, connection: asyncpg.Connection) -> None:
         self._commander = commander
         self._pbx = commander.pbx.name
-        self._known = commander._known  # noqa: SLF001 (what one term knew of its acts, the next one writes down)
+        self._memory = commander.memory
         self._connection = connection
         self._log = logger.bind(pbx=self._pbx)
         self._writer = time.time_ns()
         self._appended = 0
         self._turn = asyncio.Lock()
+        self._end = BEGINNING
         self._told = Told(self._pbx, self._ask, self._append)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """End what earlier terms left, then do what is asked for, and drive the channels that wait in async AGI."""
+        self._end = await follow_end(self._connection, BEGINNING)
+        await self._renew()  # before the first login
         left = await unfinished(self._connection, self._pbx)
         for act_id in left.sent:
-            outcome = self._known.get(act_id) or ActUnknown(act_id, "the commander ended before the PBX had answered")
-            await self._append(outcome)
-        self._known.clear()
+            await self._append(self._memory.outcome_of(act_id))
         commander = self._commander
         driving = asyncio.create_task(AsyncAgi(self._pbx, commander.url, commander.link, self._append).run())
-        driving.add_done_callback(lambda _: wake.set())
+        following = asyncio.create_task(self._follow_listener())
+        beside = (driving, following)
+        for task in beside:
+            task.add_done_callback(lambda _: wake.set())
         try:
-            await self._act(left, driving, stop, wake)
+            await self._act(left, beside, stop, wake)
         finally:
-            await ended([driving])
+            await ended(beside)
+            commander.link.pause()
+
+    async def _follow_listener(self) -> None:
+        """Have the link follow the listener's, and show how it is."""
+        link = self._commander.link
+        last: tuple[bool, str] | None = None
+        at = 0.0
+        while True:
+            link.follow(await listener_link(self._ask, self._pbx))
+            now = link.is_up, self._told.trouble if link.is_up else link.trouble
+            if last != now or time.monotonic() - at > SHOW_SECONDS:
+                last, at = now, time.monotonic()
+                await show_commander(self._ask, self._pbx, is_up=now[0], trouble=now[1])
+            await asyncio.sleep(LISTENER_SECONDS)
+
+    async def _renew(self) -> None:
+        """Have a new login after a reload of manager.conf; no act is under way here."""
+        if await self._commander.reloads.found(self._ask):
+            self._commander.link.outdate()
+        self._commander.link.retire()
 
     async def _act(
-        self, left: Unfinished, driving: asyncio.Task[None], stop: asyncio.Event, wake: asyncio.Event
+        self, left: Unfinished, beside: Sequence[asyncio.Task[None]], stop: asyncio.Event, wake: asyncio.Event
     ) -> None:
-        """Do what is asked for until ``stop``. Raises what ``driving`` ended with: the term ends with it."""
+        """Do what is asked for until ``stop``. Raises what a task beside it ended with: the term ends with it.
+
+        Raises RewoundError when the log came back with older data: this term's place in it is void then.
+        """
         after = left.after
         while not stop.is_set():
             wake.clear()
-            if driving.done():
-                driving.result()
+            for task in beside:
+                if task.done():
+                    task.result()
+            self._memory.forget_old()
+            await self._follow()
+            await self._renew()
             rows = await self._ask(REQUESTED, self._pbx, after)
             for position, raw, age, late in rows:
                 if stop.is_set():
@@ -155,6 +209,8 @@ class Term:
                 if position in left.requested or position > left.head:
                     await self._perform(position, raw, read - age, late)
                 after = position
+            await self._follow()  # with what this term has appended
+            self._commander.outage.recover()
             await self._told.look(await self._commander.link.linked(0))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
@@ -167,8 +223,18 @@ class Term:
             # Of another version, or of somebody else's making: those behind it must not wait for ever.
             self._log.error("act_not_understood", position=position, error=str(error))
             return
-        if abs(late) > OLDEST_SECONDS:
+        if late > OLDEST_SECONDS:
             self._log.warning("act_of_another_time", id=request.id, late=late)
+            return
+        if request.id in self._memory:
+            # The log came back without the end of this act, which must not be sent a second time.
+            await self._append(ActSent(request.id))
+            await self._append(self._memory.outcome_of(request.id))
+            return
+        if late < -OLDEST_SECONDS:
+            self._log.warning("act_of_another_time", id=request.id, late=late)
+            if not await self._goes_on(position, request.id):
+                await self._append(ActFailed(request.id, "expired", "the clock was set back before it could be done"))
             return
         until = since + GOOD_SECONDS
         try:
@@ -181,13 +247,18 @@ class Term:
             return
         session = await self._commander.link.linked(min(until - time.monotonic(), REACH_SECONDS))
         if session is None:
-            await self._append(ActFailed(request.id, "unreachable", f"no link to the PBX {self._pbx}"))
+            trouble = self._commander.link.trouble
+            words = f"no link to the PBX {self._pbx}" + (f": {trouble}" if trouble else "")
+            await self._append(ActFailed(request.id, "unreachable", words))
             return
         await self._append(ActSent(request.id))
+        self._memory.add(request.id)
         try:
-            outcome: OUTCOME = ActSucceeded(request.id, result=await perform(Desk(session, self._ask, self._told), act))
+            outcome: Outcome = ActSucceeded(request.id, result=await perform(Desk(session, self._ask, self._told), act))
         except RefusedError as error:
             outcome = ActFailed(request.id, error.reason, str(error))
+            if DENIED in str(error):
+                self._commander.link.outdate(OLD_CLASSES_SECONDS)
         except LinkLostError:
             outcome = ActUnknown(request.id, "the link to the PBX was lost before it had answered")
         except TimeoutError:
@@ -195,9 +266,17 @@ class Term:
         except Exception:  # noqa: BLE001 (it is logged, and told as unknown: the next request is not to blame)
             self._log.exception("act_failed", act=request.act.get("act"), id=request.id)
             outcome = ActUnknown(request.id, "an error in Ringledger; see its log")
-        self._known[request.id] = outcome
+        self._memory.add(request.id, outcome)
         await self._append(outcome)
-        del self._known[request.id]
+
+    async def _goes_on(self, position: int, act_id: str) -> bool:
+        """Return whether the log has a later event of the act that was requested at ``position``."""
+        rows = await self._ask(LATER, self._pbx, position)
+        return any(id_of(row["raw"]) == act_id for row in rows)
+
+    async def _follow(self) -> None:
+        async with self._turn:
+            self._end = await follow_end(self._connection, self._end)
 
     async def _ask(self, sql: str, *args: Any) -> list[asyncpg.Record]:
         async with self._turn:

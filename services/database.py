@@ -2,25 +2,21 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.resources import files
-from typing import Any
 
 import asyncpg
 import msgspec
 
-SCHEMA_LOCK = 7310002
+from services.compatible import check, migrations
+from services.faults import UNREACHABLE
+from services.locks import Lock, locked
 
-UNREACHABLE = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-)
-"""What is raised when PostgreSQL is away, starting or stopping: it may answer later. (TimeoutError is an OSError.)
+__all__ = ["UNREACHABLE", "connect", "create_pool", "migrate", "snapshot"]
 
-asyncpg says InternalClientError when a connection ends between two messages of one query.
-"""
+CONNECT_SECONDS = 10.0
+LOCK_TIMEOUT = "30s"
+"""Commands and processes wait so long for a lock that something else holds; the API has less (services/pool.py)."""
+MIGRATE_LOCK_TIMEOUT = "10s"
+SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', $1, false)"
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
@@ -35,19 +31,32 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 
 
 async def connect(url: str, **settings: str) -> asyncpg.Connection:
-    """Open one connection; ``settings`` are server settings such as search_path."""
-    connection = await asyncpg.connect(url, server_settings={"application_name": "ringledger", **settings})
+    """Open one connection; ``settings`` are server settings such as search_path. Raises one of UNREACHABLE."""
+    defaults = {"application_name": "ringledger", "lock_timeout": LOCK_TIMEOUT}
+    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS, server_settings={**defaults, **settings})
     await _prepare(connection)
     return connection
 
 
-async def create_pool(url: str, *, size: int, **settings: str) -> asyncpg.Pool:
-    """Make a pool of up to ``size`` connections; they are opened when they are wanted, so the server may come later."""
+async def create_pool(
+    url: str, *, size: int, watch: Callable[[asyncpg.Connection], None] | None = None, **settings: str
+) -> asyncpg.Pool:
+    """Make a pool of up to ``size`` connections; they are opened when they are wanted, so the server may come later.
+
+    ``watch`` is given every new connection.
+    """
+
+    async def prepare(connection: asyncpg.Connection) -> None:
+        if watch is not None:
+            watch(connection)
+        await _prepare(connection)
+
     return await asyncpg.create_pool(
         url,
         min_size=0,
         max_size=size,
-        init=_prepare,
+        init=prepare,
+        timeout=CONNECT_SECONDS,
         server_settings={"application_name": "ringledger", **settings},
     )
 
@@ -69,34 +78,33 @@ async def snapshot(connection: asyncpg.Connection, *, readonly: bool = True) -> 
 async def migrate(connection: asyncpg.Connection) -> list[str]:
     """Apply the numbered files of ``services/sql`` that this database has not seen; return their names.
 
-    Processes that start together wait for each other. Raises RuntimeError if an applied file was edited since.
+    Processes that start together wait for each other. Raises RuntimeError if an applied file was edited since,
+    NewerError, and LockNotAvailableError when another migration, or whatever uses a table, takes too long.
     """
-    applied: list[str] = []
-    await connection.execute("SELECT pg_advisory_lock($1)", SCHEMA_LOCK)
+    before: str = await connection.fetchval("SHOW lock_timeout")
+    await connection.execute(SET_LOCK_TIMEOUT, MIGRATE_LOCK_TIMEOUT)
     try:
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS ringledger_migration"
-            " (name text PRIMARY KEY, text text NOT NULL, applied timestamptz NOT NULL DEFAULT now())",
-        )
-        seen = dict(await connection.fetch("SELECT name, text FROM ringledger_migration"))
-        for name, text in _migrations():
-            if name not in seen:
-                async with connection.transaction():
-                    await connection.execute(text)
-                    await connection.execute(
-                        "INSERT INTO ringledger_migration (name, text) VALUES ($1, $2)", name, text
-                    )
-                applied.append(name)
-            elif seen[name] != text:
-                raise RuntimeError(f"{name} was applied to this database with another text")
+        async with locked(connection, Lock.SCHEMA):
+            return await _apply(connection)
     finally:
-        await connection.execute("SELECT pg_advisory_unlock($1)", SCHEMA_LOCK)
+        if not connection.is_closed():
+            await connection.execute(SET_LOCK_TIMEOUT, before)
+
+
+async def _apply(connection: asyncpg.Connection) -> list[str]:
+    applied: list[str] = []
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS ringledger_migration"
+        " (name text PRIMARY KEY, text text NOT NULL, applied timestamptz NOT NULL DEFAULT now())",
+    )
+    seen = dict(await connection.fetch("SELECT name, text FROM ringledger_migration"))
+    await check(connection)
+    for name, text in migrations():
+        if name not in seen:
+            async with connection.transaction():
+                await connection.execute(text)
+                await connection.execute("INSERT INTO ringledger_migration (name, text) VALUES ($1, $2)", name, text)
+            applied.append(name)
+        elif seen[name] != text:
+            raise RuntimeError(f"{name} was applied to this database with another text")
     return applied
-
-
-def _migrations() -> list[tuple[str, str]]:
-    found = (path for path in files("services").joinpath("sql").iterdir() if path.name.endswith(".sql"))
-    return sorted((path.name, path.read_text(encoding="utf-8")) for path in found)
-
-
-Listener = Callable[[Any, int, str, str], None]

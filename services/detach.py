@@ -8,6 +8,7 @@ import asyncpg
 
 from projections import ALL
 from services.archive_files import Written
+from services.locks import Lock
 
 TRIES = 60
 PAUSE_SECONDS = 1.0
@@ -25,7 +26,7 @@ WHERE model = ANY($1::text[]) AND position < $2 ORDER BY position, model LIMIT 1
 LOCKS = (
     "SET LOCAL lock_timeout = '100ms'",
     "LOCK TABLE ledger.checkpoint IN SHARE MODE",
-    "SELECT pg_advisory_xact_lock(7310001)",
+    f"SELECT pg_advisory_xact_lock({Lock.APPEND:d})",
     "LOCK TABLE ONLY ledger.event IN ACCESS EXCLUSIVE MODE",
     "SET LOCAL lock_timeout = '10ms'",
     "LOCK TABLE ONLY ledger.batch IN ACCESS EXCLUSIVE MODE",

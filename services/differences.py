@@ -15,6 +15,7 @@ from rich.table import Table as Shown
 from projections.kit import Model
 from services import database, edge
 from services.edge import UnkeptError
+from services.faults import explained
 from services.folded import Tables
 from services.follower import Follower, StoppedError
 from services.progress import Bar
@@ -114,7 +115,7 @@ async def differences(url: str, models: Sequence[Model]) -> list[Compared]:
     except OUTDATED as error:
         raise RebuildError(f"the database is not of this version, or has lost a table: {error}") from None
     except database.UNREACHABLE as error:
-        raise RebuildError(f"the database went away: {error}", 1) from None
+        raise RebuildError(explained(error), 1) from None
     else:
         return found
     finally:

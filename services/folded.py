@@ -9,16 +9,21 @@ import structlog
 
 from projections.kit import Decoded, Fold, Key, Takers
 from services import log, saved, swaps
+from services.continuity import RewoundError
 from services.follower import Follower, StoppedError, blaming
+from services.locks import Channel
 from services.tables import Table
 
-SAVE = """
+SAVE = f"""
 WITH saved AS (
-    UPDATE ledger.checkpoint c SET position = $1, at = $2, changed = n.changed, state = n.state, error = NULL
+    UPDATE ledger.checkpoint c SET position = $1, at = $2, changed = n.changed,
+        state = coalesce(n.state, c.state), error = NULL
     FROM unnest($3::text[], $4::text[], $5::bigint[], $6::jsonb[]) AS n (model, place, changed, state)
-    WHERE c.model = n.model AND c.place = n.place
-)
-SELECT pg_notify('ringledger_model', $7::text) WHERE $7::text IS NOT NULL
+    WHERE c.model = n.model AND c.place = n.place AND c.position = $8
+    RETURNING c.model
+),
+notified AS (SELECT pg_notify('{Channel.MODELS}', $7::text) WHERE $7::text IS NOT NULL)
+SELECT (SELECT count(*) FROM saved), (SELECT count(*) FROM notified)
 """
 UNFIT = """
 INSERT INTO ledger.unfit (model, place, position, name, error)
@@ -77,19 +82,22 @@ class Tables:
         await self.save(group, folds, position, at)
 
     async def save(self, group: list[Follower], folds: dict[Follower, Fold], position: int, at: datetime) -> None:
-        """Write the checkpoints, and now and then the states."""
+        """Write the checkpoints, and now and then the states. Raises RewoundError if they stand elsewhere by now."""
         changed = {f: fold.changed for f, fold in folds.items() if fold.changed}
         served = [f.model.name for f in changed if f.place == "model"]
-        await self._connection.execute(
+        saved_rows, _ = await self._connection.fetchrow(
             SAVE,
             position,
             at,
             [f.model.name for f in group],
             [f.place for f in group],
             [changed.get(f, f.changed) for f in group],
-            [msgspec.to_builtins(folds[f].state if f in folds else f.state) for f in group],
+            [msgspec.to_builtins(folds[f].state) if f in folds and folds[f].state != f.state else None for f in group],
             swaps.news(position, served) if any(f.place == "model" for f in group) else None,
+            group[0].position,
         )
+        if saved_rows != len(group):
+            raise RewoundError(f"the checkpoints of models at {group[0].position} have moved")
         if saved.due(group[0].position, position):
             await saved.save(self._connection, [f.table for f in group], position)
 

@@ -4,25 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Literal
 
-import asyncpg
-
 from projections.kit import Model, State
+from services.faults import UNREACHABLE
 from services.tables import Table
 
 FAR = 1 << 62
 
 Place = Literal["model", "rebuild", "pg_temp"]
-
-DATABASE_FAULTS = (
-    OSError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-)
-"""What no model is to blame for."""
 
 
 class Follower:
@@ -56,9 +44,8 @@ def blaming(follower: Follower, doing: str) -> Iterator[None]:
     """Turn what goes wrong with one model's table into a stop of that model."""
     try:
         yield
-    except DATABASE_FAULTS:
-        raise
     except Exception as error:
-        if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError):
-            raise  # the connection is gone; a value that cannot be sent is a ValueError too
+        # asyncpg's error for a value that cannot be sent is a ValueError, and an InterfaceError too: the model's fault.
+        if isinstance(error, UNREACHABLE) and not isinstance(error, ValueError):
+            raise
         raise StoppedError(follower, doing) from error

@@ -9,9 +9,10 @@ import asyncio
 import asyncpg
 
 from projections import ALL
-from services import database
+from services import database, locks
+from services.locks import Lock
 from services.progress import Bar
-from services.projector import LOCK, Projector
+from services.projector import Projector
 from services.tables import Table
 from services.wanted import Wanted
 
@@ -138,10 +139,10 @@ class Forgetting:
 
     async def _take_over(self, connection: asyncpg.Connection) -> None:
         """Take the projector's lock. Who waits in its queue has it before those who come by and try."""
-        waiting = asyncio.ensure_future(connection.execute("SELECT pg_advisory_lock($1)", LOCK))
+        waiting = asyncio.ensure_future(connection.execute(locks.LOCK, Lock.PROJECTOR))
         try:
             while not waiting.done():
-                await self._connection.execute(HOLDER, LOCK, connection.get_server_pid())
+                await self._connection.execute(HOLDER, Lock.PROJECTOR, connection.get_server_pid())
                 await asyncio.wait([waiting], timeout=RETRY_SECONDS)
         finally:
             if not waiting.done():

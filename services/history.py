@@ -12,6 +12,7 @@ from services import database, instants
 from services.as_of import AsOf, BrokenModelError, TooFarError
 from services.edge import ArchivedError, UnkeptError
 from services.export import KNOWN
+from services.faults import explained
 from services.instants import Instant, NoInstantError
 from services.progress import Bar
 from services.tables import Table
@@ -98,7 +99,7 @@ def _explained() -> Iterator[None]:
     except BrokenModelError as error:
         raise HistoryError(f"read model {error} cannot be folded: {error.__cause__!r}", 1) from None
     except database.UNREACHABLE as error:
-        raise HistoryError(f"the database cannot be read: {error}", 1) from None
+        raise HistoryError(explained(error), 1) from None
 
 
 def differences(before: Found, after: Found) -> Differences:

@@ -11,11 +11,11 @@ from rich.table import Column
 from rich.table import Table as Shown
 from rich.text import Text
 
-from services.ami.framing import is_secret
+from schemas.secrets import MASK, is_secret
 from services.history import Differences, Found, changes, differences
 from services.instants import Instant
+from services.masking.application import masked_data
 
-MASK = "********"
 SIGNS = {"+": "green", "-": "red", "~": "yellow"}
 
 Line = tuple[str, str, list[str]]
@@ -24,13 +24,17 @@ Line = tuple[str, str, list[str]]
 
 def shown(row: Any) -> dict[str, Any]:
     """Return the row's columns as they may be shown."""
-    return {column: _masked(column, getattr(row, column)) for column in row.__struct_fields__}
+    columns = {column: _masked(column, getattr(row, column)) for column in row.__struct_fields__}
+    for application, data in (("application", "application_data"), ("last_application", "last_data")):
+        if columns.get(data):
+            columns[data] = masked_data(columns[application], columns[data])
+    return columns
 
 
 def _masked(name: str, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _masked(key, inner) for key, inner in value.items()}
-    return MASK if value and isinstance(value, str) and is_secret(name.encode("utf-8", "replace")) else value
+    return MASK if value and isinstance(value, str) and is_secret(name) else value
 
 
 def written(value: Any) -> str:

@@ -56,6 +56,8 @@ async def import_ledger(url: str, files: Sequence[Checked]) -> AsyncIterator[str
         for one in sorted(files, key=lambda c: c.manifest.first):
             yield f"{one.path}: {await _import(connection, one)}"
     except asyncpg.LockNotAvailableError as error:
+        if not (error.detail or "").isdecimal():
+            raise  # a lock_timeout, and no fence of ledger.append
         raise ImportRefusedError(f"another listener has taken over since: {error}") from None
     finally:
         await connection.close()

@@ -7,11 +7,9 @@ in once, and an import that was interrupted goes on where it was.
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from hashlib import file_digest
+from hashlib import sha256
 from itertools import chain, islice
-from pathlib import Path
 from time import time
-from typing import Literal
 
 import asyncpg
 import msgspec
@@ -20,15 +18,18 @@ from msgspec.structs import replace
 
 from schemas.log import Imported, Received
 from services import database, log, zones
-from services.ami.protocol import LedgerProtocol
+from services.ami_blocks import ami
 from services.chain import leaf
+from services.import_content import Content
 from services.import_ledger import NOTHING, ImportRefusedError
-from services.lines import Kind, LinesError, lines
+from services.lines import lines
+from services.masking.lines import masked_line
 from services.progress import Bar
 
 BATCH = 4096
 BATCH_BYTES = 1 << 23
-READ = 1 << 16
+CLOSE_SECONDS = 5.0
+"""Clocks that differ by less count as equal: a line has whole seconds, and its event took its way."""
 
 IMPORTS = """
 SELECT position, connection, raw FROM ledger.event
@@ -40,89 +41,44 @@ SELECT extract(epoch FROM least(
     (SELECT min(coalesce(occurred, recorded)) FROM ledger.event
      WHERE source = 'ringledger' AND pbx = $1 AND name = 'Connected' AND position <= $2)))::float8
 """
+# How far the PBX's clock was ahead of the listener's on its first link: lines have the PBX's times.
+CLOCK_OFFSET = """
+WITH link AS (
+    SELECT position, connection FROM ledger.event
+    WHERE source = 'ringledger' AND pbx = $1 AND name = 'Connected' AND position <= $2 ORDER BY position LIMIT 1
+)
+SELECT extract(epoch FROM e.occurred - e.recorded)::float8
+FROM link JOIN ledger.event e ON e.pbx = $1 AND e.connection = link.connection
+WHERE e.position > link.position AND e.position <= least($2, link.position + 10000)
+  AND e.source = 'ami' AND e.occurred IS NOT NULL
+ORDER BY e.position LIMIT 1
+"""
 ARCHIVED = "SELECT imported FROM ledger.past WHERE pbx = $1"
 LINES = """
 SELECT ledger.leaf('', e.occurred, e.recorded, e.source, e.name, e.raw)
 FROM ledger.batch b JOIN ledger.event e ON e.position BETWEEN b.first AND b.last
 WHERE b.pbx = $1 AND b.connection = ANY($2::bigint[]) AND b.last <= $3
 """
+BLOCKS = """
+SELECT sha256(e.raw) FROM ledger.batch b JOIN ledger.event e ON e.position BETWEEN b.first AND b.last
+WHERE b.pbx = $1 AND b.connection = ANY($2::bigint[]) AND b.last <= $3 AND e.source = 'ami'
+"""
 DONE = "SELECT last_ordinal FROM ledger.connection WHERE pbx = $1 AND connection = $2"
 CLOCK = """
 SELECT (state->'memory'->$1->>'offset')::bigint FROM ledger.checkpoint WHERE model = 'call_records' AND place = 'model'
 """
 
-AnyKind = Literal["ami"] | Kind
-
-
-class Content(Struct, frozen=True):
-    """A file that was read whole and found good; ``local`` says that it has times without a zone."""
-
-    path: Path
-    kind: AnyKind
-    sha256: str
-    events: int
-    local: bool
-
-    @property
-    def connection(self) -> int:
-        """Return the number of the connection that its events come under."""
-        return int(self.sha256[:16], 16) >> 1
-
 
 class Known(Struct, frozen=True):
     """What the log held when it was decided what to leave out: times that were heard, and lines that were there.
 
-    Lines are known by what their leaves would be without a salt.
+    Times are the PBX's: ``connected`` is when it was first heard, by its own clock. Lines are known by what their
+    leaves would be without a salt, AMI blocks by their SHA-256.
     """
 
     connected: float
     heard: list[tuple[float, float]]
     lines: Counter[bytes]
-
-
-def read(path: Path, kind: AnyKind) -> Content:
-    """Read a file whole. Raises LinesError if it is not of that kind to its end."""
-    count, local = 0, False
-    try:
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
-        if kind == "ami":
-            count = sum(1 for _ in ami(path, 0.0))
-        else:
-            for line in lines(path, kind):
-                count += 1
-                local |= line.at is None
-    except OSError as error:
-        raise LinesError(f"{path}: {error.strerror}") from None
-    if not count:
-        raise LinesError(f"{path} is empty")
-    return Content(path, kind, digest, count, local)
-
-
-def ami(path: Path, now: float) -> Iterator[Received]:
-    """Yield the events of a file of AMI blocks, secrets masked. Raises LinesError if anything else stands in it."""
-    got: list[Received] = []
-    protocol = LedgerProtocol(got.extend, lambda _: None)
-    with path.open("rb") as file:
-        while data := file.read(READ):
-            protocol.data_received(data)
-            if protocol.rejected_blocks or protocol.rejected_bytes:
-                break
-            for e in got:
-                yield replace(e, recorded=now if e.occurred is None else e.occurred)
-            got.clear()
-    if wrong := protocol.rejected_bytes + len(protocol.pending):
-        raise LinesError(f"{path}: after {protocol.events} events there are {wrong} bytes that are no AMI block")
-
-
-def checked(paths: Sequence[Path], kind: AnyKind) -> list[Content]:
-    """Read all files whole, before anything is written. Raises LinesError."""
-    with Bar("checking") as progress:
-        found: list[Content] = []
-        for path in paths:
-            found.append(read(path, kind))
-            progress.show(len(found), len(paths))
-    return found
 
 
 async def import_lines(url: str, files: Sequence[Content], pbx: str, timezone: str) -> AsyncIterator[str]:
@@ -153,6 +109,9 @@ async def _import(connection: asyncpg.Connection, content: Content, pbx: str, ti
             raise ImportRefusedError(f"{content.path} was imported {said}, and comes in once")
         if done > opening.events:
             return NOTHING
+        if (opening.damaged is None) != (content.damage is None):
+            how = "without --skip-damaged" if opening.damaged is None else "with --skip-damaged"
+            raise ImportRefusedError(f"{content.path}: its import was begun {how}, and goes on so only")
     else:
         opening = await _opening(connection, content, pbx, timezone)
     known = await _known(connection, content, pbx, opening.log)
@@ -160,7 +119,7 @@ async def _import(connection: asyncpg.Connection, content: Content, pbx: str, ti
     first = Received("ringledger", "Imported", now, now, msgspec.json.encode(opening))
     events = chain([first], _kept(content, known, opening, Counter()))
     await _write(connection, (pbx, content.connection), islice(events, done, None), done, opening.events + 1)
-    return _said(opening, done)
+    return _said(content, opening, done)
 
 
 def _imported(row: asyncpg.Record) -> Imported:
@@ -177,11 +136,12 @@ async def _opening(connection: asyncpg.Connection, content: Content, pbx: str, t
             if offset is None:
                 raise ImportRefusedError(f"{content.path}: the log knows no clock of {pbx}: give --timezone")
             timezone = zones.offset_name(offset)
-        zones.check(lines(content.path, content.kind), zones.zone_of(timezone), timezone)
+        zones.check(lines(content.path, content.kind, content.spared), zones.zone_of(timezone), timezone)
     else:
         timezone = ""
     position = await log.head(connection)
-    opening = Imported(content.path.name, content.sha256, content.kind, position, 0, timezone=timezone)
+    damaged = None if content.damage is None else len(content.damage)
+    opening = Imported(content.path.name, content.sha256, content.kind, position, 0, timezone=timezone, damaged=damaged)
     known = await _known(connection, content, pbx, position)
     out: Counter[str] = Counter()
     count, first, last = 0, math.inf, -math.inf
@@ -194,38 +154,58 @@ async def _opening(connection: asyncpg.Connection, content: Content, pbx: str, t
 
 
 async def _known(connection: asyncpg.Connection, content: Content, pbx: str, position: int) -> Known:
-    if content.kind == "ami":
-        return Known(math.inf, [], Counter())
     rows = await connection.fetch(IMPORTS, pbx, position)
     imports = [(row["connection"], _imported(row)) for row in rows]
     same = [number for number, i in imports if i.kind == content.kind and number != content.connection]
+    if content.kind == "ami":
+        # What a file held beside damage stands in the mended one too.
+        same = [number for number, i in imports if i.kind == "ami" and i.damaged and number != content.connection]
+        there = Counter(row[0] for row in await connection.fetch(BLOCKS, pbx, same, position))
+        return Known(math.inf, [], there)
     there = Counter(row[0] for row in await connection.fetch(LINES, pbx, same, position))
     connected: float | None = await connection.fetchval(CONNECTED, pbx, position)
     heard = [(i.first, i.last) for _, i in imports if i.kind == "ami" and i.first is not None and i.last is not None]
-    return Known(math.inf if connected is None else connected, heard, there)
+    if connected is None:
+        return Known(math.inf, heard, there)
+    offset: float = await connection.fetchval(CLOCK_OFFSET, pbx, position) or 0.0
+    return Known(connected + (offset if abs(offset) >= CLOSE_SECONDS else 0.0), heard, there)
 
 
 def _kept(content: Content, known: Known, opening: Imported, out: Counter[str]) -> Iterator[Received]:
     """Yield the events that come in, and count in ``out`` those that are left out."""
+    there = known.lines.copy()
     if content.kind == "ami":
-        yield from ami(content.path, time())
+        for event in ami(content.path, time(), content.spared):
+            if there and _taken(there, [sha256(event.raw).digest()]):
+                out["there"] += 1
+            else:
+                yield event
         return
     zone = zones.zone_of(opening.timezone) if opening.timezone else None
-    there = known.lines.copy()
-    for line in lines(content.path, content.kind):
+    for line in lines(content.path, content.kind, content.spared):
         at = zones.at(line, zone)
         if at >= known.connected or any(first <= at <= last for first, last in known.heard):
             out["heard"] += 1
             continue
-        event = Received(content.kind, line.name, at, at, line.raw)
-        if there:
-            at_microseconds = int(at * 1e6 + 0.5)
-            same = leaf(b"", at_microseconds, at_microseconds, event.source, event.name, event.raw)
-            if there[same]:
-                there[same] -= 1
-                out["there"] += 1
-                continue
-        yield event
+        event = Received(content.kind, line.name, at, at, masked_line(content.kind, line.raw))
+        # An older import may have left secrets in clear.
+        if there and _taken(there, [_unsalted(event, raw) for raw in (event.raw, line.raw)]):
+            out["there"] += 1
+        else:
+            yield event
+
+
+def _taken(there: Counter[bytes], names: Sequence[bytes]) -> bool:
+    """Take what goes by one of these names out of what is there; False if nothing does."""
+    name = next((one for one in names if there[one]), None)
+    if name is not None:
+        there[name] -= 1
+    return name is not None
+
+
+def _unsalted(event: Received, raw: bytes) -> bytes:
+    microseconds = int(event.recorded * 1e6 + 0.5)
+    return leaf(b"", microseconds, microseconds, event.source, event.name, raw)
 
 
 async def _write(
@@ -247,7 +227,7 @@ def _batch(events: Iterator[Received]) -> list[Received]:
     return batch
 
 
-def _said(opening: Imported, done: int) -> str:
+def _said(content: Content, opening: Imported, done: int) -> str:
     parts = [f"{opening.events} events of {opening.kind}"]
     if done > 1:
         parts.append(f"{done - 1} of them were there from an import that was interrupted")
@@ -257,4 +237,6 @@ def _said(opening: Imported, done: int) -> str:
         parts.append(f"{opening.there} left out: they are there from another import")
     if opening.timezone:
         parts.append(f"local times taken as {opening.timezone}")
-    return "; ".join(parts)
+    if content.damage:
+        parts.append(f"{len(content.damage)} damaged left out:")
+    return "\n".join(["; ".join(parts), *(f"  line {number}: {why}" for number, why in content.damage or ())])

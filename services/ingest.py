@@ -16,8 +16,10 @@ import structlog
 
 from schemas.log import Received, Rejected
 from schemas.spool import SpoolState
-from services import log
+from services import faults, log
 from services.backlog import BATCH, RETRY_SECONDS, Backlog, Batch
+from services.link_order import WENT_BACK, LinkOrder
+from services.outage import Outage
 from services.spool import Spools
 
 APPEND_SECONDS = 60
@@ -25,7 +27,6 @@ LATE_SECONDS = 1.0
 """When an append, or the connection for it, takes longer than this, what waits goes to the disk."""
 PATIENCE_SECONDS = 1.0
 """How long a writer that should end tries to reach PostgreSQL before it leaves the rest on disk."""
-COMPLAIN_SECONDS = 30
 
 REFUSED = (
     ValueError,
@@ -43,8 +44,9 @@ class Ingest:
     """The way of one PBX's events into the log. `put` never blocks; `run` appends until `stop`, then drains.
 
     The writer (`ledger.append`'s connection) numbers this run among all runs for the PBX. ``opening``, if set, is
-    called once before the first append of this run's events; the events that it returns are appended before them.
-    ``ours``, if set, tells before that whether the PBX is ours to write about; if not, all of this run is dropped.
+    called once before the first append of this run's events; an open link of another run is ended there. ``ours``, if
+    set, returns whether the PBX is ours to write about; if not, nothing is appended, this run's events are dropped, and
+    what earlier runs left stays on disk.
     ``fenced`` is called when another listener has taken over, and what was recorded later has been dropped;
     ``went_back`` when the log has lost what it had acknowledged, before anything more is appended.
     """
@@ -53,17 +55,19 @@ class Ingest:
         self.pbx = pbx
         self.backlog = Backlog(pbx, kind, spools, time.time_ns())
         self.put = self.backlog.put
-        self.opening: Callable[[asyncpg.Connection], Awaitable[list[Received]]] | None = None
+        self.opening: Callable[[asyncpg.Connection], Awaitable[None]] | None = None
         self.ours: Callable[[], Awaitable[bool]] | None = None
         self.fenced: Callable[[], None] = lambda: None
         self.went_back: Callable[[], None] = lambda: None
         self._url = database_url
+        self._links = LinkOrder(pbx, kind)
         self._stopping = False
+        self._is_over = False
         self._size = BATCH
         self._ahead: tuple[list[Received], log.Columns] = [], ()
         self._unreachable_since = 0.0
-        self._complained = 0.0
         self._log = logger.bind(pbx=pbx, kind=kind)
+        self._outage = Outage("log_unreachable", "log_reachable", pbx=pbx, kind=kind)
 
     @property
     def writer(self) -> int:
@@ -94,10 +98,13 @@ class Ingest:
         """Append until stopped; wait for PostgreSQL as long as it takes."""
         backlog = self.backlog
         await backlog.take_up()
+        for writer in backlog.left:
+            self._links.follow(writer)
         spilling = asyncio.create_task(backlog.spill())
+        probing = asyncio.create_task(backlog.probe_disk())
         connection: asyncpg.Connection | None = None
         try:
-            while not (self._stopping and backlog.empty):
+            while not (self._stopping and (backlog.empty or self._is_over)):
                 if spilling.done():
                     await spilling  # raises
                 if backlog.empty:
@@ -109,7 +116,7 @@ class Ingest:
                     if connection is None:
                         connection = await asyncpg.connect(self._url, timeout=10)
                     await self._advance(connection)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+                except faults.ANY as error:
                     # Whatever it says, shutting down, starting up, full disk, no such table, it may say something
                     # else later; only what is wrong with an event (see REFUSED) would never change.
                     self._complain(error)
@@ -123,17 +130,28 @@ class Ingest:
                 finally:
                     late.cancel()
         finally:
-            spilling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await spilling
+            for task in (spilling, probing):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             if connection is not None:
                 connection.terminate()
+            if self._is_over:
+                await backlog.cut(self._own(), 0.0)
             await backlog.save()
 
     async def _advance(self, connection: asyncpg.Connection) -> None:
         """Append one batch of what is oldest."""
-        if not self.backlog.inherited and not await self._begun(connection):
-            return
+        if self.ours is not None:
+            if not await self.ours():
+                await self._taken_over(self._own(), 0.0)
+                self._stopping = self._is_over = True
+                return
+            self.ours = None
+        if self.opening is not None and not self.backlog.inherited:
+            await self.opening(connection)
+            self.opening = None
+            self._links.follow(self.writer)
         batch = await self.backlog.oldest(self._size)
         try:
             if batch.events:
@@ -147,24 +165,14 @@ class Ingest:
         else:
             await self.backlog.written(batch)
             self._size = min(BATCH, self._size * 2)
-            if self._unreachable_since:
-                self._log.warning("log_reachable", after=round(time.monotonic() - self._unreachable_since, 1))
-                self._unreachable_since = self._complained = 0.0
-
-    async def _begun(self, connection: asyncpg.Connection) -> bool:
-        """Do what comes before the first event of this run; tell whether there may be one."""
-        if self.ours is not None:
-            if not await self.ours():
-                await self._taken_over(await self.backlog.oldest(1), 0.0)
-                return False
-            self.ours = None
-        if self.opening is not None:
-            events = await self.opening(connection)
-            await log.append(connection, self.pbx, self.writer - 1, 1, events)
-            self.opening = None
-        return True
+            self._outage.recover(quiet_seconds=0.0)
+            self._unreachable_since = 0.0
 
     async def _append(self, connection: asyncpg.Connection, batch: Batch) -> None:
+        if self._links.concerns(batch.writer, batch.events):
+            async with asyncio.timeout(APPEND_SECONDS):
+                await self._links.append(connection, batch.writer, batch.first, batch.events)
+            return
         ahead, columns = self._ahead
         if ahead != batch.events:
             columns = log.columns(batch.events, log.seal(batch.events))
@@ -198,6 +206,9 @@ class Ingest:
         sealed = log.Sealed(occurred, recorded, leaves, b"".join(salts))
         self._ahead = following, log.columns(following, sealed)
 
+    def _own(self) -> Batch:
+        return Batch(None, self.writer, 1, [])
+
     async def _taken_over(self, batch: Batch, when: float) -> None:
         """Another listener has the PBX since ``when``: what we heard later it has heard too."""
         own = batch.writer == self.writer
@@ -207,12 +218,14 @@ class Ingest:
             self.fenced()
 
     async def _refused(self, batch: Batch, error: Exception) -> None:
-        if "events are missing" in str(error):
-            # ledger.append has forgotten what it once acknowledged (the database went back in time), or is another.
+        if log.is_missing(error):
             self._log.error("log_went_back", error=str(error), first=batch.first)
+            self._links.reason = WENT_BACK
             if batch.writer == self.writer:
                 self.went_back()
-            await self.backlog.renumber(batch, time.time_ns())
+            writer = time.time_ns()
+            await self.backlog.renumber(batch, writer)
+            self._links.follow(writer)
             return
         self._size = max(1, len(batch.events) // 2)
         if len(batch.events) > 1:
@@ -226,14 +239,9 @@ class Ingest:
         await self.backlog.replace(batch, instead)
 
     def _complain(self, error: Exception) -> None:
-        now = time.monotonic()
-        self._unreachable_since = self._unreachable_since or now
-        if now - self._complained >= COMPLAIN_SECONDS or not self._complained:
-            self._complained = now
-            spooled = self.spooled
-            self._log.warning(
-                "log_unreachable", waiting=self.waiting, spooled=spooled.events, bytes=spooled.bytes, error=repr(error)
-            )
+        self._unreachable_since = self._unreachable_since or time.monotonic()
+        spooled = self.spooled
+        self._outage.fail(error, waiting=self.waiting, spooled=spooled.events, bytes=spooled.bytes)
 
 
 def _text(text: str) -> str:

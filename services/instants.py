@@ -3,6 +3,9 @@
 ``recorded`` is the listener's clock, almost in the order of positions; but what waited in a spool was appended late,
 among events that are younger. By a position is meant the log as it stood then, late events missing; by a time
 everything that had been heard by then, whenever it was appended.
+
+Where our clock was set back, times come twice. ``appended`` never goes back: it stands still until PostgreSQL's clock
+has caught up, which marks the batches of such a time. Then a time is the last moment at which an event shows it.
 """
 
 import re
@@ -38,6 +41,22 @@ ORDER BY first
 LAST = """
 SELECT position FROM ledger.event WHERE position > $1 AND position <= $2 AND recorded <= $3
 ORDER BY position DESC LIMIT 1
+"""
+
+# The last batch with an event recorded by $1 that was appended at one and the same time as a batch before it.
+REPEATED = """
+SELECT r.first - 1 AS after, r.last AS upto FROM ledger.batch r
+WHERE r.month >= date_trunc('month', $1 AT TIME ZONE 'UTC') AND r.appended > $1 + interval '10 seconds'
+  AND r.appended - r.earliest > interval '10 seconds' AND r.earliest <= $1
+  AND EXISTS (SELECT FROM ledger.batch b WHERE b.appended = r.appended AND b.first < r.first AND b.earliest > $1)
+ORDER BY r.first DESC LIMIT 1
+"""
+# When the event was recorded, if its batch is such a one.
+RECORDED = """
+SELECT e.recorded FROM ledger.event e
+CROSS JOIN LATERAL (SELECT first, appended FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1) b
+WHERE e.position = $1 AND e.recorded < b.appended - interval '10 seconds'
+  AND b.appended = (SELECT appended FROM ledger.batch WHERE first < b.first ORDER BY first DESC LIMIT 1)
 """
 
 
@@ -88,7 +107,8 @@ async def find(connection: asyncpg.Connection, asked: int | datetime, now: datet
             raise ArchivedError(f"position {asked}", archive)
         if not (archived.position or first["first"]) <= asked <= head:
             raise NoInstantError(f"there is no position {asked}: the log goes from {first['first']} to {head}")
-        return Instant(asked, await saved.latest_of(connection, asked), first["first"], ((0, asked),))
+        at = await connection.fetchval(RECORDED, asked) or await saved.latest_of(connection, asked)
+        return Instant(asked, at, first["first"], ((0, asked),))
     now = now or datetime.now(UTC)
     if asked > now + TOLERANCE:
         raise NoInstantError(f"{_written(asked)} is still to come")
@@ -104,6 +124,9 @@ async def find(connection: asyncpg.Connection, asked: int | datetime, now: datet
 
 
 async def _by_time(connection: asyncpg.Connection, at: datetime, first: int) -> Instant | None:
+    if (repeated := await connection.fetchrow(REPEATED, at)) is not None:
+        position: int = await connection.fetchval(LAST, *repeated, at)
+        return Instant(position, at, first, ((0, position),))
     appended: int | None = await connection.fetchval(APPENDED, at)
     afterwards = await connection.fetch(AFTERWARDS, at)
     due = [(0, appended)] if appended else []

@@ -18,6 +18,9 @@ import msgspec
 import structlog
 
 from schemas.listener import ListenerState
+from services import faults
+from services.clock import boot_id
+from services.locks import Lock
 
 RENEW_SECONDS = 1.0
 LEASE_SECONDS = 3.0
@@ -26,19 +29,20 @@ ANSWER_SECONDS = 10.0
 
 SEEN = "SELECT holder, renewals, host FROM ledger.listener WHERE pbx = $1 AND kind = $2"
 FIRST = "INSERT INTO ledger.listener (pbx, kind, holder, host) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
-# With the lock of ledger.append: what the old holder is appending is in the log before it is fenced, or refused.
-TAKE = """
-WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(7310001)),
+# With the lock of ledger.append: what the old holder is appending is in the log before it is fenced, or refused. A
+# holder that is dead ($7) needs no fence: all that it heard came before, whatever its clock said.
+TAKE = f"""
+WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({Lock.APPEND:d})),
 taken AS (
     UPDATE ledger.listener
-    SET holder = $3, host = $4, renewals = renewals + 1, renewed = now(), status = '{}'
+    SET holder = $3, host = $4, renewals = renewals + 1, renewed = now(), status = '{{}}'
     FROM locked
     WHERE pbx = $1 AND kind = $2 AND holder = $5 AND renewals = $6
     RETURNING pbx
 ),
 fenced AS (
     INSERT INTO ledger.connection AS c (pbx, connection, last_ordinal, last_recorded, fenced)
-    SELECT pbx, $5, 0, '-infinity', clock_timestamp() FROM taken WHERE $5 <> 0
+    SELECT pbx, $5, 0, '-infinity', clock_timestamp() FROM taken WHERE $5 <> 0 AND NOT $7
     ON CONFLICT (pbx, connection) DO UPDATE SET fenced = excluded.fenced
 )
 SELECT count(*) FROM taken
@@ -48,8 +52,6 @@ UPDATE ledger.listener SET renewals = renewals + 1, renewed = now(), status = $4
 WHERE pbx = $1 AND kind = $2 AND holder = $3
 """
 RELEASE = "UPDATE ledger.listener SET holder = 0, renewals = renewals + 1 WHERE pbx = $1 AND kind = $2 AND holder = $3"
-
-FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 logger = structlog.get_logger()
 
@@ -82,7 +84,7 @@ class Lease:
             try:
                 if await self._try():
                     return
-            except FAULTS as error:
+            except faults.ANY as error:
                 self._close()
                 if not told:
                     self._log.warning("lease_unknown", error=repr(error))
@@ -106,7 +108,7 @@ class Lease:
                         lost = not await self._renew(status())
                     else:
                         lost = not await self._try() and self._another_lives
-                except FAULTS as error:
+                except faults.ANY as error:
                     self._log.debug("lease_not_renewed", error=repr(error))
                     self._close()
                     lost = False
@@ -123,7 +125,7 @@ class Lease:
         """Give it back, so that another need not wait; if PostgreSQL is away it ends by itself."""
         if self.held:
             self.held = False
-            with contextlib.suppress(*FAULTS):
+            with contextlib.suppress(*faults.ANY):
                 async with asyncio.timeout(1):
                     await (await self._connected()).execute(RELEASE, self.pbx, self.kind, self.writer)
         self._close()
@@ -141,9 +143,10 @@ class Lease:
             if self._seen != (holder, renewals):
                 self._another_lives = self._seen is not None and self._seen[0] == holder != 0
                 self._seen, self._since = (holder, renewals), now
-            if holder and now - self._since < LEASE_SECONDS and not is_dead(host):
+            dead = is_dead(host)
+            if holder and now - self._since < LEASE_SECONDS and not dead:
                 return False
-            arguments = (self.pbx, self.kind, self.writer, self._host, holder, renewals)
+            arguments = (self.pbx, self.kind, self.writer, self._host, holder, renewals, dead)
             return self._take(await connection.fetchval(TAKE, *arguments) == 1, holder)
 
     def _take(self, taken: bool, holder: int) -> bool:  # noqa: FBT001
@@ -177,7 +180,7 @@ class Lease:
 def this_process() -> str:
     """Name this machine, its boot, this process and its start, so that another on the same machine sees it die."""
     pid = os.getpid()
-    return f"{socket.gethostname()} {_boot()} {pid} {_started(pid)}"
+    return f"{socket.gethostname()} {boot_id()} {pid} {_started(pid)}"
 
 
 def is_dead(host: str) -> bool:
@@ -185,14 +188,7 @@ def is_dead(host: str) -> bool:
     name, _, rest = host.partition(" ")
     boot, _, rest = rest.partition(" ")
     pid, _, started = rest.partition(" ")
-    return (name, boot) == (socket.gethostname(), _boot()) and pid.isdecimal() and _started(int(pid)) != started
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return "unknown"
+    return (name, boot) == (socket.gethostname(), boot_id()) and pid.isdecimal() and _started(int(pid)) != started
 
 
 def _started(pid: int) -> str:

@@ -18,6 +18,7 @@ from msgspec import UNSET, Struct
 from schemas.ledger_file import FORMAT, BatchLine, EventLine, Manifest, NameCount
 from schemas.log import Source
 from services.chain import SALT, Batch, cut, leaf
+from services.private import open_private
 
 LEVEL = 3
 LONGEST_LINE = 1 << 27
@@ -74,7 +75,7 @@ class Writer:
         self._file = file
         self._pbx = pbx
         self._part = file.with_name(f"{file.name}.part")
-        self._out = self._part.open("w+b")
+        self._out = open_private(self._part, "w+b")
         self._lines = zstandard.ZstdCompressor(level=LEVEL).stream_writer(self._out, closefd=False)
         self._counts: Counter[tuple[str, Source, str]] = Counter()
         self._first: tuple[int, bytes] | None = None
@@ -131,7 +132,8 @@ class Writer:
         )
         self._out.close()
         beside = manifest_of(self._part)
-        beside.write_bytes(msgspec.json.format(_ENCODER.encode(manifest), indent=1) + b"\n")
+        with open_private(beside, "wb") as out:
+            out.write(msgspec.json.format(_ENCODER.encode(manifest), indent=1) + b"\n")
         self._part.replace(self._file)
         beside.replace(manifest_of(self._file))
         return manifest
@@ -149,7 +151,7 @@ def read_manifest(file: Path) -> Manifest:
     try:
         manifest = _MANIFEST.decode(beside.read_bytes())
     except OSError as error:
-        raise LedgerFileError(f"{beside}: {error.strerror}") from None
+        raise LedgerFileError(f"{beside if file.exists() else file}: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LedgerFileError(f"{beside} is damaged: {error}") from None
     if manifest.format != FORMAT:

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from os import SEEK_CUR
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -20,6 +22,17 @@ LONGEST = 1 << 22
 
 NAME = 200
 """Longer names are cut, as those that AMI brings."""
+
+
+Damage = list[tuple[int, str]]
+"""What was left out: the numbers of lines, and why each is no record."""
+NUL = "it holds NUL bytes"
+RUNS_ON = "a record was cut, and runs into the next one"
+UNFINISHED = "it has no end"
+
+CEL_BEGINNING = re.compile(rb'""[A-Z_]{4,}","')
+TIME_AT_END = re.compile(rb"[0-9]{10}(?:\.[0-9]+)?\Z")
+QUEUE_EVENT = re.compile(rb"[A-Z]{3,}\s*")
 
 
 class LinesError(Exception):
@@ -85,28 +98,63 @@ PARSERS: dict[Kind, Callable[[str, bytes], Line]] = {"cdr_csv": _cdr, "cel_csv":
 FILES: dict[Kind, str] = {"cdr_csv": "Master.csv", "cel_csv": "a CEL csv", "queue_log": "queue_log"}
 
 
-def lines(path: Path, kind: Kind) -> Iterator[Line]:
-    """Yield the records of a file. Raises LinesError at the first that is none, and OSError."""
+def lines(path: Path, kind: Kind, damage: Damage | None = None) -> Iterator[Line]:
+    """Yield the records of a file. Raises LinesError at the first that is none, and OSError.
+
+    With ``damage``, a line that is no record is left out and appended to it, and the next line is read as if it began
+    one. What Asterisk never writes counts as damaged then, even if it can be read.
+    """
     parse = PARSERS[kind]
+    number = 1
     with path.open("rb") as file:
-        for number, raw in _records(file, quoted=kind != "queue_log"):
+        while raw := _record(file, quoted=kind != "queue_log"):
             # What PostgreSQL's text can hold: UTF-8 without NUL.
             text = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
             try:
-                yield parse(text, raw)
+                line = parse(text, raw)
+                if damage is not None and (fault := _fault(kind, raw)):
+                    raise ValueError(fault)  # noqa: TRY301
             except (ValueError, OverflowError) as error:
-                raise LinesError(f"{path}: line {number} is none of {FILES[kind]}: {error}") from None
+                if damage is None:
+                    raise LinesError(f"{path}: line {number} is none of {FILES[kind]}: {error}") from None
+                damage.append((number, str(error)))
+                # What was cut off in quotes has taken whole records in.
+                rest = len(raw) - (raw.find(b"\n") + 1 or len(raw))
+                file.seek(-rest, SEEK_CUR)
+                number += 1
+            else:
+                yield line
+                number += raw.count(b"\n")
 
 
-def _records(file: BinaryIO, *, quoted: bool) -> Iterator[tuple[int, bytes]]:
-    """Yield records with the number of their first line; one goes on in the next line within quotes."""
-    number, first, pending = 0, 1, b""
+def _fault(kind: Kind, raw: bytes) -> str:
+    """Say why Asterisk cannot have written this record, as after a power cut; empty if it can."""
+    if b"\0" in raw:
+        return NUL
+    if not raw.endswith(b"\n"):
+        return UNFINISHED
+    return RUNS_ON if _runs_on(kind, raw) else ""
+
+
+def _runs_on(kind: Kind, raw: bytes) -> bool:
+    """Return whether another record begins within this one; in Master.csv too many columns show that."""
+    if kind == "queue_log":
+        columns = raw.split(b"|")
+        # The second column is the call's unique id, which looks like a time.
+        return any(
+            TIME_AT_END.search(time) and QUEUE_EVENT.fullmatch(event)
+            for time, event in zip(columns[2:], columns[6:], strict=False)
+        )
+    return kind == "cel_csv" and CEL_BEGINNING.search(raw, 1) is not None
+
+
+def _record(file: BinaryIO, *, quoted: bool) -> bytes:
+    """Read the next record, nothing at the end; it goes on in the next line within quotes."""
+    record = b""
+    quotes = 0
     while line := file.readline(LONGEST):
-        number += 1
-        pending += line
-        if quoted and pending.count(b'"') % 2 and len(pending) < LONGEST:
-            continue
-        yield first, pending
-        first, pending = number + 1, b""
-    if pending:
-        yield first, pending
+        record += line
+        quotes += line.count(b'"')
+        if not quoted or quotes % 2 == 0 or len(record) >= LONGEST:
+            break
+    return record

@@ -2,26 +2,31 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from schemas.listener import Board
 from schemas.settings import Settings
 from services.ari import AriListener
+from services.clock import CLOCK, boot_id
 from services.ingest import Ingest
 from services.listener import Listener
+from services.private import make_data_folder, open_private
 from services.spool import Spools
 from services.terms import Terms, into_the_log
 
 POST_SECONDS = 1.0
 
+logger = structlog.get_logger()
+
 
 async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
     """Listen to every PBX until ``stop``; then say so in the log, and return when all is in it or in the spool."""
+    make_data_folder(settings.data)
     spools = Spools(settings.data / "spool", settings.spool_bytes)
     terms = [
         *(Terms(pbx.name, "ami", url, spools, partial(Listener, pbx)) for pbx in settings.ami),
@@ -49,10 +54,21 @@ async def _left(pbx: str, kind: str, url: str, spools: Spools, stop: asyncio.Eve
 
 
 async def post(file: Path, terms: Sequence[Terms]) -> None:
-    """Say every second how each listener does, for who cannot ask PostgreSQL."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Say every second how each listener does, for who cannot ask PostgreSQL.
+
+    A disk that takes no writes is logged once.
+    """
     new = file.with_suffix(".new")
+    refusal = ""
     while True:
-        new.write_bytes(msgspec.json.encode(Board(time.time(), [term.posted() for term in terms])))
-        new.replace(file)
+        posted = [term.posted() for term in terms]
+        try:
+            with open_private(new, "wb") as out:
+                out.write(msgspec.json.encode(Board(CLOCK.now(), posted, CLOCK.passed(), boot_id())))
+            new.replace(file)
+            refusal = ""
+        except OSError as error:
+            if str(error) != refusal:
+                refusal = str(error)
+                logger.warning("board_not_written", file=str(file), error=refusal)
         await asyncio.sleep(POST_SECONDS)

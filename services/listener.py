@@ -8,21 +8,27 @@ from collections.abc import Awaitable
 from typing import Any
 
 import asyncpg
-import msgspec
 import structlog
 
 from schemas.log import Connected, Disconnected, LoginRefused, Minute, Ours, Received
+from schemas.refusals import IN_USE, refused_login
 from schemas.settings import Pbx
 from services.ami import snapshot
 from services.ami.protocol import LedgerProtocol, LinkLostError
 from services.ami.session import LoginRefusedError, Session
+from services.clock import CLOCK, Clock, FullMinute, minute_of
 from services.ingest import Ingest
-from services.past import read_past
+from services.link_order import received
+from services.past import read_epoch
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 2.0
 REFUSED_RETRY_SECONDS = 30.0
+IN_USE_RETRY_SECONDS = 5.0
+"""The commander gives way at once. A session whose link was cut ends when Asterisk notices, which may take minutes."""
 COMPLAIN_EVERY = 30
+MOST_REFUSALS = 100
+"""Different words of a refusal of which each is written once; no Asterisk has so many."""
 STEADY_SECONDS = 10.0
 """A link that held so long was a good one: the next attempt comes at once."""
 PAST_SECONDS = 1.0
@@ -34,21 +40,26 @@ logger = structlog.get_logger()
 class Listener:
     """One PBX's listener: `run` it."""
 
-    def __init__(self, pbx: Pbx, ingest: Ingest) -> None:
+    def __init__(self, pbx: Pbx, ingest: Ingest, clock: Clock = CLOCK) -> None:
         self.pbx = pbx
+        self._clock = clock
         self.link_up = False
         self._ingest = ingest
         self._ingest.opening = self._before
         self._ingest.backlog.pressed = self._pressed
         self._ingest.went_back = self._went_back
-        self._died = "the listener died"
         self._past_known = asyncio.Event()
-        self._snapshots = snapshot.Snapshots(self._write)
+        self._snapshots = snapshot.Snapshots(self._write, clock)
         self._attempt = 0
         self._refusals: set[str] = set()
         self._session: Session | None = None
         self._ended = [0, 0, 0]
         self._log = logger.bind(pbx=pbx.name)
+
+    @property
+    def clock_offset(self) -> float | None:
+        """How many seconds the PBX's clock is ahead of ours, None while unknown."""
+        return self._session.clock_offset if self._session else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until ``stop``. Raises what nobody expected, and may be run again then."""
@@ -73,10 +84,12 @@ class Listener:
             reason = session.lost.result()
         except LoginRefusedError as error:
             if str(error) not in self._refusals:
+                if len(self._refusals) >= MOST_REFUSALS:
+                    self._refusals.clear()
                 self._refusals.add(str(error))
                 self._write(LoginRefused(self._address(), str(error)))
-            self._log.error("login_refused", user=self.pbx.user, message=str(error))
-            return REFUSED_RETRY_SECONDS
+            self._log.error("login_refused", user=self.pbx.user, message=refused_login(str(error), self.pbx.user))
+            return IN_USE_RETRY_SECONDS if str(error) == IN_USE else REFUSED_RETRY_SECONDS
         except (OSError, TimeoutError, LinkLostError) as error:
             reason = f"connection lost: {error!r}"
             if not self.link_up and self._attempt % COMPLAIN_EVERY == 0:
@@ -125,10 +138,14 @@ class Listener:
         await self._snapshots.run(session)
 
     async def _minutes(self) -> None:
-        counted = self._so_far()
+        counted, written = self._so_far(), minute_of(self._clock)
         while True:
-            minute = (int(time.time() + 1) // 60 + 1) * 60  # a sleep may end a moment early
-            await asyncio.sleep(minute - time.time())
+            due = FullMinute(self._clock)
+            await asyncio.sleep(max(0.0, due.left))
+            minute = minute_of(self._clock)
+            if minute == written:
+                continue  # the clock was set back within the minute
+            written = minute
             so_far = self._so_far()
             events, blocks, rejected = (now - then for now, then in zip(so_far, counted, strict=True))
             counted = so_far
@@ -139,19 +156,12 @@ class Listener:
         now = _counts(link) if link else (0, 0, 0)
         return [past + n for past, n in zip(self._ended, now, strict=True)]
 
-    async def _before(self, connection: asyncpg.Connection) -> list[Received]:
-        """Read what an earlier run left: the last epoch, and a link whose end it could not write any more."""
-        past = await read_past(connection, self.pbx.name)
-        self._snapshots.rise_above(past.epoch)
+    async def _before(self, connection: asyncpg.Connection) -> None:
+        self._snapshots.rise_above(await read_epoch(connection, self.pbx.name))
         self._past_known.set()
-        if past.connected_until is None:
-            return []
-        self._log.warning("earlier_link_has_no_end", heard=past.connected_until, reason=self._died)
-        return [_received(Disconnected(self._died, past.connected_until))]
 
     def _went_back(self) -> None:
-        """Record as a gap what the log has lost, and make the state true by a new link's snapshot."""
-        self._died = "the log lost what it had acknowledged"
+        """Make the state true by a new link's snapshot; the writer records as a gap what the log has lost."""
         self._ingest.opening = self._before
         if self._session is not None:
             self._session.close()
@@ -178,15 +188,10 @@ class Listener:
                 self._snapshots.hear(event)
 
     def _write(self, event: Ours) -> None:
-        self._ingest.put(_received(event))
+        self._ingest.put(received(event))
 
     def _address(self) -> str:
         return f"{self.pbx.host}:{self.pbx.port}"
-
-
-def _received(event: Ours) -> Received:
-    now = time.time()
-    return Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
 
 
 def _counts(link: LedgerProtocol) -> tuple[int, int, int]:

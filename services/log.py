@@ -14,12 +14,19 @@ from services.chain import SALT, cut, leaf
 APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 
 READ = """
-SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
-FROM ledger.event
-WHERE position > $1 AND position <= $2
-  AND (name = ANY($3::text[]) OR position = (SELECT least(position, $2) FROM ledger.head))
+SELECT position, pbx, source, name, at, raw, recorded
+FROM (
+    SELECT position, pbx, source, name, coalesce(occurred, recorded) AS at, raw, recorded,
+           sum(octet_length(raw)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(raw) AS before
+    FROM ledger.event
+    WHERE position > $1 AND position <= $2
+      AND (name = ANY($3::text[]) OR position = (SELECT least(position, $2) FROM ledger.head))
+) e
+WHERE before < $4
 ORDER BY position
 """
+READ_BYTES = 64 << 20
+"""After so many bytes a read ends: an event may have four megabytes, and a batch thousands of events."""
 
 
 Columns = tuple[Any, ...]
@@ -103,15 +110,24 @@ def columns(events: Sequence[Told], sealed: Sealed) -> Columns:
 async def read(connection: asyncpg.Connection, after: int, upto: int, names: Sequence[str]) -> list[asyncpg.Record]:
     """Return the events called one of ``names`` after ``after`` and not after ``upto``, and in any case the last.
 
-    Each is a row as `recorded` takes it, with the time of recording as one more column.
+    It may be fewer, one at least, where they have more than `READ_BYTES`; the next read goes on after the last. Each
+    is a row as `recorded` takes it.
     """
-    rows: list[asyncpg.Record] = await connection.fetch(READ, after, upto, names)
+    rows: list[asyncpg.Record] = await connection.fetch(READ, after, upto, names, READ_BYTES)
     return rows
 
 
 def recorded(row: asyncpg.Record) -> Recorded:
     """Make a Struct of a row of `read`."""
-    return Recorded(*row[:6])
+    return Recorded(*row[:7])
+
+
+def is_missing(error: Exception) -> bool:
+    """Return whether ``ledger.append`` refused since ordinals before these are missing.
+
+    The log has lost what it had acknowledged then, or it is another log.
+    """
+    return isinstance(error, asyncpg.DataError) and "events are missing" in str(error)
 
 
 async def head(connection: asyncpg.Connection) -> int:

@@ -5,12 +5,14 @@ import contextlib
 import gc
 from collections.abc import Mapping
 
-import asyncpg
 import structlog
 
 from projections import ALL
-from services import database
-from services.projector import LOCK, POLL_SECONDS, Projector
+from services import compatible, database, faults
+from services.continuity import RewoundError
+from services.locks import Channel, Lock, stand_by
+from services.outage import QUIET_SECONDS, Outage
+from services.projector import POLL_SECONDS, Projector
 
 logger = structlog.get_logger()
 
@@ -20,32 +22,35 @@ async def project(
 ) -> None:
     """Keep all read models up to date until ``stop``; a second projector on the same database stands by.
 
-    ``holding`` is set while it does not. Models in ``upto`` are taken no further than to that position.
+    ``holding`` is set while it does not. Models in ``upto`` are taken no further than to that position. Raises
+    NewerError.
     """
     holding = holding or asyncio.Event()
+    outage = Outage("database_failed", "database_reachable")
     while not stop.is_set():
         try:
-            await _hold(url, stop, holding, upto)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            logger.warning("database_failed", error=repr(error))
+            await _hold(url, stop, holding, upto, outage)
+        except RewoundError as error:
+            logger.error("log_went_back", error=str(error))  # noqa: TRY400 (the message is all there is)
+        except faults.ANY as error:
+            outage.fail(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await stop.wait()
 
 
-async def _hold(url: str, stop: asyncio.Event, holding: asyncio.Event, upto: Mapping[str, int] | None) -> None:
+async def _hold(
+    url: str, stop: asyncio.Event, holding: asyncio.Event, upto: Mapping[str, int] | None, outage: Outage
+) -> None:
     # Rows and checkpoint are lost together when PostgreSQL crashes, and folded again from the log, which is durable.
     connection = await database.connect(url, search_path="model, ledger", synchronous_commit="off")
     # A batch makes tens of thousands of objects and no cycles; looking for cycles that often is a tenth of the work.
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     try:
-        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await stop.wait()
-            if stop.is_set():
-                return
+        if not await stand_by(connection, Lock.PROJECTOR, stop):
+            return
+        await compatible.check(connection)
         holding.set()
         wake = asyncio.Event()
         projector = Projector(connection, ALL, upto)
@@ -54,14 +59,16 @@ async def _hold(url: str, stop: asyncio.Event, holding: asyncio.Event, upto: Map
             projector.asked.set()
             wake.set()
 
-        await connection.add_listener("ledger", lambda *_: wake.set())
-        await connection.add_listener("ringledger_rebuild", asked)
+        await connection.add_listener(Channel.LOG, lambda *_: wake.set())
+        await connection.add_listener(Channel.REBUILD, asked)
         waker = asyncio.create_task(_wake_at(stop, wake))
         await projector.open()
         logger.info("projecting", models=len(projector.followers), stopped=projector.stopped)
+        steady = asyncio.get_running_loop().call_later(QUIET_SECONDS, outage.recover)
         try:
             await projector.run(stop, wake)
         finally:
+            steady.cancel()
             waker.cancel()
     finally:
         holding.clear()

@@ -11,6 +11,8 @@ import structlog
 
 from projections.kit import Model, State, Takers, takers
 from services import edge, log, swaps
+from services.compatible import check_models
+from services.continuity import BEGINNING, follow_end
 from services.edge import UnkeptError
 from services.folded import Tables
 from services.follower import FAR, Follower, Place, StoppedError
@@ -18,7 +20,6 @@ from services.turns import Turns
 
 BATCH = 5000
 POLL_SECONDS = 1.0
-LOCK = 7310003
 SWAP_RETRY_SECONDS = 1.0
 
 logger = structlog.get_logger()
@@ -58,10 +59,13 @@ class Projector:
         self._takers: dict[tuple[str, ...], Takers] = {}
         self._turns = Turns()
         self._swap_at = 0.0
+        self._end = BEGINNING
 
     async def open(self) -> None:
-        """Read the checkpoints and what is asked for, and create the tables that are missing."""
+        """Read the checkpoints and what is asked for, and create the tables that are missing. Raises NewerError."""
+        self._end = await follow_end(self._connection, BEGINNING)
         known = {(row["model"], row["place"]): row for row in await self._connection.fetch(CHECKPOINTS)}
+        check_models([(name, row["version"]) for (name, place), row in known.items() if place == "model"], self._models)
         asked = dict(await self._connection.fetch(ASKED, FAR))
         archived = await edge.last(self._connection)
         for model in self._models:
@@ -237,12 +241,17 @@ class Projector:
         self.followers.remove(follower)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
-        """Advance until ``stop``; ``wake`` is set when the log has grown, and polling makes sure."""
+        """Advance until ``stop``; ``wake`` is set when the log has grown, and polling makes sure.
+
+        Raises RewoundError when the log, and with it the tables, came back with older data: what is remembered here is
+        of another log.
+        """
         while not stop.is_set():
             wake.clear()
             if self.asked.is_set():
                 await self.take_up()
             if await self.advance() == 0:
+                self._end = await follow_end(self._connection, self._end)
                 try:
                     async with asyncio.timeout(POLL_SECONDS):
                         await wake.wait()

@@ -16,8 +16,10 @@ from msgspec import Struct
 
 from projections import ALL
 from projections.kit import Model
-from services import database, edge, log
+from services import database, edge, faults, log
 from services.edge import ArchivedError
+from services.faults import explained
+from services.locks import Channel
 from services.progress import Bar
 from services.project import project
 
@@ -29,7 +31,7 @@ INSERT INTO ledger.rebuild (model, upto) SELECT unnest($1::text[]), $2::bigint
 ON CONFLICT (model) WHERE ended IS NULL DO NOTHING
 """
 WANTED = "SELECT number, model, upto FROM ledger.rebuild WHERE ended IS NULL AND model = ANY($1::text[])"
-NOTIFY = "SELECT pg_notify('ringledger_rebuild', '')"
+NOTIFY = f"SELECT pg_notify('{Channel.REBUILD}', '')"
 STATE = """
 SELECT r.model, r.ended IS NOT NULL AS ended, r.position, r.error, m.position AS served, m.error AS stopped,
        b.position AS built
@@ -70,8 +72,8 @@ async def opened(url: str) -> asyncpg.Connection:
     """Connect. Raises RebuildError."""
     try:
         return await database.connect(url, search_path="model, ledger")
-    except (OSError, asyncpg.PostgresError) as error:
-        raise RebuildError(f"the database does not answer: {error}", 1) from None
+    except faults.ANY as error:
+        raise RebuildError(explained(error), 1) from None
 
 
 async def rebuild(url: str, models: Sequence[Model], upto: int | None, stop: asyncio.Event) -> Outcome:
@@ -94,7 +96,7 @@ async def rebuild(url: str, models: Sequence[Model], upto: int | None, stop: asy
     except OUTDATED:
         raise RebuildError("the database is not of this version: `ringledger migrate` brings it up to date") from None
     except database.UNREACHABLE as error:
-        raise RebuildError(f"the database went away, and the rebuild goes on when it is back: {error}", 1) from None
+        raise RebuildError(f"the rebuild goes on when PostgreSQL is back: {explained(error)}", 1) from None
     finally:
         connection.terminate()
     return _outcome(rows, target, here=here, seconds=time.monotonic() - began)

@@ -12,11 +12,12 @@ from projections import ALL
 from projections.kit import names_of
 from services import database, edge
 from services.chain import leaf
+from services.faults import explained
 from services.forget import Forgetting, UnfinishedError
+from services.locks import Lock, try_lock
 from services.progress import Bar
 from services.wanted import Wanted
 
-LOCK = 7310006
 WINDOW = 10_000
 CHUNK = 2_000
 """So many events are changed at once: what tells of them is 300 kB long."""
@@ -97,15 +98,15 @@ async def redact(url: str, wanted: Wanted, token: str, reason: str = "", *, dry_
     try:
         connection = await database.connect(url, search_path="model, ledger")
     except database.UNREACHABLE as error:
-        raise UnfinishedError(f"PostgreSQL is not to be reached: {error}") from None
+        raise UnfinishedError(explained(error)) from None
     try:
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+        if not await try_lock(connection, Lock.RETENTION):
             raise RedactError("another redaction, or an archive, is under way")
         return await _Redactor(connection, wanted, token, reason).run(url, dry_run=dry_run)
     except NO_LEDGER:
         raise RedactError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
-    except (*database.UNREACHABLE, asyncpg.TransactionRollbackError) as error:
-        raise UnfinishedError(f"PostgreSQL says: {error}; run this again, it does what is left") from None
+    except database.UNREACHABLE as error:
+        raise UnfinishedError(f"{explained(error)}; it does what is left") from None
     finally:
         await connection.close()
 

@@ -7,6 +7,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from services.private import make_data_folder
+
 LENGTH = 12
 # Letters only, none of them a hexadecimal digit: what looks for numbers, or for the end of a channel's name
 # (PJSIP/100-0000001a), finds nothing in a token.
@@ -28,7 +30,7 @@ def read_key(data: Path) -> bytes:
     file = key_file(data)
     try:
         if not file.exists():
-            data.mkdir(parents=True, exist_ok=True)
+            make_data_folder(data)
             # Made whole under another name (mkstemp: mode 0600), then linked: of two processes at once one wins.
             descriptor, draft = tempfile.mkstemp(dir=data)
             with os.fdopen(descriptor, "w", encoding="ascii") as out:

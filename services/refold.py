@@ -7,12 +7,12 @@ comes to the same rows, ``tm_update`` included. So it is tried with little of th
 import asyncio
 from collections.abc import Iterable, Mapping
 
-import asyncpg
 from msgspec import Struct
 
 from projections.kit import Key, Model, Row, names_of
 from projections.trace import Step, Trace, same
 from services import edge, log
+from services.pool import Pool
 
 POSITIONS = 10_000_000
 """So much of the log is read for one window, at most; what it would take more for is not explained."""
@@ -23,7 +23,7 @@ TURN = 500
 """Events folded before others have their turn: a few milliseconds."""
 
 EVENTS = """
-SELECT position, pbx, source, name, coalesce(occurred, recorded), raw
+SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
 FROM ledger.event
 WHERE position > $1 AND position <= $2 AND pbx = ANY($3::text[]) AND name = ANY($4::text[])
 ORDER BY position
@@ -48,9 +48,7 @@ class Refolded(Struct, frozen=True):
     archived: str = ""
 
 
-async def refold(
-    pool: asyncpg.Pool, model: Model, rows: Mapping[Key, Row | None], windows: Iterable[Window]
-) -> Refolded:
+async def refold(pool: Pool, model: Model, rows: Mapping[Key, Row | None], windows: Iterable[Window]) -> Refolded:
     """Fold one window after the other until the rows come out; if none brings them, return the last one folded."""
     best = Refolded((0, 0), [], 0, exact=False, complete=True)
     complete = True
@@ -69,7 +67,7 @@ async def refold(
     return Refolded(best.window, best.steps, best.folded, best.exact, complete, files)
 
 
-async def _fold(pool: asyncpg.Pool, model: Model, rows: Mapping[Key, Row | None], window: Window) -> Trace | None:
+async def _fold(pool: Pool, model: Model, rows: Mapping[Key, Row | None], window: Window) -> Trace | None:
     """Return None if the window is too large."""
     if window[1] - window[0] > POSITIONS:
         return None

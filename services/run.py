@@ -1,18 +1,39 @@
 """What every process of ours does the same way: log, event loop, signals."""
 
 import asyncio
+import io
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TextIO
 
 import structlog
 import uvloop
 from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import ExcInfo
+
+from services.library_log import LibraryLog
+from services.masking.text import masked_text, masked_value
 
 GRACE_SECONDS = 8.0
 # Without local variables, which structlog and rich show by default: they hold secrets and people's bodies.
 TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+
+
+def masked_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask the secrets of a line of the log (a processor of structlog)."""
+    for name, value in event.items():
+        if name != "exc_info":
+            event[name] = masked_value(name, value)
+    return event
+
+
+def plain_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Write a traceback for a terminal, without secrets in the error's message."""
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    out.write(masked_text(written.getvalue()))
 
 
 def configure_logging(process: str, level: int = logging.INFO) -> None:
@@ -24,7 +45,8 @@ def configure_logging(process: str, level: int = logging.INFO) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if terminal else [TRACEBACKS]),
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            masked_event,
+            structlog.dev.ConsoleRenderer(exception_formatter=plain_traceback)
             if terminal
             else structlog.processors.JSONRenderer(),
         ],
@@ -32,6 +54,7 @@ def configure_logging(process: str, level: int = logging.INFO) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     structlog.contextvars.bind_contextvars(process=process)
+    logging.basicConfig(level=logging.WARNING, handlers=[LibraryLog()])
     # panoramisk reports what our session reports better.
     logging.getLogger("panoramisk").setLevel(logging.CRITICAL)
 

@@ -1,17 +1,20 @@
 """Reads settings from a TOML file and the environment; all mistakes are named at once."""
 
+import ipaddress
 import os
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from schemas.settings import Pbx, Settings
+from schemas.settings import Network, Pbx, Settings
 
 TRUE = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 VARIABLES = {
     "AMI": "the PBXes, comma separated: [name=]ami://user:secret@host:port (amis:// for TLS, ?verify=no, ?ca=FILE)",
+    "AMI_COMMAND": "users that act, in place of those of RINGLEDGER_AMI: name=ami://user:secret@host:port, names alike",
     "ARI": "the same for ARI: [name=]ari://user:secret@host:port, aris:// for TLS; the name is that of its AMI",
     "DATABASE_URL": "postgresql://...; absent: a PostgreSQL of our own in RINGLEDGER_DATA",
     "DATA": "folder for what is kept on this machine (default: .ringledger)",
@@ -19,8 +22,12 @@ VARIABLES = {
     "ADMIN_PASSWORD": "password of the first user, admin; absent: made at the first start, and printed",
     "OPEN_VIEWS": "true lets the oldest views be read without a login (default: false)",
     "SPOOL_MB": "megabytes that a PBX's events may fill in RINGLEDGER_DATA while PostgreSQL is away (default: 1024)",
+    "TRUSTED_PROXIES": "addresses and networks, comma separated, whose X-Forwarded-* headers count (default: none)",
 }
 NAMES = tuple(VARIABLES)
+LONGEST_NAME = 200
+"""PostgreSQL's indexes take 2,704 bytes, of which a name may be a part."""
+UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 NO_URL = "not a URL (special characters in a user or secret must be percent-encoded, as , is %2C and / is %2F)"
 # Kubernetes sets these in every pod where there is a Service named ringledger.
 KUBERNETES = re.compile(r"SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?")
@@ -58,6 +65,7 @@ def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> S
     settings = Settings(
         ami=_pbxes("AMI", values.get("AMI", ""), "ami", 5038, wrong),
         ari=_pbxes("ARI", values.get("ARI", ""), "ari", 8088, wrong),
+        ami_command=_pbxes("AMI_COMMAND", values.get("AMI_COMMAND", ""), "ami", 5038, wrong),
         database_url=values.get("DATABASE_URL", ""),
         data=Path(values.get("DATA", ".ringledger")),
         http_host=host,
@@ -65,11 +73,21 @@ def load(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> S
         admin_password=values.get("ADMIN_PASSWORD", ""),
         open_views=bool(opened),
         spool_bytes=int(spool) << 20,
+        trusted_proxies=_networks(values.get("TRUSTED_PROXIES", ""), wrong),
     )
+    names = {pbx.name for pbx in settings.ami}
+    wrong += [
+        f"RINGLEDGER_AMI_COMMAND: RINGLEDGER_AMI has no PBX named {pbx.name}"
+        for pbx in settings.ami_command
+        if pbx.name not in names
+    ]
     if settings.database_url:
         _database_url(settings.database_url, wrong)
-    if settings.data.exists() and not settings.data.is_dir():
-        wrong.append(f"RINGLEDGER_DATA: {settings.data} is not a folder")
+    data = settings.data.absolute()
+    # Nothing exists below a file either, so the nearest path that does exist must be a folder.
+    nearest = next(path for path in (data, *data.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        wrong.append(f"RINGLEDGER_DATA: {nearest} is not a folder")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings
@@ -116,6 +134,16 @@ def _address(text: str, wrong: list[str]) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _networks(text: str, wrong: list[str]) -> tuple[Network, ...]:
+    found: list[Network] = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(ipaddress.ip_network(item, strict=False))
+        except ValueError:
+            wrong.append(f"RINGLEDGER_TRUSTED_PROXIES: {item!r} is no address and no network (192.0.2.1, 192.0.2.0/24)")
+    return tuple(found)
+
+
 def _pbxes(variable: str, text: str, scheme: str, default_port: int, wrong: list[str]) -> tuple[Pbx, ...]:
     found: dict[str, Pbx] = {}
     for number, item in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
@@ -150,6 +178,9 @@ def _pbxes(variable: str, text: str, scheme: str, default_port: int, wrong: list
             verify=TRUE[options.get("verify", "yes").lower()],
             ca_file=options.get("ca", ""),
         )
+        if len(pbx.name) > LONGEST_NAME or any(unicodedata.category(c) in UNPRINTABLE for c in pbx.name):
+            wrong.append(f"{where}: a name has at most {LONGEST_NAME} characters, and no control characters")
+            continue
         if pbx.name in found:
             wrong.append(f"{where}: a second PBX named {pbx.name}; give each a name=")
         found[pbx.name] = pbx

@@ -10,6 +10,7 @@ from projections.kit import Model
 from services import edge
 from services.edge import Begun
 from services.follower import Follower, Place, blaming
+from services.locks import Channel
 from services.tables import Table
 
 ENTER = """
@@ -26,7 +27,7 @@ ALONE = "SET LOCAL lock_timeout = '100ms'; LOCK TABLE ledger.checkpoint IN ACCES
 SERVED = "SELECT model, position FROM ledger.checkpoint WHERE place = 'model' AND model = ANY($1::text[])"
 SERVE = "UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'"
 SERVE_UNFIT = "UPDATE ledger.unfit SET place = 'model' WHERE model = $1 AND place = 'rebuild'"
-NOTIFY = "SELECT pg_notify('ringledger_model', $1)"
+NOTIFY = f"SELECT pg_notify('{Channel.MODELS}', $1)"
 
 
 class Swapped(Struct):

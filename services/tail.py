@@ -7,28 +7,29 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-import asyncpg
 from msgspec import Struct
 
 from projections.changes import Change, InStep
 from schemas.log import Recorded
-from services import database, edge
+from services import edge, faults
 from services.as_of import READ, SLICE, WINDOW, AsOf
+from services.continuity import BEGINNING, LogEnd, RewoundError
 from services.edge import ArchivedError
 from services.instants import Instant
 from services.log import recorded
+from services.pool import Pool
 
 FARTHEST = 2_000_000
 """Events that may be folded to come to where a tail begins; saved states stand nearer than that."""
 
-AGAIN = (asyncpg.PostgresError, *database.UNREACHABLE)
+AGAIN = faults.ANY
 """What may be tried again, and then goes on where it was: nothing that PostgreSQL says is about one event."""
 
 # One statement, so that all of it is of one moment.
 MOMENT = """
 SELECT (SELECT position FROM ledger.head), (SELECT coalesce(max(last), 0) FROM ledger.archive),
        (SELECT coalesce(max(last), 0) FROM ledger.name WHERE source = 'ringledger' AND name = 'Redacted'),
-       EXISTS (SELECT FROM ledger.stale)
+       EXISTS (SELECT FROM ledger.stale), (SELECT hash FROM ledger.head), ledger.continues($1, $2)
 """
 
 
@@ -37,20 +38,25 @@ class RedactedError(Exception):
 
 
 class Moment(Struct, frozen=True):
-    """Where the log ends (``head``), begins after (``edge``), and was redacted last; ``stale`` while that goes on."""
+    """Where the log ends (``head``), begins after (``edge``), and was redacted last; ``stale`` while that goes on.
+
+    ``continues``: the log still has the end that was asked about.
+    """
 
     head: int
     edge: int
     redacted: int
     stale: bool
+    hash: bytes
+    continues: bool
 
 
-async def moment(pool: asyncpg.Pool) -> Moment:
+async def moment(pool: Pool, known: LogEnd = BEGINNING) -> Moment:
     """Ask PostgreSQL for it."""
-    return Moment(*await pool.fetchrow(MOMENT))
+    return Moment(*await pool.fetchrow(MOMENT, known.position, known.hash))
 
 
-async def archived(pool: asyncpg.Pool, position: int) -> ArchivedError:
+async def archived(pool: Pool, position: int) -> ArchivedError:
     """Name the archive that holds what comes after a position before the edge."""
     async with pool.acquire() as connection:
         months = await edge.read(connection)
@@ -63,14 +69,15 @@ class Tail:
     ``position`` is that of the last event that was read, ``redacted`` that of the redaction which all of it is after.
     """
 
-    def __init__(self, folded: InStep, position: int, redacted: int) -> None:
+    def __init__(self, folded: InStep, position: int, redacted: int, end: LogEnd) -> None:
         self.folded = folded
         self.position = position
         self.redacted = redacted
+        self._end = end
         self._names = folded.names
 
     @classmethod
-    async def open(cls, pool: asyncpg.Pool, as_of: AsOf, position: int) -> "Tail":
+    async def open(cls, pool: Pool, as_of: AsOf, position: int) -> "Tail":
         """Begin after a position. Raises RedactedError while a redaction goes on, ArchivedError before the edge.
 
         Also UnkeptError and TooFarError, where there is no state to begin with, and BrokenModelError.
@@ -84,23 +91,36 @@ class Tail:
         instant = Instant(position, datetime.now(UTC), 1, ((0, position),))
         async with pool.acquire() as connection:
             held = await as_of.held(connection, [model.name for model in models], instant, FARTHEST)
-        return cls(InStep(models, {n: (one.state, one.rows) for n, one in held.items()}), position, now.redacted)
+        return cls(
+            InStep(models, {n: (one.state, one.rows) for n, one in held.items()}),
+            position,
+            now.redacted,
+            LogEnd(now.head, now.hash),
+        )
 
-    async def read(self, pool: asyncpg.Pool, upto: int) -> AsyncIterator[tuple[Recorded, list[Change]]]:
+    async def check(self, pool: Pool) -> None:
+        """Raise RewoundError, RedactedError or ArchivedError if what was folded is not in the log any more."""
+        now = await moment(pool, self._end)
+        if not now.continues:
+            raise RewoundError(f"the log had position {self._end.position} and ends at {now.head} now")
+        if now.redacted > self.redacted:
+            raise RedactedError("the log was redacted")
+        if now.edge > self.position:
+            raise await archived(pool, self.position)
+        self._end = LogEnd(now.head, now.hash)
+
+    async def read(self, pool: Pool, upto: int) -> AsyncIterator[tuple[Recorded, list[Change]]]:
         """Fold the events up to a position that is in the log, and yield those that changed something.
 
         While one is looked at, `folded` has the rows as it left them. What is raised of `AGAIN` leaves it at a position
-        from which it may go on; RedactedError, ArchivedError and FoldError end it.
+        from which it may go on; RewoundError, RedactedError, ArchivedError and FoldError end it.
         """
         while self.position < upto:
             end = min(self.position + WINDOW, upto)
             rows = await pool.fetch(READ, self.position, end, self._names, None)
             # Afterwards: what had been changed or taken away when these were read is known now.
-            now = await moment(pool)
-            if now.redacted > self.redacted:
-                raise RedactedError("the log was redacted")
-            if now.edge > self.position:
-                raise await archived(pool, self.position)
+            await self.check(pool)
+            end = min(end, self._end.position)
             for start in range(0, len(rows), SLICE):
                 for row in rows[start : start + SLICE]:
                     event = recorded(row)
@@ -109,4 +129,6 @@ class Tail:
                     if changes:
                         yield event, changes
                 await asyncio.sleep(0)
-            self.position = end
+            self.position = max(self.position, end)
+            if end == self._end.position:
+                break

@@ -26,6 +26,10 @@ class Listens(Protocol):
 
     link_up: bool
 
+    @property
+    def clock_offset(self) -> float | None:
+        """How many seconds the PBX's clock is ahead of ours, None while unknown."""
+
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until ``stop``."""
 
@@ -74,13 +78,31 @@ class Terms:
         if self._now is None:
             return ListenerState("down", 0, SpoolState(limit=self._spools.limit))
         ingest, hearing, _ = self._now
-        return ListenerState("up" if hearing.link_up else "down", ingest.waiting, ingest.spooled)
+        backlog = ingest.backlog
+        return ListenerState(
+            "up" if hearing.link_up else "down",
+            ingest.waiting,
+            ingest.spooled,
+            paused=not backlog.room.is_set(),
+            stalled=backlog.stalled,
+            clock_offset=hearing.clock_offset,
+        )
 
     def posted(self) -> Posted:
         """Say so for the board."""
         state = self.state()
         holding = self._now is not None and self._now[2].held
-        return Posted(self.pbx, self.kind, holding, state.link, state.waiting, state.spool)
+        return Posted(
+            self.pbx,
+            self.kind,
+            holding,
+            state.link,
+            state.waiting,
+            state.spool,
+            state.paused,
+            state.stalled,
+            state.clock_offset,
+        )
 
 
 async def _pass_on(stop: asyncio.Event, over: asyncio.Event) -> None:

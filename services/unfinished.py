@@ -47,9 +47,8 @@ async def unfinished(connection: asyncpg.Connection, pbx: str) -> Unfinished:
             for act_id, requested, state in await connection.fetch(OPEN, pbx):
                 states[act_id] = requested, state == "sent"
         async for position, name, raw in connection.cursor(TAIL, pbx, folded):
-            try:
-                act_id = msgspec.json.decode(raw, type=Named).id
-            except msgspec.ValidationError:
+            act_id = id_of(raw)
+            if act_id is None:
                 continue  # `Term` says so when it comes there; the read model has it among what is unfit
             if name == "ActRequested":
                 states.setdefault(act_id, (position, False))
@@ -60,3 +59,11 @@ async def unfinished(connection: asyncpg.Connection, pbx: str) -> Unfinished:
     requested_at = frozenset(position for position, sent in states.values() if not sent)
     after = min(requested_at, default=head + 1) - 1
     return Unfinished(head, after, [act_id for act_id, (_, sent) in states.items() if sent], requested_at)
+
+
+def id_of(raw: bytes) -> str | None:
+    """Return the id of an act's event; None for an event without one."""
+    try:
+        return msgspec.json.decode(raw, type=Named).id
+    except msgspec.ValidationError:
+        return None

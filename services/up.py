@@ -17,8 +17,13 @@ import structlog
 from schemas.settings import Settings
 from services import database
 from services.children import Child
+from services.compatible import NewerError
 from services.embedded import Embedded, EmbeddedError
+from services.faults import MISCONFIGURED
+from services.http_address import AddressError
+from services.outage import Outage
 from services.playback import server as playback
+from services.private import make_data_folder, open_private
 from services.users import admin_password
 
 STOP_SECONDS = 9.5
@@ -44,7 +49,10 @@ async def up(settings: Settings, file: Path | None, speed: float, stop: asyncio.
 
     Raises UpError, EmbeddedError, OSError.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
+    try:
+        make_data_folder(settings.data)
+    except OSError as error:
+        raise UpError(f"RINGLEDGER_DATA: cannot use {settings.data.absolute()}: {error.strerror}") from None
     with _alone(settings.data), contextlib.ExitStack() as sockets:
         await _free(settings.http_host, settings.http_port, stop)
         password = admin_password(settings)
@@ -113,7 +121,7 @@ def _command(name: str, file: Path | None, *more: str) -> list[str]:
 
 @contextlib.contextmanager
 def _alone(data: Path) -> Iterator[None]:
-    with (data / "up.lock").open("a+", encoding="ascii") as lock:
+    with open_private(data / "up.lock", "a+", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -134,10 +142,8 @@ async def _free(host: str, port: int, stop: asyncio.Event) -> None:
         try:
             socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise UpError(f"RINGLEDGER_HTTP: cannot listen at {host}:{port}: {error.strerror}") from None
-            if time.monotonic() > given_up:
-                raise UpError(f"RINGLEDGER_HTTP: {host}:{port} is taken by another program") from None
+            if error.errno != errno.EADDRINUSE or time.monotonic() > given_up:
+                raise UpError(str(AddressError(host, port, error))) from None
             await _pause(0.2, stop)
         else:
             return
@@ -153,6 +159,7 @@ async def _ready(embedded: Embedded, stop: asyncio.Event) -> None:
 
 
 async def _migrated(url: str, stop: asyncio.Event) -> None:
+    outage = Outage("database_unreachable", "database_reachable")
     while not stop.is_set():
         try:
             connection = await database.connect(url)
@@ -161,12 +168,17 @@ async def _migrated(url: str, stop: asyncio.Event) -> None:
                     logger.info("migrated", name=name)
             finally:
                 connection.terminate()
+        except MISCONFIGURED as error:
+            raise UpError(f"RINGLEDGER_DATABASE_URL: {error}") from None
         except database.UNREACHABLE as error:
-            logger.warning("database_unreachable", error=repr(error))
+            outage.fail(error)
             await _pause(1.0, stop)
+        except NewerError as error:
+            raise UpError(str(error)) from None
         except asyncpg.PostgresError as error:
             raise UpError(f"RINGLEDGER_DATABASE_URL: {error}") from None
         else:
+            outage.recover(quiet_seconds=0.0)
             return
 
 

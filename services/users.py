@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from schemas.settings import Settings
+from services.private import make_data_folder
 
 # OWASP's least: 19 MiB, two passes. About 25 ms, and logins at once do not exhaust the process's memory.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
@@ -45,7 +46,7 @@ def admin_password(settings: Settings) -> str:
         return settings.admin_password
     file = password_file(settings)
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_data_folder(file.parent)
         # Made whole under another name (mkstemp: mode 0600), then linked: of two processes at once one wins.
         descriptor, draft = tempfile.mkstemp(dir=file.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:

@@ -2,9 +2,10 @@
 
 import asyncpg
 
-CHANNEL = "ringledger_act"
+from services.locks import Channel
+from services.pool import Pool
 
 
-async def wake_commander(connection: asyncpg.Connection, pbx: str) -> None:
-    """Say that there is something to do at this PBX."""
-    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, pbx[:1000])
+async def wake_commander(connection: asyncpg.Connection | Pool, pbx: str) -> None:
+    """Notify the commander of this PBX."""
+    await connection.execute("SELECT pg_notify($1, $2)", Channel.ACTS, pbx[:1000])

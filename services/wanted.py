@@ -165,6 +165,6 @@ def _putting(token: bytes) -> Callable[[re.Match[bytes]], bytes]:
 def _is_json(raw: bytes) -> bool:
     try:
         msgspec.json.decode(raw, type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True

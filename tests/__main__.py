@@ -6,6 +6,8 @@ import sys
 import tempfile
 
 PYTEST = (sys.executable, "-m", "pytest", "-m")
+ON_BOTH_CORES = ("-n", "2", "--dist", "loadfile")
+"""Each of the two processes has a PostgreSQL of its own."""
 WITH_CONTAINERS = ("container and not asterisk16", "asterisk16")
 """One after the other: each starts an Asterisk of its version."""
 
@@ -13,7 +15,7 @@ WITH_CONTAINERS = ("container and not asterisk16", "asterisk16")
 def main() -> int:
     """Run them; return 0 if all passed. What those without containers said is shown at the end."""
     with tempfile.TemporaryFile() as said:
-        others = subprocess.Popen([*PYTEST, "not container"], stdout=said, stderr=subprocess.STDOUT)
+        others = subprocess.Popen([*PYTEST, "not container", *ON_BOTH_CORES], stdout=said, stderr=subprocess.STDOUT)
         try:
             codes = [subprocess.call([*PYTEST, marked]) for marked in WITH_CONTAINERS]
             print("and the tests that need no container:", flush=True)  # noqa: T201

@@ -7,12 +7,47 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from services import database
 from services.embedded import Embedded
 from services.spool import Spools
 
 NUMBERS = itertools.count(1)
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+PATIENCE = (
+    "api.acting.OUTCOME_SECONDS",
+    "api.commanders.BEGIN_SECONDS",
+    "api.commanders.COMMANDER_SECONDS",
+    "api.deciding.FOLD_SECONDS",
+    "api.deciding.TURN_SECONDS",
+    "api.listeners.ANSWER_SECONDS",
+    "api.listeners.LISTENER_SECONDS",
+    "api.log_counts.ANSWER_SECONDS",
+    "api.warnings.COMMANDER_SECONDS",
+    "services.commander.GOOD_SECONDS",
+    "services.facts.APPEND_SECONDS",
+    "services.pool.ACQUIRE_SECONDS",
+    "services.status.COMMANDER_SECONDS",
+)
+"""After these an answer is another one. A busy machine must not reach them; a test of one sets it itself."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in PATIENCE:
+            patch.setattr(limit, 60.0)
+        patch.setattr("services.pool.LOCK_TIMEOUT", "60s")
+        patch.setattr("services.heartbeat.TICKS", 240)
+        # No listener begins beside most tests' commanders.
+        patch.setattr("services.commander_link.ALONE_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +56,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     embedded = Embedded(Path(f"/tmp/ringledger-test-{tmp_path_factory.getbasetemp().stat().st_ino}"))
     embedded.start()
     asyncio.run(careless(embedded))
+    yield embedded
+    embedded.stop()
+    embedded.remove()
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """A server of the module's own, to be stopped, filled and frozen."""
+    embedded = Embedded(Path(f"/tmp/ringledger-own-{tmp_path_factory.getbasetemp().stat().st_ino}"))
+    embedded.start()
     yield embedded
     embedded.stop()
     embedded.remove()

@@ -81,4 +81,4 @@ async def jeye(request: web.Request) -> web.StreamResponse:
     return await (BACKWARDS if descending else FORWARDS)(request)
 
 
-ROUTES = [web.get("/api/jeye/{host:[^/]+}", needs("jeye", jeye))]
+ROUTES = [web.get("/api/jeye/{host:(?s:.+)}", needs("jeye", jeye))]

@@ -40,6 +40,10 @@ def redacted() -> EndedError:
     return EndedError("redacted", "the log was redacted; read the views anew", 1012)
 
 
+def rewound() -> EndedError:
+    return EndedError("rewound", "the log lost its newest events; read the views again and begin without an id", 1012)
+
+
 def slow() -> EndedError:
     return EndedError("slow", "read too slowly; go on with the last id", 1013)
 

@@ -1,7 +1,8 @@
 """What is told of each read model: the name of its messages, their topic, and the resource, which is the view's object.
 
 A resource is made of the row as the event left it, for no table holds every row between two batches. A test holds that
-it is what the view serves, member by member, at every position of a recording. Durations are those of the event.
+it is what the view serves, member by member, at every position of a recording. Durations are those at the time when
+the event was recorded.
 """
 
 import math
@@ -12,15 +13,15 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from api.jade.core import masked
+from api.jade import core
 from api.jade.pjsip_endpoints import endpoint
-from api.jade.users import MASK
 from projections.changes import InStep
+from schemas.secrets import MASK
 
 SECOND = timedelta(seconds=1)
 
 Item = Callable[[Any, datetime, InStep], dict[str, Any]]
-"""Makes the resource of a row, the time of the event, and what all models hold then."""
+"""Makes the resource of a row, when the event was recorded, and what all models hold then."""
 
 
 class Feed(Struct, frozen=True):
@@ -78,8 +79,7 @@ AGENT_TEXTS = (
 def channel(row: Any, at: datetime, _folded: InStep) -> dict[str, Any]:
     item = asdict(row)
     item["duration"] = elapsed(item.pop("created"), at)
-    item["variables"] = masked(row.variables)
-    return item
+    return core.channel(item)
 
 
 def member(row: Any, at: datetime, folded: InStep) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from bisect import bisect_right
 
-import asyncpg
 import structlog
 from msgspec import Struct, field
 
@@ -19,7 +18,9 @@ from api.events.topics import Wanted
 from api.freshness import Freshness
 from projections.changes import FoldError
 from services.as_of import AsOf
+from services.continuity import RewoundError
 from services.edge import ArchivedError
+from services.pool import Pool
 from services.tail import AGAIN, RedactedError, Tail, moment
 
 KEPT = 32_768
@@ -56,7 +57,7 @@ class Live:
     there; ``count`` is how many there have been.
     """
 
-    def __init__(self, pool: asyncpg.Pool, tail: Tail) -> None:
+    def __init__(self, pool: Pool, tail: Tail) -> None:
         self.position = self.oldest = tail.position
         self.redacted = tail.redacted
         self.count = 0
@@ -70,7 +71,7 @@ class Live:
         self._waiting: dict[Wanted, asyncio.Future[int]] = {}
 
     @classmethod
-    async def open(cls, pool: asyncpg.Pool, as_of: AsOf) -> "Live":
+    async def open(cls, pool: Pool, as_of: AsOf) -> "Live":
         """Begin a little before the end of the log. Raises what `Tail.open` and `Tail.read` do."""
         now = await moment(pool)
         live = cls(pool, await Tail.open(pool, as_of, max(now.edge, now.head - BACK)))
@@ -83,11 +84,15 @@ class Live:
             while True:
                 await freshness.grows(self.position)
                 try:
+                    if freshness.head <= self.position:
+                        await self.check()
                     await self._read(freshness.head)
                 except AGAIN as error:
-                    logger.warning("database_unreachable", path="/v1/events", error=repr(error))
+                    self._pool.outage.fail(error, path="/v1/events")
                     await asyncio.sleep(RETRY_SECONDS)
                 await asyncio.sleep(PAUSE_SECONDS)
+        except RewoundError:
+            self.end(ended.rewound())
         except RedactedError:
             self.end(ended.redacted())
         except ArchivedError as error:
@@ -98,6 +103,10 @@ class Live:
         except Exception:
             logger.exception("events_failed")
             self.end(ended.failed())
+
+    async def check(self) -> None:
+        """Raise what `Tail.check` raises: what has been read is not in the log any more."""
+        await self._tail.check(self._pool)
 
     async def _read(self, upto: int) -> None:
         tail = self._tail

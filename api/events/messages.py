@@ -56,7 +56,7 @@ def messages(event: Recorded, changes: Sequence[Change], folded: InStep) -> list
         where = (event.position, WHOLE if number == len(told) else number)
         message = Message(where, topic, row.pbx, b"")
         data = {
-            f"{feed.name}.{verb}": feed.item(row, event.at, folded),
+            f"{feed.name}.{verb}": feed.item(row, event.recorded, folded),
             "topic": topic[:-1],
             "position": event.position,
             "id": message.id,

@@ -6,6 +6,6 @@ from api.auth import needs
 from api.events import sse, ws
 
 ROUTES = [
-    web.get("/v1/events", needs("admin", sse.events)),
-    web.get("/v1/ws", needs("admin", ws.websocket), allow_head=False),
+    web.get("/v1/events", needs("admin", sse.events, ends_itself=True)),
+    web.get("/v1/ws", needs("admin", ws.websocket, ends_itself=True), allow_head=False),
 ]

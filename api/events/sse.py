@@ -107,7 +107,9 @@ async def _end(request: web.Request, response: web.StreamResponse, reason: Ended
     said = msgspec.json.encode({"error": str(reason), "code": reason.code})
     try:
         async with asyncio.timeout(LAST_WORDS_SECONDS):
-            await response.write(b"event: error\ndata: %b\n\n" % said)
+            # With an empty id a browser forgets where it was, and begins again without one.
+            forget = b"id\n" if reason.code == "rewound" else b""
+            await response.write(b"event: error\n%bdata: %b\n\n" % (forget, said))
             await response.write_eof()
     except (TimeoutError, ConnectionResetError):
         if request.transport is not None:

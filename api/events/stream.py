@@ -3,22 +3,19 @@
 import asyncio
 from collections.abc import Callable
 
-import asyncpg
-import structlog
-
 from api.events import ended
 from api.events.live import Batch, Live
 from api.events.messages import WHOLE, Message, Place, messages
 from api.events.topics import Wanted
 from projections.changes import FoldError
+from services.continuity import RewoundError
 from services.edge import ArchivedError
+from services.pool import Pool
 from services.tail import AGAIN, RedactedError, Tail
 
 STEP = 1_000
 """Events that are folded for one who catches up before another one has its turn."""
 RETRY_SECONDS = 0.5
-
-logger = structlog.get_logger()
 
 
 class Stream:
@@ -28,9 +25,7 @@ class Stream:
     ``joined`` is called when the tail is no longer needed.
     """
 
-    def __init__(
-        self, pool: asyncpg.Pool, live: Live, begin: Place, turn: asyncio.Lock, joined: Callable[[], None]
-    ) -> None:
+    def __init__(self, pool: Pool, live: Live, begin: Place, turn: asyncio.Lock, joined: Callable[[], None]) -> None:
         self.position = max(0, begin[0] - (begin[1] != WHOLE))
         self._pool = pool
         self._live = live
@@ -83,8 +78,10 @@ class Stream:
                 async for event, changes in tail.read(self._pool, min(tail.position + STEP, self._live.position)):
                     found += messages(event, changes, tail.folded)
         except AGAIN as error:
-            logger.warning("database_unreachable", path="/v1/events", error=repr(error))
+            self._pool.outage.fail(error, path="/v1/events")
             await asyncio.sleep(RETRY_SECONDS)
+        except RewoundError:
+            raise ended.rewound() from None
         except RedactedError:
             raise ended.redacted() from None
         except ArchivedError as error:

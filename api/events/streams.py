@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-import asyncpg
 import structlog
 from aiohttp import web
 
@@ -19,6 +18,8 @@ from api.freshness import Freshness, UnreadyError
 from projections import ALL
 from projections.changes import FoldError
 from services.as_of import AsOf, BrokenModelError, TooFarError
+from services.continuity import RewoundError
+from services.pool import Pool
 from services.tail import Moment, RedactedError, Tail, archived, moment
 
 MOST = 1_000
@@ -36,7 +37,7 @@ T = TypeVar("T")
 class Streams:
     """Opens streams; the live edge is read as long as there is one."""
 
-    def __init__(self, pool: asyncpg.Pool, freshness: Freshness) -> None:
+    def __init__(self, pool: Pool, freshness: Freshness) -> None:
         self._pool = pool
         self._freshness = freshness
         told = {feed.model for feed in FEEDS}
@@ -83,6 +84,11 @@ class Streams:
         if live.redacted < now.redacted:
             # It will know in a moment, and what it has kept must not be told in that moment.
             live.end(ended.redacted())
+            live = await self._live()
+        try:
+            await live.check()
+        except RewoundError:
+            live.end(ended.rewound())
             live = await self._live()
         place = begin or (live.position, WHOLE)
         stream = Stream(self._pool, live, place, self._turn, self._caught_up)
@@ -172,7 +178,7 @@ def _told() -> Iterator[None]:
     """Say what keeps a stream from beginning as it is said elsewhere."""
     try:
         yield
-    except RedactedError as error:
+    except (RedactedError, RewoundError) as error:
         raise UnreadyError(f"{error}; try again") from None
     except TooFarError as error:
         raise UnreadyError(f"no state was saved near enough: {error}") from None

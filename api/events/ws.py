@@ -6,7 +6,6 @@ The client sends ``{"subscribe": ["/core/channels"]}`` or ``{"unsubscribe": [...
 
 import asyncio
 import contextlib
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -19,6 +18,7 @@ from api.events.ended import EndedError
 from api.events.stream import Stream
 from api.events.streams import STREAMS
 from api.events.topics import MOST, Wanted, prefixes
+from api.origins import require_own_page
 
 HEARTBEAT_SECONDS = 15.0
 LONGEST = 64 << 10
@@ -35,8 +35,7 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
-    if not _of_this_site(request):
-        raise ApiError(403, "a cookie of another site's page is not taken; say authtoken=", "access-denied")
+    require_own_page(request)  # browsers let any page open a websocket
     place, asked = begin(request), wanted(request)
     socket = web.WebSocketResponse(
         heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST, timeout=CLOSE_SECONDS, compress=False
@@ -51,13 +50,6 @@ async def websocket(request: web.Request) -> web.StreamResponse:
             session.begun.set()
         await session.run()
     return socket
-
-
-def _of_this_site(request: web.Request) -> bool:
-    """Tell whether a page of another site uses its visitor's cookie: browsers let any page open a websocket."""
-    origin = request.headers.get("Origin")
-    told = "authtoken" in request.query or "Authorization" in request.headers
-    return told or origin is None or urlsplit(origin).netloc == request.host
 
 
 class _Session:

@@ -9,10 +9,11 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.acting import act, one_pbx
+from api.acting import STATUS, act, one_pbx
 from api.bodies import body
 from api.deciding import Decision, decide
 from api.errors import ApiError
+from api.etags import entity_tags
 from api.jade.resource import Resource, admin
 from api.jade.writing import SEEN_SECONDS, acts, answer, writes
 from api.keys import FRESHNESS, POOL
@@ -53,13 +54,12 @@ def detail(request: web.Request, file: str) -> Args:
 
 async def base(request: web.Request, name: str, file: str) -> str:
     """Return the digest of the text that the request's If-Match knows, empty without one. Raises ApiError 409."""
-    given = request.headers.get("If-Match")
-    if given is None:
+    tags = entity_tags(request, "If-Match")
+    if tags is None:
         return ""
     freshness = request.app[FRESHNESS]
     await freshness.refresh()
     text = await request.app[POOL].fetchval(TEXT, name, file)
-    tags = {tag.strip().removeprefix("W/").strip('"') for tag in given.split(",")}
     if text is None or not tags & {"*", freshness.reading.tag(MODELS)}:
         raise ApiError(409, f"{file} is not as it was when you read it", "conflict")
     return digest(text)
@@ -83,12 +83,23 @@ async def tokened(request: web.Request, sections: Sequence[Section]) -> tuple[Se
 
 
 async def done(request: web.Request, name: str, wanted: Act, location: str = "") -> web.Response:
-    """Have an act done at a PBX, and answer when the views show what stands in the file then."""
-    decided = await act(request, name, wanted, location)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SEEN_SECONDS):
-            await request.app[FRESHNESS].folded(MODELS, decided.position)
-    return answer(decided)
+    """Have an act done at a PBX, and answer when the views show what stands in the file then.
+
+    An act that fails has read the file too, and may have found the edit of somebody else.
+    """
+    position = 0
+    try:
+        decided = await act(request, name, wanted, location)
+        position = decided.position
+        return answer(decided)
+    except ApiError as error:
+        if error.code in STATUS and error.status not in {503, 504}:  # those are late already, or recorded nothing
+            position = int(error.headers["X-Ledger-Position"])
+        raise
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SEEN_SECONDS):
+                await request.app[FRESHNESS].folded(MODELS, position)
 
 
 async def update(request: web.Request, file: str) -> web.Response:

@@ -20,10 +20,11 @@ from api.errors import ApiError
 from api.jade.mine import my
 from api.jade.pjsip_endpoints import endpoint
 from api.jade.resource import Resource, readings
-from api.jade.users import MASK, Text, everybody, somebody, the_user
+from api.jade.users import Text, everybody, somebody, the_user
 from api.jade.writing import answer, writes
 from api.views import Args, checked
 from schemas.contacts import ContactChanged, ContactCreated, ContactDeleted, Kind
+from schemas.secrets import MASK
 
 # What a dial string takes for something else (& , ( / @ ^ and the like) is no part of a name here.
 Target = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[\w.+-]+\Z")]

@@ -1,17 +1,15 @@
 """/admin/core: channels and systems (seed 001:593-818, 1011-1195)."""
 
-import re
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any
 
-import asyncpg
 from aiohttp import web
 
 from api.jade.hanging_up import hangs_up
 from api.jade.resource import Resource, admin
 from api.jade.writing import acts
-
-SECRET = re.compile(r"(?i)pass|secret|md5|cred|challenge|token|hash|^key$")
+from schemas.secrets import MASK, is_secret
+from services.masking.application import masked_data
 
 CHANNELS = """
 SELECT pbx, unique_id, linked_id, channel, channel_state, channel_state_desc, context, exten, priority,
@@ -33,19 +31,11 @@ ORDER BY pbx, id
 """
 
 
-@lru_cache(maxsize=4096)
-def secret(variable: str) -> bool:
-    """Tell whether a channel variable's name says that its value is not for showing."""
-    return SECRET.search(variable) is not None
-
-
-def masked(variables: dict[str, str]) -> dict[str, str]:
-    """Return a channel's variables as they are shown."""
-    return {name: "********" if secret(name) else value for name, value in variables.items()}
-
-
-def channel(row: asyncpg.Record) -> dict[str, Any]:
-    return {**row, "variables": masked(row["variables"])}
+def channel(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a channel without secrets: an older log may hold those of variables, and of an application's data."""
+    variables = {name: MASK if is_secret(name) else value for name, value in row["variables"].items()}
+    data = row["application_data"] and masked_data(row["application"], row["application_data"])
+    return {**row, "variables": variables, "application_data": data}
 
 
 CHANNEL = """

@@ -4,6 +4,7 @@ import msgspec
 from aiohttp import web
 
 from api.auth import USER, basic, needs, token_of
+from api.clients import client_of
 from api.errors import ApiError, Handler
 from api.jade import envelope
 from api.keys import ACCOUNTS
@@ -16,10 +17,10 @@ PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
 def create(permission: str) -> Handler:
     async def handler(request: web.Request) -> web.Response:
         username, password = basic(request)
-        user = await request.app[ACCOUNTS].verify(username, password, request.remote or "")
+        user = await request.app[ACCOUNTS].verify(username, password, client_of(request))
         if not user.may(permission):
             raise ApiError(403, f"permission {permission} is needed")
-        return _answer(msgspec.json.encode({"authtoken": await login(request.app, user)}))
+        return _answer(msgspec.json.encode({"authtoken": await login(request.app, user, client_of(request))}))
 
     return handler
 

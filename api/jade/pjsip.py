@@ -4,6 +4,7 @@ from aiohttp import web
 
 from api.jade.pjsip_endpoints import ENDPOINTS
 from api.jade.resource import Resource, admin
+from schemas.secrets import MASK
 
 AORS = """
 SELECT pbx, object_name, object_type, endpoint_name, contacts, contacts_registered, total_contacts,
@@ -14,10 +15,10 @@ WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR object_name = $2)
 ORDER BY pbx, object_name
 """
 
-AUTHS = """
+AUTHS = f"""
 SELECT pbx, object_name, object_type, username, auth_type, realm, nonce_lifetime, endpoint_name, tm_update,
-       CASE WHEN password = '' THEN '' ELSE '********' END AS password,
-       CASE WHEN md5_cred = '' THEN '' ELSE '********' END AS md5_cred
+       CASE WHEN password = '' THEN '' ELSE '{MASK}' END AS password,
+       CASE WHEN md5_cred = '' THEN '' ELSE '{MASK}' END AS md5_cred
 FROM pjsip_auths
 WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR object_name = $2)
 ORDER BY pbx, object_name

@@ -8,11 +8,14 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.auth import needs
-from api.bodies import decoded
+from api.bodies import decoded, read
 from api.errors import ApiError, Handler
 from api.jade import envelope
+from api.rendering import ListOf
 from api.serving import get
 from api.views import Args, View, checked, pbx
+
+NAME = "{detail:(?s:.+)}"
 
 
 def everything(request: web.Request) -> Args:
@@ -21,7 +24,7 @@ def everything(request: web.Request) -> Args:
 
 
 def detail(request: web.Request) -> Args:
-    """Ask for what the end of the path names. aiohttp matches on the raw path, so %2F is a letter of the name."""
+    """Ask for what the end of the path names; %2F and a slash in it are the same."""
     return (pbx(request), checked(request.match_info["detail"]))
 
 
@@ -29,7 +32,7 @@ def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
     """Find the key in the JSON body of a GET, whatever its content type says (curl -d); else in the query."""
 
     async def args(request: web.Request) -> Args:
-        body = await request.read()
+        body = await read(request)
         key = decoded(body).get(member) if body else request.query.get(member)
         if not isinstance(key, str):
             raise ApiError(400, f'the body must be {{"{member}": "<string>"}}')
@@ -58,7 +61,7 @@ class Resource(Struct, frozen=True):
     def all(self) -> View:
         """The list."""
         name = f"{self.name}.list"
-        return View(name, self.models, self.sql, self.all_by, self._list, envelope.ENVELOPE, self.ticks)
+        return View(name, self.models, self.sql, self.all_by, ListOf(self.item), envelope.ENVELOPE, self.ticks)
 
     @property
     def one(self) -> View:
@@ -66,16 +69,22 @@ class Resource(Struct, frozen=True):
         name = f"{self.name}.get"
         return View(name, self.models, self.sql, self.one_by, self._first, envelope.ENVELOPE, self.ticks)
 
-    def _list(self, rows: Sequence[asyncpg.Record]) -> Any:
-        return {"list": [self.item(row) for row in rows]}
-
     def _first(self, rows: Sequence[asyncpg.Record]) -> Any:
         return self.item(rows[0]) if rows else None
 
 
+def route_path(path: str) -> str:
+    """Return a path as the router takes it: ``{detail}`` at its end is a name, which may have slashes.
+
+    A proxy may have decoded %2F. Below /me details are uuids, and longer paths follow on them.
+    """
+    spans = path.endswith("/{detail}") and not path.removeprefix("/v1").startswith("/me/")
+    return path.replace("{detail}", NAME if spans else "{detail:[^/]+}")
+
+
 def forms(path: str) -> list[str]:
     """Return a path as it is routed, with and without /v1; it begins with /admin, /manager or /me."""
-    return [start + path.replace("{detail}", "{detail:[^/]+}") for start in ("/v1", "")]
+    return [start + route_path(path) for start in ("/v1", "")]
 
 
 def reads(path: str, handler: Handler, permission: str) -> list[web.RouteDef]:
@@ -93,7 +102,4 @@ def admin(resource: Resource, path: str, *more: str) -> list[web.RouteDef]:
     """Routes of a resource below /v1/admin and /admin; ``more`` are other documented forms, as they stand."""
     listed, found = needs("admin", get(resource.all)), needs("admin", get(resource.one))
     paths = [form for start in ("/v1/admin/", "/admin/") for form in (start + path, f"{start}{path}/{{detail}}")]
-    return [
-        web.get(form.replace("{detail}", "{detail:[^/]+}"), found if "{detail}" in form else listed)
-        for form in (*paths, *more)
-    ]
+    return [web.get(route_path(form), found if "{detail}" in form else listed) for form in (*paths, *more)]

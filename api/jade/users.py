@@ -11,6 +11,7 @@ from aiohttp import web
 from msgspec import Meta, Struct, field
 
 from api.accounts import MODELS, User, token_hash
+from api.auth import USER as ASKER
 from api.auth import still, token_of
 from api.bodies import body
 from api.deciding import Decision, decide
@@ -20,6 +21,7 @@ from api.jade.writing import answer, writes
 from api.keys import ACCOUNTS
 from api.views import Args, checked
 from schemas.facts import Fact
+from schemas.secrets import MASK
 from schemas.users import (
     PasswordChanged,
     Permission,
@@ -31,24 +33,21 @@ from schemas.users import (
     UserDeleted,
 )
 
-MASK = "********"
-"""What stands where the documents show a password. Sent back in a change it means: as it is."""
-
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 # HTTP Basic ends the user name at the first colon.
 Username = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f:]+\Z")]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 
-LIST = """
-SELECT uuid, username, name, '********' AS password, tm_create, tm_update
+LIST = f"""
+SELECT uuid, username, name, '{MASK}' AS password, tm_create, tm_update
 FROM users
 WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
 ORDER BY tm_create, uuid
 """
 
 # Here tm_update is null until a user is changed (seed 001:3873).
-MANAGED = """
-SELECT uuid, username, name, '********' AS password, context, tm_create, nullif(tm_update, tm_create) AS tm_update,
+MANAGED = f"""
+SELECT uuid, username, name, '{MASK}' AS password, context, tm_create, nullif(tm_update, tm_create) AS tm_update,
        ARRAY(SELECT jsonb_object_keys(permissions) ORDER BY 1) AS permissions
 FROM users
 WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
@@ -105,7 +104,7 @@ async def create(request: web.Request) -> web.Response:
     new = await body(request, NewUser)
     if new.password == MASK:
         raise ApiError(400, f"{MASK} is what is shown instead of a password")
-    hashed = await request.app[ACCOUNTS].hashed(new.password)
+    hashed = await request.app[ACCOUNTS].hashed(new.password, request[ASKER])
     user_uuid = str(uuid.uuid4())
     permissions = tuple(sorted({granted.permission for granted in new.permissions}))
 
@@ -127,7 +126,7 @@ async def change(request: web.Request, user_uuid: str) -> web.Response:
     wanted = await body(request, Change)
     hashed = ""
     if wanted.password is not None and wanted.password != MASK:
-        hashed = await request.app[ACCOUNTS].hashed(wanted.password)
+        hashed = await request.app[ACCOUNTS].hashed(wanted.password, request[ASKER])
 
     async def decision(connection: asyncpg.Connection) -> Decision:
         asker, row = still(request), await the_user(connection, user_uuid)

@@ -6,12 +6,13 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from api.auth import needs
-from api.keys import POOL
+from api.auth import asker, needs
+from api.keys import HEARTBEAT, POOL
 from api.ledger import shown
 from api.ledger.asked import Asked
 from api.ledger.holding import CHANNEL, LINKED_ID, UNIQUE_ID, Held
 from api.ledger.search import Search, Wanted
+from api.queues import QUEUES
 from services import database
 
 LIMIT = 100
@@ -53,12 +54,14 @@ def wanted(asked: Asked) -> Wanted:
 async def events(request: web.Request) -> web.StreamResponse:
     asked = Asked(request, *PARAMETERS)
     form = asked.word("format", "json", "ndjson")
-    search = Search(request.app[POOL], wanted(asked))
-    if form == "ndjson" or (form is None and NDJSON in request.headers.get("Accept", "")):
-        limit = asked.limit(MOST, MOST) if asked.text("limit") else None
-        return await _stream(request, search, limit)
-    found = [shown.event(row) async for page in search.pages(asked.limit(LIMIT, MOST)) for row in page]
-    return answer({"events": found, **_end(search)}, search.head)
+    queue, user = request.app[QUEUES].search, asker(request)
+    search = Search(request.app[POOL], wanted(asked), lambda: queue.turn(user))
+    with queue.place(user):
+        if form == "ndjson" or (form is None and NDJSON in request.headers.get("Accept", "")):
+            limit = asked.limit(MOST, MOST) if asked.text("limit") else None
+            return await _stream(request, search, limit)
+        found = [shown.event(row) async for page in search.pages(asked.limit(LIMIT, MOST)) for row in page]
+        return answer({"events": found, **_end(search)}, search.head)
 
 
 def _end(search: Search) -> dict[str, Any]:
@@ -75,16 +78,20 @@ async def _stream(request: web.Request, search: Search, limit: int | None) -> we
     await response.prepare(request)
     if request.method == "HEAD":
         return response
+    is_whole = False
     try:
         await response.write(_lines(first))
         async for page in pages:
             await response.write(_lines(page))
         await response.write(msgspec.json.encode(_end(search)) + b"\n")
+        is_whole = True
     except ConnectionResetError:
         logger.info("reader_gone", path=request.path)
     except database.UNREACHABLE as error:
-        logger.warning("database_unreachable", path=request.path, error=repr(error))
-        if request.transport is not None:
+        request.app[HEARTBEAT].outage.fail(error, path=request.path)
+    finally:
+        # Whatever ends the stream early, an answer with a status cannot follow any more; the cut tells the client.
+        if not is_whole and request.transport is not None:
             request.transport.abort()
     return response
 

@@ -2,9 +2,10 @@
 
 from aiohttp import web
 
-from api.auth import needs
+from api.auth import asker, needs
 from api.errors import ApiError
 from api.ledger import explain_call, explain_row, explain_statistics
+from api.queues import QUEUES
 
 KINDS = {"call": explain_call.explain, "statistics": explain_statistics.explain, "model": explain_row.explain}
 
@@ -13,7 +14,10 @@ async def explain(request: web.Request) -> web.Response:
     asked = [kind for kind in KINDS if kind in request.query]
     if len(asked) != 1:
         raise ApiError(400, "explain what? one of call=<unique id>, statistics=<day or month>, model=<name>")
-    return await KINDS[asked[0]](request)
+    queue, user = request.app[QUEUES].explain, asker(request)
+    with queue.place(user):
+        async with queue.turn(user):
+            return await KINDS[asked[0]](request)
 
 
 ROUTES = [web.get("/v1/ledger/explain", needs("admin", explain))]

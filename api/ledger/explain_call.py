@@ -20,6 +20,7 @@ from api.ledger.holding import CALL, UNIQUE_ID, Held, header
 from api.ledger.search import Search, Wanted
 from services import edge
 from services.edge import Edge
+from services.pool import Pool
 
 LIMIT = 1_000
 MOST = 10_000
@@ -92,13 +93,13 @@ def _reaches(archived: Edge, since: datetime | None) -> bool:
     return since is None or edge.microseconds(since) <= archived.ended
 
 
-async def _time(pool: asyncpg.Pool, pbx: str, records: list[asyncpg.Record]) -> tuple[datetime, datetime] | None:
+async def _time(pool: Pool, pbx: str, records: list[asyncpg.Record]) -> tuple[datetime, datetime] | None:
     """Return from when to when the call's events were recorded; None if all its records are archived."""
     since, until = await pool.fetchrow(TIME, pbx, [record["position"] for record in records])
     return None if since is None else (since, until)
 
 
-async def _linked(pool: asyncpg.Pool, pbx: str, unique_id: bytes, time: tuple[datetime, datetime]) -> set[str]:
+async def _linked(pool: Pool, pbx: str, unique_id: bytes, time: tuple[datetime, datetime]) -> set[str]:
     held = Held(UNIQUE_ID, frozenset({unique_id}))
     search = Search(pool, Wanted(pbx=pbx, source="ami", since=time[0], until=time[1], held=(held,)))
     found = {unique_id}

@@ -14,14 +14,14 @@ from aiohttp import web
 
 from api.errors import ApiError
 from api.freshness import UnreadyError, read
-from api.keys import POOL, REFOLDING
+from api.keys import POOL
 from api.ledger import told
 from api.ledger.asked import LAST, Asked
 from api.ledger.events import answer
-from api.ledger.masking import masked
 from api.ledger.search import BOUNDS
 from projections import ALL
 from projections.kit import Key, Model, Row
+from services.masking.json import masked_json
 from services.refold import Window, refold
 from services.tables import Table
 
@@ -56,8 +56,7 @@ async def explain(request: web.Request) -> web.Response:
         row = rows[0]
         windows = await _windows(connection, row, checkpoint.position)
     full = (row.pbx, *key)
-    async with request.app[REFOLDING]:
-        found = await refold(request.app[POOL], model, {full: row}, windows)
+    found = await refold(request.app[POOL], model, {full: row}, windows)
     # What stood there before it was gone the last time is another row's history.
     begun = max((i for i, step in enumerate(found.steps) if step.before is None), default=0)
     steps = [step for step in found.steps[begun:] if step.event.position > cursor]
@@ -103,7 +102,7 @@ async def _windows(connection: asyncpg.Connection, row: Row, upto: int) -> list[
 
 
 def _row(row: Row) -> Any:
-    return msgspec.Raw(masked(msgspec.json.encode(row)))
+    return msgspec.Raw(masked_json(msgspec.json.encode(row)))
 
 
 def _changed(before: Row | None, after: Row | None) -> list[str]:

@@ -7,7 +7,8 @@ said hours before) to the last Cdr of a call that began in it; if that does not 
 from the beginning.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from msgspec.structs import asdict
 from api.cospace.statistics import CALLS, QUEUE, add, day, month
 from api.errors import ApiError
 from api.freshness import UnreadyError, read
-from api.keys import POOL, REFOLDING
+from api.keys import POOL
 from api.ledger import told
 from api.ledger.asked import Asked
 from api.ledger.events import answer
@@ -31,6 +32,8 @@ from services.tables import Table
 
 LIMIT = 1_000
 MOST = 10_000
+TURN = 100
+"""Steps that are summed up before the event loop serves others: some milliseconds."""
 SCOPES = ("total", "pbx", "queue", "agent", "endpoint")
 MEMBERS = (*CALLS, "longest_seconds", "by_hour", *QUEUE)
 
@@ -69,9 +72,8 @@ async def explain(request: web.Request) -> web.Response:
     value = summed(rows)
     if member is not None and member not in value:
         raise ApiError(400, f"member: {scope} has {', '.join(value)}")
-    async with request.app[REFOLDING]:
-        found = await refold(request.app[POOL], STATISTICS, rows, windows)
-    events = [one for one in _amounts(found.steps, member) if one["position"] > cursor]
+    found = await refold(request.app[POOL], STATISTICS, rows, windows)
+    events = [one async for one in _amounts(found.steps, member) if one["position"] > cursor]
     body = {
         "statistics": period,
         "scope": scope,
@@ -114,10 +116,12 @@ def summed(rows: dict[Key, Statistics]) -> Sums:
     return sums
 
 
-def _amounts(steps: list[Step], member: str | None) -> Iterator[dict[str, Any]]:
+async def _amounts(steps: list[Step], member: str | None) -> AsyncIterator[dict[str, Any]]:
     rows: dict[Key, Statistics] = {}
     before: Sums = {}
-    for step in steps:
+    for number, step in enumerate(steps):
+        if number % TURN == 0:
+            await asyncio.sleep(0)
         rows[step.key] = step.after
         after = summed(rows)
         amounts = {name: _less(value, before.get(name)) for name, value in after.items()}

@@ -7,7 +7,8 @@ waited in a spool before it was appended is known by an index of its own (``ledg
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 
 import asyncpg
@@ -15,6 +16,8 @@ from msgspec import Struct
 
 from api.ledger.holding import Held, holds
 from services import edge
+from services.masking import masked
+from services.pool import Pool
 
 SCAN = 1_000_000
 STEP = 100_000
@@ -92,15 +95,18 @@ class Search:
 
     ``scanned`` counts the positions looked at, up to and with ``scanned_to``. ``next`` is the cursor from which another
     request goes on; None when all has been looked at. ``head`` was the log's end when the search began; it begins after
-    ``archived``.
+    ``archived``. Each step is made in a ``turn``.
     """
 
-    def __init__(self, pool: asyncpg.Pool, wanted: Wanted) -> None:
+    def __init__(
+        self, pool: Pool, wanted: Wanted, turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+    ) -> None:
         self.head = self.archived = 0
         self.scanned = 0
         self.scanned_to: int | None = None
         self._pool = pool
         self._wanted = wanted
+        self._turn = turn
         self._left: list[Range] = []
         self._size = ROWS
 
@@ -123,8 +129,9 @@ class Search:
             wants = ROWS if limit is None else limit - found
             # Of what LIKE finds much may not be meant.
             rows = ROWS if wanted.held else min(ROWS, wants)
-            got = await self._pool.fetch(sql, after, upto, rows, *arguments)
-            page = [row for row in got if all(holds(row["source"], row["raw"], one) for one in wanted.held)]
+            async with self._turn():
+                got = await self._pool.fetch(sql, after, upto, rows, *arguments)
+            page = [row for row in got if all(holds(row["source"], _shown(row), one) for one in wanted.held)]
             if len(page) > wants:
                 page = page[:wants]
                 self._reached(page[-1]["position"])
@@ -169,6 +176,11 @@ class Search:
             rest = (position, upto)
         self.scanned_to = position
         self._left[:1] = [rest] if rest[0] < rest[1] else []
+
+
+def _shown(row: asyncpg.Record) -> bytes:
+    # A search that found what is masked would confirm a guess of it.
+    return masked(row["source"], row["raw"])
 
 
 def joined(ranges: Iterable[Sequence[int]]) -> list[Range]:

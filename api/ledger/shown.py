@@ -9,7 +9,7 @@ import msgspec
 
 from api.ledger.asked import stamp
 from api.ledger.holding import UNREADABLE, fields
-from api.ledger.masking import masked
+from services.masking import masked
 
 
 def event(row: asyncpg.Record) -> dict[str, Any]:
@@ -17,11 +17,12 @@ def event(row: asyncpg.Record) -> dict[str, Any]:
 
     ``headers`` of AMI are pairs in the order of the wire, repeated ones too (None for a line without a colon); for ARI
     and events of our own they are the JSON, for a line that was imported its fields. Bytes that are no UTF-8 are
-    replaced there, but not in ``raw``, which is base64 then. Hashes of passwords and tokens, which only our own events
-    hold, are masked, and the event says so: its leaf can then be computed from the database only.
+    replaced there, but not in ``raw``, which is base64 then. Secrets are masked: hashes of passwords and tokens in our
+    own events, and what an older listener has left in clear. Such an event is marked, for its leaf can then be computed
+    from the database only.
     """
     raw: bytes = row["raw"]
-    told = masked(raw) if row["source"] == "ringledger" else raw
+    told = masked(row["source"], raw)
     try:
         text, encoding = told.decode(), "utf-8"
     except UnicodeDecodeError:

@@ -1,5 +1,6 @@
 """GET /v1/ledger/status: how far everything has come, who is heard, and what nobody reads."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from api.ledger.events import answer
 from api.listeners import listeners
 from projections import ALL
 from projections.kit import SNAPSHOTS
+from projections.links import refused_lists, unanswered_lists
 from services import edge
 from services.edge import Archive
 
@@ -24,14 +26,16 @@ LINKS = """
 SELECT pbx, state, since, healed, address, banner, reason, refused, epoch, last_snapshot, last_minute, failed
 FROM links ORDER BY pbx
 """
+# The PBX chooses the names, so their number has no bound: the most frequent are listed, the rest counted.
 UNTAKEN = """
 SELECT n.source, n.name, sum(n.count)::bigint AS count, max(n.last) AS last_position,
-       array_agg(n.pbx ORDER BY n.pbx) AS pbx
+       array_agg(n.pbx ORDER BY n.pbx) AS pbx, count(*) OVER () AS names
 FROM ledger.name n
 WHERE NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS t (source, name)
                   WHERE t.source = n.source AND t.name = n.name)
-GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT $3
 """
+UNTAKEN_LIMIT = 1_000
 UNFIT = """
 SELECT model, name, count(*) AS count, max(position) AS last_position,
        (array_agg(error ORDER BY position DESC))[1] AS last_error
@@ -79,13 +83,18 @@ async def status(request: web.Request) -> web.Response:
             "models": _models(freshness, reading),
             "rebuilding": [dict(row) for row in await connection.fetch(REBUILDING)],
             "pbx": await _links(connection, reading) if "links" in reading.models else {},
-            "untaken": [dict(row) for row in await connection.fetch(UNTAKEN, *taken())],
+            **_untaken(await connection.fetch(UNTAKEN, *taken(), UNTAKEN_LIMIT)),
             "unfit": [dict(row) for row in await connection.fetch(UNFIT)],
             "archives": [_archive(one) for one in (await edge.read(connection)).archives],
             "months": [dict(row) for row in await connection.fetch(MONTHS)],
         }
     found = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
     return answer({**body, "listeners": msgspec.to_builtins(found.listeners)}, head["position"])
+
+
+def _untaken(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
+    listed = [{name: value for name, value in row.items() if name != "names"} for row in rows]
+    return {"untaken": listed, "untaken_names": rows[0]["names"] if rows else 0}
 
 
 def _archive(archive: Archive) -> dict[str, Any]:
@@ -119,7 +128,7 @@ def _models(freshness: Freshness, reading: Reading) -> dict[str, Any]:
 async def _links(connection: asyncpg.Connection, reading: Reading) -> dict[str, Any]:
     return {
         row["pbx"]: {
-            "link": row["state"],
+            "link": reading.links[row["pbx"]].state,
             "since": stamp(row["since"]),
             "healed": row["healed"],
             "complete": reading.links[row["pbx"]].complete,
@@ -130,7 +139,8 @@ async def _links(connection: asyncpg.Connection, reading: Reading) -> dict[str, 
             "epoch": row["epoch"],
             "last_snapshot": stamp(row["last_snapshot"]),
             "last_minute": stamp(row["last_minute"]),
-            "failed_lists": row["failed"],
+            "failed_lists": unanswered_lists(row["failed"]),
+            "refused_lists": refused_lists(row["failed"]),
         }
         for row in await connection.fetch(LINKS)
     }

@@ -1,6 +1,6 @@
 """Acts on a PBX's configuration files. Secret values are no part of them: a token stands in their place.
 
-A secret line's value is `schemas.configuration.MASK` (keep what the file has) or a token of ``ledger.secret``.
+A secret line's value is `schemas.secrets.MASK` (keep what the file has) or a token of ``ledger.secret``.
 """
 
 from typing import Literal

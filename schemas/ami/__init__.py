@@ -1,8 +1,8 @@
 """Shapes of AMI events: one Struct per set of headers that folds read, many event names to a shape.
 
-Every shape starts with what the log knows (``pbx``, ``at``, ``position``). Headers that are absent or empty take the
-default, so that a missing value and an empty one read alike. Header names are Asterisk's (verified in recordings of
-Asterisk 16.28 and 22.10); numbers arrive as text and are converted by msgspec's lax mode.
+Every shape starts with what the log knows (``pbx``, ``at``, ``recorded``, ``position``). Headers that are absent or
+empty take the default, so that a missing value and an empty one read alike. Header names are Asterisk's (verified in
+recordings of Asterisk 16.28 and 22.10); numbers arrive as text and are converted by msgspec's lax mode.
 """
 
 from datetime import datetime
@@ -15,9 +15,15 @@ from schemas.log import Source
 Int = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """A number that fits PostgreSQL's bigint."""
 
+Float = Annotated[float, Meta(ge=-(2**53), le=2**53)]
+"""A number that PostgreSQL can round to a bigint, so neither NaN nor an infinity."""
+
 
 class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
-    """What every fold may read of an event, whatever its headers; ``at`` is UTC.
+    """What every fold may read of an event, whatever its headers; times are UTC.
+
+    ``at`` is the PBX's clock where the event has a Timestamp, ``recorded`` is the listener's. The two may differ by any
+    amount: a time that is compared with our own now comes from ``recorded``.
 
     Only events of ``source_of_events`` are given to folds: a PBX may send an event that has the name of one of ours;
     and those of ``also_from``, where an import brings the same from elsewhere.
@@ -28,6 +34,7 @@ class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
 
     pbx: str = field(name="_pbx")
     at: datetime = field(name="_at")
+    recorded: datetime = field(name="_recorded")
     position: int = field(name="_position")
 
 

@@ -23,10 +23,3 @@ class AgentListed(AgentEvent, frozen=True, kw_only=True, gc=False):
     status: str = field(name="Status", default="")
     logged_in_time: Int | None = field(name="LoggedInTime", default=None)
     call_started: str = field(name="CallStarted", default="")
-
-
-class AgentBridge(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """BridgeEnter and BridgeLeave, as far as agents go: they wait in a bridge of type ``agent_hold``."""
-
-    unique_id: str = field(name="Uniqueid", default="")
-    bridge_type: str = field(name="BridgeType", default="")

@@ -54,6 +54,17 @@ class BridgeEvent(ChannelEvent, frozen=True, kw_only=True, gc=False):
     bridge_id: str = field(name="BridgeUniqueid", default="")
 
 
+class BridgeMember(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """BridgeEnter and BridgeLeave, as far as waiting bridges go: those of type ``agent_hold`` and ``parking``.
+
+    ``swap_unique_id`` (BridgeEnter) is the channel whose place the channel takes; it leaves the bridge.
+    """
+
+    unique_id: str = field(name="Uniqueid", default="")
+    bridge_type: str = field(name="BridgeType", default="")
+    swap_unique_id: str = field(name="SwapUniqueid", default="")
+
+
 class Rename(AmiEvent, frozen=True, kw_only=True, gc=False):
     """Rename of a channel, as masquerades do."""
 

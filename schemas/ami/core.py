@@ -2,7 +2,7 @@
 
 from msgspec import field
 
-from schemas.ami import AmiEvent, Int, OurEvent
+from schemas.ami import AmiEvent, Float, Int, OurEvent
 
 
 class Greeted(OurEvent, frozen=True, kw_only=True, gc=False):
@@ -30,7 +30,7 @@ class CoreSettings(AmiEvent, frozen=True, kw_only=True, gc=False):
     ast_version: str = field(name="AsteriskVersion", default="")
     system_name: str = field(name="SystemName", default="")
     max_calls: Int = field(name="CoreMaxCalls", default=0)
-    max_load_avg: float = field(name="CoreMaxLoadAvg", default=0.0)
+    max_load_avg: Float = field(name="CoreMaxLoadAvg", default=0.0)
     run_user: str = field(name="CoreRunUser", default="")
     run_group: str = field(name="CoreRunGroup", default="")
     max_file_handles: Int = field(name="CoreMaxFilehandles", default=0)

@@ -8,7 +8,8 @@ from schemas.ami import AmiEvent, Int
 class Counted(AmiEvent, frozen=True, kw_only=True, gc=False):
     """CoreShowChannelsComplete, Response:CoreStatus, QueueParams, QueueMember, as answers to an action of ours.
 
-    ``location`` is a queue member's interface and ``status`` the state of its device, as a number.
+    ``location`` is a queue member's interface and ``status`` the state of its device, as a number. ``minute`` is not in
+    the event: see ``projections.samples.placed``.
     """
 
     action_id: str = field(name="ActionID", default="")
@@ -17,3 +18,4 @@ class Counted(AmiEvent, frozen=True, kw_only=True, gc=False):
     calls: Int = field(name="Calls", default=0)
     location: str = field(name="Location", default="")
     status: Int = field(name="Status", default=0)
+    minute: Int = field(name="_minute", default=0)

@@ -2,7 +2,7 @@
 
 from msgspec import field
 
-from schemas.ami import AmiEvent, Int
+from schemas.ami import AmiEvent, Float, Int
 
 
 class Aor(AmiEvent, frozen=True, kw_only=True, gc=False):
@@ -14,7 +14,7 @@ class Aor(AmiEvent, frozen=True, kw_only=True, gc=False):
     minimum_expiration: Int = field(name="MinimumExpiration", default=0)
     default_expiration: Int = field(name="DefaultExpiration", default=0)
     maximum_expiration: Int = field(name="MaximumExpiration", default=0)
-    qualify_timeout: float = field(name="QualifyTimeout", default=0.0)
+    qualify_timeout: Float = field(name="QualifyTimeout", default=0.0)
     qualify_frequency: Int = field(name="QualifyFrequency", default=0)
     authenticate_qualify: str = field(name="AuthenticateQualify", default="")
     mailboxes: str = field(name="Mailboxes", default="")
@@ -74,7 +74,7 @@ class ContactDetail(AmiEvent, frozen=True, kw_only=True, gc=False):
     outbound_proxy: str = field(name="OutboundProxy", default="")
     path: str = field(name="Path", default="")
     qualify_frequency: Int = field(name="QualifyFrequency", default=0)
-    qualify_timeout: float = field(name="QualifyTimeout", default=0.0)
+    qualify_timeout: Float = field(name="QualifyTimeout", default=0.0)
 
 
 class ContactListed(AmiEvent, frozen=True, kw_only=True, gc=False):
@@ -94,7 +94,7 @@ class ContactListed(AmiEvent, frozen=True, kw_only=True, gc=False):
     outbound_proxy: str = field(name="OutboundProxy", default="")
     path: str = field(name="Path", default="")
     qualify_frequency: Int = field(name="QualifyFrequency", default=0)
-    qualify_timeout: float = field(name="QualifyTimeout", default=0.0)
+    qualify_timeout: Float = field(name="QualifyTimeout", default=0.0)
 
 
 class EndpointListed(AmiEvent, frozen=True, kw_only=True, gc=False):

@@ -94,10 +94,14 @@ class QueueEntryListed(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class QueueCall(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """AgentConnect and AgentComplete: a caller meets a member and parts from it. Times are whole seconds."""
+    """AgentConnect and AgentComplete: a caller meets a member and parts from it. Times are whole seconds.
+
+    ``dest_unique_id`` is the member's channel. Asterisk 22 leaves out a channel that is gone already.
+    """
 
     queue: str = field(name="Queue", default="")
     location: str = field(name="Interface", default="")
     unique_id: str = field(name="Uniqueid", default="")
+    dest_unique_id: str = field(name="DestUniqueid", default="")
     hold_time: Int = field(name="HoldTime", default=0)
     talk_time: Int = field(name="TalkTime", default=0)

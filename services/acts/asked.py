@@ -3,10 +3,9 @@
 from panoramisk.message import Message
 
 from schemas.acts import Reason
+from services.ami.question import drop_item
 from services.ami.session import Session
 
-DENIED = "Permission denied"
-"""What Asterisk says (manager.c) when the AMI user lacks a class of ``write``."""
 ABSENT = ("No such", "Module not found")
 """How Asterisk 16 and 22 begin to say that there is no such channel or module; no header says it."""
 LONGEST_LINE = 1000
@@ -35,7 +34,7 @@ async def done(session: Session, action: str, /, **headers: str | list[str]) -> 
         raise RefusedError(f"too long for an action of AMI: {LONGEST_LINE} bytes a line, {MOST_LINES} lines", "invalid")
     if any(letter in line for line in lines for letter in "\r\n\0"):
         raise RefusedError("CR, LF and NUL cannot be part of an action of AMI", "invalid")
-    message = (await session.ask(action, **headers))[0]
+    message = (await session.ask(action, "", drop_item, **headers))[0]
     if not message.success:
         words = str(message.message or "Asterisk refused the action without a word")
         raise RefusedError(words, "absent" if words.startswith(ABSENT) else "refused")

@@ -7,7 +7,9 @@ from typing import Any
 
 from schemas.acts import Reason
 from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
-from services.acts.asked import DENIED, RefusedError, done
+from schemas.refusals import DENIED
+from services.acts.asked import RefusedError, done
+from services.ami.question import keep_headers
 from services.ami.session import Session
 
 Change = QueueMemberAdd | QueueMemberChange | QueueMemberRemove
@@ -70,7 +72,7 @@ async def _judged(session: Session, act: Change, error: RefusedError, *, there: 
     """Return the refusal with its reason: as the member is there or gone; `absent` without the queue."""
     if str(error) == DENIED or error.reason == "invalid":
         return error
-    told = await session.ask("QueueStatus", Queue=act.queue)
+    told = await session.ask("QueueStatus", "", keep_headers("Event", "Location"), Queue=act.queue)
     if not any(message.event == "QueueParams" for message in told):
         return RefusedError(str(error), "absent")
     member = any(message.event == "QueueMember" and message.location == act.interface for message in told)

@@ -9,6 +9,7 @@ from schemas.configuration import PJSIP, Line, Section
 from services.acts.asked import RefusedError, done
 from services.acts.config import written
 from services.acts.desk import Desk
+from services.ami.question import keep_headers
 from services.ami.session import Session
 from services.configuration import secrets, trunks
 from services.configuration.text import alike
@@ -56,7 +57,7 @@ async def _unregister(session: Session, name: str) -> str:
     deadline = time.monotonic() + UNREGISTERED_SECONDS
     asked = ""
     while time.monotonic() < deadline:
-        answer = await session.ask("PJSIPShowRegistrationsOutbound")
+        answer = await session.ask("PJSIPShowRegistrationsOutbound", "", keep_headers("ObjectName", "Status"))
         found = [
             item.ObjectName for item in answer if item.Status == "Registered" and alike(item.ObjectName) == alike(name)
         ]

@@ -17,7 +17,9 @@ from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
 from schemas.log import LATEST, Received
-from services.ami.framing import HARMLESS, Framer, masked
+from services.ami.framing import Framer
+from services.ami.question import Question
+from services.masking.ami import masked, masking
 
 BANNER = b"Asterisk Call Manager"
 LONGEST_BANNER = 256
@@ -25,6 +27,12 @@ TURN = 1 << 17
 TURN_SECONDS = 0.001
 LONG_TURN_SECONDS = 0.003
 """After a read of so many bytes others have their turn for so long; 60 MB/s can still be read, or 30."""
+
+ANSWER_BYTES = 32 << 20
+ANSWERS_BYTES = 64 << 20
+"""Memory that one answer may take, and all unfinished answers of a link together."""
+KNOWN_NAMES = 1000
+LONGEST_NAME = 200
 
 FOREIGN = frozenset({"UserEvent", "OriginateResponse"})
 """Live events that carry the ActionID of whoever caused them, in whatever session: never a part of an answer."""
@@ -36,6 +44,10 @@ class LinkLostError(Exception):
     """The link to the PBX is gone."""
 
 
+class AnswerTooLongError(TimeoutError):
+    """The PBX sends more in answer to one action than is kept; its end is not waited for."""
+
+
 Deliver = Callable[[list[Received]], None]
 
 
@@ -43,8 +55,9 @@ class LedgerProtocol(AMIProtocol):
     """Hands every event block, and every reply to a snapshot's action, to ``deliver`` in wire order.
 
     It gets what one read brought at once, and before an answer is handled what stood before it. ``banner`` is
-    Asterisk's greeting; ``heard`` is when bytes came last (seconds since the epoch), ``received`` how many did;
-    ``events`` counts what was delivered as an event. Blocks that are neither events nor responses are counted in
+    Asterisk's greeting; ``heard`` is when bytes came last (seconds since the epoch), ``read_at`` the same by the
+    monotonic clock, ``received`` how many did; ``events`` counts what was delivered as an event. ``answers`` is the
+    memory that unfinished answers take (bytes). Blocks that are neither events nor responses are counted in
     ``rejected_blocks`` and ``rejected_bytes``. Who sets ``behind`` gets longer turns to do what waits.
     """
 
@@ -53,13 +66,14 @@ class LedgerProtocol(AMIProtocol):
         self._lost = lost
         self._framer = Framer()
         self._greeting: bytes | None = b""
-        self._names: dict[bytes, tuple[str, bool]] = {}
+        self._names: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {}
         self._taken: list[Received] = []
         self.transport: Any = None
         self.closed = False
         self.responses: dict[str, Action] = {}
+        self.answers = 0
         self.banner = ""
-        self.heard = time.time()
+        self.heard, self.read_at = time.time(), time.monotonic()
         self.received = 0
         self.events = 0
         self.paused = False
@@ -84,7 +98,8 @@ class LedgerProtocol(AMIProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take one read. Never raises for what is in it."""
-        self.heard = now = time.time()
+        now = time.time()
+        self.heard, self.read_at = now, time.monotonic()
         self.received += len(data)
         if self._greeting is not None:
             data = self._greet(self._greeting + data)
@@ -104,7 +119,7 @@ class LedgerProtocol(AMIProtocol):
             return b""
         self._greeting = None
         if end and line.startswith(BANNER):
-            self.banner = _text(line)
+            self.banner = _text(line[:LONGEST_BANNER])
             return rest
         return data
 
@@ -112,9 +127,9 @@ class LedgerProtocol(AMIProtocol):
         start = block if block[0] not in b"\r\n" else block.lstrip(b"\r\n")
         if start.startswith(b"Event:"):
             raw = start[6 : start.find(b"\r\n")]
-            name, harmless = self._names.get(raw) or self._name(raw)
+            name, mask = self._names.get(raw) or self._name(raw)
             self.events += 1
-            self._taken.append(Received("ami", name, occurred(block), now, block if harmless else masked(block)))
+            self._taken.append(Received("ami", name, occurred(block), now, mask(block)))
             if self.responses and name not in FOREIGN:
                 self._answer(start)
         elif start.startswith(b"Response:"):
@@ -126,11 +141,11 @@ class LedgerProtocol(AMIProtocol):
             self._rejected_blocks += 1
             self._rejected_bytes += len(block)
 
-    def _name(self, raw: bytes) -> tuple[str, bool]:
-        """Return the event's name, and whether its block need not be searched for secrets."""
+    def _name(self, raw: bytes) -> tuple[str, Callable[[bytes], bytes]]:
+        """Return the event's name, and what masks the secrets of its block."""
         stripped = raw.strip()
-        known = _text(stripped[:200]), stripped in HARMLESS
-        if len(self._names) < 1000:
+        known = _text(stripped[:LONGEST_NAME]), masking(stripped)
+        if len(self._names) < KNOWN_NAMES and len(raw) <= LONGEST_NAME:
             self._names[raw] = known
         return known
 
@@ -144,6 +159,7 @@ class LedgerProtocol(AMIProtocol):
         if action is None:
             return
         self._hand_over()
+        before = _memory(action)
         try:
             done = action.add_message(message(block))
         except Exception:
@@ -153,8 +169,29 @@ class LedgerProtocol(AMIProtocol):
                 action.future.set_exception(ValueError(f"the answer to {action.action} could not be read"))
                 action.future.exception()  # nobody may be waiting for it any more
             done = True
+        self.answers += _memory(action) - before
         if done:
-            self.responses.pop(action.id, None)
+            self.forget(action.id)
+        elif _memory(action) > ANSWER_BYTES:
+            self._cut(action)
+        elif self.answers > ANSWERS_BYTES:
+            self._cut(max(self.responses.values(), key=_memory))
+
+    def _cut(self, action: Action) -> None:
+        """Give up an answer that has become too long."""
+        said = f"the answer to {action.action} takes more than {_memory(action) >> 20} MB so far"
+        logger.warning("answer_cut", action=action.action, bytes=_memory(action), blocks=len(action.responses))
+        self.forget(action.id)
+        action.responses.clear()
+        if not action.future.done():
+            action.future.set_exception(AnswerTooLongError(said))
+            action.future.exception()  # nobody may be waiting for it any more
+
+    def forget(self, number: str) -> None:
+        """Take nothing more in answer to the action of this ActionID."""
+        action = self.responses.pop(number, None)
+        if action is not None:
+            self.answers -= _memory(action)
 
     def send(self, data: Action, as_list: Any = None) -> Any:  # noqa: ARG002 (the base class's signature)
         """Send an action. Raises ValueError when a value would start another line, LinkLostError without a link."""
@@ -197,12 +234,17 @@ class LedgerProtocol(AMIProtocol):
                 action.future.set_exception(LinkLostError())
                 action.future.exception()  # nobody may be waiting for it any more
         self.responses.clear()
+        self.answers = 0
         self._lost(exc)
 
     def close(self) -> None:
         """Drop the link at once; a peer that does not answer is not waited for."""
         if not self.closed:
             self.transport.abort()
+
+
+def _memory(action: Action) -> int:
+    return action.memory if isinstance(action, Question) else 0
 
 
 def occurred(block: bytes) -> float | None:

@@ -5,23 +5,27 @@ import hashlib
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import structlog
-from panoramisk.actions import Action
 from panoramisk.manager import Manager
 from panoramisk.message import Message
 
+from schemas.log import LATEST
 from schemas.settings import Pbx
 from services.ami.protocol import Deliver, LedgerProtocol, LinkLostError
+from services.ami.question import Item, Question
 from services.tls import tls_context
 
 CONNECT_SECONDS = 5
 ACTION_SECONDS = 30
 PING_SECONDS = 5
 PONG_SECONDS = 15
+LONGEST_MESSAGE = 500
 POURING_BYTES_A_SECOND = 1_000_000
+PROMPT_SECONDS = 1.0
+"""A Pong that takes longer is no measure of the PBX's clock: it is right to half of that time only."""
 
 logger = structlog.get_logger()
 
@@ -30,43 +34,12 @@ class LoginRefusedError(Exception):
     """Asterisk said no; the message is its own."""
 
 
-class Question(Action):
-    """An action that knows when its answer is complete, whatever Asterisk's English says.
-
-    An error, or a success that starts no list, is an answer; a list ends with ``EventList: Complete`` or an event
-    whose name ends in ``Complete``. panoramisk would wait for ever when a list is answered by an error. ``then`` is
-    called with a complete answer before anything that was read after it is handled.
-    """
-
-    def __init__(
-        self, headers: Mapping[str, str | list[str]], then: Callable[[list[Message]], None] | None = None
-    ) -> None:
-        super().__init__(headers)
-        self._then = then
-
-    def add_message(self, message: Message) -> bool:
-        """Take one block; return True when the answer is whole."""
-        if "event" not in message:
-            # "... will follow" says nothing: FAXStats answers so, and one event without an end follows.
-            done = not (message.success and message.eventlist.lower() == "start")
-        elif self.responses:
-            done = message.eventlist.lower() in {"complete", "cancelled"} or message.event.endswith("Complete")
-        else:
-            return False  # an answer starts with its response
-        self.responses.append(message)
-        if done:
-            if self._then is not None:
-                self._then(self.responses)
-            if not self.future.done():
-                self.future.set_result(self.responses)
-        return done
-
-
 class Session(Manager):
     """A panoramisk Manager that makes one connection and says when it is gone, instead of reconnecting by itself.
 
     ``welcomed`` is called with Asterisk's greeting the moment the login is accepted, before any event behind it.
-    ``events`` is ``off`` for a session that acts and does not listen.
+    ``events`` is ``off`` for a session that acts and does not listen. ``clock_offset`` is how many seconds the PBX's
+    clock is ahead of ours by the last prompt Pong, None before the first.
     """
 
     def __init__(
@@ -76,6 +49,7 @@ class Session(Manager):
         self.pbx = pbx
         self.lost: asyncio.Future[str] = loop.create_future()
         self.link: LedgerProtocol | None = None
+        self.clock_offset: float | None = None
         self._welcomed = welcomed
         self._events = events
         self._numbers = itertools.count(1)
@@ -107,18 +81,22 @@ class Session(Manager):
             login = {"Action": "Login", "ActionID": self._number(), "Username": self.pbx.user, "Events": self._events}
             reply = (await self._ask(Question(login | proof, self._welcome)))[0]
         if not reply.success:
-            raise LoginRefusedError(str(reply.message))
+            raise LoginRefusedError(str(reply.message)[:LONGEST_MESSAGE])
 
     def _welcome(self, answer: list[Message]) -> None:
         if answer[0].success and self.link is not None:
             self._welcomed(self.link.banner)
 
-    async def ask(self, action: str, action_id: str = "", /, **headers: str | list[str]) -> list[Message]:
-        """Send an action and return its whole answer; a list is one header, repeated.
+    async def ask(
+        self, action: str, action_id: str = "", item: Item | None = None, /, **headers: str | list[str]
+    ) -> list[Message]:
+        """Send an action and return its answer; a list is one header, repeated.
 
-        Raises LinkLostError, TimeoutError, or ValueError for a value that no action can carry.
+        ``item`` says what is kept of each item of a list; the response and the list's end always are. Raises
+        LinkLostError, TimeoutError (AnswerTooLongError), or ValueError for a value that no action can carry.
         """
-        return await self._ask(Question({"Action": action, "ActionID": action_id or self._number(), **headers}))
+        fields = {"Action": action, "ActionID": action_id or self._number(), **headers}
+        return await self._ask(Question(fields, item=item))
 
     async def _ask(self, question: Question) -> list[Message]:
         if self.link is None:
@@ -128,7 +106,7 @@ class Session(Manager):
                 answer: list[Message] = await self.link.send(question)
                 return answer
         finally:
-            self.link.responses.pop(question.id, None)
+            self.link.forget(question.id)
 
     def _number(self) -> str:
         return f"{self._prefix}-{next(self._numbers)}"
@@ -141,21 +119,43 @@ class Session(Manager):
         """
         while not self.lost.done() and self.link is not None:
             received, held = self.link.received, self.link.paused
+            sent, since = time.time(), time.monotonic()
             try:
                 async with asyncio.timeout(PONG_SECONDS):
-                    await self.ask("Ping")
+                    pong = (await self.ask("Ping"))[0]
+                    self._compare_clocks(pong, sent, time.monotonic() - since)
             except TimeoutError:
                 poured = self.link.received - received
                 if held or self.link.paused or poured > POURING_BYTES_A_SECOND * PONG_SECONDS:
                     logger.warning("pong_late", pbx=self.pbx.name, reading=not self.link.paused, received=poured)
                     continue
-                silent = time.time() - self.link.heard
+                silent = time.monotonic() - self.link.read_at
                 self._gone(TimeoutError(f"no Pong for {PONG_SECONDS} s, nothing heard for {silent:.0f} s"))
                 self.close()
                 return
             except LinkLostError:
                 return
             await asyncio.wait([self.lost], timeout=PING_SECONDS)
+
+    def _compare_clocks(self, pong: Message, sent: float, seconds: float) -> None:
+        """Take the Timestamp of a Pong, which came ``seconds`` after ``sent`` (main/manager.c, action_ping)."""
+        try:
+            said = float(str(pong.timestamp))
+        except ValueError:
+            return  # not every Pong has one
+        if seconds <= PROMPT_SECONDS and 0 <= said < LATEST:
+            self.clock_offset = said - (sent + seconds / 2)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no action waits for its answer."""
+        return self.link is None or not self.link.responses
+
+    def drop(self, reason: str) -> None:
+        """Drop the link for a reason of ours, which `lost` returns."""
+        if not self.lost.done():
+            self.lost.set_result(reason)
+        self.close()
 
     def close(self) -> None:
         """Drop the link, if there is one."""

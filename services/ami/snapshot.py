@@ -9,7 +9,6 @@ never older than an event that came before it.
 import asyncio
 import contextlib
 import re
-import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -17,7 +16,10 @@ import structlog
 from panoramisk.message import Message
 
 from schemas.log import Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.refusals import DENIED
+from services.ami.question import drop_item
 from services.ami.session import Session
+from services.clock import CLOCK, Clock, FullMinute
 
 QUICK: tuple[str, ...] = (
     "CoreStatus",
@@ -54,7 +56,14 @@ res_pjsip_registrar res_pjsip_session res_rtp_asterisk res_sorcery_astdb res_sta
 """
 """Asked for by ModuleCheck, one by one, where the account may not list them all."""
 
+MOST_DETAILS = 20_000
+"""Objects whose details wait to be asked for: more than the largest PBX has endpoints, and 10 MB of memory."""
+LONGEST_NAME = 200
+LONGEST_MESSAGE = 500
+
 BOOT_SECONDS = 2.0
+LONGEST_BOOT_SECONDS = 600.0
+"""How long after a login FullyBooted is waited for, where the account was sent one before."""
 SETTLE_SECONDS = 1.0
 SLOW_SECONDS = 300.0
 DETAIL_SECONDS = 3600.0
@@ -63,9 +72,11 @@ STIRRING = frozenset({"FullyBooted", "Reload", "Load", "Unload", "ContactStatus"
 """Events after which something may have changed of which no event tells; see `Snapshots.hear`."""
 
 NEW_CONTACT = re.compile(rb"\r\nContactStatus: (?:NonQualified|Created)\r\n")
-ENDPOINT = re.compile(rb"\r\nEndpointName: ([^\r\n]+)")
+ENDPOINT = re.compile(rb"\r\nEndpointName: ([^\r\n]{1,200})\r\n")
+MANAGER = re.compile(rb"(?i)\r\nModule: (?:manager(?:\.so)?|all)\r\n")
+"""Reloads of manager.conf: loader.c names the module as it was asked for, or All."""
 
-Outcome = Literal["complete", "empty", "unsupported", "failed"]
+Outcome = Literal["complete", "empty", "refused", "unsupported", "failed"]
 
 logger = structlog.get_logger()
 
@@ -78,22 +89,33 @@ class Detail(NamedTuple):
     name: str
 
 
+class Result(NamedTuple):
+    """A snapshot's result: the objects that it names, and the lists that Asterisk refused, with its words."""
+
+    details: list[Detail]
+    refused: dict[str, str]
+
+
 class Snapshots:
     """When to ask one PBX for what. ``write`` puts events of ours into the log, in order with the answers."""
 
-    def __init__(self, write: Callable[[Ours], None]) -> None:
+    def __init__(self, write: Callable[[Ours], None], clock: Clock = CLOCK) -> None:
         self._write = write
-        self._epoch = int(time.time())  # an earlier listener's last one may be of this very second
+        self._clock = clock
+        self._receives_boots = False
+        self._epoch = int(clock.now())  # an earlier listener's last one may be of this very second
         self._wake = asyncio.Event()
         self._forget()
 
     def _forget(self) -> None:
         self._wake.clear()
         self._stirred = self._booted = False
-        self._slow_at = self._details_at = 0.0
+        self._slow_at = self._details_at = self._since = 0.0
         self._wanted: dict[Detail, None] = {}
         self._known: set[Detail] = set()
         self._asked = 0
+        self._refused: dict[str, str] = {}
+        self._manager_reloaded = False
 
     def rise_above(self, epoch: int) -> None:
         """Take the last epoch of an earlier listener: ours are greater, whatever the clock says."""
@@ -105,34 +127,43 @@ class Snapshots:
             endpoint = ENDPOINT.search(event.raw)
             if not endpoint or not NEW_CONTACT.search(event.raw):
                 return
-            self._wanted[Detail("PJSIPShowEndpoint", "Endpoint", endpoint[1].decode("utf-8", "replace"))] = None
+            if len(self._wanted) < MOST_DETAILS:
+                self._wanted[Detail("PJSIPShowEndpoint", "Endpoint", endpoint[1].decode("utf-8", "replace"))] = None
         else:
             self._stirred = True
             self._booted |= event.name == "FullyBooted"
+            self._receives_boots |= self._booted
             if event.name == "FullyBooted" or b"pjsip" in event.raw:
                 self._details_at = 0.0
+            self._manager_reloaded |= event.name == "Reload" and MANAGER.search(event.raw) is not None
         self._wake.set()
 
     async def run(self, session: Session) -> None:
-        """Keep the state of one session's PBX true. Raises LinkLostError when the link goes."""
+        """Keep the state of one session's PBX true. Raises LinkLostError when the link goes.
+
+        A session keeps the classes of its login. It ends after a reload of manager.conf if lists are refused.
+        """
+        self._since = self._clock.passed()
         try:
             await self._rest(BOOT_SECONDS)  # an account without the system privilege never hears FullyBooted
-            while True:
-                due = time.time() // 60 * 60 + 60
+            while not (self._refused and self._manager_reloaded):
+                due = FullMinute(self._clock)
                 await self._lists(session)
-                while not self._stirred and time.time() < due:
+                self._manager_reloaded = self._manager_reloaded and bool(self._refused)
+                while not self._stirred and due.left > 0:
                     self._wake.clear()
                     if self._wanted:
                         await self._detail(session)
                     else:
-                        await self._rest(due - time.time())
+                        await self._rest(due.left)
                 if self._stirred:
                     await asyncio.sleep(SETTLE_SECONDS)  # a reload of all says so module by module
+            session.drop("manager.conf was reloaded while lists were refused: a new login has its new classes")
         finally:
             self._forget()
 
     async def _lists(self, session: Session) -> None:
-        now = time.monotonic()
+        now = self._clock.passed()
         slow = self._stirred or now >= self._slow_at
         self._stirred = False
         if now >= self._details_at:
@@ -140,11 +171,21 @@ class Snapshots:
             self._details_at = now + DETAIL_SECONDS
         if slow:
             self._slow_at = now + SLOW_SECONDS
-        self._epoch = next_epoch(self._epoch)
+        self._epoch = max(int(self._clock.now()), self._epoch + 1)
         actions = QUICK + SLOW if slow else QUICK
-        details = await take(session, self._epoch, actions, self._write, booted=self._booted)
-        self._wanted |= dict.fromkeys(detail for detail in details if detail not in self._known)
-        self._known.update(details)
+        is_booting = self._receives_boots and not self._booted and now - self._since < LONGEST_BOOT_SECONDS
+        details, refused = await take(
+            session, self._epoch, actions, self._write, booted=self._booted, booting=is_booting
+        )
+        earlier = {action: words for action, words in self._refused.items() if action not in actions}
+        if refused.keys() - self._refused.keys():
+            logger.warning("lists_refused", pbx=session.pbx.name, user=session.pbx.user, lists=refused)
+        self._refused = earlier | refused
+        if len(self._known) > MOST_DETAILS:
+            self._known.clear()
+        new = [detail for detail in details if detail not in self._known][: MOST_DETAILS - len(self._wanted)]
+        self._wanted |= dict.fromkeys(new)
+        self._known.update(new)
 
     async def _detail(self, session: Session) -> None:
         detail = next(iter(self._wanted))
@@ -152,14 +193,13 @@ class Snapshots:
         self._asked += 1
         # ModuleCheck's reply does not name the module, so the ActionID does.
         last = detail.name if detail.action == "ModuleCheck" else self._asked
+        action_id = f"ringledger/{self._epoch}/{detail.action}/{last}"
         try:
-            answer = await session.ask(
-                detail.action, f"ringledger/{self._epoch}/{detail.action}/{last}", **{detail.header: detail.name}
-            )
+            answer = await session.ask(detail.action, action_id, drop_item, **{detail.header: detail.name})
         except TimeoutError:
             logger.warning("no_answer", pbx=session.pbx.name, action=detail.action, name=detail.name)
             return
-        if outcome_of(answer, booted=False) == "unsupported":
+        if outcome_of(answer, booted=False) in {"refused", "unsupported"}:
             self._wanted = {other: None for other in self._wanted if other.action != detail.action}
 
     async def _rest(self, seconds: float) -> None:
@@ -169,34 +209,78 @@ class Snapshots:
 
 
 async def take(
-    session: Session, epoch: int, actions: tuple[str, ...], write: Callable[[Ours], None], *, booted: bool
-) -> list[Detail]:
-    """Ask for every list, and return what they name that can be asked for in detail.
+    session: Session,
+    epoch: int,
+    actions: tuple[str, ...],
+    write: Callable[[Ours], None],
+    *,
+    booted: bool,
+    booting: bool = False,
+) -> Result:
+    """Ask for every list, and return what they name that can be asked for in detail. No item of a list is kept.
 
     ``booted``: all modules are loaded, so an action that is unknown has nothing to list (its module is not there).
+    ``booting``: its module may still be loaded, so its list is not answered yet: manager.c lets clients in before.
 
     Raises LinkLostError when the link goes; the snapshot is then never completed and nothing is concluded from it.
     """
     write(SnapshotStarted(epoch))
     failed: list[str] = []
+    refused: dict[str, str] = {}
     details: list[Detail] = []
     for action in actions:
         outcome: Outcome
+        instead, objects = "", Objects()
         try:
             if action == "Command":
-                answer = await session.ask(action, f"ringledger/{epoch}/{action}/modules", **COMMAND)
+                answer = await session.ask(action, f"ringledger/{epoch}/{action}/modules", drop_item, **COMMAND)
             else:
-                answer = await session.ask(action, f"ringledger/{epoch}/{action}")
-        except TimeoutError:
-            outcome, message = "failed", "no answer"
-        else:
+                item = objects.take if action == "PJSIPShowEndpoints" else drop_item
+                answer = await session.ask(action, f"ringledger/{epoch}/{action}", item)
             outcome, message = outcome_of(answer, booted=booted), _said(answer)
-            details += _details(action, outcome, answer)
-        if outcome == "failed":
+            if action == "Command" and outcome in {"refused", "unsupported"}:
+                instead, modules = await _modules(session, epoch)
+                details += modules
+            if outcome == "unsupported" and booting:
+                outcome = "failed"
+        except TimeoutError as error:
+            outcome, message = "failed", str(error) or "no answer"
+        if outcome == "complete":
+            details += objects.details
+        elif outcome == "failed":
             failed.append(action)
-        write(SnapshotListed(epoch, action, outcome, message))
+        elif outcome == "refused" and not instead:
+            refused[action] = message
+        write(SnapshotListed(epoch, action, outcome, message, instead))
     write(SnapshotCompleted(epoch, tuple(failed)))
-    return details
+    return Result(details, refused)
+
+
+class Objects:
+    """The endpoints that PJSIPShowEndpoints names, as many as can be asked for in detail."""
+
+    def __init__(self) -> None:
+        self.details: list[Detail] = []
+
+    def take(self, item: Message) -> None:
+        """Take one item of the list."""
+        name = str(item.objectname)
+        if 0 < len(name) <= LONGEST_NAME and len(self.details) < MOST_DETAILS:
+            self.details.append(Detail("PJSIPShowEndpoint", "Endpoint", name))
+            if len(self.details) == MOST_DETAILS:
+                logger.warning("details_cut", action="PJSIPShowEndpoints", objects=MOST_DETAILS)
+
+
+async def _modules(session: Session, epoch: int) -> tuple[str, list[Detail]]:
+    """Ask for the first module, and return the action to use instead of `COMMAND` with the other modules.
+
+    Both are empty if the account may not ask that either.
+    """
+    first, *others = MODULES.split()
+    answer = await session.ask("ModuleCheck", f"ringledger/{epoch}/ModuleCheck/{first}", drop_item, Module=first)
+    if outcome_of(answer, booted=False) in {"refused", "unsupported"}:
+        return "", []
+    return "ModuleCheck", [Detail("ModuleCheck", "Module", module) for module in others]
 
 
 def outcome_of(answer: list[Message], *, booted: bool) -> Outcome:
@@ -211,23 +295,10 @@ def outcome_of(answer: list[Message], *, booted: bool) -> Outcome:
         return "empty"
     if "invalid/unknown command" in said:
         return "empty" if booted else "unsupported"
-    if "permission denied" in said:
-        return "unsupported"
+    if DENIED.lower() in said:
+        return "refused"
     return "failed"
 
 
 def _said(answer: list[Message]) -> str:
-    return str(answer[0].message).strip()  # PJSIPShow... end theirs with a line feed
-
-
-def _details(action: str, outcome: Outcome, answer: list[Message]) -> list[Detail]:
-    if action == "PJSIPShowEndpoints" and outcome == "complete":
-        return [Detail("PJSIPShowEndpoint", "Endpoint", str(item.objectname)) for item in answer if item.objectname]
-    if action == "Command" and outcome == "unsupported":
-        return [Detail("ModuleCheck", "Module", module) for module in MODULES.split()]
-    return []
-
-
-def next_epoch(last: int) -> int:
-    """Return an epoch (seconds since the epoch) greater than ``last``."""
-    return max(int(time.time()), last + 1)
+    return str(answer[0].message).strip()[:LONGEST_MESSAGE]  # PJSIPShow... end theirs with a line feed

@@ -6,12 +6,11 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import structlog
 
 from schemas.agi import AgiBreakSent, AgiRunEnded, AgiStepDone, AgiStepFailed, AgiStepSent, How
 from schemas.log import Ours
-from services import database
+from services import faults
 from services.acts.asked import RefusedError, done
 from services.ami.protocol import LinkLostError
 from services.ami.session import Session
@@ -79,7 +78,7 @@ class Driver:
                     await self._step(run, number)
         except DoubtError:
             return "interrupted", f"nobody knows what became of command {run.sent}"
-        except (LeftError, asyncpg.PostgresError, *database.UNREACHABLE):
+        except (LeftError, *faults.ANY):
             raise
         except Exception:
             logger.exception("agi_run_failed", run=run.id)
@@ -92,9 +91,10 @@ class Driver:
         try:
             if run.sent < number:
                 session = await self._session(run)
-                await self._append(AgiStepSent(run.id, number, command))
-                run.sent, run.doubtful = number, None
-                await self._send(run, session, command, command_id)
+                with self._link.hold():
+                    await self._append(AgiStepSent(run.id, number, command))
+                    run.sent, run.doubtful = number, None
+                    await self._send(run, session, command, command_id)
             await self._until(run, lambda: command_id in run.results or run.left)
             if command_id not in run.results:
                 raise LeftError
@@ -132,10 +132,11 @@ class Driver:
     async def _send_break(self, run: Run, how: How, why: str) -> None:
         session = await self._session(run)
         sent = AgiBreakSent(run.id, how, why)
-        await self._append(sent)
-        run.breaks.append(sent)
-        run.doubtful = None
-        await self._send(run, session, BREAK, f"{run.id}/break")
+        with self._link.hold():
+            await self._append(sent)
+            run.breaks.append(sent)
+            run.doubtful = None
+            await self._send(run, session, BREAK, f"{run.id}/break")
 
     async def _session(self, run: Run) -> Session:
         """Wait for the link to the PBX, however long that takes. Raises LeftError when there is no need any more."""

@@ -5,32 +5,42 @@ import contextlib
 import uuid
 
 import asyncpg
+import structlog
 
 from projections.kit import Decoded
 from schemas.agi import AgiRunStarted, AgiStep
 from schemas.ami.agi import AsyncAgiEvent
+from schemas.ami.transfer import AttendedTransfer
 from schemas.log import Recorded
 from services import database, log
 from services.async_agi.drive import BREAK, Append, Driver
 from services.async_agi.run import Run, master_of
 from services.async_agi.unfinished import OLDEST_SECONDS, unfinished
 from services.commander_link import CommanderLink
+from services.locks import Channel
 from services.tasks import ended
 
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.02
 """How long events may gather while much is said: a busy log is not read for each batch."""
 WINDOW = 20_000
+AT_ONCE = 50
+LONGEST_EVENT = 1 << 18
+"""Bytes. Events of async AGI and hangups are much shorter; the log may hold others of any PBX."""
+MOST_RUNS = 10_000
+
+logger = structlog.get_logger()
 
 HEARD = """
-SELECT e.position, e.source, e.name, coalesce(e.occurred, e.recorded) AS at, e.raw,
-       extract(epoch FROM clock_timestamp() - b.appended)::float8 AS age,
-       extract(epoch FROM b.appended - e.recorded)::float8 AS late
-FROM ledger.event e
+SELECT e.position, e.source, e.name, coalesce(e.occurred, e.recorded) AS at, e.raw, e.recorded,
+       abs(extract(epoch FROM now - CASE WHEN b.appended <= now THEN b.appended ELSE e.recorded END))::float8 AS age,
+       extract(epoch FROM least(b.appended, now) - e.recorded)::float8 AS late
+FROM (SELECT clock_timestamp() AS now) c
+CROSS JOIN ledger.event e
 CROSS JOIN LATERAL (SELECT appended FROM ledger.batch WHERE first <= e.position ORDER BY first DESC LIMIT 1) b
-WHERE e.position > $1 AND e.position <= $2 AND e.pbx = $3 AND (
+WHERE e.position > $1 AND e.position <= $2 AND e.pbx = $3 AND octet_length(e.raw) <= $4 AND (
     e.source = 'ami' AND e.name IN ('AsyncAGIStart', 'AsyncAGIExec', 'AsyncAGIEnd', 'HangupRequest',
-                                    'SoftHangupRequest', 'Hangup')
+                                    'SoftHangupRequest', 'Hangup', 'AttendedTransfer')
     OR e.source = 'ringledger' AND e.name = 'Connected'
 )
 ORDER BY e.position
@@ -66,7 +76,7 @@ class AsyncAgi:
         connection = await database.connect(self._url)
         wake = asyncio.Event()
         try:
-            await connection.add_listener("ledger", lambda *_: wake.set())
+            await connection.add_listener(Channel.LOG, lambda *_: wake.set())
             left = await unfinished(connection, self._pbx)
             self._answered = left.answered
             for run in left.runs:
@@ -92,8 +102,10 @@ class AsyncAgi:
             return head
         while after < head:
             upto = min(after + WINDOW, head)
-            for row in await connection.fetch(HEARD, after, upto, self._pbx):
-                self._take(row)
+            async with connection.transaction(readonly=True):
+                rows = connection.cursor(HEARD, after, upto, self._pbx, LONGEST_EVENT, prefetch=AT_ONCE)
+                async for row in rows:
+                    self._take(row)
             after = upto
         return after
 
@@ -104,7 +116,12 @@ class AsyncAgi:
                 if run.waiting:
                     run.doubt()
             return
-        recorded = Recorded(row["position"], self._pbx, row["source"], row["name"], row["at"], row["raw"])
+        recorded = Recorded(
+            row["position"], self._pbx, row["source"], row["name"], row["at"], row["raw"], row["recorded"]
+        )
+        if row["name"] == "AttendedTransfer":
+            self._move(Decoded(recorded).as_(AttendedTransfer))
+            return
         event: AsyncAgiEvent = Decoded(recorded).as_(AsyncAgiEvent)
         there = self._runs.get(event.unique_id)
         if there is not None and there.start >= event.position:
@@ -116,6 +133,9 @@ class AsyncAgi:
         master = master_of(event)
         timely = row["age"] <= OLDEST_SECONDS and abs(row["late"]) <= OLDEST_SECONDS
         if master is not None and timely and event.position not in self._answered:
+            if len(self._runs) >= MOST_RUNS:
+                logger.warning("agi_runs_full", pbx=self._pbx, channel=event.channel[:200], runs=len(self._runs))
+                return
             self._meet(Run(str(uuid.uuid4()), event.channel, event.unique_id, master, event.position))
 
     def _meet(self, run: Run) -> None:
@@ -124,6 +144,14 @@ class AsyncAgi:
             before.leave()
         self._runs[run.unique_id] = run
         self._new.append(run)
+
+    def _move(self, event: AttendedTransfer) -> None:
+        """Follow a run to the channel that an attended transfer puts in its channel's place."""
+        run, new = self._runs.get(event.replaced()), event.replacement()
+        if run is not None and new.unique_id and run.start < event.position:
+            self._forget(run)
+            run.channel, run.unique_id = new.channel, new.unique_id
+            self._runs[run.unique_id] = run
 
     async def _begin(self, connection: asyncpg.Connection, wake: asyncio.Event) -> None:
         """Have those driven that came, if they are still there."""

@@ -9,6 +9,7 @@ from schemas.agi import AgiBreakSent, AgiStep
 from schemas.ami.agi import AsyncAgiEvent
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LONGEST_RESULT = 1 << 16
 ARGUMENT = re.compile(r"^agi_arg_1: (.*)$", re.MULTILINE)
 
 
@@ -43,11 +44,20 @@ class Run:
     def hear(self, name: str, event: AsyncAgiEvent) -> None:
         """Take an event of this channel."""
         if name == "AsyncAGIExec":
-            self.results[event.command_id] = unquote_plus(event.result).replace("\0", "\ufffd").strip()
+            if self._is_ours(event.command_id):
+                result = unquote_plus(event.result[:LONGEST_RESULT]).replace("\0", "\ufffd").strip()
+                self.results[event.command_id] = result
         else:
             self.hanging = self.hanging or name != "AsyncAGIEnd"
             self.left = self.left or name in {"AsyncAGIEnd", "Hangup"}
         self.news.set()
+
+    def _is_ours(self, command_id: str) -> bool:
+        """Tell whether a command of this run has this id: a PBX may make up any number of others."""
+        run_id, _, command = command_id.rpartition("/")
+        last = str(len(self.steps))
+        numbered = command.isascii() and command.isdecimal() and len(command) <= len(last) and int(command) <= int(last)
+        return run_id == self.id and (numbered or command == "break")
 
     def fail(self, number: int, words: str) -> None:
         """Note that a command failed, in Asterisk's own words."""

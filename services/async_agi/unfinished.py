@@ -20,12 +20,13 @@ SELECT position FROM ledger.checkpoint
 WHERE model = 'agi_runs' AND place = 'model' AND to_regclass('model.agi_runs') IS NOT NULL
 """
 BEGUN = "SELECT min(begun) FROM model.agi_runs WHERE pbx = $1 AND state = 'running'"
+CHANNELS = "SELECT id, unique_id FROM model.agi_runs WHERE pbx = $1 AND state = 'running'"
 WINDOW = """
 SELECT last FROM ledger.batch WHERE appended <= clock_timestamp() - make_interval(secs => $1)
 ORDER BY appended DESC, first DESC LIMIT 1
 """
 OURS = """
-SELECT e.position, e.raw, extract(epoch FROM b.appended - e.recorded)::float8 AS late
+SELECT e.position, e.raw, extract(epoch FROM least(b.appended, clock_timestamp()) - e.recorded)::float8 AS late
 FROM ledger.event e
 CROSS JOIN LATERAL (SELECT appended FROM ledger.batch WHERE first <= e.position ORDER BY first DESC LIMIT 1) b
 WHERE e.pbx = $1 AND e.source = 'ringledger' AND e.position > $2 AND e.name IN (
@@ -54,6 +55,7 @@ async def unfinished(connection: asyncpg.Connection, pbx: str) -> Unfinished:
         begun: int | None = await connection.fetchval(BEGUN, pbx) if folded else None
         after = min(window, folded, folded if begun is None else begun - 1)
         ours = await connection.fetch(OURS, pbx, after)
+        channels = await connection.fetch(CHANNELS, pbx) if folded else []
     runs: dict[str, tuple[Run, int]] = {}
     answered: set[int] = set()
     for position, raw, late in ours:
@@ -71,7 +73,15 @@ async def unfinished(connection: asyncpg.Connection, pbx: str) -> Unfinished:
     for run, _ in runs.values():
         if run.waiting:
             run.doubt()
-    heard_from = min((position for _, position in runs.values()), default=window)
+    now_on = {row["id"]: row["unique_id"] for row in channels}
+    # A transfer that the read model knows is read again from the run's start; a later one follows ``folded``.
+    heard_from = min(
+        (
+            min(position, folded or position) if now_on.get(run.id, run.unique_id) == run.unique_id else run.start
+            for run, position in runs.values()
+        ),
+        default=window,
+    )
     return Unfinished([run for run, _ in runs.values()], frozenset(answered), min(window, heard_from))
 
 

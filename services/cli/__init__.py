@@ -1,9 +1,9 @@
 """The command ``ringledger``. The order of the imports is that of ``ringledger --help``."""
 
-from services.cli import processes, ledger, files, models  # isort: skip
+from services.cli import processes, ledger, files, models, status  # isort: skip
 from services.cli.app import app
 
-__all__ = ["files", "ledger", "main", "models", "processes"]
+__all__ = ["files", "ledger", "main", "models", "processes", "status"]
 
 
 def main() -> None:

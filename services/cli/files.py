@@ -72,6 +72,9 @@ def import_(  # noqa: PLR0917 (typer gives them by name)
         str,
         typer.Option(metavar="ZONE", help="Zone of local times: Europe/Berlin, UTC, +01:00. Default: the PBX's clock."),
     ] = "",
+    skip_damaged: Annotated[  # noqa: FBT002
+        bool, typer.Option("--skip-damaged", help="Leave out and list what is no record, instead of refusing the file.")
+    ] = False,
     file: File = None,
 ) -> None:
     """Take into the ledger what `export` wrote, or Asterisk itself; repeating it changes nothing.
@@ -80,18 +83,22 @@ def import_(  # noqa: PLR0917 (typer gives them by name)
     becomes a part of the same chain; the events of any other are appended. Of Asterisk's own files comes in what is
     from before the PBX was listened to.
     """
-    from services import database, import_ledger, import_lines
+    from services import import_content, import_ledger, import_lines
     from services.ledger_file import LedgerFileError
     from services.lines import LinesError
     from services.zones import ZoneError
 
-    options: dict[import_lines.AnyKind, bool]
+    options: dict[import_content.AnyKind, bool]
     options = {"ami": ami, "cdr_csv": master_csv, "cel_csv": cel_csv, "queue_log": queue_log}
     kinds = [kind for kind, given in options.items() if given]
     if len(kinds) > 1:
         raise refuse("one of --ami, --master-csv, --cel-csv and --queue-log at a time")
     if bool(kinds) != bool(pbx):
         raise refuse("--pbx NAME goes with --ami, --master-csv, --cel-csv or --queue-log; a ledger file names its own")
+    if skip_damaged and not kinds:
+        raise refuse(
+            "--skip-damaged is for raw AMI and files of Asterisk's; a ledger file is taken whole or not at all"
+        )
     if timezone and kinds not in (["cdr_csv"], ["cel_csv"]):
         raise refuse("--timezone goes with --master-csv or --cel-csv")
 
@@ -101,8 +108,8 @@ def import_(  # noqa: PLR0917 (typer gives them by name)
 
     try:
         ledgers = [] if kinds else import_ledger.checked(files)
-        contents = import_lines.checked(files, kinds[0]) if kinds else []
-        with database_held(settings_of(file), create=True) as url:
+        contents = import_content.checked(files, kinds[0], skip_damaged=skip_damaged) if kinds else []
+        with database_held(settings_of(file), create=True, fault=1) as url:
             asyncio.run(
                 say(
                     import_lines.import_lines(url, contents, pbx, timezone)
@@ -112,5 +119,3 @@ def import_(  # noqa: PLR0917 (typer gives them by name)
             )
     except (LedgerFileError, LinesError, import_ledger.ImportRefusedError, ZoneError) as error:
         raise refuse(error) from None
-    except database.UNREACHABLE as error:
-        raise refuse(f"the database went away, so run it again to go on: {error}", 1) from None

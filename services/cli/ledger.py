@@ -49,9 +49,6 @@ def verify(
     """
     from concurrent.futures import BrokenExecutor
 
-    import asyncpg
-
-    from services import database
     from services.anchor import AnchorError, anchored
     from services.archive_check import StrayFileError, told
     from services.audit import audit
@@ -77,7 +74,7 @@ def verify(
     except (DamageError, LedgerFileError, RedactionError) as error:
         typer.echo(error)
         raise typer.Exit(1) from None
-    except (*database.UNREACHABLE, asyncpg.PostgresError, BrokenExecutor) as error:
+    except BrokenExecutor as error:
         raise refuse(f"the database cannot be read: {error}") from None
     typer.echo(
         f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"

@@ -73,11 +73,15 @@ def listen_(file: File = None) -> None:
 def project(file: File = None) -> None:
     """Fold the log into the read models."""
     from services import run
+    from services.compatible import NewerError
     from services.project import project as body
 
     settings = with_database(file)
     os.nice(5)  # folding can wait, and catches up; what the listener does not read is gone for ever
-    run.run("project", lambda stop: body(settings.database_url, stop))
+    try:
+        run.run("project", lambda stop: body(settings.database_url, stop))
+    except NewerError as error:
+        raise refuse(error) from None
 
 
 @app.command("command", rich_help_panel=ONE_EACH)

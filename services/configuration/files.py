@@ -9,7 +9,7 @@ from panoramisk.message import Message
 from schemas.configuration import Line, Section
 from services.acts.asked import MOST_LINES, RefusedError, done
 from services.ami.session import Session
-from services.configuration.text import ODD, Heritage, alike
+from services.configuration.text import ODD, Heritage, InheritanceError, alike
 from services.configuration.updates import TEMPLATES, Plan, UnwritableError, Update
 
 HEADERS_A_MESSAGE = MOST_LINES - 3
@@ -26,7 +26,8 @@ class DamagedError(Exception):
 async def read(session: Session, file: str) -> list[Section] | None:
     """Return the sections of a file and of all that it includes, None if there is no such file.
 
-    Raises RefusedError (no permission, or Asterisk cannot parse the file), LinkLostError or TimeoutError.
+    Raises RefusedError (no permission, Asterisk cannot parse the file, or it grows without bound), LinkLostError or
+    TimeoutError.
     """
     try:
         answer = await done(session, "GetConfig", Filename=file, Filter="TEMPLATES=include")
@@ -34,7 +35,10 @@ async def read(session: Session, file: str) -> list[Section] | None:
         if str(error) == "Config file not found":
             return None
         raise
-    return sections_of(answer)
+    try:
+        return sections_of(answer)
+    except InheritanceError as error:
+        raise RefusedError(f"{file}: {error}") from None
 
 
 def sections_of(answer: Message) -> list[Section]:

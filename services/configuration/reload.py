@@ -6,6 +6,7 @@ from panoramisk.message import Message
 
 from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES, Section
 from services.acts.asked import done
+from services.ami.question import keep_headers
 from services.ami.session import Session
 from services.configuration.checks import NO_CONTEXTS
 from services.configuration.text import alike, effective
@@ -61,7 +62,7 @@ async def _missing(session: Session, file: str, changed: Sequence[Section], want
 
 async def _context(session: Session, name: str, sections: Iterable[Section]) -> str:
     lines = [line for section in sections for line in section.lines if line.name.lower() in {"exten", "same"}]
-    items = await _items(session, "ShowDialPlan", Context=name)
+    items = await _items(session, "ShowDialPlan", "Priority", "Registrar", Context=name)
     taken = [item for item in items if item.get("Priority") and item.get("Registrar") == "pbx_config"]
     if len(taken) < len(lines):
         return f"{len(taken)} of the {len(lines)} priorities of context {name} are there"
@@ -86,10 +87,10 @@ async def _objects(session: Session, changed: Sequence[Section], wanted: Sequenc
 
 async def names_of(session: Session, action: str, header: str, **headers: str) -> set[str]:
     """Return what the items of a list say in a header."""
-    return {str(item[header]) for item in await _items(session, action, **headers) if header in item}
+    return {str(item[header]) for item in await _items(session, action, header, **headers) if header in item}
 
 
-async def _items(session: Session, action: str, **headers: str) -> list[Message]:
-    """Return the items of a list; Asterisk refuses to list what is not there."""
-    answer = await session.ask(action, **headers)
+async def _items(session: Session, action: str, *kept: str, **headers: str) -> list[Message]:
+    """Return these headers of a list's items; Asterisk refuses to list what is not there."""
+    answer = await session.ask(action, "", keep_headers(*kept), **headers)
     return answer[1:] if answer[0].success else []

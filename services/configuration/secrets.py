@@ -5,21 +5,20 @@ the commander takes it, or after a minute. So nothing keeps the secrets of earli
 them anew, or gets the present ones.
 """
 
-import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import asyncpg
 from msgspec.structs import replace
 
-from schemas.configuration import MASK, Line, Section
+from schemas.configuration import Line, Section
+from schemas.secrets import MASK, is_secret
 from services.configuration.text import alike
-
-SECRET = re.compile("pass|secret|md5|cred|challenge|token|hash|^key$", re.IGNORECASE)
-FLAGS = frozenset({"moh_passthrough", "mohpassthrough"})
+from services.pool import Pool
 
 KEEP = "INSERT INTO ledger.secret (id, value) SELECT * FROM unnest($1::text[], $2::text[])"
-SWEEP = "DELETE FROM ledger.secret WHERE made < now() - interval '1 minute'"
+# What was made at a time that is still to come was made before the clock was set back.
+SWEEP = "DELETE FROM ledger.secret WHERE made NOT BETWEEN now() - interval '1 minute' AND now() + interval '1 minute'"
 TAKE = "DELETE FROM ledger.secret WHERE id = ANY($1) RETURNING id, value"
 
 
@@ -29,11 +28,6 @@ Ask = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 class NoSecretError(Exception):
     """There is no value for a secret line."""
-
-
-def secret(name: str) -> bool:
-    """Tell whether the value of an option of this name must not be shown."""
-    return SECRET.search(name) is not None and name.lower() not in FLAGS
 
 
 def masked(sections: Sequence[Section]) -> list[Section]:
@@ -55,10 +49,10 @@ def cut(sections: Sequence[Section]) -> tuple[list[Section], dict[str, str]]:
 
 
 def _with(section: Section, value: Callable[[Line], str]) -> Section:
-    return replace(section, lines=tuple(Line(n.name, value(n)) if secret(n.name) else n for n in section.lines))
+    return replace(section, lines=tuple(Line(n.name, value(n)) if is_secret(n.name) else n for n in section.lines))
 
 
-async def keep(pool: asyncpg.Pool, values: Mapping[str, str]) -> None:
+async def keep(pool: Pool, values: Mapping[str, str]) -> None:
     """Keep values for the commander to take."""
     await pool.execute(SWEEP)
     if values:
@@ -72,7 +66,7 @@ async def sweep(ask: Ask) -> None:
 
 async def take(ask: Ask, lines: Iterable[Line]) -> dict[str, str]:
     """Return the values that the tokens in these lines stand for; they are kept no longer."""
-    tokens = [line.value for line in lines if secret(line.name)]
+    tokens = [line.value for line in lines if is_secret(line.name)]
     return dict(await ask(TAKE, tokens)) if tokens else {}
 
 

@@ -25,6 +25,17 @@ LONGEST_LINE = 980
 """Bytes of a name or value: an AMI line has at most 1,000 (services/acts/asked.py), with the header's name."""
 
 
+MOST_INHERITED = 1_000_000
+"""Lines that the sections of a file may have from templates, all together; each level may double them."""
+
+
+class InheritanceError(ValueError):
+    """The sections of a file inherit more lines than `MOST_INHERITED`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"sections inherit more than {MOST_INHERITED} lines from templates")
+
+
 class ConfigTextError(Exception):
     """No text of a configuration file; ``line`` counts from 1, ``words`` say what is wrong with it."""
 
@@ -127,12 +138,15 @@ def _writable(found: Numbered) -> None:
                 raise ConfigTextError(header, "(+) cannot be written over AMI; write the lines in the section itself")
             if not heritage.knows(template):
                 raise ConfigTextError(header, f"no section [{template}] stands before this one")
-        above = frozenset(heritage.above(section))
+        try:
+            above = frozenset(heritage.above(section))
+            heritage.add(section)
+        except InheritanceError as error:
+            raise ConfigTextError(header, str(error)) from None
         for line, number in zip(section.lines, numbers, strict=True):
             if line in above:
                 words = "says what a template of this section says; Asterisk would not write it"
                 raise ConfigTextError(number, words)
-        heritage.add(section)
 
 
 def _line(line: str) -> Line:
@@ -163,18 +177,24 @@ class Heritage:
 
     def __init__(self) -> None:
         self._lines: dict[str, tuple[Line, ...]] = {}
+        self._inherited = 0
 
     def add(self, section: Section) -> None:
-        """Let later sections inherit this one."""
-        self._lines.setdefault(alike(section.name), (*self.above(section), *section.lines))
+        """Let later sections inherit this one. Raises InheritanceError."""
+        above = self.above(section)
+        self._inherited += len(above)
+        self._lines.setdefault(alike(section.name), (*above, *section.lines))
 
     def knows(self, name: str) -> bool:
         """Tell whether there is a section of this name."""
         return alike(name) in self._lines
 
     def above(self, section: Section) -> tuple[Line, ...]:
-        """Return the lines that a section inherits, in order."""
-        return tuple(line for name in section.inherits for line in self._lines.get(alike(name), ()))
+        """Return the lines that a section inherits, in order. Raises InheritanceError."""
+        parts = [self._lines.get(alike(name), ()) for name in section.inherits]
+        if self._inherited + sum([len(part) for part in parts]) > MOST_INHERITED:
+            raise InheritanceError
+        return tuple(line for part in parts for line in part)
 
 
 def effective(sections: Sequence[Section]) -> list[tuple[Line, ...]]:

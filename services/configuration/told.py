@@ -8,6 +8,7 @@ import structlog
 
 from schemas.configuration import FILES, ConfigurationRead, Section
 from schemas.log import Ours
+from schemas.refusals import DENIED, refused_files
 from services.acts.asked import RefusedError
 from services.ami.protocol import LinkLostError
 from services.ami.session import Session
@@ -27,9 +28,13 @@ logger = structlog.get_logger()
 
 
 class Told:
-    """One term's knowledge of what stands in the files. Only a text that differs is written down."""
+    """One term's knowledge of what stands in the files. Only a text that differs is written down.
+
+    ``trouble`` says that Asterisk does not show them, where the AMI user lacks the class.
+    """
 
     def __init__(self, pbx: str, ask: Ask, append: Append) -> None:
+        self.trouble = ""
         self._pbx = pbx
         self._ask = ask
         self._append = append
@@ -68,6 +73,8 @@ class Told:
             else:
                 if sections is not None:
                     await self.say(file, sections)
+        denied = [file for file, words in refused.items() if DENIED in words]
+        self.trouble = refused_files(denied) if denied else ""
         if refused and new:
             words = sorted(set(refused.values()))
             logger.warning("configuration_unreadable", pbx=self._pbx, files=[*refused], message="; ".join(words))

@@ -23,9 +23,12 @@ logger = structlog.get_logger()
 Hear = Callable[[bytes], None]
 
 
+_EPOCH_NS = time.time_ns() - time.monotonic_ns()
+
+
 def now() -> int:
-    """Return microseconds since the epoch."""
-    return time.time_ns() // 1000
+    """Return microseconds since the epoch; they go on evenly when the machine's clock is set."""
+    return (_EPOCH_NS + time.monotonic_ns()) // 1000
 
 
 class Player:

@@ -134,6 +134,8 @@ class Client:
         answer = self._player.answer(asked)
         if answer is not None:
             self._writer.write(b"".join(answer))
+        elif action.lower() == "getconfig":
+            self._reply(asked, "Error", Message="Config file not found")
         elif self._player.knows(action):
             # A recording cannot act, nor tell what nobody asked then: what Asterisk says to one who may not.
             self._reply(asked, "Error", Message="Permission denied")

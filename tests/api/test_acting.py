@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import acting
+from api import acting, commanders
+from schemas.acts import ActSent
 from services.commander import Commander
+from services.pool import Pool
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.e2e.waiting import until
 from tests.services.fake_ami import FakeAmi, block
@@ -92,15 +94,89 @@ async def test_what_the_view_does_not_have_is_not_asked_for(client: Client, ledg
     assert ami.asked("Hangup") == []
 
 
-async def test_without_a_commander_the_position_is_told(
+SHOW = "INSERT INTO ledger.commander VALUES ('pbx', now() - make_interval(secs => $1), 'up', '')"
+
+
+async def served(_pool: Pool, _pbx: str) -> bool:
+    """Stand for a commander that is there when it is asked for, and ends then."""
+    return True
+
+
+async def test_an_act_that_was_sent_without_outcome_is_504(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    request = acting._request
+
+    async def sent(*arguments: Any) -> acting.Requested:
+        requested = await request(*arguments)
+        await ledger.write(ActSent(requested.id))
+        return requested
+
     monkeypatch.setattr(acting, "OUTCOME_SECONDS", 0.3)
+    monkeypatch.setattr(acting, "is_served", served)
+    monkeypatch.setattr(acting, "_request", sent)
     reply = await client.delete(PATH)
     body = await reply.json()
     at = await ledger.connection.fetchval("SELECT position FROM event WHERE name = 'ActRequested'")
     assert (reply.status, body["statuscode"], body["position"]) == (504, 504, at)
     assert reply.headers["X-Ledger-Position"] == str(at)
+
+
+@pytest.mark.parametrize("seconds", [None, 3600.0])
+async def test_an_act_without_a_commander_is_refused_and_not_recorded(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    monkeypatch.setattr(commanders, "BEGIN_SECONDS", 0.0)
+    if seconds is not None:
+        await ledger.connection.execute(SHOW, seconds)
+    for headers in ({}, {"Idempotency-Key": "once"}, {"Idempotency-Key": "once"}):
+        reply = await client.delete(PATH, headers=headers)
+        assert (reply.status, "Retry-After" in reply.headers) == (503, True)
+        message = (await reply.json())["message"]
+        assert message.startswith("no commander serves the PBX pbx: ")
+        assert message.endswith("the request was not recorded")
+    assert await events(ledger, "ActRequested") == []
+
+
+async def test_a_refused_act_is_done_later_under_its_key(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Idempotency-Key": "once"}
+    with monkeypatch.context() as patch:
+        patch.setattr(commanders, "BEGIN_SECONDS", 0.0)
+        assert (await client.delete(PATH, headers=headers)).status == 503
+    stop = asyncio.Event()
+    async with FakeAmi() as fake:
+        fake.replies["Hangup"] = saying("Response: Success", "Message: Channel Hungup")
+        running = asyncio.create_task(Commander(fake.pbx(), ledger.url).run(stop))
+        assert (await client.delete(PATH, headers=headers)).status == 200
+        stop.set()
+        await running
+        await ledger.connection.execute("DELETE FROM ledger.commander")
+        # What came of it is in the log, whether or not a commander is there now.
+        monkeypatch.setattr(commanders, "BEGIN_SECONDS", 0.0)
+        again = await client.delete(PATH, headers=headers)
+        assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
+        assert len(fake.asked("Hangup")) == 1
+
+
+async def test_an_act_whose_commander_ended_is_503_if_it_was_not_sent(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "OUTCOME_SECONDS", 0.3)
+    headers = {"Idempotency-Key": "once"}
+    with monkeypatch.context() as patch:
+        patch.setattr(acting, "is_served", served)
+        reply = await client.delete(PATH, headers=headers)
+    at = await ledger.connection.fetchval("SELECT position FROM event WHERE name = 'ActRequested'")
+    body = await reply.json()
+    assert (reply.status, body["position"], reply.headers["X-Ledger-Position"]) == (503, at, str(at))
+    assert body["message"].endswith("the request was recorded, and will not be done")
+    # The same request finds the recorded one, and is not recorded again.
+    monkeypatch.setattr(commanders, "BEGIN_SECONDS", 0.0)
+    again = await client.delete(PATH, headers=headers)
+    assert (again.status, (await again.json())["position"]) == (503, at)
+    assert len(await events(ledger, "ActRequested")) == 1
 
 
 async def test_an_answer_that_was_lost(client: Client, ami: FakeAmi) -> None:

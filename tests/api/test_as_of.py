@@ -25,6 +25,7 @@ from api.cospace import jeye
 from api.jade.core import CHANNELS
 from api.jade.resource import Resource
 from api.keys import FRESHNESS, SEEDED, VIEWS
+from api.queues import Queues
 from api.views import View
 from projections import ALL
 from projections.tokens import TOKENS
@@ -181,11 +182,11 @@ async def test_no_table_is_left_in_a_plan(both: Both) -> None:
 async def test_it_works_where_nothing_may_be_written(both: Both) -> None:
     url, position = both.ledger.url, len(both.events) // 2
     async with await database.create_pool(url, size=1, search_path="model", default_transaction_read_only="on") as pool:
-        told = await PastViews(pool).told(
-            Resource("channels", CHANNELS, ("channels",), ticks=True).all, (None, None), str(position)
+        told = await PastViews(pool, Queues().as_of).told(
+            Resource("channels", CHANNELS, ("channels",), ticks=True).all, (None, None), str(position), "admin"
         )
     assert told.body is not None
-    assert len(msgspec.json.decode(told.body[:-1])["list"]) > 3
+    assert len(msgspec.json.decode(b"".join(told.body)[:-1])["list"]) > 3
 
 
 async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,9 +198,9 @@ async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeyp
 
     monkeypatch.setattr(AsOf, "held", endless)
     async with await database.create_pool(both.ledger.url, size=2, search_path="model") as pool:
-        views = PastViews(pool)
+        views = PastViews(pool, Queues().as_of)
         view = Resource("channels", CHANNELS, ("channels",), ticks=True).all
-        asking = asyncio.create_task(views.told(view, (None, None), "7"))
+        asking = asyncio.create_task(views.told(view, (None, None), "7", "admin"))
         await begun.wait()
         views.stop()
         with pytest.raises(asyncio.CancelledError):

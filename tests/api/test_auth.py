@@ -3,25 +3,29 @@
 import asyncio
 import re
 import time
+import uuid
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import asyncpg
 import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from api.accounts import IDLE_SECONDS, token_hash
+from api.accounts import IDLE_SECONDS, Accounts, token_hash
 from api.app import create
 from api.keys import ACCOUNTS, FACTS, FRESHNESS, SETTINGS
 from api.throttle import FREE
 from schemas.log import Received
 from schemas.settings import Settings
-from schemas.users import TokenRevoked, UserCreated
+from schemas.users import TokenRevoked, TokenUsed, UserCreated
 from services import database
-from services.facts import ATTEMPTS, Facts
+from services.clock import Clock
+from services.facts import ATTEMPTS, Facts, UnknownAppendError
+from services.pool import Pool
 from services.users import admin_password, hash_password, password_file
-from tests.api.conftest import PASSWORD, Client, Ledger, Recorded, Serve, basic, token
+from tests.api.conftest import PASSWORD, Client, Ledger, Recorded, Serve, basic, stop_throttle_clock, token
 
 VIEW = "/v1/admin/core/channels"
 NO_UTF8: dict[str, Any] = {"params": "%ff"}
@@ -101,15 +105,55 @@ async def test_a_logout_ends_the_token_and_only_that_one(client: Client) -> None
     assert (await client.get(VIEW, params={"authtoken": other})).status == 200
 
 
+def later(passed: float, now: float | None = None) -> Clock:
+    """Return clocks that have gone on by so many seconds; ``now`` is for one that was set."""
+    ahead = passed if now is None else now
+    return Clock(lambda: time.time() + ahead, lambda: time.monotonic() + passed)
+
+
 async def test_a_token_expires_after_an_hour_without_use(client: Client) -> None:
     accounts = client.app[ACCOUNTS]
     good = await token(client)
-    now = time.time()
-    accounts._clock = lambda: now + IDLE_SECONDS - 1
+    accounts._clock = later(IDLE_SECONDS - 60)
     assert (await client.get(VIEW, params={"authtoken": good})).status == 200
-    accounts._clock = lambda: now + 2 * IDLE_SECONDS - 2
+    accounts._clock = later(2 * IDLE_SECONDS - 180)
     assert (await client.get(VIEW, params={"authtoken": good})).status == 200
-    accounts._clock = lambda: now + 3 * IDLE_SECONDS
+    accounts._clock = later(3 * IDLE_SECONDS)
+    assert (await client.get(VIEW, params={"authtoken": good})).status == 401
+
+
+async def reread(client: Client) -> None:
+    """Let the process read users and tokens anew, as it does when one of them has changed."""
+    await user(client, f"user-{uuid.uuid4()}", "user")
+
+
+async def test_a_clock_set_forward_for_a_moment_ends_no_token(client: Client) -> None:
+    accounts, year = client.app[ACCOUNTS], 365 * 86400.0
+    good = await token(client)
+    accounts._clock = later(60, now=year)
+    await token(client)  # which also ends what has expired
+    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
+    accounts._clock = later(120)
+    await reread(client)
+    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
+
+
+async def test_a_clock_set_back_keeps_no_token_that_has_expired(client: Client) -> None:
+    accounts = client.app[ACCOUNTS]
+    good = await token(client)
+    accounts._clock = later(IDLE_SECONDS + 60, now=-86400)
+    await reread(client)
+    assert (await client.get(VIEW, params={"authtoken": good})).status == 401
+
+
+async def test_a_use_written_by_a_clock_set_forward_expires_too(client: Client) -> None:
+    accounts, year = client.app[ACCOUNTS], 365 * 86400.0
+    good = await token(client)
+    position = await client.app[FACTS].append(TokenUsed(token_hash(good), time.time() + year))
+    await client.app[FRESHNESS].folded(("tokens",), position)
+    accounts._clock = later(IDLE_SECONDS + 60)
+    await reread(client)
+    assert accounts.unwritten(0.0) == []
     assert (await client.get(VIEW, params={"authtoken": good})).status == 401
 
 
@@ -145,19 +189,20 @@ async def test_a_pbx_can_make_no_user_and_no_token(client: Client, ledger: Ledge
 
 
 async def test_guessing_is_slowed_and_the_right_password_waits_too(client: Client) -> None:
+    stop_throttle_clock(client)
     statuses = [(await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status for _ in range(FREE + 1)]
     assert statuses == [401] * FREE + [429]
     reply = await client.post("/v1/admin/login", headers=basic("admin", PASSWORD))
     assert reply.status == 429
     assert int(reply.headers["Retry-After"]) >= 1
     assert (await reply.json())["statuscode"] == 429
-    throttle = client.app[ACCOUNTS].throttle
-    throttle._clock = lambda: time.monotonic() + 2
+    stop_throttle_clock(client, 2.0)
     await token(client)
     assert (await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status == 401
 
 
 async def test_guesses_sent_at_once_are_counted_one_by_one(client: Client) -> None:
+    stop_throttle_clock(client)
     replies = await asyncio.gather(*(client.post("/v1/admin/login", headers=basic("admin", str(n))) for n in range(20)))
     assert sorted(r.status for r in replies) == [401] * FREE + [429] * (20 - FREE)
 
@@ -207,15 +252,16 @@ async def test_without_a_setting_the_password_is_made_once_and_kept(serve: Serve
     await token(two, password=admin_password(Settings(data=settings.data)))
 
 
-async def test_the_use_of_a_token_survives_a_restart(serve: Serve, ledger: Ledger) -> None:
+async def test_the_use_of_a_token_survives_a_restart(
+    serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = await serve()
     good = await token(one)
-    now = time.time()
-    one.app[ACCOUNTS]._clock = lambda: now + 3000
+    one.app[ACCOUNTS]._clock = later(3000)
     assert (await one.get(VIEW, params={"authtoken": good})).status == 200
     await one.close()
+    monkeypatch.setattr("api.app.Accounts", partial(Accounts, later(6000)))
     two = await serve()
-    two.app[ACCOUNTS]._clock = lambda: now + 6000
     assert (await two.get(VIEW, params={"authtoken": good})).status == 200
     names = [r["name"] for r in await ledger.connection.fetch("SELECT name FROM event WHERE name LIKE 'Token%'")]
     assert names == ["TokenIssued", "TokenUsed"]
@@ -248,11 +294,11 @@ class Unlucky:
 @pytest.mark.parametrize("lost", [0, 1, ATTEMPTS])
 async def test_facts_are_in_the_log_once_whatever_answers_are_lost(ledger: Ledger, lost: int) -> None:
     pool = await database.create_pool(ledger.url, size=2)
-    facts = Facts(Unlucky(pool, lost))
+    facts = Facts(cast("Pool", Unlucky(pool, lost)))
     for name in ("a", "b", "c"):
         try:
             await facts.append(TokenRevoked(name, "logout"))
-        except ConnectionResetError:
+        except UnknownAppendError:
             assert (name, lost) == ("a", ATTEMPTS)
     raws = [r["raw"] for r in await ledger.connection.fetch("SELECT raw FROM event ORDER BY position")]
     assert [msgspec.json.decode(raw)["token_hash"] for raw in raws] == ["a", "b", "c"]

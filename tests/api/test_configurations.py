@@ -1,12 +1,15 @@
 """Configuration through the API, over a scripted PBX that keeps files as Asterisk does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
+import asyncpg
 import pytest
 
+from api.freshness import Freshness, Reading
+from api.keys import FRESHNESS
 from schemas.log import Connected
 from services.commander import Commander
 from tests.api.conftest import Client, Ledger, Serve, token
@@ -171,9 +174,10 @@ async def test_a_file_that_cannot_be_written(client: Client, files: ConfigPbx) -
     assert files.reloads == ["app_queue.so"]
 
 
-async def test_if_match(client: Client, files: ConfigPbx) -> None:
+@pytest.mark.parametrize("coding", ["", "-gzip"])
+async def test_if_match(client: Client, files: ConfigPbx, coding: str) -> None:
     reply = await client.get(QUEUES)
-    old = {"If-Match": reply.headers["ETag"]}
+    old = {"If-Match": f'"other", {reply.headers["ETag"][:-1]}{coding}"'}
     assert (await client.put(QUEUES, json={"data": "[general]\n[a]\nstrategy = ringall\n"}, headers=old)).status == 200
     assert "not as it was" in await message(await client.put(QUEUES, json={"data": "[general]\n"}, headers=old), 409)
     fresh = {"If-Match": (await client.get(QUEUES)).headers["ETag"]}
@@ -184,6 +188,40 @@ async def test_if_match(client: Client, files: ConfigPbx) -> None:
     texts = [item["data"] for item in (await result(client, "/v1/admin/queue/configurations"))["list"]]
     assert len(texts) == 4
     assert any("by-hand" in text for text in texts)
+
+
+async def test_a_conflict_is_answered_when_the_views_show_it(
+    client: Client, ledger: Ledger, files: ConfigPbx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = {"If-Match": (await client.get(QUEUES)).headers["ETag"]}
+    files.files["queues.conf"].categories.append(Category("by-hand"))
+    known: Freshness = client.app[FRESHNESS]
+    reads = asyncio.Event()
+    folded, look = known.folded, known.look
+
+    async def failed() -> bool:
+        return bool(await ledger.connection.fetchval("SELECT count(*) FROM acts WHERE state = 'failed'"))
+
+    async def folded_late(models: Sequence[str], position: int) -> None:
+        """Let the tables have the outcome before this process knows that they do."""
+        if tuple(models) == ("configurations",):
+            reads.set()
+        await folded(models, position)
+        if tuple(models) == ("acts",):
+            reads.clear()
+            await until(failed, "the act has failed")
+
+    async def look_later(connection: asyncpg.Connection) -> Reading:
+        await reads.wait()
+        return await look(connection)
+
+    reads.set()
+    monkeypatch.setattr(known, "folded", folded_late)
+    monkeypatch.setattr(known, "look", look_later)
+    reply = await client.put(QUEUES, json={"data": "[general]\n"}, headers=fresh)
+    assert reply.status == 409
+    assert known.reading.position(("configurations",)) >= int(reply.headers["X-Ledger-Position"])
+    assert "[by-hand]" in (await result(client, QUEUES))["data"]
 
 
 async def test_two_at_once_are_done_one_after_the_other(client: Client, files: ConfigPbx) -> None:

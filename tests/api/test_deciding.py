@@ -49,7 +49,7 @@ async def started(ledger: Ledger, data: Path) -> Client:
     app.router.add_post(PATH, needs("admin", make))
     client = TestClient(TestServer(app))
     await client.start_server()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(300):
         await app[SEEDED].wait()
     client.session.headers["Authorization"] = f"Bearer {await token(client)}"
     return client

@@ -110,11 +110,11 @@ class TestRedaction:
             while told[-1].of.get("unique_id") != "77.1":
                 told += await one.take(1)
             assert NUMBER in str(told[-1].of)
-            assert NUMBER in (await socket.receive_str(timeout=10))
+            assert NUMBER in (await socket.receive_str(timeout=300))
             erasing = asyncio.create_task(redact(ledger.url, wanted.Wanted("number", NUMBER), TOKEN))
             assert NUMBER not in str(await one.rest())
             assert one.error == {"error": "the log was redacted; read the views anew", "code": "redacted"}
-            message = await socket.receive(timeout=10)
+            message = await socket.receive(timeout=300)
             assert (message.type, message.data) == (WSMsgType.CLOSE, 1012)
         # It is not over yet: saved states may hold the number still. Whoever comes now waits for the end of it.
         async with listening(client, last=position) as one:
@@ -259,7 +259,7 @@ async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
 async def test_who_was_told_more_by_another_process_is_told_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MOST", 2)
     edge = Live(None, Standing())  # type: ignore[arg-type]
-    one = Stream(None, edge, (9, 1), asyncio.Lock(), lambda: None)
+    one = Stream(None, edge, (9, 1), asyncio.Lock(), lambda: None)  # type: ignore[arg-type]
     everything = Wanted(("/",))
     assert await one.more(0.0, everything) == Batch([], 4, whole=False)
     edge._put([message(8)])

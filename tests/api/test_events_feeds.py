@@ -93,10 +93,10 @@ async def test_a_resource_is_what_the_view_serves(recorded: Served, url: str) ->
         for event, change, rows in steps(name, random.Random(17)):
             feed, row = feeds[change.model], change.after
             step = InStep(MODELS, {model: (State(), held) for model, held in rows.items()})
-            item = msgspec.to_builtins(feed.item(row, event.at, step))
+            item = msgspec.to_builtins(feed.item(row, event.recorded, step))
             view, found_by = VIEWS[feed.path]
             args = [row.pbx, getattr(row, found_by) if found_by else None]
-            assert item in await shown(connection, views[view], args, event.at, rows), (feed.name, event)
+            assert item in await shown(connection, views[view], args, event.recorded, rows), (feed.name, event)
             compared[feed.name] = compared.get(feed.name, 0) + 1
     await connection.close()
     assert set(compared) == {feed.name for feed in FEEDS}

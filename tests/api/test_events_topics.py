@@ -73,7 +73,7 @@ def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> N
     def call(lot: str) -> ParkedCall:
         return ParkedCall(pbx="a", tm_update=AT, parkee_unique_id="1.1", parking_lot=lot)
 
-    event = Recorded(7, "a", "ami", "X", AT, b"")
+    event = Recorded(7, "a", "ami", "X", AT, b"", AT)
     changes = [
         Change("channels", None, channel("a")),
         Change("channels", channel("a"), channel("a", exten="1")),

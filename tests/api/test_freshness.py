@@ -1,6 +1,7 @@
 """ETag, 304, the long poll and the headers that tell how fresh a view is."""
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
@@ -42,7 +43,7 @@ async def client(serve: Serve) -> Client:
 
 async def reached(client: Client, position: int, path: str = VIEW) -> ClientResponse:
     """Return the first answer that has folded the position."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(300):
         while True:
             await client.app[FRESHNESS].refresh()
             reply = await client.get(path)
@@ -98,13 +99,11 @@ async def test_another_version_of_a_model_is_another_tag(client: Client, ledger:
 async def test_a_long_poll_answers_when_the_rows_change_and_not_before(client: Client, ledger: Ledger) -> None:
     tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
     for known in ({"If-None-Match": tag}, {}):
-        waiting = asyncio.create_task(client.get(VIEW, params={"wait": "20"}, headers=known))
+        waiting = asyncio.create_task(client.get(VIEW, params={"wait": "60"}, headers=known))
         await reached(client, await ledger.write(NOTHING), MODULES)
         assert not waiting.done()
-        began = time.monotonic()
         await ledger.write(newchannel(f"2.{len(known)}"))
-        reply = await waiting
-        assert time.monotonic() - began < 2
+        reply = await asyncio.wait_for(waiting, 50)  # in vain it would take 60
         assert reply.status == 200
         assert f"2.{len(known)}" in {i["unique_id"] for i in await items(reply)}
         tag = reply.headers["ETag"]
@@ -112,7 +111,7 @@ async def test_a_long_poll_answers_when_the_rows_change_and_not_before(client: C
 
 async def test_a_long_poll_that_knows_something_else_answers_at_once(client: Client, ledger: Ledger) -> None:
     await reached(client, await ledger.write(newchannel("1.1")))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(50):
         reply = await client.get(VIEW, params={"wait": "60"}, headers={"If-None-Match": 'W/"0-1"'})
     assert reply.status == 200
 
@@ -150,23 +149,24 @@ async def test_stopping_lets_waiters_go(client: Client, ledger: Ledger) -> None:
     waiting = asyncio.create_task(client.get(VIEW, params={"wait": "60"}, headers={"If-None-Match": tag}))
     await reached(client, await ledger.write(NOTHING), MODULES)
     client.app[FRESHNESS].stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(50):
         assert (await waiting).status == 304
 
 
 async def test_the_lag_is_0_when_all_is_folded_and_grows_when_not(client: Client, ledger: Ledger) -> None:
+    began = time.time()
     reply = await reached(client, await ledger.write(newchannel("1.1")))
     assert reply.headers["X-Ledger-Lag-Ms"] == "0"
     async with ledger.connection.transaction():
         await ledger.connection.execute("LOCK TABLE channels IN ACCESS EXCLUSIVE MODE")
         position = await ledger.write(newchannel("1.2"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(300):
             while True:
                 behind = await client.get(MODULES)
                 if int(behind.headers["X-Ledger-Lag-Ms"]) > 50:
                     break
         assert int(behind.headers["X-Ledger-Position"]) < position
-        assert int(behind.headers["X-Ledger-Lag-Ms"]) < 10_000
+        assert int(behind.headers["X-Ledger-Lag-Ms"]) <= (time.time() - began) * 1000
     assert (await reached(client, position)).headers["X-Ledger-Lag-Ms"] == "0"
 
 
@@ -193,7 +193,7 @@ async def test_what_ticks_is_new_every_second_and_is_no_change(client: Client, l
     await reached(client, await ledger.write(newchannel("1.1")))
     first = await client.get(VIEW)
     (before,) = await items(first)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(300):
         while True:
             reply = await client.get(VIEW)
             (after,) = await items(reply)
@@ -221,16 +221,50 @@ async def test_a_thousand_readers_at_once_are_one_question_to_the_database(clien
     assert rendered == 1
 
 
+async def test_a_slow_view_that_ticks_is_rendered_once_for_a_request(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every result is too old when it is ready, as if each rendering took longer than a second."""
+    await reached(client, await ledger.write(newchannel("1.1")))
+    monkeypatch.setattr("api.views.TICK_SECONDS", -1.0)
+    views, begun, may_end, rendered = client.app[VIEWS], asyncio.Event(), asyncio.Event(), 0
+    render = views._render
+
+    async def slow(*args: Any) -> Any:
+        nonlocal rendered
+        rendered += 1
+        assert rendered < 10, "it is rendered again and again"
+        kept = await render(*args)
+        begun.set()
+        await may_end.wait()
+        return kept
+
+    views._render = slow
+    first = asyncio.create_task(client.get(VIEW))
+    async with asyncio.timeout(50):
+        await begun.wait()
+    late = [asyncio.create_task(client.get(VIEW)) for _ in range(3)]
+    await client.get("/healthz")
+    may_end.set()
+    assert {reply.status for reply in await asyncio.gather(first, *late)} == {200}
+    assert rendered == 2, "one for the first, and one that began after the others had asked"
+    assert (await client.get(VIEW)).status == 200
+    assert rendered == 3
+
+
 async def test_body_and_position_belong_together_while_the_log_grows(client: Client, ledger: Ledger) -> None:
     start = await ledger.write(newchannel("1.1"))
     await reached(client, start)
 
+    seen: list[tuple[int, int]] = []
+
     async def grow() -> None:
-        for n in range(60):
+        for n in itertools.count():
             await ledger.write(varset("1.1", "N", str(n)))
+            if n >= 60 and len({n for _, n in seen}) > 3:
+                return
 
     growing = asyncio.create_task(grow())
-    seen = []
     while not growing.done():
         reply = await client.get(VIEW)
         (item,) = await items(reply)

@@ -109,14 +109,16 @@ async def test_a_slash_too_many_is_not_there(client: Client) -> None:
     assert (await client.get("/v1/admin/core/channels/")).status == 404
 
 
-async def test_health_is_open_and_readiness_tells_every_model(client: Client) -> None:
+async def test_health_is_open_and_readiness_tells_every_model(client: Client, recorded: Recorded) -> None:
+    await recorded.ledger.fold()  # after ten minutes of tests the log has a use of their token
     assert (await client.get("/healthz", headers={"Authorization": ""})).status == 200
     await client.app[FRESHNESS].refresh()
     reply = await client.get("/readyz", headers={"Authorization": ""})
     body = await reply.json()
     assert (reply.status, body["reasons"]) == (200, [])
     assert set(body["models"]) == {model.name for model in ALL}
-    assert body["links"]["rich22"] == {"state": "up", "healed": True}
+    # Whether they are up depends on how long ago the recording was read; test_refused.py has that.
+    assert {pbx: link["healed"] for pbx, link in body["links"].items()} == {"rich16": True, "rich22": True}
 
 
 async def test_a_stopped_model_is_not_ready(serve: Serve, ledger: Ledger) -> None:
@@ -152,6 +154,6 @@ async def test_a_task_that_forgets_a_cancellation_is_cancelled_again() -> None:
         await asyncio.Event().wait()
 
     task = asyncio.create_task(forgetful())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(300):
         await ended([task])
     assert task.cancelled()

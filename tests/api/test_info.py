@@ -101,5 +101,5 @@ async def test_a_login_that_a_new_password_overtakes_gives_no_token(client: Clie
     assert (await client.put(f"{USERS}/{bob}", json={"password": "new"})).status == 200
     before = await head(ledger)
     with pytest.raises(ApiError, match="changed"):
-        await login(client.app, verified)
+        await login(client.app, verified, "127.0.0.1")
     assert await head(ledger) == before

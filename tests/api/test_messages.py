@@ -252,6 +252,6 @@ async def test_messages_as_they_were(alice: Person, path: str, ledger: Ledger) -
 async def test_a_message_wakes_who_waits_for_one(alice: Person, bob: Person, path: str) -> None:
     theirs = f"/me/chats/{(await only_chat(bob))['uuid']}/messages"
     tag = (await bob.ask("GET", theirs)).headers["ETag"]
-    waiting = asyncio.create_task(bob.ask("GET", theirs + "?wait=30", None, If_None_Match=tag))
+    waiting = asyncio.create_task(bob.ask("GET", theirs + "?wait=60", None, If_None_Match=tag))
     await post(alice, path, "hello")
-    assert texts((await asyncio.wait_for(waiting, 10)).result) == ["hello"]
+    assert texts((await asyncio.wait_for(waiting, 50)).result) == ["hello"]

@@ -299,9 +299,9 @@ async def test_users_of_one_path_get_their_own_bytes(people: People) -> None:
 async def test_a_chat_that_is_opened_wakes_who_waits(people: People) -> None:
     alice, bob, _ = people
     tag = (await bob.ask("GET", "/me/chats")).headers["ETag"]
-    waiting = asyncio.create_task(bob.ask("GET", "/me/chats?wait=30", None, If_None_Match=tag))
+    waiting = asyncio.create_task(bob.ask("GET", "/me/chats?wait=60", None, If_None_Match=tag))
     await opened(alice, BOB, name="lunch")
-    [chat] = (await asyncio.wait_for(waiting, 10)).result
+    [chat] = (await asyncio.wait_for(waiting, 50)).result
     assert chat["name"] == "lunch"
 
 

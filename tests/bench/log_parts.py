@@ -29,7 +29,7 @@ async def parsing(_: Stage, __: int, ___: int) -> list[Figure]:
 
     def ours() -> None:
         for e in received(reads):
-            headers_of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw))
+            headers_of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
 
     taking = takers(ALL)
 
@@ -37,7 +37,7 @@ async def parsing(_: Stage, __: int, ___: int) -> list[Figure]:
         for e in received(reads):
             chosen, _ = taking.get(e.name, (None, ()))
             if chosen:
-                chosen.of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw))
+                chosen.of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
 
     class Nobody:
         def dispatch(self, _: object) -> None: ...

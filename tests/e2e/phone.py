@@ -1,12 +1,13 @@
 """A SIP phone over UDP that does what a test says, when it says it: registers, calls, rings, answers, holds, transfers.
 
 It rings for every call and hands it over in `Phone.rung`; nothing is answered by itself. It has a socket for media, so
-that Asterisk's packets arrive, and sends none.
+that Asterisk's packets arrive, and sends only what `Call.speak` says.
 """
 
 import asyncio
 import contextlib
 import re
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ class Call(Dialog):
         self.ringing, self.answered, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.transferred = asyncio.Event()
         self._version = 0
+        self._packets = 0
 
     def sdp(self, direction: str = "sendrecv") -> bytes:
         self._version += 1
@@ -107,6 +109,17 @@ class Call(Dialog):
         for digit in digits:
             body = f"Signal={digit}\r\nDuration=100\r\n".encode()
             await self.phone.ask("INFO", self.target, self, body, [("Content-Type", "application/dtmf-relay")])
+
+    def speak(self) -> None:
+        """Send 20 ms of silence as RTP to the one who called us."""
+        assert self.invite
+        body = self.invite.body.decode()
+        host, port = re.search(r"c=IN IP4 (\S+)", body), re.search(r"m=audio (\d+)", body)
+        assert host
+        assert port
+        self._packets += 1
+        header = struct.pack("!BBHII", 0x80, 0, self._packets, 160 * self._packets, id(self) & 0xFFFFFFFF)
+        self.phone.media.sendto(header + b"\xff" * 160, (host[1], int(port[1])))
 
     async def refer(self, extension: str, replaces: "Call | None" = None) -> int:
         """Transfer the other side to ``extension``, or to our other call that ``replaces`` names; return the status."""

@@ -6,6 +6,7 @@ import msgspec
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
+from tests.e2e.test_replacements import second_leg, transfer
 from tests.e2e.waiting import present
 
 OURS = "SELECT raw FROM event WHERE source = 'ringledger' AND name LIKE 'Agi%' AND position > $1 ORDER BY position"
@@ -32,14 +33,14 @@ class Story:
             found = await self.said(name, like)
             return found if len(found) >= number else None
 
-        return await present(there, f"{name} {like} is in the log {number} times", 20)
+        return await present(there, f"{name} {like} is in the log {number} times")
 
     async def ended(self, number: int = 1) -> list[dict[str, Any]]:
         async def there() -> list[dict[str, Any]] | None:
             ends = await self.ours("AgiRunEnded")
             return ends if len(ends) >= number else None
 
-        return await present(there, f"{number} runs have ended", 20)
+        return await present(there, f"{number} runs have ended")
 
 
 async def story(ledger: Ledger, asterisk: Asterisk) -> Story:
@@ -193,3 +194,19 @@ async def test_a_call_that_came_while_no_commander_ran(ledger: Ledger, asterisk:
     await call.up()
     assert (await at.ended())[0]["how"] == "finished"
     await at.until_said("UserEvent", "Greeted: late")
+
+
+async def test_a_run_goes_on_with_the_transferred_caller(ledger: Ledger, asterisk: Asterisk) -> None:
+    at = await story(ledger, asterisk)
+    uuid = await master(ledger, "ANSWER", "EXEC Wait 3", "SET VARIABLE GREETED yes")
+    caller, leg, second = await second_leg(asterisk, f"adp-{uuid}")
+    await at.until_said("AGIExecStart", "Command: EXEC Wait 3")
+    await transfer(leg, second)
+    (end,) = await at.ended()
+    assert (end["how"], end["message"]) == ("finished", "")
+    (left,) = await at.until_said("UserEvent", "AdpLeft")
+    assert b"Channel: PJSIP/105-" in left
+    assert b"Greeted: yes\r\n" in left
+    (row,) = await ledger.rows("SELECT channel FROM agi_runs WHERE master = $1", uuid)
+    assert row["channel"].startswith("PJSIP/105-")
+    await caller.hang_up()

@@ -28,7 +28,18 @@ async def ask(ledger: Ledger, method: str, path: str, body: Any = None, status: 
     async with ledger.client.request(method, path, json=body) as reply:
         said = await reply.json()
         assert reply.status == status, f"{method} {path}: {said}"
+        await shown(ledger, int(reply.headers.get("X-Ledger-Position", "0")))
         return str(said.get("message", ""))
+
+
+async def shown(ledger: Ledger, position: int) -> None:
+    """Wait until the views of files show what the log has at a position; an answer waits for that a second at most."""
+
+    async def read() -> bool:
+        async with ledger.client.get(PJSIP) as reply:
+            return int(reply.headers["X-Ledger-Position"]) >= position
+
+    await until(read, f"the views show position {position}")
 
 
 async def there(ledger: Ledger) -> None:
@@ -119,7 +130,7 @@ async def test_a_trunk_registers_at_a_second_asterisk(configured: Ledger, asteri
         async def registered() -> bool:
             return bool((await get(configured, "/v1/manager/trunks/beside"))["status"] == "Registered")
 
-        await until(registered, "the trunk is registered", 20)
+        await until(registered, "the trunk is registered")
         assert [
             line for line in await beside.cli("pjsip show contacts") if f"109@{asterisk.host}" in line or "109/" in line
         ]
@@ -242,4 +253,5 @@ async def test_an_edit_by_hand_is_noticed(configured: Ledger, asterisk: Asterisk
     await asterisk.shell("sh", "-c", "printf '[byhand]\\nstrategy = linear\\n' >> /etc/asterisk/queues.conf")
     async with configured.client.put(QUEUES, json={"data": "[general]\n"}, headers={"If-Match": tag}) as reply:
         assert reply.status == 409
+        await shown(configured, int(reply.headers["X-Ledger-Position"]))
     assert "[byhand]" in (await get(configured, QUEUES))["data"]

@@ -24,7 +24,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def upto(stream: Listening, position: int) -> list[Told]:
     """Return all that is told until the stream has come to a position, or beyond it, for the log grows on."""
     found: list[Told] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(300):
         while int(stream.last_id.partition(".")[0] or 0) < position:
             message = await stream.next()
             assert not stream.over, stream.error

@@ -62,7 +62,7 @@ async def test_a_provider_refuses_accepts_and_is_gone(ledger: Ledger, asterisk: 
         async def there() -> bool:
             return [row[1] for row in (await REGISTRATIONS.asterisk(asterisk)).values()] == [wanted]
 
-        await until(there, f"the registration is {wanted}", 20)
+        await until(there, f"the registration is {wanted}")
         await agree(ledger, asterisk, f"the registration is {wanted}", seconds=6)
 
     await status("Rejected")

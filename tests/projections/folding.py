@@ -9,7 +9,7 @@ import msgspec
 
 from projections.kit import Decoded, Fold, Key, Model, State, names_of
 from schemas.log import Ours, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services.ami.framing import masked
+from services.masking.ami import masked
 
 START = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -37,12 +37,12 @@ def listing(action: str, *items: bytes, outcome: str = "complete", epoch: int = 
 def recorded(position: int, told: Told, pbx: str = "pbx") -> Recorded:
     at = START + timedelta(seconds=position)
     if isinstance(told, Ours):
-        return Recorded(position, pbx, "ringledger", type(told).__name__, at, msgspec.json.encode(told))
+        return Recorded(position, pbx, "ringledger", type(told).__name__, at, msgspec.json.encode(told), at)
     name, separator, raw = told.partition(b"\0")
     if not separator:
         raw = told.lstrip()
         name = raw.split(b"\r\n", 1)[0].removeprefix(b"Event: ")
-    return Recorded(position, pbx, "ami", name.decode(), at, masked(raw))
+    return Recorded(position, pbx, "ami", name.decode(), at, masked(raw), at)
 
 
 class Folding:

@@ -93,7 +93,7 @@ def ours(event: Ours, at: float) -> Received:
 def recorded(events: Iterable[Received], pbx: str = "pbx", first: int = 1) -> Iterator[Recorded]:
     for position, e in enumerate(events, first):
         at = datetime.fromtimestamp(e.recorded if e.occurred is None else e.occurred, UTC)
-        yield Recorded(position, pbx, e.source, e.name, at, e.raw)
+        yield Recorded(position, pbx, e.source, e.name, at, e.raw, datetime.fromtimestamp(e.recorded, UTC))
 
 
 class Tables:

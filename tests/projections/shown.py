@@ -39,7 +39,8 @@ def comparable(text: str) -> str:
     return "\n\n".join(sorted(paragraphs))
 
 
-def queue_show(tables: Tables, now: int) -> str:
+def queue_show(tables: Tables, now: int, ahead: float = 0.0) -> str:
+    """Print it at a time of the PBX's clock; ours, by which callers joined, is so many seconds ahead."""
     members: dict[str, list[QueueMember]] = {}
     for member in tables.of(QUEUE_MEMBERS).values():
         members.setdefault(member.queue_name, []).append(member)
@@ -57,7 +58,7 @@ def queue_show(tables: Tables, now: int) -> str:
         lines += ["   Members:"] if q.name in members else ["   No Members"]
         lines += [_member(m, now) for m in members.get(q.name, ())]
         lines += ["   Callers:"] if q.name in entries else ["   No Callers"]
-        lines += [_caller(e, now) for e in entries.get(q.name, ())]
+        lines += [_caller(e, now + int(ahead)) for e in entries.get(q.name, ())]
         paragraphs.append("\n".join(lines))
     return "\n\n".join(paragraphs)
 

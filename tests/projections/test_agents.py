@@ -114,3 +114,18 @@ def test_an_agent_that_is_configured_no_more_goes_with_the_list() -> None:
     tables = known(Asked("Agents"), **OFF)
     asked = Asked("Agents", 2)
     assert tables.fold([asked.start, asked.end, asked.over]).of(AGENTS) == {}
+
+
+def test_a_transfer_during_the_greeting_moves_the_login() -> None:
+    tables = known(Asked("Agents"), **OFF)
+    transfer = {"Result": "Success", "DestType": "App", "DestApp": "AgentLogin", "OrigBridgeUniqueid": "b"}
+    legs = {"OrigTransfererUniqueid": "5.5", "SecondTransfererUniqueid": "1.1", "TransfereeUniqueid": "7.7"}
+    tables.fold([block("Newexten", 1000.6, Application="AgentLogin", AppData="1001", **LOGIN)])
+    tables.fold([block("AttendedTransfer", **transfer, **legs), block("Hangup", **LOGIN)])
+    assert (row(tables).status, row(tables).unique_id, row(tables).logged_in_time) == ("AGENT_IDLE", "7.7", 1000)
+
+
+def test_a_channel_swapped_in_another_bridge_takes_over_no_login() -> None:
+    tables = known(Asked("Agents"), **IDLE)
+    tables.fold([block("BridgeEnter", BridgeType="basic", Uniqueid="7.7", SwapUniqueid="1.1")])
+    assert row(tables).unique_id == "1.1"

@@ -40,9 +40,9 @@ def truth(command: str, printed: str) -> str:
     return shown.parking_told(printed) if command.startswith("parking") else shown.comparable(printed)
 
 
-def held(tables: Tables, command: str, now: int) -> str:
+def held(tables: Tables, command: str, now: int, ahead: float = 0.0) -> str:
     prints: dict[str, Callable[[], str]] = {
-        "queue show": lambda: shown.comparable(shown.queue_show(tables, now)),
+        "queue show": lambda: shown.comparable(shown.queue_show(tables, now, ahead)),
         "agent show all": lambda: shown.comparable(shown.agent_show_all(tables)),
         "parking show default": lambda: shown.parking_show(tables, "default"),
     }

@@ -14,7 +14,7 @@ from tests.captures import wire
 
 
 def event(raw: bytes) -> Recorded:
-    return Recorded(1, "pbx", "ami", "", datetime.now(UTC), raw)
+    return Recorded(1, "pbx", "ami", "", datetime.now(UTC), raw, datetime.now(UTC))
 
 
 def of_chosen(chosen: Chosen, raw: bytes) -> dict[str, str]:

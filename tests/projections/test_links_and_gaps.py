@@ -85,6 +85,37 @@ async def test_a_failure_after_healing_does_not_make_the_state_untrue(url: str) 
     assert link["healed"] is True
 
 
+@pytest.mark.parametrize(
+    ("listed", "healed"),
+    [
+        (SnapshotListed(5, "Agents", "refused", "Permission denied"), False),
+        (SnapshotListed(5, "Command", "refused", "Permission denied"), False),
+        (SnapshotListed(5, "Command", "refused", "Permission denied", instead="ModuleCheck"), True),
+        # Logs from before the outcome `refused`.
+        (SnapshotListed(5, "Agents", "unsupported", "Permission denied"), False),
+        (SnapshotListed(5, "Command", "unsupported", "Permission denied"), True),
+        (SnapshotListed(5, "SIPpeers", "unsupported", "Invalid/unknown command: SIPpeers."), True),
+    ],
+)
+async def test_a_refused_list_heals_nothing(url: str, listed: SnapshotListed, healed: bool) -> None:  # noqa: FBT001
+    first, *lists, end = snapshot(5)
+    story = [UP, Disconnected("cut", START), UP, first, *lists, listed, end]
+    link, gaps = await after(url, story)
+    assert link is not None
+    assert link["healed"] is healed
+    assert link["failed"] == ([] if healed else [f"{listed.action}: Permission denied"])
+    assert [gap["healed_time"] is not None for gap in gaps] == [healed]
+
+
+async def test_a_refused_list_that_is_allowed_heals(url: str) -> None:
+    first, *lists, end = snapshot(5)
+    refusal = SnapshotListed(5, "Agents", "refused", "Permission denied")
+    link, gaps = await after(url, [UP, Disconnected("cut", START), UP, first, *lists, refusal, end, *snapshot(6)])
+    assert link is not None
+    assert (link["healed"], link["failed"]) == (True, [])
+    assert [gap["healed_time"] for gap in gaps] == [at(11)]
+
+
 async def test_a_gap_opens_closes_and_heals(url: str) -> None:
     lost = Disconnected("no Pong for 15 s", START + 4.25)
     link, gaps = await after(url, [UP, *snapshot(5), lost])
@@ -98,6 +129,13 @@ async def test_a_gap_opens_closes_and_heals(url: str) -> None:
     gap = tables["gaps"][0]
     assert (gap["until_position"], gap["until_time"], gap["healed_time"]) == (7, at(30), at(34))
     assert (tables["links"][0]["state"], tables["links"][0]["healed"]) == ("up", True)
+
+
+async def test_a_gap_with_a_clock_set_back_ends_no_earlier(url: str) -> None:
+    _, gaps = await after(url, [UP, *snapshot(5), Disconnected("connection lost", START + 4.25)])
+    await tell(url, [ours(UP, START - 3600)], writer=2)
+    [gap] = (await folded(url, (GAPS,)))["gaps"]
+    assert (gap["from_time"], gap["until_time"]) == (gaps[0]["from_time"], at(4.25))
 
 
 async def test_gaps_between_snapshots_that_never_end_are_healed_together(url: str) -> None:

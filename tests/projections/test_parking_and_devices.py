@@ -125,3 +125,21 @@ def test_an_unchanged_state_is_no_news() -> None:
         [state("X/1", "BUSY"), block("DeviceStateChange", 2000.0, Device="X/1", State="BUSY")]
     )
     assert tables.of(DEVICE_STATES)["X/1",].tm_update == at(1000)
+
+
+def test_a_space_goes_to_the_channel_that_takes_over() -> None:
+    # parking_bridge.c: ParkedCallSwap names the new channel only; the old one may live on for a while.
+    swap = block("ParkedCallSwap", 1010.0, **facts("2.2", timeout=35, duration=10))
+    left = block("BridgeLeave", BridgeType="parking", Uniqueid="1.1")
+    tables = Tables(PARKED_CALLS).fold([parked(), swap, left])
+    assert [row.parkee_unique_id for row in tables.of(PARKED_CALLS).values()] == ["2.2"]
+
+
+def test_a_channel_that_leaves_another_bridge_stays_parked() -> None:
+    tables = Tables(PARKED_CALLS).fold([parked(), block("BridgeLeave", BridgeType="basic", Uniqueid="1.1")])
+    assert call(tables).parking_space == "701"
+
+
+def test_a_parked_channel_that_is_renamed_has_its_new_name() -> None:
+    tables = Tables(PARKED_CALLS).fold([parked(), block("Rename", Uniqueid="1.1", Newname="DAHDI/i1/5550101-2")])
+    assert call(tables).parkee_channel == "DAHDI/i1/5550101-2"

@@ -74,7 +74,7 @@ def cdr(
     if stamped:
         headers["Timestamp"] = f"{when.timestamp():.6f}"
     raw = "Event: Cdr\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
-    shaped = Decoded(Recorded(1, "pbx", "ami", "Cdr", when, raw.encode())).as_(Cdr)
+    shaped = Decoded(Recorded(1, "pbx", "ami", "Cdr", when, raw.encode(), when)).as_(Cdr)
     assert isinstance(shaped, Cdr)
     return shaped
 
@@ -151,6 +151,22 @@ def test_a_clock_of_ours_that_is_an_hour_slow() -> None:
     assert times({}, event) == true_times(KOLKATA, start, 5, 65)
 
 
+@pytest.mark.parametrize("name", ZONES)
+@pytest.mark.parametrize("ahead", [-3900, -600, 0, 600, 3900])
+def test_without_timestamps_the_clocks_may_differ_by_any_amount(name: str, ahead: int) -> None:
+    at, memory, start = ZONES[name], dict[str, Any](), utc("2026-06-15 12:00:00")
+    for made, ring, posted in ((0, 5, 1), (40, 5, 1), (3700, None, 1), (0, None, 290), (3700, 5, 900)):
+        event = cdr(at, start, ring, 65, made=made, posted=posted - ahead, stamped=False)
+        assert times(memory, event) == true_times(at, start, ring, 65), (made, posted)
+
+
+def test_without_timestamps_a_change_of_the_zone_is_followed() -> None:
+    memory: dict[str, Any] = {}
+    for when in ("2026-03-28 12:00:00", "2026-03-29 12:00:00", "2026-10-24 12:00:00", "2026-10-25 12:00:00"):
+        event = cdr(BERLIN, utc(when), 5, 65, posted=-600, stamped=False)
+        assert times(memory, event).offset == BERLIN(utc(when))
+
+
 def test_a_leg_posted_hours_later_takes_the_last_certain_offset() -> None:
     """A queue rang a phone for 20 s; the caller then talked for two hours to another, and all was posted after that."""
     memory: dict[str, Any] = {}
@@ -189,6 +205,7 @@ def test_a_year_of_calls(seed: int) -> None:
 def test_no_time_at_all_is_unfit() -> None:
     event = cdr(BERLIN, utc("2026-06-15 12:00:00"), 5, 65)
     for text in ("", "yesterday", "0000-00-00 00:00:00", "0001-01-01 00:00:00", "9999-12-31 23:59:59"):
-        broken = Decoded(Recorded(1, "pbx", "ami", "Cdr", event.at, f"Event: Cdr\r\nStartTime: {text}\r\n".encode()))
+        raw = f"Event: Cdr\r\nStartTime: {text}\r\n".encode()
+        broken = Decoded(Recorded(1, "pbx", "ami", "Cdr", event.at, raw, event.at))
         with pytest.raises(ValueError, match=r"."):
             times({}, broken.as_(Cdr))

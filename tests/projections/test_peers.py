@@ -1,8 +1,10 @@
 """Peers and registrations of the three channel drivers."""
 
+from collections.abc import Iterable, Iterator
+
 from projections.peers import PEERS
 from projections.registries import REGISTRIES
-from tests.projections.folding import Folding, ami, listing
+from tests.projections.folding import Folding, Told, ami, listing
 
 LEGACY = {"Channeltype": "SIP", "ObjectName": "legacy1", "ChanObjectType": "peer", "Dynamic": "yes"}
 LIVE = {"ChannelType": "SIP", "Peer": "SIP/legacy1"}
@@ -71,6 +73,39 @@ def test_a_pjsip_peer_has_the_addresses_of_its_contacts() -> None:
     # A call keeps the device "In use": that tells nothing about the endpoint.
     row = peers.tell(listing("PJSIPShowEndpoints", item))["PJSIP/100",]
     assert (row.status, row.monitor_status) == ("Unreachable", "")
+
+
+def listed(*uris: str) -> Iterator[Told]:
+    contacts = "".join(f"100/{uri}," for uri in uris)
+    return listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100", DeviceState="In use", Contacts=contacts))
+
+
+def contact(uri: str, status: str) -> bytes:
+    return ami("ContactStatus", AOR="100", EndpointName="100", URI=uri, ContactStatus=status)
+
+
+def test_contacts_at_one_address_show_it_once_until_the_last_goes() -> None:
+    peers, proxied = Folding(PEERS), [f"sip:100@192.0.2.9:5060;rinstance={n}" for n in "abc"]
+
+    def address(*told: Told | Iterable[Told]) -> str:
+        return str(peers.tell(*told)["PJSIP/100",].address)
+
+    assert address(listed(*proxied[:2])) == "192.0.2.9:5060"
+    # With send_contact_status_on_update_registration every refresh says NonQualified again.
+    refreshes = [contact(uri, "NonQualified") for uri in (proxied[0], *proxied)]
+    assert address(*refreshes, contact("sip:100@192.0.2.7", "NonQualified")) == "192.0.2.9:5060,192.0.2.7"
+    assert address(*(contact(uri, "Removed") for uri in proxied[:2])) == "192.0.2.9:5060,192.0.2.7"
+    assert address(contact(proxied[2], "Removed")) == "192.0.2.7"
+    assert address(contact("sip:100@192.0.2.7", "Removed")) == ""
+
+
+def test_a_list_item_older_than_a_contact_forgets_no_contact() -> None:
+    peers = Folding(PEERS)
+    peers.tell(listed("sip:100@192.0.2.9;rinstance=a"))
+    start, item, *rest = listed("sip:100@192.0.2.9;rinstance=a")
+    peers.tell(start, contact("sip:100@192.0.2.9;rinstance=b", "NonQualified"), item, *rest)
+    row = peers.tell(contact("sip:100@192.0.2.9;rinstance=a", "Removed"))["PJSIP/100",]
+    assert row.address == "192.0.2.9"
 
 
 def entry(host: str, port: int, domain: str, state: str) -> bytes:

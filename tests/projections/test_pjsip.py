@@ -1,8 +1,10 @@
 """PJSIP: contacts that come and go between and during lists, what a list may sweep, states in Asterisk's words."""
 
+from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any
 
+import msgspec
 import pytest
 
 from projections.pjsip_aors import PJSIP_AORS
@@ -10,6 +12,8 @@ from projections.pjsip_auths import PJSIP_AUTHS
 from projections.pjsip_contacts import PJSIP_CONTACTS
 from projections.pjsip_endpoints import PJSIP_ENDPOINTS, WORDS
 from projections.pjsip_registrations import PJSIP_REGISTRATIONS
+from schemas.ami import AmiEvent
+from schemas.ami.pjsip import Aor, ContactDetail, ContactListed
 from schemas.log import SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.projections.folding import Folding, Told, ami, listing
 
@@ -155,3 +159,12 @@ def test_a_registration_follows_the_event_that_names_its_uris() -> None:
     (row,) = rows.values()
     assert (row.object_name, row.status, row.expiration) == ("provider", "Registered", 60)
     assert registrations.tell(listing("PJSIPShowRegistrationsOutbound")) == {}
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-infinity", "1e300"])
+@pytest.mark.parametrize("shape", [Aor, ContactDetail, ContactListed])
+def test_a_time_that_no_integer_holds_is_refused(shape: type[AmiEvent], seconds: str) -> None:
+    now = datetime.now(UTC)
+    headers = {"_pbx": "pbx", "_at": now, "_recorded": now, "_position": 1, "QualifyTimeout": seconds}
+    with pytest.raises(msgspec.ValidationError, match="QualifyTimeout"):
+        msgspec.convert(headers, shape, strict=False)

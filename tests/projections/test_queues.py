@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from projections.queue_averages import percent
 from projections.queue_entries import QUEUE_ENTRIES
 from projections.queue_members import QUEUE_MEMBERS
-from projections.queues import QUEUES, percent
+from projections.queues import QUEUES
 from schemas.log import Received
 from tests.projections.harness import Asked, Tables, block
 
@@ -169,6 +170,21 @@ def test_the_last_call_of_a_member_is_when_it_ended_and_calls_count_once() -> No
     row = tables.fold([complete, complete]).of(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.in_call, row.calls_taken, row.last_call) == (0, 1, 1060)
     assert tables.of(QUEUES)["q",].completed == 1
+
+
+def test_the_state_of_a_phone_that_answers_ends_no_call() -> None:
+    """As 22.10 sent it on a busy machine: the state after AgentConnect is from before the call was marked."""
+
+    def status(number: int, calls_taken: int = 0) -> Received:
+        told = {"Queue": "q", "Interface": "SIP/1", "MemberName": "Ann", "Status": number, "CallsTaken": calls_taken}
+        return block("QueueMemberStatus", 1001.0, **told, InCall=0)
+
+    asked = Asked("QueueStatus")
+    tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    row = tables.fold([status(6), call("AgentConnect", "a"), status(2)]).of(QUEUE_MEMBERS)["q", "SIP/1"]
+    assert (row.status, row.in_call, row.calls_taken) == (2, 1, 0)
+    free = tables.fold([status(1, 1), call("AgentComplete", "a", at=1060.9)]).of(QUEUE_MEMBERS)["q", "SIP/1"]
+    assert (free.status, free.in_call, free.calls_taken) == (1, 0, 1)
 
 
 def test_of_two_calls_at_once_only_the_later_counts() -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import asyncpg
+import msgspec
 import pytest
 
 from projections.samples import SAMPLES, STATES, epoch_of, sampled, time_uuid
@@ -123,6 +124,23 @@ async def test_answers_to_others_are_not_ours(url: str) -> None:
     story = [minute(MINUTE), ours(SnapshotStarted(MINUTE), MINUTE), foreign, *late]
     (row,) = await samples(url, story)
     assert numbers(row) == (None, None, None, {})
+
+
+async def test_a_snapshot_after_a_clock_set_back_counts_in_its_minute(url: str) -> None:
+    """Epochs go on from before the hour that comes twice; the snapshot of an hour later has its own minute again."""
+    back, later = MINUTE - 3600, MINUTE + 60
+    risen = [
+        msgspec.structs.replace(e, recorded=back + 1.0)
+        for e in snapshot(MINUTE + 1, answer(MINUTE + 1, 3, 2, (1,), {}))
+    ]
+    story = [minute(MINUTE), *snapshot(MINUTE, answer(MINUTE, 9, 5, (2,), {})), minute(back), *risen]
+    story += [minute(later), *snapshot(later, answer(later, 4, 2, (0,), {}))]
+    rows = await samples(url, story, seed=5)
+    assert [(row["minute"].timestamp(), *numbers(row)[:3]) for row in rows] == [
+        (back, 3, 2, 1),
+        (MINUTE, 9, 5, 2),
+        (later, 4, 2, 0),
+    ]
 
 
 @pytest.mark.parametrize("name", ["rich22", "rich16"])

@@ -9,16 +9,20 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
 
+from schemas.refusals import IN_USE
 from schemas.settings import Pbx, Settings
+from services.clock import FullMinute
 from services.listen import listen
 from services.spool import Spools
 
-DEADLINE = 10.0
+DEADLINE = 300.0
+"""Seconds after which a test hangs; no guarantee, and far more than a busy machine takes."""
 
 NO_SPOOL = Spools(Path("/dev/null/spool"), 0)
 """For a writer whose PostgreSQL never lets it wait."""
@@ -42,7 +46,8 @@ class FakeAmi:
 
     ``replies`` maps an action's name to what is sent for it (headers in, bytes out; b"" for silence); ``actions`` is
     everything that was asked, in order, ``blocks`` the same as it came; ``clients`` are the open connections; at an
-    action in ``hangs_up_at`` the connection is dropped; while ``quiet``, nothing is answered.
+    action in ``hangs_up_at`` the connection is dropped; while ``quiet``, nothing is answered. ``one_session``:
+    manager.conf has ``allowmultiplelogin = no``; ``sessions`` are the Events headers of the logins it accepted.
     """
 
     def __init__(self, secret: str = "secret", tls: ssl.SSLContext | None = None, piece: int = 0) -> None:
@@ -52,11 +57,14 @@ class FakeAmi:
         self.refusal = "Authentication failed"
         self.replies: dict[str, Callable[[dict[str, str]], bytes]] = {}
         self.quiet = False
+        self.one_session = False
         self.hangs_up_at: set[str] = set()
         self.actions: list[dict[str, str]] = []
         self.blocks: list[str] = []
         self.clients: list[asyncio.StreamWriter] = []
         self.logins = 0
+        self.sessions: list[str] = []
+        self.turned_away = 0
         self.piece = piece
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,10 +128,15 @@ class FakeAmi:
             writer.write(self.replies[action](headers))
         elif action == "Challenge":
             writer.write(block("Response: Success", number, "Challenge: 4711"))
+        elif action == "Login" and self.one_session and self.clients:
+            self.turned_away += 1
+            writer.write(block("Response: Error", number, f"Message: {IN_USE}"))
+            writer.close()
         elif action == "Login":
             key = hashlib.md5(f"4711{self.secret}".encode()).hexdigest()
             if headers.get("Key") == key or headers.get("Secret") == self.secret:
                 self.logins += 1
+                self.sessions.append(headers["Events"])
                 self.clients.append(writer)
                 # In one write, as Asterisk's own buffering has it at times.
                 writer.write(block("Response: Success", number, "Message: Authentication accepted") + self.welcome)
@@ -215,9 +228,15 @@ class Cable:
 
 @contextlib.asynccontextmanager
 async def listening(url: str, *pbxes: Pbx) -> AsyncIterator[asyncio.Event]:
-    """Listen to ``pbxes`` as the process does; yield the stop event, and stop at the end."""
+    """Listen to ``pbxes`` as the process does; yield the stop event, and stop at the end.
+
+    No full minute comes meanwhile: it would bring a snapshot that a test does not count with.
+    """
     stop = asyncio.Event()
-    with tempfile.TemporaryDirectory(prefix="ringledger-") as data:
+    with (
+        tempfile.TemporaryDirectory(prefix="ringledger-") as data,
+        mock.patch.object(FullMinute, "left", property(lambda _: DEADLINE)),
+    ):
         task = asyncio.create_task(listen(Settings(ami=pbxes, data=Path(data)), url, stop))
         try:
             yield stop
@@ -257,7 +276,7 @@ class Ledger:
             await asyncio.sleep(0.02)
         return names
 
-    async def until_count(self, count: int, seconds: float = 6 * DEADLINE) -> None:
+    async def until_count(self, count: int, seconds: float = 2 * DEADLINE) -> None:
         """Wait until the log has ``count`` events of AMI, responses aside."""
         query = "SELECT count(*) FROM ledger.event WHERE source = 'ami' AND name NOT LIKE 'Response:%'"
         connection = await asyncpg.connect(self._url)

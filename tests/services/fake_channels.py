@@ -46,6 +46,17 @@ class FakeChannels:
         self.say("AsyncAGIEnd", unique_id)
         self.say("Hangup", unique_id, "Cause: 16")
 
+    def transfer(self, unique_id: str, replacement: str) -> None:
+        """Put another channel into AGI in this one's place, by an attended transfer."""
+        self._ami.send(
+            block(
+                *("Event: AttendedTransfer", "Privilege: call,all", "Result: Success", "DestType: App", "DestApp: AGI"),
+                *("OrigTransfererUniqueid: 0.0", "OrigBridgeUniqueid: b", f"SecondTransfererUniqueid: {unique_id}"),
+                *(f"TransfereeUniqueid: {replacement}", f"TransfereeChannel: PJSIP/{replacement}"),
+            )
+        )
+        self.say("Hangup", unique_id, "Cause: 16")
+
     def _take(self, asked: dict[str, str]) -> bytes:
         unique_id, command, number = asked["Channel"], asked["Command"], f"ActionID: {asked['ActionID']}"
         if command in self.refused:

@@ -62,8 +62,11 @@ async def append(url: str, seed: int = 22) -> None:
     # The migration has been told the true time, and appended never goes back.
     await connection.execute("UPDATE ledger.head SET appended = '-infinity'")
     done = {"rich22": 0, "rich16": 0}
+    clock = datetime.min.replace(tzinfo=UTC)
     for at, pbx, events in appends(random.Random(seed)):
-        await set_clock(connection, datetime.fromtimestamp(at, UTC))
+        # PostgreSQL's clock never shows one time to two appends, unless it was set back.
+        clock = max(datetime.fromtimestamp(at, UTC), clock + timedelta(microseconds=1))
+        await set_clock(connection, clock)
         await log.append(connection, pbx, 1, done[pbx] + 1, events)
         done[pbx] += len(events)
     await connection.close()
@@ -97,7 +100,7 @@ async def events_of(url: str) -> list[Event]:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch(EVENTS)
     await connection.close()
-    return [(Recorded(*row[:6]), row[6]) for row in rows]
+    return [(Recorded(*row), row[6]) for row in rows]
 
 
 class Truth:

@@ -68,7 +68,7 @@ async def test_at_every_moment_the_cli_was_asked_it_printed_what_was_held(past: 
         # Events that come while the CLI answers may be in its answer or not: one of these states is the one it saw.
         within = sorted({begin - timedelta(microseconds=1), end, *(at for at in said if begin <= at <= end)})
         tables = [await past.tables(capture, at) for at in within]
-        told = {held(one, command, int(now)) for one in tables for now in (asked, asked + ANSWER_SECONDS)}
+        told = {held(one, command, int(now), AGO[capture]) for one in tables for now in (asked, asked + ANSWER_SECONDS)}
         assert truth(command, printed) in told, (command, asked)
 
 

@@ -13,10 +13,10 @@ from projections import ALL
 from schemas.log import Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services import database
 from services.ami import framing
-from services.ami.framing import HARMLESS, masked
 from services.ami.protocol import LedgerProtocol
-from services.ami.session import Question
+from services.ami.question import Question
 from services.ingest import Ingest
+from services.masking.ami import masking
 from services.projector import Projector
 from services.spool import Spools
 from tests.captures import wire
@@ -142,7 +142,7 @@ def fed(
 
 
 def in_log(block: bytes, start: bytes) -> bytes:
-    return block if start[6 : start.find(b"\r\n")].strip() in HARMLESS else masked(block)
+    return masking(start[6 : start.find(b"\r\n")].strip())(block)
 
 
 async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:

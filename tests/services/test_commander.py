@@ -10,14 +10,17 @@ import asyncpg
 import msgspec
 import pytest
 
-from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, builtins
+from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown, builtins
 from schemas.acts.channel import ChannelHangup
 from schemas.log import Ours, Received
-from services import database, log
-from services.commander import GOOD_SECONDS, LOCK, OLDEST_SECONDS, Commander, Term
+from services import commander, database, log
+from services.commander import OLDEST_SECONDS, Commander, Term
+from services.locks import Lock
+from services.sent_acts import SentActs
 from services.waking import wake_commander
 from tests.e2e.waiting import until
 from tests.services.fake_ami import Cable, FakeAmi, block, eventually
+from tests.services.restoring import rewind
 
 OURS = "SELECT name, raw FROM ledger.event WHERE name LIKE 'Act%' ORDER BY position"
 
@@ -147,7 +150,9 @@ async def test_what_waited_for_a_commander_is_done_if_it_is_not_too_late(
 async def test_what_waited_too_long_is_never_done(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
     await ask(connection, "a")
     # PostgreSQL's clock decides: the batch is made older than it is.
-    await connection.execute("UPDATE ledger.batch SET appended = appended - make_interval(secs => $1)", GOOD_SECONDS)
+    await connection.execute(
+        "UPDATE ledger.batch SET appended = appended - make_interval(secs => $1)", commander.GOOD_SECONDS
+    )
     async with commanding(ami, url):
         assert (await ended(connection, "a"))["reason"] == "expired"
     assert ami.asked("Hangup") == []
@@ -160,6 +165,47 @@ async def test_an_import_of_an_old_request_does_nothing(url: str, connection: as
         await ended(connection, "b")
     assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/b"]
     assert [e["id"] for name, e in await told(connection) if name != "ActRequested"] == ["b", "b"]
+
+
+async def set_back(connection: asyncpg.Connection, seconds: float) -> None:
+    """Let PostgreSQL's clock have been set back by so many seconds: the log was appended to later than now."""
+    await connection.execute("UPDATE ledger.head SET appended = clock_timestamp() + make_interval(secs => $1)", seconds)
+
+
+async def test_acts_are_done_while_the_clock_is_back(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
+    await set_back(connection, 3600)
+    async with commanding(ami, url):
+        await ask(connection, "a")
+        assert (await ended(connection, "a"))["type"] == "ActSucceeded"
+
+
+async def test_a_request_before_a_clock_set_back_is_not_done(
+    url: str, connection: asyncpg.Connection, ami: FakeAmi
+) -> None:
+    await set_back(connection, 3600)
+    await ask(connection, "a", recorded=time.time() + 3600)
+    async with commanding(ami, url):
+        await ask(connection, "b")
+        await ended(connection, "b")
+        outcome = await ended(connection, "a")
+    assert (outcome["type"], outcome["reason"]) == ("ActFailed", "expired")
+    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/b"]
+
+
+async def test_an_import_from_a_clock_ahead_keeps_its_outcome(
+    url: str, connection: asyncpg.Connection, ami: FakeAmi
+) -> None:
+    ahead = time.time() + 3600
+    story = (ActRequested("a", builtins(ChannelHangup("PJSIP/a"))), ActSucceeded("a"))
+    received = [Received("ringledger", type(e).__name__, ahead, ahead, msgspec.json.encode(e)) for e in story]
+    async with commanding(ami, url):
+        await ask(connection, "b")
+        await ended(connection, "b")
+        await log.append(connection, "pbx", time.time_ns(), 1, received)
+        await ask(connection, "c")
+        await ended(connection, "c")
+    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/b", "PJSIP/c"]
+    assert "ActFailed" not in await names(connection)
 
 
 async def test_a_pbx_that_cannot_be_reached(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
@@ -227,7 +273,8 @@ async def test_who_has_lost_the_lock_sends_nothing(url: str, connection: asyncpg
         await ended(connection, "a")
         cable.flowing.clear()
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1", LOCK
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1",
+            Lock.COMMANDER,
         )
         async with commanding(ami, url):
             await ask(connection, "b")
@@ -296,3 +343,35 @@ async def test_an_append_that_was_cancelled_swallows_no_other(
     monkeypatch.setattr(log, "append", append)
     await term._append(ActSent("c"))
     assert [event["id"] for _, event in await told(connection)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kept", ["ActRequested", "ActSent"])
+async def test_an_act_is_not_sent_again_after_a_rewind(
+    url: str, connection: asyncpg.Connection, ami: FakeAmi, kept: str
+) -> None:
+    async with commanding(ami, url):
+        await ask(connection, "a")
+        await ended(connection, "a")
+        at = await connection.fetchval("SELECT position FROM ledger.event WHERE name = $1", kept)
+        await rewind(connection, at)
+        await wake_commander(connection, "pbx")
+        assert (await ended(connection, "a"))["type"] == "ActSucceeded"
+        await ask(connection, "b")
+        assert (await ended(connection, "b"))["type"] == "ActSucceeded"
+    assert await names(connection) == ["ActRequested", "ActSent", "ActSucceeded"] * 2
+    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b"]
+
+
+def test_sent_acts_are_remembered_for_a_minute() -> None:
+    now = 100.0
+    memory = SentActs(lambda: now)
+    memory.add("a")
+    assert isinstance(memory.outcome_of("a"), ActUnknown)
+    memory.add("a", ActSucceeded("a"))
+    now = 159.0
+    memory.forget_old()
+    assert ("a" in memory, memory.outcome_of("a")) == (True, ActSucceeded("a"))
+    now = 161.0
+    memory.forget_old()
+    assert "a" not in memory
+    assert isinstance(memory.outcome_of("a"), ActUnknown)

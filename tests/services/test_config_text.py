@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.configuration import DIALPLAN, MASK, PJSIP, Line, Section
+from schemas.configuration import DIALPLAN, PJSIP, Line, Section
+from schemas.secrets import MASK, is_secret
 from services.configuration.checks import check
-from services.configuration.secrets import NoSecretError, cut, masked, restored, secret
+from services.configuration.secrets import NoSecretError, cut, masked, restored
 from services.configuration.text import ConfigTextError, parse, render, sections_in
 
 LETTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\x85\u2028\u2029")
@@ -128,9 +129,9 @@ def test_a_mask_follows_its_section() -> None:
 
 @pytest.mark.parametrize("name", ["password", "md5_cred", "SECRET", "oauth_secret", "refresh_token"])
 def test_secret_names(name: str) -> None:
-    assert secret(name)
+    assert is_secret(name)
 
 
 @pytest.mark.parametrize("name", ["exten", "moh_passthrough", "username", "type"])
 def test_names_that_are_none(name: str) -> None:
-    assert not secret(name)
+    assert not is_secret(name)

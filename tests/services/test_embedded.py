@@ -1,17 +1,22 @@
 """The embedded PostgreSQL's own life: users of one server, what a crash leaves, sockets where paths are long."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
 from services import embedded
 from services.embedded import Embedded, EmbeddedError
+from tests.services.freezing import frozen, processes
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +64,59 @@ def test_a_pid_file_that_names_another_process_is_no_server(data: Path) -> None:
     assert not Embedded(data).alive
     with Embedded(data).held():
         assert Embedded(data).ready
+
+
+def test_a_frozen_server_is_named_in_one_line(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "ANSWER_SECONDS", 1.0)
+    server = Embedded(data)
+    server.start()
+    with frozen(server):
+        for _ in range(2):
+            with pytest.raises(EmbeddedError) as raised, Embedded(data).held():
+                pass
+            assert str(raised.value) == "PostgreSQL does not answer; run this again later"
+        with fully_queued(data), pytest.raises(EmbeddedError, match="PostgreSQL does not answer"), server.held():
+            pass
+    server.stop()
+
+
+@contextlib.contextmanager
+def fully_queued(data: Path) -> Iterator[None]:
+    """Fill the kernel's queue of connections that the server has not accepted."""
+    with contextlib.ExitStack() as connections:
+        while True:
+            connection = connections.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(0)
+            try:
+                connection.connect(Embedded(data).url.partition("host=")[2] + "/.s.PGSQL.5432")
+            except BlockingIOError:
+                break
+        yield
+
+
+def test_a_server_that_starts_up_is_waited_for(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "ANSWER_SECONDS", 60.0)
+    server = Embedded(data)
+    server.start()
+    main, *children = processes(server)
+    (checkpointer,) = (pid for pid in children if "checkpointer" in title(str(pid)))
+    os.kill(checkpointer, signal.SIGSTOP)  # the shutdown waits for it, and refuses connections
+    os.kill(main, signal.SIGINT)
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            while server.ready:
+                time.sleep(0.05)
+            ready = thread.submit(was_ready, data)
+            assert not wait([ready], timeout=1).done
+        finally:
+            os.kill(checkpointer, signal.SIGCONT)
+        assert ready.result()
+    assert not server.alive
+
+
+def was_ready(data: Path) -> bool:
+    with Embedded(data).held():
+        return Embedded(data).ready
 
 
 def title(pid: str) -> str:

@@ -11,9 +11,10 @@ import pytest
 
 from schemas.log import Connected, Received
 from services import export, log
-from services.ami.framing import Framer, masked
+from services.ami.framing import Framer
 from services.database import connect
 from services.export import UnknownPbxError
+from services.masking.ami import masked
 from tests.captures import wire
 from tests.test_spine import ingested
 

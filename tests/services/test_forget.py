@@ -176,7 +176,7 @@ async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, conne
     )
 
     async def reaches(position: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(300):
             while await heard.get() < position:
                 pass
 

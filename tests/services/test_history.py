@@ -208,7 +208,7 @@ async def test_a_database_that_is_none_of_ours_or_away_is_named(server_url: str)
     assert run.err.startswith("ringledger: the database is not of this version, try `ringledger migrate`: ")
     run = await Cli("postgresql://nobody@127.0.0.1:1/none").run("as-of", "1", "queues")
     assert run.code == 1
-    assert run.err.startswith("ringledger: the database cannot be read: ")
+    assert run.err.startswith("ringledger: PostgreSQL does not answer: ")
     assert len(run.err.splitlines()) == 1
 
 

@@ -455,8 +455,17 @@ async def test_the_command_refuses_and_changes_nothing(url: str, story: str, ser
     await refused(server_url, file, "batch 1 to 4 is not what was sealed")
     manifest_of(file).unlink()
     await refused(server_url, file, "all.zst.manifest.json: No such file")
-    await refused(server_url, tmp_path / "nosuch", "nosuch.manifest.json: No such file")
+    await refused(server_url, tmp_path / "nosuch", "nosuch: No such file")
     assert (await verify(url)).events == 27
+
+
+STOPS = """
+CREATE FUNCTION stops_there() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN IF NEW.last > 20000 THEN PERFORM pg_sleep(3600); END IF; RETURN NEW; END';
+CREATE TRIGGER stops BEFORE INSERT ON ledger.batch FOR EACH ROW EXECUTE FUNCTION stops_there()
+"""
+"""An import comes to no more than the middle of the log."""
+GONE = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'ringledger import'"
 
 
 async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> None:
@@ -469,13 +478,17 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
         async with another(url, f"killed{pbx}") as target:
             watching = await database.connect(target)
             await database.migrate(watching)
+            await watching.execute(STOPS)
             command = [str(Path(sys.executable).parent / "ringledger"), "import", str(file)]
             environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": target}
             process = await asyncio.create_subprocess_exec(*command, env=environ)
             while not (at := await log.head(watching)):
                 assert process.returncode is None
+                await asyncio.sleep(0.01)
             process.kill()
             await process.wait()
+            await watching.execute(GONE)
+            await watching.execute("DROP TRIGGER stops ON ledger.batch")
             assert at < 38565
             assert (await verify(target)).events >= at
             await imported(target, file)

@@ -20,8 +20,9 @@ from projections.statistics import STATISTICS
 from schemas.log import Connected, Imported, Received
 from services import database, log
 from services.export import export
+from services.import_content import AnyKind, checked
 from services.import_ledger import NOTHING, ImportRefusedError
-from services.import_lines import AnyKind, checked, import_lines
+from services.import_lines import import_lines
 from services.lines import LinesError
 from services.verify import verify
 from services.zones import ZoneError
@@ -163,6 +164,20 @@ async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
     (tmp_path / "heard.ami").write_bytes(b"".join(told))
     assert await imported(url, tmp_path / "heard.ami", "ami", pbx="b") == "5 events of ami"
     assert (await imported(url, file, "cdr_csv", "UTC", "b")).startswith("25 events of cdr_csv; 5 left out")
+
+
+@pytest.mark.parametrize("off", [-600, 600])
+async def test_lines_are_left_out_by_the_clock_of_their_pbx(url: str, tmp_path: Path, off: int) -> None:
+    connected = 1795428000.0  # 2026-11-23T10:00:00Z by our clock
+    heard = Received("ami", "FullyBooted", connected + 1 + off, connected + 1, b"Event: FullyBooted\r\n\r\n")
+    await tell(url, [ours(Connected("a:1"), connected), heard])
+    times = [datetime.fromtimestamp(connected + off + seconds, UTC) for seconds in (-30, 30)]
+    file = tmp_path / "Master.csv"
+    file.write_text("".join(cdr(f"{end:%Y-%m-%d %H:%M:%S}", f"{end:%Y-%m-%d %H:%M:%S}", 0) for end in times))
+    said = await imported(url, file, "cdr_csv", "UTC")
+    assert said == "1 events of cdr_csv; 1 left out: the PBX was heard at that time; local times taken as UTC"
+    [line] = [row for row in await rows(url) if row["source"] == "cdr_csv"]
+    assert line["occurred"] == connected + off - 30
 
 
 async def test_a_file_comes_in_once_and_what_has_grown_only_with_what_is_new(url: str, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,7 +44,7 @@ async def writing(ingest: Ingest) -> AsyncIterator[Ingest]:
     task = asyncio.create_task(ingest.run())
     yield ingest
     ingest.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 300)
 
 
 async def test_events_are_written_once_whatever_happens_to_the_connection(url: str, spools: Spools) -> None:
@@ -187,13 +186,11 @@ class Process:
         with self.log.open("wb") as stderr:
             self.process = subprocess.Popen(PROGRAM, env=environment, stderr=stderr)
 
-    async def stop(self) -> float:
-        """Send SIGTERM, and return how long it took to exit 0 (seconds)."""
-        started = time.monotonic()
+    async def stop(self) -> None:
+        """Send SIGTERM, and wait until it has ended with exit code 0."""
         self.process.send_signal(signal.SIGTERM)
-        await eventually(lambda: self.process.poll() is not None, 12)
+        await eventually(lambda: self.process.poll() is not None)
         assert self.process.returncode == 0, self.log.read_text()
-        return time.monotonic() - started
 
     def said(self, event: str) -> list[dict[str, Any]]:
         lines = (msgspec.json.decode(line) for line in self.log.read_bytes().splitlines())
@@ -211,17 +208,17 @@ async def process(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[Process
 
 
 async def connected(pbx: FakeAmi, url: str) -> None:
-    await eventually(lambda: pbx.clients, 20)
+    await eventually(lambda: pbx.clients)
     pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
     await Ledger(url).until(lambda names: "Newchannel" in names)
 
 
 async def in_a_snapshot(pbx: FakeAmi, _url: str) -> None:
-    await eventually(lambda: pbx.asked("CoreShowChannels"), 20)
+    await eventually(lambda: pbx.asked("CoreShowChannels"))
 
 
 async def refused(pbx: FakeAmi, url: str) -> None:
-    await eventually(lambda: pbx.asked("Login"), 20)
+    await eventually(lambda: pbx.asked("Login"))
     await Ledger(url).until(lambda names: "LoginRefused" in names)
 
 
@@ -245,7 +242,7 @@ async def test_sigterm_writes_all_and_exits_0(
             pbx.secret = "another"
         async with process(url, pbx, tmp_path) as listener:
             await when(pbx, url)
-            assert await listener.stop() < 5
+            await listener.stop()
         names = [n for n in await Ledger(url).names() if n in {"Connected", "Disconnected"}]
         assert names == ([] if when is refused else ["Connected", "Disconnected"])
         assert not listener.said("events_not_written")
@@ -268,7 +265,7 @@ async def test_sigterm_while_postgresql_is_away_leaves_all_to_the_next_listener_
             asked = len(pbx.actions)
             pbx.send(block("Event: Reload"))
             await eventually(lambda: len(pbx.actions) > asked)  # all before it was read
-            assert await listener.stop() < 9
+            await listener.stop()
         assert listener.said("events_spooled")[0]["events"] >= 1001
         assert not listener.said("events_not_written")
         if how == "hanging":

@@ -14,11 +14,14 @@ import msgspec
 import pytest
 
 from schemas.listener import ListenerState
+from schemas.log import Received
 from schemas.spool import SpoolState
+from services import lease as lease_module
+from services import log
 from services.ingest import Ingest
 from services.lease import Lease, _started, is_dead, this_process
 from services.spool import Spools
-from tests.services.fake_ami import Cable, FakeAmi, Ledger, block, eventually
+from tests.services.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually
 from tests.services.test_ingest import SPOOL_MB, Process, event, process
 
 STATE = ListenerState("up", 3, SpoolState(1, 2, 3))
@@ -49,7 +52,7 @@ async def test_the_first_holds_and_tells_how_it_does(url: str) -> None:
         waiting = asyncio.create_task(other.stand_by(stop))
         connection = await asyncpg.connect(url)
 
-        end = time.monotonic() + 10
+        end = time.monotonic() + DEADLINE
         while (row := await connection.fetchrow("SELECT * FROM ledger.listener"))["renewals"] < 3:
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
@@ -63,39 +66,46 @@ async def test_the_first_holds_and_tells_how_it_does(url: str) -> None:
     await other.release()
 
 
-async def test_one_that_is_given_back_is_taken_at_once_and_nobody_is_fenced(url: str) -> None:
+async def test_one_that_is_given_back_is_taken_at_once_and_nobody_is_fenced(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3600.0)  # nobody waits for that
     one, other = lease(url), lease(url)
     await one.stand_by(asyncio.Event())
     waiting = asyncio.create_task(other.stand_by(asyncio.Event()))
     await eventually(lambda: other._seen)
     await one.release()
-    began = time.monotonic()
-    await waiting
+    await asyncio.wait_for(waiting, 300)
     assert other.held
-    assert time.monotonic() - began < 2
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT count(*) FROM ledger.connection WHERE fenced IS NOT NULL") == 0
     await connection.close()
     await other.release()
 
 
-async def test_a_holder_elsewhere_that_is_silent_loses_it_within_5_seconds(url: str) -> None:
+def test_a_takeover_takes_less_than_5_seconds() -> None:
+    assert lease_module.LEASE_SECONDS + 2 * lease_module.LOOK_SECONDS < 5
+    assert 2 * lease_module.RENEW_SECONDS < lease_module.LEASE_SECONDS
+
+
+async def test_a_holder_elsewhere_that_is_silent_loses_it(url: str) -> None:
     one, other = lease(url, "elsewhere boot 1 1"), lease(url)
     await one.stand_by(asyncio.Event())
     began = time.monotonic()
     await other.stand_by(asyncio.Event())
     assert other.held
-    assert 3 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= lease_module.LEASE_SECONDS
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT fenced FROM ledger.connection WHERE connection = $1", one.writer)
     await connection.close()
     async with keeping(one) as over:
-        await asyncio.wait_for(over.wait(), 5)
+        await asyncio.wait_for(over.wait(), 300)
     assert not one.held
     await other.release()
 
 
-async def test_a_dead_process_on_this_machine_is_known_at_once(url: str) -> None:
+async def test_a_dead_process_on_this_machine_is_known_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3600.0)  # nobody waits for that
     killed = await asyncio.create_subprocess_exec("sleep", "60")
     host = " ".join([*this_process().split(" ")[:2], str(killed.pid), _started(killed.pid)])
     assert not is_dead(host)
@@ -105,10 +115,27 @@ async def test_a_dead_process_on_this_machine_is_known_at_once(url: str) -> None
     await killed.wait()
     one, other = lease(url, host), lease(url)
     await one.stand_by(asyncio.Event())
-    began = time.monotonic()
-    await other.stand_by(asyncio.Event())
-    assert time.monotonic() - began < 2
+    await asyncio.wait_for(other.stand_by(asyncio.Event()), 300)
+    assert other.held
     await one.release()
+    await other.release()
+
+
+async def test_events_of_a_dead_listener_are_taken_after_a_clock_set_back(url: str) -> None:
+    killed = await asyncio.create_subprocess_exec("sleep", "60")
+    dead = lease(url, " ".join([*this_process().split(" ")[:2], str(killed.pid), _started(killed.pid)]))
+    await dead.stand_by(asyncio.Event())
+    killed.kill()
+    await killed.wait()
+    other = lease(url)
+    await other.stand_by(asyncio.Event())
+    assert other.held
+    connection = await asyncpg.connect(url)
+    later = time.time() + 3600  # the listener recorded it before the clock was set back by an hour
+    heard = Received("ami", "Hangup", later, later, block("Event: Hangup", "Uniqueid: 1.1"))
+    assert await log.append(connection, "pbx", dead.writer, 1, [heard]) > 0
+    await connection.close()
+    await dead.release()
     await other.release()
 
 
@@ -127,8 +154,8 @@ async def test_what_was_heard_before_the_lease_was_known_to_be_anothers_is_dropp
         async with keeping(late) as over:
             running = asyncio.create_task(ingest.run())
             ingest.put(event(1))
-            await asyncio.wait_for(over.wait(), 5)
-            await asyncio.wait_for(gone.wait(), 5)
+            await asyncio.wait_for(over.wait(), 300)
+            await asyncio.wait_for(gone.wait(), 300)
         ingest.stop()
         await running
     assert await Ledger(url).rows() == []
@@ -143,7 +170,7 @@ async def numbered(pbx: FakeAmi, url: str, numbers: range) -> None:
     async def there() -> bool:
         return any(row["raw"] == last for row in await Ledger(url).rows())
 
-    end = time.monotonic() + 10
+    end = time.monotonic() + DEADLINE
     while not await there():
         assert time.monotonic() < end
         await asyncio.sleep(0.02)
@@ -160,23 +187,19 @@ async def two(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[tuple[Proce
     for name in ("one", "other"):
         (folder / name).mkdir()
     async with process(url, pbx, folder / "one") as one:
-        await eventually(lambda: pbx.logins == 1, 20)
+        await eventually(lambda: pbx.logins == 1)
         async with process(url, pbx, folder / "other") as other:
-            await eventually(lambda: other.said("standing_by"), 20)
+            await eventually(lambda: other.said("standing_by"))
             yield one, other
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-async def test_the_other_takes_over_within_5_seconds_and_the_gap_is_recorded(
-    url: str, tmp_path: Path, how: signal.Signals
-) -> None:
+async def test_the_other_takes_over_and_the_gap_is_recorded(url: str, tmp_path: Path, how: signal.Signals) -> None:
     async with FakeAmi() as pbx, two(url, pbx, tmp_path) as (one, _):
         await numbered(pbx, url, range(1, 101))
         assert pbx.logins == 1
         one.process.send_signal(how)
-        began = time.monotonic()
-        await eventually(lambda: pbx.logins == 2, 20)
-        assert time.monotonic() - began < 5
+        await eventually(lambda: pbx.logins == 2)
         await Ledger(url).until(lambda names: names.count("Connected") == 2)
         await numbered(pbx, url, range(101, 201))
     assert await heard(url) == list(range(1, 201))
@@ -188,13 +211,11 @@ async def test_a_holder_that_slept_too_long_drops_what_the_other_heard(url: str,
     async with FakeAmi() as pbx, two(url, pbx, tmp_path) as (one, _):
         await numbered(pbx, url, range(1, 101))
         os.kill(one.process.pid, signal.SIGSTOP)
-        began = time.monotonic()
-        await eventually(lambda: pbx.logins == 2, 20)
-        assert time.monotonic() - began < 5
+        await eventually(lambda: pbx.logins == 2)
         await Ledger(url).until(lambda names: names.count("Connected") == 2)
         await numbered(pbx, url, range(101, 201))  # waits in the sleeper's socket too
         os.kill(one.process.pid, signal.SIGCONT)
-        await eventually(lambda: one.said("standing_by"), 20)
+        await eventually(lambda: one.said("standing_by"))
         await numbered(pbx, url, range(201, 301))
         assert pbx.logins == 2
     assert await heard(url) == list(range(1, 301))
@@ -221,8 +242,8 @@ async def test_a_kill_with_a_full_spool_loses_nothing_that_was_read(
         cable._server.close()
         cable.cut()
         pbx.send(b"".join(sent))
-        await eventually(lambda: listener.said("reading_paused"), 20)
-        await eventually(lambda: board()[0] == 0 and board()[1] > 2000, 20)
+        await eventually(lambda: listener.said("reading_paused"))
+        await eventually(lambda: board()[0] == 0 and board()[1] > 2000)
         spooled = board()[1]
         listener.process.kill()
     async with FakeAmi() as pbx, process(url, pbx, tmp_path):

@@ -19,6 +19,7 @@ from services import listener as listener_module
 from services.ami import protocol as protocol_module
 from services.ami import session as session_module
 from services.ami import snapshot as snapshot_module
+from services.clock import Clock
 from services.ingest import Ingest
 from services.listener import Listener
 from services.spool import Spools
@@ -31,7 +32,7 @@ SETTLE = 0.1
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules, in hundredths of the time."""
     monkeypatch.setattr(session_module, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(session_module, "PONG_SECONDS", 0.3)
+    monkeypatch.setattr(session_module, "PONG_SECONDS", DEADLINE)  # a busy machine loses no link
     monkeypatch.setattr(listener_module, "FIRST_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(listener_module, "LAST_RETRY_SECONDS", 0.05)
     monkeypatch.setattr(listener_module, "REFUSED_RETRY_SECONDS", 0.1)
@@ -71,12 +72,12 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
     take = snapshot_module.take
     broken = 0
 
-    async def take_or_break(session: session_module.Session, *rest: Any, booted: bool) -> object:
+    async def take_or_break(session: session_module.Session, *rest: Any, **state: Any) -> object:
         nonlocal broken
         if session.pbx.name == "bad" and broken < 2:
             broken += 1
             raise KeyError("a bug of ours")
-        return await take(session, *rest, booted=booted)
+        return await take(session, *rest, **state)
 
     monkeypatch.setattr(snapshot_module, "take", take_or_break)
     monkeypatch.setattr("services.terms.FIRST_RESTART_SECONDS", 0.02)
@@ -93,18 +94,21 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
     assert await Ledger(url).names("nobody") == []
 
 
-async def test_a_cut_without_fin_is_noticed_and_healed(url: str) -> None:
+async def test_a_cut_without_fin_is_noticed_and_healed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "PONG_SECONDS", 2.0)
     async with FakeAmi() as pbx, Cable(pbx.port) as cable, listening(url, pbx.pbx(port=cable.port)):
         await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
         cable.flowing.clear()
         await Ledger(url).until(lambda names: "Disconnected" in names)
+        monkeypatch.setattr(session_module, "PONG_SECONDS", DEADLINE)
         cable.flowing.set()
         names = await Ledger(url).until(lambda names: names.count("SnapshotCompleted") == 2)
         assert links(names) == ["Connected", "Disconnected", "Connected"]
         assert "no Pong" in (await Ledger(url).ours("Disconnected"))[0]["reason"]
 
 
-async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str) -> None:
+async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "PONG_SECONDS", 0.3)
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = lambda _: b""
         async with listening(url, pbx.pbx()):
@@ -118,6 +122,7 @@ async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str) -> None
 
 async def test_a_pong_behind_a_flood_is_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "POURING_BYTES_A_SECOND", 1000)
+    monkeypatch.setattr(session_module, "PONG_SECONDS", 2.0)
     async with FakeAmi() as pbx:
         held: list[bytes] = []
 
@@ -188,6 +193,7 @@ async def test_a_port_that_answers_nothing_is_left_after_a_while(url: str, monke
         async with listening(url, pbx.pbx(port=cable.port)):
             await eventually(lambda: len(cable._writers) >= 6)
             assert pbx.logins == 0
+            monkeypatch.setattr(session_module, "CONNECT_SECONDS", DEADLINE)
             cable.flowing.set()
             await eventually(lambda: pbx.logins)
 
@@ -351,14 +357,11 @@ async def test_reading_leaves_more_time_while_much_waits(
     await writing
 
 
-async def test_minutes_count_what_came_over_every_link(
-    url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
-) -> None:
+async def test_minutes_count_what_came_over_every_link(url: str, spools: Spools) -> None:
     ingest = Ingest(url, "pbx", spools)
     async with FakeAmi() as pbx:
-        listener = Listener(pbx.pbx(), ingest)
-        clock = 1_000_000_000 * 60 - 1.5
-        monkeypatch.setattr("time.time", lambda: clock)
+        now = 30_000_000 * 60 - 1.5
+        listener = Listener(pbx.pbx(), ingest, Clock(now=lambda: now))
         stop = asyncio.Event()
         running = asyncio.create_task(listener.run(stop))
         for link in (1, 2):
@@ -372,11 +375,11 @@ async def test_minutes_count_what_came_over_every_link(
         def minutes() -> list[dict[str, Any]]:
             return [msgspec.json.decode(e.raw) for e in ingest.backlog.queue if e.name == "Minute"]
 
-        before = len(minutes())
-        await eventually(lambda: len(minutes()) > before)
+        now += 1.6
+        await eventually(minutes)
         stop.set()
         await running
-    assert minutes()[-1]["minute"] == 1_000_000_000 * 60
+    assert minutes()[0]["minute"] == 30_000_000 * 60
     assert minutes()[-1]["link"] == "up"
     assert [sum(m[count] for m in minutes()) for count in ("events", "rejected_blocks", "rejected_bytes")] == [6, 2, 30]
 

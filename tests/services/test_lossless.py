@@ -10,13 +10,13 @@ from functools import cache
 import pytest
 
 from schemas.log import Received
-from services.ami.framing import HARMLESS, masked
 from services.ami.protocol import LedgerProtocol
+from services.masking.ami import HARMLESS, masked, masking
 from tests.captures import wire
 from tests.services.fake_ami import DEADLINE, FakeAmi, Ledger, eventually, listening
 
 CAPTURES = ("rich22", "rich16")
-SECRET = re.compile(rb"(?i)pass|secret|md5|cred|challenge|token|hash|^key$")
+SECRET = re.compile(rb"(?i)pass|secret|md5|cred|challenge|token|hash|^key$|^pin$")
 FLAGS = {b"UsingPassword", b"MohPassthrough"}
 
 
@@ -40,7 +40,9 @@ def expected(block: bytes) -> bytes:
         name, _, value = line.partition(b": ")
         hide = value and SECRET.search(name) and name not in FLAGS
         lines.append(name + b": ********" if hide else line)
-    return b"\r\n".join(lines)
+    # The recordings ask one caller for a PIN.
+    pin = b"\r\n".join(lines).replace(b"Variable: PIN\r\nValue: 4242\r\n", b"Variable: PIN\r\nValue: ********\r\n")
+    return pin.replace(b"AppData: PinEntered,Pin: 4242,", b"AppData: PinEntered,Pin: ********,")
 
 
 def is_event(block: bytes) -> bool:
@@ -157,14 +159,14 @@ def test_what_is_masked_in_place_and_what_is_not(header: bytes, kept: bytes) -> 
     assert masked(masked(wire % header)) == wire % kept
 
 
-def test_events_that_are_not_searched_hold_no_secret() -> None:
+def test_the_fast_masking_of_an_event_is_that_of_any_block() -> None:
     seen: Counter[bytes] = Counter()
     for capture in CAPTURES:
         for block in filter(is_event, blocks(capture)):
             name = dict(headers(block))[b"Event"].strip()
             if name in HARMLESS:
                 seen[name] += 1
-                assert expected(block) == block
+                assert masking(name)(block) == masked(block) == expected(block)
     assert set(seen) == HARMLESS
 
 
@@ -177,7 +179,7 @@ async def test_a_recording_through_a_socket_is_in_the_database_byte_for_byte(
     async with FakeAmi() as pbx, listening(url, pbx.pbx()):
         await eventually(lambda: pbx.clients)
         pbx.quiet = True  # an answer must not fall into a block that is half sent
-        async with asyncio.timeout(6 * DEADLINE):
+        async with asyncio.timeout(2 * DEADLINE):
             start = 0
             while start < len(sent):
                 end = start + dice.choice((1, 7, 1000, 65536, 200_000))

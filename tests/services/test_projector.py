@@ -19,8 +19,11 @@ from schemas.ami import AmiEvent, Int
 from schemas.log import Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services import database, log
 from services.ami.protocol import LedgerProtocol
+from services.continuity import RewoundError
 from services.projector import Projector
 from tests.captures import wire
+from tests.e2e.waiting import until
+from tests.services.restoring import rewind
 
 
 class Noted(AmiEvent, frozen=True, kw_only=True, gc=False):
@@ -318,7 +321,7 @@ async def test_it_follows_a_growing_log_until_stopped(url: str, connection: asyn
     pen = Pen(other)
     for position in (1, 2):
         await pen.note("a")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(300):
             while (await heard.get())["position"] < position:
                 pass
     assert await rows(other, "model.notes") == {"a": (2, 2)}
@@ -326,3 +329,32 @@ async def test_it_follows_a_growing_log_until_stopped(url: str, connection: asyn
     wake.set()
     await running
     await other.close()
+
+
+async def test_it_ends_when_the_log_came_back_shorter(url: str, connection: asyncpg.Connection) -> None:
+    other = await database.connect(url)
+    pen = Pen(other)
+    await pen.note("a")
+    await pen.note("a")
+    projector = await opened(connection, notes())
+    running = asyncio.create_task(projector.run(asyncio.Event(), asyncio.Event()))
+
+    async def folded() -> bool:
+        return bool(await other.fetchval("SELECT min(position) FROM ledger.checkpoint") == 2)
+
+    await until(folded, "both notes are folded")
+    await rewind(other, 1)
+    with pytest.raises(RewoundError):
+        await asyncio.wait_for(running, 10)
+    await other.close()
+
+
+async def test_it_writes_nothing_when_its_checkpoint_has_moved(connection: asyncpg.Connection, pen: Pen) -> None:
+    projector = await opened(connection, notes())
+    await pen.note("a")
+    await finish(projector)
+    await connection.execute("UPDATE checkpoint SET position = 0")
+    await pen.note("a")
+    with pytest.raises(RewoundError):
+        await projector.advance()
+    assert await rows(connection) == {"a": (1, 1)}

@@ -13,6 +13,7 @@ from services import database, log, redact
 from services.audit import audit
 from services.chain import LEAF, SALT, cut, leaf
 from services.damage import DamageError
+from services.locks import Lock
 from services.redact import RedactError
 from services.redactions import RedactionError
 from services.wanted import Wanted
@@ -203,7 +204,7 @@ async def test_two_at_once_and_a_reason_that_tells_it_are_refused(url: str, conn
     with pytest.raises(RedactError, match="--reason") as error:
         await redact.redact(url, WANTED, TOKEN, "he called from +5551234")
     assert NUMBER not in str(error.value)
-    await connection.execute("SELECT pg_advisory_lock($1)", redact.LOCK)
+    await connection.execute("SELECT pg_advisory_lock($1)", Lock.RETENTION)
     with pytest.raises(RedactError, match="another redaction"):
         await redact.redact(url, WANTED, TOKEN)
     assert await connection.fetch(ALL_EVENTS) == before

@@ -162,7 +162,7 @@ async def test_a_rebuild_of_the_same_version_puts_right_what_was_saved(
     await connection.execute("UPDATE ledger.saved_rows SET rows = '[]'")
     assert await held(connection, QUEUES, 4_000) == {}
     # Of another version is what is served, and so the table of this one is built anew.
-    await connection.execute("UPDATE ledger.checkpoint SET version = version + 1")
+    await connection.execute("UPDATE ledger.checkpoint SET version = version - 1")
     projector = await opened(connection, QUEUES)
     while await projector.advance(1_300):
         pass
@@ -206,7 +206,8 @@ async def test_of_old_states_one_in_sixteen_is_left(connection: asyncpg.Connecti
             position = (day * 8 + hour + 1) * saved.EVERY + dice.randint(0, 4_999)
             at = now - timedelta(days=62 - day, hours=-hour)
             await connection.execute(
-                "INSERT INTO ledger.saved VALUES ('channels', 1, $1, $2, $3, '{}', true)",
+                "INSERT INTO ledger.saved VALUES ('channels', $1, $2, $3, $4, '{}', true)",
+                CHANNELS.version,
                 position,
                 at,
                 position // 100_000,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def test_every_variable(tmp_path: Path) -> None:
             "RINGLEDGER_HTTP": "[::]:80",
             "RINGLEDGER_ADMIN_PASSWORD": SECRET,
             "RINGLEDGER_OPEN_VIEWS": "True",
+            "RINGLEDGER_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.7/8,2001:db8::/32",
         }
     )
     assert settings == Settings(
@@ -49,6 +51,7 @@ def test_every_variable(tmp_path: Path) -> None:
         http_port=80,
         admin_password=SECRET,
         open_views=True,
+        trusted_proxies=(ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
     )
 
 
@@ -180,3 +183,15 @@ def test_help_names_every_command_and_variable() -> None:
         assert f"RINGLEDGER_{name}" in shown
     for command in ("up", "demo", "listen", "project", "serve", "migrate", "export", "redact"):
         assert f" {command} " in shown
+
+
+def test_what_is_no_network_is_a_mistake() -> None:
+    found = mistakes({"RINGLEDGER_TRUSTED_PROXIES": "127.0.0.1, proxy.example, 10.0.0.0/33"})
+    assert [line.split("'")[1] for line in found] == ["proxy.example", "10.0.0.0/33"]
+
+
+def test_a_data_directory_below_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError) as raised:
+        load({"RINGLEDGER_DATA": str(tmp_path / "file" / "x" / "y")})
+    assert str(raised.value) == f"RINGLEDGER_DATA: {tmp_path / 'file'} is not a folder"

@@ -17,7 +17,7 @@ from tests.services.fake_ami import FakeAmi, Ledger, block, eventually, listenin
 MEANING = {
     "No Contacts found": "empty",
     "No active conferences.": "empty",
-    "Permission denied": "unsupported",
+    "Permission denied": "refused",
     "Unable to retrieve endpoint nosuch": "failed",
     "Module not loaded": "failed",
     "No such queue": "failed",

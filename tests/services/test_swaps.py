@@ -324,7 +324,7 @@ async def test_the_projector_hears_what_is_asked(url: str, connection: asyncpg.C
     other = await database.connect(url)
     heard = asyncio.Event()
     await other.add_listener("ringledger_model", lambda *a: heard.set() if '"changed":["notes"]' in a[3] else None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(300):
         await heard.wait()
         heard.clear()
         await other.execute(ASK, ["notes"], None)

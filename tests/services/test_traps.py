@@ -11,7 +11,7 @@ from projections.channels import CHANNELS
 from projections.headers import headers_of
 from schemas.log import Received, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.ami.protocol import FOREIGN, LedgerProtocol, message
-from services.ami.session import Question
+from services.ami.question import Question
 from tests.captures import wire
 from tests.projections.folding import START, Folding, ami
 from tests.services.fake_ami import FakeAmi, Ledger, block, eventually, listening
@@ -59,7 +59,7 @@ def test_repeated_headers_are_all_kept_in_order() -> None:
     (event,) = read(wire)
     assert event.raw == wire
     assert message(wire)["State"] == ["one", "two", "three"]
-    assert headers_of(Recorded(1, "pbx", "ami", event.name, START, event.raw))["State"] == "one\ntwo\nthree"
+    assert headers_of(Recorded(1, "pbx", "ami", event.name, START, event.raw, START))["State"] == "one\ntwo\nthree"
 
 
 @CAPTURES

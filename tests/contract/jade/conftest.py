@@ -18,6 +18,7 @@ from tests.api.conftest import Ledger, heard, opened
 from tests.captures import wire
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.world import PASSWORD, World
+from tests.e2e.waiting import until
 from tests.services.fake_ami import block
 
 NAME = "rich22"
@@ -51,6 +52,8 @@ MEMBER = block(
 )
 """A member named as the seed's (001:3483): no name in the recording has a slash."""
 
+CONFIGURED = "SELECT count(DISTINCT name) >= 4 FROM configurations"
+
 
 @pytest.fixture(scope="session")
 async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
@@ -68,7 +71,9 @@ async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         running(ledger, pbx, settings.data),
         TestClient(TestServer(app)) as client,
     ):
-        await asyncio.wait_for(app[SEEDED].wait(), 10)
+        await asyncio.wait_for(app[SEEDED].wait(), 300)
+        # The commander reads the four files when it begins.
+        await until(lambda: asking.fetchval(CONFIGURED), CONFIGURED)
         world = World(client, ledger, pbx, asking)
         world.admin, world.manager = await world.person("admin"), await world.person("manager")
         await world.hears(CONTACT + MEMBER)

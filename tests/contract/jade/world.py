@@ -92,7 +92,7 @@ class World:
         """Wait until what the PBX said is in the log, and everything there is folded and known to the API."""
         await self.pbx.said()
         head = await self.head()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(300):
             await self.app[FRESHNESS].folded(MODELS, head)
 
     async def send(self, method: str, path: str, ask: Ask, raw: bytes | None = None) -> Reply:

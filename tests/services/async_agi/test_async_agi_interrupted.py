@@ -60,6 +60,30 @@ async def test_a_hangup_while_no_commander_ran(scene: Scene) -> None:
     assert scene.commands() == list(COMMANDS[:2])
 
 
+@pytest.mark.parametrize("is_killed", [False, True], ids=["commander-runs", "commander-restarts"])
+async def test_a_run_follows_the_channel_that_takes_over(scene: Scene, *, is_killed: bool) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.held.add(COMMANDS[1])
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: COMMANDS[1] in scene.commands())
+    if is_killed:
+        await scene.kill()
+    scene.channels.transfer("1.1", "7.7")
+    scene.channels.finish("7.7", COMMANDS[1])
+    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") == 2)
+    if is_killed:
+        await scene.folded(await log.head(scene.connection))
+        scene.start()
+    (end,) = await scene.ended()
+    assert end["how"] == "finished"
+    assert scene.commands() == list(COMMANDS[:2])
+    assert scene.commands("7.7") == [COMMANDS[2], BREAK]
+    await scene.folded(await log.head(scene.connection))
+    (row,) = await scene.connection.fetch("SELECT channel, unique_id FROM agi_runs")
+    assert tuple(row) == ("PJSIP/7.7", "7.7")
+
+
 async def test_who_came_while_no_commander_ran_is_driven(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
     scene.channels.enter("1.1", MASTER)
@@ -103,6 +127,15 @@ async def test_what_an_import_brings_is_not_driven(scene: Scene) -> None:
     scene.channels.enter("1.3", MASTER)
     await scene.ended()
     assert {unique_id for unique_id, _ in scene.channels.told} == {"1.3"}
+
+
+async def test_a_channel_is_driven_while_the_clock_is_back(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    await scene.connection.execute("UPDATE ledger.head SET appended = clock_timestamp() + interval '1 hour'")
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    (end,) = await scene.ended()
+    assert (end["how"], scene.commands()) == ("finished", [*COMMANDS, BREAK])
 
 
 async def test_who_came_long_ago_is_not_driven(scene: Scene) -> None:

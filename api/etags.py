@@ -1,0 +1,23 @@
+"""Entity tags of conditional requests, as clients and the proxies before us send them back."""
+
+import re
+
+from aiohttp import web
+
+# Proxies that compress mark the tag: Apache -gzip and -br, Caddy -zstd, Jetty --gzip; Apache 2.2 after the quotes.
+CODING = re.compile(r"""-{1,2}(x-gzip|gzip|br|zstd|deflate)("?)\Z""")
+
+
+def entity_tags(request: web.Request, header: str) -> set[str] | None:
+    """Return the opaque tags of If-None-Match or If-Match without quotes, None without that header.
+
+    Weak tags equal strong ones, and a tag that a proxy marked with its coding equals ours: the rows are the same.
+    """
+    lines = request.headers.getall(header, None)
+    if lines is None:
+        return None
+    return {_opaque(tag) for line in lines for tag in line.split(",")}
+
+
+def _opaque(tag: str) -> str:
+    return CODING.sub(r"\2", tag.strip().removeprefix("W/")).strip('"')

@@ -1,0 +1,110 @@
+"""Turns to hash: queues for users, known clients and others, fair between users and addresses in each."""
+
+import asyncio
+import threading
+
+import pytest
+
+from api.errors import ApiError
+from api.hashing import PLACES, SHARE, Hashing, Lane
+
+
+class Work:
+    """Hashes that end when the test lets them; ``begun`` is the order of the turns."""
+
+    def __init__(self) -> None:
+        self.hashing = Hashing()
+        self.begun: list[str] = []
+        self._end = asyncio.Semaphore(0)
+
+    async def ask(self, lane: Lane, key: str) -> None:
+        async def work() -> None:
+            self.begun.append(key)
+            await self._end.acquire()
+
+        await self.hashing.run(lane, key, work)
+
+    async def start(self, lane: Lane, *keys: str) -> list[asyncio.Task[None]]:
+        tasks = [asyncio.create_task(self.ask(lane, key)) for key in keys]
+        await settled()
+        return tasks
+
+    async def end(self, turns: int) -> None:
+        for _ in range(turns):
+            self._end.release()
+            await settled()
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_flood_of_logins_delays_others_by_one_hash_each() -> None:
+    work = Work()
+    flood = await work.start("clients", *["flood"] * SHARE)
+    others = [
+        *await work.start("clients", "home"),
+        *await work.start("users", "admin"),
+        *await work.start("known clients", "office ann"),
+    ]
+    await work.end(len(flood) + len(others))
+    assert work.begun[0] == "flood"
+    assert {"home", "admin", "office ann"} <= set(work.begun[:6])
+    await asyncio.gather(*flood, *others)
+
+
+async def test_a_full_share_or_queue_refuses_with_429() -> None:
+    work = Work()
+    tasks = await work.start("clients", *["flood"] * (SHARE + 1))
+    assert _refused(tasks.pop()) == (429, "1")
+    tasks += await work.start("clients", *map(str, range(PLACES - SHARE)))
+    assert _refused((await work.start("clients", "late"))[0]) == (429, "1")
+    tasks += await work.start("users", "admin")
+    tasks += await work.start("known clients", "office ann")
+    await work.end(len(tasks))
+    await asyncio.gather(*tasks)
+
+
+def _refused(task: asyncio.Task[None]) -> tuple[int, str]:
+    error = task.exception()
+    assert isinstance(error, ApiError)
+    return error.status, error.headers["Retry-After"]
+
+
+async def test_a_client_that_leaves_the_queue_takes_no_turn() -> None:
+    work = Work()
+    first, second, third = await work.start("clients", "a", "b", "c")
+    second.cancel()
+    await settled()
+    await work.end(2)
+    await asyncio.gather(first, third)
+    assert work.begun == ["a", "c"]
+
+
+async def test_a_hash_that_has_begun_ends_before_the_next_begins() -> None:
+    hashing, running, end = Hashing(), threading.Event(), threading.Event()
+    at_once: list[int] = []
+    count = 0
+
+    def hash_once() -> None:
+        nonlocal count
+        count += 1
+        at_once.append(count)
+        running.set()
+        end.wait()
+        count -= 1
+
+    async def work() -> None:
+        await asyncio.to_thread(hash_once)
+
+    leaver = asyncio.create_task(hashing.run("clients", "a", work))
+    await asyncio.to_thread(running.wait)
+    next_one = asyncio.create_task(hashing.run("clients", "b", work))
+    leaver.cancel()
+    await settled()
+    end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
+    await next_one
+    assert at_once == [1, 1]

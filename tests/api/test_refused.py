@@ -1,0 +1,98 @@
+"""What Asterisk refuses to a listener, as `/readyz`, the status and the headers show it."""
+
+from typing import Any
+
+import pytest
+
+from api.keys import FRESHNESS
+from schemas.log import Connected, LoginRefused, Minute, Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.refusals import IN_USE, UNAUTHENTICATED, refused_files
+from schemas.settings import Pbx
+from services.commander_link import ONE_SESSION
+from tests.api.conftest import Client, Ledger, Serve, token
+
+LIST = SnapshotListed(5, "CoreShowChannels", "refused", "Permission denied")
+
+
+@pytest.fixture
+async def client(serve: Serve) -> Client:
+    client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    return client
+
+
+async def ready(client: Client, ledger: Ledger, *events: Ours) -> tuple[int, dict[str, Any]]:
+    """Write events of the PBX ``pbx``; return status and body of `/readyz` when they are folded."""
+    position = await ledger.write(*events)
+    await client.app[FRESHNESS].folded(("links",), position)
+    reply = await client.get("/readyz", headers={"Authorization": ""})
+    return reply.status, await reply.json()
+
+
+async def test_refused_lists_are_named_and_leave_it_ready(client: Client, ledger: Ledger) -> None:
+    status, body = await ready(
+        client, ledger, Connected("a:1"), SnapshotStarted(5), LIST, SnapshotCompleted(5), Minute(60, "up", 1)
+    )
+    assert (status, body["reasons"]) == (200, [])
+    refused = {"CoreShowChannels": "Permission denied"}
+    assert body["links"]["pbx"] == {"state": "up", "healed": False, "refused_lists": refused}
+    (warning,) = body["warnings"]
+    for part in ("PBX pbx", "CoreShowChannels", "Permission denied", "channels", "system or reporting in write"):
+        assert part in warning
+    reply = await client.get("/v1/admin/core/channels")
+    assert reply.headers["X-Ledger-Complete"] == "false"
+    found = (await (await client.get("/v1/ledger/status")).json())["pbx"]["pbx"]
+    assert (found["failed_lists"], found["refused_lists"], found["complete"]) == ([], refused, False)
+
+
+async def test_allowed_lists_are_named_no_more(client: Client, ledger: Ledger) -> None:
+    lists = (SnapshotListed(6, "CoreShowChannels", "complete"), SnapshotCompleted(6), Minute(60, "up", 1))
+    events = (Connected("a:1"), SnapshotStarted(5), LIST, SnapshotCompleted(5), SnapshotStarted(6), *lists)
+    _, body = await ready(client, ledger, *events)
+    assert (body["links"]["pbx"], body["warnings"]) == ({"state": "up", "healed": True}, [])
+    assert (await client.get("/v1/admin/core/channels")).headers["X-Ledger-Complete"] == "true"
+
+
+async def test_a_refused_listener_is_not_ready(client: Client, ledger: Ledger) -> None:
+    status, body = await ready(client, ledger, LoginRefused("a:1", IN_USE))
+    (reason,) = body["reasons"]
+    assert status == 503
+    assert "PBX pbx" in reason
+    assert "allowmultiplelogin" in reason
+    status, body = await ready(client, ledger, Connected("a:1"))
+    assert (status, body["reasons"]) == (200, [])
+
+
+async def test_a_wrong_secret_is_named_with_the_remedy(serve: Serve, ledger: Ledger) -> None:
+    client = await serve(ami=(Pbx("pbx", "a", 5038, "lab", "wrong"),))
+    row = "INSERT INTO ledger.commander VALUES ('pbx', now(), 'down', $1)"
+    await ledger.connection.execute(row, ONE_SESSION)
+    status, body = await ready(client, ledger, LoginRefused("a:1", UNAUTHENTICATED))
+    reason = (
+        "PBX pbx: Asterisk refuses the login of lab (Authentication failed): check user and secret in RINGLEDGER_AMI"
+        " and in manager.conf, and its permit lines"
+    )
+    assert (status, body["reasons"], body["warnings"]) == (503, [reason], [])
+
+
+async def test_a_refusal_counts_while_a_listener_runs(client: Client, ledger: Ledger) -> None:
+    """A PBX that was taken out of the settings is refused for ever, and matters to nobody."""
+    assert (await ready(client, ledger, LoginRefused("a:1", "Authentication failed")))[0] == 503
+    await ledger.connection.execute("UPDATE model.links SET tm_update = tm_update - interval '1 hour'")
+    await client.app[FRESHNESS].refresh()
+    assert (await client.get("/readyz")).status == 200
+
+
+async def test_a_commander_without_a_session_is_named(client: Client, ledger: Ledger) -> None:
+    row = "INSERT INTO ledger.commander VALUES ($1, now() - make_interval(secs => $2), $3, $4)"
+    unreadable = refused_files(["pjsip.conf"])
+    rows = (
+        ("a", 0, "down", ONE_SESSION),
+        ("b", 3600, "down", "long ago"),
+        ("c", 0, "up", ""),
+        ("d", 0, "up", unreadable),
+    )
+    for values in rows:
+        await ledger.connection.execute(row, *values)
+    status, body = await ready(client, ledger, Minute(60, "up", 1))
+    assert (status, body["warnings"]) == (200, [f"PBX a: no act reaches it: {ONE_SESSION}", f"PBX d: {unreadable}"])

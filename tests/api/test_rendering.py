@@ -1,0 +1,89 @@
+"""Lists of any length: the same JSON in pieces as at once, while the event loop serves others."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+import msgspec
+import pytest
+
+from api.keys import VIEWS
+from api.rendering import ROWS, ListOf, render, size
+from tests.api.conftest import Client, Ledger, Serve, token
+
+VIEW = "/v1/admin/core/channels"
+CHANNELS = """
+INSERT INTO channels (
+    pbx, unique_id, linked_id, channel, channel_state, channel_state_desc, context, exten, priority, caller_id_name,
+    caller_id_num, connected_line_name, connected_line_num, account_code, language, application, application_data,
+    bridge_id, hangup_cause, hangup_cause_desc, variables, created, tm_update
+)
+SELECT 'pbx', n::text, n::text, 'PJSIP/100-' || n, 6, 'Up', 'internal', '100', '1', 'Alice', '100', 'Bob', '200', '',
+       'en', 'Dial', 'PJSIP/200', '', 0, '', '{"COLOUR": "blue"}', now(), now()
+FROM generate_series(1, $1::int) AS n
+"""
+
+
+def rows(number: int) -> list[Any]:
+    return [{"n": n} for n in range(number)]
+
+
+@pytest.mark.parametrize("number", [0, 1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS])
+async def test_pieces_are_the_json_of_the_whole(number: int) -> None:
+    pieces = await render(rows(number), ListOf(dict), b"!")
+    assert pieces is not None
+    assert b"".join(pieces) == msgspec.json.encode({"list": rows(number)}) + b"!"
+    assert size(pieces) == len(b"".join(pieces))
+    assert len(pieces) == (1 if number <= ROWS else -(-number // ROWS) + 1)
+
+
+async def test_a_result_that_is_no_list_is_one_piece_or_none() -> None:
+    assert await render(rows(3), len, b"}") == (b"3}",)
+    assert await render(rows(3), lambda _: None, b"}") is None
+
+
+async def test_the_loop_serves_others_after_each_piece() -> None:
+    made, gaps, last = 0, [], 0
+
+    def item(row: Any) -> int:
+        nonlocal made
+        made += 1
+        number: int = row["n"]
+        return number
+
+    async def others() -> None:
+        nonlocal last
+        while True:
+            gaps.append(made - last)
+            last = made
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    await render(rows(20 * ROWS), ListOf(item), b"")
+    other.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await other
+    assert (made, max(gaps)) == (20 * ROWS, ROWS)
+
+
+async def test_two_hundred_thousand_channels_are_answered(serve: Serve, ledger: Ledger) -> None:
+    client: Client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    await ledger.connection.execute(CHANNELS, 200_000)
+    views, rendered = client.app[VIEWS], 0
+    render_one = views._render
+
+    async def counted(*args: Any) -> Any:
+        nonlocal rendered
+        rendered += 1
+        return await render_one(*args)
+
+    views._render = counted
+    async with client.get(VIEW) as reply:
+        assert reply.status == 200
+        body = await reply.read()
+    assert rendered == 1
+    assert int(reply.headers["Content-Length"]) == len(body)
+    assert body.count(b'"COLOUR":"blue"') == 200_000
+    channels = msgspec.json.decode(body, type=dict[str, Any])["result"]["list"]
+    assert len({channel["unique_id"] for channel in channels}) == 200_000

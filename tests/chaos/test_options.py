@@ -1,0 +1,13 @@
+"""What `make chaos` makes of its options."""
+
+import pytest
+
+from tests.chaos.__main__ import parsed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [((), 1500.0), (("--faults=1000",), 7500.0), (("--faults=1000", "--duration=60"), 60.0)],
+)
+def test_the_time_limit_follows_the_faults_without_a_duration(arguments: tuple[str, ...], seconds: float) -> None:
+    assert parsed(arguments).duration == seconds

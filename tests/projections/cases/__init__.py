@@ -1,0 +1,47 @@
+"""Small inputs from public reports: what a real Asterisk 22 says in each, one folder a case.
+
+``lists.ami`` holds the items of lists, each list after a line ``### Action``; ``input.ami`` holds the events after it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from projections.kit import Model
+from schemas.log import Received
+from tests.projections.harness import Asked, Tables, block
+
+HERE = Path(__file__).parent
+
+
+class Case:
+    """One case, folded into ``models`` as far as its lists; `after` goes on."""
+
+    def __init__(self, name: str, *models: Model) -> None:
+        self._events = list(blocks((HERE / name / "input.ami").read_text()))
+        self.tables = Tables(*models)
+        lists = HERE / name / "lists.ami"
+        for part in lists.read_text().split("### ")[1:] if lists.exists() else ():
+            action, _, items = part.partition("\n")
+            asked = Asked(action)
+            found = [asked.item(name, **headers) for name, headers in pairs(items)]
+            self.tables.fold([asked.start, *found, asked.end, asked.over])
+
+    def after(self, number: int | None = None) -> Tables:
+        """Fold the first ``number`` events, all without a number, and return the tables."""
+        number = len(self._events) if number is None else number
+        self.tables.fold(self._events[:number])
+        del self._events[:number]
+        return self.tables
+
+
+def pairs(text: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each block's event name and its other headers."""
+    for part in text.strip().split("\n\n"):
+        lines = (line.partition(":") for line in part.split("\n"))
+        headers = {name: value.strip() for name, _, value in lines}
+        yield headers.pop("Event"), headers
+
+
+def blocks(text: str) -> Iterator[Received]:
+    for name, headers in pairs(text):
+        yield block(name, 1000.0, **headers)
