@@ -126,5 +126,5 @@ async def test_a_snapshot_heals_what_no_event_tells(ledger: Ledger, asterisk: As
     await agree(ledger, asterisk, "one gave up")
     await asterisk.cli("queue reset stats empty")  # says nothing
     await asterisk.cli("module reload res_musiconhold.so")  # says Reload, after which Ringledger asks for all lists
-    said = await agree(ledger, asterisk, "after the next snapshot", seconds=5)
+    said = await agree(ledger, asterisk, "after the next snapshot", seconds=60)
     assert said["queues"]["empty"][7] == 0

@@ -67,7 +67,7 @@ async def test_channels_that_hang_up_while_they_are_listed_stay_away(
         enough.set()
         await churn
         await asterisk.ami.act("Hangup", Channel="/^Local/")
-        await agree(ledger, asterisk, "after the hangups", (CHANNELS,), seconds=10)
+        await agree(ledger, asterisk, "after the hangups", (CHANNELS,), seconds=60)
     raced = dict((await ledger.rows(RACED))[0])
     assert raced["during"], "no channel hung up while a list was sent: this test has shown nothing"
     # One thread of Asterisk's sends a session both lists and events, so this order is not seen on the wire.

@@ -119,7 +119,7 @@ async def test_an_answer_that_never_came_is_unknown_and_not_asked_again(
         await ask(connection, "a")
         assert (await ended(connection, "a"))["type"] == "ActUnknown"
         ami.hangs_up_at.clear()
-        await eventually(lambda: ami.logins == 2)
+        await eventually(lambda: ami.logins >= 2)
         await ask(connection, "b")
         assert (await ended(connection, "b"))["type"] == "ActSucceeded"
     assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b"]

@@ -54,7 +54,7 @@ async def test_events_are_written_once_whatever_happens_to_the_connection(url: s
             for n in range(1, 400):
                 ingest.put(event(n))
                 if n % 100 == 0:
-                    await eventually(lambda n=n: ingest.appended == n)  # type: ignore[misc]
+                    await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
                     cable.cut()
         assert cable.lost == 1
     rows = await Ledger(url).rows()
@@ -66,7 +66,7 @@ async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str, spools
     admin = await asyncpg.connect(url)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
         if how == "terminated":  # as by a restart; it is no PostgresConnectionError
             await admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -88,7 +88,7 @@ async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str, spools
             await admin.execute("ALTER SCHEMA elsewhere RENAME TO ledger")
         elif how == "full":
             await admin.execute("DROP TRIGGER full_disk ON ledger.event")
-        await eventually(lambda: ingest.appended == 2)
+        await eventually(lambda: ingest.appended >= 2)
     await admin.close()
     assert [row["raw"] for row in await Ledger(url).rows()] == [event(1).raw, event(2).raw]
 
@@ -97,7 +97,7 @@ async def test_a_database_that_went_back_in_time_gets_what_is_left(url: str, spo
     admin = await asyncpg.connect(url)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
         await admin.execute(
             "DELETE FROM ledger.connection; TRUNCATE ledger.event, ledger.batch; UPDATE ledger.head SET position = 0"
         )
@@ -271,7 +271,7 @@ async def test_sigterm_while_postgresql_is_away_leaves_all_to_the_next_listener_
         if how == "hanging":
             cable.flowing.set()
     async with FakeAmi() as pbx, process(url, pbx, tmp_path) as listener:
-        await Ledger(url).until(lambda names: names.count("Connected") == 2)
+        await Ledger(url).until(lambda names: names.count("Connected") >= 2)
         assert listener.said("spool_taken_up")
     rows = await Ledger(url).rows()
     assert [row["raw"] for row in rows if row["name"] == "Newexten"] == sent

@@ -187,7 +187,7 @@ async def two(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[tuple[Proce
     for name in ("one", "other"):
         (folder / name).mkdir()
     async with process(url, pbx, folder / "one") as one:
-        await eventually(lambda: pbx.logins == 1)
+        await eventually(lambda: pbx.logins >= 1)
         async with process(url, pbx, folder / "other") as other:
             await eventually(lambda: other.said("standing_by"))
             yield one, other
@@ -199,8 +199,8 @@ async def test_the_other_takes_over_and_the_gap_is_recorded(url: str, tmp_path: 
         await numbered(pbx, url, range(1, 101))
         assert pbx.logins == 1
         one.process.send_signal(how)
-        await eventually(lambda: pbx.logins == 2)
-        await Ledger(url).until(lambda names: names.count("Connected") == 2)
+        await eventually(lambda: pbx.logins >= 2)
+        await Ledger(url).until(lambda names: names.count("Connected") >= 2)
         await numbered(pbx, url, range(101, 201))
     assert await heard(url) == list(range(1, 201))
     links = [name for name in await Ledger(url).names() if name in {"Connected", "Disconnected"}]
@@ -211,8 +211,8 @@ async def test_a_holder_that_slept_too_long_drops_what_the_other_heard(url: str,
     async with FakeAmi() as pbx, two(url, pbx, tmp_path) as (one, _):
         await numbered(pbx, url, range(1, 101))
         os.kill(one.process.pid, signal.SIGSTOP)
-        await eventually(lambda: pbx.logins == 2)
-        await Ledger(url).until(lambda names: names.count("Connected") == 2)
+        await eventually(lambda: pbx.logins >= 2)
+        await Ledger(url).until(lambda names: names.count("Connected") >= 2)
         await numbered(pbx, url, range(101, 201))  # waits in the sleeper's socket too
         os.kill(one.process.pid, signal.SIGCONT)
         await eventually(lambda: one.said("standing_by"))
@@ -247,7 +247,7 @@ async def test_a_kill_with_a_full_spool_loses_nothing_that_was_read(
         spooled = board()[1]
         listener.process.kill()
     async with FakeAmi() as pbx, process(url, pbx, tmp_path):
-        await Ledger(url).until(lambda names: names.count("Connected") == 2)
+        await Ledger(url).until(lambda names: names.count("Connected") >= 2)
     rows = await Ledger(url).rows()
     read = [row["raw"] for row in rows if row["name"] == "Newexten"]
     assert read == sent[: len(read)]

@@ -18,7 +18,7 @@ from services.ingest import Ingest
 from services.lease import Lease
 from services.listener import Listener
 from services.spool import Spools
-from tests.services.fake_ami import Cable, FakeAmi, Ledger, block, eventually
+from tests.services.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually
 from tests.services.test_ari import asterisk, stays
 from tests.services.test_ingest import connected, process, writing
 
@@ -123,14 +123,14 @@ async def test_a_killed_or_stopped_process_leaves_no_link_open(
         async with Cable.to_postgresql(url) as cable:
             cable._server.close()
             async with process(cable.url(url), pbx, tmp_path) as second:
-                await eventually(lambda: pbx.clients, 20)
+                await eventually(lambda: pbx.clients)
                 pbx.send(block("Event: Newexten", "Uniqueid: 2"))
-                await eventually(lambda: spooled(tmp_path, b"Event: Newexten"), 20)
+                await eventually(lambda: spooled(tmp_path, b"Event: Newexten"))
                 second.process.send_signal(number)
                 await asyncio.to_thread(second.process.wait)
         await eventually(lambda: not pbx.clients)
         async with process(url, pbx, tmp_path) as third:
-            await Ledger(url).until(lambda names: names.count("Connected") == 3, seconds=20)
+            await Ledger(url).until(lambda names: names.count("Connected") >= 3)
             await third.stop()
     assert await ends(url) == [DIED, DIED if number == signal.SIGKILL else "listener stopped", "listener stopped"]
     assert "Newexten" in await Ledger(url).names()
@@ -227,7 +227,7 @@ async def test_a_link_that_another_listener_ended_is_ended_once(
     elsewhere.opening = nothing
     async with writing(elsewhere):
         elsewhere.put(says(6.0))
-        await eventually(lambda: elsewhere.appended == 1)
+        await eventually(lambda: elsewhere.appended >= 1)
         async with writing(Ingest(url, "pbx", spools)):
             pass
         elsewhere.put(begins(8.0))
@@ -249,7 +249,7 @@ async def test_a_listener_without_the_lease_appends_no_spool(url: str, spools: S
     ingest.ours = refuse
     async with writing(ingest):
         ingest.put(begins(4.0))
-        await asyncio.wait_for(is_over.wait(), 10)
+        await asyncio.wait_for(is_over.wait(), DEADLINE)
     assert await links(url) == ["Connected"]
     (left,) = spools.left("pbx", "ami")
     assert (left.writer, left.head(9)) == (5, [begins(2.0), says(3.0)])
@@ -291,7 +291,7 @@ async def test_the_end_of_a_killed_ari_link_is_recorded(url: str, spools: Spools
             stop = asyncio.Event()
             async with writing(ingest):
                 listening = asyncio.create_task(AriListener(pbx, ingest).run(stop))
-                await eventually(lambda ingest=ingest: ingest.appended == 2)  # type: ignore[misc]
+                await eventually(lambda ingest=ingest: ingest.appended >= 2)  # type: ignore[misc]
                 if is_killed:
                     ingest.put = drop
                 stop.set()

@@ -102,7 +102,7 @@ async def test_a_cut_without_fin_is_noticed_and_healed(url: str, monkeypatch: py
         await Ledger(url).until(lambda names: "Disconnected" in names)
         monkeypatch.setattr(session_module, "PONG_SECONDS", DEADLINE)
         cable.flowing.set()
-        names = await Ledger(url).until(lambda names: names.count("SnapshotCompleted") == 2)
+        names = await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         assert links(names) == ["Connected", "Disconnected", "Connected"]
         assert "no Pong" in (await Ledger(url).ours("Disconnected"))[0]["reason"]
 
@@ -143,7 +143,7 @@ async def test_an_end_by_the_pbx_is_followed_by_a_new_link(url: str) -> None:
     async with FakeAmi() as pbx:
         async with listening(url, pbx.pbx()):
             for count in range(1, 6):
-                await eventually(lambda count=count: pbx.logins == count and pbx.clients)  # type: ignore[misc]
+                await eventually(lambda count=count: pbx.logins >= count and pbx.clients)  # type: ignore[misc]
                 pbx.cut()
         names = await Ledger(url).names()
         assert links(names).count("Connected") >= 5
@@ -203,7 +203,7 @@ async def test_many_reloads_are_one_snapshot(url: str) -> None:
         await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
         for module in range(50):
             pbx.send(block("Event: Reload", f"Module: {module}"))
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") == 2)
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
         await Ledger(url).until(lambda names: "Newchannel" in names)
         pings = len(pbx.asked("Ping"))
@@ -231,7 +231,7 @@ async def test_epochs_rise_when_the_clock_went_back(url: str, spools: Spools) ->
     writer.stop()
     await writer.run()
     async with FakeAmi() as pbx, listening(url, pbx.pbx()):
-        await Ledger(url).until(lambda names: names.count("SnapshotStarted") == 2)
+        await Ledger(url).until(lambda names: names.count("SnapshotStarted") >= 2)
     assert (await Ledger(url).ours("SnapshotStarted"))[1]["epoch"] == future + 1
 
 
@@ -245,13 +245,13 @@ async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_writt
         killed.stop()
         await killed.run()
         async with listening(url, pbx.pbx()):
-            await Ledger(url).until(lambda names: names.count("Connected") == 2)
+            await Ledger(url).until(lambda names: names.count("Connected") >= 2)
         names = await Ledger(url).names()
         assert names[:4] == ["Connected", "Newchannel", "Disconnected", "Connected"]
         assert paired(names)
         assert (await Ledger(url).ours("Disconnected"))[0]["heard"] == 1001.5
         async with listening(url, pbx.pbx()):
-            await eventually(lambda: pbx.logins == 2)
+            await eventually(lambda: pbx.logins >= 2)
         assert paired(await Ledger(url).names())
 
 
@@ -275,7 +275,7 @@ async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
         await Ledger(url).until(lambda names: "Lost" in names)
         await admin.execute(BACK, len(names))
         pbx.send(block("Event: Kept"))
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") == 2)
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
     await admin.close()
     names = await Ledger(url).names()
     assert "Lost" not in names
@@ -365,7 +365,7 @@ async def test_minutes_count_what_came_over_every_link(url: str, spools: Spools)
         stop = asyncio.Event()
         running = asyncio.create_task(listener.run(stop))
         for link in (1, 2):
-            await eventually(lambda link=link: pbx.logins == link and listener.link_up)  # type: ignore[misc]
+            await eventually(lambda link=link: pbx.logins >= link and listener.link_up)  # type: ignore[misc]
             pbx.send(block("Event: Newchannel") + block("Nonsense: 1") + block("Event: Newchannel"))
             await eventually(lambda link=link: listener._so_far() == [3 * link, link, 15 * link])  # type: ignore[misc]
             if link == 1:

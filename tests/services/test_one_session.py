@@ -86,7 +86,7 @@ async def test_a_commander_in_waiting_has_no_session(url: str, ami: FakeAmi, mon
     async with commanding(ami, url) as first:
         await eventually(lambda: first.link.is_up)
         async with commanding(ami, url):
-            await eventually(lambda: ami.logins == 1)
+            await eventually(lambda: ami.logins >= 1)
     assert (ami.logins, ami.turned_away) == (1, 0)
 
 

@@ -23,6 +23,7 @@ from services.continuity import RewoundError
 from services.projector import Projector
 from tests.captures import wire
 from tests.e2e.waiting import until
+from tests.services.fake_ami import DEADLINE
 from tests.services.restoring import rewind
 
 
@@ -345,7 +346,7 @@ async def test_it_ends_when_the_log_came_back_shorter(url: str, connection: asyn
     await until(folded, "both notes are folded")
     await rewind(other, 1)
     with pytest.raises(RewoundError):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, DEADLINE)
     await other.close()
 
 

@@ -155,7 +155,7 @@ async def test_a_pong_that_never_comes_is_a_lost_link(monkeypatch: pytest.Monkey
         for _ in range(3):
             manager.pinger.cancel()
             manager.ping()
-        await eventually(lambda: len(pbx.asked("Ping")) == 3)
+        await eventually(lambda: len(pbx.asked("Ping")) >= 3)
         assert not manager.protocol.closed
         manager.close()
 
@@ -217,7 +217,7 @@ async def test_an_action_is_never_sent_again() -> None:
         manager.send_action(Action({"Action": "Originate", "Channel": "PJSIP/1"}))
         await eventually(lambda: pbx.asked("Originate"))
         pbx.cut()
-        await eventually(lambda: len(pbx.asked("Originate")) == 2)  # the phone rings twice
+        await eventually(lambda: len(pbx.asked("Originate")) >= 2)  # the phone rings twice
         manager.reconnect_timeout = 3600
         manager.close()
 

@@ -105,8 +105,8 @@ def pbx22() -> FakeAmi:
 
 async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> None:
     async with pbx22() as fake, listening(url, fake.pbx()):
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) == 2)
-        names = await Ledger(url).until(lambda names: names.count("Response:PJSIPShowEndpoint") == 2)
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
+        names = await Ledger(url).until(lambda names: names.count("Response:PJSIPShowEndpoint") >= 2)
     listing = [action["Action"] for action in fake.actions if action["ActionID"].startswith("ringledger/")]
     assert listing == [*QUICK, *SLOW, "PJSIPShowEndpoint", "PJSIPShowEndpoint"]
     assert names.index("SnapshotCompleted") < names.index("Response:PJSIPShowEndpoint")
@@ -126,20 +126,20 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
 ) -> None:
     monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
     async with pbx22() as fake, listening(url, fake.pbx()):
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) == 2)
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
         known = block("Event: ContactStatus", "URI: sip:100@h", "ContactStatus: Unreachable", "EndpointName: 100")
         fake.send(known + block("Event: ContactStatus", "ContactStatus: NonQualified", "EndpointName: 101"))
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) == 3)
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 3)
         assert fake.asked("PJSIPShowEndpoint")[-1]["Endpoint"] == "101"
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0") * 20)
-        await eventually(lambda: len(fake.asked("Command")) == 2)
+        await eventually(lambda: len(fake.asked("Command")) >= 2)
         fake.replies["PJSIPShowEndpoints"] = listed(*(f"EndpointList|ObjectName: {n}" for n in (100, 101, 102)))
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0"))
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) == 4)
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 4)
         # What is known need not be asked again before PJSIP itself is reloaded.
         assert fake.asked("PJSIPShowEndpoint")[-1]["Endpoint"] == "102"
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) == 7)
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 7)
         assert len(fake.asked("Command")) == 4
 
 
@@ -147,13 +147,13 @@ async def test_without_command_modules_are_checked_and_without_that_nothing_is_a
     modules = snapshot.MODULES.split()
     async with pbx22() as fake, listening(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Success", "Version: ")}
-        await eventually(lambda: len(fake.asked("ModuleCheck")) == len(modules))
+        await eventually(lambda: len(fake.asked("ModuleCheck")) >= len(modules))
     assert [action["Module"] for action in fake.asked("ModuleCheck")] == modules
     assert all(action["ActionID"].endswith(f"/ModuleCheck/{action['Module']}") for action in fake.asked("ModuleCheck"))
     async with pbx22() as fake, listening(url, fake.pbx("other")):
         fake.replies |= {"Command": DENIED, "ModuleCheck": DENIED}
         await eventually(lambda: fake.asked("ModuleCheck"))
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) == 2)
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
     assert len(fake.asked("ModuleCheck")) == 1
 
 
@@ -170,18 +170,18 @@ async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypa
         return {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in mine}
 
     async with pbx22() as fake, listening(url, fake.pbx()):
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") == 1)
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 1)
         before = await rows()
         assert all(before.values()), before
         for action in (*SLOW, "CoreStatus", "CoreShowChannels", "Agents"):  # as Asterisk answers `read = call,agent`
             fake.replies[action] = DENIED
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") == 2)
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         assert await rows() == before
         # And an empty list, once it may be asked for again, is one.
         fake.replies["PJSIPShowContacts"] = said("Response: Error", "Message: No Contacts found\n")
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") == 3)
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 3)
         assert await rows() == {**before, "pjsip_contacts": 0}
     completed = await Ledger(url).ours("SnapshotCompleted")
     assert [event["failed"] for event in completed] == [[], [], []]

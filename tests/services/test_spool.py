@@ -217,7 +217,7 @@ async def without_connections(url: str) -> AsyncIterator[str]:
 
 
 async def eventually_empty(url: str) -> None:
-    await Ledger(url).until(lambda names: len(names) == 500)
+    await Ledger(url).until(lambda names: len(names) >= 500)
 
 
 async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> None:
@@ -226,7 +226,7 @@ async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> N
         task = asyncio.create_task(ingest.run())
         for n in range(1, 501):
             ingest.put(event(n))
-        await eventually(lambda: (ingest.spooled.events, ingest.waiting) == (500, 0))
+        await eventually(lambda: ingest.spooled.events >= 500 and not ingest.waiting)
     ingest.stop()
     await task
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 501))
@@ -241,7 +241,7 @@ async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_
         monkeypatch.setattr(module, "BATCH", 64)
     async with Cable.to_postgresql(url) as cable, writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
         cable.delay = 0.1
         helped = 0
         for n in range(2, 1001):
@@ -251,10 +251,10 @@ async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_
                 helped = max(helped, ingest.spooled.events)
         await eventually(lambda: helped or ingest.spooled.events)
         cable.delay = 0.0
-        await eventually(lambda: ingest.appended == 1000)
+        await eventually(lambda: ingest.appended >= 1000)
         for n in range(1001, 1101):
             ingest.put(event(n))
-        await eventually(lambda: ingest.appended == 1100)
+        await eventually(lambda: ingest.appended >= 1100)
         assert ingest.spooled.events == 0
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1101))
 
@@ -267,7 +267,7 @@ async def test_while_a_connection_is_awaited_the_disk_has_what_came(
         cable.flowing.clear()
         async with writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
             ingest.put(event(1))
-            await eventually(lambda: ingest.spooled.events == 1)
+            await eventually(lambda: ingest.spooled.events >= 1)
             cable.flowing.set()
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(1)
 
@@ -286,7 +286,7 @@ async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, 
     spool._connection.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(11))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
     rows = await Ledger(url).rows()
     assert [row["raw"] for row in rows] == raws(*range(1, 12))
     assert [row["connection"] for row in rows] == [5] * 10 + [ingest.writer]
@@ -309,7 +309,7 @@ async def test_a_spool_on_a_full_disk_reaches_the_log(
     monkeypatch.setattr(ingest_module, "BATCH", 4)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(11))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
         assert not ingest.spooled.events
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 12))
     assert list(spools.folder.glob("*.spool*")) == []
@@ -326,7 +326,7 @@ async def test_a_damaged_page_of_a_spool_stops_no_writer(url: str, spools: Spool
     await asyncio.to_thread(spool.file.write_bytes, pages)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(4))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
         assert "malformed; 2 events are left" in spools.probe("pbx", "ami")
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(1, 4)
     assert spool.file.exists()
@@ -380,7 +380,7 @@ async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_readin
             assert not ingest.backlog.room.is_set()
             assert ingest.waiting == 10
             ingest._url = url
-            await eventually(lambda: ingest.appended == 10)
+            await eventually(lambda: ingest.appended >= 10)
             await eventually(ingest.backlog.room.is_set)
     assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
 
@@ -410,7 +410,7 @@ async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
             n = 0
             for how in ("stopped", "killed", "restarted"):
                 n = await _some(ingest, n)
-                await eventually(lambda n=n: ingest.appended == n)  # type: ignore[misc]
+                await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
                 n = await _some(ingest, n)
                 if how == "killed":
                     pid = (server.data / "postmaster.pid").read_text().split("\n", 1)[0]
@@ -422,7 +422,7 @@ async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
                     await eventually(lambda: ingest.spooled.events and not ingest.waiting)
                 await asyncio.to_thread(server.start)
                 n = await _some(ingest, n)
-                await eventually(lambda n=n: ingest.appended == n)  # type: ignore[misc]
+                await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
         assert [row["raw"] for row in await Ledger(server.url).rows()] == raws(*range(1, n + 1))
     finally:
         await asyncio.to_thread(server.stop)
@@ -449,12 +449,12 @@ async def test_a_postgresql_that_fails_over_has_each_event_once(
         url = f"postgresql://ringledger@/postgres?host={sockets}&port=5432,5432&target_session_attrs=read-write"
         async with writing(Ingest(url, "pbx", spools)) as ingest:
             n = await _some(ingest, 0)
-            await eventually(lambda: ingest.appended == n)
+            await eventually(lambda: ingest.appended >= n)
             n = await _some(ingest, n)
             os.kill(int((first.data / "postmaster.pid").read_text().split("\n", 1)[0]), 9)
             n = await _some(ingest, n)
             await asyncio.to_thread(second._run, "pg_ctl", "-D", str(second.data), "-w", "promote")
-            await eventually(lambda: ingest.appended == n)
+            await eventually(lambda: ingest.appended >= n)
         assert [row["raw"] for row in await Ledger(second.url).rows()] == raws(*range(1, n + 1))
     finally:
         for server in (first, second):
@@ -489,7 +489,7 @@ async def test_an_unreadable_file_is_left_alone_and_named(
     broken.write_bytes(b"no database at all" * 100)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
     assert broken.exists()
     assert str(broken) in capsys.readouterr().out
     with pytest.raises(sqlite3.DatabaseError):

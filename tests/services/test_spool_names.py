@@ -133,7 +133,7 @@ async def test_a_disk_that_takes_no_spool_is_found_at_start(url: str) -> None:
         error = await eventually(lambda: ingest.spooled.error)
         assert "/dev/null" in error
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
         assert ingest.spooled.error == error
 
 
@@ -189,7 +189,7 @@ async def test_a_spool_that_is_no_file_stops_no_writer(
     assert spools.names() == set()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
         assert spool.file.name in await eventually(lambda: ingest.spooled.error)
 
 
@@ -210,7 +210,7 @@ async def test_a_spool_of_another_user_stops_no_writer(
     assert spools.names() == set()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended == 1)
+        await eventually(lambda: ingest.appended >= 1)
         assert "Permission denied" in await eventually(lambda: ingest.spooled.error)
 
 

@@ -23,7 +23,7 @@ async def test_a_commander_that_died_is_followed_by_one_that_goes_on(scene: Scen
     await eventually(lambda: COMMANDS[1] in scene.commands())
     await scene.kill()
     scene.channels.finish("1.1", COMMANDS[1], "200 result=35")
-    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") == 2)
+    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
     scene.start()
     (end,) = await scene.ended()
     assert end["how"] == "finished"
@@ -71,7 +71,7 @@ async def test_a_run_follows_the_channel_that_takes_over(scene: Scene, *, is_kil
         await scene.kill()
     scene.channels.transfer("1.1", "7.7")
     scene.channels.finish("7.7", COMMANDS[1])
-    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") == 2)
+    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
     if is_killed:
         await scene.folded(await log.head(scene.connection))
         scene.start()
@@ -205,7 +205,7 @@ async def test_a_long_command_is_waited_for(scene: Scene) -> None:
     first = dict(scene.channels.ids)
     scene.ami.hangs_up_at.add("AGI")
     scene.channels.enter("1.2", MASTER)
-    await eventually(lambda: len(scene.ami.asked("AGI")) == 2)
+    await eventually(lambda: len(scene.ami.asked("AGI")) >= 2)
     scene.ami.hangs_up_at.clear()
     (doubted,) = await scene.ended()  # of the one that came later nobody knows; the first was taken
     assert doubted["how"] == "interrupted"
