@@ -7,30 +7,31 @@ from typing import Any
 
 from aiohttp import web
 
-from api import first_user, health, metrics
-from api.access import ACCESS, Access
-from api.accounts import TOUCH_SECONDS, Accounts
-from api.as_of import PastViews
-from api.connections import CONNECTIONS, Connections, Limits, file_limit, limit_requests
+from api.app_keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
 from api.cospace import jeye, statistics
-from api.events.routes import ROUTES as EVENT_ROUTES
-from api.events.streams import STREAMS, Streams
-from api.finishing import finish_writes, writes
-from api.freshness import Freshness
+from api.http.access import ACCESS, Access
+from api.http.as_of import PastViews
+from api.http.connections import CONNECTIONS, Connections, Limits, file_limit, limit_requests
+from api.http.finishing import finish_writes, writes
+from api.http.middleware import errors
+from api.http.origins import own_pages_only
+from api.http.queues import QUEUES, QueueMetrics, Queues
+from api.http.views import Views
 from api.jade.routes import routes as jade_routes
-from api.keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
-from api.measured import MEASURES, measured, measures
-from api.middleware import errors
-from api.origins import own_pages_only
-from api.queues import QUEUES, QueueMetrics, Queues
-from api.views import Views
+from api.ops import health, metrics
+from api.ops.request_metrics import MEASURES, measured, measures
+from api.stream.hub import STREAMS, Streams
+from api.stream.routes import ROUTES as EVENT_ROUTES
 from schemas.settings import Settings
-from services import database
-from services.facts import Facts
-from services.heartbeat import Heartbeat
-from services.pool import open_pool
-from services.tasks import ended
+from services.accounts.accounts import TOUCH_SECONDS, Accounts
+from services.commands import first_user
+from services.database import connection as database
+from services.database.heartbeat import Heartbeat
+from services.database.pool import open_pool
+from services.log.writer import Facts
+from services.projector.checkpoints import Freshness
+from services.runtime.tasks import ended
 
 TOUCH_EVERY_SECONDS = 60.0
 

@@ -8,7 +8,7 @@ from schemas.ami import Int, OurEvent
 class LinkEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     """Connected, Disconnected, LoginRefused, SnapshotStarted, SnapshotListed, SnapshotCompleted, Minute (``type``).
 
-    ``gaps`` and ``heals`` are not in the event: see ``projections.links.followed``.
+    ``gaps`` and ``heals`` are not in the event: see ``projections.pbx.links.followed``.
     """
 
     type: str = ""

@@ -125,7 +125,7 @@ class SnapshotCompleted(Ours, frozen=True):
 class Redacted(Ours, frozen=True):
     """Events of this PBX were given other bytes: a person's number, or a text, became ``token`` in each of them.
 
-    Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/chain.py``, in hexadecimal.
+    Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/log/chain.py``, in hexadecimal.
     ``actor`` is the user of the operating system. ``ledger.redact`` writes it in the transaction that changes them.
     ``position`` is that of this event itself: where it is not, the event was imported, and tells of another log.
     """

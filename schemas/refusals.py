@@ -40,7 +40,10 @@ NEEDS: Mapping[str, Need] = {
     "IAXregistry": Need(EITHER, "registries of IAX2"),
     "Command": Need(("command",), "modules"),
 }
-"""The lists of ``services.ami.snapshot``. ``ModuleCheck`` (class system) is asked instead of a refused ``Command``."""
+"""The lists of ``services.asterisk.ami.snapshots``.
+
+``ModuleCheck`` (class system) is asked instead of a refused ``Command``.
+"""
 
 
 def refused_list(action: str, message: str) -> str:

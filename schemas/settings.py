@@ -1,4 +1,4 @@
-"""Settings as one frozen Struct; how they are read is in ``services.settings``."""
+"""Settings as one frozen Struct; how they are read is in ``services.runtime.settings``."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from services import database
-from services.embedded import Embedded
-from services.spool import Spools
+from services.database import connection as database
+from services.database.embedded import Embedded
+from services.listener.spool import Spools
 
 NUMBERS = itertools.count(1)
 
@@ -21,19 +21,19 @@ settings.load_profile("unhurried")
 
 
 PATIENCE = (
-    "api.acting.OUTCOME_SECONDS",
-    "api.commanders.BEGIN_SECONDS",
-    "api.commanders.COMMANDER_SECONDS",
-    "api.deciding.FOLD_SECONDS",
-    "api.deciding.TURN_SECONDS",
-    "api.listeners.ANSWER_SECONDS",
-    "api.listeners.LISTENER_SECONDS",
-    "api.log_counts.ANSWER_SECONDS",
-    "api.warnings.COMMANDER_SECONDS",
-    "services.commander.GOOD_SECONDS",
-    "services.facts.APPEND_SECONDS",
-    "services.pool.ACQUIRE_SECONDS",
-    "services.status.COMMANDER_SECONDS",
+    "services.commands.act.OUTCOME_SECONDS",
+    "services.commands.commander_presence.BEGIN_SECONDS",
+    "services.commands.commander_presence.COMMANDER_SECONDS",
+    "services.commands.decide.FOLD_SECONDS",
+    "services.commands.decide.TURN_SECONDS",
+    "api.ops.listeners.ANSWER_SECONDS",
+    "api.ops.listeners.LISTENER_SECONDS",
+    "api.ops.log_counts.ANSWER_SECONDS",
+    "api.ops.warnings.COMMANDER_SECONDS",
+    "services.commander.commander.GOOD_SECONDS",
+    "services.log.writer.APPEND_SECONDS",
+    "services.database.pool.ACQUIRE_SECONDS",
+    "services.cli.status_report.COMMANDER_SECONDS",
 )
 """After these an answer is another one. A busy machine must not reach them; a test of one sets it itself."""
 
@@ -43,10 +43,10 @@ def _patient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for limit in PATIENCE:
             patch.setattr(limit, 60.0)
-        patch.setattr("services.pool.LOCK_TIMEOUT", "60s")
-        patch.setattr("services.heartbeat.TICKS", 240)
+        patch.setattr("services.database.pool.LOCK_TIMEOUT", "60s")
+        patch.setattr("services.database.heartbeat.TICKS", 240)
         # No listener begins beside most tests' commanders.
-        patch.setattr("services.commander_link.ALONE_SECONDS", 0.0)
+        patch.setattr("services.commander.link.ALONE_SECONDS", 0.0)
         yield
 
 

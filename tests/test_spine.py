@@ -3,10 +3,10 @@
 import pytest
 
 from projections import ALL
-from services import database
-from services.ami.protocol import LedgerProtocol
-from services.ingest import Ingest
-from services.projector import Projector
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.database import connection as database
+from services.listener.ingest import Ingest
+from services.projector.projector import Projector
 from tests.captures import wire
 from tests.services.fake_ami import NO_SPOOL
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import field
 
-from projections.kit import Model, Row
-from services import database
-from services.tables import Table
+from projections.engine.model import Model, Row
+from services.database import connection as database
+from services.projector.table import Table
 
 
 class Listing(Row):

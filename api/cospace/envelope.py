@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from api.views import Envelope
+from api.http.views import Envelope
 
 WORDS = {
     400: "bad-parameter",

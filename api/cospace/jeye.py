@@ -7,12 +7,12 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from api.auth import needs
 from api.cospace import envelope
-from api.errors import ApiError
-from api.serving import get
-from api.views import Args, View, checked
-from projections.samples import sampled
+from api.http.auth import needs
+from api.http.errors import ApiError
+from api.http.handlers import get
+from api.http.views import Args, View, checked
+from projections.calls.samples import sampled
 
 LATEST = 1 << 33
 """Seconds since the epoch beyond which (the year 2242) a time is a mistake."""

@@ -14,11 +14,11 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from api.auth import needs
 from api.cospace import envelope
-from api.errors import ApiError
-from api.serving import get
-from api.views import Args, View, pbx
+from api.http.auth import needs
+from api.http.errors import ApiError
+from api.http.handlers import get
+from api.http.views import Args, View, pbx
 
 # $2 is the period as the rows name it, $3 and $4 are its beginning and end.
 SQL = """

@@ -12,19 +12,19 @@ import asyncpg
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from api.accounts import MODELS as PEOPLE
-from api.auth import USER, still
-from api.bodies import Uuid, body
-from api.deciding import Decision, decide
-from api.errors import ApiError
-from api.jade.mine import my
+from api.http.auth import USER, still
+from api.http.body import Uuid, body
+from api.http.errors import ApiError
+from api.http.views import Args, checked
+from api.jade.me.routes import my
 from api.jade.pjsip_endpoints import endpoint
 from api.jade.resource import Resource, readings
 from api.jade.users import Text, everybody, somebody, the_user
-from api.jade.writing import answer, writes
-from api.views import Args, checked
+from api.jade.writes import answer, writes
 from schemas.contacts import ContactChanged, ContactCreated, ContactDeleted, Kind
 from schemas.secrets import MASK
+from services.accounts.accounts import MODELS as PEOPLE
+from services.commands.decide import Decision, decide
 
 # What a dial string takes for something else (& , ( / @ ^ and the like) is no part of a name here.
 Target = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[\w.+-]+\Z")]

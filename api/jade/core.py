@@ -5,11 +5,11 @@ from typing import Any
 
 from aiohttp import web
 
-from api.jade.hanging_up import hangs_up
+from api.jade.hangup import hangs_up
 from api.jade.resource import Resource, admin
-from api.jade.writing import acts
+from api.jade.writes import acts
 from schemas.secrets import MASK, is_secret
-from services.masking.application import masked_data
+from services.runtime.masking.application import masked_data
 
 CHANNELS = """
 SELECT pbx, unique_id, linked_id, channel, channel_state, channel_state_desc, context, exten, priority,

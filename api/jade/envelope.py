@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from api.views import Envelope
+from api.http.views import Envelope
 
 OPENING = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"'
 

@@ -5,20 +5,20 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from api.auth import USER
-from api.errors import ApiError
+from api.app_keys import VIEWS
+from api.http.auth import USER
+from api.http.errors import ApiError
+from api.http.handlers import get, personal
+from api.http.views import Args
 from api.jade import envelope
 from api.jade.contacts import MODELS as CONTACT_MODELS
 from api.jade.contacts import SQL as CONTACTS
 from api.jade.contacts import contact
-from api.jade.me_chats import MODELS as CHAT_MODELS
-from api.jade.me_chats import chats_of
+from api.jade.me.chats import MODELS as CHAT_MODELS
+from api.jade.me.chats import chats_of
 from api.jade.resource import Resource, reads
 from api.jade.users import change
-from api.jade.writing import writes
-from api.keys import VIEWS
-from api.serving import get, personal
-from api.views import Args
+from api.jade.writes import writes
 
 PERSON = """
 SELECT uuid, username, name, tm_create, tm_update FROM users WHERE $1::text IS NULL AND uuid = $2

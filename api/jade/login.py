@@ -3,12 +3,12 @@
 import msgspec
 from aiohttp import web
 
-from api.auth import USER, basic, needs, token_of
-from api.clients import client_of
-from api.errors import ApiError, Handler
+from api.app_keys import ACCOUNTS
+from api.http.auth import USER, basic, needs, token_of
+from api.http.client_address import client_of
+from api.http.errors import ApiError, Handler
 from api.jade import envelope
-from api.keys import ACCOUNTS
-from api.logins import login, logout
+from services.commands.logins import login, logout
 
 PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
 """Who may log in where. A token is its user's: it is good wherever the user may go, and ends at any of the three."""

@@ -4,11 +4,11 @@ import re
 
 from aiohttp import web
 
-from api.acting import act, one_pbx, sendable
-from api.errors import ApiError
+from api.http.errors import ApiError
 from api.jade.resource import Resource, admin
-from api.jade.writing import acts, answer, named, only, seen, writes
+from api.jade.writes import acts, answer, named, only, seen, writes
 from schemas.acts.module import ModuleLoad, ModuleReload, ModuleUnload
+from services.commands.act import act, one_pbx, sendable
 
 # Nothing that could lead out of Asterisk's directory of modules.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")

@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from api.jade.hanging_up import hangs_up
+from api.jade.hangup import hangs_up
 from api.jade.resource import Resource, admin
-from api.jade.writing import acts
+from api.jade.writes import acts
 
 # A lot without limit has no timeout: 0, as Asterisk itself writes there.
 PARKED_CALLS = """

@@ -6,16 +6,16 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.accounts import MODELS
-from api.auth import still
-from api.bodies import Uuid, body
-from api.deciding import Decision, decide
-from api.errors import ApiError
+from api.http.auth import still
+from api.http.body import Uuid, body
+from api.http.errors import ApiError
+from api.http.views import checked
 from api.jade.resource import Resource, readings
 from api.jade.users import everybody, other_admin, somebody, the_user
-from api.jade.writing import answer, writes
-from api.views import checked
+from api.jade.writes import answer, writes
 from schemas.users import Permission, PermissionGranted, PermissionRevoked
+from services.accounts.accounts import MODELS
+from services.commands.decide import Decision, decide
 
 SQL = """
 SELECT g.value AS uuid, u.uuid AS user_uuid, u.username, g.key AS permission

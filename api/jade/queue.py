@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from api.jade.hanging_up import hangs_up
+from api.jade.hangup import hangs_up
 from api.jade.resource import Resource, admin
-from api.jade.writing import acts
+from api.jade.writes import acts
 
 # The caller's names are its channel's, which are told of when they change; the queue knows those of its coming.
 ENTRIES = """

@@ -6,13 +6,13 @@ from urllib.parse import quote
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from api.acting import act, one_pbx, sendable
-from api.bodies import Line, body
-from api.errors import ApiError
+from api.http.body import Line, body
+from api.http.errors import ApiError
+from api.http.views import Args, checked
 from api.jade.resource import Resource, admin, detail, everything
-from api.jade.writing import acts, answer, named, only, seen, where, writes
-from api.views import Args, checked
+from api.jade.writes import acts, answer, named, only, seen, where, writes
 from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
+from services.commands.act import act, one_pbx, sendable
 
 # Two members of a queue may share a name: then the one whose interface it is, or the first, is the detail.
 MEMBERS = """

@@ -7,13 +7,13 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.auth import needs
-from api.bodies import decoded, read
-from api.errors import ApiError, Handler
+from api.http.auth import needs
+from api.http.body import decoded, read
+from api.http.errors import ApiError, Handler
+from api.http.handlers import get
+from api.http.rendering import ListOf
+from api.http.views import Args, View, checked, pbx
 from api.jade import envelope
-from api.rendering import ListOf
-from api.serving import get
-from api.views import Args, View, checked, pbx
 
 NAME = "{detail:(?s:.+)}"
 

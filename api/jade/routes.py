@@ -2,28 +2,15 @@
 
 from aiohttp import web
 
-from api.jade import (
-    async_dialplans,
-    configurations,
-    contacts,
-    core,
-    info,
-    login,
-    me_buddies,
-    me_calls,
-    me_chats,
-    me_messages,
-    modules,
-    park,
-    permissions,
-    pjsip,
-    queue,
-    queue_members,
-    root,
-    sections,
-    trunks,
-    users,
-)
+from api.jade import contacts, core, info, login, modules, park, permissions, pjsip, queue, queue_members, users
+from api.jade import dialplans as async_dialplans
+from api.jade import legacy as root
+from api.jade.config import files as configurations
+from api.jade.config import sections, trunks
+from api.jade.me import buddies as me_buddies
+from api.jade.me import calls as me_calls
+from api.jade.me import chats as me_chats
+from api.jade.me import messages as me_messages
 from schemas.settings import Settings
 
 

@@ -10,16 +10,14 @@ import asyncpg
 from aiohttp import web
 from msgspec import Meta, Struct, field
 
-from api.accounts import MODELS, User, token_hash
-from api.auth import USER as ASKER
-from api.auth import still, token_of
-from api.bodies import body
-from api.deciding import Decision, decide
-from api.errors import ApiError
+from api.app_keys import ACCOUNTS
+from api.http.auth import USER as ASKER
+from api.http.auth import still, token_of
+from api.http.body import body
+from api.http.errors import ApiError
+from api.http.views import Args, checked
 from api.jade.resource import Resource, readings
-from api.jade.writing import answer, writes
-from api.keys import ACCOUNTS
-from api.views import Args, checked
+from api.jade.writes import answer, writes
 from schemas.facts import Fact
 from schemas.secrets import MASK
 from schemas.users import (
@@ -32,6 +30,8 @@ from schemas.users import (
     UserCreated,
     UserDeleted,
 )
+from services.accounts.accounts import MODELS, User, token_hash
+from services.commands.decide import Decision, decide
 
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 # HTTP Basic ends the user name at the first colon.

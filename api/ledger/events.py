@@ -6,14 +6,14 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from api.auth import asker, needs
-from api.keys import HEARTBEAT, POOL
-from api.ledger import shown
-from api.ledger.asked import Asked
-from api.ledger.holding import CHANNEL, LINKED_ID, UNIQUE_ID, Held
+from api.app_keys import HEARTBEAT, POOL
+from api.http.auth import asker, needs
+from api.http.query import Asked
+from api.http.queues import QUEUES
+from api.ledger import wire as shown
 from api.ledger.search import Search, Wanted
-from api.queues import QUEUES
-from services import database
+from api.ledger.value_match import CHANNEL, LINKED_ID, UNIQUE_ID, Held
+from services.database import connection as database
 
 LIMIT = 100
 MOST = 10_000

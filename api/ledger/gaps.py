@@ -6,12 +6,12 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from api.auth import needs
 from api.cospace.envelope import ENVELOPE
-from api.errors import ApiError
-from api.ledger.asked import Asked, stamp
-from api.serving import get
-from api.views import Args, View
+from api.http.auth import needs
+from api.http.errors import ApiError
+from api.http.handlers import get
+from api.http.query import Asked, stamp
+from api.http.views import Args, View
 
 LIMIT = 1_000
 MOST = 10_000

@@ -4,16 +4,17 @@ import re
 
 from aiohttp import web
 
-from api.auth import needs
-from api.errors import ApiError
-from api.keys import POOL
-from api.ledger import shown
-from api.ledger.asked import LAST, Asked, stamp
+from api.app_keys import POOL
+from api.http.auth import needs
+from api.http.errors import ApiError
+from api.http.query import LAST, Asked, stamp
+from api.ledger import wire as shown
 from api.ledger.events import answer
 from api.ledger.search import COLUMNS
-from services import edge, redactions
-from services.chain import LEAF, SALT, cut
-from services.edge import ArchivedError
+from services.log import archives as edge
+from services.log import redactions
+from services.log.archives import ArchivedError
+from services.log.chain import LEAF, SALT, cut
 
 EVENT = COLUMNS + "WHERE e.position = $1"
 BATCH = """
@@ -29,8 +30,8 @@ CHECK = (
     " (decoded where encoding is base64); it must be leaf, which is number position - first (from 0) of leaves. The"
     " batch's hash is the SHA-256 of the bytes of previous, then first, last, connection, ordinal, appended, earliest,"
     " the length of pbx in bytes and pbx, with one space between each and the next, then the bytes of all leaves. It"
-    " must be hash, which is previous of the event at last + 1, and so on to the hash of the head. (services/chain.py"
-    " does the same.)"
+    " must be hash, which is previous of the event at last + 1, and so on to the hash of the head."
+    " (services/log/chain.py does the same.)"
 )
 REDACTED = (
     " This event was redacted, so its bytes and salt are others by now: what comes of them must be the last after of"

@@ -14,10 +14,10 @@ from datetime import datetime
 import asyncpg
 from msgspec import Struct
 
-from api.ledger.holding import Held, holds
-from services import edge
-from services.masking import masked
-from services.pool import Pool
+from api.ledger.value_match import Held, holds
+from services.database.pool import Pool
+from services.log import archives as edge
+from services.runtime.masking import masked
 
 SCAN = 1_000_000
 STEP = 100_000

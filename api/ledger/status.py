@@ -8,17 +8,17 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api.auth import needs
-from api.freshness import Freshness, Reading, read
-from api.keys import FRESHNESS, POOL, SETTINGS
-from api.ledger.asked import Asked, stamp
+from api.app_keys import FRESHNESS, POOL, SETTINGS
+from api.http.auth import needs
+from api.http.query import Asked, stamp
 from api.ledger.events import answer
-from api.listeners import listeners
+from api.ops.listeners import listeners
 from projections import ALL
-from projections.kit import SNAPSHOTS
-from projections.links import refused_lists, unanswered_lists
-from services import edge
-from services.edge import Archive
+from projections.engine.model import SNAPSHOTS
+from projections.pbx.links import refused_lists, unanswered_lists
+from services.log import archives as edge
+from services.log.archives import Archive
+from services.projector.checkpoints import Freshness, Reading, read
 
 HEAD = "SELECT position, hash, appended FROM ledger.head"
 REBUILDING = "SELECT model, version, position, error FROM ledger.checkpoint WHERE place = 'rebuild' ORDER BY model"

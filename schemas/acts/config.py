@@ -36,7 +36,7 @@ class ConfigSection(Act, frozen=True, tag="config.section"):
 class ConfigTrunk(Act, frozen=True, tag="config.trunk"):
     """Do something to the PJSIP sections that make a trunk.
 
-    ``given`` are members as in ``services/configuration/trunks.py``; what is not given stays, or is made up.
+    ``given`` are members as in ``services/asterisk/config/trunks.py``; what is not given stays, or is made up.
     """
 
     name: str

@@ -9,7 +9,7 @@ class Counted(AmiEvent, frozen=True, kw_only=True, gc=False):
     """CoreShowChannelsComplete, Response:CoreStatus, QueueParams, QueueMember, as answers to an action of ours.
 
     ``location`` is a queue member's interface and ``status`` the state of its device, as a number. ``minute`` is not in
-    the event: see ``projections.samples.placed``.
+    the event: see ``projections.calls.samples.placed``.
     """
 
     action_id: str = field(name="ActionID", default="")

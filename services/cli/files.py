@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.app import LEDGER, File, app, database_held, refuse, settings_of
+from services.cli.options import LEDGER, File, app, database_held, refuse, settings_of
 
 
 @app.command(rich_help_panel=LEDGER)
@@ -28,10 +28,10 @@ def export(  # noqa: PLR0917 (typer gives them by name)
     file: File = None,
 ) -> None:
     """Write the ledger out, for `import` (--output), or a PBX's AMI events byte for byte (--ami); `up` may run."""
-    from services.edge import ArchivedError
-    from services.export import UnknownPbxError, bound
-    from services.export import export as body
-    from services.export_ledger import ExportError, export_ledger
+    from services.log.archives import ArchivedError
+    from services.transfer.export_ami import UnknownPbxError, bound
+    from services.transfer.export_ami import export as body
+    from services.transfer.export_ledger import ExportError, export_ledger
 
     if ami == (output is not None):
         raise refuse("export what? --output FILE for a file that `import` takes, or --ami to standard output")
@@ -83,10 +83,11 @@ def import_(  # noqa: PLR0917 (typer gives them by name)
     becomes a part of the same chain; the events of any other are appended. Of Asterisk's own files comes in what is
     from before the PBX was listened to.
     """
-    from services import import_content, import_ledger, import_lines
-    from services.ledger_file import LedgerFileError
-    from services.lines import LinesError
-    from services.zones import ZoneError
+    from services.transfer import import_asterisk as import_lines
+    from services.transfer import import_content, import_ledger
+    from services.transfer.asterisk_files import LinesError
+    from services.transfer.ledger_file import LedgerFileError
+    from services.transfer.timezones import ZoneError
 
     options: dict[import_content.AnyKind, bool]
     options = {"ami": ami, "cdr_csv": master_csv, "cel_csv": cel_csv, "queue_log": queue_log}

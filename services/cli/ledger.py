@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from services.cli.app import LEDGER, File, app, database_held, refuse, settings_of
+from services.cli.options import LEDGER, File, app, database_held, refuse, settings_of
 
 
 @app.command(rich_help_panel=LEDGER)
 def migrate(file: File = None) -> None:
     """Bring the database's schema up to date (`up` does it by itself)."""
-    from services import database
+    from services.database import connection as database
 
     async def body(url: str) -> None:
         connection = await database.connect(url)
@@ -49,13 +49,13 @@ def verify(
     """
     from concurrent.futures import BrokenExecutor
 
-    from services.anchor import AnchorError, anchored
-    from services.archive_check import StrayFileError, told
-    from services.audit import audit
-    from services.damage import DamageError
-    from services.ledger_file import LedgerFileError
-    from services.redactions import RedactionError
-    from services.verify import NoLedgerError
+    from services.integrity.anchors import AnchorError, anchored
+    from services.integrity.archives import StrayFileError, told
+    from services.integrity.chain_walk import NoLedgerError
+    from services.integrity.damage import DamageError
+    from services.integrity.verify import audit
+    from services.log.redactions import RedactionError
+    from services.transfer.ledger_file import LedgerFileError
 
     if archive != bool(files):
         raise refuse("verify --archive FILE...: the option goes with the files of archived months")
@@ -104,8 +104,8 @@ def archive(
     holds the files against it. What is asked of a time before is refused, naming the file. Broken off, it can be run
     again. The whole log comes back with `import` of all files, in order, into an empty database.
     """
-    from services import archive as body
-    from services.detach import ArchiveError
+    from services.retention import archive as body
+    from services.retention.detach import ArchiveError
 
     try:
         month = body.month_of(before)
@@ -134,12 +134,12 @@ def redact(
     number stands there as a whole, not within a longer one, nor in a unique id or a time. What cannot be reached
     (backups, exports, spools) is in docs/architecture.md.
     """
-    from services import run
-    from services.forget import UnfinishedError
-    from services.redact import RedactError, told
-    from services.redact import redact as body
-    from services.redaction_key import KeyFileError, read_key, token
-    from services.wanted import WantedError, wanted
+    from services.retention.redact import RedactError, told
+    from services.retention.redact import redact as body
+    from services.retention.redact_key import KeyFileError, read_key, token
+    from services.retention.redact_models import UnfinishedError
+    from services.retention.redact_pattern import WantedError, wanted
+    from services.runtime import process as run
 
     try:
         found = wanted(

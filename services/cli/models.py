@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from services.cli.app import LEDGER, File, app, database_held, refuse, settings_of
+from services.cli.options import LEDGER, File, app, database_held, refuse, settings_of
 
 if TYPE_CHECKING:
-    from projections.kit import Model
+    from projections.engine.model import Model
 
 T = TypeVar("T")
 
@@ -34,8 +34,8 @@ def as_of(
 
     It needs the database alone. Without a terminal it writes a line for each row, columns separated by tabs.
     """
-    from services import history_text
-    from services.history import Question, found
+    from services.replay import history_report as history_text
+    from services.replay.history import Question, found
 
     (then,) = _asked(file, lambda url: found(url, Question((instant,), model, pbx)))
     if as_json:
@@ -55,8 +55,8 @@ def diff(
     file: File = None,
 ) -> None:
     """Show which rows of a read model came (+), went (-) or changed (~) between two instants."""
-    from services import history_text
-    from services.history import Question, differences, found
+    from services.replay import history_report as history_text
+    from services.replay.history import Question, differences, found
 
     old, new = _asked(file, lambda url: found(url, Question((before, after), model, pbx)))
     if as_json:
@@ -66,7 +66,7 @@ def diff(
 
 
 def _asked(file: Path | None, question: Callable[[str], Coroutine[None, None, T]]) -> T:
-    from services.history import HistoryError
+    from services.replay.history import HistoryError
 
     try:
         with database_held(settings_of(file)) as url:
@@ -86,7 +86,7 @@ def rebuild(
 
     Views are served all the time. `up` may run: then its projector does the work. Ctrl-C leaves it to go on.
     """
-    from services.rebuild import RebuildError, chosen
+    from services.projector.rebuild import RebuildError, chosen
 
     try:
         wanted = chosen(models or [])
@@ -100,9 +100,9 @@ def rebuild(
 
 
 def _rebuilt(url: str, models: "Sequence[Model]", upto: int | None) -> int:
-    from services import run
-    from services.rebuild import Outcome
-    from services.rebuild import rebuild as body
+    from services.projector.rebuild import Outcome
+    from services.projector.rebuild import rebuild as body
+    from services.runtime import process as run
 
     outcomes: list[Outcome] = []
 
@@ -121,7 +121,7 @@ def _rebuilt(url: str, models: "Sequence[Model]", upto: int | None) -> int:
 def _differences(url: str, models: "Sequence[Model]") -> int:
     from rich.console import Console
 
-    from services.differences import differences, lines, table
+    from services.projector.rebuild_diff import differences, lines, table
 
     found = asyncio.run(differences(url, models))
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.app import ALL_IN_ONE, ONE_EACH, File, app, refuse, settings_of, with_database
+from services.cli.options import ALL_IN_ONE, ONE_EACH, File, app, refuse, settings_of, with_database
 
 Speed = Annotated[
     float, typer.Option(min=0.01, max=1000, metavar="N", help="Play the recording N times as fast as it was.")
@@ -21,10 +21,10 @@ def up(file: File = None, speed: Speed = 1.0) -> None:
     Without RINGLEDGER_AMI it plays a recording of a real Asterisk 22. Without RINGLEDGER_DATABASE_URL it runs a
     PostgreSQL of its own in RINGLEDGER_DATA. Ctrl-C or SIGTERM stops all of it.
     """
-    from services import run
-    from services.embedded import EmbeddedError
-    from services.up import STOP_SECONDS, UpError
-    from services.up import up as body
+    from services.cli.up import STOP_SECONDS, UpError
+    from services.cli.up import up as body
+    from services.database.embedded import EmbeddedError
+    from services.runtime import process as run
 
     settings = settings_of(file)
     if speed != 1 and settings.ami:
@@ -49,8 +49,8 @@ def demo(
 
     It is what `up` listens to without RINGLEDGER_AMI. User `ringledger`, secret `recording`.
     """
-    from services import run
     from services.playback.server import play
+    from services.runtime import process as run
 
     host, _, port = address.rpartition(":")
     try:
@@ -63,7 +63,8 @@ def demo(
 @app.command("listen", rich_help_panel=ONE_EACH)
 def listen_(file: File = None) -> None:
     """Listen to every PBX of RINGLEDGER_AMI and RINGLEDGER_ARI, and append what they say to the log."""
-    from services import listen, run
+    from services.listener import process as listen
+    from services.runtime import process as run
 
     settings = with_database(file)
     run.run("listen", lambda stop: listen.listen(settings, settings.database_url, stop))
@@ -72,9 +73,9 @@ def listen_(file: File = None) -> None:
 @app.command(rich_help_panel=ONE_EACH)
 def project(file: File = None) -> None:
     """Fold the log into the read models."""
-    from services import run
-    from services.compatible import NewerError
-    from services.project import project as body
+    from services.database.compatible import NewerError
+    from services.projector.process import project as body
+    from services.runtime import process as run
 
     settings = with_database(file)
     os.nice(5)  # folding can wait, and catches up; what the listener does not read is gone for ever
@@ -87,7 +88,8 @@ def project(file: File = None) -> None:
 @app.command("command", rich_help_panel=ONE_EACH)
 def command_(file: File = None) -> None:
     """Do at every PBX of RINGLEDGER_AMI what was asked for through the API."""
-    from services import command, run
+    from services.commander import process as command
+    from services.runtime import process as run
 
     settings = with_database(file)
     run.run("command", lambda stop: command.command(settings, settings.database_url, stop))
@@ -97,5 +99,5 @@ def command_(file: File = None) -> None:
 def serve(file: File = None) -> None:
     """Serve the documented views over HTTP at RINGLEDGER_HTTP."""
     os.environ["RINGLEDGER_DATABASE_URL"] = with_database(file).database_url
-    arguments = [sys.executable, "-P", "-m", "api.serve", *([str(file)] if file else [])]
+    arguments = [sys.executable, "-P", "-m", "api.process", *([str(file)] if file else [])]
     os.execv(sys.executable, arguments)  # noqa: S606

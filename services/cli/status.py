@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.app import LEDGER, File, app, database_held, refuse, settings_of
+from services.cli.options import LEDGER, File, app, database_held, refuse, settings_of
 
 
 @app.command(rich_help_panel=LEDGER)
@@ -20,9 +20,9 @@ def status(
     """
     import msgspec
 
-    from services.history_text import written
-    from services.status import NoLedgerError
-    from services.status import status as body
+    from services.cli.status_report import NoLedgerError
+    from services.cli.status_report import status as body
+    from services.replay.history_report import written
 
     settings = settings_of(file)
     try:

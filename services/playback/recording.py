@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from msgspec import Struct
 
-from services.ami.framing import Framer
+from services.asterisk.ami.framing import Framer
 
 ACTION_ID = re.compile(rb"\r\nActionID: rec-(\d+)(?=\r\n)")
 NAME = re.compile(rb"\s*Event: ([^\r]*)")

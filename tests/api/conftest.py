@@ -16,16 +16,16 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec import Struct
 
 from api.app import create
-from api.keys import ACCOUNTS, FAILED, FRESHNESS, SEEDED
+from api.app_keys import ACCOUNTS, FAILED, FRESHNESS, SEEDED
 from projections import ALL
-from projections.kit import Model
+from projections.engine.model import Model
 from schemas.log import Connected, Minute, Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from schemas.settings import Settings
-from services import database
-from services.ami.protocol import LedgerProtocol
-from services.ingest import Ingest
-from services.project import project
-from services.projector import Projector
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.database import connection as database
+from services.listener.ingest import Ingest
+from services.projector.process import project
+from services.projector.projector import Projector
 from tests.captures import wire
 from tests.services.fake_ami import NO_SPOOL
 

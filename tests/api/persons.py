@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from api.accounts import token_hash
-from api.keys import ACCOUNTS, FACTS, FRESHNESS
+from api.app_keys import ACCOUNTS, FACTS, FRESHNESS
 from schemas.facts import Fact
 from schemas.users import TokenIssued, UserCreated
+from services.accounts.accounts import token_hash
 from tests.api.conftest import Client
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientResponse
 
-from api.keys import FACTS
+from api.app_keys import FACTS
+from api.http.queues import QUEUES
 from api.ledger.search import Search
-from api.queues import QUEUES
-from services.as_of import AsOf
+from services.replay.as_of import AsOf
 from tests.api.conftest import COMMANDER, Client, Ledger, Serve, token
 from tests.api.people import PERMISSIONS, USERS, by, logged_in, person
 from tests.api.test_freshness import newchannel, reached
@@ -164,7 +164,7 @@ async def test_a_download_is_cut_off_with_its_access(reader: Reader, monkeypatch
 async def test_an_act_that_is_under_way_is_answered(
     reader: Reader, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.acting.OUTCOME_SECONDS", 0.0)
+    monkeypatch.setattr("services.commands.act.OUTCOME_SECONDS", 0.0)
     facts, begun, may_go_on = reader.client.app[FACTS], asyncio.Event(), asyncio.Event()
     append = facts.append
 

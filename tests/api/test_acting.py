@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import acting, commanders
 from schemas.acts import ActSent
-from services.commander import Commander
-from services.pool import Pool
+from services.commander.commander import Commander
+from services.commands import act as acting
+from services.commands import commander_presence as commanders
+from services.database.pool import Pool
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.e2e.waiting import until
 from tests.services.fake_ami import FakeAmi, block

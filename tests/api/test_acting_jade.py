@@ -8,9 +8,9 @@ import pytest
 from msgspec import Struct
 from yarl import URL
 
-from api.jade import writing
+from api.jade import writes as writing
 from schemas.log import Connected
-from services.commander import Commander
+from services.commander.commander import Commander
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.test_acting import events
 from tests.e2e.waiting import until

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.jade.async_dialplans import COMMAND_BYTES
+from api.jade.dialplans import COMMAND_BYTES
 from tests.api.conftest import Client, Ledger, Serve, token
 
 MASTERS, COMMANDS = "/v1/admin/dialplan/adpmas", "/v1/admin/dialplan/adps"

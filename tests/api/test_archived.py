@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from projections import ALL
-from projections.channels import CHANNELS
-from services import database
-from services.archive import Archived
-from services.ledger_file import read_manifest
-from services.projector import Projector
+from projections.calls.channels import CHANNELS
+from services.database import connection as database
+from services.projector.projector import Projector
+from services.retention.archive import Archived
+from services.transfer.ledger_file import read_manifest
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.services.archiving import appended, archived
 

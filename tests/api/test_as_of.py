@@ -18,24 +18,24 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from api import as_of
 from api.app import create
-from api.as_of import PastViews, shadowing
+from api.app_keys import FRESHNESS, SEEDED, VIEWS
 from api.cospace import jeye
+from api.http import as_of
+from api.http.as_of import PastViews, shadowing
+from api.http.queues import Queues
+from api.http.views import View
 from api.jade.core import CHANNELS
 from api.jade.resource import Resource
-from api.keys import FRESHNESS, SEEDED, VIEWS
-from api.queues import Queues
-from api.views import View
 from projections import ALL
-from projections.tokens import TOKENS
-from projections.users import USERS
+from projections.people.tokens import TOKENS
+from projections.people.users import USERS
 from schemas.log import Connected, Disconnected, Minute, Ours, Received, SnapshotCompleted, SnapshotStarted
 from schemas.settings import Settings
-from services import database
-from services.as_of import AsOf, BrokenModelError
-from services.projector import Projector
-from services.tables import Table
+from services.database import connection as database
+from services.projector.projector import Projector
+from services.projector.table import Table
+from services.replay.as_of import AsOf, BrokenModelError
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, opened, token
 from tests.api.test_contract import LISTS, TICKING
 from tests.contract import operations

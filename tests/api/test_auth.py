@@ -13,18 +13,18 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from api.accounts import IDLE_SECONDS, Accounts, token_hash
 from api.app import create
-from api.keys import ACCOUNTS, FACTS, FRESHNESS, SETTINGS
-from api.throttle import FREE
+from api.app_keys import ACCOUNTS, FACTS, FRESHNESS, SETTINGS
 from schemas.log import Received
 from schemas.settings import Settings
 from schemas.users import TokenRevoked, TokenUsed, UserCreated
-from services import database
-from services.clock import Clock
-from services.facts import ATTEMPTS, Facts, UnknownAppendError
-from services.pool import Pool
-from services.users import admin_password, hash_password, password_file
+from services.accounts.accounts import IDLE_SECONDS, Accounts, token_hash
+from services.accounts.passwords import admin_password, hash_password, password_file
+from services.accounts.throttle import FREE
+from services.database import connection as database
+from services.database.pool import Pool
+from services.log.writer import ATTEMPTS, Facts, UnknownAppendError
+from services.runtime.clock import Clock
 from tests.api.conftest import PASSWORD, Client, Ledger, Recorded, Serve, basic, stop_throttle_clock, token
 
 VIEW = "/v1/admin/core/channels"

@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from api.app import create
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from schemas.settings import Settings
 from tests.api.conftest import Client, Recorded
 

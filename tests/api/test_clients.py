@@ -5,8 +5,8 @@ from ipaddress import ip_network
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from api.clients import client_of, forwarded_for
-from api.keys import SETTINGS
+from api.app_keys import SETTINGS
+from api.http.client_address import client_of, forwarded_for
 from schemas.settings import Settings
 from tests.api.test_behind_proxies import application
 

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.events.feeds import OF_MODEL
-from api.events.messages import messages
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
+from api.stream.messages import messages
+from api.stream.resources import OF_MODEL
 from projections import ALL
-from projections.changes import InStep
-from projections.kit import State
+from projections.engine.model import State
+from projections.engine.step import InStep
 from schemas.log import Received
 from tests.api.clock_off import Clock
 from tests.api.conftest import Client, Ledger, Serve, token

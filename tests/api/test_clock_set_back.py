@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.freshness import Checkpoint, Freshness, Reading
-from api.keys import FRESHNESS
-from api.listeners import posted
+from api.app_keys import FRESHNESS
+from api.ops.listeners import posted
 from projections import ALL
 from schemas.log import Connected, Minute, Ours, Received, SnapshotCompleted, SnapshotStarted
-from services.clock import Clock, boot_id
+from services.projector.checkpoints import Checkpoint, Freshness, Reading
+from services.runtime.clock import Clock, boot_id
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.test_ledger_status import LISTENER, get
 

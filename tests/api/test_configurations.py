@@ -8,10 +8,10 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from api.freshness import Freshness, Reading
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from schemas.log import Connected
-from services.commander import Commander
+from services.commander.commander import Commander
+from services.projector.checkpoints import Freshness, Reading
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.e2e.waiting import until
 from tests.services.config_pbx import Category, ConfigFile, ConfigPbx, Variable

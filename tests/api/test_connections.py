@@ -19,10 +19,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
-from api.connections import CONNECTIONS, Connections, Limits, limit_requests
-from api.guarded_connection import GuardedConnection, GuardedSite
-from api.keys import SETTINGS
-from api.middleware import errors
+from api.app_keys import SETTINGS
+from api.http.connections import CONNECTIONS, Connections, Limits, limit_requests
+from api.http.guarded_connection import GuardedConnection, GuardedSite
+from api.http.middleware import errors
 from schemas.settings import Settings
 from tests.services.fake_ami import eventually
 
@@ -317,7 +317,7 @@ async def start_api(data: Path) -> tuple[asyncio.subprocess.Process, int]:
         port = free.getsockname()[1]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RINGLEDGER_")}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "api.serve"),
+        *(sys.executable, "-m", "api.process"),
         env=environ
         | {
             "RINGLEDGER_HTTP": f"127.0.0.1:{port}",
@@ -390,7 +390,7 @@ def healthz(port: int, source: str) -> int:
 
 
 async def test_closed_connections_are_logged_at_once_and_then_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.connections.LOG_SECONDS", 0.05)
+    monkeypatch.setattr("api.http.connections.LOG_SECONDS", 0.05)
     connections = Connections((), CollectorRegistry(), HOUR)
     with capture_logs() as logs:
         for _ in range(3):

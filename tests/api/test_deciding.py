@@ -14,14 +14,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec import Meta, Struct
 
 from api.app import create
-from api.auth import needs
-from api.bodies import body
-from api.deciding import Decision, decide
-from api.errors import ApiError
-from api.jade.writing import answer, where
-from api.keys import SEEDED
+from api.app_keys import SEEDED
+from api.http.auth import needs
+from api.http.body import body
+from api.http.errors import ApiError
+from api.jade.writes import answer, where
 from schemas.settings import Settings
 from schemas.users import UserCreated
+from services.commands.decide import Decision, decide
 from tests.api.conftest import PASSWORD, Client, Ledger, token
 
 PATH = "/v1/test/users"
@@ -156,7 +156,7 @@ async def test_json_is_json_whatever_its_content_type(client: Client) -> None:
 async def test_without_its_models_a_decision_waits_and_says_so(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.deciding.FOLD_SECONDS", 0.2)
+    monkeypatch.setattr("services.commands.decide.FOLD_SECONDS", 0.2)
     await ledger.connection.execute("BEGIN; LOCK TABLE checkpoint IN EXCLUSIVE MODE")
     try:
         await ledger.write(b"Event: Anything\r\n\r\n")

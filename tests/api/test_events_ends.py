@@ -10,20 +10,24 @@ import pytest
 from aiohttp import WSMsgType
 from msgspec.structs import replace
 
-from api.events import live, stream, streams
-from api.events.ended import EndedError
-from api.events.live import Batch, Live
-from api.events.messages import WHOLE, Message
-from api.events.stream import Stream
-from api.events.streams import STREAMS
-from api.events.topics import Wanted
-from api.keys import FRESHNESS
-from projections import ALL, channels
-from projections.changes import InStep
-from projections.kit import Fold
-from services import log, wanted
-from services.redact import redact
-from services.tail import Tail
+from api.app_keys import FRESHNESS
+from api.stream import client_stream as stream
+from api.stream import hub as streams
+from api.stream import live_buffer as live
+from api.stream.client_stream import Stream
+from api.stream.closing import EndedError
+from api.stream.hub import STREAMS
+from api.stream.live_buffer import Batch, Live
+from api.stream.messages import WHOLE, Message
+from api.stream.topics import Wanted
+from projections import ALL
+from projections.calls import channels
+from projections.engine.model import Fold
+from projections.engine.step import InStep
+from services.log import append as log
+from services.replay.subscription import Tail
+from services.retention import redact_pattern as wanted
+from services.retention.redact import redact
 from tests.api.conftest import Client, Ledger, Serve, projected, token
 from tests.api.listening import listening
 from tests.api.test_freshness import newchannel

@@ -8,15 +8,15 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from api.as_of import shadowing
-from api.events.feeds import FEEDS
-from api.views import View
+from api.http.as_of import shadowing
+from api.http.views import View
+from api.stream.resources import FEEDS
 from projections import ALL
-from projections.changes import Change, InStep
-from projections.kit import State
+from projections.engine.model import State
+from projections.engine.step import Change, InStep
 from schemas.log import Received, Recorded
-from services import database
-from services.tables import Table
+from services.database import connection as database
+from services.projector.table import Table
 from tests.api.conftest import Recorded as Served
 from tests.api.conftest import heard
 from tests.api.test_as_of import views_of

@@ -5,12 +5,14 @@ import asyncio
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
-from api.accounts import token_hash
-from api.events import sse, streams, ws
-from api.events.streams import STREAMS
-from api.keys import ACCOUNTS, FACTS, FRESHNESS
+from api.app_keys import ACCOUNTS, FACTS, FRESHNESS
+from api.stream import hub as streams
+from api.stream import sse
+from api.stream import websocket as ws
+from api.stream.hub import STREAMS
 from schemas.log import SnapshotListed, SnapshotStarted
 from schemas.users import TokenIssued, TokenRevoked
+from services.accounts.accounts import token_hash
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 from tests.api.listening import listening, told
 from tests.api.test_auth import user

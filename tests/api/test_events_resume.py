@@ -10,9 +10,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from api.events import live, sse, stream, streams
+from api.stream import client_stream as stream
+from api.stream import hub as streams
+from api.stream import live_buffer as live
+from api.stream import sse
 from schemas.log import Received
-from services import database, log
+from services.database import connection as database
+from services.log import append as log
 from tests.api.conftest import Client, Ledger, Recorded, opened
 from tests.api.listening import Kept, Told, listening, told
 from tests.api.test_as_of import serving

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.errors import ApiError
-from api.events.messages import WHOLE, Message, messages, place
-from api.events.topics import Wanted, prefix, prefixes, written
-from projections.changes import Change, InStep
-from projections.channels import Channel
-from projections.parked_calls import ParkedCall
+from api.http.errors import ApiError
+from api.stream.messages import WHOLE, Message, messages, place
+from api.stream.topics import Wanted, prefix, prefixes, written
+from projections.calls.channels import Channel
+from projections.calls.parked_calls import ParkedCall
+from projections.engine.step import Change, InStep
 from schemas.log import Recorded
 
 AT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)

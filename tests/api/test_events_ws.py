@@ -6,7 +6,7 @@ import json
 import pytest
 from aiohttp import WSServerHandshakeError
 
-from api.events import ws
+from api.stream import websocket as ws
 from schemas.log import Disconnected, SnapshotCompleted, SnapshotStarted
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.listening import told

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from api.errors import ApiError
-from api.fair_queue import FairQueue
+from api.http.errors import ApiError
+from services.accounts.fair_queue import FairQueue
 
 
 class Work:

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from api.flights import Flights
+from api.http.flights import Flights
 from tests.api.test_fair_queue import settled
 
 

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from api.errors import ApiError
-from api.hashing import PLACES, SHARE, Hashing, Lane
+from api.http.errors import ApiError
+from services.accounts.hashing import PLACES, SHARE, Hashing, Lane
 
 
 class Work:

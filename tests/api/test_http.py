@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from projections import ALL
-from services.tasks import ended
+from services.runtime.tasks import ended
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.errors import ApiError
-from api.keys import ACCOUNTS
-from api.logins import login
+from api.app_keys import ACCOUNTS
+from api.http.errors import ApiError
+from services.commands.logins import login
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic
 from tests.api.people import USERS, by, contact, head, listed, logged_in, one, person, refused
 from tests.contract import misfits, shapes

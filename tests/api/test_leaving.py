@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from api.keys import ACCOUNTS, FACTS, VIEWS
-from api.serve import serve as serve_until
-from api.views import View
-from services.as_of import AsOf
+from api.app_keys import ACCOUNTS, FACTS, VIEWS
+from api.http.views import View
+from api.process import serve as serve_until
+from services.replay.as_of import AsOf
 from tests.api.conftest import COMMANDER, PASSWORD, Client, Ledger, Serve, token
 from tests.api.people import USERS, events
 from tests.api.test_freshness import newchannel, reached
@@ -212,7 +212,7 @@ async def test_an_act_is_requested_though_its_client_left(
 
 
 async def test_a_write_without_a_client_does_not_hold_up_the_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.finishing.LAST_SECONDS", 0.01)
+    monkeypatch.setattr("api.http.finishing.LAST_SECONDS", 0.01)
     client = await serve()
     headers = {"Authorization": f"Bearer {await token(client)}"}
     begun = asyncio.Event()

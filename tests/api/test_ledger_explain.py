@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from projections import ALL
-from projections.kit import names_of
+from projections.engine.model import names_of
 from schemas.log import Connected, Disconnected, Received, SnapshotCompleted, SnapshotStarted
-from services import refold
+from services.replay import explain as refold
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
 PATH = "/v1/ledger/explain"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from schemas.log import Received
-from services.export import export
+from services.transfer.export_ami import export
 from tests.api.conftest import Client, Ledger, Serve, token
 
 PATH = "/v1/ledger/events"

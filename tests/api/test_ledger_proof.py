@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from schemas.log import Received
-from services.redact import redact
-from services.wanted import Wanted
+from services.retention.redact import redact
+from services.retention.redact_pattern import Wanted
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
 PATH = "/v1/ledger/events"

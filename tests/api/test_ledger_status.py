@@ -19,15 +19,14 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 import api
-from api.freshness import Freshness
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from api.ledger.status import taken
-from api.listeners import listeners, posted
-from api.log_counts import LARGEST_NAMES, NAME_LETTERS
-from api.measured import MEASURES, measured
+from api.ops.listeners import listeners, posted
+from api.ops.log_counts import LARGEST_NAMES, NAME_LETTERS
+from api.ops.request_metrics import MEASURES, measured
 from projections import ALL
-from projections.agents import AGENTS
-from projections.kit import SNAPSHOTS
+from projections.engine.model import SNAPSHOTS
+from projections.queues.agents import AGENTS
 from schemas.log import (
     AriConnected,
     Connected,
@@ -38,9 +37,10 @@ from schemas.log import (
     SnapshotCompleted,
     SnapshotStarted,
 )
-from services import database
-from services.heartbeat import Heartbeat
-from services.pool import open_pool
+from services.database import connection as database
+from services.database.heartbeat import Heartbeat
+from services.database.pool import open_pool
+from services.projector.checkpoints import Freshness
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
 GRAFANA = Path(api.__file__).parent.parent / "docker" / "grafana"
@@ -291,7 +291,7 @@ def board(folder: Path, age: float = 2.0) -> None:
 async def test_readiness_shows_spools_from_the_file_when_postgresql_does_not_answer(
     client: Client, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.listeners.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("api.ops.listeners.ANSWER_SECONDS", 0.5)
     await with_listeners(ledger)
     began = time.monotonic()
     board(tmp_path)
@@ -300,7 +300,7 @@ async def test_readiness_shows_spools_from_the_file_when_postgresql_does_not_ans
         await locking.execute("LOCK TABLE ledger.listener IN ACCESS EXCLUSIVE MODE")
         found = await asyncio.wait_for(get(client, "/readyz", 503), 300)
     await locking.close()
-    monkeypatch.setattr("api.listeners.ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr("api.ops.listeners.ANSWER_SECONDS", 60.0)
     assert found["listeners_from"] == "file"
     assert found["reasons"][0] == "the database does not answer"
     (only,) = found["listeners"]
@@ -448,7 +448,7 @@ async def test_metrics_text_is_made_outside_the_event_loop(client: Client, monke
         made_in.append(threading.current_thread())
         return b""
 
-    monkeypatch.setattr("api.metrics._text", text)
+    monkeypatch.setattr("api.ops.metrics._text", text)
     assert (await client.get("/metrics")).status == 200
     assert made_in != [threading.current_thread()]
 
@@ -524,7 +524,7 @@ async def test_metrics_without_postgresql_are_those_of_the_process(
         raise ConnectionRefusedError
 
     board(tmp_path)
-    monkeypatch.setattr("api.metrics.counted", away)
+    monkeypatch.setattr("api.ops.metrics.counted", away)
     found = await scraped(client)
     assert found["ringledger_database_up"][()] == found["ringledger_postgresql_up"][()] == 0
     assert "ringledger_log_position" not in found

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from api.keys import ACCOUNTS
-from api.places import MAX_PER_USER
-from api.throttle import FREE, FREE_PER_USER
+from api.app_keys import ACCOUNTS
+from services.accounts.places import MAX_PER_USER
+from services.accounts.throttle import FREE, FREE_PER_USER
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, stop_throttle_clock, token
 from tests.api.people import MANAGED, by, person
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from services.locks import Lock, locked
-from services.redact import redact
+from services.database.locks import Lock, locked
+from services.retention.redact import redact
 from tests.api.conftest import Client, Ledger, Serve, projected, token
 from tests.api.people import USERS
 from tests.e2e.waiting import until

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.accounts import IDLE_SECONDS, token_hash
 from schemas.log import Received
 from schemas.users import TokenIssued
+from services.accounts.accounts import IDLE_SECONDS, token_hash
 from tests.api.conftest import Client, Ledger, Serve
 from tests.api.people import MANAGED, NOBODYS, by, logged_in, person
 from tests.contract import operations

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from api.keys import FRESHNESS
-from services.commander import Commander
+from api.app_keys import FRESHNESS
+from services.commander.commander import Commander
 from tests.api.conftest import Client, Ledger, Serve
 from tests.api.people import NOBODYS, by, contact, events, listed, logged_in, person, refused
 from tests.projections.folding import ami as said

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from api.jade import me_messages
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
+from api.jade.me import messages as me_messages
 from schemas.social import MessagePosted
 from tests.api.conftest import Client, Ledger, Serve
 from tests.api.persons import Answer, Person, arrive, tell

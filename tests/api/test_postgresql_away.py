@@ -9,12 +9,12 @@ import pytest
 from aiohttp import ClientResponse
 from structlog.testing import capture_logs
 
-from api.keys import FRESHNESS, HEARTBEAT
+from api.app_keys import FRESHNESS, HEARTBEAT
 from projections import ALL
-from services import database
-from services.embedded import Embedded
-from services.locks import LOCK, Lock
-from services.outage import Outage
+from services.database import connection as database
+from services.database.embedded import Embedded
+from services.database.locks import LOCK, Lock
+from services.runtime.outage import Outage
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, projected, token
 from tests.api.listening import listening
 from tests.api.people import USERS
@@ -69,7 +69,7 @@ async def client(serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) 
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await token(client)}"
     await client.app[FRESHNESS].folded([model.name for model in ALL], position)
-    monkeypatch.setattr("services.heartbeat.TICKS", 12)
+    monkeypatch.setattr("services.database.heartbeat.TICKS", 12)
     return client
 
 

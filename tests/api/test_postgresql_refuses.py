@@ -6,9 +6,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from projections import ALL
-from services.locks import Lock, locked
+from services.database.locks import Lock, locked
 from tests.api.conftest import COMMANDER, PASSWORD, Client, Ledger, Serve, basic, token
 from tests.api.people import USERS
 
@@ -95,7 +95,7 @@ async def test_an_error_of_our_own_sql_stays_an_internal_error(client: Client, l
 @pytest.fixture
 async def holder(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncpg.Connection]:
     """A connection that holds locks, and an API that waits for them no longer than a tenth of a second."""
-    monkeypatch.setattr("services.pool.LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr("services.database.pool.LOCK_TIMEOUT", "100ms")
     connection = await asyncpg.connect(ledger.url)
     yield connection
     await connection.close()
@@ -122,7 +122,7 @@ async def test_a_decision_behind_a_held_lock_is_503_and_not_done(
 async def test_decisions_wait_for_their_turn_no_longer_than_told(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.deciding.TURN_SECONDS", 0.1)
+    monkeypatch.setattr("services.commands.decide.TURN_SECONDS", 0.1)
     async with locked(ledger.connection, Lock.DECISION):
         assert "earlier decisions" in await refused(client, USERS, "POST", json=USER, headers=KEY)
 
@@ -133,8 +133,8 @@ async def test_an_act_is_awaited_although_its_commander_was_not_woken(
     async def fails(*_: object) -> None:
         raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
 
-    monkeypatch.setattr("api.acting.wake_commander", fails)
-    monkeypatch.setattr("api.acting.OUTCOME_SECONDS", 0.5)
+    monkeypatch.setattr("services.commands.act.wake_commander", fails)
+    monkeypatch.setattr("services.commands.act.OUTCOME_SECONDS", 0.5)
     await ledger.connection.execute(COMMANDER)
     reply = await client.delete(f"{CHANNELS}/1.1")
     assert (reply.status, (await reply.json())["statuscode"]) == (504, 504)

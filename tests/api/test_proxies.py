@@ -15,10 +15,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
-from api.connections import CONNECTIONS
-from api.guarded_connection import GuardedSite
-from api.keys import FRESHNESS
-from api.throttle import FREE
+from api.app_keys import FRESHNESS
+from api.http.connections import CONNECTIONS
+from api.http.guarded_connection import GuardedSite
+from services.accounts.throttle import FREE
 from tests.api import proxies
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, stop_throttle_clock
 from tests.api.people import MANAGED

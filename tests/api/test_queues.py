@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from api.keys import POOL
-from api.queues import QUEUES, SHARE
-from services.as_of import AsOf
+from api.app_keys import POOL
+from api.http.queues import QUEUES, SHARE
+from services.replay.as_of import AsOf
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.people import by, logged_in, person
 from tests.api.test_freshness import newchannel, reached

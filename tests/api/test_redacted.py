@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.keys import FRESHNESS
-from services.redact import redact
-from services.wanted import Wanted
+from api.app_keys import FRESHNESS
+from services.retention.redact import redact
+from services.retention.redact_pattern import Wanted
 from tests.api.conftest import Client, Ledger, Serve, projected, token
 from tests.captures import wire
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from api.keys import FRESHNESS
+from api.app_keys import FRESHNESS
 from schemas.log import Connected, LoginRefused, Minute, Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from schemas.refusals import IN_USE, UNAUTHENTICATED, refused_files
 from schemas.settings import Pbx
-from services.commander_link import ONE_SESSION
+from services.commander.link import ONE_SESSION
 from tests.api.conftest import Client, Ledger, Serve, token
 
 LIST = SnapshotListed(5, "CoreShowChannels", "refused", "Permission denied")

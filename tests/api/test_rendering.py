@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.keys import VIEWS
-from api.rendering import ROWS, ListOf, render, size
+from api.app_keys import VIEWS
+from api.http.rendering import ROWS, ListOf, render, size
 from tests.api.conftest import Client, Ledger, Serve, token
 
 VIEW = "/v1/admin/core/channels"

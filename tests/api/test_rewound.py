@@ -10,10 +10,10 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.keys import FRESHNESS, SEEDED
+from api.app_keys import FRESHNESS, SEEDED
 from schemas.settings import Settings
-from services import database
-from services.project import project
+from services.database import connection as database
+from services.projector.process import project
 from tests.api.conftest import PASSWORD, Client, Ledger, basic, opened, token
 from tests.api.listening import Listening, listening
 from tests.api.test_freshness import VIEW, items, newchannel, reached

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from projections.buddies import BUDDIES
-from projections.chats import CHATS
-from projections.messages import MESSAGES
-from projections.rooms import ROOMS
+from projections.people.buddies import BUDDIES
+from projections.people.chats import CHATS
+from projections.people.messages import MESSAGES
+from projections.people.rooms import ROOMS
 from schemas.facts import Fact
-from services.differences import differences, lines
-from services.rebuild import rebuild
+from services.projector.rebuild import rebuild
+from services.projector.rebuild_diff import differences, lines
 from tests.api.conftest import Client, Ledger, Serve
 from tests.api.persons import Person, arrive, enter, tell
 from tests.contract import misfits, operations, shapes

@@ -14,28 +14,30 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
-import api.views
-import services.project
+import api.http.views
+import services.projector.process
 from api.app import create
-from api.freshness import Checkpoint, Freshness, Reading, read
-from api.jade import core, queue, queue_members, root
+from api.app_keys import FRESHNESS, SEEDED, VIEWS
+from api.http.views import ATTEMPTS, Args, Kept, View, Views
+from api.jade import core, queue, queue_members
+from api.jade import legacy as root
 from api.jade.envelope import ENVELOPE
-from api.keys import FRESHNESS, SEEDED, VIEWS
-from api.views import ATTEMPTS, Args, Kept, View, Views
 from projections import ALL
-from projections.channels import CHANNELS
-from projections.device_states import DEVICE_STATES, Device, by_device
-from projections.kit import Model, On
-from projections.queue_members import QUEUE_MEMBERS
-from projections.tokens import TOKENS
-from projections.users import USERS
+from projections.calls.channels import CHANNELS
+from projections.endpoints.device_states import DEVICE_STATES, Device, by_device
+from projections.engine.model import Model, On
+from projections.people.tokens import TOKENS
+from projections.people.users import USERS
+from projections.queues.queue_members import QUEUE_MEMBERS
 from schemas.ami.device import DeviceState
 from schemas.log import Received
 from schemas.settings import Settings
-from services import database, log
-from services.ami.protocol import LedgerProtocol
-from services.differences import Scratch, Unwritten
-from services.rebuild import rebuild
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.database import connection as database
+from services.log import append as log
+from services.projector.checkpoints import Checkpoint, Freshness, Reading, read
+from services.projector.rebuild import rebuild
+from services.projector.rebuild_diff import Scratch, Unwritten
 from tests.api.conftest import PASSWORD, Client, token
 from tests.captures import wire
 from tests.e2e.waiting import until
@@ -98,9 +100,9 @@ class World:
         """Start a projector, with other versions of some models; stop the one that ran."""
         await self.stop()
         other = {model.name: model for model in models}
-        self._monkeypatch.setattr(services.project, "ALL", [other.get(model.name, model) for model in ALL])
+        self._monkeypatch.setattr(services.projector.process, "ALL", [other.get(model.name, model) for model in ALL])
         self._stop = asyncio.Event()
-        self._running = asyncio.create_task(services.project.project(self.url, self._stop))
+        self._running = asyncio.create_task(services.projector.process.project(self.url, self._stop))
 
     async def stop(self) -> None:
         self._stop.set()
@@ -368,7 +370,7 @@ async def test_a_replica_that_cancels_a_statement_is_asked_again(
             raise asyncpg.SerializationError("canceling statement due to conflict with recovery")
         return await read(connection)
 
-    monkeypatch.setattr(api.views, "read", conflicting)
+    monkeypatch.setattr(api.http.views, "read", conflicting)
     reply = await world.client.get("/v1/admin/core/modules")
     assert (reply.status, tries) == (200 if times < ATTEMPTS else 503, ATTEMPTS)
 
@@ -414,13 +416,13 @@ class Looking(Views):
 
 
 async def test_who_asks_as_an_older_answer_is_finished_gets_one_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    tries, good = itertools.count(1), api.views._good
+    tries, good = itertools.count(1), api.http.views._good
 
     def counted(view: View, kept: Kept, needed: Reading) -> bool:
         assert next(tries) < 100, "asked again and again without a pause"
         return good(view, kept, needed)
 
-    monkeypatch.setattr(api.views, "_good", counted)
+    monkeypatch.setattr(api.http.views, "_good", counted)
     freshness = Freshness("")
     freshness.seen(reading(1, 2, 10))
     pool: Any = None
@@ -489,7 +491,7 @@ async def test_a_swap_between_checkpoints_and_rows_has_to_wait(world: World, mon
             await world.eventually(SWAPPING)
         return found
 
-    monkeypatch.setattr(api.views, "read", overtaken)
+    monkeypatch.setattr(api.http.views, "read", overtaken)
     world.client.app[VIEWS]._kept.clear()
     reply = await world.client.get(path)
     assert reply.status == 200, await reply.text()

@@ -1,6 +1,6 @@
 """Waits after failed logins: by user and client, and by user alone."""
 
-from api.throttle import FREE, FREE_PER_USER, LONGEST_SECONDS, MAX_USER_WAIT_SECONDS, REMEMBERED, Throttle
+from services.accounts.throttle import FREE, FREE_PER_USER, LONGEST_SECONDS, MAX_USER_WAIT_SECONDS, REMEMBERED, Throttle
 
 
 class Clock:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from api.accounts import token_hash
-from api.hashing import SHARE
-from api.keys import ACCOUNTS
+from api.app_keys import ACCOUNTS
+from services.accounts.accounts import token_hash
+from services.accounts.hashing import SHARE
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic
 from tests.api.people import MANAGED, NOBODYS, USERS, by, events, head, listed, logged_in, made, one, person, refused
 from tests.contract import misfits, shapes

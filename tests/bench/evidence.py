@@ -6,14 +6,15 @@ from typing import Any
 
 import asyncpg
 
-from api.ledger.holding import UNIQUE_ID, Held
 from api.ledger.search import Search, Wanted
-from projections.statistics import STATISTICS
+from api.ledger.value_match import UNIQUE_ID, Held
+from projections.calls.statistics import STATISTICS
 from schemas.log import Received
-from services import database, log
-from services.ami.protocol import LedgerProtocol
-from services.projector import Projector
-from services.refold import refold
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
+from services.replay.explain import refold
 from tests.bench.recording import played
 from tests.bench.report import Figure
 from tests.bench.stage import BrokenError, Stage

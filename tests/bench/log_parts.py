@@ -8,11 +8,11 @@ import asyncpg
 from panoramisk.ami_protocol import AMIProtocol
 
 from projections import ALL
-from projections.headers import headers_of
-from projections.kit import takers
+from projections.engine.headers import headers_of
+from projections.engine.model import takers
 from schemas.log import Received, Recorded
-from services import log
-from services.verify import verify
+from services.integrity.chain_walk import verify
+from services.log import append as log
 from tests.bench.pipeline import pipeline
 from tests.bench.recording import played
 from tests.bench.report import Figure

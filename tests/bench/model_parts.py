@@ -13,7 +13,7 @@ import msgspec
 
 from projections import ALL
 from schemas.log import Received
-from services import log
+from services.log import append as log
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port
 from tests.bench.report import Figure
 from tests.bench.shared import connected, connected_to, received, recorded_events

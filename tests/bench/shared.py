@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import asyncpg
 
 from schemas.log import Received
-from services import database
-from services.ami.protocol import LedgerProtocol
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.database import connection as database
 from tests.bench.recording import played
 from tests.bench.stage import Stage
 

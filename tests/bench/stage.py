@@ -12,8 +12,8 @@ from typing import IO
 
 import asyncpg
 
-from services import database
-from services.embedded import Embedded
+from services.database import connection as database
+from services.database.embedded import Embedded
 
 STOP_SECONDS = 15
 BIN = Path(sys.executable).parent

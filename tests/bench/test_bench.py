@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from schemas.log import Received
-from services.embedded import Embedded
+from services.database.embedded import Embedded
 from tests.bench.pipeline import Played
 from tests.bench.recording import one_round, played, sent_of
 from tests.bench.report import Figure

@@ -8,7 +8,7 @@ from statistics import median
 
 import asyncpg
 
-from services import log
+from services.log import append as log
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port, gets_per_second
 from tests.bench.pipeline import Pipeline, Played, pipeline
 from tests.bench.recording import one_round, sent_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from services import log
+from services.log import append as log
 from tests.chaos.clock import set_back
 from tests.chaos.crowd import leave
 from tests.chaos.hostile import harm

@@ -7,10 +7,10 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from projections.kit import Key, Model, Row
+from projections.engine.model import Key, Model, Row
 from schemas.log import Recorded
-from services import log
-from services.tables import Table
+from services.log import append as log
+from services.projector.table import Table
 from tests.chaos.wire import DifferenceError, raise_all
 from tests.projections.harness import Tables
 

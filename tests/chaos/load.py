@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from services.listener import first_done
+from services.listener.ami import first_done
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.phone import Call, Phone

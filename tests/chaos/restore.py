@@ -7,7 +7,7 @@ import random
 import signal
 import time
 
-from services.embedded import EmbeddedError
+from services.database.embedded import EmbeddedError
 from tests.chaos.scene import Scene
 from tests.e2e.waiting import present
 

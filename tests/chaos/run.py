@@ -13,7 +13,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from projections import ALL
-from services import database, log
+from services.database import connection as database
+from services.log import append as log
 from tests.chaos import acts, folded, wire
 from tests.chaos.asker import ANSWERED, Asker
 from tests.chaos.clock import Eras

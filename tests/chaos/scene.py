@@ -16,9 +16,9 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from services import database
-from services.embedded import Embedded
-from services.unfinished import unfinished
+from services.commander.pending import unfinished
+from services.database import connection as database
+from services.database.embedded import Embedded
 from tests.chaos.clock import FakeClock
 from tests.chaos.disk import SpoolDisk
 from tests.chaos.tee import Tee

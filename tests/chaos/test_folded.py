@@ -7,8 +7,9 @@ import pytest
 
 from projections import ALL
 from schemas.log import Connected, Received
-from services import database, log
-from services.projector import Projector
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
 from tests.chaos.folded import Folded, compare
 from tests.chaos.wire import DifferenceError
 from tests.projections.harness import Asked, block, ours, recording

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from services.masking.ami import masked
+from services.runtime.masking.ami import masked
 from tests.chaos.tee import Cut, Link
 
 END = b"\r\n\r\n"

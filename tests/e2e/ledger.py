@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from api.app import create
 from schemas.settings import Pbx, Settings
-from services import database
-from services.command import command
-from services.listen import listen
-from services.project import project
-from services.tasks import ended
+from services.commander.process import command
+from services.database import connection as database
+from services.listener.process import listen
+from services.projector.process import project
+from services.runtime.tasks import ended
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.waiting import NotYetError, present, until
 

@@ -76,8 +76,8 @@ async def test_it_is_absent(ledger: Ledger, asterisk: Asterisk, monkeypatch: pyt
     await ledger.kill_commander()
     with monkeypatch.context() as patch:
         # As it is without a test's patience: it expires before the answer comes, and the commander may only be away.
-        patch.setattr("api.acting.OUTCOME_SECONDS", 5.0)
-        patch.setattr("services.commander.GOOD_SECONDS", 4.5)
+        patch.setattr("services.commands.act.OUTCOME_SECONDS", 5.0)
+        patch.setattr("services.commander.commander.GOOD_SECONDS", 4.5)
         found, body = await add(ledger, "PJSIP/108")
         assert found == 504
         ledger.start_commander()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api.events import sse
+from api.stream import sse
 from tests.api.listening import Kept, Listening, Told, listening
 from tests.api.test_contract import TICKING
 from tests.e2e.asterisk import Asterisk

@@ -10,8 +10,8 @@ import pytest
 from schemas.acts import ActRequested, builtins
 from schemas.acts.channel import ChannelOriginate
 from schemas.log import Received
-from services import log
-from services.waking import wake_commander
+from services.database.notify import wake_commander
+from services.log import append as log
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS, agree

@@ -3,8 +3,8 @@
 import asyncio
 
 from projections import ALL
-from services.differences import differences, lines
-from services.rebuild import rebuild
+from services.projector.rebuild import rebuild
+from services.projector.rebuild_diff import differences, lines
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.test_calls import connected

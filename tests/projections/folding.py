@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from projections.kit import Decoded, Fold, Key, Model, State, names_of
+from projections.engine.model import Decoded, Fold, Key, Model, State, names_of
 from schemas.log import Ours, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services.masking.ami import masked
+from services.runtime.masking.ami import masked
 
 START = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from projections.kit import Decoded, Fold, Key, Model, Row, State, names_of
+from projections.engine.model import Decoded, Fold, Key, Model, Row, State, names_of
 from schemas.log import Ours, Received, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services.ami.protocol import LedgerProtocol
+from services.asterisk.ami.protocol import LedgerProtocol
 from tests.captures import wire
 
 LISTS = {

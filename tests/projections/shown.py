@@ -6,14 +6,14 @@ know before an event or a list tells (a member's ringinuse, a caller's priority)
 
 import re
 
-from projections.agents import AGENTS
-from projections.channels import CHANNELS
-from projections.device_states import DEVICE_STATES
-from projections.parked_calls import PARKED_CALLS
-from projections.parking_lots import PARKING_LOTS
-from projections.queue_entries import QUEUE_ENTRIES, QueueEntry
-from projections.queue_members import QUEUE_MEMBERS, QueueMember
-from projections.queues import QUEUES
+from projections.calls.channels import CHANNELS
+from projections.calls.parked_calls import PARKED_CALLS
+from projections.calls.parking_lots import PARKING_LOTS
+from projections.endpoints.device_states import DEVICE_STATES
+from projections.queues.agents import AGENTS
+from projections.queues.queue_entries import QUEUE_ENTRIES, QueueEntry
+from projections.queues.queue_members import QUEUE_MEMBERS, QueueMember
+from projections.queues.queues import QUEUES
 from tests.projections.harness import Tables
 
 STATUS = (

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from projections.agents import AGENTS, Agent
+from projections.queues.agents import AGENTS, Agent
 from schemas.log import Received
 from tests.projections.harness import Asked, Tables, block
 

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from projections.call_records import CALL_RECORDS, endpoint_of, member_of
-from projections.statistics import STATISTICS
-from services import database
+from projections.calls.call_records import CALL_RECORDS, endpoint_of, member_of
+from projections.calls.statistics import STATISTICS
+from services.database import connection as database
 from tests.captures import truth, wire
 from tests.projections.told import event, events_of, folded, tell
 

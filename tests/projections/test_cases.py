@@ -1,11 +1,11 @@
 """Cases from public reports: the views say what a real Asterisk 22 says in each."""
 
-from projections.agents import AGENTS
-from projections.call_records import CALL_RECORDS
-from projections.peers import PEERS
-from projections.queue_entries import QUEUE_ENTRIES
-from projections.queues import QUEUES
-from projections.statistics import STATISTICS
+from projections.calls.call_records import CALL_RECORDS
+from projections.calls.statistics import STATISTICS
+from projections.endpoints.peers import PEERS
+from projections.queues.agents import AGENTS
+from projections.queues.queue_entries import QUEUE_ENTRIES
+from projections.queues.queues import QUEUES
 from tests.projections.cases import Case
 
 

@@ -7,9 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.changes import Change, FoldError, InStep
-from projections.kit import Model, On, State
-from projections.queue_entries import QUEUE_ENTRIES
+from projections.engine.model import Model, On, State
+from projections.engine.step import Change, FoldError, InStep
+from projections.queues.queue_entries import QUEUE_ENTRIES
 from tests.projections.folding import ami, recorded
 from tests.projections.harness import Tables, snapshotted
 from tests.projections.harness import recorded as as_recorded

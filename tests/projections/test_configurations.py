@@ -1,6 +1,6 @@
 """Configuration files: what stands in one, and what stood there before, by the time when it was replaced."""
 
-from projections.configurations import CONFIGURATIONS
+from projections.pbx.configurations import CONFIGURATIONS
 from schemas.configuration import ConfigurationDeleted, ConfigurationRead
 from tests.projections.folding import START, Folding, ami
 

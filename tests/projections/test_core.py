@@ -1,7 +1,7 @@
 """The PBX itself and its modules, for an account that may ask for everything and for one that may not."""
 
-from projections.modules import MODULES
-from projections.systems import SYSTEMS
+from projections.pbx.modules import MODULES
+from projections.pbx.systems import SYSTEMS
 from schemas.log import Connected
 from tests.projections.folding import Folding, ami
 

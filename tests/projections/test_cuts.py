@@ -5,8 +5,9 @@ import random
 import pytest
 
 from projections import ALL
-from services import database, log
-from services.projector import Projector
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
 from tests.projections.harness import Tables, cut, snapshotted
 
 CAPTURES = ["rich22", "rich16"]

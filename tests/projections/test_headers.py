@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.headers import LAYOUTS, Chosen, headers_of
+from projections.engine.headers import LAYOUTS, Chosen, headers_of
 from schemas.log import Recorded
-from services.ami.framing import Framer
+from services.asterisk.ami.framing import Framer
 from tests.captures import wire
 
 

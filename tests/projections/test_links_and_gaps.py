@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from projections.gaps import GAPS
-from projections.links import LINKS
+from projections.pbx.gaps import GAPS
+from projections.pbx.links import LINKS
 from schemas.log import (
     Connected,
     Disconnected,

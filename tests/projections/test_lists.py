@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections.agents import AGENTS
-from projections.device_states import DEVICE_STATES
-from projections.kit import Key, Model
-from projections.parked_calls import PARKED_CALLS
-from projections.parking_lots import PARKING_LOTS
-from projections.queue_entries import QUEUE_ENTRIES
-from projections.queue_members import QUEUE_MEMBERS
-from projections.queues import QUEUES
+from projections.calls.parked_calls import PARKED_CALLS
+from projections.calls.parking_lots import PARKING_LOTS
+from projections.endpoints.device_states import DEVICE_STATES
+from projections.engine.model import Key, Model
+from projections.queues.agents import AGENTS
+from projections.queues.queue_entries import QUEUE_ENTRIES
+from projections.queues.queue_members import QUEUE_MEMBERS
+from projections.queues.queues import QUEUES
 from schemas.log import Received
 from tests.projections.harness import Tables, action_id, recording
 

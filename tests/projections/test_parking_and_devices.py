@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.device_states import DEVICE_STATES
-from projections.parked_calls import PARKED_CALLS, ParkedCall
-from projections.parking_lots import PARKING_LOTS
+from projections.calls.parked_calls import PARKED_CALLS, ParkedCall
+from projections.calls.parking_lots import PARKING_LOTS
+from projections.endpoints.device_states import DEVICE_STATES
 from schemas.log import Received
 from tests.projections.harness import Asked, Tables, block
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from projections.kit import Decoded
-from projections.pbx_clock import Times, times
+from projections.engine.model import Decoded
+from projections.engine.pbx_clock import Times, times
 from schemas.ami.cdr import Cdr
 from schemas.log import Recorded
 

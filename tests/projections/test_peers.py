@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from projections.peers import PEERS
-from projections.registries import REGISTRIES
+from projections.endpoints.peers import PEERS
+from projections.endpoints.registries import REGISTRIES
 from tests.projections.folding import Folding, Told, ami, listing
 
 LEGACY = {"Channeltype": "SIP", "ObjectName": "legacy1", "ChanObjectType": "peer", "Dynamic": "yes"}

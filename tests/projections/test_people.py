@@ -1,8 +1,8 @@
 """Users, their permissions, contacts and tokens, as folds of what was decided."""
 
-from projections.contacts import CONTACTS
-from projections.tokens import TOKENS
-from projections.users import USERS, first_grant
+from projections.people.contacts import CONTACTS
+from projections.people.tokens import TOKENS
+from projections.people.users import USERS, first_grant
 from schemas.contacts import ContactChanged, ContactCreated, ContactDeleted
 from schemas.users import (
     PasswordChanged,

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections.pjsip_aors import PJSIP_AORS
-from projections.pjsip_auths import PJSIP_AUTHS
-from projections.pjsip_contacts import PJSIP_CONTACTS
-from projections.pjsip_endpoints import PJSIP_ENDPOINTS, WORDS
-from projections.pjsip_registrations import PJSIP_REGISTRATIONS
+from projections.endpoints.pjsip_aors import PJSIP_AORS
+from projections.endpoints.pjsip_auths import PJSIP_AUTHS
+from projections.endpoints.pjsip_contacts import PJSIP_CONTACTS
+from projections.endpoints.pjsip_endpoints import PJSIP_ENDPOINTS, WORDS
+from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
 from schemas.ami import AmiEvent
 from schemas.ami.pjsip import Aor, ContactDetail, ContactListed
 from schemas.log import SnapshotCompleted, SnapshotListed, SnapshotStarted

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from projections.queue_entries import QUEUE_ENTRIES
-from projections.queue_members import QUEUE_MEMBERS
-from projections.queues import QUEUES
+from projections.queues.queue_entries import QUEUE_ENTRIES
+from projections.queues.queue_members import QUEUE_MEMBERS
+from projections.queues.queues import QUEUES
 from schemas.log import Connected, Received
 from tests.projections.harness import Asked, Tables, block, ours
 from tests.projections.test_queues import MODELS, abandon, call, entry, join, leave, member, order, queue

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from projections.call_records import CALL_RECORDS
-from projections.statistics import STATISTICS
+from projections.calls.call_records import CALL_RECORDS
+from projections.calls.statistics import STATISTICS
 from schemas.log import Received
 from tests.projections.harness import Tables, block
 

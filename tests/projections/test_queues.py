@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from projections.queue_averages import percent
-from projections.queue_entries import QUEUE_ENTRIES
-from projections.queue_members import QUEUE_MEMBERS
-from projections.queues import QUEUES
+from projections.queues.queue_averages import percent
+from projections.queues.queue_entries import QUEUE_ENTRIES
+from projections.queues.queue_members import QUEUE_MEMBERS
+from projections.queues.queues import QUEUES
 from schemas.log import Received
 from tests.projections.harness import Asked, Tables, block
 

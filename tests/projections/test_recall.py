@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from projections.kit import Key, Model, On, Row
+from projections.engine.model import Key, Model, On, Row
 from schemas.ami import AmiEvent
-from services import database
+from services.database import connection as database
 from tests.projections.told import event, folded, tell
 
 

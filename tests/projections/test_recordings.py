@@ -4,13 +4,13 @@ from functools import cache
 
 import pytest
 
-from projections.kit import Key, Model
-from projections.peers import PEERS
-from projections.pjsip_aors import PJSIP_AORS
-from projections.pjsip_contacts import PJSIP_CONTACTS
-from projections.pjsip_endpoints import PJSIP_ENDPOINTS
-from projections.pjsip_registrations import PJSIP_REGISTRATIONS
-from projections.registries import REGISTRIES
+from projections.endpoints.peers import PEERS
+from projections.endpoints.pjsip_aors import PJSIP_AORS
+from projections.endpoints.pjsip_contacts import PJSIP_CONTACTS
+from projections.endpoints.pjsip_endpoints import PJSIP_ENDPOINTS
+from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
+from projections.endpoints.registries import REGISTRIES
+from projections.engine.model import Key, Model
 from tests.captures import wire
 from tests.projections.folding import Folding
 

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from projections.samples import SAMPLES, STATES, epoch_of, sampled, time_uuid
+from projections.calls.samples import SAMPLES, STATES, epoch_of, sampled, time_uuid
 from schemas.log import Minute, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.captures import wire
 from tests.projections.told import ami, event, folded, ours, tell

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from projections.buddies import BUDDIES
-from projections.chats import CHATS
-from projections.messages import MESSAGES
-from projections.rooms import ROOMS
+from projections.people.buddies import BUDDIES
+from projections.people.chats import CHATS
+from projections.people.messages import MESSAGES
+from projections.people.rooms import ROOMS
 from schemas.facts import Fact
 from schemas.social import BuddyAdded, ChatChanged, ChatLeft, MessagePosted, RoomJoined, RoomOpened
 from tests.projections.folding import START, Folding

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from projections import ALL
-from projections.call_records import CALL_RECORDS, CallRecord
-from projections.kit import Decoded, Fold, Model, State, names_of
+from projections.calls.call_records import CALL_RECORDS, CallRecord
+from projections.engine.model import Decoded, Fold, Model, State, names_of
 from schemas.log import Recorded, Source
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import asyncpg
 import msgspec
 
-from projections.kit import Model
+from projections.engine.model import Model
 from schemas.log import Ours, Received
-from services import database, log
-from services.ami.framing import Framer
-from services.ami.protocol import answered, occurred
-from services.projector import Projector
+from services.asterisk.ami.framing import Framer
+from services.asterisk.ami.protocol import answered, occurred
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
 
 
 def ami(block: bytes, recorded: float = 0.0) -> Received:

@@ -9,10 +9,12 @@ import asyncpg
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.kit import Model
+from projections.engine.model import Model
 from schemas.log import Received
-from services import archive, database, log
-from services.projector import Projector
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
+from services.retention import archive
 from tests.projections.harness import snapshotted
 from tests.services.heard import set_clock
 from tests.services.held import rows

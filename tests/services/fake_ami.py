@@ -17,9 +17,9 @@ import msgspec
 
 from schemas.refusals import IN_USE
 from schemas.settings import Pbx, Settings
-from services.clock import FullMinute
-from services.listen import listen
-from services.spool import Spools
+from services.listener.process import listen
+from services.listener.spool import Spools
+from services.runtime.clock import FullMinute
 
 DEADLINE = 300.0
 """Seconds after which a test hangs; no guarantee, and far more than a busy machine takes."""

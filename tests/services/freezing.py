@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncpg
 
-from services.embedded import Embedded
+from services.database.embedded import Embedded
 
 
 def processes(server: Embedded) -> list[int]:

@@ -9,10 +9,12 @@ import asyncpg
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.kit import Model
+from projections.engine.model import Model
 from schemas.log import Received, Recorded
-from services import database, log, saved
-from services.projector import Projector
+from services.database import connection as database
+from services.log import append as log
+from services.projector import saved_states as saved
+from services.projector.projector import Projector
 from tests.projections.harness import Tables, snapshotted
 
 LATER = 299.0

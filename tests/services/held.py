@@ -3,7 +3,7 @@
 import asyncpg
 
 from projections import ALL
-from services.tables import Table
+from services.projector.table import Table
 
 
 async def rows(connection: asyncpg.Connection) -> dict[str, list[asyncpg.Record]]:

@@ -8,11 +8,11 @@ import msgspec
 
 from projections import ALL
 from schemas.log import Connected, Received, Rejected
-from services import redactions
-from services.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
-from services.projector import Projector
-from services.tables import Table
-from services.wanted import Wanted
+from services.log import redactions
+from services.log.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
+from services.projector.projector import Projector
+from services.projector.table import Table
+from services.retention.redact_pattern import Wanted
 from tests.services.held import rows
 from tests.services.test_chain import BATCHES, EVENTS
 

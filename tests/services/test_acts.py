@@ -8,9 +8,9 @@ from schemas.acts import Act
 from schemas.acts.channel import ChannelHangup, ChannelOriginate
 from schemas.acts.module import ModuleLoad, ModuleUnload
 from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
-from services.acts import PERFORM
-from services.acts.asked import LONGEST_LINE, MOST_LINES, RefusedError
-from services.ami.session import Session
+from services.asterisk.ami.actions import LONGEST_LINE, MOST_LINES, RefusedError
+from services.asterisk.ami.session import Session
+from services.commander.actions import PERFORM
 from tests.services.fake_ami import FakeAmi, block
 
 Answer = Callable[[dict[str, str]], bytes]

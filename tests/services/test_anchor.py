@@ -13,10 +13,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.log import Received
-from services import log
-from services.anchor import KEY, Anchor, AnchorError, anchored, sign
-from services.damage import DamageError
-from services.verify import verify
+from services.integrity.anchors import KEY, Anchor, AnchorError, anchored, sign
+from services.integrity.chain_walk import verify
+from services.integrity.damage import DamageError
+from services.log import append as log
 
 CUT = """
 DELETE FROM ledger.event WHERE position > $1;

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
-from services import log
+from services.log import append as log
 from tests.services.fake_ami import Cable, eventually
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

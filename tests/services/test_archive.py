@@ -12,19 +12,21 @@ import msgspec
 import pytest
 import zstandard
 
-import services.audit
+import services.integrity.verify
 from schemas.log import Archived, Received
-from services import archive_check, edge, log
-from services.anchor import anchored
-from services.archive_check import StrayFileError, told
-from services.audit import audit
-from services.damage import DamageError, Place
-from services.database import connect, migrate
-from services.export_ledger import export_ledger
-from services.ledger_file import LedgerFileError, manifest_of, read_manifest
-from services.redact import redact
-from services.verify import Verified, verify
-from services.wanted import Wanted
+from services.database.connection import connect, migrate
+from services.integrity import archives as archive_check
+from services.integrity.anchors import anchored
+from services.integrity.archives import StrayFileError, told
+from services.integrity.chain_walk import Verified, verify
+from services.integrity.damage import DamageError, Place
+from services.integrity.verify import audit
+from services.log import append as log
+from services.log import archives as edge
+from services.retention.redact import redact
+from services.retention.redact_pattern import Wanted
+from services.transfer.export_ledger import export_ledger
+from services.transfer.ledger_file import LedgerFileError, manifest_of, read_manifest
 from tests.services.archiving import appended, archived, fold, forget_models, month, tables
 from tests.services.heard import set_clock
 
@@ -119,7 +121,7 @@ async def test_verify_begins_anew_when_a_month_is_archived_meanwhile(
             await archived(url, tmp_path, "2026-04")
         return await verify(url, marks, start, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(services.audit, "verify", archiving)
+    monkeypatch.setattr(services.integrity.verify, "verify", archiving)
     verified = await audit(url)
     assert (starts, verified.edge.position) == ([0, ends[0]], ends[0])
 

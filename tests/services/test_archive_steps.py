@@ -11,19 +11,22 @@ from msgspec.structs import replace
 
 from projections import ALL
 from schemas.log import Received
-from services import archive, archive_files, database, detach, log, saved
-from services.audit import audit
-from services.detach import ArchiveError
-from services.export_ledger import export_ledger
-from services.import_content import checked
-from services.import_ledger import ImportRefusedError
-from services.import_lines import import_lines
-from services.ledger_file import manifest_of
-from services.link_order import LastLink, LinkOrder
-from services.locks import Lock
-from services.past import read_epoch
-from services.project import project
-from services.saved import keep
+from services.database import connection as database
+from services.database.locks import Lock
+from services.integrity.verify import audit
+from services.listener.link_order import LastLink, LinkOrder
+from services.listener.previous_link import read_epoch
+from services.log import append as log
+from services.projector import saved_states as saved
+from services.projector.process import project
+from services.projector.saved_states import keep
+from services.retention import archive, archive_files, detach
+from services.retention.detach import ArchiveError
+from services.transfer.export_ledger import export_ledger
+from services.transfer.import_asterisk import import_lines
+from services.transfer.import_content import checked
+from services.transfer.import_ledger import ImportRefusedError
+from services.transfer.ledger_file import manifest_of
 from tests.e2e.waiting import until
 from tests.projections.told import folded
 from tests.services.archiving import appended, archived, fold, forget_models, month, tables

@@ -8,18 +8,20 @@ import pytest
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.call_records import CALL_RECORDS
-from projections.channels import CHANNELS
-from projections.kit import Model, Row
-from services import database, instants, saved
-from services.as_of import AsOf
-from services.differences import differences
-from services.edge import ArchivedError
-from services.history import HistoryError, Question, found
-from services.rebuild import RebuildError, rebuild
-from services.redact import redact, told
-from services.tables import Table
-from services.wanted import Wanted
+from projections.calls.call_records import CALL_RECORDS
+from projections.calls.channels import CHANNELS
+from projections.engine.model import Model, Row
+from services.database import connection as database
+from services.log.archives import ArchivedError
+from services.projector import saved_states as saved
+from services.projector.rebuild import RebuildError, rebuild
+from services.projector.rebuild_diff import differences
+from services.projector.table import Table
+from services.replay import instants
+from services.replay.as_of import AsOf
+from services.replay.history import HistoryError, Question, found
+from services.retention.redact import redact, told
+from services.retention.redact_pattern import Wanted
 from tests.services.archiving import (
     appended,
     archived,

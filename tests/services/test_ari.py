@@ -14,15 +14,15 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-import services.ari
+import services.listener.ari
 from schemas.log import Received
 from schemas.settings import Pbx, Settings
-from services import database
-from services.ari import AriListener, occurred
-from services.ingest import Ingest
-from services.listen import listen
-from services.masking.json import masked_json
-from services.spool import Spools
+from services.database import connection as database
+from services.listener.ari import AriListener, occurred
+from services.listener.ingest import Ingest
+from services.listener.process import listen
+from services.listener.spool import Spools
+from services.runtime.masking.json import masked_json
 
 EVENT = '{"type":"ChannelCreated","timestamp":"2026-11-22T00:56:23.349+0000","channel":{"name":"caf\u00e9 \u4e16"}}'
 SECRET = "very-secret"
@@ -151,7 +151,7 @@ async def test_a_failure_ends_the_link_in_the_log(url: str, spools: Spools, monk
 
 
 async def test_a_message_without_end_ends_the_link(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services.ari, "MAX_MESSAGE", 4096)
+    monkeypatch.setattr(services.listener.ari, "MAX_MESSAGE", 4096)
 
     async def endless(socket: web.WebSocketResponse) -> None:
         await socket.send_str("x" * 10_000)
@@ -165,7 +165,7 @@ async def test_a_message_without_end_ends_the_link(url: str, spools: Spools, mon
 
 
 async def test_a_silent_link_is_lost(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
-    monkeypatch.setattr(services.ari, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(services.listener.ari, "HEARTBEAT_SECONDS", 0.2)
     over = asyncio.Event()
 
     async def silent(_: web.WebSocketResponse) -> None:
@@ -190,7 +190,7 @@ async def test_a_refusal_is_said_without_the_secret(url: str, spools: Spools) ->
             await running
     assert said[0]["event"] == "ari_connect_failed"
     assert said[0]["error"] == "HTTP 401"
-    assert said[0]["again_in"] == services.ari.REFUSED_RETRY_SECONDS
+    assert said[0]["again_in"] == services.listener.ari.REFUSED_RETRY_SECONDS
     assert SECRET not in str(said)
 
 
@@ -244,7 +244,7 @@ def test_a_pbx_never_shows_its_secret() -> None:
 
 
 async def test_a_stop_does_not_wait_for_an_answer(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services.ari, "CONNECT_SECONDS", 3600)
+    monkeypatch.setattr(services.listener.ari, "CONNECT_SECONDS", 3600)
     asked = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

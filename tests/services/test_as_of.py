@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from services import database, instants
-from services.as_of import AsOf, Held, TooFarError
-from services.instants import Instant, NoInstantError
+from services.database import connection as database
+from services.replay import instants
+from services.replay.as_of import AsOf, Held, TooFarError
+from services.replay.instants import Instant, NoInstantError
 from tests.projections.harness import Tables
 from tests.services import heard
 from tests.services.heard import SPOOLED, Event, Truth

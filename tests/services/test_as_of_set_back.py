@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from projections.channels import CHANNELS
+from projections.calls.channels import CHANNELS
 from schemas.log import Received
-from services import database, instants, log
-from services.as_of import AsOf
-from services.instants import NoInstantError
+from services.database import connection as database
+from services.log import append as log
+from services.replay import instants
+from services.replay.as_of import AsOf
+from services.replay.instants import NoInstantError
 from tests.services import heard
 
 TEN = datetime(2026, 11, 22, 10, tzinfo=UTC)

@@ -8,15 +8,16 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from projections.agents import AGENTS
-from projections.channels import CHANNELS
-from projections.device_states import DEVICE_STATES, UNKEPT
-from projections.headers import headers_of
-from projections.kit import Model
-from projections.queue_members import QUEUE_MEMBERS
+from projections.calls.channels import CHANNELS
+from projections.endpoints.device_states import DEVICE_STATES, UNKEPT
+from projections.engine.headers import headers_of
+from projections.engine.model import Model
+from projections.queues.agents import AGENTS
+from projections.queues.queue_members import QUEUE_MEMBERS
 from schemas.log import Recorded
-from services import database, instants
-from services.as_of import AsOf
+from services.database import connection as database
+from services.replay import instants
+from services.replay.as_of import AsOf
 from tests.captures import cli
 from tests.projections import shown
 from tests.projections.harness import Tables

@@ -11,14 +11,14 @@ from panoramisk.message import Message
 
 from projections import ALL
 from schemas.log import Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services import database
-from services.ami import framing
-from services.ami.protocol import LedgerProtocol
-from services.ami.question import Question
-from services.ingest import Ingest
-from services.masking.ami import masking
-from services.projector import Projector
-from services.spool import Spools
+from services.asterisk.ami import framing
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.asterisk.ami.question import Question
+from services.database import connection as database
+from services.listener.ingest import Ingest
+from services.listener.spool import Spools
+from services.projector.projector import Projector
+from services.runtime.masking.ami import masking
 from tests.captures import wire
 
 STREAMS = 10_000

@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
-from services import database, log
-from services.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
+from services.database import connection as database
+from services.log import append as log
+from services.log.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
 
 BATCHES = """
 SELECT first, last, connection, ordinal, ledger.microseconds(appended) AS appended,
@@ -115,14 +116,14 @@ async def test_months_turn_by_themselves(connection: asyncpg.Connection) -> None
 
 async def test_a_ledger_from_before_the_chain_is_sealed_whole(server_url: str) -> None:
     connection = await database.connect(server_url)
-    older = sorted(p.name for p in files("services").joinpath("sql").iterdir())[:3]
+    older = sorted(p.name for p in files("services.database").joinpath("migrations").iterdir())[:3]
     assert older[-1] == "0003_ours.sql"
     await connection.execute(
         "CREATE TABLE ringledger_migration"
         " (name text PRIMARY KEY, text text NOT NULL, applied timestamptz NOT NULL DEFAULT now())"
     )
     for name in older:
-        text = files("services").joinpath("sql", name).read_text(encoding="utf-8")
+        text = files("services.database").joinpath("migrations", name).read_text(encoding="utf-8")
         await connection.execute(text)
         await connection.execute("INSERT INTO ringledger_migration (name, text) VALUES ($1, $2)", name, text)
     raws = [b"%d" % i for i in range(10_000)]

@@ -8,16 +8,16 @@ import msgspec
 import pytest
 
 from schemas.log import Ours, SnapshotStarted
-from services import database
-from services.ami import snapshot
-from services.ami.protocol import message
-from services.ami.session import Session
-from services.ami.snapshot import Snapshots
-from services.clock import Clock, FullMinute, minute_of
-from services.configuration import secrets
-from services.ingest import Ingest
-from services.listener import Listener
-from services.spool import Spools
+from services.asterisk.ami import snapshots as snapshot
+from services.asterisk.ami.protocol import message
+from services.asterisk.ami.session import Session
+from services.asterisk.ami.snapshots import Snapshots
+from services.asterisk.config import secrets
+from services.database import connection as database
+from services.listener.ami import Listener
+from services.listener.ingest import Ingest
+from services.listener.spool import Spools
+from services.runtime.clock import Clock, FullMinute, minute_of
 from tests.services.fake_ami import DEADLINE, FakeAmi, block, eventually
 
 MINUTE = 30_000_000 * 60

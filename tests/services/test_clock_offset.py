@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from schemas.listener import ListenerState
-from services.ami import session as session_module
+from services.asterisk.ami import session as session_module
 from tests.services.fake_ami import FakeAmi, block, eventually, listening
 
 

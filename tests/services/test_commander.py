@@ -13,11 +13,13 @@ import pytest
 from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown, builtins
 from schemas.acts.channel import ChannelHangup
 from schemas.log import Ours, Received
-from services import commander, database, log
-from services.commander import OLDEST_SECONDS, Commander, Term
-from services.locks import Lock
-from services.sent_acts import SentActs
-from services.waking import wake_commander
+from services.commander import commander
+from services.commander.commander import OLDEST_SECONDS, Commander, Term
+from services.commander.sent_acts import SentActs
+from services.database import connection as database
+from services.database.locks import Lock
+from services.database.notify import wake_commander
+from services.log import append as log
 from tests.e2e.waiting import until
 from tests.services.fake_ami import Cable, FakeAmi, block, eventually
 from tests.services.restoring import rewind

@@ -8,8 +8,9 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
-from services import commander, log
-from services.commander_link import CommanderLink
+from services.commander import commander
+from services.commander.link import CommanderLink
+from services.log import append as log
 from tests.e2e.waiting import present
 from tests.services.fake_ami import FakeAmi, block, eventually
 from tests.services.test_commander import ask, commanding, connection, ended

@@ -10,11 +10,12 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from projections.channels import CHANNELS
-from services import compatible, database
-from services.compatible import NewerError
-from services.project import project
-from services.projector import Projector
+from projections.calls.channels import CHANNELS
+from services.database import compatible
+from services.database import connection as database
+from services.database.compatible import NewerError
+from services.projector.process import project
+from services.projector.projector import Projector
 
 PROGRAM = Path(sys.executable).parent / "ringledger"
 LIMIT = 120

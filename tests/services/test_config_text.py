@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from schemas.configuration import DIALPLAN, PJSIP, Line, Section
 from schemas.secrets import MASK, is_secret
-from services.configuration.checks import check
-from services.configuration.secrets import NoSecretError, cut, masked, restored
-from services.configuration.text import ConfigTextError, parse, render, sections_in
+from services.asterisk.config.checks import check
+from services.asterisk.config.secrets import NoSecretError, cut, masked, restored
+from services.asterisk.config.text import ConfigTextError, parse, render, sections_in
 
 LETTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\x85\u2028\u2029")
 NAMES = (

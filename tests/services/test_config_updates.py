@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from panoramisk.message import Message
 
 from schemas.configuration import Line, Section
-from services.ami.protocol import message
-from services.configuration.files import HEADERS_A_MESSAGE, messages, same, sections_of
-from services.configuration.text import Heritage
-from services.configuration.updates import Plan, UnwritableError, Update, plan
+from services.asterisk.ami.protocol import message
+from services.asterisk.config.files import HEADERS_A_MESSAGE, messages, same, sections_of
+from services.asterisk.config.text import Heritage
+from services.asterisk.config.updates import Plan, UnwritableError, Update, plan
 from tests.services.config_pbx import Category, ConfigFile, Variable
 
 TEMPLATES = ("t", "u")

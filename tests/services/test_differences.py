@@ -11,17 +11,18 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from projections import ALL
-from projections.channels import CHANNELS
-from projections.device_states import DEVICE_STATES, Device, by_device
-from projections.kit import Key, Model, On
-from projections.tokens import TOKENS
-from projections.users import USERS
+from projections.calls.channels import CHANNELS
+from projections.endpoints.device_states import DEVICE_STATES, Device, by_device
+from projections.engine.model import Key, Model, On
+from projections.people.tokens import TOKENS
+from projections.people.users import USERS
 from schemas.ami.device import DeviceState
 from schemas.log import Received
 from schemas.users import TokenIssued, UserCreated
-from services import database, log
-from services.differences import Compared, differences, lines, table
-from services.rebuild import RebuildError, rebuild
+from services.database import connection as database
+from services.log import append as log
+from services.projector.rebuild import RebuildError, rebuild
+from services.projector.rebuild_diff import Compared, differences, lines, table
 from tests.captures import wire
 from tests.services.test_projector import Pen
 from tests.services.test_rebuild import EVENTS, FOLDED, eventually, projecting, ran, started

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from services import embedded
-from services.embedded import Embedded, EmbeddedError
+from services.database import embedded
+from services.database.embedded import Embedded, EmbeddedError
 from tests.services.freezing import frozen, processes
 
 
@@ -44,9 +44,9 @@ def test_the_last_of_several_users_stops_it(data: Path) -> None:
 
 
 def test_a_user_that_is_killed_is_no_user(data: Path) -> None:
-    hold = "import sys, time; from services.embedded import Embedded; from pathlib import Path;"
+    hold = "import sys, time; from services.database.embedded import Embedded; from pathlib import Path;"
     hold += "Embedded(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
-    environ = {**os.environ, "PYTHONPATH": str(Path(embedded.__file__).parent.parent)}
+    environ = {**os.environ, "PYTHONPATH": str(Path(embedded.__file__).parents[2])}
     with subprocess.Popen([sys.executable, "-c", hold, str(data)], stdout=subprocess.PIPE, env=environ) as user:
         assert user.stdout
         assert user.stdout.readline() == b"held\n"

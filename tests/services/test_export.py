@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from schemas.log import Connected, Received
-from services import export, log
-from services.ami.framing import Framer
-from services.database import connect
-from services.export import UnknownPbxError
-from services.masking.ami import masked
+from services.asterisk.ami.framing import Framer
+from services.database.connection import connect
+from services.log import append as log
+from services.runtime.masking.ami import masked
+from services.transfer import export_ami as export
+from services.transfer.export_ami import UnknownPbxError
 from tests.captures import wire
 from tests.test_spine import ingested
 

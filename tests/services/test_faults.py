@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from schemas.settings import Settings
-from services import database, log
-from services.cli.app import app, database_held
-from services.embedded import Embedded
-from services.export_ledger import export_ledger
-from services.faults import LOST, MISCONFIGURED, UNREACHABLE, explained, of_postgresql
-from services.locks import Lock, locked
+from services.cli.options import app, database_held
+from services.database import connection as database
+from services.database.embedded import Embedded
+from services.database.faults import LOST, MISCONFIGURED, UNREACHABLE, explained, of_postgresql
+from services.database.locks import Lock, locked
+from services.log import append as log
+from services.transfer.export_ledger import export_ledger
 from tests.services.freezing import crowded, frozen
 from tests.services.redacting import VARIETY
 

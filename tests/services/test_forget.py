@@ -9,11 +9,13 @@ import pytest
 
 from projections import ALL
 from schemas.log import Received
-from services import database, log, redact
-from services.forget import Forgetting, UnfinishedError
-from services.project import project
-from services.projector import Projector
-from services.wanted import Wanted
+from services.database import connection as database
+from services.log import append as log
+from services.projector.process import project
+from services.projector.projector import Projector
+from services.retention import redact
+from services.retention.redact_models import Forgetting, UnfinishedError
+from services.retention.redact_pattern import Wanted
 from tests.captures import wire
 from tests.services.redacting import (
     ALL_EVENTS,
@@ -153,7 +155,7 @@ async def test_a_crash_before_the_models_are_built_is_made_good(
     async def killed(*_: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr("services.forget._until_served", killed)
+    monkeypatch.setattr("services.retention.redact_models._until_served", killed)
     with pytest.raises(asyncio.CancelledError):
         await redact.redact(url, WANTED, TOKEN)
     assert "model.call_records" in await held(connection, NUMBER)

@@ -6,9 +6,9 @@ import time
 import asyncpg
 import pytest
 
-from services import database
-from services.heartbeat import Heartbeat, SilentError
-from services.pool import open_pool
+from services.database import connection as database
+from services.database.heartbeat import Heartbeat, SilentError
+from services.database.pool import open_pool
 from tests.e2e.waiting import until
 
 
@@ -33,8 +33,8 @@ async def test_silence_ends_whatever_waits_for_postgresql() -> None:
 
 
 async def test_no_answer_in_time_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.heartbeat.TICKS", 2)
-    monkeypatch.setattr("services.heartbeat.TICK_SECONDS", 0.01)
+    monkeypatch.setattr("services.database.heartbeat.TICKS", 2)
+    monkeypatch.setattr("services.database.heartbeat.TICK_SECONDS", 0.01)
     heartbeat = Heartbeat("")
     with pytest.raises(SilentError):
         await heartbeat._answer(asyncio.Event().wait())
@@ -42,8 +42,8 @@ async def test_no_answer_in_time_is_silence(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_process_that_is_busy_itself_is_not_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.heartbeat.TICKS", 2)
-    monkeypatch.setattr("services.heartbeat.TICK_SECONDS", 0.01)
+    monkeypatch.setattr("services.database.heartbeat.TICKS", 2)
+    monkeypatch.setattr("services.database.heartbeat.TICK_SECONDS", 0.01)
     heartbeat = Heartbeat("")
 
     async def answers() -> str:
@@ -55,7 +55,7 @@ async def test_a_process_that_is_busy_itself_is_not_silence(monkeypatch: pytest.
 
 
 async def test_a_postgresql_that_refuses_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.heartbeat.BEAT_SECONDS", 0.0)
+    monkeypatch.setattr("services.database.heartbeat.BEAT_SECONDS", 0.0)
     asked = 0
 
     async def refuses(*_: object, **__: object) -> asyncpg.Connection:
@@ -77,16 +77,16 @@ async def test_a_postgresql_that_refuses_is_not_silent(monkeypatch: pytest.Monke
 
 async def test_a_pool_lends_no_connection_after_the_time_limit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with await open_pool(url, Heartbeat(url), size=1) as pool, pool.acquire():
-        monkeypatch.setattr("services.pool.ACQUIRE_SECONDS", 0.05)
+        monkeypatch.setattr("services.database.pool.ACQUIRE_SECONDS", 0.05)
         with pytest.raises(TimeoutError):
             await pool.fetchval("SELECT 1")
 
 
 async def test_a_long_statement_is_not_cut_while_postgresql_answers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.heartbeat.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("services.database.heartbeat.BEAT_SECONDS", 0.01)
     heartbeat = Heartbeat(url)
     beating = asyncio.create_task(heartbeat.run())
-    monkeypatch.setattr("services.pool.ACQUIRE_SECONDS", 60.0)
+    monkeypatch.setattr("services.database.pool.ACQUIRE_SECONDS", 60.0)
     async with await open_pool(url, heartbeat, size=1) as pool:
         assert await pool.fetchval("SELECT 1 FROM pg_sleep(1)") == 1
     beating.cancel()

@@ -14,13 +14,14 @@ import pytest
 from msgspec import Struct
 
 from projections import ALL
-from projections.channels import CHANNELS, Channel
-from projections.pjsip_auths import PJSIP_AUTHS
+from projections.calls.channels import CHANNELS, Channel
+from projections.endpoints.pjsip_auths import PJSIP_AUTHS
 from schemas.log import Received
 from schemas.users import UserCreated
-from services import database, log
-from services.history_text import shown, written
-from services.tables import Table
+from services.database import connection as database
+from services.log import append as log
+from services.projector.table import Table
+from services.replay.history_report import shown, written
 from tests.projections.harness import Tables, block, ours
 
 PROGRAM = Path(sys.executable).parent / "ringledger"

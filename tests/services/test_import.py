@@ -18,16 +18,18 @@ import zstandard
 
 from projections import ALL
 from schemas.log import Received
-from services import database, import_ledger, log
-from services.anchor import anchored
-from services.audit import audit
-from services.export import export
-from services.export_ledger import ExportError, export_ledger
-from services.import_ledger import ImportRefusedError, checked
-from services.ledger_file import LedgerFileError, manifest_of
-from services.redact import redact
-from services.verify import verify
-from services.wanted import Wanted
+from services.database import connection as database
+from services.integrity.anchors import anchored
+from services.integrity.chain_walk import verify
+from services.integrity.verify import audit
+from services.log import append as log
+from services.retention.redact import redact
+from services.retention.redact_pattern import Wanted
+from services.transfer import import_ledger
+from services.transfer.export_ami import export
+from services.transfer.export_ledger import ExportError, export_ledger
+from services.transfer.import_ledger import ImportRefusedError, checked
+from services.transfer.ledger_file import LedgerFileError, manifest_of
 from tests.captures import wire
 from tests.projections.told import folded
 from tests.services.test_verify import CLOCK
@@ -165,7 +167,7 @@ async def test_the_file_is_for_people_too(story: str, tmp_path: Path) -> None:
     ],
 )
 async def test_parts(story: str, tmp_path: Path, since: Any, until: Any, positions: tuple[int, int]) -> None:
-    from services.export import bound
+    from services.transfer.export_ami import bound
 
     begin, end = (bound(b) if isinstance(b, str) else b for b in (since, until))
     manifest = await export_ledger(story, tmp_path / "part.zst", None, begin, end)

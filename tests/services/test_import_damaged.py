@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from schemas.log import Received
-from services import import_lines as module
-from services.import_content import AnyKind, checked
-from services.import_ledger import NOTHING, ImportRefusedError
-from services.import_lines import import_lines
-from services.lines import LinesError
+from services.transfer import import_asterisk as module
+from services.transfer.asterisk_files import LinesError
+from services.transfer.import_asterisk import import_lines
+from services.transfer.import_content import AnyKind, checked
+from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from tests.captures import truth, wire
 from tests.services.test_import_lines import EVENTS, cdr, rows
 
@@ -176,7 +176,7 @@ async def test_an_import_goes_on_only_as_it_was_begun(
 ) -> None:
     file = tmp_path / "queue_log"
     file.write_bytes(b"".join(QUEUE_LOG))
-    monkeypatch.setattr("services.import_lines.BATCH", 1)
+    monkeypatch.setattr("services.transfer.import_asterisk.BATCH", 1)
     batch, count = module._batch, 0
 
     def dying(events: Iterator[Received]) -> list[Received]:
@@ -186,10 +186,10 @@ async def test_an_import_goes_on_only_as_it_was_begun(
             raise OSError("killed")
         return batch(events)
 
-    monkeypatch.setattr("services.import_lines._batch", dying)
+    monkeypatch.setattr("services.transfer.import_asterisk._batch", dying)
     with pytest.raises(OSError, match="killed"):
         await imported(url, file, "queue_log", skip=True)
-    monkeypatch.setattr("services.import_lines._batch", batch)
+    monkeypatch.setattr("services.transfer.import_asterisk._batch", batch)
     with pytest.raises(ImportRefusedError, match="was begun with --skip-damaged"):
         await imported(url, file, "queue_log")
     await imported(url, file, "queue_log", skip=True)

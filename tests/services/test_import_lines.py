@@ -15,17 +15,18 @@ import msgspec
 import pytest
 
 from projections import ALL
-from projections.call_records import CALL_RECORDS
-from projections.statistics import STATISTICS
+from projections.calls.call_records import CALL_RECORDS
+from projections.calls.statistics import STATISTICS
 from schemas.log import Connected, Imported, Received
-from services import database, log
-from services.export import export
-from services.import_content import AnyKind, checked
-from services.import_ledger import NOTHING, ImportRefusedError
-from services.import_lines import import_lines
-from services.lines import LinesError
-from services.verify import verify
-from services.zones import ZoneError
+from services.database import connection as database
+from services.integrity.chain_walk import verify
+from services.log import append as log
+from services.transfer.asterisk_files import LinesError
+from services.transfer.export_ami import export
+from services.transfer.import_asterisk import import_lines
+from services.transfer.import_content import AnyKind, checked
+from services.transfer.import_ledger import NOTHING, ImportRefusedError
+from services.transfer.timezones import ZoneError
 from tests.captures import truth, wire
 from tests.projections.test_call_records import CAPTURES, LOG
 from tests.projections.told import event, events_of, folded, ours, tell

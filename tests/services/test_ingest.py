@@ -16,11 +16,11 @@ import msgspec
 import pytest
 
 from schemas.log import Received
-from services import backlog as backlog_module
-from services import ingest as ingest_module
-from services.ami.protocol import LedgerProtocol
-from services.ingest import Ingest
-from services.spool import Spools
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.listener import backlog as backlog_module
+from services.listener import ingest as ingest_module
+from services.listener.ingest import Ingest
+from services.listener.spool import Spools
 from tests.services.fake_ami import Cable, FakeAmi, Ledger, block, eventually
 
 SPOOL_MB = "RINGLEDGER_SPOOL_MB"

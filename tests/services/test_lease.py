@@ -16,11 +16,11 @@ import pytest
 from schemas.listener import ListenerState
 from schemas.log import Received
 from schemas.spool import SpoolState
-from services import lease as lease_module
-from services import log
-from services.ingest import Ingest
-from services.lease import Lease, _started, is_dead, this_process
-from services.spool import Spools
+from services.listener import lease as lease_module
+from services.listener.ingest import Ingest
+from services.listener.lease import Lease, _started, is_dead, this_process
+from services.listener.spool import Spools
+from services.log import append as log
 from tests.services.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually
 from tests.services.test_ingest import SPOOL_MB, Process, event, process
 

@@ -9,15 +9,15 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
-from services import backlog as backlog_module
-from services import ingest as ingest_module
-from services import listener as listener_module
-from services import log
-from services.ari import AriListener
-from services.ingest import Ingest
-from services.lease import Lease
-from services.listener import Listener
-from services.spool import Spools
+from services.listener import ami as listener_module
+from services.listener import backlog as backlog_module
+from services.listener import ingest as ingest_module
+from services.listener.ami import Listener
+from services.listener.ari import AriListener
+from services.listener.ingest import Ingest
+from services.listener.lease import Lease
+from services.listener.spool import Spools
+from services.log import append as log
 from tests.services.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually
 from tests.services.test_ari import asterisk, stays
 from tests.services.test_ingest import connected, process, writing
@@ -188,7 +188,7 @@ async def test_links_spooled_before_a_takeover_do_not_end_the_new_one(
     is_first_in_log: bool,  # noqa: FBT001
 ) -> None:
     """Writer 5 is cut off from PostgreSQL and spools; 7 takes over elsewhere and dies; 5's successor has 5's disk."""
-    monkeypatch.setattr("services.lease.LEASE_SECONDS", 0.0)
+    monkeypatch.setattr("services.listener.lease.LEASE_SECONDS", 0.0)
     spoken = [begins(1.0), says(2.0), ends_at(3.0), begins(4.0), says(5.0)]
     if is_first_in_log:
         await append(url, 5, *spoken[:2])
@@ -219,7 +219,7 @@ async def test_a_link_that_another_listener_ended_is_ended_once(
     url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writer 5 lives on, cut off from PostgreSQL, while 7 has ended its link and does not reach the PBX as yet."""
-    monkeypatch.setattr("services.lease.LEASE_SECONDS", 0.0)
+    monkeypatch.setattr("services.listener.lease.LEASE_SECONDS", 0.0)
     await append(url, 5, begins(1.0), says(2.0))
     leave(spools, 5, 3, ends_at(3.0))
     await take_over(url, 5, 7)
@@ -275,7 +275,7 @@ async def test_spools_keep_their_order_when_the_clock_is_set_back(
     spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave(spools, 5, 1, says(1.0))
-    monkeypatch.setattr("services.spool.time.time_ns", lambda: 1)
+    monkeypatch.setattr("services.listener.spool.time.time_ns", lambda: 1)
     leave(spools, 6, 1, says(2.0))
     leave(spools, 7, 1, says(3.0))
     left = spools.left("pbx", "ami")

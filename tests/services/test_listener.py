@@ -14,15 +14,15 @@ import msgspec
 import pytest
 
 from schemas.log import Received
-from services import backlog as backlog_module
-from services import listener as listener_module
-from services.ami import protocol as protocol_module
-from services.ami import session as session_module
-from services.ami import snapshot as snapshot_module
-from services.clock import Clock
-from services.ingest import Ingest
-from services.listener import Listener
-from services.spool import Spools
+from services.asterisk.ami import protocol as protocol_module
+from services.asterisk.ami import session as session_module
+from services.asterisk.ami import snapshots as snapshot_module
+from services.listener import ami as listener_module
+from services.listener import backlog as backlog_module
+from services.listener.ami import Listener
+from services.listener.ingest import Ingest
+from services.listener.spool import Spools
+from services.runtime.clock import Clock
 from tests.services.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually, listening
 
 SETTLE = 0.1
@@ -80,7 +80,7 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
         return await take(session, *rest, **state)
 
     monkeypatch.setattr(snapshot_module, "take", take_or_break)
-    monkeypatch.setattr("services.terms.FIRST_RESTART_SECONDS", 0.02)
+    monkeypatch.setattr("services.listener.standby.FIRST_RESTART_SECONDS", 0.02)
     async with FakeAmi() as good, FakeAmi() as bad:
         nobody = good.pbx("nobody", port=1)
         async with listening(url, nobody, good.pbx("good"), bad.pbx("bad")):

@@ -8,11 +8,11 @@ import asyncpg
 import pytest
 
 import services
-from services import database
-from services.locks import Channel, Lock, locked, stand_by, try_lock
+from services.database import connection as database
+from services.database.locks import Channel, Lock, locked, stand_by, try_lock
 
 ROOT = Path(services.__file__).parent.parent
-SQL = sorted((ROOT / "services" / "sql").glob("*.sql"))
+SQL = sorted((ROOT / "services" / "database" / "migrations").glob("*.sql"))
 CODE = sorted(path for room in ("api", "services") for path in (ROOT / room).rglob("*.py"))
 NUMBER = re.compile(r"\b7_?3\d_?\d{4}\b")
 TAKES = re.compile(r"pg_(?:try_)?advisory_(?:xact_)?lock(?:_shared)?\(\{?(\w+)")
@@ -64,7 +64,7 @@ async def test_locks_of_two_names_are_two_locks(url: str) -> None:
 
 
 async def test_whoever_stands_by_takes_the_lock_when_it_is_free(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.locks.STAND_BY_SECONDS", 0.01)
+    monkeypatch.setattr("services.database.locks.STAND_BY_SECONDS", 0.01)
     one, other = await database.connect(url), await database.connect(url)
     stop = asyncio.Event()
     async with locked(one, Lock.PROJECTOR):

@@ -9,8 +9,8 @@ import pytest
 
 from projections import ALL
 from schemas.log import SnapshotListed, SnapshotStarted
-from services import database
-from services.projector import Projector
+from services.database import connection as database
+from services.projector.projector import Projector
 from tests.projections.told import ami, event, ours, tell
 
 LONG = random.Random(7).randbytes(4000).hex()

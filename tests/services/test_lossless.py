@@ -10,8 +10,8 @@ from functools import cache
 import pytest
 
 from schemas.log import Received
-from services.ami.protocol import LedgerProtocol
-from services.masking.ami import HARMLESS, masked, masking
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.runtime.masking.ami import HARMLESS, masked, masking
 from tests.captures import wire
 from tests.services.fake_ami import DEADLINE, FakeAmi, Ledger, eventually, listening
 
@@ -173,7 +173,7 @@ def test_the_fast_masking_of_an_event_is_that_of_any_block() -> None:
 async def test_a_recording_through_a_socket_is_in_the_database_byte_for_byte(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.ami.session.PONG_SECONDS", 60)
+    monkeypatch.setattr("services.asterisk.ami.session.PONG_SECONDS", 60)
     sent = b"".join(blocks("rich22"))
     dice = random.Random(4712)
     async with FakeAmi() as pbx, listening(url, pbx.pbx()):

@@ -7,13 +7,13 @@ import pytest
 
 from schemas import secrets
 from schemas.secrets import MASK, is_secret
-from services.masking import masked as masked_of
-from services.masking.ami import masked, masking
-from services.masking.application import masked_command, masked_data
-from services.masking.json import masked_json
-from services.masking.lines import masked_line
-from services.masking.text import masked_text
-from services.run import masked_event, plain_traceback
+from services.runtime.masking import masked as masked_of
+from services.runtime.masking.ami import masked, masking
+from services.runtime.masking.application import masked_command, masked_data
+from services.runtime.masking.json import masked_json
+from services.runtime.masking.lines import masked_line
+from services.runtime.masking.text import masked_text
+from services.runtime.process import masked_event, plain_traceback
 
 SECRETS = (
     *("Password", "Md5Cred", "OauthSecret", "RefreshToken", "Challenge", "Pin", "PIN", "PinCode", "PINCODE", "Pwd"),

@@ -13,19 +13,20 @@ from schemas.agi import AgiStep
 from schemas.ami.agi import AsyncAgiEvent
 from schemas.configuration import Line, Section
 from schemas.log import Ours, Received
-from services import database, log
-from services.acts.asked import RefusedError
-from services.ami import protocol as protocol_module
-from services.ami import snapshot
-from services.ami.framing import MAX_BLOCK
-from services.ami.protocol import KNOWN_NAMES, LONGEST_BANNER, AnswerTooLongError, LedgerProtocol, message
-from services.ami.question import Question, drop_item, keep_headers, size_of
-from services.ami.session import Session
-from services.ami.snapshot import MOST_DETAILS, Objects, Snapshots
-from services.async_agi.run import Run
-from services.configuration import files, text
-from services.configuration.text import ConfigTextError, Heritage, InheritanceError, parse
-from services.projector import Projector
+from services.asterisk.ami import protocol as protocol_module
+from services.asterisk.ami import snapshots as snapshot
+from services.asterisk.ami.actions import RefusedError
+from services.asterisk.ami.framing import MAX_BLOCK
+from services.asterisk.ami.protocol import KNOWN_NAMES, LONGEST_BANNER, AnswerTooLongError, LedgerProtocol, message
+from services.asterisk.ami.question import Question, drop_item, keep_headers, size_of
+from services.asterisk.ami.session import Session
+from services.asterisk.ami.snapshots import MOST_DETAILS, Objects, Snapshots
+from services.asterisk.config import files, text
+from services.asterisk.config.text import ConfigTextError, Heritage, InheritanceError, parse
+from services.commander.async_agi.run import Run
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
 from tests.projections.told import event, tell
 from tests.services.fake_ami import FakeAmi, Ledger, block, eventually, listening
 from tests.services.test_snapshot import pbx22

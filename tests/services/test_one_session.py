@@ -11,11 +11,13 @@ import pytest
 from schemas.log import Connected, LoginRefused
 from schemas.refusals import IN_USE
 from schemas.settings import Settings
-from services import command, commander_link, listener
-from services import commander as commander_module
-from services.commander_link import CommanderLink
-from services.listener_link import listener_link
-from services.settings import SettingsError, load
+from services.commander import commander as commander_module
+from services.commander import link as commander_link
+from services.commander import process as command
+from services.commander.link import CommanderLink
+from services.listener import ami as listener
+from services.log.listener_link import listener_link
+from services.runtime.settings import SettingsError, load
 from tests.e2e.waiting import present
 from tests.services.fake_ami import FakeAmi, Ledger, block, eventually, listening
 from tests.services.test_commander import ask, commanding, connection, ended, write

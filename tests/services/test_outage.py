@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from services.outage import LINE_SECONDS, QUIET_SECONDS, Outage
+from services.runtime.outage import LINE_SECONDS, QUIET_SECONDS, Outage
 
 
 class Seconds:

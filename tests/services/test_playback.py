@@ -13,18 +13,18 @@ import pytest
 
 from projections import ALL
 from schemas.settings import Pbx
-from services import database
-from services.ami.framing import Framer
-from services.ingest import Ingest
-from services.listener import Listener
+from services.asterisk.ami.framing import Framer
+from services.database import connection as database
+from services.listener.ami import Listener
+from services.listener.ingest import Ingest
+from services.listener.spool import Spools
 from services.playback import server
 from services.playback.contacts import current
 from services.playback.player import Player
 from services.playback.recording import Recording, load, request
 from services.playback.shift import Shift
 from services.playback.state import Headers, State, headers, items
-from services.projector import Projector
-from services.spool import Spools
+from services.projector.projector import Projector
 
 UNIQUE_ID = re.compile(rb"(?i)(?:unique|linked)id: (\d{10}\.\d+)\r\n")
 

@@ -13,17 +13,18 @@ from structlog.testing import capture_logs
 
 from schemas.log import Received
 from schemas.settings import Settings
-from services import database, log
-from services.anchor import anchored, make_key
-from services.archive_files import places
-from services.embedded import Embedded
-from services.export_ledger import export_ledger
-from services.ledger_file import manifest_of
-from services.listen import post
-from services.private import make_data_folder, make_folder, open_private
-from services.redaction_key import read_key
-from services.spool import Spools
-from services.users import admin_password
+from services.accounts.passwords import admin_password
+from services.database import connection as database
+from services.database.embedded import Embedded
+from services.integrity.anchors import anchored, make_key
+from services.listener.process import post
+from services.listener.spool import Spools
+from services.log import append as log
+from services.retention.archive_files import places
+from services.retention.redact_key import read_key
+from services.runtime.private import make_data_folder, make_folder, open_private
+from services.transfer.export_ledger import export_ledger
+from services.transfer.ledger_file import manifest_of
 from tests.services.fake_ami import eventually
 
 
@@ -86,7 +87,7 @@ async def test_the_listeners_board_is_owner_only(tmp_path: Path) -> None:
 
 
 async def test_the_board_is_written_again_after_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.listen.POST_SECONDS", 0.01)
+    monkeypatch.setattr("services.listener.process.POST_SECONDS", 0.01)
     folder = tmp_path / "data"
     with capture_logs() as logs:
         posting = asyncio.create_task(post(folder / "listeners.json", []))

@@ -14,13 +14,14 @@ from msgspec import field
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.kit import Key, Model, On, Row
+from projections.engine.model import Key, Model, On, Row
 from schemas.ami import AmiEvent, Int
 from schemas.log import Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services import database, log
-from services.ami.protocol import LedgerProtocol
-from services.continuity import RewoundError
-from services.projector import Projector
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.database import connection as database
+from services.log import append as log
+from services.log.continuity import RewoundError
+from services.projector.projector import Projector
 from tests.captures import wire
 from tests.e2e.waiting import until
 from tests.services.fake_ami import DEADLINE

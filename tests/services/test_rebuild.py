@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from projections.channels import CHANNELS
-from projections.device_states import DEVICE_STATES
-from projections.queues import QUEUES
-from services import database
-from services.project import project
-from services.rebuild import RebuildError, chosen, rebuild
+from projections.calls.channels import CHANNELS
+from projections.endpoints.device_states import DEVICE_STATES
+from projections.queues.queues import QUEUES
+from services.database import connection as database
+from services.projector.process import project
+from services.projector.rebuild import RebuildError, chosen, rebuild
 from tests.captures import wire
 from tests.e2e.waiting import until
 from tests.services.held import rows

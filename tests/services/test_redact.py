@@ -9,14 +9,16 @@ import msgspec
 import pytest
 
 from schemas.log import Received, Redacted, Rejected
-from services import database, log, redact
-from services.audit import audit
-from services.chain import LEAF, SALT, cut, leaf
-from services.damage import DamageError
-from services.locks import Lock
-from services.redact import RedactError
-from services.redactions import RedactionError
-from services.wanted import Wanted
+from services.database import connection as database
+from services.database.locks import Lock
+from services.integrity.damage import DamageError
+from services.integrity.verify import audit
+from services.log import append as log
+from services.log.chain import LEAF, SALT, cut, leaf
+from services.log.redactions import RedactionError
+from services.retention import redact
+from services.retention.redact import RedactError
+from services.retention.redact_pattern import Wanted
 from tests.services.redacting import ALL_EVENTS, NUMBER, TOKEN, VARIETY, WANTED, verified
 
 

@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
-from services import database, log
+from services.database import connection as database
+from services.log import append as log
 from tests.services.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, folded_from_scratch, held, tables
 
 PROGRAM = str(Path(sys.executable).parent / "ringledger")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.redaction_key import KeyFileError, key_file, read_key, token
+from services.retention.redact_key import KeyFileError, key_file, read_key, token
 
 
 def test_it_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from schemas.log import Redacted
-from services.redactions import RedactionError, collected
+from services.log.redactions import RedactionError, collected
 
 A, B, C = (letter * 32 for letter in (b"a", b"b", b"c"))
 AT = 1_795_308_983_000_000

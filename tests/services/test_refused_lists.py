@@ -8,14 +8,14 @@ import asyncpg
 import msgspec
 import pytest
 
-from projections.channels import CHANNELS
-from projections.gaps import GAPS
-from projections.links import LINKS
+from projections.calls.channels import CHANNELS
+from projections.pbx.gaps import GAPS
+from projections.pbx.links import LINKS
 from schemas.refusals import NEEDS
-from services import database
-from services.ami import snapshot
-from services.ami.snapshot import QUICK, SLOW
-from services.projector import Projector
+from services.asterisk.ami import snapshots as snapshot
+from services.asterisk.ami.snapshots import QUICK, SLOW
+from services.database import connection as database
+from services.projector.projector import Projector
 from tests.e2e.waiting import present
 from tests.services.fake_ami import FakeAmi, Ledger, block, eventually, listening
 from tests.services.test_snapshot import DENIED, listed, pbx22, said

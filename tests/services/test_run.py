@@ -7,8 +7,8 @@ import sys
 import pytest
 import structlog
 
-from services.library_log import LibraryLog
-from services.run import configure_logging
+from services.runtime.library_log import LibraryLog
+from services.runtime.process import configure_logging
 
 
 def raising(secret: str) -> None:

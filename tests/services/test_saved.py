@@ -11,16 +11,19 @@ import pytest
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.call_records import CALL_RECORDS
-from projections.channels import CHANNELS
-from projections.kit import Model, State
-from projections.parking_lots import PARKING_LOTS
-from projections.queues import QUEUES
+from projections.calls.call_records import CALL_RECORDS
+from projections.calls.channels import CHANNELS
+from projections.calls.parking_lots import PARKING_LOTS
+from projections.engine.model import Model, State
+from projections.queues.queues import QUEUES
 from schemas.log import Received
-from services import database, instants, log, saved
-from services.as_of import AsOf
-from services.projector import Projector
-from services.tables import Table
+from services.database import connection as database
+from services.log import append as log
+from services.projector import saved_states as saved
+from services.projector.projector import Projector
+from services.projector.table import Table
+from services.replay import instants
+from services.replay.as_of import AsOf
 from tests.projections.harness import recording
 from tests.services import heard
 from tests.services.heard import Truth

@@ -11,10 +11,10 @@ from panoramisk.manager import Manager
 from panoramisk.message import Message
 
 from schemas.log import Received
-from services.ami import session as session_module
-from services.ami.protocol import LedgerProtocol, LinkLostError, message
-from services.ami.question import Question
-from services.ami.session import LoginRefusedError, Session
+from services.asterisk.ami import session as session_module
+from services.asterisk.ami.protocol import LedgerProtocol, LinkLostError, message
+from services.asterisk.ami.question import Question
+from services.asterisk.ami.session import LoginRefusedError, Session
 from tests.services.fake_ami import FakeAmi, block, eventually
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"

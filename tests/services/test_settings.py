@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.settings import Pbx, Settings
-from services.settings import VARIABLES, SettingsError, load
+from services.runtime.settings import VARIABLES, SettingsError, load
 
 SECRET = "s3cr3t"
 

@@ -6,11 +6,11 @@ from functools import cache
 import pytest
 
 from projections import ALL
-from services import database
-from services.ami import snapshot
-from services.ami.protocol import message
-from services.ami.snapshot import QUICK, SLOW, outcome_of
-from services.projector import Projector
+from services.asterisk.ami import snapshots as snapshot
+from services.asterisk.ami.protocol import message
+from services.asterisk.ami.snapshots import QUICK, SLOW, outcome_of
+from services.database import connection as database
+from services.projector.projector import Projector
 from tests.captures import wire
 from tests.services.fake_ami import FakeAmi, Ledger, block, eventually, listening
 

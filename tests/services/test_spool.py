@@ -15,19 +15,19 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
-from services import backlog as backlog_module
-from services import database
-from services import ingest as ingest_module
-from services.embedded import BIN, Embedded
-from services.ingest import Ingest
-from services.spool import OVERHEAD, Spool, SpoolFullError, Spools
+from services.database import connection as database
+from services.database.embedded import BIN, Embedded
+from services.listener import backlog as backlog_module
+from services.listener import ingest as ingest_module
+from services.listener.ingest import Ingest
+from services.listener.spool import OVERHEAD, Spool, SpoolFullError, Spools
 from tests.services.fake_ami import NO_SPOOL, Cable, Ledger, eventually
 from tests.services.test_ingest import event, writing
 
 OPENING = """
 import sqlite3, sys
 from pathlib import Path
-from services.spool import Spool
+from services.listener.spool import Spool
 try:
     Spool(Path(sys.argv[1]))
 except sqlite3.OperationalError as error:
@@ -279,7 +279,7 @@ async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, 
     spool.put(1, [event(n) for n in range(1, 11)])
     if lost:
         connection = await asyncpg.connect(url)
-        from services import log
+        from services.log import append as log
 
         await log.append(connection, "pbx", 5, 1, [event(n) for n in range(1, 8)])
         await connection.close()

@@ -14,13 +14,13 @@ import pytest
 
 from schemas.log import Received
 from schemas.settings import Settings
-from services import backlog as backlog_module
-from services.ingest import Ingest
-from services.listen import listen
-from services.private import open_private
-from services.settings import LONGEST_NAME, SettingsError, load
-from services.spool import Spool, Spools
-from services.spool import make as make_spool
+from services.listener import backlog as backlog_module
+from services.listener.ingest import Ingest
+from services.listener.process import listen
+from services.listener.spool import Spool, Spools
+from services.listener.spool import make as make_spool
+from services.runtime.private import open_private
+from services.runtime.settings import LONGEST_NAME, SettingsError, load
 from tests.services.fake_ami import DEADLINE, NO_SPOOL, FakeAmi, eventually
 from tests.services.test_ingest import event, writing
 from tests.services.test_settings import SECRET
@@ -206,7 +206,7 @@ async def test_a_spool_of_another_user_stops_no_writer(
             raise PermissionError(13, "Permission denied", str(file))
         return open_private(file, mode)
 
-    monkeypatch.setattr("services.spool.open_private", refuse)  # root may read all
+    monkeypatch.setattr("services.listener.spool.open_private", refuse)  # root may read all
     assert spools.names() == set()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))

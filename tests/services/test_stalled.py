@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
-from services import backlog
-from services.backlog import Backlog
-from services.ingest import Ingest
-from services.locks import Lock, locked
-from services.spool import Spools
-from services.terms import Terms
+from services.database.locks import Lock, locked
+from services.listener import backlog
+from services.listener.backlog import Backlog
+from services.listener.ingest import Ingest
+from services.listener.spool import Spools
+from services.listener.standby import Terms
 from tests.e2e.waiting import until
 from tests.services.test_ingest import event
 

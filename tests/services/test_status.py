@@ -23,9 +23,9 @@ from schemas.log import (
     SnapshotStarted,
 )
 from schemas.refusals import IN_USE, UNAUTHENTICATED
-from services import database
-from services.projector import Projector
-from services.status import NoLedgerError, status
+from services.cli.status_report import NoLedgerError, status
+from services.database import connection as database
+from services.projector.projector import Projector
 from tests.services.test_commander import write
 
 LISTENER = """

@@ -8,10 +8,10 @@ import asyncpg
 import msgspec
 import pytest
 
-from projections.kit import Model
-from services import database
-from services.projector import Projector
-from services.turns import FIRST
+from projections.engine.model import Model
+from services.database import connection as database
+from services.projector.catch_up import FIRST
+from services.projector.projector import Projector
 from tests.services.test_projector import Pen, breaks_at_three, doubled, finish, notes, opened, rows
 
 ASK = "INSERT INTO ledger.rebuild (model, upto) SELECT unnest($1::text[]), $2::bigint"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from projections import ALL
-from projections.channels import CHANNELS
-from projections.headers import headers_of
+from projections.calls.channels import CHANNELS
+from projections.engine.headers import headers_of
 from schemas.log import Received, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services.ami.protocol import FOREIGN, LedgerProtocol, message
-from services.ami.question import Question
+from services.asterisk.ami.protocol import FOREIGN, LedgerProtocol, message
+from services.asterisk.ami.question import Question
 from tests.captures import wire
 from tests.projections.folding import START, Folding, ami
 from tests.services.fake_ami import FakeAmi, Ledger, block, eventually, listening

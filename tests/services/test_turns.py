@@ -1,6 +1,6 @@
 """Those behind may hold up the foremost for a moment only, and not at all when these cannot keep up."""
 
-from services.turns import FIRST, LEAST, STEP_SECONDS, TURN_SECONDS, Turns
+from services.projector.catch_up import FIRST, LEAST, STEP_SECONDS, TURN_SECONDS, Turns
 
 
 def test_a_step_shrinks_to_what_fits_and_grows_by_doubling() -> None:

@@ -17,9 +17,9 @@ import asyncpg
 import pytest
 
 from schemas.settings import Settings
-from services import database
-from services.embedded import Embedded
-from services.up import PBX, STOP_SECONDS, UpError, up
+from services.cli.up import PBX, STOP_SECONDS, UpError, up
+from services.database import connection as database
+from services.database.embedded import Embedded
 
 CHILDREN = ("command", "demo", "listen", "project", "serve")
 
@@ -60,7 +60,7 @@ class Up:
         for pid in children_of(self.process.pid):
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                name = "serve" if "api.serve" in words else words[4] if "services.cli" in words else ""
+                name = "serve" if "api.process" in words else words[4] if "services.cli" in words else ""
                 found[name] = pid
         return {name: pid for name, pid in found.items() if name in CHILDREN}
 

@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from services import database
-from services.audit import audit
-from services.differences import differences
-from services.embedded import BIN
+from services.database import connection as database
+from services.database.embedded import BIN
+from services.integrity.verify import audit
+from services.projector.rebuild_diff import differences
 from tests.api.conftest import opened
 
 DUMP = Path(__file__).parents[1] / "captures" / "database-9b8a372.sql.xz"

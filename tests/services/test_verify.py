@@ -11,10 +11,12 @@ import asyncpg
 import pytest
 
 from schemas.log import Received
-from services import batches, compare, log
-from services.chain import BEGINNING, LEAF
-from services.damage import DamageError, Place
-from services.verify import NoLedgerError, verify
+from services.integrity import compare
+from services.integrity.chain_walk import NoLedgerError, verify
+from services.integrity.damage import DamageError, Place
+from services.log import append as log
+from services.log import batches
+from services.log.chain import BEGINNING, LEAF
 from tests.services.fake_ami import eventually
 
 CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{}+00'"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from schemas.log import Connected, Redacted, Rejected
-from services.wanted import Wanted, WantedError, wanted
+from services.retention.redact_pattern import Wanted, WantedError, wanted
 from tests.captures import wire
 
 TOKEN = "redacted-ghijklmnopqr"

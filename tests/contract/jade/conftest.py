@@ -10,10 +10,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.keys import SEEDED
+from api.app_keys import SEEDED
 from schemas.settings import Settings
-from services import database
-from services.command import command
+from services.commander.process import command
+from services.database import connection as database
 from tests.api.conftest import Ledger, heard, opened
 from tests.captures import wire
 from tests.contract.jade.pbx import FakePbx

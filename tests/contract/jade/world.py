@@ -13,11 +13,11 @@ import asyncpg
 import msgspec
 from yarl import URL
 
-from api.accounts import token_hash
-from api.keys import FACTS, FRESHNESS
+from api.app_keys import FACTS, FRESHNESS
 from projections import ALL
 from schemas.users import TokenIssued, UserCreated
-from services.users import hash_password
+from services.accounts.accounts import token_hash
+from services.accounts.passwords import hash_password
 from tests.api.conftest import Client, Ledger
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.wire import FORM, Ask, Person, Reply, judge

@@ -6,7 +6,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from projections.kit import Model
+from projections.engine.model import Model
 from schemas.log import Received
 from tests.projections.harness import Asked, Tables, block
 

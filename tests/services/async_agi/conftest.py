@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.async_agi import drive
+from services.commander.async_agi import driver as drive
 from tests.services.async_agi.scene import Scene, scenes
 
 

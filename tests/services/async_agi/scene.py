@@ -11,9 +11,10 @@ import msgspec
 
 from schemas.adps import AdpCreated, AdpmaCreated
 from schemas.log import Ours, Received
-from services import database, log
-from services.commander import Commander
-from services.project import project
+from services.commander.commander import Commander
+from services.database import connection as database
+from services.log import append as log
+from services.projector.process import project
 from tests.e2e.waiting import present, until
 from tests.services.fake_ami import FakeAmi, eventually, listening
 from tests.services.fake_channels import FakeChannels

@@ -7,8 +7,8 @@ import pytest
 from schemas.acts import ActRequested, builtins
 from schemas.acts.channel import ChannelHangup
 from schemas.adps import AdpChanged, AdpDeleted, AdpmaDeleted
-from services import log
-from services.waking import wake_commander
+from services.database.notify import wake_commander
+from services.log import append as log
 from tests.services.async_agi.scene import COMMANDS, MASTER, OTHER, Scene, scenes
 from tests.services.fake_ami import Ledger, block, eventually
 from tests.services.fake_channels import BREAK

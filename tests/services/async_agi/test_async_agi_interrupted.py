@@ -4,12 +4,13 @@ import time
 
 import pytest
 
-from projections.agi_runs import AGI_RUNS
+from projections.dialplans.agi_runs import AGI_RUNS
 from schemas.agi import AgiBreakSent, AgiRunEnded, AgiRunStarted, AgiStep, AgiStepDone, AgiStepFailed, AgiStepSent
 from schemas.log import Ours, Received
-from services import database, log
-from services.async_agi.unfinished import OLDEST_SECONDS, unfinished
-from services.projector import Projector
+from services.commander.async_agi.recovery import OLDEST_SECONDS, unfinished
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
 from tests.services.async_agi.scene import COMMANDS, MASTER, Scene, write
 from tests.services.fake_ami import Cable, Ledger, block, eventually
 from tests.services.fake_channels import BREAK, environment

@@ -1,0 +1,92 @@
+"""Tokens on requests: query parameter, Bearer header or cookie, in every dialect; permissions by route."""
+
+import base64
+import binascii
+
+from aiohttp import web
+
+from api.app_keys import ACCOUNTS, FRESHNESS
+from api.http.access import ACCESS, allowed
+from api.http.errors import ApiError, Handler
+from services.accounts.accounts import User
+from services.projector.checkpoints import UnreadyError
+
+USER = web.RequestKey("user", User)
+NEEDED = web.RequestKey("needed", str)
+
+
+def token_of(request: web.Request) -> str | None:
+    """Return the token that the request carries; of several the most explicit one."""
+    token = request.query.get("authtoken")
+    if token is None:
+        kind, _, value = request.headers.get("Authorization", "").partition(" ")
+        token = value.strip() if kind.lower() == "bearer" else request.cookies.get("authtoken")
+    return token
+
+
+def is_by_cookie(request: web.Request) -> bool:
+    """Return whether the token that counts is the cookie's, which a browser adds to requests of any site's page."""
+    bearer = request.headers.get("Authorization", "").partition(" ")[0].lower() == "bearer"
+    return "authtoken" in request.cookies and "authtoken" not in request.query and not bearer
+
+
+async def identify(request: web.Request) -> User | None:
+    """Return who is asking, None if the token is absent, unknown or expired. Raises UnreadyError if nobody can tell."""
+    token = token_of(request)
+    if not token:
+        return None
+    accounts = request.app[ACCOUNTS]
+    user = accounts.owner(token)
+    if user is None:
+        # Another process may have issued it a moment ago, or this one has not read any yet.
+        refreshed = await request.app[FRESHNESS].refresh()
+        user = accounts.owner(token)
+        if user is None and not refreshed:
+            raise UnreadyError("the database does not answer")
+    return user
+
+
+def needs(permission: str, handler: Handler, *, ends_itself: bool = False) -> Handler:
+    """Let only users with the permission reach the handler.
+
+    A read also ends, with 401 or 403, when the token or the permission does. A handler that ``ends_itself`` gives its
+    client a reason instead. A write goes on: it was allowed when it was asked for, and decisions check once more.
+    """
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        request[USER] = allowed(await identify(request), permission)
+        request[NEEDED] = permission
+        if ends_itself or request.method not in {"GET", "HEAD"}:
+            return await handler(request)
+        return await request.app[ACCESS].watch(token_of(request) or "", permission, handler(request))
+
+    return guarded
+
+
+def still(request: web.Request) -> User:
+    """Return who is asking, in a decision on ``users`` and ``tokens``: as they are after all earlier decisions.
+
+    Raises ApiError 401 or 403 when one of those has ended the token, or taken the permission.
+    """
+    return allowed(request.app[ACCOUNTS].owner(token_of(request) or ""), request[NEEDED])
+
+
+def asker(request: web.Request) -> str:
+    """Return the uuid of the user who asks, empty where a view is open to all."""
+    user = request.get(USER)
+    return user.uuid if user else ""
+
+
+def basic(request: web.Request) -> tuple[str, str]:
+    """Return name and password of HTTP Basic. Raises ApiError 401."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    try:
+        text = base64.b64decode(value, validate=True).decode("utf-8")
+    except (ValueError, binascii.Error):
+        text = ""
+    name, colon, password = text.partition(":")
+    if kind.lower() != "basic" or not colon:
+        raise ApiError(
+            401, "HTTP Basic with user name and password", headers={"WWW-Authenticate": 'Basic realm="ringledger"'}
+        )
+    return name, password

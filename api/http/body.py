@@ -1,0 +1,61 @@
+"""Bodies of requests: JSON, whatever their content type says (curl -d says it is a form)."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from api.http.errors import ApiError
+
+T = TypeVar("T")
+
+Line = Annotated[str, Meta(max_length=255)]
+"""A short text of a person's. That there is no NUL in it is seen to by `body`."""
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Uuid = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\Z")]
+
+
+async def body(request: web.Request, shape: type[T]) -> T:
+    """Return the body as ``shape``; members that it does not know are passed over. Raises ApiError 400."""
+    found = decoded(await read(request))
+    try:
+        return msgspec.convert(found, shape)
+    except msgspec.ValidationError as error:
+        raise ApiError(400, str(error)) from None
+
+
+async def read(request: web.Request) -> bytes:
+    """Return the body's bytes. Raises ApiError 400 if they cannot be decoded or the client left before their end."""
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        raise ApiError(400, "the body is not what Content-Encoding or Transfer-Encoding says") from None
+    except ConnectionError:
+        raise ApiError(400, "the body has no end") from None
+
+
+def decoded(raw: bytes) -> dict[str, Any]:
+    """Return a JSON object without NUL in any text. Raises ApiError 400, also for one nested too deep to be read."""
+    try:
+        found = msgspec.json.decode(raw, type=dict[str, Any])
+        with_nul = any("\0" in text for text in texts(found))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ApiError(400, "the body is no JSON object") from None
+    if with_nul:
+        raise ApiError(400, "NUL cannot be part of a text")
+    return found
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, names of members too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from texts(item)

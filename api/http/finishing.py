@@ -1,0 +1,40 @@
+"""A read ends with its client; a write goes on to its end, whether or not its client waits for the answer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from api.http.errors import Handler
+from services.runtime.tasks import ended
+
+READS = {"GET", "HEAD", "OPTIONS"}
+LAST_SECONDS = 1.0
+"""The time that writes without a client have to end when the server stops."""
+
+Writes = set[asyncio.Task[web.StreamResponse]]
+WRITES = web.AppKey("writes", Writes)
+
+
+@web.middleware
+async def finish_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Shield a write from the cancellation that comes when its client leaves."""
+    if request.method in READS:
+        return await handler(request)
+
+    async def finish() -> web.StreamResponse:
+        return await handler(request)
+
+    tasks, task = request.app[WRITES], asyncio.create_task(finish())
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return await asyncio.shield(task)
+
+
+async def writes(app: web.Application) -> AsyncIterator[None]:
+    """End the writes before what they need."""
+    app[WRITES] = tasks = Writes()
+    yield
+    if tasks:
+        await asyncio.wait(tasks, timeout=LAST_SECONDS)
+    await ended(tasks)

@@ -1,0 +1,32 @@
+"""From a view to a handler."""
+
+from aiohttp import web
+
+from api.app_keys import VIEWS
+from api.http.auth import asker
+from api.http.errors import Handler
+from api.http.views import View
+
+
+def get(view: View) -> Handler:
+    """Return the handler that serves a view."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await request.app[VIEWS].answer(view, request, asker(request))
+
+    return handler
+
+
+def personal(handler: Handler) -> Handler:
+    """Make answers about who asks differ by who asks.
+
+    Two users of one browser have the same paths and may have the same ETags, and must not get each other's bytes out
+    of its cache.
+    """
+
+    async def varying(request: web.Request) -> web.StreamResponse:
+        response = await handler(request)
+        response.headers["Vary"] = "Authorization, Cookie"
+        return response
+
+    return varying

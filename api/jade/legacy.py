@@ -1,0 +1,114 @@
+"""The oldest families, without /admin: agents, device_states, peers, registries (seed 001:67-585).
+
+Here ``/agents`` is the list and ``/agents/`` the detail, whose key comes in the body of the GET.
+"""
+
+from aiohttp import web
+
+from api.http.auth import needs
+from api.http.handlers import get
+from api.jade.resource import Resource, in_body
+
+AGENTS = """
+SELECT pbx, id FROM agents
+WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
+ORDER BY pbx, id
+"""
+
+# What is known of an agent's channel is what is known of that channel; nobody is on it while logged off.
+AGENT = """
+SELECT a.pbx, a.id, a.name, a.status, coalesce(a.logged_in_time, 0) AS logged_in_time, a.call_started,
+       coalesce(c.channel, '') AS channel_name, coalesce(c.channel_state, 0) AS channel_state,
+       coalesce(c.channel_state_desc, '') AS channel_state_desc,
+       coalesce(c.caller_id_name, '') AS caller_id_name, coalesce(c.caller_id_num, '') AS caller_id_num,
+       coalesce(c.connected_line_name, '') AS connected_line_name,
+       coalesce(c.connected_line_num, '') AS connected_line_num,
+       coalesce(c.context, '') AS context, coalesce(c.exten, '') AS exten, coalesce(c.priority, '') AS priority,
+       coalesce(c.account_code, '') AS account_code, coalesce(c.language, '') AS language,
+       coalesce(a.unique_id, '') AS unique_id, coalesce(c.linked_id, '') AS linked_id,
+       greatest(a.tm_update, c.tm_update) AS tm_update
+FROM agents a
+LEFT JOIN channels c ON c.pbx = a.pbx AND c.unique_id = a.unique_id
+WHERE ($1::text IS NULL OR a.pbx = $1) AND a.id = $2::text
+ORDER BY a.pbx
+"""
+
+DEVICES = """
+SELECT pbx, device FROM device_states
+WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
+ORDER BY pbx, device
+"""
+
+DEVICE = """
+SELECT pbx, device, state, tm_update FROM device_states
+WHERE ($1::text IS NULL OR pbx = $1) AND device = $2::text
+ORDER BY pbx
+"""
+
+PEERS = """
+SELECT pbx, peer FROM peers
+WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
+ORDER BY pbx, peer
+"""
+
+# The seed asks for agent-01 and gets SIP/agent-01: the technology may be left out.
+PEER = """
+SELECT pbx, peer, status, address, monitor_status, channel_type, chan_object_type, dynamic, auto_comedia,
+       auto_force_port, acl, comedia, description, force_port, realtime_device, text_support, video_support, tm_update
+FROM peers
+WHERE ($1::text IS NULL OR pbx = $1) AND (peer = $2::text OR substr(peer, strpos(peer, '/') + 1) = $2)
+ORDER BY peer = $2 DESC, pbx, peer
+"""
+
+REGISTRIES = """
+SELECT pbx, account FROM registries
+WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
+ORDER BY pbx, account
+"""
+
+# The seed lists 2345@sip_proxy:5060 and asks for 2345@sip_proxy: the port may be left out.
+REGISTRY = """
+SELECT pbx, account, state, username, domain, domain_port, host, port, refresh, registration_time, tm_update
+FROM registries
+WHERE ($1::text IS NULL OR pbx = $1)
+  AND (account = $2::text OR regexp_replace(account, ':[0-9]+$', '') = $2 OR account || ':' || domain_port = $2)
+ORDER BY account = $2 DESC, pbx, account
+"""
+
+
+def root(listed: Resource, found: Resource, path: str, *, opened: bool) -> list[web.RouteDef]:
+    """Routes of a family; ``opened`` lets anybody read the forms without version."""
+    all_, one = get(listed.all), get(found.one)
+    return [
+        web.get(path, all_ if opened else needs("admin", all_)),
+        web.get(path + "/", one if opened else needs("admin", one)),
+        web.get("/v1" + path, needs("admin", all_)),
+        web.get(f"/v1{path}/", needs("admin", one)),
+    ]
+
+
+def routes(*, opened: bool) -> list[web.RouteDef]:
+    """All routes of the four families."""
+    families = (
+        (
+            "/agents",
+            Resource("agents", AGENTS, ("agents",)),
+            Resource("agent", AGENT, ("agents", "channels"), one_by=in_body("id")),
+        ),
+        (
+            "/device_states",
+            Resource("device_states", DEVICES, ("device_states",)),
+            Resource("device_state", DEVICE, ("device_states",), one_by=in_body("device")),
+        ),
+        (
+            "/peers",
+            Resource("peers", PEERS, ("peers",)),
+            Resource("peer", PEER, ("peers",), one_by=in_body("peer")),
+        ),
+        (
+            "/registries",
+            Resource("registries", REGISTRIES, ("registries",)),
+            Resource("registry", REGISTRY, ("registries",), one_by=in_body("account")),
+        ),
+    )
+    return [route for path, listed, found in families for route in root(listed, found, path, opened=opened)]

@@ -1,0 +1,116 @@
+"""?call=<unique id>: the call's records, and every event that names it, from its beginning to its end.
+
+A call is what has one linked id. Its channels come and go under it, and one that was called by itself before it joined
+has a linked id of its own until then; so events are found that hold the linked id of the record, or the unique id that
+is asked for, as unique or as linked id. Where cdr_manager.conf does not map LinkedID, the channel's own events say it.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+
+from api.app_keys import POOL
+from api.http.errors import ApiError
+from api.http.query import LAST, Asked, stamp
+from api.ledger import wire as shown
+from api.ledger.events import answer
+from api.ledger.search import Search, Wanted
+from api.ledger.value_match import CALL, UNIQUE_ID, Held, header
+from services.database.pool import Pool
+from services.log import archives as edge
+from services.log.archives import Edge
+
+LIMIT = 1_000
+MOST = 10_000
+
+RECORDS = """
+SELECT pbx, position, unique_id, linked_id, channel, destination_channel, disposition, start_time, end_time,
+       billable_seconds
+FROM call_records
+WHERE ($1::text IS NULL OR pbx = $1) AND (unique_id = $2::text OR linked_id = ANY($3::text[]))
+ORDER BY position
+"""
+# By our own clock, for the PBX's may be wrong: a call lasted as long before its record was heard as by the PBX's clock
+# before it was posted. A minute after its last record nobody speaks of it any more.
+TIME = """
+SELECT min(e.recorded - greatest(r.tm_update - r.start_time, interval '0')) - interval '5 minutes' AS since,
+       (SELECT appended FROM ledger.batch WHERE first <= max(r.position) ORDER BY first DESC LIMIT 1)
+           + interval '1 minute' AS until
+FROM call_records r JOIN ledger.event e ON e.position = r.position
+WHERE r.pbx = $1 AND r.position = ANY($2::bigint[])
+"""
+
+
+async def explain(request: web.Request) -> web.Response:
+    asked = Asked(request, "call", "pbx", "cursor", "limit")
+    value = asked.bytes("call")
+    assert value is not None
+    unique_id, pool = value.decode(), request.app[POOL]
+    cursor, limit = asked.position("cursor"), asked.limit(LIMIT, MOST)
+    records = await pool.fetch(RECORDS, asked.text("pbx"), unique_id, [unique_id])
+    if not records:
+        raise ApiError(404, "no call record has that unique or linked id")
+    pbx = records[0]["pbx"]
+    if any(record["pbx"] != pbx for record in records):
+        raise ApiError(400, f"pbx: which? {', '.join(sorted({record['pbx'] for record in records}))}")
+    async with pool.acquire() as connection:
+        archived = await edge.read(connection)
+    linked = {record["linked_id"] for record in records if record["unique_id"] == unique_id and record["linked_id"]}
+    time = await _time(pool, pbx, records)
+    if not linked:
+        linked = await _linked(pool, pbx, value, time) if time else {unique_id}
+    records = await pool.fetch(RECORDS, pbx, unique_id, sorted(linked))
+    time = await _time(pool, pbx, records)
+    held = Held(CALL, frozenset({value, *(one.encode() for one in linked)}))
+    # Where all its records are archived, so is all that was said of it.
+    since, until = time or (None, None)
+    after = max(cursor or 0, archived.position) if time else LAST
+    search = Search(pool, Wanted(pbx=pbx, since=since, until=until, after=after, held=(held,)))
+    events = [shown.brief(row) async for page in search.pages(limit) for row in page]
+    gone = [
+        {"position": record["position"], "month": archive.month, "file": archive.file}
+        for record in records
+        if (archive := archived.holding(record["position"])) is not None
+    ]
+    body = {
+        "call": unique_id,
+        "pbx": pbx,
+        "linked_ids": sorted(linked),
+        "records": [_told(record) for record in records],
+        "events": events,
+        "next": search.next,
+        "scanned": search.scanned,
+        "scanned_to": search.scanned_to,
+        **({"archived": gone} if gone else {}),
+        **({"archived_to": archived.position} if archived and _reaches(archived, since) else {}),
+    }
+    return answer(body, search.head)
+
+
+def _reaches(archived: Edge, since: datetime | None) -> bool:
+    return since is None or edge.microseconds(since) <= archived.ended
+
+
+async def _time(pool: Pool, pbx: str, records: list[asyncpg.Record]) -> tuple[datetime, datetime] | None:
+    """Return from when to when the call's events were recorded; None if all its records are archived."""
+    since, until = await pool.fetchrow(TIME, pbx, [record["position"] for record in records])
+    return None if since is None else (since, until)
+
+
+async def _linked(pool: Pool, pbx: str, unique_id: bytes, time: tuple[datetime, datetime]) -> set[str]:
+    held = Held(UNIQUE_ID, frozenset({unique_id}))
+    search = Search(pool, Wanted(pbx=pbx, source="ami", since=time[0], until=time[1], held=(held,)))
+    found = {unique_id}
+    async for page in search.pages(MOST):
+        found |= {
+            linked
+            for row in page
+            if header(row["raw"], b"uniqueid") == unique_id and (linked := header(row["raw"], b"linkedid"))
+        }
+    return {one.decode("utf-8", "replace") for one in found}
+
+
+def _told(record: asyncpg.Record) -> dict[str, Any]:
+    return {**record, "start_time": stamp(record["start_time"]), "end_time": stamp(record["end_time"])}

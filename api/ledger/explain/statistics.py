@@ -1,0 +1,142 @@
+"""?statistics=<day or month>&scope=...: every event that went into the numbers served, and what each one added.
+
+The amounts add up to what ``/api/statistics`` and ``/api/usage`` serve, because they are differences of just that:
+the model is folded again, and after each event that changed a row of the scope, the rows are summed up as the view
+does it. Which part of the log that takes: from the day before the period (what a Cdr means may depend on what a queue
+said hours before) to the last Cdr of a call that began in it; if that does not come to the numbers served, all of it
+from the beginning.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+from msgspec.structs import asdict
+
+from api.app_keys import POOL
+from api.cospace.statistics import CALLS, QUEUE, add, day, month
+from api.http.errors import ApiError
+from api.http.query import Asked
+from api.ledger.events import answer
+from api.ledger.explain import wire as told
+from api.ledger.search import BOUNDS
+from projections.calls.statistics import STATISTICS, Statistics
+from projections.engine.model import Key
+from projections.engine.trace import Step
+from services.projector.checkpoints import UnreadyError, read
+from services.projector.table import Table
+from services.replay.explain import Window, refold
+
+LIMIT = 1_000
+MOST = 10_000
+TURN = 100
+"""Steps that are summed up before the event loop serves others: some milliseconds."""
+SCOPES = ("total", "pbx", "queue", "agent", "endpoint")
+MEMBERS = (*CALLS, "longest_seconds", "by_hour", *QUEUE)
+
+COLUMNS = ", ".join(f"s.{name}" for name in Table(STATISTICS).columns)
+ROWS = f"""
+SELECT {COLUMNS} FROM statistics s
+WHERE period = $1 AND scope = $2 AND ($3::text IS NULL OR name = $3) AND ($4::text IS NULL OR pbx = $4)
+ORDER BY pbx, name
+"""
+LAST = "SELECT max(position) FROM call_records WHERE start_time >= $1 AND start_time < $2"
+
+Sums = dict[str, Any]
+
+
+async def explain(request: web.Request) -> web.Response:
+    asked = Asked(request, "statistics", "scope", "name", "member", "pbx", "cursor", "limit")
+    period, begin, end = _period(asked.text("statistics") or "")
+    scope = asked.word("scope", *SCOPES) or "total"
+    name, member, pbx = asked.text("name"), asked.word("member", *MEMBERS), asked.text("pbx")
+    cursor, limit = asked.position("cursor") or 0, asked.limit(LIMIT, MOST)
+    if (name is None) != (scope == "total"):
+        raise ApiError(400, "name: of what, for every scope but total")
+    async with (
+        request.app[POOL].acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        reading = await read(connection)
+        checkpoint = reading.models.get(STATISTICS.name)
+        if checkpoint is None or checkpoint.version != STATISTICS.version:
+            raise UnreadyError("read model statistics is being built")
+        records = await connection.fetch(ROWS, period, "pbx" if scope == "total" else scope, name, pbx)
+        rows: dict[Key, Any] = {_key(row): row for row in Table(STATISTICS).rows(records)}
+        if not rows:
+            raise ApiError(404, "no such statistic")
+        windows = await _windows(connection, begin, end, checkpoint.position)
+    value = summed(rows)
+    if member is not None and member not in value:
+        raise ApiError(400, f"member: {scope} has {', '.join(value)}")
+    found = await refold(request.app[POOL], STATISTICS, rows, windows)
+    events = [one async for one in _amounts(found.steps, member) if one["position"] > cursor]
+    body = {
+        "statistics": period,
+        "scope": scope,
+        "name": name,
+        "pbx": pbx,
+        "member": member,
+        "value": value if member is None else value[member],
+        "events": events[:limit],
+        "next": events[limit - 1]["position"] if len(events) > limit else None,
+        **told.how(found, checkpoint.position),
+    }
+    return answer(body, checkpoint.position)
+
+
+def _period(text: str) -> tuple[str, datetime, datetime]:
+    for form in (day, month):
+        try:
+            return text, *form(text)
+        except ValueError:
+            continue
+    raise ApiError(400, "statistics: a day as 2026-11-23, or a month as 2026-11")
+
+
+def _key(row: Any) -> Key:
+    return (row.pbx, row.period, row.scope, row.name)
+
+
+async def _windows(connection: asyncpg.Connection, begin: datetime, end: datetime, upto: int) -> list[Window]:
+    _, after, until = await connection.fetchrow(BOUNDS, begin - timedelta(days=1), end + timedelta(hours=1))
+    last = await connection.fetchval(LAST, begin, end) or 0
+    return [(after, min(max(until, last), upto)), (0, upto)]
+
+
+def summed(rows: dict[Key, Statistics]) -> Sums:
+    """Sum rows up as the view does; what is no number is left out."""
+    sums: Sums = {}
+    for _, row in sorted(rows.items()):
+        add(sums, asdict(row))
+    sums.pop("name", None)
+    return sums
+
+
+async def _amounts(steps: list[Step], member: str | None) -> AsyncIterator[dict[str, Any]]:
+    rows: dict[Key, Statistics] = {}
+    before: Sums = {}
+    for number, step in enumerate(steps):
+        if number % TURN == 0:
+            await asyncio.sleep(0)
+        rows[step.key] = step.after
+        after = summed(rows)
+        amounts = {name: _less(value, before.get(name)) for name, value in after.items()}
+        before = after
+        if member is not None and _is_some(amounts[member]):
+            yield {**told.event(step.event), "amount": amounts[member]}
+        elif member is None and (some := {name: value for name, value in amounts.items() if _is_some(value)}):
+            yield {**told.event(step.event), "amounts": some}
+
+
+def _less(value: Any, before: Any) -> Any:
+    if isinstance(value, list):
+        return [a - b for a, b in zip(value, before or [0] * len(value), strict=True)]
+    return value - (before or 0)
+
+
+def _is_some(amount: Any) -> bool:
+    return any(amount) if isinstance(amount, list) else bool(amount)

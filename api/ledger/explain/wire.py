@@ -1,0 +1,40 @@
+"""How a refold is told."""
+
+from typing import Any
+
+from api.http.query import stamp
+from schemas.log import Recorded
+from services.replay.explain import FOLDED, POSITIONS, Refolded
+
+INEXACT = (
+    "The part of the log that was folded does not come to what is served: what made it stands before, or the log there"
+    " is archived."
+)
+BOUND = f"No more than {POSITIONS:,} positions are read for one answer, and {FOLDED:,} events folded."
+
+
+def event(one: Recorded) -> dict[str, Any]:
+    """Return where an event stands, and what and when it was."""
+    return {
+        "position": one.position,
+        "pbx": one.pbx,
+        "source": one.source,
+        "name": one.name,
+        "occurred": stamp(one.at),
+    }
+
+
+def how(found: Refolded, upto: int) -> dict[str, Any]:
+    """Say what was folded, whether it is the whole truth, and up to which position the answer is served."""
+    after, until = found.window
+    why = None
+    if not found.exact:
+        why = INEXACT if found.complete else f"{INEXACT} {BOUND}"
+        if found.archived:
+            why += f" Archived are: {found.archived}."
+    return {
+        "exact": found.exact,
+        **({"why": why} if why else {}),
+        "folded": {"after": after, "upto": until, "events": found.folded},
+        "position": upto,
+    }

@@ -1,0 +1,111 @@
+"""/healthz: the process lives. /readyz: what it serves is up to date, and what waits on listeners' disks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from api.app_keys import FRESHNESS, POOL, SEEDED, SETTINGS
+from api.ops.listeners import Listening, listeners
+from api.ops.warnings import commander_warnings, link_json, warnings
+from api.ops.warnings import reasons as link_reasons
+from projections import ALL
+from services.projector.checkpoints import Freshness, Reading
+
+LAG_SECONDS = 5.0
+STALLED_SECONDS = 30.0
+ENDED_SECONDS = 60.0
+"""A listener that renewed its lease longer ago than this has ended without giving it back."""
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    return _answer(200, {"status": "alive"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Answer 200 once the database answers, `admin` is there and every read model is up to date; else 503 and why."""
+    freshness = request.app[FRESHNESS]
+    reading = freshness.newest
+    heard = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    clocks = [one.clock_warning for one in heard.listeners if one.holding and one.clock_warning]
+    spools = {"listeners_from": heard.told_by, "listeners": msgspec.to_builtins(heard.listeners)}
+    if reading is None:
+        return _answer(
+            503, {"status": "not ready", "reasons": ["the database has not answered yet"], "warnings": clocks, **spools}
+        )
+    reasons = [
+        *(["the database does not answer"] if freshness.stale or heard.told_by == "file" else []),
+        *_models_behind(freshness, reading),
+        *([] if request.app[SEEDED].is_set() else ["the first user is not there yet"]),
+        *link_reasons(reading.links, {pbx.name: pbx.user for pbx in request.app[SETTINGS].ami}),
+        *(reason for listening in heard.listeners for reason in _stuck(listening)),
+    ]
+    absent = {one.pbx for one in heard.listeners if one.kind == "ami" and one.is_absent}
+    commanders = [] if freshness.stale else await commander_warnings(request.app[POOL], reading.links)
+    return _answer(
+        503 if reasons else 200,
+        {
+            "status": "not ready" if reasons else "ready",
+            "reasons": reasons,
+            "position": freshness.head,
+            "models": _models(freshness, reading),
+            "links": {pbx: link_json(link, is_listened_to=pbx not in absent) for pbx, link in reading.links.items()},
+            "warnings": clocks + warnings(reading.links) + commanders,
+            **spools,
+        },
+    )
+
+
+def _models(freshness: Freshness, reading: Reading) -> dict[str, Any]:
+    return {
+        model.name: {
+            "version": checkpoint.version,
+            "position": checkpoint.position,
+            "changed": checkpoint.changed,
+            "lag_ms": freshness.lag_ms((model.name,), reading),
+            "error": checkpoint.error,
+        }
+        for model in ALL
+        if (checkpoint := reading.models.get(model.name)) is not None
+    }
+
+
+def _models_behind(freshness: Freshness, reading: Reading) -> Iterator[str]:
+    for model in ALL:
+        checkpoint = reading.models.get(model.name)
+        if checkpoint is None:
+            yield f"read model {model.name} is not there yet"
+        elif checkpoint.error is not None:
+            yield f"read model {model.name} has stopped"
+        elif freshness.lag_ms((model.name,), reading) > LAG_SECONDS * 1000:
+            yield f"read model {model.name} is behind"
+
+
+def _stuck(listening: Listening) -> Iterator[str]:
+    """Yield why events of one PBX do not reach the log; nothing of a listener that stands by or has ended."""
+    if not listening.holding or listening.age > ENDED_SECONDS:
+        return
+    spool, name = listening.spool, f"PBX {listening.pbx} ({listening.kind})"
+    if spool.error:
+        yield f"{name}: the spool refuses events: {spool.error}"
+    elif spool.limit and spool.bytes >= spool.limit:
+        yield f"{name}: the spool is full, {spool.bytes} of {spool.limit} bytes"
+    if listening.paused:
+        yield f"{name}: the listener has paused reading"
+    if listening.stalled > STALLED_SECONDS:
+        events = listening.waiting + spool.events
+        yield f"{name}: {events} events wait, none has reached the log for {listening.stalled:.0f} s"
+
+
+def _answer(status: int, body: Any) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        charset="utf-8",
+        headers={"Cache-Control": "no-store", **({"Retry-After": "1"} if status == 503 else {})},
+    )
+
+
+ROUTES = [web.get("/healthz", healthz), web.get("/readyz", readyz)]

@@ -1,0 +1,131 @@
+"""GET /metrics: what Prometheus scrapes. Counts of the log are PostgreSQL's, counts of requests this process's.
+
+Every label has a bounded number of values: names of events by `api.ops.log_counts`, routes by their template, the
+rest by the settings and the models. The text is made in a thread, so that a large one delays no other request.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.app_keys import FRESHNESS, POOL, SETTINGS
+from api.http.auth import needs
+from api.ops.listeners import Listening, listeners
+from api.ops.log_counts import Counted, counted
+from api.ops.request_metrics import MEASURES
+from services.database import connection as database
+from services.projector.checkpoints import Freshness
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Tell what can be told: without PostgreSQL that is the requests, the process and this machine's listeners."""
+    freshness, pool = request.app[FRESHNESS], request.app[POOL]
+    try:
+        found = await counted(pool)
+    except database.UNREACHABLE as error:
+        pool.outage.fail(error, path=request.path)
+        found = None
+    heard = await listeners(pool, request.app[SETTINGS].data, away=found is None)
+    families = [*_log(found), *_models(freshness, found), *_listeners(heard.listeners)]
+    body = await asyncio.to_thread(_text, families, request.app[MEASURES].registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+
+
+def _text(families: list[Metric], process: CollectorRegistry) -> bytes:
+    ledger = CollectorRegistry()
+    ledger.register(_Families(families))
+    return generate_latest(ledger) + generate_latest(process)
+
+
+class _Families(Collector):
+    """Gives a registry what was gathered already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _log(found: Counted | None) -> Iterator[Metric]:
+    yield GaugeMetricFamily("ringledger_database_up", "As ringledger_postgresql_up.", value=found is not None)
+    yield GaugeMetricFamily("ringledger_postgresql_up", "Whether PostgreSQL answered.", value=found is not None)
+    if found is None:
+        return
+    yield GaugeMetricFamily("ringledger_log_position", "Position of the log's last event.", value=found.reading.head)
+    yield GaugeMetricFamily("ringledger_archives", "Months that were archived.", value=len(found.edge.archives))
+    yield GaugeMetricFamily("ringledger_archive_position", "The log begins after it.", value=found.edge.position)
+    events = CounterMetricFamily("ringledger_events", "Events in the log.", labels=("pbx", "source", "name"))
+    totals = CounterMetricFamily("ringledger_pbx_events", "Events in the log, of each PBX.", labels=("pbx",))
+    of_pbx: dict[str, int] = {}
+    for row in found.names:
+        events.add_metric((row["pbx"], row["source"], row["name"]), row["count"])
+        of_pbx[row["pbx"]] = of_pbx.get(row["pbx"], 0) + row["count"]
+    for pbx, count in of_pbx.items():
+        totals.add_metric((pbx,), count)
+    yield from (events, totals)
+    links = GaugeMetricFamily("ringledger_link_up", "Whether the PBX is heard.", labels=("pbx",))
+    complete = GaugeMetricFamily(
+        "ringledger_pbx_complete", "Whether all that is shown of the PBX is true now.", labels=("pbx",)
+    )
+    for pbx, link in found.reading.links.items():
+        links.add_metric((pbx,), link.state == "up")
+        complete.add_metric((pbx,), link.complete)
+    yield from (links, complete)
+    gaps = CounterMetricFamily("ringledger_gaps", "Times in which nobody heard the PBX.", labels=("pbx",))
+    seconds = CounterMetricFamily("ringledger_gap_seconds", "How long nobody heard the PBX.", labels=("pbx",))
+    for row in found.gaps:
+        gaps.add_metric((row["pbx"],), row["count"])
+        seconds.add_metric((row["pbx"],), row["seconds"])
+    yield from (gaps, seconds)
+
+
+def _models(freshness: Freshness, found: Counted | None) -> Iterator[Metric]:
+    if found is None:
+        return
+    reading = found.reading
+    position = GaugeMetricFamily("ringledger_model_position", "Up to where the model has folded.", labels=("model",))
+    events = GaugeMetricFamily("ringledger_model_lag_events", "What it has not folded yet.", labels=("model",))
+    seconds = GaugeMetricFamily("ringledger_model_lag_seconds", "How old that may be.", labels=("model",))
+    stopped = GaugeMetricFamily("ringledger_model_stopped", "Whether an error stopped the model.", labels=("model",))
+    unfit = CounterMetricFamily("ringledger_unfit_events", "Events that the model passed over.", labels=("model",))
+    for name, checkpoint in sorted(reading.models.items()):
+        position.add_metric((name,), checkpoint.position)
+        events.add_metric((name,), reading.head - checkpoint.position)
+        seconds.add_metric((name,), freshness.lag_ms((name,), reading) / 1000)
+        stopped.add_metric((name,), checkpoint.error is not None)
+    for row in found.unfit:
+        unfit.add_metric((row["model"],), row["count"])
+    yield from (position, events, seconds, stopped, unfit)
+
+
+def _listeners(found: list[Listening]) -> Iterator[Metric]:
+    labels = ("pbx", "kind")
+    told = (
+        ("ringledger_listener_age_seconds", "How long ago the listener was heard of.", lambda one: one.age),
+        ("ringledger_listener_waiting_events", "Events in memory on their way to the log.", lambda one: one.waiting),
+        ("ringledger_spool_events", "Events that wait on disk.", lambda one: one.spool.events),
+        ("ringledger_spool_bytes", "Bytes that wait on disk.", lambda one: one.spool.bytes),
+        ("ringledger_spool_limit_bytes", "Where reading stops.", lambda one: one.spool.limit),
+        ("ringledger_spool_failed", "Whether the disk takes no more.", lambda one: bool(one.spool.error)),
+    )
+    for name, meaning, of in told:
+        family = GaugeMetricFamily(name, meaning, labels=labels)
+        for one in found:
+            if one.holding:  # one for each PBX and kind; those who stand by have no link and no spool to speak of
+                family.add_metric((one.pbx, one.kind), of(one))
+        yield family
+    offset = GaugeMetricFamily(
+        "ringledger_pbx_clock_offset_seconds", "How far the PBX's clock is ahead of ours.", labels=("pbx",)
+    )
+    for one in found:
+        if one.holding and one.clock_offset is not None:
+            offset.add_metric((one.pbx,), one.clock_offset)
+    yield offset
+
+
+ROUTES = [web.get("/metrics", needs("admin", metrics))]

@@ -1,0 +1,74 @@
+"""How many requests there were and how long they took, by route, method and status."""
+
+import time
+
+from aiohttp import hdrs, web
+from msgspec import Struct, field
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+
+from api.http.errors import Handler
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Measures(Struct, frozen=True):
+    """What this process counts; ``registry`` holds that, and its own CPU and memory."""
+
+    registry: CollectorRegistry
+    requests: Counter
+    seconds: Histogram
+    found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict)
+
+    def of(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        """Return what counts and times such requests; looked up in the library each time that takes 14 us, not 2."""
+        key = (route, method, status)
+        if key not in self.found:
+            self.found[key] = (self.requests.labels(route, method, str(status)), self.seconds.labels(route))
+        return self.found[key]
+
+
+def measures() -> Measures:
+    """Make them for one application."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return Measures(
+        registry,
+        Counter(
+            "ringledger_http_requests",
+            "Requests answered, by route.",
+            ("route", "method", "status"),
+            registry=registry,
+        ),
+        Histogram(
+            "ringledger_http_request_seconds",
+            "From a request to the end of its answer, by route; long polls (wait=) and streams are not in it.",
+            ("route",),
+            buckets=BUCKETS,
+            registry=registry,
+        ),
+    )
+
+
+OTHER = "other"
+
+MEASURES = web.AppKey("measures", Measures)
+
+
+def lasting(response: web.StreamResponse) -> bool:
+    """Tell whether it lasts as long as its reader likes."""
+    return isinstance(response, web.WebSocketResponse) or response.content_type == "text/event-stream"
+
+
+@web.middleware
+async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count and time the request. Its route is the template, so no client makes new series."""
+    began = time.perf_counter()
+    response = await handler(request)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "none"
+    method = request.method if request.method in hdrs.METH_ALL else OTHER
+    counter, histogram = request.app[MEASURES].of(route, method, response.status)
+    counter.inc()
+    if "wait" not in request.query and not lasting(response):
+        histogram.observe(time.perf_counter() - began)
+    return response

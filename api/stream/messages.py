@@ -1,0 +1,78 @@
+"""Messages: what is told of each event that changed something, and how each message is named.
+
+A message's id is its event's position; where an event has several, only the last has the bare position, and those
+before it ``position.number`` (from 1). So who has read any of them can say which, and goes on with the very next.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from api.http.errors import ApiError
+from api.stream.resources import OF_MODEL, Feed
+from api.stream.topics import written
+from projections.engine.step import Change, InStep
+from schemas.log import Recorded
+
+WHOLE = 1 << 62
+ID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", re.ASCII)
+
+Place = tuple[int, int]
+"""How far somebody has read: a position, and the number of a message there or (`WHOLE`) all of that event's."""
+
+
+def place(text: str) -> Place:
+    """Return where an id stands. Raises ApiError 400."""
+    found = ID.fullmatch(text)
+    if found is None:
+        raise ApiError(400, "last_event_id: the id of a message, or a position of the log")
+    return int(found[1]), int(found[2]) if found[2] else WHOLE
+
+
+class Message(Struct, frozen=True):
+    """One change: ``data`` is its JSON, ``topic`` as `topics.written` writes it."""
+
+    place: Place
+    topic: str
+    pbx: str
+    data: bytes
+
+    @property
+    def id(self) -> str:
+        """What a client sends back as Last-Event-ID."""
+        position, number = self.place
+        return str(position) if number == WHOLE else f"{position}.{number}"
+
+
+def messages(event: Recorded, changes: Sequence[Change], folded: InStep) -> list[Message]:
+    """Return what one event has to tell; ``folded`` stands right after it."""
+    told = [one for change in changes for one in _told(change)]
+    found = []
+    for number, (feed, verb, row) in enumerate(told, 1):
+        topic = written(feed.path, feed.segments(row))
+        where = (event.position, WHOLE if number == len(told) else number)
+        message = Message(where, topic, row.pbx, b"")
+        data = {
+            f"{feed.name}.{verb}": feed.item(row, event.recorded, folded),
+            "topic": topic[:-1],
+            "position": event.position,
+            "id": message.id,
+        }
+        found.append(msgspec.structs.replace(message, data=msgspec.json.encode(data)))
+    return found
+
+
+def _told(change: Change) -> list[tuple[Feed, str, Any]]:
+    """Say it as creations, updates and deletions; who is elsewhere now has left where it was."""
+    feed = OF_MODEL[change.model]
+    before, after = change.before, change.after
+    if before is None:
+        return [(feed, "create", after)]
+    if after is None:
+        return [(feed, "delete", before)]
+    if feed.segments(before) != feed.segments(after):
+        return [(feed, "delete", before), (feed, "create", after)]
+    return [(feed, "update", after)]

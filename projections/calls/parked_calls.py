@@ -1,0 +1,109 @@
+"""Calls that are parked: what `parking show` shows of all lots."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from projections.engine.durations import CLOSE, LONGEST, began
+from projections.engine.model import Key, Model, On, Row
+from schemas.ami.channel import BridgeMember, HangupEvent, Rename
+from schemas.ami.parking import ParkedCallEvent
+
+
+class ParkedCall(Row):
+    """One parked call; a view's parking_duration is now less ``parked_at``, what is left is ``timeout_at`` less now.
+
+    Both are by our clock, as `durations` has it. ``timeout_at`` is None where the lot has no limit: Asterisk counts
+    down from 0 there, so its number is beyond `LONGEST`. A list says whole seconds, so times that come from one may be
+    a second off; those of a call that was seen being parked are exact.
+    """
+
+    parkee_unique_id: str
+    parkee_linked_id: str = ""
+    parkee_channel: str = ""
+    parkee_channel_state: str = ""
+    parkee_channel_state_desc: str = ""
+    parkee_caller_id_name: str = ""
+    parkee_caller_id_num: str = ""
+    parkee_connected_line_name: str = ""
+    parkee_connected_line_num: str = ""
+    parkee_account_code: str = ""
+    parkee_context: str = ""
+    parkee_exten: str = ""
+    parkee_priority: str = ""
+    parker_dial_string: str = ""
+    parking_lot: str = ""
+    parking_space: str = ""
+    parked_at: datetime | None = None
+    timeout_at: datetime | None = None
+
+
+def by_parkee(e: Any) -> Key | None:
+    return (e.parkee_unique_id,) if e.parkee_unique_id else None
+
+
+def by_channel(e: Any) -> Key | None:
+    return (e.unique_id,) if e.unique_id else None
+
+
+def out_of_bridge(e: BridgeMember) -> Key | None:
+    return by_channel(e) if e.bridge_type == "parking" else None
+
+
+def parked(row: ParkedCall | None, e: ParkedCallEvent) -> ParkedCall:
+    """Take a call that is parked, anew or in a list, or the channel that took a parked one's place (Swap)."""
+    parked_at = began(e, e.duration)
+    timeout_at = e.recorded + timedelta(seconds=e.timeout) if 0 < e.timeout < LONGEST else None
+    if row is not None and row.parked_at is not None and abs(row.parked_at - parked_at) < CLOSE:
+        parked_at, timeout_at = row.parked_at, row.timeout_at
+    return ParkedCall(
+        pbx=e.pbx,
+        tm_update=e.at,
+        parkee_unique_id=e.parkee_unique_id,
+        parkee_linked_id=e.parkee_linked_id,
+        parkee_channel=e.parkee_channel,
+        parkee_channel_state=e.parkee_channel_state,
+        parkee_channel_state_desc=e.parkee_channel_state_desc,
+        parkee_caller_id_name=e.parkee_caller_id_name,
+        parkee_caller_id_num=e.parkee_caller_id_num,
+        parkee_connected_line_name=e.parkee_connected_line_name,
+        parkee_connected_line_num=e.parkee_connected_line_num,
+        parkee_account_code=e.parkee_account_code,
+        parkee_context=e.parkee_context,
+        parkee_exten=e.parkee_exten,
+        parkee_priority=e.parkee_priority,
+        parker_dial_string=e.parker_dial_string,
+        parking_lot=e.parking_lot,
+        parking_space=e.parking_space,
+        parked_at=parked_at,
+        timeout_at=timeout_at,
+    )
+
+
+def ended(_row: ParkedCall | None, _e: ParkedCallEvent | BridgeMember | HangupEvent) -> None:
+    return None
+
+
+def renamed(row: ParkedCall | None, e: Rename) -> ParkedCall | None:
+    return replace(row, parkee_channel=e.new_name) if row else None
+
+
+PARKED_CALLS = Model(
+    name="parked_calls",
+    version=2,
+    row=ParkedCall,
+    key=("parkee_unique_id",),
+    on={
+        **dict.fromkeys(("ParkedCall", "ParkedCallSwap"), On(ParkedCallEvent, by_parkee, parked, newer=True)),
+        **dict.fromkeys(
+            ("UnParkedCall", "ParkedCallGiveUp", "ParkedCallTimeOut"),
+            On(ParkedCallEvent, by_parkee, ended, ends=True),
+        ),
+        # ParkedCallSwap names the new channel only; the one that it replaced leaves the bridge (parking_bridge.c).
+        "BridgeLeave": On(BridgeMember, out_of_bridge, ended, ends=True),
+        "Hangup": On(HangupEvent, by_channel, ended, ends=True),
+        "Rename": On(Rename, by_channel, renamed),
+    },
+    lists={"ParkedCalls": None},
+)

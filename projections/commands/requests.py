@@ -1,0 +1,62 @@
+"""Requests that carried an Idempotency-Key, so that the same one sent again is answered and not done again."""
+
+from typing import Any
+
+from msgspec import field
+
+from projections.engine.model import Key, Model, On, Row
+from schemas.ami import OurEvent
+
+
+class RequestEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+    """RequestAnswered and ActRequested, as this fold reads them; ``id`` is the act's."""
+
+    actor: str = ""
+    key: str = ""
+    digest: str = ""
+    id: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+    location: str = ""
+
+
+class Request(Row):
+    """One request; ``act`` is the id of the act that it asked for, empty for facts, which are decided at once."""
+
+    actor: str
+    key: str
+    digest: str
+    act: str
+    position: int
+    result: dict[str, Any]
+    location: str
+
+
+def by_key(e: RequestEvent) -> Key | None:
+    return (e.actor, e.key) if e.key else None
+
+
+def answered(row: Request | None, e: RequestEvent) -> Request:
+    return row or Request(
+        pbx=e.pbx,
+        tm_update=e.at,
+        actor=e.actor,
+        key=e.key,
+        digest=e.digest,
+        act=e.id,
+        position=e.position,
+        result=e.result,
+        location=e.location,
+    )
+
+
+REQUESTS = Model(
+    name="requests",
+    version=1,
+    row=Request,
+    key=("actor", "key"),
+    on={
+        "RequestAnswered": On(RequestEvent, by_key, answered),
+        "ActRequested": On(RequestEvent, by_key, answered),
+    },
+    live=False,
+)

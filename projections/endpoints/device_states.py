@@ -1,0 +1,34 @@
+"""Device states: what DeviceStateList says of endpoints, queues, agents, hints and custom devices."""
+
+from projections.engine.model import Key, Model, On, Row
+from schemas.ami.device import DeviceState
+
+
+class Device(Row):
+    """One device; ``state`` is Asterisk's word: ``NOT_INUSE``, ``INUSE``, ``RINGING``, ``UNAVAILABLE``, ..."""
+
+    device: str
+    state: str = ""
+
+
+# Channels of these technologies (core_unreal.c) tell of their state, but Asterisk keeps it not and lists it not; a
+# conference's announcer has a new name every time, so it would be a row for ever.
+UNKEPT = ("Announcer/", "CBAnn/", "CBRec/", "Local/", "Recorder/")
+
+
+def by_device(e: DeviceState) -> Key | None:
+    return (e.device,) if e.device and not e.device.startswith(UNKEPT) else None
+
+
+def became(_row: Device | None, e: DeviceState) -> Device:
+    return Device(pbx=e.pbx, tm_update=e.at, device=e.device, state=e.state)
+
+
+DEVICE_STATES = Model(
+    name="device_states",
+    version=1,
+    row=Device,
+    key=("device",),
+    on={"DeviceStateChange": On(DeviceState, by_device, became, newer=True)},
+    lists={"DeviceStateList": None},
+)

@@ -1,0 +1,125 @@
+"""PJSIP contacts: what `pjsip show contacts` shows, registered and configured ones.
+
+The live event names a contact by AOR and URI, so these are the key; Asterisk's id is made of both.
+"""
+
+from hashlib import md5
+
+from msgspec.structs import replace
+
+from projections.engine.model import Key, Model, On, Row
+from schemas.ami.pjsip import Aor, ContactDetail, ContactListed, ContactStatus
+
+
+class Contact(Row):
+    """One contact. ``reg_expire`` is seconds since the epoch, ``via_address`` ip:port, ``round_trip_usec`` may be N/A.
+
+    ``authentication_qualify`` is 0 or 1, ``qualify_timeout`` and ``qualify_frequency`` are seconds. Asterisk tells of
+    a changed status only: the round trip of later qualifications and a refreshed expiry come with the next list.
+    """
+
+    aor: str
+    uri: str
+    id: str = ""
+    call_id: str = ""
+    endpoint_name: str = ""
+    status: str = ""
+    qualify_frequency: int = 0
+    qualify_timeout: float = 0.0
+    authentication_qualify: int = 0
+    outbound_proxy: str = ""
+    path: str = ""
+    reg_expire: int = 0
+    round_trip_usec: str = ""
+    user_agent: str = ""
+    via_address: str = ""
+
+
+def by_status(e: ContactStatus) -> Key | None:
+    return (e.aor, e.uri) if e.aor and e.uri else None
+
+
+def by_detail(e: ContactDetail) -> Key | None:
+    return (e.aor, e.uri) if e.aor and e.uri else None
+
+
+def by_id(e: ContactListed) -> Key | None:
+    aor, separator, _ = e.id.rpartition(";@")
+    return (aor, e.uri) if separator and e.uri else None
+
+
+def named(e: Aor) -> list[Key]:
+    return [(e.object_name, uri) for uri in e.uris()]
+
+
+def configured(row: Contact) -> bool:
+    """Tell a contact of the configuration, whose id is ``aor@@hash``, from a registered one, ``aor;@hash``."""
+    return row.id.startswith(f"{row.aor}@@")
+
+
+def changed(row: Contact | None, e: ContactStatus) -> Contact | None:
+    if e.status == "Removed":
+        return None
+    if row is None:
+        digest = md5(e.uri.encode(), usedforsecurity=False).hexdigest()
+        row = Contact(pbx=e.pbx, tm_update=e.at, aor=e.aor, uri=e.uri, id=f"{e.aor};@{digest}")
+    return replace(row, status=e.status, endpoint_name=e.endpoint_name, round_trip_usec=e.round_trip_usec)
+
+
+def listed(row: Contact | None, e: ContactListed) -> Contact:
+    aor, _, _ = e.id.rpartition(";@")
+    return replace(
+        row or Contact(pbx=e.pbx, tm_update=e.at, aor=aor, uri=e.uri),
+        id=e.id,
+        call_id=e.call_id,
+        endpoint_name=e.endpoint_name,
+        status=e.status,
+        qualify_frequency=e.qualify_frequency,
+        qualify_timeout=e.qualify_timeout,
+        authentication_qualify=int(e.authenticate_qualify == "yes"),
+        outbound_proxy=e.outbound_proxy,
+        path=e.path,
+        reg_expire=e.reg_expire,
+        round_trip_usec=e.round_trip_usec,
+        user_agent=e.user_agent,
+        via_address=f"{e.via_address}:{e.via_port}" if e.via_port else e.via_address,
+    )
+
+
+def detailed(row: Contact | None, e: ContactDetail) -> Contact:
+    return replace(
+        row or Contact(pbx=e.pbx, tm_update=e.at, aor=e.aor, uri=e.uri),
+        id=e.id,
+        call_id=e.call_id,
+        endpoint_name=e.endpoint_name,
+        status=e.status,
+        qualify_frequency=e.qualify_frequency,
+        qualify_timeout=e.qualify_timeout,
+        authentication_qualify=e.authentication_qualify,
+        outbound_proxy=e.outbound_proxy,
+        path=e.path,
+        reg_expire=e.reg_expire,
+        round_trip_usec=e.round_trip_usec,
+        user_agent=e.user_agent,
+        via_address=e.via_address,
+    )
+
+
+def kept(row: Contact | None, _e: Aor) -> Contact | None:
+    """Change nothing: an AOR names its contacts, configured ones too, so that none of them is swept, and no more."""
+    return row
+
+
+PJSIP_CONTACTS = Model(
+    name="pjsip_contacts",
+    version=1,
+    row=Contact,
+    key=("aor", "uri"),
+    on={
+        "ContactStatus": On(ContactStatus, by_status, changed, ends=True),
+        "ContactList": On(ContactListed, by_id, listed),
+        "ContactStatusDetail": On(ContactDetail, by_detail, detailed),
+        "AorList": On(Aor, named, kept),
+    },
+    lists={"PJSIPShowContacts": lambda row: not configured(row), "PJSIPShowAors": configured},
+)

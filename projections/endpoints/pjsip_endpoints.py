@@ -1,0 +1,110 @@
+"""PJSIP endpoints: what `pjsip show endpoints` shows, with all options of `pjsip show endpoint`.
+
+How many channels an endpoint has up is a join with channels (PJSIP/<object_name>-<8 hex digits>), in the view: the
+lists' ActiveChannels is a count in Asterisk 22, empty in 16, and old the moment it is read.
+"""
+
+from typing import Any
+
+from msgspec import field
+from msgspec.structs import replace
+
+from projections.engine.model import Key, Model, On, Row
+from schemas.ami.pjsip import EndpointListed, EndpointState
+
+# The two ways in which Asterisk writes a device state (devicestate.c): DeviceStateChange's, and the lists'.
+WORDS = {
+    "UNKNOWN": "Unknown",
+    "NOT_INUSE": "Not in use",
+    "INUSE": "In use",
+    "BUSY": "Busy",
+    "INVALID": "Invalid",
+    "UNAVAILABLE": "Unavailable",
+    "RINGING": "Ringing",
+    "RINGINUSE": "Ring+Inuse",
+    "ONHOLD": "On Hold",
+}
+NO_OPTION = frozenset(
+    {
+        "Event",
+        "ActionID",
+        "Timestamp",
+        "Privilege",
+        "DeviceState",
+        "ActiveChannels",
+        "_pbx",
+        "_at",
+        "_position",
+        "_recorded",
+        "_source",
+    }
+)
+
+
+class Endpoint(Row):
+    """One endpoint. ``options`` are EndpointDetail's headers by Asterisk's names, all text, empty ones left out."""
+
+    object_name: str
+    object_type: str = "endpoint"
+    device_state: str = ""
+    transport: str = ""
+    aors: str = ""
+    auth: str = ""
+    outbound_auth: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def by_name(e: EndpointListed) -> Key | None:
+    return (e.object_name,) if e.object_name else None
+
+
+def by_object(e: dict[str, Any]) -> Key | None:
+    return (e["ObjectName"],) if e.get("ObjectName") else None
+
+
+def by_device(e: EndpointState) -> Key | None:
+    """Leave out DeviceStateList's items: it remembers devices of endpoints that are no more, and would keep them."""
+    return (e.device.removeprefix("PJSIP/"),) if e.device.startswith("PJSIP/") and not e.action_id else None
+
+
+def listed(row: Endpoint | None, e: EndpointListed) -> Endpoint:
+    return replace(
+        row or Endpoint(pbx=e.pbx, tm_update=e.at, object_name=e.object_name),
+        object_type=e.object_type,
+        device_state=e.device_state,
+        transport=e.transport,
+        aors=e.aors,
+        auth=e.auth,
+        outbound_auth=e.outbound_auth,
+    )
+
+
+def detailed(row: Endpoint | None, e: dict[str, Any]) -> Endpoint:
+    return replace(
+        row or Endpoint(pbx=e["_pbx"], tm_update=e["_at"], object_name=e["ObjectName"]),
+        object_type=e.get("ObjectType", ""),
+        device_state=e.get("DeviceState", ""),
+        transport=e.get("Transport", ""),
+        aors=e.get("Aors", ""),
+        auth=e.get("Auth", ""),
+        outbound_auth=e.get("OutboundAuth", ""),
+        options={name: value for name, value in e.items() if name not in NO_OPTION},
+    )
+
+
+def changed(row: Endpoint | None, e: EndpointState) -> Endpoint | None:
+    return replace(row, device_state=WORDS.get(e.state, e.state)) if row else None
+
+
+PJSIP_ENDPOINTS = Model(
+    name="pjsip_endpoints",
+    version=1,
+    row=Endpoint,
+    key=("object_name",),
+    on={
+        "EndpointList": On(EndpointListed, by_name, listed),
+        "EndpointDetail": On(dict, by_object, detailed),
+        "DeviceStateChange": On(EndpointState, by_device, changed),
+    },
+    lists={"PJSIPShowEndpoints": None},
+)

@@ -1,0 +1,57 @@
+"""Configuration files as the commander has read them: what stands in each now, and what stood there before."""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from projections.engine.model import Key, Model, On, OnGroup, Row
+from schemas.configuration import ConfigurationEvent
+
+
+class Configuration(Row):
+    """A file, or an earlier version of it, whose ``name`` is ``<file>.<when it was replaced>``.
+
+    ``since`` is when this text was first read.
+    """
+
+    file: str
+    name: str
+    text: str
+    since: datetime
+
+
+def of_file(e: ConfigurationEvent) -> Key:
+    return (e.file,)
+
+
+def by_name(e: ConfigurationEvent) -> Key | None:
+    return (e.file, e.name) if e.name != e.file else None
+
+
+def read(rows: dict[Key, Configuration], e: ConfigurationEvent) -> dict[Key, Configuration]:
+    current = rows.get((e.file, e.file))
+    if current is not None and current.text == e.text:
+        return rows
+    rows = {**rows, (e.file, e.file): Configuration(e.pbx, e.at, e.file, e.file, e.text, e.at)}
+    if current is not None:
+        name = f"{e.file}.{e.at:%Y-%m-%dT%H:%M:%S.%fZ}"
+        rows[e.file, name] = replace(current, name=name)
+    return rows
+
+
+def deleted(_row: Configuration | None, _e: ConfigurationEvent) -> None:
+    return None
+
+
+CONFIGURATIONS = Model(
+    name="configurations",
+    version=1,
+    row=Configuration,
+    key=("file", "name"),
+    grouped_by=1,
+    on={
+        "ConfigurationRead": OnGroup(ConfigurationEvent, of_file, read),
+        "ConfigurationDeleted": On(ConfigurationEvent, by_name, deleted, ends=True),
+    },
+    live=False,
+)

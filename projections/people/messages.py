@@ -1,0 +1,42 @@
+"""Messages of rooms. They stay when their author leaves or is deleted; without a member nobody can read them."""
+
+from datetime import datetime
+
+from projections.engine.model import Key, Model, On, Row
+from schemas.social import MessageEvent
+
+
+class Message(Row):
+    """One message; ``posted`` tells it from all others of its room, and is their order."""
+
+    room_uuid: str
+    posted: datetime
+    uuid: str
+    uuid_owner: str
+    message: str
+
+
+def by_time(e: MessageEvent) -> Key | None:
+    return (e.room_uuid, e.posted) if not e.pbx else None
+
+
+def posted(row: Message | None, e: MessageEvent) -> Message:
+    return row or Message(
+        pbx="",
+        tm_update=e.at,
+        room_uuid=e.room_uuid,
+        posted=e.posted,
+        uuid=e.uuid,
+        uuid_owner=e.user_uuid,
+        message=e.message,
+    )
+
+
+MESSAGES = Model(
+    name="messages",
+    version=1,
+    row=Message,
+    key=("room_uuid", "posted"),
+    on={"MessagePosted": On(MessageEvent, by_time, posted)},
+    live=False,
+)

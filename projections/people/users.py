@@ -1,0 +1,99 @@
+"""Users: who may log in, and what they may do."""
+
+import uuid
+from datetime import datetime
+
+from msgspec import field
+from msgspec.structs import replace
+
+from projections.engine.model import Key, Model, On, Row
+from schemas.users import PermissionEvent, UserChange, UserEvent
+
+GRANTS = uuid.UUID("0a4b2c55-7a5b-4f0e-9d4c-2f6f3d1f9b57")
+
+
+class User(Row):
+    """One user; ``permissions`` are those of schemas/users.py, each with the uuid of its grant."""
+
+    uuid: str
+    username: str
+    name: str
+    password_hash: str
+    chosen_by: str
+    tm_create: datetime
+    context: str = ""
+    permissions: dict[str, str] = field(default_factory=dict)
+
+
+def by_uuid(e: UserEvent | UserChange) -> Key | None:
+    # Only our own events have no pbx: a PBX that sends an event of this name makes no user.
+    return (e.uuid,) if not e.pbx else None
+
+
+def by_user(e: PermissionEvent) -> Key | None:
+    return (e.user_uuid,) if not e.pbx else None
+
+
+def first_grant(user_uuid: str, permission: str) -> str:
+    """Return the uuid of a grant that came with the user, whose event names the permission only."""
+    return str(uuid.uuid5(GRANTS, f"{user_uuid}/{permission}"))
+
+
+def created(row: User | None, e: UserEvent) -> User:
+    return row or User(
+        pbx="",
+        tm_update=e.at,
+        uuid=e.uuid,
+        username=e.username,
+        name=e.name,
+        password_hash=e.password_hash,
+        chosen_by=e.origin,
+        tm_create=e.at,
+        context=e.context,
+        permissions={permission: first_grant(e.uuid, permission) for permission in e.permissions},
+    )
+
+
+def new_password(row: User | None, e: UserEvent) -> User | None:
+    return replace(row, password_hash=e.password_hash, chosen_by=e.origin) if row else None
+
+
+def changed(row: User | None, e: UserChange) -> User | None:
+    if row is None:
+        return None
+    return replace(
+        row,
+        username=row.username if e.username is None else e.username,
+        name=row.name if e.name is None else e.name,
+        context=row.context if e.context is None else e.context,
+    )
+
+
+def deleted(_row: User | None, _e: UserChange) -> None:
+    return None
+
+
+def granted(row: User | None, e: PermissionEvent) -> User | None:
+    return replace(row, permissions=row.permissions | {e.permission: e.uuid}) if row else None
+
+
+def revoked(row: User | None, e: PermissionEvent) -> User | None:
+    if row is None:
+        return None
+    return replace(row, permissions={p: grant for p, grant in row.permissions.items() if p != e.permission})
+
+
+USERS = Model(
+    name="users",
+    version=2,
+    row=User,
+    key=("uuid",),
+    on={
+        "UserCreated": On(UserEvent, by_uuid, created),
+        "PasswordChanged": On(UserEvent, by_uuid, new_password),
+        "UserChanged": On(UserChange, by_uuid, changed),
+        "UserDeleted": On(UserChange, by_uuid, deleted, ends=True),
+        "PermissionGranted": On(PermissionEvent, by_user, granted),
+        "PermissionRevoked": On(PermissionEvent, by_user, revoked),
+    },
+)

@@ -1,0 +1,173 @@
+"""Callers who wait in queues, each at the position that `queue show` gives them.
+
+A position is the rank in the queue's order, 1 to n without holes, so a caller who comes or goes moves others: every
+event is folded into all callers of its queue. What folds keep is the order; an event that comes late (it happened
+before the list was made, and the list has it already) does no harm to it: a caller who is in stays where they are.
+
+No event tells of a changed priority (QueueChangePriorityCaller with Immediate) or of a changed caller id while
+waiting: the next list does, and the view has caller ids from ``channels``.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from projections.engine.durations import began, corrected
+from projections.engine.model import Key, Model, On, OnGroup, Row
+from projections.queues import queue_channels
+from projections.queues.queue_channels import CallerMove, nowhere, unchanged
+from schemas.ami.channel import BridgeMember, HangupEvent, Rename
+from schemas.ami.core import Greeted
+from schemas.ami.queue import QueueCaller, QueueEntryListed
+from schemas.ami.transfer import AttendedTransfer
+
+
+class QueueEntry(Row):
+    """One caller. Only a list tells ``priority``.
+
+    A view's wait is now less ``joined`` (UTC, by our clock, as `durations` has it).
+    """
+
+    queue_name: str
+    unique_id: str
+    linked_id: str | None = None
+    channel: str = ""
+    caller_id_name: str = ""
+    caller_id_num: str = ""
+    connected_line_name: str = ""
+    connected_line_num: str = ""
+    position: int = 0
+    priority: int | None = None
+    joined: datetime | None = None
+
+
+Entries = dict[Key, QueueEntry]
+
+
+def by_caller(e: Any) -> Key | None:
+    return (e.queue, e.unique_id) if e.queue and e.unique_id else None
+
+
+def by_ended(e: QueueCaller | None) -> Key | None:
+    return by_caller(e) if e else None
+
+
+def by_move(e: CallerMove | None) -> Key | None:
+    return (e.queue,) if e else None
+
+
+def by_rename(e: tuple[Key, str] | None) -> Key | None:
+    return e[0] if e else None
+
+
+def placed(rows: Entries, key: Key, row: QueueEntry, position: int) -> Entries:
+    """Return the entries with ``row`` at ``position`` of the order, and all numbered anew."""
+    order = [k for k in in_order(rows) if k != key]
+    order.insert(max(position - 1, 0), key)
+    return numbered({**rows, key: row}, order)
+
+
+def in_order(rows: Entries) -> list[Key]:
+    return sorted(rows, key=lambda k: (rows[k].position, rows[k].joined is None, rows[k].joined, k))
+
+
+def numbered(rows: Entries, order: list[Key]) -> Entries:
+    return {k: rows[k] if rows[k].position == i else replace(rows[k], position=i) for i, k in enumerate(order, start=1)}
+
+
+def joined(rows: Entries, e: QueueCaller) -> Entries:
+    key: Key = (e.queue, e.unique_id)
+    if key in rows:
+        return rows
+    row = QueueEntry(
+        pbx=e.pbx,
+        tm_update=e.at,
+        queue_name=e.queue,
+        unique_id=e.unique_id,
+        linked_id=e.linked_id,
+        channel=e.channel,
+        caller_id_name=e.caller_id_name,
+        caller_id_num=e.caller_id_num,
+        connected_line_name=e.connected_line_name,
+        connected_line_num=e.connected_line_num,
+        joined=began(e),
+    )
+    return placed(rows, key, row, e.position)
+
+
+def left(rows: Entries, e: QueueCaller) -> Entries:
+    rows.pop((e.queue, e.unique_id), None)
+    return numbered(rows, in_order(rows))
+
+
+def moved(rows: Entries, e: CallerMove) -> Entries:
+    """Give the place to the channel that took over the caller's; a list may have named that channel already."""
+    old, new = rows.pop((e.queue, e.unique_id), None), e.replacement
+    key: Key = (e.queue, new.unique_id)
+    if old is None:
+        return rows
+    if key in rows:
+        return numbered(rows, in_order(rows))
+    row = replace(
+        old,
+        unique_id=new.unique_id,
+        linked_id=new.linked_id,
+        channel=new.channel,
+        caller_id_name=new.caller_id_name,
+        caller_id_num=new.caller_id_num,
+        connected_line_name=new.connected_line_name,
+        connected_line_num=new.connected_line_num,
+    )
+    return {**rows, key: row}
+
+
+def renamed(rows: Entries, e: tuple[Key, str]) -> Entries:
+    key, name = e
+    return {**rows, key: replace(rows[key], channel=name)} if key in rows else rows
+
+
+def found(rows: Entries, e: QueueEntryListed) -> Entries:
+    """Take a list item; a queue's items come in order, so callers whom the list lacks end up last, to be swept."""
+    key: Key = (e.queue, e.unique_id)
+    old = rows.get(key)
+    row = QueueEntry(
+        pbx=e.pbx,
+        tm_update=e.at,
+        queue_name=e.queue,
+        unique_id=e.unique_id,
+        linked_id=old.linked_id if old else None,
+        channel=e.channel,
+        caller_id_name=known(e.caller_id_name),
+        caller_id_num=known(e.caller_id_num),
+        connected_line_name=known(e.connected_line_name),
+        connected_line_num=known(e.connected_line_num),
+        priority=e.priority,
+        joined=corrected(old.joined if old else None, began(e, e.wait)),
+    )
+    return placed(rows, key, row, e.position)
+
+
+def known(name: str) -> str:
+    """Return the name as events write it: the list says ``unknown`` where all else says ``<unknown>``."""
+    return "<unknown>" if name == "unknown" else name
+
+
+QUEUE_ENTRIES = Model(
+    name="queue_entries",
+    version=2,
+    row=QueueEntry,
+    key=("queue_name", "unique_id"),
+    on={
+        "Connected": On(Greeted, nowhere, unchanged, recall=queue_channels.forget_all),
+        "QueueEntry": OnGroup(QueueEntryListed, by_caller, found, newer=True, recall=queue_channels.remember_entry),
+        "QueueCallerJoin": OnGroup(QueueCaller, by_caller, joined, recall=queue_channels.remember_caller),
+        "QueueCallerLeave": OnGroup(QueueCaller, by_caller, left, ends=True, recall=queue_channels.forget_caller),
+        "AttendedTransfer": OnGroup(AttendedTransfer, by_move, moved, recall=queue_channels.move_caller),
+        "Rename": OnGroup(Rename, by_rename, renamed, recall=queue_channels.rename_caller),
+        "BridgeEnter": OnGroup(BridgeMember, by_ended, left, ends=True, recall=queue_channels.end_wait),
+        "Hangup": OnGroup(HangupEvent, by_ended, left, ends=True, recall=queue_channels.end_wait),
+    },
+    lists={"QueueStatus": None},
+    grouped_by=1,
+)

@@ -1,0 +1,116 @@
+"""A bounded queue for costly reads, in which users take turns."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from api.http.errors import ApiError
+
+RETRY_AFTER_SECONDS = 5
+
+
+class FairQueue:
+    """Admits at most ``share`` requests of one user and ``places`` in all, and gives ``slots`` of them a turn at once.
+
+    Turns go round robin over the users, so a user with many requests delays another user by one turn per round.
+    ``refused`` counts the requests that were not admitted.
+    """
+
+    def __init__(self, *, slots: int, share: int, places: int) -> None:
+        self.share = share
+        self.places = places
+        self.refused = 0
+        self._free = slots
+        self._admitted: Counter[str] = Counter()
+        # The users in the order of their next turn, each with its requests in the order of their arrival.
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
+        self._is_stopped = False
+
+    @property
+    def admitted(self) -> int:
+        """The number of admitted requests, with or without a turn."""
+        return self._admitted.total()
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait for a turn."""
+        return sum(map(len, self._lines.values()))
+
+    @contextmanager
+    def place(self, user: str) -> Iterator[None]:
+        """Admit a request. Raises ApiError 503 if the user's share, or the queue, is full or the server stops."""
+        if self._is_stopped:
+            raise _refusal("this server stops")
+        if self._admitted[user] >= self.share:
+            self.refused += 1
+            raise _refusal(f"{self.share} such requests of one user are under way; try again later")
+        if self.admitted >= self.places:
+            self.refused += 1
+            raise _refusal(f"{self.places} such requests are under way; try again later")
+        self._admitted[user] += 1
+        try:
+            yield
+        finally:
+            self._admitted[user] -= 1
+            if not self._admitted[user]:
+                del self._admitted[user]
+
+    @asynccontextmanager
+    async def turn(self, user: str) -> AsyncIterator[None]:
+        """Wait for a turn and hold it; an admitted request may take several. Raises ApiError 503 at `stop`."""
+        if self._free and not self._lines:
+            self._free -= 1
+        else:
+            await self._wait(user)
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, user: str) -> None:
+        if self._is_stopped:
+            raise _refusal("this server stops")
+        waiting = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(user, deque()).append(waiting)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if waiting.cancelled():
+                self._leave(user, waiting)
+            elif waiting.exception() is None:
+                self._pass_on()  # The turn came at the same moment as the cancellation.
+            raise
+
+    def _leave(self, user: str, waiting: asyncio.Future[None]) -> None:
+        line = self._lines.get(user, deque())
+        if waiting in line:
+            line.remove(waiting)
+            if not line:
+                del self._lines[user]
+
+    def _pass_on(self) -> None:
+        """Give the turn to the first request of the next user, and put that user last."""
+        while self._lines:
+            user, line = next(iter(self._lines.items()))
+            del self._lines[user]
+            waiting = line.popleft()
+            if line:
+                self._lines[user] = line
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+        self._free += 1
+
+    def stop(self) -> None:
+        """Refuse all requests that wait for a turn, and all that come."""
+        self._is_stopped = True
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            for waiting in line:
+                if not waiting.done():
+                    waiting.set_exception(_refusal("this server stops"))
+
+
+def _refusal(why: str) -> ApiError:
+    return ApiError(503, why, "not-ready", {"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -1,0 +1,149 @@
+"""The commander's own AMI session: kept up while the listener has its link, and asked for when there is work."""
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from collections.abc import Iterator
+
+import structlog
+
+from schemas.refusals import IN_USE, refused_login
+from schemas.settings import Pbx
+from services.asterisk.ami.protocol import LinkLostError
+from services.asterisk.ami.session import LoginRefusedError, Session
+from services.log.listener_link import ListenerLink
+
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 2.0
+REFUSED_RETRY_SECONDS = 30.0
+STEADY_SECONDS = 10.0
+ALONE_SECONDS = 1.0
+"""How long a listener that begins together with the commander may take to announce itself."""
+
+WAITING = "the listener has no link to it"
+ONE_SESSION = (
+    f"{IN_USE}: manager.conf allows this user one session (allowmultiplelogin = no), which the listener needs; allow"
+    " more, or give acts a user of their own (RINGLEDGER_AMI_COMMAND)"
+)
+
+logger = structlog.get_logger()
+
+
+class CommanderLink:
+    """A session without events: what acts cause is heard by the listener.
+
+    ``trouble`` is the cause of a missing session that an operator can remove. ``setting`` names the user.
+    """
+
+    def __init__(self, pbx: Pbx, setting: str = "RINGLEDGER_AMI") -> None:
+        self.trouble = ""
+        self._pbx = pbx
+        self._setting = setting
+        self._session: Session | None = None
+        self._up = asyncio.Event()
+        self._may_log_in = asyncio.Event()
+        self._alone_since: float | None = None
+        self._began = 0.0
+        self._outdated = -math.inf
+        self._holds = 0
+        self._log = logger.bind(pbx=pbx.name)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a session."""
+        return self._up.is_set()
+
+    def follow(self, listener: ListenerLink) -> None:
+        """Log in while the listener has its link, or where nobody listens; give way when Asterisk refuses it.
+
+        A session that there is stays while the listener's link is only lost.
+        """
+        now = time.monotonic()
+        self._alone_since = None if listener != "none" else self._alone_since or now
+        is_alone = self._alone_since is not None and now - self._alone_since >= ALONE_SECONDS
+        if listener == "up" or is_alone:
+            self._may_log_in.set()
+            return
+        self.pause()
+        if listener == "refused" and self._session is not None and self._up.is_set():
+            self._log.warning("commander_gives_way", user=self._pbx.user)
+            self._session.drop("the listener was refused, and comes first")
+
+    def pause(self) -> None:
+        """Log in no more until `follow` allows it: what the listener does is unknown."""
+        self._may_log_in.clear()
+
+    async def run(self) -> None:
+        """Keep a session until cancelled."""
+        attempt = 0
+        while True:
+            if not self._may_log_in.is_set():
+                self.trouble = self.trouble or WAITING
+                await self._may_log_in.wait()
+                self.trouble = "" if self.trouble == WAITING else self.trouble
+            since = self._began = time.monotonic()
+            pause = 0.0
+            session = self._session = Session(self._pbx, lambda _events: None, lambda _banner: None, events="off")
+            try:
+                await session.open()
+                self._up.set()
+                self.trouble = ""
+                self._log.info("commander_connected")
+                await session.keep_alive()
+            except LoginRefusedError as error:
+                self.trouble = ONE_SESSION if str(error) == IN_USE else self._refusal(str(error))
+                self._log.error("commander_login_refused", user=self._pbx.user, message=self.trouble)
+                pause = REFUSED_RETRY_SECONDS
+            except (OSError, TimeoutError, LinkLostError) as error:
+                self.trouble = ""
+                if attempt == 0:
+                    self._log.warning("commander_connect_failed", error=repr(error))
+            finally:
+                self._up.clear()
+                session.close()
+            attempt = 0 if time.monotonic() - since > STEADY_SECONDS else attempt + 1
+            longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(attempt, 10))
+            await asyncio.sleep(pause or random.uniform(longest / 2, longest))  # noqa: S311 (jitter)
+
+    def outdate(self, seconds: float = 0.0) -> None:
+        """Have `retire` end a session that began more than ``seconds`` ago: it keeps the classes of its login."""
+        self._outdated = max(self._outdated, time.monotonic() - seconds)
+
+    def retire(self) -> None:
+        """End an outdated session, unless something uses it: a new login has the classes of now."""
+        session = self._session
+        if session is None or not self._up.is_set() or self._began > self._outdated:
+            return
+        if self._holds == 0 and session.is_idle:
+            self._up.clear()  # at once, so that nothing more is sent on it
+            self._log.info("commander_logs_in_again", user=self._pbx.user)
+            session.drop("its classes are those of an older manager.conf")
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the session from being retired between what the log says of an action and the action itself."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+
+    def _refusal(self, words: str) -> str:
+        return refused_login(words, self._pbx.user, self._setting)
+
+    async def linked(self, seconds: float) -> Session | None:
+        """Return the session, None if there is none within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._up.is_set():
+                    await self._up.wait()
+        except TimeoutError:
+            return None
+        return self._session
+
+    def close(self) -> None:
+        """Drop the link."""
+        if self._session is not None:
+            self._session.close()

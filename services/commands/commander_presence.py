@@ -1,0 +1,53 @@
+"""Whether a commander serves a PBX: without one nothing is done there."""
+
+import asyncio
+import time
+
+from api.http.errors import ApiError
+from services.database.pool import Pool
+from services.log.listener_link import COMMANDER_SECONDS
+
+BEGIN_SECONDS = 2.0
+"""How long a request waits for a commander that begins, or that takes over."""
+POLL_SECONDS = 0.1
+
+SERVED = """
+SELECT EXISTS (
+    SELECT FROM ledger.commander
+    WHERE pbx = $1 AND abs(extract(epoch FROM clock_timestamp() - updated)) <= $2
+)
+"""
+SENT = """
+SELECT EXISTS (
+    SELECT FROM ledger.event
+    WHERE pbx = $1 AND source = 'ringledger' AND name = 'ActSent' AND position > $2
+      AND convert_from(raw, 'UTF8')::jsonb ->> 'id' = $3
+)
+"""
+
+
+async def is_served(pool: Pool, pbx: str) -> bool:
+    """Return whether a commander of this PBX is there, or comes within `BEGIN_SECONDS`."""
+    given_up = time.monotonic() + BEGIN_SECONDS
+    while not await pool.fetchval(SERVED, pbx, COMMANDER_SECONDS):
+        if time.monotonic() > given_up:
+            return False
+        await asyncio.sleep(POLL_SECONDS)
+    return True
+
+
+async def is_lost(pool: Pool, pbx: str, act_id: str, position: int) -> bool:
+    """Return whether the act that was requested at ``position`` was not sent, and no commander is there to send it."""
+    if await pool.fetchval(SENT, pbx, position, act_id):
+        return False
+    return not await pool.fetchval(SERVED, pbx, COMMANDER_SECONDS)
+
+
+def unserved(pbx: str, recorded: str, headers: dict[str, str], position: int | None = None) -> ApiError:
+    """Return the refusal; ``recorded`` says what became of the request."""
+    text = (
+        f"no commander serves the PBX {pbx}: check that it is in RINGLEDGER_AMI, and that `ringledger command` runs"
+        f" (`ringledger up` runs it); {recorded}"
+    )
+    more = {} if position is None else {"position": position}
+    return ApiError(503, text, "unreachable", {"Retry-After": "1", **headers}, more)
