@@ -8,7 +8,7 @@ from services.database import connection as database
 from services.listener.ingest import Ingest
 from services.projector.projector import Projector
 from tests.captures import wire
-from tests.services.fake_ami import NO_SPOOL
+from tests.support.fake_ami import NO_SPOOL
 
 
 async def ingested(url: str, data: bytes, read_size: int) -> LedgerProtocol:

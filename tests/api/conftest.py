@@ -27,7 +27,7 @@ from services.listener.ingest import Ingest
 from services.projector.process import project
 from services.projector.projector import Projector
 from tests.captures import wire
-from tests.services.fake_ami import NO_SPOOL
+from tests.support.fake_ami import NO_SPOOL
 
 PASSWORD = "correct horse battery"
 

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.debian import unpack
-from tests.e2e.waiting import present
+from tests.support.debian import unpack
+from tests.support.waiting import present
 
 if TYPE_CHECKING:
     from tests.chaos.scene import Scene

@@ -21,8 +21,8 @@ from tests.chaos.restore import restored
 from tests.chaos.scene import AWAY, Scene
 from tests.chaos.tee import Cut
 from tests.chaos.wire import DifferenceError
-from tests.e2e.waiting import NotYetError, present
-from tests.services.test_up import children_of
+from tests.services.cli.test_up import children_of
+from tests.support.waiting import NotYetError, present
 
 Strike = Callable[[Scene, random.Random], Awaitable[str]]
 """Strikes once, and returns what exactly was hit."""

@@ -12,7 +12,7 @@ from schemas.log import Recorded
 from services.log import append as log
 from services.projector.table import Table
 from tests.chaos.wire import DifferenceError, raise_all
-from tests.projections.harness import Tables
+from tests.support.harness import Tables
 
 BATCH = 20_000
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from tests.chaos.promises import answers, check_memory
 from tests.chaos.scene import Scene
-from tests.e2e.waiting import present
-from tests.services.fake_ami import FakeAmi, block
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.waiting import present
 
 ALL_NAMES = 300_000
 NAMES = 100_000

@@ -14,7 +14,7 @@ from services.listener.ami import first_done
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.phone import Call, Phone
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 WORKERS = 6
 BURST = 40

@@ -25,9 +25,9 @@ from tests.chaos.tee import Tee
 from tests.chaos.wire import DifferenceError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import BASIC, MARKS, PASSWORD, Ledger
-from tests.e2e.waiting import NotYetError, present, until
-from tests.services.fake_ami import FakeAmi
-from tests.services.test_up import Up, gone
+from tests.services.cli.test_up import Up, gone
+from tests.support.fake_ami import FakeAmi
+from tests.support.waiting import NotYetError, present, until
 
 CHILDREN = frozenset({"command", "listen", "project", "serve"})
 WHOLE_SECONDS = 90.0

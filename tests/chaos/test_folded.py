@@ -12,7 +12,7 @@ from services.log import append as log
 from services.projector.projector import Projector
 from tests.chaos.folded import Folded, compare
 from tests.chaos.wire import DifferenceError
-from tests.projections.harness import Asked, block, ours, recording
+from tests.support.harness import Asked, block, ours, recording
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from testcontainers.core.network import Network
 
 from tests.e2e.ami import Ami, AmiError
 from tests.e2e.phone import Phone, open_phone
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 ADVICE = (
     "run `make test`, which has both an engine and the images, or"

@@ -21,7 +21,7 @@ from services.listener.process import listen
 from services.projector.process import project
 from services.runtime.tasks import ended
 from tests.e2e.asterisk import Asterisk
-from tests.e2e.waiting import NotYetError, present, until
+from tests.support.waiting import NotYetError, present, until
 
 MARKS = itertools.count(1)
 

@@ -4,7 +4,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.truth import AGENTS, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 
 async def log_in(asterisk: Asterisk, user: str, agent: str, how: str = "22") -> Call:

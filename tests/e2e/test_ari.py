@@ -4,7 +4,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.test_calls import connected
 from tests.e2e.truth import CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 TOLD = """
 SELECT convert_from(raw, 'UTF8')::json -> 'channel' ->> 'id' FROM event WHERE source = 'ari' AND name = $1

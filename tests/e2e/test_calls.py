@@ -6,7 +6,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.truth import CALLS, CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 # manager_channels.c sends Newexten when place or application change, not for other data: a channel that is transferred
 # from one Dial to another has the first one's until the next snapshot.

@@ -11,7 +11,7 @@ from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
 from tests.e2e.link import Link
 from tests.e2e.truth import QUEUE_MEMBERS, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 MEMBERS = "/v1/admin/queue/members"
 ACTS = """

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 DIALPLAN = "/v1/admin/dialplan/configurations/extensions.conf"
 PJSIP = "/v1/admin/pjsip/configurations/pjsip.conf"

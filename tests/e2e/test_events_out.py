@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from api.stream import sse
-from tests.api.listening import Kept, Listening, Told, listening
-from tests.api.test_contract import TICKING
+from tests.api.jade.test_views import TICKING
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import agree
+from tests.support.listening import Kept, Listening, Told, listening
 
 CHANNELS = "/v1/admin/core/channels"
 

@@ -11,7 +11,7 @@ from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
 from tests.e2e.link import Link
 from tests.e2e.truth import agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 HANGS = 45.0
 """Less than a minute, after which the next lists would heal what this link's lists had missed."""

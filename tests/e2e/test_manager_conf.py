@@ -5,7 +5,7 @@ from typing import Any
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 USER = """
 [{name}]

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from tests.api.people import by, contact, logged_in, person, refused
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.people import by, contact, logged_in, person, refused
+from tests.support.waiting import until
 
 PATH = "/v1/me/calls"
 

@@ -15,7 +15,7 @@ from services.log import append as log
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 ENDED = "SELECT state, reason, message FROM acts WHERE id = $1 AND state NOT IN ('requested', 'sent')"
 SAID = "SELECT count(*) FROM event WHERE name = 'UserEvent' AND convert_from(raw, 'UTF8') LIKE '%Injected%'"

@@ -5,7 +5,7 @@ from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.test_calls import connected
 from tests.e2e.truth import PARKED_CALLS, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 
 async def count(asterisk: Asterisk, number: int) -> None:

@@ -5,7 +5,7 @@ import asyncio
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.truth import CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 PAIRS = 150
 ROUNDS = 4

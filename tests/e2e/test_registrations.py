@@ -3,7 +3,7 @@
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CONTACTS, REGISTRATIONS, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 
 async def contact(asterisk: Asterisk, user: str, status: str | None) -> None:

@@ -8,7 +8,7 @@ from tests.e2e.test_calls import connected
 from tests.e2e.test_parking import count
 from tests.e2e.test_queues import waiting
 from tests.e2e.truth import CHANNELS, QUEUE_ENTRIES, QUEUE_MEMBERS, QUEUES, agree
-from tests.e2e.waiting import until
+from tests.support.waiting import until
 
 
 async def second_leg(asterisk: Asterisk, extension: str) -> tuple[Call, Call, Call]:

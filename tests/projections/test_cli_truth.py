@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.captures import cli
-from tests.projections import shown
-from tests.projections.harness import Tables, snapshotted
+from tests.support import cli_text as shown
+from tests.support.harness import Tables, snapshotted
 
 ANSWER_SECONDS = 0.03
 """The CLI's answer was made within this time after the question; the next question came 13 ms later at the earliest."""

@@ -16,7 +16,7 @@ from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
 from schemas.log import Received
-from tests.projections.harness import Tables, action_id, recording
+from tests.support.harness import Tables, action_id, recording
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 

@@ -12,7 +12,7 @@ from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
 from projections.endpoints.registries import REGISTRIES
 from projections.engine.model import Key, Model
 from tests.captures import wire
-from tests.projections.folding import Folding
+from tests.support.folding import Folding
 
 COMPARED = [
     (PJSIP_ENDPOINTS, (b"EndpointList",), b"EndpointListComplete", ("device_state", "transport", "auth")),

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from tests.contract.jade.exercise import exercise
 from tests.contract.jade.wire import Ask, Reply
 from tests.contract.jade.world import World
-from tests.services.fake_ami import block
+from tests.support.fake_ami import block
 
 CHANNELS, PARKED, MODULES = "/v1/admin/core/channels", "/v1/admin/park/parkedcalls", "/v1/admin/core/modules"
 

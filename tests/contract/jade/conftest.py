@@ -18,8 +18,8 @@ from tests.api.conftest import Ledger, heard, opened
 from tests.captures import wire
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.world import PASSWORD, World
-from tests.e2e.waiting import until
-from tests.services.fake_ami import block
+from tests.support.fake_ami import block
+from tests.support.waiting import until
 
 NAME = "rich22"
 CONTACT = block(

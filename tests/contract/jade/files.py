@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from tests.services.fake_ami import block
+from tests.support.fake_ami import block
 
 Headers = dict[str, str]
 

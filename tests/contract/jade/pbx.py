@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.log import Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.contract.jade.files import OBJECTS, Files
-from tests.services.fake_ami import FakeAmi, block
+from tests.support.fake_ami import FakeAmi, block
 
 HOUSEKEEPING = {"Challenge", "Login", "Logoff", "Ping"}
 LOOKING = {"GetConfig", "ModuleCheck", "Parkinglots", "QueueStatus", "ShowDialPlan", *OBJECTS}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from projections.engine.model import Model
 from schemas.log import Received
-from tests.projections.harness import Asked, Tables, block
+from tests.support.harness import Asked, Tables, block
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,354 @@
+"""as_of on every view: what the view itself said when the log ended there; and what is asked for in vain is named."""
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+import msgspec
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
+
+from api.app import create
+from api.app_keys import FRESHNESS, SEEDED, VIEWS
+from api.cospace import jeye
+from api.http import as_of
+from api.http.as_of import PastViews, shadowing
+from api.http.queues import Queues
+from api.http.views import View
+from api.jade.core import CHANNELS
+from api.jade.resource import Resource
+from projections import ALL
+from projections.people.tokens import TOKENS
+from projections.people.users import USERS
+from schemas.log import Connected, Disconnected, Minute, Ours, Received, SnapshotCompleted, SnapshotStarted
+from schemas.settings import Settings
+from services.database import connection as database
+from services.projector.projector import Projector
+from services.projector.table import Table
+from services.replay.as_of import AsOf, BrokenModelError
+from tests.api.conftest import PASSWORD, Client, Ledger, Serve, opened, token
+from tests.api.jade.test_views import LISTS, TICKING
+from tests.contract import operations
+from tests.support import two_pbx_log as heard
+
+INSTANTS = 200
+VIEW = "/v1/admin/core/channels"
+PATHS = [operations()[operation].paths[0] for operation in LISTS]
+PATHS += ["/agents/?id=1001", "/peers/?peer=100", "/v1/admin/pjsip/endpoints/100", "/v1/admin/queue/queues/support"]
+PATHS += ["/api/statistics/2026-11-22", "/api/usage/2026-11", "/api/jeye/rich22", "/v1/admin/queue/members?pbx=rich16"]
+
+
+class Both:
+    """Two APIs over one log: ``past`` has folded all of it, ``present`` as far as `goes` says."""
+
+    def __init__(
+        self, past: Client, present: Client, ledger: Ledger, projector: Projector, events: list[heard.Event]
+    ) -> None:
+        self.past, self.present, self.ledger, self.events = past, present, ledger, events
+        self._projector = projector
+
+    async def goes(self, position: int) -> None:
+        while (at := self._projector.followers[0].position) < position:
+            await self._projector.advance(min(5_000, position - at))
+        assert self._projector.stopped == {}
+        await self.present.app[FRESHNESS].refresh()
+
+
+@asynccontextmanager
+async def serving(ledger: Ledger, folder: Path) -> AsyncIterator[Client]:
+    app = create(ledger.url, Settings(data=folder, admin_password=PASSWORD))
+    client = TestClient[Any, Any](TestServer(app))
+    await client.start_server()
+    while not app[SEEDED].is_set():
+        await app[FRESHNESS].refresh()
+        await ledger.fold()
+    login = asyncio.create_task(token(client))
+    while not login.done():
+        await app[FRESHNESS].refresh()
+        await ledger.fold()
+    client.session.headers["Authorization"] = f"Bearer {await login}"
+    yield client
+    await client.close()
+
+
+@pytest.fixture(scope="module")
+async def both(template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+    connection = await asyncpg.connect(template)
+    await connection.execute("CREATE DATABASE past TEMPLATE template_ringledger")
+    url = template.replace("/postgres?", "/past?")
+    await heard.append(url)
+    await connection.execute("CREATE DATABASE present TEMPLATE past")
+    await heard.project(url)
+    events = await heard.events_of(url)
+    past, present = await opened(url), await opened(url.replace("/past?", "/present?"), (USERS, TOKENS))
+    rest = Projector(present.connection, [model for model in ALL if model.name not in {USERS.name, TOKENS.name}])
+    await rest.open()
+    folder = tmp_path_factory.mktemp("data")
+    async with serving(past, folder) as one, serving(present, folder) as other:
+        yield Both(one, other, past, rest, events)
+    for ledger in (past, present):
+        await ledger.close()
+    for name in ("present", "past"):
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+def still(item: Any) -> Any:
+    """Return what does not change by itself."""
+    if isinstance(item, dict):
+        return {name: still(value) for name, value in item.items() if name not in {*TICKING, "timestamp"}}
+    return [still(one) for one in item] if isinstance(item, list) else item
+
+
+async def seen(reply: ClientResponse) -> Any:
+    return reply.status, reply.headers.get("X-Ledger-Position"), still(await reply.json())
+
+
+def prefixes(events: list[heard.Event]) -> dict[int, datetime]:
+    """Return the positions up to which the log holds exactly what was heard by some time, with that time."""
+    after = datetime.max.replace(tzinfo=UTC)
+    earliest = []
+    for _, at in reversed(events):
+        earliest.append(after)
+        after = min(after, at)
+    found, latest = {}, datetime.min.replace(tzinfo=UTC)
+    for (event, at), following in zip(events, reversed(earliest), strict=True):
+        latest = max(latest, at)
+        if latest < following:
+            found[event.position] = latest
+    return found
+
+
+async def test_a_view_as_of_an_instant_is_the_view_that_was_served_then(both: Both) -> None:
+    dice = random.Random(200)
+    alike = prefixes(both.events)
+    positions = sorted([*dice.sample(sorted(alike), INSTANTS // 2), *dice.sample(range(1, len(both.events)), 100)])
+    shown, by_time = set(), 0
+    for position in positions:
+        await both.goes(position)
+        for path in dice.sample(PATHS, 3):
+            expected = await seen(await both.present.get(path))
+            more = "&" if "?" in path else "?"
+            told = await seen(await both.past.get(f"{path}{more}as_of={position}"))
+            assert told == expected, (path, position)
+            if position in alike:
+                at = alike[position].isoformat().replace("+00:00", "Z")
+                told = await seen(await both.past.get(f"{path}{more}as_of={at}"))
+                assert told == expected, (path, at)
+                by_time += 1
+            if expected[0] == 200 and expected[2] not in ({"result": {"list": []}}, {}):
+                shown.add(path)
+    assert by_time >= 3 * INSTANTS // 2
+    assert shown >= set(PATHS) - {"/api/jeye/rich22"}
+
+
+def views_of(handler: Any) -> set[View]:
+    """Find the views that a handler serves, behind whatever guards it."""
+    inside = [cell.cell_contents for cell in getattr(handler, "__closure__", None) or ()]
+    found = {id(one): one for one in inside if isinstance(one, View)}
+    return set(found.values()).union(*(views_of(one) for one in inside if callable(one)))
+
+
+async def test_no_table_is_left_in_a_plan(both: Both) -> None:
+    """Every view's ``models`` name all tables of its SQL."""
+    routed = [views_of(route.handler) for route in both.past.app.router.routes()]
+    views = {view.name: view for view in set().union(*routed)} | {
+        sql: jeye.view("jeye", sql) for sql in (jeye.FORWARD, jeye.BACKWARD)
+    }
+    assert len(views) > 40, "not all are found"
+    connection = both.ledger.connection
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    for view in views.values():
+        tables = [Table(model) for model in ALL if model.name in view.models]
+        first = 1 + max(int(number) for number in re.findall(r"\$(\d+)", view.sql))
+        await connection.execute(f"PREPARE shadowed AS {shadowing(view.sql, first, tables)}")
+        nulls = ", ".join(["NULL"] * (first - 1 + sum(len(table.columns) for table in tables)))
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE shadowed ({nulls})")
+        assert "Function Scan" in plan, view.name
+        assert "Relation Name" not in plan, view.name
+        await connection.execute("DEALLOCATE shadowed")
+
+
+async def test_it_works_where_nothing_may_be_written(both: Both) -> None:
+    url, position = both.ledger.url, len(both.events) // 2
+    async with await database.create_pool(url, size=1, search_path="model", default_transaction_read_only="on") as pool:
+        told = await PastViews(pool, Queues().as_of).told(
+            Resource("channels", CHANNELS, ("channels",), ticks=True).all, (None, None), str(position), "admin"
+        )
+    assert told.body is not None
+    assert len(msgspec.json.decode(b"".join(told.body)[:-1])["list"]) > 3
+
+
+async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+
+    async def endless(*_: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AsOf, "held", endless)
+    async with await database.create_pool(both.ledger.url, size=2, search_path="model") as pool:
+        views = PastViews(pool, Queues().as_of)
+        view = Resource("channels", CHANNELS, ("channels",), ticks=True).all
+        asking = asyncio.create_task(views.told(view, (None, None), "7", "admin"))
+        await begun.wait()
+        views.stop()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+async def test_others_get_their_turn_while_it_folds(both: Both) -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(take_turns())
+    await asyncio.sleep(0)
+    turns = 0
+    assert (await both.past.get(VIEW, params={"as_of": str(len(both.events) - 7)})).status == 200
+    other.cancel()
+    assert turns > 5
+
+
+async def test_who_asks_the_same_again_is_answered_from_memory(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds = []
+    fold = AsOf.held
+
+    async def counted(self: AsOf, *args: Any) -> Any:
+        folds.append(args)
+        return await fold(self, *args)
+
+    monkeypatch.setattr(AsOf, "held", counted)
+    replies = await asyncio.gather(*(both.past.get(VIEW, params={"as_of": "12345"}) for _ in range(5)))
+    replies.append(await both.past.get(VIEW, params={"as_of": "12345"}))
+    assert len(folds) == 1
+    assert len({(reply.headers["ETag"], await reply.text() == "") for reply in replies}) == 1
+    await both.past.get(VIEW, params={"as_of": "12345", "pbx": "rich16"})
+    await both.past.get(VIEW, params={"as_of": "12346"})
+    assert len(folds) == 3
+
+
+async def test_what_is_too_far_and_what_is_broken_are_told(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(as_of, "FARTHEST", 60_000)
+    reply = await both.past.get("/api/statistics/2026-11-22?as_of=61001")
+    assert (reply.status, await reply.json()) == (400, {"status": "bad-parameter"})
+    reply = await both.past.get("/api/statistics/2026-11-22?as_of=59001")
+    assert reply.status == 200
+
+    async def broken(*_: Any) -> Any:
+        raise BrokenModelError("queues at position 7 (QueueParams)")
+
+    monkeypatch.setattr(AsOf, "held", broken)
+    reply = await both.past.get("/v1/admin/queue/queues?as_of=61002")
+    assert reply.status == 500
+    assert (await reply.json())["message"] == "as_of: read model queues at position 7 (QueueParams) cannot be folded"
+
+
+NONSENSE = [
+    "",
+    "x",
+    "-1",
+    "0",
+    "99999999",
+    "2026-11-22",
+    "2026-11-22T01:00:00",
+    "2000-01-01T00:00:00Z",
+    "9999-01-01T00:00:00Z",
+]
+
+
+@pytest.mark.parametrize("text", [*NONSENSE, "\udcff", "1" * 100])
+async def test_no_instant_is_400_in_the_envelope(both: Both, text: str) -> None:
+    asked = quote(text, errors="surrogateescape")
+    for path in (VIEW, VIEW + "/no-such"):
+        reply = await both.past.session.get(URL(f"{both.past.make_url(path)}?as_of={asked}", encoded=True))
+        body = await reply.json()
+        assert (reply.status, body["statuscode"], body["message"][:7]) == (400, 400, "as_of: ")
+    reply = await both.past.session.get(URL(f"{both.past.make_url('/api/usage/2026-11')}?as_of={asked}", encoded=True))
+    assert (reply.status, await reply.json()) == (400, {"status": "bad-parameter"})
+
+
+async def test_wait_and_login_are_as_ever(both: Both) -> None:
+    reply = await both.past.get(VIEW, params={"as_of": "12345", "wait": "1"})
+    assert reply.status == 400
+    reply = await both.past.get(VIEW, params={"as_of": "12345"}, headers={"Authorization": "Bearer no"})
+    assert reply.status == 401
+    reply = await both.past.get(VIEW + "/no-such", params={"as_of": "12345"})
+    assert (reply.status, reply.headers["X-Ledger-Position"]) == (404, "12345")
+
+
+async def test_a_tag_stays_the_same(both: Both) -> None:
+    reply = await both.past.get(VIEW, params={"as_of": "23456"})
+    tag = reply.headers["ETag"]
+    assert (reply.headers["X-Ledger-Position"], reply.headers["X-Ledger-Lag-Ms"]) == ("23456", "0")
+    both.past.app[VIEWS]._past.__self__._kept.clear()
+    again = await both.past.get(VIEW, params={"as_of": "23456"}, headers={"If-None-Match": tag})
+    assert (again.status, again.headers["ETag"], again.headers["X-Ledger-Position"]) == (304, tag, "23456")
+    assert (await both.past.get(VIEW, params={"as_of": "23457"})).headers["ETag"] != tag
+    assert (await both.past.get(VIEW)).headers["ETag"] != tag
+
+
+def at(seconds: float, name: str = "", **headers: str) -> Received:
+    lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    return Received("ami", name, seconds, seconds, f"Event: {name}\r\n{lines}\r\n".encode())
+
+
+def ours(seconds: float, event: Ours) -> Received:
+    return Received("ringledger", type(event).__name__, seconds, seconds, msgspec.json.encode(event))
+
+
+def rfc_3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+async def test_durations_and_completeness_are_those_of_the_instant(serve: Serve, ledger: Ledger) -> None:
+    client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    begin = float(int(time.time())) - 1000  # whole seconds: microseconds cannot hold every fraction
+    channel = {"Channel": "PJSIP/100-00000001", "Uniqueid": "1.1", "Linkedid": "1.1", "ChannelState": "4"}
+    last = await ledger.write(
+        ours(begin, Connected("127.0.0.1:5038")),
+        at(begin + 10, "Newchannel", **channel),
+        ours(begin + 20, SnapshotStarted(7)),
+        ours(begin + 21, SnapshotCompleted(7)),
+        ours(begin + 60, Minute(60, "up", 9)),
+        at(begin + 400, "Newstate", **channel | {"ChannelState": "6"}),
+        ours(begin + 500, Disconnected("gone", begin + 500)),
+        at(begin + 501, "Hangup", **channel),
+    )
+    first = last - 7
+
+    async def told(asked: object) -> tuple[str, str, list[int]]:
+        reply = await client.get(VIEW, params={"as_of": str(asked)})
+        assert reply.status == 200
+        items = (await reply.json())["result"]["list"]
+        headers = reply.headers
+        return headers["X-Ledger-Position"], headers["X-Ledger-Complete"], [item["duration"] for item in items]
+
+    # By position the time is that of the newest event up to there, and the admin's login was younger than all of these.
+    assert (await told(first + 1))[:2] == (str(first + 1), "false")
+    assert (await told(first + 1))[2][0] > 980
+    assert await told(rfc_3339(begin + 5)) == (str(first), "false", [])
+    assert await told(rfc_3339(begin + 15)) == (str(first + 1), "false", [5])
+    assert await told(rfc_3339(begin + 22)) == (str(first + 3), "true", [12])
+    assert await told(rfc_3339(begin + 209)) == (str(first + 4), "true", [199])
+    assert await told(rfc_3339(begin + 211)) == (str(first + 4), "false", [201])  # no listener says anything more
+    assert await told(rfc_3339(begin + 450)) == (str(first + 5), "false", [440])
+    assert await told(rfc_3339(begin + 502)) == (str(last), "false", [])
+    assert await told(rfc_3339(time.time() + 30)) == (str(last), "false", [])
+    reply = await client.get(VIEW, params={"as_of": rfc_3339(time.time() + 120)})
+    assert reply.status == 400

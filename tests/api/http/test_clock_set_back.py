@@ -1,0 +1,89 @@
+"""What the API says of ages and freshness while our own clock is an hour back, and at once after it was set."""
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from api.app_keys import FRESHNESS
+from api.ops.listeners import posted
+from projections import ALL
+from schemas.log import Connected, Minute, Ours, Received, SnapshotCompleted, SnapshotStarted
+from services.projector.checkpoints import Checkpoint, Freshness, Reading
+from services.runtime.clock import Clock, boot_id
+from tests.api.conftest import Client, Ledger, Serve, token
+from tests.api.ops.test_status import LISTENER, get
+
+HOUR = 3600.0
+BACK = Clock(lambda: time.time() - HOUR, time.monotonic)
+
+
+def at(when: float, event: Ours) -> Received:
+    return Received("ringledger", type(event).__name__, when, when, msgspec.json.encode(event))
+
+
+async def test_a_link_whose_last_minute_is_to_come_is_not_complete(ledger: Ledger, serve: Serve) -> None:
+    client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+
+    async def complete(*events: Received) -> str:
+        position = await ledger.write(*events)
+        await client.app[FRESHNESS].folded([model.name for model in ALL], position)
+        return (await client.get("/v1/admin/core/channels")).headers["X-Ledger-Complete"]
+
+    now = time.time()
+    up = [at(now + HOUR, event) for event in (Connected("a:1"), SnapshotStarted(1), SnapshotCompleted(1))]
+    assert await complete(*up, at(now + HOUR, Minute(60, "up", 1))) == "false"
+    assert await complete(at(time.time(), Minute(120, "up", 1))) == "true"
+
+
+def board(file: Path, **more: Any) -> float:
+    one = {"pbx": "a", "kind": "ami", "holding": True}
+    file.write_text(json.dumps({"at": time.time(), "listeners": [one], **more}))
+    [found] = posted(file, BACK)
+    return found.age
+
+
+def test_a_board_has_its_age_by_the_monotonic_clock(tmp_path: Path) -> None:
+    passed = time.monotonic() - 7
+    assert 7 <= board(tmp_path / "listeners.json", passed=passed, boot=boot_id()) < 60
+
+
+@pytest.mark.parametrize("more", [{}, {"passed": 7.0, "boot": "another"}, {"passed": 7.0, "boot": "unknown"}])
+def test_a_board_of_another_boot_is_old(tmp_path: Path, more: dict[str, Any]) -> None:
+    assert board(tmp_path / "listeners.json", **more) > HOUR - 60
+
+
+async def test_a_renewal_before_a_clock_set_back_is_old(ledger: Ledger, serve: Serve) -> None:
+    client: Client = await serve()
+    renewed = datetime.now(UTC) + timedelta(seconds=HOUR)
+    await ledger.connection.execute(LISTENER, "a", "ami", 17, renewed, {})
+    [listener] = (await get(client, "/readyz"))["listeners"]
+    assert HOUR - 60 < listener["age"] <= HOUR
+
+
+def reading(began: float, head: int, position: int) -> Reading:
+    recorded = datetime.fromtimestamp(time.time(), UTC)
+    checkpoint = Checkpoint(version=1, position=position, changed=1, swaps=0, at=recorded, error=None)
+    return Reading(began, began, head, {"channels": checkpoint}, {})
+
+
+async def test_the_lag_grows_while_the_clock_is_back() -> None:
+    freshness = Freshness("", clock=BACK)
+    now = asyncio.get_running_loop().time()
+    freshness.seen(reading(now - 9, head=5, position=5))
+    freshness.seen(behind := reading(now, head=6, position=5))
+    assert 9_000 <= freshness.lag_ms(("channels",), behind) < 60_000
+
+
+async def test_the_lag_of_what_never_caught_up_grows_while_the_clock_is_back() -> None:
+    freshness = Freshness("", clock=BACK)
+    now = asyncio.get_running_loop().time()
+    freshness.seen(reading(now - 9, head=6, position=4))
+    freshness.seen(behind := reading(now, head=6, position=5))
+    assert 9_000 <= freshness.lag_ms(("channels",), behind) < 60_000

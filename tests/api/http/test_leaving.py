@@ -1,0 +1,256 @@
+"""Clients that leave: a read ends with its client, a write goes on to its end."""
+
+import asyncio
+import io
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from api.app_keys import ACCOUNTS, FACTS, VIEWS
+from api.http.views import View
+from api.process import serve as serve_until
+from services.replay.as_of import AsOf
+from tests.api.conftest import COMMANDER, PASSWORD, Client, Ledger, Serve, token
+from tests.api.http.test_freshness import newchannel, reached
+from tests.bench.http import Client as Connection
+from tests.bench.http import free_port
+from tests.support.people import USERS, events
+from tests.support.waiting import until
+
+VIEW = "/v1/admin/core/channels"
+SECONDS = 50.0
+"""Less than the 60 s after which a long poll ends by itself."""
+
+
+@pytest.fixture
+async def client(serve: Serve) -> Client:
+    client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    return client
+
+
+def requests_under_way() -> int:
+    """Count the requests that aiohttp's servers of this process work on."""
+    return sum("_handle_request" in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+
+async def eventually(true: Callable[[], bool], what: str) -> None:
+    async def is_true() -> bool:
+        return true()
+
+    await until(is_true, what, SECONDS)
+
+
+async def left(*requests: asyncio.Task[Any]) -> None:
+    """Close the connections of these requests, which must be under way."""
+    for request in requests:
+        assert not request.done()
+        request.cancel()
+    await asyncio.wait(requests)
+
+
+@asynccontextmanager
+async def process(ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """Run what ``ringledger serve`` runs, and give its port."""
+    port, stop = free_port(), asyncio.Event()
+    for name, value in {
+        "DATABASE_URL": ledger.url,
+        "DATA": str(folder),
+        "HTTP": f"127.0.0.1:{port}",
+        "ADMIN_PASSWORD": PASSWORD,
+    }.items():
+        monkeypatch.setenv(f"RINGLEDGER_{name}", value)
+    running = asyncio.create_task(serve_until(None, stop))
+    yield port
+    stop.set()
+    await running
+
+
+async def test_a_long_poll_ends_with_its_client(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.bench.http.PASSWORD", PASSWORD)
+    async with process(ledger, tmp_path, monkeypatch) as port:
+        first = await (await Connection(port).open()).login()
+        authtoken, others = first.token, [await Connection(port).open() for _ in range(20)]
+        before = requests_under_way()
+        for other in others:
+            other.token = authtoken
+            other._writer.write(f"GET {VIEW}?wait=60&authtoken={authtoken} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await eventually(lambda: requests_under_way() == before + 20, "the long polls wait")
+        for other in others:
+            other.close()
+        await eventually(lambda: requests_under_way() == before, "the long polls have ended")
+        assert (await first.get("/healthz"))[0] == 200
+        first.close()
+
+
+async def test_a_rendering_goes_on_while_one_client_waits(client: Client, ledger: Ledger) -> None:
+    await reached(client, await ledger.write(newchannel("1.1")))
+    views, may_look = client.app[VIEWS], asyncio.Event()
+    look, looks = views._look, 0
+
+    async def slow(*args: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        await may_look.wait()
+        return await look(*args)
+
+    views._look = slow
+    views._kept.clear()
+    first, second = (asyncio.create_task(client.get(VIEW)) for _ in range(2))
+    await eventually(lambda: requests_under_way() == 2, "both wait")
+    await left(first)
+    await eventually(lambda: requests_under_way() == 1, "one waits")
+    may_look.set()
+    assert (await second).status == 200
+    assert looks == 1
+
+
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"
+
+
+async def test_a_query_ends_when_no_client_waits_for_it(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sleeping(number: int) -> None:
+        async def is_so() -> bool:
+            return bool(await ledger.connection.fetchval(SLEEPING) == number)
+
+        await until(is_so, f"{number} queries sleep", SECONDS)
+
+    async def look(view: View, _: Any) -> Any:
+        return await views._asked(view.models, lambda connection: connection.fetch("SELECT pg_sleep(600)"))
+
+    views = client.app[VIEWS]
+    monkeypatch.setattr(views, "_look", look)
+    requests = [asyncio.create_task(client.get(VIEW)) for _ in range(3)]
+    await sleeping(1)
+    await left(*requests)
+    await sleeping(0)
+    assert views._rendering._flights == {}
+
+
+async def test_a_dropped_as_of_is_not_folded(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = await ledger.write(*(newchannel(f"1.{n}") for n in range(10)))
+    may_fold, folded, fold = asyncio.Event(), [], AsOf.held
+
+    async def slow(self: AsOf, connection: Any, names: Any, instant: Any, *rest: Any) -> Any:
+        folded.append(instant.position)
+        await may_fold.wait()
+        return await fold(self, connection, names, instant, *rest)
+
+    monkeypatch.setattr(AsOf, "held", slow)
+    requests = [asyncio.create_task(client.get(VIEW, params={"as_of": str(last - n)})) for n in range(8)]
+    await eventually(lambda: requests_under_way() == 8 and bool(folded), "one is folded and the others wait")
+    kept = next(n for n, request in enumerate(requests) if last - n != folded[0])
+    await left(*(request for n, request in enumerate(requests) if n != kept))
+    await eventually(lambda: requests_under_way() == 1, "one waits")
+    may_fold.set()
+    assert (await requests[kept]).status == 200
+    assert folded == [folded[0], last - kept]
+
+
+@pytest.fixture
+def gate(client: Client) -> tuple[asyncio.Event, asyncio.Event]:
+    """Hold what is appended: the first event is set when it is so far, the second lets it go on."""
+    facts = client.app[FACTS]
+    append, begun, may_go_on = facts.append, asyncio.Event(), asyncio.Event()
+
+    async def held(*args: Any, **more: Any) -> Any:
+        begun.set()
+        await may_go_on.wait()
+        return await append(*args, **more)
+
+    facts.append = held
+    return begun, may_go_on
+
+
+async def appended(ledger: Ledger, name: str, number: int = 1) -> list[dict[str, Any]]:
+    async def is_there() -> bool:
+        return len(await events(ledger, name)) == number
+
+    await until(is_there, f"{number} {name} in the log", SECONDS)
+    return await events(ledger, name)
+
+
+async def test_a_fact_is_decided_though_its_client_left(
+    client: Client, ledger: Ledger, gate: tuple[asyncio.Event, asyncio.Event]
+) -> None:
+    begun, may_go_on = gate
+    before = await events(ledger, "UserCreated")
+    writing = asyncio.create_task(client.post(USERS, json={"username": "alice", "password": "a long password"}))
+    await eventually(begun.is_set, "the append has begun")
+    await left(writing)
+    await eventually(lambda: requests_under_way() == 0, "the server has seen it")
+    may_go_on.set()
+    assert (await appended(ledger, "UserCreated", len(before) + 1))[-1]["username"] == "alice"
+    # It is folded, too, and the right to decide is free.
+    assert (await client.post(USERS, json={"username": "alice", "password": "a long password"})).status == 409
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+async def test_an_act_is_requested_though_its_client_left(
+    client: Client, ledger: Ledger, gate: tuple[asyncio.Event, asyncio.Event], key: str | None
+) -> None:
+    await reached(client, await ledger.write(newchannel("1.1")))
+    await ledger.connection.execute(COMMANDER)
+    begun, may_go_on = gate
+    headers = {"Idempotency-Key": key} if key else {}
+    acting = asyncio.create_task(client.delete(f"{VIEW}/1.1", headers=headers))
+    await eventually(begun.is_set, "the append has begun")
+    await left(acting)
+    await eventually(lambda: requests_under_way() == 0, "the server has seen it")
+    may_go_on.set()
+    (requested,) = await appended(ledger, "ActRequested")
+    assert "PJSIP/100-0000000a" in str(requested["act"])
+
+
+async def test_a_write_without_a_client_does_not_hold_up_the_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.http.finishing.LAST_SECONDS", 0.01)
+    client = await serve()
+    headers = {"Authorization": f"Bearer {await token(client)}"}
+    begun = asyncio.Event()
+
+    async def endless(*_: Any, **__: Any) -> Any:
+        begun.set()
+        await asyncio.Event().wait()
+
+    client.app[FACTS].append = endless
+    body = {"username": f"user-{uuid.uuid4()}", "password": "a long password"}
+    writing = asyncio.create_task(client.post(USERS, json=body, headers=headers))
+    await eventually(begun.is_set, "the append has begun")
+    await left(writing)
+    monkeypatch.setattr(client.app[ACCOUNTS], "unwritten", lambda **_: [])
+    async with asyncio.timeout(300):
+        await client.close()
+    with suppress(asyncio.CancelledError):
+        await writing
+
+
+@pytest.mark.parametrize("key", ["", "Idempotency-Key: 1\r\n"])
+async def test_a_client_that_leaves_within_its_body_is_no_fault_of_postgresql(serve: Serve, key: str) -> None:
+    client = await serve()
+    head = f"POST {USERS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {await token(client)}\r\n{key}"
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
+        writer.write(f'{head}Content-Length: 40\r\n\r\n{{"a'.encode())
+        await eventually(lambda: requests_under_way() == 1, "the request begins")
+        writer.transport.abort()
+        await eventually(lambda: requests_under_way() == 0, "the request ends")
+    assert logs == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("path", [USERS, "/agents/"])
+async def test_a_body_that_is_not_compressed_as_it_says_is_400(client: Client, encoding: str, path: str) -> None:
+    request = client.post if path == USERS else client.get
+    headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+    response = await request(path, data=io.BytesIO(b"no such thing"), headers=headers)
+    assert response.status == 400
+    assert "Content-Encoding" in (await response.json())["message"]

@@ -1,0 +1,184 @@
+"""A PostgreSQL that answers nothing, or takes no connections: requests are answered, and nothing is done twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientResponse
+from structlog.testing import capture_logs
+
+from api.app_keys import FRESHNESS, HEARTBEAT
+from projections import ALL
+from services.database import connection as database
+from services.database.embedded import Embedded
+from services.database.locks import LOCK, Lock
+from services.runtime.outage import Outage
+from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, projected, token
+from tests.support.freezing import crowded, frozen
+from tests.support.listening import listening
+from tests.support.people import USERS
+from tests.support.waiting import until
+
+SECONDS = 60.0
+"""How long a busy machine may take; PostgreSQL is frozen all that time, so an answer does not come from it."""
+KEY = {"Idempotency-Key": "k1"}
+USER = {"name": "bob", "password": "bob", "username": "bob"}
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'ringledger%' AND pid <> $1
+"""
+READS = (
+    "/v1/admin/core/channels",
+    "/v1/admin/core/channels?as_of=1",
+    "/v1/ledger/events",
+    "/v1/ledger/events?format=ndjson",
+    "/v1/ledger/events/1",
+    "/v1/ledger/status",
+    "/v1/ledger/gaps",
+    "/v1/ledger/explain?model=channels&key=%5B%221.1%22%5D",
+    "/api/statistics/2026-11-20",
+    "/v1/events",
+)
+
+
+@pytest.fixture
+async def url(own_server: Embedded) -> AsyncIterator[str]:
+    connection = await asyncpg.connect(own_server.url)
+    await connection.execute("CREATE DATABASE silent")
+    url = own_server.url.replace("/postgres?", "/silent?")
+    migrating = await database.connect(url)
+    await database.migrate(migrating)
+    await migrating.close()
+    yield url
+    await connection.execute("DROP DATABASE silent WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture
+async def ledger(url: str) -> AsyncIterator[Ledger]:
+    async with projected(url) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+async def client(serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Client:
+    position = await ledger.write(b"Event: FullyBooted\r\n\r\n")
+    client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    await client.app[FRESHNESS].folded([model.name for model in ALL], position)
+    monkeypatch.setattr("services.database.heartbeat.TICKS", 12)
+    return client
+
+
+async def refused(client: Client, path: str, method: str = "GET", **options: Any) -> ClientResponse:
+    async with asyncio.timeout(SECONDS):
+        reply = await client.request(method, path, **options)
+        assert reply.status == 503, (path, reply.status, await reply.text())
+        assert reply.headers["Retry-After"], path
+        await reply.read()
+    return reply
+
+
+async def users(ledger: Ledger) -> list[str]:
+    return [row[0] for row in await ledger.connection.fetch("SELECT username FROM users ORDER BY username")]
+
+
+async def speaks(client: Client) -> None:
+    async def answers() -> bool:
+        return bool((await client.get("/readyz")).status == 200)
+
+    await until(answers, "PostgreSQL answers again", SECONDS)
+
+
+async def test_every_request_is_answered_while_postgresql_is_frozen(
+    client: Client, ledger: Ledger, own_server: Embedded
+) -> None:
+    with frozen(own_server):
+        answers = await asyncio.gather(
+            *(refused(client, path) for path in READS),
+            refused(client, USERS, "POST", json=USER, headers=KEY),
+            refused(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD)),
+            *(refused(client, USERS, "POST", json={**USER, "username": f"u{n}"}) for n in range(7)),
+        )
+        ready, metrics = await asyncio.gather(refused(client, "/readyz"), client.get("/metrics"))
+        assert "the database does not answer" in (await ready.json())["reasons"]
+        assert metrics.status == 200
+        text = await metrics.text()
+        assert "ringledger_postgresql_up 0.0" in text
+        assert "process_resident_memory_bytes" in text
+        assert client.app[HEARTBEAT].silent
+        # Once that is known nobody waits for it.
+        await asyncio.gather(*(refused(client, path) for path in READS))
+        assert all(reply.status == 503 for reply in answers)
+    await speaks(client)
+    assert (await client.post(USERS, json=USER, headers=KEY)).status == 200
+    assert (await users(ledger)).count("bob") == 1
+
+
+async def test_failed_requests_are_one_line_of_the_log(client: Client, own_server: Embedded) -> None:
+    client.app[HEARTBEAT].outage = Outage("database_unreachable", "database_reachable", clock=lambda: 0.0)
+    with capture_logs() as lines, frozen(own_server):
+        for _ in range(2):
+            await asyncio.gather(*(refused(client, path) for path in (*READS, "/readyz")), client.get("/metrics"))
+    assert [line["event"] for line in lines].count("database_unreachable") == 1
+    await speaks(client)
+
+
+async def test_a_decision_whose_answer_is_lost_is_done_once(
+    client: Client, ledger: Ledger, own_server: Embedded
+) -> None:
+    """PostgreSQL freezes when it has the append and has not answered: it will commit it all the same."""
+    blocker = await asyncpg.connect(ledger.url)
+    await blocker.execute(LOCK, Lock.APPEND)
+    posting = asyncio.create_task(refused(client, USERS, "POST", json=USER, headers=KEY))
+
+    async def appending() -> bool:
+        return bool(await ledger.connection.fetchval(WAITING))
+
+    await until(appending, "the append waits for its lock", SECONDS)
+    with frozen(own_server):
+        reply = await posting
+        assert "may have been done" in (await reply.json())["message"]
+    await blocker.close()
+    await speaks(client)
+    again = await client.post(USERS, json=USER, headers=KEY)
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
+    assert await users(ledger) == ["admin", "bob"]
+
+
+async def test_requests_are_refused_while_postgresql_takes_no_connections(client: Client, ledger: Ledger) -> None:
+    async with crowded(ledger.url) as take:
+
+        async def cut_off() -> bool:
+            await ledger.connection.execute(CUT, ledger.connection.get_server_pid())
+            await take()
+            return (await client.get("/v1/ledger/events")).status == 503
+
+        await until(cut_off, "the API has no connection left", SECONDS)
+        reply = await refused(client, "/v1/ledger/events")
+        assert (await reply.json())["message"] == "the database takes no more connections"
+        await refused(client, USERS, "POST", json=USER, headers=KEY)
+        await refused(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD))
+        metrics = await client.get("/metrics")
+        assert (metrics.status, "ringledger_postgresql_up 0.0" in await metrics.text()) == (200, True)
+    await speaks(client)
+    assert (await client.post(USERS, json=USER, headers=KEY)).status == 200
+    assert await users(ledger) == ["admin", "bob"]
+
+
+async def test_a_stream_goes_on_after_postgresql_was_frozen(
+    client: Client, ledger: Ledger, own_server: Embedded
+) -> None:
+    async with listening(client, "/core/channels") as stream:
+        with frozen(own_server):
+
+            async def silent() -> bool:
+                return bool(client.app[HEARTBEAT].silent)
+
+            await until(silent, "the heartbeat stops", SECONDS)
+        await speaks(client)
+        await ledger.write(b"Event: Newchannel\r\nChannel: PJSIP/1-1\r\nChannelState: 6\r\nUniqueid: 9.9\r\n\r\n")
+        assert [message.what for message in await stream.take(1)] == ["core.channel.create"]

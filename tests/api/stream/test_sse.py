@@ -1,0 +1,246 @@
+"""GET /v1/events as a client sees it, and what /v1/ws shares with it: what is told, to whom, what is refused."""
+
+import asyncio
+
+import pytest
+from aiohttp import WSMsgType, WSServerHandshakeError
+
+from api.app_keys import ACCOUNTS, FACTS, FRESHNESS
+from api.stream import hub as streams
+from api.stream import sse
+from api.stream import websocket as ws
+from api.stream.hub import STREAMS
+from schemas.log import SnapshotListed, SnapshotStarted
+from schemas.users import TokenIssued, TokenRevoked
+from services.accounts.accounts import token_hash
+from tests.api.conftest import Client, Ledger, Recorded, Serve, token
+from tests.api.http.test_auth import user
+from tests.api.http.test_freshness import NOTHING, items, newchannel, reached, varset
+from tests.support.listening import listening, told
+
+
+@pytest.fixture
+async def client(serve: Serve) -> Client:
+    client = await serve()
+    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    return client
+
+
+def hangup(unique_id: str) -> bytes:
+    return f"Event: Hangup\r\nUniqueid: {unique_id}\r\nChannel: PJSIP/100-0000000a\r\nCause: 16\r\n\r\n".encode()
+
+
+def added(queue: str, name: str) -> bytes:
+    return (
+        f"Event: QueueMemberAdded\r\nQueue: {queue}\r\nMemberName: {name}\r\nInterface: PJSIP/{name}\r\n"
+        f"StateInterface: PJSIP/{name}\r\nMembership: dynamic\r\nPenalty: 0\r\nCallsTaken: 0\r\nLastCall: 0\r\n"
+        "LastPause: 0\r\nInCall: 0\r\nStatus: 1\r\nPaused: 0\r\nPausedReason: \r\nRinginuse: 1\r\n\r\n"
+    ).encode()
+
+
+async def test_a_call_is_told_from_its_beginning_to_its_end(client: Client, ledger: Ledger) -> None:
+    async with listening(client) as stream:
+        assert stream.reply.headers["X-Ledger-Position"].isdigit()
+        assert stream.reply.headers["Cache-Control"] == "no-store"
+        created = await ledger.write(newchannel("1.1", CallerIDNum="555"))
+        changed = await ledger.write(varset("1.1", "SECRET_PIN", "1234"))
+        await ledger.write(NOTHING)
+        deleted = await ledger.write(hangup("1.1"))
+        one, two, three = await stream.take(3)
+    assert stream.retry > 0
+    assert [m.what for m in (one, two, three)] == ["core.channel.create", "core.channel.update", "core.channel.delete"]
+    assert {m.topic for m in (one, two, three)} == {"/core/channels/1.1"}
+    assert [(m.id, m.position) for m in (one, two, three)] == [(str(p), p) for p in (created, changed, deleted)]
+    assert (one.of["pbx"], one.of["unique_id"], one.of["caller_id_num"]) == ("pbx", "1.1", "555")
+    assert (one.of["variables"], two.of["variables"]) == ({}, {"SECRET_PIN": "********"})
+    assert three.of["unique_id"] == "1.1"
+    assert one.of["duration"] == 0
+
+
+async def test_from_the_position_of_a_view_on_nothing_is_missed(client: Client, ledger: Ledger) -> None:
+    reply = await reached(client, await ledger.write(newchannel("1.1")))
+    await ledger.write(newchannel("1.2"))
+    assert [item["unique_id"] for item in await items(reply)] == ["1.1"]
+    position = reply.headers["X-Ledger-Position"]
+    for last, query in ((position, {}), (None, {"last_event_id": position}), (position, {"last_event_id": "0"})):
+        async with listening(client, last=last, **query) as stream:
+            assert [m.topic for m in await stream.take(1)] == ["/core/channels/1.2"]
+
+
+async def test_topics_are_prefixes_of_whole_segments_and_pbx_narrows(client: Client, ledger: Ledger) -> None:
+    async with (
+        listening(client, "/queue/members/sales") as sales,
+        listening(client, "/queue/members/sales/al%2Fice/", "/core") as two,
+        listening(client, pbx="other") as other,
+    ):
+        await ledger.write(added("sales", "al/ice"), added("sales2", "bob"), added("sales", "carol"))
+        await ledger.write(newchannel("1.1"))
+        last = await ledger.write(added("sales", "dave"), newchannel("1.2"), pbx="other")
+        assert [(m.topic, m.of["pbx"]) for m in await sales.take(3)] == [
+            ("/queue/members/sales/al%2Fice", "pbx"),
+            ("/queue/members/sales/carol", "pbx"),
+            ("/queue/members/sales/dave", "other"),
+        ]
+        assert [m.topic for m in await two.take(3)] == [
+            "/queue/members/sales/al%2Fice",
+            "/core/channels/1.1",
+            "/core/channels/1.2",
+        ]
+        assert [m.topic for m in await other.take(2)] == ["/queue/members/sales/dave", "/core/channels/1.2"]
+        assert int(other.last_id) == last
+
+
+async def test_who_is_elsewhere_has_left_where_it_was(client: Client, ledger: Ledger) -> None:
+    parked = (
+        "Event: ParkedCall\r\nParkeeUniqueid: 1.1\r\nParkeeChannel: c\r\nParkinglot: {}\r\n"
+        "ParkingSpace: 701\r\nParkingTimeout: 45\r\nParkingDuration: 0\r\n\r\n"
+    )
+    async with listening(client, "/park/parkedcalls") as stream:
+        await ledger.write(parked.format("a").encode())
+        moved = await ledger.write(parked.format("b").encode())
+        found = await stream.take(3)
+    assert [(m.what, m.topic) for m in found] == [
+        ("park.parkedcall.create", "/park/parkedcalls/a/1.1"),
+        ("park.parkedcall.delete", "/park/parkedcalls/a/1.1"),
+        ("park.parkedcall.create", "/park/parkedcalls/b/1.1"),
+    ]
+    assert [m.id for m in found[1:]] == [f"{moved}.1", str(moved)]
+    assert (found[0].of["parking_duration"], found[0].of["parking_timeout"]) == (0, 45)
+
+
+async def test_what_a_list_does_not_name_is_told_as_deleted(client: Client, ledger: Ledger) -> None:
+    async with listening(client, "/core/channels") as stream:
+        await ledger.write(newchannel("1.1"), newchannel("1.2"), newchannel("1.3"))
+        swept = await ledger.write(SnapshotStarted(7), SnapshotListed(7, "CoreShowChannels", "empty"))
+        found = await stream.take(6)
+    assert [(m.what[-6:], m.id) for m in found[3:]] == [
+        ("delete", f"{swept}.1"),
+        ("delete", f"{swept}.2"),
+        ("delete", f"{swept}"),
+    ]
+
+
+async def test_a_quiet_stream_says_how_far_it_is(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
+    async with listening(client, "/agents") as stream:
+        last = await ledger.write(newchannel("1.1"), NOTHING)
+        async with asyncio.timeout(300):
+            while stream.last_id != str(last):
+                assert await stream.next() is None
+
+
+async def test_nobody_listens_without_admin(client: Client) -> None:
+    await user(client, "otto", "user")
+    issued = await client.app[FACTS].append(TokenIssued(token_hash("otto's"), "otto", actor="otto"))
+    await client.app[FRESHNESS].folded(("tokens",), issued)
+    for path in ("/v1/events", "/v1/ws"):
+        for bearer, status in (("", 401), ("nobody's", 401), ("otto's", 403)):
+            reply = await client.get(path, headers={"Authorization": f"Bearer {bearer}"})
+            assert (reply.status, (await reply.json())["statuscode"]) == (status, status)
+    assert client.app[STREAMS]._open == 0
+
+
+NONSENSE = [
+    ({"topic": "core"}, "topic: "),
+    ({"topic": "/cores"}, "topic: "),
+    ({"topic": "/core/channel"}, "topic: "),
+    ({"topic": ""}, "topic: "),
+    ({"last_event_id": "x"}, "last_event_id: "),
+    ({"last_event_id": ""}, "last_event_id: "),
+    ({"last_event_id": "-1"}, "last_event_id: "),
+    ({"last_event_id": "1.x"}, "last_event_id: "),
+    ({"last_event_id": "99999999"}, "last_event_id: there is no position 99999999, the log ends at "),
+    ({"last_event_id": "1" * 30}, "last_event_id: "),
+    ({"topics": "/core"}, "there is no parameter 'topics'"),
+]
+
+
+@pytest.mark.parametrize(("query", "says"), NONSENSE)
+async def test_nonsense_is_400(recorded: Recorded, query: dict[str, str], says: str) -> None:
+    client = recorded.client
+    reply = await client.get("/v1/events", params=query)
+    body = await reply.json()
+    assert (reply.status, body["statuscode"], body["message"][: len(says)]) == (400, 400, says)
+    reply = await client.get("/v1/events", headers={"Last-Event-ID": "nonsense"})
+    assert reply.status == 400
+    assert client.app[STREAMS]._open == 0
+
+
+async def test_head_opens_no_stream(client: Client) -> None:
+    reply = await client.head("/v1/events")
+    assert (reply.status, reply.content_type) == (200, "text/event-stream")
+    assert (await client.get("/v1/ws")).status == 426
+    assert (await client.post("/v1/events")).status == 405
+    assert client.app[STREAMS]._open == 0
+    metrics = await (await client.get("/metrics")).text()
+    assert 'ringledger_http_requests_total{method="HEAD",route="/v1/events",status="200"} 1.0' in metrics
+    assert 'seconds_count{route="/v1/events"} 0.0' in metrics
+
+
+async def test_there_are_not_too_many_streams(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MOST", 2)
+    async with listening(client) as stream, listening(client, "/core"):
+        reply = await client.get("/v1/events")
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+        with pytest.raises(WSServerHandshakeError, match="503"):
+            await client.ws_connect("/v1/ws")
+        await ledger.write(newchannel("1.1"))
+        await stream.take(1)
+
+
+async def test_a_token_that_ends_ends_its_streams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(ws, "CHECK_SECONDS", 0.05)
+    mine = await token(client)
+    async with (
+        listening(client, authtoken=mine) as stream,
+        client.ws_connect("/v1/ws", params={"authtoken": mine}) as socket,
+        listening(client) as other,
+    ):
+        await client.app[FACTS].append(TokenRevoked(token_hash(mine), "logout", actor=""))
+        assert await stream.rest() == []
+        assert stream.error == {"error": "the token has ended; log in again", "code": "logged-out"}
+        message = await socket.receive(timeout=300)
+        assert (message.type, message.data, message.extra) == (
+            WSMsgType.CLOSE,
+            1008,
+            "logged-out: the token has ended; log in again",
+        )
+        assert not other.reply.content.at_eof()
+
+
+async def test_who_listens_uses_its_token(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
+    accounts = client.app[ACCOUNTS]
+    mine = await token(client)
+    async with listening(client, authtoken=mine):
+        known = accounts._tokens[token_hash(mine)]
+        known.used -= 1000.0
+        before = known.used
+        async with asyncio.timeout(300):
+            while accounts._tokens[token_hash(mine)].used <= before + 900:
+                await client.app[FRESHNESS].refresh()
+
+
+async def test_a_server_that_stops_says_so_at_once(client: Client, ledger: Ledger) -> None:
+    async with listening(client) as stream, client.ws_connect("/v1/ws", params={"topic": "/core"}) as socket:
+        await ledger.write(newchannel("1.1"))
+        await stream.take(1)
+        assert told((await socket.receive(timeout=300)).data).what == "core.channel.create"
+        closing = asyncio.create_task(client.server.close())
+        assert await stream.rest() == []
+        assert stream.error == {"error": "this server stops; go on with the last id", "code": "stopping"}
+        message = await socket.receive(timeout=300)
+        assert (message.type, message.data) == (WSMsgType.CLOSE, 1001)
+        await socket.close()
+        await asyncio.wait_for(closing, 300)
+
+
+def test_what_is_said_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "PIECE", 4)
+    assert list(sse.pieces([b"ab", b"c", b"defgh", b"i"])) == [b"abcdefgh", b"i"]
+    assert list(sse.pieces([b"abcd", b"e", b"fg", b"h"])) == [b"abcd", b"efgh"]
+    assert list(sse.pieces([])) == []

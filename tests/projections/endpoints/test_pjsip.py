@@ -1,0 +1,170 @@
+"""PJSIP: contacts that come and go between and during lists, what a list may sweep, states in Asterisk's words."""
+
+from datetime import UTC, datetime
+from hashlib import md5
+from typing import Any
+
+import msgspec
+import pytest
+
+from projections.endpoints.pjsip_aors import PJSIP_AORS
+from projections.endpoints.pjsip_auths import PJSIP_AUTHS
+from projections.endpoints.pjsip_contacts import PJSIP_CONTACTS
+from projections.endpoints.pjsip_endpoints import PJSIP_ENDPOINTS, WORDS
+from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
+from schemas.ami import AmiEvent
+from schemas.ami.pjsip import Aor, ContactDetail, ContactListed
+from schemas.log import SnapshotCompleted, SnapshotListed, SnapshotStarted
+from tests.support.folding import Folding, Told, ami, listing
+
+URI = "sip:100@127.0.0.10:6200"
+ID = f"100;@{md5(URI.encode()).hexdigest()}"
+TRUNK = ("trunk", "sip:127.0.0.3:5060")
+
+
+def status(word: str, uri: str = URI, aor: str = "100") -> bytes:
+    return ami("ContactStatus", URI=uri, ContactStatus=word, AOR=aor, EndpointName=aor, RoundtripUsec=0)
+
+
+def contact(uri: str = URI, **more: object) -> bytes:
+    listed = {"ObjectName": ID, "ViaAddr": "127.0.0.10", "ViaPort": 6200, "QualifyTimeout": "3.000000", "Uri": uri}
+    told = {"AuthenticateQualify": "no", "UserAgent": "phone", "ExpirationTime": 1795308981, "Status": "Reachable"}
+    return ami("ContactList", ObjectType="contact", **listed, **told, **more)
+
+
+def trunk() -> bytes:
+    ids = {"AOR": TRUNK[0], "URI": TRUNK[1], "ID": "trunk@@ec370cc9b453b450120dcdb14e128945", "EndpointName": "trunk"}
+    return ami("ContactStatusDetail", **ids, UserAgent="", RegExpire=0, Status="NonQualified", RoundtripUsec="N/A")
+
+
+def aor(name: str, contacts: str, **more: object) -> bytes:
+    return ami("AorList", ObjectType="aor", ObjectName=name, Contacts=contacts, MaxContacts=2, **more)
+
+
+def test_a_contact_is_known_by_its_id_from_the_first_event_and_gone_with_the_last() -> None:
+    contacts = Folding(PJSIP_CONTACTS)
+    row: Any = contacts.tell(status("NonQualified"), status("Reachable"))["100", URI]
+    assert (row.id, row.status, row.endpoint_name) == (ID, "Reachable", "100")
+    row = contacts.tell(contact())["100", URI]
+    assert (row.id, row.user_agent, row.via_address, row.reg_expire) == (ID, "phone", "127.0.0.10:6200", 1795308981)
+    assert (row.qualify_timeout, row.authentication_qualify) == (3.0, 0)
+    assert contacts.tell(status("Removed")) == {}
+
+
+@pytest.mark.parametrize("outcome", ["complete", "empty"])
+def test_the_list_of_contacts_sweeps_registered_ones_only(outcome: str) -> None:
+    contacts = Folding(PJSIP_CONTACTS)
+    contacts.tell(status("Reachable"), trunk())
+    assert set(contacts.tell(listing("PJSIPShowContacts", outcome=outcome))) == {TRUNK}
+
+
+@pytest.mark.parametrize("outcome", ["unsupported", "failed"])
+@pytest.mark.parametrize("action", ["PJSIPShowContacts", "PJSIPShowAors"])
+def test_a_refused_list_sweeps_nothing(action: str, outcome: str) -> None:
+    contacts = Folding(PJSIP_CONTACTS)
+    contacts.tell(status("Reachable"), trunk())
+    assert set(contacts.tell(listing(action, outcome=outcome))) == {("100", URI), TRUNK}
+
+
+def test_a_configured_contact_stays_while_its_aor_names_it() -> None:
+    contacts = Folding(PJSIP_CONTACTS)
+    contacts.tell(trunk())
+    assert set(contacts.tell(listing("PJSIPShowAors", aor("trunk", "/".join(TRUNK))))) == {TRUNK}
+    assert contacts.tell(listing("PJSIPShowAors", aor("trunk", ""))) == {}
+
+
+def test_a_contact_that_went_while_it_was_listed_does_not_come_back() -> None:
+    item = contact(ActionID="ringledger/7/PJSIPShowContacts")
+    contacts = Folding(PJSIP_CONTACTS)
+    told: list[Told] = [SnapshotStarted(7), status("Removed"), item, SnapshotListed(7, "PJSIPShowContacts", "complete")]
+    assert contacts.tell(told, SnapshotCompleted(7)) == {}
+    # and one that came is not swept
+    told = [SnapshotStarted(8), status("NonQualified"), SnapshotListed(8, "PJSIPShowContacts", "empty")]
+    assert set(contacts.tell(told, SnapshotCompleted(8))) == {("100", URI)}
+
+
+def test_an_aor_counts_its_contacts_as_they_come_and_go() -> None:
+    aors = Folding(PJSIP_AORS)
+    aors.tell(listing("PJSIPShowAors", aor("100", ""), aor("trunk", "/".join(TRUNK))))
+    detail = {"ObjectType": "aor", "ObjectName": "trunk", "Contacts": "/".join(TRUNK), "EndpointName": "trunk"}
+    rows = aors.tell(ami("AorDetail", **detail, TotalContacts=1, ContactsRegistered=0))
+    assert (rows["trunk",].total_contacts, rows["trunk",].contacts_registered) == (1, 0)
+
+    def said() -> tuple[str, int, int]:
+        row = aors.tell()["100",]
+        return (row.contacts, row.total_contacts, row.contacts_registered)
+
+    # A URI may hold commas: the list is taken apart at ",<aor>/" only.
+    other = "sip:1,2@127.0.0.11:5060"
+    aors.tell(status("NonQualified"), status("Reachable"), status("NonQualified", other))
+    assert said() == (f"100/{URI},100/{other}", 2, 2)
+    aors.tell(status("Unreachable", other))
+    assert said() == (f"100/{URI},100/{other}", 2, 2)
+    aors.tell(status("Removed"), status("Removed"))
+    assert said() == (f"100/{other}", 1, 1)
+    aors.tell(listing("PJSIPShowAors", aor("100", f"100/{other},100/{URI}"), aor("trunk", "/".join(TRUNK))))
+    assert said() == (f"100/{other},100/{URI}", 2, 2)
+    assert (aors.tell()["trunk",].contacts_registered, aors.tell()["trunk",].endpoint_name) == (0, "trunk")
+    assert set(aors.tell(listing("PJSIPShowAors", aor("100", "")))) == {("100",)}
+
+
+def test_secrets_are_shown_as_the_logs_mask_and_missing_ones_as_missing() -> None:
+    auths = Folding(PJSIP_AUTHS)
+    has = {"ObjectType": "auth", "ObjectName": "100", "Username": "100", "AuthType": "userpass", "Realm": ""}
+    row = auths.tell(ami("AuthList", **has, Password="pw100", Md5Cred="", NonceLifetime=32))["100",]
+    assert (row.password, row.md5_cred, row.nonce_lifetime, row.endpoint_name) == ("********", "", 32, "")
+    auths.tell(ami("AuthDetail", **has, Password="pw100", Md5Cred="", NonceLifetime=32, EndpointName="100"))
+    row = auths.tell(ami("AuthList", **has, Password="", Md5Cred="0123", NonceLifetime=32))["100",]
+    assert (row.password, row.md5_cred, row.endpoint_name) == ("", "********", "100")
+
+
+def test_an_endpoint_has_the_states_words_and_the_details_options() -> None:
+    endpoints = Folding(PJSIP_ENDPOINTS)
+    assert endpoints.tell(ami("DeviceStateChange", Device="PJSIP/100", State="INUSE")) == {}
+    item = ami("EndpointList", ObjectType="endpoint", ObjectName="100", Transport="udp", Aor="100", Auths="100")
+    endpoints.tell(listing("PJSIPShowEndpoints", item))
+    for state, word in WORDS.items():
+        row = endpoints.tell(ami("DeviceStateChange", Device="PJSIP/100", State=state))["100",]
+        assert row.device_state == word
+    detail = {"ObjectType": "endpoint", "ObjectName": "100", "Aors": "100", "Auth": "100", "Transport": "udp"}
+    options = {"100rel": "yes", "MohPassthrough": "false", "Acl": "", "DtmfMode": "info"}
+    told = ami("EndpointDetail", **detail, **options, DeviceState="Not in use", ActiveChannels=0)
+    row = endpoints.tell(told)["100",]
+    assert (row.device_state, row.transport, row.auth) == ("Not in use", "udp", "100")
+    assert row.options == {**detail, "100rel": "yes", "MohPassthrough": "false", "DtmfMode": "info"}
+    assert endpoints.tell(listing("PJSIPShowEndpoints", item))["100",].options == row.options
+
+
+def test_a_device_that_asterisk_remembers_does_not_keep_an_endpoint_that_is_no_more() -> None:
+    endpoints = Folding(PJSIP_ENDPOINTS)
+    endpoints.tell(listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100")))
+    remembered = ami("DeviceStateChange", ActionID="ringledger/8/DeviceStateList", Device="PJSIP/100", State="INVALID")
+    told: list[Told] = [
+        SnapshotStarted(8),
+        remembered,
+        SnapshotListed(8, "PJSIPShowEndpoints", "empty"),
+        SnapshotCompleted(8),
+    ]
+    assert endpoints.tell(told) == {}
+
+
+def test_a_registration_follows_the_event_that_names_its_uris() -> None:
+    registrations = Folding(PJSIP_REGISTRATIONS)
+    uris = {"ClientUri": "sip:lab@127.0.0.4:5080", "ServerUri": "sip:127.0.0.4:5080"}
+    item = ami("OutboundRegistrationDetail", ObjectName="provider", Status="Unregistered", Expiration=60, **uris)
+    registrations.tell(listing("PJSIPShowRegistrationsOutbound", item))
+    live = {"ChannelType": "PJSIP", "Username": uris["ClientUri"], "Domain": uris["ServerUri"]}
+    other = {**live, "Username": "sip:somebody@127.0.0.4:5080"}
+    rows = registrations.tell(ami("Registry", **live, Status="Registered"), ami("Registry", **other, Status="Rejected"))
+    (row,) = rows.values()
+    assert (row.object_name, row.status, row.expiration) == ("provider", "Registered", 60)
+    assert registrations.tell(listing("PJSIPShowRegistrationsOutbound")) == {}
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-infinity", "1e300"])
+@pytest.mark.parametrize("shape", [Aor, ContactDetail, ContactListed])
+def test_a_time_that_no_integer_holds_is_refused(shape: type[AmiEvent], seconds: str) -> None:
+    now = datetime.now(UTC)
+    headers = {"_pbx": "pbx", "_at": now, "_recorded": now, "_position": 1, "QualifyTimeout": seconds}
+    with pytest.raises(msgspec.ValidationError, match="QualifyTimeout"):
+        msgspec.convert(headers, shape, strict=False)

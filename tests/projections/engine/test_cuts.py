@@ -1,0 +1,66 @@
+"""Where a batch ends must not matter: every model, both recordings, any cuts, in memory and through PostgreSQL."""
+
+import random
+
+import pytest
+
+from projections import ALL
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
+from tests.support.harness import Tables, cut, snapshotted
+
+CAPTURES = ["rich22", "rich16"]
+
+
+def whole(capture: str) -> Tables:
+    return Tables(*ALL).fold(snapshotted(capture))
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+def test_a_recording_fits_every_model(capture: str) -> None:
+    tables = whole(capture)
+    assert tables.unfit == []
+    filled = {name for name, rows in tables.rows.items() if rows}
+    assert filled >= {"queues", "queue_members", "queue_entries", "agents", "parking_lots", "device_states"}
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+@pytest.mark.parametrize("longest", [7, 400, 6000])
+def test_folding_at_random_cuts_gives_the_tables_of_one_fold(capture: str, longest: int) -> None:
+    once = whole(capture)
+    events = snapshotted(capture)
+    # Batches of a few events are slow where tables are read whole; a third of the recording shows as much.
+    if longest < 10:
+        events = events[: len(events) // 3]
+        once = Tables(*ALL).fold(events)
+    batched = Tables(*ALL)
+    for batch in cut(events, longest, seed=longest):
+        batched.fold(batch)
+    for model in ALL:
+        assert batched.of(model) == once.of(model), model.name
+    assert batched.states == once.states
+    assert batched.unfit == once.unfit
+
+
+@pytest.mark.parametrize("capture", CAPTURES)
+async def test_the_projector_at_random_limits_writes_the_tables_of_one_fold(url: str, capture: str) -> None:
+    once = whole(capture)
+    connection = await database.connect(url, search_path="model, ledger")
+    events = snapshotted(capture)
+    for start in range(0, len(events), 4096):
+        await log.append(connection, "pbx", 1, start + 1, events[start : start + 4096])
+    dice = random.Random(capture)
+    projector = Projector(connection, ALL)
+    await projector.open()
+    while await projector.advance(dice.randint(1, 4000)):
+        if dice.random() < 0.3:  # a new process knows no more than the tables and the checkpoints
+            projector = Projector(connection, ALL)
+            await projector.open()
+    assert projector.stopped == {}
+    for follower in projector.followers:
+        table = follower.table
+        rows = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {follower.model.name}"))
+        assert {table.key_of(row)[1:]: row for row in rows} == once.of(follower.model), follower.model.name
+        assert follower.state == once.states[follower.model.name]
+    await connection.close()

@@ -1,0 +1,82 @@
+"""What an event means only after others: `On.recall`, and rows made for a key by `On.blank`."""
+
+import random
+from typing import Any
+
+import pytest
+
+from projections.engine.model import Key, Model, On, Row
+from schemas.ami import AmiEvent
+from services.database import connection as database
+from tests.support.story import event, folded, tell
+
+
+class Loan(AmiEvent, frozen=True, kw_only=True):
+    book: str = ""
+    reader: str = ""
+
+
+class Reader(Row):
+    name: str
+    books: list[str]
+
+
+def lent(memory: dict[str, Any], e: Loan) -> tuple[str, Loan]:
+    if e.reader:
+        memory[e.book] = e.reader
+        return e.reader, e
+    if e.book not in memory:
+        raise ValueError(f"nobody has {e.book}")
+    return memory.pop(e.book), e
+
+
+def reader(known: tuple[str, Loan]) -> Key:
+    return (known[0],)
+
+
+def none_yet(key: Key, known: tuple[str, Loan]) -> Reader:
+    return Reader(known[1].pbx, known[1].at, key[0], [])
+
+
+def took(row: Reader, known: tuple[str, Loan]) -> Reader:
+    return Reader(row.pbx, row.tm_update, row.name, [*row.books, known[1].book])
+
+
+def gave(row: Reader, known: tuple[str, Loan]) -> Reader:
+    return Reader(row.pbx, row.tm_update, row.name, [book for book in row.books if book != known[1].book])
+
+
+READERS = Model(
+    name="readers",
+    version=1,
+    row=Reader,
+    key=("name",),
+    on={
+        "Lent": On(Loan, reader, took, blank=none_yet, recall=lent),
+        "Returned": On(Loan, reader, gave, recall=lent),
+    },
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_memory_outlives_batches_and_belongs_to_one_pbx(url: str, seed: int) -> None:
+    story = [
+        event("Lent", {"book": "Emma", "reader": "Ann"}),
+        event("Lent", {"book": "Dracula", "reader": "Ann"}),
+        event("Returned", {"book": "Emma"}),
+        event("Lent", {"book": "Emma", "reader": "Ben"}),
+        event("Returned", {"book": "Ulysses"}),
+        event("Returned", {"book": "Dracula"}),
+    ]
+    await tell(url, story, pbx="one")
+    await tell(url, story[:2] + story[3:4], pbx="two")
+    rows = (await folded(url, (READERS,), random.Random(seed)))["readers"]
+    assert [(r["pbx"], r["name"], r["books"]) for r in rows] == [
+        ("one", "Ann", []),
+        ("one", "Ben", ["Emma"]),
+        ("two", "Ann", ["Emma", "Dracula"]),
+        ("two", "Ben", ["Emma"]),
+    ]
+    connection = await database.connect(url, search_path="model, ledger")
+    assert [r["position"] for r in await connection.fetch("SELECT position FROM unfit")] == [5]
+    await connection.close()

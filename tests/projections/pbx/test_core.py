@@ -1,0 +1,79 @@
+"""The PBX itself and its modules, for an account that may ask for everything and for one that may not."""
+
+from projections.pbx.modules import MODULES
+from projections.pbx.systems import SYSTEMS
+from schemas.log import Connected
+from tests.support.folding import Folding, ami
+
+TABLE = """\
+Module                         Description                              Use Count  Status      Support Level
+acl                            Named ACL system                         2          Running              core
+app_dial.so                    Dialing Application                      0          Running              core
+app_blind_transfer.so          Blind transfer channel to the given dest 0          Running          extended
+res_pjsip_outbound_authenticator_digest.so PJSIP authentication resource            1          Running          core
+res_odd.so                     Needs 2 Running daemons                  0          Not Running      unknown
+5 modules loaded"""
+ASKED = "ringledger/7/Command/modules"
+
+
+def shown(text: str, action_id: str = ASKED) -> bytes:
+    lines = "".join(f"Output: {line}\r\n" for line in text.split("\n"))
+    block = ami("Response:Command", ActionID=action_id, Message="Command output follows")
+    return block[:-2] + lines.encode() + b"\r\n"
+
+
+def test_a_system_is_known_from_its_greeting_and_told_by_its_answers() -> None:
+    systems = Folding(SYSTEMS)
+    (row,) = systems.tell(Connected("127.0.0.1:5038", "Asterisk Call Manager/11.0.0")).values()
+    assert (row.id, row.ami_version, row.ast_version) == ("pbx", "11.0.0", "")
+    refused = {"Response": "Error", "Message": "Permission denied"}
+    (row,) = systems.tell(ami("Response:CoreStatus", **refused), ami("Response:CoreSettings", **refused)).values()
+    assert (row.ami_version, row.startup_date) == ("11.0.0", "")
+    settings = {"AMIversion": "11.0.0", "AsteriskVersion": "22.10.1", "CoreMaxLoadAvg": "0.500000", "SystemName": ""}
+    dates = {"CoreStartupDate": "2026-11-22", "CoreStartupTime": "00:56:17", "CoreCurrentCalls": "15"}
+    (row,) = systems.tell(ami("Response:CoreSettings", **settings), ami("Response:CoreStatus", **dates)).values()
+    assert (row.ast_version, row.max_load_avg, row.startup_time, row.current_calls) == ("22.10.1", 0.5, "00:56:17", 15)
+    assert set(systems.tell(Connected("a:1", "Asterisk Call Manager/5.0.4"), pbx="other")) == {("other",)}
+
+
+def test_module_show_is_the_whole_table() -> None:
+    modules = Folding(MODULES)
+    rows = modules.tell(shown(TABLE))
+    assert {name: row.load for (name,), row in rows.items()} == {
+        "acl": "Running",
+        "app_dial": "Running",
+        "app_blind_transfer": "Running",
+        "res_pjsip_outbound_authenticator_digest": "Running",
+        "res_odd": "Not Running",
+    }
+    assert set(modules.tell(shown(TABLE.replace("app_dial.so", "app_queue.so")))) - set(rows) == {("app_queue",)}
+    assert ("app_dial",) not in modules.tell()
+
+
+def test_nothing_but_the_answer_to_our_question_is_believed() -> None:
+    modules = Folding(MODULES)
+    modules.tell(shown(TABLE))
+    assert len(modules.tell(shown("", ASKED), shown("a 0 Running core", "ringledger/7/Command/other"))) == 5
+    refused = ami("Response:Command", Response="Error", ActionID=ASKED, Message="Permission denied")
+    assert len(modules.tell(refused)) == 5
+
+
+def test_modules_come_and_go() -> None:
+    modules = Folding(MODULES)
+    modules.tell(ami("Load", Module="app_amd.so", Status="Success"), ami("Load", Module="no.so", Status="Failure"))
+    assert set(modules.tell()) == {("app_amd",)}
+    assert modules.tell(ami("Unload", Module="app_amd.so", Status="Failure")) != {}
+    assert modules.tell(ami("Unload", Module="app_amd.so", Status="Success")) == {}
+
+
+def test_without_command_modules_are_checked_one_by_one() -> None:
+    modules = Folding(MODULES)
+
+    def checked(module: str, **said: str) -> bytes:
+        return ami("Response:ModuleCheck", ActionID=f"ringledger/7/ModuleCheck/{module}", **said)
+
+    rows = modules.tell(checked("app_queue", Version=""), checked("app_dial", Version=""))
+    assert {name: row.load for (name,), row in rows.items()} == {"app_queue": "Running", "app_dial": "Running"}
+    refused = {"Response": "Error", "Message": "Permission denied"}
+    assert len(modules.tell(checked("app_dial", **refused))) == 2
+    assert set(modules.tell(checked("app_dial", Response="Error", Message="Module not loaded"))) == {("app_queue",)}

@@ -1,0 +1,90 @@
+"""What belongs to users, told event by event: copies change nothing, and who is deleted is found everywhere."""
+
+from datetime import UTC, datetime, timedelta
+
+from projections.people.buddies import BUDDIES
+from projections.people.chats import CHATS
+from projections.people.messages import MESSAGES
+from projections.people.rooms import ROOMS
+from schemas.facts import Fact
+from schemas.social import BuddyAdded, ChatChanged, ChatLeft, MessagePosted, RoomJoined, RoomOpened
+from tests.support.folding import START, Folding
+
+NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+LUNCH = RoomOpened("lunch", 2, "a", (("a", "a1"), ("b", "b1"), ("c", "c1")), "Lunch", "at noon")
+PAIR = RoomOpened("pair", 1, "b", (("b", "b2"), ("a", "a2")), "", "")
+
+
+class UserDeleted(Fact, frozen=True):
+    uuid: str
+
+
+def test_a_copy_of_an_event_changes_nothing() -> None:
+    for model, events in (
+        (BUDDIES, [BuddyAdded("1", "a", "b"), BuddyAdded("2", "a", "b", "other")]),
+        (CHATS, [LUNCH, LUNCH]),
+        (ROOMS, [LUNCH, LUNCH]),
+        (MESSAGES, [MessagePosted("1", "lunch", "a", NOON, "hi"), MessagePosted("2", "lunch", "b", NOON, "other")]),
+    ):
+        folding = Folding(model)
+        once = dict(folding.tell(events[0], pbx=""))
+        assert once
+        assert folding.tell(events[1], pbx="") == once
+        assert all(row.tm_update == START + timedelta(seconds=1) for row in once.values())
+
+
+def test_what_a_pbx_is_said_to_have_decided_is_nothing() -> None:
+    told = [
+        LUNCH,
+        RoomJoined("lunch", (("d", "d1"),), "", ""),
+        ChatChanged("a1", "a", "x", "y"),
+        ChatLeft("a1", "a", "lunch"),
+        BuddyAdded("1", "a", "b"),
+        MessagePosted("1", "lunch", "a", NOON, "hi"),
+        UserDeleted("a"),
+    ]
+    for model in (BUDDIES, CHATS, MESSAGES, ROOMS):
+        folding = Folding(model)
+        before = folding.tell(LUNCH, BuddyAdded("1", "a", "b"), MessagePosted("1", "lunch", "a", NOON, "hi"), pbx="")
+        assert folding.tell(told, pbx="berlin") == {}
+        assert folding.tell(pbx="") == before
+
+
+def test_a_deleted_user_is_on_no_list_and_has_none() -> None:
+    folding = Folding(BUDDIES)
+    folding.tell(BuddyAdded("1", "a", "b"), BuddyAdded("2", "b", "a"), BuddyAdded("3", "a", "c"), pbx="")
+    folding.tell(BuddyAdded("4", "c", "b"), pbx="")
+    assert folding.tell(UserDeleted("b"), pbx="").keys() == {("a", "c")}
+    assert folding.tell(UserDeleted("b"), UserDeleted("nobody"), pbx="").keys() == {("a", "c")}
+
+
+def test_a_deleted_user_is_in_no_room_and_has_no_chat() -> None:
+    rooms, chats = Folding(ROOMS), Folding(CHATS)
+    alone = RoomOpened("alone", 2, "a", (("a", "a3"),), "", "")
+    for folding in (rooms, chats):
+        folding.tell(LUNCH, PAIR, alone, UserDeleted("a"), pbx="")
+    left = rooms.tell(pbx="")
+    assert {key: (row.members, row.uuid_creator, row.uuid_owner) for key, row in left.items()} == {
+        ("lunch",): (["b", "c"], "a", "b"),
+        ("pair",): (["b"], "b", "b"),
+    }
+    assert chats.tell(pbx="").keys() == {("b", "b1"), ("c", "c1"), ("b", "b2")}
+
+
+def test_who_comes_back_comes_last() -> None:
+    rooms, chats = Folding(ROOMS), Folding(CHATS)
+    for folding in (rooms, chats):
+        folding.tell(PAIR, ChatLeft("b2", "b", "pair"), RoomJoined("pair", (("b", "b3"),), "Back", ""), pbx="")
+    [room] = rooms.tell(pbx="").values()
+    assert (room.members, room.uuid_creator, room.uuid_owner, room.opened_for) == (["a", "b"], "b", "a", ["b", "a"])
+    assert {key: row.name for key, row in chats.tell(pbx="").items()} == {("a", "a2"): "", ("b", "b3"): "Back"}
+    assert rooms.tell(ChatLeft("a2", "a", "pair"), ChatLeft("b3", "b", "pair"), pbx="") == {}
+    assert rooms.tell(RoomJoined("pair", (("a", "a4"),), "", ""), pbx="") == {}
+
+
+def test_a_chat_that_is_gone_is_not_renamed() -> None:
+    chats = Folding(CHATS)
+    chats.tell(PAIR, ChatLeft("a2", "a", "pair"), ChatChanged("a2", "a", "x", "y"), pbx="")
+    assert chats.tell(ChatChanged("b2", "b", "x", "y"), pbx="").keys() == {("b", "b2")}
+    [row] = chats.tell(pbx="").values()
+    assert (row.name, row.detail, row.tm_create < row.tm_update) == ("x", "y", True)

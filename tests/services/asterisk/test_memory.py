@@ -1,0 +1,283 @@
+"""A PBX that sends without end: bytes that are held are counted, and what is cut is cut with a reason."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from projections import ALL
+from schemas.agi import AgiStep
+from schemas.ami.agi import AsyncAgiEvent
+from schemas.configuration import Line, Section
+from schemas.log import Ours, Received
+from services.asterisk.ami import protocol as protocol_module
+from services.asterisk.ami import snapshots as snapshot
+from services.asterisk.ami.actions import RefusedError
+from services.asterisk.ami.framing import MAX_BLOCK
+from services.asterisk.ami.protocol import KNOWN_NAMES, LONGEST_BANNER, AnswerTooLongError, LedgerProtocol, message
+from services.asterisk.ami.question import Question, drop_item, keep_headers, size_of
+from services.asterisk.ami.session import Session
+from services.asterisk.ami.snapshots import MOST_DETAILS, Objects, Snapshots
+from services.asterisk.config import files, text
+from services.asterisk.config.text import ConfigTextError, Heritage, InheritanceError, parse
+from services.commander.async_agi.run import Run
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
+from tests.services.asterisk.test_snapshots import pbx22
+from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
+from tests.support.story import event, tell
+
+READ = 1 << 16
+LIST = block("Response: Success", "ActionID: rl-1", "EventList: start")
+ITEM = block("Event: Item", "ActionID: rl-1", *(f"Header{n}: some value" for n in range(20)))
+
+
+class Link(LedgerProtocol):
+    """A protocol whose events go nowhere, with the bytes that it holds."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _events: None, lambda _: None)
+        self.data_received(b"Asterisk Call Manager/11.0.0\r\n")
+
+    def ask(self, number: str = "rl-1", **options: Any) -> Question:
+        question = Question({"Action": "Agents", "ActionID": number}, **options)
+        self.responses[number] = question
+        return question
+
+    @property
+    def held(self) -> int:
+        kept = sum([size_of(one) for action in self.responses.values() for one in action.responses])
+        assert kept == self.answers
+        return kept + len(self.pending) + sum([len(name) for name in self._names])
+
+
+def endless(megabytes: int) -> Iterator[bytes]:
+    """Yield reads of a list that does not end."""
+    yield LIST
+    for _ in range((megabytes << 20) // READ):
+        yield ITEM * (READ // len(ITEM))
+
+
+async def test_a_list_without_end_is_cut_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "ANSWER_BYTES", 1 << 20)
+    link = Link()
+    question = link.ask()
+    most = 0
+    with capture_logs() as logs:
+        for data in endless(4):
+            link.data_received(data)
+            most = max(most, link.held)
+    assert most < (1 << 20) + READ
+    assert (link.answers, link.responses, question.responses) == (0, {}, [])
+    with pytest.raises(AnswerTooLongError, match="Agents takes more than 1 MB"):
+        await question.future
+    assert [entry["action"] for entry in logs if entry["event"] == "answer_cut"] == ["Agents"]
+    # The next question of the same link is answered.
+    other = link.ask("rl-2")
+    link.data_received(block("Response: Success", "ActionID: rl-2"))
+    assert [one.success for one in await other.future] == [True]
+
+
+async def test_items_that_are_not_kept_take_no_memory() -> None:
+    link = Link()
+    question = link.ask(item=drop_item)
+    most = 0
+    for data in endless(4):
+        link.data_received(data)
+        most = max(most, link.held)
+    assert most < 8192
+    assert not question.future.done()
+    link.data_received(block("Event: AgentsComplete", "ActionID: rl-1", "EventList: Complete"))
+    first, last = await question.future
+    assert (first.response, last.event, link.answers) == ("Success", "AgentsComplete", 0)
+
+
+async def test_only_named_headers_of_items_are_kept() -> None:
+    link = Link()
+    question = link.ask(item=keep_headers("Header3", "Absent"))
+    for data in (LIST, ITEM, block("Event: ItemsComplete", "ActionID: rl-1")):
+        link.data_received(data)
+    (kept,) = (await question.future)[1:-1]
+    assert (kept.header3, "Absent" in kept, "Header4" in kept) == ("some value", False, False)
+
+
+async def test_all_answers_of_a_link_have_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "ANSWERS_BYTES", 1 << 20)
+    link = Link()
+    small, large = link.ask("rl-2"), link.ask("rl-1")
+    link.data_received(LIST.replace(b"rl-1", b"rl-2") + ITEM.replace(b"rl-1", b"rl-2"))
+    for data in endless(2):
+        link.data_received(data)
+        assert link.held < (1 << 20) + READ
+    with pytest.raises(AnswerTooLongError):
+        await large.future
+    assert list(link.responses.values()) == [small]
+    assert link.answers == small.memory
+
+
+async def test_a_response_of_headers_alone_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short lines take more memory than they have letters."""
+    monkeypatch.setattr(protocol_module, "ANSWER_BYTES", 1 << 20)
+    link = Link()
+    question = link.ask()
+    link.data_received(LIST[:-2] + b"".join(b"%x:\r\n" % n for n in range(20_000)) + b"\r\n")
+    assert (link.answers, link.responses) == (0, {})
+    with pytest.raises(AnswerTooLongError):
+        await question.future
+
+
+def test_what_has_no_end_is_given_up() -> None:
+    link = Link()
+    for _ in range(3 * MAX_BLOCK // READ):
+        link.data_received(b"x" * READ)
+        assert link.held <= MAX_BLOCK + READ
+    assert link.rejected_bytes > MAX_BLOCK
+
+
+def test_a_banner_without_end_is_cut() -> None:
+    link = LedgerProtocol(lambda _events: None, lambda _: None)
+    link.data_received(b"Asterisk Call Manager" + b"x" * READ + b"\r\n")
+    assert len(link.banner) <= LONGEST_BANNER
+
+
+def test_long_names_of_events_are_not_remembered() -> None:
+    link = Link()
+    for n in range(2 * KNOWN_NAMES):
+        link.data_received(b"Event: %d%s\r\n\r\n" % (n, b"x" * 10_000))
+    assert link.held == 0
+    for n in range(2 * KNOWN_NAMES):
+        link.data_received(b"Event: %d\r\n\r\n" % n)
+    assert len(link._names) == KNOWN_NAMES
+
+
+def test_details_to_ask_for_are_bounded() -> None:
+    objects = Objects()
+    snapshots = Snapshots(lambda _event: None)
+    with capture_logs() as logs:
+        for n in range(MOST_DETAILS + 10):
+            objects.take(message(block("Event: EndpointList", f"ObjectName: {n}")))
+    objects.take(message(block("Event: EndpointList", f"ObjectName: {'x' * 1000}")))
+    assert len(objects.details) == MOST_DETAILS
+    assert [entry["event"] for entry in logs] == ["details_cut"]
+    for n in range(MOST_DETAILS + 10):
+        raw = block("Event: ContactStatus", "ContactStatus: Created", f"EndpointName: {n}")
+        snapshots.hear(Received("ami", "ContactStatus", None, 0.0, raw))
+    assert len(snapshots._wanted) == MOST_DETAILS
+
+
+async def test_an_endless_list_disturbs_no_other_pbx(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lists of one PBX never end; another one in the same process is heard and healed meanwhile."""
+    monkeypatch.setattr(snapshot, "QUICK", ("Agents",))
+    monkeypatch.setattr(snapshot, "SLOW", ())
+    async with pbx22() as hostile, pbx22() as honest:
+        hostile.replies["Agents"] = lambda asked: LIST.replace(b"rl-1", asked["ActionID"].encode())
+        async with listening(url, hostile.pbx("hostile"), honest.pbx("honest")):
+            await eventually(lambda: hostile.asked("Agents") and hostile.clients)
+            item = ITEM.replace(b"rl-1", hostile.asked("Agents")[0]["ActionID"].encode())
+            pouring = asyncio.create_task(_pour(hostile, item * 100))
+            honest.send(block("Event: Newchannel", "Uniqueid: 1.1"))
+            names = await Ledger(url).until(
+                lambda names: {"Newchannel", "SnapshotCompleted"} <= set(names), "honest", seconds=60
+            )
+            pouring.cancel()
+    assert "SnapshotCompleted" in names
+    assert "SnapshotCompleted" not in await Ledger(url).names("hostile")
+
+
+async def _pour(fake: FakeAmi, data: bytes) -> None:
+    while fake.clients:
+        fake.send(data)
+        await fake.clients[0].drain()
+        await asyncio.sleep(0)
+
+
+async def test_a_cut_list_is_failed_in_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol_module, "ANSWER_BYTES", 1 << 16)
+    async with pbx22() as fake:
+        fake.replies["Agents"] = lambda asked: block(
+            "Response: Success", f"ActionID: {asked['ActionID']}", "EventList: start", *(f"{n}:x" for n in range(5000))
+        )
+        session = Session(fake.pbx(), lambda _events: None, lambda _banner: None)
+        await session.open()
+        said: list[Ours] = []
+        await snapshot.take(session, 7, ("Agents",), said.append, booted=True)
+        session.close()
+    _, listed, completed = said
+    assert (listed.outcome, completed.failed) == ("failed", ("Agents",))  # type: ignore[attr-defined]
+    assert "takes more than" in listed.message  # type: ignore[attr-defined]
+
+
+def doubling(levels: int) -> list[Section]:
+    lines = tuple(Line(f"a{n}", "b") for n in range(100))
+    first = Section("t0", lines, template=True)
+    return [first, *(Section(f"t{n}", (), True, (f"t{n - 1}",) * 2) for n in range(1, levels))]  # noqa: FBT003
+
+
+def test_templates_that_double_are_refused() -> None:
+    heritage = Heritage()
+
+    def add(sections: list[Section]) -> None:
+        for section in sections:
+            heritage.add(section)
+
+    with pytest.raises(InheritanceError):
+        add(doubling(64))
+    assert heritage._inherited <= text.MOST_INHERITED
+    with pytest.raises(ConfigTextError, match="inherit more than"):
+        parse(text.render(doubling(64)))
+
+
+async def test_a_file_whose_templates_double_is_unreadable() -> None:
+    headers = []
+    for number, section in enumerate(doubling(64)):
+        headers += [f"Category-{number:06d}: {section.name}", f"IsTemplate-{number:06d}: 1"]
+        headers += [f"Templates-{number:06d}: {','.join(section.inherits)}"] if section.inherits else []
+        headers += [f"Line-{number:06d}-{n:06d}: {line.name}={line.value}" for n, line in enumerate(section.lines)]
+    async with FakeAmi() as fake:
+        fake.replies["GetConfig"] = lambda asked: block("Response: Success", f"ActionID: {asked['ActionID']}", *headers)
+        session = Session(fake.pbx(), lambda _events: None, lambda _banner: None)
+        await session.open()
+        with pytest.raises(RefusedError, match=r"queues.conf: sections inherit more than"):
+            await files.read(session, "queues.conf")
+        session.close()
+
+
+def test_a_run_keeps_results_of_its_own_commands() -> None:
+    run = Run("run", "PJSIP/1", "1.1", "master", 1)
+    run.steps = (AgiStep("a", 1, "", "ANSWER"), AgiStep("b", 2, "", "HANGUP"))
+
+    def executed(command_id: str, result: str = "200 result=0") -> None:
+        at = datetime.fromtimestamp(0, UTC)
+        event = AsyncAgiEvent(pbx="pbx", at=at, recorded=at, position=2, command_id=command_id, result=result)
+        run.hear("AsyncAGIExec", event)
+
+    for n in range(1000):
+        executed(f"run/{n}")
+        executed(f"other/{n}")
+        executed(f"run/{n}/{n}")
+    executed("run/break", "x" * 1_000_000)
+    executed("run/" + "9" * 5000)
+    assert set(run.results) == {"run/0", "run/1", "run/2", "run/break"}
+    assert sum(map(len, run.results.values())) < 1 << 17
+
+
+async def test_a_read_of_the_log_ends_after_its_bytes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of events at four megabytes each is no more memory than any other."""
+    events = [event("Newchannel", {"Uniqueid": f"1.{n}", "Linkedid": "1", "Channel": f"PJSIP/{n}"}) for n in range(20)]
+    await tell(url, events)
+    monkeypatch.setattr(log, "READ_BYTES", 2 * len(events[0].raw))
+    connection = await database.connect(url, search_path="model, ledger")
+    rows = await log.read(connection, 0, 20, ["Newchannel"])
+    assert [row["position"] for row in rows] == [1, 2]
+    monkeypatch.setattr(log, "READ_BYTES", 1)
+    projector = Projector(connection, ALL)
+    await projector.open()
+    while await projector.advance():
+        pass
+    assert {follower.position for follower in projector.followers} == {20}
+    assert await connection.fetchval("SELECT count(*) FROM channels") == 20
+    await connection.close()

@@ -1,0 +1,188 @@
+"""What is asked for and when, and what answers mean; the answers are those of the recordings."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from projections import ALL
+from services.asterisk.ami import snapshots as snapshot
+from services.asterisk.ami.protocol import message
+from services.asterisk.ami.snapshots import QUICK, SLOW, outcome_of
+from services.database import connection as database
+from services.projector.projector import Projector
+from tests.captures import wire
+from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
+
+MEANING = {
+    "No Contacts found": "empty",
+    "No active conferences.": "empty",
+    "Permission denied": "refused",
+    "Unable to retrieve endpoint nosuch": "failed",
+    "Module not loaded": "failed",
+    "No such queue": "failed",
+}
+
+
+@cache
+def errors(recording: str) -> list[bytes]:
+    blocks = (block.lstrip() for block in wire(recording).split(b"\r\n\r\n"))
+    return sorted({block for block in blocks if block.startswith(b"Response: Error")})
+
+
+@pytest.mark.parametrize("recording", ["rich22", "rich16"])
+def test_real_refusals_are_told_apart(recording: str) -> None:
+    said = {
+        str(answer.message).strip(): outcome_of([answer], booted=False) for answer in map(message, errors(recording))
+    }
+    unknown = {text for text in said if text.startswith("Invalid/unknown command")}
+    assert len(unknown) >= 3
+    assert {said[text] for text in unknown} == {"unsupported"}
+    assert {text for text, outcome in said.items() if outcome == "empty"} == {
+        "No Contacts found",
+        "No active conferences.",
+        "No resource lists found",
+    }
+    assert said["Unable to retrieve endpoint nosuch"] == "failed"
+
+
+@pytest.mark.parametrize(("text", "outcome"), MEANING.items())
+def test_words_of_an_error(text: str, outcome: str) -> None:
+    assert outcome_of([message(block("Response: Error", f"Message: {text}\n"))], booted=True) == outcome
+
+
+def test_an_action_unknown_to_a_booted_asterisk_has_nothing_to_list() -> None:
+    answer = [message(block("Response: Error", "Message: Invalid/unknown command: SIPpeers."))]
+    assert outcome_of(answer, booted=False) == "unsupported"
+    assert outcome_of(answer, booted=True) == "empty"
+
+
+def test_a_list_that_asterisk_cancels_is_no_list() -> None:
+    start, end = block("Response: Success", "EventList: start"), block("Event: AgentsComplete", "EventList: cancelled")
+    assert outcome_of([message(start), message(end)], booted=True) == "failed"
+
+
+def listed(*items: str) -> Callable[[dict[str, str]], bytes]:
+    """Answer with a list; an item is written ``Event|Header: value|...``."""
+
+    def reply(asked: dict[str, str]) -> bytes:
+        number = f"ActionID: {asked['ActionID']}"
+        blocks = [block("Response: Success", number, "EventList: start", "Message: A list follows")]
+        for item in items:
+            event, *headers = item.split("|")
+            blocks.append(block(f"Event: {event}", number, *headers))
+        return b"".join(blocks) + block("Event: ListComplete", number, "EventList: Complete")
+
+    return reply
+
+
+def said(*lines: str) -> Callable[[dict[str, str]], bytes]:
+    return lambda asked: block(lines[0], f"ActionID: {asked['ActionID']}", *lines[1:])
+
+
+DENIED = said("Response: Error", "Message: Permission denied")
+
+
+def pbx22() -> FakeAmi:
+    """An Asterisk 22 with two endpoints, one of them registered, and a peer each."""
+    fake = FakeAmi()
+    fake.replies = dict.fromkeys(QUICK, listed())
+    fake.replies |= {
+        "CoreStatus": said("Response: Success", "CoreCurrentCalls: 0"),
+        "CoreSettings": said("Response: Success", "AMIversion: 11.0.0"),
+        "PJSIPShowEndpoints": listed("EndpointList|ObjectName: 100", "EndpointList|ObjectName: 101"),
+        "PJSIPShowEndpoint": listed("EndpointDetail|ObjectName: 100"),
+        "PJSIPShowContacts": listed("ContactList|ObjectName: 100;@x|Uri: sip:100@127.0.0.10"),
+        "PJSIPShowAors": listed("AorList|ObjectName: 100", "AorList|ObjectName: 101"),
+        "PJSIPShowAuths": listed("AuthList|ObjectName: 100"),
+        "PJSIPShowRegistrationsOutbound": listed("OutboundRegistrationDetail|ObjectName: p|ClientUri: a|ServerUri: b"),
+        "IAXpeerlist": listed("PeerEntry|Channeltype: IAX|ObjectName: i"),
+        "IAXregistry": listed("RegistryEntry|Host: 127.0.0.1:4569|Username: i"),
+        "Command": said("Response: Success", "Output: app_dial.so  Dialing  0  Running  core"),
+    }
+    return fake
+
+
+async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> None:
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
+        names = await Ledger(url).until(lambda names: names.count("Response:PJSIPShowEndpoint") >= 2)
+    listing = [action["Action"] for action in fake.actions if action["ActionID"].startswith("ringledger/")]
+    assert listing == [*QUICK, *SLOW, "PJSIPShowEndpoint", "PJSIPShowEndpoint"]
+    assert names.index("SnapshotCompleted") < names.index("Response:PJSIPShowEndpoint")
+    asked = fake.asked("PJSIPShowEndpoint")
+    assert [action["Endpoint"] for action in asked] == ["100", "101"]
+    (epoch,) = {int(action["ActionID"].split("/")[1]) for action in asked}
+    outcomes = {e["action"]: e["outcome"] for e in await Ledger(url).ours("SnapshotListed") if e["epoch"] == epoch}
+    assert outcomes == {
+        **dict.fromkeys([*QUICK, *SLOW], "complete"),
+        "SIPpeers": "empty",
+        "SIPshowregistry": "empty",
+    }
+
+
+async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
+        known = block("Event: ContactStatus", "URI: sip:100@h", "ContactStatus: Unreachable", "EndpointName: 100")
+        fake.send(known + block("Event: ContactStatus", "ContactStatus: NonQualified", "EndpointName: 101"))
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 3)
+        assert fake.asked("PJSIPShowEndpoint")[-1]["Endpoint"] == "101"
+        fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0") * 20)
+        await eventually(lambda: len(fake.asked("Command")) >= 2)
+        fake.replies["PJSIPShowEndpoints"] = listed(*(f"EndpointList|ObjectName: {n}" for n in (100, 101, 102)))
+        fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0"))
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 4)
+        # What is known need not be asked again before PJSIP itself is reloaded.
+        assert fake.asked("PJSIPShowEndpoint")[-1]["Endpoint"] == "102"
+        fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 7)
+        assert len(fake.asked("Command")) == 4
+
+
+async def test_without_command_modules_are_checked_and_without_that_nothing_is_asked_in_vain(url: str) -> None:
+    modules = snapshot.MODULES.split()
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Success", "Version: ")}
+        await eventually(lambda: len(fake.asked("ModuleCheck")) >= len(modules))
+    assert [action["Module"] for action in fake.asked("ModuleCheck")] == modules
+    assert all(action["ActionID"].endswith(f"/ModuleCheck/{action['Module']}") for action in fake.asked("ModuleCheck"))
+    async with pbx22() as fake, listening(url, fake.pbx("other")):
+        fake.replies |= {"Command": DENIED, "ModuleCheck": DENIED}
+        await eventually(lambda: fake.asked("ModuleCheck"))
+        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
+    assert len(fake.asked("ModuleCheck")) == 1
+
+
+async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
+    mine = ("modules", "peers", "pjsip_aors", "pjsip_auths", "pjsip_contacts", "pjsip_endpoints", "registries")
+    connection = await database.connect(url, search_path="model, ledger")
+    projector = Projector(connection, ALL)
+    await projector.open()
+
+    async def rows() -> dict[str, int]:
+        while await projector.advance():
+            pass
+        return {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in mine}
+
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 1)
+        before = await rows()
+        assert all(before.values()), before
+        for action in (*SLOW, "CoreStatus", "CoreShowChannels", "Agents"):  # as Asterisk answers `read = call,agent`
+            fake.replies[action] = DENIED
+        fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
+        assert await rows() == before
+        # And an empty list, once it may be asked for again, is one.
+        fake.replies["PJSIPShowContacts"] = said("Response: Error", "Message: No Contacts found\n")
+        fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 3)
+        assert await rows() == {**before, "pjsip_contacts": 0}
+    completed = await Ledger(url).ours("SnapshotCompleted")
+    assert [event["failed"] for event in completed] == [[], [], []]
+    await connection.close()

@@ -1,0 +1,21 @@
+"""The scene of these tests, and its hurry."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.commander.async_agi import driver as drive
+from tests.services.commander.async_agi.scene import Scene, scenes
+
+
+@pytest.fixture
+async def scene(url: str) -> AsyncIterator[Scene]:
+    async with scenes(url, "pbx") as (one,):
+        yield one
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rules, in a hundredth of the time."""
+    monkeypatch.setattr(drive, "DOUBT_SECONDS", 0.3)
+    monkeypatch.setattr(drive, "SETTLE_SECONDS", 0.2)

@@ -1,0 +1,105 @@
+"""A PBX with channels in async AGI, the log, and commanders to start and kill."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from schemas.adps import AdpCreated, AdpmaCreated
+from schemas.log import Ours, Received
+from services.commander.commander import Commander
+from services.database import connection as database
+from services.log import append as log
+from services.projector.process import project
+from tests.support.fake_ami import FakeAmi, eventually, listening
+from tests.support.fake_channels import FakeChannels
+from tests.support.waiting import present, until
+
+MASTER = "1d47735d-2265-463c-908a-d37dea085c21"
+OTHER = "2d47735d-2265-463c-908a-d37dea085c22"
+COMMANDS = ("ANSWER", "SAY DIGITS 42 #", "SET VARIABLE GREETED yes")
+OURS = "SELECT name, raw FROM ledger.event WHERE source = 'ringledger' AND name LIKE 'Agi%' ORDER BY position"
+
+
+async def write(connection: asyncpg.Connection, *events: Ours, pbx: str = "", recorded: float = 0.0) -> int:
+    now = recorded or time.time()
+    said = [Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)) for event in events]
+    return await log.append(connection, pbx, time.time_ns(), 1, said)
+
+
+class Scene:
+    """A PBX that is listened to, its channels, the log, and commanders to start and kill."""
+
+    def __init__(self, url: str, ami: FakeAmi, connection: asyncpg.Connection, name: str = "pbx") -> None:
+        self.url, self.ami, self.connection, self.name = url, ami, connection, name
+        self.channels = FakeChannels(ami)
+        self.commander: asyncio.Task[None] | None = None
+
+    async def write(self, *events: Ours, pbx: str = "", recorded: float = 0.0) -> int:
+        return await write(self.connection, *events, pbx=pbx, recorded=recorded)
+
+    async def master(self, uuid: str, *commands: str | None) -> None:
+        """Make a master with these commands, and wait until it is folded."""
+        steps = [
+            # Sequences fall while the commands are made: their order is that of the sequence, not of the making.
+            AdpCreated(f"{uuid}/{number}", uuid, 10 * number, f"step {number}", command=command)
+            for number, command in reversed(list(enumerate(commands, 1)))
+        ]
+        await self.folded(await self.write(AdpmaCreated(uuid, "master"), *steps))
+
+    async def folded(self, position: int) -> None:
+        async def reached() -> bool:
+            query = "SELECT min(position) FROM ledger.checkpoint WHERE model IN ('adpmas', 'adps', 'agi_runs')"
+            return (await self.connection.fetchval(query) or 0) >= position
+
+        await until(reached, f"{position} is folded")
+
+    def start(self, at: str = "") -> asyncio.Event:
+        stop = asyncio.Event()
+        self.commander = asyncio.create_task(Commander(self.ami.pbx(self.name), at or self.url).run(stop))
+        return stop
+
+    async def kill(self) -> None:
+        assert self.commander is not None
+        self.commander.cancel()
+        await asyncio.wait([self.commander])
+
+    async def told(self, name: str = "") -> list[dict[str, Any]]:
+        """Return our events of runs, or those of one name."""
+        rows = await self.connection.fetch(OURS)
+        return [msgspec.json.decode(raw) for event, raw in rows if not name or event == name]
+
+    async def ended(self, number: int = 1) -> list[dict[str, Any]]:
+        """Wait until so many runs have ended, and return their ends."""
+
+        async def there() -> list[dict[str, Any]] | None:
+            ends = await self.told("AgiRunEnded")
+            return ends if len(ends) >= number else None
+
+        return await present(there, f"{number} runs have ended")
+
+    def commands(self, unique_id: str = "1.1") -> list[str]:
+        return [command for told, command in self.channels.told if told == unique_id]
+
+
+@asynccontextmanager
+async def scenes(url: str, *names: str) -> AsyncIterator[list[Scene]]:
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        connection = await database.connect(url, search_path="model, ledger")
+        amis = [await stack.enter_async_context(FakeAmi()) for _ in names]
+        await stack.enter_async_context(listening(url, *(ami.pbx(name) for ami, name in zip(amis, names, strict=True))))
+        projecting = asyncio.create_task(project(url, stop))
+        made = [Scene(url, ami, connection, name) for ami, name in zip(amis, names, strict=True)]
+        await eventually(lambda: all(ami.clients for ami in amis))
+        yield made
+        for scene in made:
+            if scene.commander is not None and not scene.commander.done():
+                await scene.kill()
+        stop.set()
+        await projecting
+        await connection.close()

@@ -1,0 +1,280 @@
+"""Async dialplans where something dies, is lost or comes late: nothing is sent twice, and every run ends."""
+
+import time
+
+import pytest
+
+from projections.dialplans.agi_runs import AGI_RUNS
+from schemas.agi import AgiBreakSent, AgiRunEnded, AgiRunStarted, AgiStep, AgiStepDone, AgiStepFailed, AgiStepSent
+from schemas.log import Ours, Received
+from services.commander.async_agi.recovery import OLDEST_SECONDS, unfinished
+from services.database import connection as database
+from services.log import append as log
+from services.projector.projector import Projector
+from tests.services.commander.async_agi.scene import COMMANDS, MASTER, Scene, write
+from tests.support.fake_ami import Cable, Ledger, block, eventually
+from tests.support.fake_channels import BREAK, environment
+
+
+async def test_a_commander_that_died_is_followed_by_one_that_goes_on(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.held.add(COMMANDS[1])
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: COMMANDS[1] in scene.commands())
+    await scene.kill()
+    scene.channels.finish("1.1", COMMANDS[1], "200 result=35")
+    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
+    scene.start()
+    (end,) = await scene.ended()
+    assert end["how"] == "finished"
+    assert scene.commands() == [*COMMANDS, BREAK]
+    assert [e["result"] for e in await scene.told("AgiStepDone")] == ["200 result=0", "200 result=35", "200 result=0"]
+    assert len(await scene.told("AgiRunStarted")) == 1
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_command_without_outcome_after_a_death_is_not_sent_again(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.held.add(COMMANDS[1])
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: COMMANDS[1] in scene.commands())
+    await scene.kill()
+    scene.start()
+    (end,) = await scene.ended()
+    assert (end["how"], end["message"]) == ("interrupted", "nobody knows what became of command 2")
+    assert scene.commands() == [*COMMANDS[:2], BREAK]
+
+
+async def test_a_hangup_while_no_commander_ran(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.held.add(COMMANDS[1])
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: COMMANDS[1] in scene.commands())
+    await scene.kill()
+    scene.channels.hang_up("1.1")
+    await Ledger(scene.url).until(lambda names: "Hangup" in names)
+    scene.start()
+    assert (await scene.ended())[0]["how"] == "hangup"
+    assert scene.commands() == list(COMMANDS[:2])
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["commander-runs", "commander-restarts"])
+async def test_a_run_follows_the_channel_that_takes_over(scene: Scene, *, is_killed: bool) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.held.add(COMMANDS[1])
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: COMMANDS[1] in scene.commands())
+    if is_killed:
+        await scene.kill()
+    scene.channels.transfer("1.1", "7.7")
+    scene.channels.finish("7.7", COMMANDS[1])
+    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
+    if is_killed:
+        await scene.folded(await log.head(scene.connection))
+        scene.start()
+    (end,) = await scene.ended()
+    assert end["how"] == "finished"
+    assert scene.commands() == list(COMMANDS[:2])
+    assert scene.commands("7.7") == [COMMANDS[2], BREAK]
+    await scene.folded(await log.head(scene.connection))
+    (row,) = await scene.connection.fetch("SELECT channel, unique_id FROM agi_runs")
+    assert tuple(row) == ("PJSIP/7.7", "7.7")
+
+
+async def test_who_came_while_no_commander_ran_is_driven(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.enter("1.1", MASTER)
+    await Ledger(scene.url).until(lambda names: "AsyncAGIStart" in names)
+    scene.start()
+    assert (await scene.ended())[0]["how"] == "finished"
+    await scene.kill()
+    scene.start()
+    scene.channels.enter("1.2", MASTER)
+    await scene.ended(2)
+    assert scene.commands() == [*COMMANDS, BREAK], "an answered start is not answered again"
+
+
+async def test_what_a_channel_did_before_the_run_counts_for_nothing(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.enter("1.1", MASTER)  # nobody drives it yet, and somebody takes it elsewhere
+    scene.channels.say("AsyncAGIEnd", "1.1")
+    await Ledger(scene.url).until(lambda names: "AsyncAGIEnd" in names)
+    scene.channels.held.add(COMMANDS[1])
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: COMMANDS[1] in scene.commands())
+    await scene.kill()
+    scene.channels.finish("1.1", COMMANDS[1])
+    scene.start()
+    (end,) = await scene.ended()
+    assert end["how"] == "finished"
+    assert scene.commands() == [*COMMANDS, BREAK]
+
+
+async def test_what_an_import_brings_is_not_driven(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    long_ago = time.time() - OLDEST_SECONDS - 5
+    step = AgiStep("x", 1, "x", "ANSWER")
+    scene.start()
+    text = block("Event: AsyncAGIStart", "Uniqueid: 1.1", f"Env: {environment('1.1', (MASTER,))}")
+    await log.append(scene.connection, "pbx", 1, 1, [Received("ami", "AsyncAGIStart", long_ago, long_ago, text)])
+    await scene.write(AgiRunStarted("old", "PJSIP/1.2", "1.2", MASTER, 1, steps=(step,)), pbx="pbx", recorded=long_ago)
+    await scene.kill()
+    scene.start()
+    scene.channels.enter("1.3", MASTER)
+    await scene.ended()
+    assert {unique_id for unique_id, _ in scene.channels.told} == {"1.3"}
+
+
+async def test_a_channel_is_driven_while_the_clock_is_back(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    await scene.connection.execute("UPDATE ledger.head SET appended = clock_timestamp() + interval '1 hour'")
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    (end,) = await scene.ended()
+    assert (end["how"], scene.commands()) == ("finished", [*COMMANDS, BREAK])
+
+
+async def test_who_came_long_ago_is_not_driven(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    # A run that is still open from before: the log is read from there on.
+    step = AgiStep("x", 1, "x", "ANSWER")
+    await scene.write(AgiRunStarted("open", "PJSIP/9.9", "9.9", MASTER, 1, steps=(step,)), pbx="pbx")
+    scene.channels.enter("1.1", MASTER)
+    await Ledger(scene.url).until(lambda names: "AsyncAGIStart" in names)
+    # PostgreSQL's clock decides: the batches are made older than they are.
+    for table in ("event SET recorded = recorded", "batch SET appended = appended"):
+        await scene.connection.execute(f"UPDATE ledger.{table} - make_interval(secs => $1)", OLDEST_SECONDS + 5)
+    scene.start()
+    scene.channels.enter("1.2", MASTER)
+    await scene.ended(2)
+    assert {unique_id for unique_id, _ in scene.channels.told} == {"9.9", "1.2"}
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_link_that_is_lost_while_a_command_is_sent(scene: Scene) -> None:
+    await scene.master(MASTER, "ANSWER", "NOOP")
+    scene.ami.hangs_up_at.add("AGI")
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: scene.ami.asked("AGI"))
+    scene.ami.hangs_up_at.clear()
+    # It had come there all the same.
+    scene.channels.ids["ANSWER"] = scene.ami.asked("AGI")[0]["CommandID"]
+    scene.channels.finish("1.1", "ANSWER")
+    assert (await scene.ended())[0]["how"] == "finished"
+    assert scene.commands() == ["NOOP", BREAK]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_command_that_may_never_have_come_there(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.ami.hangs_up_at.add("AGI")
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: scene.ami.asked("AGI"))
+    scene.ami.hangs_up_at.clear()
+    (end,) = await scene.ended()
+    assert (end["how"], end["message"]) == ("interrupted", "nobody knows what became of command 1")
+    assert scene.commands() == [BREAK]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_an_outcome_that_fell_into_a_gap(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    scene.channels.held.add("ANSWER")
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(lambda: scene.commands() == ["ANSWER"])
+    scene.ami.cut()
+    (end,) = await scene.ended()
+    assert (end["how"], end["message"]) == ("interrupted", "nobody knows what became of command 1")
+    assert scene.commands() == ["ANSWER", BREAK]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_long_command_is_waited_for(scene: Scene) -> None:
+    await scene.master(MASTER, "EXEC Queue sales")
+    scene.channels.held.add("EXEC Queue sales")
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    await eventually(scene.commands)
+    first = dict(scene.channels.ids)
+    scene.ami.hangs_up_at.add("AGI")
+    scene.channels.enter("1.2", MASTER)
+    await eventually(lambda: len(scene.ami.asked("AGI")) >= 2)
+    scene.ami.hangs_up_at.clear()
+    (doubted,) = await scene.ended()  # of the one that came later nobody knows; the first was taken
+    assert doubted["how"] == "interrupted"
+    assert scene.commands() == ["EXEC Queue sales"]
+    scene.channels.ids = first
+    scene.channels.finish("1.1", "EXEC Queue sales")
+    assert [end["how"] for end in await scene.ended(2)] == ["interrupted", "finished"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_break_that_was_lost_is_sent_a_second_time_and_no_more(scene: Scene) -> None:
+    await scene.master(MASTER)
+    scene.ami.hangs_up_at.add("AGI")
+    scene.start()
+    scene.channels.enter("1.1", MASTER)
+    (end,) = await scene.ended()
+    assert end["how"] == "interrupted"
+    assert [asked["Command"] for asked in scene.ami.asked("AGI")] == [BREAK, BREAK]
+    assert len(await scene.told("AgiBreakSent")) == 2
+
+
+async def test_runs_outlive_a_lost_database(scene: Scene) -> None:
+    await scene.master(MASTER, *COMMANDS)
+    async with Cable.to_postgresql(scene.url) as cable:
+        scene.channels.held.add(COMMANDS[1])
+        scene.start(cable.url(scene.url))
+        scene.channels.enter("1.1", MASTER)
+        await eventually(lambda: COMMANDS[1] in scene.commands())
+        cable.cut()
+        scene.channels.finish("1.1", COMMANDS[1])
+        assert (await scene.ended())[0]["how"] == "finished"
+        await scene.kill()
+    assert scene.commands() == [*COMMANDS, BREAK]
+
+
+@pytest.mark.parametrize("folded", [False, True])
+async def test_an_open_run_is_found_however_long_ago_it_began(url: str, *, folded: bool) -> None:
+    connection = await database.connect(url, search_path="model, ledger")
+    steps = tuple(AgiStep(str(n), n, f"step {n}", command) for n, command in enumerate(COMMANDS, 1))
+    said: list[Ours] = [
+        AgiRunStarted("over", "PJSIP/1", "1.0", MASTER, 1, steps=steps),
+        AgiRunEnded("over", "finished"),
+        AgiRunStarted("open", "PJSIP/2", "1.1", MASTER, 2, steps=steps),
+        AgiStepSent("open", 1, "ANSWER"),
+        AgiStepDone("open", 1, "200 result=0"),
+        AgiStepSent("open", 2, COMMANDS[1]),
+        AgiRunStarted("failed", "PJSIP/3", "1.2", MASTER, 3, steps=steps),
+        AgiStepSent("failed", 1, "ANSWER"),
+        AgiStepFailed("failed", 1, "200 result=-1"),
+        AgiBreakSent("failed", "error", "ANSWER: 200 result=-1"),
+        AgiRunStarted("new", "PJSIP/4", "1.3", MASTER, 4, known=False),
+    ]
+    for event in said:
+        await write(connection, event, pbx="pbx")
+    await write(connection, said[2], pbx="other")
+    for table in ("event SET recorded = recorded", "batch SET appended = appended"):
+        await connection.execute(f"UPDATE ledger.{table} - interval '1 hour'")
+    if folded:
+        projector = Projector(connection, [AGI_RUNS])
+        await projector.open()
+        while await projector.advance():
+            pass
+    last = await write(connection, AgiRunEnded("new", "unknown master"), pbx="pbx")
+    found = await unfinished(connection, "pbx")
+    assert [(run.id, run.sent, run.done, run.failure, len(run.breaks)) for run in found.runs] == [
+        ("open", 2, 1, "", 0),
+        ("failed", 1, 0, "ANSWER: 200 result=-1", 1),
+    ]
+    assert all(run.doubtful is not None for run in found.runs)
+    assert found.after == 6 < last, "what came of the command of `open` may stand anywhere after it was sent"
+    await connection.close()

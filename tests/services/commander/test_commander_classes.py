@@ -1,0 +1,146 @@
+"""Classes of a commander's AMI user that manager.conf grants later: they count without a restart."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from schemas.log import Received
+from services.commander import commander
+from services.commander.link import CommanderLink
+from services.log import append as log
+from tests.services.commander.test_commander import ask, commanding, connection, ended
+from tests.support.fake_ami import FakeAmi, block, eventually
+from tests.support.waiting import present
+
+__all__ = ["connection"]
+
+TROUBLE = "SELECT trouble FROM ledger.commander WHERE link = 'up' AND trouble LIKE $1"
+
+
+class StrictAmi(FakeAmi):
+    """A PBX that denies what acts ask for at a session whose login was before ``granted``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.granted = False
+        self.replies |= {"Hangup": self._reply, "GetConfig": self._reply}
+        self._classes: dict[int, bool] = {}
+
+    def _reply(self, headers: dict[str, str]) -> bytes:
+        number = f"ActionID: {headers['ActionID']}"
+        if not self._classes.setdefault(self.logins, self.granted):
+            return block("Response: Error", number, "Message: Permission denied")
+        if headers["Action"] == "GetConfig":
+            return block("Response: Error", number, "Message: Config file not found")
+        return block("Response: Success", number)
+
+
+@pytest.fixture
+async def ami() -> AsyncIterator[StrictAmi]:
+    async with StrictAmi() as strict:
+        yield strict
+
+
+async def reload(connection: asyncpg.Connection, module: str) -> None:
+    """Log that a module of the PBX was reloaded, as the listener does."""
+    raw = block("Event: Reload", "Privilege: system,all", f"Module: {module}", "Status: 0")
+    now = time.time()
+    await log.append(connection, "pbx", time.time_ns(), 1, [Received("ami", "Reload", now, now, raw)])
+
+
+@pytest.mark.parametrize("module", ["manager", "All"])
+async def test_a_commander_logs_in_again_after_a_reload(
+    url: str, connection: asyncpg.Connection, ami: StrictAmi, module: str
+) -> None:
+    async with commanding(ami, url):
+        await ask(connection, "a")
+        assert (await ended(connection, "a"))["message"] == "Permission denied"
+        ami.granted = True
+        await reload(connection, module)
+        await ask(connection, "b")
+        assert (await ended(connection, "b"))["type"] == "ActSucceeded"
+    assert ami.logins == 2
+    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b"]
+
+
+async def test_a_commander_stays_after_a_reload_of_another_module(
+    url: str, connection: asyncpg.Connection, ami: StrictAmi
+) -> None:
+    ami.granted = True
+    await reload(connection, "manager")  # before the commander begins
+    async with commanding(ami, url):
+        await ask(connection, "a")
+        await ended(connection, "a")
+        await reload(connection, "res_pjsip.so")
+        await ask(connection, "b")
+        assert (await ended(connection, "b"))["type"] == "ActSucceeded"
+    assert ami.logins == 1
+
+
+async def test_a_denied_act_ends_a_session_with_old_classes(
+    url: str, connection: asyncpg.Connection, ami: StrictAmi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commander, "OLD_CLASSES_SECONDS", 0.0)
+    async with commanding(ami, url):
+        await ask(connection, "a")
+        assert (await ended(connection, "a"))["message"] == "Permission denied"
+        ami.granted = True
+        await ask(connection, "b")
+        assert (await ended(connection, "b"))["type"] == "ActSucceeded"
+    assert len(ami.asked("Hangup")) == 2
+
+
+async def test_denied_acts_leave_a_young_session(
+    url: str, connection: asyncpg.Connection, ami: StrictAmi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commander, "OLD_CLASSES_SECONDS", 3600.0)
+    async with commanding(ami, url):
+        for name in ("a", "b"):
+            await ask(connection, name)
+            assert (await ended(connection, name))["message"] == "Permission denied"
+    assert ami.logins == 1
+
+
+async def test_no_session_in_use_is_retired(ami: StrictAmi) -> None:
+    link = CommanderLink(ami.pbx())
+    running = asyncio.create_task(link.run())
+    link.follow("up")
+    session = await link.linked(60)
+    assert session is not None
+    link.outdate()
+    with link.hold():
+        link.retire()
+        assert link.is_up
+    ami.replies["Hangup"] = lambda _: b""
+    acting = asyncio.create_task(session.ask("Hangup"))
+    await eventually(lambda: ami.asked("Hangup"))
+    link.retire()
+    assert link.is_up
+    acting.cancel()
+    await asyncio.wait([acting])
+    await eventually(lambda: session.is_idle)
+    link.retire()
+    assert not link.is_up
+    assert await link.linked(60) is not session
+    link.retire()
+    assert (link.is_up, ami.logins) == (True, 2)
+    running.cancel()
+    await asyncio.wait([running])
+    link.close()
+
+
+async def test_configuration_that_asterisk_denies_is_shown(
+    url: str, connection: asyncpg.Connection, ami: StrictAmi
+) -> None:
+    async def row(pattern: str) -> asyncpg.Record | None:
+        return await connection.fetchrow(TROUBLE, pattern)
+
+    async with commanding(ami, url):
+        shown = await present(lambda: row("%config in write%"), "the refusal is shown")
+        assert shown["trouble"].startswith("Asterisk refuses to show extensions.conf, ")
+        ami.granted = True
+        await reload(connection, "manager")
+        await present(lambda: row(""), "the refusal is shown no more")

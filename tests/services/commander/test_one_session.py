@@ -1,0 +1,180 @@
+"""``allowmultiplelogin = no``: the listener has the only session, and the commander says why it has none."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from schemas.log import Connected, LoginRefused
+from schemas.refusals import IN_USE
+from schemas.settings import Settings
+from services.commander import commander as commander_module
+from services.commander import link as commander_link
+from services.commander import process as command
+from services.commander.link import CommanderLink
+from services.listener import ami as listener
+from services.log.listener_link import listener_link
+from services.runtime.settings import SettingsError, load
+from tests.services.commander.test_commander import ask, commanding, connection, ended, write
+from tests.services.runtime.test_settings import SECRET
+from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
+from tests.support.waiting import present
+
+__all__ = ["connection"]
+
+LISTENER = """
+INSERT INTO ledger.listener (pbx, kind, holder, host, renewed, status)
+VALUES ('pbx', 'ami', 1, 'h', clock_timestamp() - make_interval(secs => $1), $2)
+ON CONFLICT (pbx, kind) DO UPDATE SET renewed = excluded.renewed, status = excluded.status
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commander_module, "LISTENER_SECONDS", 0.02)
+    monkeypatch.setattr(listener, "IN_USE_RETRY_SECONDS", 0.05)
+    # The listener of a test always comes, however slowly it starts.
+    monkeypatch.setattr(commander_link, "ALONE_SECONDS", math.inf)
+
+
+@pytest.fixture
+async def ami() -> AsyncIterator[FakeAmi]:
+    async with FakeAmi() as fake:
+        fake.one_session = True
+        fake.replies["Hangup"] = lambda asked: block("Response: Success", f"ActionID: {asked['ActionID']}")
+        yield fake
+
+
+async def test_the_listener_has_the_only_session(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
+    async with commanding(ami, url), listening(url, ami.pbx()):
+        await eventually(lambda: ami.turned_away)
+        assert ami.sessions == ["on"]
+        await ask(connection, "a")
+        outcome = await ended(connection, "a")
+        assert (outcome["type"], outcome["reason"]) == ("ActFailed", "unreachable")
+        for words in (IN_USE, "allowmultiplelogin = no", "RINGLEDGER_AMI_COMMAND"):
+            assert words in outcome["message"]
+        ami.send(block("Event: Newchannel", "Uniqueid: 1.1"))
+        names = await Ledger(url).until(lambda names: "Newchannel" in names)
+    assert "LoginRefused" not in names
+    assert ami.sessions == ["on"]
+
+
+async def test_a_commander_gives_way_to_a_refused_listener(
+    url: str, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commander_link, "ALONE_SECONDS", 0.0)
+    async with commanding(ami, url) as commander:
+        await eventually(lambda: commander.link.is_up)
+        async with listening(url, ami.pbx()):
+            await Ledger(url).until(lambda names: "Connected" in names)
+            assert ami.sessions == ["off", "on"]
+            await eventually(lambda: commander.link.trouble == commander_link.ONE_SESSION)
+
+
+async def test_a_commander_acts_beside_the_listener(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
+    ami.one_session = False
+    async with commanding(ami, url) as commander, listening(url, ami.pbx()):
+        await ask(connection, "a")
+        assert (await ended(connection, "a"))["type"] == "ActSucceeded"
+        assert (ami.sessions, commander.link.trouble) == (["on", "off"], "")
+
+
+async def test_a_commander_in_waiting_has_no_session(url: str, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commander_link, "ALONE_SECONDS", 0.0)
+    async with commanding(ami, url) as first:
+        await eventually(lambda: first.link.is_up)
+        async with commanding(ami, url):
+            await eventually(lambda: ami.logins >= 1)
+    assert (ami.logins, ami.turned_away) == (1, 0)
+
+
+async def test_a_session_outlives_the_link_of_the_listener(ami: FakeAmi) -> None:
+    link = CommanderLink(ami.pbx())
+    running = asyncio.create_task(link.run())
+    link.follow("up")
+    await eventually(lambda: link.is_up)
+    link.follow("down")
+    assert link.is_up
+    ami.cut()
+    await eventually(lambda: link.trouble == commander_link.WAITING)
+    assert ami.logins == 1
+    link.follow("up")
+    await eventually(lambda: link.is_up)
+    assert (ami.logins, link.trouble) == (2, "")
+    link.follow("refused")
+    await eventually(lambda: not link.is_up)
+    running.cancel()
+    await asyncio.wait([running])
+    link.close()
+
+
+async def test_a_wrong_secret_of_a_commander_names_its_setting(ami: FakeAmi) -> None:
+    ami.secret = "another"
+    link = CommanderLink(ami.pbx(), "RINGLEDGER_AMI_COMMAND")
+    running = asyncio.create_task(link.run())
+    link.follow("up")
+    await eventually(lambda: link.trouble)
+    running.cancel()
+    await asyncio.wait([running])
+    assert link.trouble == (
+        "Asterisk refuses the login of lab (Authentication failed): check user and secret in RINGLEDGER_AMI_COMMAND"
+        " and in manager.conf, and its permit lines"
+    )
+
+
+async def test_the_state_of_the_listener_is_read(connection: asyncpg.Connection) -> None:
+    async def state() -> str:
+        return await listener_link(connection.fetch, "pbx")
+
+    assert await state() == "none"
+    await connection.execute(LISTENER, 0, {})
+    assert await state() == "down"
+    await write(connection, LoginRefused("a:1", IN_USE))
+    assert await state() == "refused"
+    await write(connection, Connected("a:1"))
+    assert await state() == "down"
+    await connection.execute(LISTENER, 0, {"link": "up"})
+    assert await state() == "up"
+    await connection.execute(LISTENER, 6, {"link": "up"})
+    assert await state() == "down"
+
+
+async def test_the_trouble_of_a_commander_is_shown(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
+    async def shown() -> asyncpg.Record | None:
+        query = "SELECT link, trouble FROM ledger.commander WHERE pbx = 'pbx' AND trouble LIKE '%allowmultiplelogin%'"
+        return await connection.fetchrow(query)
+
+    async with commanding(ami, url), listening(url, ami.pbx()):
+        assert (await present(shown, "it is shown"))["link"] == "down"
+
+
+@asynccontextmanager
+async def with_second_user(fake: FakeAmi, url: str) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    second = fake.pbx()
+    task = asyncio.create_task(command.command(Settings(ami=(fake.pbx(port=9),), ami_command=(second,)), url, stop))
+    yield
+    stop.set()
+    await task
+
+
+async def test_a_second_user_acts(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
+    async with with_second_user(ami, url):
+        await connection.execute(LISTENER, -60, {"link": "up"})
+        await ask(connection, "a")
+        assert (await ended(connection, "a"))["type"] == "ActSucceeded"
+
+
+def test_a_second_user_is_of_a_known_pbx() -> None:
+    environ = {
+        "RINGLEDGER_AMI": f"berlin=ami://user:{SECRET}@pbx1",
+        "RINGLEDGER_AMI_COMMAND": f"berlin=ami://hand:{SECRET}@pbx1",
+    }
+    settings = load(environ)
+    assert [(pbx.name, pbx.user) for pbx in settings.ami_command] == [("berlin", "hand")]
+    with pytest.raises(SettingsError, match="RINGLEDGER_AMI has no PBX named paris"):
+        load({**environ, "RINGLEDGER_AMI_COMMAND": f"paris=ami://hand:{SECRET}@pbx1"})

@@ -1,0 +1,299 @@
+"""Links in the log: the end of each link stands once before the next Connected, in any order of appending."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from schemas.log import Received
+from services.listener import ami as listener_module
+from services.listener import backlog as backlog_module
+from services.listener import ingest as ingest_module
+from services.listener.ami import Listener
+from services.listener.ari import AriListener
+from services.listener.ingest import Ingest
+from services.listener.lease import Lease
+from services.listener.spool import Spools
+from services.log import append as log
+from tests.services.listener.test_ari import asterisk, stays
+from tests.services.listener.test_ingest import connected, process, writing
+from tests.support.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually
+
+DIED = "the listener died"
+LINKS = {"ami": ("Connected", "Disconnected"), "ari": ("AriConnected", "AriDisconnected")}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (backlog_module, ingest_module):
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(ingest_module, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(listener_module, "PAST_SECONDS", 0.1)
+
+
+async def links(url: str, kind: str = "ami") -> list[str]:
+    return [name for name in await Ledger(url).names() if name in LINKS[kind]]
+
+
+async def ends(url: str, kind: str = "ami") -> list[str]:
+    """Return the reasons of all ends, after holding each end against the link before it."""
+    up, down = LINKS[kind]
+    reasons: list[str] = []
+    is_up = False
+    begun_by, heard = 0, 0.0
+    for row in await Ledger(url).rows():
+        if row["name"] == up:
+            assert not is_up, f"position {row['position']}: {up} follows a link without an end"
+            is_up, begun_by = True, row["connection"]
+        elif row["name"] == down:
+            assert is_up, f"position {row['position']}: {down} ends no link"
+            is_up = False
+            end = json.loads(row["raw"])
+            reasons.append(end["reason"])
+            if end["reason"] == DIED:
+                assert end["heard"] == pytest.approx(heard, abs=1e-5)
+        if row["connection"] == begun_by:
+            heard = row["recorded"].timestamp()
+    return reasons
+
+
+def drop(event: Received) -> None:
+    """Take an event as a listener would that was killed before it could."""
+    del event
+
+
+async def listen(url: str, spools: Spools, pbx: FakeAmi, *, is_away: bool = False, is_killed: bool = False) -> None:
+    """Run a listener until its link has brought an event, with PostgreSQL there or away; then stop or kill it."""
+    logins = pbx.logins
+    async with Cable.to_postgresql(url) as cable:
+        if is_away:
+            cable._server.close()
+        ingest = Ingest(cable.url(url), "pbx", spools)
+        stop = asyncio.Event()
+        listening = asyncio.create_task(Listener(pbx.pbx(), ingest).run(stop))
+        writing = asyncio.create_task(ingest.run())
+        await eventually(lambda: pbx.logins > logins and pbx.clients)
+        pbx.send(block("Event: Newexten", f"Uniqueid: {pbx.logins}"))
+        await eventually(lambda: not ingest.waiting and (ingest.spooled.events if is_away else ingest.appended))
+        if is_killed:
+            ingest.put = drop  # no last word
+        stop.set()
+        await listening
+        ingest.stop()
+        await writing
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_spooled_link_follows_the_end_of_the_link_before(
+    url: str,
+    spools: Spools,
+    is_killed: bool,  # noqa: FBT001
+) -> None:
+    """The sequence of seed 345290: the first is killed, the second hears while PostgreSQL is away."""
+    async with FakeAmi() as pbx:
+        await listen(url, spools, pbx, is_killed=True)
+        await listen(url, spools, pbx, is_away=True, is_killed=is_killed)
+        await listen(url, spools, pbx)
+    last = "listener stopped"
+    assert await ends(url) == [DIED, DIED if is_killed else last, last]
+
+
+async def test_two_spooled_links_in_a_row_have_their_ends(url: str, spools: Spools) -> None:
+    async with FakeAmi() as pbx:
+        await listen(url, spools, pbx, is_killed=True)
+        await listen(url, spools, pbx, is_away=True, is_killed=True)
+        await listen(url, spools, pbx, is_away=True, is_killed=True)
+        await listen(url, spools, pbx)
+    assert await ends(url) == [DIED, DIED, DIED, "listener stopped"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_killed_or_stopped_process_leaves_no_link_open(
+    url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    async with FakeAmi() as pbx:
+        async with process(url, pbx, tmp_path) as first:
+            await connected(pbx, url)
+            first.process.kill()
+            first.process.wait()
+        await eventually(lambda: not pbx.clients)
+        async with Cable.to_postgresql(url) as cable:
+            cable._server.close()
+            async with process(cable.url(url), pbx, tmp_path) as second:
+                await eventually(lambda: pbx.clients)
+                pbx.send(block("Event: Newexten", "Uniqueid: 2"))
+                await eventually(lambda: spooled(tmp_path, b"Event: Newexten"))
+                second.process.send_signal(number)
+                await asyncio.to_thread(second.process.wait)
+        await eventually(lambda: not pbx.clients)
+        async with process(url, pbx, tmp_path) as third:
+            await Ledger(url).until(lambda names: names.count("Connected") >= 3)
+            await third.stop()
+    assert await ends(url) == [DIED, DIED if number == signal.SIGKILL else "listener stopped", "listener stopped"]
+    assert "Newexten" in await Ledger(url).names()
+
+
+def spooled(folder: Path, text: bytes) -> bool:
+    return any(text in file.read_bytes() for file in (folder / "spool").glob("*.spool*"))
+
+
+def begins(at: float) -> Received:
+    return Received("ringledger", "Connected", at, at, b'{"type":"Connected","address":"x"}')
+
+
+def ends_at(at: float) -> Received:
+    return Received("ringledger", "Disconnected", at, at, b'{"type":"Disconnected","reason":"cut","heard":%d}' % at)
+
+
+def says(at: float) -> Received:
+    return Received("ami", "Newexten", at, at, block("Event: Newexten", f"At: {at}"))
+
+
+def leave(spools: Spools, writer: int, first: int, *events: Received) -> None:
+    """Leave on disk what a killed writer of that number had there."""
+    spool = spools.create("pbx", "ami", writer)
+    spool.put(first, events)
+    spool._connection.close()
+
+
+async def append(url: str, writer: int, *events: Received) -> None:
+    connection = await asyncpg.connect(url)
+    await log.append(connection, "pbx", writer, 1, events)
+    await connection.close()
+
+
+async def nothing(connection: asyncpg.Connection) -> None:
+    """Do what a listener does before its first append, which says that it is one."""
+    del connection
+
+
+async def take_over(url: str, *writers: int) -> None:
+    """Let each of these writers take the lease from the one before, which is silent."""
+    for writer in writers:
+        lease = Lease(url, "pbx", "ami", writer)
+        lease._host = "elsewhere 1 1 1"
+        await lease.stand_by(asyncio.Event())
+        assert lease.held
+        lease._close()
+
+
+@pytest.mark.parametrize("is_first_in_log", [True, False])
+async def test_links_spooled_before_a_takeover_do_not_end_the_new_one(
+    url: str,
+    spools: Spools,
+    monkeypatch: pytest.MonkeyPatch,
+    is_first_in_log: bool,  # noqa: FBT001
+) -> None:
+    """Writer 5 is cut off from PostgreSQL and spools; 7 takes over elsewhere and dies; 5's successor has 5's disk."""
+    monkeypatch.setattr("services.listener.lease.LEASE_SECONDS", 0.0)
+    spoken = [begins(1.0), says(2.0), ends_at(3.0), begins(4.0), says(5.0)]
+    if is_first_in_log:
+        await append(url, 5, *spoken[:2])
+        leave(spools, 5, 3, *spoken[2:])
+    else:
+        leave(spools, 5, 1, *spoken)
+    await take_over(url, 5, 7)
+    elsewhere = Ingest(url, "pbx", Spools(spools.folder / "elsewhere", 1 << 20))
+    async with writing(elsewhere):
+        for event in (begins(6.0), says(7.0)):
+            elsewhere.put(event)
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(begins(8.0))
+        ingest.put(ends_at(9.0))
+    assert await ends(url) == ([DIED, DIED, "cut"] if is_first_in_log else [DIED, "cut"])
+    names = await Ledger(url).names()
+    assert names.count("Superseded") == (2 if is_first_in_log else 3)
+    assert names.count("Newexten") == 3
+    superseded = await Ledger(url).ours("Superseded")
+    assert superseded[-1] == {
+        "type": "Superseded",
+        "of": "Connected",
+        "event": {"type": "Connected", "address": "x"},
+    }
+
+
+async def test_a_link_that_another_listener_ended_is_ended_once(
+    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writer 5 lives on, cut off from PostgreSQL, while 7 has ended its link and does not reach the PBX as yet."""
+    monkeypatch.setattr("services.listener.lease.LEASE_SECONDS", 0.0)
+    await append(url, 5, begins(1.0), says(2.0))
+    leave(spools, 5, 3, ends_at(3.0))
+    await take_over(url, 5, 7)
+    elsewhere = Ingest(url, "pbx", Spools(spools.folder / "elsewhere", 1 << 20))
+    elsewhere.opening = nothing
+    async with writing(elsewhere):
+        elsewhere.put(says(6.0))
+        await eventually(lambda: elsewhere.appended >= 1)
+        async with writing(Ingest(url, "pbx", spools)):
+            pass
+        elsewhere.put(begins(8.0))
+        elsewhere.put(ends_at(9.0))
+    assert await ends(url) == [DIED, "cut"]
+    assert (await Ledger(url).ours("Superseded"))[0]["event"]["reason"] == "cut"
+
+
+async def test_a_listener_without_the_lease_appends_no_spool(url: str, spools: Spools) -> None:
+    await append(url, 7, begins(1.0))
+    leave(spools, 5, 1, begins(2.0), says(3.0))
+    ingest = Ingest(url, "pbx", spools)
+    is_over = asyncio.Event()
+    ingest.fenced = is_over.set
+
+    async def refuse() -> bool:
+        return False
+
+    ingest.ours = refuse
+    async with writing(ingest):
+        ingest.put(begins(4.0))
+        await asyncio.wait_for(is_over.wait(), DEADLINE)
+    assert await links(url) == ["Connected"]
+    (left,) = spools.left("pbx", "ami")
+    assert (left.writer, left.head(9)) == (5, [begins(2.0), says(3.0)])
+    left.close()
+
+
+async def test_a_spool_follows_an_end_after_a_rewind(url: str, spools: Spools) -> None:
+    """Writer 5 had events 1 to 9 acknowledged; the log came back with the first two of them."""
+    await append(url, 5, begins(1.0), says(2.0))
+    leave(spools, 5, 10, says(10.0), ends_at(11.0), begins(12.0), says(13.0))
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(begins(14.0))
+        ingest.put(ends_at(15.0))
+    assert await links(url) == [
+        *("Connected", "Disconnected", "Disconnected", "Connected", "Disconnected", "Connected", "Disconnected"),
+    ]
+    first, *_, last, _ = await Ledger(url).ours("Disconnected")
+    assert first == {"type": "Disconnected", "reason": "the log lost what it had acknowledged", "heard": 2.0}
+    assert last == {"type": "Disconnected", "reason": DIED, "heard": 13.0}
+
+
+async def test_spools_keep_their_order_when_the_clock_is_set_back(
+    spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(spools, 5, 1, says(1.0))
+    monkeypatch.setattr("services.listener.spool.time.time_ns", lambda: 1)
+    leave(spools, 6, 1, says(2.0))
+    leave(spools, 7, 1, says(3.0))
+    left = spools.left("pbx", "ami")
+    assert [spool.writer for spool in left] == [5, 6, 7]
+    for spool in left:
+        spool.close()
+
+
+async def test_the_end_of_a_killed_ari_link_is_recorded(url: str, spools: Spools) -> None:
+    async with asterisk(stays, stays) as pbx:
+        for is_killed in (True, False):
+            ingest = Ingest(url, "pbx", spools, "ari")
+            stop = asyncio.Event()
+            async with writing(ingest):
+                listening = asyncio.create_task(AriListener(pbx, ingest).run(stop))
+                await eventually(lambda ingest=ingest: ingest.appended >= 2)  # type: ignore[misc]
+                if is_killed:
+                    ingest.put = drop
+                stop.set()
+                await listening
+    assert await ends(url, "ari") == [DIED, "listener stopped"]

@@ -1,0 +1,421 @@
+"""One listener, one PBX: links that come and go, and what the log says of them."""
+
+import asyncio
+import itertools
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from schemas.log import Received
+from services.asterisk.ami import protocol as protocol_module
+from services.asterisk.ami import session as session_module
+from services.asterisk.ami import snapshots as snapshot_module
+from services.listener import ami as listener_module
+from services.listener import backlog as backlog_module
+from services.listener.ami import Listener
+from services.listener.ingest import Ingest
+from services.listener.spool import Spools
+from services.runtime.clock import Clock
+from tests.support.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually, listening
+
+SETTLE = 0.1
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rules, in hundredths of the time."""
+    monkeypatch.setattr(session_module, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(session_module, "PONG_SECONDS", DEADLINE)  # a busy machine loses no link
+    monkeypatch.setattr(listener_module, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(listener_module, "LAST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(listener_module, "REFUSED_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(snapshot_module, "SETTLE_SECONDS", SETTLE)
+
+
+def links(names: list[str]) -> list[str]:
+    return [name for name in names if name in {"Connected", "Disconnected"}]
+
+
+def paired(names: list[str]) -> bool:
+    pairs = itertools.cycle(["Connected", "Disconnected"])
+    got = links(names)
+    return len(got) % 2 == 0 and all(a == b for a, b in zip(got, pairs, strict=False))
+
+
+async def test_connected_stands_before_everything_that_was_heard(url: str) -> None:
+    async with FakeAmi() as pbx:
+        pbx.welcome += block("Event: Newchannel", "Uniqueid: 1")  # all in one read with the answer to the login
+        async with listening(url, pbx.pbx()):
+            await Ledger(url).until(lambda names: "Newchannel" in names)
+    names = await Ledger(url).names()
+    assert names[:3] == ["Connected", "FullyBooted", "Newchannel"]
+    assert names[-1] == "Disconnected"
+    assert (await Ledger(url).ours("Connected"))[0]["banner"] == "Asterisk Call Manager/11.0.0"
+    assert (await Ledger(url).ours("Disconnected"))[0]["reason"] == "listener stopped"
+
+
+async def test_the_login_does_not_show_the_secret(url: str) -> None:
+    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
+        await eventually(lambda: pbx.logins)
+        assert "Secret" not in pbx.asked("Login")[0]
+        assert pbx.asked("Login")[0]["AuthType"] == "MD5"
+
+
+async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = snapshot_module.take
+    broken = 0
+
+    async def take_or_break(session: session_module.Session, *rest: Any, **state: Any) -> object:
+        nonlocal broken
+        if session.pbx.name == "bad" and broken < 2:
+            broken += 1
+            raise KeyError("a bug of ours")
+        return await take(session, *rest, **state)
+
+    monkeypatch.setattr(snapshot_module, "take", take_or_break)
+    monkeypatch.setattr("services.listener.standby.FIRST_RESTART_SECONDS", 0.02)
+    async with FakeAmi() as good, FakeAmi() as bad:
+        nobody = good.pbx("nobody", port=1)
+        async with listening(url, nobody, good.pbx("good"), bad.pbx("bad")):
+            await Ledger(url).until(lambda names: "SnapshotCompleted" in names, "bad")
+            good.send(block("Event: Newchannel", "Uniqueid: 1"))
+            await Ledger(url).until(lambda names: "Newchannel" in names, "good")
+    assert broken == 2
+    assert links(await Ledger(url).names("good")) == ["Connected", "Disconnected"]
+    assert links(await Ledger(url).names("bad")) == ["Connected", "Disconnected"] * 3
+    assert "listener failed: KeyError" in (await Ledger(url).ours("Disconnected", "bad"))[0]["reason"]
+    assert await Ledger(url).names("nobody") == []
+
+
+async def test_a_cut_without_fin_is_noticed_and_healed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "PONG_SECONDS", 2.0)
+    async with FakeAmi() as pbx, Cable(pbx.port) as cable, listening(url, pbx.pbx(port=cable.port)):
+        await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
+        cable.flowing.clear()
+        await Ledger(url).until(lambda names: "Disconnected" in names)
+        monkeypatch.setattr(session_module, "PONG_SECONDS", DEADLINE)
+        cable.flowing.set()
+        names = await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
+        assert links(names) == ["Connected", "Disconnected", "Connected"]
+        assert "no Pong" in (await Ledger(url).ours("Disconnected"))[0]["reason"]
+
+
+async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "PONG_SECONDS", 0.3)
+    async with FakeAmi() as pbx:
+        pbx.replies["Ping"] = lambda _: b""
+        async with listening(url, pbx.pbx()):
+            await eventually(lambda: pbx.logins)
+            async with asyncio.timeout(DEADLINE):
+                while pbx.logins == 1:
+                    pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
+                    await asyncio.sleep(0.01)
+        assert paired(await Ledger(url).names())
+
+
+async def test_a_pong_behind_a_flood_is_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "POURING_BYTES_A_SECOND", 1000)
+    monkeypatch.setattr(session_module, "PONG_SECONDS", 2.0)
+    async with FakeAmi() as pbx:
+        held: list[bytes] = []
+
+        def late(headers: dict[str, str]) -> bytes:
+            held.append(block("Response: Success", f"ActionID: {headers['ActionID']}", "Ping: Pong"))
+            return b"" if len(held) < 4 else held[-1]
+
+        pbx.replies["Ping"] = late
+        async with listening(url, pbx.pbx()):
+            async with asyncio.timeout(DEADLINE):
+                while len(held) < 5:
+                    pbx.send(block("Event: VarSet", "Variable: x", f"Value: {'x' * 200}"))
+                    await asyncio.sleep(0.005)
+        assert pbx.logins == 1
+
+
+async def test_an_end_by_the_pbx_is_followed_by_a_new_link(url: str) -> None:
+    async with FakeAmi() as pbx:
+        async with listening(url, pbx.pbx()):
+            for count in range(1, 6):
+                await eventually(lambda count=count: pbx.logins >= count and pbx.clients)  # type: ignore[misc]
+                pbx.cut()
+        names = await Ledger(url).names()
+        assert links(names).count("Connected") >= 5
+        assert paired(names)
+
+
+async def test_links_that_end_at_once_are_not_tried_in_a_busy_loop(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    link = Listener._link
+
+    async def noted(self: Listener) -> float:
+        waits.append(await link(self))
+        return 0.0
+
+    monkeypatch.setattr(listener_module, "FIRST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(listener_module, "LAST_RETRY_SECONDS", 2.0)
+    monkeypatch.setattr(Listener, "_link", noted)
+    async with FakeAmi() as pbx:
+        pbx.hangs_up_at.add("Challenge")
+        async with listening(url, pbx.pbx()):
+            await eventually(lambda: len(waits) >= 8)
+    bounds = [min(2.0, 0.2 * 2 ** (n + 1)) for n in range(8)]
+    assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=False))
+    assert len(set(waits)) > 4  # jitter
+
+
+async def test_a_refused_login_is_told_once_for_each_message(url: str) -> None:
+    async with FakeAmi(secret="another") as pbx:
+        async with listening(url, pbx.pbx()):
+            await eventually(lambda: len(pbx.asked("Login")) >= 3)
+            pbx.refusal = "Account locked"
+            count = len(pbx.asked("Login"))
+            await eventually(lambda: len(pbx.asked("Login")) >= count + 3)
+            pbx.secret = "secret"
+            await Ledger(url).until(lambda names: "Connected" in names)
+        assert [e["message"] for e in await Ledger(url).ours("LoginRefused")] == [
+            "Authentication failed",
+            "Account locked",
+        ]
+        assert paired(await Ledger(url).names())
+
+
+async def test_a_port_that_answers_nothing_is_left_after_a_while(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "CONNECT_SECONDS", 0.05)
+    async with FakeAmi() as pbx, Cable(pbx.port) as cable:
+        cable.flowing.clear()
+        async with listening(url, pbx.pbx(port=cable.port)):
+            await eventually(lambda: len(cable._writers) >= 6)
+            assert pbx.logins == 0
+            monkeypatch.setattr(session_module, "CONNECT_SECONDS", DEADLINE)
+            cable.flowing.set()
+            await eventually(lambda: pbx.logins)
+
+
+async def test_many_reloads_are_one_snapshot(url: str) -> None:
+    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
+        await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
+        for module in range(50):
+            pbx.send(block("Event: Reload", f"Module: {module}"))
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
+        pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
+        await Ledger(url).until(lambda names: "Newchannel" in names)
+        pings = len(pbx.asked("Ping"))
+        await eventually(lambda: len(pbx.asked("Ping")) > pings + 5)  # longer than it takes to settle
+        assert (await Ledger(url).names()).count("SnapshotStarted") == 2
+
+
+async def test_epochs_rise_within_a_second_and_over_restarts(url: str) -> None:
+    async with FakeAmi() as pbx:
+        for run in range(3):
+            async with listening(url, pbx.pbx()):
+                for more in range(2):
+                    done = 2 * run + more + 1
+                    await Ledger(url).until(lambda names, done=done: names.count("SnapshotCompleted") >= done)  # type: ignore[misc]
+                    pbx.send(block("Event: Reload", "Module: x"))
+    epochs = [e["epoch"] for e in await Ledger(url).ours("SnapshotStarted")]
+    assert len(epochs) >= 6
+    assert epochs == sorted(set(epochs))
+
+
+async def test_epochs_rise_when_the_clock_went_back(url: str, spools: Spools) -> None:
+    writer = Ingest(url, "pbx", spools)
+    future = 10**10
+    writer.put(Received("ringledger", "SnapshotStarted", None, 0.0, b'{"type":"SnapshotStarted","epoch":%d}' % future))
+    writer.stop()
+    await writer.run()
+    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
+        await Ledger(url).until(lambda names: names.count("SnapshotStarted") >= 2)
+    assert (await Ledger(url).ours("SnapshotStarted"))[1]["epoch"] == future + 1
+
+
+async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_written_by_the_next(
+    url: str, spools: Spools
+) -> None:
+    async with FakeAmi() as pbx:
+        killed = Ingest(url, "pbx", spools)
+        killed.put(Received("ringledger", "Connected", None, 1000.0, b'{"type":"Connected","address":"x"}'))
+        killed.put(Received("ami", "Newchannel", None, 1001.5, block("Event: Newchannel")))
+        killed.stop()
+        await killed.run()
+        async with listening(url, pbx.pbx()):
+            await Ledger(url).until(lambda names: names.count("Connected") >= 2)
+        names = await Ledger(url).names()
+        assert names[:4] == ["Connected", "Newchannel", "Disconnected", "Connected"]
+        assert paired(names)
+        assert (await Ledger(url).ours("Disconnected"))[0]["heard"] == 1001.5
+        async with listening(url, pbx.pbx()):
+            await eventually(lambda: pbx.logins >= 2)
+        assert paired(await Ledger(url).names())
+
+
+BACK = """
+WITH kept AS (
+    SELECT last, hash, ordinal + last - first AS ordinal FROM ledger.batch WHERE last >= $1 ORDER BY last LIMIT 1
+),
+lost AS (DELETE FROM ledger.event USING kept WHERE position > kept.last),
+batches AS (DELETE FROM ledger.batch USING kept WHERE ledger.batch.last > kept.last),
+head AS (UPDATE ledger.head SET position = kept.last, hash = kept.hash FROM kept)
+UPDATE ledger.connection SET last_ordinal = kept.ordinal, last_recorded = to_timestamp(1000) FROM kept
+"""
+
+
+async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
+    """As when PostgreSQL fails over to a replica that was behind."""
+    admin = await asyncpg.connect(url)
+    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
+        names = await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
+        pbx.send(block("Event: Lost"))
+        await Ledger(url).until(lambda names: "Lost" in names)
+        await admin.execute(BACK, len(names))
+        pbx.send(block("Event: Kept"))
+        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
+    await admin.close()
+    names = await Ledger(url).names()
+    assert "Lost" not in names
+    assert [n for n in names if n in {"Connected", "Disconnected", "Kept"}][:5] == [
+        *("Connected", "Disconnected", "Kept", "Disconnected", "Connected"),
+    ]
+    ends = await Ledger(url).ours("Disconnected")
+    assert (ends[0]["heard"], ends[0]["reason"]) == (1000.0, "the log lost what it had acknowledged")
+
+
+@asynccontextmanager
+async def linked(pbx: FakeAmi, ingest: Ingest) -> AsyncIterator[Listener]:
+    """A listener whose link is up; nothing of what it puts is written as yet."""
+    listener = Listener(pbx.pbx(), ingest)
+    stop = asyncio.Event()
+    running = asyncio.create_task(listener.run(stop))
+    await eventually(lambda: listener.link_up)
+    yield listener
+    stop.set()
+    await running
+
+
+async def test_a_flood_stops_the_reading_until_half_is_written(
+    url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
+) -> None:
+    monkeypatch.setattr(backlog_module, "LATE_EVENTS", 150)
+    monkeypatch.setattr(backlog_module, "MAX_EVENTS", 200)
+    monkeypatch.setattr(session_module, "PONG_SECONDS", 0.1)
+    ingest = Ingest(url, "pbx", spools)
+    async with FakeAmi() as pbx, linked(pbx, ingest) as listener:
+        wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 400}")
+        total = 0
+        while ingest.backlog.room.is_set() or pbx.clients[0].transport.get_write_buffer_size() < 1 << 16:
+            pbx.send(wire * 1000)
+            total += 1000
+            await asyncio.sleep(0)
+        waiting = ingest.waiting
+        assert waiting < 3000  # one read may go beyond the limit, the socket holds the rest
+        pings = len(pbx.asked("Ping"))
+        await eventually(lambda: len(pbx.asked("Ping")) > pings + 2)  # silence of our making is no lost link
+        assert listener.link_up
+        assert ingest.waiting == waiting
+        writing = asyncio.create_task(ingest.run())
+        await eventually(lambda: ingest.appended > total)
+    ingest.stop()
+    await writing
+    names = await Ledger(url).names("pbx", "ami")
+    assert names.count("VarSet") == total
+    assert pbx.logins == 1
+
+
+async def test_reading_leaves_more_time_while_much_waits(
+    url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
+) -> None:
+    monkeypatch.setattr(backlog_module, "BEHIND_EVENTS", 500)
+    turns: list[float] = []
+    ingest = Ingest(url, "pbx", spools)
+    async with FakeAmi() as pbx, linked(pbx, ingest):
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def noted(delay: float, *call: Any) -> asyncio.TimerHandle:
+            turns.append(delay)
+            return call_later(delay, *call)
+
+        monkeypatch.setattr(loop, "call_later", noted)
+        wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 1000}")
+        while protocol_module.LONG_TURN_SECONDS not in turns:
+            pbx.send(wire * 1000)
+            await asyncio.sleep(0)
+        writing = asyncio.create_task(ingest.run())
+        await eventually(lambda: not ingest.waiting)
+        turns.clear()
+        while protocol_module.TURN_SECONDS not in turns:  # nothing waits: reading is as fast as ever
+            pbx.send(wire * 200)
+            await asyncio.sleep(0)
+            await eventually(lambda: ingest.waiting < 100)
+    ingest.stop()
+    await writing
+
+
+async def test_minutes_count_what_came_over_every_link(url: str, spools: Spools) -> None:
+    ingest = Ingest(url, "pbx", spools)
+    async with FakeAmi() as pbx:
+        now = 30_000_000 * 60 - 1.5
+        listener = Listener(pbx.pbx(), ingest, Clock(now=lambda: now))
+        stop = asyncio.Event()
+        running = asyncio.create_task(listener.run(stop))
+        for link in (1, 2):
+            await eventually(lambda link=link: pbx.logins >= link and listener.link_up)  # type: ignore[misc]
+            pbx.send(block("Event: Newchannel") + block("Nonsense: 1") + block("Event: Newchannel"))
+            await eventually(lambda link=link: listener._so_far() == [3 * link, link, 15 * link])  # type: ignore[misc]
+            if link == 1:
+                pbx.cut()
+                await eventually(lambda: not listener.link_up)
+
+        def minutes() -> list[dict[str, Any]]:
+            return [msgspec.json.decode(e.raw) for e in ingest.backlog.queue if e.name == "Minute"]
+
+        now += 1.6
+        await eventually(minutes)
+        stop.set()
+        await running
+    assert minutes()[0]["minute"] == 30_000_000 * 60
+    assert minutes()[-1]["link"] == "up"
+    assert [sum(m[count] for m in minutes()) for count in ("events", "rejected_blocks", "rejected_bytes")] == [6, 2, 30]
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    key, cert = folder / f"{name}.key", folder / f"{name}.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return key, cert
+
+
+async def test_tls_with_a_ca_file_without_one_and_with_another(url: str, tmp_path: Path) -> None:
+    key, cert = certificate(tmp_path, "pbx")
+    _, other = certificate(tmp_path, "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    async with FakeAmi(tls=context) as pbx:
+        trusting = pbx.pbx("trusting", tls=True, ca_file=str(cert))
+        careless = pbx.pbx("careless", tls=True, verify=False)
+        plain = [
+            pbx.pbx("stranger", tls=True, ca_file=str(other)),
+            pbx.pbx("unknown", tls=True),
+            pbx.pbx("missing", tls=True, ca_file=str(tmp_path / "none.pem")),
+            pbx.pbx("untold"),
+        ]
+        async with listening(url, trusting, careless, *plain):
+            for name in ("trusting", "careless"):
+                await Ledger(url).until(lambda names: "SnapshotCompleted" in names, name)
+            pbx.send(block("Event: Newchannel", "CallerIDName: René"))
+            for name in ("trusting", "careless"):
+                await Ledger(url).until(lambda names: "Newchannel" in names, name)
+        for one in plain:
+            assert await Ledger(url).names(one.name) == []

@@ -1,0 +1,205 @@
+"""Lists that Asterisk refuses heal nothing (main/manager.c, Asterisk 16 to 23: "Permission denied")."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from projections.calls.channels import CHANNELS
+from projections.pbx.gaps import GAPS
+from projections.pbx.links import LINKS
+from schemas.refusals import NEEDS
+from services.asterisk.ami import snapshots as snapshot
+from services.asterisk.ami.snapshots import QUICK, SLOW
+from services.database import connection as database
+from services.projector.projector import Projector
+from tests.services.asterisk.test_snapshots import DENIED, listed, pbx22, said
+from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
+from tests.support.waiting import present
+
+RELOAD = block("Event: Reload", "Module: app_queue.so", "Status: 0")
+CALL = block(
+    "Event: Newchannel",
+    "Channel: PJSIP/trunk-00000001",
+    "ChannelState: 6",
+    "ChannelStateDesc: Up",
+    "Exten: 600",
+    "Uniqueid: 1795000000.1",
+    "Linkedid: 1795000000.1",
+)
+
+
+class Models:
+    """The rows of the models that say what is true, each time they are asked for."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._projector = Projector(connection, (LINKS, GAPS, CHANNELS))
+
+    async def rows(self, model: str) -> list[dict[str, Any]]:
+        if not self._projector.followers:
+            await self._projector.open()
+        while await self._projector.advance():
+            pass
+        return [dict(row) for row in await self._connection.fetch(f"SELECT * FROM {model} t ORDER BY t")]
+
+
+@pytest.fixture
+async def models(url: str) -> AsyncIterator[Models]:
+    connection = await database.connect(url, search_path="model, ledger")
+    yield Models(connection)
+    await connection.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
+
+
+async def concluded(url: str, action: str, outcome: str, link: int = 1) -> dict[str, Any]:
+    """Wait until a whole snapshot of the PBX's nth link has this outcome of a list; return its SnapshotListed."""
+
+    async def there() -> dict[str, Any] | None:
+        rows = [row for row in await Ledger(url).rows(source="ringledger") if row["name"] != "Minute"]
+        begun = [n for n, row in enumerate(rows) if row["name"] == "Connected"]
+        events = [msgspec.json.decode(row["raw"]) for row in rows[begun[link - 1] :]] if len(begun) >= link else []
+        ends = [n for n, event in enumerate(events) if event["type"] == "SnapshotCompleted"]
+        return next(
+            (
+                event
+                for n, event in enumerate(events)
+                if event.get("action") == action and event["outcome"] == outcome and any(n < end for end in ends)
+            ),
+            None,
+        )
+
+    found: dict[str, Any] = await present(there, f"{action} is {outcome}")
+    return found
+
+
+async def test_a_refused_list_heals_no_gap_until_it_is_allowed(url: str, models: Models) -> None:
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        fake.replies["CoreShowChannels"] = DENIED
+        await concluded(url, "CoreShowChannels", "refused")
+        fake.send(CALL)
+        await Ledger(url).until(lambda names: "Newchannel" in names)
+        fake.cut()
+        await concluded(url, "CoreShowChannels", "refused", link=2)
+        (link,) = await models.rows("links")
+        assert (link["state"], link["healed"]) == ("up", False)
+        assert link["failed"] == ["CoreShowChannels: Permission denied"]
+        (gap,) = await models.rows("gaps")
+        assert gap["until_time"] is not None
+        assert gap["healed_time"] is None
+        assert len(await models.rows("channels")) == 1
+
+        fake.replies["CoreShowChannels"] = listed()
+        fake.send(RELOAD)
+        await concluded(url, "CoreShowChannels", "complete", link=2)
+        (link,) = await models.rows("links")
+        assert (link["healed"], link["failed"]) == (True, [])
+        assert [gap["healed_time"] is None for gap in await models.rows("gaps")] == [False]
+        assert await models.rows("channels") == []
+
+
+async def test_a_list_that_is_refused_later_ends_healed(url: str, models: Models) -> None:
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        await concluded(url, "Agents", "complete")
+        assert (await models.rows("links"))[0]["healed"] is True
+        fake.replies["Agents"] = DENIED
+        fake.send(RELOAD)
+        await concluded(url, "Agents", "refused")
+        assert (await models.rows("links"))[0]["healed"] is False
+
+
+async def test_a_refused_command_heals_if_modules_may_be_checked(url: str, models: Models) -> None:
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Error", "Message: Module not loaded")}
+        assert (await concluded(url, "Command", "refused"))["instead"] == "ModuleCheck"
+        (link,) = await models.rows("links")
+        assert (link["healed"], link["failed"]) == (True, [])
+
+
+async def test_a_refused_command_heals_nothing_without_a_substitute(url: str, models: Models) -> None:
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        fake.replies |= {"Command": DENIED, "ModuleCheck": DENIED}
+        await concluded(url, "Command", "refused")
+        (link,) = await models.rows("links")
+        assert (link["healed"], link["failed"]) == (False, ["Command: Permission denied"])
+
+
+async def test_an_unknown_action_is_not_refused(url: str, models: Models) -> None:
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        fake.welcome = b""  # without class system in read there is no FullyBooted
+        await concluded(url, "SIPpeers", "unsupported")
+        assert (await models.rows("links"))[0]["healed"] is True
+
+
+async def test_a_list_that_is_unknown_while_asterisk_boots_heals_nothing(url: str, models: Models) -> None:
+    """manager.c lets clients in before modules are loaded, and sends FullyBooted after that."""
+    booted = block("Event: FullyBooted", "Status: Fully Booted")
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        await concluded(url, "Agents", "complete")
+        agents = fake.replies.pop("Agents")
+        fake.welcome = b""
+        fake.cut()
+        await concluded(url, "Agents", "failed", link=2)
+        (link,) = await models.rows("links")
+        assert (link["healed"], link["failed"]) == (False, ["Agents", "SIPpeers", "SIPshowregistry"])
+        fake.replies["Agents"] = agents
+        fake.send(booted)
+        await concluded(url, "SIPpeers", "empty", link=2)
+        (link,) = await models.rows("links")
+        assert (link["healed"], link["failed"]) == (True, [])
+
+
+@pytest.mark.parametrize("module", ["manager", "All"])
+async def test_a_reload_of_the_manager_ends_a_session_with_refusals(url: str, module: str) -> None:
+    """A session keeps the classes of its login (manager.c, authenticate), so a new login is needed."""
+    async with ManagerConf() as fake, listening(url, fake.pbx()):
+        await concluded(url, "Agents", "refused")
+        fake.denied.clear()
+        fake.send(block("Event: Reload", f"Module: {module}", "Status: 0"))
+        await concluded(url, "Agents", "complete", link=2)
+        (lost,) = await Ledger(url).ours("Disconnected")
+        assert "manager.conf" in lost["reason"]
+        # Without refusals there is no reason for another login.
+        asked = len(fake.asked("Agents"))
+        fake.send(block("Event: Reload", f"Module: {module}", "Status: 0"))
+        await eventually(lambda: len(fake.asked("Agents")) > asked)
+        assert fake.logins == 2
+
+
+class ManagerConf(FakeAmi):
+    """A PBX whose sessions keep the classes of their login; ``denied`` are the actions refused to the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.denied = {"Agents"}
+        self.replies = pbx22().replies
+        of_session = dict[int, frozenset[str]]()
+        agents = self.replies["Agents"]
+
+        def answer(asked: dict[str, str]) -> bytes:
+            classes = of_session.setdefault(self.logins, frozenset(self.denied))
+            return DENIED(asked) if "Agents" in classes else agents(asked)
+
+        self.replies["Agents"] = answer
+
+
+async def test_words_of_a_hostile_pbx_are_cut(url: str) -> None:
+    async with pbx22() as fake, listening(url, fake.pbx()):
+        fake.replies["Agents"] = said("Response: Error", f"Message: Permission denied{'x' * 100_000}")
+        listed_ = await concluded(url, "Agents", "refused")
+        assert len(listed_["message"]) == snapshot.LONGEST_MESSAGE
+
+
+def test_every_list_has_its_classes_in_the_readme() -> None:
+    assert set(NEEDS) == {*QUICK, *SLOW}
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    for need in NEEDS.values():
+        for name in need.classes:
+            assert f"\n| `{name}` |" in readme

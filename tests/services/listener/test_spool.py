@@ -1,0 +1,496 @@
+"""The spool: what PostgreSQL does not take waits on disk, in order, and goes into the log once."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from schemas.log import Received
+from services.database import connection as database
+from services.database.embedded import BIN, Embedded
+from services.listener import backlog as backlog_module
+from services.listener import ingest as ingest_module
+from services.listener.ingest import Ingest
+from services.listener.spool import OVERHEAD, Spool, SpoolFullError, Spools
+from tests.services.listener.test_ingest import event, writing
+from tests.support.fake_ami import NO_SPOOL, Cable, Ledger, eventually
+
+OPENING = """
+import sqlite3, sys
+from pathlib import Path
+from services.listener.spool import Spool
+try:
+    Spool(Path(sys.argv[1]))
+except sqlite3.OperationalError as error:
+    sys.exit(error.sqlite_errorname)
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (backlog_module, ingest_module):
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+
+
+def raws(*numbers: int) -> list[bytes]:
+    return [event(n).raw for n in numbers]
+
+
+# The file
+
+
+def test_a_spool_gives_back_what_it_was_given_in_order_and_counts_it(spools: Spools) -> None:
+    odd = Received("ringledger", "Ä\n", None, 1.5, b"\xff\0")
+    spool = spools.create("pbx", "ami", 77)
+    spool.put(5, [event(1), odd])
+    spool.put(7, [event(3)])
+    size = len(event(1).raw) + len(odd.raw) + len(event(3).raw)
+    assert (spool.first, spool.events, spool.bytes) == (5, 3, size + 3 * OVERHEAD)
+    assert spool.head(2) == [event(1), odd]
+    spool.drop(6, len(event(1).raw) + len(odd.raw))
+    assert (spool.first, spool.events, spool.bytes) == (7, 1, len(event(3).raw) + OVERHEAD)
+    spool.replace(odd)
+    assert spool.head(9) == [odd]
+    spool.close()
+    (left,) = spools.left("pbx", "ami")
+    assert (left.writer, left.first, left.events, left.bytes) == (77, 7, 1, len(odd.raw) + OVERHEAD)
+    left.renumber(88)
+    left.put(2, [event(4)])
+    left.close()
+    (left,) = spools.left("pbx", "ami")
+    assert (left.writer, left.first, left.head(9)) == (88, 1, [odd, event(4)])
+    assert left.cut(2.0) == 1
+    assert (left.head(9), left.events) == ([odd], 1)
+    left.drop(1, len(odd.raw))
+    assert left.bytes == 0
+    left.close()
+    assert spools.left("pbx", "ami") == []
+    assert list(spools.folder.iterdir()) == []
+
+
+def test_names_may_hold_anything_and_are_told_apart(spools: Spools) -> None:
+    names = ["a", "a.b", "../x", "ä*[?]", "a b/%2E"]
+    for name in names:
+        for kind in ("ami", "ari"):
+            spool = spools.create(name, kind, 1)
+            spool.put(1, [event(1)])
+            spool.close()
+    assert spools.names() == {(name, kind) for name in names for kind in ("ami", "ari")}
+    for name in names:
+        for left in (found := spools.left(name, "ami")):
+            left.close()
+        assert len(found) == 1
+
+
+def test_a_spool_in_use_is_nobody_elses(spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(1, [event(1)])
+    opened = subprocess.run([sys.executable, "-c", OPENING, spool.file], capture_output=True, text=True, check=False)
+    assert opened.stderr.strip() == "SQLITE_BUSY"
+    assert spools.left("pbx", "ami") == []
+    spool.close()
+    assert subprocess.run([sys.executable, "-c", OPENING, spool.file], check=False).returncode == 0
+
+
+def test_a_full_disk_takes_nothing_of_what_it_cannot_take_whole(spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(1, [event(1)])
+    spool._connection.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(SpoolFullError, match="full"):
+        spool.put(2, [Received("ami", "Giant", None, 1.0, b"x" * 1000) for _ in range(1000)])
+    assert (spool.events, spool.head(9)) == (1, [event(1)])
+    spool.put(2, [event(2)])
+    assert spool.head(9) == [event(1), event(2)]
+
+
+def test_a_spool_is_emptied_on_a_disk_that_takes_no_writes(spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(5, [event(n) for n in range(5)])
+    spool._connection.execute("PRAGMA query_only = ON")
+    spool.drop(6, len(event(0).raw) * 2)
+    assert (spool.first, spool.events, spool.head(2)) == (7, 3, [event(2), event(3)])
+    spool._connection.execute("PRAGMA query_only = OFF")
+    spool.drop(7, len(event(0).raw))
+    assert (spool.first, spool.events, spool.bytes) == (8, 2, 2 * (len(event(0).raw) + OVERHEAD))
+    assert spool._connection.execute("SELECT count(*) FROM event").fetchone() == (2,)
+    assert (spool.cut(3.5), spool.events) == (1, 1)
+    spool._connection.execute("PRAGMA query_only = ON")
+    spool.drop(8, len(event(0).raw))
+    spool.close()
+    assert list(spools.folder.iterdir()) == []
+
+
+def test_rows_that_a_full_disk_kept_are_no_new_writers(spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(1, [event(n) for n in range(3)])
+    spool._connection.execute("PRAGMA query_only = ON")
+    spool.drop(2, len(event(0).raw) * 2)
+    spool._connection.execute("PRAGMA query_only = OFF")
+    spool.renumber(9)
+    spool.close()
+    (left,) = spools.left("pbx", "ami")
+    assert (left.writer, left.first, left.head(9)) == (9, 1, [event(2)])
+    left.close()
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no write of this process into a file succeed."""
+    former, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (former, most))
+
+
+def test_a_full_disk_keeps_nothing_of_a_spool_that_it_did_not_take(spools: Spools) -> None:
+    with full_disk():
+        with pytest.raises(SpoolFullError):
+            spools.create("pbx", "ami", 1)
+        assert spools.probe("pbx", "ami")
+        assert list(spools.folder.iterdir()) == []
+    assert spools.probe("pbx", "ami") == ""
+
+
+def test_a_spool_of_a_killed_process_is_opened_on_a_full_disk(spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 7)
+    spool.put(1, [event(1), event(2)])
+    for file in [*spools.folder.iterdir()]:
+        shutil.copy(file, file.with_name(file.name.replace(".ami.", ".ami.1")))
+    spool.close()
+    spool.file.unlink()
+    with full_disk():
+        (left,) = spools.left("pbx", "ami")
+        assert (left.writer, left.head(9)) == (7, [event(1), event(2)])
+        left.drop(2, left.bytes)
+        left.close()
+    assert list(spools.folder.iterdir()) == []
+
+
+def test_a_file_that_was_begun_on_a_full_disk_is_removed(spools: Spools) -> None:
+    """An older program made a spool under its own name, and a full disk kept the empty file."""
+    spool = spools.create("pbx", "ami", 1)
+    spool.close()
+    spool.file.touch()
+    begun = spool.file.with_name(spool.file.name.replace(".ami.", ".ami.1"))
+    with contextlib.closing(sqlite3.connect(begun)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    assert begun.stat().st_size
+    with full_disk():
+        assert spools.names() == set()
+        assert spools.left("pbx", "ami") == []
+    assert list(spools.folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_full_disk() -> None:
+    with pytest.raises(SpoolFullError):
+        NO_SPOOL.create("pbx", "ami", 1)
+
+
+# The writer
+
+
+@contextlib.asynccontextmanager
+async def without_connections(url: str) -> AsyncIterator[str]:
+    admin = await asyncpg.connect(url)
+    await admin.execute(
+        "CREATE ROLE crowded LOGIN CONNECTION LIMIT 0; GRANT ALL ON SCHEMA ledger TO crowded;"
+        " GRANT ALL ON ALL TABLES IN SCHEMA ledger TO crowded; ALTER FUNCTION ledger.append SECURITY DEFINER"
+    )
+    try:
+        yield url.replace("ringledger@", "crowded@")
+        await admin.execute("ALTER ROLE crowded CONNECTION LIMIT 5")
+        await eventually_empty(url)
+    finally:
+        await admin.execute("DROP OWNED BY crowded; DROP ROLE crowded")
+        await admin.close()
+
+
+async def eventually_empty(url: str) -> None:
+    await Ledger(url).until(lambda names: len(names) >= 500)
+
+
+async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> None:
+    async with without_connections(url) as crowded:
+        ingest = Ingest(crowded, "pbx", spools)
+        task = asyncio.create_task(ingest.run())
+        for n in range(1, 501):
+            ingest.put(event(n))
+        await eventually(lambda: ingest.spooled.events >= 500 and not ingest.waiting)
+    ingest.stop()
+    await task
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 501))
+    assert list(spools.folder.iterdir()) == []
+
+
+async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_log_once(
+    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "LATE_SECONDS", 0.05)
+    for module in (backlog_module, ingest_module):
+        monkeypatch.setattr(module, "BATCH", 64)
+    async with Cable.to_postgresql(url) as cable, writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
+        ingest.put(event(1))
+        await eventually(lambda: ingest.appended >= 1)
+        cable.delay = 0.1
+        helped = 0
+        for n in range(2, 1001):
+            ingest.put(event(n))
+            if n % 50 == 0:
+                await asyncio.sleep(0.005)
+                helped = max(helped, ingest.spooled.events)
+        await eventually(lambda: helped or ingest.spooled.events)
+        cable.delay = 0.0
+        await eventually(lambda: ingest.appended >= 1000)
+        for n in range(1001, 1101):
+            ingest.put(event(n))
+        await eventually(lambda: ingest.appended >= 1100)
+        assert ingest.spooled.events == 0
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1101))
+
+
+async def test_while_a_connection_is_awaited_the_disk_has_what_came(
+    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "LATE_SECONDS", 0.05)
+    async with Cable.to_postgresql(url) as cable:
+        cable.flowing.clear()
+        async with writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
+            ingest.put(event(1))
+            await eventually(lambda: ingest.spooled.events >= 1)
+            cable.flowing.set()
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(1)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, spools: Spools, lost: bool) -> None:  # noqa: FBT001
+    """It was killed: after its last append was committed and before it was told (``lost``), or before that."""
+    spool = spools.create("pbx", "ami", 5)
+    spool.put(1, [event(n) for n in range(1, 11)])
+    if lost:
+        connection = await asyncpg.connect(url)
+        from services.log import append as log
+
+        await log.append(connection, "pbx", 5, 1, [event(n) for n in range(1, 8)])
+        await connection.close()
+    spool._connection.close()
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(event(11))
+        await eventually(lambda: ingest.appended >= 1)
+    rows = await Ledger(url).rows()
+    assert [row["raw"] for row in rows] == raws(*range(1, 12))
+    assert [row["connection"] for row in rows] == [5] * 10 + [ingest.writer]
+    assert list(spools.folder.iterdir()) == []
+
+
+async def test_a_spool_on_a_full_disk_reaches_the_log(
+    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = spools.create("pbx", "ami", 5)
+    spool.put(1, [event(n) for n in range(1, 11)])
+    spool.close()
+    open_spool = Spool.__init__
+
+    def open_read_only(self: Spool, file: Path) -> None:
+        open_spool(self, file)
+        self._connection.execute("PRAGMA query_only = ON")
+
+    monkeypatch.setattr(Spool, "__init__", open_read_only)
+    monkeypatch.setattr(ingest_module, "BATCH", 4)
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(event(11))
+        await eventually(lambda: ingest.appended >= 1)
+        assert not ingest.spooled.events
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 12))
+    assert list(spools.folder.glob("*.spool*")) == []
+
+
+async def test_a_damaged_page_of_a_spool_stops_no_writer(url: str, spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 5)
+    giant = Received("ami", "Giant", None, 2.0, b"x" * 200_000)
+    spool.put(1, [event(1), giant, event(3)])
+    spool.close()
+    pages = bytearray(await asyncio.to_thread(spool.file.read_bytes))
+    number = next(n for n in range(0, len(pages), 4096) if pages[n + 4 : n + 4096] == b"x" * 4092)
+    pages[number : number + 4] = b"\x7f\xff\xff\xff"  # the page that follows
+    await asyncio.to_thread(spool.file.write_bytes, pages)
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(event(4))
+        await eventually(lambda: ingest.appended >= 1)
+        assert "malformed; 2 events are left" in spools.probe("pbx", "ami")
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(1, 4)
+    assert spool.file.exists()
+
+
+async def test_a_spool_goes_into_another_ledger_whole(url: str, spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 5)
+    spool.put(901, [event(n) for n in range(1, 11)])  # the first 900 are in a ledger that is gone
+    spool.close()
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        await eventually(lambda: not ingest.backlog.inherited and not ingest.spooled.events)
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
+
+
+async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 5)
+    bad = Received("ami", "NUL\0name", None, 1.0, b"Event: x\r\n\r\n")
+    spool.put(1, [event(1), bad, event(3)])
+    spool.close()
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        await eventually(lambda: not ingest.backlog.inherited)
+    assert [row["name"] for row in await Ledger(url).rows()] == ["VarSet", "Rejected", "VarSet"]
+
+
+async def test_a_full_spool_stops_the_reading_and_a_drained_one_lets_it_go_on(url: str, tmp_path: Path) -> None:
+    said: list[bool] = []
+    async with Cable.to_postgresql(url) as cable:
+        cable.flowing.clear()
+        async with writing(Ingest(cable.url(url), "pbx", Spools(tmp_path / "spool", 20_000))) as ingest:
+            ingest.backlog.pressed = said.append
+            ingest.backlog.late.set()
+            for n in range(1, 1001):
+                ingest.put(event(n))
+            await eventually(lambda: said == [True])
+            await eventually(lambda: not ingest.waiting)  # what was read is safe all the same
+            assert not ingest.backlog.room.is_set()
+            assert ingest.spooled.events == 1000
+            cable.flowing.set()
+            await eventually(lambda: said == [True, False])
+            assert ingest.backlog.room.is_set()
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1001))
+
+
+async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_reading_stops(url: str) -> None:
+    async with Cable.to_postgresql(url) as cable:
+        cable._server.close()
+        async with writing(Ingest(cable.url(url), "pbx", NO_SPOOL)) as ingest:
+            for n in range(1, 11):
+                ingest.put(event(n))
+            await eventually(lambda: ingest.spooled.error)
+            assert not ingest.backlog.room.is_set()
+            assert ingest.waiting == 10
+            ingest._url = url
+            await eventually(lambda: ingest.appended >= 10)
+            await eventually(ingest.backlog.room.is_set)
+    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
+
+
+# PostgreSQL itself
+
+
+async def migrated(url: str) -> None:
+    connection = await database.connect(url)
+    await database.migrate(connection)
+    await connection.close()
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Callable[[str], Embedded]:
+    return lambda name: Embedded(Path(f"/tmp/ringledger-{name}-{os.getpid()}-{tmp_path.stat().st_ino}"))
+
+
+async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
+    embedded: Callable[[str], Embedded], spools: Spools
+) -> None:
+    server = embedded("stop")
+    await asyncio.to_thread(server.start)
+    try:
+        await migrated(server.url)
+        async with writing(Ingest(server.url, "pbx", spools)) as ingest:
+            n = 0
+            for how in ("stopped", "killed", "restarted"):
+                n = await _some(ingest, n)
+                await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
+                n = await _some(ingest, n)
+                if how == "killed":
+                    pid = (server.data / "postmaster.pid").read_text().split("\n", 1)[0]
+                    os.kill(int(pid), 9)
+                else:
+                    await asyncio.to_thread(server.stop)
+                n = await _some(ingest, n)
+                if how != "restarted":
+                    await eventually(lambda: ingest.spooled.events and not ingest.waiting)
+                await asyncio.to_thread(server.start)
+                n = await _some(ingest, n)
+                await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
+        assert [row["raw"] for row in await Ledger(server.url).rows()] == raws(*range(1, n + 1))
+    finally:
+        await asyncio.to_thread(server.stop)
+        server.remove()
+
+
+async def _some(ingest: Ingest, n: int) -> int:
+    for more in range(n + 1, n + 301):
+        ingest.put(event(more))
+        if more % 100 == 0:
+            await asyncio.sleep(0.005)
+    return n + 300
+
+
+async def test_a_postgresql_that_fails_over_has_each_event_once(
+    embedded: Callable[[str], Embedded], spools: Spools
+) -> None:
+    first, second = embedded("first"), embedded("second")
+    await asyncio.to_thread(first.start)
+    try:
+        await migrated(first.url)
+        await asyncio.to_thread(_replicate, first, second)
+        sockets = ",".join(str(one._sockets) for one in (first, second))
+        url = f"postgresql://ringledger@/postgres?host={sockets}&port=5432,5432&target_session_attrs=read-write"
+        async with writing(Ingest(url, "pbx", spools)) as ingest:
+            n = await _some(ingest, 0)
+            await eventually(lambda: ingest.appended >= n)
+            n = await _some(ingest, n)
+            os.kill(int((first.data / "postmaster.pid").read_text().split("\n", 1)[0]), 9)
+            n = await _some(ingest, n)
+            await asyncio.to_thread(second._run, "pg_ctl", "-D", str(second.data), "-w", "promote")
+            await eventually(lambda: ingest.appended >= n)
+        assert [row["raw"] for row in await Ledger(second.url).rows()] == raws(*range(1, n + 1))
+    finally:
+        for server in (first, second):
+            await asyncio.to_thread(server.stop)
+            server.remove()
+
+
+def _replicate(primary: Embedded, standby: Embedded) -> None:
+    """Make ``standby`` a synchronous replica of ``primary``: a commit is acknowledged when both have it."""
+    standby._prepare()
+    standby.data.mkdir(mode=0o700)
+    standby._give(standby.data)
+    standby._run(
+        *("pg_basebackup", "-D", str(standby.data), "-h", str(primary._sockets), "-U", "ringledger"),
+        *("--wal-method=stream", "--checkpoint=fast"),
+    )
+    (standby.data / "standby.signal").touch()
+    with (standby.data / "postgresql.conf").open("a") as file:
+        file.write(f"primary_conninfo = 'host={primary._sockets} user=ringledger'\n")
+    standby.start()
+    alter = "ALTER SYSTEM SET synchronous_standby_names = '*'"
+    for sql in (alter, "SELECT pg_reload_conf()"):
+        psql = [str(BIN / "psql"), "-qXh", str(primary._sockets), "-U", "ringledger", "-d", "postgres", "-c", sql]
+        subprocess.run(psql, check=True, capture_output=True)
+
+
+async def test_an_unreadable_file_is_left_alone_and_named(
+    url: str, spools: Spools, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spools.folder.mkdir()
+    broken = spools.folder / "pbx.ami.1.sqlite"
+    broken.write_bytes(b"no database at all" * 100)
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(event(1))
+        await eventually(lambda: ingest.appended >= 1)
+    assert broken.exists()
+    assert str(broken) in capsys.readouterr().out
+    with pytest.raises(sqlite3.DatabaseError):
+        Spool(broken)

@@ -1,0 +1,226 @@
+"""Spools of PBXes with any name, those of older programs, and disks that would take none."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from schemas.log import Received
+from schemas.settings import Settings
+from services.listener import backlog as backlog_module
+from services.listener.ingest import Ingest
+from services.listener.process import listen
+from services.listener.spool import Spool, Spools
+from services.listener.spool import make as make_spool
+from services.runtime.private import open_private
+from services.runtime.settings import LONGEST_NAME, SettingsError, load
+from tests.services.listener.test_ingest import event, writing
+from tests.services.runtime.test_settings import SECRET
+from tests.support.fake_ami import DEADLINE, NO_SPOOL, FakeAmi, eventually
+
+AWAY = "postgresql://nobody@127.0.0.1:1/none"
+NAMES = ("Ж" * 40, "☎" * LONGEST_NAME, "a.b", "../x", "spool", "a" * 32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_stopped_writer_keeps_events_of_any_name(spools: Spools, name: str) -> None:
+    async with writing(Ingest(AWAY, name, spools)) as ingest:
+        for n in range(100):
+            ingest.put(event(n))
+    assert spools.names() == {(name, "ami")}
+    (left,) = spools.left(name, "ami")
+    assert [e.raw for e in left.head(200)] == [event(n).raw for n in range(100)]
+    left.close()
+
+
+def test_files_of_older_programs_are_taken_up(spools: Spools) -> None:
+    spools.folder.mkdir()
+    for number, name in enumerate(("pbx", "a.b ü")):
+        file = f"{quote(name, safe='').replace('.', '%2E')}.ari.{time.time_ns()}.sqlite"
+        old = make_spool(spools.folder / file, 7, name, "ari")
+        old.put(1, [event(number)])
+        old._connection.execute("DROP TABLE about")
+        old.close()
+        new = spools.create(name, "ari", 8)
+        new.put(1, [event(9)])
+        new.close()
+    assert spools.names() == {("pbx", "ari"), ("a.b ü", "ari")}
+    for number, name in enumerate(("pbx", "a.b ü")):
+        old, new = spools.left(name, "ari")
+        assert (old.writer, old.head(9), new.writer, new.head(9)) == (7, [event(number)], 8, [event(9)])
+        for spool in (old, new):
+            spool.drop(1, len(event(9).raw))
+            spool.close()
+    assert list(spools.folder.iterdir()) == []
+
+
+async def test_a_copy_of_a_spool_ends_no_listener(url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir(mode=0o700)
+    for name in ("pbx.ami.1.old.sqlite", "x.y.z.sqlite", "...sqlite"):
+        (folder / name).write_bytes(b"copy")
+    stranger = make_spool(folder / "a.b.1.spool", 7, "other", "later kind")
+    stranger.put(1, [event(1)])
+    stranger.close()
+    stop = asyncio.Event()
+    async with FakeAmi() as fake:
+        listening = asyncio.create_task(listen(Settings(ami=(fake.pbx(),), data=tmp_path), url, stop))
+        await eventually(lambda: fake.logins or listening.done())
+        stop.set()
+        await listening
+    assert fake.logins == 1
+
+
+def test_a_spool_in_use_has_no_name_for_others(spools: Spools) -> None:
+    spool = spools.create("pbx", "ami", 1)
+    assert spools.names() == set()
+    spool.close()
+
+
+def test_a_spool_that_is_busy_for_a_moment_is_taken_up(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(1, [event(1)])
+    monkeypatch.setattr(time, "sleep", lambda _seconds: spool.close())
+    (left,) = spools.left("pbx", "ami")
+    assert left.head(9) == [event(1)]
+    left.close()
+
+
+def test_probes_of_two_processes_do_not_meet(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, put = threading.Barrier(2, timeout=DEADLINE), Spool.put
+
+    def put_together(spool: Spool, first: int, events: Sequence[Received]) -> None:
+        both.wait()
+        put(spool, first, events)
+
+    monkeypatch.setattr(Spool, "put", put_together)
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: spools.probe("pbx", "ami"), range(2))) == ["", ""]
+    assert list(spools.folder.iterdir()) == []
+
+
+def test_a_probe_of_a_killed_process_is_removed(spools: Spools) -> None:
+    spools.folder.mkdir(mode=0o700)
+    stale = (spools.folder / "a.ami.1.probe-wal", spools.folder / "a.ami.1.spool.new")
+    living = spools.folder / "a.ami.2.probe"
+    for file in (*stale, living):
+        file.touch()
+    for file in stale:
+        os.utime(file, (0, 0))
+    assert spools.probe("pbx", "ami") == ""
+    assert list(spools.folder.iterdir()) == [living]
+
+
+def test_a_living_probe_outlasts_a_clock_set_back(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    spools.folder.mkdir(mode=0o700)
+    living = spools.folder / "a.ami.1.probe"
+    living.touch()
+    back = time.time() - 12 * 3600
+    monkeypatch.setattr(time, "time", lambda: back)
+    assert spools.probe("pbx", "ami") == ""
+    assert list(spools.folder.iterdir()) == [living]
+
+
+async def test_a_disk_that_takes_no_spool_is_found_at_start(url: str) -> None:
+    async with writing(Ingest(url, "pbx", NO_SPOOL)) as ingest:
+        error = await eventually(lambda: ingest.spooled.error)
+        assert "/dev/null" in error
+        ingest.put(event(1))
+        await eventually(lambda: ingest.appended >= 1)
+        assert ingest.spooled.error == error
+
+
+async def test_a_disk_that_recovers_is_noticed(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog_module, "REFUSED_PROBE_SECONDS", 0.01)
+    blocking = tmp_path / "spool"
+    blocking.touch()
+    async with writing(Ingest(url, "pbx", Spools(blocking, 1 << 20))) as ingest:
+        await eventually(lambda: ingest.spooled.error)
+        blocking.unlink()
+        await eventually(lambda: not ingest.spooled.error)
+    assert list(blocking.iterdir()) == []
+
+
+async def test_a_file_that_cannot_be_read_is_named(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog_module, "PROBE_SECONDS", 0.01)
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(1, [event(1)])
+    spool.close()
+    broken = spool.file
+    await asyncio.to_thread(broken.write_bytes, b"no database at all" * 100)
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        error = await eventually(lambda: ingest.spooled.error)
+        assert broken.name in error
+        broken.unlink()
+        await eventually(lambda: not ingest.spooled.error)
+
+
+def make_directory(file: Path) -> None:
+    file.mkdir()
+
+
+def make_dangling_link(file: Path) -> None:
+    file.symlink_to(file.parent / "gone")
+
+
+def make_link_to_itself(file: Path) -> None:
+    file.symlink_to(file)
+
+
+def make_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("make", [make_directory, make_dangling_link, make_link_to_itself, make_pipe])
+async def test_a_spool_that_is_no_file_stops_no_writer(
+    url: str, spools: Spools, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog_module, "PROBE_SECONDS", 0.01)
+    spool = spools.create("pbx", "ami", 1)
+    spool.close()
+    make(spool.file)
+    assert spools.names() == set()
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(event(1))
+        await eventually(lambda: ingest.appended >= 1)
+        assert spool.file.name in await eventually(lambda: ingest.spooled.error)
+
+
+async def test_a_spool_of_another_user_stops_no_writer(
+    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog_module, "PROBE_SECONDS", 0.01)
+    spool = spools.create("pbx", "ami", 1)
+    spool.put(1, [event(1)])
+    spool.close()
+
+    def refuse(file: Path, mode: str) -> Any:
+        if file == spool.file:
+            raise PermissionError(13, "Permission denied", str(file))
+        return open_private(file, mode)
+
+    monkeypatch.setattr("services.listener.spool.open_private", refuse)  # root may read all
+    assert spools.names() == set()
+    async with writing(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(event(1))
+        await eventually(lambda: ingest.appended >= 1)
+        assert "Permission denied" in await eventually(lambda: ingest.spooled.error)
+
+
+@pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "a\nb", "a\x85b"])
+def test_a_name_that_no_index_takes_is_no_setting(name: str) -> None:
+    with pytest.raises(SettingsError, match="item 1: a name has at most 200 characters") as caught:
+        load({"RINGLEDGER_AMI": f"{name}=ami://user:{SECRET}@pbx1"})
+    assert SECRET not in str(caught.value)
+
+
+def test_a_long_name_is_a_setting() -> None:
+    (pbx,) = load({"RINGLEDGER_AMI": f"{'Ж' * LONGEST_NAME}=ami://user:{SECRET}@pbx1"}).ami
+    assert pbx.name == "Ж" * LONGEST_NAME

@@ -1,0 +1,67 @@
+"""Names of a hostile PBX that no index of PostgreSQL takes: their events are passed over, and every model goes on."""
+
+import random
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from projections import ALL
+from schemas.log import SnapshotListed, SnapshotStarted
+from services.database import connection as database
+from services.projector.projector import Projector
+from tests.support.story import ami, event, ours, tell
+
+LONG = random.Random(7).randbytes(4000).hex()
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await database.connect(url, search_path="model, ledger")
+    yield opened
+    await opened.close()
+
+
+async def test_a_key_that_no_index_takes_stops_no_model(url: str, connection: asyncpg.Connection) -> None:
+    now = time.time()
+    module = f"{LONG}.so   Module    0   Running   core"
+    hostile = [
+        event("Newchannel", {"Uniqueid": LONG, "Linkedid": LONG, "Channel": f"PJSIP/{LONG}", "Context": LONG}),
+        event("DeviceStateChange", {"Device": LONG, "State": "INUSE"}),
+        event("QueueMemberAdded", {"Queue": LONG, "MemberName": LONG, "Interface": LONG}),
+        event("QueueCallerJoin", {"Queue": LONG, "Uniqueid": LONG, "Channel": LONG, "Position": "1"}),
+        event("ParkedCall", {"ParkeeUniqueid": LONG, "ParkeeChannel": LONG, "ParkingLot": LONG, "ParkingSpace": "1"}),
+        event("ContactStatus", {"URI": LONG, "ContactStatus": "Created", "AOR": LONG, "EndpointName": LONG}),
+        event("PeerStatus", {"Peer": f"SIP/{LONG}", "PeerStatus": "Registered"}),
+        event("AgentLogin", {"Agent": LONG, "Channel": LONG, "Uniqueid": LONG}),
+        event("Load", {"Module": LONG, "Status": "Success"}),
+        event(
+            "Cdr",
+            {
+                "UniqueID": LONG,
+                "LinkedID": LONG,
+                "Source": LONG,
+                "Destination": LONG,
+                "StartTime": "2026-11-29 12:00:00",
+            },
+        ),
+        ours(SnapshotStarted(7), now),
+        event("EndpointList", {"ActionID": "ringledger/7/PJSIPShowEndpoints", "ObjectName": LONG}),
+        event("AorList", {"ActionID": "ringledger/7/PJSIPShowAors", "ObjectName": LONG}),
+        event("AuthList", {"ActionID": "ringledger/7/PJSIPShowAuths", "ObjectName": LONG}),
+        event("QueueParams", {"ActionID": "ringledger/7/QueueStatus", "Queue": LONG}),
+        event("Parkinglot", {"ActionID": "ringledger/7/Parkinglots", "Name": LONG}),
+        ami(f"Response: Success\r\nActionID: ringledger/7/Command/modules\r\nOutput: {module}\r\n\r\n".encode()),
+        ours(SnapshotListed(7, "Command", "complete"), now),
+    ]
+    await tell(url, [*hostile, event("Newchannel", {"Uniqueid": "1.1", "Linkedid": "1.1", "Channel": "PJSIP/1-1"})])
+    projector = Projector(connection, ALL)
+    await projector.open()
+    while await projector.advance():
+        pass
+    assert projector.stopped == {}
+    assert [row["unique_id"] for row in await connection.fetch("SELECT unique_id FROM channels")] == ["1.1"]
+    unfit = await connection.fetch("SELECT model, name, error FROM ledger.unfit")
+    assert {row["model"] for row in unfit} >= {"channels", "device_states", "queue_members", "modules", "pjsip_aors"}
+    assert all(row["error"].startswith("a key of ") for row in unfit)

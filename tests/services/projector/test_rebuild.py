@@ -1,0 +1,242 @@
+"""``ringledger rebuild``: with a projector and without, asked twice, left alone, and refused."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from projections import ALL
+from projections.calls.channels import CHANNELS
+from projections.endpoints.device_states import DEVICE_STATES
+from projections.queues.queues import QUEUES
+from services.database import connection as database
+from services.projector.process import project
+from services.projector.rebuild import RebuildError, chosen, rebuild
+from tests.captures import wire
+from tests.support.model_rows import rows
+from tests.support.waiting import until
+from tests.test_spine import ingested
+
+PROGRAM = Path(sys.executable).parent / "ringledger"
+EVENTS = 38565
+WANTED = "SELECT count(*) = $1 FROM ledger.rebuild WHERE ended IS NULL"
+BUILT = "SELECT min(position) >= $1 FROM ledger.checkpoint WHERE place = 'rebuild'"
+FOLDED = "SELECT min(position) >= $1 FROM ledger.checkpoint WHERE place = 'model'"
+SWAPS = "SELECT sum(swaps) FROM ledger.checkpoint WHERE place = 'model'"
+TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'rebuild'::regnamespace AND relkind = 'r'"
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a log that holds a recording, and no read model yet."""
+    await ingested(url, wire("rich22"), 65536)
+    opened = await database.connect(url, search_path="model, ledger")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def watcher(url: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await database.connect(url)
+    yield opened
+    await opened.close()
+
+
+async def eventually(connection: asyncpg.Connection, query: str, *arguments: object) -> None:
+    await until(lambda: connection.fetchval(query, *arguments), query)
+
+
+@asynccontextmanager
+async def projecting(url: str, connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """A projector that has folded all of the recording."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(project(url, stop))
+
+    await eventually(connection, FOLDED, EVENTS)
+    yield
+    stop.set()
+    await running
+
+
+async def started(url: str, *arguments: str) -> asyncio.subprocess.Process:
+    environ = {n: v for n, v in os.environ.items() if not n.startswith("RINGLEDGER_")} | {
+        "RINGLEDGER_DATABASE_URL": url
+    }
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(PROGRAM, *arguments, env=environ, stdout=pipe, stderr=pipe)
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+    out, err = await asyncio.wait_for(process.communicate(), 300)
+    return process.returncode, out.decode(), err.decode()
+
+
+LOCKS = """
+SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE locktype = 'advisory' AND datname = current_database()
+"""
+
+
+async def ran(url: str, *arguments: str) -> tuple[int | None, str, str]:
+    return await ended(await started(url, *arguments))
+
+
+async def test_without_a_projector_the_command_does_it(url: str, connection: asyncpg.Connection) -> None:
+    first = await rebuild(url, ALL, None, asyncio.Event())
+    assert (first.code, first.failed) == (0, [])
+    assert first.done[0].startswith(f"rebuilt all {len(ALL)} read models: served from position {EVENTS} on (")
+    assert "by this command, for no projector runs" in first.done[0]
+    assert await connection.fetchval(SWAPS) == 0  # there was nothing before them
+    once = await rows(connection)
+    await connection.execute("DELETE FROM channels; UPDATE queues SET calls = 99")
+    again = await rebuild(url, [CHANNELS, QUEUES], None, asyncio.Event())
+    assert again.done[0].startswith(f"rebuilt channels, queues: served from position {EVENTS} on (")
+    assert await connection.fetchval(SWAPS) == 2
+    assert await rows(connection) == once
+    assert await connection.fetch(TABLES) == []
+    assert await connection.fetchval(LOCKS) == 0
+
+
+async def test_with_a_projector_that_one_does_it(url: str, connection: asyncpg.Connection) -> None:
+    async with projecting(url, connection):
+        once = await rows(connection)
+        await connection.execute("DELETE FROM device_states")
+        outcome = await rebuild(url, ALL, None, asyncio.Event())
+        assert (outcome.code, outcome.failed) == (0, [])
+        assert "by the projector that runs" in outcome.done[0]
+        assert await rows(connection) == once
+        assert await connection.fetchval(SWAPS) == len(ALL)
+
+
+async def test_when_the_projector_dies_the_command_goes_on(
+    url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    projector = await started(url, "project")
+
+    await eventually(connection, FOLDED, EVENTS)
+    async with database.snapshot(watcher):  # as long as it looks, nothing can be swapped
+        rebuilding = asyncio.create_task(rebuild(url, [CHANNELS, DEVICE_STATES], None, asyncio.Event()))
+        await eventually(connection, BUILT, 1)
+        projector.kill()
+        await ended(projector)
+    outcome = await asyncio.wait_for(rebuilding, 300)
+    assert outcome.done[0].startswith(f"rebuilt channels, device_states: served from position {EVENTS} on (")
+    assert "by this command" in outcome.done[0]
+    assert await connection.fetchval(SWAPS) == 2
+
+
+async def test_who_does_not_wait_leaves_it_to_the_projector(
+    url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    async with projecting(url, connection):
+        async with database.snapshot(watcher):
+            process = await started(url, "rebuild", "channels")
+            await eventually(connection, BUILT, EVENTS)
+            process.send_signal(signal.SIGINT)
+            code, out, err = await ended(process)
+        assert (code, out) == (130, "")
+        assert err == (
+            f"ringledger: not waiting for channels (at {EVENTS} of {EVENTS}):"
+            " the rebuild goes on in the projector that runs\n"
+        )
+        await eventually(connection, WANTED, 0)
+        assert await connection.fetchval(SWAPS) == 1
+
+
+async def test_what_was_broken_off_goes_on_with_the_next_command(
+    url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    await rebuild(url, ALL, None, asyncio.Event())
+    async with database.snapshot(watcher):
+        process = await started(url, "rebuild", "channels")
+        await eventually(connection, BUILT, EVENTS)
+        process.send_signal(signal.SIGINT)
+        code, _, err = await ended(process)
+    assert code == 130
+    assert err.endswith("the rebuild goes on when a projector runs, or with this command again\n")
+    assert await connection.fetchval("SELECT count(*) FROM channels") > 0
+    assert (await ran(url, "rebuild", "channels"))[0] == 0
+    assert await connection.fetchval("SELECT count(*) FROM ledger.rebuild WHERE model = 'channels'") == 2
+    assert await connection.fetchval(SWAPS) == 1
+
+
+async def test_two_who_want_the_same_get_it_together(
+    url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    async with projecting(url, connection):
+        async with database.snapshot(watcher):
+            both = [asyncio.create_task(rebuild(url, models, None, asyncio.Event())) for models in ([CHANNELS], ALL)]
+            await eventually(connection, WANTED, len(ALL))
+            with pytest.raises(RebuildError, match="channels is being rebuilt already, as far as the log goes"):
+                await rebuild(url, [CHANNELS], EVENTS, asyncio.Event())
+        assert {(await one).code for one in both} == {0}
+        assert await connection.fetchval(SWAPS) == len(ALL)
+
+
+async def test_a_model_that_stopped_is_built_up_to_where_one_wants(url: str, connection: asyncpg.Connection) -> None:
+    await rebuild(url, ALL, None, asyncio.Event())
+    await connection.execute(
+        "UPDATE checkpoint SET position = 20000, error = 'position 20001' WHERE model = 'channels'"
+    )
+    code, out, err = await ran(url, "rebuild", "channels", "--to", "30000")
+    assert (code, err) == (0, "")
+    assert out.startswith("rebuilt channels: served from position 30000 on (")
+    at = "SELECT position, error FROM checkpoint WHERE model = 'channels'"
+    assert tuple(await connection.fetchrow(at)) == (30000, None)
+    code, out, _ = await ran(url, "rebuild", "--diff")
+    assert (code, out.splitlines()[-1].rpartition(": ")[2]) == (0, "nothing differs")
+
+
+async def test_a_model_that_has_no_table_is_made_up_to_where_one_wants(
+    url: str, connection: asyncpg.Connection
+) -> None:
+    outcome = await rebuild(url, [CHANNELS], 12345, asyncio.Event())
+    assert outcome.done[0].startswith("rebuilt channels: served from position 12345 on (")
+    assert await connection.fetchval("SELECT position FROM checkpoint WHERE model = 'channels'") == 12345
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("nosuch", "channels"), 2, "ringledger: no read model nosuch (there are acts, "),
+        (("--to", "38566"), 2, "ringledger: --to 38566: the log ends at 38565\n"),
+        (("channels", "--to", "5"), 2, "ringledger: --to 5 would take channels back: it is served at 38565\n"),
+        (("--diff", "--to", "5"), 2, "ringledger: --diff compares at the position where a model is served, not --to"),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(
+    url: str, connection: asyncpg.Connection, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    await rebuild(url, [CHANNELS], None, asyncio.Event())
+    before = await connection.fetch("SELECT * FROM checkpoint ORDER BY model"), await rows(connection)
+    wishes = await connection.fetchval("SELECT count(*) FROM ledger.rebuild")
+    got, out, err = await ran(url, "rebuild", *arguments)
+    assert (got, out, err.count("\n")) == (code, "", 1)
+    assert err.startswith(says)
+    assert (await connection.fetch("SELECT * FROM checkpoint ORDER BY model"), await rows(connection)) == before
+    assert await connection.fetchval("SELECT count(*) FROM ledger.rebuild") == wishes
+
+
+@pytest.mark.parametrize("arguments", [(), ("--diff",)])
+async def test_a_database_without_a_ledger_is_refused(server_url: str, arguments: tuple[str, ...]) -> None:
+    code, out, err = await ran(server_url, "rebuild", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "the database is not of this version" in err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--diff",)])
+async def test_a_database_that_is_away_is_named(server_url: str, arguments: tuple[str, ...]) -> None:
+    code, out, err = await ran(server_url.replace("test_", "gone_"), "rebuild", *arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "PostgreSQL does not have this database" in err
+
+
+def test_models_are_chosen_once_each() -> None:
+    assert chosen(["queues", "channels", "queues"]) == [QUEUES, CHANNELS]
+    assert chosen([]) == list(ALL)

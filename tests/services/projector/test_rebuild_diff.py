@@ -1,0 +1,234 @@
+"""``ringledger rebuild --diff`` tells what a rebuild would change, exactly, and leaves nothing behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from msgspec.structs import replace
+from rich.console import Console
+
+from projections import ALL
+from projections.calls.channels import CHANNELS
+from projections.endpoints.device_states import DEVICE_STATES, Device, by_device
+from projections.engine.model import Key, Model, On
+from projections.people.tokens import TOKENS
+from projections.people.users import USERS
+from schemas.ami.device import DeviceState
+from schemas.log import Received
+from schemas.users import TokenIssued, UserCreated
+from services.database import connection as database
+from services.log import append as log
+from services.projector.rebuild import RebuildError, rebuild
+from services.projector.rebuild_diff import Compared, differences, lines, table
+from tests.captures import wire
+from tests.services.projector.test_projector import Pen
+from tests.services.projector.test_rebuild import EVENTS, FOLDED, eventually, projecting, ran, started
+from tests.test_spine import ingested
+
+NOTHING_LEFT = "SELECT count(*) = 0 FROM pg_class WHERE relpersistence = 't'"
+FOLDING = "SELECT count(*) > $1 FROM pg_class WHERE relpersistence = 't' AND relkind = 'r'"
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a log that holds a recording, and all read models of it."""
+    await ingested(url, wire("rich22"), 65536)
+    await rebuild(url, ALL, None, asyncio.Event())
+    opened = await database.connect(url, search_path="model, ledger")
+    yield opened
+    await opened.close()
+
+
+def shown(found: list[Compared]) -> str:
+    made = table(found)
+    assert made is not None
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(made)
+    return captured.get()
+
+
+def verdict(found: list[Compared]) -> str:
+    return lines(found)[-1].rpartition(": ")[2]
+
+
+async def test_what_was_folded_right_does_not_differ(url: str, connection: asyncpg.Connection) -> None:
+    found = await differences(url, ALL)
+    rows = sum([await connection.fetchval(f"SELECT count(*) FROM {m.name}") for m in ALL])
+    assert rows > 300
+    assert lines(found) == [f"compared {len(ALL)} read models, {rows:,} rows, at position {EVENTS}: nothing differs"]
+    assert table(found) is None
+    await eventually(connection, NOTHING_LEFT)
+    assert await connection.fetchval("SELECT count(*) FROM ledger.rebuild WHERE ended IS NULL") == 0
+
+
+async def test_rows_that_differ_are_named_and_counted(url: str, connection: asyncpg.Connection) -> None:
+    first, second, third = await connection.fetch("SELECT device, state FROM device_states ORDER BY device LIMIT 3")
+    await connection.execute("UPDATE device_states SET state = 'ODD' WHERE device = $1", first["device"])
+    await connection.execute("DELETE FROM device_states WHERE device = $1", second["device"])
+    await connection.execute("UPDATE device_states SET device = 'zzz' WHERE device = $1", third["device"])
+    code, out, err = await ran(url, "rebuild", "--diff", "device_states", "channels")
+    assert (code, err) == (1, "")
+    total = await connection.fetchval("SELECT (SELECT count(*) FROM device_states) + (SELECT count(*) FROM channels)")
+    assert out.splitlines()[-1] == (
+        f"compared device_states, channels, {total} rows, at position {EVENTS}: 4 rows differ (device_states 4)"
+    )
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    assert cells == [
+        ["device_states", f"pbx {first['device']}", "state", "ODD", first["state"]],
+        ["device_states", f"pbx {second['device']}", "", "no such row", "a row"],
+        ["device_states", f"pbx {third['device']}", "", "no such row", "a row"],
+        ["device_states", "pbx zzz", "", "a row", "no such row"],
+    ]
+    assert await connection.fetchval("SELECT state FROM device_states WHERE device = $1", first["device"]) == "ODD"
+
+
+async def test_many_that_differ_are_shown_in_part(url: str, connection: asyncpg.Connection) -> None:
+    count = await connection.fetchval("SELECT count(*) FROM call_records")
+    await connection.execute("DELETE FROM call_records; UPDATE queues SET calls = 77")
+    found = await differences(url, ALL)
+    queues = await connection.fetchval("SELECT count(*) FROM queues")
+    assert verdict(found) == f"{count + queues:,} rows differ (call_records {count:,}, queues {queues})"
+    assert f"... and {count - 20:,} rows more" in shown(found)
+    assert shown(found).count("no such row") == 20
+
+
+def loud(_row: Device | None, e: DeviceState) -> Device:
+    return Device(pbx=e.pbx, tm_update=e.at, device=e.device, state=e.state.lower())
+
+
+def broken(_row: Device | None, e: DeviceState) -> Device:
+    raise KeyError(e.device)
+
+
+class Located(Device):
+    place: str = "somewhere"
+
+
+def located(_row: Located | None, e: DeviceState) -> Located:
+    return Located(pbx=e.pbx, tm_update=e.at, device=e.device, state=e.state)
+
+
+def by_device_and_place(e: DeviceState) -> Key | None:
+    device = by_device(e)
+    return device and (*device, "somewhere")
+
+
+def devices(fold: Any, key: Any = by_device, version: int = 2, **changes: Any) -> Model:
+    on = {"DeviceStateChange": On(DeviceState, key, fold, newer=True)}
+    return replace(DEVICE_STATES, version=version, on=on, **changes)
+
+
+async def test_another_version_is_compared_with_the_one_that_is_served(
+    url: str, connection: asyncpg.Connection
+) -> None:
+    found = await differences(url, [devices(loud), CHANNELS])
+    count = await connection.fetchval("SELECT count(*) FROM device_states")
+    assert verdict(found) == f"{count} rows differ (device_states {count})"
+    assert lines(found)[0] == "device_states: version 1 is served, 2 was folded"
+    assert "│ NOT_INUSE │ not_inuse │" in " ".join(shown(found).split())
+    assert await connection.fetchval("SELECT count(*) FROM checkpoint WHERE place = 'rebuild'") == 0
+
+
+async def test_columns_that_come_or_go_are_named_and_the_others_compared(
+    url: str, connection: asyncpg.Connection
+) -> None:
+    found = await differences(url, [devices(located, row=Located)])
+    assert lines(found)[0] == "device_states: columns that go: none; that come: place"
+    assert (verdict(found), found[0].differing) == ("models differ", 0)
+    await connection.execute("ALTER TABLE device_states ADD COLUMN old text")
+    await connection.execute(
+        "UPDATE device_states SET state = 'ODD' WHERE device = (SELECT min(device) FROM device_states)"
+    )
+    found = await differences(url, [devices(located, row=Located)])
+    assert lines(found)[0] == "device_states: columns that go: old; that come: place"
+    assert verdict(found) == "1 rows differ (device_states 1)"
+
+
+async def test_another_key_makes_other_rows(url: str, connection: asyncpg.Connection) -> None:
+    moved = replace(devices(located, by_device_and_place, row=Located), key=("device", "place"))
+    found = await differences(url, [moved])
+    count = await connection.fetchval("SELECT count(*) FROM device_states")
+    assert found[0].differing == 0  # without the column that comes they are the same
+    await connection.execute(
+        "UPDATE device_states SET state = 'ODD' WHERE device = (SELECT min(device) FROM device_states)"
+    )
+    found = await differences(url, [moved])
+    assert (found[0].rows, found[0].differing) == (count, 2)
+
+
+async def test_code_that_stops_differs(url: str, connection: asyncpg.Connection) -> None:
+    found = await differences(url, [devices(broken, version=1), CHANNELS])
+    assert lines(found)[0].startswith("device_states: the present code stops at position ")
+    assert "(DeviceStateChange): KeyError(" in lines(found)[0]
+    assert verdict(found) == "models differ"
+    assert await connection.fetchval("SELECT count(*) FROM checkpoint WHERE error IS NOT NULL") == 0
+
+
+async def test_each_model_is_compared_where_it_stands(url: str, connection: asyncpg.Connection) -> None:
+    """One stopped in the middle, and is as it was then."""
+    await connection.execute("UPDATE checkpoint SET position = 10000, error = 'stopped' WHERE model = 'device_states'")
+    found = await differences(url, ALL)
+    assert {c.position for c in found} == {10000, EVENTS}
+    assert f"at positions 10000 to {EVENTS}: " in lines(found)[-1]
+    assert {c.model.name for c in found if c.differs} == {"device_states"}
+    await rebuild(url, [DEVICE_STATES], 20000, asyncio.Event())
+    assert verdict(await differences(url, ALL)) == "nothing differs"
+
+
+async def test_it_is_exact_while_the_projector_runs(url: str, connection: asyncpg.Connection) -> None:
+    async with projecting(url, connection):
+        done = asyncio.Event()
+
+        async def write() -> None:
+            pen = Pen(await database.connect(url))
+            number = 0
+            while not done.is_set():
+                number += 1
+                raw = (
+                    f"Event: DeviceStateChange\r\nDevice: PJSIP/{number % 50}\r\nState: S{number}\r\n\r\n"
+                    f"Event: Newchannel\r\nUniqueid: {number % 70}.1\r\nChannel: PJSIP/{number}-1\r\n\r\n"
+                )
+                await pen.said(raw.encode())
+            await pen._connection.close()
+
+        writing = asyncio.create_task(write())
+        await eventually(connection, FOLDED, EVENTS + 1)
+        positions = []
+        for _ in range(4):
+            found = await differences(url, [CHANNELS, DEVICE_STATES])
+            assert (verdict(found), table(found)) == ("nothing differs", None)
+            positions.append(found[0].position)
+        done.set()
+        await writing
+    assert EVENTS < positions[0] < positions[1] < positions[2] < positions[3]
+
+
+async def test_nothing_is_left_behind_after_a_kill(url: str, connection: asyncpg.Connection) -> None:
+    process = await started(url, "rebuild", "--diff")
+    await eventually(connection, FOLDING, len(ALL))
+    process.kill()
+    await process.communicate()
+    await eventually(connection, NOTHING_LEFT)
+    assert await connection.fetchval("SELECT count(*) FROM checkpoint") == len(ALL)
+
+
+async def test_hashes_are_not_shown_whole(url: str, connection: asyncpg.Connection) -> None:
+    bob = UserCreated("u1", "bob", "Bob", "$argon2id$secret", ("admin",), origin="user")
+    token = TokenIssued("0123456789abcdef", "u1", actor="u1")
+    facts = [Received("ringledger", type(e).__name__, None, 1.0, msgspec.json.encode(e)) for e in (bob, token)]
+    await log.append(connection, "", 1, 1, facts)
+    await rebuild(url, [USERS, TOKENS], None, asyncio.Event())
+    await connection.execute("UPDATE users SET password_hash = '$argon2id$other', name = 'Rob'; DELETE FROM tokens")
+    said = shown(await differences(url, [USERS, TOKENS]))
+    assert "Rob" in said
+    assert "0123456…" in said
+    assert not {"secret", "other", "89abcdef"} & set(said.replace("$", " ").split())
+
+
+async def test_what_has_no_table_is_refused(url: str) -> None:
+    with pytest.raises(RebuildError, match="nothing to compare: channels has no table yet"):
+        await differences(url, [CHANNELS])

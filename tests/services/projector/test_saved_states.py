@@ -1,0 +1,242 @@
+"""Saved states: what the projector saves is what it held, all of it or nothing, and old ones become few."""
+
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from projections import ALL
+from projections.calls.call_records import CALL_RECORDS
+from projections.calls.channels import CHANNELS
+from projections.calls.parking_lots import PARKING_LOTS
+from projections.engine.model import Model, State
+from projections.queues.queues import QUEUES
+from schemas.log import Received
+from services.database import connection as database
+from services.log import append as log
+from services.projector import saved_states as saved
+from services.projector.projector import Projector
+from services.projector.table import Table
+from services.replay import instants
+from services.replay.as_of import AsOf
+from tests.support import two_pbx_log as heard
+from tests.support.harness import recording
+from tests.support.two_pbx_log import Truth
+
+STATES = (
+    "SELECT model, version, position, changed, state, whole, kept, latest FROM ledger.saved ORDER BY position, model"
+)
+SOME = (CHANNELS, QUEUES, CALL_RECORDS)
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await database.connect(url, search_path="model, ledger")
+    yield opened
+    await opened.close()
+
+
+async def append(connection: asyncpg.Connection, events: tuple[Received, ...], first: int = 1) -> None:
+    await log.append(connection, "pbx", 1, first, events)
+
+
+async def opened(connection: asyncpg.Connection, *models: Model) -> Projector:
+    projector = Projector(connection, models)
+    await projector.open()
+    return projector
+
+
+async def held(connection: asyncpg.Connection, model: Model, position: int) -> dict[Any, Any] | None:
+    found = await saved.nearest(connection, model, position)
+    if found is None:
+        return None
+    table = Table(model)
+    return {table.key_of(row): row for row in await saved.rows_of(connection, found)}
+
+
+async def test_what_is_saved_is_what_was_held_there(url: str, connection: asyncpg.Connection) -> None:
+    await heard.append(url)
+    await heard.project(url, every=3_001)
+    rows = await connection.fetch(STATES)
+    positions = sorted({row["position"] for row in rows})
+    assert len(positions) == len(await heard.events_of(url)) // 3_001
+    assert len(rows) == len(positions) * len(ALL)
+    events = await heard.events_of(url)
+    truth = Truth(events)
+    for position in positions:
+        tables = truth.upto(position)
+        states = {row["model"]: row for row in rows if row["position"] == position}
+        assert {row["latest"] for row in states.values()} == {max(at for _, at in events[:position])}
+        for model in ALL:
+            row = states[model.name]
+            assert (row["version"], row["whole"], row["kept"]) == (model.version, model.live, False)
+            assert msgspec.convert(row["state"], State) == tables.states[model.name]
+            if model.live:
+                assert await held(connection, model, position) == tables.rows[model.name], model.name
+    assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") == 0
+
+
+async def test_rows_that_did_not_change_are_saved_once(
+    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "EVERY", 1_000)
+    events = recording("rich22")[:12_000]
+    for first in range(0, len(events), 1_000):
+        await append(connection, events[first : first + 1_000], first + 1)
+    projector = await opened(connection, *ALL)
+    while await projector.advance(1_000):
+        pass
+    counts = dict(await connection.fetch("SELECT model, count(DISTINCT changed) FROM ledger.saved_rows GROUP BY 1"))
+    assert await connection.fetchval("SELECT count(DISTINCT position) FROM ledger.saved") == 12
+    assert counts["channels"] == 12
+    assert counts["parking_lots"] == 1
+    assert await held(connection, PARKING_LOTS, 12_000) == await held(connection, PARKING_LOTS, 6_000) != {}
+
+
+BREAK = """
+CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER break BEFORE INSERT ON ledger.saved_rows EXECUTE FUNCTION no_space();
+"""
+
+
+async def test_rows_checkpoint_and_saved_state_are_written_together_or_not_at_all(
+    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "EVERY", 1_000)
+    await append(connection, recording("rich22")[:2_500])
+    projector = await opened(connection, *SOME)
+    await projector.advance(900)
+    before = await connection.fetch("SELECT * FROM channels ORDER BY 1, 3")
+    await connection.execute(BREAK)
+    with pytest.raises(asyncpg.DiskFullError):
+        await projector.advance(900)
+    assert await connection.fetch(STATES) == []
+    assert {row[0] for row in await connection.fetch("SELECT position FROM ledger.checkpoint")} == {900}
+    assert await connection.fetch("SELECT * FROM channels ORDER BY 1, 3") == before
+    await connection.execute("DROP TRIGGER break ON ledger.saved_rows")
+    await projector.advance(900)
+    assert [(row["model"], row["position"]) for row in await connection.fetch(STATES)] == [
+        (name, 1_800) for name in ("call_records", "channels", "queues")
+    ]
+
+
+async def test_a_raised_version_is_saved_as_it_is_rebuilt_and_the_old_states_go(
+    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "EVERY", 1_000)
+    await append(connection, recording("rich22")[:5_500])
+    projector = await opened(connection, QUEUES)
+    while await projector.advance(700):
+        pass
+    raised = replace(QUEUES, version=QUEUES.version + 1)
+    assert await saved.nearest(connection, raised, 5_500) is None
+    projector = await opened(connection, raised)
+    await projector.advance(1_600)
+    found = await saved.nearest(connection, raised, 5_500)
+    assert found is not None
+    assert found.position == 1_600
+    while await projector.advance(700):
+        pass
+    versions = "SELECT version, count(*) FROM ledger.saved GROUP BY 1 ORDER BY 1"
+    assert [tuple(row) for row in await connection.fetch(versions)] == [(QUEUES.version, 5), (raised.version, 5)]
+    await saved.thin(connection, found.latest)
+    assert [tuple(row) for row in await connection.fetch(versions)] == [(raised.version, 5)]
+    assert {row[0] for row in await connection.fetch("SELECT DISTINCT version FROM ledger.saved_rows")} == {
+        raised.version
+    }
+
+
+async def test_a_rebuild_of_the_same_version_puts_right_what_was_saved(
+    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "EVERY", 1_000)
+    await append(connection, recording("rich22")[:4_000])
+    projector = await opened(connection, QUEUES)
+    while await projector.advance(1_100):
+        pass
+    good = await held(connection, QUEUES, 4_000)
+    assert good
+    await connection.execute("UPDATE ledger.saved_rows SET rows = '[]'")
+    assert await held(connection, QUEUES, 4_000) == {}
+    # Of another version is what is served, and so the table of this one is built anew.
+    await connection.execute("UPDATE ledger.checkpoint SET version = version - 1")
+    projector = await opened(connection, QUEUES)
+    while await projector.advance(1_300):
+        pass
+    positions = [row["position"] for row in await connection.fetch(STATES)]
+    assert positions == [1_300, 2_600, 3_900, 4_000]  # and not where the other one stood
+    assert await held(connection, QUEUES, 4_000) == good
+    assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE rows::text = '[]'") == 0
+
+
+async def test_what_is_kept_holds_all_rows_and_is_where_every_model_may_begin(
+    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "PART", 50)
+    events = recording("rich22")
+    for first in range(0, len(events), 5_000):
+        await append(connection, events[first : first + 5_000], first + 1)
+    as_of, names = AsOf(ALL), [model.name for model in ALL]
+    edge = await instants.find(connection, 30_000)
+    there = await as_of.held(connection, names, edge)
+    for model in ALL:
+        one = there[model.name]
+        await saved.keep(connection, saved.Saved(model, 30_000, edge.at, one.changed, one.state), one.rows)
+        await saved.keep(connection, saved.Saved(model, 30_000, edge.at, one.changed, one.state), one.rows)
+    assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") > 2
+    later = await instants.find(connection, 38_000)
+    truth = {name: held.rows for name, held in (await as_of.held(connection, names, later)).items()}
+    (begun,) = await as_of._begin(connection, ["call_records"], later, farthest=8_000)
+    assert begun.position == 30_000
+    await saved.thin(connection, edge.at + timedelta(days=4_000))
+    await connection.execute("DELETE FROM ledger.event WHERE position <= 30000")
+    assert {name: held.rows for name, held in (await as_of.held(connection, names, later)).items()} == truth
+    assert len(truth["call_records"]) > len(there["call_records"].rows) > 100
+
+
+async def test_of_old_states_one_in_sixteen_is_left(connection: asyncpg.Connection) -> None:
+    await opened(connection, CHANNELS)
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    dice = random.Random(31)
+    for day in range(62):
+        for hour in range(8):
+            position = (day * 8 + hour + 1) * saved.EVERY + dice.randint(0, 4_999)
+            at = now - timedelta(days=62 - day, hours=-hour)
+            await connection.execute(
+                "INSERT INTO ledger.saved VALUES ('channels', $1, $2, $3, $4, '{}', true)",
+                CHANNELS.version,
+                position,
+                at,
+                position // 100_000,
+            )
+    await connection.execute(
+        "INSERT INTO ledger.saved_rows SELECT model, version, changed, 0, '[]' FROM ledger.saved GROUP BY 1, 2, 3"
+    )
+    for _ in range(2):
+        await saved.thin(connection, now)
+        old, young = await connection.fetchrow(
+            "SELECT count(*) FILTER (WHERE latest < $1), count(*) FILTER (WHERE latest >= $1) FROM ledger.saved",
+            now - saved.THINNED_AFTER,
+        )
+        assert young == 31 * 8
+        assert 31 * 8 / saved.THINNED <= old <= 31 * 8 / saved.THINNED + 1
+    orphans = "SELECT count(*) FROM ledger.saved_rows WHERE changed NOT IN (SELECT changed FROM ledger.saved)"
+    assert await connection.fetchval(orphans) == 0
+    missing = "SELECT count(*) FROM ledger.saved WHERE changed NOT IN (SELECT changed FROM ledger.saved_rows)"
+    assert await connection.fetchval(missing) == 0
+
+
+def test_it_is_due_once_in_every_so_many_positions() -> None:
+    position, saves = 0, []
+    dice = random.Random(1)
+    while position < 20 * saved.EVERY:
+        behind, position = position, position + dice.randint(1, 5_000)
+        if saved.due(behind, position):
+            saves.append(position // saved.EVERY)
+    assert saves == list(range(1, 21))

@@ -1,0 +1,122 @@
+"""As of the moments at which Asterisk was asked, through the log and saved states: what Asterisk itself answered."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from projections import ALL
+from projections.calls.channels import CHANNELS
+from projections.endpoints.device_states import DEVICE_STATES, UNKEPT
+from projections.engine.headers import headers_of
+from projections.engine.model import Model
+from projections.queues.agents import AGENTS
+from projections.queues.queue_members import QUEUE_MEMBERS
+from schemas.log import Recorded
+from services.database import connection as database
+from services.replay import instants
+from services.replay.as_of import AsOf
+from tests.captures import cli
+from tests.projections.test_cli_truth import ANSWER_SECONDS, held, truth
+from tests.support import cli_text as shown
+from tests.support import two_pbx_log as heard
+from tests.support.harness import Tables
+from tests.support.two_pbx_log import LATER
+
+AGO = {"rich22": 0.0, "rich16": LATER}
+NAMES = [model.name for model in shown.MODELS]
+
+
+class Past:
+    """What was held of one PBX at any instant of a log that holds both, one of them spooled for a while."""
+
+    def __init__(self, connection: asyncpg.Connection, events: list[heard.Event]) -> None:
+        self.connection, self.events = connection, events
+        self._as_of = AsOf(ALL)
+
+    async def tables(self, pbx: str, asked: int | datetime) -> Tables:
+        instant = await instants.find(self.connection, asked)
+        tables = Tables(*shown.MODELS)
+        for name, one in (await self._as_of.held(self.connection, NAMES, instant)).items():
+            tables.rows[name] = {one.table.key_of(row): row for row in one.rows if row.pbx == pbx}
+        return tables
+
+
+@pytest.fixture(scope="module")
+async def past(template: str) -> AsyncIterator[Past]:
+    connection = await asyncpg.connect(template)
+    await connection.execute("CREATE DATABASE truth TEMPLATE template_ringledger")
+    url = template.replace("/postgres?", "/truth?")
+    await heard.append(url)
+    await heard.project(url)
+    own = await database.connect(url)
+    yield Past(own, await heard.events_of(url))
+    await own.close()
+    await connection.execute("DROP DATABASE truth WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.mark.parametrize("capture", ["rich22", "rich16"])
+async def test_at_every_moment_the_cli_was_asked_it_printed_what_was_held(past: Past, capture: str) -> None:
+    moments = cli(capture)
+    assert len(moments) >= 21
+    said = [at for event, at in past.events if event.pbx == capture]
+    for asked, command, printed in moments:
+        begin = datetime.fromtimestamp(asked + AGO[capture], UTC)
+        end = begin + timedelta(seconds=ANSWER_SECONDS)
+        # Events that come while the CLI answers may be in its answer or not: one of these states is the one it saw.
+        within = sorted({begin - timedelta(microseconds=1), end, *(at for at in said if begin <= at <= end)})
+        tables = [await past.tables(capture, at) for at in within]
+        told = {held(one, command, int(now), AGO[capture]) for one in tables for now in (asked, asked + ANSWER_SECONDS)}
+        assert truth(command, printed) in told, (command, asked)
+
+
+LISTS: list[tuple[Model, str, dict[str, str]]] = [
+    (
+        CHANNELS,
+        "CoreShowChannel",
+        {
+            "unique_id": "Uniqueid",
+            "channel": "Channel",
+            "channel_state_desc": "ChannelStateDesc",
+            "caller_id_num": "CallerIDNum",
+            "bridge_id": "BridgeId",
+        },
+    ),
+    (AGENTS, "Agents", {"id": "Agent", "status": "Status", "name": "Name"}),
+    (
+        QUEUE_MEMBERS,
+        "QueueMember",
+        {
+            "queue_name": "Queue",
+            "location": "Location",
+            "status": "Status",
+            "paused": "Paused",
+            "calls_taken": "CallsTaken",
+            "in_call": "InCall",
+        },
+    ),
+    (DEVICE_STATES, "DeviceStateChange", {"device": "Device", "state": "State"}),
+]
+EPOCH = re.compile(rb"\r\nActionID: ringledger/(\d+)/")
+
+
+@pytest.mark.parametrize("capture", ["rich22", "rich16"])
+@pytest.mark.parametrize(("model", "name", "columns"), LISTS, ids=[model.name for model, _, _ in LISTS])
+async def test_what_a_list_action_answered_was_held_before_it_was_asked(
+    past: Past, capture: str, model: Model, name: str, columns: dict[str, str]
+) -> None:
+    answers: dict[bytes, list[Recorded]] = {}
+    for event, _ in past.events:
+        if event.pbx == capture and event.name == name and (found := EPOCH.search(event.raw)):
+            answers.setdefault(found[1], []).append(event)
+    assert len(answers) >= 6
+    for items in list(answers.values())[1:]:  # the first one is where everything begins
+        headers = [headers_of(item) for item in items]
+        said = {tuple(one.get(header, "") for header in columns.values()) for one in headers}
+        rows = (await past.tables(capture, items[0].position - 1)).of(model).values()
+        values = [[getattr(row, column) for column in columns] for row in rows]
+        told = {tuple("" if value is None else str(value) for value in row) for row in values}
+        assert told == {one for one in said if model is not DEVICE_STATES or not one[0].startswith(UNKEPT)}

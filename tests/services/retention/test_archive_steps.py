@@ -1,0 +1,340 @@
+"""``ringledger archive`` broken off at every step, beside those who read and write, and asked for what cannot be."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from projections import ALL
+from schemas.log import Received
+from services.database import connection as database
+from services.database.locks import Lock
+from services.integrity.verify import audit
+from services.listener.link_order import LastLink, LinkOrder
+from services.listener.previous_link import read_epoch
+from services.log import append as log
+from services.projector import saved_states as saved
+from services.projector.process import project
+from services.projector.saved_states import keep
+from services.retention import archive, archive_files, detach
+from services.retention.detach import ArchiveError
+from services.transfer.export_ledger import export_ledger
+from services.transfer.import_asterisk import import_lines
+from services.transfer.import_content import checked
+from services.transfer.import_ledger import ImportRefusedError
+from services.transfer.ledger_file import manifest_of
+from tests.services.projector.test_rebuild import ran
+from tests.services.transfer.test_import import imported
+from tests.support.archiving import appended, archived, fold, forget_models, month, tables
+from tests.support.story import folded
+from tests.support.two_pbx_log import set_clock
+from tests.support.waiting import until
+
+SIZE = 2_000
+STATE = "SELECT (SELECT count(*) FROM ledger.event), (SELECT count(*) FROM ledger.archive), position FROM ledger.head"
+
+
+class Killed(BaseException):
+    """What is raised where the command dies."""
+
+
+def dies(after: Callable[..., Any] | None) -> Callable[..., Awaitable[Any]]:
+    async def do(*arguments: Any) -> Any:
+        if after is not None:
+            await after(*arguments)
+        raise Killed
+
+    return do
+
+
+async def kept_some(connection: asyncpg.Connection, *arguments: Any) -> None:
+    """Keep the state of one model, then die."""
+    await keep(connection, *arguments)
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    "step", ["keep", "kept", "exported", "no manifest", "written", "in the transaction", "detached", "tidy"]
+)
+async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    ends = await appended(url, SIZE)
+    await fold(url)
+    before = await tables(url)
+    folder = tmp_path / "files"
+    wrote = export_ledger
+
+    async def export(url: str, file: Path, *rest: Any) -> Any:
+        if file.name.startswith("2026-04"):
+            if step == "no manifest":
+                manifest_of(folder / "2026-03.jsonl.zst").unlink()
+            raise Killed
+        return await wrote(url, file, *rest)
+
+    with monkeypatch.context() as patch:
+        if step == "keep":
+            patch.setattr(saved, "keep", kept_some)
+        elif step == "kept":
+            patch.setattr(archive, "write", dies(None))
+        elif step in {"exported", "no manifest"}:
+            patch.setattr(archive_files, "export_ledger", export)
+        elif step == "written":
+            patch.setattr(archive, "detach", dies(None))
+        elif step == "in the transaction":
+            patch.setattr(detach, "_detach_one", dies(detach._detach_one))
+        elif step == "detached":
+            patch.setattr(archive, "detach", dies(detach.detach))
+        else:
+            patch.setattr(archive, "_tidy", dies(archive._tidy))
+        with pytest.raises(Killed):
+            await archived(url, folder, "2026-05", drop=True)
+    connection = await asyncpg.connect(url)
+    through = step in {"detached", "tidy"}
+    assert tuple(await connection.fetchrow(STATE)) == (
+        (SIZE - ends[1] + 2, 2, SIZE + 2) if through else (SIZE, 0, SIZE)
+    )
+    await audit(url)
+    await fold(url)
+    done = await archived(url, folder, "2026-05", drop=True)
+    assert done.begins == ends[1] + 1
+    assert done.dropped == ["2026-03", "2026-04"]
+    assert await connection.fetchval("SELECT to_regclass('archived.event_2026_03')") is None
+    assert tuple(await connection.fetchrow(STATE)) == (SIZE - ends[1] + 2, 2, SIZE + 2)
+    assert await connection.fetchval("SELECT count(*) FROM ledger.saved WHERE position < $1", ends[1]) == 0
+    await connection.close()
+    files = [folder / "2026-03.jsonl.zst", folder / "2026-04.jsonl.zst"]
+    assert (await audit(url, files=files)).checked == {"2026-03", "2026-04"}
+    await forget_models(url)
+    await fold(url)
+    assert {**await tables(url), "states": []} == {**before, "states": []}
+
+
+async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it(
+    url: str, server_url: str, tmp_path: Path
+) -> None:
+    ends = await appended(url, SIZE)
+    first = await archived(url, tmp_path, "2026-04")
+    second = await archived(url, tmp_path, "2026-06")
+    code, out, err = await ran(url, "export", "--output", str(tmp_path / "rest.jsonl.zst"))
+    assert (code, err) == (0, "")
+    assert out.endswith(f" positions {ends[2] + 1} to {SIZE + 3}\n")
+    files = [*(one.file for one in (*first.written, *second.written)), tmp_path / "rest.jsonl.zst"]
+    said = await imported(server_url, *files)
+    assert said[0] == f"positions 1 to {ends[0]}, in the same chain"
+    assert said[-1] == f"positions {ends[2] + 1} to {SIZE + 3}, in the same chain"
+    whole, rest = await audit(server_url), await audit(url)
+    assert (whole.end, whole.events, bool(whole.edge)) == (rest.end, SIZE + 3, False)
+    assert await folded(server_url, ALL) == await folded(url, ALL)
+    # And may be archived once more.
+    await archived(server_url, tmp_path / "again", "2026-05")
+    await audit(server_url)
+    with pytest.raises(ImportRefusedError, match=r"it is archived: 2026-03\.jsonl\.zst holds 2026-03"):
+        await imported(url, files[0])
+
+
+async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected(url: str, tmp_path: Path) -> None:
+    connection = await database.connect(url)
+    await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
+    await set_clock(connection, month(0))
+    said = [
+        Received("ringledger", "Connected", 5.0, 5.0, b'{"type":"Connected","address":"x"}'),
+        Received("ringledger", "SnapshotStarted", 6.0, 6.0, b'{"type":"SnapshotStarted","epoch":1795}'),
+    ]
+    await log.append(connection, "pbx", 1, 1, said)
+    links = LinkOrder("pbx", "ami")
+    is_open = LastLink(begun_by=1, ended_by=None, is_open=True, heard=6.0, is_superseded=False)
+    assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
+    await set_clock(connection, month(1))
+    await archived(url, tmp_path, "2026-04")
+    assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
+    gone = Received("ringledger", "Disconnected", 7.0, 7.0, b'{"type":"Disconnected","reason":"","heard":6}')
+    await log.append(connection, "pbx", 1, 3, [gone])
+    is_ended = LastLink(begun_by=1, ended_by=1, is_open=False, heard=7.0, is_superseded=False)
+    assert await links.last(connection, 2) == is_ended
+    await set_clock(connection, month(2))
+    await archived(url, tmp_path, "2026-05")
+    assert await read_epoch(connection, "pbx") == 1795
+    assert await links.last(connection, 2) == replace(is_ended, ended_by=None)
+    await connection.close()
+
+
+async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path: Path) -> None:
+    connection = await database.connect(url)
+    await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
+    await set_clock(connection, month(0))
+    since = month(0).timestamp()
+    said = Received("ringledger", "Connected", since, since, b'{"type":"Connected","address":"x"}')
+    await log.append(connection, "pbx", 1, 1, [said])
+    await set_clock(connection, month(1))
+    await archived(url, tmp_path, "2026-04")
+    file = tmp_path / "queue_log"
+    file.write_text("".join(f"{int(since) + n}|{n}.1|q|NONE|ENTERQUEUE||100|1\n" for n in (-50, 50)))
+    [text] = [one async for one in import_lines(url, checked([file], "queue_log"), "pbx", "")]
+    assert text.endswith("1 events of queue_log; 1 left out: the PBX was heard at that time")
+    await set_clock(connection, month(2))
+    await archived(url, tmp_path, "2026-05")
+    with file.open("a") as longer:
+        longer.write(f"{int(since) - 40}|1.2|q|NONE|ENTERQUEUE||100|1\n")
+    with pytest.raises(ImportRefusedError, match="files of pbx were imported before, in months that are archived"):
+        [one async for one in import_lines(url, checked([file], "queue_log"), "pbx", "")]
+    await connection.close()
+
+
+async def test_who_reads_and_writes_is_held_up_for_a_moment_only(url: str, tmp_path: Path) -> None:
+    """Views are never empty and never go back, and a listener writes on while an archive waits for a long reader."""
+    ends = await appended(url, 8_000)
+    await fold(url)
+    stop, looking = asyncio.Event(), await database.connect(url, search_path="model, ledger")
+    writing, projecting = await database.connect(url), asyncio.create_task(project(url, stop))
+    rows = await looking.fetchval("SELECT count(*) FROM call_records")
+    assert rows
+    written: list[int] = []
+    seen: list[tuple[int, int]] = []
+
+    async def write() -> None:
+        while not stop.is_set():
+            event = Received("ami", "X", None, 1.0, b"x")
+            written.append(await log.append(writing, "writer", 1, len(written) + 1, [event]))
+            await asyncio.sleep(0)
+
+    async def look() -> None:
+        while not stop.is_set():
+            async with database.snapshot(looking):
+                count = await looking.fetchval("SELECT count(*) FROM call_records")
+                at = await looking.fetchval("SELECT min(position) FROM checkpoint WHERE place = 'model'")
+            assert count == rows
+            seen.append((at, await looking.fetchval("SELECT position FROM head")))
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(write()), asyncio.create_task(look())]
+    # Somebody reads the log for long: nothing happens meanwhile, and nobody else waits for it.
+    reader = await asyncpg.connect(url)
+    transaction = reader.transaction()
+    await transaction.start()
+    await reader.fetchval("SELECT count(*) FROM ledger.event")
+    archiving = asyncio.create_task(archived(url, tmp_path, "2026-05"))
+    lock = "SELECT EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted)"
+    await until(lambda: looking_at(url, lock), lock)
+    count, look_count = len(written), len(seen)
+    # While the archive waits for that reader, it lets others through.
+    await until(lambda: asyncio.sleep(0, len(written) > count + 20 and len(seen) > look_count + 20), "others go on")
+    assert not archiving.done()
+    await transaction.rollback()
+    done = await archiving
+    end = written[-1]
+    await until(lambda: asyncio.sleep(0, seen[-1][0] > end), "all read models go on", 120)
+    stop.set()
+    await asyncio.gather(*tasks, projecting)
+    assert done.begins == ends[1] + 1
+    assert written == sorted(written)
+    assert [at for at, _ in seen] == sorted(at for at, _ in seen)
+    for connection in (looking, writing, reader):
+        await connection.close()
+
+
+async def looking_at(url: str, query: str) -> Any:
+    connection = await asyncpg.connect(url)
+    found = await connection.fetchval(query)
+    await connection.close()
+    return found
+
+
+async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(url: str, tmp_path: Path) -> None:
+    ends = await appended(url, SIZE)
+    connection = await asyncpg.connect(url)
+    before = tuple(await connection.fetchrow(STATE))
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "2026-03.jsonl.zst").write_bytes(b"somebody's")
+    for arguments, says in (
+        (("--before", "2026-07"), "ringledger: 2026-07 is still to come: the months before 2026-06 can be archived"),
+        (("--before", "2026-6"), "ringledger: '2026-6' is no month as 2026-10"),
+        (("--before", "2026-13"), "ringledger: '2026-13' is no month as 2026-10"),
+        (("--before", "yesterday"), "ringledger: 'yesterday' is no month as 2026-10"),
+        (
+            ("--before", "2026-03"),
+            "ringledger: nothing to archive before 2026-03: the log begins later, with position 1",
+        ),
+        (("--before", "2026-05", "--output", str(taken)), "ringledger: nothing was archived: "),
+        (("--before", "2026-05", "--output", str(taken / "2026-03.jsonl.zst")), "ringledger: "),
+    ):
+        code, out, err = await ran(url, "archive", "--output", str(tmp_path), *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1), (arguments, err)
+        assert err.startswith(says), err
+        assert tuple(await connection.fetchrow(STATE)) == before
+    assert (taken / "2026-03.jsonl.zst").read_bytes() == b"somebody's"
+    holder = await asyncpg.connect(url)
+    await holder.execute("SELECT pg_advisory_lock($1)", Lock.RETENTION)
+    with pytest.raises(ArchiveError, match="a redaction or another archive is under way"):
+        await archived(url, tmp_path, "2026-05")
+    await holder.close()
+    await fold(url)
+    await connection.execute("UPDATE ledger.checkpoint SET position = 700, error = 'why' WHERE model = 'channels'")
+    with pytest.raises(ArchiveError, match=rf"read model channels has folded 700 of {ends[1]} .* \(why\)"):
+        await archived(url, tmp_path, "2026-05")
+    await connection.execute("UPDATE ledger.batch SET month = '2026-03-01' WHERE first = 1002")
+    with pytest.raises(ArchiveError, match=r"2026-04 does not follow on position 0, but begins with 502"):
+        await archived(url, tmp_path, "2026-05")
+    with pytest.raises(ArchiveError, match=r"months from 2026-04 on begin with position 502, within"):
+        await archived(url, tmp_path, "2026-04")
+    await connection.execute("UPDATE ledger.batch SET month = '2026-04-01' WHERE first = 1002")
+    await connection.execute("INSERT INTO ledger.stale VALUES ('channels', 1)")
+    with pytest.raises(ArchiveError, match="run `ringledger redact` again first"):
+        await archived(url, tmp_path, "2026-05")
+    await connection.execute(
+        "DELETE FROM ledger.stale; UPDATE ledger.checkpoint SET position = 2000 WHERE model = 'channels';"
+        "UPDATE ledger.event SET raw = 'x' WHERE position = 7"
+    )
+    with pytest.raises(ArchiveError, match="nothing was archived: positions 1 to 500 are not what was appended"):
+        await archived(url, tmp_path, "2026-05")
+    assert tuple(await connection.fetchrow(STATE)) == before
+    await connection.close()
+
+
+async def test_the_command_line_archives_verifies_and_says_so(url: str, tmp_path: Path) -> None:
+    ends = await appended(url, SIZE)
+    code, out, err = await ran(url, "archive", "--before", "2026-05", "--output", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert out == (
+        f"{tmp_path}/2026-03.jsonl.zst: 501 events in 2 batches, positions 1 to 501\n"
+        f"{tmp_path}/2026-04.jsonl.zst: 501 events in 2 batches, positions 502 to 1002\n"
+        f"archived; the log begins with position {ends[1] + 1}. Keep these files, and their manifests\n"
+    )
+    code, out, err = await ran(url, "archive", "--before", "2026-05", "--output", str(tmp_path), "--drop")
+    assert (code, out, err) == (0, "dropped the tables of 2026-03, 2026-04\n", "")
+    code, out, err = await ran(url, "verify")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].startswith("archived: 2026-03 to 2026-04, up to position 1002, hash ")
+    assert out.splitlines()[1].endswith("; not checked: 2026-03.jsonl.zst, 2026-04.jsonl.zst")
+    files = [str(tmp_path / name) for name in ("2026-03.jsonl.zst", "2026-04.jsonl.zst")]
+    code, out, err = await ran(url, "verify", "--archive", *files)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].endswith("; 2 files hold it")
+    for arguments, says in (
+        (("verify", "--archive"), "ringledger: verify --archive FILE...: "),
+        (("verify", files[0]), "ringledger: verify --archive FILE...: "),
+        (("verify", "--archive", str(tmp_path / "none")), f"ringledger: {tmp_path}/none is no file"),
+        (("export", "--output", str(tmp_path / "x"), "--from", "5"), "ringledger: position 5 is archived: 2026-03."),
+        (("export", "--output", str(tmp_path / "x"), "--to", "900"), "ringledger: position 900 is archived: 2026-04."),
+        (
+            ("export", "--output", str(tmp_path / "x"), "--from", "2026-03-01T00:00:00Z"),
+            "ringledger: 2026-03-01T00:00:00Z is archived: 2026-03.jsonl.zst",
+        ),
+        (("as-of", "7", "channels"), "ringledger: position 7 is archived: 2026-03.jsonl.zst holds 2026-03"),
+        (("diff", "7", "1500", "channels"), "ringledger: position 7 is archived: 2026-03.jsonl.zst holds 2026-03"),
+        (("import", files[0]), f"ringledger: {files[0]}: it is archived: 2026-03.jsonl.zst holds 2026-03"),
+    ):
+        code, out, err = await ran(url, *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1), (arguments, out, err)
+        assert err.startswith(says), err
+    data = bytearray((tmp_path / "2026-03.jsonl.zst").read_bytes())
+    data[40] ^= 1
+    (tmp_path / "2026-03.jsonl.zst").write_bytes(data)
+    code, out, err = await ran(url, "verify", "--archive", *files)
+    assert (code, err) == (1, "")
+    assert out.startswith(f"{files[0]}: its SHA-256 is not the one in ")

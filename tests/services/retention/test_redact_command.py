@@ -1,0 +1,106 @@
+"""`ringledger redact` as a person runs it."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from schemas.log import Received
+from services.database import connection as database
+from services.log import append as log
+from tests.support.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, folded_from_scratch, held, tables
+
+PROGRAM = str(Path(sys.executable).parent / "ringledger")
+NOTHING = """\
+nothing to do: neither the log nor a read model holds it
+2 events hold the same characters as a part of something else, and keep them
+"""
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await database.connect(url, search_path="model, ledger")
+    yield opened
+    await opened.close()
+
+
+def run(url: str, data: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)}
+    command = [PROGRAM, "redact", *arguments]
+    return subprocess.run(command, env=environ, input=stdin, capture_output=True, text=True, check=False)
+
+
+def verify(url: str, data: Path, *arguments: str) -> tuple[int, str, str]:
+    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)}
+    done = subprocess.run([PROGRAM, "verify", *arguments], env=environ, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
+    """It never repeats the number; a second run has nothing to do; a dry run and bad input change nothing."""
+    data = tmp_path / "data"
+    await log.append(connection, "pbx", 7, 1, VARIETY)
+    await fold(connection)
+    before = await connection.fetch(ALL_EVENTS)
+    said = []
+
+    async def ran(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        done = await asyncio.to_thread(run, url, data, *arguments, stdin=stdin)
+        said.append(done.stdout + done.stderr)
+        return done.returncode, done.stdout, done.stderr
+
+    assert await ran("--number", "12") == (
+        2,
+        "",
+        "ringledger: --number: 3 to 20 digits and nothing else but a + before them\n",
+    )
+    assert (await ran())[0] == (await ran("--number", NUMBER, "--text", "Jane Roe"))[0] == 2
+    assert (await ran("--number", NUMBER, "--reason", f"of {NUMBER}"))[0] == 2
+    code, out, _ = await ran("--number", NUMBER, "--dry-run")
+    assert code == 0
+    assert "9 events hold it (positions 1 to 9):\n" in out
+    assert "read models that hold it: channels, links\n" in out
+    assert await connection.fetch(ALL_EVENTS) == before
+
+    code, out, _ = await ran("--number", "-", "--reason", "asked for it", stdin=f"+{NUMBER}\n")
+    assert code == 0
+    assert re.match(r"redacted-[g-v]{12}: 9 events redacted \(positions 1 to 9\):\n", out)
+    assert "folded anew: call_records, channels, " in out
+    head = await log.head(connection)
+    name = out.partition(":")[0]
+    for more in ([], ["--anchor", str(tmp_path / "anchor")]):
+        code, out, err = await asyncio.to_thread(verify, url, data, *more)
+        honest, told = out.splitlines()
+        assert (code, err) == (0, "")
+        assert honest.startswith("honest: 11 events in 2 batches up to position 11, hash ")
+        assert re.fullmatch(rf"{name}: a number in 9 events, [-0-9: ]{{16}} UTC, by \S+: asked for it", told)
+    code, out, _ = await ran("--number", NUMBER)
+    assert (code, out) == (0, NOTHING)
+    assert await log.head(connection) == head
+    assert NUMBER not in "".join(said)
+    assert await held(connection, NUMBER) == []
+    assert await tables(connection) == await folded_from_scratch(connection)
+
+
+async def test_a_redaction_that_was_made_up_is_named(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
+    said = Received("ringledger", "Redacted", 1.0, 1.0, b'{"type":"Redacted","position":2}')
+    await log.append(connection, "pbx", 7, 1, [VARIETY[0], said])
+    for more in ([], ["--anchor", str(tmp_path / "anchor")]):
+        done = await asyncio.to_thread(verify, url, tmp_path, *more)
+        assert done == (1, "event 2 (Redacted) is not as we write them\n", "")
+    assert not (tmp_path / "anchor").exists()
+
+
+async def test_without_a_ledger_and_without_a_database(server_url: str, tmp_path: Path) -> None:
+    nothing = await asyncio.to_thread(run, server_url, tmp_path, "--number", NUMBER)
+    assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
+    assert "`ringledger migrate`" in nothing.stderr
+    nowhere = await asyncio.to_thread(run, "postgresql://127.0.0.1:1/x", tmp_path, "--number", NUMBER)
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
+    assert "PostgreSQL does not answer" in nowhere.stderr

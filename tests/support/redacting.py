@@ -1,0 +1,106 @@
+"""What the tests of redaction share: events with a number in every place, and what must be so afterwards."""
+
+import re
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from projections import ALL
+from schemas.log import Connected, Received, Rejected
+from services.log import redactions
+from services.log.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
+from services.projector.projector import Projector
+from services.projector.table import Table
+from services.retention.redact_pattern import Wanted
+from tests.services.log.test_chain import BATCHES, EVENTS
+from tests.support.model_rows import rows
+
+NUMBER = "5551234"
+WANTED = Wanted("number", NUMBER)
+TOKEN = "redacted-ghijklmnopqr"
+AT = 1795308983.5
+ALL_EVENTS = """
+SELECT position, connection, ordinal, occurred, recorded, month, pbx, source, name, raw
+FROM ledger.event ORDER BY position
+"""
+REJECTED = Rejected("ami", "X", "e", b"Event: X\r\nA: 5551234\r\n\r\n")
+
+VARIETY = [
+    *(
+        Received("ami", raw[7:].partition(b"\r")[0].decode(), 1.0, AT, raw)
+        for raw in (
+            b"Event: Newchannel\r\nChannel: PJSIP/5551234-0000001a\r\nCallerIDNum: 5551234\r\nUniqueid: 1.34\r\n\r\n",
+            b'Event: VarSet\r\nUniqueid: 1.34\r\nVariable: X\xff\r\nValue: "Jane Roe" <sip:5551234@x>\r\n\r\n',
+            b"Event: DialBegin\r\nDialString: trunk/5551234\r\nDialString: 15551234\r\n\r\n",
+        )
+    ),
+    Received("ari", "ChannelCreated", 1.0, AT, b'{"caller":{"name":"Jane Roe","number":"5551234"},"n":5551234}'),
+    Received("ringledger", "Connected", 1.0, AT, msgspec.json.encode(Connected("5551234.example", "x"))),
+    Received("ringledger", "Rejected", 1.0, AT, msgspec.json.encode(REJECTED)),
+    Received("cdr_csv", "Cdr", None, AT, b'"","5551234","100","x","""Jane Roe"" <5551234>","PJSIP/5551234-0000001a"'),
+    Received("cel_csv", "Cel", None, AT, b'"CHAN_START","1795308983.34","Jane Roe","5551234"'),
+    Received("queue_log", "ENTERQUEUE", None, AT, b"1795308983|1795308983.34|q|NONE|ENTERQUEUE||5551234|1"),
+    Received("ami", "Hangup", 1.0, AT, b"Event: Hangup\r\nUniqueid: 1795308983.5551234\r\n\r\n"),
+]
+"""One event of every source with the number, and a last one that has other digits of that kind."""
+
+
+async def fold(connection: asyncpg.Connection) -> None:
+    projector = Projector(connection, ALL)
+    await projector.open()
+    while await projector.advance():
+        pass
+    assert projector.stopped == {}
+
+
+async def tables(connection: asyncpg.Connection) -> dict[str, Any]:
+    """Return every row of every model, and what models remember; the places of checkpoints are not of the models."""
+    found: dict[str, Any] = {**await rows(connection)}
+    found["states"] = await connection.fetch(
+        "SELECT model, place, version, position, state FROM ledger.checkpoint ORDER BY model"
+    )
+    found["unfit"] = await connection.fetch("SELECT * FROM ledger.unfit ORDER BY model, position")
+    return found
+
+
+async def folded_from_scratch(connection: asyncpg.Connection) -> dict[str, Any]:
+    for model in ALL:
+        await connection.execute(f"DROP TABLE {Table(model, 'model').name}")
+    await connection.execute("DELETE FROM ledger.checkpoint; DELETE FROM ledger.unfit")
+    await fold(connection)
+    return await tables(connection)
+
+
+async def verified(connection: asyncpg.Connection) -> redactions.Redactions:
+    """Compute the chain anew: every event has the leaf that was sealed, or the one that a redaction says."""
+    said = await redactions.read(connection)
+    before, ended = BEGINNING, 0
+    for batch in [Batch(*row) for row in await connection.fetch(BATCHES)]:
+        assert (batch.first, batch.hash) == (ended + 1, batch.link(before))
+        rows = await connection.fetch(EVENTS, batch.first, batch.last)
+        each = zip(rows, cut(batch.leaves, LEAF), cut(batch.salts, SALT), strict=True)
+        for position, (row, sealed, salt) in enumerate(each, batch.first):
+            now = leaf(salt, *row)
+            assert said.leaves.get(position, (sealed, sealed)) == (sealed, now), position
+        before, ended = batch.hash, batch.last
+    assert tuple(await connection.fetchrow("SELECT position, hash FROM ledger.head")) == (ended, before)
+    assert await connection.fetchval("SELECT sum(count) FROM ledger.name") == ended
+    return said
+
+
+async def held(connection: asyncpg.Connection, number: str) -> list[str]:
+    """Return every table of ours that holds the digits, but for where they are a fraction or a number in JSON."""
+    names = await connection.fetch(
+        "SELECT relnamespace::regnamespace || '.' || relname FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = ANY ($1::regnamespace[]::oid[])",
+        ["ledger", "model", "rebuild"],
+    )
+    found = []
+    for (name,) in names:
+        rows = await connection.fetch(f"SELECT t FROM {name} t")
+        whole = re.compile(rf'(?<![0-9.])(?<!"n":){number}(?![0-9])')
+        values = [v.decode("latin-1") if isinstance(v, bytes) else repr(v) for (row,) in rows for v in row]
+        if any(map(whole.search, values)):
+            found.append(name)
+    return found
