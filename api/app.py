@@ -10,18 +10,18 @@ from aiohttp import web
 from api.app_keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
 from api.cospace import jeye, statistics
 from api.http.access import ACCESS, Access
-from api.http.as_of import PastViews
+from api.http.as_of import AsOfViews
 from api.http.connections import CONNECTIONS, Connections, Limits, file_limit, limit_requests
-from api.http.finishing import finish_writes, writes
-from api.http.middleware import errors
+from api.http.finishing import drain_writes, finish_writes
+from api.http.middleware import render_errors
 from api.http.origins import own_pages_only
 from api.http.queues import QUEUES, QueueMetrics, Queues
 from api.http.views import Views
 from api.jade.routes import routes as jade_routes
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
 from api.ops import health, metrics
-from api.ops.request_metrics import MEASURES, measured, measures
-from api.stream.hub import STREAMS, Streams
+from api.ops.request_metrics import REQUEST_METRICS, count_requests, request_metrics
+from api.stream.hub import STREAMS, StreamHub
 from api.stream.routes import ROUTES as EVENT_ROUTES
 from schemas.settings import Settings
 from services.accounts.accounts import TOUCH_SECONDS, Accounts
@@ -38,21 +38,21 @@ TOUCH_EVERY_SECONDS = 60.0
 
 def create(url: str, settings: Settings) -> web.Application:
     """Build the application; nothing is opened before it starts."""
-    app = web.Application(middlewares=[finish_writes, measured, errors, limit_requests, own_pages_only])
+    app = web.Application(middlewares=[finish_writes, count_requests, render_errors, limit_requests, own_pages_only])
     app[SETTINGS] = settings
     app[ACCOUNTS] = accounts = Accounts()
     app[HEARTBEAT] = heartbeat = Heartbeat(url)
     app[ACCESS] = access = Access(accounts)
     app[FRESHNESS] = Freshness(url, follow=[accounts.follow, access.follow], heartbeat=heartbeat)
     app[SEEDED] = asyncio.Event()
-    app[MEASURES] = measures()
+    app[REQUEST_METRICS] = request_metrics()
     app[QUEUES] = Queues()
-    app[MEASURES].registry.register(QueueMetrics(app[QUEUES]))
-    app[CONNECTIONS] = Connections(settings.trusted_proxies, app[MEASURES].registry, Limits(file_limit()))
+    app[REQUEST_METRICS].registry.register(QueueMetrics(app[QUEUES]))
+    app[CONNECTIONS] = Connections(settings.trusted_proxies, app[REQUEST_METRICS].registry, Limits(file_limit()))
     app[DECIDING] = asyncio.Lock()
-    app.cleanup_ctx.extend([pool(url), streams(url), background, writes])
-    app.on_response_prepare.append(unnamed)
-    app.on_shutdown.append(let_go)
+    app.cleanup_ctx.extend([pool(url), streams(url), background, drain_writes])
+    app.on_response_prepare.append(drop_server_header)
+    app.on_shutdown.append(on_shutdown)
     app.add_routes(
         [
             *health.ROUTES,
@@ -71,8 +71,8 @@ def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await open_pool(url, app[HEARTBEAT], size=4, search_path="model, ledger") as app[POOL]:
             app[FACTS] = Facts(app[POOL])
-            past = PastViews(app[POOL], app[QUEUES].as_of)
-            app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.told)
+            past = AsOfViews(app[POOL], app[QUEUES].as_of)
+            app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.render)
             yield
             past.stop()
 
@@ -86,7 +86,7 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
         async with await open_pool(
             url, app[HEARTBEAT], size=3, search_path="model, ledger", application_name="ringledger events"
         ) as own:
-            app[STREAMS] = Streams(own, app[FRESHNESS])
+            app[STREAMS] = StreamHub(own, app[FRESHNESS])
             yield
             await ended(app[STREAMS].tasks)
 
@@ -98,8 +98,8 @@ async def background(app: web.Application) -> AsyncIterator[None]:
     jobs: list[Coroutine[Any, Any, None]] = [
         app[HEARTBEAT].run(),
         app[FRESHNESS].run(),
-        seed(app),
-        write_down_use(app),
+        ensure_admin(app),
+        save_token_uses(app),
     ]
     app[FAILED] = asyncio.get_running_loop().create_future()
     tasks = [asyncio.create_task(job) for job in jobs]
@@ -117,7 +117,7 @@ def _report(app: web.Application, task: asyncio.Task[None]) -> None:
         app[FAILED].set_exception(error)
 
 
-async def seed(app: web.Application) -> None:
+async def ensure_admin(app: web.Application) -> None:
     """Make the first user, again whenever the log came back with older data."""
     while True:
         await first_user.seed(app[POOL], app[FACTS], app[FRESHNESS], app[ACCOUNTS], app[SETTINGS])
@@ -126,7 +126,7 @@ async def seed(app: web.Application) -> None:
         app[SEEDED].clear()
 
 
-async def write_down_use(app: web.Application) -> None:
+async def save_token_uses(app: web.Application) -> None:
     while True:
         await asyncio.sleep(TOUCH_EVERY_SECONDS)
         if facts := app[ACCOUNTS].unwritten(TOUCH_SECONDS):
@@ -134,12 +134,12 @@ async def write_down_use(app: web.Application) -> None:
                 await app[FACTS].append(*facts)
 
 
-async def unnamed(_request: web.Request, response: web.StreamResponse) -> None:
+async def drop_server_header(_request: web.Request, response: web.StreamResponse) -> None:
     """Tell nobody which server and version this is."""
     del response.headers["Server"]
 
 
-async def let_go(app: web.Application) -> None:
+async def on_shutdown(app: web.Application) -> None:
     """Answer all who wait for a change and end all streams, so that the process can end."""
     app[FRESHNESS].stop()
     app[STREAMS].stop()

@@ -8,10 +8,10 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace import envelope
-from api.http.auth import needs
+from api.http.auth import require_permission
 from api.http.errors import ApiError
-from api.http.handlers import get
-from api.http.views import Args, View, checked
+from api.http.handlers import view_handler
+from api.http.views import Args, View, storable_text
 from projections.calls.samples import sampled
 
 LATEST = 1 << 33
@@ -47,7 +47,7 @@ def bounds(request: web.Request) -> tuple[bool, Args]:
             since = start - (start - datetime(1970, 1, 1, tzinfo=UTC)) % MINUTE + MINUTE
         else:
             until = start - timedelta(microseconds=1)
-    return order == "desc", (checked(request.match_info["host"]), since, until, int(count))
+    return order == "desc", (storable_text(request.match_info["host"]), since, until, int(count))
 
 
 def _time(text: str | None) -> datetime | None:
@@ -73,7 +73,7 @@ def view(name: str, sql: str) -> View:
     return View(name, ("samples",), sql, lambda request: bounds(request)[1], by_uuid, envelope.ENVELOPE)
 
 
-FORWARDS, BACKWARDS = get(view("jeye.asc", FORWARD)), get(view("jeye.desc", BACKWARD))
+FORWARDS, BACKWARDS = view_handler(view("jeye.asc", FORWARD)), view_handler(view("jeye.desc", BACKWARD))
 
 
 async def jeye(request: web.Request) -> web.StreamResponse:
@@ -81,4 +81,4 @@ async def jeye(request: web.Request) -> web.StreamResponse:
     return await (BACKWARDS if descending else FORWARDS)(request)
 
 
-ROUTES = [web.get("/api/jeye/{host:(?s:.+)}", needs("jeye", jeye))]
+ROUTES = [web.get("/api/jeye/{host:(?s:.+)}", require_permission("jeye", jeye))]

@@ -15,10 +15,10 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace import envelope
-from api.http.auth import needs
+from api.http.auth import require_permission
 from api.http.errors import ApiError
-from api.http.handlers import get
-from api.http.views import Args, View, pbx
+from api.http.handlers import view_handler
+from api.http.views import Args, View, pbx_filter
 
 # $2 is the period as the rows name it, $3 and $4 are its beginning and end.
 SQL = """
@@ -65,7 +65,7 @@ def args(period: Period) -> Callable[[web.Request], Args]:
     def of(request: web.Request) -> Args:
         text = request.match_info["period"]
         try:
-            return (pbx(request), text, *period(text))
+            return (pbx_filter(request), text, *period(text))
         except ValueError:
             raise ApiError(400, f"no such {period.__name__}: {text}") from None
 
@@ -102,6 +102,6 @@ def view(name: str, period: Period) -> View:
 
 
 ROUTES = [
-    web.get("/api/statistics/{period:[^/]+}", needs("jeye", get(view("statistics", day)))),
-    web.get("/api/usage/{period:[^/]+}", needs("jeye", get(view("usage", month)))),
+    web.get("/api/statistics/{period:[^/]+}", require_permission("jeye", view_handler(view("statistics", day)))),
+    web.get("/api/usage/{period:[^/]+}", require_permission("jeye", view_handler(view("usage", month)))),
 ]

@@ -14,7 +14,7 @@ from services.projector.checkpoints import Reading
 T = TypeVar("T")
 
 
-def allowed(user: User | None, permission: str) -> User:
+def authorized(user: User | None, permission: str) -> User:
     """Return the user. Raises ApiError 401 where there is none, 403 where the user lacks the permission."""
     if user is None:
         raise ApiError(401, "log in first", headers={"WWW-Authenticate": "Bearer"})
@@ -49,7 +49,7 @@ class Access:
             limits.discard(limit)
             if not limits:
                 del self._limits[key]
-        allowed(self._accounts.holder(token), permission)
+        authorized(self._accounts.holder(token), permission)
         raise ApiError(403, f"permission {permission} was taken meanwhile", "access-denied")
 
     async def follow(self, _connection: asyncpg.Connection, _reading: Reading) -> None:

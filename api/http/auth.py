@@ -6,13 +6,13 @@ import binascii
 from aiohttp import web
 
 from api.app_keys import ACCOUNTS, FRESHNESS
-from api.http.access import ACCESS, allowed
+from api.http.access import ACCESS, authorized
 from api.http.errors import ApiError, Handler
 from services.accounts.accounts import User
 from services.projector.checkpoints import UnreadyError
 
 USER = web.RequestKey("user", User)
-NEEDED = web.RequestKey("needed", str)
+PERMISSION = web.RequestKey("needed", str)
 
 
 def token_of(request: web.Request) -> str | None:
@@ -46,7 +46,7 @@ async def identify(request: web.Request) -> User | None:
     return user
 
 
-def needs(permission: str, handler: Handler, *, ends_itself: bool = False) -> Handler:
+def require_permission(permission: str, handler: Handler, *, ends_itself: bool = False) -> Handler:
     """Let only users with the permission reach the handler.
 
     A read also ends, with 401 or 403, when the token or the permission does. A handler that ``ends_itself`` gives its
@@ -54,8 +54,8 @@ def needs(permission: str, handler: Handler, *, ends_itself: bool = False) -> Ha
     """
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        request[USER] = allowed(await identify(request), permission)
-        request[NEEDED] = permission
+        request[USER] = authorized(await identify(request), permission)
+        request[PERMISSION] = permission
         if ends_itself or request.method not in {"GET", "HEAD"}:
             return await handler(request)
         return await request.app[ACCESS].watch(token_of(request) or "", permission, handler(request))
@@ -63,21 +63,21 @@ def needs(permission: str, handler: Handler, *, ends_itself: bool = False) -> Ha
     return guarded
 
 
-def still(request: web.Request) -> User:
+def recheck_permission(request: web.Request) -> User:
     """Return who is asking, in a decision on ``users`` and ``tokens``: as they are after all earlier decisions.
 
     Raises ApiError 401 or 403 when one of those has ended the token, or taken the permission.
     """
-    return allowed(request.app[ACCOUNTS].owner(token_of(request) or ""), request[NEEDED])
+    return authorized(request.app[ACCOUNTS].owner(token_of(request) or ""), request[PERMISSION])
 
 
-def asker(request: web.Request) -> str:
+def requester_uuid(request: web.Request) -> str:
     """Return the uuid of the user who asks, empty where a view is open to all."""
     user = request.get(USER)
     return user.uuid if user else ""
 
 
-def basic(request: web.Request) -> tuple[str, str]:
+def basic_credentials(request: web.Request) -> tuple[str, str]:
     """Return name and password of HTTP Basic. Raises ApiError 401."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     try:

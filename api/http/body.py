@@ -17,16 +17,16 @@ Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Uuid = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\Z")]
 
 
-async def body(request: web.Request, shape: type[T]) -> T:
+async def read_body(request: web.Request, shape: type[T]) -> T:
     """Return the body as ``shape``; members that it does not know are passed over. Raises ApiError 400."""
-    found = decoded(await read(request))
+    found = decode_object(await read_bytes(request))
     try:
         return msgspec.convert(found, shape)
     except msgspec.ValidationError as error:
         raise ApiError(400, str(error)) from None
 
 
-async def read(request: web.Request) -> bytes:
+async def read_bytes(request: web.Request) -> bytes:
     """Return the body's bytes. Raises ApiError 400 if they cannot be decoded or the client left before their end."""
     try:
         return await request.read()
@@ -36,11 +36,11 @@ async def read(request: web.Request) -> bytes:
         raise ApiError(400, "the body has no end") from None
 
 
-def decoded(raw: bytes) -> dict[str, Any]:
+def decode_object(raw: bytes) -> dict[str, Any]:
     """Return a JSON object without NUL in any text. Raises ApiError 400, also for one nested too deep to be read."""
     try:
         found = msgspec.json.decode(raw, type=dict[str, Any])
-        with_nul = any("\0" in text for text in texts(found))
+        with_nul = any("\0" in text for text in strings_in(found))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ApiError(400, "the body is no JSON object") from None
     if with_nul:
@@ -48,14 +48,14 @@ def decoded(raw: bytes) -> dict[str, Any]:
     return found
 
 
-def texts(value: Any) -> Iterator[str]:
+def strings_in(value: Any) -> Iterator[str]:
     """Yield every text in a JSON value, names of members too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for name, item in value.items():
             yield name
-            yield from texts(item)
+            yield from strings_in(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from texts(item)
+            yield from strings_in(item)

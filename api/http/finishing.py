@@ -8,8 +8,8 @@ from aiohttp import web
 from api.http.errors import Handler
 from services.runtime.tasks import ended
 
-READS = {"GET", "HEAD", "OPTIONS"}
-LAST_SECONDS = 1.0
+READ_METHODS = {"GET", "HEAD", "OPTIONS"}
+DRAIN_SECONDS = 1.0
 """The time that writes without a client have to end when the server stops."""
 
 Writes = set[asyncio.Task[web.StreamResponse]]
@@ -19,7 +19,7 @@ WRITES = web.AppKey("writes", Writes)
 @web.middleware
 async def finish_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Shield a write from the cancellation that comes when its client leaves."""
-    if request.method in READS:
+    if request.method in READ_METHODS:
         return await handler(request)
 
     async def finish() -> web.StreamResponse:
@@ -31,10 +31,10 @@ async def finish_writes(request: web.Request, handler: Handler) -> web.StreamRes
     return await asyncio.shield(task)
 
 
-async def writes(app: web.Application) -> AsyncIterator[None]:
+async def drain_writes(app: web.Application) -> AsyncIterator[None]:
     """End the writes before what they need."""
     app[WRITES] = tasks = Writes()
     yield
     if tasks:
-        await asyncio.wait(tasks, timeout=LAST_SECONDS)
+        await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
     await ended(tasks)

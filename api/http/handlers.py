@@ -3,21 +3,21 @@
 from aiohttp import web
 
 from api.app_keys import VIEWS
-from api.http.auth import asker
+from api.http.auth import requester_uuid
 from api.http.errors import Handler
 from api.http.views import View
 
 
-def get(view: View) -> Handler:
+def view_handler(view: View) -> Handler:
     """Return the handler that serves a view."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await request.app[VIEWS].answer(view, request, asker(request))
+        return await request.app[VIEWS].answer(view, request, requester_uuid(request))
 
     return handler
 
 
-def personal(handler: Handler) -> Handler:
+def vary_by_user(handler: Handler) -> Handler:
     """Make answers about who asks differ by who asks.
 
     Two users of one browser have the same paths and may have the same ETags, and must not get each other's bytes out

@@ -23,7 +23,7 @@ logger = structlog.get_logger()
 
 
 @web.middleware
-async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler or the router raises into an answer."""
     try:
         return await handler(request)

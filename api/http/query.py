@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api.http.errors import ApiError
 
-LAST = (1 << 63) - 1
+MAX_POSITION = (1 << 63) - 1
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -16,7 +16,7 @@ def stamp(when: datetime | None) -> str | None:
     return None if when is None else f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-class Asked:
+class QueryParams:
     """The query of a request. A parameter that is not ``known`` is refused: a filter misspelt would let all through.
 
     All methods raise ApiError 400, and return None for what was not asked.
@@ -65,7 +65,7 @@ class Asked:
         value = self.text(name)
         if value is None:
             return None
-        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > LAST:
+        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > MAX_POSITION:
             raise ApiError(400, f"{name}: a position is a whole number")
         return int(value)
 

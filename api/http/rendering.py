@@ -54,7 +54,7 @@ def size(pieces: Pieces) -> int:
     return sum(map(len, pieces))
 
 
-class Parts(Payload):
+class EnvelopePayload(Payload):
     """A body in parts, which are sent one after the other: the large ones are never copied."""
 
     def __init__(self, parts: Pieces) -> None:

@@ -16,29 +16,29 @@ from msgspec import Struct
 from api.http.errors import ApiError
 from api.http.etags import entity_tags
 from api.http.flights import Flights
-from api.http.rendering import Parts, Pieces, Wire, render, size
+from api.http.rendering import EnvelopePayload, Pieces, Wire, render, size
 from services.database import connection as database
 from services.database.pool import Pool
 from services.projector.checkpoints import VERSIONS, Freshness, Reading, UnreadyError, placed, read
 
-LONGEST_WAIT_SECONDS = 60.0
+MAX_WAIT_SECONDS = 60.0
 TICK_SECONDS = 1.0
-KEPT_BYTES = 32 << 20
-ATTEMPTS = 4
-AGAIN = (asyncpg.InvalidCachedStatementError, asyncpg.TransactionRollbackError)
+CACHE_BYTES = 32 << 20
+MAX_ATTEMPTS = 4
+RETRYABLE_ERRORS = (asyncpg.InvalidCachedStatementError, asyncpg.TransactionRollbackError)
 """A prepared statement met a table whose columns are of other types than before, or a replica had to swap tables."""
 
 Args = tuple[Any, ...]
 T = TypeVar("T")
 
 
-def pbx(request: web.Request) -> str | None:
+def pbx_filter(request: web.Request) -> str | None:
     """Return the PBX that ``?pbx=`` narrows a view to, None for all."""
     name = request.query.get("pbx")
-    return name if name is None else checked(name)
+    return name if name is None else storable_text(name)
 
 
-def checked(text: str) -> str:
+def storable_text(text: str) -> str:
     """Return the text if PostgreSQL can hold it. Raises ApiError 404: what it cannot hold is not there."""
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ApiError(404, "no such thing")
@@ -69,7 +69,7 @@ class View(Struct, frozen=True):
     ticks: bool = False
 
 
-class Kept(Struct, frozen=True):
+class CachedBody(Struct, frozen=True):
     """The bytes of a result and what closes its envelope (None: there is none), and the facts of its transaction."""
 
     body: Pieces | None
@@ -77,7 +77,7 @@ class Kept(Struct, frozen=True):
     reading: Reading
 
 
-class Told(Struct, frozen=True):
+class Rendered(Struct, frozen=True):
     """A result as bytes (None: there is none), its tag, and the headers that say where in the log it stands."""
 
     body: Pieces | None
@@ -85,20 +85,20 @@ class Told(Struct, frozen=True):
     headers: dict[str, str]
 
 
-Past = Callable[[View, Args, str, str], Awaitable[Told]]
+AsOfRenderer = Callable[[View, Args, str, str], Awaitable[Rendered]]
 """Answers ``as_of``: its text and the user who asks are the last arguments."""
 
 
 class Views:
     """Answers requests for views."""
 
-    def __init__(self, pool: Pool, freshness: Freshness, past: Past) -> None:
+    def __init__(self, pool: Pool, freshness: Freshness, past: AsOfRenderer) -> None:
         self._pool = pool
         self._freshness = freshness
         self._past = past
-        self._kept: OrderedDict[tuple[str, Args], Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Args], CachedBody] = OrderedDict()
         self._bytes = 0
-        self._rendering = Flights[tuple[str, Args], Kept]()
+        self._rendering = Flights[tuple[str, Args], CachedBody]()
 
     async def answer(self, view: View, request: web.Request, user: str) -> web.Response:
         """Answer a GET: from memory if the rows have not changed, 304 if the client has them, later if it waits."""
@@ -127,7 +127,7 @@ class Views:
             if later.after(reading) and later.tag(view.models) == kept.tag:
                 reading = later
         headers = self._headers(view.models, reading, args[0])
-        return _answer(view.envelope, Told(kept.body, kept.tag, headers), known)
+        return _answer(view.envelope, Rendered(kept.body, kept.tag, headers), known)
 
     async def once(
         self,
@@ -140,10 +140,10 @@ class Views:
         reading, result = await self._asked(models, ask)
         self._freshness.seen(reading)
         body = None if result is None else (msgspec.json.encode(result) + envelope.closing,)
-        told = Told(body, reading.tag(models), self._headers(models, reading, None))
+        told = Rendered(body, reading.tag(models), self._headers(models, reading, None))
         return _answer(envelope, told, entity_tags(request, "If-None-Match"))
 
-    async def _current(self, view: View, args: Args) -> tuple[Kept, Reading]:
+    async def _current(self, view: View, args: Args) -> tuple[CachedBody, Reading]:
         """Return what holds for the newest reading of this moment, and that reading."""
         key = (view.name, args)
         needed, asked = self._freshness.reading, asyncio.get_running_loop().time()
@@ -155,12 +155,12 @@ class Views:
             self._kept.move_to_end(key)
         return kept, needed
 
-    async def _render(self, view: View, args: Args) -> Kept:
+    async def _render(self, view: View, args: Args) -> CachedBody:
         reading, rows = await self._look(view, args)
         self._freshness.seen(reading)
         with _of_its_version(view.models, reading):
             body = await render(rows, view.wire, view.envelope.closing)
-        kept = Kept(body, reading.tag(view.models), reading)
+        kept = CachedBody(body, reading.tag(view.models), reading)
         if body is not None:
             self._keep((view.name, args), kept)
         return kept
@@ -185,8 +185,8 @@ class Views:
                     reading.tag(models)  # raises when one has no table yet
                     with _of_its_version(models, reading):
                         return reading, await ask(connection)
-            except AGAIN as error:
-                if attempt == ATTEMPTS:
+            except RETRYABLE_ERRORS as error:
+                if attempt == MAX_ATTEMPTS:
                     raise UnreadyError("the tables are being swapped") from error
                 attempt += 1
 
@@ -197,16 +197,16 @@ class Views:
             "X-Ledger-Complete": "true" if reading.complete(pbx) else "false",
         }
 
-    def _keep(self, key: tuple[str, Args], kept: Kept) -> None:
+    def _keep(self, key: tuple[str, Args], kept: CachedBody) -> None:
         before = self._kept.pop(key, None)
         self._bytes -= size(before.body or ()) if before else 0
         self._kept[key] = kept
         self._bytes += size(kept.body or ())
-        while self._bytes > KEPT_BYTES and len(self._kept) > 1:
+        while self._bytes > CACHE_BYTES and len(self._kept) > 1:
             self._bytes -= size(self._kept.popitem(last=False)[1].body or ())
 
 
-def _answer(envelope: Envelope, told: Told, known: set[str] | None) -> web.Response:
+def _answer(envelope: Envelope, told: Rendered, known: set[str] | None) -> web.Response:
     if told.body is None:
         raise ApiError(404, "no such thing", "empty-data", told.headers)
     headers = {**told.headers, "ETag": f'W/"{told.tag}"', "Cache-Control": "private, no-cache"}
@@ -216,10 +216,10 @@ def _answer(envelope: Envelope, told: Told, known: set[str] | None) -> web.Respo
     headers["Content-Type"] = "application/json; charset=utf-8"
     parts = (opening, *told.body)
     headers["Content-Length"] = str(size(parts))
-    return web.Response(body=Parts(parts), headers=headers)
+    return web.Response(body=EnvelopePayload(parts), headers=headers)
 
 
-def _good(view: View, kept: Kept, needed: Reading) -> bool:
+def _good(view: View, kept: CachedBody, needed: Reading) -> bool:
     if view.ticks and asyncio.get_running_loop().time() - kept.reading.began > TICK_SECONDS:
         return False
     return not needed.after(kept.reading) or needed.tag(view.models) == kept.tag
@@ -230,7 +230,7 @@ def _of_its_version(models: Sequence[str], reading: Reading) -> Iterator[None]:
     """Blame what goes wrong on a model that is served in another version than our SQL and wire are for."""
     try:
         yield
-    except AGAIN:
+    except RETRYABLE_ERRORS:
         raise
     except Exception as error:
         for name in models:
@@ -252,6 +252,6 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0.0 <= seconds <= LONGEST_WAIT_SECONDS:
-        raise ApiError(400, f"wait: seconds from 0 to {LONGEST_WAIT_SECONDS:.0f}")
+    if not 0.0 <= seconds <= MAX_WAIT_SECONDS:
+        raise ApiError(400, f"wait: seconds from 0 to {MAX_WAIT_SECONDS:.0f}")
     return seconds

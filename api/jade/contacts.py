@@ -12,10 +12,10 @@ import asyncpg
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from api.http.auth import USER, still
-from api.http.body import Uuid, body
+from api.http.auth import USER, recheck_permission
+from api.http.body import Uuid, read_body
 from api.http.errors import ApiError
-from api.http.views import Args, checked
+from api.http.views import Args, storable_text
 from api.jade.me.routes import my
 from api.jade.pjsip_endpoints import endpoint
 from api.jade.resource import Resource, readings
@@ -119,11 +119,11 @@ def mine(request: web.Request) -> Args:
 
 
 async def create(request: web.Request) -> web.Response:
-    new = await body(request, NewContact)
+    new = await read_body(request, NewContact)
     contact_uuid, user_uuid = str(uuid.uuid4()), new.user_uuid.lower()
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
+        recheck_permission(request)
         await the_user(connection, user_uuid)
         await heard(connection, new.pbx)
         created = ContactCreated(contact_uuid, user_uuid, new.type, new.target, new.pbx, new.name, new.detail)
@@ -133,10 +133,10 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def update(request: web.Request) -> web.Response:
-    wanted = await body(request, Change)
+    wanted = await read_body(request, Change)
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
+        recheck_permission(request)
         row = await the_contact(connection, request)
         if wanted.user_uuid is not None:
             await the_user(connection, wanted.user_uuid.lower())
@@ -157,7 +157,7 @@ async def update(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
+        recheck_permission(request)
         return Decision([ContactDeleted((await the_contact(connection, request))["uuid"])])
 
     return answer(await decide(request, (*PEOPLE, "contacts"), decision))
@@ -165,7 +165,7 @@ async def delete(request: web.Request) -> web.Response:
 
 async def the_contact(connection: asyncpg.Connection, request: web.Request) -> asyncpg.Record:
     """Return the contact that the path names. Raises ApiError 404."""
-    row = await connection.fetchrow(CONTACT, checked(request.match_info["detail"]))
+    row = await connection.fetchrow(CONTACT, storable_text(request.match_info["detail"]))
     if row is None:
         raise ApiError(404, "no such contact")
     return row

@@ -13,9 +13,9 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from api.http.body import Line, Name, Uuid, body
+from api.http.body import Line, Name, Uuid, read_body
 from api.http.errors import ApiError
-from api.http.views import Args, checked
+from api.http.views import Args, storable_text
 from api.jade.resource import Resource, admin
 from api.jade.writes import answer, where, writes
 from schemas.adps import AdpChanged, AdpCreated, AdpDeleted, AdpmaChanged, AdpmaCreated, AdpmaDeleted
@@ -91,7 +91,7 @@ def one(request: web.Request) -> Args:
 
 
 def named(request: web.Request) -> str:
-    return checked(request.match_info["detail"])
+    return storable_text(request.match_info["detail"])
 
 
 async def existing(connection: asyncpg.Connection, sql: str, which: str) -> dict[str, Any]:
@@ -121,7 +121,7 @@ async def decided(request: web.Request, decision: Decide) -> web.Response:
 
 
 async def create_master(request: web.Request) -> web.Response:
-    wanted = await body(request, NewMaster)
+    wanted = await read_body(request, NewMaster)
     made = AdpmaCreated(str(uuid.uuid4()), wanted.name, wanted.detail)
 
     async def decision(_connection: asyncpg.Connection) -> Decision:
@@ -131,7 +131,7 @@ async def create_master(request: web.Request) -> web.Response:
 
 
 async def update_master(request: web.Request) -> web.Response:
-    which, change = named(request), await body(request, MasterChange)
+    which, change = named(request), await read_body(request, MasterChange)
 
     async def decision(connection: asyncpg.Connection) -> Decision:
         there = await existing(connection, MASTER, which)
@@ -164,7 +164,7 @@ async def placed(connection: asyncpg.Connection, command: AdpCreated | AdpChange
 
 
 async def create_command(request: web.Request) -> web.Response:
-    wanted = await body(request, NewCommand)
+    wanted = await read_body(request, NewCommand)
     sendable(wanted.command)
     made = AdpCreated(
         str(uuid.uuid4()), wanted.dpma_uuid.lower(), wanted.sequence, wanted.name, wanted.detail, wanted.command
@@ -178,7 +178,7 @@ async def create_command(request: web.Request) -> web.Response:
 
 
 async def update_command(request: web.Request) -> web.Response:
-    which, change = named(request), await body(request, CommandChange)
+    which, change = named(request), await read_body(request, CommandChange)
     sendable(change.command)
 
     async def decision(connection: asyncpg.Connection) -> Decision:

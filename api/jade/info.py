@@ -8,7 +8,7 @@ from aiohttp import web
 from api.app_keys import VIEWS
 from api.http.auth import USER
 from api.http.errors import ApiError
-from api.http.handlers import get, personal
+from api.http.handlers import vary_by_user, view_handler
 from api.http.views import Args
 from api.jade import envelope
 from api.jade.contacts import MODELS as CONTACT_MODELS
@@ -58,7 +58,7 @@ async def me(request: web.Request) -> web.StreamResponse:
 
 INFO = Resource("info", PERSON, ("users",), one_by=myself)
 ROUTES: list[web.RouteDef] = [
-    *reads("/admin/info", personal(get(INFO.one)), "admin"),
+    *reads("/admin/info", vary_by_user(view_handler(INFO.one)), "admin"),
     *writes("PUT", "/admin/info", update),
-    *reads("/me/info", personal(me), "user"),
+    *reads("/me/info", vary_by_user(me), "user"),
 ]

@@ -5,8 +5,8 @@ Here ``/agents`` is the list and ``/agents/`` the detail, whose key comes in the
 
 from aiohttp import web
 
-from api.http.auth import needs
-from api.http.handlers import get
+from api.http.auth import require_permission
+from api.http.handlers import view_handler
 from api.jade.resource import Resource, in_body
 
 AGENTS = """
@@ -78,12 +78,12 @@ ORDER BY account = $2 DESC, pbx, account
 
 def root(listed: Resource, found: Resource, path: str, *, opened: bool) -> list[web.RouteDef]:
     """Routes of a family; ``opened`` lets anybody read the forms without version."""
-    all_, one = get(listed.all), get(found.one)
+    all_, one = view_handler(listed.all), view_handler(found.one)
     return [
-        web.get(path, all_ if opened else needs("admin", all_)),
-        web.get(path + "/", one if opened else needs("admin", one)),
-        web.get("/v1" + path, needs("admin", all_)),
-        web.get(f"/v1{path}/", needs("admin", one)),
+        web.get(path, all_ if opened else require_permission("admin", all_)),
+        web.get(path + "/", one if opened else require_permission("admin", one)),
+        web.get("/v1" + path, require_permission("admin", all_)),
+        web.get(f"/v1{path}/", require_permission("admin", one)),
     ]
 
 

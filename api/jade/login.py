@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import web
 
 from api.app_keys import ACCOUNTS
-from api.http.auth import USER, basic, needs, token_of
+from api.http.auth import USER, basic_credentials, require_permission, token_of
 from api.http.client_address import client_of
 from api.http.errors import ApiError, Handler
 from api.jade import envelope
@@ -16,7 +16,7 @@ PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
 
 def create(permission: str) -> Handler:
     async def handler(request: web.Request) -> web.Response:
-        username, password = basic(request)
+        username, password = basic_credentials(request)
         user = await request.app[ACCOUNTS].verify(username, password, client_of(request))
         if not user.may(permission):
             raise ApiError(403, f"permission {permission} is needed")
@@ -45,5 +45,5 @@ ROUTES = [
     route
     for family, permission in PERMISSIONS.items()
     for path in (f"/v1/{family}/login", f"/{family}/login")
-    for route in (web.post(path, create(permission)), web.delete(path, needs(permission, delete)))
+    for route in (web.post(path, create(permission)), web.delete(path, require_permission(permission, delete)))
 ]

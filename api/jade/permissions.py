@@ -6,10 +6,10 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.http.auth import still
-from api.http.body import Uuid, body
+from api.http.auth import recheck_permission
+from api.http.body import Uuid, read_body
 from api.http.errors import ApiError
-from api.http.views import checked
+from api.http.views import storable_text
 from api.jade.resource import Resource, readings
 from api.jade.users import everybody, other_admin, somebody, the_user
 from api.jade.writes import answer, writes
@@ -39,11 +39,11 @@ class Instead(Struct, frozen=True):
 
 
 async def create(request: web.Request) -> web.Response:
-    new = await body(request, NewGrant)
+    new = await read_body(request, NewGrant)
     grant, user_uuid = str(uuid.uuid4()), new.user_uuid.lower()
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
+        recheck_permission(request)
         missing(await the_user(connection, user_uuid), new.permission)
         granted = PermissionGranted(grant, user_uuid, new.permission)
         return Decision([granted], location=f"{request.path}/{grant}")
@@ -52,10 +52,10 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def update(request: web.Request) -> web.Response:
-    wanted = await body(request, Instead)
+    wanted = await read_body(request, Instead)
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
+        recheck_permission(request)
         row = await the_grant(connection, request)
         if wanted.permission == row["permission"]:
             return Decision([])
@@ -70,7 +70,7 @@ async def update(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
+        recheck_permission(request)
         row = await the_grant(connection, request)
         if row["permission"] == "admin":
             await other_admin(connection, row["user_uuid"])
@@ -81,7 +81,7 @@ async def delete(request: web.Request) -> web.Response:
 
 async def the_grant(connection: asyncpg.Connection, request: web.Request) -> asyncpg.Record:
     """Return the grant that the path names. Raises ApiError 404."""
-    row = await connection.fetchrow(SQL, None, checked(request.match_info["detail"]))
+    row = await connection.fetchrow(SQL, None, storable_text(request.match_info["detail"]))
     if row is None:
         raise ApiError(404, "no such permission")
     return row

@@ -6,9 +6,9 @@ from urllib.parse import quote
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from api.http.body import Line, body
+from api.http.body import Line, read_body
 from api.http.errors import ApiError
-from api.http.views import Args, checked
+from api.http.views import Args, storable_text
 from api.jade.resource import Resource, admin, detail, everything
 from api.jade.writes import acts, answer, named, only, seen, where, writes
 from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
@@ -66,14 +66,14 @@ class Change(Struct, frozen=True):
 def members(request: web.Request) -> Args:
     """Ask for all members, or those of ``?queue_name=``."""
     queue = request.query.get("queue_name")
-    return (*everything(request), queue if queue is None else checked(queue))
+    return (*everything(request), queue if queue is None else storable_text(queue))
 
 
 def member(request: web.Request) -> Args:
     """Ask for the member of that name in ``?queue_name=``."""
     if "queue_name" not in request.query:
         raise ApiError(400, "queue_name is needed")
-    return (*detail(request), checked(request.query["queue_name"]))
+    return (*detail(request), storable_text(request.query["queue_name"]))
 
 
 def the_member(request: web.Request) -> Args:
@@ -81,12 +81,12 @@ def the_member(request: web.Request) -> Args:
     sendable(*request.query.values())
     asked = *named(request), *member(request)[-1:]
     location = request.query.get("location")
-    return (*asked, location if location is None else checked(location))
+    return (*asked, location if location is None else storable_text(location))
 
 
 async def add(request: web.Request) -> web.Response:
     """POST: add a member, at the PBX of ``?pbx=`` or the only one."""
-    new = await body(request, NewMember)
+    new = await read_body(request, NewMember)
     interface = one_of(new.location, new.interface, "location")
     if interface is None:
         raise ApiError(400, "location is needed")
@@ -107,7 +107,7 @@ async def add(request: web.Request) -> web.Response:
 
 async def change(request: web.Request) -> web.Response:
     """PUT: pause or unpause, give another penalty, let ring while in use or not: what the body has."""
-    asked = await body(request, Change)
+    asked = await read_body(request, Change)
     reason = one_of(asked.paused_reason, asked.reason, "paused_reason")
     if reason is not None and asked.paused is None:
         raise ApiError(400, "paused_reason goes with paused")

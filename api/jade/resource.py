@@ -7,12 +7,12 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.http.auth import needs
-from api.http.body import decoded, read
+from api.http.auth import require_permission
+from api.http.body import decode_object, read_bytes
 from api.http.errors import ApiError, Handler
-from api.http.handlers import get
+from api.http.handlers import view_handler
 from api.http.rendering import ListOf
-from api.http.views import Args, View, checked, pbx
+from api.http.views import Args, View, pbx_filter, storable_text
 from api.jade import envelope
 
 NAME = "{detail:(?s:.+)}"
@@ -20,23 +20,23 @@ NAME = "{detail:(?s:.+)}"
 
 def everything(request: web.Request) -> Args:
     """Ask for the list, of all PBXes or of ``?pbx=``."""
-    return (pbx(request), None)
+    return (pbx_filter(request), None)
 
 
 def detail(request: web.Request) -> Args:
     """Ask for what the end of the path names; %2F and a slash in it are the same."""
-    return (pbx(request), checked(request.match_info["detail"]))
+    return (pbx_filter(request), storable_text(request.match_info["detail"]))
 
 
 def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
     """Find the key in the JSON body of a GET, whatever its content type says (curl -d); else in the query."""
 
     async def args(request: web.Request) -> Args:
-        body = await read(request)
-        key = decoded(body).get(member) if body else request.query.get(member)
+        body = await read_bytes(request)
+        key = decode_object(body).get(member) if body else request.query.get(member)
         if not isinstance(key, str):
             raise ApiError(400, f'the body must be {{"{member}": "<string>"}}')
-        return (pbx(request), checked(key))
+        return (pbx_filter(request), storable_text(key))
 
     return args
 
@@ -89,17 +89,20 @@ def forms(path: str) -> list[str]:
 
 def reads(path: str, handler: Handler, permission: str) -> list[web.RouteDef]:
     """Routes of what is read at a path."""
-    guarded = needs(permission, handler)
+    guarded = require_permission(permission, handler)
     return [web.get(form, guarded) for form in forms(path)]
 
 
 def readings(path: str, listed: View, one: View, permission: str) -> list[web.RouteDef]:
     """Routes of a list, and of one of it."""
-    return [*reads(path, get(listed), permission), *reads(path + "/{detail}", get(one), permission)]
+    return [*reads(path, view_handler(listed), permission), *reads(path + "/{detail}", view_handler(one), permission)]
 
 
 def admin(resource: Resource, path: str, *more: str) -> list[web.RouteDef]:
     """Routes of a resource below /v1/admin and /admin; ``more`` are other documented forms, as they stand."""
-    listed, found = needs("admin", get(resource.all)), needs("admin", get(resource.one))
+    listed, found = (
+        require_permission("admin", view_handler(resource.all)),
+        require_permission("admin", view_handler(resource.one)),
+    )
     paths = [form for start in ("/v1/admin/", "/admin/") for form in (start + path, f"{start}{path}/{{detail}}")]
     return [web.get(route_path(form), found if "{detail}" in form else listed) for form in (*paths, *more)]

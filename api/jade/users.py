@@ -12,10 +12,10 @@ from msgspec import Meta, Struct, field
 
 from api.app_keys import ACCOUNTS
 from api.http.auth import USER as ASKER
-from api.http.auth import still, token_of
-from api.http.body import body
+from api.http.auth import recheck_permission, token_of
+from api.http.body import read_body
 from api.http.errors import ApiError
-from api.http.views import Args, checked
+from api.http.views import Args, storable_text
 from api.jade.resource import Resource, readings
 from api.jade.writes import answer, writes
 from schemas.facts import Fact
@@ -93,7 +93,7 @@ def everybody(_request: web.Request) -> Args:
 
 def somebody(request: web.Request) -> Args:
     """Ask for what has the uuid at the end of the path."""
-    return (None, checked(request.match_info["detail"]))
+    return (None, storable_text(request.match_info["detail"]))
 
 
 def managed(row: asyncpg.Record) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def managed(row: asyncpg.Record) -> dict[str, Any]:
 
 
 async def create(request: web.Request) -> web.Response:
-    new = await body(request, NewUser)
+    new = await read_body(request, NewUser)
     if new.password == MASK:
         raise ApiError(400, f"{MASK} is what is shown instead of a password")
     hashed = await request.app[ACCOUNTS].hashed(new.password, request[ASKER])
@@ -109,7 +109,7 @@ async def create(request: web.Request) -> web.Response:
     permissions = tuple(sorted({granted.permission for granted in new.permissions}))
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        guard(still(request), permissions)
+        guard(recheck_permission(request), permissions)
         await free(connection, new.username)
         created = UserCreated(user_uuid, new.username, new.name, hashed, permissions, "user", new.context)
         return Decision([created], location=f"{request.path}/{user_uuid}")
@@ -123,13 +123,13 @@ async def update(request: web.Request) -> web.Response:
 
 async def change(request: web.Request, user_uuid: str) -> web.Response:
     """Change a user as the body wants it; a new password ends the user's tokens, but not the one that asks."""
-    wanted = await body(request, Change)
+    wanted = await read_body(request, Change)
     hashed = ""
     if wanted.password is not None and wanted.password != MASK:
         hashed = await request.app[ACCOUNTS].hashed(wanted.password, request[ASKER])
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        asker, row = still(request), await the_user(connection, user_uuid)
+        asker, row = recheck_permission(request), await the_user(connection, user_uuid)
         facts = [*changed(row, wanted), *permitted(row, wanted)]
         guard(asker, {*row["permissions"], *(g.permission for g in wanted.permissions or ())})
         if wanted.username is not None and wanted.username != row["username"]:
@@ -153,7 +153,7 @@ async def delete(request: web.Request) -> web.Response:
     user_uuid = request.match_info["detail"]
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        asker, row = still(request), await the_user(connection, user_uuid)
+        asker, row = recheck_permission(request), await the_user(connection, user_uuid)
         guard(asker, row["permissions"])
         if "admin" in row["permissions"]:
             await other_admin(connection, user_uuid)
@@ -186,7 +186,7 @@ def permitted(row: asyncpg.Record, wanted: Change) -> list[Fact]:
 
 async def the_user(connection: asyncpg.Connection, user_uuid: str) -> asyncpg.Record:
     """Return the user. Raises ApiError 404."""
-    row = await connection.fetchrow(USER, checked(user_uuid))
+    row = await connection.fetchrow(USER, storable_text(user_uuid))
     if row is None:
         raise ApiError(404, "no such user")
     return row

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from api.app_keys import FRESHNESS, POOL
-from api.http.auth import needs
+from api.http.auth import require_permission
 from api.http.errors import ApiError, Handler
 from api.http.views import Args
 from api.jade import envelope
@@ -32,7 +32,7 @@ def answer(decided: Decided) -> web.Response:
 
 def writes(method: str, path: str, handler: Handler, permission: str = "admin") -> list[web.RouteDef]:
     """Routes of a write at a path."""
-    guarded = needs(permission, handler)
+    guarded = require_permission(permission, handler)
     return [web.route(method, form, guarded) for form in forms(path)]
 
 

@@ -7,16 +7,16 @@ import structlog
 from aiohttp import web
 
 from api.app_keys import HEARTBEAT, POOL
-from api.http.auth import asker, needs
-from api.http.query import Asked
+from api.http.auth import requester_uuid, require_permission
+from api.http.query import QueryParams
 from api.http.queues import QUEUES
-from api.ledger import wire as shown
-from api.ledger.search import Search, Wanted
-from api.ledger.value_match import CHANNEL, LINKED_ID, UNIQUE_ID, Held
+from api.ledger import wire
+from api.ledger.search import Search, SearchFilter
+from api.ledger.value_match import CHANNEL, LINKED_ID, UNIQUE_ID, ValueMatch
 from services.database import connection as database
 
 LIMIT = 100
-MOST = 10_000
+MAX_LIMIT = 10_000
 SOURCES = ("ami", "ari", "ringledger", "cdr_csv", "cel_csv", "queue_log")
 PARAMETERS = (
     *("pbx", "name", "source", "channel", "uniqueid", "linkedid", "from", "to", "after", "before"),
@@ -27,7 +27,7 @@ NDJSON = "application/x-ndjson"
 logger = structlog.get_logger()
 
 
-def wanted(asked: Asked) -> Wanted:
+def search_filter(asked: QueryParams) -> SearchFilter:
     """Return what is asked for; a cursor narrows it on the side on which the pages before it were."""
     descending = asked.word("order", "asc", "desc") == "desc"
     cursor = asked.position("cursor")
@@ -38,7 +38,7 @@ def wanted(asked: Asked) -> Wanted:
         after = max(after, cursor)
     looked_for = (("uniqueid", UNIQUE_ID), ("linkedid", LINKED_ID), ("channel", CHANNEL))
     held = [(kind, asked.bytes(name)) for name, kind in looked_for]
-    return Wanted(
+    return SearchFilter(
         pbx=asked.text("pbx"),
         source=asked.word("source", *SOURCES),
         names=asked.every("name"),
@@ -46,21 +46,21 @@ def wanted(asked: Asked) -> Wanted:
         until=asked.time("to"),
         after=after,
         before=before,
-        held=tuple(Held(kind, frozenset({value})) for kind, value in held if value is not None),
+        held=tuple(ValueMatch(kind, frozenset({value})) for kind, value in held if value is not None),
         descending=descending,
     )
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    asked = Asked(request, *PARAMETERS)
+    asked = QueryParams(request, *PARAMETERS)
     form = asked.word("format", "json", "ndjson")
-    queue, user = request.app[QUEUES].search, asker(request)
-    search = Search(request.app[POOL], wanted(asked), lambda: queue.turn(user))
+    queue, user = request.app[QUEUES].search, requester_uuid(request)
+    search = Search(request.app[POOL], search_filter(asked), lambda: queue.turn(user))
     with queue.place(user):
         if form == "ndjson" or (form is None and NDJSON in request.headers.get("Accept", "")):
-            limit = asked.limit(MOST, MOST) if asked.text("limit") else None
+            limit = asked.limit(MAX_LIMIT, MAX_LIMIT) if asked.text("limit") else None
             return await _stream(request, search, limit)
-        found = [shown.event(row) async for page in search.pages(asked.limit(LIMIT, MOST)) for row in page]
+        found = [wire.event_json(row) async for page in search.pages(asked.limit(LIMIT, MAX_LIMIT)) for row in page]
         return answer({"events": found, **_end(search)}, search.head)
 
 
@@ -97,7 +97,7 @@ async def _stream(request: web.Request, search: Search, limit: int | None) -> we
 
 
 def _lines(page: list[Any]) -> bytes:
-    return b"".join([msgspec.json.encode(shown.event(row)) + b"\n" for row in page])
+    return b"".join([msgspec.json.encode(wire.event_json(row)) + b"\n" for row in page])
 
 
 def answer(body: dict[str, Any], position: int) -> web.Response:
@@ -110,4 +110,4 @@ def answer(body: dict[str, Any], position: int) -> web.Response:
     )
 
 
-ROUTES = [web.get("/v1/ledger/events", needs("admin", events))]
+ROUTES = [web.get("/v1/ledger/events", require_permission("admin", events))]

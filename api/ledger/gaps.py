@@ -7,14 +7,14 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace.envelope import ENVELOPE
-from api.http.auth import needs
+from api.http.auth import require_permission
 from api.http.errors import ApiError
-from api.http.handlers import get
-from api.http.query import Asked, stamp
+from api.http.handlers import view_handler
+from api.http.query import QueryParams, stamp
 from api.http.views import Args, View
 
 LIMIT = 1_000
-MOST = 10_000
+MAX_LIMIT = 10_000
 
 # A gap that is open lasts until now. One more than asked for says whether there is a next.
 SQL = """
@@ -31,11 +31,11 @@ ORDER BY from_position LIMIT $5::bigint + 1
 
 
 def args(request: web.Request) -> Args:
-    asked = Asked(request, "pbx", "from", "to", "after", "limit", "wait", "as_of")
+    asked = QueryParams(request, "pbx", "from", "to", "after", "limit", "wait", "as_of")
     since, until = asked.time("from"), asked.time("to")
     if since and until and since > until:
         raise ApiError(400, "from must not be after to")
-    return (asked.text("pbx"), since, until, asked.position("after") or 0, asked.limit(LIMIT, MOST))
+    return (asked.text("pbx"), since, until, asked.position("after") or 0, asked.limit(LIMIT, MAX_LIMIT))
 
 
 def wire(rows: Sequence[asyncpg.Record]) -> Any:
@@ -58,4 +58,4 @@ def wire(rows: Sequence[asyncpg.Record]) -> Any:
 
 VIEW = View("ledger.gaps", ("gaps",), SQL, args, wire, ENVELOPE, ticks=True)
 
-ROUTES = [web.get("/v1/ledger/gaps", needs("admin", get(VIEW)))]
+ROUTES = [web.get("/v1/ledger/gaps", require_permission("admin", view_handler(VIEW)))]

@@ -5,10 +5,10 @@ import re
 from aiohttp import web
 
 from api.app_keys import POOL
-from api.http.auth import needs
+from api.http.auth import require_permission
 from api.http.errors import ApiError
-from api.http.query import LAST, Asked, stamp
-from api.ledger import wire as shown
+from api.http.query import MAX_POSITION, QueryParams, stamp
+from api.ledger import wire
 from api.ledger.events import answer
 from api.ledger.search import COLUMNS
 from services.log import archives as edge
@@ -42,12 +42,12 @@ MASKED = " This event's raw is masked here, so its leaf can only be computed whe
 
 
 async def event(request: web.Request) -> web.Response:
-    Asked(request)
+    QueryParams(request)
     text = request.match_info["position"]
     if not re.fullmatch(r"[0-9]{1,40}", text):
         raise ApiError(400, "a position is a whole number")
     position = int(text)
-    if position > LAST:
+    if position > MAX_POSITION:
         raise ApiError(404, "the log does not reach so far")
     async with (
         request.app[POOL].acquire() as connection,
@@ -68,7 +68,7 @@ async def event(request: web.Request) -> web.Response:
             changes = await redactions.of(connection, batch["pbx"], position)
         except redactions.RedactionError as error:
             raise ApiError(500, f"{error}: ringledger verify", "internal-error") from None
-    told = shown.event(row)
+    told = wire.event_json(row)
     offset = position - batch["first"]
     leaves = [leaf.hex() for leaf in cut(batch["leaves"], LEAF)]
     proof = {
@@ -93,4 +93,4 @@ async def event(request: web.Request) -> web.Response:
     return answer({"event": told, "proof": proof}, head["position"])
 
 
-ROUTES = [web.get("/v1/ledger/events/{position:[^/]+}", needs("admin", event))]
+ROUTES = [web.get("/v1/ledger/events/{position:[^/]+}", require_permission("admin", event))]

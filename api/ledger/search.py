@@ -14,13 +14,13 @@ from datetime import datetime
 import asyncpg
 from msgspec import Struct
 
-from api.ledger.value_match import Held, holds
+from api.ledger.value_match import ValueMatch, matches
 from services.database.pool import Pool
 from services.log import archives as edge
 from services.runtime.masking import masked
 
-SCAN = 1_000_000
-STEP = 100_000
+MAX_SCANNED = 1_000_000
+MAX_STEP = 100_000
 ROWS = 500
 """What one step reads, and what it returns, at most: steps grow from `ROWS` positions while they find little.
 
@@ -52,7 +52,7 @@ SELECT e.position, e.pbx, e.connection, e.ordinal, e.source, e.name, e.occurred,
 FROM ledger.event e
 """
 # Where JSON has a backslash, or a line a quote in quotes, what is looked for may be written in another way.
-FOUND = (
+MATCHING = (
     COLUMNS
     + r"""
 WHERE position > $1 AND position <= $2
@@ -65,14 +65,14 @@ WHERE position > $1 AND position <= $2
            ELSE raw LIKE ANY ($11::bytea[]) OR raw LIKE '%""%' END)
 """
 )
-FORWARD = FOUND + "ORDER BY position LIMIT $3"
-BACKWARD = FOUND + "ORDER BY position DESC LIMIT $3"
+FORWARD = MATCHING + "ORDER BY position LIMIT $3"
+BACKWARD = MATCHING + "ORDER BY position DESC LIMIT $3"
 
 Range = tuple[int, int]
 """Positions after the first and up to the second."""
 
 
-class Wanted(Struct, frozen=True):
+class SearchFilter(Struct, frozen=True):
     """What is asked for; None asks for all.
 
     ``after`` and ``before`` bound the position, both exclusive; ``since`` (inclusive) and ``until`` (exclusive) bound
@@ -86,7 +86,7 @@ class Wanted(Struct, frozen=True):
     until: datetime | None = None
     after: int = 0
     before: int | None = None
-    held: tuple[Held, ...] = ()
+    held: tuple[ValueMatch, ...] = ()
     descending: bool = False
 
 
@@ -99,7 +99,7 @@ class Search:
     """
 
     def __init__(
-        self, pool: Pool, wanted: Wanted, turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        self, pool: Pool, wanted: SearchFilter, turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     ) -> None:
         self.head = self.archived = 0
         self.scanned = 0
@@ -124,14 +124,14 @@ class Search:
         patterns = wanted.held[0].patterns() if wanted.held else (None, None, None)
         arguments = (wanted.pbx, wanted.source, wanted.names, wanted.since, wanted.until, *patterns)
         found = 0
-        while self._left and self.scanned < SCAN and (limit is None or found < limit):
+        while self._left and self.scanned < MAX_SCANNED and (limit is None or found < limit):
             after, upto = self._step()
             wants = ROWS if limit is None else limit - found
             # Of what LIKE finds much may not be meant.
             rows = ROWS if wanted.held else min(ROWS, wants)
             async with self._turn():
                 got = await self._pool.fetch(sql, after, upto, rows, *arguments)
-            page = [row for row in got if all(holds(row["source"], _shown(row), one) for one in wanted.held)]
+            page = [row for row in got if all(matches(row["source"], _shown(row), one) for one in wanted.held)]
             if len(page) > wants:
                 page = page[:wants]
                 self._reached(page[-1]["position"])
@@ -139,7 +139,7 @@ class Search:
                 self._reached(got[-1]["position"])
             else:
                 self._reached(after + 1 if wanted.descending else upto)
-            self._size = min(STEP, self._size * 4) if len(got) * 2 < rows else ROWS
+            self._size = min(MAX_STEP, self._size * 4) if len(got) * 2 < rows else ROWS
             found += len(page)
             if page:
                 yield page
@@ -163,7 +163,7 @@ class Search:
 
     def _step(self) -> Range:
         after, upto = self._left[0]
-        size = min(self._size, SCAN - self.scanned)
+        size = min(self._size, MAX_SCANNED - self.scanned)
         return (max(after, upto - size), upto) if self._wanted.descending else (after, min(upto, after + size))
 
     def _reached(self, position: int) -> None:

@@ -9,10 +9,10 @@ import msgspec
 from aiohttp import web
 
 from api.app_keys import FRESHNESS, POOL, SETTINGS
-from api.http.auth import needs
-from api.http.query import Asked, stamp
+from api.http.auth import require_permission
+from api.http.query import QueryParams, stamp
 from api.ledger.events import answer
-from api.ops.listeners import listeners
+from api.ops.listeners import listener_report
 from projections import ALL
 from projections.engine.model import SNAPSHOTS
 from projections.pbx.links import refused_lists, unanswered_lists
@@ -27,7 +27,7 @@ SELECT pbx, state, since, healed, address, banner, reason, refused, epoch, last_
 FROM links ORDER BY pbx
 """
 # The PBX chooses the names, so their number has no bound: the most frequent are listed, the rest counted.
-UNTAKEN = """
+UNHANDLED = """
 SELECT n.source, n.name, sum(n.count)::bigint AS count, max(n.last) AS last_position,
        array_agg(n.pbx ORDER BY n.pbx) AS pbx, count(*) OVER () AS names
 FROM ledger.name n
@@ -35,7 +35,7 @@ WHERE NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS t (source, name)
                   WHERE t.source = n.source AND t.name = n.name)
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT $3
 """
-UNTAKEN_LIMIT = 1_000
+MAX_UNHANDLED = 1_000
 UNFIT = """
 SELECT model, name, count(*) AS count, max(position) AS last_position,
        (array_agg(error ORDER BY position DESC))[1] AS last_error
@@ -57,7 +57,7 @@ FROM part ORDER BY part.month
 """
 
 
-def taken() -> tuple[list[str], list[str]]:
+def handled_events() -> tuple[list[str], list[str]]:
     """Return the sources and the names of all events that some model takes."""
     pairs = {(getattr(on.shape, "source_of_events", "ami"), name) for model in ALL for name, on in model.on.items()}
     pairs |= {("ringledger", name) for name in SNAPSHOTS}
@@ -66,7 +66,7 @@ def taken() -> tuple[list[str], list[str]]:
 
 
 async def status(request: web.Request) -> web.Response:
-    Asked(request)
+    QueryParams(request)
     freshness = request.app[FRESHNESS]
     async with (
         request.app[POOL].acquire() as connection,
@@ -83,16 +83,16 @@ async def status(request: web.Request) -> web.Response:
             "models": _models(freshness, reading),
             "rebuilding": [dict(row) for row in await connection.fetch(REBUILDING)],
             "pbx": await _links(connection, reading) if "links" in reading.models else {},
-            **_untaken(await connection.fetch(UNTAKEN, *taken(), UNTAKEN_LIMIT)),
+            **_unhandled(await connection.fetch(UNHANDLED, *handled_events(), MAX_UNHANDLED)),
             "unfit": [dict(row) for row in await connection.fetch(UNFIT)],
             "archives": [_archive(one) for one in (await edge.read(connection)).archives],
             "months": [dict(row) for row in await connection.fetch(MONTHS)],
         }
-    found = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    found = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
     return answer({**body, "listeners": msgspec.to_builtins(found.listeners)}, head["position"])
 
 
-def _untaken(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
+def _unhandled(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
     listed = [{name: value for name, value in row.items() if name != "names"} for row in rows]
     return {"untaken": listed, "untaken_names": rows[0]["names"] if rows else 0}
 
@@ -146,4 +146,4 @@ async def _links(connection: asyncpg.Connection, reading: Reading) -> dict[str, 
     }
 
 
-ROUTES = [web.get("/v1/ledger/status", needs("admin", status))]
+ROUTES = [web.get("/v1/ledger/status", require_permission("admin", status))]

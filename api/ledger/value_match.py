@@ -22,11 +22,11 @@ UNIQUE_ID = Kind((b"uniqueid",), (b"nique__:",))
 LINKED_ID = Kind((b"linkedid",), (b"inked__:",))
 CALL = Kind((b"uniqueid", b"linkedid"), (b":",))
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What bytes raise that are no JSON, or none that anybody reads."""
 
 
-class Held(Struct, frozen=True):
+class ValueMatch(Struct, frozen=True):
     """One of ``values``, as UTF-8, in an AMI header of this kind.
 
     In JSON (ARI, and our own events) any string is meant, in what was imported (Master.csv, CEL, queue_log) any field.
@@ -49,7 +49,7 @@ def _literal(value: bytes) -> bytes:
     return value.replace(b"\\", rb"\\").replace(b"%", rb"\%").replace(b"_", rb"\_")
 
 
-def holds(source: str, raw: bytes, held: Held) -> bool:
+def matches(source: str, raw: bytes, held: ValueMatch) -> bool:
     """Tell whether the event holds it."""
     if source == "ami":
         return any(
@@ -60,7 +60,7 @@ def holds(source: str, raw: bytes, held: Held) -> bool:
     if source in {"ari", "ringledger"}:
         try:
             return _in_json(msgspec.json.decode(raw), held.values)
-        except UNREADABLE:
+        except UNREADABLE_JSON:
             return False
     return any(field.encode() in held.values for field in fields(source, raw.decode("utf-8", "replace")))
 

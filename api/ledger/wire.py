@@ -8,11 +8,11 @@ import asyncpg
 import msgspec
 
 from api.http.query import stamp
-from api.ledger.value_match import UNREADABLE, fields
+from api.ledger.value_match import UNREADABLE_JSON, fields
 from services.runtime.masking import masked
 
 
-def event(row: asyncpg.Record) -> dict[str, Any]:
+def event_json(row: asyncpg.Record) -> dict[str, Any]:
     """Return an event of the log with all that is known of it.
 
     ``headers`` of AMI are pairs in the order of the wire, repeated ones too (None for a line without a colon); for ARI
@@ -44,7 +44,7 @@ def event(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def brief(row: asyncpg.Record) -> dict[str, Any]:
+def event_ref(row: asyncpg.Record) -> dict[str, Any]:
     """Return where an event stands, and what and when it was."""
     return {
         "position": row["position"],
@@ -60,7 +60,7 @@ def _headers(source: str, raw: bytes) -> Any:
     if source in {"ari", "ringledger"}:
         try:
             msgspec.json.decode(raw)
-        except UNREADABLE:
+        except UNREADABLE_JSON:
             return None
         # Repeated members and their order stay; ari.conf's pretty=yes must not break a line in two.
         return msgspec.Raw(msgspec.json.format(raw, indent=-1))

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from api.app_keys import FRESHNESS, POOL, SEEDED, SETTINGS
-from api.ops.listeners import Listening, listeners
+from api.ops.listeners import ListenerStatus, listener_report
 from api.ops.warnings import commander_warnings, link_json, warnings
 from api.ops.warnings import reasons as link_reasons
 from projections import ALL
@@ -27,7 +27,7 @@ async def readyz(request: web.Request) -> web.Response:
     """Answer 200 once the database answers, `admin` is there and every read model is up to date; else 503 and why."""
     freshness = request.app[FRESHNESS]
     reading = freshness.newest
-    heard = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    heard = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
     clocks = [one.clock_warning for one in heard.listeners if one.holding and one.clock_warning]
     spools = {"listeners_from": heard.told_by, "listeners": msgspec.to_builtins(heard.listeners)}
     if reading is None:
@@ -82,7 +82,7 @@ def _models_behind(freshness: Freshness, reading: Reading) -> Iterator[str]:
             yield f"read model {model.name} is behind"
 
 
-def _stuck(listening: Listening) -> Iterator[str]:
+def _stuck(listening: ListenerStatus) -> Iterator[str]:
     """Yield why events of one PBX do not reach the log; nothing of a listener that stands by or has ended."""
     if not listening.holding or listening.age > ENDED_SECONDS:
         return

@@ -27,7 +27,7 @@ ORDER BY pbx, kind
 """
 
 
-class Waiting(Struct, frozen=True):
+class SpoolStatus(Struct, frozen=True):
     """What waits on a listener's disk; ``limit`` is the number of bytes from which on it reads no more."""
 
     events: int = 0
@@ -36,7 +36,7 @@ class Waiting(Struct, frozen=True):
     error: str = ""
 
 
-class Listening(Struct, frozen=True):
+class ListenerStatus(Struct, frozen=True):
     """One listener: it is ``holding`` the lease of a PBX and kind (ami, ari), or it stands by.
 
     ``waiting`` is how many events it has in memory, and ``age`` how many seconds ago it said all this. ``stalled`` is
@@ -49,7 +49,7 @@ class Listening(Struct, frozen=True):
     holding: bool = False
     link: str = "down"
     waiting: int = 0
-    spool: Waiting = field(default_factory=Waiting)
+    spool: SpoolStatus = field(default_factory=SpoolStatus)
     paused: bool = False
     stalled: float = 0.0
     age: float = 0.0
@@ -69,11 +69,11 @@ class Listening(Struct, frozen=True):
         return f"the clock of {self.pbx} is {abs(self.clock_offset):.0f} s {side} ours"
 
 
-class Board(Struct, frozen=True):
+class StatusFile(Struct, frozen=True):
     """The file: what was so at ``at``, seconds since the epoch; ``passed`` and ``boot`` as in ``schemas.listener``."""
 
     at: float
-    listeners: list[Listening]
+    listeners: list[ListenerStatus]
     passed: float = 0.0
     boot: str = ""
 
@@ -84,37 +84,37 @@ class Board(Struct, frozen=True):
         return abs(clock.now() - self.at)
 
 
-class Listeners(Struct, frozen=True):
+class ListenerReport(Struct, frozen=True):
     """What is known, and whether ``database`` or ``file`` told it."""
 
     told_by: str
-    listeners: list[Listening]
+    listeners: list[ListenerStatus]
 
 
-async def listeners(pool: Pool, data: Path, *, away: bool) -> Listeners:
+async def listener_report(pool: Pool, data: Path, *, away: bool) -> ListenerReport:
     """Ask PostgreSQL, unless it is known to be ``away``; and the file if it does not answer in time."""
     if not away:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return Listeners("database", [_said(row) for row in await pool.fetch(SQL)])
+                return ListenerReport("database", [_said(row) for row in await pool.fetch(SQL)])
         except database.UNREACHABLE as error:
             pool.outage.fail(error, asked="listeners")
-    return Listeners("file", posted(data / "listeners.json"))
+    return ListenerReport("file", read_status_file(data / "listeners.json"))
 
 
-def _said(row: asyncpg.Record) -> Listening:
-    return _now(msgspec.convert({**row["status"], **{k: v for k, v in row.items() if k != "status"}}, Listening))
+def _said(row: asyncpg.Record) -> ListenerStatus:
+    return _now(msgspec.convert({**row["status"], **{k: v for k, v in row.items() if k != "status"}}, ListenerStatus))
 
 
-def _now(last: Listening) -> Listening:
+def _now(last: ListenerStatus) -> ListenerStatus:
     """Return what a listener showed last, without the link if it is not there any more."""
     return replace(last, link="down") if last.is_absent else last
 
 
-def posted(file: Path, clock: Clock = CLOCK) -> list[Listening]:
+def read_status_file(file: Path, clock: Clock = CLOCK) -> list[ListenerStatus]:
     """Return what the listeners of this machine wrote last; nothing where none ever ran."""
     try:
-        board = msgspec.json.decode(file.read_bytes(), type=Board)
+        board = msgspec.json.decode(file.read_bytes(), type=StatusFile)
     except FileNotFoundError:
         return []
     age = board.age(clock)

@@ -45,7 +45,7 @@ ANSWER_SECONDS = 3.0
 """Together with the two for the listeners (api/ops/listeners.py) a scrape is answered within five."""
 
 
-class Counted(Struct, frozen=True):
+class LogCounts(Struct, frozen=True):
     """Counts at one moment of the log."""
 
     reading: Reading
@@ -55,7 +55,7 @@ class Counted(Struct, frozen=True):
     edge: Edge
 
 
-async def counted(pool: Pool) -> Counted:
+async def count_log(pool: Pool) -> LogCounts:
     """Read the counts. Raises one of database.UNREACHABLE."""
     async with (
         asyncio.timeout(ANSWER_SECONDS),
@@ -63,7 +63,7 @@ async def counted(pool: Pool) -> Counted:
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         reading = await read(connection)
-        return Counted(
+        return LogCounts(
             reading,
             await connection.fetch(NAMES),
             await connection.fetch(UNFIT),

@@ -13,10 +13,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from api.app_keys import FRESHNESS, POOL, SETTINGS
-from api.http.auth import needs
-from api.ops.listeners import Listening, listeners
-from api.ops.log_counts import Counted, counted
-from api.ops.request_metrics import MEASURES
+from api.http.auth import require_permission
+from api.ops.listeners import ListenerStatus, listener_report
+from api.ops.log_counts import LogCounts, count_log
+from api.ops.request_metrics import REQUEST_METRICS
 from services.database import connection as database
 from services.projector.checkpoints import Freshness
 
@@ -25,13 +25,13 @@ async def metrics(request: web.Request) -> web.Response:
     """Tell what can be told: without PostgreSQL that is the requests, the process and this machine's listeners."""
     freshness, pool = request.app[FRESHNESS], request.app[POOL]
     try:
-        found = await counted(pool)
+        found = await count_log(pool)
     except database.UNREACHABLE as error:
         pool.outage.fail(error, path=request.path)
         found = None
-    heard = await listeners(pool, request.app[SETTINGS].data, away=found is None)
+    heard = await listener_report(pool, request.app[SETTINGS].data, away=found is None)
     families = [*_log(found), *_models(freshness, found), *_listeners(heard.listeners)]
-    body = await asyncio.to_thread(_text, families, request.app[MEASURES].registry)
+    body = await asyncio.to_thread(_text, families, request.app[REQUEST_METRICS].registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
 
@@ -51,7 +51,7 @@ class _Families(Collector):
         return self._families
 
 
-def _log(found: Counted | None) -> Iterator[Metric]:
+def _log(found: LogCounts | None) -> Iterator[Metric]:
     yield GaugeMetricFamily("ringledger_database_up", "As ringledger_postgresql_up.", value=found is not None)
     yield GaugeMetricFamily("ringledger_postgresql_up", "Whether PostgreSQL answered.", value=found is not None)
     if found is None:
@@ -84,7 +84,7 @@ def _log(found: Counted | None) -> Iterator[Metric]:
     yield from (gaps, seconds)
 
 
-def _models(freshness: Freshness, found: Counted | None) -> Iterator[Metric]:
+def _models(freshness: Freshness, found: LogCounts | None) -> Iterator[Metric]:
     if found is None:
         return
     reading = found.reading
@@ -103,7 +103,7 @@ def _models(freshness: Freshness, found: Counted | None) -> Iterator[Metric]:
     yield from (position, events, seconds, stopped, unfit)
 
 
-def _listeners(found: list[Listening]) -> Iterator[Metric]:
+def _listeners(found: list[ListenerStatus]) -> Iterator[Metric]:
     labels = ("pbx", "kind")
     told = (
         ("ringledger_listener_age_seconds", "How long ago the listener was heard of.", lambda one: one.age),
@@ -128,4 +128,4 @@ def _listeners(found: list[Listening]) -> Iterator[Metric]:
     yield offset
 
 
-ROUTES = [web.get("/metrics", needs("admin", metrics))]
+ROUTES = [web.get("/metrics", require_permission("admin", metrics))]

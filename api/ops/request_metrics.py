@@ -11,7 +11,7 @@ from api.http.errors import Handler
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
-class Measures(Struct, frozen=True):
+class RequestMetrics(Struct, frozen=True):
     """What this process counts; ``registry`` holds that, and its own CPU and memory."""
 
     registry: CollectorRegistry
@@ -27,11 +27,11 @@ class Measures(Struct, frozen=True):
         return self.found[key]
 
 
-def measures() -> Measures:
+def request_metrics() -> RequestMetrics:
     """Make them for one application."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    return Measures(
+    return RequestMetrics(
         registry,
         Counter(
             "ringledger_http_requests",
@@ -51,24 +51,24 @@ def measures() -> Measures:
 
 OTHER = "other"
 
-MEASURES = web.AppKey("measures", Measures)
+REQUEST_METRICS = web.AppKey("measures", RequestMetrics)
 
 
-def lasting(response: web.StreamResponse) -> bool:
+def is_long_lived(response: web.StreamResponse) -> bool:
     """Tell whether it lasts as long as its reader likes."""
     return isinstance(response, web.WebSocketResponse) or response.content_type == "text/event-stream"
 
 
 @web.middleware
-async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def count_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count and time the request. Its route is the template, so no client makes new series."""
     began = time.perf_counter()
     response = await handler(request)
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "none"
     method = request.method if request.method in hdrs.METH_ALL else OTHER
-    counter, histogram = request.app[MEASURES].of(route, method, response.status)
+    counter, histogram = request.app[REQUEST_METRICS].of(route, method, response.status)
     counter.inc()
-    if "wait" not in request.query and not lasting(response):
+    if "wait" not in request.query and not is_long_lived(response):
         histogram.observe(time.perf_counter() - began)
     return response

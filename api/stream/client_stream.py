@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from api.stream import closing as ended
-from api.stream.live_buffer import Batch, Live
-from api.stream.messages import WHOLE, Message, Place, messages
-from api.stream.topics import Wanted
+from api.stream import closing
+from api.stream.live_buffer import Batch, LiveBuffer
+from api.stream.messages import WHOLE_EVENT, Message, MessageId, messages_of
+from api.stream.topics import TopicFilter
 from projections.engine.step import FoldError
 from services.database.pool import Pool
 from services.log.archives import ArchivedError
@@ -18,25 +18,27 @@ STEP = 1_000
 RETRY_SECONDS = 0.5
 
 
-class Stream:
+class ClientStream:
     """What comes after ``begin``; with a ``tail`` (at the event before) it is folded until ``live`` has the rest.
 
     All there is to tell up to ``position`` has been handed over, and maybe a part of the next event.
     ``joined`` is called when the tail is no longer needed.
     """
 
-    def __init__(self, pool: Pool, live: Live, begin: Place, turn: asyncio.Lock, joined: Callable[[], None]) -> None:
-        self.position = max(0, begin[0] - (begin[1] != WHOLE))
+    def __init__(
+        self, pool: Pool, live: LiveBuffer, begin: MessageId, turn: asyncio.Lock, joined: Callable[[], None]
+    ) -> None:
+        self.position = max(0, begin[0] - (begin[1] != WHOLE_EVENT))
         self._pool = pool
         self._live = live
         self._begin = begin
         self._turn = turn
         self._joined = joined
         self._number = live.after(begin)
-        self._waits_for: Wanted | None = None
+        self._waits_for: TopicFilter | None = None
         self.tail: Tail | None = None
 
-    async def more(self, seconds: float, wanted: Wanted) -> Batch:
+    async def next_batch(self, seconds: float, wanted: TopicFilter) -> Batch:
         """Return what comes next, wanted or not. Raises EndedError.
 
         That is at once, or when something wanted comes, or after so many seconds.
@@ -51,13 +53,13 @@ class Stream:
         if self._live.ended is not None:
             raise self._live.ended
 
-    def want(self) -> None:
+    def filter_changed(self) -> None:
         """Have what is wanted from now on looked at anew: `position` is where that is so."""
         if self._waits_for is not None:
             self._number, self.position = self._live.count, max(self.position, self._live.position)
-            self._live.nudge(self._waits_for)
+            self._live.wake(self._waits_for)
 
-    async def _listen(self, seconds: float, wanted: Wanted) -> Batch:
+    async def _listen(self, seconds: float, wanted: TopicFilter) -> Batch:
         live = self._live
         if self._number == live.count:
             self._waits_for = wanted
@@ -76,21 +78,21 @@ class Stream:
         try:
             async with self._turn:
                 async for event, changes in tail.read(self._pool, min(tail.position + STEP, self._live.position)):
-                    found += messages(event, changes, tail.folded)
+                    found += messages_of(event, changes, tail.folded)
         except AGAIN as error:
             self._pool.outage.fail(error, path="/v1/events")
             await asyncio.sleep(RETRY_SECONDS)
         except RewoundError:
-            raise ended.rewound() from None
+            raise closing.rewound() from None
         except RedactedError:
-            raise ended.redacted() from None
+            raise closing.redacted() from None
         except ArchivedError as error:
-            raise ended.archived(error) from None
+            raise closing.archived(error) from None
         except FoldError as error:
-            raise ended.broken(error) from error
+            raise closing.broken(error) from error
         self.check()
-        if self._live.covers((tail.position, WHOLE)):
-            self._number = self._live.after((tail.position, WHOLE))
+        if self._live.covers((tail.position, WHOLE_EVENT)):
+            self._number = self._live.after((tail.position, WHOLE_EVENT))
             self.tail = None
             self._joined()
         return Batch([message for message in found if message.place > self._begin], tail.position)

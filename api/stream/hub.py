@@ -9,11 +9,11 @@ import structlog
 from aiohttp import web
 
 from api.http.errors import ApiError
-from api.stream import closing as ended
-from api.stream.client_stream import Stream
-from api.stream.live_buffer import Live
-from api.stream.messages import WHOLE, Place
-from api.stream.resources import FEEDS
+from api.stream import closing
+from api.stream.client_stream import ClientStream
+from api.stream.live_buffer import LiveBuffer
+from api.stream.messages import WHOLE_EVENT, MessageId
+from api.stream.resources import RESOURCES
 from projections import ALL
 from projections.engine.step import FoldError
 from services.database.pool import Pool
@@ -22,10 +22,10 @@ from services.projector.checkpoints import Freshness, UnreadyError
 from services.replay.as_of import AsOf, BrokenModelError, TooFarError
 from services.replay.subscription import Moment, RedactedError, Tail, archived, moment
 
-MOST = 1_000
-CATCHING_UP = 8
+MAX_STREAMS = 1_000
+MAX_CATCHING_UP = 8
 """So many may read what is no longer kept in memory; each of them has all rows for itself."""
-PATIENCE_SECONDS = 20.0
+REDACTION_WAIT_SECONDS = 20.0
 """How long who comes while the log is being redacted waits for the end of that."""
 POLL_SECONDS = 0.25
 
@@ -34,34 +34,34 @@ logger = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Streams:
+class StreamHub:
     """Opens streams; the live edge is read as long as there is one."""
 
     def __init__(self, pool: Pool, freshness: Freshness) -> None:
         self._pool = pool
         self._freshness = freshness
-        told = {feed.model for feed in FEEDS}
+        told = {feed.model for feed in RESOURCES}
         self._as_of = AsOf([model for model in ALL if model.name in told])
         self._open = 0
         self._catching_up = 0
         self._turn = asyncio.Lock()
-        self._edge: _Edge | None = None
+        self._edge: _SharedBuffer | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
     @asynccontextmanager
-    async def open(self, begin: Place | None) -> AsyncIterator[Stream]:
+    async def open(self, begin: MessageId | None) -> AsyncIterator[ClientStream]:
         """Open a stream of what comes after a place, or from now on.
 
         Raises ApiError 400 for a place that is not in the log yet and 503 where there are too many streams;
         ArchivedError and UnkeptError; UnreadyError.
         """
-        if self._open >= MOST or self._stopping:
+        if self._open >= MAX_STREAMS or self._stopping:
             raise _busy("too many streams")
         self._open += 1
         stream = None
         try:
-            with _told():
+            with _as_unready():
                 stream = await self._begin(begin)
             yield stream
         finally:
@@ -72,10 +72,10 @@ class Streams:
                 self._edge.close()
                 self._edge = None
 
-    async def _begin(self, begin: Place | None) -> Stream:
+    async def _begin(self, begin: MessageId | None) -> ClientStream:
         now = await self._clean()
         # Of an event of which not all has been read, the rest can only be had by folding it again.
-        after = max(0, begin[0] - (begin[1] != WHOLE)) if begin else now.head
+        after = max(0, begin[0] - (begin[1] != WHOLE_EVENT)) if begin else now.head
         if begin and begin[0] > now.head:
             raise ApiError(400, f"last_event_id: there is no position {begin[0]}, the log ends at {now.head}")
         if after < now.edge:
@@ -83,17 +83,17 @@ class Streams:
         live = await self._live()
         if live.redacted < now.redacted:
             # It will know in a moment, and what it has kept must not be told in that moment.
-            live.end(ended.redacted())
+            live.end(closing.redacted())
             live = await self._live()
         try:
             await live.check()
         except RewoundError:
-            live.end(ended.rewound())
+            live.end(closing.rewound())
             live = await self._live()
-        place = begin or (live.position, WHOLE)
-        stream = Stream(self._pool, live, place, self._turn, self._caught_up)
+        place = begin or (live.position, WHOLE_EVENT)
+        stream = ClientStream(self._pool, live, place, self._turn, self._caught_up)
         if not live.covers(place):
-            if self._catching_up >= CATCHING_UP:
+            if self._catching_up >= MAX_CATCHING_UP:
                 raise _busy("too many streams begin far back")
             self._catching_up += 1
             try:
@@ -107,17 +107,17 @@ class Streams:
     async def _clean(self) -> Moment:
         """Return what is so now; while a redaction goes on saved states may hold what must not be told."""
         now = await moment(self._pool)
-        for _ in range(int(PATIENCE_SECONDS / POLL_SECONDS)):
+        for _ in range(int(REDACTION_WAIT_SECONDS / POLL_SECONDS)):
             if not now.stale or self._stopping:
                 break
             await asyncio.sleep(POLL_SECONDS)
             now = await moment(self._pool)
         return now
 
-    async def _live(self) -> Live:
+    async def _live(self) -> LiveBuffer:
         """Return the live edge, opened if nobody else has it open."""
         if self._edge is None or self._edge.over:
-            self._edge = _Edge(self.tasks, Live.open(self._pool, self._as_of), self._freshness)
+            self._edge = _SharedBuffer(self.tasks, LiveBuffer.open(self._pool, self._as_of), self._freshness)
         opening = self._edge.opening
         try:
             return await asyncio.shield(opening)
@@ -136,10 +136,12 @@ class Streams:
             self._edge.close()
 
 
-class _Edge:
+class _SharedBuffer:
     """A live edge that is being opened and then read on, by tasks of its own: who asked first may go away."""
 
-    def __init__(self, tasks: set[asyncio.Task[Any]], opening: Coroutine[Any, Any, Live], freshness: Freshness) -> None:
+    def __init__(
+        self, tasks: set[asyncio.Task[Any]], opening: Coroutine[Any, Any, LiveBuffer], freshness: Freshness
+    ) -> None:
         self._tasks = tasks
         self._freshness = freshness
         self._running: asyncio.Task[None] | None = None
@@ -152,7 +154,7 @@ class _Edge:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _opened(self, opening: asyncio.Task[Live]) -> None:
+    def _opened(self, opening: asyncio.Task[LiveBuffer]) -> None:
         if not opening.cancelled() and opening.exception() is None and not self._closed:
             self._running = self._held(asyncio.create_task(opening.result().run(self._freshness)))
 
@@ -170,11 +172,11 @@ class _Edge:
         self.opening.cancel()
         if self._running is not None:
             self._running.cancel()
-            self.opening.result().end(ended.stopping())
+            self.opening.result().end(closing.stopping())
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _as_unready() -> Iterator[None]:
     """Say what keeps a stream from beginning as it is said elsewhere."""
     try:
         yield
@@ -191,4 +193,4 @@ def _busy(why: str) -> ApiError:
     return ApiError(503, why, "not-ready", {"Retry-After": "5"})
 
 
-STREAMS = web.AppKey("streams", Streams)
+STREAMS = web.AppKey("streams", StreamHub)

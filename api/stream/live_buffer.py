@@ -11,10 +11,10 @@ from bisect import bisect_right
 import structlog
 from msgspec import Struct, field
 
-from api.stream import closing as ended
-from api.stream.closing import EndedError
-from api.stream.messages import WHOLE, Message, Place, messages
-from api.stream.topics import Wanted
+from api.stream import closing
+from api.stream.closing import StreamClosedError
+from api.stream.messages import WHOLE_EVENT, Message, MessageId, messages_of
+from api.stream.topics import TopicFilter
 from projections.engine.step import FoldError
 from services.database.pool import Pool
 from services.log.archives import ArchivedError
@@ -23,15 +23,15 @@ from services.projector.checkpoints import Freshness
 from services.replay.as_of import AsOf
 from services.replay.subscription import AGAIN, RedactedError, Tail, moment
 
-KEPT = 32_768
-KEPT_BYTES = 32 << 20
-MOST = 500
+MAX_MESSAGES = 32_768
+MAX_BYTES = 32 << 20
+BATCH_MESSAGES = 500
 """Messages that are handed over at once."""
-FORGET = 1_000
+TRIM_MESSAGES = 1_000
 """So many that are no longer kept are let go of at once."""
-BACK = 10_000
+START_EVENTS = 10_000
 """So many events before the end it begins: who comes back after a moment finds what it missed here."""
-PAUSE_SECONDS = 0.02
+WAKE_INTERVAL_SECONDS = 0.02
 """At most fifty times a second all who want what has come are woken: that costs more than what they are told."""
 RETRY_SECONDS = 0.5
 
@@ -41,16 +41,16 @@ logger = structlog.get_logger()
 class Batch(Struct):
     """What comes next; ``position`` is how far that is, with all there is to tell up to there if ``whole``.
 
-    ``written`` is what was written of it for those who want the same: nobody need write it again.
+    ``encoded`` is what was written of it for those who want the same: nobody need write it again.
     """
 
     messages: list[Message]
     position: int
     whole: bool = True
-    written: dict[Wanted, list[bytes]] = field(default_factory=dict)
+    encoded: dict[TopicFilter, list[bytes]] = field(default_factory=dict)
 
 
-class Live:
+class LiveBuffer:
     """From the first listener's coming until the last one goes, or something ends it for all (``ended`` says what).
 
     ``position`` is how far it has read, ``redacted`` as in `Tail`. All messages after the event at ``oldest`` are still
@@ -61,20 +61,20 @@ class Live:
         self.position = self.oldest = tail.position
         self.redacted = tail.redacted
         self.count = 0
-        self.ended: EndedError | None = None
+        self.ended: StreamClosedError | None = None
         self._pool = pool
         self._tail = tail
         self._kept: list[Message] = []
         self._gone = 0
         self._bytes = 0
         self._batches: dict[int, Batch] = {}
-        self._waiting: dict[Wanted, asyncio.Future[int]] = {}
+        self._waiting: dict[TopicFilter, asyncio.Future[int]] = {}
 
     @classmethod
-    async def open(cls, pool: Pool, as_of: AsOf) -> "Live":
+    async def open(cls, pool: Pool, as_of: AsOf) -> "LiveBuffer":
         """Begin a little before the end of the log. Raises what `Tail.open` and `Tail.read` do."""
         now = await moment(pool)
-        live = cls(pool, await Tail.open(pool, as_of, max(now.edge, now.head - BACK)))
+        live = cls(pool, await Tail.open(pool, as_of, max(now.edge, now.head - START_EVENTS)))
         await live._read(now.head)
         return live
 
@@ -90,19 +90,19 @@ class Live:
                 except AGAIN as error:
                     self._pool.outage.fail(error, path="/v1/events")
                     await asyncio.sleep(RETRY_SECONDS)
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(WAKE_INTERVAL_SECONDS)
         except RewoundError:
-            self.end(ended.rewound())
+            self.end(closing.rewound())
         except RedactedError:
-            self.end(ended.redacted())
+            self.end(closing.redacted())
         except ArchivedError as error:
-            self.end(ended.archived(error))
+            self.end(closing.archived(error))
         except FoldError as error:
             logger.exception("events_stopped")
-            self.end(ended.broken(error))
+            self.end(closing.broken(error))
         except Exception:
             logger.exception("events_failed")
-            self.end(ended.failed())
+            self.end(closing.failed())
 
     async def check(self) -> None:
         """Raise what `Tail.check` raises: what has been read is not in the log any more."""
@@ -111,7 +111,7 @@ class Live:
     async def _read(self, upto: int) -> None:
         tail = self._tail
         async for event, changes in tail.read(self._pool, upto):
-            self._put(messages(event, changes, tail.folded))
+            self._put(messages_of(event, changes, tail.folded))
         self.position = tail.position
         self._batches.clear()
 
@@ -123,32 +123,32 @@ class Live:
         self._bytes += sum(len(message.data) for message in told)
         self.count += len(told)
         self.position = told[-1].place[0]
-        while len(self._kept) - self._gone > KEPT or self._bytes > KEPT_BYTES:
+        while len(self._kept) - self._gone > MAX_MESSAGES or self._bytes > MAX_BYTES:
             self.oldest = self._kept[self._gone].place[0]
             while self._gone < len(self._kept) and self._kept[self._gone].place[0] == self.oldest:
                 self._bytes -= len(self._kept[self._gone].data)
                 self._gone += 1
-        if self._gone > FORGET:
+        if self._gone > TRIM_MESSAGES:
             del self._kept[: self._gone]
             self._gone = 0
 
     def _tell(self, told: list[Message]) -> None:
         for wanted, waiting in list(self._waiting.items()):
             for number, message in enumerate(told, self.count):
-                if wanted.takes(message.topic, message.pbx):
+                if wanted.matches(message.topic, message.pbx):
                     self._wake(wanted, waiting, number)
                     break
 
-    def _wake(self, wanted: Wanted, waiting: asyncio.Future[int], number: int) -> None:
+    def _wake(self, wanted: TopicFilter, waiting: asyncio.Future[int], number: int) -> None:
         del self._waiting[wanted]
         if not waiting.done():
             waiting.set_result(number)
 
-    def covers(self, place: Place) -> bool:
+    def covers(self, place: MessageId) -> bool:
         """Tell whether all that comes after is here."""
-        return place >= (self.oldest, WHOLE)
+        return place >= (self.oldest, WHOLE_EVENT)
 
-    def after(self, place: Place) -> int:
+    def after(self, place: MessageId) -> int:
         """Return the number of the first message after a place; the next one to come if there is none yet."""
         kept = self._kept
         return self.count - len(kept) + bisect_right(kept, place, lo=self._gone, key=lambda message: message.place)
@@ -160,15 +160,17 @@ class Live:
         """
         begin = number - self.count + len(self._kept)
         if self.ended is not None or begin < self._gone:
-            raise self.ended or ended.slow()
+            raise self.ended or closing.slow()
         batch = self._batches.get(number)
         if batch is None:
-            found = self._kept[begin : begin + MOST]
-            position, place = (self.position, WHOLE) if begin + MOST >= len(self._kept) else found[-1].place
-            batch = self._batches[number] = Batch(found, position, place == WHOLE)
+            found = self._kept[begin : begin + BATCH_MESSAGES]
+            position, place = (
+                (self.position, WHOLE_EVENT) if begin + BATCH_MESSAGES >= len(self._kept) else found[-1].place
+            )
+            batch = self._batches[number] = Batch(found, position, place == WHOLE_EVENT)
         return batch
 
-    async def wait(self, wanted: Wanted, seconds: float) -> int:
+    async def wait(self, wanted: TopicFilter, seconds: float) -> int:
         """Wait until there is something wanted, so long at most; return its number, or that of the next to come.
 
         Those who want the same wait together, so that what nobody of them wants costs one look.
@@ -181,17 +183,17 @@ class Live:
                 return await asyncio.shield(waiting)
         return waiting.result() if waiting.done() else self.count
 
-    def nudge(self, wanted: Wanted) -> None:
+    def wake(self, wanted: TopicFilter) -> None:
         """Let those who wait for this wait no longer."""
         waiting = self._waiting.get(wanted)
         if waiting is not None:
             self._wake(wanted, waiting, self.count)
 
-    def end(self, reason: EndedError) -> None:
+    def end(self, reason: StreamClosedError) -> None:
         """End all streams; what they have not read yet they do not get."""
         self.ended = reason
         self._kept.clear()
         self._batches.clear()
         self._gone = 0
         for wanted in list(self._waiting):
-            self.nudge(wanted)
+            self.wake(wanted)

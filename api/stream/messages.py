@@ -12,30 +12,30 @@ import msgspec
 from msgspec import Struct
 
 from api.http.errors import ApiError
-from api.stream.resources import OF_MODEL, Feed
-from api.stream.topics import written
+from api.stream.resources import OF_MODEL, StreamResource
+from api.stream.topics import topic_of
 from projections.engine.step import Change, InStep
 from schemas.log import Recorded
 
-WHOLE = 1 << 62
+WHOLE_EVENT = 1 << 62
 ID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", re.ASCII)
 
-Place = tuple[int, int]
+MessageId = tuple[int, int]
 """How far somebody has read: a position, and the number of a message there or (`WHOLE`) all of that event's."""
 
 
-def place(text: str) -> Place:
+def parse_id(text: str) -> MessageId:
     """Return where an id stands. Raises ApiError 400."""
     found = ID.fullmatch(text)
     if found is None:
         raise ApiError(400, "last_event_id: the id of a message, or a position of the log")
-    return int(found[1]), int(found[2]) if found[2] else WHOLE
+    return int(found[1]), int(found[2]) if found[2] else WHOLE_EVENT
 
 
 class Message(Struct, frozen=True):
-    """One change: ``data`` is its JSON, ``topic`` as `topics.written` writes it."""
+    """One change: ``data`` is its JSON, ``topic`` as `topics.topic_of` returns it."""
 
-    place: Place
+    place: MessageId
     topic: str
     pbx: str
     data: bytes
@@ -44,16 +44,16 @@ class Message(Struct, frozen=True):
     def id(self) -> str:
         """What a client sends back as Last-Event-ID."""
         position, number = self.place
-        return str(position) if number == WHOLE else f"{position}.{number}"
+        return str(position) if number == WHOLE_EVENT else f"{position}.{number}"
 
 
-def messages(event: Recorded, changes: Sequence[Change], folded: InStep) -> list[Message]:
+def messages_of(event: Recorded, changes: Sequence[Change], folded: InStep) -> list[Message]:
     """Return what one event has to tell; ``folded`` stands right after it."""
     told = [one for change in changes for one in _told(change)]
     found = []
     for number, (feed, verb, row) in enumerate(told, 1):
-        topic = written(feed.path, feed.segments(row))
-        where = (event.position, WHOLE if number == len(told) else number)
+        topic = topic_of(feed.path, feed.segments(row))
+        where = (event.position, WHOLE_EVENT if number == len(told) else number)
         message = Message(where, topic, row.pbx, b"")
         data = {
             f"{feed.name}.{verb}": feed.item(row, event.recorded, folded),
@@ -65,7 +65,7 @@ def messages(event: Recorded, changes: Sequence[Change], folded: InStep) -> list
     return found
 
 
-def _told(change: Change) -> list[tuple[Feed, str, Any]]:
+def _told(change: Change) -> list[tuple[StreamResource, str, Any]]:
     """Say it as creations, updates and deletions; who is elsewhere now has left where it was."""
     feed = OF_MODEL[change.model]
     before, after = change.before, change.after

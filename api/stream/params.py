@@ -5,29 +5,29 @@ from aiohttp import web
 from api.app_keys import ACCOUNTS
 from api.http.auth import token_of
 from api.http.errors import ApiError
-from api.http.views import pbx
-from api.stream import closing as ended
-from api.stream.messages import Place, place
-from api.stream.topics import Wanted, prefixes
+from api.http.views import pbx_filter
+from api.stream import closing
+from api.stream.messages import MessageId, parse_id
+from api.stream.topics import TopicFilter, parse_topics
 
 PARAMETERS = {"authtoken", "last_event_id", "pbx", "topic"}
-CHECK_SECONDS = 5.0
+RECHECK_SECONDS = 5.0
 """How often is asked whether who listens still may."""
 KEEP_ALIVE_SECONDS = 15.0
 STALL_SECONDS = 30.0
 """Nobody reads who takes nothing for so long."""
 
 
-def begin(request: web.Request) -> Place | None:
+def start_id(request: web.Request) -> MessageId | None:
     """Return where to go on: the header is a browser's own, after a stream broke, so it is newer than the query."""
     _known(request)
     text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
-    return None if text is None else place(text)
+    return None if text is None else parse_id(text)
 
 
-def wanted(request: web.Request) -> Wanted:
+def topic_filter(request: web.Request) -> TopicFilter:
     """Return what ``?topic=`` (any number of them) and ``?pbx=`` say."""
-    return Wanted(prefixes(request.query.getall("topic", [])), pbx(request))
+    return TopicFilter(parse_topics(request.query.getall("topic", [])), pbx_filter(request))
 
 
 def _known(request: web.Request) -> None:
@@ -35,10 +35,10 @@ def _known(request: web.Request) -> None:
         raise ApiError(400, f"there is no parameter {min(unknown)!r}; there are {', '.join(sorted(PARAMETERS))}")
 
 
-def check(request: web.Request) -> None:
+def recheck_token(request: web.Request) -> None:
     """Count the token as used. Raises EndedError when it has ended, or its user may no longer listen."""
     user = request.app[ACCOUNTS].owner(token_of(request) or "")
     if user is None:
-        raise ended.logged_out()
+        raise closing.logged_out()
     if not user.may("admin"):
-        raise ended.forbidden()
+        raise closing.forbidden()

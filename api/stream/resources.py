@@ -24,7 +24,7 @@ Item = Callable[[Any, datetime, InStep], dict[str, Any]]
 """Makes the resource of a row, when the event was recorded, and what all models hold then."""
 
 
-class Feed(Struct, frozen=True):
+class StreamResource(Struct, frozen=True):
     """Messages of one ``model``: ``name`` is area and kind, topics are ``path`` and then the row's ``segments``."""
 
     name: str
@@ -34,7 +34,7 @@ class Feed(Struct, frozen=True):
     item: Item
 
 
-def by(*columns: str) -> Callable[[Any], tuple[str, ...]]:
+def segments_of(*columns: str) -> Callable[[Any], tuple[str, ...]]:
     return lambda row: tuple(getattr(row, column) for column in columns)
 
 
@@ -131,39 +131,41 @@ def pjsip_endpoint(row: Any, _at: datetime, folded: InStep) -> dict[str, Any]:
     return endpoint({**asdict(row), "active_channels": str(up)})
 
 
-FEEDS = (
-    Feed("agent.agent", "/agents", "agents", by("id"), agent),
-    Feed("core.channel", "/core/channels", "channels", by("unique_id"), channel),
-    Feed("core.module", "/core/modules", "modules", by("name"), without()),
-    Feed("core.system", "/core/systems", "systems", by("id"), without()),
-    Feed("device.state", "/device_states", "device_states", by("device"), without()),
-    Feed("park.parkedcall", "/park/parkedcalls", "parked_calls", by("parking_lot", "parkee_unique_id"), parked),
-    Feed("park.parkinglot", "/park/parkinglots", "parking_lots", by("name"), lot),
-    Feed("pjsip.aor", "/pjsip/aors", "pjsip_aors", by("object_name"), without()),
-    Feed("pjsip.auth", "/pjsip/auths", "pjsip_auths", by("object_name"), auth),
-    Feed("pjsip.contact", "/pjsip/contacts", "pjsip_contacts", by("id"), contact),
-    Feed("pjsip.endpoint", "/pjsip/endpoints", "pjsip_endpoints", by("object_name"), pjsip_endpoint),
-    Feed(
+RESOURCES = (
+    StreamResource("agent.agent", "/agents", "agents", segments_of("id"), agent),
+    StreamResource("core.channel", "/core/channels", "channels", segments_of("unique_id"), channel),
+    StreamResource("core.module", "/core/modules", "modules", segments_of("name"), without()),
+    StreamResource("core.system", "/core/systems", "systems", segments_of("id"), without()),
+    StreamResource("device.state", "/device_states", "device_states", segments_of("device"), without()),
+    StreamResource(
+        "park.parkedcall", "/park/parkedcalls", "parked_calls", segments_of("parking_lot", "parkee_unique_id"), parked
+    ),
+    StreamResource("park.parkinglot", "/park/parkinglots", "parking_lots", segments_of("name"), lot),
+    StreamResource("pjsip.aor", "/pjsip/aors", "pjsip_aors", segments_of("object_name"), without()),
+    StreamResource("pjsip.auth", "/pjsip/auths", "pjsip_auths", segments_of("object_name"), auth),
+    StreamResource("pjsip.contact", "/pjsip/contacts", "pjsip_contacts", segments_of("id"), contact),
+    StreamResource("pjsip.endpoint", "/pjsip/endpoints", "pjsip_endpoints", segments_of("object_name"), pjsip_endpoint),
+    StreamResource(
         "pjsip.registration_outbound",
         "/pjsip/registration_outbounds",
         "pjsip_registrations",
-        by("object_name"),
+        segments_of("object_name"),
         without(),
     ),
-    Feed("queue.entry", "/queue/entries", "queue_entries", by("queue_name", "unique_id"), entry),
-    Feed("queue.member", "/queue/members", "queue_members", by("queue_name", "name"), member),
-    Feed(
+    StreamResource("queue.entry", "/queue/entries", "queue_entries", segments_of("queue_name", "unique_id"), entry),
+    StreamResource("queue.member", "/queue/members", "queue_members", segments_of("queue_name", "name"), member),
+    StreamResource(
         "queue.queue",
         "/queue/queues",
         "queues",
-        by("name"),
+        segments_of("name"),
         without(
             *("service_level_perf2", "completed_in_level", "abandoned_in_level", "hold_time_before"),
             *("waiting", "talking"),
         ),
     ),
-    Feed("sip.peer", "/peers", "peers", by("peer"), without()),
-    Feed("sip.registry", "/registries", "registries", by("account"), without("channel_type")),
+    StreamResource("sip.peer", "/peers", "peers", segments_of("peer"), without()),
+    StreamResource("sip.registry", "/registries", "registries", segments_of("account"), without("channel_type")),
 )
 
-OF_MODEL = {feed.model: feed for feed in FEEDS}
+OF_MODEL = {feed.model: feed for feed in RESOURCES}

@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from api.http.auth import needs
+from api.http.auth import require_permission
 from api.stream import sse
 from api.stream import websocket as ws
 
 ROUTES = [
-    web.get("/v1/events", needs("admin", sse.events, ends_itself=True)),
-    web.get("/v1/ws", needs("admin", ws.websocket, ends_itself=True), allow_head=False),
+    web.get("/v1/events", require_permission("admin", sse.events, ends_itself=True)),
+    web.get("/v1/ws", require_permission("admin", ws.websocket, ends_itself=True), allow_head=False),
 ]

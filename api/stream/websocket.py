@@ -13,21 +13,21 @@ from aiohttp import WSMsgType, web
 
 from api.http.errors import ApiError
 from api.http.origins import require_own_page
-from api.stream import closing as ended
-from api.stream.client_stream import Stream
-from api.stream.closing import EndedError
+from api.stream import closing
+from api.stream.client_stream import ClientStream
+from api.stream.closing import StreamClosedError
 from api.stream.hub import STREAMS
-from api.stream.params import CHECK_SECONDS, KEEP_ALIVE_SECONDS, STALL_SECONDS, begin, check, wanted
-from api.stream.topics import MOST, Wanted, prefixes
+from api.stream.params import KEEP_ALIVE_SECONDS, RECHECK_SECONDS, STALL_SECONDS, recheck_token, start_id, topic_filter
+from api.stream.topics import MAX_TOPICS, TopicFilter, parse_topics
 
 HEARTBEAT_SECONDS = 15.0
-LONGEST = 64 << 10
+MAX_MESSAGE_BYTES = 64 << 10
 CLOSE_SECONDS = 2.0
 
 logger = structlog.get_logger()
 
 
-class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ClientMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client may say: one of the two."""
 
     subscribe: list[str] | None = None
@@ -36,9 +36,9 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     require_own_page(request)  # browsers let any page open a websocket
-    place, asked = begin(request), wanted(request)
+    place, asked = start_id(request), topic_filter(request)
     socket = web.WebSocketResponse(
-        heartbeat=HEARTBEAT_SECONDS, max_msg_size=LONGEST, timeout=CLOSE_SECONDS, compress=False
+        heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_MESSAGE_BYTES, timeout=CLOSE_SECONDS, compress=False
     )
     if not socket.can_prepare(request):
         raise ApiError(426, "this is for websockets; /v1/events is for the rest", headers={"Upgrade": "websocket"})
@@ -53,7 +53,9 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 
 
 class _Session:
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, stream: Stream, asked: Wanted) -> None:
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, stream: ClientStream, asked: TopicFilter
+    ) -> None:
         self.begun = asyncio.Event()
         self._request = request
         self._socket = socket
@@ -69,9 +71,9 @@ class _Session:
             for task in (sending, listening):
                 task.cancel()
             done = await asyncio.gather(sending, listening, return_exceptions=True)
-        reason = next((one for one in done if isinstance(one, EndedError)), None)
+        reason = next((one for one in done if isinstance(one, StreamClosedError)), None)
         for one in done:
-            if isinstance(one, Exception) and not isinstance(one, EndedError | ConnectionResetError):
+            if isinstance(one, Exception) and not isinstance(one, StreamClosedError | ConnectionResetError):
                 raise one
         await self._close(reason)
 
@@ -81,16 +83,16 @@ class _Session:
         while True:
             if not self.begun.is_set():
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CHECK_SECONDS):
+                    async with asyncio.timeout(RECHECK_SECONDS):
                         await self.begun.wait()
                 found, whole = [], False
             else:
-                batch = await self._stream.more(CHECK_SECONDS, self._asked)
-                found = [m.data for m in batch.messages if self._asked.takes(m.topic, m.pbx)]
+                batch = await self._stream.next_batch(RECHECK_SECONDS, self._asked)
+                found = [m.data for m in batch.messages if self._asked.matches(m.topic, m.pbx)]
                 whole = batch.whole
             now = clock()
-            if now - checked >= CHECK_SECONDS:
-                check(self._request)
+            if now - checked >= RECHECK_SECONDS:
+                recheck_token(self._request)
                 checked = now
             if not found and whole and now - sent >= KEEP_ALIVE_SECONDS:
                 found = [msgspec.json.encode({"position": self._stream.position})]
@@ -109,19 +111,19 @@ class _Session:
     def _heard(self, text: str) -> dict[str, object]:
         """Do what a client says, all of it or nothing, and return what it is answered."""
         try:
-            said = msgspec.json.decode(text, type=Said)
+            said = msgspec.json.decode(text, type=ClientMessage)
             if (said.subscribe is None) == (said.unsubscribe is None):
                 return {"error": 'say {"subscribe": [...]} or {"unsubscribe": [...]}'}
-            more, less = prefixes(said.subscribe or ()), prefixes(said.unsubscribe or ())
+            more, less = parse_topics(said.subscribe or ()), parse_topics(said.unsubscribe or ())
         except msgspec.MsgspecError as error:
             return {"error": f"not understood: {error}"}
         except ApiError as error:
             return {"error": error.message}
         topics = tuple(topic for topic in dict.fromkeys((*self._asked.topics, *more)) if topic not in less)
-        if len(topics) > MOST:
-            return {"error": f"topic: no more than {MOST}"}
+        if len(topics) > MAX_TOPICS:
+            return {"error": f"topic: no more than {MAX_TOPICS}"}
         self._asked = msgspec.structs.replace(self._asked, topics=topics)
-        self._stream.want()
+        self._stream.filter_changed()
         if topics:
             self.begun.set()
         shown = [topic if topic == "/" else topic[:-1] for topic in topics]
@@ -132,9 +134,9 @@ class _Session:
             async with asyncio.timeout(STALL_SECONDS):
                 await self._socket.send_frame(data, WSMsgType.TEXT)
         except TimeoutError:
-            raise ended.slow() from None
+            raise closing.slow() from None
 
-    async def _close(self, reason: EndedError | None) -> None:
+    async def _close(self, reason: StreamClosedError | None) -> None:
         """Close, with the reason; who does not even read that is cut off."""
         code, text = (reason.close, f"{reason.code}: {reason}") if reason else (1000, "")
         if reason is not None:

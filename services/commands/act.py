@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.app_keys import FACTS, FRESHNESS, POOL
-from api.http.body import texts
+from api.http.body import strings_in
 from api.http.errors import ApiError
 from schemas.acts import Act, ActRequested, builtins
 from services.commands.commander_presence import is_lost, is_served, unserved
@@ -102,7 +102,7 @@ async def act(request: web.Request, pbx: str, wanted: Act, location: str = "", d
     503 where no commander serves the PBX. Such a request is not recorded, and does not use up its Idempotency-Key.
     """
     made = builtins(wanted)
-    sendable(*texts(made))
+    sendable(*strings_in(made))
     asked = await asking(request, dialect)
     has_commander = await is_served(request.app[POOL], pbx)
     if asked.key:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from api.http.auth import USER
-from api.http.body import read
+from api.http.body import read_bytes
 from api.http.errors import ApiError
 from schemas.facts import Fact
 
@@ -52,6 +52,6 @@ async def asking(request: web.Request, dialect: str = "jade") -> Asking:
         hashed = hashlib.sha256(key.encode()).hexdigest()
         query = "&".join(f"{name}={value}" for name, value in request.query.items() if name != "authtoken")
         asked = f"{request.method}\0{request.path}\0{query}".encode("utf-8", "surrogateescape")
-        digest = hmac.new(key.encode(), asked + b"\0" + await read(request), "sha256").hexdigest()
+        digest = hmac.new(key.encode(), asked + b"\0" + await read_bytes(request), "sha256").hexdigest()
     user = request[USER]
     return Asking(user.uuid, dialect, request_id or str(uuid.uuid4()), hashed, digest)

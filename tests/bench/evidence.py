@@ -6,8 +6,8 @@ from typing import Any
 
 import asyncpg
 
-from api.ledger.search import Search, Wanted
-from api.ledger.value_match import UNIQUE_ID, Held
+from api.ledger.search import Search, SearchFilter
+from api.ledger.value_match import UNIQUE_ID, ValueMatch
 from projections.calls.statistics import STATISTICS
 from schemas.log import Received
 from services.asterisk.ami.protocol import LedgerProtocol
@@ -85,7 +85,7 @@ async def _appended(connection: asyncpg.Connection, total: int) -> str:
 
 
 async def _page(pool: asyncpg.Pool, unique_id: str) -> tuple[float, int]:
-    search = Search(pool, Wanted(held=(Held(UNIQUE_ID, frozenset({unique_id.encode()})),)))
+    search = Search(pool, SearchFilter(held=(ValueMatch(UNIQUE_ID, frozenset({unique_id.encode()})),)))
     start = time.perf_counter()
     events = sum([len(page) async for page in search.pages(10_000)])
     return time.perf_counter() - start, events

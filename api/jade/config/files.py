@@ -10,10 +10,10 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.app_keys import FRESHNESS, POOL
-from api.http.body import body
+from api.http.body import read_body
 from api.http.errors import ApiError
 from api.http.etags import entity_tags
-from api.http.views import Args, checked, pbx
+from api.http.views import Args, pbx_filter, storable_text
 from api.jade.resource import Resource, admin
 from api.jade.writes import SEEN_SECONDS, acts, answer, writes
 from schemas.acts import Act
@@ -45,11 +45,11 @@ class Text(Struct, frozen=True):
 
 
 def everything(request: web.Request, file: str) -> Args:
-    return (pbx(request), None, file)
+    return (pbx_filter(request), None, file)
 
 
 def detail(request: web.Request, file: str) -> Args:
-    return (pbx(request), checked(request.match_info["detail"]), file)
+    return (pbx_filter(request), storable_text(request.match_info["detail"]), file)
 
 
 async def base(request: web.Request, name: str, file: str) -> str:
@@ -108,7 +108,7 @@ async def update(request: web.Request, file: str) -> web.Response:
     if args[1] != file:
         version = await request.app[POOL].fetchval(VERSION, *args)
         raise ApiError(404, "no such thing") if version is None else ApiError(409, "an earlier version stays as it was")
-    given = await body(request, Text)
+    given = await read_body(request, Text)
     found = parsed(file, given.data)
     name = await one_pbx(request)
     known = await base(request, name, file)

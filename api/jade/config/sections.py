@@ -12,9 +12,9 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.http.body import Name, body
+from api.http.body import Name, read_body
 from api.http.errors import ApiError, Handler
-from api.http.views import Args, View, checked, pbx
+from api.http.views import Args, View, pbx_filter, storable_text
 from api.jade import envelope
 from api.jade.config.files import MODELS, done, tokened
 from api.jade.resource import readings
@@ -131,10 +131,10 @@ def views(kind: Kind) -> tuple[View, View]:
         ]
 
     def everything(request: web.Request) -> Args:
-        return (pbx(request), None, kind.file)
+        return (pbx_filter(request), None, kind.file)
 
     def detail(request: web.Request) -> Args:
-        return (pbx(request), checked(request.match_info["detail"]), kind.file)
+        return (pbx_filter(request), storable_text(request.match_info["detail"]), kind.file)
 
     def first(rows: Sequence[asyncpg.Record]) -> dict[str, Any] | None:
         return next(iter(items(rows)), None)
@@ -148,7 +148,7 @@ def views(kind: Kind) -> tuple[View, View]:
 def creates(kind: Kind) -> Handler:
     async def create(request: web.Request) -> web.Response:
         """POST of a section."""
-        given = await body(request, Created)
+        given = await read_body(request, Created)
         if given.name.lower() in SPECIAL:
             raise ApiError(409, f"there is a section [{given.name}]", "conflict")
         data = given.data if given.data is not None else ([] if kind.file == DIALPLAN else {})
@@ -163,9 +163,9 @@ def creates(kind: Kind) -> Handler:
 def updates(kind: Kind) -> Handler:
     async def update(request: web.Request) -> web.Response:
         """PUT of a section's lines."""
-        name = checked(request.match_info["detail"])
+        name = storable_text(request.match_info["detail"])
         refuse_special(name)
-        given = await body(request, Updated)
+        given = await read_body(request, Updated)
         (cut,) = await tokened(request, [written(kind.file, Section(name, tuple(kind.lines(given.data))))])
         inherits = None if given.templates is None else tuple(given.templates)
         wanted = ConfigSection(kind.file, name, "update", cut.lines, inherits)
@@ -177,7 +177,7 @@ def updates(kind: Kind) -> Handler:
 def deletes(file: str) -> Handler:
     async def delete(request: web.Request) -> web.Response:
         """DELETE of a section."""
-        name = checked(request.match_info["detail"])
+        name = storable_text(request.match_info["detail"])
         refuse_special(name)
         return await done(request, await one_pbx(request), ConfigSection(file, name, "delete"))
 
@@ -186,9 +186,9 @@ def deletes(file: str) -> Handler:
 
 async def change_lot(request: web.Request) -> web.Response:
     """PUT of a parking lot: sets the options that the body names (seed 001:2320-2353)."""
-    name = checked(request.match_info["detail"])
+    name = storable_text(request.match_info["detail"])
     refuse_special(name)
-    options = await body(request, dict[str, Any])
+    options = await read_body(request, dict[str, Any])
     (cut,) = await tokened(request, [written(PARKING, Section(name, tuple(lines_of_options(options))))])
     wanted = ConfigSection(PARKING, name, "change", cut.lines)
     return await done(request, await one_pbx(request), wanted)

@@ -7,9 +7,9 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.http.body import Name, body
+from api.http.body import Name, read_body
 from api.http.errors import ApiError
-from api.http.views import Args, View, checked, pbx
+from api.http.views import Args, View, pbx_filter, storable_text
 from api.jade import envelope
 from api.jade.config.files import done, tokened
 from api.jade.config.sections import written
@@ -72,11 +72,11 @@ def items(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
 
 
 def everything(request: web.Request) -> Args:
-    return (pbx(request), None)
+    return (pbx_filter(request), None)
 
 
 def detail(request: web.Request) -> Args:
-    return (pbx(request), checked(request.match_info["detail"]))
+    return (pbx_filter(request), storable_text(request.match_info["detail"]))
 
 
 LIST = View("trunks.list", MODELS, TRUNKS, everything, lambda rows: {"list": items(rows)}, envelope.ENVELOPE)
@@ -93,7 +93,7 @@ async def cut(request: web.Request, name: str, members: dict[str, str]) -> dict[
 
 async def create(request: web.Request) -> web.Response:
     """POST of a trunk."""
-    given = await body(request, Created)
+    given = await read_body(request, Created)
     try:
         created([], given.name, given.members())
     except NoTrunkError as error:
@@ -105,15 +105,15 @@ async def create(request: web.Request) -> web.Response:
 
 async def update(request: web.Request) -> web.Response:
     """PUT of some members of a trunk."""
-    trunk = checked(request.match_info["detail"])
-    given = await body(request, Given)
+    trunk = storable_text(request.match_info["detail"])
+    given = await read_body(request, Given)
     name = await one_pbx(request)
     return await done(request, name, ConfigTrunk(trunk, "update", await cut(request, trunk, given.members())))
 
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE of a trunk, with all its sections that nothing else uses."""
-    trunk = checked(request.match_info["detail"])
+    trunk = storable_text(request.match_info["detail"])
     return await done(request, await one_pbx(request), ConfigTrunk(trunk, "delete"))
 
 

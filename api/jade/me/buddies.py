@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.http.auth import USER
-from api.http.body import Line, Uuid, body
+from api.http.body import Line, Uuid, read_body
 from api.http.errors import ApiError
 from api.http.views import View
 from api.jade import envelope
@@ -42,7 +42,7 @@ def buddies(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
 
 async def create(request: web.Request) -> web.Response:
     """Put a user on the asker's list: 400 for oneself, 404 for who is no user, 409 for who is on it."""
-    wanted = await body(request, NewBuddy)
+    wanted = await read_body(request, NewBuddy)
     user, buddy = request[USER].uuid, wanted.uuid_user.lower()
     if buddy == user:
         raise ApiError(400, "uuid_user: nobody is a buddy of their own")

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from api.app_keys import POOL
 from api.http.auth import USER
-from api.http.body import Uuid, body
+from api.http.body import Uuid, read_body
 from api.http.errors import ApiError
 from api.jade.writes import acts, answer
 from schemas.acts.channel import ChannelOriginate
@@ -48,7 +48,7 @@ class Call(Struct, frozen=True):
 
 async def create(request: web.Request) -> web.Response:
     """Have one's own contact rung. The call itself is heard as events of its channels."""
-    wanted = await body(request, Call)
+    wanted = await read_body(request, Call)
     if (wanted.uuid_user is None) == (wanted.uuid_contact is None):
         raise ApiError(400, "either uuid_user or uuid_contact is needed")
     me = request[USER]

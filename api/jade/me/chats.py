@@ -13,9 +13,9 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.http.auth import USER
-from api.http.body import Line, Uuid, body
+from api.http.body import Line, Uuid, read_body
 from api.http.errors import ApiError
-from api.http.views import Args, View, checked
+from api.http.views import Args, View, storable_text
 from api.jade import envelope
 from api.jade.me.routes import known, mine, my, one_of_mine
 from api.jade.writes import answer, where, writes
@@ -107,7 +107,7 @@ async def chats_of(connection: asyncpg.Connection, user_uuid: str) -> list[dict[
 
 async def chat_of(connection: asyncpg.Connection, request: web.Request) -> asyncpg.Record:
     """Return the asker's chat that the path names. Raises ApiError 404, for another user's too."""
-    row = await connection.fetchrow(CHAT, request[USER].uuid, checked(request.match_info["detail"]))
+    row = await connection.fetchrow(CHAT, request[USER].uuid, storable_text(request.match_info["detail"]))
     if row is None:
         raise ApiError(404, "no such chat")
     return row
@@ -115,7 +115,7 @@ async def chat_of(connection: asyncpg.Connection, request: web.Request) -> async
 
 async def create(request: web.Request) -> web.Response:
     """Open a room, or return to the one-to-one room that there is."""
-    wanted = await body(request, NewChat)
+    wanted = await read_body(request, NewChat)
     user = request[USER].uuid
     members = list(dict.fromkeys([user, *(member.lower() for member in wanted.members)]))
     if wanted.type == SINGLE and len(members) != 2:
@@ -143,7 +143,7 @@ def _chats(members: Iterable[str]) -> Members:
 
 async def update(request: web.Request) -> web.Response:
     """Call the chat something else; the other members' chats keep their names."""
-    wanted = await body(request, Changes)
+    wanted = await read_body(request, Changes)
     if wanted.name is UNSET and wanted.detail is UNSET:
         raise ApiError(400, "name or detail is needed")
 

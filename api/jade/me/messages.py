@@ -11,7 +11,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.http.auth import USER
-from api.http.body import body
+from api.http.body import read_body
 from api.http.errors import ApiError
 from api.http.views import Args, View
 from api.jade import envelope
@@ -86,7 +86,7 @@ def messages(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]] | None:
 
 async def create(request: web.Request) -> web.Response:
     """Write a message; 400 if it is empty or too long."""
-    text = (await body(request, NewMessage)).message
+    text = (await read_body(request, NewMessage)).message
     if not text or len(text.encode()) > MOST_BYTES:
         raise ApiError(400, f"message: 1 to {MOST_BYTES:,} bytes of UTF-8")
 

@@ -13,11 +13,11 @@ from aiohttp import web
 
 from api.app_keys import POOL
 from api.http.errors import ApiError
-from api.http.query import LAST, Asked, stamp
-from api.ledger import wire as shown
+from api.http.query import MAX_POSITION, QueryParams, stamp
+from api.ledger import wire
 from api.ledger.events import answer
-from api.ledger.search import Search, Wanted
-from api.ledger.value_match import CALL, UNIQUE_ID, Held, header
+from api.ledger.search import Search, SearchFilter
+from api.ledger.value_match import CALL, UNIQUE_ID, ValueMatch, header
 from services.database.pool import Pool
 from services.log import archives as edge
 from services.log.archives import Edge
@@ -44,7 +44,7 @@ WHERE r.pbx = $1 AND r.position = ANY($2::bigint[])
 
 
 async def explain(request: web.Request) -> web.Response:
-    asked = Asked(request, "call", "pbx", "cursor", "limit")
+    asked = QueryParams(request, "call", "pbx", "cursor", "limit")
     value = asked.bytes("call")
     assert value is not None
     unique_id, pool = value.decode(), request.app[POOL]
@@ -63,12 +63,12 @@ async def explain(request: web.Request) -> web.Response:
         linked = await _linked(pool, pbx, value, time) if time else {unique_id}
     records = await pool.fetch(RECORDS, pbx, unique_id, sorted(linked))
     time = await _time(pool, pbx, records)
-    held = Held(CALL, frozenset({value, *(one.encode() for one in linked)}))
+    held = ValueMatch(CALL, frozenset({value, *(one.encode() for one in linked)}))
     # Where all its records are archived, so is all that was said of it.
     since, until = time or (None, None)
-    after = max(cursor or 0, archived.position) if time else LAST
-    search = Search(pool, Wanted(pbx=pbx, since=since, until=until, after=after, held=(held,)))
-    events = [shown.brief(row) async for page in search.pages(limit) for row in page]
+    after = max(cursor or 0, archived.position) if time else MAX_POSITION
+    search = Search(pool, SearchFilter(pbx=pbx, since=since, until=until, after=after, held=(held,)))
+    events = [wire.event_ref(row) async for page in search.pages(limit) for row in page]
     gone = [
         {"position": record["position"], "month": archive.month, "file": archive.file}
         for record in records
@@ -100,8 +100,8 @@ async def _time(pool: Pool, pbx: str, records: list[asyncpg.Record]) -> tuple[da
 
 
 async def _linked(pool: Pool, pbx: str, unique_id: bytes, time: tuple[datetime, datetime]) -> set[str]:
-    held = Held(UNIQUE_ID, frozenset({unique_id}))
-    search = Search(pool, Wanted(pbx=pbx, source="ami", since=time[0], until=time[1], held=(held,)))
+    held = ValueMatch(UNIQUE_ID, frozenset({unique_id}))
+    search = Search(pool, SearchFilter(pbx=pbx, source="ami", since=time[0], until=time[1], held=(held,)))
     found = {unique_id}
     async for page in search.pages(MOST):
         found |= {

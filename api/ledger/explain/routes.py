@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from api.http.auth import asker, needs
+from api.http.auth import requester_uuid, require_permission
 from api.http.errors import ApiError
 from api.http.queues import QUEUES
 from api.ledger.explain import call as explain_call
@@ -16,10 +16,10 @@ async def explain(request: web.Request) -> web.Response:
     asked = [kind for kind in KINDS if kind in request.query]
     if len(asked) != 1:
         raise ApiError(400, "explain what? one of call=<unique id>, statistics=<day or month>, model=<name>")
-    queue, user = request.app[QUEUES].explain, asker(request)
+    queue, user = request.app[QUEUES].explain, requester_uuid(request)
     with queue.place(user):
         async with queue.turn(user):
             return await KINDS[asked[0]](request)
 
 
-ROUTES = [web.get("/v1/ledger/explain", needs("admin", explain))]
+ROUTES = [web.get("/v1/ledger/explain", require_permission("admin", explain))]

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from api.app_keys import POOL
 from api.http.errors import ApiError
-from api.http.query import LAST, Asked
+from api.http.query import MAX_POSITION, QueryParams
 from api.ledger.events import answer
-from api.ledger.explain import wire as told
+from api.ledger.explain import wire
 from api.ledger.search import BOUNDS
 from projections import ALL
 from projections.engine.model import Key, Model, Row
@@ -26,7 +26,7 @@ from services.replay.explain import Window, refold
 from services.runtime.masking.json import masked_json
 
 LIMIT = 1_000
-MOST = 10_000
+MAX_LIMIT = 10_000
 MODELS = {model.name: (model, Table(model)) for model in ALL}
 EARLIER = (0, 10_000, 100_000, 1_000_000)
 """How many positions before the row's last change its story may begin."""
@@ -34,10 +34,10 @@ KNOWN = "SELECT pbx FROM ledger.connection GROUP BY pbx ORDER BY pbx"
 
 
 async def explain(request: web.Request) -> web.Response:
-    asked = Asked(request, "model", "key", "pbx", "cursor", "limit")
+    asked = QueryParams(request, "model", "key", "pbx", "cursor", "limit")
     model, table = MODELS[str(asked.word("model", *MODELS))]
     key = _key(model, asked.text("key"))
-    pbx, cursor, limit = asked.text("pbx"), asked.position("cursor") or 0, asked.limit(LIMIT, MOST)
+    pbx, cursor, limit = asked.text("pbx"), asked.position("cursor") or 0, asked.limit(LIMIT, MAX_LIMIT)
     async with (
         request.app[POOL].acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
@@ -65,9 +65,11 @@ async def explain(request: web.Request) -> web.Response:
         "pbx": row.pbx,
         "key": key,
         "row": _row(row),
-        "events": [{**told.event(step.event), "changed": _changed(step.before, step.after)} for step in steps[:limit]],
+        "events": [
+            {**wire.event_summary(step.event), "changed": _changed(step.before, step.after)} for step in steps[:limit]
+        ],
         "next": steps[limit - 1].event.position if len(steps) > limit else None,
-        **told.how(found, checkpoint.position),
+        **wire.fold_summary(found, checkpoint.position),
     }
     return answer(body, checkpoint.position)
 
@@ -88,7 +90,7 @@ def _fitting(value: Any) -> Any:
         if value.tzinfo is None:
             raise ValueError("a time without zone")
         return value.astimezone(UTC)
-    if (isinstance(value, str) and "\0" in value) or (isinstance(value, int) and abs(value) > LAST):
+    if (isinstance(value, str) and "\0" in value) or (isinstance(value, int) and abs(value) > MAX_POSITION):
         raise ValueError("no value of a column")
     return value
 

@@ -19,9 +19,9 @@ from msgspec.structs import asdict
 from api.app_keys import POOL
 from api.cospace.statistics import CALLS, QUEUE, add, day, month
 from api.http.errors import ApiError
-from api.http.query import Asked
+from api.http.query import QueryParams
 from api.ledger.events import answer
-from api.ledger.explain import wire as told
+from api.ledger.explain import wire
 from api.ledger.search import BOUNDS
 from projections.calls.statistics import STATISTICS, Statistics
 from projections.engine.model import Key
@@ -31,8 +31,8 @@ from services.projector.table import Table
 from services.replay.explain import Window, refold
 
 LIMIT = 1_000
-MOST = 10_000
-TURN = 100
+MAX_LIMIT = 10_000
+STEPS_PER_TURN = 100
 """Steps that are summed up before the event loop serves others: some milliseconds."""
 SCOPES = ("total", "pbx", "queue", "agent", "endpoint")
 MEMBERS = (*CALLS, "longest_seconds", "by_hour", *QUEUE)
@@ -49,11 +49,11 @@ Sums = dict[str, Any]
 
 
 async def explain(request: web.Request) -> web.Response:
-    asked = Asked(request, "statistics", "scope", "name", "member", "pbx", "cursor", "limit")
+    asked = QueryParams(request, "statistics", "scope", "name", "member", "pbx", "cursor", "limit")
     period, begin, end = _period(asked.text("statistics") or "")
     scope = asked.word("scope", *SCOPES) or "total"
     name, member, pbx = asked.text("name"), asked.word("member", *MEMBERS), asked.text("pbx")
-    cursor, limit = asked.position("cursor") or 0, asked.limit(LIMIT, MOST)
+    cursor, limit = asked.position("cursor") or 0, asked.limit(LIMIT, MAX_LIMIT)
     if (name is None) != (scope == "total"):
         raise ApiError(400, "name: of what, for every scope but total")
     async with (
@@ -83,7 +83,7 @@ async def explain(request: web.Request) -> web.Response:
         "value": value if member is None else value[member],
         "events": events[:limit],
         "next": events[limit - 1]["position"] if len(events) > limit else None,
-        **told.how(found, checkpoint.position),
+        **wire.fold_summary(found, checkpoint.position),
     }
     return answer(body, checkpoint.position)
 
@@ -120,16 +120,16 @@ async def _amounts(steps: list[Step], member: str | None) -> AsyncIterator[dict[
     rows: dict[Key, Statistics] = {}
     before: Sums = {}
     for number, step in enumerate(steps):
-        if number % TURN == 0:
+        if number % STEPS_PER_TURN == 0:
             await asyncio.sleep(0)
         rows[step.key] = step.after
         after = summed(rows)
         amounts = {name: _less(value, before.get(name)) for name, value in after.items()}
         before = after
         if member is not None and _is_some(amounts[member]):
-            yield {**told.event(step.event), "amount": amounts[member]}
+            yield {**wire.event_summary(step.event), "amount": amounts[member]}
         elif member is None and (some := {name: value for name, value in amounts.items() if _is_some(value)}):
-            yield {**told.event(step.event), "amounts": some}
+            yield {**wire.event_summary(step.event), "amounts": some}
 
 
 def _less(value: Any, before: Any) -> Any:

@@ -13,7 +13,7 @@ INEXACT = (
 BOUND = f"No more than {POSITIONS:,} positions are read for one answer, and {FOLDED:,} events folded."
 
 
-def event(one: Recorded) -> dict[str, Any]:
+def event_summary(one: Recorded) -> dict[str, Any]:
     """Return where an event stands, and what and when it was."""
     return {
         "position": one.position,
@@ -24,7 +24,7 @@ def event(one: Recorded) -> dict[str, Any]:
     }
 
 
-def how(found: Refolded, upto: int) -> dict[str, Any]:
+def fold_summary(found: Refolded, upto: int) -> dict[str, Any]:
     """Say what was folded, whether it is the whole truth, and up to which position the answer is served."""
     after, until = found.window
     why = None

@@ -15,8 +15,8 @@ from msgspec import Meta, Struct
 
 from api.app import create
 from api.app_keys import SEEDED
-from api.http.auth import needs
-from api.http.body import body
+from api.http.auth import require_permission
+from api.http.body import read_body
 from api.http.errors import ApiError
 from api.jade.writes import answer, where
 from schemas.settings import Settings
@@ -33,7 +33,7 @@ class NewUser(Struct):
 
 async def make(request: web.Request) -> web.Response:
     """Make a user whose name is not taken."""
-    wanted = await body(request, NewUser)
+    wanted = await read_body(request, NewUser)
 
     async def decision(connection: asyncpg.Connection) -> Decision:
         if await connection.fetchval("SELECT count(*) FROM users WHERE username = $1", wanted.username):
@@ -46,7 +46,7 @@ async def make(request: web.Request) -> web.Response:
 
 async def started(ledger: Ledger, data: Path) -> Client:
     app = create(ledger.url, Settings(data=data, admin_password=PASSWORD))
-    app.router.add_post(PATH, needs("admin", make))
+    app.router.add_post(PATH, require_permission("admin", make))
     client = TestClient(TestServer(app))
     await client.start_server()
     async with asyncio.timeout(300):

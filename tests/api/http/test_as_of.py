@@ -22,7 +22,7 @@ from api.app import create
 from api.app_keys import FRESHNESS, SEEDED, VIEWS
 from api.cospace import jeye
 from api.http import as_of
-from api.http.as_of import PastViews, shadowing
+from api.http.as_of import AsOfViews, with_tables
 from api.http.queues import Queues
 from api.http.views import View
 from api.jade.core import CHANNELS
@@ -171,7 +171,7 @@ async def test_no_table_is_left_in_a_plan(both: Both) -> None:
     for view in views.values():
         tables = [Table(model) for model in ALL if model.name in view.models]
         first = 1 + max(int(number) for number in re.findall(r"\$(\d+)", view.sql))
-        await connection.execute(f"PREPARE shadowed AS {shadowing(view.sql, first, tables)}")
+        await connection.execute(f"PREPARE shadowed AS {with_tables(view.sql, first, tables)}")
         nulls = ", ".join(["NULL"] * (first - 1 + sum(len(table.columns) for table in tables)))
         plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE shadowed ({nulls})")
         assert "Function Scan" in plan, view.name
@@ -182,7 +182,7 @@ async def test_no_table_is_left_in_a_plan(both: Both) -> None:
 async def test_it_works_where_nothing_may_be_written(both: Both) -> None:
     url, position = both.ledger.url, len(both.events) // 2
     async with await database.create_pool(url, size=1, search_path="model", default_transaction_read_only="on") as pool:
-        told = await PastViews(pool, Queues().as_of).told(
+        told = await AsOfViews(pool, Queues().as_of).render(
             Resource("channels", CHANNELS, ("channels",), ticks=True).all, (None, None), str(position), "admin"
         )
     assert told.body is not None
@@ -198,9 +198,9 @@ async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeyp
 
     monkeypatch.setattr(AsOf, "held", endless)
     async with await database.create_pool(both.ledger.url, size=2, search_path="model") as pool:
-        views = PastViews(pool, Queues().as_of)
+        views = AsOfViews(pool, Queues().as_of)
         view = Resource("channels", CHANNELS, ("channels",), ticks=True).all
-        asking = asyncio.create_task(views.told(view, (None, None), "7", "admin"))
+        asking = asyncio.create_task(views.render(view, (None, None), "7", "admin"))
         await begun.wait()
         views.stop()
         with pytest.raises(asyncio.CancelledError):
@@ -243,7 +243,7 @@ async def test_who_asks_the_same_again_is_answered_from_memory(both: Both, monke
 
 
 async def test_what_is_too_far_and_what_is_broken_are_told(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(as_of, "FARTHEST", 60_000)
+    monkeypatch.setattr(as_of, "MAX_EVENTS", 60_000)
     reply = await both.past.get("/api/statistics/2026-11-22?as_of=61001")
     assert (reply.status, await reply.json()) == (400, {"status": "bad-parameter"})
     reply = await both.past.get("/api/statistics/2026-11-22?as_of=59001")

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from api.app_keys import FRESHNESS
-from api.ops.listeners import posted
+from api.ops.listeners import read_status_file
 from projections import ALL
 from schemas.log import Connected, Minute, Ours, Received, SnapshotCompleted, SnapshotStarted
 from services.projector.checkpoints import Checkpoint, Freshness, Reading
@@ -45,7 +45,7 @@ async def test_a_link_whose_last_minute_is_to_come_is_not_complete(ledger: Ledge
 def board(file: Path, **more: Any) -> float:
     one = {"pbx": "a", "kind": "ami", "holding": True}
     file.write_text(json.dumps({"at": time.time(), "listeners": [one], **more}))
-    [found] = posted(file, BACK)
+    [found] = read_status_file(file, BACK)
     return found.age
 
 

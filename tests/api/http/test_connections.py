@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 from api.app_keys import SETTINGS
 from api.http.connections import CONNECTIONS, Connections, Limits, limit_requests
 from api.http.guarded_connection import GuardedConnection, GuardedSite
-from api.http.middleware import errors
+from api.http.middleware import render_errors
 from schemas.settings import Settings
 from tests.support.fake_ami import eventually
 
@@ -113,7 +113,7 @@ async def start() -> AsyncIterator[Start]:
     servers: list[tuple[web.AppRunner, Server]] = []
 
     async def start_server(limits: Limits = HOUR, **settings: Any) -> Server:
-        app = web.Application(middlewares=[errors, limit_requests])
+        app = web.Application(middlewares=[render_errors, limit_requests])
         app[SETTINGS] = Settings(**settings)
         app[CONNECTIONS] = Connections(app[SETTINGS].trusted_proxies, CollectorRegistry(), limits)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)

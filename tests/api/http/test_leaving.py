@@ -212,7 +212,7 @@ async def test_an_act_is_requested_though_its_client_left(
 
 
 async def test_a_write_without_a_client_does_not_hold_up_the_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.http.finishing.LAST_SECONDS", 0.01)
+    monkeypatch.setattr("api.http.finishing.DRAIN_SECONDS", 0.01)
     client = await serve()
     headers = {"Authorization": f"Bearer {await token(client)}"}
     begun = asyncio.Event()

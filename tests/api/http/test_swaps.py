@@ -18,7 +18,7 @@ import api.http.views
 import services.projector.process
 from api.app import create
 from api.app_keys import FRESHNESS, SEEDED, VIEWS
-from api.http.views import ATTEMPTS, Args, Kept, View, Views
+from api.http.views import MAX_ATTEMPTS, Args, CachedBody, View, Views
 from api.jade import core, queue, queue_members
 from api.jade import legacy as root
 from api.jade.envelope import ENVELOPE
@@ -372,7 +372,7 @@ async def test_a_replica_that_cancels_a_statement_is_asked_again(
 
     monkeypatch.setattr(api.http.views, "read", conflicting)
     reply = await world.client.get("/v1/admin/core/modules")
-    assert (reply.status, tries) == (200 if times < ATTEMPTS else 503, ATTEMPTS)
+    assert (reply.status, tries) == (200 if times < MAX_ATTEMPTS else 503, MAX_ATTEMPTS)
 
 
 def reading(began: float, ended: float, position: int, swaps: int = 0) -> Reading:
@@ -405,7 +405,7 @@ def test_of_two_readings_the_later_one_counts_whichever_comes_first(later: Readi
 class Looking(Views):
     """Looks at what was, and meanwhile there is something newer, which somebody asks for just before it is done."""
 
-    late: "asyncio.Task[tuple[Kept, Reading]] | None" = None
+    late: "asyncio.Task[tuple[CachedBody, Reading]] | None" = None
 
     async def _look(self, view: View, args: Args) -> tuple[Reading, list[asyncpg.Record]]:
         if self.late is not None:
@@ -418,7 +418,7 @@ class Looking(Views):
 async def test_who_asks_as_an_older_answer_is_finished_gets_one_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     tries, good = itertools.count(1), api.http.views._good
 
-    def counted(view: View, kept: Kept, needed: Reading) -> bool:
+    def counted(view: View, kept: CachedBody, needed: Reading) -> bool:
         assert next(tries) < 100, "asked again and again without a pause"
         return good(view, kept, needed)
 

@@ -42,7 +42,7 @@ async def everything(client: Client, **query: Any) -> Events:
         found = await page(client, **query, **cursor)
         events += found["events"]
         assert len(found["events"]) <= query.get("limit", 100)
-        assert found["scanned"] <= search.SCAN
+        assert found["scanned"] <= search.MAX_SCANNED
         if found["next"] is None:
             return events
         assert found["next"] == found["scanned_to"]
@@ -73,8 +73,8 @@ async def test_pages_to_the_end_give_every_event_once(recorded: Recorded, order:
 async def test_small_pages_and_small_steps_miss_nothing(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch, order: str, limit: int
 ) -> None:
-    monkeypatch.setattr(search, "STEP", 50)
-    monkeypatch.setattr(search, "SCAN", 170)
+    monkeypatch.setattr(search, "MAX_STEP", 50)
+    monkeypatch.setattr(search, "MAX_SCANNED", 170)
     monkeypatch.setattr(search, "ROWS", 5)
     bounds = {"after": 1000, "before": 3000}
     wanted = await truth(recorded.ledger.connection, "position > 1000 AND position < 3000 AND name = 'Newstate'")
@@ -88,8 +88,8 @@ async def test_small_pages_and_small_steps_miss_nothing(
 async def test_a_search_stops_after_so_many_positions_and_says_where(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "STEP", 300)
-    monkeypatch.setattr(search, "SCAN", 1000)
+    monkeypatch.setattr(search, "MAX_STEP", 300)
+    monkeypatch.setattr(search, "MAX_SCANNED", 1000)
     found = await page(client, name="Nothing", after=5)
     assert found == {"events": [], "next": 1005, "scanned": 1000, "scanned_to": 1005, "head": found["head"]}
     found = await page(client, name="Nothing", order="desc", before=500)
@@ -207,7 +207,7 @@ async def test_a_stream_is_the_same_events_and_ends_with_where_to_go_on(client: 
 
 
 async def test_a_stream_reaches_as_far_as_one_request_may(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "SCAN", 12_000)
+    monkeypatch.setattr(search, "MAX_SCANNED", 12_000)
     *events, end = await lines(client, format="ndjson")
     assert positions(events) == list(range(1, 12_001))
     assert (end["next"], end["scanned"]) == (12_000, 12_000)

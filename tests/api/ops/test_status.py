@@ -20,10 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import api
 from api.app_keys import FRESHNESS
-from api.ledger.status import taken
-from api.ops.listeners import listeners, posted
+from api.ledger.status import handled_events
+from api.ops.listeners import listener_report, read_status_file
 from api.ops.log_counts import LARGEST_NAMES, NAME_LETTERS
-from api.ops.request_metrics import MEASURES, measured
+from api.ops.request_metrics import REQUEST_METRICS, count_requests
 from projections import ALL
 from projections.engine.model import SNAPSHOTS
 from projections.queues.agents import AGENTS
@@ -244,13 +244,15 @@ async def test_an_empty_ledger_has_a_status(url: str) -> None:
     connection = await database.connect(url, search_path="model, ledger")
     from api.ledger import status
 
-    assert [dict(row) for row in await connection.fetch(status.UNTAKEN, *taken(), status.UNTAKEN_LIMIT)] == []
+    assert [
+        dict(row) for row in await connection.fetch(status.UNHANDLED, *handled_events(), status.MAX_UNHANDLED)
+    ] == []
     assert (await connection.fetch(status.MONTHS))[0]["first_position"] is None
     await connection.close()
 
 
 def test_what_models_take_is_known_by_source() -> None:
-    pairs = set(zip(*taken(), strict=True))
+    pairs = set(zip(*handled_events(), strict=True))
     assert {("ami", "Cdr"), ("ringledger", "Connected"), ("ringledger", "UserCreated")} <= pairs
     assert {("ringledger", name) for name in SNAPSHOTS} <= pairs
     assert {name for _, name in pairs} == set().union(*(model.on for model in ALL)) | SNAPSHOTS
@@ -370,10 +372,10 @@ async def test_a_link_without_a_minute_for_long_is_down(client: Client, ledger: 
 
 
 async def test_where_no_listener_ever_ran_there_is_no_file(tmp_path: Path) -> None:
-    assert posted(tmp_path / "listeners.json") == []
+    assert read_status_file(tmp_path / "listeners.json") == []
     url = "postgresql://nobody@127.0.0.1:1/none"
     pool = await open_pool(url, Heartbeat(url), size=1)
-    found = await listeners(pool, tmp_path, away=False)
+    found = await listener_report(pool, tmp_path, away=False)
     assert (found.told_by, found.listeners) == ("file", [])
     await pool.close()
 
@@ -465,13 +467,13 @@ async def test_status_lists_the_most_frequent_names_and_counts_all(client: Clien
 
 
 async def test_requests_with_an_unknown_method_are_counted_as_other(client: Client) -> None:
-    measures = client.app[MEASURES]
+    measures = client.app[REQUEST_METRICS]
     request = make_mocked_request("BREW", "/healthz", app=client.app)
 
     async def handler(_request: web.Request) -> web.StreamResponse:
         return web.Response()
 
-    await measured(request, handler)
+    await count_requests(request, handler)
     methods = {method for _route, method, _status in measures.found}
     assert "other" in methods
     assert "BREW" not in methods

@@ -14,12 +14,12 @@ from api.app_keys import FRESHNESS
 from api.stream import client_stream as stream
 from api.stream import hub as streams
 from api.stream import live_buffer as live
-from api.stream.client_stream import Stream
-from api.stream.closing import EndedError
+from api.stream.client_stream import ClientStream
+from api.stream.closing import StreamClosedError
 from api.stream.hub import STREAMS
-from api.stream.live_buffer import Batch, Live
-from api.stream.messages import WHOLE, Message
-from api.stream.topics import Wanted
+from api.stream.live_buffer import Batch, LiveBuffer
+from api.stream.messages import WHOLE_EVENT, Message
+from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
 from projections.engine.model import Fold
@@ -174,8 +174,8 @@ async def test_a_model_that_fails_ends_streams_and_lets_none_begin(
 
 
 async def test_not_too_many_catch_up_at_once(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "BACK", 0)
-    monkeypatch.setattr(streams, "CATCHING_UP", 1)
+    monkeypatch.setattr(live, "START_EVENTS", 0)
+    monkeypatch.setattr(streams, "MAX_CATCHING_UP", 1)
     monkeypatch.setattr(stream, "STEP", 1)
     first = await ledger.write(newchannel("1.1"))
     await ledger.write(newchannel("1.2"))
@@ -200,7 +200,7 @@ async def test_not_too_many_catch_up_at_once(client: Client, ledger: Ledger, mon
         assert near.error is None
 
 
-def message(position: int, number: int = WHOLE, size: int = 10) -> Message:
+def message(position: int, number: int = WHOLE_EVENT, size: int = 10) -> Message:
     return Message((position, number), "/core/channels/1/", "pbx", b"x" * size)
 
 
@@ -210,10 +210,10 @@ class Standing:
 
 @pytest.mark.parametrize("bound", ["messages", "bytes"])
 def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
-    monkeypatch.setattr(live, "KEPT", 4 if bound == "messages" else 100)
-    monkeypatch.setattr(live, "KEPT_BYTES", 1000 if bound == "messages" else 49)
-    edge = Live(None, Standing())  # type: ignore[arg-type]
-    assert (edge.oldest, edge.covers((4, WHOLE)), edge.covers((4, 2)), edge.covers((3, WHOLE))) == (
+    monkeypatch.setattr(live, "MAX_MESSAGES", 4 if bound == "messages" else 100)
+    monkeypatch.setattr(live, "MAX_BYTES", 1000 if bound == "messages" else 49)
+    edge = LiveBuffer(None, Standing())  # type: ignore[arg-type]
+    assert (edge.oldest, edge.covers((4, WHOLE_EVENT)), edge.covers((4, 2)), edge.covers((3, WHOLE_EVENT))) == (
         4,
         True,
         False,
@@ -222,7 +222,10 @@ def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyP
     edge._put([message(6)])
     edge._put([message(8, 1), message(8, 2), message(8)])
     assert (edge.oldest, edge.position, edge.count) == (4, 8, 4)
-    assert [edge.after(place) for place in ((4, WHOLE), (6, WHOLE), (7, WHOLE), (8, 1), (8, WHOLE), (9, 1))] == [
+    assert [
+        edge.after(place)
+        for place in ((4, WHOLE_EVENT), (6, WHOLE_EVENT), (7, WHOLE_EVENT), (8, 1), (8, WHOLE_EVENT), (9, 1))
+    ] == [
         0,
         1,
         1,
@@ -230,21 +233,21 @@ def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyP
         4,
         4,
     ]
-    assert [m.place for m in edge.since(1).messages] == [(8, 1), (8, 2), (8, WHOLE)]
+    assert [m.place for m in edge.since(1).messages] == [(8, 1), (8, 2), (8, WHOLE_EVENT)]
     edge._put([message(9)])
-    assert (edge.oldest, edge.covers((6, WHOLE)), edge.covers((6, 1))) == (6, True, False)
-    with pytest.raises(EndedError, match="too slowly"):
+    assert (edge.oldest, edge.covers((6, WHOLE_EVENT)), edge.covers((6, 1))) == (6, True, False)
+    with pytest.raises(StreamClosedError, match="too slowly"):
         edge.since(0)
     edge._put([message(11)])
     assert (edge.oldest, [m.place[0] for m in edge.since(4).messages]) == (8, [9, 11])
-    edge.end(EndedError("redacted", "gone", 1012))
-    with pytest.raises(EndedError, match="gone"):
+    edge.end(StreamClosedError("redacted", "gone", 1012))
+    with pytest.raises(StreamClosedError, match="gone"):
         edge.since(4)
 
 
 async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
-    edge = Live(None, Standing())  # type: ignore[arg-type]
-    core, agents = Wanted(("/core/",)), Wanted(("/agents/",))
+    edge = LiveBuffer(None, Standing())  # type: ignore[arg-type]
+    core, agents = TopicFilter(("/core/",)), TopicFilter(("/agents/",))
     waiting = [asyncio.create_task(edge.wait(one, 10)) for one in (core, core, agents)]
     await asyncio.sleep(0)
     edge._put([replace(message(5, 1), topic="/queue/queues/q/"), message(5)])
@@ -252,26 +255,26 @@ async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
     assert [await one for one in waiting[:2]] == [1, 1]
     assert await edge.wait(agents, 0.0) == 3  # nothing so far, so what comes next is the first that may be wanted
     assert not waiting[2].done()
-    edge.nudge(agents)
+    edge.wake(agents)
     assert await waiting[2] == 3
     late = asyncio.create_task(edge.wait(core, 10))
     await asyncio.sleep(0)
-    edge.end(EndedError("stopping", "", 1001))
+    edge.end(StreamClosedError("stopping", "", 1001))
     assert await late == 3
 
 
 async def test_who_was_told_more_by_another_process_is_told_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "MOST", 2)
-    edge = Live(None, Standing())  # type: ignore[arg-type]
-    one = Stream(None, edge, (9, 1), asyncio.Lock(), lambda: None)  # type: ignore[arg-type]
-    everything = Wanted(("/",))
-    assert await one.more(0.0, everything) == Batch([], 4, whole=False)
+    monkeypatch.setattr(live, "BATCH_MESSAGES", 2)
+    edge = LiveBuffer(None, Standing())  # type: ignore[arg-type]
+    one = ClientStream(None, edge, (9, 1), asyncio.Lock(), lambda: None)  # type: ignore[arg-type]
+    everything = TopicFilter(("/",))
+    assert await one.next_batch(0.0, everything) == Batch([], 4, whole=False)
     edge._put([message(8)])
     edge._put([message(9, 1), message(9, 2), message(9)])
-    assert await one.more(9.0, everything) == Batch([], 9, whole=False)
+    assert await one.next_batch(9.0, everything) == Batch([], 9, whole=False)
     assert one.position == 8
-    assert await one.more(9.0, everything) == Batch([message(9, 2), message(9)], 9)
+    assert await one.next_batch(9.0, everything) == Batch([message(9, 2), message(9)], 9)
     assert one.position == 9
-    edge.end(EndedError("slow", "", 1013))
-    with pytest.raises(EndedError):
-        await one.more(9.0, everything)
+    edge.end(StreamClosedError("slow", "", 1013))
+    with pytest.raises(StreamClosedError):
+        await one.next_batch(9.0, everything)

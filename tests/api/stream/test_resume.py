@@ -55,7 +55,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.02)
     connection = await database.connect(url)
     for start in range(0, THEN, 500):
@@ -71,9 +71,9 @@ async def scene(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
 
 @pytest.mark.parametrize("kept", ["in memory", "in the log"])
 async def test_at_every_cut_exactly_the_rest_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
-    monkeypatch.setattr(live, "BACK", 10_000 if kept == "in memory" else 0)
+    monkeypatch.setattr(live, "START_EVENTS", 10_000 if kept == "in memory" else 0)
     monkeypatch.setattr(stream, "STEP", 37)
-    monkeypatch.setattr(live, "MOST", 5)
+    monkeypatch.setattr(live, "BATCH_MESSAGES", 5)
     whole = await scene.all()
     assert len({message.id for message in whole}) == len(whole) > 1000
     positions = [message.position for message in whole]
@@ -90,9 +90,9 @@ async def test_at_every_cut_exactly_the_rest_is_told(scene: Scene, monkeypatch: 
 
 
 async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "BACK", 300)
+    monkeypatch.setattr(live, "START_EVENTS", 300)
     monkeypatch.setattr(stream, "STEP", 100)
-    monkeypatch.setattr(streams, "CATCHING_UP", 100)
+    monkeypatch.setattr(streams, "MAX_CATCHING_UP", 100)
     dice = random.Random(11)
     before = await scene.all()
     end = asyncio.get_running_loop().create_future()
@@ -128,7 +128,7 @@ async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, mo
 async def test_the_resources_that_are_told_are_those_that_are_served(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.05)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
     head = await log.head(recorded.ledger.connection)
     dice = random.Random(8)
@@ -214,8 +214,8 @@ def plain(items: list[dict[str, Any]], left_out: set[str]) -> list[Any]:
 
 
 async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "KEPT", 200)
-    monkeypatch.setattr(live, "MOST", 20)
+    monkeypatch.setattr(live, "MAX_MESSAGES", 200)
+    monkeypatch.setattr(live, "BATCH_MESSAGES", 20)
     client = scene.client
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=1 << 14)
     bearer = client.session.headers["Authorization"]

@@ -123,7 +123,7 @@ async def test_what_a_list_does_not_name_is_told_as_deleted(client: Client, ledg
 async def test_a_quiet_stream_says_how_far_it_is(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
     async with listening(client, "/agents") as stream:
         last = await ledger.write(newchannel("1.1"), NOTHING)
@@ -181,7 +181,7 @@ async def test_head_opens_no_stream(client: Client) -> None:
 
 
 async def test_there_are_not_too_many_streams(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MOST", 2)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 2)
     async with listening(client) as stream, listening(client, "/core"):
         reply = await client.get("/v1/events")
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
@@ -192,8 +192,8 @@ async def test_there_are_not_too_many_streams(client: Client, ledger: Ledger, mo
 
 
 async def test_a_token_that_ends_ends_its_streams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(ws, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(ws, "RECHECK_SECONDS", 0.05)
     mine = await token(client)
     async with (
         listening(client, authtoken=mine) as stream,
@@ -213,7 +213,7 @@ async def test_a_token_that_ends_ends_its_streams(client: Client, monkeypatch: p
 
 
 async def test_who_listens_uses_its_token(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
     accounts = client.app[ACCOUNTS]
     mine = await token(client)
     async with listening(client, authtoken=mine):
@@ -240,7 +240,7 @@ async def test_a_server_that_stops_says_so_at_once(client: Client, ledger: Ledge
 
 
 def test_what_is_said_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "PIECE", 4)
-    assert list(sse.pieces([b"ab", b"c", b"defgh", b"i"])) == [b"abcdefgh", b"i"]
-    assert list(sse.pieces([b"abcd", b"e", b"fg", b"h"])) == [b"abcd", b"efgh"]
-    assert list(sse.pieces([])) == []
+    monkeypatch.setattr(sse, "CHUNK_BYTES", 4)
+    assert list(sse.chunks([b"ab", b"c", b"defgh", b"i"])) == [b"abcdefgh", b"i"]
+    assert list(sse.chunks([b"abcd", b"e", b"fg", b"h"])) == [b"abcd", b"efgh"]
+    assert list(sse.chunks([])) == []

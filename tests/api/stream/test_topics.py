@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from api.http.errors import ApiError
-from api.stream.messages import WHOLE, Message, messages, place
-from api.stream.topics import Wanted, prefix, prefixes, written
+from api.stream.messages import WHOLE_EVENT, Message, messages_of, parse_id
+from api.stream.topics import TopicFilter, parse_topic, parse_topics, topic_of
 from projections.calls.channels import Channel
 from projections.calls.parked_calls import ParkedCall
 from projections.engine.step import Change, InStep
@@ -33,37 +33,39 @@ AT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
     ],
 )
 def test_the_same_segments_are_the_same_topic(text: str, meant: str) -> None:
-    assert prefix(text) == meant
+    assert parse_topic(text) == meant
 
 
 @pytest.mark.parametrize("text", ["", "core", "/cor", "/core/channel", "/queue/membersales", "/x/agents", "//cores"])
 def test_there_is_no_such_topic(text: str) -> None:
     with pytest.raises(ApiError, match="topic: there is no"):
-        prefix(text)
+        parse_topic(text)
 
 
 def test_a_topic_is_found_by_each_of_its_prefixes_and_no_other() -> None:
-    topic = written("/queue/members", ("sales", "a/b"))
+    topic = topic_of("/queue/members", ("sales", "a/b"))
     assert topic == "/queue/members/sales/a%2Fb/"
     found = ["/", "/queue", "/queue/members", "/queue/members/sales", "/queue/members/sales/a%2Fb"]
     others = ["/core", "/queue/members/sale", "/queue/members/sales2", "/queue/members/sales/a", "/queue/queues"]
-    assert [Wanted(prefixes([text])).takes(topic, "x") for text in (*found, *others)] == [True] * 5 + [False] * 5
-    assert not Wanted(()).takes(topic, "x")
-    assert [Wanted(("/",), "x").takes(topic, pbx) for pbx in ("x", "y", "")] == [True, False, False]
-    assert Wanted(prefixes(["/agents", "/queue", "/agents/"])).topics == ("/agents/", "/queue/")
+    assert [TopicFilter(parse_topics([text])).matches(topic, "x") for text in (*found, *others)] == [True] * 5 + [
+        False
+    ] * 5
+    assert not TopicFilter(()).matches(topic, "x")
+    assert [TopicFilter(("/",), "x").matches(topic, pbx) for pbx in ("x", "y", "")] == [True, False, False]
+    assert TopicFilter(parse_topics(["/agents", "/queue", "/agents/"])).topics == ("/agents/", "/queue/")
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.", ".1", "1.1.1", " 1", "1e3", "\u0661", "1" * 19, "1." + "1" * 10])
 def test_no_id_is_refused(text: str) -> None:
     with pytest.raises(ApiError, match="last_event_id"):
-        place(text)
+        parse_id(text)
 
 
 def test_ids_stand_in_the_order_of_what_they_name() -> None:
     ids = ["0", "6.1", "6.2", "6.10", "6", "7.1", "7", "70"]
-    assert sorted(ids, key=place) == ids
-    assert [Message(place(text), "/", "", b"").id for text in ids] == ids
-    assert place("6") == (6, WHOLE)
+    assert sorted(ids, key=parse_id) == ids
+    assert [Message(parse_id(text), "/", "", b"").id for text in ids] == ids
+    assert parse_id("6") == (6, WHOLE_EVENT)
 
 
 def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> None:
@@ -80,7 +82,7 @@ def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> N
         Change("parked_calls", call("one"), call("two")),
         Change("channels", channel("b"), None),
     ]
-    all_of_it = messages(event, changes, InStep([], {}))
+    all_of_it = messages_of(event, changes, InStep([], {}))
     assert [(m.id, *msgspec.json.decode(m.data)) for m in all_of_it] == [
         ("7.1", "core.channel.create", "topic", "position", "id"),
         ("7.2", "core.channel.update", "topic", "position", "id"),

@@ -66,7 +66,7 @@ async def test_what_a_websocket_does_not_understand_changes_nothing(client: Clie
 async def test_a_quiet_websocket_says_how_far_it_is(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ws, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(ws, "RECHECK_SECONDS", 0.02)
     monkeypatch.setattr(ws, "KEEP_ALIVE_SECONDS", 0.05)
     async with client.ws_connect("/v1/ws") as socket:
         last = await ledger.write(newchannel("1.1"))
