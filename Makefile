@@ -14,11 +14,13 @@ help: ## Show this help
 run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
 	@$(BIN)/ringledger up $(UP)
 
-lint: .venv ## Style, types and layers
+lint: .venv ## Style, types, layers, spelling and prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m tests.support.prose
 
 test-fast: lint ## Everything that needs no container engine
 	$(BIN)/python -m pytest -m 'not container' -n 2 --dist loadfile
