@@ -1,4 +1,4 @@
-"""What a handler raises when its answer is no success."""
+"""Refusals as HTTP: the status, the dialect's word and the headers of each."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,47 @@ from typing import Any
 
 from aiohttp import web
 
+from services.runtime.errors import (
+    ActFailed,
+    CommandError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KeyReused,
+    NotFound,
+    NotReady,
+    OutcomeUnknown,
+    TooMany,
+    Unauthenticated,
+)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+STATUS: dict[type[CommandError], tuple[int, str]] = {
+    NotFound: (404, ""),
+    Conflict: (409, ""),
+    KeyReused: (422, ""),
+    Invalid: (400, ""),
+    Forbidden: (403, "access-denied"),
+    Unauthenticated: (401, ""),
+    TooMany: (429, "too-many"),
+    NotReady: (503, "not-ready"),
+    OutcomeUnknown: (504, "no-outcome"),
+}
+"""The status and the code of each refusal; an empty code leaves the word to the dialect."""
+
+ACT_STATUS = {
+    "refused": 502,
+    "absent": 404,
+    "conflict": 409,
+    "invalid": 400,
+    "unreachable": 503,
+    "expired": 504,
+    "impossible": 501,
+}
+"""The status of a failed act, by its reason."""
+
+CHALLENGES = {"basic": 'Basic realm="ringledger"', "bearer": "Bearer"}
 
 
 class ApiError(Exception):
@@ -31,6 +71,18 @@ class ApiError(Exception):
         self.more = more or {}
 
 
-def too_many(seconds: float) -> ApiError:
-    """Say when to come again."""
-    return ApiError(429, "too many attempts", "too-many", {"Retry-After": str(max(1, math.ceil(seconds)))})
+def as_http(error: CommandError) -> ApiError:
+    """Return the refusal with its HTTP status and headers."""
+    headers = {}
+    if isinstance(error, TooMany | NotReady):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, Unauthenticated) and error.scheme:
+        headers["WWW-Authenticate"] = CHALLENGES[error.scheme]
+    if error.position is not None:
+        headers["X-Ledger-Position"] = str(error.position)
+    if error.request_id:
+        headers["X-Request-Id"] = error.request_id
+    if error.location:
+        headers["Location"] = error.location
+    status, code = (ACT_STATUS[error.reason], error.reason) if isinstance(error, ActFailed) else STATUS[type(error)]
+    return ApiError(status, error.message, code, headers, error.details)

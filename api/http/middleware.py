@@ -5,13 +5,14 @@ from aiohttp import web
 
 from api.app_keys import HEARTBEAT
 from api.cospace import envelope as cospace
-from api.http.errors import ApiError, Handler
+from api.http.errors import ApiError, Handler, as_http
 from api.jade import envelope as jade
 from services.database import faults
 from services.database.faults import UNREACHABLE
 from services.log.archives import ArchivedError, UnkeptError
 from services.log.writer import UnknownAppendError
 from services.projector.checkpoints import UnreadyError
+from services.runtime.errors import CommandError
 
 RETRY = {"Retry-After": "1"}
 UNKNOWN = (
@@ -29,6 +30,8 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except ApiError as error:
         return _answer(request, error)
+    except CommandError as error:
+        return _answer(request, as_http(error))
     except web.HTTPMethodNotAllowed as error:
         allow = {"Allow": ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))}
         if request.method == "OPTIONS":

@@ -6,7 +6,6 @@ import hashlib
 import asyncpg
 from msgspec import Struct
 
-from api.http.errors import ApiError, too_many
 from schemas.log import Ours
 from schemas.users import TokenRevoked, TokenUsed
 from services.accounts.hashing import Hashing
@@ -15,6 +14,7 @@ from services.accounts.places import Places
 from services.accounts.throttle import Throttle
 from services.projector.checkpoints import Reading, UnreadyError
 from services.runtime.clock import CLOCK, Clock
+from services.runtime.errors import TooMany, Unauthenticated
 
 MODELS = ("users", "tokens")
 IDLE_SECONDS = 3600.0
@@ -137,7 +137,7 @@ class Accounts:
     async def verify(self, username: str, password: str, client: str) -> User:
         """Return the user whose name and password these are; ``client`` is the address that asks.
 
-        Raises ApiError 401, or 429 after too many failures, and UnreadyError while no user has been read.
+        Raises Unauthenticated, TooMany after too many failures, and UnreadyError while no user has been read.
         """
         if not self._tag:
             raise UnreadyError("the database has not answered yet")
@@ -160,19 +160,19 @@ class Accounts:
         else:
             user = await self._hashing.run("clients", client, judge)
         if user is None:
-            raise ApiError(401, "wrong user name or password", headers={"WWW-Authenticate": 'Basic realm="ringledger"'})
+            raise Unauthenticated("wrong user name or password", scheme="basic")
         return user
 
     def _check(self, username: str, client: str) -> bool:
-        """Return whether this client has logged in as this user before. Raises ApiError 429 if it has to wait."""
+        """Return whether this client has logged in as this user before. Raises TooMany if it has to wait."""
         user = self.by_name.get(username)
         is_known = user is not None and self.places.has(user.uuid, client)
         if (seconds := self.throttle.wait(username, client, is_known=is_known)) > 0:
-            raise too_many(seconds)
+            raise TooMany(seconds)
         return is_known
 
     async def hashed(self, password: str, user: User) -> str:
-        """Return the hash of a new password, which ``user`` gives. Raises ApiError 429 when too many of theirs wait."""
+        """Return the hash of a new password, which ``user`` gives. Raises TooMany when too many of theirs wait."""
 
         async def make() -> str:
             return await asyncio.to_thread(hash_password, password)

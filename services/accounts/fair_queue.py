@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from api.http.errors import ApiError
+from services.runtime.errors import NotReady
 
 RETRY_AFTER_SECONDS = 5
 
@@ -39,7 +39,7 @@ class FairQueue:
 
     @contextmanager
     def place(self, user: str) -> Iterator[None]:
-        """Admit a request. Raises ApiError 503 if the user's share, or the queue, is full or the server stops."""
+        """Admit a request. Raises NotReady if the user's share, or the queue, is full or the server stops."""
         if self._is_stopped:
             raise _refusal("this server stops")
         if self._admitted[user] >= self.share:
@@ -58,7 +58,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def turn(self, user: str) -> AsyncIterator[None]:
-        """Wait for a turn and hold it; an admitted request may take several. Raises ApiError 503 at `stop`."""
+        """Wait for a turn and hold it; an admitted request may take several. Raises NotReady at `stop`."""
         if self._free and not self._lines:
             self._free -= 1
         else:
@@ -112,5 +112,5 @@ class FairQueue:
                     waiting.set_exception(_refusal("this server stops"))
 
 
-def _refusal(why: str) -> ApiError:
-    return ApiError(503, why, "not-ready", {"Retry-After": str(RETRY_AFTER_SECONDS)})
+def _refusal(why: str) -> NotReady:
+    return NotReady(why, retry_after=RETRY_AFTER_SECONDS)

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
-from api.http.errors import ApiError, too_many
 from services.accounts.fair_queue import FairQueue
+from services.runtime.errors import NotReady, TooMany
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Hashing:
         self._turns = FairQueue(slots=1, share=1, places=len(self._lanes))
 
     async def run(self, lane: Lane, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run ``work`` when it is its turn. Raises ApiError 429 where the share of ``key``, or the queue, is full.
+        """Run ``work`` when it is its turn. Raises TooMany where the share of ``key``, or the queue, is full.
 
         Work that has begun ends before the next begins, also when its request is cancelled: a thread cannot be stopped.
         """
@@ -38,8 +38,8 @@ class Hashing:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(queue.place(key))
-            except ApiError:
-                raise too_many(RETRY_SECONDS) from None
+            except NotReady:
+                raise TooMany(RETRY_SECONDS) from None
             async with queue.turn(key), self._turns.turn(lane):
                 return await _to_its_end(work())
 

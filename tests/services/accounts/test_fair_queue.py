@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from api.http.errors import ApiError
 from services.accounts.fair_queue import FairQueue
+from services.runtime.errors import NotReady
 
 
 class Work:
@@ -80,9 +80,9 @@ async def test_as_many_run_as_there_are_slots() -> None:
 
 
 async def refused(request: Callable[[], Awaitable[None]]) -> str:
-    with pytest.raises(ApiError) as raised:
+    with pytest.raises(NotReady) as raised:
         await request()
-    assert (raised.value.status, raised.value.headers["Retry-After"]) == (503, "5")
+    assert raised.value.retry_after == 5
     return raised.value.message
 
 

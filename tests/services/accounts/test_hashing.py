@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from api.http.errors import ApiError
 from services.accounts.hashing import PLACES, SHARE, Hashing, Lane
+from services.runtime.errors import TooMany
 
 
 class Work:
@@ -54,22 +54,22 @@ async def test_a_flood_of_logins_delays_others_by_one_hash_each() -> None:
     await asyncio.gather(*flood, *others)
 
 
-async def test_a_full_share_or_queue_refuses_with_429() -> None:
+async def test_a_full_share_or_queue_refuses() -> None:
     work = Work()
     tasks = await work.start("clients", *["flood"] * (SHARE + 1))
-    assert _refused(tasks.pop()) == (429, "1")
+    assert _wait(tasks.pop()) == 1.0
     tasks += await work.start("clients", *map(str, range(PLACES - SHARE)))
-    assert _refused((await work.start("clients", "late"))[0]) == (429, "1")
+    assert _wait((await work.start("clients", "late"))[0]) == 1.0
     tasks += await work.start("users", "admin")
     tasks += await work.start("known clients", "office ann")
     await work.end(len(tasks))
     await asyncio.gather(*tasks)
 
 
-def _refused(task: asyncio.Task[None]) -> tuple[int, str]:
+def _wait(task: asyncio.Task[None]) -> float:
     error = task.exception()
-    assert isinstance(error, ApiError)
-    return error.status, error.headers["Retry-After"]
+    assert isinstance(error, TooMany)
+    return error.retry_after
 
 
 async def test_a_client_that_leaves_the_queue_takes_no_turn() -> None:
