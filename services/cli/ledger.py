@@ -132,7 +132,7 @@ def redact(
 
     The chain over the log still holds: an event says which events were changed, and `ringledger verify` lists it. A
     number stands there as a whole, not within a longer one, nor in a unique id or a time. What cannot be reached
-    (backups, exports, spools) is in docs/architecture.md.
+    (backups, exports, spools) is in docs/operate/redact.md.
     """
     from services.retention.redact import RedactError, told
     from services.retention.redact import redact as body

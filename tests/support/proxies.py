@@ -1,4 +1,4 @@
-"""Debian's own nginx and Apache with the configuration of docs/proxies.md, before an API of a test.
+"""Debian's own nginx and Apache with the configuration of docs/operate/proxies.md, before an API of a test.
 
 tests/support/debian.py unpacks the packages, and the libraries that this machine lacks, into a temporary folder.
 """
@@ -23,11 +23,11 @@ NAME = "pbx.example.org"
 PACKAGES = ("nginx", "apache2-bin")
 PROGRAMS = {"nginx": "nginx", "apache": "apache2"}
 MODULES = ["mpm_event", "authz_core", "proxy", "proxy_http", "ssl", "headers", "deflate", "filter", "socache_shmcb"]
-DOCUMENT = Path(__file__).parents[2] / "docs" / "proxies.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operate" / "proxies.md"
 
 
 def documented_example(kind: str) -> str:
-    """Return the example of docs/proxies.md."""
+    """Return the example of docs/operate/proxies.md."""
     found = re.search(rf"```{kind}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert found
     return found[1]

@@ -1,4 +1,4 @@
-"""Through Debian's nginx and Apache with the configuration that docs/proxies.md gives: what clients get there."""
+"""Clients behind Debian's nginx and Apache with the configuration in docs/operate/proxies.md."""
 
 import asyncio
 import shutil
