@@ -8,16 +8,17 @@ from typing import Any
 from aiohttp import web
 
 from api.app_keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
-from api.cospace import jeye, statistics
+from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
 from api.http.as_of import AsOfViews
 from api.http.connections import CONNECTIONS, Connections, Limits, file_limit, limit_requests
+from api.http.dialect import DIALECTS, Dialects
 from api.http.finishing import drain_writes, finish_writes
 from api.http.middleware import render_errors
 from api.http.origins import own_pages_only
 from api.http.queues import QUEUES, QueueMetrics, Queues
 from api.http.views import Views
-from api.jade.routes import routes as jade_routes
+from api.jade.dialect import jade
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
 from api.ops import health, metrics
 from api.ops.request_metrics import REQUEST_METRICS, count_requests, request_metrics
@@ -48,22 +49,17 @@ def create(url: str, settings: Settings) -> web.Application:
     app[REQUEST_METRICS] = request_metrics()
     app[QUEUES] = Queues()
     app[REQUEST_METRICS].registry.register(QueueMetrics(app[QUEUES]))
-    app[CONNECTIONS] = Connections(settings.trusted_proxies, app[REQUEST_METRICS].registry, Limits(file_limit()))
+    house = jade(settings)  # also of routes that belong to no dialect: the ledger, streams, health and metrics
+    app[CONNECTIONS] = Connections(
+        settings.trusted_proxies, app[REQUEST_METRICS].registry, Limits(file_limit()), house.failure
+    )
     app[DECIDING] = asyncio.Lock()
     app.cleanup_ctx.extend([pool(url), streams(url), background, drain_writes])
     app.on_response_prepare.append(drop_server_header)
     app.on_shutdown.append(on_shutdown)
-    app.add_routes(
-        [
-            *health.ROUTES,
-            *jade_routes(settings),
-            *jeye.ROUTES,
-            *statistics.ROUTES,
-            *LEDGER_ROUTES,
-            *EVENT_ROUTES,
-            *metrics.ROUTES,
-        ]
-    )
+    app[DIALECTS] = dialects = Dialects([house, COSPACE])
+    dialects.add_routes(app.router)
+    app.add_routes([*health.ROUTES, *LEDGER_ROUTES, *EVENT_ROUTES, *metrics.ROUTES])
     return app
 
 

@@ -8,7 +8,6 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace import envelope
-from api.http.auth import require_permission
 from api.http.errors import ApiError
 from api.http.handlers import view_handler
 from api.http.views import Args, View, storable_text
@@ -79,6 +78,3 @@ FORWARDS, BACKWARDS = view_handler(view("jeye.asc", FORWARD)), view_handler(view
 async def jeye(request: web.Request) -> web.StreamResponse:
     descending, _ = bounds(request)
     return await (BACKWARDS if descending else FORWARDS)(request)
-
-
-ROUTES = [web.get("/api/jeye/{host:(?s:.+)}", require_permission("jeye", jeye))]

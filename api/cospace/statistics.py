@@ -15,9 +15,7 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace import envelope
-from api.http.auth import require_permission
 from api.http.errors import ApiError
-from api.http.handlers import view_handler
 from api.http.views import Args, View, pbx_filter
 
 # $2 is the period as the rows name it, $3 and $4 are its beginning and end.
@@ -101,7 +99,5 @@ def view(name: str, period: Period) -> View:
     return View(name, ("statistics", "gaps"), SQL, args(period), sums, envelope.ENVELOPE)
 
 
-ROUTES = [
-    web.get("/api/statistics/{period:[^/]+}", require_permission("jeye", view_handler(view("statistics", day)))),
-    web.get("/api/usage/{period:[^/]+}", require_permission("jeye", view_handler(view("usage", month)))),
-]
+DAY = view("statistics", day)
+MONTH = view("usage", month)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -10,6 +11,9 @@ from api.http.access import ACCESS, authorized
 from api.http.errors import ApiError, Handler
 from services.accounts.accounts import User
 from services.projector.checkpoints import UnreadyError
+
+Authenticate = Callable[[web.Request], Awaitable[User | None]]
+"""Returns the user of a request, None if it carries no valid credentials."""
 
 USER = web.RequestKey("user", User)
 PERMISSION = web.RequestKey("needed", str)
@@ -46,17 +50,19 @@ async def identify(request: web.Request) -> User | None:
     return user
 
 
-def require_permission(permission: str, handler: Handler, *, ends_itself: bool = False) -> Handler:
-    """Let only users with the permission reach the handler.
+def require_permission(
+    permission: str, handler: Handler, authenticate: Authenticate = identify, *, is_watched: bool = True
+) -> Handler:
+    """Return a handler that only users with the permission reach.
 
-    A read also ends, with 401 or 403, when the token or the permission does. A handler that ``ends_itself`` gives its
-    client a reason instead. A write goes on: it was allowed when it was asked for, and decisions check once more.
+    A read that is watched ends with 401 or 403 when the token ends or its user loses the permission. A write goes on:
+    it was allowed when the request arrived, and decisions check the permission once more.
     """
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        request[USER] = authorized(await identify(request), permission)
+        request[USER] = authorized(await authenticate(request), permission)
         request[PERMISSION] = permission
-        if ends_itself or request.method not in {"GET", "HEAD"}:
+        if not is_watched or request.method not in {"GET", "HEAD"}:
             return await handler(request)
         return await request.app[ACCESS].watch(token_of(request) or "", permission, handler(request))
 

@@ -3,7 +3,7 @@
 import asyncio
 import resource
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import prometheus_client
@@ -13,7 +13,7 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
 from api.http.client_address import client_of, is_trusted, limit_key
-from api.http.errors import ApiError, Handler
+from api.http.errors import ApiError, Handler, Problem
 from api.http.guarded_connection import BodyTimeoutError, GuardedConnection
 from schemas.settings import Network
 
@@ -76,8 +76,15 @@ class Connections:
     streams do not idle. Trusted proxies have no cap of their own, and their connections never yield.
     """
 
-    def __init__(self, trusted: tuple[Network, ...], registry: CollectorRegistry, limits: Limits) -> None:
+    def __init__(
+        self,
+        trusted: tuple[Network, ...],
+        registry: CollectorRegistry,
+        limits: Limits,
+        failure: Callable[[Problem], web.Response],
+    ) -> None:
         self.limits = limits
+        self.failure = failure
         self.trusted = trusted
         self.registry = registry
         self._open: dict[object, GuardedConnection] = {}

@@ -1,10 +1,12 @@
 """Refusals as HTTP: the status, the dialect's word and the headers of each."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from services.runtime.errors import (
     ActFailed,
@@ -49,11 +51,21 @@ ACT_STATUS = {
 CHALLENGES = {"basic": 'Basic realm="ringledger"', "bearer": "Bearer"}
 
 
-class ApiError(Exception):
-    """An answer that is no success: HTTP status, the dialect's own ``code`` where it has words, a text for people.
+class Problem(Struct, frozen=True):
+    """A refusal as a dialect renders it: HTTP status, text for people, the word of the dialect if it has one.
 
-    ``more`` are members of the body besides these.
+    ``more`` are further members of the body.
     """
+
+    status: int
+    message: str = ""
+    code: str = ""
+    headers: Mapping[str, str] = {}
+    more: Mapping[str, Any] = {}
+
+
+class ApiError(Exception):
+    """A refusal by the HTTP layer; the arguments are those of `Problem`. Use cases raise `CommandError` instead."""
 
     def __init__(
         self,
@@ -70,9 +82,25 @@ class ApiError(Exception):
         self.headers = headers or {}
         self.more = more or {}
 
+    @property
+    def problem(self) -> Problem:
+        """The refusal as a value."""
+        return Problem(self.status, self.message, self.code, self.headers, self.more)
 
-def as_http(error: CommandError) -> ApiError:
-    """Return the refusal with its HTTP status and headers."""
+
+def json_failure(problem: Problem, body: Mapping[str, Any]) -> web.Response:
+    """Return a refusal whose body is JSON."""
+    return web.Response(
+        status=problem.status,
+        body=msgspec.json.encode(body),
+        headers={"Cache-Control": "no-store", **problem.headers},
+        content_type="application/json",
+        charset="utf-8",
+    )
+
+
+def problem_of(error: CommandError) -> Problem:
+    """Return a refusal of a use case with its HTTP status and headers."""
     headers = {}
     if isinstance(error, TooMany | NotReady):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
@@ -85,4 +113,4 @@ def as_http(error: CommandError) -> ApiError:
     if error.location:
         headers["Location"] = error.location
     status, code = (ACT_STATUS[error.reason], error.reason) if isinstance(error, ActFailed) else STATUS[type(error)]
-    return ApiError(status, error.message, code, headers, error.details)
+    return Problem(status, error.message, code, headers, error.details)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from api.http.dialect import DIALECTS
 from api.http.errors import Handler
 from services.runtime.tasks import ended
 
@@ -19,7 +20,7 @@ WRITES = web.AppKey("writes", Writes)
 @web.middleware
 async def finish_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Shield a write from the cancellation that comes when its client leaves."""
-    if request.method in READ_METHODS:
+    if request.method in READ_METHODS and not request.app[DIALECTS].is_write(request):
         return await handler(request)
 
     async def finish() -> web.StreamResponse:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from aiohttp import StreamReader, web
 from aiohttp.web_runner import BaseRunner
 
-from api.jade import envelope
+from api.http.errors import Problem
 
 if TYPE_CHECKING:
     from api.http.connections import Connections
@@ -177,19 +177,20 @@ class GuardedConnection(asyncio.Protocol):
         self._connections.forget(self)
         if self._transport.is_closing():
             return
-        self._transport.write(_answer(status))
+        self._transport.write(self._refusal(status))
         self._transport.write_eof()
         self._after(LINGER_SECONDS, self.abort)
 
-
-def _answer(status: int) -> bytes:
-    reason = HTTPStatus(status).phrase
-    body = envelope.failure(status, reason.lower(), "", {})
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n"
-        f"Retry-After: 1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    def _refusal(self, status: int) -> bytes:
+        reason = HTTPStatus(status).phrase
+        response = self._connections.failure(Problem(status, reason.lower()))
+        body = response.body
+        assert isinstance(body, bytes)
+        head = (
+            f"HTTP/1.1 {status} {reason}\r\nContent-Type: {response.headers['Content-Type']}\r\n"
+            f"Cache-Control: no-store\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
 
 
 class GuardedSite(web.BaseSite):

@@ -1,12 +1,11 @@
-"""Every error in its dialect's envelope, whatever raised it."""
+"""Errors as responses of the dialect that the matched route belongs to."""
 
 import structlog
 from aiohttp import web
 
 from api.app_keys import HEARTBEAT
-from api.cospace import envelope as cospace
-from api.http.errors import ApiError, Handler, as_http
-from api.jade import envelope as jade
+from api.http.dialect import dialect_of
+from api.http.errors import ApiError, Handler, Problem, problem_of
 from services.database import faults
 from services.database.faults import UNREACHABLE
 from services.log.archives import ArchivedError, UnkeptError
@@ -25,45 +24,40 @@ logger = structlog.get_logger()
 
 @web.middleware
 async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler or the router raises into an answer."""
+    """Turn what a handler or the router raises into a response."""
     try:
         return await handler(request)
-    except ApiError as error:
-        return _answer(request, error)
-    except CommandError as error:
-        return _answer(request, as_http(error))
     except web.HTTPMethodNotAllowed as error:
         allow = {"Allow": ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))}
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=allow)
-        return _answer(request, ApiError(405, "method not allowed", "wrong-method", allow))
-    except web.HTTPException as error:
-        return _answer(request, ApiError(error.status, error.reason.lower()))
-    except ArchivedError as error:
-        return _answer(request, ApiError(410, str(error), "archived", {"X-Ledger-Archive": error.archive.file}))
-    except UnkeptError as error:
-        return _answer(request, ApiError(410, str(error), "archived"))
-    except UnreadyError as error:
-        return _answer(request, ApiError(503, str(error), "not-ready", {"Retry-After": "1"}))
-    except UnknownAppendError as error:
-        logger.warning("append_unknown", path=request.path, error=repr(error))
-        return _answer(request, ApiError(503, UNKNOWN, "not-ready", RETRY))
-    except Exception as error:
-        # asyncpg's error for a value that cannot be sent is a ValueError, and no fault of PostgreSQL's.
-        if isinstance(error, UNREACHABLE) and not isinstance(error, ValueError):
-            request.app[HEARTBEAT].outage.fail(error, path=request.path)
-            return _answer(request, ApiError(503, f"the database {faults.reason(error)}", "not-ready", RETRY))
-        # The path without its query: that may hold a token.
-        logger.exception("request_failed", method=request.method, path=request.path)
-        return _answer(request, ApiError(500, "internal error", "internal-error"))
+        problem = Problem(405, "method not allowed", "wrong-method", allow)
+    except Exception as error:  # noqa: BLE001 - every error has a response; `_problem` logs what is unexpected
+        problem = _problem(request, error)
+    return dialect_of(request).failure(problem)
 
 
-def _answer(request: web.Request, error: ApiError) -> web.Response:
-    dialect = cospace if request.path.startswith("/api/") else jade
-    return web.Response(
-        status=error.status,
-        body=dialect.failure(error.status, error.message, error.code, error.more),
-        headers={"Cache-Control": "no-store", **error.headers},
-        content_type="application/json",
-        charset="utf-8",
-    )
+def _problem(request: web.Request, error: Exception) -> Problem:
+    match error:
+        case ApiError():
+            return error.problem
+        case CommandError():
+            return problem_of(error)
+        case web.HTTPException():
+            return Problem(error.status, error.reason.lower())
+        case ArchivedError():
+            return Problem(410, str(error), "archived", {"X-Ledger-Archive": error.archive.file})
+        case UnkeptError():
+            return Problem(410, str(error), "archived")
+        case UnreadyError():
+            return Problem(503, str(error), "not-ready", RETRY)
+        case UnknownAppendError():
+            logger.warning("append_unknown", path=request.path, error=repr(error))
+            return Problem(503, UNKNOWN, "not-ready", RETRY)
+    # asyncpg's error for a value that cannot be sent is a ValueError, and no fault of PostgreSQL's.
+    if isinstance(error, UNREACHABLE) and not isinstance(error, ValueError):
+        request.app[HEARTBEAT].outage.fail(error, path=request.path)
+        return Problem(503, f"the database {faults.reason(error)}", "not-ready", RETRY)
+    # The path without its query: that may hold a token.
+    logger.error("request_failed", method=request.method, path=request.path, exc_info=error)
+    return Problem(500, "internal error", "internal-error")

@@ -21,6 +21,17 @@ SCHEMES = {"ws": "http", "wss": "https"}
 """Traefik names a websocket's own scheme in X-Forwarded-Proto; the page's Origin has the other one."""
 
 
+def without_cookie(handler: Handler) -> Handler:
+    """Return a handler that refuses a token in a cookie: any page can make a browser send a GET with it."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if is_by_cookie(request):
+            raise ApiError(403, "this GET has effects and takes no cookie; send authtoken=", "access-denied")
+        return await handler(request)
+
+    return guarded
+
+
 @web.middleware
 async def own_pages_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what has effects when a page of another site makes it. Raises ApiError 403."""

@@ -16,11 +16,10 @@ from api.http.auth import USER, recheck_permission
 from api.http.body import Uuid, read_body
 from api.http.errors import ApiError
 from api.http.views import Args, storable_text
-from api.jade.me.routes import my
 from api.jade.pjsip_endpoints import endpoint
-from api.jade.resource import Resource, readings
+from api.jade.resource import Resource
 from api.jade.users import Text, everybody, somebody, the_user
-from api.jade.writes import answer, writes
+from api.jade.writes import answer
 from schemas.contacts import ContactChanged, ContactCreated, ContactDeleted, Kind
 from schemas.secrets import MASK
 from services.accounts.accounts import MODELS as PEOPLE
@@ -179,12 +178,3 @@ async def heard(connection: asyncpg.Connection, pbx: str) -> None:
 
 CONTACTS = Resource("user_contacts", SQL, MODELS, contact, all_by=all_of_them, one_by=one_of_them)
 MINE = Resource("my_contacts", SQL, MODELS, contact, all_by=mine)
-
-PATH = "/admin/user/contacts"
-ROUTES: list[web.RouteDef] = [
-    *readings(PATH, CONTACTS.all, CONTACTS.one, "admin"),
-    *writes("POST", PATH, create),
-    *writes("PUT", PATH + "/{detail}", update),
-    *writes("DELETE", PATH + "/{detail}", delete),
-    *my("/me/contacts", MINE.all),
-]

@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
-
 from api.jade.hangup import hangs_up
-from api.jade.resource import Resource, admin
-from api.jade.writes import acts
+from api.jade.resource import Resource
 from schemas.secrets import MASK, is_secret
 from services.runtime.masking.application import masked_data
 
-CHANNELS = """
+CHANNELS_SQL = """
 SELECT pbx, unique_id, linked_id, channel, channel_state, channel_state_desc, context, exten, priority,
        caller_id_name, caller_id_num, connected_line_name, connected_line_num, account_code, language,
        application, application_data, bridge_id, hangup_cause, hangup_cause_desc, variables, tm_update,
@@ -21,7 +18,7 @@ WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR unique_id = $2)
 ORDER BY pbx, unique_id
 """
 
-SYSTEMS = """
+SYSTEMS_SQL = """
 SELECT pbx, id, system_name, ami_version, ast_version, cdr_enabled, http_enabled, current_calls, max_calls,
        max_file_handles, max_load_avg, real_time_enabled, reload_date, reload_time, run_group, run_user,
        startup_date, startup_time, tm_update
@@ -38,12 +35,11 @@ def channel(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "variables": variables, "application_data": data}
 
 
-CHANNEL = """
+CHANNEL_SQL = """
 SELECT pbx, channel FROM channels WHERE ($1::text IS NULL OR pbx = $1) AND unique_id = $2 ORDER BY pbx
 """
 
-ROUTES: list[web.RouteDef] = [
-    *admin(Resource("channels", CHANNELS, ("channels",), channel, ticks=True), "core/channels"),
-    *acts("DELETE", "/admin/core/channels/{detail}", hangs_up("channels", CHANNEL)),
-    *admin(Resource("systems", SYSTEMS, ("systems",)), "core/systems"),
-]
+CHANNELS = Resource("channels", CHANNELS_SQL, ("channels",), channel, ticks=True)
+SYSTEMS = Resource("systems", SYSTEMS_SQL, ("systems",))
+
+hang_up_channel = hangs_up("channels", CHANNEL_SQL)

@@ -5,7 +5,6 @@ The ``uuid`` in the body of a PUT (seed 001:1374) is passed over: the path says 
 """
 
 import uuid
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import asyncpg
@@ -16,8 +15,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from api.http.body import Line, Name, Uuid, read_body
 from api.http.errors import ApiError
 from api.http.views import Args, storable_text
-from api.jade.resource import Resource, admin
-from api.jade.writes import answer, where, writes
+from api.jade.resource import Resource
+from api.jade.writes import answer, where
 from schemas.adps import AdpChanged, AdpCreated, AdpDeleted, AdpmaChanged, AdpmaCreated, AdpmaDeleted
 from services.commands.decide import Decide, Decision, decide
 
@@ -27,14 +26,14 @@ COMMAND_BYTES = 990
 """What fits into a line of AMI: over 1,023 bytes with the header's name Asterisk 16 and 22 take it for no action."""
 
 # They are no PBX's, so $1 is always NULL: see `everywhere`.
-ADPMAS = """
+ADPMAS_SQL = """
 SELECT uuid, name, detail, tm_create, changed AS tm_update
 FROM adpmas
 WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
 ORDER BY adpmas.tm_create, uuid
 """
 
-ADPS = """
+ADPS_SQL = """
 SELECT uuid, dpma_uuid, sequence, name, detail, command, tm_create, changed AS tm_update
 FROM adps
 WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
@@ -197,25 +196,5 @@ async def delete_command(request: web.Request) -> web.Response:
     return await decided(request, deleting(COMMAND, which, AdpDeleted(which)))
 
 
-def routes(path: str, resource: Resource, handlers: Sequence[Any]) -> list[web.RouteDef]:
-    create, update, delete = handlers
-    return [
-        *admin(resource, path.removeprefix("/admin/")),
-        *writes("POST", path, create),
-        *writes("PUT", path + "/{detail}", update),
-        *writes("DELETE", path + "/{detail}", delete),
-    ]
-
-
-ROUTES: list[web.RouteDef] = [
-    *routes(
-        MASTERS,
-        Resource("adpmas", ADPMAS, ("adpmas",), all_by=everywhere, one_by=one),
-        (create_master, update_master, delete_master),
-    ),
-    *routes(
-        COMMANDS,
-        Resource("adps", ADPS, ("adps",), all_by=everywhere, one_by=one),
-        (create_command, update_command, delete_command),
-    ),
-]
+ADPMAS = Resource("adpmas", ADPMAS_SQL, ("adpmas",), all_by=everywhere, one_by=one)
+ADPS = Resource("adps", ADPS_SQL, ("adps",), all_by=everywhere, one_by=one)

@@ -2,10 +2,10 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
-import msgspec
+from aiohttp import web
 
+from api.http.errors import Problem, json_failure
 from api.http.views import Envelope
 
 OPENING = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"'
@@ -29,9 +29,8 @@ def success(result: bytes | None = None) -> bytes:
     return OPENING % timestamp() + (b"}" if result is None else b',"result":' + result + b"}")
 
 
-def failure(status: int, message: str, _code: str, more: dict[str, Any]) -> bytes:
-    """Return the body of an error."""
-    text = {"message": message} if message else {}
-    return msgspec.json.encode(
-        {"api_ver": "0.1", "statuscode": status, "timestamp": timestamp().decode(), **text, **more}
-    )
+def failure(problem: Problem) -> web.Response:
+    """Return a refusal: the envelope without a result."""
+    text = {"message": problem.message} if problem.message else {}
+    head = {"api_ver": "0.1", "statuscode": problem.status, "timestamp": timestamp().decode()}
+    return json_failure(problem, {**head, **text, **problem.more})

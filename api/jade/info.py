@@ -8,7 +8,6 @@ from aiohttp import web
 from api.app_keys import VIEWS
 from api.http.auth import USER
 from api.http.errors import ApiError
-from api.http.handlers import vary_by_user, view_handler
 from api.http.views import Args
 from api.jade import envelope
 from api.jade.contacts import MODELS as CONTACT_MODELS
@@ -16,9 +15,8 @@ from api.jade.contacts import SQL as CONTACTS
 from api.jade.contacts import contact
 from api.jade.me.chats import MODELS as CHAT_MODELS
 from api.jade.me.chats import chats_of
-from api.jade.resource import Resource, reads
+from api.jade.resource import Resource
 from api.jade.users import change
-from api.jade.writes import writes
 
 PERSON = """
 SELECT uuid, username, name, tm_create, tm_update FROM users WHERE $1::text IS NULL AND uuid = $2
@@ -57,8 +55,3 @@ async def me(request: web.Request) -> web.StreamResponse:
 
 
 INFO = Resource("info", PERSON, ("users",), one_by=myself)
-ROUTES: list[web.RouteDef] = [
-    *reads("/admin/info", vary_by_user(view_handler(INFO.one)), "admin"),
-    *writes("PUT", "/admin/info", update),
-    *reads("/me/info", vary_by_user(me), "user"),
-]

@@ -3,20 +3,16 @@
 Here ``/agents`` is the list and ``/agents/`` the detail, whose key comes in the body of the GET.
 """
 
-from aiohttp import web
-
-from api.http.auth import require_permission
-from api.http.handlers import view_handler
 from api.jade.resource import Resource, in_body
 
-AGENTS = """
+AGENTS_SQL = """
 SELECT pbx, id FROM agents
 WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
 ORDER BY pbx, id
 """
 
 # What is known of an agent's channel is what is known of that channel; nobody is on it while logged off.
-AGENT = """
+AGENT_SQL = """
 SELECT a.pbx, a.id, a.name, a.status, coalesce(a.logged_in_time, 0) AS logged_in_time, a.call_started,
        coalesce(c.channel, '') AS channel_name, coalesce(c.channel_state, 0) AS channel_state,
        coalesce(c.channel_state_desc, '') AS channel_state_desc,
@@ -33,26 +29,26 @@ WHERE ($1::text IS NULL OR a.pbx = $1) AND a.id = $2::text
 ORDER BY a.pbx
 """
 
-DEVICES = """
+DEVICES_SQL = """
 SELECT pbx, device FROM device_states
 WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
 ORDER BY pbx, device
 """
 
-DEVICE = """
+DEVICE_SQL = """
 SELECT pbx, device, state, tm_update FROM device_states
 WHERE ($1::text IS NULL OR pbx = $1) AND device = $2::text
 ORDER BY pbx
 """
 
-PEERS = """
+PEERS_SQL = """
 SELECT pbx, peer FROM peers
 WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
 ORDER BY pbx, peer
 """
 
 # The seed asks for agent-01 and gets SIP/agent-01: the technology may be left out.
-PEER = """
+PEER_SQL = """
 SELECT pbx, peer, status, address, monitor_status, channel_type, chan_object_type, dynamic, auto_comedia,
        auto_force_port, acl, comedia, description, force_port, realtime_device, text_support, video_support, tm_update
 FROM peers
@@ -60,14 +56,14 @@ WHERE ($1::text IS NULL OR pbx = $1) AND (peer = $2::text OR substr(peer, strpos
 ORDER BY peer = $2 DESC, pbx, peer
 """
 
-REGISTRIES = """
+REGISTRIES_SQL = """
 SELECT pbx, account FROM registries
 WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
 ORDER BY pbx, account
 """
 
 # The seed lists 2345@sip_proxy:5060 and asks for 2345@sip_proxy: the port may be left out.
-REGISTRY = """
+REGISTRY_SQL = """
 SELECT pbx, account, state, username, domain, domain_port, host, port, refresh, registration_time, tm_update
 FROM registries
 WHERE ($1::text IS NULL OR pbx = $1)
@@ -75,40 +71,11 @@ WHERE ($1::text IS NULL OR pbx = $1)
 ORDER BY account = $2 DESC, pbx, account
 """
 
-
-def root(listed: Resource, found: Resource, path: str, *, opened: bool) -> list[web.RouteDef]:
-    """Routes of a family; ``opened`` lets anybody read the forms without version."""
-    all_, one = view_handler(listed.all), view_handler(found.one)
-    return [
-        web.get(path, all_ if opened else require_permission("admin", all_)),
-        web.get(path + "/", one if opened else require_permission("admin", one)),
-        web.get("/v1" + path, require_permission("admin", all_)),
-        web.get(f"/v1{path}/", require_permission("admin", one)),
-    ]
-
-
-def routes(*, opened: bool) -> list[web.RouteDef]:
-    """All routes of the four families."""
-    families = (
-        (
-            "/agents",
-            Resource("agents", AGENTS, ("agents",)),
-            Resource("agent", AGENT, ("agents", "channels"), one_by=in_body("id")),
-        ),
-        (
-            "/device_states",
-            Resource("device_states", DEVICES, ("device_states",)),
-            Resource("device_state", DEVICE, ("device_states",), one_by=in_body("device")),
-        ),
-        (
-            "/peers",
-            Resource("peers", PEERS, ("peers",)),
-            Resource("peer", PEER, ("peers",), one_by=in_body("peer")),
-        ),
-        (
-            "/registries",
-            Resource("registries", REGISTRIES, ("registries",)),
-            Resource("registry", REGISTRY, ("registries",), one_by=in_body("account")),
-        ),
-    )
-    return [route for path, listed, found in families for route in root(listed, found, path, opened=opened)]
+AGENTS = Resource("agents", AGENTS_SQL, ("agents",))
+AGENT = Resource("agent", AGENT_SQL, ("agents", "channels"), one_by=in_body("id"))
+DEVICES = Resource("device_states", DEVICES_SQL, ("device_states",))
+DEVICE = Resource("device_state", DEVICE_SQL, ("device_states",), one_by=in_body("device"))
+PEERS = Resource("peers", PEERS_SQL, ("peers",))
+PEER = Resource("peer", PEER_SQL, ("peers",), one_by=in_body("peer"))
+REGISTRIES = Resource("registries", REGISTRIES_SQL, ("registries",))
+REGISTRY = Resource("registry", REGISTRY_SQL, ("registries",), one_by=in_body("account"))

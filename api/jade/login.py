@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import web
 
 from api.app_keys import ACCOUNTS
-from api.http.auth import USER, basic_credentials, require_permission, token_of
+from api.http.auth import USER, basic_credentials, token_of
 from api.http.client_address import client_of
 from api.http.errors import ApiError, Handler
 from api.jade import envelope
@@ -39,11 +39,3 @@ def _answer(result: bytes | None) -> web.Response:
         charset="utf-8",
         headers={"Cache-Control": "no-store"},
     )
-
-
-ROUTES = [
-    route
-    for family, permission in PERMISSIONS.items()
-    for path in (f"/v1/{family}/login", f"/{family}/login")
-    for route in (web.post(path, create(permission)), web.delete(path, require_permission(permission, delete)))
-]

@@ -1,13 +1,10 @@
 """/admin/park: parkedcalls and parkinglots (seed 001:2009-2318)."""
 
-from aiohttp import web
-
 from api.jade.hangup import hangs_up
-from api.jade.resource import Resource, admin
-from api.jade.writes import acts
+from api.jade.resource import Resource
 
 # A lot without limit has no timeout: 0, as Asterisk itself writes there.
-PARKED_CALLS = """
+PARKED_CALLS_SQL = """
 SELECT pbx, parkee_unique_id, parkee_linked_id, parkee_channel, parkee_channel_state, parkee_channel_state_desc,
        parkee_caller_id_name, parkee_caller_id_num, parkee_connected_line_name, parkee_connected_line_num,
        parkee_account_code, parkee_context, parkee_exten, parkee_priority, parker_dial_string, parking_lot,
@@ -19,25 +16,20 @@ WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR parkee_unique_id =
 ORDER BY pbx, parking_lot, parking_space
 """
 
-PARKED = """
+PARKED_CALL_SQL = """
 SELECT pbx, parkee_channel AS channel FROM parked_calls
 WHERE ($1::text IS NULL OR pbx = $1) AND parkee_unique_id = $2
 """
 
 # The wire writes stop_spcae (seed 001:2246).
-PARKING_LOTS = """
+PARKING_LOTS_SQL = """
 SELECT pbx, name, start_space, stop_space AS stop_spcae, timeout, tm_update
 FROM parking_lots
 WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = $2)
 ORDER BY pbx, name
 """
 
-ROUTES: list[web.RouteDef] = [
-    *admin(
-        Resource("parkedcalls", PARKED_CALLS, ("parked_calls",), ticks=True),
-        "park/parkedcalls",
-        "/park/parkedcalls/{detail}",
-    ),
-    *acts("DELETE", "/admin/park/parkedcalls/{detail}", hangs_up("parked_calls", PARKED)),
-    *admin(Resource("parkinglots", PARKING_LOTS, ("parking_lots",)), "park/parkinglots"),
-]
+PARKED_CALLS = Resource("parkedcalls", PARKED_CALLS_SQL, ("parked_calls",), ticks=True)
+PARKING_LOTS = Resource("parkinglots", PARKING_LOTS_SQL, ("parking_lots",))
+
+hang_up_parked_call = hangs_up("parked_calls", PARKED_CALL_SQL)

@@ -10,9 +10,9 @@ from api.http.auth import recheck_permission
 from api.http.body import Uuid, read_body
 from api.http.errors import ApiError
 from api.http.views import storable_text
-from api.jade.resource import Resource, readings
+from api.jade.resource import Resource
 from api.jade.users import everybody, other_admin, somebody, the_user
-from api.jade.writes import answer, writes
+from api.jade.writes import answer
 from schemas.users import Permission, PermissionGranted, PermissionRevoked
 from services.accounts.accounts import MODELS
 from services.commands.decide import Decision, decide
@@ -98,11 +98,3 @@ def revoked(row: asyncpg.Record) -> PermissionRevoked:
 
 
 GRANTS = Resource("permissions", SQL, ("users",), all_by=everybody, one_by=somebody)
-
-PATH = "/admin/user/permissions"
-ROUTES: list[web.RouteDef] = [
-    *readings(PATH, GRANTS.all, GRANTS.one, "admin"),
-    *writes("POST", PATH, create),
-    *writes("PUT", PATH + "/{detail}", update),
-    *writes("DELETE", PATH + "/{detail}", delete),
-]

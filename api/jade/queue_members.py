@@ -9,13 +9,13 @@ from msgspec import Meta, Struct
 from api.http.body import Line, read_body
 from api.http.errors import ApiError
 from api.http.views import Args, storable_text
-from api.jade.resource import Resource, admin, detail, everything
-from api.jade.writes import acts, answer, named, only, seen, where, writes
+from api.jade.resource import Resource, detail, everything
+from api.jade.writes import answer, named, only, seen, where
 from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
 from services.commands.act import act, one_pbx, sendable
 
 # Two members of a queue may share a name: then the one whose interface it is, or the first, is the detail.
-MEMBERS = """
+MEMBERS_SQL = """
 SELECT pbx, name || '@' || queue_name AS id, name, queue_name, status, membership, state_interface, location, paused,
        paused_reason, penalty, calls_taken, in_call, last_call, last_pause, ring_inuse, tm_update
 FROM queue_members
@@ -24,13 +24,13 @@ ORDER BY pbx, queue_name, location = $2 DESC, location
 """
 
 # Nobody is changed by a name that several have, unless it is the interface of one of them.
-MEMBER = """
+MEMBER_SQL = """
 SELECT pbx, queue_name, location FROM queue_members
 WHERE ($1::text IS NULL OR pbx = $1) AND name = $2 AND queue_name = $3 AND ($4::text IS NULL OR location = $4)
 ORDER BY location = $2 DESC FETCH FIRST ROW WITH TIES
 """
 
-AT = """
+INTERFACE_SQL = """
 SELECT paused, paused_reason, penalty, ring_inuse FROM queue_members
 WHERE pbx = $1 AND queue_name = $2 AND location = $3
 """
@@ -101,7 +101,7 @@ async def add(request: web.Request) -> web.Response:
     path = where(request, "/admin/queue/members", new.name or interface)
     pbx = await one_pbx(request)
     decided = await act(request, pbx, wanted, f"{path}?queue_name={quote(new.queue_name, safe='')}")
-    await seen(request, "queue_members", AT, (pbx, new.queue_name, interface), bool)
+    await seen(request, "queue_members", INTERFACE_SQL, (pbx, new.queue_name, interface), bool)
     return answer(decided)
 
 
@@ -113,7 +113,7 @@ async def change(request: web.Request) -> web.Response:
         raise ApiError(400, "paused_reason goes with paused")
     if asked.paused is None and asked.penalty is None and asked.ring_inuse is None:
         raise ApiError(400, "one of paused, penalty, ring_inuse is needed")
-    row = await only(request, MEMBER, the_member(request), "pbx= or location=")
+    row = await only(request, MEMBER_SQL, the_member(request), "pbx= or location=")
     wanted = QueueMemberChange(
         queue=row["queue_name"],
         interface=row["location"],
@@ -132,7 +132,7 @@ async def change(request: web.Request) -> web.Response:
     await seen(
         request,
         "queue_members",
-        AT,
+        INTERFACE_SQL,
         tuple(row),
         lambda rows: bool(rows) and all(rows[0][name] == value for name, value in shown.items() if value is not None),
     )
@@ -141,10 +141,10 @@ async def change(request: web.Request) -> web.Response:
 
 async def remove(request: web.Request) -> web.Response:
     """DELETE: remove a member that was added at run time."""
-    row = await only(request, MEMBER, the_member(request), "pbx= or location=")
+    row = await only(request, MEMBER_SQL, the_member(request), "pbx= or location=")
     wanted = QueueMemberRemove(queue=row["queue_name"], interface=row["location"])
     decided = await act(request, row["pbx"], wanted)
-    await seen(request, "queue_members", AT, tuple(row), lambda rows: not rows)
+    await seen(request, "queue_members", INTERFACE_SQL, tuple(row), lambda rows: not rows)
     return answer(decided)
 
 
@@ -159,9 +159,4 @@ def flag(given: Flag | None) -> bool | None:
     return None if given is None else bool(given)
 
 
-ROUTES: list[web.RouteDef] = [
-    *admin(Resource("members", MEMBERS, ("queue_members",), all_by=members, one_by=member), "queue/members"),
-    *writes("POST", "/admin/queue/members", add),
-    *acts("PUT", "/admin/queue/members/{detail}", change),
-    *acts("DELETE", "/admin/queue/members/{detail}", remove),
-]
+MEMBERS = Resource("members", MEMBERS_SQL, ("queue_members",), all_by=members, one_by=member)

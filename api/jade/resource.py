@@ -7,10 +7,8 @@ import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.http.auth import require_permission
 from api.http.body import decode_object, read_bytes
-from api.http.errors import ApiError, Handler
-from api.http.handlers import view_handler
+from api.http.errors import ApiError
 from api.http.rendering import ListOf
 from api.http.views import Args, View, pbx_filter, storable_text
 from api.jade import envelope
@@ -80,29 +78,3 @@ def route_path(path: str) -> str:
     """
     spans = path.endswith("/{detail}") and not path.removeprefix("/v1").startswith("/me/")
     return path.replace("{detail}", NAME if spans else "{detail:[^/]+}")
-
-
-def forms(path: str) -> list[str]:
-    """Return a path as it is routed, with and without /v1; it begins with /admin, /manager or /me."""
-    return [start + route_path(path) for start in ("/v1", "")]
-
-
-def reads(path: str, handler: Handler, permission: str) -> list[web.RouteDef]:
-    """Routes of what is read at a path."""
-    guarded = require_permission(permission, handler)
-    return [web.get(form, guarded) for form in forms(path)]
-
-
-def readings(path: str, listed: View, one: View, permission: str) -> list[web.RouteDef]:
-    """Routes of a list, and of one of it."""
-    return [*reads(path, view_handler(listed), permission), *reads(path + "/{detail}", view_handler(one), permission)]
-
-
-def admin(resource: Resource, path: str, *more: str) -> list[web.RouteDef]:
-    """Routes of a resource below /v1/admin and /admin; ``more`` are other documented forms, as they stand."""
-    listed, found = (
-        require_permission("admin", view_handler(resource.all)),
-        require_permission("admin", view_handler(resource.one)),
-    )
-    paths = [form for start in ("/v1/admin/", "/admin/") for form in (start + path, f"{start}{path}/{{detail}}")]
-    return [web.get(route_path(form), found if "{detail}" in form else listed) for form in (*paths, *more)]

@@ -11,13 +11,12 @@ from aiohttp import web
 from msgspec import Meta, Struct, field
 
 from api.app_keys import ACCOUNTS
-from api.http.auth import USER as ASKER
-from api.http.auth import recheck_permission, token_of
+from api.http.auth import USER, recheck_permission, token_of
 from api.http.body import read_body
 from api.http.errors import ApiError
 from api.http.views import Args, storable_text
-from api.jade.resource import Resource, readings
-from api.jade.writes import answer, writes
+from api.jade.resource import Resource
+from api.jade.writes import answer
 from schemas.facts import Fact
 from schemas.secrets import MASK
 from schemas.users import (
@@ -38,7 +37,7 @@ Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 Username = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f:]+\Z")]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 
-LIST = f"""
+USERS_SQL = f"""
 SELECT uuid, username, name, '{MASK}' AS password, tm_create, tm_update
 FROM users
 WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
@@ -46,7 +45,7 @@ ORDER BY tm_create, uuid
 """
 
 # Here tm_update is null until a user is changed (seed 001:3873).
-MANAGED = f"""
+MANAGED_SQL = f"""
 SELECT uuid, username, name, '{MASK}' AS password, context, tm_create, nullif(tm_update, tm_create) AS tm_update,
        ARRAY(SELECT jsonb_object_keys(permissions) ORDER BY 1) AS permissions
 FROM users
@@ -54,7 +53,7 @@ WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
 ORDER BY tm_create, uuid
 """
 
-USER = "SELECT uuid, username, name, context, permissions FROM users WHERE uuid = $1"
+USER_SQL = "SELECT uuid, username, name, context, permissions FROM users WHERE uuid = $1"
 NAMED = "SELECT uuid FROM users WHERE username = $1"
 OTHER_ADMIN = "SELECT uuid FROM users WHERE permissions ? 'admin' AND uuid <> $1 LIMIT 1"
 TOKENS = "SELECT token_hash FROM tokens WHERE user_uuid = $1 ORDER BY issued"
@@ -104,7 +103,7 @@ async def create(request: web.Request) -> web.Response:
     new = await read_body(request, NewUser)
     if new.password == MASK:
         raise ApiError(400, f"{MASK} is what is shown instead of a password")
-    hashed = await request.app[ACCOUNTS].hashed(new.password, request[ASKER])
+    hashed = await request.app[ACCOUNTS].hashed(new.password, request[USER])
     user_uuid = str(uuid.uuid4())
     permissions = tuple(sorted({granted.permission for granted in new.permissions}))
 
@@ -126,7 +125,7 @@ async def change(request: web.Request, user_uuid: str) -> web.Response:
     wanted = await read_body(request, Change)
     hashed = ""
     if wanted.password is not None and wanted.password != MASK:
-        hashed = await request.app[ACCOUNTS].hashed(wanted.password, request[ASKER])
+        hashed = await request.app[ACCOUNTS].hashed(wanted.password, request[USER])
 
     async def decision(connection: asyncpg.Connection) -> Decision:
         asker, row = recheck_permission(request), await the_user(connection, user_uuid)
@@ -186,7 +185,7 @@ def permitted(row: asyncpg.Record, wanted: Change) -> list[Fact]:
 
 async def the_user(connection: asyncpg.Connection, user_uuid: str) -> asyncpg.Record:
     """Return the user. Raises ApiError 404."""
-    row = await connection.fetchrow(USER, storable_text(user_uuid))
+    row = await connection.fetchrow(USER_SQL, storable_text(user_uuid))
     if row is None:
         raise ApiError(404, "no such user")
     return row
@@ -210,22 +209,5 @@ async def other_admin(connection: asyncpg.Connection, user_uuid: str) -> None:
         raise ApiError(409, "this is the last user with permission admin")
 
 
-def people(resource: Resource, path: str, permission: str) -> list[web.RouteDef]:
-    """Routes of one of the two families of users."""
-    return [
-        *readings(path, resource.all, resource.one, permission),
-        *writes("POST", path, create, permission),
-        *writes("PUT", path + "/{detail}", update, permission),
-        *writes("DELETE", path + "/{detail}", delete, permission),
-    ]
-
-
-USERS = Resource("users", LIST, ("users",), all_by=everybody, one_by=somebody)
-ROUTES: list[web.RouteDef] = [
-    *people(USERS, "/admin/user/users", "admin"),
-    *people(
-        Resource("managed", MANAGED, ("users",), managed, all_by=everybody, one_by=somebody),
-        "/manager/users",
-        "manager",
-    ),
-]
+USERS = Resource("users", USERS_SQL, ("users",), all_by=everybody, one_by=somebody)
+MANAGED = Resource("managed", MANAGED_SQL, ("users",), managed, all_by=everybody, one_by=somebody)

@@ -10,11 +10,10 @@ import msgspec
 from aiohttp import web
 
 from api.app_keys import FRESHNESS, POOL
-from api.http.auth import require_permission
 from api.http.errors import ApiError, Handler
 from api.http.views import Args
 from api.jade import envelope
-from api.jade.resource import detail, forms
+from api.jade.resource import detail
 from services.commands.act import replayed, sendable
 from services.commands.decide import Decided
 from services.database.connection import UNREACHABLE
@@ -30,20 +29,17 @@ def answer(decided: Decided) -> web.Response:
     )
 
 
-def writes(method: str, path: str, handler: Handler, permission: str = "admin") -> list[web.RouteDef]:
-    """Routes of a write at a path."""
-    guarded = require_permission(permission, handler)
-    return [web.route(method, form, guarded) for form in forms(path)]
+def once(handler: Handler) -> Handler:
+    """Return the handler of an act that looks up its target.
 
+    A repeated request returns the outcome of the first one, even if the target no longer exists.
+    """
 
-def acts(method: str, path: str, handler: Handler, permission: str = "admin") -> list[web.RouteDef]:
-    """Routes of an act on something that a view shows; sent again under its key it is answered without looking."""
-
-    async def once(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         earlier = await replayed(request)
         return await handler(request) if earlier is None else answer(earlier)
 
-    return writes(method, path, once, permission)
+    return handle
 
 
 def named(request: web.Request) -> Args:

@@ -7,6 +7,6 @@ from api.stream import sse
 from api.stream import websocket as ws
 
 ROUTES = [
-    web.get("/v1/events", require_permission("admin", sse.events, ends_itself=True)),
-    web.get("/v1/ws", require_permission("admin", ws.websocket, ends_itself=True), allow_head=False),
+    web.get("/v1/events", require_permission("admin", sse.events, is_watched=False)),
+    web.get("/v1/ws", require_permission("admin", ws.websocket, is_watched=False), allow_head=False),
 ]

@@ -14,8 +14,8 @@ from api.http.body import read_body
 from api.http.errors import ApiError
 from api.http.etags import entity_tags
 from api.http.views import Args, pbx_filter, storable_text
-from api.jade.resource import Resource, admin
-from api.jade.writes import SEEN_SECONDS, acts, answer, writes
+from api.jade.resource import Resource
+from api.jade.writes import SEEN_SECONDS, answer
 from schemas.acts import Act
 from schemas.acts.config import ConfigReplace
 from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES, ConfigurationDeleted, Section
@@ -130,21 +130,12 @@ async def delete(request: web.Request, file: str) -> web.Response:
     return answer(await decide(request, MODELS, decision))
 
 
-def family(name: str, file: str) -> list[web.RouteDef]:
-    """Routes of one file."""
-    path = f"{name}/configurations"
-    resource = Resource(
-        f"{name}.configurations",
+def resource_of(family: str, file: str) -> Resource:
+    """Return the resource of a file's versions."""
+    return Resource(
+        f"{family}.configurations",
         CONFIGURATIONS,
         MODELS,
         all_by=partial(everything, file=file),
         one_by=partial(detail, file=file),
     )
-    return [
-        *admin(resource, path),
-        *acts("PUT", f"/admin/{path}/{{detail}}", partial(update, file=file)),
-        *writes("DELETE", f"/admin/{path}/{{detail}}", partial(delete, file=file)),
-    ]
-
-
-ROUTES: list[web.RouteDef] = [route for name, file in FAMILIES.items() for route in family(name, file)]

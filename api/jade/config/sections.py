@@ -17,8 +17,7 @@ from api.http.errors import ApiError, Handler
 from api.http.views import Args, View, pbx_filter, storable_text
 from api.jade import envelope
 from api.jade.config.files import MODELS, done, tokened
-from api.jade.resource import readings
-from api.jade.writes import where, writes
+from api.jade.writes import where
 from schemas.acts.config import ConfigSection
 from schemas.configuration import DIALPLAN, PARKING, QUEUES, Line, Section
 from services.asterisk.config.checks import check
@@ -194,22 +193,7 @@ async def change_lot(request: web.Request) -> web.Response:
     return await done(request, await one_pbx(request), wanted)
 
 
-def routes(kind: Kind, *, create: bool = True) -> list[web.RouteDef]:
-    """All routes of a kind of section."""
-    permission = "manager" if kind.path.startswith("/manager/") else "admin"
-    return [
-        *readings(kind.path, *views(kind), permission),
-        *(writes("POST", kind.path, creates(kind), permission) if create else []),
-        *writes("PUT", f"{kind.path}/{{detail}}", updates(kind), permission),
-        *writes("DELETE", f"{kind.path}/{{detail}}", deletes(kind.file), permission),
-    ]
-
-
-ROUTES: list[web.RouteDef] = [
-    *routes(Kind("/admin/dialplan/sdps", DIALPLAN, shown_lines, lines_of_dialplan), create=False),
-    *routes(Kind("/manager/sdialplans", DIALPLAN, shown_lines, lines_of_dialplan)),
-    *routes(Kind("/admin/park/cfg_parkinglots", PARKING, shown_options, lines_of_options)),
-    *routes(Kind("/admin/queue/cfg_queues", QUEUES, shown_options, lines_of_options)),
-    *writes("PUT", "/admin/park/parkinglots/{detail}", change_lot),
-    *writes("DELETE", "/admin/park/parkinglots/{detail}", deletes(PARKING)),
-]
+SDPS = Kind("/admin/dialplan/sdps", DIALPLAN, shown_lines, lines_of_dialplan)
+SDIALPLANS = Kind("/manager/sdialplans", DIALPLAN, shown_lines, lines_of_dialplan)
+CFG_PARKINGLOTS = Kind("/admin/park/cfg_parkinglots", PARKING, shown_options, lines_of_options)
+CFG_QUEUES = Kind("/admin/queue/cfg_queues", QUEUES, shown_options, lines_of_options)

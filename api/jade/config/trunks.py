@@ -13,8 +13,7 @@ from api.http.views import Args, View, pbx_filter, storable_text
 from api.jade import envelope
 from api.jade.config.files import done, tokened
 from api.jade.config.sections import written
-from api.jade.resource import readings
-from api.jade.writes import where, writes
+from api.jade.writes import where
 from schemas.acts.config import ConfigTrunk
 from schemas.configuration import Line, Section
 from services.asterisk.config.text import sections_in
@@ -115,11 +114,3 @@ async def delete(request: web.Request) -> web.Response:
     """DELETE of a trunk, with all its sections that nothing else uses."""
     trunk = storable_text(request.match_info["detail"])
     return await done(request, await one_pbx(request), ConfigTrunk(trunk, "delete"))
-
-
-ROUTES: list[web.RouteDef] = [
-    *readings(PATH, LIST, ONE, "manager"),
-    *writes("POST", PATH, create, "manager"),
-    *writes("PUT", f"{PATH}/{{detail}}", update, "manager"),
-    *writes("DELETE", f"{PATH}/{{detail}}", delete, "manager"),
-]

@@ -13,8 +13,8 @@ from api.http.body import Line, Uuid, read_body
 from api.http.errors import ApiError
 from api.http.views import View
 from api.jade import envelope
-from api.jade.me.routes import known, mine, my
-from api.jade.writes import answer, writes
+from api.jade.me.routes import known, mine
+from api.jade.writes import answer
 from schemas.social import BuddyAdded
 from services.commands.decide import Decision, decide
 
@@ -56,7 +56,4 @@ async def create(request: web.Request) -> web.Response:
     return answer(await decide(request, ("buddies", "users"), decision))
 
 
-ROUTES: list[web.RouteDef] = [
-    *my("/me/buddies", View("buddies.list", ("buddies",), BUDDIES, mine, buddies, envelope.ENVELOPE)),
-    *writes("POST", "/me/buddies", create, "user"),
-]
+LIST = View("buddies.list", ("buddies",), BUDDIES, mine, buddies, envelope.ENVELOPE)

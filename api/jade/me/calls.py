@@ -13,7 +13,7 @@ from api.app_keys import POOL
 from api.http.auth import USER
 from api.http.body import Uuid, read_body
 from api.http.errors import ApiError
-from api.jade.writes import acts, answer
+from api.jade.writes import answer
 from schemas.acts.channel import ChannelOriginate
 from services.commands.act import act
 
@@ -90,6 +90,3 @@ def at_one_pbx(
 def dialled(contact: asyncpg.Record) -> str:
     """Return how Asterisk dials a contact."""
     return f"{TECHNOLOGY[contact['kind']]}/{contact['target']}"
-
-
-ROUTES: list[web.RouteDef] = acts("POST", "/me/calls", create, "user")

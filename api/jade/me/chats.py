@@ -17,8 +17,8 @@ from api.http.body import Line, Uuid, read_body
 from api.http.errors import ApiError
 from api.http.views import Args, View, storable_text
 from api.jade import envelope
-from api.jade.me.routes import known, mine, my, one_of_mine
-from api.jade.writes import answer, where, writes
+from api.jade.me.routes import known, mine, one_of_mine
+from api.jade.writes import answer, where
 from schemas.social import SINGLE, ChatChanged, ChatLeft, Kind, Members, RoomJoined, RoomOpened
 from services.commands.decide import Decision, decide
 
@@ -168,10 +168,5 @@ async def delete(request: web.Request) -> web.Response:
     return answer(await decide(request, MODELS, decision))
 
 
-ROUTES: list[web.RouteDef] = [
-    *my("/me/chats", View("chats.list", MODELS, CHATS, every, chats, envelope.ENVELOPE)),
-    *writes("POST", "/me/chats", create, "user"),
-    *my("/me/chats/{detail}", View("chats.get", MODELS, CHATS, one_of_mine, first, envelope.ENVELOPE)),
-    *writes("PUT", "/me/chats/{detail}", update, "user"),
-    *writes("DELETE", "/me/chats/{detail}", delete, "user"),
-]
+LIST = View("chats.list", MODELS, CHATS, every, chats, envelope.ENVELOPE)
+ONE = View("chats.get", MODELS, CHATS, one_of_mine, first, envelope.ENVELOPE)

@@ -16,8 +16,8 @@ from api.http.errors import ApiError
 from api.http.views import Args, View
 from api.jade import envelope
 from api.jade.me.chats import chat_of
-from api.jade.me.routes import my, one_of_mine
-from api.jade.writes import answer, writes
+from api.jade.me.routes import one_of_mine
+from api.jade.writes import answer
 from schemas.social import MessagePosted
 from services.commands.decide import Decision, decide
 
@@ -101,9 +101,4 @@ async def create(request: web.Request) -> web.Response:
     return answer(await decide(request, ("chats", "messages"), decision))
 
 
-VIEW = View("messages.list", ("chats", "messages"), MESSAGES, page, messages, envelope.ENVELOPE)
-
-ROUTES: list[web.RouteDef] = [
-    *my("/me/chats/{detail}/messages", VIEW),
-    *writes("POST", "/me/chats/{detail}/messages", create, "user"),
-]
+LIST = View("messages.list", ("chats", "messages"), MESSAGES, page, messages, envelope.ENVELOPE)

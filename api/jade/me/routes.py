@@ -7,9 +7,7 @@ from aiohttp import web
 
 from api.http.auth import USER
 from api.http.errors import ApiError
-from api.http.handlers import vary_by_user, view_handler
-from api.http.views import Args, View, storable_text
-from api.jade.resource import reads
+from api.http.views import Args, storable_text
 
 STRANGER = """
 SELECT asked FROM unnest($1::text[]) AS asked
@@ -26,11 +24,6 @@ def mine(request: web.Request) -> Args:
 def one_of_mine(request: web.Request) -> Args:
     """Ask for what the end of the path names, if it is the asker's."""
     return (*mine(request), storable_text(request.match_info["detail"]))
-
-
-def my(path: str, view: View) -> list[web.RouteDef]:
-    """Routes of a view of the asker's; ``path`` begins with /me."""
-    return reads(path, vary_by_user(view_handler(view)), "user")
 
 
 async def known(connection: asyncpg.Connection, users: Sequence[str]) -> None:

@@ -21,8 +21,11 @@ from structlog.testing import capture_logs
 
 from api.app_keys import SETTINGS
 from api.http.connections import CONNECTIONS, Connections, Limits, limit_requests
+from api.http.dialect import DIALECTS, Dialects
 from api.http.guarded_connection import GuardedConnection, GuardedSite
 from api.http.middleware import render_errors
+from api.jade.dialect import jade
+from api.jade.envelope import failure
 from schemas.settings import Settings
 from tests.support.fake_ami import eventually
 
@@ -115,7 +118,8 @@ async def start() -> AsyncIterator[Start]:
     async def start_server(limits: Limits = HOUR, **settings: Any) -> Server:
         app = web.Application(middlewares=[render_errors, limit_requests])
         app[SETTINGS] = Settings(**settings)
-        app[CONNECTIONS] = Connections(app[SETTINGS].trusted_proxies, CollectorRegistry(), limits)
+        app[CONNECTIONS] = Connections(app[SETTINGS].trusted_proxies, CollectorRegistry(), limits, failure)
+        app[DIALECTS] = Dialects([jade(app[SETTINGS])])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
 
         async def poll(_request: web.Request) -> web.Response:
@@ -296,7 +300,7 @@ class Numbered(GuardedConnection):
 async def test_files_that_run_out_close_idle_connections_and_then_newcomers() -> None:
     """The number of a new file shows how many are open, whatever opened them."""
     limits = Limits(1024)
-    connections = Connections((), CollectorRegistry(), limits)
+    connections = Connections((), CollectorRegistry(), limits, failure)
     idle, second, third, fourth = (Numbered(connections) for _ in range(4))
     assert connections.admit(idle, "192.0.2.1", 1024 - limits.reserve - 1) is None
     assert connections.admit(second, "192.0.2.2", 1024 - limits.reserve) is None
@@ -391,7 +395,7 @@ def healthz(port: int, source: str) -> int:
 
 async def test_closed_connections_are_logged_at_once_and_then_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.connections.LOG_SECONDS", 0.05)
-    connections = Connections((), CollectorRegistry(), HOUR)
+    connections = Connections((), CollectorRegistry(), HOUR, failure)
     with capture_logs() as logs:
         for _ in range(3):
             connections.count("idle", "192.0.2.1")

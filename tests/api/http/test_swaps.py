@@ -54,10 +54,10 @@ SWAPS = "SELECT sum(swaps) FROM ledger.checkpoint WHERE place = 'model'"
 DEVICES = "/device_states"
 ENDPOINTS = "/v1/admin/pjsip/endpoints"
 EXACT: dict[str, tuple[str, int, Any]] = {
-    "/v1/admin/core/channels": (core.CHANNELS, 2, core.channel),
-    "/v1/admin/queue/members": (queue_members.MEMBERS, 3, dict),
-    "/v1/admin/queue/queues": (queue.QUEUES, 2, dict),
-    DEVICES: (root.DEVICES, 2, dict),
+    "/v1/admin/core/channels": (core.CHANNELS_SQL, 2, core.channel),
+    "/v1/admin/queue/members": (queue_members.MEMBERS_SQL, 3, dict),
+    "/v1/admin/queue/queues": (queue.QUEUES_SQL, 2, dict),
+    DEVICES: (root.DEVICES_SQL, 2, dict),
 }
 """Views of one model: what they say is what that model is at the position told. SQL, its arguments, item."""
 OTHERS = (ENDPOINTS, "/v1/admin/queue/entries", "/agents")
