@@ -28,6 +28,7 @@ from api.jade.config import files, sections, trunks
 from api.jade.me import buddies, calls, chats, messages
 from api.jade.resource import Resource
 from api.jade.writes import once
+from schemas.configuration import PARKING
 
 PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
 """The permission that a family of paths needs."""
@@ -157,7 +158,7 @@ def operations(*, open_views: bool) -> tuple[Operation, ...]:
         get("park.parkinglots.list", "/admin/park/parkinglots", park.PARKING_LOTS.all),
         get("park.parkinglots.get", "/admin/park/parkinglots/{detail}", park.PARKING_LOTS.one),
         put("park.parkinglots.update", "/admin/park/parkinglots/{detail}", sections.change_lot),
-        delete("park.parkinglots.delete", "/admin/park/parkinglots/{detail}", sections.deletes(sections.PARKING)),
+        delete("park.parkinglots.delete", "/admin/park/parkinglots/{detail}", sections.deletes(PARKING)),
         get("pjsip.aors.list", "/admin/pjsip/aors", pjsip.AORS.all),
         get("pjsip.aors.get", "/admin/pjsip/aors/{detail}", pjsip.AORS.one),
         get("pjsip.auths.list", "/admin/pjsip/auths", pjsip.AUTHS.all, "/admin/pjsip/auth"),
