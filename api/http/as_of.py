@@ -19,8 +19,8 @@ from services.database.pool import Pool
 from services.projector.checkpoints import LINKS, complete, linked
 from services.projector.table import Table
 from services.replay import instants
-from services.replay.as_of import AsOf, BrokenModelError, Held, TooFarError
-from services.replay.instants import Instant, NoInstantError
+from services.replay.as_of import AsOfModel, AsOfReader, BrokenModelError, TooFarError
+from services.replay.instants import Instant, InvalidInstantError
 
 MAX_EVENTS = 2_000_000
 """Events that a request may have folded. Models that are not live begin with the first one, but want few: 1 us each."""
@@ -50,7 +50,7 @@ class AsOfViews:
     def __init__(self, pool: Pool, queue: FairQueue) -> None:
         self._pool = pool
         self._queue = queue
-        self._as_of = AsOf(ALL)
+        self._as_of = AsOfReader(ALL)
         self._kept: OrderedDict[Key, Rendered] = OrderedDict()
         self._bytes = 0
         self._folding = Flights[tuple[str, Key], Rendered]()
@@ -64,7 +64,7 @@ class AsOfViews:
             async with self._pool.acquire() as connection:
                 instant = await instants.find(connection, instants.parse(text))
                 past: LogVersion = tuple(await connection.fetchrow(LOG_VERSION, max(upto for _, upto in instant.spans)))
-        except NoInstantError as error:
+        except InvalidInstantError as error:
             raise ApiError(400, f"as_of: {error}") from None
         key = (view.name, args, instant, past)
         if (kept := self._found(key)) is not None:
@@ -97,7 +97,7 @@ class AsOfViews:
         _, args, instant, past = key
         names = dict.fromkeys((*view.models, "links"))
         async with self._pool.acquire() as connection:
-            held = await self._as_of.held(connection, list(names), instant, MAX_EVENTS)
+            held = await self._as_of.read(connection, list(names), instant, MAX_EVENTS)
             taken = (*args, instant.at) if view.ticks else args
             sql, arguments = _with_rows(view.sql, taken, [held[name] for name in view.models])
             rows = await connection.fetch(sql, *arguments)
@@ -132,7 +132,7 @@ def with_tables(sql: str, first: int, tables: Sequence[Table]) -> str:
     return f"WITH {', '.join(shadows)} ({sql}\n)"
 
 
-def _with_rows(sql: str, args: Args, held: Sequence[Held]) -> tuple[str, Args]:
+def _with_rows(sql: str, args: Args, held: Sequence[AsOfModel]) -> tuple[str, Args]:
     """Return the SQL with the tables of these rows shadowed, and its arguments."""
     arrays = [array for one in held for array in one.table.arrays(one.rows)]
     return with_tables(sql, len(args) + 1, [one.table for one in held]), (*args, *arrays)

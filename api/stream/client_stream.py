@@ -11,7 +11,7 @@ from projections.engine.step import FoldError
 from services.database.pool import Pool
 from services.log.archives import ArchivedError
 from services.log.continuity import RewoundError
-from services.replay.subscription import AGAIN, RedactedError, Tail
+from services.replay.subscription import RETRYABLE_ERRORS, RedactedError, Subscription
 
 STEP = 1_000
 """Events that are folded for one who catches up before another one has its turn."""
@@ -36,7 +36,7 @@ class ClientStream:
         self._joined = joined
         self._number = live.after(begin)
         self._waits_for: TopicFilter | None = None
-        self.tail: Tail | None = None
+        self.tail: Subscription | None = None
 
     async def next_batch(self, seconds: float, wanted: TopicFilter) -> Batch:
         """Return what comes next, wanted or not. Raises EndedError.
@@ -73,13 +73,13 @@ class ClientStream:
             batch = Batch(rest, batch.position, batch.whole and batch.position >= self._begin[0])
         return batch
 
-    async def _catch_up(self, tail: Tail) -> Batch:
+    async def _catch_up(self, tail: Subscription) -> Batch:
         found: list[Message] = []
         try:
             async with self._turn:
                 async for event, changes in tail.read(self._pool, min(tail.position + STEP, self._live.position)):
-                    found += messages_of(event, changes, tail.folded)
-        except AGAIN as error:
+                    found += messages_of(event, changes, tail.fold)
+        except RETRYABLE_ERRORS as error:
             self._pool.outage.fail(error, path="/v1/events")
             await asyncio.sleep(RETRY_SECONDS)
         except RewoundError:

@@ -19,8 +19,8 @@ from projections.engine.step import FoldError
 from services.database.pool import Pool
 from services.log.continuity import RewoundError
 from services.projector.checkpoints import Freshness, UnreadyError
-from services.replay.as_of import AsOf, BrokenModelError, TooFarError
-from services.replay.subscription import Moment, RedactedError, Tail, archived, moment
+from services.replay.as_of import AsOfReader, BrokenModelError, TooFarError
+from services.replay.subscription import LogState, RedactedError, Subscription, archived_error, read_log_state
 
 MAX_STREAMS = 1_000
 MAX_CATCHING_UP = 8
@@ -41,7 +41,7 @@ class StreamHub:
         self._pool = pool
         self._freshness = freshness
         told = {feed.model for feed in RESOURCES}
-        self._as_of = AsOf([model for model in ALL if model.name in told])
+        self._as_of = AsOfReader([model for model in ALL if model.name in told])
         self._open = 0
         self._catching_up = 0
         self._turn = asyncio.Lock()
@@ -78,8 +78,8 @@ class StreamHub:
         after = max(0, begin[0] - (begin[1] != WHOLE_EVENT)) if begin else now.head
         if begin and begin[0] > now.head:
             raise ApiError(400, f"last_event_id: there is no position {begin[0]}, the log ends at {now.head}")
-        if after < now.edge:
-            raise await archived(self._pool, after)
+        if after < now.archived_until:
+            raise await archived_error(self._pool, after)
         live = await self._live()
         if live.redacted < now.redacted:
             # It will know in a moment, and what it has kept must not be told in that moment.
@@ -98,20 +98,20 @@ class StreamHub:
             self._catching_up += 1
             try:
                 async with self._turn:
-                    stream.tail = await Tail.open(self._pool, self._as_of, after)
+                    stream.tail = await Subscription.open(self._pool, self._as_of, after)
             finally:
                 if stream.tail is None:
                     self._caught_up()
         return stream
 
-    async def _clean(self) -> Moment:
+    async def _clean(self) -> LogState:
         """Return what is so now; while a redaction goes on saved states may hold what must not be told."""
-        now = await moment(self._pool)
+        now = await read_log_state(self._pool)
         for _ in range(int(REDACTION_WAIT_SECONDS / POLL_SECONDS)):
             if not now.stale or self._stopping:
                 break
             await asyncio.sleep(POLL_SECONDS)
-            now = await moment(self._pool)
+            now = await read_log_state(self._pool)
         return now
 
     async def _live(self) -> LiveBuffer:

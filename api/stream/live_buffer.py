@@ -20,8 +20,8 @@ from services.database.pool import Pool
 from services.log.archives import ArchivedError
 from services.log.continuity import RewoundError
 from services.projector.checkpoints import Freshness
-from services.replay.as_of import AsOf
-from services.replay.subscription import AGAIN, RedactedError, Tail, moment
+from services.replay.as_of import AsOfReader
+from services.replay.subscription import RETRYABLE_ERRORS, RedactedError, Subscription, read_log_state
 
 MAX_MESSAGES = 32_768
 MAX_BYTES = 32 << 20
@@ -53,11 +53,11 @@ class Batch(Struct):
 class LiveBuffer:
     """From the first listener's coming until the last one goes, or something ends it for all (``ended`` says what).
 
-    ``position`` is how far it has read, ``redacted`` as in `Tail`. All messages after the event at ``oldest`` are still
-    there; ``count`` is how many there have been.
+    ``position`` is how far it has read, ``redacted`` as in `Subscription`. All messages after the event at ``oldest``
+    are still there; ``count`` is how many there have been.
     """
 
-    def __init__(self, pool: Pool, tail: Tail) -> None:
+    def __init__(self, pool: Pool, tail: Subscription) -> None:
         self.position = self.oldest = tail.position
         self.redacted = tail.redacted
         self.count = 0
@@ -71,10 +71,10 @@ class LiveBuffer:
         self._waiting: dict[TopicFilter, asyncio.Future[int]] = {}
 
     @classmethod
-    async def open(cls, pool: Pool, as_of: AsOf) -> "LiveBuffer":
-        """Begin a little before the end of the log. Raises what `Tail.open` and `Tail.read` do."""
-        now = await moment(pool)
-        live = cls(pool, await Tail.open(pool, as_of, max(now.edge, now.head - START_EVENTS)))
+    async def open(cls, pool: Pool, as_of: AsOfReader) -> "LiveBuffer":
+        """Begin a little before the end of the log. Raises what `Subscription.open` and `Subscription.read` do."""
+        now = await read_log_state(pool)
+        live = cls(pool, await Subscription.open(pool, as_of, max(now.archived_until, now.head - START_EVENTS)))
         await live._read(now.head)
         return live
 
@@ -87,7 +87,7 @@ class LiveBuffer:
                     if freshness.head <= self.position:
                         await self.check()
                     await self._read(freshness.head)
-                except AGAIN as error:
+                except RETRYABLE_ERRORS as error:
                     self._pool.outage.fail(error, path="/v1/events")
                     await asyncio.sleep(RETRY_SECONDS)
                 await asyncio.sleep(WAKE_INTERVAL_SECONDS)
@@ -105,13 +105,13 @@ class LiveBuffer:
             self.end(closing.failed())
 
     async def check(self) -> None:
-        """Raise what `Tail.check` raises: what has been read is not in the log any more."""
+        """Raise what `Subscription.check` raises: what has been read is not in the log any more."""
         await self._tail.check(self._pool)
 
     async def _read(self, upto: int) -> None:
         tail = self._tail
         async for event, changes in tail.read(self._pool, upto):
-            self._put(messages_of(event, changes, tail.folded))
+            self._put(messages_of(event, changes, tail.fold))
         self.position = tail.position
         self._batches.clear()
 

@@ -27,7 +27,7 @@ WHERE position > $1 AND position <= $2 AND name = ANY($3::text[]) AND ($4::times
 ORDER BY position
 """
 
-Show = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Is told how many of how many positions have been folded."""
 
 
@@ -39,7 +39,7 @@ class BrokenModelError(Exception):
     """A fold fails before the instant, as it does in the projector."""
 
 
-class Held(Struct, frozen=True):
+class AsOfModel(Struct, frozen=True):
     """What one model held: its rows, and what it remembered; ``changed`` is the last event that changed a row."""
 
     table: Table
@@ -48,35 +48,40 @@ class Held(Struct, frozen=True):
     changed: int
 
 
-class AsOf:
+class AsOfReader:
     """Folds models up to instants; one of it for a process, for it learns how events look."""
 
     def __init__(self, models: Sequence[Model]) -> None:
         self.tables = {model.name: Table(model) for model in models}
         self._takers: dict[tuple[str, ...], Takers] = {}
 
-    async def held(
+    async def read(
         self,
         connection: asyncpg.Connection,
         names: Sequence[str],
         instant: Instant,
-        farthest: int | None = None,
-        show: Show = lambda _done, _total: None,
-    ) -> dict[str, Held]:
-        """Return what the models of these names held. Raises TooFarError if it is more than ``farthest`` events.
+        max_events: int | None = None,
+        on_progress: Progress = lambda _done, _total: None,
+    ) -> dict[str, AsOfModel]:
+        """Return what the models of these names held. Raises TooFarError if it is more than ``max_events`` events.
 
         Raises ArchivedError where the instant is before the edge by now, and UnkeptError where there is no state.
         """
         while True:
-            held = await self._held(connection, names, instant, farthest, show)
+            held = await self._held(connection, names, instant, max_events, on_progress)
             if held is not None:
                 return held
 
     async def _held(
-        self, connection: asyncpg.Connection, names: Sequence[str], instant: Instant, farthest: int | None, show: Show
-    ) -> dict[str, Held] | None:
+        self,
+        connection: asyncpg.Connection,
+        names: Sequence[str],
+        instant: Instant,
+        max_events: int | None,
+        on_progress: Progress,
+    ) -> dict[str, AsOfModel] | None:
         """Return None if what was to be folded has been archived meanwhile."""
-        begun = await self._begin(connection, names, instant, farthest)
+        begun = await self._begin(connection, names, instant, max_events)
         # Models that begin at one position go together; mostly these are all.
         groups = [list(group) for _, group in groupby(begun, key=lambda b: b.position)]
         total = sum(_length(instant, group[0].position) for group in groups)
@@ -87,13 +92,13 @@ class AsOf:
                 rows = await connection.fetch(READ, after, upto, list(taking), instant.until)
                 await _fold([b.fold for b in group], rows, taking)
                 done += upto - after
-                show(done, total)
+                on_progress(done, total)
         if await edge.last(connection) > min(b.position for b in begun):
             return None
         return {b.table.model.name: b.held() for b in begun}
 
     async def _begin(
-        self, connection: asyncpg.Connection, names: Sequence[str], instant: Instant, farthest: int | None
+        self, connection: asyncpg.Connection, names: Sequence[str], instant: Instant, max_events: int | None
     ) -> list["_Begun"]:
         begun = []
         # In one snapshot: a state that is found may be thinned out before its rows are read.
@@ -106,8 +111,8 @@ class AsOf:
             for name in names:
                 table = self.tables[name]
                 start = await self._start(connection, table.model, instant, archived)
-                if farthest is not None and (length := _length(instant, start.position)) > farthest:
-                    raise TooFarError(f"{length:,} events would have to be folded for {name}, more than {farthest:,}")
+                if max_events is not None and (length := _length(instant, start.position)) > max_events:
+                    raise TooFarError(f"{length:,} events would have to be folded for {name}, more than {max_events:,}")
                 begun.append(_Begun(table, start))
         return sorted(begun, key=lambda b: b.position)
 
@@ -134,8 +139,8 @@ class _Begun:
         self.fold.load(list(start.rows), table.key_of)
         self._changed = start.changed
 
-    def held(self) -> Held:
-        return Held(self.table, list(self.fold.rows.values()), self.fold.state, self.fold.changed or self._changed)
+    def held(self) -> AsOfModel:
+        return AsOfModel(self.table, list(self.fold.rows.values()), self.fold.state, self.fold.changed or self._changed)
 
 
 def _rest(instant: Instant, begin: int) -> list[tuple[int, int]]:

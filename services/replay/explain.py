@@ -15,9 +15,9 @@ from services.database.pool import Pool
 from services.log import append as log
 from services.log import archives as edge
 
-POSITIONS = 10_000_000
+MAX_POSITIONS = 10_000_000
 """So much of the log is read for one window, at most; what it would take more for is not explained."""
-FOLDED = 500_000
+MAX_EVENTS = 500_000
 """And so many events are folded."""
 STEP = 20_000
 TURN = 500
@@ -34,7 +34,7 @@ Window = tuple[int, int]
 """Positions after the first and up to the second."""
 
 
-class Refolded(Struct, frozen=True):
+class Explanation(Struct, frozen=True):
     """``steps`` made the rows in ``window``, of which ``folded`` events were folded.
 
     ``exact``: they come to the rows that are served. ``complete``: no window was left out for being too large.
@@ -43,15 +43,17 @@ class Refolded(Struct, frozen=True):
 
     window: Window
     steps: list[Step]
-    folded: int
-    exact: bool
-    complete: bool
-    archived: str = ""
+    event_count: int
+    is_exact: bool
+    is_complete: bool
+    archive_files: str = ""
 
 
-async def refold(pool: Pool, model: Model, rows: Mapping[Key, Row | None], windows: Iterable[Window]) -> Refolded:
+async def explain_rows(
+    pool: Pool, model: Model, rows: Mapping[Key, Row | None], windows: Iterable[Window]
+) -> Explanation:
     """Fold one window after the other until the rows come out; if none brings them, return the last one folded."""
-    best = Refolded((0, 0), [], 0, exact=False, complete=True)
+    best = Explanation((0, 0), [], 0, is_exact=False, is_complete=True)
     complete = True
     async with pool.acquire() as connection:
         archived = await edge.read(connection)
@@ -61,22 +63,22 @@ async def refold(pool: Pool, model: Model, rows: Mapping[Key, Row | None], windo
             complete = False
             continue
         exact = all(same(row, trace.rows.get(key)) for key, row in rows.items())
-        best = Refolded(window, trace.steps, trace.folded, exact, complete)
+        best = Explanation(window, trace.steps, trace.folded, exact, complete)
         if exact:
             break
     files = archived.files if best.window[0] == archived.position else ""
-    return Refolded(best.window, best.steps, best.folded, best.exact, complete, files)
+    return Explanation(best.window, best.steps, best.event_count, best.is_exact, complete, files)
 
 
 async def _fold(pool: Pool, model: Model, rows: Mapping[Key, Row | None], window: Window) -> Trace | None:
     """Return None if the window is too large."""
-    if window[1] - window[0] > POSITIONS:
+    if window[1] - window[0] > MAX_POSITIONS:
         return None
     trace = Trace(model, frozenset(rows))
     pbxes, names = list({key[0] for key in rows}), list(names_of(model))
     for after in range(*window, STEP):
         got = await pool.fetch(EVENTS, after, min(after + STEP, window[1]), pbxes, names)
-        if trace.folded + len(got) > FOLDED:
+        if trace.folded + len(got) > MAX_EVENTS:
             return None
         for start in range(0, len(got), TURN):
             trace.fold([log.recorded(row) for row in got[start : start + TURN]])

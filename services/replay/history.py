@@ -13,8 +13,8 @@ from services.database.faults import explained
 from services.log.archives import ArchivedError, UnkeptError
 from services.projector.table import Table
 from services.replay import instants
-from services.replay.as_of import AsOf, BrokenModelError, TooFarError
-from services.replay.instants import Instant, NoInstantError
+from services.replay.as_of import AsOfReader, BrokenModelError, TooFarError
+from services.replay.instants import Instant, InvalidInstantError
 from services.runtime.progress import Bar
 from services.transfer.export_ami import KNOWN
 
@@ -71,7 +71,7 @@ async def found(url: str, question: Question) -> list[Found]:
 
 async def _found(connection: asyncpg.Connection, question: Question, instant: Instant) -> Found:
     with Bar("folding") as bar:
-        held = await AsOf(ALL).held(connection, [question.model], instant, show=bar.show)
+        held = await AsOfReader(ALL).read(connection, [question.model], instant, on_progress=bar.show)
     one = held[question.model]
     rows = [row for row in one.rows if question.pbx in {None, row.pbx}]
     return Found(instant, one.table, sorted(rows, key=one.table.key_of))
@@ -83,7 +83,7 @@ def _checked(question: Question) -> list[Any]:
         raise HistoryError(f"no model {question.model!r}; the models are {', '.join(names)}")
     try:
         return [instants.parse(text) for text in question.texts]
-    except NoInstantError as error:
+    except InvalidInstantError as error:
         raise HistoryError(str(error)) from None
 
 
@@ -91,7 +91,7 @@ def _checked(question: Question) -> list[Any]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (NoInstantError, ArchivedError, UnkeptError) as error:
+    except (InvalidInstantError, ArchivedError, UnkeptError) as error:
         raise HistoryError(str(error)) from None
     except OUTDATED as error:
         raise HistoryError(f"the database is not of this version, try `ringledger migrate`: {error}") from None

@@ -61,7 +61,7 @@ WHERE e.position = $1 AND e.recorded < b.appended - interval '10 seconds'
 """
 
 
-class NoInstantError(ValueError):
+class InvalidInstantError(ValueError):
     """What was asked for is no instant of this log; the message says why."""
 
 
@@ -80,7 +80,7 @@ class Instant(Struct, frozen=True):
 
 
 def parse(text: str) -> int | datetime:
-    """Return the position or time (UTC) that is meant. Raises NoInstantError."""
+    """Return the position or time (UTC) that is meant. Raises InvalidInstantError."""
     if POSITION.fullmatch(text):
         return int(text)
     if found := RFC_3339.fullmatch(text):
@@ -90,11 +90,11 @@ def parse(text: str) -> int | datetime:
             return datetime.fromisoformat(f"{day}T{time}{zone}").astimezone(UTC)
         except (ValueError, OverflowError):
             pass
-    raise NoInstantError(f"{text[:40]!r} is no position, and no time as 2026-11-23T14:03:00Z")
+    raise InvalidInstantError(f"{text[:40]!r} is no position, and no time as 2026-11-23T14:03:00Z")
 
 
 async def find(connection: asyncpg.Connection, asked: int | datetime, now: datetime | None = None) -> Instant:
-    """Find the instant in the log. Raises NoInstantError if it lies outside, ArchivedError if before its edge.
+    """Find the instant in the log. Raises InvalidInstantError if it lies outside, ArchivedError if before its edge.
 
     The edge itself is an instant: states are kept there.
     """
@@ -102,17 +102,17 @@ async def find(connection: asyncpg.Connection, asked: int | datetime, now: datet
     archived = await edge.read(connection)
     first = await connection.fetchrow(FIRST)
     if first is None:
-        raise NoInstantError("the log is empty")
+        raise InvalidInstantError("the log is empty")
     if isinstance(asked, int):
         if asked < archived.position and (archive := archived.holding(asked)) is not None:
             raise ArchivedError(f"position {asked}", archive)
         if not (archived.position or first["first"]) <= asked <= head:
-            raise NoInstantError(f"there is no position {asked}: the log goes from {first['first']} to {head}")
+            raise InvalidInstantError(f"there is no position {asked}: the log goes from {first['first']} to {head}")
         at = await connection.fetchval(RECORDED, asked) or await saved.latest_of(connection, asked)
         return Instant(asked, at, first["first"], ((0, asked),))
     now = now or datetime.now(UTC)
     if asked > now + TOLERANCE:
-        raise NoInstantError(f"{_written(asked)} is still to come")
+        raise InvalidInstantError(f"{_written(asked)} is still to come")
     at = min(asked, now)
     if archived and edge.microseconds(at) < archived.latest:
         raise ArchivedError(_written(at), archived.ended_by(edge.microseconds(at)))
@@ -120,7 +120,7 @@ async def find(connection: asyncpg.Connection, asked: int | datetime, now: datet
     if found is None and archived:
         return Instant(archived.position, at, first["first"], ((0, archived.position),), at)
     if found is None:
-        raise NoInstantError(f"{_written(asked)} is before the first event, of {_written(first['earliest'])}")
+        raise InvalidInstantError(f"{_written(asked)} is before the first event, of {_written(first['earliest'])}")
     return found
 
 

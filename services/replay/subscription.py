@@ -17,13 +17,13 @@ from services.log import archives as edge
 from services.log.append import recorded
 from services.log.archives import ArchivedError
 from services.log.continuity import BEGINNING, LogEnd, RewoundError
-from services.replay.as_of import READ, SLICE, WINDOW, AsOf
+from services.replay.as_of import READ, SLICE, WINDOW, AsOfReader
 from services.replay.instants import Instant
 
-FARTHEST = 2_000_000
+MAX_START_EVENTS = 2_000_000
 """Events that may be folded to come to where a tail begins; saved states stand nearer than that."""
 
-AGAIN = faults.ANY
+RETRYABLE_ERRORS = faults.ANY
 """What may be tried again, and then goes on where it was: nothing that PostgreSQL says is about one event."""
 
 # One statement, so that all of it is of one moment.
@@ -38,60 +38,60 @@ class RedactedError(Exception):
     """The log holds other bytes than those that were folded: nothing of what was folded may be told any more."""
 
 
-class Moment(Struct, frozen=True):
+class LogState(Struct, frozen=True):
     """Where the log ends (``head``), begins after (``edge``), and was redacted last; ``stale`` while that goes on.
 
     ``continues``: the log still has the end that was asked about.
     """
 
     head: int
-    edge: int
+    archived_until: int
     redacted: int
     stale: bool
     hash: bytes
     continues: bool
 
 
-async def moment(pool: Pool, known: LogEnd = BEGINNING) -> Moment:
+async def read_log_state(pool: Pool, known: LogEnd = BEGINNING) -> LogState:
     """Ask PostgreSQL for it."""
-    return Moment(*await pool.fetchrow(MOMENT, known.position, known.hash))
+    return LogState(*await pool.fetchrow(MOMENT, known.position, known.hash))
 
 
-async def archived(pool: Pool, position: int) -> ArchivedError:
+async def archived_error(pool: Pool, position: int) -> ArchivedError:
     """Name the archive that holds what comes after a position before the edge."""
     async with pool.acquire() as connection:
         months = await edge.read(connection)
     return ArchivedError(f"position {position}", months.holding(position + 1) or months.archives[-1])
 
 
-class Tail:
+class Subscription:
     """Models in step, on their way along the log.
 
     ``position`` is that of the last event that was read, ``redacted`` that of the redaction which all of it is after.
     """
 
-    def __init__(self, folded: InStep, position: int, redacted: int, end: LogEnd) -> None:
-        self.folded = folded
+    def __init__(self, fold: InStep, position: int, redacted: int, end: LogEnd) -> None:
+        self.fold = fold
         self.position = position
         self.redacted = redacted
         self._end = end
-        self._names = folded.names
+        self._names = fold.names
 
     @classmethod
-    async def open(cls, pool: Pool, as_of: AsOf, position: int) -> "Tail":
+    async def open(cls, pool: Pool, as_of: AsOfReader, position: int) -> "Subscription":
         """Begin after a position. Raises RedactedError while a redaction goes on, ArchivedError before the edge.
 
         Also UnkeptError and TooFarError, where there is no state to begin with, and BrokenModelError.
         """
-        now = await moment(pool)  # before anything is folded: what is redacted later is noticed by `read`
+        now = await read_log_state(pool)  # before anything is folded: what is redacted later is noticed by `read`
         if now.stale:
             raise RedactedError("a redaction is under way")
-        if position < now.edge:
-            raise await archived(pool, position)
+        if position < now.archived_until:
+            raise await archived_error(pool, position)
         models = [table.model for table in as_of.tables.values()]
         instant = Instant(position, datetime.now(UTC), 1, ((0, position),))
         async with pool.acquire() as connection:
-            held = await as_of.held(connection, [model.name for model in models], instant, FARTHEST)
+            held = await as_of.read(connection, [model.name for model in models], instant, MAX_START_EVENTS)
         return cls(
             InStep(models, {n: (one.state, one.rows) for n, one in held.items()}),
             position,
@@ -101,20 +101,20 @@ class Tail:
 
     async def check(self, pool: Pool) -> None:
         """Raise RewoundError, RedactedError or ArchivedError if what was folded is not in the log any more."""
-        now = await moment(pool, self._end)
+        now = await read_log_state(pool, self._end)
         if not now.continues:
             raise RewoundError(f"the log had position {self._end.position} and ends at {now.head} now")
         if now.redacted > self.redacted:
             raise RedactedError("the log was redacted")
-        if now.edge > self.position:
-            raise await archived(pool, self.position)
+        if now.archived_until > self.position:
+            raise await archived_error(pool, self.position)
         self._end = LogEnd(now.head, now.hash)
 
     async def read(self, pool: Pool, upto: int) -> AsyncIterator[tuple[Recorded, list[Change]]]:
         """Fold the events up to a position that is in the log, and yield those that changed something.
 
-        While one is looked at, `folded` has the rows as it left them. What is raised of `AGAIN` leaves it at a position
-        from which it may go on; RewoundError, RedactedError, ArchivedError and FoldError end it.
+        During a yield `fold` holds the rows as that event left them. After one of RETRYABLE_ERRORS the subscription can
+        continue from its position; RewoundError, RedactedError, ArchivedError and FoldError end it.
         """
         while self.position < upto:
             end = min(self.position + WINDOW, upto)
@@ -125,7 +125,7 @@ class Tail:
             for start in range(0, len(rows), SLICE):
                 for row in rows[start : start + SLICE]:
                     event = recorded(row)
-                    changes = self.folded.take(event)
+                    changes = self.fold.take(event)
                     self.position = event.position
                     if changes:
                         yield event, changes

@@ -22,7 +22,7 @@ from services.log.archives import Edge, UnkeptError
 from services.log.redactions import RedactionError
 from services.projector import saved_states as saved
 from services.projector.saved_states import Saved
-from services.replay.as_of import AsOf, BrokenModelError
+from services.replay.as_of import AsOfReader, BrokenModelError
 from services.replay.instants import Instant
 from services.retention.archive_files import Month, Written, places, write
 from services.retention.detach import ArchiveError, detach, ready
@@ -138,7 +138,7 @@ async def _keep(connection: asyncpg.Connection, behind: int, position: int) -> d
     latest = await saved.latest_of(connection, position)
     instant = Instant(position, latest, behind + 1, ((0, position),))
     with Bar("folding") as progress:
-        held = await AsOf(ALL).held(connection, [model.name for model in ALL], instant, show=progress.show)
+        held = await AsOfReader(ALL).read(connection, [model.name for model in ALL], instant, on_progress=progress.show)
     for one in held.values():
         await saved.keep(connection, Saved(one.table.model, position, latest, one.changed, one.state), one.rows)
     return latest

@@ -14,7 +14,7 @@ from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
 from services.log import append as log
 from services.projector.projector import Projector
-from services.replay.explain import refold
+from services.replay.explain import explain_rows
 from tests.bench.recording import played
 from tests.bench.report import Figure
 from tests.bench.stage import BrokenError, Stage
@@ -41,9 +41,9 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
         await connection.fetch("SELECT * FROM statistics WHERE scope = 'pbx' AND length(period) = 7 LIMIT 1")
     )
     start = time.perf_counter()
-    made = await refold(pool, STATISTICS, {(r.pbx, r.period, r.scope, r.name): r for r in rows}, [(0, total)])
+    made = await explain_rows(pool, STATISTICS, {(r.pbx, r.period, r.scope, r.name): r for r in rows}, [(0, total)])
     explained = time.perf_counter() - start
-    if not made.exact or len(made.steps) != rows[0].calls:
+    if not made.is_exact or len(made.steps) != rows[0].calls:
         raise BrokenError(f"{len(made.steps)} events do not make {rows[0].calls} calls")
     await pool.close()
     await connection.close()

@@ -22,7 +22,7 @@ from projections import ALL
 from projections.engine.model import Key, Model, Row
 from services.projector.checkpoints import UnreadyError, read
 from services.projector.table import Table
-from services.replay.explain import Window, refold
+from services.replay.explain import Window, explain_rows
 from services.runtime.masking.json import masked_json
 
 LIMIT = 1_000
@@ -56,7 +56,7 @@ async def explain(request: web.Request) -> web.Response:
         row = rows[0]
         windows = await _windows(connection, row, checkpoint.position)
     full = (row.pbx, *key)
-    found = await refold(request.app[POOL], model, {full: row}, windows)
+    found = await explain_rows(request.app[POOL], model, {full: row}, windows)
     # What stood there before it was gone the last time is another row's history.
     begun = max((i for i, step in enumerate(found.steps) if step.before is None), default=0)
     steps = [step for step in found.steps[begun:] if step.event.position > cursor]

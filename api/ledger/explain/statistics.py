@@ -28,7 +28,7 @@ from projections.engine.model import Key
 from projections.engine.trace import Step
 from services.projector.checkpoints import UnreadyError, read
 from services.projector.table import Table
-from services.replay.explain import Window, refold
+from services.replay.explain import Window, explain_rows
 
 LIMIT = 1_000
 MAX_LIMIT = 10_000
@@ -72,7 +72,7 @@ async def explain(request: web.Request) -> web.Response:
     value = summed(rows)
     if member is not None and member not in value:
         raise ApiError(400, f"member: {scope} has {', '.join(value)}")
-    found = await refold(request.app[POOL], STATISTICS, rows, windows)
+    found = await explain_rows(request.app[POOL], STATISTICS, rows, windows)
     events = [one async for one in _amounts(found.steps, member) if one["position"] > cursor]
     body = {
         "statistics": period,

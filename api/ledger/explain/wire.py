@@ -4,13 +4,13 @@ from typing import Any
 
 from api.http.query import stamp
 from schemas.log import Recorded
-from services.replay.explain import FOLDED, POSITIONS, Refolded
+from services.replay.explain import MAX_EVENTS, MAX_POSITIONS, Explanation
 
 INEXACT = (
     "The part of the log that was folded does not come to what is served: what made it stands before, or the log there"
     " is archived."
 )
-BOUND = f"No more than {POSITIONS:,} positions are read for one answer, and {FOLDED:,} events folded."
+BOUND = f"No more than {MAX_POSITIONS:,} positions are read for one answer, and {MAX_EVENTS:,} events folded."
 
 
 def event_summary(one: Recorded) -> dict[str, Any]:
@@ -24,17 +24,17 @@ def event_summary(one: Recorded) -> dict[str, Any]:
     }
 
 
-def fold_summary(found: Refolded, upto: int) -> dict[str, Any]:
+def fold_summary(found: Explanation, upto: int) -> dict[str, Any]:
     """Say what was folded, whether it is the whole truth, and up to which position the answer is served."""
     after, until = found.window
     why = None
-    if not found.exact:
-        why = INEXACT if found.complete else f"{INEXACT} {BOUND}"
-        if found.archived:
-            why += f" Archived are: {found.archived}."
+    if not found.is_exact:
+        why = INEXACT if found.is_complete else f"{INEXACT} {BOUND}"
+        if found.archive_files:
+            why += f" Archived are: {found.archive_files}."
     return {
-        "exact": found.exact,
+        "exact": found.is_exact,
         **({"why": why} if why else {}),
-        "folded": {"after": after, "upto": until, "events": found.folded},
+        "folded": {"after": after, "upto": until, "events": found.event_count},
         "position": upto,
     }

@@ -10,7 +10,7 @@ from aiohttp import ClientError, ClientResponse
 from api.app_keys import FACTS
 from api.http.queues import QUEUES
 from api.ledger.search import Search
-from services.replay.as_of import AsOf
+from services.replay.as_of import AsOfReader
 from tests.api.conftest import COMMANDER, Client, Ledger, Serve, token
 from tests.api.http.test_freshness import newchannel, reached
 from tests.api.http.test_leaving import SECONDS, eventually, requests_under_way
@@ -119,7 +119,7 @@ async def test_an_as_of_ends_with_its_access(
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(AsOf, "held", endless)
+    monkeypatch.setattr(AsOfReader, "read", endless)
     queue = reader.client.app[QUEUES].as_of
     request = await reader.begin(VIEW, as_of=str(last))
     await eventually(begun.is_set, "it is folded")

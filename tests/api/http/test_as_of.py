@@ -35,7 +35,7 @@ from schemas.settings import Settings
 from services.database import connection as database
 from services.projector.projector import Projector
 from services.projector.table import Table
-from services.replay.as_of import AsOf, BrokenModelError
+from services.replay.as_of import AsOfReader, BrokenModelError
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, opened, token
 from tests.api.jade.test_views import LISTS, TICKING
 from tests.contract import operations
@@ -196,7 +196,7 @@ async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeyp
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(AsOf, "held", endless)
+    monkeypatch.setattr(AsOfReader, "read", endless)
     async with await database.create_pool(both.ledger.url, size=2, search_path="model") as pool:
         views = AsOfViews(pool, Queues().as_of)
         view = Resource("channels", CHANNELS_SQL, ("channels",), ticks=True).all
@@ -226,13 +226,13 @@ async def test_others_get_their_turn_while_it_folds(both: Both) -> None:
 
 async def test_who_asks_the_same_again_is_answered_from_memory(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     folds = []
-    fold = AsOf.held
+    fold = AsOfReader.read
 
-    async def counted(self: AsOf, *args: Any) -> Any:
+    async def counted(self: AsOfReader, *args: Any) -> Any:
         folds.append(args)
         return await fold(self, *args)
 
-    monkeypatch.setattr(AsOf, "held", counted)
+    monkeypatch.setattr(AsOfReader, "read", counted)
     replies = await asyncio.gather(*(both.past.get(VIEW, params={"as_of": "12345"}) for _ in range(5)))
     replies.append(await both.past.get(VIEW, params={"as_of": "12345"}))
     assert len(folds) == 1
@@ -252,7 +252,7 @@ async def test_what_is_too_far_and_what_is_broken_are_told(both: Both, monkeypat
     async def broken(*_: Any) -> Any:
         raise BrokenModelError("queues at position 7 (QueueParams)")
 
-    monkeypatch.setattr(AsOf, "held", broken)
+    monkeypatch.setattr(AsOfReader, "read", broken)
     reply = await both.past.get("/v1/admin/queue/queues?as_of=61002")
     assert reply.status == 500
     assert (await reply.json())["message"] == "as_of: read model queues at position 7 (QueueParams) cannot be folded"

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from api.app_keys import ACCOUNTS, FACTS, VIEWS
 from api.http.views import View
 from api.process import serve as serve_until
-from services.replay.as_of import AsOf
+from services.replay.as_of import AsOfReader
 from tests.api.conftest import COMMANDER, PASSWORD, Client, Ledger, Serve, token
 from tests.api.http.test_freshness import newchannel, reached
 from tests.bench.http import Client as Connection
@@ -138,14 +138,14 @@ async def test_a_query_ends_when_no_client_waits_for_it(
 
 async def test_a_dropped_as_of_is_not_folded(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     last = await ledger.write(*(newchannel(f"1.{n}") for n in range(10)))
-    may_fold, folded, fold = asyncio.Event(), [], AsOf.held
+    may_fold, folded, fold = asyncio.Event(), [], AsOfReader.read
 
-    async def slow(self: AsOf, connection: Any, names: Any, instant: Any, *rest: Any) -> Any:
+    async def slow(self: AsOfReader, connection: Any, names: Any, instant: Any, *rest: Any) -> Any:
         folded.append(instant.position)
         await may_fold.wait()
         return await fold(self, connection, names, instant, *rest)
 
-    monkeypatch.setattr(AsOf, "held", slow)
+    monkeypatch.setattr(AsOfReader, "read", slow)
     requests = [asyncio.create_task(client.get(VIEW, params={"as_of": str(last - n)})) for n in range(8)]
     await eventually(lambda: requests_under_way() == 8 and bool(folded), "one is folded and the others wait")
     kept = next(n for n, request in enumerate(requests) if last - n != folded[0])

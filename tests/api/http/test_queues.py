@@ -7,7 +7,7 @@ import pytest
 
 from api.app_keys import POOL
 from api.http.queues import QUEUES, SHARE
-from services.replay.as_of import AsOf
+from services.replay.as_of import AsOfReader
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.http.test_freshness import newchannel, reached
 from tests.api.http.test_leaving import eventually, left
@@ -31,14 +31,14 @@ async def test_one_users_as_of_do_not_delay_another_user(
     last: int = await ledger.connection.fetchval("SELECT position FROM head")
     await person(client, "bob", "admin")
     bob = by(await logged_in(client, "bob", "admin"))
-    may_fold, folded, fold = asyncio.Event(), [], AsOf.held
+    may_fold, folded, fold = asyncio.Event(), [], AsOfReader.read
 
-    async def slow(self: AsOf, connection: Any, names: Any, instant: Any, *rest: Any) -> Any:
+    async def slow(self: AsOfReader, connection: Any, names: Any, instant: Any, *rest: Any) -> Any:
         folded.append(instant.position)
         await may_fold.wait()
         return await fold(self, connection, names, instant, *rest)
 
-    monkeypatch.setattr(AsOf, "held", slow)
+    monkeypatch.setattr(AsOfReader, "read", slow)
     queue = client.app[QUEUES].as_of
     many = [asyncio.create_task(client.get(VIEW, params={"as_of": str(last - n)})) for n in range(SHARE)]
     await eventually(lambda: queue.admitted == SHARE, "all of one user are admitted")

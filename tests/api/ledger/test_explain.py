@@ -11,7 +11,7 @@ from api.app_keys import FRESHNESS
 from projections import ALL
 from projections.engine.model import names_of
 from schemas.log import Connected, Disconnected, Received, SnapshotCompleted, SnapshotStarted
-from services.replay import explain as refold
+from services.replay import explain
 from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 
 PATH = "/v1/ledger/explain"
@@ -97,9 +97,9 @@ async def test_what_would_take_too_much_is_not_folded_and_says_so(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, day = recorded.client, (await periods(recorded))[-1]
-    for name, limit in (("POSITIONS", 1000), ("FOLDED", 10)):
+    for name, limit in (("MAX_POSITIONS", 1000), ("MAX_EVENTS", 10)):
         with monkeypatch.context() as narrow:
-            narrow.setattr(refold, name, limit)
+            narrow.setattr(explain, name, limit)
             found = await explained(client, statistics=day)
         assert (found["exact"], found["events"]) == (False, [])
         assert "are read for one answer" in found["why"]

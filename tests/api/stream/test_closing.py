@@ -25,7 +25,7 @@ from projections.calls import channels
 from projections.engine.model import Fold
 from projections.engine.step import InStep
 from services.log import append as log
-from services.replay.subscription import Tail
+from services.replay.subscription import Subscription
 from services.retention import redact_pattern as wanted
 from services.retention.redact import redact
 from tests.api.conftest import Client, Ledger, Serve, projected, token
@@ -47,9 +47,9 @@ async def client(serve: Serve) -> Client:
 
 def gated(going: asyncio.Event) -> Any:
     """Return what reads as a tail does, when it may."""
-    read = Tail.read
+    read = Subscription.read
 
-    async def waiting(self: Tail, pool: Any, upto: int) -> Any:
+    async def waiting(self: Subscription, pool: Any, upto: int) -> Any:
         await going.wait()
         async for one in read(self, pool, upto):
             yield one
@@ -68,7 +68,7 @@ async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
         before = await one.take(50)
     await client.app[FRESHNESS].folded([model.name for model in ALL], head)
     async with listening(client, last=0) as far:
-        monkeypatch.setattr(Tail, "read", gated(going := asyncio.Event()))
+        monkeypatch.setattr(Subscription, "read", gated(going := asyncio.Event()))
         await far.take(10)
         await archived(ledger.url, tmp_path / "files", "2026-05")
         going.set()
@@ -180,15 +180,15 @@ async def test_not_too_many_catch_up_at_once(client: Client, ledger: Ledger, mon
     first = await ledger.write(newchannel("1.1"))
     await ledger.write(newchannel("1.2"))
     going = asyncio.Event()
-    read = Tail.read
+    read = Subscription.read
 
-    async def waiting(self: Tail, pool: Any, upto: int) -> Any:
+    async def waiting(self: Subscription, pool: Any, upto: int) -> Any:
         if self.position < upto == first + 1:
             await going.wait()
         async for one in read(self, pool, upto):
             yield one
 
-    monkeypatch.setattr(Tail, "read", waiting)
+    monkeypatch.setattr(Subscription, "read", waiting)
     async with listening(client) as near, listening(client, last=first) as far:
         reply = await client.get("/v1/events", headers={"Last-Event-ID": str(first)})
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")

@@ -23,7 +23,7 @@ from services.projector import saved_states as saved
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.replay import instants
-from services.replay.as_of import AsOf
+from services.replay.as_of import AsOfReader
 from tests.support import two_pbx_log as heard
 from tests.support.harness import recording
 from tests.support.two_pbx_log import Truth
@@ -182,21 +182,21 @@ async def test_what_is_kept_holds_all_rows_and_is_where_every_model_may_begin(
     events = recording("rich22")
     for first in range(0, len(events), 5_000):
         await append(connection, events[first : first + 5_000], first + 1)
-    as_of, names = AsOf(ALL), [model.name for model in ALL]
+    as_of, names = AsOfReader(ALL), [model.name for model in ALL]
     edge = await instants.find(connection, 30_000)
-    there = await as_of.held(connection, names, edge)
+    there = await as_of.read(connection, names, edge)
     for model in ALL:
         one = there[model.name]
         await saved.keep(connection, saved.Saved(model, 30_000, edge.at, one.changed, one.state), one.rows)
         await saved.keep(connection, saved.Saved(model, 30_000, edge.at, one.changed, one.state), one.rows)
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") > 2
     later = await instants.find(connection, 38_000)
-    truth = {name: held.rows for name, held in (await as_of.held(connection, names, later)).items()}
-    (begun,) = await as_of._begin(connection, ["call_records"], later, farthest=8_000)
+    truth = {name: held.rows for name, held in (await as_of.read(connection, names, later)).items()}
+    (begun,) = await as_of._begin(connection, ["call_records"], later, max_events=8_000)
     assert begun.position == 30_000
     await saved.thin(connection, edge.at + timedelta(days=4_000))
     await connection.execute("DELETE FROM ledger.event WHERE position <= 30000")
-    assert {name: held.rows for name, held in (await as_of.held(connection, names, later)).items()} == truth
+    assert {name: held.rows for name, held in (await as_of.read(connection, names, later)).items()} == truth
     assert len(truth["call_records"]) > len(there["call_records"].rows) > 100
 
 

@@ -11,8 +11,8 @@ import pytest
 from projections import ALL
 from services.database import connection as database
 from services.replay import instants
-from services.replay.as_of import AsOf, Held, TooFarError
-from services.replay.instants import Instant, NoInstantError
+from services.replay.as_of import AsOfModel, AsOfReader, TooFarError
+from services.replay.instants import Instant, InvalidInstantError
 from tests.support import two_pbx_log as heard
 from tests.support.harness import Tables
 from tests.support.two_pbx_log import SPOOLED, Event, Truth
@@ -27,12 +27,12 @@ class Log:
     def __init__(self, connection: asyncpg.Connection, events: list[Event]) -> None:
         self.connection = connection
         self.events = events
-        self.as_of = AsOf(ALL)
+        self.as_of = AsOfReader(ALL)
 
-    async def held(self, asked: int | datetime) -> tuple[Instant, dict[str, Held]]:
+    async def held(self, asked: int | datetime) -> tuple[Instant, dict[str, AsOfModel]]:
         now = self.events[-1][1] + timedelta(seconds=3600)
         instant = await instants.find(self.connection, asked, now)
-        return instant, await self.as_of.held(self.connection, NAMES, instant)
+        return instant, await self.as_of.read(self.connection, NAMES, instant)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ async def told(template: str) -> AsyncIterator[Log]:
     await connection.close()
 
 
-def assert_same(held: dict[str, Held], truth: Tables) -> None:
+def assert_same(held: dict[str, AsOfModel], truth: Tables) -> None:
     for model in ALL:
         one = held[model.name]
         assert {one.table.key_of(row): row for row in one.rows} == truth.rows[model.name], model.name
@@ -101,7 +101,7 @@ async def test_what_was_spooled_counts_when_it_was_heard(told: Log) -> None:
     assert [e.position for e, recorded in told.events[:appended] if recorded <= at][-1] == instant.position
     _, by_position = await told.held(instant.position)
 
-    def rows_of(one: Held, pbx: str) -> list[Any]:
+    def rows_of(one: AsOfModel, pbx: str) -> list[Any]:
         return sorted((row for row in one.rows if row.pbx == pbx), key=one.table.key_of)
 
     assert rows_of(held["channels"], "rich22") == rows_of(by_position["channels"], "rich22")
@@ -120,7 +120,7 @@ async def test_a_state_of_another_version_is_not_used(told: Log) -> None:
         instant = await instants.find(told.connection, 24_000)
         found = {name: await saved_at(told, name, instant) for name in ("channels", "queues")}
         assert (18_000 < found["channels"] <= 20_000, found["queues"]) == (True, 0)
-        assert_same(await told.as_of.held(told.connection, NAMES, instant), Truth(told.events).upto(24_000))
+        assert_same(await told.as_of.read(told.connection, NAMES, instant), Truth(told.events).upto(24_000))
     finally:
         await transaction.rollback()
 
@@ -133,8 +133,8 @@ async def saved_at(told: Log, name: str, instant: Instant) -> int:
 async def test_what_is_too_far_is_not_begun(told: Log) -> None:
     instant = await instants.find(told.connection, 70_000)
     with pytest.raises(TooFarError, match=r"70,000 events would have to be folded for statistics, more than 60,000"):
-        await told.as_of.held(told.connection, ["channels", "statistics"], instant, 60_000)
-    assert set(await told.as_of.held(told.connection, ["channels"], instant, 60_000)) == {"channels"}
+        await told.as_of.read(told.connection, ["channels", "statistics"], instant, 60_000)
+    assert set(await told.as_of.read(told.connection, ["channels"], instant, 60_000)) == {"channels"}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_what_is_meant(text: str, meant: int | datetime) -> None:
     ],
 )
 def test_nonsense_is_named(text: str) -> None:
-    with pytest.raises(NoInstantError, match=r"is no position, and no time as 2026"):
+    with pytest.raises(InvalidInstantError, match=r"is no position, and no time as 2026"):
         instants.parse(text)
 
 
@@ -178,7 +178,7 @@ async def test_what_is_outside_the_log_is_named(told: Log) -> None:
         (now + timedelta(seconds=61), "is still to come"),
         (datetime(9999, 1, 1, tzinfo=UTC), "is still to come"),
     ):
-        with pytest.raises(NoInstantError, match=why):
+        with pytest.raises(InvalidInstantError, match=why):
             await instants.find(told.connection, asked, now)
     assert (await instants.find(told.connection, now + timedelta(seconds=60), now)).at == now
 
@@ -186,6 +186,6 @@ async def test_what_is_outside_the_log_is_named(told: Log) -> None:
 async def test_an_empty_log_has_no_instants(url: str) -> None:
     connection = await asyncpg.connect(url)
     for asked in (0, 1, datetime(2026, 11, 22, tzinfo=UTC)):
-        with pytest.raises(NoInstantError, match="the log is empty"):
+        with pytest.raises(InvalidInstantError, match="the log is empty"):
             await instants.find(connection, asked)
     await connection.close()

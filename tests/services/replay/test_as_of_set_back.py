@@ -11,8 +11,8 @@ from schemas.log import Received
 from services.database import connection as database
 from services.log import append as log
 from services.replay import instants
-from services.replay.as_of import AsOf
-from services.replay.instants import NoInstantError
+from services.replay.as_of import AsOfReader
+from services.replay.instants import InvalidInstantError
 from tests.support import two_pbx_log as heard
 
 TEN = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -47,7 +47,7 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
 async def channels(connection: asyncpg.Connection, asked: int | datetime) -> tuple[int, datetime]:
     """Return how many channels of the story there were, all from its beginning, and which time it was."""
     instant = await instants.find(connection, asked, clock(1000))
-    held = (await AsOf([CHANNELS]).held(connection, ["channels"], instant))["channels"]
+    held = (await AsOfReader([CHANNELS]).read(connection, ["channels"], instant))["channels"]
     assert {row.unique_id for row in held.rows} == {f"1.{number}" for number in range(len(held.rows))}
     return len(held.rows), instant.at
 
@@ -68,5 +68,5 @@ async def test_a_position_has_the_time_that_the_clock_showed(connection: asyncpg
 
 
 async def test_a_time_before_the_log_is_no_instant(connection: asyncpg.Connection) -> None:
-    with pytest.raises(NoInstantError, match="before the first event"):
+    with pytest.raises(InvalidInstantError, match="before the first event"):
         await channels(connection, clock(9))

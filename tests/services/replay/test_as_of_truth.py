@@ -17,7 +17,7 @@ from projections.queues.queue_members import QUEUE_MEMBERS
 from schemas.log import Recorded
 from services.database import connection as database
 from services.replay import instants
-from services.replay.as_of import AsOf
+from services.replay.as_of import AsOfReader
 from tests.captures import cli
 from tests.projections.test_cli_truth import ANSWER_SECONDS, held, truth
 from tests.support import cli_text as shown
@@ -34,12 +34,12 @@ class Past:
 
     def __init__(self, connection: asyncpg.Connection, events: list[heard.Event]) -> None:
         self.connection, self.events = connection, events
-        self._as_of = AsOf(ALL)
+        self._as_of = AsOfReader(ALL)
 
     async def tables(self, pbx: str, asked: int | datetime) -> Tables:
         instant = await instants.find(self.connection, asked)
         tables = Tables(*shown.MODELS)
-        for name, one in (await self._as_of.held(self.connection, NAMES, instant)).items():
+        for name, one in (await self._as_of.read(self.connection, NAMES, instant)).items():
             tables.rows[name] = {one.table.key_of(row): row for row in one.rows if row.pbx == pbx}
         return tables
 

@@ -18,7 +18,7 @@ from services.projector.rebuild import RebuildError, rebuild
 from services.projector.rebuild_diff import differences
 from services.projector.table import Table
 from services.replay import instants
-from services.replay.as_of import AsOf
+from services.replay.as_of import AsOfReader
 from services.replay.history import HistoryError, Question, found
 from services.retention.redact import redact, told
 from services.retention.redact_pattern import Wanted
@@ -61,11 +61,11 @@ async def test_at_every_instant_from_the_edge_on_as_of_is_as_it_was(url: str, tm
     await archived(url, tmp_path, "2026-05")
     dice, truth = random.Random(3), Truth(events)
     connection = await database.connect(url)
-    folding = AsOf(ALL)
+    folding = AsOfReader(ALL)
     names = [model.name for model in ALL]
     for position in sorted({ends[1], ends[1] + 1, ends[3], *(dice.randint(ends[1], ends[3]) for _ in range(20))}):
         tables = truth.upto(position)
-        then = await folding.held(connection, names, await instants.find(connection, position))
+        then = await folding.read(connection, names, await instants.find(connection, position))
         for name, one in then.items():
             assert {one.table.key_of(row): row for row in one.rows} == tables.rows[name], (position, name)
     truth = Truth(events)
@@ -73,7 +73,7 @@ async def test_at_every_instant_from_the_edge_on_as_of_is_as_it_was(url: str, tm
     latest = max(at for _, at in events[: ends[1]])
     for at in sorted({latest, month(2), now, *(dice.choice(events[ends[1] :])[1] for _ in range(10))}):
         tables = truth.by(at)
-        then = await folding.held(connection, names, await instants.find(connection, at))
+        then = await folding.read(connection, names, await instants.find(connection, at))
         for name, one in then.items():
             assert {one.table.key_of(row): row for row in one.rows} == tables.rows[name], (at, name)
     with pytest.raises(ArchivedError, match=r"2026-04\.jsonl\.zst"):
@@ -86,26 +86,26 @@ async def test_an_instant_whose_log_is_archived_while_it_is_folded_is_refused(ur
     connection = await database.connect(url)
     early = await instants.find(connection, ends[0])
     late = await instants.find(connection, ends[2])
-    folding = AsOf(ALL)
+    folding = AsOfReader(ALL)
     done: list[int] = []
 
-    class Archiving(AsOf):
+    class Archiving(AsOfReader):
         """Has months archived when it has read where it begins."""
 
         async def _begin(self, *arguments: object) -> list[object]:  # type: ignore[override]
-            begun = await AsOf._begin(self, *arguments)  # type: ignore[arg-type]
+            begun = await AsOfReader._begin(self, *arguments)  # type: ignore[arg-type]
             if not done:
                 done.append(1)
                 await archived(url, tmp_path, "2026-05")
             return begun  # type: ignore[return-value]
 
     events = await events_of(url)
-    then = await Archiving(ALL).held(connection, ["channels"], late)
+    then = await Archiving(ALL).read(connection, ["channels"], late)
     assert done
     truth = Truth(events, [CHANNELS]).upto(ends[2]).rows["channels"]
     assert {then["channels"].table.key_of(row): row for row in then["channels"].rows} == truth
     with pytest.raises(ArchivedError, match=r"position 501 is archived"):
-        await folding.held(connection, ["channels"], early)
+        await folding.read(connection, ["channels"], early)
     await connection.close()
 
 
