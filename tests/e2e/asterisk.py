@@ -21,6 +21,7 @@ ADVICE = (
     " `.venv/bin/python docker/engine.py run .venv/bin/python -m pytest tests/e2e`; `make test-fast` needs neither"
 )
 
+END = "end-of-output"
 REGISTRAR = """
 [provider]
 type = registration
@@ -109,6 +110,13 @@ class Asterisk:
         assert code == 0, f"{command}: {output.decode()}"
         text: str = output.decode("utf-8", "replace")
         return text
+
+    async def read(self, path: str) -> str:
+        """Return a file's text, "" if there is none. A busy engine now and then returns no output: then read again."""
+        while True:
+            text, end, _ = (await self.shell("sh", "-c", f"cat {path} 2>/dev/null; echo {END}")).rpartition(f"{END}\n")
+            if end:
+                return text
 
     async def phone(self, user: str, *, registered: bool = True) -> Phone:
         """Return the phone of ``user``, the same one as last time unless it was closed."""

@@ -33,7 +33,7 @@ FROM statistics WHERE scope IN ('pbx', 'endpoint') AND period = $1
 
 async def written(asterisk: Asterisk) -> list[Record]:
     """Return Master.csv, whose times are UTC (cdr.conf: usegmtime)."""
-    text = await asterisk.shell("sh", "-c", f"cat {FILE} 2>/dev/null || true")
+    text = await asterisk.read(FILE)
     return [
         tuple(
             (datetime.fromisoformat(value).replace(tzinfo=UTC) if value else None)

@@ -51,7 +51,7 @@ async def there(ledger: Ledger) -> None:
 
 
 async def text(asterisk: Asterisk, file: str) -> str:
-    return await asterisk.shell("cat", f"/etc/asterisk/{file}")
+    return await asterisk.read(f"/etc/asterisk/{file}")
 
 
 async def dialplan_of(asterisk: Asterisk) -> list[str]:

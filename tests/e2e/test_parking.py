@@ -7,6 +7,8 @@ from tests.e2e.test_calls import connected
 from tests.e2e.truth import PARKED_CALLS, agree
 from tests.support.waiting import until
 
+TIMED_OUT = "SELECT position FROM ledger.event WHERE name = 'ParkedCallTimeOut' AND position > $1"
+
 
 async def count(asterisk: Asterisk, number: int) -> None:
     async def there() -> bool:
@@ -57,8 +59,16 @@ async def test_two_calls_are_parked_at_once(ledger: Ledger, asterisk: Asterisk) 
 
 
 async def test_a_forgotten_call_comes_back(ledger: Ledger, asterisk: Asterisk) -> None:
-    alice, _ = await parked(ledger, asterisk, "750")
-    await count(asterisk, 0)  # the lot's four seconds are over
+    before = await ledger.caught_up(asterisk)
+    alice, bob = await connected(asterisk, "100", "101")
+    assert await bob.refer("770") == 202
+
+    async def is_back() -> bool:
+        await ledger.caught_up(asterisk)
+        return len(await ledger.rows(TIMED_OUT, before)) == 1
+
+    await until(is_back, "the lot's two seconds are over")
+    await bob.hang_up()
     said = await agree(ledger, asterisk, "came back")
     assert [row[1] for row in said["channels"].values()] == ["parkreturn"]
     await alice.hang_up()

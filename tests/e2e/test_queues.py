@@ -66,8 +66,6 @@ async def test_a_caller_waits_in_vain(ledger: Ledger, asterisk: Asterisk) -> Non
     phone = await asterisk.phone("105")
     before = (await agree(ledger, asterisk, "nobody waits"))["queues"]["empty"][7]
     call = await phone.call("203").up()
-    await waiting(asterisk, 1)
-    assert len((await agree(ledger, asterisk, "waiting"))["queue_entries"]) == 1
     await call.over()
     said = await agree(ledger, asterisk, "after two seconds")
     assert said["queue_entries"] == {}
