@@ -14,13 +14,14 @@ help: ## Show this help
 run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
 	@$(BIN)/ringledger up $(UP)
 
-lint: .venv ## Style, types, layers, spelling and prose
+lint: .venv ## Style, types, layers, spelling, prose, names in the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m tests.support.prose
+	$(BIN)/python -m pytest -q tests/docs tests/lint
 
 test-fast: lint ## Everything that needs no container engine
 	$(BIN)/python -m pytest -m 'not container' -n 2 --dist loadfile
@@ -34,4 +35,8 @@ bench: .venv ## Measure everything that has a target (PART=ingest,load for some 
 chaos: .venv ## Kill everything at random under call load, and prove that nothing is lost (SEED=, FAULTS=, DURATION= in seconds)
 	$(BIN)/python docker/engine.py run $(BIN)/python -m tests.chaos $(if $(SEED),--seed=$(SEED)) $(if $(FAULTS),--faults=$(FAULTS)) $(if $(DURATION),--duration=$(DURATION))
 
-.PHONY: bench chaos help lint run test test-fast
+docs: .venv ## Build the documentation as a site in build/docs
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file - < docs/mkdocs.yml
+
+.PHONY: bench chaos docs help lint run test test-fast
