@@ -46,7 +46,7 @@ BANNED = {
     "looks? on": "waits, watches",
     "is gone|are gone": "is deleted, does not exist",
     "comes? to know": "receives",
-    "is none": "does not exist",
+    "(?<!there )is none": "does not exist",
 }
 GENERATED = re.compile(r"\.venv|\..*_cache|__pycache__|\.git|\.hypothesis|build|node_modules|captures|.*\.egg-info")
 CODE = re.compile(r"(`+)[^`]*?\1|\bhttps?://\S+|\"[^\"\n]*\"")
