@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from api.app_keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
+from api.app_keys import ACCOUNTS, COMMANDS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
 from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
 from api.http.as_of import AsOfViews
@@ -27,6 +27,7 @@ from api.stream.routes import ROUTES as EVENT_ROUTES
 from schemas.settings import Settings
 from services.accounts.accounts import TOUCH_SECONDS, Accounts
 from services.commands import first_user
+from services.commands.context import CommandContext
 from services.database import connection as database
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
@@ -53,7 +54,6 @@ def create(url: str, settings: Settings) -> web.Application:
     app[CONNECTIONS] = Connections(
         settings.trusted_proxies, app[REQUEST_METRICS].registry, Limits(file_limit()), house.failure
     )
-    app[DECIDING] = asyncio.Lock()
     app.cleanup_ctx.extend([pool(url), streams(url), background, drain_writes])
     app.on_response_prepare.append(drop_server_header)
     app.on_shutdown.append(on_shutdown)
@@ -66,7 +66,7 @@ def create(url: str, settings: Settings) -> web.Application:
 def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await open_pool(url, app[HEARTBEAT], size=4, search_path="model, ledger") as app[POOL]:
-            app[FACTS] = Facts(app[POOL])
+            app[COMMANDS] = CommandContext(app[POOL], Facts(app[POOL]), app[FRESHNESS], app[ACCOUNTS], asyncio.Lock())
             past = AsOfViews(app[POOL], app[QUEUES].as_of)
             app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.render)
             yield
@@ -102,9 +102,9 @@ async def background(app: web.Application) -> AsyncIterator[None]:
     for task in tasks:
         task.add_done_callback(lambda task: _report(app, task))
     yield
-    if facts := app[ACCOUNTS].unwritten(least=0.0):
+    if facts := app[ACCOUNTS].unsaved_uses(least=0.0):
         with contextlib.suppress(*database.UNREACHABLE):
-            await app[FACTS].append(*facts)
+            await app[COMMANDS].writer.append(*facts)
     await ended(tasks)
 
 
@@ -116,7 +116,7 @@ def _report(app: web.Application, task: asyncio.Task[None]) -> None:
 async def ensure_admin(app: web.Application) -> None:
     """Make the first user, again whenever the log came back with older data."""
     while True:
-        await first_user.seed(app[POOL], app[FACTS], app[FRESHNESS], app[ACCOUNTS], app[SETTINGS])
+        await first_user.ensure_admin(app[COMMANDS], app[SETTINGS])
         app[SEEDED].set()
         await app[FRESHNESS].rewound()
         app[SEEDED].clear()
@@ -125,9 +125,9 @@ async def ensure_admin(app: web.Application) -> None:
 async def save_token_uses(app: web.Application) -> None:
     while True:
         await asyncio.sleep(TOUCH_EVERY_SECONDS)
-        if facts := app[ACCOUNTS].unwritten(TOUCH_SECONDS):
+        if facts := app[ACCOUNTS].unsaved_uses(TOUCH_SECONDS):
             with contextlib.suppress(*database.UNREACHABLE):
-                await app[FACTS].append(*facts)
+                await app[COMMANDS].writer.append(*facts)
 
 
 async def drop_server_header(_request: web.Request, response: web.StreamResponse) -> None:

@@ -7,15 +7,13 @@ from aiohttp import web
 from api.http.views import Views
 from schemas.settings import Settings
 from services.accounts.accounts import Accounts
+from services.commands.context import CommandContext
 from services.database.heartbeat import Heartbeat
 from services.database.pool import Pool
-from services.log.writer import Facts
 from services.projector.checkpoints import Freshness
 
 ACCOUNTS = web.AppKey("accounts", Accounts)
-DECIDING = web.AppKey("deciding", asyncio.Lock)
-"""One decision at a time in this process, so that those who wait take no connection of the pool."""
-FACTS = web.AppKey("facts", Facts)
+COMMANDS = web.AppKey("commands", CommandContext)
 FAILED = web.AppKey("failed", asyncio.Future[None])
 """Ends with the error of a background task; the process cannot go on then."""
 FRESHNESS = web.AppKey("freshness", Freshness)

@@ -22,10 +22,10 @@ settings.load_profile("unhurried")
 
 PATIENCE = (
     "services.commands.act.OUTCOME_SECONDS",
-    "services.commands.commander_presence.BEGIN_SECONDS",
+    "services.commands.commander_presence.START_SECONDS",
     "services.commands.commander_presence.COMMANDER_SECONDS",
     "services.commands.decide.FOLD_SECONDS",
-    "services.commands.decide.TURN_SECONDS",
+    "services.commands.decide.LOCK_SECONDS",
     "api.ops.listeners.ANSWER_SECONDS",
     "api.ops.listeners.LISTENER_SECONDS",
     "api.ops.log_counts.ANSWER_SECONDS",

@@ -7,20 +7,11 @@ from typing import TypeVar
 import asyncpg
 from aiohttp import web
 
-from api.http.errors import ApiError
-from services.accounts.accounts import Accounts, User
+from services.accounts.accounts import Accounts, authorized
 from services.projector.checkpoints import Reading
+from services.runtime.errors import Forbidden
 
 T = TypeVar("T")
-
-
-def authorized(user: User | None, permission: str) -> User:
-    """Return the user. Raises ApiError 401 where there is none, 403 where the user lacks the permission."""
-    if user is None:
-        raise ApiError(401, "log in first", headers={"WWW-Authenticate": "Bearer"})
-    if not user.may(permission):
-        raise ApiError(403, f"permission {permission} is needed", "access-denied")
-    return user
 
 
 class Access:
@@ -32,7 +23,7 @@ class Access:
         self._limits: dict[tuple[str, str], set[asyncio.Timeout]] = {}
 
     async def watch(self, token: str, permission: str, read: Awaitable[T]) -> T:
-        """Return the result of a read, or cancel it when its access ends. Raises ApiError 401 or 403 then."""
+        """Return the result of a read, or cancel it when its access ends. Raises Unauthenticated or Forbidden then."""
         key = (token, permission)
         limit = asyncio.timeout(None)
         self._limits.setdefault(key, set()).add(limit)
@@ -50,7 +41,7 @@ class Access:
             if not limits:
                 del self._limits[key]
         authorized(self._accounts.holder(token), permission)
-        raise ApiError(403, f"permission {permission} was taken meanwhile", "access-denied")
+        raise Forbidden(f"permission {permission} was revoked meanwhile")
 
     async def follow(self, _connection: asyncpg.Connection, _reading: Reading) -> None:
         """End the reads that are no longer allowed; called after `Accounts.follow` has read the users and tokens."""

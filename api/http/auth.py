@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from api.app_keys import ACCOUNTS, FRESHNESS
-from api.http.access import ACCESS, authorized
+from api.http.access import ACCESS
 from api.http.errors import ApiError, Handler
-from services.accounts.accounts import User
+from services.accounts.accounts import User, authorized
 from services.projector.checkpoints import UnreadyError
 
 Authenticate = Callable[[web.Request], Awaitable[User | None]]
@@ -40,11 +40,11 @@ async def identify(request: web.Request) -> User | None:
     if not token:
         return None
     accounts = request.app[ACCOUNTS]
-    user = accounts.owner(token)
+    user = accounts.user_of_token(token)
     if user is None:
         # Another process may have issued it a moment ago, or this one has not read any yet.
         refreshed = await request.app[FRESHNESS].refresh()
-        user = accounts.owner(token)
+        user = accounts.user_of_token(token)
         if user is None and not refreshed:
             raise UnreadyError("the database does not answer")
     return user
@@ -67,14 +67,6 @@ def require_permission(
         return await request.app[ACCESS].watch(token_of(request) or "", permission, handler(request))
 
     return guarded
-
-
-def recheck_permission(request: web.Request) -> User:
-    """Return who is asking, in a decision on ``users`` and ``tokens``: as they are after all earlier decisions.
-
-    Raises ApiError 401 or 403 when one of those has ended the token, or taken the permission.
-    """
-    return authorized(request.app[ACCOUNTS].owner(token_of(request) or ""), request[PERMISSION])
 
 
 def requester_uuid(request: web.Request) -> str:

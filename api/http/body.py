@@ -1,6 +1,5 @@
 """Bodies of requests: JSON, whatever their content type says (curl -d says it is a form)."""
 
-from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -8,6 +7,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from api.http.errors import ApiError
+from services.runtime.json_text import strings_in
 
 T = TypeVar("T")
 
@@ -46,16 +46,3 @@ def decode_object(raw: bytes) -> dict[str, Any]:
     if with_nul:
         raise ApiError(400, "NUL cannot be part of a text")
     return found
-
-
-def strings_in(value: Any) -> Iterator[str]:
-    """Yield every text in a JSON value, names of members too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from strings_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from strings_in(item)

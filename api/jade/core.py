@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.jade.hangup import hangs_up
+from api.jade.hangup import hangup_handler
 from api.jade.resource import Resource
 from schemas.secrets import MASK, is_secret
+from services.commands.calls import CHANNEL
 from services.runtime.masking.application import masked_data
 
 CHANNELS_SQL = """
@@ -29,17 +30,13 @@ ORDER BY pbx, id
 
 
 def channel(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a channel without secrets: an older log may hold those of variables, and of an application's data."""
+    """Return a channel without secrets, which older logs may hold in variables and in application data."""
     variables = {name: MASK if is_secret(name) else value for name, value in row["variables"].items()}
     data = row["application_data"] and masked_data(row["application"], row["application_data"])
     return {**row, "variables": variables, "application_data": data}
 
 
-CHANNEL_SQL = """
-SELECT pbx, channel FROM channels WHERE ($1::text IS NULL OR pbx = $1) AND unique_id = $2 ORDER BY pbx
-"""
-
 CHANNELS = Resource("channels", CHANNELS_SQL, ("channels",), channel, ticks=True)
 SYSTEMS = Resource("systems", SYSTEMS_SQL, ("systems",))
 
-hang_up_channel = hangs_up("channels", CHANNEL_SQL)
+hang_up_channel = hangup_handler(CHANNEL)

@@ -12,12 +12,12 @@ OPENING = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"'
 
 
 def timestamp() -> bytes:
-    """Return the time as the envelope tells it."""
+    """Return the present time in the envelope's form."""
     return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
 
 
 def opening() -> bytes:
-    """Return what stands before a result."""
+    """Return the bytes before a result."""
     return OPENING % timestamp() + b',"result":'
 
 
@@ -25,7 +25,7 @@ ENVELOPE = Envelope(opening, b"}")
 
 
 def success(result: bytes | None = None) -> bytes:
-    """Put the envelope around a result that is JSON already; without one it is the answer to a write."""
+    """Return the envelope around a result in JSON; the response to a write has none."""
     return OPENING % timestamp() + (b"}" if result is None else b',"result":' + result + b"}")
 
 

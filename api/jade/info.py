@@ -1,4 +1,4 @@
-"""Who is asking: /admin/info (seed 001:1814-1845) and /me/info (seed 001:4235-4299)."""
+"""The caller: /admin/info (seed 001:1814-1845) and /me/info (seed 001:4235-4299)."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from aiohttp import web
 
 from api.app_keys import VIEWS
 from api.http.auth import USER
-from api.http.errors import ApiError
 from api.http.views import Args
 from api.jade import envelope
 from api.jade.contacts import MODELS as CONTACT_MODELS
 from api.jade.contacts import SQL as CONTACTS
 from api.jade.contacts import contact
-from api.jade.me.chats import MODELS as CHAT_MODELS
 from api.jade.me.chats import chats_of
 from api.jade.resource import Resource
-from api.jade.users import change
+from api.jade.users import update_by_uuid
+from services.commands.chats import MODELS as CHAT_MODELS
+from services.runtime.errors import Invalid
 
 PERSON = """
 SELECT uuid, username, name, tm_create, tm_update FROM users WHERE $1::text IS NULL AND uuid = $2
@@ -24,23 +24,23 @@ SELECT uuid, username, name, tm_create, tm_update FROM users WHERE $1::text IS N
 MODELS = ("users", *CONTACT_MODELS, *CHAT_MODELS)
 
 
-def myself(request: web.Request) -> Args:
-    """Ask for who asks."""
+def own_user(request: web.Request) -> Args:
+    """Return the arguments of the caller's own user."""
     return (None, request[USER].uuid)
 
 
 async def update(request: web.Request) -> web.Response:
-    """PUT of one's own user (one line of text in the seed): as PUT of a user."""
-    return await change(request, request[USER].uuid)
+    """PUT of the caller's own user (one line of text in the seed), with the body of a PUT of a user."""
+    return await update_by_uuid(request, request[USER].uuid)
 
 
 async def me(request: web.Request) -> web.StreamResponse:
-    """Tell the user with chats and contacts, all of one moment.
+    """Return the user with chats and contacts, all of one moment.
 
-    It is put together of three views, so it is told as it is now only: those three take ``as_of`` and ``wait``.
+    The result joins three views, so it exists for the present only; those three take ``as_of`` and ``wait``.
     """
     if {"as_of", "wait"} & request.query.keys():
-        raise ApiError(400, "as_of and wait are for /me/contacts and /me/chats")
+        raise Invalid("as_of and wait are for /me/contacts and /me/chats")
     user_uuid = request[USER].uuid
 
     async def ask(connection: asyncpg.Connection) -> dict[str, Any] | None:
@@ -54,4 +54,4 @@ async def me(request: web.Request) -> web.StreamResponse:
     return await request.app[VIEWS].once(request, MODELS, ask, envelope.ENVELOPE)
 
 
-INFO = Resource("info", PERSON, ("users",), one_by=myself)
+INFO = Resource("info", PERSON, ("users",), one_by=own_user)

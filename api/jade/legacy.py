@@ -11,7 +11,7 @@ WHERE ($1::text IS NULL OR pbx = $1) AND $2::text IS NULL
 ORDER BY pbx, id
 """
 
-# What is known of an agent's channel is what is known of that channel; nobody is on it while logged off.
+# The channel of an agent is a join; an agent who is logged off has none.
 AGENT_SQL = """
 SELECT a.pbx, a.id, a.name, a.status, coalesce(a.logged_in_time, 0) AS logged_in_time, a.call_started,
        coalesce(c.channel, '') AS channel_name, coalesce(c.channel_state, 0) AS channel_state,

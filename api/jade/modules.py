@@ -1,17 +1,11 @@
-"""/admin/core/modules: what is loaded; loading, reloading, unloading (seed 001:826-1009)."""
-
-import re
+"""/admin/core/modules: list, load, reload, unload (seed 001:826-1009)."""
 
 from aiohttp import web
 
-from api.http.errors import ApiError
+from api.http.idempotency import command_args
 from api.jade.resource import Resource
-from api.jade.writes import answer, named, only, seen
-from schemas.acts.module import ModuleLoad, ModuleReload, ModuleUnload
-from services.commands.act import act, one_pbx, sendable
-
-# Nothing that could lead out of Asterisk's directory of modules.
-NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
+from api.jade.writes import detail_args, write_response
+from services.commands.modules import load_module, reload_module, unload_module
 
 MODULES_SQL = """
 SELECT pbx, name, load, size, tm_update
@@ -21,30 +15,22 @@ ORDER BY pbx, name
 """
 
 
+MODULES = Resource("modules", MODULES_SQL, ("modules",))
+
+
 async def load(request: web.Request) -> web.Response:
     """POST: load a module, at the PBX of ``?pbx=`` or the only one."""
-    name = request.match_info["detail"].removesuffix(".so")
-    sendable(name)
-    if not NAME.fullmatch(name):
-        raise ApiError(404, "no such thing")
-    pbx = await one_pbx(request)
-    decided = await act(request, pbx, ModuleLoad(name))
-    await seen(request, "modules", MODULES_SQL, (pbx, name), bool)
-    return answer(decided)
+    pbx, name = detail_args(request)
+    return write_response(await load_module(*await command_args(request), pbx, name))
 
 
 async def reload(request: web.Request) -> web.Response:
-    """PUT: have a module read its configuration again."""
-    row = await only(request, MODULES_SQL, named(request))
-    return answer(await act(request, row["pbx"], ModuleReload(row["name"])))
+    """PUT: make a module read its configuration again."""
+    pbx, name = detail_args(request)
+    return write_response(await reload_module(*await command_args(request), pbx, name))
 
 
 async def unload(request: web.Request) -> web.Response:
     """DELETE: unload a module."""
-    row = await only(request, MODULES_SQL, named(request))
-    decided = await act(request, row["pbx"], ModuleUnload(row["name"]))
-    await seen(request, "modules", MODULES_SQL, (row["pbx"], row["name"]), lambda rows: not rows)
-    return answer(decided)
-
-
-MODULES = Resource("modules", MODULES_SQL, ("modules",))
+    pbx, name = detail_args(request)
+    return write_response(await unload_module(*await command_args(request), pbx, name))

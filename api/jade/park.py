@@ -1,9 +1,10 @@
 """/admin/park: parkedcalls and parkinglots (seed 001:2009-2318)."""
 
-from api.jade.hangup import hangs_up
+from api.jade.hangup import hangup_handler
 from api.jade.resource import Resource
+from services.commands.calls import PARKED_CALL
 
-# A lot without limit has no timeout: 0, as Asterisk itself writes there.
+# A lot without a limit has no timeout: 0, which is also what Asterisk writes.
 PARKED_CALLS_SQL = """
 SELECT pbx, parkee_unique_id, parkee_linked_id, parkee_channel, parkee_channel_state, parkee_channel_state_desc,
        parkee_caller_id_name, parkee_caller_id_num, parkee_connected_line_name, parkee_connected_line_num,
@@ -14,11 +15,6 @@ SELECT pbx, parkee_unique_id, parkee_linked_id, parkee_channel, parkee_channel_s
 FROM parked_calls
 WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR parkee_unique_id = $2)
 ORDER BY pbx, parking_lot, parking_space
-"""
-
-PARKED_CALL_SQL = """
-SELECT pbx, parkee_channel AS channel FROM parked_calls
-WHERE ($1::text IS NULL OR pbx = $1) AND parkee_unique_id = $2
 """
 
 # The wire writes stop_spcae (seed 001:2246).
@@ -32,4 +28,4 @@ ORDER BY pbx, name
 PARKED_CALLS = Resource("parkedcalls", PARKED_CALLS_SQL, ("parked_calls",), ticks=True)
 PARKING_LOTS = Resource("parkinglots", PARKING_LOTS_SQL, ("parking_lots",))
 
-hang_up_parked_call = hangs_up("parked_calls", PARKED_CALL_SQL)
+hang_up_parked_call = hangup_handler(PARKED_CALL)

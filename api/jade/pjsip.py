@@ -1,4 +1,7 @@
-"""/admin/pjsip: aors, auths, contacts, registration_outbounds (seed 001:2385-2860, 3178); endpoints stand beside."""
+"""/admin/pjsip: aors, auths, contacts, registration_outbounds (seed 001:2385-2860, 3178).
+
+`pjsip_endpoints` has the endpoints.
+"""
 
 from api.jade.resource import Resource
 from schemas.secrets import MASK

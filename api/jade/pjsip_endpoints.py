@@ -38,8 +38,8 @@ INTEGERS = """
     rtp_keepalive rtp_timeout rtp_timeout_hold t38_udptl_maxdatagram timers_sess_expires tos_audio tos_video
 """
 
-# Where Asterisk's name is not the wire's in camel case.
-UNLIKE = {
+# Members whose header is not their name in camel case.
+IRREGULAR = {
     "account_code": "Accountcode",
     "caller_id": "Callerid",
     "caller_id_privacy": "CalleridPrivacy",
@@ -50,8 +50,8 @@ UNLIKE = {
 
 
 def option(member: str) -> str:
-    """Return the name of the header in which Asterisk (EndpointDetail, 16 and 22) tells this member."""
-    return UNLIKE.get(member) or "".join(word.capitalize() for word in member.split("_"))
+    """Return the header of EndpointDetail (Asterisk 16 and 22) that holds this member."""
+    return IRREGULAR.get(member) or "".join(word.capitalize() for word in member.split("_"))
 
 
 TEXTS = [(member, option(member)) for member in STRINGS.split()]
@@ -59,7 +59,7 @@ NUMBERS = [(member, option(member)) for member in INTEGERS.split()]
 
 
 def endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the wire's object; ``disallow`` is there and empty: Asterisk tells what is allowed only."""
+    """Return the wire's object; ``disallow`` is always empty, because Asterisk lists only what is allowed."""
     item = dict(row)
     options = item.pop("options")
     for member, name in TEXTS:

@@ -37,7 +37,7 @@ def _known(request: web.Request) -> None:
 
 def recheck_token(request: web.Request) -> None:
     """Count the token as used. Raises EndedError when it has ended, or its user may no longer listen."""
-    user = request.app[ACCOUNTS].owner(token_of(request) or "")
+    user = request.app[ACCOUNTS].user_of_token(token_of(request) or "")
     if user is None:
         raise closing.logged_out()
     if not user.may("admin"):

@@ -1,4 +1,4 @@
-"""Who is asking: users and tokens in memory, as the read models have them."""
+"""Users and tokens in memory, as the read models have them."""
 
 import asyncio
 import hashlib
@@ -14,12 +14,12 @@ from services.accounts.places import Places
 from services.accounts.throttle import Throttle
 from services.projector.checkpoints import Reading, UnreadyError
 from services.runtime.clock import CLOCK, Clock
-from services.runtime.errors import TooMany, Unauthenticated
+from services.runtime.errors import Forbidden, TooMany, Unauthenticated
 
 MODELS = ("users", "tokens")
 IDLE_SECONDS = 3600.0
 TOUCH_SECONDS = 600.0
-"""How often a token's use is written down: its idle time survives a restart with this error, never in its favour."""
+"""The interval at which a token's use is recorded. A restart can shorten its idle time by it, never extend it."""
 SWEEP = 100
 
 USERS = "SELECT uuid, username, name, password_hash, chosen_by, permissions FROM users ORDER BY tm_create, uuid"
@@ -37,7 +37,7 @@ class User(Struct, frozen=True):
     permissions: frozenset[str]
 
     def may(self, permission: str) -> bool:
-        """Tell whether the user has the permission; ``admin`` has all, ``manager`` what ``user`` has."""
+        """Return whether the user has the permission; ``admin`` includes all, ``manager`` includes ``user``."""
         has = self.permissions
         return permission in has or "admin" in has or (permission == "user" and "manager" in has)
 
@@ -45,9 +45,8 @@ class User(Struct, frozen=True):
 class Token(Struct):
     """One row of ``tokens``.
 
-    ``written`` is its last use as the log has it (seconds since the epoch), ``used`` its last use as this process knows
-    it, by the monotonic clock: a clock that is set forward for a moment ends no token, and one that is set back keeps
-    none.
+    ``written`` is its last use in the log (seconds since the epoch). ``used`` is its last use in this process by the
+    monotonic clock: a clock that is briefly set forward ends no token, and one that is set back extends none.
     """
 
     user: User
@@ -55,13 +54,22 @@ class Token(Struct):
     used: float
 
 
+def authorized(user: User | None, permission: str) -> User:
+    """Return the user. Raises Unauthenticated for None, and Forbidden where the user lacks the permission."""
+    if user is None:
+        raise Unauthenticated("log in first", scheme="bearer")
+    if not user.may(permission):
+        raise Forbidden(f"permission {permission} is needed")
+    return user
+
+
 def token_hash(token: str) -> str:
-    """Return what is kept of a token."""
+    """Return the SHA-256 of a token, which is all that is stored."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Accounts:
-    """Users and tokens of this process; `follow` keeps them as the read models are."""
+    """The users and tokens of one process; `follow` keeps them in step with the read models."""
 
     def __init__(self, clock: Clock = CLOCK) -> None:
         self.by_name: dict[str, User] = {}
@@ -73,7 +81,7 @@ class Accounts:
         self._hashing = Hashing()
 
     async def follow(self, connection: asyncpg.Connection, reading: Reading) -> None:
-        """Read users and tokens anew when they have changed."""
+        """Read users and tokens again when they have changed."""
         if not all(name in reading.models for name in MODELS) or reading.tag(MODELS) == self._tag:
             return
         users = {
@@ -92,31 +100,35 @@ class Accounts:
 
     @property
     def tag(self) -> str:
-        """The tag of the users and tokens in memory; empty before the first reading."""
+        """The tag of the users and tokens in memory; empty before the first read."""
         return self._tag
 
     def holder(self, token: str) -> User | None:
-        """Return the user of this token. Unlike `owner` it does not count as a use."""
-        known = self._tokens.get(token_hash(token))
-        return known.user if known else None
+        """Return the user of this token. Unlike `user_of_token` it does not count as a use."""
+        present = self._tokens.get(token_hash(token))
+        return present.user if present else None
 
-    def _token(self, user: User, written: float, known: Token | None) -> Token:
-        if known is not None and known.written == written:
-            return Token(user, written, known.used)
+    def _token(self, user: User, written: float, before: Token | None) -> Token:
+        if before is not None and before.written == written:
+            return Token(user, written, before.used)
         used = self._clock.passed() - max(0.0, self._clock.now() - written)
-        return Token(user, written, used if known is None else max(used, known.used))
+        return Token(user, written, used if before is None else max(used, before.used))
 
-    def owner(self, token: str) -> User | None:
-        """Return whose token this is, unless it has expired; it counts as used now."""
-        known = self._tokens.get(token_hash(token))
+    def user_of_token(self, token: str) -> User | None:
+        """Return the user of the token, unless it has expired; the token counts as used now."""
+        return self.user_of_hash(token_hash(token))
+
+    def user_of_hash(self, hashed: str) -> User | None:
+        """Return the user of the token with this `token_hash`, unless it has expired; the token counts as used now."""
+        token = self._tokens.get(hashed)
         now = self._clock.passed()
-        if known is None or now - known.used > IDLE_SECONDS:
+        if token is None or now - token.used > IDLE_SECONDS:
             return None
-        known.used = now
-        return known.user
+        token.used = now
+        return token.user
 
-    def unwritten(self, least: float = TOUCH_SECONDS) -> list[Ours]:
-        """Return facts about tokens whose last use was written down longer ago than ``least`` seconds."""
+    def unsaved_uses(self, least: float = TOUCH_SECONDS) -> list[Ours]:
+        """Return facts about the tokens used more than ``least`` seconds after their last recorded use."""
         ahead = self._clock.now() - self._clock.passed()
         return [
             TokenUsed(hashed, t.used + ahead)
@@ -125,27 +137,27 @@ class Accounts:
         ]
 
     def expired(self, user: User | None = None) -> list[Ours]:
-        """Return facts that end tokens which have expired, whichever process saw them used; not all at once."""
+        """Return facts that end at most `SWEEP` tokens, which have expired in all processes."""
         now = self._clock.passed()
         old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + 2 * TOUCH_SECONDS]
         return [TokenRevoked(hashed, "expired", actor=user.uuid if user else "") for hashed in old[:SWEEP]]
 
-    def of(self, user_uuid: str) -> list[str]:
+    def token_hashes_of(self, user_uuid: str) -> list[str]:
         """Return the hashes of a user's tokens."""
         return [hashed for hashed, t in self._tokens.items() if t.user.uuid == user_uuid]
 
     async def verify(self, username: str, password: str, client: str) -> User:
-        """Return the user whose name and password these are; ``client`` is the address that asks.
+        """Return the user with this name and password; ``client`` is the address of the request.
 
-        Raises Unauthenticated, TooMany after too many failures, and UnreadyError while no user has been read.
+        Raises Unauthenticated, TooMany after too many failures, and UnreadyError before the first read.
         """
         if not self._tag:
             raise UnreadyError("the database has not answered yet")
-        # A client that has to wait takes no place in the queue.
+        # A client that must wait takes no place in the queue.
         is_known = self._check(username, client)
 
-        async def judge() -> User | None:
-            # Once more, for guesses that came at once: each failure counts before the next hash.
+        async def compare() -> User | None:
+            # Checked again, for simultaneous guesses: each failure counts before the next hash.
             is_known = self._check(username, client)
             user = self.by_name.get(username)
             is_right = await asyncio.to_thread(matches, user.password_hash if user else NOBODY, password)
@@ -156,28 +168,28 @@ class Accounts:
             return None
 
         if is_known:
-            user = await self._hashing.run("known clients", f"{client} {username}", judge)
+            user = await self._hashing.run("known clients", f"{client} {username}", compare)
         else:
-            user = await self._hashing.run("clients", client, judge)
+            user = await self._hashing.run("clients", client, compare)
         if user is None:
             raise Unauthenticated("wrong user name or password", scheme="basic")
         return user
 
     def _check(self, username: str, client: str) -> bool:
-        """Return whether this client has logged in as this user before. Raises TooMany if it has to wait."""
+        """Return whether this client has logged in as this user before. Raises TooMany if it must wait."""
         user = self.by_name.get(username)
         is_known = user is not None and self.places.has(user.uuid, client)
         if (seconds := self.throttle.wait(username, client, is_known=is_known)) > 0:
             raise TooMany(seconds)
         return is_known
 
-    async def hashed(self, password: str, user: User) -> str:
-        """Return the hash of a new password, which ``user`` gives. Raises TooMany when too many of theirs wait."""
+    async def hash_password(self, password: str, user_uuid: str) -> str:
+        """Return the hash of a new password, set by this user. Raises TooMany when too many of the user's wait."""
 
         async def make() -> str:
             return await asyncio.to_thread(hash_password, password)
 
-        return await self._hashing.run("users", user.uuid, make)
+        return await self._hashing.run("users", user_uuid, make)
 
 
 async def _rows(connection: asyncpg.Connection, sql: str) -> list[asyncpg.Record]:

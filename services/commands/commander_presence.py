@@ -1,14 +1,14 @@
-"""Whether a commander serves a PBX: without one nothing is done there."""
+"""Whether a commander serves a PBX: without one no act is carried out there."""
 
 import asyncio
 import time
 
-from api.http.errors import ApiError
 from services.database.pool import Pool
 from services.log.listener_link import COMMANDER_SECONDS
+from services.runtime.errors import NotReady
 
-BEGIN_SECONDS = 2.0
-"""How long a request waits for a commander that begins, or that takes over."""
+START_SECONDS = 2.0
+"""How long a request waits for a commander that starts or takes over."""
 POLL_SECONDS = 0.1
 
 SERVED = """
@@ -27,27 +27,27 @@ SELECT EXISTS (
 
 
 async def is_served(pool: Pool, pbx: str) -> bool:
-    """Return whether a commander of this PBX is there, or comes within `BEGIN_SECONDS`."""
-    given_up = time.monotonic() + BEGIN_SECONDS
+    """Return whether a commander of this PBX is present, or arrives within `START_SECONDS`."""
+    deadline = time.monotonic() + START_SECONDS
     while not await pool.fetchval(SERVED, pbx, COMMANDER_SECONDS):
-        if time.monotonic() > given_up:
+        if time.monotonic() > deadline:
             return False
         await asyncio.sleep(POLL_SECONDS)
     return True
 
 
 async def is_lost(pool: Pool, pbx: str, act_id: str, position: int) -> bool:
-    """Return whether the act that was requested at ``position`` was not sent, and no commander is there to send it."""
+    """Return whether the act requested at ``position`` was not sent, and no commander is present to send it."""
     if await pool.fetchval(SENT, pbx, position, act_id):
         return False
     return not await pool.fetchval(SERVED, pbx, COMMANDER_SECONDS)
 
 
-def unserved(pbx: str, recorded: str, headers: dict[str, str], position: int | None = None) -> ApiError:
-    """Return the refusal; ``recorded`` says what became of the request."""
+def unserved(pbx: str, recorded: str, request_id: str, position: int | None = None) -> NotReady:
+    """Return the refusal; ``recorded`` states what became of the request at ``position``."""
     text = (
         f"no commander serves the PBX {pbx}: check that it is in RINGLEDGER_AMI, and that `ringledger command` runs"
         f" (`ringledger up` runs it); {recorded}"
     )
-    more = {} if position is None else {"position": position}
-    return ApiError(503, text, "unreachable", {"Retry-After": "1", **headers}, more)
+    details = {} if position is None else {"position": position}
+    return NotReady(text, details=details, position=position, request_id=request_id)

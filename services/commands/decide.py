@@ -1,7 +1,7 @@
-"""Facts: one decision at a time, made on all that was decided before, and answered when it has been folded.
+"""Decisions: one at a time, based on all earlier ones, and answered when the read models have folded their facts.
 
-That is what makes "this name is taken" true: of two requests at once, also at two processes, the second sees what
-the first one made. A decision takes as long as the projector takes to fold it, some tens of milliseconds.
+Of two requests for the same name, even in two processes, the second sees the result of the first. A decision takes
+as long as the projector needs to fold it, some tens of milliseconds.
 """
 
 import contextlib
@@ -10,28 +10,26 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from aiohttp import web
 from msgspec import Struct, field
 
-from api.app_keys import DECIDING, FACTS, FRESHNESS, HEARTBEAT, POOL
-from api.http.errors import ApiError
 from schemas.facts import Fact, RequestAnswered
-from services.commands.request import Asking, asking
+from services.commands.context import CommandContext, RequestContext
 from services.database.heartbeat import SilentError
 from services.database.locks import Lock, locked
 from services.projector.checkpoints import Freshness
+from services.runtime.errors import KeyReused, NotReady
 
-TURN_SECONDS = 4.0
-"""How long a decision waits for those before it and for the read models."""
+LOCK_SECONDS = 4.0
+"""How long a decision waits for earlier ones and for the read models."""
 FOLD_SECONDS = 4.0
-"""Each of these waits ends a request within five seconds: the others are over at once where one of them is not."""
+"""Both limits keep a request below five seconds: when one wait is long, the other is short."""
 
-# The table's key begins with pbx, of which there are few: PostgreSQL 18 skips from one to the next.
-EARLIER = "SELECT digest, pbx, act, position, result, location FROM requests WHERE actor = $1 AND key = $2"
+# The table's key begins with pbx, which has few values: PostgreSQL 18 skips from one to the next.
+PRIOR_REQUEST = "SELECT digest, pbx, act, position, result, location FROM requests WHERE actor = $1 AND key = $2"
 
 
 class Decision(Struct, frozen=True):
-    """What follows from a request: facts, what the envelope's ``result`` is (none if empty), and where it now is.
+    """The facts that follow from a request, the ``result`` to return (none if empty), and where the result now is.
 
     ``pbx`` is the PBX that the facts are about; most are about none.
     """
@@ -42,29 +40,21 @@ class Decision(Struct, frozen=True):
     pbx: str = ""
 
 
-class Decided(Struct, frozen=True):
-    """What is answered; ``position`` is that of the last fact, ``replayed``: it was decided earlier."""
+class Outcome(Struct, frozen=True):
+    """The outcome of a decision or an act; ``position`` is that of its last event.
+
+    ``is_replayed``: an earlier request with the same Idempotency-Key led to it.
+    """
 
     position: int
-    request: str
+    request_id: str
     result: dict[str, Any] = field(default_factory=dict)
     location: str = ""
-    replayed: bool = False
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The answer's headers."""
-        return {
-            "Cache-Control": "no-store",
-            "X-Ledger-Position": str(self.position),
-            "X-Request-Id": self.request,
-            **({"Location": self.location} if self.location else {}),
-            **({"Idempotency-Replayed": "true"} if self.replayed else {}),
-        }
+    is_replayed: bool = False
 
 
-class Earlier(Struct, frozen=True):
-    """A request that came before under the same key; ``act`` is the act's id, at ``pbx``; both are empty for facts."""
+class PriorRequest(Struct, frozen=True):
+    """An earlier request with the same key; ``act`` is the id of its act at ``pbx``, both are empty for facts."""
 
     digest: str
     pbx: str
@@ -75,77 +65,77 @@ class Earlier(Struct, frozen=True):
 
 
 Decide = Callable[[asyncpg.Connection], Awaitable[Decision]]
-"""Looks at the read models, as they are after all earlier decisions, and decides. Raises ApiError to refuse."""
+"""Reads the read models as of all earlier decisions and decides. Raises CommandError to refuse."""
 
 
-async def decide(request: web.Request, models: Sequence[str], decision: Decide, dialect: str = "jade") -> Decided:
+async def decide(context: CommandContext, request: RequestContext, models: Sequence[str], decision: Decide) -> Outcome:
     """Decide a request on ``models``, append its facts and wait until they are folded.
 
-    Raises ApiError: what the decision raises, 422 for a key that another request had, 503 when the read models are
-    behind (the facts may be in the log then, and the same Idempotency-Key finds them).
+    Raises what the decision raises, KeyReused for a key of a different request, and NotReady when the read models are
+    behind. In the last case the facts may be in the log; the same Idempotency-Key finds them.
     """
-    asked = await asking(request, dialect)
-    watched = {*models, "requests"} if asked.key else set(models)
-    freshness = request.app[FRESHNESS]
-    async with deciding(request.app, watched) as connection:
-        earlier = await earlier_of(connection, asked, act=False)
-        if earlier is not None:
-            return Decided(earlier.position, asked.request, earlier.result, earlier.location, replayed=True)
+    watched = {*models, "requests"} if request.key else set(models)
+    async with decision_lock(context, watched) as connection:
+        prior = await prior_request(connection, request, is_act=False)
+        if prior is not None:
+            return Outcome(prior.position, request.request_id, prior.result, prior.location, is_replayed=True)
         made = await decision(connection)
-        facts = [asked.stamp(fact) for fact in made.facts]
-        if asked.key:
-            facts.append(asked.stamp(RequestAnswered(asked.key, asked.digest, made.result, made.location)))
-        if not facts:  # what was wanted is so already
-            return Decided(freshness.reading.position(models), asked.request, made.result, made.location)
-        position = await request.app[FACTS].append(*facts, pbx=made.pbx, connection=connection)
-        await folded(freshness, watched, position)
-        return Decided(position, asked.request, made.result, made.location)
+        facts = [request.stamp(fact) for fact in made.facts]
+        if request.key:
+            facts.append(request.stamp(RequestAnswered(request.key, request.digest, made.result, made.location)))
+        if not facts:  # The state is already the requested one.
+            position = context.checkpoints.reading.position(models)
+        else:
+            position = await context.writer.append(*facts, pbx=made.pbx, connection=connection)
+            await wait_folded(context.checkpoints, watched, position)
+        return Outcome(position, request.request_id, made.result, made.location)
 
 
-async def earlier_of(connection: asyncpg.Connection, asked: Asking, *, act: bool) -> Earlier | None:
-    """Return the request for an act, or for facts, that came before under this key.
+async def prior_request(
+    connection: asyncpg.Connection, request: RequestContext, *, is_act: bool
+) -> PriorRequest | None:
+    """Return the earlier request with the same key, for an act or for facts.
 
-    Raises ApiError 422 if it was another one.
+    Raises KeyReused if it was a different one.
     """
-    if not asked.key:
+    if not request.key:
         return None
-    row = await connection.fetchrow(EARLIER, asked.actor, asked.key)
+    row = await connection.fetchrow(PRIOR_REQUEST, request.actor, request.key)
     if row is None:
         return None
-    if row["digest"] != asked.digest or bool(row["act"]) != act:
-        raise ApiError(422, "this Idempotency-Key was used for another request")
-    return Earlier(*row)
+    if row["digest"] != request.digest or bool(row["act"]) != is_act:
+        raise KeyReused("this Idempotency-Key was used for another request")
+    return PriorRequest(*row)
 
 
 @asynccontextmanager
-async def deciding(app: web.Application, models: set[str]) -> AsyncIterator[asyncpg.Connection]:
-    """Hold the right to decide, with these models folded up to the end of the log; give a connection to read them.
+async def decision_lock(context: CommandContext, models: set[str]) -> AsyncIterator[asyncpg.Connection]:
+    """Hold the lock of decisions, with these models folded up to the end of the log; yield a connection to read them.
 
-    A decision must be appended over this connection: a process that loses it loses the right too. Even an append
-    whose answer was lost is in the log, or never will be, before the next decision begins.
+    A decision must be appended over this connection: a process that loses it also loses the lock. An append without
+    an answer is in the log, or never will be, before the next decision begins.
 
-    Raises ApiError 503, and one of database.UNREACHABLE, when the turn does not come in `TURN_SECONDS`.
+    Raises NotReady, or one of database.UNREACHABLE, when the lock is not acquired within `LOCK_SECONDS`.
     """
-    one_at_a_time = app[DECIDING]
-    async with contextlib.AsyncExitStack() as turn:
+    checkpoints = context.checkpoints
+    async with contextlib.AsyncExitStack() as stack:
         try:
-            async with app[HEARTBEAT].limit(TURN_SECONDS):
-                await turn.enter_async_context(one_at_a_time)
-                connection = await turn.enter_async_context(app[POOL].acquire())
-                await turn.enter_async_context(locked(connection, Lock.DECISION))
-                reading = await app[FRESHNESS].look(connection)
-                app[FRESHNESS].seen(reading)
-                await folded(app[FRESHNESS], models, reading.head)
+            async with checkpoints.heartbeat.limit(LOCK_SECONDS):
+                await stack.enter_async_context(context.lock)
+                connection = await stack.enter_async_context(context.pool.acquire())
+                await stack.enter_async_context(locked(connection, Lock.DECISION))
+                reading = await checkpoints.look(connection)
+                checkpoints.seen(reading)
+                await wait_folded(checkpoints, models, reading.head)
         except TimeoutError:
-            raise ApiError(503, "earlier decisions take long; try again", "not-ready", {"Retry-After": "1"}) from None
+            raise NotReady("earlier decisions take long; try again") from None
         yield connection
 
 
-async def folded(freshness: Freshness, models: set[str], position: int) -> None:
-    """Wait until these models have folded the log up to ``position``. Raises ApiError 503 if that takes too long."""
+async def wait_folded(checkpoints: Freshness, models: set[str], position: int) -> None:
+    """Wait until these models have folded the log up to ``position``. Raises NotReady if that takes too long."""
     try:
-        async with freshness.heartbeat.limit(FOLD_SECONDS):
-            await freshness.folded(tuple(models), position)
+        async with checkpoints.heartbeat.limit(FOLD_SECONDS):
+            await checkpoints.folded(tuple(models), position)
     except (TimeoutError, SilentError):
-        headers = {"Retry-After": "1", "X-Ledger-Position": str(position)}
-        raise ApiError(503, "the read models are behind; try again", "not-ready", headers) from None
+        raise NotReady("the read models are behind; try again", position=position) from None

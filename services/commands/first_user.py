@@ -1,4 +1,4 @@
-"""The first user: `admin`, made at the first start; the settings' password is made true at every start."""
+"""The first user ``admin``: created at the first start, with the password of the settings at every start."""
 
 import asyncio
 import uuid
@@ -10,12 +10,10 @@ from schemas.settings import Settings
 from schemas.users import PasswordChanged, TokenRevoked, UserCreated
 from services.accounts.accounts import MODELS, Accounts
 from services.accounts.passwords import admin_password, hash_password, matches, password_file
+from services.commands.context import CommandContext
 from services.database import faults
 from services.database.locks import Lock, locked
-from services.database.pool import Pool
 from services.log import append as log
-from services.log.writer import Facts
-from services.projector.checkpoints import Freshness
 from services.runtime.outage import Outage
 
 RETRY_SECONDS = 1.0
@@ -23,17 +21,18 @@ RETRY_SECONDS = 1.0
 logger = structlog.get_logger()
 
 
-async def seed(pool: Pool, facts: Facts, freshness: Freshness, accounts: Accounts, settings: Settings) -> None:
-    """See to it that `admin` can log in; waits as long as it takes for database and projector."""
+async def ensure_admin(context: CommandContext, settings: Settings) -> None:
+    """Make sure that ``admin`` can log in; waits without limit for the database and the projector."""
     outage = Outage("first_user_delayed", "first_user_ready")
+    checkpoints = context.checkpoints
     while True:
         try:
-            # Of several API processes that start together, one looks and writes at a time.
-            async with pool.acquire() as connection, locked(connection, Lock.FIRST_USER):
-                await freshness.folded(MODELS, await log.head(connection))
-                wanted = await asyncio.to_thread(_wanted, accounts, settings)
-                if wanted:
-                    await freshness.folded(MODELS, await facts.append(*wanted, connection=connection))
+            # API processes that start together look and append one after the other.
+            async with context.pool.acquire() as connection, locked(connection, Lock.FIRST_USER):
+                await checkpoints.folded(MODELS, await log.head(connection))
+                facts = await asyncio.to_thread(_missing, context.accounts, settings)
+                if facts:
+                    await checkpoints.folded(MODELS, await context.writer.append(*facts, connection=connection))
         except faults.ANY as error:
             outage.fail(error)
             await asyncio.sleep(RETRY_SECONDS)
@@ -42,13 +41,14 @@ async def seed(pool: Pool, facts: Facts, freshness: Freshness, accounts: Account
             return
 
 
-def _wanted(accounts: Accounts, settings: Settings) -> list[Ours]:
+def _missing(accounts: Accounts, settings: Settings) -> list[Ours]:
+    """Return the facts that are missing for ``admin`` to log in with the password of the settings."""
     admin = accounts.by_name.get("admin")
     if admin is None:
         if any(user.may("admin") for user in accounts.by_name.values()):
             return []
         password = admin_password(settings)
-        logger.info("first_user_created", username="admin", password_in=_where(settings))
+        logger.info("first_user_created", username="admin", password_in=_password_source(settings))
         new = UserCreated(
             str(uuid.uuid4()), "admin", "Administrator", hash_password(password), ("admin",), origin="settings"
         )
@@ -58,12 +58,12 @@ def _wanted(accounts: Accounts, settings: Settings) -> list[Ours]:
     password = admin_password(settings)
     if matches(admin.password_hash, password):
         return []
-    logger.info("password_changed", username="admin", password_in=_where(settings))
+    logger.info("password_changed", username="admin", password_in=_password_source(settings))
     return [
         PasswordChanged(admin.uuid, hash_password(password), origin="settings"),
-        *(TokenRevoked(hashed, "password changed") for hashed in accounts.of(admin.uuid)),
+        *(TokenRevoked(hashed, "password changed") for hashed in accounts.token_hashes_of(admin.uuid)),
     ]
 
 
-def _where(settings: Settings) -> str:
+def _password_source(settings: Settings) -> str:
     return "RINGLEDGER_ADMIN_PASSWORD" if settings.admin_password else str(password_file(settings))

@@ -1,37 +1,45 @@
-"""Logins: a token is issued in a decision of its own, so that none outlives its user or password."""
+"""Logins: each token is issued in a decision, so that it does not outlive its user or password."""
 
 import uuid
 
-from aiohttp import web
-
-from api.app_keys import ACCOUNTS, FACTS, FRESHNESS
-from api.http.errors import ApiError
 from schemas.users import TokenIssued, TokenRevoked
 from services.accounts.accounts import MODELS, User, token_hash
-from services.commands.decide import deciding, folded
+from services.commands.context import CommandContext
+from services.commands.decide import decision_lock, wait_folded
+from services.runtime.errors import Forbidden, Unauthenticated
 
 
-async def login(app: web.Application, user: User, client: str) -> str:
-    """Issue a token to who has been verified; it is good everywhere in this process when this returns.
+async def login(context: CommandContext, username: str, password: str, *, permission: str, client: str) -> str:
+    """Return a new token for the user with this name and password; ``client`` is the address of the user's client.
 
-    ``client`` is the address of the user's client; later guesses from other addresses do not slow the user there.
+    Raises Unauthenticated, TooMany after too many failures, and Forbidden where the user lacks the permission.
+    """
+    user = await context.accounts.verify(username, password, client)
+    if not user.may(permission):
+        raise Forbidden(f"permission {permission} is needed")
+    return await issue_token(context, user, client)
 
-    Raises ApiError 401 when the user or the password has been changed meanwhile.
+
+async def issue_token(context: CommandContext, user: User, client: str) -> str:
+    """Issue a token to a verified user; every dialect of this process accepts it when this returns.
+
+    Later guesses from other addresses than ``client`` do not slow the user there. Raises Unauthenticated when the user
+    or the password changed meanwhile.
     """
     token = str(uuid.uuid4())
-    accounts = app[ACCOUNTS]
-    async with deciding(app, set(MODELS)) as connection:
+    accounts = context.accounts
+    async with decision_lock(context, set(MODELS)) as connection:
         now = accounts.by_name.get(user.username)
         if now is None or (now.uuid, now.password_hash) != (user.uuid, user.password_hash):
-            raise ApiError(401, "the user was changed at this moment; try again")
+            raise Unauthenticated("the user was changed at this moment; try again")
         await accounts.places.add(connection, user.uuid, client)
         issued = TokenIssued(token_hash(token), user.uuid, actor=user.uuid)
-        position = await app[FACTS].append(*accounts.expired(user), issued, connection=connection)
-        await folded(app[FRESHNESS], set(MODELS), position)
+        position = await context.writer.append(*accounts.expired(user), issued, connection=connection)
+        await wait_folded(context.checkpoints, set(MODELS), position)
     return token
 
 
-async def logout(app: web.Application, user: User, token: str) -> None:
+async def logout(context: CommandContext, user: User, token: str) -> None:
     """End a token."""
-    position = await app[FACTS].append(TokenRevoked(token_hash(token), "logout", actor=user.uuid))
-    await folded(app[FRESHNESS], set(MODELS), position)
+    position = await context.writer.append(TokenRevoked(token_hash(token), "logout", actor=user.uuid))
+    await wait_folded(context.checkpoints, set(MODELS), position)

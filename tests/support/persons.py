@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from api.app_keys import ACCOUNTS, FACTS, FRESHNESS
+from api.app_keys import ACCOUNTS, COMMANDS, FRESHNESS
 from schemas.facts import Fact
 from schemas.users import TokenIssued, UserCreated
 from services.accounts.accounts import token_hash
@@ -56,7 +56,7 @@ class Person(Struct):
 
 async def tell(client: Client, *facts: Fact) -> None:
     """Append facts as if somebody had decided them; they are folded when this returns."""
-    position = await client.app[FACTS].append(*facts)
+    position = await client.app[COMMANDS].writer.append(*facts)
     models = ("buddies", "chats", "messages", "rooms", "tokens", "users")
     await client.app[FRESHNESS].folded(models, position)
 

@@ -1,4 +1,4 @@
-"""/manager/trunks: PJSIP registrations with what belongs to them (seed 001:3811-3827, which shows no members)."""
+"""/manager/trunks: PJSIP registrations with their sections (seed 001:3811-3827, which shows no members)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,17 +8,13 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.http.body import Name, read_body
-from api.http.errors import ApiError
+from api.http.idempotency import command_args
 from api.http.views import Args, View, pbx_filter, storable_text
 from api.jade import envelope
-from api.jade.config.files import done, tokened
-from api.jade.config.sections import written
-from api.jade.writes import where
-from schemas.acts.config import ConfigTrunk
-from schemas.configuration import Line, Section
+from api.jade.writes import location_of, write_response
 from services.asterisk.config.text import sections_in
-from services.asterisk.config.trunks import MEMBERS, NoTrunkError, created, trunks
-from services.commands.act import one_pbx
+from services.asterisk.config.trunks import MEMBERS, trunks
+from services.commands.trunks import create_trunk, delete_trunk, update_trunk
 
 MODELS = ("configurations", "pjsip_registrations")
 TRUNKS = """
@@ -33,8 +29,8 @@ ORDER BY c.pbx
 PATH = "/manager/trunks"
 
 
-class Given(Struct, frozen=True):
-    """Members of a trunk; None: not given. A password of eight asterisks is the present one."""
+class PutBody(Struct, frozen=True):
+    """Members of a trunk; None leaves a value. A password of eight asterisks is the present one."""
 
     server_uri: str | None = None
     client_uri: str | None = None
@@ -46,11 +42,11 @@ class Given(Struct, frozen=True):
     match: str | None = None
 
     def members(self) -> dict[str, str]:
-        """Return what is given."""
+        """Return the members in the body."""
         return {member: value for member in MEMBERS if (value := getattr(self, member)) is not None}
 
 
-class Created(Given, frozen=True, kw_only=True):
+class PostBody(PutBody, frozen=True, kw_only=True):
     """Body of a POST."""
 
     name: Name
@@ -82,35 +78,24 @@ LIST = View("trunks.list", MODELS, TRUNKS, everything, lambda rows: {"list": ite
 ONE = View("trunks.get", MODELS, TRUNKS, detail, lambda rows: next(iter(items(rows)), None), envelope.ENVELOPE)
 
 
-async def cut(request: web.Request, name: str, members: dict[str, str]) -> dict[str, str]:
-    """Return the members with a token for the password. Raises ApiError 400 for what no file can hold."""
-    (tokens,) = await tokened(
-        request, [written("", Section(name, tuple(Line(member, value) for member, value in members.items())))]
-    )
-    return {line.name: line.value for line in tokens.lines}
-
-
 async def create(request: web.Request) -> web.Response:
     """POST of a trunk."""
-    given = await read_body(request, Created)
-    try:
-        created([], given.name, given.members())
-    except NoTrunkError as error:
-        raise ApiError(400, str(error)) from None
-    name = await one_pbx(request)
-    wanted = ConfigTrunk(given.name, "create", await cut(request, given.name, given.members()))
-    return await done(request, name, wanted, where(request, PATH, given.name))
+    body = await read_body(request, PostBody)
+    location = location_of(request, PATH, body.name)
+    outcome = await create_trunk(
+        *await command_args(request), body.name, body.members(), pbx=pbx_filter(request), location=location
+    )
+    return write_response(outcome)
 
 
 async def update(request: web.Request) -> web.Response:
     """PUT of some members of a trunk."""
-    trunk = storable_text(request.match_info["detail"])
-    given = await read_body(request, Given)
-    name = await one_pbx(request)
-    return await done(request, name, ConfigTrunk(trunk, "update", await cut(request, trunk, given.members())))
+    name = storable_text(request.match_info["detail"])
+    members = (await read_body(request, PutBody)).members()
+    return write_response(await update_trunk(*await command_args(request), name, members, pbx_filter(request)))
 
 
 async def delete(request: web.Request) -> web.Response:
     """DELETE of a trunk, with all its sections that nothing else uses."""
-    trunk = storable_text(request.match_info["detail"])
-    return await done(request, await one_pbx(request), ConfigTrunk(trunk, "delete"))
+    name = storable_text(request.match_info["detail"])
+    return write_response(await delete_trunk(*await command_args(request), name, pbx_filter(request)))

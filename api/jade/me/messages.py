@@ -1,33 +1,27 @@
-"""/me/chats/<detail>/messages: what is written in a chat's room, newest first (seed 001:4179-4233)."""
+"""/me/chats/<detail>/messages: the messages in a chat's room, newest first (seed 001:4179-4233)."""
 
 import re
-import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.http.auth import USER
 from api.http.body import read_body
-from api.http.errors import ApiError
-from api.http.views import Args, View
+from api.http.idempotency import command_args
+from api.http.views import Args, View, storable_text
 from api.jade import envelope
-from api.jade.me.chats import chat_of
-from api.jade.me.routes import one_of_mine
-from api.jade.writes import answer
-from schemas.social import MessagePosted
-from services.commands.decide import Decision, decide
+from api.jade.me.routes import own_detail
+from api.jade.writes import write_response
+from services.commands.messages import TICK, post_message
+from services.runtime.errors import Invalid
 
-COUNT, MOST = 50, 200
-MOST_BYTES = 64 * 1024
-"""Of one message in UTF-8."""
-TICK = timedelta(microseconds=1)
+DEFAULT_COUNT, MAX_COUNT = 50, 200
 TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 
-# A chat without messages is one row without a message; what is not the asker's chat is none.
+# A chat without messages is one row without a message; a chat that is not the caller's is no row.
 MESSAGES = """
 SELECT m.uuid, m.uuid_owner, m.posted, m.message
 FROM chats c
@@ -40,33 +34,31 @@ WHERE c.pbx = coalesce($1::text, '') AND c.user_uuid = $2::text AND c.uuid = $3:
 ORDER BY m.posted DESC
 """
 
-LAST = "SELECT max(posted) FROM messages WHERE pbx = '' AND room_uuid = $1"
 
-
-class NewMessage(Struct):
-    """The body of the POST. The seed's {"test message"} is no JSON; the list shows the member's name."""
+class PostBody(Struct):
+    """Body of a POST. The seed's {"test message"} is not JSON; the list shows the member's name."""
 
     message: str
 
 
 def page(request: web.Request) -> Args:
-    """Ask for ``count`` messages that are older than ``timestamp``, or for the newest ones."""
-    count, timestamp = request.query.get("count", str(COUNT)), request.query.get("timestamp")
-    if not re.fullmatch(r"[0-9]{1,9}", count) or not 1 <= int(count) <= MOST:
-        raise ApiError(400, f"count: 1 to {MOST}")
-    return (*one_of_mine(request), None if timestamp is None else _time(timestamp), int(count))
+    """Return the arguments of ``count`` messages that are older than ``timestamp``, or of the newest ones."""
+    count, timestamp = request.query.get("count", str(DEFAULT_COUNT)), request.query.get("timestamp")
+    if not re.fullmatch(r"[0-9]{1,9}", count) or not 1 <= int(count) <= MAX_COUNT:
+        raise Invalid(f"count: 1 to {MAX_COUNT}")
+    return (*own_detail(request), None if timestamp is None else _time(timestamp), int(count))
 
 
 def _time(text: str) -> datetime:
     """Return the time. Messages have microseconds, so nanoseconds are rounded up: the same ones are older."""
-    found = TIMESTAMP.fullmatch(text)
+    match = TIMESTAMP.fullmatch(text)
     try:
-        if found:
-            nanoseconds = int((found[2] or "").ljust(9, "0"))
-            return datetime.fromisoformat(found[1]).replace(tzinfo=UTC) + -(-nanoseconds // 1000) * TICK
+        if match:
+            nanoseconds = int((match[2] or "").ljust(9, "0"))
+            return datetime.fromisoformat(match[1]).replace(tzinfo=UTC) + -(-nanoseconds // 1000) * TICK
     except (ValueError, OverflowError):
-        pass  # no such day
-    raise ApiError(400, "timestamp: UTC as 2018-03-30T08:30:02.364443Z")
+        pass  # No such day.
+    raise Invalid("timestamp: UTC as 2018-03-30T08:30:02.364443Z")
 
 
 def messages(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]] | None:
@@ -85,20 +77,9 @@ def messages(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]] | None:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Write a message; 400 if it is empty or too long."""
-    text = (await read_body(request, NewMessage)).message
-    if not text or len(text.encode()) > MOST_BYTES:
-        raise ApiError(400, f"message: 1 to {MOST_BYTES:,} bytes of UTF-8")
-
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        room = (await chat_of(connection, request))["room_uuid"]
-        last = await connection.fetchval(LAST, room)
-        # Each later than all before it, whatever the clock says: a page ends at a time, so no two may share one.
-        now = datetime.now(UTC)
-        posted = now if last is None else max(now, last + TICK)
-        return Decision([MessagePosted(str(uuid.uuid4()), room, request[USER].uuid, posted, text)])
-
-    return answer(await decide(request, ("chats", "messages"), decision))
+    text = (await read_body(request, PostBody)).message
+    chat_uuid = storable_text(request.match_info["detail"])
+    return write_response(await post_message(*await command_args(request), chat_uuid, text))
 
 
 LIST = View("messages.list", ("chats", "messages"), MESSAGES, page, messages, envelope.ENVELOPE)

@@ -106,16 +106,16 @@ async def served(_pool: Pool, _pbx: str) -> bool:
 async def test_an_act_that_was_sent_without_outcome_is_504(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = acting._request
+    append = acting._append
 
-    async def sent(*arguments: Any) -> acting.Requested:
-        requested = await request(*arguments)
+    async def sent(*arguments: Any) -> acting.RequestedAct:
+        requested = await append(*arguments)
         await ledger.write(ActSent(requested.id))
         return requested
 
     monkeypatch.setattr(acting, "OUTCOME_SECONDS", 0.3)
     monkeypatch.setattr(acting, "is_served", served)
-    monkeypatch.setattr(acting, "_request", sent)
+    monkeypatch.setattr(acting, "_append", sent)
     reply = await client.delete(PATH)
     body = await reply.json()
     at = await ledger.connection.fetchval("SELECT position FROM event WHERE name = 'ActRequested'")
@@ -127,7 +127,7 @@ async def test_an_act_that_was_sent_without_outcome_is_504(
 async def test_an_act_without_a_commander_is_refused_and_not_recorded(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seconds: float | None
 ) -> None:
-    monkeypatch.setattr(commanders, "BEGIN_SECONDS", 0.0)
+    monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
     if seconds is not None:
         await ledger.connection.execute(SHOW, seconds)
     for headers in ({}, {"Idempotency-Key": "once"}, {"Idempotency-Key": "once"}):
@@ -144,7 +144,7 @@ async def test_a_refused_act_is_done_later_under_its_key(
 ) -> None:
     headers = {"Idempotency-Key": "once"}
     with monkeypatch.context() as patch:
-        patch.setattr(commanders, "BEGIN_SECONDS", 0.0)
+        patch.setattr(commanders, "START_SECONDS", 0.0)
         assert (await client.delete(PATH, headers=headers)).status == 503
     stop = asyncio.Event()
     async with FakeAmi() as fake:
@@ -155,7 +155,7 @@ async def test_a_refused_act_is_done_later_under_its_key(
         await running
         await ledger.connection.execute("DELETE FROM ledger.commander")
         # What came of it is in the log, whether or not a commander is there now.
-        monkeypatch.setattr(commanders, "BEGIN_SECONDS", 0.0)
+        monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
         again = await client.delete(PATH, headers=headers)
         assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
         assert len(fake.asked("Hangup")) == 1
@@ -174,7 +174,7 @@ async def test_an_act_whose_commander_ended_is_503_if_it_was_not_sent(
     assert (reply.status, body["position"], reply.headers["X-Ledger-Position"]) == (503, at, str(at))
     assert body["message"].endswith("the request was recorded, and will not be done")
     # The same request finds the recorded one, and is not recorded again.
-    monkeypatch.setattr(commanders, "BEGIN_SECONDS", 0.0)
+    monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
     again = await client.delete(PATH, headers=headers)
     assert (again.status, (await again.json())["position"]) == (503, at)
     assert len(await events(ledger, "ActRequested")) == 1

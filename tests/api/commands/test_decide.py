@@ -17,11 +17,12 @@ from api.app import create
 from api.app_keys import SEEDED
 from api.http.auth import require_permission
 from api.http.body import read_body
-from api.http.errors import ApiError
-from api.jade.writes import answer, where
+from api.http.idempotency import command_args
+from api.jade.writes import location_of, write_response
 from schemas.settings import Settings
 from schemas.users import UserCreated
 from services.commands.decide import Decision, decide
+from services.runtime.errors import Conflict
 from tests.api.conftest import PASSWORD, Client, Ledger, token
 
 PATH = "/v1/test/users"
@@ -37,11 +38,11 @@ async def make(request: web.Request) -> web.Response:
 
     async def decision(connection: asyncpg.Connection) -> Decision:
         if await connection.fetchval("SELECT count(*) FROM users WHERE username = $1", wanted.username):
-            raise ApiError(409, "that name is taken")
+            raise Conflict("that name is taken")
         made = UserCreated(str(uuid.uuid4()), wanted.username, "", "", (), origin="user")
-        return Decision([made], result={"uuid": made.uuid}, location=where(request, "/test/users", made.uuid))
+        return Decision([made], result={"uuid": made.uuid}, location=location_of(request, "/test/users", made.uuid))
 
-    return answer(await decide(request, ("users",), decision))
+    return write_response(await decide(*await command_args(request), ("users",), decision))
 
 
 async def started(ledger: Ledger, data: Path) -> Client:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientResponse
 
-from api.app_keys import FACTS
+from api.app_keys import COMMANDS
 from api.http.queues import QUEUES
 from api.ledger.search import Search
 from services.replay.as_of import AsOfReader
@@ -165,7 +165,7 @@ async def test_an_act_that_is_under_way_is_answered(
     reader: Reader, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.commands.act.OUTCOME_SECONDS", 0.0)
-    facts, begun, may_go_on = reader.client.app[FACTS], asyncio.Event(), asyncio.Event()
+    facts, begun, may_go_on = reader.client.app[COMMANDS].writer, asyncio.Event(), asyncio.Event()
     append = facts.append
 
     async def held(*made: Any, **more: Any) -> Any:

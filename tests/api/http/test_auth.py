@@ -14,7 +14,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.app_keys import ACCOUNTS, FACTS, FRESHNESS, SETTINGS
+from api.app_keys import ACCOUNTS, COMMANDS, FRESHNESS, SETTINGS
 from schemas.log import Received
 from schemas.settings import Settings
 from schemas.users import TokenRevoked, TokenUsed, UserCreated
@@ -38,7 +38,9 @@ async def client(serve: Serve) -> Client:
 
 async def user(client: Client, name: str, *permissions: str) -> None:
     hashed = hash_password(PASSWORD)
-    position = await client.app[FACTS].append(UserCreated(name, name, name, hashed, permissions, origin="user"))
+    position = await client.app[COMMANDS].writer.append(
+        UserCreated(name, name, name, hashed, permissions, origin="user")
+    )
     await client.app[FRESHNESS].folded(("users",), position)
 
 
@@ -149,11 +151,11 @@ async def test_a_clock_set_back_keeps_no_token_that_has_expired(client: Client) 
 async def test_a_use_written_by_a_clock_set_forward_expires_too(client: Client) -> None:
     accounts, year = client.app[ACCOUNTS], 365 * 86400.0
     good = await token(client)
-    position = await client.app[FACTS].append(TokenUsed(token_hash(good), time.time() + year))
+    position = await client.app[COMMANDS].writer.append(TokenUsed(token_hash(good), time.time() + year))
     await client.app[FRESHNESS].folded(("tokens",), position)
     accounts._clock = later(IDLE_SECONDS + 60)
     await reread(client)
-    assert accounts.unwritten(0.0) == []
+    assert accounts.unsaved_uses(0.0) == []
     assert (await client.get(VIEW, params={"authtoken": good})).status == 401
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from api.app_keys import ACCOUNTS, FACTS, VIEWS
+from api.app_keys import ACCOUNTS, COMMANDS, VIEWS
 from api.http.views import View
 from api.process import serve as serve_until
 from services.replay.as_of import AsOfReader
@@ -159,7 +159,7 @@ async def test_a_dropped_as_of_is_not_folded(client: Client, ledger: Ledger, mon
 @pytest.fixture
 def gate(client: Client) -> tuple[asyncio.Event, asyncio.Event]:
     """Hold what is appended: the first event is set when it is so far, the second lets it go on."""
-    facts = client.app[FACTS]
+    facts = client.app[COMMANDS].writer
     append, begun, may_go_on = facts.append, asyncio.Event(), asyncio.Event()
 
     async def held(*args: Any, **more: Any) -> Any:
@@ -221,7 +221,7 @@ async def test_a_write_without_a_client_does_not_hold_up_the_end(serve: Serve, m
         begun.set()
         await asyncio.Event().wait()
 
-    client.app[FACTS].append = endless
+    client.app[COMMANDS].writer.append = endless
     body = {"username": f"user-{uuid.uuid4()}", "password": "a long password"}
     writing = asyncio.create_task(client.post(USERS, json=body, headers=headers))
     await eventually(begun.is_set, "the append has begun")

@@ -122,7 +122,7 @@ async def test_a_decision_behind_a_held_lock_is_503_and_not_done(
 async def test_decisions_wait_for_their_turn_no_longer_than_told(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.commands.decide.TURN_SECONDS", 0.1)
+    monkeypatch.setattr("services.commands.decide.LOCK_SECONDS", 0.1)
     async with locked(ledger.connection, Lock.DECISION):
         assert "earlier decisions" in await refused(client, USERS, "POST", json=USER, headers=KEY)
 

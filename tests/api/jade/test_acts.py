@@ -8,9 +8,9 @@ import pytest
 from msgspec import Struct
 from yarl import URL
 
-from api.jade import writes as writing
 from schemas.log import Connected
 from services.commander.commander import Commander
+from services.commands import targets
 from tests.api.commands.test_act import events
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.services.commander.test_actions import queues, saying
@@ -47,7 +47,7 @@ ACTIONS = ("Hangup", "ModuleLoad", "QueueAdd", "QueuePause", "QueuePenalty", "Qu
 @pytest.fixture(autouse=True)
 def no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait less for what nobody here hears of."""
-    monkeypatch.setattr(writing, "SEEN_SECONDS", 0.05)
+    monkeypatch.setattr(targets, "VISIBLE_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -374,7 +374,7 @@ async def test_a_module_that_is_loaded_already(desk: Desk) -> None:
 
 
 async def test_the_answer_comes_when_the_view_shows_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "SEEN_SECONDS", 5.0)
+    monkeypatch.setattr(targets, "VISIBLE_SECONDS", 5.0)
     asking = asyncio.create_task(desk.told("POST", MEMBER, NEW))
     await until(lambda: succeeded(desk.ledger), "Asterisk has said yes")
     assert not asking.done()

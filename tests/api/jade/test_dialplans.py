@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.jade.dialplans import COMMAND_BYTES
+from services.commands.dialplans import MAX_COMMAND_BYTES
 from tests.api.conftest import Client, Ledger, Serve, token
 
 MASTERS, COMMANDS = "/v1/admin/dialplan/adpmas", "/v1/admin/dialplan/adps"
@@ -169,7 +169,7 @@ async def test_a_masters_end_is_that_of_its_commands(client: Client) -> None:
         (COMMANDS, {"name": "x", "dpma_uuid": "MASTER", "sequence": 1, "command": "NOOP\r\nAction: Hangup"}, 400),
         (COMMANDS, {"name": "x", "dpma_uuid": "MASTER", "sequence": 1, "command": "NOOP\nx"}, 400),
         (COMMANDS, {"name": "x", "dpma_uuid": "MASTER", "sequence": 1, "command": "NOOP\0"}, 400),
-        (COMMANDS, {"name": "x", "dpma_uuid": "MASTER", "sequence": 1, "command": "ä" * COMMAND_BYTES}, 400),
+        (COMMANDS, {"name": "x", "dpma_uuid": "MASTER", "sequence": 1, "command": "ä" * MAX_COMMAND_BYTES}, 400),
     ],
 )
 async def test_a_bad_body_is_refused_and_changes_nothing(

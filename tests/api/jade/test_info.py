@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.app_keys import ACCOUNTS
-from api.http.errors import ApiError
-from services.commands.logins import login
+from api.app_keys import ACCOUNTS, COMMANDS
+from services.commands.logins import issue_token
+from services.runtime.errors import Unauthenticated
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic
 from tests.contract import misfits, shapes
 from tests.support.people import USERS, by, contact, head, listed, logged_in, one, person, refused
@@ -100,6 +100,6 @@ async def test_a_login_that_a_new_password_overtakes_gives_no_token(client: Clie
     verified = await client.app[ACCOUNTS].verify("bob", PASSWORD, "")
     assert (await client.put(f"{USERS}/{bob}", json={"password": "new"})).status == 200
     before = await head(ledger)
-    with pytest.raises(ApiError, match="changed"):
-        await login(client.app, verified, "127.0.0.1")
+    with pytest.raises(Unauthenticated, match="changed"):
+        await issue_token(client.app[COMMANDS], verified, "127.0.0.1")
     assert await head(ledger) == before

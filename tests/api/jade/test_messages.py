@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from api.app_keys import FRESHNESS
-from api.jade.me import messages as me_messages
 from schemas.social import MessagePosted
+from services.commands import messages
 from tests.api.conftest import Client, Ledger, Serve
 from tests.api.jade.test_social import ALICE, BOB, CAROL, head, only_chat, opened
 from tests.support.persons import Answer, Person, arrive, tell
@@ -102,12 +102,12 @@ def clock(at: datetime) -> SimpleNamespace:
 async def test_no_two_messages_share_a_time_whatever_the_clock_says(
     alice: Person, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(me_messages, "datetime", clock(NOON))
+    monkeypatch.setattr(messages, "datetime", clock(NOON))
     for text in ("one", "two", "three"):
         await post(alice, path, text)
-    monkeypatch.setattr(me_messages, "datetime", clock(NOON - timedelta(hours=1)))
+    monkeypatch.setattr(messages, "datetime", clock(NOON - timedelta(hours=1)))
     await post(alice, path, "four")
-    monkeypatch.setattr(me_messages, "datetime", clock(NOON + timedelta(hours=1)))
+    monkeypatch.setattr(messages, "datetime", clock(NOON + timedelta(hours=1)))
     await post(alice, path, "five")
     found: list[dict[str, Any]] = []
     while more := await page(alice, path, 1, found[-1]["tm_create"] if found else None):

@@ -254,7 +254,7 @@ async def test_who_is_no_user_is_no_buddy_and_no_member(people: People, ledger: 
         ("/me/chats", {"type": 2, "members": [BOB, NOBODY], "name": ""}),
     ):
         answer = await alice.ask("POST", path, body)
-        assert (answer.status, answer.body["message"]) == (404, f"no such user: {NOBODY}")
+        assert (answer.status, answer.body["message"]) == (404, f"not found: user {NOBODY}")
     assert await head(ledger) == position
 
 

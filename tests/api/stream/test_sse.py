@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
-from api.app_keys import ACCOUNTS, FACTS, FRESHNESS
+from api.app_keys import ACCOUNTS, COMMANDS, FRESHNESS
 from api.stream import hub as streams
 from api.stream import sse
 from api.stream import websocket as ws
@@ -134,7 +134,7 @@ async def test_a_quiet_stream_says_how_far_it_is(
 
 async def test_nobody_listens_without_admin(client: Client) -> None:
     await user(client, "otto", "user")
-    issued = await client.app[FACTS].append(TokenIssued(token_hash("otto's"), "otto", actor="otto"))
+    issued = await client.app[COMMANDS].writer.append(TokenIssued(token_hash("otto's"), "otto", actor="otto"))
     await client.app[FRESHNESS].folded(("tokens",), issued)
     for path in ("/v1/events", "/v1/ws"):
         for bearer, status in (("", 401), ("nobody's", 401), ("otto's", 403)):
@@ -200,7 +200,7 @@ async def test_a_token_that_ends_ends_its_streams(client: Client, monkeypatch: p
         client.ws_connect("/v1/ws", params={"authtoken": mine}) as socket,
         listening(client) as other,
     ):
-        await client.app[FACTS].append(TokenRevoked(token_hash(mine), "logout", actor=""))
+        await client.app[COMMANDS].writer.append(TokenRevoked(token_hash(mine), "logout", actor=""))
         assert await stream.rest() == []
         assert stream.error == {"error": "the token has ended; log in again", "code": "logged-out"}
         message = await socket.receive(timeout=300)

@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 from yarl import URL
 
-from api.app_keys import FACTS, FRESHNESS
+from api.app_keys import COMMANDS, FRESHNESS
 from projections import ALL
 from schemas.users import TokenIssued, UserCreated
 from services.accounts.accounts import token_hash
@@ -67,7 +67,7 @@ class World:
 
     async def _people(self, number: int, permissions: tuple[str, ...]) -> list[Person]:
         made = [Person(str(uuid.uuid4()), self.name("user"), str(uuid.uuid4())) for _ in range(number)]
-        await self.app[FACTS].append(*(fact for person in made for fact in self._facts(person, permissions)))
+        await self.app[COMMANDS].writer.append(*(fact for person in made for fact in self._facts(person, permissions)))
         self._owners |= {person.token: person.uuid for person in made}
         await self.settled()
         return made
