@@ -17,7 +17,7 @@ LATEST = 1 << 33
 """Seconds since the epoch beyond which (the year 2242) a time is a mistake."""
 MINUTE = timedelta(minutes=1)
 
-# $2 and $3 bound the minute, both inclusive; samples stand on full minutes, so an exclusive bound is the next one.
+# $2 and $3 bound the minute, both inclusive; samples have full minutes, so an exclusive bound is the next one.
 COLUMNS = """
 SELECT uuid, pbx, minute, link, active_channels, active_calls, callers_waiting, members, events, events_per_second,
        rejected_blocks, rejected_bytes, tm_update

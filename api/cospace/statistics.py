@@ -1,9 +1,9 @@
 """GET /api/statistics/{date} and /api/usage/{month}: sums over call records (seed 000:116-148).
 
 ``total`` is the sum of ``pbx``. Queues, agents and endpoints that have one name on several PBXes are added up, unless
-``?pbx=`` narrows all to one. A day or month is UTC's. ``gaps`` are the times in it when a PBX was not heard: calls that
-ended then are missing in every number, and ``complete`` is false. A period of which nothing is known but a gap is one
-of zeros that are not complete; one of which nothing is known at all is not found.
+``?pbx=`` narrows all to one. A day or month is one in UTC. ``gaps`` are its times without a connection to a PBX: calls
+that ended then are missing in every number, and ``complete`` is false. A period with nothing but a gap has zeros that
+are not complete; a period without any data is not found.
 """
 
 import re

@@ -76,11 +76,11 @@ def logins(family: str) -> list[Operation]:
     return [create, delete(f"{family}.login.delete", path, login.delete)]
 
 
-def oldest(family: str, listed: Resource, found: Resource, *, open_views: bool) -> list[Operation]:
+def oldest(family: str, listed: Resource, one: Resource, *, open_views: bool) -> list[Operation]:
     """Return the operations of a family without /admin: ``/agents`` is the list, ``/agents/`` the detail."""
     return [
         Operation(f"jade.{family}.{what}", "GET", (path,), view, permission)
-        for what, end, view in (("list", "", listed.all), ("get", "/", found.one))
+        for what, end, view in (("list", "", listed.all), ("get", "/", one.one))
         for path, permission in (
             (f"/{family}{end}", "" if open_views else "admin"),
             (f"/v1/{family}{end}", "admin"),
@@ -105,12 +105,12 @@ def file_versions(family: str, file: str) -> list[Operation]:
 
 def file_sections(kind: sections.Kind, *, create: bool = True) -> list[Operation]:
     """Return the operations on sections of one kind; ``create`` is whether there is a POST."""
-    listed, found = sections.views(kind)
+    listed, one = sections.views(kind)
     name = kind.path.removeprefix("/admin/").strip("/").replace("/", ".")
     return [
         get(f"{name}.list", kind.path, listed),
         *([post(f"{name}.create", kind.path, sections.post_handler(kind))] if create else []),
-        get(f"{name}.get", f"{kind.path}/{{detail}}", found),
+        get(f"{name}.get", f"{kind.path}/{{detail}}", one),
         put(f"{name}.update", f"{kind.path}/{{detail}}", sections.put_handler(kind)),
         delete(f"{name}.delete", f"{kind.path}/{{detail}}", sections.delete_handler(kind.file)),
     ]

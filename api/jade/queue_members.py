@@ -72,7 +72,7 @@ def queue_name(request: web.Request) -> str:
 
 
 def member_name(request: web.Request) -> MemberName:
-    """Return the member that a write is about; ``?location=`` tells apart several of this name."""
+    """Return the member that a write is about; ``?location=`` distinguishes several of this name."""
     reject_line_breaks(*request.query.values())
     pbx, name = detail_args(request)
     location = request.query.get("location")

@@ -40,9 +40,9 @@ def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
 class Resource(Struct, frozen=True):
     """One SQL query served as a list and a detail.
 
-    The columns of ``sql`` are the wire's members; $1 is the PBX, $2 the detail, both None for all, $3 the time if the
-    resource ``ticks``. ``item`` turns a row into the wire's object. A detail that several PBXes have is the first
-    PBX's, unless ``?pbx=`` names another.
+    The columns of ``sql`` are the wire's members. $1 is the PBX and $2 the detail, both None for all; $3 is the time,
+    for a resource that ``ticks``. ``item`` turns a row into the wire's object. A detail that several PBXes have is the
+    first PBX's, unless ``?pbx=`` names another.
     """
 
     name: str

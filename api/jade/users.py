@@ -89,7 +89,7 @@ async def update(request: web.Request) -> web.Response:
 
 
 async def update_by_uuid(request: web.Request, user_uuid: str) -> web.Response:
-    """Change a user as the body says."""
+    """Change a user according to the body."""
     body = await read_body(request, PutBody)
     permissions = None if body.permissions is None else frozenset(granted.permission for granted in body.permissions)
     change = UserChange(body.username, body.password, body.name, body.context, permissions)

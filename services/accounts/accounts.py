@@ -9,7 +9,7 @@ from msgspec import Struct
 from schemas.log import Ours
 from schemas.users import TokenRevoked, TokenUsed
 from services.accounts.hashing import Hashing
-from services.accounts.passwords import NOBODY, hash_password, matches
+from services.accounts.passwords import UNKNOWN_USER_HASH, hash_password, matches
 from services.accounts.places import Places
 from services.accounts.throttle import Throttle
 from services.projector.checkpoints import Reading, UnreadyError
@@ -160,7 +160,7 @@ class Accounts:
             # Checked again, for simultaneous guesses: each failure counts before the next hash.
             is_known = self._check(username, client)
             user = self.by_name.get(username)
-            is_right = await asyncio.to_thread(matches, user.password_hash if user else NOBODY, password)
+            is_right = await asyncio.to_thread(matches, user.password_hash if user else UNKNOWN_USER_HASH, password)
             if is_right and user is not None:
                 self.throttle.succeeded(username, client)
                 return user

@@ -23,8 +23,8 @@ class FairQueue:
         self.refused = 0
         self._free = slots
         self._admitted: Counter[str] = Counter()
-        # The users in the order of their next turn, each with its requests in the order of their arrival.
-        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
+        # The users in the order of their next turns, each with the requests in order of arrival.
+        self._queues: dict[str, deque[asyncio.Future[None]]] = {}
         self._is_stopped = False
 
     @property
@@ -35,19 +35,19 @@ class FairQueue:
     @property
     def waiting(self) -> int:
         """The number of requests that wait for a turn."""
-        return sum(map(len, self._lines.values()))
+        return sum(map(len, self._queues.values()))
 
     @contextmanager
     def place(self, user: str) -> Iterator[None]:
-        """Admit a request. Raises NotReady if the user's share, or the queue, is full or the server stops."""
+        """Admit a request. Raises NotReady if the user's share or the queue is full, or the server is stopping."""
         if self._is_stopped:
-            raise _refusal("this server stops")
+            raise _refusal("the server is stopping")
         if self._admitted[user] >= self.share:
             self.refused += 1
-            raise _refusal(f"{self.share} such requests of one user are under way; try again later")
+            raise _refusal(f"{self.share} such requests of one user are in progress; try again later")
         if self.admitted >= self.places:
             self.refused += 1
-            raise _refusal(f"{self.places} such requests are under way; try again later")
+            raise _refusal(f"{self.places} such requests are in progress; try again later")
         self._admitted[user] += 1
         try:
             yield
@@ -59,7 +59,7 @@ class FairQueue:
     @asynccontextmanager
     async def turn(self, user: str) -> AsyncIterator[None]:
         """Wait for a turn and hold it; an admitted request may take several. Raises NotReady at `stop`."""
-        if self._free and not self._lines:
+        if self._free and not self._queues:
             self._free -= 1
         else:
             await self._wait(user)
@@ -70,9 +70,9 @@ class FairQueue:
 
     async def _wait(self, user: str) -> None:
         if self._is_stopped:
-            raise _refusal("this server stops")
+            raise _refusal("the server is stopping")
         waiting = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(user, deque()).append(waiting)
+        self._queues.setdefault(user, deque()).append(waiting)
         try:
             await waiting
         except asyncio.CancelledError:
@@ -83,20 +83,20 @@ class FairQueue:
             raise
 
     def _leave(self, user: str, waiting: asyncio.Future[None]) -> None:
-        line = self._lines.get(user, deque())
-        if waiting in line:
-            line.remove(waiting)
-            if not line:
-                del self._lines[user]
+        queue = self._queues.get(user, deque())
+        if waiting in queue:
+            queue.remove(waiting)
+            if not queue:
+                del self._queues[user]
 
     def _pass_on(self) -> None:
         """Give the turn to the first request of the next user, and put that user last."""
-        while self._lines:
-            user, line = next(iter(self._lines.items()))
-            del self._lines[user]
-            waiting = line.popleft()
-            if line:
-                self._lines[user] = line
+        while self._queues:
+            user, queue = next(iter(self._queues.items()))
+            del self._queues[user]
+            waiting = queue.popleft()
+            if queue:
+                self._queues[user] = queue
             if not waiting.done():
                 waiting.set_result(None)
                 return
@@ -105,12 +105,12 @@ class FairQueue:
     def stop(self) -> None:
         """Refuse all requests that wait for a turn, and all that come."""
         self._is_stopped = True
-        lines, self._lines = self._lines, {}
-        for line in lines.values():
-            for waiting in line:
+        queues, self._queues = self._queues, {}
+        for queue in queues.values():
+            for waiting in queue:
                 if not waiting.done():
-                    waiting.set_exception(_refusal("this server stops"))
+                    waiting.set_exception(_refusal("the server is stopping"))
 
 
-def _refusal(why: str) -> NotReady:
-    return NotReady(why, retry_after=RETRY_AFTER_SECONDS)
+def _refusal(message: str) -> NotReady:
+    return NotReady(message, retry_after=RETRY_AFTER_SECONDS)

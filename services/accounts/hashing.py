@@ -1,7 +1,7 @@
-"""Password hashes, one at a time: a hash takes 25 ms of a processor and 19 MiB.
+"""A queue for password hashes, computed one at a time: each takes 25 ms of a processor and 19 MiB.
 
-Three queues take turns: users who are logged in, clients that logged in as this user before, and all others. In each
-of them users or clients take turns, and have a share, so a flood from one address delays another by one hash.
+Three lanes take turns: logged-in users, clients that logged in as this user before, and all other clients. In each
+lane, users or clients take turns and have a share, so a flood from one address delays another by one hash.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ RETRY_SECONDS = 1.0
 
 
 class Hashing:
-    """Turns to hash."""
+    """The lanes of one process."""
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, FairQueue] = {
@@ -30,9 +30,9 @@ class Hashing:
         self._turns = FairQueue(slots=1, share=1, places=len(self._lanes))
 
     async def run(self, lane: Lane, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run ``work`` when it is its turn. Raises TooMany where the share of ``key``, or the queue, is full.
+        """Run ``work`` in its turn. Raises TooMany where the share of ``key``, or the lane, is full.
 
-        Work that has begun ends before the next begins, also when its request is cancelled: a thread cannot be stopped.
+        Started work ends before the next starts, even when its request is cancelled: a thread cannot be stopped.
         """
         queue = self._lanes[lane]
         with contextlib.ExitStack() as stack:
@@ -41,10 +41,10 @@ class Hashing:
             except NotReady:
                 raise TooMany(RETRY_SECONDS) from None
             async with queue.turn(key), self._turns.turn(lane):
-                return await _to_its_end(work())
+                return await _finish(work())
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+async def _finish(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)

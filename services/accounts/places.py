@@ -1,6 +1,6 @@
-"""Places where each user has logged in: there guesses from elsewhere do not slow the user.
+"""Addresses from which each user has logged in; guesses from elsewhere do not slow the user there.
 
-The rows are in PostgreSQL, so that they outlive this process and are shared by all.
+The rows are in PostgreSQL: all processes share them, and they survive a restart.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class Places:
         self._places: set[str] = set()
 
     async def read(self, connection: asyncpg.Connection) -> None:
-        """Read them, also those that other processes have written."""
+        """Read the places, including those that other processes added."""
         self._places = {place for _, place in await connection.fetch(NEWEST, MAX_PLACES)}
 
     def has(self, user_uuid: str, client: str) -> bool:
@@ -39,7 +39,7 @@ class Places:
         return _place(user_uuid, client) in self._places
 
     async def add(self, connection: asyncpg.Connection, user_uuid: str, client: str) -> None:
-        """Write down that the user logs in from there; old places and those of former users are deleted."""
+        """Store the place of a login; old places and those of deleted users are removed."""
         place = _place(user_uuid, client)
         await connection.execute(UPSERT, user_uuid, place)
         await connection.execute(DELETE_STALE, user_uuid, MAX_PER_USER)

@@ -4,19 +4,19 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-FREE = 4
-"""Failures of one client at one user before it has to wait: people mistype."""
-LONGEST_SECONDS = 300.0
-FREE_PER_USER = 16
-"""Failures at one user from all clients that never logged in as this user."""
+FREE_FAILURES = 4
+"""The failures that one client has at one user before it must wait: people mistype."""
+MAX_WAIT_SECONDS = 300.0
+FREE_FAILURES_OF_USER = 16
+"""The same for all clients together that never logged in as this user."""
 MAX_USER_WAIT_SECONDS = 30.0
-"""So long at most: the user may be at a new place, among those who guess."""
-REMEMBERED = 10_000
-LONGEST_NAME = 256
+"""A low limit, because the user may log in from a new address during guesses."""
+MAX_KEYS = 10_000
+MAX_NAME_LENGTH = 256
 
 
 class Failures:
-    """Failures by key; forgets a key long after its last failure."""
+    """Failures by key; a key without failures for a long time starts again."""
 
     def __init__(self, free: int, longest: float) -> None:
         self._free = free
@@ -24,18 +24,18 @@ class Failures:
         self._failures: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
 
     def wait(self, key: Hashable, now: float) -> float:
-        """Return how many seconds this key has to wait before its next try; 0 when it may try."""
+        """Return the seconds before this key may try again; 0 when it may try now."""
         failures, last = self._failures.get(key, (0, 0.0))
         if failures < self._free:
             return 0.0
-        # Beyond a thousand the power would not fit into a float.
+        # Above a thousand, the power would exceed a float.
         return max(0.0, last + min(self._longest, 2.0 ** min(failures - self._free, 64)) - now)
 
     def add(self, key: Hashable, now: float) -> None:
         """Count a failure."""
         failures, last = self._failures.pop(key, (0, now))
-        self._failures[key] = (failures + 1 if now - last < 2 * LONGEST_SECONDS else 1, now)
-        while len(self._failures) > REMEMBERED:
+        self._failures[key] = (failures + 1 if now - last < 2 * MAX_WAIT_SECONDS else 1, now)
+        while len(self._failures) > MAX_KEYS:
             self._failures.popitem(last=False)
 
     def forget(self, key: Hashable) -> None:
@@ -51,22 +51,22 @@ class Throttle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._of_clients = Failures(FREE, LONGEST_SECONDS)
-        self._of_users = Failures(FREE_PER_USER, MAX_USER_WAIT_SECONDS)
+        self._of_clients = Failures(FREE_FAILURES, MAX_WAIT_SECONDS)
+        self._of_users = Failures(FREE_FAILURES_OF_USER, MAX_USER_WAIT_SECONDS)
 
     def wait(self, username: str, client: str, *, is_known: bool) -> float:
-        """Return how many seconds this client has to wait before its next try at this user; 0 when it may try."""
-        now, name = self._clock(), username[:LONGEST_NAME]
+        """Return the seconds before this client may try this user again; 0 when it may try now."""
+        now, name = self._clock(), username[:MAX_NAME_LENGTH]
         seconds = self._of_clients.wait((name, client), now)
         return seconds if is_known else max(seconds, self._of_users.wait(name, now))
 
     def failed(self, username: str, client: str, *, is_known: bool) -> None:
         """Count a failure."""
-        now, name = self._clock(), username[:LONGEST_NAME]
+        now, name = self._clock(), username[:MAX_NAME_LENGTH]
         self._of_clients.add((name, client), now)
         if not is_known:
             self._of_users.add(name, now)
 
     def succeeded(self, username: str, client: str) -> None:
         """Forget the client's failures at this user."""
-        self._of_clients.forget((username[:LONGEST_NAME], client))
+        self._of_clients.forget((username[:MAX_NAME_LENGTH], client))

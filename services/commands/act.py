@@ -66,9 +66,9 @@ async def request_act(
 ) -> Outcome:
     """Request an act at a PBX, and return its outcome.
 
-    Raises Invalid for CR, LF or NUL in any text, which could begin another action; ActFailed; OutcomeUnknown with the
-    request's position, also after `OUTCOME_SECONDS`; and NotReady where no commander serves the PBX.
-    Such a request is not recorded, and does not use up its Idempotency-Key.
+    Raises Invalid for CR, LF or NUL in any text, and ActFailed. Raises OutcomeUnknown, also after `OUTCOME_SECONDS`,
+    with the position of the request. Raises NotReady where no commander serves the PBX: the request is not recorded,
+    and does not use up its Idempotency-Key.
     """
     content = builtins(act)
     reject_line_breaks(*strings_in(content))
@@ -133,7 +133,7 @@ async def _is_lost(context: CommandContext, requested: RequestedAct) -> bool:
 
 
 async def _wait_ended(context: CommandContext, requested: RequestedAct) -> ActRow | None:
-    """Wait for the end of an act; return None if there is none within `OUTCOME_SECONDS`."""
+    """Wait for the end of an act; return None without one within `OUTCOME_SECONDS`."""
     checkpoints = context.checkpoints
     try:
         async with asyncio.timeout(OUTCOME_SECONDS):

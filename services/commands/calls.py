@@ -32,7 +32,7 @@ ORDER BY c.tm_create, c.uuid, t.pbx
 
 
 class HangupTarget(Struct, frozen=True):
-    """What can be hung up: ``sql`` selects ``pbx`` and ``channel``; $1 is the PBX or None, $2 the unique id."""
+    """A kind of channel; ``sql`` selects ``pbx`` and ``channel``, with $1 the PBX or None, and $2 the unique id."""
 
     kind: str
     model: str

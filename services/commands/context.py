@@ -1,4 +1,4 @@
-"""What use cases share: the parts of the process, and the request that they serve."""
+"""The arguments that all use cases share: the parts of the process, and the request that they serve."""
 
 import asyncio
 from typing import TypeVar
@@ -29,7 +29,7 @@ class CommandContext(Struct, frozen=True):
 
 
 class RequestContext(Struct, frozen=True):
-    """Who makes a request, in which dialect, and what identifies it.
+    """The caller, the dialect and the identity of a request.
 
     ``actor`` is the user's uuid. ``key`` is the SHA-256 of the Idempotency-Key, empty without one. ``digest`` is the
     HMAC-SHA-256 of method, path, query and body under the key itself, which is not stored: a body may hold a password,

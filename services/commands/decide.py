@@ -1,7 +1,7 @@
 """Decisions: one at a time, based on all earlier ones, and answered when the read models have folded their facts.
 
-Of two requests for the same name, even in two processes, the second sees the result of the first. A decision takes
-as long as the projector needs to fold it, some tens of milliseconds.
+When two requests use the same name, even in two processes, the second sees the result of the first. A decision takes as
+long as the projector needs to fold it, some tens of milliseconds.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ from services.commands.pbx import resolve_pbx
 from services.commands.targets import fetch_one, wait_visible
 from services.runtime.errors import Invalid
 
-# Several members may share a name: then only the one whose interface is the name is meant, unless $4 names another.
+# Several members may share a name: then the name selects the one whose interface it is, unless $4 names another.
 MEMBER = """
 SELECT pbx, queue_name, location FROM queue_members
 WHERE ($1::text IS NULL OR pbx = $1) AND name = $2 AND queue_name = $3 AND ($4::text IS NULL OR location = $4)
@@ -24,7 +24,7 @@ WHERE pbx = $1 AND queue_name = $2 AND location = $3
 
 
 class MemberName(Struct, frozen=True):
-    """The name of a member in a queue; ``pbx`` and ``location`` tell apart several members of this name."""
+    """The name of a member in a queue; ``pbx`` and ``location`` distinguish several members of this name."""
 
     pbx: str | None
     name: str

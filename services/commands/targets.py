@@ -16,7 +16,7 @@ VISIBLE_SECONDS = 1.0
 
 
 async def fetch_one(pool: Pool, sql: str, *args: Any, kind: str, narrowed_by: str = "pbx=") -> asyncpg.Record:
-    """Return the only row. Raises NotFound, and Invalid where several rows match, which ``narrowed_by`` tells apart."""
+    """Return the only row. Raises NotFound, and Invalid for several rows, which ``narrowed_by`` distinguishes."""
     rows = await pool.fetch(sql, *args)
     if not rows:
         raise NotFound(f"not found: {kind}")

@@ -8,7 +8,7 @@ import pytest
 
 from api.app_keys import ACCOUNTS
 from services.accounts.places import MAX_PER_USER
-from services.accounts.throttle import FREE, FREE_PER_USER
+from services.accounts.throttle import FREE_FAILURES, FREE_FAILURES_OF_USER
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, stop_throttle_clock, token
 from tests.support.people import MANAGED, by, person
 
@@ -34,8 +34,8 @@ async def login(client: Client, address: str, name: str = "admin", password: str
 
 async def guess_from_everywhere(client: Client, name: str = "admin") -> None:
     """Guess from as many addresses as it takes until a new one has to wait."""
-    statuses = [await login(client, f"198.51.100.{n}", name, "wrong") for n in range(FREE_PER_USER + 1)]
-    assert statuses == [401] * FREE_PER_USER + [429]
+    statuses = [await login(client, f"198.51.100.{n}", name, "wrong") for n in range(FREE_FAILURES_OF_USER + 1)]
+    assert statuses == [401] * FREE_FAILURES_OF_USER + [429]
 
 
 async def test_logins_and_new_passwords_go_on_during_a_flood(client: Client) -> None:
@@ -51,24 +51,26 @@ async def test_logins_and_new_passwords_go_on_during_a_flood(client: Client) -> 
 
 
 async def test_an_address_that_guesses_is_slowed_and_others_are_not(client: Client) -> None:
-    assert [await login(client, "198.51.100.1", password="wrong") for _ in range(FREE + 1)] == [401] * FREE + [429]
+    assert [await login(client, "198.51.100.1", password="wrong") for _ in range(FREE_FAILURES + 1)] == [
+        401
+    ] * FREE_FAILURES + [429]
     assert await login(client, "198.51.100.1:4711") == 429
     assert await login(client, "192.0.2.1") == 200
 
 
 async def test_addresses_of_one_ipv6_subscriber_count_as_one(client: Client) -> None:
-    guesses = [await login(client, f"2001:db8:1:2::{n}", password="wrong") for n in range(FREE + 1)]
-    assert guesses == [401] * FREE + [429]
+    guesses = [await login(client, f"2001:db8:1:2::{n}", password="wrong") for n in range(FREE_FAILURES + 1)]
+    assert guesses == [401] * FREE_FAILURES + [429]
     assert await login(client, "2001:db8:1:3::1") == 200
 
 
 async def test_an_invented_header_gives_no_more_guesses(serve: Serve) -> None:
     client = await started(serve)
-    guesses = [await login(client, f"198.51.100.{n}", password="wrong") for n in range(FREE + 1)]
-    assert guesses == [401] * FREE + [429]
+    guesses = [await login(client, f"198.51.100.{n}", password="wrong") for n in range(FREE_FAILURES + 1)]
+    assert guesses == [401] * FREE_FAILURES + [429]
     behind = await started(serve, **PROXY)
-    guesses = [await login(behind, f"198.51.100.{n}, 192.0.2.9", password="wrong") for n in range(FREE + 1)]
-    assert guesses == [401] * FREE + [429]
+    guesses = [await login(behind, f"198.51.100.{n}, 192.0.2.9", password="wrong") for n in range(FREE_FAILURES + 1)]
+    assert guesses == [401] * FREE_FAILURES + [429]
 
 
 async def test_guesses_from_many_addresses_do_not_lock_the_owner_out(client: Client, serve: Serve) -> None:

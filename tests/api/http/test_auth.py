@@ -20,7 +20,7 @@ from schemas.settings import Settings
 from schemas.users import TokenRevoked, TokenUsed, UserCreated
 from services.accounts.accounts import IDLE_SECONDS, Accounts, token_hash
 from services.accounts.passwords import admin_password, hash_password, password_file
-from services.accounts.throttle import FREE
+from services.accounts.throttle import FREE_FAILURES
 from services.database import connection as database
 from services.database.pool import Pool
 from services.log.writer import ATTEMPTS, Facts, UnknownAppendError
@@ -192,8 +192,10 @@ async def test_a_pbx_can_make_no_user_and_no_token(client: Client, ledger: Ledge
 
 async def test_guessing_is_slowed_and_the_right_password_waits_too(client: Client) -> None:
     stop_throttle_clock(client)
-    statuses = [(await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status for _ in range(FREE + 1)]
-    assert statuses == [401] * FREE + [429]
+    statuses = [
+        (await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status for _ in range(FREE_FAILURES + 1)
+    ]
+    assert statuses == [401] * FREE_FAILURES + [429]
     reply = await client.post("/v1/admin/login", headers=basic("admin", PASSWORD))
     assert reply.status == 429
     assert int(reply.headers["Retry-After"]) >= 1
@@ -206,7 +208,7 @@ async def test_guessing_is_slowed_and_the_right_password_waits_too(client: Clien
 async def test_guesses_sent_at_once_are_counted_one_by_one(client: Client) -> None:
     stop_throttle_clock(client)
     replies = await asyncio.gather(*(client.post("/v1/admin/login", headers=basic("admin", str(n))) for n in range(20)))
-    assert sorted(r.status for r in replies) == [401] * FREE + [429] * (20 - FREE)
+    assert sorted(r.status for r in replies) == [401] * FREE_FAILURES + [429] * (20 - FREE_FAILURES)
 
 
 async def test_two_processes_know_each_others_tokens(serve: Serve) -> None:

@@ -18,7 +18,7 @@ from yarl import URL
 from api.app_keys import FRESHNESS
 from api.http.connections import CONNECTIONS
 from api.http.guarded_connection import GuardedSite
-from services.accounts.throttle import FREE
+from services.accounts.throttle import FREE_FAILURES
 from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, stop_throttle_clock
 from tests.api.http.test_freshness import newchannel, reached
 from tests.api.jade.test_acts import added
@@ -179,8 +179,10 @@ async def test_head_and_a_body_of_get_pass_a_proxy(site: Site, ledger: Ledger) -
 async def test_failed_logins_count_by_the_clients_own_address(site: Site) -> None:
     forged = {"X-Forwarded-For": "192.0.2.1"}
     async with site.client("127.0.0.5") as guesser, site.client("127.0.0.6") as other:
-        guesses = [await guesser.post(LOGIN, headers=basic("admin", "wrong") | forged) for _ in range(FREE + 1)]
-        assert [reply.status for reply in guesses] == [401] * FREE + [429]
+        guesses = [
+            await guesser.post(LOGIN, headers=basic("admin", "wrong") | forged) for _ in range(FREE_FAILURES + 1)
+        ]
+        assert [reply.status for reply in guesses] == [401] * FREE_FAILURES + [429]
         assert (await guesser.post(LOGIN, headers=basic("admin", PASSWORD))).status == 429
         assert (await other.post(LOGIN, headers=basic("admin", PASSWORD))).status == 200
 

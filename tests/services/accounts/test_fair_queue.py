@@ -89,9 +89,9 @@ async def refused(request: Callable[[], Awaitable[None]]) -> str:
 async def test_a_share_or_a_queue_that_is_full_refuses() -> None:
     work = Work(queue(share=2, places=3))
     tasks = await work.start("a1", "a2")
-    assert await refused(lambda: work.request("a3")) == "2 such requests of one user are under way; try again later"
+    assert await refused(lambda: work.request("a3")) == "2 such requests of one user are in progress; try again later"
     tasks += await work.start("b1")
-    assert await refused(lambda: work.request("c1")) == "3 such requests are under way; try again later"
+    assert await refused(lambda: work.request("c1")) == "3 such requests are in progress; try again later"
     assert (work.queue.admitted, work.queue.waiting, work.queue.refused) == (3, 2, 2)
     await work.end(3)
     await asyncio.gather(*tasks)
@@ -148,8 +148,8 @@ async def test_stopping_refuses_who_waits_and_who_comes() -> None:
     running, first, second = await work.start("a1", "a2", "b1")
     second.cancel()
     work.queue.stop()
-    assert await refused(lambda: first) == "this server stops"
-    assert await refused(lambda: work.request("c1")) == "this server stops"
+    assert await refused(lambda: first) == "the server is stopping"
+    assert await refused(lambda: work.request("c1")) == "the server is stopping"
     await work.end(1)
     await running
     assert work.begun == ["a1"]

@@ -1,6 +1,13 @@
 """Waits after failed logins: by user and client, and by user alone."""
 
-from services.accounts.throttle import FREE, FREE_PER_USER, LONGEST_SECONDS, MAX_USER_WAIT_SECONDS, REMEMBERED, Throttle
+from services.accounts.throttle import (
+    FREE_FAILURES,
+    FREE_FAILURES_OF_USER,
+    MAX_KEYS,
+    MAX_USER_WAIT_SECONDS,
+    MAX_WAIT_SECONDS,
+    Throttle,
+)
 
 
 class Clock:
@@ -17,7 +24,7 @@ def fail(throttle: Throttle, client: str, times: int, *, is_known: bool = False)
 
 def test_a_client_waits_twice_as_long_after_each_failure() -> None:
     throttle = Throttle(Clock())
-    fail(throttle, "a", FREE - 1)
+    fail(throttle, "a", FREE_FAILURES - 1)
     assert throttle.wait("ann", "a", is_known=False) == 0
     waits = []
     for _ in range(12):
@@ -29,7 +36,7 @@ def test_a_client_waits_twice_as_long_after_each_failure() -> None:
 
 def test_guesses_from_many_addresses_slow_new_clients_only() -> None:
     throttle = Throttle(clock := Clock())
-    for number in range(FREE_PER_USER):
+    for number in range(FREE_FAILURES_OF_USER):
         assert throttle.wait("ann", f"bot {number}", is_known=False) == 0
         fail(throttle, f"bot {number}", 1)
     assert throttle.wait("ann", "another bot", is_known=False) == 1
@@ -45,26 +52,26 @@ def test_guesses_from_many_addresses_slow_new_clients_only() -> None:
 
 def test_failures_of_a_known_client_slow_no_other() -> None:
     throttle = Throttle(Clock())
-    fail(throttle, "home", FREE_PER_USER, is_known=True)
-    assert throttle.wait("ann", "home", is_known=True) == LONGEST_SECONDS
+    fail(throttle, "home", FREE_FAILURES_OF_USER, is_known=True)
+    assert throttle.wait("ann", "home", is_known=True) == MAX_WAIT_SECONDS
     assert throttle.wait("ann", "elsewhere", is_known=False) == 0
 
 
 def test_failures_are_forgotten_after_success_and_after_a_pause() -> None:
     throttle = Throttle(clock := Clock())
-    fail(throttle, "a", FREE)
+    fail(throttle, "a", FREE_FAILURES)
     throttle.succeeded("ann", "a")
     assert throttle.wait("ann", "a", is_known=True) == 0
-    fail(throttle, "a", FREE_PER_USER)
-    clock.now += 2 * LONGEST_SECONDS
+    fail(throttle, "a", FREE_FAILURES_OF_USER)
+    clock.now += 2 * MAX_WAIT_SECONDS
     fail(throttle, "a", 1)
     assert throttle.wait("ann", "a", is_known=False) == 0
 
 
 def test_memory_is_bounded_in_number_and_length() -> None:
     throttle = Throttle(Clock())
-    for number in range(REMEMBERED + 10):
+    for number in range(MAX_KEYS + 10):
         throttle.failed(f"{'x' * 5000}{number}", str(number), is_known=False)
     kept = throttle._of_clients._failures
-    assert len(kept) == REMEMBERED
+    assert len(kept) == MAX_KEYS
     assert max(len(str(key)) for key in kept) < 300
