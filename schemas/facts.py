@@ -22,7 +22,7 @@ class Fact(Ours, frozen=True, kw_only=True):
 class RequestAnswered(Fact, frozen=True):
     """A request with an Idempotency-Key has been decided; stands right behind the facts that it made.
 
-    ``key`` and ``digest`` are as in ``api/idempotency.py``; ``result`` and ``location`` are what was answered.
+    ``key`` and ``digest`` are as in ``api/http/idempotency.py``; ``result`` and ``location`` are what was answered.
     """
 
     key: str
