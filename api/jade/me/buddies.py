@@ -11,7 +11,7 @@ from api.http.body import Line, Uuid, read_body
 from api.http.idempotency import command_args
 from api.http.views import View
 from api.jade import envelope
-from api.jade.me.routes import own_list
+from api.jade.me.args import own_list
 from api.jade.writes import write_response
 from services.commands.buddies import add_buddy
 

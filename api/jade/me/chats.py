@@ -14,7 +14,7 @@ from api.http.body import Line, Uuid, read_body
 from api.http.idempotency import command_args
 from api.http.views import Args, View, storable_text
 from api.jade import envelope
-from api.jade.me.routes import own_detail, own_list
+from api.jade.me.args import own_detail, own_list
 from api.jade.writes import write_response
 from schemas.social import Kind
 from services.commands.chats import MODELS, leave_chat, open_chat, rename_chat

@@ -13,7 +13,7 @@ from api.http.body import read_body
 from api.http.idempotency import command_args
 from api.http.views import Args, View, storable_text
 from api.jade import envelope
-from api.jade.me.routes import own_detail
+from api.jade.me.args import own_detail
 from api.jade.writes import write_response
 from services.commands.messages import TICK, post_message
 from services.runtime.errors import Invalid

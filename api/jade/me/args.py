@@ -1,4 +1,4 @@
-"""The paths below /me: their views show the caller's own data only."""
+"""Arguments of the views below /me, which show only the caller's own data."""
 
 from aiohttp import web
 
