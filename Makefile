@@ -23,11 +23,18 @@ lint: .venv ## Style, types, layers, spelling, prose, names in the docs
 	$(BIN)/python -m tests.support.prose
 	$(BIN)/python -m pytest -q tests/docs tests/lint
 
-test-fast: lint ## Everything that needs no container engine
-	$(BIN)/python -m pytest -m 'not container' -n 2 --dist loadfile
+fmt: .venv ## Format the code, and fix what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
-test: lint ## Everything, with containerised Asterisks 22 and 16 (as root on Debian it installs and starts an engine)
-	$(BIN)/python docker/engine.py run $(BIN)/python -m tests
+test: $(if $(PART),.venv,lint) ## Everything, with Asterisk 22 and 16 in containers (as root on Debian it installs an engine); PART=services/log for one room
+	$(if $(filter-out e2e%,$(PART)),,$(BIN)/python docker/engine.py run) $(BIN)/python -m tests $(PART)
+
+test-fast: lint ## Everything that needs no container engine
+	$(BIN)/python -m tests --fast
+
+test-changed: .venv ## The tests of the rooms that differ from the branch main, without containers
+	$(BIN)/python -m tests --changed
 
 bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
 	$(BIN)/python -m tests.bench $(PART)
@@ -39,4 +46,4 @@ docs: .venv ## Build the documentation as a site in build/docs
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file - < docs/mkdocs.yml
 
-.PHONY: bench chaos docs help lint run test test-fast
+.PHONY: bench chaos docs fmt help lint run test test-changed test-fast

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.debian import unpack
-from tests.support.waiting import present
+from tests.support.polling import present
 
 if TYPE_CHECKING:
     from tests.chaos.scene import Scene

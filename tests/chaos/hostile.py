@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from tests.chaos.promises import answers, check_memory
 from tests.chaos.scene import Scene
 from tests.support.fake_ami import FakeAmi, block
-from tests.support.waiting import present
+from tests.support.polling import present
 
 ALL_NAMES = 300_000
 NAMES = 100_000

@@ -14,7 +14,7 @@ from services.listener.ami import first_done
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.phone import Call, Phone
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 WORKERS = 6
 BURST = 40
@@ -69,7 +69,7 @@ class Load:
             lines = await self._asterisk.cli("core show channels concise")
             return not [line for line in lines if line and not line.startswith("Message/")]
 
-        await until(no_channels, "no channel is left", 30)
+        await eventually(no_channels, "no channel is left", 30)
         for phone in self._asterisk.phones.values():
             for call in list(phone.calls.values()):
                 call.end()

@@ -9,7 +9,7 @@ import time
 
 from services.database.embedded import EmbeddedError
 from tests.chaos.scene import Scene
-from tests.support.waiting import present
+from tests.support.polling import present
 
 BACKUP_SECONDS = 60.0
 

@@ -27,7 +27,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import BASIC, MARKS, PASSWORD, Ledger
 from tests.services.cli.test_up import Up, gone
 from tests.support.fake_ami import FakeAmi
-from tests.support.waiting import NotYetError, present, until
+from tests.support.polling import NotYetError, eventually, present
 
 CHILDREN = frozenset({"command", "listen", "project", "serve"})
 WHOLE_SECONDS = 90.0
@@ -127,7 +127,7 @@ class Scene:
         async def dead() -> bool:
             return gone(pid)
 
-        await until(dead, f"process {pid} is gone")
+        await eventually(dead, f"process {pid} is gone")
 
     async def child(self, name: str) -> int:
         """Return the process number of a child, as soon as it runs."""
@@ -202,7 +202,7 @@ class Scene:
             left = await unfinished(await self.ledger.attach(), "pbx")
             return not left.sent and not left.requested
 
-        await until(is_over, "every act has an outcome", WHOLE_SECONDS)
+        await eventually(is_over, "every act has an outcome", WHOLE_SECONDS)
 
     async def stop(self) -> None:
         """Stop `up` as a service manager would. Raises DifferenceError if it does not end well."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.chaos.tee import Cut, Link, Tee
 from tests.chaos.wire import wire_of
-from tests.support.waiting import present
+from tests.support.polling import present
 
 GREETING = b"Asterisk Call Manager/9.0.0\r\n"
 

@@ -14,7 +14,7 @@ from testcontainers.core.network import Network
 
 from tests.e2e.ami import Ami, AmiError
 from tests.e2e.phone import Phone, open_phone
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 ADVICE = (
     "run `make test`, which has both an engine and the images, or"
@@ -99,7 +99,7 @@ class Asterisk:
                 return False
             return bool(await self.ami.cli("core waitfullybooted"))
 
-        await until(attempt, f"AMI of Asterisk {self.version} answers at {self.host}:5038", 120)
+        await eventually(attempt, f"AMI of Asterisk {self.version} answers at {self.host}:5038", 120)
 
     async def cli(self, command: str) -> list[str]:
         return await self.ami.cli(command)
@@ -152,13 +152,13 @@ class Asterisk:
                 await (await open_phone(user, self.here, (self.host, 5060))).close()
             return not left
 
-        await until(no_contacts, "no phone is registered")
+        await eventually(no_contacts, "no phone is registered")
 
         async def no_channels() -> bool:
             lines = await self.cli("core show channels concise")
             return not [line for line in lines if line and not line.startswith("Message/")]
 
-        await until(no_channels, "no channel is left")
+        await eventually(no_channels, "no channel is left")
 
     async def died(self) -> str:
         """Return what is to be said of Asterisk's death, after which it lives again; empty if it lives."""

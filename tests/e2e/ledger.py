@@ -21,7 +21,7 @@ from services.listener.process import listen
 from services.projector.process import project
 from services.runtime.tasks import ended
 from tests.e2e.asterisk import Asterisk
-from tests.support.waiting import NotYetError, present, until
+from tests.support.polling import NotYetError, eventually, present
 
 MARKS = itertools.count(1)
 
@@ -72,7 +72,7 @@ class Ledger:
         self.start_commander()
         self.client = TestClient(TestServer(create(self.url, self.settings)))
         await self.client.start_server()
-        await until(self._ready, "the API is ready")
+        await eventually(self._ready, "the API is ready")
         async with self.client.post("/v1/admin/login", headers={"Authorization": f"Basic {BASIC}"}) as reply:
             assert reply.status == 200, await reply.text()
             token = (await reply.json())["result"]["authtoken"]
@@ -105,7 +105,7 @@ class Ledger:
             rows = await self.rows("SELECT max(position) AS at FROM event WHERE name = 'SnapshotCompleted'")
             return rows[0]["at"] is not None and await self.folded(rows[0]["at"])
 
-        await until(complete, "a snapshot is complete and folded")
+        await eventually(complete, "a snapshot is complete and folded")
 
     async def heard(self, name: str, more: str = "", after: int = 0) -> int:
         """Wait until an event of our own named ``name``, its JSON like ``more``, is in the log; return its position."""
@@ -115,7 +115,7 @@ class Ledger:
             position: int | None = rows[0]["at"]
             return position
 
-        position = await until(there, f"{name} {more} is in the log")
+        position = await eventually(there, f"{name} {more} is in the log")
         assert position
         return position
 
@@ -146,7 +146,7 @@ class Ledger:
                 return position if position and await self.folded(position) else 0
 
             try:
-                self._marked = await until(
+                self._marked = await eventually(
                     there, f"UserEvent mark-{since} or a later one is in the log and folded", 0.5
                 )
             except NotYetError:

@@ -4,7 +4,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.truth import AGENTS, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 
 async def log_in(asterisk: Asterisk, user: str, agent: str, how: str = "22") -> Call:
@@ -17,7 +17,7 @@ async def state(asterisk: Asterisk, agent: str, wanted: str) -> None:
     async def there() -> bool:
         return bool((await AGENTS.asterisk(asterisk))[agent][1] == wanted)
 
-    await until(there, f"agent {agent} is {wanted}")
+    await eventually(there, f"agent {agent} is {wanted}")
 
 
 async def test_agents_log_in_and_out(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -45,7 +45,7 @@ async def test_an_agent_pauses_with_a_reason_and_another_serves(ledger: Ledger, 
     async def talking() -> bool:
         return bool((await AGENTS.asterisk(asterisk))["1002"][3])
 
-    await until(talking, "the agent has the caller")
+    await eventually(talking, "the agent has the caller")
     said = await agree(ledger, asterisk, "the other serves")
     assert said["agents"]["1001"][3] == ""
     await caller.hang_up()

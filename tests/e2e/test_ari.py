@@ -4,7 +4,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.test_calls import connected
 from tests.e2e.truth import CHANNELS, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 TOLD = """
 SELECT convert_from(raw, 'UTF8')::json -> 'channel' ->> 'id' FROM event WHERE source = 'ari' AND name = $1
@@ -23,6 +23,6 @@ async def test_ari_tells_of_the_same_channels(asterisk: Asterisk, start_ledger: 
         async def told(name: str = name) -> bool:
             return {row[0] for row in await ledger.rows(TOLD, name)} >= said["channels"].keys()
 
-        await until(told, f"ARI says {name} of both channels")
+        await eventually(told, f"ARI says {name} of both channels")
     await agree(ledger, asterisk, "ended")
     await ledger.stop()

@@ -7,7 +7,7 @@ import msgspec
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.test_replacements import second_leg, transfer
-from tests.support.waiting import present
+from tests.support.polling import present
 
 OURS = "SELECT raw FROM event WHERE source = 'ringledger' AND name LIKE 'Agi%' AND position > $1 ORDER BY position"
 SAID = "SELECT raw FROM event WHERE source = 'ami' AND name = $1 AND raw LIKE $2 AND position > $3 ORDER BY position"

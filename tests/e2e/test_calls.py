@@ -6,7 +6,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.truth import CALLS, CHANNELS, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 # manager_channels.c sends Newexten when place or application change, not for other data: a channel that is transferred
 # from one Dial to another has the first one's until the next snapshot.
@@ -26,7 +26,7 @@ async def connected(asterisk: Asterisk, caller: str, called: str) -> tuple[Call,
         bridges = [row[9] for row in rows if row[0].startswith((f"PJSIP/{caller}-", f"PJSIP/{called}-"))]
         return any(bridge and bridges.count(bridge) == 2 for bridge in bridges)
 
-    await until(bridged, f"{caller} and {called} are in one bridge")
+    await eventually(bridged, f"{caller} and {called} are in one bridge")
     return call, answering
 
 
@@ -142,7 +142,7 @@ async def test_transfers_by_keys(ledger: Ledger, asterisk: Asterisk) -> None:
         return all(row[9] for row in rows) and len({row[9] for row in rows}) == 3
 
     # Before that Asterisk 22.10.1 may crash on the hangup (bridge_basic.c, "blond_nonfinal_enter").
-    await until(asking, "all stand in bridges: who waits, who asks, who is asked")
+    await eventually(asking, "all stand in bridges: who waits, who asks, who is asked")
     await agree(ledger, asterisk, "the third has answered")
     await alice.hang_up()
     said = await agree(ledger, asterisk, "transferred")

@@ -1,5 +1,6 @@
 """Exactly once, whatever dies: the short form of `make chaos`."""
 
+import math
 import shutil
 
 import pytest
@@ -9,8 +10,8 @@ from tests.chaos.run import Plan, run
 from tests.chaos.scene import place
 from tests.e2e.asterisk import Asterisk
 
-PLAN = Plan(seed=1, faults=len(FAULTS), seconds=600)
-"""Each fault once; how long that takes is the machine's affair."""
+PLAN = Plan(seed=1, faults=len(FAULTS), seconds=math.inf)
+"""Each fault once, however long the machine takes for it."""
 
 
 @pytest.mark.parametrize("running", ["22"], indirect=True)

@@ -11,7 +11,7 @@ from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
 from tests.e2e.link import Link
 from tests.e2e.truth import QUEUE_MEMBERS, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 MEMBERS = "/v1/admin/queue/members"
 ACTS = """
@@ -57,7 +57,7 @@ async def acts(ledger: Ledger, position: int) -> list[str]:
 async def test_it_dies_between_sending_and_the_answer(ledger: Ledger, asterisk: Asterisk, link: Link) -> None:
     link.muted = True
     adding = asyncio.create_task(add(ledger, "PJSIP/108", "once"))
-    await until(lambda: there(asterisk, "PJSIP/108"), "Asterisk has done it")
+    await eventually(lambda: there(asterisk, "PJSIP/108"), "Asterisk has done it")
     await ledger.kill_commander()
     await asterisk.ami.act("QueueRemove", Queue="support", Interface="PJSIP/108")
     ledger.start_commander()

@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 DIALPLAN = "/v1/admin/dialplan/configurations/extensions.conf"
 PJSIP = "/v1/admin/pjsip/configurations/pjsip.conf"
@@ -39,7 +39,7 @@ async def shown(ledger: Ledger, position: int) -> None:
         async with ledger.client.get(PJSIP) as reply:
             return int(reply.headers["X-Ledger-Position"]) >= position
 
-    await until(read, f"the views show position {position}")
+    await eventually(read, f"the views show position {position}")
 
 
 async def there(ledger: Ledger) -> None:
@@ -47,7 +47,7 @@ async def there(ledger: Ledger) -> None:
         async with ledger.client.get(PJSIP) as reply:
             return reply.status == 200
 
-    await until(read, "the files have been read")
+    await eventually(read, "the files have been read")
 
 
 async def text(asterisk: Asterisk, file: str) -> str:
@@ -109,7 +109,7 @@ async def test_a_queue_and_a_dialplan_take_a_real_call(configured: Ledger, aster
         rows = await configured.rows("SELECT in_call FROM queue_members WHERE queue_name = 'fresh'")
         return [row["in_call"] for row in rows] == [1]
 
-    await until(served, "the caller is served by the member of the new queue")
+    await eventually(served, "the caller is served by the member of the new queue")
     await call.hang_up()
     await ringing.over()
     await ask(configured, "PUT", "/v1/admin/dialplan/sdps/internal", {"data": internal})
@@ -130,7 +130,7 @@ async def test_a_trunk_registers_at_a_second_asterisk(configured: Ledger, asteri
         async def registered() -> bool:
             return bool((await get(configured, "/v1/manager/trunks/beside"))["status"] == "Registered")
 
-        await until(registered, "the trunk is registered")
+        await eventually(registered, "the trunk is registered")
         assert [
             line for line in await beside.cli("pjsip show contacts") if f"109@{asterisk.host}" in line or "109/" in line
         ]
@@ -143,7 +143,7 @@ async def test_a_trunk_registers_at_a_second_asterisk(configured: Ledger, asteri
         async def gone() -> bool:
             return not [line for line in await beside.cli("pjsip show contacts") if "109/" in line]
 
-        await until(gone, "it is no longer registered")
+        await eventually(gone, "it is no longer registered")
         assert "beside" not in await text(asterisk, "pjsip.conf")
     finally:
         await beside.stop()
@@ -242,7 +242,7 @@ async def test_a_parking_lot(configured: Ledger, asterisk: Asterisk) -> None:
         shown = "\n".join(await asterisk.cli("parking show fresh"))
         return "801-820" in shown and "7 sec" in shown
 
-    await until(listed, "the lot is as it was asked for")
+    await eventually(listed, "the lot is as it was asked for")
     await ask(configured, "DELETE", "/v1/admin/park/parkinglots/fresh")
     assert "fresh" not in await text(asterisk, "res_parking.conf")
 

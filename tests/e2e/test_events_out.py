@@ -9,7 +9,7 @@ from tests.api.jade.test_views import TICKING
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import agree
-from tests.support.listening import Kept, Listening, Told, listening
+from tests.support.stream_client import EventStream, ResourceMirror, StreamMessage, open_stream
 
 CHANNELS = "/v1/admin/core/channels"
 
@@ -21,9 +21,9 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
 
 
-async def upto(stream: Listening, position: int) -> list[Told]:
+async def upto(stream: EventStream, position: int) -> list[StreamMessage]:
     """Return all that is told until the stream has come to a position, or beyond it, for the log grows on."""
-    found: list[Told] = []
+    found: list[StreamMessage] = []
     async with asyncio.timeout(300):
         while int(stream.last_id.partition(".")[0] or 0) < position:
             message = await stream.next()
@@ -33,9 +33,9 @@ async def upto(stream: Listening, position: int) -> list[Told]:
     return found
 
 
-async def heard(ledger: Ledger, last: int, until: int) -> list[Told]:
+async def heard(ledger: Ledger, last: int, until: int) -> list[StreamMessage]:
     """Return what is told of channels from one position to another."""
-    async with listening(ledger.client, "/core/channels", last=last) as stream:
+    async with open_stream(ledger.client, "/core/channels", last=last) as stream:
         return await upto(stream, until)
 
 
@@ -43,7 +43,7 @@ async def test_a_call_is_told_as_it_happens_and_again_to_who_comes_later(ledger:
     alice, bob = await asterisk.phone("100"), await asterisk.phone("101")
     begin = await ledger.caught_up(asterisk)
     assert await ledger.served(CHANNELS) == []
-    async with listening(ledger.client, "/core/channels", last=begin) as stream:
+    async with open_stream(ledger.client, "/core/channels", last=begin) as stream:
         call = alice.call("101")
         (ringing, *_) = await stream.take(1)
         (await bob.rung()).answer()
@@ -51,7 +51,7 @@ async def test_a_call_is_told_as_it_happens_and_again_to_who_comes_later(ledger:
         await agree(ledger, asterisk, "talking")
         talking = await ledger.caught_up(asterisk)
         live = [ringing, *await upto(stream, talking)]
-        kept = Kept()
+        kept = ResourceMirror()
         for message in live:
             kept.take(message)
         served = await ledger.served(CHANNELS)

@@ -11,7 +11,7 @@ from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
 from tests.e2e.link import Link
 from tests.e2e.truth import agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 HANGS = 45.0
 """Less than a minute, after which the next lists would heal what this link's lists had missed."""
@@ -33,7 +33,7 @@ async def the_gap(ledger: Ledger, reason: str, begun: datetime, returned: dateti
         gaps = await ledger.rows("SELECT * FROM gaps ORDER BY from_position")
         return gaps if all(gap["healed_time"] for gap in gaps) else []
 
-    gaps = await until(closed, "the gap is recorded and healed")
+    gaps = await eventually(closed, "the gap is recorded and healed")
     assert reason in gaps[0]["reason"]
     # What was heard last was heard before the link went; AMI is never silent longer than a Ping.
     assert begun - timedelta(seconds=6) < gaps[0]["from_time"] < returned
@@ -77,7 +77,7 @@ async def test_a_cut_without_fin(asterisk: Asterisk, link: Link, start_ledger: S
     (await phones["103"].rung()).answer()
     await new.up()
     gone = await ledger.heard("Disconnected", "Pong")
-    await until(lambda: ledger.folded(gone), "the models know")
+    await eventually(lambda: ledger.folded(gone), "the models know")
     assert await complete(ledger) == "false"
     link.mend()
     returned = datetime.now(UTC)

@@ -5,8 +5,9 @@ from typing import Any
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS, agree
-from tests.support.people import by, contact, logged_in, person, refused
-from tests.support.waiting import until
+from tests.support.api_client import bearer, log_in
+from tests.support.polling import eventually
+from tests.support.users import create_contact, create_user, error_message
 
 PATH = "/v1/me/calls"
 
@@ -16,9 +17,9 @@ UNTOLD = ("channels.application", "channels.data")
 
 async def user(ledger: Ledger, name: str, target: str) -> tuple[str, dict[str, str]]:
     """Make a user with that phone, once for the run; return the uuid and the headers of a login."""
-    uuid = await person(ledger.client, name, "user", name=name.title())
-    await contact(ledger.client, uuid, target)
-    return uuid, by(await logged_in(ledger.client, name))
+    uuid = await create_user(ledger.client, name, "user", name=name.title())
+    await create_contact(ledger.client, uuid, target)
+    return uuid, bearer(await log_in(ledger.client, name))
 
 
 async def test_both_phones_ring_and_talk(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -45,7 +46,7 @@ async def test_both_phones_ring_and_talk(ledger: Ledger, asterisk: Asterisk) -> 
         bridges = [row[9] for row in rows]
         return len(bridges) == 2 and bool(bridges[0]) and bridges[0] == bridges[1]
 
-    await until(bridged, "both are in one bridge")
+    await eventually(bridged, "both are in one bridge")
     said = await agree(ledger, asterisk, "talking", untold=UNTOLD)
     assert len({row[9] for row in said["channels"].values()}) == 1
     await mine.hang_up()
@@ -73,4 +74,4 @@ async def test_whom_asterisk_does_not_have_is_not_called(ledger: Ledger, asteris
     await ledger.caught_up(asterisk)
     _, token = await user(ledger, "erin", "104")
     called, _ = await user(ledger, "nobody", "no-such")
-    assert await refused(await ledger.client.post(PATH, json={"uuid_user": called}, headers=token), 404)
+    assert await error_message(await ledger.client.post(PATH, json={"uuid_user": called}, headers=token), 404)

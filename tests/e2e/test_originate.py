@@ -15,7 +15,7 @@ from services.log import append as log
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 ENDED = "SELECT state, reason, message FROM acts WHERE id = $1 AND state NOT IN ('requested', 'sent')"
 SAID = "SELECT count(*) FROM event WHERE name = 'UserEvent' AND convert_from(raw, 'UTF8') LIKE '%Injected%'"
@@ -28,7 +28,7 @@ async def order(ledger: Ledger, **call: Any) -> tuple[str, str, str]:
     event = Received("ringledger", "ActRequested", now, now, msgspec.json.encode(requested))
     await log.append(ledger.connection, "pbx", time.time_ns(), 1, [event])
     await wake_commander(ledger.connection, "pbx")
-    (row,) = await until(lambda: ledger.rows(ENDED, act_id), "the act has ended")
+    (row,) = await eventually(lambda: ledger.rows(ENDED, act_id), "the act has ended")
     return row["state"], row["reason"], row["message"]
 
 
@@ -49,7 +49,7 @@ async def test_a_phone_is_called_and_goes_on_in_the_dialplan(ledger: Ledger, ast
     async def echoes() -> list[tuple[Any, ...]]:
         return [row for row in (await CHANNELS.asterisk(asterisk)).values() if row[5] == "Echo"]
 
-    ((name, *_),) = await until(echoes, "the phone hears its echo")
+    ((name, *_),) = await eventually(echoes, "the phone hears its echo")
     for variable, value in VALUES.items():
         got = dict(await asterisk.ami.act("Getvar", Channel=name, Variable=variable.lstrip("_")))
         assert got["Value"] == value

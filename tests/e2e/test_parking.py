@@ -5,7 +5,7 @@ from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.test_calls import connected
 from tests.e2e.truth import PARKED_CALLS, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 TIMED_OUT = "SELECT position FROM ledger.event WHERE name = 'ParkedCallTimeOut' AND position > $1"
 
@@ -14,7 +14,7 @@ async def count(asterisk: Asterisk, number: int) -> None:
     async def there() -> bool:
         return len(await PARKED_CALLS.asterisk(asterisk)) == number
 
-    await until(there, f"{number} calls are parked")
+    await eventually(there, f"{number} calls are parked")
 
 
 async def parked(ledger: Ledger, asterisk: Asterisk, lot: str) -> tuple[Call, str]:
@@ -67,7 +67,7 @@ async def test_a_forgotten_call_comes_back(ledger: Ledger, asterisk: Asterisk) -
         await ledger.caught_up(asterisk)
         return len(await ledger.rows(TIMED_OUT, before)) == 1
 
-    await until(is_back, "the lot's two seconds are over")
+    await eventually(is_back, "the lot's two seconds are over")
     await bob.hang_up()
     said = await agree(ledger, asterisk, "came back")
     assert [row[1] for row in said["channels"].values()] == ["parkreturn"]

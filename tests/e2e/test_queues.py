@@ -3,7 +3,7 @@
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import QUEUE_ENTRIES, QUEUES, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 SALES = ("100", "101", "102")
 
@@ -12,7 +12,7 @@ async def waiting(asterisk: Asterisk, number: int) -> None:
     async def there() -> bool:
         return len(await QUEUE_ENTRIES.asterisk(asterisk)) == number
 
-    await until(there, f"{number} callers wait")
+    await eventually(there, f"{number} callers wait")
 
 
 async def test_a_caller_is_served_by_one_of_three(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -106,7 +106,7 @@ async def test_a_member_who_does_not_answer_is_paused(ledger: Ledger, asterisk: 
         lines = await asterisk.cli("queue show support")
         return any("(paused:Auto-Pause" in line for line in lines)
 
-    await until(paused, "the member is paused")
+    await eventually(paused, "the member is paused")
     await agree(ledger, asterisk, "paused by itself, the caller still waits")
     await act("QueuePause", Interface="PJSIP/107", Paused="false")
     (await member.rung()).answer()

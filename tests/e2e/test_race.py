@@ -5,7 +5,7 @@ import asyncio
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.truth import CHANNELS, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 PAIRS = 150
 ROUNDS = 4
@@ -63,7 +63,7 @@ async def test_channels_that_hang_up_while_they_are_listed_stay_away(
         async def listed(at: int = at) -> bool:
             return bool(await ledger.connection.fetchval(LISTS, at))
 
-        await until(listed, "the list is in the log")
+        await eventually(listed, "the list is in the log")
         enough.set()
         await churn
         await asterisk.ami.act("Hangup", Channel="/^Local/")

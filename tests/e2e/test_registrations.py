@@ -3,7 +3,7 @@
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CONTACTS, REGISTRATIONS, agree
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 
 async def contact(asterisk: Asterisk, user: str, status: str | None) -> None:
@@ -11,7 +11,7 @@ async def contact(asterisk: Asterisk, user: str, status: str | None) -> None:
         found = [row[1] for key, row in (await CONTACTS.asterisk(asterisk)).items() if key.startswith(f"{user} ")]
         return found == ([status] if status else [])
 
-    await until(there, f"the contact of {user} is {status}")
+    await eventually(there, f"the contact of {user} is {status}")
 
 
 async def test_a_phone_registers_and_unregisters(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -62,7 +62,7 @@ async def test_a_provider_refuses_accepts_and_is_gone(ledger: Ledger, asterisk: 
         async def there() -> bool:
             return [row[1] for row in (await REGISTRATIONS.asterisk(asterisk)).values()] == [wanted]
 
-        await until(there, f"the registration is {wanted}")
+        await eventually(there, f"the registration is {wanted}")
         await agree(ledger, asterisk, f"the registration is {wanted}", seconds=6)
 
     await status("Rejected")

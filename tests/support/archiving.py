@@ -1,4 +1,4 @@
-"""What the tests of archives share: a log of several months, and what must be so before and after."""
+"""A log of several months for the tests of archives."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -25,15 +25,15 @@ BATCH = 500
 
 
 def month(number: int) -> datetime:
-    """Return a moment of a month, from 0."""
+    """Return a time within a month; month 0 is March 2026."""
     return datetime(2026, 3 + number, 20, 12, tzinfo=UTC)
 
 
 def pieces(size: int = 0) -> list[list[Received]]:
-    """Return a recording (or its first events) in as many parts as there are months, each as heard in its month."""
-    said = snapshotted("rich22")[: size or None]
-    length = len(said) // MONTHS + 1
-    cut = [said[start : start + length] for start in range(0, len(said), length)]
+    """Return a recording (or its first ``size`` events) in `MONTHS` parts, each received in its month."""
+    events = snapshotted("rich22")[: size or None]
+    length = len(events) // MONTHS + 1
+    cut = [events[start : start + length] for start in range(0, len(events), length)]
     return [
         [_later(e, month(number).timestamp() - piece[0].recorded) for e in piece] for number, piece in enumerate(cut)
     ]
@@ -44,10 +44,10 @@ def _later(event: Received, seconds: float) -> Received:
     return replace(event, occurred=occurred, recorded=event.recorded + seconds)
 
 
-async def appended(url: str, size: int = 0) -> list[int]:
-    """Write such a log, each event when it was heard; return the last position of each month."""
+async def append_months(url: str, size: int = 0) -> list[int]:
+    """Append the log, each event when it was received; return the last position of each month."""
     connection = await database.connect(url)
-    # The migration has been told the true time, and appended never goes back.
+    # The migration stored the true time, and `appended` never goes back.
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     ends, done = [], 0
     for piece in pieces(size):
@@ -61,11 +61,11 @@ async def appended(url: str, size: int = 0) -> list[int]:
     return ends
 
 
-async def archived(url: str, folder: Path, before: str, *, drop: bool = False) -> archive.Archived:
+async def run_archive(url: str, folder: Path, before: str, *, drop: bool = False) -> archive.Archived:
     return await archive.archive(url, archive.month_of(before), folder, drop=drop)
 
 
-async def opened(url: str, models: Sequence[Model] = ALL) -> Projector:
+async def open_projector(url: str, models: Sequence[Model] = ALL) -> Projector:
     projector = Projector(await database.connect(url, search_path="model, ledger"), models)
     await projector.open()
     return projector
@@ -73,15 +73,15 @@ async def opened(url: str, models: Sequence[Model] = ALL) -> Projector:
 
 async def fold(url: str, models: Sequence[Model] = ALL) -> Projector:
     """Fold all of the log."""
-    projector = await opened(url, models)
+    projector = await open_projector(url, models)
     while await projector.advance():
         pass
     await projector._connection.close()
     return projector
 
 
-async def tables(url: str) -> dict[str, Any]:
-    """Return every row of every model, and what they remember."""
+async def model_state(url: str) -> dict[str, Any]:
+    """Return every row of every read model, and the state of its fold."""
     connection = await database.connect(url)
     found: dict[str, Any] = {**await rows(connection)}
     found["states"] = await connection.fetch(
@@ -91,8 +91,8 @@ async def tables(url: str) -> dict[str, Any]:
     return found
 
 
-async def forget_models(url: str) -> None:
-    """Leave a database without read models, as a new one is."""
+async def drop_models(url: str) -> None:
+    """Delete all read models, so that the database is like a new one."""
     connection = await asyncpg.connect(url)
     for model in ALL:
         await connection.execute(f"DROP TABLE IF EXISTS model.{model.name}, rebuild.{model.name}")

@@ -1,40 +1,14 @@
-"""A PBX made of a socket and a script, a cable that can be cut, and the listener between them and the log."""
+"""A PBX that speaks AMI as Asterisk 22 does, as far as a test does not change it."""
 
 import asyncio
-import contextlib
 import hashlib
 import ssl
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Self
-from unittest import mock
-from urllib.parse import urlsplit
-
-import asyncpg
-import msgspec
 
 from schemas.refusals import IN_USE
-from schemas.settings import Pbx, Settings
-from services.listener.process import listen
-from services.listener.spool import Spools
-from services.runtime.clock import FullMinute
-
-DEADLINE = 300.0
-"""Seconds after which a test hangs; no guarantee, and far more than a busy machine takes."""
-
-NO_SPOOL = Spools(Path("/dev/null/spool"), 0)
-"""For a writer whose PostgreSQL never lets it wait."""
-
-
-async def eventually(condition: Callable[[], Any], seconds: float = DEADLINE) -> Any:
-    """Wait until ``condition()`` is true and return what it said; fail after ``seconds``."""
-    end = time.monotonic() + seconds
-    while not (got := condition()):
-        assert time.monotonic() < end, "did not come true in time"
-        await asyncio.sleep(0.005)
-    return got
+from schemas.settings import Pbx
 
 
 def block(*lines: str) -> bytes:
@@ -146,142 +120,3 @@ class FakeAmi:
             writer.write(block("Response: Success", number, "Ping: Pong", f"Timestamp: {time.time():.6f}"))
         else:
             writer.write(block("Response: Error", number, f"Message: Invalid/unknown command: {action}."))
-
-
-class Cable:
-    """Carries TCP to ``target`` (port, or path of a Unix socket) until it is held: then nothing moves or closes.
-
-    ``lose_answer`` drops the next bytes from the target that hold it, and the connection with them.
-    """
-
-    def __init__(self, target: int | str) -> None:
-        self._target = target
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.flowing = asyncio.Event()
-        self.flowing.set()
-        self.lose_answer = b""
-        self.lost = 0
-        self.delay = 0.0
-
-    @classmethod
-    def to_postgresql(cls, url: str) -> Self:
-        """A cable to the server whose Unix socket ``url`` names; see `url` for its end."""
-        return cls(f"{url.partition('?host=')[2]}/.s.PGSQL.5432")
-
-    def url(self, url: str) -> str:
-        """``url`` by way of this cable."""
-        return f"postgresql://ringledger@127.0.0.1:{self.port}/{urlsplit(url).path[1:]}?sslmode=disable"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._note(asyncio.current_task())
-        self._writers.append(writer)
-        try:
-            if isinstance(self._target, int):
-                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-            else:
-                far_reader, far_writer = await asyncio.open_unix_connection(self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers.append(far_writer)
-        self._note(asyncio.create_task(self._carry(reader, far_writer, answers=False)))
-        self._note(asyncio.create_task(self._carry(far_reader, writer, answers=True)))
-
-    def _note(self, task: asyncio.Task[None] | None) -> None:
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65536):
-                await self.flowing.wait()
-                if self.delay:
-                    await asyncio.sleep(self.delay)
-                if answers and self.lose_answer and self.lose_answer in data:
-                    self.lost += 1
-                    self.lose_answer = b""
-                    self.cut()
-                    return
-                sink.write(data)
-        await self.flowing.wait()
-        sink.transport.abort()
-
-
-@contextlib.asynccontextmanager
-async def listening(url: str, *pbxes: Pbx) -> AsyncIterator[asyncio.Event]:
-    """Listen to ``pbxes`` as the process does; yield the stop event, and stop at the end.
-
-    No full minute comes meanwhile: it would bring a snapshot that a test does not count with.
-    """
-    stop = asyncio.Event()
-    with (
-        tempfile.TemporaryDirectory(prefix="ringledger-") as data,
-        mock.patch.object(FullMinute, "left", property(lambda _: DEADLINE)),
-    ):
-        task = asyncio.create_task(listen(Settings(ami=pbxes, data=Path(data)), url, stop))
-        try:
-            yield stop
-        finally:
-            stop.set()
-            await asyncio.wait_for(task, DEADLINE)
-
-
-class Ledger:
-    """What the log says, for a test to wait for."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    async def rows(self, pbx: str = "pbx", source: str = "%") -> list[asyncpg.Record]:
-        connection = await asyncpg.connect(self._url)
-        try:
-            query = "SELECT * FROM ledger.event WHERE pbx = $1 AND source LIKE $2 ORDER BY position"
-            rows: list[asyncpg.Record] = await connection.fetch(query, pbx, source)
-            return rows
-        finally:
-            await connection.close()
-
-    async def names(self, pbx: str = "pbx", source: str = "%") -> list[str]:
-        return [row["name"] for row in await self.rows(pbx, source)]
-
-    async def ours(self, name: str, pbx: str = "pbx") -> list[dict[str, Any]]:
-        return [msgspec.json.decode(r["raw"]) for r in await self.rows(pbx, "ringledger") if r["name"] == name]
-
-    async def until(
-        self, condition: Callable[[list[str]], bool], pbx: str = "pbx", seconds: float = DEADLINE
-    ) -> list[str]:
-        """Wait until the names of a PBX's events satisfy ``condition``."""
-        end = time.monotonic() + seconds
-        while not condition(names := await self.names(pbx)):
-            assert time.monotonic() < end, f"not in the log in time; there is {names[-30:]}"
-            await asyncio.sleep(0.02)
-        return names
-
-    async def until_count(self, count: int, seconds: float = 2 * DEADLINE) -> None:
-        """Wait until the log has ``count`` events of AMI, responses aside."""
-        query = "SELECT count(*) FROM ledger.event WHERE source = 'ami' AND name NOT LIKE 'Response:%'"
-        connection = await asyncpg.connect(self._url)
-        end = time.monotonic() + seconds
-        while (there := await connection.fetchval(query)) < count:
-            assert time.monotonic() < end, f"{there} of {count} events in the log"
-            await asyncio.sleep(0.05)
-        await connection.close()

@@ -1,4 +1,4 @@
-"""What the tests of redaction share: events with a number in every place, and what must be so afterwards."""
+"""Events with a number in every place, and what must hold after its redaction."""
 
 import re
 from typing import Any
@@ -55,7 +55,7 @@ async def fold(connection: asyncpg.Connection) -> None:
 
 
 async def tables(connection: asyncpg.Connection) -> dict[str, Any]:
-    """Return every row of every model, and what models remember; the places of checkpoints are not of the models."""
+    """Return every row of every read model, and the state of its fold."""
     found: dict[str, Any] = {**await rows(connection)}
     found["states"] = await connection.fetch(
         "SELECT model, place, version, position, state FROM ledger.checkpoint ORDER BY model"
@@ -64,7 +64,7 @@ async def tables(connection: asyncpg.Connection) -> dict[str, Any]:
     return found
 
 
-async def folded_from_scratch(connection: asyncpg.Connection) -> dict[str, Any]:
+async def fold_from_scratch(connection: asyncpg.Connection) -> dict[str, Any]:
     for model in ALL:
         await connection.execute(f"DROP TABLE {Table(model, 'model').name}")
     await connection.execute("DELETE FROM ledger.checkpoint; DELETE FROM ledger.unfit")
@@ -72,9 +72,9 @@ async def folded_from_scratch(connection: asyncpg.Connection) -> dict[str, Any]:
     return await tables(connection)
 
 
-async def verified(connection: asyncpg.Connection) -> redactions.Redactions:
-    """Compute the chain anew: every event has the leaf that was sealed, or the one that a redaction says."""
-    said = await redactions.read(connection)
+async def verify_leaves(connection: asyncpg.Connection) -> redactions.Redactions:
+    """Compute the chain again: each event has its sealed leaf, or the leaf that a redaction recorded."""
+    recorded = await redactions.read(connection)
     before, ended = BEGINNING, 0
     for batch in [Batch(*row) for row in await connection.fetch(BATCHES)]:
         assert (batch.first, batch.hash) == (ended + 1, batch.link(before))
@@ -82,15 +82,15 @@ async def verified(connection: asyncpg.Connection) -> redactions.Redactions:
         each = zip(rows, cut(batch.leaves, LEAF), cut(batch.salts, SALT), strict=True)
         for position, (row, sealed, salt) in enumerate(each, batch.first):
             now = leaf(salt, *row)
-            assert said.leaves.get(position, (sealed, sealed)) == (sealed, now), position
+            assert recorded.leaves.get(position, (sealed, sealed)) == (sealed, now), position
         before, ended = batch.hash, batch.last
     assert tuple(await connection.fetchrow("SELECT position, hash FROM ledger.head")) == (ended, before)
     assert await connection.fetchval("SELECT sum(count) FROM ledger.name") == ended
-    return said
+    return recorded
 
 
-async def held(connection: asyncpg.Connection, number: str) -> list[str]:
-    """Return every table of ours that holds the digits, but for where they are a fraction or a number in JSON."""
+async def tables_holding(connection: asyncpg.Connection, number: str) -> list[str]:
+    """Return the tables that hold the digits, except as a fraction or as a number in JSON."""
     names = await connection.fetch(
         "SELECT relnamespace::regnamespace || '.' || relname FROM pg_class WHERE relkind = 'r'"
         " AND relnamespace = ANY ($1::regnamespace[]::oid[])",

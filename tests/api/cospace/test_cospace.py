@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import MINUTE, Client, Recorded
 from tests.contract import misfits, shapes
+from tests.support.api_client import Client, RecordedApi
+from tests.support.recordings import MINUTE
 
 MAPS = ("pbx", "queues", "agents", "endpoints")
 MEMBERS = (
@@ -15,11 +16,11 @@ MEMBERS = (
 
 
 @pytest.fixture
-async def client(recorded: Recorded) -> Client:
+async def client(recorded: RecordedApi) -> Client:
     return recorded.client
 
 
-async def day(recorded: Recorded) -> str:
+async def day(recorded: RecordedApi) -> str:
     found: str = await recorded.ledger.connection.fetchval(
         "SELECT max(period) FROM statistics WHERE pbx = 'rich22' AND length(period) = 10"
     )
@@ -117,7 +118,7 @@ async def test_a_wrong_method_is_405(client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["statistics", "usage"])
-async def test_sums_are_those_of_the_call_records(recorded: Recorded, kind: str) -> None:
+async def test_sums_are_those_of_the_call_records(recorded: RecordedApi, kind: str) -> None:
     period = (await day(recorded))[: 10 if kind == "statistics" else 7]
     reply = await recorded.client.get(f"/api/{kind}/{period}")
     assert reply.status == 200
@@ -142,7 +143,7 @@ async def test_sums_are_those_of_the_call_records(recorded: Recorded, kind: str)
     assert result["endpoints"]
 
 
-async def test_sums_of_one_pbx(recorded: Recorded) -> None:
+async def test_sums_of_one_pbx(recorded: RecordedApi) -> None:
     period = await day(recorded)
     reply = await recorded.client.get(f"/api/statistics/{period}", params={"pbx": "rich22"})
     result = (await reply.json())["result"]

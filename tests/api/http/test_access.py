@@ -11,10 +11,12 @@ from api.app_keys import COMMANDS
 from api.http.queues import QUEUES
 from api.ledger.search import Search
 from services.replay.as_of import AsOfReader
-from tests.api.conftest import COMMANDER, Client, Ledger, Serve, token
 from tests.api.http.test_freshness import newchannel, reached
-from tests.api.http.test_leaving import SECONDS, eventually, requests_under_way
-from tests.support.people import PERMISSIONS, USERS, by, logged_in, person
+from tests.api.http.test_leaving import SECONDS, requests_under_way
+from tests.support.api_client import Client, Serve, admin_token, bearer, log_in
+from tests.support.ledger import COMMANDER, Ledger
+from tests.support.polling import eventually
+from tests.support.users import PERMISSIONS, USERS, create_user
 
 VIEW = "/v1/admin/core/channels"
 EVENTS = "/v1/ledger/events"
@@ -23,7 +25,7 @@ EVENTS = "/v1/ledger/events"
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await reached(client, await ledger.write(newchannel("1.1")))
     return client
 
@@ -36,7 +38,7 @@ class Reader:
 
     async def begin(self, path: str, **query: str) -> "asyncio.Task[ClientResponse]":
         before = requests_under_way()
-        request = asyncio.create_task(self.client.get(path, params=query, headers=by(self.token)))
+        request = asyncio.create_task(self.client.get(path, params=query, headers=bearer(self.token)))
         await eventually(lambda: requests_under_way() > before, "the read is under way")
         return request
 
@@ -44,7 +46,7 @@ class Reader:
         assert (await self.client.delete(f"{USERS}/{self.uuid}")).status == 200
 
     async def log_out(self) -> None:
-        assert (await self.client.delete("/v1/admin/login", headers=by(self.token))).status == 200
+        assert (await self.client.delete("/v1/admin/login", headers=bearer(self.token))).status == 200
 
     async def new_password(self) -> None:
         reply = await self.client.put(f"{USERS}/{self.uuid}", json={"password": "another long password"})
@@ -58,8 +60,8 @@ class Reader:
 
 @pytest.fixture
 async def reader(client: Client) -> Reader:
-    uuid = await person(client, "alice", "admin", "user")
-    return Reader(client, uuid, await logged_in(client, "alice", "admin"))
+    uuid = await create_user(client, "alice", "admin", "user")
+    return Reader(client, uuid, await log_in(client, "alice", "admin"))
 
 
 async def answered(request: "asyncio.Task[ClientResponse]", status: int) -> ClientResponse:
@@ -98,7 +100,7 @@ async def test_every_long_poll_ends_with_its_access(reader: Reader, path: str) -
 
 
 async def test_a_long_poll_goes_on_when_other_access_ends(client: Client, ledger: Ledger, reader: Reader) -> None:
-    other = Reader(client, reader.uuid, await logged_in(client, "alice", "admin"))
+    other = Reader(client, reader.uuid, await log_in(client, "alice", "admin"))
     request = await reader.begin(VIEW, wait="60")
     await other.log_out()
     grants = (await (await client.get(PERMISSIONS)).json())["result"]["list"]
@@ -176,7 +178,7 @@ async def test_an_act_that_is_under_way_is_answered(
 
     monkeypatch.setattr(facts, "append", held)
     await ledger.connection.execute(COMMANDER)
-    acting = asyncio.create_task(reader.client.delete(f"{VIEW}/1.1", headers=by(reader.token)))
+    acting = asyncio.create_task(reader.client.delete(f"{VIEW}/1.1", headers=bearer(reader.token)))
     await eventually(begun.is_set, "the act is requested")
     await reader.log_out()
     may_go_on.set()

@@ -13,8 +13,9 @@ from services.database import connection as database
 from services.projector.projector import Projector
 from services.retention.archive import Archived
 from services.transfer.ledger_file import read_manifest
-from tests.api.conftest import Client, Ledger, Serve, token
-from tests.support.archiving import appended, archived
+from tests.support.api_client import Client, Serve, admin_token
+from tests.support.archiving import append_months, run_archive
+from tests.support.ledger import Ledger
 
 
 class Scene:
@@ -34,11 +35,11 @@ class Scene:
 
 @pytest.fixture
 async def scene(serve: Serve, ledger: Ledger, tmp_path: Path) -> Scene:
-    ends = await appended(ledger.url)
+    ends = await append_months(ledger.url)
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await client.app[FRESHNESS].folded([model.name for model in ALL], ends[-1])
-    return Scene(client, ends, await archived(ledger.url, tmp_path / "files", "2026-05"))
+    return Scene(client, ends, await run_archive(ledger.url, tmp_path / "files", "2026-05"))
 
 
 async def test_what_stands_in_the_archive_is_gone_and_named(scene: Scene) -> None:

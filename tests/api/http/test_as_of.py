@@ -5,13 +5,12 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import asyncpg
 import msgspec
 import pytest
 from aiohttp import ClientResponse
@@ -36,10 +35,12 @@ from services.database import connection as database
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.replay.as_of import AsOfReader, BrokenModelError
-from tests.api.conftest import PASSWORD, Client, Ledger, Serve, opened, token
 from tests.api.jade.test_views import LISTS, TICKING
 from tests.contract import operations
 from tests.support import two_pbx_log as heard
+from tests.support.api_client import PASSWORD, Client, Serve, admin_token
+from tests.support.database import READ_MODELS, cloned, name_of
+from tests.support.ledger import Ledger, open_ledger
 
 INSTANTS = 200
 VIEW = "/v1/admin/core/channels"
@@ -72,7 +73,7 @@ async def serving(ledger: Ledger, folder: Path) -> AsyncIterator[Client]:
     while not app[SEEDED].is_set():
         await app[FRESHNESS].refresh()
         await ledger.fold()
-    login = asyncio.create_task(token(client))
+    login = asyncio.create_task(admin_token(client))
     while not login.done():
         await app[FRESHNESS].refresh()
         await ledger.fold()
@@ -82,25 +83,21 @@ async def serving(ledger: Ledger, folder: Path) -> AsyncIterator[Client]:
 
 
 @pytest.fixture(scope="module")
-async def both(template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
-    connection = await asyncpg.connect(template)
-    await connection.execute("CREATE DATABASE past TEMPLATE template_ringledger")
-    url = template.replace("/postgres?", "/past?")
-    await heard.append(url)
-    await connection.execute("CREATE DATABASE present TEMPLATE past")
-    await heard.project(url)
-    events = await heard.events_of(url)
-    past, present = await opened(url), await opened(url.replace("/past?", "/present?"), (USERS, TOKENS))
-    rest = Projector(present.connection, [model for model in ALL if model.name not in {USERS.name, TOKENS.name}])
-    await rest.open()
-    folder = tmp_path_factory.mktemp("data")
-    async with serving(past, folder) as one, serving(present, folder) as other:
-        yield Both(one, other, past, rest, events)
-    for ledger in (past, present):
-        await ledger.close()
-    for name in ("present", "past"):
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+async def both(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(cloned(postgresql_url, READ_MODELS))
+        await heard.append(url)
+        present_url = await stack.enter_async_context(cloned(postgresql_url, name_of(url)))
+        await heard.project(url)
+        events = await heard.events_of(url)
+        past, present = await open_ledger(url), await open_ledger(present_url, (USERS, TOKENS))
+        rest = Projector(present.connection, [model for model in ALL if model.name not in {USERS.name, TOKENS.name}])
+        await rest.open()
+        folder = tmp_path_factory.mktemp("data")
+        async with serving(past, folder) as one, serving(present, folder) as other:
+            yield Both(one, other, past, rest, events)
+        for ledger in (past, present):
+            await ledger.close()
 
 
 def still(item: Any) -> Any:
@@ -317,7 +314,7 @@ def rfc_3339(seconds: float) -> str:
 
 async def test_durations_and_completeness_are_those_of_the_instant(serve: Serve, ledger: Ledger) -> None:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     begin = float(int(time.time())) - 1000  # whole seconds: microseconds cannot hold every fraction
     channel = {"Channel": "PJSIP/100-00000001", "Uniqueid": "1.1", "Linkedid": "1.1", "ChannelState": "4"}
     last = await ledger.write(

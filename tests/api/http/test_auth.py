@@ -25,7 +25,8 @@ from services.database import connection as database
 from services.database.pool import Pool
 from services.log.writer import ATTEMPTS, Facts, UnknownAppendError
 from services.runtime.clock import Clock
-from tests.api.conftest import PASSWORD, Client, Ledger, Recorded, Serve, basic, stop_throttle_clock, token
+from tests.support.api_client import PASSWORD, Client, RecordedApi, Serve, admin_token, basic, stop_throttle_clock
+from tests.support.ledger import Ledger
 
 VIEW = "/v1/admin/core/channels"
 NO_UTF8: dict[str, Any] = {"params": "%ff"}
@@ -45,7 +46,7 @@ async def user(client: Client, name: str, *permissions: str) -> None:
 
 
 async def test_a_login_gives_a_uuid_that_is_taken_as_query_header_and_cookie(client: Client) -> None:
-    good = await token(client)
+    good = await admin_token(client)
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", good)
     assert (await client.get(VIEW, params={"authtoken": good})).status == 200
     assert (await client.get(VIEW, headers={"Authorization": f"Bearer {good}"})).status == 200
@@ -66,7 +67,9 @@ async def test_a_login_gives_a_uuid_that_is_taken_as_query_header_and_cookie(cli
     ],
 )
 @pytest.mark.parametrize("path", [VIEW, "/admin/core/channels/1.1", "/agents", "/agents/", "/api/usage/2026-11"])
-async def test_nothing_is_readable_without_a_good_token(recorded: Recorded, path: str, carried: dict[str, Any]) -> None:
+async def test_nothing_is_readable_without_a_good_token(
+    recorded: RecordedApi, path: str, carried: dict[str, Any]
+) -> None:
     client, headers = recorded.client, {"Authorization": ""} | carried.get("headers", {})
     if carried == NO_UTF8:
         carried, path = {}, path + "?authtoken=%ff"
@@ -91,7 +94,7 @@ async def test_nothing_is_readable_without_a_good_token(recorded: Recorded, path
         {"Authorization": "Bearer x"},
     ],
 )
-async def test_a_bad_login_is_refused(recorded: Recorded, headers: dict[str, str]) -> None:
+async def test_a_bad_login_is_refused(recorded: RecordedApi, headers: dict[str, str]) -> None:
     reply = await recorded.client.post("/v1/admin/login", headers={"Authorization": ""} | headers)
     assert reply.status == 401
     body = await reply.json()
@@ -99,7 +102,7 @@ async def test_a_bad_login_is_refused(recorded: Recorded, headers: dict[str, str
 
 
 async def test_a_logout_ends_the_token_and_only_that_one(client: Client) -> None:
-    ended, other = await token(client), await token(client)
+    ended, other = await admin_token(client), await admin_token(client)
     reply = await client.delete("/v1/admin/login", params={"authtoken": ended})
     assert (reply.status, "result" in await reply.json()) == (200, False)
     assert (await client.get(VIEW, params={"authtoken": ended})).status == 401
@@ -115,7 +118,7 @@ def later(passed: float, now: float | None = None) -> Clock:
 
 async def test_a_token_expires_after_an_hour_without_use(client: Client) -> None:
     accounts = client.app[ACCOUNTS]
-    good = await token(client)
+    good = await admin_token(client)
     accounts._clock = later(IDLE_SECONDS - 60)
     assert (await client.get(VIEW, params={"authtoken": good})).status == 200
     accounts._clock = later(2 * IDLE_SECONDS - 180)
@@ -131,9 +134,9 @@ async def reread(client: Client) -> None:
 
 async def test_a_clock_set_forward_for_a_moment_ends_no_token(client: Client) -> None:
     accounts, year = client.app[ACCOUNTS], 365 * 86400.0
-    good = await token(client)
+    good = await admin_token(client)
     accounts._clock = later(60, now=year)
-    await token(client)  # which also ends what has expired
+    await admin_token(client)  # which also ends what has expired
     assert (await client.get(VIEW, params={"authtoken": good})).status == 200
     accounts._clock = later(120)
     await reread(client)
@@ -142,7 +145,7 @@ async def test_a_clock_set_forward_for_a_moment_ends_no_token(client: Client) ->
 
 async def test_a_clock_set_back_keeps_no_token_that_has_expired(client: Client) -> None:
     accounts = client.app[ACCOUNTS]
-    good = await token(client)
+    good = await admin_token(client)
     accounts._clock = later(IDLE_SECONDS + 60, now=-86400)
     await reread(client)
     assert (await client.get(VIEW, params={"authtoken": good})).status == 401
@@ -150,7 +153,7 @@ async def test_a_clock_set_back_keeps_no_token_that_has_expired(client: Client) 
 
 async def test_a_use_written_by_a_clock_set_forward_expires_too(client: Client) -> None:
     accounts, year = client.app[ACCOUNTS], 365 * 86400.0
-    good = await token(client)
+    good = await admin_token(client)
     position = await client.app[COMMANDS].writer.append(TokenUsed(token_hash(good), time.time() + year))
     await client.app[FRESHNESS].folded(("tokens",), position)
     accounts._clock = later(IDLE_SECONDS + 60)
@@ -164,11 +167,13 @@ async def test_permissions_are_asked_for(client: Client) -> None:
     reply = await client.post("/v1/admin/login", headers=basic("jeye", PASSWORD))
     assert reply.status == 403
     await user(client, "second", "admin")
-    assert (await client.get("/api/usage/2000-01", params={"authtoken": await token(client, "second")})).status == 404
+    assert (
+        await client.get("/api/usage/2000-01", params={"authtoken": await admin_token(client, "second")})
+    ).status == 404
 
 
 async def test_tokens_and_passwords_are_nowhere_but_hashed(client: Client, ledger: Ledger) -> None:
-    good = await token(client)
+    good = await admin_token(client)
     raws = b"".join([r["raw"] for r in await ledger.connection.fetch("SELECT raw FROM event")])
     assert token_hash(good).encode() in raws
     assert b"$argon2id$" in raws
@@ -201,7 +206,7 @@ async def test_guessing_is_slowed_and_the_right_password_waits_too(client: Clien
     assert int(reply.headers["Retry-After"]) >= 1
     assert (await reply.json())["statuscode"] == 429
     stop_throttle_clock(client, 2.0)
-    await token(client)
+    await admin_token(client)
     assert (await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status == 401
 
 
@@ -213,7 +218,7 @@ async def test_guesses_sent_at_once_are_counted_one_by_one(client: Client) -> No
 
 async def test_two_processes_know_each_others_tokens(serve: Serve) -> None:
     one, two = await serve(), await serve()
-    good = await token(one)
+    good = await admin_token(one)
     assert (await two.get(VIEW, params={"authtoken": good})).status == 200
     assert (await two.delete("/v1/admin/login", params={"authtoken": good})).status == 200
     await one.app[FRESHNESS].refresh()
@@ -238,10 +243,10 @@ async def test_there_is_one_admin_however_many_start(serve: Serve, ledger: Ledge
 
 async def test_the_settings_password_is_made_true_at_start_and_ends_old_logins(serve: Serve) -> None:
     one = await serve()
-    old = await token(one)
+    old = await admin_token(one)
     two = await serve(admin_password="another one")
     assert (await two.post("/v1/admin/login", headers=basic("admin", PASSWORD))).status == 401
-    await token(two, password="another one")
+    await admin_token(two, password="another one")
     assert (await two.get(VIEW, params={"authtoken": old})).status == 401
 
 
@@ -251,16 +256,16 @@ async def test_without_a_setting_the_password_is_made_once_and_kept(serve: Serve
     password = admin_password(settings)
     assert len(password) >= 16
     assert password_file(settings).stat().st_mode & 0o777 == 0o600
-    await token(one, password=password)
+    await admin_token(one, password=password)
     two = await serve(admin_password="")
-    await token(two, password=admin_password(Settings(data=settings.data)))
+    await admin_token(two, password=admin_password(Settings(data=settings.data)))
 
 
 async def test_the_use_of_a_token_survives_a_restart(
     serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = await serve()
-    good = await token(one)
+    good = await admin_token(one)
     one.app[ACCOUNTS]._clock = later(3000)
     assert (await one.get(VIEW, params={"authtoken": good})).status == 200
     await one.close()

@@ -12,7 +12,7 @@ from yarl import URL
 from api.app import create
 from api.app_keys import FRESHNESS
 from schemas.settings import Settings
-from tests.api.conftest import Client, Recorded
+from tests.support.api_client import Client, RecordedApi
 
 CHANNELS = "/v1/admin/core/channels"
 
@@ -78,7 +78,7 @@ async def test_a_slash_at_the_end_stays_unknown(path: str) -> None:
 @pytest.mark.parametrize(
     ("listed", "member"), [("/v1/admin/queue/members", "name"), ("/v1/admin/pjsip/contacts", "id")]
 )
-async def test_a_decoded_path_serves_the_same_detail(recorded: Recorded, listed: str, member: str) -> None:
+async def test_a_decoded_path_serves_the_same_detail(recorded: RecordedApi, listed: str, member: str) -> None:
     items = (await (await recorded.client.get(listed)).json())["result"]["list"]
     name, queue = items[0][member], items[0].get("queue_name", "")
     name = next((item[member] for item in items if "/" in item[member]), name)
@@ -110,13 +110,13 @@ async def tag_of(client: Client) -> str:
         "{}",
     ],
 )
-async def test_a_tag_marked_by_a_proxy_is_answered_304(recorded: Recorded, sent: str) -> None:
+async def test_a_tag_marked_by_a_proxy_is_answered_304(recorded: RecordedApi, sent: str) -> None:
     tag = await tag_of(recorded.client)
     reply = await recorded.client.get(CHANNELS, headers={"If-None-Match": sent.format(tag)})
     assert (reply.status, reply.headers["ETag"]) == (304, f'W/"{tag}"')
 
 
-async def test_tags_on_several_lines_are_all_read(recorded: Recorded) -> None:
+async def test_tags_on_several_lines_are_all_read(recorded: RecordedApi) -> None:
     tag = await tag_of(recorded.client)
     reply = await recorded.client.get(
         CHANNELS, headers=[("If-None-Match", '"other"'), ("If-None-Match", f'"{tag}-br"')]
@@ -124,7 +124,7 @@ async def test_tags_on_several_lines_are_all_read(recorded: Recorded) -> None:
     assert reply.status == 304
 
 
-async def test_another_tag_with_a_coding_is_answered_200(recorded: Recorded) -> None:
+async def test_another_tag_with_a_coding_is_answered_200(recorded: RecordedApi) -> None:
     tag = await tag_of(recorded.client)
     for sent in (f'"{tag}-gz"', f'"1{tag}-gzip"', '"-gzip"', '""'):
         assert (await recorded.client.get(CHANNELS, headers={"If-None-Match": sent})).status == 200
@@ -132,7 +132,7 @@ async def test_another_tag_with_a_coding_is_answered_200(recorded: Recorded) -> 
 
 @pytest.mark.parametrize("sent", ['W/"{}-gzip"', '"{}-br"', 'W/"{}"'])
 async def test_a_long_poll_with_a_marked_tag_waits(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, sent: str
+    recorded: RecordedApi, monkeypatch: pytest.MonkeyPatch, sent: str
 ) -> None:
     waits: list[tuple[str, float]] = []
 
@@ -146,7 +146,7 @@ async def test_a_long_poll_with_a_marked_tag_waits(
 
 
 @pytest.mark.parametrize("target", ["http://pbx.example:8081{}", "{}"])
-async def test_a_request_line_in_absolute_form_is_the_same_request(recorded: Recorded, target: str) -> None:
+async def test_a_request_line_in_absolute_form_is_the_same_request(recorded: RecordedApi, target: str) -> None:
     """RFC 9112 3.2.2: servers accept it, and some proxies send it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", recorded.client.port)
     authorization = recorded.client.session.headers["Authorization"]

@@ -15,10 +15,11 @@ from projections import ALL
 from projections.engine.model import State
 from projections.engine.step import InStep
 from schemas.log import Received
-from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.ops.test_status import LISTENER, scraped
+from tests.support.api_client import Client, Serve, admin_token
 from tests.support.clock_off import Clock
 from tests.support.harness import recorded
+from tests.support.ledger import Ledger
 
 CHANNELS, ENTRIES, PARKED = "/v1/admin/core/channels", "/v1/admin/queue/entries", "/v1/admin/park/parkedcalls"
 GROWING = ((CHANNELS, "duration"), (ENTRIES, "wait"), (PARKED, "parking_duration"))
@@ -29,7 +30,7 @@ async def client_of(ledger: Ledger, serve: Serve, *events: Received) -> Client:
     """Log the events, and return a client of an API whose models have folded them."""
     position = await ledger.write(*events)
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await client.app[FRESHNESS].folded([model.name for model in ALL], position)
     return client
 

@@ -16,8 +16,9 @@ from projections import ALL
 from schemas.log import Connected, Minute, Ours, Received, SnapshotCompleted, SnapshotStarted
 from services.projector.checkpoints import Checkpoint, Freshness, Reading
 from services.runtime.clock import Clock, boot_id
-from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.ops.test_status import LISTENER, get
+from tests.support.api_client import Client, Serve, admin_token
+from tests.support.ledger import Ledger
 
 HOUR = 3600.0
 BACK = Clock(lambda: time.time() - HOUR, time.monotonic)
@@ -29,7 +30,7 @@ def at(when: float, event: Ours) -> Received:
 
 async def test_a_link_whose_last_minute_is_to_come_is_not_complete(ledger: Ledger, serve: Serve) -> None:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
 
     async def complete(*events: Received) -> str:
         position = await ledger.write(*events)

@@ -27,7 +27,7 @@ from api.http.middleware import render_errors
 from api.jade.dialect import jade
 from api.jade.envelope import failure
 from schemas.settings import Settings
-from tests.support.fake_ami import eventually
+from tests.support.polling import eventually
 
 FILES = 1 << 20
 LONG = 600.0

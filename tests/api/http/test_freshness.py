@@ -13,7 +13,8 @@ from api.app_keys import FAILED, FRESHNESS, VIEWS
 from schemas.log import Connected, Disconnected, Minute, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.projector import checkpoints as freshness
 from services.projector.checkpoints import Reading
-from tests.api.conftest import Client, Ledger, Recorded, Serve, token
+from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.ledger import Ledger
 
 VIEW = "/v1/admin/core/channels"
 MODULES = "/v1/admin/core/modules"
@@ -32,13 +33,6 @@ def varset(unique_id: str, name: str, value: str) -> bytes:
 
 
 NOTHING = b"Event: FullyBooted\r\nStatus: Fully Booted\r\n\r\n"
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
 
 
 async def reached(client: Client, position: int, path: str = VIEW) -> ClientResponse:
@@ -82,7 +76,7 @@ async def test_who_has_the_rows_gets_304(client: Client, ledger: Ledger, form: s
 async def test_two_processes_give_the_same_tag(serve: Serve, ledger: Ledger) -> None:
     one, two = await serve(), await serve()
     for client in (one, two):
-        client.session.headers["Authorization"] = f"Bearer {await token(one)}"
+        client.session.headers["Authorization"] = f"Bearer {await admin_token(one)}"
     position = await ledger.write(newchannel("1.1"))
     for path in (VIEW, "/v1/admin/queue/entries", "/v1/admin/pjsip/endpoints"):
         tags = {(await reached(client, position, path)).headers["ETag"] for client in (one, two)}
@@ -121,7 +115,7 @@ async def test_a_long_poll_with_another_processes_newer_tag_is_not_answered_with
 ) -> None:
     await reached(client, await ledger.write(newchannel("1.1")))
     other = await serve()
-    other.session.headers["Authorization"] = f"Bearer {await token(other)}"
+    other.session.headers["Authorization"] = f"Bearer {await admin_token(other)}"
     old = client.app[FRESHNESS].reading
     tag = (await reached(other, await ledger.write(newchannel("1.2")))).headers["ETag"]
     await client.app[FRESHNESS].refresh()
@@ -138,7 +132,7 @@ async def test_a_long_poll_in_vain_ends_with_what_there_is(client: Client, ledge
 
 
 @pytest.mark.parametrize("wait", ["x", "", "-1", "61", "nan", "inf", "1e9"])
-async def test_a_nonsense_wait_is_400(recorded: Recorded, wait: str) -> None:
+async def test_a_nonsense_wait_is_400(recorded: RecordedApi, wait: str) -> None:
     reply = await recorded.client.get(VIEW, params={"wait": wait})
     assert reply.status == 400
     assert (await reply.json())["statuscode"] == 400

@@ -11,11 +11,12 @@ import pytest
 from api.app_keys import FRESHNESS
 from projections import ALL
 from services.runtime.tasks import ended
-from tests.api.conftest import Client, Ledger, Recorded, Serve, token
+from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.ledger import Ledger
 
 
 @pytest.fixture
-async def client(recorded: Recorded) -> Client:
+async def client(recorded: RecordedApi) -> Client:
     return recorded.client
 
 
@@ -109,7 +110,7 @@ async def test_a_slash_too_many_is_not_there(client: Client) -> None:
     assert (await client.get("/v1/admin/core/channels/")).status == 404
 
 
-async def test_health_is_open_and_readiness_tells_every_model(client: Client, recorded: Recorded) -> None:
+async def test_health_is_open_and_readiness_tells_every_model(client: Client, recorded: RecordedApi) -> None:
     await recorded.ledger.fold()  # after ten minutes of tests the log has a use of their token
     assert (await client.get("/healthz", headers={"Authorization": ""})).status == 200
     await client.app[FRESHNESS].refresh()
@@ -134,7 +135,7 @@ async def test_a_stopped_model_is_not_ready(serve: Serve, ledger: Ledger) -> Non
 
 async def test_an_error_of_ours_is_500_in_the_envelope_and_tells_nothing(serve: Serve, ledger: Ledger) -> None:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await ledger.connection.execute("ALTER TABLE modules RENAME COLUMN size TO sise")
     for path, body in (
         ("/v1/admin/core/modules", {"statuscode": 500, "message": "internal error"}),

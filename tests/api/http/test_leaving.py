@@ -3,7 +3,7 @@
 import asyncio
 import io
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,35 +15,22 @@ from api.app_keys import ACCOUNTS, COMMANDS, VIEWS
 from api.http.views import View
 from api.process import serve as serve_until
 from services.replay.as_of import AsOfReader
-from tests.api.conftest import COMMANDER, PASSWORD, Client, Ledger, Serve, token
 from tests.api.http.test_freshness import newchannel, reached
 from tests.bench.http import Client as Connection
 from tests.bench.http import free_port
-from tests.support.people import USERS, events
-from tests.support.waiting import until
+from tests.support.api_client import PASSWORD, Client, Serve, admin_token
+from tests.support.ledger import COMMANDER, Ledger
+from tests.support.polling import eventually
+from tests.support.users import USERS, own_events
 
 VIEW = "/v1/admin/core/channels"
 SECONDS = 50.0
 """Less than the 60 s after which a long poll ends by itself."""
 
 
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
-
-
 def requests_under_way() -> int:
     """Count the requests that aiohttp's servers of this process work on."""
     return sum("_handle_request" in repr(task.get_coro()) for task in asyncio.all_tasks())
-
-
-async def eventually(true: Callable[[], bool], what: str) -> None:
-    async def is_true() -> bool:
-        return true()
-
-    await until(is_true, what, SECONDS)
 
 
 async def left(*requests: asyncio.Task[Any]) -> None:
@@ -122,7 +109,7 @@ async def test_a_query_ends_when_no_client_waits_for_it(
         async def is_so() -> bool:
             return bool(await ledger.connection.fetchval(SLEEPING) == number)
 
-        await until(is_so, f"{number} queries sleep", SECONDS)
+        await eventually(is_so, f"{number} queries sleep", SECONDS)
 
     async def look(view: View, _: Any) -> Any:
         return await views._asked(view.models, lambda connection: connection.fetch("SELECT pg_sleep(600)"))
@@ -173,17 +160,17 @@ def gate(client: Client) -> tuple[asyncio.Event, asyncio.Event]:
 
 async def appended(ledger: Ledger, name: str, number: int = 1) -> list[dict[str, Any]]:
     async def is_there() -> bool:
-        return len(await events(ledger, name)) == number
+        return len(await own_events(ledger, name)) == number
 
-    await until(is_there, f"{number} {name} in the log", SECONDS)
-    return await events(ledger, name)
+    await eventually(is_there, f"{number} {name} in the log", SECONDS)
+    return await own_events(ledger, name)
 
 
 async def test_a_fact_is_decided_though_its_client_left(
     client: Client, ledger: Ledger, gate: tuple[asyncio.Event, asyncio.Event]
 ) -> None:
     begun, may_go_on = gate
-    before = await events(ledger, "UserCreated")
+    before = await own_events(ledger, "UserCreated")
     writing = asyncio.create_task(client.post(USERS, json={"username": "alice", "password": "a long password"}))
     await eventually(begun.is_set, "the append has begun")
     await left(writing)
@@ -214,7 +201,7 @@ async def test_an_act_is_requested_though_its_client_left(
 async def test_a_write_without_a_client_does_not_hold_up_the_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.finishing.DRAIN_SECONDS", 0.01)
     client = await serve()
-    headers = {"Authorization": f"Bearer {await token(client)}"}
+    headers = {"Authorization": f"Bearer {await admin_token(client)}"}
     begun = asyncio.Event()
 
     async def endless(*_: Any, **__: Any) -> Any:
@@ -236,7 +223,7 @@ async def test_a_write_without_a_client_does_not_hold_up_the_end(serve: Serve, m
 @pytest.mark.parametrize("key", ["", "Idempotency-Key: 1\r\n"])
 async def test_a_client_that_leaves_within_its_body_is_no_fault_of_postgresql(serve: Serve, key: str) -> None:
     client = await serve()
-    head = f"POST {USERS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {await token(client)}\r\n{key}"
+    head = f"POST {USERS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {await admin_token(client)}\r\n{key}"
     with capture_logs() as logs:
         _, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
         writer.write(f'{head}Content-Length: 40\r\n\r\n{{"a'.encode())

@@ -5,8 +5,9 @@ from ipaddress import ip_network
 import pytest
 from aiohttp import WSServerHandshakeError
 
-from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, token
-from tests.support.people import MANAGED, head, refused
+from tests.support.api_client import PASSWORD, Client, Serve, admin_token, basic
+from tests.support.ledger import Ledger
+from tests.support.users import MANAGED, error_message, log_position
 
 EVIL = "https://evil.example"
 NEW = {"username": "eve", "password": PASSWORD, "name": "Eve"}
@@ -19,7 +20,7 @@ async def client(serve: Serve) -> Client:
 
 @pytest.fixture
 async def cookie(client: Client) -> dict[str, str]:
-    return {"Cookie": f"authtoken={await token(client)}"}
+    return {"Cookie": f"authtoken={await admin_token(client)}"}
 
 
 def home(client: Client) -> str:
@@ -43,15 +44,15 @@ FOREIGN: list[dict[str, str]] = [
 async def test_a_page_of_another_site_cannot_use_the_cookie(
     client: Client, ledger: Ledger, cookie: dict[str, str]
 ) -> None:
-    before = await head(ledger)
+    before = await log_position(ledger)
     for page in FOREIGN:
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             for path in (MANAGED, f"{MANAGED}/x", "/v1/admin/login", "/v1/me/calls"):
                 reply = await client.request(method, path, json=NEW, headers=cookie | page)
-                assert "another site" in await refused(reply, 403)
+                assert "another site" in await error_message(reply, 403)
         with pytest.raises(WSServerHandshakeError, match="403"):
             await client.ws_connect("/v1/ws", headers=cookie | page)
-    assert await head(ledger) == before
+    assert await log_position(ledger) == before
 
 
 async def test_this_sites_page_can_use_the_cookie(client: Client, cookie: dict[str, str]) -> None:
@@ -71,7 +72,7 @@ async def test_this_sites_page_can_use_the_cookie(client: Client, cookie: dict[s
 
 async def test_a_trusted_proxy_says_which_site_this_is(serve: Serve) -> None:
     client = await serve(trusted_proxies=(ip_network("127.0.0.0/8"),))
-    cookie = {"Cookie": f"authtoken={await token(client)}", "X-Forwarded-Host": "pbx.example, inner.example"}
+    cookie = {"Cookie": f"authtoken={await admin_token(client)}", "X-Forwarded-Host": "pbx.example, inner.example"}
     pages = (
         ({"X-Forwarded-Proto": "https", "Origin": "https://pbx.example"}, 200),
         ({"X-Forwarded-Proto": "https", "Origin": "https://inner.example"}, 200),
@@ -98,9 +99,9 @@ async def test_a_token_that_is_no_cookie_is_taken_from_any_page(client: Client, 
 async def test_reading_has_no_effects_and_is_open_to_cookies(
     client: Client, ledger: Ledger, cookie: dict[str, str]
 ) -> None:
-    before = await head(ledger)
+    before = await log_position(ledger)
     for path in {r.resource.canonical for r in client.app.router.routes() if r.method == "GET" and r.resource}:
         if path not in {"/v1/events", "/v1/ws"}:
             reply = await client.get(path.replace("{", "").replace("}", ""), headers=cookie | {"Origin": EVIL})
             assert reply.status in {200, 400, 404, 503}, path
-    assert await head(ledger) == before
+    assert await log_position(ledger) == before

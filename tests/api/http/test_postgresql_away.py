@@ -15,11 +15,12 @@ from services.database import connection as database
 from services.database.embedded import Embedded
 from services.database.locks import LOCK, Lock
 from services.runtime.outage import Outage
-from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, projected, token
+from tests.support.api_client import PASSWORD, Client, Serve, admin_token, basic
 from tests.support.freezing import crowded, frozen
-from tests.support.listening import listening
-from tests.support.people import USERS
-from tests.support.waiting import until
+from tests.support.ledger import Ledger, projector_process
+from tests.support.polling import eventually
+from tests.support.stream_client import open_stream
+from tests.support.users import USERS
 
 SECONDS = 60.0
 """How long a busy machine may take; PostgreSQL is frozen all that time, so an answer does not come from it."""
@@ -59,7 +60,7 @@ async def url(own_server: Embedded) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def ledger(url: str) -> AsyncIterator[Ledger]:
-    async with projected(url) as ledger:
+    async with projector_process(url) as ledger:
         yield ledger
 
 
@@ -67,7 +68,7 @@ async def ledger(url: str) -> AsyncIterator[Ledger]:
 async def client(serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Client:
     position = await ledger.write(b"Event: FullyBooted\r\n\r\n")
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await client.app[FRESHNESS].folded([model.name for model in ALL], position)
     monkeypatch.setattr("services.database.heartbeat.TICKS", 12)
     return client
@@ -90,7 +91,7 @@ async def speaks(client: Client) -> None:
     async def answers() -> bool:
         return bool((await client.get("/readyz")).status == 200)
 
-    await until(answers, "PostgreSQL answers again", SECONDS)
+    await eventually(answers, "PostgreSQL answers again", SECONDS)
 
 
 async def test_every_request_is_answered_while_postgresql_is_frozen(
@@ -138,7 +139,7 @@ async def test_a_decision_whose_answer_is_lost_is_done_once(
     async def appending() -> bool:
         return bool(await ledger.connection.fetchval(WAITING))
 
-    await until(appending, "the append waits for its lock", SECONDS)
+    await eventually(appending, "the append waits for its lock", SECONDS)
     with frozen(own_server):
         reply = await posting
         assert "may have been done" in (await reply.json())["message"]
@@ -157,7 +158,7 @@ async def test_requests_are_refused_while_postgresql_takes_no_connections(client
             await take()
             return (await client.get("/v1/ledger/events")).status == 503
 
-        await until(cut_off, "the API has no connection left", SECONDS)
+        await eventually(cut_off, "the API has no connection left", SECONDS)
         reply = await refused(client, "/v1/ledger/events")
         assert (await reply.json())["message"] == "the database takes no more connections"
         await refused(client, USERS, "POST", json=USER, headers=KEY)
@@ -172,13 +173,13 @@ async def test_requests_are_refused_while_postgresql_takes_no_connections(client
 async def test_a_stream_goes_on_after_postgresql_was_frozen(
     client: Client, ledger: Ledger, own_server: Embedded
 ) -> None:
-    async with listening(client, "/core/channels") as stream:
+    async with open_stream(client, "/core/channels") as stream:
         with frozen(own_server):
 
             async def silent() -> bool:
                 return bool(client.app[HEARTBEAT].silent)
 
-            await until(silent, "the heartbeat stops", SECONDS)
+            await eventually(silent, "the heartbeat stops", SECONDS)
         await speaks(client)
         await ledger.write(b"Event: Newchannel\r\nChannel: PJSIP/1-1\r\nChannelState: 6\r\nUniqueid: 9.9\r\n\r\n")
         assert [message.what for message in await stream.take(1)] == ["core.channel.create"]

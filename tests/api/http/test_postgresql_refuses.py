@@ -9,8 +9,9 @@ import pytest
 from api.app_keys import FRESHNESS
 from projections import ALL
 from services.database.locks import Lock, locked
-from tests.api.conftest import COMMANDER, PASSWORD, Client, Ledger, Serve, basic, token
-from tests.support.people import USERS
+from tests.support.api_client import PASSWORD, Client, Serve, admin_token, basic
+from tests.support.ledger import COMMANDER, Ledger
+from tests.support.users import USERS
 
 CHANNELS = "/v1/admin/core/channels"
 KEY = {"Idempotency-Key": "k1"}
@@ -51,7 +52,7 @@ async def client(serve: Serve, ledger: Ledger) -> Client:
         b"Event: Newchannel\r\nChannel: PJSIP/1-1\r\nChannelState: 6\r\nUniqueid: 1.1\r\n\r\n"
     )
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await client.app[FRESHNESS].folded([model.name for model in ALL], position)
     await ledger.connection.execute(FAIL)
     return client

@@ -19,12 +19,13 @@ from api.app_keys import FRESHNESS
 from api.http.connections import CONNECTIONS
 from api.http.guarded_connection import GuardedSite
 from services.accounts.throttle import FREE_FAILURES
-from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, stop_throttle_clock
 from tests.api.http.test_freshness import newchannel, reached
 from tests.api.jade.test_acts import added
 from tests.support import proxies
+from tests.support.api_client import PASSWORD, Client, Serve, basic, stop_throttle_clock
 from tests.support.debian import unpack
-from tests.support.people import MANAGED
+from tests.support.ledger import Ledger
+from tests.support.users import MANAGED
 
 MEMBERS = "/v1/admin/queue/members"
 CHANNELS = "/v1/admin/core/channels"

@@ -8,11 +8,13 @@ import pytest
 from api.app_keys import POOL
 from api.http.queues import QUEUES, SHARE
 from services.replay.as_of import AsOfReader
-from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.http.test_freshness import newchannel, reached
-from tests.api.http.test_leaving import eventually, left
+from tests.api.http.test_leaving import left
 from tests.api.ops.test_status import scraped
-from tests.support.people import by, logged_in, person
+from tests.support.api_client import Client, Serve, admin_token, bearer, log_in
+from tests.support.ledger import Ledger
+from tests.support.polling import eventually
+from tests.support.users import create_user
 
 VIEW = "/v1/admin/core/channels"
 
@@ -20,7 +22,7 @@ VIEW = "/v1/admin/core/channels"
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await reached(client, await ledger.write(*(newchannel(f"1.{n}") for n in range(2 * SHARE))))
     return client
 
@@ -29,8 +31,8 @@ async def test_one_users_as_of_do_not_delay_another_user(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last: int = await ledger.connection.fetchval("SELECT position FROM head")
-    await person(client, "bob", "admin")
-    bob = by(await logged_in(client, "bob", "admin"))
+    await create_user(client, "bob", "admin")
+    bob = bearer(await log_in(client, "bob", "admin"))
     may_fold, folded, fold = asyncio.Event(), [], AsOfReader.read
 
     async def slow(self: AsOfReader, connection: Any, names: Any, instant: Any, *rest: Any) -> Any:

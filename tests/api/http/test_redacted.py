@@ -8,8 +8,9 @@ import pytest
 from api.app_keys import FRESHNESS
 from services.retention.redact import redact
 from services.retention.redact_pattern import Wanted
-from tests.api.conftest import Client, Ledger, Serve, projected, token
 from tests.captures import wire
+from tests.support.api_client import Client, Serve, admin_token
+from tests.support.ledger import Ledger, projector_process
 
 NUMBER = "5551234"
 TOKEN = "redacted-ghijklmnopqr"
@@ -18,7 +19,7 @@ VIEWS = ("/v1/admin/core/channels", "/api/statistics/2026-11-22", "/v1/admin/que
 
 @pytest.fixture
 async def ledger(url: str) -> AsyncIterator[Ledger]:
-    async with projected(url) as ledger:
+    async with projector_process(url) as ledger:
         yield ledger
 
 
@@ -33,7 +34,7 @@ async def test_no_view_is_missing_and_none_shows_it_afterwards(serve: Serve, led
     position = await ledger.write(up_to_a_call_of(NUMBER.encode()))
     one, other = await serve(), await serve()
     for client in (one, other):
-        client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+        client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     channels = VIEWS[0]
     past = {"as_of": str(position)}
     tags = {}

@@ -9,7 +9,8 @@ import pytest
 
 from api.app_keys import VIEWS
 from api.http.rendering import ROWS, ListOf, render, size
-from tests.api.conftest import Client, Ledger, Serve, token
+from tests.support.api_client import Client, Serve, admin_token
+from tests.support.ledger import Ledger
 
 VIEW = "/v1/admin/core/channels"
 CHANNELS = """
@@ -68,7 +69,7 @@ async def test_the_loop_serves_others_after_each_piece() -> None:
 
 async def test_two_hundred_thousand_channels_are_answered(serve: Serve, ledger: Ledger) -> None:
     client: Client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await ledger.connection.execute(CHANNELS, 200_000)
     views, rendered = client.app[VIEWS], 0
     render_one = views._render

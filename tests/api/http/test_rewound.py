@@ -14,11 +14,12 @@ from api.app_keys import FRESHNESS, SEEDED
 from schemas.settings import Settings
 from services.database import connection as database
 from services.projector.process import project
-from tests.api.conftest import PASSWORD, Client, Ledger, basic, opened, token
 from tests.api.http.test_freshness import VIEW, items, newchannel, reached
-from tests.support.listening import Listening, listening
+from tests.support.api_client import PASSWORD, Client, admin_token, basic
+from tests.support.ledger import Ledger, open_ledger
+from tests.support.polling import eventually, present
 from tests.support.restoring import Backup
-from tests.support.waiting import present, until
+from tests.support.stream_client import EventStream, open_stream
 
 CHECKPOINT = "SELECT min(position) FROM checkpoint WHERE place = 'model'"
 
@@ -41,7 +42,7 @@ class World:
         async def folded() -> bool:
             return bool(await self._ledger.connection.fetchval(CHECKPOINT) >= head)
 
-        await until(folded, "all models have folded the log", 20)
+        await eventually(folded, "all models have folded the log", 20)
         await self._backup.take()
         await self._connect()
 
@@ -64,14 +65,14 @@ class World:
 
 @pytest.fixture
 async def world(url: str, tmp_path: Path) -> AsyncIterator[World]:
-    ledger = await opened(url)
+    ledger = await open_ledger(url)
     await ledger.projector._connection.close()
     stop = asyncio.Event()
     projecting = asyncio.create_task(project(url, stop))
     app = create(url, Settings(data=tmp_path, admin_password=PASSWORD))
     async with Backup(url) as backup, TestClient(TestServer(app)) as client:
         await asyncio.wait_for(app[SEEDED].wait(), 300)
-        client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+        client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
         yield World(ledger, client, backup)
         await client.close()
         stop.set()
@@ -94,7 +95,7 @@ async def test_a_stream_ends_when_the_log_came_back_shorter(world: World, is_for
     await world.write(newchannel("1.1"))
     await world.backup()
     await reached(world.client, await world.write(newchannel("1.2"), newchannel("1.3")))
-    async with listening(world.client, last=0) as stream:
+    async with open_stream(world.client, last=0) as stream:
         await stream.take(3)
         head = await world.restore()
         if is_fork:  # the log has grown past the old position before a process looks
@@ -107,7 +108,7 @@ async def test_a_stream_ends_when_the_log_came_back_shorter(world: World, is_for
         assert stream.last_id == "", "a browser begins again without an id"
     position = await world.write(newchannel("3.1"))
     await world.noticed()
-    async with listening(world.client, last=head) as stream:
+    async with open_stream(world.client, last=head) as stream:
         *_, last = await stream.take(1 + 10 * is_fork)
         assert (last.of["unique_id"], last.position) == ("3.1", position)
 
@@ -130,13 +131,13 @@ async def test_a_new_stream_does_not_join_what_the_log_has_lost(world: World) ->
     await world.write(newchannel("1.1"))
     await world.backup()
     await reached(world.client, await world.write(newchannel("1.2")))
-    async with listening(world.client, last=0) as old:
+    async with open_stream(world.client, last=0) as old:
         await old.take(2)
         head = await world.restore()
         reply = await answered(lambda: world.client.get("/v1/events"))
         assert reply.status == 200
         position = await world.write(newchannel("1.3"))
-        (message,) = await Listening(reply).take(1)
+        (message,) = await EventStream(reply).take(1)
         reply.close()
         assert (message.of["unique_id"], message.position) == ("1.3", position)
         assert position > head

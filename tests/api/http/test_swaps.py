@@ -38,9 +38,9 @@ from services.log import append as log
 from services.projector.checkpoints import Checkpoint, Freshness, Reading, read
 from services.projector.rebuild import rebuild
 from services.projector.rebuild_diff import Scratch, Unwritten
-from tests.api.conftest import PASSWORD, Client, token
 from tests.captures import wire
-from tests.support.waiting import until
+from tests.support.api_client import PASSWORD, Client, admin_token
+from tests.support.polling import eventually
 
 # A rebuild ends only where the log grows no faster than this machine folds it, into the served tables and the new ones.
 IS_NEAR = "SELECT max(position) >= $1 - 200 AND min(position) >= $1 - 2000 FROM checkpoint"
@@ -110,7 +110,7 @@ class World:
             await self._running
 
     async def eventually(self, query: str, *arguments: object) -> None:
-        await until(lambda: self.connection.fetchval(query, *arguments), query)
+        await eventually(lambda: self.connection.fetchval(query, *arguments), query)
 
     async def folded(self, position: int) -> None:
         await self.eventually(FOLDED, position)
@@ -129,7 +129,7 @@ async def world(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
     await world.client.start_server()
     async with asyncio.timeout(300):
         await app[SEEDED].wait()
-    world.client.session.headers["Authorization"] = f"Bearer {await token(world.client)}"
+    world.client.session.headers["Authorization"] = f"Bearer {await admin_token(world.client)}"
     yield world
     await world.client.close()
     await world.stop()
@@ -216,7 +216,7 @@ async def test_views_under_load_while_models_are_swapped_again_and_again(world: 
             position = await world.append(*events[start : start + 10])
             # A log that went on as soon as a rebuild is near would keep a slow machine's rebuild from the end for ever.
             if not await world._pen.fetchval(IS_NEAR, position):
-                await until(partial(world._pen.fetchval, FOLLOWED, position), FOLLOWED, 600)
+                await eventually(partial(world._pen.fetchval, FOLLOWED, position), FOLLOWED, 600)
 
     told: dict[str, int] = {}
     readers = [Reader(world.client, told, tagged=False), Reader(world.client, told, tagged=True)]

@@ -12,9 +12,10 @@ from services.commander.commander import Commander
 from services.commands import act as acting
 from services.commands import commander_presence as commanders
 from services.database.pool import Pool
-from tests.api.conftest import Client, Ledger, Serve, token
+from tests.support.api_client import Client, Serve, admin_token
 from tests.support.fake_ami import FakeAmi, block
-from tests.support.waiting import until
+from tests.support.ledger import Ledger
+from tests.support.polling import eventually
 
 PATH = "/v1/admin/core/channels/1.1"
 NEW = block(
@@ -30,13 +31,13 @@ NEW = block(
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await ledger.write(NEW)
 
     async def there() -> bool:
         return (await client.get(PATH)).status == 200
 
-    await until(there, "the channel is in the view")
+    await eventually(there, "the channel is in the view")
     return client
 
 

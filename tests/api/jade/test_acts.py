@@ -13,9 +13,12 @@ from services.commander.commander import Commander
 from services.commands import targets
 from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.jade.test_act_outcomes import events
+from tests.api.commands.test_act import events
 from tests.services.commander.test_actions import queues, saying
-from tests.support.fake_ami import FakeAmi, block, eventually
-from tests.support.waiting import until
+from tests.support.api_client import Client, Serve, admin_token
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.ledger import Ledger
+from tests.support.polling import eventually
 
 MEMBER = "/v1/admin/queue/members"
 
@@ -53,14 +56,14 @@ def no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     last = await ledger.write(*KNOWN)
 
     async def there() -> bool:
         reply = await client.get(MEMBER)
         return int(reply.headers["X-Ledger-Position"]) >= last
 
-    await until(there, "the views have folded what is known")
+    await eventually(there, "the views have folded what is known")
     return client
 
 
@@ -376,7 +379,7 @@ async def test_a_module_that_is_loaded_already(desk: Desk) -> None:
 async def test_the_answer_comes_when_the_view_shows_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "VISIBLE_SECONDS", 5.0)
     asking = asyncio.create_task(desk.told("POST", MEMBER, NEW))
-    await until(lambda: succeeded(desk.ledger), "Asterisk has said yes")
+    await eventually(lambda: succeeded(desk.ledger), "Asterisk has said yes")
     assert not asking.done()
     await desk.ledger.write(added("sales", "PJSIP/108", "PJSIP/108"))
     assert await asking == (200, "")
@@ -396,7 +399,7 @@ async def test_sent_again_under_its_key_when_it_is_gone(desk: Desk) -> None:
     async def gone() -> bool:
         return (await desk.client.get(path)).status == 404
 
-    await until(gone, f"the view has folded {last}")
+    await eventually(gone, f"the view has folded {last}")
     again = await desk.client.delete(path, headers=headers)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
     assert (await desk.client.delete(path)).status == 404
@@ -410,7 +413,7 @@ async def test_of_several_pbxes_one_is_named(desk: Desk) -> None:
         reply = await desk.client.get("/v1/admin/core/modules", params={"pbx": "other"})
         return bool((await reply.json())["result"]["list"])
 
-    await until(known, f"the views have folded {last}")
+    await eventually(known, f"the views have folded {last}")
     for method, path, _, body in ASKED:
         status, message = await desk.told(method, path, body)
         assert (status, message[:4]) == (400, "pbx=")

@@ -12,10 +12,11 @@ from api.app_keys import FRESHNESS
 from schemas.log import Connected
 from services.commander.commander import Commander
 from services.projector.checkpoints import Freshness, Reading
-from tests.api.conftest import Client, Ledger, Serve, token
+from tests.support.api_client import Client, Serve, admin_token
 from tests.support.config_pbx import Category, ConfigFile, ConfigPbx, Variable
 from tests.support.fake_ami import FakeAmi, block
-from tests.support.waiting import until
+from tests.support.ledger import Ledger
+from tests.support.polling import eventually
 
 DIALPLAN = "/v1/admin/dialplan/configurations"
 PJSIP = "/v1/admin/pjsip/configurations/pjsip.conf"
@@ -66,14 +67,14 @@ async def ami(ledger: Ledger, files: ConfigPbx) -> AsyncIterator[FakeAmi]:
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger, ami: FakeAmi) -> Client:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await ledger.write(Connected("127.0.0.1:5038"))
 
     async def there() -> bool:
         heard = await ledger.connection.fetchval("SELECT count(*) FROM links")
         return ami.logins > 0 and heard > 0 and (await client.get(QUEUES)).status == 200
 
-    await until(there, "the files have been read")
+    await eventually(there, "the files have been read")
     return client
 
 
@@ -209,7 +210,7 @@ async def test_a_conflict_is_answered_when_the_views_show_it(
         await folded(models, position)
         if tuple(models) == ("acts",):
             reads.clear()
-            await until(failed, "the act has failed")
+            await eventually(failed, "the act has failed")
 
     async def look_later(connection: asyncpg.Connection) -> Reading:
         await reads.wait()
@@ -381,5 +382,5 @@ async def test_a_link_that_is_lost_in_the_middle(client: Client, files: ConfigPb
     async def told() -> bool:
         return "new" in await names(client, "/v1/admin/queue/cfg_queues")
 
-    await until(told, "what stands in the file is told when the link is back")
+    await eventually(told, "what stands in the file is told when the link is back")
     assert [c.name for c in files.files["queues.conf"].categories] == ["general", "sales", "new"]

@@ -23,7 +23,8 @@ from schemas.settings import Settings
 from schemas.users import UserCreated
 from services.commands.decide import Decision, decide
 from services.runtime.errors import Conflict
-from tests.api.conftest import PASSWORD, Client, Ledger, token
+from tests.support.api_client import PASSWORD, Client, admin_token
+from tests.support.ledger import Ledger
 
 PATH = "/v1/test/users"
 
@@ -52,7 +53,7 @@ async def started(ledger: Ledger, data: Path) -> Client:
     await client.start_server()
     async with asyncio.timeout(300):
         await app[SEEDED].wait()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     return client
 
 

@@ -8,17 +8,11 @@ import msgspec
 import pytest
 
 from services.commands.dialplans import MAX_COMMAND_BYTES
-from tests.api.conftest import Client, Ledger, Serve, token
+from tests.support.api_client import Client
+from tests.support.ledger import Ledger
 
 MASTERS, COMMANDS = "/v1/admin/dialplan/adpmas", "/v1/admin/dialplan/adps"
 NOBODY = "1d47735d-2265-463c-908a-d37dea085c21"
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
 
 
 async def ask(client: Client, method: str, path: str, body: Any = None, status: int = 200) -> Any:

@@ -9,8 +9,9 @@ import pytest
 from api.app_keys import ACCOUNTS
 from services.accounts.places import MAX_PER_USER
 from services.accounts.throttle import FREE_FAILURES, FREE_FAILURES_OF_USER
-from tests.api.conftest import PASSWORD, Client, Ledger, Serve, basic, stop_throttle_clock, token
-from tests.support.people import MANAGED, by, person
+from tests.support.api_client import PASSWORD, Client, Serve, admin_token, basic, bearer, stop_throttle_clock
+from tests.support.ledger import Ledger
+from tests.support.users import MANAGED, create_user
 
 LOGIN = "/v1/admin/login"
 PROXY = {"trusted_proxies": (ip_network("127.0.0.1"),)}
@@ -39,7 +40,7 @@ async def guess_from_everywhere(client: Client, name: str = "admin") -> None:
 
 
 async def test_logins_and_new_passwords_go_on_during_a_flood(client: Client) -> None:
-    admin = by(await token(client))
+    admin = bearer(await admin_token(client))
     flood = [asyncio.create_task(login(client, "198.51.100.1", f"nobody{n}", "x")) for n in range(60)]
     body: dict[str, Any] = {"username": "ann", "password": PASSWORD, "permissions": [{"permission": "admin"}]}
     made = await client.post(MANAGED, json=body, headers=admin)
@@ -84,22 +85,22 @@ async def test_guesses_from_many_addresses_do_not_lock_the_owner_out(client: Cli
 
 
 async def test_a_place_is_the_users_own(client: Client) -> None:
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    await person(client, "bob", "admin")
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    await create_user(client, "bob", "admin")
     assert await login(client, "192.0.2.1", "bob") == 200
     await guess_from_everywhere(client)
     assert (await login(client, "192.0.2.1"), await login(client, "192.0.2.1", "bob")) == (429, 200)
 
 
 async def test_places_are_kept_for_present_users_and_are_bounded(client: Client, ledger: Ledger) -> None:
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    bob = await person(client, "bob", "admin")
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    bob = await create_user(client, "bob", "admin")
     for number in range(MAX_PER_USER + 3):
         assert await login(client, f"192.0.2.{number}", "bob") == 200
     kept = "SELECT count(*) FROM ledger.login_place WHERE user_uuid = $1"
     assert await ledger.connection.fetchval(kept, bob) == MAX_PER_USER
     assert (await client.delete(f"{MANAGED}/{bob}")).status == 200
-    await token(client)
+    await admin_token(client)
     assert await ledger.connection.fetchval(kept, bob) == 0
     texts = [str(dict(row)) for row in await ledger.connection.fetch("SELECT * FROM ledger.login_place")]
     assert len(texts) == 1

@@ -10,11 +10,12 @@ import pytest
 
 from services.database.locks import Lock, locked
 from services.retention.redact import redact
-from tests.api.conftest import Client, Ledger, Serve, projected, token
-from tests.support.archiving import appended, archived
-from tests.support.people import USERS
+from tests.support.api_client import Client, Serve, admin_token
+from tests.support.archiving import append_months, run_archive
+from tests.support.ledger import Ledger, projector_process
+from tests.support.polling import eventually
 from tests.support.redacting import TOKEN, VARIETY, WANTED
-from tests.support.waiting import until
+from tests.support.users import USERS
 
 # The lock manager's word for a statement of this test's database that waits for another transaction.
 WAITING = """
@@ -29,7 +30,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
 @pytest.fixture
 async def ledger(url: str) -> AsyncIterator[Ledger]:
-    async with projected(url) as ledger:
+    async with projector_process(url) as ledger:
         yield ledger
 
 
@@ -52,13 +53,13 @@ async def waits(ledger: Ledger, statement: str) -> None:
     async def waiting() -> bool:
         return bool(await ledger.connection.fetchval(WAITING, statement))
 
-    await until(waiting, f"{statement} waits")
+    await eventually(waiting, f"{statement} waits")
     assert await ledger.connection.fetchval(RETAINED, int(Lock.RETENTION)) == 1
 
 
 async def decides(client: Client, name: str) -> None:
     """Log in, and make a user under an Idempotency-Key."""
-    headers = {"Authorization": f"Bearer {await token(client)}", "Idempotency-Key": name}
+    headers = {"Authorization": f"Bearer {await admin_token(client)}", "Idempotency-Key": name}
     reply = await client.post(USERS, json={"name": name, "password": name, "username": name}, headers=headers)
     assert reply.status == 200, await reply.text()
 
@@ -75,10 +76,10 @@ async def test_logins_and_decisions_go_on_while_redact_runs(serve: Serve, ledger
 
 
 async def test_logins_and_decisions_go_on_while_archive_runs(serve: Serve, ledger: Ledger, tmp_path: Path) -> None:
-    ends = await appended(ledger.url, 400)
+    ends = await append_months(ledger.url, 400)
     client = await serve()
     async with open_transaction(ledger.url, "LOCK TABLE ledger.saved IN EXCLUSIVE MODE"):
-        running = asyncio.create_task(archived(ledger.url, tmp_path / "files", "2026-05"))
+        running = asyncio.create_task(run_archive(ledger.url, tmp_path / "files", "2026-05"))
         await waits(ledger, "DELETE FROM ledger.saved WHERE kept%")
         await decides(client, "bob")
         assert not running.done()

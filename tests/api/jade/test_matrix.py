@@ -5,17 +5,22 @@ A new row of operations.tsv fails here until `NEEDED` says which permission it w
 
 import re
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Struct
 
+from api.app_keys import FRESHNESS
 from schemas.log import Received
 from schemas.users import TokenIssued
 from services.accounts.accounts import IDLE_SECONDS, token_hash
-from tests.api.conftest import Client, Ledger, Serve
 from tests.contract import operations
-from tests.support.people import MANAGED, NOBODYS, by, logged_in, person
+from tests.support.api_client import Client, admin_token, api_starter, bearer, log_in
+from tests.support.database import READ_MODELS, cloned
+from tests.support.ledger import Ledger, open_ledger, projector_task
+from tests.support.users import MANAGED, UNKNOWN_UUID, create_user
 
 NEEDED = (
     (r"POST /(admin|manager|me)/login", "password"),
@@ -60,38 +65,48 @@ def needed(method: str, path: str) -> str:
     return found[0]
 
 
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers.update(by(await logged_in(client, "admin", "admin")))
-    return client
+class Callers(Struct):
+    """One API process for all tests of the file, and the token of each caller; nobody's is empty."""
+
+    client: Client
+    tokens: dict[str, str]
 
 
-@pytest.fixture
-async def tokens(client: Client, ledger: Ledger) -> dict[str, str]:
-    """The token of everybody, by what they are; nobody's is empty."""
-    found = {"nobody": "", "stranger": NOBODYS, "expired": "c0ffee00-0000-4000-8000-000000000001"}
+@pytest.fixture(scope="module")
+async def callers(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Callers]:
+    async with cloned(postgresql_url, READ_MODELS) as url:
+        ledger = await open_ledger(url)
+        async with projector_task(ledger), api_starter(ledger, tmp_path_factory.mktemp("data")) as serve:
+            client = await serve()
+            yield Callers(client, await make_tokens(client, ledger))
+        await ledger.close()
+
+
+async def make_tokens(client: Client, ledger: Ledger) -> dict[str, str]:
+    client.session.headers.update(bearer(await admin_token(client)))
+    tokens = {"nobody": "", "stranger": UNKNOWN_UUID, "expired": "c0ffee00-0000-4000-8000-000000000001"}
     for name, permission in {"user": "user", "manager": "manager", "deleted": "admin", "nothing": "user"}.items():
-        uuid = await person(client, name, permission)
-        found[name] = await logged_in(client, name)
+        uuid = await create_user(client, name, permission)
+        tokens[name] = await log_in(client, name)
         if name == "deleted":
             assert (await client.delete(f"{MANAGED}/{uuid}")).status == 200
         if name == "nothing":
             assert (await client.put(f"{MANAGED}/{uuid}", json={"permissions": []})).status == 200
-    found["admin"] = await logged_in(client, "admin")
+    tokens["admin"] = await log_in(client, "admin")
     admin = await ledger.connection.fetchval("SELECT uuid FROM users WHERE username = 'admin'")
     when = time.time() - IDLE_SECONDS - 60
-    issued = TokenIssued(token_hash(found["expired"]), admin)
-    await ledger.write(Received("ringledger", "TokenIssued", when, when, msgspec.json.encode(issued)), pbx="")
+    issued = TokenIssued(token_hash(tokens["expired"]), admin)
+    event = Received("ringledger", "TokenIssued", when, when, msgspec.json.encode(issued))
+    await client.app[FRESHNESS].folded(("tokens",), await ledger.write(event, pbx=""))
     client.session.headers["Authorization"] = ""
-    return found
+    return tokens
 
 
 async def got(client: Client, method: str, path: str, token: str) -> int | str:
     """Call it, and return a refusal's status, or that it was none."""
     body = "{}" if method in {"POST", "PUT"} else None
     filled = path.replace("{detail}", "no-such-thing")
-    reply = await client.request(method, filled, headers=by(token) if token else {}, data=body)
+    reply = await client.request(method, filled, headers=bearer(token) if token else {}, data=body)
     said: dict[str, Any] = await reply.json()
     assert said["statuscode"] == reply.status < 500, (method, path, said)
     assert reply.status != 405, (method, path)
@@ -99,17 +114,18 @@ async def got(client: Client, method: str, path: str, token: str) -> int | str:
     return reply.status if reply.status in {401, 403} else IN
 
 
-async def test_everybody_gets_what_the_table_says(client: Client, tokens: dict[str, str]) -> None:
-    wrong = []
-    for method, path in CALLS:
-        expected = EXPECTED[needed(method, path)]
-        assert expected.keys() == tokens.keys()
-        for who, token in tokens.items():
-            ends = path.endswith("/login") and method == "DELETE" and expected[who] == IN
-            asks = await logged_in(client, who) if ends else token
-            if (found := await got(client, method, path, asks)) != expected[who]:
-                wrong.append(f"{method} {path} as {who}: {found} instead of {expected[who]}")
-    assert wrong == []
+@pytest.mark.parametrize("row", CALLS, ids=" ".join)
+async def test_everybody_gets_what_the_table_says(callers: Callers, row: tuple[str, str]) -> None:
+    method, path = row
+    expected = EXPECTED[needed(method, path)]
+    assert expected.keys() == callers.tokens.keys()
+    statuses = {}
+    for caller, token in callers.tokens.items():
+        # A logout that works ends its token, so it gets one of its own.
+        is_logout = path.endswith("/login") and method == "DELETE" and expected[caller] == IN
+        own = await log_in(callers.client, caller) if is_logout else token
+        statuses[caller] = await got(callers.client, method, path, own)
+    assert statuses == expected
 
 
 def test_every_row_has_an_expectation() -> None:

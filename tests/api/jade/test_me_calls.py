@@ -8,10 +8,11 @@ import pytest
 
 from api.app_keys import FRESHNESS
 from services.commander.commander import Commander
-from tests.api.conftest import Client, Ledger, Serve
+from tests.support.api_client import Client, Serve, bearer, log_in
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.folding import ami as said
-from tests.support.people import NOBODYS, by, contact, events, listed, logged_in, person, refused
+from tests.support.ledger import Ledger
+from tests.support.users import UNKNOWN_UUID, create_contact, create_user, error_message, get_list, own_events
 
 PATH = "/v1/me/calls"
 
@@ -26,7 +27,7 @@ PEER = said("PeerEntry", Channeltype="SIP", ObjectName="legacy1", ChanObjectType
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
-    client.session.headers.update(by(await logged_in(client, "admin", "admin")))
+    client.session.headers.update(bearer(await log_in(client, "admin", "admin")))
     await ledger.write(*map(endpoint, ("100", "101", "102")), PEER)
     return client
 
@@ -47,22 +48,22 @@ async def ami(ledger: Ledger) -> AsyncIterator[FakeAmi]:
 
 @pytest.fixture
 async def alice(client: Client) -> str:
-    uuid = await person(client, "alice", "user", name='Alice "Al" \\ Smith')
-    await contact(client, uuid, "100")
+    uuid = await create_user(client, "alice", "user", name='Alice "Al" \\ Smith')
+    await create_contact(client, uuid, "100")
     return uuid
 
 
 @pytest.fixture
 async def bob(client: Client) -> str:
-    uuid = await person(client, "bob", "user")
-    await contact(client, uuid, "101")
+    uuid = await create_user(client, "bob", "user")
+    await create_contact(client, uuid, "101")
     return uuid
 
 
 async def test_my_phone_is_rung_and_dials_the_others(
     client: Client, ledger: Ledger, ami: FakeAmi, alice: str, bob: str
 ) -> None:
-    token = by(await logged_in(client, "alice"))
+    token = bearer(await log_in(client, "alice"))
     reply = await client.post(PATH, json={"uuid_user": bob}, headers=token | {"Idempotency-Key": "once"})
     assert (reply.status, (await reply.json()).keys()) == (200, {"api_ver", "statuscode", "timestamp"})
     (asked,) = ami.asked("Originate")
@@ -78,7 +79,7 @@ async def test_my_phone_is_rung_and_dials_the_others(
         }.items()
     )
     assert "Exten" not in asked
-    (requested,) = await events(ledger, "ActRequested")
+    (requested,) = await own_events(ledger, "ActRequested")
     assert requested["actor"] == alice
     again = await client.post(PATH, json={"uuid_user": bob}, headers=token | {"Idempotency-Key": "once"})
     assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
@@ -86,9 +87,9 @@ async def test_my_phone_is_rung_and_dials_the_others(
 
 
 async def test_contacts_can_be_chosen(client: Client, ami: FakeAmi, alice: str, bob: str) -> None:
-    second = await contact(client, alice, "102")
-    legacy = await contact(client, bob, "legacy1", type="sip_peer")
-    token = by(await logged_in(client, "alice"))
+    second = await create_contact(client, alice, "102")
+    legacy = await create_contact(client, bob, "legacy1", type="sip_peer")
+    token = bearer(await log_in(client, "alice"))
     body = {"uuid_contact": legacy.upper(), "uuid_my_contact": second.upper()}
     assert (await client.post("/me/calls", json=body, headers=token)).status == 200
     (asked,) = ami.asked("Originate")
@@ -99,11 +100,11 @@ async def test_contacts_can_be_chosen(client: Client, ami: FakeAmi, alice: str, 
 @pytest.mark.usefixtures("alice")
 async def test_both_must_be_at_one_pbx(client: Client, ledger: Ledger, ami: FakeAmi, bob: str) -> None:
     await ledger.write(endpoint("200"), pbx="wien")
-    carol = await person(client, "carol", "user")
-    await contact(client, carol, "200")
-    token = by(await logged_in(client, "alice"))
-    assert "same PBX" in await refused(await client.post(PATH, json={"uuid_user": carol}, headers=token), 409)
-    assert await refused(await client.post(f"{PATH}?pbx=wien", json={"uuid_user": bob}, headers=token), 404)
+    carol = await create_user(client, "carol", "user")
+    await create_contact(client, carol, "200")
+    token = bearer(await log_in(client, "alice"))
+    assert "same PBX" in await error_message(await client.post(PATH, json={"uuid_user": carol}, headers=token), 409)
+    assert await error_message(await client.post(f"{PATH}?pbx=wien", json={"uuid_user": bob}, headers=token), 404)
     position = await ledger.write(endpoint("200"))
     await client.app[FRESHNESS].folded(("pjsip_endpoints",), position)
     assert (await client.post(PATH, json={"uuid_user": carol}, headers=token)).status == 200
@@ -113,28 +114,28 @@ async def test_both_must_be_at_one_pbx(client: Client, ledger: Ledger, ami: Fake
 async def test_what_cannot_be_called_is_not_dialled(
     client: Client, ledger: Ledger, ami: FakeAmi, alice: str, bob: str
 ) -> None:
-    carol = await person(client, "carol", "user")
-    await contact(client, carol, "no-such")
-    token = by(await logged_in(client, "alice"))
-    own = (await listed(client, "/v1/me/contacts", **token))[0]["uuid"]
-    his = (await listed(client, "/v1/me/contacts", **by(await logged_in(client, "bob"))))[0]["uuid"]
+    carol = await create_user(client, "carol", "user")
+    await create_contact(client, carol, "no-such")
+    token = bearer(await log_in(client, "alice"))
+    own = (await get_list(client, "/v1/me/contacts", **token))[0]["uuid"]
+    his = (await get_list(client, "/v1/me/contacts", **bearer(await log_in(client, "bob"))))[0]["uuid"]
     cases: list[tuple[dict[str, Any], int]] = [
         ({}, 400),
         ({"uuid_user": bob, "uuid_contact": his}, 400),
         ({"uuid_user": "bob"}, 400),
         ({"uuid_user": alice}, 400),
         ({"uuid_contact": own}, 400),
-        ({"uuid_user": NOBODYS}, 404),
-        ({"uuid_contact": NOBODYS}, 404),
+        ({"uuid_user": UNKNOWN_UUID}, 404),
+        ({"uuid_contact": UNKNOWN_UUID}, 404),
         ({"uuid_user": carol}, 404),
-        ({"uuid_user": bob, "uuid_my_contact": NOBODYS}, 409),
+        ({"uuid_user": bob, "uuid_my_contact": UNKNOWN_UUID}, 409),
         ({"uuid_user": bob, "uuid_my_contact": his}, 409),
     ]
     for body, status in cases:
-        assert await refused(await client.post(PATH, json=body, headers=token), status), body
-    silent = by(await logged_in(client, "carol"))
-    assert await refused(await client.post(PATH, json={"uuid_user": bob}, headers=silent), 409)
-    assert await events(ledger, "ActRequested") == []
+        assert await error_message(await client.post(PATH, json=body, headers=token), status), body
+    silent = bearer(await log_in(client, "carol"))
+    assert await error_message(await client.post(PATH, json={"uuid_user": bob}, headers=silent), 409)
+    assert await own_events(ledger, "ActRequested") == []
     assert ami.asked("Originate") == []
 
 
@@ -143,6 +144,6 @@ async def test_asterisks_refusal_is_told(client: Client, ami: FakeAmi, bob: str)
     ami.replies["Originate"] = lambda asked: block(
         "Response: Error", f"ActionID: {asked['ActionID']}", "Message: Originate Access Forbidden"
     )
-    token = by(await logged_in(client, "alice"))
+    token = bearer(await log_in(client, "alice"))
     reply = await client.post(PATH, json={"uuid_user": bob}, headers=token)
-    assert await refused(reply, 502) == "Originate Access Forbidden"
+    assert await error_message(reply, 502) == "Originate Access Forbidden"

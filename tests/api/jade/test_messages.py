@@ -11,9 +11,10 @@ import pytest
 from api.app_keys import FRESHNESS
 from schemas.social import MessagePosted
 from services.commands import messages
-from tests.api.conftest import Client, Ledger, Serve
 from tests.api.jade.test_social import ALICE, BOB, CAROL, head, only_chat, opened
-from tests.support.persons import Answer, Person, arrive, tell
+from tests.support.api_client import Client, Serve
+from tests.support.ledger import Ledger
+from tests.support.users import ApiResponse, UserClient, add_user, append_facts
 
 NOON = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 
@@ -24,22 +25,22 @@ async def client(serve: Serve) -> Client:
 
 
 @pytest.fixture
-async def alice(client: Client) -> Person:
-    return await arrive(client, "alice", ALICE)
+async def alice(client: Client) -> UserClient:
+    return await add_user(client, "alice", ALICE)
 
 
 @pytest.fixture
-async def bob(client: Client) -> Person:
-    return await arrive(client, "bob", BOB)
+async def bob(client: Client) -> UserClient:
+    return await add_user(client, "bob", BOB)
 
 
 @pytest.fixture
-async def path(alice: Person, bob: Person) -> str:
+async def path(alice: UserClient, bob: UserClient) -> str:
     """The messages of Alice's chat with Bob."""
     return await opened(alice, bob.uuid, kind=1) + "/messages"
 
 
-async def post(who: Person, path: str, text: str, **headers: str) -> Answer:
+async def post(who: UserClient, path: str, text: str, **headers: str) -> ApiResponse:
     return await who.ask("POST", path, {"message": text}, **headers)
 
 
@@ -47,14 +48,14 @@ def texts(messages: list[dict[str, Any]]) -> list[str]:
     return [m["message"]["message"] for m in messages]
 
 
-async def page(who: Person, path: str, count: int, before: str | None) -> list[dict[str, Any]]:
+async def page(who: UserClient, path: str, count: int, before: str | None) -> list[dict[str, Any]]:
     older = f"&timestamp={quote(before, safe='')}" if before else ""
     found: list[dict[str, Any]] = await who.get(f"{path}?count={count}{older}")
     assert len(found) <= count
     return found
 
 
-async def test_messages_are_listed_newest_first_for_all_members(alice: Person, bob: Person, path: str) -> None:
+async def test_messages_are_listed_newest_first_for_all_members(alice: UserClient, bob: UserClient, path: str) -> None:
     assert await alice.get(path) == []
     theirs = f"/v1/me/chats/{(await only_chat(bob))['uuid']}/messages"
     for who, where, text in ((alice, path, "one"), (bob, theirs, "two"), (alice, path, "three")):
@@ -69,7 +70,7 @@ async def test_messages_are_listed_newest_first_for_all_members(alice: Person, b
 
 async def test_paging_to_the_end_misses_and_doubles_nothing_while_others_write(serve: Serve) -> None:
     one, two = await serve(), await serve()
-    alice, bob = await arrive(one, "alice", ALICE), await arrive(two, "bob", BOB)
+    alice, bob = await add_user(one, "alice", ALICE), await add_user(two, "bob", BOB)
     path = await opened(alice, BOB, kind=1) + "/messages"
     await two.app[FRESHNESS].refresh()
     theirs = f"/me/chats/{(await only_chat(bob))['uuid']}/messages"
@@ -100,7 +101,7 @@ def clock(at: datetime) -> SimpleNamespace:
 
 
 async def test_no_two_messages_share_a_time_whatever_the_clock_says(
-    alice: Person, path: str, monkeypatch: pytest.MonkeyPatch
+    alice: UserClient, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(messages, "datetime", clock(NOON))
     for text in ("one", "two", "three"):
@@ -131,7 +132,7 @@ async def test_no_two_messages_share_a_time_whatever_the_clock_says(
         assert texts(await page(alice, path, 9, before)) == newest, before
 
 
-async def test_rooms_do_not_mix(alice: Person, path: str) -> None:
+async def test_rooms_do_not_mix(alice: UserClient, path: str) -> None:
     other = await opened(alice, BOB, kind=2) + "/messages"
     await post(alice, path, "here")
     await post(alice, other, "there")
@@ -152,7 +153,7 @@ TEXTS = [
 ]
 
 
-async def test_texts_come_back_as_they_were_written(alice: Person, path: str) -> None:
+async def test_texts_come_back_as_they_were_written(alice: UserClient, path: str) -> None:
     for text in TEXTS:
         assert (await post(alice, path, text)).status == 200, text
     assert texts(await alice.get(path)) == TEXTS[::-1]
@@ -175,7 +176,7 @@ BAD: list[Any] = [
 ]
 
 
-async def test_a_bad_message_is_refused_and_changes_nothing(alice: Person, path: str, ledger: Ledger) -> None:
+async def test_a_bad_message_is_refused_and_changes_nothing(alice: UserClient, path: str, ledger: Ledger) -> None:
     position = await head(ledger)
     for body in BAD:
         answer = await alice.ask("POST", path, body)
@@ -204,23 +205,23 @@ BAD_PAGES = [
 ]
 
 
-async def test_a_bad_page_is_refused(alice: Person, path: str) -> None:
+async def test_a_bad_page_is_refused(alice: UserClient, path: str) -> None:
     for query in BAD_PAGES:
         answer = await alice.ask("GET", f"{path}?{query}")
         assert (answer.status, answer.body["statuscode"]) == (400, 400), query
         assert answer.body["message"].startswith(query.partition("=")[0])
 
 
-async def test_a_page_has_so_many_by_default_and_at_most(alice: Person, path: str, client: Client) -> None:
+async def test_a_page_has_so_many_by_default_and_at_most(alice: UserClient, path: str, client: Client) -> None:
     room = (await only_chat(alice))["room"]["uuid"]
     times = [NOON + timedelta(seconds=n) for n in range(250)]
-    await tell(client, *(MessagePosted(str(n), room, ALICE, at, str(n)) for n, at in enumerate(times)))
+    await append_facts(client, *(MessagePosted(str(n), room, ALICE, at, str(n)) for n, at in enumerate(times)))
     assert texts(await alice.get(path)) == [str(n) for n in range(249, 199, -1)]
     assert texts(await alice.get(path + "?count=200")) == [str(n) for n in range(249, 49, -1)]
     assert texts(await page(alice, path, 200, "2026-11-28T12:00:50Z")) == [str(n) for n in range(49, -1, -1)]
 
 
-async def test_a_message_that_is_sent_again_is_posted_once(alice: Person, path: str) -> None:
+async def test_a_message_that_is_sent_again_is_posted_once(alice: UserClient, path: str) -> None:
     one, two = [await post(alice, path, "hello", Idempotency_Key="4711") for _ in range(2)]
     assert (one.status, two.status, two.headers["Idempotency-Replayed"]) == (200, 200, "true")
     assert one.headers["X-Ledger-Position"] == two.headers["X-Ledger-Position"]
@@ -230,15 +231,15 @@ async def test_a_message_that_is_sent_again_is_posted_once(alice: Person, path: 
     assert texts(await alice.get(path)) == ["hello", "hello"]
 
 
-async def test_only_members_read_and_write(alice: Person, client: Client, path: str) -> None:
+async def test_only_members_read_and_write(alice: UserClient, client: Client, path: str) -> None:
     await post(alice, path, "between us")
-    carol = await arrive(client, "carol", CAROL)
+    carol = await add_user(client, "carol", CAROL)
     assert (await carol.ask("GET", path)).status == 404
     assert (await post(carol, path, "me too")).status == 404
     assert texts(await alice.get(path)) == ["between us"]
 
 
-async def test_messages_as_they_were(alice: Person, path: str, ledger: Ledger) -> None:
+async def test_messages_as_they_were(alice: UserClient, path: str, ledger: Ledger) -> None:
     before = await head(ledger)
     await post(alice, path, "one")
     then = await alice.get(path)
@@ -249,7 +250,7 @@ async def test_messages_as_they_were(alice: Person, path: str, ledger: Ledger) -
     assert texts(await alice.get(f"{path}?count=1&as_of={await head(ledger)}")) == ["two"]
 
 
-async def test_a_message_wakes_who_waits_for_one(alice: Person, bob: Person, path: str) -> None:
+async def test_a_message_wakes_who_waits_for_one(alice: UserClient, bob: UserClient, path: str) -> None:
     theirs = f"/me/chats/{(await only_chat(bob))['uuid']}/messages"
     tag = (await bob.ask("GET", theirs)).headers["ETag"]
     waiting = asyncio.create_task(bob.ask("GET", theirs + "?wait=60", None, If_None_Match=tag))

@@ -12,10 +12,11 @@ from projections.people.rooms import ROOMS
 from schemas.facts import Fact
 from services.projector.rebuild import rebuild
 from services.projector.rebuild_diff import differences, lines
-from tests.api.conftest import Client, Ledger, Serve
 from tests.contract import misfits, operations, shapes
+from tests.support.api_client import Client, Serve
+from tests.support.ledger import Ledger
 from tests.support.model_rows import rows
-from tests.support.persons import Person, arrive, enter, tell
+from tests.support.users import UserClient, add_user, append_facts, issue_token
 
 ALICE = "0a11ce00-0000-4000-8000-000000000001"
 BOB = "0b0b0000-0000-4000-8000-000000000002"
@@ -24,7 +25,7 @@ NOBODY = "ffffffff-0000-4000-8000-00000000000f"
 SOCIAL = [BUDDIES, CHATS, MESSAGES, ROOMS]
 READS = ["jade.me.buddies.list", "jade.me.chats.list", "jade.me.chats.get", "jade.me.chats.messages.list"]
 
-People = tuple[Person, Person, Person]
+People = tuple[UserClient, UserClient, UserClient]
 
 
 class UserDeleted(Fact, frozen=True):
@@ -41,16 +42,20 @@ async def client(serve: Serve) -> Client:
 @pytest.fixture
 async def people(client: Client) -> People:
     """Alice, Bob and Carol."""
-    return await arrive(client, "alice", ALICE), await arrive(client, "bob", BOB), await arrive(client, "carol", CAROL)
+    return (
+        await add_user(client, "alice", ALICE),
+        await add_user(client, "bob", BOB),
+        await add_user(client, "carol", CAROL),
+    )
 
 
-async def opened(who: Person, *members: str, kind: int = 2, name: str = "", **called: str) -> str:
+async def opened(who: UserClient, *members: str, kind: int = 2, name: str = "", **called: str) -> str:
     """Open a room and return the path of one's own chat."""
     answer = await who.send("POST", "/me/chats", {"type": kind, "members": members, "name": name, **called})
     return answer.headers["Location"]
 
 
-async def only_chat(who: Person) -> dict[str, Any]:
+async def only_chat(who: UserClient) -> dict[str, Any]:
     [chat] = await who.get("/me/chats")
     assert isinstance(chat, dict)
     return chat
@@ -193,8 +198,8 @@ async def test_two_users_have_one_room_of_type_1(people: People) -> None:
 
 async def test_two_who_open_it_at_once_at_two_processes_get_one_room(serve: Serve) -> None:
     one, two = await serve(), await serve()
-    alice = await arrive(one, "alice", ALICE)
-    bob = await arrive(two, "bob", BOB)
+    alice = await add_user(one, "alice", ALICE)
+    bob = await add_user(two, "bob", BOB)
     body = {"type": 1, "members": [ALICE, BOB], "name": "pair"}
     answers = await asyncio.gather(*(who.ask("POST", "/me/chats", body) for who in (alice, bob)))
     assert sorted(answer.status for answer in answers) == [200, 409]
@@ -259,9 +264,9 @@ async def test_who_is_no_user_is_no_buddy_and_no_member(people: People, ledger: 
 
 
 async def test_the_permission_user_is_needed_and_admin_has_it(client: Client, people: People) -> None:
-    stranger = await arrive(client, "jeye", NOBODY, "jeye")
-    admin = await enter(client, "admin")
-    nobody = Person(client, "", "no-such-token")
+    stranger = await add_user(client, "jeye", NOBODY, "jeye")
+    admin = await issue_token(client, "admin")
+    nobody = UserClient(client, "", "no-such-token")
     path = await opened(people[0], admin.uuid)
     for method, where in (
         ("GET", "/me/buddies"),
@@ -341,7 +346,7 @@ async def test_a_deleted_users_things_are_gone_but_for_what_was_written(
     path = await opened(bob, ALICE, CAROL)
     await bob.send("POST", path + "/messages", {"message": "I was here"})
     await opened(bob, name="alone")
-    await tell(client, UserDeleted(BOB))
+    await append_facts(client, UserDeleted(BOB))
     assert [b["uuid_user"] for b in await alice.get("/me/buddies")] == [CAROL]
     chat = await only_chat(alice)
     room = chat["room"]
@@ -365,7 +370,7 @@ async def test_all_of_it_is_a_fold_of_the_log(client: Client, people: People, le
     await alice.send("PUT", path, {"name": "dinner"})
     await alice.send("DELETE", single)
     await opened(bob, ALICE, kind=1)
-    await tell(client, UserDeleted(CAROL))
+    await append_facts(client, UserDeleted(CAROL))
     once = {model.name: (await rows(ledger.connection))[model.name] for model in SOCIAL}
     assert {name: len(found) for name, found in once.items()} == {"buddies": 1, "chats": 4, "messages": 2, "rooms": 2}
     assert lines(await differences(ledger.url, SOCIAL))[-1].endswith("nothing differs")

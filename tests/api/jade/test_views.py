@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.api.conftest import Client, Recorded
 from tests.contract import misfits, operations
 from tests.contract.jade.documented import shape
 from tests.contract.jade.reads import FOUND_BY
+from tests.support.api_client import Client, RecordedApi
 
 FAMILIES = r"jade\.(agents|device_states|peers|registries|core|pjsip|queue|park)\."
 LATER = r"\.(configurations|cfg_queues|cfg_parkinglots)\."
@@ -41,7 +41,7 @@ async def listed(client: Client, operation: str, **query: str) -> list[dict[str,
 
 
 @pytest.fixture
-async def client(recorded: Recorded) -> Client:
+async def client(recorded: RecordedApi) -> Client:
     return recorded.client
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from api.ledger import search
 from schemas.log import Received
-from tests.api.conftest import Client, Ledger, Recorded, Serve, token
+from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.ledger import Ledger
 
 PATH = "/v1/ledger/events"
 Events = list[dict[str, Any]]
@@ -22,7 +23,7 @@ NAMES = ["Newchannel", "Hangup", "Cdr"]
 
 
 @pytest.fixture
-async def client(recorded: Recorded) -> Client:
+async def client(recorded: RecordedApi) -> Client:
     return recorded.client
 
 
@@ -60,7 +61,7 @@ async def truth(connection: asyncpg.Connection, where: str, *args: Any) -> list[
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_pages_to_the_end_give_every_event_once(recorded: Recorded, order: str) -> None:
+async def test_pages_to_the_end_give_every_event_once(recorded: RecordedApi, order: str) -> None:
     head = (await page(recorded.client, limit=1))["head"]
     assert head > 70_000
     last = head if order == "asc" else 35_000
@@ -71,7 +72,7 @@ async def test_pages_to_the_end_give_every_event_once(recorded: Recorded, order:
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("limit", [1, 7, 100])
 async def test_small_pages_and_small_steps_miss_nothing(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, order: str, limit: int
+    recorded: RecordedApi, monkeypatch: pytest.MonkeyPatch, order: str, limit: int
 ) -> None:
     monkeypatch.setattr(search, "MAX_STEP", 50)
     monkeypatch.setattr(search, "MAX_SCANNED", 170)
@@ -110,14 +111,14 @@ async def test_a_search_stops_after_so_many_positions_and_says_where(
         ({"pbx": "rich22", "name": "Cdr", "after": 5000}, "pbx = 'rich22' AND name = 'Cdr' AND position > 5000"),
     ],
 )
-async def test_filters_by_what_an_event_is(recorded: Recorded, query: dict[str, Any], where: str) -> None:
+async def test_filters_by_what_an_event_is(recorded: RecordedApi, query: dict[str, Any], where: str) -> None:
     wanted = await truth(recorded.ledger.connection, where)
     for order in ("asc", "desc"):
         got = positions(await everything(recorded.client, limit=10_000, order=order, **query))
         assert got == (wanted if order == "asc" else wanted[::-1])
 
 
-async def test_times_bound_the_recording_to_the_microsecond(recorded: Recorded) -> None:
+async def test_times_bound_the_recording_to_the_microsecond(recorded: RecordedApi) -> None:
     connection = recorded.ledger.connection
     first, last = await connection.fetchrow(
         "SELECT min(recorded), max(recorded) FROM ledger.event WHERE name = ANY($1)", NAMES
@@ -140,7 +141,9 @@ async def held(connection: asyncpg.Connection, ending: str, value: str) -> list[
 
 
 @pytest.mark.parametrize(("parameter", "ending"), [("uniqueid", "uniqueid"), ("linkedid", "linkedid")])
-async def test_ids_are_found_in_every_header_that_holds_them(recorded: Recorded, parameter: str, ending: str) -> None:
+async def test_ids_are_found_in_every_header_that_holds_them(
+    recorded: RecordedApi, parameter: str, ending: str
+) -> None:
     connection = recorded.ledger.connection
     calls = await connection.fetch(
         "SELECT linked_id FROM call_records GROUP BY 1 HAVING count(DISTINCT unique_id) > 1 ORDER BY 1 LIMIT 6"
@@ -151,7 +154,7 @@ async def test_ids_are_found_in_every_header_that_holds_them(recorded: Recorded,
         assert positions(await everything(recorded.client, limit=10_000, **{parameter: value})) == wanted
 
 
-async def test_a_channel_is_found_wherever_it_is_named(recorded: Recorded) -> None:
+async def test_a_channel_is_found_wherever_it_is_named(recorded: RecordedApi) -> None:
     connection = recorded.ledger.connection
     names = await connection.fetch(
         "SELECT destination_channel FROM call_records WHERE destination_channel <> '' GROUP BY 1 ORDER BY 1 LIMIT 10"
@@ -171,7 +174,7 @@ async def test_a_channel_is_found_wherever_it_is_named(recorded: Recorded) -> No
     assert elsewhere <= {b"Value", b"AppData", b"ChanVariable"}, elsewhere
 
 
-async def test_the_ids_of_several_filters_must_all_be_there(recorded: Recorded) -> None:
+async def test_the_ids_of_several_filters_must_all_be_there(recorded: RecordedApi) -> None:
     row = await recorded.ledger.connection.fetchrow(
         "SELECT unique_id, linked_id, channel FROM call_records WHERE unique_id <> linked_id LIMIT 1"
     )
@@ -235,7 +238,7 @@ async def test_a_stream_that_the_database_leaves_is_cut_off(client: Client, monk
     assert (reply.status, (await reply.json())["message"]) == (500, "internal error")
 
 
-async def test_an_event_says_all_that_the_log_knows(recorded: Recorded) -> None:
+async def test_an_event_says_all_that_the_log_knows(recorded: RecordedApi) -> None:
     connection = recorded.ledger.connection
     found = (await page(recorded.client, name="Cdr", limit=1))["events"][0]
     row = await connection.fetchrow("SELECT * FROM ledger.event WHERE position = $1", found["position"])
@@ -255,7 +258,7 @@ async def test_an_event_says_all_that_the_log_knows(recorded: Recorded) -> None:
 @pytest.fixture
 async def odd(serve: Serve) -> Client:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     return client
 
 

@@ -12,14 +12,15 @@ from projections import ALL
 from projections.engine.model import names_of
 from schemas.log import Connected, Disconnected, Received, SnapshotCompleted, SnapshotStarted
 from services.replay import explain
-from tests.api.conftest import Client, Ledger, Recorded, Serve, token
+from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.ledger import Ledger
 
 PATH = "/v1/ledger/explain"
 MAPS = {"pbx": "pbx", "queues": "queue", "agents": "agent", "endpoints": "endpoint"}
 
 
 @pytest.fixture
-async def client(recorded: Recorded) -> Client:
+async def client(recorded: RecordedApi) -> Client:
     return recorded.client
 
 
@@ -48,13 +49,13 @@ def total(amounts: list[Any]) -> Any:
     return sum(amounts)
 
 
-async def periods(recorded: Recorded) -> list[str]:
+async def periods(recorded: RecordedApi) -> list[str]:
     return [
         row[0] for row in await recorded.ledger.connection.fetch("SELECT DISTINCT period FROM statistics ORDER BY 1")
     ]
 
 
-async def test_the_amounts_of_every_statistic_add_up_to_what_is_served(recorded: Recorded) -> None:
+async def test_the_amounts_of_every_statistic_add_up_to_what_is_served(recorded: RecordedApi) -> None:
     client, rows = recorded.client, 0
     for period in await periods(recorded):
         kind = "statistics" if len(period) == 10 else "usage"
@@ -77,7 +78,7 @@ async def test_the_amounts_of_every_statistic_add_up_to_what_is_served(recorded:
     )
 
 
-async def test_one_member_of_a_statistic_page_by_page(recorded: Recorded) -> None:
+async def test_one_member_of_a_statistic_page_by_page(recorded: RecordedApi) -> None:
     client, day = recorded.client, (await periods(recorded))[-1]
     for member in ("calls", "talk_seconds", "longest_seconds", "by_hour"):
         whole = await explained(client, statistics=day, member=member, limit=10_000)
@@ -94,7 +95,7 @@ async def test_one_member_of_a_statistic_page_by_page(recorded: Recorded) -> Non
 
 
 async def test_what_would_take_too_much_is_not_folded_and_says_so(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+    recorded: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, day = recorded.client, (await periods(recorded))[-1]
     for name, limit in (("MAX_POSITIONS", 1000), ("MAX_EVENTS", 10)):
@@ -113,7 +114,7 @@ MADE = [m for m in ALL if m.name in OURS or (m in OF_AMI and m.name != "agi_runs
 
 
 @pytest.mark.parametrize("model", MADE, ids=lambda model: model.name)
-async def test_the_events_that_made_a_row_of_any_model(recorded: Recorded, model: Any) -> None:
+async def test_the_events_that_made_a_row_of_any_model(recorded: RecordedApi, model: Any) -> None:
     connection = recorded.ledger.connection
     row = await connection.fetchrow(f"SELECT * FROM model.{model.name} ORDER BY tm_update DESC, pbx LIMIT 1")
     key = [value.isoformat() if hasattr(value := row[name], "isoformat") else value for name in model.key]
@@ -126,7 +127,7 @@ async def test_the_events_that_made_a_row_of_any_model(recorded: Recorded, model
     assert found["events"][-1]["occurred"] == f"{row['tm_update']:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-async def test_a_channels_story_is_told_up_to_its_last_change(recorded: Recorded) -> None:
+async def test_a_channels_story_is_told_up_to_its_last_change(recorded: RecordedApi) -> None:
     connection = recorded.ledger.connection
     pbx, unique_id = await connection.fetchrow(
         "SELECT pbx, unique_id FROM channels WHERE bridge_id IS NOT NULL ORDER BY 1, 2 LIMIT 1"
@@ -144,7 +145,7 @@ async def test_a_channels_story_is_told_up_to_its_last_change(recorded: Recorded
     assert all(unique_id.encode() in raws[event["position"]] for event in events)
 
 
-async def test_a_call_is_all_that_its_linked_id_names(recorded: Recorded) -> None:
+async def test_a_call_is_all_that_its_linked_id_names(recorded: RecordedApi) -> None:
     connection = recorded.ledger.connection
     calls = await connection.fetch(
         "SELECT pbx, linked_id, array_agg(position ORDER BY position) AS positions,"
@@ -189,7 +190,7 @@ def channel(event: str, unique_id: str, linked_id: str) -> bytes:
 @pytest.fixture
 async def own(serve: Serve) -> Client:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     return client
 
 

@@ -10,7 +10,8 @@ import pytest
 from api.app_keys import FRESHNESS
 from schemas.log import Received
 from services.transfer.export_ami import export
-from tests.api.conftest import Client, Ledger, Serve, token
+from tests.support.api_client import Client
+from tests.support.ledger import Ledger
 
 PATH = "/v1/ledger/events"
 CLEAR = "hunter2"
@@ -30,13 +31,6 @@ OLD = (
     Received("ringledger", "Odd", time.time(), time.time(), b'{"type":"Odd","pwd":"%b"}' % CLEAR.encode()),
     Received("cdr_csv", "Cdr", time.time(), time.time(), b'"","Authenticate","%b"\n' % CLEAR.encode()),
 )
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
 
 
 async def get(client: Client, path: str, **query: Any) -> str:

@@ -12,7 +12,8 @@ import pytest
 from schemas.log import Received
 from services.retention.redact import redact
 from services.retention.redact_pattern import Wanted
-from tests.api.conftest import Client, Ledger, Recorded, Serve, token
+from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.ledger import Ledger
 
 PATH = "/v1/ledger/events"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,7 +61,7 @@ def check(found: dict[str, Any]) -> None:
     assert proof["check"].startswith("Times are microseconds")
 
 
-async def test_every_batch_is_proved_from_the_first_to_the_head(recorded: Recorded) -> None:
+async def test_every_batch_is_proved_from_the_first_to_the_head(recorded: RecordedApi) -> None:
     position, before, batches = 1, "00" * 32, 0
     while True:
         found = await proved(recorded.client, position)
@@ -75,14 +76,14 @@ async def test_every_batch_is_proved_from_the_first_to_the_head(recorded: Record
 
 
 @pytest.mark.parametrize("position", [1, 2, 4096, 4097, 5000, 70_001])
-async def test_an_event_is_the_one_of_the_list_with_its_proof(recorded: Recorded, position: int) -> None:
+async def test_an_event_is_the_one_of_the_list_with_its_proof(recorded: RecordedApi, position: int) -> None:
     found = await proved(recorded.client, position)
     check(found)
     listed = await recorded.client.get(PATH, params={"after": position - 1, "limit": 1})
     assert found["event"] == (await listed.json())["events"][0]
 
 
-async def test_a_forged_event_does_not_prove(recorded: Recorded) -> None:
+async def test_a_forged_event_does_not_prove(recorded: RecordedApi) -> None:
     found = await proved(recorded.client, 5000)
     for name, value in (
         ("name", "Hangup2"),
@@ -96,7 +97,7 @@ async def test_a_forged_event_does_not_prove(recorded: Recorded) -> None:
 
 async def test_odd_bytes_prove_and_masked_ones_say_that_they_do_not(serve: Serve, ledger: Ledger) -> None:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     odd = [b"\0\xff\xfe", b"", "Event: Ö\r\n\r\n".encode()]
     said = [Received("ami", "Né\n x", at, time.time(), raw) for raw in odd for at in (None, 0.000_001)]
     last = await ledger.write(*said, pbx="b ü")
@@ -116,7 +117,7 @@ async def test_odd_bytes_prove_and_masked_ones_say_that_they_do_not(serve: Serve
 
 async def test_a_redacted_event_is_proved_as_it_is_and_says_by_what(serve: Serve, ledger: Ledger, url: str) -> None:
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     raw = b"Event: Newchannel\r\nCallerIDNum: 5551234\r\nCallerIDName: Jane Roe\r\n\r\n"
     position = await ledger.write(Received("ami", "Newchannel", None, time.time(), raw))
     sealed = (await proved(client, position))["proof"]
@@ -158,7 +159,7 @@ async def test_a_redacted_event_is_proved_as_it_is_and_says_by_what(serve: Serve
         ("1?limit=5", 400),
     ],
 )
-async def test_what_is_no_position_of_the_log(recorded: Recorded, position: str, status: int) -> None:
+async def test_what_is_no_position_of_the_log(recorded: RecordedApi, position: str, status: int) -> None:
     reply = await recorded.client.get(f"{PATH}/{position}")
     body = await reply.json()
     assert (reply.status, body["statuscode"]) == (status, status)

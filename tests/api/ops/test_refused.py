@@ -2,23 +2,15 @@
 
 from typing import Any
 
-import pytest
-
 from api.app_keys import FRESHNESS
 from schemas.log import Connected, LoginRefused, Minute, Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from schemas.refusals import IN_USE, UNAUTHENTICATED, refused_files
 from schemas.settings import Pbx
 from services.commander.link import ONE_SESSION
-from tests.api.conftest import Client, Ledger, Serve, token
+from tests.support.api_client import Client, Serve
+from tests.support.ledger import Ledger
 
 LIST = SnapshotListed(5, "CoreShowChannels", "refused", "Permission denied")
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
 
 
 async def ready(client: Client, ledger: Ledger, *events: Ours) -> tuple[int, dict[str, Any]]:

@@ -41,16 +41,10 @@ from services.database import connection as database
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
 from services.projector.checkpoints import Freshness
-from tests.api.conftest import Client, Ledger, Recorded, Serve, token
+from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.ledger import Ledger
 
 GRAFANA = Path(api.__file__).parent.parent / "docker" / "grafana"
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
 
 
 async def get(client: Client, path: str, status: int = 200, **query: Any) -> dict[str, Any]:
@@ -138,7 +132,7 @@ async def test_gaps_say_when_how_long_and_why(client: Client, ledger: Ledger) ->
 @pytest.mark.parametrize(
     "query", ["from=x", "limit=0", "after=x", "from=2026-11-23T00:00:01Z&to=2026-11-23T00:00:00Z", "a=b"]
 )
-async def test_gaps_refuse_nonsense(recorded: Recorded, query: str) -> None:
+async def test_gaps_refuse_nonsense(recorded: RecordedApi, query: str) -> None:
     reply = await recorded.client.get(f"/v1/ledger/gaps?{query}")
     assert (reply.status, (await reply.json())["statuscode"]) == (400, 400)
 
@@ -510,7 +504,7 @@ async def test_requests_are_counted_by_the_template_of_their_route(client: Clien
 
 async def test_two_applications_count_for_themselves(serve: Serve) -> None:
     one, other = await serve(), await serve()
-    bearer = f"Bearer {await token(one)}"
+    bearer = f"Bearer {await admin_token(one)}"
     await one.get("/healthz")
     for client in (one, other):
         client.session.headers["Authorization"] = bearer

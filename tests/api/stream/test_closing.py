@@ -28,21 +28,15 @@ from services.log import append as log
 from services.replay.subscription import Subscription
 from services.retention import redact_pattern as wanted
 from services.retention.redact import redact
-from tests.api.conftest import Client, Ledger, Serve, projected, token
 from tests.api.http.test_freshness import newchannel
 from tests.captures import wire
-from tests.support.archiving import appended, archived
-from tests.support.listening import listening
+from tests.support.api_client import Client, Serve, admin_token
+from tests.support.archiving import append_months, run_archive
+from tests.support.ledger import Ledger, projector_process
+from tests.support.stream_client import open_stream
 
 NUMBER = "5551234"
 TOKEN = "redacted-ghijklmnopqr"
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
 
 
 def gated(going: asyncio.Event) -> Any:
@@ -60,23 +54,23 @@ def gated(going: asyncio.Event) -> Any:
 async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
     serve: Serve, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends = await appended(ledger.url)
+    ends = await append_months(ledger.url)
     client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     head = await log.head(ledger.connection)
-    async with listening(client, last=ends[1]) as one:
+    async with open_stream(client, last=ends[1]) as one:
         before = await one.take(50)
     await client.app[FRESHNESS].folded([model.name for model in ALL], head)
-    async with listening(client, last=0) as far:
+    async with open_stream(client, last=0) as far:
         monkeypatch.setattr(Subscription, "read", gated(going := asyncio.Event()))
         await far.take(10)
-        await archived(ledger.url, tmp_path / "files", "2026-05")
+        await run_archive(ledger.url, tmp_path / "files", "2026-05")
         going.set()
         assert [m for m in await far.rest() if m.position > ends[1]] == []
         assert far.error is not None
         assert far.error["code"] == "archived"
         assert re.fullmatch(r"position \d+ is archived: 2026-0[34].jsonl.zst holds .*", far.error["error"])
-    async with listening(client, last=ends[1]) as one:
+    async with open_stream(client, last=ends[1]) as one:
         assert await one.take(50) == before
     for last, file in ((ends[1] - 1, "2026-04"), (f"{ends[1]}.1", "2026-04"), (0, "2026-03")):
         reply = await client.get("/v1/events", headers={"Last-Event-ID": str(last)})
@@ -90,7 +84,7 @@ async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
 
 @pytest.fixture
 async def redacting(url: str) -> AsyncIterator[Ledger]:
-    async with projected(url) as ledger:
+    async with projector_process(url) as ledger:
         yield ledger
 
 
@@ -104,9 +98,9 @@ class TestRedaction:
         talks = data.index(b"Event: Hangup", data.index(b"CallerIDNum: " + NUMBER.encode()))
         position = await ledger.write(data[:talks])
         client = await serve()
-        client.session.headers["Authorization"] = f"Bearer {await token(client)}"
+        client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
         async with (
-            listening(client, last=position) as one,
+            open_stream(client, last=position) as one,
             client.ws_connect("/v1/ws", params={"topic": "/core"}) as socket,
         ):
             await ledger.write(newchannel("77.1", CallerIDNum=NUMBER))
@@ -121,7 +115,7 @@ class TestRedaction:
             message = await socket.receive(timeout=300)
             assert (message.type, message.data) == (WSMsgType.CLOSE, 1012)
         # It is not over yet: saved states may hold the number still. Whoever comes now waits for the end of it.
-        async with listening(client, last=position) as one:
+        async with open_stream(client, last=position) as one:
             again = await one.take(len(told))
         await erasing
         assert TOKEN in str(again)
@@ -133,12 +127,12 @@ async def test_what_was_kept_is_not_told_though_the_redaction_is_not_noticed_yet
     client: Client, ledger: Ledger
 ) -> None:
     first = await ledger.write(newchannel("1.1"))
-    async with listening(client, last=first - 1) as one:
+    async with open_stream(client, last=first - 1) as one:
         await one.take(1)
         edge = client.app[STREAMS]._edge
         assert edge is not None
         (before := edge.opening.result()).redacted = -1
-        async with listening(client, last="0.5") as other:
+        async with open_stream(client, last="0.5") as other:
             assert client.app[STREAMS]._edge is not edge
             assert [m.topic for m in await other.take(1)] == ["/core/channels/1.1"]
             assert before._kept == []
@@ -150,7 +144,7 @@ async def test_what_was_kept_is_not_told_though_the_redaction_is_not_noticed_yet
 async def test_a_model_that_fails_ends_streams_and_lets_none_begin(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with listening(client) as one:
+    async with open_stream(client) as one:
         await ledger.write(newchannel("1.1"))
         await one.take(1)
         broken = {"fails": True}
@@ -169,7 +163,7 @@ async def test_a_model_that_fails_ends_streams_and_lets_none_begin(
     reply = await client.get("/v1/events")
     assert (reply.status, (await reply.json())["message"], reply.headers["Retry-After"]) == (503, said, "1")
     broken["fails"] = False
-    async with listening(client, last=position - 1) as one:
+    async with open_stream(client, last=position - 1) as one:
         assert [m.position for m in await one.take(1)] == [position]
 
 
@@ -189,13 +183,13 @@ async def test_not_too_many_catch_up_at_once(client: Client, ledger: Ledger, mon
             yield one
 
     monkeypatch.setattr(Subscription, "read", waiting)
-    async with listening(client) as near, listening(client, last=first) as far:
+    async with open_stream(client) as near, open_stream(client, last=first) as far:
         reply = await client.get("/v1/events", headers={"Last-Event-ID": str(first)})
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
         assert "too many streams begin far back" in (await reply.json())["message"]
         going.set()
         assert [m.topic for m in await far.take(1)] == ["/core/channels/1.2"]
-        async with listening(client, last=first) as other:
+        async with open_stream(client, last=first) as other:
             await other.take(1)
         assert near.error is None
 

@@ -17,12 +17,12 @@ from projections.engine.step import Change, InStep
 from schemas.log import Received, Recorded
 from services.database import connection as database
 from services.projector.table import Table
-from tests.api.conftest import Recorded as Served
-from tests.api.conftest import heard
 from tests.api.http.test_as_of import views_of
 from tests.captures import wire
+from tests.support.api_client import RecordedApi as Served
 from tests.support.harness import recorded as as_recorded
 from tests.support.harness import snapshotted
+from tests.support.recordings import listener_events
 
 MODELS = [model for model in ALL if model.name in {feed.model for feed in RESOURCES}]
 TABLES = {model.name: Table(model) for model in MODELS}
@@ -56,7 +56,9 @@ def steps(recording: str, dice: random.Random) -> list[tuple[Recorded, Change, d
     step = InStep(MODELS, {model.name: (State(), []) for model in MODELS})
     seen: dict[str, int] = {}
     drawn: dict[str, list[Any]] = {model.name: [] for model in MODELS}
-    answers = [one for one in heard(wire(recording)) if isinstance(one, Received)]  # to CoreStatus and CoreSettings
+    answers = [
+        one for one in listener_events(wire(recording)) if isinstance(one, Received)
+    ]  # to CoreStatus and CoreSettings
     for event in as_recorded([*snapshotted(recording), *answers]):
         for change in step.take(event) if event.name in step._takers else ():
             if change.after is None:

@@ -17,13 +17,14 @@ from api.stream import sse
 from schemas.log import Received
 from services.database import connection as database
 from services.log import append as log
-from tests.api.conftest import Client, Ledger, Recorded, opened
 from tests.api.http.test_as_of import serving
 from tests.api.jade.test_views import TICKING
 from tests.contract import operations
 from tests.support import two_pbx_log as heard
+from tests.support.api_client import Client, RecordedApi
 from tests.support.harness import snapshotted
-from tests.support.listening import Kept, Told, listening, told
+from tests.support.ledger import Ledger, open_ledger
+from tests.support.stream_client import ResourceMirror, StreamMessage, decode_message, open_stream
 
 EVENTS = 6_000
 THEN = 3_000
@@ -46,10 +47,10 @@ class Scene:
         self._done += len(said)
         return position
 
-    async def all(self, last: str | int = 0) -> list[Told]:
+    async def all(self, last: str | int = 0) -> list[StreamMessage]:
         """Return all that is told up to the end of the log, from the beginning or from an id on."""
         head = await log.head(self.ledger.connection)
-        async with listening(self.client, last=last) as stream:
+        async with open_stream(self.client, last=last) as stream:
             return [message async for message in stream.upto(head)]
 
 
@@ -63,7 +64,7 @@ async def scene(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
         await log.append(connection, "pbx", 1, start + 1, said)
     await connection.close()
     await heard.project(url, every=211)
-    ledger = await opened(url)
+    ledger = await open_ledger(url)
     async with serving(ledger, tmp_path) as client:
         yield Scene(client, ledger)
     await ledger.close()
@@ -97,9 +98,9 @@ async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, mo
     before = await scene.all()
     end = asyncio.get_running_loop().create_future()
 
-    async def hear(last: str | int) -> tuple[str | int, list[Told]]:
-        found: list[Told] = []
-        async with listening(scene.client, last=last) as one:
+    async def hear(last: str | int) -> tuple[str | int, list[StreamMessage]]:
+        found: list[StreamMessage] = []
+        async with open_stream(scene.client, last=last) as one:
             while not end.done() or one.last_id != str(end.result()):
                 if (message := await one.next()) is not None:
                     found.append(message)
@@ -126,15 +127,15 @@ async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, mo
 
 
 async def test_the_resources_that_are_told_are_those_that_are_served(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+    recorded: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.05)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
     head = await log.head(recorded.ledger.connection)
     dice = random.Random(8)
     instants = iter(sorted(dice.sample(range(1000, head), 12)))
-    instant, kept, shown = next(instants), Kept(), 0
-    async with listening(recorded.client, last=0) as one:
+    instant, kept, shown = next(instants), ResourceMirror(), 0
+    async with open_stream(recorded.client, last=0) as one:
         async for message in one.upto(head):
             while message.position > instant:
                 shown += await compared(recorded.client, kept, dice.sample(sorted(LISTS), 3), instant)
@@ -177,7 +178,7 @@ JOINED = {
 """What is looked up when somebody asks, and of which changes no message tells."""
 
 
-async def compared(client: Client, kept: Kept, kinds: list[str], instant: int | None = None) -> int:
+async def compared(client: Client, kept: ResourceMirror, kinds: list[str], instant: int | None = None) -> int:
     """Hold what was told against what is served, now or as of an instant; return how many resources there were.
 
     Each detail as of an instant is folded for itself, so then it is one of each kind.
@@ -221,8 +222,8 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, mon
     bearer = client.session.headers["Authorization"]
     writer.write(f"GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
-    async with listening(client) as other, client.ws_connect("/v1/ws", params={"topic": "/"}) as socket:
-        heard_by_other: list[Told] = []
+    async with open_stream(client) as other, client.ws_connect("/v1/ws", params={"topic": "/"}) as socket:
+        heard_by_other: list[StreamMessage] = []
         for _ in range(60):  # 15 MB: more than sockets hold
             position = await log.append(
                 scene.ledger.connection,
@@ -233,7 +234,7 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, mon
             )
             heard_by_other += [message async for message in other.upto(position)]
             for _ in range(20):
-                assert told((await socket.receive(timeout=300)).data).position <= position
+                assert decode_message((await socket.receive(timeout=300)).data).position <= position
     assert len(heard_by_other) == 1200
     text = await asyncio.wait_for(reader.read(1 << 26), 300)
     while not text.endswith(b"0\r\n\r\n"):
@@ -248,15 +249,15 @@ def large(number: int) -> Received:
     return Received("ami", "Newchannel", 1.0, 1795308983.5, raw.encode())
 
 
-async def test_while_postgresql_is_away_a_stream_waits_and_then_goes_on(scene: Scene, template: str) -> None:
-    other = await asyncpg.connect(template)
+async def test_while_postgresql_is_away_a_stream_waits_and_then_goes_on(scene: Scene, postgresql_url: str) -> None:
+    other = await asyncpg.connect(postgresql_url)
     name = await scene.ledger.connection.fetchval("SELECT current_database()")
     away = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
         " AND (application_name = 'ringledger events' OR query LIKE '%ledger.head h LEFT JOIN%')"
     )
     begin = await log.head(scene.ledger.connection)
-    async with listening(scene.client) as one, listening(scene.client, last=0) as far:
+    async with open_stream(scene.client) as one, open_stream(scene.client, last=0) as far:
         found = await far.take(5)
         middle = await scene.goes(500)
         first = await one.take(3)

@@ -13,17 +13,11 @@ from api.stream.hub import STREAMS
 from schemas.log import SnapshotListed, SnapshotStarted
 from schemas.users import TokenIssued, TokenRevoked
 from services.accounts.accounts import token_hash
-from tests.api.conftest import Client, Ledger, Recorded, Serve, token
 from tests.api.http.test_auth import user
 from tests.api.http.test_freshness import NOTHING, items, newchannel, reached, varset
-from tests.support.listening import listening, told
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
+from tests.support.api_client import Client, RecordedApi, admin_token
+from tests.support.ledger import Ledger
+from tests.support.stream_client import decode_message, open_stream
 
 
 def hangup(unique_id: str) -> bytes:
@@ -39,7 +33,7 @@ def added(queue: str, name: str) -> bytes:
 
 
 async def test_a_call_is_told_from_its_beginning_to_its_end(client: Client, ledger: Ledger) -> None:
-    async with listening(client) as stream:
+    async with open_stream(client) as stream:
         assert stream.reply.headers["X-Ledger-Position"].isdigit()
         assert stream.reply.headers["Cache-Control"] == "no-store"
         created = await ledger.write(newchannel("1.1", CallerIDNum="555"))
@@ -63,15 +57,15 @@ async def test_from_the_position_of_a_view_on_nothing_is_missed(client: Client, 
     assert [item["unique_id"] for item in await items(reply)] == ["1.1"]
     position = reply.headers["X-Ledger-Position"]
     for last, query in ((position, {}), (None, {"last_event_id": position}), (position, {"last_event_id": "0"})):
-        async with listening(client, last=last, **query) as stream:
+        async with open_stream(client, last=last, **query) as stream:
             assert [m.topic for m in await stream.take(1)] == ["/core/channels/1.2"]
 
 
 async def test_topics_are_prefixes_of_whole_segments_and_pbx_narrows(client: Client, ledger: Ledger) -> None:
     async with (
-        listening(client, "/queue/members/sales") as sales,
-        listening(client, "/queue/members/sales/al%2Fice/", "/core") as two,
-        listening(client, pbx="other") as other,
+        open_stream(client, "/queue/members/sales") as sales,
+        open_stream(client, "/queue/members/sales/al%2Fice/", "/core") as two,
+        open_stream(client, pbx="other") as other,
     ):
         await ledger.write(added("sales", "al/ice"), added("sales2", "bob"), added("sales", "carol"))
         await ledger.write(newchannel("1.1"))
@@ -95,7 +89,7 @@ async def test_who_is_elsewhere_has_left_where_it_was(client: Client, ledger: Le
         "Event: ParkedCall\r\nParkeeUniqueid: 1.1\r\nParkeeChannel: c\r\nParkinglot: {}\r\n"
         "ParkingSpace: 701\r\nParkingTimeout: 45\r\nParkingDuration: 0\r\n\r\n"
     )
-    async with listening(client, "/park/parkedcalls") as stream:
+    async with open_stream(client, "/park/parkedcalls") as stream:
         await ledger.write(parked.format("a").encode())
         moved = await ledger.write(parked.format("b").encode())
         found = await stream.take(3)
@@ -109,7 +103,7 @@ async def test_who_is_elsewhere_has_left_where_it_was(client: Client, ledger: Le
 
 
 async def test_what_a_list_does_not_name_is_told_as_deleted(client: Client, ledger: Ledger) -> None:
-    async with listening(client, "/core/channels") as stream:
+    async with open_stream(client, "/core/channels") as stream:
         await ledger.write(newchannel("1.1"), newchannel("1.2"), newchannel("1.3"))
         swept = await ledger.write(SnapshotStarted(7), SnapshotListed(7, "CoreShowChannels", "empty"))
         found = await stream.take(6)
@@ -125,7 +119,7 @@ async def test_a_quiet_stream_says_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
-    async with listening(client, "/agents") as stream:
+    async with open_stream(client, "/agents") as stream:
         last = await ledger.write(newchannel("1.1"), NOTHING)
         async with asyncio.timeout(300):
             while stream.last_id != str(last):
@@ -159,7 +153,7 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize(("query", "says"), NONSENSE)
-async def test_nonsense_is_400(recorded: Recorded, query: dict[str, str], says: str) -> None:
+async def test_nonsense_is_400(recorded: RecordedApi, query: dict[str, str], says: str) -> None:
     client = recorded.client
     reply = await client.get("/v1/events", params=query)
     body = await reply.json()
@@ -182,7 +176,7 @@ async def test_head_opens_no_stream(client: Client) -> None:
 
 async def test_there_are_not_too_many_streams(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "MAX_STREAMS", 2)
-    async with listening(client) as stream, listening(client, "/core"):
+    async with open_stream(client) as stream, open_stream(client, "/core"):
         reply = await client.get("/v1/events")
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
         with pytest.raises(WSServerHandshakeError, match="503"):
@@ -194,11 +188,11 @@ async def test_there_are_not_too_many_streams(client: Client, ledger: Ledger, mo
 async def test_a_token_that_ends_ends_its_streams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.05)
     monkeypatch.setattr(ws, "RECHECK_SECONDS", 0.05)
-    mine = await token(client)
+    mine = await admin_token(client)
     async with (
-        listening(client, authtoken=mine) as stream,
+        open_stream(client, authtoken=mine) as stream,
         client.ws_connect("/v1/ws", params={"authtoken": mine}) as socket,
-        listening(client) as other,
+        open_stream(client) as other,
     ):
         await client.app[COMMANDS].writer.append(TokenRevoked(token_hash(mine), "logout", actor=""))
         assert await stream.rest() == []
@@ -215,8 +209,8 @@ async def test_a_token_that_ends_ends_its_streams(client: Client, monkeypatch: p
 async def test_who_listens_uses_its_token(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
     accounts = client.app[ACCOUNTS]
-    mine = await token(client)
-    async with listening(client, authtoken=mine):
+    mine = await admin_token(client)
+    async with open_stream(client, authtoken=mine):
         known = accounts._tokens[token_hash(mine)]
         known.used -= 1000.0
         before = known.used
@@ -226,10 +220,10 @@ async def test_who_listens_uses_its_token(client: Client, monkeypatch: pytest.Mo
 
 
 async def test_a_server_that_stops_says_so_at_once(client: Client, ledger: Ledger) -> None:
-    async with listening(client) as stream, client.ws_connect("/v1/ws", params={"topic": "/core"}) as socket:
+    async with open_stream(client) as stream, client.ws_connect("/v1/ws", params={"topic": "/core"}) as socket:
         await ledger.write(newchannel("1.1"))
         await stream.take(1)
-        assert told((await socket.receive(timeout=300)).data).what == "core.channel.create"
+        assert decode_message((await socket.receive(timeout=300)).data).what == "core.channel.create"
         closing = asyncio.create_task(client.server.close())
         assert await stream.rest() == []
         assert stream.error == {"error": "this server stops; go on with the last id", "code": "stopping"}

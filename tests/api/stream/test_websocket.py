@@ -8,17 +8,11 @@ from aiohttp import WSServerHandshakeError
 
 from api.stream import websocket as ws
 from schemas.log import Disconnected, SnapshotCompleted, SnapshotStarted
-from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.http.test_freshness import newchannel
 from tests.api.stream.test_sse import added, hangup
-from tests.support.listening import told
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await token(client)}"
-    return client
+from tests.support.api_client import Client, admin_token
+from tests.support.ledger import Ledger
+from tests.support.stream_client import decode_message
 
 
 async def test_a_websocket_says_on_the_way_what_it_wants(client: Client, ledger: Ledger) -> None:
@@ -29,14 +23,14 @@ async def test_a_websocket_says_on_the_way_what_it_wants(client: Client, ledger:
         assert answer.pop("position") >= 0
         assert answer == {"subscribed": ["/core/channels", "/queue"]}
         await ledger.write(newchannel("1.2"), added("sales", "bob"))
-        found = [told((await socket.receive(timeout=300)).data) for _ in range(2)]
+        found = [decode_message((await socket.receive(timeout=300)).data) for _ in range(2)]
         if found[0].topic == "/core/channels/1.1":  # this process had not read it when it was asked
-            found = [found[1], told((await socket.receive(timeout=300)).data)]
+            found = [found[1], decode_message((await socket.receive(timeout=300)).data)]
         assert [m.topic for m in found] == ["/core/channels/1.2", "/queue/members/sales/bob"]
         await socket.send_json({"unsubscribe": ["/core/channels"]})
         assert (await socket.receive_json(timeout=300))["subscribed"] == ["/queue"]
         await ledger.write(hangup("1.2"), added("sales", "carol"))
-        assert told((await socket.receive(timeout=300)).data).topic == "/queue/members/sales/carol"
+        assert decode_message((await socket.receive(timeout=300)).data).topic == "/queue/members/sales/carol"
 
 
 MISUNDERSTOOD: list[str | bytes] = [
@@ -81,11 +75,11 @@ async def test_a_websocket_that_goes_on_waits_for_what_it_wants(client: Client, 
     async with client.ws_connect("/v1/ws", params={"last_event_id": str(first)}) as socket:
         await socket.send_json({"subscribe": ["/core/channels"]})
         assert await socket.receive_json(timeout=300) == {"subscribed": ["/core/channels"], "position": first}
-        assert told((await socket.receive(timeout=300)).data).topic == "/core/channels/1.2"
+        assert decode_message((await socket.receive(timeout=300)).data).topic == "/core/channels/1.2"
 
 
 async def test_a_page_of_another_site_cannot_use_a_cookie(client: Client) -> None:
-    mine = await token(client)
+    mine = await admin_token(client)
     del client.session.headers["Authorization"]
     home = str(client.make_url("")).rstrip("/")
     for origin, query in ((home, ""), ("", ""), ("https://evil.example", f"?authtoken={mine}")):

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -14,12 +13,14 @@ from api.app_keys import SEEDED
 from schemas.settings import Settings
 from services.commander.process import command
 from services.database import connection as database
-from tests.api.conftest import Ledger, heard, opened
 from tests.captures import wire
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.world import PASSWORD, World
+from tests.support.database import READ_MODELS, cloned
 from tests.support.fake_ami import block
-from tests.support.waiting import until
+from tests.support.ledger import Ledger, open_ledger
+from tests.support.polling import eventually
+from tests.support.recordings import listener_events
 
 NAME = "rich22"
 CONTACT = block(
@@ -56,35 +57,32 @@ CONFIGURED = "SELECT count(DISTINCT name) >= 4 FROM configurations"
 
 
 @pytest.fixture(scope="session")
-async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A recorded PBX in the log, and a fake one under the same name that the commander asks."""
-    connection = await asyncpg.connect(template)
-    await connection.execute("CREATE DATABASE world TEMPLATE template_ringledger")
-    ledger = await opened(template.replace("/postgres?", "/world?"))
-    await ledger.write(*heard(wire(NAME)), pbx=NAME)
-    await ledger.fold()
-    asking = await database.connect(ledger.url, search_path="model, ledger")
-    settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
-    app = create(ledger.url, settings)
-    async with (
-        FakePbx(NAME, lambda *said: ledger.write(*said, pbx=NAME)) as pbx,
-        running(ledger, pbx, settings.data),
-        TestClient(TestServer(app)) as client,
-    ):
-        await asyncio.wait_for(app[SEEDED].wait(), 300)
-        # The commander reads the four files when it begins.
-        await until(lambda: asking.fetchval(CONFIGURED), CONFIGURED)
-        world = World(client, ledger, pbx, asking)
-        world.admin, world.manager = await world.person("admin"), await world.person("manager")
-        await world.hears(CONTACT + MEMBER)
-        yield world
-        for going, _ in world.made.values():
-            await going.aclose()
-        await world.settled()
-    await asking.close()
-    await ledger.close()
-    await connection.execute("DROP DATABASE world WITH (FORCE)")
-    await connection.close()
+    async with cloned(postgresql_url, READ_MODELS) as url:
+        ledger = await open_ledger(url)
+        await ledger.write(*listener_events(wire(NAME)), pbx=NAME)
+        await ledger.fold()
+        asking = await database.connect(ledger.url, search_path="model, ledger")
+        settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
+        app = create(ledger.url, settings)
+        async with (
+            FakePbx(NAME, lambda *said: ledger.write(*said, pbx=NAME)) as pbx,
+            running(ledger, pbx, settings.data),
+            TestClient(TestServer(app)) as client,
+        ):
+            await asyncio.wait_for(app[SEEDED].wait(), 300)
+            # The commander reads the four files when it begins.
+            await eventually(lambda: asking.fetchval(CONFIGURED), CONFIGURED)
+            world = World(client, ledger, pbx, asking)
+            world.admin, world.manager = await world.person("admin"), await world.person("manager")
+            await world.hears(CONTACT + MEMBER)
+            yield world
+            for going, _ in world.made.values():
+                await going.aclose()
+            await world.settled()
+        await asking.close()
+        await ledger.close()
 
 
 @asynccontextmanager

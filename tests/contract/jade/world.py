@@ -18,9 +18,10 @@ from projections import ALL
 from schemas.users import TokenIssued, UserCreated
 from services.accounts.accounts import token_hash
 from services.accounts.passwords import hash_password
-from tests.api.conftest import Client, Ledger
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.wire import FORM, Ask, Person, Reply, judge
+from tests.support.api_client import Client
+from tests.support.ledger import Ledger
 
 PASSWORD = "correct horse battery staple"
 Tells = Literal["nothing", "log", "pbx"]

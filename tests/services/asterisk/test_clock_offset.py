@@ -9,7 +9,9 @@ import pytest
 
 from schemas.listener import ListenerState
 from services.asterisk.ami import session as session_module
-from tests.support.fake_ami import FakeAmi, block, eventually, listening
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.listener import listener_task
+from tests.support.polling import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,7 @@ async def offset_of(url: str) -> float | None:
 async def test_a_listener_posts_the_clock_offset_of_its_pbx(url: str, ahead: float) -> None:
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = pong(ahead)
-        async with listening(url, pbx.pbx()):
+        async with listener_task(url, pbx.pbx()):
             while (offset := await offset_of(url)) is None:
                 pass
     assert abs(offset - ahead) <= session_module.PROMPT_SECONDS / 2 + 0.1
@@ -47,7 +49,7 @@ async def test_a_pong_without_a_time_tells_no_clock_offset(url: str, stamp: str)
         pbx.replies["Ping"] = lambda asked: block(
             "Response: Success", f"ActionID: {asked['ActionID']}", "Ping: Pong", stamp
         )
-        async with listening(url, pbx.pbx()):
+        async with listener_task(url, pbx.pbx()):
             await eventually(lambda: len(pbx.asked("Ping")) > 3)
             assert pbx.logins == 1
             assert await offset_of(url) is None
@@ -57,6 +59,6 @@ async def test_a_pong_that_took_long_tells_no_clock_offset(url: str, monkeypatch
     monkeypatch.setattr(session_module, "PROMPT_SECONDS", 0.0)
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = pong(600.0)
-        async with listening(url, pbx.pbx()):
+        async with listener_task(url, pbx.pbx()):
             await eventually(lambda: len(pbx.asked("Ping")) > 3)
             assert await offset_of(url) is None

@@ -13,7 +13,10 @@ from schemas.log import Received
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.runtime.masking.ami import HARMLESS, masked, masking
 from tests.captures import wire
-from tests.support.fake_ami import DEADLINE, FakeAmi, Ledger, eventually, listening
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi
+from tests.support.listener import listener_task
+from tests.support.polling import TIMEOUT_SECONDS, eventually
 
 CAPTURES = ("rich22", "rich16")
 SECRET = re.compile(rb"(?i)pass|secret|md5|cred|challenge|token|hash|^key$|^pin$")
@@ -176,10 +179,10 @@ async def test_a_recording_through_a_socket_is_in_the_database_byte_for_byte(
     monkeypatch.setattr("services.asterisk.ami.session.PONG_SECONDS", 60)
     sent = b"".join(blocks("rich22"))
     dice = random.Random(4712)
-    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
+    async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
         await eventually(lambda: pbx.clients)
         pbx.quiet = True  # an answer must not fall into a block that is half sent
-        async with asyncio.timeout(2 * DEADLINE):
+        async with asyncio.timeout(2 * TIMEOUT_SECONDS):
             start = 0
             while start < len(sent):
                 end = start + dice.choice((1, 7, 1000, 65536, 200_000))
@@ -187,8 +190,8 @@ async def test_a_recording_through_a_socket_is_in_the_database_byte_for_byte(
                 await pbx.clients[0].drain()
                 start = end
         count = sum(map(is_event, blocks("rich22"))) + 1  # and FullyBooted
-        await Ledger(url).until_count(count)
-    rows = await Ledger(url).rows(source="ami")
+        await EventLog(url).until_count(count)
+    rows = await EventLog(url).rows(source="ami")
     events = [row["raw"] for row in rows if not row["name"].startswith("Response:")]
     assert events[0] == pbx.welcome
     assert events[1:] == [expected(block) for block in blocks("rich22") if is_event(block)]

@@ -28,7 +28,10 @@ from services.database import connection as database
 from services.log import append as log
 from services.projector.projector import Projector
 from tests.services.asterisk.test_snapshots import pbx22
-from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.listener import listener_task
+from tests.support.polling import eventually
 from tests.support.story import event, tell
 
 READ = 1 << 16
@@ -175,17 +178,17 @@ async def test_an_endless_list_disturbs_no_other_pbx(url: str, monkeypatch: pyte
     monkeypatch.setattr(snapshot, "SLOW", ())
     async with pbx22() as hostile, pbx22() as honest:
         hostile.replies["Agents"] = lambda asked: LIST.replace(b"rl-1", asked["ActionID"].encode())
-        async with listening(url, hostile.pbx("hostile"), honest.pbx("honest")):
+        async with listener_task(url, hostile.pbx("hostile"), honest.pbx("honest")):
             await eventually(lambda: hostile.asked("Agents") and hostile.clients)
             item = ITEM.replace(b"rl-1", hostile.asked("Agents")[0]["ActionID"].encode())
             pouring = asyncio.create_task(_pour(hostile, item * 100))
             honest.send(block("Event: Newchannel", "Uniqueid: 1.1"))
-            names = await Ledger(url).until(
+            names = await EventLog(url).until(
                 lambda names: {"Newchannel", "SnapshotCompleted"} <= set(names), "honest", seconds=60
             )
             pouring.cancel()
     assert "SnapshotCompleted" in names
-    assert "SnapshotCompleted" not in await Ledger(url).names("hostile")
+    assert "SnapshotCompleted" not in await EventLog(url).names("hostile")
 
 
 async def _pour(fake: FakeAmi, data: bytes) -> None:

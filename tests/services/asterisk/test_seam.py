@@ -15,7 +15,8 @@ from services.asterisk.ami import session as session_module
 from services.asterisk.ami.protocol import LedgerProtocol, LinkLostError, message
 from services.asterisk.ami.question import Question
 from services.asterisk.ami.session import LoginRefusedError, Session
-from tests.support.fake_ami import FakeAmi, block, eventually
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.polling import eventually
 
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 

@@ -12,7 +12,10 @@ from services.asterisk.ami.snapshots import QUICK, SLOW, outcome_of
 from services.database import connection as database
 from services.projector.projector import Projector
 from tests.captures import wire
-from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.listener import listener_task
+from tests.support.polling import eventually
 
 MEANING = {
     "No Contacts found": "empty",
@@ -104,16 +107,16 @@ def pbx22() -> FakeAmi:
 
 
 async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> None:
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
-        names = await Ledger(url).until(lambda names: names.count("Response:PJSIPShowEndpoint") >= 2)
+        names = await EventLog(url).until(lambda names: names.count("Response:PJSIPShowEndpoint") >= 2)
     listing = [action["Action"] for action in fake.actions if action["ActionID"].startswith("ringledger/")]
     assert listing == [*QUICK, *SLOW, "PJSIPShowEndpoint", "PJSIPShowEndpoint"]
     assert names.index("SnapshotCompleted") < names.index("Response:PJSIPShowEndpoint")
     asked = fake.asked("PJSIPShowEndpoint")
     assert [action["Endpoint"] for action in asked] == ["100", "101"]
     (epoch,) = {int(action["ActionID"].split("/")[1]) for action in asked}
-    outcomes = {e["action"]: e["outcome"] for e in await Ledger(url).ours("SnapshotListed") if e["epoch"] == epoch}
+    outcomes = {e["action"]: e["outcome"] for e in await EventLog(url).ours("SnapshotListed") if e["epoch"] == epoch}
     assert outcomes == {
         **dict.fromkeys([*QUICK, *SLOW], "complete"),
         "SIPpeers": "empty",
@@ -125,7 +128,7 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
         known = block("Event: ContactStatus", "URI: sip:100@h", "ContactStatus: Unreachable", "EndpointName: 100")
         fake.send(known + block("Event: ContactStatus", "ContactStatus: NonQualified", "EndpointName: 101"))
@@ -145,12 +148,12 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
 
 async def test_without_command_modules_are_checked_and_without_that_nothing_is_asked_in_vain(url: str) -> None:
     modules = snapshot.MODULES.split()
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Success", "Version: ")}
         await eventually(lambda: len(fake.asked("ModuleCheck")) >= len(modules))
     assert [action["Module"] for action in fake.asked("ModuleCheck")] == modules
     assert all(action["ActionID"].endswith(f"/ModuleCheck/{action['Module']}") for action in fake.asked("ModuleCheck"))
-    async with pbx22() as fake, listening(url, fake.pbx("other")):
+    async with pbx22() as fake, listener_task(url, fake.pbx("other")):
         fake.replies |= {"Command": DENIED, "ModuleCheck": DENIED}
         await eventually(lambda: fake.asked("ModuleCheck"))
         await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
@@ -169,20 +172,20 @@ async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypa
             pass
         return {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in mine}
 
-    async with pbx22() as fake, listening(url, fake.pbx()):
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 1)
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
+        await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 1)
         before = await rows()
         assert all(before.values()), before
         for action in (*SLOW, "CoreStatus", "CoreShowChannels", "Agents"):  # as Asterisk answers `read = call,agent`
             fake.replies[action] = DENIED
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
+        await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         assert await rows() == before
         # And an empty list, once it may be asked for again, is one.
         fake.replies["PJSIPShowContacts"] = said("Response: Error", "Message: No Contacts found\n")
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 3)
+        await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 3)
         assert await rows() == {**before, "pjsip_contacts": 0}
-    completed = await Ledger(url).ours("SnapshotCompleted")
+    completed = await EventLog(url).ours("SnapshotCompleted")
     assert [event["failed"] for event in completed] == [[], [], []]
     await connection.close()

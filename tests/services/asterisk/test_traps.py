@@ -13,8 +13,11 @@ from schemas.log import Received, Recorded, SnapshotCompleted, SnapshotListed, S
 from services.asterisk.ami.protocol import FOREIGN, LedgerProtocol, message
 from services.asterisk.ami.question import Question
 from tests.captures import wire
-from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
 from tests.support.folding import START, Folding, ami
+from tests.support.listener import listener_task
+from tests.support.polling import eventually
 
 CAPTURES = pytest.mark.parametrize("capture", ["rich22", "rich16"])
 END = b"\r\n\r\n"
@@ -82,7 +85,7 @@ async def test_events_with_the_action_ids_of_other_sessions_are_no_answers(captu
 
 
 async def test_another_session_cannot_end_our_list_or_answer_our_ping(url: str) -> None:
-    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
+    async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
         held: list[str] = []
 
         def start(headers: dict[str, str]) -> bytes:
@@ -94,10 +97,10 @@ async def test_another_session_cannot_end_our_list_or_answer_our_ping(url: str) 
 
         pbx.replies["Agents"] = start
         await eventually(lambda: held)
-        await Ledger(url).until(lambda names: "UserEvent" in names)
+        await EventLog(url).until(lambda names: "UserEvent" in names)
         assert [h["Action"] for h in pbx.actions if h["Action"] != "Ping"][-1] == "Agents"  # we still wait for it
         pbx.send(block("Event: AgentsComplete", f"ActionID: {held[0]}", "EventList: Complete"))
-        names = await Ledger(url).until(lambda names: names.count("SnapshotListed") >= 7)
+        names = await EventLog(url).until(lambda names: names.count("SnapshotListed") >= 7)
         assert names.index("AgentsComplete") < names.index("SnapshotListed", names.index("UserEvent"))
 
 
@@ -234,9 +237,9 @@ async def test_an_empty_list_is_an_empty_list_in_the_log(url: str) -> None:
     async with FakeAmi() as pbx:
         said = "Message: No active agents\n"
         pbx.replies["Agents"] = lambda h: block("Response: Error", f"ActionID: {h['ActionID']}", said)
-        async with listening(url, pbx.pbx()):
-            await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
-    listed = {e["action"]: e for e in await Ledger(url).ours("SnapshotListed")}
+        async with listener_task(url, pbx.pbx()):
+            await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
+    listed = {e["action"]: e for e in await EventLog(url).ours("SnapshotListed")}
     assert listed["Agents"]["outcome"] == "empty"
-    rows = [row for row in await Ledger(url).rows() if row["name"] == "Response:Agents"]
+    rows = [row for row in await EventLog(url).rows() if row["name"] == "Response:Agents"]
     assert rows[0]["raw"].endswith(b"Message: No active agents\n\r\n\r\n")

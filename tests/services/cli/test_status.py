@@ -177,10 +177,10 @@ async def test_a_commander_without_a_session_is_a_fault(scene: Scene) -> None:
     assert await scene.faults() == ["PBX pbx: no file is shown"]
 
 
-async def test_a_database_without_a_ledger_has_no_status(server_url: str) -> None:
+async def test_a_database_without_a_ledger_has_no_status(empty_url: str) -> None:
     with pytest.raises(NoLedgerError):
-        await status(server_url)
-    code, said = await asyncio.to_thread(run, server_url)
+        await status(empty_url)
+    code, said = await asyncio.to_thread(run, empty_url)
     assert (code, said.count("\n")) == (1, 1)
     code, said = await asyncio.to_thread(run, "postgresql://nobody@127.0.0.1:1/none")
     assert (code, said.count("\n")) == (1, 1)

@@ -16,22 +16,15 @@ from schemas.log import Ours, Received
 from services.commander import commander
 from services.commander.commander import OLDEST_SECONDS, Commander, Term
 from services.commander.sent_acts import SentActs
-from services.database import connection as database
 from services.database.locks import Lock
 from services.database.notify import wake_commander
 from services.log import append as log
-from tests.support.fake_ami import Cable, FakeAmi, block, eventually
+from tests.support.cable import Cable
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.polling import eventually
 from tests.support.restoring import rewind
-from tests.support.waiting import until
 
 OURS = "SELECT name, raw FROM ledger.event WHERE name LIKE 'Act%' ORDER BY position"
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url, search_path="model, ledger")
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture
@@ -74,7 +67,7 @@ async def ended(connection: asyncpg.Connection, act_id: str) -> dict[str, Any]:
     async def there() -> dict[str, Any] | None:
         return next((e for name, e in await told(connection) if name in outcomes and e["id"] == act_id), None)
 
-    found: dict[str, Any] | None = await until(there, f"{act_id} has an outcome")
+    found: dict[str, Any] | None = await eventually(there, f"{act_id} has an outcome")
     assert found is not None
     return found
 

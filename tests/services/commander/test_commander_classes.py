@@ -11,11 +11,9 @@ from schemas.log import Received
 from services.commander import commander
 from services.commander.link import CommanderLink
 from services.log import append as log
-from tests.services.commander.test_commander import ask, commanding, connection, ended
-from tests.support.fake_ami import FakeAmi, block, eventually
-from tests.support.waiting import present
-
-__all__ = ["connection"]
+from tests.services.commander.test_commander import ask, commanding, ended
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.polling import eventually, present
 
 TROUBLE = "SELECT trouble FROM ledger.commander WHERE link = 'up' AND trouble LIKE $1"
 

@@ -18,12 +18,12 @@ from services.commander.link import CommanderLink
 from services.listener import ami as listener
 from services.log.listener_link import listener_link
 from services.runtime.settings import SettingsError, load
-from tests.services.commander.test_commander import ask, commanding, connection, ended, write
+from tests.services.commander.test_commander import ask, commanding, ended, write
 from tests.services.runtime.test_settings import SECRET
-from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
-from tests.support.waiting import present
-
-__all__ = ["connection"]
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.listener import listener_task
+from tests.support.polling import eventually, present
 
 LISTENER = """
 INSERT INTO ledger.listener (pbx, kind, holder, host, renewed, status)
@@ -49,7 +49,7 @@ async def ami() -> AsyncIterator[FakeAmi]:
 
 
 async def test_the_listener_has_the_only_session(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
-    async with commanding(ami, url), listening(url, ami.pbx()):
+    async with commanding(ami, url), listener_task(url, ami.pbx()):
         await eventually(lambda: ami.turned_away)
         assert ami.sessions == ["on"]
         await ask(connection, "a")
@@ -58,7 +58,7 @@ async def test_the_listener_has_the_only_session(url: str, connection: asyncpg.C
         for words in (IN_USE, "allowmultiplelogin = no", "RINGLEDGER_AMI_COMMAND"):
             assert words in outcome["message"]
         ami.send(block("Event: Newchannel", "Uniqueid: 1.1"))
-        names = await Ledger(url).until(lambda names: "Newchannel" in names)
+        names = await EventLog(url).until(lambda names: "Newchannel" in names)
     assert "LoginRefused" not in names
     assert ami.sessions == ["on"]
 
@@ -69,15 +69,15 @@ async def test_a_commander_gives_way_to_a_refused_listener(
     monkeypatch.setattr(commander_link, "ALONE_SECONDS", 0.0)
     async with commanding(ami, url) as commander:
         await eventually(lambda: commander.link.is_up)
-        async with listening(url, ami.pbx()):
-            await Ledger(url).until(lambda names: "Connected" in names)
+        async with listener_task(url, ami.pbx()):
+            await EventLog(url).until(lambda names: "Connected" in names)
             assert ami.sessions == ["off", "on"]
             await eventually(lambda: commander.link.trouble == commander_link.ONE_SESSION)
 
 
 async def test_a_commander_acts_beside_the_listener(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
     ami.one_session = False
-    async with commanding(ami, url) as commander, listening(url, ami.pbx()):
+    async with commanding(ami, url) as commander, listener_task(url, ami.pbx()):
         await ask(connection, "a")
         assert (await ended(connection, "a"))["type"] == "ActSucceeded"
         assert (ami.sessions, commander.link.trouble) == (["on", "off"], "")
@@ -148,7 +148,7 @@ async def test_the_trouble_of_a_commander_is_shown(url: str, connection: asyncpg
         query = "SELECT link, trouble FROM ledger.commander WHERE pbx = 'pbx' AND trouble LIKE '%allowmultiplelogin%'"
         return await connection.fetchrow(query)
 
-    async with commanding(ami, url), listening(url, ami.pbx()):
+    async with commanding(ami, url), listener_task(url, ami.pbx()):
         assert (await present(shown, "it is shown"))["link"] == "down"
 
 

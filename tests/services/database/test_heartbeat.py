@@ -9,7 +9,7 @@ import pytest
 from services.database import connection as database
 from services.database.heartbeat import Heartbeat, SilentError
 from services.database.pool import open_pool
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 
 async def test_silence_ends_whatever_waits_for_postgresql() -> None:
@@ -70,7 +70,7 @@ async def test_a_postgresql_that_refuses_is_not_silent(monkeypatch: pytest.Monke
     async def asked_twice() -> bool:
         return asked > 1
 
-    await until(asked_twice, "it asks again")
+    await eventually(asked_twice, "it asks again")
     assert not heartbeat.silent
     running.cancel()
 

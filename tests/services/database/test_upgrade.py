@@ -17,7 +17,7 @@ from services.database import connection as database
 from services.database.embedded import BIN
 from services.integrity.verify import audit
 from services.projector.rebuild_diff import differences
-from tests.api.conftest import opened
+from tests.support.ledger import open_ledger
 
 DUMP = Path(__file__).parents[2] / "captures" / "database-9b8a372.sql.xz"
 HASH = "a91b2b3c8c840c875f3222b7f237d1f1a74500757a5f7f3c005e915e29d17250"
@@ -27,13 +27,13 @@ UNCHANGED = ("buddies", "chats", "contacts", "messages", "rooms", "tokens", "use
 
 
 @pytest.fixture
-async def old(server_url: str) -> str:
+async def old(empty_url: str) -> str:
     """The URL of a database that holds the dump."""
     options = ("--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
-    psql = await asyncio.create_subprocess_exec(BIN / "psql", *options, server_url, stdin=subprocess.PIPE)
+    psql = await asyncio.create_subprocess_exec(BIN / "psql", *options, empty_url, stdin=subprocess.PIPE)
     await psql.communicate(lzma.decompress(DUMP.read_bytes()))
     assert psql.returncode == 0
-    return server_url
+    return empty_url
 
 
 async def rows(connection: asyncpg.Connection, model: str) -> list[str]:
@@ -48,7 +48,7 @@ async def test_an_earlier_database_upgrades_in_place(old: str) -> None:
     assert all(before[model] for model in UNCHANGED)
     await database.migrate(connection)
 
-    ledger = await opened(old)
+    ledger = await open_ledger(old)
     await ledger.fold()
     assert {model: await rows(connection, model) for model in UNCHANGED} == before
     compared = await differences(old, ALL)

@@ -17,7 +17,7 @@ from services.integrity.damage import DamageError, Place
 from services.log import append as log
 from services.log import batches
 from services.log.chain import BEGINNING, LEAF
-from tests.support.fake_ami import eventually
+from tests.support.polling import eventually
 
 CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{}+00'"
 MOVE = """
@@ -223,10 +223,10 @@ async def test_the_column_is_named_where_the_rest_tells_it(
     assert ("its salt, times, source, name or bytes" if hashed else f"its {name} ") in str(found.value)
 
 
-async def test_an_empty_log_is_honest_and_no_log_is_none(url: str, server_url: str) -> None:
+async def test_an_empty_log_is_honest_and_no_log_is_none(url: str, empty_url: str) -> None:
     assert (await verify(url)).end == Place(0, BEGINNING)
     with pytest.raises(NoLedgerError, match="holds no ledger of this version"):
-        await verify(server_url)
+        await verify(empty_url)
 
 
 async def test_a_listener_may_go_on(url: str, connection: asyncpg.Connection) -> None:

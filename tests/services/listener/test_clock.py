@@ -18,11 +18,11 @@ from services.listener.ami import Listener
 from services.listener.ingest import Ingest
 from services.listener.spool import Spools
 from services.runtime.clock import Clock, FullMinute, minute_of
-from tests.support.fake_ami import DEADLINE, FakeAmi, block, eventually
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.polling import TIMEOUT_SECONDS, eventually
 
 MINUTE = 30_000_000 * 60
 HOUR = 3600.0
-LONG = 60.0
 
 
 class Hands:
@@ -108,9 +108,9 @@ async def test_lists_go_on_after_a_clock_set_back(monkeypatch: pytest.MonkeyPatc
 
     asterisk = Asterisk(set_back)
     running = asyncio.create_task(Snapshots(written.append, clock.clock).run(cast("Session", asterisk)))
-    await eventually(lambda: asterisk.asked.count("CoreShowChannels") >= 2, LONG)
+    await eventually(lambda: asterisk.asked.count("CoreShowChannels") >= 2)
     running.cancel()
-    await asyncio.wait([running], timeout=DEADLINE)
+    await asyncio.wait([running], timeout=TIMEOUT_SECONDS)
     first, second = [event.epoch for event in written if isinstance(event, SnapshotStarted)]
     assert second > first
 
@@ -128,7 +128,7 @@ async def test_minutes_are_written_on_after_a_clock_set_back(url: str, spools: S
         running = asyncio.create_task(listener.run(stop))
         await eventually(lambda: listener.link_up)
         hands.now = MINUTE - HOUR + 0.1
-        await eventually(minutes, LONG)
+        await eventually(minutes)
         stop.set()
         await running
     assert minutes() == [MINUTE - HOUR]

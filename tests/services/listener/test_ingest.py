@@ -21,7 +21,10 @@ from services.listener import backlog as backlog_module
 from services.listener import ingest as ingest_module
 from services.listener.ingest import Ingest
 from services.listener.spool import Spools
-from tests.support.fake_ami import Cable, FakeAmi, Ledger, block, eventually
+from tests.support.cable import Cable
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.polling import eventually
 
 SPOOL_MB = "RINGLEDGER_SPOOL_MB"
 
@@ -57,7 +60,7 @@ async def test_events_are_written_once_whatever_happens_to_the_connection(url: s
                     await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
                     cable.cut()
         assert cable.lost == 1
-    rows = await Ledger(url).rows()
+    rows = await EventLog(url).rows()
     assert [row["raw"] for row in rows] == [event(n).raw for n in range(1, 400)]
 
 
@@ -90,7 +93,7 @@ async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str, spools
             await admin.execute("DROP TRIGGER full_disk ON ledger.event")
         await eventually(lambda: ingest.appended >= 2)
     await admin.close()
-    assert [row["raw"] for row in await Ledger(url).rows()] == [event(1).raw, event(2).raw]
+    assert [row["raw"] for row in await EventLog(url).rows()] == [event(1).raw, event(2).raw]
 
 
 async def test_a_database_that_went_back_in_time_gets_what_is_left(url: str, spools: Spools) -> None:
@@ -104,7 +107,7 @@ async def test_a_database_that_went_back_in_time_gets_what_is_left(url: str, spo
         ingest.put(event(2))
         await eventually(lambda: not ingest.waiting)
     await admin.close()
-    assert [row["raw"] for row in await Ledger(url).rows()] == [event(2).raw]
+    assert [row["raw"] for row in await EventLog(url).rows()] == [event(2).raw]
 
 
 REFUSABLE = [
@@ -125,7 +128,7 @@ async def test_a_refused_event_stands_in_the_log_as_rejected_and_the_others_as_t
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         for one in events:
             ingest.put(one)
-    rows = await Ledger(url).rows()
+    rows = await EventLog(url).rows()
     assert len(rows) == len(events)
     for one, row in zip(events, rows, strict=True):
         if one in REFUSABLE:
@@ -156,7 +159,7 @@ async def test_nothing_that_a_pbx_sends_can_be_refused(url: str, spools: Spools)
         protocol.data_received(b"Asterisk Call Manager/11\0\xff\r\n")
         protocol.data_received(wire)
         assert protocol.rejected_blocks == 0
-    rows = await Ledger(url).rows()
+    rows = await EventLog(url).rows()
     assert b"".join(row["raw"] for row in rows) == wire
     assert "Rejected" not in {row["name"] for row in rows}
 
@@ -169,7 +172,7 @@ async def test_a_batch_of_giants_is_written_in_parts(url: str, monkeypatch: pyte
             ingest.put(giant)
         await eventually(lambda: not ingest.waiting)
         assert ingest.backlog.bytes == 0
-    assert [len(row["raw"]) for row in await Ledger(url).rows()] == [10, 3000, 400, 400, 400, 5000, 1]
+    assert [len(row["raw"]) for row in await EventLog(url).rows()] == [10, 3000, 400, 400, 400, 5000, 1]
 
 
 class Process:
@@ -210,7 +213,7 @@ async def process(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[Process
 async def connected(pbx: FakeAmi, url: str) -> None:
     await eventually(lambda: pbx.clients)
     pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
-    await Ledger(url).until(lambda names: "Newchannel" in names)
+    await EventLog(url).until(lambda names: "Newchannel" in names)
 
 
 async def in_a_snapshot(pbx: FakeAmi, _url: str) -> None:
@@ -219,14 +222,14 @@ async def in_a_snapshot(pbx: FakeAmi, _url: str) -> None:
 
 async def refused(pbx: FakeAmi, url: str) -> None:
     await eventually(lambda: pbx.asked("Login"))
-    await Ledger(url).until(lambda names: "LoginRefused" in names)
+    await EventLog(url).until(lambda names: "LoginRefused" in names)
 
 
 async def reconnecting(pbx: FakeAmi, url: str) -> None:
     await connected(pbx, url)
     pbx.server.close()
     pbx.cut()
-    await Ledger(url).until(lambda names: "Disconnected" in names)
+    await EventLog(url).until(lambda names: "Disconnected" in names)
 
 
 @pytest.mark.parametrize("when", [connected, in_a_snapshot, reconnecting, refused])
@@ -243,7 +246,7 @@ async def test_sigterm_writes_all_and_exits_0(
         async with process(url, pbx, tmp_path) as listener:
             await when(pbx, url)
             await listener.stop()
-        names = [n for n in await Ledger(url).names() if n in {"Connected", "Disconnected"}]
+        names = [n for n in await EventLog(url).names() if n in {"Connected", "Disconnected"}]
         assert names == ([] if when is refused else ["Connected", "Disconnected"])
         assert not listener.said("events_not_written")
 
@@ -271,9 +274,9 @@ async def test_sigterm_while_postgresql_is_away_leaves_all_to_the_next_listener_
         if how == "hanging":
             cable.flowing.set()
     async with FakeAmi() as pbx, process(url, pbx, tmp_path) as listener:
-        await Ledger(url).until(lambda names: names.count("Connected") >= 2)
+        await EventLog(url).until(lambda names: names.count("Connected") >= 2)
         assert listener.said("spool_taken_up")
-    rows = await Ledger(url).rows()
+    rows = await EventLog(url).rows()
     assert [row["raw"] for row in rows if row["name"] == "Newexten"] == sent
     links = [row["name"] for row in rows if row["name"] in {"Connected", "Disconnected"}]
     assert links == ["Connected", "Disconnected", "Connected"]

@@ -22,7 +22,10 @@ from services.listener.lease import Lease, _started, is_dead, this_process
 from services.listener.spool import Spools
 from services.log import append as log
 from tests.services.listener.test_ingest import SPOOL_MB, Process, event, process
-from tests.support.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually
+from tests.support.cable import Cable
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.polling import TIMEOUT_SECONDS, eventually
 
 STATE = ListenerState("up", 3, SpoolState(1, 2, 3))
 WRITERS = itertools.count(1)
@@ -52,7 +55,7 @@ async def test_the_first_holds_and_tells_how_it_does(url: str) -> None:
         waiting = asyncio.create_task(other.stand_by(stop))
         connection = await asyncpg.connect(url)
 
-        end = time.monotonic() + DEADLINE
+        end = time.monotonic() + TIMEOUT_SECONDS
         while (row := await connection.fetchrow("SELECT * FROM ledger.listener"))["renewals"] < 3:
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
@@ -158,7 +161,7 @@ async def test_what_was_heard_before_the_lease_was_known_to_be_anothers_is_dropp
             await asyncio.wait_for(gone.wait(), 300)
         ingest.stop()
         await running
-    assert await Ledger(url).rows() == []
+    assert await EventLog(url).rows() == []
     await holder.release()
 
 
@@ -168,16 +171,16 @@ async def numbered(pbx: FakeAmi, url: str, numbers: range) -> None:
     last = block("Event: Newexten", f"Uniqueid: {numbers[-1]}")
 
     async def there() -> bool:
-        return any(row["raw"] == last for row in await Ledger(url).rows())
+        return any(row["raw"] == last for row in await EventLog(url).rows())
 
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not await there():
         assert time.monotonic() < end
         await asyncio.sleep(0.02)
 
 
 async def heard(url: str) -> list[int]:
-    rows = await Ledger(url).rows()
+    rows = await EventLog(url).rows()
     return [int(row["raw"].split(b"Uniqueid: ")[1]) for row in rows if row["name"] == "Newexten"]
 
 
@@ -200,10 +203,10 @@ async def test_the_other_takes_over_and_the_gap_is_recorded(url: str, tmp_path: 
         assert pbx.logins == 1
         one.process.send_signal(how)
         await eventually(lambda: pbx.logins >= 2)
-        await Ledger(url).until(lambda names: names.count("Connected") >= 2)
+        await EventLog(url).until(lambda names: names.count("Connected") >= 2)
         await numbered(pbx, url, range(101, 201))
     assert await heard(url) == list(range(1, 201))
-    links = [name for name in await Ledger(url).names() if name in {"Connected", "Disconnected"}]
+    links = [name for name in await EventLog(url).names() if name in {"Connected", "Disconnected"}]
     assert links == ["Connected", "Disconnected", "Connected"]
 
 
@@ -212,14 +215,14 @@ async def test_a_holder_that_slept_too_long_drops_what_the_other_heard(url: str,
         await numbered(pbx, url, range(1, 101))
         os.kill(one.process.pid, signal.SIGSTOP)
         await eventually(lambda: pbx.logins >= 2)
-        await Ledger(url).until(lambda names: names.count("Connected") >= 2)
+        await EventLog(url).until(lambda names: names.count("Connected") >= 2)
         await numbered(pbx, url, range(101, 201))  # waits in the sleeper's socket too
         os.kill(one.process.pid, signal.SIGCONT)
         await eventually(lambda: one.said("standing_by"))
         await numbered(pbx, url, range(201, 301))
         assert pbx.logins == 2
     assert await heard(url) == list(range(1, 301))
-    links = [name for name in await Ledger(url).names() if name in {"Connected", "Disconnected"}]
+    links = [name for name in await EventLog(url).names() if name in {"Connected", "Disconnected"}]
     assert links == ["Connected", "Disconnected", "Connected"]
 
 
@@ -238,7 +241,7 @@ async def test_a_kill_with_a_full_spool_loses_nothing_that_was_read(
         Cable.to_postgresql(url) as cable,
         process(cable.url(url), pbx, tmp_path) as listener,
     ):
-        await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
+        await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
         cable._server.close()
         cable.cut()
         pbx.send(b"".join(sent))
@@ -247,8 +250,8 @@ async def test_a_kill_with_a_full_spool_loses_nothing_that_was_read(
         spooled = board()[1]
         listener.process.kill()
     async with FakeAmi() as pbx, process(url, pbx, tmp_path):
-        await Ledger(url).until(lambda names: names.count("Connected") >= 2)
-    rows = await Ledger(url).rows()
+        await EventLog(url).until(lambda names: names.count("Connected") >= 2)
+    rows = await EventLog(url).rows()
     read = [row["raw"] for row in rows if row["name"] == "Newexten"]
     assert read == sent[: len(read)]
     links = [row["name"] for row in rows if row["name"] in {"Connected", "Disconnected"}]

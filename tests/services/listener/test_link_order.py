@@ -20,7 +20,10 @@ from services.listener.spool import Spools
 from services.log import append as log
 from tests.services.listener.test_ari import asterisk, stays
 from tests.services.listener.test_ingest import connected, process, writing
-from tests.support.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually
+from tests.support.cable import Cable
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.polling import TIMEOUT_SECONDS, eventually
 
 DIED = "the listener died"
 LINKS = {"ami": ("Connected", "Disconnected"), "ari": ("AriConnected", "AriDisconnected")}
@@ -35,7 +38,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def links(url: str, kind: str = "ami") -> list[str]:
-    return [name for name in await Ledger(url).names() if name in LINKS[kind]]
+    return [name for name in await EventLog(url).names() if name in LINKS[kind]]
 
 
 async def ends(url: str, kind: str = "ami") -> list[str]:
@@ -44,7 +47,7 @@ async def ends(url: str, kind: str = "ami") -> list[str]:
     reasons: list[str] = []
     is_up = False
     begun_by, heard = 0, 0.0
-    for row in await Ledger(url).rows():
+    for row in await EventLog(url).rows():
         if row["name"] == up:
             assert not is_up, f"position {row['position']}: {up} follows a link without an end"
             is_up, begun_by = True, row["connection"]
@@ -130,10 +133,10 @@ async def test_a_killed_or_stopped_process_leaves_no_link_open(
                 await asyncio.to_thread(second.process.wait)
         await eventually(lambda: not pbx.clients)
         async with process(url, pbx, tmp_path) as third:
-            await Ledger(url).until(lambda names: names.count("Connected") >= 3)
+            await EventLog(url).until(lambda names: names.count("Connected") >= 3)
             await third.stop()
     assert await ends(url) == [DIED, DIED if number == signal.SIGKILL else "listener stopped", "listener stopped"]
-    assert "Newexten" in await Ledger(url).names()
+    assert "Newexten" in await EventLog(url).names()
 
 
 def spooled(folder: Path, text: bytes) -> bool:
@@ -204,10 +207,10 @@ async def test_links_spooled_before_a_takeover_do_not_end_the_new_one(
         ingest.put(begins(8.0))
         ingest.put(ends_at(9.0))
     assert await ends(url) == ([DIED, DIED, "cut"] if is_first_in_log else [DIED, "cut"])
-    names = await Ledger(url).names()
+    names = await EventLog(url).names()
     assert names.count("Superseded") == (2 if is_first_in_log else 3)
     assert names.count("Newexten") == 3
-    superseded = await Ledger(url).ours("Superseded")
+    superseded = await EventLog(url).ours("Superseded")
     assert superseded[-1] == {
         "type": "Superseded",
         "of": "Connected",
@@ -233,7 +236,7 @@ async def test_a_link_that_another_listener_ended_is_ended_once(
         elsewhere.put(begins(8.0))
         elsewhere.put(ends_at(9.0))
     assert await ends(url) == [DIED, "cut"]
-    assert (await Ledger(url).ours("Superseded"))[0]["event"]["reason"] == "cut"
+    assert (await EventLog(url).ours("Superseded"))[0]["event"]["reason"] == "cut"
 
 
 async def test_a_listener_without_the_lease_appends_no_spool(url: str, spools: Spools) -> None:
@@ -249,7 +252,7 @@ async def test_a_listener_without_the_lease_appends_no_spool(url: str, spools: S
     ingest.ours = refuse
     async with writing(ingest):
         ingest.put(begins(4.0))
-        await asyncio.wait_for(is_over.wait(), DEADLINE)
+        await asyncio.wait_for(is_over.wait(), TIMEOUT_SECONDS)
     assert await links(url) == ["Connected"]
     (left,) = spools.left("pbx", "ami")
     assert (left.writer, left.head(9)) == (5, [begins(2.0), says(3.0)])
@@ -266,7 +269,7 @@ async def test_a_spool_follows_an_end_after_a_rewind(url: str, spools: Spools) -
     assert await links(url) == [
         *("Connected", "Disconnected", "Disconnected", "Connected", "Disconnected", "Connected", "Disconnected"),
     ]
-    first, *_, last, _ = await Ledger(url).ours("Disconnected")
+    first, *_, last, _ = await EventLog(url).ours("Disconnected")
     assert first == {"type": "Disconnected", "reason": "the log lost what it had acknowledged", "heard": 2.0}
     assert last == {"type": "Disconnected", "reason": DIED, "heard": 13.0}
 

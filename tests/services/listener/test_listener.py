@@ -23,7 +23,11 @@ from services.listener.ami import Listener
 from services.listener.ingest import Ingest
 from services.listener.spool import Spools
 from services.runtime.clock import Clock
-from tests.support.fake_ami import DEADLINE, Cable, FakeAmi, Ledger, block, eventually, listening
+from tests.support.cable import Cable
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.listener import listener_task
+from tests.support.polling import TIMEOUT_SECONDS, eventually
 
 SETTLE = 0.1
 
@@ -32,7 +36,7 @@ SETTLE = 0.1
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules, in hundredths of the time."""
     monkeypatch.setattr(session_module, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(session_module, "PONG_SECONDS", DEADLINE)  # a busy machine loses no link
+    monkeypatch.setattr(session_module, "PONG_SECONDS", TIMEOUT_SECONDS)  # a busy machine loses no link
     monkeypatch.setattr(listener_module, "FIRST_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(listener_module, "LAST_RETRY_SECONDS", 0.05)
     monkeypatch.setattr(listener_module, "REFUSED_RETRY_SECONDS", 0.1)
@@ -52,17 +56,17 @@ def paired(names: list[str]) -> bool:
 async def test_connected_stands_before_everything_that_was_heard(url: str) -> None:
     async with FakeAmi() as pbx:
         pbx.welcome += block("Event: Newchannel", "Uniqueid: 1")  # all in one read with the answer to the login
-        async with listening(url, pbx.pbx()):
-            await Ledger(url).until(lambda names: "Newchannel" in names)
-    names = await Ledger(url).names()
+        async with listener_task(url, pbx.pbx()):
+            await EventLog(url).until(lambda names: "Newchannel" in names)
+    names = await EventLog(url).names()
     assert names[:3] == ["Connected", "FullyBooted", "Newchannel"]
     assert names[-1] == "Disconnected"
-    assert (await Ledger(url).ours("Connected"))[0]["banner"] == "Asterisk Call Manager/11.0.0"
-    assert (await Ledger(url).ours("Disconnected"))[0]["reason"] == "listener stopped"
+    assert (await EventLog(url).ours("Connected"))[0]["banner"] == "Asterisk Call Manager/11.0.0"
+    assert (await EventLog(url).ours("Disconnected"))[0]["reason"] == "listener stopped"
 
 
 async def test_the_login_does_not_show_the_secret(url: str) -> None:
-    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
+    async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
         await eventually(lambda: pbx.logins)
         assert "Secret" not in pbx.asked("Login")[0]
         assert pbx.asked("Login")[0]["AuthType"] == "MD5"
@@ -83,41 +87,41 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
     monkeypatch.setattr("services.listener.standby.FIRST_RESTART_SECONDS", 0.02)
     async with FakeAmi() as good, FakeAmi() as bad:
         nobody = good.pbx("nobody", port=1)
-        async with listening(url, nobody, good.pbx("good"), bad.pbx("bad")):
-            await Ledger(url).until(lambda names: "SnapshotCompleted" in names, "bad")
+        async with listener_task(url, nobody, good.pbx("good"), bad.pbx("bad")):
+            await EventLog(url).until(lambda names: "SnapshotCompleted" in names, "bad")
             good.send(block("Event: Newchannel", "Uniqueid: 1"))
-            await Ledger(url).until(lambda names: "Newchannel" in names, "good")
+            await EventLog(url).until(lambda names: "Newchannel" in names, "good")
     assert broken == 2
-    assert links(await Ledger(url).names("good")) == ["Connected", "Disconnected"]
-    assert links(await Ledger(url).names("bad")) == ["Connected", "Disconnected"] * 3
-    assert "listener failed: KeyError" in (await Ledger(url).ours("Disconnected", "bad"))[0]["reason"]
-    assert await Ledger(url).names("nobody") == []
+    assert links(await EventLog(url).names("good")) == ["Connected", "Disconnected"]
+    assert links(await EventLog(url).names("bad")) == ["Connected", "Disconnected"] * 3
+    assert "listener failed: KeyError" in (await EventLog(url).ours("Disconnected", "bad"))[0]["reason"]
+    assert await EventLog(url).names("nobody") == []
 
 
 async def test_a_cut_without_fin_is_noticed_and_healed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "PONG_SECONDS", 2.0)
-    async with FakeAmi() as pbx, Cable(pbx.port) as cable, listening(url, pbx.pbx(port=cable.port)):
-        await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
+    async with FakeAmi() as pbx, Cable(pbx.port) as cable, listener_task(url, pbx.pbx(port=cable.port)):
+        await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
         cable.flowing.clear()
-        await Ledger(url).until(lambda names: "Disconnected" in names)
-        monkeypatch.setattr(session_module, "PONG_SECONDS", DEADLINE)
+        await EventLog(url).until(lambda names: "Disconnected" in names)
+        monkeypatch.setattr(session_module, "PONG_SECONDS", TIMEOUT_SECONDS)
         cable.flowing.set()
-        names = await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
+        names = await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         assert links(names) == ["Connected", "Disconnected", "Connected"]
-        assert "no Pong" in (await Ledger(url).ours("Disconnected"))[0]["reason"]
+        assert "no Pong" in (await EventLog(url).ours("Disconnected"))[0]["reason"]
 
 
 async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "PONG_SECONDS", 0.3)
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = lambda _: b""
-        async with listening(url, pbx.pbx()):
+        async with listener_task(url, pbx.pbx()):
             await eventually(lambda: pbx.logins)
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 while pbx.logins == 1:
                     pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
                     await asyncio.sleep(0.01)
-        assert paired(await Ledger(url).names())
+        assert paired(await EventLog(url).names())
 
 
 async def test_a_pong_behind_a_flood_is_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +135,8 @@ async def test_a_pong_behind_a_flood_is_waited_for(url: str, monkeypatch: pytest
             return b"" if len(held) < 4 else held[-1]
 
         pbx.replies["Ping"] = late
-        async with listening(url, pbx.pbx()):
-            async with asyncio.timeout(DEADLINE):
+        async with listener_task(url, pbx.pbx()):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 while len(held) < 5:
                     pbx.send(block("Event: VarSet", "Variable: x", f"Value: {'x' * 200}"))
                     await asyncio.sleep(0.005)
@@ -141,11 +145,11 @@ async def test_a_pong_behind_a_flood_is_waited_for(url: str, monkeypatch: pytest
 
 async def test_an_end_by_the_pbx_is_followed_by_a_new_link(url: str) -> None:
     async with FakeAmi() as pbx:
-        async with listening(url, pbx.pbx()):
+        async with listener_task(url, pbx.pbx()):
             for count in range(1, 6):
-                await eventually(lambda count=count: pbx.logins >= count and pbx.clients)  # type: ignore[misc]
+                await eventually(lambda: pbx.logins >= count and pbx.clients)  # noqa: B023
                 pbx.cut()
-        names = await Ledger(url).names()
+        names = await EventLog(url).names()
         assert links(names).count("Connected") >= 5
         assert paired(names)
 
@@ -163,7 +167,7 @@ async def test_links_that_end_at_once_are_not_tried_in_a_busy_loop(url: str, mon
     monkeypatch.setattr(Listener, "_link", noted)
     async with FakeAmi() as pbx:
         pbx.hangs_up_at.add("Challenge")
-        async with listening(url, pbx.pbx()):
+        async with listener_task(url, pbx.pbx()):
             await eventually(lambda: len(waits) >= 8)
     bounds = [min(2.0, 0.2 * 2 ** (n + 1)) for n in range(8)]
     assert all(bound / 2 <= wait <= bound for wait, bound in zip(waits, bounds, strict=False))
@@ -172,54 +176,54 @@ async def test_links_that_end_at_once_are_not_tried_in_a_busy_loop(url: str, mon
 
 async def test_a_refused_login_is_told_once_for_each_message(url: str) -> None:
     async with FakeAmi(secret="another") as pbx:
-        async with listening(url, pbx.pbx()):
+        async with listener_task(url, pbx.pbx()):
             await eventually(lambda: len(pbx.asked("Login")) >= 3)
             pbx.refusal = "Account locked"
             count = len(pbx.asked("Login"))
             await eventually(lambda: len(pbx.asked("Login")) >= count + 3)
             pbx.secret = "secret"
-            await Ledger(url).until(lambda names: "Connected" in names)
-        assert [e["message"] for e in await Ledger(url).ours("LoginRefused")] == [
+            await EventLog(url).until(lambda names: "Connected" in names)
+        assert [e["message"] for e in await EventLog(url).ours("LoginRefused")] == [
             "Authentication failed",
             "Account locked",
         ]
-        assert paired(await Ledger(url).names())
+        assert paired(await EventLog(url).names())
 
 
 async def test_a_port_that_answers_nothing_is_left_after_a_while(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "CONNECT_SECONDS", 0.05)
     async with FakeAmi() as pbx, Cable(pbx.port) as cable:
         cable.flowing.clear()
-        async with listening(url, pbx.pbx(port=cable.port)):
+        async with listener_task(url, pbx.pbx(port=cable.port)):
             await eventually(lambda: len(cable._writers) >= 6)
             assert pbx.logins == 0
-            monkeypatch.setattr(session_module, "CONNECT_SECONDS", DEADLINE)
+            monkeypatch.setattr(session_module, "CONNECT_SECONDS", TIMEOUT_SECONDS)
             cable.flowing.set()
             await eventually(lambda: pbx.logins)
 
 
 async def test_many_reloads_are_one_snapshot(url: str) -> None:
-    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
-        await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
+    async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
+        await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
         for module in range(50):
             pbx.send(block("Event: Reload", f"Module: {module}"))
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
+        await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
-        await Ledger(url).until(lambda names: "Newchannel" in names)
+        await EventLog(url).until(lambda names: "Newchannel" in names)
         pings = len(pbx.asked("Ping"))
         await eventually(lambda: len(pbx.asked("Ping")) > pings + 5)  # longer than it takes to settle
-        assert (await Ledger(url).names()).count("SnapshotStarted") == 2
+        assert (await EventLog(url).names()).count("SnapshotStarted") == 2
 
 
 async def test_epochs_rise_within_a_second_and_over_restarts(url: str) -> None:
     async with FakeAmi() as pbx:
         for run in range(3):
-            async with listening(url, pbx.pbx()):
+            async with listener_task(url, pbx.pbx()):
                 for more in range(2):
                     done = 2 * run + more + 1
-                    await Ledger(url).until(lambda names, done=done: names.count("SnapshotCompleted") >= done)  # type: ignore[misc]
+                    await EventLog(url).until(lambda names, done=done: names.count("SnapshotCompleted") >= done)  # type: ignore[misc]
                     pbx.send(block("Event: Reload", "Module: x"))
-    epochs = [e["epoch"] for e in await Ledger(url).ours("SnapshotStarted")]
+    epochs = [e["epoch"] for e in await EventLog(url).ours("SnapshotStarted")]
     assert len(epochs) >= 6
     assert epochs == sorted(set(epochs))
 
@@ -230,9 +234,9 @@ async def test_epochs_rise_when_the_clock_went_back(url: str, spools: Spools) ->
     writer.put(Received("ringledger", "SnapshotStarted", None, 0.0, b'{"type":"SnapshotStarted","epoch":%d}' % future))
     writer.stop()
     await writer.run()
-    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
-        await Ledger(url).until(lambda names: names.count("SnapshotStarted") >= 2)
-    assert (await Ledger(url).ours("SnapshotStarted"))[1]["epoch"] == future + 1
+    async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
+        await EventLog(url).until(lambda names: names.count("SnapshotStarted") >= 2)
+    assert (await EventLog(url).ours("SnapshotStarted"))[1]["epoch"] == future + 1
 
 
 async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_written_by_the_next(
@@ -244,15 +248,15 @@ async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_writt
         killed.put(Received("ami", "Newchannel", None, 1001.5, block("Event: Newchannel")))
         killed.stop()
         await killed.run()
-        async with listening(url, pbx.pbx()):
-            await Ledger(url).until(lambda names: names.count("Connected") >= 2)
-        names = await Ledger(url).names()
+        async with listener_task(url, pbx.pbx()):
+            await EventLog(url).until(lambda names: names.count("Connected") >= 2)
+        names = await EventLog(url).names()
         assert names[:4] == ["Connected", "Newchannel", "Disconnected", "Connected"]
         assert paired(names)
-        assert (await Ledger(url).ours("Disconnected"))[0]["heard"] == 1001.5
-        async with listening(url, pbx.pbx()):
+        assert (await EventLog(url).ours("Disconnected"))[0]["heard"] == 1001.5
+        async with listener_task(url, pbx.pbx()):
             await eventually(lambda: pbx.logins >= 2)
-        assert paired(await Ledger(url).names())
+        assert paired(await EventLog(url).names())
 
 
 BACK = """
@@ -269,20 +273,20 @@ UPDATE ledger.connection SET last_ordinal = kept.ordinal, last_recorded = to_tim
 async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
     """As when PostgreSQL fails over to a replica that was behind."""
     admin = await asyncpg.connect(url)
-    async with FakeAmi() as pbx, listening(url, pbx.pbx()):
-        names = await Ledger(url).until(lambda names: "SnapshotCompleted" in names)
+    async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
+        names = await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
         pbx.send(block("Event: Lost"))
-        await Ledger(url).until(lambda names: "Lost" in names)
+        await EventLog(url).until(lambda names: "Lost" in names)
         await admin.execute(BACK, len(names))
         pbx.send(block("Event: Kept"))
-        await Ledger(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
+        await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
     await admin.close()
-    names = await Ledger(url).names()
+    names = await EventLog(url).names()
     assert "Lost" not in names
     assert [n for n in names if n in {"Connected", "Disconnected", "Kept"}][:5] == [
         *("Connected", "Disconnected", "Kept", "Disconnected", "Connected"),
     ]
-    ends = await Ledger(url).ours("Disconnected")
+    ends = await EventLog(url).ours("Disconnected")
     assert (ends[0]["heard"], ends[0]["reason"]) == (1000.0, "the log lost what it had acknowledged")
 
 
@@ -322,7 +326,7 @@ async def test_a_flood_stops_the_reading_until_half_is_written(
         await eventually(lambda: ingest.appended > total)
     ingest.stop()
     await writing
-    names = await Ledger(url).names("pbx", "ami")
+    names = await EventLog(url).names("pbx", "ami")
     assert names.count("VarSet") == total
     assert pbx.logins == 1
 
@@ -365,9 +369,9 @@ async def test_minutes_count_what_came_over_every_link(url: str, spools: Spools)
         stop = asyncio.Event()
         running = asyncio.create_task(listener.run(stop))
         for link in (1, 2):
-            await eventually(lambda link=link: pbx.logins >= link and listener.link_up)  # type: ignore[misc]
+            await eventually(lambda: pbx.logins >= link and listener.link_up)  # noqa: B023
             pbx.send(block("Event: Newchannel") + block("Nonsense: 1") + block("Event: Newchannel"))
-            await eventually(lambda link=link: listener._so_far() == [3 * link, link, 15 * link])  # type: ignore[misc]
+            await eventually(lambda: listener._so_far() == [3 * link, link, 15 * link])  # noqa: B023
             if link == 1:
                 pbx.cut()
                 await eventually(lambda: not listener.link_up)
@@ -411,11 +415,11 @@ async def test_tls_with_a_ca_file_without_one_and_with_another(url: str, tmp_pat
             pbx.pbx("missing", tls=True, ca_file=str(tmp_path / "none.pem")),
             pbx.pbx("untold"),
         ]
-        async with listening(url, trusting, careless, *plain):
+        async with listener_task(url, trusting, careless, *plain):
             for name in ("trusting", "careless"):
-                await Ledger(url).until(lambda names: "SnapshotCompleted" in names, name)
+                await EventLog(url).until(lambda names: "SnapshotCompleted" in names, name)
             pbx.send(block("Event: Newchannel", "CallerIDName: René"))
             for name in ("trusting", "careless"):
-                await Ledger(url).until(lambda names: "Newchannel" in names, name)
+                await EventLog(url).until(lambda names: "Newchannel" in names, name)
         for one in plain:
-            assert await Ledger(url).names(one.name) == []
+            assert await EventLog(url).names(one.name) == []

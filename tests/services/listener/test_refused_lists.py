@@ -17,8 +17,10 @@ from services.asterisk.ami.snapshots import QUICK, SLOW
 from services.database import connection as database
 from services.projector.projector import Projector
 from tests.services.asterisk.test_snapshots import DENIED, listed, pbx22, said
-from tests.support.fake_ami import FakeAmi, Ledger, block, eventually, listening
-from tests.support.waiting import present
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.listener import listener_task
+from tests.support.polling import eventually, present
 
 RELOAD = block("Event: Reload", "Module: app_queue.so", "Status: 0")
 CALL = block(
@@ -63,7 +65,7 @@ async def concluded(url: str, action: str, outcome: str, link: int = 1) -> dict[
     """Wait until a whole snapshot of the PBX's nth link has this outcome of a list; return its SnapshotListed."""
 
     async def there() -> dict[str, Any] | None:
-        rows = [row for row in await Ledger(url).rows(source="ringledger") if row["name"] != "Minute"]
+        rows = [row for row in await EventLog(url).rows(source="ringledger") if row["name"] != "Minute"]
         begun = [n for n, row in enumerate(rows) if row["name"] == "Connected"]
         events = [msgspec.json.decode(row["raw"]) for row in rows[begun[link - 1] :]] if len(begun) >= link else []
         ends = [n for n, event in enumerate(events) if event["type"] == "SnapshotCompleted"]
@@ -81,11 +83,11 @@ async def concluded(url: str, action: str, outcome: str, link: int = 1) -> dict[
 
 
 async def test_a_refused_list_heals_no_gap_until_it_is_allowed(url: str, models: Models) -> None:
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies["CoreShowChannels"] = DENIED
         await concluded(url, "CoreShowChannels", "refused")
         fake.send(CALL)
-        await Ledger(url).until(lambda names: "Newchannel" in names)
+        await EventLog(url).until(lambda names: "Newchannel" in names)
         fake.cut()
         await concluded(url, "CoreShowChannels", "refused", link=2)
         (link,) = await models.rows("links")
@@ -106,7 +108,7 @@ async def test_a_refused_list_heals_no_gap_until_it_is_allowed(url: str, models:
 
 
 async def test_a_list_that_is_refused_later_ends_healed(url: str, models: Models) -> None:
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         await concluded(url, "Agents", "complete")
         assert (await models.rows("links"))[0]["healed"] is True
         fake.replies["Agents"] = DENIED
@@ -116,7 +118,7 @@ async def test_a_list_that_is_refused_later_ends_healed(url: str, models: Models
 
 
 async def test_a_refused_command_heals_if_modules_may_be_checked(url: str, models: Models) -> None:
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Error", "Message: Module not loaded")}
         assert (await concluded(url, "Command", "refused"))["instead"] == "ModuleCheck"
         (link,) = await models.rows("links")
@@ -124,7 +126,7 @@ async def test_a_refused_command_heals_if_modules_may_be_checked(url: str, model
 
 
 async def test_a_refused_command_heals_nothing_without_a_substitute(url: str, models: Models) -> None:
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": DENIED}
         await concluded(url, "Command", "refused")
         (link,) = await models.rows("links")
@@ -132,7 +134,7 @@ async def test_a_refused_command_heals_nothing_without_a_substitute(url: str, mo
 
 
 async def test_an_unknown_action_is_not_refused(url: str, models: Models) -> None:
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.welcome = b""  # without class system in read there is no FullyBooted
         await concluded(url, "SIPpeers", "unsupported")
         assert (await models.rows("links"))[0]["healed"] is True
@@ -141,7 +143,7 @@ async def test_an_unknown_action_is_not_refused(url: str, models: Models) -> Non
 async def test_a_list_that_is_unknown_while_asterisk_boots_heals_nothing(url: str, models: Models) -> None:
     """manager.c lets clients in before modules are loaded, and sends FullyBooted after that."""
     booted = block("Event: FullyBooted", "Status: Fully Booted")
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         await concluded(url, "Agents", "complete")
         agents = fake.replies.pop("Agents")
         fake.welcome = b""
@@ -159,12 +161,12 @@ async def test_a_list_that_is_unknown_while_asterisk_boots_heals_nothing(url: st
 @pytest.mark.parametrize("module", ["manager", "All"])
 async def test_a_reload_of_the_manager_ends_a_session_with_refusals(url: str, module: str) -> None:
     """A session keeps the classes of its login (manager.c, authenticate), so a new login is needed."""
-    async with ManagerConf() as fake, listening(url, fake.pbx()):
+    async with ManagerConf() as fake, listener_task(url, fake.pbx()):
         await concluded(url, "Agents", "refused")
         fake.denied.clear()
         fake.send(block("Event: Reload", f"Module: {module}", "Status: 0"))
         await concluded(url, "Agents", "complete", link=2)
-        (lost,) = await Ledger(url).ours("Disconnected")
+        (lost,) = await EventLog(url).ours("Disconnected")
         assert "manager.conf" in lost["reason"]
         # Without refusals there is no reason for another login.
         asked = len(fake.asked("Agents"))
@@ -191,7 +193,7 @@ class ManagerConf(FakeAmi):
 
 
 async def test_words_of_a_hostile_pbx_are_cut(url: str) -> None:
-    async with pbx22() as fake, listening(url, fake.pbx()):
+    async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies["Agents"] = said("Response: Error", f"Message: Permission denied{'x' * 100_000}")
         listed_ = await concluded(url, "Agents", "refused")
         assert len(listed_["message"]) == snapshot.LONGEST_MESSAGE

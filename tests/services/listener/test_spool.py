@@ -22,7 +22,10 @@ from services.listener import ingest as ingest_module
 from services.listener.ingest import Ingest
 from services.listener.spool import OVERHEAD, Spool, SpoolFullError, Spools
 from tests.services.listener.test_ingest import event, writing
-from tests.support.fake_ami import NO_SPOOL, Cable, Ledger, eventually
+from tests.support.cable import Cable
+from tests.support.event_log import EventLog
+from tests.support.listener import NO_SPOOL
+from tests.support.polling import eventually
 
 OPENING = """
 import sqlite3, sys
@@ -217,7 +220,7 @@ async def without_connections(url: str) -> AsyncIterator[str]:
 
 
 async def eventually_empty(url: str) -> None:
-    await Ledger(url).until(lambda names: len(names) >= 500)
+    await EventLog(url).until(lambda names: len(names) >= 500)
 
 
 async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> None:
@@ -229,7 +232,7 @@ async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> N
         await eventually(lambda: ingest.spooled.events >= 500 and not ingest.waiting)
     ingest.stop()
     await task
-    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 501))
+    assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 501))
     assert list(spools.folder.iterdir()) == []
 
 
@@ -256,7 +259,7 @@ async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_
             ingest.put(event(n))
         await eventually(lambda: ingest.appended >= 1100)
         assert ingest.spooled.events == 0
-    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1101))
+    assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 1101))
 
 
 async def test_while_a_connection_is_awaited_the_disk_has_what_came(
@@ -269,7 +272,7 @@ async def test_while_a_connection_is_awaited_the_disk_has_what_came(
             ingest.put(event(1))
             await eventually(lambda: ingest.spooled.events >= 1)
             cable.flowing.set()
-    assert [row["raw"] for row in await Ledger(url).rows()] == raws(1)
+    assert [row["raw"] for row in await EventLog(url).rows()] == raws(1)
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -287,7 +290,7 @@ async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, 
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(11))
         await eventually(lambda: ingest.appended >= 1)
-    rows = await Ledger(url).rows()
+    rows = await EventLog(url).rows()
     assert [row["raw"] for row in rows] == raws(*range(1, 12))
     assert [row["connection"] for row in rows] == [5] * 10 + [ingest.writer]
     assert list(spools.folder.iterdir()) == []
@@ -311,7 +314,7 @@ async def test_a_spool_on_a_full_disk_reaches_the_log(
         ingest.put(event(11))
         await eventually(lambda: ingest.appended >= 1)
         assert not ingest.spooled.events
-    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 12))
+    assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 12))
     assert list(spools.folder.glob("*.spool*")) == []
 
 
@@ -328,7 +331,7 @@ async def test_a_damaged_page_of_a_spool_stops_no_writer(url: str, spools: Spool
         ingest.put(event(4))
         await eventually(lambda: ingest.appended >= 1)
         assert "malformed; 2 events are left" in spools.probe("pbx", "ami")
-    assert [row["raw"] for row in await Ledger(url).rows()] == raws(1, 4)
+    assert [row["raw"] for row in await EventLog(url).rows()] == raws(1, 4)
     assert spool.file.exists()
 
 
@@ -338,7 +341,7 @@ async def test_a_spool_goes_into_another_ledger_whole(url: str, spools: Spools) 
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         await eventually(lambda: not ingest.backlog.inherited and not ingest.spooled.events)
-    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
+    assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 11))
 
 
 async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, spools: Spools) -> None:
@@ -348,7 +351,7 @@ async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, s
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         await eventually(lambda: not ingest.backlog.inherited)
-    assert [row["name"] for row in await Ledger(url).rows()] == ["VarSet", "Rejected", "VarSet"]
+    assert [row["name"] for row in await EventLog(url).rows()] == ["VarSet", "Rejected", "VarSet"]
 
 
 async def test_a_full_spool_stops_the_reading_and_a_drained_one_lets_it_go_on(url: str, tmp_path: Path) -> None:
@@ -367,7 +370,7 @@ async def test_a_full_spool_stops_the_reading_and_a_drained_one_lets_it_go_on(ur
             cable.flowing.set()
             await eventually(lambda: said == [True, False])
             assert ingest.backlog.room.is_set()
-    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 1001))
+    assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 1001))
 
 
 async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_reading_stops(url: str) -> None:
@@ -382,7 +385,7 @@ async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_readin
             ingest._url = url
             await eventually(lambda: ingest.appended >= 10)
             await eventually(ingest.backlog.room.is_set)
-    assert [row["raw"] for row in await Ledger(url).rows()] == raws(*range(1, 11))
+    assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 11))
 
 
 # PostgreSQL itself
@@ -423,7 +426,7 @@ async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
                 await asyncio.to_thread(server.start)
                 n = await _some(ingest, n)
                 await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
-        assert [row["raw"] for row in await Ledger(server.url).rows()] == raws(*range(1, n + 1))
+        assert [row["raw"] for row in await EventLog(server.url).rows()] == raws(*range(1, n + 1))
     finally:
         await asyncio.to_thread(server.stop)
         server.remove()
@@ -455,7 +458,7 @@ async def test_a_postgresql_that_fails_over_has_each_event_once(
             n = await _some(ingest, n)
             await asyncio.to_thread(second._run, "pg_ctl", "-D", str(second.data), "-w", "promote")
             await eventually(lambda: ingest.appended >= n)
-        assert [row["raw"] for row in await Ledger(second.url).rows()] == raws(*range(1, n + 1))
+        assert [row["raw"] for row in await EventLog(second.url).rows()] == raws(*range(1, n + 1))
     finally:
         for server in (first, second):
             await asyncio.to_thread(server.stop)

@@ -23,7 +23,9 @@ from services.runtime.private import open_private
 from services.runtime.settings import LONGEST_NAME, SettingsError, load
 from tests.services.listener.test_ingest import event, writing
 from tests.services.runtime.test_settings import SECRET
-from tests.support.fake_ami import DEADLINE, NO_SPOOL, FakeAmi, eventually
+from tests.support.fake_ami import FakeAmi
+from tests.support.listener import NO_SPOOL
+from tests.support.polling import TIMEOUT_SECONDS, eventually
 
 AWAY = "postgresql://nobody@127.0.0.1:1/none"
 NAMES = ("Ж" * 40, "☎" * LONGEST_NAME, "a.b", "../x", "spool", "a" * 32)
@@ -94,7 +96,7 @@ def test_a_spool_that_is_busy_for_a_moment_is_taken_up(spools: Spools, monkeypat
 
 
 def test_probes_of_two_processes_do_not_meet(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
-    both, put = threading.Barrier(2, timeout=DEADLINE), Spool.put
+    both, put = threading.Barrier(2, timeout=TIMEOUT_SECONDS), Spool.put
 
     def put_together(spool: Spool, first: int, events: Sequence[Received]) -> None:
         both.wait()

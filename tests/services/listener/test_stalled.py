@@ -14,7 +14,7 @@ from services.listener.ingest import Ingest
 from services.listener.spool import Spools
 from services.listener.standby import Terms
 from tests.services.listener.test_ingest import event
-from tests.support.waiting import until
+from tests.support.polling import eventually
 
 
 async def test_a_backlog_measures_since_when_no_event_reached_the_log(
@@ -66,8 +66,8 @@ async def test_a_listener_says_that_its_events_are_stuck(url: str, tmp_path: Pat
 
     async with locked(holder, Lock.APPEND):
         running = asyncio.create_task(terms.run(stop))
-        await until(stuck, "the event waits on a disk that is full")
-    await until(flows, "the event is in the log")
+        await eventually(stuck, "the event waits on a disk that is full")
+    await eventually(flows, "the event is in the log")
     assert terms.posted().stalled == 0.0
     stop.set()
     await running

@@ -9,7 +9,8 @@ import pytest
 
 from schemas.log import Received
 from services.log import append as log
-from tests.support.fake_ami import Cable, eventually
+from tests.support.cable import Cable
+from tests.support.polling import eventually
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 AFTER = "SELECT position, raw FROM ledger.event WHERE position > $1 ORDER BY position"

@@ -114,8 +114,8 @@ async def test_months_turn_by_themselves(connection: asyncpg.Connection) -> None
     await sealed(connection)
 
 
-async def test_a_ledger_from_before_the_chain_is_sealed_whole(server_url: str) -> None:
-    connection = await database.connect(server_url)
+async def test_a_ledger_from_before_the_chain_is_sealed_whole(empty_url: str) -> None:
+    connection = await database.connect(empty_url)
     older = sorted(p.name for p in files("services.database").joinpath("migrations").iterdir())[:3]
     assert older[-1] == "0003_ours.sql"
     await connection.execute(

@@ -2,25 +2,15 @@
 
 import random
 import time
-from collections.abc import AsyncIterator
 
 import asyncpg
-import pytest
 
 from projections import ALL
 from schemas.log import SnapshotListed, SnapshotStarted
-from services.database import connection as database
 from services.projector.projector import Projector
 from tests.support.story import ami, event, ours, tell
 
 LONG = random.Random(7).randbytes(4000).hex()
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url, search_path="model, ledger")
-    yield opened
-    await opened.close()
 
 
 async def test_a_key_that_no_index_takes_stops_no_model(url: str, connection: asyncpg.Connection) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -23,9 +22,8 @@ from services.log import append as log
 from services.log.continuity import RewoundError
 from services.projector.projector import Projector
 from tests.captures import wire
-from tests.support.fake_ami import DEADLINE
+from tests.support.polling import TIMEOUT_SECONDS, eventually
 from tests.support.restoring import rewind
-from tests.support.waiting import until
 
 
 class Noted(AmiEvent, frozen=True, kw_only=True, gc=False):
@@ -66,13 +64,6 @@ def notes(fold: Any = noted, name: str = "notes", version: int = 1) -> Model:
     lists = {"Notes": None}
     on = {"Note": On(Noted, by_name, fold)}
     return Model(name=name, version=version, row=Note, key=("name",), on=on, lists=lists)
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url, search_path="model, ledger")
-    yield opened
-    await opened.close()
 
 
 class Pen:
@@ -344,10 +335,10 @@ async def test_it_ends_when_the_log_came_back_shorter(url: str, connection: asyn
     async def folded() -> bool:
         return bool(await other.fetchval("SELECT min(position) FROM ledger.checkpoint") == 2)
 
-    await until(folded, "both notes are folded")
+    await eventually(folded, "both notes are folded")
     await rewind(other, 1)
     with pytest.raises(RewoundError):
-        await asyncio.wait_for(running, DEADLINE)
+        await asyncio.wait_for(running, TIMEOUT_SECONDS)
     await other.close()
 
 

@@ -19,9 +19,9 @@ from services.database import connection as database
 from services.projector.process import project
 from services.projector.rebuild import RebuildError, chosen, rebuild
 from tests.captures import wire
+from tests.support.ledger import ingest_wire
 from tests.support.model_rows import rows
-from tests.support.waiting import until
-from tests.test_spine import ingested
+from tests.support.polling import eventually
 
 PROGRAM = Path(sys.executable).parent / "ringledger"
 EVENTS = 38565
@@ -35,7 +35,7 @@ TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'rebuild'::regnamesp
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to a log that holds a recording, and no read model yet."""
-    await ingested(url, wire("rich22"), 65536)
+    await ingest_wire(url, wire("rich22"), 65536)
     opened = await database.connect(url, search_path="model, ledger")
     yield opened
     await opened.close()
@@ -48,8 +48,8 @@ async def watcher(url: str) -> AsyncIterator[asyncpg.Connection]:
     await opened.close()
 
 
-async def eventually(connection: asyncpg.Connection, query: str, *arguments: object) -> None:
-    await until(lambda: connection.fetchval(query, *arguments), query)
+async def wait_for(connection: asyncpg.Connection, query: str, *arguments: object) -> None:
+    await eventually(lambda: connection.fetchval(query, *arguments), query)
 
 
 @asynccontextmanager
@@ -58,7 +58,7 @@ async def projecting(url: str, connection: asyncpg.Connection) -> AsyncIterator[
     stop = asyncio.Event()
     running = asyncio.create_task(project(url, stop))
 
-    await eventually(connection, FOLDED, EVENTS)
+    await wait_for(connection, FOLDED, EVENTS)
     yield
     stop.set()
     await running
@@ -119,10 +119,10 @@ async def test_when_the_projector_dies_the_command_goes_on(
 ) -> None:
     projector = await started(url, "project")
 
-    await eventually(connection, FOLDED, EVENTS)
+    await wait_for(connection, FOLDED, EVENTS)
     async with database.snapshot(watcher):  # as long as it looks, nothing can be swapped
         rebuilding = asyncio.create_task(rebuild(url, [CHANNELS, DEVICE_STATES], None, asyncio.Event()))
-        await eventually(connection, BUILT, 1)
+        await wait_for(connection, BUILT, 1)
         projector.kill()
         await ended(projector)
     outcome = await asyncio.wait_for(rebuilding, 300)
@@ -137,7 +137,7 @@ async def test_who_does_not_wait_leaves_it_to_the_projector(
     async with projecting(url, connection):
         async with database.snapshot(watcher):
             process = await started(url, "rebuild", "channels")
-            await eventually(connection, BUILT, EVENTS)
+            await wait_for(connection, BUILT, EVENTS)
             process.send_signal(signal.SIGINT)
             code, out, err = await ended(process)
         assert (code, out) == (130, "")
@@ -145,7 +145,7 @@ async def test_who_does_not_wait_leaves_it_to_the_projector(
             f"ringledger: not waiting for channels (at {EVENTS} of {EVENTS}):"
             " the rebuild goes on in the projector that runs\n"
         )
-        await eventually(connection, WANTED, 0)
+        await wait_for(connection, WANTED, 0)
         assert await connection.fetchval(SWAPS) == 1
 
 
@@ -155,7 +155,7 @@ async def test_what_was_broken_off_goes_on_with_the_next_command(
     await rebuild(url, ALL, None, asyncio.Event())
     async with database.snapshot(watcher):
         process = await started(url, "rebuild", "channels")
-        await eventually(connection, BUILT, EVENTS)
+        await wait_for(connection, BUILT, EVENTS)
         process.send_signal(signal.SIGINT)
         code, _, err = await ended(process)
     assert code == 130
@@ -172,7 +172,7 @@ async def test_two_who_want_the_same_get_it_together(
     async with projecting(url, connection):
         async with database.snapshot(watcher):
             both = [asyncio.create_task(rebuild(url, models, None, asyncio.Event())) for models in ([CHANNELS], ALL)]
-            await eventually(connection, WANTED, len(ALL))
+            await wait_for(connection, WANTED, len(ALL))
             with pytest.raises(RebuildError, match="channels is being rebuilt already, as far as the log goes"):
                 await rebuild(url, [CHANNELS], EVENTS, asyncio.Event())
         assert {(await one).code for one in both} == {0}
@@ -224,15 +224,15 @@ async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(
 
 
 @pytest.mark.parametrize("arguments", [(), ("--diff",)])
-async def test_a_database_without_a_ledger_is_refused(server_url: str, arguments: tuple[str, ...]) -> None:
-    code, out, err = await ran(server_url, "rebuild", *arguments)
+async def test_a_database_without_a_ledger_is_refused(empty_url: str, arguments: tuple[str, ...]) -> None:
+    code, out, err = await ran(empty_url, "rebuild", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "the database is not of this version" in err
 
 
 @pytest.mark.parametrize("arguments", [(), ("--diff",)])
-async def test_a_database_that_is_away_is_named(server_url: str, arguments: tuple[str, ...]) -> None:
-    code, out, err = await ran(server_url.replace("test_", "gone_"), "rebuild", *arguments)
+async def test_a_database_that_is_away_is_named(empty_url: str, arguments: tuple[str, ...]) -> None:
+    code, out, err = await ran(empty_url.replace("test_", "gone_"), "rebuild", *arguments)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "PostgreSQL does not have this database" in err
 

@@ -25,8 +25,8 @@ from services.projector.rebuild import RebuildError, rebuild
 from services.projector.rebuild_diff import Compared, differences, lines, table
 from tests.captures import wire
 from tests.services.projector.test_projector import Pen
-from tests.services.projector.test_rebuild import EVENTS, FOLDED, eventually, projecting, ran, started
-from tests.test_spine import ingested
+from tests.services.projector.test_rebuild import EVENTS, FOLDED, projecting, ran, started, wait_for
+from tests.support.ledger import ingest_wire
 
 NOTHING_LEFT = "SELECT count(*) = 0 FROM pg_class WHERE relpersistence = 't'"
 FOLDING = "SELECT count(*) > $1 FROM pg_class WHERE relpersistence = 't' AND relkind = 'r'"
@@ -35,7 +35,7 @@ FOLDING = "SELECT count(*) > $1 FROM pg_class WHERE relpersistence = 't' AND rel
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to a log that holds a recording, and all read models of it."""
-    await ingested(url, wire("rich22"), 65536)
+    await ingest_wire(url, wire("rich22"), 65536)
     await rebuild(url, ALL, None, asyncio.Event())
     opened = await database.connect(url, search_path="model, ledger")
     yield opened
@@ -61,7 +61,7 @@ async def test_what_was_folded_right_does_not_differ(url: str, connection: async
     assert rows > 300
     assert lines(found) == [f"compared {len(ALL)} read models, {rows:,} rows, at position {EVENTS}: nothing differs"]
     assert table(found) is None
-    await eventually(connection, NOTHING_LEFT)
+    await wait_for(connection, NOTHING_LEFT)
     assert await connection.fetchval("SELECT count(*) FROM ledger.rebuild WHERE ended IS NULL") == 0
 
 
@@ -196,7 +196,7 @@ async def test_it_is_exact_while_the_projector_runs(url: str, connection: asyncp
             await pen._connection.close()
 
         writing = asyncio.create_task(write())
-        await eventually(connection, FOLDED, EVENTS + 1)
+        await wait_for(connection, FOLDED, EVENTS + 1)
         positions = []
         for _ in range(4):
             found = await differences(url, [CHANNELS, DEVICE_STATES])
@@ -209,10 +209,10 @@ async def test_it_is_exact_while_the_projector_runs(url: str, connection: asyncp
 
 async def test_nothing_is_left_behind_after_a_kill(url: str, connection: asyncpg.Connection) -> None:
     process = await started(url, "rebuild", "--diff")
-    await eventually(connection, FOLDING, len(ALL))
+    await wait_for(connection, FOLDING, len(ALL))
     process.kill()
     await process.communicate()
-    await eventually(connection, NOTHING_LEFT)
+    await wait_for(connection, NOTHING_LEFT)
     assert await connection.fetchval("SELECT count(*) FROM checkpoint") == len(ALL)
 
 

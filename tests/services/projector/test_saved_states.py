@@ -1,7 +1,6 @@
 """Saved states: what the projector saves is what it held, all of it or nothing, and old ones become few."""
 
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +16,6 @@ from projections.calls.parking_lots import PARKING_LOTS
 from projections.engine.model import Model, State
 from projections.queues.queues import QUEUES
 from schemas.log import Received
-from services.database import connection as database
 from services.log import append as log
 from services.projector import saved_states as saved
 from services.projector.projector import Projector
@@ -32,13 +30,6 @@ STATES = (
     "SELECT model, version, position, changed, state, whole, kept, latest FROM ledger.saved ORDER BY position, model"
 )
 SOME = (CHANNELS, QUEUES, CALL_RECORDS)
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url, search_path="model, ledger")
-    yield opened
-    await opened.close()
 
 
 async def append(connection: asyncpg.Connection, events: tuple[Received, ...], first: int = 1) -> None:

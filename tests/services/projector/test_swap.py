@@ -20,13 +20,6 @@ PLACES = "SELECT place, version, position, changed, swaps FROM ledger.checkpoint
 
 
 @pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url, search_path="model, ledger")
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def looking(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection of somebody who reads."""
     opened = await database.connect(url, search_path="model, ledger")

@@ -14,6 +14,7 @@ from services.replay import instants
 from services.replay.as_of import AsOfModel, AsOfReader, TooFarError
 from services.replay.instants import Instant, InvalidInstantError
 from tests.support import two_pbx_log as heard
+from tests.support.database import READ_MODELS, cloned
 from tests.support.harness import Tables
 from tests.support.two_pbx_log import SPOOLED, Event, Truth
 
@@ -36,17 +37,13 @@ class Log:
 
 
 @pytest.fixture(scope="module")
-async def told(template: str) -> AsyncIterator[Log]:
-    connection = await asyncpg.connect(template)
-    await connection.execute("CREATE DATABASE as_of TEMPLATE template_ringledger")
-    url = template.replace("/postgres?", "/as_of?")
-    await heard.append(url)
-    await heard.project(url)
-    own = await database.connect(url, search_path="model, ledger")
-    yield Log(own, await heard.events_of(url))
-    await own.close()
-    await connection.execute("DROP DATABASE as_of WITH (FORCE)")
-    await connection.close()
+async def told(postgresql_url: str) -> AsyncIterator[Log]:
+    async with cloned(postgresql_url, READ_MODELS) as url:
+        await heard.append(url)
+        await heard.project(url)
+        own = await database.connect(url, search_path="model, ledger")
+        yield Log(own, await heard.events_of(url))
+        await own.close()
 
 
 def assert_same(held: dict[str, AsOfModel], truth: Tables) -> None:

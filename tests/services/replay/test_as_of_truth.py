@@ -22,6 +22,7 @@ from tests.captures import cli
 from tests.projections.test_cli_truth import ANSWER_SECONDS, held, truth
 from tests.support import cli_text as shown
 from tests.support import two_pbx_log as heard
+from tests.support.database import READ_MODELS, cloned
 from tests.support.harness import Tables
 from tests.support.two_pbx_log import LATER
 
@@ -45,17 +46,13 @@ class Past:
 
 
 @pytest.fixture(scope="module")
-async def past(template: str) -> AsyncIterator[Past]:
-    connection = await asyncpg.connect(template)
-    await connection.execute("CREATE DATABASE truth TEMPLATE template_ringledger")
-    url = template.replace("/postgres?", "/truth?")
-    await heard.append(url)
-    await heard.project(url)
-    own = await database.connect(url)
-    yield Past(own, await heard.events_of(url))
-    await own.close()
-    await connection.execute("DROP DATABASE truth WITH (FORCE)")
-    await connection.close()
+async def past(postgresql_url: str) -> AsyncIterator[Past]:
+    async with cloned(postgresql_url, READ_MODELS) as url:
+        await heard.append(url)
+        await heard.project(url)
+        own = await database.connect(url)
+        yield Past(own, await heard.events_of(url))
+        await own.close()
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])

@@ -203,8 +203,8 @@ async def test_bad_input_is_one_clear_line(cli: Cli, arguments: tuple[str, ...],
     assert await cli.run(*arguments) == Run(2, "", f"ringledger: {said}\n")
 
 
-async def test_a_database_that_is_none_of_ours_or_away_is_named(server_url: str) -> None:
-    run = await Cli(server_url).run("as-of", "1", "queues")
+async def test_a_database_that_is_none_of_ours_or_away_is_named(empty_url: str) -> None:
+    run = await Cli(empty_url).run("as-of", "1", "queues")
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith("ringledger: the database is not of this version, try `ringledger migrate`: ")
     run = await Cli("postgresql://nobody@127.0.0.1:1/none").run("as-of", "1", "queues")

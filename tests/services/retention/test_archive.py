@@ -27,7 +27,7 @@ from services.retention.redact import redact
 from services.retention.redact_pattern import Wanted
 from services.transfer.export_ledger import export_ledger
 from services.transfer.ledger_file import LedgerFileError, manifest_of, read_manifest
-from tests.support.archiving import appended, archived, fold, forget_models, month, tables
+from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
 from tests.support.two_pbx_log import set_clock
 
 SIZE = 2_000
@@ -56,13 +56,13 @@ async def other_file(url: str, folder: Path) -> Path:
 
 
 async def test_months_leave_the_log_and_models_are_what_they_were(url: str, tmp_path: Path) -> None:
-    ends = await appended(url)
+    ends = await append_months(url)
     await fold(url)
-    before = await tables(url)
-    done = await archived(url, tmp_path, "2026-05")
+    before = await model_state(url)
+    done = await run_archive(url, tmp_path, "2026-05")
     assert [one.file.name for one in done.written] == ["2026-03.jsonl.zst", "2026-04.jsonl.zst"]
     assert done.begins == ends[1] + 1
-    assert await tables(url) == before
+    assert await model_state(url) == before
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT min(position) FROM ledger.event") == ends[1] + 1
     assert await connection.fetchval("SELECT min(first) FROM ledger.batch") == ends[1] + 1
@@ -79,21 +79,21 @@ async def test_months_leave_the_log_and_models_are_what_they_were(url: str, tmp_
     await connection.close()
     # The two events Archived are folded too, and change nothing but the position.
     await fold(url)
-    rebuilt = await tables(url)
-    await forget_models(url)
+    rebuilt = await model_state(url)
+    await drop_models(url)
     await fold(url)
-    assert await tables(url) == rebuilt
+    assert await model_state(url) == rebuilt
     assert {name: rows for name, rows in rebuilt.items() if name != "states"} == {
         name: rows for name, rows in before.items() if name != "states"
     }
 
 
 async def test_the_chain_holds_across_the_edge_and_with_the_files_from_the_beginning(url: str, tmp_path: Path) -> None:
-    ends = await appended(url, SIZE)
+    ends = await append_months(url, SIZE)
     anchor = tmp_path / "anchor"
     whole, _ = await anchored(url, anchor, tmp_path)
-    first = await archived(url, tmp_path, "2026-04")
-    second = await archived(url, tmp_path, "2026-06")
+    first = await run_archive(url, tmp_path, "2026-04")
+    second = await run_archive(url, tmp_path, "2026-06")
     files = [one.file for one in (*first.written, *second.written)]
     assert [file.name for file in files] == ["2026-03.jsonl.zst", "2026-04.jsonl.zst", "2026-05.jsonl.zst"]
     verified = await audit(url)
@@ -112,13 +112,13 @@ async def test_the_chain_holds_across_the_edge_and_with_the_files_from_the_begin
 async def test_verify_begins_anew_when_a_month_is_archived_meanwhile(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends = await appended(url, SIZE)
+    ends = await append_months(url, SIZE)
     starts: list[int] = []
 
     async def archiving(url: str, marks: object, start: Place, *rest: Any) -> Verified:
         starts.append(start.position)
         if len(starts) == 1:
-            await archived(url, tmp_path, "2026-04")
+            await run_archive(url, tmp_path, "2026-04")
         return await verify(url, marks, start, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(services.integrity.verify, "verify", archiving)
@@ -127,11 +127,11 @@ async def test_verify_begins_anew_when_a_month_is_archived_meanwhile(
 
 
 async def test_what_was_redacted_before_is_held_against_what_is_said_of_it(url: str, tmp_path: Path) -> None:
-    await appended(url, SIZE)
+    await append_months(url, SIZE)
     number = Wanted("number", "201")
     done = await redact(url, number, "redacted-ghijklmnopqr")
     assert done.first <= 501
-    files = [one.file for one in (await archived(url, tmp_path, "2026-06")).written]
+    files = [one.file for one in (await run_archive(url, tmp_path, "2026-06")).written]
     verified = await audit(url, files=files)
     assert [summary.events for summary in verified.redactions] == [done.events.total()]
     with pytest.raises(DamageError, match=r"holds something else than its redaction says, or than was sealed"):
@@ -139,7 +139,7 @@ async def test_what_was_redacted_before_is_held_against_what_is_said_of_it(url: 
     connection = await connect(url)
     await set_clock(connection, month(4))
     # Now the event Redacted is archived itself: with its file all is proved, without it the rest of what can be.
-    files += [one.file for one in (await archived(url, tmp_path, "2026-07")).written]
+    files += [one.file for one in (await run_archive(url, tmp_path, "2026-07")).written]
     await redact(url, Wanted("number", "202"), "redacted-mnopqrghijkl")
     assert (await audit(url, files=files)).checked == {"2026-03", "2026-04", "2026-05", "2026-06"}
     assert (await audit(url, files=files[:3])).checked == {"2026-03", "2026-04", "2026-05"}
@@ -156,7 +156,7 @@ async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: 
             await log.append(connection, "pbx", 1, ordinal, [Received("ami", "X", None, 1.0, b"x")])
             await anchored(url, anchor, tmp_path)
     await connection.close()
-    done = await archived(url, tmp_path, "2026-04")
+    done = await run_archive(url, tmp_path, "2026-04")
     _, said = await anchored(url, anchor, tmp_path)
     # Of the four in March the last is of the edge itself.
     assert said == (
@@ -167,9 +167,9 @@ async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: 
     assert said == f"9 anchors of {anchor} hold, and this one is added"
 
 
-async def test_what_was_done_to_rows_and_files_is_found(url: str, server_url: str, tmp_path: Path) -> None:
-    await appended(url, SIZE)
-    done = await archived(url, tmp_path, "2026-05")
+async def test_what_was_done_to_rows_and_files_is_found(url: str, empty_url: str, tmp_path: Path) -> None:
+    await append_months(url, SIZE)
+    done = await run_archive(url, tmp_path, "2026-05")
     march, april = (one.file for one in done.written)
     connection = await asyncpg.connect(url)
     for change, says in (
@@ -188,7 +188,7 @@ async def test_what_was_done_to_rows_and_files_is_found(url: str, server_url: st
             await audit(url)
     await connection.close()
     with pytest.raises(StrayFileError, match="holds no month that is archived here"):
-        await audit(url, files=[await other_file(server_url, tmp_path)])
+        await audit(url, files=[await other_file(empty_url, tmp_path)])
     again = tmp_path / "again.jsonl.zst"
     again.write_bytes(zstandard.compress(zstandard.decompress(march.read_bytes(), 1 << 30), 9))
     manifest = json.loads(manifest_of(march).read_text()) | {"sha256": sha256(again.read_bytes()).hexdigest()}

@@ -29,10 +29,10 @@ from services.transfer.import_ledger import ImportRefusedError
 from services.transfer.ledger_file import manifest_of
 from tests.services.projector.test_rebuild import ran
 from tests.services.transfer.test_import import imported
-from tests.support.archiving import appended, archived, fold, forget_models, month, tables
+from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
+from tests.support.polling import eventually
 from tests.support.story import folded
 from tests.support.two_pbx_log import set_clock
-from tests.support.waiting import until
 
 SIZE = 2_000
 STATE = "SELECT (SELECT count(*) FROM ledger.event), (SELECT count(*) FROM ledger.archive), position FROM ledger.head"
@@ -63,9 +63,9 @@ async def kept_some(connection: asyncpg.Connection, *arguments: Any) -> None:
 async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    ends = await appended(url, SIZE)
+    ends = await append_months(url, SIZE)
     await fold(url)
-    before = await tables(url)
+    before = await model_state(url)
     folder = tmp_path / "files"
     wrote = export_ledger
 
@@ -92,7 +92,7 @@ async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
         else:
             patch.setattr(archive, "_tidy", dies(archive._tidy))
         with pytest.raises(Killed):
-            await archived(url, folder, "2026-05", drop=True)
+            await run_archive(url, folder, "2026-05", drop=True)
     connection = await asyncpg.connect(url)
     through = step in {"detached", "tidy"}
     assert tuple(await connection.fetchrow(STATE)) == (
@@ -100,7 +100,7 @@ async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
     )
     await audit(url)
     await fold(url)
-    done = await archived(url, folder, "2026-05", drop=True)
+    done = await run_archive(url, folder, "2026-05", drop=True)
     assert done.begins == ends[1] + 1
     assert done.dropped == ["2026-03", "2026-04"]
     assert await connection.fetchval("SELECT to_regclass('archived.event_2026_03')") is None
@@ -109,30 +109,30 @@ async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
     await connection.close()
     files = [folder / "2026-03.jsonl.zst", folder / "2026-04.jsonl.zst"]
     assert (await audit(url, files=files)).checked == {"2026-03", "2026-04"}
-    await forget_models(url)
+    await drop_models(url)
     await fold(url)
-    assert {**await tables(url), "states": []} == {**before, "states": []}
+    assert {**await model_state(url), "states": []} == {**before, "states": []}
 
 
 async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it(
-    url: str, server_url: str, tmp_path: Path
+    url: str, empty_url: str, tmp_path: Path
 ) -> None:
-    ends = await appended(url, SIZE)
-    first = await archived(url, tmp_path, "2026-04")
-    second = await archived(url, tmp_path, "2026-06")
+    ends = await append_months(url, SIZE)
+    first = await run_archive(url, tmp_path, "2026-04")
+    second = await run_archive(url, tmp_path, "2026-06")
     code, out, err = await ran(url, "export", "--output", str(tmp_path / "rest.jsonl.zst"))
     assert (code, err) == (0, "")
     assert out.endswith(f" positions {ends[2] + 1} to {SIZE + 3}\n")
     files = [*(one.file for one in (*first.written, *second.written)), tmp_path / "rest.jsonl.zst"]
-    said = await imported(server_url, *files)
+    said = await imported(empty_url, *files)
     assert said[0] == f"positions 1 to {ends[0]}, in the same chain"
     assert said[-1] == f"positions {ends[2] + 1} to {SIZE + 3}, in the same chain"
-    whole, rest = await audit(server_url), await audit(url)
+    whole, rest = await audit(empty_url), await audit(url)
     assert (whole.end, whole.events, bool(whole.edge)) == (rest.end, SIZE + 3, False)
-    assert await folded(server_url, ALL) == await folded(url, ALL)
+    assert await folded(empty_url, ALL) == await folded(url, ALL)
     # And may be archived once more.
-    await archived(server_url, tmp_path / "again", "2026-05")
-    await audit(server_url)
+    await run_archive(empty_url, tmp_path / "again", "2026-05")
+    await audit(empty_url)
     with pytest.raises(ImportRefusedError, match=r"it is archived: 2026-03\.jsonl\.zst holds 2026-03"):
         await imported(url, files[0])
 
@@ -150,14 +150,14 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
     is_open = LastLink(begun_by=1, ended_by=None, is_open=True, heard=6.0, is_superseded=False)
     assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
     await set_clock(connection, month(1))
-    await archived(url, tmp_path, "2026-04")
+    await run_archive(url, tmp_path, "2026-04")
     assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
     gone = Received("ringledger", "Disconnected", 7.0, 7.0, b'{"type":"Disconnected","reason":"","heard":6}')
     await log.append(connection, "pbx", 1, 3, [gone])
     is_ended = LastLink(begun_by=1, ended_by=1, is_open=False, heard=7.0, is_superseded=False)
     assert await links.last(connection, 2) == is_ended
     await set_clock(connection, month(2))
-    await archived(url, tmp_path, "2026-05")
+    await run_archive(url, tmp_path, "2026-05")
     assert await read_epoch(connection, "pbx") == 1795
     assert await links.last(connection, 2) == replace(is_ended, ended_by=None)
     await connection.close()
@@ -171,13 +171,13 @@ async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path
     said = Received("ringledger", "Connected", since, since, b'{"type":"Connected","address":"x"}')
     await log.append(connection, "pbx", 1, 1, [said])
     await set_clock(connection, month(1))
-    await archived(url, tmp_path, "2026-04")
+    await run_archive(url, tmp_path, "2026-04")
     file = tmp_path / "queue_log"
     file.write_text("".join(f"{int(since) + n}|{n}.1|q|NONE|ENTERQUEUE||100|1\n" for n in (-50, 50)))
     [text] = [one async for one in import_lines(url, checked([file], "queue_log"), "pbx", "")]
     assert text.endswith("1 events of queue_log; 1 left out: the PBX was heard at that time")
     await set_clock(connection, month(2))
-    await archived(url, tmp_path, "2026-05")
+    await run_archive(url, tmp_path, "2026-05")
     with file.open("a") as longer:
         longer.write(f"{int(since) - 40}|1.2|q|NONE|ENTERQUEUE||100|1\n")
     with pytest.raises(ImportRefusedError, match="files of pbx were imported before, in months that are archived"):
@@ -187,7 +187,7 @@ async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path
 
 async def test_who_reads_and_writes_is_held_up_for_a_moment_only(url: str, tmp_path: Path) -> None:
     """Views are never empty and never go back, and a listener writes on while an archive waits for a long reader."""
-    ends = await appended(url, 8_000)
+    ends = await append_months(url, 8_000)
     await fold(url)
     stop, looking = asyncio.Event(), await database.connect(url, search_path="model, ledger")
     writing, projecting = await database.connect(url), asyncio.create_task(project(url, stop))
@@ -217,17 +217,17 @@ async def test_who_reads_and_writes_is_held_up_for_a_moment_only(url: str, tmp_p
     transaction = reader.transaction()
     await transaction.start()
     await reader.fetchval("SELECT count(*) FROM ledger.event")
-    archiving = asyncio.create_task(archived(url, tmp_path, "2026-05"))
+    archiving = asyncio.create_task(run_archive(url, tmp_path, "2026-05"))
     lock = "SELECT EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted)"
-    await until(lambda: looking_at(url, lock), lock)
+    await eventually(lambda: looking_at(url, lock), lock)
     count, look_count = len(written), len(seen)
     # While the archive waits for that reader, it lets others through.
-    await until(lambda: asyncio.sleep(0, len(written) > count + 20 and len(seen) > look_count + 20), "others go on")
+    await eventually(lambda: len(written) > count + 20 and len(seen) > look_count + 20, "others go on")
     assert not archiving.done()
     await transaction.rollback()
     done = await archiving
     end = written[-1]
-    await until(lambda: asyncio.sleep(0, seen[-1][0] > end), "all read models go on", 120)
+    await eventually(lambda: seen[-1][0] > end, "all read models go on")
     stop.set()
     await asyncio.gather(*tasks, projecting)
     assert done.begins == ends[1] + 1
@@ -245,7 +245,7 @@ async def looking_at(url: str, query: str) -> Any:
 
 
 async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(url: str, tmp_path: Path) -> None:
-    ends = await appended(url, SIZE)
+    ends = await append_months(url, SIZE)
     connection = await asyncpg.connect(url)
     before = tuple(await connection.fetchrow(STATE))
     taken = tmp_path / "taken"
@@ -271,33 +271,33 @@ async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(url: st
     holder = await asyncpg.connect(url)
     await holder.execute("SELECT pg_advisory_lock($1)", Lock.RETENTION)
     with pytest.raises(ArchiveError, match="a redaction or another archive is under way"):
-        await archived(url, tmp_path, "2026-05")
+        await run_archive(url, tmp_path, "2026-05")
     await holder.close()
     await fold(url)
     await connection.execute("UPDATE ledger.checkpoint SET position = 700, error = 'why' WHERE model = 'channels'")
     with pytest.raises(ArchiveError, match=rf"read model channels has folded 700 of {ends[1]} .* \(why\)"):
-        await archived(url, tmp_path, "2026-05")
+        await run_archive(url, tmp_path, "2026-05")
     await connection.execute("UPDATE ledger.batch SET month = '2026-03-01' WHERE first = 1002")
     with pytest.raises(ArchiveError, match=r"2026-04 does not follow on position 0, but begins with 502"):
-        await archived(url, tmp_path, "2026-05")
+        await run_archive(url, tmp_path, "2026-05")
     with pytest.raises(ArchiveError, match=r"months from 2026-04 on begin with position 502, within"):
-        await archived(url, tmp_path, "2026-04")
+        await run_archive(url, tmp_path, "2026-04")
     await connection.execute("UPDATE ledger.batch SET month = '2026-04-01' WHERE first = 1002")
     await connection.execute("INSERT INTO ledger.stale VALUES ('channels', 1)")
     with pytest.raises(ArchiveError, match="run `ringledger redact` again first"):
-        await archived(url, tmp_path, "2026-05")
+        await run_archive(url, tmp_path, "2026-05")
     await connection.execute(
         "DELETE FROM ledger.stale; UPDATE ledger.checkpoint SET position = 2000 WHERE model = 'channels';"
         "UPDATE ledger.event SET raw = 'x' WHERE position = 7"
     )
     with pytest.raises(ArchiveError, match="nothing was archived: positions 1 to 500 are not what was appended"):
-        await archived(url, tmp_path, "2026-05")
+        await run_archive(url, tmp_path, "2026-05")
     assert tuple(await connection.fetchrow(STATE)) == before
     await connection.close()
 
 
 async def test_the_command_line_archives_verifies_and_says_so(url: str, tmp_path: Path) -> None:
-    ends = await appended(url, SIZE)
+    ends = await append_months(url, SIZE)
     code, out, err = await ran(url, "archive", "--before", "2026-05", "--output", str(tmp_path))
     assert (code, err) == (0, "")
     assert out == (

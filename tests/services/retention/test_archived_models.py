@@ -22,15 +22,8 @@ from services.replay.as_of import AsOfReader
 from services.replay.history import HistoryError, Question, found
 from services.retention.redact import redact, told
 from services.retention.redact_pattern import Wanted
-from tests.support.archiving import (
-    appended,
-    archived,
-    fold,
-    forget_models,
-    month,
-    tables,
-)
-from tests.support.redacting import held
+from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
+from tests.support.redacting import tables_holding
 from tests.support.two_pbx_log import Truth, events_of
 
 SERVED = "SELECT position, version, error FROM ledger.checkpoint WHERE model = 'channels' AND place = 'model'"
@@ -38,27 +31,27 @@ FILES = "2026-03.jsonl.zst, 2026-04.jsonl.zst"
 
 
 async def test_after_a_second_archive_all_is_still_what_the_whole_log_makes(url: str, tmp_path: Path) -> None:
-    ends = await appended(url)
+    ends = await append_months(url)
     truth = Truth(await events_of(url)).upto(ends[-1])
-    await archived(url, tmp_path, "2026-04")
+    await run_archive(url, tmp_path, "2026-04")
     await fold(url)
-    await archived(url, tmp_path, "2026-06")
+    await run_archive(url, tmp_path, "2026-06")
     connection = await database.connect(url)
     old = await connection.fetch("SELECT DISTINCT position, kept FROM ledger.saved WHERE position <= $1", ends[2])
     assert old == [(ends[2], True)]  # what was kept at the first edge is of no use
     await connection.close()
-    await forget_models(url)
+    await drop_models(url)
     await fold(url)
-    served = await tables(url)
+    served = await model_state(url)
     for model in ALL:
         table = Table(model)
         assert {table.key_of(row): row for row in table.rows(served[model.name])} == truth.rows[model.name], model.name
 
 
 async def test_at_every_instant_from_the_edge_on_as_of_is_as_it_was(url: str, tmp_path: Path) -> None:
-    ends = await appended(url, 8000)
+    ends = await append_months(url, 8000)
     events = await events_of(url)
-    await archived(url, tmp_path, "2026-05")
+    await run_archive(url, tmp_path, "2026-05")
     dice, truth = random.Random(3), Truth(events)
     connection = await database.connect(url)
     folding = AsOfReader(ALL)
@@ -82,7 +75,7 @@ async def test_at_every_instant_from_the_edge_on_as_of_is_as_it_was(url: str, tm
 
 
 async def test_an_instant_whose_log_is_archived_while_it_is_folded_is_refused(url: str, tmp_path: Path) -> None:
-    ends = await appended(url, 2000)
+    ends = await append_months(url, 2000)
     connection = await database.connect(url)
     early = await instants.find(connection, ends[0])
     late = await instants.find(connection, ends[2])
@@ -96,7 +89,7 @@ async def test_an_instant_whose_log_is_archived_while_it_is_folded_is_refused(ur
             begun = await AsOfReader._begin(self, *arguments)  # type: ignore[arg-type]
             if not done:
                 done.append(1)
-                await archived(url, tmp_path, "2026-05")
+                await run_archive(url, tmp_path, "2026-05")
             return begun  # type: ignore[return-value]
 
     events = await events_of(url)
@@ -110,19 +103,19 @@ async def test_an_instant_whose_log_is_archived_while_it_is_folded_is_refused(ur
 
 
 async def test_rebuild_and_diff_begin_at_the_edge(url: str, tmp_path: Path) -> None:
-    ends = await appended(url, 4000)
+    ends = await append_months(url, 4000)
     await fold(url)
-    await archived(url, tmp_path, "2026-05")
+    await run_archive(url, tmp_path, "2026-05")
     await fold(url)
-    before = await tables(url)
+    before = await model_state(url)
     assert [c.model.name for c in await differences(url, ALL) if c.differs] == []
     outcome = await rebuild(url, ALL, None, asyncio.Event())
     assert (outcome.code, outcome.failed) == (0, [])
-    assert await tables(url) == before
+    assert await model_state(url) == before
     with pytest.raises(RebuildError, match=r"--to 5: it is archived: 2026-03\.jsonl\.zst holds 2026-03") as refused:
         await rebuild(url, ALL, 5, asyncio.Event())
     assert refused.value.code == 2
-    await forget_models(url)
+    await drop_models(url)
     outcome = await rebuild(url, [CHANNELS], ends[1], asyncio.Event())
     assert outcome.done[0].startswith(f"rebuilt channels: served from position {ends[1]} on")
     with pytest.raises(HistoryError, match=r"position 5 is archived: 2026-03\.jsonl\.zst") as gone:
@@ -131,17 +124,17 @@ async def test_rebuild_and_diff_begin_at_the_edge(url: str, tmp_path: Path) -> N
 
 
 async def test_a_raised_version_goes_on_from_the_same_columns(url: str, tmp_path: Path) -> None:
-    await appended(url, 4000)
+    await append_months(url, 4000)
     await fold(url)
-    await archived(url, tmp_path, "2026-05")
-    before = await tables(url)
+    await run_archive(url, tmp_path, "2026-05")
+    before = await model_state(url)
     raised = replace(CHANNELS, version=CHANNELS.version + 1)
     projector = await fold(url, [raised])
     assert projector.stopped == {}
     connection = await database.connect(url)
     assert (await connection.fetchrow(SERVED))["version"] == raised.version
     await connection.close()
-    assert (await tables(url))["channels"] == before["channels"]
+    assert (await model_state(url))["channels"] == before["channels"]
 
 
 class Other(Row):
@@ -152,9 +145,9 @@ class Other(Row):
 
 
 async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url: str, tmp_path: Path) -> None:
-    await appended(url, 4000)
+    await append_months(url, 4000)
     await fold(url)
-    await archived(url, tmp_path, "2026-05")
+    await run_archive(url, tmp_path, "2026-05")
     other = replace(CHANNELS, version=CHANNELS.version + 1, row=Other)
     new = Model("moods", 1, Other, ("unique_id",), {})
     models = [other, new, CALL_RECORDS]
@@ -179,8 +172,8 @@ async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url:
 
 
 async def test_what_was_kept_is_never_thinned_out(url: str, tmp_path: Path) -> None:
-    ends = await appended(url, 2000)
-    await archived(url, tmp_path, "2026-05")
+    ends = await append_months(url, 2000)
+    await run_archive(url, tmp_path, "2026-05")
     connection = await database.connect(url)
     await saved.thin(connection, month(9))
     kept = await connection.fetch("SELECT DISTINCT model FROM ledger.saved WHERE kept AND position = $1", ends[1])
@@ -189,9 +182,9 @@ async def test_what_was_kept_is_never_thinned_out(url: str, tmp_path: Path) -> N
 
 
 async def test_a_number_of_an_archived_time_is_redacted_in_what_was_made_of_it(url: str, tmp_path: Path) -> None:
-    await appended(url)
+    await append_months(url)
     await fold(url)
-    await archived(url, tmp_path, "2026-06", drop=True)
+    await run_archive(url, tmp_path, "2026-06", drop=True)
     connection = await database.connect(url)
     number = await connection.fetchval(
         "SELECT source FROM model.call_records WHERE source ~ '^[0-9]{3,}$' ORDER BY position LIMIT 1"
@@ -200,7 +193,7 @@ async def test_a_number_of_an_archived_time_is_redacted_in_what_was_made_of_it(u
     done = await redact(url, Wanted("number", number), "redacted-ghijklmnopqr")
     assert "call_records" in done.models
     connection = await database.connect(url)
-    assert await held(connection, number) == []
+    assert await tables_holding(connection, number) == []
     await connection.close()
     names = ", ".join(str(tmp_path / f"2026-0{n}.jsonl.zst") for n in (3, 4, 5))
     assert told(done).splitlines()[-1] == f"not reached, and may hold it still: {names}"

@@ -1,7 +1,6 @@
 """Redacting the log: nothing of the number is left there, nothing else has changed, and the chain tells what did."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -9,7 +8,6 @@ import msgspec
 import pytest
 
 from schemas.log import Received, Redacted, Rejected
-from services.database import connection as database
 from services.database.locks import Lock
 from services.integrity.damage import DamageError
 from services.integrity.verify import audit
@@ -19,14 +17,7 @@ from services.log.redactions import RedactionError
 from services.retention import redact
 from services.retention.redact import RedactError
 from services.retention.redact_pattern import Wanted
-from tests.support.redacting import ALL_EVENTS, NUMBER, TOKEN, VARIETY, WANTED, verified
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url, search_path="model, ledger")
-    yield opened
-    await opened.close()
+from tests.support.redacting import ALL_EVENTS, NUMBER, TOKEN, VARIETY, WANTED, verify_leaves
 
 
 async def salt(connection: asyncpg.Connection, position: int) -> bytes:
@@ -66,7 +57,7 @@ async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connecti
     ]
     assert {(s.kind, s.token, s.reason, s.actor) for s in said} == {("number", TOKEN, "asked for it", redact.actor())}
     assert [[p for p, _, _ in s.changes] for s in said] == [[1, 2, 3, 4, 5, 6], [7, 8, 9]]
-    assert set((await verified(connection)).leaves) == set(range(1, 10))
+    assert set((await verify_leaves(connection)).leaves) == set(range(1, 10))
 
 
 async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
@@ -76,7 +67,7 @@ async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
     await redact.redact(url, WANTED, TOKEN, "Jane Roe asked for it")
     done = await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     assert sorted(name for _, name in done.events) == ["Cdr", "Cel", "ChannelCreated", "Redacted", "VarSet"]
-    said = await verified(connection)
+    said = await verify_leaves(connection)
     assert [s.line().partition(", 20")[0] for s in said.summaries] == [
         f"{TOKEN}: a number in 9 events",
         "redacted-vvvvvvvvvvvv: a text in 5 events",
@@ -108,7 +99,7 @@ async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Conn
 async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg.Connection) -> None:
     await log.append(connection, "pbx", 1, 1, VARIETY)
     await redact.redact(url, WANTED, TOKEN)
-    await verified(connection)
+    await verify_leaves(connection)
     after = await connection.fetch(ALL_EVENTS)
     assert [s.events for s in (await audit(url)).redactions] == [9]
     old = VARIETY[9]
@@ -125,18 +116,18 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
         await attempt.start()
         await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, raw)
         with pytest.raises((AssertionError, RedactionError)):
-            await verified(connection)
+            await verify_leaves(connection)
         await attempt.rollback()
         await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, raw)
         with pytest.raises((DamageError, RedactionError), match=rf"^event {named} "):
             await audit(url)
         was = after[position - 1]["raw"]
         await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, was)
-    await verified(connection)
+    await verify_leaves(connection)
     said = Received("ringledger", "Redacted", 1.0, 1.0, msgspec.json.encode(forged))
     await log.append(connection, "pbx", 5, 1, [said])
     with pytest.raises(AssertionError):  # what stands there is not what it says
-        await verified(connection)
+        await verify_leaves(connection)
     with pytest.raises(DamageError, match=r"^event 10 altered"):
         await audit(url)
 

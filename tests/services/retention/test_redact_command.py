@@ -5,29 +5,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
-import pytest
 
 from schemas.log import Received
-from services.database import connection as database
 from services.log import append as log
-from tests.support.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, folded_from_scratch, held, tables
+from tests.support.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, fold_from_scratch, tables, tables_holding
 
 PROGRAM = str(Path(sys.executable).parent / "ringledger")
 NOTHING = """\
 nothing to do: neither the log nor a read model holds it
 2 events hold the same characters as a part of something else, and keep them
 """
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url, search_path="model, ledger")
-    yield opened
-    await opened.close()
 
 
 def run(url: str, data: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -84,8 +74,8 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     assert (code, out) == (0, NOTHING)
     assert await log.head(connection) == head
     assert NUMBER not in "".join(said)
-    assert await held(connection, NUMBER) == []
-    assert await tables(connection) == await folded_from_scratch(connection)
+    assert await tables_holding(connection, NUMBER) == []
+    assert await tables(connection) == await fold_from_scratch(connection)
 
 
 async def test_a_redaction_that_was_made_up_is_named(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
@@ -97,8 +87,8 @@ async def test_a_redaction_that_was_made_up_is_named(url: str, connection: async
     assert not (tmp_path / "anchor").exists()
 
 
-async def test_without_a_ledger_and_without_a_database(server_url: str, tmp_path: Path) -> None:
-    nothing = await asyncio.to_thread(run, server_url, tmp_path, "--number", NUMBER)
+async def test_without_a_ledger_and_without_a_database(empty_url: str, tmp_path: Path) -> None:
+    nothing = await asyncio.to_thread(run, empty_url, tmp_path, "--number", NUMBER)
     assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
     assert "`ringledger migrate`" in nothing.stderr
     nowhere = await asyncio.to_thread(run, "postgresql://127.0.0.1:1/x", tmp_path, "--number", NUMBER)

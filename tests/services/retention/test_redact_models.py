@@ -1,7 +1,6 @@
 """What is made of the log after a redaction is what a fold of the redacted log gives, whatever dies on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import msgspec
@@ -9,7 +8,6 @@ import pytest
 
 from projections import ALL
 from schemas.log import Received
-from services.database import connection as database
 from services.log import append as log
 from services.projector.process import project
 from services.projector.projector import Projector
@@ -17,6 +15,7 @@ from services.retention import redact
 from services.retention.redact_models import Forgetting, UnfinishedError
 from services.retention.redact_pattern import Wanted
 from tests.captures import wire
+from tests.support.ledger import ingest_wire
 from tests.support.redacting import (
     ALL_EVENTS,
     NUMBER,
@@ -24,19 +23,11 @@ from tests.support.redacting import (
     VARIETY,
     WANTED,
     fold,
-    folded_from_scratch,
-    held,
+    fold_from_scratch,
     tables,
-    verified,
+    tables_holding,
+    verify_leaves,
 )
-from tests.test_spine import ingested
-
-
-@pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url, search_path="model, ledger")
-    yield opened
-    await opened.close()
 
 
 @pytest.mark.parametrize(
@@ -51,26 +42,26 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
 async def test_the_models_of_a_recording_are_those_of_the_redacted_log(
     url: str, connection: asyncpg.Connection, capture: str, number: str, built: set[str]
 ) -> None:
-    await ingested(url, wire(capture), 65536)
+    await ingest_wire(url, wire(capture), 65536)
     await fold(connection)
     before = await connection.fetch(ALL_EVENTS)
     rows = {model.name: await connection.fetchval(f"SELECT count(*) FROM {model.name}") for model in ALL}
     done = await redact.redact(url, Wanted("number", number), TOKEN)
     assert built <= set(done.models)
     assert await Forgetting(connection, Wanted("number", number), TOKEN).holding() == []
-    assert len(number) < 5 or await held(connection, number) == []
+    assert len(number) < 5 or await tables_holding(connection, number) == []
     assert await connection.fetchval("SELECT count(*) FROM ledger.stale") == 0
 
     after = await connection.fetch(ALL_EVENTS)
     changed = [new["position"] for old, new in zip(before, after, strict=False) if old != new]
-    assert changed == sorted((await verified(connection)).leaves)
+    assert changed == sorted((await verify_leaves(connection)).leaves)
     assert len(changed) == done.events.total() > 100
     for old, new in zip(before, after, strict=False):
         assert new["raw"].replace(TOKEN.encode(), number.encode()) == old["raw"]
 
     found = await tables(connection)
     assert {name: len(found[name]) for name in rows} == rows
-    assert found == await folded_from_scratch(connection)
+    assert found == await fold_from_scratch(connection)
     assert found["unfit"] == []
     assert any(TOKEN in str(row) for row in found["call_records"])
 
@@ -89,7 +80,7 @@ async def test_rows_whose_keys_become_one_are_added_up(url: str, connection: asy
     assert len(await connection.fetch(endpoints)) == 3
     await redact.redact(url, WANTED, TOKEN)
     assert [tuple(r) for r in await connection.fetch(endpoints)] == [("PJSIP/5559999", 1), (f"PJSIP/{TOKEN}", 2)]
-    assert await tables(connection) == await folded_from_scratch(connection)
+    assert await tables(connection) == await fold_from_scratch(connection)
 
 
 async def test_what_a_model_remembers_and_what_did_not_fit_is_forgotten(
@@ -101,13 +92,13 @@ async def test_what_a_model_remembers_and_what_did_not_fit_is_forgotten(
     for n, (name, raw) in enumerate((("AgentCalled", called), ("Agents", agent)), 1):
         await log.append(connection, "pbx", 1, n, [Received("ami", name, None, 1795309205.0, raw)])
     await fold(connection)
-    assert {"ledger.checkpoint", "ledger.unfit"} <= set(await held(connection, NUMBER))
+    assert {"ledger.checkpoint", "ledger.unfit"} <= set(await tables_holding(connection, NUMBER))
     await redact.redact(url, WANTED, TOKEN)
-    assert await held(connection, NUMBER) == []
+    assert await tables_holding(connection, NUMBER) == []
     found = await tables(connection)
     assert TOKEN in str(found["states"])
     assert [r["position"] for r in found["unfit"]] == [2]
-    assert found == await folded_from_scratch(connection)
+    assert found == await fold_from_scratch(connection)
 
 
 BREAK = """
@@ -125,14 +116,14 @@ CREATE TRIGGER crash AFTER INSERT ON ledger.event EXECUTE FUNCTION crash();
 async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_ends_it(
     url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await ingested(url, wire("rich22")[:3_500_000], 65536)
+    await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     await fold(connection)
     monkeypatch.setattr(redact, "CHUNK", 20)
     await connection.execute(BREAK)
     with pytest.raises(UnfinishedError, match="run this again") as error:
         await redact.redact(url, WANTED, TOKEN)
     assert NUMBER not in str(error.value)
-    assert len((await verified(connection)).leaves) == 40
+    assert len((await verify_leaves(connection)).leaves) == 40
     assert await connection.fetchval("SELECT count(*) FROM event WHERE raw LIKE '%5551234%'") > 0
 
     # A projector that starts now goes on as if nothing were; the mark stays.
@@ -141,15 +132,15 @@ async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_
     await connection.execute("DROP TRIGGER crash ON ledger.event")
     done = await redact.redact(url, WANTED, TOKEN)
     assert done.events.total() > 20
-    assert await held(connection, NUMBER) == []
-    assert len((await verified(connection)).leaves) == 40 + done.events.total()
-    assert await tables(connection) == await folded_from_scratch(connection)
+    assert await tables_holding(connection, NUMBER) == []
+    assert len((await verify_leaves(connection)).leaves) == 40 + done.events.total()
+    assert await tables(connection) == await fold_from_scratch(connection)
 
 
 async def test_a_crash_before_the_models_are_built_is_made_good(
     url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await ingested(url, wire("rich22")[:3_500_000], 65536)
+    await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     await fold(connection)
 
     async def killed(*_: object) -> None:
@@ -158,18 +149,18 @@ async def test_a_crash_before_the_models_are_built_is_made_good(
     monkeypatch.setattr("services.retention.redact_models._until_served", killed)
     with pytest.raises(asyncio.CancelledError):
         await redact.redact(url, WANTED, TOKEN)
-    assert "model.call_records" in await held(connection, NUMBER)
+    assert "model.call_records" in await tables_holding(connection, NUMBER)
     monkeypatch.undo()
     # Whoever projects next builds them anew by itself.
     await fold(connection)
-    assert await held(connection, NUMBER) == []
+    assert await tables_holding(connection, NUMBER) == []
     done = await redact.redact(url, WANTED, TOKEN)
     assert (done.events.total(), done.models) == (0, [])
-    assert await tables(connection) == await folded_from_scratch(connection)
+    assert await tables(connection) == await fold_from_scratch(connection)
 
 
 async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, connection: asyncpg.Connection) -> None:
-    await ingested(url, wire("rich22")[:3_500_000], 65536)
+    await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     stop = asyncio.Event()
     running = asyncio.create_task(project(url, stop))
     heard: asyncio.Queue[int] = asyncio.Queue()
@@ -185,12 +176,12 @@ async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, conne
     await reaches(await log.head(connection))
     done = await redact.redact(url, WANTED, TOKEN)
     assert "call_records" in done.models
-    assert await held(connection, NUMBER) == []
+    assert await tables_holding(connection, NUMBER) == []
     await reaches(await log.append(connection, "pbx", 9, 1, VARIETY[9:]))
     assert not running.done()
     stop.set()
     await running
-    assert await tables(connection) == await folded_from_scratch(connection)
+    assert await tables(connection) == await fold_from_scratch(connection)
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -212,12 +203,12 @@ async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever
     monkeypatch.setattr(Forgetting, "build_anew", interrupted)
     if times == 1:
         assert (await redact.redact(url, WANTED, TOKEN)).events.total() == 18
-        assert await held(connection, NUMBER) == []
-        assert await tables(connection) == await folded_from_scratch(connection)
+        assert await tables_holding(connection, NUMBER) == []
+        assert await tables(connection) == await fold_from_scratch(connection)
     else:
         with pytest.raises(UnfinishedError, match="still held by channels, links: it goes on being said"):
             await redact.redact(url, WANTED, TOKEN)
-    await verified(connection)
+    await verify_leaves(connection)
 
 
 async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection: asyncpg.Connection) -> None:
@@ -232,10 +223,10 @@ async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection:
     with pytest.raises(UnfinishedError, match=r"^channels cannot be folded anew and is still served"):
         await redact.redact(url, WANTED, TOKEN)
     await connection.execute("DROP EVENT TRIGGER no")
-    await verified(connection)
+    await verify_leaves(connection)
     done = await redact.redact(url, WANTED, TOKEN)
     assert done.models
-    assert await held(connection, NUMBER) == []
+    assert await tables_holding(connection, NUMBER) == []
 
 
 SAVED = (
@@ -265,7 +256,7 @@ async def test_saved_states_that_may_hold_it_go(url: str, connection: asyncpg.Co
     left = await connection.fetch("SELECT model, position FROM ledger.saved ORDER BY 1, 2")
     assert [tuple(r) for r in left] == [("channels", 1), ("modules", 1), ("modules", 9)]
     assert await connection.fetchval("SELECT array_agg(changed) FROM ledger.saved_rows") == [1]
-    assert await held(connection, NUMBER) == []
+    assert await tables_holding(connection, NUMBER) == []
 
 
 @pytest.mark.parametrize("archived", [False, True])
@@ -287,7 +278,7 @@ async def test_saved_states_that_are_kept_are_written_anew(
 
 async def test_a_rebuild_under_way_begins_anew(url: str, connection: asyncpg.Connection) -> None:
     """It has folded the old bytes; so have the tables of a model whose version was raised."""
-    await ingested(url, wire("rich22")[:3_500_000], 65536)
+    await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     await fold(connection)
     projector = Projector(connection, ALL)
     await projector.open()
@@ -300,5 +291,5 @@ async def test_a_rebuild_under_way_begins_anew(url: str, connection: asyncpg.Con
     done = await redact.redact(url, WANTED, TOKEN)
     assert done.events.total() > 20
     assert await connection.fetch(places) == []
-    assert await held(connection, NUMBER) == []
-    assert await tables(connection) == await folded_from_scratch(connection)
+    assert await tables_holding(connection, NUMBER) == []
+    assert await tables(connection) == await fold_from_scratch(connection)

@@ -25,7 +25,7 @@ from services.retention.redact_key import read_key
 from services.runtime.private import make_data_folder, make_folder, open_private
 from services.transfer.export_ledger import export_ledger
 from services.transfer.ledger_file import manifest_of
-from tests.support.fake_ami import eventually
+from tests.support.polling import eventually
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from services.runtime.masking.ami import masked
 from services.transfer import export_ami as export
 from services.transfer.export_ami import UnknownPbxError
 from tests.captures import wire
-from tests.test_spine import ingested
+from tests.support.ledger import ingest_wire
 
 
 def events(name: str) -> list[bytes]:
@@ -43,7 +43,7 @@ async def other_voices(url: str) -> None:
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
 async def test_every_event_block_comes_back_byte_for_byte(url: str, capture: str) -> None:
     await other_voices(url)
-    await ingested(url, wire(capture), 65536)
+    await ingest_wire(url, wire(capture), 65536)
     await other_voices(url)
     out = io.BytesIO()
     written = await export.export(url, "pbx", out)
@@ -59,7 +59,7 @@ async def test_an_unknown_pbx_is_named_with_those_that_are_known(url: str) -> No
 
 
 async def test_a_reader_that_has_had_enough_is_no_fault(url: str) -> None:
-    await ingested(url, wire("rich22")[:3_000_000], 65536)
+    await ingest_wire(url, wire("rich22")[:3_000_000], 65536)
 
     def head() -> tuple[bytes, int | None, bytes]:
         environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}

@@ -32,8 +32,8 @@ from services.transfer.import_ledger import ImportRefusedError, checked
 from services.transfer.ledger_file import LedgerFileError, manifest_of
 from tests.captures import wire
 from tests.services.integrity.test_verify import CLOCK
+from tests.support.ledger import ingest_wire
 from tests.support.story import folded
-from tests.test_spine import ingested
 
 TABLES = {
     "event": "SELECT * FROM ledger.event ORDER BY position",
@@ -97,36 +97,36 @@ async def another(url: str, name: str) -> AsyncIterator[str]:
 
 
 async def test_export_empty_database_import_rebuild_same_tables_same_chain(
-    url: str, server_url: str, tmp_path: Path
+    url: str, empty_url: str, tmp_path: Path
 ) -> None:
     for capture in ("rich22", "rich16"):
-        await ingested(url, wire(capture), 65536)
+        await ingest_wire(url, wire(capture), 65536)
     file, anchor = tmp_path / "all.jsonl.zst", tmp_path / "anchor"
     await anchored(url, anchor, tmp_path)
     manifest = await export_ledger(url, file)
     assert (manifest.events, manifest.first, manifest.previous) == (38565 + 35146, 1, "00" * 32)
-    [said] = await imported(server_url, file)
+    [said] = await imported(empty_url, file)
     assert said == f"positions 1 to {manifest.last}, in the same chain"
-    assert await contents(server_url) == await contents(url)
-    verified, words = await anchored(server_url, anchor, tmp_path)
+    assert await contents(empty_url) == await contents(url)
+    verified, words = await anchored(empty_url, anchor, tmp_path)
     assert verified.end.hash.hex() == manifest.hash
     assert words.startswith(f"1 anchor of {anchor} holds")
-    assert await folded(server_url, ALL) == await folded(url, ALL)
-    assert await imported(server_url, file) == ["all of it is there already, nothing to do"]
-    assert (await verify(server_url)).events == manifest.events
+    assert await folded(empty_url, ALL) == await folded(url, ALL)
+    assert await imported(empty_url, file) == ["all of it is there already, nothing to do"]
+    assert (await verify(empty_url)).events == manifest.events
 
 
-async def test_months_times_and_odd_bytes_come_back_exactly(story: str, server_url: str, tmp_path: Path) -> None:
+async def test_months_times_and_odd_bytes_come_back_exactly(story: str, empty_url: str, tmp_path: Path) -> None:
     file = tmp_path / "all.jsonl.zst"
     await export_ledger(story, file)
-    await imported(server_url, file)
-    assert await contents(server_url) == await contents(story)
-    connection = await asyncpg.connect(server_url)
+    await imported(empty_url, file)
+    assert await contents(empty_url) == await contents(story)
+    connection = await asyncpg.connect(empty_url)
     found = await connection.fetch("SELECT DISTINCT tableoid::regclass::text FROM ledger.event ORDER BY 1")
     assert [row[0] for row in found] == ["ledger.event_2026_08", "ledger.event_2026_10"]
     assert await log.append(connection, "a", 2, 8, events(1, 60)) == 28  # and the log goes on from there
     await connection.close()
-    assert (await verify(server_url)).events == 28
+    assert (await verify(empty_url)).events == 28
 
 
 async def test_the_file_is_for_people_too(story: str, tmp_path: Path) -> None:
@@ -174,14 +174,14 @@ async def test_parts(story: str, tmp_path: Path, since: Any, until: Any, positio
     assert (manifest.first, manifest.last) == positions
 
 
-async def test_nothing_is_no_file(story: str, server_url: str, tmp_path: Path) -> None:
+async def test_nothing_is_no_file(story: str, empty_url: str, tmp_path: Path) -> None:
     for since, until in ((28, None), (None, 0), (20, 10)):
         with pytest.raises(ExportError, match="the log holds nothing there"):
             await export_ledger(story, tmp_path / "part.zst", None, since, until)
     with pytest.raises(ExportError, match="the log holds nothing of b ü there"):
         await export_ledger(story, tmp_path / "part.zst", "b ü", 12, 17)
     with pytest.raises(ExportError, match="no ledger"):
-        await export_ledger(server_url, tmp_path / "part.zst")
+        await export_ledger(empty_url, tmp_path / "part.zst")
     connection = await asyncpg.connect(story)
     await connection.execute("UPDATE ledger.event SET raw = 'x' WHERE position = 12")
     await connection.close()
@@ -200,54 +200,54 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-async def test_parts_put_together_in_any_order_are_the_whole(story: str, server_url: str, tmp_path: Path) -> None:
+async def test_parts_put_together_in_any_order_are_the_whole(story: str, empty_url: str, tmp_path: Path) -> None:
     parts = [tmp_path / name for name in ("c", "a", "b")]
     for part, (since, until) in zip(parts, ((18, None), (None, 11), (12, 17)), strict=True):
         await export_ledger(story, part, None, since, until)
-    said = await imported(server_url, *parts)
+    said = await imported(empty_url, *parts)
     assert said == [f"positions {span}, in the same chain" for span in ("1 to 11", "12 to 17", "18 to 27")]
-    assert await contents(server_url) == await contents(story)
+    assert await contents(empty_url) == await contents(story)
 
 
-async def test_a_part_that_was_imported_goes_on(story: str, server_url: str, tmp_path: Path) -> None:
+async def test_a_part_that_was_imported_goes_on(story: str, empty_url: str, tmp_path: Path) -> None:
     await export_ledger(story, tmp_path / "part", None, None, 11)
     await export_ledger(story, tmp_path / "all")
-    await imported(server_url, tmp_path / "part")
-    assert await imported(server_url, tmp_path / "all") == ["positions 12 to 27, in the same chain"]
-    assert await contents(server_url) == await contents(story)
-    assert await imported(server_url, tmp_path / "part") == ["all of it is there already, nothing to do"]
+    await imported(empty_url, tmp_path / "part")
+    assert await imported(empty_url, tmp_path / "all") == ["positions 12 to 27, in the same chain"]
+    assert await contents(empty_url) == await contents(story)
+    assert await imported(empty_url, tmp_path / "part") == ["all of it is there already, nothing to do"]
 
 
-async def test_another_logs_events_are_appended_and_none_twice(story: str, server_url: str, tmp_path: Path) -> None:
-    other = await database.connect(server_url)
+async def test_another_logs_events_are_appended_and_none_twice(story: str, empty_url: str, tmp_path: Path) -> None:
+    other = await database.connect(empty_url)
     await database.migrate(other)
     await log.append(other, "c", 1, 1, events(5, 70))
     await export_ledger(story, tmp_path / "a", "a")
     await export_ledger(story, tmp_path / "all")
-    assert await imported(server_url, tmp_path / "a") == ["17 new events of 17, at the end of the log"]
-    assert await imported(server_url, tmp_path / "all") == ["10 new events of 27, at the end of the log"]
+    assert await imported(empty_url, tmp_path / "a") == ["17 new events of 17, at the end of the log"]
+    assert await imported(empty_url, tmp_path / "all") == ["10 new events of 27, at the end of the log"]
     for name in ("a", "all"):
-        assert await imported(server_url, tmp_path / name) == ["all of it is there already, nothing to do"]
+        assert await imported(empty_url, tmp_path / name) == ["all of it is there already, nothing to do"]
     first = await asyncpg.connect(story)
     assert await other.fetch(BY_WRITER) == await first.fetch(BY_WRITER)
     await first.close()
     await other.close()
-    assert (await verify(server_url)).events == 32
+    assert (await verify(empty_url)).events == 32
 
 
-async def test_a_connection_may_begin_later_but_have_no_hole(story: str, server_url: str, tmp_path: Path) -> None:
+async def test_a_connection_may_begin_later_but_have_no_hole(story: str, empty_url: str, tmp_path: Path) -> None:
     for name, since, until in (("1", None, 11), ("2", 12, 17), ("3", 18, None)):
         await export_ledger(story, tmp_path / f"a{name}", "a", since, until)
     connection = await asyncpg.connect(story)
     await log.append(connection, "a", 1, 11, events(2, 80))
     await export_ledger(story, tmp_path / "a4", "a", 28, None)
     await connection.close()
-    assert await imported(server_url, tmp_path / "a2") == ["6 new events of 6, at the end of the log"]
-    before = await contents(server_url)
+    assert await imported(empty_url, tmp_path / "a2") == ["6 new events of 6, at the end of the log"]
+    before = await contents(empty_url)
     with pytest.raises(ImportRefusedError, match=r"holds events 1 to 4, the log 5 to 10; what came before cannot"):
-        await imported(server_url, tmp_path / "a1")
-    assert await contents(server_url) == before
-    assert (await verify(server_url)).events == 6
+        await imported(empty_url, tmp_path / "a1")
+    assert await contents(empty_url) == before
+    assert (await verify(empty_url)).events == 6
     async with another(story, "holed") as url:
         await imported(url, tmp_path / "a1")
         with pytest.raises(
@@ -259,18 +259,18 @@ async def test_a_connection_may_begin_later_but_have_no_hole(story: str, server_
         assert (await verify(url)).events == 19
 
 
-async def test_a_log_that_has_grown_apart_is_another_log(story: str, server_url: str, tmp_path: Path) -> None:
+async def test_a_log_that_has_grown_apart_is_another_log(story: str, empty_url: str, tmp_path: Path) -> None:
     await export_ledger(story, tmp_path / "part", None, None, 11)
     await export_ledger(story, tmp_path / "all")
-    await imported(server_url, tmp_path / "part")
-    connection = await asyncpg.connect(server_url)
+    await imported(empty_url, tmp_path / "part")
+    connection = await asyncpg.connect(empty_url)
     await log.append(connection, "c", 1, 1, events(1, 90))
     await connection.close()
-    assert await imported(server_url, tmp_path / "all") == ["16 new events of 27, at the end of the log"]
-    assert (await verify(server_url)).events == 28
+    assert await imported(empty_url, tmp_path / "all") == ["16 new events of 27, at the end of the log"]
+    assert (await verify(empty_url)).events == 28
 
 
-async def test_a_redacted_log_is_taken_along(story: str, server_url: str, tmp_path: Path) -> None:
+async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_path: Path) -> None:
     """In the same chain the redactions hold; as new events they tell of another log, and may be redacted there too."""
     await redact(story, Wanted("text", "30"), TOKEN)  # the name of no event, and a whole word of one
     await export_ledger(story, tmp_path / "before")
@@ -280,9 +280,9 @@ async def test_a_redacted_log_is_taken_along(story: str, server_url: str, tmp_pa
     await redact(story, Wanted("text", "Jane Roe"), TOKEN)
     file = tmp_path / "all"
     manifest = await export_ledger(story, file)
-    await imported(server_url, file)
-    assert await contents(server_url) == await contents(story)
-    for url in (story, server_url):
+    await imported(empty_url, file)
+    assert await contents(empty_url) == await contents(story)
+    for url in (story, empty_url):
         assert [s.events for s in (await audit(url)).redactions] == [2]
     async with another(story, "elsewhere") as url:
         connection = await database.connect(url)
@@ -433,8 +433,8 @@ async def test_a_wrong_manifest_is_refused(story: str, tmp_path: Path, case: str
     assert "\n" not in str(found.value)
 
 
-async def test_the_command_refuses_and_changes_nothing(url: str, story: str, server_url: str, tmp_path: Path) -> None:
-    target = await database.connect(server_url)
+async def test_the_command_refuses_and_changes_nothing(url: str, story: str, empty_url: str, tmp_path: Path) -> None:
+    target = await database.connect(empty_url)
     await database.migrate(target)
     await target.close()
     file, good = tmp_path / "all.zst", tmp_path / "good.zst"
@@ -443,21 +443,21 @@ async def test_the_command_refuses_and_changes_nothing(url: str, story: str, ser
     data = file.read_bytes()
     for at in (0, len(data) // 2, len(data) - 1):
         file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-        await refused(server_url, file, "its SHA-256 is not the one in")
+        await refused(empty_url, file, "its SHA-256 is not the one in")
     file.write_bytes(data[:-20])
-    await refused(server_url, file, "its SHA-256 is not the one in")
+    await refused(empty_url, file, "its SHA-256 is not the one in")
     again(file)
-    await refused(server_url, file, "tells of other batches or events")
+    await refused(empty_url, file, "tells of other batches or events")
     file.write_bytes(b"not zstd")
     again(file)
-    await refused(server_url, file, "cannot be decompressed after line 0")
+    await refused(empty_url, file, "cannot be decompressed after line 0")
     file.write_bytes(data)
     again(file)
     rewritten(file, altered(1, text="x"))
-    await refused(server_url, file, "batch 1 to 4 is not what was sealed")
+    await refused(empty_url, file, "batch 1 to 4 is not what was sealed")
     manifest_of(file).unlink()
-    await refused(server_url, file, "all.zst.manifest.json: No such file")
-    await refused(server_url, tmp_path / "nosuch", "nosuch: No such file")
+    await refused(empty_url, file, "all.zst.manifest.json: No such file")
+    await refused(empty_url, tmp_path / "nosuch", "nosuch: No such file")
     assert (await verify(url)).events == 27
 
 
@@ -471,7 +471,7 @@ GONE = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE appl
 
 
 async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> None:
-    await ingested(url, wire("rich22"), 4096)
+    await ingest_wire(url, wire("rich22"), 4096)
     file = tmp_path / "all.zst"
     await export_ledger(url, file)
     for pbx in ("", "pbx"):  # in the same chain, and as another log's events

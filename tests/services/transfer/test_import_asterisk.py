@@ -29,8 +29,8 @@ from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from services.transfer.timezones import ZoneError
 from tests.captures import truth, wire
 from tests.projections.calls.test_call_records import CAPTURES, LOG
+from tests.support.ledger import ingest_wire
 from tests.support.story import event, events_of, folded, ours, tell
-from tests.test_spine import ingested
 
 EVENTS = """
 SELECT source, name, extract(epoch FROM occurred)::float8 AS occurred, occurred = recorded AS alike, raw
@@ -84,17 +84,17 @@ def cdr(start: str, end: str, seconds: int, unique_id: str = "", destination: st
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: str(capture[0]))
 async def test_statistics_of_master_csv_are_those_of_the_same_calls_over_ami(
-    url: str, server_url: str, tmp_path: Path, capture: tuple[str, int, int]
+    url: str, empty_url: str, tmp_path: Path, capture: tuple[str, int, int]
 ) -> None:
     name, records, after = capture
     lines = truth(name, "Master.csv").splitlines(keepends=True)[:-after]  # the rest came after the recorder stopped
     file = tmp_path / "Master.csv"
     file.write_text("".join(lines))
     await tell(url, events_of(wire(name), *LOG))
-    said = await imported(server_url, file, "cdr_csv", "UTC")
+    said = await imported(empty_url, file, "cdr_csv", "UTC")
     assert said == f"{records} events of cdr_csv; local times taken as UTC"
     models = (CALL_RECORDS, STATISTICS)
-    heard, brought = await folded(url, models), await folded(server_url, models)
+    heard, brought = await folded(url, models), await folded(empty_url, models)
     left = Counter(without(row, UNSAID | OURS) for row in brought["call_records"])
     assert left == Counter(without(row, UNSAID | OURS) for row in heard["call_records"])
     assert {row[column] for row in brought["call_records"] for column in UNSAID} == {None, ""}
@@ -103,7 +103,7 @@ async def test_statistics_of_master_csv_are_those_of_the_same_calls_over_ami(
     assert mine == {without(row, own) for row in heard["statistics"] if row["calls"]}
     assert len(mine) == len(brought["statistics"]) > 50
     assert {row[column] for row in brought["statistics"] for column in QUEUES_OWN} == {0, ""}
-    connection = await asyncpg.connect(server_url)
+    connection = await asyncpg.connect(empty_url)
     assert await connection.fetchval("SELECT count(*) FROM ledger.unfit") == 0
     await connection.close()
 
@@ -271,25 +271,25 @@ async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_pa
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
-async def test_ami_goes_out_and_comes_in_byte_for_byte(url: str, server_url: str, tmp_path: Path, capture: str) -> None:
-    await ingested(url, wire(capture), 65536)
+async def test_ami_goes_out_and_comes_in_byte_for_byte(url: str, empty_url: str, tmp_path: Path, capture: str) -> None:
+    await ingest_wire(url, wire(capture), 65536)
     out, again = io.BytesIO(), io.BytesIO()
     await export(url, "pbx", out)
     file = tmp_path / "berlin.ami"
     file.write_bytes(out.getvalue())
     count = len(await rows(url))
-    assert await imported(server_url, file, "ami") == f"{count} events of ami"
-    assert await imported(server_url, file, "ami") == NOTHING
-    await export(server_url, "pbx", again)
+    assert await imported(empty_url, file, "ami") == f"{count} events of ami"
+    assert await imported(empty_url, file, "ami") == NOTHING
+    await export(empty_url, "pbx", again)
     assert again.getvalue() == out.getvalue()
-    assert {row["alike"] for row in await rows(server_url)} == {True, None}
+    assert {row["alike"] for row in await rows(empty_url)} == {True, None}
     models = (CALL_RECORDS, STATISTICS)
-    heard, brought = await folded(url, models), await folded(server_url, models)
+    heard, brought = await folded(url, models), await folded(empty_url, models)
     for model in models:
         assert Counter(without(row, {"position"}) for row in brought[model.name]) == Counter(
             without(row, {"position"}) for row in heard[model.name]
         )
-    assert (await verify(server_url)).events == count + 1
+    assert (await verify(empty_url)).events == count + 1
 
 
 async def test_secrets_in_raw_ami_are_masked(url: str, tmp_path: Path) -> None:
@@ -384,14 +384,14 @@ async def test_bad_arguments_are_one_line_and_change_nothing(url: str, tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["ami", "cdr_csv"])
-async def test_killed_in_the_middle_and_run_again(url: str, server_url: str, tmp_path: Path, kind: AnyKind) -> None:
+async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_path: Path, kind: AnyKind) -> None:
     file = tmp_path / "file"
     if kind == "ami":
         file.write_bytes(wire("rich22").partition(b"\r\n")[2].rpartition(b"\r\n\r\n")[0] + b"\r\n\r\n")
     else:
         file.write_bytes(truth("rich22", "Master.csv").encode() * 40)
     zone = () if kind == "ami" else ("--timezone", "UTC")
-    other = await database.connect(server_url)
+    other = await database.connect(empty_url)
     await database.migrate(other)
     command = [
         str(Path(sys.executable).parent / "ringledger"),
@@ -402,7 +402,7 @@ async def test_killed_in_the_middle_and_run_again(url: str, server_url: str, tmp
         "pbx",
         *zone,
     ]
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": server_url}
+    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": empty_url}
     process = await asyncio.create_subprocess_exec(*command, env=environ)
     while not (at := await log.head(other)):
         assert process.returncode is None
@@ -412,17 +412,17 @@ async def test_killed_in_the_middle_and_run_again(url: str, server_url: str, tmp
     await log.append(
         other, "pbx", 7, 1, [Received("ringledger", "Connected", 1.0, 1.0, b'{"type":"Connected","address":"x"}')]
     )
-    said = await imported(server_url, file, kind)
+    said = await imported(empty_url, file, kind)
     assert "of them were there from an import that was interrupted" in said
     await imported(url, file, kind, *zone[1:])
     assert at < len(await rows(url))
     names = ("source", "name", "raw")
-    assert [[row[n] for n in names] for row in await rows(server_url)] == [
+    assert [[row[n] for n in names] for row in await rows(empty_url)] == [
         [row[n] for n in names] for row in await rows(url)
     ]
-    assert [(o.events, o.heard, o.there) for o in await openings(server_url)] == [
+    assert [(o.events, o.heard, o.there) for o in await openings(empty_url)] == [
         (o.events, o.heard, o.there) for o in await openings(url)
     ]
-    assert await imported(server_url, file, kind) == NOTHING
+    assert await imported(empty_url, file, kind) == NOTHING
     await other.close()
-    assert (await verify(server_url)).events == len(await rows(url)) + 2
+    assert (await verify(empty_url)).events == len(await rows(url)) + 2

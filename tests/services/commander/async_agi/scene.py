@@ -15,9 +15,10 @@ from services.commander.commander import Commander
 from services.database import connection as database
 from services.log import append as log
 from services.projector.process import project
-from tests.support.fake_ami import FakeAmi, eventually, listening
+from tests.support.fake_ami import FakeAmi
 from tests.support.fake_channels import FakeChannels
-from tests.support.waiting import present, until
+from tests.support.listener import listener_task
+from tests.support.polling import eventually, present
 
 MASTER = "1d47735d-2265-463c-908a-d37dea085c21"
 OTHER = "2d47735d-2265-463c-908a-d37dea085c22"
@@ -56,7 +57,7 @@ class Scene:
             query = "SELECT min(position) FROM ledger.checkpoint WHERE model IN ('adpmas', 'adps', 'agi_runs')"
             return (await self.connection.fetchval(query) or 0) >= position
 
-        await until(reached, f"{position} is folded")
+        await eventually(reached, f"{position} is folded")
 
     def start(self, at: str = "") -> asyncio.Event:
         stop = asyncio.Event()
@@ -92,7 +93,9 @@ async def scenes(url: str, *names: str) -> AsyncIterator[list[Scene]]:
     async with AsyncExitStack() as stack:
         connection = await database.connect(url, search_path="model, ledger")
         amis = [await stack.enter_async_context(FakeAmi()) for _ in names]
-        await stack.enter_async_context(listening(url, *(ami.pbx(name) for ami, name in zip(amis, names, strict=True))))
+        await stack.enter_async_context(
+            listener_task(url, *(ami.pbx(name) for ami, name in zip(amis, names, strict=True)))
+        )
         projecting = asyncio.create_task(project(url, stop))
         made = [Scene(url, ami, connection, name) for ami, name in zip(amis, names, strict=True)]
         await eventually(lambda: all(ami.clients for ami in amis))

@@ -10,8 +10,10 @@ from schemas.adps import AdpChanged, AdpDeleted, AdpmaDeleted
 from services.database.notify import wake_commander
 from services.log import append as log
 from tests.services.commander.async_agi.scene import COMMANDS, MASTER, OTHER, Scene, scenes
-from tests.support.fake_ami import Ledger, block, eventually
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import block
 from tests.support.fake_channels import BREAK
+from tests.support.polling import eventually
 
 
 async def test_a_channel_is_driven_through_the_commands_in_order(scene: Scene) -> None:
@@ -62,7 +64,7 @@ async def test_the_next_command_waits_for_the_outcome_of_the_last(scene: Scene) 
     # An outcome of somebody else's command, and another channel's hangup, are not ours.
     scene.channels.say("AsyncAGIExec", "1.1", "CommandId: theirs", "Result: 200%20result%3D0%0A")
     scene.channels.say("Hangup", "9.9", "Cause: 16")
-    await Ledger(scene.url).until(lambda names: "Hangup" in names)
+    await EventLog(scene.url).until(lambda names: "Hangup" in names)
     scene.channels.enter("2.2", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands("2.2"))
     assert scene.commands() == list(COMMANDS[:2])
@@ -128,7 +130,7 @@ async def test_a_command_that_ends_agi_itself_is_not_followed_by_a_break(scene: 
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: scene.commands() == ["ANSWER"])
     scene.channels.finish("1.1", "ANSWER", "200 result=-1")
-    await Ledger(scene.url).until(lambda names: "AgiStepFailed" in names)
+    await EventLog(scene.url).until(lambda names: "AgiStepFailed" in names)
     scene.channels.say("AsyncAGIEnd", "1.1")
     (end,) = await scene.ended()
     assert (end["how"], end["message"]) == ("error", "ANSWER: 200 result=-1")
@@ -162,7 +164,7 @@ async def test_a_caller_who_hung_up_before_the_first_command(scene: Scene) -> No
     await scene.master(MASTER, *COMMANDS)
     scene.channels.enter("1.1", MASTER)
     scene.channels.hang_up("1.1")
-    await Ledger(scene.url).until(lambda names: "Hangup" in names)
+    await EventLog(scene.url).until(lambda names: "Hangup" in names)
     scene.start()
     scene.channels.enter("1.2", MASTER)
     await scene.ended()

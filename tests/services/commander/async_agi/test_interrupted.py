@@ -12,8 +12,11 @@ from services.database import connection as database
 from services.log import append as log
 from services.projector.projector import Projector
 from tests.services.commander.async_agi.scene import COMMANDS, MASTER, Scene, write
-from tests.support.fake_ami import Cable, Ledger, block, eventually
+from tests.support.cable import Cable
+from tests.support.event_log import EventLog
+from tests.support.fake_ami import block
 from tests.support.fake_channels import BREAK, environment
+from tests.support.polling import eventually
 
 
 async def test_a_commander_that_died_is_followed_by_one_that_goes_on(scene: Scene) -> None:
@@ -24,7 +27,7 @@ async def test_a_commander_that_died_is_followed_by_one_that_goes_on(scene: Scen
     await eventually(lambda: COMMANDS[1] in scene.commands())
     await scene.kill()
     scene.channels.finish("1.1", COMMANDS[1], "200 result=35")
-    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
+    await EventLog(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
     scene.start()
     (end,) = await scene.ended()
     assert end["how"] == "finished"
@@ -55,7 +58,7 @@ async def test_a_hangup_while_no_commander_ran(scene: Scene) -> None:
     await eventually(lambda: COMMANDS[1] in scene.commands())
     await scene.kill()
     scene.channels.hang_up("1.1")
-    await Ledger(scene.url).until(lambda names: "Hangup" in names)
+    await EventLog(scene.url).until(lambda names: "Hangup" in names)
     scene.start()
     assert (await scene.ended())[0]["how"] == "hangup"
     assert scene.commands() == list(COMMANDS[:2])
@@ -72,7 +75,7 @@ async def test_a_run_follows_the_channel_that_takes_over(scene: Scene, *, is_kil
         await scene.kill()
     scene.channels.transfer("1.1", "7.7")
     scene.channels.finish("7.7", COMMANDS[1])
-    await Ledger(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
+    await EventLog(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
     if is_killed:
         await scene.folded(await log.head(scene.connection))
         scene.start()
@@ -88,7 +91,7 @@ async def test_a_run_follows_the_channel_that_takes_over(scene: Scene, *, is_kil
 async def test_who_came_while_no_commander_ran_is_driven(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
     scene.channels.enter("1.1", MASTER)
-    await Ledger(scene.url).until(lambda names: "AsyncAGIStart" in names)
+    await EventLog(scene.url).until(lambda names: "AsyncAGIStart" in names)
     scene.start()
     assert (await scene.ended())[0]["how"] == "finished"
     await scene.kill()
@@ -102,7 +105,7 @@ async def test_what_a_channel_did_before_the_run_counts_for_nothing(scene: Scene
     await scene.master(MASTER, *COMMANDS)
     scene.channels.enter("1.1", MASTER)  # nobody drives it yet, and somebody takes it elsewhere
     scene.channels.say("AsyncAGIEnd", "1.1")
-    await Ledger(scene.url).until(lambda names: "AsyncAGIEnd" in names)
+    await EventLog(scene.url).until(lambda names: "AsyncAGIEnd" in names)
     scene.channels.held.add(COMMANDS[1])
     scene.start()
     scene.channels.enter("1.1", MASTER)
@@ -145,7 +148,7 @@ async def test_who_came_long_ago_is_not_driven(scene: Scene) -> None:
     step = AgiStep("x", 1, "x", "ANSWER")
     await scene.write(AgiRunStarted("open", "PJSIP/9.9", "9.9", MASTER, 1, steps=(step,)), pbx="pbx")
     scene.channels.enter("1.1", MASTER)
-    await Ledger(scene.url).until(lambda names: "AsyncAGIStart" in names)
+    await EventLog(scene.url).until(lambda names: "AsyncAGIStart" in names)
     # PostgreSQL's clock decides: the batches are made older than they are.
     for table in ("event SET recorded = recorded", "batch SET appended = appended"):
         await scene.connection.execute(f"UPDATE ledger.{table} - make_interval(secs => $1)", OLDEST_SECONDS + 5)

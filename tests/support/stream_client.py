@@ -1,4 +1,4 @@
-"""Clients of events out: what comes over a stream, taken apart as a browser's EventSource does."""
+"""A client of ``/v1/events``, which parses the stream as a browser's EventSource does."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,13 +9,13 @@ import msgspec
 from aiohttp import ClientResponse, ClientTimeout
 from msgspec import Struct
 
-from tests.api.conftest import Client
+from tests.support.api_client import Client
 
 SECONDS = 300.0
 
 
-class Told(Struct, frozen=True):
-    """One message: ``what`` is the name of its member, ``of`` the resource."""
+class StreamMessage(Struct, frozen=True):
+    """One message: ``what`` is the name of its member, ``of`` is the resource."""
 
     id: str
     what: str
@@ -24,15 +24,15 @@ class Told(Struct, frozen=True):
     position: int
 
 
-def told(data: str | bytes) -> Told:
+def decode_message(data: str | bytes) -> StreamMessage:
     (what, of), *rest = msgspec.json.decode(data).items()
     more = dict(rest)
     assert set(more) == {"topic", "position", "id"}
-    return Told(more["id"], what, of, more["topic"], more["position"])
+    return StreamMessage(more["id"], what, of, more["topic"], more["position"])
 
 
-class Listening:
-    """One stream of server-sent events; ``last_id`` is what EventSource would send when it connects again."""
+class EventStream:
+    """One stream of server-sent events. ``last_id`` is the Last-Event-ID of the next connection."""
 
     def __init__(self, reply: ClientResponse) -> None:
         self.reply = reply
@@ -41,8 +41,8 @@ class Listening:
         self.error: dict[str, Any] | None = None
         self.over = False
 
-    async def next(self) -> Told | None:
-        """Return the next message, or None: a quiet stream has said how far it is, or it has ended (``over``)."""
+    async def next(self) -> StreamMessage | None:
+        """Return the next message, or None for the position of a quiet stream and for its end (``over``)."""
         block = await self._block()
         if block is None:
             self.over = True
@@ -51,33 +51,33 @@ class Listening:
         if event == "error":
             self.error = msgspec.json.decode(data)
         elif data:
-            message = told(data)
+            message = decode_message(data)
             assert message.id == self.last_id
             return message
         return None
 
-    async def take(self, number: int) -> list[Told]:
-        """Return so many messages."""
-        found: list[Told] = []
+    async def take(self, number: int) -> list[StreamMessage]:
+        """Return the next ``number`` messages."""
+        messages: list[StreamMessage] = []
         async with asyncio.timeout(SECONDS):
-            while len(found) < number:
+            while len(messages) < number:
                 if (message := await self.next()) is not None:
-                    found.append(message)
-                assert not self.over, (self.error, found)
-        return found
+                    messages.append(message)
+                assert not self.over, (self.error, messages)
+        return messages
 
-    async def rest(self) -> list[Told]:
-        """Return all until the stream ends; ``error`` has the reason then, if one was given."""
-        found: list[Told] = []
+    async def rest(self) -> list[StreamMessage]:
+        """Return all messages until the stream ends; ``error`` has the reason, if the server sent one."""
+        messages: list[StreamMessage] = []
         async with asyncio.timeout(SECONDS):
             while not self.over:
                 if (message := await self.next()) is not None:
-                    found.append(message)
-        return found
+                    messages.append(message)
+        return messages
 
-    async def upto(self, position: int) -> AsyncIterator[Told]:
-        """Yield all messages until the stream has come to a position, as it says by itself when it is quiet."""
-        async with asyncio.timeout(4 * SECONDS):  # what the reader does with each message counts too
+    async def upto(self, position: int) -> AsyncIterator[StreamMessage]:
+        """Yield all messages until the stream sends the position, which it does when it is quiet."""
+        async with asyncio.timeout(4 * SECONDS):  # includes the time that the reader takes for each message
             while self.last_id != str(position):
                 if (message := await self.next()) is not None:
                     yield message
@@ -108,16 +108,16 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(
+async def open_stream(
     client: Client, *topics: str, last: str | int | None = None, **query: str
-) -> AsyncIterator[Listening]:
+) -> AsyncIterator[EventStream]:
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     params = [*(("topic", topic) for topic in topics), *query.items()]
     patience = ClientTimeout(total=None, sock_read=SECONDS)
     async with client.get("/v1/events", params=params, headers=headers, timeout=patience) as reply:
         assert reply.status == 200, await reply.text()
         assert reply.content_type == "text/event-stream"
-        yield Listening(reply)
+        yield EventStream(reply)
 
 
 IDENTITY = {
@@ -135,23 +135,23 @@ IDENTITY = {
 }
 
 
-class Kept:
-    """What a client makes of messages that it hears: the resources by kind, and by what tells them apart."""
+class ResourceMirror:
+    """The resources that a client builds from messages, by kind and key."""
 
     def __init__(self) -> None:
         self.resources: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
 
-    def take(self, message: Told) -> None:
-        """Do what it says; whoever is created was not there, who is updated or deleted was."""
+    def take(self, message: StreamMessage) -> None:
+        """Apply a message. A resource that is created must be new; one that is updated or deleted must exist."""
         kind, _, verb = message.what.rpartition(".")
-        there = self.resources.setdefault(kind, {})
+        resources = self.resources.setdefault(kind, {})
         members = IDENTITY.get(kind) or ("pbx", "object_name" if kind.startswith("pjsip.") else "name")
         key = tuple(message.of[member] for member in members)
-        assert (key in there) == (verb != "create"), message
+        assert (key in resources) == (verb != "create"), message
         if verb == "delete":
-            del there[key]
+            del resources[key]
         else:
-            there[key] = message.of
+            resources[key] = message.of
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return list(self.resources.get(kind, {}).values())
