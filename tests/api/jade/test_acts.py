@@ -11,9 +11,7 @@ from yarl import URL
 from schemas.log import Connected
 from services.commander.commander import Commander
 from services.commands import targets
-from tests.api.conftest import Client, Ledger, Serve, token
 from tests.api.jade.test_act_outcomes import events
-from tests.api.commands.test_act import events
 from tests.services.commander.test_actions import queues, saying
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.fake_ami import FakeAmi, block
