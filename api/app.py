@@ -12,13 +12,14 @@ from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
 from api.http.as_of import AsOfViews
 from api.http.connections import CONNECTIONS, Connections, Limits, file_limit, limit_requests
+from api.http.current_views import CurrentViews
 from api.http.dialect import DIALECTS, Dialects
 from api.http.finishing import drain_writes, finish_writes
 from api.http.middleware import render_errors
 from api.http.origins import own_pages_only
 from api.http.queues import QUEUES, QueueMetrics, Queues
-from api.http.views import Views
 from api.jade.dialect import jade
+from api.jade.stream import CATALOG
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
 from api.ops import health, metrics
 from api.ops.request_metrics import REQUEST_METRICS, count_requests, request_metrics
@@ -68,7 +69,7 @@ def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
         async with await open_pool(url, app[HEARTBEAT], size=4, search_path="model, ledger") as app[POOL]:
             app[COMMANDS] = CommandContext(app[POOL], Facts(app[POOL]), app[FRESHNESS], app[ACCOUNTS], asyncio.Lock())
             past = AsOfViews(app[POOL], app[QUEUES].as_of)
-            app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.render)
+            app[VIEWS] = CurrentViews(app[POOL], app[FRESHNESS], past.render)
             yield
             past.stop()
 
@@ -82,7 +83,7 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
         async with await open_pool(
             url, app[HEARTBEAT], size=3, search_path="model, ledger", application_name="ringledger events"
         ) as own:
-            app[STREAMS] = StreamHub(own, app[FRESHNESS])
+            app[STREAMS] = StreamHub(own, app[FRESHNESS], CATALOG)
             yield
             await ended(app[STREAMS].tasks)
 

@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from api.http.views import Views
+from api.http.current_views import CurrentViews
 from schemas.settings import Settings
 from services.accounts.accounts import Accounts
 from services.commands.context import CommandContext
@@ -21,4 +21,4 @@ HEARTBEAT = web.AppKey("heartbeat", Heartbeat)
 POOL = web.AppKey("pool", Pool)
 SEEDED = web.AppKey("seeded", asyncio.Event)
 SETTINGS = web.AppKey("settings", Settings)
-VIEWS = web.AppKey("views", Views)
+VIEWS = web.AppKey("views", CurrentViews)

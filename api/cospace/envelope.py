@@ -1,9 +1,10 @@
 """cospace has no envelope (seed 000): a success is the bare object, an error a status word."""
 
+import msgspec
 from aiohttp import web
 
 from api.http.errors import Problem, json_failure
-from api.http.views import Envelope
+from api.http.rendering import JSON, Renderer
 
 WORDS = {
     400: "bad-parameter",
@@ -15,7 +16,7 @@ WORDS = {
 }
 
 
-ENVELOPE = Envelope(lambda: b"", b"")
+RENDERER = Renderer("cospace", JSON, msgspec.json.encode, lambda _now: (b"", b""))
 
 
 def failure(problem: Problem) -> web.Response:

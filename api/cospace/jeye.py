@@ -46,7 +46,7 @@ def bounds(request: web.Request) -> tuple[bool, Args]:
             since = start - (start - datetime(1970, 1, 1, tzinfo=UTC)) % MINUTE + MINUTE
         else:
             until = start - timedelta(microseconds=1)
-    return order == "desc", (storable_text(request.match_info["host"]), since, until, int(count))
+    return order == "desc", (since, until, int(count))
 
 
 def _time(text: str | None) -> datetime | None:
@@ -64,12 +64,17 @@ def _sampled(text: str) -> datetime:
         raise ApiError(400, "start is the UUID of a sample") from None
 
 
-def by_uuid(rows: Sequence[asyncpg.Record]) -> Any:
+def host(request: web.Request) -> str:
+    """Return the PBX that the path names."""
+    return storable_text(request.match_info["host"])
+
+
+def by_uuid(rows: Sequence[asyncpg.Record], _now: datetime) -> Any:
     return {"jeye": {row["uuid"]: dict(row) for row in rows}} if rows else None
 
 
 def view(name: str, sql: str) -> View:
-    return View(name, ("samples",), sql, lambda request: bounds(request)[1], by_uuid, envelope.ENVELOPE)
+    return View(name, ("samples",), sql, lambda request: bounds(request)[1], by_uuid, envelope.RENDERER, pbx=host)
 
 
 FORWARDS, BACKWARDS = view_handler(view("jeye.asc", FORWARD)), view_handler(view("jeye.desc", BACKWARD))

@@ -1,18 +1,18 @@
-"""``as_of``: a view as it was. The models are folded up to then in memory, and the view's own SQL reads their rows.
+"""``as_of``: views of the past. The models are folded in memory up to an instant; the view's own SQL reads the rows.
 
-The rows go in as parameters of common table expressions that have the tables' names: that shadows the tables without
-touching the catalogue, and works where nothing may be written.
+The rows are parameters of common table expressions that have the tables' names. That shadows the tables without
+touching the catalogue, and works on a read-only server.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import structlog
 
+from api.http.cache import ByteCache
 from api.http.errors import ApiError
 from api.http.flights import Flights
 from api.http.rendering import render, size
-from api.http.views import Args, Rendered, View
+from api.http.views import Args, Query, QueryKey, Rendered, View
 from projections import ALL
 from services.accounts.fair_queue import FairQueue
 from services.database.pool import Pool
@@ -23,9 +23,9 @@ from services.replay.as_of import AsOfModel, AsOfReader, BrokenModelError, TooFa
 from services.replay.instants import Instant, InvalidInstantError
 
 MAX_EVENTS = 2_000_000
-"""Events that a request may have folded. Models that are not live begin with the first one, but want few: 1 us each."""
-# What makes the same instant another one. Saved states may hold what was redacted until "stale" is empty again. The
-# hash seals all that counts: a log that came back with older data may give the same positions to other events.
+"""Events that one request may fold. Models of history fold the whole log, but few of its events: 1 us each."""
+# Saved states may hold redacted values until "stale" is empty again. The hash covers all events that count: a log that
+# was restored from an older backup may give the same positions to other events.
 LOG_VERSION = """
 SELECT (SELECT coalesce(max(last), 0) FROM ledger.name WHERE source = 'ringledger' AND name = 'Redacted'),
        EXISTS (SELECT FROM ledger.stale),
@@ -36,91 +36,83 @@ CACHE_ENTRIES = 256
 
 LogVersion = tuple[int, bool, bytes]
 """The last redaction, whether one is under way, and the hash of the last batch that counts."""
-Key = tuple[str, Args, Instant, LogVersion]
+Key = tuple[QueryKey, Instant, LogVersion]
 
 logger = structlog.get_logger()
 
 
 class AsOfViews:
-    """Answers ``as_of`` in turns, and keeps answers for requests that ask the same.
+    """Renders views ``as_of`` an instant, in turns, and caches the results.
 
-    But not beyond a redaction, nor when the log came back with older data: both change what was.
+    A cached result holds until the next redaction, or until an older backup of the log is restored.
     """
 
     def __init__(self, pool: Pool, queue: FairQueue) -> None:
         self._pool = pool
         self._queue = queue
         self._as_of = AsOfReader(ALL)
-        self._kept: OrderedDict[Key, Rendered] = OrderedDict()
-        self._bytes = 0
+        self._cache: ByteCache[Key, Rendered] = ByteCache(
+            CACHE_BYTES, lambda rendered: size(rendered.body or ()), CACHE_ENTRIES
+        )
         self._folding = Flights[tuple[str, Key], Rendered]()
 
-    async def render(self, view: View, args: Args, text: str, user: str) -> Rendered:
-        """Return the view as of the position or time that ``text`` names.
+    async def render(self, query: Query, text: str, user: str) -> Rendered:
+        """Return the result as of the position or time that ``text`` names, in a turn of ``user``.
 
-        Raises ApiError: 400 for no such instant, 503 where the user's share or the queue is full; ArchivedError.
+        Raises ApiError 400 for no such instant, NotReady where the user's share or the queue is full, ArchivedError.
         """
         try:
             async with self._pool.acquire() as connection:
                 instant = await instants.find(connection, instants.parse(text))
-                past: LogVersion = tuple(await connection.fetchrow(LOG_VERSION, max(upto for _, upto in instant.spans)))
+                version: LogVersion = tuple(
+                    await connection.fetchrow(LOG_VERSION, max(upto for _, upto in instant.spans))
+                )
         except InvalidInstantError as error:
             raise ApiError(400, f"as_of: {error}") from None
-        key = (view.name, args, instant, past)
-        if (kept := self._found(key)) is not None:
-            return kept
+        key = (query.key, instant, version)
+        if (cached := self._cache.get(key)) is not None:
+            return cached
         try:
-            # Requests of one user that ask the same share a turn. Those of two users do not: the line of one may be
-            # long, and the second fold finds the answer of the first.
-            return await self._folding.join((user, key), lambda: self._take_turn(key, view, user))
+            # Equal requests of one user share a turn. Those of two users do not: the line of one may be long, and the
+            # second fold finds the result of the first.
+            return await self._folding.join((user, key), lambda: self._take_turn(key, query, user))
         except TooFarError as error:
-            raise ApiError(400, f"as_of: {error}; ask `ringledger as-of`") from None
+            raise ApiError(400, f"as_of: {error}; use `ringledger as-of`") from None
         except BrokenModelError as error:
-            logger.exception("as_of_failed", view=view.name)
+            logger.exception("as_of_failed", view=query.view.name)
             raise ApiError(500, f"as_of: read model {error} cannot be folded", "internal-error") from None
 
     def stop(self) -> None:
-        """Give up what is being folded, so that the process can end."""
+        """Cancel all folds, so that the process can end."""
         self._folding.stop()
 
-    def _found(self, key: Key) -> Rendered | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    async def _take_turn(self, key: Key, view: View, user: str) -> Rendered:
+    async def _take_turn(self, key: Key, query: Query, user: str) -> Rendered:
         with self._queue.place(user):
             async with self._queue.turn(user):
-                return self._found(key) or await self._fold(key, view)
+                return self._cache.get(key) or await self._fold(key, query)
 
-    async def _fold(self, key: Key, view: View) -> Rendered:
-        _, args, instant, past = key
+    async def _fold(self, key: Key, query: Query) -> Rendered:
+        _, instant, version = key
+        view = query.view
         names = dict.fromkeys((*view.models, "links"))
         async with self._pool.acquire() as connection:
-            held = await self._as_of.read(connection, list(names), instant, MAX_EVENTS)
-            taken = (*args, instant.at) if view.ticks else args
-            sql, arguments = _with_rows(view.sql, taken, [held[name] for name in view.models])
-            rows = await connection.fetch(sql, *arguments)
-            sql, arguments = _with_rows(LINKS, (instant.at,), [held["links"]])
-            links = linked(await connection.fetch(sql, *arguments))
-        told = Rendered(
-            await render(rows, view.wire, view.envelope.closing),
-            _tag(view, instant, past),
+            states = await self._as_of.read(connection, list(names), instant, MAX_EVENTS)
+            sql, parameters = _with_rows(view.sql, query.parameters, [states[name] for name in view.models])
+            rows = await connection.fetch(sql, *parameters)
+            sql, parameters = _with_rows(LINKS, (instant.at,), [states["links"]])
+            links = linked(await connection.fetch(sql, *parameters))
+        rendered = Rendered(
+            await render(rows, instant.at, view.wire, view.renderer),
+            _tag(view, instant, version),
             {
                 "X-Ledger-Position": str(instant.position),
                 "X-Ledger-Lag-Ms": "0",
-                "X-Ledger-Complete": "true" if complete(links, args[0]) else "false",
+                "X-Ledger-Complete": "true" if complete(links, query.pbx) else "false",
             },
         )
-        # Here, and not by who asked: who comes between the two would have it folded again.
-        self._keep(key, told)
-        return told
-
-    def _keep(self, key: Key, told: Rendered) -> None:
-        self._kept[key] = told
-        self._bytes += size(told.body or ())
-        while len(self._kept) > CACHE_ENTRIES or (self._bytes > CACHE_BYTES and len(self._kept) > 1):
-            self._bytes -= size(self._kept.popitem(last=False)[1].body or ())
+        # Cached here and not by the caller: a request between the two would fold again.
+        self._cache.put(key, rendered)
+        return rendered
 
 
 def with_tables(sql: str, first: int, tables: Sequence[Table]) -> str:
@@ -132,14 +124,14 @@ def with_tables(sql: str, first: int, tables: Sequence[Table]) -> str:
     return f"WITH {', '.join(shadows)} ({sql}\n)"
 
 
-def _with_rows(sql: str, args: Args, held: Sequence[AsOfModel]) -> tuple[str, Args]:
-    """Return the SQL with the tables of these rows shadowed, and its arguments."""
-    arrays = [array for one in held for array in one.table.arrays(one.rows)]
-    return with_tables(sql, len(args) + 1, [one.table for one in held]), (*args, *arrays)
+def _with_rows(sql: str, parameters: Args, states: Sequence[AsOfModel]) -> tuple[str, Args]:
+    """Return the SQL with the tables of these rows shadowed, and its parameters."""
+    arrays = [array for one in states for array in one.table.arrays(one.rows)]
+    return with_tables(sql, len(parameters) + 1, [one.table for one in states]), (*parameters, *arrays)
 
 
-def _tag(view: View, instant: Instant, past: LogVersion) -> str:
+def _tag(view: View, instant: Instant, version: LogVersion) -> str:
     versions = ".".join(str(model.version) for model in ALL if model.name in view.models)
     at = f"{instant.position}.{instant.spans[-1][1]}.{instant.at:%Y%m%dT%H%M%S%f}"
-    redacted, is_stale, hash_ = past
+    redacted, is_stale, hash_ = version
     return f"as-of-{at}-{versions}-{redacted}.{is_stale:d}-{hash_[:8].hex()}"

@@ -19,5 +19,14 @@ def entity_tags(request: web.Request, header: str) -> set[str] | None:
     return {_opaque(tag) for line in lines for tag in line.split(",")}
 
 
+def is_ahead(tags: set[str], now: str) -> bool:
+    """Return whether the client's tag counts more changes of a model than the tag of this moment."""
+    # Without the marks, which are no counts.
+    theirs, ours = (
+        [int(n) for n in re.findall(r"[0-9]{1,18}", tag.rpartition("-")[0])] for tag in (max(tags, key=len), now)
+    )
+    return len(theirs) == len(ours) and any(a > b for a, b in zip(theirs, ours, strict=True))
+
+
 def _opaque(tag: str) -> str:
     return CODING.sub(r"\2", tag.strip().removeprefix("W/")).strip('"')

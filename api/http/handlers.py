@@ -1,4 +1,4 @@
-"""From a view to a handler."""
+"""Handlers of views."""
 
 from aiohttp import web
 
@@ -12,16 +12,15 @@ def view_handler(view: View) -> Handler:
     """Return the handler that serves a view."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await request.app[VIEWS].answer(view, request, requester_uuid(request))
+        return await request.app[VIEWS].serve(view, request, requester_uuid(request))
 
     return handler
 
 
 def vary_by_user(handler: Handler) -> Handler:
-    """Make answers about who asks differ by who asks.
+    """Return a handler whose responses a cache must not give to another user.
 
-    Two users of one browser have the same paths and may have the same ETags, and must not get each other's bytes out
-    of its cache.
+    Two users of one browser have the same paths, and may have the same ETags.
     """
 
     async def varying(request: web.Request) -> web.StreamResponse:

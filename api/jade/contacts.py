@@ -16,8 +16,8 @@ from api.http.body import Uuid, read_body
 from api.http.idempotency import command_args
 from api.http.views import Args, storable_text
 from api.jade.pjsip_endpoints import endpoint
-from api.jade.resource import Resource
-from api.jade.users import Text, every_user, user_detail
+from api.jade.resource import Resource, detail, everything
+from api.jade.users import Text
 from api.jade.writes import write_response
 from schemas.contacts import Kind
 from schemas.secrets import MASK
@@ -41,7 +41,7 @@ LEFT JOIN (
     -- A channel's name is its endpoint's, a hyphen and eight hexadecimal digits.
     SELECT pbx, left(channel, -9) AS endpoint, count(*) AS up FROM channels WHERE channel LIKE 'PJSIP/%' GROUP BY 1, 2
 ) up ON up.pbx = e.pbx AND up.endpoint = 'PJSIP/' || e.object_name
-WHERE $1::text IS NULL AND ($2::text IS NULL OR c.uuid = $2) AND ($3::text IS NULL OR c.user_uuid = $3)
+WHERE ($1::text IS NULL OR c.uuid = $1) AND ($2::text IS NULL OR c.user_uuid = $2)
 ORDER BY c.tm_create, c.uuid, coalesce(e.pbx, p.pbx)
 """
 MODELS = ("contacts", "pjsip_endpoints", "pjsip_auths", "peers", "links", "channels")
@@ -69,14 +69,14 @@ class PutBody(Struct, frozen=True):
     pbx: Text | None = None
 
 
-def contact(row: asyncpg.Record) -> dict[str, Any]:
+def contact(row: asyncpg.Record, now: datetime) -> dict[str, Any]:
     """Return the wire's object."""
     item = dict(row)
     pjsip, peer = item.pop("endpoint"), item.pop("peer")
     more = {name: item.pop(name) for name in ("active_channels", "username", "realm", "address")}
     host = (more["address"] or "").rpartition(":")[0]
     if pjsip is not None:
-        info = endpoint({**_with_time(pjsip), "active_channels": more["active_channels"]})
+        info = endpoint({**_with_time(pjsip), "active_channels": more["active_channels"]}, now)
         name = pjsip["aors"].partition(",")[0] or pjsip["object_name"]
         login = more["username"] or pjsip["object_name"]
     else:
@@ -99,17 +99,17 @@ def _with_time(row: dict[str, Any]) -> dict[str, Any]:
 
 def every_contact(request: web.Request) -> Args:
     """Return the arguments of the list of all users' contacts."""
-    return (*every_user(request), None)
+    return (*everything(request), None)
 
 
 def contact_detail(request: web.Request) -> Args:
     """Return the arguments of the detail, whose uuid ends the path."""
-    return (*user_detail(request), None)
+    return (*detail(request), None)
 
 
 def own_contacts(request: web.Request) -> Args:
     """Return the arguments of the list of the caller's contacts."""
-    return (None, None, request[USER].uuid)
+    return (None, request[USER].uuid)
 
 
 async def create(request: web.Request) -> web.Response:
@@ -131,5 +131,5 @@ async def delete(request: web.Request) -> web.Response:
     return write_response(await delete_contact(*await command_args(request), contact_uuid))
 
 
-CONTACTS = Resource("user_contacts", SQL, MODELS, contact, all_by=every_contact, one_by=contact_detail)
-OWN = Resource("my_contacts", SQL, MODELS, contact, all_by=own_contacts)
+CONTACTS = Resource("user_contacts", SQL, MODELS, contact, all_by=every_contact, one_by=contact_detail, pbx=None)
+OWN = Resource("my_contacts", SQL, MODELS, contact, all_by=own_contacts, pbx=None)

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.http.body import Line, Name, Uuid, read_body
 from api.http.idempotency import command_args
-from api.http.views import Args, storable_text
+from api.http.views import storable_text
 from api.jade.resource import Resource
 from api.jade.writes import write_response
 from services.commands.dialplans import (
@@ -25,18 +25,17 @@ from services.commands.dialplans import (
     delete_master,
 )
 
-# Dialplans belong to no PBX, so $1 is always NULL: see `every_dialplan`.
 ADPMAS_SQL = """
 SELECT uuid, name, detail, tm_create, changed AS tm_update
 FROM adpmas
-WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
+WHERE $1::text IS NULL OR uuid = $1
 ORDER BY adpmas.tm_create, uuid
 """
 
 ADPS_SQL = """
 SELECT uuid, dpma_uuid, sequence, name, detail, command, tm_create, changed AS tm_update
 FROM adps
-WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
+WHERE $1::text IS NULL OR uuid = $1
 ORDER BY adps.tm_create, uuid
 """
 
@@ -77,14 +76,6 @@ class CommandPut(Struct):
     command: str | UnsetType | None = UNSET
 
 
-def every_dialplan(_request: web.Request) -> Args:
-    return (None, None)
-
-
-def dialplan_detail(request: web.Request) -> Args:
-    return (None, uuid_of(request))
-
-
 def uuid_of(request: web.Request) -> str:
     return storable_text(request.match_info["detail"])
 
@@ -121,5 +112,5 @@ async def remove_command(request: web.Request) -> web.Response:
     return write_response(await delete_command(*await command_args(request), uuid_of(request)))
 
 
-ADPMAS = Resource("adpmas", ADPMAS_SQL, ("adpmas",), all_by=every_dialplan, one_by=dialplan_detail)
-ADPS = Resource("adps", ADPS_SQL, ("adps",), all_by=every_dialplan, one_by=dialplan_detail)
+ADPMAS = Resource("adpmas", ADPMAS_SQL, ("adpmas",), pbx=None)
+ADPS = Resource("adps", ADPS_SQL, ("adps",), pbx=None)

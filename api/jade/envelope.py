@@ -1,36 +1,44 @@
-"""jade's envelope around every answer (``$defhdr`` in seed 001, members from its examples)."""
+"""jade's envelope around every response (``$defhdr`` in seed 001, members from its examples)."""
 
 import time
 from datetime import UTC, datetime
 
+import msgspec
 from aiohttp import web
 
 from api.http.errors import Problem, json_failure
-from api.http.views import Envelope
+from api.http.rendering import JSON, Renderer
 
 OPENING = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"'
 
 
-def timestamp() -> bytes:
-    """Return the present time in the envelope's form."""
-    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+def timestamp(now: datetime) -> str:
+    """Return a time as the envelope writes it."""
+    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def opening() -> bytes:
-    """Return the bytes before a result."""
-    return OPENING % timestamp() + b',"result":'
+def wrap(now: datetime) -> tuple[bytes, bytes]:
+    """Return what precedes and what follows a result."""
+    return OPENING % timestamp(now).encode() + b',"result":', b"}"
 
 
-ENVELOPE = Envelope(opening, b"}")
+RENDERER = Renderer("jade", JSON, msgspec.json.encode, wrap)
 
 
 def success(result: bytes | None = None) -> bytes:
-    """Return the envelope around a result in JSON; the response to a write has none."""
-    return OPENING % timestamp() + (b"}" if result is None else b',"result":' + result + b"}")
+    """Return the envelope around an encoded result. Without a result it is the response to a write."""
+    if result is None:
+        return OPENING % timestamp(_now()).encode() + b"}"
+    opening, closing = wrap(_now())
+    return opening + result + closing
 
 
 def failure(problem: Problem) -> web.Response:
     """Return a refusal: the envelope without a result."""
     text = {"message": problem.message} if problem.message else {}
-    head = {"api_ver": "0.1", "statuscode": problem.status, "timestamp": timestamp().decode()}
+    head = {"api_ver": "0.1", "statuscode": problem.status, "timestamp": timestamp(_now())}
     return json_failure(problem, {**head, **text, **problem.more})
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)

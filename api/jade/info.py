@@ -1,5 +1,6 @@
 """The caller: /admin/info (seed 001:1814-1845) and /me/info (seed 001:4235-4299)."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -19,14 +20,14 @@ from services.commands.chats import MODELS as CHAT_MODELS
 from services.runtime.errors import Invalid
 
 PERSON = """
-SELECT uuid, username, name, tm_create, tm_update FROM users WHERE $1::text IS NULL AND uuid = $2
+SELECT uuid, username, name, tm_create, tm_update FROM users WHERE uuid = $1
 """
 MODELS = ("users", *CONTACT_MODELS, *CHAT_MODELS)
 
 
 def own_user(request: web.Request) -> Args:
     """Return the arguments of the caller's own user."""
-    return (None, request[USER].uuid)
+    return (request[USER].uuid,)
 
 
 async def update(request: web.Request) -> web.Response:
@@ -44,14 +45,15 @@ async def me(request: web.Request) -> web.StreamResponse:
     user_uuid = request[USER].uuid
 
     async def ask(connection: asyncpg.Connection) -> dict[str, Any] | None:
-        person = await connection.fetchrow(PERSON, None, user_uuid)
+        now = datetime.now(UTC)
+        person = await connection.fetchrow(PERSON, user_uuid)
         if person is None:
             return None
-        contacts = await connection.fetch(CONTACTS, None, None, user_uuid)
+        contacts = await connection.fetch(CONTACTS, None, user_uuid)
         chats = await chats_of(connection, user_uuid)
-        return {**person, "chats": chats, "contacts": [contact(row) for row in contacts]}
+        return {**person, "chats": chats, "contacts": [contact(row, now) for row in contacts]}
 
-    return await request.app[VIEWS].once(request, MODELS, ask, envelope.ENVELOPE)
+    return await request.app[VIEWS].serve_uncached(request, MODELS, ask, envelope.RENDERER)
 
 
-INFO = Resource("info", PERSON, ("users",), one_by=own_user)
+INFO = Resource("info", PERSON, ("users",), one_by=own_user, pbx=None)

@@ -3,7 +3,14 @@
 Here ``/agents`` is the list and ``/agents/`` the detail, whose key comes in the body of the GET.
 """
 
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import asdict
+
 from api.jade.resource import Resource, in_body
+from api.stream.resources import StreamResource, segments_of, without
+from projections.engine.step import InStep
 
 AGENTS_SQL = """
 SELECT pbx, id FROM agents
@@ -79,3 +86,32 @@ PEERS = Resource("peers", PEERS_SQL, ("peers",))
 PEER = Resource("peer", PEER_SQL, ("peers",), one_by=in_body("peer"))
 REGISTRIES = Resource("registries", REGISTRIES_SQL, ("registries",))
 REGISTRY = Resource("registry", REGISTRY_SQL, ("registries",), one_by=in_body("account"))
+
+
+AGENT_TEXTS = (
+    *("channel_state_desc", "caller_id_name", "caller_id_num", "connected_line_name", "connected_line_num"),
+    *("context", "exten", "priority", "account_code", "language", "linked_id"),
+)
+
+
+def streamed_agent(row: Any, _at: datetime, step: InStep) -> dict[str, Any]:
+    """Return the object of an agent's detail: the members of the channel are those of the agent's channel."""
+    channel = step.rows("channels").get((row.pbx, row.unique_id))
+    item = asdict(row)
+    item["logged_in_time"] = row.logged_in_time or 0
+    item["unique_id"] = row.unique_id or ""
+    item["channel_name"] = channel.channel if channel else ""
+    item["channel_state"] = channel.channel_state if channel else 0
+    for column in AGENT_TEXTS:
+        item[column] = getattr(channel, column) if channel else ""
+    if channel is not None:
+        item["tm_update"] = max(row.tm_update, channel.tm_update)
+    return item
+
+
+AGENT_STREAM = StreamResource("agent.agent", "/agents", "agents", segments_of("id"), streamed_agent)
+DEVICE_STREAM = StreamResource("device.state", "/device_states", "device_states", segments_of("device"), without())
+PEER_STREAM = StreamResource("sip.peer", "/peers", "peers", segments_of("peer"), without())
+REGISTRY_STREAM = StreamResource(
+    "sip.registry", "/registries", "registries", segments_of("account"), without("channel_type")
+)

@@ -5,6 +5,7 @@ from aiohttp import web
 from api.http.idempotency import command_args
 from api.jade.resource import Resource
 from api.jade.writes import detail_args, write_response
+from api.stream.resources import StreamResource, segments_of, without
 from services.commands.modules import load_module, reload_module, unload_module
 
 MODULES_SQL = """
@@ -16,6 +17,7 @@ ORDER BY pbx, name
 
 
 MODULES = Resource("modules", MODULES_SQL, ("modules",))
+MODULE_STREAM = StreamResource("core.module", "/core/modules", "modules", segments_of("name"), without())
 
 
 async def load(request: web.Request) -> web.Response:

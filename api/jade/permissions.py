@@ -7,7 +7,6 @@ from api.http.body import Uuid, read_body
 from api.http.idempotency import command_args
 from api.http.views import storable_text
 from api.jade.resource import Resource
-from api.jade.users import every_user, user_detail
 from api.jade.writes import write_response
 from schemas.users import Permission
 from services.commands.permissions import grant_permission, replace_permission, revoke_permission
@@ -15,7 +14,7 @@ from services.commands.permissions import grant_permission, replace_permission, 
 SQL = """
 SELECT g.value AS uuid, u.uuid AS user_uuid, u.username, g.key AS permission
 FROM users u CROSS JOIN LATERAL jsonb_each_text(u.permissions) AS g
-WHERE $1::text IS NULL AND ($2::text IS NULL OR g.value = $2)
+WHERE $1::text IS NULL OR g.value = $1
 ORDER BY u.tm_create, u.uuid, g.key
 """
 
@@ -52,4 +51,4 @@ async def delete(request: web.Request) -> web.Response:
     return write_response(await revoke_permission(*await command_args(request), grant_uuid))
 
 
-GRANTS = Resource("permissions", SQL, ("users",), all_by=every_user, one_by=user_detail)
+GRANTS = Resource("permissions", SQL, ("users",), pbx=None)

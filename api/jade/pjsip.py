@@ -3,7 +3,15 @@
 `pjsip_endpoints` has the endpoints.
 """
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import asdict
+
 from api.jade.resource import Resource
+from api.stream.resources import StreamResource, as_viewed, segments_of, without
+from projections.engine.step import InStep
 from schemas.secrets import MASK
 
 AORS_SQL = """
@@ -15,10 +23,9 @@ WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR object_name = $2)
 ORDER BY pbx, object_name
 """
 
-AUTHS_SQL = f"""
+AUTHS_SQL = """
 SELECT pbx, object_name, object_type, username, auth_type, realm, nonce_lifetime, endpoint_name, tm_update,
-       CASE WHEN password = '' THEN '' ELSE '{MASK}' END AS password,
-       CASE WHEN md5_cred = '' THEN '' ELSE '{MASK}' END AS md5_cred
+       password, md5_cred
 FROM pjsip_auths
 WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR object_name = $2)
 ORDER BY pbx, object_name
@@ -43,7 +50,33 @@ WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR object_name = $2)
 ORDER BY pbx, object_name
 """
 
+
+def auth(row: Mapping[str, Any], _now: datetime) -> dict[str, Any]:
+    """Return an auth without its secrets. An empty value shows that there is none."""
+    return {**row, "password": row["password"] and MASK, "md5_cred": row["md5_cred"] and MASK}
+
+
 AORS = Resource("aors", AORS_SQL, ("pjsip_aors",))
-AUTHS = Resource("auths", AUTHS_SQL, ("pjsip_auths",))
+AUTHS = Resource("auths", AUTHS_SQL, ("pjsip_auths",), auth)
 CONTACTS = Resource("contacts", CONTACTS_SQL, ("pjsip_contacts",))
 REGISTRATIONS = Resource("registration_outbounds", REGISTRATIONS_SQL, ("pjsip_registrations",))
+
+
+def streamed_contact(row: Any, _at: datetime, _step: InStep) -> dict[str, Any]:
+    item = asdict(row)
+    item["qualify_timout"] = round(item.pop("qualify_timeout"))
+    return item
+
+
+AOR_STREAM = StreamResource("pjsip.aor", "/pjsip/aors", "pjsip_aors", segments_of("object_name"), without())
+AUTH_STREAM = StreamResource("pjsip.auth", "/pjsip/auths", "pjsip_auths", segments_of("object_name"), as_viewed(auth))
+CONTACT_STREAM = StreamResource(
+    "pjsip.contact", "/pjsip/contacts", "pjsip_contacts", segments_of("id"), streamed_contact
+)
+REGISTRATION_STREAM = StreamResource(
+    "pjsip.registration_outbound",
+    "/pjsip/registration_outbounds",
+    "pjsip_registrations",
+    segments_of("object_name"),
+    without(),
+)

@@ -1,9 +1,14 @@
 """/admin/pjsip/endpoints: one endpoint with all its options (seed 001:2868-3176)."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from msgspec.structs import asdict
+
 from api.jade.resource import Resource
+from api.stream.resources import StreamResource, segments_of
+from projections.engine.step import InStep
 
 SQL = """
 SELECT e.pbx, e.object_name, e.object_type, e.device_state, e.transport, e.aors, e.auth, e.outbound_auth,
@@ -58,7 +63,7 @@ TEXTS = [(member, option(member)) for member in STRINGS.split()]
 NUMBERS = [(member, option(member)) for member in INTEGERS.split()]
 
 
-def endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
+def endpoint(row: Mapping[str, Any], _now: datetime) -> dict[str, Any]:
     """Return the wire's object; ``disallow`` is always empty, because Asterisk lists only what is allowed."""
     item = dict(row)
     options = item.pop("options")
@@ -72,3 +77,14 @@ def endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 ENDPOINTS = Resource("endpoints", SQL, ("pjsip_endpoints", "channels"), endpoint)
+
+
+def streamed_endpoint(row: Any, at: datetime, step: InStep) -> dict[str, Any]:
+    name = f"PJSIP/{row.object_name}"
+    up = sum(c.channel[:-9] == name and c.pbx == row.pbx for c in step.rows("channels").values())
+    return endpoint({**asdict(row), "active_channels": str(up)}, at)
+
+
+ENDPOINT_STREAM = StreamResource(
+    "pjsip.endpoint", "/pjsip/endpoints", "pjsip_endpoints", segments_of("object_name"), streamed_endpoint
+)

@@ -1,6 +1,7 @@
 """/admin/queue/members: list (seed 001:3330-3507); add, change and remove (no seed has these)."""
 
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from aiohttp import web
@@ -11,6 +12,8 @@ from api.http.idempotency import command_args
 from api.http.views import Args, pbx_filter, storable_text
 from api.jade.resource import Resource, detail, everything
 from api.jade.writes import detail_args, location_of, write_response
+from api.stream.resources import StreamResource, segments_of, without
+from projections.engine.step import InStep
 from schemas.acts.queue import QueueMemberAdd
 from services.commands.pbx import reject_line_breaks
 from services.commands.queues import MemberChange, MemberName, add_member, change_member, remove_member
@@ -125,3 +128,15 @@ def as_bool(flag: Flag | None) -> bool | None:
 
 
 MEMBERS = Resource("members", MEMBERS_SQL, ("queue_members",), all_by=every_member, one_by=member_detail)
+
+
+viewed_columns = without("login_time", "wrapup_time", "call")
+
+
+def streamed_member(row: Any, at: datetime, step: InStep) -> dict[str, Any]:
+    return {"id": f"{row.name}@{row.queue_name}", **viewed_columns(row, at, step)}
+
+
+MEMBER_STREAM = StreamResource(
+    "queue.member", "/queue/members", "queue_members", segments_of("queue_name", "name"), streamed_member
+)

@@ -1,6 +1,7 @@
 """Resources of jade: one SQL query served as a list and a detail."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -14,14 +15,14 @@ from api.jade import envelope
 from services.runtime.errors import Invalid
 
 
-def everything(request: web.Request) -> Args:
-    """Return the arguments of the list, of all PBXes or of ``?pbx=``."""
-    return (pbx_filter(request), None)
+def everything(_request: web.Request) -> Args:
+    """Return the arguments of a list."""
+    return (None,)
 
 
 def detail(request: web.Request) -> Args:
-    """Return the arguments of the detail that ends the path; %2F and a slash in it are the same."""
-    return (pbx_filter(request), storable_text(request.match_info["detail"]))
+    """Return the arguments of a detail: the end of the path. %2F and a slash in it are the same."""
+    return (storable_text(request.match_info["detail"]),)
 
 
 def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
@@ -32,38 +33,44 @@ def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
         key = decode_object(body).get(member) if body else request.query.get(member)
         if not isinstance(key, str):
             raise Invalid(f'the body must be {{"{member}": "<string>"}}')
-        return (pbx_filter(request), storable_text(key))
+        return (storable_text(key),)
 
     return args
+
+
+def columns(row: asyncpg.Record, _now: datetime) -> dict[str, Any]:
+    """Return the columns of a row as they are."""
+    return dict(row)
 
 
 class Resource(Struct, frozen=True):
     """One SQL query served as a list and a detail.
 
-    The columns of ``sql`` are the wire's members. $1 is the PBX and $2 the detail, both None for all; $3 is the time,
-    for a resource that ``ticks``. ``item`` turns a row into the wire's object. A detail that several PBXes have is the
-    first PBX's, unless ``?pbx=`` names another.
+    The parameters of ``sql`` are the PBX ($1, unless ``pbx`` is None) and the key of the detail, both NULL for all.
+    ``item`` makes the wire's object of a row and the time; it depends on the time if the resource ``ticks``. If several
+    PBXes have a detail, the first PBX's is served, unless ``?pbx=`` names another.
     """
 
     name: str
     sql: str
     models: tuple[str, ...]
-    item: Callable[[asyncpg.Record], dict[str, Any]] = dict
+    item: Callable[[asyncpg.Record, datetime], dict[str, Any]] = columns
     ticks: bool = False
     all_by: Callable[[web.Request], Args] = everything
     one_by: Callable[[web.Request], Args | Awaitable[Args]] = detail
+    pbx: Callable[[web.Request], str | None] | None = pbx_filter
 
     @property
     def all(self) -> View:
-        """The view of the list."""
-        name = f"{self.name}.list"
-        return View(name, self.models, self.sql, self.all_by, ListOf(self.item), envelope.ENVELOPE, self.ticks)
+        """The list."""
+        name, wire = f"{self.name}.list", ListOf(self.item)
+        return View(name, self.models, self.sql, self.all_by, wire, envelope.RENDERER, self.ticks, self.pbx)
 
     @property
     def one(self) -> View:
-        """The view of the detail."""
+        """The detail."""
         name = f"{self.name}.get"
-        return View(name, self.models, self.sql, self.one_by, self._first, envelope.ENVELOPE, self.ticks)
+        return View(name, self.models, self.sql, self.one_by, self._first, envelope.RENDERER, self.ticks, self.pbx)
 
-    def _first(self, rows: Sequence[asyncpg.Record]) -> Any:
-        return self.item(rows[0]) if rows else None
+    def _first(self, rows: Sequence[asyncpg.Record], now: datetime) -> Any:
+        return self.item(rows[0], now) if rows else None

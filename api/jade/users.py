@@ -1,5 +1,6 @@
 """/admin/user/users and /manager/users (seed 001:3669-3783, 3829-3964): the users of Ringledger."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import asyncpg
@@ -8,7 +9,7 @@ from msgspec import Meta, Struct, field
 
 from api.http.body import read_body
 from api.http.idempotency import command_args
-from api.http.views import Args, storable_text
+from api.http.views import storable_text
 from api.jade.resource import Resource
 from api.jade.writes import write_response
 from schemas.secrets import MASK
@@ -23,7 +24,7 @@ Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 USERS_SQL = f"""
 SELECT uuid, username, name, '{MASK}' AS password, tm_create, tm_update
 FROM users
-WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
+WHERE $1::text IS NULL OR uuid = $1
 ORDER BY tm_create, uuid
 """
 
@@ -32,7 +33,7 @@ MANAGED_SQL = f"""
 SELECT uuid, username, name, '{MASK}' AS password, context, tm_create, nullif(tm_update, tm_create) AS tm_update,
        ARRAY(SELECT jsonb_object_keys(permissions) ORDER BY 1) AS permissions
 FROM users
-WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
+WHERE $1::text IS NULL OR uuid = $1
 ORDER BY tm_create, uuid
 """
 
@@ -63,17 +64,7 @@ class PutBody(Struct, frozen=True):
     permissions: list[Granted] | None = None
 
 
-def every_user(_request: web.Request) -> Args:
-    """Return the arguments of the list; users belong to no PBX."""
-    return (None, None)
-
-
-def user_detail(request: web.Request) -> Args:
-    """Return the arguments of the detail, whose uuid ends the path."""
-    return (None, storable_text(request.match_info["detail"]))
-
-
-def managed(row: asyncpg.Record) -> dict[str, Any]:
+def managed(row: asyncpg.Record, _now: datetime) -> dict[str, Any]:
     return {**row, "permissions": [{"permission": name} for name in row["permissions"]]}
 
 
@@ -101,5 +92,5 @@ async def delete(request: web.Request) -> web.Response:
     return write_response(await delete_user(*await command_args(request), user_uuid))
 
 
-USERS = Resource("users", USERS_SQL, ("users",), all_by=every_user, one_by=user_detail)
-MANAGED = Resource("managed", MANAGED_SQL, ("users",), managed, all_by=every_user, one_by=user_detail)
+USERS = Resource("users", USERS_SQL, ("users",), pbx=None)
+MANAGED = Resource("managed", MANAGED_SQL, ("users",), managed, pbx=None)

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api.http.errors import Handler
 from api.http.idempotency import command_args, outcome_headers
-from api.http.views import Args
+from api.http.views import Args, pbx_filter
 from api.jade import envelope
 from api.jade.resource import detail
 from services.commands.act import prior_outcome
@@ -42,7 +42,7 @@ def once(handler: Handler) -> Handler:
 def detail_args(request: web.Request) -> Args:
     """Return ``?pbx=`` and the end of the path, for an act. Raises Invalid for CR, LF or NUL in the latter."""
     reject_line_breaks(request.match_info["detail"])
-    return detail(request)
+    return (pbx_filter(request), *detail(request))
 
 
 def location_of(request: web.Request, path: str, detail: str) -> str:

@@ -1,26 +1,26 @@
 """GET /v1/ledger/gaps: the times in which nobody heard a PBX, oldest first."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
+import msgspec
 from aiohttp import web
 
-from api.cospace.envelope import ENVELOPE
 from api.http.auth import require_permission
 from api.http.errors import ApiError
 from api.http.handlers import view_handler
 from api.http.query import QueryParams, stamp
+from api.http.rendering import JSON, Renderer
 from api.http.views import Args, View
 
 LIMIT = 1_000
 MAX_LIMIT = 10_000
 
-# A gap that is open lasts until now. One more than asked for says whether there is a next.
+# One row more than the limit shows whether there is a next page.
 SQL = """
-SELECT pbx, from_position, until_position, from_time, until_time, healed_time, reason,
-       greatest(0, extract(epoch FROM coalesce(until_time, $6::timestamptz) - from_time))::float8 AS seconds,
-       $5::bigint AS asked
+SELECT pbx, from_position, until_position, from_time, until_time, healed_time, reason, $5::bigint AS asked
 FROM gaps
 WHERE ($1::text IS NULL OR pbx = $1)
   AND ($2::timestamptz IS NULL OR until_time IS NULL OR until_time >= $2)
@@ -30,15 +30,23 @@ ORDER BY from_position LIMIT $5::bigint + 1
 """
 
 
+RENDERER = Renderer("ledger", JSON, msgspec.json.encode, lambda _now: (b"", b""))
+PARAMETERS = ("pbx", "from", "to", "after", "limit", "wait", "as_of")
+
+
+def pbx(request: web.Request) -> str | None:
+    return QueryParams(request, *PARAMETERS).text("pbx")
+
+
 def args(request: web.Request) -> Args:
-    asked = QueryParams(request, "pbx", "from", "to", "after", "limit", "wait", "as_of")
+    asked = QueryParams(request, *PARAMETERS)
     since, until = asked.time("from"), asked.time("to")
     if since and until and since > until:
         raise ApiError(400, "from must not be after to")
-    return (asked.text("pbx"), since, until, asked.position("after") or 0, asked.limit(LIMIT, MAX_LIMIT))
+    return (since, until, asked.position("after") or 0, asked.limit(LIMIT, MAX_LIMIT))
 
 
-def wire(rows: Sequence[asyncpg.Record]) -> Any:
+def wire(rows: Sequence[asyncpg.Record], now: datetime) -> Any:
     more = bool(rows) and len(rows) > rows[0]["asked"]
     gaps = [
         {
@@ -46,7 +54,7 @@ def wire(rows: Sequence[asyncpg.Record]) -> Any:
             "from": stamp(row["from_time"]),
             "until": stamp(row["until_time"]),
             "healed": stamp(row["healed_time"]),
-            "seconds": row["seconds"],
+            "seconds": max(0.0, ((row["until_time"] or now) - row["from_time"]).total_seconds()),
             "reason": row["reason"],
             "from_position": row["from_position"],
             "until_position": row["until_position"],
@@ -56,6 +64,6 @@ def wire(rows: Sequence[asyncpg.Record]) -> Any:
     return {"gaps": gaps, "next": gaps[-1]["from_position"] if more else None}
 
 
-VIEW = View("ledger.gaps", ("gaps",), SQL, args, wire, ENVELOPE, ticks=True)
+VIEW = View("ledger.gaps", ("gaps",), SQL, args, wire, RENDERER, ticks=True, pbx=pbx)
 
 ROUTES = [web.get("/v1/ledger/gaps", require_permission("admin", view_handler(VIEW)))]

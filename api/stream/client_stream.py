@@ -78,7 +78,7 @@ class ClientStream:
         try:
             async with self._turn:
                 async for event, changes in tail.read(self._pool, min(tail.position + STEP, self._live.position)):
-                    found += messages_of(event, changes, tail.fold)
+                    found += messages_of(event, changes, tail.fold, self._live.catalog)
         except RETRYABLE_ERRORS as error:
             self._pool.outage.fail(error, path="/v1/events")
             await asyncio.sleep(RETRY_SECONDS)

@@ -13,7 +13,7 @@ from api.stream import closing
 from api.stream.client_stream import ClientStream
 from api.stream.live_buffer import LiveBuffer
 from api.stream.messages import WHOLE_EVENT, MessageId
-from api.stream.resources import RESOURCES
+from api.stream.resources import StreamCatalog
 from projections import ALL
 from projections.engine.step import FoldError
 from services.database.pool import Pool
@@ -37,11 +37,11 @@ T = TypeVar("T")
 class StreamHub:
     """Opens streams; the live edge is read as long as there is one."""
 
-    def __init__(self, pool: Pool, freshness: Freshness) -> None:
+    def __init__(self, pool: Pool, freshness: Freshness, catalog: StreamCatalog) -> None:
+        self.catalog = catalog
         self._pool = pool
         self._freshness = freshness
-        told = {feed.model for feed in RESOURCES}
-        self._as_of = AsOfReader([model for model in ALL if model.name in told])
+        self._as_of = AsOfReader([model for model in ALL if model.name in catalog.by_model])
         self._open = 0
         self._catching_up = 0
         self._turn = asyncio.Lock()
@@ -117,12 +117,14 @@ class StreamHub:
     async def _live(self) -> LiveBuffer:
         """Return the live edge, opened if nobody else has it open."""
         if self._edge is None or self._edge.over:
-            self._edge = _SharedBuffer(self.tasks, LiveBuffer.open(self._pool, self._as_of), self._freshness)
-        opening = self._edge.opening
+            self._edge = _SharedBuffer(
+                self.tasks, LiveBuffer.open(self._pool, self._as_of, self.catalog), self._freshness
+            )
+        opened = self._edge.opening
         try:
-            return await asyncio.shield(opening)
+            return await asyncio.shield(opened)
         except asyncio.CancelledError:
-            if not opening.cancelled():
+            if not opened.cancelled():
                 raise
             raise UnreadyError("this server stops") from None
 

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from api.stream import closing
 from api.stream.closing import StreamClosedError
 from api.stream.messages import WHOLE_EVENT, Message, MessageId, messages_of
+from api.stream.resources import StreamCatalog
 from api.stream.topics import TopicFilter
 from projections.engine.step import FoldError
 from services.database.pool import Pool
@@ -57,7 +58,8 @@ class LiveBuffer:
     are still there; ``count`` is how many there have been.
     """
 
-    def __init__(self, pool: Pool, tail: Subscription) -> None:
+    def __init__(self, pool: Pool, tail: Subscription, catalog: StreamCatalog) -> None:
+        self.catalog = catalog
         self.position = self.oldest = tail.position
         self.redacted = tail.redacted
         self.count = 0
@@ -71,10 +73,12 @@ class LiveBuffer:
         self._waiting: dict[TopicFilter, asyncio.Future[int]] = {}
 
     @classmethod
-    async def open(cls, pool: Pool, as_of: AsOfReader) -> "LiveBuffer":
+    async def open(cls, pool: Pool, as_of: AsOfReader, catalog: StreamCatalog) -> "LiveBuffer":
         """Begin a little before the end of the log. Raises what `Subscription.open` and `Subscription.read` do."""
         now = await read_log_state(pool)
-        live = cls(pool, await Subscription.open(pool, as_of, max(now.archived_until, now.head - START_EVENTS)))
+        live = cls(
+            pool, await Subscription.open(pool, as_of, max(now.archived_until, now.head - START_EVENTS)), catalog
+        )
         await live._read(now.head)
         return live
 
@@ -111,7 +115,7 @@ class LiveBuffer:
     async def _read(self, upto: int) -> None:
         tail = self._tail
         async for event, changes in tail.read(self._pool, upto):
-            self._put(messages_of(event, changes, tail.fold))
+            self._put(messages_of(event, changes, tail.fold, self.catalog))
         self.position = tail.position
         self._batches.clear()
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from api.http.errors import ApiError
-from api.stream.resources import OF_MODEL, StreamResource
+from api.stream.resources import StreamCatalog, StreamResource
 from api.stream.topics import topic_of
 from projections.engine.step import Change, InStep
 from schemas.log import Recorded
@@ -47,32 +47,31 @@ class Message(Struct, frozen=True):
         return str(position) if number == WHOLE_EVENT else f"{position}.{number}"
 
 
-def messages_of(event: Recorded, changes: Sequence[Change], folded: InStep) -> list[Message]:
-    """Return what one event has to tell; ``folded`` stands right after it."""
-    told = [one for change in changes for one in _told(change)]
-    found = []
-    for number, (feed, verb, row) in enumerate(told, 1):
-        topic = topic_of(feed.path, feed.segments(row))
-        where = (event.position, WHOLE_EVENT if number == len(told) else number)
-        message = Message(where, topic, row.pbx, b"")
+def messages_of(event: Recorded, changes: Sequence[Change], step: InStep, catalog: StreamCatalog) -> list[Message]:
+    """Return the messages of one event; ``step`` has folded it last."""
+    verbs = [one for change in changes for one in _verbs(change, catalog.by_model[change.model])]
+    messages = []
+    for number, (resource, verb, row) in enumerate(verbs, 1):
+        topic = topic_of(resource.path, resource.segments(row))
+        place = (event.position, WHOLE_EVENT if number == len(verbs) else number)
+        message = Message(place, topic, row.pbx, b"")
         data = {
-            f"{feed.name}.{verb}": feed.item(row, event.recorded, folded),
+            f"{resource.name}.{verb}": resource.item(row, event.recorded, step),
             "topic": topic[:-1],
             "position": event.position,
             "id": message.id,
         }
-        found.append(msgspec.structs.replace(message, data=msgspec.json.encode(data)))
-    return found
+        messages.append(msgspec.structs.replace(message, data=msgspec.json.encode(data)))
+    return messages
 
 
-def _told(change: Change) -> list[tuple[StreamResource, str, Any]]:
-    """Say it as creations, updates and deletions; who is elsewhere now has left where it was."""
-    feed = OF_MODEL[change.model]
+def _verbs(change: Change, resource: StreamResource) -> list[tuple[StreamResource, str, Any]]:
+    """Return a change as creations, updates and deletions. A row whose topic changes is deleted and created."""
     before, after = change.before, change.after
     if before is None:
-        return [(feed, "create", after)]
+        return [(resource, "create", after)]
     if after is None:
-        return [(feed, "delete", before)]
-    if feed.segments(before) != feed.segments(after):
-        return [(feed, "delete", before), (feed, "create", after)]
-    return [(feed, "update", after)]
+        return [(resource, "delete", before)]
+    if resource.segments(before) != resource.segments(after):
+        return [(resource, "delete", before), (resource, "create", after)]
+    return [(resource, "update", after)]

@@ -7,6 +7,7 @@ from api.http.auth import token_of
 from api.http.errors import ApiError
 from api.http.views import pbx_filter
 from api.stream import closing
+from api.stream.hub import STREAMS
 from api.stream.messages import MessageId, parse_id
 from api.stream.topics import TopicFilter, parse_topics
 
@@ -27,7 +28,9 @@ def start_id(request: web.Request) -> MessageId | None:
 
 def topic_filter(request: web.Request) -> TopicFilter:
     """Return what ``?topic=`` (any number of them) and ``?pbx=`` say."""
-    return TopicFilter(parse_topics(request.query.getall("topic", [])), pbx_filter(request))
+    return TopicFilter(
+        parse_topics(request.query.getall("topic", []), request.app[STREAMS].catalog.paths), pbx_filter(request)
+    )
 
 
 def _known(request: web.Request) -> None:

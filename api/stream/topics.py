@@ -4,16 +4,14 @@ A segment is escaped as in a URL, so that what stands in it may hold a slash: ``
 somebody escapes, the same segments are the same topic.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
 from api.http.errors import ApiError
-from api.stream.resources import RESOURCES
 
 MAX_TOPICS = 100
-PATHS = tuple(feed.path + "/" for feed in RESOURCES)
 
 
 def topic_of(path: str, segments: Iterable[str]) -> str:
@@ -21,18 +19,18 @@ def topic_of(path: str, segments: Iterable[str]) -> str:
     return path + "".join(["/" + quote(segment, safe="", errors="replace") for segment in segments]) + "/"
 
 
-def parse_topic(text: str) -> str:
-    """Return what is meant, as `written`. Raises ApiError 400 if there can be no such topic."""
+def parse_topic(text: str, paths: Sequence[str]) -> str:
+    """Return a topic, or a prefix of topics, as `topic_of` writes it. Raises ApiError 400 if no topic begins so."""
     bare = text.strip("/")
     found = topic_of("", [unquote(segment) for segment in bare.split("/")]) if bare else "/"
-    if not text.startswith("/") or not any(found.startswith(path) or path.startswith(found) for path in PATHS):
-        raise ApiError(400, f"topic: there is no {text[:100]!r}; topics are {', '.join(PATHS)}")
+    if not text.startswith("/") or not any(found.startswith(path) or path.startswith(found) for path in paths):
+        raise ApiError(400, f"topic: there is no {text[:100]!r}; topics are {', '.join(paths)}")
     return found
 
 
-def parse_topics(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return several, each once. Raises ApiError 400."""
-    found = tuple(dict.fromkeys(map(parse_topic, texts)))
+def parse_topics(texts: Iterable[str], paths: Sequence[str]) -> tuple[str, ...]:
+    """Return several topics, each once. Raises ApiError 400."""
+    found = tuple(dict.fromkeys(parse_topic(text, paths) for text in texts))
     if len(found) > MAX_TOPICS:
         raise ApiError(400, f"topic: no more than {MAX_TOPICS}")
     return found

@@ -114,7 +114,8 @@ class _Session:
             said = msgspec.json.decode(text, type=ClientMessage)
             if (said.subscribe is None) == (said.unsubscribe is None):
                 return {"error": 'say {"subscribe": [...]} or {"unsubscribe": [...]}'}
-            more, less = parse_topics(said.subscribe or ()), parse_topics(said.unsubscribe or ())
+            paths = self._request.app[STREAMS].catalog.paths
+            more, less = parse_topics(said.subscribe or (), paths), parse_topics(said.unsubscribe or (), paths)
         except msgspec.MsgspecError as error:
             return {"error": f"not understood: {error}"}
         except ApiError as error:

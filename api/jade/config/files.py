@@ -8,8 +8,8 @@ from msgspec import Struct
 from api.http.body import read_body
 from api.http.etags import entity_tags
 from api.http.idempotency import command_args
-from api.http.views import Args, pbx_filter, storable_text
-from api.jade.resource import Resource
+from api.http.views import Args, pbx_filter
+from api.jade.resource import Resource, detail, everything
 from api.jade.writes import write_response
 from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES
 from services.commands.config_files import MODELS, delete_version, replace_file
@@ -30,17 +30,17 @@ class PutBody(Struct, frozen=True):
     data: str
 
 
-def everything(request: web.Request, file: str) -> Args:
-    return (pbx_filter(request), None, file)
+def all_args(request: web.Request, file: str) -> Args:
+    return (*everything(request), file)
 
 
-def detail(request: web.Request, file: str) -> Args:
-    return (pbx_filter(request), storable_text(request.match_info["detail"]), file)
+def one_args(request: web.Request, file: str) -> Args:
+    return (*detail(request), file)
 
 
 async def update(request: web.Request, file: str) -> web.Response:
     """PUT of a file's whole text."""
-    pbx, version, _ = detail(request, file)
+    pbx, version = pbx_filter(request), *detail(request)
     outcome = await replace_file(
         *await command_args(request),
         file,
@@ -54,7 +54,7 @@ async def update(request: web.Request, file: str) -> web.Response:
 
 async def delete(request: web.Request, file: str) -> web.Response:
     """DELETE of an earlier version from the list."""
-    pbx, version, _ = detail(request, file)
+    pbx, version = pbx_filter(request), *detail(request)
     return write_response(await delete_version(*await command_args(request), file, pbx=pbx, version=version))
 
 
@@ -64,6 +64,6 @@ def resource_of(family: str, file: str) -> Resource:
         f"{family}.configurations",
         CONFIGURATIONS,
         MODELS,
-        all_by=partial(everything, file=file),
-        one_by=partial(detail, file=file),
+        all_by=partial(all_args, file=file),
+        one_by=partial(one_args, file=file),
     )

@@ -6,6 +6,7 @@ from; ``data`` does not include their lines.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -17,6 +18,7 @@ from api.http.errors import Handler
 from api.http.idempotency import command_args
 from api.http.views import Args, View, pbx_filter, storable_text
 from api.jade import envelope
+from api.jade.resource import detail, everything
 from api.jade.writes import location_of, write_response
 from schemas.configuration import DIALPLAN, PARKING, QUEUES, Line, Section
 from services.asterisk.config.text import sections_in
@@ -116,18 +118,18 @@ def views(kind: Kind) -> tuple[View, View]:
             if row["wanted"] is None or section.name == row["wanted"]
         ]
 
-    def everything(request: web.Request) -> Args:
-        return (pbx_filter(request), None, kind.file)
+    def all_args(request: web.Request) -> Args:
+        return (*everything(request), kind.file)
 
-    def detail(request: web.Request) -> Args:
-        return (pbx_filter(request), storable_text(request.match_info["detail"]), kind.file)
+    def one_args(request: web.Request) -> Args:
+        return (*detail(request), kind.file)
 
-    def first(rows: Sequence[asyncpg.Record]) -> dict[str, Any] | None:
+    def first(rows: Sequence[asyncpg.Record], _now: datetime) -> dict[str, Any] | None:
         return next(iter(items(rows)), None)
 
     return (
-        View(f"{kind.path}.list", MODELS, TEXT, everything, lambda rows: {"list": items(rows)}, envelope.ENVELOPE),
-        View(f"{kind.path}.get", MODELS, TEXT, detail, first, envelope.ENVELOPE),
+        View(f"{kind.path}.list", MODELS, TEXT, all_args, lambda rows, _: {"list": items(rows)}, envelope.RENDERER),
+        View(f"{kind.path}.get", MODELS, TEXT, one_args, first, envelope.RENDERER),
     )
 
 

@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from api.http.body import Name, read_body
 from api.http.idempotency import command_args
-from api.http.views import Args, View, pbx_filter, storable_text
+from api.http.views import View, pbx_filter, storable_text
 from api.jade import envelope
+from api.jade.resource import detail, everything
 from api.jade.writes import location_of, write_response
 from services.asterisk.config.text import sections_in
 from services.asterisk.config.trunks import MEMBERS, trunks
@@ -66,16 +67,8 @@ def items(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
     ]
 
 
-def everything(request: web.Request) -> Args:
-    return (pbx_filter(request), None)
-
-
-def detail(request: web.Request) -> Args:
-    return (pbx_filter(request), storable_text(request.match_info["detail"]))
-
-
-LIST = View("trunks.list", MODELS, TRUNKS, everything, lambda rows: {"list": items(rows)}, envelope.ENVELOPE)
-ONE = View("trunks.get", MODELS, TRUNKS, detail, lambda rows: next(iter(items(rows)), None), envelope.ENVELOPE)
+LIST = View("trunks.list", MODELS, TRUNKS, everything, lambda rows, _: {"list": items(rows)}, envelope.RENDERER)
+ONE = View("trunks.get", MODELS, TRUNKS, detail, lambda rows, _: next(iter(items(rows)), None), envelope.RENDERER)
 
 
 async def create(request: web.Request) -> web.Response:

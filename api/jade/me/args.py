@@ -8,7 +8,7 @@ from api.http.views import Args, storable_text
 
 def own_list(request: web.Request) -> Args:
     """Return the arguments of a list of the caller's. Users belong to no PBX, so ``?pbx=`` narrows nothing."""
-    return (None, request[USER].uuid)
+    return (request[USER].uuid,)
 
 
 def own_detail(request: web.Request) -> Args:

@@ -1,6 +1,7 @@
 """/me/buddies: the users on the caller's list (seed 001:3966-4010)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -18,7 +19,7 @@ from services.commands.buddies import add_buddy
 BUDDIES = """
 SELECT uuid, uuid_user, name, detail, tm_create, nullif(tm_update, tm_create) AS tm_update
 FROM buddies
-WHERE pbx = coalesce($1::text, '') AND user_uuid = $2::text
+WHERE pbx = '' AND user_uuid = $1::text
 ORDER BY tm_create, uuid
 """
 
@@ -31,7 +32,7 @@ class PostBody(Struct):
     detail: Line | None = None
 
 
-def buddies(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
+def buddies(rows: Sequence[asyncpg.Record], _now: datetime) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
@@ -41,4 +42,4 @@ async def create(request: web.Request) -> web.Response:
     return write_response(await add_buddy(*await command_args(request), buddy_uuid, body.name, body.detail))
 
 
-LIST = View("buddies.list", ("buddies",), BUDDIES, own_list, buddies, envelope.ENVELOPE)
+LIST = View("buddies.list", ("buddies",), BUDDIES, own_list, buddies, envelope.RENDERER, pbx=None)

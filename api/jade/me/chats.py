@@ -4,6 +4,7 @@ A room's ``type`` is 1 for one to one and 2 for a group.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import asyncpg
@@ -27,7 +28,7 @@ SELECT c.uuid, c.name, c.detail, c.tm_create, nullif(c.tm_update, c.tm_create) A
        r.tm_create AS room_create, nullif(r.tm_update, r.tm_create) AS room_update
 FROM chats c
 JOIN rooms r ON r.pbx = c.pbx AND r.uuid = c.room_uuid
-WHERE c.pbx = coalesce($1::text, '') AND c.user_uuid = $2::text AND ($3::text IS NULL OR c.uuid = $3)
+WHERE c.pbx = '' AND c.user_uuid = $1::text AND ($2::text IS NULL OR c.uuid = $2)
 ORDER BY c.tm_create, c.uuid
 """
 
@@ -73,17 +74,17 @@ def chat(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def chats(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
+def chats(rows: Sequence[asyncpg.Record], _now: datetime | None = None) -> list[dict[str, Any]]:
     return [chat(row) for row in rows]
 
 
-def first(rows: Sequence[asyncpg.Record]) -> dict[str, Any] | None:
+def first(rows: Sequence[asyncpg.Record], _now: datetime) -> dict[str, Any] | None:
     return chat(rows[0]) if rows else None
 
 
 async def chats_of(connection: asyncpg.Connection, user_uuid: str) -> list[dict[str, Any]]:
     """Return a user's chats as GET /me/chats serves them."""
-    return chats(await connection.fetch(CHATS, None, user_uuid, None))
+    return chats(await connection.fetch(CHATS, user_uuid, None))
 
 
 async def create(request: web.Request) -> web.Response:
@@ -111,5 +112,5 @@ async def delete(request: web.Request) -> web.Response:
     return write_response(await leave_chat(*await command_args(request), chat_uuid))
 
 
-LIST = View("chats.list", MODELS, CHATS, every_chat, chats, envelope.ENVELOPE)
-ONE = View("chats.get", MODELS, CHATS, own_detail, first, envelope.ENVELOPE)
+LIST = View("chats.list", MODELS, CHATS, every_chat, chats, envelope.RENDERER, pbx=None)
+ONE = View("chats.get", MODELS, CHATS, own_detail, first, envelope.RENDERER, pbx=None)

@@ -27,10 +27,10 @@ SELECT m.uuid, m.uuid_owner, m.posted, m.message
 FROM chats c
 LEFT JOIN LATERAL (
     SELECT uuid, uuid_owner, posted, message FROM messages
-    WHERE pbx = c.pbx AND room_uuid = c.room_uuid AND posted < coalesce($4::timestamptz, 'infinity')
-    ORDER BY posted DESC LIMIT $5::bigint
+    WHERE pbx = c.pbx AND room_uuid = c.room_uuid AND posted < coalesce($3::timestamptz, 'infinity')
+    ORDER BY posted DESC LIMIT $4::bigint
 ) m ON true
-WHERE c.pbx = coalesce($1::text, '') AND c.user_uuid = $2::text AND c.uuid = $3::text
+WHERE c.pbx = '' AND c.user_uuid = $1::text AND c.uuid = $2::text
 ORDER BY m.posted DESC
 """
 
@@ -61,7 +61,7 @@ def _time(text: str) -> datetime:
     raise Invalid("timestamp: UTC as 2018-03-30T08:30:02.364443Z")
 
 
-def messages(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]] | None:
+def messages(rows: Sequence[asyncpg.Record], _now: datetime) -> list[dict[str, Any]] | None:
     if not rows:
         return None
     return [
@@ -82,4 +82,4 @@ async def create(request: web.Request) -> web.Response:
     return write_response(await post_message(*await command_args(request), chat_uuid, text))
 
 
-LIST = View("messages.list", ("chats", "messages"), MESSAGES, page, messages, envelope.ENVELOPE)
+LIST = View("messages.list", ("chats", "messages"), MESSAGES, page, messages, envelope.RENDERER, pbx=None)

@@ -17,13 +17,13 @@ from aiohttp import web
 from msgspec.structs import asdict
 
 from api.app_keys import POOL
-from api.cospace.statistics import CALLS, QUEUE, add, day, month
 from api.http.errors import ApiError
 from api.http.query import QueryParams
 from api.ledger.events import answer
 from api.ledger.explain import wire
 from api.ledger.search import BOUNDS
 from projections.calls.statistics import STATISTICS, Statistics
+from projections.calls.statistics_sums import CALLS, QUEUE, add, day, month
 from projections.engine.model import Key
 from projections.engine.trace import Step
 from services.projector.checkpoints import UnreadyError, read

@@ -23,9 +23,8 @@ from api.cospace import jeye
 from api.http import as_of
 from api.http.as_of import AsOfViews, with_tables
 from api.http.queues import Queues
-from api.http.views import View
-from api.jade.core import CHANNELS_SQL
-from api.jade.resource import Resource
+from api.http.views import Query, View
+from api.jade.core import CHANNELS
 from projections import ALL
 from projections.people.tokens import TOKENS
 from projections.people.users import USERS
@@ -179,11 +178,9 @@ async def test_no_table_is_left_in_a_plan(both: Both) -> None:
 async def test_it_works_where_nothing_may_be_written(both: Both) -> None:
     url, position = both.ledger.url, len(both.events) // 2
     async with await database.create_pool(url, size=1, search_path="model", default_transaction_read_only="on") as pool:
-        told = await AsOfViews(pool, Queues().as_of).render(
-            Resource("channels", CHANNELS_SQL, ("channels",), ticks=True).all, (None, None), str(position), "admin"
-        )
+        told = await AsOfViews(pool, Queues().as_of).render(Query(CHANNELS.all, None, (None,)), str(position), "admin")
     assert told.body is not None
-    assert len(msgspec.json.decode(b"".join(told.body)[:-1])["list"]) > 3
+    assert len(msgspec.json.decode(b"".join(told.body))["list"]) > 3
 
 
 async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,8 +193,7 @@ async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeyp
     monkeypatch.setattr(AsOfReader, "read", endless)
     async with await database.create_pool(both.ledger.url, size=2, search_path="model") as pool:
         views = AsOfViews(pool, Queues().as_of)
-        view = Resource("channels", CHANNELS_SQL, ("channels",), ticks=True).all
-        asking = asyncio.create_task(views.render(view, (None, None), "7", "admin"))
+        asking = asyncio.create_task(views.render(Query(CHANNELS.all, None, (None,)), "7", "admin"))
         await begun.wait()
         views.stop()
         with pytest.raises(asyncio.CancelledError):

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from api.app_keys import FRESHNESS
+from api.jade.stream import CATALOG
 from api.stream.messages import messages_of
-from api.stream.resources import OF_MODEL
 from projections import ALL
 from projections.engine.model import State
 from projections.engine.step import InStep
@@ -116,10 +116,10 @@ async def test_a_list_corrects_durations_after_our_clock_was_set_back(ledger: Le
 @OFF
 def test_a_message_has_the_durations_of_its_event(off: int) -> None:
     pbx, told = Clock(off, 1000.0), dict[str, int]()
-    models = [model for model in ALL if model.name in OF_MODEL]
+    models = [model for model in ALL if model.name in CATALOG.by_model]
     step = InStep(models, {model.name: (State(), []) for model in models})
     for event in recorded([*pbx.joined(1000.0), *pbx.parked(1000.0)]):
-        for message in messages_of(event, step.take(event) if event.name in step.names else [], step):
+        for message in messages_of(event, step.take(event) if event.name in step.names else [], step, CATALOG):
             item = next(iter(msgspec.json.decode(message.data).values()))
             told |= {name: item[name] for name in ("duration", "wait", "parking_duration") if name in item}
     assert told == {"duration": 0, "wait": 0, "parking_duration": 0}

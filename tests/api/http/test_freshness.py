@@ -209,7 +209,7 @@ async def test_a_thousand_readers_at_once_are_one_question_to_the_database(clien
         return await render(*args)
 
     views._render = counted
-    views._kept.clear()
+    views._cache.clear()
     replies = await asyncio.gather(*(client.get(VIEW) for _ in range(100)))
     assert {r.status for r in replies} == {200}
     assert rendered == 1

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.app_keys import ACCOUNTS, COMMANDS, VIEWS
-from api.http.views import View
+from api.http.views import Query
 from api.process import serve as serve_until
 from services.replay.as_of import AsOfReader
 from tests.api.http.test_freshness import newchannel, reached
@@ -89,7 +89,7 @@ async def test_a_rendering_goes_on_while_one_client_waits(client: Client, ledger
         return await look(*args)
 
     views._look = slow
-    views._kept.clear()
+    views._cache.clear()
     first, second = (asyncio.create_task(client.get(VIEW)) for _ in range(2))
     await eventually(lambda: requests_under_way() == 2, "both wait")
     await left(first)
@@ -111,8 +111,8 @@ async def test_a_query_ends_when_no_client_waits_for_it(
 
         await eventually(is_so, f"{number} queries sleep", SECONDS)
 
-    async def look(view: View, _: Any) -> Any:
-        return await views._asked(view.models, lambda connection: connection.fetch("SELECT pg_sleep(600)"))
+    async def look(query: Query) -> Any:
+        return await views._asked(query.view.models, lambda connection: connection.fetch("SELECT pg_sleep(600)"))
 
     views = client.app[VIEWS]
     monkeypatch.setattr(views, "_look", look)

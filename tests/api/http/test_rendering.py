@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 
 from api.app_keys import VIEWS
-from api.http.rendering import ROWS, ListOf, render, size
+from api.http.rendering import COPIED_BYTES, JSON, ROWS, EnvelopePayload, ListOf, Renderer, render, size
+from api.jade.envelope import RENDERER
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.ledger import Ledger
 
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
 VIEW = "/v1/admin/core/channels"
 CHANNELS = """
 INSERT INTO channels (
@@ -31,22 +34,40 @@ def rows(number: int) -> list[Any]:
 
 @pytest.mark.parametrize("number", [0, 1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS])
 async def test_pieces_are_the_json_of_the_whole(number: int) -> None:
-    pieces = await render(rows(number), ListOf(dict), b"!")
+    pieces = await render(rows(number), NOW, ListOf(lambda row, _: dict(row)), RENDERER)
     assert pieces is not None
-    assert b"".join(pieces) == msgspec.json.encode({"list": rows(number)}) + b"!"
+    assert b"".join(pieces) == msgspec.json.encode({"list": rows(number)})
     assert size(pieces) == len(b"".join(pieces))
     assert len(pieces) == (1 if number <= ROWS else -(-number // ROWS) + 1)
 
 
 async def test_a_result_that_is_no_list_is_one_piece_or_none() -> None:
-    assert await render(rows(3), len, b"}") == (b"3}",)
-    assert await render(rows(3), lambda _: None, b"}") is None
+    assert await render(rows(3), NOW, lambda rows, _: len(rows), RENDERER) == (b"3",)
+    assert await render(rows(3), NOW, lambda *_: None, RENDERER) is None
+
+
+async def test_a_renderer_that_is_no_json_encodes_a_list_at_once() -> None:
+    other = Renderer("other", "text/plain", lambda result: b"%d" % len(result["list"]), lambda _: (b"<", b">"))
+    assert await render(rows(2 * ROWS), NOW, ListOf(lambda row, _: dict(row)), other) == (b"%d" % (2 * ROWS),)
+
+
+@pytest.mark.parametrize(("length", "writes"), [(COPIED_BYTES - 2, 1), (COPIED_BYTES - 1, 3)])
+async def test_small_bodies_are_sent_with_one_write(length: int, writes: int) -> None:
+    sent: list[bytes] = []
+
+    class Writer:
+        async def write(self, part: bytes) -> None:
+            sent.append(part)
+
+    payload = EnvelopePayload((b"<", b"x" * length, b">"), JSON)
+    await payload.write(Writer())  # type: ignore[arg-type]
+    assert (len(sent), b"".join(sent)) == (writes, payload.decode().encode())
 
 
 async def test_the_loop_serves_others_after_each_piece() -> None:
     made, gaps, last = 0, [], 0
 
-    def item(row: Any) -> int:
+    def item(row: Any, _now: datetime) -> int:
         nonlocal made
         made += 1
         number: int = row["n"]
@@ -60,7 +81,7 @@ async def test_the_loop_serves_others_after_each_piece() -> None:
             await asyncio.sleep(0)
 
     other = asyncio.create_task(others())
-    await render(rows(20 * ROWS), ListOf(item), b"")
+    await render(rows(20 * ROWS), NOW, ListOf(item), RENDERER)
     other.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await other

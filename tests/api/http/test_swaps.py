@@ -14,14 +14,16 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
-import api.http.views
+import api.http.current_views
 import services.projector.process
 from api.app import create
 from api.app_keys import FRESHNESS, SEEDED, VIEWS
-from api.http.views import MAX_ATTEMPTS, Args, CachedBody, View, Views
+from api.http.current_views import MAX_ATTEMPTS, CachedBody, CurrentViews
+from api.http.views import Query, View
 from api.jade import core, queue, queue_members
 from api.jade import legacy as root
-from api.jade.envelope import ENVELOPE
+from api.jade.envelope import RENDERER
+from api.jade.resource import columns
 from projections import ALL
 from projections.calls.channels import CHANNELS
 from projections.endpoints.device_states import DEVICE_STATES, Device, by_device
@@ -55,9 +57,9 @@ DEVICES = "/device_states"
 ENDPOINTS = "/v1/admin/pjsip/endpoints"
 EXACT: dict[str, tuple[str, int, Any]] = {
     "/v1/admin/core/channels": (core.CHANNELS_SQL, 2, core.channel),
-    "/v1/admin/queue/members": (queue_members.MEMBERS_SQL, 3, dict),
-    "/v1/admin/queue/queues": (queue.QUEUES_SQL, 2, dict),
-    DEVICES: (root.DEVICES_SQL, 2, dict),
+    "/v1/admin/queue/members": (queue_members.MEMBERS_SQL, 3, columns),
+    "/v1/admin/queue/queues": (queue.QUEUES_SQL, 2, columns),
+    DEVICES: (root.DEVICES_SQL, 2, columns),
 }
 """Views of one model: what they say is what that model is at the position told. SQL, its arguments, item."""
 OTHERS = (ENDPOINTS, "/v1/admin/queue/entries", "/agents")
@@ -189,9 +191,8 @@ async def compared(world: World, kept: list[tuple[str, int, bytes]]) -> int:
         while await scratch.advance():
             pass
         sql, size, item = EXACT[path]
-        more = (datetime.now(UTC),) if "$3::timestamptz" in sql else ()
-        rows = await connection.fetch(sql, *(None,) * size, *more)
-        expected = msgspec.json.decode(msgspec.json.encode([item(row) for row in rows]))
+        rows = await connection.fetch(sql, *(None,) * size)
+        expected = msgspec.json.decode(msgspec.json.encode([item(row, datetime.now(UTC)) for row in rows]))
         for one in (*items, *expected):
             one.pop("duration", None)  # it ticks
         assert items == expected, f"{path} at {position} is not what the log says"
@@ -402,33 +403,34 @@ def test_of_two_readings_the_later_one_counts_whichever_comes_first(later: Readi
         assert freshness.newest is later
 
 
-class Looking(Views):
+class Looking(CurrentViews):
     """Looks at what was, and meanwhile there is something newer, which somebody asks for just before it is done."""
 
     late: "asyncio.Task[tuple[CachedBody, Reading]] | None" = None
 
-    async def _look(self, view: View, args: Args) -> tuple[Reading, list[asyncpg.Record]]:
+    async def _look(self, query: Query) -> tuple[Reading, datetime, list[asyncpg.Record]]:
+        now = datetime.now(UTC)
         if self.late is not None:
-            return reading(5, 6, 20, swaps=1), []
+            return reading(5, 6, 20, swaps=1), now, []
         self._freshness.seen(reading(3, 4, 20, swaps=1))
-        self.late = asyncio.create_task(self._current(view, args))
-        return reading(1, 2, 10), []
+        self.late = asyncio.create_task(self._current(query))
+        return reading(1, 2, 10), now, []
 
 
 async def test_who_asks_as_an_older_answer_is_finished_gets_one_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    tries, good = itertools.count(1), api.http.views._good
+    tries, good = itertools.count(1), api.http.current_views._is_fresh
 
     def counted(view: View, kept: CachedBody, needed: Reading) -> bool:
         assert next(tries) < 100, "asked again and again without a pause"
         return good(view, kept, needed)
 
-    monkeypatch.setattr(api.http.views, "_good", counted)
+    monkeypatch.setattr(api.http.current_views, "_is_fresh", counted)
     freshness = Freshness("")
     freshness.seen(reading(1, 2, 10))
     pool: Any = None
     views = Looking(pool, freshness, pool)
-    view = View("channels.list", ("channels",), "", lambda _: (None,), list, ENVELOPE)
-    kept, _ = await views._current(view, (None,))
+    view = View("channels.list", ("channels",), "", lambda _: (), lambda rows, _: list(rows), RENDERER)
+    kept, _ = await views._current(Query(view, None, ()))
     assert kept.reading.position(view.models) == 10
     assert views.late is not None
     kept, _ = await views.late
@@ -451,7 +453,7 @@ async def test_an_answer_that_took_long_does_not_tell_an_older_position(world: W
         return found
 
     views._look = slowly
-    views._kept.clear()
+    views._cache.clear()
     first = asyncio.create_task(world.client.get(path))
     await looked.wait()
     nothing = "Event: FullyBooted\r\nStatus: Fully Booted"

@@ -11,6 +11,7 @@ from aiohttp import WSMsgType
 from msgspec.structs import replace
 
 from api.app_keys import FRESHNESS
+from api.jade.stream import CATALOG
 from api.stream import client_stream as stream
 from api.stream import hub as streams
 from api.stream import live_buffer as live
@@ -206,7 +207,7 @@ class Standing:
 def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
     monkeypatch.setattr(live, "MAX_MESSAGES", 4 if bound == "messages" else 100)
     monkeypatch.setattr(live, "MAX_BYTES", 1000 if bound == "messages" else 49)
-    edge = LiveBuffer(None, Standing())  # type: ignore[arg-type]
+    edge = LiveBuffer(None, Standing(), CATALOG)  # type: ignore[arg-type]
     assert (edge.oldest, edge.covers((4, WHOLE_EVENT)), edge.covers((4, 2)), edge.covers((3, WHOLE_EVENT))) == (
         4,
         True,
@@ -240,7 +241,7 @@ def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyP
 
 
 async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
-    edge = LiveBuffer(None, Standing())  # type: ignore[arg-type]
+    edge = LiveBuffer(None, Standing(), CATALOG)  # type: ignore[arg-type]
     core, agents = TopicFilter(("/core/",)), TopicFilter(("/agents/",))
     waiting = [asyncio.create_task(edge.wait(one, 10)) for one in (core, core, agents)]
     await asyncio.sleep(0)
@@ -259,7 +260,7 @@ async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
 
 async def test_who_was_told_more_by_another_process_is_told_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "BATCH_MESSAGES", 2)
-    edge = LiveBuffer(None, Standing())  # type: ignore[arg-type]
+    edge = LiveBuffer(None, Standing(), CATALOG)  # type: ignore[arg-type]
     one = ClientStream(None, edge, (9, 1), asyncio.Lock(), lambda: None)  # type: ignore[arg-type]
     everything = TopicFilter(("/",))
     assert await one.next_batch(0.0, everything) == Batch([], 4, whole=False)

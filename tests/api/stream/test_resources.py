@@ -10,7 +10,7 @@ import msgspec
 
 from api.http.as_of import with_tables
 from api.http.views import View
-from api.stream.resources import RESOURCES
+from api.jade.stream import CATALOG
 from projections import ALL
 from projections.engine.model import State
 from projections.engine.step import Change, InStep
@@ -24,7 +24,7 @@ from tests.support.harness import recorded as as_recorded
 from tests.support.harness import snapshotted
 from tests.support.recordings import listener_events
 
-MODELS = [model for model in ALL if model.name in {feed.model for feed in RESOURCES}]
+MODELS = [model for model in ALL if model.name in {feed.model for feed in CATALOG.resources}]
 TABLES = {model.name: Table(model) for model in MODELS}
 EACH = 60
 """So many changes of each model are compared."""
@@ -77,19 +77,17 @@ async def shown(
     """Return what the view shows of these rows at that time."""
     if view.name == "members.list":
         args.append(None)
-    if view.ticks:
-        args.append(at)
     tables = [TABLES[name] for name in view.models]
     arrays = [array for table in tables for array in table.arrays(rows[table.model.name])]
     got = await connection.fetch(with_tables(view.sql, len(args) + 1, tables), *args, *arrays)
-    result = msgspec.to_builtins(view.wire(got))
+    result = msgspec.to_builtins(view.wire(got, at))
     return result["list"] if view.name.endswith(".list") else [result]
 
 
 async def test_a_resource_is_what_the_view_serves(recorded: Served, url: str) -> None:
     views = {view.name: view for route in recorded.client.app.router.routes() for view in views_of(route.handler)}
     connection = await database.connect(url)
-    feeds = {feed.model: feed for feed in RESOURCES}
+    feeds = {feed.model: feed for feed in CATALOG.resources}
     compared: dict[str, int] = {}
     for name in ("rich22", "rich16"):
         for event, change, rows in steps(name, random.Random(17)):
@@ -101,5 +99,5 @@ async def test_a_resource_is_what_the_view_serves(recorded: Served, url: str) ->
             assert item in await shown(connection, views[view], args, event.recorded, rows), (feed.name, event)
             compared[feed.name] = compared.get(feed.name, 0) + 1
     await connection.close()
-    assert set(compared) == {feed.name for feed in RESOURCES}
+    assert set(compared) == {feed.name for feed in CATALOG.resources}
     assert sum(compared.values()) > 800

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from api.http.errors import ApiError
+from api.jade.stream import CATALOG
 from api.stream.messages import WHOLE_EVENT, Message, messages_of, parse_id
 from api.stream.topics import TopicFilter, parse_topic, parse_topics, topic_of
 from projections.calls.channels import Channel
@@ -33,13 +34,13 @@ AT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
     ],
 )
 def test_the_same_segments_are_the_same_topic(text: str, meant: str) -> None:
-    assert parse_topic(text) == meant
+    assert parse_topic(text, CATALOG.paths) == meant
 
 
 @pytest.mark.parametrize("text", ["", "core", "/cor", "/core/channel", "/queue/membersales", "/x/agents", "//cores"])
 def test_there_is_no_such_topic(text: str) -> None:
     with pytest.raises(ApiError, match="topic: there is no"):
-        parse_topic(text)
+        parse_topic(text, CATALOG.paths)
 
 
 def test_a_topic_is_found_by_each_of_its_prefixes_and_no_other() -> None:
@@ -47,12 +48,11 @@ def test_a_topic_is_found_by_each_of_its_prefixes_and_no_other() -> None:
     assert topic == "/queue/members/sales/a%2Fb/"
     found = ["/", "/queue", "/queue/members", "/queue/members/sales", "/queue/members/sales/a%2Fb"]
     others = ["/core", "/queue/members/sale", "/queue/members/sales2", "/queue/members/sales/a", "/queue/queues"]
-    assert [TopicFilter(parse_topics([text])).matches(topic, "x") for text in (*found, *others)] == [True] * 5 + [
-        False
-    ] * 5
+    filters = [TopicFilter(parse_topics([text], CATALOG.paths)) for text in (*found, *others)]
+    assert [one.matches(topic, "x") for one in filters] == [True] * 5 + [False] * 5
     assert not TopicFilter(()).matches(topic, "x")
     assert [TopicFilter(("/",), "x").matches(topic, pbx) for pbx in ("x", "y", "")] == [True, False, False]
-    assert TopicFilter(parse_topics(["/agents", "/queue", "/agents/"])).topics == ("/agents/", "/queue/")
+    assert TopicFilter(parse_topics(["/agents", "/queue", "/agents/"], CATALOG.paths)).topics == ("/agents/", "/queue/")
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.", ".1", "1.1.1", " 1", "1e3", "\u0661", "1" * 19, "1." + "1" * 10])
@@ -82,7 +82,7 @@ def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> N
         Change("parked_calls", call("one"), call("two")),
         Change("channels", channel("b"), None),
     ]
-    all_of_it = messages_of(event, changes, InStep([], {}))
+    all_of_it = messages_of(event, changes, InStep([], {}), CATALOG)
     assert [(m.id, *msgspec.json.decode(m.data)) for m in all_of_it] == [
         ("7.1", "core.channel.create", "topic", "position", "id"),
         ("7.2", "core.channel.update", "topic", "position", "id"),
