@@ -1,4 +1,4 @@
-"""The aiohttp application: what it holds while it runs, and every route."""
+"""The composition root of the API: the aiohttp application, its shared objects, and every route."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ def create(url: str, settings: Settings) -> web.Application:
     app[REQUEST_METRICS] = request_metrics()
     app[QUEUES] = Queues()
     app[REQUEST_METRICS].registry.register(QueueMetrics(app[QUEUES]))
-    house = jade(settings)  # also of routes that belong to no dialect: the ledger, streams, health and metrics
+    house = jade(settings)  # also serves the refusals of routes without a dialect: ledger, streams, health, metrics
     app[CONNECTIONS] = Connections(
         settings.trusted_proxies, app[REQUEST_METRICS].registry, Limits(file_limit()), house.failure
     )
@@ -77,7 +77,7 @@ def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
 
 
 def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Make the streams; they have connections of their own, so that views need not wait for who catches up."""
+    """Make the streams. They have their own connections, so that views need not wait for streams that catch up."""
 
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await open_pool(
@@ -91,7 +91,7 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
 
 
 async def background(app: web.Application) -> AsyncIterator[None]:
-    """Follow the read models, make the first user, write down the use of tokens."""
+    """Follow the read models, create the first user, and save when tokens were used."""
     jobs: list[Coroutine[Any, Any, None]] = [
         app[HEARTBEAT].run(),
         app[FRESHNESS].run(),
@@ -115,7 +115,7 @@ def _report(app: web.Application, task: asyncio.Task[None]) -> None:
 
 
 async def ensure_admin(app: web.Application) -> None:
-    """Make the first user, again whenever the log came back with older data."""
+    """Create the first user, and again whenever an older backup of the log was restored."""
     while True:
         await first_user.ensure_admin(app[COMMANDS], app[SETTINGS])
         app[SEEDED].set()
@@ -132,12 +132,12 @@ async def save_token_uses(app: web.Application) -> None:
 
 
 async def drop_server_header(_request: web.Request, response: web.StreamResponse) -> None:
-    """Tell nobody which server and version this is."""
+    """Hide the server's name and version."""
     del response.headers["Server"]
 
 
 async def on_shutdown(app: web.Application) -> None:
-    """Answer all who wait for a change and end all streams, so that the process can end."""
+    """End all waiting requests and streams, so that the process can end."""
     app[FRESHNESS].stop()
     app[STREAMS].stop()
     app[QUEUES].stop()

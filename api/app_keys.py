@@ -1,4 +1,4 @@
-"""What handlers find in the application."""
+"""The keys of an application's shared objects."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from services.projector.checkpoints import Freshness
 ACCOUNTS = web.AppKey("accounts", Accounts)
 COMMANDS = web.AppKey("commands", CommandContext)
 FAILED = web.AppKey("failed", asyncio.Future[None])
-"""Ends with the error of a background task; the process cannot go on then."""
+"""Gets the error of a background task; the process ends then."""
 FRESHNESS = web.AppKey("freshness", Freshness)
 HEARTBEAT = web.AppKey("heartbeat", Heartbeat)
 POOL = web.AppKey("pool", Pool)

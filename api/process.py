@@ -23,13 +23,13 @@ SHUTDOWN_SECONDS = 3.0
 def is_worth_a_line(record: logging.LogRecord) -> bool:
     """Return False for a malformed request or body: any client can send one, and its text may hold a token.
 
-    Its client gets the reason in a 400.
+    The client gets the reason in a 400.
     """
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError | web.RequestPayloadError))
 
 
 async def serve(file: Path | None, stop: asyncio.Event) -> None:
-    """Serve until ``stop``. Raises AddressError, or what a background task of the application raised."""
+    """Serve until ``stop``. Raises AddressError, or the error of a background task of the application."""
     settings = load(file=file)
     raise_file_limit()
     logging.getLogger("aiohttp.server").addFilter(is_worth_a_line)

@@ -10,12 +10,12 @@ from aiohttp import web
 from api.cospace import envelope
 from api.http.errors import ApiError
 from api.http.handlers import view_handler
+from api.http.query import QueryParams
 from api.http.views import Args, View, storable_text
 from projections.calls.samples import sampled
 
-LATEST = 1 << 33
-"""Seconds since the epoch beyond which (the year 2242) a time is a mistake."""
 MINUTE = timedelta(minutes=1)
+COUNT, MAX_COUNT = 10, 5_000
 
 # $2 and $3 bound the minute, both inclusive; samples have full minutes, so an exclusive bound is the next one.
 COLUMNS = """
@@ -30,31 +30,19 @@ BACKWARD = COLUMNS + "ORDER BY minute DESC LIMIT $4::bigint"
 
 def bounds(request: web.Request) -> tuple[bool, Args]:
     """Return whether the order is descending, and the arguments of the SQL. Raises ApiError 400."""
-    query = request.query
-    since, until = _time(query.get("from")), _time(query.get("to"))
+    params = QueryParams(request, is_strict=False)
+    since, until = params.epoch_seconds("from"), params.epoch_seconds("to")
     if since and until and since > until:
         raise ApiError(400, "from must not be after to")
-    order = query.get("order", "asc")
-    if order not in {"asc", "desc"}:
-        raise ApiError(400, "order is asc or desc")
-    count = query.get("count", "10")
-    if not (count.isascii() and count.isdecimal() and len(count) < 5 and 1 <= int(count) <= 5000):
-        raise ApiError(400, "count is 1 to 5000")
-    if "start" in query:
-        start = _sampled(query["start"])
-        if order == "asc":
+    is_descending = params.word("order", "asc", "desc") == "desc"
+    count = params.number("count", COUNT, MAX_COUNT, digits=4)
+    if (text := params.text("start")) is not None:
+        start = _sampled(text)
+        if not is_descending:
             since = start - (start - datetime(1970, 1, 1, tzinfo=UTC)) % MINUTE + MINUTE
         else:
             until = start - timedelta(microseconds=1)
-    return order == "desc", (since, until, int(count))
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 12 and int(text) <= LATEST):
-        raise ApiError(400, "from and to are seconds since the epoch")
-    return datetime.fromtimestamp(int(text), UTC)
+    return is_descending, (since, until, count)
 
 
 def _sampled(text: str) -> datetime:

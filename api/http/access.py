@@ -1,4 +1,4 @@
-"""Who may go on: a read under way ends when its token ends or its user loses the permission."""
+"""Access during a read: the read ends when its token ends or its user loses the permission."""
 
 import asyncio
 from collections.abc import Awaitable

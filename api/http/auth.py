@@ -1,4 +1,4 @@
-"""Tokens on requests: query parameter, Bearer header or cookie, in every dialect; permissions by route."""
+"""Authentication of requests by token (query parameter, Bearer header or cookie) or HTTP Basic; permissions."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ PERMISSION = web.RequestKey("needed", str)
 
 
 def token_of(request: web.Request) -> str | None:
-    """Return the token that the request carries; of several the most explicit one."""
+    """Return the token of the request; of several, the most explicit one."""
     token = request.query.get("authtoken")
     if token is None:
         kind, _, value = request.headers.get("Authorization", "").partition(" ")
@@ -29,20 +29,23 @@ def token_of(request: web.Request) -> str | None:
 
 
 def is_by_cookie(request: web.Request) -> bool:
-    """Return whether the token that counts is the cookie's, which a browser adds to requests of any site's page."""
+    """Return whether the effective token is that of the cookie, which a browser adds to requests of any site's page."""
     bearer = request.headers.get("Authorization", "").partition(" ")[0].lower() == "bearer"
     return "authtoken" in request.cookies and "authtoken" not in request.query and not bearer
 
 
 async def identify(request: web.Request) -> User | None:
-    """Return who is asking, None if the token is absent, unknown or expired. Raises UnreadyError if nobody can tell."""
+    """Return the user of the token, None if it is absent, unknown or expired.
+
+    Raises UnreadyError if PostgreSQL does not answer.
+    """
     token = token_of(request)
     if not token:
         return None
     accounts = request.app[ACCOUNTS]
     user = accounts.user_of_token(token)
     if user is None:
-        # Another process may have issued it a moment ago, or this one has not read any yet.
+        # Another process may have just issued it, or this process has not read any tokens yet.
         refreshed = await request.app[FRESHNESS].refresh()
         user = accounts.user_of_token(token)
         if user is None and not refreshed:
@@ -55,8 +58,8 @@ def require_permission(
 ) -> Handler:
     """Return a handler that only users with the permission reach.
 
-    A read that is watched ends with 401 or 403 when the token ends or its user loses the permission. A write goes on:
-    it was allowed when the request arrived, and decisions check the permission once more.
+    A read that is watched ends with 401 or 403 when the token ends or its user loses the permission. A write
+    continues: it was allowed when the request arrived, and decisions check the permission once more.
     """
 
     async def guarded(request: web.Request) -> web.StreamResponse:
@@ -70,13 +73,13 @@ def require_permission(
 
 
 def requester_uuid(request: web.Request) -> str:
-    """Return the uuid of the user who asks, empty where a view is open to all."""
+    """Return the uuid of the authenticated user, empty for a public view."""
     user = request.get(USER)
     return user.uuid if user else ""
 
 
 def basic_credentials(request: web.Request) -> tuple[str, str]:
-    """Return name and password of HTTP Basic. Raises ApiError 401."""
+    """Return the name and the password of HTTP Basic. Raises ApiError 401."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     try:
         text = base64.b64decode(value, validate=True).decode("utf-8")

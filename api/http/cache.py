@@ -19,7 +19,7 @@ class ByteCache(Generic[K, V]):
         self._bytes = 0
 
     def get(self, key: K) -> V | None:
-        """Return a value, None if there is none; it becomes the last used one."""
+        """Return a value, or None. The value becomes the last used one."""
         if key in self._values:
             self._values.move_to_end(key)
         return self._values.get(key)
@@ -35,7 +35,7 @@ class ByteCache(Generic[K, V]):
             self.drop(next(iter(self._values)))
 
     def drop(self, key: K) -> None:
-        """Drop a value, if there is one."""
+        """Drop the value of a key, if any."""
         if key in self._values:
             self._bytes -= self._size_of(self._values.pop(key))
 

@@ -79,7 +79,7 @@ class CurrentViews:
         renderer: Renderer,
     ) -> web.StreamResponse:
         """Respond to a GET with the result that ``ask`` makes of these models (None: not found)."""
-        reading, result = await self._asked(models, ask)
+        reading, result = await self._read(models, ask)
         self._freshness.seen(reading)
         body = None if result is None else (renderer.encode(result),)
         rendered = Rendered(body, reading.tag(models), self._headers(models, reading, None))
@@ -121,10 +121,10 @@ class CurrentViews:
         async def ask(connection: asyncpg.Connection) -> tuple[datetime, list[asyncpg.Record]]:
             return datetime.now(UTC), await connection.fetch(query.view.sql, *query.parameters)
 
-        reading, (now, rows) = await self._asked(query.view.models, ask)
+        reading, (now, rows) = await self._read(query.view.models, ask)
         return reading, now, rows
 
-    async def _asked(
+    async def _read(
         self, models: Sequence[str], ask: Callable[[asyncpg.Connection], Awaitable[T]]
     ) -> tuple[Reading, T]:
         attempt = 1

@@ -1,4 +1,4 @@
-"""A read ends with its client; a write goes on to its end, whether or not its client waits for the answer."""
+"""A read ends with its client. A write runs to its end, whether or not its client waits for the response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from services.runtime.tasks import ended
 
 READ_METHODS = {"GET", "HEAD", "OPTIONS"}
 DRAIN_SECONDS = 1.0
-"""The time that writes without a client have to end when the server stops."""
+"""How long a stopping server waits for writes without a client."""
 
 Writes = set[asyncio.Task[web.StreamResponse]]
 WRITES = web.AppKey("writes", Writes)
@@ -33,7 +33,7 @@ async def finish_writes(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 async def drain_writes(app: web.Application) -> AsyncIterator[None]:
-    """End the writes before what they need."""
+    """End the writes before the resources that they use."""
     app[WRITES] = tasks = Writes()
     yield
     if tasks:

@@ -1,4 +1,4 @@
-"""What a request asks of the ledger: its parameters, each checked, and none that nobody reads."""
+"""Query parameters, typed and checked. Unknown ones are refused where a misspelt filter would return too much."""
 
 import re
 from datetime import UTC, datetime
@@ -8,47 +8,53 @@ from aiohttp import web
 from api.http.errors import ApiError
 
 MAX_POSITION = (1 << 63) - 1
+MAX_EPOCH_SECONDS = 1 << 33
+"""The year 2242: a later time is a mistake."""
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def stamp(when: datetime | None) -> str | None:
-    """Write a time as the ledger's answers do: RFC 3339, UTC, always with microseconds."""
+    """Return a time in RFC 3339, UTC, with microseconds."""
     return None if when is None else f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 class QueryParams:
-    """The query of a request. A parameter that is not ``known`` is refused: a filter misspelt would let all through.
+    """The query of a request.
 
-    All methods raise ApiError 400, and return None for what was not asked.
+    With ``names``, all other parameters and repeated ones are refused, except ``authtoken``. Without them, others are
+    ignored and of repeated ones the first counts, as the documented dialects do.
+
+    All methods raise ApiError 400, and return None for an absent parameter.
     """
 
-    def __init__(self, request: web.Request, *known: str) -> None:
+    def __init__(self, request: web.Request, *names: str, is_strict: bool = True) -> None:
         self._query = request.query
-        for name in self._query:
-            if name not in known and name != "authtoken":
-                raise ApiError(400, f"{name}: no such parameter; there are {', '.join(known)}")
+        self._is_strict = is_strict
+        for name in self._query if is_strict else ():
+            if name not in names and name != "authtoken":
+                raise ApiError(400, f"{name}: unknown parameter; the parameters are {', '.join(names) or 'none'}")
 
-    def every(self, name: str) -> list[str] | None:
+    def texts(self, name: str) -> list[str] | None:
         """Return a parameter that may be repeated."""
-        values = [_text(name, value) for value in self._query.getall(name, [])]
+        values = [_storable(name, value) for value in self._query.getall(name, [])]
         return values or None
 
     def text(self, name: str) -> str | None:
         """Return a parameter that may come once."""
-        values = self.every(name)
-        if values and len(values) > 1:
-            raise ApiError(400, f"{name}: only one")
+        values = self.texts(name)
+        if values and len(values) > 1 and self._is_strict:
+            raise ApiError(400, f"{name}: only one value is allowed")
         return values[0] if values else None
 
-    def bytes(self, name: str) -> bytes | None:
-        """Return the UTF-8 of a text that is looked for; the empty one is in everything."""
+    def utf8(self, name: str) -> bytes | None:
+        """Return the UTF-8 of a text to search for; every event holds the empty one, so it is refused."""
         value = self.text(name)
         if value == "":
             raise ApiError(400, f"{name}: is empty")
         return None if value is None else value.encode()
 
     def time(self, name: str) -> datetime | None:
-        """Return a time. In a query a bare plus sign means a space, so that stands for one before a zone."""
+        """Return a time in RFC 3339. In a query a bare plus sign means a space, which is read as a plus in a zone."""
         value = self.text(name)
         if value is None:
             return None
@@ -60,6 +66,15 @@ class QueryParams:
             pass
         raise ApiError(400, f"{name}: a time as 2026-11-23T14:03:00Z")
 
+    def epoch_seconds(self, name: str) -> datetime | None:
+        """Return a time in seconds since the epoch."""
+        value = self.text(name)
+        if value is None:
+            return None
+        if not re.fullmatch(r"[0-9]{1,11}", value) or int(value) > MAX_EPOCH_SECONDS:
+            raise ApiError(400, f"{name}: seconds since the epoch")
+        return datetime.fromtimestamp(int(value), UTC)
+
     def position(self, name: str) -> int | None:
         """Return a position of the log."""
         value = self.text(name)
@@ -69,13 +84,13 @@ class QueryParams:
             raise ApiError(400, f"{name}: a position is a whole number")
         return int(value)
 
-    def limit(self, default: int, most: int) -> int:
-        """Return how many are asked for at most."""
-        value = self.text("limit")
+    def number(self, name: str, default: int, most: int, digits: int = 9) -> int:
+        """Return a number of items from 1 to ``most``, written with at most ``digits`` digits."""
+        value = self.text(name)
         if value is None:
             return default
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= most:
-            raise ApiError(400, f"limit: 1 to {most}")
+        if not re.fullmatch(r"[0-9]+", value) or len(value) > digits or not 1 <= int(value) <= most:
+            raise ApiError(400, f"{name}: 1 to {most}")
         return int(value)
 
     def word(self, name: str, *words: str) -> str | None:
@@ -86,7 +101,7 @@ class QueryParams:
         return value
 
 
-def _text(name: str, value: str) -> str:
+def _storable(name: str, value: str) -> str:
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ApiError(400, f"{name}: no text that an event could hold")
+        raise ApiError(400, f"{name}: no event holds such a text")
     return value

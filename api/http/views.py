@@ -23,7 +23,7 @@ def pbx_filter(request: web.Request) -> str | None:
 def storable_text(text: str) -> str:
     """Return the text if PostgreSQL can hold it. Raises ApiError 404: no row has any other text."""
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ApiError(404, "not found")
+        raise ApiError(404, "not found: no name holds NUL or half a character")
     return text
 
 
@@ -86,7 +86,7 @@ AsOfRenderer = Callable[[Query, str, str], Awaitable[Rendered]]
 def respond(renderer: Renderer, rendered: Rendered, tags: set[str] | None) -> web.Response:
     """Return a response to a GET whose If-None-Match has these tags. Raises ApiError 404."""
     if rendered.body is None:
-        raise ApiError(404, "not found", "empty-data", rendered.headers)
+        raise ApiError(404, "not found: the requested item", "empty-data", rendered.headers)
     headers = {**rendered.headers, "ETag": f'W/"{rendered.tag}"', "Cache-Control": "private, no-cache"}
     if tags is not None and tags & {rendered.tag, "*"}:
         return web.Response(status=304, headers=headers)

@@ -46,7 +46,7 @@ def columns(row: asyncpg.Record, _now: datetime) -> dict[str, Any]:
 class Resource(Struct, frozen=True):
     """One SQL query served as a list and a detail.
 
-    The parameters of ``sql`` are the PBX ($1, unless ``pbx`` is None) and the key of the detail, both NULL for all.
+    The parameters of ``sql`` are the PBX ($1, if there is a ``pbx``) and the key of the detail, both NULL for all.
     ``item`` makes the wire's object of a row and the time; it depends on the time if the resource ``ticks``. If several
     PBXes have a detail, the first PBX's is served, unless ``?pbx=`` names another.
     """

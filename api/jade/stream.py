@@ -1,4 +1,4 @@
-"""What of jade is streamed: the objects of its views, each beside its view."""
+"""The streamed resources of jade. Each is defined beside its view, whose object it sends."""
 
 from api.jade import core, legacy, modules, park, pjsip, pjsip_endpoints, queue, queue_members
 from api.stream.resources import StreamCatalog

@@ -37,11 +37,11 @@ def search_filter(asked: QueryParams) -> SearchFilter:
     elif cursor is not None:
         after = max(after, cursor)
     looked_for = (("uniqueid", UNIQUE_ID), ("linkedid", LINKED_ID), ("channel", CHANNEL))
-    held = [(kind, asked.bytes(name)) for name, kind in looked_for]
+    held = [(kind, asked.utf8(name)) for name, kind in looked_for]
     return SearchFilter(
         pbx=asked.text("pbx"),
         source=asked.word("source", *SOURCES),
-        names=asked.every("name"),
+        names=asked.texts("name"),
         since=asked.time("from"),
         until=asked.time("to"),
         after=after,
@@ -58,9 +58,11 @@ async def events(request: web.Request) -> web.StreamResponse:
     search = Search(request.app[POOL], search_filter(asked), lambda: queue.turn(user))
     with queue.place(user):
         if form == "ndjson" or (form is None and NDJSON in request.headers.get("Accept", "")):
-            limit = asked.limit(MAX_LIMIT, MAX_LIMIT) if asked.text("limit") else None
+            limit = asked.number("limit", MAX_LIMIT, MAX_LIMIT) if asked.text("limit") else None
             return await _stream(request, search, limit)
-        found = [wire.event_json(row) async for page in search.pages(asked.limit(LIMIT, MAX_LIMIT)) for row in page]
+        found = [
+            wire.event_json(row) async for page in search.pages(asked.number("limit", LIMIT, MAX_LIMIT)) for row in page
+        ]
         return answer({"events": found, **_end(search)}, search.head)
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from api.http.auth import require_permission
 from api.http.errors import ApiError
 from api.http.handlers import view_handler
+from api.http.paging import page
 from api.http.query import QueryParams, stamp
 from api.http.rendering import JSON, Renderer
 from api.http.views import Args, View
@@ -20,7 +21,7 @@ MAX_LIMIT = 10_000
 
 # One row more than the limit shows whether there is a next page.
 SQL = """
-SELECT pbx, from_position, until_position, from_time, until_time, healed_time, reason, $5::bigint AS asked
+SELECT pbx, from_position, until_position, from_time, until_time, healed_time, reason, $5::bigint AS page_size
 FROM gaps
 WHERE ($1::text IS NULL OR pbx = $1)
   AND ($2::timestamptz IS NULL OR until_time IS NULL OR until_time >= $2)
@@ -43,11 +44,11 @@ def args(request: web.Request) -> Args:
     since, until = asked.time("from"), asked.time("to")
     if since and until and since > until:
         raise ApiError(400, "from must not be after to")
-    return (since, until, asked.position("after") or 0, asked.limit(LIMIT, MAX_LIMIT))
+    return (since, until, asked.position("after") or 0, asked.number("limit", LIMIT, MAX_LIMIT))
 
 
 def wire(rows: Sequence[asyncpg.Record], now: datetime) -> Any:
-    more = bool(rows) and len(rows) > rows[0]["asked"]
+    rows, after = page(rows, rows[0]["page_size"], lambda row: row["from_position"]) if rows else (rows, None)
     gaps = [
         {
             "pbx": row["pbx"],
@@ -59,9 +60,9 @@ def wire(rows: Sequence[asyncpg.Record], now: datetime) -> Any:
             "from_position": row["from_position"],
             "until_position": row["until_position"],
         }
-        for row in (rows[:-1] if more else rows)
+        for row in rows
     ]
-    return {"gaps": gaps, "next": gaps[-1]["from_position"] if more else None}
+    return {"gaps": gaps, "next": after}
 
 
 VIEW = View("ledger.gaps", ("gaps",), SQL, args, wire, RENDERER, ticks=True, pbx=pbx)

@@ -1,4 +1,4 @@
-"""/healthz: the process lives. /readyz: what it serves is up to date, and what waits on listeners' disks."""
+"""/healthz: the process runs. /readyz: its views are up to date, and the listeners' spools."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ from services.projector.checkpoints import Freshness, Reading
 LAG_SECONDS = 5.0
 STALLED_SECONDS = 30.0
 ENDED_SECONDS = 60.0
-"""A listener that renewed its lease longer ago than this has ended without giving it back."""
+"""A listener whose lease was renewed longer ago has ended without releasing it."""
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -24,24 +24,24 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Answer 200 once the database answers, `admin` is there and every read model is up to date; else 503 and why."""
+    """Return 200 once the database answers, `admin` exists and every read model is up to date; else 503."""
     freshness = request.app[FRESHNESS]
     reading = freshness.newest
-    heard = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
-    clocks = [one.clock_warning for one in heard.listeners if one.holding and one.clock_warning]
-    spools = {"listeners_from": heard.told_by, "listeners": msgspec.to_builtins(heard.listeners)}
+    report = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    clocks = [one.clock_warning for one in report.listeners if one.holding and one.clock_warning]
+    spools = {"listeners_from": report.source, "listeners": msgspec.to_builtins(report.listeners)}
     if reading is None:
         return _answer(
             503, {"status": "not ready", "reasons": ["the database has not answered yet"], "warnings": clocks, **spools}
         )
     reasons = [
-        *(["the database does not answer"] if freshness.stale or heard.told_by == "file" else []),
+        *(["the database does not answer"] if freshness.stale or report.source == "file" else []),
         *_models_behind(freshness, reading),
         *([] if request.app[SEEDED].is_set() else ["the first user is not there yet"]),
         *link_reasons(reading.links, {pbx.name: pbx.user for pbx in request.app[SETTINGS].ami}),
-        *(reason for listening in heard.listeners for reason in _stuck(listening)),
+        *(reason for status in report.listeners for reason in _stuck(status)),
     ]
-    absent = {one.pbx for one in heard.listeners if one.kind == "ami" and one.is_absent}
+    absent = {one.pbx for one in report.listeners if one.kind == "ami" and one.is_absent}
     commanders = [] if freshness.stale else await commander_warnings(request.app[POOL], reading.links)
     return _answer(
         503 if reasons else 200,
@@ -82,20 +82,20 @@ def _models_behind(freshness: Freshness, reading: Reading) -> Iterator[str]:
             yield f"read model {model.name} is behind"
 
 
-def _stuck(listening: ListenerStatus) -> Iterator[str]:
-    """Yield why events of one PBX do not reach the log; nothing of a listener that stands by or has ended."""
-    if not listening.holding or listening.age > ENDED_SECONDS:
+def _stuck(status: ListenerStatus) -> Iterator[str]:
+    """Yield why events of one PBX do not reach the log; nothing for a listener on standby or one that has ended."""
+    if not status.holding or status.age > ENDED_SECONDS:
         return
-    spool, name = listening.spool, f"PBX {listening.pbx} ({listening.kind})"
+    spool, name = status.spool, f"PBX {status.pbx} ({status.kind})"
     if spool.error:
         yield f"{name}: the spool refuses events: {spool.error}"
     elif spool.limit and spool.bytes >= spool.limit:
         yield f"{name}: the spool is full, {spool.bytes} of {spool.limit} bytes"
-    if listening.paused:
+    if status.paused:
         yield f"{name}: the listener has paused reading"
-    if listening.stalled > STALLED_SECONDS:
-        events = listening.waiting + spool.events
-        yield f"{name}: {events} events wait, none has reached the log for {listening.stalled:.0f} s"
+    if status.stalled > STALLED_SECONDS:
+        events = status.waiting + spool.events
+        yield f"{name}: {events} events wait, none has reached the log for {status.stalled:.0f} s"
 
 
 def _answer(status: int, body: Any) -> web.Response:

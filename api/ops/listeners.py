@@ -1,4 +1,4 @@
-"""What listeners say of themselves: from PostgreSQL, or when that does not answer from the file of this machine."""
+"""The status of the listeners: from PostgreSQL, or from this machine's status file while PostgreSQL is away."""
 
 import asyncio
 from pathlib import Path
@@ -15,7 +15,7 @@ from services.runtime.clock import CLOCK, UNKNOWN, Clock, boot_id
 
 ANSWER_SECONDS = 2.0
 CLOCK_SECONDS = 5.0
-"""From here on a PBX's clock is wrong, or ours.
+"""A larger difference means that the clock of the PBX or of the listener is wrong.
 
 NTP keeps both within one second, and a Pong is right to half a second.
 """
@@ -28,7 +28,7 @@ ORDER BY pbx, kind
 
 
 class SpoolStatus(Struct, frozen=True):
-    """What waits on a listener's disk; ``limit`` is the number of bytes from which on it reads no more."""
+    """The spool of a listener; it stops reading when the spool has ``limit`` bytes."""
 
     events: int = 0
     bytes: int = 0
@@ -37,11 +37,11 @@ class SpoolStatus(Struct, frozen=True):
 
 
 class ListenerStatus(Struct, frozen=True):
-    """One listener: it is ``holding`` the lease of a PBX and kind (ami, ari), or it stands by.
+    """One listener. It is ``holding`` the lease of a PBX and kind (ami, ari), or it stands by.
 
-    ``waiting`` is how many events it has in memory, and ``age`` how many seconds ago it said all this. ``stalled`` is
-    for how many seconds events have waited without one of them reaching the log, ``paused`` that it reads no more.
-    ``clock_offset`` is how many seconds the PBX's clock is ahead of the listener's, None while unknown.
+    ``waiting`` is the number of events in its memory, ``age`` the seconds since it wrote this status. ``stalled`` is
+    the seconds for which events have waited while none reached the log; ``paused`` means that it has stopped reading.
+    ``clock_offset`` is the seconds by which the PBX's clock is ahead of the listener's, None while unknown.
     """
 
     pbx: str
@@ -70,7 +70,7 @@ class ListenerStatus(Struct, frozen=True):
 
 
 class StatusFile(Struct, frozen=True):
-    """The file: what was so at ``at``, seconds since the epoch; ``passed`` and ``boot`` as in ``schemas.listener``."""
+    """The status file of ``at``, seconds since the epoch; ``passed`` and ``boot`` are as in `schemas.listener`."""
 
     at: float
     listeners: list[ListenerStatus]
@@ -78,41 +78,41 @@ class StatusFile(Struct, frozen=True):
     boot: str = ""
 
     def age(self, clock: Clock) -> float:
-        """Return how many seconds ago that was: by the monotonic clock, unless the machine has been booted since."""
+        """Return the age of the file in seconds, by the monotonic clock unless the machine has been booted since."""
         if self.boot == boot_id() != UNKNOWN:
             return clock.passed() - self.passed
         return abs(clock.now() - self.at)
 
 
 class ListenerReport(Struct, frozen=True):
-    """What is known, and whether ``database`` or ``file`` told it."""
+    """The status of all listeners, and its source: ``database`` or ``file``."""
 
-    told_by: str
+    source: str
     listeners: list[ListenerStatus]
 
 
 async def listener_report(pool: Pool, data: Path, *, away: bool) -> ListenerReport:
-    """Ask PostgreSQL, unless it is known to be ``away``; and the file if it does not answer in time."""
+    """Query PostgreSQL, unless it is ``away``; read the file if PostgreSQL does not answer in time."""
     if not away:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return ListenerReport("database", [_said(row) for row in await pool.fetch(SQL)])
+                return ListenerReport("database", [_status(row) for row in await pool.fetch(SQL)])
         except database.UNREACHABLE as error:
             pool.outage.fail(error, asked="listeners")
     return ListenerReport("file", read_status_file(data / "listeners.json"))
 
 
-def _said(row: asyncpg.Record) -> ListenerStatus:
+def _status(row: asyncpg.Record) -> ListenerStatus:
     return _now(msgspec.convert({**row["status"], **{k: v for k, v in row.items() if k != "status"}}, ListenerStatus))
 
 
 def _now(last: ListenerStatus) -> ListenerStatus:
-    """Return what a listener showed last, without the link if it is not there any more."""
+    """Return the last status of a listener; the link of an absent one is down."""
     return replace(last, link="down") if last.is_absent else last
 
 
 def read_status_file(file: Path, clock: Clock = CLOCK) -> list[ListenerStatus]:
-    """Return what the listeners of this machine wrote last; nothing where none ever ran."""
+    """Return what the listeners of this machine wrote last, nothing if none ever ran."""
     try:
         board = msgspec.json.decode(file.read_bytes(), type=StatusFile)
     except FileNotFoundError:

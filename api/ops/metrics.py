@@ -1,4 +1,4 @@
-"""GET /metrics: what Prometheus scrapes. Counts of the log are PostgreSQL's, counts of requests this process's.
+"""GET /metrics for Prometheus. Counts of the log come from PostgreSQL, counts of requests from this process.
 
 Every label has a bounded number of values: names of events by `api.ops.log_counts`, routes by their template, the
 rest by the settings and the models. The text is made in a thread, so that a large one delays no other request.
@@ -22,15 +22,15 @@ from services.projector.checkpoints import Freshness
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Tell what can be told: without PostgreSQL that is the requests, the process and this machine's listeners."""
+    """Return all metrics; without PostgreSQL, those of requests, the process and this machine's listeners."""
     freshness, pool = request.app[FRESHNESS], request.app[POOL]
     try:
-        found = await count_log(pool)
+        counts = await count_log(pool)
     except database.UNREACHABLE as error:
         pool.outage.fail(error, path=request.path)
-        found = None
-    heard = await listener_report(pool, request.app[SETTINGS].data, away=found is None)
-    families = [*_log(found), *_models(freshness, found), *_listeners(heard.listeners)]
+        counts = None
+    report = await listener_report(pool, request.app[SETTINGS].data, away=counts is None)
+    families = [*_log(counts), *_models(freshness, counts), *_listeners(report.listeners)]
     body = await asyncio.to_thread(_text, families, request.app[REQUEST_METRICS].registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
@@ -42,7 +42,7 @@ def _text(families: list[Metric], process: CollectorRegistry) -> bytes:
 
 
 class _Families(Collector):
-    """Gives a registry what was gathered already."""
+    """Collects families that are complete already."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -51,18 +51,18 @@ class _Families(Collector):
         return self._families
 
 
-def _log(found: LogCounts | None) -> Iterator[Metric]:
-    yield GaugeMetricFamily("ringledger_database_up", "As ringledger_postgresql_up.", value=found is not None)
-    yield GaugeMetricFamily("ringledger_postgresql_up", "Whether PostgreSQL answered.", value=found is not None)
-    if found is None:
+def _log(counts: LogCounts | None) -> Iterator[Metric]:
+    yield GaugeMetricFamily("ringledger_database_up", "As ringledger_postgresql_up.", value=counts is not None)
+    yield GaugeMetricFamily("ringledger_postgresql_up", "Whether PostgreSQL answered.", value=counts is not None)
+    if counts is None:
         return
-    yield GaugeMetricFamily("ringledger_log_position", "Position of the log's last event.", value=found.reading.head)
-    yield GaugeMetricFamily("ringledger_archives", "Months that were archived.", value=len(found.edge.archives))
-    yield GaugeMetricFamily("ringledger_archive_position", "The log begins after it.", value=found.edge.position)
+    yield GaugeMetricFamily("ringledger_log_position", "Position of the log's last event.", value=counts.reading.head)
+    yield GaugeMetricFamily("ringledger_archives", "Months that were archived.", value=len(counts.edge.archives))
+    yield GaugeMetricFamily("ringledger_archive_position", "The log begins after it.", value=counts.edge.position)
     events = CounterMetricFamily("ringledger_events", "Events in the log.", labels=("pbx", "source", "name"))
     totals = CounterMetricFamily("ringledger_pbx_events", "Events in the log, of each PBX.", labels=("pbx",))
     of_pbx: dict[str, int] = {}
-    for row in found.names:
+    for row in counts.names:
         events.add_metric((row["pbx"], row["source"], row["name"]), row["count"])
         of_pbx[row["pbx"]] = of_pbx.get(row["pbx"], 0) + row["count"]
     for pbx, count in of_pbx.items():
@@ -72,22 +72,22 @@ def _log(found: LogCounts | None) -> Iterator[Metric]:
     complete = GaugeMetricFamily(
         "ringledger_pbx_complete", "Whether all that is shown of the PBX is true now.", labels=("pbx",)
     )
-    for pbx, link in found.reading.links.items():
+    for pbx, link in counts.reading.links.items():
         links.add_metric((pbx,), link.state == "up")
         complete.add_metric((pbx,), link.complete)
     yield from (links, complete)
     gaps = CounterMetricFamily("ringledger_gaps", "Times in which nobody heard the PBX.", labels=("pbx",))
     seconds = CounterMetricFamily("ringledger_gap_seconds", "How long nobody heard the PBX.", labels=("pbx",))
-    for row in found.gaps:
+    for row in counts.gaps:
         gaps.add_metric((row["pbx"],), row["count"])
         seconds.add_metric((row["pbx"],), row["seconds"])
     yield from (gaps, seconds)
 
 
-def _models(freshness: Freshness, found: LogCounts | None) -> Iterator[Metric]:
-    if found is None:
+def _models(freshness: Freshness, counts: LogCounts | None) -> Iterator[Metric]:
+    if counts is None:
         return
-    reading = found.reading
+    reading = counts.reading
     position = GaugeMetricFamily("ringledger_model_position", "Up to where the model has folded.", labels=("model",))
     events = GaugeMetricFamily("ringledger_model_lag_events", "What it has not folded yet.", labels=("model",))
     seconds = GaugeMetricFamily("ringledger_model_lag_seconds", "How old that may be.", labels=("model",))
@@ -98,14 +98,14 @@ def _models(freshness: Freshness, found: LogCounts | None) -> Iterator[Metric]:
         events.add_metric((name,), reading.head - checkpoint.position)
         seconds.add_metric((name,), freshness.lag_ms((name,), reading) / 1000)
         stopped.add_metric((name,), checkpoint.error is not None)
-    for row in found.unfit:
+    for row in counts.unfit:
         unfit.add_metric((row["model"],), row["count"])
     yield from (position, events, seconds, stopped, unfit)
 
 
-def _listeners(found: list[ListenerStatus]) -> Iterator[Metric]:
+def _listeners(statuses: list[ListenerStatus]) -> Iterator[Metric]:
     labels = ("pbx", "kind")
-    told = (
+    gauges = (
         ("ringledger_listener_age_seconds", "How long ago the listener was heard of.", lambda one: one.age),
         ("ringledger_listener_waiting_events", "Events in memory on their way to the log.", lambda one: one.waiting),
         ("ringledger_spool_events", "Events that wait on disk.", lambda one: one.spool.events),
@@ -113,16 +113,16 @@ def _listeners(found: list[ListenerStatus]) -> Iterator[Metric]:
         ("ringledger_spool_limit_bytes", "Where reading stops.", lambda one: one.spool.limit),
         ("ringledger_spool_failed", "Whether the disk takes no more.", lambda one: bool(one.spool.error)),
     )
-    for name, meaning, of in told:
+    for name, meaning, of in gauges:
         family = GaugeMetricFamily(name, meaning, labels=labels)
-        for one in found:
+        for one in statuses:
             if one.holding:  # one for each PBX and kind; those who stand by have no link and no spool to speak of
                 family.add_metric((one.pbx, one.kind), of(one))
         yield family
     offset = GaugeMetricFamily(
         "ringledger_pbx_clock_offset_seconds", "How far the PBX's clock is ahead of ours.", labels=("pbx",)
     )
-    for one in found:
+    for one in statuses:
         if one.holding and one.clock_offset is not None:
             offset.add_metric((one.pbx,), one.clock_offset)
     yield offset

@@ -12,23 +12,23 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 
 
 class RequestMetrics(Struct, frozen=True):
-    """What this process counts; ``registry`` holds that, and its own CPU and memory."""
+    """The counters of this process; ``registry`` has these, and the CPU and the memory of the process."""
 
     registry: CollectorRegistry
     requests: Counter
     seconds: Histogram
-    found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict)
+    series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict)
 
     def of(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
-        """Return what counts and times such requests; looked up in the library each time that takes 14 us, not 2."""
+        """Return counter and histogram of such requests. The library looks them up in 14 us, the map in 2 us."""
         key = (route, method, status)
-        if key not in self.found:
-            self.found[key] = (self.requests.labels(route, method, str(status)), self.seconds.labels(route))
-        return self.found[key]
+        if key not in self.series:
+            self.series[key] = (self.requests.labels(route, method, str(status)), self.seconds.labels(route))
+        return self.series[key]
 
 
 def request_metrics() -> RequestMetrics:
-    """Make them for one application."""
+    """Return new metrics for one application."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return RequestMetrics(
@@ -55,13 +55,13 @@ REQUEST_METRICS = web.AppKey("measures", RequestMetrics)
 
 
 def is_long_lived(response: web.StreamResponse) -> bool:
-    """Tell whether it lasts as long as its reader likes."""
+    """Return whether the client decides when the response ends."""
     return isinstance(response, web.WebSocketResponse) or response.content_type == "text/event-stream"
 
 
 @web.middleware
 async def count_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count and time the request. Its route is the template, so no client makes new series."""
+    """Count and time the request by the template of its route, so that no client makes new series."""
     began = time.perf_counter()
     response = await handler(request)
     resource = request.match_info.route.resource

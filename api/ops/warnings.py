@@ -1,4 +1,4 @@
-"""What an operator must know of a PBX, in sentences: refused logins, refused lists, and a commander without a link."""
+"""Warnings about a PBX, in sentences: refused logins, refused lists, and a commander without a link."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ ANSWER_SECONDS = 1.0
 
 
 def reasons(links: Mapping[str, Link], users: Mapping[str, str]) -> list[str]:
-    """Return why what is served is not up to date: Asterisk refuses a listener that runs, so nothing is heard.
+    """Return why views are not up to date: Asterisk refuses the login of a listener, which then receives nothing.
 
     ``users`` are the AMI users of the settings, by PBX.
     """
@@ -27,7 +27,7 @@ def reasons(links: Mapping[str, Link], users: Mapping[str, str]) -> list[str]:
 
 
 def warnings(links: Mapping[str, Link]) -> list[str]:
-    """Return what is wrong while views are served all the same."""
+    """Return faults that do not keep views from being served."""
     return [
         f"PBX {pbx}: {refused_list(action, words)}"
         for pbx, link in links.items()

@@ -4,14 +4,14 @@ from aiohttp import web
 
 from api.app_keys import ACCOUNTS
 from api.http.auth import token_of
-from api.http.errors import ApiError
+from api.http.query import QueryParams
 from api.http.views import pbx_filter
 from api.stream import closing
 from api.stream.hub import STREAMS
 from api.stream.messages import MessageId, parse_id
 from api.stream.topics import TopicFilter, parse_topics
 
-PARAMETERS = {"authtoken", "last_event_id", "pbx", "topic"}
+PARAMETERS = ("last_event_id", "pbx", "topic")
 RECHECK_SECONDS = 5.0
 """How often is asked whether who listens still may."""
 KEEP_ALIVE_SECONDS = 15.0
@@ -21,7 +21,7 @@ STALL_SECONDS = 30.0
 
 def start_id(request: web.Request) -> MessageId | None:
     """Return where to go on: the header is a browser's own, after a stream broke, so it is newer than the query."""
-    _known(request)
+    QueryParams(request, *PARAMETERS)
     text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
     return None if text is None else parse_id(text)
 
@@ -31,11 +31,6 @@ def topic_filter(request: web.Request) -> TopicFilter:
     return TopicFilter(
         parse_topics(request.query.getall("topic", []), request.app[STREAMS].catalog.paths), pbx_filter(request)
     )
-
-
-def _known(request: web.Request) -> None:
-    if unknown := set(request.query) - PARAMETERS:
-        raise ApiError(400, f"there is no parameter {min(unknown)!r}; there are {', '.join(sorted(PARAMETERS))}")
 
 
 def recheck_token(request: web.Request) -> None:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from api.http.body import read_body
 from api.http.idempotency import command_args
+from api.http.query import QueryParams
 from api.http.views import Args, View, storable_text
 from api.jade import envelope
 from api.jade.me.args import own_detail
@@ -43,10 +44,9 @@ class PostBody(Struct):
 
 def page(request: web.Request) -> Args:
     """Return the arguments of ``count`` messages that are older than ``timestamp``, or of the newest ones."""
-    count, timestamp = request.query.get("count", str(DEFAULT_COUNT)), request.query.get("timestamp")
-    if not re.fullmatch(r"[0-9]{1,9}", count) or not 1 <= int(count) <= MAX_COUNT:
-        raise Invalid(f"count: 1 to {MAX_COUNT}")
-    return (*own_detail(request), None if timestamp is None else _time(timestamp), int(count))
+    params = QueryParams(request, is_strict=False)
+    count, timestamp = params.number("count", DEFAULT_COUNT, MAX_COUNT), params.text("timestamp")
+    return (*own_detail(request), None if timestamp is None else _time(timestamp), count)
 
 
 def _time(text: str) -> datetime:

@@ -45,10 +45,10 @@ WHERE r.pbx = $1 AND r.position = ANY($2::bigint[])
 
 async def explain(request: web.Request) -> web.Response:
     asked = QueryParams(request, "call", "pbx", "cursor", "limit")
-    value = asked.bytes("call")
+    value = asked.utf8("call")
     assert value is not None
     unique_id, pool = value.decode(), request.app[POOL]
-    cursor, limit = asked.position("cursor"), asked.limit(LIMIT, MOST)
+    cursor, limit = asked.position("cursor"), asked.number("limit", LIMIT, MOST)
     records = await pool.fetch(RECORDS, asked.text("pbx"), unique_id, [unique_id])
     if not records:
         raise ApiError(404, "no call record has that unique or linked id")

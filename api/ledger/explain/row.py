@@ -37,7 +37,7 @@ async def explain(request: web.Request) -> web.Response:
     asked = QueryParams(request, "model", "key", "pbx", "cursor", "limit")
     model, table = MODELS[str(asked.word("model", *MODELS))]
     key = _key(model, asked.text("key"))
-    pbx, cursor, limit = asked.text("pbx"), asked.position("cursor") or 0, asked.limit(LIMIT, MAX_LIMIT)
+    pbx, cursor, limit = asked.text("pbx"), asked.position("cursor") or 0, asked.number("limit", LIMIT, MAX_LIMIT)
     async with (
         request.app[POOL].acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),

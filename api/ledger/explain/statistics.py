@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 
 from api.app_keys import POOL
 from api.http.errors import ApiError
+from api.http.paging import page
 from api.http.query import QueryParams
 from api.ledger.events import answer
 from api.ledger.explain import wire
@@ -53,7 +54,7 @@ async def explain(request: web.Request) -> web.Response:
     period, begin, end = _period(asked.text("statistics") or "")
     scope = asked.word("scope", *SCOPES) or "total"
     name, member, pbx = asked.text("name"), asked.word("member", *MEMBERS), asked.text("pbx")
-    cursor, limit = asked.position("cursor") or 0, asked.limit(LIMIT, MAX_LIMIT)
+    cursor, limit = asked.position("cursor") or 0, asked.number("limit", LIMIT, MAX_LIMIT)
     if (name is None) != (scope == "total"):
         raise ApiError(400, "name: of what, for every scope but total")
     async with (
@@ -73,7 +74,8 @@ async def explain(request: web.Request) -> web.Response:
     if member is not None and member not in value:
         raise ApiError(400, f"member: {scope} has {', '.join(value)}")
     found = await explain_rows(request.app[POOL], STATISTICS, rows, windows)
-    events = [one async for one in _amounts(found.steps, member) if one["position"] > cursor]
+    later = [one async for one in _amounts(found.steps, member) if one["position"] > cursor]
+    events, after = page(later, limit, lambda one: one["position"])
     body = {
         "statistics": period,
         "scope": scope,
@@ -81,8 +83,8 @@ async def explain(request: web.Request) -> web.Response:
         "pbx": pbx,
         "member": member,
         "value": value if member is None else value[member],
-        "events": events[:limit],
-        "next": events[limit - 1]["position"] if len(events) > limit else None,
+        "events": events,
+        "next": after,
         **wire.fold_summary(found, checkpoint.position),
     }
     return answer(body, checkpoint.position)

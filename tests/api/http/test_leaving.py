@@ -112,7 +112,7 @@ async def test_a_query_ends_when_no_client_waits_for_it(
         await eventually(is_so, f"{number} queries sleep", SECONDS)
 
     async def look(query: Query) -> Any:
-        return await views._asked(query.view.models, lambda connection: connection.fetch("SELECT pg_sleep(600)"))
+        return await views._read(query.view.models, lambda connection: connection.fetch("SELECT pg_sleep(600)"))
 
     views = client.app[VIEWS]
     monkeypatch.setattr(views, "_look", look)

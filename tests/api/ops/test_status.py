@@ -370,7 +370,7 @@ async def test_where_no_listener_ever_ran_there_is_no_file(tmp_path: Path) -> No
     url = "postgresql://nobody@127.0.0.1:1/none"
     pool = await open_pool(url, Heartbeat(url), size=1)
     found = await listener_report(pool, tmp_path, away=False)
-    assert (found.told_by, found.listeners) == ("file", [])
+    assert (found.source, found.listeners) == ("file", [])
     await pool.close()
 
 

@@ -148,7 +148,7 @@ NONSENSE = [
     ({"last_event_id": "1.x"}, "last_event_id: "),
     ({"last_event_id": "99999999"}, "last_event_id: there is no position 99999999, the log ends at "),
     ({"last_event_id": "1" * 30}, "last_event_id: "),
-    ({"topics": "/core"}, "there is no parameter 'topics'"),
+    ({"topics": "/core"}, "topics: unknown parameter"),
 ]
 
 
