@@ -1,4 +1,4 @@
-"""GET /v1/ledger/gaps: the times in which nobody heard a PBX, oldest first."""
+"""GET /v1/ledger/gaps: the times without a link to a PBX, oldest first."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -40,11 +40,11 @@ def pbx(request: web.Request) -> str | None:
 
 
 def args(request: web.Request) -> Args:
-    asked = QueryParams(request, *PARAMETERS)
-    since, until = asked.time("from"), asked.time("to")
+    params = QueryParams(request, *PARAMETERS)
+    since, until = params.time("from"), params.time("to")
     if since and until and since > until:
         raise ApiError(400, "from must not be after to")
-    return (since, until, asked.position("after") or 0, asked.number("limit", LIMIT, MAX_LIMIT))
+    return (since, until, params.position("after") or 0, params.number("limit", LIMIT, MAX_LIMIT))
 
 
 def wire(rows: Sequence[asyncpg.Record], now: datetime) -> Any:

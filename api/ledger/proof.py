@@ -1,4 +1,4 @@
-"""GET /v1/ledger/events/{position}: one event, with all that is needed to prove it against the head of the log."""
+"""GET /v1/ledger/events/{position}: one event, with its proof against the head of the log."""
 
 import re
 
@@ -68,7 +68,7 @@ async def event(request: web.Request) -> web.Response:
             changes = await redactions.of(connection, batch["pbx"], position)
         except redactions.RedactionError as error:
             raise ApiError(500, f"{error}: ringledger verify", "internal-error") from None
-    told = wire.event_json(row)
+    shown = wire.event_json(row)
     offset = position - batch["first"]
     leaves = [leaf.hex() for leaf in cut(batch["leaves"], LEAF)]
     proof = {
@@ -88,9 +88,9 @@ async def event(request: web.Request) -> web.Response:
             "hash": batch["hash"].hex(),
         },
         "head": {"position": head["position"], "hash": head["hash"].hex()},
-        "check": CHECK + (REDACTED if changes else "") + (MASKED if "masked" in told else ""),
+        "check": CHECK + (REDACTED if changes else "") + (MASKED if "masked" in shown else ""),
     }
-    return answer({"event": told, "proof": proof}, head["position"])
+    return answer({"event": shown, "proof": proof}, head["position"])
 
 
 ROUTES = [web.get("/v1/ledger/events/{position:[^/]+}", require_permission("admin", event))]

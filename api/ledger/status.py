@@ -1,4 +1,4 @@
-"""GET /v1/ledger/status: how far everything has come, who is heard, and what nobody reads."""
+"""GET /v1/ledger/status: the positions of the log and of all read models, the links, and the events without a model."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ LINKS = """
 SELECT pbx, state, since, healed, address, banner, reason, refused, epoch, last_snapshot, last_minute, failed
 FROM links ORDER BY pbx
 """
-# The PBX chooses the names, so their number has no bound: the most frequent are listed, the rest counted.
+# The PBX chooses the names, so their number has no bound: the most frequent are listed, all are counted.
 UNHANDLED = """
 SELECT n.source, n.name, sum(n.count)::bigint AS count, max(n.last) AS last_position,
        array_agg(n.pbx ORDER BY n.pbx) AS pbx, count(*) OVER () AS names
@@ -41,7 +41,7 @@ SELECT model, name, count(*) AS count, max(position) AS last_position,
        (array_agg(error ORDER BY position DESC))[1] AS last_error
 FROM ledger.unfit GROUP BY 1, 2 ORDER BY 1, 2
 """
-# What a partition is called tells its month: ledger.open_month.
+# The name of a partition ends in its month: ledger.open_month.
 MONTHS = """
 WITH part AS (
     SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month, c.oid AS events,
@@ -58,7 +58,7 @@ FROM part ORDER BY part.month
 
 
 def handled_events() -> tuple[list[str], list[str]]:
-    """Return the sources and the names of all events that some model takes."""
+    """Return the sources and the names of all events that a model handles."""
     pairs = {(getattr(on.shape, "source_of_events", "ami"), name) for model in ALL for name, on in model.on.items()}
     pairs |= {("ringledger", name) for name in SNAPSHOTS}
     sources, names = zip(*sorted(pairs), strict=True)
@@ -88,8 +88,8 @@ async def status(request: web.Request) -> web.Response:
             "archives": [_archive(one) for one in (await edge.read(connection)).archives],
             "months": [dict(row) for row in await connection.fetch(MONTHS)],
         }
-    found = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
-    return answer({**body, "listeners": msgspec.to_builtins(found.listeners)}, head["position"])
+    report = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    return answer({**body, "listeners": msgspec.to_builtins(report.listeners)}, head["position"])
 
 
 def _unhandled(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:

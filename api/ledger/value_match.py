@@ -1,4 +1,4 @@
-"""Whether an event holds a value: exactly, in a header of the right kind, whatever bytes it is made of."""
+"""Exact matches of a value in an event, in a header of a kind, for any bytes."""
 
 import csv
 from typing import Any
@@ -8,9 +8,9 @@ from msgspec import Struct
 
 
 class Kind(Struct, frozen=True):
-    """What a value is: AMI headers hold it whose names end so (in small letters), as in DestChannel, ParkeeUniqueid.
+    """The kind of a value, by the endings (in lower case) of the AMI headers that hold it, as in ParkeeUniqueid.
 
-    ``stems`` are the same for LIKE, in as few patterns as say it: each costs a search through all bytes.
+    ``stems`` are the same for LIKE, in the fewest patterns, because each costs a search through all bytes.
     """
 
     endings: tuple[bytes, ...]
@@ -23,20 +23,21 @@ LINKED_ID = Kind((b"linkedid",), (b"inked__:",))
 CALL = Kind((b"uniqueid", b"linkedid"), (b":",))
 
 UNREADABLE_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What bytes raise that are no JSON, or none that anybody reads."""
+"""The errors of bytes that are not JSON, or not decodable."""
 
 
 class ValueMatch(Struct, frozen=True):
-    """One of ``values``, as UTF-8, in an AMI header of this kind.
+    """A match on one of ``values``, in UTF-8, in an AMI header of this kind.
 
-    In JSON (ARI, and our own events) any string is meant, in what was imported (Master.csv, CEL, queue_log) any field.
+    In JSON (ARI, and Ringledger's own events) any string matches, in imported lines (Master.csv, CEL, queue_log) any
+    field.
     """
 
     kind: Kind
     values: frozenset[bytes]
 
     def patterns(self) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        """Return what LIKE finds it with in AMI, in JSON and in lines; it finds more than `holds` then lets through."""
+        """Return the LIKE patterns for AMI, JSON and lines. They match more than `matches` does."""
         values = [_literal(value) for value in sorted(self.values)]
         return (
             [b"%%%b%%%b\r\n%%" % (stem, value) for stem in self.kind.stems for value in values],
@@ -49,20 +50,20 @@ def _literal(value: bytes) -> bytes:
     return value.replace(b"\\", rb"\\").replace(b"%", rb"\%").replace(b"_", rb"\_")
 
 
-def matches(source: str, raw: bytes, held: ValueMatch) -> bool:
-    """Tell whether the event holds it."""
+def matches(source: str, raw: bytes, match: ValueMatch) -> bool:
+    """Return whether the event holds one of the values."""
     if source == "ami":
         return any(
-            _value(value) in held.values
+            _value(value) in match.values
             for name, colon, value in (line.partition(b":") for line in raw.split(b"\r\n"))
-            if colon and name.lower().endswith(held.kind.endings)
+            if colon and name.lower().endswith(match.kind.endings)
         )
     if source in {"ari", "ringledger"}:
         try:
-            return _in_json(msgspec.json.decode(raw), held.values)
+            return _in_json(msgspec.json.decode(raw), match.values)
         except UNREADABLE_JSON:
             return False
-    return any(field.encode() in held.values for field in fields(source, raw.decode("utf-8", "replace")))
+    return any(field.encode() in match.values for field in fields(source, raw.decode("utf-8", "replace")))
 
 
 def _value(value: bytes) -> bytes:
@@ -78,13 +79,13 @@ def _in_json(value: Any, values: frozenset[bytes]) -> bool:
 
 
 def fields(source: str, text: str) -> list[str]:
-    """Return the fields of a line that was imported."""
+    """Return the fields of an imported line."""
     if source == "queue_log":
         return text.rstrip("\r\n").split("|")
     return next(csv.reader([text]), [])
 
 
 def header(raw: bytes, name: bytes) -> bytes:
-    """Return the value of an AMI header, nothing where it is not there; ``name`` in small letters."""
+    """Return the value of an AMI header, empty if it is absent; ``name`` is in lower case."""
     lines = (line.partition(b":") for line in raw.split(b"\r\n"))
-    return next((_value(value) for found, colon, value in lines if colon and found.lower() == name), b"")
+    return next((_value(value) for header_name, colon, value in lines if colon and header_name.lower() == name), b"")

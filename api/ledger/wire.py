@@ -1,4 +1,4 @@
-"""How an event is told: what the log knows of it, its headers, and its bytes."""
+"""An event as JSON: its columns, its headers, and its bytes."""
 
 import base64
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from services.runtime.masking import masked
 
 
 def event_json(row: asyncpg.Record) -> dict[str, Any]:
-    """Return an event of the log with all that is known of it.
+    """Return an event with all columns of the log.
 
-    ``headers`` of AMI are pairs in the order of the wire, repeated ones too (None for a line without a colon); for ARI
-    and events of our own they are the JSON, for a line that was imported its fields. Bytes that are no UTF-8 are
-    replaced there, but not in ``raw``, which is base64 then. Secrets are masked: hashes of passwords and tokens in our
-    own events, and what an older listener has left in clear. Such an event is marked, for its leaf can then be computed
-    from the database only.
+    ``headers`` of AMI are pairs in the order of the wire, with repeated ones; a line without a colon has None. For ARI
+    and Ringledger's own events they are the JSON, for an imported line its fields. Bytes that are not UTF-8 are
+    replaced there, but not in ``raw``, which is base64 then. Secrets are masked: hashes of passwords and
+    tokens, and secrets that an older listener wrote in clear. Such an event is marked, because its leaf can only be
+    computed from the database.
     """
     raw: bytes = row["raw"]
-    told = masked(row["source"], raw)
+    shown = masked(row["source"], raw)
     try:
-        text, encoding = told.decode(), "utf-8"
+        text, encoding = shown.decode(), "utf-8"
     except UnicodeDecodeError:
-        text, encoding = base64.b64encode(told).decode(), "base64"
+        text, encoding = base64.b64encode(shown).decode(), "base64"
     return {
         "position": row["position"],
         "pbx": row["pbx"],
@@ -37,15 +37,15 @@ def event_json(row: asyncpg.Record) -> dict[str, Any]:
         "occurred": stamp(row["occurred"]),
         "recorded": stamp(row["recorded"]),
         "appended": stamp(row["appended"]),
-        "headers": _headers(row["source"], told),
+        "headers": _headers(row["source"], shown),
         "raw": text,
         "encoding": encoding,
-        **({"masked": True} if told != raw else {}),
+        **({"masked": True} if shown != raw else {}),
     }
 
 
 def event_ref(row: asyncpg.Record) -> dict[str, Any]:
-    """Return where an event stands, and what and when it was."""
+    """Return the position, the name and the times of an event."""
     return {
         "position": row["position"],
         "pbx": row["pbx"],
@@ -62,7 +62,7 @@ def _headers(source: str, raw: bytes) -> Any:
             msgspec.json.decode(raw)
         except UNREADABLE_JSON:
             return None
-        # Repeated members and their order stay; ari.conf's pretty=yes must not break a line in two.
+        # This keeps repeated members and their order; ari.conf's pretty=yes must not break a line in two.
         return msgspec.Raw(msgspec.json.format(raw, indent=-1))
     text = raw.decode("utf-8", "replace")
     if source == "ami":

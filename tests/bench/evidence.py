@@ -85,7 +85,7 @@ async def _appended(connection: asyncpg.Connection, total: int) -> str:
 
 
 async def _page(pool: asyncpg.Pool, unique_id: str) -> tuple[float, int]:
-    search = Search(pool, SearchFilter(held=(ValueMatch(UNIQUE_ID, frozenset({unique_id.encode()})),)))
+    search = Search(pool, SearchFilter(values=(ValueMatch(UNIQUE_ID, frozenset({unique_id.encode()})),)))
     start = time.perf_counter()
     events = sum([len(page) async for page in search.pages(10_000)])
     return time.perf_counter() - start, events

@@ -13,13 +13,13 @@ KINDS = {"call": explain_call.explain, "statistics": explain_statistics.explain,
 
 
 async def explain(request: web.Request) -> web.Response:
-    asked = [kind for kind in KINDS if kind in request.query]
-    if len(asked) != 1:
-        raise ApiError(400, "explain what? one of call=<unique id>, statistics=<day or month>, model=<name>")
+    kinds = [kind for kind in KINDS if kind in request.query]
+    if len(kinds) != 1:
+        raise ApiError(400, "exactly one is needed: call=<unique id>, statistics=<day or month>, or model=<name>")
     queue, user = request.app[QUEUES].explain, requester_uuid(request)
     with queue.place(user):
         async with queue.turn(user):
-            return await KINDS[asked[0]](request)
+            return await KINDS[kinds[0]](request)
 
 
 ROUTES = [web.get("/v1/ledger/explain", require_permission("admin", explain))]

@@ -1,7 +1,7 @@
-"""?model=<name>&key=<JSON list>: the events that made a row of a read model what it is.
+"""?model=<name>&key=<JSON list>: the events that led to the present row of a read model.
 
-The model is folded again over the part of the log in which the row was last changed, and over more and more of what
-is before it, until the row comes out as it is served.
+The model is folded again over the part of the log in which the row last changed. Longer parts follow, until the fold
+gives the row that is served.
 """
 
 import typing
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from api.app_keys import POOL
 from api.http.errors import ApiError
+from api.http.paging import page
 from api.http.query import MAX_POSITION, QueryParams
 from api.ledger.events import answer
 from api.ledger.explain import wire
@@ -29,15 +30,15 @@ LIMIT = 1_000
 MAX_LIMIT = 10_000
 MODELS = {model.name: (model, Table(model)) for model in ALL}
 EARLIER = (0, 10_000, 100_000, 1_000_000)
-"""How many positions before the row's last change its story may begin."""
-KNOWN = "SELECT pbx FROM ledger.connection GROUP BY pbx ORDER BY pbx"
+"""Positions before the row's last change at which the fold begins, one after the other."""
+PBXES = "SELECT pbx FROM ledger.connection GROUP BY pbx ORDER BY pbx"
 
 
 async def explain(request: web.Request) -> web.Response:
-    asked = QueryParams(request, "model", "key", "pbx", "cursor", "limit")
-    model, table = MODELS[str(asked.word("model", *MODELS))]
-    key = _key(model, asked.text("key"))
-    pbx, cursor, limit = asked.text("pbx"), asked.position("cursor") or 0, asked.number("limit", LIMIT, MAX_LIMIT)
+    params = QueryParams(request, "model", "key", "pbx", "cursor", "limit")
+    model, table = MODELS[str(params.word("model", *MODELS))]
+    key = _key(model, params.text("key"))
+    pbx, cursor, limit = params.text("pbx"), params.position("cursor") or 0, params.number("limit", LIMIT, MAX_LIMIT)
     async with (
         request.app[POOL].acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
@@ -46,30 +47,29 @@ async def explain(request: web.Request) -> web.Response:
         checkpoint = reading.models.get(model.name)
         if checkpoint is None or checkpoint.version != model.version:
             raise UnreadyError(f"read model {model.name} is being built")
-        pbxes = [pbx] if pbx is not None else [row[0] for row in await connection.fetch(KNOWN)]
+        pbxes = [pbx] if pbx is not None else [row[0] for row in await connection.fetch(PBXES)]
         keys: list[Key] = [(one, *key) for one in pbxes]
         rows: list[Any] = table.rows(await connection.fetch(table.select, *table.key_arrays(keys)))
         if not rows:
-            raise ApiError(404, f"no such row in {model.name}")
+            raise ApiError(404, f"not found: a row of {model.name} with this key")
         if len(rows) > 1:
-            raise ApiError(400, f"pbx: which? {', '.join(sorted(row.pbx for row in rows))}")
+            raise ApiError(400, f"pbx: several PBXes have this row: {', '.join(sorted(row.pbx for row in rows))}")
         row = rows[0]
         windows = await _windows(connection, row, checkpoint.position)
     full = (row.pbx, *key)
-    found = await explain_rows(request.app[POOL], model, {full: row}, windows)
-    # What stood there before it was gone the last time is another row's history.
-    begun = max((i for i, step in enumerate(found.steps) if step.before is None), default=0)
-    steps = [step for step in found.steps[begun:] if step.event.position > cursor]
+    refolded = await explain_rows(request.app[POOL], model, {full: row}, windows)
+    # Steps before the last deletion are the history of an earlier row.
+    start = max((i for i, step in enumerate(refolded.steps) if step.before is None), default=0)
+    later = [step for step in refolded.steps[start:] if step.event.position > cursor]
+    steps, after = page(later, limit, lambda step: step.event.position)
     body = {
         "model": model.name,
         "pbx": row.pbx,
         "key": key,
         "row": _row(row),
-        "events": [
-            {**wire.event_summary(step.event), "changed": _changed(step.before, step.after)} for step in steps[:limit]
-        ],
-        "next": steps[limit - 1].event.position if len(steps) > limit else None,
-        **wire.fold_summary(found, checkpoint.position),
+        "events": [{**wire.event_summary(step.event), "changed": _changed(step.before, step.after)} for step in steps],
+        "next": after,
+        **wire.fold_summary(refolded, checkpoint.position),
     }
     return answer(body, checkpoint.position)
 
@@ -80,12 +80,12 @@ def _key(model: Model, text: str | None) -> list[Any]:
         values = zip(msgspec.json.decode(text or "", type=list[Any]), model.key, strict=True)
         return [_fitting(msgspec.convert(value, hints[name])) for value, name in values]
     except (ValueError, OverflowError, RecursionError):
-        names = ", ".join(model.key) or "nothing, for a PBX has one row"
+        names = ", ".join(model.key) or "no values, because each PBX has one row"
         raise ApiError(400, f"key: a JSON list of {names}") from None
 
 
 def _fitting(value: Any) -> Any:
-    """Return the value as PostgreSQL can hold it. Raises ValueError or OverflowError."""
+    """Return the value as PostgreSQL can store it. Raises ValueError or OverflowError."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError("a time without zone")
@@ -96,7 +96,7 @@ def _fitting(value: Any) -> Any:
 
 
 async def _windows(connection: asyncpg.Connection, row: Row, upto: int) -> list[Window]:
-    """Return where the events may stand, the least first; the row's time is the PBX's clock, which may be wrong."""
+    """Return the windows that may have the events, the shortest first. The PBX's clock may be wrong."""
     _, after, until = await connection.fetchrow(BOUNDS, row.tm_update, row.tm_update)
     ends = (min(until, upto), upto)
     windows = {(max(0, after - more), end) for more in EARLIER for end in ends if end > after}

@@ -1,10 +1,10 @@
-"""?statistics=<day or month>&scope=...: every event that went into the numbers served, and what each one added.
+"""?statistics=<day or month>&scope=...: every event that changed the numbers, and the amounts that it added.
 
-The amounts add up to what ``/api/statistics`` and ``/api/usage`` serve, because they are differences of just that:
-the model is folded again, and after each event that changed a row of the scope, the rows are summed up as the view
-does it. Which part of the log that takes: from the day before the period (what a Cdr means may depend on what a queue
-said hours before) to the last Cdr of a call that began in it; if that does not come to the numbers served, all of it
-from the beginning.
+The amounts add up to the numbers of ``/api/statistics`` and ``/api/usage``, because they are differences of these. The
+model is folded again. After each event that changed a row of the scope, the rows are summed up as the view does it.
+
+The fold begins a day before the period, because a Cdr may depend on queue events of hours before. It ends with the last
+Cdr of a call that began in the period. If that does not give the numbers served, the whole log is folded.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from services.replay.explain import Window, explain_rows
 LIMIT = 1_000
 MAX_LIMIT = 10_000
 STEPS_PER_TURN = 100
-"""Steps that are summed up before the event loop serves others: some milliseconds."""
+"""Steps that are summed up in one turn of the event loop, which takes some milliseconds."""
 SCOPES = ("total", "pbx", "queue", "agent", "endpoint")
 MEMBERS = (*CALLS, "longest_seconds", "by_hour", *QUEUE)
 
@@ -50,13 +50,13 @@ Sums = dict[str, Any]
 
 
 async def explain(request: web.Request) -> web.Response:
-    asked = QueryParams(request, "statistics", "scope", "name", "member", "pbx", "cursor", "limit")
-    period, begin, end = _period(asked.text("statistics") or "")
-    scope = asked.word("scope", *SCOPES) or "total"
-    name, member, pbx = asked.text("name"), asked.word("member", *MEMBERS), asked.text("pbx")
-    cursor, limit = asked.position("cursor") or 0, asked.number("limit", LIMIT, MAX_LIMIT)
+    params = QueryParams(request, "statistics", "scope", "name", "member", "pbx", "cursor", "limit")
+    period, begin, end = _period(params.text("statistics") or "")
+    scope = params.word("scope", *SCOPES) or "total"
+    name, member, pbx = params.text("name"), params.word("member", *MEMBERS), params.text("pbx")
+    cursor, limit = params.position("cursor") or 0, params.number("limit", LIMIT, MAX_LIMIT)
     if (name is None) != (scope == "total"):
-        raise ApiError(400, "name: of what, for every scope but total")
+        raise ApiError(400, "name: needed for every scope but total")
     async with (
         request.app[POOL].acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
@@ -68,13 +68,13 @@ async def explain(request: web.Request) -> web.Response:
         records = await connection.fetch(ROWS, period, "pbx" if scope == "total" else scope, name, pbx)
         rows: dict[Key, Any] = {_key(row): row for row in Table(STATISTICS).rows(records)}
         if not rows:
-            raise ApiError(404, "no such statistic")
+            raise ApiError(404, "not found: a statistic with these parameters")
         windows = await _windows(connection, begin, end, checkpoint.position)
     value = summed(rows)
     if member is not None and member not in value:
         raise ApiError(400, f"member: {scope} has {', '.join(value)}")
-    found = await explain_rows(request.app[POOL], STATISTICS, rows, windows)
-    later = [one async for one in _amounts(found.steps, member) if one["position"] > cursor]
+    refolded = await explain_rows(request.app[POOL], STATISTICS, rows, windows)
+    later = [one async for one in _amounts(refolded.steps, member) if one["position"] > cursor]
     events, after = page(later, limit, lambda one: one["position"])
     body = {
         "statistics": period,
@@ -85,7 +85,7 @@ async def explain(request: web.Request) -> web.Response:
         "value": value if member is None else value[member],
         "events": events,
         "next": after,
-        **wire.fold_summary(found, checkpoint.position),
+        **wire.fold_summary(refolded, checkpoint.position),
     }
     return answer(body, checkpoint.position)
 
@@ -110,7 +110,7 @@ async def _windows(connection: asyncpg.Connection, begin: datetime, end: datetim
 
 
 def summed(rows: dict[Key, Statistics]) -> Sums:
-    """Sum rows up as the view does; what is no number is left out."""
+    """Sum rows up as the view does, numbers only."""
     sums: Sums = {}
     for _, row in sorted(rows.items()):
         add(sums, asdict(row))

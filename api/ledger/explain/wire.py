@@ -1,4 +1,4 @@
-"""How a refold is told."""
+"""The JSON of an explanation."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ BOUND = f"No more than {MAX_POSITIONS:,} positions are read for one answer, and 
 
 
 def event_summary(one: Recorded) -> dict[str, Any]:
-    """Return where an event stands, and what and when it was."""
+    """Return the position, the name and the time of an event."""
     return {
         "position": one.position,
         "pbx": one.pbx,
@@ -24,17 +24,17 @@ def event_summary(one: Recorded) -> dict[str, Any]:
     }
 
 
-def fold_summary(found: Explanation, upto: int) -> dict[str, Any]:
-    """Say what was folded, whether it is the whole truth, and up to which position the answer is served."""
-    after, until = found.window
+def fold_summary(refolded: Explanation, position: int) -> dict[str, Any]:
+    """Return which events were folded, whether they explain the rows, and the position of the rows."""
+    after, until = refolded.window
     why = None
-    if not found.is_exact:
-        why = INEXACT if found.is_complete else f"{INEXACT} {BOUND}"
-        if found.archive_files:
-            why += f" Archived are: {found.archive_files}."
+    if not refolded.is_exact:
+        why = INEXACT if refolded.is_complete else f"{INEXACT} {BOUND}"
+        if refolded.archive_files:
+            why += f" Archived are: {refolded.archive_files}."
     return {
-        "exact": found.is_exact,
+        "exact": refolded.is_exact,
         **({"why": why} if why else {}),
-        "folded": {"after": after, "upto": until, "events": found.event_count},
-        "position": upto,
+        "folded": {"after": after, "upto": until, "events": refolded.event_count},
+        "position": position,
     }

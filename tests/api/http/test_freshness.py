@@ -220,7 +220,7 @@ async def test_a_slow_view_that_ticks_is_rendered_once_for_a_request(
 ) -> None:
     """Every result is too old when it is ready, as if each rendering took longer than a second."""
     await reached(client, await ledger.write(newchannel("1.1")))
-    monkeypatch.setattr("api.http.views.TICK_SECONDS", -1.0)
+    monkeypatch.setattr("api.http.current_views.TICK_SECONDS", -1.0)
     views, begun, may_end, rendered = client.app[VIEWS], asyncio.Event(), asyncio.Event(), 0
     render = views._render
 
@@ -329,7 +329,7 @@ async def test_the_database_may_go_and_come(client: Client, ledger: Ledger) -> N
     assert len(await items(reply)) == 2
 
 
-@pytest.mark.parametrize("where", ["services.projector.checkpoints.read", "api.http.views.read"])
+@pytest.mark.parametrize("where", ["services.projector.checkpoints.read", "api.http.current_views.read"])
 async def test_a_connection_that_ends_while_it_is_used_is_one_more_absence(
     client: Client, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -348,6 +348,6 @@ async def test_a_connection_that_ends_while_it_is_used_is_one_more_absence(
     await client.app[FRESHNESS].refresh()
     replies = [await client.get(VIEW), await client.get(VIEW)]
     assert broken
-    assert [reply.status for reply in replies] == ([503, 200] if where == "api.http.views.read" else [200, 200])
+    assert [reply.status for reply in replies] == ([503, 200] if where == "api.http.current_views.read" else [200, 200])
     assert await client.app[FRESHNESS].refresh()
     assert not client.app[FAILED].done()

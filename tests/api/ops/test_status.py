@@ -520,7 +520,7 @@ async def test_metrics_without_postgresql_are_those_of_the_process(
         raise ConnectionRefusedError
 
     board(tmp_path)
-    monkeypatch.setattr("api.ops.metrics.counted", away)
+    monkeypatch.setattr("api.ops.metrics.count_log", away)
     found = await scraped(client)
     assert found["ringledger_database_up"][()] == found["ringledger_postgresql_up"][()] == 0
     assert "ringledger_log_position" not in found
