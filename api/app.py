@@ -11,10 +11,11 @@ from api.app_keys import ACCOUNTS, COMMANDS, FAILED, FRESHNESS, HEARTBEAT, POOL,
 from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
 from api.http.as_of import AsOfViews
-from api.http.connections import CONNECTIONS, Connections, Limits, file_limit, limit_requests
+from api.http.connections import CONNECTIONS, Connections, limit_requests
 from api.http.current_views import CurrentViews
 from api.http.dialect import DIALECTS, Dialects
 from api.http.finishing import drain_writes, finish_writes
+from api.http.limits import Limits, file_limit
 from api.http.middleware import render_errors
 from api.http.origins import own_pages_only
 from api.http.queues import QUEUES, QueueMetrics, Queues

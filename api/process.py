@@ -11,8 +11,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from api.app import create
 from api.app_keys import FAILED
-from api.http.connections import CONNECTIONS, raise_file_limit
-from api.http.guarded_connection import KEEP_ALIVE_SECONDS, GuardedSite
+from api.http.connections import CONNECTIONS
+from api.http.guarded_connection import KEEP_ALIVE_SECONDS
+from api.http.limits import raise_file_limit
+from api.http.site import GuardedSite
 from services.runtime import process as run
 from services.runtime.http_address import AddressError
 from services.runtime.settings import load

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import StreamReader, web
-from aiohttp.web_runner import BaseRunner
 
 from api.http.errors import Problem
 
@@ -191,27 +190,3 @@ class GuardedConnection(asyncio.Protocol):
             f"Cache-Control: no-store\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
-
-
-class GuardedSite(web.BaseSite):
-    """A TCP port whose connections have limits."""
-
-    def __init__(self, runner: BaseRunner, connections: "Connections", host: str, port: int) -> None:
-        super().__init__(runner)
-        self._connections = connections
-        self._host = host
-        self._port = port
-
-    @property
-    def name(self) -> str:
-        """The address as a URL."""
-        return f"http://{self._host}:{self._port}"
-
-    async def start(self) -> None:
-        """Begin to listen."""
-        await super().start()
-        server = self._runner.server
-        assert server is not None
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: GuardedConnection(self._connections, server()), self._host, self._port, backlog=self._backlog
-        )

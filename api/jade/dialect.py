@@ -4,18 +4,8 @@ from api.http.auth import identify
 from api.http.dialect import Dialect
 from api.jade import envelope
 from api.jade.operations import operations
+from api.jade.routes import pattern
 from schemas.settings import Settings
-
-SLASHES = "{detail:(?s:.+)}"
-
-
-def pattern(path: str) -> str:
-    """Return a path as the router takes it. ``{detail}`` at its end may hold slashes.
-
-    A proxy may have decoded %2F. Below /me details are UUIDs, and longer paths follow them.
-    """
-    takes_slashes = path.endswith("/{detail}") and not path.removeprefix("/v1").startswith("/me/")
-    return path.replace("{detail}", SLASHES if takes_slashes else "{detail:[^/]+}")
 
 
 def jade(settings: Settings) -> Dialect:

@@ -5,9 +5,7 @@ These are not documented: tokens for the families /manager and /me, calls, and w
 
 from functools import partial
 
-from api.http.errors import Handler
 from api.http.operation import Operation
-from api.http.views import View
 from api.jade import (
     contacts,
     core,
@@ -27,46 +25,8 @@ from api.jade import (
 from api.jade.config import files, sections, trunks
 from api.jade.me import buddies, calls, chats, messages
 from api.jade.resource import Resource
-from api.jade.writes import once
+from api.jade.routes import PERMISSIONS, act, delete, get, post, put
 from schemas.configuration import PARKING
-
-PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
-"""The permission that a family of paths needs."""
-
-
-def operation(name: str, method: str, path: str, serve: View | Handler, *more: str) -> Operation:
-    """Return an operation at a path of a family, with and without /v1; ``more`` are other documented forms.
-
-    Views of the caller's own data are personal.
-    """
-    return Operation(
-        f"jade.{name}",
-        method,
-        (f"/v1{path}", path, *more),
-        serve,
-        permission=PERMISSIONS[path.split("/")[1]],
-        personal=method == "GET" and (path.startswith("/me/") or path == "/admin/info"),
-    )
-
-
-def get(name: str, path: str, serve: View | Handler, *more: str) -> Operation:
-    return operation(name, "GET", path, serve, *more)
-
-
-def post(name: str, path: str, serve: Handler) -> Operation:
-    return operation(name, "POST", path, serve)
-
-
-def put(name: str, path: str, serve: Handler) -> Operation:
-    return operation(name, "PUT", path, serve)
-
-
-def delete(name: str, path: str, serve: Handler) -> Operation:
-    return operation(name, "DELETE", path, serve)
-
-
-def act(name: str, method: str, path: str, serve: Handler) -> Operation:
-    return operation(name, method, path, once(serve))
 
 
 def logins(family: str) -> list[Operation]:

@@ -1,7 +1,8 @@
-"""The live edge: one tail for all streams of a process, and the newest messages, which each stream reads for itself.
+"""The live buffer: one subscription for all streams of a process, and its newest messages.
 
-There is no queue for each reader: who is behind reads older messages of the same list, and who is behind all of it is
-cut off. So a slow reader costs nobody anything, and a thousand readers need the memory of one.
+Each stream reads the messages by itself, so there is no queue for each client. A client that falls behind reads older
+messages; one that falls behind all of them is cut off. A slow client therefore delays no other client, and a thousand
+clients need the memory of one.
 """
 
 import asyncio
@@ -9,11 +10,10 @@ import contextlib
 from bisect import bisect_right
 
 import structlog
-from msgspec import Struct, field
 
 from api.stream import closing
-from api.stream.closing import StreamClosedError
-from api.stream.messages import WHOLE_EVENT, Message, MessageId, messages_of
+from api.stream.closing import StreamClosed
+from api.stream.messages import WHOLE_EVENT, Batch, Message, MessageId, messages_of
 from api.stream.resources import StreamCatalog
 from api.stream.topics import TopicFilter
 from projections.engine.step import FoldError
@@ -27,63 +27,50 @@ from services.replay.subscription import RETRYABLE_ERRORS, RedactedError, Subscr
 MAX_MESSAGES = 32_768
 MAX_BYTES = 32 << 20
 BATCH_MESSAGES = 500
-"""Messages that are handed over at once."""
+"""The most messages of a batch."""
 TRIM_MESSAGES = 1_000
-"""So many that are no longer kept are let go of at once."""
+"""Dropped messages are removed from the list when it has more of them."""
 START_EVENTS = 10_000
-"""So many events before the end it begins: who comes back after a moment finds what it missed here."""
+"""How far before the end of the log the buffer begins, for clients that return after a moment."""
 WAKE_INTERVAL_SECONDS = 0.02
-"""At most fifty times a second all who want what has come are woken: that costs more than what they are told."""
+"""Waiting clients are woken at most fifty times a second, because that costs more than the messages."""
 RETRY_SECONDS = 0.5
 
 logger = structlog.get_logger()
 
 
-class Batch(Struct):
-    """What comes next; ``position`` is how far that is, with all there is to tell up to there if ``whole``.
-
-    ``encoded`` is what was written of it for those who want the same: nobody need write it again.
-    """
-
-    messages: list[Message]
-    position: int
-    whole: bool = True
-    encoded: dict[TopicFilter, list[bytes]] = field(default_factory=dict)
-
-
 class LiveBuffer:
-    """From the first listener's coming until the last one goes, or something ends it for all (``ended`` says what).
+    """The newest messages, from the first stream's start until the last one ends, or until ``closed`` is set for all.
 
-    ``position`` is how far it has read, ``redacted`` as in `Subscription`. All messages after the event at ``oldest``
-    are still there; ``count`` is how many there have been.
+    ``position`` is the position read last, ``redacted`` as in `Subscription`. All messages after the event at
+    ``oldest`` are here; ``count`` is the number of messages so far.
     """
 
-    def __init__(self, pool: Pool, tail: Subscription, catalog: StreamCatalog) -> None:
+    def __init__(self, pool: Pool, subscription: Subscription, catalog: StreamCatalog) -> None:
         self.catalog = catalog
-        self.position = self.oldest = tail.position
-        self.redacted = tail.redacted
+        self.position = self.oldest = subscription.position
+        self.redacted = subscription.redacted
         self.count = 0
-        self.ended: StreamClosedError | None = None
+        self.closed: StreamClosed | None = None
         self._pool = pool
-        self._tail = tail
-        self._kept: list[Message] = []
-        self._gone = 0
+        self._subscription = subscription
+        self._messages: list[Message] = []
+        self._dropped = 0
         self._bytes = 0
         self._batches: dict[int, Batch] = {}
         self._waiting: dict[TopicFilter, asyncio.Future[int]] = {}
 
     @classmethod
     async def open(cls, pool: Pool, as_of: AsOfReader, catalog: StreamCatalog) -> "LiveBuffer":
-        """Begin a little before the end of the log. Raises what `Subscription.open` and `Subscription.read` do."""
+        """Begin a little before the end of the log. Raises what `Subscription.open` and `Subscription.read` raise."""
         now = await read_log_state(pool)
-        live = cls(
-            pool, await Subscription.open(pool, as_of, max(now.archived_until, now.head - START_EVENTS)), catalog
-        )
+        start = max(now.archived_until, now.head - START_EVENTS)
+        live = cls(pool, await Subscription.open(pool, as_of, start), catalog)
         await live._read(now.head)
         return live
 
     async def run(self, freshness: Freshness) -> None:
-        """Read on until cancelled, through any absence of PostgreSQL, or until there is a reason to end all streams."""
+        """Read until cancelled, through any outage of PostgreSQL, or until an error closes all streams."""
         try:
             while True:
                 await freshness.grows(self.position)
@@ -96,108 +83,111 @@ class LiveBuffer:
                     await asyncio.sleep(RETRY_SECONDS)
                 await asyncio.sleep(WAKE_INTERVAL_SECONDS)
         except RewoundError:
-            self.end(closing.rewound())
+            self.close(closing.rewound())
         except RedactedError:
-            self.end(closing.redacted())
+            self.close(closing.redacted())
         except ArchivedError as error:
-            self.end(closing.archived(error))
+            self.close(closing.archived(error))
         except FoldError as error:
             logger.exception("events_stopped")
-            self.end(closing.broken(error))
+            self.close(closing.broken(error))
         except Exception:
             logger.exception("events_failed")
-            self.end(closing.failed())
+            self.close(closing.failed())
 
     async def check(self) -> None:
-        """Raise what `Subscription.check` raises: what has been read is not in the log any more."""
-        await self._tail.check(self._pool)
+        """Raise what `Subscription.check` raises: events that were read are no longer in the log."""
+        await self._subscription.check(self._pool)
 
-    async def _read(self, upto: int) -> None:
-        tail = self._tail
-        async for event, changes in tail.read(self._pool, upto):
-            self._put(messages_of(event, changes, tail.fold, self.catalog))
-        self.position = tail.position
+    async def _read(self, until: int) -> None:
+        subscription = self._subscription
+        async for event, changes in subscription.read(self._pool, until):
+            self._put(messages_of(event, changes, subscription.fold, self.catalog))
+        self.position = subscription.position
         self._batches.clear()
 
-    def _put(self, told: list[Message]) -> None:
-        """Keep what one event has to tell, and forget the oldest events where it becomes too much."""
-        self._tell(told)
+    def _put(self, messages: list[Message]) -> None:
+        """Store the messages of one event, and drop those of the oldest events beyond the limits."""
+        self._wake_matching(messages)
         self._batches.clear()
-        self._kept += told
-        self._bytes += sum(len(message.data) for message in told)
-        self.count += len(told)
-        self.position = told[-1].place[0]
-        while len(self._kept) - self._gone > MAX_MESSAGES or self._bytes > MAX_BYTES:
-            self.oldest = self._kept[self._gone].place[0]
-            while self._gone < len(self._kept) and self._kept[self._gone].place[0] == self.oldest:
-                self._bytes -= len(self._kept[self._gone].data)
-                self._gone += 1
-        if self._gone > TRIM_MESSAGES:
-            del self._kept[: self._gone]
-            self._gone = 0
+        self._messages += messages
+        self._bytes += sum(len(message.data) for message in messages)
+        self.count += len(messages)
+        self.position = messages[-1].place[0]
+        while len(self._messages) - self._dropped > MAX_MESSAGES or self._bytes > MAX_BYTES:
+            self._drop_event()
+        if self._dropped > TRIM_MESSAGES:
+            del self._messages[: self._dropped]
+            self._dropped = 0
 
-    def _tell(self, told: list[Message]) -> None:
-        for wanted, waiting in list(self._waiting.items()):
-            for number, message in enumerate(told, self.count):
-                if wanted.matches(message.topic, message.pbx):
-                    self._wake(wanted, waiting, number)
+    def _drop_event(self) -> None:
+        self.oldest = self._messages[self._dropped].place[0]
+        while self._dropped < len(self._messages) and self._messages[self._dropped].place[0] == self.oldest:
+            self._bytes -= len(self._messages[self._dropped].data)
+            self._dropped += 1
+
+    def _wake_matching(self, messages: list[Message]) -> None:
+        for topics, waiting in list(self._waiting.items()):
+            for number, message in enumerate(messages, self.count):
+                if topics.matches(message.topic, message.pbx):
+                    self._wake(topics, waiting, number)
                     break
 
-    def _wake(self, wanted: TopicFilter, waiting: asyncio.Future[int], number: int) -> None:
-        del self._waiting[wanted]
+    def _wake(self, topics: TopicFilter, waiting: asyncio.Future[int], number: int) -> None:
+        del self._waiting[topics]
         if not waiting.done():
             waiting.set_result(number)
 
     def covers(self, place: MessageId) -> bool:
-        """Tell whether all that comes after is here."""
+        """Return whether all messages after an id are here."""
         return place >= (self.oldest, WHOLE_EVENT)
 
     def after(self, place: MessageId) -> int:
-        """Return the number of the first message after a place; the next one to come if there is none yet."""
-        kept = self._kept
-        return self.count - len(kept) + bisect_right(kept, place, lo=self._gone, key=lambda message: message.place)
+        """Return the number of the first message after an id, which may be that of the next message to come."""
+        messages = self._messages
+        first = self.count - len(messages)
+        return first + bisect_right(messages, place, lo=self._dropped, key=lambda message: message.place)
 
     def since(self, number: int) -> Batch:
-        """Return messages from this number on, the same batch to all who ask. Raises EndedError if it is gone, or all.
+        """Return messages from this number on, the same batch to all streams. Raises StreamClosed if it was dropped.
 
-        Its ``position`` is that of the last message, or how far all has been read if there are no more.
+        Its ``position`` is that of the last message; if no more follow, it is the position read last.
         """
-        begin = number - self.count + len(self._kept)
-        if self.ended is not None or begin < self._gone:
-            raise self.ended or closing.slow()
+        begin = number - self.count + len(self._messages)
+        if self.closed is not None or begin < self._dropped:
+            raise self.closed or closing.slow()
         batch = self._batches.get(number)
         if batch is None:
-            found = self._kept[begin : begin + BATCH_MESSAGES]
-            position, place = (
-                (self.position, WHOLE_EVENT) if begin + BATCH_MESSAGES >= len(self._kept) else found[-1].place
-            )
-            batch = self._batches[number] = Batch(found, position, place == WHOLE_EVENT)
+            end = begin + BATCH_MESSAGES
+            messages = self._messages[begin:end]
+            position, part = (self.position, WHOLE_EVENT) if end >= len(self._messages) else messages[-1].place
+            batch = self._batches[number] = Batch(messages, position, part == WHOLE_EVENT)
         return batch
 
-    async def wait(self, wanted: TopicFilter, seconds: float) -> int:
-        """Wait until there is something wanted, so long at most; return its number, or that of the next to come.
+    async def wait(self, topics: TopicFilter, seconds: float) -> int:
+        """Wait for a message that ``topics`` match; return its number, or after a time that of the next to come.
 
-        Those who want the same wait together, so that what nobody of them wants costs one look.
+        Streams with equal filters wait together, so that a message is compared once for all of them.
         """
-        waiting = self._waiting.get(wanted)
+        waiting = self._waiting.get(topics)
         if waiting is None:
-            waiting = self._waiting[wanted] = asyncio.get_running_loop().create_future()
+            waiting = self._waiting[topics] = asyncio.get_running_loop().create_future()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 return await asyncio.shield(waiting)
         return waiting.result() if waiting.done() else self.count
 
-    def wake(self, wanted: TopicFilter) -> None:
-        """Let those who wait for this wait no longer."""
-        waiting = self._waiting.get(wanted)
+    def wake(self, topics: TopicFilter) -> None:
+        """End the wait for these topics."""
+        waiting = self._waiting.get(topics)
         if waiting is not None:
-            self._wake(wanted, waiting, self.count)
+            self._wake(topics, waiting, self.count)
 
-    def end(self, reason: StreamClosedError) -> None:
-        """End all streams; what they have not read yet they do not get."""
-        self.ended = reason
-        self._kept.clear()
+    def close(self, reason: StreamClosed) -> None:
+        """Close all streams; messages that they have not read yet are dropped."""
+        self.closed = reason
+        self._messages.clear()
         self._batches.clear()
-        self._gone = 0
-        for wanted in list(self._waiting):
-            self.wake(wanted)
+        self._dropped = 0
+        for topics in list(self._waiting):
+            self.wake(topics)

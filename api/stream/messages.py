@@ -1,7 +1,7 @@
-"""Messages: what is told of each event that changed something, and how each message is named.
+"""Messages: the changes of each event, and the id of each message.
 
-A message's id is its event's position; where an event has several, only the last has the bare position, and those
-before it ``position.number`` (from 1). So who has read any of them can say which, and goes on with the very next.
+The id of a message is the position of its event. If an event has several messages, only the last one has the bare
+position; those before it have ``position.number``, from 1. So a client can continue after any message.
 """
 
 import re
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from api.http.errors import ApiError
 from api.stream.resources import StreamCatalog, StreamResource
-from api.stream.topics import topic_of
+from api.stream.topics import TopicFilter, topic_of
 from projections.engine.step import Change, InStep
 from schemas.log import Recorded
 
@@ -21,15 +21,15 @@ WHOLE_EVENT = 1 << 62
 ID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", re.ASCII)
 
 MessageId = tuple[int, int]
-"""How far somebody has read: a position, and the number of a message there or (`WHOLE`) all of that event's."""
+"""A position, and the number of a message there, or `WHOLE_EVENT` for the last one."""
 
 
 def parse_id(text: str) -> MessageId:
-    """Return where an id stands. Raises ApiError 400."""
-    found = ID.fullmatch(text)
-    if found is None:
+    """Return the parts of an id. Raises ApiError 400."""
+    match = ID.fullmatch(text)
+    if match is None:
         raise ApiError(400, "last_event_id: the id of a message, or a position of the log")
-    return int(found[1]), int(found[2]) if found[2] else WHOLE_EVENT
+    return int(match[1]), int(match[2]) if match[2] else WHOLE_EVENT
 
 
 class Message(Struct, frozen=True):
@@ -42,9 +42,21 @@ class Message(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """What a client sends back as Last-Event-ID."""
+        """The id as text, which a client sends back as Last-Event-ID."""
         position, number = self.place
         return str(position) if number == WHOLE_EVENT else f"{position}.{number}"
+
+
+class Batch(Struct):
+    """The next messages, up to ``position``; of the event there only some if it is not ``is_whole``.
+
+    ``encoded`` is what was made of them for one filter, so that it is encoded once for all streams of that filter.
+    """
+
+    messages: list[Message]
+    position: int
+    is_whole: bool = True
+    encoded: dict[TopicFilter, list[bytes]] = field(default_factory=dict)
 
 
 def messages_of(event: Recorded, changes: Sequence[Change], step: InStep, catalog: StreamCatalog) -> list[Message]:

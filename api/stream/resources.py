@@ -45,10 +45,10 @@ def without(*columns: str) -> Item:
     """Return an item of all columns but those that no view shows."""
 
     def item(row: Any, _at: datetime, _step: InStep) -> dict[str, Any]:
-        found = asdict(row)
+        shown = asdict(row)
         for column in columns:
-            del found[column]
-        return found
+            del shown[column]
+        return shown
 
     return item
 

@@ -1,12 +1,11 @@
-"""Routes of what is told as it happens. They want the permission ``admin``, as all views do of which they tell."""
+"""The routes of the streams. They need the permission ``admin``, like the views whose objects they send."""
 
 from aiohttp import web
 
 from api.http.auth import require_permission
-from api.stream import sse
-from api.stream import websocket as ws
+from api.stream import sse, websocket
 
 ROUTES = [
     web.get("/v1/events", require_permission("admin", sse.events, is_watched=False)),
-    web.get("/v1/ws", require_permission("admin", ws.websocket, is_watched=False), allow_head=False),
+    web.get("/v1/ws", require_permission("admin", websocket.websocket, is_watched=False), allow_head=False),
 ]

@@ -288,7 +288,7 @@ async def test_a_tag_stays_the_same(both: Both) -> None:
     reply = await both.past.get(VIEW, params={"as_of": "23456"})
     tag = reply.headers["ETag"]
     assert (reply.headers["X-Ledger-Position"], reply.headers["X-Ledger-Lag-Ms"]) == ("23456", "0")
-    both.past.app[VIEWS]._past.__self__._kept.clear()
+    both.past.app[VIEWS]._render_as_of.__self__._cache.clear()
     again = await both.past.get(VIEW, params={"as_of": "23456"}, headers={"If-None-Match": tag})
     assert (again.status, again.headers["ETag"], again.headers["X-Ledger-Position"]) == (304, tag, "23456")
     assert (await both.past.get(VIEW, params={"as_of": "23457"})).headers["ETag"] != tag

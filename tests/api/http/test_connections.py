@@ -20,10 +20,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
 from api.app_keys import SETTINGS
-from api.http.connections import CONNECTIONS, Connections, Limits, limit_requests
+from api.http.connections import CONNECTIONS, Connections, limit_requests
 from api.http.dialect import DIALECTS, Dialects
-from api.http.guarded_connection import GuardedConnection, GuardedSite
+from api.http.guarded_connection import GuardedConnection
+from api.http.limits import Limits
 from api.http.middleware import render_errors
+from api.http.site import GuardedSite
 from api.jade.dialect import jade
 from api.jade.envelope import failure
 from schemas.settings import Settings

@@ -17,7 +17,7 @@ from yarl import URL
 
 from api.app_keys import FRESHNESS
 from api.http.connections import CONNECTIONS
-from api.http.guarded_connection import GuardedSite
+from api.http.site import GuardedSite
 from services.accounts.throttle import FREE_FAILURES
 from tests.api.http.test_freshness import newchannel, reached
 from tests.api.jade.test_acts import added

@@ -16,10 +16,10 @@ from api.stream import client_stream as stream
 from api.stream import hub as streams
 from api.stream import live_buffer as live
 from api.stream.client_stream import ClientStream
-from api.stream.closing import StreamClosedError
+from api.stream.closing import StreamClosed
 from api.stream.hub import STREAMS
-from api.stream.live_buffer import Batch, LiveBuffer
-from api.stream.messages import WHOLE_EVENT, Message
+from api.stream.live_buffer import LiveBuffer
+from api.stream.messages import WHOLE_EVENT, Batch, Message
 from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
@@ -130,13 +130,13 @@ async def test_what_was_kept_is_not_told_though_the_redaction_is_not_noticed_yet
     first = await ledger.write(newchannel("1.1"))
     async with open_stream(client, last=first - 1) as one:
         await one.take(1)
-        edge = client.app[STREAMS]._edge
+        edge = client.app[STREAMS]._shared
         assert edge is not None
         (before := edge.opening.result()).redacted = -1
         async with open_stream(client, last="0.5") as other:
-            assert client.app[STREAMS]._edge is not edge
+            assert client.app[STREAMS]._shared is not edge
             assert [m.topic for m in await other.take(1)] == ["/core/channels/1.1"]
-            assert before._kept == []
+            assert before._messages == []
             assert await one.rest() == []
             assert one.error is not None
             assert one.error["code"] == "redacted"
@@ -231,12 +231,12 @@ def test_what_is_kept_is_bounded_and_whole_events_go(monkeypatch: pytest.MonkeyP
     assert [m.place for m in edge.since(1).messages] == [(8, 1), (8, 2), (8, WHOLE_EVENT)]
     edge._put([message(9)])
     assert (edge.oldest, edge.covers((6, WHOLE_EVENT)), edge.covers((6, 1))) == (6, True, False)
-    with pytest.raises(StreamClosedError, match="too slowly"):
+    with pytest.raises(StreamClosed, match="too slowly"):
         edge.since(0)
     edge._put([message(11)])
     assert (edge.oldest, [m.place[0] for m in edge.since(4).messages]) == (8, [9, 11])
-    edge.end(StreamClosedError("redacted", "gone", 1012))
-    with pytest.raises(StreamClosedError, match="gone"):
+    edge.close(StreamClosed("redacted", "gone", 1012))
+    with pytest.raises(StreamClosed, match="gone"):
         edge.since(4)
 
 
@@ -254,7 +254,7 @@ async def test_those_who_want_the_same_wait_together_and_miss_nothing() -> None:
     assert await waiting[2] == 3
     late = asyncio.create_task(edge.wait(core, 10))
     await asyncio.sleep(0)
-    edge.end(StreamClosedError("stopping", "", 1001))
+    edge.close(StreamClosed("stopping", "", 1001))
     assert await late == 3
 
 
@@ -263,13 +263,13 @@ async def test_who_was_told_more_by_another_process_is_told_nothing_twice(monkey
     edge = LiveBuffer(None, Standing(), CATALOG)  # type: ignore[arg-type]
     one = ClientStream(None, edge, (9, 1), asyncio.Lock(), lambda: None)  # type: ignore[arg-type]
     everything = TopicFilter(("/",))
-    assert await one.next_batch(0.0, everything) == Batch([], 4, whole=False)
+    assert await one.next_batch(0.0, everything) == Batch([], 4, is_whole=False)
     edge._put([message(8)])
     edge._put([message(9, 1), message(9, 2), message(9)])
-    assert await one.next_batch(9.0, everything) == Batch([], 9, whole=False)
+    assert await one.next_batch(9.0, everything) == Batch([], 9, is_whole=False)
     assert one.position == 8
     assert await one.next_batch(9.0, everything) == Batch([message(9, 2), message(9)], 9)
     assert one.position == 9
-    edge.end(StreamClosedError("slow", "", 1013))
-    with pytest.raises(StreamClosedError):
+    edge.close(StreamClosed("slow", "", 1013))
+    with pytest.raises(StreamClosed):
         await one.next_batch(9.0, everything)
