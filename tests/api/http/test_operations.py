@@ -41,10 +41,10 @@ def bare(path: str) -> str:
 
 def forms(dialect: Dialect) -> dict[str, set[tuple[str, str]]]:
     """Return method and path of all forms, by id."""
-    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    by_id: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for one in dialect.operations:
-        found[one.id] |= {(one.method, bare(path)) for path in one.paths}
-    return found
+        by_id[one.id] |= {(one.method, bare(path)) for path in one.paths}
+    return by_id
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=["jade", "jade with open views", "cospace"])
