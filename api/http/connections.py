@@ -1,4 +1,4 @@
-"""How many connections and requests there may be, in all and of one client, and which connection yields to another."""
+"""The limits on connections and requests, in all and of one client. The longest idle connection yields to a new one."""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -61,7 +61,7 @@ class Connections:
         return len(self._open)
 
     def admit(self, connection: GuardedConnection, peer: str, file: int) -> int | None:
-        """Take a connection from ``peer`` whose file number is ``file``; an idle one is closed for it if need be.
+        """Take a connection from ``peer`` whose file number is ``file``; an idle one is closed for it if necessary.
 
         Return None, or the status of the refusal, 0 for none. A new file has the lowest free number, which shows how
         many are open, whatever opened them.
@@ -94,7 +94,7 @@ class Connections:
         return True
 
     def forget(self, connection: GuardedConnection) -> None:
-        """Count a connection no more."""
+        """Stop counting a connection."""
         if self._open.pop(connection.handler, None) is None:
             return
         self.busy(connection)
@@ -110,7 +110,7 @@ class Connections:
             self._idle_of_address.setdefault(connection.address, OrderedDict())[connection] = None
 
     def busy(self, connection: GuardedConnection) -> None:
-        """Note that the connection idles no more."""
+        """Note that the connection no longer idles."""
         if connection in self._idle:
             assert connection.address is not None
             del self._idle[connection]
@@ -120,7 +120,7 @@ class Connections:
                 del self._idle_of_address[connection.address]
 
     def of(self, request: web.Request) -> GuardedConnection | None:
-        """Return the connection of a request, None for one that is closed or came by a server without limits."""
+        """Return the connection of a request, None if it is closed or belongs to a server without limits."""
         return self._open.get(request.protocol)
 
     def count(self, reason: str, client: str) -> None:
@@ -140,7 +140,7 @@ class Connections:
 
     @contextmanager
     def share(self, request: web.Request) -> Iterator[None]:
-        """Count a request that came through a trusted proxy for its client. Raises ApiError 429 if that has too many.
+        """Count a request that came through a trusted proxy for its client. Raises ApiError 429 beyond the limit.
 
         A request without X-Forwarded-For is the proxy's own, and is not counted.
         """

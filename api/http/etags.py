@@ -1,4 +1,4 @@
-"""Entity tags of conditional requests, as clients and the proxies before us send them back."""
+"""Entity tags of conditional requests, as clients and proxies send them back."""
 
 import re
 
@@ -21,7 +21,7 @@ def entity_tags(request: web.Request, header: str) -> set[str] | None:
 
 def is_ahead(tags: set[str], now: str) -> bool:
     """Return whether the client's tag counts more changes of a model than the tag of this moment."""
-    # Without the marks, which are no counts.
+    # The mark after the last hyphen is not a count.
     theirs, ours = (
         [int(n) for n in re.findall(r"[0-9]{1,18}", tag.rpartition("-")[0])] for tag in (max(tags, key=len), now)
     )

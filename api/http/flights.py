@@ -24,7 +24,7 @@ class Flights(Generic[K, T]):
         self._ending: set[asyncio.Task[None]] = set()
 
     async def join(self, key: K, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the result of the work under this key; ``begin`` makes it unless it is under way. Raises its error."""
+        """Return the result of the work under this key; ``begin`` starts it if necessary. Raises its error."""
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = _Flight()

@@ -1,4 +1,4 @@
-"""One connection: the time that its client may take for headers, for a body, and to read an answer."""
+"""One connection, with time limits for the headers, for the body, and for the client's reading of the response."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from api.http.connections import Connections
 
 KEEP_ALIVE_SECONDS = 75.0
-"""How long a connection may wait for its next request. nginx closes its own after 60 s, so it never meets ours."""
+"""How long a connection may wait for its next request. nginx closes its own after 60 s, before this limit."""
 LINGER_SECONDS = 1.0
-"""How long the rest of a request is read after a refusal; unread bytes would make the kernel drop the answer."""
+"""How long the rest of a request is read after a refusal; unread bytes would make the kernel drop the response."""
 
 
 class BodyTimeoutError(TimeoutError):
@@ -23,7 +23,7 @@ class BodyTimeoutError(TimeoutError):
 
 
 class GuardedConnection(asyncio.Protocol):
-    """Passes all on to aiohttp's protocol for a connection, which has no limit for headers, bodies and slow readers.
+    """Passes a connection on to aiohttp's protocol, which has no limits for headers, bodies and slow readers.
 
     ``address`` is what the connection counts for, None for a trusted proxy's.
     """
@@ -171,7 +171,7 @@ class GuardedConnection(asyncio.Protocol):
             self._stall = None
 
     def _refuse(self, status: int) -> None:
-        """Answer without a request, and close the connection."""
+        """Send a refusal without a request, and close the connection."""
         self._is_closing = True
         self._connections.forget(self)
         if self._transport.is_closing():

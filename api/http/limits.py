@@ -26,12 +26,12 @@ class Limits(Struct, frozen=True):
 
     @property
     def last_files(self) -> int:
-        """Where so few files are left, a connection is closed without an answer."""
+        """If fewer files are left, a connection is closed without a response."""
         return self.reserve // 8
 
     @property
     def connections(self) -> int:
-        """The most connections."""
+        """The maximum number of connections."""
         return min(self.max_connections, self.files - self.reserve)
 
     @property

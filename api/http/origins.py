@@ -1,4 +1,4 @@
-"""Requests that a page of another site makes with its visitor's cookie.
+"""Requests from pages of other sites, with the cookie of their visitor.
 
 A browser adds the cookie to requests of any page. A token in the query or in ``Authorization`` comes from code that
 has the token, so the page it runs in does not matter. A login by HTTP Basic sets no cookie and is allowed too.
@@ -15,7 +15,7 @@ from api.http.client_address import is_trusted
 from api.http.errors import ApiError, Handler
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
-"""Methods without effects here, whose answers a page of another site cannot read."""
+"""Methods without effects, whose responses a page of another site cannot read."""
 PORTS = {"http": 80, "https": 443}
 SCHEMES = {"ws": "http", "wss": "https"}
 """Traefik names a websocket's own scheme in X-Forwarded-Proto; the page's Origin has the other one."""
@@ -34,7 +34,7 @@ def without_cookie(handler: Handler) -> Handler:
 
 @web.middleware
 async def own_pages_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what has effects when a page of another site makes it. Raises ApiError 403."""
+    """Refuse a request with effects from a page of another site. Raises ApiError 403."""
     if request.method not in SAFE:
         require_own_page(request)
     return await handler(request)

@@ -27,7 +27,7 @@ class Queues(Struct, frozen=True):
     search: FairQueue = field(default_factory=_queue)
 
     def stop(self) -> None:
-        """Refuse all that wait or come, so that the process can end."""
+        """Refuse all waiting and new requests, so that the process can end."""
         for queue in asdict(self).values():
             queue.stop()
 
