@@ -12,13 +12,13 @@ from services.log import append as log
 from services.projector.projector import Projector
 from tests.chaos.folded import Folded, compare
 from tests.chaos.wire import DifferenceError
-from tests.support.harness import Asked, block, ours, recording
+from tests.support.harness import ListSnapshot, block, ours, recording
 
 
 @pytest.fixture
 async def connection(url: str) -> asyncpg.Connection:
     connection = await database.connect(url, search_path="model, ledger")
-    asked = Asked("CoreShowChannels", at=time.time())
+    asked = ListSnapshot("CoreShowChannels", at=time.time())
     item = asked.item("CoreShowChannel", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="6")
     odd = block("Newstate", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="abc")
     events: list[Received] = [ours(Connected("host:5038"), time.time()), *recording("rich22")[:4000]]

@@ -83,12 +83,12 @@ async def fold(url: str, models: Sequence[Model] = ALL) -> Projector:
 async def model_state(url: str) -> dict[str, Any]:
     """Return every row of every read model, and the state of its fold."""
     connection = await database.connect(url)
-    found: dict[str, Any] = {**await rows(connection)}
-    found["states"] = await connection.fetch(
+    state: dict[str, Any] = {**await rows(connection)}
+    state["states"] = await connection.fetch(
         "SELECT model, position, state FROM ledger.checkpoint WHERE place = 'model' ORDER BY model"
     )
     await connection.close()
-    return found
+    return state
 
 
 async def drop_models(url: str) -> None:

@@ -1,7 +1,7 @@
-"""Prints folded rows as Asterisk's CLI prints its own state, to be compared as text.
+"""Print folded rows as Asterisk's CLI prints its own state, to compare them as text.
 
-The formats are those of `queue show`, `agent show all` and `parking show default` in 16.28 and 22.10. What rows cannot
-know before an event or a list tells (a member's ringinuse, a caller's priority) is left out by `comparable`.
+The formats are those of `queue show`, `agent show all` and `parking show default` in 16.28 and 22.10. `comparable`
+leaves out the values that rows lack before an event or a list has them: a member's ringinuse, a caller's priority.
 """
 
 import re
@@ -40,7 +40,7 @@ def comparable(text: str) -> str:
 
 
 def queue_show(tables: Tables, now: int, ahead: float = 0.0) -> str:
-    """Print it at a time of the PBX's clock; ours, by which callers joined, is so many seconds ahead."""
+    """Print the queues. ``now`` is the PBX's clock; the listener's, by which callers joined, is ``ahead`` seconds."""
     members: dict[str, list[QueueMember]] = {}
     for member in tables.of(QUEUE_MEMBERS).values():
         members.setdefault(member.queue_name, []).append(member)
@@ -117,5 +117,5 @@ def parking_show(tables: Tables, lot: str) -> str:
 
 def parking_told(text: str) -> str:
     """Return the lines of `parking show LOT` that `parking_show` prints too."""
-    kept = ("Parking Spaces ", "Parking Time ", "  Space ", "  Channel ", "  Parker Dial String ")
-    return "\n".join(sorted(line.rstrip() for line in text.split("\n") if line.startswith(kept)))
+    prefixes = ("Parking Spaces ", "Parking Time ", "  Space ", "  Channel ", "  Parker Dial String ")
+    return "\n".join(sorted(line.rstrip() for line in text.split("\n") if line.startswith(prefixes)))

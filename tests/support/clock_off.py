@@ -37,22 +37,22 @@ class Clock:
         return list(self._events(PARKED.replace("@LEFT", "45").replace("@SECONDS", "0"), at))
 
     def listed(self, at: float, seconds: int, epoch: int = 1) -> list[Received]:
-        """Return the lists: a call that has lasted, waited and been parked for so many seconds."""
+        """Return the lists: a call that has lasted, waited and been parked for ``seconds``."""
         clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
         text = CASE.joinpath("lists.ami").read_text()
         text = text.replace("Wait: 59", f"Wait: {seconds}").replace("Duration: 00:00:59", f"Duration: {clock}")
         parked = PARKED.replace("Timestamp: @NOW-600\n", "")
         text += "### ParkedCalls\n" + parked.replace("@LEFT", str(45 - seconds)).replace("@SECONDS", str(seconds))
-        found = [ours(SnapshotStarted(epoch), at)]
+        events = [ours(SnapshotStarted(epoch), at)]
         for part in text.split("### ")[1:]:
             action, _, blocks = part.partition("\n")
-            found += self._events(blocks, at, f"ActionID: ringledger/{epoch}/{action}\n")
-            found.append(ours(SnapshotListed(epoch, action, "complete"), at))
-        return [*found, ours(SnapshotCompleted(epoch), at)]
+            events += self._events(blocks, at, f"ActionID: ringledger/{epoch}/{action}\n")
+            events.append(ours(SnapshotListed(epoch, action, "complete"), at))
+        return [*events, ours(SnapshotCompleted(epoch), at)]
 
     def _events(self, text: str, at: float, more: str = "") -> Iterator[Received]:
-        said = text.replace("@NOW-600", f"{at + self.off:.6f}").replace("@UID", self.uid)
-        for block in re.findall(r"Event: .*?(?:\n\n|\Z)", said, re.DOTALL):
+        filled = text.replace("@NOW-600", f"{at + self.off:.6f}").replace("@UID", self.uid)
+        for block in re.findall(r"Event: .*?(?:\n\n|\Z)", filled, re.DOTALL):
             lines = (block.strip("\n") + "\n" + more).splitlines()
             raw = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
             occurred = at + self.off if "\nTimestamp: " in block else None
@@ -60,5 +60,5 @@ class Clock:
 
 
 def ours(event: Ours, at: float) -> Received:
-    """Return an event of ours, logged at ``at``."""
+    """Return an event of Ringledger, logged at ``at``."""
     return Received("ringledger", type(event).__name__, at, at, msgspec.json.encode(event))

@@ -35,11 +35,11 @@ class Category:
 
 
 class RefusedUpdateError(Exception):
-    """What Asterisk answers."""
+    """The message of Asterisk's error response."""
 
 
 class ConfigFile:
-    """One file with what it includes; ``categories`` hold what stands in the text, without inherited lines."""
+    """One file with its includes; ``categories`` hold the lines of the text, without inherited ones."""
 
     def __init__(self, *categories: Category) -> None:
         self.categories = list(categories)
@@ -47,16 +47,18 @@ class ConfigFile:
 
     def loaded(self) -> list[Category]:
         """Return what Asterisk has in memory: templates' lines first."""
-        found: list[Category] = []
+        matches: list[Category] = []
         for category in self.categories:
             above = [
                 Variable(line.name, line.value, line.place, inherited=True)
                 for template in category.inherits
-                for line in next(c for c in found if c.name.lower() == template.lower()).lines
+                for line in next(c for c in matches if c.name.lower() == template.lower()).lines
             ]
             own = [Variable(line.name, line.value, line.place) for line in category.lines]
-            found.append(Category(category.name, category.template, category.inherits, category.place, [*above, *own]))
-        return found
+            matches.append(
+                Category(category.name, category.template, category.inherits, category.place, [*above, *own])
+            )
+        return matches
 
     def got(self, number: str) -> bytes:
         """Return the response to GetConfig with the filter TEMPLATES=include."""
@@ -90,11 +92,11 @@ class ConfigFile:
         if action == "newcat":
             self._new(categories, one)
             return
-        found = [c for c in categories if c.name.lower() == one["Cat"].lower() and (templates or not c.template)]
-        if not found:
+        matches = [c for c in categories if c.name.lower() == one["Cat"].lower() and (templates or not c.template)]
+        if not matches:
             raise RefusedUpdateError("Given category does not exist")
         hit = False
-        for category in found:
+        for category in matches:
             if action == "delcat":
                 heirs = [c.name for c in categories if one["Cat"].lower() in map(str.lower, c.inherits)]
                 assert not heirs, "Asterisk would read a template that is gone"
@@ -123,7 +125,7 @@ class ConfigFile:
         for name in inherits:
             template = next((c for c in categories if c.name.lower() == name.lower() and c.template), None)
             if template is None:
-                raise RefusedUpdateError("Template category not found")
+                raise RefusedUpdateError("Template category not matches")
             new.lines += [Variable(v.name, v.value, v.place, inherited=True) for v in template.lines]
         before = next((n for n, c in enumerate(categories) if c.name.lower() == one["Match"].lower()), len(categories))
         categories.insert(before, new)
@@ -156,7 +158,7 @@ class ConfigFile:
 
 
 class ConfigPbx:
-    """A PBX that has files, and takes what stands in them when it is told to reload.
+    """A PBX with configuration files, which it applies when it is sent a reload.
 
     ``refuses`` are names that it never takes; ``takes`` are the categories that it has, by file.
     """
@@ -188,7 +190,7 @@ class ConfigPbx:
         number = f"ActionID: {headers['ActionID']}"
         assert headers["Filter"] == "TEMPLATES=include"
         if headers["Filename"] not in self.files:
-            return block("Response: Error", number, "Message: Config file not found")
+            return block("Response: Error", number, "Message: Config file not matches")
         return self.files[headers["Filename"]].got(number)
 
     def _update(self, headers: dict[str, str]) -> bytes:
@@ -210,10 +212,10 @@ class ConfigPbx:
         self.reloads.append(headers["Module"])
         for name, file in self.files.items():
             fit = [c for c in file.loaded() if not c.template and not any(v.name == UNKNOWN for v in c.lines)]
-            kept = [c for c in self.takes[name] if c.name in {c.name for c in file.loaded()}] if fit else []
+            unchanged = [c for c in self.takes[name] if c.name in {c.name for c in file.loaded()}] if fit else []
             names = {c.name for c in fit}
             self.takes[name] = [c for c in fit if c.name not in self.refuses]
-            self.takes[name] += [c for c in kept if c.name not in names]
+            self.takes[name] += [c for c in unchanged if c.name not in names]
         return block("Response: Success", f"ActionID: {headers['ActionID']}", "Message: Module Reloaded")
 
     def _listed(self, headers: dict[str, str], event: str, items: Sequence[tuple[str, ...]]) -> bytes:

@@ -16,12 +16,12 @@ def block(*lines: str) -> bytes:
 
 
 class FakeAmi:
-    """Speaks AMI as Asterisk 22 does; everything it does otherwise is told by the test.
+    """A PBX that speaks AMI as Asterisk 22 does, except where the test changes it.
 
-    ``replies`` maps an action's name to what is sent for it (headers in, bytes out; b"" for silence); ``actions`` is
-    everything that was asked, in order, ``blocks`` the same as it came; ``clients`` are the open connections; at an
-    action in ``hangs_up_at`` the connection is dropped; while ``quiet``, nothing is answered. ``one_session``:
-    manager.conf has ``allowmultiplelogin = no``; ``sessions`` are the Events headers of the logins it accepted.
+    ``replies`` maps an action's name to the bytes of its response (headers in, bytes out; b"" for silence).
+    ``actions`` are all actions received, in order; ``blocks`` are the same as text. ``clients`` are the open
+    connections. An action in ``hangs_up_at`` drops the connection; while ``quiet``, the PBX does not respond.
+    ``one_session``: manager.conf has ``allowmultiplelogin = no``. ``sessions`` are the Events headers of its logins.
     """
 
     def __init__(self, secret: str = "secret", tls: ssl.SSLContext | None = None, piece: int = 0) -> None:
@@ -59,7 +59,7 @@ class FakeAmi:
         return Pbx(name=name, host="127.0.0.1", port=more.pop("port", self.port), user="lab", secret="secret", **more)
 
     def send(self, data: bytes) -> None:
-        """Say it to everybody who is logged in, in pieces of ``piece`` bytes if that is set."""
+        """Send it to every client that is logged in, in pieces of ``piece`` bytes if that is set."""
         for client in self.clients:
             for start in range(0, len(data), self.piece or len(data) or 1):
                 client.write(data[start : start + (self.piece or len(data))])
@@ -69,7 +69,7 @@ class FakeAmi:
         for client in self.clients:
             client.transport.abort()
 
-    def asked(self, action: str) -> list[dict[str, str]]:
+    def actions_named(self, action: str) -> list[dict[str, str]]:
         return [headers for headers in self.actions if headers.get("Action") == action]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

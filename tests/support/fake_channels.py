@@ -1,4 +1,4 @@
-"""Channels in async AGI at a PBX that is a script: they do what they are told and say so as Asterisk 22 does."""
+"""Channels in async AGI at a fake PBX: they execute commands and send the events of Asterisk 22."""
 
 from urllib.parse import quote
 
@@ -8,17 +8,19 @@ BREAK = "ASYNCAGI BREAK"
 
 
 class FakeChannels:
-    """``results`` maps a command to what AGI answers, 200 result=0 for others; a command in ``held`` has no end yet.
+    """The channels of one PBX.
 
-    ``refused`` is what AMI says to an AGI action instead of taking it; ``told`` is what came, as (unique id, command).
+    ``results`` maps a command to AGI's result, 200 result=0 for others. A command in ``unfinished`` does not end.
+    ``refused`` maps a command to the error of AMI that replaces its execution. ``commands`` are the commands received,
+    as (unique id, command).
     """
 
     def __init__(self, ami: FakeAmi) -> None:
         self._ami = ami
         self.results: dict[str, str] = {}
-        self.held: set[str] = set()
+        self.unfinished: set[str] = set()
         self.refused: dict[str, str] = {}
-        self.told: list[tuple[str, str]] = []
+        self.commands: list[tuple[str, str]] = []
         self.ids: dict[str, str] = {}
         ami.replies["AGI"] = self._take
 
@@ -57,13 +59,13 @@ class FakeChannels:
         )
         self.say("Hangup", unique_id, "Cause: 16")
 
-    def _take(self, asked: dict[str, str]) -> bytes:
-        unique_id, command, number = asked["Channel"], asked["Command"], f"ActionID: {asked['ActionID']}"
+    def _take(self, headers: dict[str, str]) -> bytes:
+        unique_id, command, number = headers["Channel"], headers["Command"], f"ActionID: {headers['ActionID']}"
         if command in self.refused:
             return block("Response: Error", number, f"Message: {self.refused[command]}")
-        self.told.append((unique_id, command))
-        self.ids[command] = asked["CommandID"]
-        if command not in self.held:
+        self.commands.append((unique_id, command))
+        self.ids[command] = headers["CommandID"]
+        if command not in self.unfinished:
             # Asterisk may be quicker with the event than with the answer.
             self.finish(unique_id, command, self.results.get(command, "200 result=0"))
             if command == BREAK:

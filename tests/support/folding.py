@@ -1,4 +1,4 @@
-"""Folds what a test tells into one model's rows, as the projector does, without a database."""
+"""Fold events into one model's rows, as the projector does, without a database."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from services.runtime.masking.ami import masked
 
 START = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
-Told = bytes | Ours
+LogEvent = bytes | Ours
 
 
 def ami(event: str, /, **headers: object) -> bytes:
@@ -24,7 +24,7 @@ def ami(event: str, /, **headers: object) -> bytes:
     return (f"{event}\0" if action else "").encode() + "\r\n".join(lines).encode()
 
 
-def listing(action: str, *items: bytes, outcome: str = "complete", epoch: int = 7) -> Iterator[Told]:
+def listing(action: str, *items: bytes, outcome: str = "complete", epoch: int = 7) -> Iterator[LogEvent]:
     """Ask once for ``action`` and nothing else: a whole snapshot."""
     yield SnapshotStarted(epoch)
     for item in items:
@@ -34,19 +34,19 @@ def listing(action: str, *items: bytes, outcome: str = "complete", epoch: int = 
     yield SnapshotCompleted(epoch)
 
 
-def recorded(position: int, told: Told, pbx: str = "pbx") -> Recorded:
+def recorded(position: int, event: LogEvent, pbx: str = "pbx") -> Recorded:
     at = START + timedelta(seconds=position)
-    if isinstance(told, Ours):
-        return Recorded(position, pbx, "ringledger", type(told).__name__, at, msgspec.json.encode(told), at)
-    name, separator, raw = told.partition(b"\0")
+    if isinstance(event, Ours):
+        return Recorded(position, pbx, "ringledger", type(event).__name__, at, msgspec.json.encode(event), at)
+    name, separator, raw = event.partition(b"\0")
     if not separator:
-        raw = told.lstrip()
+        raw = event.lstrip()
         name = raw.split(b"\r\n", 1)[0].removeprefix(b"Event: ")
     return Recorded(position, pbx, "ami", name.decode(), at, masked(raw), at)
 
 
 class Folding:
-    """One model's rows while it is told events; ``unfit`` must stay empty unless the test says otherwise."""
+    """One model's rows while it folds events; none may be unfit."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -54,10 +54,10 @@ class Folding:
         self._state = State()
         self._positions = itertools.count(1)
 
-    def tell(self, *told: Told | Iterable[Told], pbx: str = "pbx") -> dict[Key, Any]:
+    def tell(self, *events: LogEvent | Iterable[LogEvent], pbx: str = "pbx") -> dict[Key, Any]:
         """Fold, one event a batch, and return the rows of ``pbx`` by key."""
-        for one in told:
-            for event in [one] if isinstance(one, bytes | Ours) else one:
+        for some in events:
+            for event in [some] if isinstance(some, bytes | Ours) else some:
                 self._fold(Decoded(recorded(next(self._positions), event, pbx)))
         return {key[1:]: row for key, row in self.rows.items() if key[0] == pbx}
 

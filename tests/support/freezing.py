@@ -1,4 +1,4 @@
-"""What befalls a PostgreSQL of a test module's own: it is frozen, as by a hanging disk, or has no connection left."""
+"""Faults of a test module's own PostgreSQL: it hangs, as on a hanging disk, or has no connection left."""
 
 import contextlib
 import os

@@ -28,7 +28,7 @@ ACTION_ID = re.compile(rb"\r\nActionID: ([^\r\n]+)")
 def received(data: bytes) -> list[Received]:
     """Return the event blocks of a wire recording as the listener would put them into the log.
 
-    What carries no Timestamp was received when the last block before it happened, so that durations come out right.
+    A block without Timestamp is received at the time of the last block before it, so that durations are right.
     """
     events: list[Received] = []
     protocol = LedgerProtocol(events.extend, lambda _: None)
@@ -43,46 +43,46 @@ def received(data: bytes) -> list[Received]:
 
 
 def action_id(raw: bytes) -> bytes | None:
-    found = ACTION_ID.search(raw)
-    return found[1] if found else None
+    match = ACTION_ID.search(raw)
+    return match[1] if match else None
 
 
 @cache
 def recording(name: str) -> tuple[Received, ...]:
-    """Return a recording's events, list items as they were asked for (no snapshots of ours)."""
+    """Return a recording's events. Its lists are those of the recorded client, not snapshots of Ringledger."""
     return tuple(received(wire(name)))
 
 
 @cache
 def snapshotted(name: str) -> tuple[Received, ...]:
-    """Return a recording whose whole lists are snapshots of ours: one snapshot for each list."""
+    """Return a recording in which each whole list is one snapshot of Ringledger."""
     events = recording(name)
     whole = {}
     for e in events:
-        if e.name in LISTS and (asked := action_id(e.raw)) is not None:
-            whole[asked] = LISTS[e.name]
+        if e.name in LISTS and (number := action_id(e.raw)) is not None:
+            whole[number] = LISTS[e.name]
     items: dict[bytes, int] = {}
     for e in events:
-        if (asked := action_id(e.raw)) in whole:
-            items[asked] = items.get(asked, 0) + 1
-    # The driver asked for the status of one queue twice: no whole list, so nothing of a snapshot.
-    whole = {asked: action for asked, action in whole.items() if action != "QueueStatus" or items[asked] > 6}
+        if (number := action_id(e.raw)) in whole:
+            items[number] = items.get(number, 0) + 1
+    # The driver requested the status of one queue twice. That is no whole list, so no snapshot has it.
+    whole = {number: action for number, action in whole.items() if action != "QueueStatus" or items[number] > 6}
     out: list[Received] = []
     epochs: dict[bytes, int] = {}
     for e in events:
-        asked = action_id(e.raw)
-        if asked not in whole:
+        number = action_id(e.raw)
+        if number not in whole:
             out.append(e)
             continue
-        action = whole[asked]
-        if asked not in epochs:
-            epochs[asked] = len(epochs) + 1
-            out.append(ours(SnapshotStarted(epochs[asked]), e.recorded))
-        ours_id = f"\r\nActionID: ringledger/{epochs[asked]}/{action}".encode()
+        action = whole[number]
+        if number not in epochs:
+            epochs[number] = len(epochs) + 1
+            out.append(ours(SnapshotStarted(epochs[number]), e.recorded))
+        ours_id = f"\r\nActionID: ringledger/{epochs[number]}/{action}".encode()
         out.append(msgspec.structs.replace(e, raw=ACTION_ID.sub(ours_id, e.raw)))
         if e.name in LISTS:
-            out.append(ours(SnapshotListed(epochs[asked], action, "complete"), e.recorded))
-            out.append(ours(SnapshotCompleted(epochs[asked]), e.recorded))
+            out.append(ours(SnapshotListed(epochs[number], action, "complete"), e.recorded))
+            out.append(ours(SnapshotCompleted(epochs[number]), e.recorded))
     return tuple(out)
 
 
@@ -97,7 +97,7 @@ def recorded(events: Iterable[Received], pbx: str = "pbx", first: int = 1) -> It
 
 
 class Tables:
-    """What models have folded so far, batch by batch as the projector does it: only what is wanted is loaded."""
+    """The rows that models have folded, batch by batch as the projector does it, which loads only some rows."""
 
     def __init__(self, *models: Model) -> None:
         self.models = models
@@ -126,13 +126,13 @@ class Tables:
             if one.event.name in names_of(model):
                 fold.take(one)
         parts = 1 + (model.grouped_by or 0)
-        wanted = [
+        loaded = [
             row
             for key, row in rows.items()
             if key[0] in fold.pbxes or key in fold.keys or (model.grouped_by is not None and key[:parts] in fold.groups)
         ]
         names = ("pbx", *model.key)
-        fold.load([msgspec.structs.replace(row) for row in wanted], lambda row: tuple(getattr(row, n) for n in names))
+        fold.load([msgspec.structs.replace(row) for row in loaded], lambda row: tuple(getattr(row, n) for n in names))
         fold.run()
         assert fold.error is None, fold.error
         for key in fold.dirty:
@@ -165,7 +165,7 @@ def block(event: str, at: float | None = 1000.0, /, **headers: Any) -> Received:
     return Received("ami", event, at, at or 1000.0, ("\r\n".join(lines) + "\r\n\r\n").encode())
 
 
-class Asked:
+class ListSnapshot:
     """A snapshot under way, written by hand: its start, its items, the end of its list."""
 
     def __init__(self, action: str, epoch: int = 1, at: float = 1000.0) -> None:

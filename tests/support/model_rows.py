@@ -1,4 +1,4 @@
-"""What the read models hold, for tests that compare it."""
+"""The rows of the read models, for tests that compare them."""
 
 import asyncpg
 

@@ -28,9 +28,9 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "operate" / "proxies.md"
 
 def documented_example(kind: str) -> str:
     """Return the example of docs/operate/proxies.md."""
-    found = re.search(rf"```{kind}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert found
-    return found[1]
+    path = re.search(rf"```{kind}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert path
+    return path[1]
 
 
 def decoding_example(kind: str) -> str:

@@ -17,7 +17,7 @@ from tests.services.log.test_chain import BATCHES, EVENTS
 from tests.support.model_rows import rows
 
 NUMBER = "5551234"
-WANTED = Wanted("number", NUMBER)
+PATTERN = Wanted("number", NUMBER)
 TOKEN = "redacted-ghijklmnopqr"
 AT = 1795308983.5
 ALL_EVENTS = """
@@ -56,12 +56,12 @@ async def fold(connection: asyncpg.Connection) -> None:
 
 async def tables(connection: asyncpg.Connection) -> dict[str, Any]:
     """Return every row of every read model, and the state of its fold."""
-    found: dict[str, Any] = {**await rows(connection)}
-    found["states"] = await connection.fetch(
+    state: dict[str, Any] = {**await rows(connection)}
+    state["states"] = await connection.fetch(
         "SELECT model, place, version, position, state FROM ledger.checkpoint ORDER BY model"
     )
-    found["unfit"] = await connection.fetch("SELECT * FROM ledger.unfit ORDER BY model, position")
-    return found
+    state["unfit"] = await connection.fetch("SELECT * FROM ledger.unfit ORDER BY model, position")
+    return state
 
 
 async def fold_from_scratch(connection: asyncpg.Connection) -> dict[str, Any]:
@@ -96,11 +96,11 @@ async def tables_holding(connection: asyncpg.Connection, number: str) -> list[st
         " AND relnamespace = ANY ($1::regnamespace[]::oid[])",
         ["ledger", "model", "rebuild"],
     )
-    found = []
+    holding = []
     for (name,) in names:
         rows = await connection.fetch(f"SELECT t FROM {name} t")
         whole = re.compile(rf'(?<![0-9.])(?<!"n":){number}(?![0-9])')
         values = [v.decode("latin-1") if isinstance(v, bytes) else repr(v) for (row,) in rows for v in row]
         if any(map(whole.search, values)):
-            found.append(name)
-    return found
+            holding.append(name)
+    return holding

@@ -1,4 +1,4 @@
-"""Tells a story to the log and folds it, with a real PostgreSQL."""
+"""Append events to the log and fold them, with a real PostgreSQL."""
 
 import random
 from collections.abc import Iterable, Mapping, Sequence

@@ -33,26 +33,26 @@ SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded 
 
 @cache
 def spoken() -> list[tuple[str, Received]]:
-    """Return what both said, in order of time."""
-    said = [("rich22", e) for e in snapshotted("rich22")]
-    said += [("rich16", replace(e, recorded=e.recorded + LATER)) for e in snapshotted("rich16")]
-    return sorted(said, key=lambda one: one[1].recorded)
+    """Return the events of both, in order of time."""
+    events_by_time = [("rich22", e) for e in snapshotted("rich22")]
+    events_by_time += [("rich16", replace(e, recorded=e.recorded + LATER)) for e in snapshotted("rich16")]
+    return sorted(events_by_time, key=lambda one: one[1].recorded)
 
 
 def appends(dice: random.Random) -> Iterator[tuple[float, str, list[Received]]]:
     """Yield what was appended when (seconds since the epoch), by which listener."""
-    said = spoken()
-    begin = said[0][1].recorded
+    events_by_time = spoken()
+    begin = events_by_time[0][1].recorded
     waiting: dict[str, list[Received]] = {"rich22": [], "rich16": []}
     end, start = begin, 0
-    while start < len(said):
+    while start < len(events_by_time):
         end += dice.choice((0.05, 0.3, 2.0))
-        while start < len(said) and said[start][1].recorded <= end:
-            waiting[said[start][0]].append(said[start][1])
+        while start < len(events_by_time) and events_by_time[start][1].recorded <= end:
+            waiting[events_by_time[start][0]].append(events_by_time[start][1])
             start += 1
         for pbx, events in waiting.items():
             since, until = SPOOLED[pbx]
-            if not begin + since < end < begin + until or start == len(said):
+            if not begin + since < end < begin + until or start == len(events_by_time):
                 for first in range(0, len(events), 500):
                     yield end + DELAY, pbx, events[first : first + 500]
                 events.clear()
@@ -61,7 +61,7 @@ def appends(dice: random.Random) -> Iterator[tuple[float, str, list[Received]]]:
 async def append(url: str, seed: int = 22) -> None:
     """Write the log, by a clock that goes as it went."""
     connection = await asyncpg.connect(url)
-    # The migration has been told the true time, and appended never goes back.
+    # The migration stored the true time, and `appended` never goes back.
     await connection.execute("UPDATE ledger.head SET appended = '-infinity'")
     done = {"rich22": 0, "rich16": 0}
     clock = datetime.min.replace(tzinfo=UTC)
@@ -81,7 +81,7 @@ async def set_clock(connection: asyncpg.Connection, at: datetime) -> None:
 
 
 async def project(url: str, models: Sequence[Model] = ALL, every: int = 997, seed: int = 16) -> None:
-    """Fold the log with a projector that is started anew now and then, saving about every ``every`` positions."""
+    """Fold the log with a projector that is restarted now and then, saving about every ``every`` positions."""
     connection = await database.connect(url, search_path="model, ledger")
     dice = random.Random(seed)
     before, saved.EVERY = saved.EVERY, every
@@ -106,7 +106,7 @@ async def events_of(url: str) -> list[Event]:
 
 
 class Truth:
-    """What a fold from the first event makes of them; only ever goes on."""
+    """The result of a fold from the first event. It only moves forward."""
 
     def __init__(self, events: Sequence[Event], models: Sequence[Model] = ALL) -> None:
         self.tables = Tables(*models)
@@ -116,7 +116,7 @@ class Truth:
         return self._take([one for one in self._left if one[0].position <= position])
 
     def by(self, at: datetime) -> Tables:
-        """Fold all that was heard by then. A listener keeps its PBX's order, and rows are of one PBX."""
+        """Fold all events received by then. A listener keeps its PBX's order, and each row is of one PBX."""
         return self._take([one for one in self._left if one[1] <= at])
 
     def _take(self, counted: list[Event]) -> Tables:

@@ -72,7 +72,7 @@ async def log_position(ledger: Ledger) -> int:
 
 
 class ApiResponse(Struct):
-    """A response; ``result`` is None where the envelope has none."""
+    """A response; the envelope of an error has no ``result``."""
 
     status: int
     headers: Mapping[str, str]

@@ -69,7 +69,7 @@ async def test_an_act_is_answered_when_it_is_done(client: Client, ledger: Ledger
     reply = await client.delete(PATH, headers={"X-Request-Id": "mine"})
     assert reply.status == 200
     assert (await reply.json()).keys() == {"api_ver", "statuscode", "timestamp"}
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/100-00000001"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/100-00000001"]
     (requested,) = await events(ledger, "ActRequested")
     admin = await ledger.connection.fetchval("SELECT uuid FROM users")
     assert (requested["actor"], requested["dialect"], requested["request"]) == (admin, "jade", "mine")
@@ -93,7 +93,7 @@ async def test_asterisks_refusal(client: Client, ledger: Ledger, ami: FakeAmi, w
 async def test_what_the_view_does_not_have_is_not_asked_for(client: Client, ledger: Ledger, ami: FakeAmi) -> None:
     assert (await client.delete("/v1/admin/core/channels/9.9")).status == 404
     assert await events(ledger, "ActRequested") == []
-    assert ami.asked("Hangup") == []
+    assert ami.actions_named("Hangup") == []
 
 
 SHOW = "INSERT INTO ledger.commander VALUES ('pbx', now() - make_interval(secs => $1), 'up', '')"
@@ -159,7 +159,7 @@ async def test_a_refused_act_is_done_later_under_its_key(
         monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
         again = await client.delete(PATH, headers=headers)
         assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
-        assert len(fake.asked("Hangup")) == 1
+        assert len(fake.actions_named("Hangup")) == 1
 
 
 async def test_an_act_whose_commander_ended_is_503_if_it_was_not_sent(
@@ -195,7 +195,7 @@ async def test_the_same_key_asks_once(client: Client, ledger: Ledger, ami: FakeA
     assert (first.status, again.status) == (200, 200)
     assert ("Idempotency-Replayed" in first.headers, "Idempotency-Replayed" in again.headers) == (False, True)
     assert first.headers["X-Ledger-Position"] == again.headers["X-Ledger-Position"]
-    assert len(ami.asked("Hangup")) == 1
+    assert len(ami.actions_named("Hangup")) == 1
     stored = await ledger.connection.fetchval("SELECT string_agg(encode(raw, 'escape'), '') FROM event")
     assert "5f0c7bd5" not in stored
 
@@ -206,14 +206,14 @@ async def test_the_same_key_at_once_at_two_processes(serve: Serve, client: Clien
     headers = {"Idempotency-Key": "once"}
     replies = await asyncio.gather(*(c.delete(PATH, headers=headers) for c in (client, other) * 3))
     assert [reply.status for reply in replies] == [200] * 6
-    assert len(ami.asked("Hangup")) == 1
+    assert len(ami.actions_named("Hangup")) == 1
 
 
 async def test_the_same_key_for_something_else(client: Client, ami: FakeAmi) -> None:
     headers = {"Idempotency-Key": "once"}
     assert (await client.delete(PATH, headers=headers)).status == 200
     assert (await client.delete(PATH, params={"pbx": "pbx"}, headers=headers)).status == 422
-    assert len(ami.asked("Hangup")) == 1
+    assert len(ami.actions_named("Hangup")) == 1
 
 
 async def test_a_failed_act_under_a_key_is_told_again(client: Client, ami: FakeAmi) -> None:
@@ -221,7 +221,7 @@ async def test_a_failed_act_under_a_key_is_told_again(client: Client, ami: FakeA
     headers = {"Idempotency-Key": "once"}
     replies = [await client.delete(PATH, headers=headers) for _ in range(2)]
     assert [reply.status for reply in replies] == [404, 404]
-    assert len(ami.asked("Hangup")) == 1
+    assert len(ami.actions_named("Hangup")) == 1
 
 
 @pytest.mark.parametrize("name", ["X-Request-Id", "Idempotency-Key"])
@@ -231,4 +231,4 @@ async def test_a_header_that_is_none(client: Client, ledger: Ledger, ami: FakeAm
     assert reply.status == 400
     assert name in (await reply.json())["message"]
     assert await events(ledger, "ActRequested") == []
-    assert ami.asked("Hangup") == []
+    assert ami.actions_named("Hangup") == []

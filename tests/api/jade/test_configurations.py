@@ -143,8 +143,8 @@ async def test_a_mistake_changes_nothing(client: Client, ami: FakeAmi) -> None:
         f"{DIALPLAN}/extensions.conf", json={"data": "[internal]\nexten => 100,1,Answer()\noops\n"}
     )
     assert await message(reply, 400) == "line 3: no = in this line"
-    assert not ami.asked("UpdateConfig")
-    assert not ami.asked("Reload")
+    assert not ami.actions_named("UpdateConfig")
+    assert not ami.actions_named("Reload")
     assert (await client.put(f"{DIALPLAN}/extensions.conf", json={"text": ""})).status == 400
 
 
@@ -294,7 +294,7 @@ async def test_static_dialplans(client: Client) -> None:
 )
 async def test_no_dialplan(client: Client, ami: FakeAmi, data: Any) -> None:
     assert (await client.put("/v1/admin/dialplan/sdps/internal", json={"data": data})).status == 400
-    assert not ami.asked("UpdateConfig")
+    assert not ami.actions_named("UpdateConfig")
 
 
 async def test_queues_and_their_members(client: Client) -> None:

@@ -14,7 +14,7 @@ from tests.support.api_client import Client, Serve, admin_token
 from tests.support.archiving import append_months, run_archive
 from tests.support.ledger import Ledger, projector_process
 from tests.support.polling import eventually
-from tests.support.redacting import TOKEN, VARIETY, WANTED
+from tests.support.redacting import PATTERN, TOKEN, VARIETY
 from tests.support.users import USERS
 
 # The lock manager's word for a statement of this test's database that waits for another transaction.
@@ -68,7 +68,7 @@ async def test_logins_and_decisions_go_on_while_redact_runs(serve: Serve, ledger
     position = await ledger.write(*VARIETY[:3])
     client = await serve()
     async with open_transaction(ledger.url, f"SELECT FROM ledger.event WHERE position = {position} FOR UPDATE"):
-        running = asyncio.create_task(redact(ledger.url, WANTED, TOKEN))
+        running = asyncio.create_task(redact(ledger.url, PATTERN, TOKEN))
         await waits(ledger, "%ledger.redact(%")
         await decides(client, "bob")
         assert not running.done()
@@ -90,5 +90,5 @@ async def test_redact_runs_while_a_decision_is_made(ledger: Ledger) -> None:
     await ledger.write(*VARIETY[:3])
     connection = await asyncpg.connect(ledger.url)
     async with locked(connection, Lock.DECISION):
-        assert (await redact(ledger.url, WANTED, TOKEN)).events.total() == 3
+        assert (await redact(ledger.url, PATTERN, TOKEN)).events.total() == 3
     await connection.close()

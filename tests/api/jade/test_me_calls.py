@@ -66,7 +66,7 @@ async def test_my_phone_is_rung_and_dials_the_others(
     token = bearer(await log_in(client, "alice"))
     reply = await client.post(PATH, json={"uuid_user": bob}, headers=token | {"Idempotency-Key": "once"})
     assert (reply.status, (await reply.json()).keys()) == (200, {"api_ver", "statuscode", "timestamp"})
-    (asked,) = ami.asked("Originate")
+    (asked,) = ami.actions_named("Originate")
     assert (
         asked.items()
         >= {
@@ -83,7 +83,7 @@ async def test_my_phone_is_rung_and_dials_the_others(
     assert requested["actor"] == alice
     again = await client.post(PATH, json={"uuid_user": bob}, headers=token | {"Idempotency-Key": "once"})
     assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
-    assert len(ami.asked("Originate")) == 1
+    assert len(ami.actions_named("Originate")) == 1
 
 
 async def test_contacts_can_be_chosen(client: Client, ami: FakeAmi, alice: str, bob: str) -> None:
@@ -92,7 +92,7 @@ async def test_contacts_can_be_chosen(client: Client, ami: FakeAmi, alice: str, 
     token = bearer(await log_in(client, "alice"))
     body = {"uuid_contact": legacy.upper(), "uuid_my_contact": second.upper()}
     assert (await client.post("/me/calls", json=body, headers=token)).status == 200
-    (asked,) = ami.asked("Originate")
+    (asked,) = ami.actions_named("Originate")
     assert (asked["Channel"], asked["Data"]) == ("PJSIP/102", "SIP/legacy1,30")
     assert asked["CallerID"].endswith("<102>")
 
@@ -108,7 +108,7 @@ async def test_both_must_be_at_one_pbx(client: Client, ledger: Ledger, ami: Fake
     position = await ledger.write(endpoint("200"))
     await client.app[FRESHNESS].folded(("pjsip_endpoints",), position)
     assert (await client.post(PATH, json={"uuid_user": carol}, headers=token)).status == 200
-    assert [asked["Data"] for asked in ami.asked("Originate")] == ["PJSIP/200,30"]
+    assert [asked["Data"] for asked in ami.actions_named("Originate")] == ["PJSIP/200,30"]
 
 
 async def test_what_cannot_be_called_is_not_dialled(
@@ -136,7 +136,7 @@ async def test_what_cannot_be_called_is_not_dialled(
     silent = bearer(await log_in(client, "carol"))
     assert await error_message(await client.post(PATH, json={"uuid_user": bob}, headers=silent), 409)
     assert await own_events(ledger, "ActRequested") == []
-    assert ami.asked("Originate") == []
+    assert ami.actions_named("Originate") == []
 
 
 @pytest.mark.usefixtures("alice")

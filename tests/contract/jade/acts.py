@@ -55,7 +55,7 @@ async def hangup(world: World) -> AsyncGenerator[Ask, Reply]:
     await world.one(CHANNELS, unique_id=unique_id)
     yield Ask(unique_id, token=world.admin.token)
     await world.gone(CHANNELS, unique_id)
-    assert [a["Channel"] for a in world.pbx.asked("Hangup")].count(channel) == 1
+    assert [a["Channel"] for a in world.pbx.actions_named("Hangup")].count(channel) == 1
 
 
 @exercise("jade.park.parkedcalls.hangup", at_pbx=True)
@@ -65,7 +65,7 @@ async def hangup_parked(world: World) -> AsyncGenerator[Ask, Reply]:
     yield Ask(unique_id, token=world.admin.token)
     await world.gone(PARKED, unique_id)
     await world.gone(CHANNELS, unique_id)
-    assert [a["Channel"] for a in world.pbx.asked("Hangup")].count(channel) == 1
+    assert [a["Channel"] for a in world.pbx.actions_named("Hangup")].count(channel) == 1
 
 
 async def module(world: World) -> str:
@@ -78,7 +78,7 @@ async def module(world: World) -> str:
 
 def asked(world: World, name: str, what: str) -> int:
     """Return how often the PBX was asked to do this with the module."""
-    asked_for = [(a["Module"].removesuffix(".so"), a["LoadType"]) for a in world.pbx.asked("ModuleLoad")]
+    asked_for = [(a["Module"].removesuffix(".so"), a["LoadType"]) for a in world.pbx.actions_named("ModuleLoad")]
     return asked_for.count((name, what))
 
 

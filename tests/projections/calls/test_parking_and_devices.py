@@ -7,7 +7,7 @@ from projections.calls.parked_calls import PARKED_CALLS, ParkedCall
 from projections.calls.parking_lots import PARKING_LOTS
 from projections.endpoints.device_states import DEVICE_STATES
 from schemas.log import Received
-from tests.support.harness import Asked, Tables, block
+from tests.support.harness import ListSnapshot, Tables, block
 
 
 def at(seconds: float) -> datetime:
@@ -37,13 +37,13 @@ def call(tables: Tables) -> ParkedCall:
 def test_a_call_seen_being_parked_keeps_its_exact_times_through_lists() -> None:
     tables = Tables(PARKED_CALLS).fold([parked()])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.25), at(1045.25))
-    asked = Asked("ParkedCalls", at=1030.9)
+    asked = ListSnapshot("ParkedCalls", at=1030.9)
     tables.fold([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30)), asked.end, asked.over])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.25), at(1045.25))
 
 
 def test_a_call_first_seen_in_a_list_has_times_worked_back_from_what_is_left() -> None:
-    asked = Asked("ParkedCalls", at=1030.5)
+    asked = ListSnapshot("ParkedCalls", at=1030.5)
     tables = Tables(PARKED_CALLS).fold([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30))])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.5), at(1045.5))
 
@@ -66,7 +66,7 @@ def test_every_way_out_ends_it_and_a_list_under_way_does_not_bring_it_back() -> 
         ("ParkedCallTimeOut", facts()),
         ("Hangup", {"Uniqueid": "1.1"}),
     ):
-        asked = Asked("ParkedCalls")
+        asked = ListSnapshot("ParkedCalls")
         assert Tables(PARKED_CALLS).fold([parked(), block(event, **headers)]).of(PARKED_CALLS) == {}
         tables = Tables(PARKED_CALLS).fold([asked.start, block(event, **headers)])
         tables.fold([asked.item("ParkedCall", **facts()), asked.end, asked.over])
@@ -82,18 +82,18 @@ def test_a_channel_that_takes_the_place_of_a_parked_one_has_its_time() -> None:
 
 def test_a_call_parked_while_an_empty_list_was_on_its_way_stays_and_others_go() -> None:
     for outcome in ("end", "empty"):
-        asked = Asked("ParkedCalls")
+        asked = ListSnapshot("ParkedCalls")
         tables = Tables(PARKED_CALLS).fold([parked(unique_id="gone"), asked.start, parked(), getattr(asked, outcome)])
         assert list(tables.of(PARKED_CALLS)) == [("1.1",)]
 
 
 def test_lots_are_what_the_list_says() -> None:
-    asked = Asked("Parkinglots")
+    asked = ListSnapshot("Parkinglots")
     lot = asked.item("Parkinglot", Name="vip", StartSpace=751, StopSpace=760, Timeout=8)
     tables = Tables(PARKING_LOTS).fold([asked.start, lot, asked.end, asked.over])
     row = tables.of(PARKING_LOTS)["vip",]
     assert (row.start_space, row.stop_space, row.timeout) == ("751", "760", 8)
-    later = Asked("Parkinglots", 2)
+    later = ListSnapshot("Parkinglots", 2)
     assert tables.fold([later.start, later.end, later.over]).of(PARKING_LOTS) == {}
 
 
@@ -102,7 +102,7 @@ def state(device: str, word: str) -> Received:
 
 
 def test_device_states_follow_events_and_lists() -> None:
-    asked = Asked("DeviceStateList")
+    asked = ListSnapshot("DeviceStateList")
     tables = Tables(DEVICE_STATES).fold(
         [state("PJSIP/100", "INUSE"), state("PJSIP/100", "NOT_INUSE"), state("X/1", "BUSY")]
     )

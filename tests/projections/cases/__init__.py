@@ -8,7 +8,7 @@ from pathlib import Path
 
 from projections.engine.model import Model
 from schemas.log import Received
-from tests.support.harness import Asked, Tables, block
+from tests.support.harness import ListSnapshot, Tables, block
 
 HERE = Path(__file__).parent
 
@@ -22,7 +22,7 @@ class Case:
         lists = HERE / name / "lists.ami"
         for part in lists.read_text().split("### ")[1:] if lists.exists() else ():
             action, _, items = part.partition("\n")
-            asked = Asked(action)
+            asked = ListSnapshot(action)
             found = [asked.item(name, **headers) for name, headers in pairs(items)]
             self.tables.fold([asked.start, *found, asked.end, asked.over])
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from projections.endpoints.peers import PEERS
 from projections.endpoints.registries import REGISTRIES
-from tests.support.folding import Folding, Told, ami, listing
+from tests.support.folding import Folding, LogEvent, ami, listing
 
 LEGACY = {"Channeltype": "SIP", "ObjectName": "legacy1", "ChanObjectType": "peer", "Dynamic": "yes"}
 LIVE = {"ChannelType": "SIP", "Peer": "SIP/legacy1"}
@@ -75,7 +75,7 @@ def test_a_pjsip_peer_has_the_addresses_of_its_contacts() -> None:
     assert (row.status, row.monitor_status) == ("Unreachable", "")
 
 
-def listed(*uris: str) -> Iterator[Told]:
+def listed(*uris: str) -> Iterator[LogEvent]:
     contacts = "".join(f"100/{uri}," for uri in uris)
     return listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100", DeviceState="In use", Contacts=contacts))
 
@@ -87,7 +87,7 @@ def contact(uri: str, status: str) -> bytes:
 def test_contacts_at_one_address_show_it_once_until_the_last_goes() -> None:
     peers, proxied = Folding(PEERS), [f"sip:100@192.0.2.9:5060;rinstance={n}" for n in "abc"]
 
-    def address(*told: Told | Iterable[Told]) -> str:
+    def address(*told: LogEvent | Iterable[LogEvent]) -> str:
         return str(peers.tell(*told)["PJSIP/100",].address)
 
     assert address(listed(*proxied[:2])) == "192.0.2.9:5060"

@@ -15,7 +15,7 @@ from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
 from schemas.ami import AmiEvent
 from schemas.ami.pjsip import Aor, ContactDetail, ContactListed
 from schemas.log import SnapshotCompleted, SnapshotListed, SnapshotStarted
-from tests.support.folding import Folding, Told, ami, listing
+from tests.support.folding import Folding, LogEvent, ami, listing
 
 URI = "sip:100@127.0.0.10:6200"
 ID = f"100;@{md5(URI.encode()).hexdigest()}"
@@ -76,7 +76,12 @@ def test_a_configured_contact_stays_while_its_aor_names_it() -> None:
 def test_a_contact_that_went_while_it_was_listed_does_not_come_back() -> None:
     item = contact(ActionID="ringledger/7/PJSIPShowContacts")
     contacts = Folding(PJSIP_CONTACTS)
-    told: list[Told] = [SnapshotStarted(7), status("Removed"), item, SnapshotListed(7, "PJSIPShowContacts", "complete")]
+    told: list[LogEvent] = [
+        SnapshotStarted(7),
+        status("Removed"),
+        item,
+        SnapshotListed(7, "PJSIPShowContacts", "complete"),
+    ]
     assert contacts.tell(told, SnapshotCompleted(7)) == {}
     # and one that came is not swept
     told = [SnapshotStarted(8), status("NonQualified"), SnapshotListed(8, "PJSIPShowContacts", "empty")]
@@ -139,7 +144,7 @@ def test_a_device_that_asterisk_remembers_does_not_keep_an_endpoint_that_is_no_m
     endpoints = Folding(PJSIP_ENDPOINTS)
     endpoints.tell(listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100")))
     remembered = ami("DeviceStateChange", ActionID="ringledger/8/DeviceStateList", Device="PJSIP/100", State="INVALID")
-    told: list[Told] = [
+    told: list[LogEvent] = [
         SnapshotStarted(8),
         remembered,
         SnapshotListed(8, "PJSIPShowEndpoints", "empty"),

@@ -9,7 +9,7 @@ from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
 from schemas.log import Connected, Received
 from tests.projections.queues.test_queues import MODELS, abandon, call, entry, join, leave, member, order, queue
-from tests.support.harness import Asked, Tables, block, ours
+from tests.support.harness import ListSnapshot, Tables, block, ours
 
 ORDERS = [("Orig", "Second", "Transferee"), ("Second", "Orig", "TransferTarget")]
 """In AttendedTransfer: the transferer's leg in a bridge, the one in an application, and who takes its place there."""
@@ -29,7 +29,7 @@ def hangup(channel: str, at: float = 1000.0) -> Received:
 
 def known(**headers: Any) -> Tables:
     """Return the models after a list of one queue with one member."""
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     return Tables(*MODELS).fold([asked.start, queue(asked, **headers), member(asked), asked.end, asked.over])
 
 
@@ -64,11 +64,11 @@ def test_a_caller_who_gives_up_under_the_legs_name_is_gone() -> None:
 
 @pytest.mark.parametrize("listed", ["leg", "caller"])
 def test_a_transfer_during_a_list_leaves_one_entry(listed: str) -> None:
-    tables, asked = known().fold([join("leg", 1, 1)]), Asked("QueueStatus", 2)
+    tables, asked = known().fold([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
     item = entry(asked, listed, 1)
     tables.fold([asked.start, queue(asked, Calls=1), transfer("leg", "caller"), item, asked.end, asked.over])
     assert order(tables) == ["caller"]
-    tables, asked = known().fold([join("leg", 1, 1)]), Asked("QueueStatus", 2)
+    tables, asked = known().fold([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
     tables.fold([asked.start, queue(asked, Calls=1), item, transfer("leg", "caller"), asked.end, asked.over])
     assert order(tables) == ["caller"]
 
@@ -81,14 +81,14 @@ def test_a_caller_whose_channel_ends_waits_no_more() -> None:
 
 
 def test_a_caller_known_from_a_list_ends_with_the_channel() -> None:
-    asked = Asked("QueueStatus", 2)
+    asked = ListSnapshot("QueueStatus", 2)
     tables = known().fold([asked.start, queue(asked, Calls=1), entry(asked, "a", 1), asked.end, asked.over])
     assert order(tables.fold([hangup("a")])) == []
     assert counts(tables) == (0, 0)
 
 
 def test_a_caller_whose_channel_ends_during_the_list_stays_away() -> None:
-    asked = Asked("QueueStatus", 2)
+    asked = ListSnapshot("QueueStatus", 2)
     tables = known().fold([join("a", 1, 1), asked.start, hangup("a"), entry(asked, "a", 1), asked.end, asked.over])
     assert order(tables) == []
 

@@ -10,7 +10,7 @@ from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
 from schemas.log import Received
-from tests.support.harness import Asked, Tables, block
+from tests.support.harness import ListSnapshot, Tables, block
 
 MODELS = (QUEUES, QUEUE_MEMBERS, QUEUE_ENTRIES)
 
@@ -25,7 +25,7 @@ def leave(caller: str, position: int, count: int) -> Received:
     return block("QueueCallerLeave", Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Count=count)
 
 
-def entry(asked: Asked, caller: str, position: int, wait: int = 0) -> Received:
+def entry(asked: ListSnapshot, caller: str, position: int, wait: int = 0) -> Received:
     return asked.item("QueueEntry", Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Wait=wait)
 
 
@@ -36,13 +36,13 @@ def order(tables: Tables) -> list[str]:
     return [row.unique_id for row in rows]
 
 
-def queue(asked: Asked, **headers: Any) -> Received:
+def queue(asked: ListSnapshot, **headers: Any) -> Received:
     told = {"Queue": "q", "Max": 0, "Strategy": "ringall", "Calls": 0, "Holdtime": 0, "TalkTime": 0, "Completed": 0}
     told |= {"Abandoned": 0, "ServiceLevel": 10, "ServicelevelPerf": "0.0", "ServicelevelPerf2": "0.0", "Weight": 0}
     return asked.item("QueueParams", **(told | headers))
 
 
-def member(asked: Asked, location: str = "SIP/1", **headers: Any) -> Received:
+def member(asked: ListSnapshot, location: str = "SIP/1", **headers: Any) -> Received:
     told = {"Queue": "q", "Name": "Ann", "Location": location, "Status": 1, "CallsTaken": 0, "LastCall": 0, "InCall": 0}
     return asked.item("QueueMember", **(told | headers))
 
@@ -71,7 +71,7 @@ def test_queues_do_not_mix() -> None:
 
 
 def test_events_older_than_the_list_that_come_after_it_change_nothing() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS)
     # a, b, x joined; a left; c joined: all before the list was made, but on the wire only after it.
     late = [join("a", 1, 1), join("b", 2, 2), join("x", 3, 3), leave("a", 1, 2), join("c", 3, 3)]
@@ -81,21 +81,21 @@ def test_events_older_than_the_list_that_come_after_it_change_nothing() -> None:
 
 
 def test_a_join_that_comes_after_the_list_moves_nobody() -> None:
-    asked = Asked("QueueStatus", at=1010.0)
+    asked = ListSnapshot("QueueStatus", at=1010.0)
     items = [entry(asked, "b", 1), entry(asked, "x", 2, wait=3), entry(asked, "c", 3)]
     tables = Tables(*MODELS).fold([asked.start, *items, join("x", 3, 3, at=1007.2)])
     assert order(tables) == ["b", "x", "c"]
 
 
 def test_the_late_answer_to_an_older_snapshot_does_not_save_a_row_from_the_sweep() -> None:
-    old, new = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    old, new = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     tables = Tables(*MODELS).fold([join("gone", 1, 1), old.start, old.failed, old.over])
     tables.fold([new.start, entry(old, "gone", 1), entry(new, "a", 1), new.end, new.over])
     assert order(tables) == ["a"]
 
 
 def test_a_caller_who_leaves_while_the_list_is_on_its_way_does_not_come_back() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS)
     tables.fold([asked.start, leave("a", 1, 1)])
     tables.fold([entry(asked, "a", 1), entry(asked, "b", 2), asked.end, asked.over])
@@ -104,7 +104,7 @@ def test_a_caller_who_leaves_while_the_list_is_on_its_way_does_not_come_back() -
 
 def test_who_left_unheard_is_swept_though_others_were_moved_past_them() -> None:
     tables = Tables(*MODELS).fold([join("gone", 1, 1), join("a", 2, 2), join("b", 3, 3)])
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     # During the gap "gone" left; now "vip" joins before the list arrives, and everybody's position changes.
     tables.fold([asked.start, join("vip", 1, 3)])
     tables.fold([entry(asked, "vip", 1), entry(asked, "a", 2), entry(asked, "b", 3), asked.end, asked.over])
@@ -112,7 +112,7 @@ def test_who_left_unheard_is_swept_though_others_were_moved_past_them() -> None:
 
 
 def test_the_first_list_puts_callers_before_one_who_joined_while_it_was_asked_for() -> None:
-    asked = Asked("QueueStatus", at=1030.0)
+    asked = ListSnapshot("QueueStatus", at=1030.0)
     tables = Tables(*MODELS).fold([asked.start, join("c", 3, 3, at=1029.5)])
     items = [entry(asked, "a", 1, wait=30), entry(asked, "b", 2, wait=7), entry(asked, "c", 3)]
     tables.fold([*items, asked.end, asked.over])
@@ -122,14 +122,14 @@ def test_the_first_list_puts_callers_before_one_who_joined_while_it_was_asked_fo
 
 
 def test_a_list_that_failed_or_was_cut_takes_nobody_away() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([join("a", 1, 1), asked.start, asked.failed, asked.over])
     assert order(tables) == ["a"]
-    assert order(tables.fold([Asked("QueueStatus", 2).start, Asked("QueueStatus", 2).empty])) == []
+    assert order(tables.fold([ListSnapshot("QueueStatus", 2).start, ListSnapshot("QueueStatus", 2).empty])) == []
 
 
 def test_a_list_says_unknown_where_events_say_it_in_brackets() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     item = asked.item(
         "QueueEntry", Queue="q", Uniqueid="a", Position=1, CallerIDName="unknown", ConnectedLineNum="unknown"
     )
@@ -138,7 +138,7 @@ def test_a_list_says_unknown_where_events_say_it_in_brackets() -> None:
 
 
 def test_statistics_follow_each_call() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
     tables.fold([call("AgentConnect", "a", HoldTime=8), call("AgentComplete", "a", at=1060.9, HoldTime=8, TalkTime=60)])
     row = tables.of(QUEUES)["q",]
@@ -151,18 +151,18 @@ def test_statistics_follow_each_call() -> None:
 
 
 def test_a_reset_of_the_statistics_forgets_what_was_within_the_service_level() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([asked.start, queue(asked), asked.end, asked.over])
     tables.fold([event for n in range(3) for event in (join(f"{n}", 1, 1), abandon(f"{n}"), leave(f"{n}", 1, 0))])
     assert tables.of(QUEUES)["q",].service_level_perf2 == 100.0
-    again = Asked("QueueStatus", 2)
+    again = ListSnapshot("QueueStatus", 2)
     tables.fold([again.start, queue(again), again.end, again.over])  # `queue reset stats` has no event
     row = tables.fold([join("d", 1, 1), abandon("d"), leave("d", 1, 0)]).of(QUEUES)["q",]
     assert (row.abandoned, row.abandoned_in_level, row.service_level_perf2) == (1, 1, 100.0)
 
 
 def test_the_last_call_of_a_member_is_when_it_ended_and_calls_count_once() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
     row = tables.fold([call("AgentConnect", "a")]).of(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.in_call, row.calls_taken) == (1, 0)
@@ -179,7 +179,7 @@ def test_the_state_of_a_phone_that_answers_ends_no_call() -> None:
         told = {"Queue": "q", "Interface": "SIP/1", "MemberName": "Ann", "Status": number, "CallsTaken": calls_taken}
         return block("QueueMemberStatus", 1001.0, **told, InCall=0)
 
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
     row = tables.fold([status(6), call("AgentConnect", "a"), status(2)]).of(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.status, row.in_call, row.calls_taken) == (2, 1, 0)
@@ -189,7 +189,7 @@ def test_the_state_of_a_phone_that_answers_ends_no_call() -> None:
 
 def test_of_two_calls_at_once_only_the_later_counts() -> None:
     # app_queue.c, update_queue: the member remembers one start; the end of the other call is "considered terminated".
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
     tables.fold([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0)])
     tables.fold([call("AgentComplete", "a", at=1010.0)])
@@ -201,7 +201,7 @@ def test_of_two_calls_at_once_only_the_later_counts() -> None:
 
 
 def test_a_call_taken_before_anybody_listened_counts_when_it_ends() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     items = [queue(asked, Completed=4, TalkTime=10), member(asked, InCall=1, CallsTaken=4)]
     tables = Tables(*MODELS).fold([asked.start, *items, asked.end, asked.over])
     tables.fold([call("AgentComplete", "a", TalkTime=30)])
@@ -211,7 +211,7 @@ def test_a_call_taken_before_anybody_listened_counts_when_it_ends() -> None:
 
 
 def test_a_call_that_began_and_ended_unheard_leaves_no_trace_in_the_next() -> None:
-    first, second = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     tables = Tables(*MODELS).fold([first.start, queue(first), member(first), first.end, first.over])
     tables.fold([call("AgentConnect", "a")])
     # In a gap "a" ended and "b" was taken.
@@ -222,7 +222,7 @@ def test_a_call_that_began_and_ended_unheard_leaves_no_trace_in_the_next() -> No
 
 
 def test_an_end_that_the_list_has_already_is_not_counted_again() -> None:
-    first, second = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     tables = Tables(*MODELS).fold([first.start, queue(first), member(first), first.end, first.over])
     tables.fold([call("AgentConnect", "a", HoldTime=1)])
     items = [queue(second, Completed=1, Holdtime=1, ServicelevelPerf="100.0", ServicelevelPerf2="100.0")]
@@ -234,7 +234,7 @@ def test_an_end_that_the_list_has_already_is_not_counted_again() -> None:
 
 
 def test_an_abandonment_that_the_list_has_already_is_not_counted_again() -> None:
-    first, second = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     tables = Tables(*MODELS).fold([first.start, queue(first), first.end, first.over, join("a", 1, 1), join("b", 2, 2)])
     items = [queue(second, Calls=1, Abandoned=1, ServicelevelPerf2="100.0"), entry(second, "b", 1)]
     late = [abandon("a"), leave("a", 1, 1)]
@@ -245,7 +245,7 @@ def test_an_abandonment_that_the_list_has_already_is_not_counted_again() -> None
 
 
 def test_a_hold_time_that_the_list_has_already_is_not_averaged_again() -> None:
-    first, second = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     items = [queue(first, Abandoned=1, Holdtime=8), member(first)]
     tables = Tables(*MODELS).fold([first.start, *items, first.end, first.over])
     items = [queue(second, Abandoned=1, Holdtime=16), member(second, InCall=1)]
@@ -257,7 +257,7 @@ def test_a_hold_time_that_the_list_has_already_is_not_averaged_again() -> None:
 
 def test_an_end_that_asterisk_never_tells_is_known_by_the_members_next_status() -> None:
     # Seen with 16.28: both channels were gone before app_queue looked, so there was no AgentComplete.
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
     tables.fold([call("AgentConnect", "a", at=1000.5, HoldTime=12)])
     status = changed("QueueMemberStatus", InCall=0, CallsTaken=0, LastCall=990)  # made before the call was put down
@@ -269,7 +269,7 @@ def test_an_end_that_asterisk_never_tells_is_known_by_the_members_next_status() 
 
 
 def test_statistics_that_were_reset_come_with_the_next_list_though_calls_come_and_go() -> None:
-    first, second = Asked("QueueStatus", 1), Asked("QueueStatus", 2)
+    first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     items = [queue(first, Completed=7, Abandoned=3, Holdtime=9, ServicelevelPerf="100.0"), member(first, CallsTaken=7)]
     tables = Tables(*MODELS).fold([first.start, *items, first.end, first.over, call("AgentConnect", "a")])
     tables.fold([second.start, join("x", 1, 1), queue(second, Calls=1), member(second), second.end, second.over])
@@ -282,14 +282,14 @@ def test_statistics_that_were_reset_come_with_the_next_list_though_calls_come_an
 
 
 def test_counts_within_the_service_level_are_worked_back_from_a_list() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     item = queue(asked, Completed=9, Abandoned=17, ServicelevelPerf="88.9", ServicelevelPerf2="92.3")
     row = Tables(*MODELS).fold([asked.start, item]).of(QUEUES)["q",]
     assert (row.completed_in_level, row.abandoned_in_level) == (8, 16)
 
 
 def test_two_members_may_share_a_name() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     items = [member(asked, "SIP/1", Penalty=1), member(asked, "SIP/2", Penalty=2)]
     tables = Tables(*MODELS).fold([asked.start, queue(asked), *items, asked.end, asked.over])
     assert {key: row.penalty for key, row in tables.of(QUEUE_MEMBERS).items()} == {("q", "SIP/1"): 1, ("q", "SIP/2"): 2}
@@ -308,13 +308,13 @@ def test_an_unpause_with_a_reason_leaves_no_reason() -> None:
 
 
 def test_a_list_does_not_make_us_forget_ringinuse() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([changed("QueueMemberRinginuse", Ringinuse=0), asked.start, member(asked), asked.end])
     assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].ring_inuse == 0
 
 
 def test_a_member_removed_while_the_list_is_on_its_way_stays_away() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     tables = Tables(*MODELS).fold([asked.start, changed("QueueMemberRemoved"), member(asked), asked.end, asked.over])
     assert tables.of(QUEUE_MEMBERS) == {}
 
@@ -328,7 +328,7 @@ def test_a_number_that_is_none_is_counted_and_passed_over(bad: str) -> None:
 
 
 def test_odd_values_do_not_stop_a_model() -> None:
-    asked = Asked("QueueStatus")
+    asked = ListSnapshot("QueueStatus")
     odd = [join("a", -5, 0), join("b", 2**62, 2), entry(asked, "c", 0, wait=-1), entry(asked, "d", 3, wait=2**62)]
     bad: list[dict[str, Any]] = [{"Completed": -3}, {"Completed": 2**63 - 1}]
     bad += [{"ServicelevelPerf": "nan"}, {"ServicelevelPerf2": "inf"}]

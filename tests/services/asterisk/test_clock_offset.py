@@ -50,7 +50,7 @@ async def test_a_pong_without_a_time_tells_no_clock_offset(url: str, stamp: str)
             "Response: Success", f"ActionID: {asked['ActionID']}", "Ping: Pong", stamp
         )
         async with listener_task(url, pbx.pbx()):
-            await eventually(lambda: len(pbx.asked("Ping")) > 3)
+            await eventually(lambda: len(pbx.actions_named("Ping")) > 3)
             assert pbx.logins == 1
             assert await offset_of(url) is None
 
@@ -60,5 +60,5 @@ async def test_a_pong_that_took_long_tells_no_clock_offset(url: str, monkeypatch
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = pong(600.0)
         async with listener_task(url, pbx.pbx()):
-            await eventually(lambda: len(pbx.asked("Ping")) > 3)
+            await eventually(lambda: len(pbx.actions_named("Ping")) > 3)
             assert await offset_of(url) is None

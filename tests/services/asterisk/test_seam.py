@@ -156,7 +156,7 @@ async def test_a_pong_that_never_comes_is_a_lost_link(monkeypatch: pytest.Monkey
         for _ in range(3):
             manager.pinger.cancel()
             manager.ping()
-        await eventually(lambda: len(pbx.asked("Ping")) >= 3)
+        await eventually(lambda: len(pbx.actions_named("Ping")) >= 3)
         assert not manager.protocol.closed
         manager.close()
 
@@ -216,9 +216,9 @@ async def test_an_action_is_never_sent_again() -> None:
         await manager.connect()
         await eventually(lambda: pbx.clients)
         manager.send_action(Action({"Action": "Originate", "Channel": "PJSIP/1"}))
-        await eventually(lambda: pbx.asked("Originate"))
+        await eventually(lambda: pbx.actions_named("Originate"))
         pbx.cut()
-        await eventually(lambda: len(pbx.asked("Originate")) >= 2)  # the phone rings twice
+        await eventually(lambda: len(pbx.actions_named("Originate")) >= 2)  # the phone rings twice
         manager.reconnect_timeout = 3600
         manager.close()
 
@@ -226,7 +226,7 @@ async def test_an_action_is_never_sent_again() -> None:
         session = Session(pbx.pbx(), lambda _: None, lambda _: None)
         await session.open()
         asking = asyncio.ensure_future(session.ask("Originate", Channel="PJSIP/1"))
-        await eventually(lambda: pbx.asked("Originate"))
+        await eventually(lambda: pbx.actions_named("Originate"))
         pbx.cut()
         with pytest.raises(LinkLostError):
             await asking
@@ -234,7 +234,7 @@ async def test_an_action_is_never_sent_again() -> None:
         again = Session(pbx.pbx(), lambda _: None, lambda _: None)
         await again.open()
         await again.ask("Ping")
-        assert len(pbx.asked("Originate")) == 1
+        assert len(pbx.actions_named("Originate")) == 1
         with pytest.raises(LinkLostError):
             await session.ask("Ping")
         again.close()

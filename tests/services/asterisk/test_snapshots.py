@@ -108,12 +108,12 @@ def pbx22() -> FakeAmi:
 
 async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
+        await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 2)
         names = await EventLog(url).until(lambda names: names.count("Response:PJSIPShowEndpoint") >= 2)
     listing = [action["Action"] for action in fake.actions if action["ActionID"].startswith("ringledger/")]
     assert listing == [*QUICK, *SLOW, "PJSIPShowEndpoint", "PJSIPShowEndpoint"]
     assert names.index("SnapshotCompleted") < names.index("Response:PJSIPShowEndpoint")
-    asked = fake.asked("PJSIPShowEndpoint")
+    asked = fake.actions_named("PJSIPShowEndpoint")
     assert [action["Endpoint"] for action in asked] == ["100", "101"]
     (epoch,) = {int(action["ActionID"].split("/")[1]) for action in asked}
     outcomes = {e["action"]: e["outcome"] for e in await EventLog(url).ours("SnapshotListed") if e["epoch"] == epoch}
@@ -129,35 +129,37 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
 ) -> None:
     monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
     async with pbx22() as fake, listener_task(url, fake.pbx()):
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
+        await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 2)
         known = block("Event: ContactStatus", "URI: sip:100@h", "ContactStatus: Unreachable", "EndpointName: 100")
         fake.send(known + block("Event: ContactStatus", "ContactStatus: NonQualified", "EndpointName: 101"))
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 3)
-        assert fake.asked("PJSIPShowEndpoint")[-1]["Endpoint"] == "101"
+        await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 3)
+        assert fake.actions_named("PJSIPShowEndpoint")[-1]["Endpoint"] == "101"
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0") * 20)
-        await eventually(lambda: len(fake.asked("Command")) >= 2)
+        await eventually(lambda: len(fake.actions_named("Command")) >= 2)
         fake.replies["PJSIPShowEndpoints"] = listed(*(f"EndpointList|ObjectName: {n}" for n in (100, 101, 102)))
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0"))
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 4)
+        await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 4)
         # What is known need not be asked again before PJSIP itself is reloaded.
-        assert fake.asked("PJSIPShowEndpoint")[-1]["Endpoint"] == "102"
+        assert fake.actions_named("PJSIPShowEndpoint")[-1]["Endpoint"] == "102"
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 7)
-        assert len(fake.asked("Command")) == 4
+        await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 7)
+        assert len(fake.actions_named("Command")) == 4
 
 
 async def test_without_command_modules_are_checked_and_without_that_nothing_is_asked_in_vain(url: str) -> None:
     modules = snapshot.MODULES.split()
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Success", "Version: ")}
-        await eventually(lambda: len(fake.asked("ModuleCheck")) >= len(modules))
-    assert [action["Module"] for action in fake.asked("ModuleCheck")] == modules
-    assert all(action["ActionID"].endswith(f"/ModuleCheck/{action['Module']}") for action in fake.asked("ModuleCheck"))
+        await eventually(lambda: len(fake.actions_named("ModuleCheck")) >= len(modules))
+    assert [action["Module"] for action in fake.actions_named("ModuleCheck")] == modules
+    assert all(
+        action["ActionID"].endswith(f"/ModuleCheck/{action['Module']}") for action in fake.actions_named("ModuleCheck")
+    )
     async with pbx22() as fake, listener_task(url, fake.pbx("other")):
         fake.replies |= {"Command": DENIED, "ModuleCheck": DENIED}
-        await eventually(lambda: fake.asked("ModuleCheck"))
-        await eventually(lambda: len(fake.asked("PJSIPShowEndpoint")) >= 2)
-    assert len(fake.asked("ModuleCheck")) == 1
+        await eventually(lambda: fake.actions_named("ModuleCheck"))
+        await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 2)
+    assert len(fake.actions_named("ModuleCheck")) == 1
 
 
 async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

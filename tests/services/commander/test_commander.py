@@ -81,7 +81,7 @@ async def test_what_is_asked_is_done_once_and_in_order(url: str, connection: asy
         for name in ("a", "b", "c"):
             await ask(connection, name)
         assert (await ended(connection, "c"))["type"] == "ActSucceeded"
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b", "PJSIP/c"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/a", "PJSIP/b", "PJSIP/c"]
     assert [e["id"] for name, e in await told(connection) if name == "ActSent"] == ["a", "b", "c"]
     assert (await names(connection))[-3:] == ["ActSucceeded", "ActSent", "ActSucceeded"]
 
@@ -90,7 +90,7 @@ async def test_the_session_that_acts_does_not_listen(url: str, connection: async
     async with commanding(ami, url):
         await ask(connection, "a")
         await ended(connection, "a")
-    assert [asked["Events"] for asked in ami.asked("Login")] == ["off"]
+    assert [asked["Events"] for asked in ami.actions_named("Login")] == ["off"]
 
 
 async def test_asterisks_refusal_is_told_in_its_words(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
@@ -117,7 +117,7 @@ async def test_an_answer_that_never_came_is_unknown_and_not_asked_again(
         await eventually(lambda: ami.logins >= 2)
         await ask(connection, "b")
         assert (await ended(connection, "b"))["type"] == "ActSucceeded"
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/a", "PJSIP/b"]
 
 
 async def test_a_commander_that_dies_before_the_answer_leaves_unknown(
@@ -126,12 +126,12 @@ async def test_a_commander_that_dies_before_the_answer_leaves_unknown(
     ami.replies["Hangup"] = lambda _: b""
     dying = asyncio.create_task(Commander(ami.pbx(), url).run(asyncio.Event()))
     await ask(connection, "a")
-    await eventually(lambda: ami.asked("Hangup"))
+    await eventually(lambda: ami.actions_named("Hangup"))
     dying.cancel()
     await asyncio.wait([dying])
     async with commanding(ami, url):
         assert (await ended(connection, "a"))["type"] == "ActUnknown"
-    assert len(ami.asked("Hangup")) == 1
+    assert len(ami.actions_named("Hangup")) == 1
 
 
 async def test_what_waited_for_a_commander_is_done_if_it_is_not_too_late(
@@ -150,7 +150,7 @@ async def test_what_waited_too_long_is_never_done(url: str, connection: asyncpg.
     )
     async with commanding(ami, url):
         assert (await ended(connection, "a"))["reason"] == "expired"
-    assert ami.asked("Hangup") == []
+    assert ami.actions_named("Hangup") == []
 
 
 async def test_an_import_of_an_old_request_does_nothing(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
@@ -158,7 +158,7 @@ async def test_an_import_of_an_old_request_does_nothing(url: str, connection: as
         await ask(connection, "a", recorded=time.time() - OLDEST_SECONDS - 1)
         await ask(connection, "b")
         await ended(connection, "b")
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/b"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/b"]
     assert [e["id"] for name, e in await told(connection) if name != "ActRequested"] == ["b", "b"]
 
 
@@ -184,7 +184,7 @@ async def test_a_request_before_a_clock_set_back_is_not_done(
         await ended(connection, "b")
         outcome = await ended(connection, "a")
     assert (outcome["type"], outcome["reason"]) == ("ActFailed", "expired")
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/b"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/b"]
 
 
 async def test_an_import_from_a_clock_ahead_keeps_its_outcome(
@@ -199,7 +199,7 @@ async def test_an_import_from_a_clock_ahead_keeps_its_outcome(
         await log.append(connection, "pbx", time.time_ns(), 1, received)
         await ask(connection, "c")
         await ended(connection, "c")
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/b", "PJSIP/c"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/b", "PJSIP/c"]
     assert "ActFailed" not in await names(connection)
 
 
@@ -240,7 +240,7 @@ async def test_requests_for_another_pbx_are_left_alone(url: str, connection: asy
         await ask(connection, "theirs", pbx="other")
         await ask(connection, "ours")
         await ended(connection, "ours")
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/ours"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/ours"]
 
 
 async def test_of_two_commanders_one_acts_and_the_other_takes_over(
@@ -256,7 +256,7 @@ async def test_of_two_commanders_one_acts_and_the_other_takes_over(
         await asyncio.wait([first])
         await ask(connection, "c")
         assert (await ended(connection, "c"))["type"] == "ActSucceeded"
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b", "PJSIP/c"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/a", "PJSIP/b", "PJSIP/c"]
 
 
 async def test_who_has_lost_the_lock_sends_nothing(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
@@ -279,7 +279,7 @@ async def test_who_has_lost_the_lock_sends_nothing(url: str, connection: asyncpg
             await ended(connection, "c")
             stop.set()
             await cut_off
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b", "PJSIP/c"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/a", "PJSIP/b", "PJSIP/c"]
 
 
 async def test_an_outcome_that_could_not_be_written_is_written_when_it_can(
@@ -298,7 +298,7 @@ async def test_an_outcome_that_could_not_be_written_is_written_when_it_can(
         assert (await ended(connection, "a"))["type"] == "ActSucceeded"
         stop.set()
         await running
-    assert len(ami.asked("Hangup")) == 1
+    assert len(ami.actions_named("Hangup")) == 1
 
 
 async def test_ends_are_found_in_the_log_where_no_model_has_been_folded(
@@ -318,7 +318,7 @@ async def test_ends_are_found_in_the_log_where_no_model_has_been_folded(
         assert (await ended(connection, "sent"))["type"] == "ActUnknown"
         await ask(connection, "new")
         await ended(connection, "new")
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/new"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/new"]
 
 
 async def test_an_append_that_was_cancelled_swallows_no_other(
@@ -354,7 +354,7 @@ async def test_an_act_is_not_sent_again_after_a_rewind(
         await ask(connection, "b")
         assert (await ended(connection, "b"))["type"] == "ActSucceeded"
     assert await names(connection) == ["ActRequested", "ActSent", "ActSucceeded"] * 2
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/a", "PJSIP/b"]
 
 
 def test_sent_acts_are_remembered_for_a_minute() -> None:

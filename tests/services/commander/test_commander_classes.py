@@ -61,7 +61,7 @@ async def test_a_commander_logs_in_again_after_a_reload(
         await ask(connection, "b")
         assert (await ended(connection, "b"))["type"] == "ActSucceeded"
     assert ami.logins == 2
-    assert [asked["Channel"] for asked in ami.asked("Hangup")] == ["PJSIP/a", "PJSIP/b"]
+    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/a", "PJSIP/b"]
 
 
 async def test_a_commander_stays_after_a_reload_of_another_module(
@@ -88,7 +88,7 @@ async def test_a_denied_act_ends_a_session_with_old_classes(
         ami.granted = True
         await ask(connection, "b")
         assert (await ended(connection, "b"))["type"] == "ActSucceeded"
-    assert len(ami.asked("Hangup")) == 2
+    assert len(ami.actions_named("Hangup")) == 2
 
 
 async def test_denied_acts_leave_a_young_session(
@@ -114,7 +114,7 @@ async def test_no_session_in_use_is_retired(ami: StrictAmi) -> None:
         assert link.is_up
     ami.replies["Hangup"] = lambda _: b""
     acting = asyncio.create_task(session.ask("Hangup"))
-    await eventually(lambda: ami.asked("Hangup"))
+    await eventually(lambda: ami.actions_named("Hangup"))
     link.retire()
     assert link.is_up
     acting.cancel()

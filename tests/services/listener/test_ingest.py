@@ -217,11 +217,11 @@ async def connected(pbx: FakeAmi, url: str) -> None:
 
 
 async def in_a_snapshot(pbx: FakeAmi, _url: str) -> None:
-    await eventually(lambda: pbx.asked("CoreShowChannels"))
+    await eventually(lambda: pbx.actions_named("CoreShowChannels"))
 
 
 async def refused(pbx: FakeAmi, url: str) -> None:
-    await eventually(lambda: pbx.asked("Login"))
+    await eventually(lambda: pbx.actions_named("Login"))
     await EventLog(url).until(lambda names: "LoginRefused" in names)
 
 

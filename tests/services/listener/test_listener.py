@@ -68,8 +68,8 @@ async def test_connected_stands_before_everything_that_was_heard(url: str) -> No
 async def test_the_login_does_not_show_the_secret(url: str) -> None:
     async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
         await eventually(lambda: pbx.logins)
-        assert "Secret" not in pbx.asked("Login")[0]
-        assert pbx.asked("Login")[0]["AuthType"] == "MD5"
+        assert "Secret" not in pbx.actions_named("Login")[0]
+        assert pbx.actions_named("Login")[0]["AuthType"] == "MD5"
 
 
 async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,10 +177,10 @@ async def test_links_that_end_at_once_are_not_tried_in_a_busy_loop(url: str, mon
 async def test_a_refused_login_is_told_once_for_each_message(url: str) -> None:
     async with FakeAmi(secret="another") as pbx:
         async with listener_task(url, pbx.pbx()):
-            await eventually(lambda: len(pbx.asked("Login")) >= 3)
+            await eventually(lambda: len(pbx.actions_named("Login")) >= 3)
             pbx.refusal = "Account locked"
-            count = len(pbx.asked("Login"))
-            await eventually(lambda: len(pbx.asked("Login")) >= count + 3)
+            count = len(pbx.actions_named("Login"))
+            await eventually(lambda: len(pbx.actions_named("Login")) >= count + 3)
             pbx.secret = "secret"
             await EventLog(url).until(lambda names: "Connected" in names)
         assert [e["message"] for e in await EventLog(url).ours("LoginRefused")] == [
@@ -210,8 +210,8 @@ async def test_many_reloads_are_one_snapshot(url: str) -> None:
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
         await EventLog(url).until(lambda names: "Newchannel" in names)
-        pings = len(pbx.asked("Ping"))
-        await eventually(lambda: len(pbx.asked("Ping")) > pings + 5)  # longer than it takes to settle
+        pings = len(pbx.actions_named("Ping"))
+        await eventually(lambda: len(pbx.actions_named("Ping")) > pings + 5)  # longer than it takes to settle
         assert (await EventLog(url).names()).count("SnapshotStarted") == 2
 
 
@@ -318,8 +318,8 @@ async def test_a_flood_stops_the_reading_until_half_is_written(
             await asyncio.sleep(0)
         waiting = ingest.waiting
         assert waiting < 3000  # one read may go beyond the limit, the socket holds the rest
-        pings = len(pbx.asked("Ping"))
-        await eventually(lambda: len(pbx.asked("Ping")) > pings + 2)  # silence of our making is no lost link
+        pings = len(pbx.actions_named("Ping"))
+        await eventually(lambda: len(pbx.actions_named("Ping")) > pings + 2)  # silence of our making is no lost link
         assert listener.link_up
         assert ingest.waiting == waiting
         writing = asyncio.create_task(ingest.run())

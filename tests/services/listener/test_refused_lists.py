@@ -169,9 +169,9 @@ async def test_a_reload_of_the_manager_ends_a_session_with_refusals(url: str, mo
         (lost,) = await EventLog(url).ours("Disconnected")
         assert "manager.conf" in lost["reason"]
         # Without refusals there is no reason for another login.
-        asked = len(fake.asked("Agents"))
+        asked = len(fake.actions_named("Agents"))
         fake.send(block("Event: Reload", f"Module: {module}", "Status: 0"))
-        await eventually(lambda: len(fake.asked("Agents")) > asked)
+        await eventually(lambda: len(fake.actions_named("Agents")) > asked)
         assert fake.logins == 2
 
 

@@ -17,7 +17,7 @@ from services.log.redactions import RedactionError
 from services.retention import redact
 from services.retention.redact import RedactError
 from services.retention.redact_pattern import Wanted
-from tests.support.redacting import ALL_EVENTS, NUMBER, TOKEN, VARIETY, WANTED, verify_leaves
+from tests.support.redacting import ALL_EVENTS, NUMBER, PATTERN, TOKEN, VARIETY, verify_leaves
 
 
 async def salt(connection: asyncpg.Connection, position: int) -> bytes:
@@ -33,7 +33,7 @@ async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connecti
     await log.append(connection, "pbx", 7, 1, VARIETY[:6])
     await log.append(connection, "other", 7, 1, VARIETY[6:])
     before = await connection.fetch(ALL_EVENTS)
-    done = await redact.redact(url, WANTED, TOKEN, "asked for it")
+    done = await redact.redact(url, PATTERN, TOKEN, "asked for it")
 
     after = await connection.fetch(ALL_EVENTS)
     assert len(after) == len(before) + 2  # one event for each PBX
@@ -64,7 +64,7 @@ async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
     url: str, connection: asyncpg.Connection
 ) -> None:
     await log.append(connection, "pbx", 7, 1, VARIETY)
-    await redact.redact(url, WANTED, TOKEN, "Jane Roe asked for it")
+    await redact.redact(url, PATTERN, TOKEN, "Jane Roe asked for it")
     done = await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     assert sorted(name for _, name in done.events) == ["Cdr", "Cel", "ChannelCreated", "Redacted", "VarSet"]
     said = await verify_leaves(connection)
@@ -98,7 +98,7 @@ async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Conn
 
 async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg.Connection) -> None:
     await log.append(connection, "pbx", 1, 1, VARIETY)
-    await redact.redact(url, WANTED, TOKEN)
+    await redact.redact(url, PATTERN, TOKEN)
     await verify_leaves(connection)
     after = await connection.fetch(ALL_EVENTS)
     assert [s.events for s in (await audit(url)).redactions] == [9]
@@ -137,7 +137,7 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     await log.append(connection, "pbx", 7, 1, VARIETY)
     before = await connection.fetch(ALL_EVENTS)
     old = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
-    await redact.redact(url, WANTED, TOKEN)
+    await redact.redact(url, PATTERN, TOKEN)
     once = await connection.fetch(ALL_EVENTS)
     salts = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
     await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
@@ -184,7 +184,7 @@ async def test_a_ledger_is_verified_while_it_is_redacted(url: str, connection: a
 
 async def test_another_logs_redactions_are_not_of_this_one(url: str, connection: asyncpg.Connection) -> None:
     await log.append(connection, "pbx", 7, 1, VARIETY)
-    await redact.redact(url, WANTED, TOKEN)
+    await redact.redact(url, PATTERN, TOKEN)
     foreign = await connection.fetchval("SELECT raw FROM event WHERE position = 11")
     await log.append(connection, "pbx", 8, 1, [Received("ringledger", "Redacted", 1.0, 1.0, foreign)])
     verified_ = await audit(url)
@@ -195,9 +195,9 @@ async def test_two_at_once_and_a_reason_that_tells_it_are_refused(url: str, conn
     await log.append(connection, "pbx", 1, 1, VARIETY)
     before = await connection.fetch(ALL_EVENTS)
     with pytest.raises(RedactError, match="--reason") as error:
-        await redact.redact(url, WANTED, TOKEN, "he called from +5551234")
+        await redact.redact(url, PATTERN, TOKEN, "he called from +5551234")
     assert NUMBER not in str(error.value)
     await connection.execute("SELECT pg_advisory_lock($1)", Lock.RETENTION)
     with pytest.raises(RedactError, match="another redaction"):
-        await redact.redact(url, WANTED, TOKEN)
+        await redact.redact(url, PATTERN, TOKEN)
     assert await connection.fetch(ALL_EVENTS) == before

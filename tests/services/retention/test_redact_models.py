@@ -19,9 +19,9 @@ from tests.support.ledger import ingest_wire
 from tests.support.redacting import (
     ALL_EVENTS,
     NUMBER,
+    PATTERN,
     TOKEN,
     VARIETY,
-    WANTED,
     fold,
     fold_from_scratch,
     tables,
@@ -78,7 +78,7 @@ async def test_rows_whose_keys_become_one_are_added_up(url: str, connection: asy
     await fold(connection)
     endpoints = "SELECT name, calls FROM statistics WHERE scope = 'endpoint' AND period = '2026-11-22' ORDER BY name"
     assert len(await connection.fetch(endpoints)) == 3
-    await redact.redact(url, WANTED, TOKEN)
+    await redact.redact(url, PATTERN, TOKEN)
     assert [tuple(r) for r in await connection.fetch(endpoints)] == [("PJSIP/5559999", 1), (f"PJSIP/{TOKEN}", 2)]
     assert await tables(connection) == await fold_from_scratch(connection)
 
@@ -93,7 +93,7 @@ async def test_what_a_model_remembers_and_what_did_not_fit_is_forgotten(
         await log.append(connection, "pbx", 1, n, [Received("ami", name, None, 1795309205.0, raw)])
     await fold(connection)
     assert {"ledger.checkpoint", "ledger.unfit"} <= set(await tables_holding(connection, NUMBER))
-    await redact.redact(url, WANTED, TOKEN)
+    await redact.redact(url, PATTERN, TOKEN)
     assert await tables_holding(connection, NUMBER) == []
     found = await tables(connection)
     assert TOKEN in str(found["states"])
@@ -121,7 +121,7 @@ async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_
     monkeypatch.setattr(redact, "CHUNK", 20)
     await connection.execute(BREAK)
     with pytest.raises(UnfinishedError, match="run this again") as error:
-        await redact.redact(url, WANTED, TOKEN)
+        await redact.redact(url, PATTERN, TOKEN)
     assert NUMBER not in str(error.value)
     assert len((await verify_leaves(connection)).leaves) == 40
     assert await connection.fetchval("SELECT count(*) FROM event WHERE raw LIKE '%5551234%'") > 0
@@ -130,7 +130,7 @@ async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_
     await fold(connection)
     assert await connection.fetchval("SELECT count(*) FROM ledger.stale") > 0
     await connection.execute("DROP TRIGGER crash ON ledger.event")
-    done = await redact.redact(url, WANTED, TOKEN)
+    done = await redact.redact(url, PATTERN, TOKEN)
     assert done.events.total() > 20
     assert await tables_holding(connection, NUMBER) == []
     assert len((await verify_leaves(connection)).leaves) == 40 + done.events.total()
@@ -148,13 +148,13 @@ async def test_a_crash_before_the_models_are_built_is_made_good(
 
     monkeypatch.setattr("services.retention.redact_models._until_served", killed)
     with pytest.raises(asyncio.CancelledError):
-        await redact.redact(url, WANTED, TOKEN)
+        await redact.redact(url, PATTERN, TOKEN)
     assert "model.call_records" in await tables_holding(connection, NUMBER)
     monkeypatch.undo()
     # Whoever projects next builds them anew by itself.
     await fold(connection)
     assert await tables_holding(connection, NUMBER) == []
-    done = await redact.redact(url, WANTED, TOKEN)
+    done = await redact.redact(url, PATTERN, TOKEN)
     assert (done.events.total(), done.models) == (0, [])
     assert await tables(connection) == await fold_from_scratch(connection)
 
@@ -174,7 +174,7 @@ async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, conne
                 pass
 
     await reaches(await log.head(connection))
-    done = await redact.redact(url, WANTED, TOKEN)
+    done = await redact.redact(url, PATTERN, TOKEN)
     assert "call_records" in done.models
     assert await tables_holding(connection, NUMBER) == []
     await reaches(await log.append(connection, "pbx", 9, 1, VARIETY[9:]))
@@ -202,12 +202,12 @@ async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever
 
     monkeypatch.setattr(Forgetting, "build_anew", interrupted)
     if times == 1:
-        assert (await redact.redact(url, WANTED, TOKEN)).events.total() == 18
+        assert (await redact.redact(url, PATTERN, TOKEN)).events.total() == 18
         assert await tables_holding(connection, NUMBER) == []
         assert await tables(connection) == await fold_from_scratch(connection)
     else:
         with pytest.raises(UnfinishedError, match="still held by channels, links: it goes on being said"):
-            await redact.redact(url, WANTED, TOKEN)
+            await redact.redact(url, PATTERN, TOKEN)
     await verify_leaves(connection)
 
 
@@ -221,10 +221,10 @@ async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection:
         "CREATE EVENT TRIGGER no ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION no()"
     )
     with pytest.raises(UnfinishedError, match=r"^channels cannot be folded anew and is still served"):
-        await redact.redact(url, WANTED, TOKEN)
+        await redact.redact(url, PATTERN, TOKEN)
     await connection.execute("DROP EVENT TRIGGER no")
     await verify_leaves(connection)
-    done = await redact.redact(url, WANTED, TOKEN)
+    done = await redact.redact(url, PATTERN, TOKEN)
     assert done.models
     assert await tables_holding(connection, NUMBER) == []
 
@@ -252,7 +252,7 @@ async def test_saved_states_that_may_hold_it_go(url: str, connection: asyncpg.Co
     await fold(connection)
     for statement in SAVED:
         await connection.execute(statement)
-    await redact.redact(url, WANTED, TOKEN)
+    await redact.redact(url, PATTERN, TOKEN)
     left = await connection.fetch("SELECT model, position FROM ledger.saved ORDER BY 1, 2")
     assert [tuple(r) for r in left] == [("channels", 1), ("modules", 1), ("modules", 9)]
     assert await connection.fetchval("SELECT array_agg(changed) FROM ledger.saved_rows") == [1]
@@ -267,13 +267,13 @@ async def test_saved_states_that_are_kept_are_written_anew(
     await fold(connection)
     for statement in KEPT:
         await connection.execute(statement)
-    done = await redact.redact(url, WANTED, TOKEN)
+    done = await redact.redact(url, PATTERN, TOKEN)
     assert "channels" in done.models
     [state] = await connection.fetch("SELECT state::text FROM ledger.saved")
     assert msgspec.json.decode(state[0]) == {"memory": {"pbx": {f"PJSIP/{TOKEN}": [f"+{TOKEN}", 5551234, "15551234"]}}}
     rows = await connection.fetchval("SELECT rows::text FROM ledger.saved_rows")
     assert rows == f'[["PJSIP/{TOKEN}-0000001a", 1.5551234]]'
-    assert await Forgetting(connection, WANTED, TOKEN).holding() == []
+    assert await Forgetting(connection, PATTERN, TOKEN).holding() == []
 
 
 async def test_a_rebuild_under_way_begins_anew(url: str, connection: asyncpg.Connection) -> None:
@@ -288,7 +288,7 @@ async def test_a_rebuild_under_way_begins_anew(url: str, connection: asyncpg.Con
     while not await connection.fetchval("SELECT count(*) FROM rebuild.channels WHERE caller_id_num = $1", NUMBER):
         assert await projector.advance(100)
     assert len(await connection.fetch(places)) > 5
-    done = await redact.redact(url, WANTED, TOKEN)
+    done = await redact.redact(url, PATTERN, TOKEN)
     assert done.events.total() > 20
     assert await connection.fetch(places) == []
     assert await tables_holding(connection, NUMBER) == []

@@ -84,7 +84,7 @@ class Scene:
         return await present(there, f"{number} runs have ended")
 
     def commands(self, unique_id: str = "1.1") -> list[str]:
-        return [command for told, command in self.channels.told if told == unique_id]
+        return [command for told, command in self.channels.commands if told == unique_id]
 
 
 @asynccontextmanager

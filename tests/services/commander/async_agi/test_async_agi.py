@@ -36,7 +36,7 @@ async def test_a_channel_is_driven_through_the_commands_in_order(scene: Scene) -
     ]
     assert [e["type"] for e in (events[0], *events[-2:])] == ["AgiRunStarted", "AgiBreakSent", "AgiRunEnded"]
     assert {e["id"] for e in events} == {run}
-    asked = scene.ami.asked("AGI")
+    asked = scene.ami.actions_named("AGI")
     assert [a["CommandID"] for a in asked] == [f"{run}/1", f"{run}/2", f"{run}/3", f"{run}/break"]
     assert {a["Channel"] for a in asked} == {"1.1"}, "the unique id, which no other call will ever have"
 
@@ -57,7 +57,7 @@ async def test_the_run_is_told_of_by_a_read_model(scene: Scene) -> None:
 
 async def test_the_next_command_waits_for_the_outcome_of_the_last(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add(COMMANDS[1])
+    scene.channels.unfinished.add(COMMANDS[1])
     stop = scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands())
@@ -68,8 +68,8 @@ async def test_the_next_command_waits_for_the_outcome_of_the_last(scene: Scene) 
     scene.channels.enter("2.2", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands("2.2"))
     assert scene.commands() == list(COMMANDS[:2])
-    scene.channels.held.clear()
-    scene.channels.ids[COMMANDS[1]] = scene.ami.asked("AGI")[1]["CommandID"]
+    scene.channels.unfinished.clear()
+    scene.channels.ids[COMMANDS[1]] = scene.ami.actions_named("AGI")[1]["CommandID"]
     scene.channels.finish("1.1", COMMANDS[1])
     await scene.ended()
     assert scene.commands() == [*COMMANDS, BREAK]
@@ -97,7 +97,7 @@ async def test_channels_of_somebody_elses_async_agi_are_left_alone(scene: Scene)
     scene.channels.enter("1.3", "their-script", caller=f"x\nagi_arg_1: {MASTER}")
     scene.channels.enter("1.4", MASTER)
     await scene.ended()
-    assert {unique_id for unique_id, _ in scene.channels.told} == {"1.4"}
+    assert {unique_id for unique_id, _ in scene.channels.commands} == {"1.4"}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_a_command_that_fails_ends_the_run(scene: Scene, result: str) -> N
 
 async def test_a_command_that_ends_agi_itself_is_not_followed_by_a_break(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add("ANSWER")
+    scene.channels.unfinished.add("ANSWER")
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: scene.commands() == ["ANSWER"])
@@ -145,12 +145,12 @@ async def test_an_ami_user_who_may_not(scene: Scene) -> None:
     scene.channels.enter("1.1", MASTER)
     (end,) = await scene.ended()
     assert (end["how"], end["message"]) == ("error", "ANSWER: Permission denied")
-    assert len(scene.ami.asked("AGI")) == 2
+    assert len(scene.ami.actions_named("AGI")) == 2
 
 
 async def test_a_hangup_ends_the_run_and_nothing_more_is_sent(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add(COMMANDS[1])
+    scene.channels.unfinished.add(COMMANDS[1])
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands())
@@ -179,13 +179,13 @@ async def test_a_hangup_that_nobody_heard_is_told_by_asterisk(scene: Scene) -> N
     scene.channels.enter("1.1", MASTER)
     (end,) = await scene.ended()
     assert end["how"] == "hangup"
-    assert len(scene.ami.asked("AGI")) == 2
+    assert len(scene.ami.actions_named("AGI")) == 2
 
 
 @pytest.mark.usefixtures("quick")
 async def test_a_channel_that_is_taken_elsewhere(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add("ANSWER")
+    scene.channels.unfinished.add("ANSWER")
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: scene.commands() == ["ANSWER"])
@@ -208,14 +208,14 @@ async def test_a_channel_that_comes_again_is_another_run(scene: Scene) -> None:
 
 
 def four(scene: Scene) -> bool:
-    return len(scene.channels.told) == 4
+    return len(scene.channels.commands) == 4
 
 
 async def test_runs_do_not_wait_for_each_other_and_neither_do_acts(url: str) -> None:
     async with scenes(url, "one", "two") as (one, two):
         await one.master(MASTER, "ANSWER", "EXEC Queue sales")
         for scene in (one, two):
-            scene.channels.held.add("EXEC Queue sales")
+            scene.channels.unfinished.add("EXEC Queue sales")
             scene.ami.replies["Hangup"] = lambda asked: block("Response: Success", f"ActionID: {asked['ActionID']}")
             scene.start()
             for unique_id in ("1.1", "1.2"):
@@ -224,18 +224,18 @@ async def test_runs_do_not_wait_for_each_other_and_neither_do_acts(url: str) -> 
             await eventually(partial(four, scene))
         await one.write(ActRequested("act", builtins(ChannelHangup("PJSIP/9"))), pbx="one")
         await wake_commander(one.connection, "one")
-        await eventually(lambda: one.ami.asked("Hangup"))
+        await eventually(lambda: one.ami.actions_named("Hangup"))
         two.channels.hang_up("1.2")
         (end,) = await two.ended()
         assert end["how"] == "hangup"
         started = {e["id"]: e for e in await one.told("AgiRunStarted")}
         assert started[end["id"]]["unique_id"] == "1.2"
-        assert two.ami.asked("Hangup") == []
+        assert two.ami.actions_named("Hangup") == []
 
 
 async def test_a_run_has_the_commands_of_its_beginning(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add("ANSWER")
+    scene.channels.unfinished.add("ANSWER")
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: scene.commands() == ["ANSWER"])

@@ -21,7 +21,7 @@ from tests.support.polling import eventually
 
 async def test_a_commander_that_died_is_followed_by_one_that_goes_on(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add(COMMANDS[1])
+    scene.channels.unfinished.add(COMMANDS[1])
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands())
@@ -39,7 +39,7 @@ async def test_a_commander_that_died_is_followed_by_one_that_goes_on(scene: Scen
 @pytest.mark.usefixtures("quick")
 async def test_a_command_without_outcome_after_a_death_is_not_sent_again(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add(COMMANDS[1])
+    scene.channels.unfinished.add(COMMANDS[1])
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands())
@@ -52,7 +52,7 @@ async def test_a_command_without_outcome_after_a_death_is_not_sent_again(scene: 
 
 async def test_a_hangup_while_no_commander_ran(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add(COMMANDS[1])
+    scene.channels.unfinished.add(COMMANDS[1])
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands())
@@ -67,7 +67,7 @@ async def test_a_hangup_while_no_commander_ran(scene: Scene) -> None:
 @pytest.mark.parametrize("is_killed", [False, True], ids=["commander-runs", "commander-restarts"])
 async def test_a_run_follows_the_channel_that_takes_over(scene: Scene, *, is_killed: bool) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add(COMMANDS[1])
+    scene.channels.unfinished.add(COMMANDS[1])
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands())
@@ -106,7 +106,7 @@ async def test_what_a_channel_did_before_the_run_counts_for_nothing(scene: Scene
     scene.channels.enter("1.1", MASTER)  # nobody drives it yet, and somebody takes it elsewhere
     scene.channels.say("AsyncAGIEnd", "1.1")
     await EventLog(scene.url).until(lambda names: "AsyncAGIEnd" in names)
-    scene.channels.held.add(COMMANDS[1])
+    scene.channels.unfinished.add(COMMANDS[1])
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: COMMANDS[1] in scene.commands())
@@ -130,7 +130,7 @@ async def test_what_an_import_brings_is_not_driven(scene: Scene) -> None:
     scene.start()
     scene.channels.enter("1.3", MASTER)
     await scene.ended()
-    assert {unique_id for unique_id, _ in scene.channels.told} == {"1.3"}
+    assert {unique_id for unique_id, _ in scene.channels.commands} == {"1.3"}
 
 
 async def test_a_channel_is_driven_while_the_clock_is_back(scene: Scene) -> None:
@@ -155,7 +155,7 @@ async def test_who_came_long_ago_is_not_driven(scene: Scene) -> None:
     scene.start()
     scene.channels.enter("1.2", MASTER)
     await scene.ended(2)
-    assert {unique_id for unique_id, _ in scene.channels.told} == {"9.9", "1.2"}
+    assert {unique_id for unique_id, _ in scene.channels.commands} == {"9.9", "1.2"}
 
 
 @pytest.mark.usefixtures("quick")
@@ -164,10 +164,10 @@ async def test_a_link_that_is_lost_while_a_command_is_sent(scene: Scene) -> None
     scene.ami.hangs_up_at.add("AGI")
     scene.start()
     scene.channels.enter("1.1", MASTER)
-    await eventually(lambda: scene.ami.asked("AGI"))
+    await eventually(lambda: scene.ami.actions_named("AGI"))
     scene.ami.hangs_up_at.clear()
     # It had come there all the same.
-    scene.channels.ids["ANSWER"] = scene.ami.asked("AGI")[0]["CommandID"]
+    scene.channels.ids["ANSWER"] = scene.ami.actions_named("AGI")[0]["CommandID"]
     scene.channels.finish("1.1", "ANSWER")
     assert (await scene.ended())[0]["how"] == "finished"
     assert scene.commands() == ["NOOP", BREAK]
@@ -179,7 +179,7 @@ async def test_a_command_that_may_never_have_come_there(scene: Scene) -> None:
     scene.ami.hangs_up_at.add("AGI")
     scene.start()
     scene.channels.enter("1.1", MASTER)
-    await eventually(lambda: scene.ami.asked("AGI"))
+    await eventually(lambda: scene.ami.actions_named("AGI"))
     scene.ami.hangs_up_at.clear()
     (end,) = await scene.ended()
     assert (end["how"], end["message"]) == ("interrupted", "nobody knows what became of command 1")
@@ -189,7 +189,7 @@ async def test_a_command_that_may_never_have_come_there(scene: Scene) -> None:
 @pytest.mark.usefixtures("quick")
 async def test_an_outcome_that_fell_into_a_gap(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    scene.channels.held.add("ANSWER")
+    scene.channels.unfinished.add("ANSWER")
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(lambda: scene.commands() == ["ANSWER"])
@@ -202,14 +202,14 @@ async def test_an_outcome_that_fell_into_a_gap(scene: Scene) -> None:
 @pytest.mark.usefixtures("quick")
 async def test_a_long_command_is_waited_for(scene: Scene) -> None:
     await scene.master(MASTER, "EXEC Queue sales")
-    scene.channels.held.add("EXEC Queue sales")
+    scene.channels.unfinished.add("EXEC Queue sales")
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await eventually(scene.commands)
     first = dict(scene.channels.ids)
     scene.ami.hangs_up_at.add("AGI")
     scene.channels.enter("1.2", MASTER)
-    await eventually(lambda: len(scene.ami.asked("AGI")) >= 2)
+    await eventually(lambda: len(scene.ami.actions_named("AGI")) >= 2)
     scene.ami.hangs_up_at.clear()
     (doubted,) = await scene.ended()  # of the one that came later nobody knows; the first was taken
     assert doubted["how"] == "interrupted"
@@ -227,14 +227,14 @@ async def test_a_break_that_was_lost_is_sent_a_second_time_and_no_more(scene: Sc
     scene.channels.enter("1.1", MASTER)
     (end,) = await scene.ended()
     assert end["how"] == "interrupted"
-    assert [asked["Command"] for asked in scene.ami.asked("AGI")] == [BREAK, BREAK]
+    assert [asked["Command"] for asked in scene.ami.actions_named("AGI")] == [BREAK, BREAK]
     assert len(await scene.told("AgiBreakSent")) == 2
 
 
 async def test_runs_outlive_a_lost_database(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
     async with Cable.to_postgresql(scene.url) as cable:
-        scene.channels.held.add(COMMANDS[1])
+        scene.channels.unfinished.add(COMMANDS[1])
         scene.start(cable.url(scene.url))
         scene.channels.enter("1.1", MASTER)
         await eventually(lambda: COMMANDS[1] in scene.commands())
