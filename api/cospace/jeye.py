@@ -8,11 +8,11 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace import envelope
-from api.http.errors import ApiError
 from api.http.handlers import view_handler
 from api.http.query import QueryParams
 from api.http.views import Args, View, storable_text
 from projections.calls.samples import sampled
+from services.runtime.errors import Invalid
 
 MINUTE = timedelta(minutes=1)
 COUNT, MAX_COUNT = 10, 5_000
@@ -29,15 +29,15 @@ BACKWARD = COLUMNS + "ORDER BY minute DESC LIMIT $4::bigint"
 
 
 def bounds(request: web.Request) -> tuple[bool, Args]:
-    """Return whether the order is descending, and the arguments of the SQL. Raises ApiError 400."""
+    """Return whether the order is descending, and the arguments of the SQL. Raises Invalid."""
     params = QueryParams(request, is_strict=False)
     since, until = params.epoch_seconds("from"), params.epoch_seconds("to")
     if since and until and since > until:
-        raise ApiError(400, "from must not be after to")
+        raise Invalid("from must not be after to")
     is_descending = params.word("order", "asc", "desc") == "desc"
     count = params.number("count", COUNT, MAX_COUNT, digits=4)
     if (text := params.text("start")) is not None:
-        start = _sampled(text)
+        start = _sample_time(text)
         if not is_descending:
             since = start - (start - datetime(1970, 1, 1, tzinfo=UTC)) % MINUTE + MINUTE
         else:
@@ -45,11 +45,11 @@ def bounds(request: web.Request) -> tuple[bool, Args]:
     return is_descending, (since, until, count)
 
 
-def _sampled(text: str) -> datetime:
+def _sample_time(text: str) -> datetime:
     try:
         return sampled(text)
     except (ValueError, OverflowError):
-        raise ApiError(400, "start is the UUID of a sample") from None
+        raise Invalid("start is the UUID of a sample") from None
 
 
 def host(request: web.Request) -> str:

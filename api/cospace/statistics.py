@@ -14,11 +14,11 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace import envelope
-from api.http.errors import ApiError
 from api.http.views import Args, View
 from projections.calls.statistics_sums import CALLS, Period, add, day, month
+from services.runtime.errors import Invalid
 
-# $2 is the period as the rows name it, $3 and $4 are its beginning and end.
+# $2 is the name of the period in the rows; $3 and $4 are its beginning and end.
 SQL = """
 SELECT scope, name, label, calls, answered, no_answer, busy, failed, congestion, talk_seconds, ring_seconds,
        longest_seconds, by_hour, entered, connected, abandoned, wait_seconds, g.gaps
@@ -34,38 +34,38 @@ LEFT JOIN statistics ON ($1::text IS NULL OR pbx = $1) AND period = $2::text
 ORDER BY scope, name, pbx
 """
 
-NOTHING = {**dict.fromkeys(CALLS, 0), "longest_seconds": 0, "by_hour": [0] * 24}
+ZEROS = {**dict.fromkeys(CALLS, 0), "longest_seconds": 0, "by_hour": [0] * 24}
 SCOPES = {"pbx": "pbx", "queue": "queues", "agent": "agents", "endpoint": "endpoints"}
 
 
-def args(period: Period) -> Callable[[web.Request], Args]:
-    def of(request: web.Request) -> Args:
+def args_of(period: Period) -> Callable[[web.Request], Args]:
+    def args(request: web.Request) -> Args:
         text = request.match_info["period"]
         try:
             return (text, *period(text))
         except ValueError:
-            raise ApiError(400, f"no such {period.__name__}: {text}") from None
+            raise Invalid(f"not a {period.__name__}: {text}") from None
 
-    return of
+    return args
 
 
 def sums(rows: Sequence[asyncpg.Record], _now: datetime) -> Any:
-    """Make the result: maps by name for each scope, and what it all amounts to."""
+    """Return the result: maps by name for each scope, and their total."""
     gaps = rows[0]["gaps"]
-    counted = [row for row in rows if row["scope"] is not None]
-    if not (counted or gaps):
+    counts = [row for row in rows if row["scope"] is not None]
+    if not (counts or gaps):
         return None
     result: dict[str, Any] = {"total": {}, "pbx": {}, "queues": {}, "agents": {}, "endpoints": {}}
-    for row in counted:
+    for row in counts:
         add(result[SCOPES[row["scope"]]].setdefault(row["name"], {}), row)
         if row["scope"] == "pbx":
             add(result["total"], row)
-    result["total"] = result["total"] or NOTHING
+    result["total"] = result["total"] or ZEROS
     return {"result": {**result, "complete": not gaps, "gaps": gaps}}
 
 
 def view(name: str, period: Period) -> View:
-    return View(name, ("statistics", "gaps"), SQL, args(period), sums, envelope.RENDERER)
+    return View(name, ("statistics", "gaps"), SQL, args_of(period), sums, envelope.RENDERER)
 
 
 DAY = view("statistics", day)

@@ -35,7 +35,7 @@ async def create_trunk(
 async def update_trunk(
     context: CommandContext, request: RequestContext, name: str, members: Mapping[str, str], pbx: str | None
 ) -> Outcome:
-    """Change the given members of a trunk."""
+    """Change these members of a trunk."""
     at = await resolve_pbx(context.pool, pbx)
     act = ConfigTrunk(name, "update", await _tokenize(context, name, members))
     return await change_file(context, request, at, act)

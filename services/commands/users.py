@@ -143,9 +143,9 @@ async def require_user(connection: asyncpg.Connection, user_uuid: str) -> asyncp
 
 async def require_users(connection: asyncpg.Connection, user_uuids: Sequence[str]) -> None:
     """Raise NotFound if one of these users does not exist; the caller too may just have been deleted."""
-    unknown = await connection.fetchval(UNKNOWN_USER, user_uuids)
-    if unknown is not None:
-        raise NotFound(f"not found: user {unknown}")
+    stranger = await connection.fetchval(UNKNOWN_USER, user_uuids)
+    if stranger is not None:
+        raise NotFound(f"not found: user {stranger}")
 
 
 def require_admin(caller: User, permissions: Container[str]) -> None:

@@ -33,7 +33,7 @@ from services.commands.config_sections import (
 from services.runtime.errors import Invalid
 
 TEXT = """
-SELECT pbx, text, $2::text AS wanted, tm_update
+SELECT pbx, text, $2::text AS section, tm_update
 FROM configurations
 WHERE ($1::text IS NULL OR pbx = $1) AND file = $3 AND name = $3
 ORDER BY pbx
@@ -115,7 +115,7 @@ def views(kind: Kind) -> tuple[View, View]:
             for row in rows
             for section in sections_in(row["text"])
             if not section.template and section.name.lower() not in SPECIAL
-            if row["wanted"] is None or section.name == row["wanted"]
+            if row["section"] in {None, section.name}
         ]
 
     def all_args(request: web.Request) -> Args:

@@ -19,7 +19,7 @@ from services.commands.trunks import create_trunk, delete_trunk, update_trunk
 
 MODELS = ("configurations", "pjsip_registrations")
 TRUNKS = """
-SELECT c.pbx, c.text, $2::text AS wanted, c.tm_update, r.statuses
+SELECT c.pbx, c.text, $2::text AS trunk, c.tm_update, r.statuses
 FROM configurations c
 LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(object_name, status) AS statuses FROM pjsip_registrations WHERE pbx = c.pbx
@@ -63,7 +63,7 @@ def items(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
         }
         for row in rows
         for trunk in trunks(sections_in(row["text"]))
-        if row["wanted"] in {None, trunk.name}
+        if row["trunk"] in {None, trunk.name}
     ]
 
 
