@@ -10,16 +10,16 @@ from services.runtime.errors import TooMany
 
 
 class Work:
-    """Hashes that end when the test lets them; ``begun`` is the order of the turns."""
+    """Hashes that end when the test lets them; ``started`` is the order of the turns."""
 
     def __init__(self) -> None:
         self.hashing = Hashing()
-        self.begun: list[str] = []
+        self.started: list[str] = []
         self._end = asyncio.Semaphore(0)
 
     async def ask(self, lane: Lane, key: str) -> None:
         async def work() -> None:
-            self.begun.append(key)
+            self.started.append(key)
             await self._end.acquire()
 
         await self.hashing.run(lane, key, work)
@@ -49,8 +49,8 @@ async def test_a_flood_of_logins_delays_others_by_one_hash_each() -> None:
         *await work.start("known clients", "office ann"),
     ]
     await work.end(len(flood) + len(others))
-    assert work.begun[0] == "flood"
-    assert {"home", "admin", "office ann"} <= set(work.begun[:6])
+    assert work.started[0] == "flood"
+    assert {"home", "admin", "office ann"} <= set(work.started[:6])
     await asyncio.gather(*flood, *others)
 
 
@@ -79,10 +79,10 @@ async def test_a_client_that_leaves_the_queue_takes_no_turn() -> None:
     await settled()
     await work.end(2)
     await asyncio.gather(first, third)
-    assert work.begun == ["a", "c"]
+    assert work.started == ["a", "c"]
 
 
-async def test_a_hash_that_has_begun_ends_before_the_next_begins() -> None:
+async def test_a_started_hash_ends_before_the_next_starts() -> None:
     hashing, running, end = Hashing(), threading.Event(), threading.Event()
     at_once: list[int] = []
     count = 0

@@ -72,6 +72,6 @@ def test_memory_is_bounded_in_number_and_length() -> None:
     throttle = Throttle(Clock())
     for number in range(MAX_KEYS + 10):
         throttle.failed(f"{'x' * 5000}{number}", str(number), is_known=False)
-    kept = throttle._of_clients._failures
-    assert len(kept) == MAX_KEYS
-    assert max(len(str(key)) for key in kept) < 300
+    failures = throttle._of_clients._failures
+    assert len(failures) == MAX_KEYS
+    assert max(len(str(key)) for key in failures) < 300
