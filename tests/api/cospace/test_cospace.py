@@ -21,10 +21,10 @@ async def client(recorded: RecordedApi) -> Client:
 
 
 async def day(recorded: RecordedApi) -> str:
-    found: str = await recorded.ledger.connection.fetchval(
+    uuid: str = await recorded.ledger.connection.fetchval(
         "SELECT max(period) FROM statistics WHERE pbx = 'rich22' AND length(period) = 10"
     )
-    return found
+    return uuid
 
 
 async def jeye(client: Client, **query: str | int) -> list[dict[str, Any]]:

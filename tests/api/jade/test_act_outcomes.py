@@ -1,4 +1,4 @@
-"""From a request to the commander and back: what a client of jade is told of an act."""
+"""From a request to the commander and back: the responses to acts in jade."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -45,12 +45,12 @@ Answer = Callable[[dict[str, str]], bytes]
 
 
 def saying(*lines: str) -> Answer:
-    return lambda asked: block(lines[0], f"ActionID: {asked['ActionID']}", *lines[1:])
+    return lambda action: block(lines[0], f"ActionID: {action['ActionID']}", *lines[1:])
 
 
 @pytest.fixture
 async def ami(ledger: Ledger) -> AsyncIterator[FakeAmi]:
-    """A PBX with a commander, which says yes until told otherwise."""
+    """A PBX with a commander; the PBX accepts a hangup unless a test sets another reply."""
     stop = asyncio.Event()
     async with FakeAmi() as fake:
         fake.replies["Hangup"] = saying("Response: Success", "Message: Channel Hungup")
@@ -69,7 +69,7 @@ async def test_an_act_is_answered_when_it_is_done(client: Client, ledger: Ledger
     reply = await client.delete(PATH, headers={"X-Request-Id": "mine"})
     assert reply.status == 200
     assert (await reply.json()).keys() == {"api_ver", "statuscode", "timestamp"}
-    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/100-00000001"]
+    assert [action["Channel"] for action in ami.actions_named("Hangup")] == ["PJSIP/100-00000001"]
     (requested,) = await events(ledger, "ActRequested")
     admin = await ledger.connection.fetchval("SELECT uuid FROM users")
     assert (requested["actor"], requested["dialect"], requested["request"]) == (admin, "jade", "mine")
@@ -100,7 +100,7 @@ SHOW = "INSERT INTO ledger.commander VALUES ('pbx', now() - make_interval(secs =
 
 
 async def served(_pool: Pool, _pbx: str) -> bool:
-    """Stand for a commander that is there when it is asked for, and ends then."""
+    """Pretend that a commander is present for the check, and ends after it."""
     return True
 
 
@@ -155,7 +155,7 @@ async def test_a_refused_act_is_done_later_under_its_key(
         stop.set()
         await running
         await ledger.connection.execute("DELETE FROM ledger.commander")
-        # What came of it is in the log, whether or not a commander is there now.
+        # The outcome is in the log, whether or not a commander is present now.
         monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
         again = await client.delete(PATH, headers=headers)
         assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")

@@ -1,4 +1,4 @@
-"""jade's acts on channels, modules and queue members: what Asterisk is asked for, and what a client is told."""
+"""jade's acts on channels, modules and queue members: the actions at Asterisk, and the responses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ def added(queue: str, name: str, interface: str) -> bytes:
     return block("Event: QueueMemberAdded", *who, "Penalty: 0", "Paused: 0", "PausedReason: ", "Ringinuse: 0")
 
 
-KNOWN = (
+STATE = (
     Connected("127.0.0.1:5038", "Asterisk Call Manager/11.0.0"),
     block("Event: Newchannel", "Channel: PJSIP/100-1", "ChannelState: 6", "Uniqueid: 1.1", "Linkedid: 1.1"),
     block(
@@ -47,7 +47,7 @@ ACTIONS = ("Hangup", "ModuleLoad", "QueueAdd", "QueuePause", "QueuePenalty", "Qu
 
 @pytest.fixture(autouse=True)
 def no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait less for what nobody here hears of."""
+    """Wait less for changes that no listener receives here."""
     monkeypatch.setattr(targets, "VISIBLE_SECONDS", 0.05)
 
 
@@ -55,19 +55,19 @@ def no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    last = await ledger.write(*KNOWN)
+    last = await ledger.write(*STATE)
 
     async def there() -> bool:
         reply = await client.get(MEMBER)
         return int(reply.headers["X-Ledger-Position"]) >= last
 
-    await eventually(there, "the views have folded what is known")
+    await eventually(there, "the views have folded the state")
     return client
 
 
 @pytest.fixture
 async def desk(client: Client, ledger: Ledger) -> AsyncIterator["Desk"]:
-    """A PBX with a commander, which says yes until told otherwise."""
+    """A PBX with a commander; the PBX accepts actions unless a test sets another reply."""
     stop = asyncio.Event()
     async with FakeAmi() as fake:
         fake.replies = dict.fromkeys(ACTIONS, saying("Response: Success"))
@@ -86,7 +86,7 @@ class Desk(Struct, frozen=True):
     ledger: Ledger
     ami: FakeAmi
 
-    async def told(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, str]:
+    async def send(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, str]:
         """Make a request; check the envelope, and return status and message."""
         reply = await self.client.request(method, URL(path, encoded=True), json=body, **more)
         answer = await reply.json()
@@ -94,14 +94,14 @@ class Desk(Struct, frozen=True):
         assert "result" not in answer
         return reply.status, answer.get("message", "")
 
-    def said(self) -> list[dict[str, str]]:
-        """Return what was asked for, by name of header; the session's own actions aside."""
+    def actions(self) -> list[dict[str, str]]:
+        """Return the actions by header, without those of the session itself."""
         own = ("Challenge", "Login", "Ping", "GetConfig")
         return [{n: v for n, v in a.items() if n != "ActionID"} for a in self.ami.actions if a["Action"] not in own]
 
     async def nothing_was_asked(self) -> None:
         assert await events(self.ledger, "ActRequested") == []
-        assert self.said() == []
+        assert self.actions() == []
 
 
 @pytest.mark.parametrize("start", ["/v1", ""])
@@ -114,16 +114,16 @@ class Desk(Struct, frozen=True):
     ],
 )
 async def test_what_is_a_channel_is_hung_up(desk: Desk, start: str, path: str, channel: str) -> None:
-    assert await desk.told("DELETE", start + path) == (200, "")
-    assert desk.said() == [{"Action": "Hangup", "Channel": channel}]
+    assert await desk.send("DELETE", start + path) == (200, "")
+    assert desk.actions() == [{"Action": "Hangup", "Channel": channel}]
 
 
 @pytest.mark.parametrize(("method", "kind"), [("POST", "load"), ("PUT", "reload"), ("DELETE", "unload")])
 async def test_a_module(desk: Desk, method: str, kind: str) -> None:
     paths = [f"{start}/admin/core/modules/app_dictate{end}" for start in ("/v1", "") for end in ("", ".so")]
     for path in paths:
-        assert await desk.told(method, path) == (200, "")
-    assert desk.said() == [{"Action": "ModuleLoad", "Module": "app_dictate.so", "LoadType": kind}] * len(paths)
+        assert await desk.send(method, path) == (200, "")
+    assert desk.actions() == [{"Action": "ModuleLoad", "Module": "app_dictate.so", "LoadType": kind}] * len(paths)
 
 
 async def test_a_module_that_no_file_of_asterisks_can_be(desk: Desk) -> None:
@@ -137,7 +137,7 @@ async def test_a_module_that_no_file_of_asterisks_can_be(desk: Desk) -> None:
         "app_x.so.so",
     ):
         for method in ("POST", "PUT", "DELETE"):
-            assert (await desk.told(method, f"/v1/admin/core/modules/{name}"))[0] == 404, (method, name)
+            assert (await desk.send(method, f"/v1/admin/core/modules/{name}"))[0] == 404, (method, name)
     await desk.nothing_was_asked()
 
 
@@ -148,7 +148,7 @@ async def test_a_member_is_added(desk: Desk, start: str) -> None:
     assert reply.status == 200
     assert reply.headers["Location"] == f"{start}/admin/queue/members/PJSIP%2F108?queue_name=sales"
     member = {"Queue": "sales", "Interface": "PJSIP/108", "Penalty": "0", "Paused": "false"}
-    assert desk.said() == [{"Action": "QueueAdd", **member}]
+    assert desk.actions() == [{"Action": "QueueAdd", **member}]
 
 
 async def test_a_member_with_all_that_it_can_have(desk: Desk) -> None:
@@ -157,7 +157,7 @@ async def test_a_member_with_all_that_it_can_have(desk: Desk) -> None:
     assert reply.status == 200
     assert reply.headers["Location"] == f"{MEMBER}/Ivy%20Ito?queue_name=sales"
     member = {"Queue": "sales", "Interface": "Local/1@a/n", "Penalty": "3", "Paused": "true"}
-    assert desk.said() == [{"Action": "QueueAdd", **member, "MemberName": "Ivy Ito", "StateInterface": "Agent:1"}]
+    assert desk.actions() == [{"Action": "QueueAdd", **member, "MemberName": "Ivy Ito", "StateInterface": "Agent:1"}]
 
 
 HUGOS = f"{MEMBER}/Hugo%20Hall?queue_name=sales"
@@ -186,24 +186,24 @@ HUGO = {"Queue": "sales", "Interface": "PJSIP/107"}
 )
 async def test_a_member_is_changed(desk: Desk, start: str, body: dict[str, Any], actions: list[dict[str, str]]) -> None:
     path = f"{start}/admin/queue/members/Hugo%20Hall?queue_name=sales"
-    assert await desk.told("PUT", path, body) == (200, "")
-    assert desk.said() == [action | HUGO for action in actions]
+    assert await desk.send("PUT", path, body) == (200, "")
+    assert desk.actions() == [action | HUGO for action in actions]
 
 
 @pytest.mark.parametrize("start", ["/v1", ""])
 async def test_a_member_is_removed(desk: Desk, start: str) -> None:
     path = f"{start}/admin/queue/members/Agent%2F1001?queue_name=sales"
-    assert await desk.told("DELETE", path) == (200, "")
-    assert desk.said() == [{"Action": "QueueRemove", "Queue": "sales", "Interface": "Local/1001@agents/n"}]
+    assert await desk.send("DELETE", path) == (200, "")
+    assert desk.actions() == [{"Action": "QueueRemove", "Queue": "sales", "Interface": "Local/1001@agents/n"}]
 
 
 async def test_a_name_that_two_members_have(desk: Desk) -> None:
-    status, message = await desk.told("DELETE", f"{MEMBER}/Twin?queue_name=sales")
+    status, message = await desk.send("DELETE", f"{MEMBER}/Twin?queue_name=sales")
     assert (status, "location=" in message) == (400, True)
     await desk.nothing_was_asked()
-    assert await desk.told("DELETE", f"{MEMBER}/Twin?queue_name=sales&location=PJSIP/111") == (200, "")
-    assert await desk.told("DELETE", f"{MEMBER}/PJSIP%2F112?queue_name=sales") == (200, "")
-    assert [asked["Interface"] for asked in desk.said()] == ["PJSIP/111", "PJSIP/112"]
+    assert await desk.send("DELETE", f"{MEMBER}/Twin?queue_name=sales&location=PJSIP/111") == (200, "")
+    assert await desk.send("DELETE", f"{MEMBER}/PJSIP%2F112?queue_name=sales") == (200, "")
+    assert [action["Interface"] for action in desk.actions()] == ["PJSIP/111", "PJSIP/112"]
 
 
 UNKNOWN = [
@@ -224,7 +224,7 @@ UNKNOWN = [
 async def test_what_is_not_there(desk: Desk) -> None:
     for method, path in UNKNOWN:
         body = {"penalty": 1} if method == "PUT" else None
-        assert (await desk.told(method, path, body))[0] == 404, (method, path)
+        assert (await desk.send(method, path, body))[0] == 404, (method, path)
     await desk.nothing_was_asked()
 
 
@@ -253,7 +253,7 @@ NO_MEMBERS: list[Any] = [
 
 async def test_a_new_member_that_is_none(desk: Desk) -> None:
     for body in NO_MEMBERS:
-        status, message = await desk.told("POST", MEMBER, body)
+        status, message = await desk.send("POST", MEMBER, body)
         assert (status, bool(message)) == (400, True), body
     await desk.nothing_was_asked()
 
@@ -275,14 +275,14 @@ NO_CHANGES: list[Any] = [
 
 async def test_a_change_that_is_none(desk: Desk) -> None:
     for body in NO_CHANGES:
-        status, message = await desk.told("PUT", HUGOS, body)
+        status, message = await desk.send("PUT", HUGOS, body)
         assert (status, bool(message)) == (400, True), body
     await desk.nothing_was_asked()
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 async def test_a_member_of_no_queue(desk: Desk, method: str) -> None:
-    assert await desk.told(method, f"{MEMBER}/Hugo%20Hall", {"penalty": 1}) == (400, "queue_name is needed")
+    assert await desk.send(method, f"{MEMBER}/Hugo%20Hall", {"penalty": 1}) == (400, "queue_name is needed")
     await desk.nothing_was_asked()
 
 
@@ -306,7 +306,7 @@ async def test_a_path_cannot_begin_an_action(desk: Desk, words: str) -> None:
     encoded = "".join(f"%{byte:02X}" for byte in words.encode())
     for method, path in PATHS:
         body = {"penalty": 1} if method == "PUT" else None
-        status, message = await desk.told(method, path.format(encoded), body)
+        status, message = await desk.send(method, path.format(encoded), body)
         assert (status, message[:15]) == (400, "CR, LF and NUL "), (method, path)
     await desk.nothing_was_asked()
 
@@ -321,11 +321,11 @@ BODIES = [
 async def test_a_body_cannot_begin_an_action(desk: Desk, words: str) -> None:
     for method, path, name in BODIES:
         good = {"paused": True} if method == "PUT" else {"queue_name": "sales"} if name == "interface" else NEW
-        assert (await desk.told(method, path, {**good, name: f"PJSIP/108{words}"}))[0] == 400, (method, name)
+        assert (await desk.send(method, path, {**good, name: f"PJSIP/108{words}"}))[0] == 400, (method, name)
     await desk.nothing_was_asked()
 
 
-ASKED = [
+REQUESTS = [
     ("DELETE", "/v1/admin/core/channels/1.1", "Hangup", None),
     ("DELETE", "/v1/admin/park/parkedcalls/2.1", "Hangup", None),
     ("DELETE", "/v1/admin/queue/entries/3.1", "Hangup", None),
@@ -338,17 +338,17 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "action", "body"), ASKED)
+@pytest.mark.parametrize(("method", "path", "action", "body"), REQUESTS)
 async def test_what_asterisk_refuses_is_told_in_its_words(
     desk: Desk, method: str, path: str, action: str, body: dict[str, Any] | None
 ) -> None:
     desk.ami.replies[action] = saying("Response: Error", "Message: Permission denied")
     desk.ami.replies["ModuleCheck"] = saying("Response: Error", "Message: Permission denied")
-    assert await desk.told(method, path, body) == (502, "Permission denied")
+    assert await desk.send(method, path, body) == (502, "Permission denied")
 
 
 @pytest.mark.parametrize(
-    ("asked", "known", "status"),
+    ("operation", "members", "status"),
     [
         (("POST", MEMBER, "QueueAdd", NEW), {"sales": ["PJSIP/108"]}, 409),
         (("POST", MEMBER, "QueueAdd", NEW), {}, 404),
@@ -358,26 +358,26 @@ async def test_what_asterisk_refuses_is_told_in_its_words(
     ],
 )
 async def test_a_member_that_asterisk_knows_better(
-    desk: Desk, asked: tuple[str, str, str, Any], known: dict[str, list[str]], status: int
+    desk: Desk, operation: tuple[str, str, str, Any], members: dict[str, list[str]], status: int
 ) -> None:
-    method, path, action, body = asked
+    method, path, action, body = operation
     desk.ami.replies[action] = saying("Response: Error", "Message: So not")
-    desk.ami.replies["QueueStatus"] = queues(**known)
-    assert await desk.told(method, path, body) == (status, "So not")
+    desk.ami.replies["QueueStatus"] = queues(**members)
+    assert await desk.send(method, path, body) == (status, "So not")
 
 
 async def test_a_module_that_is_loaded_already(desk: Desk) -> None:
     desk.ami.replies["ModuleLoad"] = saying("Response: Error", "Message: Could not load module.")
     desk.ami.replies["ModuleCheck"] = saying("Response: Success", "Version: ")
-    assert await desk.told("POST", "/v1/admin/core/modules/app_dictate") == (409, "Could not load module.")
+    assert await desk.send("POST", "/v1/admin/core/modules/app_dictate") == (409, "Could not load module.")
     desk.ami.replies["ModuleCheck"] = saying("Response: Error", "Message: Module not loaded")
-    assert await desk.told("POST", "/v1/admin/core/modules/app_none") == (502, "Could not load module.")
+    assert await desk.send("POST", "/v1/admin/core/modules/app_none") == (502, "Could not load module.")
 
 
 async def test_the_answer_comes_when_the_view_shows_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "VISIBLE_SECONDS", 5.0)
-    asking = asyncio.create_task(desk.told("POST", MEMBER, NEW))
-    await eventually(lambda: succeeded(desk.ledger), "Asterisk has said yes")
+    asking = asyncio.create_task(desk.send("POST", MEMBER, NEW))
+    await eventually(lambda: succeeded(desk.ledger), "Asterisk has accepted it")
     assert not asking.done()
     await desk.ledger.write(added("sales", "PJSIP/108", "PJSIP/108"))
     assert await asking == (200, "")
@@ -391,7 +391,7 @@ async def succeeded(ledger: Ledger) -> list[dict[str, Any]]:
 async def test_sent_again_under_its_key_when_it_is_gone(desk: Desk) -> None:
     headers = {"Idempotency-Key": "once"}
     path = "/v1/admin/core/channels/1.1"
-    assert await desk.told("DELETE", path, headers=headers) == (200, "")
+    assert await desk.send("DELETE", path, headers=headers) == (200, "")
     last = await desk.ledger.write(block("Event: Hangup", "Channel: PJSIP/100-1", "Uniqueid: 1.1", "Cause: 16"))
 
     async def gone() -> bool:
@@ -401,22 +401,22 @@ async def test_sent_again_under_its_key_when_it_is_gone(desk: Desk) -> None:
     again = await desk.client.delete(path, headers=headers)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
     assert (await desk.client.delete(path)).status == 404
-    assert len(desk.said()) == 1
+    assert len(desk.actions()) == 1
 
 
 async def test_of_several_pbxes_one_is_named(desk: Desk) -> None:
-    last = await desk.ledger.write(*KNOWN, pbx="other")
+    last = await desk.ledger.write(*STATE, pbx="other")
 
-    async def known() -> bool:
+    async def folded() -> bool:
         reply = await desk.client.get("/v1/admin/core/modules", params={"pbx": "other"})
         return bool((await reply.json())["result"]["list"])
 
-    await eventually(known, f"the views have folded {last}")
-    for method, path, _, body in ASKED:
-        status, message = await desk.told(method, path, body)
+    await eventually(folded, f"the views have folded {last}")
+    for method, path, _, body in REQUESTS:
+        status, message = await desk.send(method, path, body)
         assert (status, message[:4]) == (400, "pbx=")
     await desk.nothing_was_asked()
-    for method, path, _, body in ASKED:
+    for method, path, _, body in REQUESTS:
         more = f"{path}{'&' if '?' in path else '?'}pbx=pbx"
-        assert await desk.told(method, more, body) == (200, "")
-    assert len(desk.said()) == len(ASKED)
+        assert await desk.send(method, more, body) == (200, "")
+    assert len(desk.actions()) == len(REQUESTS)

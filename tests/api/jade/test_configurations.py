@@ -22,7 +22,7 @@ DIALPLAN = "/v1/admin/dialplan/configurations"
 PJSIP = "/v1/admin/pjsip/configurations/pjsip.conf"
 QUEUES = "/admin/queue/configurations/queues.conf"
 PASSWORD = "very-secret-word"
-GIVEN = "another-secret-word"
+NEW_PASSWORD = "another-secret-word"
 
 
 def lines(*pairs: str, place: str = "") -> list[Variable]:
@@ -71,8 +71,8 @@ async def client(serve: Serve, ledger: Ledger, ami: FakeAmi) -> Client:
     await ledger.write(Connected("127.0.0.1:5038"))
 
     async def there() -> bool:
-        heard = await ledger.connection.fetchval("SELECT count(*) FROM links")
-        return ami.logins > 0 and heard > 0 and (await client.get(QUEUES)).status == 200
+        links = await ledger.connection.fetchval("SELECT count(*) FROM links")
+        return ami.logins > 0 and links > 0 and (await client.get(QUEUES)).status == 200
 
     await eventually(there, "the files have been read")
     return client
@@ -96,16 +96,16 @@ async def message(reply: Any, status: int) -> str:
 
 
 async def no_secret(ledger: Ledger) -> None:
-    """Nothing that was ever secret stands anywhere in the database."""
-    for word in (PASSWORD, GIVEN):
+    """No secret is anywhere in the database."""
+    for word in (PASSWORD, NEW_PASSWORD):
         for table in ("configurations", "acts", "requests", "secret"):
             assert not await ledger.connection.fetch(f"SELECT FROM {table} t WHERE strpos(t::text, $1) > 0", word), (
                 table
             )
-        told = await ledger.connection.fetch(
+        rows = await ledger.connection.fetch(
             "SELECT name FROM event WHERE position(convert_to($1, 'UTF8') IN raw) > 0", word
         )
-        assert not told
+        assert not rows
 
 
 async def test_the_files_as_they_are(client: Client) -> None:
@@ -182,7 +182,7 @@ async def test_if_match(client: Client, files: ConfigPbx, coding: str) -> None:
     assert (await client.put(QUEUES, json={"data": "[general]\n[a]\nstrategy = ringall\n"}, headers=old)).status == 200
     assert "not as it was" in await message(await client.put(QUEUES, json={"data": "[general]\n"}, headers=old), 409)
     fresh = {"If-Match": (await client.get(QUEUES)).headers["ETag"]}
-    # Somebody edits the file, and nobody has read it since.
+    # The file is edited by hand, and not read since.
     files.files["queues.conf"].categories.append(Category("by-hand"))
     assert "not as it was" in await message(await client.put(QUEUES, json={"data": "[general]\n"}, headers=fresh), 409)
     assert (await client.put(QUEUES, json={"data": "[general]\n"})).status == 200
@@ -196,15 +196,15 @@ async def test_a_conflict_is_answered_when_the_views_show_it(
 ) -> None:
     fresh = {"If-Match": (await client.get(QUEUES)).headers["ETag"]}
     files.files["queues.conf"].categories.append(Category("by-hand"))
-    known: Freshness = client.app[FRESHNESS]
+    checkpoints: Freshness = client.app[FRESHNESS]
     reads = asyncio.Event()
-    folded, look = known.folded, known.look
+    folded, look = checkpoints.folded, checkpoints.look
 
     async def failed() -> bool:
         return bool(await ledger.connection.fetchval("SELECT count(*) FROM acts WHERE state = 'failed'"))
 
     async def folded_late(models: Sequence[str], position: int) -> None:
-        """Let the tables have the outcome before this process knows that they do."""
+        """Let the tables have the outcome before this process has read their checkpoints."""
         if tuple(models) == ("configurations",):
             reads.set()
         await folded(models, position)
@@ -217,11 +217,11 @@ async def test_a_conflict_is_answered_when_the_views_show_it(
         return await look(connection)
 
     reads.set()
-    monkeypatch.setattr(known, "folded", folded_late)
-    monkeypatch.setattr(known, "look", look_later)
+    monkeypatch.setattr(checkpoints, "folded", folded_late)
+    monkeypatch.setattr(checkpoints, "look", look_later)
     reply = await client.put(QUEUES, json={"data": "[general]\n"}, headers=fresh)
     assert reply.status == 409
-    assert known.reading.position(("configurations",)) >= int(reply.headers["X-Ledger-Position"])
+    assert checkpoints.reading.position(("configurations",)) >= int(reply.headers["X-Ledger-Position"])
     assert "[by-hand]" in (await result(client, QUEUES))["data"]
 
 
@@ -247,8 +247,8 @@ async def test_no_secret_is_told_or_kept(client: Client, ledger: Ledger, files: 
     assert files.files["pjsip.conf"].categories[2].lines[1:] == lines(
         "username = one", f"password = {PASSWORD}", place="phones.conf"
     )
-    assert (await client.put(PJSIP, json={"data": new.replace("********", GIVEN)})).status == 200
-    assert files.files["pjsip.conf"].categories[2].lines[2].value == GIVEN
+    assert (await client.put(PJSIP, json={"data": new.replace("********", NEW_PASSWORD)})).status == 200
+    assert files.files["pjsip.conf"].categories[2].lines[2].value == NEW_PASSWORD
     assert (await result(client, PJSIP))["data"] == new
     await no_secret(ledger)
     unknown = new + "\n[200]\ntype = auth\npassword = ********\n"
@@ -366,8 +366,8 @@ async def test_a_file_that_is_not_there_is_made(client: Client, files: ConfigPbx
 
 
 async def test_a_user_who_may_not_read_files(client: Client, ami: FakeAmi) -> None:
-    ami.replies["GetConfig"] = lambda asked: block(
-        "Response: Error", f"ActionID: {asked['ActionID']}", "Message: Permission denied"
+    ami.replies["GetConfig"] = lambda action: block(
+        "Response: Error", f"ActionID: {action['ActionID']}", "Message: Permission denied"
     )
     assert await message(await client.put(QUEUES, json={"data": "[general]\n"}), 502) == "Permission denied"
 
@@ -379,8 +379,8 @@ async def test_a_link_that_is_lost_in_the_middle(client: Client, files: ConfigPb
     assert isinstance((await reply.json())["position"], int)
     ami.hangs_up_at.clear()
 
-    async def told() -> bool:
+    async def is_listed() -> bool:
         return "new" in await names(client, "/v1/admin/queue/cfg_queues")
 
-    await eventually(told, "what stands in the file is told when the link is back")
+    await eventually(is_listed, "the file is listed when the link is back")
     assert [c.name for c in files.files["queues.conf"].categories] == ["general", "sales", "new"]

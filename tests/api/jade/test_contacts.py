@@ -1,4 +1,4 @@
-"""Contacts: which phone is whose, and what is told of that phone."""
+"""Contacts: the phone of each user, and the state of that phone."""
 
 import re
 from typing import Any
@@ -25,12 +25,12 @@ from tests.support.users import (
 
 def recorded(name: str) -> bytes:
     """Return the first event of this name in the recording."""
-    found = re.search(rb"Event: %b\r\n.*?\r\n\r\n" % name.encode(), wire("rich22"), re.DOTALL)
-    assert found
-    return found.group()
+    match = re.search(rb"Event: %b\r\n.*?\r\n\r\n" % name.encode(), wire("rich22"), re.DOTALL)
+    assert match
+    return match.group()
 
 
-# All that Asterisk says of the endpoint 100 and its auth.
+# All events of Asterisk about the endpoint 100 and its auth.
 ENDPOINT, AUTH = recorded("EndpointDetail"), recorded("AuthDetail")
 PEER = ami(
     "PeerEntry", Channeltype="SIP", ObjectName="legacy1", ChanObjectType="peer", IPaddress="192.0.2.60", IPport=5060
@@ -55,14 +55,14 @@ async def test_a_contact_is_made_read_changed_and_deleted(client: Client, bob: s
     reply = await client.post(CONTACTS, json=body)
     assert reply.status == 200
     path = reply.headers["Location"]
-    found = await get_result(client, path)
-    assert found.items() >= body.items()
-    assert path == f"{CONTACTS}/{found['uuid']}"
-    assert await get_list(client, CONTACTS) == [found]
+    item = await get_result(client, path)
+    assert item.items() >= body.items()
+    assert path == f"{CONTACTS}/{item['uuid']}"
+    assert await get_list(client, CONTACTS) == [item]
     assert (await client.put(path, json={"name": "sofa", "detail": None})).status == 200
     changed = await get_result(client, path)
-    assert changed == found | {"name": "sofa", "tm_update": changed["tm_update"]}
-    assert changed["tm_update"] > found["tm_update"]
+    assert changed == item | {"name": "sofa", "tm_update": changed["tm_update"]}
+    assert changed["tm_update"] > item["tm_update"]
     alice = await create_user(client, "alice")
     moved = {"user_uuid": alice, "type": "sip_peer", "target": "legacy1", "pbx": "berlin"}
     assert (await client.put(path, json=moved)).status == 200
@@ -97,7 +97,7 @@ async def test_info_is_what_the_endpoint_really_is(client: Client, ledger: Ledge
 
 
 async def until_told(client: Client, token: dict[str, str], member: str, value: str) -> dict[str, Any]:
-    """Wait, as a dashboard does, until the contact's info says so."""
+    """Wait, as a dashboard does, until the contact's info shows it."""
     headers = dict(token)
     while True:
         reply = await client.get("/v1/me/contacts", params={"wait": "10"}, headers=headers)

@@ -1,4 +1,4 @@
-"""Decisions: exact among many at once, repeated under a key, and who wanted them in the log."""
+"""Decisions: exact among many at once, repeated under a key, and with their actor in the log."""
 
 import asyncio
 import uuid
@@ -35,12 +35,12 @@ class NewUser(Struct):
 
 async def make(request: web.Request) -> web.Response:
     """Make a user whose name is not taken."""
-    wanted = await read_body(request, NewUser)
+    body = await read_body(request, NewUser)
 
     async def decision(connection: asyncpg.Connection) -> Decision:
-        if await connection.fetchval("SELECT count(*) FROM users WHERE username = $1", wanted.username):
+        if await connection.fetchval("SELECT count(*) FROM users WHERE username = $1", body.username):
             raise Conflict("that name is taken")
-        made = UserCreated(str(uuid.uuid4()), wanted.username, "", "", (), origin="user")
+        made = UserCreated(str(uuid.uuid4()), body.username, "", "", (), origin="user")
         return Decision([made], result={"uuid": made.uuid}, location=location_of(request, "/test/users", made.uuid))
 
     return write_response(await decide(*await command_args(request), ("users",), decision))
@@ -142,14 +142,14 @@ async def test_a_refusal_is_not_kept_under_the_key(client: Client, ledger: Ledge
 async def test_a_body_that_is_none_changes_nothing(client: Client, ledger: Ledger, sent: bytes, why: str) -> None:
     before = await ledger.connection.fetchval("SELECT position FROM head")
     reply = await client.post(PATH, data=sent)
-    said: dict[str, Any] = await reply.json()
-    assert (reply.status, said["statuscode"]) == (400, 400)
-    assert why in said["message"]
+    body: dict[str, Any] = await reply.json()
+    assert (reply.status, body["statuscode"]) == (400, 400)
+    assert why in body["message"]
     assert await ledger.connection.fetchval("SELECT position FROM head") == before
 
 
 async def test_json_is_json_whatever_its_content_type(client: Client) -> None:
-    """As `curl -d` sends it, with a member that nobody knows."""
+    """As `curl -d` sends it, with an unknown member."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     reply = await client.post(PATH, data=b'{"username": "b\xc3\xb6b \xf0\x9f\x98\x80", "uuid": 1}', headers=headers)
     assert reply.status == 200

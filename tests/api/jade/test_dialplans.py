@@ -20,13 +20,13 @@ async def ask(client: Client, method: str, path: str, body: Any = None, status: 
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     data = None if body is None else msgspec.json.encode(body)
     async with client.request(method, path, data=data, headers=headers) as reply:
-        said = await reply.json()
-        assert (reply.status, said["statuscode"]) == (status, status), said
+        body = await reply.json()
+        assert (reply.status, body["statuscode"]) == (status, status), body
         if method != "GET":
-            assert "result" not in said
+            assert "result" not in body
         elif status == 200:
-            return said["result"]
-        return said | {"location": reply.headers.get("Location")}
+            return body["result"]
+        return body | {"location": reply.headers.get("Location")}
 
 
 async def master(client: Client, name: str = "test dpma") -> str:
@@ -41,8 +41,8 @@ async def command(client: Client, dpma_uuid: str, sequence: int, **more: Any) ->
 
 
 async def listed(client: Client, path: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await ask(client, "GET", path))["list"]
-    return found
+    items: list[dict[str, Any]] = (await ask(client, "GET", path))["list"]
+    return items
 
 
 async def head(ledger: Ledger) -> int:
@@ -51,8 +51,8 @@ async def head(ledger: Ledger) -> int:
 
 
 async def test_a_master_from_beginning_to_end(client: Client, ledger: Ledger) -> None:
-    said = await ask(client, "POST", MASTERS, {"name": "test dpma", "detail": "test dpma dpma"})
-    one = said["location"]
+    body = await ask(client, "POST", MASTERS, {"name": "test dpma", "detail": "test dpma dpma"})
+    one = body["location"]
     made = await ask(client, "GET", one)
     assert made == {
         "uuid": one.rpartition("/")[2],
@@ -119,8 +119,8 @@ async def test_commands_of_a_master_have_different_sequences(client: Client) -> 
     one, other = await master(client), await master(client)
     first, second = await command(client, one, 1), await command(client, one, 2)
     await command(client, other, 1)
-    said = await ask(client, "POST", COMMANDS, {"name": "x", "dpma_uuid": one, "sequence": 1}, 409)
-    assert "sequence 1" in said["message"]
+    body = await ask(client, "POST", COMMANDS, {"name": "x", "dpma_uuid": one, "sequence": 1}, 409)
+    assert "sequence 1" in body["message"]
     await ask(client, "PUT", f"{COMMANDS}/{second}", {"sequence": 1}, 409)
     await ask(client, "PUT", f"{COMMANDS}/{second}", {"dpma_uuid": other, "sequence": 1}, 409)
     await ask(client, "DELETE", f"{COMMANDS}/{first}")
@@ -138,9 +138,9 @@ async def test_of_two_at_once_one_gets_the_sequence(client: Client) -> None:
 async def test_a_masters_end_is_that_of_its_commands(client: Client) -> None:
     one, other = await master(client), await master(client)
     gone = [await command(client, one, n) for n in (1, 2)]
-    kept = await command(client, other, 1)
+    survivor = await command(client, other, 1)
     await ask(client, "DELETE", f"{MASTERS}/{one}")
-    assert [c["uuid"] for c in await listed(client, COMMANDS)] == [kept]
+    assert [c["uuid"] for c in await listed(client, COMMANDS)] == [survivor]
     await ask(client, "PUT", f"{COMMANDS}/{gone[0]}", {"name": "x"}, 404)
 
 
@@ -190,8 +190,8 @@ async def test_what_is_not_there_cannot_be_changed(client: Client, path: str) ->
 
 
 async def test_no_pbx_makes_one(client: Client, ledger: Ledger) -> None:
-    said = f"Event: AdpmaCreated\r\nuuid: {NOBODY}\r\nname: eve\r\n\r\n".encode()
-    await ledger.write(said)
+    forged = f"Event: AdpmaCreated\r\nuuid: {NOBODY}\r\nname: eve\r\n\r\n".encode()
+    await ledger.write(forged)
     made = await master(client)
     assert [m["uuid"] for m in await listed(client, MASTERS)] == [made]
     assert [m["uuid"] for m in await listed(client, f"{MASTERS}?pbx=pbx")] == [made]

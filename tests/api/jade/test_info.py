@@ -1,4 +1,4 @@
-"""Who is asking: /admin/info, /me/info, and the three logins."""
+"""The caller: /admin/info, /me/info, and the three logins."""
 
 import pytest
 

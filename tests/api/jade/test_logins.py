@@ -97,11 +97,11 @@ async def test_places_are_kept_for_present_users_and_are_bounded(client: Client,
     bob = await create_user(client, "bob", "admin")
     for number in range(MAX_PER_USER + 3):
         assert await login(client, f"192.0.2.{number}", "bob") == 200
-    kept = "SELECT count(*) FROM ledger.login_place WHERE user_uuid = $1"
-    assert await ledger.connection.fetchval(kept, bob) == MAX_PER_USER
+    count = "SELECT count(*) FROM ledger.login_place WHERE user_uuid = $1"
+    assert await ledger.connection.fetchval(count, bob) == MAX_PER_USER
     assert (await client.delete(f"{MANAGED}/{bob}")).status == 200
     await admin_token(client)
-    assert await ledger.connection.fetchval(kept, bob) == 0
+    assert await ledger.connection.fetchval(count, bob) == 0
     texts = [str(dict(row)) for row in await ledger.connection.fetch("SELECT * FROM ledger.login_place")]
     assert len(texts) == 1
     assert "127.0.0.1" not in texts[0]

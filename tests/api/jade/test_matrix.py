@@ -1,6 +1,6 @@
 """Every documented operation of jade, in every form, called as everybody: who is let in, and who is not.
 
-A new row of operations.tsv fails here until `NEEDED` says which permission it wants.
+A new row of operations.tsv fails here until `NEEDED` has the permission that it needs.
 """
 
 import re
@@ -59,14 +59,14 @@ CALLS = [(o.method, path) for o in ROWS for path in o.paths] + UNDOCUMENTED
 
 
 def needed(method: str, path: str) -> str:
-    """Return what the table says that this request needs; fail if it says nothing."""
-    found = [what for pattern, what in NEEDED if re.fullmatch(pattern, f"{method} {path.removeprefix('/v1')}")]
-    assert found, f"no expectation for {method} {path}"
-    return found[0]
+    """Return the permission that this request needs by the table; fail without one."""
+    matches = [what for pattern, what in NEEDED if re.fullmatch(pattern, f"{method} {path.removeprefix('/v1')}")]
+    assert matches, f"no expectation for {method} {path}"
+    return matches[0]
 
 
 class Callers(Struct):
-    """One API process for all tests of the file, and the token of each caller; nobody's is empty."""
+    """One API process for all tests of the file, and the token of each caller; the anonymous caller's is empty."""
 
     client: Client
     tokens: dict[str, str]
@@ -107,10 +107,10 @@ async def got(client: Client, method: str, path: str, token: str) -> int | str:
     body = "{}" if method in {"POST", "PUT"} else None
     filled = path.replace("{detail}", "no-such-thing")
     reply = await client.request(method, filled, headers=bearer(token) if token else {}, data=body)
-    said: dict[str, Any] = await reply.json()
-    assert said["statuscode"] == reply.status < 500, (method, path, said)
+    answer: dict[str, Any] = await reply.json()
+    assert answer["statuscode"] == reply.status < 500, (method, path, answer)
     assert reply.status != 405, (method, path)
-    assert (reply.status, said.get("message")) != (404, "not found"), f"no route for {method} {path}"
+    assert (reply.status, answer.get("message")) != (404, "not found"), f"no route for {method} {path}"
     return reply.status if reply.status in {401, 403} else IN
 
 

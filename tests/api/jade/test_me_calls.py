@@ -1,4 +1,4 @@
-"""POST /me/calls: what Asterisk is asked to do when one user calls another."""
+"""POST /me/calls: the originate at Asterisk when one user calls another."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from api.app_keys import FRESHNESS
 from services.commander.commander import Commander
 from tests.support.api_client import Client, Serve, bearer, log_in
 from tests.support.fake_ami import FakeAmi, block
-from tests.support.folding import ami as said
+from tests.support.folding import ami as event
 from tests.support.ledger import Ledger
 from tests.support.users import UNKNOWN_UUID, create_contact, create_user, error_message, get_list, own_events
 
@@ -18,10 +18,10 @@ PATH = "/v1/me/calls"
 
 
 def endpoint(name: str) -> bytes:
-    return said("EndpointList", ObjectType="endpoint", ObjectName=name)
+    return event("EndpointList", ObjectType="endpoint", ObjectName=name)
 
 
-PEER = said("PeerEntry", Channeltype="SIP", ObjectName="legacy1", ChanObjectType="peer")
+PEER = event("PeerEntry", Channeltype="SIP", ObjectName="legacy1", ChanObjectType="peer")
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ async def ami(ledger: Ledger) -> AsyncIterator[FakeAmi]:
     """A PBX with a commander, which takes every order."""
     stop = asyncio.Event()
     async with FakeAmi() as fake:
-        fake.replies["Originate"] = lambda asked: block(
-            "Response: Success", f"ActionID: {asked['ActionID']}", "Message: Originate successfully queued"
+        fake.replies["Originate"] = lambda action: block(
+            "Response: Success", f"ActionID: {action['ActionID']}", "Message: Originate successfully queued"
         )
         running = asyncio.create_task(Commander(fake.pbx(), ledger.url).run(stop))
         yield fake
@@ -66,9 +66,9 @@ async def test_my_phone_is_rung_and_dials_the_others(
     token = bearer(await log_in(client, "alice"))
     reply = await client.post(PATH, json={"uuid_user": bob}, headers=token | {"Idempotency-Key": "once"})
     assert (reply.status, (await reply.json()).keys()) == (200, {"api_ver", "statuscode", "timestamp"})
-    (asked,) = ami.actions_named("Originate")
+    (action,) = ami.actions_named("Originate")
     assert (
-        asked.items()
+        action.items()
         >= {
             "Channel": "PJSIP/100",
             "Application": "Dial",
@@ -78,7 +78,7 @@ async def test_my_phone_is_rung_and_dials_the_others(
             "Async": "true",
         }.items()
     )
-    assert "Exten" not in asked
+    assert "Exten" not in action
     (requested,) = await own_events(ledger, "ActRequested")
     assert requested["actor"] == alice
     again = await client.post(PATH, json={"uuid_user": bob}, headers=token | {"Idempotency-Key": "once"})
@@ -92,9 +92,9 @@ async def test_contacts_can_be_chosen(client: Client, ami: FakeAmi, alice: str, 
     token = bearer(await log_in(client, "alice"))
     body = {"uuid_contact": legacy.upper(), "uuid_my_contact": second.upper()}
     assert (await client.post("/me/calls", json=body, headers=token)).status == 200
-    (asked,) = ami.actions_named("Originate")
-    assert (asked["Channel"], asked["Data"]) == ("PJSIP/102", "SIP/legacy1,30")
-    assert asked["CallerID"].endswith("<102>")
+    (action,) = ami.actions_named("Originate")
+    assert (action["Channel"], action["Data"]) == ("PJSIP/102", "SIP/legacy1,30")
+    assert action["CallerID"].endswith("<102>")
 
 
 @pytest.mark.usefixtures("alice")
@@ -108,7 +108,7 @@ async def test_both_must_be_at_one_pbx(client: Client, ledger: Ledger, ami: Fake
     position = await ledger.write(endpoint("200"))
     await client.app[FRESHNESS].folded(("pjsip_endpoints",), position)
     assert (await client.post(PATH, json={"uuid_user": carol}, headers=token)).status == 200
-    assert [asked["Data"] for asked in ami.actions_named("Originate")] == ["PJSIP/200,30"]
+    assert [action["Data"] for action in ami.actions_named("Originate")] == ["PJSIP/200,30"]
 
 
 async def test_what_cannot_be_called_is_not_dialled(
@@ -141,8 +141,8 @@ async def test_what_cannot_be_called_is_not_dialled(
 
 @pytest.mark.usefixtures("alice")
 async def test_asterisks_refusal_is_told(client: Client, ami: FakeAmi, bob: str) -> None:
-    ami.replies["Originate"] = lambda asked: block(
-        "Response: Error", f"ActionID: {asked['ActionID']}", "Message: Originate Access Forbidden"
+    ami.replies["Originate"] = lambda action: block(
+        "Response: Error", f"ActionID: {action['ActionID']}", "Message: Originate Access Forbidden"
     )
     token = bearer(await log_in(client, "alice"))
     reply = await client.post(PATH, json={"uuid_user": bob}, headers=token)

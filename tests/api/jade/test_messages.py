@@ -50,22 +50,22 @@ def texts(messages: list[dict[str, Any]]) -> list[str]:
 
 async def page(who: UserClient, path: str, count: int, before: str | None) -> list[dict[str, Any]]:
     older = f"&timestamp={quote(before, safe='')}" if before else ""
-    found: list[dict[str, Any]] = await who.get(f"{path}?count={count}{older}")
-    assert len(found) <= count
-    return found
+    items: list[dict[str, Any]] = await who.get(f"{path}?count={count}{older}")
+    assert len(items) <= count
+    return items
 
 
-async def test_messages_are_listed_newest_first_for_all_members(alice: UserClient, bob: UserClient, path: str) -> None:
+async def test_itemsare_listed_newest_first_for_all_members(alice: UserClient, bob: UserClient, path: str) -> None:
     assert await alice.get(path) == []
     theirs = f"/v1/me/chats/{(await only_chat(bob))['uuid']}/messages"
     for who, where, text in ((alice, path, "one"), (bob, theirs, "two"), (alice, path, "three")):
         answer = await post(who, where, text)
         assert (answer.status, answer.result) == (200, None)
-    found = await alice.get(path)
-    assert texts(found) == ["three", "two", "one"]
-    assert [m["uuid_owner"] for m in found] == [ALICE, BOB, ALICE]
-    assert len({m["uuid"] for m in found}) == 3
-    assert await bob.get(theirs) == found
+    items = await alice.get(path)
+    assert texts(items) == ["three", "two", "one"]
+    assert [m["uuid_owner"] for m in items] == [ALICE, BOB, ALICE]
+    assert len({m["uuid"] for m in items}) == 3
+    assert await bob.get(theirs) == items
 
 
 async def test_paging_to_the_end_misses_and_doubles_nothing_while_others_write(serve: Serve) -> None:
@@ -79,28 +79,28 @@ async def test_paging_to_the_end_misses_and_doubles_nothing_while_others_write(s
 
     later = {f"later {n}" for n in range(12)}
     writing = asyncio.gather(*(post(bob, theirs, text) for text in later))
-    found: list[dict[str, Any]] = []
-    while more := await page(alice, path, 5, found[-1]["tm_create"] if found else None):
-        found += more
+    pages: list[dict[str, Any]] = []
+    while more := await page(alice, path, 5, pages[-1]["tm_create"] if pages else None):
+        pages += more
     await writing
-    assert len(texts(found)) == len(set(texts(found)))
-    assert first <= set(texts(found)) <= first | later
+    assert len(texts(pages)) == len(set(texts(pages)))
+    assert first <= set(texts(pages)) <= first | later
 
     await one.app[FRESHNESS].refresh()
     everything = await alice.get(path)
     assert set(texts(everything)) == first | later
     times = [m["tm_create"] for m in everything]
     assert times == sorted(set(times), reverse=True)
-    # What was found is a tail of it all: the newer ones came while the pages were read.
-    assert found == everything[-len(found) :]
+    # The pages are a tail of all messages: newer ones came while the pages were read.
+    assert pages == everything[-len(pages) :]
 
 
 def clock(at: datetime) -> SimpleNamespace:
-    """A clock that stands still."""
+    """A clock that does not advance."""
     return SimpleNamespace(now=lambda _zone: at, fromisoformat=datetime.fromisoformat)
 
 
-async def test_no_two_messages_share_a_time_whatever_the_clock_says(
+async def test_no_two_itemsshare_a_time_whatever_the_clock_says(
     alice: UserClient, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(messages, "datetime", clock(NOON))
@@ -110,11 +110,11 @@ async def test_no_two_messages_share_a_time_whatever_the_clock_says(
     await post(alice, path, "four")
     monkeypatch.setattr(messages, "datetime", clock(NOON + timedelta(hours=1)))
     await post(alice, path, "five")
-    found: list[dict[str, Any]] = []
-    while more := await page(alice, path, 1, found[-1]["tm_create"] if found else None):
-        found += more
-    assert texts(found) == ["five", "four", "three", "two", "one"]
-    assert [m["tm_create"] for m in found] == [
+    pages: list[dict[str, Any]] = []
+    while more := await page(alice, path, 1, pages[-1]["tm_create"] if pages else None):
+        pages += more
+    assert texts(pages) == ["five", "four", "three", "two", "one"]
+    assert [m["tm_create"] for m in pages] == [
         "2026-11-28T13:00:00Z",
         "2026-11-28T12:00:00.000003Z",
         "2026-11-28T12:00:00.000002Z",
@@ -239,7 +239,7 @@ async def test_only_members_read_and_write(alice: UserClient, client: Client, pa
     assert texts(await alice.get(path)) == ["between us"]
 
 
-async def test_messages_as_they_were(alice: UserClient, path: str, ledger: Ledger) -> None:
+async def test_itemsas_they_were(alice: UserClient, path: str, ledger: Ledger) -> None:
     before = await head(ledger)
     await post(alice, path, "one")
     then = await alice.get(path)

@@ -21,11 +21,11 @@ async def test_a_permission_is_given_read_changed_and_taken(client: Client) -> N
     grant = await created_uuid(reply)
     assert reply.headers["Location"] == f"{PERMISSIONS}/{grant}"
     token = bearer(await log_in(client, "bob"))
-    found = {"uuid": grant, "user_uuid": bob, "username": "bob", "permission": "user"}
-    assert await get_result(client, f"{PERMISSIONS}/{grant}") == found
-    assert (await get_list(client, PERMISSIONS))[1:] == [found]
+    item = {"uuid": grant, "user_uuid": bob, "username": "bob", "permission": "user"}
+    assert await get_result(client, f"{PERMISSIONS}/{grant}") == item
+    assert (await get_list(client, PERMISSIONS))[1:] == [item]
     assert (await client.put(f"{PERMISSIONS}/{grant}", json={"permission": "manager"})).status == 200
-    assert await get_result(client, f"{PERMISSIONS}/{grant}") == found | {"permission": "manager"}
+    assert await get_result(client, f"{PERMISSIONS}/{grant}") == item | {"permission": "manager"}
     assert len(await get_list(client, "/v1/manager/users", **token)) == 2
     assert (await client.put(f"{PERMISSIONS}/{grant}", json={"permission": "user"})).status == 200
     assert await error_message(await client.get("/v1/manager/users", headers=token), 403)

@@ -29,7 +29,7 @@ People = tuple[UserClient, UserClient, UserClient]
 
 
 class UserDeleted(Fact, frozen=True):
-    """What is appended when a user is deleted."""
+    """The event of a deleted user."""
 
     uuid: str
 
@@ -86,12 +86,12 @@ async def test_a_buddy_is_on_the_list_of_who_asked_once(people: People) -> None:
     await alice.send("POST", "/me/buddies", {"uuid_user": CAROL, "name": "Carol", "detail": "third floor"})
     again = await alice.ask("POST", "/me/buddies", {"uuid_user": BOB})
     assert (again.status, again.body["statuscode"]) == (409, 409)
-    found = await alice.get("/me/buddies")
-    assert [(b["uuid_user"], b["name"], b["detail"], b["tm_update"]) for b in found] == [
+    buddies = await alice.get("/me/buddies")
+    assert [(b["uuid_user"], b["name"], b["detail"], b["tm_update"]) for b in buddies] == [
         (BOB, None, None, None),
         (CAROL, "Carol", "third floor", None),
     ]
-    assert len({b["uuid"] for b in found}) == 2
+    assert len({b["uuid"] for b in buddies}) == 2
     assert await bob.get("/me/buddies") == []
 
 
@@ -297,8 +297,8 @@ async def test_users_of_one_path_get_their_own_bytes(people: People) -> None:
     assert [(await only_chat(who))["name"] for who in (alice, bob)] == ["lunch", "food"]
     answer = await alice.ask("GET", "/me/chats")
     assert answer.headers["Vary"] == "Authorization, Cookie"
-    known = await alice.ask("GET", "/me/chats", None, If_None_Match=answer.headers["ETag"])
-    assert (known.status, known.headers["Vary"]) == (304, "Authorization, Cookie")
+    unchanged = await alice.ask("GET", "/me/chats", None, If_None_Match=answer.headers["ETag"])
+    assert (unchanged.status, unchanged.headers["Vary"]) == (304, "Authorization, Cookie")
 
 
 async def test_a_chat_that_is_opened_wakes_who_waits(people: People) -> None:
@@ -372,7 +372,7 @@ async def test_all_of_it_is_a_fold_of_the_log(client: Client, people: People, le
     await opened(bob, ALICE, kind=1)
     await append_facts(client, UserDeleted(CAROL))
     once = {model.name: (await rows(ledger.connection))[model.name] for model in SOCIAL}
-    assert {name: len(found) for name, found in once.items()} == {"buddies": 1, "chats": 4, "messages": 2, "rooms": 2}
+    assert {name: len(rows) for name, rows in once.items()} == {"buddies": 1, "chats": 4, "messages": 2, "rooms": 2}
     assert lines(await differences(ledger.url, SOCIAL))[-1].endswith("nothing differs")
     outcome = await rebuild(ledger.url, SOCIAL, None, asyncio.Event())
     assert (outcome.code, outcome.failed) == (0, [])

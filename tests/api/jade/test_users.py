@@ -38,14 +38,14 @@ async def test_a_user_is_made_read_changed_and_deleted_as_documented(client: Cli
     assert reply.headers["Location"] == f"{USERS}/{uuid}"
     body = await (await client.get(USERS)).json()
     assert misfits(body, shapes()["jade.user.users.list"]["response"]) == []
-    found = body["result"]["list"][1]
-    assert (found["uuid"], found["username"], found["name"], found["password"]) == (uuid, "test3", "test3", "********")
-    assert found["tm_create"] == found["tm_update"]
-    assert await get_result(client, f"{USERS}/{uuid}") == found
+    item = body["result"]["list"][1]
+    assert (item["uuid"], item["username"], item["name"], item["password"]) == (uuid, "test3", "test3", "********")
+    assert item["tm_create"] == item["tm_update"]
+    assert await get_result(client, f"{USERS}/{uuid}") == item
     assert (await client.put(f"{USERS}/{uuid}", data='{"name": "test3 change"}')).status == 200
     changed = await get_result(client, f"{USERS}/{uuid}")
     assert changed["tm_update"] > changed["tm_create"]
-    assert changed == found | {"name": "test3 change", "tm_update": changed["tm_update"]}
+    assert changed == item | {"name": "test3 change", "tm_update": changed["tm_update"]}
     assert (await client.delete(f"{USERS}/{uuid}")).status == 200
     assert await error_message(await client.get(f"{USERS}/{uuid}"), 404)
     assert [user["username"] for user in await get_list(client, USERS)] == ["admin"]
@@ -56,18 +56,18 @@ async def test_a_managed_user_has_context_and_permissions(client: Client) -> Non
     uuid = await created_uuid(await client.post(MANAGED, json=body))
     listing = await (await client.get(MANAGED)).json()
     assert misfits(listing, shapes()["jade.manager.users.list"]["response"]) == []
-    found = await get_result(client, f"{MANAGED}/{uuid}")
-    assert found == listing["result"]["list"][1]
-    assert (found["context"], found["password"], found["tm_update"]) == ("demo", "********", None)
-    assert found["permissions"] == [{"permission": "jeye"}, {"permission": "user"}]
+    item = await get_result(client, f"{MANAGED}/{uuid}")
+    assert item == listing["result"]["list"][1]
+    assert (item["context"], item["password"], item["tm_update"]) == ("demo", "********", None)
+    assert item["permissions"] == [{"permission": "jeye"}, {"permission": "user"}]
     body |= {"context": "demo-test", "permissions": [{"permission": "user"}, {"permission": "manager"}]}
     assert (await client.put(f"{MANAGED}/{uuid}", json=body)).status == 200
-    found = await get_result(client, f"{MANAGED}/{uuid}")
-    assert (found["context"], found["permissions"]) == (
+    item = await get_result(client, f"{MANAGED}/{uuid}")
+    assert (item["context"], item["permissions"]) == (
         "demo-test",
         [{"permission": "manager"}, {"permission": "user"}],
     )
-    assert found["tm_update"] is not None
+    assert item["tm_update"] is not None
     assert (await client.delete(f"{MANAGED}/{uuid}")).status == 200
     assert await error_message(await client.get(f"{MANAGED}/{uuid}"), 404)
 
@@ -142,7 +142,7 @@ async def test_no_clear_password_is_kept_said_or_logged(
     body = {"username": "carol", "password": SECRET, "permissions": [{"permission": "user"}]}
     for _ in range(2):
         carol = await created_uuid(await client.post(MANAGED, json=body, headers={"Idempotency-Key": "k2"}))
-    said = [
+    replies = [
         await client.post(MANAGED, json=body),
         await client.put(f"{USERS}/{carol}", json={"password": SECRET + "!"}, headers={"Idempotency-Key": "k3"}),
         await client.put(f"{USERS}/{carol}", json={"password": [SECRET]}),
@@ -151,9 +151,9 @@ async def test_no_clear_password_is_kept_said_or_logged(
         await client.get(f"{USERS}/{carol}"),
         await client.get(f"{MANAGED}/{carol}"),
     ]
-    assert [reply.status for reply in said] == [409, 200, 400, 400, 401, 200, 200]
+    assert [reply.status for reply in replies] == [409, 200, 400, 400, 401, 200, 200]
     await log_in(client, "carol", password=SECRET + "!")
-    for reply in said:
+    for reply in replies:
         assert SECRET not in await reply.text()
         assert "argon2" not in await reply.text()
     tables = await ledger.connection.fetch(

@@ -1,6 +1,6 @@
 """Every view of what a PBX has, as the contract documents it, item by item over two recorded PBXes.
 
-What these rows refuse is in tests/contract/jade, as for all rows.
+Their refusals are in tests/contract/jade, as those of all rows.
 """
 
 import re
@@ -68,10 +68,10 @@ async def test_a_detail_is_as_documented_in_every_form(client: Client, operation
     assert items
     for path in operations()[operation].paths:
         for item in items[:20]:
-            body, found = await detail(client, path, family, item)
+            body, one = await detail(client, path, family, item)
             assert misfit(operation, body) == [], path
             same = still(item)
-            assert {k: v for k, v in found.items() if k in same} == same
+            assert {k: v for k, v in one.items() if k in same} == same
 
 
 async def detail(client: Client, path: str, family: str, item: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
