@@ -5,7 +5,7 @@ import re
 import click
 import typer
 
-from services.cli.options import app
+from services.cli import app
 from tests.bench.parts import PARTS
 from tests.docs.pages import ROOT, Name, anchors, lines, links, pages, spans
 
@@ -22,6 +22,13 @@ def test_every_path_exists() -> None:
     paths = [name for name in spans() if re.fullmatch(rf"({'|'.join(FOLDERS)})/[\w./-]*", name.text)]
     assert len(paths) > 100
     assert [name for name in paths if not (ROOT / name.text).exists()] == []
+
+
+def test_every_file_that_the_code_names_exists() -> None:
+    pattern = re.compile(rf"(?<![\w/.])(?:{'|'.join(FOLDERS)})/[\w./-]*\.(?:py|sql|md|tsv)\b")
+    files = [file for folder in FOLDERS[:-1] for file in (ROOT / folder).rglob("*.py")]
+    names = [Name(str(file), name) for file in files for name in pattern.findall(file.read_text(encoding="utf-8"))]
+    assert [name for name in names if not (ROOT / name.text).exists()] == []
 
 
 def test_every_link_leads_to_a_page_and_a_heading() -> None:
@@ -49,7 +56,9 @@ def test_every_test_exists() -> None:
 
 def commands() -> dict[str, set[str]]:
     """Return the commands of `ringledger` with their options."""
-    subcommands: dict[str, click.Command] = vars(typer.main.get_command(app))["commands"]
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    subcommands: dict[str, click.Command] = group.commands
     return {
         name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for name, command in subcommands.items()
