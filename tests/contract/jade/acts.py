@@ -1,4 +1,4 @@
-"""What is done at the PBX: channels and parked calls hung up, modules loaded, reloaded and unloaded."""
+"""Acts at the PBX: channels and parked calls are hung up, modules loaded, reloaded and unloaded."""
 
 from collections.abc import AsyncGenerator
 
@@ -76,8 +76,8 @@ async def module(world: World) -> str:
     return name
 
 
-def asked(world: World, name: str, what: str) -> int:
-    """Return how often the PBX was asked to do this with the module."""
+def count_actions(world: World, name: str, what: str) -> int:
+    """Return how many of these actions for the module the PBX received."""
     asked_for = [(a["Module"].removesuffix(".so"), a["LoadType"]) for a in world.pbx.actions_named("ModuleLoad")]
     return asked_for.count((name, what))
 
@@ -90,7 +90,7 @@ async def load(world: World) -> AsyncGenerator[Ask, Reply]:
     await world.gone(MODULES, name)
     yield Ask(name, token=world.admin.token)
     assert (await world.one(MODULES, name=name))["load"] == "Running"
-    assert asked(world, name, "load") == 1
+    assert count_actions(world, name, "load") == 1
 
 
 @exercise("jade.core.modules.reload", at_pbx=True)
@@ -98,7 +98,7 @@ async def reload(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await module(world)
     yield Ask(name, token=world.admin.token)
     await world.one(MODULES, name=name)
-    assert asked(world, name, "reload") == 1
+    assert count_actions(world, name, "reload") == 1
 
 
 @exercise("jade.core.modules.unload", at_pbx=True)
@@ -106,4 +106,4 @@ async def unload(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await module(world)
     yield Ask(name, token=world.admin.token)
     await world.gone(MODULES, name)
-    assert asked(world, name, "unload") == 1
+    assert count_actions(world, name, "unload") == 1

@@ -67,7 +67,7 @@ async def world(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -
         settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
         app = create(ledger.url, settings)
         async with (
-            FakePbx(NAME, lambda *said: ledger.write(*said, pbx=NAME)) as pbx,
+            FakePbx(NAME, lambda *events: ledger.write(*events, pbx=NAME)) as pbx,
             running(ledger, pbx, settings.data),
             TestClient(TestServer(app)) as client,
         ):
@@ -87,7 +87,7 @@ async def world(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -
 
 @asynccontextmanager
 async def running(ledger: Ledger, pbx: FakePbx, data: Path) -> AsyncIterator[None]:
-    """Let the projector fold and the commander do what is asked for, until the end of the block."""
+    """Run the projector and the commander until the end of the block."""
     stop, wake = asyncio.Event(), asyncio.Event()
     listening = await database.connect(ledger.url)
     await listening.add_listener("ledger", lambda *_: wake.set())

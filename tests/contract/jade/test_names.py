@@ -1,4 +1,4 @@
-"""Names that people give become details of paths: each is found again under its name, or refused with nothing done."""
+"""Names that users choose become details of paths: each is found again under its name, or refused with nothing done."""
 
 import pytest
 
@@ -29,10 +29,10 @@ async def test_a_name_is_a_detail_or_is_refused(world: World, family: str) -> No
             if reply.status == 200:
                 await finished(reply)
                 made += 1
-                found = await world.send(
+                detail = await world.send(
                     "GET", operations()[f"{family}.get"].paths[0], Ask(ask.body["name"], token=ask.token)
                 )
-                assert (found.status, found.body.get("result", {}).get("name")) == (200, ask.body["name"])
+                assert (detail.status, detail.body.get("result", {}).get("name")) == (200, ask.body["name"])
                 gone = Ask(ask.body["name"], token=ask.token)
                 reply = await world.send("DELETE", operations()[f"{family}.delete"].paths[0], gone)
                 assert reply.status == 200, f"{name!r} was made and cannot be removed: {reply.body}"

@@ -36,8 +36,8 @@ class Reply(Struct, frozen=True):
     @property
     def items(self) -> list[dict[str, Any]]:
         """The list, in an object as most have it, or bare as in /me."""
-        found: list[dict[str, Any]] = self.result["list"] if isinstance(self.result, dict) else self.result
-        return found
+        items: list[dict[str, Any]] = self.result["list"] if isinstance(self.result, dict) else self.result
+        return items
 
 
 class Person(Struct, frozen=True):

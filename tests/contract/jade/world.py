@@ -1,4 +1,4 @@
-"""The world that is asked: a recorded PBX in the log, a projector, a commander before a PBX of our own, and the API."""
+"""The world of the requests: a recorded PBX in the log, a projector, a commander at a fake PBX, and the API."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ MODELS = tuple(model.name for model in ALL)
 
 
 class World:
-    """See above. What tests make in it has names of its own, so that they do not meet."""
+    """The world of all tests. Each test creates things with names of its own, so that none disturbs another."""
 
     def __init__(self, client: Client, ledger: Ledger, pbx: FakePbx, connection: asyncpg.Connection) -> None:
         self.client = client
@@ -90,8 +90,8 @@ class World:
         await self.settled()
 
     async def settled(self) -> None:
-        """Wait until what the PBX said is in the log, and everything there is folded and known to the API."""
-        await self.pbx.said()
+        """Wait until the PBX's events are in the log, and the API has all that is folded."""
+        await self.pbx.flush()
         head = await self.head()
         async with asyncio.timeout(300):
             await self.app[FRESHNESS].folded(MODELS, head)
@@ -126,9 +126,9 @@ class World:
     async def one(self, path: str, who: Person | None = None, /, **members: Any) -> dict[str, Any]:
         """Return the one item of a list that has these members."""
         items = (await self.shown(path, who)).items
-        found = [item for item in items if all(item.get(name) == value for name, value in members.items())]
-        assert len(found) == 1, f"{path} has {len(found)} of {members}"
-        return found[0]
+        matches = [item for item in items if all(item.get(name) == value for name, value in members.items())]
+        assert len(matches) == 1, f"{path} has {len(matches)} of {members}"
+        return matches[0]
 
     async def gone(self, path: str, detail: str, who: Person | None = None) -> None:
         """Assert that a detail is not there; right now, unless this world is patient."""
@@ -139,12 +139,12 @@ class World:
 
     @contextlib.asynccontextmanager
     async def unchanged(self, tells: Tells = "nothing") -> AsyncIterator[None]:
-        """Assert that meanwhile no more than that is written into the log or asked of the PBX."""
+        """Assert that the block appends no more than that, and sends the PBX no action."""
         await self.settled()
-        before, asked = await self.head(), len(self.pbx.asked_for)
+        before, actions = await self.head(), len(self.pbx.asked_for)
         yield
         if tells != "pbx":
-            assert self.pbx.asked_for[asked:] == []
+            assert self.pbx.asked_for[actions:] == []
         if tells == "nothing":
             assert await self.head() == before, "the log has grown"
 
