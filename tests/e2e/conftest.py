@@ -68,5 +68,5 @@ async def link(asterisk: Asterisk) -> AsyncIterator[Link]:
 
 @pytest.fixture
 def ledger(listening: Ledger) -> Ledger:
-    """Ringledger that has heard everything since its first snapshot: no gap, no help from another one."""
+    """A Ringledger without a gap since its first snapshot."""
     return listening

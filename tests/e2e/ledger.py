@@ -95,8 +95,8 @@ class Ledger:
             return reply.status == 200
 
     async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        found: list[asyncpg.Record] = await self.connection.fetch(query, *arguments)
-        return found
+        records: list[asyncpg.Record] = await self.connection.fetch(query, *arguments)
+        return records
 
     async def snapshot(self) -> None:
         """Wait until a snapshot is complete and folded."""
@@ -107,7 +107,7 @@ class Ledger:
 
         await eventually(complete, "a snapshot is complete and folded")
 
-    async def heard(self, name: str, more: str = "", after: int = 0) -> int:
+    async def own_event(self, name: str, more: str = "", after: int = 0) -> int:
         """Wait until an event of our own named ``name``, its JSON like ``more``, is in the log; return its position."""
 
         async def there() -> int | None:
@@ -130,10 +130,10 @@ class Ledger:
         return reached is not None and reached >= position
 
     async def caught_up(self, asterisk: Asterisk, seconds: float = 300.0, since: int | None = None) -> int:
-        """Have Asterisk say something, and wait until all that it said before is folded; return the position.
+        """Have Asterisk send a mark, and wait until all its earlier events are folded; return the position.
 
-        It says it again every half second: a listener that is not logged in yet hears the next one. Each of them will
-        do, however long it takes, and so does each that was said from mark ``since`` on.
+        Asterisk sends another mark every half second, for a listener that logs in later. Any of them ends the wait, as
+        does any mark from number ``since`` on.
         """
         deadline = time.monotonic() + seconds
         while True:

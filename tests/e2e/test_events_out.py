@@ -1,4 +1,4 @@
-"""Events out: who listens while a real call is made knows at its end what the views serve, and has heard why."""
+"""Events out: at the end of a real call, a stream's client has the state that the views serve."""
 
 import asyncio
 
@@ -22,19 +22,19 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def upto(stream: EventStream, position: int) -> list[StreamMessage]:
-    """Return all that is told until the stream has come to a position, or beyond it, for the log grows on."""
-    found: list[StreamMessage] = []
+    """Return all messages until the stream reaches the position or passes it, since the log grows."""
+    messages: list[StreamMessage] = []
     async with asyncio.timeout(300):
         while int(stream.last_id.partition(".")[0] or 0) < position:
             message = await stream.next()
             assert not stream.over, stream.error
             if message is not None:
-                found.append(message)
-    return found
+                messages.append(message)
+    return messages
 
 
-async def heard(ledger: Ledger, last: int, until: int) -> list[StreamMessage]:
-    """Return what is told of channels from one position to another."""
+async def read_until(ledger: Ledger, last: int, until: int) -> list[StreamMessage]:
+    """Return the messages of channels from one position to another."""
     async with open_stream(ledger.client, "/core/channels", last=last) as stream:
         return await upto(stream, until)
 
@@ -51,17 +51,17 @@ async def test_a_call_is_told_as_it_happens_and_again_to_who_comes_later(ledger:
         await agree(ledger, asterisk, "talking")
         talking = await ledger.caught_up(asterisk)
         live = [ringing, *await upto(stream, talking)]
-        kept = ResourceMirror()
+        mirror = ResourceMirror()
         for message in live:
-            kept.take(message)
+            mirror.take(message)
         served = await ledger.served(CHANNELS)
         assert (
-            {item["unique_id"] for item in served} == {item["unique_id"] for item in kept.of("core.channel")} != set()
+            {item["unique_id"] for item in served} == {item["unique_id"] for item in mirror.of("core.channel")} != set()
         )
-        by_id = {item["unique_id"]: item for item in kept.of("core.channel")}
+        by_id = {item["unique_id"]: item for item in mirror.of("core.channel")}
         for item in served:
-            told = by_id[item["unique_id"]]
-            assert {n: v for n, v in told.items() if n not in TICKING} == {
+            resource = by_id[item["unique_id"]]
+            assert {n: v for n, v in resource.items() if n not in TICKING} == {
                 n: v for n, v in item.items() if n not in TICKING
             }
         await call.hang_up()
@@ -69,8 +69,8 @@ async def test_a_call_is_told_as_it_happens_and_again_to_who_comes_later(ledger:
         ended = await ledger.caught_up(asterisk)
         rest = await upto(stream, ended)
     assert sorted(m.what for m in rest if m.what.endswith("delete")) == ["core.channel.delete"] * len(served)
-    everything = await heard(ledger, begin, ended)
+    everything = await read_until(ledger, begin, ended)
     assert [(m.id, m.what) for m in everything] == [(m.id, m.what) for m in [*live, *rest]]
     cut = live[len(live) // 2]
-    later = await heard(ledger, cut.position, ended)
+    later = await read_until(ledger, cut.position, ended)
     assert later == [m for m in everything if m.position > cut.position]

@@ -1,4 +1,4 @@
-"""What manager.conf of a real Asterisk allows an AMI user, and what Ringledger says of it."""
+"""The rights of an AMI user in manager.conf of a real Asterisk, and Ringledger's warnings about them."""
 
 from typing import Any
 
@@ -68,8 +68,8 @@ async def test_refused_lists_heal_after_a_reload_of_manager_conf(asterisk: Aster
     await user(asterisk, "partial", ALL)
 
     async def healed() -> bool:
-        found = await readyz(ledger)
-        return found["links"]["pbx"] == {"state": "up", "healed": True} and not found["warnings"]
+        health = await readyz(ledger)
+        return health["links"]["pbx"] == {"state": "up", "healed": True} and not health["warnings"]
 
     await eventually(healed, "all lists are allowed and answered", 20)
     await ledger.stop()

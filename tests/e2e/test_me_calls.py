@@ -11,7 +11,7 @@ from tests.support.users import create_contact, create_user, error_message
 
 PATH = "/v1/me/calls"
 
-# An application that no dialplan runs is told of by no Newexten (pbx_exec in pbx.c), only by the next snapshot.
+# No Newexten reports an application that no dialplan runs (pbx_exec in pbx.c), only the next snapshot does.
 UNTOLD = ("channels.application", "channels.data")
 
 
@@ -47,12 +47,12 @@ async def test_both_phones_ring_and_talk(ledger: Ledger, asterisk: Asterisk) -> 
         return len(bridges) == 2 and bool(bridges[0]) and bridges[0] == bridges[1]
 
     await eventually(bridged, "both are in one bridge")
-    said = await agree(ledger, asterisk, "talking", untold=UNTOLD)
-    assert len({row[9] for row in said["channels"].values()}) == 1
+    tables = await agree(ledger, asterisk, "talking", untold=UNTOLD)
+    assert len({row[9] for row in tables["channels"].values()}) == 1
     await mine.hang_up()
     assert await his.over() == 200
-    said = await agree(ledger, asterisk, "ended")
-    assert said["channels"] == {}
+    tables = await agree(ledger, asterisk, "ended")
+    assert tables["channels"] == {}
 
 
 async def test_a_call_that_nobody_takes_ends(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -66,8 +66,8 @@ async def test_a_call_that_nobody_takes_ends(ledger: Ledger, asterisk: Asterisk)
     his = await dave.rung()
     his.refuse()
     await mine.over()
-    said = await agree(ledger, asterisk, "ended")
-    assert said["channels"] == {}
+    tables = await agree(ledger, asterisk, "ended")
+    assert tables["channels"] == {}
 
 
 async def test_whom_asterisk_does_not_have_is_not_called(ledger: Ledger, asterisk: Asterisk) -> None:

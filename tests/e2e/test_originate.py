@@ -18,7 +18,7 @@ from tests.e2e.truth import CHANNELS, agree
 from tests.support.polling import eventually
 
 ENDED = "SELECT state, reason, message FROM acts WHERE id = $1 AND state NOT IN ('requested', 'sent')"
-SAID = "SELECT count(*) FROM event WHERE name = 'UserEvent' AND convert_from(raw, 'UTF8') LIKE '%Injected%'"
+INJECTED = "SELECT count(*) FROM event WHERE name = 'UserEvent' AND convert_from(raw, 'UTF8') LIKE '%Injected%'"
 
 
 async def order(ledger: Ledger, **call: Any) -> tuple[str, str, str]:
@@ -41,8 +41,8 @@ async def test_a_phone_is_called_and_goes_on_in_the_dialplan(ledger: Ledger, ast
     done = await order(ledger, **call, account="sales", variables=VALUES)
     assert done == ("succeeded", "", "")
     ringing = await phone.rung()
-    said = await agree(ledger, asterisk, "ringing")
-    (row,) = said["channels"].values()
+    tables = await agree(ledger, asterisk, "ringing")
+    (row,) = tables["channels"].values()
     assert (row[4], row[8]) == ("Ringing", "sales")
     ringing.answer()
 
@@ -55,8 +55,8 @@ async def test_a_phone_is_called_and_goes_on_in_the_dialplan(ledger: Ledger, ast
         assert got["Value"] == value
     number = dict(await asterisk.ami.act("Getvar", Channel=name, Variable="CALLERID(all)"))
     assert number["Value"] == '"Zoë" <999>'
-    said = await agree(ledger, asterisk, "answered")
-    assert [row[2] for row in said["channels"].values()] == ["504"]
+    tables = await agree(ledger, asterisk, "answered")
+    assert [row[2] for row in tables["channels"].values()] == ["504"]
     await ringing.hang_up()
     await agree(ledger, asterisk, "ended")
 
@@ -83,7 +83,7 @@ async def test_what_is_no_call_is_not_sent(ledger: Ledger, asterisk: Asterisk, w
     state, reason, _ = await order(ledger, **call)
     assert (state, reason) == ("failed", "invalid")
     assert (await agree(ledger, asterisk, "nobody was called"))["channels"] == {}
-    (row,) = await ledger.rows(SAID)
+    (row,) = await ledger.rows(INJECTED)
     assert row["count"] == 0
 
 

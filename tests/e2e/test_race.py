@@ -55,7 +55,7 @@ async def test_channels_that_hang_up_while_they_are_listed_stay_away(
         for _ in range(PAIRS):
             await originate(asterisk, "60")
         at = await ledger.caught_up(asterisk)
-        # A reload makes the listener ask for everything anew, while channels come and go by the hundred.
+        # A reload makes the listener request everything again, while channels come and go by the hundred.
         enough = asyncio.Event()
         churn = asyncio.create_task(churned(asterisk, enough))
         await asterisk.cli("module reload res_musiconhold.so")

@@ -1,4 +1,4 @@
-"""Read models are rebuilt while phones talk, and Asterisk goes on agreeing with them."""
+"""Read models are rebuilt while phones talk, and they still agree with Asterisk."""
 
 import asyncio
 
