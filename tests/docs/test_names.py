@@ -5,7 +5,7 @@ import re
 import click
 import typer
 
-from services.cli import app
+from services.cli.options import app
 from tests.bench.parts import PARTS
 from tests.docs.pages import ROOT, Name, anchors, lines, links, pages, spans
 
@@ -56,9 +56,7 @@ def test_every_test_exists() -> None:
 
 def commands() -> dict[str, set[str]]:
     """Return the commands of `ringledger` with their options."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group) or hasattr(group, "commands")
-    subcommands: dict[str, click.Command] = group.commands
+    subcommands: dict[str, click.Command] = vars(typer.main.get_command(app))["commands"]
     return {
         name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for name, command in subcommands.items()

@@ -17,7 +17,7 @@ CHANNELS = "/v1/admin/core/channels"
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a quiet stream say how far it is without delay."""
-    monkeypatch.setattr(sse, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.05)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
 
 

@@ -8,10 +8,9 @@ import signal
 import socket
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import asyncpg
 import pytest
@@ -20,6 +19,7 @@ from schemas.settings import Settings
 from services.cli.up import PBX, STOP_SECONDS, UpError, up
 from services.database import connection as database
 from services.database.embedded import Embedded
+from tests.support.polling import eventually
 
 CHILDREN = ("command", "demo", "listen", "project", "serve")
 
@@ -65,19 +65,12 @@ class Up:
         return {name: pid for name, pid in found.items() if name in CHILDREN}
 
     async def printed(self, pattern: str) -> str:
-        await until(
-            lambda: re.search(pattern, self.out.read_text()) or self.process.returncode is not None, self.err.read_text
+        await eventually(
+            lambda: re.search(pattern, self.out.read_text()) or self.process.returncode is not None, pattern
         )
-        found = re.search(pattern, self.out.read_text())
-        assert found, self.err.read_text()
-        return found[1]
-
-
-async def until(condition: Callable[[], Any], why: Callable[[], str] = str, seconds: float = 300) -> None:
-    given_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < given_up, why()
-        await asyncio.sleep(0.05)
+        match = re.search(pattern, self.out.read_text())
+        assert match, self.err.read_text()
+        return match[1]
 
 
 async def count(data: Path, what: str) -> int:
@@ -94,13 +87,14 @@ async def count(data: Path, what: str) -> int:
     return found
 
 
-async def grows(data: Path, what: str, seconds: float = 300) -> None:
-    """Wait until there is more than now, and at least one."""
-    before = max(0, await count(data, what))
-    given_up = time.monotonic() + seconds
-    while await count(data, what) <= before:
-        assert time.monotonic() < given_up, what
-        await asyncio.sleep(0.1)
+async def grows(data: Path, table: str) -> None:
+    """Wait until the table has more rows than now, and at least one."""
+    before = max(0, await count(data, table))
+
+    async def has_grown() -> bool:
+        return await count(data, table) > before
+
+    await eventually(has_grown, f"{table} grows")
 
 
 def gone(pid: int) -> bool:
@@ -167,11 +161,11 @@ async def test_a_second_one_on_the_same_data_says_so_and_leaves(
 async def test_children_that_die_start_again(place: Path, first_password: str, tmp_path: Path) -> None:
     async with Up(place, tmp_path, "--speed=10") as up:
         assert await up.printed(r"password: (\S+)") == first_password
-        await until(lambda: len(up.children()) == len(CHILDREN))
+        await eventually(lambda: len(up.children()) == len(CHILDREN))
         before = up.children()
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-        await until(
+        await eventually(
             lambda: len(up.children()) == len(CHILDREN) and not set(up.children().values()) & set(before.values())
         )
         await grows(place, "ledger.event")
@@ -182,7 +176,7 @@ async def test_children_that_die_start_again(place: Path, first_password: str, t
 async def test_it_starts_again_after_a_kill(place: Path, first_password: str, tmp_path: Path, postgresql: str) -> None:
     async with Up(place, tmp_path, "--speed=10") as up:
         await up.printed(r"password: (\S+)")
-        await until(lambda: len(up.children()) == len(CHILDREN))
+        await eventually(lambda: len(up.children()) == len(CHILDREN))
         children = up.children()
         postmaster = int((place / "postgresql" / "postmaster.pid").read_text().split("\n")[0])
         backends = children_of(postmaster)
@@ -197,7 +191,7 @@ async def test_it_starts_again_after_a_kill(place: Path, first_password: str, tm
         async with Up(place, tmp_path, "--speed=10", RINGLEDGER_HTTP=up.http) as again:
             assert await again.printed(r"password: (\S+)") == first_password
             await grows(place, "ledger.event")
-            await until(lambda: all(map(gone, children.values())))
+            await eventually(lambda: all(map(gone, children.values())))
             again.process.send_signal(signal.SIGINT)
             assert await asyncio.wait_for(again.process.wait(), 300) == 0, again.err.read_text()
 
@@ -207,7 +201,7 @@ async def test_postgresql_starts_again_when_it_dies(place: Path, first_password:
         assert await up.printed(r"password: (\S+)") == first_password
         await grows(place, "ledger.event")
         os.kill(int((place / "postgresql" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
-        await until(lambda: "postgresql_ended" in up.err.read_text())
+        await eventually(lambda: "postgresql_ended" in up.err.read_text())
         await grows(place, "ledger.event")
 
 
@@ -236,7 +230,7 @@ async def test_postgresql_that_dies_while_it_starts_is_started_again(
         return running.done() or first_password in "".join(said)
 
     try:
-        await until(told)
+        await eventually(told)
         assert killed
         if not running.done():
             await grows(place, "ledger.event")

@@ -23,6 +23,7 @@ from services.listener.ingest import Ingest
 from services.listener.process import listen
 from services.listener.spool import Spools
 from services.runtime.masking.json import masked_json
+from tests.support.polling import eventually
 
 EVENT = '{"type":"ChannelCreated","timestamp":"2026-11-22T00:56:23.349+0000","channel":{"name":"caf\u00e9 \u4e16"}}'
 SECRET = "very-secret"
@@ -68,14 +69,6 @@ async def says(socket: web.WebSocketResponse) -> None:
 async def stays(socket: web.WebSocketResponse) -> None:
     await socket.send_str(EVENT)
     await socket.receive()
-
-
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(300):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.01)
 
 
 async def heard(listener: AriListener, ingest: Ingest, names: list[str]) -> list[Received]:
@@ -185,7 +178,7 @@ async def test_a_refusal_is_said_without_the_secret(url: str, spools: Spools) ->
         wrong = Pbx(pbx.name, pbx.host, pbx.port, "user", "not-" + SECRET)
         with capture_logs() as said:
             running = asyncio.create_task(AriListener(wrong, Ingest(url, "pbx", spools)).run(stop))
-            await until(lambda: asyncio.sleep(0, bool(said)))
+            await eventually(lambda: said)
             stop.set()
             await running
     assert said[0]["event"] == "ari_connect_failed"
@@ -209,7 +202,7 @@ async def test_the_log_holds_what_every_pbx_said(url: str, tmp_path: Path) -> No
     async with asterisk(stays) as pbx:
         running = asyncio.create_task(listen(Settings(ari=(pbx,), data=tmp_path), url, stop))
         connection = await database.connect(url)
-        await until(lambda: connection.fetchval("SELECT count(*) FROM ledger.event WHERE source = 'ari'"))
+        await eventually(lambda: connection.fetchval("SELECT count(*) FROM ledger.event WHERE source = 'ari'"))
         stop.set()
         await asyncio.wait_for(running, 300)
     rows: list[asyncpg.Record] = await connection.fetch(
