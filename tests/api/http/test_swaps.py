@@ -371,7 +371,7 @@ async def test_a_replica_that_cancels_a_statement_is_asked_again(
             raise asyncpg.SerializationError("canceling statement due to conflict with recovery")
         return await read(connection)
 
-    monkeypatch.setattr(api.http.views, "read", conflicting)
+    monkeypatch.setattr(api.http.current_views, "read", conflicting)
     reply = await world.client.get("/v1/admin/core/modules")
     assert (reply.status, tries) == (200 if times < MAX_ATTEMPTS else 503, MAX_ATTEMPTS)
 
@@ -493,7 +493,7 @@ async def test_a_swap_between_checkpoints_and_rows_has_to_wait(world: World, mon
             await world.eventually(SWAPPING)
         return found
 
-    monkeypatch.setattr(api.http.views, "read", overtaken)
+    monkeypatch.setattr(api.http.current_views, "read", overtaken)
     world.client.app[VIEWS]._kept.clear()
     reply = await world.client.get(path)
     assert reply.status == 200, await reply.text()
