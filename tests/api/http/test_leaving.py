@@ -213,7 +213,7 @@ async def test_a_write_without_a_client_does_not_hold_up_the_end(serve: Serve, m
     writing = asyncio.create_task(client.post(USERS, json=body, headers=headers))
     await eventually(begun.is_set, "the append has begun")
     await left(writing)
-    monkeypatch.setattr(client.app[ACCOUNTS], "unwritten", lambda **_: [])
+    monkeypatch.setattr(client.app[ACCOUNTS], "unsaved_uses", lambda **_: [])
     async with asyncio.timeout(300):
         await client.close()
     with suppress(asyncio.CancelledError):
