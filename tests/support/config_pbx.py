@@ -125,7 +125,7 @@ class ConfigFile:
         for name in inherits:
             template = next((c for c in categories if c.name.lower() == name.lower() and c.template), None)
             if template is None:
-                raise RefusedUpdateError("Template category not matches")
+                raise RefusedUpdateError("Template category not found")
             new.lines += [Variable(v.name, v.value, v.place, inherited=True) for v in template.lines]
         before = next((n for n, c in enumerate(categories) if c.name.lower() == one["Match"].lower()), len(categories))
         categories.insert(before, new)
@@ -190,7 +190,7 @@ class ConfigPbx:
         number = f"ActionID: {headers['ActionID']}"
         assert headers["Filter"] == "TEMPLATES=include"
         if headers["Filename"] not in self.files:
-            return block("Response: Error", number, "Message: Config file not matches")
+            return block("Response: Error", number, "Message: Config file not found")
         return self.files[headers["Filename"]].got(number)
 
     def _update(self, headers: dict[str, str]) -> bytes:
