@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from api.app_keys import ACCOUNTS, COMMANDS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
+from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS, FAILED, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
 from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
 from api.http.as_of import AsOfViews
@@ -34,7 +34,7 @@ from services.database import connection as database
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
 from services.log.writer import Facts
-from services.projector.checkpoints import Freshness
+from services.projector.checkpoints import CheckpointWatcher
 from services.runtime.tasks import ended
 
 TOUCH_EVERY_SECONDS = 60.0
@@ -47,7 +47,7 @@ def create(url: str, settings: Settings) -> web.Application:
     app[ACCOUNTS] = accounts = Accounts()
     app[HEARTBEAT] = heartbeat = Heartbeat(url)
     app[ACCESS] = access = Access(accounts)
-    app[FRESHNESS] = Freshness(url, follow=[accounts.follow, access.follow], heartbeat=heartbeat)
+    app[CHECKPOINTS] = CheckpointWatcher(url, follow=[accounts.follow, access.follow], heartbeat=heartbeat)
     app[SEEDED] = asyncio.Event()
     app[REQUEST_METRICS] = request_metrics()
     app[QUEUES] = Queues()
@@ -68,9 +68,9 @@ def create(url: str, settings: Settings) -> web.Application:
 def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await open_pool(url, app[HEARTBEAT], size=4, search_path="model, ledger") as app[POOL]:
-            app[COMMANDS] = CommandContext(app[POOL], Facts(app[POOL]), app[FRESHNESS], app[ACCOUNTS], asyncio.Lock())
+            app[COMMANDS] = CommandContext(app[POOL], Facts(app[POOL]), app[CHECKPOINTS], app[ACCOUNTS], asyncio.Lock())
             past = AsOfViews(app[POOL], app[QUEUES].as_of)
-            app[VIEWS] = CurrentViews(app[POOL], app[FRESHNESS], past.render)
+            app[VIEWS] = CurrentViews(app[POOL], app[CHECKPOINTS], past.render)
             yield
             past.stop()
 
@@ -84,7 +84,7 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
         async with await open_pool(
             url, app[HEARTBEAT], size=3, search_path="model, ledger", application_name="ringledger events"
         ) as own:
-            app[STREAMS] = StreamHub(own, app[FRESHNESS], CATALOG)
+            app[STREAMS] = StreamHub(own, app[CHECKPOINTS], CATALOG)
             yield
             await ended(app[STREAMS].tasks)
 
@@ -95,7 +95,7 @@ async def background(app: web.Application) -> AsyncIterator[None]:
     """Follow the read models, create the first user, and save when tokens were used."""
     jobs: list[Coroutine[Any, Any, None]] = [
         app[HEARTBEAT].run(),
-        app[FRESHNESS].run(),
+        app[CHECKPOINTS].run(),
         ensure_admin(app),
         save_token_uses(app),
     ]
@@ -120,7 +120,7 @@ async def ensure_admin(app: web.Application) -> None:
     while True:
         await first_user.ensure_admin(app[COMMANDS], app[SETTINGS])
         app[SEEDED].set()
-        await app[FRESHNESS].rewound()
+        await app[CHECKPOINTS].wait_rewound()
         app[SEEDED].clear()
 
 
@@ -139,6 +139,6 @@ async def drop_server_header(_request: web.Request, response: web.StreamResponse
 
 async def on_shutdown(app: web.Application) -> None:
     """End all waiting requests and streams, so that the process can end."""
-    app[FRESHNESS].stop()
+    app[CHECKPOINTS].stop()
     app[STREAMS].stop()
     app[QUEUES].stop()

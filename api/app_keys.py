@@ -10,13 +10,13 @@ from services.accounts.accounts import Accounts
 from services.commands.context import CommandContext
 from services.database.heartbeat import Heartbeat
 from services.database.pool import Pool
-from services.projector.checkpoints import Freshness
+from services.projector.checkpoints import CheckpointWatcher
 
 ACCOUNTS = web.AppKey("accounts", Accounts)
 COMMANDS = web.AppKey("commands", CommandContext)
 FAILED = web.AppKey("failed", asyncio.Future[None])
 """Gets the error of a background task; the process ends then."""
-FRESHNESS = web.AppKey("freshness", Freshness)
+CHECKPOINTS = web.AppKey("checkpoints", CheckpointWatcher)
 HEARTBEAT = web.AppKey("heartbeat", Heartbeat)
 POOL = web.AppKey("pool", Pool)
 SEEDED = web.AppKey("seeded", asyncio.Event)

@@ -1,6 +1,6 @@
 """Events about async dialplans: masters (the wire says adpma) and their commands (adp). They are ours, pbx empty."""
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
 
 
@@ -57,7 +57,7 @@ class AdpDeleted(Fact, frozen=True):
     uuid: str
 
 
-class AdpmaEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class AdpmaEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """AdpmaCreated, AdpmaChanged and AdpmaDeleted, as folds read them."""
 
     uuid: str
@@ -65,7 +65,7 @@ class AdpmaEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     detail: str | None = None
 
 
-class AdpEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class AdpEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """AdpCreated, AdpChanged and AdpDeleted, as folds read them."""
 
     uuid: str

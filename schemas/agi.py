@@ -7,8 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from schemas.ami import OurEvent
-from schemas.log import Ours
+from schemas.ami import OwnEvent
+from schemas.log import RingledgerEvent
 
 How = Literal["finished", "hangup", "error", "unknown master", "interrupted"]
 """How a run ended: all commands were done; the channel hung up; a command failed; there is no such master; something
@@ -24,7 +24,7 @@ class AgiStep(Struct, frozen=True):
     command: str
 
 
-class AgiRunStarted(Ours, frozen=True):
+class AgiRunStarted(RingledgerEvent, frozen=True):
     """A run begins; ``start`` is the position of the AsyncAGIStart that it answers.
 
     ``steps`` are the commands that it will send, whatever becomes of the master meanwhile. Not ``known``: there is no
@@ -40,7 +40,7 @@ class AgiRunStarted(Ours, frozen=True):
     steps: tuple[AgiStep, ...] = ()
 
 
-class AgiStepSent(Ours, frozen=True):
+class AgiStepSent(RingledgerEvent, frozen=True):
     """From here on Asterisk may have begun the command; ``step`` counts from 1."""
 
     id: str
@@ -48,7 +48,7 @@ class AgiStepSent(Ours, frozen=True):
     command: str
 
 
-class AgiStepDone(Ours, frozen=True):
+class AgiStepDone(RingledgerEvent, frozen=True):
     """Asterisk did it; ``result`` is its own word, like ``200 result=1``."""
 
     id: str
@@ -56,7 +56,7 @@ class AgiStepDone(Ours, frozen=True):
     result: str
 
 
-class AgiStepFailed(Ours, frozen=True):
+class AgiStepFailed(RingledgerEvent, frozen=True):
     """Asterisk refused it, or it failed; ``message`` is Asterisk's own word."""
 
     id: str
@@ -64,7 +64,7 @@ class AgiStepFailed(Ours, frozen=True):
     message: str
 
 
-class AgiBreakSent(Ours, frozen=True):
+class AgiBreakSent(RingledgerEvent, frozen=True):
     """``ASYNCAGI BREAK`` is sent, so that the channel goes on in the dialplan; ``how`` and ``message`` say why."""
 
     id: str
@@ -72,7 +72,7 @@ class AgiBreakSent(Ours, frozen=True):
     message: str = ""
 
 
-class AgiRunEnded(Ours, frozen=True):
+class AgiRunEnded(RingledgerEvent, frozen=True):
     """Nothing more is sent."""
 
     id: str
@@ -80,7 +80,7 @@ class AgiRunEnded(Ours, frozen=True):
     message: str = ""
 
 
-class AgiRunEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class AgiRunEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """All of these, as folds read them."""
 
     type: str

@@ -5,9 +5,9 @@ A text never holds a secret: where a password stands, it says ``MASK``.
 
 from msgspec import Struct
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 
 DIALPLAN = "extensions.conf"
 PARKING = "res_parking.conf"
@@ -35,7 +35,7 @@ class Section(Struct, frozen=True, omit_defaults=True):
     inherits: tuple[str, ...] = ()
 
 
-class ConfigurationRead(Ours, frozen=True):
+class ConfigurationRead(RingledgerEvent, frozen=True):
     """The commander has read a file that is not as it was: this is what stands in it."""
 
     file: str
@@ -49,7 +49,7 @@ class ConfigurationDeleted(Fact, frozen=True):
     name: str
 
 
-class ConfigurationEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class ConfigurationEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """Both, as folds read them."""
 
     file: str

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
 
 Kind = Literal["pjsip_endpoint", "sip_peer"]
@@ -39,7 +39,7 @@ class ContactDeleted(Fact, frozen=True):
     uuid: str
 
 
-class ContactEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class ContactEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """All of these, as folds read them."""
 
     uuid: str

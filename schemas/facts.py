@@ -4,10 +4,10 @@ from typing import Any
 
 from msgspec import field
 
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 
 
-class Fact(Ours, frozen=True, kw_only=True):
+class Fact(RingledgerEvent, frozen=True, kw_only=True):
     """Base of what somebody decided.
 
     ``actor`` is the user's uuid (empty: the settings, or Ringledger itself), ``dialect`` is ``jade``, ``cospace``, ...,

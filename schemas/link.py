@@ -2,10 +2,10 @@
 
 from msgspec import field
 
-from schemas.ami import Int, OurEvent
+from schemas.ami import Int, OwnEvent
 
 
-class LinkEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class LinkEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """Connected, Disconnected, LoginRefused, SnapshotStarted, SnapshotListed, SnapshotCompleted, Minute (``type``).
 
     ``gaps`` and ``heals`` are not in the event: see ``projections.pbx.links.followed``.

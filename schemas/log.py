@@ -16,7 +16,7 @@ LATEST = 9e9
 """The year 2255. Up to here microseconds are whole numbers in a float, and so the same in Python and in SQL."""
 
 
-class Received(Struct, frozen=True, gc=False):
+class NewEvent(Struct, frozen=True, gc=False):
     """One event on its way into the log; times are seconds since the epoch, ``occurred`` None where unknown.
 
     Both are less than `LATEST`.
@@ -29,7 +29,7 @@ class Received(Struct, frozen=True, gc=False):
     raw: bytes
 
 
-class Recorded(Struct, frozen=True, gc=False):
+class RecordedEvent(Struct, frozen=True, gc=False):
     """One event of the log as a projector reads it.
 
     ``at`` is when it happened by the PBX's clock, or ``recorded`` where the PBX does not say; ``recorded`` is when our
@@ -45,45 +45,45 @@ class Recorded(Struct, frozen=True, gc=False):
     recorded: datetime
 
 
-class Ours(Struct, frozen=True, tag_field="type"):
+class RingledgerEvent(Struct, frozen=True, tag_field="type"):
     """Base of the events of our own; the tag is the event's name in the log."""
 
 
-class Connected(Ours, frozen=True):
+class Connected(RingledgerEvent, frozen=True):
     """The listener is logged in: the PBX is heard from here on. ``banner`` is Asterisk's greeting line."""
 
     address: str
     banner: str = ""
 
 
-class LoginRefused(Ours, frozen=True):
+class LoginRefused(RingledgerEvent, frozen=True):
     """Asterisk refused the login, in its own words."""
 
     address: str
     message: str
 
 
-class Disconnected(Ours, frozen=True):
+class Disconnected(RingledgerEvent, frozen=True):
     """The link is gone; what the PBX said after ``heard`` (seconds since the epoch) is not in the log."""
 
     reason: str
     heard: float
 
 
-class AriConnected(Ours, frozen=True):
+class AriConnected(RingledgerEvent, frozen=True):
     """The ARI websocket is open; says nothing of the AMI link, whose state and gaps are those of the PBX."""
 
     address: str
 
 
-class AriDisconnected(Ours, frozen=True):
+class AriDisconnected(RingledgerEvent, frozen=True):
     """The ARI websocket is gone; what ARI said after ``heard`` (seconds since the epoch) is not in the log."""
 
     reason: str
     heard: float
 
 
-class Superseded(Ours, frozen=True):
+class Superseded(RingledgerEvent, frozen=True):
     """A Connected, Disconnected, AriConnected or AriDisconnected (``of``) that came late out of a spool.
 
     Another listener had taken over by then, and the end of this link was recorded. ``event`` is the JSON of the event.
@@ -93,13 +93,13 @@ class Superseded(Ours, frozen=True):
     event: Raw
 
 
-class SnapshotStarted(Ours, frozen=True):
+class SnapshotStarted(RingledgerEvent, frozen=True):
     """List actions follow. ``epoch`` rises with every snapshot of one PBX (seconds since the epoch at its start)."""
 
     epoch: int
 
 
-class SnapshotListed(Ours, frozen=True):
+class SnapshotListed(RingledgerEvent, frozen=True):
     """One list action has been answered, and the answer stands before this event.
 
     ``outcome``: ``complete`` (the list ended), ``empty`` (Asterisk answers an empty list with an error),
@@ -115,14 +115,14 @@ class SnapshotListed(Ours, frozen=True):
     instead: str = ""
 
 
-class SnapshotCompleted(Ours, frozen=True):
+class SnapshotCompleted(RingledgerEvent, frozen=True):
     """All list actions of this epoch have been answered; ``failed`` names those that were not."""
 
     epoch: int
     failed: tuple[str, ...] = ()
 
 
-class Redacted(Ours, frozen=True):
+class Redacted(RingledgerEvent, frozen=True):
     """Events of this PBX were given other bytes: a person's number, or a text, became ``token`` in each of them.
 
     Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/log/chain.py``, in hexadecimal.
@@ -138,7 +138,7 @@ class Redacted(Ours, frozen=True):
     changes: tuple[tuple[int, str, str], ...]
 
 
-class Archived(Ours, frozen=True):
+class Archived(RingledgerEvent, frozen=True):
     """A month has left the log: its positions stand in ``file``, whose SHA-256 is ``sha256``.
 
     ``previous`` is the link before its first batch, ``hash`` that of its last one, in hexadecimal. ``ledger.detach``
@@ -155,7 +155,7 @@ class Archived(Ours, frozen=True):
     sha256: str
 
 
-class Minute(Ours, frozen=True):
+class Minute(RingledgerEvent, frozen=True):
     """Written once a minute per PBX, link or no link; counts are those since the last one."""
 
     minute: int
@@ -165,7 +165,7 @@ class Minute(Ours, frozen=True):
     rejected_bytes: int = 0
 
 
-class Rejected(Ours, frozen=True):
+class Rejected(RingledgerEvent, frozen=True):
     """PostgreSQL refused an event for its content, so it stands here instead; ``raw`` is base64 in the JSON."""
 
     of: str
@@ -174,7 +174,7 @@ class Rejected(Ours, frozen=True):
     raw: bytes
 
 
-class Imported(Ours, frozen=True):
+class Imported(RingledgerEvent, frozen=True):
     """What follows in this connection comes from a file: ``kind`` is ``ami``, or the source of its lines.
 
     ``events`` counts them, and what was left out: lines of a time that was ``heard``, and lines that are ``there`` from

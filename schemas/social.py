@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import field
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
 
 SINGLE, GROUP = 1, 2
@@ -76,7 +76,7 @@ class MessagePosted(Fact, frozen=True):
     message: str
 
 
-class BuddyEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class BuddyEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """BuddyAdded, as folds read it."""
 
     uuid: str
@@ -86,7 +86,7 @@ class BuddyEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     detail: str | None = None
 
 
-class RoomEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class RoomEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """RoomOpened and RoomJoined, as folds read them."""
 
     uuid: str
@@ -97,7 +97,7 @@ class RoomEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     detail: str = ""
 
 
-class ChatEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class ChatEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """ChatChanged and ChatLeft, as folds read them."""
 
     uuid: str
@@ -107,7 +107,7 @@ class ChatEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     detail: str = ""
 
 
-class MessageEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class MessageEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """MessagePosted, as folds read it."""
 
     uuid: str
@@ -117,7 +117,7 @@ class MessageEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     message: str
 
 
-class UserGone(OurEvent, frozen=True, kw_only=True, gc=False):
+class UserGone(OwnEvent, frozen=True, kw_only=True, gc=False):
     """UserDeleted, as folds of what belongs to users read it."""
 
     uuid: str

@@ -1,16 +1,15 @@
-"""Events about users and their tokens. They are ours: source ``ringledger``, pbx empty.
+"""Events about users and their tokens. Their source is ``ringledger``, their pbx is empty.
 
-What is written is a Struct of `Ours` (a `Fact` where somebody decided it); folds read it as a shape, like every other
-event.
+The log holds a `RingledgerEvent` (a `Fact` where a user decided it); folds read it as a shape, like every other event.
 """
 
 from typing import Literal
 
 from msgspec import field
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 
 Origin = Literal["settings", "user"]
 """Who chose a password: the settings (they may change it again at the next start) or a person (they may not)."""
@@ -78,7 +77,7 @@ class TokenIssued(Fact, frozen=True):
     user_uuid: str
 
 
-class TokenUsed(Ours, frozen=True):
+class TokenUsed(RingledgerEvent, frozen=True):
     """A token was used at ``used`` (seconds since the epoch); written now and then, not for every request."""
 
     token_hash: str
@@ -92,7 +91,7 @@ class TokenRevoked(Fact, frozen=True):
     reason: Literal["logout", "expired", "password changed", "user deleted"]
 
 
-class UserEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class UserEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """UserCreated and PasswordChanged, as folds read them."""
 
     uuid: str
@@ -104,7 +103,7 @@ class UserEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     permissions: list[str] = field(default_factory=list)
 
 
-class UserChange(OurEvent, frozen=True, kw_only=True, gc=False):
+class UserChange(OwnEvent, frozen=True, kw_only=True, gc=False):
     """UserChanged and UserDeleted, as folds read them."""
 
     uuid: str
@@ -113,7 +112,7 @@ class UserChange(OurEvent, frozen=True, kw_only=True, gc=False):
     context: str | None = None
 
 
-class PermissionEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class PermissionEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """PermissionGranted and PermissionRevoked, as folds read them."""
 
     uuid: str
@@ -121,7 +120,7 @@ class PermissionEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     permission: str
 
 
-class TokenEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class TokenEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """TokenIssued, TokenUsed and TokenRevoked, as folds read them."""
 
     token_hash: str

@@ -8,7 +8,7 @@ import asyncpg
 from aiohttp import web
 
 from services.accounts.accounts import Accounts, authorized
-from services.projector.checkpoints import Reading
+from services.projector.checkpoints import CheckpointReading
 from services.runtime.errors import Forbidden
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Access:
         authorized(self._accounts.holder(token), permission)
         raise Forbidden(f"permission {permission} was revoked meanwhile")
 
-    async def follow(self, _connection: asyncpg.Connection, _reading: Reading) -> None:
+    async def follow(self, _connection: asyncpg.Connection, _reading: CheckpointReading) -> None:
         """End the reads that are no longer allowed; called after `Accounts.follow` has read the users and tokens."""
         if self._tag == self._accounts.tag:
             return

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from api.app_keys import ACCOUNTS, FRESHNESS
+from api.app_keys import ACCOUNTS, CHECKPOINTS
 from api.http.access import ACCESS
 from api.http.errors import ApiError, Handler
 from services.accounts.accounts import User, authorized
@@ -46,7 +46,7 @@ async def identify(request: web.Request) -> User | None:
     user = accounts.user_of_token(token)
     if user is None:
         # Another process may have just issued it, or this process has not read any tokens yet.
-        refreshed = await request.app[FRESHNESS].refresh()
+        refreshed = await request.app[CHECKPOINTS].refresh()
         user = accounts.user_of_token(token)
         if user is None and not refreshed:
             raise UnreadyError("the database does not answer")

@@ -18,7 +18,7 @@ from api.http.rendering import Pieces, Renderer, render, size
 from api.http.views import AsOfRenderer, Query, QueryKey, Rendered, View, query_of, respond
 from services.database import connection as database
 from services.database.pool import Pool
-from services.projector.checkpoints import VERSIONS, Freshness, Reading, UnreadyError, placed, read
+from services.projector.checkpoints import VERSIONS, CheckpointReading, CheckpointWatcher, UnreadyError, placed, read
 
 MAX_WAIT_SECONDS = 60.0
 TICK_SECONDS = 1.0
@@ -35,15 +35,15 @@ class CachedBody(Struct, frozen=True):
 
     body: Pieces | None
     tag: str
-    reading: Reading
+    reading: CheckpointReading
 
 
 class CurrentViews:
     """Serves views as they are now."""
 
-    def __init__(self, pool: Pool, freshness: Freshness, render_as_of: AsOfRenderer) -> None:
+    def __init__(self, pool: Pool, checkpoints: CheckpointWatcher, render_as_of: AsOfRenderer) -> None:
         self._pool = pool
-        self._freshness = freshness
+        self._checkpoints = checkpoints
         self._render_as_of = render_as_of
         self._cache: ByteCache[QueryKey, CachedBody] = ByteCache(CACHE_BYTES, lambda cached: size(cached.body or ()))
         self._rendering = Flights[QueryKey, CachedBody]()
@@ -65,7 +65,7 @@ class CurrentViews:
         cached, needed = await self._current(query)
         # The bytes hold for a later reading too when no row has changed since.
         reading = cached.reading
-        for later in (needed, self._freshness.reading):
+        for later in (needed, self._checkpoints.reading):
             if later.after(reading) and later.tag(view.models) == cached.tag:
                 reading = later
         headers = self._headers(view.models, reading, query.pbx)
@@ -80,24 +80,24 @@ class CurrentViews:
     ) -> web.StreamResponse:
         """Respond to a GET with the result that ``ask`` makes of these models (None: not found)."""
         reading, result = await self._read(models, ask)
-        self._freshness.seen(reading)
+        self._checkpoints.observe(reading)
         body = None if result is None else (renderer.encode(result),)
         rendered = Rendered(body, reading.tag(models), self._headers(models, reading, None))
         return respond(renderer, rendered, entity_tags(request, "If-None-Match"))
 
     async def _wait_changed(self, view: View, tags: set[str] | None, seconds: float) -> None:
-        now = self._freshness.reading.tag(view.models)
+        now = self._checkpoints.reading.tag(view.models)
         if tags and is_ahead(tags, now):
             # Another process has already served a later state than this one has read.
-            await self._freshness.refresh()
-            now = self._freshness.reading.tag(view.models)
+            await self._checkpoints.refresh()
+            now = self._checkpoints.reading.tag(view.models)
         if tags is None or tags & {now, "*"}:
-            await self._freshness.differs(view.models, now, seconds)
+            await self._checkpoints.wait_changed(view.models, now, seconds)
 
-    async def _current(self, query: Query) -> tuple[CachedBody, Reading]:
+    async def _current(self, query: Query) -> tuple[CachedBody, CheckpointReading]:
         """Return what holds for the newest reading of this moment, and that reading."""
         key = query.key
-        needed, begin = self._freshness.reading, asyncio.get_running_loop().time()
+        needed, begin = self._checkpoints.reading, asyncio.get_running_loop().time()
         cached = self._cache.get(key)
         while cached is None or not (cached.reading.began >= begin or _is_fresh(query.view, cached, needed)):
             # A rendering under way began earlier and may be too old; the next one cannot be, however long it takes.
@@ -107,7 +107,7 @@ class CurrentViews:
     async def _render(self, query: Query) -> CachedBody:
         view = query.view
         reading, now, rows = await self._look(query)
-        self._freshness.seen(reading)
+        self._checkpoints.observe(reading)
         with _of_its_version(view.models, reading):
             body = await render(rows, now, view.wire, view.renderer)
         cached = CachedBody(body, reading.tag(view.models), reading)
@@ -115,7 +115,7 @@ class CurrentViews:
             self._cache.put(query.key, cached)
         return cached
 
-    async def _look(self, query: Query) -> tuple[Reading, datetime, list[asyncpg.Record]]:
+    async def _look(self, query: Query) -> tuple[CheckpointReading, datetime, list[asyncpg.Record]]:
         """Return the rows, the reading of their transaction, and its time."""
 
         async def ask(connection: asyncpg.Connection) -> tuple[datetime, list[asyncpg.Record]]:
@@ -126,12 +126,12 @@ class CurrentViews:
 
     async def _read(
         self, models: Sequence[str], ask: Callable[[asyncpg.Connection], Awaitable[T]]
-    ) -> tuple[Reading, T]:
+    ) -> tuple[CheckpointReading, T]:
         attempt = 1
         while True:
             try:
                 async with self._pool.acquire() as connection, database.snapshot(connection):
-                    newest = self._freshness.newest
+                    newest = self._checkpoints.newest
                     reading = await placed(connection, await read(connection), newest)
                     reading.tag(models)  # raises when one has no table yet
                     with _of_its_version(models, reading):
@@ -141,22 +141,22 @@ class CurrentViews:
                     raise UnreadyError("the tables are being swapped") from error
                 attempt += 1
 
-    def _headers(self, models: Sequence[str], reading: Reading, pbx: str | None) -> dict[str, str]:
+    def _headers(self, models: Sequence[str], reading: CheckpointReading, pbx: str | None) -> dict[str, str]:
         return {
             "X-Ledger-Position": str(reading.position(models)),
-            "X-Ledger-Lag-Ms": str(self._freshness.lag_ms(models, reading)),
+            "X-Ledger-Lag-Ms": str(self._checkpoints.lag_ms(models, reading)),
             "X-Ledger-Complete": "true" if reading.complete(pbx) else "false",
         }
 
 
-def _is_fresh(view: View, cached: CachedBody, needed: Reading) -> bool:
+def _is_fresh(view: View, cached: CachedBody, needed: CheckpointReading) -> bool:
     if view.ticks and asyncio.get_running_loop().time() - cached.reading.began > TICK_SECONDS:
         return False
     return not needed.after(cached.reading) or needed.tag(view.models) == cached.tag
 
 
 @contextlib.contextmanager
-def _of_its_version(models: Sequence[str], reading: Reading) -> Iterator[None]:
+def _of_its_version(models: Sequence[str], reading: CheckpointReading) -> Iterator[None]:
     """Attribute an error to a model that is served in another version than this program's SQL and wire are for."""
     try:
         yield

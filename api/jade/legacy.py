@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from api.jade.resource import Resource, in_body
 from api.stream.resources import StreamResource, segments_of, without
-from projections.engine.step import InStep
+from projections.engine.step import StepFold
 
 AGENTS_SQL = """
 SELECT pbx, id FROM agents
@@ -94,7 +94,7 @@ AGENT_TEXTS = (
 )
 
 
-def streamed_agent(row: Any, _at: datetime, step: InStep) -> dict[str, Any]:
+def streamed_agent(row: Any, _at: datetime, step: StepFold) -> dict[str, Any]:
     """Return the object of an agent's detail: the members of the channel are those of the agent's channel."""
     channel = step.rows("channels").get((row.pbx, row.unique_id))
     item = asdict(row)

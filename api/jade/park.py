@@ -10,7 +10,7 @@ from api.jade.durations import elapsed_seconds, remaining_seconds
 from api.jade.hangup import hangup_handler
 from api.jade.resource import Resource
 from api.stream.resources import StreamResource, as_viewed, segments_of
-from projections.engine.step import InStep
+from projections.engine.step import StepFold
 from services.commands.calls import PARKED_CALL
 
 # A lot without a limit has no timeout: 0, which is also what Asterisk writes.
@@ -44,7 +44,7 @@ PARKED_CALLS = Resource("parkedcalls", PARKED_CALLS_SQL, ("parked_calls",), park
 PARKING_LOTS = Resource("parkinglots", PARKING_LOTS_SQL, ("parking_lots",))
 
 
-def streamed_lot(row: Any, _at: datetime, _step: InStep) -> dict[str, Any]:
+def streamed_lot(row: Any, _at: datetime, _step: StepFold) -> dict[str, Any]:
     item = asdict(row)
     item["stop_spcae"] = item.pop("stop_space")
     return item

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from api.jade.resource import Resource
 from api.stream.resources import StreamResource, as_viewed, segments_of, without
-from projections.engine.step import InStep
+from projections.engine.step import StepFold
 from schemas.secrets import MASK
 
 AORS_SQL = """
@@ -62,7 +62,7 @@ CONTACTS = Resource("contacts", CONTACTS_SQL, ("pjsip_contacts",))
 REGISTRATIONS = Resource("registration_outbounds", REGISTRATIONS_SQL, ("pjsip_registrations",))
 
 
-def streamed_contact(row: Any, _at: datetime, _step: InStep) -> dict[str, Any]:
+def streamed_contact(row: Any, _at: datetime, _step: StepFold) -> dict[str, Any]:
     item = asdict(row)
     item["qualify_timout"] = round(item.pop("qualify_timeout"))
     return item

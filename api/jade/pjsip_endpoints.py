@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from api.jade.resource import Resource
 from api.stream.resources import StreamResource, segments_of
-from projections.engine.step import InStep
+from projections.engine.step import StepFold
 
 SQL = """
 SELECT e.pbx, e.object_name, e.object_type, e.device_state, e.transport, e.aors, e.auth, e.outbound_auth,
@@ -79,7 +79,7 @@ def endpoint(row: Mapping[str, Any], _now: datetime) -> dict[str, Any]:
 ENDPOINTS = Resource("endpoints", SQL, ("pjsip_endpoints", "channels"), endpoint)
 
 
-def streamed_endpoint(row: Any, at: datetime, step: InStep) -> dict[str, Any]:
+def streamed_endpoint(row: Any, at: datetime, step: StepFold) -> dict[str, Any]:
     name = f"PJSIP/{row.object_name}"
     up = sum(c.channel[:-9] == name and c.pbx == row.pbx for c in step.rows("channels").values())
     return endpoint({**asdict(row), "active_channels": str(up)}, at)

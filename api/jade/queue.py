@@ -10,7 +10,7 @@ from api.jade.durations import elapsed_seconds
 from api.jade.hangup import hangup_handler
 from api.jade.resource import Resource
 from api.stream.resources import StreamResource, segments_of, without
-from projections.engine.step import InStep
+from projections.engine.step import StepFold
 from services.commands.calls import QUEUE_ENTRY
 
 # A caller's names come from its channel, which follows changes; the queue has those of the time of joining.
@@ -48,7 +48,7 @@ QUEUES = Resource("queues", QUEUES_SQL, ("queues",))
 CHANNEL_COLUMNS = ("channel", "caller_id_name", "caller_id_num", "connected_line_name", "connected_line_num")
 
 
-def streamed_entry(row: Any, at: datetime, step: InStep) -> dict[str, Any]:
+def streamed_entry(row: Any, at: datetime, step: StepFold) -> dict[str, Any]:
     """Return the object of a caller who waits: the names are those of the channel, while it exists."""
     item = asdict(row)
     del item["linked_id"]

@@ -13,7 +13,7 @@ from api.http.views import Args, pbx_filter, storable_text
 from api.jade.resource import Resource, detail, everything
 from api.jade.writes import detail_args, location_of, write_response
 from api.stream.resources import StreamResource, segments_of, without
-from projections.engine.step import InStep
+from projections.engine.step import StepFold
 from schemas.acts.queue import QueueMemberAdd
 from services.commands.pbx import reject_line_breaks
 from services.commands.queues import MemberChange, MemberName, add_member, change_member, remove_member
@@ -133,7 +133,7 @@ MEMBERS = Resource("members", MEMBERS_SQL, ("queue_members",), all_by=every_memb
 viewed_columns = without("login_time", "wrapup_time", "call")
 
 
-def streamed_member(row: Any, at: datetime, step: InStep) -> dict[str, Any]:
+def streamed_member(row: Any, at: datetime, step: StepFold) -> dict[str, Any]:
     return {"id": f"{row.name}@{row.queue_name}", **viewed_columns(row, at, step)}
 
 

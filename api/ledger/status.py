@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api.app_keys import FRESHNESS, POOL, SETTINGS
+from api.app_keys import CHECKPOINTS, POOL, SETTINGS
 from api.http.auth import require_permission
 from api.http.query import QueryParams, stamp
 from api.ledger.events import answer
@@ -18,7 +18,7 @@ from projections.engine.model import SNAPSHOTS
 from projections.pbx.links import refused_lists, unanswered_lists
 from services.log import archives as edge
 from services.log.archives import Archive
-from services.projector.checkpoints import Freshness, Reading, read
+from services.projector.checkpoints import CheckpointReading, CheckpointWatcher, read
 
 HEAD = "SELECT position, hash, appended FROM ledger.head"
 REBUILDING = "SELECT model, version, position, error FROM ledger.checkpoint WHERE place = 'rebuild' ORDER BY model"
@@ -67,7 +67,7 @@ def handled_events() -> tuple[list[str], list[str]]:
 
 async def status(request: web.Request) -> web.Response:
     QueryParams(request)
-    freshness = request.app[FRESHNESS]
+    checkpoints = request.app[CHECKPOINTS]
     async with (
         request.app[POOL].acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
@@ -80,7 +80,7 @@ async def status(request: web.Request) -> web.Response:
                 "hash": head["hash"].hex(),
                 "appended": stamp(head["appended"]) if head["position"] else None,
             },
-            "models": _models(freshness, reading),
+            "models": _models(checkpoints, reading),
             "rebuilding": [dict(row) for row in await connection.fetch(REBUILDING)],
             "pbx": await _links(connection, reading) if "links" in reading.models else {},
             **_unhandled(await connection.fetch(UNHANDLED, *handled_events(), MAX_UNHANDLED)),
@@ -88,7 +88,7 @@ async def status(request: web.Request) -> web.Response:
             "archives": [_archive(one) for one in (await edge.read(connection)).archives],
             "months": [dict(row) for row in await connection.fetch(MONTHS)],
         }
-    report = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    report = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=checkpoints.is_stale)
     return answer({**body, "listeners": msgspec.to_builtins(report.listeners)}, head["position"])
 
 
@@ -111,21 +111,21 @@ def _archive(archive: Archive) -> dict[str, Any]:
     }
 
 
-def _models(freshness: Freshness, reading: Reading) -> dict[str, Any]:
+def _models(checkpoints: CheckpointWatcher, reading: CheckpointReading) -> dict[str, Any]:
     return {
         name: {
             "version": checkpoint.version,
             "position": checkpoint.position,
             "changed": checkpoint.changed,
             "lag_events": reading.head - checkpoint.position,
-            "lag_ms": freshness.lag_ms((name,), reading) if checkpoint.position < reading.head else 0,
+            "lag_ms": checkpoints.lag_ms((name,), reading) if checkpoint.position < reading.head else 0,
             "error": checkpoint.error,
         }
         for name, checkpoint in sorted(reading.models.items())
     }
 
 
-async def _links(connection: asyncpg.Connection, reading: Reading) -> dict[str, Any]:
+async def _links(connection: asyncpg.Connection, reading: CheckpointReading) -> dict[str, Any]:
     return {
         row["pbx"]: {
             "link": reading.links[row["pbx"]].state,

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from api.app_keys import FRESHNESS, POOL, SEEDED, SETTINGS
+from api.app_keys import CHECKPOINTS, POOL, SEEDED, SETTINGS
 from api.ops.listeners import ListenerStatus, listener_report
 from api.ops.warnings import commander_warnings, link_json, warnings
 from api.ops.warnings import reasons as link_reasons
 from projections import ALL
-from services.projector.checkpoints import Freshness, Reading
+from services.projector.checkpoints import CheckpointReading, CheckpointWatcher
 
 LAG_SECONDS = 5.0
 STALLED_SECONDS = 30.0
@@ -25,9 +25,9 @@ async def healthz(_request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Return 200 once the database answers, `admin` exists and every read model is up to date; else 503."""
-    freshness = request.app[FRESHNESS]
-    reading = freshness.newest
-    report = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
+    checkpoints = request.app[CHECKPOINTS]
+    reading = checkpoints.newest
+    report = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=checkpoints.is_stale)
     clocks = [one.clock_warning for one in report.listeners if one.holding and one.clock_warning]
     spools = {"listeners_from": report.source, "listeners": msgspec.to_builtins(report.listeners)}
     if reading is None:
@@ -35,21 +35,21 @@ async def readyz(request: web.Request) -> web.Response:
             503, {"status": "not ready", "reasons": ["the database has not answered yet"], "warnings": clocks, **spools}
         )
     reasons = [
-        *(["the database does not answer"] if freshness.stale or report.source == "file" else []),
-        *_models_behind(freshness, reading),
+        *(["the database does not answer"] if checkpoints.is_stale or report.source == "file" else []),
+        *_models_behind(checkpoints, reading),
         *([] if request.app[SEEDED].is_set() else ["the first user is not there yet"]),
         *link_reasons(reading.links, {pbx.name: pbx.user for pbx in request.app[SETTINGS].ami}),
         *(reason for status in report.listeners for reason in _stuck(status)),
     ]
     absent = {one.pbx for one in report.listeners if one.kind == "ami" and one.is_absent}
-    commanders = [] if freshness.stale else await commander_warnings(request.app[POOL], reading.links)
+    commanders = [] if checkpoints.is_stale else await commander_warnings(request.app[POOL], reading.links)
     return _answer(
         503 if reasons else 200,
         {
             "status": "not ready" if reasons else "ready",
             "reasons": reasons,
-            "position": freshness.head,
-            "models": _models(freshness, reading),
+            "position": checkpoints.head,
+            "models": _models(checkpoints, reading),
             "links": {pbx: link_json(link, is_listened_to=pbx not in absent) for pbx, link in reading.links.items()},
             "warnings": clocks + warnings(reading.links) + commanders,
             **spools,
@@ -57,13 +57,13 @@ async def readyz(request: web.Request) -> web.Response:
     )
 
 
-def _models(freshness: Freshness, reading: Reading) -> dict[str, Any]:
+def _models(checkpoints: CheckpointWatcher, reading: CheckpointReading) -> dict[str, Any]:
     return {
         model.name: {
             "version": checkpoint.version,
             "position": checkpoint.position,
             "changed": checkpoint.changed,
-            "lag_ms": freshness.lag_ms((model.name,), reading),
+            "lag_ms": checkpoints.lag_ms((model.name,), reading),
             "error": checkpoint.error,
         }
         for model in ALL
@@ -71,14 +71,14 @@ def _models(freshness: Freshness, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _models_behind(freshness: Freshness, reading: Reading) -> Iterator[str]:
+def _models_behind(checkpoints: CheckpointWatcher, reading: CheckpointReading) -> Iterator[str]:
     for model in ALL:
         checkpoint = reading.models.get(model.name)
         if checkpoint is None:
             yield f"read model {model.name} is not there yet"
         elif checkpoint.error is not None:
             yield f"read model {model.name} has stopped"
-        elif freshness.lag_ms((model.name,), reading) > LAG_SECONDS * 1000:
+        elif checkpoints.lag_ms((model.name,), reading) > LAG_SECONDS * 1000:
             yield f"read model {model.name} is behind"
 
 

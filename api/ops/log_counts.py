@@ -8,7 +8,7 @@ from msgspec import Struct
 from services.database.pool import Pool
 from services.log import archives as edge
 from services.log.archives import Edge
-from services.projector.checkpoints import Reading, read
+from services.projector.checkpoints import CheckpointReading, read
 
 LARGEST_NAMES = 100
 """Event names of one PBX that have series of their own; events of all other names are summed."""
@@ -48,7 +48,7 @@ ANSWER_SECONDS = 3.0
 class LogCounts(Struct, frozen=True):
     """Counts at one moment of the log."""
 
-    reading: Reading
+    reading: CheckpointReading
     names: list[asyncpg.Record]
     unfit: list[asyncpg.Record]
     gaps: list[asyncpg.Record]

@@ -12,25 +12,25 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.app_keys import FRESHNESS, POOL, SETTINGS
+from api.app_keys import CHECKPOINTS, POOL, SETTINGS
 from api.http.auth import require_permission
 from api.ops.listeners import ListenerStatus, listener_report
 from api.ops.log_counts import LogCounts, count_log
 from api.ops.request_metrics import REQUEST_METRICS
 from services.database import connection as database
-from services.projector.checkpoints import Freshness
+from services.projector.checkpoints import CheckpointWatcher
 
 
 async def metrics(request: web.Request) -> web.Response:
     """Return all metrics; without PostgreSQL, those of requests, the process and this machine's listeners."""
-    freshness, pool = request.app[FRESHNESS], request.app[POOL]
+    checkpoints, pool = request.app[CHECKPOINTS], request.app[POOL]
     try:
         counts = await count_log(pool)
     except database.UNREACHABLE as error:
         pool.outage.fail(error, path=request.path)
         counts = None
     report = await listener_report(pool, request.app[SETTINGS].data, away=counts is None)
-    families = [*_log(counts), *_models(freshness, counts), *_listeners(report.listeners)]
+    families = [*_log(counts), *_models(checkpoints, counts), *_listeners(report.listeners)]
     body = await asyncio.to_thread(_text, families, request.app[REQUEST_METRICS].registry)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
@@ -84,7 +84,7 @@ def _log(counts: LogCounts | None) -> Iterator[Metric]:
     yield from (gaps, seconds)
 
 
-def _models(freshness: Freshness, counts: LogCounts | None) -> Iterator[Metric]:
+def _models(checkpoints: CheckpointWatcher, counts: LogCounts | None) -> Iterator[Metric]:
     if counts is None:
         return
     reading = counts.reading
@@ -96,7 +96,7 @@ def _models(freshness: Freshness, counts: LogCounts | None) -> Iterator[Metric]:
     for name, checkpoint in sorted(reading.models.items()):
         position.add_metric((name,), checkpoint.position)
         events.add_metric((name,), reading.head - checkpoint.position)
-        seconds.add_metric((name,), freshness.lag_ms((name,), reading) / 1000)
+        seconds.add_metric((name,), checkpoints.lag_ms((name,), reading) / 1000)
         stopped.add_metric((name,), checkpoint.error is not None)
     for row in counts.unfit:
         unfit.add_metric((row["model"],), row["count"])

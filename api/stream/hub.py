@@ -19,7 +19,7 @@ from projections import ALL
 from projections.engine.step import FoldError
 from services.database.pool import Pool
 from services.log.continuity import RewoundError
-from services.projector.checkpoints import Freshness, UnreadyError
+from services.projector.checkpoints import CheckpointWatcher, UnreadyError
 from services.replay.as_of import AsOfReader, BrokenModelError, TooFarError
 from services.replay.subscription import LogState, RedactedError, Subscription, archived_error, read_log_state
 
@@ -36,11 +36,11 @@ logger = structlog.get_logger()
 class StreamHub:
     """Opens streams. The live buffer is read while there is at least one."""
 
-    def __init__(self, pool: Pool, freshness: Freshness, catalog: StreamCatalog) -> None:
+    def __init__(self, pool: Pool, checkpoints: CheckpointWatcher, catalog: StreamCatalog) -> None:
         self.catalog = catalog
         self.tasks: set[asyncio.Task[Any]] = set()
         self._pool = pool
-        self._freshness = freshness
+        self._checkpoints = checkpoints
         self._as_of = AsOfReader([model for model in ALL if model.name in catalog.by_model])
         self._open = 0
         self._catching_up = 0
@@ -117,7 +117,7 @@ class StreamHub:
         """Return the live buffer, opened if it is not open."""
         if self._shared is None or self._shared.is_over:
             opening = LiveBuffer.open(self._pool, self._as_of, self.catalog)
-            self._shared = SharedBuffer(self.tasks, opening, self._freshness)
+            self._shared = SharedBuffer(self.tasks, opening, self._checkpoints)
         return await self._shared.buffer()
 
     def _caught_up(self) -> None:

@@ -20,7 +20,7 @@ from projections.engine.step import FoldError
 from services.database.pool import Pool
 from services.log.archives import ArchivedError
 from services.log.continuity import RewoundError
-from services.projector.checkpoints import Freshness
+from services.projector.checkpoints import CheckpointWatcher
 from services.replay.as_of import AsOfReader
 from services.replay.subscription import RETRYABLE_ERRORS, RedactedError, Subscription, read_log_state
 
@@ -69,15 +69,15 @@ class LiveBuffer:
         await live._read(now.head)
         return live
 
-    async def run(self, freshness: Freshness) -> None:
+    async def run(self, checkpoints: CheckpointWatcher) -> None:
         """Read until cancelled, through any outage of PostgreSQL, or until an error closes all streams."""
         try:
             while True:
-                await freshness.grows(self.position)
+                await checkpoints.wait_past(self.position)
                 try:
-                    if freshness.head <= self.position:
+                    if checkpoints.head <= self.position:
                         await self.check()
-                    await self._read(freshness.head)
+                    await self._read(checkpoints.head)
                 except RETRYABLE_ERRORS as error:
                     self._pool.outage.fail(error, path="/v1/events")
                     await asyncio.sleep(RETRY_SECONDS)

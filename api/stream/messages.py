@@ -14,8 +14,8 @@ from msgspec import Struct, field
 from api.http.errors import ApiError
 from api.stream.resources import StreamCatalog, StreamResource
 from api.stream.topics import TopicFilter, topic_of
-from projections.engine.step import Change, InStep
-from schemas.log import Recorded
+from projections.engine.step import Change, StepFold
+from schemas.log import RecordedEvent
 
 WHOLE_EVENT = 1 << 62
 ID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", re.ASCII)
@@ -59,7 +59,9 @@ class Batch(Struct):
     encoded: dict[TopicFilter, list[bytes]] = field(default_factory=dict)
 
 
-def messages_of(event: Recorded, changes: Sequence[Change], step: InStep, catalog: StreamCatalog) -> list[Message]:
+def messages_of(
+    event: RecordedEvent, changes: Sequence[Change], step: StepFold, catalog: StreamCatalog
+) -> list[Message]:
     """Return the messages of one event; ``step`` has folded it last."""
     verbs = [one for change in changes for one in _verbs(change, catalog.by_model[change.model])]
     messages = []

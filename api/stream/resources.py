@@ -12,9 +12,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from projections.engine.step import InStep
+from projections.engine.step import StepFold
 
-Item = Callable[[Any, datetime, InStep], dict[str, Any]]
+Item = Callable[[Any, datetime, StepFold], dict[str, Any]]
 """Makes the object of a row, of the time when the event was recorded, and of the rows of all models at that event."""
 
 
@@ -44,7 +44,7 @@ def segments_of(*columns: str) -> Callable[[Any], tuple[str, ...]]:
 def without(*columns: str) -> Item:
     """Return an item of all columns but those that no view shows."""
 
-    def item(row: Any, _at: datetime, _step: InStep) -> dict[str, Any]:
+    def item(row: Any, _at: datetime, _step: StepFold) -> dict[str, Any]:
         shown = asdict(row)
         for column in columns:
             del shown[column]

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from api.stream import closing
 from api.stream.live_buffer import LiveBuffer
-from services.projector.checkpoints import Freshness, UnreadyError
+from services.projector.checkpoints import CheckpointWatcher, UnreadyError
 
 T = TypeVar("T")
 
@@ -15,10 +15,10 @@ class SharedBuffer:
     """A live buffer of all streams; its tasks are in ``tasks`` until they end."""
 
     def __init__(
-        self, tasks: set[asyncio.Task[Any]], opening: Coroutine[Any, Any, LiveBuffer], freshness: Freshness
+        self, tasks: set[asyncio.Task[Any]], opening: Coroutine[Any, Any, LiveBuffer], checkpoints: CheckpointWatcher
     ) -> None:
         self._tasks = tasks
-        self._freshness = freshness
+        self._checkpoints = checkpoints
         self._running: asyncio.Task[None] | None = None
         self._is_closed = False
         self.opening = self._track(asyncio.create_task(opening))
@@ -56,4 +56,4 @@ class SharedBuffer:
 
     def _run(self, opening: asyncio.Task[LiveBuffer]) -> None:
         if not opening.cancelled() and opening.exception() is None and not self._is_closed:
-            self._running = self._track(asyncio.create_task(opening.result().run(self._freshness)))
+            self._running = self._track(asyncio.create_task(opening.result().run(self._checkpoints)))

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from projections.engine.pbx_clock import times
 from schemas.ami.cdr import Cdr, QueueCall
 from schemas.ami.transfer import LocalOptimization
@@ -168,17 +168,17 @@ def recorded(memory: dict[str, Any], e: Cdr) -> CallRecord:
     )
 
 
-CALL_RECORDS = Model(
+CALL_RECORDS = ReadModel(
     name="call_records",
     version=3,
     row=CallRecord,
     key=("position",),
-    live=False,
+    is_state=False,
     on={
         **dict.fromkeys(
-            ("AgentCalled", "AgentConnect", "AgentComplete"), On(QueueCall, nowhere, itself, recall=called)
+            ("AgentCalled", "AgentConnect", "AgentComplete"), Handler(QueueCall, nowhere, itself, context=called)
         ),
-        "LocalOptimizationBegin": On(LocalOptimization, nowhere, itself, recall=optimized),
-        "Cdr": On(Cdr, by_position, itself, recall=recorded),
+        "LocalOptimizationBegin": Handler(LocalOptimization, nowhere, itself, context=optimized),
+        "Cdr": Handler(Cdr, by_position, itself, context=recorded),
     },
 )

@@ -7,7 +7,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from projections.engine.durations import began, corrected
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.channel import BridgeEvent, ChannelEvent, ChannelListed, HangupEvent, NewExten, Rename, VarSet
 
 
@@ -119,25 +119,25 @@ def found(row: Channel | None, e: ChannelListed) -> Channel:
     )
 
 
-CHANNELS = Model(
+CHANNELS = ReadModel(
     name="channels",
     version=2,
     row=Channel,
     key=("unique_id",),
     on={
-        "Newchannel": On(ChannelEvent, by_unique_id, opened),
+        "Newchannel": Handler(ChannelEvent, by_unique_id, opened),
         **dict.fromkeys(
             ("Newstate", "NewCallerid", "NewConnectedLine", "NewAccountCode", "Hold", "Unhold"),
-            On(ChannelEvent, by_unique_id, changed),
+            Handler(ChannelEvent, by_unique_id, changed),
         ),
-        "Newexten": On(NewExten, by_unique_id, ran),
-        "VarSet": On(VarSet, by_unique_id, set_variable),
-        "BridgeEnter": On(BridgeEvent, by_unique_id, entered),
-        "BridgeLeave": On(BridgeEvent, by_unique_id, left),
-        "Rename": On(Rename, by_unique_id, renamed),
-        **dict.fromkeys(("HangupRequest", "SoftHangupRequest"), On(HangupEvent, by_unique_id, ending)),
-        "Hangup": On(HangupEvent, by_unique_id, ended, ends=True),
-        "CoreShowChannel": On(ChannelListed, by_unique_id, found, newer=True),
+        "Newexten": Handler(NewExten, by_unique_id, ran),
+        "VarSet": Handler(VarSet, by_unique_id, set_variable),
+        "BridgeEnter": Handler(BridgeEvent, by_unique_id, entered),
+        "BridgeLeave": Handler(BridgeEvent, by_unique_id, left),
+        "Rename": Handler(Rename, by_unique_id, renamed),
+        **dict.fromkeys(("HangupRequest", "SoftHangupRequest"), Handler(HangupEvent, by_unique_id, ending)),
+        "Hangup": Handler(HangupEvent, by_unique_id, ended, deletes_unseen=True),
+        "CoreShowChannel": Handler(ChannelListed, by_unique_id, found, list_item_wins=True),
     },
     lists={"CoreShowChannels": None},
 )

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from projections.engine.durations import CLOSE, LONGEST, began
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.channel import BridgeMember, HangupEvent, Rename
 from schemas.ami.parking import ParkedCallEvent
 
@@ -89,21 +89,23 @@ def renamed(row: ParkedCall | None, e: Rename) -> ParkedCall | None:
     return replace(row, parkee_channel=e.new_name) if row else None
 
 
-PARKED_CALLS = Model(
+PARKED_CALLS = ReadModel(
     name="parked_calls",
     version=2,
     row=ParkedCall,
     key=("parkee_unique_id",),
     on={
-        **dict.fromkeys(("ParkedCall", "ParkedCallSwap"), On(ParkedCallEvent, by_parkee, parked, newer=True)),
+        **dict.fromkeys(
+            ("ParkedCall", "ParkedCallSwap"), Handler(ParkedCallEvent, by_parkee, parked, list_item_wins=True)
+        ),
         **dict.fromkeys(
             ("UnParkedCall", "ParkedCallGiveUp", "ParkedCallTimeOut"),
-            On(ParkedCallEvent, by_parkee, ended, ends=True),
+            Handler(ParkedCallEvent, by_parkee, ended, deletes_unseen=True),
         ),
         # ParkedCallSwap names the new channel only; the one that it replaced leaves the bridge (parking_bridge.c).
-        "BridgeLeave": On(BridgeMember, out_of_bridge, ended, ends=True),
-        "Hangup": On(HangupEvent, by_channel, ended, ends=True),
-        "Rename": On(Rename, by_channel, renamed),
+        "BridgeLeave": Handler(BridgeMember, out_of_bridge, ended, deletes_unseen=True),
+        "Hangup": Handler(HangupEvent, by_channel, ended, deletes_unseen=True),
+        "Rename": Handler(Rename, by_channel, renamed),
     },
     lists={"ParkedCalls": None},
 )

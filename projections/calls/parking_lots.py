@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.parking import ParkinglotListed
 
 
@@ -30,11 +30,11 @@ def found(_row: ParkingLot | None, e: ParkinglotListed) -> ParkingLot:
     )
 
 
-PARKING_LOTS = Model(
+PARKING_LOTS = ReadModel(
     name="parking_lots",
     version=1,
     row=ParkingLot,
     key=("name",),
-    on={"Parkinglot": On(ParkinglotListed, by_name, found, newer=True)},
+    on={"Parkinglot": Handler(ParkinglotListed, by_name, found, list_item_wins=True)},
     lists={"Parkinglots": None},
 )

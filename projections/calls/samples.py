@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.counts import Counted
 from schemas.link import LinkEvent
 
@@ -175,20 +175,20 @@ def completed(row: Sample | None, e: LinkEvent) -> Sample | None:
     return replace(row, complete=True, members=members, devices={})
 
 
-SAMPLES = Model(
+SAMPLES = ReadModel(
     name="samples",
     version=2,
     row=Sample,
     key=("minute",),
-    live=False,
+    is_state=False,
     on={
-        "Minute": On(LinkEvent, of_minute, ticked, blank=blank),
-        "SnapshotStarted": On(LinkEvent, of_minute, started, blank=blank, recall=placed),
-        "CoreShowChannelsComplete": On(Counted, of_answer, channels, recall=placed),
-        "Response:CoreStatus": On(Counted, of_answer, status, recall=placed),
-        "QueueParams": On(Counted, of_answer, waiting, recall=placed),
-        "QueueMember": On(Counted, of_answer, member, recall=placed),
-        "SnapshotListed": On(LinkEvent, of_minute, answered, recall=placed),
-        "SnapshotCompleted": On(LinkEvent, of_minute, completed, recall=placed),
+        "Minute": Handler(LinkEvent, of_minute, ticked, initial=blank),
+        "SnapshotStarted": Handler(LinkEvent, of_minute, started, initial=blank, context=placed),
+        "CoreShowChannelsComplete": Handler(Counted, of_answer, channels, context=placed),
+        "Response:CoreStatus": Handler(Counted, of_answer, status, context=placed),
+        "QueueParams": Handler(Counted, of_answer, waiting, context=placed),
+        "QueueMember": Handler(Counted, of_answer, member, context=placed),
+        "SnapshotListed": Handler(LinkEvent, of_minute, answered, context=placed),
+        "SnapshotCompleted": Handler(LinkEvent, of_minute, completed, context=placed),
     },
 )

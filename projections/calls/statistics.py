@@ -7,7 +7,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from projections.calls.call_records import CallRecord, called, itself, member_of, nowhere, optimized, recorded
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.cdr import Cdr, QueueCall
 from schemas.ami.transfer import LocalOptimization
 
@@ -112,19 +112,19 @@ def abandoned(row: Statistics, e: QueueCall) -> Statistics:
     return replace(row, abandoned=row.abandoned + 1, wait_seconds=row.wait_seconds + e.hold_time)
 
 
-STATISTICS = Model(
+STATISTICS = ReadModel(
     name="statistics",
     version=3,
     row=Statistics,
     key=("period", "scope", "name"),
-    live=False,
+    is_state=False,
     on={
-        **dict.fromkeys(("AgentCalled", "AgentComplete"), On(QueueCall, nowhere, itself, recall=called)),
-        "LocalOptimizationBegin": On(LocalOptimization, nowhere, itself, recall=optimized),
-        "Cdr": On(Cdr, of_record, counted, blank=blank, recall=recorded),
-        "QueueCallerJoin": On(QueueCall, of_queue, entered, blank=blank),
-        "AgentConnect": On(QueueCall, of_member, connected, blank=blank, recall=called),
+        **dict.fromkeys(("AgentCalled", "AgentComplete"), Handler(QueueCall, nowhere, itself, context=called)),
+        "LocalOptimizationBegin": Handler(LocalOptimization, nowhere, itself, context=optimized),
+        "Cdr": Handler(Cdr, of_record, counted, initial=blank, context=recorded),
+        "QueueCallerJoin": Handler(QueueCall, of_queue, entered, initial=blank),
+        "AgentConnect": Handler(QueueCall, of_member, connected, initial=blank, context=called),
         # Asterisk sends it too when the queue's timeout ends the wait, and for QueueWithdrawCaller.
-        "QueueCallerAbandon": On(QueueCall, of_queue, abandoned, blank=blank),
+        "QueueCallerAbandon": Handler(QueueCall, of_queue, abandoned, initial=blank),
     },
 )

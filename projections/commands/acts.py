@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.acts import ActEvent
 
 
@@ -64,17 +64,17 @@ def ended(row: Act | None, e: ActEvent) -> Act | None:
     return replace(row, state=state, reason=e.reason, message=e.message, result=e.result, position=e.position)
 
 
-ACTS = Model(
+ACTS = ReadModel(
     name="acts",
     version=1,
     row=Act,
     key=("id",),
     on={
-        "ActRequested": On(ActEvent, by_id, requested),
-        "ActSent": On(ActEvent, by_id, sent),
-        "ActSucceeded": On(ActEvent, by_id, ended),
-        "ActFailed": On(ActEvent, by_id, ended),
-        "ActUnknown": On(ActEvent, by_id, ended),
+        "ActRequested": Handler(ActEvent, by_id, requested),
+        "ActSent": Handler(ActEvent, by_id, sent),
+        "ActSucceeded": Handler(ActEvent, by_id, ended),
+        "ActFailed": Handler(ActEvent, by_id, ended),
+        "ActUnknown": Handler(ActEvent, by_id, ended),
     },
-    live=False,
+    is_state=False,
 )

@@ -4,11 +4,11 @@ from typing import Any
 
 from msgspec import field
 
-from projections.engine.model import Key, Model, On, Row
-from schemas.ami import OurEvent
+from projections.engine.model import Handler, Key, ReadModel, Row
+from schemas.ami import OwnEvent
 
 
-class RequestEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class RequestEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """RequestAnswered and ActRequested, as this fold reads them; ``id`` is the act's."""
 
     actor: str = ""
@@ -49,14 +49,14 @@ def answered(row: Request | None, e: RequestEvent) -> Request:
     )
 
 
-REQUESTS = Model(
+REQUESTS = ReadModel(
     name="requests",
     version=1,
     row=Request,
     key=("actor", "key"),
     on={
-        "RequestAnswered": On(RequestEvent, by_key, answered),
-        "ActRequested": On(RequestEvent, by_key, answered),
+        "RequestAnswered": Handler(RequestEvent, by_key, answered),
+        "ActRequested": Handler(RequestEvent, by_key, answered),
     },
-    live=False,
+    is_state=False,
 )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.adps import AdpmaEvent
 
 
@@ -35,14 +35,14 @@ def deleted(_row: Adpma | None, _e: AdpmaEvent) -> None:
     return None
 
 
-ADPMAS = Model(
+ADPMAS = ReadModel(
     name="adpmas",
     version=1,
     row=Adpma,
     key=("uuid",),
     on={
-        "AdpmaCreated": On(AdpmaEvent, by_uuid, created),
-        "AdpmaChanged": On(AdpmaEvent, by_uuid, changed),
-        "AdpmaDeleted": On(AdpmaEvent, by_uuid, deleted),
+        "AdpmaCreated": Handler(AdpmaEvent, by_uuid, created),
+        "AdpmaChanged": Handler(AdpmaEvent, by_uuid, changed),
+        "AdpmaDeleted": Handler(AdpmaEvent, by_uuid, deleted),
     },
 )

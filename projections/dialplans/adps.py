@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.adps import AdpEvent, AdpmaEvent
 
 
@@ -62,15 +62,15 @@ def deleted(_row: Adp | None, _e: AdpEvent | AdpmaEvent) -> None:
     return None
 
 
-ADPS = Model(
+ADPS = ReadModel(
     name="adps",
     version=1,
     row=Adp,
     key=("uuid",),
     on={
-        "AdpCreated": On(AdpEvent, by_uuid, created),
-        "AdpChanged": On(AdpEvent, by_uuid, changed),
-        "AdpDeleted": On(AdpEvent, by_uuid, deleted),
-        "AdpmaDeleted": On(AdpmaEvent, by_master, deleted, by="dpma_uuid"),
+        "AdpCreated": Handler(AdpEvent, by_uuid, created),
+        "AdpChanged": Handler(AdpEvent, by_uuid, changed),
+        "AdpDeleted": Handler(AdpEvent, by_uuid, deleted),
+        "AdpmaDeleted": Handler(AdpmaEvent, by_master, deleted, match_column="dpma_uuid"),
     },
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.agi import AgiRunEvent
 from schemas.ami.transfer import AttendedTransfer, Party
 
@@ -100,18 +100,18 @@ def ended(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
     return replace(row, state=e.how, message=e.message or row.message, ended=e.at) if row else None
 
 
-AGI_RUNS = Model(
+AGI_RUNS = ReadModel(
     name="agi_runs",
     version=2,
     row=AgiRun,
     key=("id",),
     on={
-        "AgiRunStarted": On(AgiRunEvent, by_id, started, recall=remember_run),
-        "AttendedTransfer": On(AttendedTransfer, of_transfer, moved, recall=move_run),
-        "AgiStepSent": On(AgiRunEvent, by_id, sent),
-        "AgiStepDone": On(AgiRunEvent, by_id, done),
-        "AgiStepFailed": On(AgiRunEvent, by_id, failed),
-        "AgiRunEnded": On(AgiRunEvent, by_id, ended, recall=forget_run),
+        "AgiRunStarted": Handler(AgiRunEvent, by_id, started, context=remember_run),
+        "AttendedTransfer": Handler(AttendedTransfer, of_transfer, moved, context=move_run),
+        "AgiStepSent": Handler(AgiRunEvent, by_id, sent),
+        "AgiStepDone": Handler(AgiRunEvent, by_id, done),
+        "AgiStepFailed": Handler(AgiRunEvent, by_id, failed),
+        "AgiRunEnded": Handler(AgiRunEvent, by_id, ended, context=forget_run),
     },
-    live=False,
+    is_state=False,
 )

@@ -1,6 +1,6 @@
 """Device states: what DeviceStateList says of endpoints, queues, agents, hints and custom devices."""
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.device import DeviceState
 
 
@@ -24,11 +24,11 @@ def became(_row: Device | None, e: DeviceState) -> Device:
     return Device(pbx=e.pbx, tm_update=e.at, device=e.device, state=e.state)
 
 
-DEVICE_STATES = Model(
+DEVICE_STATES = ReadModel(
     name="device_states",
     version=1,
     row=Device,
     key=("device",),
-    on={"DeviceStateChange": On(DeviceState, by_device, became, newer=True)},
+    on={"DeviceStateChange": Handler(DeviceState, by_device, became, list_item_wins=True)},
     lists={"DeviceStateList": None},
 )

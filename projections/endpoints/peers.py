@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.pjsip import ContactStatus, EndpointListed
 from schemas.ami.sip import PeerEntry, PeerStatus
 
@@ -161,16 +161,16 @@ def address_of(uri: str) -> str:
     return match["host"] if match else ""
 
 
-PEERS = Model(
+PEERS = ReadModel(
     name="peers",
     version=2,
     row=Peer,
     key=("peer",),
     on={
-        "PeerEntry": On(PeerEntry, by_entry, listed),
-        "EndpointList": On(EndpointListed, by_endpoint, endpoint_listed, recall=with_contacts),
-        "PeerStatus": On(PeerStatus, by_peer, changed),
-        "ContactStatus": On(ContactStatus, by_contact, moved, recall=with_contacts),
+        "PeerEntry": Handler(PeerEntry, by_entry, listed),
+        "EndpointList": Handler(EndpointListed, by_endpoint, endpoint_listed, context=with_contacts),
+        "PeerStatus": Handler(PeerStatus, by_peer, changed),
+        "ContactStatus": Handler(ContactStatus, by_contact, moved, context=with_contacts),
     },
     lists={
         "SIPpeers": lambda row: row.peer.startswith("SIP/"),

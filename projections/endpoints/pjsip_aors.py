@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.pjsip import Aor, ContactStatus
 
 
@@ -86,15 +86,15 @@ def contact_changed(row: AorRow | None, e: ContactStatus) -> AorRow | None:
     )
 
 
-PJSIP_AORS = Model(
+PJSIP_AORS = ReadModel(
     name="pjsip_aors",
     version=1,
     row=AorRow,
     key=("object_name",),
     on={
-        "AorList": On(Aor, by_name, listed),
-        "AorDetail": On(Aor, by_name, listed),
-        "ContactStatus": On(ContactStatus, by_aor, contact_changed),
+        "AorList": Handler(Aor, by_name, listed),
+        "AorDetail": Handler(Aor, by_name, listed),
+        "ContactStatus": Handler(ContactStatus, by_aor, contact_changed),
     },
     lists={"PJSIPShowAors": None},
 )

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.pjsip import Auth
 
 
@@ -42,11 +42,11 @@ def listed(row: AuthRow | None, e: Auth) -> AuthRow:
     )
 
 
-PJSIP_AUTHS = Model(
+PJSIP_AUTHS = ReadModel(
     name="pjsip_auths",
     version=1,
     row=AuthRow,
     key=("object_name",),
-    on={"AuthList": On(Auth, by_name, listed), "AuthDetail": On(Auth, by_name, listed)},
+    on={"AuthList": Handler(Auth, by_name, listed), "AuthDetail": Handler(Auth, by_name, listed)},
     lists={"PJSIPShowAuths": None},
 )

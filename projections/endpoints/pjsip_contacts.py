@@ -7,7 +7,7 @@ from hashlib import md5
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.pjsip import Aor, ContactDetail, ContactListed, ContactStatus
 
 
@@ -110,16 +110,16 @@ def kept(row: Contact | None, _e: Aor) -> Contact | None:
     return row
 
 
-PJSIP_CONTACTS = Model(
+PJSIP_CONTACTS = ReadModel(
     name="pjsip_contacts",
     version=1,
     row=Contact,
     key=("aor", "uri"),
     on={
-        "ContactStatus": On(ContactStatus, by_status, changed, ends=True),
-        "ContactList": On(ContactListed, by_id, listed),
-        "ContactStatusDetail": On(ContactDetail, by_detail, detailed),
-        "AorList": On(Aor, named, kept),
+        "ContactStatus": Handler(ContactStatus, by_status, changed, deletes_unseen=True),
+        "ContactList": Handler(ContactListed, by_id, listed),
+        "ContactStatusDetail": Handler(ContactDetail, by_detail, detailed),
+        "AorList": Handler(Aor, named, kept),
     },
     lists={"PJSIPShowContacts": lambda row: not configured(row), "PJSIPShowAors": configured},
 )

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.pjsip import EndpointListed, EndpointState
 
 # The two ways in which Asterisk writes a device state (devicestate.c): DeviceStateChange's, and the lists'.
@@ -96,15 +96,15 @@ def changed(row: Endpoint | None, e: EndpointState) -> Endpoint | None:
     return replace(row, device_state=WORDS.get(e.state, e.state)) if row else None
 
 
-PJSIP_ENDPOINTS = Model(
+PJSIP_ENDPOINTS = ReadModel(
     name="pjsip_endpoints",
     version=1,
     row=Endpoint,
     key=("object_name",),
     on={
-        "EndpointList": On(EndpointListed, by_name, listed),
-        "EndpointDetail": On(dict, by_object, detailed),
-        "DeviceStateChange": On(EndpointState, by_device, changed),
+        "EndpointList": Handler(EndpointListed, by_name, listed),
+        "EndpointDetail": Handler(dict, by_object, detailed),
+        "DeviceStateChange": Handler(EndpointState, by_device, changed),
     },
     lists={"PJSIPShowEndpoints": None},
 )

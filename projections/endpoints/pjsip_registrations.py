@@ -5,7 +5,7 @@ Registry, the live event, names one by its URIs only: it speaks of all rows that
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, OnGroup, Row
+from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from schemas.ami.pjsip import OutboundRegistration
 from schemas.ami.sip import Registry
 
@@ -69,15 +69,15 @@ def changed(rows: dict[Key, Registration], e: Registry) -> dict[Key, Registratio
     return {key: replace(row, status=e.status) for key, row in rows.items()}
 
 
-PJSIP_REGISTRATIONS = Model(
+PJSIP_REGISTRATIONS = ReadModel(
     name="pjsip_registrations",
     version=1,
     row=Registration,
     key=("client_uri", "server_uri", "object_name"),
     grouped_by=2,
     on={
-        "OutboundRegistrationDetail": On(OutboundRegistration, by_name, listed),
-        "Registry": OnGroup(Registry, by_uris, changed),
+        "OutboundRegistrationDetail": Handler(OutboundRegistration, by_name, listed),
+        "Registry": GroupHandler(Registry, by_uris, changed),
     },
     lists={"PJSIPShowRegistrationsOutbound": None},
 )

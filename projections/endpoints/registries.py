@@ -7,7 +7,7 @@ import re
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, OnGroup, Row
+from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from schemas.ami.pjsip import OutboundRegistration
 from schemas.ami.sip import Registry, RegistryEntry
 
@@ -118,16 +118,16 @@ def changed(rows: dict[Key, RegistryRow], e: Registry) -> dict[Key, RegistryRow]
     return {**rows, same[0]: replace(rows[same[0]], state=e.status)} if len(same) == 1 else rows
 
 
-REGISTRIES = Model(
+REGISTRIES = ReadModel(
     name="registries",
     version=1,
     row=RegistryRow,
     key=("username", "host", "account"),
     grouped_by=2,
     on={
-        "RegistryEntry": On(RegistryEntry, entry_key, listed),
-        "OutboundRegistrationDetail": On(OutboundRegistration, outbound_key, outbound_listed),
-        "Registry": OnGroup(Registry, group_of, changed),
+        "RegistryEntry": Handler(RegistryEntry, entry_key, listed),
+        "OutboundRegistrationDetail": Handler(OutboundRegistration, outbound_key, outbound_listed),
+        "Registry": GroupHandler(Registry, group_of, changed),
     },
     lists={
         "SIPshowregistry": lambda row: row.channel_type == "SIP",

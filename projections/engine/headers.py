@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from projections.engine.cdr_csv import cdr_headers
-from schemas.log import Recorded
+from schemas.log import RecordedEvent
 
 LAYOUTS = 8
 """How many layouts of one event are remembered; Asterisk has one or two of each."""
 
 
-def headers_of(event: Recorded) -> dict[str, Any]:
+def headers_of(event: RecordedEvent) -> dict[str, Any]:
     """Decode an event's bytes into its headers; repeated ones are joined by LF, empty ones left out.
 
     Bytes that are no UTF-8, and NUL, which PostgreSQL's text cannot hold, become U+FFFD here; the log keeps them.
@@ -26,7 +26,7 @@ def headers_of(event: Recorded) -> dict[str, Any]:
     return _parsed(_text(event))
 
 
-def _text(event: Recorded) -> str:
+def _text(event: RecordedEvent) -> str:
     text = event.raw.decode("utf-8", "replace")
     return text.replace("\0", "\ufffd") if "\0" in text else text
 
@@ -42,7 +42,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return headers
 
 
-class Chosen:
+class HeaderSubset:
     """Some headers of the events of one name, which is all that a fold reads of them.
 
     Asterisk writes the headers of one event always in the same order, so a block of a known layout is taken apart by
@@ -54,7 +54,7 @@ class Chosen:
         self.names = frozenset(names)
         self._layouts: list[tuple[re.Pattern[str], list[str]]] = []
 
-    def of(self, event: Recorded) -> dict[str, Any]:
+    def of(self, event: RecordedEvent) -> dict[str, Any]:
         """Return what `headers_of` returns, at least for the chosen names."""
         if event.source != "ami":
             return headers_of(event)

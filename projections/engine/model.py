@@ -8,9 +8,9 @@ from typing import Any, TypeVar, final
 import msgspec
 from msgspec import Struct, field
 
-from projections.engine.headers import Chosen, headers_of
+from projections.engine.headers import HeaderSubset, headers_of
 from schemas.ami import AmiEvent
-from schemas.log import Recorded
+from schemas.log import RecordedEvent
 
 Key = tuple[Any, ...]
 
@@ -35,24 +35,24 @@ R = TypeVar("R", bound=Row)
 
 
 @final
-class On(Struct, frozen=True):
+class Handler(Struct, frozen=True):
     """What a model does with an event: decode it as ``shape``, find the row by ``key``, fold.
 
     ``key`` returns the key (without pbx), None when the event is not about a row, or a list of keys when it is about
     several; ``fold`` is called once for each and returns the new row, or None to delete it. A fold never changes the
-    row it is given. ``blank`` makes the row for a key that has none, where the event alone cannot say which it is.
-    ``ends`` marks an event that ends its row whether we know the row or not (Hangup): a list item that was on its
-    way then must not bring it back.
+    row it is given. ``initial`` makes the row for a key that has none, where the event alone cannot say which it is.
+    ``deletes_unseen`` marks an event that ends its row, even a row that the model does not have (Hangup): a later list
+    item, written before the event, must not create the row again.
 
-    ``newer`` is for list items that Asterisk makes while it writes them: one thread of a session writes its events and
-    its lists, so whatever stands before the item is older news, and the item is taken for a row that a live event
-    touched too. (A live event that comes after the item may still be the older one.)
+    ``list_item_wins`` is for list items that Asterisk makes while it writes them. One thread of an AMI session writes
+    events and lists, so everything before the item is older, and the item also replaces a row that a live event
+    touched. (A live event after the item may still be the older one.)
 
-    ``by`` names a column other than the key, or several: ``key`` then returns (value,), the rows of that PBX that have
-    this value in one of them (as an item, where the column is a list) are folded, and none is made. It reads all rows
-    of the PBX, so it is for small tables and rare events.
+    ``match_column`` names one or more columns other than the key. ``key`` then returns (value,), and the rows of that
+    PBX with this value in one of the columns (as an item, where the column is a list) are folded; no row is created.
+    This reads all rows of the PBX, so it is for small tables and rare events.
 
-    ``recall`` is for what an event means only after others, which are about other rows. It is called once for each
+    ``context`` is for what an event means only after others, which are about other rows. It is called once for each
     event, in log order: it takes what the model remembers of this PBX (a small dict of JSON values; to change one, put
     another in its place) and the event, and returns what ``key`` and ``fold`` are given instead.
     """
@@ -60,54 +60,54 @@ class On(Struct, frozen=True):
     shape: type[Any]
     key: Callable[[Any], Key | list[Key] | None]
     fold: Callable[[Any, Any], Any]
-    ends: bool = False
-    newer: bool = False
-    by: str | tuple[str, ...] = ()
-    blank: Callable[[Key, Any], Any] | None = None
-    recall: Callable[[dict[str, Any], Any], Any] | None = None
+    deletes_unseen: bool = False
+    list_item_wins: bool = False
+    match_column: str | tuple[str, ...] = ()
+    initial: Callable[[Key, Any], Any] | None = None
+    context: Callable[[dict[str, Any], Any], Any] | None = None
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that ``by`` names."""
-        return (self.by,) if isinstance(self.by, str) else self.by
+    def match_columns(self) -> tuple[str, ...]:
+        """The columns that ``match_column`` names."""
+        return (self.match_column,) if isinstance(self.match_column, str) else self.match_column
 
 
 @final
-class OnGroup(Struct, frozen=True):
-    """As `On`, for an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
+class GroupHandler(Struct, frozen=True):
+    """As `Handler`, for an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
 
-    ``key`` returns the whole key of the row that the event is about, or only its first ``Model.grouped_by`` parts when
-    it is about them all; these parts are the group, with 0 parts all rows of the PBX. What an event does to rows that
-    it is not about says where they stand, not that they are there: a sweep may take them. ``recall`` is that of `On`.
+    ``key`` returns the whole key of the row that the event is about, or only its first ``ReadModel.grouped_by``
+    parts when it is about them all. These parts are the group; with 0 parts the group is all rows of the PBX. A change
+    of rows that the event is not about does not protect them from a sweep. ``context`` is that of `Handler`.
     """
 
     shape: type[Any]
     key: Callable[[Any], Key | None]
     fold: Callable[[dict[Key, Any], Any], dict[Key, Any]]
-    ends: bool = False
-    newer: bool = False
-    recall: Callable[[dict[str, Any], Any], Any] | None = None
+    deletes_unseen: bool = False
+    list_item_wins: bool = False
+    context: Callable[[dict[str, Any], Any], Any] | None = None
 
 
-class Model(Struct, frozen=True):
+class ReadModel(Struct, frozen=True):
     """One read model: a table, made from ``row``, that is a fold of the log.
 
     ``on`` maps the log's event names to handlers. ``lists`` names the snapshot actions that list all rows of a PBX
     (with a predicate where one action lists only a part): when such a list is complete, rows that it did not name,
     and that nothing touched since it was asked for, are deleted. Raise ``version`` whenever rows would differ.
 
-    ``live`` is False for a model whose rows become more with time however small the PBX is: it is no state of the PBX,
-    and becomes too large to be saved now and then.
+    ``is_state`` is False for a model that grows with time, whatever the size of the PBX. Its rows are not saved at
+    intervals, because they would become too large.
     """
 
     name: str
     version: int
     row: type[Row]
     key: tuple[str, ...]
-    on: Mapping[str, On | OnGroup]
+    on: Mapping[str, Handler | GroupHandler]
     lists: Mapping[str, Callable[[Any], bool] | None] = field(default_factory=dict)
     grouped_by: int | None = None
-    live: bool = True
+    is_state: bool = True
 
 
 class Snapshot(Struct):
@@ -129,7 +129,7 @@ class State(Struct, omit_defaults=True):
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-class Decoded:
+class DecodedEvent:
     """One event, its headers parsed once and each shape converted once, however many models want it.
 
     ``chosen`` must name the headers of all shapes that will be asked for; without it all headers are read.
@@ -137,7 +137,7 @@ class Decoded:
 
     __slots__ = ("_chosen", "_headers", "_shapes", "event")
 
-    def __init__(self, event: Recorded, chosen: Chosen | None = None) -> None:
+    def __init__(self, event: RecordedEvent, chosen: HeaderSubset | None = None) -> None:
         self.event = event
         self._chosen = chosen
         self._headers: dict[str, Any] | None = None
@@ -160,7 +160,7 @@ class Decoded:
         return got
 
 
-def listed(event: Recorded) -> tuple[int, str] | None:
+def listed(event: RecordedEvent) -> tuple[int, str] | None:
     """Return (epoch, action) if the block answers a snapshot of ours."""
     if event.source != "ami" or (found := ANSWER.search(event.raw)) is None:
         return None
@@ -171,16 +171,16 @@ SNAPSHOTS = frozenset({"SnapshotStarted", "SnapshotListed", "SnapshotCompleted",
 """Our own events that begin, end and conclude from snapshots."""
 
 
-def names_of(model: Model) -> frozenset[str]:
+def names_of(model: ReadModel) -> frozenset[str]:
     """Return the names of all events that the model must be given."""
     return frozenset(model.on) | SNAPSHOTS if model.lists else frozenset(model.on)
 
 
-Takers = dict[str, tuple[Chosen | None, tuple[int, ...]]]
+Subscriptions = dict[str, tuple[HeaderSubset | None, tuple[int, ...]]]
 """By event name: the headers that are read of it, None for all, and which models (by index) take it."""
 
 
-def takers(models: Sequence[Model]) -> Takers:
+def subscriptions_of(models: Sequence[ReadModel]) -> Subscriptions:
     """Say who takes which events; the others need not even be read from the log."""
     shapes: dict[str, set[type[Any]]] = {}
     taking: dict[str, tuple[int, ...]] = {}
@@ -191,10 +191,10 @@ def takers(models: Sequence[Model]) -> Takers:
     return {name: (_chosen(shapes[name]), indexes) for name, indexes in taking.items()}
 
 
-def _chosen(shapes: set[type[Any]]) -> Chosen | None:
+def _chosen(shapes: set[type[Any]]) -> HeaderSubset | None:
     if not all(issubclass(shape, Struct) for shape in shapes):
         return None
-    return Chosen(f.encode_name for shape in shapes for f in msgspec.structs.fields(shape))
+    return HeaderSubset(f.encode_name for shape in shapes for f in msgspec.structs.fields(shape))
 
 
 class Fold:
@@ -210,7 +210,7 @@ class Fold:
     may be written then.
     """
 
-    def __init__(self, model: Model, state: State) -> None:
+    def __init__(self, model: ReadModel, state: State) -> None:
         self.model = model
         self.state = State(
             {p: Snapshot(s.epoch, set(s.open), dict(s.marks)) for p, s in state.snapshots.items()},
@@ -220,16 +220,16 @@ class Fold:
         self.dirty: set[Key] = set()
         self.changed = 0
         self.unfit: list[tuple[int, str, str]] = []
-        self.error: tuple[Recorded, Exception] | None = None
+        self.error: tuple[RecordedEvent, Exception] | None = None
         self.keys: set[Key] = set()
         self.groups: set[Key] = set()
         self.pbxes: set[str] = set()
-        self._plan: list[tuple[On | OnGroup | None, Key, Any, Recorded]] = []
+        self._plan: list[tuple[Handler | GroupHandler | None, Key, Any, RecordedEvent]] = []
         self._groups: dict[Key, set[Key]] = {}
-        self._columns = {column for on in model.on.values() if isinstance(on, On) for column in on.columns}
+        self._columns = {column for on in model.on.values() if isinstance(on, Handler) for column in on.match_columns}
         self._index: dict[tuple[str, str, Any], set[Key]] = {}
 
-    def take(self, decoded: Decoded) -> None:
+    def take(self, decoded: DecodedEvent) -> None:
         """Note an event, and what must be loaded before it can be folded."""
         if self.error is not None:
             return
@@ -240,7 +240,7 @@ class Fold:
         except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
             self.error = decoded.event, error
 
-    def _take(self, decoded: Decoded) -> None:
+    def _take(self, decoded: DecodedEvent) -> None:
         event = decoded.event
         on = self.model.on.get(event.name)
         if on is not None and (
@@ -248,9 +248,9 @@ class Fold:
             or event.source == getattr(on.shape, "also_from", None)
         ):
             shaped = decoded.as_(on.shape)
-            if on.recall is not None:
-                shaped = on.recall(self.state.memory.setdefault(event.pbx, {}), shaped)
-            if type(on) is OnGroup:
+            if on.context is not None:
+                shaped = on.context(self.state.memory.setdefault(event.pbx, {}), shaped)
+            if type(on) is GroupHandler:
                 about = on.key(shaped)
                 if about is not None:
                     self.groups.add((event.pbx, *about[: self.model.grouped_by]))
@@ -260,7 +260,7 @@ class Fold:
                 if key is not None:
                     for one in key if type(key) is list else (key,):
                         full = (event.pbx, *one)
-                        if on.by:
+                        if on.match_column:
                             self.pbxes.add(event.pbx)
                         elif self.model.grouped_by is not None:
                             self.groups.add(full[: 1 + self.model.grouped_by])
@@ -285,10 +285,10 @@ class Fold:
             try:
                 if on is None:
                     self._snapshot(event, shaped)
-                elif type(on) is OnGroup:
+                elif type(on) is GroupHandler:
                     self._fold_group(on, key, shaped, event)
-                elif on.by:
-                    with_it = [self._index.get((key[0], column, key[1]), set()) for column in on.columns]
+                elif on.match_column:
+                    with_it = [self._index.get((key[0], column, key[1]), set()) for column in on.match_columns]
                     for found in sorted(set().union(*with_it)):
                         self._fold_row(on, found, shaped, event)
                 else:
@@ -301,9 +301,9 @@ class Fold:
         for served in (self._plan, self.keys, self.groups, self.pbxes):
             served.clear()
 
-    def _fold_row(self, on: On, key: Key, shaped: AmiEvent, event: Recorded) -> None:
+    def _fold_row(self, on: Handler, key: Key, shaped: AmiEvent, event: RecordedEvent) -> None:
         old = self.rows.get(key)
-        row = on.blank(key[1:], shaped) if old is None and on.blank is not None else old
+        row = on.initial(key[1:], shaped) if old is None and on.initial is not None else old
         snapshot = self.state.snapshots.get(key[0])
         if snapshot is None:
             new = on.fold(row, shaped)
@@ -321,7 +321,7 @@ class Fold:
             _note(on, key, old, new, snapshot)
         self._set(key, old, new, event)
 
-    def _fold_group(self, on: OnGroup, key: Key, shaped: AmiEvent, event: Recorded) -> None:
+    def _fold_group(self, on: GroupHandler, key: Key, shaped: AmiEvent, event: RecordedEvent) -> None:
         snapshot = self.state.snapshots.get(event.pbx)
         item = listed(event) if snapshot is not None else None
         about = key[1:]
@@ -341,15 +341,15 @@ class Fold:
         if snapshot is not None and item is None and of_one:
             _note(on, key, before.get(about), after.get(about), snapshot)
 
-    def _is_stale(self, on: On | OnGroup, key: Key, item: tuple[int, str], snapshot: Snapshot) -> bool:
+    def _is_stale(self, on: Handler | GroupHandler, key: Key, item: tuple[int, str], snapshot: Snapshot) -> bool:
         """Mark the row as listed if a list of this snapshot says so; tell if a live event has overtaken the item."""
         epoch, action = item
         if epoch != snapshot.epoch or action not in self.model.lists:
             return snapshot.marks.get(_mark(key)) == "gone"
         mark = snapshot.marks.setdefault(_mark(key), "listed")
-        return mark == "gone" or (mark == "live" and not on.newer)
+        return mark == "gone" or (mark == "live" and not on.list_item_wins)
 
-    def _set(self, key: Key, old: Any, new: Any, event: Recorded) -> None:
+    def _set(self, key: Key, old: Any, new: Any, event: RecordedEvent) -> None:
         if new is old:
             return
         if new is None:
@@ -388,7 +388,7 @@ class Fold:
         if self.model.grouped_by is not None:
             self._groups[key[: 1 + self.model.grouped_by]].discard(key)
 
-    def _snapshot(self, event: Recorded, headers: dict[str, Any]) -> None:
+    def _snapshot(self, event: RecordedEvent, headers: dict[str, Any]) -> None:
         if event.name == "SnapshotStarted":
             self.state.snapshots[event.pbx] = Snapshot(headers["epoch"], set(self.model.lists))
         elif event.name in {"SnapshotCompleted", "Disconnected"}:
@@ -404,7 +404,7 @@ class Fold:
             if not snapshot.open:
                 del self.state.snapshots[event.pbx]
 
-    def _sweep(self, event: Recorded, snapshot: Snapshot, part: Callable[[Any], bool] | None) -> None:
+    def _sweep(self, event: RecordedEvent, snapshot: Snapshot, part: Callable[[Any], bool] | None) -> None:
         for key, row in list(self.rows.items()):
             if key[0] == event.pbx and _mark(key) not in snapshot.marks and (part is None or part(row)):
                 self._set(key, row, None, event)
@@ -421,9 +421,9 @@ def _mark(key: Key) -> str:
     return "\x1f".join(map(str, key[1:]))
 
 
-def _note(on: On | OnGroup, key: Key, old: Any, new: Any, snapshot: Snapshot) -> None:
+def _note(on: Handler | GroupHandler, key: Key, old: Any, new: Any, snapshot: Snapshot) -> None:
     """Remember what a live event said about a row while a snapshot is under way."""
     if new is not None:
         snapshot.marks[_mark(key)] = "live"
-    elif on.ends or old is not None:
+    elif on.deletes_unseen or old is not None:
         snapshot.marks[_mark(key)] = "gone"

@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from projections.engine.model import Decoded, Fold, Key, Model, Row, State, takers
-from schemas.log import Recorded
+from projections.engine.model import DecodedEvent, Fold, Key, ReadModel, Row, State, subscriptions_of
+from schemas.log import RecordedEvent
 
 
 class Change(Struct, frozen=True):
@@ -24,11 +24,11 @@ class FoldError(Exception):
 class _Noting(Fold):
     """A fold that remembers what stood where something else stands now."""
 
-    def __init__(self, model: Model, state: State) -> None:
+    def __init__(self, model: ReadModel, state: State) -> None:
         super().__init__(model, state)
         self._before: dict[Key, Any] = {}
 
-    def _set(self, key: Key, old: Any, new: Any, event: Recorded) -> None:
+    def _set(self, key: Key, old: Any, new: Any, event: RecordedEvent) -> None:
         self._before.setdefault(key, old)
         super()._set(key, old, new, event)
 
@@ -44,18 +44,18 @@ class _Noting(Fold):
         return found
 
 
-class InStep:
+class StepFold:
     """Models that have all folded the same events; ``names`` are those of the events they want.
 
     ``begun`` holds, by model, what each held where they begin: its state and all of its rows.
     """
 
-    def __init__(self, models: Sequence[Model], begun: Mapping[str, tuple[State, Iterable[Row]]]) -> None:
+    def __init__(self, models: Sequence[ReadModel], begun: Mapping[str, tuple[State, Iterable[Row]]]) -> None:
         self._folds = [_Noting(model, begun[model.name][0]) for model in models]
         for fold in self._folds:
             columns = ("pbx", *fold.model.key)
             fold.load(begun[fold.model.name][1], lambda row, columns=columns: tuple(getattr(row, c) for c in columns))  # type: ignore[misc]
-        self._takers = takers(models)
+        self._takers = subscriptions_of(models)
         self._rows = {fold.model.name: fold.rows for fold in self._folds}
 
     @property
@@ -67,10 +67,10 @@ class InStep:
         """Return the model's rows as they stand now, by full key (pbx first)."""
         return self._rows[model]
 
-    def take(self, event: Recorded) -> list[Change]:
+    def take(self, event: RecordedEvent) -> list[Change]:
         """Fold one event, in the order of models. Raises FoldError; nothing can be folded any more then."""
         chosen, indexes = self._takers[event.name]
-        decoded = Decoded(event, chosen)
+        decoded = DecodedEvent(event, chosen)
         changes: list[Change] = []
         for index in indexes:
             fold = self._folds[index]

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from projections.engine.model import Decoded, Fold, Key, Model, Row, State, takers
-from schemas.log import Recorded
+from projections.engine.model import DecodedEvent, Fold, Key, ReadModel, Row, State, subscriptions_of
+from schemas.log import RecordedEvent
 
 
 class Step(Struct, frozen=True):
     """One event's change of one row; None is a row that is not there."""
 
-    event: Recorded
+    event: RecordedEvent
     key: Key
     before: Any
     after: Any
@@ -22,12 +22,12 @@ class Step(Struct, frozen=True):
 class _Noting(Fold):
     """A fold that notes what it sets."""
 
-    def __init__(self, model: Model, state: State, watched: frozenset[Key]) -> None:
+    def __init__(self, model: ReadModel, state: State, watched: frozenset[Key]) -> None:
         super().__init__(model, state)
         self.steps: list[Step] = []
         self._watched = watched
 
-    def _set(self, key: Key, old: Any, new: Any, event: Recorded) -> None:
+    def _set(self, key: Key, old: Any, new: Any, event: RecordedEvent) -> None:
         super()._set(key, old, new, event)
         if key in self._watched and (now := self.rows.get(key)) is not old:
             self.steps.append(Step(event, key, old, now))
@@ -36,20 +36,20 @@ class _Noting(Fold):
 class Trace:
     """A model's rows while it is given events, and the ``steps`` of the ``watched`` rows (full keys, pbx first)."""
 
-    def __init__(self, model: Model, watched: frozenset[Key]) -> None:
+    def __init__(self, model: ReadModel, watched: frozenset[Key]) -> None:
         self.model = model
         self.watched = watched
         self.rows: dict[Key, Row] = {}
         self.steps: list[Step] = []
         self.folded = 0
         self._state = State()
-        self._takers = takers([model])
+        self._takers = subscriptions_of([model])
 
-    def fold(self, events: Sequence[Recorded]) -> None:
+    def fold(self, events: Sequence[RecordedEvent]) -> None:
         """Fold a batch, as the projector would. Raises what the model's own code raises."""
         fold = _Noting(self.model, self._state, self.watched)
         for event in events:
-            fold.take(Decoded(event, self._takers[event.name][0]))
+            fold.take(DecodedEvent(event, self._takers[event.name][0]))
         fold.load(self._wanted(fold), self._key_of)
         fold.run()
         if fold.error is not None:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, OnGroup, Row
+from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from schemas.configuration import ConfigurationEvent
 
 
@@ -43,15 +43,15 @@ def deleted(_row: Configuration | None, _e: ConfigurationEvent) -> None:
     return None
 
 
-CONFIGURATIONS = Model(
+CONFIGURATIONS = ReadModel(
     name="configurations",
     version=1,
     row=Configuration,
     key=("file", "name"),
     grouped_by=1,
     on={
-        "ConfigurationRead": OnGroup(ConfigurationEvent, of_file, read),
-        "ConfigurationDeleted": On(ConfigurationEvent, by_name, deleted, ends=True),
+        "ConfigurationRead": GroupHandler(ConfigurationEvent, of_file, read),
+        "ConfigurationDeleted": Handler(ConfigurationEvent, by_name, deleted, deletes_unseen=True),
     },
-    live=False,
+    is_state=False,
 )

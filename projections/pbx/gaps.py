@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from projections.pbx.links import followed
 from schemas.link import LinkEvent
 
@@ -44,17 +44,17 @@ def healed(row: Gap | None, e: LinkEvent) -> Gap | None:
     return replace(row, healed_time=e.at) if row else None
 
 
-GAPS = Model(
+GAPS = ReadModel(
     name="gaps",
     version=2,
     row=Gap,
     key=("from_position",),
-    live=False,
+    is_state=False,
     on={
-        "Disconnected": On(LinkEvent, concerned, opened, recall=followed),
-        "Connected": On(LinkEvent, concerned, closed, recall=followed),
-        "SnapshotStarted": On(LinkEvent, concerned, healed, recall=followed),
-        "SnapshotListed": On(LinkEvent, concerned, healed, recall=followed),
-        "SnapshotCompleted": On(LinkEvent, concerned, healed, recall=followed),
+        "Disconnected": Handler(LinkEvent, concerned, opened, context=followed),
+        "Connected": Handler(LinkEvent, concerned, closed, context=followed),
+        "SnapshotStarted": Handler(LinkEvent, concerned, healed, context=followed),
+        "SnapshotListed": Handler(LinkEvent, concerned, healed, context=followed),
+        "SnapshotCompleted": Handler(LinkEvent, concerned, healed, context=followed),
     },
 )

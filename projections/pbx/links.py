@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.link import LinkEvent
 
 
@@ -134,11 +134,11 @@ def minute(row: Link, e: LinkEvent) -> Link:
     return replace(row, last_minute=e.at)
 
 
-def on(fold: Any) -> On:
-    return On(LinkEvent, this, fold, blank=blank, recall=followed)
+def on(fold: Any) -> Handler:
+    return Handler(LinkEvent, this, fold, initial=blank, context=followed)
 
 
-LINKS = Model(
+LINKS = ReadModel(
     name="links",
     version=2,
     row=Link,

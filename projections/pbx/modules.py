@@ -4,7 +4,7 @@ import re
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, OnGroup, Row
+from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from schemas.ami.core import ModuleChecked, ModuleEvent, ModulesShown
 
 # "app_dial.so   Dialing Application   0   Running   core"; the description is free text, cut at 40 characters.
@@ -61,16 +61,16 @@ def shown(rows: dict[Key, Module], e: ModulesShown) -> dict[Key, Module]:
     return found or rows
 
 
-MODULES = Model(
+MODULES = ReadModel(
     name="modules",
     version=1,
     row=Module,
     key=("name",),
     grouped_by=0,
     on={
-        "Response:Command": OnGroup(ModulesShown, all_of_pbx, shown),
-        "Response:ModuleCheck": On(ModuleChecked, by_question, checked),
-        "Load": On(ModuleEvent, by_module, loaded),
-        "Unload": On(ModuleEvent, by_module, unloaded, ends=True),
+        "Response:Command": GroupHandler(ModulesShown, all_of_pbx, shown),
+        "Response:ModuleCheck": Handler(ModuleChecked, by_question, checked),
+        "Load": Handler(ModuleEvent, by_module, loaded),
+        "Unload": Handler(ModuleEvent, by_module, unloaded, deletes_unseen=True),
     },
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.core import CoreSettings, CoreStatus, Greeted
 
 
@@ -75,14 +75,14 @@ def configured(row: System | None, e: CoreSettings) -> System:
     )
 
 
-SYSTEMS = Model(
+SYSTEMS = ReadModel(
     name="systems",
     version=1,
     row=System,
     key=("id",),
     on={
-        "Connected": On(Greeted, by_pbx, greeted),
-        "Response:CoreStatus": On(CoreStatus, by_success, running),
-        "Response:CoreSettings": On(CoreSettings, by_success, configured),
+        "Connected": Handler(Greeted, by_pbx, greeted),
+        "Response:CoreStatus": Handler(CoreStatus, by_success, running),
+        "Response:CoreSettings": Handler(CoreSettings, by_success, configured),
     },
 )

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.social import BuddyEvent, UserGone
 
 
@@ -43,13 +43,13 @@ def gone(_row: Buddy, _e: UserGone) -> None:
     return None
 
 
-BUDDIES = Model(
+BUDDIES = ReadModel(
     name="buddies",
     version=1,
     row=Buddy,
     key=("user_uuid", "uuid_user"),
     on={
-        "BuddyAdded": On(BuddyEvent, by_pair, added),
-        "UserDeleted": On(UserGone, by_user, gone, by=("user_uuid", "uuid_user")),
+        "BuddyAdded": Handler(BuddyEvent, by_pair, added),
+        "UserDeleted": Handler(UserGone, by_user, gone, match_column=("user_uuid", "uuid_user")),
     },
 )

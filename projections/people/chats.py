@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, OnGroup, Row
+from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from schemas.social import ChatEvent, RoomEvent, UserGone
 
 
@@ -62,17 +62,17 @@ def gone(_rows: dict[Key, Any], _e: UserGone) -> dict[Key, Any]:
     return {}
 
 
-CHATS = Model(
+CHATS = ReadModel(
     name="chats",
     version=1,
     row=Chat,
     key=("user_uuid", "uuid"),
     on={
-        "RoomOpened": On(RoomEvent, of_members, opened, blank=blank),
-        "RoomJoined": On(RoomEvent, of_members, opened, blank=blank),
-        "ChatChanged": On(ChatEvent, of_user, changed),
-        "ChatLeft": On(ChatEvent, of_user, left),
-        "UserDeleted": OnGroup(UserGone, all_of_user, gone),
+        "RoomOpened": Handler(RoomEvent, of_members, opened, initial=blank),
+        "RoomJoined": Handler(RoomEvent, of_members, opened, initial=blank),
+        "ChatChanged": Handler(ChatEvent, of_user, changed),
+        "ChatLeft": Handler(ChatEvent, of_user, left),
+        "UserDeleted": GroupHandler(UserGone, all_of_user, gone),
     },
     grouped_by=1,
 )

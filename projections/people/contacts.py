@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.contacts import ContactEvent
 from schemas.users import UserChange
 
@@ -67,15 +67,15 @@ def deleted(_row: Contact | None, _e: ContactEvent | UserChange) -> None:
     return None
 
 
-CONTACTS = Model(
+CONTACTS = ReadModel(
     name="contacts",
     version=1,
     row=Contact,
     key=("uuid",),
     on={
-        "ContactCreated": On(ContactEvent, by_uuid, created),
-        "ContactChanged": On(ContactEvent, by_uuid, changed),
-        "ContactDeleted": On(ContactEvent, by_uuid, deleted, ends=True),
-        "UserDeleted": On(UserChange, by_user, deleted, by="user_uuid"),
+        "ContactCreated": Handler(ContactEvent, by_uuid, created),
+        "ContactChanged": Handler(ContactEvent, by_uuid, changed),
+        "ContactDeleted": Handler(ContactEvent, by_uuid, deleted, deletes_unseen=True),
+        "UserDeleted": Handler(UserChange, by_user, deleted, match_column="user_uuid"),
     },
 )

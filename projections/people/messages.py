@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.social import MessageEvent
 
 
@@ -32,11 +32,11 @@ def posted(row: Message | None, e: MessageEvent) -> Message:
     )
 
 
-MESSAGES = Model(
+MESSAGES = ReadModel(
     name="messages",
     version=1,
     row=Message,
     key=("room_uuid", "posted"),
-    on={"MessagePosted": On(MessageEvent, by_time, posted)},
-    live=False,
+    on={"MessagePosted": Handler(MessageEvent, by_time, posted)},
+    is_state=False,
 )

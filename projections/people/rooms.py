@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.social import ChatEvent, RoomEvent, UserGone
 
 
@@ -73,15 +73,15 @@ def without(row: Room, user: str) -> Room | None:
     return replace(row, members=members, uuid_owner=members[0] if row.uuid_owner == user else row.uuid_owner)
 
 
-ROOMS = Model(
+ROOMS = ReadModel(
     name="rooms",
     version=1,
     row=Room,
     key=("uuid",),
     on={
-        "RoomOpened": On(RoomEvent, by_uuid, opened),
-        "RoomJoined": On(RoomEvent, by_uuid, joined),
-        "ChatLeft": On(ChatEvent, of_chat, left),
-        "UserDeleted": On(UserGone, by_member, gone, by=("members",)),
+        "RoomOpened": Handler(RoomEvent, by_uuid, opened),
+        "RoomJoined": Handler(RoomEvent, by_uuid, joined),
+        "ChatLeft": Handler(ChatEvent, of_chat, left),
+        "UserDeleted": Handler(UserGone, by_member, gone, match_column=("members",)),
     },
 )

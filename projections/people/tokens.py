@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.users import TokenEvent
 
 
@@ -35,14 +35,14 @@ def revoked(_row: Token | None, _e: TokenEvent) -> None:
     return None
 
 
-TOKENS = Model(
+TOKENS = ReadModel(
     name="tokens",
     version=1,
     row=Token,
     key=("token_hash",),
     on={
-        "TokenIssued": On(TokenEvent, by_hash, issued),
-        "TokenUsed": On(TokenEvent, by_hash, used),
-        "TokenRevoked": On(TokenEvent, by_hash, revoked, ends=True),
+        "TokenIssued": Handler(TokenEvent, by_hash, issued),
+        "TokenUsed": Handler(TokenEvent, by_hash, used),
+        "TokenRevoked": Handler(TokenEvent, by_hash, revoked, deletes_unseen=True),
     },
 )

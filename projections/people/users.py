@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.users import PermissionEvent, UserChange, UserEvent
 
 GRANTS = uuid.UUID("0a4b2c55-7a5b-4f0e-9d4c-2f6f3d1f9b57")
@@ -83,17 +83,17 @@ def revoked(row: User | None, e: PermissionEvent) -> User | None:
     return replace(row, permissions={p: grant for p, grant in row.permissions.items() if p != e.permission})
 
 
-USERS = Model(
+USERS = ReadModel(
     name="users",
     version=2,
     row=User,
     key=("uuid",),
     on={
-        "UserCreated": On(UserEvent, by_uuid, created),
-        "PasswordChanged": On(UserEvent, by_uuid, new_password),
-        "UserChanged": On(UserChange, by_uuid, changed),
-        "UserDeleted": On(UserChange, by_uuid, deleted, ends=True),
-        "PermissionGranted": On(PermissionEvent, by_user, granted),
-        "PermissionRevoked": On(PermissionEvent, by_user, revoked),
+        "UserCreated": Handler(UserEvent, by_uuid, created),
+        "PasswordChanged": Handler(UserEvent, by_uuid, new_password),
+        "UserChanged": Handler(UserChange, by_uuid, changed),
+        "UserDeleted": Handler(UserChange, by_uuid, deleted, deletes_unseen=True),
+        "PermissionGranted": Handler(PermissionEvent, by_user, granted),
+        "PermissionRevoked": Handler(PermissionEvent, by_user, revoked),
     },
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.agent import AgentEvent, AgentListed
 from schemas.ami.channel import BridgeMember, HangupEvent, NewExten
 from schemas.ami.transfer import AttendedTransfer
@@ -135,20 +135,20 @@ def seconds(text: str) -> int | None:
     return value
 
 
-AGENTS = Model(
+AGENTS = ReadModel(
     name="agents",
     version=2,
     row=Agent,
     key=("id",),
     on={
-        "Agents": On(AgentListed, by_id, found, newer=True),
-        "AgentLogin": On(AgentEvent, by_id, logged_in),
-        "AgentLogoff": On(AgentEvent, by_id, logged_off),
-        "Newexten": On(NewExten, by_application, logging_in),
-        "BridgeEnter": On(BridgeMember, entered_bridge, entered, by="unique_id"),
-        "BridgeLeave": On(BridgeMember, left_bridge, released, by="unique_id"),
-        "AttendedTransfer": On(AttendedTransfer, by_replaced, transferred, by="unique_id"),
-        "Hangup": On(HangupEvent, by_channel, logged_off, by="unique_id"),
+        "Agents": Handler(AgentListed, by_id, found, list_item_wins=True),
+        "AgentLogin": Handler(AgentEvent, by_id, logged_in),
+        "AgentLogoff": Handler(AgentEvent, by_id, logged_off),
+        "Newexten": Handler(NewExten, by_application, logging_in),
+        "BridgeEnter": Handler(BridgeMember, entered_bridge, entered, match_column="unique_id"),
+        "BridgeLeave": Handler(BridgeMember, left_bridge, released, match_column="unique_id"),
+        "AttendedTransfer": Handler(AttendedTransfer, by_replaced, transferred, match_column="unique_id"),
+        "Hangup": Handler(HangupEvent, by_channel, logged_off, match_column="unique_id"),
     },
     lists={"Agents": None},
 )

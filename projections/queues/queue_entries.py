@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from projections.engine.durations import began, corrected
-from projections.engine.model import Key, Model, On, OnGroup, Row
+from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
 from projections.queues.queue_channels import CallerMove, nowhere, unchanged
 from schemas.ami.channel import BridgeMember, HangupEvent, Rename
@@ -153,20 +153,24 @@ def known(name: str) -> str:
     return "<unknown>" if name == "unknown" else name
 
 
-QUEUE_ENTRIES = Model(
+QUEUE_ENTRIES = ReadModel(
     name="queue_entries",
     version=2,
     row=QueueEntry,
     key=("queue_name", "unique_id"),
     on={
-        "Connected": On(Greeted, nowhere, unchanged, recall=queue_channels.forget_all),
-        "QueueEntry": OnGroup(QueueEntryListed, by_caller, found, newer=True, recall=queue_channels.remember_entry),
-        "QueueCallerJoin": OnGroup(QueueCaller, by_caller, joined, recall=queue_channels.remember_caller),
-        "QueueCallerLeave": OnGroup(QueueCaller, by_caller, left, ends=True, recall=queue_channels.forget_caller),
-        "AttendedTransfer": OnGroup(AttendedTransfer, by_move, moved, recall=queue_channels.move_caller),
-        "Rename": OnGroup(Rename, by_rename, renamed, recall=queue_channels.rename_caller),
-        "BridgeEnter": OnGroup(BridgeMember, by_ended, left, ends=True, recall=queue_channels.end_wait),
-        "Hangup": OnGroup(HangupEvent, by_ended, left, ends=True, recall=queue_channels.end_wait),
+        "Connected": Handler(Greeted, nowhere, unchanged, context=queue_channels.forget_all),
+        "QueueEntry": GroupHandler(
+            QueueEntryListed, by_caller, found, list_item_wins=True, context=queue_channels.remember_entry
+        ),
+        "QueueCallerJoin": GroupHandler(QueueCaller, by_caller, joined, context=queue_channels.remember_caller),
+        "QueueCallerLeave": GroupHandler(
+            QueueCaller, by_caller, left, deletes_unseen=True, context=queue_channels.forget_caller
+        ),
+        "AttendedTransfer": GroupHandler(AttendedTransfer, by_move, moved, context=queue_channels.move_caller),
+        "Rename": GroupHandler(Rename, by_rename, renamed, context=queue_channels.rename_caller),
+        "BridgeEnter": GroupHandler(BridgeMember, by_ended, left, deletes_unseen=True, context=queue_channels.end_wait),
+        "Hangup": GroupHandler(HangupEvent, by_ended, left, deletes_unseen=True, context=queue_channels.end_wait),
     },
     lists={"QueueStatus": None},
     grouped_by=1,

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
 from projections.queues.queue_channels import nowhere, unchanged
 from schemas.ami.channel import HangupEvent
@@ -134,13 +134,13 @@ def finished(row: QueueMember | None, e: QueueCall) -> Any:
     )
 
 
-QUEUE_MEMBERS = Model(
+QUEUE_MEMBERS = ReadModel(
     name="queue_members",
     version=3,
     row=QueueMember,
     key=("queue_name", "location"),
     on={
-        "QueueMember": On(QueueMemberListed, by_location, found, newer=True),
+        "QueueMember": Handler(QueueMemberListed, by_location, found, list_item_wins=True),
         **dict.fromkeys(
             (
                 "QueueMemberAdded",
@@ -148,15 +148,15 @@ QUEUE_MEMBERS = Model(
                 "QueueMemberPenalty",
                 "QueueMemberRinginuse",
             ),
-            On(QueueMemberEvent, by_location, changed),
+            Handler(QueueMemberEvent, by_location, changed),
         ),
-        "QueueMemberStatus": On(QueueMemberEvent, by_location, status_changed),
-        "QueueMemberRemoved": On(QueueMemberEvent, by_location, removed, ends=True),
-        "Connected": On(Greeted, nowhere, unchanged, recall=queue_channels.forget_all),
-        "AgentConnect": On(QueueCall, by_location, took, recall=queue_channels.remember_call),
-        "LocalOptimizationBegin": On(LocalOptimization, nowhere, unchanged, recall=queue_channels.move_end),
-        "AgentComplete": On(QueueCall, by_location, finished, recall=queue_channels.complete_call),
-        "Hangup": On(HangupEvent, by_ended, finished, recall=queue_channels.end_call),
+        "QueueMemberStatus": Handler(QueueMemberEvent, by_location, status_changed),
+        "QueueMemberRemoved": Handler(QueueMemberEvent, by_location, removed, deletes_unseen=True),
+        "Connected": Handler(Greeted, nowhere, unchanged, context=queue_channels.forget_all),
+        "AgentConnect": Handler(QueueCall, by_location, took, context=queue_channels.remember_call),
+        "LocalOptimizationBegin": Handler(LocalOptimization, nowhere, unchanged, context=queue_channels.move_end),
+        "AgentComplete": Handler(QueueCall, by_location, finished, context=queue_channels.complete_call),
+        "Hangup": Handler(HangupEvent, by_ended, finished, context=queue_channels.end_call),
     },
     lists={"QueueStatus": None},
 )

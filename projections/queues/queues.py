@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
 from projections.queues.queue_averages import average, percent
 from projections.queues.queue_channels import CallerMove, Memory, nowhere, unchanged
@@ -230,27 +230,29 @@ def found_caller(row: Queue | None, e: QueueEntryListed) -> Queue | None:
     return replace(row, waiting={e.unique_id: False, **row.waiting}) if row else None
 
 
-QUEUES = Model(
+QUEUES = ReadModel(
     name="queues",
     version=3,
     row=Queue,
     key=("name",),
     on={
-        "QueueParams": On(QueueListed, by_queue, found, newer=True),
-        "QueueMember": On(QueueMemberListed, by_queue, found_member, newer=True),
-        "QueueEntry": On(QueueEntryListed, by_queue, found_caller, newer=True, recall=queue_channels.remember_entry),
-        "QueueCallerJoin": On(QueueCaller, by_queue, joined, recall=queue_channels.remember_caller),
-        "QueueCallerLeave": On(QueueCaller, by_queue, left, recall=queue_channels.forget_caller),
-        "QueueCallerAbandon": On(QueueCaller, by_queue, abandoned, recall=queue_channels.identify),
-        "AttendedTransfer": On(AttendedTransfer, by_known, moved, recall=queue_channels.move_caller),
-        "AgentConnect": On(QueueCall, by_queue, answered, recall=queue_channels.remember_call),
-        "AgentComplete": On(QueueCall, by_queue, completed, recall=queue_channels.complete_call),
-        "QueueMemberStatus": On(QueueMemberEvent, by_queue, told_of_member),
-        "BridgeEnter": On(BridgeMember, by_known, taken_out, recall=queue_channels.end_wait),
-        "Hangup": On(HangupEvent, by_known, ended, recall=end),
+        "QueueParams": Handler(QueueListed, by_queue, found, list_item_wins=True),
+        "QueueMember": Handler(QueueMemberListed, by_queue, found_member, list_item_wins=True),
+        "QueueEntry": Handler(
+            QueueEntryListed, by_queue, found_caller, list_item_wins=True, context=queue_channels.remember_entry
+        ),
+        "QueueCallerJoin": Handler(QueueCaller, by_queue, joined, context=queue_channels.remember_caller),
+        "QueueCallerLeave": Handler(QueueCaller, by_queue, left, context=queue_channels.forget_caller),
+        "QueueCallerAbandon": Handler(QueueCaller, by_queue, abandoned, context=queue_channels.identify),
+        "AttendedTransfer": Handler(AttendedTransfer, by_known, moved, context=queue_channels.move_caller),
+        "AgentConnect": Handler(QueueCall, by_queue, answered, context=queue_channels.remember_call),
+        "AgentComplete": Handler(QueueCall, by_queue, completed, context=queue_channels.complete_call),
+        "QueueMemberStatus": Handler(QueueMemberEvent, by_queue, told_of_member),
+        "BridgeEnter": Handler(BridgeMember, by_known, taken_out, context=queue_channels.end_wait),
+        "Hangup": Handler(HangupEvent, by_known, ended, context=end),
         # Nothing in the rows changes by these, but which channel is meant by later events.
-        "Connected": On(Greeted, nowhere, unchanged, recall=queue_channels.forget_all),
-        "LocalOptimizationBegin": On(LocalOptimization, nowhere, unchanged, recall=queue_channels.move_end),
+        "Connected": Handler(Greeted, nowhere, unchanged, context=queue_channels.forget_all),
+        "LocalOptimizationBegin": Handler(LocalOptimization, nowhere, unchanged, context=queue_channels.move_end),
     },
     lists={"QueueStatus": None},
 )

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 
 Reason = Literal["refused", "absent", "conflict", "invalid", "unreachable", "expired", "impossible"]
 """Why an act failed: Asterisk said no; it has no such thing; it has it already; a value is none; no link to the PBX;
@@ -31,13 +31,13 @@ class ActRequested(Fact, frozen=True):
     digest: str = ""
 
 
-class ActSent(Ours, frozen=True):
+class ActSent(RingledgerEvent, frozen=True):
     """From here on Asterisk may have done it."""
 
     id: str
 
 
-class ActSucceeded(Ours, frozen=True):
+class ActSucceeded(RingledgerEvent, frozen=True):
     """Asterisk did it; ``message`` is its own word, ``result`` what the act tells besides."""
 
     id: str
@@ -45,7 +45,7 @@ class ActSucceeded(Ours, frozen=True):
     result: dict[str, Any] = field(default_factory=dict)
 
 
-class ActFailed(Ours, frozen=True):
+class ActFailed(RingledgerEvent, frozen=True):
     """It was not done; ``message`` is Asterisk's own word where Asterisk said no."""
 
     id: str
@@ -53,7 +53,7 @@ class ActFailed(Ours, frozen=True):
     message: str
 
 
-class ActUnknown(Ours, frozen=True):
+class ActUnknown(RingledgerEvent, frozen=True):
     """It was sent and may have been done: the link was lost, or the commander died. It is never sent again."""
 
     id: str
@@ -63,7 +63,7 @@ class ActUnknown(Ours, frozen=True):
 OUTCOMES = (ActSucceeded, ActFailed, ActUnknown)
 
 
-class ActEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class ActEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """All of these, as folds read them."""
 
     type: str

@@ -38,7 +38,7 @@ class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
     position: int = field(name="_position")
 
 
-class OurEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+class OwnEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
     """Base of the shapes of events that Ringledger itself wrote."""
 
     source_of_events: ClassVar[Source] = "ringledger"

@@ -2,10 +2,10 @@
 
 from msgspec import field
 
-from schemas.ami import AmiEvent, Float, Int, OurEvent
+from schemas.ami import AmiEvent, Float, Int, OwnEvent
 
 
-class Greeted(OurEvent, frozen=True, kw_only=True, gc=False):
+class Greeted(OwnEvent, frozen=True, kw_only=True, gc=False):
     """Our own Connected: the banner is ``Asterisk Call Manager/11.0.0``."""
 
     banner: str = field(name="banner", default="")

@@ -6,13 +6,13 @@ import hashlib
 import asyncpg
 from msgspec import Struct
 
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 from schemas.users import TokenRevoked, TokenUsed
 from services.accounts.hashing import Hashing
 from services.accounts.passwords import UNKNOWN_USER_HASH, hash_password, matches
 from services.accounts.places import Places
 from services.accounts.throttle import Throttle
-from services.projector.checkpoints import Reading, UnreadyError
+from services.projector.checkpoints import CheckpointReading, UnreadyError
 from services.runtime.clock import CLOCK, Clock
 from services.runtime.errors import Forbidden, TooMany, Unauthenticated
 
@@ -80,7 +80,7 @@ class Accounts:
         self._tag = ""
         self._hashing = Hashing()
 
-    async def follow(self, connection: asyncpg.Connection, reading: Reading) -> None:
+    async def follow(self, connection: asyncpg.Connection, reading: CheckpointReading) -> None:
         """Read users and tokens again when they have changed."""
         if not all(name in reading.models for name in MODELS) or reading.tag(MODELS) == self._tag:
             return
@@ -127,7 +127,7 @@ class Accounts:
         token.used = now
         return token.user
 
-    def unsaved_uses(self, least: float = TOUCH_SECONDS) -> list[Ours]:
+    def unsaved_uses(self, least: float = TOUCH_SECONDS) -> list[RingledgerEvent]:
         """Return facts about the tokens used more than ``least`` seconds after their last recorded use."""
         ahead = self._clock.now() - self._clock.passed()
         return [
@@ -136,7 +136,7 @@ class Accounts:
             if t.used + ahead - t.written > least
         ]
 
-    def expired(self, user: User | None = None) -> list[Ours]:
+    def expired(self, user: User | None = None) -> list[RingledgerEvent]:
         """Return facts that end at most `SWEEP` tokens, which have expired in all processes."""
         now = self._clock.passed()
         old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + 2 * TOUCH_SECONDS]

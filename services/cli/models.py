@@ -12,7 +12,7 @@ import typer
 from services.cli.options import LEDGER, File, app, database_held, refuse, settings_of
 
 if TYPE_CHECKING:
-    from projections.engine.model import Model
+    from projections.engine.model import ReadModel
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ def rebuild(
     raise typer.Exit(code)
 
 
-def _rebuilt(url: str, models: "Sequence[Model]", upto: int | None) -> int:
+def _rebuilt(url: str, models: "Sequence[ReadModel]", upto: int | None) -> int:
     from services.projector.rebuild import Outcome
     from services.projector.rebuild import rebuild as body
     from services.runtime import process as run
@@ -118,7 +118,7 @@ def _rebuilt(url: str, models: "Sequence[Model]", upto: int | None) -> int:
     return outcome.code
 
 
-def _differences(url: str, models: "Sequence[Model]") -> int:
+def _differences(url: str, models: "Sequence[ReadModel]") -> int:
     from rich.console import Console
 
     from services.projector.rebuild_diff import differences, lines, table

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from schemas.acts import Act, ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown
-from schemas.log import Ours, Received
+from schemas.log import NewEvent, RingledgerEvent
 from schemas.refusals import DENIED
 from schemas.settings import Pbx
 from services.asterisk.ami.actions import RefusedError
@@ -285,9 +285,9 @@ class Term:
             rows: list[asyncpg.Record] = await self._connection.fetch(sql, *args)
             return rows
 
-    async def _append(self, event: Ours) -> None:
+    async def _append(self, event: RingledgerEvent) -> None:
         now = time.time()
-        received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
+        received = NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
         async with self._turn:
             # Forgotten until it has worked: who was cancelled does not know whether this ordinal is taken, and what is
             # appended next would count as appended.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from schemas.configuration import FILES, ConfigurationRead, Section
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 from schemas.refusals import DENIED, refused_files
 from services.asterisk.ami.actions import RefusedError
 from services.asterisk.ami.protocol import LinkLostError
@@ -22,7 +22,7 @@ READ_SECONDS = 2.0
 THERE = "SELECT to_regclass('model.configurations') IS NOT NULL"
 TEXT = "SELECT text FROM model.configurations WHERE pbx = $1 AND name = $2"
 
-Append = Callable[[Ours], Awaitable[None]]
+Append = Callable[[RingledgerEvent], Awaitable[None]]
 
 logger = structlog.get_logger()
 

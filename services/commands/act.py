@@ -137,13 +137,13 @@ async def _wait_ended(context: CommandContext, requested: RequestedAct) -> ActRo
     checkpoints = context.checkpoints
     try:
         async with asyncio.timeout(OUTCOME_SECONDS):
-            await checkpoints.folded(("acts",), requested.position)
+            await checkpoints.wait_folded(("acts",), requested.position)
             while True:
                 tag = checkpoints.reading.tag(("acts",))
                 row = await context.pool.fetchrow(ACT, requested.pbx, requested.id)
                 if row is not None and row["state"] in {"succeeded", "failed", "unknown"}:
                     return ActRow(*row)
-                await checkpoints.differs(("acts",), tag, OUTCOME_SECONDS)
+                await checkpoints.wait_changed(("acts",), tag, OUTCOME_SECONDS)
                 if checkpoints.stopping:
                     return None
     except TimeoutError:

@@ -114,4 +114,4 @@ async def change_file(
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(VISIBLE_SECONDS):
-                await context.checkpoints.folded(MODELS, position)
+                await context.checkpoints.wait_folded(MODELS, position)

@@ -10,7 +10,7 @@ from schemas.facts import Fact
 from services.accounts.accounts import Accounts, User, authorized
 from services.database.pool import Pool
 from services.log.writer import Facts
-from services.projector.checkpoints import Freshness
+from services.projector.checkpoints import CheckpointWatcher
 
 F = TypeVar("F", bound=Fact)
 
@@ -23,7 +23,7 @@ class CommandContext(Struct, frozen=True):
 
     pool: Pool
     writer: Facts
-    checkpoints: Freshness
+    checkpoints: CheckpointWatcher
     accounts: Accounts
     lock: asyncio.Lock
 

@@ -16,7 +16,7 @@ from schemas.facts import Fact, RequestAnswered
 from services.commands.context import CommandContext, RequestContext
 from services.database.heartbeat import SilentError
 from services.database.locks import Lock, locked
-from services.projector.checkpoints import Freshness
+from services.projector.checkpoints import CheckpointWatcher
 from services.runtime.errors import KeyReused, NotReady
 
 LOCK_SECONDS = 4.0
@@ -124,18 +124,18 @@ async def decision_lock(context: CommandContext, models: set[str]) -> AsyncItera
                 await stack.enter_async_context(context.lock)
                 connection = await stack.enter_async_context(context.pool.acquire())
                 await stack.enter_async_context(locked(connection, Lock.DECISION))
-                reading = await checkpoints.look(connection)
-                checkpoints.seen(reading)
+                reading = await checkpoints.read(connection)
+                checkpoints.observe(reading)
                 await wait_folded(checkpoints, models, reading.head)
         except TimeoutError:
             raise NotReady("earlier decisions take long; try again") from None
         yield connection
 
 
-async def wait_folded(checkpoints: Freshness, models: set[str], position: int) -> None:
+async def wait_folded(checkpoints: CheckpointWatcher, models: set[str], position: int) -> None:
     """Wait until these models have folded the log up to ``position``. Raises NotReady if that takes too long."""
     try:
         async with checkpoints.heartbeat.limit(FOLD_SECONDS):
-            await checkpoints.folded(tuple(models), position)
+            await checkpoints.wait_folded(tuple(models), position)
     except (TimeoutError, SilentError):
         raise NotReady("the read models are behind; try again", position=position) from None

@@ -5,7 +5,7 @@ import uuid
 
 import structlog
 
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 from schemas.settings import Settings
 from schemas.users import PasswordChanged, TokenRevoked, UserCreated
 from services.accounts.accounts import MODELS, Accounts
@@ -29,10 +29,10 @@ async def ensure_admin(context: CommandContext, settings: Settings) -> None:
         try:
             # API processes that start together look and append one after the other.
             async with context.pool.acquire() as connection, locked(connection, Lock.FIRST_USER):
-                await checkpoints.folded(MODELS, await log.head(connection))
+                await checkpoints.wait_folded(MODELS, await log.head(connection))
                 facts = await asyncio.to_thread(_missing, context.accounts, settings)
                 if facts:
-                    await checkpoints.folded(MODELS, await context.writer.append(*facts, connection=connection))
+                    await checkpoints.wait_folded(MODELS, await context.writer.append(*facts, connection=connection))
         except faults.ANY as error:
             outage.fail(error)
             await asyncio.sleep(RETRY_SECONDS)
@@ -41,7 +41,7 @@ async def ensure_admin(context: CommandContext, settings: Settings) -> None:
             return
 
 
-def _missing(accounts: Accounts, settings: Settings) -> list[Ours]:
+def _missing(accounts: Accounts, settings: Settings) -> list[RingledgerEvent]:
     """Return the facts that are missing for ``admin`` to log in with the password of the settings."""
     admin = accounts.by_name.get("admin")
     if admin is None:

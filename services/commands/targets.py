@@ -45,4 +45,4 @@ async def wait_visible(
                 if until(await context.pool.fetch(sql, *args)):
                     await checkpoints.refresh()  # Cached views are served until then.
                     return
-                await checkpoints.differs((model,), tag, VISIBLE_SECONDS)
+                await checkpoints.wait_changed((model,), tag, VISIBLE_SECONDS)

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from projections import ALL
-from projections.engine.model import Model
+from projections.engine.model import ReadModel
 from services.database import faults
 
 CONNECT_SECONDS = 3
@@ -33,7 +33,7 @@ def check_migrations(applied: Iterable[str]) -> None:
         raise NewerError(f"the database has migration {max(newer)}, this program's last one is {last}: {ADVICE}")
 
 
-def check_models(served: Iterable[tuple[str, int]], models: Iterable[Model] = ALL) -> None:
+def check_models(served: Iterable[tuple[str, int]], models: Iterable[ReadModel] = ALL) -> None:
     """Raise NewerError if a read model is served in a later version than this program's.
 
     One that is being built is not served yet: until then an older program may go on with the table that is.

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from schemas.log import Connected, Disconnected, LoginRefused, Minute, Ours, Received
+from schemas.log import Connected, Disconnected, LoginRefused, Minute, NewEvent, RingledgerEvent
 from schemas.refusals import IN_USE, refused_login
 from schemas.settings import Pbx
 from services.asterisk.ami import snapshots as snapshot
@@ -179,7 +179,7 @@ class Listener:
             else:
                 link.resume()
 
-    def _deliver(self, events: list[Received]) -> None:
+    def _deliver(self, events: list[NewEvent]) -> None:
         self._ingest.backlog.put_all(events)
         if self._session is not None and self._session.link is not None:
             self._session.link.behind = self._ingest.backlog.behind
@@ -187,7 +187,7 @@ class Listener:
             if event.name in snapshot.STIRRING:
                 self._snapshots.hear(event)
 
-    def _write(self, event: Ours) -> None:
+    def _write(self, event: RingledgerEvent) -> None:
         self._ingest.put(received(event))
 
     def _address(self) -> str:

@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from schemas.log import LATEST, AriConnected, AriDisconnected, Ours, Received
+from schemas.log import LATEST, AriConnected, AriDisconnected, NewEvent, RingledgerEvent
 from schemas.settings import Pbx
 from services.asterisk.tls import tls_context
 from services.listener.ingest import Ingest
@@ -131,16 +131,16 @@ class AriListener:
             self._reject(len(raw), str(error))
             return
         name = head.type[:200].replace("\0", "\ufffd")
-        self._ingest.put(Received("ari", name, occurred(head.timestamp), now, masked_json(raw)))
+        self._ingest.put(NewEvent("ari", name, occurred(head.timestamp), now, masked_json(raw)))
 
     def _reject(self, size: int, error: str) -> None:
         self.rejected += 1
         if self.rejected.bit_count() == 1:  # the first, the second, the fourth: a PBX must not fill our own log
             self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=size, error=error)
 
-    def _write(self, event: Ours) -> None:
+    def _write(self, event: RingledgerEvent) -> None:
         now = time.time()
-        self._ingest.put(Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)))
+        self._ingest.put(NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)))
 
 
 def occurred(timestamp: str) -> float | None:

@@ -10,7 +10,7 @@ from itertools import islice
 import structlog
 from msgspec import Struct
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from schemas.spool import SpoolState
 from services.listener.spool import Spool, SpoolFullError, Spools
 
@@ -42,7 +42,7 @@ class Batch(Struct):
     spool: Spool | None
     writer: int
     first: int
-    events: list[Received]
+    events: list[NewEvent]
 
 
 class Backlog:
@@ -57,7 +57,7 @@ class Backlog:
         self.writer = writer
         self.appended = 0
         self.bytes = 0
-        self.queue: deque[Received] = deque()
+        self.queue: deque[NewEvent] = deque()
         self.come = asyncio.Event()
         self.late = asyncio.Event()
         self.room = asyncio.Event()
@@ -75,11 +75,11 @@ class Backlog:
         self._unusable = ""
         self._log = logger.bind(pbx=pbx, kind=kind)
 
-    def put(self, event: Received) -> None:
+    def put(self, event: NewEvent) -> None:
         """Take one event; its place in the log is after all that were put before."""
         self.put_all([event])
 
-    def put_all(self, events: Sequence[Received]) -> None:
+    def put_all(self, events: Sequence[NewEvent]) -> None:
         """Take events in their order, as `put` does."""
         if self.empty:
             self._progress = time.monotonic()
@@ -221,7 +221,7 @@ class Backlog:
             self._unusable = error
             await asyncio.sleep(REFUSED_PROBE_SECONDS if error else PROBE_SECONDS)
 
-    def _to_disk(self, events: Sequence[Received]) -> None:
+    def _to_disk(self, events: Sequence[NewEvent]) -> None:
         if self._spool is None:
             self._spool = self._spools.create(self._pbx, self._kind, self.writer)
             self._log.warning("spooling", file=str(self._spool.file))
@@ -266,7 +266,7 @@ class Backlog:
             if spool := batch.spool or self._spool:
                 await asyncio.to_thread(spool.renumber, writer)
 
-    async def replace(self, batch: Batch, event: Received) -> None:
+    async def replace(self, batch: Batch, event: NewEvent) -> None:
         """Put another event in the place of the batch's first."""
         async with self._moving:
             if spool := batch.spool or self._spool:
@@ -291,7 +291,7 @@ class Backlog:
             self.pressed(False)  # noqa: FBT003
 
 
-def _readable(spool: Spool, limit: int) -> list[Received]:
+def _readable(spool: Spool, limit: int) -> list[NewEvent]:
     """Return the oldest events up to a damaged one. Raises sqlite3.DatabaseError if that is the first."""
     while True:
         try:
@@ -302,7 +302,7 @@ def _readable(spool: Spool, limit: int) -> list[Received]:
             limit = max(1, limit // 8)
 
 
-def _short(batch: list[Received]) -> list[Received]:
+def _short(batch: list[NewEvent]) -> list[NewEvent]:
     while sum([len(e.raw) for e in batch]) > BATCH_BYTES and len(batch) > 1:
         del batch[(len(batch) + 1) // 2 :]
     return batch

@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from schemas.log import Received, Rejected
+from schemas.log import NewEvent, Rejected
 from schemas.spool import SpoolState
 from services.database import faults
 from services.listener.backlog import BATCH, RETRY_SECONDS, Backlog, Batch
@@ -65,7 +65,7 @@ class Ingest:
         self._stopping = False
         self._is_over = False
         self._size = BATCH
-        self._ahead: tuple[list[Received], log.Columns] = [], ()
+        self._ahead: tuple[list[NewEvent], log.Columns] = [], ()
         self._unreachable_since = 0.0
         self._log = logger.bind(pbx=pbx, kind=kind)
         self._outage = Outage("log_unreachable", "log_reachable", pbx=pbx, kind=kind)
@@ -188,7 +188,7 @@ class Ingest:
         finally:
             appending.cancel()
 
-    async def _seal_ahead(self, following: list[Received]) -> None:
+    async def _seal_ahead(self, following: list[NewEvent]) -> None:
         """Use the time in which PostgreSQL works for what the next batch needs, if that will be a whole one."""
         self._ahead = [], ()
         if len(following) < BATCH:
@@ -236,7 +236,7 @@ class Ingest:
             raise error  # not the content then
         self._log.error("event_refused", name=event.name, bytes=len(event.raw), error=str(error))
         rejected = Rejected(event.source, _text(event.name), _text(str(error)), event.raw)
-        instead = Received("ringledger", "Rejected", None, event.recorded, msgspec.json.encode(rejected))
+        instead = NewEvent("ringledger", "Rejected", None, event.recorded, msgspec.json.encode(rejected))
         await self.backlog.replace(batch, instead)
 
     def _complain(self, error: Exception) -> None:

@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.log import AriConnected, AriDisconnected, Connected, Disconnected, Ours, Received, Superseded
+from schemas.log import AriConnected, AriDisconnected, Connected, Disconnected, NewEvent, RingledgerEvent, Superseded
 from services.database.locks import Lock
 from services.log import append as log
 
@@ -87,11 +87,11 @@ class LinkOrder:
         """Have an open link of another writer ended before the next batch of this one, whatever that holds."""
         self._following.add(writer)
 
-    def concerns(self, writer: int, events: Sequence[Received]) -> bool:
+    def concerns(self, writer: int, events: Sequence[NewEvent]) -> bool:
         """Return whether this batch must be appended here."""
         return writer in self._following or any(e.name in self._names and e.source == "ringledger" for e in events)
 
-    async def append(self, connection: asyncpg.Connection, writer: int, first: int, events: list[Received]) -> None:
+    async def append(self, connection: asyncpg.Connection, writer: int, first: int, events: list[NewEvent]) -> None:
         """Append as `log.append` does; before it the end of a link that another writer left open, if another begins.
 
         Link events of a writer whose place another has taken are recorded as `Superseded`.
@@ -121,7 +121,7 @@ class LinkOrder:
         ordinal = await connection.fetchval(NEXT, self._pbx, writer)
         await log.append(connection, self._pbx, writer, ordinal, [received(self._end(self.reason, last.heard))])
 
-    def _in_order(self, writer: int, last: LastLink | None, events: list[Received]) -> list[Received]:
+    def _in_order(self, writer: int, last: LastLink | None, events: list[NewEvent]) -> list[NewEvent]:
         if last is None:
             return events
         is_ended = not last.is_open and last.ended_by not in {None, writer, writer - 1}
@@ -138,7 +138,7 @@ class LinkOrder:
         return ordered
 
 
-def received(event: Ours) -> Received:
+def received(event: RingledgerEvent) -> NewEvent:
     """Return an event of ours as it is received now."""
     now = time.time()
-    return Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
+    return NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))

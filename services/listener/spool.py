@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 
 import structlog
 
-from schemas.log import Received, Source
+from schemas.log import NewEvent, Source
 from services.runtime.private import make_folder, open_private
 
 KINDS = ("ami", "ari")
@@ -91,7 +91,7 @@ class Spool:
         self.bytes = size + self.events * OVERHEAD
         self.first: int = (first or 0) - self._before
 
-    def put(self, first: int, events: Sequence[Received]) -> None:
+    def put(self, first: int, events: Sequence[NewEvent]) -> None:
         """Add events from ordinal ``first`` on. Raises SpoolFullError; then none of them was added."""
         rows = [
             (ordinal, e.source, e.name, e.occurred, e.recorded, e.raw)
@@ -110,10 +110,10 @@ class Spool:
         self.events += len(events)
         self.bytes += sum([len(e.raw) for e in events]) + len(events) * OVERHEAD
 
-    def head(self, limit: int) -> list[Received]:
+    def head(self, limit: int) -> list[NewEvent]:
         """Return the oldest events, from ordinal `first` on. Raises sqlite3.DatabaseError where the file is damaged."""
         rows = self._connection.execute(HEAD, (self.first + self._before, limit)).fetchall()
-        return [Received(cast("Source", s), n, o, r, raw) for _, s, n, o, r, raw in rows]
+        return [NewEvent(cast("Source", s), n, o, r, raw) for _, s, n, o, r, raw in rows]
 
     def drop(self, upto: int, size: int) -> None:
         """Forget the events up to an ordinal; ``size`` is that of their bytes together.
@@ -135,7 +135,7 @@ class Spool:
         self.bytes = size + self.events * OVERHEAD
         return gone
 
-    def replace(self, event: Received) -> None:
+    def replace(self, event: NewEvent) -> None:
         """Put another event in the place of the first."""
         old = self.head(1)[0]
         values = (event.source, event.name, event.occurred, event.recorded, event.raw, self.first + self._before)
@@ -282,7 +282,7 @@ class Spools:
             spool = self._create(f"{_stem(pbx, kind)}.{uuid.uuid4().hex}.probe", 0, (pbx, kind))
             try:
                 self._forget_leftovers(spool.file.stat().st_mtime)
-                spool.put(1, [Received("ringledger", "Probe", None, 0.0, bytes(PROBE_BYTES))])
+                spool.put(1, [NewEvent("ringledger", "Probe", None, 0.0, bytes(PROBE_BYTES))])
                 spool.cut(-1.0)
             finally:
                 spool.close()

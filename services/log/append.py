@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import asyncpg
 from msgspec import Struct
 
-from schemas.log import Received, Recorded, Source
+from schemas.log import NewEvent, RecordedEvent, Source
 from services.log.chain import SALT, cut, leaf
 
 APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
@@ -58,7 +58,7 @@ class Told(Protocol):
         """Its bytes."""
 
 
-def seal(events: Sequence[Received]) -> Sealed:
+def seal(events: Sequence[NewEvent]) -> Sealed:
     """Compute it. Raises ValueError or OverflowError for a time that is none, or a name that is no text."""
     occurred = [None if e.occurred is None else int(e.occurred * 1e6 + 0.5) for e in events]
     return seal_at(occurred, [int(e.recorded * 1e6 + 0.5) for e in events], events)
@@ -74,7 +74,7 @@ def seal_at(occurred: list[int | None], recorded: list[int], events: Sequence[To
     return Sealed(occurred, recorded, leaves, salts)
 
 
-async def append(connection: asyncpg.Connection, pbx: str, writer: int, first: int, events: Sequence[Received]) -> int:
+async def append(connection: asyncpg.Connection, pbx: str, writer: int, first: int, events: Sequence[NewEvent]) -> int:
     """Append ``events`` as ordinals ``first``... of (pbx, writer); return the last position once it is durable.
 
     May be repeated after any failure: what is in the log already is not appended again. Raises asyncpg.DataError if
@@ -117,9 +117,9 @@ async def read(connection: asyncpg.Connection, after: int, upto: int, names: Seq
     return rows
 
 
-def recorded(row: asyncpg.Record) -> Recorded:
+def recorded(row: asyncpg.Record) -> RecordedEvent:
     """Make a Struct of a row of `read`."""
-    return Recorded(*row[:7])
+    return RecordedEvent(*row[:7])
 
 
 def is_missing(error: Exception) -> bool:

@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from projections.engine.model import Model, Row, State
+from projections.engine.model import ReadModel, Row, State
 from services.log.chain import BEGINNING
 from services.projector.table import Table
 
@@ -138,7 +138,7 @@ async def last(connection: asyncpg.Connection) -> int:
     return position
 
 
-async def begun(connection: asyncpg.Connection, model: Model) -> Begun:
+async def begun(connection: asyncpg.Connection, model: ReadModel) -> Begun:
     """Return where a model begins. Raises UnkeptError.
 
     A state of another version is taken where it has the same columns: its rows are what that version made of what is
@@ -159,14 +159,14 @@ async def begun(connection: asyncpg.Connection, model: Model) -> Begun:
     return Begun(edge.position, kept["latest"], kept["changed"], state, rows, kept["version"])
 
 
-def _rows(model: Model, text: str) -> list[Any]:
+def _rows(model: ReadModel, text: str) -> list[Any]:
     for row in msgspec.json.decode(text, type=list[dict[str, Any]])[:1]:
         if row.keys() != set(model.row.__struct_fields__):
             raise msgspec.ValidationError("other columns")
     return msgspec.json.decode(text, type=list[model.row])  # type: ignore[name-defined]
 
 
-def _unkept(model: Model, edge: Edge, what: str) -> str:
+def _unkept(model: ReadModel, edge: Edge, what: str) -> str:
     return (
         f"{model.name} (version {model.version}) {what} at position {edge.position}, where the log begins; to fold it"
         f" the archived files must be brought back (`ringledger import` into an empty database): {edge.files}"

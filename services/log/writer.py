@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from schemas.log import Ours, Received
+from schemas.log import NewEvent, RingledgerEvent
 from services.database.faults import LOST
 from services.database.pool import Pool
 from services.log import append as log
@@ -32,7 +32,7 @@ class Facts:
         self._lock = asyncio.Lock()
         self._writers: dict[str, tuple[int, int]] = {}
 
-    async def append(self, *facts: Ours, pbx: str = "", connection: asyncpg.Connection | None = None) -> int:
+    async def append(self, *facts: RingledgerEvent, pbx: str = "", connection: asyncpg.Connection | None = None) -> int:
         """Append and return the position of the last one, within `APPEND_SECONDS`.
 
         ``pbx`` is the PBX that they are about; most are about none. A ``connection`` that holds the right to decide is
@@ -41,7 +41,7 @@ class Facts:
         Raises UnknownAppendError, and one of UNREACHABLE when PostgreSQL refused and nothing was appended.
         """
         now = time.time()
-        events = [Received("ringledger", type(fact).__name__, now, now, msgspec.json.encode(fact)) for fact in facts]
+        events = [NewEvent("ringledger", type(fact).__name__, now, now, msgspec.json.encode(fact)) for fact in facts]
         async with self._turn():
             # Forgotten until it has worked: these ordinals may be taken, and the next facts would count as appended.
             writer, appended = self._writers.pop(pbx, (time.time_ns(), 0))
@@ -71,7 +71,7 @@ class Facts:
             self._lock.release()
 
     async def _repeat(
-        self, connection: asyncpg.Connection | None, pbx: str, writer: int, first: int, events: list[Received]
+        self, connection: asyncpg.Connection | None, pbx: str, writer: int, first: int, events: list[NewEvent]
     ) -> int:
         sent = False
         attempt = 1

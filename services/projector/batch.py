@@ -7,13 +7,13 @@ import asyncpg
 import msgspec
 import structlog
 
-from projections.engine.model import Decoded, Fold, Key, Takers
+from projections.engine.model import DecodedEvent, Fold, Key, Subscriptions
 from services.database.locks import Channel
 from services.log import append as log
 from services.log.continuity import RewoundError
 from services.projector import saved_states as saved
 from services.projector import swap as swaps
-from services.projector.cursor import Follower, StoppedError, blaming
+from services.projector.cursor import ModelCursor, StoppedError, blaming
 from services.projector.table import Table
 
 SAVE = f"""
@@ -36,23 +36,25 @@ ON CONFLICT DO NOTHING
 logger = structlog.get_logger()
 
 
-class Tables:
+class BatchWriter:
     """The tables of models that stand at the same position, over one connection."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def fold(self, group: list[Follower], rows: list[asyncpg.Record], taking: Takers) -> dict[Follower, Fold]:
+    async def fold(
+        self, group: list[ModelCursor], rows: list[asyncpg.Record], taking: Subscriptions
+    ) -> dict[ModelCursor, Fold]:
         """Fold the events of ``rows``; models that take none of them have no part in what is returned.
 
         Raises StoppedError.
         """
-        folds: dict[Follower, Fold] = {}
-        takes: list[Callable[[Decoded], None] | None] = [None] * len(group)
+        folds: dict[ModelCursor, Fold] = {}
+        takes: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
         for row in rows:
             event = log.recorded(row)
             chosen, indexes = taking.get(event.name, (None, ()))
-            decoded = Decoded(event, chosen)
+            decoded = DecodedEvent(event, chosen)
             for index in indexes:
                 take = takes[index]
                 if take is None:
@@ -76,14 +78,16 @@ class Tables:
             if rest:
                 fold.load(table.rows(await self._connection.fetch(select, *table.key_arrays(rest))), table.key_of)
 
-    async def write(self, group: list[Follower], folds: dict[Follower, Fold], position: int, at: datetime) -> None:
+    async def write(
+        self, group: list[ModelCursor], folds: dict[ModelCursor, Fold], position: int, at: datetime
+    ) -> None:
         """Write what was folded, and how far; in the caller's transaction. Raises StoppedError."""
         for follower, fold in folds.items():
             with blaming(follower, f"writing rows of {follower.position + 1}..{position}"):
                 await self._write_rows(follower, fold)
         await self.save(group, folds, position, at)
 
-    async def save(self, group: list[Follower], folds: dict[Follower, Fold], position: int, at: datetime) -> None:
+    async def save(self, group: list[ModelCursor], folds: dict[ModelCursor, Fold], position: int, at: datetime) -> None:
         """Write the checkpoints, and now and then the states. Raises RewoundError if they stand elsewhere by now."""
         changed = {f: fold.changed for f, fold in folds.items() if fold.changed}
         served = [f.model.name for f in changed if f.place == "model"]
@@ -103,7 +107,7 @@ class Tables:
         if saved.due(group[0].position, position):
             await saved.save(self._connection, [f.table for f in group], position)
 
-    async def _write_rows(self, follower: Follower, fold: Fold) -> None:
+    async def _write_rows(self, follower: ModelCursor, fold: Fold) -> None:
         table = follower.table
         if fold.unfit:
             await self.note(follower, fold.unfit)
@@ -114,7 +118,7 @@ class Tables:
         if rows:
             await self._connection.execute(table.upsert, *table.arrays(rows))
 
-    async def note(self, follower: Follower, unfit: list[tuple[int, str, str]]) -> None:
+    async def note(self, follower: ModelCursor, unfit: list[tuple[int, str, str]]) -> None:
         """Write down which events were passed over."""
         logger.warning("events_unfit", model=follower.model.name, count=len(unfit), first=unfit[0])
         await self._connection.execute(UNFIT, follower.model.name, follower.place, *zip(*unfit, strict=True))

@@ -8,7 +8,7 @@ LEAST = 50
 FIRST = 500
 
 
-class Turns:
+class CatchUpBudget:
     """How many events those behind may take between two batches of the foremost, by what their last step took."""
 
     def __init__(self) -> None:

@@ -96,7 +96,7 @@ def complete(links: Mapping[str, Link], pbx: str | None) -> bool:
     return bool(asked) and all(link.complete for link in asked)
 
 
-class Reading(Struct, frozen=True):
+class CheckpointReading(Struct, frozen=True):
     """The facts at one moment between ``began`` and ``ended`` by the event loop's clock.
 
     ``timeline`` counts how often this process has found a log that did not continue the one before: positions of two
@@ -111,7 +111,7 @@ class Reading(Struct, frozen=True):
     hash: bytes = b""
     timeline: int = 0
 
-    def after(self, other: "Reading") -> bool:
+    def after(self, other: "CheckpointReading") -> bool:
         """Tell whether this is of a later moment than the other one.
 
         Of two that were under way at once the log and the models tell: in one timeline none of their numbers falls.
@@ -156,7 +156,7 @@ class Reading(Struct, frozen=True):
             raise UnreadyError(f"read model {error.args[0]} is not there yet") from None
 
 
-async def read(connection: asyncpg.Connection) -> Reading:
+async def read(connection: asyncpg.Connection) -> CheckpointReading:
     """Read the facts; inside a REPEATABLE READ transaction they are those of the rows read there."""
     began = asyncio.get_running_loop().time()
     rows = await connection.fetch(CHECKPOINTS)
@@ -172,10 +172,12 @@ async def read(connection: asyncpg.Connection) -> Reading:
     if "links" in models and models["links"].version == VERSIONS["links"]:
         links = linked(await connection.fetch(LINKS, None))
     ended = asyncio.get_running_loop().time()
-    return Reading(began, ended, rows[0]["head"], models, links, rows[0]["hash"])
+    return CheckpointReading(began, ended, rows[0]["head"], models, links, rows[0]["hash"])
 
 
-async def placed(connection: asyncpg.Connection, reading: Reading, known: Reading | None) -> Reading:
+async def placed(
+    connection: asyncpg.Connection, reading: CheckpointReading, known: CheckpointReading | None
+) -> CheckpointReading:
     """Return ``reading`` in the timeline of ``known``, or in the next one if the log does not continue that.
 
     ``known`` must be older, and ``connection`` see the log as ``reading`` did, or a later one.
@@ -191,10 +193,10 @@ def linked(rows: Sequence[asyncpg.Record]) -> dict[str, Link]:
     return {r["pbx"]: Link(r["state"], r["healed"], r["complete"], tuple(r["failed"]), r["refused"]) for r in rows}
 
 
-Follow = Callable[[asyncpg.Connection, Reading], Awaitable[None]]
+Follow = Callable[[asyncpg.Connection, CheckpointReading], Awaitable[None]]
 
 
-class Bell:
+class Broadcast:
     """Wakes all who wait when it rings, and stays quiet for those who come after."""
 
     def __init__(self) -> None:
@@ -210,49 +212,50 @@ class Bell:
         await self._event.wait()
 
 
-class Freshness:
-    """The newest `Reading`, kept so by `run`, and the means to wait for a newer one.
+class CheckpointWatcher:
+    """The newest `CheckpointReading`, kept so by `run`, and the means to wait for a newer one.
 
     Those in ``follow`` are given every reading of `run` before it counts as folded or refreshed. A reading that came
-    with a view's rows (`seen`) counts for views only. A log that does not continue what was read begins a new timeline.
+    with a view's rows (`observe`) counts for views only. A log that does not continue what was read begins
+    a new timeline.
     """
 
     def __init__(
         self, url: str, follow: Sequence[Follow] = (), heartbeat: Heartbeat | None = None, clock: Clock = CLOCK
     ) -> None:
-        self.newest: Reading | None = None
-        self._followed: Reading | None = None
+        self.newest: CheckpointReading | None = None
+        self._followed: CheckpointReading | None = None
         self.head = 0
         self.stopping = False
         self.heartbeat = heartbeat or Heartbeat(url)
         self._url = url
         self._follow = follow
         self._wake = asyncio.Event()
-        self._read = Bell()
-        self._changed = Bell()
-        self._grown = Bell()
+        self._read = Broadcast()
+        self._changed = Broadcast()
+        self._grown = Broadcast()
         self._clock = clock
         self._first = math.inf
         self._caught_up: dict[str, float] = {}
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> CheckpointReading:
         """The newest reading. Raises UnreadyError if there was none yet."""
         if self.newest is None:
             raise UnreadyError("the database has not answered yet")
         return self.newest
 
     @property
-    def stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether PostgreSQL has not answered for a while."""
         return self.newest is None or asyncio.get_running_loop().time() - self.newest.began > STALE_SECONDS
 
-    def lag_ms(self, models: Sequence[str], reading: Reading) -> int:
+    def lag_ms(self, models: Sequence[str], reading: CheckpointReading) -> int:
         """Return 0 if these models have folded all of the log, or else how old what they have not folded may be."""
         lag = 0.0
         for name in models:
             checkpoint = reading.models[name]
-            if checkpoint.position < max(self.head, reading.head) or self.stale:
+            if checkpoint.position < max(self.head, reading.head) or self.is_stale:
                 lag = max(lag, self._age(name, checkpoint))
         return int(lag * 1000)
 
@@ -284,10 +287,10 @@ class Freshness:
             await connection.add_listener(Channel.MODELS, lambda *_: self._wake.set())
             while True:
                 self._wake.clear()
-                reading = await self.look(connection)
+                reading = await self.read(connection)
                 for follow in self._follow:
                     await follow(connection, reading)
-                self.seen(reading)
+                self.observe(reading)
                 if reading.timeline == self._timeline:
                     self._followed = reading
                 self._read.ring()
@@ -299,7 +302,7 @@ class Freshness:
         finally:
             connection.terminate()
 
-    async def look(self, connection: asyncpg.Connection) -> Reading:
+    async def read(self, connection: asyncpg.Connection) -> CheckpointReading:
         """Read the facts, as `read` does, and compare the log with the one that is known."""
         known = self.newest
         return await placed(connection, await read(connection), known)
@@ -312,7 +315,7 @@ class Freshness:
             self.head = head
             self._grown.ring()
 
-    def seen(self, reading: Reading) -> None:
+    def observe(self, reading: CheckpointReading) -> None:
         """Take a reading, unless a newer one is known."""
         before = self.newest
         if before is not None and not reading.after(before):
@@ -328,7 +331,7 @@ class Freshness:
         if before is None or _changes(before) != _changes(reading):
             self._changed.ring()
 
-    def _rewind(self, before: Reading, reading: Reading) -> None:
+    def _rewind(self, before: CheckpointReading, reading: CheckpointReading) -> None:
         """Forget what was known of positions that the log has lost."""
         logger.error("log_went_back", before=before.head, now=reading.head)
         self.head = reading.head
@@ -354,20 +357,20 @@ class Freshness:
                 return True
         return False
 
-    async def folded(self, models: Sequence[str], position: int) -> None:
+    async def wait_folded(self, models: Sequence[str], position: int) -> None:
         """Wait until these models have folded the event at ``position``; the caller limits the time."""
         while self._followed is None or any(
             (checkpoint := self._followed.models.get(name)) is None or checkpoint.position < position for name in models
         ):
             await self._read.wait()
 
-    async def grows(self, position: int) -> None:
+    async def wait_past(self, position: int) -> None:
         """Wait until the log goes on after ``position``, or has been found to be another one."""
         timeline = self._timeline
         while self.head <= position and timeline == self._timeline:
             await self._grown.wait()
 
-    async def rewound(self) -> None:
+    async def wait_rewound(self) -> None:
         """Wait until the log has been found not to continue what was read."""
         timeline = self._timeline
         while timeline == self._timeline:
@@ -377,7 +380,7 @@ class Freshness:
     def _timeline(self) -> int:
         return 0 if self.newest is None else self.newest.timeline
 
-    async def differs(self, models: Sequence[str], tag: str, seconds: float) -> None:
+    async def wait_changed(self, models: Sequence[str], tag: str, seconds: float) -> None:
         """Wait until the tag of these models is another than ``tag``, for so long at most, or until we stop."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -385,5 +388,5 @@ class Freshness:
                     await self._changed.wait()
 
 
-def _changes(reading: Reading) -> list[tuple[str, int, int, int, int]]:
+def _changes(reading: CheckpointReading) -> list[tuple[str, int, int, int, int]]:
     return [(name, c.version, c.changed, c.swaps, c.mark) for name, c in sorted(reading.models.items())]

@@ -4,23 +4,23 @@ import contextlib
 from collections.abc import Iterator
 from typing import Literal
 
-from projections.engine.model import Model, State
+from projections.engine.model import ReadModel, State
 from services.database.faults import UNREACHABLE
 from services.projector.table import Table
 
-FAR = 1 << 62
+MAX_POSITION = 1 << 62
 
 Place = Literal["model", "rebuild", "pg_temp"]
 
 
-class Follower:
+class ModelCursor:
     """One model on its way along the log, and no further than ``upto``.
 
     ``place`` is the schema of its table: served, being rebuilt, or there for one connection's eyes only.
     """
 
     def __init__(
-        self, model: Model, place: Place, position: int, changed: int, state: State, *, upto: int = FAR
+        self, model: ReadModel, place: Place, position: int, changed: int, state: State, *, upto: int = MAX_POSITION
     ) -> None:
         self.model = model
         self.place = place
@@ -34,13 +34,13 @@ class Follower:
 class StoppedError(Exception):
     """A model cannot go on; ``where`` is the position, or what was being done."""
 
-    def __init__(self, follower: Follower, where: str) -> None:
+    def __init__(self, follower: ModelCursor, where: str) -> None:
         super().__init__(where)
         self.follower = follower
 
 
 @contextlib.contextmanager
-def blaming(follower: Follower, doing: str) -> Iterator[None]:
+def blaming(follower: ModelCursor, doing: str) -> Iterator[None]:
     """Turn what goes wrong with one model's table into a stop of that model."""
     try:
         yield

@@ -9,16 +9,16 @@ import asyncpg
 import msgspec
 import structlog
 
-from projections.engine.model import Model, State, Takers, takers
+from projections.engine.model import ReadModel, State, Subscriptions, subscriptions_of
 from services.database.compatible import check_models
 from services.log import append as log
 from services.log import archives as edge
 from services.log.archives import UnkeptError
 from services.log.continuity import BEGINNING, follow_end
 from services.projector import swap as swaps
-from services.projector.batch import Tables
-from services.projector.catch_up import Turns
-from services.projector.cursor import FAR, Follower, Place, StoppedError
+from services.projector.batch import BatchWriter
+from services.projector.catch_up import CatchUpBudget
+from services.projector.cursor import MAX_POSITION, ModelCursor, Place, StoppedError
 
 BATCH = 5000
 POLL_SECONDS = 1.0
@@ -47,19 +47,19 @@ class Projector:
     def __init__(
         self,
         connection: asyncpg.Connection,
-        models: Sequence[Model],
+        models: Sequence[ReadModel],
         upto: Mapping[str, int] | None = None,
-        tables: Tables | None = None,
+        tables: BatchWriter | None = None,
     ) -> None:
         self._connection = connection
-        self._tables = tables or Tables(connection)
+        self._tables = tables or BatchWriter(connection)
         self._models = models
         self._upto = upto or {}
-        self.followers: list[Follower] = []
+        self.followers: list[ModelCursor] = []
         self.stopped: dict[str, str] = {}
         self.asked = asyncio.Event()
-        self._takers: dict[tuple[str, ...], Takers] = {}
-        self._turns = Turns()
+        self._takers: dict[tuple[str, ...], Subscriptions] = {}
+        self._turns = CatchUpBudget()
         self._swap_at = 0.0
         self._end = BEGINNING
 
@@ -68,7 +68,7 @@ class Projector:
         self._end = await follow_end(self._connection, BEGINNING)
         known = {(row["model"], row["place"]): row for row in await self._connection.fetch(CHECKPOINTS)}
         check_models([(name, row["version"]) for (name, place), row in known.items() if place == "model"], self._models)
-        asked = dict(await self._connection.fetch(ASKED, FAR))
+        asked = dict(await self._connection.fetch(ASKED, MAX_POSITION))
         archived = await edge.last(self._connection)
         for model in self._models:
             live, rebuild = known.get((model.name, "model")), known.get((model.name, "rebuild"))
@@ -78,7 +78,7 @@ class Projector:
                 await swaps.ended(self._connection, model.name, 0)
                 upto = None
             elif live["version"] != model.version or live["position"] < archived:
-                upto = upto or FAR
+                upto = upto or MAX_POSITION
             else:
                 self._follow(model, live)
             if rebuild is not None and (
@@ -94,7 +94,7 @@ class Projector:
     async def take_up(self) -> None:
         """Begin the rebuilds that have been asked for since."""
         self.asked.clear()
-        for name, upto in await self._connection.fetch(ASKED, FAR):
+        for name, upto in await self._connection.fetch(ASKED, MAX_POSITION):
             model = next((m for m in self._models if m.name == name), None)
             if model is None:
                 await swaps.ended(self._connection, name, None, "the projector that runs knows no such model")
@@ -106,7 +106,7 @@ class Projector:
             await self._discard(model)
             await self._begin(model, "rebuild", upto)
 
-    async def _begin(self, model: Model, place: Place, upto: int = FAR) -> None:
+    async def _begin(self, model: ReadModel, place: Place, upto: int = MAX_POSITION) -> None:
         """Let a model begin where the log does; the others go on if it cannot."""
         try:
             begun = await swaps.enter(self._connection, model, place)
@@ -116,9 +116,9 @@ class Projector:
         else:
             if begun.position and begun.version != model.version:
                 logger.warning("model_begins_with_state_of_other_version", model=model.name, version=begun.version)
-            self._add(Follower(model, place, begun.position, begun.changed, begun.state, upto=upto))
+            self._add(ModelCursor(model, place, begun.position, begun.changed, begun.state, upto=upto))
 
-    async def _bar(self, model: Model, place: Place, error: str) -> None:
+    async def _bar(self, model: ReadModel, place: Place, error: str) -> None:
         if any(f.model is model and f.place == "model" for f in self.followers):
             # Only a wish of somebody cannot be had; the table that is served goes on.
             await swaps.ended(self._connection, model.name, None, error)
@@ -126,15 +126,15 @@ class Projector:
         await swaps.bar(self._connection, model, place, error)
         self.stopped[model.name] = error
 
-    def _follow(self, model: Model, row: asyncpg.Record, upto: int = FAR) -> None:
+    def _follow(self, model: ReadModel, row: asyncpg.Record, upto: int = MAX_POSITION) -> None:
         state = msgspec.convert(row["state"], State)
-        self._add(Follower(model, row["place"], row["position"], row["changed"], state, upto=upto))
+        self._add(ModelCursor(model, row["place"], row["position"], row["changed"], state, upto=upto))
 
-    def _add(self, follower: Follower) -> None:
-        follower.upto = min(follower.upto, self._upto.get(follower.model.name, FAR))
+    def _add(self, follower: ModelCursor) -> None:
+        follower.upto = min(follower.upto, self._upto.get(follower.model.name, MAX_POSITION))
         self.followers.append(follower)
 
-    async def _discard(self, model: Model) -> None:
+    async def _discard(self, model: ReadModel) -> None:
         await swaps.discard(self._connection, model)
         self.followers = [f for f in self.followers if f.model is not model or f.place != "rebuild"]
 
@@ -144,12 +144,12 @@ class Projector:
         The foremost group goes first, so that those behind can reach it; these take short steps, for it waits for them.
         """
         passed = 0
-        ahead, busy = FAR, False
+        ahead, busy = MAX_POSITION, False
         await self._tried(self._serve([f for f in self.followers if f.place == "rebuild" and f.position >= f.upto]))
         for position in sorted({f.position for f in self.followers if f.position < f.upto}, reverse=True):
             group = [f for f in self.followers if f.position == position < f.upto]
             began = time.monotonic()
-            step = limit if ahead == FAR else self._turns.step(limit, began, busy=busy)
+            step = limit if ahead == MAX_POSITION else self._turns.step(limit, began, busy=busy)
             if step == 0:
                 break
             reached = await self._tried(
@@ -159,7 +159,7 @@ class Projector:
                 passed += 1
                 continue
             passed += reached - position
-            if ahead == FAR:
+            if ahead == MAX_POSITION:
                 busy = reached - position == limit
             else:
                 self._turns.took(reached - position, began, time.monotonic())
@@ -174,10 +174,10 @@ class Projector:
             await self._stop(stopped)
             return None
 
-    async def _advance(self, group: list[Follower], behind: int, upto: int) -> int:
+    async def _advance(self, group: list[ModelCursor], behind: int, upto: int) -> int:
         together = tuple(f.model.name for f in group)
         if together not in self._takers:
-            self._takers[together] = takers([f.model for f in group])
+            self._takers[together] = subscriptions_of([f.model for f in group])
         taking = self._takers[together]
         rows = await log.read(self._connection, behind, upto, list(taking))
         position: int = rows[-1][0] if rows else behind
@@ -191,18 +191,18 @@ class Projector:
                 if (fold := folds.get(follower)) is not None:
                     follower.state = fold.state
                     follower.changed = fold.changed or follower.changed
-        foremost = max((f.position for f in self.followers if f.place == "model"), default=FAR)
+        foremost = max((f.position for f in self.followers if f.place == "model"), default=MAX_POSITION)
         await self._serve(
             [
                 f
                 for f in group
                 if f.place == "rebuild"
-                and (position == f.upto if f.upto < FAR else position < upto or position >= foremost)
+                and (position == f.upto if f.upto < MAX_POSITION else position < upto or position >= foremost)
             ]
         )
         return position
 
-    async def _serve(self, rebuilt: list[Follower]) -> None:
+    async def _serve(self, rebuilt: list[ModelCursor]) -> None:
         """Have rebuilt tables served; try again a little later when somebody looks at the views for long."""
         if not rebuilt or time.monotonic() < self._swap_at:
             return
@@ -215,14 +215,14 @@ class Projector:
         for new in swapped.served:
             name, model = new.model.name, new.model
             self.followers = [f for f in self.followers if f.model is not model]
-            self._add(Follower(model, "model", new.position, new.position, new.state))
+            self._add(ModelCursor(model, "model", new.position, new.position, new.state))
             self.stopped.pop(name, None)
             logger.info("model_swapped", model=name, version=model.version, position=new.position)
         for new in swapped.behind:
             if new.position >= new.upto:
                 await self._take_back(new, f"the served table has come to {swapped.positions[new.model.name]} by now")
 
-    async def _take_back(self, follower: Follower, error: str) -> None:
+    async def _take_back(self, follower: ModelCursor, error: str) -> None:
         await self._discard(follower.model)
         await swaps.ended(self._connection, follower.model.name, None, error)
         logger.error("rebuild_taken_back", model=follower.model.name, error=error)

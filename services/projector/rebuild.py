@@ -15,7 +15,7 @@ import asyncpg
 from msgspec import Struct
 
 from projections import ALL
-from projections.engine.model import Model
+from projections.engine.model import ReadModel
 from services.database import connection as database
 from services.database import faults
 from services.database.faults import explained
@@ -63,7 +63,7 @@ class Outcome(Struct, frozen=True):
     failed: list[str]
 
 
-def chosen(names: Sequence[str]) -> list[Model]:
+def chosen(names: Sequence[str]) -> list[ReadModel]:
     """Return the models of these names, all for none. Raises RebuildError."""
     known = {model.name: model for model in ALL}
     if unknown := [name for name in names if name not in known]:
@@ -79,7 +79,7 @@ async def opened(url: str) -> asyncpg.Connection:
         raise RebuildError(explained(error), 1) from None
 
 
-async def rebuild(url: str, models: Sequence[Model], upto: int | None, stop: asyncio.Event) -> Outcome:
+async def rebuild(url: str, models: Sequence[ReadModel], upto: int | None, stop: asyncio.Event) -> Outcome:
     """Have models folded anew, up to position ``upto`` or as far as the log goes; return when they are served.
 
     When ``stop`` is set first, it returns at once, and the rebuild goes on without us. Raises RebuildError.
@@ -105,7 +105,7 @@ async def rebuild(url: str, models: Sequence[Model], upto: int | None, stop: asy
     return _outcome(rows, target, here=here, seconds=time.monotonic() - began)
 
 
-async def _ask(connection: asyncpg.Connection, models: Sequence[Model], upto: int | None) -> tuple[list[int], int]:
+async def _ask(connection: asyncpg.Connection, models: Sequence[ReadModel], upto: int | None) -> tuple[list[int], int]:
     """Write down what is wanted; return its numbers, and the position that the models are to reach."""
     names = [model.name for model in models]
     async with connection.transaction():

@@ -12,13 +12,13 @@ import msgspec
 from msgspec import Struct
 from rich.table import Table as Shown
 
-from projections.engine.model import Model
+from projections.engine.model import ReadModel
 from services.database import connection as database
 from services.database.faults import explained
 from services.log import archives as edge
 from services.log.archives import UnkeptError
-from services.projector.batch import Tables
-from services.projector.cursor import Follower, StoppedError
+from services.projector.batch import BatchWriter
+from services.projector.cursor import ModelCursor, StoppedError
 from services.projector.projector import Projector
 from services.projector.rebuild import OUTDATED, RebuildError, opened
 from services.projector.table import Table
@@ -48,7 +48,7 @@ class Compared(Struct):
     ``stopped`` says where the present code cannot go on.
     """
 
-    model: Model
+    model: ReadModel
     version: int
     position: int
     rows: int = 0
@@ -64,7 +64,7 @@ class Compared(Struct):
         return bool(self.differing or self.gone or self.new or self.stopped)
 
 
-class Unwritten(Tables):
+class Unwritten(BatchWriter):
     """Rows are written, and nothing else."""
 
     async def save(self, *_: object) -> None:
@@ -85,7 +85,7 @@ class Scratch(Projector):
             except UnkeptError as error:
                 self.stopped[model.name] = str(error)
                 continue
-            follower = Follower(model, "pg_temp", begun.position, begun.changed, begun.state)
+            follower = ModelCursor(model, "pg_temp", begun.position, begun.changed, begun.state)
             await self._connection.execute(follower.table.create)
             await edge.fill(self._connection, follower.table, begun.rows)
             self._add(follower)
@@ -95,7 +95,7 @@ class Scratch(Projector):
         self.followers.remove(stopped.follower)
 
 
-async def differences(url: str, models: Sequence[Model]) -> list[Compared]:
+async def differences(url: str, models: Sequence[ReadModel]) -> list[Compared]:
     """Compare the served tables with the present code's fold up to where they stand. Raises RebuildError."""
     connection = await opened(url)
     try:
@@ -123,7 +123,7 @@ async def differences(url: str, models: Sequence[Model]) -> list[Compared]:
         connection.terminate()
 
 
-async def _copied(connection: asyncpg.Connection, models: Sequence[Model]) -> list[Compared]:
+async def _copied(connection: asyncpg.Connection, models: Sequence[ReadModel]) -> list[Compared]:
     async with database.snapshot(connection, readonly=False):
         names = [model.name for model in models]
         served = {r["model"]: r for r in await connection.fetch(CHECKPOINTS, names)}

@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from projections.engine.model import Model, Row, State
+from projections.engine.model import ReadModel, Row, State
 from services.projector.table import Table
 
 EVERY = 25_000
@@ -87,7 +87,7 @@ class Saved(Struct, frozen=True):
     that changed a row.
     """
 
-    model: Model
+    model: ReadModel
     position: int
     latest: datetime
     changed: int
@@ -110,9 +110,9 @@ async def save(connection: asyncpg.Connection, tables: Sequence[Table], position
         # A table is rebuilt because what the other one held, and what was saved of it, may be wrong.
         names, versions = [t.model.name for t in rebuilt], [t.model.version for t in rebuilt]
         await _forget(connection, await connection.fetch(REPLACE, names, versions, position // EVERY * EVERY))
-    places, live = [t.schema for t in tables], [t.model.live for t in tables]
+    places, live = [t.schema for t in tables], [t.model.is_state for t in tables]
     entered = await connection.fetch(SAVE, latest, [t.model.name for t in tables], places, live)
-    found = {(t.model.name, t.model.version): t for t in tables if t.model.live}
+    found = {(t.model.name, t.model.version): t for t in tables if t.model.is_state}
     await connection.execute(UTC)
     for name, version, changed, there in entered:
         table = found.get((name, version))
@@ -152,7 +152,7 @@ async def latest_of(connection: asyncpg.Connection, position: int) -> datetime:
 
 
 async def nearest(
-    connection: asyncpg.Connection, model: Model, position: int, until: datetime | None = None
+    connection: asyncpg.Connection, model: ReadModel, position: int, until: datetime | None = None
 ) -> Saved | None:
     """Return the last state that was saved up to ``position``, and holds nothing that was recorded after ``until``."""
     row = await connection.fetchrow(NEAREST, model.name, model.version, position, until)

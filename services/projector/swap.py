@@ -6,11 +6,11 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from projections.engine.model import Model
+from projections.engine.model import ReadModel
 from services.database.locks import Channel
 from services.log import archives as edge
 from services.log.archives import Begun
-from services.projector.cursor import Follower, Place, blaming
+from services.projector.cursor import ModelCursor, Place, blaming
 from services.projector.table import Table
 
 ENTER = """
@@ -33,8 +33,8 @@ NOTIFY = f"SELECT pg_notify('{Channel.MODELS}', $1)"
 class Swapped(Struct):
     """Which are served now, and which are not, for the served table had come further (where, by model)."""
 
-    served: list[Follower]
-    behind: list[Follower]
+    served: list[ModelCursor]
+    behind: list[ModelCursor]
     positions: dict[str, int]
 
 
@@ -43,7 +43,7 @@ def news(position: int, changed: Sequence[str]) -> str:
     return msgspec.json.encode({"position": position, "changed": changed}).decode()
 
 
-async def enter(connection: asyncpg.Connection, model: Model, place: Place) -> Begun:
+async def enter(connection: asyncpg.Connection, model: ReadModel, place: Place) -> Begun:
     """Make a model's table, with a checkpoint where the log begins, and what was kept there in it.
 
     Raises UnkeptError; nothing has changed.
@@ -61,7 +61,7 @@ async def enter(connection: asyncpg.Connection, model: Model, place: Place) -> B
     return begun
 
 
-async def bar(connection: asyncpg.Connection, model: Model, place: Place, error: str) -> None:
+async def bar(connection: asyncpg.Connection, model: ReadModel, place: Place, error: str) -> None:
     """Write down that a model cannot begin; where it has no table it gets an empty one, for views to find."""
     async with connection.transaction():
         if place == "model":
@@ -71,7 +71,7 @@ async def bar(connection: asyncpg.Connection, model: Model, place: Place, error:
         await ended(connection, model.name, None, error)
 
 
-async def discard(connection: asyncpg.Connection, model: Model) -> None:
+async def discard(connection: asyncpg.Connection, model: ReadModel) -> None:
     """Give up what has been rebuilt of a model, if anything has."""
     async with connection.transaction():
         await connection.execute(f"DROP TABLE IF EXISTS {Table(model, 'rebuild').name}")
@@ -84,7 +84,7 @@ async def ended(connection: asyncpg.Connection, name: str, position: int | None,
     await connection.execute(ENDED, name, position, error)
 
 
-async def swap(connection: asyncpg.Connection, rebuilt: Sequence[Follower]) -> Swapped:
+async def swap(connection: asyncpg.Connection, rebuilt: Sequence[ModelCursor]) -> Swapped:
     """Put rebuilt tables in the place of those served, all in one transaction.
 
     It waits for those who look at the views (`database.snapshot`), so that nobody sees one table from before and
@@ -105,7 +105,7 @@ async def swap(connection: asyncpg.Connection, rebuilt: Sequence[Follower]) -> S
     return Swapped(ready, behind, positions)
 
 
-async def _serve(connection: asyncpg.Connection, follower: Follower) -> None:
+async def _serve(connection: asyncpg.Connection, follower: ModelCursor) -> None:
     name = follower.model.name
     await connection.execute(f"DROP TABLE IF EXISTS {Table(follower.model, 'model').name}")
     await connection.execute(f"ALTER TABLE {follower.table.name} SET SCHEMA model")

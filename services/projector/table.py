@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from projections.engine.model import Key, Model, Row
+from projections.engine.model import Key, ReadModel, Row
 
 TYPES: dict[Any, str] = {
     str: "text",
@@ -41,7 +41,7 @@ def _raw(value: Any) -> Any:
 class Table:
     """One model's table. Without ``schema`` it goes by its bare name, and the connection's search_path finds it."""
 
-    def __init__(self, model: Model, schema: str = "") -> None:
+    def __init__(self, model: ReadModel, schema: str = "") -> None:
         self.model = model
         self.schema = schema
         self.name = f"{schema}.{model.name}" if schema else model.name

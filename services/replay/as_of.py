@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from projections.engine.model import Decoded, Fold, Model, State, Takers, takers
+from projections.engine.model import DecodedEvent, Fold, ReadModel, State, Subscriptions, subscriptions_of
 from services.log import archives as edge
 from services.log.append import recorded
 from services.log.archives import ArchivedError, Begun, Edge
@@ -51,9 +51,9 @@ class AsOfModel(Struct, frozen=True):
 class AsOfReader:
     """Folds models up to instants; one of it for a process, for it learns how events look."""
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    def __init__(self, models: Sequence[ReadModel]) -> None:
         self.tables = {model.name: Table(model) for model in models}
-        self._takers: dict[tuple[str, ...], Takers] = {}
+        self._takers: dict[tuple[str, ...], Subscriptions] = {}
 
     async def read(
         self,
@@ -117,15 +117,15 @@ class AsOfReader:
         return sorted(begun, key=lambda b: b.position)
 
     @staticmethod
-    async def _start(connection: asyncpg.Connection, model: Model, instant: Instant, archived: Edge) -> Begun:
+    async def _start(connection: asyncpg.Connection, model: ReadModel, instant: Instant, archived: Edge) -> Begun:
         start = await saved.nearest(connection, model, instant.spans[-1][1], instant.until)
         if start is None or start.position < archived.position:
             return await edge.begun(connection, model)
         return Begun(start.position, start.latest, start.changed, start.state, await saved.rows_of(connection, start))
 
-    def _taking(self, names: tuple[str, ...]) -> Takers:
+    def _taking(self, names: tuple[str, ...]) -> Subscriptions:
         if names not in self._takers:
-            self._takers[names] = takers([self.tables[name].model for name in names])
+            self._takers[names] = subscriptions_of([self.tables[name].model for name in names])
         return self._takers[names]
 
 
@@ -156,12 +156,12 @@ def _windows(instant: Instant, begin: int) -> list[tuple[int, int]]:
     return [(at, min(at + WINDOW, upto)) for after, upto in rest for at in range(after, upto, WINDOW)]
 
 
-async def _fold(folds: list[Fold], rows: list[asyncpg.Record], taking: Takers) -> None:
+async def _fold(folds: list[Fold], rows: list[asyncpg.Record], taking: Subscriptions) -> None:
     for start in range(0, len(rows), SLICE):
         for row in rows[start : start + SLICE]:
             event = recorded(row)
             chosen, indexes = taking[event.name]
-            decoded = Decoded(event, chosen)
+            decoded = DecodedEvent(event, chosen)
             for index in indexes:
                 folds[index].take(decoded)
         for fold in folds:

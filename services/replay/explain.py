@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from projections.engine.model import Key, Model, Row, names_of
+from projections.engine.model import Key, ReadModel, Row, names_of
 from projections.engine.trace import Step, Trace, same
 from services.database.pool import Pool
 from services.log import append as log
@@ -50,7 +50,7 @@ class Explanation(Struct, frozen=True):
 
 
 async def explain_rows(
-    pool: Pool, model: Model, rows: Mapping[Key, Row | None], windows: Iterable[Window]
+    pool: Pool, model: ReadModel, rows: Mapping[Key, Row | None], windows: Iterable[Window]
 ) -> Explanation:
     """Fold one window after the other until the rows come out; if none brings them, return the last one folded."""
     best = Explanation((0, 0), [], 0, is_exact=False, is_complete=True)
@@ -70,7 +70,7 @@ async def explain_rows(
     return Explanation(best.window, best.steps, best.event_count, best.is_exact, complete, files)
 
 
-async def _fold(pool: Pool, model: Model, rows: Mapping[Key, Row | None], window: Window) -> Trace | None:
+async def _fold(pool: Pool, model: ReadModel, rows: Mapping[Key, Row | None], window: Window) -> Trace | None:
     """Return None if the window is too large."""
     if window[1] - window[0] > MAX_POSITIONS:
         return None

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from projections.engine.step import Change, InStep
-from schemas.log import Recorded
+from projections.engine.step import Change, StepFold
+from schemas.log import RecordedEvent
 from services.database import faults
 from services.database.pool import Pool
 from services.log import archives as edge
@@ -70,7 +70,7 @@ class Subscription:
     ``position`` is that of the last event that was read, ``redacted`` that of the redaction which all of it is after.
     """
 
-    def __init__(self, fold: InStep, position: int, redacted: int, end: LogEnd) -> None:
+    def __init__(self, fold: StepFold, position: int, redacted: int, end: LogEnd) -> None:
         self.fold = fold
         self.position = position
         self.redacted = redacted
@@ -93,7 +93,7 @@ class Subscription:
         async with pool.acquire() as connection:
             held = await as_of.read(connection, [model.name for model in models], instant, MAX_START_EVENTS)
         return cls(
-            InStep(models, {n: (one.state, one.rows) for n, one in held.items()}),
+            StepFold(models, {n: (one.state, one.rows) for n, one in held.items()}),
             position,
             now.redacted,
             LogEnd(now.head, now.hash),
@@ -110,7 +110,7 @@ class Subscription:
             raise await archived_error(pool, self.position)
         self._end = LogEnd(now.head, now.hash)
 
-    async def read(self, pool: Pool, upto: int) -> AsyncIterator[tuple[Recorded, list[Change]]]:
+    async def read(self, pool: Pool, upto: int) -> AsyncIterator[tuple[RecordedEvent, list[Change]]]:
         """Fold the events up to a position that is in the log, and yield those that changed something.
 
         During a yield `fold` holds the rows as that event left them. After one of RETRYABLE_ERRORS the subscription can

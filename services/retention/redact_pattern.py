@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from projections import ALL
-from schemas.ami import AmiEvent, OurEvent
+from schemas.ami import AmiEvent, OwnEvent
 from schemas.log import Rejected
 from services.retention.redact_key import TOKEN
 
@@ -36,7 +36,7 @@ def _numbers() -> list[bytes]:
         {
             f.encode_name.encode()
             for shape in shapes
-            if issubclass(shape, AmiEvent) and not issubclass(shape, OurEvent)
+            if issubclass(shape, AmiEvent) and not issubclass(shape, OwnEvent)
             for f in msgspec.structs.fields(shape)
             if not f.encode_name.startswith("_") and _is_number(f.type)
         }

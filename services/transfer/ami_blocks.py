@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.asterisk.ami.framing import Framer
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.transfer.asterisk_files import NUL, Damage, LinesError
@@ -15,13 +15,13 @@ ONCE = (b"Event", b"Privilege", b"ActionID")
 """Headers that a block has once. A cut within a line hides the next block's first one."""
 
 
-def ami(path: Path, now: float, damage: Damage | None = None) -> Iterator[Received]:
+def ami(path: Path, now: float, damage: Damage | None = None) -> Iterator[NewEvent]:
     """Yield the events of a file of AMI blocks, secrets masked. Raises LinesError if anything else stands in it.
 
     With ``damage``, a block that is none is left out and appended to it, with the number of its first line. Where a cut
     block has run into the next one, both are left out. An event without a time counts as recorded ``now``.
     """
-    got: list[Received] = []
+    got: list[NewEvent] = []
     protocol, framer = LedgerProtocol(got.extend, lambda _: None), Framer()
     number = 1
     with path.open("rb") as file:

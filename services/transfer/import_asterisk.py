@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.log import Imported, Received
+from schemas.log import Imported, NewEvent
 from services.database import connection as database
 from services.log import append as log
 from services.log.chain import leaf
@@ -118,7 +118,7 @@ async def _import(connection: asyncpg.Connection, content: Content, pbx: str, ti
         opening = await _opening(connection, content, pbx, timezone)
     known = await _known(connection, content, pbx, opening.log)
     now = time()
-    first = Received("ringledger", "Imported", now, now, msgspec.json.encode(opening))
+    first = NewEvent("ringledger", "Imported", now, now, msgspec.json.encode(opening))
     events = chain([first], _kept(content, known, opening, Counter()))
     await _write(connection, (pbx, content.connection), islice(events, done, None), done, opening.events + 1)
     return _said(content, opening, done)
@@ -173,7 +173,7 @@ async def _known(connection: asyncpg.Connection, content: Content, pbx: str, pos
     return Known(connected + (offset if abs(offset) >= CLOSE_SECONDS else 0.0), heard, there)
 
 
-def _kept(content: Content, known: Known, opening: Imported, out: Counter[str]) -> Iterator[Received]:
+def _kept(content: Content, known: Known, opening: Imported, out: Counter[str]) -> Iterator[NewEvent]:
     """Yield the events that come in, and count in ``out`` those that are left out."""
     there = known.lines.copy()
     if content.kind == "ami":
@@ -189,7 +189,7 @@ def _kept(content: Content, known: Known, opening: Imported, out: Counter[str]) 
         if at >= known.connected or any(first <= at <= last for first, last in known.heard):
             out["heard"] += 1
             continue
-        event = Received(content.kind, line.name, at, at, masked_line(content.kind, line.raw))
+        event = NewEvent(content.kind, line.name, at, at, masked_line(content.kind, line.raw))
         # An older import may have left secrets in clear.
         if there and _taken(there, [_unsalted(event, raw) for raw in (event.raw, line.raw)]):
             out["there"] += 1
@@ -205,13 +205,13 @@ def _taken(there: Counter[bytes], names: Sequence[bytes]) -> bool:
     return name is not None
 
 
-def _unsalted(event: Received, raw: bytes) -> bytes:
+def _unsalted(event: NewEvent, raw: bytes) -> bytes:
     microseconds = int(event.recorded * 1e6 + 0.5)
     return leaf(b"", microseconds, microseconds, event.source, event.name, raw)
 
 
 async def _write(
-    connection: asyncpg.Connection, writer: tuple[str, int], events: Iterator[Received], done: int, total: int
+    connection: asyncpg.Connection, writer: tuple[str, int], events: Iterator[NewEvent], done: int, total: int
 ) -> None:
     with Bar("importing") as progress:
         while batch := _batch(events):
@@ -220,8 +220,8 @@ async def _write(
             progress.show(done, total)
 
 
-def _batch(events: Iterator[Received]) -> list[Received]:
-    batch: list[Received] = []
+def _batch(events: Iterator[NewEvent]) -> list[NewEvent]:
+    batch: list[NewEvent] = []
     size = 0
     while size < BATCH_BYTES and len(batch) < BATCH and (event := next(events, None)) is not None:
         batch.append(event)

@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.app_keys import FRESHNESS, SEEDED
+from api.app_keys import CHECKPOINTS, SEEDED
 from schemas.settings import Settings
 from tests.captures import wire
 from tests.support.api_client import PASSWORD, Client, RecordedApi, Serve, admin_token, api_starter, bearer
@@ -56,11 +56,11 @@ async def recorded(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory
         client = TestClient(TestServer(app))
         await client.start_server()
         while not app[SEEDED].is_set():
-            await app[FRESHNESS].refresh()
+            await app[CHECKPOINTS].refresh()
             await ledger.fold()
         login = asyncio.create_task(admin_token(client))
         while not login.done():
-            await app[FRESHNESS].refresh()
+            await app[CHECKPOINTS].refresh()
             await ledger.fold()
         client.session.headers.update(bearer(await login))
         yield RecordedApi(client, ledger)

@@ -9,7 +9,7 @@ import asyncpg
 from api.ledger.search import Search, SearchFilter
 from api.ledger.value_match import UNIQUE_ID, ValueMatch
 from projections.calls.statistics import STATISTICS
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
 from services.log import append as log
@@ -67,7 +67,7 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
 
 async def _appended(connection: asyncpg.Connection, total: int) -> str:
     """Append the recording until there are so many events; return the unique id of a channel in the middle."""
-    got: list[Received] = []
+    got: list[NewEvent] = []
     protocol = LedgerProtocol(got.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     done, unique_id = 0, ""

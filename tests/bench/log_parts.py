@@ -9,8 +9,8 @@ from panoramisk.ami_protocol import AMIProtocol
 
 from projections import ALL
 from projections.engine.headers import headers_of
-from projections.engine.model import takers
-from schemas.log import Received, Recorded
+from projections.engine.model import subscriptions_of
+from schemas.log import NewEvent, RecordedEvent
 from services.integrity.chain_walk import verify
 from services.log import append as log
 from tests.bench.pipeline import pipeline
@@ -29,15 +29,15 @@ async def parsing(_: Stage, __: int, ___: int) -> list[Figure]:
 
     def ours() -> None:
         for e in received(reads):
-            headers_of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
+            headers_of(RecordedEvent(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
 
-    taking = takers(ALL)
+    taking = subscriptions_of(ALL)
 
     def read() -> None:
         for e in received(reads):
             chosen, _ = taking.get(e.name, (None, ()))
             if chosen:
-                chosen.of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
+                chosen.of(RecordedEvent(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
 
     class Nobody:
         def dispatch(self, _: object) -> None: ...
@@ -108,7 +108,7 @@ async def append(stage: Stage, _: int, __: int) -> list[Figure]:
     ]
 
 
-def _eventsourcing(stage: Stage, batches: list[list[Received]]) -> float:
+def _eventsourcing(stage: Stage, batches: list[list[NewEvent]]) -> float:
     from eventsourcing.persistence import StoredEvent
     from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 

@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 
 from projections import ALL
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.log import append as log
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port
 from tests.bench.report import Figure
@@ -113,7 +113,7 @@ async def beside(stage: Stage, total: int, _: int) -> list[Figure]:
 
 
 async def _steadily(
-    connection: asyncpg.Connection, events: list[Received], done: int, until: asyncio.Task[Any]
+    connection: asyncpg.Connection, events: list[NewEvent], done: int, until: asyncio.Task[Any]
 ) -> list[tuple[float, int]]:
     """Append 20 events every 10 ms after the first ``done``; return when which position was durable."""
     appended: list[tuple[float, int]] = []

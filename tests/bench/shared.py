@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
 from tests.bench.recording import played
@@ -19,9 +19,9 @@ TRIES = 3
 NOW = datetime.now(UTC)
 
 
-def received(data: Iterable[bytes]) -> list[Received]:
+def received(data: Iterable[bytes]) -> list[NewEvent]:
     """Frame what a socket would deliver."""
-    got: list[Received] = []
+    got: list[NewEvent] = []
     protocol = LedgerProtocol(got.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     for piece in data:
@@ -29,7 +29,7 @@ def received(data: Iterable[bytes]) -> list[Received]:
     return got
 
 
-def recorded_events(total: int) -> list[Received]:
+def recorded_events(total: int) -> list[NewEvent]:
     return received(data for _, data in played(total, 1_800_000_000, 1000))
 
 

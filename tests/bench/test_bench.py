@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.database.embedded import Embedded
 from tests.bench.pipeline import Played
 from tests.bench.recording import one_round, played, sent_of
@@ -29,7 +29,7 @@ def test_every_round_of_the_recording_is_of_its_own_time_and_channels() -> None:
     assert not re.search(rb"17953098\d\d\.", data)
 
 
-def _unique_id(event: Received) -> bytes:
+def _unique_id(event: NewEvent) -> bytes:
     found = re.search(rb"\r\nUniqueid: (\S+)", event.raw)
     assert found
     return found[1]

@@ -7,8 +7,8 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from projections.engine.model import Key, Model, Row
-from schemas.log import Recorded
+from projections.engine.model import Key, ReadModel, Row
+from schemas.log import RecordedEvent
 from services.log import append as log
 from services.projector.table import Table
 from tests.chaos.wire import DifferenceError, raise_all
@@ -33,7 +33,7 @@ class Folded(Struct):
 
 
 async def compare(
-    connection: asyncpg.Connection, models: Sequence[Model], at_least: int, show: Callable[[int, int], None]
+    connection: asyncpg.Connection, models: Sequence[ReadModel], at_least: int, show: Callable[[int, int], None]
 ) -> Folded:
     """Hold the tables against the log. Raises DifferenceError.
 
@@ -47,7 +47,7 @@ async def compare(
         differences: list[str] = []
         for after in range(0, position, BATCH):
             upto = min(after + BATCH, position)
-            batch = [Recorded(*row) for row in await connection.fetch(LOG, after, upto)]
+            batch = [RecordedEvent(*row) for row in await connection.fetch(LOG, after, upto)]
             differences += _missing(after, upto, batch)
             tables.take(batch)
             show(upto, position)
@@ -67,7 +67,7 @@ async def compare(
     return Folded(position, rows, len(unfit))
 
 
-def _position(states: dict[str, Any], models: Iterable[Model], at_least: int, head: int) -> int:
+def _position(states: dict[str, Any], models: Iterable[ReadModel], at_least: int, head: int) -> int:
     positions: dict[str, int] = {}
     for model in models:
         state = states.get(model.name)
@@ -82,7 +82,7 @@ def _position(states: dict[str, Any], models: Iterable[Model], at_least: int, he
     return first
 
 
-def _missing(after: int, upto: int, batch: list[Recorded]) -> Iterator[str]:
+def _missing(after: int, upto: int, batch: list[RecordedEvent]) -> Iterator[str]:
     """Yield the positions that a batch of the log does not have."""
     position = after
     for event in batch:
@@ -93,7 +93,7 @@ def _missing(after: int, upto: int, batch: list[Recorded]) -> Iterator[str]:
         yield f"log positions {position + 1}..{upto} are not there"
 
 
-def _unequal(model: Model, folded: dict[Key, Row], served: dict[Key, Row]) -> Iterator[str]:
+def _unequal(model: ReadModel, folded: dict[Key, Row], served: dict[Key, Row]) -> Iterator[str]:
     for key in sorted(folded.keys() | served.keys(), key=str):
         row = f"model {model.name}, row {key}"
         if key not in served:

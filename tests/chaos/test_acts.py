@@ -8,12 +8,12 @@ import pytest
 
 from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown, builtins
 from schemas.acts.channel import ChannelHangup
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 from tests.chaos.acts import compare
 from tests.chaos.wire import DifferenceError, Entry
 
 
-def entries(*events: Ours) -> list[Entry]:
+def entries(*events: RingledgerEvent) -> list[Entry]:
     return [
         Entry(at, "ringledger", type(event).__name__, float(at), msgspec.json.encode(event), None)
         for at, event in enumerate(events, 1)

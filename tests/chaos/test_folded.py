@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from schemas.log import Connected, Received
+from schemas.log import Connected, NewEvent
 from services.database import connection as database
 from services.log import append as log
 from services.projector.projector import Projector
@@ -21,7 +21,7 @@ async def connection(url: str) -> asyncpg.Connection:
     asked = ListSnapshot("CoreShowChannels", at=time.time())
     item = asked.item("CoreShowChannel", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="6")
     odd = block("Newstate", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="abc")
-    events: list[Received] = [ours(Connected("host:5038"), time.time()), *recording("rich22")[:4000]]
+    events: list[NewEvent] = [ours(Connected("host:5038"), time.time()), *recording("rich22")[:4000]]
     await log.append(connection, "pbx", 1, 1, [*events, asked.start, item, odd])
     projector = Projector(connection, ALL)
     await projector.open()

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.acts import ActRequested, builtins
 from schemas.acts.channel import ChannelOriginate
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.database.notify import wake_commander
 from services.log import append as log
 from tests.e2e.asterisk import Asterisk
@@ -25,7 +25,7 @@ async def order(ledger: Ledger, **call: Any) -> tuple[str, str, str]:
     """Have it called, and return how that went."""
     act_id, now = str(uuid.uuid4()), time.time()
     requested = ActRequested(act_id, builtins(ChannelOriginate(**call)))
-    event = Received("ringledger", "ActRequested", now, now, msgspec.json.encode(requested))
+    event = NewEvent("ringledger", "ActRequested", now, now, msgspec.json.encode(requested))
     await log.append(ledger.connection, "pbx", time.time_ns(), 1, [event])
     await wake_commander(ledger.connection, "pbx")
     (row,) = await eventually(lambda: ledger.rows(ENDED, act_id), "the act has ended")

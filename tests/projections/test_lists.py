@@ -10,12 +10,12 @@ import pytest
 from projections.calls.parked_calls import PARKED_CALLS
 from projections.calls.parking_lots import PARKING_LOTS
 from projections.endpoints.device_states import DEVICE_STATES
-from projections.engine.model import Key, Model
+from projections.engine.model import Key, ReadModel
 from projections.queues.agents import AGENTS
 from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
-from schemas.log import Received
+from schemas.log import NewEvent
 from tests.support.harness import Tables, action_id, recording
 
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -30,10 +30,10 @@ ANSWERS = {
 }
 
 
-def parted(events: tuple[Received, ...], end: str, names: set[str]) -> Iterator[tuple[list[Received], list[Received]]]:
+def parted(events: tuple[NewEvent, ...], end: str, names: set[str]) -> Iterator[tuple[list[NewEvent], list[NewEvent]]]:
     """Yield (what came before, the items) for each answer that ends with ``end``; what comes after the last is left."""
-    before: list[Received] = []
-    items: list[Received] = []
+    before: list[NewEvent] = []
+    items: list[NewEvent] = []
     for e in events:
         if e.name in names and action_id(e.raw):
             items.append(e)
@@ -44,7 +44,7 @@ def parted(events: tuple[Received, ...], end: str, names: set[str]) -> Iterator[
             before.append(e)
 
 
-def told(tables: Tables, model: Model, keys: set[Key] | None = None) -> dict[Key, Any]:
+def told(tables: Tables, model: ReadModel, keys: set[Key] | None = None) -> dict[Key, Any]:
     """Return rows without what only a list can tell (a caller's priority), and without when they changed."""
     only_listed = {"priority": None} if model is QUEUE_ENTRIES else {}
     return {

@@ -10,7 +10,7 @@ from projections.endpoints.pjsip_contacts import PJSIP_CONTACTS
 from projections.endpoints.pjsip_endpoints import PJSIP_ENDPOINTS
 from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
 from projections.endpoints.registries import REGISTRIES
-from projections.engine.model import Key, Model
+from projections.engine.model import Key, ReadModel
 from tests.captures import wire
 from tests.support.folding import Folding
 
@@ -52,7 +52,7 @@ def blocks(recording: str) -> list[tuple[bytes, bytes]]:
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
 @pytest.mark.parametrize(("model", "items", "end", "columns"), COMPARED, ids=NAMES)
 def test_what_we_follow_is_what_asterisk_lists(
-    model: Model, items: tuple[bytes, ...], end: bytes, columns: tuple[str, ...], recording: str
+    model: ReadModel, items: tuple[bytes, ...], end: bytes, columns: tuple[str, ...], recording: str
 ) -> None:
     def shown(told: list[bytes]) -> dict[Key, list[str]]:
         rows = Folding(model).tell(told)

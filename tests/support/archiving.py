@@ -9,8 +9,8 @@ import asyncpg
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.engine.model import Model
-from schemas.log import Received
+from projections.engine.model import ReadModel
+from schemas.log import NewEvent
 from services.database import connection as database
 from services.log import append as log
 from services.projector.projector import Projector
@@ -29,7 +29,7 @@ def month(number: int) -> datetime:
     return datetime(2026, 3 + number, 20, 12, tzinfo=UTC)
 
 
-def pieces(size: int = 0) -> list[list[Received]]:
+def pieces(size: int = 0) -> list[list[NewEvent]]:
     """Return a recording (or its first ``size`` events) in `MONTHS` parts, each received in its month."""
     events = snapshotted("rich22")[: size or None]
     length = len(events) // MONTHS + 1
@@ -39,7 +39,7 @@ def pieces(size: int = 0) -> list[list[Received]]:
     ]
 
 
-def _later(event: Received, seconds: float) -> Received:
+def _later(event: NewEvent, seconds: float) -> NewEvent:
     occurred = None if event.occurred is None else event.occurred + seconds
     return replace(event, occurred=occurred, recorded=event.recorded + seconds)
 
@@ -65,13 +65,13 @@ async def run_archive(url: str, folder: Path, before: str, *, drop: bool = False
     return await archive.archive(url, archive.month_of(before), folder, drop=drop)
 
 
-async def open_projector(url: str, models: Sequence[Model] = ALL) -> Projector:
+async def open_projector(url: str, models: Sequence[ReadModel] = ALL) -> Projector:
     projector = Projector(await database.connect(url, search_path="model, ledger"), models)
     await projector.open()
     return projector
 
 
-async def fold(url: str, models: Sequence[Model] = ALL) -> Projector:
+async def fold(url: str, models: Sequence[ReadModel] = ALL) -> Projector:
     """Fold all of the log."""
     projector = await open_projector(url, models)
     while await projector.advance():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.log import Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 
 CASE = Path(__file__).parent.parent / "cases" / "06-pbx-clock-off"
 PARKED = """Event: ParkedCall
@@ -28,15 +28,15 @@ class Clock:
         self.off = off
         self.uid = str(int(began + off))
 
-    def joined(self, at: float) -> list[Received]:
+    def joined(self, at: float) -> list[NewEvent]:
         """Return the channel and its coming into the queue, logged at ``at``."""
         return list(self._events(CASE.joinpath("input.ami").read_text(), at))
 
-    def parked(self, at: float) -> list[Received]:
+    def parked(self, at: float) -> list[NewEvent]:
         """Return the event of a call that is parked for 45 seconds."""
         return list(self._events(PARKED.replace("@LEFT", "45").replace("@SECONDS", "0"), at))
 
-    def listed(self, at: float, seconds: int, epoch: int = 1) -> list[Received]:
+    def listed(self, at: float, seconds: int, epoch: int = 1) -> list[NewEvent]:
         """Return the lists: a call that has lasted, waited and been parked for ``seconds``."""
         clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
         text = CASE.joinpath("lists.ami").read_text()
@@ -50,15 +50,15 @@ class Clock:
             events.append(ours(SnapshotListed(epoch, action, "complete"), at))
         return [*events, ours(SnapshotCompleted(epoch), at)]
 
-    def _events(self, text: str, at: float, more: str = "") -> Iterator[Received]:
+    def _events(self, text: str, at: float, more: str = "") -> Iterator[NewEvent]:
         filled = text.replace("@NOW-600", f"{at + self.off:.6f}").replace("@UID", self.uid)
         for block in re.findall(r"Event: .*?(?:\n\n|\Z)", filled, re.DOTALL):
             lines = (block.strip("\n") + "\n" + more).splitlines()
             raw = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
             occurred = at + self.off if "\nTimestamp: " in block else None
-            yield Received("ami", lines[0].removeprefix("Event: "), occurred, at, raw)
+            yield NewEvent("ami", lines[0].removeprefix("Event: "), occurred, at, raw)
 
 
-def ours(event: Ours, at: float) -> Received:
+def ours(event: RingledgerEvent, at: float) -> NewEvent:
     """Return an event of Ringledger, logged at ``at``."""
-    return Received("ringledger", type(event).__name__, at, at, msgspec.json.encode(event))
+    return NewEvent("ringledger", type(event).__name__, at, at, msgspec.json.encode(event))

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from projections.engine.model import Decoded, Fold, Key, Model, State, names_of
-from schemas.log import Ours, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from projections.engine.model import DecodedEvent, Fold, Key, ReadModel, State, names_of
+from schemas.log import RecordedEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.runtime.masking.ami import masked
 
 START = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
-LogEvent = bytes | Ours
+LogEvent = bytes | RingledgerEvent
 
 
 def ami(event: str, /, **headers: object) -> bytes:
@@ -34,21 +34,21 @@ def listing(action: str, *items: bytes, outcome: str = "complete", epoch: int = 
     yield SnapshotCompleted(epoch)
 
 
-def recorded(position: int, event: LogEvent, pbx: str = "pbx") -> Recorded:
+def recorded(position: int, event: LogEvent, pbx: str = "pbx") -> RecordedEvent:
     at = START + timedelta(seconds=position)
-    if isinstance(event, Ours):
-        return Recorded(position, pbx, "ringledger", type(event).__name__, at, msgspec.json.encode(event), at)
+    if isinstance(event, RingledgerEvent):
+        return RecordedEvent(position, pbx, "ringledger", type(event).__name__, at, msgspec.json.encode(event), at)
     name, separator, raw = event.partition(b"\0")
     if not separator:
         raw = event.lstrip()
         name = raw.split(b"\r\n", 1)[0].removeprefix(b"Event: ")
-    return Recorded(position, pbx, "ami", name.decode(), at, masked(raw), at)
+    return RecordedEvent(position, pbx, "ami", name.decode(), at, masked(raw), at)
 
 
 class Folding:
     """One model's rows while it folds events; none may be unfit."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: ReadModel) -> None:
         self.model = model
         self.rows: dict[Key, Any] = {}
         self._state = State()
@@ -57,11 +57,11 @@ class Folding:
     def tell(self, *events: LogEvent | Iterable[LogEvent], pbx: str = "pbx") -> dict[Key, Any]:
         """Fold, one event a batch, and return the rows of ``pbx`` by key."""
         for some in events:
-            for event in [some] if isinstance(some, bytes | Ours) else some:
-                self._fold(Decoded(recorded(next(self._positions), event, pbx)))
+            for event in [some] if isinstance(some, bytes | RingledgerEvent) else some:
+                self._fold(DecodedEvent(recorded(next(self._positions), event, pbx)))
         return {key[1:]: row for key, row in self.rows.items() if key[0] == pbx}
 
-    def _fold(self, decoded: Decoded) -> None:
+    def _fold(self, decoded: DecodedEvent) -> None:
         if decoded.event.name not in names_of(self.model):
             return
         fold = Fold(self.model, self._state)

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from projections.engine.model import Decoded, Fold, Key, Model, Row, State, names_of
-from schemas.log import Ours, Received, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from projections.engine.model import DecodedEvent, Fold, Key, ReadModel, Row, State, names_of
+from schemas.log import NewEvent, RecordedEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.asterisk.ami.protocol import LedgerProtocol
 from tests.captures import wire
 
@@ -25,12 +25,12 @@ LISTS = {
 ACTION_ID = re.compile(rb"\r\nActionID: ([^\r\n]+)")
 
 
-def received(data: bytes) -> list[Received]:
+def received(data: bytes) -> list[NewEvent]:
     """Return the event blocks of a wire recording as the listener would put them into the log.
 
     A block without Timestamp is received at the time of the last block before it, so that durations are right.
     """
-    events: list[Received] = []
+    events: list[NewEvent] = []
     protocol = LedgerProtocol(events.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     protocol.data_received(data)
@@ -48,13 +48,13 @@ def action_id(raw: bytes) -> bytes | None:
 
 
 @cache
-def recording(name: str) -> tuple[Received, ...]:
+def recording(name: str) -> tuple[NewEvent, ...]:
     """Return a recording's events. Its lists are those of the recorded client, not snapshots of Ringledger."""
     return tuple(received(wire(name)))
 
 
 @cache
-def snapshotted(name: str) -> tuple[Received, ...]:
+def snapshotted(name: str) -> tuple[NewEvent, ...]:
     """Return a recording in which each whole list is one snapshot of Ringledger."""
     events = recording(name)
     whole = {}
@@ -67,7 +67,7 @@ def snapshotted(name: str) -> tuple[Received, ...]:
             items[number] = items.get(number, 0) + 1
     # The driver requested the status of one queue twice. That is no whole list, so no snapshot has it.
     whole = {number: action for number, action in whole.items() if action != "QueueStatus" or items[number] > 6}
-    out: list[Received] = []
+    out: list[NewEvent] = []
     epochs: dict[bytes, int] = {}
     for e in events:
         number = action_id(e.raw)
@@ -86,20 +86,20 @@ def snapshotted(name: str) -> tuple[Received, ...]:
     return tuple(out)
 
 
-def ours(event: Ours, at: float) -> Received:
-    return Received("ringledger", type(event).__name__, at, at, msgspec.json.encode(event))
+def ours(event: RingledgerEvent, at: float) -> NewEvent:
+    return NewEvent("ringledger", type(event).__name__, at, at, msgspec.json.encode(event))
 
 
-def recorded(events: Iterable[Received], pbx: str = "pbx", first: int = 1) -> Iterator[Recorded]:
+def recorded(events: Iterable[NewEvent], pbx: str = "pbx", first: int = 1) -> Iterator[RecordedEvent]:
     for position, e in enumerate(events, first):
         at = datetime.fromtimestamp(e.recorded if e.occurred is None else e.occurred, UTC)
-        yield Recorded(position, pbx, e.source, e.name, at, e.raw, datetime.fromtimestamp(e.recorded, UTC))
+        yield RecordedEvent(position, pbx, e.source, e.name, at, e.raw, datetime.fromtimestamp(e.recorded, UTC))
 
 
 class Tables:
     """The rows that models have folded, batch by batch as the projector does it, which loads only some rows."""
 
-    def __init__(self, *models: Model) -> None:
+    def __init__(self, *models: ReadModel) -> None:
         self.models = models
         self.rows: dict[str, dict[Key, Row]] = {m.name: {} for m in models}
         self.states = {m.name: State() for m in models}
@@ -107,19 +107,19 @@ class Tables:
         self.position = 0
         self._handled = frozenset().union(*(m.on for m in models))
 
-    def fold(self, events: Iterable[Received], pbx: str = "pbx") -> "Tables":
+    def fold(self, events: Iterable[NewEvent], pbx: str = "pbx") -> "Tables":
         """Fold one batch."""
         return self.take(list(recorded(events, pbx, self.position + 1)))
 
-    def take(self, batch: list[Recorded]) -> "Tables":
+    def take(self, batch: list[RecordedEvent]) -> "Tables":
         """Fold one batch of a log that follows what was folded."""
         self.position += len(batch)
-        decoded = [Decoded(e) for e in batch if e.source == "ringledger" or e.name in self._handled]
+        decoded = [DecodedEvent(e) for e in batch if e.source == "ringledger" or e.name in self._handled]
         for model in self.models:
             self._advance(model, decoded)
         return self
 
-    def _advance(self, model: Model, decoded: list[Decoded]) -> None:
+    def _advance(self, model: ReadModel, decoded: list[DecodedEvent]) -> None:
         rows = self.rows[model.name]
         fold = Fold(model, self.states[model.name])
         for one in decoded:
@@ -143,12 +143,12 @@ class Tables:
         self.unfit += fold.unfit
         self.states[model.name] = fold.state
 
-    def of(self, model: Model) -> dict[Key, Any]:
+    def of(self, model: ReadModel) -> dict[Key, Any]:
         """Return a model's rows by key, without the pbx."""
         return {key[1:]: row for key, row in self.rows[model.name].items()}
 
 
-def cut(events: Sequence[Received], longest: int, seed: int) -> Iterator[Sequence[Received]]:
+def cut(events: Sequence[NewEvent], longest: int, seed: int) -> Iterator[Sequence[NewEvent]]:
     """Cut events into batches of random sizes."""
     dice = random.Random(seed)
     start = 0
@@ -158,11 +158,11 @@ def cut(events: Sequence[Received], longest: int, seed: int) -> Iterator[Sequenc
         start += size
 
 
-def block(event: str, at: float | None = 1000.0, /, **headers: Any) -> Received:
+def block(event: str, at: float | None = 1000.0, /, **headers: Any) -> NewEvent:
     """Make an AMI event as if it had just been received; ``at`` is its Timestamp, None for a list item."""
     lines = [f"Event: {event}"] + ([f"Timestamp: {at:.6f}"] if at is not None else [])
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    return Received("ami", event, at, at or 1000.0, ("\r\n".join(lines) + "\r\n\r\n").encode())
+    return NewEvent("ami", event, at, at or 1000.0, ("\r\n".join(lines) + "\r\n\r\n").encode())
 
 
 class ListSnapshot:
@@ -176,6 +176,6 @@ class ListSnapshot:
         self.failed = ours(SnapshotListed(epoch, action, "failed"), at)
         self.over = ours(SnapshotCompleted(epoch), at)
 
-    def item(self, event: str, **headers: Any) -> Received:
+    def item(self, event: str, **headers: Any) -> NewEvent:
         made = block(event, None, **headers, ActionID=f"ringledger/{self.epoch}/{self.action}")
         return msgspec.structs.replace(made, recorded=self.at)

@@ -9,8 +9,8 @@ import asyncpg
 import msgspec
 
 from projections import ALL
-from projections.engine.model import Model
-from schemas.log import Ours, Received
+from projections.engine.model import ReadModel
+from schemas.log import NewEvent, RingledgerEvent
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
 from services.listener.ingest import Ingest
@@ -34,18 +34,18 @@ class Ledger:
         await self.connection.close()
         await self.projector._connection.close()
 
-    async def write(self, *events: bytes | Ours | Received, pbx: str = "pbx") -> int:
+    async def write(self, *events: bytes | RingledgerEvent | NewEvent, pbx: str = "pbx") -> int:
         """Append bytes of AMI (as a socket reads them) and events of Ringledger; return the last position."""
         ingest = Ingest(self.url, pbx, NO_SPOOL)
         protocol = ami_protocol(ingest)
         for event in events:
             if isinstance(event, bytes):
                 protocol.data_received(event)
-            elif isinstance(event, Received):
+            elif isinstance(event, NewEvent):
                 ingest.put(event)
             else:
                 now = time.time()
-                ingest.put(Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)))
+                ingest.put(NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)))
         ingest.stop()
         await ingest.run()
         position: int = await self.connection.fetchval("SELECT position FROM head")
@@ -76,7 +76,7 @@ async def ingest_wire(url: str, data: bytes, read_size: int) -> LedgerProtocol:
     return protocol
 
 
-async def open_ledger(url: str, models: Sequence[Model] = ALL) -> Ledger:
+async def open_ledger(url: str, models: Sequence[ReadModel] = ALL) -> Ledger:
     projector = Projector(await database.connect(url, search_path="model, ledger"), models)
     await projector.open()
     return Ledger(url, await database.connect(url, search_path="model, ledger"), projector)

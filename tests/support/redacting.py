@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 
 from projections import ALL
-from schemas.log import Connected, Received, Rejected
+from schemas.log import Connected, NewEvent, Rejected
 from services.log import redactions
 from services.log.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
 from services.projector.projector import Projector
@@ -28,20 +28,20 @@ REJECTED = Rejected("ami", "X", "e", b"Event: X\r\nA: 5551234\r\n\r\n")
 
 VARIETY = [
     *(
-        Received("ami", raw[7:].partition(b"\r")[0].decode(), 1.0, AT, raw)
+        NewEvent("ami", raw[7:].partition(b"\r")[0].decode(), 1.0, AT, raw)
         for raw in (
             b"Event: Newchannel\r\nChannel: PJSIP/5551234-0000001a\r\nCallerIDNum: 5551234\r\nUniqueid: 1.34\r\n\r\n",
             b'Event: VarSet\r\nUniqueid: 1.34\r\nVariable: X\xff\r\nValue: "Jane Roe" <sip:5551234@x>\r\n\r\n',
             b"Event: DialBegin\r\nDialString: trunk/5551234\r\nDialString: 15551234\r\n\r\n",
         )
     ),
-    Received("ari", "ChannelCreated", 1.0, AT, b'{"caller":{"name":"Jane Roe","number":"5551234"},"n":5551234}'),
-    Received("ringledger", "Connected", 1.0, AT, msgspec.json.encode(Connected("5551234.example", "x"))),
-    Received("ringledger", "Rejected", 1.0, AT, msgspec.json.encode(REJECTED)),
-    Received("cdr_csv", "Cdr", None, AT, b'"","5551234","100","x","""Jane Roe"" <5551234>","PJSIP/5551234-0000001a"'),
-    Received("cel_csv", "Cel", None, AT, b'"CHAN_START","1795308983.34","Jane Roe","5551234"'),
-    Received("queue_log", "ENTERQUEUE", None, AT, b"1795308983|1795308983.34|q|NONE|ENTERQUEUE||5551234|1"),
-    Received("ami", "Hangup", 1.0, AT, b"Event: Hangup\r\nUniqueid: 1795308983.5551234\r\n\r\n"),
+    NewEvent("ari", "ChannelCreated", 1.0, AT, b'{"caller":{"name":"Jane Roe","number":"5551234"},"n":5551234}'),
+    NewEvent("ringledger", "Connected", 1.0, AT, msgspec.json.encode(Connected("5551234.example", "x"))),
+    NewEvent("ringledger", "Rejected", 1.0, AT, msgspec.json.encode(REJECTED)),
+    NewEvent("cdr_csv", "Cdr", None, AT, b'"","5551234","100","x","""Jane Roe"" <5551234>","PJSIP/5551234-0000001a"'),
+    NewEvent("cel_csv", "Cel", None, AT, b'"CHAN_START","1795308983.34","Jane Roe","5551234"'),
+    NewEvent("queue_log", "ENTERQUEUE", None, AT, b"1795308983|1795308983.34|q|NONE|ENTERQUEUE||5551234|1"),
+    NewEvent("ami", "Hangup", 1.0, AT, b"Event: Hangup\r\nUniqueid: 1795308983.5551234\r\n\r\n"),
 ]
 """One event of every source with the number, and a last one that has other digits of that kind."""
 

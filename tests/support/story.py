@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import asyncpg
 import msgspec
 
-from projections.engine.model import Model
-from schemas.log import Ours, Received
+from projections.engine.model import ReadModel
+from schemas.log import NewEvent, RingledgerEvent
 from services.asterisk.ami.framing import Framer
 from services.asterisk.ami.protocol import answered, occurred
 from services.database import connection as database
@@ -15,33 +15,33 @@ from services.log import append as log
 from services.projector.projector import Projector
 
 
-def ami(block: bytes, recorded: float = 0.0) -> Received:
+def ami(block: bytes, recorded: float = 0.0) -> NewEvent:
     """Take one AMI block (an event, or a response to a snapshot's action) as the listener does."""
     start = block.lstrip(b"\r\n")
     word, _, rest = start.partition(b":")
     name = rest.split(b"\r\n", 1)[0].strip().decode()
     if word == b"Response":
         name = f"Response:{answered(start)}"
-    return Received("ami", name, occurred(block), recorded or occurred(block) or 0.0, block)
+    return NewEvent("ami", name, occurred(block), recorded or occurred(block) or 0.0, block)
 
 
-def event(name: str, headers: Mapping[str, object], recorded: float = 0.0) -> Received:
+def event(name: str, headers: Mapping[str, object], recorded: float = 0.0) -> NewEvent:
     lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
     return ami(f"Event: {name}\r\n{lines}\r\n".encode(), recorded)
 
 
-def ours(what: Ours, at: float) -> Received:
-    return Received("ringledger", type(what).__name__, at, at, msgspec.json.encode(what))
+def ours(what: RingledgerEvent, at: float) -> NewEvent:
+    return NewEvent("ringledger", type(what).__name__, at, at, msgspec.json.encode(what))
 
 
-def events_of(wire: bytes, *names: str) -> list[Received]:
+def events_of(wire: bytes, *names: str) -> list[NewEvent]:
     """Return the events of these names (all without any), from a recording."""
     blocks = Framer().feed(wire.split(b"\r\n", 1)[1])
     events = (ami(block) for block in blocks if block.lstrip(b"\r\n").startswith(b"Event:"))
     return [e for e in events if not names or e.name in names]
 
 
-async def tell(url: str, events: Sequence[Received], pbx: str = "pbx", writer: int = 1) -> None:
+async def tell(url: str, events: Sequence[NewEvent], pbx: str = "pbx", writer: int = 1) -> None:
     connection = await asyncpg.connect(url)
     for first in range(0, len(events), 4096):
         await log.append(connection, pbx, writer, first + 1, events[first : first + 4096])
@@ -49,7 +49,7 @@ async def tell(url: str, events: Sequence[Received], pbx: str = "pbx", writer: i
 
 
 async def folded(
-    url: str, models: Iterable[Model], cuts: random.Random | None = None
+    url: str, models: Iterable[ReadModel], cuts: random.Random | None = None
 ) -> dict[str, list[asyncpg.Record]]:
     """Fold all of the log, in batches of random length if ``cuts`` is given, and return every table's rows."""
     connection = await database.connect(url, search_path="model, ledger")

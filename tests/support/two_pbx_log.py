@@ -9,8 +9,8 @@ import asyncpg
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.engine.model import Model
-from schemas.log import Received, Recorded
+from projections.engine.model import ReadModel
+from schemas.log import NewEvent, RecordedEvent
 from services.database import connection as database
 from services.log import append as log
 from services.projector import saved_states as saved
@@ -23,7 +23,7 @@ SPOOLED = {"rich16": (60.0, 150.0), "rich22": (200.0, 212.0)}
 """From when until when (seconds after the beginning) PostgreSQL could not be reached."""
 DELAY = 0.02
 
-Event = tuple[Recorded, datetime]
+Event = tuple[RecordedEvent, datetime]
 """An event of the log, and when it was recorded."""
 
 EVENTS = """
@@ -32,18 +32,18 @@ SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded 
 
 
 @cache
-def spoken() -> list[tuple[str, Received]]:
+def spoken() -> list[tuple[str, NewEvent]]:
     """Return the events of both, in order of time."""
     events_by_time = [("rich22", e) for e in snapshotted("rich22")]
     events_by_time += [("rich16", replace(e, recorded=e.recorded + LATER)) for e in snapshotted("rich16")]
     return sorted(events_by_time, key=lambda one: one[1].recorded)
 
 
-def appends(dice: random.Random) -> Iterator[tuple[float, str, list[Received]]]:
+def appends(dice: random.Random) -> Iterator[tuple[float, str, list[NewEvent]]]:
     """Yield what was appended when (seconds since the epoch), by which listener."""
     events_by_time = spoken()
     begin = events_by_time[0][1].recorded
-    waiting: dict[str, list[Received]] = {"rich22": [], "rich16": []}
+    waiting: dict[str, list[NewEvent]] = {"rich22": [], "rich16": []}
     end, start = begin, 0
     while start < len(events_by_time):
         end += dice.choice((0.05, 0.3, 2.0))
@@ -80,7 +80,7 @@ async def set_clock(connection: asyncpg.Connection, at: datetime) -> None:
     )
 
 
-async def project(url: str, models: Sequence[Model] = ALL, every: int = 997, seed: int = 16) -> None:
+async def project(url: str, models: Sequence[ReadModel] = ALL, every: int = 997, seed: int = 16) -> None:
     """Fold the log with a projector that is restarted now and then, saving about every ``every`` positions."""
     connection = await database.connect(url, search_path="model, ledger")
     dice = random.Random(seed)
@@ -102,13 +102,13 @@ async def events_of(url: str) -> list[Event]:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch(EVENTS)
     await connection.close()
-    return [(Recorded(*row), row[6]) for row in rows]
+    return [(RecordedEvent(*row), row[6]) for row in rows]
 
 
 class Truth:
     """The result of a fold from the first event. It only moves forward."""
 
-    def __init__(self, events: Sequence[Event], models: Sequence[Model] = ALL) -> None:
+    def __init__(self, events: Sequence[Event], models: Sequence[ReadModel] = ALL) -> None:
         self.tables = Tables(*models)
         self._left = list(events)
 

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import ClientResponse
 from msgspec import Struct
 
-from api.app_keys import ACCOUNTS, COMMANDS, FRESHNESS
+from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS
 from schemas.facts import Fact
 from schemas.users import TokenIssued, UserCreated
 from services.accounts.accounts import token_hash
@@ -114,7 +114,7 @@ class UserClient(Struct):
 async def append_facts(client: Client, *facts: Fact) -> None:
     """Append facts without a request, and wait until they are folded."""
     position = await client.app[COMMANDS].writer.append(*facts)
-    await client.app[FRESHNESS].folded(MODELS, position)
+    await client.app[CHECKPOINTS].wait_folded(MODELS, position)
 
 
 async def add_user(client: Client, name: str, user_uuid: str, *permissions: str) -> UserClient:

@@ -20,7 +20,7 @@ from api.ledger.events import answer
 from api.ledger.explain import wire
 from api.ledger.search import BOUNDS
 from projections import ALL
-from projections.engine.model import Key, Model, Row
+from projections.engine.model import Key, ReadModel, Row
 from services.projector.checkpoints import UnreadyError, read
 from services.projector.table import Table
 from services.replay.explain import Window, explain_rows
@@ -74,7 +74,7 @@ async def explain(request: web.Request) -> web.Response:
     return answer(body, checkpoint.position)
 
 
-def _key(model: Model, text: str | None) -> list[Any]:
+def _key(model: ReadModel, text: str | None) -> list[Any]:
     hints = typing.get_type_hints(model.row)
     try:
         values = zip(msgspec.json.decode(text or "", type=list[Any]), model.key, strict=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from api.http.query import stamp
-from schemas.log import Recorded
+from schemas.log import RecordedEvent
 from services.replay.explain import MAX_EVENTS, MAX_POSITIONS, Explanation
 
 INEXACT = (
@@ -13,7 +13,7 @@ INEXACT = (
 BOUND = f"No more than {MAX_POSITIONS:,} positions are read for one answer, and {MAX_EVENTS:,} events folded."
 
 
-def event_summary(one: Recorded) -> dict[str, Any]:
+def event_summary(one: RecordedEvent) -> dict[str, Any]:
     """Return the position, the name and the time of an event."""
     return {
         "position": one.position,

@@ -16,7 +16,7 @@ from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
-from schemas.log import LATEST, Received
+from schemas.log import LATEST, NewEvent
 from services.asterisk.ami.framing import Framer
 from services.asterisk.ami.question import Question
 from services.runtime.masking.ami import masked, masking
@@ -48,7 +48,7 @@ class AnswerTooLongError(TimeoutError):
     """The PBX sends more in answer to one action than is kept; its end is not waited for."""
 
 
-Deliver = Callable[[list[Received]], None]
+Deliver = Callable[[list[NewEvent]], None]
 
 
 class LedgerProtocol(AMIProtocol):
@@ -67,7 +67,7 @@ class LedgerProtocol(AMIProtocol):
         self._framer = Framer()
         self._greeting: bytes | None = b""
         self._names: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {}
-        self._taken: list[Received] = []
+        self._taken: list[NewEvent] = []
         self.transport: Any = None
         self.closed = False
         self.responses: dict[str, Action] = {}
@@ -129,13 +129,13 @@ class LedgerProtocol(AMIProtocol):
             raw = start[6 : start.find(b"\r\n")]
             name, mask = self._names.get(raw) or self._name(raw)
             self.events += 1
-            self._taken.append(Received("ami", name, occurred(block), now, mask(block)))
+            self._taken.append(NewEvent("ami", name, occurred(block), now, mask(block)))
             if self.responses and name not in FOREIGN:
                 self._answer(start)
         elif start.startswith(b"Response:"):
             action = answered(start)
             if action is not None:
-                self._taken.append(Received("ami", f"Response:{action}", occurred(block), now, masked(block)))
+                self._taken.append(NewEvent("ami", f"Response:{action}", occurred(block), now, masked(block)))
             self._answer(start)
         else:
             self._rejected_blocks += 1

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import structlog
 from panoramisk.message import Message
 
-from schemas.log import Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from schemas.refusals import DENIED
 from services.asterisk.ami.question import drop_item
 from services.asterisk.ami.session import Session
@@ -99,7 +99,7 @@ class Result(NamedTuple):
 class Snapshots:
     """When to ask one PBX for what. ``write`` puts events of ours into the log, in order with the answers."""
 
-    def __init__(self, write: Callable[[Ours], None], clock: Clock = CLOCK) -> None:
+    def __init__(self, write: Callable[[RingledgerEvent], None], clock: Clock = CLOCK) -> None:
         self._write = write
         self._clock = clock
         self._receives_boots = False
@@ -121,7 +121,7 @@ class Snapshots:
         """Take the last epoch of an earlier listener: ours are greater, whatever the clock says."""
         self._epoch = max(self._epoch, epoch)
 
-    def hear(self, event: Received) -> None:
+    def hear(self, event: NewEvent) -> None:
         """Take an event of `STIRRING`: a snapshot is due, or, for a new contact, what no event tells about it."""
         if event.name == "ContactStatus":
             endpoint = ENDPOINT.search(event.raw)
@@ -212,7 +212,7 @@ async def take(
     session: Session,
     epoch: int,
     actions: tuple[str, ...],
-    write: Callable[[Ours], None],
+    write: Callable[[RingledgerEvent], None],
     *,
     booted: bool,
     booting: bool = False,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from schemas.agi import AgiBreakSent, AgiRunEnded, AgiStepDone, AgiStepFailed, AgiStepSent, How
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 from services.asterisk.ami.actions import RefusedError, done
 from services.asterisk.ami.protocol import LinkLostError
 from services.asterisk.ami.session import Session
@@ -26,7 +26,7 @@ BREAKS = 2
 
 GOOD = re.compile(r"200 result=(?!-)")
 
-Append = Callable[[Ours], Awaitable[None]]
+Append = Callable[[RingledgerEvent], Awaitable[None]]
 
 logger = structlog.get_logger()
 

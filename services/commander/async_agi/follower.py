@@ -7,11 +7,11 @@ import uuid
 import asyncpg
 import structlog
 
-from projections.engine.model import Decoded
+from projections.engine.model import DecodedEvent
 from schemas.agi import AgiRunStarted, AgiStep
 from schemas.ami.agi import AsyncAgiEvent
 from schemas.ami.transfer import AttendedTransfer
-from schemas.log import Recorded
+from schemas.log import RecordedEvent
 from services.commander.async_agi.driver import BREAK, Append, Driver
 from services.commander.async_agi.recovery import OLDEST_SECONDS, unfinished
 from services.commander.async_agi.run import Run, master_of
@@ -117,13 +117,13 @@ class AsyncAgi:
                 if run.waiting:
                     run.doubt()
             return
-        recorded = Recorded(
+        recorded = RecordedEvent(
             row["position"], self._pbx, row["source"], row["name"], row["at"], row["raw"], row["recorded"]
         )
         if row["name"] == "AttendedTransfer":
-            self._move(Decoded(recorded).as_(AttendedTransfer))
+            self._move(DecodedEvent(recorded).as_(AttendedTransfer))
             return
-        event: AsyncAgiEvent = Decoded(recorded).as_(AsyncAgiEvent)
+        event: AsyncAgiEvent = DecodedEvent(recorded).as_(AsyncAgiEvent)
         there = self._runs.get(event.unique_id)
         if there is not None and there.start >= event.position:
             return  # of an earlier time that this channel was in AGI: a new commander reads from before the run

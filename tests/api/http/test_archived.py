@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from projections import ALL
 from projections.calls.channels import CHANNELS
 from services.database import connection as database
@@ -38,7 +38,7 @@ async def scene(serve: Serve, ledger: Ledger, tmp_path: Path) -> Scene:
     ends = await append_months(ledger.url)
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    await client.app[FRESHNESS].folded([model.name for model in ALL], ends[-1])
+    await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], ends[-1])
     return Scene(client, ends, await run_archive(ledger.url, tmp_path / "files", "2026-05"))
 
 
@@ -120,7 +120,7 @@ async def test_a_model_without_a_state_is_gone_by_as_of_and_unready(scene: Scene
     projector = Projector(await database.connect(ledger.url, search_path="model, ledger"), [CHANNELS])
     await projector.open()
     await projector._connection.close()
-    await scene.client.app[FRESHNESS].refresh()
+    await scene.client.app[CHECKPOINTS].refresh()
     found = await scene.get("/readyz", 503)
     assert "read model channels has stopped" in found["reasons"]
     assert "2026-03.jsonl.zst, 2026-04.jsonl.zst" in found["models"]["channels"]["error"]

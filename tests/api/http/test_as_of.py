@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from api.app import create
-from api.app_keys import FRESHNESS, SEEDED, VIEWS
+from api.app_keys import CHECKPOINTS, SEEDED, VIEWS
 from api.cospace import jeye
 from api.http import as_of
 from api.http.as_of import AsOfViews, with_tables
@@ -28,7 +28,7 @@ from api.jade.core import CHANNELS
 from projections import ALL
 from projections.people.tokens import TOKENS
 from projections.people.users import USERS
-from schemas.log import Connected, Disconnected, Minute, Ours, Received, SnapshotCompleted, SnapshotStarted
+from schemas.log import Connected, Disconnected, Minute, NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotStarted
 from schemas.settings import Settings
 from services.database import connection as database
 from services.projector.projector import Projector
@@ -61,7 +61,7 @@ class Both:
         while (at := self._projector.followers[0].position) < position:
             await self._projector.advance(min(5_000, position - at))
         assert self._projector.stopped == {}
-        await self.present.app[FRESHNESS].refresh()
+        await self.present.app[CHECKPOINTS].refresh()
 
 
 @asynccontextmanager
@@ -70,11 +70,11 @@ async def serving(ledger: Ledger, folder: Path) -> AsyncIterator[Client]:
     client = TestClient[Any, Any](TestServer(app))
     await client.start_server()
     while not app[SEEDED].is_set():
-        await app[FRESHNESS].refresh()
+        await app[CHECKPOINTS].refresh()
         await ledger.fold()
     login = asyncio.create_task(admin_token(client))
     while not login.done():
-        await app[FRESHNESS].refresh()
+        await app[CHECKPOINTS].refresh()
         await ledger.fold()
     client.session.headers["Authorization"] = f"Bearer {await login}"
     yield client
@@ -295,13 +295,13 @@ async def test_a_tag_stays_the_same(both: Both) -> None:
     assert (await both.past.get(VIEW)).headers["ETag"] != tag
 
 
-def at(seconds: float, name: str = "", **headers: str) -> Received:
+def at(seconds: float, name: str = "", **headers: str) -> NewEvent:
     lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
-    return Received("ami", name, seconds, seconds, f"Event: {name}\r\n{lines}\r\n".encode())
+    return NewEvent("ami", name, seconds, seconds, f"Event: {name}\r\n{lines}\r\n".encode())
 
 
-def ours(seconds: float, event: Ours) -> Received:
-    return Received("ringledger", type(event).__name__, seconds, seconds, msgspec.json.encode(event))
+def ours(seconds: float, event: RingledgerEvent) -> NewEvent:
+    return NewEvent("ringledger", type(event).__name__, seconds, seconds, msgspec.json.encode(event))
 
 
 def rfc_3339(seconds: float) -> str:

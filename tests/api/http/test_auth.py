@@ -14,8 +14,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.app_keys import ACCOUNTS, COMMANDS, FRESHNESS, SETTINGS
-from schemas.log import Received
+from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS, SETTINGS
+from schemas.log import NewEvent
 from schemas.settings import Settings
 from schemas.users import TokenRevoked, TokenUsed, UserCreated
 from services.accounts.accounts import IDLE_SECONDS, Accounts, token_hash
@@ -42,7 +42,7 @@ async def user(client: Client, name: str, *permissions: str) -> None:
     position = await client.app[COMMANDS].writer.append(
         UserCreated(name, name, name, hashed, permissions, origin="user")
     )
-    await client.app[FRESHNESS].folded(("users",), position)
+    await client.app[CHECKPOINTS].wait_folded(("users",), position)
 
 
 async def test_a_login_gives_a_uuid_that_is_taken_as_query_header_and_cookie(client: Client) -> None:
@@ -155,7 +155,7 @@ async def test_a_use_written_by_a_clock_set_forward_expires_too(client: Client) 
     accounts, year = client.app[ACCOUNTS], 365 * 86400.0
     good = await admin_token(client)
     position = await client.app[COMMANDS].writer.append(TokenUsed(token_hash(good), time.time() + year))
-    await client.app[FRESHNESS].folded(("tokens",), position)
+    await client.app[CHECKPOINTS].wait_folded(("tokens",), position)
     accounts._clock = later(IDLE_SECONDS + 60)
     await reread(client)
     assert accounts.unsaved_uses(0.0) == []
@@ -186,9 +186,9 @@ async def test_a_pbx_can_make_no_user_and_no_token(client: Client, ledger: Ledge
     eve = UserCreated("x", "eve", "Eve", hash_password("eve"), ("admin",), origin="user")
     position = await ledger.write(
         f"Event: TokenIssued\r\ntoken_hash: {token_hash(stolen)}\r\nuser_uuid: x\r\n\r\n".encode(),
-        Received("ari", "UserCreated", None, time.time(), msgspec.json.encode(eve)),
+        NewEvent("ari", "UserCreated", None, time.time(), msgspec.json.encode(eve)),
     )
-    await client.app[FRESHNESS].folded(("users", "tokens"), position)
+    await client.app[CHECKPOINTS].wait_folded(("users", "tokens"), position)
     assert (await client.post("/v1/admin/login", headers=basic("eve", "eve"))).status == 401
     assert (await client.get(VIEW, params={"authtoken": stolen})).status == 401
     assert await ledger.connection.fetchval("SELECT count(*) FROM tokens") == 0
@@ -221,7 +221,7 @@ async def test_two_processes_know_each_others_tokens(serve: Serve) -> None:
     good = await admin_token(one)
     assert (await two.get(VIEW, params={"authtoken": good})).status == 200
     assert (await two.delete("/v1/admin/login", params={"authtoken": good})).status == 200
-    await one.app[FRESHNESS].refresh()
+    await one.app[CHECKPOINTS].refresh()
     assert (await one.get(VIEW, params={"authtoken": good})).status == 401
 
 

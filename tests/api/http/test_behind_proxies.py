@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from api.app import create
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from schemas.settings import Settings
 from tests.support.api_client import Client, RecordedApi
 
@@ -139,7 +139,7 @@ async def test_a_long_poll_with_a_marked_tag_waits(
     async def differs(_models: object, tag: str, seconds: float) -> None:
         waits.append((tag, seconds))
 
-    monkeypatch.setattr(recorded.client.app[FRESHNESS], "differs", differs)
+    monkeypatch.setattr(recorded.client.app[CHECKPOINTS], "wait_changed", differs)
     tag = await tag_of(recorded.client)
     reply = await recorded.client.get(CHANNELS, params={"wait": "60"}, headers={"If-None-Match": sent.format(tag)})
     assert (reply.status, waits) == (304, [(tag, 60.0)])

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from api.jade.stream import CATALOG
 from api.stream.messages import messages_of
 from projections import ALL
 from projections.engine.model import State
-from projections.engine.step import InStep
-from schemas.log import Received
+from projections.engine.step import StepFold
+from schemas.log import NewEvent
 from tests.api.ops.test_status import LISTENER, scraped
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.clock_off import Clock
@@ -26,12 +26,12 @@ GROWING = ((CHANNELS, "duration"), (ENTRIES, "wait"), (PARKED, "parking_duration
 OFF = pytest.mark.parametrize("off", [-600, 600], ids=["behind", "ahead"])
 
 
-async def client_of(ledger: Ledger, serve: Serve, *events: Received) -> Client:
+async def client_of(ledger: Ledger, serve: Serve, *events: NewEvent) -> Client:
     """Log the events, and return a client of an API whose models have folded them."""
     position = await ledger.write(*events)
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    await client.app[FRESHNESS].folded([model.name for model in ALL], position)
+    await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
     return client
 
 
@@ -117,7 +117,7 @@ async def test_a_list_corrects_durations_after_our_clock_was_set_back(ledger: Le
 def test_a_message_has_the_durations_of_its_event(off: int) -> None:
     pbx, told = Clock(off, 1000.0), dict[str, int]()
     models = [model for model in ALL if model.name in CATALOG.by_model]
-    step = InStep(models, {model.name: (State(), []) for model in models})
+    step = StepFold(models, {model.name: (State(), []) for model in models})
     for event in recorded([*pbx.joined(1000.0), *pbx.parked(1000.0)]):
         for message in messages_of(event, step.take(event) if event.name in step.names else [], step, CATALOG):
             item = next(iter(msgspec.json.decode(message.data).values()))

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from api.ops.listeners import read_status_file
 from projections import ALL
-from schemas.log import Connected, Minute, Ours, Received, SnapshotCompleted, SnapshotStarted
-from services.projector.checkpoints import Checkpoint, Freshness, Reading
+from schemas.log import Connected, Minute, NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotStarted
+from services.projector.checkpoints import Checkpoint, CheckpointReading, CheckpointWatcher
 from services.runtime.clock import Clock, boot_id
 from tests.api.ops.test_status import LISTENER, get
 from tests.support.api_client import Client, Serve, admin_token
@@ -24,17 +24,17 @@ HOUR = 3600.0
 BACK = Clock(lambda: time.time() - HOUR, time.monotonic)
 
 
-def at(when: float, event: Ours) -> Received:
-    return Received("ringledger", type(event).__name__, when, when, msgspec.json.encode(event))
+def at(when: float, event: RingledgerEvent) -> NewEvent:
+    return NewEvent("ringledger", type(event).__name__, when, when, msgspec.json.encode(event))
 
 
 async def test_a_link_whose_last_minute_is_to_come_is_not_complete(ledger: Ledger, serve: Serve) -> None:
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
 
-    async def complete(*events: Received) -> str:
+    async def complete(*events: NewEvent) -> str:
         position = await ledger.write(*events)
-        await client.app[FRESHNESS].folded([model.name for model in ALL], position)
+        await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
         return (await client.get("/v1/admin/core/channels")).headers["X-Ledger-Complete"]
 
     now = time.time()
@@ -68,23 +68,23 @@ async def test_a_renewal_before_a_clock_set_back_is_old(ledger: Ledger, serve: S
     assert HOUR - 60 < listener["age"] <= HOUR
 
 
-def reading(began: float, head: int, position: int) -> Reading:
+def reading(began: float, head: int, position: int) -> CheckpointReading:
     recorded = datetime.fromtimestamp(time.time(), UTC)
     checkpoint = Checkpoint(version=1, position=position, changed=1, swaps=0, at=recorded, error=None)
-    return Reading(began, began, head, {"channels": checkpoint}, {})
+    return CheckpointReading(began, began, head, {"channels": checkpoint}, {})
 
 
 async def test_the_lag_grows_while_the_clock_is_back() -> None:
-    freshness = Freshness("", clock=BACK)
+    checkpoints = CheckpointWatcher("", clock=BACK)
     now = asyncio.get_running_loop().time()
-    freshness.seen(reading(now - 9, head=5, position=5))
-    freshness.seen(behind := reading(now, head=6, position=5))
-    assert 9_000 <= freshness.lag_ms(("channels",), behind) < 60_000
+    checkpoints.observe(reading(now - 9, head=5, position=5))
+    checkpoints.observe(behind := reading(now, head=6, position=5))
+    assert 9_000 <= checkpoints.lag_ms(("channels",), behind) < 60_000
 
 
 async def test_the_lag_of_what_never_caught_up_grows_while_the_clock_is_back() -> None:
-    freshness = Freshness("", clock=BACK)
+    checkpoints = CheckpointWatcher("", clock=BACK)
     now = asyncio.get_running_loop().time()
-    freshness.seen(reading(now - 9, head=6, position=4))
-    freshness.seen(behind := reading(now, head=6, position=5))
-    assert 9_000 <= freshness.lag_ms(("channels",), behind) < 60_000
+    checkpoints.observe(reading(now - 9, head=6, position=4))
+    checkpoints.observe(behind := reading(now, head=6, position=5))
+    assert 9_000 <= checkpoints.lag_ms(("channels",), behind) < 60_000

@@ -9,10 +9,10 @@ import asyncpg
 import pytest
 from aiohttp import ClientResponse
 
-from api.app_keys import FAILED, FRESHNESS, VIEWS
+from api.app_keys import CHECKPOINTS, FAILED, VIEWS
 from schemas.log import Connected, Disconnected, Minute, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services.projector import checkpoints as freshness
-from services.projector.checkpoints import Reading
+from services.projector import checkpoints
+from services.projector.checkpoints import CheckpointReading
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
 
@@ -39,7 +39,7 @@ async def reached(client: Client, position: int, path: str = VIEW) -> ClientResp
     """Return the first answer that has folded the position."""
     async with asyncio.timeout(300):
         while True:
-            await client.app[FRESHNESS].refresh()
+            await client.app[CHECKPOINTS].refresh()
             reply = await client.get(path)
             if int(reply.headers["X-Ledger-Position"]) >= position:
                 return reply
@@ -86,7 +86,7 @@ async def test_two_processes_give_the_same_tag(serve: Serve, ledger: Ledger) -> 
 async def test_another_version_of_a_model_is_another_tag(client: Client, ledger: Ledger) -> None:
     tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
     await ledger.connection.execute("UPDATE checkpoint SET version = version + 1 WHERE model = 'channels'")
-    await client.app[FRESHNESS].refresh()
+    await client.app[CHECKPOINTS].refresh()
     assert (await client.get(VIEW)).headers["ETag"] != tag
 
 
@@ -116,10 +116,10 @@ async def test_a_long_poll_with_another_processes_newer_tag_is_not_answered_with
     await reached(client, await ledger.write(newchannel("1.1")))
     other = await serve()
     other.session.headers["Authorization"] = f"Bearer {await admin_token(other)}"
-    old = client.app[FRESHNESS].reading
+    old = client.app[CHECKPOINTS].reading
     tag = (await reached(other, await ledger.write(newchannel("1.2")))).headers["ETag"]
-    await client.app[FRESHNESS].refresh()
-    client.app[FRESHNESS].newest = old
+    await client.app[CHECKPOINTS].refresh()
+    client.app[CHECKPOINTS].newest = old
     assert (await client.get(VIEW, params={"wait": "0.3"}, headers={"If-None-Match": tag})).status == 304
 
 
@@ -142,7 +142,7 @@ async def test_stopping_lets_waiters_go(client: Client, ledger: Ledger) -> None:
     tag = (await reached(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
     waiting = asyncio.create_task(client.get(VIEW, params={"wait": "60"}, headers={"If-None-Match": tag}))
     await reached(client, await ledger.write(NOTHING), MODULES)
-    client.app[FRESHNESS].stop()
+    client.app[CHECKPOINTS].stop()
     async with asyncio.timeout(50):
         assert (await waiting).status == 304
 
@@ -272,12 +272,12 @@ async def test_body_and_position_belong_together_while_the_log_grows(client: Cli
 async def test_a_position_is_not_told_with_rows_older_than_it(client: Client, ledger: Ledger) -> None:
     first = await ledger.write(newchannel("1.1"))
     await reached(client, first, MODULES)
-    views, freshness = client.app[VIEWS], client.app[FRESHNESS]
+    views, checkpoints = client.app[VIEWS], client.app[CHECKPOINTS]
     render = views._render
 
     async def overtaken(*args: Any) -> Any:
         kept = await render(*args)
-        await freshness.folded(("channels",), await ledger.write(newchannel("1.2")))
+        await checkpoints.wait_folded(("channels",), await ledger.write(newchannel("1.2")))
         return kept
 
     views._render = overtaken
@@ -292,7 +292,7 @@ async def test_a_position_is_not_told_with_rows_older_than_it(client: Client, le
 async def test_what_is_folded_is_shown_by_the_next_answer(client: Client, ledger: Ledger) -> None:
     for state in ("INUSE", "BUSY", "NOT_INUSE"):
         said = f"Event: DeviceStateChange\r\nDevice: PJSIP/1\r\nState: {state}\r\n\r\n".encode()
-        await client.app[FRESHNESS].folded(("device_states",), await ledger.write(said))
+        await client.app[CHECKPOINTS].wait_folded(("device_states",), await ledger.write(said))
         reply = await client.request("GET", "/device_states/", json={"device": "PJSIP/1"})
         assert (await reply.json())["result"]["state"] == state
 
@@ -334,10 +334,10 @@ async def test_a_connection_that_ends_while_it_is_used_is_one_more_absence(
     client: Client, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """What asyncpg then says depends on the moment; the chaos run found that this ended the process."""
-    read = freshness.read
+    read = checkpoints.read
     broken = 0
 
-    async def breaking(connection: asyncpg.Connection) -> Reading:
+    async def breaking(connection: asyncpg.Connection) -> CheckpointReading:
         nonlocal broken
         if not broken:
             broken += 1
@@ -345,9 +345,9 @@ async def test_a_connection_that_ends_while_it_is_used_is_one_more_absence(
         return await read(connection)
 
     monkeypatch.setattr(where, breaking)
-    await client.app[FRESHNESS].refresh()
+    await client.app[CHECKPOINTS].refresh()
     replies = [await client.get(VIEW), await client.get(VIEW)]
     assert broken
     assert [reply.status for reply in replies] == ([503, 200] if where == "api.http.current_views.read" else [200, 200])
-    assert await client.app[FRESHNESS].refresh()
+    assert await client.app[CHECKPOINTS].refresh()
     assert not client.app[FAILED].done()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from projections import ALL
 from services.runtime.tasks import ended
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
@@ -113,7 +113,7 @@ async def test_a_slash_too_many_is_not_there(client: Client) -> None:
 async def test_health_is_open_and_readiness_tells_every_model(client: Client, recorded: RecordedApi) -> None:
     await recorded.ledger.fold()  # after ten minutes of tests the log has a use of their token
     assert (await client.get("/healthz", headers={"Authorization": ""})).status == 200
-    await client.app[FRESHNESS].refresh()
+    await client.app[CHECKPOINTS].refresh()
     reply = await client.get("/readyz", headers={"Authorization": ""})
     body = await reply.json()
     assert (reply.status, body["reasons"]) == (200, [])
@@ -126,7 +126,7 @@ async def test_a_stopped_model_is_not_ready(serve: Serve, ledger: Ledger) -> Non
     client = await serve()
     assert (await client.get("/readyz")).status == 200
     await ledger.connection.execute("UPDATE checkpoint SET error = 'position 1 (X): why' WHERE model = 'queues'")
-    await client.app[FRESHNESS].refresh()
+    await client.app[CHECKPOINTS].refresh()
     reply = await client.get("/readyz")
     body = await reply.json()
     assert (reply.status, body["reasons"]) == (503, ["read model queues has stopped"])

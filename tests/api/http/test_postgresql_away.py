@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientResponse
 from structlog.testing import capture_logs
 
-from api.app_keys import FRESHNESS, HEARTBEAT
+from api.app_keys import CHECKPOINTS, HEARTBEAT
 from projections import ALL
 from services.database import connection as database
 from services.database.embedded import Embedded
@@ -69,7 +69,7 @@ async def client(serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) 
     position = await ledger.write(b"Event: FullyBooted\r\n\r\n")
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    await client.app[FRESHNESS].folded([model.name for model in ALL], position)
+    await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
     monkeypatch.setattr("services.database.heartbeat.TICKS", 12)
     return client
 

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from projections import ALL
 from services.database.locks import Lock, locked
 from tests.support.api_client import PASSWORD, Client, Serve, admin_token, basic
@@ -53,7 +53,7 @@ async def client(serve: Serve, ledger: Ledger) -> Client:
     )
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    await client.app[FRESHNESS].folded([model.name for model in ALL], position)
+    await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
     await ledger.connection.execute(FAIL)
     return client
 

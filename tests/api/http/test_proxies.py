@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from api.http.connections import CONNECTIONS
 from api.http.site import GuardedSite
 from services.accounts.throttle import FREE_FAILURES
@@ -154,13 +154,13 @@ async def test_a_long_poll_through_a_compressing_proxy_waits(
         tag = first.headers["ETag"]
         again = await client.get(CHANNELS, headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
         assert again.status == 304
-        waits, differs = asyncio.Event(), site.api.app[FRESHNESS].differs
+        waits, differs = asyncio.Event(), site.api.app[CHECKPOINTS].wait_changed
 
         async def waiting(*args: Any) -> None:
             waits.set()
             await differs(*args)
 
-        monkeypatch.setattr(site.api.app[FRESHNESS], "differs", waiting)
+        monkeypatch.setattr(site.api.app[CHECKPOINTS], "wait_changed", waiting)
         poll = asyncio.create_task(client.get(f"{CHANNELS}?wait=60", headers={"If-None-Match": tag}))
         await waits.wait()
         await ledger.write(newchannel("99.1"))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from services.retention.redact import redact
 from services.retention.redact_pattern import Wanted
 from tests.captures import wire
@@ -41,7 +41,7 @@ async def test_no_view_is_missing_and_none_shows_it_afterwards(serve: Serve, led
     for client in (one, other):
         async with asyncio.timeout(300):
             while int((reply := await client.get(channels)).headers["X-Ledger-Position"]) < position:
-                await client.app[FRESHNESS].refresh()
+                await client.app[CHECKPOINTS].refresh()
         assert NUMBER in await reply.text()
         tags[client] = reply.headers["ETag"]
         was = await client.get(channels, params=past)

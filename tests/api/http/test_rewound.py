@@ -10,7 +10,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.app_keys import FRESHNESS, SEEDED
+from api.app_keys import CHECKPOINTS, SEEDED
 from schemas.settings import Settings
 from services.database import connection as database
 from services.projector.process import project
@@ -59,7 +59,7 @@ class World:
     async def noticed(self) -> None:
         """Wait until the API has looked at the log again."""
         async with asyncio.timeout(300):
-            while not await self.client.app[FRESHNESS].refresh():
+            while not await self.client.app[CHECKPOINTS].refresh():
                 pass
 
 

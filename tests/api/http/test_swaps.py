@@ -17,7 +17,7 @@ from msgspec.structs import replace
 import api.http.current_views
 import services.projector.process
 from api.app import create
-from api.app_keys import FRESHNESS, SEEDED, VIEWS
+from api.app_keys import CHECKPOINTS, SEEDED, VIEWS
 from api.http.current_views import MAX_ATTEMPTS, CachedBody, CurrentViews
 from api.http.views import Query, View
 from api.jade import core, queue, queue_members
@@ -27,17 +27,17 @@ from api.jade.resource import columns
 from projections import ALL
 from projections.calls.channels import CHANNELS
 from projections.endpoints.device_states import DEVICE_STATES, Device, by_device
-from projections.engine.model import Model, On
+from projections.engine.model import Handler, ReadModel
 from projections.people.tokens import TOKENS
 from projections.people.users import USERS
 from projections.queues.queue_members import QUEUE_MEMBERS
 from schemas.ami.device import DeviceState
-from schemas.log import Received
+from schemas.log import NewEvent
 from schemas.settings import Settings
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
 from services.log import append as log
-from services.projector.checkpoints import Checkpoint, Freshness, Reading, read
+from services.projector.checkpoints import Checkpoint, CheckpointReading, CheckpointWatcher, read
 from services.projector.rebuild import rebuild
 from services.projector.rebuild_diff import Scratch, Unwritten
 from tests.captures import wire
@@ -66,8 +66,8 @@ OTHERS = (ENDPOINTS, "/v1/admin/queue/entries", "/agents")
 NEVER_EMPTY = {ENDPOINTS, DEVICES, "/v1/admin/queue/members", "/v1/admin/queue/queues"}
 
 
-def recorded() -> list[Received]:
-    received: list[Received] = []
+def recorded() -> list[NewEvent]:
+    received: list[NewEvent] = []
     protocol = LedgerProtocol(received.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     protocol.data_received(wire("rich22"))
@@ -90,15 +90,15 @@ class World:
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
-    async def append(self, *events: Received) -> int:
+    async def append(self, *events: NewEvent) -> int:
         position = await log.append(self._pen, "pbx", 1, self._next, events)
         self._next += len(events)
         return position
 
     async def said(self, block: str) -> int:
-        return await self.append(Received("ami", block[7:].partition("\r")[0], None, 1.0, f"{block}\r\n\r\n".encode()))
+        return await self.append(NewEvent("ami", block[7:].partition("\r")[0], None, 1.0, f"{block}\r\n\r\n".encode()))
 
-    async def project(self, *models: Model) -> None:
+    async def project(self, *models: ReadModel) -> None:
         """Start a projector, with other versions of some models; stop the one that ran."""
         await self.stop()
         other = {model.name: model for model in models}
@@ -118,7 +118,7 @@ class World:
         await self.eventually(FOLDED, position)
 
     async def refreshed(self) -> None:
-        await self.client.app[FRESHNESS].refresh()
+        await self.client.app[CHECKPOINTS].refresh()
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ async def test_a_swap_is_one_change_of_the_tag_and_no_other(world: World) -> Non
         before = after
 
 
-def states(kind: type[Any]) -> Model:
+def states(kind: type[Any]) -> ReadModel:
     """Another version of device states, whose state is of another type."""
 
     class Typed(Device):
@@ -292,7 +292,7 @@ def states(kind: type[Any]) -> Model:
     def became(_row: Device | None, e: DeviceState) -> Device:
         return Typed(pbx=e.pbx, tm_update=e.at, device=e.device, state=kind(len(e.state)))
 
-    on = {"DeviceStateChange": On(DeviceState, by_device, became, newer=True)}
+    on = {"DeviceStateChange": Handler(DeviceState, by_device, became, list_item_wins=True)}
     return replace(DEVICE_STATES, row=Typed, on=on)
 
 
@@ -364,7 +364,7 @@ async def test_a_replica_that_cancels_a_statement_is_asked_again(
 ) -> None:
     tries = 0
 
-    async def conflicting(connection: asyncpg.Connection) -> Reading:
+    async def conflicting(connection: asyncpg.Connection) -> CheckpointReading:
         nonlocal tries
         tries += 1
         if tries <= times:
@@ -376,9 +376,9 @@ async def test_a_replica_that_cancels_a_statement_is_asked_again(
     assert (reply.status, tries) == (200 if times < MAX_ATTEMPTS else 503, MAX_ATTEMPTS)
 
 
-def reading(began: float, ended: float, position: int, swaps: int = 0) -> Reading:
+def reading(began: float, ended: float, position: int, swaps: int = 0) -> CheckpointReading:
     checkpoint = Checkpoint(version=1, position=position, changed=0, swaps=swaps, at=None, error=None)
-    return Reading(began, ended, position, {"channels": checkpoint}, {})
+    return CheckpointReading(began, ended, position, {"channels": checkpoint}, {})
 
 
 @pytest.mark.parametrize(
@@ -393,14 +393,16 @@ def reading(began: float, ended: float, position: int, swaps: int = 0) -> Readin
         (reading(2, 3, 10), reading(1, 4, 10)),
     ],
 )
-def test_of_two_readings_the_later_one_counts_whichever_comes_first(later: Reading, earlier: Reading) -> None:
+def test_of_two_readings_the_later_one_counts_whichever_comes_first(
+    later: CheckpointReading, earlier: CheckpointReading
+) -> None:
     assert later.after(earlier)
     assert not earlier.after(later)
     for order in ((earlier, later), (later, earlier)):
-        freshness = Freshness("")
+        checkpoints = CheckpointWatcher("")
         for one in order:
-            freshness.seen(one)
-        assert freshness.newest is later
+            checkpoints.observe(one)
+        assert checkpoints.newest is later
 
 
 class Looking(CurrentViews):
@@ -408,11 +410,11 @@ class Looking(CurrentViews):
 
     late: "asyncio.Task[tuple[CachedBody, Reading]] | None" = None
 
-    async def _look(self, query: Query) -> tuple[Reading, datetime, list[asyncpg.Record]]:
+    async def _look(self, query: Query) -> tuple[CheckpointReading, datetime, list[asyncpg.Record]]:
         now = datetime.now(UTC)
         if self.late is not None:
             return reading(5, 6, 20, swaps=1), now, []
-        self._freshness.seen(reading(3, 4, 20, swaps=1))
+        self._checkpoints.observe(reading(3, 4, 20, swaps=1))
         self.late = asyncio.create_task(self._current(query))
         return reading(1, 2, 10), now, []
 
@@ -420,15 +422,15 @@ class Looking(CurrentViews):
 async def test_who_asks_as_an_older_answer_is_finished_gets_one_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     tries, good = itertools.count(1), api.http.current_views._is_fresh
 
-    def counted(view: View, kept: CachedBody, needed: Reading) -> bool:
+    def counted(view: View, kept: CachedBody, needed: CheckpointReading) -> bool:
         assert next(tries) < 100, "asked again and again without a pause"
         return good(view, kept, needed)
 
     monkeypatch.setattr(api.http.current_views, "_is_fresh", counted)
-    freshness = Freshness("")
-    freshness.seen(reading(1, 2, 10))
+    checkpoints = CheckpointWatcher("")
+    checkpoints.observe(reading(1, 2, 10))
     pool: Any = None
-    views = Looking(pool, freshness, pool)
+    views = Looking(pool, checkpoints, pool)
     view = View("channels.list", ("channels",), "", lambda _: (), lambda rows, _: list(rows), RENDERER)
     kept, _ = await views._current(Query(view, None, ()))
     assert kept.reading.position(view.models) == 10
@@ -442,7 +444,7 @@ async def test_an_answer_that_took_long_does_not_tell_an_older_position(world: W
     path = "/v1/admin/queue/members"
     await world.folded(await world.append(*recorded()[:3000]))
     await world.refreshed()
-    views, freshness = world.client.app[VIEWS], world.client.app[FRESHNESS]
+    views, checkpoints = world.client.app[VIEWS], world.client.app[CHECKPOINTS]
     look = views._look
     looked, go_on = asyncio.Event(), asyncio.Event()
 
@@ -459,7 +461,7 @@ async def test_an_answer_that_took_long_does_not_tell_an_older_position(world: W
     nothing = "Event: FullyBooted\r\nStatus: Fully Booted"
     await world.folded(position := await world.said(nothing))
     await world.refreshed()
-    assert freshness.reading.position(("queue_members",)) >= position
+    assert checkpoints.reading.position(("queue_members",)) >= position
     second = asyncio.create_task(world.client.get(path))  # needs what there is now, and the first one's bytes are it
     other = await world.client.get("/healthz")  # so the second one is at it
     assert other.status == 200
@@ -486,7 +488,7 @@ async def test_a_swap_between_checkpoints_and_rows_has_to_wait(world: World, mon
     before = (await (await world.client.get(path)).json())["result"]
     rebuilding: list[asyncio.Task[Any]] = []
 
-    async def overtaken(connection: asyncpg.Connection) -> Reading:
+    async def overtaken(connection: asyncpg.Connection) -> CheckpointReading:
         found = await read(connection)
         if not rebuilding:
             rebuilding.append(asyncio.create_task(rebuild(world.url, [QUEUE_MEMBERS], None, asyncio.Event())))

@@ -8,10 +8,10 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from schemas.log import Connected
 from services.commander.commander import Commander
-from services.projector.checkpoints import Freshness, Reading
+from services.projector.checkpoints import CheckpointReading, CheckpointWatcher
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.config_pbx import Category, ConfigFile, ConfigPbx, Variable
 from tests.support.fake_ami import FakeAmi, block
@@ -196,9 +196,9 @@ async def test_a_conflict_is_answered_when_the_views_show_it(
 ) -> None:
     fresh = {"If-Match": (await client.get(QUEUES)).headers["ETag"]}
     files.files["queues.conf"].categories.append(Category("by-hand"))
-    checkpoints: Freshness = client.app[FRESHNESS]
+    checkpoints: CheckpointWatcher = client.app[CHECKPOINTS]
     reads = asyncio.Event()
-    folded, look = checkpoints.folded, checkpoints.look
+    folded, look = checkpoints.wait_folded, checkpoints.read
 
     async def failed() -> bool:
         return bool(await ledger.connection.fetchval("SELECT count(*) FROM acts WHERE state = 'failed'"))
@@ -212,13 +212,13 @@ async def test_a_conflict_is_answered_when_the_views_show_it(
             reads.clear()
             await eventually(failed, "the act has failed")
 
-    async def look_later(connection: asyncpg.Connection) -> Reading:
+    async def look_later(connection: asyncpg.Connection) -> CheckpointReading:
         await reads.wait()
         return await look(connection)
 
     reads.set()
-    monkeypatch.setattr(checkpoints, "folded", folded_late)
-    monkeypatch.setattr(checkpoints, "look", look_later)
+    monkeypatch.setattr(checkpoints, "wait_folded", folded_late)
+    monkeypatch.setattr(checkpoints, "read", look_later)
     reply = await client.put(QUEUES, json={"data": "[general]\n"}, headers=fresh)
     assert reply.status == 409
     assert checkpoints.reading.position(("configurations",)) >= int(reply.headers["X-Ledger-Position"])

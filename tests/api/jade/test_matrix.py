@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from api.app_keys import FRESHNESS
-from schemas.log import Received
+from api.app_keys import CHECKPOINTS
+from schemas.log import NewEvent
 from schemas.users import TokenIssued
 from services.accounts.accounts import IDLE_SECONDS, token_hash
 from tests.contract import operations
@@ -96,8 +96,8 @@ async def make_tokens(client: Client, ledger: Ledger) -> dict[str, str]:
     admin = await ledger.connection.fetchval("SELECT uuid FROM users WHERE username = 'admin'")
     when = time.time() - IDLE_SECONDS - 60
     issued = TokenIssued(token_hash(tokens["expired"]), admin)
-    event = Received("ringledger", "TokenIssued", when, when, msgspec.json.encode(issued))
-    await client.app[FRESHNESS].folded(("tokens",), await ledger.write(event, pbx=""))
+    event = NewEvent("ringledger", "TokenIssued", when, when, msgspec.json.encode(issued))
+    await client.app[CHECKPOINTS].wait_folded(("tokens",), await ledger.write(event, pbx=""))
     client.session.headers["Authorization"] = ""
     return tokens
 

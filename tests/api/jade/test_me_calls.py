@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from services.commander.commander import Commander
 from tests.support.api_client import Client, Serve, bearer, log_in
 from tests.support.fake_ami import FakeAmi, block
@@ -106,7 +106,7 @@ async def test_both_must_be_at_one_pbx(client: Client, ledger: Ledger, ami: Fake
     assert "same PBX" in await error_message(await client.post(PATH, json={"uuid_user": carol}, headers=token), 409)
     assert await error_message(await client.post(f"{PATH}?pbx=wien", json={"uuid_user": bob}, headers=token), 404)
     position = await ledger.write(endpoint("200"))
-    await client.app[FRESHNESS].folded(("pjsip_endpoints",), position)
+    await client.app[CHECKPOINTS].wait_folded(("pjsip_endpoints",), position)
     assert (await client.post(PATH, json={"uuid_user": carol}, headers=token)).status == 200
     assert [action["Data"] for action in ami.actions_named("Originate")] == ["PJSIP/200,30"]
 

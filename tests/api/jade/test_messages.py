@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from schemas.social import MessagePosted
 from services.commands import messages
 from tests.api.jade.test_social import ALICE, BOB, CAROL, head, only_chat, opened
@@ -72,7 +72,7 @@ async def test_paging_to_the_end_misses_and_doubles_nothing_while_others_write(s
     one, two = await serve(), await serve()
     alice, bob = await add_user(one, "alice", ALICE), await add_user(two, "bob", BOB)
     path = await opened(alice, BOB, kind=1) + "/messages"
-    await two.app[FRESHNESS].refresh()
+    await two.app[CHECKPOINTS].refresh()
     theirs = f"/me/chats/{(await only_chat(bob))['uuid']}/messages"
     first = {f"{who} {n}" for who in ("alice", "bob") for n in range(12)}
     await asyncio.gather(*(post(alice, path, t) if t < "b" else post(bob, theirs, t) for t in first))
@@ -86,7 +86,7 @@ async def test_paging_to_the_end_misses_and_doubles_nothing_while_others_write(s
     assert len(texts(pages)) == len(set(texts(pages)))
     assert first <= set(texts(pages)) <= first | later
 
-    await one.app[FRESHNESS].refresh()
+    await one.app[CHECKPOINTS].refresh()
     everything = await alice.get(path)
     assert set(texts(everything)) == first | later
     times = [m["tm_create"] for m in everything]

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from api.ledger import search
-from schemas.log import Received
+from schemas.log import NewEvent
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
 
@@ -262,11 +262,11 @@ async def odd(serve: Serve) -> Client:
     return client
 
 
-def ami(raw: bytes, name: str = "Odd", recorded: float | None = None) -> Received:
-    return Received("ami", name, None, time.time() if recorded is None else recorded, raw)
+def ami(raw: bytes, name: str = "Odd", recorded: float | None = None) -> NewEvent:
+    return NewEvent("ami", name, None, time.time() if recorded is None else recorded, raw)
 
 
-def channel_event(unique_id: str) -> Received:
+def channel_event(unique_id: str) -> NewEvent:
     return ami(f"Event: Odd\r\nChannel: PJSIP/1-1\r\nUniqueid: {unique_id}\r\nAfter: 1\r\n\r\n".encode())
 
 
@@ -301,7 +301,7 @@ async def test_json_comes_as_json_in_one_line_and_is_searched(odd: Client, ledge
         ("Broken", no_json),
         ("Broken", no_text),
     )
-    await ledger.write(*(Received("ari", name, None, time.time(), raw) for name, raw in said))
+    await ledger.write(*(NewEvent("ari", name, None, time.time(), raw) for name, raw in said))
     events = await everything(odd, source="ari")
     assert [event["raw"].encode() for event in events[:4]] == [pretty, escaped, bridge, no_json]
     assert base64.b64decode(events[4]["raw"]) == no_text
@@ -318,8 +318,8 @@ async def test_fields_of_imported_lines_are_searched(odd: Client, ledger: Ledger
     csv = b'"","100","200","lab","""A, B"" <100>","PJSIP/100-1","","Dial","PJSIP/200","17.1","x"\n'
     queue_log = b"1795308983|17.1|support|PJSIP/200|CONNECT|3|17.2|2\n"
     await ledger.write(
-        Received("cdr_csv", "Cdr", None, time.time(), csv),
-        Received("queue_log", "CONNECT", None, time.time(), queue_log),
+        NewEvent("cdr_csv", "Cdr", None, time.time(), csv),
+        NewEvent("queue_log", "CONNECT", None, time.time(), queue_log),
     )
     events = await everything(odd, source="cdr_csv") + await everything(odd, source="queue_log")
     assert events[0]["headers"][4] == '"A, B" <100>'

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from projections import ALL
 from projections.engine.model import names_of
-from schemas.log import Connected, Disconnected, Received, SnapshotCompleted, SnapshotStarted
+from schemas.log import Connected, Disconnected, NewEvent, SnapshotCompleted, SnapshotStarted
 from services.replay import explain
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
@@ -195,7 +195,7 @@ async def own(serve: Serve) -> Client:
 
 
 async def folded(client: Client, position: int) -> None:
-    await client.app[FRESHNESS].folded([model.name for model in ALL], position)
+    await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
 
 
 async def test_the_events_that_made_a_gap(own: Client, ledger: Ledger) -> None:
@@ -247,12 +247,12 @@ async def set_clock(ledger: Ledger, when: datetime) -> None:
     )
 
 
-def heard(block: bytes, when: datetime) -> Received:
+def heard(block: bytes, when: datetime) -> NewEvent:
     name = block.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode()
-    return Received("ami", name, when.timestamp(), when.timestamp(), block)
+    return NewEvent("ami", name, when.timestamp(), when.timestamp(), block)
 
 
-def call(unique_id: str, when: datetime) -> list[Received]:
+def call(unique_id: str, when: datetime) -> list[NewEvent]:
     block = cdr(unique_id, unique_id).replace(b"2026-11-22 10:00", f"{when:%Y-%m-%d %H:%M}".encode())
     return [
         heard(channel("Newchannel", unique_id, unique_id), when),

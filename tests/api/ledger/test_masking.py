@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.app_keys import FRESHNESS
-from schemas.log import Received
+from api.app_keys import CHECKPOINTS
+from schemas.log import NewEvent
 from services.transfer.export_ami import export
 from tests.support.api_client import Client
 from tests.support.ledger import Ledger
@@ -18,8 +18,8 @@ CLEAR = "hunter2"
 HEAD = "Channel: PJSIP/1\r\nUniqueid: 1.1\r\n"
 
 
-def ami(name: str, headers: str) -> Received:
-    return Received("ami", name, None, time.time(), f"Event: {name}\r\n{HEAD}{headers}\r\n\r\n".encode())
+def ami(name: str, headers: str) -> NewEvent:
+    return NewEvent("ami", name, None, time.time(), f"Event: {name}\r\n{HEAD}{headers}\r\n\r\n".encode())
 
 
 OLD = (
@@ -27,9 +27,9 @@ OLD = (
     ami("VarSet", f"Variable: DB_PASSWORD\r\nValue: {CLEAR}"),
     ami("Newexten", f"Application: Set\r\nAppData: DB_PASSWORD={CLEAR}"),
     ami("UserEvent", f"UserEvent: x\r\nPinChannel: {CLEAR}\r\nCookie: {CLEAR}"),
-    Received("ari", "ChannelVarset", None, time.time(), b'{"variable":"API_KEY","value":"%b"}' % CLEAR.encode()),
-    Received("ringledger", "Odd", time.time(), time.time(), b'{"type":"Odd","pwd":"%b"}' % CLEAR.encode()),
-    Received("cdr_csv", "Cdr", time.time(), time.time(), b'"","Authenticate","%b"\n' % CLEAR.encode()),
+    NewEvent("ari", "ChannelVarset", None, time.time(), b'{"variable":"API_KEY","value":"%b"}' % CLEAR.encode()),
+    NewEvent("ringledger", "Odd", time.time(), time.time(), b'{"type":"Odd","pwd":"%b"}' % CLEAR.encode()),
+    NewEvent("cdr_csv", "Cdr", time.time(), time.time(), b'"","Authenticate","%b"\n' % CLEAR.encode()),
 )
 
 
@@ -61,7 +61,7 @@ async def test_a_search_finds_nothing_that_is_masked(client: Client, ledger: Led
 
 async def test_views_and_stories_of_an_older_log_are_masked(client: Client, ledger: Ledger) -> None:
     last = await ledger.write(*OLD)
-    await client.app[FRESHNESS].folded(("channels",), last)
+    await client.app[CHECKPOINTS].wait_folded(("channels",), last)
     detail = json.loads(await get(client, "/v1/admin/core/channels/1.1"))["result"]
     assert detail["variables"] == {"DB_PASSWORD": "********"}
     assert (detail["application"], detail["application_data"]) == ("Set", "DB_PASSWORD=********")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.retention.redact import redact
 from services.retention.redact_pattern import Wanted
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
@@ -99,7 +99,7 @@ async def test_odd_bytes_prove_and_masked_ones_say_that_they_do_not(serve: Serve
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     odd = [b"\0\xff\xfe", b"", "Event: Ö\r\n\r\n".encode()]
-    said = [Received("ami", "Né\n x", at, time.time(), raw) for raw in odd for at in (None, 0.000_001)]
+    said = [NewEvent("ami", "Né\n x", at, time.time(), raw) for raw in odd for at in (None, 0.000_001)]
     last = await ledger.write(*said, pbx="b ü")
     for position in range(last - len(said) + 1, last + 1):
         check(await proved(client, position))
@@ -119,7 +119,7 @@ async def test_a_redacted_event_is_proved_as_it_is_and_says_by_what(serve: Serve
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     raw = b"Event: Newchannel\r\nCallerIDNum: 5551234\r\nCallerIDName: Jane Roe\r\n\r\n"
-    position = await ledger.write(Received("ami", "Newchannel", None, time.time(), raw))
+    position = await ledger.write(NewEvent("ami", "Newchannel", None, time.time(), raw))
     sealed = (await proved(client, position))["proof"]
     assert sealed["redacted"] == []
     await redact(url, Wanted("number", "5551234"), "redacted-gggggggggggg")

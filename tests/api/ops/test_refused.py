@@ -2,8 +2,16 @@
 
 from typing import Any
 
-from api.app_keys import FRESHNESS
-from schemas.log import Connected, LoginRefused, Minute, Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from api.app_keys import CHECKPOINTS
+from schemas.log import (
+    Connected,
+    LoginRefused,
+    Minute,
+    RingledgerEvent,
+    SnapshotCompleted,
+    SnapshotListed,
+    SnapshotStarted,
+)
 from schemas.refusals import IN_USE, UNAUTHENTICATED, refused_files
 from schemas.settings import Pbx
 from services.commander.link import ONE_SESSION
@@ -13,10 +21,10 @@ from tests.support.ledger import Ledger
 LIST = SnapshotListed(5, "CoreShowChannels", "refused", "Permission denied")
 
 
-async def ready(client: Client, ledger: Ledger, *events: Ours) -> tuple[int, dict[str, Any]]:
+async def ready(client: Client, ledger: Ledger, *events: RingledgerEvent) -> tuple[int, dict[str, Any]]:
     """Write events of the PBX ``pbx``; return status and body of `/readyz` when they are folded."""
     position = await ledger.write(*events)
-    await client.app[FRESHNESS].folded(("links",), position)
+    await client.app[CHECKPOINTS].wait_folded(("links",), position)
     reply = await client.get("/readyz", headers={"Authorization": ""})
     return reply.status, await reply.json()
 
@@ -71,7 +79,7 @@ async def test_a_refusal_counts_while_a_listener_runs(client: Client, ledger: Le
     """A PBX that was taken out of the settings is refused for ever, and matters to nobody."""
     assert (await ready(client, ledger, LoginRefused("a:1", "Authentication failed")))[0] == 503
     await ledger.connection.execute("UPDATE model.links SET tm_update = tm_update - interval '1 hour'")
-    await client.app[FRESHNESS].refresh()
+    await client.app[CHECKPOINTS].refresh()
     assert (await client.get("/readyz")).status == 200
 
 

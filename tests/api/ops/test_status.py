@@ -19,7 +19,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 import api
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from api.ledger.status import handled_events
 from api.ops.listeners import listener_report, read_status_file
 from api.ops.log_counts import LARGEST_NAMES, NAME_LETTERS
@@ -32,15 +32,15 @@ from schemas.log import (
     Connected,
     Disconnected,
     Minute,
-    Ours,
-    Received,
+    NewEvent,
+    RingledgerEvent,
     SnapshotCompleted,
     SnapshotStarted,
 )
 from services.database import connection as database
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
-from services.projector.checkpoints import Freshness
+from services.projector.checkpoints import CheckpointWatcher
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
 
@@ -56,13 +56,13 @@ async def get(client: Client, path: str, status: int = 200, **query: Any) -> dic
 
 async def folded(client: Client, position: int) -> None:
     async with asyncio.timeout(300):
-        await client.app[FRESHNESS].folded([model.name for model in ALL], position)
-    await client.app[FRESHNESS].refresh()
+        await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
+    await client.app[CHECKPOINTS].refresh()
 
 
-def at(when: str, event: Ours) -> Received:
+def at(when: str, event: RingledgerEvent) -> NewEvent:
     seconds = datetime.fromisoformat(when).timestamp()
-    return Received("ringledger", type(event).__name__, seconds, seconds, msgspec.json.encode(event))
+    return NewEvent("ringledger", type(event).__name__, seconds, seconds, msgspec.json.encode(event))
 
 
 def lost(reason: str, heard: str) -> Disconnected:
@@ -72,7 +72,7 @@ def lost(reason: str, heard: str) -> Disconnected:
 async def with_gaps(client: Client, ledger: Ledger) -> list[int]:
     """Write three gaps: a is lost twice, and healed once; b is lost and stays so. Return where they begin."""
     opened = []
-    story: list[tuple[str, str, Ours]] = [
+    story: list[tuple[str, str, RingledgerEvent]] = [
         ("a", "2026-11-20T10:00:00Z", Connected("a:5038", "Asterisk Call Manager/11.0.0")),
         ("a", "2026-11-20T11:00:00.5Z", lost("cut", "2026-11-20T11:00:00.25Z")),
         ("a", "2026-11-20T11:00:10Z", Connected("a:5038", "Asterisk Call Manager/11.0.0")),
@@ -172,7 +172,7 @@ async def test_status_says_how_far_all_has_come(client: Client, ledger: Ledger) 
     strange = [b"Event: Martian\r\nA: 1\r\n\r\n"] * 3
     await ledger.write(Minute(60, "up", 1), pbx="a")
     unfit = b"Event: Newchannel\r\nChannelState: abc\r\nUniqueid: 1.1\r\n\r\n"
-    await ledger.write(*strange, unfit, Received("ari", "Newchannel", None, time.time(), b"{}"), pbx="a")
+    await ledger.write(*strange, unfit, NewEvent("ari", "Newchannel", None, time.time(), b"{}"), pbx="a")
     last = await ledger.write(strange[0], AriConnected("b:8088"), pbx="b")
     await folded(client, last)
     found = await get(client, "/v1/ledger/status")
@@ -310,7 +310,7 @@ async def test_a_database_that_is_away_is_not_asked(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board(tmp_path)
-    monkeypatch.setattr(Freshness, "stale", property(lambda _: True))
+    monkeypatch.setattr(CheckpointWatcher, "is_stale", property(lambda _: True))
     found = await get(client, "/readyz", 503)
     assert (found["listeners_from"], found["listeners"][0]["spool"]["error"]) == ("file", "disk full")
     assert found["reasons"][0] == "the database does not answer"

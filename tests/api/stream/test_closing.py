@@ -10,7 +10,7 @@ import pytest
 from aiohttp import WSMsgType
 from msgspec.structs import replace
 
-from api.app_keys import FRESHNESS
+from api.app_keys import CHECKPOINTS
 from api.jade.stream import CATALOG
 from api.stream import client_stream as stream
 from api.stream import hub as streams
@@ -24,7 +24,7 @@ from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
 from projections.engine.model import Fold
-from projections.engine.step import InStep
+from projections.engine.step import StepFold
 from services.log import append as log
 from services.replay.subscription import Subscription
 from services.retention import redact_pattern as wanted
@@ -61,7 +61,7 @@ async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
     head = await log.head(ledger.connection)
     async with open_stream(client, last=ends[1]) as one:
         before = await one.take(50)
-    await client.app[FRESHNESS].folded([model.name for model in ALL], head)
+    await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], head)
     async with open_stream(client, last=0) as far:
         monkeypatch.setattr(Subscription, "read", gated(going := asyncio.Event()))
         await far.take(10)
@@ -156,7 +156,7 @@ async def test_a_model_that_fails_ends_streams_and_lets_none_begin(
                 raise ZeroDivisionError
             fold(self, on, key, shaped, event)
 
-        monkeypatch.setattr(InStep.__init__.__globals__["_Noting"], "_fold_row", failing)
+        monkeypatch.setattr(StepFold.__init__.__globals__["_Noting"], "_fold_row", failing)
         position = await ledger.write(newchannel("6.6"))
         assert await one.rest() == []
         said = f"read model channels at position {position} (Newchannel) cannot be folded"

@@ -13,8 +13,8 @@ from api.http.views import View
 from api.jade.stream import CATALOG
 from projections import ALL
 from projections.engine.model import State
-from projections.engine.step import Change, InStep
-from schemas.log import Received, Recorded
+from projections.engine.step import Change, StepFold
+from schemas.log import NewEvent, RecordedEvent
 from services.database import connection as database
 from services.projector.table import Table
 from tests.api.http.test_as_of import views_of
@@ -51,13 +51,13 @@ VIEWS = {
 }
 
 
-def steps(recording: str, dice: random.Random) -> list[tuple[Recorded, Change, dict[str, list[Any]]]]:
+def steps(recording: str, dice: random.Random) -> list[tuple[RecordedEvent, Change, dict[str, list[Any]]]]:
     """Fold a recording, and draw changes with all rows as they stood then."""
-    step = InStep(MODELS, {model.name: (State(), []) for model in MODELS})
+    step = StepFold(MODELS, {model.name: (State(), []) for model in MODELS})
     seen: dict[str, int] = {}
     drawn: dict[str, list[Any]] = {model.name: [] for model in MODELS}
     answers = [
-        one for one in listener_events(wire(recording)) if isinstance(one, Received)
+        one for one in listener_events(wire(recording)) if isinstance(one, NewEvent)
     ]  # to CoreStatus and CoreSettings
     for event in as_recorded([*snapshotted(recording), *answers]):
         for change in step.take(event) if event.name in step._takers else ():
@@ -92,7 +92,7 @@ async def test_a_resource_is_what_the_view_serves(recorded: Served, url: str) ->
     for name in ("rich22", "rich16"):
         for event, change, rows in steps(name, random.Random(17)):
             feed, row = feeds[change.model], change.after
-            step = InStep(MODELS, {model: (State(), held) for model, held in rows.items()})
+            step = StepFold(MODELS, {model: (State(), held) for model, held in rows.items()})
             item = msgspec.to_builtins(feed.item(row, event.recorded, step))
             view, found_by = VIEWS[feed.path]
             args = [row.pbx, getattr(row, found_by) if found_by else None]

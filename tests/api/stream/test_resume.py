@@ -14,7 +14,7 @@ from api.stream import client_stream as stream
 from api.stream import hub as streams
 from api.stream import live_buffer as live
 from api.stream import sse
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.database import connection as database
 from services.log import append as log
 from tests.api.http.test_as_of import serving
@@ -244,9 +244,9 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, mon
     assert 0 < text.count(b"core.channel.create") < 1200
 
 
-def large(number: int) -> Received:
+def large(number: int) -> NewEvent:
     raw = f"Event: Newchannel\r\nUniqueid: 9.{number}\r\nChannel: PJSIP/1-{number}\r\nExten: {'x' * 12_000}\r\n\r\n"
-    return Received("ami", "Newchannel", 1.0, 1795308983.5, raw.encode())
+    return NewEvent("ami", "Newchannel", 1.0, 1795308983.5, raw.encode())
 
 
 async def test_while_postgresql_is_away_a_stream_waits_and_then_goes_on(scene: Scene, postgresql_url: str) -> None:

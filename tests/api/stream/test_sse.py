@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
-from api.app_keys import ACCOUNTS, COMMANDS, FRESHNESS
+from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS
 from api.stream import hub as streams
 from api.stream import sse
 from api.stream import websocket as ws
@@ -129,7 +129,7 @@ async def test_a_quiet_stream_says_how_far_it_is(
 async def test_nobody_listens_without_admin(client: Client) -> None:
     await user(client, "otto", "user")
     issued = await client.app[COMMANDS].writer.append(TokenIssued(token_hash("otto's"), "otto", actor="otto"))
-    await client.app[FRESHNESS].folded(("tokens",), issued)
+    await client.app[CHECKPOINTS].wait_folded(("tokens",), issued)
     for path in ("/v1/events", "/v1/ws"):
         for bearer, status in (("", 401), ("nobody's", 401), ("otto's", 403)):
             reply = await client.get(path, headers={"Authorization": f"Bearer {bearer}"})
@@ -216,7 +216,7 @@ async def test_who_listens_uses_its_token(client: Client, monkeypatch: pytest.Mo
         before = known.used
         async with asyncio.timeout(300):
             while accounts._tokens[token_hash(mine)].used <= before + 900:
-                await client.app[FRESHNESS].refresh()
+                await client.app[CHECKPOINTS].refresh()
 
 
 async def test_a_server_that_stops_says_so_at_once(client: Client, ledger: Ledger) -> None:

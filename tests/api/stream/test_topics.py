@@ -12,8 +12,8 @@ from api.stream.messages import WHOLE_EVENT, Message, messages_of, parse_id
 from api.stream.topics import TopicFilter, parse_topic, parse_topics, topic_of
 from projections.calls.channels import Channel
 from projections.calls.parked_calls import ParkedCall
-from projections.engine.step import Change, InStep
-from schemas.log import Recorded
+from projections.engine.step import Change, StepFold
+from schemas.log import RecordedEvent
 
 AT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
@@ -75,14 +75,14 @@ def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> N
     def call(lot: str) -> ParkedCall:
         return ParkedCall(pbx="a", tm_update=AT, parkee_unique_id="1.1", parking_lot=lot)
 
-    event = Recorded(7, "a", "ami", "X", AT, b"", AT)
+    event = RecordedEvent(7, "a", "ami", "X", AT, b"", AT)
     changes = [
         Change("channels", None, channel("a")),
         Change("channels", channel("a"), channel("a", exten="1")),
         Change("parked_calls", call("one"), call("two")),
         Change("channels", channel("b"), None),
     ]
-    all_of_it = messages_of(event, changes, InStep([], {}), CATALOG)
+    all_of_it = messages_of(event, changes, StepFold([], {}), CATALOG)
     assert [(m.id, *msgspec.json.decode(m.data)) for m in all_of_it] == [
         ("7.1", "core.channel.create", "topic", "position", "id"),
         ("7.2", "core.channel.update", "topic", "position", "id"),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from schemas.log import Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.contract.jade.files import OBJECTS, Files
 from tests.support.fake_ami import FakeAmi, block
 
@@ -57,7 +57,7 @@ class FakePbx(FakeAmi):
         name, *rest = lines
         self._tell(block(f"Event: {name}", "Privilege: all,all", f"Timestamp: {time.time():.6f}", *rest))
 
-    def _tell(self, *events: bytes | Ours) -> None:
+    def _tell(self, *events: bytes | RingledgerEvent) -> None:
         async def telling() -> None:
             async with self._turn:  # in the order of the events
                 await self._hear(*events)

@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 from yarl import URL
 
-from api.app_keys import COMMANDS, FRESHNESS
+from api.app_keys import CHECKPOINTS, COMMANDS
 from projections import ALL
 from schemas.users import TokenIssued, UserCreated
 from services.accounts.accounts import token_hash
@@ -94,7 +94,7 @@ class World:
         await self.pbx.flush()
         head = await self.head()
         async with asyncio.timeout(300):
-            await self.app[FRESHNESS].folded(MODELS, head)
+            await self.app[CHECKPOINTS].wait_folded(MODELS, head)
 
     async def send(self, method: str, path: str, ask: Ask, raw: bytes | None = None) -> Reply:
         """Send a request as curl does; ``raw`` is sent instead of the body that ``ask`` has."""

@@ -6,7 +6,7 @@ from typing import Any
 from projections.calls.parked_calls import PARKED_CALLS, ParkedCall
 from projections.calls.parking_lots import PARKING_LOTS
 from projections.endpoints.device_states import DEVICE_STATES
-from schemas.log import Received
+from schemas.log import NewEvent
 from tests.support.harness import ListSnapshot, Tables, block
 
 
@@ -25,7 +25,7 @@ def facts(unique_id: str = "1.1", timeout: int = 45, duration: int = 0) -> dict[
     }
 
 
-def parked(moment: float = 1000.25, **headers: Any) -> Received:
+def parked(moment: float = 1000.25, **headers: Any) -> NewEvent:
     return block("ParkedCall", moment, **facts(**headers))
 
 
@@ -97,7 +97,7 @@ def test_lots_are_what_the_list_says() -> None:
     assert tables.fold([later.start, later.end, later.over]).of(PARKING_LOTS) == {}
 
 
-def state(device: str, word: str) -> Received:
+def state(device: str, word: str) -> NewEvent:
     return block("DeviceStateChange", Device=device, State=word)
 
 

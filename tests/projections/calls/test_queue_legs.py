@@ -4,24 +4,24 @@ from typing import Any
 
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.statistics import STATISTICS
-from schemas.log import Received
+from schemas.log import NewEvent
 from tests.support.harness import Tables, block
 
 MODELS = (CALL_RECORDS, STATISTICS)
 BOB = {"Queue": "sales", "Uniqueid": "1795341600.1", "Interface": "PJSIP/101", "MemberName": "Bob Baker"}
 
 
-def member(event: str, channel: str, **headers: Any) -> Received:
+def member(event: str, channel: str, **headers: Any) -> NewEvent:
     return block(event, 1795341601.0, DestChannel=channel, **(BOB | headers))
 
 
-def record(channel: str) -> Received:
+def record(channel: str) -> NewEvent:
     call = {"StartTime": "2026-11-22 10:00:00", "EndTime": "2026-11-22 10:00:30", "Duration": 30}
     call |= {"UniqueID": "1795341600.1", "Disposition": "ANSWERED", "Channel": "PJSIP/200-00000001"}
     return block("Cdr", 1795341630.5, DestinationChannel=channel, LastApplication="Queue", LastData="sales", **call)
 
 
-def agents(*events: Received) -> list[str | None]:
+def agents(*events: NewEvent) -> list[str | None]:
     """Return the agent of each record, having seen that statistics know the same agents."""
     tables = Tables(*MODELS).fold(events)
     records = sorted(tables.of(CALL_RECORDS).values(), key=lambda row: row.position)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from projections.calls.samples import SAMPLES, STATES, epoch_of, sampled, time_uuid
-from schemas.log import Minute, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import Minute, NewEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.captures import wire
 from tests.support.story import ami, event, folded, ours, tell
 
@@ -19,7 +19,7 @@ MINUTE = 1_795_309_260
 ACTIONS = ("CoreStatus", "CoreShowChannels", "QueueStatus")
 
 
-def answer(epoch: int, channels: int, calls: int, callers: tuple[int, ...], members: dict[str, int]) -> list[Received]:
+def answer(epoch: int, channels: int, calls: int, callers: tuple[int, ...], members: dict[str, int]) -> list[NewEvent]:
     """Make the answers to a snapshot of ours: queues with so many callers, members with the state of their device."""
     of = {action: f"ringledger/{epoch}/{action}" for action in ACTIONS}
     queue = {"ActionID": of["QueueStatus"]}
@@ -38,7 +38,7 @@ def answer(epoch: int, channels: int, calls: int, callers: tuple[int, ...], memb
     ]
 
 
-def snapshot(epoch: int, answers: list[Received], failed: str = "") -> list[Received]:
+def snapshot(epoch: int, answers: list[NewEvent], failed: str = "") -> list[NewEvent]:
     return [
         ours(SnapshotStarted(epoch), epoch),
         *answers,
@@ -47,11 +47,11 @@ def snapshot(epoch: int, answers: list[Received], failed: str = "") -> list[Rece
     ]
 
 
-def minute(at: int, link: str = "up", events: int = 600) -> Received:
+def minute(at: int, link: str = "up", events: int = 600) -> NewEvent:
     return ours(Minute(at, "up" if link == "up" else "down", events, 1, 20), at)
 
 
-async def samples(url: str, story: list[Received], seed: int | None = None) -> list[asyncpg.Record]:
+async def samples(url: str, story: list[NewEvent], seed: int | None = None) -> list[asyncpg.Record]:
     await tell(url, story)
     rows = (await folded(url, (SAMPLES,), None if seed is None else random.Random(seed)))["samples"]
     return sorted(rows, key=lambda row: row["minute"])
@@ -173,7 +173,7 @@ async def test_answers_of_a_real_asterisk(url: str, name: str) -> None:
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_cuts_make_the_same_samples(url: str, seed: int) -> None:
     chance = random.Random(seed)
-    story: list[Received] = []
+    story: list[NewEvent] = []
     for number in range(60):
         at = MINUTE + 60 * number
         story.append(minute(at, chance.choice(("up", "up", "down"))))

@@ -6,8 +6,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from projections.engine.model import Model
-from schemas.log import Received
+from projections.engine.model import ReadModel
+from schemas.log import NewEvent
 from tests.support.harness import ListSnapshot, Tables, block
 
 HERE = Path(__file__).parent
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 class Case:
     """One case, folded into ``models`` as far as its lists; `after` goes on."""
 
-    def __init__(self, name: str, *models: Model) -> None:
+    def __init__(self, name: str, *models: ReadModel) -> None:
         self._events = list(blocks((HERE / name / "input.ami").read_text()))
         self.tables = Tables(*models)
         lists = HERE / name / "lists.ami"
@@ -42,6 +42,6 @@ def pairs(text: str) -> Iterator[tuple[str, dict[str, str]]]:
         yield headers.pop("Event"), headers
 
 
-def blocks(text: str) -> Iterator[Received]:
+def blocks(text: str) -> Iterator[NewEvent]:
     for name, headers in pairs(text):
         yield block(name, 1000.0, **headers)

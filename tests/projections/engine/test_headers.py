@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.engine.headers import LAYOUTS, Chosen, headers_of
-from schemas.log import Recorded
+from projections.engine.headers import LAYOUTS, HeaderSubset, headers_of
+from schemas.log import RecordedEvent
 from services.asterisk.ami.framing import Framer
 from tests.captures import wire
 
 
-def event(raw: bytes) -> Recorded:
-    return Recorded(1, "pbx", "ami", "", datetime.now(UTC), raw, datetime.now(UTC))
+def event(raw: bytes) -> RecordedEvent:
+    return RecordedEvent(1, "pbx", "ami", "", datetime.now(UTC), raw, datetime.now(UTC))
 
 
-def of_chosen(chosen: Chosen, raw: bytes) -> dict[str, str]:
+def of_chosen(chosen: HeaderSubset, raw: bytes) -> dict[str, str]:
     return {name: value for name, value in chosen.of(event(raw)).items() if name in chosen.names}
 
 
-def of_all(chosen: Chosen, raw: bytes) -> dict[str, str]:
+def of_all(chosen: HeaderSubset, raw: bytes) -> dict[str, str]:
     return {name: value for name, value in headers_of(event(raw)).items() if name in chosen.names}
 
 
@@ -34,14 +34,14 @@ def test_headers_as_asterisk_writes_them() -> None:
 def test_chosen_headers_are_those_of_the_whole_block(capture: str) -> None:
     """Whatever is chosen, and whatever layouts were seen before, of every event of a recording."""
     numbers = random.Random(capture)
-    chosen: dict[bytes, Chosen] = {}
+    chosen: dict[bytes, HeaderSubset] = {}
     known = blocks = 0
     for block in Framer().feed(wire(capture)):
         name = block.strip().split(b"\r\n", 1)[0]
         one = chosen.get(name)
         if one is None:
             names = [*headers_of(event(block)), "ActionID", "NeverSeen"]
-            one = chosen[name] = Chosen(numbers.sample(names, numbers.randint(1, len(names))))
+            one = chosen[name] = HeaderSubset(numbers.sample(names, numbers.randint(1, len(names))))
         assert of_chosen(one, block) == of_all(one, block)
         known += one._known(block.decode("utf-8", "replace")) is not None
         blocks += 1
@@ -55,7 +55,7 @@ LINES = st.lists(st.tuples(NAMES, st.sampled_from([": ", ":", ""]), VALUES), max
 
 @given(st.lists(LINES, max_size=LAYOUTS + 2))
 def test_chosen_headers_of_odd_blocks(blocks: list[list[tuple[str, str, str]]]) -> None:
-    chosen = Chosen(["A", "A.", "(C)", ""])
+    chosen = HeaderSubset(["A", "A.", "(C)", ""])
     for lines in blocks:
         raw = "".join(f"{name}{colon}{value}\r\n" for name, colon, value in lines).encode() + b"\r\n"
         for _ in range(2):  # the second time its layout may be known

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from projections.engine.model import Decoded
+from projections.engine.model import DecodedEvent
 from projections.engine.pbx_clock import Times, times
 from schemas.ami.cdr import Cdr
-from schemas.log import Recorded
+from schemas.log import RecordedEvent
 
 Zone = Callable[[datetime], int]
 
@@ -74,7 +74,7 @@ def cdr(
     if stamped:
         headers["Timestamp"] = f"{when.timestamp():.6f}"
     raw = "Event: Cdr\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
-    shaped = Decoded(Recorded(1, "pbx", "ami", "Cdr", when, raw.encode(), when)).as_(Cdr)
+    shaped = DecodedEvent(RecordedEvent(1, "pbx", "ami", "Cdr", when, raw.encode(), when)).as_(Cdr)
     assert isinstance(shaped, Cdr)
     return shaped
 
@@ -206,6 +206,6 @@ def test_no_time_at_all_is_unfit() -> None:
     event = cdr(BERLIN, utc("2026-06-15 12:00:00"), 5, 65)
     for text in ("", "yesterday", "0000-00-00 00:00:00", "0001-01-01 00:00:00", "9999-12-31 23:59:59"):
         raw = f"Event: Cdr\r\nStartTime: {text}\r\n".encode()
-        broken = Decoded(Recorded(1, "pbx", "ami", "Cdr", event.at, raw, event.at))
+        broken = DecodedEvent(RecordedEvent(1, "pbx", "ami", "Cdr", event.at, raw, event.at))
         with pytest.raises(ValueError, match=r"."):
             times({}, broken.as_(Cdr))

@@ -1,11 +1,11 @@
-"""What an event means only after others: `On.recall`, and rows made for a key by `On.blank`."""
+"""`Handler.context` gives an event the meaning of earlier ones; `Handler.initial` makes the row of a new key."""
 
 import random
 from typing import Any
 
 import pytest
 
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami import AmiEvent
 from services.database import connection as database
 from tests.support.story import event, folded, tell
@@ -46,14 +46,14 @@ def gave(row: Reader, known: tuple[str, Loan]) -> Reader:
     return Reader(row.pbx, row.tm_update, row.name, [book for book in row.books if book != known[1].book])
 
 
-READERS = Model(
+READERS = ReadModel(
     name="readers",
     version=1,
     row=Reader,
     key=("name",),
     on={
-        "Lent": On(Loan, reader, took, blank=none_yet, recall=lent),
-        "Returned": On(Loan, reader, gave, recall=lent),
+        "Lent": Handler(Loan, reader, took, initial=none_yet, context=lent),
+        "Returned": Handler(Loan, reader, gave, context=lent),
     },
 )
 

@@ -6,22 +6,22 @@ import pytest
 
 from projections import ALL
 from projections.calls.call_records import CALL_RECORDS, CallRecord
-from projections.engine.model import Decoded, Fold, Model, State, names_of
-from schemas.log import Recorded, Source
+from projections.engine.model import DecodedEvent, Fold, ReadModel, State, names_of
+from schemas.log import RecordedEvent, Source
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = sorted({name for model in ALL for name in names_of(model)})
 
 
 @pytest.mark.parametrize("model", ALL, ids=lambda model: str(model.name))
-def test_an_event_of_another_source_is_not_folded(model: Model) -> None:
+def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
     fold = Fold(model, State())
     for name in NAMES:
         ours = any(getattr(m.on[name].shape, "source_of_events", "ami") == "ringledger" for m in ALL if name in m.on)
         forged: Source = "ami" if ours or name.startswith("Snapshot") else "ringledger"
         for source in (forged, "ari"):
             raw = b'{"epoch": 1, "uuid": "1"}' if source != "ami" else b"Event: " + name.encode() + b"\r\n\r\n"
-            fold.take(Decoded(Recorded(1, "pbx", source, name, AT, raw, AT)))
+            fold.take(DecodedEvent(RecordedEvent(1, "pbx", source, name, AT, raw, AT)))
     fold.run()
     assert (fold.keys, fold.groups, fold.pbxes, fold.state, fold.unfit, fold.error) == (
         set(),
@@ -40,7 +40,7 @@ def test_a_pbx_cannot_say_that_its_record_was_imported() -> None:
     )
     raw = b"Event: Cdr\r\n_source: cdr_csv\r\n" + headers + b"\r\n\r\n"
     posted = datetime(2026, 11, 22, 10, 7, 30, tzinfo=UTC)
-    fold.take(Decoded(Recorded(1, "pbx", "ami", "Cdr", posted, raw, posted)))
+    fold.take(DecodedEvent(RecordedEvent(1, "pbx", "ami", "Cdr", posted, raw, posted)))
     fold.run()
     [record] = fold.rows.values()
     assert isinstance(record, CallRecord)

@@ -7,21 +7,21 @@ import pytest
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.engine.model import Model, On, State
-from projections.engine.step import Change, FoldError, InStep
+from projections.engine.model import Handler, ReadModel, State
+from projections.engine.step import Change, FoldError, StepFold
 from projections.queues.queue_entries import QUEUE_ENTRIES
 from tests.support.folding import ami, recorded
 from tests.support.harness import Tables, snapshotted
 from tests.support.harness import recorded as as_recorded
 
-LIVE = [model for model in ALL if model.live]
+LIVE = [model for model in ALL if model.is_state]
 
 
-def nothing(*models: Model) -> dict[str, tuple[State, list[Any]]]:
+def nothing(*models: ReadModel) -> dict[str, tuple[State, list[Any]]]:
     return {model.name: (State(), []) for model in models}
 
 
-def applied(rows: dict[str, dict[Any, Any]], changes: list[Change], models: dict[str, Model]) -> None:
+def applied(rows: dict[str, dict[Any, Any]], changes: list[Change], models: dict[str, ReadModel]) -> None:
     """Do what the changes say; each must find the row as the change before it left it."""
     for change in changes:
         row = change.after or change.before
@@ -38,7 +38,7 @@ def applied(rows: dict[str, dict[Any, Any]], changes: list[Change], models: dict
 def test_changes_put_together_are_the_rows(recording: str) -> None:
     events = list(as_recorded(snapshotted(recording)))
     models = {model.name: model for model in LIVE}
-    step = InStep(LIVE, nothing(*LIVE))
+    step = StepFold(LIVE, nothing(*LIVE))
     rows: dict[str, dict[Any, Any]] = {name: {} for name in models}
     names, begun = frozenset(step.names), random.Random(4).randrange(len(events))
     for event in events[:begun]:
@@ -47,7 +47,7 @@ def test_changes_put_together_are_the_rows(recording: str) -> None:
     assert rows == Tables(*LIVE).take(events[:begun]).rows == {name: step.rows(name) for name in models}
     # Whoever begins with rows and states of others goes on as they do.
     states = {fold.model.name: fold.state for fold in step._folds}
-    other = InStep(LIVE, {name: (states[name], [replace(row) for row in rows[name].values()]) for name in models})
+    other = StepFold(LIVE, {name: (states[name], [replace(row) for row in rows[name].values()]) for name in models})
     told = 0
     for event in events[begun:]:
         if event.name in names:
@@ -64,7 +64,7 @@ def test_what_one_event_does_to_several_rows_has_one_order() -> None:
         ami("QueueCallerJoin", Queue="q", Uniqueid=unique_id, Position=str(n), Channel=f"c{n}")
         for n, unique_id in enumerate(("1.9", "1.1", "1.5", "1.3"), 1)
     ]
-    step = InStep([QUEUE_ENTRIES], nothing(QUEUE_ENTRIES))
+    step = StepFold([QUEUE_ENTRIES], nothing(QUEUE_ENTRIES))
     for position, told in enumerate(join, 1):
         assert [(c.before, c.after.unique_id) for c in step.take(recorded(position, told))][-1][0] is None
     changes = step.take(recorded(9, ami("QueueCallerLeave", Queue="q", Uniqueid="1.9", Position="1", Count="3")))
@@ -81,13 +81,13 @@ def test_a_fold_that_fails_is_named() -> None:
         raise ZeroDivisionError
 
     on = QUEUE_ENTRIES.on["QueueCallerJoin"]
-    model = replace(QUEUE_ENTRIES, grouped_by=None, on={"QueueCallerJoin": On(on.shape, on.key, broken)})
+    model = replace(QUEUE_ENTRIES, grouped_by=None, on={"QueueCallerJoin": Handler(on.shape, on.key, broken)})
     event = recorded(7, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1"))
     with pytest.raises(FoldError, match=r"queue_entries at position 7 \(QueueCallerJoin\)"):
-        InStep([model], nothing(model)).take(event)
+        StepFold([model], nothing(model)).take(event)
 
 
 def test_an_event_that_does_not_convert_changes_nothing() -> None:
-    step = InStep([QUEUE_ENTRIES], nothing(QUEUE_ENTRIES))
+    step = StepFold([QUEUE_ENTRIES], nothing(QUEUE_ENTRIES))
     assert step.take(recorded(1, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="x"))) == []
     assert len(step.take(recorded(2, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1")))) == 1

@@ -14,7 +14,7 @@ from schemas.log import (
     Disconnected,
     LoginRefused,
     Minute,
-    Ours,
+    RingledgerEvent,
     SnapshotCompleted,
     SnapshotListed,
     SnapshotStarted,
@@ -29,7 +29,7 @@ def at(seconds: float) -> datetime:
     return datetime.fromtimestamp(START + seconds, UTC)
 
 
-def snapshot(epoch: int, *failed: str) -> list[Ours]:
+def snapshot(epoch: int, *failed: str) -> list[RingledgerEvent]:
     return [
         SnapshotStarted(epoch),
         *(
@@ -41,7 +41,7 @@ def snapshot(epoch: int, *failed: str) -> list[Ours]:
 
 
 async def after(
-    url: str, story: Sequence[Ours], seed: int | None = None
+    url: str, story: Sequence[RingledgerEvent], seed: int | None = None
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Tell the story, one event a second from `START`; return the link's row and the gaps'."""
     await tell(url, [ours(event, START + second) for second, event in enumerate(story)])

@@ -3,11 +3,11 @@
 from typing import Any
 
 from projections.queues.agents import AGENTS, Agent
-from schemas.log import Received
+from schemas.log import NewEvent
 from tests.support.harness import ListSnapshot, Tables, block
 
 
-def agent(asked: ListSnapshot, **headers: Any) -> Received:
+def agent(asked: ListSnapshot, **headers: Any) -> NewEvent:
     return asked.item("Agents", Agent="1001", Name="Agent Ann", **headers)
 
 
@@ -26,7 +26,7 @@ OFF: dict[str, Any] = {"Status": "AGENT_LOGGEDOFF"}
 IDLE: dict[str, Any] = {"Status": "AGENT_IDLE", "LoggedInTime": 900, **LOGIN}
 
 
-def bridge(event: str, kind: str, at: float = 1000.0, channel: str = "1.1") -> Received:
+def bridge(event: str, kind: str, at: float = 1000.0, channel: str = "1.1") -> NewEvent:
     return block(event, at, BridgeUniqueid="b", BridgeType=kind, Uniqueid=channel)
 
 

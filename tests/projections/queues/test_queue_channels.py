@@ -7,7 +7,7 @@ import pytest
 from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
-from schemas.log import Connected, Received
+from schemas.log import Connected, NewEvent
 from tests.projections.queues.test_queues import MODELS, abandon, call, entry, join, leave, member, order, queue
 from tests.support.harness import ListSnapshot, Tables, block, ours
 
@@ -15,7 +15,7 @@ ORDERS = [("Orig", "Second", "Transferee"), ("Second", "Orig", "TransferTarget")
 """In AttendedTransfer: the transferer's leg in a bridge, the one in an application, and who takes its place there."""
 
 
-def transfer(leg: str, caller: str, parts: tuple[str, str, str] = ORDERS[0], **headers: Any) -> Received:
+def transfer(leg: str, caller: str, parts: tuple[str, str, str] = ORDERS[0], **headers: Any) -> NewEvent:
     """Make an AttendedTransfer of ``caller`` to an application that runs on ``leg``."""
     bridged, other, party = parts
     names = {f"{other}TransfererUniqueid": leg, f"{bridged}TransfererUniqueid": "bridged"}
@@ -23,7 +23,7 @@ def transfer(leg: str, caller: str, parts: tuple[str, str, str] = ORDERS[0], **h
     return block("AttendedTransfer", **({"Result": "Success", "DestType": "App", "DestApp": "Queue"} | names | headers))
 
 
-def hangup(channel: str, at: float = 1000.0) -> Received:
+def hangup(channel: str, at: float = 1000.0) -> NewEvent:
     return block("Hangup", at, Uniqueid=channel)
 
 
@@ -136,7 +136,7 @@ def test_the_end_of_an_earlier_call_leaves_the_member_in_the_later_one() -> None
 
 @pytest.mark.parametrize("ends", ["AgentComplete", "Hangup"])
 def test_a_call_whose_ends_are_optimised_away_goes_on_and_counts_once(ends: str) -> None:
-    def optimised(one: str, two: str, source: str) -> list[Received]:
+    def optimised(one: str, two: str, source: str) -> list[NewEvent]:
         halves = {"LocalOneUniqueid": one, "LocalTwoUniqueid": two}
         begin = block("LocalOptimizationBegin", SourceUniqueid=source, Id=1, **halves)
         return [begin, block("LocalOptimizationEnd", Success="No", Id=1, **halves), hangup(two), hangup(one)]

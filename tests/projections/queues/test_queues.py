@@ -9,23 +9,23 @@ from projections.queues.queue_averages import percent
 from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
-from schemas.log import Received
+from schemas.log import NewEvent
 from tests.support.harness import ListSnapshot, Tables, block
 
 MODELS = (QUEUES, QUEUE_MEMBERS, QUEUE_ENTRIES)
 
 
-def join(caller: str, position: int, count: int, at: float = 1000.0) -> Received:
+def join(caller: str, position: int, count: int, at: float = 1000.0) -> NewEvent:
     return block(
         "QueueCallerJoin", at, Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Count=count
     )
 
 
-def leave(caller: str, position: int, count: int) -> Received:
+def leave(caller: str, position: int, count: int) -> NewEvent:
     return block("QueueCallerLeave", Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Count=count)
 
 
-def entry(asked: ListSnapshot, caller: str, position: int, wait: int = 0) -> Received:
+def entry(asked: ListSnapshot, caller: str, position: int, wait: int = 0) -> NewEvent:
     return asked.item("QueueEntry", Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Wait=wait)
 
 
@@ -36,22 +36,22 @@ def order(tables: Tables) -> list[str]:
     return [row.unique_id for row in rows]
 
 
-def queue(asked: ListSnapshot, **headers: Any) -> Received:
+def queue(asked: ListSnapshot, **headers: Any) -> NewEvent:
     told = {"Queue": "q", "Max": 0, "Strategy": "ringall", "Calls": 0, "Holdtime": 0, "TalkTime": 0, "Completed": 0}
     told |= {"Abandoned": 0, "ServiceLevel": 10, "ServicelevelPerf": "0.0", "ServicelevelPerf2": "0.0", "Weight": 0}
     return asked.item("QueueParams", **(told | headers))
 
 
-def member(asked: ListSnapshot, location: str = "SIP/1", **headers: Any) -> Received:
+def member(asked: ListSnapshot, location: str = "SIP/1", **headers: Any) -> NewEvent:
     told = {"Queue": "q", "Name": "Ann", "Location": location, "Status": 1, "CallsTaken": 0, "LastCall": 0, "InCall": 0}
     return asked.item("QueueMember", **(told | headers))
 
 
-def abandon(caller: str, hold_time: int = 10) -> Received:
+def abandon(caller: str, hold_time: int = 10) -> NewEvent:
     return block("QueueCallerAbandon", Queue="q", Uniqueid=caller, HoldTime=hold_time)
 
 
-def call(event: str, caller: str, location: str = "SIP/1", at: float = 1000.0, **headers: Any) -> Received:
+def call(event: str, caller: str, location: str = "SIP/1", at: float = 1000.0, **headers: Any) -> NewEvent:
     return block(event, at, Queue="q", Interface=location, MemberName="Ann", Uniqueid=caller, **headers)
 
 
@@ -175,7 +175,7 @@ def test_the_last_call_of_a_member_is_when_it_ended_and_calls_count_once() -> No
 def test_the_state_of_a_phone_that_answers_ends_no_call() -> None:
     """As 22.10 sent it on a busy machine: the state after AgentConnect is from before the call was marked."""
 
-    def status(number: int, calls_taken: int = 0) -> Received:
+    def status(number: int, calls_taken: int = 0) -> NewEvent:
         told = {"Queue": "q", "Interface": "SIP/1", "MemberName": "Ann", "Status": number, "CallsTaken": calls_taken}
         return block("QueueMemberStatus", 1001.0, **told, InCall=0)
 
@@ -295,7 +295,7 @@ def test_two_members_may_share_a_name() -> None:
     assert {key: row.penalty for key, row in tables.of(QUEUE_MEMBERS).items()} == {("q", "SIP/1"): 1, ("q", "SIP/2"): 2}
 
 
-def changed(event: str, **headers: Any) -> Received:
+def changed(event: str, **headers: Any) -> NewEvent:
     return block(event, Queue="q", MemberName="Ann", Interface="SIP/1", **headers)
 
 

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.runtime.masking.ami import HARMLESS, masked, masking
 from tests.captures import wire
@@ -53,7 +53,7 @@ def is_event(block: bytes) -> bool:
 
 
 def read(reads: Iterable[bytes]) -> tuple[LedgerProtocol, list[tuple[str, float | None, bytes]]]:
-    log: list[Received] = []
+    log: list[NewEvent] = []
     protocol = LedgerProtocol(log.extend, lambda _: None)
     for data in reads:
         protocol.data_received(data)

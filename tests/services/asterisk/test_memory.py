@@ -12,7 +12,7 @@ from projections import ALL
 from schemas.agi import AgiStep
 from schemas.ami.agi import AsyncAgiEvent
 from schemas.configuration import Line, Section
-from schemas.log import Ours, Received
+from schemas.log import NewEvent, RingledgerEvent
 from services.asterisk.ami import protocol as protocol_module
 from services.asterisk.ami import snapshots as snapshot
 from services.asterisk.ami.actions import RefusedError
@@ -168,7 +168,7 @@ def test_details_to_ask_for_are_bounded() -> None:
     assert [entry["event"] for entry in logs] == ["details_cut"]
     for n in range(MOST_DETAILS + 10):
         raw = block("Event: ContactStatus", "ContactStatus: Created", f"EndpointName: {n}")
-        snapshots.hear(Received("ami", "ContactStatus", None, 0.0, raw))
+        snapshots.hear(NewEvent("ami", "ContactStatus", None, 0.0, raw))
     assert len(snapshots._wanted) == MOST_DETAILS
 
 
@@ -206,7 +206,7 @@ async def test_a_cut_list_is_failed_in_the_snapshot(monkeypatch: pytest.MonkeyPa
         )
         session = Session(fake.pbx(), lambda _events: None, lambda _banner: None)
         await session.open()
-        said: list[Ours] = []
+        said: list[RingledgerEvent] = []
         await snapshot.take(session, 7, ("Agents",), said.append, booted=True)
         session.close()
     _, listed, completed = said

@@ -10,7 +10,7 @@ from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 from panoramisk.message import Message
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.asterisk.ami import session as session_module
 from services.asterisk.ami.protocol import LedgerProtocol, LinkLostError, message
 from services.asterisk.ami.question import Question
@@ -56,15 +56,15 @@ def theirs(reads: Iterable[bytes], callback: Any = None, action: Action | None =
     return seen
 
 
-def linked(delivered: list[Received]) -> LedgerProtocol:
+def linked(delivered: list[NewEvent]) -> LedgerProtocol:
     protocol = LedgerProtocol(delivered.extend, lambda _: None)
     protocol.connection_made(Wire())
     protocol.data_received(BANNER)
     return protocol
 
 
-def ours(reads: Iterable[bytes], action: Action | None = None) -> list[Received]:
-    delivered: list[Received] = []
+def ours(reads: Iterable[bytes], action: Action | None = None) -> list[NewEvent]:
+    delivered: list[NewEvent] = []
     protocol = linked(delivered)
     if action is not None:
         protocol.send(action)

@@ -9,7 +9,7 @@ import pytest
 from projections import ALL
 from projections.calls.channels import CHANNELS
 from projections.engine.headers import headers_of
-from schemas.log import Received, Recorded, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import NewEvent, RecordedEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.asterisk.ami.protocol import FOREIGN, LedgerProtocol, message
 from services.asterisk.ami.question import Question
 from tests.captures import wire
@@ -28,14 +28,14 @@ def blocks(capture: str) -> list[bytes]:
     return [one + END for one in wire(capture).partition(b"\r\n")[2].split(END)[:-1]]
 
 
-def events(capture: str) -> list[Received]:
-    log: list[Received] = []
+def events(capture: str) -> list[NewEvent]:
+    log: list[NewEvent] = []
     LedgerProtocol(log.extend, lambda _: None).data_received(wire(capture))
     return log
 
 
-def read(data: bytes, *questions: Question) -> list[Received]:
-    log: list[Received] = []
+def read(data: bytes, *questions: Question) -> list[NewEvent]:
+    log: list[NewEvent] = []
     protocol = LedgerProtocol(log.extend, lambda _: None)
     protocol.responses |= {question.id: question for question in questions}
     protocol.data_received(b"Asterisk Call Manager/11.0.0\r\n" + data)
@@ -62,7 +62,7 @@ def test_repeated_headers_are_all_kept_in_order() -> None:
     (event,) = read(wire)
     assert event.raw == wire
     assert message(wire)["State"] == ["one", "two", "three"]
-    assert headers_of(Recorded(1, "pbx", "ami", event.name, START, event.raw, START))["State"] == "one\ntwo\nthree"
+    assert headers_of(RecordedEvent(1, "pbx", "ami", event.name, START, event.raw, START))["State"] == "one\ntwo\nthree"
 
 
 @CAPTURES

@@ -17,7 +17,7 @@ from schemas.log import (
     Connected,
     Disconnected,
     LoginRefused,
-    Ours,
+    RingledgerEvent,
     SnapshotCompleted,
     SnapshotListed,
     SnapshotStarted,
@@ -45,7 +45,7 @@ class Scene:
         self.connection = connection
         self._projector = Projector(connection, ALL)
 
-    async def tell(self, *events: Ours) -> None:
+    async def tell(self, *events: RingledgerEvent) -> None:
         if not self._projector.followers:
             await self._projector.open()
         for event in events:

@@ -12,7 +12,7 @@ import pytest
 
 from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown, builtins
 from schemas.acts.channel import ChannelHangup
-from schemas.log import Ours, Received
+from schemas.log import NewEvent, RingledgerEvent
 from services.commander import commander
 from services.commander.commander import OLDEST_SECONDS, Commander, Term
 from services.commander.sent_acts import SentActs
@@ -50,9 +50,11 @@ async def ask(connection: asyncpg.Connection, name: str, *, pbx: str = "pbx", re
     await wake_commander(connection, pbx)
 
 
-async def write(connection: asyncpg.Connection, event: Ours, pbx: str = "pbx", recorded: float = 0.0) -> None:
+async def write(
+    connection: asyncpg.Connection, event: RingledgerEvent, pbx: str = "pbx", recorded: float = 0.0
+) -> None:
     now = recorded or time.time()
-    received = Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
+    received = NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
     await log.append(connection, pbx, time.time_ns(), 1, [received])
 
 
@@ -192,7 +194,7 @@ async def test_an_import_from_a_clock_ahead_keeps_its_outcome(
 ) -> None:
     ahead = time.time() + 3600
     story = (ActRequested("a", builtins(ChannelHangup("PJSIP/a"))), ActSucceeded("a"))
-    received = [Received("ringledger", type(e).__name__, ahead, ahead, msgspec.json.encode(e)) for e in story]
+    received = [NewEvent("ringledger", type(e).__name__, ahead, ahead, msgspec.json.encode(e)) for e in story]
     async with commanding(ami, url):
         await ask(connection, "b")
         await ended(connection, "b")
@@ -225,7 +227,7 @@ async def test_a_request_that_cannot_be_read_does_not_keep_others_waiting(
     url: str, connection: asyncpg.Connection, ami: FakeAmi
 ) -> None:
     now = time.time()
-    broken = Received("ringledger", "ActRequested", now, now, b'{"type": "ActRequested", "id": 7}')
+    broken = NewEvent("ringledger", "ActRequested", now, now, b'{"type": "ActRequested", "id": 7}')
     async with commanding(ami, url):
         await log.append(connection, "pbx", time.time_ns(), 1, [broken])
         await ask(connection, "a")

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.integrity.anchors import KEY, Anchor, AnchorError, anchored, sign
 from services.integrity.chain_walk import verify
 from services.integrity.damage import DamageError
@@ -31,8 +31,8 @@ UPDATE ledger.connection c SET last_ordinal = (
 """
 
 
-def events(*raws: str) -> list[Received]:
-    return [Received("ami", "VarSet", 1_795_000_000.5, 1_795_000_001.25, raw.encode()) for raw in raws]
+def events(*raws: str) -> list[NewEvent]:
+    return [NewEvent("ami", "VarSet", 1_795_000_000.5, 1_795_000_001.25, raw.encode()) for raw in raws]
 
 
 async def cut(connection: asyncpg.Connection, position: int) -> None:

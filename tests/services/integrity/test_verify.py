@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.integrity import compare
 from services.integrity.chain_walk import NoLedgerError, verify
 from services.integrity.damage import DamageError, Place
@@ -166,9 +166,9 @@ CASES = {
 }
 
 
-def events(size: int, number: int) -> list[Received]:
+def events(size: int, number: int) -> list[NewEvent]:
     return [
-        Received("ami", "VarSet", 1_795_000_000.5 + number + i, 1_795_000_001.25 + number + i, b"%d" % (number + i))
+        NewEvent("ami", "VarSet", 1_795_000_000.5 + number + i, 1_795_000_001.25 + number + i, b"%d" % (number + i))
         for i in range(size)
     ]
 

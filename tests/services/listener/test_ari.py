@@ -15,7 +15,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 import services.listener.ari
-from schemas.log import Received
+from schemas.log import NewEvent
 from schemas.settings import Pbx, Settings
 from services.database import connection as database
 from services.listener.ari import AriListener, occurred
@@ -71,12 +71,12 @@ async def stays(socket: web.WebSocketResponse) -> None:
     await socket.receive()
 
 
-async def heard(listener: AriListener, ingest: Ingest, names: list[str]) -> list[Received]:
+async def heard(listener: AriListener, ingest: Ingest, names: list[str]) -> list[NewEvent]:
     """Run the listener until it has put events of these names; return them."""
     stop = asyncio.Event()
-    got: list[Received] = []
+    got: list[NewEvent] = []
 
-    def put(event: Received) -> None:
+    def put(event: NewEvent) -> None:
         got.append(event)
         if [one.name for one in got[: len(names)]] == names:
             stop.set()

@@ -10,7 +10,7 @@ import pytest
 from panoramisk.message import Message
 
 from projections import ALL
-from schemas.log import Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import NewEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.asterisk.ami import framing
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.asterisk.ami.question import Question
@@ -127,8 +127,8 @@ def mutated(dice: random.Random) -> bytes:
 
 def fed(
     stream: bytes, dice: random.Random, sizes: tuple[int, ...] = (1, 7, 100, 1448, 65536)
-) -> tuple[Sized, list[Received]]:
-    log: list[Received] = []
+) -> tuple[Sized, list[NewEvent]]:
+    log: list[NewEvent] = []
     protocol = Sized(log.extend, lambda _: None)
     protocol.responses["rl-1"] = Question({"Action": "CoreStatus", "ActionID": "rl-1"})
     action_id = "ringledger/7/CoreShowChannels"
@@ -150,7 +150,7 @@ async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:
     ingest = Ingest(url, "pbx", spools)
 
     def write(event: SnapshotStarted | SnapshotListed | SnapshotCompleted) -> None:
-        ingest.put(Received("ringledger", type(event).__name__, 1.0, 1.0, msgspec.json.encode(event)))
+        ingest.put(NewEvent("ringledger", type(event).__name__, 1.0, 1.0, msgspec.json.encode(event)))
 
     kept = 0
     for number in range(STREAMS):
@@ -222,7 +222,7 @@ def test_a_stream_without_an_end_is_given_up_counted_and_recovered_from(monkeypa
     ],
 )
 def test_a_greeting_of_any_kind_is_no_obstacle(greeting: bytes, size: int) -> None:
-    log: list[Received] = []
+    log: list[NewEvent] = []
     protocol = LedgerProtocol(log.extend, lambda _: None)
     stream = greeting + b"Event: One\r\n\r\nEvent: Two\r\n\r\n"
     for start in range(0, len(stream), size):

@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from schemas.log import Ours, SnapshotStarted
+from schemas.log import RingledgerEvent, SnapshotStarted
 from services.asterisk.ami import snapshots as snapshot
 from services.asterisk.ami.protocol import message
 from services.asterisk.ami.session import Session
@@ -100,7 +100,7 @@ class Asterisk:
 
 async def test_lists_go_on_after_a_clock_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "BOOT_SECONDS", 0.0)
-    written: list[Ours] = []
+    written: list[RingledgerEvent] = []
     clock = Running(MINUTE - 0.5)
 
     def set_back() -> None:

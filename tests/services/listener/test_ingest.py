@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.listener import backlog as backlog_module
 from services.listener import ingest as ingest_module
@@ -38,8 +38,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
 
 
-def event(n: int) -> Received:
-    return Received("ami", "VarSet", None, float(n), block("Event: VarSet", f"Value: {n}"))
+def event(n: int) -> NewEvent:
+    return NewEvent("ami", "VarSet", None, float(n), block("Event: VarSet", f"Value: {n}"))
 
 
 @asynccontextmanager
@@ -111,11 +111,11 @@ async def test_a_database_that_went_back_in_time_gets_what_is_left(url: str, spo
 
 
 REFUSABLE = [
-    Received("ami", "NUL\0name", None, 1.0, b"Event: 1\r\n\r\n"),
-    Received("ami", "\ud800", None, 1.0, b"Event: 2\r\n\r\n"),
-    Received("ami", "Late", 1e300, 1.0, b"\xff\0Event: 3\r\n\r\n"),
-    Received("ami", "Never", float("nan"), 1.0, b"Event: 4\r\n\r\n"),
-    Received("nobody", "Source", None, 1.0, b"Event: 5\r\n\r\n"),  # type: ignore[arg-type]
+    NewEvent("ami", "NUL\0name", None, 1.0, b"Event: 1\r\n\r\n"),
+    NewEvent("ami", "\ud800", None, 1.0, b"Event: 2\r\n\r\n"),
+    NewEvent("ami", "Late", 1e300, 1.0, b"\xff\0Event: 3\r\n\r\n"),
+    NewEvent("ami", "Never", float("nan"), 1.0, b"Event: 4\r\n\r\n"),
+    NewEvent("nobody", "Source", None, 1.0, b"Event: 5\r\n\r\n"),  # type: ignore[arg-type]
 ]
 
 
@@ -166,7 +166,7 @@ async def test_nothing_that_a_pbx_sends_can_be_refused(url: str, spools: Spools)
 
 async def test_a_batch_of_giants_is_written_in_parts(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
     monkeypatch.setattr(backlog_module, "BATCH_BYTES", 1000)
-    giants = [Received("ami", "Giant", None, 1.0, b"x" * size) for size in (10, 3000, 400, 400, 400, 5000, 1)]
+    giants = [NewEvent("ami", "Giant", None, 1.0, b"x" * size) for size in (10, 3000, 400, 400, 400, 5000, 1)]
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         for giant in giants:
             ingest.put(giant)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from schemas.listener import ListenerState
-from schemas.log import Received
+from schemas.log import NewEvent
 from schemas.spool import SpoolState
 from services.listener import lease as lease_module
 from services.listener.ingest import Ingest
@@ -135,7 +135,7 @@ async def test_events_of_a_dead_listener_are_taken_after_a_clock_set_back(url: s
     assert other.held
     connection = await asyncpg.connect(url)
     later = time.time() + 3600  # the listener recorded it before the clock was set back by an hour
-    heard = Received("ami", "Hangup", later, later, block("Event: Hangup", "Uniqueid: 1.1"))
+    heard = NewEvent("ami", "Hangup", later, later, block("Event: Hangup", "Uniqueid: 1.1"))
     assert await log.append(connection, "pbx", dead.writer, 1, [heard]) > 0
     await connection.close()
     await dead.release()

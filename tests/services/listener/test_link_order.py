@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.listener import ami as listener_module
 from services.listener import backlog as backlog_module
 from services.listener import ingest as ingest_module
@@ -63,7 +63,7 @@ async def ends(url: str, kind: str = "ami") -> list[str]:
     return reasons
 
 
-def drop(event: Received) -> None:
+def drop(event: NewEvent) -> None:
     """Take an event as a listener would that was killed before it could."""
     del event
 
@@ -143,26 +143,26 @@ def spooled(folder: Path, text: bytes) -> bool:
     return any(text in file.read_bytes() for file in (folder / "spool").glob("*.spool*"))
 
 
-def begins(at: float) -> Received:
-    return Received("ringledger", "Connected", at, at, b'{"type":"Connected","address":"x"}')
+def begins(at: float) -> NewEvent:
+    return NewEvent("ringledger", "Connected", at, at, b'{"type":"Connected","address":"x"}')
 
 
-def ends_at(at: float) -> Received:
-    return Received("ringledger", "Disconnected", at, at, b'{"type":"Disconnected","reason":"cut","heard":%d}' % at)
+def ends_at(at: float) -> NewEvent:
+    return NewEvent("ringledger", "Disconnected", at, at, b'{"type":"Disconnected","reason":"cut","heard":%d}' % at)
 
 
-def says(at: float) -> Received:
-    return Received("ami", "Newexten", at, at, block("Event: Newexten", f"At: {at}"))
+def says(at: float) -> NewEvent:
+    return NewEvent("ami", "Newexten", at, at, block("Event: Newexten", f"At: {at}"))
 
 
-def leave(spools: Spools, writer: int, first: int, *events: Received) -> None:
+def leave(spools: Spools, writer: int, first: int, *events: NewEvent) -> None:
     """Leave on disk what a killed writer of that number had there."""
     spool = spools.create("pbx", "ami", writer)
     spool.put(first, events)
     spool._connection.close()
 
 
-async def append(url: str, writer: int, *events: Received) -> None:
+async def append(url: str, writer: int, *events: NewEvent) -> None:
     connection = await asyncpg.connect(url)
     await log.append(connection, "pbx", writer, 1, events)
     await connection.close()

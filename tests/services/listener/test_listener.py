@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.asterisk.ami import protocol as protocol_module
 from services.asterisk.ami import session as session_module
 from services.asterisk.ami import snapshots as snapshot_module
@@ -231,7 +231,7 @@ async def test_epochs_rise_within_a_second_and_over_restarts(url: str) -> None:
 async def test_epochs_rise_when_the_clock_went_back(url: str, spools: Spools) -> None:
     writer = Ingest(url, "pbx", spools)
     future = 10**10
-    writer.put(Received("ringledger", "SnapshotStarted", None, 0.0, b'{"type":"SnapshotStarted","epoch":%d}' % future))
+    writer.put(NewEvent("ringledger", "SnapshotStarted", None, 0.0, b'{"type":"SnapshotStarted","epoch":%d}' % future))
     writer.stop()
     await writer.run()
     async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
@@ -244,8 +244,8 @@ async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_writt
 ) -> None:
     async with FakeAmi() as pbx:
         killed = Ingest(url, "pbx", spools)
-        killed.put(Received("ringledger", "Connected", None, 1000.0, b'{"type":"Connected","address":"x"}'))
-        killed.put(Received("ami", "Newchannel", None, 1001.5, block("Event: Newchannel")))
+        killed.put(NewEvent("ringledger", "Connected", None, 1000.0, b'{"type":"Connected","address":"x"}'))
+        killed.put(NewEvent("ami", "Newchannel", None, 1001.5, block("Event: Newchannel")))
         killed.stop()
         await killed.run()
         async with listener_task(url, pbx.pbx()):

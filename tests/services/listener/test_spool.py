@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.database import connection as database
 from services.database.embedded import BIN, Embedded
 from services.listener import backlog as backlog_module
@@ -52,7 +52,7 @@ def raws(*numbers: int) -> list[bytes]:
 
 
 def test_a_spool_gives_back_what_it_was_given_in_order_and_counts_it(spools: Spools) -> None:
-    odd = Received("ringledger", "Ä\n", None, 1.5, b"\xff\0")
+    odd = NewEvent("ringledger", "Ä\n", None, 1.5, b"\xff\0")
     spool = spools.create("pbx", "ami", 77)
     spool.put(5, [event(1), odd])
     spool.put(7, [event(3)])
@@ -109,7 +109,7 @@ def test_a_full_disk_takes_nothing_of_what_it_cannot_take_whole(spools: Spools) 
     spool.put(1, [event(1)])
     spool._connection.execute("PRAGMA max_page_count = 8")
     with pytest.raises(SpoolFullError, match="full"):
-        spool.put(2, [Received("ami", "Giant", None, 1.0, b"x" * 1000) for _ in range(1000)])
+        spool.put(2, [NewEvent("ami", "Giant", None, 1.0, b"x" * 1000) for _ in range(1000)])
     assert (spool.events, spool.head(9)) == (1, [event(1)])
     spool.put(2, [event(2)])
     assert spool.head(9) == [event(1), event(2)]
@@ -320,7 +320,7 @@ async def test_a_spool_on_a_full_disk_reaches_the_log(
 
 async def test_a_damaged_page_of_a_spool_stops_no_writer(url: str, spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 5)
-    giant = Received("ami", "Giant", None, 2.0, b"x" * 200_000)
+    giant = NewEvent("ami", "Giant", None, 2.0, b"x" * 200_000)
     spool.put(1, [event(1), giant, event(3)])
     spool.close()
     pages = bytearray(await asyncio.to_thread(spool.file.read_bytes))
@@ -346,7 +346,7 @@ async def test_a_spool_goes_into_another_ledger_whole(url: str, spools: Spools) 
 
 async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 5)
-    bad = Received("ami", "NUL\0name", None, 1.0, b"Event: x\r\n\r\n")
+    bad = NewEvent("ami", "NUL\0name", None, 1.0, b"Event: x\r\n\r\n")
     spool.put(1, [event(1), bad, event(3)])
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from schemas.settings import Settings
 from services.listener import backlog as backlog_module
 from services.listener.ingest import Ingest
@@ -98,7 +98,7 @@ def test_a_spool_that_is_busy_for_a_moment_is_taken_up(spools: Spools, monkeypat
 def test_probes_of_two_processes_do_not_meet(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     both, put = threading.Barrier(2, timeout=TIMEOUT_SECONDS), Spool.put
 
-    def put_together(spool: Spool, first: int, events: Sequence[Received]) -> None:
+    def put_together(spool: Spool, first: int, events: Sequence[NewEvent]) -> None:
         both.wait()
         put(spool, first, events)
 

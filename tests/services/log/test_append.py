@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.log import append as log
 from tests.support.cable import Cable
 from tests.support.polling import eventually
@@ -16,8 +16,8 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT gra
 AFTER = "SELECT position, raw FROM ledger.event WHERE position > $1 ORDER BY position"
 
 
-def events(*raws: str) -> list[Received]:
-    return [Received("ami", "VarSet", None, 1.0, raw.encode()) for raw in raws]
+def events(*raws: str) -> list[NewEvent]:
+    return [NewEvent("ami", "VarSet", None, 1.0, raw.encode()) for raw in raws]
 
 
 @pytest.fixture

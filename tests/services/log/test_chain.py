@@ -6,7 +6,7 @@ from importlib.resources import files
 import asyncpg
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.database import connection as database
 from services.log import append as log
 from services.log.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
@@ -23,8 +23,8 @@ FROM ledger.event WHERE position >= $1 AND position <= $2 ORDER BY position
 OLD_APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8)"
 
 
-def events(*raws: str, at: float = 1_795_000_000.25) -> list[Received]:
-    return [Received("ami", "VarSet", at - 0.5, at, raw.encode()) for raw in raws]
+def events(*raws: str, at: float = 1_795_000_000.25) -> list[NewEvent]:
+    return [NewEvent("ami", "VarSet", at - 0.5, at, raw.encode()) for raw in raws]
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def sealed(connection: asyncpg.Connection) -> list[Batch]:
 
 
 async def test_python_and_sql_seal_alike(connection: asyncpg.Connection) -> None:
-    odd = Received("ringledger", "Né\n x", None, 0.000_001, b"\0\xff")
+    odd = NewEvent("ringledger", "Né\n x", None, 0.000_001, b"\0\xff")
     assert await sealed(connection) == []
     await log.append(connection, "a", 1, 1, events("1", "2", "3"))
     await log.append(connection, "b ü", 9, 1, [odd, *events("", at=8_999_999_999.999_999)])

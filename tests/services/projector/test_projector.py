@@ -13,9 +13,9 @@ from msgspec import field
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.engine.model import Key, Model, On, Row
+from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami import AmiEvent, Int
-from schemas.log import Ours, Received, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
 from services.log import append as log
@@ -60,10 +60,10 @@ def overflows_at_three(row: Note | None, e: Noted) -> Note:
     return replace(noted(row, e), size=2**70 if row and row.times == 2 else 1)
 
 
-def notes(fold: Any = noted, name: str = "notes", version: int = 1) -> Model:
+def notes(fold: Any = noted, name: str = "notes", version: int = 1) -> ReadModel:
     lists = {"Notes": None}
-    on = {"Note": On(Noted, by_name, fold)}
-    return Model(name=name, version=version, row=Note, key=("name",), on=on, lists=lists)
+    on = {"Note": Handler(Noted, by_name, fold)}
+    return ReadModel(name=name, version=version, row=Note, key=("name",), on=on, lists=lists)
 
 
 class Pen:
@@ -73,25 +73,25 @@ class Pen:
         self._connection = connection
         self._next = 1
 
-    async def write(self, *events: Received) -> None:
+    async def write(self, *events: NewEvent) -> None:
         await log.append(self._connection, "pbx", 1, self._next, events)
         self._next += len(events)
 
     async def note(self, *names: str, size: str = "1", action_id: str = "") -> None:
         more = f"ActionID: {action_id}\r\n" if action_id else ""
         raws = [f"Event: Note\r\nName: {name}\r\nSize: {size}\r\n{more}\r\n".encode() for name in names]
-        await self.write(*(Received("ami", "Note", None, time.time(), raw) for raw in raws))
+        await self.write(*(NewEvent("ami", "Note", None, time.time(), raw) for raw in raws))
 
     async def said(self, data: bytes) -> None:
-        received: list[Received] = []
+        received: list[NewEvent] = []
         protocol = LedgerProtocol(received.extend, lambda _: None)
         protocol.closed, protocol.responses = False, {}
         protocol.data_received(data)
         await self.write(*received)
 
-    async def ours(self, event: Ours) -> None:
+    async def ours(self, event: RingledgerEvent) -> None:
         raw = msgspec.json.encode(event)
-        await self.write(Received("ringledger", type(event).__name__, None, time.time(), raw))
+        await self.write(NewEvent("ringledger", type(event).__name__, None, time.time(), raw))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def pen(connection: asyncpg.Connection) -> Pen:
     return Pen(connection)
 
 
-async def opened(connection: asyncpg.Connection, *models: Model) -> Projector:
+async def opened(connection: asyncpg.Connection, *models: ReadModel) -> Projector:
     projector = Projector(connection, models)
     await projector.open()
     return projector
@@ -120,7 +120,7 @@ async def checkpoint(connection: asyncpg.Connection, model: str = "notes") -> li
 
 
 async def test_tables_are_the_same_at_random_batch_cuts(connection: asyncpg.Connection) -> None:
-    received: list[Received] = []
+    received: list[NewEvent] = []
     protocol = LedgerProtocol(received.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     protocol.data_received(wire("rich22"))

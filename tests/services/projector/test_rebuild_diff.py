@@ -13,11 +13,11 @@ from rich.console import Console
 from projections import ALL
 from projections.calls.channels import CHANNELS
 from projections.endpoints.device_states import DEVICE_STATES, Device, by_device
-from projections.engine.model import Key, Model, On
+from projections.engine.model import Handler, Key, ReadModel
 from projections.people.tokens import TOKENS
 from projections.people.users import USERS
 from schemas.ami.device import DeviceState
-from schemas.log import Received
+from schemas.log import NewEvent
 from schemas.users import TokenIssued, UserCreated
 from services.database import connection as database
 from services.log import append as log
@@ -117,8 +117,8 @@ def by_device_and_place(e: DeviceState) -> Key | None:
     return device and (*device, "somewhere")
 
 
-def devices(fold: Any, key: Any = by_device, version: int = 2, **changes: Any) -> Model:
-    on = {"DeviceStateChange": On(DeviceState, key, fold, newer=True)}
+def devices(fold: Any, key: Any = by_device, version: int = 2, **changes: Any) -> ReadModel:
+    on = {"DeviceStateChange": Handler(DeviceState, key, fold, list_item_wins=True)}
     return replace(DEVICE_STATES, version=version, on=on, **changes)
 
 
@@ -219,7 +219,7 @@ async def test_nothing_is_left_behind_after_a_kill(url: str, connection: asyncpg
 async def test_hashes_are_not_shown_whole(url: str, connection: asyncpg.Connection) -> None:
     bob = UserCreated("u1", "bob", "Bob", "$argon2id$secret", ("admin",), origin="user")
     token = TokenIssued("0123456789abcdef", "u1", actor="u1")
-    facts = [Received("ringledger", type(e).__name__, None, 1.0, msgspec.json.encode(e)) for e in (bob, token)]
+    facts = [NewEvent("ringledger", type(e).__name__, None, 1.0, msgspec.json.encode(e)) for e in (bob, token)]
     await log.append(connection, "", 1, 1, facts)
     await rebuild(url, [USERS, TOKENS], None, asyncio.Event())
     await connection.execute("UPDATE users SET password_hash = '$argon2id$other', name = 'Rob'; DELETE FROM tokens")

@@ -13,9 +13,9 @@ from projections import ALL
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.channels import CHANNELS
 from projections.calls.parking_lots import PARKING_LOTS
-from projections.engine.model import Model, State
+from projections.engine.model import ReadModel, State
 from projections.queues.queues import QUEUES
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.log import append as log
 from services.projector import saved_states as saved
 from services.projector.projector import Projector
@@ -32,17 +32,17 @@ STATES = (
 SOME = (CHANNELS, QUEUES, CALL_RECORDS)
 
 
-async def append(connection: asyncpg.Connection, events: tuple[Received, ...], first: int = 1) -> None:
+async def append(connection: asyncpg.Connection, events: tuple[NewEvent, ...], first: int = 1) -> None:
     await log.append(connection, "pbx", 1, first, events)
 
 
-async def opened(connection: asyncpg.Connection, *models: Model) -> Projector:
+async def opened(connection: asyncpg.Connection, *models: ReadModel) -> Projector:
     projector = Projector(connection, models)
     await projector.open()
     return projector
 
 
-async def held(connection: asyncpg.Connection, model: Model, position: int) -> dict[Any, Any] | None:
+async def held(connection: asyncpg.Connection, model: ReadModel, position: int) -> dict[Any, Any] | None:
     found = await saved.nearest(connection, model, position)
     if found is None:
         return None

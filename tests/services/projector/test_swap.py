@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from projections.engine.model import Model
+from projections.engine.model import ReadModel
 from services.database import connection as database
 from services.projector.catch_up import FIRST
 from services.projector.projector import Projector
@@ -309,7 +309,7 @@ async def test_those_behind_take_short_steps_and_those_ahead_long_ones(
 
 async def test_the_projector_hears_what_is_asked(url: str, connection: asyncpg.Connection, pen: Pen) -> None:
     """Without being told it looks when it has nothing to do."""
-    model: Model = notes()
+    model: ReadModel = notes()
     await pen.note("a")
     projector = await opened(connection, model)
     stop, wake = asyncio.Event(), asyncio.Event()

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import field
 
-from projections.engine.model import Model, Row
+from projections.engine.model import ReadModel, Row
 from services.database import connection as database
 from services.projector.table import Table
 
@@ -16,7 +16,7 @@ class Listing(Row):
     pairs: dict[str, Any] = field(default_factory=dict)
 
 
-LISTING = Model(name="listing", version=1, row=Listing, key=("name",), on={})
+LISTING = ReadModel(name="listing", version=1, row=Listing, key=("name",), on={})
 
 
 async def test_lists_and_maps_come_back_as_they_went(url: str) -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from projections.calls.channels import CHANNELS
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.database import connection as database
 from services.log import append as log
 from services.replay import instants
@@ -38,7 +38,7 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     for number, (recorded, appended) in enumerate(STORY):
         await heard.set_clock(own, clock(appended))
         raw = f"Event: Newchannel\r\nUniqueid: 1.{number}\r\n\r\n".encode()
-        event = Received("ami", "Newchannel", None, clock(recorded).timestamp(), raw)
+        event = NewEvent("ami", "Newchannel", None, clock(recorded).timestamp(), raw)
         await log.append(own, "pbx", 1, number + 1, [event])
     yield own
     await own.close()

@@ -11,10 +11,10 @@ from projections import ALL
 from projections.calls.channels import CHANNELS
 from projections.endpoints.device_states import DEVICE_STATES, UNKEPT
 from projections.engine.headers import headers_of
-from projections.engine.model import Model
+from projections.engine.model import ReadModel
 from projections.queues.agents import AGENTS
 from projections.queues.queue_members import QUEUE_MEMBERS
-from schemas.log import Recorded
+from schemas.log import RecordedEvent
 from services.database import connection as database
 from services.replay import instants
 from services.replay.as_of import AsOfReader
@@ -70,7 +70,7 @@ async def test_at_every_moment_the_cli_was_asked_it_printed_what_was_held(past: 
         assert truth(command, printed) in told, (command, asked)
 
 
-LISTS: list[tuple[Model, str, dict[str, str]]] = [
+LISTS: list[tuple[ReadModel, str, dict[str, str]]] = [
     (
         CHANNELS,
         "CoreShowChannel",
@@ -103,9 +103,9 @@ EPOCH = re.compile(rb"\r\nActionID: ringledger/(\d+)/")
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
 @pytest.mark.parametrize(("model", "name", "columns"), LISTS, ids=[model.name for model, _, _ in LISTS])
 async def test_what_a_list_action_answered_was_held_before_it_was_asked(
-    past: Past, capture: str, model: Model, name: str, columns: dict[str, str]
+    past: Past, capture: str, model: ReadModel, name: str, columns: dict[str, str]
 ) -> None:
-    answers: dict[bytes, list[Recorded]] = {}
+    answers: dict[bytes, list[RecordedEvent]] = {}
     for event, _ in past.events:
         if event.pbx == capture and event.name == name and (found := EPOCH.search(event.raw)):
             answers.setdefault(found[1], []).append(event)

@@ -16,7 +16,7 @@ from msgspec import Struct
 from projections import ALL
 from projections.calls.channels import CHANNELS, Channel
 from projections.endpoints.pjsip_auths import PJSIP_AUTHS
-from schemas.log import Received
+from schemas.log import NewEvent
 from schemas.users import UserCreated
 from services.database import connection as database
 from services.log import append as log
@@ -68,7 +68,7 @@ class Cli:
         return await asyncio.to_thread(run)
 
 
-def channel(at: float, name: str, unique_id: str, **headers: str) -> Received:
+def channel(at: float, name: str, unique_id: str, **headers: str) -> NewEvent:
     facts = {"Uniqueid": unique_id, "Channel": f"PJSIP/{unique_id}", "ChannelState": "4", "ChannelStateDesc": "Ring"}
     return block(name, BEGIN + at, **{**facts, **headers})
 

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 import services.integrity.verify
-from schemas.log import Archived, Received
+from schemas.log import Archived, NewEvent
 from services.database.connection import connect, migrate
 from services.integrity import archives as archive_check
 from services.integrity.anchors import anchored
@@ -48,8 +48,8 @@ async def other_file(url: str, folder: Path) -> Path:
     """Write a file of a log that has nothing to do with the test's: it begins with position 3."""
     connection = await connect(url)
     await migrate(connection)
-    await log.append(connection, "pbx", 1, 1, [Received("ami", "X", None, 1.0, b"x")] * 2)
-    await log.append(connection, "pbx", 1, 3, [Received("ami", "X", None, 1.0, b"x")] * 2)
+    await log.append(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1.0, b"x")] * 2)
+    await log.append(connection, "pbx", 1, 3, [NewEvent("ami", "X", None, 1.0, b"x")] * 2)
     await connection.close()
     await export_ledger(url, folder / "other.jsonl.zst", None, 3, 4)
     return folder / "other.jsonl.zst"
@@ -153,7 +153,7 @@ async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: 
     for number in range(2):
         await set_clock(connection, month(number))
         for ordinal in range(4 * number + 1, 4 * number + 5):
-            await log.append(connection, "pbx", 1, ordinal, [Received("ami", "X", None, 1.0, b"x")])
+            await log.append(connection, "pbx", 1, ordinal, [NewEvent("ami", "X", None, 1.0, b"x")])
             await anchored(url, anchor, tmp_path)
     await connection.close()
     done = await run_archive(url, tmp_path, "2026-04")

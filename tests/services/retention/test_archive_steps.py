@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from projections import ALL
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.database import connection as database
 from services.database.locks import Lock
 from services.integrity.verify import audit
@@ -142,8 +142,8 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     await set_clock(connection, month(0))
     said = [
-        Received("ringledger", "Connected", 5.0, 5.0, b'{"type":"Connected","address":"x"}'),
-        Received("ringledger", "SnapshotStarted", 6.0, 6.0, b'{"type":"SnapshotStarted","epoch":1795}'),
+        NewEvent("ringledger", "Connected", 5.0, 5.0, b'{"type":"Connected","address":"x"}'),
+        NewEvent("ringledger", "SnapshotStarted", 6.0, 6.0, b'{"type":"SnapshotStarted","epoch":1795}'),
     ]
     await log.append(connection, "pbx", 1, 1, said)
     links = LinkOrder("pbx", "ami")
@@ -152,7 +152,7 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
     await set_clock(connection, month(1))
     await run_archive(url, tmp_path, "2026-04")
     assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
-    gone = Received("ringledger", "Disconnected", 7.0, 7.0, b'{"type":"Disconnected","reason":"","heard":6}')
+    gone = NewEvent("ringledger", "Disconnected", 7.0, 7.0, b'{"type":"Disconnected","reason":"","heard":6}')
     await log.append(connection, "pbx", 1, 3, [gone])
     is_ended = LastLink(begun_by=1, ended_by=1, is_open=False, heard=7.0, is_superseded=False)
     assert await links.last(connection, 2) == is_ended
@@ -168,7 +168,7 @@ async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     await set_clock(connection, month(0))
     since = month(0).timestamp()
-    said = Received("ringledger", "Connected", since, since, b'{"type":"Connected","address":"x"}')
+    said = NewEvent("ringledger", "Connected", since, since, b'{"type":"Connected","address":"x"}')
     await log.append(connection, "pbx", 1, 1, [said])
     await set_clock(connection, month(1))
     await run_archive(url, tmp_path, "2026-04")
@@ -198,7 +198,7 @@ async def test_who_reads_and_writes_is_held_up_for_a_moment_only(url: str, tmp_p
 
     async def write() -> None:
         while not stop.is_set():
-            event = Received("ami", "X", None, 1.0, b"x")
+            event = NewEvent("ami", "X", None, 1.0, b"x")
             written.append(await log.append(writing, "writer", 1, len(written) + 1, [event]))
             await asyncio.sleep(0)
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from projections import ALL
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.channels import CHANNELS
-from projections.engine.model import Model, Row
+from projections.engine.model import ReadModel, Row
 from services.database import connection as database
 from services.log.archives import ArchivedError
 from services.projector import saved_states as saved
@@ -149,7 +149,7 @@ async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url:
     await fold(url)
     await run_archive(url, tmp_path, "2026-05")
     other = replace(CHANNELS, version=CHANNELS.version + 1, row=Other)
-    new = Model("moods", 1, Other, ("unique_id",), {})
+    new = ReadModel("moods", 1, Other, ("unique_id",), {})
     models = [other, new, CALL_RECORDS]
     projector = await fold(url, models)
     assert projector.stopped.keys() == {"channels", "moods"}

@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from schemas.log import Received, Redacted, Rejected
+from schemas.log import NewEvent, Redacted, Rejected
 from services.database.locks import Lock
 from services.integrity.damage import DamageError
 from services.integrity.verify import audit
@@ -124,7 +124,7 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
         was = after[position - 1]["raw"]
         await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, was)
     await verify_leaves(connection)
-    said = Received("ringledger", "Redacted", 1.0, 1.0, msgspec.json.encode(forged))
+    said = NewEvent("ringledger", "Redacted", 1.0, 1.0, msgspec.json.encode(forged))
     await log.append(connection, "pbx", 5, 1, [said])
     with pytest.raises(AssertionError):  # what stands there is not what it says
         await verify_leaves(connection)
@@ -186,7 +186,7 @@ async def test_another_logs_redactions_are_not_of_this_one(url: str, connection:
     await log.append(connection, "pbx", 7, 1, VARIETY)
     await redact.redact(url, PATTERN, TOKEN)
     foreign = await connection.fetchval("SELECT raw FROM event WHERE position = 11")
-    await log.append(connection, "pbx", 8, 1, [Received("ringledger", "Redacted", 1.0, 1.0, foreign)])
+    await log.append(connection, "pbx", 8, 1, [NewEvent("ringledger", "Redacted", 1.0, 1.0, foreign)])
     verified_ = await audit(url)
     assert (verified_.events, [s.events for s in verified_.redactions]) == (12, [9])
 

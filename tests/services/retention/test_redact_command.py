@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.log import append as log
 from tests.support.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, fold_from_scratch, tables, tables_holding
 
@@ -79,7 +79,7 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
 
 
 async def test_a_redaction_that_was_made_up_is_named(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
-    said = Received("ringledger", "Redacted", 1.0, 1.0, b'{"type":"Redacted","position":2}')
+    said = NewEvent("ringledger", "Redacted", 1.0, 1.0, b'{"type":"Redacted","position":2}')
     await log.append(connection, "pbx", 7, 1, [VARIETY[0], said])
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
         done = await asyncio.to_thread(verify, url, tmp_path, *more)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from projections import ALL
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.log import append as log
 from services.projector.process import project
 from services.projector.projector import Projector
@@ -74,7 +74,7 @@ async def test_rows_whose_keys_become_one_are_added_up(url: str, connection: asy
     )
     raws = [cdr.format(number, n).encode() for n, number in enumerate((NUMBER, TOKEN, "5559999"), 1)]
     at = 1795309205.0
-    await log.append(connection, "pbx", 1, 1, [Received("ami", "Cdr", at, at, raw) for raw in raws])
+    await log.append(connection, "pbx", 1, 1, [NewEvent("ami", "Cdr", at, at, raw) for raw in raws])
     await fold(connection)
     endpoints = "SELECT name, calls FROM statistics WHERE scope = 'endpoint' AND period = '2026-11-22' ORDER BY name"
     assert len(await connection.fetch(endpoints)) == 3
@@ -90,7 +90,7 @@ async def test_what_a_model_remembers_and_what_did_not_fit_is_forgotten(
     called = b"Event: AgentCalled\r\nInterface: Local/5551234@agents/n\r\nMemberName: A\r\nDestChannel: x\r\n\r\n"
     agent = b"Event: Agents\r\nAgent: 7\r\nStatus: AGENT_IDLE\r\nTalkingTo: x\r\nCallStarted: no 5551234\r\n\r\n"
     for n, (name, raw) in enumerate((("AgentCalled", called), ("Agents", agent)), 1):
-        await log.append(connection, "pbx", 1, n, [Received("ami", name, None, 1795309205.0, raw)])
+        await log.append(connection, "pbx", 1, n, [NewEvent("ami", name, None, 1795309205.0, raw)])
     await fold(connection)
     assert {"ledger.checkpoint", "ledger.unfit"} <= set(await tables_holding(connection, NUMBER))
     await redact.redact(url, PATTERN, TOKEN)
@@ -247,7 +247,7 @@ KEPT = (
 
 
 async def test_saved_states_that_may_hold_it_go(url: str, connection: asyncpg.Connection) -> None:
-    quiet = Received("ami", "FullyBooted", None, 1795308983.5, b"Event: FullyBooted\r\n\r\n")
+    quiet = NewEvent("ami", "FullyBooted", None, 1795308983.5, b"Event: FullyBooted\r\n\r\n")
     await log.append(connection, "pbx", 1, 1, [quiet, *VARIETY])
     await fold(connection)
     for statement in SAVED:

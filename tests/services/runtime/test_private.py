@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from schemas.settings import Settings
 from services.accounts.passwords import admin_password
 from services.database import connection as database
@@ -47,7 +47,7 @@ def wide(folder: Path) -> dict[str, str]:
 async def one_event(url: str) -> None:
     connection = await database.connect(url)
     await database.migrate(connection)
-    await log.append(connection, "pbx", 1, 1, [Received("ami", "X", None, 1e9, b"Event: X\r\n\r\n")])
+    await log.append(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1e9, b"Event: X\r\n\r\n")])
     await connection.close()
 
 
@@ -71,7 +71,7 @@ def test_keys_and_the_first_password_are_owner_only(tmp_path: Path) -> None:
 
 def test_a_spool_and_its_write_ahead_log_are_owner_only(tmp_path: Path) -> None:
     spool = Spools(tmp_path / "data" / "spool", 1 << 20).create("pbx", "ami", 1)
-    spool.put(1, [Received("ami", "X", None, 1.0, b"Event: X\r\n\r\n")])
+    spool.put(1, [NewEvent("ami", "X", None, 1.0, b"Event: X\r\n\r\n")])
     assert len(list(spool.file.parent.iterdir())) == 2
     assert wide(tmp_path) == {}
     spool.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.log import Connected, Received
+from schemas.log import Connected, NewEvent
 from services.asterisk.ami.framing import Framer
 from services.database.connection import connect
 from services.log import append as log
@@ -29,12 +29,12 @@ def events(name: str) -> list[bytes]:
 async def other_voices(url: str) -> None:
     """Put into the log what must not be exported: another PBX's event, ARI's, ours, and a reply."""
     connection = await connect(url)
-    foreign = [Received("ami", "Hangup", None, 1.0, b"Event: Hangup\r\nForeign: 1\r\n\r\n")]
+    foreign = [NewEvent("ami", "Hangup", None, 1.0, b"Event: Hangup\r\nForeign: 1\r\n\r\n")]
     await log.append(connection, "other", 1, 1, foreign)
     own = [
-        Received("ari", "ChannelCreated", None, 1.0, b"{}"),
-        Received("ringledger", Connected.__name__, None, 1.0, b"{}"),
-        Received("ami", "Response:Agents", None, 1.0, b"Response: Success\r\n\r\n"),
+        NewEvent("ari", "ChannelCreated", None, 1.0, b"{}"),
+        NewEvent("ringledger", Connected.__name__, None, 1.0, b"{}"),
+        NewEvent("ami", "Response:Agents", None, 1.0, b"Response: Success\r\n\r\n"),
     ]
     await log.append(connection, "pbx", 1, 1, own)
     await connection.close()

@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from projections import ALL
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.database import connection as database
 from services.integrity.anchors import anchored
 from services.integrity.chain_walk import verify
@@ -50,8 +50,8 @@ TOKEN = "redacted-gggggggggggg"
 ODD = [b"", b"\0", b"\xff\xfe\n", "ü\u2028\r\n".encode(), b'"\\/' * 1000, bytes(range(256))]
 
 
-def events(size: int, number: int, at: float = 1_795_000_000.5) -> list[Received]:
-    return [Received("ami", "VarSet", at + i, at + i + 0.123457, b"%d" % (number + i)) for i in range(size)]
+def events(size: int, number: int, at: float = 1_795_000_000.5) -> list[NewEvent]:
+    return [NewEvent("ami", "VarSet", at + i, at + i + 0.123457, b"%d" % (number + i)) for i in range(size)]
 
 
 async def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -73,9 +73,9 @@ async def story(url: str) -> str:
     await connection.execute(CLOCK.format("2026-08-31 23:59:59.000001"))
     await log.append(connection, "a", 1, 1, events(4, 10))
     await log.append(
-        connection, "b ü", 9, 1, [Received("ami", "Ä", None, 0.000_001 + i, raw) for i, raw in enumerate(ODD)]
+        connection, "b ü", 9, 1, [NewEvent("ami", "Ä", None, 0.000_001 + i, raw) for i, raw in enumerate(ODD)]
     )
-    await log.append(connection, "", 5, 1, [Received("ringledger", "TokenUsed", 1.5, 1.5, b"{}")])
+    await log.append(connection, "", 5, 1, [NewEvent("ringledger", "TokenUsed", 1.5, 1.5, b"{}")])
     await connection.execute(CLOCK.format("2026-10-01"))
     await log.append(connection, "a", 1, 5, events(6, 20, 8_999_999_000.0))
     await log.append(connection, "b ü", 9, 7, events(3, 30))
@@ -275,7 +275,7 @@ async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_pat
     await redact(story, Wanted("text", "30"), TOKEN)  # the name of no event, and a whole word of one
     await export_ledger(story, tmp_path / "before")
     connection = await asyncpg.connect(story)
-    await log.append(connection, "a", 2, 8, [Received("ami", "VarSet", None, 9.5, b"Event: VarSet\r\nValue: Jane Roe")])
+    await log.append(connection, "a", 2, 8, [NewEvent("ami", "VarSet", None, 9.5, b"Event: VarSet\r\nValue: Jane Roe")])
     await connection.close()
     await redact(story, Wanted("text", "Jane Roe"), TOKEN)
     file = tmp_path / "all"

@@ -17,7 +17,7 @@ import pytest
 from projections import ALL
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.statistics import STATISTICS
-from schemas.log import Connected, Imported, Received
+from schemas.log import Connected, Imported, NewEvent
 from services.database import connection as database
 from services.integrity.chain_walk import verify
 from services.log import append as log
@@ -170,7 +170,7 @@ async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("off", [-600, 600])
 async def test_lines_are_left_out_by_the_clock_of_their_pbx(url: str, tmp_path: Path, off: int) -> None:
     connected = 1795428000.0  # 2026-11-23T10:00:00Z by our clock
-    heard = Received("ami", "FullyBooted", connected + 1 + off, connected + 1, b"Event: FullyBooted\r\n\r\n")
+    heard = NewEvent("ami", "FullyBooted", connected + 1 + off, connected + 1, b"Event: FullyBooted\r\n\r\n")
     await tell(url, [ours(Connected("a:1"), connected), heard])
     times = [datetime.fromtimestamp(connected + off + seconds, UTC) for seconds in (-30, 30)]
     file = tmp_path / "Master.csv"
@@ -410,7 +410,7 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
     await process.wait()
     # Meanwhile somebody began to listen: what was decided stays decided.
     await log.append(
-        other, "pbx", 7, 1, [Received("ringledger", "Connected", 1.0, 1.0, b'{"type":"Connected","address":"x"}')]
+        other, "pbx", 7, 1, [NewEvent("ringledger", "Connected", 1.0, 1.0, b'{"type":"Connected","address":"x"}')]
     )
     said = await imported(empty_url, file, kind)
     assert "of them were there from an import that was interrupted" in said

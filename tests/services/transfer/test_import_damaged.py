@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.log import Received
+from schemas.log import NewEvent
 from services.transfer import import_asterisk as module
 from services.transfer.asterisk_files import LinesError
 from services.transfer.import_asterisk import import_lines
@@ -179,7 +179,7 @@ async def test_an_import_goes_on_only_as_it_was_begun(
     monkeypatch.setattr("services.transfer.import_asterisk.BATCH", 1)
     batch, count = module._batch, 0
 
-    def dying(events: Iterator[Received]) -> list[Received]:
+    def dying(events: Iterator[NewEvent]) -> list[NewEvent]:
         nonlocal count
         count += 1
         if count > 2:

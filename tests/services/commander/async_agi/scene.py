@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from schemas.adps import AdpCreated, AdpmaCreated
-from schemas.log import Ours, Received
+from schemas.log import NewEvent, RingledgerEvent
 from services.commander.commander import Commander
 from services.database import connection as database
 from services.log import append as log
@@ -26,9 +26,9 @@ COMMANDS = ("ANSWER", "SAY DIGITS 42 #", "SET VARIABLE GREETED yes")
 OURS = "SELECT name, raw FROM ledger.event WHERE source = 'ringledger' AND name LIKE 'Agi%' ORDER BY position"
 
 
-async def write(connection: asyncpg.Connection, *events: Ours, pbx: str = "", recorded: float = 0.0) -> int:
+async def write(connection: asyncpg.Connection, *events: RingledgerEvent, pbx: str = "", recorded: float = 0.0) -> int:
     now = recorded or time.time()
-    said = [Received("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)) for event in events]
+    said = [NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)) for event in events]
     return await log.append(connection, pbx, time.time_ns(), 1, said)
 
 
@@ -40,7 +40,7 @@ class Scene:
         self.channels = FakeChannels(ami)
         self.commander: asyncio.Task[None] | None = None
 
-    async def write(self, *events: Ours, pbx: str = "", recorded: float = 0.0) -> int:
+    async def write(self, *events: RingledgerEvent, pbx: str = "", recorded: float = 0.0) -> int:
         return await write(self.connection, *events, pbx=pbx, recorded=recorded)
 
     async def master(self, uuid: str, *commands: str | None) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from projections.dialplans.agi_runs import AGI_RUNS
 from schemas.agi import AgiBreakSent, AgiRunEnded, AgiRunStarted, AgiStep, AgiStepDone, AgiStepFailed, AgiStepSent
-from schemas.log import Ours, Received
+from schemas.log import NewEvent, RingledgerEvent
 from services.commander.async_agi.recovery import OLDEST_SECONDS, unfinished
 from services.database import connection as database
 from services.log import append as log
@@ -124,7 +124,7 @@ async def test_what_an_import_brings_is_not_driven(scene: Scene) -> None:
     step = AgiStep("x", 1, "x", "ANSWER")
     scene.start()
     text = block("Event: AsyncAGIStart", "Uniqueid: 1.1", f"Env: {environment('1.1', (MASTER,))}")
-    await log.append(scene.connection, "pbx", 1, 1, [Received("ami", "AsyncAGIStart", long_ago, long_ago, text)])
+    await log.append(scene.connection, "pbx", 1, 1, [NewEvent("ami", "AsyncAGIStart", long_ago, long_ago, text)])
     await scene.write(AgiRunStarted("old", "PJSIP/1.2", "1.2", MASTER, 1, steps=(step,)), pbx="pbx", recorded=long_ago)
     await scene.kill()
     scene.start()
@@ -249,7 +249,7 @@ async def test_runs_outlive_a_lost_database(scene: Scene) -> None:
 async def test_an_open_run_is_found_however_long_ago_it_began(url: str, *, folded: bool) -> None:
     connection = await database.connect(url, search_path="model, ledger")
     steps = tuple(AgiStep(str(n), n, f"step {n}", command) for n, command in enumerate(COMMANDS, 1))
-    said: list[Ours] = [
+    said: list[RingledgerEvent] = [
         AgiRunStarted("over", "PJSIP/1", "1.0", MASTER, 1, steps=steps),
         AgiRunEnded("over", "finished"),
         AgiRunStarted("open", "PJSIP/2", "1.1", MASTER, 2, steps=steps),
