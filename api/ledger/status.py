@@ -14,7 +14,7 @@ from api.http.query import QueryParams, stamp
 from api.ledger.events import answer
 from api.ops.listeners import listener_report
 from projections import ALL
-from projections.engine.model import SNAPSHOTS
+from projections.engine.subscriptions import SNAPSHOT_EVENTS
 from projections.pbx.links import refused_lists, unanswered_lists
 from services.log import archives as edge
 from services.log.archives import Archive
@@ -60,7 +60,7 @@ FROM part ORDER BY part.month
 def handled_events() -> tuple[list[str], list[str]]:
     """Return the sources and the names of all events that a model handles."""
     pairs = {(getattr(on.shape, "source_of_events", "ami"), name) for model in ALL for name, on in model.on.items()}
-    pairs |= {("ringledger", name) for name in SNAPSHOTS}
+    pairs |= {("ringledger", name) for name in SNAPSHOT_EVENTS}
     sources, names = zip(*sorted(pairs), strict=True)
     return list(sources), list(names)
 

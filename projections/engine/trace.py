@@ -1,4 +1,4 @@
-"""Folds one model from nothing and notes which events changed the rows that somebody asks about."""
+"""Folds one model from nothing, and records which events changed the watched rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from projections.engine.model import DecodedEvent, Fold, Key, ReadModel, Row, State, subscriptions_of
+from projections.engine.decoding import DecodedEvent
+from projections.engine.fold import Fold
+from projections.engine.model import Key, ReadModel, Row
+from projections.engine.state import State
+from projections.engine.subscriptions import subscriptions_of
 from schemas.log import RecordedEvent
 
 
 class Step(Struct, frozen=True):
-    """One event's change of one row; None is a row that is not there."""
+    """One event's change of one row; None is a row that does not exist."""
 
     event: RecordedEvent
     key: Key
@@ -19,22 +23,8 @@ class Step(Struct, frozen=True):
     after: Any
 
 
-class _Noting(Fold):
-    """A fold that notes what it sets."""
-
-    def __init__(self, model: ReadModel, state: State, watched: frozenset[Key]) -> None:
-        super().__init__(model, state)
-        self.steps: list[Step] = []
-        self._watched = watched
-
-    def _set(self, key: Key, old: Any, new: Any, event: RecordedEvent) -> None:
-        super()._set(key, old, new, event)
-        if key in self._watched and (now := self.rows.get(key)) is not old:
-            self.steps.append(Step(event, key, old, now))
-
-
 class Trace:
-    """A model's rows while it is given events, and the ``steps`` of the ``watched`` rows (full keys, pbx first)."""
+    """A model's rows after the events of `fold`, and the ``steps`` of the ``watched`` rows (full keys, pbx first)."""
 
     def __init__(self, model: ReadModel, watched: frozenset[Key]) -> None:
         self.model = model
@@ -43,14 +33,20 @@ class Trace:
         self.steps: list[Step] = []
         self.folded = 0
         self._state = State()
-        self._takers = subscriptions_of([model])
+        self._subscriptions = subscriptions_of([model])
 
     def fold(self, events: Sequence[RecordedEvent]) -> None:
-        """Fold a batch, as the projector would. Raises what the model's own code raises."""
-        fold = _Noting(self.model, self._state, self.watched)
+        """Fold a batch, as the projector does. Raises the errors of the model's own code."""
+        steps: list[Step] = []
+
+        def record(event: RecordedEvent, key: Key, before: Any, after: Any) -> None:
+            if key in self.watched:
+                steps.append(Step(event, key, before, after))
+
+        fold = Fold(self.model, self._state, record)
         for event in events:
-            fold.take(DecodedEvent(event, self._takers[event.name][0]))
-        fold.load(self._wanted(fold), self._key_of)
+            fold.take(DecodedEvent(event, self._subscriptions[event.name][0]))
+        fold.load(self._rows_for(fold), self._key_of)
         fold.run()
         if fold.error is not None:
             raise fold.error[1]
@@ -60,10 +56,10 @@ class Trace:
             else:
                 self.rows.pop(key, None)
         self._state = fold.state
-        self.steps += fold.steps
+        self.steps += steps
         self.folded += len(events)
 
-    def _wanted(self, fold: Fold) -> list[Row]:
+    def _rows_for(self, fold: Fold) -> list[Row]:
         if not (fold.groups or fold.pbxes):
             return [self.rows[key] for key in fold.keys if key in self.rows]
         size = 1 + (self.model.grouped_by or 0)
@@ -77,8 +73,8 @@ class Trace:
         return tuple(getattr(row, name) for name in ("pbx", *self.model.key))
 
 
-def same(one: Row | None, other: Row | None) -> bool:
-    """Tell whether two rows are one row, whether a table or a fold made them."""
+def is_same_row(one: Row | None, other: Row | None) -> bool:
+    """Return whether two rows are equal, whether a table or a fold made them."""
     return bool(_plain(one) == _plain(other))
 
 

@@ -7,7 +7,10 @@ import asyncpg
 import msgspec
 import structlog
 
-from projections.engine.model import DecodedEvent, Fold, Key, Subscriptions
+from projections.engine.decoding import DecodedEvent
+from projections.engine.fold import Fold
+from projections.engine.model import Key
+from projections.engine.subscriptions import Subscriptions
 from services.database.locks import Channel
 from services.log import append as log
 from services.log.continuity import RewoundError
@@ -109,8 +112,8 @@ class BatchWriter:
 
     async def _write_rows(self, follower: ModelCursor, fold: Fold) -> None:
         table = follower.table
-        if fold.unfit:
-            await self.note(follower, fold.unfit)
+        if fold.rejected:
+            await self.note(follower, fold.rejected)
         gone = [key for key in fold.dirty if key not in fold.rows]
         if gone:
             await self._connection.execute(table.delete, *table.key_arrays(gone))

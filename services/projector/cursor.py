@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Literal
 
-from projections.engine.model import ReadModel, State
+from projections.engine.model import ReadModel
+from projections.engine.state import State
 from services.database.faults import UNREACHABLE
 from services.projector.table import Table
 

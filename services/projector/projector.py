@@ -9,7 +9,9 @@ import asyncpg
 import msgspec
 import structlog
 
-from projections.engine.model import ReadModel, State, Subscriptions, subscriptions_of
+from projections.engine.model import ReadModel
+from projections.engine.state import State
+from projections.engine.subscriptions import Subscriptions, subscriptions_of
 from services.database.compatible import check_models
 from services.log import append as log
 from services.log import archives as edge

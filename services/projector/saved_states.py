@@ -12,7 +12,8 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from projections.engine.model import ReadModel, Row, State
+from projections.engine.model import ReadModel, Row
+from projections.engine.state import State
 from services.projector.table import Table
 
 EVERY = 25_000

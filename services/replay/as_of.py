@@ -8,7 +8,11 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from projections.engine.model import DecodedEvent, Fold, ReadModel, State, Subscriptions, subscriptions_of
+from projections.engine.decoding import DecodedEvent
+from projections.engine.fold import Fold
+from projections.engine.model import ReadModel
+from projections.engine.state import State
+from projections.engine.subscriptions import Subscriptions, subscriptions_of
 from services.log import archives as edge
 from services.log.append import recorded
 from services.log.archives import ArchivedError, Begun, Edge

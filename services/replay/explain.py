@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from projections.engine.model import Key, ReadModel, Row, names_of
-from projections.engine.trace import Step, Trace, same
+from projections.engine.model import Key, ReadModel, Row
+from projections.engine.subscriptions import event_names_of
+from projections.engine.trace import Step, Trace, is_same_row
 from services.database.pool import Pool
 from services.log import append as log
 from services.log import archives as edge
@@ -62,7 +63,7 @@ async def explain_rows(
         if trace is None:
             complete = False
             continue
-        exact = all(same(row, trace.rows.get(key)) for key, row in rows.items())
+        exact = all(is_same_row(row, trace.rows.get(key)) for key, row in rows.items())
         best = Explanation(window, trace.steps, trace.folded, exact, complete)
         if exact:
             break
@@ -75,7 +76,7 @@ async def _fold(pool: Pool, model: ReadModel, rows: Mapping[Key, Row | None], wi
     if window[1] - window[0] > MAX_POSITIONS:
         return None
     trace = Trace(model, frozenset(rows))
-    pbxes, names = list({key[0] for key in rows}), list(names_of(model))
+    pbxes, names = list({key[0] for key in rows}), list(event_names_of(model))
     for after in range(*window, STEP):
         got = await pool.fetch(EVENTS, after, min(after + STEP, window[1]), pbxes, names)
         if trace.folded + len(got) > MAX_EVENTS:

@@ -9,7 +9,7 @@ import asyncpg
 from msgspec import Struct, field
 
 from projections import ALL
-from projections.engine.model import names_of
+from projections.engine.subscriptions import event_names_of
 from services.database import connection as database
 from services.database.faults import explained
 from services.database.locks import Lock, try_lock
@@ -194,7 +194,7 @@ class _Redactor:
             [c.position for c in chunk],
             [c.leaf for c in chunk],
             [c.raw for c in chunk],
-            [m.name for m in ALL if names & names_of(m)],
+            [m.name for m in ALL if names & event_names_of(m)],
         )
         del changes[: len(chunk)]
         for change in chunk:

@@ -9,7 +9,7 @@ from panoramisk.ami_protocol import AMIProtocol
 
 from projections import ALL
 from projections.engine.headers import headers_of
-from projections.engine.model import subscriptions_of
+from projections.engine.subscriptions import subscriptions_of
 from schemas.log import NewEvent, RecordedEvent
 from services.integrity.chain_walk import verify
 from services.log import append as log

@@ -7,7 +7,11 @@ from typing import Any
 
 import msgspec
 
-from projections.engine.model import DecodedEvent, Fold, Key, ReadModel, State, names_of
+from projections.engine.decoding import DecodedEvent
+from projections.engine.fold import Fold
+from projections.engine.model import Key, ReadModel
+from projections.engine.state import State
+from projections.engine.subscriptions import event_names_of
 from schemas.log import RecordedEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.runtime.masking.ami import masked
 
@@ -62,11 +66,11 @@ class Folding:
         return {key[1:]: row for key, row in self.rows.items() if key[0] == pbx}
 
     def _fold(self, decoded: DecodedEvent) -> None:
-        if decoded.event.name not in names_of(self.model):
+        if decoded.event.name not in event_names_of(self.model):
             return
         fold = Fold(self.model, self._state)
         fold.take(decoded)
         fold.load(self.rows.values(), lambda row: tuple(getattr(row, n) for n in ("pbx", *self.model.key)))
         fold.run()
-        assert (fold.error, fold.unfit) == (None, [])
+        assert (fold.error, fold.rejected) == (None, [])
         self.rows, self._state = fold.rows, fold.state

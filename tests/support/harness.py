@@ -9,7 +9,11 @@ from typing import Any
 
 import msgspec
 
-from projections.engine.model import DecodedEvent, Fold, Key, ReadModel, Row, State, names_of
+from projections.engine.decoding import DecodedEvent
+from projections.engine.fold import Fold
+from projections.engine.model import Key, ReadModel, Row
+from projections.engine.state import State
+from projections.engine.subscriptions import event_names_of
 from schemas.log import NewEvent, RecordedEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.asterisk.ami.protocol import LedgerProtocol
 from tests.captures import wire
@@ -123,7 +127,7 @@ class Tables:
         rows = self.rows[model.name]
         fold = Fold(model, self.states[model.name])
         for one in decoded:
-            if one.event.name in names_of(model):
+            if one.event.name in event_names_of(model):
                 fold.take(one)
         parts = 1 + (model.grouped_by or 0)
         loaded = [
@@ -140,7 +144,7 @@ class Tables:
                 rows[key] = fold.rows[key]
             else:
                 rows.pop(key, None)
-        self.unfit += fold.unfit
+        self.unfit += fold.rejected
         self.states[model.name] = fold.state
 
     def of(self, model: ReadModel) -> dict[Key, Any]:

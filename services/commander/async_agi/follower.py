@@ -7,7 +7,7 @@ import uuid
 import asyncpg
 import structlog
 
-from projections.engine.model import DecodedEvent
+from projections.engine.decoding import DecodedEvent
 from schemas.agi import AgiRunStarted, AgiStep
 from schemas.ami.agi import AsyncAgiEvent
 from schemas.ami.transfer import AttendedTransfer
@@ -121,9 +121,9 @@ class AsyncAgi:
             row["position"], self._pbx, row["source"], row["name"], row["at"], row["raw"], row["recorded"]
         )
         if row["name"] == "AttendedTransfer":
-            self._move(DecodedEvent(recorded).as_(AttendedTransfer))
+            self._move(DecodedEvent(recorded).convert(AttendedTransfer))
             return
-        event: AsyncAgiEvent = DecodedEvent(recorded).as_(AsyncAgiEvent)
+        event: AsyncAgiEvent = DecodedEvent(recorded).convert(AsyncAgiEvent)
         there = self._runs.get(event.unique_id)
         if there is not None and there.start >= event.position:
             return  # of an earlier time that this channel was in AGI: a new commander reads from before the run

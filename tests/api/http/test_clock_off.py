@@ -12,7 +12,7 @@ from api.app_keys import CHECKPOINTS
 from api.jade.stream import CATALOG
 from api.stream.messages import messages_of
 from projections import ALL
-from projections.engine.model import State
+from projections.engine.state import State
 from projections.engine.step import StepFold
 from schemas.log import NewEvent
 from tests.api.ops.test_status import LISTENER, scraped

@@ -9,7 +9,7 @@ import pytest
 
 from api.app_keys import CHECKPOINTS
 from projections import ALL
-from projections.engine.model import names_of
+from projections.engine.subscriptions import event_names_of
 from schemas.log import Connected, Disconnected, NewEvent, SnapshotCompleted, SnapshotStarted
 from services.replay import explain
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
@@ -123,7 +123,7 @@ async def test_the_events_that_made_a_row_of_any_model(recorded: RecordedApi, mo
     positions = [event["position"] for event in found["events"]]
     assert positions == sorted(set(positions)) != []
     assert found["events"][0]["changed"] == ["created"]
-    assert all(event["name"] in names_of(model) for event in found["events"])
+    assert all(event["name"] in event_names_of(model) for event in found["events"])
     assert found["events"][-1]["occurred"] == f"{row['tm_update']:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 

@@ -25,7 +25,7 @@ from api.ops.listeners import listener_report, read_status_file
 from api.ops.log_counts import LARGEST_NAMES, NAME_LETTERS
 from api.ops.request_metrics import REQUEST_METRICS, count_requests
 from projections import ALL
-from projections.engine.model import SNAPSHOTS
+from projections.engine.subscriptions import SNAPSHOT_EVENTS
 from projections.queues.agents import AGENTS
 from schemas.log import (
     AriConnected,
@@ -248,8 +248,8 @@ async def test_an_empty_ledger_has_a_status(url: str) -> None:
 def test_what_models_take_is_known_by_source() -> None:
     pairs = set(zip(*handled_events(), strict=True))
     assert {("ami", "Cdr"), ("ringledger", "Connected"), ("ringledger", "UserCreated")} <= pairs
-    assert {("ringledger", name) for name in SNAPSHOTS} <= pairs
-    assert {name for _, name in pairs} == set().union(*(model.on for model in ALL)) | SNAPSHOTS
+    assert {("ringledger", name) for name in SNAPSHOT_EVENTS} <= pairs
+    assert {name for _, name in pairs} == set().union(*(model.on for model in ALL)) | SNAPSHOT_EVENTS
     assert {source for source, _ in pairs} == {"ami", "ringledger"}
 
 

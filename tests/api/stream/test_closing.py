@@ -23,7 +23,7 @@ from api.stream.messages import WHOLE_EVENT, Batch, Message
 from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
-from projections.engine.model import Fold
+from projections.engine.fold import Fold
 from projections.engine.step import StepFold
 from services.log import append as log
 from services.replay.subscription import Subscription

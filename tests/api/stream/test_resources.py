@@ -12,7 +12,7 @@ from api.http.as_of import with_tables
 from api.http.views import View
 from api.jade.stream import CATALOG
 from projections import ALL
-from projections.engine.model import State
+from projections.engine.state import State
 from projections.engine.step import Change, StepFold
 from schemas.log import NewEvent, RecordedEvent
 from services.database import connection as database

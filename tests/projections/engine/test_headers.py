@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.engine.headers import LAYOUTS, HeaderSubset, headers_of
+from projections.engine.headers import MAX_LAYOUTS, HeaderSubset, headers_of
 from schemas.log import RecordedEvent
 from services.asterisk.ami.framing import Framer
 from tests.captures import wire
@@ -18,7 +18,7 @@ def event(raw: bytes) -> RecordedEvent:
 
 
 def of_chosen(chosen: HeaderSubset, raw: bytes) -> dict[str, str]:
-    return {name: value for name, value in chosen.of(event(raw)).items() if name in chosen.names}
+    return {name: value for name, value in chosen.parse(event(raw)).items() if name in chosen.names}
 
 
 def of_all(chosen: HeaderSubset, raw: bytes) -> dict[str, str]:
@@ -53,7 +53,7 @@ VALUES = st.text(st.sampled_from(list("a: \r\n\0\u00e9")), max_size=4)
 LINES = st.lists(st.tuples(NAMES, st.sampled_from([": ", ":", ""]), VALUES), max_size=6)
 
 
-@given(st.lists(LINES, max_size=LAYOUTS + 2))
+@given(st.lists(LINES, max_size=MAX_LAYOUTS + 2))
 def test_chosen_headers_of_odd_blocks(blocks: list[list[tuple[str, str, str]]]) -> None:
     chosen = HeaderSubset(["A", "A.", "(C)", ""])
     for lines in blocks:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from projections.engine.model import DecodedEvent
+from projections.engine.decoding import DecodedEvent
 from projections.engine.pbx_clock import Times, times
 from schemas.ami.cdr import Cdr
 from schemas.log import RecordedEvent
@@ -74,7 +74,7 @@ def cdr(
     if stamped:
         headers["Timestamp"] = f"{when.timestamp():.6f}"
     raw = "Event: Cdr\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
-    shaped = DecodedEvent(RecordedEvent(1, "pbx", "ami", "Cdr", when, raw.encode(), when)).as_(Cdr)
+    shaped = DecodedEvent(RecordedEvent(1, "pbx", "ami", "Cdr", when, raw.encode(), when)).convert(Cdr)
     assert isinstance(shaped, Cdr)
     return shaped
 
@@ -208,4 +208,4 @@ def test_no_time_at_all_is_unfit() -> None:
         raw = f"Event: Cdr\r\nStartTime: {text}\r\n".encode()
         broken = DecodedEvent(RecordedEvent(1, "pbx", "ami", "Cdr", event.at, raw, event.at))
         with pytest.raises(ValueError, match=r"."):
-            times({}, broken.as_(Cdr))
+            times({}, broken.convert(Cdr))

@@ -6,11 +6,15 @@ import pytest
 
 from projections import ALL
 from projections.calls.call_records import CALL_RECORDS, CallRecord
-from projections.engine.model import DecodedEvent, Fold, ReadModel, State, names_of
+from projections.engine.decoding import DecodedEvent
+from projections.engine.fold import Fold
+from projections.engine.model import ReadModel
+from projections.engine.state import State
+from projections.engine.subscriptions import event_names_of
 from schemas.log import RecordedEvent, Source
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-NAMES = sorted({name for model in ALL for name in names_of(model)})
+NAMES = sorted({name for model in ALL for name in event_names_of(model)})
 
 
 @pytest.mark.parametrize("model", ALL, ids=lambda model: str(model.name))
@@ -23,7 +27,7 @@ def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
             raw = b'{"epoch": 1, "uuid": "1"}' if source != "ami" else b"Event: " + name.encode() + b"\r\n\r\n"
             fold.take(DecodedEvent(RecordedEvent(1, "pbx", source, name, AT, raw, AT)))
     fold.run()
-    assert (fold.keys, fold.groups, fold.pbxes, fold.state, fold.unfit, fold.error) == (
+    assert (fold.keys, fold.groups, fold.pbxes, fold.state, fold.rejected, fold.error) == (
         set(),
         set(),
         set(),

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from projections import ALL
-from projections.engine.model import Handler, ReadModel, State
+from projections.engine.model import Handler, ReadModel
+from projections.engine.state import State
 from projections.engine.step import Change, FoldError, StepFold
 from projections.queues.queue_entries import QUEUE_ENTRIES
 from tests.support.folding import ami, recorded

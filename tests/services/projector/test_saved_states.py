@@ -13,7 +13,8 @@ from projections import ALL
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.channels import CHANNELS
 from projections.calls.parking_lots import PARKING_LOTS
-from projections.engine.model import ReadModel, State
+from projections.engine.model import ReadModel
+from projections.engine.state import State
 from projections.queues.queues import QUEUES
 from schemas.log import NewEvent
 from services.log import append as log
