@@ -34,7 +34,7 @@ from services.database import connection as database
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
 from services.log.writer import Facts
-from services.projector.checkpoints import CheckpointWatcher
+from services.projector.checkpoint_watcher import CheckpointWatcher
 from services.runtime.tasks import ended
 
 TOUCH_EVERY_SECONDS = 60.0

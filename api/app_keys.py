@@ -10,7 +10,7 @@ from services.accounts.accounts import Accounts
 from services.commands.context import CommandContext
 from services.database.heartbeat import Heartbeat
 from services.database.pool import Pool
-from services.projector.checkpoints import CheckpointWatcher
+from services.projector.checkpoint_watcher import CheckpointWatcher
 
 ACCOUNTS = web.AppKey("accounts", Accounts)
 COMMANDS = web.AppKey("commands", CommandContext)

@@ -16,7 +16,7 @@ from api.http.views import Args, Query, QueryKey, Rendered, View
 from projections import ALL
 from services.accounts.fair_queue import FairQueue
 from services.database.pool import Pool
-from services.projector.checkpoints import LINKS, complete, linked
+from services.projector.checkpoints import LINKS, is_complete, links_of
 from services.projector.table import Table
 from services.replay import instants
 from services.replay.as_of import AsOfModel, AsOfReader, BrokenModelError, TooFarError
@@ -100,14 +100,14 @@ class AsOfViews:
             sql, parameters = _with_rows(view.sql, query.parameters, [states[name] for name in view.models])
             rows = await connection.fetch(sql, *parameters)
             sql, parameters = _with_rows(LINKS, (instant.at,), [states["links"]])
-            links = linked(await connection.fetch(sql, *parameters))
+            links = links_of(await connection.fetch(sql, *parameters))
         rendered = Rendered(
             await render(rows, instant.at, view.wire, view.renderer),
             _tag(view, instant, version),
             {
                 "X-Ledger-Position": str(instant.position),
                 "X-Ledger-Lag-Ms": "0",
-                "X-Ledger-Complete": "true" if complete(links, query.pbx) else "false",
+                "X-Ledger-Complete": "true" if is_complete(links, query.pbx) else "false",
             },
         )
         # Cached here and not by the caller: a request between the two would fold again.

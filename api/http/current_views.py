@@ -18,7 +18,8 @@ from api.http.rendering import Pieces, Renderer, render, size
 from api.http.views import AsOfRenderer, Query, QueryKey, Rendered, View, query_of, respond
 from services.database import connection as database
 from services.database.pool import Pool
-from services.projector.checkpoints import VERSIONS, CheckpointReading, CheckpointWatcher, UnreadyError, placed, read
+from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints import VERSIONS, CheckpointReading, UnreadyError, in_timeline, read
 
 MAX_WAIT_SECONDS = 60.0
 TICK_SECONDS = 1.0
@@ -66,7 +67,7 @@ class CurrentViews:
         # The bytes hold for a later reading too when no row has changed since.
         reading = cached.reading
         for later in (needed, self._checkpoints.reading):
-            if later.after(reading) and later.tag(view.models) == cached.tag:
+            if later.is_after(reading) and later.tag(view.models) == cached.tag:
                 reading = later
         headers = self._headers(view.models, reading, query.pbx)
         return respond(view.renderer, Rendered(cached.body, cached.tag, headers), tags)
@@ -132,7 +133,7 @@ class CurrentViews:
             try:
                 async with self._pool.acquire() as connection, database.snapshot(connection):
                     newest = self._checkpoints.newest
-                    reading = await placed(connection, await read(connection), newest)
+                    reading = await in_timeline(connection, await read(connection), newest)
                     reading.tag(models)  # raises when one has no table yet
                     with _of_its_version(models, reading):
                         return reading, await ask(connection)
@@ -145,14 +146,14 @@ class CurrentViews:
         return {
             "X-Ledger-Position": str(reading.position(models)),
             "X-Ledger-Lag-Ms": str(self._checkpoints.lag_ms(models, reading)),
-            "X-Ledger-Complete": "true" if reading.complete(pbx) else "false",
+            "X-Ledger-Complete": "true" if reading.is_complete(pbx) else "false",
         }
 
 
 def _is_fresh(view: View, cached: CachedBody, needed: CheckpointReading) -> bool:
     if view.ticks and asyncio.get_running_loop().time() - cached.reading.began > TICK_SECONDS:
         return False
-    return not needed.after(cached.reading) or needed.tag(view.models) == cached.tag
+    return not needed.is_after(cached.reading) or needed.tag(view.models) == cached.tag
 
 
 @contextlib.contextmanager

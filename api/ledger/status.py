@@ -18,7 +18,8 @@ from projections.engine.subscriptions import SNAPSHOT_EVENTS
 from projections.pbx.links import refused_lists, unanswered_lists
 from services.log import archives as edge
 from services.log.archives import Archive
-from services.projector.checkpoints import CheckpointReading, CheckpointWatcher, read
+from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints import CheckpointReading, read
 
 HEAD = "SELECT position, hash, appended FROM ledger.head"
 REBUILDING = "SELECT model, version, position, error FROM ledger.checkpoint WHERE place = 'rebuild' ORDER BY model"

@@ -18,7 +18,7 @@ from api.ops.listeners import ListenerStatus, listener_report
 from api.ops.log_counts import LogCounts, count_log
 from api.ops.request_metrics import REQUEST_METRICS
 from services.database import connection as database
-from services.projector.checkpoints import CheckpointWatcher
+from services.projector.checkpoint_watcher import CheckpointWatcher
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from api.stream import closing
 from api.stream.live_buffer import LiveBuffer
-from services.projector.checkpoints import CheckpointWatcher, UnreadyError
+from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints import UnreadyError
 
 T = TypeVar("T")
 

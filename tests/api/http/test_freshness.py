@@ -329,7 +329,7 @@ async def test_the_database_may_go_and_come(client: Client, ledger: Ledger) -> N
     assert len(await items(reply)) == 2
 
 
-@pytest.mark.parametrize("where", ["services.projector.checkpoints.read", "api.http.current_views.read"])
+@pytest.mark.parametrize("where", ["services.projector.checkpoint_watcher.read", "api.http.current_views.read"])
 async def test_a_connection_that_ends_while_it_is_used_is_one_more_absence(
     client: Client, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

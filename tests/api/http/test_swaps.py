@@ -37,7 +37,8 @@ from schemas.settings import Settings
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
 from services.log import append as log
-from services.projector.checkpoints import Checkpoint, CheckpointReading, CheckpointWatcher, read
+from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints import Checkpoint, CheckpointReading, read
 from services.projector.rebuild import rebuild
 from services.projector.rebuild_diff import Scratch, Unwritten
 from tests.captures import wire
@@ -396,8 +397,8 @@ def reading(began: float, ended: float, position: int, swaps: int = 0) -> Checkp
 def test_of_two_readings_the_later_one_counts_whichever_comes_first(
     later: CheckpointReading, earlier: CheckpointReading
 ) -> None:
-    assert later.after(earlier)
-    assert not earlier.after(later)
+    assert later.is_after(earlier)
+    assert not earlier.is_after(later)
     for order in ((earlier, later), (later, earlier)):
         checkpoints = CheckpointWatcher("")
         for one in order:
@@ -408,7 +409,7 @@ def test_of_two_readings_the_later_one_counts_whichever_comes_first(
 class Looking(CurrentViews):
     """Looks at what was, and meanwhile there is something newer, which somebody asks for just before it is done."""
 
-    late: "asyncio.Task[tuple[CachedBody, Reading]] | None" = None
+    late: "asyncio.Task[tuple[CachedBody, CheckpointReading]] | None" = None
 
     async def _look(self, query: Query) -> tuple[CheckpointReading, datetime, list[asyncpg.Record]]:
         now = datetime.now(UTC)
