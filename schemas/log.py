@@ -11,6 +11,8 @@ from msgspec import Raw, Struct, field
 
 Source = Literal["ami", "ari", "cdr_csv", "cel_csv", "queue_log", "ringledger"]
 
+MAX_POSITION = 1 << 62
+"""Greater than every position of a log."""
 
 LATEST = 9e9
 """The year 2255. Up to here microseconds are whole numbers in a float, and so the same in Python and in SQL."""

@@ -1,10 +1,13 @@
 """Exact matches of a value in an event, in a header of a kind, for any bytes."""
 
 import csv
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+
+from projections.engine.headers import pairs
 
 
 class Kind(Struct, frozen=True):
@@ -53,11 +56,7 @@ def _literal(value: bytes) -> bytes:
 def matches(source: str, raw: bytes, match: ValueMatch) -> bool:
     """Return whether the event holds one of the values."""
     if source == "ami":
-        return any(
-            _value(value) in match.values
-            for name, colon, value in (line.partition(b":") for line in raw.split(b"\r\n"))
-            if colon and name.lower().endswith(match.kind.endings)
-        )
+        return any(value in match.values and name.lower().endswith(match.kind.endings) for name, value in _pairs(raw))
     if source in {"ari", "ringledger"}:
         try:
             return _in_json(msgspec.json.decode(raw), match.values)
@@ -66,8 +65,10 @@ def matches(source: str, raw: bytes, match: ValueMatch) -> bool:
     return any(field.encode() in match.values for field in fields(source, raw.decode("utf-8", "replace")))
 
 
-def _value(value: bytes) -> bytes:
-    return value[1:] if value[:1] == b" " else value
+def _pairs(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in pairs(raw.decode("utf-8", "surrogateescape")):
+        if value is not None:
+            yield name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")
 
 
 def _in_json(value: Any, values: frozenset[bytes]) -> bool:
@@ -87,5 +88,4 @@ def fields(source: str, text: str) -> list[str]:
 
 def header(raw: bytes, name: bytes) -> bytes:
     """Return the value of an AMI header, empty if it is absent; ``name`` is in lower case."""
-    lines = (line.partition(b":") for line in raw.split(b"\r\n"))
-    return next((_value(value) for header_name, colon, value in lines if colon and header_name.lower() == name), b"")
+    return next((value for header_name, value in _pairs(raw) if header_name.lower() == name), b"")

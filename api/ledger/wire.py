@@ -1,7 +1,6 @@
 """An event as JSON: its columns, its headers, and its bytes."""
 
 import base64
-from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -9,6 +8,7 @@ import msgspec
 
 from api.http.query import stamp
 from api.ledger.value_match import UNREADABLE_JSON, fields
+from projections.engine.headers import pairs
 from services.runtime.masking import masked
 
 
@@ -66,13 +66,5 @@ def _headers(source: str, raw: bytes) -> Any:
         return msgspec.Raw(msgspec.json.format(raw, indent=-1))
     text = raw.decode("utf-8", "replace")
     if source == "ami":
-        return [_pair(line) for line in text.split("\r\n") if line]
+        return list(pairs(text))
     return fields(source, text)
-
-
-def _pair(line: str) -> Sequence[str | None]:
-    pair = line.split(": ", 1)
-    if len(pair) == 2 and ":" not in pair[0]:
-        return pair
-    name, colon, value = line.partition(":")
-    return name, value if colon else None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, AnyStr
+from typing import Any
 
 import msgspec
 
@@ -13,16 +13,15 @@ MAX_LAYOUTS = 8
 """How many layouts of one event are remembered; Asterisk has one or two of each."""
 
 
-def pairs(block: AnyStr) -> Iterator[tuple[AnyStr, AnyStr | None]]:
+def pairs(block: str) -> Iterator[tuple[str, str | None]]:
     """Yield (name, value) of each line of an AMI block but empty ones, in order; a line without a colon has no value.
 
-    Asterisk writes one space after the colon, which is no part of the value.
+    Asterisk writes one space after the colon, which is not part of the value.
     """
-    newline, separator, space = ("\r\n", ":", " ") if isinstance(block, str) else (b"\r\n", b":", b" ")
-    for line in block.split(newline):
-        name, colon, value = line.partition(separator)
+    for line in block.split("\r\n"):
+        name, colon, value = line.partition(":")
         if colon:
-            yield name, value.removeprefix(space)
+            yield name, value.removeprefix(" ")
         elif line:
             yield line, None
 

@@ -86,10 +86,10 @@ def rebuild(
 
     Views are served all the time. `up` may run: then its projector does the work. Ctrl-C leaves it to go on.
     """
-    from services.projector.rebuild import RebuildError, chosen
+    from services.projector.rebuild import RebuildError, models_named
 
     try:
-        wanted = chosen(models or [])
+        wanted = models_named(models or [])
         if diff and to:
             raise refuse("--diff compares at the position where a model is served, not --to another")
         with database_held(settings_of(file)) as url:

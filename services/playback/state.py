@@ -7,6 +7,7 @@ to date by the live events, as Asterisk itself would; a test holds the result ag
 
 from collections.abc import Callable, Iterator
 
+from projections.engine.headers import pairs
 from services.playback.recording import Answer, Live, Recording, request
 
 Headers = dict[str, str]
@@ -26,8 +27,7 @@ SNAPSHOT_FREE = frozenset({"TestEvent", "VarSet", "CEL", "RTCPSent", "RTCPReceiv
 
 def headers(block: bytes) -> Headers:
     """Return a block's headers; of repeated ones, the last."""
-    pairs = (line.partition(":") for line in block.decode("utf-8", "surrogateescape").strip("\r\n").split("\r\n"))
-    return {name: value.removeprefix(" ") for name, _, value in pairs}
+    return {name: value or "" for name, value in pairs(block.decode("utf-8", "surrogateescape"))}
 
 
 def block(said: Headers) -> bytes:

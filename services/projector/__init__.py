@@ -1,0 +1,1 @@
+"""Folds the log into the tables of the read models."""

@@ -1,29 +1,29 @@
-"""Whose turn it is when some models are behind the others."""
+"""How many events models that are behind may fold between two batches of the foremost ones."""
 
-STEP_SECONDS = 0.04
-"""How long a step of those behind should hold up those ahead."""
+TARGET_SECONDS = 0.04
+"""How long a step of models that are behind should delay those ahead."""
 TURN_SECONDS = 1.0
-"""When those ahead cannot keep up themselves, the others have one step in this time."""
-LEAST = 50
-FIRST = 500
+"""When those ahead cannot keep up themselves, the others get one step in this time."""
+MIN_EVENTS = 50
+FIRST_EVENTS = 500
 
 
 class CatchUpBudget:
-    """How many events those behind may take between two batches of the foremost, by what their last step took."""
+    """The size of the next step of models that are behind, derived from the duration of their last one."""
 
     def __init__(self) -> None:
-        self._events = FIRST
+        self._events = FIRST_EVENTS
         self._next = 0.0
 
     def step(self, limit: int, now: float, *, busy: bool) -> int:
-        """Return how many, 0 when it is not their turn; ``busy``: the foremost have more to do at once."""
+        """Return the number of events, 0 when it is not their turn; ``busy``: the foremost have more to fold."""
         return 0 if busy and now < self._next else min(limit, self._events)
 
-    def took(self, events: int, began: float, ended: float) -> None:
-        """Take note of a step."""
+    def record(self, events: int, began: float, ended: float) -> None:
+        """Record the size and the duration of a step."""
         seconds = max(ended - began, 0.001)
-        if seconds > STEP_SECONDS:
-            self._events = max(LEAST, int(events * STEP_SECONDS / seconds))
-        elif events >= self._events:  # one that was cut short says nothing about longer ones
-            self._events = min(2 * self._events, int(events * STEP_SECONDS / seconds))
+        if seconds > TARGET_SECONDS:
+            self._events = max(MIN_EVENTS, int(events * TARGET_SECONDS / seconds))
+        elif events >= self._events:  # a shorter step does not show how long a longer one takes
+            self._events = min(2 * self._events, int(events * TARGET_SECONDS / seconds))
         self._next = ended + TURN_SECONDS

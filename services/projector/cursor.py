@@ -1,4 +1,4 @@
-"""One model on its way along the log, and what stops it."""
+"""One model's place in the log, and the error that stops it there."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,47 +6,53 @@ from typing import Literal
 
 from projections.engine.model import ReadModel
 from projections.engine.state import State
+from schemas.log import MAX_POSITION
 from services.database.faults import UNREACHABLE
 from services.projector.table import Table
 
-MAX_POSITION = 1 << 62
-
-Place = Literal["model", "rebuild", "pg_temp"]
+Schema = Literal["model", "rebuild", "pg_temp"]
 
 
 class ModelCursor:
-    """One model on its way along the log, and no further than ``upto``.
+    """One model on its way along the log, up to position ``until``.
 
-    ``place`` is the schema of its table: served, being rebuilt, or there for one connection's eyes only.
+    ``schema`` is that of its table: served (``model``), being rebuilt, or visible to one connection only.
     """
 
     def __init__(
-        self, model: ReadModel, place: Place, position: int, changed: int, state: State, *, upto: int = MAX_POSITION
+        self,
+        model: ReadModel,
+        schema: Schema,
+        position: int,
+        changed: int,
+        state: State,
+        *,
+        until: int = MAX_POSITION,
     ) -> None:
         self.model = model
-        self.place = place
-        self.table = Table(model, place)
+        self.schema = schema
+        self.table = Table(model, schema)
         self.position = position
         self.changed = changed
         self.state = state
-        self.upto = upto
+        self.until = until
 
 
 class StoppedError(Exception):
-    """A model cannot go on; ``where`` is the position, or what was being done."""
+    """A model cannot go on; ``where`` is the position, or the operation that failed."""
 
-    def __init__(self, follower: ModelCursor, where: str) -> None:
+    def __init__(self, cursor: ModelCursor, where: str) -> None:
         super().__init__(where)
-        self.follower = follower
+        self.cursor = cursor
 
 
 @contextlib.contextmanager
-def blaming(follower: ModelCursor, doing: str) -> Iterator[None]:
-    """Turn what goes wrong with one model's table into a stop of that model."""
+def stopping_model(cursor: ModelCursor, operation: str) -> Iterator[None]:
+    """Raise StoppedError for any error of this model's table; errors of the connection pass through."""
     try:
         yield
     except Exception as error:
-        # asyncpg's error for a value that cannot be sent is a ValueError, and an InterfaceError too: the model's fault.
+        # asyncpg's error for a value that cannot be sent is a ValueError and an InterfaceError: the model's fault.
         if isinstance(error, UNREACHABLE) and not isinstance(error, ValueError):
             raise
-        raise StoppedError(follower, doing) from error
+        raise StoppedError(cursor, operation) from error

@@ -1,4 +1,4 @@
-"""The projector process: holds the lock, follows the log, survives PostgreSQL's absence."""
+"""The projector process: it holds the lock, follows the log, and reconnects when PostgreSQL is back."""
 
 import asyncio
 import contextlib
@@ -19,18 +19,18 @@ logger = structlog.get_logger()
 
 
 async def project(
-    url: str, stop: asyncio.Event, holding: asyncio.Event | None = None, upto: Mapping[str, int] | None = None
+    url: str, stop: asyncio.Event, is_active: asyncio.Event | None = None, until: Mapping[str, int] | None = None
 ) -> None:
     """Keep all read models up to date until ``stop``; a second projector on the same database stands by.
 
-    ``holding`` is set while it does not. Models in ``upto`` are taken no further than to that position. Raises
-    NewerError.
+    ``is_active`` is set while this projector holds the lock. Models in ``until`` go no further than that position.
+    Raises NewerError.
     """
-    holding = holding or asyncio.Event()
+    is_active = is_active or asyncio.Event()
     outage = Outage("database_failed", "database_reachable")
     while not stop.is_set():
         try:
-            await _hold(url, stop, holding, upto, outage)
+            await _hold(url, stop, is_active, until, outage)
         except RewoundError as error:
             logger.error("log_went_back", error=str(error))  # noqa: TRY400 (the message is all there is)
         except faults.ANY as error:
@@ -41,30 +41,30 @@ async def project(
 
 
 async def _hold(
-    url: str, stop: asyncio.Event, holding: asyncio.Event, upto: Mapping[str, int] | None, outage: Outage
+    url: str, stop: asyncio.Event, is_active: asyncio.Event, until: Mapping[str, int] | None, outage: Outage
 ) -> None:
-    # Rows and checkpoint are lost together when PostgreSQL crashes, and folded again from the log, which is durable.
+    # A crash of PostgreSQL loses rows and checkpoint together; both are folded again from the durable log.
     connection = await database.connect(url, search_path="model, ledger", synchronous_commit="off")
-    # A batch makes tens of thousands of objects and no cycles; looking for cycles that often is a tenth of the work.
+    # A batch creates tens of thousands of objects and no cycles; collecting cycles that often is a tenth of the work.
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     try:
         if not await stand_by(connection, Lock.PROJECTOR, stop):
             return
         await compatible.check(connection)
-        holding.set()
+        is_active.set()
         wake = asyncio.Event()
-        projector = Projector(connection, ALL, upto)
+        projector = Projector(connection, ALL, until)
 
-        def asked(*_: object) -> None:
-            projector.asked.set()
+        def on_request(*_: object) -> None:
+            projector.is_requested.set()
             wake.set()
 
         await connection.add_listener(Channel.LOG, lambda *_: wake.set())
-        await connection.add_listener(Channel.REBUILD, asked)
+        await connection.add_listener(Channel.REBUILD, on_request)
         waker = asyncio.create_task(_wake_at(stop, wake))
         await projector.open()
-        logger.info("projecting", models=len(projector.followers), stopped=projector.stopped)
+        logger.info("projecting", models=len(projector.cursors), stopped=projector.stopped)
         steady = asyncio.get_running_loop().call_later(QUIET_SECONDS, outage.recover)
         try:
             await projector.run(stop, wake)
@@ -72,7 +72,7 @@ async def _hold(
             steady.cancel()
             waker.cancel()
     finally:
-        holding.clear()
+        is_active.clear()
         connection.terminate() if not stop.is_set() else await connection.close()
 
 

@@ -1,7 +1,7 @@
-"""``ringledger rebuild --diff``: what would be other rows if the present code folded the log anew.
+"""``ringledger rebuild --diff``: the rows that a rebuild with the present code would change.
 
-The served tables are copied, with their checkpoints, in one snapshot; then the log is folded up to these positions.
-Both stand in temporary tables, of which nothing is left whatever becomes of us, and PostgreSQL compares them.
+The served tables are copied in one snapshot, with their checkpoints; then the log is folded up to these positions.
+Both sides are temporary tables, which vanish with the connection, and PostgreSQL compares them.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import msgspec
 from msgspec import Struct
-from rich.table import Table as Shown
+from rich.table import Table as RichTable
 
 from projections.engine.model import ReadModel
 from services.database import connection as database
@@ -20,32 +20,32 @@ from services.log.archives import UnkeptError
 from services.projector.batch import BatchWriter
 from services.projector.cursor import ModelCursor, StoppedError
 from services.projector.projector import Projector
-from services.projector.rebuild import OUTDATED, RebuildError, opened
+from services.projector.rebuild import OUTDATED, RebuildError, connect
 from services.projector.table import Table
 from services.runtime.progress import Bar
 
 SHOWN = 20
-"""Rows of one model that are shown; all are counted."""
-LONGEST = 60
+"""Rows of one model in the report; all are counted."""
+MAX_WIDTH = 60
 CHECKPOINTS = """
 SELECT model, version, position FROM ledger.checkpoint WHERE place = 'model' AND model = ANY($1::text[])
 """
 COLUMNS = "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped"
 
 
-class Row(Struct, frozen=True):
-    """One row that differs: its columns on either side, None where there is no such row."""
+class RowDifference(Struct, frozen=True):
+    """One row that differs: its columns on either side, None where the row does not exist."""
 
     key: list[str]
     served: dict[str, Any] | None
     rebuilt: dict[str, Any] | None
 
 
-class Compared(Struct):
-    """One model: how many rows it has where it is served, how many differ, and the first of these.
+class Comparison(Struct):
+    """One model: the number of served rows, the number that differ, and the first `SHOWN` of these.
 
-    ``gone`` and ``new`` are columns that only the served table has, and that it has not; they are not compared.
-    ``stopped`` says where the present code cannot go on.
+    ``removed`` and ``added`` are columns of the served table only, and of the rebuilt one only; they are not compared.
+    ``stopped`` says where the present code fails.
     """
 
     model: ReadModel
@@ -53,77 +53,79 @@ class Compared(Struct):
     position: int
     rows: int = 0
     differing: int = 0
-    shown: list[Row] = []
-    gone: list[str] = []
-    new: list[str] = []
+    shown: list[RowDifference] = []
+    removed: list[str] = []
+    added: list[str] = []
     stopped: str = ""
 
     @property
     def differs(self) -> bool:
-        """Whether a rebuild would change anything."""
-        return bool(self.differing or self.gone or self.new or self.stopped)
+        """Whether a rebuild would change any row or column."""
+        return bool(self.differing or self.removed or self.added or self.stopped)
 
 
-class Unwritten(BatchWriter):
-    """Rows are written, and nothing else."""
+class ReadOnlyWriter(BatchWriter):
+    """A writer of rows only: checkpoints, saved states and rejected events stay as they are."""
 
     async def save(self, *_: object) -> None:
-        """Leave the checkpoints alone."""
+        """Write no checkpoint."""
 
-    async def note(self, *_: object) -> None:
-        """Leave it to the projector to note what is unfit."""
+    async def record_rejected(self, *_: object) -> None:
+        """Record nothing; the projector does."""
 
 
-class Scratch(Projector):
-    """A projector that folds into temporary tables of its connection, each model as far as ``upto`` says."""
+class ScratchProjector(Projector):
+    """A projector that folds into temporary tables of its connection, each model up to its position in ``until``."""
 
     async def open(self) -> None:
-        """Make the tables, and begin where the log does."""
+        """Create the tables at the start of the log."""
         for model in self._models:
             try:
-                begun = await edge.begun(self._connection, model)
+                initial = await edge.begun(self._connection, model)
             except UnkeptError as error:
                 self.stopped[model.name] = str(error)
                 continue
-            follower = ModelCursor(model, "pg_temp", begun.position, begun.changed, begun.state)
-            await self._connection.execute(follower.table.create)
-            await edge.fill(self._connection, follower.table, begun.rows)
-            self._add(follower)
+            cursor = ModelCursor(model, "pg_temp", initial.position, initial.changed, initial.state)
+            await self._connection.execute(cursor.table.create)
+            await edge.fill(self._connection, cursor.table, initial.rows)
+            self._add(cursor)
 
     async def _stop(self, stopped: StoppedError) -> None:
-        self.stopped[stopped.follower.model.name] = f"{stopped}: {stopped.__cause__!r}"
-        self.followers.remove(stopped.follower)
+        self.stopped[stopped.cursor.model.name] = f"{stopped}: {stopped.__cause__!r}"
+        self.cursors.remove(stopped.cursor)
 
 
-async def differences(url: str, models: Sequence[ReadModel]) -> list[Compared]:
-    """Compare the served tables with the present code's fold up to where they stand. Raises RebuildError."""
-    connection = await opened(url)
+async def differences(url: str, models: Sequence[ReadModel]) -> list[Comparison]:
+    """Compare the served tables with a fold of the present code up to their positions. Raises RebuildError."""
+    connection = await connect(url)
     try:
-        found = await _copied(connection, models)
+        comparisons = await _copy_served(connection, models)
         archived = await edge.last(connection)
-        scratch = Scratch(connection, models, {c.model.name: c.position for c in found}, Unwritten(connection))
+        scratch = ScratchProjector(
+            connection, models, {c.model.name: c.position for c in comparisons}, ReadOnlyWriter(connection)
+        )
         await scratch.open()
-        end = max(c.position for c in found)
+        end = max(c.position for c in comparisons)
         with Bar("folding") as bar:
             while await scratch.advance():
-                bar.show(min((f.position for f in scratch.followers if f.position < f.upto), default=end), end)
+                bar.show(min((f.position for f in scratch.cursors if f.position < f.until), default=end), end)
         if await edge.last(connection) != archived:
-            raise RebuildError("a month was archived meanwhile: run it again", 1)
-        for compared in found:
+            raise RebuildError("a month was archived during the comparison: run the command again", 1)
+        for compared in comparisons:
             compared.stopped = scratch.stopped.get(compared.model.name, "")
             if not compared.stopped:
                 await _compare(connection, compared)
     except OUTDATED as error:
-        raise RebuildError(f"the database is not of this version, or has lost a table: {error}") from None
+        raise RebuildError(f"the database has another version, or lacks a table: {error}") from None
     except database.UNREACHABLE as error:
         raise RebuildError(explained(error), 1) from None
     else:
-        return found
+        return comparisons
     finally:
         connection.terminate()
 
 
-async def _copied(connection: asyncpg.Connection, models: Sequence[ReadModel]) -> list[Compared]:
+async def _copy_served(connection: asyncpg.Connection, models: Sequence[ReadModel]) -> list[Comparison]:
     async with database.snapshot(connection, readonly=False):
         names = [model.name for model in models]
         served = {r["model"]: r for r in await connection.fetch(CHECKPOINTS, names)}
@@ -131,80 +133,82 @@ async def _copied(connection: asyncpg.Connection, models: Sequence[ReadModel]) -
             raise RebuildError(f"nothing to compare: {', '.join(missing)} has no table yet")
         for name in names:
             await connection.execute(f"CREATE TEMP TABLE served_{name} AS TABLE model.{name}")
-    return [Compared(model, served[model.name]["version"], served[model.name]["position"]) for model in models]
+    return [Comparison(model, served[model.name]["version"], served[model.name]["position"]) for model in models]
 
 
-async def _compare(connection: asyncpg.Connection, compared: Compared) -> None:
+async def _compare(connection: asyncpg.Connection, compared: Comparison) -> None:
     name = compared.model.name
-    ours = list(Table(compared.model).columns)
-    theirs = [row[0] for row in await connection.fetch(COLUMNS, f"pg_temp.served_{name}")]
-    compared.gone = [column for column in theirs if column not in ours]
-    compared.new = [column for column in ours if column not in theirs]
+    rebuilt = list(Table(compared.model).columns)
+    served = [row[0] for row in await connection.fetch(COLUMNS, f"pg_temp.served_{name}")]
+    compared.removed = [column for column in served if column not in rebuilt]
+    compared.added = [column for column in rebuilt if column not in served]
     compared.rows = await connection.fetchval(f"SELECT count(*) FROM pg_temp.served_{name}")
     key = ("pbx", *compared.model.key)
-    if set(key) <= set(theirs):
+    if set(key) <= set(served):
         named = f"ARRAY[{', '.join(f't.{column}::text' for column in key)}]"
-    else:  # rows are either the same or have nothing to do with each other
+    else:  # without a common key two rows are either equal or unrelated
         named = "ARRAY[(to_jsonb(t) - $1::text[])::text]"
     side = f"SELECT {named} AS key, to_jsonb(t) - $1::text[] AS row FROM pg_temp"
     rows = await connection.fetch(
         f"SELECT coalesce(s.key, r.key), s.row, r.row, count(*) OVER () FROM ({side}.served_{name} t) s"
         f" FULL JOIN ({side}.{name} t) r ON s.key = r.key"
         " WHERE s.row IS DISTINCT FROM r.row ORDER BY 1 LIMIT $2",
-        [*compared.gone, *compared.new],
+        [*compared.removed, *compared.added],
         SHOWN,
     )
-    compared.shown = [Row(*row[:3]) for row in rows]
+    compared.shown = [RowDifference(*row[:3]) for row in rows]
     compared.differing = rows[0][3] if rows else 0
 
 
-def table(found: Sequence[Compared]) -> Shown | None:
-    """Return the rows that differ for people to read, None when there are none."""
-    shown = Shown("model", "key", "column", "served", "rebuilt")
-    for compared in found:
+def table(comparisons: Sequence[Comparison]) -> RichTable | None:
+    """Return a table of the rows that differ, None when there are none."""
+    report = RichTable("model", "key", "column", "served", "rebuilt")
+    for compared in comparisons:
         name = compared.model.name
         for row in compared.shown:
-            key = " ".join(map(_written, ("pbx", *compared.model.key), row.key))
+            key = " ".join(map(_cell_text, ("pbx", *compared.model.key), row.key))
             for column, served, rebuilt in _cells(row):
-                shown.add_row(name, key, column, served, rebuilt)
+                report.add_row(name, key, column, served, rebuilt)
         if compared.differing > len(compared.shown):
-            shown.add_row(name, f"... and {compared.differing - len(compared.shown):,} rows more")
-    return shown if shown.rows else None
+            report.add_row(name, f"... and {compared.differing - len(compared.shown):,} rows more")
+    return report if report.rows else None
 
 
-def _cells(row: Row) -> list[tuple[str, str, str]]:
+def _cells(row: RowDifference) -> list[tuple[str, str, str]]:
     if row.served is None:
         return [("", "no such row", "a row")]
     if row.rebuilt is None:
         return [("", "a row", "no such row")]
     both = [(column, value, row.rebuilt[column]) for column, value in row.served.items()]
-    return [(column, _written(column, a), _written(column, b)) for column, a, b in both if a != b]
+    return [(column, _cell_text(column, a), _cell_text(column, b)) for column, a, b in both if a != b]
 
 
-def _written(column: str, value: Any) -> str:
+def _cell_text(column: str, value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    longest = 8 if column.endswith("_hash") else LONGEST
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    width = 8 if column.endswith("_hash") else MAX_WIDTH
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def lines(found: Sequence[Compared]) -> list[str]:
-    """Return what was compared, after a line for each model of which more is to be said than the table shows."""
-    said = []
-    for compared in found:
+def lines(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a line for each model that stopped or has other columns or versions, and a line with the verdict."""
+    lines_of_models = []
+    for compared in comparisons:
         name = compared.model.name
         if compared.stopped:
-            said.append(f"{name}: the present code stops at {compared.stopped}")
-        if compared.gone or compared.new:
-            gone, new = (", ".join(columns) or "none" for columns in (compared.gone, compared.new))
-            said.append(f"{name}: columns that go: {gone}; that come: {new}")
+            lines_of_models.append(f"{name}: the present code stops at {compared.stopped}")
+        if compared.removed or compared.added:
+            removed, added = (", ".join(c) or "none" for c in (compared.removed, compared.added))
+            lines_of_models.append(f"{name}: columns removed: {removed}; added: {added}")
         if compared.version != compared.model.version:
-            said.append(f"{name}: version {compared.version} is served, {compared.model.version} was folded")
-    positions = sorted({compared.position for compared in found})
+            lines_of_models.append(
+                f"{name}: version {compared.version} is served, version {compared.model.version} was folded"
+            )
+    positions = sorted({compared.position for compared in comparisons})
     at = f"position {positions[0]}" if len(positions) == 1 else f"positions {positions[0]} to {positions[-1]}"
-    names = f"{len(found)} read models" if len(found) > 3 else ", ".join(c.model.name for c in found)
-    each = ", ".join(f"{c.model.name} {c.differing:,}" for c in found if c.differing)
+    names = f"{len(comparisons)} read models" if len(comparisons) > 3 else ", ".join(c.model.name for c in comparisons)
+    each = ", ".join(f"{c.model.name} {c.differing:,}" for c in comparisons if c.differing)
     if each:
-        verdict = f"{sum(c.differing for c in found):,} rows differ ({each})"
+        verdict = f"{sum(c.differing for c in comparisons):,} rows differ ({each})"
     else:
-        verdict = "models differ" if any(c.differs for c in found) else "nothing differs"
-    return [*said, f"compared {names}, {sum(c.rows for c in found):,} rows, at {at}: {verdict}"]
+        verdict = "models differ" if any(c.differs for c in comparisons) else "nothing differs"
+    return [*lines_of_models, f"compared {names}, {sum(c.rows for c in comparisons):,} rows, at {at}: {verdict}"]

@@ -1,7 +1,7 @@
-"""Saved states: what read models held at a position, so that nobody who folds must begin with the first event.
+"""Saved states: the state and rows of read models at a position, so that a fold need not start at the first event.
 
-The projector saves every `EVERY` positions, in the transaction that writes the checkpoint. A state holds for its
-model's version only, and may always be deleted: what begins there then begins earlier.
+The projector saves every `SAVE_INTERVAL` positions, in the transaction that writes the checkpoint. A saved state is
+valid for its model's version only. It may always be deleted: a fold then starts at an earlier one.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,14 @@ from projections.engine.model import ReadModel, Row
 from projections.engine.state import State
 from services.projector.table import Table
 
-EVERY = 25_000
-"""Folding so many takes at most 0.15 s for a view, and saving so often is a twentieth of a loaded projector's work."""
-THINNED_AFTER = timedelta(days=31)
-THINNED = 16
-"""Of states older than that, one in so many is left."""
-THIN_EVERY = 64 * EVERY
-PART = 5_000
+SAVE_INTERVAL = 25_000
+"""A view folds so many events in at most 0.15 s; saving so often is a twentieth of a loaded projector's work."""
+THIN_AFTER = timedelta(days=31)
+THIN_FACTOR = 16
+"""One in so many of the states older than `THIN_AFTER` remains."""
+THIN_INTERVAL = 64 * SAVE_INTERVAL
+PART_ROWS = 5_000
+"""Rows in one row of ``ledger.saved_rows``."""
 
 LATEST = """
 WITH before AS (SELECT position, latest FROM ledger.saved WHERE position <= $1 ORDER BY position DESC LIMIT 1)
@@ -42,16 +43,16 @@ RETURNING model, version, changed, EXISTS (
     SELECT FROM ledger.saved_rows r WHERE r.model = s.model AND r.version = s.version AND r.changed = s.changed
 ) AS there
 """
-# row_to_json writes times as the session's zone has it; they are read back as UTC.
+# row_to_json writes times in the session's zone; they are read back as UTC.
 UTC = "SELECT set_config('TimeZone', 'UTC', true)"
-KEEP = """
+PIN = """
 INSERT INTO ledger.saved AS s (model, version, position, latest, changed, state, whole, kept)
 VALUES ($1, $2, $3, $4, $5, $6, true, true)
 ON CONFLICT (model, version, position) DO UPDATE
     SET latest = excluded.latest, changed = excluded.changed, state = excluded.state, whole = true, kept = true
 """
-KEEP_ROWS = "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) VALUES ($1, $2, $3, $4, $5)"
-DROP_ROWS = "DELETE FROM ledger.saved_rows WHERE model = $1 AND version = $2 AND changed = $3"
+PIN_ROWS = "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) VALUES ($1, $2, $3, $4, $5)"
+DELETE_ROWS = "DELETE FROM ledger.saved_rows WHERE model = $1 AND version = $2 AND changed = $3"
 THIN = """
 DELETE FROM ledger.saved s USING (
     SELECT model, version, position, latest < $1 AND row_number() OVER w > 1 AS surplus
@@ -62,12 +63,12 @@ WHERE (s.model, s.version, s.position) = (n.model, n.version, n.position) AND NO
   AND (n.surplus OR NOT EXISTS (SELECT FROM ledger.checkpoint c WHERE c.model = s.model AND c.version = s.version))
 RETURNING s.model, s.version, s.changed
 """
-REPLACE = """
+DELETE_FROM = """
 DELETE FROM ledger.saved s USING unnest($1::text[], $2::int[]) AS n (model, version)
 WHERE s.model = n.model AND s.version = n.version AND s.position >= $3 AND NOT s.kept
 RETURNING s.model, s.version, s.changed
 """
-ORPHANS = """
+DELETE_ORPHANS = """
 DELETE FROM ledger.saved_rows r USING unnest($1::text[], $2::int[], $3::bigint[]) AS n (model, version, changed)
 WHERE (r.model, r.version, r.changed) = (n.model, n.version, n.changed)
   AND NOT EXISTS (SELECT FROM ledger.saved s
@@ -81,11 +82,11 @@ ORDER BY position DESC LIMIT 1
 ROWS = "SELECT rows FROM ledger.saved_rows WHERE model = $1 AND version = $2 AND changed = $3 ORDER BY part"
 
 
-class Saved(Struct, frozen=True):
-    """What a model held at ``position``; its rows are read by `rows_of`.
+class SavedState(Struct, frozen=True):
+    """The state of a model at ``position``; `rows_of` reads its rows.
 
-    ``latest`` is the greatest time of recording of all events up to there (`latest_of`), ``changed`` the last event
-    that changed a row.
+    ``latest`` is the greatest recording time of all events up to there (`latest_recorded`), ``changed`` the position of
+    the last event that changed a row.
     """
 
     model: ReadModel
@@ -95,75 +96,77 @@ class Saved(Struct, frozen=True):
     state: State
 
 
-def due(behind: int, position: int) -> bool:
-    """Tell whether who has gone from ``behind`` to ``position`` should save."""
-    return position // EVERY > behind // EVERY
+def is_due(before: int, position: int) -> bool:
+    """Return whether a projector that went from position ``before`` to ``position`` must save."""
+    return position // SAVE_INTERVAL > before // SAVE_INTERVAL
 
 
 async def save(connection: asyncpg.Connection, tables: Sequence[Table], position: int) -> None:
-    """Save what these tables hold, in the transaction that has set their checkpoints to ``position``.
+    """Save the rows of these tables, in the transaction that has set their checkpoints to ``position``.
 
-    Of models that are not live only the `State` is saved. Now and then old states are thinned out.
+    For models that are not ``is_state`` only the `State` is saved. Every `THIN_INTERVAL` old states are thinned out.
     """
-    latest = await latest_of(connection, position)
+    latest = await latest_recorded(connection, position)
     rebuilt = [t for t in tables if t.schema == "rebuild"]
     if rebuilt:
-        # A table is rebuilt because what the other one held, and what was saved of it, may be wrong.
+        # A table is rebuilt because the rows of the old one, and its saved states, may be wrong.
         names, versions = [t.model.name for t in rebuilt], [t.model.version for t in rebuilt]
-        await _forget(connection, await connection.fetch(REPLACE, names, versions, position // EVERY * EVERY))
-    places, live = [t.schema for t in tables], [t.model.is_state for t in tables]
-    entered = await connection.fetch(SAVE, latest, [t.model.name for t in tables], places, live)
-    found = {(t.model.name, t.model.version): t for t in tables if t.model.is_state}
+        await _delete_orphans(
+            connection, await connection.fetch(DELETE_FROM, names, versions, position // SAVE_INTERVAL * SAVE_INTERVAL)
+        )
+    schemas, is_whole = [t.schema for t in tables], [t.model.is_state for t in tables]
+    saved = await connection.fetch(SAVE, latest, [t.model.name for t in tables], schemas, is_whole)
+    to_save = {(t.model.name, t.model.version): t for t in tables if t.model.is_state}
     await connection.execute(UTC)
-    for name, version, changed, there in entered:
-        table = found.get((name, version))
-        if table is not None and not there:
-            await connection.execute(table.save, name, version, changed, PART)
-    if entered and position // THIN_EVERY > (position - EVERY) // THIN_EVERY:
+    for name, version, changed, exists in saved:
+        table = to_save.get((name, version))
+        if table is not None and not exists:
+            await connection.execute(table.save, name, version, changed, PART_ROWS)
+    if saved and position // THIN_INTERVAL > (position - SAVE_INTERVAL) // THIN_INTERVAL:
         await thin(connection, latest)
 
 
-async def keep(connection: asyncpg.Connection, saved: Saved, rows: Sequence[Row]) -> None:
-    """Save what somebody has folded in memory, rows of models that are not live too; it is never thinned out."""
+async def pin(connection: asyncpg.Connection, saved: SavedState, rows: Sequence[Row]) -> None:
+    """Save a state that was folded in memory, with the rows of any model; it is never thinned out."""
     model = saved.model
-    place = (model.name, model.version, saved.changed)
+    key = (model.name, model.version, saved.changed)
     async with connection.transaction():
         state = msgspec.to_builtins(saved.state)
-        await connection.execute(KEEP, *place[:2], saved.position, saved.latest, saved.changed, state)
-        await connection.execute(DROP_ROWS, *place)
-        for part, start in enumerate(range(0, len(rows), PART)):
-            text = msgspec.json.encode(rows[start : start + PART]).decode()
-            await connection.execute(KEEP_ROWS, *place, part, text)
+        await connection.execute(PIN, *key[:2], saved.position, saved.latest, saved.changed, state)
+        await connection.execute(DELETE_ROWS, *key)
+        for part, start in enumerate(range(0, len(rows), PART_ROWS)):
+            text = msgspec.json.encode(rows[start : start + PART_ROWS]).decode()
+            await connection.execute(PIN_ROWS, *key, part, text)
 
 
 async def thin(connection: asyncpg.Connection, latest: datetime) -> None:
-    """Delete what is of no current version, and most of what is old; ``latest`` is the newest state's."""
-    await _forget(connection, await connection.fetch(THIN, latest - THINNED_AFTER, THINNED * EVERY))
+    """Delete states of versions that are not current, and most old states; ``latest`` is that of the newest state."""
+    await _delete_orphans(connection, await connection.fetch(THIN, latest - THIN_AFTER, THIN_FACTOR * SAVE_INTERVAL))
 
 
-async def _forget(connection: asyncpg.Connection, gone: list[asyncpg.Record]) -> None:
-    if gone:
-        await connection.execute(ORPHANS, *map(list, zip(*gone, strict=True)))
+async def _delete_orphans(connection: asyncpg.Connection, deleted: list[asyncpg.Record]) -> None:
+    if deleted:
+        await connection.execute(DELETE_ORPHANS, *map(list, zip(*deleted, strict=True)))
 
 
-async def latest_of(connection: asyncpg.Connection, position: int) -> datetime:
-    """Return the greatest time of recording of all events up to ``position``."""
+async def latest_recorded(connection: asyncpg.Connection, position: int) -> datetime:
+    """Return the greatest recording time of all events up to ``position``."""
     latest: datetime = await connection.fetchval(LATEST, position)
     return latest
 
 
 async def nearest(
     connection: asyncpg.Connection, model: ReadModel, position: int, until: datetime | None = None
-) -> Saved | None:
-    """Return the last state that was saved up to ``position``, and holds nothing that was recorded after ``until``."""
+) -> SavedState | None:
+    """Return the last saved state up to ``position`` without any event that was recorded after ``until``."""
     row = await connection.fetchrow(NEAREST, model.name, model.version, position, until)
     if row is None:
         return None
-    return Saved(model, row["position"], row["latest"], row["changed"], msgspec.convert(row["state"], State))
+    return SavedState(model, row["position"], row["latest"], row["changed"], msgspec.convert(row["state"], State))
 
 
-async def rows_of(connection: asyncpg.Connection, saved: Saved) -> list[Any]:
-    """Return the rows; ask in the transaction of `nearest` (REPEATABLE READ), or they may be gone."""
+async def rows_of(connection: asyncpg.Connection, saved: SavedState) -> list[Any]:
+    """Return the rows of a saved state; outside the REPEATABLE READ transaction of `nearest` they may be deleted."""
     model = saved.model
     parts = await connection.fetch(ROWS, model.name, model.version, saved.changed)
     return [row for (text,) in parts for row in msgspec.json.decode(text, type=list[model.row])]  # type: ignore[name-defined]

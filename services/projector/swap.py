@@ -1,4 +1,4 @@
-"""How the tables of read models come and go: made, built beside the served one, put in its place, given up."""
+"""Creates the tables of read models, builds new ones beside those that are served, and swaps or drops them."""
 
 from collections.abc import Sequence
 
@@ -10,107 +10,118 @@ from projections.engine.model import ReadModel
 from services.database.locks import Channel
 from services.log import archives as edge
 from services.log.archives import Begun
-from services.projector.cursor import ModelCursor, Place, blaming
+from services.projector.cursor import ModelCursor, Schema, stopping_model
 from services.projector.table import Table
 
-ENTER = """
+INSERT_CHECKPOINT = """
 INSERT INTO ledger.checkpoint (model, place, version, swaps)
 SELECT $1, $2, $3, coalesce(max(swaps) + 1, 0) FROM ledger.checkpoint WHERE model = $1 AND place = 'model'
 """
-BEGIN = "UPDATE ledger.checkpoint SET position = $3, at = $4, changed = $5, state = $6 WHERE model = $1 AND place = $2"
-BARRED = "UPDATE ledger.checkpoint SET error = $2 WHERE model = $1 AND place = 'model'"
-LEAVE = "DELETE FROM ledger.checkpoint WHERE model = $1 AND place = $2"
-FORGET = "DELETE FROM ledger.unfit WHERE model = $1 AND place = $2"
-ENDED = "UPDATE ledger.rebuild SET ended = now(), position = $2, error = $3 WHERE model = $1 AND ended IS NULL"
-# Who waits for this lock holds up all who come later; those who look at the views need milliseconds.
-ALONE = "SET LOCAL lock_timeout = '100ms'; LOCK TABLE ledger.checkpoint IN ACCESS EXCLUSIVE MODE"
-SERVED = "SELECT model, position FROM ledger.checkpoint WHERE place = 'model' AND model = ANY($1::text[])"
-SERVE = "UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'"
-SERVE_UNFIT = "UPDATE ledger.unfit SET place = 'model' WHERE model = $1 AND place = 'rebuild'"
+SET_CHECKPOINT = """
+UPDATE ledger.checkpoint SET position = $3, at = $4, changed = $5, state = $6 WHERE model = $1 AND place = $2
+"""
+SET_ERROR = "UPDATE ledger.checkpoint SET error = $2 WHERE model = $1 AND place = 'model'"
+DELETE_CHECKPOINT = "DELETE FROM ledger.checkpoint WHERE model = $1 AND place = $2"
+DELETE_REJECTED = "DELETE FROM ledger.unfit WHERE model = $1 AND place = $2"
+END_REBUILD = "UPDATE ledger.rebuild SET ended = now(), position = $2, error = $3 WHERE model = $1 AND ended IS NULL"
+# A transaction that waits for this lock blocks all later ones; readers of the views need only milliseconds.
+LOCK_CHECKPOINTS = "SET LOCAL lock_timeout = '100ms'; LOCK TABLE ledger.checkpoint IN ACCESS EXCLUSIVE MODE"
+SERVED_POSITIONS = "SELECT model, position FROM ledger.checkpoint WHERE place = 'model' AND model = ANY($1::text[])"
+SERVE_CHECKPOINT = """
+UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'
+"""
+SERVE_REJECTED = "UPDATE ledger.unfit SET place = 'model' WHERE model = $1 AND place = 'rebuild'"
 NOTIFY = f"SELECT pg_notify('{Channel.MODELS}', $1)"
 
 
-class Swapped(Struct):
-    """Which are served now, and which are not, for the served table had come further (where, by model)."""
+class SwapResult(Struct):
+    """The cursors of tables that are served now, and of those not swapped because the served table was ahead.
+
+    ``positions`` are those of the served tables before, by model.
+    """
 
     served: list[ModelCursor]
     behind: list[ModelCursor]
     positions: dict[str, int]
 
 
-def news(position: int, changed: Sequence[str]) -> str:
-    """Return what is told on the channel ``ringledger_model``."""
+def notification(position: int, changed: Sequence[str]) -> str:
+    """Return the payload of a notification on channel ``ringledger_model``; ``changed`` names the models."""
     return msgspec.json.encode({"position": position, "changed": changed}).decode()
 
 
-async def enter(connection: asyncpg.Connection, model: ReadModel, place: Place) -> Begun:
-    """Make a model's table, with a checkpoint where the log begins, and what was kept there in it.
+async def create(connection: asyncpg.Connection, model: ReadModel, schema: Schema) -> Begun:
+    """Create a model's table at the start of the log, with the state and the rows that are saved there.
 
-    Raises UnkeptError; nothing has changed.
+    Raises UnkeptError; nothing has changed then.
     """
-    table = Table(model, place)
+    table = Table(model, schema)
     async with connection.transaction():
         await connection.execute(table.create)
-        # Who archives locks the checkpoints: what is read after this is so until we are through.
-        await connection.execute(ENTER, model.name, place, model.version)
-        begun = await edge.begun(connection, model)
-        if begun.position:
-            await edge.fill(connection, table, begun.rows)
-            state = msgspec.to_builtins(begun.state)
-            await connection.execute(BEGIN, model.name, place, begun.position, begun.latest, begun.changed, state)
-    return begun
+        # `ringledger archive` locks the checkpoints, so the archives read after this stay as they are until the commit.
+        await connection.execute(INSERT_CHECKPOINT, model.name, schema, model.version)
+        initial = await edge.begun(connection, model)
+        if initial.position:
+            await edge.fill(connection, table, initial.rows)
+            state = msgspec.to_builtins(initial.state)
+            await connection.execute(
+                SET_CHECKPOINT, model.name, schema, initial.position, initial.latest, initial.changed, state
+            )
+    return initial
 
 
-async def bar(connection: asyncpg.Connection, model: ReadModel, place: Place, error: str) -> None:
-    """Write down that a model cannot begin; where it has no table it gets an empty one, for views to find."""
+async def block(connection: asyncpg.Connection, model: ReadModel, schema: Schema, error: str) -> None:
+    """Record that a model has no state to start from; a model without a table gets an empty one for the views."""
     async with connection.transaction():
-        if place == "model":
-            await connection.execute(Table(model, place).create)
-            await connection.execute(ENTER, model.name, place, model.version)
-        await connection.execute(BARRED, model.name, error)
-        await ended(connection, model.name, None, error)
+        if schema == "model":
+            await connection.execute(Table(model, schema).create)
+            await connection.execute(INSERT_CHECKPOINT, model.name, schema, model.version)
+        await connection.execute(SET_ERROR, model.name, error)
+        await end_rebuild(connection, model.name, None, error)
 
 
 async def discard(connection: asyncpg.Connection, model: ReadModel) -> None:
-    """Give up what has been rebuilt of a model, if anything has."""
+    """Drop the table that is being rebuilt for a model, if there is one."""
     async with connection.transaction():
         await connection.execute(f"DROP TABLE IF EXISTS {Table(model, 'rebuild').name}")
-        await connection.execute(LEAVE, model.name, "rebuild")
-        await connection.execute(FORGET, model.name, "rebuild")
+        await connection.execute(DELETE_CHECKPOINT, model.name, "rebuild")
+        await connection.execute(DELETE_REJECTED, model.name, "rebuild")
 
 
-async def ended(connection: asyncpg.Connection, name: str, position: int | None, error: str | None = None) -> None:
-    """Write down what came of a wish for a rebuild, if there was one."""
-    await connection.execute(ENDED, name, position, error)
+async def end_rebuild(
+    connection: asyncpg.Connection, name: str, position: int | None, error: str | None = None
+) -> None:
+    """Record the outcome of the open rebuild request of a model, if there is one."""
+    await connection.execute(END_REBUILD, name, position, error)
 
 
-async def swap(connection: asyncpg.Connection, rebuilt: Sequence[ModelCursor]) -> Swapped:
-    """Put rebuilt tables in the place of those served, all in one transaction.
+async def swap(connection: asyncpg.Connection, rebuilt: Sequence[ModelCursor]) -> SwapResult:
+    """Serve rebuilt tables in place of the present ones, all in one transaction.
 
-    It waits for those who look at the views (`database.snapshot`), so that nobody sees one table from before and
-    another from after, but not long. Raises asyncpg.LockNotAvailableError then, and StoppedError for the model whose
-    table cannot be served; nothing has changed.
+    It waits a moment for readers of the views (`database.snapshot`), so that no reader sees one table from before and
+    another from after. Raises asyncpg.LockNotAvailableError when readers take longer, and StoppedError for a model
+    whose table cannot be served; nothing has changed then.
     """
     async with connection.transaction():
-        await connection.execute(ALONE)
-        positions = dict(await connection.fetch(SERVED, [f.model.name for f in rebuilt]))
+        await connection.execute(LOCK_CHECKPOINTS)
+        positions = dict(await connection.fetch(SERVED_POSITIONS, [c.model.name for c in rebuilt]))
         # A view never goes back.
-        behind = [f for f in rebuilt if f.position < positions.get(f.model.name, 0)]
-        ready = [f for f in rebuilt if f not in behind]
-        for follower in ready:
-            with blaming(follower, f"serving it at {follower.position}"):
-                await _serve(connection, follower)
+        behind = [c for c in rebuilt if c.position < positions.get(c.model.name, 0)]
+        ready = [c for c in rebuilt if c not in behind]
+        for cursor in ready:
+            with stopping_model(cursor, f"serving it at {cursor.position}"):
+                await _serve(connection, cursor)
         if ready:
-            await connection.execute(NOTIFY, news(ready[0].position, [f.model.name for f in ready]))
-    return Swapped(ready, behind, positions)
+            await connection.execute(NOTIFY, notification(ready[0].position, [c.model.name for c in ready]))
+    return SwapResult(ready, behind, positions)
 
 
-async def _serve(connection: asyncpg.Connection, follower: ModelCursor) -> None:
-    name = follower.model.name
-    await connection.execute(f"DROP TABLE IF EXISTS {Table(follower.model, 'model').name}")
-    await connection.execute(f"ALTER TABLE {follower.table.name} SET SCHEMA model")
-    await connection.execute(LEAVE, name, "model")
-    await connection.execute(SERVE, name)
-    await connection.execute(FORGET, name, "model")
-    await connection.execute(SERVE_UNFIT, name)
-    await ended(connection, name, follower.position)
+async def _serve(connection: asyncpg.Connection, cursor: ModelCursor) -> None:
+    name = cursor.model.name
+    await connection.execute(f"DROP TABLE IF EXISTS {Table(cursor.model, 'model').name}")
+    await connection.execute(f"ALTER TABLE {cursor.table.name} SET SCHEMA model")
+    await connection.execute(DELETE_CHECKPOINT, name, "model")
+    await connection.execute(SERVE_CHECKPOINT, name)
+    await connection.execute(DELETE_REJECTED, name, "model")
+    await connection.execute(SERVE_REJECTED, name)
+    await end_rebuild(connection, name, cursor.position)

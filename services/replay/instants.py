@@ -108,7 +108,7 @@ async def find(connection: asyncpg.Connection, asked: int | datetime, now: datet
             raise ArchivedError(f"position {asked}", archive)
         if not (archived.position or first["first"]) <= asked <= head:
             raise InvalidInstantError(f"there is no position {asked}: the log goes from {first['first']} to {head}")
-        at = await connection.fetchval(RECORDED, asked) or await saved.latest_of(connection, asked)
+        at = await connection.fetchval(RECORDED, asked) or await saved.latest_recorded(connection, asked)
         return Instant(asked, at, first["first"], ((0, asked),))
     now = now or datetime.now(UTC)
     if asked > now + TOLERANCE:

@@ -21,7 +21,7 @@ from services.log import archives as edge
 from services.log.archives import Edge, UnkeptError
 from services.log.redactions import RedactionError
 from services.projector import saved_states as saved
-from services.projector.saved_states import Saved
+from services.projector.saved_states import SavedState
 from services.replay.as_of import AsOfReader, BrokenModelError
 from services.replay.instants import Instant
 from services.retention.archive_files import Month, Written, places, write
@@ -135,12 +135,12 @@ async def _months(connection: asyncpg.Connection, old: Edge, before: date) -> li
 async def _keep(connection: asyncpg.Connection, behind: int, position: int) -> datetime:
     """Keep what all models hold at ``position``; return the greatest time of recording up to there."""
     await connection.execute(UNKEEP, behind)
-    latest = await saved.latest_of(connection, position)
+    latest = await saved.latest_recorded(connection, position)
     instant = Instant(position, latest, behind + 1, ((0, position),))
     with Bar("folding") as progress:
         held = await AsOfReader(ALL).read(connection, [model.name for model in ALL], instant, on_progress=progress.show)
     for one in held.values():
-        await saved.keep(connection, Saved(one.table.model, position, latest, one.changed, one.state), one.rows)
+        await saved.pin(connection, SavedState(one.table.model, position, latest, one.changed, one.state), one.rows)
     return latest
 
 

@@ -158,9 +158,9 @@ class Forgetting:
 
 async def _until_served(projector: Projector, models: list[str]) -> None:
     with Bar("folding anew") as progress:
-        while building := [f.position for f in projector.followers if f.place == "rebuild"]:
+        while building := [f.position for f in projector.cursors if f.schema == "rebuild"]:
             if await projector.advance() == 0:
                 await asyncio.sleep(PAUSE_SECONDS)
-            progress.show(min(building), max(f.position for f in projector.followers))
+            progress.show(min(building), max(f.position for f in projector.cursors))
     if stopped := [name for name in models if name in projector.stopped]:
         raise UnfinishedError(f"{', '.join(stopped)} cannot be folded anew and is still served as it was; see /readyz")

@@ -37,7 +37,7 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
     await projector.open()
     while await projector.advance():
         pass
-    rows: list[Any] = projector.followers[0].table.rows(
+    rows: list[Any] = projector.cursors[0].table.rows(
         await connection.fetch("SELECT * FROM statistics WHERE scope = 'pbx' AND length(period) = 7 LIMIT 1")
     )
     start = time.perf_counter()

@@ -37,7 +37,7 @@ async def parsing(_: Stage, __: int, ___: int) -> list[Figure]:
         for e in received(reads):
             chosen, _ = taking.get(e.name, (None, ()))
             if chosen:
-                chosen.of(RecordedEvent(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
+                chosen.parse(RecordedEvent(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
 
     class Nobody:
         def dispatch(self, _: object) -> None: ...

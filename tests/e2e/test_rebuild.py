@@ -18,7 +18,7 @@ async def test_a_call_lasts_through_rebuilds(ledger: Ledger, asterisk: Asterisk)
     for _ in range(3):
         outcome = await rebuild(ledger.url, ALL, None, asyncio.Event())
         assert (outcome.code, outcome.failed) == (0, [])
-        assert "by the projector that runs" in outcome.done[-1]
+        assert "by the running projector" in outcome.done[-1]
         assert (await agree(ledger, asterisk, "talking, and rebuilt"))["channels"] == talking["channels"]
     rebuilding = asyncio.create_task(rebuild(ledger.url, ALL, None, asyncio.Event()))
     await answering.hang_up()

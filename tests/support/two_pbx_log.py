@@ -84,7 +84,7 @@ async def project(url: str, models: Sequence[ReadModel] = ALL, every: int = 997,
     """Fold the log with a projector that is restarted now and then, saving about every ``every`` positions."""
     connection = await database.connect(url, search_path="model, ledger")
     dice = random.Random(seed)
-    before, saved.EVERY = saved.EVERY, every
+    before, saved.SAVE_INTERVAL = saved.SAVE_INTERVAL, every
     try:
         projector = Projector(connection, models)
         await projector.open()
@@ -94,7 +94,7 @@ async def project(url: str, models: Sequence[ReadModel] = ALL, every: int = 997,
                 await projector.open()
         assert projector.stopped == {}
     finally:
-        saved.EVERY = before
+        saved.SAVE_INTERVAL = before
         await connection.close()
 
 

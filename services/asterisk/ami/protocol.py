@@ -16,6 +16,7 @@ from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
+from projections.engine.headers import pairs
 from schemas.log import LATEST, NewEvent
 from services.asterisk.ami.framing import Framer
 from services.asterisk.ami.question import Question
@@ -274,16 +275,15 @@ def answered(block: bytes) -> str | None:
 def message(block: bytes) -> Message:
     """Return the block as panoramisk's Message, with every header; the values of repeated ones are a list."""
     headers: dict[str, Any] = {}
-    for line in block.decode("utf-8", "replace").split("\r\n"):
-        name, colon, value = line.partition(":")
-        if colon:
-            value = value.removeprefix(" ")
-            if name not in headers:
-                headers[name] = value
-            elif isinstance(headers[name], list):
-                headers[name].append(value)
-            else:
-                headers[name] = [headers[name], value]
+    for name, value in pairs(block.decode("utf-8", "replace")):
+        if value is None:
+            continue
+        if name not in headers:
+            headers[name] = value
+        elif isinstance(headers[name], list):
+            headers[name].append(value)
+        else:
+            headers[name] = [headers[name], value]
     return Message(headers)
 
 

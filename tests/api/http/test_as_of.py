@@ -58,7 +58,7 @@ class Both:
         self._projector = projector
 
     async def goes(self, position: int) -> None:
-        while (at := self._projector.followers[0].position) < position:
+        while (at := self._projector.cursors[0].position) < position:
             await self._projector.advance(min(5_000, position - at))
         assert self._projector.stopped == {}
         await self.present.app[CHECKPOINTS].refresh()

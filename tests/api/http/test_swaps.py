@@ -40,7 +40,7 @@ from services.log import append as log
 from services.projector.checkpoint_watcher import CheckpointWatcher
 from services.projector.checkpoints import Checkpoint, CheckpointReading, read
 from services.projector.rebuild import rebuild
-from services.projector.rebuild_diff import Scratch, Unwritten
+from services.projector.rebuild_diff import ReadOnlyWriter, ScratchProjector
 from tests.captures import wire
 from tests.support.api_client import PASSWORD, Client, admin_token
 from tests.support.polling import eventually
@@ -183,12 +183,12 @@ async def compared(world: World, kept: list[tuple[str, int, bytes]]) -> int:
     """Compare each answer with a fold of the log up to its position; return how many."""
     connection = await database.connect(world.url, search_path="model, ledger")
     models = [model for model in ALL if model.name in {"channels", "queue_members", "queues", "device_states"}]
-    scratch = Scratch(connection, models, {}, Unwritten(connection))
+    scratch = ScratchProjector(connection, models, {}, ReadOnlyWriter(connection))
     await scratch.open()
     for path, position, body in sorted(kept, key=lambda one: one[1]):
         items = msgspec.json.decode(body)["result"]["list"]
-        for follower in scratch.followers:
-            follower.upto = position
+        for cursor in scratch.cursors:
+            cursor.until = position
         while await scratch.advance():
             pass
         sql, size, item = EXACT[path]

@@ -60,7 +60,7 @@ def steps(recording: str, dice: random.Random) -> list[tuple[RecordedEvent, Chan
         one for one in listener_events(wire(recording)) if isinstance(one, NewEvent)
     ]  # to CoreStatus and CoreSettings
     for event in as_recorded([*snapshotted(recording), *answers]):
-        for change in step.take(event) if event.name in step._takers else ():
+        for change in step.take(event) if event.name in step._subscriptions else ():
             if change.after is None:
                 continue
             number = seen[change.model] = seen.get(change.model, 0) + 1

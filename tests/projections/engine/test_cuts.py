@@ -58,9 +58,9 @@ async def test_the_projector_at_random_limits_writes_the_tables_of_one_fold(url:
             projector = Projector(connection, ALL)
             await projector.open()
     assert projector.stopped == {}
-    for follower in projector.followers:
-        table = follower.table
-        rows = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {follower.model.name}"))
-        assert {table.key_of(row)[1:]: row for row in rows} == once.of(follower.model), follower.model.name
-        assert follower.state == once.states[follower.model.name]
+    for cursor in projector.cursors:
+        table = cursor.table
+        rows = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {cursor.model.name}"))
+        assert {table.key_of(row)[1:]: row for row in rows} == once.of(cursor.model), cursor.model.name
+        assert cursor.state == once.states[cursor.model.name]
     await connection.close()

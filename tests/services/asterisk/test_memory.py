@@ -281,6 +281,6 @@ async def test_a_read_of_the_log_ends_after_its_bytes(url: str, monkeypatch: pyt
     await projector.open()
     while await projector.advance():
         pass
-    assert {follower.position for follower in projector.followers} == {20}
+    assert {cursor.position for cursor in projector.cursors} == {20}
     assert await connection.fetchval("SELECT count(*) FROM channels") == 20
     await connection.close()

@@ -46,7 +46,7 @@ class Scene:
         self._projector = Projector(connection, ALL)
 
     async def tell(self, *events: RingledgerEvent) -> None:
-        if not self._projector.followers:
+        if not self._projector.cursors:
             await self._projector.open()
         for event in events:
             await write(self.connection, event)

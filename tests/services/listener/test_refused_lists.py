@@ -42,7 +42,7 @@ class Models:
         self._projector = Projector(connection, (LINKS, GAPS, CHANNELS))
 
     async def rows(self, model: str) -> list[dict[str, Any]]:
-        if not self._projector.followers:
+        if not self._projector.cursors:
             await self._projector.open()
         while await self._projector.advance():
             pass

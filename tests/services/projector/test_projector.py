@@ -197,11 +197,11 @@ async def test_a_rebuild_goes_on_after_a_restart_and_begins_anew_for_another_ver
     await finish(await opened(connection, notes()))
     await (await opened(connection, notes(doubled, version=2))).advance(2)
     again = await opened(connection, notes(doubled, version=2))
-    assert [(f.place, f.position) for f in again.followers] == [("rebuild", 2)]
+    assert [(f.schema, f.position) for f in again.cursors] == [("rebuild", 2)]
     third = await opened(connection, notes(noted, version=3))
-    assert [(f.place, f.position) for f in third.followers] == [("rebuild", 0)]
+    assert [(f.schema, f.position) for f in third.cursors] == [("rebuild", 0)]
     back = await opened(connection, notes())
-    assert [(f.place, f.position) for f in back.followers] == [("model", 6)]
+    assert [(f.schema, f.position) for f in back.cursors] == [("model", 6)]
     assert await connection.fetchval("SELECT to_regclass('rebuild.notes')") is None
     assert [c["place"] for c in await checkpoint(connection)] == ["model"]
 
@@ -237,7 +237,7 @@ async def test_models_that_meet_go_on_together(connection: asyncpg.Connection, p
     for _ in range(6):
         await pen.note("z")  # the foremost never stands still
         await projector.advance(4)
-    assert len({f.position for f in projector.followers}) == 1
+    assert len({f.position for f in projector.cursors}) == 1
     assert await rows(connection, "late") == await rows(connection)
 
 
@@ -264,11 +264,11 @@ async def test_a_transaction_that_fails_leaves_nothing_behind_in_memory(
         with pytest.raises(asyncpg.OutOfMemoryError):
             await projector.advance()
         assert set(await rows(connection)) == {"old", "kept"}
-        assert set(projector.followers[0].state.snapshots["pbx"].marks) == set()
+        assert set(projector.cursors[0].state.snapshots["pbx"].marks) == set()
     await connection.execute("DROP TRIGGER break ON ledger.checkpoint")
     await finish(projector)
     assert await rows(connection) == {"kept": (2, 2)}
-    assert projector.followers[0].state.snapshots == {}
+    assert projector.cursors[0].state.snapshots == {}
 
 
 async def test_no_model_is_blamed_for_a_lost_connection(url: str, connection: asyncpg.Connection, pen: Pen) -> None:

@@ -17,7 +17,7 @@ from projections.endpoints.device_states import DEVICE_STATES
 from projections.queues.queues import QUEUES
 from services.database import connection as database
 from services.projector.process import project
-from services.projector.rebuild import RebuildError, chosen, rebuild
+from services.projector.rebuild import RebuildError, models_named, rebuild
 from tests.captures import wire
 from tests.support.ledger import ingest_wire
 from tests.support.model_rows import rows
@@ -91,7 +91,7 @@ async def test_without_a_projector_the_command_does_it(url: str, connection: asy
     first = await rebuild(url, ALL, None, asyncio.Event())
     assert (first.code, first.failed) == (0, [])
     assert first.done[0].startswith(f"rebuilt all {len(ALL)} read models: served from position {EVENTS} on (")
-    assert "by this command, for no projector runs" in first.done[0]
+    assert "by this command, because no projector is running" in first.done[0]
     assert await connection.fetchval(SWAPS) == 0  # there was nothing before them
     once = await rows(connection)
     await connection.execute("DELETE FROM channels; UPDATE queues SET calls = 99")
@@ -109,7 +109,7 @@ async def test_with_a_projector_that_one_does_it(url: str, connection: asyncpg.C
         await connection.execute("DELETE FROM device_states")
         outcome = await rebuild(url, ALL, None, asyncio.Event())
         assert (outcome.code, outcome.failed) == (0, [])
-        assert "by the projector that runs" in outcome.done[0]
+        assert "by the running projector" in outcome.done[0]
         assert await rows(connection) == once
         assert await connection.fetchval(SWAPS) == len(ALL)
 
@@ -142,8 +142,8 @@ async def test_who_does_not_wait_leaves_it_to_the_projector(
             code, out, err = await ended(process)
         assert (code, out) == (130, "")
         assert err == (
-            f"ringledger: not waiting for channels (at {EVENTS} of {EVENTS}):"
-            " the rebuild goes on in the projector that runs\n"
+            f"ringledger: stopped waiting for channels (at {EVENTS} of {EVENTS}):"
+            " the rebuild continues in the running projector\n"
         )
         await wait_for(connection, WANTED, 0)
         assert await connection.fetchval(SWAPS) == 1
@@ -173,7 +173,7 @@ async def test_two_who_want_the_same_get_it_together(
         async with database.snapshot(watcher):
             both = [asyncio.create_task(rebuild(url, models, None, asyncio.Event())) for models in ([CHANNELS], ALL)]
             await wait_for(connection, WANTED, len(ALL))
-            with pytest.raises(RebuildError, match="channels is being rebuilt already, as far as the log goes"):
+            with pytest.raises(RebuildError, match="channels is being rebuilt already, up to the end of the log"):
                 await rebuild(url, [CHANNELS], EVENTS, asyncio.Event())
         assert {(await one).code for one in both} == {0}
         assert await connection.fetchval(SWAPS) == len(ALL)
@@ -206,7 +206,11 @@ async def test_a_model_that_has_no_table_is_made_up_to_where_one_wants(
     [
         (("nosuch", "channels"), 2, "ringledger: no read model nosuch (there are acts, "),
         (("--to", "38566"), 2, "ringledger: --to 38566: the log ends at 38565\n"),
-        (("channels", "--to", "5"), 2, "ringledger: --to 5 would take channels back: it is served at 38565\n"),
+        (
+            ("channels", "--to", "5"),
+            2,
+            "ringledger: --to 5 is before the position of channels: it is served at 38565\n",
+        ),
         (("--diff", "--to", "5"), 2, "ringledger: --diff compares at the position where a model is served, not --to"),
     ],
 )
@@ -227,7 +231,7 @@ async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(
 async def test_a_database_without_a_ledger_is_refused(empty_url: str, arguments: tuple[str, ...]) -> None:
     code, out, err = await ran(empty_url, "rebuild", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "the database is not of this version" in err
+    assert "the database has another version" in err
 
 
 @pytest.mark.parametrize("arguments", [(), ("--diff",)])
@@ -238,5 +242,5 @@ async def test_a_database_that_is_away_is_named(empty_url: str, arguments: tuple
 
 
 def test_models_are_chosen_once_each() -> None:
-    assert chosen(["queues", "channels", "queues"]) == [QUEUES, CHANNELS]
-    assert chosen([]) == list(ALL)
+    assert models_named(["queues", "channels", "queues"]) == [QUEUES, CHANNELS]
+    assert models_named([]) == list(ALL)

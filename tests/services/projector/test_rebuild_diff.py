@@ -22,7 +22,7 @@ from schemas.users import TokenIssued, UserCreated
 from services.database import connection as database
 from services.log import append as log
 from services.projector.rebuild import RebuildError, rebuild
-from services.projector.rebuild_diff import Compared, differences, lines, table
+from services.projector.rebuild_diff import Comparison, differences, lines, table
 from tests.captures import wire
 from tests.services.projector.test_projector import Pen
 from tests.services.projector.test_rebuild import EVENTS, FOLDED, projecting, ran, started, wait_for
@@ -42,7 +42,7 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     await opened.close()
 
 
-def shown(found: list[Compared]) -> str:
+def shown(found: list[Comparison]) -> str:
     made = table(found)
     assert made is not None
     console = Console(width=160)
@@ -51,7 +51,7 @@ def shown(found: list[Compared]) -> str:
     return captured.get()
 
 
-def verdict(found: list[Compared]) -> str:
+def verdict(found: list[Comparison]) -> str:
     return lines(found)[-1].rpartition(": ")[2]
 
 
@@ -128,7 +128,7 @@ async def test_another_version_is_compared_with_the_one_that_is_served(
     found = await differences(url, [devices(loud), CHANNELS])
     count = await connection.fetchval("SELECT count(*) FROM device_states")
     assert verdict(found) == f"{count} rows differ (device_states {count})"
-    assert lines(found)[0] == "device_states: version 1 is served, 2 was folded"
+    assert lines(found)[0] == "device_states: version 1 is served, version 2 was folded"
     assert "│ NOT_INUSE │ not_inuse │" in " ".join(shown(found).split())
     assert await connection.fetchval("SELECT count(*) FROM checkpoint WHERE place = 'rebuild'") == 0
 
@@ -137,14 +137,14 @@ async def test_columns_that_come_or_go_are_named_and_the_others_compared(
     url: str, connection: asyncpg.Connection
 ) -> None:
     found = await differences(url, [devices(located, row=Located)])
-    assert lines(found)[0] == "device_states: columns that go: none; that come: place"
+    assert lines(found)[0] == "device_states: columns removed: none; added: place"
     assert (verdict(found), found[0].differing) == ("models differ", 0)
     await connection.execute("ALTER TABLE device_states ADD COLUMN old text")
     await connection.execute(
         "UPDATE device_states SET state = 'ODD' WHERE device = (SELECT min(device) FROM device_states)"
     )
     found = await differences(url, [devices(located, row=Located)])
-    assert lines(found)[0] == "device_states: columns that go: old; that come: place"
+    assert lines(found)[0] == "device_states: columns removed: old; added: place"
     assert verdict(found) == "1 rows differ (device_states 1)"
 
 

@@ -179,8 +179,8 @@ async def test_what_is_kept_holds_all_rows_and_is_where_every_model_may_begin(
     there = await as_of.read(connection, names, edge)
     for model in ALL:
         one = there[model.name]
-        await saved.keep(connection, saved.Saved(model, 30_000, edge.at, one.changed, one.state), one.rows)
-        await saved.keep(connection, saved.Saved(model, 30_000, edge.at, one.changed, one.state), one.rows)
+        await saved.pin(connection, saved.SavedState(model, 30_000, edge.at, one.changed, one.state), one.rows)
+        await saved.pin(connection, saved.SavedState(model, 30_000, edge.at, one.changed, one.state), one.rows)
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") > 2
     later = await instants.find(connection, 38_000)
     truth = {name: held.rows for name, held in (await as_of.read(connection, names, later)).items()}
@@ -198,7 +198,7 @@ async def test_of_old_states_one_in_sixteen_is_left(connection: asyncpg.Connecti
     dice = random.Random(31)
     for day in range(62):
         for hour in range(8):
-            position = (day * 8 + hour + 1) * saved.EVERY + dice.randint(0, 4_999)
+            position = (day * 8 + hour + 1) * saved.SAVE_INTERVAL + dice.randint(0, 4_999)
             at = now - timedelta(days=62 - day, hours=-hour)
             await connection.execute(
                 "INSERT INTO ledger.saved VALUES ('channels', $1, $2, $3, $4, '{}', true)",
@@ -214,10 +214,10 @@ async def test_of_old_states_one_in_sixteen_is_left(connection: asyncpg.Connecti
         await saved.thin(connection, now)
         old, young = await connection.fetchrow(
             "SELECT count(*) FILTER (WHERE latest < $1), count(*) FILTER (WHERE latest >= $1) FROM ledger.saved",
-            now - saved.THINNED_AFTER,
+            now - saved.THIN_AFTER,
         )
         assert young == 31 * 8
-        assert 31 * 8 / saved.THINNED <= old <= 31 * 8 / saved.THINNED + 1
+        assert 31 * 8 / saved.THIN_FACTOR <= old <= 31 * 8 / saved.THIN_FACTOR + 1
     orphans = "SELECT count(*) FROM ledger.saved_rows WHERE changed NOT IN (SELECT changed FROM ledger.saved)"
     assert await connection.fetchval(orphans) == 0
     missing = "SELECT count(*) FROM ledger.saved WHERE changed NOT IN (SELECT changed FROM ledger.saved_rows)"
@@ -227,8 +227,8 @@ async def test_of_old_states_one_in_sixteen_is_left(connection: asyncpg.Connecti
 def test_it_is_due_once_in_every_so_many_positions() -> None:
     position, saves = 0, []
     dice = random.Random(1)
-    while position < 20 * saved.EVERY:
+    while position < 20 * saved.SAVE_INTERVAL:
         behind, position = position, position + dice.randint(1, 5_000)
-        if saved.due(behind, position):
-            saves.append(position // saved.EVERY)
+        if saved.is_due(behind, position):
+            saves.append(position // saved.SAVE_INTERVAL)
     assert saves == list(range(1, 21))

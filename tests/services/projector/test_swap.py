@@ -10,7 +10,6 @@ import pytest
 
 from projections.engine.model import ReadModel
 from services.database import connection as database
-from services.projector.catch_up import FIRST
 from services.projector.projector import Projector
 from tests.services.projector.test_projector import Pen, breaks_at_three, doubled, finish, notes, opened, rows
 
@@ -42,7 +41,7 @@ async def asked(connection: asyncpg.Connection) -> list[tuple[Any, ...]]:
 
 async def ask(projector: Projector, *names: str, upto: int | None = None) -> None:
     await projector._connection.execute(ASK, names, upto)
-    await projector.take_up()
+    await projector.start_requested()
 
 
 async def test_the_served_table_is_kept_up_to_date_while_the_new_one_is_built(
@@ -168,7 +167,7 @@ async def test_a_model_is_built_up_to_a_position_and_goes_on_from_there(
     await finish(projector)
     assert await rows(connection, "model.notes") == {}  # all five were one batch
     mended = await opened(connection, notes(), notes(name="other"))
-    mended.followers = [f for f in mended.followers if f.model.name != "notes"]  # as if it had stopped
+    mended.cursors = [f for f in mended.cursors if f.model.name != "notes"]  # as if it had stopped
     await ask(mended, "notes", upto=3)
     served: list[tuple[Any, ...]] = []
     while not served or served[-1][2] < 5:
@@ -186,7 +185,7 @@ async def test_one_that_was_overtaken_is_taken_back(connection: asyncpg.Connecti
     await ask(projector, "notes", upto=2)
     await finish(projector)
     assert await places(connection) == [("model", 1, 3, 3, 0)]
-    assert await asked(connection) == [("notes", True, None, "the served table has come to 3 by now")]
+    assert await asked(connection) == [("notes", True, None, "the served table is already at 3")]
     assert await connection.fetchval("SELECT to_regclass('rebuild.notes')") is None
 
 
@@ -213,7 +212,7 @@ async def test_a_rebuild_goes_on_with_the_next_projector(connection: asyncpg.Con
     await ask(projector, "notes", upto=6)
     await projector.advance(2)
     again = await opened(connection, notes(), notes(name="other"))
-    assert [(f.model.name, f.place, f.position, f.upto < 7) for f in again.followers] == [
+    assert [(f.model.name, f.schema, f.position, f.until < 7) for f in again.cursors] == [
         ("notes", "model", 6, False),
         ("notes", "rebuild", 2, True),
         ("other", "model", 6, False),
@@ -228,7 +227,7 @@ async def test_what_is_asked_of_a_raised_version_joins_it(connection: asyncpg.Co
     raised = await opened(connection, notes(doubled, version=2))
     await raised.advance(2)
     await ask(raised, "notes")
-    assert [(f.place, f.position) for f in raised.followers] == [("rebuild", 2)]
+    assert [(f.schema, f.position) for f in raised.cursors] == [("rebuild", 2)]
     await finish(raised)
     assert await asked(connection) == [("notes", True, 6, None)]
     assert await places(connection) == [("model", 2, 6, 6, 1)]
@@ -241,7 +240,7 @@ async def test_a_raised_version_that_stopped_is_started_anew(connection: asyncpg
     await finish(raised, limit=1)
     assert list(raised.stopped) == ["notes"]
     await ask(raised, "notes")
-    assert [(f.place, f.position) for f in raised.followers] == [("rebuild", 0)]
+    assert [(f.schema, f.position) for f in raised.cursors] == [("rebuild", 0)]
     await finish(raised, limit=1)
     ((_, ended, position, error),) = await asked(connection)
     assert (ended, position) == (True, None)
@@ -251,7 +250,7 @@ async def test_a_raised_version_that_stopped_is_started_anew(connection: asyncpg
 
 async def test_what_a_projector_does_not_know_is_answered(connection: asyncpg.Connection) -> None:
     await ask(await opened(connection, notes()), "news")
-    assert await asked(connection) == [("news", True, None, "the projector that runs knows no such model")]
+    assert await asked(connection) == [("news", True, None, "the running projector has no such model")]
 
 
 async def test_somebodys_own_view_of_a_table_is_no_reason_to_die(connection: asyncpg.Connection, pen: Pen) -> None:
@@ -300,11 +299,11 @@ async def test_it_reads_over_the_edges_of_months(connection: asyncpg.Connection,
 async def test_those_behind_take_short_steps_and_those_ahead_long_ones(
     connection: asyncpg.Connection, pen: Pen
 ) -> None:
-    await pen.note(*("a" for _ in range(4 * FIRST)))
+    await pen.note(*("a" for _ in range(4 * FIRST_EVENTS)))
     projector = await opened(connection, notes())
-    assert await projector.advance() == 4 * FIRST
+    assert await projector.advance() == 4 * FIRST_EVENTS
     await ask(projector, "notes")
-    assert await projector.advance() == FIRST
+    assert await projector.advance() == FIRST_EVENTS
 
 
 async def test_the_projector_hears_what_is_asked(url: str, connection: asyncpg.Connection, pen: Pen) -> None:

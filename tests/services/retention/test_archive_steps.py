@@ -19,7 +19,7 @@ from services.listener.previous_link import read_epoch
 from services.log import append as log
 from services.projector import saved_states as saved
 from services.projector.process import project
-from services.projector.saved_states import keep
+from services.projector.saved_states import pin
 from services.retention import archive, archive_files, detach
 from services.retention.detach import ArchiveError
 from services.transfer.export_ledger import export_ledger
@@ -53,7 +53,7 @@ def dies(after: Callable[..., Any] | None) -> Callable[..., Awaitable[Any]]:
 
 async def kept_some(connection: asyncpg.Connection, *arguments: Any) -> None:
     """Keep the state of one model, then die."""
-    await keep(connection, *arguments)
+    await pin(connection, *arguments)
     raise Killed
 
 

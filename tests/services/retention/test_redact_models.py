@@ -283,7 +283,7 @@ async def test_a_rebuild_under_way_begins_anew(url: str, connection: asyncpg.Con
     projector = Projector(connection, ALL)
     await projector.open()
     await connection.execute("INSERT INTO ledger.rebuild (model) SELECT unnest($1::text[])", [m.name for m in ALL])
-    await projector.take_up()
+    await projector.start_requested()
     places = "SELECT model FROM ledger.checkpoint WHERE place = 'rebuild' AND position > 0"
     while not await connection.fetchval("SELECT count(*) FROM rebuild.channels WHERE caller_id_num = $1", NUMBER):
         assert await projector.advance(100)
