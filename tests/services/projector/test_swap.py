@@ -10,6 +10,7 @@ import pytest
 
 from projections.engine.model import ReadModel
 from services.database import connection as database
+from services.projector.catch_up import FIRST_EVENTS
 from services.projector.projector import Projector
 from tests.services.projector.test_projector import Pen, breaks_at_three, doubled, finish, notes, opened, rows
 
