@@ -62,7 +62,7 @@ class Outcome(Struct, frozen=True):
     failed: list[str]
 
 
-def models_names_text(names: Sequence[str]) -> list[ReadModel]:
+def models_named(names: Sequence[str]) -> list[ReadModel]:
     """Return the models with these names, or all models for an empty list. Raises RebuildError."""
     models = {model.name: model for model in ALL}
     if unknown := [name for name in names if name not in models]:
