@@ -11,7 +11,7 @@ from api.cospace import envelope
 from api.http.handlers import view_handler
 from api.http.query import QueryParams
 from api.http.views import Args, View, storable_text
-from projections.calls.samples import sampled
+from projections.calls.samples import time_of
 from services.runtime.errors import Invalid
 
 MINUTE = timedelta(minutes=1)
@@ -47,7 +47,7 @@ def bounds(request: web.Request) -> tuple[bool, Args]:
 
 def _sample_time(text: str) -> datetime:
     try:
-        return sampled(text)
+        return time_of(text)
     except (ValueError, OverflowError):
         raise Invalid("start is the UUID of a sample") from None
 

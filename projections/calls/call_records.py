@@ -1,4 +1,4 @@
-"""Call records: one row for each Cdr event, which is one row of Asterisk's own Master.csv, and for imported ones."""
+"""Call records: one row per Cdr event (a row of Asterisk's own Master.csv), and per imported record."""
 
 import re
 from datetime import datetime
@@ -14,13 +14,13 @@ DIALLED = 5_000
 
 
 class CallRecord(Row):
-    """One Cdr. Its key is its position in the log: without the mapping of Sequence nothing in it is unique.
+    """One Cdr. Its key is its position in the log: without the mapping of Sequence no member of it is unique.
 
-    Times are UTC; ``utc_offset`` (seconds) gives the PBX's local time at the end back. ``disposition`` is Asterisk's
-    word: ANSWERED, NO ANSWER, BUSY, FAILED, CONGESTION. ``queue`` is set while Queue() was the last application;
-    ``agent`` then is the interface of the queue's member that this leg rang, without Local's options
-    (``PJSIP/100``, ``Local/1001@agents``), and ``agent_name`` the name that the queue knew it by. A leg to a channel
-    that is no member's has no agent: a member transferred the caller there.
+    Times are UTC; ``utc_offset`` (seconds) is that of the PBX's local time at the end. ``disposition`` is Asterisk's
+    word: ANSWERED, NO ANSWER, BUSY, FAILED, CONGESTION. ``queue`` is set where Queue() was the last application. Then
+    ``agent`` is the interface of the queue's member that this leg rang, without Local's options (``PJSIP/100``,
+    ``Local/1001@agents``), and ``agent_name`` is the member's name in the queue. A leg to a channel of no member has no
+    agent: a member transferred the caller there.
     """
 
     position: int
@@ -56,11 +56,11 @@ def by_position(record: CallRecord) -> Key:
     return (record.position,)
 
 
-def nowhere(_e: Any) -> None:
+def no_row(_e: Any) -> None:
     return None
 
 
-def itself(_row: CallRecord | None, record: Any) -> Any:
+def keep_record(_row: CallRecord | None, record: Any) -> Any:
     return record
 
 
@@ -69,7 +69,7 @@ LOCAL = re.compile(r"^(Local/[^@]+@[^/]+)/[a-zA-Z]+$")
 
 
 def endpoint_of(channel: str) -> str | None:
-    """Return what a channel is a call of: ``PJSIP/100-0000001a`` is ``PJSIP/100``."""
+    """Return the endpoint of a channel: ``PJSIP/100-0000001a`` is of ``PJSIP/100``."""
     return SUFFIX.sub("", channel) or None
 
 
@@ -78,12 +78,12 @@ def member_of(interface: str) -> str:
     return LOCAL.sub(r"\1", interface)
 
 
-def called(memory: dict[str, Any], e: QueueCall) -> QueueCall:
-    """Remember the member's name; and the member, where the channel that a queue dials does not show it.
+def remember_call(memory: dict[str, Any], e: QueueCall) -> QueueCall:
+    """Remember the member's name, and the member itself where the name of the dialled channel does not show it.
 
     A member ``PJSIP/5551234@trunk`` is rung on a channel ``PJSIP/trunk-0000002f``. In the recordings every
     AgentCalled has exactly one Cdr with its Uniqueid and DestChannel, last application Queue. AgentConnect and
-    AgentComplete name the channel that the call has come to since, after a forward or an optimised Local channel.
+    AgentComplete name the present channel of the call, after a forward or an optimised Local channel.
     """
     member = member_of(e.interface)
     names = memory.get("names", {})
@@ -93,8 +93,8 @@ def called(memory: dict[str, Any], e: QueueCall) -> QueueCall:
     return e
 
 
-def optimized(memory: dict[str, Any], e: LocalOptimization) -> LocalOptimization:
-    """Remember the member whose Local channel gives its place in a bridge to another channel."""
+def remember_optimization(memory: dict[str, Any], e: LocalOptimization) -> LocalOptimization:
+    """Remember the member whose Local channel is replaced by another channel in a bridge."""
     local = endpoint_of(e.one_channel)
     dialled = memory.get("dialled", {}).get(e.one_channel)
     if member := dialled[0] if dialled else local if local in memory.get("names", {}) else None:
@@ -103,7 +103,7 @@ def optimized(memory: dict[str, Any], e: LocalOptimization) -> LocalOptimization
 
 
 def dial(memory: dict[str, Any], channel: str, member: str, position: int) -> None:
-    """Remember the member that a channel belongs to, unless the channel's name shows it."""
+    """Remember the member of a channel, unless the channel's name shows it."""
     dialled = memory.get("dialled", {})
     if not channel or member == endpoint_of(channel):
         if channel in dialled:  # of another run of Asterisk, whose channels had the same names
@@ -116,7 +116,7 @@ def dial(memory: dict[str, Any], channel: str, member: str, position: int) -> No
 
 
 def agent_of(memory: dict[str, Any], e: Cdr) -> str | None:
-    """Return the member whose channel the record names, None if it is no member's."""
+    """Return the member whose channel the record names, None for a channel of no member."""
     endpoint, names = endpoint_of(e.destination_channel), memory.get("names", {})
     # Channels of another run of Asterisk have the same names.
     if e.log_source != "ami":
@@ -127,10 +127,10 @@ def agent_of(memory: dict[str, Any], e: Cdr) -> str | None:
     return endpoint if is_member else None
 
 
-def recorded(memory: dict[str, Any], e: Cdr) -> CallRecord:
-    """Make the record of a Cdr event, or of an imported line of Master.csv; ``memory`` is of `called` and of the clock.
+def record_of(memory: dict[str, Any], e: Cdr) -> CallRecord:
+    """Return the record of a Cdr event, or of an imported line of Master.csv. Raises ValueError.
 
-    Raises ValueError.
+    ``memory`` is that of `remember_call` and of `pbx_clock.times`.
     """
     when = times(memory, e)
     queue = e.last_data.split(",", 1)[0] if e.last_application == "Queue" else ""
@@ -176,9 +176,10 @@ CALL_RECORDS = ReadModel(
     is_state=False,
     on={
         **dict.fromkeys(
-            ("AgentCalled", "AgentConnect", "AgentComplete"), Handler(QueueCall, nowhere, itself, context=called)
+            ("AgentCalled", "AgentConnect", "AgentComplete"),
+            Handler(QueueCall, no_row, keep_record, context=remember_call),
         ),
-        "LocalOptimizationBegin": Handler(LocalOptimization, nowhere, itself, context=optimized),
-        "Cdr": Handler(Cdr, by_position, itself, context=recorded),
+        "LocalOptimizationBegin": Handler(LocalOptimization, no_row, keep_record, context=remember_optimization),
+        "Cdr": Handler(Cdr, by_position, keep_record, context=record_of),
     },
 )

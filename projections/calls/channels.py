@@ -1,4 +1,4 @@
-"""Channels that are up: what `core show channels` shows, with their variables and bridge."""
+"""Channels that are up, as in `core show channels`, with their variables and bridge."""
 
 from datetime import datetime
 from typing import Any
@@ -12,9 +12,9 @@ from schemas.ami.channel import BridgeEvent, ChannelEvent, ChannelListed, Hangup
 
 
 class Channel(Row):
-    """One channel; ``hangup_cause`` is set between a hangup's request and the hangup.
+    """One channel; ``hangup_cause`` is set between the request of a hangup and the hangup.
 
-    ``created`` is UTC by our clock, as `durations` has it: a view's duration is now less ``created``.
+    ``created`` is UTC by our clock (see `durations`): a view's duration is now less ``created``.
     """
 
     unique_id: str
@@ -44,8 +44,8 @@ def by_unique_id(e: Any) -> Key | None:
     return (e.unique_id,) if e.unique_id else None
 
 
-def updated(row: Channel | None, e: ChannelEvent, **more: Any) -> Channel:
-    """Take the whole channel snapshot that the event carries."""
+def with_snapshot(row: Channel | None, e: ChannelEvent, **more: Any) -> Channel:
+    """Return the row with the whole channel snapshot that the event carries."""
     return replace(
         row or Channel(pbx=e.pbx, tm_update=e.at, unique_id=e.unique_id),
         linked_id=e.linked_id,
@@ -65,17 +65,17 @@ def updated(row: Channel | None, e: ChannelEvent, **more: Any) -> Channel:
     )
 
 
-def opened(row: Channel | None, e: ChannelEvent) -> Channel:
-    return updated(row, e, created=began(e))
+def create(row: Channel | None, e: ChannelEvent) -> Channel:
+    return with_snapshot(row, e, created=began(e))
 
 
-def changed(row: Channel | None, e: ChannelEvent) -> Channel | None:
-    """Follow a channel that was announced; one that was not (it ended already) is not made up."""
-    return updated(row, e) if row else None
+def update(row: Channel | None, e: ChannelEvent) -> Channel | None:
+    """Update a channel that has a row; a channel without one has ended already."""
+    return with_snapshot(row, e) if row else None
 
 
-def ran(row: Channel | None, e: NewExten) -> Channel | None:
-    return updated(row, e, application=e.application, application_data=e.app_data) if row else None
+def run_application(row: Channel | None, e: NewExten) -> Channel | None:
+    return with_snapshot(row, e, application=e.application, application_data=e.app_data) if row else None
 
 
 def set_variable(row: Channel | None, e: VarSet) -> Channel | None:
@@ -84,32 +84,32 @@ def set_variable(row: Channel | None, e: VarSet) -> Channel | None:
     return replace(row, variables={**row.variables, e.variable: e.value})
 
 
-def entered(row: Channel | None, e: BridgeEvent) -> Channel | None:
-    return updated(row, e, bridge_id=e.bridge_id) if row else None
+def enter_bridge(row: Channel | None, e: BridgeEvent) -> Channel | None:
+    return with_snapshot(row, e, bridge_id=e.bridge_id) if row else None
 
 
-def left(row: Channel | None, e: BridgeEvent) -> Channel | None:
+def leave_bridge(row: Channel | None, e: BridgeEvent) -> Channel | None:
     bridge = row.bridge_id if row and row.bridge_id != e.bridge_id else None
-    return updated(row, e, bridge_id=bridge) if row else None
+    return with_snapshot(row, e, bridge_id=bridge) if row else None
 
 
-def renamed(row: Channel | None, e: Rename) -> Channel | None:
+def rename(row: Channel | None, e: Rename) -> Channel | None:
     return replace(row, channel=e.new_name) if row else None
 
 
-def ending(row: Channel | None, e: HangupEvent) -> Channel | None:
-    return updated(row, e, hangup_cause=e.cause, hangup_cause_desc=e.cause_text or None) if row else None
+def request_hangup(row: Channel | None, e: HangupEvent) -> Channel | None:
+    return with_snapshot(row, e, hangup_cause=e.cause, hangup_cause_desc=e.cause_text or None) if row else None
 
 
-def ended(_row: Channel | None, _e: HangupEvent) -> None:
+def hang_up(_row: Channel | None, _e: HangupEvent) -> None:
     return None
 
 
-def found(row: Channel | None, e: ChannelListed) -> Channel:
-    """Take a list item: a channel that was up before we listened, or the correction of one that we know."""
+def apply_list_item(row: Channel | None, e: ChannelListed) -> Channel:
+    """Create or correct the row of a listed channel."""
     hours, minutes, seconds = (int(part) for part in (e.duration or "0:0:0").split(":"))
     created = began(e, hours * 3600 + minutes * 60 + seconds)
-    return updated(
+    return with_snapshot(
         row,
         e,
         application=e.application,
@@ -125,19 +125,19 @@ CHANNELS = ReadModel(
     row=Channel,
     key=("unique_id",),
     on={
-        "Newchannel": Handler(ChannelEvent, by_unique_id, opened),
+        "Newchannel": Handler(ChannelEvent, by_unique_id, create),
         **dict.fromkeys(
             ("Newstate", "NewCallerid", "NewConnectedLine", "NewAccountCode", "Hold", "Unhold"),
-            Handler(ChannelEvent, by_unique_id, changed),
+            Handler(ChannelEvent, by_unique_id, update),
         ),
-        "Newexten": Handler(NewExten, by_unique_id, ran),
+        "Newexten": Handler(NewExten, by_unique_id, run_application),
         "VarSet": Handler(VarSet, by_unique_id, set_variable),
-        "BridgeEnter": Handler(BridgeEvent, by_unique_id, entered),
-        "BridgeLeave": Handler(BridgeEvent, by_unique_id, left),
-        "Rename": Handler(Rename, by_unique_id, renamed),
-        **dict.fromkeys(("HangupRequest", "SoftHangupRequest"), Handler(HangupEvent, by_unique_id, ending)),
-        "Hangup": Handler(HangupEvent, by_unique_id, ended, deletes_unseen=True),
-        "CoreShowChannel": Handler(ChannelListed, by_unique_id, found, list_item_wins=True),
+        "BridgeEnter": Handler(BridgeEvent, by_unique_id, enter_bridge),
+        "BridgeLeave": Handler(BridgeEvent, by_unique_id, leave_bridge),
+        "Rename": Handler(Rename, by_unique_id, rename),
+        **dict.fromkeys(("HangupRequest", "SoftHangupRequest"), Handler(HangupEvent, by_unique_id, request_hangup)),
+        "Hangup": Handler(HangupEvent, by_unique_id, hang_up, deletes_unseen=True),
+        "CoreShowChannel": Handler(ChannelListed, by_unique_id, apply_list_item, list_item_wins=True),
     },
     lists={"CoreShowChannels": None},
 )

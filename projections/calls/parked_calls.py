@@ -1,4 +1,4 @@
-"""Calls that are parked: what `parking show` shows of all lots."""
+"""Parked calls, as in `parking show` of all lots."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,11 +12,11 @@ from schemas.ami.parking import ParkedCallEvent
 
 
 class ParkedCall(Row):
-    """One parked call; a view's parking_duration is now less ``parked_at``, what is left is ``timeout_at`` less now.
+    """One parked call; a view's parking_duration is now less ``parked_at``, the time left is ``timeout_at`` less now.
 
-    Both are by our clock, as `durations` has it. ``timeout_at`` is None where the lot has no limit: Asterisk counts
-    down from 0 there, so its number is beyond `LONGEST`. A list says whole seconds, so times that come from one may be
-    a second off; those of a call that was seen being parked are exact.
+    Both are by our clock (see `durations`). ``timeout_at`` is None where the lot has no limit: Asterisk counts down
+    from 0 there, so its number is beyond `LONGEST`. Lists give whole seconds, so their times may be a second off; the
+    times of events are exact.
     """
 
     parkee_unique_id: str
@@ -51,8 +51,8 @@ def out_of_bridge(e: BridgeMember) -> Key | None:
     return by_channel(e) if e.bridge_type == "parking" else None
 
 
-def parked(row: ParkedCall | None, e: ParkedCallEvent) -> ParkedCall:
-    """Take a call that is parked, anew or in a list, or the channel that took a parked one's place (Swap)."""
+def park(row: ParkedCall | None, e: ParkedCallEvent) -> ParkedCall:
+    """Return the row of a parked call (event or list item), or of the channel that replaced a parked one (Swap)."""
     parked_at = began(e, e.duration)
     timeout_at = e.recorded + timedelta(seconds=e.timeout) if 0 < e.timeout < LONGEST else None
     if row is not None and row.parked_at is not None and abs(row.parked_at - parked_at) < CLOSE:
@@ -81,11 +81,11 @@ def parked(row: ParkedCall | None, e: ParkedCallEvent) -> ParkedCall:
     )
 
 
-def ended(_row: ParkedCall | None, _e: ParkedCallEvent | BridgeMember | HangupEvent) -> None:
+def end(_row: ParkedCall | None, _e: ParkedCallEvent | BridgeMember | HangupEvent) -> None:
     return None
 
 
-def renamed(row: ParkedCall | None, e: Rename) -> ParkedCall | None:
+def rename(row: ParkedCall | None, e: Rename) -> ParkedCall | None:
     return replace(row, parkee_channel=e.new_name) if row else None
 
 
@@ -96,16 +96,16 @@ PARKED_CALLS = ReadModel(
     key=("parkee_unique_id",),
     on={
         **dict.fromkeys(
-            ("ParkedCall", "ParkedCallSwap"), Handler(ParkedCallEvent, by_parkee, parked, list_item_wins=True)
+            ("ParkedCall", "ParkedCallSwap"), Handler(ParkedCallEvent, by_parkee, park, list_item_wins=True)
         ),
         **dict.fromkeys(
             ("UnParkedCall", "ParkedCallGiveUp", "ParkedCallTimeOut"),
-            Handler(ParkedCallEvent, by_parkee, ended, deletes_unseen=True),
+            Handler(ParkedCallEvent, by_parkee, end, deletes_unseen=True),
         ),
         # ParkedCallSwap names the new channel only; the one that it replaced leaves the bridge (parking_bridge.c).
-        "BridgeLeave": Handler(BridgeMember, out_of_bridge, ended, deletes_unseen=True),
-        "Hangup": Handler(HangupEvent, by_channel, ended, deletes_unseen=True),
-        "Rename": Handler(Rename, by_channel, renamed),
+        "BridgeLeave": Handler(BridgeMember, out_of_bridge, end, deletes_unseen=True),
+        "Hangup": Handler(HangupEvent, by_channel, end, deletes_unseen=True),
+        "Rename": Handler(Rename, by_channel, rename),
     },
     lists={"ParkedCalls": None},
 )

@@ -1,4 +1,4 @@
-"""Parking lots as they are configured. No event tells of a change; the snapshot after a reload does."""
+"""Parking lots, as configured. Asterisk sends no event for a change; the snapshot after a reload has it."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def by_name(e: Any) -> Key | None:
     return (e.name,) if e.name else None
 
 
-def found(_row: ParkingLot | None, e: ParkinglotListed) -> ParkingLot:
+def apply_list_item(_row: ParkingLot | None, e: ParkinglotListed) -> ParkingLot:
     return ParkingLot(
         pbx=e.pbx,
         tm_update=e.at,
@@ -35,6 +35,6 @@ PARKING_LOTS = ReadModel(
     version=1,
     row=ParkingLot,
     key=("name",),
-    on={"Parkinglot": Handler(ParkinglotListed, by_name, found, list_item_wins=True)},
+    on={"Parkinglot": Handler(ParkinglotListed, by_name, apply_list_item, list_item_wins=True)},
     lists={"Parkinglots": None},
 )

@@ -1,4 +1,4 @@
-"""One sample a minute of each PBX: how many channels, calls, callers waiting, members by state, events."""
+"""One sample per minute of each PBX: counts of channels, calls, waiting callers, members by state, and events."""
 
 import hashlib
 import re
@@ -21,15 +21,15 @@ GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 
 class Sample(Row):
-    """What one PBX said of itself at the full ``minute`` (UTC); null is what it was not asked or did not answer.
+    """The counts of one PBX at the full ``minute`` (UTC); a count without a complete list is null.
 
-    The listener writes a Minute on each full minute, and when the ``link`` is up takes a snapshot right after it; the
-    numbers are those of that snapshot. Another one in the same minute (a reconnect, a reload) changes them only if
-    the first was not completed. ``events`` are those of the minute before, null for the minute in which the listener
-    began. ``members`` counts the devices of queue members by state, a device in two queues once.
+    The listener writes a Minute on each full minute. When the ``link`` is up, it takes a snapshot right after that,
+    which has the counts. Another snapshot in the same minute (a reconnect, a reload) changes them only if the first one
+    was not completed. ``events`` counts those of the minute before, null for the first minute of a listener.
+    ``members`` counts the devices of queue members by state, a device in two queues once.
 
-    ``uuid`` is a version 1 UUID of the minute, with the PBX in place of the network card: `sampled` reads its time.
-    ``epoch`` is the snapshot's; ``devices`` holds their states while it lasts.
+    ``uuid`` is a version 1 UUID of the minute, with the PBX in place of the network card: `time_of` reads its time.
+    ``epoch`` is that of the snapshot; ``devices`` holds the members' states while the snapshot lasts.
     """
 
     minute: datetime
@@ -49,10 +49,10 @@ class Sample(Row):
 
 
 def time_uuid(minute: datetime, pbx: str) -> str:
-    """Return the version 1 UUID of a minute of a PBX; always the same for the same two."""
+    """Return the version 1 UUID of a minute of a PBX; it is the same in every process."""
     ticks = (minute - GREGORIAN) // timedelta(microseconds=1) * 10
     name = hashlib.sha256(pbx.encode()).digest()
-    # The multicast bit says that the node is no network card's address (RFC 9562, 6.10).
+    # The multicast bit marks a node that is not the address of a network card (RFC 9562, 6.10).
     node = int.from_bytes(name[:6], "big") | 1 << 40
     version = ticks >> 48 & 0x0FFF | 0x1000
     return str(
@@ -60,8 +60,8 @@ def time_uuid(minute: datetime, pbx: str) -> str:
     )
 
 
-def sampled(text: str) -> datetime:
-    """Return the time in a version 1 UUID. Raises ValueError for any other text, OverflowError for no such time."""
+def time_of(text: str) -> datetime:
+    """Return the time in a version 1 UUID. Raises ValueError for other texts, OverflowError for an impossible time."""
     found = uuid.UUID(text)
     if found.version != 1:
         raise ValueError(f"{text} is no UUID of version 1")
@@ -79,15 +79,15 @@ def of_minute(e: LinkEvent) -> Key:
 
 
 def epoch_of(action_id: str) -> int | None:
-    """Return the epoch of the snapshot that an answer belongs to, None if it is to somebody else's question."""
+    """Return the epoch of the snapshot to which a response belongs, None for the response to another action."""
     found = OURS.match(action_id)
     return int(found[1]) if found else None
 
 
-def placed(memory: dict[str, Any], e: Any) -> Any:
-    """Give what belongs to a snapshot the minute in which that began.
+def with_snapshot_start(memory: dict[str, Any], e: Any) -> Any:
+    """Return an event of a snapshot with the minute in which the snapshot began.
 
-    Epochs rise whatever our clock does: after it was set back an epoch is no time, until the clock has caught up.
+    Epochs rise even when our clock is set back: until the clock has caught up, an epoch is not a time.
     """
     epoch = epoch_of(e.action_id) if isinstance(e, Counted) else e.epoch
     if epoch is None:
@@ -103,11 +103,11 @@ def of_answer(e: Counted) -> Key | None:
     return None if epoch_of(e.action_id) is None else full_minute(e.minute)
 
 
-def blank(key: Key, e: Any) -> Sample:
+def initial(key: Key, e: Any) -> Sample:
     return Sample(e.pbx, e.at, key[0], time_uuid(key[0], e.pbx), "up")
 
 
-def ticked(row: Sample, e: LinkEvent) -> Sample:
+def count_minute(row: Sample, e: LinkEvent) -> Sample:
     return replace(
         row,
         link=e.link,
@@ -118,7 +118,7 @@ def ticked(row: Sample, e: LinkEvent) -> Sample:
     )
 
 
-def started(row: Sample, e: LinkEvent) -> Sample:
+def start_snapshot(row: Sample, e: LinkEvent) -> Sample:
     if row.link != "up" or row.complete:
         return row
     return replace(
@@ -132,28 +132,28 @@ def started(row: Sample, e: LinkEvent) -> Sample:
     )
 
 
-def answers(row: Sample | None, e: Counted) -> bool:
+def accepts(row: Sample | None, e: Counted) -> bool:
     return row is not None and not row.complete and row.epoch is not None and epoch_of(e.action_id) == row.epoch
 
 
-def channels(row: Sample | None, e: Counted) -> Sample | None:
-    return replace(row, active_channels=e.list_items) if row and answers(row, e) else row
+def count_channels(row: Sample | None, e: Counted) -> Sample | None:
+    return replace(row, active_channels=e.list_items) if row and accepts(row, e) else row
 
 
-def status(row: Sample | None, e: Counted) -> Sample | None:
-    return replace(row, active_calls=e.core_current_calls) if row and answers(row, e) else row
+def count_calls(row: Sample | None, e: Counted) -> Sample | None:
+    return replace(row, active_calls=e.core_current_calls) if row and accepts(row, e) else row
 
 
-def waiting(row: Sample | None, e: Counted) -> Sample | None:
-    return replace(row, callers_waiting=(row.callers_waiting or 0) + e.calls) if row and answers(row, e) else row
+def count_callers(row: Sample | None, e: Counted) -> Sample | None:
+    return replace(row, callers_waiting=(row.callers_waiting or 0) + e.calls) if row and accepts(row, e) else row
 
 
-def member(row: Sample | None, e: Counted) -> Sample | None:
-    return replace(row, devices={**row.devices, e.location: e.status}) if row and answers(row, e) else row
+def add_member(row: Sample | None, e: Counted) -> Sample | None:
+    return replace(row, devices={**row.devices, e.location: e.status}) if row and accepts(row, e) else row
 
 
-def answered(row: Sample | None, e: LinkEvent) -> Sample | None:
-    """Take the end of a list: no queues are no callers, but half a list says nothing."""
+def complete_list(row: Sample | None, e: LinkEvent) -> Sample | None:
+    """Complete the counts of a list: an empty list counts as 0, and an incomplete one clears its counts."""
     if row is None or row.complete or row.epoch != e.epoch:
         return row
     if e.action == "CoreShowChannels" and e.outcome == "empty":
@@ -165,7 +165,7 @@ def answered(row: Sample | None, e: LinkEvent) -> Sample | None:
     return row
 
 
-def completed(row: Sample | None, e: LinkEvent) -> Sample | None:
+def complete_snapshot(row: Sample | None, e: LinkEvent) -> Sample | None:
     if row is None or row.complete or row.epoch != e.epoch:
         return row
     members: dict[str, int] = {}
@@ -182,13 +182,13 @@ SAMPLES = ReadModel(
     key=("minute",),
     is_state=False,
     on={
-        "Minute": Handler(LinkEvent, of_minute, ticked, initial=blank),
-        "SnapshotStarted": Handler(LinkEvent, of_minute, started, initial=blank, context=placed),
-        "CoreShowChannelsComplete": Handler(Counted, of_answer, channels, context=placed),
-        "Response:CoreStatus": Handler(Counted, of_answer, status, context=placed),
-        "QueueParams": Handler(Counted, of_answer, waiting, context=placed),
-        "QueueMember": Handler(Counted, of_answer, member, context=placed),
-        "SnapshotListed": Handler(LinkEvent, of_minute, answered, context=placed),
-        "SnapshotCompleted": Handler(LinkEvent, of_minute, completed, context=placed),
+        "Minute": Handler(LinkEvent, of_minute, count_minute, initial=initial),
+        "SnapshotStarted": Handler(LinkEvent, of_minute, start_snapshot, initial=initial, context=with_snapshot_start),
+        "CoreShowChannelsComplete": Handler(Counted, of_answer, count_channels, context=with_snapshot_start),
+        "Response:CoreStatus": Handler(Counted, of_answer, count_calls, context=with_snapshot_start),
+        "QueueParams": Handler(Counted, of_answer, count_callers, context=with_snapshot_start),
+        "QueueMember": Handler(Counted, of_answer, add_member, context=with_snapshot_start),
+        "SnapshotListed": Handler(LinkEvent, of_minute, complete_list, context=with_snapshot_start),
+        "SnapshotCompleted": Handler(LinkEvent, of_minute, complete_snapshot, context=with_snapshot_start),
     },
 )

@@ -6,7 +6,15 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.calls.call_records import CallRecord, called, itself, member_of, nowhere, optimized, recorded
+from projections.calls.call_records import (
+    CallRecord,
+    keep_record,
+    member_of,
+    no_row,
+    record_of,
+    remember_call,
+    remember_optimization,
+)
 from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.cdr import Cdr, QueueCall
 from schemas.ami.transfer import LocalOptimization
@@ -21,10 +29,10 @@ class Statistics(Row):
     ``ring_seconds`` sums the time from start to answer, or to the end where nobody answered. ``by_hour`` counts calls
     by the UTC hour of their start.
 
-    Where the dialplan answers before Queue(), Asterisk's records say ANSWERED of callers whom no member answered. So a
-    queue also has its own word, by when it said so: callers that ``entered``, were ``connected`` to a member or gave
-    up or timed out (``abandoned``), and ``wait_seconds``, how long both waited. An agent has ``connected``.
-    ``label`` is the name by which queues knew the agent last.
+    Where the dialplan answers before Queue(), Asterisk's records are ANSWERED for callers whom no member answered. So a
+    queue also counts its own events, by their time: callers that ``entered``, were ``connected`` to a member, or gave
+    up or timed out (``abandoned``), and ``wait_seconds`` of the latter two. An agent has ``connected``. ``label`` is
+    the agent's latest name in a queue.
     """
 
     period: str
@@ -47,7 +55,7 @@ class Statistics(Row):
     wait_seconds: int = 0
 
 
-def blank(key: Key, e: Any) -> Statistics:
+def initial(key: Key, e: Any) -> Statistics:
     period, scope, name = key
     return Statistics(e.pbx, e.at if isinstance(e, QueueCall) else e.tm_update, period, scope, name)
 
@@ -77,7 +85,7 @@ def of_member(e: QueueCall) -> list[Key]:
     return of_queue(e) + [(period, "agent", member) for period in periods(e.at) if member]
 
 
-def counted(row: Statistics, record: CallRecord) -> Statistics:
+def count_record(row: Statistics, record: CallRecord) -> Statistics:
     by_hour = row.by_hour.copy()
     by_hour[record.start_time.hour] += 1
     rang_until = record.answer_time or record.end_time
@@ -98,17 +106,17 @@ def counted(row: Statistics, record: CallRecord) -> Statistics:
     )
 
 
-def entered(row: Statistics, _e: QueueCall) -> Statistics:
+def count_entry(row: Statistics, _e: QueueCall) -> Statistics:
     return replace(row, entered=row.entered + 1)
 
 
-def connected(row: Statistics, e: QueueCall) -> Statistics:
+def count_connection(row: Statistics, e: QueueCall) -> Statistics:
     if row.scope == "agent":
         return replace(row, connected=row.connected + 1, label=e.member_name or row.label)
     return replace(row, connected=row.connected + 1, wait_seconds=row.wait_seconds + e.hold_time)
 
 
-def abandoned(row: Statistics, e: QueueCall) -> Statistics:
+def count_abandonment(row: Statistics, e: QueueCall) -> Statistics:
     return replace(row, abandoned=row.abandoned + 1, wait_seconds=row.wait_seconds + e.hold_time)
 
 
@@ -119,12 +127,14 @@ STATISTICS = ReadModel(
     key=("period", "scope", "name"),
     is_state=False,
     on={
-        **dict.fromkeys(("AgentCalled", "AgentComplete"), Handler(QueueCall, nowhere, itself, context=called)),
-        "LocalOptimizationBegin": Handler(LocalOptimization, nowhere, itself, context=optimized),
-        "Cdr": Handler(Cdr, of_record, counted, initial=blank, context=recorded),
-        "QueueCallerJoin": Handler(QueueCall, of_queue, entered, initial=blank),
-        "AgentConnect": Handler(QueueCall, of_member, connected, initial=blank, context=called),
-        # Asterisk sends it too when the queue's timeout ends the wait, and for QueueWithdrawCaller.
-        "QueueCallerAbandon": Handler(QueueCall, of_queue, abandoned, initial=blank),
+        **dict.fromkeys(
+            ("AgentCalled", "AgentComplete"), Handler(QueueCall, no_row, keep_record, context=remember_call)
+        ),
+        "LocalOptimizationBegin": Handler(LocalOptimization, no_row, keep_record, context=remember_optimization),
+        "Cdr": Handler(Cdr, of_record, count_record, initial=initial, context=record_of),
+        "QueueCallerJoin": Handler(QueueCall, of_queue, count_entry, initial=initial),
+        "AgentConnect": Handler(QueueCall, of_member, count_connection, initial=initial, context=remember_call),
+        # Asterisk also sends QueueCallerAbandon when the queue's timeout ends the wait, and for QueueWithdrawCaller.
+        "QueueCallerAbandon": Handler(QueueCall, of_queue, count_abandonment, initial=initial),
     },
 )

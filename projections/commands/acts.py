@@ -1,4 +1,4 @@
-"""Acts: what was asked of each PBX, and what came of it."""
+"""Acts: requests to each PBX, and their outcomes."""
 
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,10 @@ from schemas.acts import ActEvent
 
 
 class Act(Row):
-    """One request; what it asked for in full stands in the log at ``requested``.
+    """One act; the full request is in the log at position ``requested``.
 
-    ``state`` is requested, sent, succeeded, failed or unknown, ``reason`` (of a failed one) as in schemas/acts.
-    ``position`` is that of the event that told ``state``.
+    ``state`` is requested, sent, succeeded, failed or unknown, ``reason`` (of a failed act) as in schemas/acts.
+    ``position`` is that of the event that set ``state``.
     """
 
     id: str
@@ -35,8 +35,8 @@ def by_id(e: ActEvent) -> Key:
     return (e.id,)
 
 
-def requested(row: Act | None, e: ActEvent) -> Act:
-    # A second request of the same id is a copy that an import brought.
+def request(row: Act | None, e: ActEvent) -> Act:
+    # A second request with the same id is a copy from an import.
     return row or Act(
         pbx=e.pbx,
         tm_update=e.at,
@@ -52,12 +52,12 @@ def requested(row: Act | None, e: ActEvent) -> Act:
     )
 
 
-def sent(row: Act | None, e: ActEvent) -> Act | None:
+def mark_sent(row: Act | None, e: ActEvent) -> Act | None:
     return replace(row, state="sent", position=e.position) if row and row.state == "requested" else row
 
 
-def ended(row: Act | None, e: ActEvent) -> Act | None:
-    # What a commander that was thought dead tells after all is the truth: it takes the place of "unknown".
+def end(row: Act | None, e: ActEvent) -> Act | None:
+    # The late outcome of a commander that was considered dead is the truth: it replaces "unknown".
     if row is None or row.state in {"succeeded", "failed"}:
         return row
     state = e.type.removeprefix("Act").lower()
@@ -70,11 +70,11 @@ ACTS = ReadModel(
     row=Act,
     key=("id",),
     on={
-        "ActRequested": Handler(ActEvent, by_id, requested),
-        "ActSent": Handler(ActEvent, by_id, sent),
-        "ActSucceeded": Handler(ActEvent, by_id, ended),
-        "ActFailed": Handler(ActEvent, by_id, ended),
-        "ActUnknown": Handler(ActEvent, by_id, ended),
+        "ActRequested": Handler(ActEvent, by_id, request),
+        "ActSent": Handler(ActEvent, by_id, mark_sent),
+        "ActSucceeded": Handler(ActEvent, by_id, end),
+        "ActFailed": Handler(ActEvent, by_id, end),
+        "ActUnknown": Handler(ActEvent, by_id, end),
     },
     is_state=False,
 )

@@ -1,4 +1,4 @@
-"""Requests that carried an Idempotency-Key, so that the same one sent again is answered and not done again."""
+"""Requests with an Idempotency-Key, so that a repeated request gets the earlier response and is not executed again."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from schemas.ami import OwnEvent
 
 
 class RequestEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
-    """RequestAnswered and ActRequested, as this fold reads them; ``id`` is the act's."""
+    """RequestAnswered and ActRequested, as the fold reads them; ``id`` is the act's."""
 
     actor: str = ""
     key: str = ""
@@ -20,7 +20,7 @@ class RequestEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
 
 
 class Request(Row):
-    """One request; ``act`` is the id of the act that it asked for, empty for facts, which are decided at once."""
+    """One request; ``act`` is the id of the requested act, empty for facts, which are decided at once."""
 
     actor: str
     key: str
@@ -35,7 +35,7 @@ def by_key(e: RequestEvent) -> Key | None:
     return (e.actor, e.key) if e.key else None
 
 
-def answered(row: Request | None, e: RequestEvent) -> Request:
+def create(row: Request | None, e: RequestEvent) -> Request:
     return row or Request(
         pbx=e.pbx,
         tm_update=e.at,
@@ -55,8 +55,8 @@ REQUESTS = ReadModel(
     row=Request,
     key=("actor", "key"),
     on={
-        "RequestAnswered": Handler(RequestEvent, by_key, answered),
-        "ActRequested": Handler(RequestEvent, by_key, answered),
+        "RequestAnswered": Handler(RequestEvent, by_key, create),
+        "ActRequested": Handler(RequestEvent, by_key, create),
     },
     is_state=False,
 )

@@ -9,7 +9,7 @@ from schemas.adps import AdpmaEvent
 
 
 class Adpma(Row):
-    """One master; ``changed`` is when somebody changed it last. ``pbx`` is empty: it is no PBX's."""
+    """One master; ``changed`` is the time of the last change. ``pbx`` is empty: a master belongs to no PBX."""
 
     uuid: str
     name: str
@@ -19,19 +19,19 @@ class Adpma(Row):
 
 
 def by_uuid(e: AdpmaEvent) -> Key | None:
-    # Only our own events have no pbx: a PBX that sends an event of this name makes no master.
+    # Only Ringledger's own events have no pbx: an event of this name from a PBX creates no master.
     return (e.uuid,) if not e.pbx else None
 
 
-def created(row: Adpma | None, e: AdpmaEvent) -> Adpma:
+def create(row: Adpma | None, e: AdpmaEvent) -> Adpma:
     return row or Adpma(pbx="", tm_update=e.at, uuid=e.uuid, name=e.name, detail=e.detail, tm_create=e.at)
 
 
-def changed(row: Adpma | None, e: AdpmaEvent) -> Adpma | None:
+def change(row: Adpma | None, e: AdpmaEvent) -> Adpma | None:
     return replace(row, name=e.name, detail=e.detail, changed=e.at) if row else None
 
 
-def deleted(_row: Adpma | None, _e: AdpmaEvent) -> None:
+def delete(_row: Adpma | None, _e: AdpmaEvent) -> None:
     return None
 
 
@@ -41,8 +41,8 @@ ADPMAS = ReadModel(
     row=Adpma,
     key=("uuid",),
     on={
-        "AdpmaCreated": Handler(AdpmaEvent, by_uuid, created),
-        "AdpmaChanged": Handler(AdpmaEvent, by_uuid, changed),
-        "AdpmaDeleted": Handler(AdpmaEvent, by_uuid, deleted),
+        "AdpmaCreated": Handler(AdpmaEvent, by_uuid, create),
+        "AdpmaChanged": Handler(AdpmaEvent, by_uuid, change),
+        "AdpmaDeleted": Handler(AdpmaEvent, by_uuid, delete),
     },
 )

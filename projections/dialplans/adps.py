@@ -9,7 +9,7 @@ from schemas.adps import AdpEvent, AdpmaEvent
 
 
 class Adp(Row):
-    """One command; ``changed`` is when somebody changed it last. ``pbx`` is empty: it is no PBX's."""
+    """One command; ``changed`` is the time of the last change. ``pbx`` is empty: a command belongs to no PBX."""
 
     uuid: str
     dpma_uuid: str
@@ -22,7 +22,7 @@ class Adp(Row):
 
 
 def by_uuid(e: AdpEvent) -> Key | None:
-    # Only our own events have no pbx: a PBX that sends an event of this name makes no command.
+    # Only Ringledger's own events have no pbx: an event of this name from a PBX creates no command.
     return (e.uuid,) if not e.pbx else None
 
 
@@ -30,7 +30,7 @@ def by_master(e: AdpmaEvent) -> Key | None:
     return (e.uuid,) if not e.pbx else None
 
 
-def created(row: Adp | None, e: AdpEvent) -> Adp:
+def create(row: Adp | None, e: AdpEvent) -> Adp:
     return row or Adp(
         pbx="",
         tm_update=e.at,
@@ -44,7 +44,7 @@ def created(row: Adp | None, e: AdpEvent) -> Adp:
     )
 
 
-def changed(row: Adp | None, e: AdpEvent) -> Adp | None:
+def change(row: Adp | None, e: AdpEvent) -> Adp | None:
     if row is None:
         return None
     return replace(
@@ -58,7 +58,7 @@ def changed(row: Adp | None, e: AdpEvent) -> Adp | None:
     )
 
 
-def deleted(_row: Adp | None, _e: AdpEvent | AdpmaEvent) -> None:
+def delete(_row: Adp | None, _e: AdpEvent | AdpmaEvent) -> None:
     return None
 
 
@@ -68,9 +68,9 @@ ADPS = ReadModel(
     row=Adp,
     key=("uuid",),
     on={
-        "AdpCreated": Handler(AdpEvent, by_uuid, created),
-        "AdpChanged": Handler(AdpEvent, by_uuid, changed),
-        "AdpDeleted": Handler(AdpEvent, by_uuid, deleted),
-        "AdpmaDeleted": Handler(AdpmaEvent, by_master, deleted, match_column="dpma_uuid"),
+        "AdpCreated": Handler(AdpEvent, by_uuid, create),
+        "AdpChanged": Handler(AdpEvent, by_uuid, change),
+        "AdpDeleted": Handler(AdpEvent, by_uuid, delete),
+        "AdpmaDeleted": Handler(AdpmaEvent, by_master, delete, match_column="dpma_uuid"),
     },
 )

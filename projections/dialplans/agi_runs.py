@@ -1,4 +1,4 @@
-"""Runs: which channels were driven through which master's commands, and how far they came."""
+"""Runs of async dialplans: which channel executes which master's commands, and how far it has come."""
 
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,13 @@ from schemas.ami.transfer import AttendedTransfer, Party
 
 
 class AgiRun(Row):
-    """One run; what it was to send in full stands in the log at ``begun``.
+    """One run; its commands are in the log at position ``begun``.
 
-    ``channel`` and ``unique_id`` are of the channel that is in AGI now: an attended transfer puts another one there.
+    ``channel`` and ``unique_id`` are those of the channel that is in AGI now: an attended transfer replaces it.
 
-    ``state`` is running, or how it ended (`schemas.agi.How`). ``steps`` is how many commands it has, ``step`` the one
-    that was sent last (0: none), ``outcome`` what came of that: sent, done or failed. ``message`` is Asterisk's last
-    word, or why the run ended.
+    ``state`` is running, or how the run ended (`schemas.agi.How`). ``steps`` is the number of commands, ``step`` the
+    one sent last (0: none), ``outcome`` its result: sent, done or failed. ``message`` is Asterisk's last reply, or why
+    the run ended.
     """
 
     id: str
@@ -38,8 +38,8 @@ def by_id(e: AgiRunEvent) -> Key:
     return (e.id,)
 
 
-def started(row: AgiRun | None, e: AgiRunEvent) -> AgiRun:
-    # A second beginning of the same run is a copy that an import brought.
+def start(row: AgiRun | None, e: AgiRunEvent) -> AgiRun:
+    # A second start of the same run is a copy from an import.
     return row or AgiRun(
         pbx=e.pbx,
         tm_update=e.at,
@@ -66,7 +66,7 @@ def forget_run(memory: dict[str, Any], e: AgiRunEvent) -> AgiRunEvent:
 
 
 def move_run(memory: dict[str, Any], e: AttendedTransfer) -> tuple[str, Party] | None:
-    """Return the run whose channel gives its place in AGI to another, and that channel; None if it is no run's."""
+    """Return the run whose channel in AGI is replaced, and the new channel; None for a channel of no run."""
     running, leg, new = memory.get("running", {}), e.replaced(), e.replacement()
     if leg not in running or not new.unique_id:
         return None
@@ -80,23 +80,23 @@ def of_transfer(e: tuple[str, Party] | None) -> Key | None:
     return (e[0],) if e else None
 
 
-def moved(row: AgiRun | None, e: tuple[str, Party]) -> AgiRun | None:
+def move(row: AgiRun | None, e: tuple[str, Party]) -> AgiRun | None:
     return replace(row, channel=e[1].channel, unique_id=e[1].unique_id) if row else None
 
 
-def sent(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
+def mark_sent(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
     return replace(row, step=e.step, outcome="sent", message="") if row else None
 
 
-def done(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
+def mark_done(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
     return replace(row, outcome="done", message=e.result) if row else None
 
 
-def failed(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
+def mark_failed(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
     return replace(row, outcome="failed", message=e.message) if row else None
 
 
-def ended(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
+def end(row: AgiRun | None, e: AgiRunEvent) -> AgiRun | None:
     return replace(row, state=e.how, message=e.message or row.message, ended=e.at) if row else None
 
 
@@ -106,12 +106,12 @@ AGI_RUNS = ReadModel(
     row=AgiRun,
     key=("id",),
     on={
-        "AgiRunStarted": Handler(AgiRunEvent, by_id, started, context=remember_run),
-        "AttendedTransfer": Handler(AttendedTransfer, of_transfer, moved, context=move_run),
-        "AgiStepSent": Handler(AgiRunEvent, by_id, sent),
-        "AgiStepDone": Handler(AgiRunEvent, by_id, done),
-        "AgiStepFailed": Handler(AgiRunEvent, by_id, failed),
-        "AgiRunEnded": Handler(AgiRunEvent, by_id, ended, context=forget_run),
+        "AgiRunStarted": Handler(AgiRunEvent, by_id, start, context=remember_run),
+        "AttendedTransfer": Handler(AttendedTransfer, of_transfer, move, context=move_run),
+        "AgiStepSent": Handler(AgiRunEvent, by_id, mark_sent),
+        "AgiStepDone": Handler(AgiRunEvent, by_id, mark_done),
+        "AgiStepFailed": Handler(AgiRunEvent, by_id, mark_failed),
+        "AgiRunEnded": Handler(AgiRunEvent, by_id, end, context=forget_run),
     },
     is_state=False,
 )

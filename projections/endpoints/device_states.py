@@ -1,4 +1,4 @@
-"""Device states: what DeviceStateList says of endpoints, queues, agents, hints and custom devices."""
+"""Device states of endpoints, queues, agents, hints and custom devices, as in DeviceStateList."""
 
 from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.device import DeviceState
@@ -11,16 +11,16 @@ class Device(Row):
     state: str = ""
 
 
-# Channels of these technologies (core_unreal.c) tell of their state, but Asterisk keeps it not and lists it not; a
-# conference's announcer has a new name every time, so it would be a row for ever.
-UNKEPT = ("Announcer/", "CBAnn/", "CBRec/", "Local/", "Recorder/")
+# Channels of these technologies (core_unreal.c) report a state that Asterisk neither stores nor lists. A conference's
+# announcer has a new name every time, so its row would stay for ever.
+UNLISTED = ("Announcer/", "CBAnn/", "CBRec/", "Local/", "Recorder/")
 
 
 def by_device(e: DeviceState) -> Key | None:
-    return (e.device,) if e.device and not e.device.startswith(UNKEPT) else None
+    return (e.device,) if e.device and not e.device.startswith(UNLISTED) else None
 
 
-def became(_row: Device | None, e: DeviceState) -> Device:
+def set_state(_row: Device | None, e: DeviceState) -> Device:
     return Device(pbx=e.pbx, tm_update=e.at, device=e.device, state=e.state)
 
 
@@ -29,6 +29,6 @@ DEVICE_STATES = ReadModel(
     version=1,
     row=Device,
     key=("device",),
-    on={"DeviceStateChange": Handler(DeviceState, by_device, became, list_item_wins=True)},
+    on={"DeviceStateChange": Handler(DeviceState, by_device, set_state, list_item_wins=True)},
     lists={"DeviceStateList": None},
 )

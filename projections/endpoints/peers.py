@@ -1,4 +1,4 @@
-"""Peers of the channel drivers: what `sip show peers` and `iax2 show peers` show, and every PJSIP endpoint likewise."""
+"""Peers of the channel drivers, as in `sip show peers` and `iax2 show peers`, and every PJSIP endpoint."""
 
 import re
 from typing import Any
@@ -11,9 +11,9 @@ from schemas.ami.pjsip import ContactStatus, EndpointListed
 from schemas.ami.sip import PeerEntry, PeerStatus
 
 NOWHERE = {"", "-none-", "(null)"}
-# The word that starts a PeerEntry's status ("OK (22 ms)"), and what PeerStatus calls the same.
+# The first word of a PeerEntry's status ("OK (22 ms)"), and the same status in PeerStatus.
 MONITORED = {"OK": "Reachable", "UNREACHABLE": "Unreachable", "LAGGED": "Lagged"}
-# What chan_pjsip makes the device's state of while there is no channel.
+# The device states that chan_pjsip reports while there is no channel.
 IDLE = {"Not in use": "Reachable", "Unavailable": "Unreachable"}
 HOST = re.compile(r"sips?:(?:[^@]*@)?(?P<host>\[[^]]*\](?::\d+)?|[^;?>]*)")
 
@@ -21,7 +21,7 @@ HOST = re.compile(r"sips?:(?:[^@]*@)?(?P<host>\[[^]]*\](?::\d+)?|[^;?>]*)")
 class Peer(Row):
     """One peer, ``technology/name``. ``status`` as in PeerStatus, ``monitor_status`` as in PeerEntry ("OK (22 ms)").
 
-    PJSIP has no monitor status of its own; its ``address`` has those of all contacts once each, separated by commas.
+    PJSIP has no monitor status of its own; its ``address`` holds those of all contacts, once each, separated by commas.
     """
 
     peer: str
@@ -43,7 +43,7 @@ class Peer(Row):
 
 
 class Contacts(Struct, frozen=True, gc=False):
-    """An event with the URIs of the contacts of each endpoint that a list has named.
+    """An event, with the contact URIs of each listed endpoint.
 
     The folds change ``uris``: a list item that is too old for the row is too old for them as well.
     """
@@ -72,7 +72,7 @@ def by_peer(e: PeerStatus) -> Key | None:
     return (e.peer,) if "/" in e.peer else None
 
 
-def listed(row: Peer | None, e: PeerEntry) -> Peer:
+def apply_list_item(row: Peer | None, e: PeerEntry) -> Peer:
     port = e.ip_port or e.iax_port
     address = "" if e.ip in NOWHERE else f"{e.ip}:{port}"
     status = MONITORED.get(e.status.partition(" ")[0])
@@ -98,8 +98,8 @@ def listed(row: Peer | None, e: PeerEntry) -> Peer:
     )
 
 
-def endpoint_listed(row: Peer | None, known: Contacts) -> Peer:
-    """Take an endpoint; the list tells whether it is reachable only while it is idle, by its device's state."""
+def apply_endpoint(row: Peer | None, known: Contacts) -> Peer:
+    """Create or correct a listed endpoint; its device state shows reachability only while the endpoint is idle."""
     e: EndpointListed = known.event
     known.uris[e.object_name] = uris_of(e)
     old = row or Peer(pbx=e.pbx, tm_update=e.at, peer=f"PJSIP/{e.object_name}", channel_type="PJSIP")
@@ -112,16 +112,16 @@ def endpoint_listed(row: Peer | None, known: Contacts) -> Peer:
     )
 
 
-def changed(row: Peer | None, e: PeerStatus) -> Peer:
+def change_status(row: Peer | None, e: PeerStatus) -> Peer:
     old = row or Peer(pbx=e.pbx, tm_update=e.at, peer=e.peer, channel_type=e.channel_type)
     address = old.address
     if e.status in {"Registered", "Unregistered"}:
         address = f"{e.address}:{e.port}" if e.port and not e.address.endswith(f":{e.port}") else e.address
-    return replace(old, status=e.status, address=address, monitor_status=monitored(old, e))
+    return replace(old, status=e.status, address=address, monitor_status=monitor_status(old, e))
 
 
-def monitored(old: Peer, e: PeerStatus) -> str:
-    """Say what PeerEntry would say after this change (``sip_peer_status`` of chan_sip)."""
+def monitor_status(old: Peer, e: PeerStatus) -> str:
+    """Return the status that a PeerEntry would have after this change (``sip_peer_status`` of chan_sip)."""
     word = next((word for word, status in MONITORED.items() if status == e.status), None)
     if word is None or e.channel_type == "PJSIP":
         return old.monitor_status
@@ -132,8 +132,8 @@ def with_contacts(memory: dict[str, Any], e: ContactStatus | EndpointListed) -> 
     return Contacts(e, memory)
 
 
-def moved(row: Peer | None, known: Contacts) -> Peer | None:
-    """Follow a contact; several may have the same address."""
+def change_contact(row: Peer | None, known: Contacts) -> Peer | None:
+    """Add or remove a contact's address; several contacts may have the same one."""
     if row is None:
         return None
     e: ContactStatus = known.event
@@ -167,10 +167,10 @@ PEERS = ReadModel(
     row=Peer,
     key=("peer",),
     on={
-        "PeerEntry": Handler(PeerEntry, by_entry, listed),
-        "EndpointList": Handler(EndpointListed, by_endpoint, endpoint_listed, context=with_contacts),
-        "PeerStatus": Handler(PeerStatus, by_peer, changed),
-        "ContactStatus": Handler(ContactStatus, by_contact, moved, context=with_contacts),
+        "PeerEntry": Handler(PeerEntry, by_entry, apply_list_item),
+        "EndpointList": Handler(EndpointListed, by_endpoint, apply_endpoint, context=with_contacts),
+        "PeerStatus": Handler(PeerStatus, by_peer, change_status),
+        "ContactStatus": Handler(ContactStatus, by_contact, change_contact, context=with_contacts),
     },
     lists={
         "SIPpeers": lambda row: row.peer.startswith("SIP/"),

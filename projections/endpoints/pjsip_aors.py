@@ -1,4 +1,4 @@
-"""PJSIP addresses of record: what `pjsip show aors` shows."""
+"""PJSIP addresses of record, as in `pjsip show aors`."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def by_aor(e: ContactStatus) -> Key | None:
     return (e.aor,) if e.aor else None
 
 
-def listed(row: AorRow | None, e: Aor) -> AorRow:
+def apply_list_item(row: AorRow | None, e: Aor) -> AorRow:
     old = row or AorRow(pbx=e.pbx, tm_update=e.at, object_name=e.object_name)
     total = len(e.uris()) if e.total_contacts is None else e.total_contacts
     configured = old.total_contacts - old.contacts_registered
@@ -68,8 +68,8 @@ def listed(row: AorRow | None, e: Aor) -> AorRow:
     )
 
 
-def contact_changed(row: AorRow | None, e: ContactStatus) -> AorRow | None:
-    """Follow a contact that comes or goes; the status of one that stays is not the AOR's affair."""
+def change_contact(row: AorRow | None, e: ContactStatus) -> AorRow | None:
+    """Add or remove a contact; the status of a present contact is not part of the AOR."""
     if row is None:
         return None
     separator = f",{row.object_name}/"
@@ -92,9 +92,9 @@ PJSIP_AORS = ReadModel(
     row=AorRow,
     key=("object_name",),
     on={
-        "AorList": Handler(Aor, by_name, listed),
-        "AorDetail": Handler(Aor, by_name, listed),
-        "ContactStatus": Handler(ContactStatus, by_aor, contact_changed),
+        "AorList": Handler(Aor, by_name, apply_list_item),
+        "AorDetail": Handler(Aor, by_name, apply_list_item),
+        "ContactStatus": Handler(ContactStatus, by_aor, change_contact),
     },
     lists={"PJSIPShowAors": None},
 )

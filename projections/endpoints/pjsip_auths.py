@@ -1,4 +1,4 @@
-"""PJSIP credentials: what `pjsip show auths` shows, without the secrets, which never entered the log."""
+"""PJSIP credentials, as in `pjsip show auths`, without the secrets, which are not in the log."""
 
 from msgspec.structs import replace
 
@@ -27,7 +27,7 @@ def by_name(e: Auth) -> Key | None:
     return (e.object_name,) if e.object_name else None
 
 
-def listed(row: AuthRow | None, e: Auth) -> AuthRow:
+def apply_list_item(row: AuthRow | None, e: Auth) -> AuthRow:
     old = row or AuthRow(pbx=e.pbx, tm_update=e.at, object_name=e.object_name)
     return replace(
         old,
@@ -47,6 +47,6 @@ PJSIP_AUTHS = ReadModel(
     version=1,
     row=AuthRow,
     key=("object_name",),
-    on={"AuthList": Handler(Auth, by_name, listed), "AuthDetail": Handler(Auth, by_name, listed)},
+    on={"AuthList": Handler(Auth, by_name, apply_list_item), "AuthDetail": Handler(Auth, by_name, apply_list_item)},
     lists={"PJSIPShowAuths": None},
 )

@@ -1,6 +1,6 @@
-"""PJSIP contacts: what `pjsip show contacts` shows, registered and configured ones.
+"""PJSIP contacts, registered and configured, as in `pjsip show contacts`.
 
-The live event names a contact by AOR and URI, so these are the key; Asterisk's id is made of both.
+Live events name a contact by AOR and URI, so these are the key; Asterisk's id is made of both.
 """
 
 from hashlib import md5
@@ -14,8 +14,8 @@ from schemas.ami.pjsip import Aor, ContactDetail, ContactListed, ContactStatus
 class Contact(Row):
     """One contact. ``reg_expire`` is seconds since the epoch, ``via_address`` ip:port, ``round_trip_usec`` may be N/A.
 
-    ``authentication_qualify`` is 0 or 1, ``qualify_timeout`` and ``qualify_frequency`` are seconds. Asterisk tells of
-    a changed status only: the round trip of later qualifications and a refreshed expiry come with the next list.
+    ``authentication_qualify`` is 0 or 1, ``qualify_timeout`` and ``qualify_frequency`` are seconds. Asterisk sends
+    events for a changed status only: later round trips and a refreshed expiry come with the next list.
     """
 
     aor: str
@@ -48,16 +48,16 @@ def by_id(e: ContactListed) -> Key | None:
     return (aor, e.uri) if separator and e.uri else None
 
 
-def named(e: Aor) -> list[Key]:
+def parse_contact(e: Aor) -> list[Key]:
     return [(e.object_name, uri) for uri in e.uris()]
 
 
-def configured(row: Contact) -> bool:
-    """Tell a contact of the configuration, whose id is ``aor@@hash``, from a registered one, ``aor;@hash``."""
+def is_configured(row: Contact) -> bool:
+    """Return whether the contact is configured (its id is ``aor@@hash``) and not registered (``aor;@hash``)."""
     return row.id.startswith(f"{row.aor}@@")
 
 
-def changed(row: Contact | None, e: ContactStatus) -> Contact | None:
+def change(row: Contact | None, e: ContactStatus) -> Contact | None:
     if e.status == "Removed":
         return None
     if row is None:
@@ -66,7 +66,7 @@ def changed(row: Contact | None, e: ContactStatus) -> Contact | None:
     return replace(row, status=e.status, endpoint_name=e.endpoint_name, round_trip_usec=e.round_trip_usec)
 
 
-def listed(row: Contact | None, e: ContactListed) -> Contact:
+def apply_list_item(row: Contact | None, e: ContactListed) -> Contact:
     aor, _, _ = e.id.rpartition(";@")
     return replace(
         row or Contact(pbx=e.pbx, tm_update=e.at, aor=aor, uri=e.uri),
@@ -86,7 +86,7 @@ def listed(row: Contact | None, e: ContactListed) -> Contact:
     )
 
 
-def detailed(row: Contact | None, e: ContactDetail) -> Contact:
+def apply_detail(row: Contact | None, e: ContactDetail) -> Contact:
     return replace(
         row or Contact(pbx=e.pbx, tm_update=e.at, aor=e.aor, uri=e.uri),
         id=e.id,
@@ -105,8 +105,8 @@ def detailed(row: Contact | None, e: ContactDetail) -> Contact:
     )
 
 
-def kept(row: Contact | None, _e: Aor) -> Contact | None:
-    """Change nothing: an AOR names its contacts, configured ones too, so that none of them is swept, and no more."""
+def keep_others(row: Contact | None, _e: Aor) -> Contact | None:
+    """Keep the row: an AOR names its contacts, configured ones too, which protects them from the sweep."""
     return row
 
 
@@ -116,10 +116,10 @@ PJSIP_CONTACTS = ReadModel(
     row=Contact,
     key=("aor", "uri"),
     on={
-        "ContactStatus": Handler(ContactStatus, by_status, changed, deletes_unseen=True),
-        "ContactList": Handler(ContactListed, by_id, listed),
-        "ContactStatusDetail": Handler(ContactDetail, by_detail, detailed),
-        "AorList": Handler(Aor, named, kept),
+        "ContactStatus": Handler(ContactStatus, by_status, change, deletes_unseen=True),
+        "ContactList": Handler(ContactListed, by_id, apply_list_item),
+        "ContactStatusDetail": Handler(ContactDetail, by_detail, apply_detail),
+        "AorList": Handler(Aor, parse_contact, keep_others),
     },
-    lists={"PJSIPShowContacts": lambda row: not configured(row), "PJSIPShowAors": configured},
+    lists={"PJSIPShowContacts": lambda row: not is_configured(row), "PJSIPShowAors": is_configured},
 )

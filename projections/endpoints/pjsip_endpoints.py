@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.pjsip import EndpointListed, EndpointState
 
-# The two ways in which Asterisk writes a device state (devicestate.c): DeviceStateChange's, and the lists'.
+# Asterisk's two spellings of a device state (devicestate.c): in DeviceStateChange, and in lists.
 WORDS = {
     "UNKNOWN": "Unknown",
     "NOT_INUSE": "Not in use",
@@ -63,11 +63,11 @@ def by_object(e: dict[str, Any]) -> Key | None:
 
 
 def by_device(e: EndpointState) -> Key | None:
-    """Leave out DeviceStateList's items: it remembers devices of endpoints that are no more, and would keep them."""
+    """Return the key, None for items of DeviceStateList, which still has the devices of deleted endpoints."""
     return (e.device.removeprefix("PJSIP/"),) if e.device.startswith("PJSIP/") and not e.action_id else None
 
 
-def listed(row: Endpoint | None, e: EndpointListed) -> Endpoint:
+def apply_list_item(row: Endpoint | None, e: EndpointListed) -> Endpoint:
     return replace(
         row or Endpoint(pbx=e.pbx, tm_update=e.at, object_name=e.object_name),
         object_type=e.object_type,
@@ -79,7 +79,7 @@ def listed(row: Endpoint | None, e: EndpointListed) -> Endpoint:
     )
 
 
-def detailed(row: Endpoint | None, e: dict[str, Any]) -> Endpoint:
+def apply_detail(row: Endpoint | None, e: dict[str, Any]) -> Endpoint:
     return replace(
         row or Endpoint(pbx=e["_pbx"], tm_update=e["_at"], object_name=e["ObjectName"]),
         object_type=e.get("ObjectType", ""),
@@ -92,7 +92,7 @@ def detailed(row: Endpoint | None, e: dict[str, Any]) -> Endpoint:
     )
 
 
-def changed(row: Endpoint | None, e: EndpointState) -> Endpoint | None:
+def change_state(row: Endpoint | None, e: EndpointState) -> Endpoint | None:
     return replace(row, device_state=WORDS.get(e.state, e.state)) if row else None
 
 
@@ -102,9 +102,9 @@ PJSIP_ENDPOINTS = ReadModel(
     row=Endpoint,
     key=("object_name",),
     on={
-        "EndpointList": Handler(EndpointListed, by_name, listed),
-        "EndpointDetail": Handler(dict, by_object, detailed),
-        "DeviceStateChange": Handler(EndpointState, by_device, changed),
+        "EndpointList": Handler(EndpointListed, by_name, apply_list_item),
+        "EndpointDetail": Handler(dict, by_object, apply_detail),
+        "DeviceStateChange": Handler(EndpointState, by_device, change_state),
     },
     lists={"PJSIPShowEndpoints": None},
 )

@@ -42,7 +42,7 @@ def by_uris(e: Registry) -> Key | None:
     return (e.username, e.domain) if e.channel_type == "PJSIP" else None
 
 
-def listed(row: Registration | None, e: OutboundRegistration) -> Registration:
+def apply_list_item(row: Registration | None, e: OutboundRegistration) -> Registration:
     new = Registration(e.pbx, e.at, e.client_uri, e.server_uri, e.object_name)
     return replace(
         row or new,
@@ -65,7 +65,7 @@ def listed(row: Registration | None, e: OutboundRegistration) -> Registration:
     )
 
 
-def changed(rows: dict[Key, Registration], e: Registry) -> dict[Key, Registration]:
+def change(rows: dict[Key, Registration], e: Registry) -> dict[Key, Registration]:
     return {key: replace(row, status=e.status) for key, row in rows.items()}
 
 
@@ -76,8 +76,8 @@ PJSIP_REGISTRATIONS = ReadModel(
     key=("client_uri", "server_uri", "object_name"),
     grouped_by=2,
     on={
-        "OutboundRegistrationDetail": Handler(OutboundRegistration, by_name, listed),
-        "Registry": GroupHandler(Registry, by_uris, changed),
+        "OutboundRegistrationDetail": Handler(OutboundRegistration, by_name, apply_list_item),
+        "Registry": GroupHandler(Registry, by_uris, change),
     },
     lists={"PJSIPShowRegistrationsOutbound": None},
 )

@@ -40,7 +40,7 @@ def split_uri(uri: str) -> tuple[str, str, int]:
 
 
 def split_host(host: str) -> tuple[str, int]:
-    """Return host and port, which chan_iax2 writes into one."""
+    """Return host and port, which chan_iax2 writes into one value."""
     match = HOST.fullmatch(host)
     return (match["host"], int(match["port"])) if match else (host, 0)
 
@@ -50,7 +50,7 @@ def place(e: RegistryEntry) -> tuple[str, int]:
 
 
 def account_of(e: RegistryEntry) -> str:
-    """Name the account; without a domain of its own chan_sip shows the host as domain, with a port that is not used."""
+    """Return the account; chan_sip shows the host where an account has no domain, with a port that is not used."""
     host, port = place(e)
     return f"{e.username}@{e.domain or host}:{port if e.domain in {'', e.host} else e.domain_port}"
 
@@ -65,18 +65,18 @@ def outbound_key(e: OutboundRegistration) -> Key:
     return (user, host, f"{user}@{host}:{port}")
 
 
-def named(e: Registry) -> tuple[str, str, int]:
-    """Return user, host and port, 0 from chan_sip, which does not tell it."""
+def with_name(e: Registry) -> tuple[str, str, int]:
+    """Return user, host and port; the port is 0 from chan_sip, whose event lacks it."""
     if e.channel_type == "PJSIP":
         return (split_uri(e.username)[0], *split_uri(e.domain)[1:])
     return (e.username, *split_host(e.domain)) if e.channel_type == "IAX2" else (e.username, e.domain, 0)
 
 
 def group_of(e: Registry) -> Key | None:
-    return named(e)[:2] if e.domain else None
+    return with_name(e)[:2] if e.domain else None
 
 
-def listed(row: RegistryRow | None, e: RegistryEntry) -> RegistryRow:
+def apply_list_item(row: RegistryRow | None, e: RegistryEntry) -> RegistryRow:
     host, port = place(e)
     return replace(
         row or RegistryRow(pbx=e.pbx, tm_update=e.at, username=e.username, host=host, account=account_of(e)),
@@ -90,7 +90,7 @@ def listed(row: RegistryRow | None, e: RegistryEntry) -> RegistryRow:
     )
 
 
-def outbound_listed(row: RegistryRow | None, e: OutboundRegistration) -> RegistryRow:
+def apply_outbound(row: RegistryRow | None, e: OutboundRegistration) -> RegistryRow:
     username, host, account = outbound_key(e)
     _, _, port = split_uri(e.server_uri)
     return replace(
@@ -104,9 +104,9 @@ def outbound_listed(row: RegistryRow | None, e: OutboundRegistration) -> Registr
     )
 
 
-def changed(rows: dict[Key, RegistryRow], e: Registry) -> dict[Key, RegistryRow]:
-    """Follow the account. Where the event does not tell the port, it must be the only one of that user and host."""
-    username, host, port = named(e)
+def change(rows: dict[Key, RegistryRow], e: Registry) -> dict[Key, RegistryRow]:
+    """Change the account's state. Without a port in the event, it must be the only account of that user and host."""
+    username, host, port = with_name(e)
     if port:
         account = f"{username}@{host}:{port}"
         key: Key = (username, host, account)
@@ -125,9 +125,9 @@ REGISTRIES = ReadModel(
     key=("username", "host", "account"),
     grouped_by=2,
     on={
-        "RegistryEntry": Handler(RegistryEntry, entry_key, listed),
-        "OutboundRegistrationDetail": Handler(OutboundRegistration, outbound_key, outbound_listed),
-        "Registry": GroupHandler(Registry, group_of, changed),
+        "RegistryEntry": Handler(RegistryEntry, entry_key, apply_list_item),
+        "OutboundRegistrationDetail": Handler(OutboundRegistration, outbound_key, apply_outbound),
+        "Registry": GroupHandler(Registry, group_of, change),
     },
     lists={
         "SIPshowregistry": lambda row: row.channel_type == "SIP",

@@ -1,4 +1,4 @@
-"""A line of Master.csv (cdr_csv), read as the Cdr event that cdr_manager sends of the same call."""
+"""Reads a line of Master.csv (cdr_csv) as the Cdr event that cdr_manager sends of the same call."""
 
 import csv
 import io
@@ -24,14 +24,14 @@ HEADERS = (
     "AMAFlags",
 )
 NEW = ("PeerAccount", "LinkedID", "Sequence")
-"""At the end with ``newcdrcolumns = yes``."""
+"""Columns at the end of a line with ``newcdrcolumns = yes``."""
 UNIQUE_ID = re.compile(r"(?:.+-)?\d{9,11}\.\d+")
 
 
 def cdr_headers(text: str) -> dict[str, Any]:
-    """Return the line's columns under the names of AMI's headers, empty ones left out.
+    """Return the line's columns by the names of AMI headers, empty ones left out.
 
-    Raises ValueError when it is no line of Master.csv.
+    Raises ValueError for a text that is not a line of Master.csv.
     """
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -45,7 +45,7 @@ def cdr_headers(text: str) -> dict[str, Any]:
     if len(more) >= len(NEW):
         headers |= dict(zip(NEW, more[-len(NEW) :], strict=True))
         more = more[: -len(NEW)]
-    if len(more) == 1:  # either may be told alone
+    if len(more) == 1:  # either may be logged alone
         headers["UniqueID" if UNIQUE_ID.fullmatch(more[0]) else "UserField"] = more[0]
     else:
         headers |= dict(zip(("UniqueID", "UserField"), more, strict=False))

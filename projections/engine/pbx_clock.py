@@ -1,20 +1,20 @@
-"""The local time of a PBX, which Cdr events give without a zone, turned into UTC.
+"""Converts the local times of Cdr events, which have no zone, to UTC.
 
-A Cdr's own headers hold its zone in between: it was posted (Timestamp, UTC) after it ended (EndTime, local), and its
-channel was made (UniqueID begins with the UTC second) before it started (StartTime, local). So
+The headers of a Cdr bound its zone: it was posted (Timestamp, UTC) after it ended (EndTime, local), and its channel
+was created (UniqueID begins with the UTC second) before it started (StartTime, local). So
 
     EndTime - Timestamp  <=  offset  <=  StartTime - UniqueID
 
-and most records leave one offset that any place on earth has. A record that leaves more is one leg of a call with an
-hour or more both before or after it (legs are posted when the whole call is over), or comes from a channel whose
-unique id says nothing (an originate may choose it). It takes the offset of the last record that left only one, or
-before there was one, the likeliest: that its call started with its channel, or that it was posted promptly.
+and for most records only one offset that is in use anywhere fits. More than one fits a leg of a call with an hour or
+more both before or after it (legs are posted when the whole call is over), or a channel whose unique id has no time
+(an originate may choose it). Such a record takes the offset of the last unambiguous record. Before the first one it
+takes the likeliest: its call started with its channel, or it was posted promptly.
 
-Without a Timestamp only our own clock says when a record was posted, and the two clocks may differ by any amount. So
-there the PBX's own times decide: a call that started with its channel tells the offset, and others take the last one.
+Without a Timestamp only our own clock shows when a record was posted, and the two clocks may differ by any amount.
+Then the PBX's own times decide: a call that started with its channel gives the offset, and others take the last one.
 
-A change to or from summer time during the call shows in Duration, which is true seconds. What remains undecided is a
-leg of such a long call within the first records after a change, or as the first record ever.
+A change to or from summer time during the call shows in Duration, which is in true seconds. A leg of such a long call
+remains undecided among the first records after a change, and as the first record of a log.
 """
 
 import re
@@ -33,9 +33,9 @@ MADE = re.compile(r"(?:^|-)(\d{9,11})\.\d+$")
 STEP = 2
 """How far, in seconds, an NTP client may have moved the PBX's clock between two of a record's times."""
 SKEW = 300
-"""How far the PBX's clock and ours may differ, where nothing else says when a record was posted, or in which zone."""
+"""How far the PBX's clock and ours may differ, where only our clock shows when a record was posted, or its zone."""
 PROMPT = 300
-"""cdr.conf's batches are posted after so many seconds unless told otherwise."""
+"""Seconds after which cdr.conf's batches are posted by default."""
 LONGEST_SHIFT = 3 * 3600
 
 
@@ -49,12 +49,12 @@ class Times(Struct, frozen=True):
 
 
 def times(memory: dict[str, Any], e: Cdr) -> Times:
-    """Return the record's times; ``memory`` keeps the PBX's last certain offset. Raises ValueError (no time)."""
+    """Return the record's times; ``memory`` holds the PBX's last certain offset. Raises ValueError for a bad time."""
     start = local(e.start_time)
     end = local(e.end_time) if e.end_time else start + e.duration
     shift = _shift(end - start - e.duration)
     if e.log_source == "cdr_csv":
-        offset = end - int(e.at.timestamp())  # whoever imported it knew
+        offset = end - int(e.at.timestamp())  # the import has the time zone
     else:
         made = made_at(e.unique_id) or made_at(e.linked_id)
         lowest = end - int(e.at.timestamp()) - (STEP if e.timestamp else SKEW)
@@ -82,7 +82,7 @@ def _unstamped(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
 
 
 def _close(highest: int | None) -> list[int]:
-    """Return the offset by which the call started when its channel was made, if there is one."""
+    """Return the offset by which the call started when its channel was created, if there is one."""
     return [o for o in OFFSETS if highest is not None and 0 <= highest - o <= 2 * STEP]
 
 
@@ -93,19 +93,19 @@ def _offset(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
         return possible[0]
     last = memory.get("offset")
     if not possible:
-        # The unique id does not fit, or our clock: believe the id if the call started when its channel was made.
+        # Either the unique id or our clock is wrong: the id counts if the call started with its channel.
         close = _close(highest)
         later = [o for o in OFFSETS if lowest <= o]
         return close[0] if close else later[0] if later else int(last or 0)
     if last in possible:
         return int(last)
     if highest is not None and highest - possible[-1] <= 2 * STEP:
-        return possible[-1]  # it started when its channel was made, as most do
+        return possible[-1]  # most calls start with their channel
     return possible[0] if highest is None or possible[0] - lowest <= PROMPT + STEP else possible[-1]
 
 
 def _shift(seconds: int) -> int:
-    """Return by how much the clock was put forward (back: negative) during the call, 0 for no change of zone."""
+    """Return the seconds by which the clock was set forward (back: negative) during the call, 0 for no change."""
     shift = round(seconds / 900) * 900
     return shift if abs(seconds - shift) <= STEP and abs(shift) <= LONGEST_SHIFT else 0
 
@@ -115,16 +115,16 @@ def _answered(e: Cdr, end: int) -> int:
 
 
 def made_at(unique_id: str) -> int:
-    """Return the second, UTC, at which the channel was made, 0 if its unique id does not say."""
-    found = MADE.search(unique_id)
-    return int(found[1]) if found else 0
+    """Return the second, UTC, at which the channel was created, 0 if its unique id has no time."""
+    match = MADE.search(unique_id)
+    return int(match[1]) if match else 0
 
 
 def local(text: str) -> int:
     """Return a local time as if it were UTC, in seconds since the epoch. Raises ValueError."""
     when = datetime.fromisoformat(text).replace(tzinfo=UTC)
     if not 1970 < when.year < 9000:
-        raise ValueError(f"{text} is no time of a call")
+        raise ValueError(f"{text} is not the time of a call")
     return int(when.timestamp())
 
 

@@ -1,4 +1,4 @@
-"""Configuration files as the commander has read them: what stands in each now, and what stood there before."""
+"""Configuration files as the commander has read them: the present text of each, and earlier versions."""
 
 from datetime import datetime
 
@@ -9,9 +9,9 @@ from schemas.configuration import ConfigurationEvent
 
 
 class Configuration(Row):
-    """A file, or an earlier version of it, whose ``name`` is ``<file>.<when it was replaced>``.
+    """A file, or an earlier version of it with the ``name`` ``<file>.<time of its replacement>``.
 
-    ``since`` is when this text was first read.
+    ``since`` is the time at which this text was first read.
     """
 
     file: str
@@ -28,7 +28,7 @@ def by_name(e: ConfigurationEvent) -> Key | None:
     return (e.file, e.name) if e.name != e.file else None
 
 
-def read(rows: dict[Key, Configuration], e: ConfigurationEvent) -> dict[Key, Configuration]:
+def store(rows: dict[Key, Configuration], e: ConfigurationEvent) -> dict[Key, Configuration]:
     current = rows.get((e.file, e.file))
     if current is not None and current.text == e.text:
         return rows
@@ -39,7 +39,7 @@ def read(rows: dict[Key, Configuration], e: ConfigurationEvent) -> dict[Key, Con
     return rows
 
 
-def deleted(_row: Configuration | None, _e: ConfigurationEvent) -> None:
+def delete(_row: Configuration | None, _e: ConfigurationEvent) -> None:
     return None
 
 
@@ -50,8 +50,8 @@ CONFIGURATIONS = ReadModel(
     key=("file", "name"),
     grouped_by=1,
     on={
-        "ConfigurationRead": GroupHandler(ConfigurationEvent, of_file, read),
-        "ConfigurationDeleted": Handler(ConfigurationEvent, by_name, deleted, deletes_unseen=True),
+        "ConfigurationRead": GroupHandler(ConfigurationEvent, of_file, store),
+        "ConfigurationDeleted": Handler(ConfigurationEvent, by_name, delete, deletes_unseen=True),
     },
     is_state=False,
 )

@@ -1,4 +1,4 @@
-"""The link to each PBX: whether it is heard, and whether what we show of it is true again after a gap."""
+"""The link to each PBX: whether it is up, and whether the state in the views is true again after a gap."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,11 +14,11 @@ from schemas.link import LinkEvent
 class Link(Row):
     """One PBX; ``since`` is when ``state`` (up, down) began, times are UTC.
 
-    ``healed``: since the link came up every list has been asked for and answered; from then on what models show is
-    what the PBX says. ``failed`` names the lists that healing waits for: ``CoreShowChannels`` was not answered,
-    ``CoreShowChannels: Permission denied`` was refused (see `refused_lists`). ``reason`` says why the link was lost
-    last, ``refused`` why the login is refused (Asterisk's words) while it is. A listener writes a Minute every
-    minute, link or no link: when ``last_minute`` is older than two minutes, no listener runs.
+    ``healed``: every list was complete since the link came up, so the models show the state of the PBX. ``failed``
+    names the lists that prevent it: ``CoreShowChannels`` had no response, ``CoreShowChannels: Permission denied`` was
+    refused (see `refused_lists`). ``reason`` is why the link was last lost, ``refused`` why Asterisk refuses the login
+    at present, in its words. A listener writes a Minute every minute, with or without a link: when ``last_minute`` is
+    older than two minutes, no listener runs.
     """
 
     state: str
@@ -35,29 +35,30 @@ class Link(Row):
 
 
 def unanswered_lists(failed: Sequence[str]) -> list[str]:
-    """Return those of `Link.failed` that were not answered."""
+    """Return the lists in `Link.failed` that had no response."""
     return [item for item in failed if ": " not in item]
 
 
 def refused_lists(failed: Sequence[str]) -> dict[str, str]:
-    """Return those of `Link.failed` that Asterisk refused, with its words."""
+    """Return the lists in `Link.failed` that Asterisk refused, with its message."""
     parts = [item.partition(": ") for item in failed]
     return {action: words for action, colon, words in parts if colon}
 
 
 def is_refused(e: LinkEvent) -> bool:
-    """Tell whether Asterisk refused a list for which nothing else is asked (SnapshotListed)."""
+    """Return whether Asterisk refused a list (SnapshotListed) that no other action replaces."""
     if e.outcome == "refused":
         return not e.instead
-    # Until the outcome `refused` came, ModuleCheck was always asked instead of Command.
+    # Before the outcome ``refused`` existed, ModuleCheck always replaced Command.
     return e.outcome == "unsupported" and "permission denied" in e.message.lower() and e.action != "Command"
 
 
-def followed(memory: dict[str, Any], e: LinkEvent) -> LinkEvent:
-    """Follow the link: ``heals`` marks the snapshot that makes the state true, ``gaps`` says which gaps it is about.
+def follow_link(memory: dict[str, Any], e: LinkEvent) -> LinkEvent:
+    """Return the event with ``heals``, ``gaps`` and ``failed``, which depend on earlier events of the link.
 
-    ``gaps`` are the positions of the events that opened them: of the one that a Disconnected opens or a Connected
-    closes, or of those that a snapshot heals. ``failed`` becomes all lists not answered since the link came up.
+    ``heals`` marks the snapshot that makes the state true. ``gaps`` are the positions of the events that opened the
+    gaps concerned: the one that a Disconnected opens or a Connected closes, or those that a snapshot heals. ``failed``
+    holds all lists without a response since the link came up.
     """
     match e.type:
         case "Disconnected" if memory.get("open") is None:
@@ -87,15 +88,15 @@ def followed(memory: dict[str, Any], e: LinkEvent) -> LinkEvent:
     return e
 
 
-def this(_e: LinkEvent) -> Key:
+def only_row(_e: LinkEvent) -> Key:
     return ()
 
 
-def blank(_key: Key, e: LinkEvent) -> Link:
+def initial(_key: Key, e: LinkEvent) -> Link:
     return Link(pbx=e.pbx, tm_update=e.at, state="down", since=e.at)
 
 
-def up(row: Link, e: LinkEvent) -> Link:
+def mark_up(row: Link, e: LinkEvent) -> Link:
     return replace(
         row,
         state="up",
@@ -108,34 +109,34 @@ def up(row: Link, e: LinkEvent) -> Link:
     )
 
 
-def down(row: Link, e: LinkEvent) -> Link:
+def mark_down(row: Link, e: LinkEvent) -> Link:
     if row.state == "down":
         return replace(row, reason=e.reason, healed=False)
     return replace(row, state="down", since=e.at, reason=e.reason, healed=False)
 
 
-def refused(row: Link, e: LinkEvent) -> Link:
+def refuse_login(row: Link, e: LinkEvent) -> Link:
     return replace(row, address=e.address, refused=e.message)
 
 
-def asked(row: Link, e: LinkEvent) -> Link:
+def start_snapshot(row: Link, e: LinkEvent) -> Link:
     return replace(row, epoch=e.epoch)
 
 
-def listed(row: Link, e: LinkEvent) -> Link:
+def complete_list(row: Link, e: LinkEvent) -> Link:
     return replace(row, failed=e.failed, healed=row.healed and not is_refused(e))
 
 
-def completed(row: Link, e: LinkEvent) -> Link:
+def complete_snapshot(row: Link, e: LinkEvent) -> Link:
     return replace(row, last_snapshot=e.at, healed=row.healed or e.heals)
 
 
-def minute(row: Link, e: LinkEvent) -> Link:
+def set_minute(row: Link, e: LinkEvent) -> Link:
     return replace(row, last_minute=e.at)
 
 
-def on(fold: Any) -> Handler:
-    return Handler(LinkEvent, this, fold, initial=blank, context=followed)
+def handler(fold: Any) -> Handler:
+    return Handler(LinkEvent, only_row, fold, initial=initial, context=follow_link)
 
 
 LINKS = ReadModel(
@@ -144,12 +145,12 @@ LINKS = ReadModel(
     row=Link,
     key=(),
     on={
-        "Connected": on(up),
-        "Disconnected": on(down),
-        "LoginRefused": on(refused),
-        "SnapshotStarted": on(asked),
-        "SnapshotListed": on(listed),
-        "SnapshotCompleted": on(completed),
-        "Minute": on(minute),
+        "Connected": handler(mark_up),
+        "Disconnected": handler(mark_down),
+        "LoginRefused": handler(refuse_login),
+        "SnapshotStarted": handler(start_snapshot),
+        "SnapshotListed": handler(complete_list),
+        "SnapshotCompleted": handler(complete_snapshot),
+        "Minute": handler(set_minute),
     },
 )

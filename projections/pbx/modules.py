@@ -1,4 +1,4 @@
-"""Modules that are loaded: what `module show` shows, or, where Command is not permitted, what ModuleCheck says."""
+"""Loaded modules, as in `module show`, or by ModuleCheck where Command is not permitted."""
 
 import re
 
@@ -12,50 +12,50 @@ LINE = re.compile(r"(?P<name>\S{1,200})\s.{0,200}\s\d+\s+(?P<load>Running|Not Ru
 
 
 class Module(Row):
-    """One module, named without ``.so``. ``size`` is 0: AMI does not tell it."""
+    """One module; ``name`` is without ``.so``. ``size`` is 0, because AMI does not give it."""
 
     name: str
     load: str = "Running"
     size: int = 0
 
 
-def bare(name: str) -> str:
+def without_suffix(name: str) -> str:
     return name.removesuffix(".so")
 
 
 def by_module(e: ModuleEvent) -> Key | None:
-    return (bare(e.module),) if e.module and e.status == "Success" else None
+    return (without_suffix(e.module),) if e.module and e.status == "Success" else None
 
 
-def by_question(e: ModuleChecked) -> Key | None:
+def by_request(e: ModuleChecked) -> Key | None:
     known = e.response == "Success" or e.message == "Module not loaded"
-    return (bare(e.action_id.rpartition("/")[2]),) if known else None
+    return (without_suffix(e.action_id.rpartition("/")[2]),) if known else None
 
 
 def all_of_pbx(e: ModulesShown) -> Key | None:
     return () if e.response == "Success" and e.action_id.endswith("/modules") else None
 
 
-def loaded(row: Module | None, e: ModuleEvent) -> Module:
-    return replace(row, load="Running") if row else Module(pbx=e.pbx, tm_update=e.at, name=bare(e.module))
+def load(row: Module | None, e: ModuleEvent) -> Module:
+    return replace(row, load="Running") if row else Module(pbx=e.pbx, tm_update=e.at, name=without_suffix(e.module))
 
 
-def unloaded(_row: Module | None, _e: ModuleEvent) -> None:
+def unload(_row: Module | None, _e: ModuleEvent) -> None:
     return None
 
 
-def checked(row: Module | None, e: ModuleChecked) -> Module | None:
+def apply_check(row: Module | None, e: ModuleChecked) -> Module | None:
     if e.response != "Success":
         return None
-    return row or Module(pbx=e.pbx, tm_update=e.at, name=bare(e.action_id.rpartition("/")[2]))
+    return row or Module(pbx=e.pbx, tm_update=e.at, name=without_suffix(e.action_id.rpartition("/")[2]))
 
 
-def shown(rows: dict[Key, Module], e: ModulesShown) -> dict[Key, Module]:
-    """Take the whole table; an answer without a single module is not believed."""
+def apply_table(rows: dict[Key, Module], e: ModulesShown) -> dict[Key, Module]:
+    """Return the rows of the whole table; a table without any module leaves the rows as they are."""
     found: dict[Key, Module] = {}
     for line in e.output.split("\n"):
         if match := LINE.fullmatch(line):
-            key = (bare(match["name"]),)
+            key = (without_suffix(match["name"]),)
             row = rows.get(key) or Module(pbx=e.pbx, tm_update=e.at, name=key[0])
             found[key] = replace(row, load=match["load"])
     return found or rows
@@ -68,9 +68,9 @@ MODULES = ReadModel(
     key=("name",),
     grouped_by=0,
     on={
-        "Response:Command": GroupHandler(ModulesShown, all_of_pbx, shown),
-        "Response:ModuleCheck": Handler(ModuleChecked, by_question, checked),
-        "Load": Handler(ModuleEvent, by_module, loaded),
-        "Unload": Handler(ModuleEvent, by_module, unloaded, deletes_unseen=True),
+        "Response:Command": GroupHandler(ModulesShown, all_of_pbx, apply_table),
+        "Response:ModuleCheck": Handler(ModuleChecked, by_request, apply_check),
+        "Load": Handler(ModuleEvent, by_module, load),
+        "Unload": Handler(ModuleEvent, by_module, unload, deletes_unseen=True),
     },
 )

@@ -1,4 +1,4 @@
-"""The PBXs themselves: what `core show settings` shows. One row per PBX; ``id`` is its name in our settings."""
+"""The PBXs themselves, as in `core show settings`. One row per PBX; ``id`` is its name in Ringledger's settings."""
 
 from typing import Any
 
@@ -38,18 +38,18 @@ def by_success(e: CoreStatus | CoreSettings) -> Key | None:
     return (e.pbx,) if e.response == "Success" else None
 
 
-def of(row: System | None, e: Any) -> System:
+def row_of(row: System | None, e: Any) -> System:
     return row or System(pbx=e.pbx, tm_update=e.at, id=e.pbx)
 
 
-def greeted(row: System | None, e: Greeted) -> System:
-    """Know the PBX even if the account may not ask for its settings; the banner tells the AMI version."""
-    return replace(of(row, e), ami_version=e.banner.partition("/")[2].strip() or of(row, e).ami_version)
+def apply_banner(row: System | None, e: Greeted) -> System:
+    """Create the row even if the AMI user may not read the settings; the banner holds the AMI version."""
+    return replace(row_of(row, e), ami_version=e.banner.partition("/")[2].strip() or row_of(row, e).ami_version)
 
 
-def running(row: System | None, e: CoreStatus) -> System:
+def apply_status(row: System | None, e: CoreStatus) -> System:
     return replace(
-        of(row, e),
+        row_of(row, e),
         startup_date=e.startup_date,
         startup_time=e.startup_time,
         reload_date=e.reload_date,
@@ -58,9 +58,9 @@ def running(row: System | None, e: CoreStatus) -> System:
     )
 
 
-def configured(row: System | None, e: CoreSettings) -> System:
+def apply_settings(row: System | None, e: CoreSettings) -> System:
     return replace(
-        of(row, e),
+        row_of(row, e),
         system_name=e.system_name,
         ami_version=e.ami_version,
         ast_version=e.ast_version,
@@ -81,8 +81,8 @@ SYSTEMS = ReadModel(
     row=System,
     key=("id",),
     on={
-        "Connected": Handler(Greeted, by_pbx, greeted),
-        "Response:CoreStatus": Handler(CoreStatus, by_success, running),
-        "Response:CoreSettings": Handler(CoreSettings, by_success, configured),
+        "Connected": Handler(Greeted, by_pbx, apply_banner),
+        "Response:CoreStatus": Handler(CoreStatus, by_success, apply_status),
+        "Response:CoreSettings": Handler(CoreSettings, by_success, apply_settings),
     },
 )

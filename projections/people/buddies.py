@@ -1,4 +1,4 @@
-"""Buddies: which users a user has on the list."""
+"""Buddies: the users on a user's list."""
 
 from datetime import datetime
 
@@ -18,11 +18,11 @@ class Buddy(Row):
 
 
 def by_pair(e: BuddyEvent) -> Key | None:
-    # Only our own events have no pbx, here and in the other models of what belongs to users.
+    # Only Ringledger's own events have no pbx, here and in the other models of users' data.
     return (e.user_uuid, e.uuid_user) if not e.pbx else None
 
 
-def added(row: Buddy | None, e: BuddyEvent) -> Buddy:
+def add(row: Buddy | None, e: BuddyEvent) -> Buddy:
     return row or Buddy(
         pbx="",
         tm_update=e.at,
@@ -39,7 +39,7 @@ def by_user(e: UserGone) -> Key | None:
     return (e.uuid,) if not e.pbx else None
 
 
-def gone(_row: Buddy, _e: UserGone) -> None:
+def delete(_row: Buddy, _e: UserGone) -> None:
     return None
 
 
@@ -49,7 +49,7 @@ BUDDIES = ReadModel(
     row=Buddy,
     key=("user_uuid", "uuid_user"),
     on={
-        "BuddyAdded": Handler(BuddyEvent, by_pair, added),
-        "UserDeleted": Handler(UserGone, by_user, gone, match_column=("user_uuid", "uuid_user")),
+        "BuddyAdded": Handler(BuddyEvent, by_pair, add),
+        "UserDeleted": Handler(UserGone, by_user, delete, match_column=("user_uuid", "uuid_user")),
     },
 )

@@ -1,4 +1,4 @@
-"""Chats: what each member of a room calls it. A chat is there exactly as long as its user is a member."""
+"""Chats: each member's own name and detail of a room. A chat exists as long as its user is a member."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from schemas.social import ChatEvent, RoomEvent, UserGone
 
 
 class Chat(Row):
-    """One user's chat; the first part of the key is the user, so all of a user's are found at once."""
+    """One user's chat; the first part of the key is the user, so one group holds all chats of a user."""
 
     user_uuid: str
     uuid: str
@@ -24,7 +24,7 @@ def of_members(e: RoomEvent) -> list[Key] | None:
     return [*e.chats] if not e.pbx else None
 
 
-def blank(key: Key, e: RoomEvent) -> Chat:
+def initial(key: Key, e: RoomEvent) -> Chat:
     user, uuid = key
     return Chat(
         pbx="",
@@ -38,7 +38,7 @@ def blank(key: Key, e: RoomEvent) -> Chat:
     )
 
 
-def opened(row: Chat, _e: RoomEvent) -> Chat:
+def open_chat(row: Chat, _e: RoomEvent) -> Chat:
     return row
 
 
@@ -46,11 +46,11 @@ def of_user(e: ChatEvent) -> Key | None:
     return (e.user_uuid, e.uuid) if not e.pbx else None
 
 
-def changed(row: Chat | None, e: ChatEvent) -> Chat | None:
+def change(row: Chat | None, e: ChatEvent) -> Chat | None:
     return replace(row, name=e.name, detail=e.detail) if row else None
 
 
-def left(_row: Chat | None, _e: ChatEvent) -> None:
+def leave(_row: Chat | None, _e: ChatEvent) -> None:
     return None
 
 
@@ -58,7 +58,7 @@ def all_of_user(e: UserGone) -> Key | None:
     return (e.uuid,) if not e.pbx else None
 
 
-def gone(_rows: dict[Key, Any], _e: UserGone) -> dict[Key, Any]:
+def delete(_rows: dict[Key, Any], _e: UserGone) -> dict[Key, Any]:
     return {}
 
 
@@ -68,11 +68,11 @@ CHATS = ReadModel(
     row=Chat,
     key=("user_uuid", "uuid"),
     on={
-        "RoomOpened": Handler(RoomEvent, of_members, opened, initial=blank),
-        "RoomJoined": Handler(RoomEvent, of_members, opened, initial=blank),
-        "ChatChanged": Handler(ChatEvent, of_user, changed),
-        "ChatLeft": Handler(ChatEvent, of_user, left),
-        "UserDeleted": GroupHandler(UserGone, all_of_user, gone),
+        "RoomOpened": Handler(RoomEvent, of_members, open_chat, initial=initial),
+        "RoomJoined": Handler(RoomEvent, of_members, open_chat, initial=initial),
+        "ChatChanged": Handler(ChatEvent, of_user, change),
+        "ChatLeft": Handler(ChatEvent, of_user, leave),
+        "UserDeleted": GroupHandler(UserGone, all_of_user, delete),
     },
     grouped_by=1,
 )

@@ -1,4 +1,4 @@
-"""Contacts: at which endpoint of which PBX a user is reached. What the endpoint is like is a join, in the view."""
+"""Contacts: the endpoints of PBXs at which a user is reached. The view joins the endpoint's state."""
 
 from datetime import datetime
 
@@ -26,7 +26,7 @@ class Contact(Row):
 
 
 def by_uuid(e: ContactEvent) -> Key | None:
-    # Only our own events have no pbx: a PBX that sends an event of this name makes no contact.
+    # Only Ringledger's own events have no pbx: an event of this name from a PBX creates no contact.
     return (e.uuid,) if not e.pbx else None
 
 
@@ -34,7 +34,7 @@ def by_user(e: UserChange) -> Key | None:
     return (e.uuid,) if not e.pbx else None
 
 
-def created(row: Contact | None, e: ContactEvent) -> Contact:
+def create(row: Contact | None, e: ContactEvent) -> Contact:
     return row or Contact(
         pbx="",
         tm_update=e.at,
@@ -49,7 +49,7 @@ def created(row: Contact | None, e: ContactEvent) -> Contact:
     )
 
 
-def changed(row: Contact | None, e: ContactEvent) -> Contact | None:
+def change(row: Contact | None, e: ContactEvent) -> Contact | None:
     if row is None:
         return None
     return replace(
@@ -63,7 +63,7 @@ def changed(row: Contact | None, e: ContactEvent) -> Contact | None:
     )
 
 
-def deleted(_row: Contact | None, _e: ContactEvent | UserChange) -> None:
+def delete(_row: Contact | None, _e: ContactEvent | UserChange) -> None:
     return None
 
 
@@ -73,9 +73,9 @@ CONTACTS = ReadModel(
     row=Contact,
     key=("uuid",),
     on={
-        "ContactCreated": Handler(ContactEvent, by_uuid, created),
-        "ContactChanged": Handler(ContactEvent, by_uuid, changed),
-        "ContactDeleted": Handler(ContactEvent, by_uuid, deleted, deletes_unseen=True),
-        "UserDeleted": Handler(UserChange, by_user, deleted, match_column="user_uuid"),
+        "ContactCreated": Handler(ContactEvent, by_uuid, create),
+        "ContactChanged": Handler(ContactEvent, by_uuid, change),
+        "ContactDeleted": Handler(ContactEvent, by_uuid, delete, deletes_unseen=True),
+        "UserDeleted": Handler(UserChange, by_user, delete, match_column="user_uuid"),
     },
 )

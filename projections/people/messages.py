@@ -1,4 +1,4 @@
-"""Messages of rooms. They stay when their author leaves or is deleted; without a member nobody can read them."""
+"""Messages of rooms. They stay when their author leaves or is deleted; a room without members is not readable."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from schemas.social import MessageEvent
 
 
 class Message(Row):
-    """One message; ``posted`` tells it from all others of its room, and is their order."""
+    """One message; ``posted`` is unique in its room, and is the order of the messages."""
 
     room_uuid: str
     posted: datetime
@@ -20,7 +20,7 @@ def by_time(e: MessageEvent) -> Key | None:
     return (e.room_uuid, e.posted) if not e.pbx else None
 
 
-def posted(row: Message | None, e: MessageEvent) -> Message:
+def post(row: Message | None, e: MessageEvent) -> Message:
     return row or Message(
         pbx="",
         tm_update=e.at,
@@ -37,6 +37,6 @@ MESSAGES = ReadModel(
     version=1,
     row=Message,
     key=("room_uuid", "posted"),
-    on={"MessagePosted": Handler(MessageEvent, by_time, posted)},
+    on={"MessagePosted": Handler(MessageEvent, by_time, post)},
     is_state=False,
 )

@@ -1,4 +1,4 @@
-"""Rooms: who is in them. A room is there as long as it has a member; its messages are a model of their own."""
+"""Rooms and their members. A room exists as long as it has a member; its messages are a model of their own."""
 
 from datetime import datetime
 
@@ -9,10 +9,10 @@ from schemas.social import ChatEvent, RoomEvent, UserGone
 
 
 class Room(Row):
-    """One room; ``kind`` is 1 (one to one) or 2 (group), ``opened_for`` everybody it was opened for.
+    """One room; ``kind`` is 1 (one to one) or 2 (group), ``opened_for`` holds its first members.
 
-    ``members`` stand in the order in which they came. The owner is the creator, and after the creator has left the
-    member who has been there longest.
+    ``members`` are in the order in which they joined. The owner is the creator, and after the creator has left, the
+    member of the longest standing.
     """
 
     uuid: str
@@ -28,7 +28,7 @@ def by_uuid(e: RoomEvent) -> Key | None:
     return (e.uuid,) if not e.pbx else None
 
 
-def opened(row: Room | None, e: RoomEvent) -> Room:
+def create(row: Room | None, e: RoomEvent) -> Room:
     members = [user for user, _ in e.chats]
     return row or Room(
         pbx="",
@@ -43,7 +43,7 @@ def opened(row: Room | None, e: RoomEvent) -> Room:
     )
 
 
-def joined(row: Room | None, e: RoomEvent) -> Room | None:
+def join(row: Room | None, e: RoomEvent) -> Room | None:
     if row is None:
         return None
     return replace(row, members=[*row.members, *(user for user, _ in e.chats if user not in row.members)])
@@ -53,20 +53,20 @@ def of_chat(e: ChatEvent) -> Key | None:
     return (e.room_uuid,) if not e.pbx else None
 
 
-def left(row: Room | None, e: ChatEvent) -> Room | None:
-    return without(row, e.user_uuid) if row else None
+def leave(row: Room | None, e: ChatEvent) -> Room | None:
+    return without_member(row, e.user_uuid) if row else None
 
 
 def by_member(e: UserGone) -> Key | None:
     return (e.uuid,) if not e.pbx else None
 
 
-def gone(row: Room, e: UserGone) -> Room | None:
-    return without(row, e.uuid)
+def remove_user(row: Room, e: UserGone) -> Room | None:
+    return without_member(row, e.uuid)
 
 
-def without(row: Room, user: str) -> Room | None:
-    """Return the room without this member, None when nobody is left."""
+def without_member(row: Room, user: str) -> Room | None:
+    """Return the room without this member, None when it has no member left."""
     members = [member for member in row.members if member != user]
     if not members:
         return None
@@ -79,9 +79,9 @@ ROOMS = ReadModel(
     row=Room,
     key=("uuid",),
     on={
-        "RoomOpened": Handler(RoomEvent, by_uuid, opened),
-        "RoomJoined": Handler(RoomEvent, by_uuid, joined),
-        "ChatLeft": Handler(ChatEvent, of_chat, left),
-        "UserDeleted": Handler(UserGone, by_member, gone, match_column=("members",)),
+        "RoomOpened": Handler(RoomEvent, by_uuid, create),
+        "RoomJoined": Handler(RoomEvent, by_uuid, join),
+        "ChatLeft": Handler(ChatEvent, of_chat, leave),
+        "UserDeleted": Handler(UserGone, by_member, remove_user, match_column=("members",)),
     },
 )

@@ -1,4 +1,4 @@
-"""Tokens: logins that have not ended. The token itself is not known here, only its hash."""
+"""Tokens: logins that have not ended. Only the hash of a token is stored."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from schemas.users import TokenEvent
 
 
 class Token(Row):
-    """One login; ``used`` is when the token was last used, as far as that was written down (see TokenUsed)."""
+    """One login; ``used`` is the last recorded use of the token (see TokenUsed)."""
 
     token_hash: str
     user_uuid: str
@@ -18,20 +18,20 @@ class Token(Row):
 
 
 def by_hash(e: TokenEvent) -> Key | None:
-    # Only our own events have no pbx: a PBX that sends an event of this name logs nobody in.
+    # Only Ringledger's own events have no pbx: an event of this name from a PBX creates no login.
     return (e.token_hash,) if not e.pbx else None
 
 
-def issued(row: Token | None, e: TokenEvent) -> Token:
+def issue(row: Token | None, e: TokenEvent) -> Token:
     return row or Token(pbx="", tm_update=e.at, token_hash=e.token_hash, user_uuid=e.user_uuid, issued=e.at, used=e.at)
 
 
-def used(row: Token | None, e: TokenEvent) -> Token | None:
+def use(row: Token | None, e: TokenEvent) -> Token | None:
     when = datetime.fromtimestamp(e.used, UTC)
     return replace(row, used=when) if row and when > row.used else row
 
 
-def revoked(_row: Token | None, _e: TokenEvent) -> None:
+def revoke(_row: Token | None, _e: TokenEvent) -> None:
     return None
 
 
@@ -41,8 +41,8 @@ TOKENS = ReadModel(
     row=Token,
     key=("token_hash",),
     on={
-        "TokenIssued": Handler(TokenEvent, by_hash, issued),
-        "TokenUsed": Handler(TokenEvent, by_hash, used),
-        "TokenRevoked": Handler(TokenEvent, by_hash, revoked, deletes_unseen=True),
+        "TokenIssued": Handler(TokenEvent, by_hash, issue),
+        "TokenUsed": Handler(TokenEvent, by_hash, use),
+        "TokenRevoked": Handler(TokenEvent, by_hash, revoke, deletes_unseen=True),
     },
 )

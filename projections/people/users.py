@@ -1,4 +1,4 @@
-"""Users: who may log in, and what they may do."""
+"""Users, who may log in, and their permissions."""
 
 import uuid
 from datetime import datetime
@@ -26,7 +26,7 @@ class User(Row):
 
 
 def by_uuid(e: UserEvent | UserChange) -> Key | None:
-    # Only our own events have no pbx: a PBX that sends an event of this name makes no user.
+    # Only Ringledger's own events have no pbx: an event of this name from a PBX creates no user.
     return (e.uuid,) if not e.pbx else None
 
 
@@ -35,11 +35,11 @@ def by_user(e: PermissionEvent) -> Key | None:
 
 
 def first_grant(user_uuid: str, permission: str) -> str:
-    """Return the uuid of a grant that came with the user, whose event names the permission only."""
+    """Return the uuid of a grant that was created with the user, whose event has the permission only."""
     return str(uuid.uuid5(GRANTS, f"{user_uuid}/{permission}"))
 
 
-def created(row: User | None, e: UserEvent) -> User:
+def create(row: User | None, e: UserEvent) -> User:
     return row or User(
         pbx="",
         tm_update=e.at,
@@ -54,11 +54,11 @@ def created(row: User | None, e: UserEvent) -> User:
     )
 
 
-def new_password(row: User | None, e: UserEvent) -> User | None:
+def change_password(row: User | None, e: UserEvent) -> User | None:
     return replace(row, password_hash=e.password_hash, chosen_by=e.origin) if row else None
 
 
-def changed(row: User | None, e: UserChange) -> User | None:
+def change(row: User | None, e: UserChange) -> User | None:
     if row is None:
         return None
     return replace(
@@ -69,15 +69,15 @@ def changed(row: User | None, e: UserChange) -> User | None:
     )
 
 
-def deleted(_row: User | None, _e: UserChange) -> None:
+def delete(_row: User | None, _e: UserChange) -> None:
     return None
 
 
-def granted(row: User | None, e: PermissionEvent) -> User | None:
+def grant(row: User | None, e: PermissionEvent) -> User | None:
     return replace(row, permissions=row.permissions | {e.permission: e.uuid}) if row else None
 
 
-def revoked(row: User | None, e: PermissionEvent) -> User | None:
+def revoke(row: User | None, e: PermissionEvent) -> User | None:
     if row is None:
         return None
     return replace(row, permissions={p: grant for p, grant in row.permissions.items() if p != e.permission})
@@ -89,11 +89,11 @@ USERS = ReadModel(
     row=User,
     key=("uuid",),
     on={
-        "UserCreated": Handler(UserEvent, by_uuid, created),
-        "PasswordChanged": Handler(UserEvent, by_uuid, new_password),
-        "UserChanged": Handler(UserChange, by_uuid, changed),
-        "UserDeleted": Handler(UserChange, by_uuid, deleted, deletes_unseen=True),
-        "PermissionGranted": Handler(PermissionEvent, by_user, granted),
-        "PermissionRevoked": Handler(PermissionEvent, by_user, revoked),
+        "UserCreated": Handler(UserEvent, by_uuid, create),
+        "PasswordChanged": Handler(UserEvent, by_uuid, change_password),
+        "UserChanged": Handler(UserChange, by_uuid, change),
+        "UserDeleted": Handler(UserChange, by_uuid, delete, deletes_unseen=True),
+        "PermissionGranted": Handler(PermissionEvent, by_user, grant),
+        "PermissionRevoked": Handler(PermissionEvent, by_user, revoke),
     },
 )

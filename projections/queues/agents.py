@@ -45,7 +45,7 @@ def by_application(e: NewExten) -> Key | None:
     return (e.app_data.split(",")[0].strip(),) if e.application == "AgentLogin" and e.app_data else None
 
 
-def entered_bridge(e: BridgeMember) -> Key | None:
+def entering_bridge(e: BridgeMember) -> Key | None:
     if e.bridge_type != "agent_hold":
         return by_channel(e)
     return (e.swap_unique_id,) if e.swap_unique_id else None
@@ -59,17 +59,17 @@ def by_replaced(e: AttendedTransfer) -> Key | None:
     return (e.replaced(),) if e.replaced() and e.replacement().unique_id else None
 
 
-def logging_in(row: Agent | None, e: NewExten) -> Agent | None:
-    """Follow the application AgentLogin: Asterisk counts the agent in before it plays the greeting.
+def log_in(row: Agent | None, e: NewExten) -> Agent | None:
+    """Log the agent in at the start of the application AgentLogin, before its greeting.
 
-    AgentLogin, the event, comes after the greeting; Asterisk's own login time is that of the application's start.
+    The event AgentLogin comes after the greeting; Asterisk's own login time is that of the application's start.
     """
     if row is None or row.status != LOGGED_OFF:
         return row
     return replace(row, status=IDLE, logged_in_time=int(e.at.timestamp()), unique_id=e.unique_id)
 
 
-def logged_in(row: Agent | None, e: AgentEvent) -> Agent:
+def complete_login(row: Agent | None, e: AgentEvent) -> Agent:
     if row is not None and row.unique_id == e.unique_id:
         return row
     return Agent(
@@ -83,14 +83,14 @@ def logged_in(row: Agent | None, e: AgentEvent) -> Agent:
     )
 
 
-def logged_off(row: Agent | None, _e: AgentEvent | HangupEvent) -> Agent | None:
+def log_off(row: Agent | None, _e: AgentEvent | HangupEvent) -> Agent | None:
     if row is None:
         return None
     return replace(row, status=LOGGED_OFF, logged_in_time=None, call_started=None, unique_id=None)
 
 
-def entered(row: Agent, e: BridgeMember) -> Agent:
-    """Follow an agent into a call, or the channel that takes an agent's place in the holding bridge.
+def enter(row: Agent, e: BridgeMember) -> Agent:
+    """Start an agent's call, or record the channel that replaces the agent's one in the holding bridge.
 
     The agent stays logged in, on that channel (app_agent_pool.c, bridge_agent_hold_push).
     """
@@ -99,16 +99,16 @@ def entered(row: Agent, e: BridgeMember) -> Agent:
     return row if row.status == ON_CALL else replace(row, status=ON_CALL, call_started=int(e.at.timestamp()))
 
 
-def released(row: Agent, _e: BridgeMember) -> Agent:
+def release(row: Agent, _e: BridgeMember) -> Agent:
     return replace(row, status=IDLE, call_started=None)
 
 
-def transferred(row: Agent, e: AttendedTransfer) -> Agent:
-    """Follow a transfer while AgentLogin plays its greeting, in no bridge yet."""
+def transfer(row: Agent, e: AttendedTransfer) -> Agent:
+    """Record the agent's new channel after a transfer during the greeting of AgentLogin, outside a bridge."""
     return replace(row, unique_id=e.replacement().unique_id)
 
 
-def found(row: Agent | None, e: AgentListed) -> Agent:
+def apply_list_item(row: Agent | None, e: AgentListed) -> Agent:
     started, _, rest = e.call_started.partition("\n")
     call_started, login = seconds(started), seconds(rest.partition(":")[2])
     if row is not None and row.status == e.status == ON_CALL and row.unique_id == e.unique_id:
@@ -126,7 +126,7 @@ def found(row: Agent | None, e: AgentListed) -> Agent:
 
 
 def seconds(text: str) -> int | None:
-    """Return seconds since the epoch, None for nothing. Raises ValueError for what is no such number."""
+    """Return seconds since the epoch, None for an empty text. Raises ValueError for any other text."""
     if not text.strip():
         return None
     value = int(text)
@@ -141,14 +141,14 @@ AGENTS = ReadModel(
     row=Agent,
     key=("id",),
     on={
-        "Agents": Handler(AgentListed, by_id, found, list_item_wins=True),
-        "AgentLogin": Handler(AgentEvent, by_id, logged_in),
-        "AgentLogoff": Handler(AgentEvent, by_id, logged_off),
-        "Newexten": Handler(NewExten, by_application, logging_in),
-        "BridgeEnter": Handler(BridgeMember, entered_bridge, entered, match_column="unique_id"),
-        "BridgeLeave": Handler(BridgeMember, left_bridge, released, match_column="unique_id"),
-        "AttendedTransfer": Handler(AttendedTransfer, by_replaced, transferred, match_column="unique_id"),
-        "Hangup": Handler(HangupEvent, by_channel, logged_off, match_column="unique_id"),
+        "Agents": Handler(AgentListed, by_id, apply_list_item, list_item_wins=True),
+        "AgentLogin": Handler(AgentEvent, by_id, complete_login),
+        "AgentLogoff": Handler(AgentEvent, by_id, log_off),
+        "Newexten": Handler(NewExten, by_application, log_in),
+        "BridgeEnter": Handler(BridgeMember, entering_bridge, enter, match_column="unique_id"),
+        "BridgeLeave": Handler(BridgeMember, left_bridge, release, match_column="unique_id"),
+        "AttendedTransfer": Handler(AttendedTransfer, by_replaced, transfer, match_column="unique_id"),
+        "Hangup": Handler(HangupEvent, by_channel, log_off, match_column="unique_id"),
     },
     lists={"Agents": None},
 )

@@ -20,7 +20,7 @@ Memory = dict[str, Any]
 
 
 class CallerMove(Struct, frozen=True, gc=False):
-    """A caller's place in a queue goes to another channel."""
+    """The replacement of a caller's channel in a queue."""
 
     queue: str
     unique_id: str
@@ -28,16 +28,16 @@ class CallerMove(Struct, frozen=True, gc=False):
 
 
 def forget_all(memory: Memory, e: Any) -> Any:
-    """Drop what was remembered: a channel may have ended while there was no link."""
+    """Clear the memory: a channel may have ended while there was no link."""
     memory.clear()
     return e
 
 
-def nowhere(_e: Any) -> Key | None:
+def no_row(_e: Any) -> Key | None:
     return None
 
 
-def unchanged(row: Any, _e: Any) -> Any:
+def keep_row(row: Any, _e: Any) -> Any:
     return row
 
 
@@ -56,7 +56,7 @@ def remember_entry(memory: Memory, e: QueueEntryListed) -> QueueEntryListed:
 
 
 def identify(memory: Memory, e: QueueCaller) -> QueueCaller:
-    """Return the event with the caller's unique id, where it still has that of the leg whose place was taken."""
+    """Return the event with the caller's unique id, where it still has that of the replaced leg."""
     moved = memory.get("moved", {}).get(e.unique_id)
     return e if moved is None else replace(e, unique_id=moved)
 
@@ -70,7 +70,7 @@ def forget_caller(memory: Memory, e: QueueCaller) -> QueueCaller:
 
 
 def move_caller(memory: Memory, e: AttendedTransfer) -> CallerMove | None:
-    """Follow an attended transfer into Queue(); return None if the leg waits in no queue."""
+    """Return the move of an attended transfer into Queue(), None if the leg waits in no queue."""
     waiting, leg = memory.get("waiting", {}), e.replaced()
     if leg not in waiting or not (new := e.replacement()).unique_id:
         return None
@@ -88,8 +88,8 @@ def rename_caller(memory: Memory, e: Rename) -> tuple[Key, str] | None:
 def end_wait(memory: Memory, e: HangupEvent | BridgeMember) -> QueueCaller | None:
     """Return the caller whose channel has ended, or is in a bridge, without a QueueCallerLeave; None for any other.
 
-    AMI's Bridge and the application Bridge take a channel out of the queue; app_queue.c goes on with an internal one,
-    about which there are no events. A member's call has a QueueCallerLeave before its BridgeEnter.
+    AMI's Bridge and the application Bridge take a channel out of the queue; app_queue.c continues with an internal
+    channel without events. A member's call has a QueueCallerLeave before its BridgeEnter.
     """
     if "moved" in memory and e.unique_id in memory["moved"] and isinstance(e, HangupEvent):
         memory["moved"] = _without(memory["moved"], e.unique_id)
@@ -110,7 +110,7 @@ def end_wait(memory: Memory, e: HangupEvent | BridgeMember) -> QueueCaller | Non
 
 
 def remember_call(memory: Memory, e: QueueCall) -> QueueCall:
-    """Remember both ends of a call that a member takes."""
+    """Remember both ends of a call that a member answers."""
     call = [e.queue, e.location, e.unique_id]
     ends = {unique_id: call for unique_id in (e.unique_id, e.dest_unique_id) if unique_id}
     memory["calls"] = memory.get("calls", {}) | ends
@@ -118,7 +118,7 @@ def remember_call(memory: Memory, e: QueueCall) -> QueueCall:
 
 
 def move_end(memory: Memory, e: LocalOptimization) -> LocalOptimization:
-    """Follow an end of a call that is optimised away, as app_queue.c does: a member's ;1, a caller's ;2."""
+    """Replace an end of a call that is optimised away, as app_queue.c does: a member's ;1, a caller's ;2."""
     calls = memory.get("calls", {})
     half = e.one_unique_id if e.one_unique_id in calls else e.two_unique_id
     if half in calls and e.source_unique_id:

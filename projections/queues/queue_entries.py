@@ -1,11 +1,11 @@
 """Callers who wait in queues, each at the position that `queue show` gives them.
 
-A position is the rank in the queue's order, 1 to n without holes, so a caller who comes or goes moves others: every
-event is folded into all callers of its queue. What folds keep is the order; an event that comes late (it happened
-before the list was made, and the list has it already) does no harm to it: a caller who is in stays where they are.
+A position is the rank in the queue's order, 1 to n without holes. A caller who joins or leaves moves others, so every
+event is folded into all callers of its queue. The folds keep the order. A late event, which the list already contains,
+does not change it: a caller who is in the queue keeps the position.
 
-No event tells of a changed priority (QueueChangePriorityCaller with Immediate) or of a changed caller id while
-waiting: the next list does, and the view has caller ids from ``channels``.
+Asterisk sends no event for a changed priority (QueueChangePriorityCaller with Immediate), nor for a changed caller id
+while waiting. The next list has the priority, and the view takes caller ids from ``channels``.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from projections.engine.durations import began, corrected
 from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
-from projections.queues.queue_channels import CallerMove, nowhere, unchanged
+from projections.queues.queue_channels import CallerMove, keep_row, no_row
 from schemas.ami.channel import BridgeMember, HangupEvent, Rename
 from schemas.ami.core import Greeted
 from schemas.ami.queue import QueueCaller, QueueEntryListed
@@ -24,9 +24,9 @@ from schemas.ami.transfer import AttendedTransfer
 
 
 class QueueEntry(Row):
-    """One caller. Only a list tells ``priority``.
+    """One caller; only lists have ``priority``.
 
-    A view's wait is now less ``joined`` (UTC, by our clock, as `durations` has it).
+    A view's wait is now less ``joined`` (UTC, by our clock, see `durations`).
     """
 
     queue_name: str
@@ -61,22 +61,22 @@ def by_rename(e: tuple[Key, str] | None) -> Key | None:
     return e[0] if e else None
 
 
-def placed(rows: Entries, key: Key, row: QueueEntry, position: int) -> Entries:
-    """Return the entries with ``row`` at ``position`` of the order, and all numbered anew."""
+def insert(rows: Entries, key: Key, row: QueueEntry, position: int) -> Entries:
+    """Return the entries with ``row`` inserted at ``position``, and new positions for all."""
     order = [k for k in in_order(rows) if k != key]
     order.insert(max(position - 1, 0), key)
-    return numbered({**rows, key: row}, order)
+    return renumber({**rows, key: row}, order)
 
 
 def in_order(rows: Entries) -> list[Key]:
     return sorted(rows, key=lambda k: (rows[k].position, rows[k].joined is None, rows[k].joined, k))
 
 
-def numbered(rows: Entries, order: list[Key]) -> Entries:
+def renumber(rows: Entries, order: list[Key]) -> Entries:
     return {k: rows[k] if rows[k].position == i else replace(rows[k], position=i) for i, k in enumerate(order, start=1)}
 
 
-def joined(rows: Entries, e: QueueCaller) -> Entries:
+def join(rows: Entries, e: QueueCaller) -> Entries:
     key: Key = (e.queue, e.unique_id)
     if key in rows:
         return rows
@@ -93,22 +93,22 @@ def joined(rows: Entries, e: QueueCaller) -> Entries:
         connected_line_num=e.connected_line_num,
         joined=began(e),
     )
-    return placed(rows, key, row, e.position)
+    return insert(rows, key, row, e.position)
 
 
-def left(rows: Entries, e: QueueCaller) -> Entries:
+def leave(rows: Entries, e: QueueCaller) -> Entries:
     rows.pop((e.queue, e.unique_id), None)
-    return numbered(rows, in_order(rows))
+    return renumber(rows, in_order(rows))
 
 
-def moved(rows: Entries, e: CallerMove) -> Entries:
-    """Give the place to the channel that took over the caller's; a list may have named that channel already."""
+def move(rows: Entries, e: CallerMove) -> Entries:
+    """Put the replacing channel at the caller's position; a list may have named that channel already."""
     old, new = rows.pop((e.queue, e.unique_id), None), e.replacement
     key: Key = (e.queue, new.unique_id)
     if old is None:
         return rows
     if key in rows:
-        return numbered(rows, in_order(rows))
+        return renumber(rows, in_order(rows))
     row = replace(
         old,
         unique_id=new.unique_id,
@@ -122,13 +122,13 @@ def moved(rows: Entries, e: CallerMove) -> Entries:
     return {**rows, key: row}
 
 
-def renamed(rows: Entries, e: tuple[Key, str]) -> Entries:
+def rename(rows: Entries, e: tuple[Key, str]) -> Entries:
     key, name = e
     return {**rows, key: replace(rows[key], channel=name)} if key in rows else rows
 
 
-def found(rows: Entries, e: QueueEntryListed) -> Entries:
-    """Take a list item; a queue's items come in order, so callers whom the list lacks end up last, to be swept."""
+def apply_list_item(rows: Entries, e: QueueEntryListed) -> Entries:
+    """Insert a listed caller; a queue's items come in order, so callers missing from the list end up last."""
     key: Key = (e.queue, e.unique_id)
     old = rows.get(key)
     row = QueueEntry(
@@ -138,18 +138,18 @@ def found(rows: Entries, e: QueueEntryListed) -> Entries:
         unique_id=e.unique_id,
         linked_id=old.linked_id if old else None,
         channel=e.channel,
-        caller_id_name=known(e.caller_id_name),
-        caller_id_num=known(e.caller_id_num),
-        connected_line_name=known(e.connected_line_name),
-        connected_line_num=known(e.connected_line_num),
+        caller_id_name=event_name(e.caller_id_name),
+        caller_id_num=event_name(e.caller_id_num),
+        connected_line_name=event_name(e.connected_line_name),
+        connected_line_num=event_name(e.connected_line_num),
         priority=e.priority,
         joined=corrected(old.joined if old else None, began(e, e.wait)),
     )
-    return placed(rows, key, row, e.position)
+    return insert(rows, key, row, e.position)
 
 
-def known(name: str) -> str:
-    """Return the name as events write it: the list says ``unknown`` where all else says ``<unknown>``."""
+def event_name(name: str) -> str:
+    """Return the name as events write it: lists have ``unknown`` where events have ``<unknown>``."""
     return "<unknown>" if name == "unknown" else name
 
 
@@ -159,18 +159,20 @@ QUEUE_ENTRIES = ReadModel(
     row=QueueEntry,
     key=("queue_name", "unique_id"),
     on={
-        "Connected": Handler(Greeted, nowhere, unchanged, context=queue_channels.forget_all),
+        "Connected": Handler(Greeted, no_row, keep_row, context=queue_channels.forget_all),
         "QueueEntry": GroupHandler(
-            QueueEntryListed, by_caller, found, list_item_wins=True, context=queue_channels.remember_entry
+            QueueEntryListed, by_caller, apply_list_item, list_item_wins=True, context=queue_channels.remember_entry
         ),
-        "QueueCallerJoin": GroupHandler(QueueCaller, by_caller, joined, context=queue_channels.remember_caller),
+        "QueueCallerJoin": GroupHandler(QueueCaller, by_caller, join, context=queue_channels.remember_caller),
         "QueueCallerLeave": GroupHandler(
-            QueueCaller, by_caller, left, deletes_unseen=True, context=queue_channels.forget_caller
+            QueueCaller, by_caller, leave, deletes_unseen=True, context=queue_channels.forget_caller
         ),
-        "AttendedTransfer": GroupHandler(AttendedTransfer, by_move, moved, context=queue_channels.move_caller),
-        "Rename": GroupHandler(Rename, by_rename, renamed, context=queue_channels.rename_caller),
-        "BridgeEnter": GroupHandler(BridgeMember, by_ended, left, deletes_unseen=True, context=queue_channels.end_wait),
-        "Hangup": GroupHandler(HangupEvent, by_ended, left, deletes_unseen=True, context=queue_channels.end_wait),
+        "AttendedTransfer": GroupHandler(AttendedTransfer, by_move, move, context=queue_channels.move_caller),
+        "Rename": GroupHandler(Rename, by_rename, rename, context=queue_channels.rename_caller),
+        "BridgeEnter": GroupHandler(
+            BridgeMember, by_ended, leave, deletes_unseen=True, context=queue_channels.end_wait
+        ),
+        "Hangup": GroupHandler(HangupEvent, by_ended, leave, deletes_unseen=True, context=queue_channels.end_wait),
     },
     lists={"QueueStatus": None},
     grouped_by=1,

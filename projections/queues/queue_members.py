@@ -1,7 +1,7 @@
-"""Members of queues: what `queue show` says of them, after each event and not only after a list.
+"""Members of queues, as in `queue show`, after each event and not only after a list.
 
-The key is (queue_name, location): Asterisk tells members of one queue apart by their interface alone, and two may
-share a membername. jade's id is ``name@queue_name``, so a view may find more than one row for it.
+The key is (queue_name, location): Asterisk identifies members of a queue by their interface alone, and two may share a
+membername. jade's id is ``name@queue_name``, so a view may find more than one row for it.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from projections.engine.model import Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
-from projections.queues.queue_channels import nowhere, unchanged
+from projections.queues.queue_channels import keep_row, no_row
 from schemas.ami.channel import HangupEvent
 from schemas.ami.core import Greeted
 from schemas.ami.queue import QueueCall, QueueMemberEvent, QueueMemberFacts, QueueMemberListed
@@ -23,9 +23,9 @@ NOT_INUSE = 1
 class QueueMember(Row):
     """One member; times are seconds since the epoch, 0 for never, ``status`` is the number of its device state.
 
-    ``paused``, ``in_call`` and ``ring_inuse`` are 0 or 1; a list does not tell ``ring_inuse``, so it is None until an
-    event does. ``call`` is the caller's unique id of the call that the member took last, while it lasts; empty where
-    no event told of that call.
+    ``paused``, ``in_call`` and ``ring_inuse`` are 0 or 1; lists lack ``ring_inuse``, so it is None until an event has
+    it. ``call`` is the caller's unique id of the member's latest call while it lasts, empty for a call known from a
+    list only.
     """
 
     queue_name: str
@@ -55,7 +55,7 @@ def by_ended(e: QueueCall | None) -> Key | None:
     return by_location(e) if e else None
 
 
-def updated(row: QueueMember | None, e: QueueMemberFacts, name: str, location: str, ring_inuse: int | None) -> Any:
+def with_facts(row: QueueMember | None, e: QueueMemberFacts, name: str, location: str, ring_inuse: int | None) -> Any:
     known = row.call if row and row.calls_taken == e.calls_taken else None
     return QueueMember(
         pbx=e.pbx,
@@ -81,18 +81,18 @@ def updated(row: QueueMember | None, e: QueueMemberFacts, name: str, location: s
     )
 
 
-def changed(row: QueueMember | None, e: QueueMemberEvent) -> Any:
-    return updated(row, e, e.name, e.location, e.ring_inuse)
+def change(row: QueueMember | None, e: QueueMemberEvent) -> Any:
+    return with_facts(row, e, e.name, e.location, e.ring_inuse)
 
 
-def status_changed(row: QueueMember | None, e: QueueMemberEvent) -> Any:
-    """Follow a device's state; a call that began a moment before goes on.
+def change_status(row: QueueMember | None, e: QueueMemberEvent) -> Any:
+    """Change the member to the state of its device; a call that began a moment before continues.
 
     Asterisk sends AgentConnect before it marks the member as in a call. Its other thread, which follows the devices,
     may send the state of the answered phone in between (app_queue.c, try_calling and update_status, 16.28 and 22.10).
     A device that is free again has ended the call, and Asterisk has counted it.
     """
-    row_now = changed(row, e)
+    row_now = change(row, e)
     if (
         row
         and row.in_call
@@ -105,22 +105,22 @@ def status_changed(row: QueueMember | None, e: QueueMemberEvent) -> Any:
     return row_now
 
 
-def found(row: QueueMember | None, e: QueueMemberListed) -> Any:
-    return updated(row, e, e.name, e.location, row.ring_inuse if row else None)
+def apply_list_item(row: QueueMember | None, e: QueueMemberListed) -> Any:
+    return with_facts(row, e, e.name, e.location, row.ring_inuse if row else None)
 
 
-def removed(_row: QueueMember | None, _e: QueueMemberEvent) -> None:
+def remove(_row: QueueMember | None, _e: QueueMemberEvent) -> None:
     return None
 
 
-def took(row: QueueMember | None, e: QueueCall) -> Any:
+def take_call(row: QueueMember | None, e: QueueCall) -> Any:
     return replace(row, in_call=1, call=e.unique_id) if row else None
 
 
-def finished(row: QueueMember | None, e: QueueCall) -> Any:
-    """Count a call if it is the one that the member took last.
+def finish_call(row: QueueMember | None, e: QueueCall) -> Any:
+    """Count a call if it is the member's latest one.
 
-    A member remembers the start of one call; the end of another that still went on counts nowhere (app_queue.c,
+    Asterisk stores the start of one call per member, and does not count the end of another one (app_queue.c,
     update_queue).
     """
     if row is None or row.call is None or row.call not in {"", e.unique_id}:
@@ -140,7 +140,7 @@ QUEUE_MEMBERS = ReadModel(
     row=QueueMember,
     key=("queue_name", "location"),
     on={
-        "QueueMember": Handler(QueueMemberListed, by_location, found, list_item_wins=True),
+        "QueueMember": Handler(QueueMemberListed, by_location, apply_list_item, list_item_wins=True),
         **dict.fromkeys(
             (
                 "QueueMemberAdded",
@@ -148,15 +148,15 @@ QUEUE_MEMBERS = ReadModel(
                 "QueueMemberPenalty",
                 "QueueMemberRinginuse",
             ),
-            Handler(QueueMemberEvent, by_location, changed),
+            Handler(QueueMemberEvent, by_location, change),
         ),
-        "QueueMemberStatus": Handler(QueueMemberEvent, by_location, status_changed),
-        "QueueMemberRemoved": Handler(QueueMemberEvent, by_location, removed, deletes_unseen=True),
-        "Connected": Handler(Greeted, nowhere, unchanged, context=queue_channels.forget_all),
-        "AgentConnect": Handler(QueueCall, by_location, took, context=queue_channels.remember_call),
-        "LocalOptimizationBegin": Handler(LocalOptimization, nowhere, unchanged, context=queue_channels.move_end),
-        "AgentComplete": Handler(QueueCall, by_location, finished, context=queue_channels.complete_call),
-        "Hangup": Handler(HangupEvent, by_ended, finished, context=queue_channels.end_call),
+        "QueueMemberStatus": Handler(QueueMemberEvent, by_location, change_status),
+        "QueueMemberRemoved": Handler(QueueMemberEvent, by_location, remove, deletes_unseen=True),
+        "Connected": Handler(Greeted, no_row, keep_row, context=queue_channels.forget_all),
+        "AgentConnect": Handler(QueueCall, by_location, take_call, context=queue_channels.remember_call),
+        "LocalOptimizationBegin": Handler(LocalOptimization, no_row, keep_row, context=queue_channels.move_end),
+        "AgentComplete": Handler(QueueCall, by_location, finish_call, context=queue_channels.complete_call),
+        "Hangup": Handler(HangupEvent, by_ended, finish_call, context=queue_channels.end_call),
     },
     lists={"QueueStatus": None},
 )

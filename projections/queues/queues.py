@@ -1,7 +1,7 @@
 """Queues with their statistics, computed between lists as app_queue.c computes them (16.28 and 22.10).
 
-The counters are sums of events, and a list may have an event already that comes after it on the wire. So a row also
-holds who is waiting and who is talking, as the list told: the end of what the list no longer holds is not counted.
+The counters are sums of events, and a list may already contain an event that comes after it on the wire. So a row also
+holds the waiting callers and the present calls of the list: the end of a call that the list lacks is not counted.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from projections.engine.model import Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
 from projections.queues.queue_averages import average, percent
-from projections.queues.queue_channels import CallerMove, Memory, nowhere, unchanged
+from projections.queues.queue_channels import CallerMove, Memory, keep_row, no_row
 from schemas.ami.channel import BridgeMember, HangupEvent
 from schemas.ami.core import Greeted
 from schemas.ami.queue import (
@@ -29,13 +29,13 @@ from schemas.ami.transfer import AttendedTransfer, LocalOptimization
 class Queue(Row):
     """One queue; times in seconds, the performances are percentages with one decimal, as Asterisk prints them.
 
-    ``service_level_perf`` is of completed calls, ``service_level_perf2`` of completed and abandoned ones. A list does
-    not tell how many calls were within the service level: ``completed_in_level`` and ``abandoned_in_level`` are
-    counted, or else worked back from the percentages. ``hold_time_before`` is ours from before a list that had another,
-    until the next call is answered.
+    ``service_level_perf`` is of completed calls, ``service_level_perf2`` of completed and abandoned ones. Lists lack
+    the number of calls within the service level: ``completed_in_level`` and ``abandoned_in_level`` are counted, or
+    computed from the percentages. ``hold_time_before`` is the computed hold time before a list with another one, until
+    the next call is answered.
 
-    ``waiting`` has callers by unique id, True once their abandonment is counted. ``talking`` has, by interface, the
-    latest call of each member in one: ``caller`` (unique id, empty where only a list told of the call), ``since``
+    ``waiting`` holds callers by unique id, True once their abandonment is counted. ``talking`` holds, by interface, the
+    latest call of each member in one: ``caller`` (unique id, empty for a call known from a list only), ``since``
     (seconds since the epoch) and ``held`` (seconds that the caller had waited).
     """
 
@@ -66,8 +66,8 @@ def by_known(e: Any) -> Key | None:
     return by_queue(e) if e else None
 
 
-def measured(row: Queue) -> Queue:
-    """Fill in the percentages that follow from the counts."""
+def with_percentages(row: Queue) -> Queue:
+    """Return the row with the percentages that follow from the counts."""
     return replace(
         row,
         service_level_perf=percent(row.completed_in_level, row.completed),
@@ -79,20 +79,20 @@ def without(held: dict[str, Any], key: str) -> dict[str, Any]:
     return {k: value for k, value in held.items() if k != key}
 
 
-def joined(row: Queue | None, e: QueueCaller) -> Queue | None:
+def join(row: Queue | None, e: QueueCaller) -> Queue | None:
     return replace(row, calls=e.count, waiting={e.unique_id: False, **row.waiting}) if row else None
 
 
-def left(row: Queue | None, e: QueueCaller) -> Queue | None:
+def leave(row: Queue | None, e: QueueCaller) -> Queue | None:
     return replace(row, calls=e.count, waiting=without(row.waiting, e.unique_id)) if row else None
 
 
-def abandoned(row: Queue | None, e: QueueCaller) -> Queue | None:
-    """Count a caller who hung up, ran out of time, was withdrawn, or had nobody left to wait for."""
+def abandon(row: Queue | None, e: QueueCaller) -> Queue | None:
+    """Count a caller who hung up, timed out, was withdrawn, or left because the queue has no members."""
     if row is None or row.waiting.get(e.unique_id, True):
         return row
     in_level = e.hold_time <= row.service_level
-    return measured(
+    return with_percentages(
         replace(
             row,
             abandoned=row.abandoned + 1,
@@ -102,22 +102,24 @@ def abandoned(row: Queue | None, e: QueueCaller) -> Queue | None:
     )
 
 
-def moved(row: Queue | None, e: CallerMove) -> Queue | None:
+def move(row: Queue | None, e: CallerMove) -> Queue | None:
     if row is None or e.unique_id not in row.waiting:
         return row
     waiting = without(row.waiting, e.unique_id)
     return replace(row, waiting={e.replacement.unique_id: row.waiting[e.unique_id], **waiting})
 
 
-def answered(row: Queue | None, e: QueueCall) -> Queue | None:
+def answer(row: Queue | None, e: QueueCall) -> Queue | None:
     if row is None:
         return None
     call = {"caller": e.unique_id, "since": int(e.at.timestamp()), "held": e.hold_time}
-    return replace(row, hold_time=held(row, e), hold_time_before=None, talking={**row.talking, e.location: call})
+    return replace(
+        row, hold_time=hold_time_after(row, e), hold_time_before=None, talking={**row.talking, e.location: call}
+    )
 
 
-def held(row: Queue, e: QueueCall) -> int:
-    """Return the new hold time: the first call's own, else an average, unless the list before had this call already."""
+def hold_time_after(row: Queue, e: QueueCall) -> int:
+    """Return the new hold time: that of the first call, or else an average, unless the last list included this call."""
     if row.completed + row.abandoned == 0:
         return e.hold_time
     if row.hold_time_before is not None and average(row.hold_time_before, e.hold_time) == row.hold_time:
@@ -125,47 +127,47 @@ def held(row: Queue, e: QueueCall) -> int:
     return average(row.hold_time, e.hold_time)
 
 
-def completed(row: Queue | None, e: QueueCall) -> Queue | None:
-    """Count a call that a member finished, if it is the member's latest: Asterisk remembers one start for each."""
+def complete_call(row: Queue | None, e: QueueCall) -> Queue | None:
+    """Count a call that a member finished, if it is the member's latest: Asterisk stores one start per member."""
     call = row.talking.get(e.location) if row else None
     if row is None or call is None or call["caller"] not in {"", e.unique_id}:
         return row
-    return finished(row, e.location, e.hold_time, e.talk_time)
+    return finish_call(row, e.location, e.hold_time, e.talk_time)
 
 
-def gone(row: Queue, e: QueueCaller) -> Queue:
-    """Remove a caller without a QueueCallerLeave, which would tell the count."""
+def remove_caller(row: Queue, e: QueueCaller) -> Queue:
+    """Remove a caller who has no QueueCallerLeave with the new count."""
     if e.unique_id not in row.waiting:
         return row
     return replace(row, calls=max(row.calls - 1, 0), waiting=without(row.waiting, e.unique_id))
 
 
-def taken_out(row: Queue | None, e: QueueCaller) -> Queue | None:
-    """Count a caller who was bridged by somebody else: for app_queue.c an abandoned one."""
-    counted = abandoned(row, e)
-    return gone(counted, e) if counted else None
+def bridge_caller(row: Queue | None, e: QueueCaller) -> Queue | None:
+    """Count a caller who was bridged from outside the queue: app_queue.c counts it as abandoned."""
+    counted = abandon(row, e)
+    return remove_caller(counted, e) if counted else None
 
 
-def end(memory: Memory, e: HangupEvent) -> QueueCaller | QueueCall | None:
+def ended_call(memory: Memory, e: HangupEvent) -> QueueCaller | QueueCall | None:
     return queue_channels.end_wait(memory, e) or queue_channels.end_call(memory, e)
 
 
-def ended(row: Queue | None, e: QueueCaller | QueueCall) -> Queue | None:
-    """Follow the end of a channel that waits, or whose call no AgentComplete has ended."""
+def end_channel(row: Queue | None, e: QueueCaller | QueueCall) -> Queue | None:
+    """End the wait of a channel, or its call if no AgentComplete has ended it."""
     if row is None:
         return None
     if isinstance(e, QueueCaller):
-        return gone(row, e)
+        return remove_caller(row, e)
     call = row.talking.get(e.location)
     if call is None or call["caller"] != e.unique_id:
         return row
-    return finished(row, e.location, call["held"], max(int(e.at.timestamp()) - call["since"], 0))
+    return finish_call(row, e.location, call["held"], max(int(e.at.timestamp()) - call["since"], 0))
 
 
-def finished(row: Queue, location: str, hold_time: int, talk_time: int) -> Queue:
-    """Count a call; it was within the service level if the caller had not waited longer."""
+def finish_call(row: Queue, location: str, hold_time: int, talk_time: int) -> Queue:
+    """Count a call; it is within the service level if the caller did not wait longer."""
     in_level = hold_time <= row.service_level
-    return measured(
+    return with_percentages(
         replace(
             row,
             completed=row.completed + 1,
@@ -176,16 +178,16 @@ def finished(row: Queue, location: str, hold_time: int, talk_time: int) -> Queue
     )
 
 
-def told_of_member(row: Queue | None, e: QueueMemberEvent) -> Queue | None:
-    """Count a call whose AgentComplete was never sent: Asterisk omits it when both channels are gone too soon."""
+def update_member(row: Queue | None, e: QueueMemberEvent) -> Queue | None:
+    """Count a call without an AgentComplete: Asterisk omits the event when both channels end too soon."""
     call = row.talking.get(e.location) if row else None
     if row is None or call is None or e.in_call or not call["caller"] or e.last_call < call["since"]:
         return row
-    return finished(row, e.location, call["held"], e.last_call - call["since"])
+    return finish_call(row, e.location, call["held"], e.last_call - call["since"])
 
 
-def found(row: Queue | None, e: QueueListed) -> Queue:
-    """Take a list item; our own counts within the service level stay if they yield the percentages it states."""
+def apply_list_item(row: Queue | None, e: QueueListed) -> Queue:
+    """Create or correct a queue; counts within the service level stay if they yield the listed percentages."""
     fresh = Queue(
         pbx=e.pbx,
         tm_update=e.at,
@@ -203,14 +205,14 @@ def found(row: Queue | None, e: QueueListed) -> Queue:
         service_level_perf2=e.service_level_perf2,
     )
     if row is not None:
-        # Callers and members follow as items of their own; one in the same call still has it from its events.
+        # Callers and members follow as items of their own; a member in the same call keeps it from its events.
         fresh.talking = row.talking if row.completed == e.completed else {}
         fresh.hold_time_before = row.hold_time if row.hold_time != e.hold_time else row.hold_time_before
-        ours = measured(
+        ours = with_percentages(
             replace(fresh, completed_in_level=row.completed_in_level, abandoned_in_level=row.abandoned_in_level)
         )
         stated = (e.service_level_perf, e.service_level_perf2)
-        # After `queue reset stats` nothing is counted, and any part of nothing is the 0.0 that is stated.
+        # After `queue reset stats` all counts are 0, and any part of 0 matches the listed 0.0.
         fits = row.completed_in_level <= e.completed and row.abandoned_in_level <= e.abandoned
         if fits and (ours.service_level_perf, ours.service_level_perf2) == stated:
             return ours
@@ -219,14 +221,14 @@ def found(row: Queue | None, e: QueueListed) -> Queue:
     return replace(fresh, completed_in_level=in_level, abandoned_in_level=max(both - in_level, 0))
 
 
-def found_member(row: Queue | None, e: QueueMemberListed) -> Queue | None:
+def apply_member_item(row: Queue | None, e: QueueMemberListed) -> Queue | None:
     if row is None or bool(e.in_call) == (e.location in row.talking):
         return row
     call = {"caller": "", "since": int(e.at.timestamp()), "held": 0}
     return replace(row, talking=without(row.talking, e.location) | ({e.location: call} if e.in_call else {}))
 
 
-def found_caller(row: Queue | None, e: QueueEntryListed) -> Queue | None:
+def apply_caller_item(row: Queue | None, e: QueueEntryListed) -> Queue | None:
     return replace(row, waiting={e.unique_id: False, **row.waiting}) if row else None
 
 
@@ -236,23 +238,23 @@ QUEUES = ReadModel(
     row=Queue,
     key=("name",),
     on={
-        "QueueParams": Handler(QueueListed, by_queue, found, list_item_wins=True),
-        "QueueMember": Handler(QueueMemberListed, by_queue, found_member, list_item_wins=True),
+        "QueueParams": Handler(QueueListed, by_queue, apply_list_item, list_item_wins=True),
+        "QueueMember": Handler(QueueMemberListed, by_queue, apply_member_item, list_item_wins=True),
         "QueueEntry": Handler(
-            QueueEntryListed, by_queue, found_caller, list_item_wins=True, context=queue_channels.remember_entry
+            QueueEntryListed, by_queue, apply_caller_item, list_item_wins=True, context=queue_channels.remember_entry
         ),
-        "QueueCallerJoin": Handler(QueueCaller, by_queue, joined, context=queue_channels.remember_caller),
-        "QueueCallerLeave": Handler(QueueCaller, by_queue, left, context=queue_channels.forget_caller),
-        "QueueCallerAbandon": Handler(QueueCaller, by_queue, abandoned, context=queue_channels.identify),
-        "AttendedTransfer": Handler(AttendedTransfer, by_known, moved, context=queue_channels.move_caller),
-        "AgentConnect": Handler(QueueCall, by_queue, answered, context=queue_channels.remember_call),
-        "AgentComplete": Handler(QueueCall, by_queue, completed, context=queue_channels.complete_call),
-        "QueueMemberStatus": Handler(QueueMemberEvent, by_queue, told_of_member),
-        "BridgeEnter": Handler(BridgeMember, by_known, taken_out, context=queue_channels.end_wait),
-        "Hangup": Handler(HangupEvent, by_known, ended, context=end),
+        "QueueCallerJoin": Handler(QueueCaller, by_queue, join, context=queue_channels.remember_caller),
+        "QueueCallerLeave": Handler(QueueCaller, by_queue, leave, context=queue_channels.forget_caller),
+        "QueueCallerAbandon": Handler(QueueCaller, by_queue, abandon, context=queue_channels.identify),
+        "AttendedTransfer": Handler(AttendedTransfer, by_known, move, context=queue_channels.move_caller),
+        "AgentConnect": Handler(QueueCall, by_queue, answer, context=queue_channels.remember_call),
+        "AgentComplete": Handler(QueueCall, by_queue, complete_call, context=queue_channels.complete_call),
+        "QueueMemberStatus": Handler(QueueMemberEvent, by_queue, update_member),
+        "BridgeEnter": Handler(BridgeMember, by_known, bridge_caller, context=queue_channels.end_wait),
+        "Hangup": Handler(HangupEvent, by_known, end_channel, context=ended_call),
         # Nothing in the rows changes by these, but which channel is meant by later events.
-        "Connected": Handler(Greeted, nowhere, unchanged, context=queue_channels.forget_all),
-        "LocalOptimizationBegin": Handler(LocalOptimization, nowhere, unchanged, context=queue_channels.move_end),
+        "Connected": Handler(Greeted, no_row, keep_row, context=queue_channels.forget_all),
+        "LocalOptimizationBegin": Handler(LocalOptimization, no_row, keep_row, context=queue_channels.move_end),
     },
     lists={"QueueStatus": None},
 )

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from projections.calls.samples import SAMPLES, STATES, epoch_of, sampled, time_uuid
+from projections.calls.samples import SAMPLES, STATES, epoch_of, time_of, time_uuid
 from schemas.log import Minute, NewEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.captures import wire
 from tests.support.story import ami, event, folded, ours, tell
@@ -195,17 +195,17 @@ def test_uuids_are_of_version_1_unique_and_tell_their_time() -> None:
     assert len(set(made)) == len(made)
     assert {uuid.UUID(text).version for text in made} == {1}
     assert {uuid.UUID(text).variant for text in made} == {uuid.RFC_4122}
-    assert [sampled(text) for text in made[::2]] == minutes
+    assert [time_of(text) for text in made[::2]] == minutes
     assert [uuid.UUID(text).time for text in made[::2]] == sorted(uuid.UUID(text).time for text in made[::2])
     assert time_uuid(minutes[0], "pbx") == made[0]
     # The document's example, which is of March 2012.
-    assert sampled("c7c1e972-7747-11e1-85ea-0024e8f90cc0").strftime("%Y-%m") == "2012-03"
+    assert time_of("c7c1e972-7747-11e1-85ea-0024e8f90cc0").strftime("%Y-%m") == "2012-03"
 
 
 @pytest.mark.parametrize("text", ["", "pbx", "d8c42a00-7747-41e1-a938-0024e8f90cc0"])
 def test_what_is_no_time_uuid(text: str) -> None:
     with pytest.raises(ValueError, match=r"UUID"):
-        sampled(text)
+        time_of(text)
 
 
 @pytest.mark.parametrize("epoch", ["²", "9" * 5000, "-1", ""])
