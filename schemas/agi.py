@@ -1,6 +1,6 @@
-"""Events of runs: a channel in ``AGI(agi:async,<uuid of a master>)`` is driven through the master's commands.
+"""Events of runs: a channel in ``AGI(agi:async,<uuid of a master>)`` executes the master's commands.
 
-They are ours and stand in the log under their PBX. Whatever is sent stands there before it is sent.
+They are in the log under their PBX. Each command is in the log before it is sent.
 """
 
 from typing import Literal
@@ -11,12 +11,12 @@ from schemas.ami import OwnEvent
 from schemas.log import RingledgerEvent
 
 How = Literal["finished", "hangup", "error", "unknown master", "interrupted"]
-"""How a run ended: all commands were done; the channel hung up; a command failed; there is no such master; something
-else: the channel was taken out of AGI (Redirect), or nobody knows what became of a command (see services/async_agi)."""
+"""How a run ended: all commands are done; the channel hung up; a command failed; no such master; or, interrupted, the
+channel left AGI (Redirect), or the outcome of a command is unknown (see ``services/commander/async_agi``)."""
 
 
 class AgiStep(Struct, frozen=True):
-    """One command as it was when the run began: what `schemas.adps.AdpCreated` says."""
+    """One command at the start of the run, with members of `schemas.adps.AdpCreated`."""
 
     uuid: str
     sequence: int
@@ -25,10 +25,10 @@ class AgiStep(Struct, frozen=True):
 
 
 class AgiRunStarted(RingledgerEvent, frozen=True):
-    """A run begins; ``start`` is the position of the AsyncAGIStart that it answers.
+    """The start of a run; ``start`` is the position of its AsyncAGIStart.
 
-    ``steps`` are the commands that it will send, whatever becomes of the master meanwhile. Not ``known``: there is no
-    such master.
+    ``steps`` are the commands of the run; later changes of the master do not affect them. ``known`` is False where the
+    master does not exist.
     """
 
     id: str
@@ -41,7 +41,7 @@ class AgiRunStarted(RingledgerEvent, frozen=True):
 
 
 class AgiStepSent(RingledgerEvent, frozen=True):
-    """From here on Asterisk may have begun the command; ``step`` counts from 1."""
+    """From here on Asterisk may have started the command; ``step`` counts from 1."""
 
     id: str
     step: int
@@ -49,7 +49,7 @@ class AgiStepSent(RingledgerEvent, frozen=True):
 
 
 class AgiStepDone(RingledgerEvent, frozen=True):
-    """Asterisk did it; ``result`` is its own word, like ``200 result=1``."""
+    """The success of a command; ``result`` is Asterisk's reply, like ``200 result=1``."""
 
     id: str
     step: int
@@ -57,7 +57,7 @@ class AgiStepDone(RingledgerEvent, frozen=True):
 
 
 class AgiStepFailed(RingledgerEvent, frozen=True):
-    """Asterisk refused it, or it failed; ``message`` is Asterisk's own word."""
+    """The refusal or failure of a command; ``message`` is Asterisk's reply."""
 
     id: str
     step: int
@@ -65,7 +65,7 @@ class AgiStepFailed(RingledgerEvent, frozen=True):
 
 
 class AgiBreakSent(RingledgerEvent, frozen=True):
-    """``ASYNCAGI BREAK`` is sent, so that the channel goes on in the dialplan; ``how`` and ``message`` say why."""
+    """``ASYNCAGI BREAK`` is sent, so that the channel continues in the dialplan, for ``how`` and ``message``."""
 
     id: str
     how: How
@@ -73,7 +73,7 @@ class AgiBreakSent(RingledgerEvent, frozen=True):
 
 
 class AgiRunEnded(RingledgerEvent, frozen=True):
-    """Nothing more is sent."""
+    """The end of a run; it sends no more commands."""
 
     id: str
     how: How

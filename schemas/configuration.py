@@ -1,6 +1,6 @@
-"""Configuration files of a PBX: their sections, and what the log says of them.
+"""Configuration files of a PBX: their sections, and their events.
 
-A text never holds a secret: where a password stands, it says ``MASK``.
+A text never holds a secret: ``MASK`` replaces each password.
 """
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ FILES = (DIALPLAN, PARKING, PJSIP, QUEUES)
 
 
 class Line(Struct, frozen=True, array_like=True):
-    """``name = value``, or ``name => value``: Asterisk does not tell the two apart once they are read."""
+    """``name = value``, or ``name => value``: Asterisk does not distinguish the two after reading them."""
 
     name: str
     value: str
@@ -26,7 +26,7 @@ class Line(Struct, frozen=True, array_like=True):
 class Section(Struct, frozen=True, omit_defaults=True):
     """``[name](!,inherits...)`` and its own lines, without those that come from the templates it inherits.
 
-    A name may come several times (PJSIP: one for each type). Names are alike if their ASCII letters are, in any case.
+    A name may occur several times (PJSIP: one section per type). Names are compared without the case of ASCII letters.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Section(Struct, frozen=True, omit_defaults=True):
 
 
 class ConfigurationRead(RingledgerEvent, frozen=True):
-    """The commander has read a file that is not as it was: this is what stands in it."""
+    """The new text of a file that has changed since the commander last read it."""
 
     file: str
     text: str
 
 
 class ConfigurationDeleted(Fact, frozen=True):
-    """An earlier version, ``name``, is to be listed no more."""
+    """The deletion of an earlier version, ``name``, from the list of versions."""
 
     file: str
     name: str

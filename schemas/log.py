@@ -1,13 +1,13 @@
 """Records of the event log, and the events that Ringledger itself writes into it.
 
-An event's ``raw`` bytes are exactly what was received: an AMI block with its final empty line (source ``ami``), an
+The ``raw`` bytes of an event are exactly those received: an AMI block with its final empty line (source ``ami``), an
 ARI message (``ari``), or the JSON of one of the Structs below (``ringledger``).
 """
 
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 Source = Literal["ami", "ari", "cdr_csv", "cel_csv", "queue_log", "ringledger"]
 
@@ -15,14 +15,11 @@ MAX_POSITION = 1 << 62
 """Greater than every position of a log."""
 
 LATEST = 9e9
-"""The year 2255. Up to here microseconds are whole numbers in a float, and so the same in Python and in SQL."""
+"""The year 2255. Up to this time a float holds whole microseconds, so times are the same in Python and in SQL."""
 
 
 class NewEvent(Struct, frozen=True, gc=False):
-    """One event on its way into the log; times are seconds since the epoch, ``occurred`` None where unknown.
-
-    Both are less than `LATEST`.
-    """
+    """An event to append; times are seconds since the epoch, less than `LATEST`. ``occurred`` is None where unknown."""
 
     source: Source
     name: str
@@ -32,10 +29,10 @@ class NewEvent(Struct, frozen=True, gc=False):
 
 
 class RecordedEvent(Struct, frozen=True, gc=False):
-    """One event of the log as a projector reads it.
+    """An event of the log.
 
-    ``at`` is when it happened by the PBX's clock, or ``recorded`` where the PBX does not say; ``recorded`` is when our
-    listener read it, by the listener's clock.
+    ``recorded`` is when the listener read the event, by the listener's clock. ``at`` is when it happened, by the PBX's
+    clock, or ``recorded`` for an event without a time.
     """
 
     position: int
@@ -48,47 +45,47 @@ class RecordedEvent(Struct, frozen=True, gc=False):
 
 
 class RingledgerEvent(Struct, frozen=True, tag_field="type"):
-    """Base of the events of our own; the tag is the event's name in the log."""
+    """Base of Ringledger's own events; the tag is the event's name in the log."""
 
 
 class Connected(RingledgerEvent, frozen=True):
-    """The listener is logged in: the PBX is heard from here on. ``banner`` is Asterisk's greeting line."""
+    """The listener is logged in and receives events from here on. ``banner`` is Asterisk's greeting line."""
 
     address: str
     banner: str = ""
 
 
 class LoginRefused(RingledgerEvent, frozen=True):
-    """Asterisk refused the login, in its own words."""
+    """Asterisk refused the login; ``message`` is its reply."""
 
     address: str
     message: str
 
 
 class Disconnected(RingledgerEvent, frozen=True):
-    """The link is gone; what the PBX said after ``heard`` (seconds since the epoch) is not in the log."""
+    """The link is lost; events of the PBX after ``heard`` (seconds since the epoch) are not in the log."""
 
     reason: str
     heard: float
 
 
 class AriConnected(RingledgerEvent, frozen=True):
-    """The ARI websocket is open; says nothing of the AMI link, whose state and gaps are those of the PBX."""
+    """The ARI websocket is open. The AMI link, whose state and gaps are those of the PBX, is independent of it."""
 
     address: str
 
 
 class AriDisconnected(RingledgerEvent, frozen=True):
-    """The ARI websocket is gone; what ARI said after ``heard`` (seconds since the epoch) is not in the log."""
+    """The ARI websocket is lost; ARI messages after ``heard`` (seconds since the epoch) are not in the log."""
 
     reason: str
     heard: float
 
 
 class Superseded(RingledgerEvent, frozen=True):
-    """A Connected, Disconnected, AriConnected or AriDisconnected (``of``) that came late out of a spool.
+    """A Connected, Disconnected, AriConnected or AriDisconnected (``of``) that came late from a spool.
 
-    Another listener had taken over by then, and the end of this link was recorded. ``event`` is the JSON of the event.
+    Another listener has taken over since, and recorded the end of this link. ``event`` is the JSON of the event.
     """
 
     of: str
@@ -102,12 +99,12 @@ class SnapshotStarted(RingledgerEvent, frozen=True):
 
 
 class SnapshotListed(RingledgerEvent, frozen=True):
-    """One list action has been answered, and the answer stands before this event.
+    """One list action is complete; its response is in the log before this event.
 
-    ``outcome``: ``complete`` (the list ended), ``empty`` (Asterisk answers an empty list with an error),
-    ``refused`` (the AMI user lacks the class; ``instead`` names the action that is asked in its place),
-    ``unsupported`` (no such action), ``failed`` (anything else; nothing may be concluded). Until ``refused`` came, a
-    refusal was ``unsupported`` with the message "Permission denied".
+    ``outcome``: ``complete`` (the list ended), ``empty`` (Asterisk replies to an empty list with an error),
+    ``refused`` (the AMI user lacks the class; ``instead`` names the action that replaces it), ``unsupported`` (no such
+    action), ``failed`` (anything else; the list proves nothing). Before ``refused`` existed, a refusal was
+    ``unsupported`` with the message "Permission denied".
     """
 
     epoch: int
@@ -118,18 +115,18 @@ class SnapshotListed(RingledgerEvent, frozen=True):
 
 
 class SnapshotCompleted(RingledgerEvent, frozen=True):
-    """All list actions of this epoch have been answered; ``failed`` names those that were not."""
+    """All list actions of this epoch are done; ``failed`` names those without a complete list."""
 
     epoch: int
     failed: tuple[str, ...] = ()
 
 
 class Redacted(RingledgerEvent, frozen=True):
-    """Events of this PBX were given other bytes: a person's number, or a text, became ``token`` in each of them.
+    """Events of this PBX were redacted: ``token`` replaces a person's number, or a text, in their bytes.
 
     Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/log/chain.py``, in hexadecimal.
-    ``actor`` is the user of the operating system. ``ledger.redact`` writes it in the transaction that changes them.
-    ``position`` is that of this event itself: where it is not, the event was imported, and tells of another log.
+    ``actor`` is the user of the operating system. ``ledger.redact`` appends the event in the transaction of the
+    changes. ``position`` is that of this event itself: otherwise it was imported, and is about another log.
     """
 
     position: int
@@ -141,10 +138,10 @@ class Redacted(RingledgerEvent, frozen=True):
 
 
 class Archived(RingledgerEvent, frozen=True):
-    """A month has left the log: its positions stand in ``file``, whose SHA-256 is ``sha256``.
+    """A month has moved from the log to ``file``, whose SHA-256 is ``sha256``.
 
     ``previous`` is the link before its first batch, ``hash`` that of its last one, in hexadecimal. ``ledger.detach``
-    writes it in the transaction that takes the month out. ``position`` is as in `Redacted`.
+    appends the event in the transaction that removes the month. ``position`` is as in `Redacted`.
     """
 
     position: int
@@ -158,7 +155,7 @@ class Archived(RingledgerEvent, frozen=True):
 
 
 class Minute(RingledgerEvent, frozen=True):
-    """Written once a minute per PBX, link or no link; counts are those since the last one."""
+    """Appended once a minute per PBX, with or without a link; counts are those since the last one."""
 
     minute: int
     link: Literal["up", "down"]
@@ -168,7 +165,7 @@ class Minute(RingledgerEvent, frozen=True):
 
 
 class Rejected(RingledgerEvent, frozen=True):
-    """PostgreSQL refused an event for its content, so it stands here instead; ``raw`` is base64 in the JSON."""
+    """An event that PostgreSQL refused for its content; ``raw`` is base64 in the JSON."""
 
     of: str
     name: str
@@ -177,12 +174,12 @@ class Rejected(RingledgerEvent, frozen=True):
 
 
 class Imported(RingledgerEvent, frozen=True):
-    """What follows in this connection comes from a file: ``kind`` is ``ami``, or the source of its lines.
+    """The events that follow in this connection come from a file: ``kind`` is ``ami``, or the source of its lines.
 
-    ``events`` counts them, and what was left out: lines of a time that was ``heard``, and lines that are ``there`` from
-    an earlier import. ``log`` is the position up to which the log was asked for that; ``first`` and ``last`` are when
-    the earliest and the latest of the events happened (seconds since the epoch); ``timezone`` is that of local times.
-    ``damaged`` counts what is no record and was left out; None where each had to be one.
+    ``events`` counts them. ``heard`` counts lines omitted because the listener recorded their time, ``there`` lines
+    omitted because an earlier import has them; ``log`` is the position up to which the log was searched for both.
+    ``first`` and ``last`` are the times of the earliest and the latest event (seconds since the epoch); ``timezone`` is
+    that of local times. ``damaged`` counts omitted lines that are not records, None where every line had to be one.
     """
 
     file: str
@@ -196,10 +193,3 @@ class Imported(RingledgerEvent, frozen=True):
     last: float | None = None
     timezone: str = ""
     damaged: int | None = None
-
-
-class ListItem(Struct, frozen=True):
-    """What a snapshot's ActionID says: the epoch and the action that this block answers."""
-
-    epoch: int
-    action: str = field(default="")

@@ -12,15 +12,15 @@ from schemas.facts import Fact
 from schemas.log import RingledgerEvent
 
 Origin = Literal["settings", "user"]
-"""Who chose a password: the settings (they may change it again at the next start) or a person (they may not)."""
+"""The origin of a password: the settings, which may replace it at the next start, or a user."""
 
 
 Permission = Literal["admin", "manager", "user", "jeye"]
-"""``admin`` may do everything, ``manager`` has /manager and all that ``user`` has (/me), ``jeye`` reads cospace's."""
+"""``admin`` permits everything, ``manager`` /manager and all of ``user`` (/me), ``jeye`` the views of cospace."""
 
 
 class UserCreated(Fact, frozen=True):
-    """A user; ``password_hash`` is argon2id in its usual text form, ``context`` a dialplan context (a note of ours)."""
+    """A user; ``password_hash`` is argon2id in its usual text form, ``context`` a dialplan context (a note only)."""
 
     uuid: str
     username: str
@@ -32,7 +32,7 @@ class UserCreated(Fact, frozen=True):
 
 
 class UserChanged(Fact, frozen=True):
-    """A user's new name and the like; None: as it was."""
+    """A change of a user; None leaves a member unchanged."""
 
     uuid: str
     username: str | None = None
@@ -41,13 +41,13 @@ class UserChanged(Fact, frozen=True):
 
 
 class UserDeleted(Fact, frozen=True):
-    """A user's end, and with it that of the user's permissions, contacts and tokens."""
+    """The deletion of a user, and with it of the user's permissions, contacts and tokens."""
 
     uuid: str
 
 
 class PermissionGranted(Fact, frozen=True):
-    """From now on the user may; ``uuid`` is that of the grant."""
+    """The grant of a permission; ``uuid`` is that of the grant."""
 
     uuid: str
     user_uuid: str
@@ -55,7 +55,7 @@ class PermissionGranted(Fact, frozen=True):
 
 
 class PermissionRevoked(Fact, frozen=True):
-    """From now on the user may not."""
+    """The revocation of a permission."""
 
     uuid: str
     user_uuid: str
@@ -71,21 +71,21 @@ class PasswordChanged(Fact, frozen=True):
 
 
 class TokenIssued(Fact, frozen=True):
-    """A login. ``token_hash`` is the SHA-256 of the token in hexadecimal; the token itself is nowhere."""
+    """A login. ``token_hash`` is the SHA-256 of the token in hexadecimal; the token itself is not stored."""
 
     token_hash: str
     user_uuid: str
 
 
 class TokenUsed(RingledgerEvent, frozen=True):
-    """A token was used at ``used`` (seconds since the epoch); written now and then, not for every request."""
+    """A token was used at ``used`` (seconds since the epoch); appended at intervals, not for every request."""
 
     token_hash: str
     used: float
 
 
 class TokenRevoked(Fact, frozen=True):
-    """A token's end."""
+    """The end of a login."""
 
     token_hash: str
     reason: Literal["logout", "expired", "password changed", "user deleted"]

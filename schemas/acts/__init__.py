@@ -1,6 +1,6 @@
-"""Acts on a PBX: what is asked of the commander, and the events that tell how it went.
+"""Acts on a PBX: requests to the commander, and the events of their outcomes.
 
-They stand in the log under their PBX. A request is sent at most once: `ActSent` is durable before anything goes to
+They are in the log under their PBX. A request is sent at most once: `ActSent` is durable before anything goes to
 Asterisk, and a request with an `ActSent` and no outcome becomes `ActUnknown`.
 """
 
@@ -14,16 +14,16 @@ from schemas.facts import Fact
 from schemas.log import RingledgerEvent
 
 Reason = Literal["refused", "absent", "conflict", "invalid", "unreachable", "expired", "impossible"]
-"""Why an act failed: Asterisk said no; it has no such thing; it has it already; a value is none; no link to the PBX;
-nobody sent it in time, and nobody will; this version of the commander does not know it."""
+"""Why an act failed: Asterisk refused it; its object does not exist; its object exists already; a value is invalid; no
+link to the PBX; it was not sent in time, and never will be; this version of the commander cannot execute it."""
 
 
 class Act(Struct, frozen=True, tag_field="act"):
-    """Base of what can be asked; the tag names it, like ``channel.hangup``. No text in it has CR, LF or NUL."""
+    """Base of the acts; the tag is the name, like ``channel.hangup``. No text in an act has CR, LF or NUL."""
 
 
 class ActRequested(Fact, frozen=True):
-    """Somebody wants this done. ``key`` and ``digest`` belong to an Idempotency-Key, if there was one."""
+    """The request of an act. ``key`` and ``digest`` belong to its Idempotency-Key, if there is one."""
 
     id: str
     act: dict[str, Any]
@@ -32,13 +32,13 @@ class ActRequested(Fact, frozen=True):
 
 
 class ActSent(RingledgerEvent, frozen=True):
-    """From here on Asterisk may have done it."""
+    """From here on Asterisk may have executed the act."""
 
     id: str
 
 
 class ActSucceeded(RingledgerEvent, frozen=True):
-    """Asterisk did it; ``message`` is its own word, ``result`` what the act tells besides."""
+    """The success of an act; ``message`` is Asterisk's reply, ``result`` holds further values of the act."""
 
     id: str
     message: str = ""
@@ -46,7 +46,7 @@ class ActSucceeded(RingledgerEvent, frozen=True):
 
 
 class ActFailed(RingledgerEvent, frozen=True):
-    """It was not done; ``message`` is Asterisk's own word where Asterisk said no."""
+    """The failure of an act, which has had no effect; ``message`` is Asterisk's reply where Asterisk refused it."""
 
     id: str
     reason: Reason
@@ -54,17 +54,14 @@ class ActFailed(RingledgerEvent, frozen=True):
 
 
 class ActUnknown(RingledgerEvent, frozen=True):
-    """It was sent and may have been done: the link was lost, or the commander died. It is never sent again."""
+    """An act was sent without an outcome: the link was lost, or the commander died. It is never sent again."""
 
     id: str
     message: str
 
 
-OUTCOMES = (ActSucceeded, ActFailed, ActUnknown)
-
-
 class ActEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
-    """All of these, as folds read them."""
+    """The events of acts, as folds read them."""
 
     type: str
     id: str
@@ -80,6 +77,6 @@ class ActEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
 
 
 def builtins(act: Act) -> dict[str, Any]:
-    """Return the act as the log holds it."""
-    made: dict[str, Any] = msgspec.to_builtins(act)
-    return made
+    """Return the act as a JSON object, as in the log."""
+    members: dict[str, Any] = msgspec.to_builtins(act)
+    return members
