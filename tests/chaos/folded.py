@@ -12,7 +12,7 @@ from schemas.log import RecordedEvent
 from services.log import append as log
 from services.projector.table import Table
 from tests.chaos.wire import DifferenceError, raise_all
-from tests.support.harness import Tables
+from tests.support.folding import FoldSpec
 
 BATCH = 20_000
 
@@ -43,13 +43,13 @@ async def compare(
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         states = {row["model"]: row for row in await connection.fetch(CHECKPOINTS)}
         position = _position(states, models, at_least, await log.head(connection))
-        tables = Tables(*models)
+        tables = FoldSpec(*models)
         differences: list[str] = []
         for after in range(0, position, BATCH):
             upto = min(after + BATCH, position)
             batch = [RecordedEvent(*row) for row in await connection.fetch(LOG, after, upto)]
             differences += _missing(after, upto, batch)
-            tables.take(batch)
+            tables.given(batch)
             show(upto, position)
         rows = {}
         for model in models:
@@ -61,7 +61,7 @@ async def compare(
                 differences.append(f"model {model.name} remembers other things than a fold of the log does")
             rows[model.name] = len(served)
         unfit = {tuple(row) for row in await connection.fetch(UNFIT, [model.name for model in models])}
-    if one_sided := unfit ^ set(tables.unfit):
+    if one_sided := unfit ^ set(tables.rejected):
         differences.append(f"ledger.unfit: {min(one_sided)} is on one side only")
     raise_all(differences)
     return Folded(position, rows, len(unfit))

@@ -12,7 +12,8 @@ from services.log import append as log
 from services.projector.projector import Projector
 from tests.chaos.folded import Folded, compare
 from tests.chaos.wire import DifferenceError
-from tests.support.harness import ListSnapshot, block, ours, recording
+from tests.support.folding import ListSnapshot, block, own
+from tests.support.recorded_events import recording
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ async def connection(url: str) -> asyncpg.Connection:
     asked = ListSnapshot("CoreShowChannels", at=time.time())
     item = asked.item("CoreShowChannel", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="6")
     odd = block("Newstate", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="abc")
-    events: list[NewEvent] = [ours(Connected("host:5038"), time.time()), *recording("rich22")[:4000]]
+    events: list[NewEvent] = [own(Connected("host:5038"), time.time()), *recording("rich22")[:4000]]
     await log.append(connection, "pbx", 1, 1, [*events, asked.start, item, odd])
     projector = Projector(connection, ALL)
     await projector.open()

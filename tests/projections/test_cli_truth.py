@@ -6,7 +6,8 @@ import pytest
 
 from tests.captures import cli
 from tests.support import cli_text as shown
-from tests.support.harness import Tables, snapshotted
+from tests.support.folding import FoldSpec
+from tests.support.recorded_events import snapshotted
 
 ANSWER_SECONDS = 0.03
 """The CLI's answer was made within this time after the question; the next question came 13 ms later at the earliest."""
@@ -15,7 +16,7 @@ ANSWER_SECONDS = 0.03
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
 def test_at_every_moment_the_cli_was_asked_it_printed_what_we_hold(capture: str) -> None:
     events = list(snapshotted(capture))
-    tables = Tables(*shown.MODELS)
+    tables = FoldSpec(*shown.MODELS)
     start = 0
     moments = cli(capture)
     assert len(moments) >= 21
@@ -23,7 +24,7 @@ def test_at_every_moment_the_cli_was_asked_it_printed_what_we_hold(capture: str)
         end = start
         while events[end].recorded < asked:
             end += 1
-        tables.fold(events[start:end])
+        tables.given(events[start:end])
         start = end
         expected = truth(command, printed)
         # Events that come while the CLI answers may be in its answer or not: one of these states is the one it saw.
@@ -32,7 +33,7 @@ def test_at_every_moment_the_cli_was_asked_it_printed_what_we_hold(capture: str)
             mismatch = mismatch or f"{command} at {asked}:\n{ours[0]}\n--- not ---\n{expected}"
             if start == len(events) or events[start].recorded > asked + ANSWER_SECONDS:
                 pytest.fail(mismatch)
-            tables.fold(events[start : start + 1])
+            tables.given(events[start : start + 1])
             start += 1
 
 
@@ -40,7 +41,7 @@ def truth(command: str, printed: str) -> str:
     return shown.parking_told(printed) if command.startswith("parking") else shown.comparable(printed)
 
 
-def held(tables: Tables, command: str, now: int, ahead: float = 0.0) -> str:
+def held(tables: FoldSpec, command: str, now: int, ahead: float = 0.0) -> str:
     prints: dict[str, Callable[[], str]] = {
         "queue show": lambda: shown.comparable(shown.queue_show(tables, now, ahead)),
         "agent show all": lambda: shown.comparable(shown.agent_show_all(tables)),

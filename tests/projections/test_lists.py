@@ -16,7 +16,8 @@ from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
 from schemas.log import NewEvent
-from tests.support.harness import Tables, action_id, recording
+from tests.support.folding import FoldSpec
+from tests.support.recorded_events import action_id, recording
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -44,12 +45,12 @@ def parted(events: tuple[NewEvent, ...], end: str, names: set[str]) -> Iterator[
             before.append(e)
 
 
-def told(tables: Tables, model: ReadModel, keys: set[Key] | None = None) -> dict[Key, Any]:
+def told(tables: FoldSpec, model: ReadModel, keys: set[Key] | None = None) -> dict[Key, Any]:
     """Return rows without what only a list can tell (a caller's priority), and without when they changed."""
     only_listed = {"priority": None} if model is QUEUE_ENTRIES else {}
     return {
         key: msgspec.structs.replace(row, tm_update=EPOCH, **only_listed)
-        for key, row in tables.of(model).items()
+        for key, row in tables.then(model).items()
         if keys is None or key in keys
     }
 
@@ -59,19 +60,19 @@ def told(tables: Tables, model: ReadModel, keys: set[Key] | None = None) -> dict
 def test_between_lists_folded_rows_are_what_the_next_list_says(capture: str, end: str) -> None:
     names, models = ANSWERS[end]
     (first, start), *rest = parted(recording(capture), end, names)
-    tables = Tables(*models).fold(first).fold(start)
+    tables = FoldSpec(*models).given(first).given(start)
     lists = 0
     for before, items in rest:
-        tables.fold(before)
-        listed = Tables(*models)
+        tables.given(before)
+        listed = FoldSpec(*models)
         for model in models:
             listed.rows[model.name] = dict(tables.rows[model.name])
-        listed.fold(items)
-        bare = Tables(*models).fold(items)
+        listed.given(items)
+        bare = FoldSpec(*models).given(items)
         for model in models:
             assert told(listed, model) == told(tables, model)
             if not items or end != "QueueStatusComplete" or len(items) > 6:  # a list of all, not of one queue
-                assert bare.of(model).keys() == tables.of(model).keys()
+                assert bare.then(model).keys() == tables.then(model).keys()
         lists += 1
     assert lists >= 7
-    assert tables.unfit == []
+    assert tables.rejected == []

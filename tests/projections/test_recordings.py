@@ -12,7 +12,7 @@ from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
 from projections.endpoints.registries import REGISTRIES
 from projections.engine.model import Key, ReadModel
 from tests.captures import wire
-from tests.support.folding import Folding
+from tests.support.folding import FoldSpec
 
 COMPARED = [
     (PJSIP_ENDPOINTS, (b"EndpointList",), b"EndpointListComplete", ("device_state", "transport", "auth")),
@@ -55,7 +55,7 @@ def test_what_we_follow_is_what_asterisk_lists(
     model: ReadModel, items: tuple[bytes, ...], end: bytes, columns: tuple[str, ...], recording: str
 ) -> None:
     def shown(told: list[bytes]) -> dict[Key, list[str]]:
-        rows = Folding(model).tell(told)
+        rows = FoldSpec(model).when(told).then()
         of_list = {key: row for key, row in rows.items() if model is not PEERS or listed(key)}
         return {key: [getattr(row, column) for column in columns] for key, row in of_list.items()}
 

@@ -15,8 +15,8 @@ from services.database import connection as database
 from services.log import append as log
 from services.projector.projector import Projector
 from services.retention import archive
-from tests.support.harness import snapshotted
 from tests.support.model_rows import rows
+from tests.support.recorded_events import snapshotted
 from tests.support.two_pbx_log import set_clock
 
 MONTHS = 4

@@ -14,7 +14,7 @@ from projections.queues.agents import AGENTS
 from projections.queues.queue_entries import QUEUE_ENTRIES, QueueEntry
 from projections.queues.queue_members import QUEUE_MEMBERS, QueueMember
 from projections.queues.queues import QUEUES
-from tests.support.harness import Tables
+from tests.support.folding import FoldSpec
 
 STATUS = (
     "Unknown",
@@ -39,16 +39,16 @@ def comparable(text: str) -> str:
     return "\n\n".join(sorted(paragraphs))
 
 
-def queue_show(tables: Tables, now: int, ahead: float = 0.0) -> str:
+def queue_show(tables: FoldSpec, now: int, ahead: float = 0.0) -> str:
     """Print the queues. ``now`` is the PBX's clock; the listener's, by which callers joined, is ``ahead`` seconds."""
     members: dict[str, list[QueueMember]] = {}
-    for member in tables.of(QUEUE_MEMBERS).values():
+    for member in tables.then(QUEUE_MEMBERS).values():
         members.setdefault(member.queue_name, []).append(member)
     entries: dict[str, list[QueueEntry]] = {}
-    for entry in tables.of(QUEUE_ENTRIES).values():
+    for entry in tables.then(QUEUE_ENTRIES).values():
         entries.setdefault(entry.queue_name, []).append(entry)
     paragraphs = []
-    for q in tables.of(QUEUES).values():
+    for q in tables.then(QUEUES).values():
         head = (
             f"{q.name} has {q.calls} calls (max {q.max or 'unlimited'}) in '{q.strategy}' strategy "
             f"({q.hold_time}s holdtime, {q.talk_time}s talktime), W:{q.weight}, C:{q.completed}, A:{q.abandoned}, "
@@ -86,11 +86,11 @@ def _caller(e: QueueEntry, now: int) -> str:
     return f"      {e.position}. {e.channel} (wait: {wait // 60}:{wait % 60:02})"
 
 
-def agent_show_all(tables: Tables) -> str:
+def agent_show_all(tables: FoldSpec) -> str:
     """Join agents with their device state, their channel and the channels in its bridge, as a view does."""
-    devices, channels = tables.of(DEVICE_STATES), tables.of(CHANNELS)
+    devices, channels = tables.then(DEVICE_STATES), tables.then(CHANNELS)
     rows = [("Agent-ID", "Name", "State", "Channel", "Talking with")]
-    agents = sorted(tables.of(AGENTS).values(), key=lambda a: a.id)
+    agents = sorted(tables.then(AGENTS).values(), key=lambda a: a.id)
     for a in agents:
         channel = channels.get((a.unique_id,))
         peers = [
@@ -105,9 +105,9 @@ def agent_show_all(tables: Tables) -> str:
     return "\n".join(lines) + f"\n\nDefined agents: {len(agents)}, Logged in: {on}, Talking: {talking}"
 
 
-def parking_show(tables: Tables, lot: str) -> str:
-    row = tables.of(PARKING_LOTS)[lot,]
-    calls = [c for c in tables.of(PARKED_CALLS).values() if c.parking_lot == lot]
+def parking_show(tables: FoldSpec, lot: str) -> str:
+    row = tables.then(PARKING_LOTS)[lot,]
+    calls = [c for c in tables.then(PARKED_CALLS).values() if c.parking_lot == lot]
     lines = [f"Parking Spaces      :  {row.start_space}-{row.stop_space}", f"Parking Time        :  {row.timeout} sec"]
     for c in calls:
         lines += [f"  Space               :  {c.parking_space}", f"  Channel             :  {c.parkee_channel}"]

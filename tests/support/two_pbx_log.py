@@ -15,7 +15,8 @@ from services.database import connection as database
 from services.log import append as log
 from services.projector import saved_states as saved
 from services.projector.projector import Projector
-from tests.support.harness import Tables, snapshotted
+from tests.support.folding import FoldSpec
+from tests.support.recorded_events import snapshotted
 
 LATER = 299.0
 """The second recording was made five minutes before the first."""
@@ -109,20 +110,20 @@ class Truth:
     """The result of a fold from the first event. It only moves forward."""
 
     def __init__(self, events: Sequence[Event], models: Sequence[ReadModel] = ALL) -> None:
-        self.tables = Tables(*models)
+        self.tables = FoldSpec(*models)
         self._left = list(events)
 
-    def upto(self, position: int) -> Tables:
+    def upto(self, position: int) -> FoldSpec:
         return self._take([one for one in self._left if one[0].position <= position])
 
-    def by(self, at: datetime) -> Tables:
+    def by(self, at: datetime) -> FoldSpec:
         """Fold all events received by then. A listener keeps its PBX's order, and each row is of one PBX."""
         return self._take([one for one in self._left if one[1] <= at])
 
-    def _take(self, counted: list[Event]) -> Tables:
+    def _take(self, counted: list[Event]) -> FoldSpec:
         positions = {event.position for event, _ in counted}
         self._left = [one for one in self._left if one[0].position not in positions]
-        return self.tables.take([event for event, _ in counted])
+        return self.tables.given([event for event, _ in counted])
 
 
 def moments(events: Sequence[Event], number: int, seed: int) -> list[datetime]:

@@ -18,7 +18,7 @@ from schemas.log import NewEvent
 from tests.api.ops.test_status import LISTENER, scraped
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.clock_off import Clock
-from tests.support.harness import recorded
+from tests.support.folding import recorded_all
 from tests.support.ledger import Ledger
 
 CHANNELS, ENTRIES, PARKED = "/v1/admin/core/channels", "/v1/admin/queue/entries", "/v1/admin/park/parkedcalls"
@@ -118,7 +118,7 @@ def test_a_message_has_the_durations_of_its_event(off: int) -> None:
     pbx, told = Clock(off, 1000.0), dict[str, int]()
     models = [model for model in ALL if model.name in CATALOG.by_model]
     step = StepFold(models, {model.name: (State(), []) for model in models})
-    for event in recorded([*pbx.joined(1000.0), *pbx.parked(1000.0)]):
+    for event in recorded_all([*pbx.joined(1000.0), *pbx.parked(1000.0)]):
         for message in messages_of(event, step.take(event) if event.name in step.names else [], step, CATALOG):
             item = next(iter(msgspec.json.decode(message.data).values()))
             told |= {name: item[name] for name in ("duration", "wait", "parking_duration") if name in item}

@@ -20,8 +20,8 @@ from services.projector.table import Table
 from tests.api.http.test_as_of import views_of
 from tests.captures import wire
 from tests.support.api_client import RecordedApi as Served
-from tests.support.harness import recorded as as_recorded
-from tests.support.harness import snapshotted
+from tests.support.folding import recorded_all as as_recorded
+from tests.support.recorded_events import snapshotted
 from tests.support.recordings import listener_events
 
 MODELS = [model for model in ALL if model.name in {feed.model for feed in CATALOG.resources}]

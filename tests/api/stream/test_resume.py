@@ -22,8 +22,8 @@ from tests.api.jade.test_views import TICKING
 from tests.contract import operations
 from tests.support import two_pbx_log as heard
 from tests.support.api_client import Client, RecordedApi
-from tests.support.harness import snapshotted
 from tests.support.ledger import Ledger, open_ledger
+from tests.support.recorded_events import snapshotted
 from tests.support.stream_client import ResourceMirror, StreamMessage, decode_message, open_stream
 
 EVENTS = 6_000

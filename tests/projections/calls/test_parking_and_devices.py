@@ -7,7 +7,7 @@ from projections.calls.parked_calls import PARKED_CALLS, ParkedCall
 from projections.calls.parking_lots import PARKING_LOTS
 from projections.endpoints.device_states import DEVICE_STATES
 from schemas.log import NewEvent
-from tests.support.harness import ListSnapshot, Tables, block
+from tests.support.folding import FoldSpec, ListSnapshot, block
 
 
 def at(seconds: float) -> datetime:
@@ -29,34 +29,34 @@ def parked(moment: float = 1000.25, **headers: Any) -> NewEvent:
     return block("ParkedCall", moment, **facts(**headers))
 
 
-def call(tables: Tables) -> ParkedCall:
-    found: ParkedCall = tables.of(PARKED_CALLS)["1.1",]
+def call(tables: FoldSpec) -> ParkedCall:
+    found: ParkedCall = tables.then(PARKED_CALLS)["1.1",]
     return found
 
 
 def test_a_call_seen_being_parked_keeps_its_exact_times_through_lists() -> None:
-    tables = Tables(PARKED_CALLS).fold([parked()])
+    tables = FoldSpec(PARKED_CALLS).given([parked()])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.25), at(1045.25))
     asked = ListSnapshot("ParkedCalls", at=1030.9)
-    tables.fold([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30)), asked.end, asked.over])
+    tables.given([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30)), asked.end, asked.over])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.25), at(1045.25))
 
 
 def test_a_call_first_seen_in_a_list_has_times_worked_back_from_what_is_left() -> None:
     asked = ListSnapshot("ParkedCalls", at=1030.5)
-    tables = Tables(PARKED_CALLS).fold([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30))])
+    tables = FoldSpec(PARKED_CALLS).given([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30))])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.5), at(1045.5))
 
 
 def test_a_call_parked_again_in_the_same_space_starts_anew() -> None:
-    tables = Tables(PARKED_CALLS).fold([parked(), block("UnParkedCall", **facts()), parked(1100.0)])
+    tables = FoldSpec(PARKED_CALLS).given([parked(), block("UnParkedCall", **facts()), parked(1100.0)])
     assert call(tables).parked_at == at(1100.0)
-    assert call(tables.fold([parked(1200.0)])).parked_at == at(1200.0)  # its way out went unheard
+    assert call(tables.given([parked(1200.0)])).parked_at == at(1200.0)  # its way out went unheard
 
 
 def test_a_lot_without_limit_has_no_time_to_end() -> None:
     for timeout in (0, -30, 2**32 - 30):
-        assert call(Tables(PARKED_CALLS).fold([parked(timeout=timeout)])).timeout_at is None
+        assert call(FoldSpec(PARKED_CALLS).given([parked(timeout=timeout)])).timeout_at is None
 
 
 def test_every_way_out_ends_it_and_a_list_under_way_does_not_bring_it_back() -> None:
@@ -67,34 +67,36 @@ def test_every_way_out_ends_it_and_a_list_under_way_does_not_bring_it_back() -> 
         ("Hangup", {"Uniqueid": "1.1"}),
     ):
         asked = ListSnapshot("ParkedCalls")
-        assert Tables(PARKED_CALLS).fold([parked(), block(event, **headers)]).of(PARKED_CALLS) == {}
-        tables = Tables(PARKED_CALLS).fold([asked.start, block(event, **headers)])
-        tables.fold([asked.item("ParkedCall", **facts()), asked.end, asked.over])
-        assert tables.of(PARKED_CALLS) == {}, event
+        assert FoldSpec(PARKED_CALLS).given([parked(), block(event, **headers)]).then(PARKED_CALLS) == {}
+        tables = FoldSpec(PARKED_CALLS).given([asked.start, block(event, **headers)])
+        tables.given([asked.item("ParkedCall", **facts()), asked.end, asked.over])
+        assert tables.then(PARKED_CALLS) == {}, event
 
 
 def test_a_channel_that_takes_the_place_of_a_parked_one_has_its_time() -> None:
     swap = block("ParkedCallSwap", 1010.0, **facts("2.2", timeout=35, duration=10))
-    tables = Tables(PARKED_CALLS).fold([parked(1000.0), swap, block("Hangup", Uniqueid="1.1")])
-    (row,) = tables.of(PARKED_CALLS).values()
+    tables = FoldSpec(PARKED_CALLS).given([parked(1000.0), swap, block("Hangup", Uniqueid="1.1")])
+    (row,) = tables.then(PARKED_CALLS).values()
     assert (row.parkee_unique_id, row.parked_at, row.timeout_at) == ("2.2", at(1000), at(1045))
 
 
 def test_a_call_parked_while_an_empty_list_was_on_its_way_stays_and_others_go() -> None:
     for outcome in ("end", "empty"):
         asked = ListSnapshot("ParkedCalls")
-        tables = Tables(PARKED_CALLS).fold([parked(unique_id="gone"), asked.start, parked(), getattr(asked, outcome)])
-        assert list(tables.of(PARKED_CALLS)) == [("1.1",)]
+        tables = FoldSpec(PARKED_CALLS).given(
+            [parked(unique_id="gone"), asked.start, parked(), getattr(asked, outcome)]
+        )
+        assert list(tables.then(PARKED_CALLS)) == [("1.1",)]
 
 
 def test_lots_are_what_the_list_says() -> None:
     asked = ListSnapshot("Parkinglots")
     lot = asked.item("Parkinglot", Name="vip", StartSpace=751, StopSpace=760, Timeout=8)
-    tables = Tables(PARKING_LOTS).fold([asked.start, lot, asked.end, asked.over])
-    row = tables.of(PARKING_LOTS)["vip",]
+    tables = FoldSpec(PARKING_LOTS).given([asked.start, lot, asked.end, asked.over])
+    row = tables.then(PARKING_LOTS)["vip",]
     assert (row.start_space, row.stop_space, row.timeout) == ("751", "760", 8)
     later = ListSnapshot("Parkinglots", 2)
-    assert tables.fold([later.start, later.end, later.over]).of(PARKING_LOTS) == {}
+    assert tables.given([later.start, later.end, later.over]).then(PARKING_LOTS) == {}
 
 
 def state(device: str, word: str) -> NewEvent:
@@ -103,43 +105,43 @@ def state(device: str, word: str) -> NewEvent:
 
 def test_device_states_follow_events_and_lists() -> None:
     asked = ListSnapshot("DeviceStateList")
-    tables = Tables(DEVICE_STATES).fold(
+    tables = FoldSpec(DEVICE_STATES).given(
         [state("PJSIP/100", "INUSE"), state("PJSIP/100", "NOT_INUSE"), state("X/1", "BUSY")]
     )
-    tables.fold([asked.start, state("PJSIP/102", "RINGING"), state("PJSIP/100", "ONHOLD")])
+    tables.given([asked.start, state("PJSIP/102", "RINGING"), state("PJSIP/100", "ONHOLD")])
     # The list was made after these events: it is the newer news.
-    tables.fold([asked.item("DeviceStateChange", Device="PJSIP/100", State="INUSE"), asked.end, asked.over])
-    held = {device: row.state for (device,), row in tables.of(DEVICE_STATES).items()}
+    tables.given([asked.item("DeviceStateChange", Device="PJSIP/100", State="INUSE"), asked.end, asked.over])
+    held = {device: row.state for (device,), row in tables.then(DEVICE_STATES).items()}
     assert held == {"PJSIP/100": "INUSE", "PJSIP/102": "RINGING"}
 
 
 def test_devices_that_asterisk_does_not_keep_are_no_rows() -> None:
-    tables = Tables(DEVICE_STATES).fold(
+    tables = FoldSpec(DEVICE_STATES).given(
         [state("Local/s@q", "INUSE"), state("CBAnn/1490067847", "INUSE"), state("", "BUSY")]
     )
-    assert tables.of(DEVICE_STATES) == {}
+    assert tables.then(DEVICE_STATES) == {}
 
 
 def test_an_unchanged_state_is_no_news() -> None:
-    tables = Tables(DEVICE_STATES).fold(
+    tables = FoldSpec(DEVICE_STATES).given(
         [state("X/1", "BUSY"), block("DeviceStateChange", 2000.0, Device="X/1", State="BUSY")]
     )
-    assert tables.of(DEVICE_STATES)["X/1",].tm_update == at(1000)
+    assert tables.then(DEVICE_STATES)["X/1",].tm_update == at(1000)
 
 
 def test_a_space_goes_to_the_channel_that_takes_over() -> None:
     # parking_bridge.c: ParkedCallSwap names the new channel only; the old one may live on for a while.
     swap = block("ParkedCallSwap", 1010.0, **facts("2.2", timeout=35, duration=10))
     left = block("BridgeLeave", BridgeType="parking", Uniqueid="1.1")
-    tables = Tables(PARKED_CALLS).fold([parked(), swap, left])
-    assert [row.parkee_unique_id for row in tables.of(PARKED_CALLS).values()] == ["2.2"]
+    tables = FoldSpec(PARKED_CALLS).given([parked(), swap, left])
+    assert [row.parkee_unique_id for row in tables.then(PARKED_CALLS).values()] == ["2.2"]
 
 
 def test_a_channel_that_leaves_another_bridge_stays_parked() -> None:
-    tables = Tables(PARKED_CALLS).fold([parked(), block("BridgeLeave", BridgeType="basic", Uniqueid="1.1")])
+    tables = FoldSpec(PARKED_CALLS).given([parked(), block("BridgeLeave", BridgeType="basic", Uniqueid="1.1")])
     assert call(tables).parking_space == "701"
 
 
 def test_a_parked_channel_that_is_renamed_has_its_new_name() -> None:
-    tables = Tables(PARKED_CALLS).fold([parked(), block("Rename", Uniqueid="1.1", Newname="DAHDI/i1/5550101-2")])
+    tables = FoldSpec(PARKED_CALLS).given([parked(), block("Rename", Uniqueid="1.1", Newname="DAHDI/i1/5550101-2")])
     assert call(tables).parkee_channel == "DAHDI/i1/5550101-2"

@@ -5,7 +5,7 @@ from typing import Any
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.statistics import STATISTICS
 from schemas.log import NewEvent
-from tests.support.harness import Tables, block
+from tests.support.folding import FoldSpec, block
 
 MODELS = (CALL_RECORDS, STATISTICS)
 BOB = {"Queue": "sales", "Uniqueid": "1795341600.1", "Interface": "PJSIP/101", "MemberName": "Bob Baker"}
@@ -23,9 +23,9 @@ def record(channel: str) -> NewEvent:
 
 def agents(*events: NewEvent) -> list[str | None]:
     """Return the agent of each record, having seen that statistics know the same agents."""
-    tables = Tables(*MODELS).fold(events)
-    records = sorted(tables.of(CALL_RECORDS).values(), key=lambda row: row.position)
-    counted = {row.name for row in tables.of(STATISTICS).values() if row.scope == "agent" and row.calls}
+    tables = FoldSpec(*MODELS).given(events)
+    records = sorted(tables.then(CALL_RECORDS).values(), key=lambda row: row.position)
+    counted = {row.name for row in tables.then(STATISTICS).values() if row.scope == "agent" and row.calls}
     assert counted == {row.agent for row in records if row.agent}
     return [row.agent for row in records]
 

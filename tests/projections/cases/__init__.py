@@ -8,7 +8,7 @@ from pathlib import Path
 
 from projections.engine.model import ReadModel
 from schemas.log import NewEvent
-from tests.support.harness import ListSnapshot, Tables, block
+from tests.support.folding import FoldSpec, ListSnapshot, block
 
 HERE = Path(__file__).parent
 
@@ -18,18 +18,18 @@ class Case:
 
     def __init__(self, name: str, *models: ReadModel) -> None:
         self._events = list(blocks((HERE / name / "input.ami").read_text()))
-        self.tables = Tables(*models)
+        self.tables = FoldSpec(*models)
         lists = HERE / name / "lists.ami"
         for part in lists.read_text().split("### ")[1:] if lists.exists() else ():
             action, _, items = part.partition("\n")
             asked = ListSnapshot(action)
             found = [asked.item(name, **headers) for name, headers in pairs(items)]
-            self.tables.fold([asked.start, *found, asked.end, asked.over])
+            self.tables.given([asked.start, *found, asked.end, asked.over])
 
-    def after(self, number: int | None = None) -> Tables:
+    def after(self, number: int | None = None) -> FoldSpec:
         """Fold the first ``number`` events, all without a number, and return the tables."""
         number = len(self._events) if number is None else number
-        self.tables.fold(self._events[:number])
+        self.tables.given(self._events[:number])
         del self._events[:number]
         return self.tables
 

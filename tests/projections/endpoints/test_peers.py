@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from projections.endpoints.peers import PEERS
 from projections.endpoints.registries import REGISTRIES
-from tests.support.folding import Folding, LogEvent, ami, listing
+from tests.support.folding import Event, FoldSpec, ami, listing
 
 LEGACY = {"Channeltype": "SIP", "ObjectName": "legacy1", "ChanObjectType": "peer", "Dynamic": "yes"}
 LIVE = {"ChannelType": "SIP", "Peer": "SIP/legacy1"}
@@ -12,70 +12,70 @@ SIP = "SIP/legacy1"
 
 
 def test_a_sip_peer_from_its_list_and_through_its_events() -> None:
-    peers = Folding(PEERS)
+    peers = FoldSpec(PEERS)
 
     def said() -> tuple[str, str, str]:
-        row = peers.tell()[SIP,]
+        row = peers.then()[SIP,]
         return (row.status, row.address, row.monitor_status)
 
-    peers.tell(
+    peers.when(
         listing("SIPpeers", ami("PeerEntry", **LEGACY, IPaddress="-none-", IPport=0, Status="UNKNOWN", ACL="no"))
     )
     assert said() == ("Unregistered", "", "UNKNOWN")
-    peers.tell(ami("PeerStatus", **LIVE, PeerStatus="Registered", Address="127.0.0.60:34099"))
+    peers.when(ami("PeerStatus", **LIVE, PeerStatus="Registered", Address="127.0.0.60:34099"))
     assert said() == ("Registered", "127.0.0.60:34099", "UNKNOWN")
-    peers.tell(ami("PeerStatus", **LIVE, PeerStatus="Reachable", Time=22))  # Asterisk 22 has no Time
+    peers.when(ami("PeerStatus", **LIVE, PeerStatus="Reachable", Time=22))  # Asterisk 22 has no Time
     assert said() == ("Reachable", "127.0.0.60:34099", "OK (22 ms)")
-    peers.tell(ami("PeerStatus", **LIVE, PeerStatus="Unreachable", Time=-1))
+    peers.when(ami("PeerStatus", **LIVE, PeerStatus="Unreachable", Time=-1))
     assert said() == ("Unreachable", "127.0.0.60:34099", "UNREACHABLE")
     item = ami("PeerEntry", **LEGACY, IPaddress="127.0.0.60", IPport=34099, Status="OK (1 ms)", ACL="no")
-    peers.tell(listing("SIPpeers", item))
+    peers.when(listing("SIPpeers", item))
     assert said() == ("Reachable", "127.0.0.60:34099", "OK (1 ms)")
-    peers.tell(ami("PeerStatus", **LIVE, PeerStatus="Unregistered", Cause="Expired"))
+    peers.when(ami("PeerStatus", **LIVE, PeerStatus="Unregistered", Cause="Expired"))
     assert said() == ("Unregistered", "", "OK (1 ms)")  # `sip show peers` keeps the last one too
-    row = peers.tell()[SIP,]
+    row = peers.then()[SIP,]
     assert (row.peer, row.channel_type, row.chan_object_type, row.dynamic, row.acl) == (SIP, "SIP", "peer", "yes", "no")
 
 
 def test_each_list_sweeps_the_peers_of_its_own_driver() -> None:
-    peers = Folding(PEERS)
+    peers = FoldSpec(PEERS)
     entry = {"ChanObjectType": "peer", "IPaddress": "(null)", "Port": "(null)", "Dynamic": "yes", "Status": "UNKNOWN"}
     iax = ami("PeerEntry", Channeltype="IAX", ObjectName="iaxpeer1", **entry)
-    rows = peers.tell(
+    rows = peers.when(
         listing("IAXpeerlist", iax),
         listing("SIPpeers", ami("PeerEntry", **LEGACY)),
         listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100", DeviceState="Unavailable")),
-    )
+    ).then()
     assert sorted(key[0] for key in rows) == ["IAX2/iaxpeer1", "PJSIP/100", "SIP/legacy1"]
     assert rows["IAX2/iaxpeer1",].address == ""
-    assert ("SIP/legacy1",) in peers.tell(listing("SIPpeers", outcome="unsupported"))
-    assert sorted(key[0] for key in peers.tell(listing("SIPpeers"))) == ["IAX2/iaxpeer1", "PJSIP/100"]
-    assert sorted(key[0] for key in peers.tell(listing("IAXpeerlist"))) == ["PJSIP/100"]
-    assert peers.tell(listing("PJSIPShowEndpoints", outcome="empty")) == {}
+    assert ("SIP/legacy1",) in peers.when(listing("SIPpeers", outcome="unsupported")).then()
+    assert sorted(key[0] for key in peers.when(listing("SIPpeers")).then()) == ["IAX2/iaxpeer1", "PJSIP/100"]
+    assert sorted(key[0] for key in peers.when(listing("IAXpeerlist")).then()) == ["PJSIP/100"]
+    assert peers.when(listing("PJSIPShowEndpoints", outcome="empty")).then() == {}
 
 
 def test_a_pjsip_peer_has_the_addresses_of_its_contacts() -> None:
-    peers = Folding(PEERS)
+    peers = FoldSpec(PEERS)
     both = "100/sip:100@127.0.0.10:6200,100/sip:100@[::1]:5062;transport=tcp,"
     item = ami("EndpointList", ObjectType="endpoint", ObjectName="100", DeviceState="In use", Contacts=both)
-    row = peers.tell(listing("PJSIPShowEndpoints", item))["PJSIP/100",]
+    row = peers.when(listing("PJSIPShowEndpoints", item)).then()["PJSIP/100",]
     assert (row.status, row.address, row.chan_object_type) == ("Reachable", "127.0.0.10:6200,[::1]:5062", "endpoint")
     contact = {"AOR": "100", "EndpointName": "100"}
-    row = peers.tell(ami("ContactStatus", **contact, URI="sip:100@127.0.0.10:6200", ContactStatus="Removed"))[
+    row = peers.when(ami("ContactStatus", **contact, URI="sip:100@127.0.0.10:6200", ContactStatus="Removed")).then()[
         "PJSIP/100",
     ]
     assert row.address == "[::1]:5062"
-    row = peers.tell(ami("ContactStatus", **contact, URI="sip:100@127.0.0.12", ContactStatus="NonQualified"))[
+    row = peers.when(ami("ContactStatus", **contact, URI="sip:100@127.0.0.12", ContactStatus="NonQualified")).then()[
         "PJSIP/100",
     ]
     assert row.address == "[::1]:5062,127.0.0.12"
-    peers.tell(ami("PeerStatus", ChannelType="PJSIP", Peer="PJSIP/100", PeerStatus="Unreachable"))
+    peers.when(ami("PeerStatus", ChannelType="PJSIP", Peer="PJSIP/100", PeerStatus="Unreachable"))
     # A call keeps the device "In use": that tells nothing about the endpoint.
-    row = peers.tell(listing("PJSIPShowEndpoints", item))["PJSIP/100",]
+    row = peers.when(listing("PJSIPShowEndpoints", item)).then()["PJSIP/100",]
     assert (row.status, row.monitor_status) == ("Unreachable", "")
 
 
-def listed(*uris: str) -> Iterator[LogEvent]:
+def listed(*uris: str) -> Iterator[Event]:
     contacts = "".join(f"100/{uri}," for uri in uris)
     return listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100", DeviceState="In use", Contacts=contacts))
 
@@ -85,10 +85,10 @@ def contact(uri: str, status: str) -> bytes:
 
 
 def test_contacts_at_one_address_show_it_once_until_the_last_goes() -> None:
-    peers, proxied = Folding(PEERS), [f"sip:100@192.0.2.9:5060;rinstance={n}" for n in "abc"]
+    peers, proxied = FoldSpec(PEERS), [f"sip:100@192.0.2.9:5060;rinstance={n}" for n in "abc"]
 
-    def address(*told: LogEvent | Iterable[LogEvent]) -> str:
-        return str(peers.tell(*told)["PJSIP/100",].address)
+    def address(*told: Event | Iterable[Event]) -> str:
+        return str(peers.when(*told).then()["PJSIP/100",].address)
 
     assert address(listed(*proxied[:2])) == "192.0.2.9:5060"
     # With send_contact_status_on_update_registration every refresh says NonQualified again.
@@ -100,11 +100,11 @@ def test_contacts_at_one_address_show_it_once_until_the_last_goes() -> None:
 
 
 def test_a_list_item_older_than_a_contact_forgets_no_contact() -> None:
-    peers = Folding(PEERS)
-    peers.tell(listed("sip:100@192.0.2.9;rinstance=a"))
+    peers = FoldSpec(PEERS)
+    peers.when(listed("sip:100@192.0.2.9;rinstance=a"))
     start, item, *rest = listed("sip:100@192.0.2.9;rinstance=a")
-    peers.tell(start, contact("sip:100@192.0.2.9;rinstance=b", "NonQualified"), item, *rest)
-    row = peers.tell(contact("sip:100@192.0.2.9;rinstance=a", "Removed"))["PJSIP/100",]
+    peers.when(start, contact("sip:100@192.0.2.9;rinstance=b", "NonQualified"), item, *rest)
+    row = peers.when(contact("sip:100@192.0.2.9;rinstance=a", "Removed")).then()["PJSIP/100",]
     assert row.address == "192.0.2.9"
 
 
@@ -114,40 +114,40 @@ def entry(host: str, port: int, domain: str, state: str) -> bytes:
 
 
 def test_a_sip_account_is_followed_where_the_event_can_only_mean_it() -> None:
-    registries = Folding(REGISTRIES)
+    registries = FoldSpec(REGISTRIES)
     live = {"ChannelType": "SIP", "Username": "2345", "Domain": "sip_proxy"}
-    assert registries.tell(ami("Registry", **live, Status="Registered")) == {}
-    registries.tell(listing("SIPshowregistry", entry("sip_proxy", 5060, "sip_proxy", "Request Sent")))
-    (row,) = registries.tell(ami("Registry", **live, Status="Registered")).values()
+    assert registries.when(ami("Registry", **live, Status="Registered")).then() == {}
+    registries.when(listing("SIPshowregistry", entry("sip_proxy", 5060, "sip_proxy", "Request Sent")))
+    (row,) = registries.when(ami("Registry", **live, Status="Registered")).then().values()
     assert (row.account, row.state, row.refresh, row.domain_port) == ("2345@sip_proxy:5060", "Registered", 120, 5060)
     two = [entry("sip_proxy", 5060, "sip_proxy", "Registered"), entry("sip_proxy", 5061, "sip_proxy", "Request Sent")]
-    registries.tell(listing("SIPshowregistry", *two))
-    rows = registries.tell(ami("Registry", **live, Status="Timeout"))
+    registries.when(listing("SIPshowregistry", *two))
+    rows = registries.when(ami("Registry", **live, Status="Timeout")).then()
     assert {row.account: row.state for row in rows.values()} == {
         "2345@sip_proxy:5060": "Registered",
         "2345@sip_proxy:5061": "Request Sent",
     }
     named = listing("SIPshowregistry", entry("10.0.0.1", 5080, "example.org", "Registered"))
-    (row,) = registries.tell(named).values()
+    (row,) = registries.when(named).then().values()
     assert (row.account, row.host, row.port, row.domain) == ("2345@example.org:5060", "10.0.0.1", 5080, "example.org")
 
 
 def test_iax_and_pjsip_name_their_accounts_whole() -> None:
-    registries = Folding(REGISTRIES)
+    registries = FoldSpec(REGISTRIES)
     iax = {"Username": "iaxpeer1", "State": "Registered", "Refresh": 60}
     uris = {"ClientUri": "sip:lab@127.0.0.4:5080", "ServerUri": "sip:127.0.0.4:5080"}
     uses = {"ObjectName": "provider", "Status": "Unregistered", "Expiration": 60}
-    registries.tell(
+    registries.when(
         listing("IAXregistry", ami("RegistryEntry", Host="127.0.0.1:4569", **iax)),
         listing("PJSIPShowRegistrationsOutbound", ami("OutboundRegistrationDetail", **uris, **uses)),
     )
     live = ami("Registry", ChannelType="PJSIP", Username=uris["ClientUri"], Domain=uris["ServerUri"], Status="Rejected")
-    rows = registries.tell(
+    rows = registries.when(
         live, ami("Registry", ChannelType="IAX2", Username="iaxpeer1", Domain="127.0.0.1:4569", Status="Timeout")
-    )
+    ).then()
     assert {row.account: (row.channel_type, row.state) for row in rows.values()} == {
         "iaxpeer1@127.0.0.1:4569": ("IAX2", "Timeout"),
         "lab@127.0.0.4:5080": ("PJSIP", "Rejected"),
     }
-    assert len(registries.tell(listing("SIPshowregistry"))) == 2
-    assert registries.tell(listing("IAXregistry"), listing("PJSIPShowRegistrationsOutbound")) == {}
+    assert len(registries.when(listing("SIPshowregistry")).then()) == 2
+    assert registries.when(listing("IAXregistry"), listing("PJSIPShowRegistrationsOutbound")).then() == {}

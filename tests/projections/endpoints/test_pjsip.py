@@ -15,7 +15,7 @@ from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
 from schemas.ami import AmiEvent
 from schemas.ami.pjsip import Aor, ContactDetail, ContactListed
 from schemas.log import SnapshotCompleted, SnapshotListed, SnapshotStarted
-from tests.support.folding import Folding, LogEvent, ami, listing
+from tests.support.folding import Event, FoldSpec, ami, listing
 
 URI = "sip:100@127.0.0.10:6200"
 ID = f"100;@{md5(URI.encode()).hexdigest()}"
@@ -42,128 +42,130 @@ def aor(name: str, contacts: str, **more: object) -> bytes:
 
 
 def test_a_contact_is_known_by_its_id_from_the_first_event_and_gone_with_the_last() -> None:
-    contacts = Folding(PJSIP_CONTACTS)
-    row: Any = contacts.tell(status("NonQualified"), status("Reachable"))["100", URI]
+    contacts = FoldSpec(PJSIP_CONTACTS)
+    row: Any = contacts.when(status("NonQualified"), status("Reachable")).then()["100", URI]
     assert (row.id, row.status, row.endpoint_name) == (ID, "Reachable", "100")
-    row = contacts.tell(contact())["100", URI]
+    row = contacts.when(contact()).then()["100", URI]
     assert (row.id, row.user_agent, row.via_address, row.reg_expire) == (ID, "phone", "127.0.0.10:6200", 1795308981)
     assert (row.qualify_timeout, row.authentication_qualify) == (3.0, 0)
-    assert contacts.tell(status("Removed")) == {}
+    assert contacts.when(status("Removed")).then() == {}
 
 
 @pytest.mark.parametrize("outcome", ["complete", "empty"])
 def test_the_list_of_contacts_sweeps_registered_ones_only(outcome: str) -> None:
-    contacts = Folding(PJSIP_CONTACTS)
-    contacts.tell(status("Reachable"), trunk())
-    assert set(contacts.tell(listing("PJSIPShowContacts", outcome=outcome))) == {TRUNK}
+    contacts = FoldSpec(PJSIP_CONTACTS)
+    contacts.when(status("Reachable"), trunk())
+    assert set(contacts.when(listing("PJSIPShowContacts", outcome=outcome)).then()) == {TRUNK}
 
 
 @pytest.mark.parametrize("outcome", ["unsupported", "failed"])
 @pytest.mark.parametrize("action", ["PJSIPShowContacts", "PJSIPShowAors"])
 def test_a_refused_list_sweeps_nothing(action: str, outcome: str) -> None:
-    contacts = Folding(PJSIP_CONTACTS)
-    contacts.tell(status("Reachable"), trunk())
-    assert set(contacts.tell(listing(action, outcome=outcome))) == {("100", URI), TRUNK}
+    contacts = FoldSpec(PJSIP_CONTACTS)
+    contacts.when(status("Reachable"), trunk())
+    assert set(contacts.when(listing(action, outcome=outcome)).then()) == {("100", URI), TRUNK}
 
 
 def test_a_configured_contact_stays_while_its_aor_names_it() -> None:
-    contacts = Folding(PJSIP_CONTACTS)
-    contacts.tell(trunk())
-    assert set(contacts.tell(listing("PJSIPShowAors", aor("trunk", "/".join(TRUNK))))) == {TRUNK}
-    assert contacts.tell(listing("PJSIPShowAors", aor("trunk", ""))) == {}
+    contacts = FoldSpec(PJSIP_CONTACTS)
+    contacts.when(trunk())
+    assert set(contacts.when(listing("PJSIPShowAors", aor("trunk", "/".join(TRUNK)))).then()) == {TRUNK}
+    assert contacts.when(listing("PJSIPShowAors", aor("trunk", ""))).then() == {}
 
 
 def test_a_contact_that_went_while_it_was_listed_does_not_come_back() -> None:
     item = contact(ActionID="ringledger/7/PJSIPShowContacts")
-    contacts = Folding(PJSIP_CONTACTS)
-    told: list[LogEvent] = [
+    contacts = FoldSpec(PJSIP_CONTACTS)
+    told: list[Event] = [
         SnapshotStarted(7),
         status("Removed"),
         item,
         SnapshotListed(7, "PJSIPShowContacts", "complete"),
     ]
-    assert contacts.tell(told, SnapshotCompleted(7)) == {}
+    assert contacts.when(told, SnapshotCompleted(7)).then() == {}
     # and one that came is not swept
     told = [SnapshotStarted(8), status("NonQualified"), SnapshotListed(8, "PJSIPShowContacts", "empty")]
-    assert set(contacts.tell(told, SnapshotCompleted(8))) == {("100", URI)}
+    assert set(contacts.when(told, SnapshotCompleted(8)).then()) == {("100", URI)}
 
 
 def test_an_aor_counts_its_contacts_as_they_come_and_go() -> None:
-    aors = Folding(PJSIP_AORS)
-    aors.tell(listing("PJSIPShowAors", aor("100", ""), aor("trunk", "/".join(TRUNK))))
+    aors = FoldSpec(PJSIP_AORS)
+    aors.when(listing("PJSIPShowAors", aor("100", ""), aor("trunk", "/".join(TRUNK))))
     detail = {"ObjectType": "aor", "ObjectName": "trunk", "Contacts": "/".join(TRUNK), "EndpointName": "trunk"}
-    rows = aors.tell(ami("AorDetail", **detail, TotalContacts=1, ContactsRegistered=0))
+    rows = aors.when(ami("AorDetail", **detail, TotalContacts=1, ContactsRegistered=0)).then()
     assert (rows["trunk",].total_contacts, rows["trunk",].contacts_registered) == (1, 0)
 
     def said() -> tuple[str, int, int]:
-        row = aors.tell()["100",]
+        row = aors.then()["100",]
         return (row.contacts, row.total_contacts, row.contacts_registered)
 
     # A URI may hold commas: the list is taken apart at ",<aor>/" only.
     other = "sip:1,2@127.0.0.11:5060"
-    aors.tell(status("NonQualified"), status("Reachable"), status("NonQualified", other))
+    aors.when(status("NonQualified"), status("Reachable"), status("NonQualified", other))
     assert said() == (f"100/{URI},100/{other}", 2, 2)
-    aors.tell(status("Unreachable", other))
+    aors.when(status("Unreachable", other))
     assert said() == (f"100/{URI},100/{other}", 2, 2)
-    aors.tell(status("Removed"), status("Removed"))
+    aors.when(status("Removed"), status("Removed"))
     assert said() == (f"100/{other}", 1, 1)
-    aors.tell(listing("PJSIPShowAors", aor("100", f"100/{other},100/{URI}"), aor("trunk", "/".join(TRUNK))))
+    aors.when(listing("PJSIPShowAors", aor("100", f"100/{other},100/{URI}"), aor("trunk", "/".join(TRUNK))))
     assert said() == (f"100/{other},100/{URI}", 2, 2)
-    assert (aors.tell()["trunk",].contacts_registered, aors.tell()["trunk",].endpoint_name) == (0, "trunk")
-    assert set(aors.tell(listing("PJSIPShowAors", aor("100", "")))) == {("100",)}
+    assert (aors.then()["trunk",].contacts_registered, aors.then()["trunk",].endpoint_name) == (0, "trunk")
+    assert set(aors.when(listing("PJSIPShowAors", aor("100", ""))).then()) == {("100",)}
 
 
 def test_secrets_are_shown_as_the_logs_mask_and_missing_ones_as_missing() -> None:
-    auths = Folding(PJSIP_AUTHS)
+    auths = FoldSpec(PJSIP_AUTHS)
     has = {"ObjectType": "auth", "ObjectName": "100", "Username": "100", "AuthType": "userpass", "Realm": ""}
-    row = auths.tell(ami("AuthList", **has, Password="pw100", Md5Cred="", NonceLifetime=32))["100",]
+    row = auths.when(ami("AuthList", **has, Password="pw100", Md5Cred="", NonceLifetime=32)).then()["100",]
     assert (row.password, row.md5_cred, row.nonce_lifetime, row.endpoint_name) == ("********", "", 32, "")
-    auths.tell(ami("AuthDetail", **has, Password="pw100", Md5Cred="", NonceLifetime=32, EndpointName="100"))
-    row = auths.tell(ami("AuthList", **has, Password="", Md5Cred="0123", NonceLifetime=32))["100",]
+    auths.when(ami("AuthDetail", **has, Password="pw100", Md5Cred="", NonceLifetime=32, EndpointName="100"))
+    row = auths.when(ami("AuthList", **has, Password="", Md5Cred="0123", NonceLifetime=32)).then()["100",]
     assert (row.password, row.md5_cred, row.endpoint_name) == ("", "********", "100")
 
 
 def test_an_endpoint_has_the_states_words_and_the_details_options() -> None:
-    endpoints = Folding(PJSIP_ENDPOINTS)
-    assert endpoints.tell(ami("DeviceStateChange", Device="PJSIP/100", State="INUSE")) == {}
+    endpoints = FoldSpec(PJSIP_ENDPOINTS)
+    assert endpoints.when(ami("DeviceStateChange", Device="PJSIP/100", State="INUSE")).then() == {}
     item = ami("EndpointList", ObjectType="endpoint", ObjectName="100", Transport="udp", Aor="100", Auths="100")
-    endpoints.tell(listing("PJSIPShowEndpoints", item))
+    endpoints.when(listing("PJSIPShowEndpoints", item))
     for state, word in WORDS.items():
-        row = endpoints.tell(ami("DeviceStateChange", Device="PJSIP/100", State=state))["100",]
+        row = endpoints.when(ami("DeviceStateChange", Device="PJSIP/100", State=state)).then()["100",]
         assert row.device_state == word
     detail = {"ObjectType": "endpoint", "ObjectName": "100", "Aors": "100", "Auth": "100", "Transport": "udp"}
     options = {"100rel": "yes", "MohPassthrough": "false", "Acl": "", "DtmfMode": "info"}
     told = ami("EndpointDetail", **detail, **options, DeviceState="Not in use", ActiveChannels=0)
-    row = endpoints.tell(told)["100",]
+    row = endpoints.when(told).then()["100",]
     assert (row.device_state, row.transport, row.auth) == ("Not in use", "udp", "100")
     assert row.options == {**detail, "100rel": "yes", "MohPassthrough": "false", "DtmfMode": "info"}
-    assert endpoints.tell(listing("PJSIPShowEndpoints", item))["100",].options == row.options
+    assert endpoints.when(listing("PJSIPShowEndpoints", item)).then()["100",].options == row.options
 
 
 def test_a_device_that_asterisk_remembers_does_not_keep_an_endpoint_that_is_no_more() -> None:
-    endpoints = Folding(PJSIP_ENDPOINTS)
-    endpoints.tell(listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100")))
+    endpoints = FoldSpec(PJSIP_ENDPOINTS)
+    endpoints.when(listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100")))
     remembered = ami("DeviceStateChange", ActionID="ringledger/8/DeviceStateList", Device="PJSIP/100", State="INVALID")
-    told: list[LogEvent] = [
+    told: list[Event] = [
         SnapshotStarted(8),
         remembered,
         SnapshotListed(8, "PJSIPShowEndpoints", "empty"),
         SnapshotCompleted(8),
     ]
-    assert endpoints.tell(told) == {}
+    assert endpoints.when(told).then() == {}
 
 
 def test_a_registration_follows_the_event_that_names_its_uris() -> None:
-    registrations = Folding(PJSIP_REGISTRATIONS)
+    registrations = FoldSpec(PJSIP_REGISTRATIONS)
     uris = {"ClientUri": "sip:lab@127.0.0.4:5080", "ServerUri": "sip:127.0.0.4:5080"}
     item = ami("OutboundRegistrationDetail", ObjectName="provider", Status="Unregistered", Expiration=60, **uris)
-    registrations.tell(listing("PJSIPShowRegistrationsOutbound", item))
+    registrations.when(listing("PJSIPShowRegistrationsOutbound", item))
     live = {"ChannelType": "PJSIP", "Username": uris["ClientUri"], "Domain": uris["ServerUri"]}
     other = {**live, "Username": "sip:somebody@127.0.0.4:5080"}
-    rows = registrations.tell(ami("Registry", **live, Status="Registered"), ami("Registry", **other, Status="Rejected"))
+    rows = registrations.when(
+        ami("Registry", **live, Status="Registered"), ami("Registry", **other, Status="Rejected")
+    ).then()
     (row,) = rows.values()
     assert (row.object_name, row.status, row.expiration) == ("provider", "Registered", 60)
-    assert registrations.tell(listing("PJSIPShowRegistrationsOutbound")) == {}
+    assert registrations.when(listing("PJSIPShowRegistrationsOutbound")).then() == {}
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-infinity", "1e300"])

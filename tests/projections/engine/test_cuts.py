@@ -8,19 +8,20 @@ from projections import ALL
 from services.database import connection as database
 from services.log import append as log
 from services.projector.projector import Projector
-from tests.support.harness import Tables, cut, snapshotted
+from tests.support.folding import FoldSpec
+from tests.support.recorded_events import cut, snapshotted
 
 CAPTURES = ["rich22", "rich16"]
 
 
-def whole(capture: str) -> Tables:
-    return Tables(*ALL).fold(snapshotted(capture))
+def whole(capture: str) -> FoldSpec:
+    return FoldSpec(*ALL).given(snapshotted(capture))
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
 def test_a_recording_fits_every_model(capture: str) -> None:
     tables = whole(capture)
-    assert tables.unfit == []
+    assert tables.rejected == []
     filled = {name for name, rows in tables.rows.items() if rows}
     assert filled >= {"queues", "queue_members", "queue_entries", "agents", "parking_lots", "device_states"}
 
@@ -33,14 +34,14 @@ def test_folding_at_random_cuts_gives_the_tables_of_one_fold(capture: str, longe
     # Batches of a few events are slow where tables are read whole; a third of the recording shows as much.
     if longest < 10:
         events = events[: len(events) // 3]
-        once = Tables(*ALL).fold(events)
-    batched = Tables(*ALL)
+        once = FoldSpec(*ALL).given(events)
+    batched = FoldSpec(*ALL)
     for batch in cut(events, longest, seed=longest):
-        batched.fold(batch)
+        batched.given(batch)
     for model in ALL:
-        assert batched.of(model) == once.of(model), model.name
+        assert batched.then(model) == once.then(model), model.name
     assert batched.states == once.states
-    assert batched.unfit == once.unfit
+    assert batched.rejected == once.rejected
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
@@ -61,6 +62,6 @@ async def test_the_projector_at_random_limits_writes_the_tables_of_one_fold(url:
     for cursor in projector.cursors:
         table = cursor.table
         rows = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {cursor.model.name}"))
-        assert {table.key_of(row)[1:]: row for row in rows} == once.of(cursor.model), cursor.model.name
+        assert {table.key_of(row)[1:]: row for row in rows} == once.then(cursor.model), cursor.model.name
         assert cursor.state == once.states[cursor.model.name]
     await connection.close()

@@ -11,9 +11,9 @@ from projections.engine.model import Handler, ReadModel
 from projections.engine.state import State
 from projections.engine.step import Change, FoldError, StepFold
 from projections.queues.queue_entries import QUEUE_ENTRIES
-from tests.support.folding import ami, recorded
-from tests.support.harness import Tables, snapshotted
-from tests.support.harness import recorded as as_recorded
+from tests.support.folding import FoldSpec, ami, recorded
+from tests.support.folding import recorded_all as as_recorded
+from tests.support.recorded_events import snapshotted
 
 LIVE = [model for model in ALL if model.is_state]
 
@@ -45,7 +45,7 @@ def test_changes_put_together_are_the_rows(recording: str) -> None:
     for event in events[:begun]:
         if event.name in names:
             applied(rows, step.take(event), models)
-    assert rows == Tables(*LIVE).take(events[:begun]).rows == {name: step.rows(name) for name in models}
+    assert rows == FoldSpec(*LIVE).given(events[:begun]).rows == {name: step.rows(name) for name in models}
     # Whoever begins with rows and states of others goes on as they do.
     states = {fold.model.name: fold.state for fold in step._folds}
     other = StepFold(LIVE, {name: (states[name], [replace(row) for row in rows[name].values()]) for name in models})
@@ -57,7 +57,7 @@ def test_changes_put_together_are_the_rows(recording: str) -> None:
             applied(rows, changes, models)
             told += len(changes)
     assert told > 1000
-    assert rows == Tables(*LIVE).take(events).rows
+    assert rows == FoldSpec(*LIVE).given(events).rows
 
 
 def test_what_one_event_does_to_several_rows_has_one_order() -> None:

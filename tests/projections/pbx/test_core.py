@@ -3,7 +3,7 @@
 from projections.pbx.modules import MODULES
 from projections.pbx.systems import SYSTEMS
 from schemas.log import Connected
-from tests.support.folding import Folding, ami
+from tests.support.folding import FoldSpec, ami
 
 TABLE = """\
 Module                         Description                              Use Count  Status      Support Level
@@ -23,22 +23,32 @@ def shown(text: str, action_id: str = ASKED) -> bytes:
 
 
 def test_a_system_is_known_from_its_greeting_and_told_by_its_answers() -> None:
-    systems = Folding(SYSTEMS)
-    (row,) = systems.tell(Connected("127.0.0.1:5038", "Asterisk Call Manager/11.0.0")).values()
+    systems = FoldSpec(SYSTEMS)
+    (row,) = systems.when(Connected("127.0.0.1:5038", "Asterisk Call Manager/11.0.0")).then(pbx="pbx").values()
     assert (row.id, row.ami_version, row.ast_version) == ("pbx", "11.0.0", "")
     refused = {"Response": "Error", "Message": "Permission denied"}
-    (row,) = systems.tell(ami("Response:CoreStatus", **refused), ami("Response:CoreSettings", **refused)).values()
+    (row,) = (
+        systems.when(ami("Response:CoreStatus", **refused), ami("Response:CoreSettings", **refused))
+        .then(pbx="pbx")
+        .values()
+    )
     assert (row.ami_version, row.startup_date) == ("11.0.0", "")
     settings = {"AMIversion": "11.0.0", "AsteriskVersion": "22.10.1", "CoreMaxLoadAvg": "0.500000", "SystemName": ""}
     dates = {"CoreStartupDate": "2026-11-22", "CoreStartupTime": "00:56:17", "CoreCurrentCalls": "15"}
-    (row,) = systems.tell(ami("Response:CoreSettings", **settings), ami("Response:CoreStatus", **dates)).values()
+    (row,) = (
+        systems.when(ami("Response:CoreSettings", **settings), ami("Response:CoreStatus", **dates))
+        .then(pbx="pbx")
+        .values()
+    )
     assert (row.ast_version, row.max_load_avg, row.startup_time, row.current_calls) == ("22.10.1", 0.5, "00:56:17", 15)
-    assert set(systems.tell(Connected("a:1", "Asterisk Call Manager/5.0.4"), pbx="other")) == {("other",)}
+    assert set(systems.when(Connected("a:1", "Asterisk Call Manager/5.0.4"), pbx="other").then(pbx="other")) == {
+        ("other",)
+    }
 
 
 def test_module_show_is_the_whole_table() -> None:
-    modules = Folding(MODULES)
-    rows = modules.tell(shown(TABLE))
+    modules = FoldSpec(MODULES)
+    rows = modules.when(shown(TABLE)).then(pbx="pbx")
     assert {name: row.load for (name,), row in rows.items()} == {
         "acl": "Running",
         "app_dial": "Running",
@@ -46,34 +56,41 @@ def test_module_show_is_the_whole_table() -> None:
         "res_pjsip_outbound_authenticator_digest": "Running",
         "res_odd": "Not Running",
     }
-    assert set(modules.tell(shown(TABLE.replace("app_dial.so", "app_queue.so")))) - set(rows) == {("app_queue",)}
-    assert ("app_dial",) not in modules.tell()
+    assert set(modules.when(shown(TABLE.replace("app_dial.so", "app_queue.so"))).then(pbx="pbx")) - set(rows) == {
+        ("app_queue",)
+    }
+    assert ("app_dial",) not in modules.then(pbx="pbx")
 
 
 def test_nothing_but_the_answer_to_our_question_is_believed() -> None:
-    modules = Folding(MODULES)
-    modules.tell(shown(TABLE))
-    assert len(modules.tell(shown("", ASKED), shown("a 0 Running core", "ringledger/7/Command/other"))) == 5
+    modules = FoldSpec(MODULES)
+    modules.when(shown(TABLE))
+    assert (
+        len(modules.when(shown("", ASKED), shown("a 0 Running core", "ringledger/7/Command/other")).then(pbx="pbx"))
+        == 5
+    )
     refused = ami("Response:Command", Response="Error", ActionID=ASKED, Message="Permission denied")
-    assert len(modules.tell(refused)) == 5
+    assert len(modules.when(refused).then(pbx="pbx")) == 5
 
 
 def test_modules_come_and_go() -> None:
-    modules = Folding(MODULES)
-    modules.tell(ami("Load", Module="app_amd.so", Status="Success"), ami("Load", Module="no.so", Status="Failure"))
-    assert set(modules.tell()) == {("app_amd",)}
-    assert modules.tell(ami("Unload", Module="app_amd.so", Status="Failure")) != {}
-    assert modules.tell(ami("Unload", Module="app_amd.so", Status="Success")) == {}
+    modules = FoldSpec(MODULES)
+    modules.when(ami("Load", Module="app_amd.so", Status="Success"), ami("Load", Module="no.so", Status="Failure"))
+    assert set(modules.then(pbx="pbx")) == {("app_amd",)}
+    assert modules.when(ami("Unload", Module="app_amd.so", Status="Failure")).then(pbx="pbx") != {}
+    assert modules.when(ami("Unload", Module="app_amd.so", Status="Success")).then(pbx="pbx") == {}
 
 
 def test_without_command_modules_are_checked_one_by_one() -> None:
-    modules = Folding(MODULES)
+    modules = FoldSpec(MODULES)
 
     def checked(module: str, **said: str) -> bytes:
         return ami("Response:ModuleCheck", ActionID=f"ringledger/7/ModuleCheck/{module}", **said)
 
-    rows = modules.tell(checked("app_queue", Version=""), checked("app_dial", Version=""))
+    rows = modules.when(checked("app_queue", Version=""), checked("app_dial", Version="")).then(pbx="pbx")
     assert {name: row.load for (name,), row in rows.items()} == {"app_queue": "Running", "app_dial": "Running"}
     refused = {"Response": "Error", "Message": "Permission denied"}
-    assert len(modules.tell(checked("app_dial", **refused))) == 2
-    assert set(modules.tell(checked("app_dial", Response="Error", Message="Module not loaded"))) == {("app_queue",)}
+    assert len(modules.when(checked("app_dial", **refused)).then(pbx="pbx")) == 2
+    assert set(modules.when(checked("app_dial", Response="Error", Message="Module not loaded")).then(pbx="pbx")) == {
+        ("app_queue",)
+    }

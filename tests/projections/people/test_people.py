@@ -14,14 +14,14 @@ from schemas.users import (
     UserCreated,
     UserDeleted,
 )
-from tests.support.folding import Folding, ami
+from tests.support.folding import FoldSpec, ami
 
 ALICE = UserCreated("u1", "alice", "Alice", "$hash", ("manager", "user"), "user", "demo")
 
 
 def test_a_user_is_made_changed_and_deleted() -> None:
-    users = Folding(USERS)
-    row = users.tell(ALICE, pbx="")["u1",]
+    users = FoldSpec(USERS)
+    row = users.when(ALICE, pbx="").then(pbx="")["u1",]
     assert (row.username, row.name, row.context, row.password_hash, row.chosen_by) == (
         "alice",
         "Alice",
@@ -31,30 +31,32 @@ def test_a_user_is_made_changed_and_deleted() -> None:
     )
     assert row.permissions == {"manager": first_grant("u1", "manager"), "user": first_grant("u1", "user")}
     assert row.tm_create == row.tm_update
-    row = users.tell(UserChanged("u1", name="null", context=""), pbx="")["u1",]
+    row = users.when(UserChanged("u1", name="null", context=""), pbx="").then(pbx="")["u1",]
     assert (row.username, row.name, row.context) == ("alice", "null", "")
     assert row.tm_create < row.tm_update
-    row = users.tell(PasswordChanged("u1", "$other", "settings"), pbx="")["u1",]
+    row = users.when(PasswordChanged("u1", "$other", "settings"), pbx="").then(pbx="")["u1",]
     assert (row.password_hash, row.chosen_by, row.name) == ("$other", "settings", "null")
-    assert users.tell(UserDeleted("u1"), UserChanged("u1", name="gone"), pbx="") == {}
+    assert users.when(UserDeleted("u1"), UserChanged("u1", name="gone"), pbx="").then(pbx="") == {}
 
 
 def test_permissions_come_and_go_and_keep_their_uuid() -> None:
-    users = Folding(USERS)
-    row = users.tell(ALICE, PermissionGranted("g1", "u1", "jeye"), pbx="")["u1",]
+    users = FoldSpec(USERS)
+    row = users.when(ALICE, PermissionGranted("g1", "u1", "jeye"), pbx="").then(pbx="")["u1",]
     assert row.permissions["jeye"] == "g1"
-    row = users.tell(PermissionRevoked("g1", "u1", "jeye"), PermissionGranted("g1", "u1", "admin"), pbx="")["u1",]
+    row = users.when(PermissionRevoked("g1", "u1", "jeye"), PermissionGranted("g1", "u1", "admin"), pbx="").then(
+        pbx=""
+    )["u1",]
     assert sorted(row.permissions) == ["admin", "manager", "user"]
     assert row.permissions["admin"] == "g1"
-    assert users.tell(PermissionGranted("g2", "u2", "admin"), PermissionRevoked("g2", "u2", "admin"), pbx="") == {
-        ("u1",): row
-    }
+    assert users.when(PermissionGranted("g2", "u2", "admin"), PermissionRevoked("g2", "u2", "admin"), pbx="").then(
+        pbx=""
+    ) == {("u1",): row}
 
 
 def test_a_contact_is_made_changed_and_ends_with_its_user() -> None:
-    contacts = Folding(CONTACTS)
+    contacts = FoldSpec(CONTACTS)
     one = ContactCreated("c1", "u1", "pjsip_endpoint", "100", "berlin", "desk", "3rd floor")
-    rows = contacts.tell(one, ContactCreated("c2", "u2", "sip_peer", "legacy1"), pbx="")
+    rows = contacts.when(one, ContactCreated("c2", "u2", "sip_peer", "legacy1"), pbx="").then(pbx="")
     row = rows["c1",]
     assert (row.user_uuid, row.kind, row.target, row.at_pbx, row.name, row.detail) == (
         "u1",
@@ -64,17 +66,17 @@ def test_a_contact_is_made_changed_and_ends_with_its_user() -> None:
         "desk",
         "3rd floor",
     )
-    row = contacts.tell(ContactChanged("c1", target="101", at_pbx=""), pbx="")["c1",]
+    row = contacts.when(ContactChanged("c1", target="101", at_pbx=""), pbx="").then(pbx="")["c1",]
     assert (row.target, row.at_pbx, row.name) == ("101", "", "desk")
-    assert list(contacts.tell(UserDeleted("u1"), pbx="")) == [("c2",)]
-    assert contacts.tell(ContactDeleted("c2"), ContactChanged("c2", name="gone"), pbx="") == {}
+    assert list(contacts.when(UserDeleted("u1"), pbx="").then(pbx="")) == [("c2",)]
+    assert contacts.when(ContactDeleted("c2"), ContactChanged("c2", name="gone"), pbx="").then(pbx="") == {}
 
 
 def test_a_pbx_makes_and_ends_nothing_of_ours() -> None:
-    users, contacts, tokens = Folding(USERS), Folding(CONTACTS), Folding(TOKENS)
-    users.tell(ALICE, pbx="")
-    contacts.tell(ContactCreated("c1", "u1", "sip_peer", "legacy1"), pbx="")
-    tokens.tell(TokenIssued("t1", "u1"), pbx="")
+    users, contacts, tokens = FoldSpec(USERS), FoldSpec(CONTACTS), FoldSpec(TOKENS)
+    users.when(ALICE, pbx="")
+    contacts.when(ContactCreated("c1", "u1", "sip_peer", "legacy1"), pbx="")
+    tokens.when(TokenIssued("t1", "u1"), pbx="")
     said = [
         UserDeleted("u1"),
         PermissionGranted("g", "u1", "admin"),
@@ -82,7 +84,7 @@ def test_a_pbx_makes_and_ends_nothing_of_ours() -> None:
         TokenRevoked("t1", "logout"),
     ]
     for model in (users, contacts, tokens):
-        assert model.tell(said) == {}
-        model.tell(ami("UserDeleted", uuid="u1"), ami("ContactDeleted", uuid="c1"), pbx="")
-    assert [list(model.tell(pbx="")) for model in (users, contacts, tokens)] == [[("u1",)], [("c1",)], [("t1",)]]
-    assert users.tell(pbx="")["u1",].permissions.keys() == {"manager", "user"}
+        assert model.when(said).then(pbx="pbx") == {}
+        model.when(ami("UserDeleted", uuid="u1"), ami("ContactDeleted", uuid="c1"), pbx="")
+    assert [list(model.then(pbx="")) for model in (users, contacts, tokens)] == [[("u1",)], [("c1",)], [("t1",)]]
+    assert users.then(pbx="")["u1",].permissions.keys() == {"manager", "user"}

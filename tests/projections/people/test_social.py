@@ -8,7 +8,7 @@ from projections.people.messages import MESSAGES
 from projections.people.rooms import ROOMS
 from schemas.facts import Fact
 from schemas.social import BuddyAdded, ChatChanged, ChatLeft, MessagePosted, RoomJoined, RoomOpened
-from tests.support.folding import START, Folding
+from tests.support.folding import START, FoldSpec
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 LUNCH = RoomOpened("lunch", 2, "a", (("a", "a1"), ("b", "b1"), ("c", "c1")), "Lunch", "at noon")
@@ -26,10 +26,10 @@ def test_a_copy_of_an_event_changes_nothing() -> None:
         (ROOMS, [LUNCH, LUNCH]),
         (MESSAGES, [MessagePosted("1", "lunch", "a", NOON, "hi"), MessagePosted("2", "lunch", "b", NOON, "other")]),
     ):
-        folding = Folding(model)
-        once = dict(folding.tell(events[0], pbx=""))
+        folding = FoldSpec(model)
+        once = dict(folding.when(events[0], pbx="").then(pbx=""))
         assert once
-        assert folding.tell(events[1], pbx="") == once
+        assert folding.when(events[1], pbx="").then(pbx="") == once
         assert all(row.tm_update == START + timedelta(seconds=1) for row in once.values())
 
 
@@ -44,47 +44,49 @@ def test_what_a_pbx_is_said_to_have_decided_is_nothing() -> None:
         UserDeleted("a"),
     ]
     for model in (BUDDIES, CHATS, MESSAGES, ROOMS):
-        folding = Folding(model)
-        before = folding.tell(LUNCH, BuddyAdded("1", "a", "b"), MessagePosted("1", "lunch", "a", NOON, "hi"), pbx="")
-        assert folding.tell(told, pbx="berlin") == {}
-        assert folding.tell(pbx="") == before
+        folding = FoldSpec(model)
+        before = folding.when(
+            LUNCH, BuddyAdded("1", "a", "b"), MessagePosted("1", "lunch", "a", NOON, "hi"), pbx=""
+        ).then(pbx="")
+        assert folding.when(told, pbx="berlin").then(pbx="berlin") == {}
+        assert folding.then(pbx="") == before
 
 
 def test_a_deleted_user_is_on_no_list_and_has_none() -> None:
-    folding = Folding(BUDDIES)
-    folding.tell(BuddyAdded("1", "a", "b"), BuddyAdded("2", "b", "a"), BuddyAdded("3", "a", "c"), pbx="")
-    folding.tell(BuddyAdded("4", "c", "b"), pbx="")
-    assert folding.tell(UserDeleted("b"), pbx="").keys() == {("a", "c")}
-    assert folding.tell(UserDeleted("b"), UserDeleted("nobody"), pbx="").keys() == {("a", "c")}
+    folding = FoldSpec(BUDDIES)
+    folding.when(BuddyAdded("1", "a", "b"), BuddyAdded("2", "b", "a"), BuddyAdded("3", "a", "c"), pbx="")
+    folding.when(BuddyAdded("4", "c", "b"), pbx="")
+    assert folding.when(UserDeleted("b"), pbx="").then(pbx="").keys() == {("a", "c")}
+    assert folding.when(UserDeleted("b"), UserDeleted("nobody"), pbx="").then(pbx="").keys() == {("a", "c")}
 
 
 def test_a_deleted_user_is_in_no_room_and_has_no_chat() -> None:
-    rooms, chats = Folding(ROOMS), Folding(CHATS)
+    rooms, chats = FoldSpec(ROOMS), FoldSpec(CHATS)
     alone = RoomOpened("alone", 2, "a", (("a", "a3"),), "", "")
     for folding in (rooms, chats):
-        folding.tell(LUNCH, PAIR, alone, UserDeleted("a"), pbx="")
-    left = rooms.tell(pbx="")
+        folding.when(LUNCH, PAIR, alone, UserDeleted("a"), pbx="")
+    left = rooms.then(pbx="")
     assert {key: (row.members, row.uuid_creator, row.uuid_owner) for key, row in left.items()} == {
         ("lunch",): (["b", "c"], "a", "b"),
         ("pair",): (["b"], "b", "b"),
     }
-    assert chats.tell(pbx="").keys() == {("b", "b1"), ("c", "c1"), ("b", "b2")}
+    assert chats.then(pbx="").keys() == {("b", "b1"), ("c", "c1"), ("b", "b2")}
 
 
 def test_who_comes_back_comes_last() -> None:
-    rooms, chats = Folding(ROOMS), Folding(CHATS)
+    rooms, chats = FoldSpec(ROOMS), FoldSpec(CHATS)
     for folding in (rooms, chats):
-        folding.tell(PAIR, ChatLeft("b2", "b", "pair"), RoomJoined("pair", (("b", "b3"),), "Back", ""), pbx="")
-    [room] = rooms.tell(pbx="").values()
+        folding.when(PAIR, ChatLeft("b2", "b", "pair"), RoomJoined("pair", (("b", "b3"),), "Back", ""), pbx="")
+    [room] = rooms.then(pbx="").values()
     assert (room.members, room.uuid_creator, room.uuid_owner, room.opened_for) == (["a", "b"], "b", "a", ["b", "a"])
-    assert {key: row.name for key, row in chats.tell(pbx="").items()} == {("a", "a2"): "", ("b", "b3"): "Back"}
-    assert rooms.tell(ChatLeft("a2", "a", "pair"), ChatLeft("b3", "b", "pair"), pbx="") == {}
-    assert rooms.tell(RoomJoined("pair", (("a", "a4"),), "", ""), pbx="") == {}
+    assert {key: row.name for key, row in chats.then(pbx="").items()} == {("a", "a2"): "", ("b", "b3"): "Back"}
+    assert rooms.when(ChatLeft("a2", "a", "pair"), ChatLeft("b3", "b", "pair"), pbx="").then(pbx="") == {}
+    assert rooms.when(RoomJoined("pair", (("a", "a4"),), "", ""), pbx="").then(pbx="") == {}
 
 
 def test_a_chat_that_is_gone_is_not_renamed() -> None:
-    chats = Folding(CHATS)
-    chats.tell(PAIR, ChatLeft("a2", "a", "pair"), ChatChanged("a2", "a", "x", "y"), pbx="")
-    assert chats.tell(ChatChanged("b2", "b", "x", "y"), pbx="").keys() == {("b", "b2")}
-    [row] = chats.tell(pbx="").values()
+    chats = FoldSpec(CHATS)
+    chats.when(PAIR, ChatLeft("a2", "a", "pair"), ChatChanged("a2", "a", "x", "y"), pbx="")
+    assert chats.when(ChatChanged("b2", "b", "x", "y"), pbx="").then(pbx="").keys() == {("b", "b2")}
+    [row] = chats.then(pbx="").values()
     assert (row.name, row.detail, row.tm_create < row.tm_update) == ("x", "y", True)

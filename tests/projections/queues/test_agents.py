@@ -4,20 +4,20 @@ from typing import Any
 
 from projections.queues.agents import AGENTS, Agent
 from schemas.log import NewEvent
-from tests.support.harness import ListSnapshot, Tables, block
+from tests.support.folding import FoldSpec, ListSnapshot, block
 
 
 def agent(asked: ListSnapshot, **headers: Any) -> NewEvent:
     return asked.item("Agents", Agent="1001", Name="Agent Ann", **headers)
 
 
-def known(asked: ListSnapshot, **headers: Any) -> Tables:
+def known(asked: ListSnapshot, **headers: Any) -> FoldSpec:
     """Return the model after a list with one agent."""
-    return Tables(AGENTS).fold([asked.start, agent(asked, **headers), asked.end, asked.over])
+    return FoldSpec(AGENTS).given([asked.start, agent(asked, **headers), asked.end, asked.over])
 
 
-def row(tables: Tables) -> Agent:
-    found: Agent = tables.of(AGENTS)["1001",]
+def row(tables: FoldSpec) -> Agent:
+    found: Agent = tables.then(AGENTS)["1001",]
     return found
 
 
@@ -32,43 +32,43 @@ def bridge(event: str, kind: str, at: float = 1000.0, channel: str = "1.1") -> N
 
 def test_an_agent_is_in_from_the_start_of_the_application_as_asterisk_counts() -> None:
     tables = known(ListSnapshot("Agents"), **OFF)
-    tables.fold([block("Newexten", 1000.6, Application="AgentLogin", AppData="1001,s", **LOGIN)])
+    tables.given([block("Newexten", 1000.6, Application="AgentLogin", AppData="1001,s", **LOGIN)])
     assert (row(tables).status, row(tables).logged_in_time, row(tables).unique_id) == ("AGENT_IDLE", 1000, "1.1")
-    tables.fold([block("AgentLogin", 1002.4, Agent="1001", **LOGIN)])
+    tables.given([block("AgentLogin", 1002.4, Agent="1001", **LOGIN)])
     assert (row(tables).logged_in_time, row(tables).name) == (1000, "Agent Ann")
 
 
 def test_an_application_that_is_refused_changes_nothing() -> None:
     # Another channel tries to log in as an agent who is in already; an agent who does not exist is not made up.
     tables = known(ListSnapshot("Agents"), **IDLE)
-    tables.fold([block("Newexten", Application="AgentLogin", AppData=i, Uniqueid="2.2") for i in ("1001", "999", "")])
+    tables.given([block("Newexten", Application="AgentLogin", AppData=i, Uniqueid="2.2") for i in ("1001", "999", "")])
     assert row(tables).unique_id == "1.1"
-    assert list(tables.of(AGENTS)) == [("1001",)]
+    assert list(tables.then(AGENTS)) == [("1001",)]
 
 
 def test_a_channel_that_ends_before_it_is_logged_in_takes_the_login_with_it() -> None:
     tables = known(ListSnapshot("Agents"), **OFF)
-    tables.fold([block("Newexten", Application="AgentLogin", AppData="1001", **LOGIN)])
-    tables.fold([block("Hangup", Uniqueid="7.7"), block("Hangup", **LOGIN)])
+    tables.given([block("Newexten", Application="AgentLogin", AppData="1001", **LOGIN)])
+    tables.given([block("Hangup", Uniqueid="7.7"), block("Hangup", **LOGIN)])
     assert row(tables) == Agent("pbx", row(tables).tm_update, "1001", "Agent Ann")
 
 
 def test_an_agent_first_seen_logging_in_gets_a_name_with_the_next_list() -> None:
-    tables = Tables(AGENTS).fold([block("AgentLogin", 1002.4, Agent="1001", **LOGIN)])
+    tables = FoldSpec(AGENTS).given([block("AgentLogin", 1002.4, Agent="1001", **LOGIN)])
     assert (row(tables).name, row(tables).logged_in_time) == ("", 1002)
     asked = ListSnapshot("Agents")
-    tables.fold([asked.start, agent(asked, **IDLE), asked.end, asked.over])
+    tables.given([asked.start, agent(asked, **IDLE), asked.end, asked.over])
     assert (row(tables).name, row(tables).logged_in_time) == ("Agent Ann", 900)
 
 
 def test_on_call_is_while_the_channel_is_in_another_bridge_than_the_waiting_one() -> None:
     tables = known(ListSnapshot("Agents"), **IDLE)
     offered = block("DeviceStateChange", Device="Agent:1001", State="INUSE")
-    tables.fold([offered, bridge("BridgeLeave", "agent_hold"), bridge("BridgeEnter", "basic", channel="2.2")])
+    tables.given([offered, bridge("BridgeLeave", "agent_hold"), bridge("BridgeEnter", "basic", channel="2.2")])
     assert row(tables).status == "AGENT_IDLE"
-    tables.fold([bridge("BridgeEnter", "basic", 1007.3)])
+    tables.given([bridge("BridgeEnter", "basic", 1007.3)])
     assert (row(tables).status, row(tables).call_started) == ("AGENT_ONCALL", 1007)
-    tables.fold([bridge("BridgeLeave", "basic"), bridge("BridgeEnter", "agent_hold")])
+    tables.given([bridge("BridgeLeave", "basic"), bridge("BridgeEnter", "agent_hold")])
     assert (row(tables).status, row(tables).call_started) == ("AGENT_IDLE", None)
 
 
@@ -81,10 +81,10 @@ def test_login_and_call_in_one_batch_or_in_many_are_the_same() -> None:
         bridge("BridgeEnter", "basic", channel="1.1"),
         bridge("BridgeEnter", "basic", 1009.0, channel="3.3"),
     ]
-    once, many = Tables(AGENTS).fold(events), Tables(AGENTS)
+    once, many = FoldSpec(AGENTS).given(events), FoldSpec(AGENTS)
     for event in events:
-        many.fold([event])
-    assert once.of(AGENTS) == many.of(AGENTS)
+        many.given([event])
+    assert once.then(AGENTS) == many.then(AGENTS)
     assert (row(once).status, row(once).unique_id, row(once).call_started) == ("AGENT_ONCALL", "3.3", 1009)
 
 
@@ -98,34 +98,34 @@ def test_the_line_that_asterisk_ends_by_lf_alone_is_read() -> None:
     tables = known(ListSnapshot("Agents"), **headers, **LOGIN)
     assert (row(tables).call_started, row(tables).logged_in_time, row(tables).unique_id) == (950, 900, "1.1")
     asked = ListSnapshot("Agents", 2)
-    tables.fold([asked.start, agent(asked, Status="AGENT_ONCALL", CallStarted="x"), asked.end])
-    assert [name for _, name, _ in tables.unfit] == ["Agents"]
+    tables.given([asked.start, agent(asked, Status="AGENT_ONCALL", CallStarted="x"), asked.end])
+    assert [name for _, name, _ in tables.rejected] == ["Agents"]
 
 
 def test_a_list_heals_a_logoff_that_nobody_heard() -> None:
     tables = known(ListSnapshot("Agents"), **IDLE)
-    tables.fold([bridge("BridgeEnter", "basic")])
+    tables.given([bridge("BridgeEnter", "basic")])
     asked = ListSnapshot("Agents", 2)
-    tables.fold([asked.start, bridge("BridgeLeave", "basic"), agent(asked, **OFF), asked.end, asked.over])
+    tables.given([asked.start, bridge("BridgeLeave", "basic"), agent(asked, **OFF), asked.end, asked.over])
     assert row(tables) == Agent("pbx", row(tables).tm_update, "1001", "Agent Ann")
 
 
 def test_an_agent_that_is_configured_no_more_goes_with_the_list() -> None:
     tables = known(ListSnapshot("Agents"), **OFF)
     asked = ListSnapshot("Agents", 2)
-    assert tables.fold([asked.start, asked.end, asked.over]).of(AGENTS) == {}
+    assert tables.given([asked.start, asked.end, asked.over]).then(AGENTS) == {}
 
 
 def test_a_transfer_during_the_greeting_moves_the_login() -> None:
     tables = known(ListSnapshot("Agents"), **OFF)
     transfer = {"Result": "Success", "DestType": "App", "DestApp": "AgentLogin", "OrigBridgeUniqueid": "b"}
     legs = {"OrigTransfererUniqueid": "5.5", "SecondTransfererUniqueid": "1.1", "TransfereeUniqueid": "7.7"}
-    tables.fold([block("Newexten", 1000.6, Application="AgentLogin", AppData="1001", **LOGIN)])
-    tables.fold([block("AttendedTransfer", **transfer, **legs), block("Hangup", **LOGIN)])
+    tables.given([block("Newexten", 1000.6, Application="AgentLogin", AppData="1001", **LOGIN)])
+    tables.given([block("AttendedTransfer", **transfer, **legs), block("Hangup", **LOGIN)])
     assert (row(tables).status, row(tables).unique_id, row(tables).logged_in_time) == ("AGENT_IDLE", "7.7", 1000)
 
 
 def test_a_channel_swapped_in_another_bridge_takes_over_no_login() -> None:
     tables = known(ListSnapshot("Agents"), **IDLE)
-    tables.fold([block("BridgeEnter", BridgeType="basic", Uniqueid="7.7", SwapUniqueid="1.1")])
+    tables.given([block("BridgeEnter", BridgeType="basic", Uniqueid="7.7", SwapUniqueid="1.1")])
     assert row(tables).unique_id == "1.1"

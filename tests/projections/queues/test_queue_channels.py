@@ -9,7 +9,7 @@ from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
 from schemas.log import Connected, NewEvent
 from tests.projections.queues.test_queues import MODELS, abandon, call, entry, join, leave, member, order, queue
-from tests.support.harness import ListSnapshot, Tables, block, ours
+from tests.support.folding import FoldSpec, ListSnapshot, block, own
 
 ORDERS = [("Orig", "Second", "Transferee"), ("Second", "Orig", "TransferTarget")]
 """In AttendedTransfer: the transferer's leg in a bridge, the one in an application, and who takes its place there."""
@@ -27,111 +27,111 @@ def hangup(channel: str, at: float = 1000.0) -> NewEvent:
     return block("Hangup", at, Uniqueid=channel)
 
 
-def known(**headers: Any) -> Tables:
+def known(**headers: Any) -> FoldSpec:
     """Return the models after a list of one queue with one member."""
     asked = ListSnapshot("QueueStatus")
-    return Tables(*MODELS).fold([asked.start, queue(asked, **headers), member(asked), asked.end, asked.over])
+    return FoldSpec(*MODELS).given([asked.start, queue(asked, **headers), member(asked), asked.end, asked.over])
 
 
-def counts(tables: Tables) -> tuple[int, int]:
-    row = tables.of(QUEUES)["q",]
+def counts(tables: FoldSpec) -> tuple[int, int]:
+    row = tables.then(QUEUES)["q",]
     return row.calls, row.abandoned
 
 
 @pytest.mark.parametrize("parts", ORDERS, ids=["queue-leg-second", "queue-leg-first"])
 def test_a_transferred_caller_keeps_the_place_of_the_leg(parts: tuple[str, str, str]) -> None:
-    tables = known().fold([join("a", 1, 1), join("leg", 2, 2), join("b", 3, 3)])
-    tables.fold([transfer("leg", "caller", parts), hangup("leg")])
+    tables = known().given([join("a", 1, 1), join("leg", 2, 2), join("b", 3, 3)])
+    tables.given([transfer("leg", "caller", parts), hangup("leg")])
     assert order(tables) == ["a", "caller", "b"]
-    row = tables.of(QUEUE_ENTRIES)["q", "caller"]
+    row = tables.then(QUEUE_ENTRIES)["q", "caller"]
     assert (row.channel, row.joined.timestamp()) == ("C/caller", 1000.0)
-    assert counts(tables.fold([abandon("caller"), leave("caller", 2, 2)])) == (2, 1)
+    assert counts(tables.given([abandon("caller"), leave("caller", 2, 2)])) == (2, 1)
     assert order(tables) == ["a", "b"]
 
 
 @pytest.mark.parametrize("headers", [{"Result": "Fail"}, {"DestType": "Bridge"}, {"TransfereeUniqueid": ""}])
 def test_a_transfer_elsewhere_leaves_the_queue_alone(headers: dict[str, Any]) -> None:
-    tables = known().fold([join("leg", 1, 1), transfer("leg", "caller", **headers)])
+    tables = known().given([join("leg", 1, 1), transfer("leg", "caller", **headers)])
     assert order(tables) == ["leg"]
 
 
 def test_a_caller_who_gives_up_under_the_legs_name_is_gone() -> None:
     # AttendedTransfer comes before the channel has moved.
-    tables = known().fold([join("leg", 1, 1), transfer("leg", "caller"), abandon("leg"), leave("leg", 1, 0)])
+    tables = known().given([join("leg", 1, 1), transfer("leg", "caller"), abandon("leg"), leave("leg", 1, 0)])
     assert order(tables) == []
     assert counts(tables) == (0, 1)
 
 
 @pytest.mark.parametrize("listed", ["leg", "caller"])
 def test_a_transfer_during_a_list_leaves_one_entry(listed: str) -> None:
-    tables, asked = known().fold([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
+    tables, asked = known().given([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
     item = entry(asked, listed, 1)
-    tables.fold([asked.start, queue(asked, Calls=1), transfer("leg", "caller"), item, asked.end, asked.over])
+    tables.given([asked.start, queue(asked, Calls=1), transfer("leg", "caller"), item, asked.end, asked.over])
     assert order(tables) == ["caller"]
-    tables, asked = known().fold([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
-    tables.fold([asked.start, queue(asked, Calls=1), item, transfer("leg", "caller"), asked.end, asked.over])
+    tables, asked = known().given([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
+    tables.given([asked.start, queue(asked, Calls=1), item, transfer("leg", "caller"), asked.end, asked.over])
     assert order(tables) == ["caller"]
 
 
 def test_a_caller_whose_channel_ends_waits_no_more() -> None:
-    tables = known().fold([join("a", 1, 1), join("b", 2, 2), hangup("a"), hangup("a"), hangup("stranger")])
+    tables = known().given([join("a", 1, 1), join("b", 2, 2), hangup("a"), hangup("a"), hangup("stranger")])
     assert order(tables) == ["b"]
     assert counts(tables) == (1, 0)
-    assert order(tables.fold([leave("a", 1, 1)])) == ["b"]
+    assert order(tables.given([leave("a", 1, 1)])) == ["b"]
 
 
 def test_a_caller_known_from_a_list_ends_with_the_channel() -> None:
     asked = ListSnapshot("QueueStatus", 2)
-    tables = known().fold([asked.start, queue(asked, Calls=1), entry(asked, "a", 1), asked.end, asked.over])
-    assert order(tables.fold([hangup("a")])) == []
+    tables = known().given([asked.start, queue(asked, Calls=1), entry(asked, "a", 1), asked.end, asked.over])
+    assert order(tables.given([hangup("a")])) == []
     assert counts(tables) == (0, 0)
 
 
 def test_a_caller_whose_channel_ends_during_the_list_stays_away() -> None:
     asked = ListSnapshot("QueueStatus", 2)
-    tables = known().fold([join("a", 1, 1), asked.start, hangup("a"), entry(asked, "a", 1), asked.end, asked.over])
+    tables = known().given([join("a", 1, 1), asked.start, hangup("a"), entry(asked, "a", 1), asked.end, asked.over])
     assert order(tables) == []
 
 
 @pytest.mark.parametrize(("moment", "in_level"), [(1010.9, 1), (1011.0, 0)])
 def test_a_caller_who_is_bridged_elsewhere_abandons(moment: float, in_level: int) -> None:
     # AMI's Bridge, seen with 16.28 and 22.10: no QueueCallerAbandon, no QueueCallerLeave.
-    tables = known().fold([join("a", 1, 1), block("BridgeEnter", moment, BridgeType="basic", Uniqueid="a")])
+    tables = known().given([join("a", 1, 1), block("BridgeEnter", moment, BridgeType="basic", Uniqueid="a")])
     assert order(tables) == []
     assert counts(tables) == (0, 1)
-    assert tables.of(QUEUES)["q",].abandoned_in_level == in_level
+    assert tables.then(QUEUES)["q",].abandoned_in_level == in_level
 
 
 def test_a_served_caller_enters_a_bridge_and_abandons_nothing() -> None:
     served = [leave("a", 1, 0), call("AgentConnect", "a"), block("BridgeEnter", BridgeType="basic", Uniqueid="a")]
-    tables = known().fold([join("a", 1, 1), *served])
+    tables = known().given([join("a", 1, 1), *served])
     assert counts(tables) == (0, 0)
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
 
 
 def test_a_waiting_channel_that_is_renamed_has_its_new_name() -> None:
-    tables = known().fold([join("a", 1, 1), block("Rename", Uniqueid="a", Newname="DAHDI/i1/5550101-2")])
-    assert tables.of(QUEUE_ENTRIES)["q", "a"].channel == "DAHDI/i1/5550101-2"
+    tables = known().given([join("a", 1, 1), block("Rename", Uniqueid="a", Newname="DAHDI/i1/5550101-2")])
+    assert tables.then(QUEUE_ENTRIES)["q", "a"].channel == "DAHDI/i1/5550101-2"
 
 
 @pytest.mark.parametrize("end", ["a", "member"])
 def test_a_call_ends_with_the_channel_of_either_end(end: str) -> None:
-    tables = known().fold([call("AgentConnect", "a", DestUniqueid="member", HoldTime=4), hangup(end, 1021.5)])
-    row, at_member = tables.of(QUEUES)["q",], tables.of(QUEUE_MEMBERS)["q", "SIP/1"]
+    tables = known().given([call("AgentConnect", "a", DestUniqueid="member", HoldTime=4), hangup(end, 1021.5)])
+    row, at_member = tables.then(QUEUES)["q",], tables.then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.completed, row.talk_time, row.completed_in_level) == (1, 21, 1)
     assert (at_member.in_call, at_member.calls_taken, at_member.last_call) == (0, 1, 1021)
     late = [call("AgentComplete", "a", at=1021.6, TalkTime=21), hangup("a"), hangup("member")]
-    tables.fold(late)
-    assert tables.of(QUEUES)["q",].completed == 1
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
+    tables.given(late)
+    assert tables.then(QUEUES)["q",].completed == 1
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
 def test_the_end_of_an_earlier_call_leaves_the_member_in_the_later_one() -> None:
-    tables = known().fold([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0), hangup("a")])
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
-    assert tables.of(QUEUES)["q",].completed == 0
-    tables.fold([hangup("b", 1009.0)])
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
+    tables = known().given([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0), hangup("a")])
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
+    assert tables.then(QUEUES)["q",].completed == 0
+    tables.given([hangup("b", 1009.0)])
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
 @pytest.mark.parametrize("ends", ["AgentComplete", "Hangup"])
@@ -141,25 +141,25 @@ def test_a_call_whose_ends_are_optimised_away_goes_on_and_counts_once(ends: str)
         begin = block("LocalOptimizationBegin", SourceUniqueid=source, Id=1, **halves)
         return [begin, block("LocalOptimizationEnd", Success="No", Id=1, **halves), hangup(two), hangup(one)]
 
-    tables = known().fold([call("AgentConnect", "caller;2", DestUniqueid="member;1")])
-    tables.fold([*optimised("member;1", "member;2", "phone"), *optimised("caller;1", "caller;2", "trunk")])
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
+    tables = known().given([call("AgentConnect", "caller;2", DestUniqueid="member;1")])
+    tables.given([*optimised("member;1", "member;2", "phone"), *optimised("caller;1", "caller;2", "trunk")])
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
     end = call("AgentComplete", "trunk", TalkTime=9) if ends == "AgentComplete" else hangup("phone", 1009.0)
-    tables.fold([end, hangup("trunk"), hangup("phone")])
-    row, at_member = tables.of(QUEUES)["q",], tables.of(QUEUE_MEMBERS)["q", "SIP/1"]
+    tables.given([end, hangup("trunk"), hangup("phone")])
+    row, at_member = tables.then(QUEUES)["q",], tables.then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.completed, row.talk_time, row.talking) == (1, 9, {})
     assert (at_member.in_call, at_member.calls_taken) == (0, 1)
 
 
 def test_an_end_without_its_caller_counts_once() -> None:
     # 22 sends AgentComplete without Uniqueid when the caller's channel is gone.
-    tables = known().fold([call("AgentConnect", "a", DestUniqueid="member"), hangup("a", 1005.0)])
-    tables.fold([call("AgentComplete", "", TalkTime=5), hangup("member")])
-    assert tables.of(QUEUES)["q",].completed == 1
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 0
+    tables = known().given([call("AgentConnect", "a", DestUniqueid="member"), hangup("a", 1005.0)])
+    tables.given([call("AgentComplete", "", TalkTime=5), hangup("member")])
+    assert tables.then(QUEUES)["q",].completed == 1
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 0
 
 
 def test_a_new_link_forgets_channels_that_may_have_ended() -> None:
-    tables = known().fold([join("a", 1, 1), call("AgentConnect", "b", DestUniqueid="c")])
-    tables.fold([ours(Connected("127.0.0.1:5038"), 1100.0)])
+    tables = known().given([join("a", 1, 1), call("AgentConnect", "b", DestUniqueid="c")])
+    tables.given([own(Connected("127.0.0.1:5038"), 1100.0)])
     assert [tables.states[model.name].memory["pbx"] for model in MODELS] == [{}, {}, {}]

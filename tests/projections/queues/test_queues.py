@@ -10,7 +10,7 @@ from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
 from schemas.log import NewEvent
-from tests.support.harness import ListSnapshot, Tables, block
+from tests.support.folding import FoldSpec, ListSnapshot, block
 
 MODELS = (QUEUES, QUEUE_MEMBERS, QUEUE_ENTRIES)
 
@@ -29,9 +29,9 @@ def entry(asked: ListSnapshot, caller: str, position: int, wait: int = 0) -> New
     return asked.item("QueueEntry", Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Wait=wait)
 
 
-def order(tables: Tables) -> list[str]:
+def order(tables: FoldSpec) -> list[str]:
     """Return the callers by position, having seen that positions are 1 to n."""
-    rows = sorted(tables.of(QUEUE_ENTRIES).values(), key=lambda row: row.position)
+    rows = sorted(tables.then(QUEUE_ENTRIES).values(), key=lambda row: row.position)
     assert [row.position for row in rows] == list(range(1, len(rows) + 1))
     return [row.unique_id for row in rows]
 
@@ -56,76 +56,76 @@ def call(event: str, caller: str, location: str = "SIP/1", at: float = 1000.0, *
 
 
 def test_a_caller_of_higher_priority_moves_those_behind() -> None:
-    tables = Tables(*MODELS).fold(
+    tables = FoldSpec(*MODELS).given(
         [join("a", 1, 1), join("b", 2, 2), join("vip", 1, 3), join("c", 4, 4), join("d", 3, 5)]
     )
     assert order(tables) == ["vip", "a", "d", "b", "c"]
-    assert order(tables.fold([leave("a", 2, 4)])) == ["vip", "d", "b", "c"]
-    assert order(tables.fold([leave("vip", 1, 3)])) == ["d", "b", "c"]
+    assert order(tables.given([leave("a", 2, 4)])) == ["vip", "d", "b", "c"]
+    assert order(tables.given([leave("vip", 1, 3)])) == ["d", "b", "c"]
 
 
 def test_queues_do_not_mix() -> None:
     other = block("QueueCallerJoin", Queue="r", Uniqueid="a", Channel="C/a", Position=1, Count=1)
-    tables = Tables(*MODELS).fold([join("a", 1, 1), join("b", 2, 2), other, leave("a", 1, 1)])
-    assert {key: row.position for key, row in tables.of(QUEUE_ENTRIES).items()} == {("q", "b"): 1, ("r", "a"): 1}
+    tables = FoldSpec(*MODELS).given([join("a", 1, 1), join("b", 2, 2), other, leave("a", 1, 1)])
+    assert {key: row.position for key, row in tables.then(QUEUE_ENTRIES).items()} == {("q", "b"): 1, ("r", "a"): 1}
 
 
 def test_events_older_than_the_list_that_come_after_it_change_nothing() -> None:
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS)
+    tables = FoldSpec(*MODELS)
     # a, b, x joined; a left; c joined: all before the list was made, but on the wire only after it.
     late = [join("a", 1, 1), join("b", 2, 2), join("x", 3, 3), leave("a", 1, 2), join("c", 3, 3)]
     items = [entry(asked, "b", 1), entry(asked, "x", 2), entry(asked, "c", 3)]
-    tables.fold([asked.start, *items, *late, asked.end, asked.over])
+    tables.given([asked.start, *items, *late, asked.end, asked.over])
     assert order(tables) == ["b", "x", "c"]
 
 
 def test_a_join_that_comes_after_the_list_moves_nobody() -> None:
     asked = ListSnapshot("QueueStatus", at=1010.0)
     items = [entry(asked, "b", 1), entry(asked, "x", 2, wait=3), entry(asked, "c", 3)]
-    tables = Tables(*MODELS).fold([asked.start, *items, join("x", 3, 3, at=1007.2)])
+    tables = FoldSpec(*MODELS).given([asked.start, *items, join("x", 3, 3, at=1007.2)])
     assert order(tables) == ["b", "x", "c"]
 
 
 def test_the_late_answer_to_an_older_snapshot_does_not_save_a_row_from_the_sweep() -> None:
     old, new = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
-    tables = Tables(*MODELS).fold([join("gone", 1, 1), old.start, old.failed, old.over])
-    tables.fold([new.start, entry(old, "gone", 1), entry(new, "a", 1), new.end, new.over])
+    tables = FoldSpec(*MODELS).given([join("gone", 1, 1), old.start, old.failed, old.over])
+    tables.given([new.start, entry(old, "gone", 1), entry(new, "a", 1), new.end, new.over])
     assert order(tables) == ["a"]
 
 
 def test_a_caller_who_leaves_while_the_list_is_on_its_way_does_not_come_back() -> None:
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS)
-    tables.fold([asked.start, leave("a", 1, 1)])
-    tables.fold([entry(asked, "a", 1), entry(asked, "b", 2), asked.end, asked.over])
+    tables = FoldSpec(*MODELS)
+    tables.given([asked.start, leave("a", 1, 1)])
+    tables.given([entry(asked, "a", 1), entry(asked, "b", 2), asked.end, asked.over])
     assert order(tables) == ["b"]
 
 
 def test_who_left_unheard_is_swept_though_others_were_moved_past_them() -> None:
-    tables = Tables(*MODELS).fold([join("gone", 1, 1), join("a", 2, 2), join("b", 3, 3)])
+    tables = FoldSpec(*MODELS).given([join("gone", 1, 1), join("a", 2, 2), join("b", 3, 3)])
     asked = ListSnapshot("QueueStatus")
     # During the gap "gone" left; now "vip" joins before the list arrives, and everybody's position changes.
-    tables.fold([asked.start, join("vip", 1, 3)])
-    tables.fold([entry(asked, "vip", 1), entry(asked, "a", 2), entry(asked, "b", 3), asked.end, asked.over])
+    tables.given([asked.start, join("vip", 1, 3)])
+    tables.given([entry(asked, "vip", 1), entry(asked, "a", 2), entry(asked, "b", 3), asked.end, asked.over])
     assert order(tables) == ["vip", "a", "b"]
 
 
 def test_the_first_list_puts_callers_before_one_who_joined_while_it_was_asked_for() -> None:
     asked = ListSnapshot("QueueStatus", at=1030.0)
-    tables = Tables(*MODELS).fold([asked.start, join("c", 3, 3, at=1029.5)])
+    tables = FoldSpec(*MODELS).given([asked.start, join("c", 3, 3, at=1029.5)])
     items = [entry(asked, "a", 1, wait=30), entry(asked, "b", 2, wait=7), entry(asked, "c", 3)]
-    tables.fold([*items, asked.end, asked.over])
+    tables.given([*items, asked.end, asked.over])
     assert order(tables) == ["a", "b", "c"]
-    waited = {row.unique_id: 1030 - row.joined.timestamp() for row in tables.of(QUEUE_ENTRIES).values()}
+    waited = {row.unique_id: 1030 - row.joined.timestamp() for row in tables.then(QUEUE_ENTRIES).values()}
     assert waited == {"a": 30, "b": 7, "c": 0.5}
 
 
 def test_a_list_that_failed_or_was_cut_takes_nobody_away() -> None:
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([join("a", 1, 1), asked.start, asked.failed, asked.over])
+    tables = FoldSpec(*MODELS).given([join("a", 1, 1), asked.start, asked.failed, asked.over])
     assert order(tables) == ["a"]
-    assert order(tables.fold([ListSnapshot("QueueStatus", 2).start, ListSnapshot("QueueStatus", 2).empty])) == []
+    assert order(tables.given([ListSnapshot("QueueStatus", 2).start, ListSnapshot("QueueStatus", 2).empty])) == []
 
 
 def test_a_list_says_unknown_where_events_say_it_in_brackets() -> None:
@@ -133,43 +133,45 @@ def test_a_list_says_unknown_where_events_say_it_in_brackets() -> None:
     item = asked.item(
         "QueueEntry", Queue="q", Uniqueid="a", Position=1, CallerIDName="unknown", ConnectedLineNum="unknown"
     )
-    row = Tables(*MODELS).fold([asked.start, item]).of(QUEUE_ENTRIES)["q", "a"]
+    row = FoldSpec(*MODELS).given([asked.start, item]).then(QUEUE_ENTRIES)["q", "a"]
     assert (row.caller_id_name, row.connected_line_num) == ("<unknown>", "<unknown>")
 
 
 def test_statistics_follow_each_call() -> None:
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
-    tables.fold([call("AgentConnect", "a", HoldTime=8), call("AgentComplete", "a", at=1060.9, HoldTime=8, TalkTime=60)])
-    row = tables.of(QUEUES)["q",]
+    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    tables.given(
+        [call("AgentConnect", "a", HoldTime=8), call("AgentComplete", "a", at=1060.9, HoldTime=8, TalkTime=60)]
+    )
+    row = tables.then(QUEUES)["q",]
     assert (row.completed, row.hold_time, row.talk_time, row.service_level_perf) == (1, 8, 60, 100.0)
-    tables.fold([call("AgentConnect", "b", HoldTime=11), call("AgentComplete", "b", HoldTime=11, TalkTime=21)])
-    row = tables.fold([join("c", 1, 1), abandon("c"), leave("c", 1, 0)]).of(QUEUES)["q",]
+    tables.given([call("AgentConnect", "b", HoldTime=11), call("AgentComplete", "b", HoldTime=11, TalkTime=21)])
+    row = tables.given([join("c", 1, 1), abandon("c"), leave("c", 1, 0)]).then(QUEUES)["q",]
     assert (row.completed, row.abandoned, row.hold_time, row.talk_time) == (2, 1, 8, 50)
     assert (row.service_level_perf, row.service_level_perf2) == (50.0, 66.7)
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 2
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 2
 
 
 def test_a_reset_of_the_statistics_forgets_what_was_within_the_service_level() -> None:
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([asked.start, queue(asked), asked.end, asked.over])
-    tables.fold([event for n in range(3) for event in (join(f"{n}", 1, 1), abandon(f"{n}"), leave(f"{n}", 1, 0))])
-    assert tables.of(QUEUES)["q",].service_level_perf2 == 100.0
+    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), asked.end, asked.over])
+    tables.given([event for n in range(3) for event in (join(f"{n}", 1, 1), abandon(f"{n}"), leave(f"{n}", 1, 0))])
+    assert tables.then(QUEUES)["q",].service_level_perf2 == 100.0
     again = ListSnapshot("QueueStatus", 2)
-    tables.fold([again.start, queue(again), again.end, again.over])  # `queue reset stats` has no event
-    row = tables.fold([join("d", 1, 1), abandon("d"), leave("d", 1, 0)]).of(QUEUES)["q",]
+    tables.given([again.start, queue(again), again.end, again.over])  # `queue reset stats` has no event
+    row = tables.given([join("d", 1, 1), abandon("d"), leave("d", 1, 0)]).then(QUEUES)["q",]
     assert (row.abandoned, row.abandoned_in_level, row.service_level_perf2) == (1, 1, 100.0)
 
 
 def test_the_last_call_of_a_member_is_when_it_ended_and_calls_count_once() -> None:
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
-    row = tables.fold([call("AgentConnect", "a")]).of(QUEUE_MEMBERS)["q", "SIP/1"]
+    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    row = tables.given([call("AgentConnect", "a")]).then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.in_call, row.calls_taken) == (1, 0)
     complete = call("AgentComplete", "a", at=1060.9)
-    row = tables.fold([complete, complete]).of(QUEUE_MEMBERS)["q", "SIP/1"]
+    row = tables.given([complete, complete]).then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.in_call, row.calls_taken, row.last_call) == (0, 1, 1060)
-    assert tables.of(QUEUES)["q",].completed == 1
+    assert tables.then(QUEUES)["q",].completed == 1
 
 
 def test_the_state_of_a_phone_that_answers_ends_no_call() -> None:
@@ -180,119 +182,124 @@ def test_the_state_of_a_phone_that_answers_ends_no_call() -> None:
         return block("QueueMemberStatus", 1001.0, **told, InCall=0)
 
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
-    row = tables.fold([status(6), call("AgentConnect", "a"), status(2)]).of(QUEUE_MEMBERS)["q", "SIP/1"]
+    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    row = tables.given([status(6), call("AgentConnect", "a"), status(2)]).then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.status, row.in_call, row.calls_taken) == (2, 1, 0)
-    free = tables.fold([status(1, 1), call("AgentComplete", "a", at=1060.9)]).of(QUEUE_MEMBERS)["q", "SIP/1"]
+    free = tables.given([status(1, 1), call("AgentComplete", "a", at=1060.9)]).then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (free.status, free.in_call, free.calls_taken) == (1, 0, 1)
 
 
 def test_of_two_calls_at_once_only_the_later_counts() -> None:
     # app_queue.c, update_queue: the member remembers one start; the end of the other call is "considered terminated".
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
-    tables.fold([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0)])
-    tables.fold([call("AgentComplete", "a", at=1010.0)])
-    assert tables.of(QUEUES)["q",].completed == 0
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
-    tables.fold([call("AgentComplete", "b", at=1020.0)])
-    assert tables.of(QUEUES)["q",].completed == 1
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
+    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    tables.given([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0)])
+    tables.given([call("AgentComplete", "a", at=1010.0)])
+    assert tables.then(QUEUES)["q",].completed == 0
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
+    tables.given([call("AgentComplete", "b", at=1020.0)])
+    assert tables.then(QUEUES)["q",].completed == 1
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
 def test_a_call_taken_before_anybody_listened_counts_when_it_ends() -> None:
     asked = ListSnapshot("QueueStatus")
     items = [queue(asked, Completed=4, TalkTime=10), member(asked, InCall=1, CallsTaken=4)]
-    tables = Tables(*MODELS).fold([asked.start, *items, asked.end, asked.over])
-    tables.fold([call("AgentComplete", "a", TalkTime=30)])
-    row = tables.of(QUEUES)["q",]
+    tables = FoldSpec(*MODELS).given([asked.start, *items, asked.end, asked.over])
+    tables.given([call("AgentComplete", "a", TalkTime=30)])
+    row = tables.then(QUEUES)["q",]
     assert (row.completed, row.talk_time) == (5, 15)
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 5
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 5
 
 
 def test_a_call_that_began_and_ended_unheard_leaves_no_trace_in_the_next() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
-    tables = Tables(*MODELS).fold([first.start, queue(first), member(first), first.end, first.over])
-    tables.fold([call("AgentConnect", "a")])
+    tables = FoldSpec(*MODELS).given([first.start, queue(first), member(first), first.end, first.over])
+    tables.given([call("AgentConnect", "a")])
     # In a gap "a" ended and "b" was taken.
     items = [queue(second, Completed=1), member(second, InCall=1, CallsTaken=1)]
-    tables.fold([second.start, *items, second.end, second.over, call("AgentComplete", "b")])
-    assert tables.of(QUEUES)["q",].completed == 2
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 2
+    tables.given([second.start, *items, second.end, second.over, call("AgentComplete", "b")])
+    assert tables.then(QUEUES)["q",].completed == 2
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 2
 
 
 def test_an_end_that_the_list_has_already_is_not_counted_again() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
-    tables = Tables(*MODELS).fold([first.start, queue(first), member(first), first.end, first.over])
-    tables.fold([call("AgentConnect", "a", HoldTime=1)])
+    tables = FoldSpec(*MODELS).given([first.start, queue(first), member(first), first.end, first.over])
+    tables.given([call("AgentConnect", "a", HoldTime=1)])
     items = [queue(second, Completed=1, Holdtime=1, ServicelevelPerf="100.0", ServicelevelPerf2="100.0")]
     items += [member(second, CallsTaken=1, LastCall=1010)]
     late = call("AgentComplete", "a", at=1010.0, HoldTime=1)
-    tables.fold([second.start, *items, late, second.end, second.over])
-    assert tables.of(QUEUES)["q",].completed == 1
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
+    tables.given([second.start, *items, late, second.end, second.over])
+    assert tables.then(QUEUES)["q",].completed == 1
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
 def test_an_abandonment_that_the_list_has_already_is_not_counted_again() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
-    tables = Tables(*MODELS).fold([first.start, queue(first), first.end, first.over, join("a", 1, 1), join("b", 2, 2)])
+    tables = FoldSpec(*MODELS).given(
+        [first.start, queue(first), first.end, first.over, join("a", 1, 1), join("b", 2, 2)]
+    )
     items = [queue(second, Calls=1, Abandoned=1, ServicelevelPerf2="100.0"), entry(second, "b", 1)]
     late = [abandon("a"), leave("a", 1, 1)]
-    row = tables.fold([second.start, *items, *late, second.end, second.over]).of(QUEUES)["q",]
+    row = tables.given([second.start, *items, *late, second.end, second.over]).then(QUEUES)["q",]
     assert (row.abandoned, row.abandoned_in_level, row.calls) == (1, 1, 1)
-    row = tables.fold([abandon("b"), abandon("b"), leave("b", 1, 0)]).of(QUEUES)["q",]
+    row = tables.given([abandon("b"), abandon("b"), leave("b", 1, 0)]).then(QUEUES)["q",]
     assert (row.abandoned, row.abandoned_in_level, row.calls) == (2, 2, 0)
 
 
 def test_a_hold_time_that_the_list_has_already_is_not_averaged_again() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     items = [queue(first, Abandoned=1, Holdtime=8), member(first)]
-    tables = Tables(*MODELS).fold([first.start, *items, first.end, first.over])
+    tables = FoldSpec(*MODELS).given([first.start, *items, first.end, first.over])
     items = [queue(second, Abandoned=1, Holdtime=16), member(second, InCall=1)]
-    tables.fold([second.start, *items, second.end, second.over, call("AgentConnect", "a", HoldTime=40)])
-    assert tables.of(QUEUES)["q",].hold_time == 16
-    tables.fold([call("AgentConnect", "b", "SIP/2", HoldTime=40)])
-    assert tables.of(QUEUES)["q",].hold_time == 22
+    tables.given([second.start, *items, second.end, second.over, call("AgentConnect", "a", HoldTime=40)])
+    assert tables.then(QUEUES)["q",].hold_time == 16
+    tables.given([call("AgentConnect", "b", "SIP/2", HoldTime=40)])
+    assert tables.then(QUEUES)["q",].hold_time == 22
 
 
 def test_an_end_that_asterisk_never_tells_is_known_by_the_members_next_status() -> None:
     # Seen with 16.28: both channels were gone before app_queue looked, so there was no AgentComplete.
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([asked.start, queue(asked), member(asked), asked.end, asked.over])
-    tables.fold([call("AgentConnect", "a", at=1000.5, HoldTime=12)])
+    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    tables.given([call("AgentConnect", "a", at=1000.5, HoldTime=12)])
     status = changed("QueueMemberStatus", InCall=0, CallsTaken=0, LastCall=990)  # made before the call was put down
-    assert tables.fold([status]).of(QUEUES)["q",].completed == 0
+    assert tables.given([status]).then(QUEUES)["q",].completed == 0
     status = changed("QueueMemberStatus", InCall=0, CallsTaken=1, LastCall=1007)
-    row = tables.fold([status, status]).of(QUEUES)["q",]
+    row = tables.given([status, status]).then(QUEUES)["q",]
     assert (row.completed, row.talk_time, row.hold_time, row.completed_in_level) == (1, 7, 12, 0)
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
 def test_statistics_that_were_reset_come_with_the_next_list_though_calls_come_and_go() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     items = [queue(first, Completed=7, Abandoned=3, Holdtime=9, ServicelevelPerf="100.0"), member(first, CallsTaken=7)]
-    tables = Tables(*MODELS).fold([first.start, *items, first.end, first.over, call("AgentConnect", "a")])
-    tables.fold([second.start, join("x", 1, 1), queue(second, Calls=1), member(second), second.end, second.over])
-    row = tables.of(QUEUES)["q",]
+    tables = FoldSpec(*MODELS).given([first.start, *items, first.end, first.over, call("AgentConnect", "a")])
+    tables.given([second.start, join("x", 1, 1), queue(second, Calls=1), member(second), second.end, second.over])
+    row = tables.then(QUEUES)["q",]
     assert (row.completed, row.abandoned, row.hold_time, row.calls, row.service_level_perf) == (0, 0, 0, 1, 0.0)
     # Asterisk forgot the start of the call that lasted through the reset, so its end counts nowhere.
-    tables.fold([call("AgentComplete", "a")])
-    assert tables.of(QUEUES)["q",].completed == 0
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 0
+    tables.given([call("AgentComplete", "a")])
+    assert tables.then(QUEUES)["q",].completed == 0
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 0
 
 
 def test_counts_within_the_service_level_are_worked_back_from_a_list() -> None:
     asked = ListSnapshot("QueueStatus")
     item = queue(asked, Completed=9, Abandoned=17, ServicelevelPerf="88.9", ServicelevelPerf2="92.3")
-    row = Tables(*MODELS).fold([asked.start, item]).of(QUEUES)["q",]
+    row = FoldSpec(*MODELS).given([asked.start, item]).then(QUEUES)["q",]
     assert (row.completed_in_level, row.abandoned_in_level) == (8, 16)
 
 
 def test_two_members_may_share_a_name() -> None:
     asked = ListSnapshot("QueueStatus")
     items = [member(asked, "SIP/1", Penalty=1), member(asked, "SIP/2", Penalty=2)]
-    tables = Tables(*MODELS).fold([asked.start, queue(asked), *items, asked.end, asked.over])
-    assert {key: row.penalty for key, row in tables.of(QUEUE_MEMBERS).items()} == {("q", "SIP/1"): 1, ("q", "SIP/2"): 2}
+    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), *items, asked.end, asked.over])
+    assert {key: row.penalty for key, row in tables.then(QUEUE_MEMBERS).items()} == {
+        ("q", "SIP/1"): 1,
+        ("q", "SIP/2"): 2,
+    }
 
 
 def changed(event: str, **headers: Any) -> NewEvent:
@@ -300,30 +307,32 @@ def changed(event: str, **headers: Any) -> NewEvent:
 
 
 def test_an_unpause_with_a_reason_leaves_no_reason() -> None:
-    tables = Tables(*MODELS).fold([changed("QueueMemberPause", Paused=1, PausedReason="lunch", LastPause=5)])
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].paused_reason == "lunch"
-    tables.fold([changed("QueueMemberPause", Paused=0, PausedReason="back", Reason="back", LastPause=5)])
-    row = tables.of(QUEUE_MEMBERS)["q", "SIP/1"]
+    tables = FoldSpec(*MODELS).given([changed("QueueMemberPause", Paused=1, PausedReason="lunch", LastPause=5)])
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].paused_reason == "lunch"
+    tables.given([changed("QueueMemberPause", Paused=0, PausedReason="back", Reason="back", LastPause=5)])
+    row = tables.then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.paused, row.paused_reason, row.last_pause) == (0, "", 5)
 
 
 def test_a_list_does_not_make_us_forget_ringinuse() -> None:
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([changed("QueueMemberRinginuse", Ringinuse=0), asked.start, member(asked), asked.end])
-    assert tables.of(QUEUE_MEMBERS)["q", "SIP/1"].ring_inuse == 0
+    tables = FoldSpec(*MODELS).given(
+        [changed("QueueMemberRinginuse", Ringinuse=0), asked.start, member(asked), asked.end]
+    )
+    assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].ring_inuse == 0
 
 
 def test_a_member_removed_while_the_list_is_on_its_way_stays_away() -> None:
     asked = ListSnapshot("QueueStatus")
-    tables = Tables(*MODELS).fold([asked.start, changed("QueueMemberRemoved"), member(asked), asked.end, asked.over])
-    assert tables.of(QUEUE_MEMBERS) == {}
+    tables = FoldSpec(*MODELS).given([asked.start, changed("QueueMemberRemoved"), member(asked), asked.end, asked.over])
+    assert tables.then(QUEUE_MEMBERS) == {}
 
 
 @pytest.mark.parametrize("bad", ["x", "9" * 40])
 def test_a_number_that_is_none_is_counted_and_passed_over(bad: str) -> None:
     events = [block("QueueCallerJoin", Queue="q", Uniqueid="a", Position=bad, Count=1), join("b", 1, 1)]
-    tables = Tables(*MODELS).fold(events)
-    assert {(position, name) for position, name, _ in tables.unfit} == {(1, "QueueCallerJoin")}
+    tables = FoldSpec(*MODELS).given(events)
+    assert {(position, name) for position, name, _ in tables.rejected} == {(1, "QueueCallerJoin")}
     assert order(tables) == ["b"]
 
 
@@ -333,9 +342,9 @@ def test_odd_values_do_not_stop_a_model() -> None:
     bad: list[dict[str, Any]] = [{"Completed": -3}, {"Completed": 2**63 - 1}]
     bad += [{"ServicelevelPerf": "nan"}, {"ServicelevelPerf2": "inf"}]
     odd += [queue(asked, **headers) for headers in bad]
-    tables = Tables(*MODELS).fold([asked.start, *odd])
+    tables = FoldSpec(*MODELS).given([asked.start, *odd])
     assert order(tables) == ["c", "a", "d", "b"]
-    assert {(position, name) for position, name, _ in tables.unfit} == {(n, "QueueParams") for n in range(6, 10)}
+    assert {(position, name) for position, name, _ in tables.rejected} == {(n, "QueueParams") for n in range(6, 10)}
 
 
 def test_percentages_are_those_that_c_prints() -> None:

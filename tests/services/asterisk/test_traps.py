@@ -15,7 +15,7 @@ from services.asterisk.ami.question import Question
 from tests.captures import wire
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
-from tests.support.folding import START, Folding, ami
+from tests.support.folding import START, FoldSpec, ami
 from tests.support.listener import listener_task
 from tests.support.polling import eventually
 
@@ -139,12 +139,12 @@ def channel(event: str, **headers: object) -> bytes:
 
 
 def test_a_list_item_is_taken_for_a_row_that_a_live_event_touched_in_the_same_snapshot() -> None:
-    folding = Folding(CHANNELS)
-    folding.tell(channel("Newchannel"), channel("BridgeEnter", BridgeUniqueid="before"))
+    folding = FoldSpec(CHANNELS)
+    folding.when(channel("Newchannel"), channel("BridgeEnter", BridgeUniqueid="before"))
     # The link was lost; meanwhile the channel was transferred. A variable is the first that we hear of it again.
-    folding.tell(SnapshotStarted(7), ami("VarSet", Uniqueid="1", Variable="x", Value="y"))
+    folding.when(SnapshotStarted(7), ami("VarSet", Uniqueid="1", Variable="x", Value="y"))
     item = channel("CoreShowChannel", ActionID="ringledger/7/CoreShowChannels", BridgeId="after", Duration="00:01:00")
-    rows = folding.tell(item, SnapshotListed(7, "CoreShowChannels", "complete"), SnapshotCompleted(7))
+    rows = folding.when(item, SnapshotListed(7, "CoreShowChannels", "complete"), SnapshotCompleted(7)).then()
     assert rows[("1",)].bridge_id == "after"
     assert rows[("1",)].variables == {"x": "y"}
 
@@ -152,10 +152,10 @@ def test_a_list_item_is_taken_for_a_row_that_a_live_event_touched_in_the_same_sn
 def test_a_channel_that_hung_up_during_its_list_does_not_come_back() -> None:
     item = channel("CoreShowChannel", ActionID="ringledger/7/CoreShowChannels", Duration="00:01:00")
     listed = SnapshotListed(7, "CoreShowChannels", "complete")
-    folding = Folding(CHANNELS)
-    assert folding.tell(SnapshotStarted(7), channel("Hangup"), item, listed, SnapshotCompleted(7)) == {}
-    assert folding.tell(SnapshotStarted(8), channel("Newchannel"), channel("Hangup")) == {}
-    assert folding.tell(item.replace(b"/7/", b"/8/"), SnapshotListed(8, "CoreShowChannels", "complete")) == {}
+    folding = FoldSpec(CHANNELS)
+    assert folding.when(SnapshotStarted(7), channel("Hangup"), item, listed, SnapshotCompleted(7)).then() == {}
+    assert folding.when(SnapshotStarted(8), channel("Newchannel"), channel("Hangup")).then() == {}
+    assert folding.when(item.replace(b"/7/", b"/8/"), SnapshotListed(8, "CoreShowChannels", "complete")).then() == {}
 
 
 @CAPTURES
@@ -177,10 +177,10 @@ def test_times_step_back_and_the_order_is_that_of_the_wire(capture: str) -> None
     ],
 )
 def test_no_event_of_a_channel_that_was_never_announced_or_is_gone_makes_one(late: str) -> None:
-    folding = Folding(CHANNELS)
+    folding = FoldSpec(CHANNELS)
     event = channel(late, Newname="x", Variable="x", Value="y", BridgeUniqueid="b")
-    assert folding.tell(event) == {}
-    assert folding.tell(channel("Newchannel"), channel("Hangup"), event) == {}
+    assert folding.when(event).then() == {}
+    assert folding.when(channel("Newchannel"), channel("Hangup"), event).then() == {}
 
 
 @CAPTURES

@@ -24,7 +24,7 @@ from services.projector.table import Table
 from services.replay import instants
 from services.replay.as_of import AsOfReader
 from tests.support import two_pbx_log as heard
-from tests.support.harness import recording
+from tests.support.recorded_events import recording
 from tests.support.two_pbx_log import Truth
 
 STATES = (

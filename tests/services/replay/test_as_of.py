@@ -15,7 +15,7 @@ from services.replay.as_of import AsOfModel, AsOfReader, TooFarError
 from services.replay.instants import Instant, InvalidInstantError
 from tests.support import two_pbx_log as heard
 from tests.support.database import READ_MODELS, cloned
-from tests.support.harness import Tables
+from tests.support.folding import FoldSpec
 from tests.support.two_pbx_log import SPOOLED, Event, Truth
 
 NAMES = [model.name for model in ALL]
@@ -46,7 +46,7 @@ async def told(postgresql_url: str) -> AsyncIterator[Log]:
         await own.close()
 
 
-def assert_same(held: dict[str, AsOfModel], truth: Tables) -> None:
+def assert_same(held: dict[str, AsOfModel], truth: FoldSpec) -> None:
     for model in ALL:
         one = held[model.name]
         assert {one.table.key_of(row): row for row in one.rows} == truth.rows[model.name], model.name

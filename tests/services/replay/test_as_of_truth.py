@@ -23,7 +23,7 @@ from tests.projections.test_cli_truth import ANSWER_SECONDS, held, truth
 from tests.support import cli_text as shown
 from tests.support import two_pbx_log as heard
 from tests.support.database import READ_MODELS, cloned
-from tests.support.harness import Tables
+from tests.support.folding import FoldSpec
 from tests.support.two_pbx_log import LATER
 
 AGO = {"rich22": 0.0, "rich16": LATER}
@@ -37,9 +37,9 @@ class Past:
         self.connection, self.events = connection, events
         self._as_of = AsOfReader(ALL)
 
-    async def tables(self, pbx: str, asked: int | datetime) -> Tables:
+    async def tables(self, pbx: str, asked: int | datetime) -> FoldSpec:
         instant = await instants.find(self.connection, asked)
-        tables = Tables(*shown.MODELS)
+        tables = FoldSpec(*shown.MODELS)
         for name, one in (await self._as_of.read(self.connection, NAMES, instant)).items():
             tables.rows[name] = {one.table.key_of(row): row for row in one.rows if row.pbx == pbx}
         return tables
@@ -113,7 +113,7 @@ async def test_what_a_list_action_answered_was_held_before_it_was_asked(
     for items in list(answers.values())[1:]:  # the first one is where everything begins
         headers = [headers_of(item) for item in items]
         said = {tuple(one.get(header, "") for header in columns.values()) for one in headers}
-        rows = (await past.tables(capture, items[0].position - 1)).of(model).values()
+        rows = (await past.tables(capture, items[0].position - 1)).then(model).values()
         values = [[getattr(row, column) for column in columns] for row in rows]
         told = {tuple("" if value is None else str(value) for value in row) for row in values}
         assert told == {one for one in said if model is not DEVICE_STATES or not one[0].startswith(UNKEPT)}

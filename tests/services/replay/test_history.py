@@ -22,7 +22,7 @@ from services.database import connection as database
 from services.log import append as log
 from services.projector.table import Table
 from services.replay.history_report import shown, written
-from tests.support.harness import Tables, block, ours
+from tests.support.folding import FoldSpec, block, own
 
 PROGRAM = Path(sys.executable).parent / "ringledger"
 BEGIN = 1_795_000_000.0
@@ -89,7 +89,7 @@ async def cli(url: str) -> Cli:
     connection = await database.connect(url)
     await log.append(connection, "berlin", 1, 1, EVENTS)
     user = UserCreated("u1", "admin", "", "$argon2id$secret", ("admin",), "user")
-    await log.append(connection, "", 1, 1, [ours(user, BEGIN + 6)])
+    await log.append(connection, "", 1, 1, [own(user, BEGIN + 6)])
     await log.append(connection, "wien", 1, 1, [channel(7, "Newchannel", "1.1")])
     await connection.close()
     return Cli(url)
@@ -229,9 +229,9 @@ def test_what_is_written_is_one_line_that_no_terminal_obeys(value: Any, text: st
 
 
 def test_secrets_are_masked_wherever_they_stand() -> None:
-    tables = Tables(PJSIP_AUTHS)
-    tables.fold([block("AuthList", None, ObjectName="a", Username="u", Password="hush", Md5Cred="", Realm="r")])
-    ((row,),) = [list(tables.of(PJSIP_AUTHS).values())]
+    tables = FoldSpec(PJSIP_AUTHS)
+    tables.given([block("AuthList", None, ObjectName="a", Username="u", Password="hush", Md5Cred="", Realm="r")])
+    ((row,),) = [list(tables.then(PJSIP_AUTHS).values())]
     assert (shown(row)["password"], shown(row)["md5_cred"], shown(row)["username"]) == ("********", "", "u")
     one = Channel("pbx", datetime(2026, 11, 23, tzinfo=UTC), "1.1", variables={"API_TOKEN": "hush", "X": "y"})
     assert shown(one)["variables"] == {"API_TOKEN": "********", "X": "y"}
