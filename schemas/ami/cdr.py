@@ -1,4 +1,4 @@
-"""Call detail records, and what queues say about their calls."""
+"""Call detail records, and the queues' events about their calls."""
 
 from typing import Annotated, ClassVar
 
@@ -48,7 +48,7 @@ class Cdr(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class QueueCall(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """QueueCallerJoin, QueueCallerAbandon, AgentCalled, AgentConnect, AgentComplete: a caller, and maybe a member.
+    """QueueCallerJoin, QueueCallerAbandon, AgentCalled, AgentConnect, AgentComplete: a caller, and in some a member.
 
     ``interface`` is what the queue dials (``Local/1001@agents/n``), ``dest_channel`` what came of it; ``hold_time``
     is how long the caller has waited, in seconds.
