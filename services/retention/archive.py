@@ -21,6 +21,7 @@ from services.log import archives as edge
 from services.log.archives import Edge, UnkeptError
 from services.log.redactions import RedactionError
 from services.projector import saved_states as saved
+from services.projector import stale_states
 from services.projector.saved_states import SavedState
 from services.replay.as_of import AsOfReader, BrokenModelError
 from services.replay.instants import Instant
@@ -40,15 +41,6 @@ CROSS JOIN LATERAL (SELECT last, hash FROM ledger.batch b WHERE b.month = part.m
 WHERE part.month < $1 ORDER BY l.last
 """
 NEXT = "SELECT min(first) FROM ledger.batch WHERE month >= $1"
-# Kept by a command that died: a redaction since then may have made them other than a fold of the log.
-UNKEEP = "DELETE FROM ledger.saved WHERE kept AND position > $1"
-# Nothing can be folded on from what was saved before the edge.
-FORGET = "DELETE FROM ledger.saved WHERE position < $1"
-ORPHANS = """
-DELETE FROM ledger.saved_rows r WHERE NOT EXISTS (
-    SELECT FROM ledger.saved s
-    WHERE (s.model, s.version, s.changed) = (r.model, r.version, r.changed) AND s.whole)
-"""
 DROP = "SELECT to_char(m, 'YYYY-MM') FROM ledger.drop_archived($1) AS m"
 
 
@@ -134,7 +126,7 @@ async def _months(connection: asyncpg.Connection, old: Edge, before: date) -> li
 
 async def _keep(connection: asyncpg.Connection, behind: int, position: int) -> datetime:
     """Keep what all models hold at ``position``; return the greatest time of recording up to there."""
-    await connection.execute(UNKEEP, behind)
+    await stale_states.delete_pinned_after(connection, behind)
     latest = await saved.latest_recorded(connection, position)
     instant = Instant(position, latest, behind + 1, ((0, position),))
     with Bar("folding") as progress:
@@ -146,8 +138,7 @@ async def _keep(connection: asyncpg.Connection, behind: int, position: int) -> d
 
 async def _tidy(connection: asyncpg.Connection, position: int) -> None:
     async with connection.transaction():
-        await connection.execute(FORGET, position)
-        await connection.execute(ORPHANS)
+        await stale_states.delete_before(connection, position)
 
 
 def lines(done: Archived) -> list[str]:

@@ -12,6 +12,7 @@ from projections import ALL
 from services.database import connection as database
 from services.database import locks
 from services.database.locks import Lock
+from services.projector import stale_states
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.retention.redact_pattern import Wanted
@@ -23,34 +24,9 @@ NOTICE_SECONDS = 1.2
 """API processes look at the checkpoints once a second at least, so by then none serves what it has kept."""
 
 STALE = "SELECT model FROM ledger.stale JOIN ledger.checkpoint USING (model) WHERE place = 'model'"
-# A table of version 0 is nobody's: whoever projects next builds another beside it and puts that in its place.
+# A table of version 0 is rebuilt by the next projector (`stale_states.discard_stale`).
 OUTDATED = "SELECT model FROM ledger.checkpoint WHERE version = 0 AND place = 'model'"
 MARK = "INSERT INTO ledger.stale SELECT unnest($1::text[]), 1 ON CONFLICT DO NOTHING"
-OUTDATE = "UPDATE ledger.checkpoint SET version = 0 WHERE model IN (SELECT model FROM ledger.stale)"
-FORGET_UNFIT = "DELETE FROM ledger.unfit WHERE model IN (SELECT model FROM ledger.stale)"
-FORGET_SAVED = """
-DELETE FROM ledger.saved s USING ledger.stale t WHERE s.model = t.model AND s.position >= t.first AND NOT s.kept
-"""
-FORGET_SAVED_ROWS = """
-DELETE FROM ledger.saved_rows r USING ledger.stale t
-WHERE r.model = t.model AND r.changed >= t.first AND NOT EXISTS (
-    SELECT FROM ledger.saved s WHERE (s.model, s.version, s.changed) = (r.model, r.version, r.changed) AND s.kept)
-"""
-# What is kept may be all that is left of a log that was archived: it is not folded anew, but written anew.
-KEPT_STATES = """
-SELECT model, version, position, state::text FROM ledger.saved
-WHERE convert_to(state::text, 'UTF8') LIKE ANY ($1::bytea[])
-"""
-KEPT_ROWS = """
-SELECT model, version, changed, part, rows::text FROM ledger.saved_rows
-WHERE convert_to(rows::text, 'UTF8') LIKE ANY ($1::bytea[])
-"""
-REWRITE_STATE = """
-UPDATE ledger.saved SET state = $4::text::jsonb WHERE (model, version, position) = ($1, $2, $3)
-"""
-REWRITE_ROWS = """
-UPDATE ledger.saved_rows SET rows = $5::text::json WHERE (model, version, changed, part) = ($1, $2, $3, $4)
-"""
 UNMARK = "DELETE FROM ledger.stale"
 HOLDER = """
 SELECT pg_terminate_backend(pid) FROM pg_locks
@@ -119,11 +95,8 @@ class Forgetting:
             await self._take_over(connection)
             async with connection.transaction():
                 await connection.execute(MARK, models)
-                await connection.execute(OUTDATE)
-                await connection.execute(FORGET_UNFIT)
-                await connection.execute(FORGET_SAVED)
-                await connection.execute(FORGET_SAVED_ROWS)
-                await self._rewrite_kept(connection)
+                await stale_states.discard_stale(connection)
+                await stale_states.rewrite_pinned(connection, self._wanted.patterns, self._rewrite)
                 await connection.execute(UNMARK)
             projector = Projector(connection, ALL)
             await projector.open()
@@ -132,11 +105,8 @@ class Forgetting:
             await connection.close()
         await asyncio.sleep(NOTICE_SECONDS)
 
-    async def _rewrite_kept(self, connection: asyncpg.Connection) -> None:
-        for found, rewrite in ((KEPT_STATES, REWRITE_STATE), (KEPT_ROWS, REWRITE_ROWS)):
-            for *key, text in await connection.fetch(found, self._wanted.patterns):
-                new = self._wanted.rewritten("ringledger", "", text.encode(), self._token)
-                await connection.execute(rewrite, *key, new.decode())
+    def _rewrite(self, text: str) -> str:
+        return self._wanted.rewritten("ringledger", "", text.encode(), self._token).decode()
 
     async def _take_over(self, connection: asyncpg.Connection) -> None:
         """Take the projector's lock. Who waits in its queue has it before those who come by and try."""
