@@ -14,7 +14,7 @@ ANSWER_SECONDS = 0.03
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
-def test_at_every_moment_the_cli_was_asked_it_printed_what_we_hold(capture: str) -> None:
+def test_the_cli_output_matches_the_rows(capture: str) -> None:
     events = list(snapshotted(capture))
     tables = FoldSpec(*shown.MODELS)
     start = 0

@@ -57,7 +57,7 @@ def told(tables: FoldSpec, model: ReadModel, keys: set[Key] | None = None) -> di
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
 @pytest.mark.parametrize("end", ANSWERS)
-def test_between_lists_folded_rows_are_what_the_next_list_says(capture: str, end: str) -> None:
+def test_folded_rows_match_the_next_list(capture: str, end: str) -> None:
     names, models = ANSWERS[end]
     (first, start), *rest = parted(recording(capture), end, names)
     tables = FoldSpec(*models).given(first).given(start)

@@ -209,7 +209,7 @@ async def test_a_member_dialled_through_a_trunk_is_not_the_trunk(url: str) -> No
     assert agents == {("PJSIP/5551@trunk", "Home Harry")}
 
 
-async def test_a_record_with_an_unreadable_time_is_counted_not_made_up(url: str) -> None:
+async def test_a_record_with_an_unreadable_time_is_rejected(url: str) -> None:
     await tell(url, [event("Cdr", CALL | {"StartTime": "yesterday"}), event("Cdr", CALL)])
     tables = await folded(url, (CALL_RECORDS, STATISTICS))
     assert [r["position"] for r in tables["call_records"]] == [2]

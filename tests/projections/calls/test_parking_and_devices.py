@@ -34,7 +34,7 @@ def call(tables: FoldSpec) -> ParkedCall:
     return found
 
 
-def test_a_call_seen_being_parked_keeps_its_exact_times_through_lists() -> None:
+def test_a_parked_call_keeps_exact_times_through_lists() -> None:
     tables = FoldSpec(PARKED_CALLS).given([parked()])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.25), at(1045.25))
     asked = ListSnapshot("ParkedCalls", at=1030.9)
@@ -42,24 +42,24 @@ def test_a_call_seen_being_parked_keeps_its_exact_times_through_lists() -> None:
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.25), at(1045.25))
 
 
-def test_a_call_first_seen_in_a_list_has_times_worked_back_from_what_is_left() -> None:
+def test_a_listed_call_gets_times_from_its_timeout() -> None:
     asked = ListSnapshot("ParkedCalls", at=1030.5)
     tables = FoldSpec(PARKED_CALLS).given([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30))])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.5), at(1045.5))
 
 
-def test_a_call_parked_again_in_the_same_space_starts_anew() -> None:
+def test_a_call_parked_again_restarts_its_times() -> None:
     tables = FoldSpec(PARKED_CALLS).given([parked(), block("UnParkedCall", **facts()), parked(1100.0)])
     assert call(tables).parked_at == at(1100.0)
     assert call(tables.given([parked(1200.0)])).parked_at == at(1200.0)  # its way out went unheard
 
 
-def test_a_lot_without_limit_has_no_time_to_end() -> None:
+def test_a_lot_without_limit_has_no_timeout() -> None:
     for timeout in (0, -30, 2**32 - 30):
         assert call(FoldSpec(PARKED_CALLS).given([parked(timeout=timeout)])).timeout_at is None
 
 
-def test_every_way_out_ends_it_and_a_list_under_way_does_not_bring_it_back() -> None:
+def test_a_parked_call_ends_despite_a_list_under_way() -> None:
     for event, headers in (
         ("UnParkedCall", facts()),
         ("ParkedCallGiveUp", facts()),
@@ -73,14 +73,14 @@ def test_every_way_out_ends_it_and_a_list_under_way_does_not_bring_it_back() -> 
         assert tables.then(PARKED_CALLS) == {}, event
 
 
-def test_a_channel_that_takes_the_place_of_a_parked_one_has_its_time() -> None:
+def test_a_replacing_channel_keeps_the_parked_time() -> None:
     swap = block("ParkedCallSwap", 1010.0, **facts("2.2", timeout=35, duration=10))
     tables = FoldSpec(PARKED_CALLS).given([parked(1000.0), swap, block("Hangup", Uniqueid="1.1")])
     (row,) = tables.then(PARKED_CALLS).values()
     assert (row.parkee_unique_id, row.parked_at, row.timeout_at) == ("2.2", at(1000), at(1045))
 
 
-def test_a_call_parked_while_an_empty_list_was_on_its_way_stays_and_others_go() -> None:
+def test_an_empty_list_keeps_a_call_parked_meanwhile() -> None:
     for outcome in ("end", "empty"):
         asked = ListSnapshot("ParkedCalls")
         tables = FoldSpec(PARKED_CALLS).given(
@@ -115,7 +115,7 @@ def test_device_states_follow_events_and_lists() -> None:
     assert held == {"PJSIP/100": "INUSE", "PJSIP/102": "RINGING"}
 
 
-def test_devices_that_asterisk_does_not_keep_are_no_rows() -> None:
+def test_devices_without_a_stored_state_have_no_rows() -> None:
     tables = FoldSpec(DEVICE_STATES).given(
         [state("Local/s@q", "INUSE"), state("CBAnn/1490067847", "INUSE"), state("", "BUSY")]
     )

@@ -50,11 +50,11 @@ def test_the_target_of_a_members_transfer_is_no_agent() -> None:
     assert agents(*served, record("PJSIP/101-00000002"), record("PJSIP/300-00000009")) == ["PJSIP/101", None]
 
 
-def test_a_channels_name_of_another_run_counts_for_its_own_member() -> None:
+def test_a_reused_channel_name_counts_for_its_own_member() -> None:
     forwarded = [member("AgentConnect", "PJSIP/107-00000003"), record("PJSIP/107-00000003")]
     hugo = member("AgentCalled", "PJSIP/107-00000003", Interface="PJSIP/107", MemberName="Hugo Hall")
     assert agents(*forwarded, hugo, record("PJSIP/107-00000003")) == ["PJSIP/101", "PJSIP/107"]
 
 
-def test_a_leg_is_its_endpoints_while_no_member_is_known() -> None:
+def test_a_leg_counts_for_its_endpoint_without_members() -> None:
     assert agents(record("PJSIP/101-00000002")) == ["PJSIP/101"]

@@ -61,7 +61,7 @@ def numbers(row: asyncpg.Record) -> tuple[int | None, int | None, int | None, di
     return row["active_channels"], row["active_calls"], row["callers_waiting"], row["members"]
 
 
-async def test_a_sample_is_what_the_snapshot_of_its_minute_says(url: str) -> None:
+async def test_a_sample_holds_the_counts_of_its_snapshot(url: str) -> None:
     members = {"PJSIP/100": 2, "PJSIP/101": 1, "PJSIP/102": 1}
     story = [minute(MINUTE), *snapshot(MINUTE, answer(MINUTE, 9, 5, (2, 0, 1), members))]
     (row,) = await samples(url, story, seed=3)
@@ -98,20 +98,20 @@ async def test_a_snapshot_cut_short_is_replaced_by_the_next(url: str) -> None:
     assert numbers(row) == (30, 20, 7, {"INUSE": 1})
 
 
-async def test_without_a_link_there_are_no_numbers_even_if_it_comes_back_in_the_minute(url: str) -> None:
+async def test_a_sample_without_a_link_has_no_counts(url: str) -> None:
     later = snapshot(MINUTE + 70, answer(MINUTE + 70, 30, 20, (7,), {}))
     story = [minute(MINUTE, "down", 0), minute(MINUTE + 60, "down", 0), *later]
     rows = await samples(url, story)
     assert [(row["link"], *numbers(row)) for row in rows] == [("down", None, None, None, {})] * 2
 
 
-async def test_the_first_minute_has_numbers_but_no_count_of_events(url: str) -> None:
+async def test_the_first_minute_has_no_count_of_events(url: str) -> None:
     (row,) = await samples(url, snapshot(MINUTE + 37, answer(MINUTE + 37, 9, 5, (2,), {})))
     assert row["minute"] == datetime.fromtimestamp(MINUTE, UTC)
     assert (row["events"], row["active_channels"]) == (None, 9)
 
 
-async def test_a_list_that_failed_is_unknown_and_one_without_queues_is_zero(url: str) -> None:
+async def test_a_failed_list_is_null_and_an_empty_one_zero(url: str) -> None:
     half = snapshot(MINUTE, answer(MINUTE, 9, 5, (2,), {"PJSIP/100": 1}), failed="QueueStatus")
     none = snapshot(MINUTE + 60, answer(MINUTE + 60, 9, 5, (), {}))
     rows = await samples(url, [minute(MINUTE), *half, minute(MINUTE + 60), *none])
@@ -188,7 +188,7 @@ async def test_random_cuts_make_the_same_samples(url: str, seed: int) -> None:
     assert [tuple(r)[4:] for r in sorted(whole, key=lambda r: r["minute"])] == [tuple(r)[4:] for r in cut]
 
 
-def test_uuids_are_of_version_1_unique_and_tell_their_time() -> None:
+def test_sample_uuids_are_unique_and_hold_their_time() -> None:
     start = datetime(2026, 11, 22, 0, 56, tzinfo=UTC).timestamp()
     minutes = [datetime.fromtimestamp(start + 60 * n, UTC) for n in range(5000)]
     made = [time_uuid(m, pbx) for m in minutes for pbx in ("pbx", "other")]

@@ -84,7 +84,7 @@ def contact(uri: str, status: str) -> bytes:
     return ami("ContactStatus", AOR="100", EndpointName="100", URI=uri, ContactStatus=status)
 
 
-def test_contacts_at_one_address_show_it_once_until_the_last_goes() -> None:
+def test_contacts_at_one_address_list_it_once() -> None:
     peers, proxied = FoldSpec(PEERS), [f"sip:100@192.0.2.9:5060;rinstance={n}" for n in "abc"]
 
     def address(*told: Event | Iterable[Event]) -> str:
@@ -99,7 +99,7 @@ def test_contacts_at_one_address_show_it_once_until_the_last_goes() -> None:
     assert address(contact("sip:100@192.0.2.7", "Removed")) == ""
 
 
-def test_a_list_item_older_than_a_contact_forgets_no_contact() -> None:
+def test_an_old_list_item_keeps_newer_contacts() -> None:
     peers = FoldSpec(PEERS)
     peers.when(listed("sip:100@192.0.2.9;rinstance=a"))
     start, item, *rest = listed("sip:100@192.0.2.9;rinstance=a")
@@ -113,7 +113,7 @@ def entry(host: str, port: int, domain: str, state: str) -> bytes:
     return ami("RegistryEntry", **where, Refresh=120, State=state, RegistrationTime=0)
 
 
-def test_a_sip_account_is_followed_where_the_event_can_only_mean_it() -> None:
+def test_a_sip_account_changes_only_if_it_is_unambiguous() -> None:
     registries = FoldSpec(REGISTRIES)
     live = {"ChannelType": "SIP", "Username": "2345", "Domain": "sip_proxy"}
     assert registries.when(ami("Registry", **live, Status="Registered")).then() == {}

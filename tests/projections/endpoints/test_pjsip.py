@@ -41,7 +41,7 @@ def aor(name: str, contacts: str, **more: object) -> bytes:
     return ami("AorList", ObjectType="aor", ObjectName=name, Contacts=contacts, MaxContacts=2, **more)
 
 
-def test_a_contact_is_known_by_its_id_from_the_first_event_and_gone_with_the_last() -> None:
+def test_a_contact_lives_from_its_first_event_to_its_last() -> None:
     contacts = FoldSpec(PJSIP_CONTACTS)
     row: Any = contacts.when(status("NonQualified"), status("Reachable")).then()["100", URI]
     assert (row.id, row.status, row.endpoint_name) == (ID, "Reachable", "100")
@@ -73,7 +73,7 @@ def test_a_configured_contact_stays_while_its_aor_names_it() -> None:
     assert contacts.when(listing("PJSIPShowAors", aor("trunk", ""))).then() == {}
 
 
-def test_a_contact_that_went_while_it_was_listed_does_not_come_back() -> None:
+def test_a_contact_removed_during_its_list_stays_away() -> None:
     item = contact(ActionID="ringledger/7/PJSIPShowContacts")
     contacts = FoldSpec(PJSIP_CONTACTS)
     told: list[Event] = [
@@ -88,7 +88,7 @@ def test_a_contact_that_went_while_it_was_listed_does_not_come_back() -> None:
     assert set(contacts.when(told, SnapshotCompleted(8)).then()) == {("100", URI)}
 
 
-def test_an_aor_counts_its_contacts_as_they_come_and_go() -> None:
+def test_an_aor_counts_its_contacts() -> None:
     aors = FoldSpec(PJSIP_AORS)
     aors.when(listing("PJSIPShowAors", aor("100", ""), aor("trunk", "/".join(TRUNK))))
     detail = {"ObjectType": "aor", "ObjectName": "trunk", "Contacts": "/".join(TRUNK), "EndpointName": "trunk"}
@@ -113,7 +113,7 @@ def test_an_aor_counts_its_contacts_as_they_come_and_go() -> None:
     assert set(aors.when(listing("PJSIPShowAors", aor("100", ""))).then()) == {("100",)}
 
 
-def test_secrets_are_shown_as_the_logs_mask_and_missing_ones_as_missing() -> None:
+def test_secrets_are_masked_and_missing_ones_empty() -> None:
     auths = FoldSpec(PJSIP_AUTHS)
     has = {"ObjectType": "auth", "ObjectName": "100", "Username": "100", "AuthType": "userpass", "Realm": ""}
     row = auths.when(ami("AuthList", **has, Password="pw100", Md5Cred="", NonceLifetime=32)).then()["100",]
@@ -140,7 +140,7 @@ def test_an_endpoint_has_the_states_words_and_the_details_options() -> None:
     assert endpoints.when(listing("PJSIPShowEndpoints", item)).then()["100",].options == row.options
 
 
-def test_a_device_that_asterisk_remembers_does_not_keep_an_endpoint_that_is_no_more() -> None:
+def test_a_listed_device_keeps_no_deleted_endpoint() -> None:
     endpoints = FoldSpec(PJSIP_ENDPOINTS)
     endpoints.when(listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100")))
     remembered = ami("DeviceStateChange", ActionID="ringledger/8/DeviceStateList", Device="PJSIP/100", State="INVALID")

@@ -145,7 +145,7 @@ def test_without_timestamps_our_clock_serves(skew: int) -> None:
         assert times({}, event) == true_times(at, start, 5, 65)
 
 
-def test_a_clock_of_ours_that_is_an_hour_slow() -> None:
+def test_our_clock_may_be_an_hour_slow() -> None:
     start = utc("2026-06-15 12:00:00")
     event = cdr(KOLKATA, start, 5, 65, posted=-3600, stamped=False)
     assert times({}, event) == true_times(KOLKATA, start, 5, 65)
@@ -177,7 +177,7 @@ def test_a_leg_posted_hours_later_takes_the_last_certain_offset() -> None:
         assert times(memory, late) == true_times(at, start, None, 20)
 
 
-def test_the_first_record_ever_can_be_undecided_and_then_is_not_remembered() -> None:
+def test_an_undecided_first_record_is_not_remembered() -> None:
     memory: dict[str, Any] = {}
     start = utc("2026-06-15 12:00:00")
     times(memory, cdr(BERLIN, start, None, 20, made=3600, posted=7200))

@@ -37,7 +37,7 @@ def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
     )
 
 
-def test_a_pbx_cannot_say_that_its_record_was_imported() -> None:
+def test_a_pbx_cannot_mark_a_record_as_imported() -> None:
     fold = Fold(CALL_RECORDS, State())
     headers = (
         b"StartTime: 2026-11-22 10:00:00\r\nEndTime: 2026-11-22 10:00:30\r\nDuration: 30\r\nUniqueID: 1795341600.1"

@@ -60,7 +60,7 @@ def test_changes_put_together_are_the_rows(recording: str) -> None:
     assert rows == FoldSpec(*LIVE).given(events).rows
 
 
-def test_what_one_event_does_to_several_rows_has_one_order() -> None:
+def test_changes_of_one_event_have_one_order() -> None:
     join = [
         ami("QueueCallerJoin", Queue="q", Uniqueid=unique_id, Position=str(n), Channel=f"c{n}")
         for n, unique_id in enumerate(("1.9", "1.1", "1.5", "1.3"), 1)

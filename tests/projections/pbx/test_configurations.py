@@ -34,5 +34,5 @@ def test_a_version_is_deleted_and_the_file_never() -> None:
     assert rows.keys() == {(FILE, FILE)}
 
 
-def test_a_pbx_that_sends_an_event_of_this_name_changes_nothing() -> None:
+def test_an_event_of_this_name_from_a_pbx_is_ignored() -> None:
     assert FoldSpec(CONFIGURATIONS).when(ami("ConfigurationRead", file=FILE, text="x")).then(pbx="pbx") == {}

@@ -22,7 +22,7 @@ def shown(text: str, action_id: str = ASKED) -> bytes:
     return block[:-2] + lines.encode() + b"\r\n"
 
 
-def test_a_system_is_known_from_its_greeting_and_told_by_its_answers() -> None:
+def test_a_system_row_starts_with_the_banner() -> None:
     systems = FoldSpec(SYSTEMS)
     (row,) = systems.when(Connected("127.0.0.1:5038", "Asterisk Call Manager/11.0.0")).then(pbx="pbx").values()
     assert (row.id, row.ami_version, row.ast_version) == ("pbx", "11.0.0", "")
@@ -62,7 +62,7 @@ def test_module_show_is_the_whole_table() -> None:
     assert ("app_dial",) not in modules.then(pbx="pbx")
 
 
-def test_nothing_but_the_answer_to_our_question_is_believed() -> None:
+def test_only_responses_to_our_actions_change_modules() -> None:
     modules = FoldSpec(MODULES)
     modules.when(shown(TABLE))
     assert (

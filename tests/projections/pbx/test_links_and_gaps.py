@@ -49,7 +49,7 @@ async def after(
     return dict(tables["links"][0]) if tables["links"] else None, [dict(row) for row in tables["gaps"]]
 
 
-async def test_the_first_connect_is_no_gap_and_is_healed_by_its_snapshot(url: str) -> None:
+async def test_the_first_snapshot_heals_the_first_connect(url: str) -> None:
     link, gaps = await after(url, [UP, *snapshot(5)])
     assert link is not None
     assert (link["state"], link["healed"], link["since"], link["epoch"]) == ("up", True, at(0), 5)
@@ -64,7 +64,7 @@ async def test_up_is_not_healed_before_the_snapshot_is_complete(url: str) -> Non
     assert (link["state"], link["healed"]) == ("up", False)
 
 
-async def test_a_list_that_was_not_answered_does_not_heal_until_it_is(url: str) -> None:
+async def test_a_list_without_a_response_delays_healing(url: str) -> None:
     story = [UP, *snapshot(5, "Agents")]
     link, _ = await after(url, story)
     assert link is not None
@@ -79,7 +79,7 @@ async def test_a_list_that_was_not_answered_does_not_heal_until_it_is(url: str) 
     assert (tables["links"][0]["healed"], tables["links"][0]["failed"]) == (True, [])
 
 
-async def test_a_failure_after_healing_does_not_make_the_state_untrue(url: str) -> None:
+async def test_a_failure_after_healing_keeps_the_link_healed(url: str) -> None:
     link, _ = await after(url, [UP, *snapshot(5), *snapshot(6, "Agents")])
     assert link is not None
     assert link["healed"] is True
@@ -156,7 +156,7 @@ async def test_a_snapshot_of_an_earlier_link_heals_nothing(url: str) -> None:
     assert gaps[0]["healed_time"] is None
 
 
-async def test_two_losses_told_in_a_row_are_one_gap(url: str) -> None:
+async def test_two_losses_in_a_row_are_one_gap(url: str) -> None:
     first, second = Disconnected("connection lost", START + 1), Disconnected("the listener died", START + 1)
     link, gaps = await after(url, [UP, first, second, UP])
     assert link is not None
@@ -164,7 +164,7 @@ async def test_two_losses_told_in_a_row_are_one_gap(url: str) -> None:
     assert [(g["from_position"], g["until_position"], g["reason"]) for g in gaps] == [(2, 4, "connection lost")]
 
 
-async def test_a_pbx_that_was_never_reached_has_a_link_that_is_down(url: str) -> None:
+async def test_an_unreached_pbx_has_a_link_that_is_down(url: str) -> None:
     link, gaps = await after(url, [Minute(60, "down", 0), LoginRefused("pbx:5038", "Authentication failed")])
     assert link is not None
     assert (link["state"], link["healed"], link["since"]) == ("down", False, at(0))
@@ -172,7 +172,7 @@ async def test_a_pbx_that_was_never_reached_has_a_link_that_is_down(url: str) ->
     assert gaps == []
 
 
-async def test_a_login_that_works_again_is_refused_no_more(url: str) -> None:
+async def test_a_successful_login_clears_the_refusal(url: str) -> None:
     link, _ = await after(url, [LoginRefused("pbx:5038", "Authentication failed"), UP])
     assert link is not None
     assert (link["state"], link["refused"], link["since"]) == ("up", "", at(1))

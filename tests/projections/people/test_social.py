@@ -33,7 +33,7 @@ def test_a_copy_of_an_event_changes_nothing() -> None:
         assert all(row.tm_update == START + timedelta(seconds=1) for row in once.values())
 
 
-def test_what_a_pbx_is_said_to_have_decided_is_nothing() -> None:
+def test_facts_from_a_pbx_are_ignored() -> None:
     told = [
         LUNCH,
         RoomJoined("lunch", (("d", "d1"),), "", ""),
@@ -52,7 +52,7 @@ def test_what_a_pbx_is_said_to_have_decided_is_nothing() -> None:
         assert folding.then(pbx="") == before
 
 
-def test_a_deleted_user_is_on_no_list_and_has_none() -> None:
+def test_a_deleted_user_leaves_all_buddy_lists() -> None:
     folding = FoldSpec(BUDDIES)
     folding.when(BuddyAdded("1", "a", "b"), BuddyAdded("2", "b", "a"), BuddyAdded("3", "a", "c"), pbx="")
     folding.when(BuddyAdded("4", "c", "b"), pbx="")
@@ -60,7 +60,7 @@ def test_a_deleted_user_is_on_no_list_and_has_none() -> None:
     assert folding.when(UserDeleted("b"), UserDeleted("nobody"), pbx="").then(pbx="").keys() == {("a", "c")}
 
 
-def test_a_deleted_user_is_in_no_room_and_has_no_chat() -> None:
+def test_a_deleted_user_leaves_rooms_and_chats() -> None:
     rooms, chats = FoldSpec(ROOMS), FoldSpec(CHATS)
     alone = RoomOpened("alone", 2, "a", (("a", "a3"),), "", "")
     for folding in (rooms, chats):

@@ -30,7 +30,7 @@ def bridge(event: str, kind: str, at: float = 1000.0, channel: str = "1.1") -> N
     return block(event, at, BridgeUniqueid="b", BridgeType=kind, Uniqueid=channel)
 
 
-def test_an_agent_is_in_from_the_start_of_the_application_as_asterisk_counts() -> None:
+def test_an_agent_logs_in_with_the_application() -> None:
     tables = known(ListSnapshot("Agents"), **OFF)
     tables.given([block("Newexten", 1000.6, Application="AgentLogin", AppData="1001,s", **LOGIN)])
     assert (row(tables).status, row(tables).logged_in_time, row(tables).unique_id) == ("AGENT_IDLE", 1000, "1.1")
@@ -46,14 +46,14 @@ def test_an_application_that_is_refused_changes_nothing() -> None:
     assert list(tables.then(AGENTS)) == [("1001",)]
 
 
-def test_a_channel_that_ends_before_it_is_logged_in_takes_the_login_with_it() -> None:
+def test_a_hangup_during_the_greeting_logs_off() -> None:
     tables = known(ListSnapshot("Agents"), **OFF)
     tables.given([block("Newexten", Application="AgentLogin", AppData="1001", **LOGIN)])
     tables.given([block("Hangup", Uniqueid="7.7"), block("Hangup", **LOGIN)])
     assert row(tables) == Agent("pbx", row(tables).tm_update, "1001", "Agent Ann")
 
 
-def test_an_agent_first_seen_logging_in_gets_a_name_with_the_next_list() -> None:
+def test_a_new_agent_gets_its_name_from_the_list() -> None:
     tables = FoldSpec(AGENTS).given([block("AgentLogin", 1002.4, Agent="1001", **LOGIN)])
     assert (row(tables).name, row(tables).logged_in_time) == ("", 1002)
     asked = ListSnapshot("Agents")
@@ -61,7 +61,7 @@ def test_an_agent_first_seen_logging_in_gets_a_name_with_the_next_list() -> None
     assert (row(tables).name, row(tables).logged_in_time) == ("Agent Ann", 900)
 
 
-def test_on_call_is_while_the_channel_is_in_another_bridge_than_the_waiting_one() -> None:
+def test_an_agent_is_on_call_in_another_bridge() -> None:
     tables = known(ListSnapshot("Agents"), **IDLE)
     offered = block("DeviceStateChange", Device="Agent:1001", State="INUSE")
     tables.given([offered, bridge("BridgeLeave", "agent_hold"), bridge("BridgeEnter", "basic", channel="2.2")])
@@ -72,7 +72,7 @@ def test_on_call_is_while_the_channel_is_in_another_bridge_than_the_waiting_one(
     assert (row(tables).status, row(tables).call_started) == ("AGENT_IDLE", None)
 
 
-def test_login_and_call_in_one_batch_or_in_many_are_the_same() -> None:
+def test_a_login_and_call_fold_alike_in_any_batches() -> None:
     events = [
         block("AgentLogin", Agent="1001", **LOGIN),
         bridge("BridgeEnter", "basic"),
@@ -88,7 +88,7 @@ def test_login_and_call_in_one_batch_or_in_many_are_the_same() -> None:
     assert (row(once).status, row(once).unique_id, row(once).call_started) == ("AGENT_ONCALL", "3.3", 1009)
 
 
-def test_the_line_that_asterisk_ends_by_lf_alone_is_read() -> None:
+def test_a_header_ended_by_lf_alone_is_parsed() -> None:
     # app_agent_pool.c writes "CallStarted: %ld\n", so the next header hangs on to its value.
     headers = {
         "Status": "AGENT_ONCALL",
@@ -110,7 +110,7 @@ def test_a_list_heals_a_logoff_that_nobody_heard() -> None:
     assert row(tables) == Agent("pbx", row(tables).tm_update, "1001", "Agent Ann")
 
 
-def test_an_agent_that_is_configured_no_more_goes_with_the_list() -> None:
+def test_an_agent_missing_from_the_list_is_deleted() -> None:
     tables = known(ListSnapshot("Agents"), **OFF)
     asked = ListSnapshot("Agents", 2)
     assert tables.given([asked.start, asked.end, asked.over]).then(AGENTS) == {}
@@ -125,7 +125,7 @@ def test_a_transfer_during_the_greeting_moves_the_login() -> None:
     assert (row(tables).status, row(tables).unique_id, row(tables).logged_in_time) == ("AGENT_IDLE", "7.7", 1000)
 
 
-def test_a_channel_swapped_in_another_bridge_takes_over_no_login() -> None:
+def test_a_swap_in_another_bridge_moves_no_login() -> None:
     tables = known(ListSnapshot("Agents"), **IDLE)
     tables.given([block("BridgeEnter", BridgeType="basic", Uniqueid="7.7", SwapUniqueid="1.1")])
     assert row(tables).unique_id == "1.1"

@@ -55,7 +55,7 @@ def test_a_transfer_elsewhere_leaves_the_queue_alone(headers: dict[str, Any]) ->
     assert order(tables) == ["leg"]
 
 
-def test_a_caller_who_gives_up_under_the_legs_name_is_gone() -> None:
+def test_a_caller_abandons_under_the_legs_name() -> None:
     # AttendedTransfer comes before the channel has moved.
     tables = known().given([join("leg", 1, 1), transfer("leg", "caller"), abandon("leg"), leave("leg", 1, 0)])
     assert order(tables) == []
@@ -102,7 +102,7 @@ def test_a_caller_who_is_bridged_elsewhere_abandons(moment: float, in_level: int
     assert tables.then(QUEUES)["q",].abandoned_in_level == in_level
 
 
-def test_a_served_caller_enters_a_bridge_and_abandons_nothing() -> None:
+def test_a_served_caller_is_not_abandoned() -> None:
     served = [leave("a", 1, 0), call("AgentConnect", "a"), block("BridgeEnter", BridgeType="basic", Uniqueid="a")]
     tables = known().given([join("a", 1, 1), *served])
     assert counts(tables) == (0, 0)
@@ -126,7 +126,7 @@ def test_a_call_ends_with_the_channel_of_either_end(end: str) -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
-def test_the_end_of_an_earlier_call_leaves_the_member_in_the_later_one() -> None:
+def test_an_earlier_call_ends_without_the_later_one() -> None:
     tables = known().given([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0), hangup("a")])
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
     assert tables.then(QUEUES)["q",].completed == 0
@@ -135,7 +135,7 @@ def test_the_end_of_an_earlier_call_leaves_the_member_in_the_later_one() -> None
 
 
 @pytest.mark.parametrize("ends", ["AgentComplete", "Hangup"])
-def test_a_call_whose_ends_are_optimised_away_goes_on_and_counts_once(ends: str) -> None:
+def test_an_optimised_call_counts_once(ends: str) -> None:
     def optimised(one: str, two: str, source: str) -> list[NewEvent]:
         halves = {"LocalOneUniqueid": one, "LocalTwoUniqueid": two}
         begin = block("LocalOptimizationBegin", SourceUniqueid=source, Id=1, **halves)
@@ -159,7 +159,7 @@ def test_an_end_without_its_caller_counts_once() -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 0
 
 
-def test_a_new_link_forgets_channels_that_may_have_ended() -> None:
+def test_a_new_link_clears_remembered_channels() -> None:
     tables = known().given([join("a", 1, 1), call("AgentConnect", "b", DestUniqueid="c")])
     tables.given([own(Connected("127.0.0.1:5038"), 1100.0)])
     assert [tables.states[model.name].memory["pbx"] for model in MODELS] == [{}, {}, {}]

@@ -70,7 +70,7 @@ def test_queues_do_not_mix() -> None:
     assert {key: row.position for key, row in tables.then(QUEUE_ENTRIES).items()} == {("q", "b"): 1, ("r", "a"): 1}
 
 
-def test_events_older_than_the_list_that_come_after_it_change_nothing() -> None:
+def test_late_events_before_the_list_change_nothing() -> None:
     asked = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS)
     # a, b, x joined; a left; c joined: all before the list was made, but on the wire only after it.
@@ -80,21 +80,21 @@ def test_events_older_than_the_list_that_come_after_it_change_nothing() -> None:
     assert order(tables) == ["b", "x", "c"]
 
 
-def test_a_join_that_comes_after_the_list_moves_nobody() -> None:
+def test_a_late_join_moves_no_caller() -> None:
     asked = ListSnapshot("QueueStatus", at=1010.0)
     items = [entry(asked, "b", 1), entry(asked, "x", 2, wait=3), entry(asked, "c", 3)]
     tables = FoldSpec(*MODELS).given([asked.start, *items, join("x", 3, 3, at=1007.2)])
     assert order(tables) == ["b", "x", "c"]
 
 
-def test_the_late_answer_to_an_older_snapshot_does_not_save_a_row_from_the_sweep() -> None:
+def test_a_late_old_list_item_stops_no_sweep() -> None:
     old, new = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     tables = FoldSpec(*MODELS).given([join("gone", 1, 1), old.start, old.failed, old.over])
     tables.given([new.start, entry(old, "gone", 1), entry(new, "a", 1), new.end, new.over])
     assert order(tables) == ["a"]
 
 
-def test_a_caller_who_leaves_while_the_list_is_on_its_way_does_not_come_back() -> None:
+def test_a_caller_who_leaves_during_a_list_stays_away() -> None:
     asked = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS)
     tables.given([asked.start, leave("a", 1, 1)])
@@ -102,7 +102,7 @@ def test_a_caller_who_leaves_while_the_list_is_on_its_way_does_not_come_back() -
     assert order(tables) == ["b"]
 
 
-def test_who_left_unheard_is_swept_though_others_were_moved_past_them() -> None:
+def test_a_missing_caller_is_swept_after_moves() -> None:
     tables = FoldSpec(*MODELS).given([join("gone", 1, 1), join("a", 2, 2), join("b", 3, 3)])
     asked = ListSnapshot("QueueStatus")
     # During the gap "gone" left; now "vip" joins before the list arrives, and everybody's position changes.
@@ -111,7 +111,7 @@ def test_who_left_unheard_is_swept_though_others_were_moved_past_them() -> None:
     assert order(tables) == ["vip", "a", "b"]
 
 
-def test_the_first_list_puts_callers_before_one_who_joined_while_it_was_asked_for() -> None:
+def test_listed_callers_precede_a_later_join() -> None:
     asked = ListSnapshot("QueueStatus", at=1030.0)
     tables = FoldSpec(*MODELS).given([asked.start, join("c", 3, 3, at=1029.5)])
     items = [entry(asked, "a", 1, wait=30), entry(asked, "b", 2, wait=7), entry(asked, "c", 3)]
@@ -121,14 +121,14 @@ def test_the_first_list_puts_callers_before_one_who_joined_while_it_was_asked_fo
     assert waited == {"a": 30, "b": 7, "c": 0.5}
 
 
-def test_a_list_that_failed_or_was_cut_takes_nobody_away() -> None:
+def test_a_failed_list_removes_no_caller() -> None:
     asked = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given([join("a", 1, 1), asked.start, asked.failed, asked.over])
     assert order(tables) == ["a"]
     assert order(tables.given([ListSnapshot("QueueStatus", 2).start, ListSnapshot("QueueStatus", 2).empty])) == []
 
 
-def test_a_list_says_unknown_where_events_say_it_in_brackets() -> None:
+def test_listed_unknown_names_read_as_in_events() -> None:
     asked = ListSnapshot("QueueStatus")
     item = asked.item(
         "QueueEntry", Queue="q", Uniqueid="a", Position=1, CallerIDName="unknown", ConnectedLineNum="unknown"
@@ -152,7 +152,7 @@ def test_statistics_follow_each_call() -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 2
 
 
-def test_a_reset_of_the_statistics_forgets_what_was_within_the_service_level() -> None:
+def test_a_reset_clears_the_service_level_counts() -> None:
     asked = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given([asked.start, queue(asked), asked.end, asked.over])
     tables.given([event for n in range(3) for event in (join(f"{n}", 1, 1), abandon(f"{n}"), leave(f"{n}", 1, 0))])
@@ -163,7 +163,7 @@ def test_a_reset_of_the_statistics_forgets_what_was_within_the_service_level() -
     assert (row.abandoned, row.abandoned_in_level, row.service_level_perf2) == (1, 1, 100.0)
 
 
-def test_the_last_call_of_a_member_is_when_it_ended_and_calls_count_once() -> None:
+def test_a_members_call_counts_once_at_its_end() -> None:
     asked = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
     row = tables.given([call("AgentConnect", "a")]).then(QUEUE_MEMBERS)["q", "SIP/1"]
@@ -174,7 +174,7 @@ def test_the_last_call_of_a_member_is_when_it_ended_and_calls_count_once() -> No
     assert tables.then(QUEUES)["q",].completed == 1
 
 
-def test_the_state_of_a_phone_that_answers_ends_no_call() -> None:
+def test_a_device_state_during_the_answer_ends_no_call() -> None:
     """As 22.10 sent it on a busy machine: the state after AgentConnect is from before the call was marked."""
 
     def status(number: int, calls_taken: int = 0) -> NewEvent:
@@ -202,7 +202,7 @@ def test_of_two_calls_at_once_only_the_later_counts() -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
-def test_a_call_taken_before_anybody_listened_counts_when_it_ends() -> None:
+def test_a_call_from_before_the_link_counts_at_its_end() -> None:
     asked = ListSnapshot("QueueStatus")
     items = [queue(asked, Completed=4, TalkTime=10), member(asked, InCall=1, CallsTaken=4)]
     tables = FoldSpec(*MODELS).given([asked.start, *items, asked.end, asked.over])
@@ -212,7 +212,7 @@ def test_a_call_taken_before_anybody_listened_counts_when_it_ends() -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 5
 
 
-def test_a_call_that_began_and_ended_unheard_leaves_no_trace_in_the_next() -> None:
+def test_a_missed_call_does_not_affect_the_next() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     tables = FoldSpec(*MODELS).given([first.start, queue(first), member(first), first.end, first.over])
     tables.given([call("AgentConnect", "a")])
@@ -223,7 +223,7 @@ def test_a_call_that_began_and_ended_unheard_leaves_no_trace_in_the_next() -> No
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 2
 
 
-def test_an_end_that_the_list_has_already_is_not_counted_again() -> None:
+def test_a_listed_end_is_not_counted_again() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     tables = FoldSpec(*MODELS).given([first.start, queue(first), member(first), first.end, first.over])
     tables.given([call("AgentConnect", "a", HoldTime=1)])
@@ -235,7 +235,7 @@ def test_an_end_that_the_list_has_already_is_not_counted_again() -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
-def test_an_abandonment_that_the_list_has_already_is_not_counted_again() -> None:
+def test_a_listed_abandonment_is_not_counted_again() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     tables = FoldSpec(*MODELS).given(
         [first.start, queue(first), first.end, first.over, join("a", 1, 1), join("b", 2, 2)]
@@ -248,7 +248,7 @@ def test_an_abandonment_that_the_list_has_already_is_not_counted_again() -> None
     assert (row.abandoned, row.abandoned_in_level, row.calls) == (2, 2, 0)
 
 
-def test_a_hold_time_that_the_list_has_already_is_not_averaged_again() -> None:
+def test_a_listed_hold_time_is_not_averaged_again() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     items = [queue(first, Abandoned=1, Holdtime=8), member(first)]
     tables = FoldSpec(*MODELS).given([first.start, *items, first.end, first.over])
@@ -259,7 +259,7 @@ def test_a_hold_time_that_the_list_has_already_is_not_averaged_again() -> None:
     assert tables.then(QUEUES)["q",].hold_time == 22
 
 
-def test_an_end_that_asterisk_never_tells_is_known_by_the_members_next_status() -> None:
+def test_a_missing_end_follows_from_the_members_status() -> None:
     # Seen with 16.28: both channels were gone before app_queue looked, so there was no AgentComplete.
     asked = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
@@ -272,7 +272,7 @@ def test_an_end_that_asterisk_never_tells_is_known_by_the_members_next_status() 
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
-def test_statistics_that_were_reset_come_with_the_next_list_though_calls_come_and_go() -> None:
+def test_a_reset_takes_effect_with_the_next_list() -> None:
     first, second = ListSnapshot("QueueStatus", 1), ListSnapshot("QueueStatus", 2)
     items = [queue(first, Completed=7, Abandoned=3, Holdtime=9, ServicelevelPerf="100.0"), member(first, CallsTaken=7)]
     tables = FoldSpec(*MODELS).given([first.start, *items, first.end, first.over, call("AgentConnect", "a")])
@@ -285,7 +285,7 @@ def test_statistics_that_were_reset_come_with_the_next_list_though_calls_come_an
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 0
 
 
-def test_counts_within_the_service_level_are_worked_back_from_a_list() -> None:
+def test_service_level_counts_follow_from_the_list() -> None:
     asked = ListSnapshot("QueueStatus")
     item = queue(asked, Completed=9, Abandoned=17, ServicelevelPerf="88.9", ServicelevelPerf2="92.3")
     row = FoldSpec(*MODELS).given([asked.start, item]).then(QUEUES)["q",]
@@ -314,7 +314,7 @@ def test_an_unpause_with_a_reason_leaves_no_reason() -> None:
     assert (row.paused, row.paused_reason, row.last_pause) == (0, "", 5)
 
 
-def test_a_list_does_not_make_us_forget_ringinuse() -> None:
+def test_a_list_keeps_ringinuse() -> None:
     asked = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given(
         [changed("QueueMemberRinginuse", Ringinuse=0), asked.start, member(asked), asked.end]
@@ -322,14 +322,14 @@ def test_a_list_does_not_make_us_forget_ringinuse() -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].ring_inuse == 0
 
 
-def test_a_member_removed_while_the_list_is_on_its_way_stays_away() -> None:
+def test_a_member_removed_during_a_list_stays_away() -> None:
     asked = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given([asked.start, changed("QueueMemberRemoved"), member(asked), asked.end, asked.over])
     assert tables.then(QUEUE_MEMBERS) == {}
 
 
 @pytest.mark.parametrize("bad", ["x", "9" * 40])
-def test_a_number_that_is_none_is_counted_and_passed_over(bad: str) -> None:
+def test_an_invalid_number_is_rejected(bad: str) -> None:
     events = [block("QueueCallerJoin", Queue="q", Uniqueid="a", Position=bad, Count=1), join("b", 1, 1)]
     tables = FoldSpec(*MODELS).given(events)
     assert {(position, name) for position, name, _ in tables.rejected} == {(1, "QueueCallerJoin")}

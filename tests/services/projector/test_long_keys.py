@@ -13,7 +13,7 @@ from tests.support.story import ami, event, ours, tell
 LONG = random.Random(7).randbytes(4000).hex()
 
 
-async def test_a_key_that_no_index_takes_stops_no_model(url: str, connection: asyncpg.Connection) -> None:
+async def test_a_key_too_long_for_the_index_is_rejected(url: str, connection: asyncpg.Connection) -> None:
     now = time.time()
     module = f"{LONG}.so   Module    0   Running   core"
     hostile = [

@@ -176,7 +176,7 @@ async def test_a_raised_version_is_built_beside_the_served_table_and_swapped(
     assert (await rows(connection))["e"] == (1, 2)
 
 
-async def test_all_models_raised_at_once_swap_at_the_end_of_the_log(connection: asyncpg.Connection, pen: Pen) -> None:
+async def test_all_raised_models_swap_at_the_end(connection: asyncpg.Connection, pen: Pen) -> None:
     await pen.note("a", "a", "b")
     await finish(await opened(connection, notes()))
     await finish(await opened(connection, notes(doubled, version=2)), limit=1)
@@ -190,9 +190,7 @@ async def test_a_raised_version_on_an_empty_log(connection: asyncpg.Connection) 
     assert [(c["place"], c["version"]) for c in await checkpoint(connection)] == [("model", 2)]
 
 
-async def test_a_rebuild_goes_on_after_a_restart_and_begins_anew_for_another_version(
-    connection: asyncpg.Connection, pen: Pen
-) -> None:
+async def test_a_rebuild_resumes_unless_the_version_changed(connection: asyncpg.Connection, pen: Pen) -> None:
     await pen.note(*"abcdef")
     await finish(await opened(connection, notes()))
     await (await opened(connection, notes(doubled, version=2))).advance(2)
@@ -248,9 +246,7 @@ CREATE TRIGGER break BEFORE UPDATE ON ledger.checkpoint EXECUTE FUNCTION no_memo
 """
 
 
-async def test_a_transaction_that_fails_leaves_nothing_behind_in_memory(
-    connection: asyncpg.Connection, pen: Pen
-) -> None:
+async def test_a_failed_transaction_leaves_memory_unchanged(connection: asyncpg.Connection, pen: Pen) -> None:
     """The rows, and what a snapshot under way has seen, are as if the failed attempt had never been."""
     projector = await opened(connection, notes())
     await pen.note("old", "kept")
@@ -292,7 +288,7 @@ async def test_no_model_is_blamed_for_a_lost_connection(url: str, connection: as
     assert await rows(connection) == {"a": (1, 1)}
 
 
-async def test_a_value_that_does_not_fit_is_counted_and_passed_over(connection: asyncpg.Connection, pen: Pen) -> None:
+async def test_a_value_that_does_not_fit_is_rejected(connection: asyncpg.Connection, pen: Pen) -> None:
     projector = await opened(connection, notes())
     await pen.note("a")
     await pen.note("a", size="many")

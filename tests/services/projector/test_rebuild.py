@@ -131,7 +131,7 @@ async def test_when_the_projector_dies_the_command_goes_on(
     assert await connection.fetchval(SWAPS) == 2
 
 
-async def test_who_does_not_wait_leaves_it_to_the_projector(
+async def test_an_interrupted_command_leaves_the_rebuild_running(
     url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
 ) -> None:
     async with projecting(url, connection):
@@ -149,7 +149,7 @@ async def test_who_does_not_wait_leaves_it_to_the_projector(
         assert await connection.fetchval(SWAPS) == 1
 
 
-async def test_what_was_broken_off_goes_on_with_the_next_command(
+async def test_the_next_command_resumes_the_rebuild(
     url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
 ) -> None:
     await rebuild(url, ALL, None, asyncio.Event())
@@ -179,7 +179,7 @@ async def test_two_who_want_the_same_get_it_together(
         assert await connection.fetchval(SWAPS) == len(ALL)
 
 
-async def test_a_model_that_stopped_is_built_up_to_where_one_wants(url: str, connection: asyncpg.Connection) -> None:
+async def test_a_stopped_model_is_rebuilt_up_to_a_position(url: str, connection: asyncpg.Connection) -> None:
     await rebuild(url, ALL, None, asyncio.Event())
     await connection.execute(
         "UPDATE checkpoint SET position = 20000, error = 'position 20001' WHERE model = 'channels'"
@@ -193,9 +193,7 @@ async def test_a_model_that_stopped_is_built_up_to_where_one_wants(url: str, con
     assert (code, out.splitlines()[-1].rpartition(": ")[2]) == (0, "nothing differs")
 
 
-async def test_a_model_that_has_no_table_is_made_up_to_where_one_wants(
-    url: str, connection: asyncpg.Connection
-) -> None:
+async def test_a_missing_model_is_built_up_to_a_position(url: str, connection: asyncpg.Connection) -> None:
     outcome = await rebuild(url, [CHANNELS], 12345, asyncio.Event())
     assert outcome.done[0].startswith("rebuilt channels: served from position 12345 on (")
     assert await connection.fetchval("SELECT position FROM checkpoint WHERE model = 'channels'") == 12345
@@ -214,7 +212,7 @@ async def test_a_model_that_has_no_table_is_made_up_to_where_one_wants(
         (("--diff", "--to", "5"), 2, "ringledger: --diff compares at the position where a model is served, not --to"),
     ],
 )
-async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(
+async def test_a_bad_request_is_refused_without_changes(
     url: str, connection: asyncpg.Connection, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     await rebuild(url, [CHANNELS], None, asyncio.Event())

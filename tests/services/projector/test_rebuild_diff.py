@@ -133,9 +133,7 @@ async def test_another_version_is_compared_with_the_one_that_is_served(
     assert await connection.fetchval("SELECT count(*) FROM checkpoint WHERE place = 'rebuild'") == 0
 
 
-async def test_columns_that_come_or_go_are_named_and_the_others_compared(
-    url: str, connection: asyncpg.Connection
-) -> None:
+async def test_added_and_removed_columns_are_named(url: str, connection: asyncpg.Connection) -> None:
     found = await differences(url, [devices(located, row=Located)])
     assert lines(found)[0] == "device_states: columns removed: none; added: place"
     assert (verdict(found), found[0].differing) == ("models differ", 0)

@@ -97,7 +97,7 @@ CREATE TRIGGER break BEFORE INSERT ON ledger.saved_rows EXECUTE FUNCTION no_spac
 """
 
 
-async def test_rows_checkpoint_and_saved_state_are_written_together_or_not_at_all(
+async def test_rows_checkpoint_and_saved_state_commit_together(
     connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saved, "EVERY", 1_000)
@@ -118,7 +118,7 @@ async def test_rows_checkpoint_and_saved_state_are_written_together_or_not_at_al
     ]
 
 
-async def test_a_raised_version_is_saved_as_it_is_rebuilt_and_the_old_states_go(
+async def test_a_raised_version_replaces_old_states(
     connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saved, "EVERY", 1_000)
@@ -144,9 +144,7 @@ async def test_a_raised_version_is_saved_as_it_is_rebuilt_and_the_old_states_go(
     }
 
 
-async def test_a_rebuild_of_the_same_version_puts_right_what_was_saved(
-    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_rebuild_replaces_saved_states(connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saved, "EVERY", 1_000)
     await append(connection, recording("rich22")[:4_000])
     projector = await opened(connection, QUEUES)
@@ -167,9 +165,7 @@ async def test_a_rebuild_of_the_same_version_puts_right_what_was_saved(
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE rows::text = '[]'") == 0
 
 
-async def test_what_is_kept_holds_all_rows_and_is_where_every_model_may_begin(
-    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pinned_state_holds_all_rows(connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saved, "PART", 50)
     events = recording("rich22")
     for first in range(0, len(events), 5_000):
@@ -224,7 +220,7 @@ async def test_of_old_states_one_in_sixteen_is_left(connection: asyncpg.Connecti
     assert await connection.fetchval(missing) == 0
 
 
-def test_it_is_due_once_in_every_so_many_positions() -> None:
+def test_saving_is_due_once_per_interval() -> None:
     position, saves = 0, []
     dice = random.Random(1)
     while position < 20 * saved.SAVE_INTERVAL:

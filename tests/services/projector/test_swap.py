@@ -45,9 +45,7 @@ async def ask(projector: Projector, *names: str, upto: int | None = None) -> Non
     await projector.start_requested()
 
 
-async def test_the_served_table_is_kept_up_to_date_while_the_new_one_is_built(
-    connection: asyncpg.Connection, pen: Pen
-) -> None:
+async def test_the_served_table_stays_current_during_a_rebuild(connection: asyncpg.Connection, pen: Pen) -> None:
     await pen.note("a", "b", "a", "c")
     projector = await opened(connection, notes(), notes(name="other"))
     await finish(projector)
@@ -68,7 +66,7 @@ async def test_the_served_table_is_kept_up_to_date_while_the_new_one_is_built(
     assert (await rows(connection))["d"] == (1, 1)
 
 
-async def test_all_that_have_caught_up_are_swapped_in_one_transaction(
+async def test_caught_up_models_swap_in_one_transaction(
     connection: asyncpg.Connection, looking: asyncpg.Connection, pen: Pen
 ) -> None:
     await pen.note("a")
@@ -84,7 +82,7 @@ async def test_all_that_have_caught_up_are_swapped_in_one_transaction(
     assert await connection.fetchval(stamp) == 1
 
 
-async def test_who_looks_sees_the_old_tables_to_the_end_and_the_swap_waits(
+async def test_a_swap_waits_for_readers_of_old_tables(
     connection: asyncpg.Connection, looking: asyncpg.Connection, pen: Pen
 ) -> None:
     await pen.note("a", "b")
@@ -106,7 +104,7 @@ async def test_who_looks_sees_the_old_tables_to_the_end_and_the_swap_waits(
     assert await rows(looking, "model.notes") == {"a": (1, 1), "b": (1, 1), "c": (1, 1)}
 
 
-async def test_without_the_lock_a_snapshot_would_find_a_table_of_after_it(
+async def test_a_snapshot_without_the_lock_sees_newer_tables(
     connection: asyncpg.Connection, looking: asyncpg.Connection, pen: Pen
 ) -> None:
     """The reason for `database.snapshot`: rows that are there are not seen."""
@@ -120,9 +118,7 @@ async def test_without_the_lock_a_snapshot_would_find_a_table_of_after_it(
         assert await rows(looking, "model.notes") == {}
 
 
-async def test_a_rebuild_that_fails_is_taken_back_and_the_served_model_goes_on(
-    connection: asyncpg.Connection, pen: Pen
-) -> None:
+async def test_a_failed_rebuild_leaves_the_served_model(connection: asyncpg.Connection, pen: Pen) -> None:
     await pen.note("a", "a", "b")
     projector = await opened(connection, notes(breaks_at_three), notes(name="other"))
     await finish(projector)
@@ -160,9 +156,7 @@ async def test_a_model_that_stopped_is_started_anew(connection: asyncpg.Connecti
     assert (await rows(connection))["a"] == (3, 3)
 
 
-async def test_a_model_is_built_up_to_a_position_and_goes_on_from_there(
-    connection: asyncpg.Connection, pen: Pen
-) -> None:
+async def test_a_model_continues_from_the_position_it_was_built_to(connection: asyncpg.Connection, pen: Pen) -> None:
     await pen.note("a", "b", "a", "a", "b")
     projector = await opened(connection, notes(breaks_at_three), notes(name="other"))
     await finish(projector)
@@ -190,9 +184,7 @@ async def test_one_that_was_overtaken_is_taken_back(connection: asyncpg.Connecti
     assert await connection.fetchval("SELECT to_regclass('rebuild.notes')") is None
 
 
-async def test_no_view_goes_back_when_a_new_model_comes_with_raised_versions(
-    connection: asyncpg.Connection, pen: Pen
-) -> None:
+async def test_no_view_goes_back_for_a_new_model(connection: asyncpg.Connection, pen: Pen) -> None:
     """All are at the beginning together, so the rebuilt one has caught up with the only one that is served anew."""
     await pen.note(*"abcdef")
     await finish(await opened(connection, notes()))
@@ -222,7 +214,7 @@ async def test_a_rebuild_goes_on_with_the_next_projector(connection: asyncpg.Con
     assert await asked(connection) == [("notes", True, 6, None)]
 
 
-async def test_what_is_asked_of_a_raised_version_joins_it(connection: asyncpg.Connection, pen: Pen) -> None:
+async def test_a_request_joins_the_rebuild_of_a_raised_version(connection: asyncpg.Connection, pen: Pen) -> None:
     await pen.note(*"abcdef")
     await finish(await opened(connection, notes()))
     raised = await opened(connection, notes(doubled, version=2))
@@ -254,7 +246,7 @@ async def test_what_a_projector_does_not_know_is_answered(connection: asyncpg.Co
     assert await asked(connection) == [("news", True, None, "the running projector has no such model")]
 
 
-async def test_somebodys_own_view_of_a_table_is_no_reason_to_die(connection: asyncpg.Connection, pen: Pen) -> None:
+async def test_a_foreign_view_of_a_table_stops_no_projector(connection: asyncpg.Connection, pen: Pen) -> None:
     await pen.note("a")
     projector = await opened(connection, notes(), notes(name="other"))
     await finish(projector)
@@ -270,7 +262,7 @@ async def test_somebodys_own_view_of_a_table_is_no_reason_to_die(connection: asy
     assert await rows(connection) == {"a": (2, 2)}
 
 
-async def test_what_is_unfit_is_what_the_served_table_passed_over(connection: asyncpg.Connection, pen: Pen) -> None:
+async def test_rejected_events_are_those_of_the_served_table(connection: asyncpg.Connection, pen: Pen) -> None:
     unfit = "SELECT place, position FROM ledger.unfit ORDER BY place, position"
     await pen.note("a", size="many")
     await pen.note("a", "b")
@@ -297,9 +289,7 @@ async def test_it_reads_over_the_edges_of_months(connection: asyncpg.Connection,
     assert await asked(connection) == [("notes", True, 12, None)]
 
 
-async def test_those_behind_take_short_steps_and_those_ahead_long_ones(
-    connection: asyncpg.Connection, pen: Pen
-) -> None:
+async def test_models_behind_take_short_steps(connection: asyncpg.Connection, pen: Pen) -> None:
     await pen.note(*("a" for _ in range(4 * FIRST_EVENTS)))
     projector = await opened(connection, notes())
     assert await projector.advance() == 4 * FIRST_EVENTS
