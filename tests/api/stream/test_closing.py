@@ -24,7 +24,6 @@ from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
 from projections.engine.fold import Fold
-from projections.engine.step import StepFold
 from services.log import append as log
 from services.replay.subscription import Subscription
 from services.retention import redact_pattern as wanted
@@ -149,14 +148,14 @@ async def test_a_model_that_fails_ends_streams_and_lets_none_begin(
         await ledger.write(newchannel("1.1"))
         await one.take(1)
         broken = {"fails": True}
-        fold = Fold._fold_row
 
-        def failing(self: Fold, on: Any, key: Any, shaped: Any, event: Any) -> None:
-            if self.model is channels.CHANNELS and broken["fails"] and key[1] == "6.6":
-                raise ZeroDivisionError
-            fold(self, on, key, shaped, event)
+        class FailingFold(Fold):
+            def _fold_row(self, handler: Any, key: Any, shaped: Any, event: Any) -> None:
+                if self.model is channels.CHANNELS and broken["fails"] and key[1] == "6.6":
+                    raise ZeroDivisionError
+                super()._fold_row(handler, key, shaped, event)
 
-        monkeypatch.setattr(StepFold.__init__.__globals__["_Noting"], "_fold_row", failing)
+        monkeypatch.setattr("projections.engine.step.Fold", FailingFold)
         position = await ledger.write(newchannel("6.6"))
         assert await one.rest() == []
         said = f"read model channels at position {position} (Newchannel) cannot be folded"

@@ -76,7 +76,7 @@ async def test_what_is_saved_is_what_was_held_there(url: str, connection: asyncp
 async def test_rows_that_did_not_change_are_saved_once(
     connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved, "EVERY", 1_000)
+    monkeypatch.setattr(saved, "SAVE_INTERVAL", 1_000)
     events = recording("rich22")[:12_000]
     for first in range(0, len(events), 1_000):
         await append(connection, events[first : first + 1_000], first + 1)
@@ -100,7 +100,7 @@ CREATE TRIGGER break BEFORE INSERT ON ledger.saved_rows EXECUTE FUNCTION no_spac
 async def test_rows_checkpoint_and_saved_state_commit_together(
     connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved, "EVERY", 1_000)
+    monkeypatch.setattr(saved, "SAVE_INTERVAL", 1_000)
     await append(connection, recording("rich22")[:2_500])
     projector = await opened(connection, *SOME)
     await projector.advance(900)
@@ -121,7 +121,7 @@ async def test_rows_checkpoint_and_saved_state_commit_together(
 async def test_a_raised_version_replaces_old_states(
     connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved, "EVERY", 1_000)
+    monkeypatch.setattr(saved, "SAVE_INTERVAL", 1_000)
     await append(connection, recording("rich22")[:5_500])
     projector = await opened(connection, QUEUES)
     while await projector.advance(700):
@@ -145,7 +145,7 @@ async def test_a_raised_version_replaces_old_states(
 
 
 async def test_a_rebuild_replaces_saved_states(connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved, "EVERY", 1_000)
+    monkeypatch.setattr(saved, "SAVE_INTERVAL", 1_000)
     await append(connection, recording("rich22")[:4_000])
     projector = await opened(connection, QUEUES)
     while await projector.advance(1_100):
@@ -166,7 +166,7 @@ async def test_a_rebuild_replaces_saved_states(connection: asyncpg.Connection, m
 
 
 async def test_a_pinned_state_holds_all_rows(connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved, "PART", 50)
+    monkeypatch.setattr(saved, "PART_ROWS", 50)
     events = recording("rich22")
     for first in range(0, len(events), 5_000):
         await append(connection, events[first : first + 5_000], first + 1)

@@ -78,7 +78,7 @@ async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
 
     with monkeypatch.context() as patch:
         if step == "keep":
-            patch.setattr(saved, "keep", kept_some)
+            patch.setattr(saved, "pin", kept_some)
         elif step == "kept":
             patch.setattr(archive, "write", dies(None))
         elif step in {"exported", "no manifest"}:
