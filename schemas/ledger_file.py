@@ -62,7 +62,7 @@ class NameCount(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The manifest of a ledger file; ``pbx`` is None for a file of all PBXes, which holds a whole piece of the chain.
+    """The manifest of a ledger file; ``pbx`` is null for a file of all PBXes, which holds a whole piece of the chain.
 
     ``previous`` is the link before the first batch, ``hash`` that of the last; ``sha256`` and ``size`` (bytes)
     are those of the file on disk.

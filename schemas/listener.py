@@ -11,8 +11,8 @@ class ListenerState(Struct, frozen=True):
     """The status of one listener; ``waiting`` counts the events in memory that are not in the log yet.
 
     ``paused``: the listener does not read from the PBX until there is room. ``stalled`` is the number of seconds
-    without any append while events wait. ``clock_offset`` is how many seconds the PBX's clock is ahead of ours, None
-    while unknown.
+    without any append while events wait. ``clock_offset`` is how many seconds the PBX's clock is
+    ahead of the listener's, None while unknown.
     """
 
     link: Literal["up", "down"]

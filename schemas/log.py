@@ -19,7 +19,7 @@ LATEST = 9e9
 
 
 class NewEvent(Struct, frozen=True, gc=False):
-    """An event to append; times are seconds since the epoch, less than `LATEST`. ``occurred`` is None where unknown."""
+    """An event to append; times are seconds since the epoch, less than `LATEST`. ``occurred`` may be unknown (None)."""
 
     source: Source
     name: str
@@ -176,8 +176,8 @@ class Rejected(RingledgerEvent, frozen=True):
 class Imported(RingledgerEvent, frozen=True):
     """The events that follow in this connection come from a file: ``kind`` is ``ami``, or the source of its lines.
 
-    ``events`` counts them. ``heard`` counts lines omitted because the listener recorded their time, ``there`` lines
-    omitted because an earlier import has them; ``log`` is the position up to which the log was searched for both.
+    ``events`` counts them. ``heard`` counts omitted lines of times that the listener recorded, ``there`` omitted lines
+    of an earlier import. ``log`` is the position up to which the log was searched for both.
     ``first`` and ``last`` are the times of the earliest and the latest event (seconds since the epoch); ``timezone`` is
     that of local times. ``damaged`` counts omitted lines that are not records, None where every line had to be one.
     """

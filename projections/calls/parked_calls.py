@@ -14,7 +14,7 @@ from schemas.ami.parking import ParkedCallEvent
 class ParkedCall(Row):
     """One parked call; a view's parking_duration is now less ``parked_at``, the time left is ``timeout_at`` less now.
 
-    Both are by our clock (see `durations`). ``timeout_at`` is None where the lot has no limit: Asterisk counts down
+    Both are by our clock (see `durations`). ``timeout_at`` is null where the lot has no limit: Asterisk counts down
     from 0 there, so its number is beyond `LONGEST`. Lists give whole seconds, so their times may be a second off; the
     times of events are exact.
     """

@@ -62,15 +62,15 @@ def time_uuid(minute: datetime, pbx: str) -> str:
 
 def time_of(text: str) -> datetime:
     """Return the time in a version 1 UUID. Raises ValueError for other texts, OverflowError for an impossible time."""
-    found = uuid.UUID(text)
-    if found.version != 1:
-        raise ValueError(f"{text} is no UUID of version 1")
-    return GREGORIAN + timedelta(microseconds=found.time // 10)
+    parsed = uuid.UUID(text)
+    if parsed.version != 1:
+        raise ValueError(f"{text} is not a UUID of version 1")
+    return GREGORIAN + timedelta(microseconds=parsed.time // 10)
 
 
 def full_minute(seconds: int) -> Key:
     if not 0 <= seconds < 1 << 33:
-        raise ValueError(f"{seconds} is no time")
+        raise ValueError(f"{seconds} is not a time")
     return (datetime.fromtimestamp(seconds // 60 * 60, UTC),)
 
 
@@ -80,8 +80,8 @@ def of_minute(e: LinkEvent) -> Key:
 
 def epoch_of(action_id: str) -> int | None:
     """Return the epoch of the snapshot to which a response belongs, None for the response to another action."""
-    found = OURS.match(action_id)
-    return int(found[1]) if found else None
+    match = OURS.match(action_id)
+    return int(match[1]) if match else None
 
 
 def with_snapshot_start(memory: dict[str, Any], e: Any) -> Any:

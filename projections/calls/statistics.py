@@ -25,8 +25,8 @@ class Statistics(Row):
 
     A call record belongs to the day on which it starts, and to every endpoint at its ends but Local channels.
     ``calls`` counts call records, and the next five divide them by disposition: a queue that rings three phones for a
-    caller makes three records. ``talk_seconds`` sums BillableSeconds, ``longest_seconds`` is the largest of them;
-    ``ring_seconds`` sums the time from start to answer, or to the end where nobody answered. ``by_hour`` counts calls
+    caller has three records. ``talk_seconds`` sums BillableSeconds, ``longest_seconds`` is the largest of them;
+    ``ring_seconds`` sums the time from start to answer, or to the end of an unanswered call. ``by_hour`` counts calls
     by the UTC hour of their start.
 
     Where the dialplan answers before Queue(), Asterisk's records are ANSWERED for callers whom no member answered. So a

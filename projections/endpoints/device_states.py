@@ -12,7 +12,7 @@ class Device(Row):
 
 
 # Channels of these technologies (core_unreal.c) report a state that Asterisk neither stores nor lists. A conference's
-# announcer has a new name every time, so its row would stay for ever.
+# announcer has a new name every time, so its row would stay forever.
 UNLISTED = ("Announcer/", "CBAnn/", "CBRec/", "Local/", "Recorder/")
 
 

@@ -60,12 +60,12 @@ def by_entry(e: PeerEntry) -> Key | None:
     return (f"{technology(e)}/{e.object_name}",) if e.object_name else None
 
 
-def by_endpoint(known: Contacts) -> Key | None:
-    return (f"PJSIP/{known.event.object_name}",) if known.event.object_name else None
+def by_endpoint(contacts: Contacts) -> Key | None:
+    return (f"PJSIP/{contacts.event.object_name}",) if contacts.event.object_name else None
 
 
-def by_contact(known: Contacts) -> Key | None:
-    return (f"PJSIP/{known.event.endpoint_name}",) if known.event.endpoint_name else None
+def by_contact(contacts: Contacts) -> Key | None:
+    return (f"PJSIP/{contacts.event.endpoint_name}",) if contacts.event.endpoint_name else None
 
 
 def by_peer(e: PeerStatus) -> Key | None:
@@ -98,16 +98,16 @@ def apply_list_item(row: Peer | None, e: PeerEntry) -> Peer:
     )
 
 
-def apply_endpoint(row: Peer | None, known: Contacts) -> Peer:
+def apply_endpoint(row: Peer | None, contacts: Contacts) -> Peer:
     """Create or correct a listed endpoint; its device state shows reachability only while the endpoint is idle."""
-    e: EndpointListed = known.event
-    known.uris[e.object_name] = uris_of(e)
+    e: EndpointListed = contacts.event
+    contacts.uris[e.object_name] = uris_of(e)
     old = row or Peer(pbx=e.pbx, tm_update=e.at, peer=f"PJSIP/{e.object_name}", channel_type="PJSIP")
     status = IDLE.get(e.device_state) or old.status or ("Reachable" if e.contacts else "Unreachable")
     return replace(
         old,
         status=status,
-        address=addresses_of(known.uris[e.object_name]),
+        address=addresses_of(contacts.uris[e.object_name]),
         chan_object_type=e.object_type,
     )
 
@@ -132,15 +132,15 @@ def with_contacts(memory: dict[str, Any], e: ContactStatus | EndpointListed) -> 
     return Contacts(e, memory)
 
 
-def change_contact(row: Peer | None, known: Contacts) -> Peer | None:
+def change_contact(row: Peer | None, contacts: Contacts) -> Peer | None:
     """Add or remove a contact's address; several contacts may have the same one."""
     if row is None:
         return None
-    e: ContactStatus = known.event
-    if (uris := known.uris.get(e.endpoint_name)) is not None:
+    e: ContactStatus = contacts.event
+    if (uris := contacts.uris.get(e.endpoint_name)) is not None:
         others = [uri for uri in uris if uri != e.uri]
-        known.uris[e.endpoint_name] = others if e.status == "Removed" else uris if e.uri in uris else [*uris, e.uri]
-        return replace(row, address=addresses_of(known.uris[e.endpoint_name]))
+        contacts.uris[e.endpoint_name] = others if e.status == "Removed" else uris if e.uri in uris else [*uris, e.uri]
+        return replace(row, address=addresses_of(contacts.uris[e.endpoint_name]))
     address = address_of(e.uri)
     others = [other for other in row.address.split(",") if other and other != address]
     if e.status == "Removed":

@@ -1,6 +1,6 @@
 """Start times by our clock, from durations that the PBX has counted.
 
-A view subtracts a start time from its own now, so a start time must never be of the PBX's clock, which may be off by
+A view subtracts a start time from its own now. So a start time must never be of the PBX's clock, which may be off by
 any amount. It is the time at which our listener read the event, less the seconds that Asterisk had counted.
 """
 
@@ -16,7 +16,7 @@ CLOSE = timedelta(seconds=3)
 
 
 def began(e: AmiEvent, seconds: int = 0) -> datetime:
-    """Return the start time of a duration that was so many seconds long when Asterisk wrote the event."""
+    """Return the start time of a duration of ``seconds`` at the time when Asterisk wrote the event."""
     return e.recorded - timedelta(seconds=min(max(seconds, 0), LONGEST))
 
 

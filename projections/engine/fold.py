@@ -26,8 +26,8 @@ class Fold:
     was, so that a failed batch can be folded again.
 
     ``rejected`` holds (position, name, error) of events whose values did not convert. The PBX sent them, so the model
-    goes on without them. Any other error is a fault of the model: it ends the fold and is in ``error`` with the event,
-    and nothing of the batch may be written.
+    continues without them. Any other error is a fault of the model: it ends the fold and is in ``error`` with the
+    event, and nothing of the batch may be written.
     """
 
     def __init__(self, model: ReadModel, state: State, on_change: OnChange | None = None) -> None:

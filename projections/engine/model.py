@@ -34,8 +34,8 @@ class Handler(Struct, frozen=True):
     item, written before the event, must not create the row again.
 
     ``list_item_wins`` is for list items that Asterisk makes while it writes them. One thread of an AMI session writes
-    events and lists, so everything before the item is older, and the item also replaces a row that a live event
-    touched. (A live event after the item may still be the older one.)
+    events and lists, so everything before the item is older. The item also replaces a row that a live event touched.
+    (A live event after the item may still be the older one.)
 
     ``match_column`` names one or more columns other than the key. ``key`` then returns (value,), and the rows of that
     PBX with this value in one of the columns (as an item, where the column is a list) are folded; no row is created.
@@ -82,8 +82,8 @@ class ReadModel(Struct, frozen=True):
     """One read model: a table, made from ``row``, that is a fold of the log.
 
     ``on`` maps event names of the log to handlers. ``lists`` names the snapshot actions that list all rows of a PBX
-    (with a predicate where one action lists only a part). When such a list is complete, the engine deletes the rows
-    that it did not name and that no event touched since the list was requested.
+    (with a predicate where one action lists only a part). When such a list is complete, the engine deletes rows that
+    neither the list nor an event since its request has named.
 
     Raise ``version`` whenever rows would differ. ``is_state`` is False for a model that grows with time, whatever the
     size of the PBX. Its rows are not saved at intervals, because they would become too large.

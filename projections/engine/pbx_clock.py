@@ -6,9 +6,9 @@ was created (UniqueID begins with the UTC second) before it started (StartTime, 
     EndTime - Timestamp  <=  offset  <=  StartTime - UniqueID
 
 and for most records only one offset that is in use anywhere fits. More than one fits a leg of a call with an hour or
-more both before or after it (legs are posted when the whole call is over), or a channel whose unique id has no time
-(an originate may choose it). Such a record takes the offset of the last unambiguous record. Before the first one it
-takes the likeliest: its call started with its channel, or it was posted promptly.
+more before or after it: legs are posted when the whole call is over. The same is true of a channel whose unique id
+has no time (an originate may choose it). Such a record takes the offset of the last unambiguous record.
+Before the first one it takes the likeliest: its call started with its channel, or it was posted promptly.
 
 Without a Timestamp only our own clock shows when a record was posted, and the two clocks may differ by any amount.
 Then the PBX's own times decide: a call that started with its channel gives the offset, and others take the last one.
@@ -60,7 +60,7 @@ def times(memory: dict[str, Any], e: Cdr) -> Times:
         lowest = end - int(e.at.timestamp()) - (STEP if e.timestamp else SKEW)
         highest = start - made + shift + STEP if made else None
         offset = _offset(memory, lowest, highest) if e.timestamp else _unstamped(memory, lowest, highest)
-    begun = start - offset + shift
+    began = start - offset + shift
     answer = local(e.answer_time) - offset if e.answer_time else None
     if (
         answer is not None
@@ -68,7 +68,7 @@ def times(memory: dict[str, Any], e: Cdr) -> Times:
         and abs(answer + shift - _answered(e, end - offset)) < abs(answer - _answered(e, end - offset))
     ):
         answer += shift
-    return Times(_utc(begun), None if answer is None else _utc(answer), _utc(end - offset), offset)
+    return Times(_utc(began), None if answer is None else _utc(answer), _utc(end - offset), offset)
 
 
 def _unstamped(memory: dict[str, Any], lowest: int, highest: int | None) -> int:

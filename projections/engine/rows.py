@@ -57,7 +57,7 @@ class RowSet:
 
 
 def check_key(key: Key) -> None:
-    """Raise ValueError for a key that is too long for the index: the fold rejects the event, and the model goes on."""
+    """Raise ValueError for a key that is too long for the index; the fold then rejects the event."""
     size = sum([len(part.encode("utf-8", "replace")) for part in key if isinstance(part, str)])
     if size > LONGEST_KEY:
         raise ValueError(f"a key of {size} bytes, where {LONGEST_KEY} are the most")

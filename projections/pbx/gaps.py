@@ -14,7 +14,7 @@ class Gap(Row):
 
     ``from_time`` is when bytes were last received, ``until_time`` when the login succeeded again (both UTC, our clock),
     ``until_position`` the position of that Connected. ``healed_time`` is when every list was complete after that: from
-    then on the state is true again, but events between the two times are missing for ever.
+    then on the state is true again, but events between the two times are missing forever.
     """
 
     from_position: int
@@ -30,9 +30,9 @@ def by_position(e: LinkEvent) -> list[Key]:
 
 
 def open_gap(_row: Gap | None, e: LinkEvent) -> Gap:
-    # A time that no datetime can hold would be a fault of ours; the event's own time is late, but close.
-    heard = datetime.fromtimestamp(e.heard, UTC) if e.heard is not None and 0 < e.heard < 1e11 else e.at
-    return Gap(e.pbx, e.at, e.position, min(heard, e.at), e.reason)
+    # A time that no datetime can hold would be Ringledger's fault; the event's own time is late, but close.
+    last_received = datetime.fromtimestamp(e.heard, UTC) if e.heard is not None and 0 < e.heard < 1e11 else e.at
+    return Gap(e.pbx, e.at, e.position, min(last_received, e.at), e.reason)
 
 
 def close_gap(row: Gap | None, e: LinkEvent) -> Gap | None:

@@ -28,8 +28,8 @@ def by_module(e: ModuleEvent) -> Key | None:
 
 
 def by_request(e: ModuleChecked) -> Key | None:
-    known = e.response == "Success" or e.message == "Module not loaded"
-    return (without_suffix(e.action_id.rpartition("/")[2]),) if known else None
+    is_answer = e.response == "Success" or e.message == "Module not loaded"
+    return (without_suffix(e.action_id.rpartition("/")[2]),) if is_answer else None
 
 
 def all_of_pbx(e: ModulesShown) -> Key | None:
@@ -52,13 +52,13 @@ def apply_check(row: Module | None, e: ModuleChecked) -> Module | None:
 
 def apply_table(rows: dict[Key, Module], e: ModulesShown) -> dict[Key, Module]:
     """Return the rows of the whole table; a table without any module leaves the rows as they are."""
-    found: dict[Key, Module] = {}
+    listed: dict[Key, Module] = {}
     for line in e.output.split("\n"):
         if match := LINE.fullmatch(line):
             key = (without_suffix(match["name"]),)
             row = rows.get(key) or Module(pbx=e.pbx, tm_update=e.at, name=key[0])
-            found[key] = replace(row, load=match["load"])
-    return found or rows
+            listed[key] = replace(row, load=match["load"])
+    return listed or rows
 
 
 MODULES = ReadModel(

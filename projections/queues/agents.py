@@ -1,4 +1,4 @@
-"""Agents of app_agent_pool: what the action Agents says, between its answers too.
+"""Agents of app_agent_pool, as in the action Agents, and between its responses too.
 
 An agent is on call exactly while its channel is in a bridge that is not of type ``agent_hold``. The device state
 ``Agent:<id>`` is no substitute: it is INUSE while a call is offered and during wrapup as well (it is in
@@ -21,8 +21,8 @@ LOGGED_OFF, IDLE, ON_CALL = "AGENT_LOGGEDOFF", "AGENT_IDLE", "AGENT_ONCALL"
 class Agent(Row):
     """One agent, logged in or not; times are seconds since the epoch.
 
-    ``unique_id`` is of the channel it is logged in on. That channel's linked id changes with its calls, so it is of
-    the join too. No event tells an agent's name: one first seen logging in has none until the next list.
+    ``unique_id`` is that of the agent's channel. That channel's linked id changes with its calls, so it comes from
+    the join too. Events lack the agent's name: an agent whose first event is a login has no name until the next list.
     """
 
     id: str

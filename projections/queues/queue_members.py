@@ -23,7 +23,7 @@ NOT_INUSE = 1
 class QueueMember(Row):
     """One member; times are seconds since the epoch, 0 for never, ``status`` is the number of its device state.
 
-    ``paused``, ``in_call`` and ``ring_inuse`` are 0 or 1; lists lack ``ring_inuse``, so it is None until an event has
+    ``paused``, ``in_call`` and ``ring_inuse`` are 0 or 1; lists lack ``ring_inuse``, so it is null until an event has
     it. ``call`` is the caller's unique id of the member's latest call while it lasts, empty for a call known from a
     list only.
     """
@@ -56,7 +56,7 @@ def by_ended(e: QueueCall | None) -> Key | None:
 
 
 def with_facts(row: QueueMember | None, e: QueueMemberFacts, name: str, location: str, ring_inuse: int | None) -> Any:
-    known = row.call if row and row.calls_taken == e.calls_taken else None
+    call = row.call if row and row.calls_taken == e.calls_taken else None
     return QueueMember(
         pbx=e.pbx,
         tm_update=e.at,
@@ -77,7 +77,7 @@ def with_facts(row: QueueMember | None, e: QueueMemberFacts, name: str, location
         ring_inuse=ring_inuse,
         login_time=e.login_time,
         wrapup_time=e.wrapup_time,
-        call=known or "" if e.in_call else None,
+        call=call or "" if e.in_call else None,
     )
 
 

@@ -75,8 +75,8 @@ def with_percentages(row: Queue) -> Queue:
     )
 
 
-def without(held: dict[str, Any], key: str) -> dict[str, Any]:
-    return {k: value for k, value in held.items() if k != key}
+def without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
+    return {k: value for k, value in mapping.items() if k != key}
 
 
 def join(row: Queue | None, e: QueueCaller) -> Queue | None:
@@ -252,7 +252,7 @@ QUEUES = ReadModel(
         "QueueMemberStatus": Handler(QueueMemberEvent, by_queue, update_member),
         "BridgeEnter": Handler(BridgeMember, by_known, bridge_caller, context=queue_channels.end_wait),
         "Hangup": Handler(HangupEvent, by_known, end_channel, context=ended_call),
-        # Nothing in the rows changes by these, but which channel is meant by later events.
+        # These change no row, but the channel to which later events refer.
         "Connected": Handler(Greeted, no_row, keep_row, context=queue_channels.forget_all),
         "LocalOptimizationBegin": Handler(LocalOptimization, no_row, keep_row, context=queue_channels.move_end),
     },

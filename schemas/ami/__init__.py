@@ -25,8 +25,8 @@ class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
     ``at`` is the PBX's clock where the event has a Timestamp, ``recorded`` is the listener's. The two may differ by any
     amount: a time that is compared with our own now comes from ``recorded``.
 
-    Folds receive events of ``source_of_events`` only, because a PBX may send an event with the name of one of
-    Ringledger's own, and events of ``also_from``, where an import has the same events from another source.
+    Folds receive events of ``source_of_events`` only: a PBX may send an event with the name of one of Ringledger's
+    own. They also receive events of ``also_from``, for imports of the same events from another source.
     """
 
     source_of_events: ClassVar[Source] = "ami"

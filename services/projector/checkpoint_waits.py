@@ -128,7 +128,7 @@ class CheckpointWaits:
             await self._processed.wait()
 
     async def wait_changed(self, models: Sequence[str], tag: str, seconds: float) -> None:
-        """Wait until the tag of these models is not ``tag``, at most so many seconds, or until `stop`."""
+        """Wait until the tag of these models is not ``tag``, at most ``seconds``, or until `stop`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self.stopping and self.reading.tag(models) == tag:

@@ -96,7 +96,7 @@ class CheckpointReading(Struct, frozen=True):
     def is_after(self, other: "CheckpointReading") -> bool:
         """Return whether this reading is of a later moment than the other one.
 
-        Of two readings that overlapped, the one with more progress is the later: in one timeline it never falls.
+        If two readings overlapped, the one with more progress is the later: in one timeline it never falls.
         """
         if self.timeline != other.timeline:
             return self.timeline > other.timeline

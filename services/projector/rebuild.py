@@ -47,7 +47,7 @@ OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.I
 
 
 class RebuildError(Exception):
-    """The rebuild is refused or failed; the message says why. With ``code`` 2 nothing has changed."""
+    """The rebuild is refused or failed; the message is the reason. With ``code`` 2 nothing has changed."""
 
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
@@ -81,7 +81,7 @@ async def connect(url: str) -> asyncpg.Connection:
 async def rebuild(url: str, models: Sequence[ReadModel], until: int | None, stop: asyncio.Event) -> Outcome:
     """Rebuild models up to position ``until`` (None: the end of the log), and return when they are served.
 
-    When ``stop`` is set, it returns at once, and a projector goes on with the rebuild. Raises RebuildError.
+    When ``stop`` is set, it returns at once, and a projector continues the rebuild. Raises RebuildError.
     """
     began = time.monotonic()
     connection = await connect(url)

@@ -45,7 +45,7 @@ class Comparison(Struct):
     """One model: the number of served rows, the number that differ, and the first `SHOWN` of these.
 
     ``removed`` and ``added`` are columns of the served table only, and of the rebuilt one only; they are not compared.
-    ``stopped`` says where the present code fails.
+    ``stopped`` is the place where the present code fails.
     """
 
     model: ReadModel

@@ -29,8 +29,8 @@ def _column_type(annotation: Any) -> str:
 
 
 def _is_list(annotation: Any) -> bool:
-    found = (annotation, *typing.get_args(annotation))
-    return any((typing.get_origin(a) or a) in {list, tuple} for a in found)
+    parts = (annotation, *typing.get_args(annotation))
+    return any((typing.get_origin(part) or part) in {list, tuple} for part in parts)
 
 
 def _raw(value: Any) -> Any:
@@ -65,10 +65,10 @@ class Table:
             f"INSERT INTO {self.name} ({selected}) SELECT * FROM unnest({arrays}) "
             f"ON CONFLICT ({keys}) DO UPDATE SET ({', '.join(rest)}) = ROW({', '.join(f'excluded.{n}' for n in rest)})"
         )
-        self.delete = f"DELETE FROM {self.name} t USING {self._given(self.key)} WHERE {self._match(self.key)}"
-        self.select = f"SELECT {own} FROM {self.name} t JOIN {self._given(self.key)} ON {self._match(self.key)}"
+        self.delete = f"DELETE FROM {self.name} t USING {self._keys(self.key)} WHERE {self._match(self.key)}"
+        self.select = f"SELECT {own} FROM {self.name} t JOIN {self._keys(self.key)} ON {self._match(self.key)}"
         group = self.key[: 1 + (model.grouped_by or 0)]
-        self.select_group = f"SELECT {own} FROM {self.name} t JOIN {self._given(group)} ON {self._match(group)}"
+        self.select_group = f"SELECT {own} FROM {self.name} t JOIN {self._keys(group)} ON {self._match(group)}"
         self.select_pbx = f"SELECT {own} FROM {self.name} t WHERE pbx = ANY($1::text[])"
         self.save = (
             "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) "
@@ -87,7 +87,7 @@ class Table:
     def _arrays(self, first: int) -> str:
         return ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), first))
 
-    def _given(self, columns: tuple[str, ...]) -> str:
+    def _keys(self, columns: tuple[str, ...]) -> str:
         arrays = ", ".join(f"${i}::{_array(self.columns[c])}" for i, c in enumerate(columns, 1))
         return f"unnest({arrays}) AS k ({', '.join(columns)})"
 

@@ -45,7 +45,7 @@ def parted(events: tuple[NewEvent, ...], end: str, names: set[str]) -> Iterator[
             before.append(e)
 
 
-def told(tables: FoldSpec, model: ReadModel, keys: set[Key] | None = None) -> dict[Key, Any]:
+def plain_rows(tables: FoldSpec, model: ReadModel, keys: set[Key] | None = None) -> dict[Key, Any]:
     """Return rows without what only a list can tell (a caller's priority), and without when they changed."""
     only_listed = {"priority": None} if model is QUEUE_ENTRIES else {}
     return {
@@ -70,7 +70,7 @@ def test_folded_rows_match_the_next_list(capture: str, end: str) -> None:
         listed.given(items)
         bare = FoldSpec(*models).given(items)
         for model in models:
-            assert told(listed, model) == told(tables, model)
+            assert plain_rows(listed, model) == plain_rows(tables, model)
             if not items or end != "QueueStatusComplete" or len(items) > 6:  # a list of all, not of one queue
                 assert bare.then(model).keys() == tables.then(model).keys()
         lists += 1

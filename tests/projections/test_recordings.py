@@ -39,14 +39,14 @@ def blocks(recording: str) -> list[tuple[bytes, bytes]]:
 
     IAXpeers' list is left out: its items have no ActionID (IAXpeerlist's have).
     """
-    found = []
+    named_events = []
     for block in wire(recording).split(b"\r\n\r\n"):
         event = block.lstrip() + b"\r\n\r\n"
         if event.startswith(b"Event: ") and not (event.startswith(b"Event: PeerEntry") and b"ActionID" not in event):
-            found.append((event[7 : event.find(b"\r\n")], event))
+            named_events.append((event[7 : event.find(b"\r\n")], event))
         elif b"Message: No Contacts found" in event:
-            found.append((b"ContactListComplete", b"Event: None\r\n\r\n"))
-    return found
+            named_events.append((b"ContactListComplete", b"Event: None\r\n\r\n"))
+    return named_events
 
 
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
@@ -54,17 +54,19 @@ def blocks(recording: str) -> list[tuple[bytes, bytes]]:
 def test_what_we_follow_is_what_asterisk_lists(
     model: ReadModel, items: tuple[bytes, ...], end: bytes, columns: tuple[str, ...], recording: str
 ) -> None:
-    def shown(told: list[bytes]) -> dict[Key, list[str]]:
-        rows = FoldSpec(model).when(told).then()
+    def shown(events_to_fold: list[bytes]) -> dict[Key, list[str]]:
+        rows = FoldSpec(model).when(events_to_fold).then()
         of_list = {key: row for key, row in rows.items() if model is not PEERS or listed(key)}
         return {key: [getattr(row, column) for column in columns] for key, row in of_list.items()}
 
     def listed(key: Key) -> bool:
         return str(key[0]).startswith("PJSIP/") == (items == (b"EndpointList",))
 
-    found = blocks(recording)
-    middle = len(found) // 2
-    complete = max(i for i, (name, _) in enumerate(found) if name == end)
-    last = [event for name, event in found[middle:complete] if name in items]
-    told = [event for i, (name, event) in enumerate(found[:complete]) if i < middle or name not in items]
-    assert shown(told) == shown(last)
+    named_events = blocks(recording)
+    middle = len(named_events) // 2
+    complete = max(i for i, (name, _) in enumerate(named_events) if name == end)
+    last = [event for name, event in named_events[middle:complete] if name in items]
+    events_to_fold = [
+        event for i, (name, event) in enumerate(named_events[:complete]) if i < middle or name not in items
+    ]
+    assert shown(events_to_fold) == shown(last)

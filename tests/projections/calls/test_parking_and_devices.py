@@ -37,14 +37,18 @@ def call(tables: FoldSpec) -> ParkedCall:
 def test_a_parked_call_keeps_exact_times_through_lists() -> None:
     tables = FoldSpec(PARKED_CALLS).given([parked()])
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.25), at(1045.25))
-    asked = ListSnapshot("ParkedCalls", at=1030.9)
-    tables.given([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30)), asked.end, asked.over])
+    snapshot = ListSnapshot("ParkedCalls", at=1030.9)
+    tables.given(
+        [snapshot.start, snapshot.item("ParkedCall", **facts(timeout=15, duration=30)), snapshot.end, snapshot.over]
+    )
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.25), at(1045.25))
 
 
 def test_a_listed_call_gets_times_from_its_timeout() -> None:
-    asked = ListSnapshot("ParkedCalls", at=1030.5)
-    tables = FoldSpec(PARKED_CALLS).given([asked.start, asked.item("ParkedCall", **facts(timeout=15, duration=30))])
+    snapshot = ListSnapshot("ParkedCalls", at=1030.5)
+    tables = FoldSpec(PARKED_CALLS).given(
+        [snapshot.start, snapshot.item("ParkedCall", **facts(timeout=15, duration=30))]
+    )
     assert (call(tables).parked_at, call(tables).timeout_at) == (at(1000.5), at(1045.5))
 
 
@@ -66,10 +70,10 @@ def test_a_parked_call_ends_despite_a_list_under_way() -> None:
         ("ParkedCallTimeOut", facts()),
         ("Hangup", {"Uniqueid": "1.1"}),
     ):
-        asked = ListSnapshot("ParkedCalls")
+        snapshot = ListSnapshot("ParkedCalls")
         assert FoldSpec(PARKED_CALLS).given([parked(), block(event, **headers)]).then(PARKED_CALLS) == {}
-        tables = FoldSpec(PARKED_CALLS).given([asked.start, block(event, **headers)])
-        tables.given([asked.item("ParkedCall", **facts()), asked.end, asked.over])
+        tables = FoldSpec(PARKED_CALLS).given([snapshot.start, block(event, **headers)])
+        tables.given([snapshot.item("ParkedCall", **facts()), snapshot.end, snapshot.over])
         assert tables.then(PARKED_CALLS) == {}, event
 
 
@@ -82,17 +86,17 @@ def test_a_replacing_channel_keeps_the_parked_time() -> None:
 
 def test_an_empty_list_keeps_a_call_parked_meanwhile() -> None:
     for outcome in ("end", "empty"):
-        asked = ListSnapshot("ParkedCalls")
+        snapshot = ListSnapshot("ParkedCalls")
         tables = FoldSpec(PARKED_CALLS).given(
-            [parked(unique_id="gone"), asked.start, parked(), getattr(asked, outcome)]
+            [parked(unique_id="gone"), snapshot.start, parked(), getattr(snapshot, outcome)]
         )
         assert list(tables.then(PARKED_CALLS)) == [("1.1",)]
 
 
 def test_lots_are_what_the_list_says() -> None:
-    asked = ListSnapshot("Parkinglots")
-    lot = asked.item("Parkinglot", Name="vip", StartSpace=751, StopSpace=760, Timeout=8)
-    tables = FoldSpec(PARKING_LOTS).given([asked.start, lot, asked.end, asked.over])
+    snapshot = ListSnapshot("Parkinglots")
+    lot = snapshot.item("Parkinglot", Name="vip", StartSpace=751, StopSpace=760, Timeout=8)
+    tables = FoldSpec(PARKING_LOTS).given([snapshot.start, lot, snapshot.end, snapshot.over])
     row = tables.then(PARKING_LOTS)["vip",]
     assert (row.start_space, row.stop_space, row.timeout) == ("751", "760", 8)
     later = ListSnapshot("Parkinglots", 2)
@@ -104,13 +108,13 @@ def state(device: str, word: str) -> NewEvent:
 
 
 def test_device_states_follow_events_and_lists() -> None:
-    asked = ListSnapshot("DeviceStateList")
+    snapshot = ListSnapshot("DeviceStateList")
     tables = FoldSpec(DEVICE_STATES).given(
         [state("PJSIP/100", "INUSE"), state("PJSIP/100", "NOT_INUSE"), state("X/1", "BUSY")]
     )
-    tables.given([asked.start, state("PJSIP/102", "RINGING"), state("PJSIP/100", "ONHOLD")])
+    tables.given([snapshot.start, state("PJSIP/102", "RINGING"), state("PJSIP/100", "ONHOLD")])
     # The list was made after these events: it is the newer news.
-    tables.given([asked.item("DeviceStateChange", Device="PJSIP/100", State="INUSE"), asked.end, asked.over])
+    tables.given([snapshot.item("DeviceStateChange", Device="PJSIP/100", State="INUSE"), snapshot.end, snapshot.over])
     held = {device: row.state for (device,), row in tables.then(DEVICE_STATES).items()}
     assert held == {"PJSIP/100": "INUSE", "PJSIP/102": "RINGING"}
 

@@ -22,9 +22,9 @@ class Case:
         lists = HERE / name / "lists.ami"
         for part in lists.read_text().split("### ")[1:] if lists.exists() else ():
             action, _, items = part.partition("\n")
-            asked = ListSnapshot(action)
-            found = [asked.item(name, **headers) for name, headers in pairs(items)]
-            self.tables.given([asked.start, *found, asked.end, asked.over])
+            snapshot = ListSnapshot(action)
+            found = [snapshot.item(name, **headers) for name, headers in pairs(items)]
+            self.tables.given([snapshot.start, *found, snapshot.end, snapshot.over])
 
     def after(self, number: int | None = None) -> FoldSpec:
         """Fold the first ``number`` events, all without a number, and return the tables."""

@@ -41,22 +41,22 @@ def test_changes_put_together_are_the_rows(recording: str) -> None:
     models = {model.name: model for model in LIVE}
     step = StepFold(LIVE, nothing(*LIVE))
     rows: dict[str, dict[Any, Any]] = {name: {} for name in models}
-    names, begun = frozenset(step.names), random.Random(4).randrange(len(events))
-    for event in events[:begun]:
+    names, start = frozenset(step.names), random.Random(4).randrange(len(events))
+    for event in events[:start]:
         if event.name in names:
             applied(rows, step.take(event), models)
-    assert rows == FoldSpec(*LIVE).given(events[:begun]).rows == {name: step.rows(name) for name in models}
+    assert rows == FoldSpec(*LIVE).given(events[:start]).rows == {name: step.rows(name) for name in models}
     # Whoever begins with rows and states of others goes on as they do.
     states = {fold.model.name: fold.state for fold in step._folds}
     other = StepFold(LIVE, {name: (states[name], [replace(row) for row in rows[name].values()]) for name in models})
-    told = 0
-    for event in events[begun:]:
+    count = 0
+    for event in events[start:]:
         if event.name in names:
             changes = step.take(event)
             assert other.take(event) == changes
             applied(rows, changes, models)
-            told += len(changes)
-    assert told > 1000
+            count += len(changes)
+    assert count > 1000
     assert rows == FoldSpec(*LIVE).given(events).rows
 
 
@@ -66,8 +66,8 @@ def test_changes_of_one_event_have_one_order() -> None:
         for n, unique_id in enumerate(("1.9", "1.1", "1.5", "1.3"), 1)
     ]
     step = StepFold([QUEUE_ENTRIES], nothing(QUEUE_ENTRIES))
-    for position, told in enumerate(join, 1):
-        assert [(c.before, c.after.unique_id) for c in step.take(recorded(position, told))][-1][0] is None
+    for position, raw in enumerate(join, 1):
+        assert [(c.before, c.after.unique_id) for c in step.take(recorded(position, raw))][-1][0] is None
     changes = step.take(recorded(9, ami("QueueCallerLeave", Queue="q", Uniqueid="1.9", Position="1", Count="3")))
     assert [(c.before.unique_id, c.after and c.after.position) for c in changes] == [
         ("1.1", 1),

@@ -77,14 +77,14 @@ def test_a_pbx_makes_and_ends_nothing_of_ours() -> None:
     users.when(ALICE, pbx="")
     contacts.when(ContactCreated("c1", "u1", "sip_peer", "legacy1"), pbx="")
     tokens.when(TokenIssued("t1", "u1"), pbx="")
-    said = [
+    events = [
         UserDeleted("u1"),
         PermissionGranted("g", "u1", "admin"),
         ContactDeleted("c1"),
         TokenRevoked("t1", "logout"),
     ]
     for model in (users, contacts, tokens):
-        assert model.when(said).then(pbx="pbx") == {}
+        assert model.when(events).then(pbx="pbx") == {}
         model.when(ami("UserDeleted", uuid="u1"), ami("ContactDeleted", uuid="c1"), pbx="")
     assert [list(model.then(pbx="")) for model in (users, contacts, tokens)] == [[("u1",)], [("c1",)], [("t1",)]]
     assert users.then(pbx="")["u1",].permissions.keys() == {"manager", "user"}

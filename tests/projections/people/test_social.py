@@ -34,7 +34,7 @@ def test_a_copy_of_an_event_changes_nothing() -> None:
 
 
 def test_facts_from_a_pbx_are_ignored() -> None:
-    told = [
+    events = [
         LUNCH,
         RoomJoined("lunch", (("d", "d1"),), "", ""),
         ChatChanged("a1", "a", "x", "y"),
@@ -48,7 +48,7 @@ def test_facts_from_a_pbx_are_ignored() -> None:
         before = folding.when(
             LUNCH, BuddyAdded("1", "a", "b"), MessagePosted("1", "lunch", "a", NOON, "hi"), pbx=""
         ).then(pbx="")
-        assert folding.when(told, pbx="berlin").then(pbx="berlin") == {}
+        assert folding.when(events, pbx="berlin").then(pbx="berlin") == {}
         assert folding.then(pbx="") == before
 
 

@@ -7,18 +7,18 @@ from schemas.log import NewEvent
 from tests.support.folding import FoldSpec, ListSnapshot, block
 
 
-def agent(asked: ListSnapshot, **headers: Any) -> NewEvent:
-    return asked.item("Agents", Agent="1001", Name="Agent Ann", **headers)
+def agent(snapshot: ListSnapshot, **headers: Any) -> NewEvent:
+    return snapshot.item("Agents", Agent="1001", Name="Agent Ann", **headers)
 
 
-def known(asked: ListSnapshot, **headers: Any) -> FoldSpec:
+def listed_agent(snapshot: ListSnapshot, **headers: Any) -> FoldSpec:
     """Return the model after a list with one agent."""
-    return FoldSpec(AGENTS).given([asked.start, agent(asked, **headers), asked.end, asked.over])
+    return FoldSpec(AGENTS).given([snapshot.start, agent(snapshot, **headers), snapshot.end, snapshot.over])
 
 
 def row(tables: FoldSpec) -> Agent:
-    found: Agent = tables.then(AGENTS)["1001",]
-    return found
+    row_of_1001: Agent = tables.then(AGENTS)["1001",]
+    return row_of_1001
 
 
 LOGIN: dict[str, Any] = {"Uniqueid": "1.1", "Linkedid": "1.1"}
@@ -31,7 +31,7 @@ def bridge(event: str, kind: str, at: float = 1000.0, channel: str = "1.1") -> N
 
 
 def test_an_agent_logs_in_with_the_application() -> None:
-    tables = known(ListSnapshot("Agents"), **OFF)
+    tables = listed_agent(ListSnapshot("Agents"), **OFF)
     tables.given([block("Newexten", 1000.6, Application="AgentLogin", AppData="1001,s", **LOGIN)])
     assert (row(tables).status, row(tables).logged_in_time, row(tables).unique_id) == ("AGENT_IDLE", 1000, "1.1")
     tables.given([block("AgentLogin", 1002.4, Agent="1001", **LOGIN)])
@@ -40,14 +40,14 @@ def test_an_agent_logs_in_with_the_application() -> None:
 
 def test_an_application_that_is_refused_changes_nothing() -> None:
     # Another channel tries to log in as an agent who is in already; an agent who does not exist is not made up.
-    tables = known(ListSnapshot("Agents"), **IDLE)
+    tables = listed_agent(ListSnapshot("Agents"), **IDLE)
     tables.given([block("Newexten", Application="AgentLogin", AppData=i, Uniqueid="2.2") for i in ("1001", "999", "")])
     assert row(tables).unique_id == "1.1"
     assert list(tables.then(AGENTS)) == [("1001",)]
 
 
 def test_a_hangup_during_the_greeting_logs_off() -> None:
-    tables = known(ListSnapshot("Agents"), **OFF)
+    tables = listed_agent(ListSnapshot("Agents"), **OFF)
     tables.given([block("Newexten", Application="AgentLogin", AppData="1001", **LOGIN)])
     tables.given([block("Hangup", Uniqueid="7.7"), block("Hangup", **LOGIN)])
     assert row(tables) == Agent("pbx", row(tables).tm_update, "1001", "Agent Ann")
@@ -56,13 +56,13 @@ def test_a_hangup_during_the_greeting_logs_off() -> None:
 def test_a_new_agent_gets_its_name_from_the_list() -> None:
     tables = FoldSpec(AGENTS).given([block("AgentLogin", 1002.4, Agent="1001", **LOGIN)])
     assert (row(tables).name, row(tables).logged_in_time) == ("", 1002)
-    asked = ListSnapshot("Agents")
-    tables.given([asked.start, agent(asked, **IDLE), asked.end, asked.over])
+    snapshot = ListSnapshot("Agents")
+    tables.given([snapshot.start, agent(snapshot, **IDLE), snapshot.end, snapshot.over])
     assert (row(tables).name, row(tables).logged_in_time) == ("Agent Ann", 900)
 
 
 def test_an_agent_is_on_call_in_another_bridge() -> None:
-    tables = known(ListSnapshot("Agents"), **IDLE)
+    tables = listed_agent(ListSnapshot("Agents"), **IDLE)
     offered = block("DeviceStateChange", Device="Agent:1001", State="INUSE")
     tables.given([offered, bridge("BridgeLeave", "agent_hold"), bridge("BridgeEnter", "basic", channel="2.2")])
     assert row(tables).status == "AGENT_IDLE"
@@ -95,29 +95,29 @@ def test_a_header_ended_by_lf_alone_is_parsed() -> None:
         "TalkingToChan": "Local/1001@agents-1;2",
         "CallStarted": "950\nLoggedInTime: 900",
     }
-    tables = known(ListSnapshot("Agents"), **headers, **LOGIN)
+    tables = listed_agent(ListSnapshot("Agents"), **headers, **LOGIN)
     assert (row(tables).call_started, row(tables).logged_in_time, row(tables).unique_id) == (950, 900, "1.1")
-    asked = ListSnapshot("Agents", 2)
-    tables.given([asked.start, agent(asked, Status="AGENT_ONCALL", CallStarted="x"), asked.end])
+    snapshot = ListSnapshot("Agents", 2)
+    tables.given([snapshot.start, agent(snapshot, Status="AGENT_ONCALL", CallStarted="x"), snapshot.end])
     assert [name for _, name, _ in tables.rejected] == ["Agents"]
 
 
 def test_a_list_heals_a_logoff_that_nobody_heard() -> None:
-    tables = known(ListSnapshot("Agents"), **IDLE)
+    tables = listed_agent(ListSnapshot("Agents"), **IDLE)
     tables.given([bridge("BridgeEnter", "basic")])
-    asked = ListSnapshot("Agents", 2)
-    tables.given([asked.start, bridge("BridgeLeave", "basic"), agent(asked, **OFF), asked.end, asked.over])
+    snapshot = ListSnapshot("Agents", 2)
+    tables.given([snapshot.start, bridge("BridgeLeave", "basic"), agent(snapshot, **OFF), snapshot.end, snapshot.over])
     assert row(tables) == Agent("pbx", row(tables).tm_update, "1001", "Agent Ann")
 
 
 def test_an_agent_missing_from_the_list_is_deleted() -> None:
-    tables = known(ListSnapshot("Agents"), **OFF)
-    asked = ListSnapshot("Agents", 2)
-    assert tables.given([asked.start, asked.end, asked.over]).then(AGENTS) == {}
+    tables = listed_agent(ListSnapshot("Agents"), **OFF)
+    snapshot = ListSnapshot("Agents", 2)
+    assert tables.given([snapshot.start, snapshot.end, snapshot.over]).then(AGENTS) == {}
 
 
 def test_a_transfer_during_the_greeting_moves_the_login() -> None:
-    tables = known(ListSnapshot("Agents"), **OFF)
+    tables = listed_agent(ListSnapshot("Agents"), **OFF)
     transfer = {"Result": "Success", "DestType": "App", "DestApp": "AgentLogin", "OrigBridgeUniqueid": "b"}
     legs = {"OrigTransfererUniqueid": "5.5", "SecondTransfererUniqueid": "1.1", "TransfereeUniqueid": "7.7"}
     tables.given([block("Newexten", 1000.6, Application="AgentLogin", AppData="1001", **LOGIN)])
@@ -126,6 +126,6 @@ def test_a_transfer_during_the_greeting_moves_the_login() -> None:
 
 
 def test_a_swap_in_another_bridge_moves_no_login() -> None:
-    tables = known(ListSnapshot("Agents"), **IDLE)
+    tables = listed_agent(ListSnapshot("Agents"), **IDLE)
     tables.given([block("BridgeEnter", BridgeType="basic", Uniqueid="7.7", SwapUniqueid="1.1")])
     assert row(tables).unique_id == "1.1"

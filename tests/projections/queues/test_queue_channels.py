@@ -27,10 +27,12 @@ def hangup(channel: str, at: float = 1000.0) -> NewEvent:
     return block("Hangup", at, Uniqueid=channel)
 
 
-def known(**headers: Any) -> FoldSpec:
+def listed_queue(**headers: Any) -> FoldSpec:
     """Return the models after a list of one queue with one member."""
-    asked = ListSnapshot("QueueStatus")
-    return FoldSpec(*MODELS).given([asked.start, queue(asked, **headers), member(asked), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    return FoldSpec(*MODELS).given(
+        [snapshot.start, queue(snapshot, **headers), member(snapshot), snapshot.end, snapshot.over]
+    )
 
 
 def counts(tables: FoldSpec) -> tuple[int, int]:
@@ -40,7 +42,7 @@ def counts(tables: FoldSpec) -> tuple[int, int]:
 
 @pytest.mark.parametrize("parts", ORDERS, ids=["queue-leg-second", "queue-leg-first"])
 def test_a_transferred_caller_keeps_the_place_of_the_leg(parts: tuple[str, str, str]) -> None:
-    tables = known().given([join("a", 1, 1), join("leg", 2, 2), join("b", 3, 3)])
+    tables = listed_queue().given([join("a", 1, 1), join("leg", 2, 2), join("b", 3, 3)])
     tables.given([transfer("leg", "caller", parts), hangup("leg")])
     assert order(tables) == ["a", "caller", "b"]
     row = tables.then(QUEUE_ENTRIES)["q", "caller"]
@@ -51,52 +53,60 @@ def test_a_transferred_caller_keeps_the_place_of_the_leg(parts: tuple[str, str, 
 
 @pytest.mark.parametrize("headers", [{"Result": "Fail"}, {"DestType": "Bridge"}, {"TransfereeUniqueid": ""}])
 def test_a_transfer_elsewhere_leaves_the_queue_alone(headers: dict[str, Any]) -> None:
-    tables = known().given([join("leg", 1, 1), transfer("leg", "caller", **headers)])
+    tables = listed_queue().given([join("leg", 1, 1), transfer("leg", "caller", **headers)])
     assert order(tables) == ["leg"]
 
 
 def test_a_caller_abandons_under_the_legs_name() -> None:
     # AttendedTransfer comes before the channel has moved.
-    tables = known().given([join("leg", 1, 1), transfer("leg", "caller"), abandon("leg"), leave("leg", 1, 0)])
+    tables = listed_queue().given([join("leg", 1, 1), transfer("leg", "caller"), abandon("leg"), leave("leg", 1, 0)])
     assert order(tables) == []
     assert counts(tables) == (0, 1)
 
 
 @pytest.mark.parametrize("listed", ["leg", "caller"])
 def test_a_transfer_during_a_list_leaves_one_entry(listed: str) -> None:
-    tables, asked = known().given([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
-    item = entry(asked, listed, 1)
-    tables.given([asked.start, queue(asked, Calls=1), transfer("leg", "caller"), item, asked.end, asked.over])
+    tables, snapshot = listed_queue().given([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
+    item = entry(snapshot, listed, 1)
+    tables.given(
+        [snapshot.start, queue(snapshot, Calls=1), transfer("leg", "caller"), item, snapshot.end, snapshot.over]
+    )
     assert order(tables) == ["caller"]
-    tables, asked = known().given([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
-    tables.given([asked.start, queue(asked, Calls=1), item, transfer("leg", "caller"), asked.end, asked.over])
+    tables, snapshot = listed_queue().given([join("leg", 1, 1)]), ListSnapshot("QueueStatus", 2)
+    tables.given(
+        [snapshot.start, queue(snapshot, Calls=1), item, transfer("leg", "caller"), snapshot.end, snapshot.over]
+    )
     assert order(tables) == ["caller"]
 
 
 def test_a_caller_whose_channel_ends_waits_no_more() -> None:
-    tables = known().given([join("a", 1, 1), join("b", 2, 2), hangup("a"), hangup("a"), hangup("stranger")])
+    tables = listed_queue().given([join("a", 1, 1), join("b", 2, 2), hangup("a"), hangup("a"), hangup("stranger")])
     assert order(tables) == ["b"]
     assert counts(tables) == (1, 0)
     assert order(tables.given([leave("a", 1, 1)])) == ["b"]
 
 
 def test_a_caller_known_from_a_list_ends_with_the_channel() -> None:
-    asked = ListSnapshot("QueueStatus", 2)
-    tables = known().given([asked.start, queue(asked, Calls=1), entry(asked, "a", 1), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus", 2)
+    tables = listed_queue().given(
+        [snapshot.start, queue(snapshot, Calls=1), entry(snapshot, "a", 1), snapshot.end, snapshot.over]
+    )
     assert order(tables.given([hangup("a")])) == []
     assert counts(tables) == (0, 0)
 
 
 def test_a_caller_whose_channel_ends_during_the_list_stays_away() -> None:
-    asked = ListSnapshot("QueueStatus", 2)
-    tables = known().given([join("a", 1, 1), asked.start, hangup("a"), entry(asked, "a", 1), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus", 2)
+    tables = listed_queue().given(
+        [join("a", 1, 1), snapshot.start, hangup("a"), entry(snapshot, "a", 1), snapshot.end, snapshot.over]
+    )
     assert order(tables) == []
 
 
 @pytest.mark.parametrize(("moment", "in_level"), [(1010.9, 1), (1011.0, 0)])
 def test_a_caller_who_is_bridged_elsewhere_abandons(moment: float, in_level: int) -> None:
     # AMI's Bridge, seen with 16.28 and 22.10: no QueueCallerAbandon, no QueueCallerLeave.
-    tables = known().given([join("a", 1, 1), block("BridgeEnter", moment, BridgeType="basic", Uniqueid="a")])
+    tables = listed_queue().given([join("a", 1, 1), block("BridgeEnter", moment, BridgeType="basic", Uniqueid="a")])
     assert order(tables) == []
     assert counts(tables) == (0, 1)
     assert tables.then(QUEUES)["q",].abandoned_in_level == in_level
@@ -104,19 +114,19 @@ def test_a_caller_who_is_bridged_elsewhere_abandons(moment: float, in_level: int
 
 def test_a_served_caller_is_not_abandoned() -> None:
     served = [leave("a", 1, 0), call("AgentConnect", "a"), block("BridgeEnter", BridgeType="basic", Uniqueid="a")]
-    tables = known().given([join("a", 1, 1), *served])
+    tables = listed_queue().given([join("a", 1, 1), *served])
     assert counts(tables) == (0, 0)
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
 
 
 def test_a_waiting_channel_that_is_renamed_has_its_new_name() -> None:
-    tables = known().given([join("a", 1, 1), block("Rename", Uniqueid="a", Newname="DAHDI/i1/5550101-2")])
+    tables = listed_queue().given([join("a", 1, 1), block("Rename", Uniqueid="a", Newname="DAHDI/i1/5550101-2")])
     assert tables.then(QUEUE_ENTRIES)["q", "a"].channel == "DAHDI/i1/5550101-2"
 
 
 @pytest.mark.parametrize("end", ["a", "member"])
 def test_a_call_ends_with_the_channel_of_either_end(end: str) -> None:
-    tables = known().given([call("AgentConnect", "a", DestUniqueid="member", HoldTime=4), hangup(end, 1021.5)])
+    tables = listed_queue().given([call("AgentConnect", "a", DestUniqueid="member", HoldTime=4), hangup(end, 1021.5)])
     row, at_member = tables.then(QUEUES)["q",], tables.then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.completed, row.talk_time, row.completed_in_level) == (1, 21, 1)
     assert (at_member.in_call, at_member.calls_taken, at_member.last_call) == (0, 1, 1021)
@@ -127,7 +137,9 @@ def test_a_call_ends_with_the_channel_of_either_end(end: str) -> None:
 
 
 def test_an_earlier_call_ends_without_the_later_one() -> None:
-    tables = known().given([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0), hangup("a")])
+    tables = listed_queue().given(
+        [call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0), hangup("a")]
+    )
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
     assert tables.then(QUEUES)["q",].completed == 0
     tables.given([hangup("b", 1009.0)])
@@ -141,7 +153,7 @@ def test_an_optimised_call_counts_once(ends: str) -> None:
         begin = block("LocalOptimizationBegin", SourceUniqueid=source, Id=1, **halves)
         return [begin, block("LocalOptimizationEnd", Success="No", Id=1, **halves), hangup(two), hangup(one)]
 
-    tables = known().given([call("AgentConnect", "caller;2", DestUniqueid="member;1")])
+    tables = listed_queue().given([call("AgentConnect", "caller;2", DestUniqueid="member;1")])
     tables.given([*optimised("member;1", "member;2", "phone"), *optimised("caller;1", "caller;2", "trunk")])
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
     end = call("AgentComplete", "trunk", TalkTime=9) if ends == "AgentComplete" else hangup("phone", 1009.0)
@@ -153,13 +165,13 @@ def test_an_optimised_call_counts_once(ends: str) -> None:
 
 def test_an_end_without_its_caller_counts_once() -> None:
     # 22 sends AgentComplete without Uniqueid when the caller's channel is gone.
-    tables = known().given([call("AgentConnect", "a", DestUniqueid="member"), hangup("a", 1005.0)])
+    tables = listed_queue().given([call("AgentConnect", "a", DestUniqueid="member"), hangup("a", 1005.0)])
     tables.given([call("AgentComplete", "", TalkTime=5), hangup("member")])
     assert tables.then(QUEUES)["q",].completed == 1
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 0
 
 
 def test_a_new_link_clears_remembered_channels() -> None:
-    tables = known().given([join("a", 1, 1), call("AgentConnect", "b", DestUniqueid="c")])
+    tables = listed_queue().given([join("a", 1, 1), call("AgentConnect", "b", DestUniqueid="c")])
     tables.given([own(Connected("127.0.0.1:5038"), 1100.0)])
     assert [tables.states[model.name].memory["pbx"] for model in MODELS] == [{}, {}, {}]

@@ -25,8 +25,8 @@ def leave(caller: str, position: int, count: int) -> NewEvent:
     return block("QueueCallerLeave", Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Count=count)
 
 
-def entry(asked: ListSnapshot, caller: str, position: int, wait: int = 0) -> NewEvent:
-    return asked.item("QueueEntry", Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Wait=wait)
+def entry(snapshot: ListSnapshot, caller: str, position: int, wait: int = 0) -> NewEvent:
+    return snapshot.item("QueueEntry", Queue="q", Uniqueid=caller, Channel=f"C/{caller}", Position=position, Wait=wait)
 
 
 def order(tables: FoldSpec) -> list[str]:
@@ -36,15 +36,23 @@ def order(tables: FoldSpec) -> list[str]:
     return [row.unique_id for row in rows]
 
 
-def queue(asked: ListSnapshot, **headers: Any) -> NewEvent:
-    told = {"Queue": "q", "Max": 0, "Strategy": "ringall", "Calls": 0, "Holdtime": 0, "TalkTime": 0, "Completed": 0}
-    told |= {"Abandoned": 0, "ServiceLevel": 10, "ServicelevelPerf": "0.0", "ServicelevelPerf2": "0.0", "Weight": 0}
-    return asked.item("QueueParams", **(told | headers))
+def queue(snapshot: ListSnapshot, **headers: Any) -> NewEvent:
+    defaults = {"Queue": "q", "Max": 0, "Strategy": "ringall", "Calls": 0, "Holdtime": 0, "TalkTime": 0, "Completed": 0}
+    defaults |= {"Abandoned": 0, "ServiceLevel": 10, "ServicelevelPerf": "0.0", "ServicelevelPerf2": "0.0", "Weight": 0}
+    return snapshot.item("QueueParams", **(defaults | headers))
 
 
-def member(asked: ListSnapshot, location: str = "SIP/1", **headers: Any) -> NewEvent:
-    told = {"Queue": "q", "Name": "Ann", "Location": location, "Status": 1, "CallsTaken": 0, "LastCall": 0, "InCall": 0}
-    return asked.item("QueueMember", **(told | headers))
+def member(snapshot: ListSnapshot, location: str = "SIP/1", **headers: Any) -> NewEvent:
+    defaults = {
+        "Queue": "q",
+        "Name": "Ann",
+        "Location": location,
+        "Status": 1,
+        "CallsTaken": 0,
+        "LastCall": 0,
+        "InCall": 0,
+    }
+    return snapshot.item("QueueMember", **(defaults | headers))
 
 
 def abandon(caller: str, hold_time: int = 10) -> NewEvent:
@@ -71,19 +79,19 @@ def test_queues_do_not_mix() -> None:
 
 
 def test_late_events_before_the_list_change_nothing() -> None:
-    asked = ListSnapshot("QueueStatus")
+    snapshot = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS)
     # a, b, x joined; a left; c joined: all before the list was made, but on the wire only after it.
     late = [join("a", 1, 1), join("b", 2, 2), join("x", 3, 3), leave("a", 1, 2), join("c", 3, 3)]
-    items = [entry(asked, "b", 1), entry(asked, "x", 2), entry(asked, "c", 3)]
-    tables.given([asked.start, *items, *late, asked.end, asked.over])
+    items = [entry(snapshot, "b", 1), entry(snapshot, "x", 2), entry(snapshot, "c", 3)]
+    tables.given([snapshot.start, *items, *late, snapshot.end, snapshot.over])
     assert order(tables) == ["b", "x", "c"]
 
 
 def test_a_late_join_moves_no_caller() -> None:
-    asked = ListSnapshot("QueueStatus", at=1010.0)
-    items = [entry(asked, "b", 1), entry(asked, "x", 2, wait=3), entry(asked, "c", 3)]
-    tables = FoldSpec(*MODELS).given([asked.start, *items, join("x", 3, 3, at=1007.2)])
+    snapshot = ListSnapshot("QueueStatus", at=1010.0)
+    items = [entry(snapshot, "b", 1), entry(snapshot, "x", 2, wait=3), entry(snapshot, "c", 3)]
+    tables = FoldSpec(*MODELS).given([snapshot.start, *items, join("x", 3, 3, at=1007.2)])
     assert order(tables) == ["b", "x", "c"]
 
 
@@ -95,51 +103,53 @@ def test_a_late_old_list_item_stops_no_sweep() -> None:
 
 
 def test_a_caller_who_leaves_during_a_list_stays_away() -> None:
-    asked = ListSnapshot("QueueStatus")
+    snapshot = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS)
-    tables.given([asked.start, leave("a", 1, 1)])
-    tables.given([entry(asked, "a", 1), entry(asked, "b", 2), asked.end, asked.over])
+    tables.given([snapshot.start, leave("a", 1, 1)])
+    tables.given([entry(snapshot, "a", 1), entry(snapshot, "b", 2), snapshot.end, snapshot.over])
     assert order(tables) == ["b"]
 
 
 def test_a_missing_caller_is_swept_after_moves() -> None:
     tables = FoldSpec(*MODELS).given([join("gone", 1, 1), join("a", 2, 2), join("b", 3, 3)])
-    asked = ListSnapshot("QueueStatus")
+    snapshot = ListSnapshot("QueueStatus")
     # During the gap "gone" left; now "vip" joins before the list arrives, and everybody's position changes.
-    tables.given([asked.start, join("vip", 1, 3)])
-    tables.given([entry(asked, "vip", 1), entry(asked, "a", 2), entry(asked, "b", 3), asked.end, asked.over])
+    tables.given([snapshot.start, join("vip", 1, 3)])
+    tables.given(
+        [entry(snapshot, "vip", 1), entry(snapshot, "a", 2), entry(snapshot, "b", 3), snapshot.end, snapshot.over]
+    )
     assert order(tables) == ["vip", "a", "b"]
 
 
 def test_listed_callers_precede_a_later_join() -> None:
-    asked = ListSnapshot("QueueStatus", at=1030.0)
-    tables = FoldSpec(*MODELS).given([asked.start, join("c", 3, 3, at=1029.5)])
-    items = [entry(asked, "a", 1, wait=30), entry(asked, "b", 2, wait=7), entry(asked, "c", 3)]
-    tables.given([*items, asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus", at=1030.0)
+    tables = FoldSpec(*MODELS).given([snapshot.start, join("c", 3, 3, at=1029.5)])
+    items = [entry(snapshot, "a", 1, wait=30), entry(snapshot, "b", 2, wait=7), entry(snapshot, "c", 3)]
+    tables.given([*items, snapshot.end, snapshot.over])
     assert order(tables) == ["a", "b", "c"]
     waited = {row.unique_id: 1030 - row.joined.timestamp() for row in tables.then(QUEUE_ENTRIES).values()}
     assert waited == {"a": 30, "b": 7, "c": 0.5}
 
 
 def test_a_failed_list_removes_no_caller() -> None:
-    asked = ListSnapshot("QueueStatus")
-    tables = FoldSpec(*MODELS).given([join("a", 1, 1), asked.start, asked.failed, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    tables = FoldSpec(*MODELS).given([join("a", 1, 1), snapshot.start, snapshot.failed, snapshot.over])
     assert order(tables) == ["a"]
     assert order(tables.given([ListSnapshot("QueueStatus", 2).start, ListSnapshot("QueueStatus", 2).empty])) == []
 
 
 def test_listed_unknown_names_read_as_in_events() -> None:
-    asked = ListSnapshot("QueueStatus")
-    item = asked.item(
+    snapshot = ListSnapshot("QueueStatus")
+    item = snapshot.item(
         "QueueEntry", Queue="q", Uniqueid="a", Position=1, CallerIDName="unknown", ConnectedLineNum="unknown"
     )
-    row = FoldSpec(*MODELS).given([asked.start, item]).then(QUEUE_ENTRIES)["q", "a"]
+    row = FoldSpec(*MODELS).given([snapshot.start, item]).then(QUEUE_ENTRIES)["q", "a"]
     assert (row.caller_id_name, row.connected_line_num) == ("<unknown>", "<unknown>")
 
 
 def test_statistics_follow_each_call() -> None:
-    asked = ListSnapshot("QueueStatus")
-    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), member(snapshot), snapshot.end, snapshot.over])
     tables.given(
         [call("AgentConnect", "a", HoldTime=8), call("AgentComplete", "a", at=1060.9, HoldTime=8, TalkTime=60)]
     )
@@ -153,8 +163,8 @@ def test_statistics_follow_each_call() -> None:
 
 
 def test_a_reset_clears_the_service_level_counts() -> None:
-    asked = ListSnapshot("QueueStatus")
-    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), snapshot.end, snapshot.over])
     tables.given([event for n in range(3) for event in (join(f"{n}", 1, 1), abandon(f"{n}"), leave(f"{n}", 1, 0))])
     assert tables.then(QUEUES)["q",].service_level_perf2 == 100.0
     again = ListSnapshot("QueueStatus", 2)
@@ -164,8 +174,8 @@ def test_a_reset_clears_the_service_level_counts() -> None:
 
 
 def test_a_members_call_counts_once_at_its_end() -> None:
-    asked = ListSnapshot("QueueStatus")
-    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), member(snapshot), snapshot.end, snapshot.over])
     row = tables.given([call("AgentConnect", "a")]).then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.in_call, row.calls_taken) == (1, 0)
     complete = call("AgentComplete", "a", at=1060.9)
@@ -178,11 +188,17 @@ def test_a_device_state_during_the_answer_ends_no_call() -> None:
     """As 22.10 sent it on a busy machine: the state after AgentConnect is from before the call was marked."""
 
     def status(number: int, calls_taken: int = 0) -> NewEvent:
-        told = {"Queue": "q", "Interface": "SIP/1", "MemberName": "Ann", "Status": number, "CallsTaken": calls_taken}
-        return block("QueueMemberStatus", 1001.0, **told, InCall=0)
+        defaults = {
+            "Queue": "q",
+            "Interface": "SIP/1",
+            "MemberName": "Ann",
+            "Status": number,
+            "CallsTaken": calls_taken,
+        }
+        return block("QueueMemberStatus", 1001.0, **defaults, InCall=0)
 
-    asked = ListSnapshot("QueueStatus")
-    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), member(snapshot), snapshot.end, snapshot.over])
     row = tables.given([status(6), call("AgentConnect", "a"), status(2)]).then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.status, row.in_call, row.calls_taken) == (2, 1, 0)
     free = tables.given([status(1, 1), call("AgentComplete", "a", at=1060.9)]).then(QUEUE_MEMBERS)["q", "SIP/1"]
@@ -191,8 +207,8 @@ def test_a_device_state_during_the_answer_ends_no_call() -> None:
 
 def test_of_two_calls_at_once_only_the_later_counts() -> None:
     # app_queue.c, update_queue: the member remembers one start; the end of the other call is "considered terminated".
-    asked = ListSnapshot("QueueStatus")
-    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), member(snapshot), snapshot.end, snapshot.over])
     tables.given([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0)])
     tables.given([call("AgentComplete", "a", at=1010.0)])
     assert tables.then(QUEUES)["q",].completed == 0
@@ -203,9 +219,9 @@ def test_of_two_calls_at_once_only_the_later_counts() -> None:
 
 
 def test_a_call_from_before_the_link_counts_at_its_end() -> None:
-    asked = ListSnapshot("QueueStatus")
-    items = [queue(asked, Completed=4, TalkTime=10), member(asked, InCall=1, CallsTaken=4)]
-    tables = FoldSpec(*MODELS).given([asked.start, *items, asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    items = [queue(snapshot, Completed=4, TalkTime=10), member(snapshot, InCall=1, CallsTaken=4)]
+    tables = FoldSpec(*MODELS).given([snapshot.start, *items, snapshot.end, snapshot.over])
     tables.given([call("AgentComplete", "a", TalkTime=30)])
     row = tables.then(QUEUES)["q",]
     assert (row.completed, row.talk_time) == (5, 15)
@@ -261,8 +277,8 @@ def test_a_listed_hold_time_is_not_averaged_again() -> None:
 
 def test_a_missing_end_follows_from_the_members_status() -> None:
     # Seen with 16.28: both channels were gone before app_queue looked, so there was no AgentComplete.
-    asked = ListSnapshot("QueueStatus")
-    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), member(asked), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), member(snapshot), snapshot.end, snapshot.over])
     tables.given([call("AgentConnect", "a", at=1000.5, HoldTime=12)])
     status = changed("QueueMemberStatus", InCall=0, CallsTaken=0, LastCall=990)  # made before the call was put down
     assert tables.given([status]).then(QUEUES)["q",].completed == 0
@@ -286,16 +302,16 @@ def test_a_reset_takes_effect_with_the_next_list() -> None:
 
 
 def test_service_level_counts_follow_from_the_list() -> None:
-    asked = ListSnapshot("QueueStatus")
-    item = queue(asked, Completed=9, Abandoned=17, ServicelevelPerf="88.9", ServicelevelPerf2="92.3")
-    row = FoldSpec(*MODELS).given([asked.start, item]).then(QUEUES)["q",]
+    snapshot = ListSnapshot("QueueStatus")
+    item = queue(snapshot, Completed=9, Abandoned=17, ServicelevelPerf="88.9", ServicelevelPerf2="92.3")
+    row = FoldSpec(*MODELS).given([snapshot.start, item]).then(QUEUES)["q",]
     assert (row.completed_in_level, row.abandoned_in_level) == (8, 16)
 
 
 def test_two_members_may_share_a_name() -> None:
-    asked = ListSnapshot("QueueStatus")
-    items = [member(asked, "SIP/1", Penalty=1), member(asked, "SIP/2", Penalty=2)]
-    tables = FoldSpec(*MODELS).given([asked.start, queue(asked), *items, asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    items = [member(snapshot, "SIP/1", Penalty=1), member(snapshot, "SIP/2", Penalty=2)]
+    tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), *items, snapshot.end, snapshot.over])
     assert {key: row.penalty for key, row in tables.then(QUEUE_MEMBERS).items()} == {
         ("q", "SIP/1"): 1,
         ("q", "SIP/2"): 2,
@@ -315,16 +331,18 @@ def test_an_unpause_with_a_reason_leaves_no_reason() -> None:
 
 
 def test_a_list_keeps_ringinuse() -> None:
-    asked = ListSnapshot("QueueStatus")
+    snapshot = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given(
-        [changed("QueueMemberRinginuse", Ringinuse=0), asked.start, member(asked), asked.end]
+        [changed("QueueMemberRinginuse", Ringinuse=0), snapshot.start, member(snapshot), snapshot.end]
     )
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].ring_inuse == 0
 
 
 def test_a_member_removed_during_a_list_stays_away() -> None:
-    asked = ListSnapshot("QueueStatus")
-    tables = FoldSpec(*MODELS).given([asked.start, changed("QueueMemberRemoved"), member(asked), asked.end, asked.over])
+    snapshot = ListSnapshot("QueueStatus")
+    tables = FoldSpec(*MODELS).given(
+        [snapshot.start, changed("QueueMemberRemoved"), member(snapshot), snapshot.end, snapshot.over]
+    )
     assert tables.then(QUEUE_MEMBERS) == {}
 
 
@@ -337,12 +355,12 @@ def test_an_invalid_number_is_rejected(bad: str) -> None:
 
 
 def test_odd_values_do_not_stop_a_model() -> None:
-    asked = ListSnapshot("QueueStatus")
-    odd = [join("a", -5, 0), join("b", 2**62, 2), entry(asked, "c", 0, wait=-1), entry(asked, "d", 3, wait=2**62)]
+    snapshot = ListSnapshot("QueueStatus")
+    odd = [join("a", -5, 0), join("b", 2**62, 2), entry(snapshot, "c", 0, wait=-1), entry(snapshot, "d", 3, wait=2**62)]
     bad: list[dict[str, Any]] = [{"Completed": -3}, {"Completed": 2**63 - 1}]
     bad += [{"ServicelevelPerf": "nan"}, {"ServicelevelPerf2": "inf"}]
-    odd += [queue(asked, **headers) for headers in bad]
-    tables = FoldSpec(*MODELS).given([asked.start, *odd])
+    odd += [queue(snapshot, **headers) for headers in bad]
+    tables = FoldSpec(*MODELS).given([snapshot.start, *odd])
     assert order(tables) == ["c", "a", "d", "b"]
     assert {(position, name) for position, name, _ in tables.rejected} == {(n, "QueueParams") for n in range(6, 10)}
 

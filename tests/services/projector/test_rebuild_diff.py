@@ -42,8 +42,8 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     await opened.close()
 
 
-def shown(found: list[Comparison]) -> str:
-    made = table(found)
+def shown(comparisons: list[Comparison]) -> str:
+    made = table(comparisons)
     assert made is not None
     console = Console(width=160)
     with console.capture() as captured:
@@ -51,16 +51,18 @@ def shown(found: list[Comparison]) -> str:
     return captured.get()
 
 
-def verdict(found: list[Comparison]) -> str:
-    return lines(found)[-1].rpartition(": ")[2]
+def verdict(comparisons: list[Comparison]) -> str:
+    return lines(comparisons)[-1].rpartition(": ")[2]
 
 
 async def test_what_was_folded_right_does_not_differ(url: str, connection: asyncpg.Connection) -> None:
-    found = await differences(url, ALL)
+    comparisons = await differences(url, ALL)
     rows = sum([await connection.fetchval(f"SELECT count(*) FROM {m.name}") for m in ALL])
     assert rows > 300
-    assert lines(found) == [f"compared {len(ALL)} read models, {rows:,} rows, at position {EVENTS}: nothing differs"]
-    assert table(found) is None
+    assert lines(comparisons) == [
+        f"compared {len(ALL)} read models, {rows:,} rows, at position {EVENTS}: nothing differs"
+    ]
+    assert table(comparisons) is None
     await wait_for(connection, NOTHING_LEFT)
     assert await connection.fetchval("SELECT count(*) FROM ledger.rebuild WHERE ended IS NULL") == 0
 
@@ -89,11 +91,11 @@ async def test_rows_that_differ_are_named_and_counted(url: str, connection: asyn
 async def test_many_that_differ_are_shown_in_part(url: str, connection: asyncpg.Connection) -> None:
     count = await connection.fetchval("SELECT count(*) FROM call_records")
     await connection.execute("DELETE FROM call_records; UPDATE queues SET calls = 77")
-    found = await differences(url, ALL)
+    comparisons = await differences(url, ALL)
     queues = await connection.fetchval("SELECT count(*) FROM queues")
-    assert verdict(found) == f"{count + queues:,} rows differ (call_records {count:,}, queues {queues})"
-    assert f"... and {count - 20:,} rows more" in shown(found)
-    assert shown(found).count("no such row") == 20
+    assert verdict(comparisons) == f"{count + queues:,} rows differ (call_records {count:,}, queues {queues})"
+    assert f"... and {count - 20:,} rows more" in shown(comparisons)
+    assert shown(comparisons).count("no such row") == 20
 
 
 def loud(_row: Device | None, e: DeviceState) -> Device:
@@ -125,54 +127,54 @@ def devices(fold: Any, key: Any = by_device, version: int = 2, **changes: Any) -
 async def test_another_version_is_compared_with_the_one_that_is_served(
     url: str, connection: asyncpg.Connection
 ) -> None:
-    found = await differences(url, [devices(loud), CHANNELS])
+    comparisons = await differences(url, [devices(loud), CHANNELS])
     count = await connection.fetchval("SELECT count(*) FROM device_states")
-    assert verdict(found) == f"{count} rows differ (device_states {count})"
-    assert lines(found)[0] == "device_states: version 1 is served, version 2 was folded"
-    assert "│ NOT_INUSE │ not_inuse │" in " ".join(shown(found).split())
+    assert verdict(comparisons) == f"{count} rows differ (device_states {count})"
+    assert lines(comparisons)[0] == "device_states: version 1 is served, version 2 was folded"
+    assert "│ NOT_INUSE │ not_inuse │" in " ".join(shown(comparisons).split())
     assert await connection.fetchval("SELECT count(*) FROM checkpoint WHERE place = 'rebuild'") == 0
 
 
 async def test_added_and_removed_columns_are_named(url: str, connection: asyncpg.Connection) -> None:
-    found = await differences(url, [devices(located, row=Located)])
-    assert lines(found)[0] == "device_states: columns removed: none; added: place"
-    assert (verdict(found), found[0].differing) == ("models differ", 0)
+    comparisons = await differences(url, [devices(located, row=Located)])
+    assert lines(comparisons)[0] == "device_states: columns removed: none; added: place"
+    assert (verdict(comparisons), comparisons[0].differing) == ("models differ", 0)
     await connection.execute("ALTER TABLE device_states ADD COLUMN old text")
     await connection.execute(
         "UPDATE device_states SET state = 'ODD' WHERE device = (SELECT min(device) FROM device_states)"
     )
-    found = await differences(url, [devices(located, row=Located)])
-    assert lines(found)[0] == "device_states: columns removed: old; added: place"
-    assert verdict(found) == "1 rows differ (device_states 1)"
+    comparisons = await differences(url, [devices(located, row=Located)])
+    assert lines(comparisons)[0] == "device_states: columns removed: old; added: place"
+    assert verdict(comparisons) == "1 rows differ (device_states 1)"
 
 
 async def test_another_key_makes_other_rows(url: str, connection: asyncpg.Connection) -> None:
     moved = replace(devices(located, by_device_and_place, row=Located), key=("device", "place"))
-    found = await differences(url, [moved])
+    comparisons = await differences(url, [moved])
     count = await connection.fetchval("SELECT count(*) FROM device_states")
-    assert found[0].differing == 0  # without the column that comes they are the same
+    assert comparisons[0].differing == 0  # without the column that comes they are the same
     await connection.execute(
         "UPDATE device_states SET state = 'ODD' WHERE device = (SELECT min(device) FROM device_states)"
     )
-    found = await differences(url, [moved])
-    assert (found[0].rows, found[0].differing) == (count, 2)
+    comparisons = await differences(url, [moved])
+    assert (comparisons[0].rows, comparisons[0].differing) == (count, 2)
 
 
 async def test_code_that_stops_differs(url: str, connection: asyncpg.Connection) -> None:
-    found = await differences(url, [devices(broken, version=1), CHANNELS])
-    assert lines(found)[0].startswith("device_states: the present code stops at position ")
-    assert "(DeviceStateChange): KeyError(" in lines(found)[0]
-    assert verdict(found) == "models differ"
+    comparisons = await differences(url, [devices(broken, version=1), CHANNELS])
+    assert lines(comparisons)[0].startswith("device_states: the present code stops at position ")
+    assert "(DeviceStateChange): KeyError(" in lines(comparisons)[0]
+    assert verdict(comparisons) == "models differ"
     assert await connection.fetchval("SELECT count(*) FROM checkpoint WHERE error IS NOT NULL") == 0
 
 
 async def test_each_model_is_compared_where_it_stands(url: str, connection: asyncpg.Connection) -> None:
     """One stopped in the middle, and is as it was then."""
     await connection.execute("UPDATE checkpoint SET position = 10000, error = 'stopped' WHERE model = 'device_states'")
-    found = await differences(url, ALL)
-    assert {c.position for c in found} == {10000, EVENTS}
-    assert f"at positions 10000 to {EVENTS}: " in lines(found)[-1]
-    assert {c.model.name for c in found if c.differs} == {"device_states"}
+    comparisons = await differences(url, ALL)
+    assert {c.position for c in comparisons} == {10000, EVENTS}
+    assert f"at positions 10000 to {EVENTS}: " in lines(comparisons)[-1]
+    assert {c.model.name for c in comparisons if c.differs} == {"device_states"}
     await rebuild(url, [DEVICE_STATES], 20000, asyncio.Event())
     assert verdict(await differences(url, ALL)) == "nothing differs"
 
@@ -197,9 +199,9 @@ async def test_it_is_exact_while_the_projector_runs(url: str, connection: asyncp
         await wait_for(connection, FOLDED, EVENTS + 1)
         positions = []
         for _ in range(4):
-            found = await differences(url, [CHANNELS, DEVICE_STATES])
-            assert (verdict(found), table(found)) == ("nothing differs", None)
-            positions.append(found[0].position)
+            comparisons = await differences(url, [CHANNELS, DEVICE_STATES])
+            assert (verdict(comparisons), table(comparisons)) == ("nothing differs", None)
+            positions.append(comparisons[0].position)
         done.set()
         await writing
     assert EVENTS < positions[0] < positions[1] < positions[2] < positions[3]
