@@ -29,7 +29,9 @@ def test_the_cli_output_matches_the_rows(capture: str) -> None:
         expected = truth(command, printed)
         # Events that come while the CLI answers may be in its answer or not: one of these states is the one it saw.
         mismatch = ""
-        while expected not in (ours := [rows(tables, command, int(at)) for at in (asked, asked + ANSWER_SECONDS)]):
+        while expected not in (
+            ours := [print_rows(tables, command, int(at)) for at in (asked, asked + ANSWER_SECONDS)]
+        ):
             mismatch = mismatch or f"{command} at {asked}:\n{ours[0]}\n--- not ---\n{expected}"
             if start == len(events) or events[start].recorded > asked + ANSWER_SECONDS:
                 pytest.fail(mismatch)
@@ -41,7 +43,7 @@ def truth(command: str, printed: str) -> str:
     return shown.parking_told(printed) if command.startswith("parking") else shown.comparable(printed)
 
 
-def rows(tables: FoldSpec, command: str, now: int, ahead: float = 0.0) -> str:
+def print_rows(tables: FoldSpec, command: str, now: int, ahead: float = 0.0) -> str:
     prints: dict[str, Callable[[], str]] = {
         "queue show": lambda: shown.comparable(shown.queue_show(tables, now, ahead)),
         "agent show all": lambda: shown.comparable(shown.agent_show_all(tables)),

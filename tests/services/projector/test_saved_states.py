@@ -66,9 +66,9 @@ async def test_what_is_saved_is_what_was_held_there(url: str, connection: asyncp
         assert {row["latest"] for row in states.values()} == {max(at for _, at in events[:position])}
         for model in ALL:
             row = states[model.name]
-            assert (row["version"], row["whole"], row["kept"]) == (model.version, model.live, False)
+            assert (row["version"], row["whole"], row["kept"]) == (model.version, model.is_state, False)
             assert msgspec.convert(row["state"], State) == tables.states[model.name]
-            if model.live:
+            if model.is_state:
                 assert await held(connection, model, position) == tables.rows[model.name], model.name
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") == 0
 

@@ -9,7 +9,7 @@ import pytest
 
 from projections import ALL
 from projections.calls.channels import CHANNELS
-from projections.endpoints.device_states import DEVICE_STATES, UNKEPT
+from projections.endpoints.device_states import DEVICE_STATES, UNLISTED
 from projections.engine.headers import headers_of
 from projections.engine.model import ReadModel
 from projections.queues.agents import AGENTS
@@ -19,7 +19,7 @@ from services.database import connection as database
 from services.replay import instants
 from services.replay.as_of import AsOfReader
 from tests.captures import cli
-from tests.projections.test_cli_truth import ANSWER_SECONDS, held, truth
+from tests.projections.test_cli_truth import ANSWER_SECONDS, print_rows, truth
 from tests.support import cli_text as shown
 from tests.support import two_pbx_log as heard
 from tests.support.database import READ_MODELS, cloned
@@ -66,7 +66,11 @@ async def test_at_every_moment_the_cli_was_asked_it_printed_what_was_held(past: 
         # Events that come while the CLI answers may be in its answer or not: one of these states is the one it saw.
         within = sorted({begin - timedelta(microseconds=1), end, *(at for at in said if begin <= at <= end)})
         tables = [await past.tables(capture, at) for at in within]
-        told = {held(one, command, int(now), AGO[capture]) for one in tables for now in (asked, asked + ANSWER_SECONDS)}
+        told = {
+            print_rows(one, command, int(now), AGO[capture])
+            for one in tables
+            for now in (asked, asked + ANSWER_SECONDS)
+        }
         assert truth(command, printed) in told, (command, asked)
 
 
@@ -116,4 +120,4 @@ async def test_what_a_list_action_answered_was_held_before_it_was_asked(
         rows = (await past.tables(capture, items[0].position - 1)).then(model).values()
         values = [[getattr(row, column) for column in columns] for row in rows]
         told = {tuple("" if value is None else str(value) for value in row) for row in values}
-        assert told == {one for one in said if model is not DEVICE_STATES or not one[0].startswith(UNKEPT)}
+        assert told == {one for one in said if model is not DEVICE_STATES or not one[0].startswith(UNLISTED)}
