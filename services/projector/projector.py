@@ -31,7 +31,7 @@ logger = structlog.get_logger()
 
 T = TypeVar("T")
 
-CHECKPOINTS = "SELECT model, schema, version, position, changed, state, error FROM ledger.checkpoint"
+CHECKPOINTS = "SELECT model, place, version, position, changed, state, error FROM ledger.checkpoint"
 VERSION = "SELECT version FROM ledger.checkpoint WHERE model = $1 AND place = 'model'"
 STOP = "UPDATE ledger.checkpoint SET error = $3 WHERE model = $1 AND place = $2"
 REQUESTED = "SELECT model, coalesce(upto, $1) FROM ledger.rebuild WHERE ended IS NULL ORDER BY number"
