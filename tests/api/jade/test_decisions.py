@@ -123,12 +123,12 @@ async def test_a_refusal_is_not_kept_under_the_key(client: Client, ledger: Ledge
 @pytest.mark.parametrize(
     ("sent", "why"),
     [
-        (b"", "no JSON object"),
-        (b"username=bob", "no JSON object"),
-        (b"[]", "no JSON object"),
-        (b'"bob"', "no JSON object"),
-        (b'{"username": "\xff"}', "no JSON object"),
-        (b'{"username": "\\ud800"}', "no JSON object"),
+        (b"", "not a JSON object"),
+        (b"username=bob", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b'"bob"', "not a JSON object"),
+        (b'{"username": "\xff"}', "not a JSON object"),
+        (b'{"username": "\\ud800"}', "not a JSON object"),
         (b"{}", "username"),
         (b'{"username": 7}', "username"),
         (b'{"username": null}', "username"),
