@@ -35,7 +35,7 @@ async def test_a_name_with_slashes_is_routed_like_its_encoded_form() -> None:
     app = application()
     details = [r for r in app.router.resources() if r.canonical.endswith(("/{detail}", "/{host}"))]
     named = [r for r in details if "/me/" not in r.canonical]
-    assert len(named) > 60
+    assert len({r.canonical for r in named}) >= 60
     for resource in named:
         method = next(iter(resource)).method
         for name in ("PJSIP/108", "a/b/c", "/a", "a//b", "a%252Fb", "a;b", "a%0Ab", "PJSIP%2f108"):
