@@ -7,8 +7,9 @@ touching the catalogue, and works on a read-only server.
 from collections.abc import Sequence
 
 import structlog
+from cachetools import LRUCache
 
-from api.http.cache import ByteCache
+from api.http.cache import byte_cache
 from api.http.errors import ApiError
 from api.http.flights import Flights
 from api.http.rendering import render, size
@@ -51,7 +52,7 @@ class AsOfViews:
         self._pool = pool
         self._queue = queue
         self._as_of = AsOfReader(ALL)
-        self._cache: ByteCache[Key, Rendered] = ByteCache(
+        self._cache: LRUCache[Key, Rendered] = byte_cache(
             CACHE_BYTES, lambda rendered: size(rendered.body or ()), CACHE_ENTRIES
         )
         self._folding = Flights[tuple[str, Key], Rendered]()
@@ -111,7 +112,7 @@ class AsOfViews:
             },
         )
         # Cached here and not by the caller: a request between the two would fold again.
-        self._cache.put(key, rendered)
+        self._cache[key] = rendered
         return rendered
 
 

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import asyncpg
 from aiohttp import web
+from cachetools import LRUCache
 from msgspec import Struct
 
-from api.http.cache import ByteCache
+from api.http.cache import byte_cache
 from api.http.errors import ApiError
 from api.http.etags import entity_tags, is_ahead
 from api.http.flights import Flights
@@ -46,7 +47,7 @@ class CurrentViews:
         self._pool = pool
         self._checkpoints = checkpoints
         self._render_as_of = render_as_of
-        self._cache: ByteCache[QueryKey, CachedBody] = ByteCache(CACHE_BYTES, lambda cached: size(cached.body or ()))
+        self._cache: LRUCache[QueryKey, CachedBody] = byte_cache(CACHE_BYTES, lambda cached: size(cached.body or ()))
         self._rendering = Flights[QueryKey, CachedBody]()
 
     async def serve(self, view: View, request: web.Request, user: str) -> web.Response:
@@ -113,7 +114,7 @@ class CurrentViews:
             body = await render(rows, now, view.wire, view.renderer)
         cached = CachedBody(body, reading.tag(view.models), reading)
         if body is not None:
-            self._cache.put(query.key, cached)
+            self._cache[query.key] = cached
         return cached
 
     async def _look(self, query: Query) -> tuple[CheckpointReading, datetime, list[asyncpg.Record]]:
