@@ -66,7 +66,7 @@ class AsOfViews:
             async with self._pool.acquire() as connection:
                 instant = await instants.find(connection, instants.parse(text))
                 version: LogVersion = tuple(
-                    await connection.fetchrow(LOG_VERSION, max(upto for _, upto in instant.spans))
+                    await connection.fetchrow(LOG_VERSION, max(until for _, until in instant.spans))
                 )
         except InvalidInstantError as error:
             raise ApiError(400, f"as_of: {error}") from None

@@ -36,7 +36,7 @@ SELECT position AS head,
                            ORDER BY appended, first LIMIT 1) - 1, position) END AS after,
        CASE WHEN $2::timestamptz IS NULL THEN position
             ELSE coalesce((SELECT last FROM ledger.batch WHERE appended < $2 + interval '10 seconds'
-                           ORDER BY appended DESC, first DESC LIMIT 1), 0) END AS upto
+                           ORDER BY appended DESC, first DESC LIMIT 1), 0) END AS until
 FROM ledger.head
 """
 LATE = """
@@ -125,12 +125,12 @@ class Search:
         arguments = (criteria.pbx, criteria.source, criteria.names, criteria.since, criteria.until, *patterns)
         returned = 0
         while self._left and self.scanned < MAX_SCANNED and (limit is None or returned < limit):
-            after, upto = self._step()
+            after, until = self._step()
             room = ROWS if limit is None else limit - returned
             # LIKE matches more than the values.
             rows = ROWS if criteria.values else min(ROWS, room)
             async with self._turn():
-                got = await self._pool.fetch(sql, after, upto, rows, *arguments)
+                got = await self._pool.fetch(sql, after, until, rows, *arguments)
             page = [row for row in got if all(matches(row["source"], _masked(row), one) for one in criteria.values)]
             if len(page) > room:
                 page = page[:room]
@@ -138,7 +138,7 @@ class Search:
             elif len(got) == rows:
                 self._advance_to(got[-1]["position"])
             else:
-                self._advance_to(after + 1 if criteria.descending else upto)
+                self._advance_to(after + 1 if criteria.descending else until)
             self._size = min(MAX_STEP, self._size * 4) if len(got) * 2 < rows else ROWS
             returned += len(page)
             if page:
@@ -148,13 +148,13 @@ class Search:
     async def _begin(self) -> None:
         criteria = self._criteria
         async with self._pool.acquire() as connection:
-            self.head, after, upto = await connection.fetchrow(BOUNDS, criteria.since, criteria.until)
+            self.head, after, until = await connection.fetchrow(BOUNDS, criteria.since, criteria.until)
             self.archived = await edge.last(connection)
             late = []
             if criteria.until is not None:
-                late = await connection.fetch(LATE, criteria.until, upto, criteria.pbx)
+                late = await connection.fetch(LATE, criteria.until, until, criteria.pbx)
         last = self.head if criteria.before is None else min(self.head, criteria.before - 1)
-        clipped = ((max(a, criteria.after, self.archived), min(u, last)) for a, u in [(after, upto), *late])
+        clipped = ((max(a, criteria.after, self.archived), min(u, last)) for a, u in [(after, until), *late])
         self._left = joined((a, u) for a, u in clipped if a < u)
         if criteria.descending:
             self._left.reverse()
@@ -162,18 +162,18 @@ class Search:
             self.scanned_to = criteria.after
 
     def _step(self) -> Range:
-        after, upto = self._left[0]
+        after, until = self._left[0]
         size = min(self._size, MAX_SCANNED - self.scanned)
-        return (max(after, upto - size), upto) if self._criteria.descending else (after, min(upto, after + size))
+        return (max(after, until - size), until) if self._criteria.descending else (after, min(until, after + size))
 
     def _advance_to(self, position: int) -> None:
-        after, upto = self._left[0]
+        after, until = self._left[0]
         if self._criteria.descending:
-            self.scanned += upto - position + 1
+            self.scanned += until - position + 1
             rest = (after, position - 1)
         else:
             self.scanned += position - after
-            rest = (position, upto)
+            rest = (position, until)
         self.scanned_to = position
         self._left[:1] = [rest] if rest[0] < rest[1] else []
 
@@ -186,9 +186,9 @@ def _masked(row: asyncpg.Record) -> bytes:
 def joined(ranges: Iterable[Sequence[int]]) -> list[Range]:
     """Merge ranges that touch; they are in order."""
     whole: list[Range] = []
-    for after, upto in ranges:
+    for after, until in ranges:
         if whole and after <= whole[-1][1]:
-            whole[-1] = (whole[-1][0], max(upto, whole[-1][1]))
+            whole[-1] = (whole[-1][0], max(until, whole[-1][1]))
         else:
-            whole.append((after, upto))
+            whole.append((after, until))
     return whole

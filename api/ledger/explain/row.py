@@ -95,12 +95,12 @@ def _fitting(value: Any) -> Any:
     return value
 
 
-async def _windows(connection: asyncpg.Connection, row: Row, upto: int) -> list[Window]:
+async def _windows(connection: asyncpg.Connection, row: Row, position: int) -> list[Window]:
     """Return the windows that may have the events, the shortest first. The PBX's clock may be wrong."""
     _, after, until = await connection.fetchrow(BOUNDS, row.tm_update, row.tm_update)
-    ends = (min(until, upto), upto)
+    ends = (min(until, position), position)
     windows = {(max(0, after - more), end) for more in EARLIER for end in ends if end > after}
-    return sorted({*windows, (0, upto)}, key=lambda window: window[1] - window[0])
+    return sorted({*windows, (0, position)}, key=lambda window: window[1] - window[0])
 
 
 def _row(row: Row) -> Any:

@@ -103,10 +103,10 @@ def _key(row: Any) -> Key:
     return (row.pbx, row.period, row.scope, row.name)
 
 
-async def _windows(connection: asyncpg.Connection, begin: datetime, end: datetime, upto: int) -> list[Window]:
+async def _windows(connection: asyncpg.Connection, begin: datetime, end: datetime, position: int) -> list[Window]:
     _, after, until = await connection.fetchrow(BOUNDS, begin - timedelta(days=1), end + timedelta(hours=1))
     last = await connection.fetchval(LAST, begin, end) or 0
-    return [(after, min(max(until, last), upto)), (0, upto)]
+    return [(after, min(max(until, last), position)), (0, position)]
 
 
 def summed(rows: dict[Key, Statistics]) -> Sums:
