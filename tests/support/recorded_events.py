@@ -41,8 +41,8 @@ def events_of_wire(data: bytes) -> list[NewEvent]:
 
 
 def action_id(raw: bytes) -> bytes | None:
-    found = ACTION_ID.search(raw)
-    return found[1] if found else None
+    match = ACTION_ID.search(raw)
+    return match[1] if match else None
 
 
 @cache
@@ -57,30 +57,30 @@ def snapshotted(name: str) -> tuple[NewEvent, ...]:
     events = recording(name)
     whole = {}
     for e in events:
-        if e.name in LISTS and (asked := action_id(e.raw)) is not None:
-            whole[asked] = LISTS[e.name]
+        if e.name in LISTS and (number := action_id(e.raw)) is not None:
+            whole[number] = LISTS[e.name]
     items: dict[bytes, int] = {}
     for e in events:
-        if (asked := action_id(e.raw)) in whole:
-            items[asked] = items.get(asked, 0) + 1
+        if (number := action_id(e.raw)) in whole:
+            items[number] = items.get(number, 0) + 1
     # The driver requested the status of one queue twice: this is not a whole list, so not a snapshot.
-    whole = {asked: action for asked, action in whole.items() if action != "QueueStatus" or items[asked] > 6}
+    whole = {number: action for number, action in whole.items() if action != "QueueStatus" or items[number] > 6}
     out: list[NewEvent] = []
     epochs: dict[bytes, int] = {}
     for e in events:
-        asked = action_id(e.raw)
-        if asked not in whole:
+        number = action_id(e.raw)
+        if number not in whole:
             out.append(e)
             continue
-        action = whole[asked]
-        if asked not in epochs:
-            epochs[asked] = len(epochs) + 1
-            out.append(own(SnapshotStarted(epochs[asked]), e.recorded))
-        ours_id = f"\r\nActionID: ringledger/{epochs[asked]}/{action}".encode()
+        action = whole[number]
+        if number not in epochs:
+            epochs[number] = len(epochs) + 1
+            out.append(own(SnapshotStarted(epochs[number]), e.recorded))
+        ours_id = f"\r\nActionID: ringledger/{epochs[number]}/{action}".encode()
         out.append(msgspec.structs.replace(e, raw=ACTION_ID.sub(ours_id, e.raw)))
         if e.name in LISTS:
-            out.append(own(SnapshotListed(epochs[asked], action, "complete"), e.recorded))
-            out.append(own(SnapshotCompleted(epochs[asked]), e.recorded))
+            out.append(own(SnapshotListed(epochs[number], action, "complete"), e.recorded))
+            out.append(own(SnapshotCompleted(epochs[number]), e.recorded))
     return tuple(out)
 
 
