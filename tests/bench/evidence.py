@@ -29,7 +29,7 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
     connection = await database.connect(url, search_path="model, ledger")
     some = await _appended(connection, total)
     pool = await database.create_pool(url, size=2, search_path="model, ledger")
-    found, events = min([await _page(pool, some) for _ in range(TRIES)])
+    matching, events = min([await _page(pool, some) for _ in range(TRIES)])
     missing, none = min([await _page(pool, "1799999999.1") for _ in range(TRIES)])
     if not events or none:
         raise BrokenError(f"{events} events of a call, {none} of none")
@@ -53,7 +53,7 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
         Figure(
             "evidence",
             f"page by unique id, {events} found, for a million events",
-            found * million,
+            matching * million,
             "s",
             2,
             at_most=True,
@@ -66,7 +66,7 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
 
 
 async def _appended(connection: asyncpg.Connection, total: int) -> str:
-    """Append the recording until there are so many events; return the unique id of a channel in the middle."""
+    """Append the recording until the log has ``total`` events; return the unique id of a channel in the middle."""
     got: list[NewEvent] = []
     protocol = LedgerProtocol(got.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}

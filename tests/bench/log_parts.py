@@ -70,7 +70,7 @@ async def ingest(stage: Stage, total: int, _: int) -> list[Figure]:
         url = await stage.database("ingest")
         async with pipeline(stage, url, total, 0, "listen") as running:
             run = await running.play(total, 0)
-        ours = max(ours, total / (run.log[-1][0] - run.begun))
+        ours = max(ours, total / (run.log[-1][0] - run.start))
     connection = await asyncpg.connect(url)
     partition = await connection.fetchval("SELECT tableoid::regclass::text FROM ledger.event LIMIT 1")
     await connection.execute(f"CREATE TABLE bare (LIKE {partition} INCLUDING ALL)")

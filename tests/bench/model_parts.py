@@ -1,4 +1,4 @@
-"""The bench of read models: made anew, made anew beside the served ones, and as of an instant."""
+"""The bench of read models: rebuilt, rebuilt beside the served ones, and as of an instant."""
 
 import asyncio
 import random
@@ -66,7 +66,7 @@ async def _rebuilt(stage: Stage, connection: asyncpg.Connection, total: int) -> 
 
 
 async def beside(stage: Stage, total: int, _: int) -> list[Figure]:
-    """What a rebuild of all read models does to those that are served: from an append to the tables, 2,000 events/s."""
+    """Measure the served read models during a rebuild of all: from an append to the tables, 2,000 events/s."""
     url = await stage.database("beside")
     async with connected_to(url) as connection, connected_to(url) as writer:
         events = recorded_events(total)
@@ -152,7 +152,7 @@ CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE 
 
 
 async def asof(stage: Stage, _: int, rate: int) -> list[Figure]:
-    """Views as of random positions and times, in a log of a loaded PBX with queues: every answer folded anew."""
+    """Views as of random positions and times, in a log of a loaded PBX with queues, without the cache."""
     url = await stage.database("asof")
     connection = await asyncpg.connect(url)
     begin = await _logged(connection, rate)
@@ -170,14 +170,14 @@ async def asof(stage: Stage, _: int, rate: int) -> list[Figure]:
         while await connection.fetchval("SELECT min(position) FROM ledger.checkpoint") < LOGGED:
             stage.check(project, serve)
             await asyncio.sleep(0.1)
-        for path, asked, target in ((CHANNELS, 50, 1), (QUEUES, 50, 1), (STATISTICS, 8, None)):
-            positions = [str(dice.randint(1, LOGGED)) for _ in range(asked)]
-            times = [_rfc_3339(begin + LOGGED / rate * dice.random()) for _ in range(asked)]
+        for path, count, target in ((CHANNELS, 50, 1), (QUEUES, 50, 1), (STATISTICS, 8, None)):
+            positions = [str(dice.randint(1, LOGGED)) for _ in range(count)]
+            times = [_rfc_3339(begin + LOGGED / rate * dice.random()) for _ in range(count)]
             for what, instants in (("positions", positions), ("times", times)):
                 took = sorted([await _answered(client, f"{path}?as_of={instant}") for instant in instants])
                 figures += [
-                    Figure("asof", f"{path} at {asked} {what}, median", median(took), "s"),
-                    Figure("asof", f"{path} at {asked} {what}, largest", took[-1], "s", target, at_most=True),
+                    Figure("asof", f"{path} at {count} {what}, median", median(took), "s"),
+                    Figure("asof", f"{path} at {count} {what}, largest", took[-1], "s", target, at_most=True),
                 ]
         client.close()
     saved = await connection.fetchval(SIZES)

@@ -34,8 +34,8 @@ def sent_of(total: int) -> dict[str, int]:
 def played(total: int, begin: int, piece: int) -> Iterator[tuple[int, bytes]]:
     """Yield ``total`` events in pieces of up to ``piece``: how many, and their bytes.
 
-    Every round has timestamps and unique ids of its own: its seconds start one later than those of the round before,
-    from ``begin`` (seconds since the epoch), which is done on the bytes, for the sender must cost next to nothing.
+    Every round has timestamps and unique ids of its own. Its seconds start one later than those of the round before,
+    from ``begin`` (seconds since the epoch). They are replaced in the bytes, so that the sender costs next to nothing.
     """
     recorded = one_round()
     done = 0

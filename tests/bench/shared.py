@@ -1,4 +1,4 @@
-"""What parts of the bench have in common: events, databases, and the best of some runs."""
+"""Shared by the parts of the bench: events, databases, and the best of some runs."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable

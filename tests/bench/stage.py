@@ -24,7 +24,7 @@ class BrokenError(Exception):
 
 
 class Stage:
-    """A server and a folder that are gone afterwards."""
+    """A temporary server and folder."""
 
     def __init__(self, folder: Path, server: Embedded) -> None:
         self.folder = folder

@@ -25,7 +25,7 @@ UNFIT = "SELECT position, name, error FROM ledger.unfit WHERE model = ANY($1::te
 
 
 class Folded(Struct):
-    """What was compared: events folded, rows by table."""
+    """The compared events, and rows by table."""
 
     events: int
     rows: dict[str, int]
@@ -57,7 +57,7 @@ async def compare(
             served = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name}"))
             differences += _unequal(model, tables.rows[model.name], {table.key_of(row): row for row in served})
             state = msgspec.convert(states[model.name]["state"], type(tables.states[model.name]))
-            if _told(state) != _told(tables.states[model.name]):
+            if _as_json(state) != _as_json(tables.states[model.name]):
                 differences.append(f"model {model.name} remembers other things than a fold of the log does")
             rows[model.name] = len(served)
         unfit = {tuple(row) for row in await connection.fetch(UNFIT, [model.name for model in models])}
@@ -78,7 +78,7 @@ def _position(states: dict[str, Any], models: Iterable[ReadModel], at_least: int
         positions[model.name] = state["position"]
     first, last = min(positions.values()), max(positions.values())
     if first != last or not at_least <= first <= head:
-        raise DifferenceError(f"the models stand at {first}..{last}, not together between {at_least} and {head}")
+        raise DifferenceError(f"the models are at {first}..{last}, not together between {at_least} and {head}")
     return first
 
 
@@ -103,10 +103,10 @@ def _unequal(model: ReadModel, folded: dict[Key, Row], served: dict[Key, Row]) -
         else:
             for field in msgspec.structs.fields(model.row):
                 ours, theirs = getattr(folded[key], field.name), getattr(served[key], field.name)
-                if _told(ours) != _told(theirs):
+                if _as_json(ours) != _as_json(theirs):
                     yield f"{row}, column {field.name}: the fold has {ours!r}, the table {theirs!r}"
 
 
-def _told(value: Any) -> bytes:
-    # As JSON, for a tuple comes back as a list, and jsonb has an order of its own.
+def _as_json(value: Any) -> bytes:
+    # A table returns lists for tuples, and jsonb has its own order.
     return msgspec.json.encode(value, order="sorted")

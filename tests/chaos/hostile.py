@@ -1,7 +1,7 @@
 """A second PBX that speaks AMI and means harm: event names without number, a list that never ends, half blocks.
 
-In a run it invents up to 300,000 names, a third at a time. Its endless list goes on until the listener cuts the link
-or has taken so much that a listener which keeps it would exceed its memory.
+In a run it invents up to 300,000 names, a third at a time. Its endless list ends when the listener cuts the link.
+It also ends when a listener that stores the list would exceed its memory.
 """
 
 import asyncio
@@ -63,9 +63,9 @@ async def _endless(scene: Scene, dice: random.Random) -> str:
     is_asked = asyncio.Event()
     numbers: list[str] = []
 
-    def begin(asked: dict[str, str]) -> bytes:
+    def begin(request: dict[str, str]) -> bytes:
         del fake.replies[action]
-        numbers.append(f"ActionID: {asked['ActionID']}")
+        numbers.append(f"ActionID: {request['ActionID']}")
         is_asked.set()
         return block("Response: Success", numbers[0], "EventList: start")
 

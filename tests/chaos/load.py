@@ -35,7 +35,7 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *more: Coroutine[Any, Any, None]) -> None:
-        """Begin; ``more`` goes on for as long as the calls do."""
+        """Begin; ``more`` runs as long as the calls do."""
         phones = [
             await self._asterisk.phone(user) for user in (*MEMBERS, *AGENTS, *(u for pair in CALLERS for u in pair))
         ]
@@ -187,12 +187,12 @@ async def members(load: Load) -> None:
         load.made["member not there"] += 1
 
 
-async def said(load: Load) -> None:
+async def send_message(load: Load) -> None:
     """Words that are easy to get wrong: letters of several bytes, an empty value, a secret that must not be kept."""
     headers = {"Note": "Grüße: ☎", "Empty": "", "Password": "very-secret", "Last": "x"}
     await load._asterisk.ami.act("UserEvent", UserEvent="Words", **headers)
 
 
 ACTIVITIES: tuple[tuple[Callable[[Load], Awaitable[None]], int], ...] = (
-    *((plain, 8), (burst, 1), (queued, 6), (parked, 2), (refused, 2), (members, 2), (said, 2)),
+    *((plain, 8), (burst, 1), (queued, 6), (parked, 2), (refused, 2), (members, 2), (send_message, 2)),
 )

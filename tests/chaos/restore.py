@@ -1,4 +1,4 @@
-"""PostgreSQL comes back with a backup: what came after it is gone, and everything of ours must notice."""
+"""PostgreSQL returns with a backup: later events are lost, and every process must notice."""
 
 import asyncio
 import math

@@ -1,7 +1,6 @@
-"""What is on the scene of a chaos run: `ringledger up` with its own PostgreSQL, the tee before Asterisk, and a way in.
+"""The scene of a chaos run: `ringledger up` with its own PostgreSQL, the tee before Asterisk, and access to them.
 
-`up` is started as users start it. Whoever strikes finds its children by the process tree; whoever waits asks from
-outside, over HTTP and in the database.
+`up` is started as users start it. Faults find its children by the process tree; waits use HTTP and the database.
 """
 
 import asyncio
@@ -104,7 +103,7 @@ class Scene:
         self.obstacle = ""
 
     async def start(self) -> None:
-        """Start `up`, the first time or again; what each said is kept in files of their own."""
+        """Start `up`, the first time or again; the output of each is stored in its own files."""
         if not self.starts:
             self.disk.mount()
             await self.hostile.__aenter__()
@@ -156,7 +155,7 @@ class Scene:
             return None
 
     async def complete(self) -> bool | None:
-        """Return True once the API says that it shows all of the PBX, else None."""
+        """Return True once the API reports a complete view of the PBX, else None."""
         self.alive()
         try:
             async with self.ledger.client.get(COMPLETE) as reply:
@@ -165,7 +164,7 @@ class Scene:
             return None
 
     async def whole(self) -> float:
-        """Wait until everything runs and what Asterisk says now is in the models; return how long it took."""
+        """Wait until everything runs and the models have the present events of Asterisk; return the time it took."""
         began = time.monotonic()
         since = next(MARKS)
         self.obstacle = ""
@@ -216,7 +215,7 @@ class Scene:
         except TimeoutError:
             code = None
         if code != 0:
-            raise DifferenceError(f"`ringledger up`, told to stop, {'ended with ' + str(code) if code else 'did not'}")
+            raise DifferenceError(f"`ringledger up`, after SIGTERM, {'ended with ' + str(code) if code else 'did not'}")
         await self.tee.close()
 
     async def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""The comparer of acts wants every untruth named."""
+"""The comparison of acts names every difference."""
 
 import hashlib
 from typing import Any
@@ -53,6 +53,6 @@ UNTRUE: dict[str, Any] = {
 
 @pytest.mark.parametrize("untrue", UNTRUE)
 def test_what_is_untrue_is_found(untrue: str) -> None:
-    events, asked, hung_up = UNTRUE[untrue]
+    events, responses, hung_up = UNTRUE[untrue]
     with pytest.raises(DifferenceError):
-        compare(entries(*events), asked, hung_up)
+        compare(entries(*events), responses, hung_up)

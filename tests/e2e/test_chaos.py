@@ -25,7 +25,7 @@ async def test_nothing_is_lost_whatever_dies(asterisk: Asterisk) -> None:
     assert report.tally.masked > 0
     assert report.tally.log + report.tally.in_gaps == report.tally.wire
     # How many of each there are depends on how fast the machine is; that there are some makes the comparison one.
-    assert report.asked.outcomes["ActSucceeded"] > 0
+    assert report.act_tally.outcomes["ActSucceeded"] > 0
     assert report.fold is not None
     assert report.fold.rows["call_records"] > 0
     assert report.view_rows > 0
