@@ -342,7 +342,7 @@ async def test_a_table_that_waits_for_its_new_version_is_not_ready(world: World,
     await world.refreshed()
     reply = await world.client.get(path)
     assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
-    assert "read model channels is served in another version as yet" in await reply.text()
+    assert "read model channels is still served in another version" in await reply.text()
     await world.project()
     await world.eventually("SELECT version = $1 FROM checkpoint WHERE model = 'channels'", CHANNELS.version)
     await world.refreshed()
@@ -497,7 +497,7 @@ async def test_a_swap_between_checkpoints_and_rows_has_to_wait(world: World, mon
         return found
 
     monkeypatch.setattr(api.http.current_views, "read", overtaken)
-    world.client.app[VIEWS]._kept.clear()
+    world.client.app[VIEWS]._cache.clear()
     reply = await world.client.get(path)
     assert reply.status == 200, await reply.text()
     assert (await reply.json())["result"] == before
