@@ -16,10 +16,11 @@ from schemas.settings import Settings
 from services.accounts.passwords import admin_password
 from services.database import connection as database
 from services.database.embedded import Embedded
+from services.database.migrate import migrate
 from services.integrity.anchors import anchored, make_key
 from services.listener.process import post
 from services.listener.spool import Spools
-from services.log import append as log
+from services.log.append import append_events
 from services.retention.archive_files import places
 from services.retention.redact_key import read_key
 from services.runtime.private import make_data_folder, make_folder, open_private
@@ -46,8 +47,8 @@ def wide(folder: Path) -> dict[str, str]:
 
 async def one_event(url: str) -> None:
     connection = await database.connect(url)
-    await database.migrate(connection)
-    await log.append(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1e9, b"Event: X\r\n\r\n")])
+    await migrate(connection)
+    await append_events(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1e9, b"Event: X\r\n\r\n")])
     await connection.close()
 
 
