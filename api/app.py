@@ -30,12 +30,12 @@ from schemas.settings import Settings
 from services.accounts.accounts import TOUCH_SECONDS, Accounts
 from services.commands import first_user
 from services.commands.context import CommandContext
-from services.database import connection as database
+from services.database.errors import UNREACHABLE
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
-from services.log.writer import Facts
+from services.log.writer import EventWriter
 from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.runtime.tasks import ended
+from services.runtime.tasks import cancel_and_wait
 
 TOUCH_EVERY_SECONDS = 60.0
 
@@ -68,7 +68,9 @@ def create(url: str, settings: Settings) -> web.Application:
 def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await open_pool(url, app[HEARTBEAT], size=4, search_path="model, ledger") as app[POOL]:
-            app[COMMANDS] = CommandContext(app[POOL], Facts(app[POOL]), app[CHECKPOINTS], app[ACCOUNTS], asyncio.Lock())
+            app[COMMANDS] = CommandContext(
+                app[POOL], EventWriter(app[POOL]), app[CHECKPOINTS], app[ACCOUNTS], asyncio.Lock()
+            )
             past = AsOfViews(app[POOL], app[QUEUES].as_of)
             app[VIEWS] = CurrentViews(app[POOL], app[CHECKPOINTS], past.render)
             yield
@@ -86,7 +88,7 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
         ) as own:
             app[STREAMS] = StreamHub(own, app[CHECKPOINTS], CATALOG)
             yield
-            await ended(app[STREAMS].tasks)
+            await cancel_and_wait(app[STREAMS].tasks)
 
     return opened
 
@@ -105,9 +107,9 @@ async def background(app: web.Application) -> AsyncIterator[None]:
         task.add_done_callback(lambda task: _report(app, task))
     yield
     if facts := app[ACCOUNTS].unsaved_uses(least=0.0):
-        with contextlib.suppress(*database.UNREACHABLE):
+        with contextlib.suppress(*UNREACHABLE):
             await app[COMMANDS].writer.append(*facts)
-    await ended(tasks)
+    await cancel_and_wait(tasks)
 
 
 def _report(app: web.Application, task: asyncio.Task[None]) -> None:
@@ -128,7 +130,7 @@ async def save_token_uses(app: web.Application) -> None:
     while True:
         await asyncio.sleep(TOUCH_EVERY_SECONDS)
         if facts := app[ACCOUNTS].unsaved_uses(TOUCH_SECONDS):
-            with contextlib.suppress(*database.UNREACHABLE):
+            with contextlib.suppress(*UNREACHABLE):
                 await app[COMMANDS].writer.append(*facts)
 
 

@@ -15,9 +15,9 @@ from api.http.connections import CONNECTIONS
 from api.http.guarded_connection import KEEP_ALIVE_SECONDS
 from api.http.limits import raise_file_limit
 from api.http.site import GuardedSite
-from services.runtime import process as run
 from services.runtime.http_address import AddressError
-from services.runtime.settings import load
+from services.runtime.process import run
+from services.runtime.settings import load_settings
 
 SHUTDOWN_SECONDS = 3.0
 
@@ -32,7 +32,7 @@ def is_worth_a_line(record: logging.LogRecord) -> bool:
 
 async def serve(file: Path | None, stop: asyncio.Event) -> None:
     """Serve until ``stop``. Raises AddressError, or the error of a background task of the application."""
-    settings = load(file=file)
+    settings = load_settings(file=file)
     raise_file_limit()
     logging.getLogger("aiohttp.server").addFilter(is_worth_a_line)
     app = create(settings.database_url, settings)
@@ -60,7 +60,7 @@ async def serve(file: Path | None, stop: asyncio.Event) -> None:
 
 if __name__ == "__main__":
     try:
-        run.run("serve", lambda stop: serve(Path(sys.argv[1]) if len(sys.argv) > 1 else None, stop))
+        run("serve", lambda stop: serve(Path(sys.argv[1]) if len(sys.argv) > 1 else None, stop))
     except AddressError as error:
         sys.stderr.write(f"ringledger: {error}\n")
         raise SystemExit(2) from None

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api.http.dialect import DIALECTS
 from api.http.errors import Handler
-from services.runtime.tasks import ended
+from services.runtime.tasks import cancel_and_wait
 
 READ_METHODS = {"GET", "HEAD", "OPTIONS"}
 DRAIN_SECONDS = 1.0
@@ -38,4 +38,4 @@ async def drain_writes(app: web.Application) -> AsyncIterator[None]:
     yield
     if tasks:
         await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
-    await ended(tasks)
+    await cancel_and_wait(tasks)

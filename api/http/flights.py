@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
-from services.runtime.tasks import ended
+from services.runtime.tasks import cancel_and_wait
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Flights(Generic[K, T]):
     def _abandon(self, key: K, flight: _Flight[T]) -> None:
         self._land(key, flight)
         flight.task.cancel()
-        ending = asyncio.create_task(ended([flight.task]))
+        ending = asyncio.create_task(cancel_and_wait([flight.task]))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 

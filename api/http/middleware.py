@@ -6,11 +6,11 @@ from aiohttp import web
 from api.app_keys import HEARTBEAT
 from api.http.dialect import dialect_of
 from api.http.errors import ApiError, Handler, Problem, problem_of
-from services.database import faults
-from services.database.faults import UNREACHABLE
-from services.log.archives import ArchivedError, UnkeptError
+from services.database.errors import UNREACHABLE, reason
+from services.log.archives import ArchivedError
 from services.log.writer import UnknownAppendError
 from services.projector.checkpoints import UnreadyError
+from services.projector.initial_state import NoInitialStateError
 from services.runtime.errors import CommandError
 
 RETRY = {"Retry-After": "1"}
@@ -47,7 +47,7 @@ def _problem(request: web.Request, error: Exception) -> Problem:
             return Problem(error.status, error.reason.lower())
         case ArchivedError():
             return Problem(410, str(error), "archived", {"X-Ledger-Archive": error.archive.file})
-        case UnkeptError():
+        case NoInitialStateError():
             return Problem(410, str(error), "archived")
         case UnreadyError():
             return Problem(503, str(error), "not-ready", RETRY)
@@ -57,7 +57,7 @@ def _problem(request: web.Request, error: Exception) -> Problem:
     # asyncpg's error for a value that cannot be sent is a ValueError, and no fault of PostgreSQL's.
     if isinstance(error, UNREACHABLE) and not isinstance(error, ValueError):
         request.app[HEARTBEAT].outage.fail(error, path=request.path)
-        return Problem(503, f"the database {faults.reason(error)}", "not-ready", RETRY)
+        return Problem(503, f"the database {reason(error)}", "not-ready", RETRY)
     # The path without its query: that may hold a token.
     logger.error("request_failed", method=request.method, path=request.path, exc_info=error)
     return Problem(500, "internal error", "internal-error")

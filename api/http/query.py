@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from api.http.errors import ApiError
+from schemas.text import is_storable
 
 MAX_POSITION = (1 << 63) - 1
 MAX_EPOCH_SECONDS = 1 << 33
@@ -102,6 +103,6 @@ class QueryParams:
 
 
 def _storable(name: str, value: str) -> str:
-    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+    if not is_storable(value):
         raise ApiError(400, f"{name}: no event holds such a text")
     return value

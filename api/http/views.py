@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from api.http.errors import ApiError
 from api.http.rendering import EnvelopePayload, Pieces, Renderer, Wire, size
+from schemas.text import is_storable
 
 Args = tuple[Any, ...]
 QueryKey = tuple[str, str, str | None, Args]
@@ -22,7 +23,7 @@ def pbx_filter(request: web.Request) -> str | None:
 
 def storable_text(text: str) -> str:
     """Return the text if PostgreSQL can hold it. Raises ApiError 404: no row has any other text."""
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not is_storable(text):
         raise ApiError(404, "not found: no name holds NUL or half a character")
     return text
 

@@ -10,7 +10,7 @@ from api.jade.resource import Resource
 from api.stream.resources import StreamResource, as_viewed, segments_of, without
 from schemas.secrets import MASK, is_secret
 from services.commands.calls import CHANNEL
-from services.runtime.masking.application import masked_data
+from services.runtime.masking.application import mask_application_data
 
 CHANNELS_SQL = """
 SELECT pbx, unique_id, linked_id, channel, channel_state, channel_state_desc, context, exten, priority,
@@ -35,7 +35,9 @@ def channel(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Return a channel without secrets, which older logs may hold in variables and in application data."""
     item = dict(row)
     item["variables"] = {name: MASK if is_secret(name) else value for name, value in item["variables"].items()}
-    item["application_data"] = item["application_data"] and masked_data(item["application"], item["application_data"])
+    item["application_data"] = item["application_data"] and mask_application_data(
+        item["application"], item["application_data"]
+    )
     item["duration"] = elapsed_seconds(item.pop("created"), now)
     return item
 

@@ -13,7 +13,7 @@ from api.http.queues import QUEUES
 from api.ledger import wire
 from api.ledger.search import Search, SearchFilter
 from api.ledger.value_match import CHANNEL, LINKED_ID, UNIQUE_ID, ValueMatch
-from services.database import connection as database
+from services.database.errors import UNREACHABLE
 
 LIMIT = 100
 MAX_LIMIT = 10_000
@@ -88,7 +88,7 @@ async def _stream(request: web.Request, search: Search, limit: int | None) -> we
         is_whole = True
     except ConnectionResetError:
         logger.info("reader_gone", path=request.path)
-    except database.UNREACHABLE as error:
+    except UNREACHABLE as error:
         request.app[HEARTBEAT].outage.fail(error, path=request.path)
     finally:
         # A status cannot follow the first byte: the client sees an incomplete stream by the closed connection.

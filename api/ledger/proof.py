@@ -11,10 +11,9 @@ from api.http.query import MAX_POSITION, QueryParams, stamp
 from api.ledger import wire
 from api.ledger.events import answer
 from api.ledger.search import COLUMNS
-from services.log import archives as edge
 from services.log import redactions
-from services.log.archives import ArchivedError
-from services.log.chain import LEAF, SALT, cut
+from services.log.archives import ArchivedError, read_catalog
+from services.log.chain import LEAF, SALT, split
 
 EVENT = COLUMNS + "WHERE e.position = $1"
 BATCH = """
@@ -54,8 +53,8 @@ async def event(request: web.Request) -> web.Response:
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         row = await connection.fetchrow(EVENT, position)
-        archived = await edge.read(connection)
-        if row is None and (archive := archived.holding(position)) is not None:
+        archived = await read_catalog(connection)
+        if row is None and (archive := archived.archive_of(position)) is not None:
             raise ArchivedError(f"event {position}", archive)
         if row is None:
             raise ApiError(404, "no such event in the log")
@@ -65,12 +64,12 @@ async def event(request: web.Request) -> web.Response:
             previous = await connection.fetchval(PREVIOUS, batch["first"])
         head = await connection.fetchrow(HEAD)
         try:
-            changes = await redactions.of(connection, batch["pbx"], position)
+            changes = await redactions.redactions_of(connection, batch["pbx"], position)
         except redactions.RedactionError as error:
             raise ApiError(500, f"{error}: ringledger verify", "internal-error") from None
     shown = wire.event_json(row)
     offset = position - batch["first"]
-    leaves = [leaf.hex() for leaf in cut(batch["leaves"], LEAF)]
+    leaves = [leaf.hex() for leaf in split(batch["leaves"], LEAF)]
     proof = {
         "leaf": leaves[offset],
         "salt": batch["salts"][offset * SALT : (offset + 1) * SALT].hex(),

@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from api.ledger.value_match import ValueMatch, matches
 from services.database.pool import Pool
-from services.log import archives as edge
-from services.runtime.masking import masked
+from services.log.archives import last_archived
+from services.runtime.masking import mask_event
 
 MAX_SCANNED = 1_000_000
 MAX_STEP = 100_000
@@ -149,7 +149,7 @@ class Search:
         criteria = self._criteria
         async with self._pool.acquire() as connection:
             self.head, after, until = await connection.fetchrow(BOUNDS, criteria.since, criteria.until)
-            self.archived = await edge.last(connection)
+            self.archived = await last_archived(connection)
             late = []
             if criteria.until is not None:
                 late = await connection.fetch(LATE, criteria.until, until, criteria.pbx)
@@ -180,7 +180,7 @@ class Search:
 
 def _masked(row: asyncpg.Record) -> bytes:
     # A match on a masked value would confirm a guess of it.
-    return masked(row["source"], row["raw"])
+    return mask_event(row["source"], row["raw"])
 
 
 def joined(ranges: Iterable[Sequence[int]]) -> list[Range]:

@@ -16,8 +16,7 @@ from api.ops.listeners import listener_report
 from projections import ALL
 from projections.engine.subscriptions import SNAPSHOT_EVENTS
 from projections.pbx.links import refused_lists, unanswered_lists
-from services.log import archives as edge
-from services.log.archives import Archive
+from services.log.archives import Archive, read_catalog
 from services.projector.checkpoint_watcher import CheckpointWatcher
 from services.projector.checkpoints import CheckpointReading, read
 
@@ -86,7 +85,7 @@ async def status(request: web.Request) -> web.Response:
             "pbx": await _links(connection, reading) if "links" in reading.models else {},
             **_unhandled(await connection.fetch(UNHANDLED, *handled_events(), MAX_UNHANDLED)),
             "unfit": [dict(row) for row in await connection.fetch(UNFIT)],
-            "archives": [_archive(one) for one in (await edge.read(connection)).archives],
+            "archives": [_archive(one) for one in (await read_catalog(connection)).archives],
             "months": [dict(row) for row in await connection.fetch(MONTHS)],
         }
     report = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=checkpoints.is_stale)
@@ -108,7 +107,7 @@ def _archive(archive: Archive) -> dict[str, Any]:
         "hash": archive.hash.hex(),
         "file": archive.file,
         "sha256": archive.sha256.hex(),
-        "archived": stamp(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=archive.archived)),
+        "archived": stamp(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=archive.archived_at)),
     }
 
 

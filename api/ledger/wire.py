@@ -9,7 +9,7 @@ import msgspec
 from api.http.query import stamp
 from api.ledger.value_match import UNREADABLE_JSON, fields
 from projections.engine.headers import pairs
-from services.runtime.masking import masked
+from services.runtime.masking import mask_event
 
 
 def event_json(row: asyncpg.Record) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def event_json(row: asyncpg.Record) -> dict[str, Any]:
     computed from the database.
     """
     raw: bytes = row["raw"]
-    shown = masked(row["source"], raw)
+    shown = mask_event(row["source"], raw)
     try:
         text, encoding = shown.decode(), "utf-8"
     except UnicodeDecodeError:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from services.database import connection as database
+from services.database.errors import UNREACHABLE
 from services.database.pool import Pool
 from services.log.listener_link import LISTENER_SECONDS
 from services.runtime.clock import CLOCK, UNKNOWN, Clock, boot_id
@@ -80,7 +80,7 @@ class StatusFile(Struct, frozen=True):
     def age(self, clock: Clock) -> float:
         """Return the age of the file in seconds, by the monotonic clock unless the machine has been booted since."""
         if self.boot == boot_id() != UNKNOWN:
-            return clock.passed() - self.passed
+            return clock.monotonic() - self.passed
         return abs(clock.now() - self.at)
 
 
@@ -97,7 +97,7 @@ async def listener_report(pool: Pool, data: Path, *, away: bool) -> ListenerRepo
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return ListenerReport("database", [_status(row) for row in await pool.fetch(SQL)])
-        except database.UNREACHABLE as error:
+        except UNREACHABLE as error:
             pool.outage.fail(error, asked="listeners")
     return ListenerReport("file", read_status_file(data / "listeners.json"))
 

@@ -6,8 +6,7 @@ import asyncpg
 from msgspec import Struct
 
 from services.database.pool import Pool
-from services.log import archives as edge
-from services.log.archives import Edge
+from services.log.archives import ArchiveCatalog, read_catalog
 from services.projector.checkpoints import CheckpointReading, read
 
 LARGEST_NAMES = 100
@@ -52,11 +51,11 @@ class LogCounts(Struct, frozen=True):
     names: list[asyncpg.Record]
     unfit: list[asyncpg.Record]
     gaps: list[asyncpg.Record]
-    edge: Edge
+    edge: ArchiveCatalog
 
 
 async def count_log(pool: Pool) -> LogCounts:
-    """Read the counts. Raises one of database.UNREACHABLE."""
+    """Read the counts. Raises one of UNREACHABLE."""
     async with (
         asyncio.timeout(ANSWER_SECONDS),
         pool.acquire() as connection,
@@ -68,5 +67,5 @@ async def count_log(pool: Pool) -> LogCounts:
             await connection.fetch(NAMES),
             await connection.fetch(UNFIT),
             await connection.fetch(GAPS) if "gaps" in reading.models else [],
-            await edge.read(connection),
+            await read_catalog(connection),
         )

@@ -17,7 +17,7 @@ from api.http.auth import require_permission
 from api.ops.listeners import ListenerStatus, listener_report
 from api.ops.log_counts import LogCounts, count_log
 from api.ops.request_metrics import REQUEST_METRICS
-from services.database import connection as database
+from services.database.errors import UNREACHABLE
 from services.projector.checkpoint_watcher import CheckpointWatcher
 
 
@@ -26,7 +26,7 @@ async def metrics(request: web.Request) -> web.Response:
     checkpoints, pool = request.app[CHECKPOINTS], request.app[POOL]
     try:
         counts = await count_log(pool)
-    except database.UNREACHABLE as error:
+    except UNREACHABLE as error:
         pool.outage.fail(error, path=request.path)
         counts = None
     report = await listener_report(pool, request.app[SETTINGS].data, away=counts is None)

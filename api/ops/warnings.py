@@ -8,7 +8,7 @@ import asyncpg
 
 from projections.pbx.links import refused_lists
 from schemas.refusals import refused_list, refused_login
-from services.database import connection as database
+from services.database.errors import UNREACHABLE
 from services.database.pool import Pool
 from services.log.listener_link import COMMANDER_SECONDS, COMMANDERS, trouble_of
 from services.projector.checkpoints import Link
@@ -51,7 +51,7 @@ async def commander_warnings(pool: Pool, links: Mapping[str, Link]) -> list[str]
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             rows = await pool.fetch(COMMANDERS)
-    except (*database.UNREACHABLE, asyncpg.PostgresError) as error:
+    except (*UNREACHABLE, asyncpg.PostgresError) as error:
         pool.outage.fail(error, asked="commanders")
         return []
     refused = {pbx for pbx, link in links.items() if link.refused}

@@ -53,8 +53,8 @@ class StreamHub:
     async def open(self, start: MessageId | None) -> AsyncIterator[ClientStream]:
         """Open a stream of the messages after an id, or from now on.
 
-        Raises ApiError 400 for an id beyond the end of the log, and 503 at the limits; ArchivedError and UnkeptError;
-        UnreadyError.
+        Raises ApiError 400 for an id beyond the end of the log, and 503 at the limits; ArchivedError,
+        NoInitialStateError and UnreadyError.
         """
         if self._open >= MAX_STREAMS or self._is_stopping:
             raise _busy("too many streams")

@@ -111,7 +111,7 @@ class Accounts:
     def _token(self, user: User, written: float, before: Token | None) -> Token:
         if before is not None and before.written == written:
             return Token(user, written, before.used)
-        used = self._clock.passed() - max(0.0, self._clock.now() - written)
+        used = self._clock.monotonic() - max(0.0, self._clock.now() - written)
         return Token(user, written, used if before is None else max(used, before.used))
 
     def user_of_token(self, token: str) -> User | None:
@@ -121,7 +121,7 @@ class Accounts:
     def user_of_hash(self, hashed: str) -> User | None:
         """Return the user of the token with this `token_hash`, unless it has expired; the token counts as used now."""
         token = self._tokens.get(hashed)
-        now = self._clock.passed()
+        now = self._clock.monotonic()
         if token is None or now - token.used > IDLE_SECONDS:
             return None
         token.used = now
@@ -129,7 +129,7 @@ class Accounts:
 
     def unsaved_uses(self, least: float = TOUCH_SECONDS) -> list[RingledgerEvent]:
         """Return facts about the tokens used more than ``least`` seconds after their last recorded use."""
-        ahead = self._clock.now() - self._clock.passed()
+        ahead = self._clock.now() - self._clock.monotonic()
         return [
             TokenUsed(hashed, t.used + ahead)
             for hashed, t in self._tokens.items()
@@ -138,7 +138,7 @@ class Accounts:
 
     def expired(self, user: User | None = None) -> list[RingledgerEvent]:
         """Return facts that end at most `SWEEP` tokens, which have expired in all processes."""
-        now = self._clock.passed()
+        now = self._clock.monotonic()
         old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + 2 * TOUCH_SECONDS]
         return [TokenRevoked(hashed, "expired", actor=user.uuid if user else "") for hashed in old[:SWEEP]]
 

@@ -29,7 +29,7 @@ def export(  # noqa: PLR0917 (typer gives them by name)
 ) -> None:
     """Write the ledger out, for `import` (--output), or a PBX's AMI events byte for byte (--ami); `up` may run."""
     from services.log.archives import ArchivedError
-    from services.transfer.export_ami import UnknownPbxError, bound
+    from services.log.bounds import UnknownPbxError, parse_bound
     from services.transfer.export_ami import export as body
     from services.transfer.export_ledger import ExportError, export_ledger
 
@@ -38,7 +38,7 @@ def export(  # noqa: PLR0917 (typer gives them by name)
     if ami and not pbx:
         raise refuse("export --ami of which PBX? give --pbx NAME")
     try:
-        begin, end = (bound(text) if text else None for text in (since, until))
+        begin, end = (parse_bound(text) if text else None for text in (since, until))
     except ValueError as error:
         raise refuse(error) from None
     try:

@@ -15,11 +15,12 @@ from services.cli.options import LEDGER, File, app, database_held, refuse, setti
 def migrate(file: File = None) -> None:
     """Bring the database's schema up to date (`up` does it by itself)."""
     from services.database import connection as database
+    from services.database.migrate import migrate
 
     async def body(url: str) -> None:
         connection = await database.connect(url)
         try:
-            applied = await database.migrate(connection)
+            applied = await migrate(connection)
         finally:
             await connection.close()
         typer.echo("\n".join(applied) or "nothing to do")
@@ -139,7 +140,7 @@ def redact(
     from services.retention.redact_key import KeyFileError, read_key, token
     from services.retention.redact_models import UnfinishedError
     from services.retention.redact_pattern import WantedError, wanted
-    from services.runtime import process as run
+    from services.runtime.process import configure_logging
 
     try:
         found = wanted(
@@ -148,7 +149,7 @@ def redact(
     except WantedError as error:
         raise refuse(error) from None
     settings = settings_of(file)
-    run.configure_logging("redact")
+    configure_logging("redact")
     os.nice(5)
     try:
         with database_held(settings) as url:

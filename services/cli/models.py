@@ -102,14 +102,14 @@ def rebuild(
 def _rebuilt(url: str, models: "Sequence[ReadModel]", upto: int | None) -> int:
     from services.projector.rebuild import Outcome
     from services.projector.rebuild import rebuild as body
-    from services.runtime import process as run
+    from services.runtime.process import run
 
     outcomes: list[Outcome] = []
 
     async def main(stop: asyncio.Event) -> None:
         outcomes.append(await body(url, models, upto, stop))
 
-    run.run("rebuild", main, level=logging.CRITICAL)
+    run("rebuild", main, level=logging.CRITICAL)
     (outcome,) = outcomes
     for line in outcome.done:
         typer.echo(line)

@@ -11,8 +11,8 @@ import typer
 from msgspec.structs import replace
 
 from schemas.settings import Settings
-from services.runtime.masking.text import masked_text
-from services.runtime.settings import VARIABLES, SettingsError, load
+from services.runtime.masking.text import mask_text
+from services.runtime.settings import VARIABLES, SettingsError, load_settings
 
 app = typer.Typer(
     help="Everything your Asterisk says, in an append-only ledger, and the documented views of it over HTTP."
@@ -37,14 +37,14 @@ File = Annotated[
 
 def refuse(message: object, code: int = 2) -> typer.Exit:
     """Say in one line why not; raise what is returned."""
-    typer.echo(f"ringledger: {masked_text(str(message))}", err=True)
+    typer.echo(f"ringledger: {mask_text(str(message))}", err=True)
     return typer.Exit(code)
 
 
 def settings_of(file: Path | None) -> Settings:
     """Return the settings. Raises typer.Exit(2) when they cannot be used."""
     try:
-        return load(os.environ, file)
+        return load_settings(os.environ, file)
     except SettingsError as error:
         raise refuse(error) from None
 
@@ -61,7 +61,7 @@ def with_database(file: Path | None) -> Settings:
     from services.database.embedded import Embedded
 
     embedded = Embedded(settings.data)
-    if not embedded.alive:
+    if not embedded.is_alive:
         raise refuse(f"no RINGLEDGER_DATABASE_URL, and no `ringledger up` runs on {settings.data.absolute()}")
     _compatible(embedded.url)
     return replace(settings, database_url=embedded.url)
@@ -78,13 +78,14 @@ def database_held(settings: Settings, *, create: bool = False, fault: int = 2) -
             _compatible(settings.database_url)
             yield settings.database_url
         return
-    from services.database.embedded import Embedded, EmbeddedError
+    from services.database.cluster import EmbeddedError
+    from services.database.embedded import Embedded
 
     embedded = Embedded(settings.data)
     if not (embedded.exists or create):
         raise refuse(f"there is no ledger in {settings.data.absolute()}, and no RINGLEDGER_DATABASE_URL")
     try:
-        with embedded.held() as url, _explained(fault):
+        with embedded.running() as url, _explained(fault):
             _compatible(url)
             yield url
     except EmbeddedError as error:
@@ -96,11 +97,11 @@ def _explained(code: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from services.database.faults import explained, of_postgresql
+        from services.database.errors import explain, is_from_postgresql
 
-        if not of_postgresql(error):
+        if not is_from_postgresql(error):
             raise
-        raise refuse(explained(error), code) from None
+        raise refuse(explain(error), code) from None
 
 
 def _compatible(url: str) -> None:
@@ -108,5 +109,5 @@ def _compatible(url: str) -> None:
 
     try:
         asyncio.run(compatible.check_at(url))
-    except compatible.NewerError as error:
+    except compatible.IncompatibleError as error:
         raise refuse(error) from None

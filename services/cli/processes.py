@@ -23,14 +23,14 @@ def up(file: File = None, speed: Speed = 1.0) -> None:
     """
     from services.cli.up import STOP_SECONDS, UpError
     from services.cli.up import up as body
-    from services.database.embedded import EmbeddedError
-    from services.runtime import process as run
+    from services.database.cluster import EmbeddedError
+    from services.runtime.process import run
 
     settings = settings_of(file)
     if speed != 1 and settings.ami:
         raise refuse("--speed is for the recording, which is not played when RINGLEDGER_AMI is set")
     try:
-        run.run("up", lambda stop: body(settings, file, speed, stop), grace=STOP_SECONDS)
+        run("up", lambda stop: body(settings, file, speed, stop), grace=STOP_SECONDS)
     except UpError as error:
         raise refuse(error) from None
     except (EmbeddedError, OSError) as error:
@@ -50,38 +50,38 @@ def demo(
     It is what `up` listens to without RINGLEDGER_AMI. User `ringledger`, secret `recording`.
     """
     from services.playback.server import play
-    from services.runtime import process as run
+    from services.runtime.process import run
 
     host, _, port = address.rpartition(":")
     try:
         listening = socket.socket(fileno=fd) if fd >= 0 else socket.create_server((host, int(port)))
     except (OSError, ValueError, OverflowError) as error:
         raise refuse(f"--listen {address}: {error}") from None
-    run.run("demo", lambda stop: play(listening, speed, stop))
+    run("demo", lambda stop: play(listening, speed, stop))
 
 
 @app.command("listen", rich_help_panel=ONE_EACH)
 def listen_(file: File = None) -> None:
     """Listen to every PBX of RINGLEDGER_AMI and RINGLEDGER_ARI, and append what they say to the log."""
     from services.listener import process as listen
-    from services.runtime import process as run
+    from services.runtime.process import run
 
     settings = with_database(file)
-    run.run("listen", lambda stop: listen.listen(settings, settings.database_url, stop))
+    run("listen", lambda stop: listen.listen(settings, settings.database_url, stop))
 
 
 @app.command(rich_help_panel=ONE_EACH)
 def project(file: File = None) -> None:
     """Fold the log into the read models."""
-    from services.database.compatible import NewerError
+    from services.database.compatible import IncompatibleError
     from services.projector.process import project as body
-    from services.runtime import process as run
+    from services.runtime.process import run
 
     settings = with_database(file)
     os.nice(5)  # folding can wait, and catches up; what the listener does not read is gone for ever
     try:
-        run.run("project", lambda stop: body(settings.database_url, stop))
-    except NewerError as error:
+        run("project", lambda stop: body(settings.database_url, stop))
+    except IncompatibleError as error:
         raise refuse(error) from None
 
 
@@ -89,10 +89,10 @@ def project(file: File = None) -> None:
 def command_(file: File = None) -> None:
     """Do at every PBX of RINGLEDGER_AMI what was asked for through the API."""
     from services.commander import process as command
-    from services.runtime import process as run
+    from services.runtime.process import run
 
     settings = with_database(file)
-    run.run("command", lambda stop: command.command(settings, settings.database_url, stop))
+    run("command", lambda stop: command.command(settings, settings.database_url, stop))
 
 
 @app.command(rich_help_panel=ONE_EACH)

@@ -1,7 +1,7 @@
 """``ringledger status``: what is heard, what waits, what is wrong, from the database alone."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 
 import asyncpg
@@ -11,11 +11,13 @@ from projections import ALL
 from projections.pbx.links import refused_lists, unanswered_lists
 from schemas.refusals import refused_list, refused_login
 from services.database import connection as database
+from services.database.errors import NO_LEDGER_MESSAGE
 from services.log.listener_link import COMMANDER_SECONDS, COMMANDERS, LISTENER_SECONDS, trouble_of
+from services.log.read import head_position
+from services.log.times import rfc3339
 
 READY = "SELECT to_regclass('ledger.commander') IS NOT NULL"
 FOLDED = "SELECT to_regclass('model.links') IS NOT NULL AND to_regclass('model.gaps') IS NOT NULL"
-HEAD = "SELECT position FROM ledger.head"
 # How long ago the oldest event was recorded that a model has not folded.
 MODELS = """
 SELECT c.model, c.position, c.error, extract(epoch FROM clock_timestamp() - e.recorded)::float8 AS behind
@@ -71,9 +73,9 @@ async def status(url: str, users: Mapping[str, str] = MappingProxyType({})) -> S
     connection = await database.connect(url, search_path="ledger", application_name="ringledger status")
     try:
         if not await connection.fetchval(READY):
-            raise NoLedgerError("the database has no ledger, or an older one: `ringledger migrate` makes it")
+            raise NoLedgerError(NO_LEDGER_MESSAGE)
         async with database.snapshot(connection):
-            head = await connection.fetchval(HEAD)
+            head = await head_position(connection)
             folded = await connection.fetchval(FOLDED)
             links = await connection.fetch(LINKS, LISTENER_SECONDS) if folded else []
             parts = [
@@ -169,4 +171,4 @@ def _absent(seconds: float) -> str:
 
 
 def _time(when: datetime) -> str:
-    return when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return rfc3339(when, "seconds")

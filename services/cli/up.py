@@ -17,14 +17,17 @@ import structlog
 from schemas.settings import Settings
 from services.accounts.passwords import admin_password
 from services.database import connection as database
-from services.database.compatible import NewerError
-from services.database.embedded import Embedded, EmbeddedError
-from services.database.faults import MISCONFIGURED
+from services.database.cluster import EmbeddedError
+from services.database.compatible import IncompatibleError
+from services.database.embedded import Embedded
+from services.database.errors import MISCONFIGURED, UNREACHABLE
+from services.database.migrate import migrate
 from services.playback import server as playback
 from services.runtime.children import Child
 from services.runtime.http_address import AddressError
 from services.runtime.outage import Outage
 from services.runtime.private import make_data_folder, open_private
+from services.runtime.tasks import wait_event
 
 STOP_SECONDS = 9.5
 CHILDREN_STOP_SECONDS = 6.0
@@ -94,8 +97,8 @@ async def _run(
     telling: asyncio.Task[None],
     stop: asyncio.Event,
 ) -> None:
-    playing = asyncio.create_task(pbx.keep()) if pbx else None
-    keeping = [asyncio.create_task(child.keep()) for child in children]
+    playing = asyncio.create_task(pbx.run_forever()) if pbx else None
+    keeping = [asyncio.create_task(child.run_forever()) for child in children]
     ends = [task for task in (playing, watching, telling, *keeping, asyncio.create_task(stop.wait())) if task]
     try:
         while not stop.is_set():
@@ -144,13 +147,13 @@ async def _free(host: str, port: int, stop: asyncio.Event) -> None:
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > given_up:
                 raise UpError(str(AddressError(host, port, error))) from None
-            await _pause(0.2, stop)
+            await wait_event(stop, 0.2)
         else:
             return
 
 
 async def _ready(embedded: Embedded, stop: asyncio.Event) -> None:
-    logger.info("postgresql_starts", data=str(embedded.data), new=not embedded.exists)
+    logger.info("postgresql_starts", data=str(embedded.cluster.data), new=not embedded.exists)
     starting = asyncio.create_task(asyncio.to_thread(embedded.acquire))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -164,16 +167,16 @@ async def _migrated(url: str, stop: asyncio.Event) -> None:
         try:
             connection = await database.connect(url)
             try:
-                for name in await database.migrate(connection):
+                for name in await migrate(connection):
                     logger.info("migrated", name=name)
             finally:
                 connection.terminate()
         except MISCONFIGURED as error:
             raise UpError(f"RINGLEDGER_DATABASE_URL: {error}") from None
-        except database.UNREACHABLE as error:
+        except UNREACHABLE as error:
             outage.fail(error)
-            await _pause(1.0, stop)
-        except NewerError as error:
+            await wait_event(stop, 1.0)
+        except IncompatibleError as error:
             raise UpError(str(error)) from None
         except asyncpg.PostgresError as error:
             raise UpError(f"RINGLEDGER_DATABASE_URL: {error}") from None
@@ -186,8 +189,8 @@ async def _watch(embedded: Embedded) -> None:
     """Start PostgreSQL again when it has died."""
     while True:
         await asyncio.sleep(1)
-        if not embedded.alive:
-            logger.error("postgresql_ended", data=str(embedded.data))
+        if not embedded.is_alive:
+            logger.error("postgresql_ended", data=str(embedded.cluster.data))
             try:
                 await asyncio.to_thread(embedded.start)
             except EmbeddedError as error:
@@ -201,7 +204,7 @@ async def _tell(settings: Settings, where: str, stop: asyncio.Event) -> None:
         try:
             _, writer = await asyncio.open_connection(_reachable(settings.http_host), settings.http_port)
         except OSError:
-            await _pause(0.1, stop)
+            await wait_event(stop, 0.1)
             continue
         writer.close()
         break
@@ -243,9 +246,3 @@ stop:      Ctrl-C
 async def _when(stop: asyncio.Event) -> float:
     await stop.wait()
     return time.monotonic()
-
-
-async def _pause(seconds: float, stop: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

@@ -5,7 +5,6 @@ cannot write ActSent any more, and without ActSent in the log nothing is sent.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ import msgspec
 import structlog
 
 from schemas.acts import Act, ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown
-from schemas.log import NewEvent, RingledgerEvent
+from schemas.log import RingledgerEvent
 from schemas.refusals import DENIED
 from schemas.settings import Pbx
 from services.asterisk.ami.actions import RefusedError
@@ -25,17 +24,19 @@ from services.commander.actions.context import Desk
 from services.commander.async_agi.follower import AsyncAgi
 from services.commander.config_log import Told
 from services.commander.link import CommanderLink
+from services.commander.manager_reloads import ManagerReloads
 from services.commander.pending import Unfinished, id_of, unfinished
 from services.commander.sent_acts import Outcome, SentActs
 from services.database import connection as database
-from services.database import faults
-from services.database.locks import Channel, Lock, stand_by, try_lock
-from services.log import append as log
-from services.log.continuity import BEGINNING, RewoundError, follow_end
-from services.log.listener_link import listener_link, show_commander
-from services.log.manager_reloads import ManagerReloads
+from services.database.errors import DATABASE_ERRORS
+from services.database.locks import Lock, stand_by, try_lock
+from services.database.notify import Channel
+from services.log.append import append_events
+from services.log.continuity import EMPTY_LOG, RewoundError, follow_end
+from services.log.listener_link import listener_link, record_commander
+from services.log.writer import WriterRun, own_event
 from services.runtime.outage import Outage
-from services.runtime.tasks import ended
+from services.runtime.tasks import cancel_and_wait, set_after, wait_event
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 0.5
@@ -104,7 +105,7 @@ class Commander:
                     await self._term(stop)
                 except RewoundError as error:
                     self._log.error("log_went_back", error=str(error))
-                except faults.ANY as error:
+                except DATABASE_ERRORS as error:
                     self.outage.fail(error)
                     await asyncio.wait([stopping], timeout=RETRY_SECONDS)
         finally:
@@ -117,7 +118,7 @@ class Commander:
         connection = await database.connect(self.url, search_path="model, ledger")
         try:
             wake = asyncio.Event()
-            waking = asyncio.create_task(_wake_at(stop, wake))
+            waking = asyncio.create_task(set_after(stop, wake))
             try:
                 if await self._lock(connection, stop):
                     await connection.add_listener(Channel.ACTS, lambda *_: wake.set())
@@ -143,15 +144,14 @@ class Term:
         self._memory = commander.memory
         self._connection = connection
         self._log = logger.bind(pbx=self._pbx)
-        self._writer = time.time_ns()
-        self._appended = 0
+        self._writer = WriterRun()
         self._turn = asyncio.Lock()
-        self._end = BEGINNING
+        self._end = EMPTY_LOG
         self._told = Told(self._pbx, self._ask, self._append)
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """End what earlier terms left, then do what is asked for, and drive the channels that wait in async AGI."""
-        self._end = await follow_end(self._connection, BEGINNING)
+        self._end = await follow_end(self._connection, EMPTY_LOG)
         await self._renew()  # before the first login
         left = await unfinished(self._connection, self._pbx)
         for act_id in left.sent:
@@ -165,7 +165,7 @@ class Term:
         try:
             await self._act(left, beside, stop, wake)
         finally:
-            await ended(beside)
+            await cancel_and_wait(beside)
             commander.link.pause()
 
     async def _follow_listener(self) -> None:
@@ -178,12 +178,12 @@ class Term:
             now = link.is_up, self._told.trouble if link.is_up else link.trouble
             if last != now or time.monotonic() - at > SHOW_SECONDS:
                 last, at = now, time.monotonic()
-                await show_commander(self._ask, self._pbx, is_up=now[0], trouble=now[1])
+                await record_commander(self._ask, self._pbx, is_up=now[0], trouble=now[1])
             await asyncio.sleep(LISTENER_SECONDS)
 
     async def _renew(self) -> None:
         """Have a new login after a reload of manager.conf; no act is under way here."""
-        if await self._commander.reloads.found(self._ask):
+        if await self._commander.reloads.has_new(self._ask):
             self._commander.link.outdate()
         self._commander.link.retire()
 
@@ -214,9 +214,7 @@ class Term:
             await self._follow()  # with what this term has appended
             self._commander.outage.recover()
             await self._told.look(await self._commander.link.linked(0))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await wake.wait()
+            await wait_event(wake, POLL_SECONDS)
 
     async def _perform(self, position: int, raw: bytes, since: float, late: float) -> None:
         try:
@@ -286,15 +284,10 @@ class Term:
             return rows
 
     async def _append(self, event: RingledgerEvent) -> None:
-        now = time.time()
-        received = NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
+        received = own_event(event)
         async with self._turn:
-            # Forgotten until it has worked: who was cancelled does not know whether this ordinal is taken, and what is
-            # appended next would count as appended.
-            writer, appended = self._writer, self._appended + 1
-            self._writer, self._appended = time.time_ns(), 0
-            await log.append(self._connection, self._pbx, writer, appended, [received])
-            self._writer, self._appended = writer, appended
+            with self._writer.ordinals(1) as (number, first):
+                await append_events(self._connection, self._pbx, number, first, [received])
 
 
 def _known(acts: Sequence[type[Act]]) -> type[Act]:
@@ -305,8 +298,3 @@ def _known(acts: Sequence[type[Act]]) -> type[Act]:
 
 
 KNOWN = _known([*PERFORM, *PERFORM_AT_DESK])
-
-
-async def _wake_at(stop: asyncio.Event, wake: asyncio.Event) -> None:
-    await stop.wait()
-    wake.set()

@@ -13,8 +13,10 @@ from services.asterisk.ami.actions import RefusedError
 from services.asterisk.ami.protocol import LinkLostError
 from services.asterisk.ami.session import Session
 from services.asterisk.config import files
-from services.asterisk.config.secrets import Ask, masked, sweep
+from services.asterisk.config.secrets import mask_sections
 from services.asterisk.config.text import render
+from services.database.pool import Fetch
+from services.database.secret_store import expire
 
 LOOK_SECONDS = 30.0
 READ_SECONDS = 2.0
@@ -33,7 +35,7 @@ class Told:
     ``trouble`` says that Asterisk does not show them, where the AMI user lacks the class.
     """
 
-    def __init__(self, pbx: str, ask: Ask, append: Append) -> None:
+    def __init__(self, pbx: str, ask: Fetch, append: Append) -> None:
         self.trouble = ""
         self._pbx = pbx
         self._ask = ask
@@ -44,7 +46,7 @@ class Told:
 
     async def say(self, file: str, sections: Sequence[Section]) -> str:
         """Write down what stands in a file, if that is news; return the text, which holds no secret."""
-        text = render(masked(sections))
+        text = render(mask_sections(sections))
         if self._texts.get(file) is None and (await self._ask(THERE))[0][0]:
             rows = await self._ask(TEXT, self._pbx, file)
             self._texts[file] = rows[0]["text"] if rows else ""
@@ -59,7 +61,7 @@ class Told:
             return
         new, self._session = session is not self._session, session
         self._next = time.monotonic() + LOOK_SECONDS
-        await sweep(self._ask)
+        await expire(self._ask)
         refused: dict[str, str] = {}
         for file in FILES:
             try:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import math
-import random
 import time
 from collections.abc import Iterator
 
@@ -14,9 +13,9 @@ from schemas.settings import Pbx
 from services.asterisk.ami.protocol import LinkLostError
 from services.asterisk.ami.session import LoginRefusedError, Session
 from services.log.listener_link import ListenerLink
+from services.runtime.backoff import Backoff
 
-FIRST_RETRY_SECONDS = 0.2
-LAST_RETRY_SECONDS = 2.0
+RETRY = Backoff(0.2, 2.0)
 REFUSED_RETRY_SECONDS = 30.0
 STEADY_SECONDS = 10.0
 ALONE_SECONDS = 1.0
@@ -104,8 +103,7 @@ class CommanderLink:
                 self._up.clear()
                 session.close()
             attempt = 0 if time.monotonic() - since > STEADY_SECONDS else attempt + 1
-            longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(attempt, 10))
-            await asyncio.sleep(pause or random.uniform(longest / 2, longest))  # noqa: S311 (jitter)
+            await asyncio.sleep(pause or RETRY.pause(attempt))
 
     def outdate(self, seconds: float = 0.0) -> None:
         """Have `retire` end a session that began more than ``seconds`` ago: it keeps the classes of its login."""

@@ -5,7 +5,7 @@ import msgspec
 from msgspec import Struct, field
 
 from services.database import connection as database
-from services.log import append as log
+from services.log.read import head_position
 
 FOLDED = """
 SELECT position FROM ledger.checkpoint
@@ -42,7 +42,7 @@ async def unfinished(connection: asyncpg.Connection, pbx: str) -> Unfinished:
     """Look them up."""
     states: dict[str, tuple[int, bool]] = {}
     async with database.snapshot(connection):
-        head = await log.head(connection)
+        head = await head_position(connection)
         folded = await connection.fetchval(FOLDED) or 0
         if folded:
             for act_id, requested, state in await connection.fetch(OPEN, pbx):

@@ -5,7 +5,7 @@ from functools import partial
 
 from schemas.settings import Settings
 from services.commander.commander import Commander
-from services.listener.standby import kept_running
+from services.runtime.supervise import supervised
 
 
 async def command(settings: Settings, url: str, stop: asyncio.Event) -> None:
@@ -15,5 +15,5 @@ async def command(settings: Settings, url: str, stop: asyncio.Event) -> None:
         Commander(users[pbx.name], url, "RINGLEDGER_AMI_COMMAND") if pbx.name in users else Commander(pbx, url)
         for pbx in settings.ami
     ]
-    await asyncio.gather(*(kept_running("commander", c.pbx.name, partial(c.run, stop), stop) for c in commanders))
+    await asyncio.gather(*(supervised("commander", c.pbx.name, partial(c.run, stop), stop) for c in commanders))
     await stop.wait()

@@ -13,8 +13,8 @@ from services.commands.commander_presence import is_lost, is_served, unserved
 from services.commands.context import CommandContext, RequestContext
 from services.commands.decide import Outcome, decision_lock, prior_request, wait_folded
 from services.commands.pbx import reject_line_breaks
-from services.database.connection import UNREACHABLE
-from services.database.notify import wake_commander
+from services.database.errors import UNREACHABLE
+from services.database.notify import notify_commander
 from services.runtime.errors import ActFailed, OutcomeUnknown
 from services.runtime.json_text import strings_in
 
@@ -101,7 +101,7 @@ async def _append(
     fact = request.stamp(ActRequested(act_id, content, request.key, request.digest))
     position = await context.writer.append(fact, pbx=pbx, connection=connection)
     try:
-        await wake_commander(connection or context.pool, pbx)
+        await notify_commander(connection or context.pool, pbx)
     except UNREACHABLE as error:
         # The request is in the log, and the commander's next poll, a second later, finds it there.
         logger.warning("commander_not_woken", pbx=pbx, error=repr(error))

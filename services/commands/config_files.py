@@ -17,6 +17,7 @@ from services.commands.context import CommandContext, RequestContext
 from services.commands.decide import Decision, Outcome, decide
 from services.commands.pbx import resolve_pbx
 from services.commands.targets import VISIBLE_SECONDS
+from services.database import secret_store
 from services.runtime.errors import ActFailed, Conflict, Invalid, NotFound
 
 MODELS = ("configurations",)
@@ -89,8 +90,8 @@ async def _base(context: CommandContext, pbx: str, file: str, tags: Container[st
 
 async def tokenize_secrets(context: CommandContext, sections: Sequence[Section]) -> tuple[Section, ...]:
     """Return the sections with tokens for their secret values, which are stored outside the log."""
-    tokenized, values = secrets.cut(sections)
-    await secrets.keep(context.pool, values)
+    tokenized, values = secrets.tokenize(sections)
+    await secret_store.store(context.pool, values)
     return tuple(tokenized)
 
 

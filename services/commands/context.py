@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from schemas.facts import Fact
 from services.accounts.accounts import Accounts, User, authorized
 from services.database.pool import Pool
-from services.log.writer import Facts
+from services.log.writer import EventWriter
 from services.projector.checkpoint_watcher import CheckpointWatcher
 
 F = TypeVar("F", bound=Fact)
@@ -22,7 +22,7 @@ class CommandContext(Struct, frozen=True):
     """
 
     pool: Pool
-    writer: Facts
+    writer: EventWriter
     checkpoints: CheckpointWatcher
     accounts: Accounts
     lock: asyncio.Lock

@@ -115,7 +115,7 @@ async def decision_lock(context: CommandContext, models: set[str]) -> AsyncItera
     A decision must be appended over this connection: a process that loses it also loses the lock. An append without
     an answer is in the log, or never will be, before the next decision begins.
 
-    Raises NotReady, or one of database.UNREACHABLE, when the lock is not acquired within `LOCK_SECONDS`.
+    Raises NotReady, or one of UNREACHABLE, when the lock is not acquired within `LOCK_SECONDS`.
     """
     checkpoints = context.checkpoints
     async with contextlib.AsyncExitStack() as stack:

@@ -11,9 +11,9 @@ from schemas.users import PasswordChanged, TokenRevoked, UserCreated
 from services.accounts.accounts import MODELS, Accounts
 from services.accounts.passwords import admin_password, hash_password, matches, password_file
 from services.commands.context import CommandContext
-from services.database import faults
+from services.database.errors import DATABASE_ERRORS
 from services.database.locks import Lock, locked
-from services.log import append as log
+from services.log.read import head_position
 from services.runtime.outage import Outage
 
 RETRY_SECONDS = 1.0
@@ -29,11 +29,11 @@ async def ensure_admin(context: CommandContext, settings: Settings) -> None:
         try:
             # API processes that start together look and append one after the other.
             async with context.pool.acquire() as connection, locked(connection, Lock.FIRST_USER):
-                await checkpoints.wait_folded(MODELS, await log.head(connection))
+                await checkpoints.wait_folded(MODELS, await head_position(connection))
                 facts = await asyncio.to_thread(_missing, context.accounts, settings)
                 if facts:
                     await checkpoints.wait_folded(MODELS, await context.writer.append(*facts, connection=connection))
-        except faults.ANY as error:
+        except DATABASE_ERRORS as error:
             outage.fail(error)
             await asyncio.sleep(RETRY_SECONDS)
         else:

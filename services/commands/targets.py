@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from services.commands.context import CommandContext
-from services.database.connection import UNREACHABLE
+from services.database.errors import UNREACHABLE
 from services.database.pool import Pool
 from services.runtime.errors import Invalid, NotFound
 

@@ -1,8 +1,8 @@
-"""Notices a PostgreSQL that has fallen silent (frozen, unplugged), and ends whatever waits for it.
+"""Detects a PostgreSQL that has fallen silent (frozen, unplugged), and ends all waits for it.
 
-A statement may rightly take minutes, so statements have no time limit. A connection of its own asks every second
-whether PostgreSQL still answers. Without an answer for three seconds all watched connections are cut: asyncpg cannot
-cancel a statement on a server that does not answer. A server that refuses is not silent.
+A statement may legitimately take minutes, so statements have no time limit. The heartbeat queries PostgreSQL every
+second on its own connection. After three seconds without an answer it cuts all watched connections, because asyncpg
+cannot cancel a statement on a server that does not answer. A server that refuses connections is not silent.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ import asyncpg
 import structlog
 
 from services.database import connection as database
-from services.database.faults import ANY
+from services.database.errors import DATABASE_ERRORS
 from services.runtime.outage import Outage
 
 BEAT_SECONDS = 1.0
 TICK_SECONDS = 0.25
 TICKS = 12
-"""Ticks of the event loop without an answer. An event loop that was busy itself has not waited for PostgreSQL."""
+"""Ticks of the event loop without an answer. A busy event loop has fewer ticks, so its own delay does not count."""
 
 T = TypeVar("T")
 
@@ -29,14 +29,14 @@ logger = structlog.get_logger()
 
 
 class SilentError(ConnectionError):
-    """PostgreSQL takes bytes and answers nothing."""
+    """PostgreSQL accepts bytes but sends no answer."""
 
     def __init__(self) -> None:
         super().__init__("no answer to SELECT 1")
 
 
 class Heartbeat:
-    """Whether PostgreSQL is ``silent``, kept so by `run`; ``outage`` logs the failures of the whole process."""
+    """The state of PostgreSQL, updated by `run`; ``outage`` logs the failures of the whole process."""
 
     def __init__(self, url: str) -> None:
         self.silent = False
@@ -46,7 +46,7 @@ class Heartbeat:
         self._limits: set[asyncio.Timeout] = set()
 
     def watch(self, connection: asyncpg.Connection) -> None:
-        """Cut this connection when PostgreSQL falls silent."""
+        """Cut this connection as soon as PostgreSQL falls silent."""
         self._connections.add(connection)
 
     @contextlib.asynccontextmanager
@@ -67,44 +67,44 @@ class Heartbeat:
             raise
 
     async def run(self) -> None:
-        """Keep asking until cancelled."""
+        """Query PostgreSQL until cancelled."""
         while True:
             try:
-                connection = await self._answer(database.connect(self._url, application_name="ringledger heartbeat"))
+                connection = await self._await(database.connect(self._url, application_name="ringledger heartbeat"))
                 try:
                     while True:
-                        await self._answer(connection.fetchval("SELECT 1"), connection)
+                        await self._await(connection.fetchval("SELECT 1"), connection)
                         await asyncio.sleep(BEAT_SECONDS)
                 finally:
                     connection.terminate()
             except SilentError:
                 continue
-            except ANY:
+            except DATABASE_ERRORS:
                 await asyncio.sleep(BEAT_SECONDS)
 
-    async def _answer(self, answer: Awaitable[T], connection: asyncpg.Connection | None = None) -> T:
-        asking = asyncio.ensure_future(answer)
+    async def _await(self, answer: Awaitable[T], connection: asyncpg.Connection | None = None) -> T:
+        answering = asyncio.ensure_future(answer)
         try:
             for _ in range(TICKS):
-                done, _pending = await asyncio.wait([asking], timeout=TICK_SECONDS)
+                done, _pending = await asyncio.wait([answering], timeout=TICK_SECONDS)
                 if done:
-                    self._speak()
-                    return asking.result()
+                    self._end_silence()
+                    return answering.result()
         finally:
-            if not asking.done():
+            if not answering.done():
                 if connection is not None:
                     connection.terminate()
-                asking.cancel()
-                asking.add_done_callback(_forget)
-        self._fall_silent()
+                answering.cancel()
+                answering.add_done_callback(_forget)
+        self._begin_silence()
         raise SilentError
 
-    def _speak(self) -> None:
+    def _end_silence(self) -> None:
         if self.silent:
             self.silent = False
             logger.warning("postgresql_answers")
 
-    def _fall_silent(self) -> None:
+    def _begin_silence(self) -> None:
         if not self.silent:
             self.silent = True
             logger.error("postgresql_silent", seconds=TICKS * TICK_SECONDS)
@@ -116,7 +116,7 @@ class Heartbeat:
                 timeout.reschedule(now)
 
 
-def _forget(asking: asyncio.Future[Any]) -> None:
-    """Retrieve the error of an answer that nobody waits for, so that asyncio does not log it."""
-    if not asking.cancelled():
-        asking.exception()
+def _forget(answering: asyncio.Future[Any]) -> None:
+    """Retrieve the error of an abandoned answer, so that asyncio does not log it."""
+    if not answering.cancelled():
+        answering.exception()

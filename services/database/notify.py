@@ -1,11 +1,26 @@
-"""Wakes the commander of a PBX; it also looks by itself now and then, so a call that is lost is only later."""
+"""The channels of LISTEN and NOTIFY. Every receiver also polls, so a lost notification only causes a delay.
+
+The schema (services/database/migrations) holds the same names as literals; a test compares them.
+"""
+
+from enum import StrEnum, unique
 
 import asyncpg
 
-from services.database.locks import Channel
 from services.database.pool import Pool
 
 
-async def wake_commander(connection: asyncpg.Connection | Pool, pbx: str) -> None:
+@unique
+class Channel(StrEnum):
+    """Channels of LISTEN and NOTIFY."""
+
+    LOG = "ledger"
+    """The log has grown; the payload is the position of its end."""
+    MODELS = "ringledger_model"
+    REBUILD = "ringledger_rebuild"
+    ACTS = "ringledger_act"
+
+
+async def notify_commander(connection: asyncpg.Connection | Pool, pbx: str) -> None:
     """Notify the commander of this PBX."""
     await connection.execute("SELECT pg_notify($1, $2)", Channel.ACTS, pbx[:1000])

@@ -1,24 +1,27 @@
-"""Connections of the API to PostgreSQL: taking one has a time limit, and so has waiting for a lock."""
+"""The API's connections to PostgreSQL, with a time limit for a connection and for a lock."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 import asyncpg
 
 from services.database import connection as database
-from services.database.faults import UNREACHABLE
+from services.database.errors import UNREACHABLE
 from services.database.heartbeat import Heartbeat
 from services.runtime.outage import Outage
 
 ACQUIRE_SECONDS = 2.5
-"""Together with `LOCK_TIMEOUT` this leaves a request an answer within five seconds."""
+"""Together with `LOCK_TIMEOUT` this lets a request be answered within five seconds."""
 LOCK_TIMEOUT = "2s"
 RELEASE_SECONDS = 2.0
 
+Fetch = Callable[..., Awaitable[list[asyncpg.Record]]]
+"""Runs one SQL statement with its arguments and returns the rows."""
+
 
 class Pool:
-    """A pool of asyncpg's whose waits are limited; a statement on a PostgreSQL that answers may take its time."""
+    """An asyncpg pool with limited waits; a statement has no time limit while PostgreSQL answers."""
 
     def __init__(self, pool: asyncpg.Pool, heartbeat: Heartbeat) -> None:
         self._pool = pool
@@ -26,18 +29,18 @@ class Pool:
 
     @property
     def outage(self) -> Outage:
-        """The outage that failures of this process are logged in."""
+        """The outage that logs failures of this process."""
         return self._heartbeat.outage
 
     @contextlib.asynccontextmanager
     async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection. Raises one of UNREACHABLE: TimeoutError when none is free in time."""
+        """Lend a connection. Raises one of UNREACHABLE: TimeoutError if no connection is free in time."""
         async with self._heartbeat.limit(ACQUIRE_SECONDS):
             connection = await self._pool.acquire()
         try:
             yield connection
         finally:
-            # What was done with it is done: a connection that cannot be reset is closed, and that is all.
+            # The caller's work is done, so a connection that cannot be reset is only closed.
             with contextlib.suppress(*UNREACHABLE):
                 await self._pool.release(connection, timeout=RELEASE_SECONDS)
 
@@ -53,7 +56,7 @@ class Pool:
             return rows
 
     async def fetchrow(self, sql: str, *args: Any) -> Any:
-        """Return the first row of a query, None if there is none."""
+        """Return the first row of a query, None for an empty result."""
         async with self.acquire() as connection:
             return await connection.fetchrow(sql, *args)
 
@@ -63,7 +66,7 @@ class Pool:
             return await connection.fetchval(sql, *args)
 
     async def close(self) -> None:
-        """Close all connections, in order where PostgreSQL answers."""
+        """Close all connections, gracefully if PostgreSQL answers."""
         try:
             async with self._heartbeat.limit(RELEASE_SECONDS):
                 await self._pool.close()
@@ -78,6 +81,6 @@ class Pool:
 
 
 async def open_pool(url: str, heartbeat: Heartbeat, *, size: int, **settings: str) -> Pool:
-    """Make a pool of up to ``size`` connections, which are opened when they are needed."""
+    """Return a pool of up to ``size`` connections, which it opens on demand."""
     pool = await database.create_pool(url, size=size, watch=heartbeat.watch, lock_timeout=LOCK_TIMEOUT, **settings)
     return Pool(pool, heartbeat)

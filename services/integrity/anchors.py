@@ -26,7 +26,8 @@ from msgspec import Struct
 from services.integrity.chain_walk import Verified
 from services.integrity.damage import DamageError
 from services.integrity.verify import audit
-from services.log.chain import BEGINNING
+from services.log.chain import ZERO_LINK
+from services.log.times import rfc3339
 from services.runtime.private import make_data_folder, open_private
 
 KEY = "anchor-key"
@@ -64,7 +65,7 @@ def read(file: Path) -> list[Anchor]:
             anchor = msgspec.json.decode(line, type=Anchor)
             key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(anchor.public_key))
             key.verify(bytes.fromhex(anchor.signature), anchor.signed())
-            if len(bytes.fromhex(anchor.hash)) != len(BEGINNING) or anchor.position < 0:
+            if len(bytes.fromhex(anchor.hash)) != len(ZERO_LINK) or anchor.position < 0:
                 raise ValueError("this is no head")  # noqa: TRY301 (said with the line's number below)
         except InvalidSignature:
             raise AnchorError(f"{file}: line {number}: the signature does not fit") from None
@@ -115,7 +116,7 @@ def make_key(data: Path) -> Ed25519PrivateKey:
 
 def sign(key: Ed25519PrivateKey, position: int, hash_: bytes) -> Anchor:
     """Sign a head now."""
-    when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    when = rfc3339(datetime.now(UTC), "seconds")
     anchor = Anchor(position, hash_.hex(), when, key.public_key().public_bytes_raw().hex(), "")
     return msgspec.structs.replace(anchor, signature=key.sign(anchor.signed()).hex())
 

@@ -9,9 +9,9 @@ import msgspec
 from schemas.log import Archived
 from services.integrity.compare import Kind
 from services.integrity.damage import DamageError, Place
-from services.log.archives import Archive, Edge
-from services.log.chain import BEGINNING
-from services.log.redactions import Leaves, collected
+from services.log.archives import Archive, ArchiveCatalog
+from services.log.chain import ZERO_LINK
+from services.log.redactions import Leaves, collect
 from services.runtime.progress import Bar
 from services.transfer.ledger_check import Checked, check
 
@@ -24,9 +24,9 @@ class StrayFileError(Exception):
     """A file is of no month that is archived here; the message is one line."""
 
 
-def rows(edge: Edge, events: Iterable[Sequence[object]]) -> None:
+def rows(edge: ArchiveCatalog, events: Iterable[Sequence[object]]) -> None:
     """Check that the rows chain among themselves, and that the events Archived say the same. Raises DamageError."""
-    before = Place(0, BEGINNING)
+    before = Place(0, ZERO_LINK)
     for archive in edge.archives:
         if (archive.first, archive.previous) != (before.position + 1, before.hash):
             why = f"{archive.month} does not follow on position {before.position}"
@@ -56,7 +56,7 @@ def _said(archive: Archive, position: int) -> Archived:
     return Archived(position, archive.month, archive.first, archive.last, *links, archive.file, archive.sha256.hex())
 
 
-def counts(edge: Edge) -> Counter[Kind]:
+def counts(edge: ArchiveCatalog) -> Counter[Kind]:
     """Return how often each event came in what is archived."""
     found: Counter[Kind] = Counter()
     for archive in edge.archives:
@@ -66,7 +66,7 @@ def counts(edge: Edge) -> Counter[Kind]:
 
 
 def files(
-    edge: Edge, paths: Sequence[Path], redacted: Sequence[Sequence[object]], marks: Collection[int] = ()
+    edge: ArchiveCatalog, paths: Sequence[Path], redacted: Sequence[Sequence[object]], marks: Collection[int] = ()
 ) -> dict[str, Checked]:
     """Check files of archived months, by month, each whole and against its row.
 
@@ -86,7 +86,7 @@ def files(
         if archive.month not in found:
             break  # how what stands before was redacted may be told there
         said = [*found[archive.month].said, *said]
-        _hold_redacted(archive, found[archive.month], collected(said).leaves)
+        _hold_redacted(archive, found[archive.month], collect(said).leaves)
     return found
 
 
@@ -106,7 +106,7 @@ def _hold_redacted(archive: Archive, checked: Checked, leaves: Mapping[int, Leav
             raise DamageError("altered", "event", position, why)
 
 
-def told(edge: Edge, checked: Collection[str]) -> str:
+def told(edge: ArchiveCatalog, checked: Collection[str]) -> str:
     """Say in one line what is archived, and of which months no file was looked at."""
     months = " to ".join(dict.fromkeys((edge.archives[0].month, edge.archives[-1].month)))
     said = f"archived: {months}, up to position {edge.position}, hash {edge.hash.hex()}; "

@@ -7,12 +7,13 @@ from functools import partial
 import asyncpg
 from msgspec import Struct
 
+from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE
 from services.integrity.compare import Compare, Compared, Kind, Redacted, comparing, same
 from services.integrity.damage import DamageError, Place, damage_behind, damage_of
-from services.log.archives import Edge
-from services.log.batches import Stretch, connect, month_of, read_batches, read_rows
-from services.log.chain import BEGINNING, LEAF, SALT, Batch
-from services.log.redactions import Summary
+from services.log.archives import ArchiveCatalog
+from services.log.batches import LogSlice, connect_microseconds, month_of, read_batches, read_rows
+from services.log.chain import LEAF, SALT, ZERO_LINK, Batch
+from services.log.redactions import TokenSummary
 from services.runtime.progress import Bar
 
 HEAD = """
@@ -28,21 +29,14 @@ SELECT (SELECT min(position) FROM ledger.event WHERE position <= $1) AS event_be
        (SELECT min(first) FROM ledger.batch WHERE first > $2) AS batch_beyond
 """
 
-START = Place(0, BEGINNING)
-
-NO_LEDGER = (
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedTableError,
-)
+START = Place(0, ZERO_LINK)
 
 
 class NoLedgerError(Exception):
     """The database holds no ledger of this version; the message says what to do."""
 
     def __init__(self) -> None:
-        super().__init__("the database holds no ledger of this version; `ringledger migrate` makes one")
+        super().__init__(NO_LEDGER_MESSAGE)
 
 
 class Verified(Struct):
@@ -57,13 +51,13 @@ class Verified(Struct):
     batches: int = 0
     size: int = 0
     hashes: dict[int, bytes] = {}
-    redactions: list[Summary] = []
-    edge: Edge = Edge()
+    redactions: list[TokenSummary] = []
+    edge: ArchiveCatalog = ArchiveCatalog()
     checked: set[str] = set()
 
     def reaches(self, position: int) -> bool:
         """Tell whether what stands at a position was looked at."""
-        archive = self.edge.holding(position)
+        archive = self.edge.archive_of(position)
         return archive is None or archive.month in self.checked
 
 
@@ -79,7 +73,7 @@ async def verify(
     ``marks`` are positions whose hash is wanted, where a batch ends there; ``before`` says how often each event came up
     to ``start``, where that is known. Raises NoLedgerError.
     """
-    connection = await connect(url, "ringledger verify")
+    connection = await connect_microseconds(url, "ringledger verify")
     try:
         with Bar("verifying") as progress:
             verifier = _Verifier(connection, start, frozenset(marks), redacted or {})
@@ -90,7 +84,7 @@ async def verify(
         await connection.close()
 
 
-def _linked(stretch: Stretch, place: Place) -> Place | None:
+def _linked(stretch: LogSlice, place: Place) -> Place | None:
     """Return the place behind a stretch whose batches follow on each other and on ``place``, None if one does not."""
     for batch, month in zip(stretch.batches, stretch.months, strict=True):
         size = len(batch.leaves) // LEAF
@@ -140,7 +134,7 @@ class _Verifier:
     async def _stream(self, head: Place, compare: Compare, ahead: int, show: Callable[[int, int], None]) -> None:
         """Follow the links window by window, while the events of windows before are compared."""
         connection, place, upto = self._connection, self._start, self._start.position
-        waiting: deque[tuple[Stretch, Awaitable[Compared | None] | None]] = deque()
+        waiting: deque[tuple[LogSlice, Awaitable[Compared | None] | None]] = deque()
         whole = True
         while True:
             # Nothing is read behind a link that does not hold, or behind a hole; but what stands before it comes first.
@@ -151,7 +145,7 @@ class _Verifier:
                     waiting.append((stretch, None))
                 elif stretch.batches:
                     waiting.append((stretch, compare(stretch.batches, stretch.months)))
-                place, upto = after or place, stretch.upto
+                place, upto = after or place, stretch.until
                 whole = after is not None and place.position >= upto
             if not waiting:
                 break
@@ -165,7 +159,7 @@ class _Verifier:
         if self._verified.end.position < head.position:
             raise await damage_behind(connection, self._verified.end, head)
 
-    def _take(self, stretch: Stretch, compared: Compared) -> None:
+    def _take(self, stretch: LogSlice, compared: Compared) -> None:
         for batch in stretch.batches:
             self._follow(batch)
         self._counts.update(compared.counts)

@@ -17,8 +17,8 @@ import asyncpg
 import uvloop
 from msgspec import Struct
 
-from services.log.batches import connect, read_rows
-from services.log.chain import LEAF, SALT, Batch, cut, leaf
+from services.log.batches import connect_microseconds, read_rows
+from services.log.chain import LEAF, SALT, Batch, leaf, split
 from services.log.redactions import Leaves
 
 PARALLEL = 200_000
@@ -55,12 +55,12 @@ async def compare(
         return None
     columns = list(zip(*rows, strict=True))
     positions, writers, ordinals, occurred, recorded, dates, pbxes, sources, names, raws = columns
-    salts = cut(b"".join([b.salts for b in batches]), SALT)
+    salts = split(b"".join([b.salts for b in batches]), SALT)
     leaves = list(map(leaf, salts, occurred, recorded, sources, names, raws))
     sealed = b"".join([b.leaves for b in batches])
     # One that is said to be redacted must be so: that it is as it was sealed is not enough.
     alike = b"".join(leaves) == sealed and redacted.keys().isdisjoint(positions)
-    if not alike and not all(map(partial(same, redacted), positions, cut(sealed, LEAF), leaves)):
+    if not alike and not all(map(partial(same, redacted), positions, split(sealed, LEAF), leaves)):
         return None
     if not (
         positions == tuple(range(batches[0].first, batches[-1].last + 1))
@@ -106,7 +106,7 @@ def _open(url: str, redacted: Redacted) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     gc.set_threshold(100_000, 50, 50)  # many rows and no cycles: looking for them that often is a sixth of the work
     _runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    _here = partial(compare, _runner.run(connect(url, "ringledger verify")), redacted)
+    _here = partial(compare, _runner.run(connect_microseconds(url, "ringledger verify")), redacted)
 
 
 def _compare(batches: list[Batch], months: list[date]) -> Compared | None:

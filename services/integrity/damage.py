@@ -8,8 +8,8 @@ import asyncpg
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.log.batches import BATCHES, Stretch, leaf_of, month_of, salt_at
-from services.log.chain import LEAF, SALT, Batch, cut
+from services.log.batches import BATCHES, LogSlice, leaf_of, month_of, salt_at
+from services.log.chain import LEAF, SALT, Batch, split
 
 HOME = """
 SELECT first, ordinal, leaves, salts FROM ledger.batch
@@ -54,7 +54,7 @@ See `services.integrity.compare.Redacted`.
 
 
 async def damage_of(
-    connection: asyncpg.Connection, stretch: Stretch, place: Place, head: Place, same: Same
+    connection: asyncpg.Connection, stretch: LogSlice, place: Place, head: Place, same: Same
 ) -> DamageError:
     """Return what is wrong first with ``stretch``, which comes after ``place``; something must be."""
     for index, batch in enumerate(stretch.batches):
@@ -75,7 +75,7 @@ async def damage_of(
     return DamageError("altered", "event", place.position + 1, "something is wrong that has no name")
 
 
-def _rows(stretch: Stretch, batch: Batch) -> list[asyncpg.Record]:
+def _rows(stretch: LogSlice, batch: Batch) -> list[asyncpg.Record]:
     def at(position: int) -> int:
         return bisect_left(stretch.rows, position, key=lambda row: row[0])
 
@@ -205,5 +205,5 @@ async def _home(connection: asyncpg.Connection, batch: Batch, row: asyncpg.Recor
         at = row[2] - said[1]
         if said[2][at * LEAF : (at + 1) * LEAF] == leaf_of(row, said[3][at * SALT : (at + 1) * SALT]):
             return int(said[0] + at)
-    pairs = zip(cut(batch.leaves, LEAF), cut(batch.salts, SALT), strict=False)
+    pairs = zip(split(batch.leaves, LEAF), split(batch.salts, SALT), strict=False)
     return next((batch.first + at for at, (leaf, salt) in enumerate(pairs) if leaf_of(row, salt) == leaf), None)

@@ -6,20 +6,20 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct
 
+from services.database.errors import NO_LEDGER
 from services.integrity import archives as archive_check
-from services.integrity.chain_walk import NO_LEDGER, NoLedgerError, Verified, verify
+from services.integrity.chain_walk import NoLedgerError, Verified, verify
 from services.integrity.damage import DamageError, Place
-from services.log import archives as edge
 from services.log import redactions
-from services.log.archives import Edge
-from services.log.batches import connect
-from services.log.chain import BEGINNING
+from services.log.archives import ArchiveCatalog, read_catalog
+from services.log.batches import connect_microseconds
+from services.log.chain import ZERO_LINK
 
 
 class _Said(Struct):
     """What the log says of itself: where it begins, events Archived, events Redacted."""
 
-    edge: Edge
+    edge: ArchiveCatalog
     archived: list[asyncpg.Record]
     redacted: list[asyncpg.Record]
 
@@ -33,7 +33,7 @@ async def audit(url: str, marks: Iterable[int] = (), files: Sequence[Path] = ())
     marks = frozenset(marks)
     said = await _said(url)
     while True:
-        archived, redacted = said.edge, redactions.collected(said.redacted)
+        archived, redacted = said.edge, redactions.collect(said.redacted)
         archive_check.rows(archived, said.archived)
         start, counts = Place(archived.position, archived.hash), archive_check.counts(archived)
         try:
@@ -47,7 +47,7 @@ async def audit(url: str, marks: Iterable[int] = (), files: Sequence[Path] = ())
             break
     verified.redactions = redacted.summaries
     verified.edge = archived
-    verified.hashes |= {0: BEGINNING} | {archive.last: archive.hash for archive in archived.archives}
+    verified.hashes |= {0: ZERO_LINK} | {archive.last: archive.hash for archive in archived.archives}
     found = archive_check.files(archived, files, said.redacted, marks)
     verified.checked = set(found)
     for checked in found.values():
@@ -56,11 +56,11 @@ async def audit(url: str, marks: Iterable[int] = (), files: Sequence[Path] = ())
 
 
 async def _said(url: str) -> _Said:
-    connection = await connect(url, "ringledger verify")
+    connection = await connect_microseconds(url, "ringledger verify")
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return _Said(
-                await edge.read(connection),
+                await read_catalog(connection),
                 await connection.fetch(archive_check.READ),
                 await connection.fetch(redactions.READ),
             )

@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import Awaitable
-from typing import Any
 
 import asyncpg
 import structlog
@@ -17,12 +14,13 @@ from services.asterisk.ami import snapshots as snapshot
 from services.asterisk.ami.protocol import LedgerProtocol, LinkLostError
 from services.asterisk.ami.session import LoginRefusedError, Session
 from services.listener.ingest import Ingest
-from services.listener.link_order import received
 from services.listener.previous_link import read_epoch
-from services.runtime.clock import CLOCK, Clock, FullMinute, minute_of
+from services.log.writer import own_event
+from services.runtime.backoff import Backoff
+from services.runtime.clock import CLOCK, Clock, FullMinute, current_minute
+from services.runtime.tasks import run_until_first
 
-FIRST_RETRY_SECONDS = 0.2
-LAST_RETRY_SECONDS = 2.0
+RETRY = Backoff(0.2, 2.0)
 REFUSED_RETRY_SECONDS = 30.0
 IN_USE_RETRY_SECONDS = 5.0
 """The commander gives way at once. A session whose link was cut ends when Asterisk notices, which may take minutes."""
@@ -63,7 +61,7 @@ class Listener:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until ``stop``. Raises what nobody expected, and may be run again then."""
-        await first_done(self._links(), self._minutes(), stop.wait())
+        await run_until_first(self._links(), self._minutes(), stop.wait())
 
     async def _links(self) -> None:
         while True:
@@ -104,8 +102,7 @@ class Listener:
                 self._end(session, reason)
         steady = time.monotonic() - since > STEADY_SECONDS
         self._attempt = 0 if steady else self._attempt + 1
-        longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(self._attempt, 10))
-        return random.uniform(longest / 2, longest)  # noqa: S311 (jitter)
+        return RETRY.pause(self._attempt)
 
     def _welcomed(self, banner: str) -> None:
         self._write(Connected(self._address(), banner))
@@ -126,7 +123,7 @@ class Listener:
         if session.link is not None and not self._ingest.backlog.room.is_set():
             session.link.pause()
         with contextlib.suppress(LinkLostError):
-            await first_done(asyncio.wait([session.lost]), session.keep_alive(), self._take_snapshots(session))
+            await run_until_first(asyncio.wait([session.lost]), session.keep_alive(), self._take_snapshots(session))
         if not session.lost.done():
             session.close()
             await session.lost
@@ -138,11 +135,11 @@ class Listener:
         await self._snapshots.run(session)
 
     async def _minutes(self) -> None:
-        counted, written = self._so_far(), minute_of(self._clock)
+        counted, written = self._so_far(), current_minute(self._clock)
         while True:
             due = FullMinute(self._clock)
             await asyncio.sleep(max(0.0, due.left))
-            minute = minute_of(self._clock)
+            minute = current_minute(self._clock)
             if minute == written:
                 continue  # the clock was set back within the minute
             written = minute
@@ -188,7 +185,7 @@ class Listener:
                 self._snapshots.hear(event)
 
     def _write(self, event: RingledgerEvent) -> None:
-        self._ingest.put(received(event))
+        self._ingest.put(own_event(event))
 
     def _address(self) -> str:
         return f"{self.pbx.host}:{self.pbx.port}"
@@ -196,17 +193,3 @@ class Listener:
 
 def _counts(link: LedgerProtocol) -> tuple[int, int, int]:
     return link.events, link.rejected_blocks, link.rejected_bytes
-
-
-async def first_done(*bodies: Awaitable[Any]) -> None:
-    """Run all until the first ends, cancel the others, and raise the first error among them."""
-    tasks = [asyncio.ensure_future(body) for body in bodies]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import random
 import time
 from datetime import datetime
 
@@ -12,15 +11,17 @@ import structlog
 
 from schemas.log import LATEST, AriConnected, AriDisconnected, NewEvent, RingledgerEvent
 from schemas.settings import Pbx
+from schemas.text import replace_nul
 from services.asterisk.tls import tls_context
 from services.listener.ingest import Ingest
-from services.runtime.masking.json import masked_json
+from services.log.writer import own_event
+from services.runtime.backoff import Backoff
+from services.runtime.masking.json import mask_json
 
 APP = "ringledger"
 CONNECT_SECONDS = 5
 HEARTBEAT_SECONDS = 10
-FIRST_RETRY_SECONDS = 0.2
-LAST_RETRY_SECONDS = 3.0
+RETRY = Backoff(0.2, 3.0)
 REFUSED_RETRY_SECONDS = 30.0
 MAX_MESSAGE = 1 << 24
 
@@ -65,8 +66,7 @@ class AriListener:
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     attempt += 1
                     refused = isinstance(error, aiohttp.WSServerHandshakeError) and error.status in {401, 403}
-                    longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(attempt, 10))
-                    pause = REFUSED_RETRY_SECONDS if refused else random.uniform(longest / 2, longest)  # noqa: S311 (jitter)
+                    pause = REFUSED_RETRY_SECONDS if refused else RETRY.pause(attempt)
                     self._log.warning(
                         "ari_connect_failed", attempt=attempt, error=_said(error), again_in=round(pause, 1)
                     )
@@ -130,8 +130,8 @@ class AriListener:
         except (msgspec.DecodeError, RecursionError) as error:
             self._reject(len(raw), str(error))
             return
-        name = head.type[:200].replace("\0", "\ufffd")
-        self._ingest.put(NewEvent("ari", name, occurred(head.timestamp), now, masked_json(raw)))
+        name = replace_nul(head.type[:200])
+        self._ingest.put(NewEvent("ari", name, occurred(head.timestamp), now, mask_json(raw)))
 
     def _reject(self, size: int, error: str) -> None:
         self.rejected += 1
@@ -139,8 +139,7 @@ class AriListener:
             self._log.warning("ari_message_rejected", rejected=self.rejected, bytes=size, error=error)
 
     def _write(self, event: RingledgerEvent) -> None:
-        now = time.time()
-        self._ingest.put(NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)))
+        self._ingest.put(own_event(event))
 
 
 def occurred(timestamp: str) -> float | None:

@@ -11,16 +11,17 @@ from collections.abc import Awaitable, Callable
 from itertools import islice
 
 import asyncpg
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from schemas.log import NewEvent, Rejected
 from schemas.spool import SpoolState
-from services.database import faults
+from services.database.errors import DATABASE_ERRORS
 from services.listener.backlog import BATCH, RETRY_SECONDS, Backlog, Batch
 from services.listener.link_order import WENT_BACK, LinkOrder
 from services.listener.spool import Spools
-from services.log import append as log
+from services.log.append import Columns, Seals, append_columns, is_missing_ordinals, seal, to_columns
+from services.log.writer import own_event
 from services.runtime.outage import Outage
 
 APPEND_SECONDS = 60
@@ -65,7 +66,7 @@ class Ingest:
         self._stopping = False
         self._is_over = False
         self._size = BATCH
-        self._ahead: tuple[list[NewEvent], log.Columns] = [], ()
+        self._ahead: tuple[list[NewEvent], Columns] = [], ()
         self._unreachable_since = 0.0
         self._log = logger.bind(pbx=pbx, kind=kind)
         self._outage = Outage("log_unreachable", "log_reachable", pbx=pbx, kind=kind)
@@ -117,7 +118,7 @@ class Ingest:
                     if connection is None:
                         connection = await asyncpg.connect(self._url, timeout=10)
                     await self._advance(connection)
-                except faults.ANY as error:
+                except DATABASE_ERRORS as error:
                     # Whatever it says, shutting down, starting up, full disk, no such table, it may say something
                     # else later; only what is wrong with an event (see REFUSED) would never change.
                     self._complain(error)
@@ -176,9 +177,9 @@ class Ingest:
             return
         ahead, columns = self._ahead
         if ahead != batch.events:
-            columns = log.columns(batch.events, log.seal(batch.events))
+            columns = to_columns(batch.events, seal(batch.events))
         place = (self.pbx, batch.writer, batch.first)
-        appending = asyncio.create_task(log.append_columns(connection, place, columns))
+        appending = asyncio.create_task(append_columns(connection, place, columns))
         try:
             async with asyncio.timeout(APPEND_SECONDS):
                 await asyncio.sleep(0)
@@ -196,7 +197,7 @@ class Ingest:
         occurred, recorded, leaves, salts = list[int | None](), list[int](), list[bytes](), list[bytes]()
         for start in range(0, BATCH, 512):
             try:
-                part = log.seal(following[start : start + 512])
+                part = seal(following[start : start + 512])
             except (ValueError, OverflowError):
                 return  # one of them will be refused when its turn comes
             occurred.extend(part.occurred)
@@ -204,8 +205,8 @@ class Ingest:
             leaves.extend(part.leaves)
             salts.append(part.salts)
             await asyncio.sleep(0)  # bytes for PostgreSQL wait to be sent too
-        sealed = log.Sealed(occurred, recorded, leaves, b"".join(salts))
-        self._ahead = following, log.columns(following, sealed)
+        sealed = Seals(occurred, recorded, leaves, b"".join(salts))
+        self._ahead = following, to_columns(following, sealed)
 
     def _own(self) -> Batch:
         return Batch(None, self.writer, 1, [])
@@ -219,7 +220,7 @@ class Ingest:
             self.fenced()
 
     async def _refused(self, batch: Batch, error: Exception) -> None:
-        if log.is_missing(error):
+        if is_missing_ordinals(error):
             self._log.error("log_went_back", error=str(error), first=batch.first)
             self._links.reason = WENT_BACK
             if batch.writer == self.writer:
@@ -236,8 +237,8 @@ class Ingest:
             raise error  # not the content then
         self._log.error("event_refused", name=event.name, bytes=len(event.raw), error=str(error))
         rejected = Rejected(event.source, _text(event.name), _text(str(error)), event.raw)
-        instead = NewEvent("ringledger", "Rejected", None, event.recorded, msgspec.json.encode(rejected))
-        await self.backlog.replace(batch, instead)
+        # The time of the refused event may be the reason of the refusal, so the new event has none.
+        await self.backlog.replace(batch, replace(own_event(rejected, event.recorded), occurred=None))
 
     def _complain(self, error: Exception) -> None:
         self._unreachable_since = self._unreachable_since or time.monotonic()

@@ -18,9 +18,10 @@ import msgspec
 import structlog
 
 from schemas.listener import ListenerState
-from services.database import faults
+from services.database.errors import DATABASE_ERRORS
 from services.database.locks import Lock
 from services.runtime.clock import boot_id
+from services.runtime.tasks import wait_event
 
 RENEW_SECONDS = 1.0
 LEASE_SECONDS = 3.0
@@ -84,7 +85,7 @@ class Lease:
             try:
                 if await self._try():
                     return
-            except faults.ANY as error:
+            except DATABASE_ERRORS as error:
                 self._close()
                 if not told:
                     self._log.warning("lease_unknown", error=repr(error))
@@ -92,7 +93,7 @@ class Lease:
             if not told:
                 told = True
                 self._log.info("standing_by")
-            await _pause(LOOK_SECONDS, stop)
+            await wait_event(stop, LOOK_SECONDS)
 
     async def ours(self) -> bool:
         """Wait until it is known whether the lease was ours at first, and say so."""
@@ -108,7 +109,7 @@ class Lease:
                         lost = not await self._renew(status())
                     else:
                         lost = not await self._try() and self._another_lives
-                except faults.ANY as error:
+                except DATABASE_ERRORS as error:
                     self._log.debug("lease_not_renewed", error=repr(error))
                     self._close()
                     lost = False
@@ -117,7 +118,7 @@ class Lease:
                     self.held = False
                     self._decided.set()
                     over.set()
-                await _pause(RENEW_SECONDS if self.held else LOOK_SECONDS, over)
+                await wait_event(over, RENEW_SECONDS if self.held else LOOK_SECONDS)
         finally:
             self._close()
 
@@ -125,7 +126,7 @@ class Lease:
         """Give it back, so that another need not wait; if PostgreSQL is away it ends by itself."""
         if self.held:
             self.held = False
-            with contextlib.suppress(*faults.ANY):
+            with contextlib.suppress(*DATABASE_ERRORS):
                 async with asyncio.timeout(1):
                     await (await self._connected()).execute(RELEASE, self.pbx, self.kind, self.writer)
         self._close()
@@ -197,9 +198,3 @@ def _started(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] in {"Z", "X"} else fields[19]
-
-
-async def _pause(seconds: float, stop: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

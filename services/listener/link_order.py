@@ -4,7 +4,6 @@ A killed listener cannot write the end of its link, and spools are appended late
 in the log, under the log's lock, and adds the end that is missing.
 """
 
-import time
 from collections.abc import Sequence
 
 import asyncpg
@@ -13,9 +12,10 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.log import AriConnected, AriDisconnected, Connected, Disconnected, NewEvent, RingledgerEvent, Superseded
+from schemas.log import AriConnected, AriDisconnected, Connected, Disconnected, NewEvent, Superseded
 from services.database.locks import Lock
-from services.log import append as log
+from services.log.append import append_events
+from services.log.writer import own_event
 
 DIED = "the listener died"
 WENT_BACK = "the log lost what it had acknowledged"
@@ -92,7 +92,7 @@ class LinkOrder:
         return writer in self._following or any(e.name in self._names and e.source == "ringledger" for e in events)
 
     async def append(self, connection: asyncpg.Connection, writer: int, first: int, events: list[NewEvent]) -> None:
-        """Append as `log.append` does; before it the end of a link that another writer left open, if another begins.
+        """Append as `append_events` does; before it the end of a link that another writer left open, if another begins.
 
         Link events of a writer whose place another has taken are recorded as `Superseded`.
         """
@@ -103,7 +103,7 @@ class LinkOrder:
             if last is not None and follows and last.is_open and last.begun_by != writer and not last.is_superseded:
                 await self._complete(connection, writer - 1, last)
                 last = replace(last, is_open=False, ended_by=writer - 1)
-            await log.append(connection, self._pbx, writer, first, self._in_order(writer, last, events))
+            await append_events(connection, self._pbx, writer, first, self._in_order(writer, last, events))
         self._following.discard(writer)
         self.reason = DIED
 
@@ -119,7 +119,7 @@ class LinkOrder:
     async def _complete(self, connection: asyncpg.Connection, writer: int, last: LastLink) -> None:
         self._log.warning("earlier_link_has_no_end", heard=last.heard, reason=self.reason)
         ordinal = await connection.fetchval(NEXT, self._pbx, writer)
-        await log.append(connection, self._pbx, writer, ordinal, [received(self._end(self.reason, last.heard))])
+        await append_events(connection, self._pbx, writer, ordinal, [own_event(self._end(self.reason, last.heard))])
 
     def _in_order(self, writer: int, last: LastLink | None, events: list[NewEvent]) -> list[NewEvent]:
         if last is None:
@@ -136,9 +136,3 @@ class LinkOrder:
                 is_ended = False
             ordered.append(event)
         return ordered
-
-
-def received(event: RingledgerEvent) -> NewEvent:
-    """Return an event of ours as it is received now."""
-    now = time.time()
-    return NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))

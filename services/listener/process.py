@@ -64,7 +64,7 @@ async def post(file: Path, terms: Sequence[Terms]) -> None:
         posted = [term.posted() for term in terms]
         try:
             with open_private(new, "wb") as out:
-                out.write(msgspec.json.encode(Board(CLOCK.now(), posted, CLOCK.passed(), boot_id())))
+                out.write(msgspec.json.encode(Board(CLOCK.now(), posted, CLOCK.monotonic(), boot_id())))
             new.replace(file)
             refusal = ""
         except OSError as error:

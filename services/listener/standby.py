@@ -2,23 +2,18 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
-
-import structlog
 
 from schemas.listener import ListenerState, Posted
 from schemas.spool import SpoolState
 from services.listener.ingest import Ingest
 from services.listener.lease import Lease
 from services.listener.spool import Spools
+from services.runtime.supervise import supervised
+from services.runtime.tasks import set_after
 
-FIRST_RESTART_SECONDS = 0.5
-LAST_RESTART_SECONDS = 30.0
 DRAIN_SECONDS = 5.0
-
-logger = structlog.get_logger()
 
 
 class Listens(Protocol):
@@ -48,7 +43,7 @@ class Terms:
     async def run(self, stop: asyncio.Event) -> None:
         """Take one term after the other until ``stop``; what cannot be written by then stays in the spool."""
         while not stop.is_set():
-            await kept_running("term", self.pbx, lambda: self._term(stop), stop)
+            await supervised("term", self.pbx, lambda: self._term(stop), stop)
 
     async def _term(self, stop: asyncio.Event) -> None:
         ingest = Ingest(self._url, self.pbx, self._spools, self.kind)
@@ -62,8 +57,8 @@ class Terms:
         ingest.ours = lease.ours
         hearing = self._hearing(ingest)
         self._now = ingest, hearing, lease
-        keeping = asyncio.create_task(kept_running("lease", self.pbx, lambda: lease.keep(self.state, over), over))
-        ending = asyncio.create_task(_pass_on(stop, over))
+        keeping = asyncio.create_task(supervised("lease", self.pbx, lambda: lease.keep(self.state, over), over))
+        ending = asyncio.create_task(set_after(stop, over))
         try:
             await into_the_log(ingest, lambda: hearing.run(over), over)
         finally:
@@ -105,40 +100,16 @@ class Terms:
         )
 
 
-async def _pass_on(stop: asyncio.Event, over: asyncio.Event) -> None:
-    await stop.wait()
-    over.set()
-
-
 async def into_the_log(ingest: Ingest, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
     """Keep ``body``, which ends soon after ``stop``, and its writer running; then give the writer 5 s to drain.
 
     What is not in the log by then is left in the spool.
     """
-    writing = asyncio.create_task(kept_running("writer", ingest.pbx, ingest.run, stop))
-    await kept_running("listener", ingest.pbx, body, stop)
+    writing = asyncio.create_task(supervised("writer", ingest.pbx, ingest.run, stop))
+    await supervised("listener", ingest.pbx, body, stop)
     ingest.stop()
     await asyncio.wait([writing], timeout=DRAIN_SECONDS)
     if not writing.done():
         writing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await writing
-
-
-async def kept_running(task: str, pbx: str, body: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Run ``body`` until it returns; log an unexpected error and run it again, later and later, until ``stop``."""
-    pause = FIRST_RESTART_SECONDS
-    while True:
-        since = time.monotonic()
-        try:
-            return await body()
-        except Exception:
-            logger.exception("task_failed", task=task, pbx=pbx)
-        if stop.is_set():
-            return None
-        if time.monotonic() - since > LAST_RESTART_SECONDS:
-            pause = FIRST_RESTART_SECONDS
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await stop.wait()
-        pause = min(LAST_RESTART_SECONDS, 2 * pause)

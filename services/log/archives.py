@@ -1,23 +1,15 @@
-"""Where the log begins: archived months are not in it, and what has folded them goes on from states kept there.
+"""The archived months of the log, and so the start of the log.
 
-A log that was never archived has no edge, and begins with position 1.
+The start of the log is the last archived position: the log continues after it. A log without archived months starts at
+position 1.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
-from typing import Any
 
 import asyncpg
-import msgspec
 from msgspec import Struct
 
-from projections.engine.model import ReadModel, Row
-from projections.engine.state import State
-from services.log.chain import BEGINNING
-from services.projector.table import Table
-
-PART = 5_000
+from services.log.chain import ZERO_LINK
 
 ARCHIVES = """
 SELECT to_char(month, 'YYYY-MM'), first, last, previous, hash, ledger.microseconds(begun), ledger.microseconds(ended),
@@ -25,39 +17,37 @@ SELECT to_char(month, 'YYYY-MM'), first, last, previous, hash, ledger.microsecon
 FROM ledger.archive ORDER BY last
 """
 LAST = "SELECT coalesce(max(last), 0) FROM ledger.archive"
-# The state of the model's own version, or else the newest there is.
-KEPT = """
-SELECT version, latest, changed, state FROM ledger.saved
-WHERE model = $1 AND position = $2 AND whole AND kept ORDER BY version = $3 DESC, version DESC LIMIT 1
-"""
-ROWS = "SELECT rows FROM ledger.saved_rows WHERE model = $1 AND version = $2 AND changed = $3 ORDER BY part"
 
 
 class Archive(Struct, frozen=True):
-    """One archived month, as ``ledger.archive`` has it; times are microseconds since the epoch."""
+    """One archived month, a row of ``ledger.archive``; times are microseconds since the epoch.
+
+    ``previous`` and ``hash`` are the chain's links before its first and after its last batch. ``latest_recorded`` is
+    the greatest time of recording in this month and all months before it.
+    """
 
     month: str
     first: int
     last: int
     previous: bytes
     hash: bytes
-    begun: int
-    ended: int
-    latest: int
+    first_appended: int
+    last_appended: int
+    latest_recorded: int
     events: int
     path: str
     sha256: bytes
     counts: str
-    archived: int
+    archived_at: int
 
     @property
     def file(self) -> str:
-        """Return the file's name without its folder, which is nobody's business but the operator's."""
+        """Return the file's name without its folder, which concerns the operator only."""
         return PurePath(self.path).name
 
 
 class ArchivedError(Exception):
-    """What is asked for stands before the edge; the message is one line and names the file that holds it."""
+    """A position or time before the start of the log; the message is one line and names the file that holds it."""
 
     def __init__(self, what: str, archive: Archive) -> None:
         super().__init__(
@@ -66,12 +56,8 @@ class ArchivedError(Exception):
         self.archive = archive
 
 
-class UnkeptError(Exception):
-    """No state of the model was kept from which it could go on; the message names the files that it would need."""
-
-
-class Edge(Struct, frozen=True):
-    """The archived months, in order."""
+class ArchiveCatalog(Struct, frozen=True):
+    """The archived months, in order; false if there are none."""
 
     archives: tuple[Archive, ...] = ()
 
@@ -80,101 +66,44 @@ class Edge(Struct, frozen=True):
 
     @property
     def position(self) -> int:
-        """Return the last position that is archived, 0 when none is."""
+        """Return the last archived position, 0 for a log without archives."""
         return self.archives[-1].last if self.archives else 0
 
     @property
     def hash(self) -> bytes:
-        """Return the link on which the log goes on."""
-        return self.archives[-1].hash if self.archives else BEGINNING
+        """Return the link that the first batch of the log follows."""
+        return self.archives[-1].hash if self.archives else ZERO_LINK
 
     @property
-    def ended(self) -> int:
-        """Return when the last batch that is archived was appended."""
-        return self.archives[-1].ended if self.archives else 0
+    def last_appended(self) -> int:
+        """Return when the last archived batch was appended."""
+        return self.archives[-1].last_appended if self.archives else 0
 
     @property
-    def latest(self) -> int:
-        """Return the greatest time of recording of what is archived."""
-        return self.archives[-1].latest if self.archives else 0
+    def latest_recorded(self) -> int:
+        """Return the greatest time of recording of all archived events."""
+        return self.archives[-1].latest_recorded if self.archives else 0
 
     @property
-    def files(self) -> str:
-        """Return the names of all files."""
+    def file_names(self) -> str:
+        """Return the names of all files, separated by commas."""
         return ", ".join(archive.file for archive in self.archives)
 
-    def holding(self, position: int) -> Archive | None:
-        """Return the archive that holds a position, None if the log does, or nobody."""
+    def archive_of(self, position: int) -> Archive | None:
+        """Return the archive that holds a position, None if no archive does."""
         return next((a for a in self.archives if a.first <= position <= a.last), None)
 
-    def ended_by(self, at: int) -> Archive:
-        """Return the archive to ask for a time (microseconds) before the edge."""
-        return next((a for a in self.archives if a.ended >= at), self.archives[-1])
+    def archive_at(self, at: int) -> Archive:
+        """Return the archive of a time (microseconds) before the start of the log."""
+        return next((a for a in self.archives if a.last_appended >= at), self.archives[-1])
 
 
-def microseconds(at: datetime) -> int:
-    """Return a time as the archives have it."""
-    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+async def read_catalog(connection: asyncpg.Connection) -> ArchiveCatalog:
+    """Return the archived months."""
+    return ArchiveCatalog(tuple(Archive(*row) for row in await connection.fetch(ARCHIVES)))
 
 
-class Begun(Struct, frozen=True):
-    """What a model held at the edge, as which version made it: from here it folds on. Else nothing, at position 0."""
-
-    position: int = 0
-    latest: Any = None
-    changed: int = 0
-    state: State = msgspec.field(default_factory=State)
-    rows: Sequence[Row] = ()
-    version: int = 0
-
-
-async def read(connection: asyncpg.Connection) -> Edge:
-    """Return what is archived."""
-    return Edge(tuple(Archive(*row) for row in await connection.fetch(ARCHIVES)))
-
-
-async def last(connection: asyncpg.Connection) -> int:
-    """Return the last position that is archived, 0 when none is."""
+async def last_archived(connection: asyncpg.Connection) -> int:
+    """Return the last archived position, 0 for a log without archives."""
     position: int = await connection.fetchval(LAST)
     return position
-
-
-async def begun(connection: asyncpg.Connection, model: ReadModel) -> Begun:
-    """Return where a model begins. Raises UnkeptError.
-
-    A state of another version is taken where it has the same columns: its rows are what that version made of what is
-    archived. Ask in one transaction with what is done with it.
-    """
-    edge = await read(connection)
-    if not edge:
-        return Begun()
-    kept = await connection.fetchrow(KEPT, model.name, edge.position, model.version)
-    if kept is None:
-        raise UnkeptError(_unkept(model, edge, "has no state"))
-    parts = await connection.fetch(ROWS, model.name, kept["version"], kept["changed"])
-    try:
-        state = msgspec.convert(kept["state"], State)
-        rows = [row for (text,) in parts for row in _rows(model, text)]
-    except msgspec.MsgspecError:
-        raise UnkeptError(_unkept(model, edge, f"has a state of version {kept['version']} only")) from None
-    return Begun(edge.position, kept["latest"], kept["changed"], state, rows, kept["version"])
-
-
-def _rows(model: ReadModel, text: str) -> list[Any]:
-    for row in msgspec.json.decode(text, type=list[dict[str, Any]])[:1]:
-        if row.keys() != set(model.row.__struct_fields__):
-            raise msgspec.ValidationError("other columns")
-    return msgspec.json.decode(text, type=list[model.row])  # type: ignore[name-defined]
-
-
-def _unkept(model: ReadModel, edge: Edge, what: str) -> str:
-    return (
-        f"{model.name} (version {model.version}) {what} at position {edge.position}, where the log begins; to fold it"
-        f" the archived files must be brought back (`ringledger import` into an empty database): {edge.files}"
-    )
-
-
-async def fill(connection: asyncpg.Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Put rows into an empty table."""
-    for start in range(0, len(rows), PART):
-        await connection.execute(table.upsert, *table.arrays(list(rows[start : start + PART])))

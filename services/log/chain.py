@@ -1,26 +1,28 @@
-"""The hash chain over the log: what is hashed, and how.
+"""The hash chain over the log: the hash of each event (leaf) and of each batch (link).
 
-A **leaf** is the SHA-256 of one event: its salt, then ``occurred`` (microseconds since the epoch, empty where unknown),
-``recorded``, ``source`` and ``name``, each followed by a NUL, then the stored bytes. A **link** is the SHA-256 of the
-previous batch's link (32 zero bytes before the first), a line that names the batch's positions, connection, first
-ordinal, times and PBX, and all its leaves. So each stored column of each event is bound, and so is the order of all.
+A **leaf** is the SHA-256 of one event: its salt, then ``occurred`` (microseconds since the epoch, empty if unknown),
+``recorded``, ``source`` and ``name``, each followed by a NUL, then the stored bytes. A **link** is the SHA-256 of three
+parts: the previous batch's link (32 zero bytes before the first batch), a line, and all leaves of the batch. The line
+has the batch's positions, connection, first ordinal, times and PBX. So the chain binds every stored column of every
+event, and the order of all events.
 
-A **salt** is 16 random bytes of each event, kept in its batch. It is no part of the link, for the leaf binds it. Who
-redacts an event puts another salt in its place; without the old one the old leaf tells nobody whether a guess is right.
+A **salt** is 16 random bytes for each event, stored in its batch. The link does not contain it, because the leaf binds
+it. A redaction replaces the salt of an event. Without the old salt, the old leaf cannot confirm a guess.
 
-``ledger.append`` computes links, in SQL; its caller computes leaves; ``ringledger verify`` computes both anew.
+``ledger.append`` computes links in SQL; its caller computes leaves; ``ringledger verify`` computes both again.
 """
 
 from hashlib import sha256
 
 from msgspec import Struct
 
-BEGINNING = bytes(32)
+ZERO_LINK = bytes(32)
+"""The link before the first batch."""
 LEAF = 32
 SALT = 16
 
 
-def leaf(  # noqa: PLR0917 (the columns, in the order in which they are hashed)
+def leaf(  # noqa: PLR0917 (the columns in the order of the hash)
     salt: bytes, occurred: int | None, recorded: int, source: str, name: str, raw: bytes
 ) -> bytes:
     """Return the hash of one event; times are microseconds since the epoch."""
@@ -28,13 +30,13 @@ def leaf(  # noqa: PLR0917 (the columns, in the order in which they are hashed)
     return sha256(salt + f"{when}\0{recorded}\0{source}\0{name}\0".encode() + raw).digest()
 
 
-def cut(joined: bytes, size: int) -> list[bytes]:
-    """Return the pieces of joined leaves or salts."""
+def split(joined: bytes, size: int) -> list[bytes]:
+    """Return the single leaves or salts of joined ones."""
     return [joined[at : at + size] for at in range(0, len(joined), size)]
 
 
 class Batch(Struct, frozen=True):
-    """One append as ``ledger.batch`` holds it; times are microseconds since the epoch."""
+    """One append, a row of ``ledger.batch``; times are microseconds since the epoch."""
 
     first: int
     last: int
@@ -48,7 +50,7 @@ class Batch(Struct, frozen=True):
     salts: bytes
 
     def link(self, previous: bytes) -> bytes:
-        """Return the hash that this batch should have after ``previous``."""
+        """Return the correct hash of this batch after the link ``previous``."""
         pbx = self.pbx.encode()
         numbers = (self.first, self.last, self.connection, self.ordinal, self.appended, self.earliest, len(pbx))
         return sha256(previous + " ".join(map(str, numbers)).encode() + b" " + pbx + self.leaves).digest()

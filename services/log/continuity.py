@@ -1,7 +1,7 @@
-"""The end of the log as a process has read it, and whether the log still has it.
+"""The end of the log as a process last read it, and whether the log still continues it.
 
-PostgreSQL may come back with older data: a restored backup, or a replica that was behind. Positions are then given
-again to other events, so a process that keeps one also compares the hash of the batch that ended there.
+PostgreSQL may come back with older data: a restored backup, or a replica that was behind. Then it assigns positions
+again to other events, so a process that remembers a position also compares the hash of the batch that ended there.
 """
 
 import asyncpg
@@ -11,7 +11,7 @@ END = "SELECT position, hash, ledger.continues($1, $2) FROM ledger.head"
 
 
 class RewoundError(Exception):
-    """The log has lost its newest events since it was read; positions after that are other events, or none."""
+    """The log has lost events since it was read; the positions after the loss belong to other events, or to none."""
 
 
 class LogEnd(Struct, frozen=True):
@@ -21,14 +21,14 @@ class LogEnd(Struct, frozen=True):
     hash: bytes = b""
 
 
-BEGINNING = LogEnd()
+EMPTY_LOG = LogEnd()
 
 
-async def follow_end(connection: asyncpg.Connection, known: LogEnd) -> LogEnd:
-    """Return the end of the log now. Raises RewoundError if the log does not continue ``known``."""
-    position, hash_, continues = await connection.fetchrow(END, known.position, known.hash)
+async def follow_end(connection: asyncpg.Connection, previous: LogEnd) -> LogEnd:
+    """Return the current end of the log. Raises RewoundError if the log does not continue ``previous``."""
+    position, hash_, continues = await connection.fetchrow(END, previous.position, previous.hash)
     if not continues:
         raise RewoundError(
-            f"the log had position {known.position} and ends at {position} now, or has another event there"
+            f"the log had position {previous.position}; now it ends at position {position}, or has another event there"
         )
     return LogEnd(position, hash_)

@@ -1,20 +1,17 @@
-"""The listener's AMI link to a PBX, as the database shows it, and the commander's beside it.
+"""The AMI links of a PBX's listener and commander, as the database shows them.
 
-Asterisk may allow a user one session (``allowmultiplelogin = no``). Listening comes first: the commander logs in while
-the listener has its link, and gives way when Asterisk refuses the listener.
+Asterisk may allow a user one session (``allowmultiplelogin = no``). Then the listener has priority: the commander logs
+in only while the listener has its link, and ends its session if Asterisk refuses the listener.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-import asyncpg
-
-Ask = Callable[..., Awaitable[list[asyncpg.Record]]]
+from services.database.pool import Fetch
 
 ListenerLink = Literal["up", "down", "refused", "none"]
-"""``none``: no listener has ever begun to listen to this PBX."""
+"""``none``: no listener has ever started for this PBX."""
 
-# A listener renews each second. What it wrote last of the link counts for as long as it may be alive.
+# A listener renews its lease each second. Its last status counts for as long as it may be alive.
 STATE = """
 SELECT CASE
     WHEN l.renewed <= clock_timestamp() - make_interval(secs => $2) THEN 'down'
@@ -34,32 +31,32 @@ LEFT JOIN LATERAL (
 WHERE l.pbx = $1 AND l.kind = 'ami'
 """
 LISTENER_SECONDS = 5.0
-"""A listener that has renewed nothing for so long is not there."""
+"""A listener that has not renewed its lease for this long counts as absent."""
 COMMANDER_SECONDS = 10.0
-"""A commander that has shown nothing for so long is not there."""
+"""A commander that has not recorded its link for this long counts as absent."""
 COMMANDERS = """
 SELECT pbx, link, trouble, abs(extract(epoch FROM clock_timestamp() - updated))::float8 AS age
 FROM ledger.commander ORDER BY pbx
 """
-SHOW = """
+RECORD = """
 INSERT INTO ledger.commander (pbx, link, trouble) VALUES ($1, $2, $3)
 ON CONFLICT (pbx) DO UPDATE SET updated = now(), link = excluded.link, trouble = excluded.trouble
 """
 
 
-async def listener_link(ask: Ask, pbx: str) -> ListenerLink:
+async def listener_link(fetch: Fetch, pbx: str) -> ListenerLink:
     """Return the state of the listener's link."""
-    rows = await ask(STATE, pbx, LISTENER_SECONDS)
-    found: Any = rows[0]["state"] if rows else "none"
-    state: ListenerLink = found
+    rows = await fetch(STATE, pbx, LISTENER_SECONDS)
+    value: Any = rows[0]["state"] if rows else "none"
+    state: ListenerLink = value
     return state
 
 
 def trouble_of(link: str, trouble: str) -> str:
-    """Return the trouble of a commander in one sentence; with its link up, acts reach the PBX all the same."""
+    """Return the trouble of a commander in one sentence; while its link is up, acts still reach the PBX."""
     return trouble if link == "up" else f"no act reaches it: {trouble}"
 
 
-async def show_commander(ask: Ask, pbx: str, *, is_up: bool, trouble: str) -> None:
-    """Write down the state of the commander's link."""
-    await ask(SHOW, pbx, "up" if is_up else "down", trouble)
+async def record_commander(fetch: Fetch, pbx: str, *, is_up: bool, trouble: str) -> None:
+    """Record the state of the commander's link."""
+    await fetch(RECORD, pbx, "up" if is_up else "down", trouble)

@@ -1,7 +1,7 @@
-"""What was redacted, as the log tells it: for ``ringledger verify``, which must find nothing else changed.
+"""The redactions that the log records, for ``ringledger verify``: every other change of an event is damage.
 
-A leaf that was sealed may differ from that of the event that stands there, if events `Redacted` lead from the one to
-the other. Such an event is sealed itself, and may have been redacted itself (its reason) like any other.
+The leaf of an event may differ from its sealed leaf if a sequence of events `Redacted` leads from one to the other.
+Such an event is sealed too, and its reason may be redacted like any other text.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,25 +18,25 @@ READ = """
 SELECT position, pbx, ledger.microseconds(recorded), raw FROM ledger.event
 WHERE source = 'ringledger' AND name = 'Redacted' ORDER BY position
 """
-
-OF = """
+READ_PBX = """
 SELECT position, raw FROM ledger.event
 WHERE source = 'ringledger' AND name = 'Redacted' AND pbx = $1 AND position > $2 ORDER BY position
 """
 
 Leaves = tuple[bytes, bytes]
+"""The sealed leaf of an event and its correct leaf now."""
 
 
 class RedactionError(ValueError):
-    """An event Redacted at ``position`` says what cannot be; the message is one line and names it."""
+    """A contradiction in the event Redacted at ``position``; the message is one line and names the position."""
 
     def __init__(self, position: int, why: str) -> None:
         super().__init__(f"event {position} (Redacted) {why}")
         self.position = position
 
 
-class Summary(Struct):
-    """All that was given one token: so many ``events``, between two times (microseconds), by whom and why."""
+class TokenSummary(Struct):
+    """All redactions with one token: the number of changed events, the times (microseconds), actors and reasons."""
 
     token: str
     kind: str
@@ -47,7 +47,7 @@ class Summary(Struct):
     reasons: tuple[str, ...]
 
     def line(self) -> str:
-        """Say so in one line."""
+        """Return the summary as one line."""
         times = (datetime.fromtimestamp(at // 1_000_000, UTC) for at in (self.first, self.last))
         when = " to ".join(dict.fromkeys(f"{at:%Y-%m-%d %H:%M}" for at in times))
         why = f": {'; '.join(self.reasons)}" if self.reasons else ""
@@ -55,67 +55,67 @@ class Summary(Struct):
 
 
 class Redactions(Struct):
-    """``leaves`` has, by position, the leaf that was sealed and the one that the event must have now."""
+    """All redactions of a log; ``leaves`` has those of each changed event by its position."""
 
     leaves: dict[int, Leaves]
-    summaries: list[Summary]
+    summaries: list[TokenSummary]
 
 
-def collected(events: Iterable[Sequence[object]]) -> Redactions:
-    """Follow what the events say, in order: each is (position, pbx, recorded, raw). Raises RedactionError."""
+def collect(events: Iterable[Sequence[object]]) -> Redactions:
+    """Follow events Redacted, in order: each is (position, pbx, recorded, raw). Raises RedactionError."""
     leaves: dict[int, Leaves] = {}
-    given: dict[str, set[int]] = {}
-    summaries: dict[str, Summary] = {}
+    positions: dict[str, set[int]] = {}
+    summaries: dict[str, TokenSummary] = {}
     for position, _pbx, recorded, raw in events:
         assert isinstance(position, int)
         assert isinstance(recorded, int)
         assert isinstance(raw, bytes)
-        said = _decoded(position, raw)
-        if said.position != position:
-            continue  # of the log that it was imported from
-        for changed, before, after in said.changes:
-            was, becomes = _leaf(position, before), _leaf(position, after)
+        event = _decoded(position, raw)
+        if event.position != position:
+            continue  # it belongs to the log that it was imported from
+        for changed, before, after in event.changes:
+            leaf_before, leaf_after = _leaf(position, before), _leaf(position, after)
             if not 0 < changed < position:
                 raise RedactionError(position, f"changes {changed}, which is not before it")
-            sealed, now = leaves.get(changed, (was, was))
-            if now != was:
-                raise RedactionError(position, f"says of {changed} what the redaction before does not")
-            leaves[changed] = sealed, becomes
-        changes = given.setdefault(said.token, set())
-        changes.update(changed for changed, _, _ in said.changes)
-        old = summaries.get(said.token, Summary(said.token, said.kind, 0, recorded, recorded, (), ()))
-        summaries[said.token] = Summary(
-            said.token,
-            said.kind,
+            sealed, now = leaves.get(changed, (leaf_before, leaf_before))
+            if now != leaf_before:
+                raise RedactionError(position, f"contradicts the previous redaction of {changed}")
+            leaves[changed] = sealed, leaf_after
+        changes = positions.setdefault(event.token, set())
+        changes.update(changed for changed, _, _ in event.changes)
+        old = summaries.get(event.token, TokenSummary(event.token, event.kind, 0, recorded, recorded, (), ()))
+        summaries[event.token] = TokenSummary(
+            event.token,
+            event.kind,
             len(changes),
             old.first,
             recorded,
-            tuple(dict.fromkeys((*old.actors, said.actor))),
-            tuple(dict.fromkeys((*old.reasons, *([said.reason] if said.reason else [])))),
+            tuple(dict.fromkeys((*old.actors, event.actor))),
+            tuple(dict.fromkeys((*old.reasons, *([event.reason] if event.reason else [])))),
         )
     return Redactions(leaves, list(summaries.values()))
 
 
-async def read(connection: asyncpg.Connection) -> Redactions:
-    """Return what the log says. Raises RedactionError."""
-    return collected(await connection.fetch(READ))
+async def read_redactions(connection: asyncpg.Connection) -> Redactions:
+    """Return the redactions of the log. Raises RedactionError."""
+    return collect(await connection.fetch(READ))
 
 
-async def of(connection: asyncpg.Connection, pbx: str, position: int) -> list[tuple[int, bytes, bytes]]:
-    """Return how an event was changed, in order: by the event at which position, its leaf before and after."""
-    found: list[tuple[int, bytes, bytes]] = []
-    for by, raw in await connection.fetch(OF, pbx, position):
-        said = _decoded(by, raw)
-        if said.position == by:
-            found += [(by, _leaf(by, was), _leaf(by, becomes)) for p, was, becomes in said.changes if p == position]
-    return found
+async def redactions_of(connection: asyncpg.Connection, pbx: str, position: int) -> list[tuple[int, bytes, bytes]]:
+    """Return the changes of one event, in order: the position of the event Redacted, the leaf before and after."""
+    changes: list[tuple[int, bytes, bytes]] = []
+    for by, raw in await connection.fetch(READ_PBX, pbx, position):
+        event = _decoded(by, raw)
+        if event.position == by:
+            changes += [(by, _leaf(by, was), _leaf(by, becomes)) for p, was, becomes in event.changes if p == position]
+    return changes
 
 
 def _decoded(position: int, raw: bytes) -> Redacted:
     try:
         return msgspec.json.decode(raw, type=Redacted)
     except msgspec.MsgspecError:
-        raise RedactionError(position, "is not as we write them") from None
+        raise RedactionError(position, "is malformed") from None
 
 
 def _leaf(position: int, text: str) -> bytes:
@@ -124,5 +124,5 @@ def _leaf(position: int, text: str) -> bytes:
     except ValueError:
         leaf = b""
     if len(leaf) != LEAF:
-        raise RedactionError(position, "names what is no leaf")
+        raise RedactionError(position, "has a malformed leaf")
     return leaf

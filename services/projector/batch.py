@@ -11,9 +11,9 @@ from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
 from projections.engine.model import Key
 from projections.engine.subscriptions import Subscriptions
-from services.database.locks import Channel
-from services.log import append as log
+from services.database.notify import Channel
 from services.log.continuity import RewoundError
+from services.log.read import recorded_event
 from services.projector import saved_states, swap
 from services.projector.cursor import ModelCursor, StoppedError, stopping_model
 from services.projector.table import Table
@@ -54,7 +54,7 @@ class BatchWriter:
         folds: dict[ModelCursor, Fold] = {}
         takes: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
         for row in rows:
-            event = log.recorded(row)
+            event = recorded_event(row)
             subset, indexes = subscriptions.get(event.name, (None, ()))
             decoded = DecodedEvent(event, subset)
             for index in indexes:

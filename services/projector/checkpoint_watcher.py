@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import asyncpg
 
 from services.database import connection as database
-from services.database import faults, pool
+from services.database import pool
+from services.database.errors import DATABASE_ERRORS
 from services.database.heartbeat import Heartbeat
-from services.database.locks import Channel
+from services.database.notify import Channel
 from services.projector.checkpoint_waits import CheckpointWaits
 from services.projector.checkpoints import CheckpointReading, in_timeline, read
 from services.runtime.clock import CLOCK, Clock
@@ -42,7 +43,7 @@ class CheckpointWatcher(CheckpointWaits):
         while True:
             try:
                 await self._watch()
-            except faults.ANY as error:
+            except DATABASE_ERRORS as error:
                 self.heartbeat.outage.fail(error)
                 await asyncio.sleep(RETRY_SECONDS)
 

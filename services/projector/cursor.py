@@ -7,7 +7,7 @@ from typing import Literal
 from projections.engine.model import ReadModel
 from projections.engine.state import State
 from schemas.log import MAX_POSITION
-from services.database.faults import UNREACHABLE
+from services.database.errors import UNREACHABLE
 from services.projector.table import Table
 
 Schema = Literal["model", "rebuild", "pg_temp"]

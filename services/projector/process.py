@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import structlog
 
 from projections import ALL
-from services.database import compatible, faults
+from services.database import compatible
 from services.database import connection as database
-from services.database.locks import Channel, Lock, stand_by
+from services.database.errors import DATABASE_ERRORS
+from services.database.locks import Lock, stand_by
+from services.database.notify import Channel
 from services.log.continuity import RewoundError
 from services.projector.projector import POLL_SECONDS, Projector
 from services.runtime.outage import QUIET_SECONDS, Outage
@@ -24,7 +26,7 @@ async def project(
     """Keep all read models up to date until ``stop``; a second projector on the same database stands by.
 
     ``is_active`` is set while this projector holds the lock. Models in ``until`` go no further than that position.
-    Raises NewerError.
+    Raises IncompatibleError.
     """
     is_active = is_active or asyncio.Event()
     outage = Outage("database_failed", "database_reachable")
@@ -33,7 +35,7 @@ async def project(
             await _hold(url, stop, is_active, until, outage)
         except RewoundError as error:
             logger.error("log_went_back", error=str(error))  # noqa: TRY400 (the message is all there is)
-        except faults.ANY as error:
+        except DATABASE_ERRORS as error:
             outage.fail(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):

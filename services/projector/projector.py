@@ -14,14 +14,14 @@ from projections.engine.state import State
 from projections.engine.subscriptions import Subscriptions, subscriptions_of
 from schemas.log import MAX_POSITION
 from services.database.compatible import check_models
-from services.log import append as log
-from services.log import archives as edge
-from services.log.archives import UnkeptError
-from services.log.continuity import BEGINNING, follow_end
+from services.log.archives import last_archived
+from services.log.continuity import EMPTY_LOG, follow_end
+from services.log.read import read_events
 from services.projector import swap
 from services.projector.batch import BatchWriter
 from services.projector.catch_up import CatchUpBudget
 from services.projector.cursor import ModelCursor, Schema, StoppedError
+from services.projector.initial_state import NoInitialStateError
 
 BATCH = 5000
 POLL_SECONDS = 1.0
@@ -66,17 +66,17 @@ class Projector:
         self._subscriptions: dict[tuple[str, ...], Subscriptions] = {}
         self._budget = CatchUpBudget()
         self._swap_at = 0.0
-        self._end = BEGINNING
+        self._end = EMPTY_LOG
 
     async def open(self) -> None:
-        """Read the checkpoints and the rebuild requests, and create missing tables. Raises NewerError."""
-        self._end = await follow_end(self._connection, BEGINNING)
+        """Read the checkpoints and the rebuild requests, and create missing tables. Raises IncompatibleError."""
+        self._end = await follow_end(self._connection, EMPTY_LOG)
         checkpoints = {(row["model"], row["place"]): row for row in await self._connection.fetch(CHECKPOINTS)}
         check_models(
             [(name, row["version"]) for (name, place), row in checkpoints.items() if place == "model"], self._models
         )
         requested = dict(await self._connection.fetch(REQUESTED, MAX_POSITION))
-        archived = await edge.last(self._connection)
+        archived = await last_archived(self._connection)
         for model in self._models:
             served, rebuild = checkpoints.get((model.name, "model")), checkpoints.get((model.name, "rebuild"))
             until: int | None = requested.get(model.name)
@@ -117,7 +117,7 @@ class Projector:
         """Start a model at the start of the log; without a saved state there it is blocked, and the others go on."""
         try:
             initial = await swap.create(self._connection, model, schema)
-        except UnkeptError as error:
+        except NoInitialStateError as error:
             logger.error("model_barred", model=model.name, error=str(error))  # noqa: TRY400 (the message is all there is)
             await self._block(model, schema, str(error))
         else:
@@ -189,7 +189,7 @@ class Projector:
         if together not in self._subscriptions:
             self._subscriptions[together] = subscriptions_of([c.model for c in group])
         subscriptions = self._subscriptions[together]
-        rows = await log.read(self._connection, behind, until, list(subscriptions))
+        rows = await read_events(self._connection, behind, until, list(subscriptions))
         position: int = rows[-1][0] if rows else behind
         if rows:
             folds = await self._writer.fold(group, rows, subscriptions)

@@ -16,12 +16,10 @@ from msgspec import Struct
 from projections import ALL
 from projections.engine.model import ReadModel
 from services.database import connection as database
-from services.database import faults
-from services.database.faults import explained
-from services.database.locks import Channel
-from services.log import append as log
-from services.log import archives as edge
-from services.log.archives import ArchivedError
+from services.database.errors import DATABASE_ERRORS, UNREACHABLE, explain
+from services.database.notify import Channel
+from services.log.archives import ArchivedError, read_catalog
+from services.log.read import head_position
 from services.projector.process import project
 from services.runtime.progress import Bar
 
@@ -74,8 +72,8 @@ async def connect(url: str) -> asyncpg.Connection:
     """Return a connection to the database. Raises RebuildError."""
     try:
         return await database.connect(url, search_path="model, ledger")
-    except faults.ANY as error:
-        raise RebuildError(explained(error), 1) from None
+    except DATABASE_ERRORS as error:
+        raise RebuildError(explain(error), 1) from None
 
 
 async def rebuild(url: str, models: Sequence[ReadModel], until: int | None, stop: asyncio.Event) -> Outcome:
@@ -97,8 +95,8 @@ async def rebuild(url: str, models: Sequence[ReadModel], until: int | None, stop
             await own
     except OUTDATED:
         raise RebuildError("the database has another version: run `ringledger migrate`") from None
-    except database.UNREACHABLE as error:
-        raise RebuildError(f"the rebuild continues when PostgreSQL is back: {explained(error)}", 1) from None
+    except UNREACHABLE as error:
+        raise RebuildError(f"the rebuild continues when PostgreSQL is back: {explain(error)}", 1) from None
     finally:
         connection.terminate()
     return _outcome(rows, target, here=here, seconds=time.monotonic() - began)
@@ -110,11 +108,11 @@ async def _request(
     """Record the requests; return their numbers, and the position that the models must reach."""
     names = [model.name for model in models]
     async with connection.transaction():
-        head = await log.head(connection)
+        head = await head_position(connection)
         if until is not None and until > head:
             raise RebuildError(f"--to {until}: the log ends at {head}")
-        archived = await edge.read(connection)
-        if until is not None and until < archived.position and (archive := archived.holding(until)) is not None:
+        archived = await read_catalog(connection)
+        if until is not None and until < archived.position and (archive := archived.archive_of(until)) is not None:
             raise RebuildError(f"--to {until}: {ArchivedError('it', archive)}")
         for name, position in await connection.fetch(SERVED, names):
             if until is not None and position > until:

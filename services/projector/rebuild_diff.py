@@ -14,11 +14,11 @@ from rich.table import Table as RichTable
 
 from projections.engine.model import ReadModel
 from services.database import connection as database
-from services.database.faults import explained
-from services.log import archives as edge
-from services.log.archives import UnkeptError
+from services.database.errors import UNREACHABLE, explain
+from services.log.archives import last_archived
 from services.projector.batch import BatchWriter
 from services.projector.cursor import ModelCursor, StoppedError
+from services.projector.initial_state import NoInitialStateError, fill_table, read_initial_state
 from services.projector.projector import Projector
 from services.projector.rebuild import OUTDATED, RebuildError, connect
 from services.projector.table import Table
@@ -81,13 +81,13 @@ class ScratchProjector(Projector):
         """Create the tables at the start of the log."""
         for model in self._models:
             try:
-                initial = await edge.begun(self._connection, model)
-            except UnkeptError as error:
+                initial = await read_initial_state(self._connection, model)
+            except NoInitialStateError as error:
                 self.stopped[model.name] = str(error)
                 continue
             cursor = ModelCursor(model, "pg_temp", initial.position, initial.changed, initial.state)
             await self._connection.execute(cursor.table.create)
-            await edge.fill(self._connection, cursor.table, initial.rows)
+            await fill_table(self._connection, cursor.table, initial.rows)
             self._add(cursor)
 
     async def _stop(self, stopped: StoppedError) -> None:
@@ -100,7 +100,7 @@ async def differences(url: str, models: Sequence[ReadModel]) -> list[Comparison]
     connection = await connect(url)
     try:
         comparisons = await _copy_served(connection, models)
-        archived = await edge.last(connection)
+        archived = await last_archived(connection)
         scratch = ScratchProjector(
             connection, models, {c.model.name: c.position for c in comparisons}, ReadOnlyWriter(connection)
         )
@@ -109,7 +109,7 @@ async def differences(url: str, models: Sequence[ReadModel]) -> list[Comparison]
         with Bar("folding") as bar:
             while await scratch.advance():
                 bar.show(min((f.position for f in scratch.cursors if f.position < f.until), default=end), end)
-        if await edge.last(connection) != archived:
+        if await last_archived(connection) != archived:
             raise RebuildError("a month was archived during the comparison: run the command again", 1)
         for compared in comparisons:
             compared.stopped = scratch.stopped.get(compared.model.name, "")
@@ -117,8 +117,8 @@ async def differences(url: str, models: Sequence[ReadModel]) -> list[Comparison]
                 await _compare(connection, compared)
     except OUTDATED as error:
         raise RebuildError(f"the database has another version, or lacks a table: {error}") from None
-    except database.UNREACHABLE as error:
-        raise RebuildError(explained(error), 1) from None
+    except UNREACHABLE as error:
+        raise RebuildError(explain(error), 1) from None
     else:
         return comparisons
     finally:

@@ -7,10 +7,9 @@ import msgspec
 from msgspec import Struct
 
 from projections.engine.model import ReadModel
-from services.database.locks import Channel
-from services.log import archives as edge
-from services.log.archives import Begun
+from services.database.notify import Channel
 from services.projector.cursor import ModelCursor, Schema, stopping_model
+from services.projector.initial_state import InitialState, fill_table, read_initial_state
 from services.projector.table import Table
 
 INSERT_CHECKPOINT = """
@@ -50,19 +49,19 @@ def notification(position: int, changed: Sequence[str]) -> str:
     return msgspec.json.encode({"position": position, "changed": changed}).decode()
 
 
-async def create(connection: asyncpg.Connection, model: ReadModel, schema: Schema) -> Begun:
+async def create(connection: asyncpg.Connection, model: ReadModel, schema: Schema) -> InitialState:
     """Create a model's table at the start of the log, with the state and the rows that are saved there.
 
-    Raises UnkeptError; nothing has changed then.
+    Raises NoInitialStateError; nothing has changed then.
     """
     table = Table(model, schema)
     async with connection.transaction():
         await connection.execute(table.create)
         # `ringledger archive` locks the checkpoints, so the archives read after this stay as they are until the commit.
         await connection.execute(INSERT_CHECKPOINT, model.name, schema, model.version)
-        initial = await edge.begun(connection, model)
+        initial = await read_initial_state(connection, model)
         if initial.position:
-            await edge.fill(connection, table, initial.rows)
+            await fill_table(connection, table, initial.rows)
             state = msgspec.to_builtins(initial.state)
             await connection.execute(
                 SET_CHECKPOINT, model.name, schema, initial.position, initial.latest, initial.changed, state

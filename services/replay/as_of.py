@@ -13,10 +13,11 @@ from projections.engine.fold import Fold
 from projections.engine.model import ReadModel
 from projections.engine.state import State
 from projections.engine.subscriptions import Subscriptions, subscriptions_of
-from services.log import archives as edge
-from services.log.append import recorded
-from services.log.archives import ArchivedError, Begun, Edge
+from services.log.archives import ArchiveCatalog, ArchivedError, last_archived, read_catalog
+from services.log.read import recorded_event
+from services.log.times import to_microseconds
 from services.projector import saved_states as saved
+from services.projector.initial_state import InitialState, read_initial_state
 from services.projector.table import Table
 from services.replay.instants import Instant
 
@@ -69,7 +70,7 @@ class AsOfReader:
     ) -> dict[str, AsOfModel]:
         """Return what the models of these names held. Raises TooFarError if it is more than ``max_events`` events.
 
-        Raises ArchivedError where the instant is before the edge by now, and UnkeptError where there is no state.
+        Raises ArchivedError where the instant is before the start of the log, and NoInitialStateError without a state.
         """
         while True:
             held = await self._held(connection, names, instant, max_events, on_progress)
@@ -97,7 +98,7 @@ class AsOfReader:
                 await _fold([b.fold for b in group], rows, taking)
                 done += upto - after
                 on_progress(done, total)
-        if await edge.last(connection) > min(b.position for b in begun):
+        if await last_archived(connection) > min(b.position for b in begun):
             return None
         return {b.table.model.name: b.held() for b in begun}
 
@@ -107,9 +108,9 @@ class AsOfReader:
         begun = []
         # In one snapshot: a state that is found may be thinned out before its rows are read.
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            archived = await edge.read(connection)
+            archived = await read_catalog(connection)
             if archived.position > instant.spans[-1][1] or (
-                instant.until is not None and archived.latest > edge.microseconds(instant.until)
+                instant.until is not None and archived.latest_recorded > to_microseconds(instant.until)
             ):
                 raise ArchivedError(f"position {instant.position}", archived.archives[-1])
             for name in names:
@@ -121,11 +122,15 @@ class AsOfReader:
         return sorted(begun, key=lambda b: b.position)
 
     @staticmethod
-    async def _start(connection: asyncpg.Connection, model: ReadModel, instant: Instant, archived: Edge) -> Begun:
+    async def _start(
+        connection: asyncpg.Connection, model: ReadModel, instant: Instant, archived: ArchiveCatalog
+    ) -> InitialState:
         start = await saved.nearest(connection, model, instant.spans[-1][1], instant.until)
         if start is None or start.position < archived.position:
-            return await edge.begun(connection, model)
-        return Begun(start.position, start.latest, start.changed, start.state, await saved.rows_of(connection, start))
+            return await read_initial_state(connection, model)
+        return InitialState(
+            start.position, start.latest, start.changed, start.state, await saved.rows_of(connection, start)
+        )
 
     def _taking(self, names: tuple[str, ...]) -> Subscriptions:
         if names not in self._takers:
@@ -136,7 +141,7 @@ class AsOfReader:
 class _Begun:
     """One model on its way from where it was saved."""
 
-    def __init__(self, table: Table, start: Begun) -> None:
+    def __init__(self, table: Table, start: InitialState) -> None:
         self.table = table
         self.position = start.position
         self.fold = Fold(table.model, start.state)
@@ -163,7 +168,7 @@ def _windows(instant: Instant, begin: int) -> list[tuple[int, int]]:
 async def _fold(folds: list[Fold], rows: list[asyncpg.Record], taking: Subscriptions) -> None:
     for start in range(0, len(rows), SLICE):
         for row in rows[start : start + SLICE]:
-            event = recorded(row)
+            event = recorded_event(row)
             chosen, indexes = taking[event.name]
             decoded = DecodedEvent(event, chosen)
             for index in indexes:

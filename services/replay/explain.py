@@ -13,8 +13,8 @@ from projections.engine.model import Key, ReadModel, Row
 from projections.engine.subscriptions import event_names_of
 from projections.engine.trace import Step, Trace, is_same_row
 from services.database.pool import Pool
-from services.log import append as log
-from services.log import archives as edge
+from services.log.archives import read_catalog
+from services.log.read import recorded_event
 
 MAX_POSITIONS = 10_000_000
 """So much of the log is read for one window, at most; what it would take more for is not explained."""
@@ -57,7 +57,7 @@ async def explain_rows(
     best = Explanation((0, 0), [], 0, is_exact=False, is_complete=True)
     complete = True
     async with pool.acquire() as connection:
-        archived = await edge.read(connection)
+        archived = await read_catalog(connection)
     for window in dict.fromkeys((max(after, archived.position), upto) for after, upto in windows):
         trace = await _fold(pool, model, rows, window)
         if trace is None:
@@ -67,7 +67,7 @@ async def explain_rows(
         best = Explanation(window, trace.steps, trace.folded, exact, complete)
         if exact:
             break
-    files = archived.files if best.window[0] == archived.position else ""
+    files = archived.file_names if best.window[0] == archived.position else ""
     return Explanation(best.window, best.steps, best.event_count, best.is_exact, complete, files)
 
 
@@ -82,6 +82,6 @@ async def _fold(pool: Pool, model: ReadModel, rows: Mapping[Key, Row | None], wi
         if trace.folded + len(got) > MAX_EVENTS:
             return None
         for start in range(0, len(got), TURN):
-            trace.fold([log.recorded(row) for row in got[start : start + TURN]])
+            trace.fold([recorded_event(row) for row in got[start : start + TURN]])
             await asyncio.sleep(0)
     return trace

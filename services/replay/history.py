@@ -9,16 +9,15 @@ from msgspec import Struct
 
 from projections import ALL
 from services.database import connection as database
-from services.database.faults import explained
-from services.log.archives import ArchivedError, UnkeptError
+from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
+from services.log.archives import ArchivedError
+from services.log.bounds import pbx_names
+from services.projector.initial_state import NoInitialStateError
 from services.projector.table import Table
 from services.replay import instants
 from services.replay.as_of import AsOfReader, BrokenModelError, TooFarError
 from services.replay.instants import Instant, InvalidInstantError
 from services.runtime.progress import Bar
-from services.transfer.export_ami import KNOWN
-
-OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 
 class HistoryError(Exception):
@@ -59,7 +58,7 @@ async def found(url: str, question: Question) -> list[Found]:
     with _explained():
         connection = await database.connect(url)
         try:
-            known = [row[0] for row in await connection.fetch(KNOWN)]
+            known = await pbx_names(connection)
             if question.pbx is not None and question.pbx not in known:
                 others = f" (but {', '.join(known)})" if known else ""
                 raise HistoryError(f"the log holds no PBX {question.pbx!r}{others}")
@@ -91,16 +90,16 @@ def _checked(question: Question) -> list[Any]:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (InvalidInstantError, ArchivedError, UnkeptError) as error:
+    except (InvalidInstantError, ArchivedError, NoInitialStateError) as error:
         raise HistoryError(str(error)) from None
-    except OUTDATED as error:
-        raise HistoryError(f"the database is not of this version, try `ringledger migrate`: {error}") from None
+    except NO_LEDGER as error:
+        raise HistoryError(f"{NO_LEDGER_MESSAGE}: {error}") from None
     except TooFarError as error:
         raise HistoryError(str(error), 1) from None
     except BrokenModelError as error:
         raise HistoryError(f"read model {error} cannot be folded: {error.__cause__!r}", 1) from None
-    except database.UNREACHABLE as error:
-        raise HistoryError(explained(error), 1) from None
+    except UNREACHABLE as error:
+        raise HistoryError(explain(error), 1) from None
 
 
 def differences(before: Found, after: Found) -> Differences:

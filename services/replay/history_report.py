@@ -1,7 +1,7 @@
 """How rows of the past are written: a table on a terminal, else a line for each row, or JSON. Secrets are masked."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,9 +12,10 @@ from rich.table import Table as Shown
 from rich.text import Text
 
 from schemas.secrets import MASK, is_secret
+from services.log.times import rfc3339
 from services.replay.history import Differences, Found, changes, differences
 from services.replay.instants import Instant
-from services.runtime.masking.application import masked_data
+from services.runtime.masking.application import mask_application_data
 
 SIGNS = {"+": "green", "-": "red", "~": "yellow"}
 
@@ -27,7 +28,7 @@ def shown(row: Any) -> dict[str, Any]:
     columns = {column: _masked(column, getattr(row, column)) for column in row.__struct_fields__}
     for application, data in (("application", "application_data"), ("last_application", "last_data")):
         if columns.get(data):
-            columns[data] = masked_data(columns[application], columns[data])
+            columns[data] = mask_application_data(columns[application], columns[data])
     return columns
 
 
@@ -42,7 +43,7 @@ def written(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        value = value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        value = rfc3339(value)
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 

@@ -14,18 +14,16 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 from msgspec import Struct
 
-from services.log import archives as edge
-from services.log.archives import ArchivedError
+from services.log.archives import ArchivedError, read_catalog
+from services.log.read import head_position
+from services.log.times import parse_rfc3339, rfc3339, to_microseconds
 from services.projector import saved_states as saved
 
 TOLERANCE = timedelta(seconds=60)
 """How far ahead of ours the clock of somebody may be who asks for what is now."""
 
-# A "+" that nobody escaped arrives from a query string as a space.
-RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d+)?)(?:[Zz]|([-+ ])(\d\d:\d\d))", re.ASCII)
 POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 
-HEAD = "SELECT position FROM ledger.head"
 FIRST = "SELECT first, earliest FROM ledger.batch ORDER BY first LIMIT 1"
 # Appended by then; then what was appended soon after, as all is; then what the partial index batch_late knows.
 APPENDED = "SELECT last FROM ledger.batch WHERE appended <= $1 ORDER BY appended DESC, first DESC LIMIT 1"
@@ -83,14 +81,10 @@ def parse(text: str) -> int | datetime:
     """Return the position or time (UTC) that is meant. Raises InvalidInstantError."""
     if POSITION.fullmatch(text):
         return int(text)
-    if found := RFC_3339.fullmatch(text):
-        day, time, sign, offset = found.groups()
-        zone = f"{'-' if sign == '-' else '+'}{offset}" if offset else "+00:00"
-        try:
-            return datetime.fromisoformat(f"{day}T{time}{zone}").astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise InvalidInstantError(f"{text[:40]!r} is no position, and no time as 2026-11-23T14:03:00Z")
+    try:
+        return parse_rfc3339(text)
+    except ValueError:
+        raise InvalidInstantError(f"{text[:40]!r} is no position and no time such as 2026-11-23T14:03:00Z") from None
 
 
 async def find(connection: asyncpg.Connection, asked: int | datetime, now: datetime | None = None) -> Instant:
@@ -98,13 +92,13 @@ async def find(connection: asyncpg.Connection, asked: int | datetime, now: datet
 
     The edge itself is an instant: states are kept there.
     """
-    head: int = await connection.fetchval(HEAD)
-    archived = await edge.read(connection)
+    head = await head_position(connection)
+    archived = await read_catalog(connection)
     first = await connection.fetchrow(FIRST)
     if first is None:
         raise InvalidInstantError("the log is empty")
     if isinstance(asked, int):
-        if asked < archived.position and (archive := archived.holding(asked)) is not None:
+        if asked < archived.position and (archive := archived.archive_of(asked)) is not None:
             raise ArchivedError(f"position {asked}", archive)
         if not (archived.position or first["first"]) <= asked <= head:
             raise InvalidInstantError(f"there is no position {asked}: the log goes from {first['first']} to {head}")
@@ -112,15 +106,15 @@ async def find(connection: asyncpg.Connection, asked: int | datetime, now: datet
         return Instant(asked, at, first["first"], ((0, asked),))
     now = now or datetime.now(UTC)
     if asked > now + TOLERANCE:
-        raise InvalidInstantError(f"{_written(asked)} is still to come")
+        raise InvalidInstantError(f"{rfc3339(asked)} is still to come")
     at = min(asked, now)
-    if archived and edge.microseconds(at) < archived.latest:
-        raise ArchivedError(_written(at), archived.ended_by(edge.microseconds(at)))
+    if archived and to_microseconds(at) < archived.latest_recorded:
+        raise ArchivedError(rfc3339(at), archived.archive_at(to_microseconds(at)))
     found = await _by_time(connection, at, first["first"])
     if found is None and archived:
         return Instant(archived.position, at, first["first"], ((0, archived.position),), at)
     if found is None:
-        raise InvalidInstantError(f"{_written(asked)} is before the first event, of {_written(first['earliest'])}")
+        raise InvalidInstantError(f"{rfc3339(asked)} is before the first event, of {rfc3339(first['earliest'])}")
     return found
 
 
@@ -148,7 +142,3 @@ def _joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         else:
             joined.append((after, upto))
     return tuple(joined)
-
-
-def _written(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")

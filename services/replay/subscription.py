@@ -11,19 +11,18 @@ from msgspec import Struct
 
 from projections.engine.step import Change, StepFold
 from schemas.log import RecordedEvent
-from services.database import faults
+from services.database.errors import DATABASE_ERRORS
 from services.database.pool import Pool
-from services.log import archives as edge
-from services.log.append import recorded
-from services.log.archives import ArchivedError
-from services.log.continuity import BEGINNING, LogEnd, RewoundError
+from services.log.archives import ArchivedError, read_catalog
+from services.log.continuity import EMPTY_LOG, LogEnd, RewoundError
+from services.log.read import recorded_event
 from services.replay.as_of import READ, SLICE, WINDOW, AsOfReader
 from services.replay.instants import Instant
 
 MAX_START_EVENTS = 2_000_000
 """Events that may be folded to come to where a tail begins; saved states stand nearer than that."""
 
-RETRYABLE_ERRORS = faults.ANY
+RETRYABLE_ERRORS = DATABASE_ERRORS
 """What may be tried again, and then goes on where it was: nothing that PostgreSQL says is about one event."""
 
 # One statement, so that all of it is of one moment.
@@ -52,7 +51,7 @@ class LogState(Struct, frozen=True):
     continues: bool
 
 
-async def read_log_state(pool: Pool, known: LogEnd = BEGINNING) -> LogState:
+async def read_log_state(pool: Pool, known: LogEnd = EMPTY_LOG) -> LogState:
     """Ask PostgreSQL for it."""
     return LogState(*await pool.fetchrow(MOMENT, known.position, known.hash))
 
@@ -60,8 +59,8 @@ async def read_log_state(pool: Pool, known: LogEnd = BEGINNING) -> LogState:
 async def archived_error(pool: Pool, position: int) -> ArchivedError:
     """Name the archive that holds what comes after a position before the edge."""
     async with pool.acquire() as connection:
-        months = await edge.read(connection)
-    return ArchivedError(f"position {position}", months.holding(position + 1) or months.archives[-1])
+        months = await read_catalog(connection)
+    return ArchivedError(f"position {position}", months.archive_of(position + 1) or months.archives[-1])
 
 
 class Subscription:
@@ -81,7 +80,7 @@ class Subscription:
     async def open(cls, pool: Pool, as_of: AsOfReader, position: int) -> "Subscription":
         """Begin after a position. Raises RedactedError while a redaction goes on, ArchivedError before the edge.
 
-        Also UnkeptError and TooFarError, where there is no state to begin with, and BrokenModelError.
+        Also NoInitialStateError and TooFarError, where there is no state to begin with, and BrokenModelError.
         """
         now = await read_log_state(pool)  # before anything is folded: what is redacted later is noticed by `read`
         if now.stale:
@@ -124,7 +123,7 @@ class Subscription:
             end = min(end, self._end.position)
             for start in range(0, len(rows), SLICE):
                 for row in rows[start : start + SLICE]:
-                    event = recorded(row)
+                    event = recorded_event(row)
                     changes = self.fold.take(event)
                     self.position = event.position
                     if changes:

@@ -13,15 +13,13 @@ from msgspec import Struct
 
 from projections import ALL
 from services.database import connection as database
-from services.database import faults
-from services.database.faults import explained
+from services.database.errors import DATABASE_ERRORS, NO_LEDGER, UNREACHABLE, explain
 from services.database.locks import Lock, try_lock
-from services.integrity.chain_walk import NO_LEDGER
-from services.log import archives as edge
-from services.log.archives import Edge, UnkeptError
+from services.log.archives import ArchiveCatalog, last_archived, read_catalog
 from services.log.redactions import RedactionError
 from services.projector import saved_states as saved
 from services.projector import stale_states
+from services.projector.initial_state import NoInitialStateError
 from services.projector.saved_states import SavedState
 from services.replay.as_of import AsOfReader, BrokenModelError
 from services.replay.instants import Instant
@@ -69,20 +67,20 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
     """
     try:
         connection = await database.connect(url, application_name="ringledger archive", search_path="model, ledger")
-    except database.UNREACHABLE as error:
-        raise ArchiveError(explained(error), 1) from None
+    except UNREACHABLE as error:
+        raise ArchiveError(explain(error), 1) from None
     try:
         if not await try_lock(connection, Lock.RETENTION):
             raise ArchiveError("a redaction or another archive is under way")
         return await _archive(url, connection, before, folder, drop=drop)
     except NO_LEDGER:
         raise ArchiveError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
-    except (ExportError, LedgerFileError, RedactionError, UnkeptError) as error:
+    except (ExportError, LedgerFileError, RedactionError, NoInitialStateError) as error:
         raise ArchiveError(f"nothing was archived: {error}") from None
     except BrokenModelError as error:
         raise ArchiveError(f"nothing was archived: read model {error} cannot be folded: {error.__cause__!r}") from None
-    except faults.ANY as error:
-        raise ArchiveError(f"not finished: {explained(error)}", 1) from None
+    except DATABASE_ERRORS as error:
+        raise ArchiveError(f"not finished: {explain(error)}", 1) from None
     finally:
         await connection.close()
 
@@ -91,7 +89,7 @@ async def _archive(url: str, connection: asyncpg.Connection, before: date, folde
     current: date = await connection.fetchval(CURRENT)
     if before > current:
         raise ArchiveError(f"{before:%Y-%m} is still to come: the months before {current:%Y-%m} can be archived")
-    old = await edge.read(connection)
+    old = await read_catalog(connection)
     months = await _months(connection, old, before)
     written: list[Written] = []
     if months:
@@ -100,7 +98,7 @@ async def _archive(url: str, connection: asyncpg.Connection, before: date, folde
         latest = await _keep(connection, old.position, months[-1].last)
         written = await write(url, months, files)
         await detach(connection, written, latest)
-    begins = await edge.last(connection) + 1
+    begins = await last_archived(connection) + 1
     await _tidy(connection, begins - 1)
     dropped = [row[0] for row in await connection.fetch(DROP, before)] if drop else []
     if not written and not dropped:
@@ -108,7 +106,7 @@ async def _archive(url: str, connection: asyncpg.Connection, before: date, folde
     return Archived(written, begins, dropped)
 
 
-async def _months(connection: asyncpg.Connection, old: Edge, before: date) -> list[Month]:
+async def _months(connection: asyncpg.Connection, old: ArchiveCatalog, before: date) -> list[Month]:
     """Return the months to archive, which must be the beginning of the log."""
     months: list[Month] = []
     position, previous = old.position, old.hash

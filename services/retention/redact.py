@@ -11,10 +11,11 @@ from msgspec import Struct, field
 from projections import ALL
 from projections.engine.subscriptions import event_names_of
 from services.database import connection as database
-from services.database.faults import explained
+from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.database.locks import Lock, try_lock
-from services.log import archives as edge
+from services.log.archives import last_archived
 from services.log.chain import leaf
+from services.log.read import head_position
 from services.retention.redact_models import Forgetting, UnfinishedError
 from services.retention.redact_pattern import Wanted
 from services.runtime.progress import Bar
@@ -25,14 +26,7 @@ CHUNK = 2_000
 ROUNDS = 2
 """How often the end of the log is looked at again, for what was said meanwhile."""
 
-NO_LEDGER = (
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-    asyncpg.UndefinedTableError,
-)
 
-HEAD = "SELECT position FROM ledger.head"
 FOUND = """
 SELECT position, pbx, source, name, ledger.microseconds(occurred), ledger.microseconds(recorded), raw,
        tableoid::regclass::text, ledger.salt(position)
@@ -98,16 +92,16 @@ async def redact(url: str, wanted: Wanted, token: str, reason: str = "", *, dry_
         raise RedactError("--reason holds what is to be redacted, and would be kept")
     try:
         connection = await database.connect(url, search_path="model, ledger")
-    except database.UNREACHABLE as error:
-        raise UnfinishedError(explained(error)) from None
+    except UNREACHABLE as error:
+        raise UnfinishedError(explain(error)) from None
     try:
         if not await try_lock(connection, Lock.RETENTION):
             raise RedactError("another redaction, or an archive, is under way")
         return await _Redactor(connection, wanted, token, reason).run(url, dry_run=dry_run)
     except NO_LEDGER:
-        raise RedactError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
-    except database.UNREACHABLE as error:
-        raise UnfinishedError(f"{explained(error)}; it does what is left") from None
+        raise RedactError(NO_LEDGER_MESSAGE) from None
+    except UNREACHABLE as error:
+        raise UnfinishedError(f"{explain(error)}; it does what is left") from None
     finally:
         await connection.close()
 
@@ -125,7 +119,7 @@ class _Redactor:
         done = self._done
         forgetting = Forgetting(self._connection, self._wanted, done.token)
         done.archived = [row[0] for row in await self._connection.fetch(ARCHIVED)]
-        begin = await edge.last(self._connection)
+        begin = await last_archived(self._connection)
         if dry_run:
             await self._through_the_log(begin, self._note)
             done.models = await forgetting.holding()
@@ -150,7 +144,7 @@ class _Redactor:
     async def _through_the_log(self, after: int, found: Callable[[str, Change], object]) -> int:
         """Have ``found`` told of every event after a position that holds it; return where the log ends."""
         with Bar("redacting") as progress:
-            while after < (head := await self._connection.fetchval(HEAD)):
+            while after < (head := await head_position(self._connection)):
                 upto = min(after + WINDOW, head)
                 for row in await self._connection.fetch(FOUND, after, upto, self._wanted.patterns):
                     self._look(row, found)

@@ -1,4 +1,4 @@
-"""Child processes that are kept running: each starts again when it ends, and none outlives its parent."""
+"""Child processes that are restarted when they end, and end with their parent."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 10.0
+from services.runtime.backoff import Backoff
+from services.runtime.tasks import wait_event
+
+RESTART = Backoff(0.2, 10.0)
 STEADY_SECONDS = 30.0
+"""A child that ran longer than this restarts after the first pause again."""
 PR_SET_PDEATHSIG = 1
 
 logger = structlog.get_logger()
@@ -22,15 +25,15 @@ _LIBC = ctypes.CDLL(None)
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel send SIGTERM to this process when its parent dies, however it dies (Linux only)."""
+    """Let the kernel send SIGTERM to this process when its parent dies, even after SIGKILL (Linux only)."""
     if sys.platform == "linux":
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # the parent died before the call
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Child:
-    """One program that should always run while `keep` does."""
+    """One program that `run_forever` restarts until `stop`."""
 
     def __init__(
         self, name: str, arguments: Sequence[str], environ: Mapping[str, str], sockets: tuple[int, ...] = ()
@@ -42,13 +45,13 @@ class Child:
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
 
-    async def keep(self) -> None:
-        """Run it, again and again until `stop`; wait longer each time it does not last."""
-        pause = FIRST_PAUSE_SECONDS
+    async def run_forever(self) -> None:
+        """Run the program again and again until `stop`, after longer pauses while it keeps ending early."""
+        failures = 0
         parent = os.getpid()
         while not self._stopping.is_set():
-            began = time.monotonic()
-            # In a session of its own: Ctrl-C on the terminal is for the parent, who stops the children in order.
+            since = time.monotonic()
+            # A session of its own: Ctrl-C on the terminal reaches the parent only, which stops the children in order.
             self._process = await asyncio.create_subprocess_exec(
                 *self._arguments,
                 env=self._environ,
@@ -62,23 +65,22 @@ class Child:
             code = await self._process.wait()
             if self._stopping.is_set():
                 return
-            if time.monotonic() - began > STEADY_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
+            if time.monotonic() - since > STEADY_SECONDS:
+                failures = 0
+            pause = RESTART.longest(failures)
             logger.error("child_ended", child=self.name, code=code, starts_again_in=pause)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            await wait_event(self._stopping, pause)
+            failures += 1
 
-    async def stop(self, keeping: asyncio.Task[None], seconds: float) -> None:
-        """Ask it to end, and kill it when it has not after ``seconds``; ``keeping`` is the task that runs `keep`."""
+    async def stop(self, running: asyncio.Task[None], seconds: float) -> None:
+        """Terminate the program, and kill it after ``seconds``; ``running`` is the task of `run_forever`."""
         self._stopping.set()
         self._signal(signal.SIGTERM)
-        done, _ = await asyncio.wait([keeping], timeout=seconds)
+        done, _ = await asyncio.wait([running], timeout=seconds)
         if not done:
             logger.error("child_killed", child=self.name, seconds=seconds)
             self._signal(signal.SIGKILL)
-        await keeping
+        await running
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -1,4 +1,4 @@
-"""The address of RINGLEDGER_HTTP, where it cannot be listened at."""
+"""The error of an address in RINGLEDGER_HTTP at which the API cannot listen."""
 
 import errno
 import os
@@ -10,9 +10,9 @@ class AddressError(Exception):
     def __init__(self, host: str, port: int, error: OSError) -> None:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if error.errno == errno.EADDRINUSE:
-            super().__init__(f"RINGLEDGER_HTTP: {address} is taken by another program")
+            super().__init__(f"RINGLEDGER_HTTP: {address} is in use by another program")
             return
-        # Event loops put words of their own into strerror; a host without an address has a negative number.
+        # Event loops replace strerror with their own text. A host without an address has a negative errno.
         number = error.errno or 0
         words = os.strerror(number) if number > 0 else error.strerror
         super().__init__(f"RINGLEDGER_HTTP: cannot listen at {address}: {words}")

@@ -1,4 +1,4 @@
-"""What libraries log by Python's ``logging`` (aiohttp, asyncio, asyncpg), as lines of our own log, without secrets."""
+"""Sends log records of libraries (aiohttp, asyncio, asyncpg: Python's ``logging``) to Ringledger's log."""
 
 import logging
 
@@ -8,7 +8,7 @@ logger = structlog.get_logger()
 
 
 class LibraryLog(logging.Handler):
-    """Passes each record to structlog, whose processors mask secrets and render tracebacks."""
+    """A handler that passes each record to structlog, whose processors mask secrets and render tracebacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log one line with the library's name and its message."""
@@ -20,5 +20,5 @@ class LibraryLog(logging.Handler):
                 message=record.getMessage(),
                 exc_info=record.exc_info,
             )
-        except Exception:  # noqa: BLE001 (a line of a log must not end what it describes)
+        except Exception:  # noqa: BLE001 (a log line must not end its process)
             self.handleError(record)

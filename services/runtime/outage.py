@@ -1,4 +1,4 @@
-"""An outage of PostgreSQL in the log of a process: its beginning, a line a minute, and its end."""
+"""Outages in the log of a process: one line at the start, one a minute, and one at the end."""
 
 import time
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import structlog
 
 LINE_SECONDS = 60.0
 QUIET_SECONDS = 5.0
-"""An outage has ended when there was no failure for so long: a server that comes and goes is one outage."""
+"""An outage ends after this long without a failure: a server that comes and goes causes one outage."""
 
 
 class Outage:
-    """Logs failures as ``event``: the first at once, the others once a minute with their number (``failures``).
+    """One kind of outage. It logs failures as ``event``: the first at once, later ones once a minute with their number.
 
-    ``end`` is the event that ends the outage; ``after`` is how many seconds it lasted.
+    It logs the end of the outage as ``end``, with its duration in seconds as ``after``.
     """
 
     def __init__(self, event: str, end: str, clock: Callable[[], float] = time.monotonic, **fields: Any) -> None:
@@ -28,7 +28,7 @@ class Outage:
         self._failures = 0
 
     def fail(self, error: BaseException, **fields: Any) -> None:
-        """Take a failure; ``fields`` are those of its line."""
+        """Record a failure; its log line has these fields."""
         self._last = self._clock()
         self._failures += 1
         if self._since is None:
@@ -40,7 +40,7 @@ class Outage:
         self._failures = 0
 
     def recover(self, *, quiet_seconds: float = QUIET_SECONDS) -> None:
-        """Take a success: it ends the outage if there was no failure for ``quiet_seconds``."""
+        """Record a success, which ends the outage if the last failure is ``quiet_seconds`` ago."""
         if self._since is not None and self._clock() - self._last >= quiet_seconds:
             self._log.warning(self._end, after=round(self._clock() - self._since, 1), failures=self._failures)
             self._since, self._failures = None, 0

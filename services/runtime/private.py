@@ -1,4 +1,4 @@
-"""Files and folders that only their owner can read, whatever the umask: they hold calls, numbers and keys."""
+"""Creates files and folders that only their owner can read, for any umask: they hold calls, numbers and keys."""
 
 import contextlib
 import os
@@ -8,17 +8,17 @@ from typing import Any
 
 FILE = 0o600
 FOLDER = 0o700
-OURS = (
+OWN_FILES = (
     *("admin-password", "anchor-key*", "listeners.*", "postgresql.l*", "postgresql.users", "redaction-key", "up.lock"),
     *("spool/*.sqlite*", "spool/*.spool*", "spool/*.probe*"),
 )
-"""What Ringledger keeps in a data directory; anything else there is the user's."""
+"""Ringledger's files in a data directory; all other files there belong to the user."""
 PASSAGE = 0o710
-"""Of a data directory below which a PostgreSQL runs as another user: its group may pass through, and not list it."""
+"""Mode of a data directory with a PostgreSQL of another user: its group may traverse but not list it."""
 
 
 def open_private(file: Path, mode: str, encoding: str | None = None) -> Any:
-    """Open a file to write, as ``open`` does, with mode 0600 from its first byte on. Raises OSError."""
+    """Open a file for writing, as ``open`` does, with mode 0600 from its first byte on. Raises OSError."""
     return open(file, mode, encoding=encoding, opener=_opener)
 
 
@@ -29,7 +29,7 @@ def _opener(path: str, flags: int) -> int:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, mode 0700; one that is there stays as it is. Raises OSError."""
+    """Create a folder and its missing parents with mode 0700; existing ones stay the same. Raises OSError."""
     for one in [*reversed(folder.parents), folder]:
         if not one.is_dir():
             with contextlib.suppress(FileExistsError):  # another process was first
@@ -38,25 +38,25 @@ def make_folder(folder: Path) -> None:
 
 
 def make_data_folder(data: Path) -> None:
-    """Make the data directory, or narrow one that an older version made, with our files in it. Raises OSError.
+    """Create the data directory, or restrict an existing one and Ringledger's files in it. Raises OSError.
 
-    PostgreSQL itself keeps its folder to its owner.
+    PostgreSQL restricts its own folder.
     """
     make_folder(data)
     status = data.stat()
-    # A folder like /tmp belongs to everybody.
+    # A folder such as /tmp is shared by all users.
     if status.st_mode & stat.S_ISVTX or status.st_uid != os.geteuid():
         return
     if stat.S_IMODE(status.st_mode) != PASSAGE:
         _narrow(data, FOLDER)
-    for file in [file for pattern in OURS for file in data.glob(pattern)]:
-        with contextlib.suppress(FileNotFoundError):  # a process that runs may take one away
+    for file in [file for pattern in OWN_FILES for file in data.glob(pattern)]:
+        with contextlib.suppress(FileNotFoundError):  # a running process may delete one
             if file.is_file() and not file.is_symlink():
                 _narrow(file, FILE)
 
 
 def give_passage(folder: Path, group: int) -> None:
-    """Let a group pass through a folder of ours without listing it."""
+    """Let a group traverse a folder without listing it."""
     os.chown(folder, -1, group)
     folder.chmod(PASSAGE)
 

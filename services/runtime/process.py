@@ -1,4 +1,4 @@
-"""What every process of ours does the same way: log, event loop, signals."""
+"""The common part of all processes: log, event loop, signals."""
 
 import asyncio
 import io
@@ -14,30 +14,30 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import ExcInfo
 
 from services.runtime.library_log import LibraryLog
-from services.runtime.masking.text import masked_text, masked_value
+from services.runtime.masking.text import mask_text, mask_value
 
 GRACE_SECONDS = 8.0
-# Without local variables, which structlog and rich show by default: they hold secrets and people's bodies.
+# Without local variables, which structlog and rich show by default: they hold secrets and request bodies.
 TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 
 
-def masked_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask the secrets of a line of the log (a processor of structlog)."""
+def mask_log_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask the secrets of a log line (a processor of structlog)."""
     for name, value in event.items():
         if name != "exc_info":
-            event[name] = masked_value(name, value)
+            event[name] = mask_value(name, value)
     return event
 
 
-def plain_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+def write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
     """Write a traceback for a terminal, without secrets in the error's message."""
     written = io.StringIO()
     structlog.dev.plain_traceback(written, exc_info)
-    out.write(masked_text(written.getvalue()))
+    out.write(mask_text(written.getvalue()))
 
 
 def configure_logging(process: str, level: int = logging.INFO) -> None:
-    """Log to standard error: for people on a terminal, JSON elsewhere."""
+    """Log to standard error: plain lines on a terminal, JSON otherwise."""
     terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[
@@ -45,8 +45,8 @@ def configure_logging(process: str, level: int = logging.INFO) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if terminal else [TRACEBACKS]),
-            masked_event,
-            structlog.dev.ConsoleRenderer(exception_formatter=plain_traceback)
+            mask_log_line,
+            structlog.dev.ConsoleRenderer(exception_formatter=write_traceback)
             if terminal
             else structlog.processors.JSONRenderer(),
         ],
@@ -55,7 +55,7 @@ def configure_logging(process: str, level: int = logging.INFO) -> None:
     )
     structlog.contextvars.bind_contextvars(process=process)
     logging.basicConfig(level=logging.WARNING, handlers=[LibraryLog()])
-    # panoramisk reports what our session reports better.
+    # services/asterisk/ami/session.py reports the same errors with more detail.
     logging.getLogger("panoramisk").setLevel(logging.CRITICAL)
 
 
@@ -65,7 +65,7 @@ def run(
     grace: float = GRACE_SECONDS,
     level: int = logging.INFO,
 ) -> None:
-    """Run ``main`` until it returns; SIGTERM, SIGINT and SIGHUP set its event, and it has ``grace`` seconds then."""
+    """Run ``main`` until it returns; SIGTERM, SIGINT and SIGHUP set its event and give it ``grace`` seconds."""
     configure_logging(process, level)
     uvloop.run(_until_stopped(main, grace))
 
@@ -75,7 +75,7 @@ async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]], grace
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, stop.set)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it stays ignored
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         loop.add_signal_handler(signal.SIGHUP, stop.set)
     task = asyncio.ensure_future(main(stop))
     stopping = asyncio.create_task(stop.wait())

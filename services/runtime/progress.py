@@ -1,4 +1,4 @@
-"""A progress bar for people who wait."""
+"""The progress bar of commands."""
 
 import sys
 import time
@@ -11,20 +11,20 @@ PROGRESS_SECONDS = 2.0
 
 
 class Bar:
-    """A progress bar on a terminal's standard error, once it has taken longer than `PROGRESS_SECONDS`."""
+    """A progress bar on standard error, if that is a terminal and the work takes longer than `PROGRESS_SECONDS`."""
 
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
+    def __init__(self, title: str) -> None:
+        self._title = title
         self._began = time.monotonic()
         self._progress: Progress | None = None
         self._task = TaskID(0)
 
     def show(self, done: int, total: int) -> None:
-        """Say how far it is."""
+        """Update the bar."""
         if self._progress is None and time.monotonic() - self._began > PROGRESS_SECONDS and sys.stderr.isatty():
-            columns = (TextColumn(self._doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            columns = (TextColumn(self._title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._progress.add_task(self._doing, total=total)
+            self._task = self._progress.add_task(self._title, total=total)
             self._progress.start()
         if self._progress is not None:
             self._progress.update(self._task, completed=done, total=total)

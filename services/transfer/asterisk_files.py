@@ -14,6 +14,7 @@ from msgspec import Struct
 from projections.engine.cdr_csv import cdr_headers
 from projections.engine.pbx_clock import local, made_at
 from schemas.log import LATEST
+from schemas.text import decode_text
 
 Kind = Literal["cdr_csv", "cel_csv", "queue_log"]
 
@@ -108,8 +109,7 @@ def lines(path: Path, kind: Kind, damage: Damage | None = None) -> Iterator[Line
     number = 1
     with path.open("rb") as file:
         while raw := _record(file, quoted=kind != "queue_log"):
-            # What PostgreSQL's text can hold: UTF-8 without NUL.
-            text = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+            text = decode_text(raw)
             try:
                 line = parse(text, raw)
                 if damage is not None and (fault := _fault(kind, raw)):

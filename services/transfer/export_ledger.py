@@ -8,13 +8,13 @@ from pathlib import Path
 import asyncpg
 
 from schemas.ledger_file import Manifest
-from services.log import archives as edge
 from services.log import redactions
-from services.log.batches import connect, salt_at, stretches
+from services.log.archives import read_catalog
+from services.log.batches import connect_microseconds, read_slices, salt_at
+from services.log.bounds import Bound, positions_between, require_pbx
 from services.log.chain import Batch
 from services.log.redactions import Leaves, RedactionError
 from services.runtime.progress import Bar
-from services.transfer.export_ami import Bound, known, span
 from services.transfer.ledger_file import Event, Writer
 
 # Batches are kept whole, for a link seals a whole batch: the one that the first position falls into is the first.
@@ -33,11 +33,11 @@ async def export_ledger(
 
     Raises UnknownPbxError, ArchivedError, ExportError and OSError; then nothing is left behind.
     """
-    connection = await connect(url, "ringledger export")
+    connection = await connect_microseconds(url, "ringledger export")
     try:
         if pbx is not None:
-            await known(connection, pbx)
-        first, last = await span(connection, since, until)
+            await require_pbx(connection, pbx)
+        first, last = await positions_between(connection, since, until)
         if first > last:
             raise ExportError("the log holds nothing there")
         writer = Writer(file, pbx)
@@ -59,20 +59,20 @@ async def export_ledger(
 
 async def _write(connection: asyncpg.Connection, writer: Writer, pbx: str | None, first: int, last: int) -> None:
     begin = await connection.fetchval(BEGIN, first) or first
-    redacted = (await redactions.read(connection)).leaves
-    archived = await edge.read(connection)
+    redacted = (await redactions.read_redactions(connection)).leaves
+    archived = await read_catalog(connection)
     previous = archived.hash
     if begin != archived.position + 1:
         previous = await connection.fetchval(PREVIOUS, begin) or b""
     with Bar("exporting") as progress:
-        async with contextlib.aclosing(stretches(connection, begin - 1, last, pbx)) as reading:
+        async with contextlib.aclosing(read_slices(connection, begin - 1, last, pbx)) as reading:
             async for stretch in reading:
                 rows = iter(stretch.rows)
                 for batch in stretch.batches:
                     if pbx in {None, batch.pbx}:
                         writer.put(batch, previous, _events(batch, previous, rows, redacted))
                     previous = batch.hash
-                progress.show(min(stretch.upto, last) - begin + 1, last - begin + 1)
+                progress.show(min(stretch.until, last) - begin + 1, last - begin + 1)
 
 
 def _events(batch: Batch, previous: bytes, rows: Iterator[asyncpg.Record], redacted: dict[int, Leaves]) -> list[Event]:

@@ -18,9 +18,12 @@ from msgspec.structs import replace
 
 from schemas.log import Imported, NewEvent
 from services.database import connection as database
-from services.log import append as log
+from services.database.migrate import migrate
+from services.log.append import append_events
 from services.log.chain import leaf
-from services.runtime.masking.lines import masked_line
+from services.log.read import head_position
+from services.log.writer import own_event
+from services.runtime.masking.lines import mask_line
 from services.runtime.progress import Bar
 from services.transfer import timezones as zones
 from services.transfer.ami_blocks import ami
@@ -90,7 +93,7 @@ async def import_lines(url: str, files: Sequence[Content], pbx: str, timezone: s
     """
     connection = await database.connect(url, application_name="ringledger import")
     try:
-        await database.migrate(connection)
+        await migrate(connection)
         for content in files:
             yield f"{content.path}: {await _import(connection, content, pbx, timezone)}"
     finally:
@@ -101,7 +104,7 @@ async def _import(connection: asyncpg.Connection, content: Content, pbx: str, ti
     if await connection.fetchval(ARCHIVED, pbx):
         why = f"files of {pbx} were imported before, in months that are archived"
         raise ImportRefusedError(f"{content.path}: {why}, so what it brings twice could not be told")
-    imports = await connection.fetch(IMPORTS, pbx, await log.head(connection))
+    imports = await connection.fetch(IMPORTS, pbx, await head_position(connection))
     before = [_imported(row) for row in imports if row["connection"] == content.connection]
     done: int = await connection.fetchval(DONE, pbx, content.connection) or 0
     if before:
@@ -117,9 +120,7 @@ async def _import(connection: asyncpg.Connection, content: Content, pbx: str, ti
     else:
         opening = await _opening(connection, content, pbx, timezone)
     known = await _known(connection, content, pbx, opening.log)
-    now = time()
-    first = NewEvent("ringledger", "Imported", now, now, msgspec.json.encode(opening))
-    events = chain([first], _kept(content, known, opening, Counter()))
+    events = chain([own_event(opening)], _kept(content, known, opening, Counter()))
     await _write(connection, (pbx, content.connection), islice(events, done, None), done, opening.events + 1)
     return _said(content, opening, done)
 
@@ -141,7 +142,7 @@ async def _opening(connection: asyncpg.Connection, content: Content, pbx: str, t
         zones.check(lines(content.path, content.kind, content.spared), zones.zone_of(timezone), timezone)
     else:
         timezone = ""
-    position = await log.head(connection)
+    position = await head_position(connection)
     damaged = None if content.damage is None else len(content.damage)
     opening = Imported(content.path.name, content.sha256, content.kind, position, 0, timezone=timezone, damaged=damaged)
     known = await _known(connection, content, pbx, position)
@@ -189,7 +190,7 @@ def _kept(content: Content, known: Known, opening: Imported, out: Counter[str]) 
         if at >= known.connected or any(first <= at <= last for first, last in known.heard):
             out["heard"] += 1
             continue
-        event = NewEvent(content.kind, line.name, at, at, masked_line(content.kind, line.raw))
+        event = NewEvent(content.kind, line.name, at, at, mask_line(content.kind, line.raw))
         # An older import may have left secrets in clear.
         if there and _taken(there, [_unsalted(event, raw) for raw in (event.raw, line.raw)]):
             out["there"] += 1
@@ -215,7 +216,7 @@ async def _write(
 ) -> None:
     with Bar("importing") as progress:
         while batch := _batch(events):
-            await log.append(connection, *writer, done + 1, batch)
+            await append_events(connection, *writer, done + 1, batch)
             done += len(batch)
             progress.show(done, total)
 

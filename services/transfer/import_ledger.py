@@ -11,9 +11,9 @@ import asyncpg
 
 from schemas.ledger_file import BatchLine
 from services.database import connection as database
-from services.log import append as log
-from services.log import archives as edge
-from services.log.archives import ArchivedError
+from services.database.migrate import migrate
+from services.log.append import Seals, append_columns, seal_microseconds, to_columns
+from services.log.archives import ArchivedError, read_catalog
 from services.runtime.progress import Bar
 from services.transfer.ledger_check import Checked, check
 from services.transfer.ledger_file import Event, read
@@ -54,7 +54,7 @@ async def import_ledger(url: str, files: Sequence[Checked]) -> AsyncIterator[str
     """
     connection = await database.connect(url, application_name="ringledger import")
     try:
-        await database.migrate(connection)
+        await migrate(connection)
         for one in sorted(files, key=lambda c: c.manifest.first):
             yield f"{one.path}: {await _import(connection, one)}"
     except asyncpg.LockNotAvailableError as error:
@@ -73,7 +73,7 @@ def checked(paths: Sequence[Path]) -> list[Checked]:
 
 async def _import(connection: asyncpg.Connection, one: Checked) -> str:
     manifest = one.manifest
-    for archive in (await edge.read(connection)).archives:
+    for archive in (await read_catalog(connection)).archives:
         if (archive.first, archive.previous.hex()) == (manifest.first, manifest.previous):
             raise ImportRefusedError(
                 f"{one.path}: {ArchivedError('it', archive)}; the whole log comes back in an empty database only"
@@ -99,8 +99,8 @@ async def _restore(connection: asyncpg.Connection, one: Checked, head: int) -> s
     async def put(line: BatchLine, events: list[Event]) -> None:
         place = line.first, line.appended, bytes.fromhex(line.hash), line.pbx, line.connection, line.ordinal
         occurred, recorded = _times(events)
-        sealed = log.Sealed(occurred, recorded, [e.leaf for e in events], line.salts)
-        await connection.execute(RESTORE, *place, *log.columns(events, sealed))
+        sealed = Seals(occurred, recorded, [e.leaf for e in events], line.salts)
+        await connection.execute(RESTORE, *place, *to_columns(events, sealed))
 
     rest = ((line, events) for line, events in read(one.path) if line.first > head)
     try:
@@ -130,8 +130,8 @@ async def _append(connection: asyncpg.Connection, one: Checked) -> str:
         if line.ordinal > 1 and writer not in known:
             await connection.execute(BEGIN, *writer, line.ordinal, events[0].recorded)
         if line.ordinal + len(events) > known.get(writer, (0, 0))[1]:
-            sealed = log.seal_at(*_times(events), events)
-            await log.append_columns(connection, (*writer, line.ordinal), log.columns(events, sealed))
+            sealed = seal_microseconds(*_times(events), events)
+            await append_columns(connection, (*writer, line.ordinal), to_columns(events, sealed))
 
     await _write(connection, read(one.path), put, one.manifest.events)
     return f"{new} new events of {one.manifest.events}, at the end of the log"

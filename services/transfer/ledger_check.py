@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from schemas.ledger_file import BatchLine, Manifest
 from services.log.chain import Batch
-from services.log.redactions import Leaves, RedactionError, collected
+from services.log.redactions import Leaves, RedactionError, collect
 from services.transfer.ledger_file import Event, LedgerFileError, manifest_of, read, read_manifest
 
 
 class Checked(Struct, frozen=True):
     """A file that is what its manifest says; ``spans`` are the ordinals of each (pbx, connection) in it.
 
-    ``redacted`` are the leaves of redacted events, ``said`` its events Redacted as `redactions.collected` takes them,
+    ``redacted`` are the leaves of redacted events, ``said`` its events Redacted as `redactions.collect` takes them,
     ``hashes`` the links at the positions that were asked for, where a batch ends there.
     """
 
@@ -97,7 +97,7 @@ def _read(checked: Checked, show: Callable[[int, int], None], marks: Collection[
 def _check_redacted(path: Path, redacted: dict[int, Leaves], said: list[tuple[int, str, int, bytes]]) -> None:
     """Hold events that are not what was sealed against what is said of them, where this file reaches so far."""
     try:
-        leaves = collected(said).leaves
+        leaves = collect(said).leaves
     except RedactionError as error:
         raise LedgerFileError(f"{path}: {error}") from None
     for position, is_ in sorted(redacted.items()):

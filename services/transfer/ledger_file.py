@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct
 
 from schemas.ledger_file import FORMAT, BatchLine, EventLine, Manifest, NameCount
 from schemas.log import Source
-from services.log.chain import SALT, Batch, cut, leaf
+from services.log.chain import SALT, Batch, leaf, split
 from services.runtime.private import open_private
 
 LEVEL = 3
@@ -177,7 +177,7 @@ def _batches(lines: BinaryIO, file: Path) -> Iterator[tuple[BatchLine, list[Even
             if len(head.salts) != (head.last - head.first + 1) * SALT:
                 raise ValueError("it has more or less salts than events")  # noqa: TRY301
             events: list[Event] = []
-            for position, salt in enumerate(cut(head.salts, SALT), head.first):
+            for position, salt in enumerate(split(head.salts, SALT), head.first):
                 number += 1
                 events.append(_event(lines.readline(LONGEST_LINE), position, salt))
             yield head, events

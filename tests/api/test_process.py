@@ -38,7 +38,7 @@ async def refusal(url: str, data: Path, address: str) -> tuple[int | None, list[
 async def test_serve_names_a_port_that_is_taken(url: str, tmp_path: Path) -> None:
     with taken_port() as address:
         code, lines = await refusal(url, tmp_path, address)
-    assert (code, lines) == (2, [f"ringledger: RINGLEDGER_HTTP: {address} is taken by another program"])
+    assert (code, lines) == (2, [f"ringledger: RINGLEDGER_HTTP: {address} is in use by another program"])
 
 
 @pytest.mark.parametrize(

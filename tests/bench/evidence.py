@@ -12,7 +12,7 @@ from projections.calls.statistics import STATISTICS
 from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.projector import Projector
 from services.replay.explain import explain_rows
 from tests.bench.recording import played
@@ -73,7 +73,7 @@ async def _appended(connection: asyncpg.Connection, total: int) -> str:
     done, unique_id = 0, ""
     for _, data in played(total, 1_800_000_000, BATCH):
         protocol.data_received(data)
-        await log.append(connection, "pbx", 1, done + 1, got)
+        await append_events(connection, "pbx", 1, done + 1, got)
         done += len(got)
         if not unique_id and done > total // 2:
             match = re.search(rb"\r\nUniqueid: (\S+)", b"".join([e.raw for e in got if e.name == "Newchannel"]))

@@ -12,7 +12,7 @@ from projections.engine.headers import headers_of
 from projections.engine.subscriptions import subscriptions_of
 from schemas.log import NewEvent, RecordedEvent
 from services.integrity.chain_walk import verify
-from services.log import append as log
+from services.log.append import append_events
 from tests.bench.pipeline import pipeline
 from tests.bench.recording import played
 from tests.bench.report import Figure
@@ -96,7 +96,7 @@ async def append(stage: Stage, _: int, __: int) -> list[Figure]:
     async with connected(stage, "append") as connection:
         start = time.perf_counter()
         for number, batch in enumerate(batches):
-            await log.append(connection, "pbx", 1, number * 100 + 1, batch)
+            await append_events(connection, "pbx", 1, number * 100 + 1, batch)
         ours = len(events) / (time.perf_counter() - start)
     await stage.database("recorder")
     theirs = await asyncio.to_thread(_eventsourcing, stage, batches)
@@ -135,7 +135,7 @@ async def verified(stage: Stage, total: int, _: int) -> list[Figure]:
     async with connected(stage, "verify") as connection:
         for _, data in played(total, 1_800_000_000, 4096):
             events = received([data])
-            await log.append(connection, "pbx", 1, done + 1, events)
+            await append_events(connection, "pbx", 1, done + 1, events)
             size, done = size + sum(len(e.raw) for e in events), done + len(events)
         for _ in range(TRIES):
             start = time.perf_counter()

@@ -13,7 +13,7 @@ import msgspec
 
 from projections import ALL
 from schemas.log import NewEvent
-from services.log import append as log
+from services.log.append import append_events
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port
 from tests.bench.report import Figure
 from tests.bench.shared import connected, connected_to, received, recorded_events
@@ -31,7 +31,7 @@ async def rebuild(stage: Stage, total: int, _: int) -> list[Figure]:
     ):
         async with connected(stage, "rebuild") as connection:
             for i in range(0, len(events), 5000):
-                await log.append(connection, "pbx", 1, i + 1, events[i : i + 5000])
+                await append_events(connection, "pbx", 1, i + 1, events[i : i + 5000])
             start = time.perf_counter()
             for i in range(0, len(events), 5000):
                 await connection.fetch("SELECT * FROM ledger.event WHERE position > $1 AND position <= $2", i, i + 5000)
@@ -71,7 +71,7 @@ async def beside(stage: Stage, total: int, _: int) -> list[Figure]:
     async with connected_to(url) as connection, connected_to(url) as writer:
         events = recorded_events(total)
         for i in range(0, total, 5000):
-            await log.append(connection, "pbx", 1, i + 1, events[i : i + 5000])
+            await append_events(connection, "pbx", 1, i + 1, events[i : i + 5000])
         folded: list[tuple[float, int]] = []
         await connection.add_listener(
             "ringledger_model", lambda *a: folded.append((time.perf_counter(), msgspec.json.decode(a[3])["position"]))
@@ -120,7 +120,7 @@ async def _steadily(
     due = time.perf_counter()
     while not until.done():
         start = done % (len(events) - 20)
-        position = await log.append(connection, "pbx", 1, done + 1, events[start : start + 20])
+        position = await append_events(connection, "pbx", 1, done + 1, events[start : start + 20])
         appended.append((time.perf_counter(), position))
         done += 20
         due += 0.01
@@ -196,7 +196,7 @@ async def _logged(connection: asyncpg.Connection, rate: int) -> float:
     for i in range(0, LOGGED, 5000):
         await connection.execute(CLOCK.format(at=begin + (i + 5000) / rate))
         batch = [msgspec.structs.replace(e, recorded=begin + n / rate) for n, e in enumerate(events[i : i + 5000], i)]
-        await log.append(connection, "pbx", 1, i + 1, batch)
+        await append_events(connection, "pbx", 1, i + 1, batch)
     await connection.execute("CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz RETURN clock_timestamp()")
     return begin
 

@@ -14,6 +14,7 @@ import asyncpg
 
 from services.database import connection as database
 from services.database.embedded import Embedded
+from services.database.migrate import migrate
 
 STOP_SECONDS = 15
 BIN = Path(sys.executable).parent
@@ -38,7 +39,7 @@ class Stage:
         await connection.close()
         url = self.server.url.replace("/postgres?", f"/{name}?")
         connection = await database.connect(url)
-        await database.migrate(connection)
+        await migrate(connection)
         await connection.close()
         return url
 
@@ -139,6 +140,6 @@ def machine_cpu() -> float:
 
 def postgres(server: Embedded) -> list[int]:
     """Return PostgreSQL's processes."""
-    postmaster = (server.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0]
+    postmaster = (server.cluster.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0]
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii").split()
     return [int(pid) for pid in (postmaster, *children)]

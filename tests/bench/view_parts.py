@@ -8,7 +8,7 @@ from statistics import median
 
 import asyncpg
 
-from services.log import append as log
+from services.log.append import append_events
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port, gets_per_second
 from tests.bench.pipeline import Pipeline, Played, pipeline
 from tests.bench.recording import one_round, sent_of
@@ -22,7 +22,7 @@ async def view(stage: Stage, _: int, __: int) -> list[Figure]:
     url = await stage.database("view")
     newchannels = [e for e in recorded_events(2 * len(one_round())) if e.name == "Newchannel"][:1000]
     connection = await asyncpg.connect(url)
-    await log.append(connection, "bench", 1, 1, newchannels)
+    await append_events(connection, "bench", 1, 1, newchannels)
     await connection.close()
     port, other = free_port(), free_port()
     environ = {

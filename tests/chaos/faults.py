@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from services.log import append as log
+from services.log.read import head_position
 from tests.chaos.clock import set_back
 from tests.chaos.crowd import leave
 from tests.chaos.hostile import harm
@@ -187,10 +187,10 @@ async def grown(scene: Scene, dice: random.Random) -> str:
     growth = dice.choice((1, 10, 100, 400))
     try:
         connection = await scene.ledger.attach()
-        first = await log.head(connection)
+        first = await head_position(connection)
 
         async def there() -> int | None:
-            head = await log.head(connection)
+            head = await head_position(connection)
             return head if head >= first + growth else None
 
         head = await present(there, f"{growth} more events are in the log", GROWTH_SECONDS)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from projections.engine.model import Key, ReadModel, Row
 from schemas.log import RecordedEvent
-from services.log import append as log
+from services.log.read import head_position
 from services.projector.table import Table
 from tests.chaos.wire import DifferenceError, raise_all
 from tests.support.folding import FoldSpec
@@ -42,7 +42,7 @@ async def compare(
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         states = {row["model"]: row for row in await connection.fetch(CHECKPOINTS)}
-        position = _position(states, models, at_least, await log.head(connection))
+        position = _position(states, models, at_least, await head_position(connection))
         tables = FoldSpec(*models)
         differences: list[str] = []
         for after in range(0, position, BATCH):

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from services.listener.ami import first_done
+from services.runtime.tasks import run_until_first
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.phone import Call, Phone
@@ -137,7 +137,7 @@ class Load:
         phone = self._asterisk.phones[caller]
         while True:
             call = phone.call(called)
-            await first_done(call.answered.wait(), call.ended.wait(), asyncio.sleep(10))
+            await run_until_first(call.answered.wait(), call.ended.wait(), asyncio.sleep(10))
             await asyncio.sleep(self._dice.uniform(0.2, 3.0))
             await hang_up(call)
             self.made["between phones"] += 1

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from projections import ALL
 from services.database import connection as database
-from services.log import append as log
+from services.log.read import head_position
 from tests.chaos import acts, folded, wire
 from tests.chaos.asker import ANSWERED, Asker
 from tests.chaos.clock import Eras
@@ -169,7 +169,7 @@ async def agree(scene: Scene, load: Load, report: Report, when: str) -> None:
 async def prove(scene: Scene, mark: int, report: Report, asker: Asker, show: Show) -> list[str]:
     """Hold log, acts and tables against wire and log, with no other client of the database; return all differences."""
     differences = []
-    with scene.embedded.held() as url:
+    with scene.embedded.running() as url:
         connection = await database.connect(url, search_path="model, ledger")
         try:
             entries = await read(connection, scene.clock.eras, show)
@@ -194,7 +194,7 @@ async def prove(scene: Scene, mark: int, report: Report, asker: Asker, show: Sho
 
 async def read(connection: asyncpg.Connection, eras: Eras, show: Show) -> list[Entry]:
     """Return the PBX's log, with true times."""
-    head = await log.head(connection)
+    head = await head_position(connection)
     entries: list[Entry] = []
     for after in range(0, head, BATCH):
         upto = min(after + BATCH, head)

@@ -18,6 +18,7 @@ import asyncpg
 from services.commander.pending import unfinished
 from services.database import connection as database
 from services.database.embedded import Embedded
+from services.database.errors import UNREACHABLE
 from tests.chaos.clock import FakeClock
 from tests.chaos.disk import SpoolDisk
 from tests.chaos.tee import Tee
@@ -34,7 +35,7 @@ WHOLE_SECONDS = 90.0
 STOP_SECONDS = 10.0
 COMPLETE = "/v1/admin/core/channels?pbx=pbx"
 
-AWAY = (NotYetError, aiohttp.ClientError, asyncpg.PostgresError, asyncpg.InternalClientError, *database.UNREACHABLE)
+AWAY = (NotYetError, aiohttp.ClientError, asyncpg.PostgresError, asyncpg.InternalClientError, *UNREACHABLE)
 
 
 def place() -> Path:
@@ -142,7 +143,7 @@ class Scene:
 
         async def running() -> int | None:
             self.alive()
-            return self.embedded._pid()
+            return self.embedded.cluster.pid
 
         return await present(running, "PostgreSQL runs", WHOLE_SECONDS)
 

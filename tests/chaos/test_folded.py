@@ -8,7 +8,7 @@ import pytest
 from projections import ALL
 from schemas.log import Connected, NewEvent
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.projector import Projector
 from tests.chaos.folded import Folded, compare
 from tests.chaos.wire import DifferenceError
@@ -23,7 +23,7 @@ async def connection(url: str) -> asyncpg.Connection:
     item = listing.item("CoreShowChannel", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="6")
     odd = block("Newstate", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="abc")
     events: list[NewEvent] = [own(Connected("host:5038"), time.time()), *recording("rich22")[:4000]]
-    await log.append(connection, "pbx", 1, 1, [*events, listing.start, item, odd])
+    await append_events(connection, "pbx", 1, 1, [*events, listing.start, item, odd])
     projector = Projector(connection, ALL)
     await projector.open()
     while await projector.advance(700):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from services.runtime.masking.ami import masked
+from services.runtime.masking.ami import mask_block
 from tests.chaos.tee import Cut, Link
 
 END = b"\r\n\r\n"
@@ -204,7 +204,7 @@ def _unequal(wire: Wire, segment: _Segment, tally: Tally) -> Iterator[str]:
             yield f"{where}: the wire ends before it; the log has {event.raw!r}"
             return
         block = wire.blocks[index][0]
-        expected = masked(block)
+        expected = mask_block(block)
         if event.raw != expected:
             yield f"{where}: {_how(wire, index, event.raw)}\n  wire {expected!r}\n  log  {event.raw!r}"
             return
@@ -217,11 +217,11 @@ def _unequal(wire: Wire, segment: _Segment, tally: Tally) -> Iterator[str]:
 
 def _how(wire: Wire, index: int, raw: bytes) -> str:
     """Say in what way a block is wrong."""
-    if raw in {masked(block) for block, _ in wire.blocks[:index]}:
+    if raw in {mask_block(block) for block, _ in wire.blocks[:index]}:
         return "an earlier block once more"
-    if raw in {masked(block) for block, _ in wire.blocks[index + 1 :]}:
+    if raw in {mask_block(block) for block, _ in wire.blocks[index + 1 :]}:
         return "a later block in the place of this one, which is lost or comes after it"
-    expected = masked(wire.blocks[index][0])
+    expected = mask_block(wire.blocks[index][0])
     at = next((i for i, (a, b) in enumerate(zip(expected, raw, strict=False)) if a != b), min(len(expected), len(raw)))
     return f"other bytes, from byte {at} on"
 
@@ -240,7 +240,7 @@ def _after(holes: list[_Hole], resumed: list[Entry], differences: list[str], tal
     for number, hole in enumerate(holes):
         if not resumed:
             return missing + holes[number:]
-        start, length = _run([masked(block) for block, _ in hole.blocks], [event.raw for event in resumed])
+        start, length = _run([mask_block(block) for block, _ in hole.blocks], [event.raw for event in resumed])
         rest = start + length
         missing.append(_Hole(hole.wire, hole.first, hole.blocks[:start]))
         missing.append(_Hole(hole.wire, hole.first + rest, hole.blocks[rest:]))

@@ -19,7 +19,7 @@ from services.commander.process import command
 from services.database import connection as database
 from services.listener.process import listen
 from services.projector.process import project
-from services.runtime.tasks import ended
+from services.runtime.tasks import cancel_and_wait
 from tests.e2e.asterisk import Asterisk
 from tests.support.polling import NotYetError, eventually, present
 
@@ -88,7 +88,7 @@ class Ledger:
     async def kill_commander(self) -> None:
         """End it in the middle of whatever it does."""
         self._tasks.remove(self._commander)
-        await ended([self._commander])
+        await cancel_and_wait([self._commander])
 
     async def _ready(self) -> bool:
         async with self.client.get("/readyz") as reply:

@@ -10,8 +10,8 @@ import pytest
 from schemas.acts import ActRequested, builtins
 from schemas.acts.channel import ChannelOriginate
 from schemas.log import NewEvent
-from services.database.notify import wake_commander
-from services.log import append as log
+from services.database.notify import notify_commander
+from services.log.append import append_events
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS, agree
@@ -26,8 +26,8 @@ async def order(ledger: Ledger, **call: Any) -> tuple[str, str, str]:
     act_id, now = str(uuid.uuid4()), time.time()
     requested = ActRequested(act_id, builtins(ChannelOriginate(**call)))
     event = NewEvent("ringledger", "ActRequested", now, now, msgspec.json.encode(requested))
-    await log.append(ledger.connection, "pbx", time.time_ns(), 1, [event])
-    await wake_commander(ledger.connection, "pbx")
+    await append_events(ledger.connection, "pbx", time.time_ns(), 1, [event])
+    await notify_commander(ledger.connection, "pbx")
     (row,) = await eventually(lambda: ledger.rows(ENDED, act_id), "the act has ended")
     return row["state"], row["reason"], row["message"]
 

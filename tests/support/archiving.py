@@ -12,7 +12,7 @@ from projections import ALL
 from projections.engine.model import ReadModel
 from schemas.log import NewEvent
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.projector import Projector
 from services.retention import archive
 from tests.support.model_rows import rows
@@ -54,7 +54,7 @@ async def append_months(url: str, size: int = 0) -> list[int]:
         for start in range(0, len(piece), BATCH):
             events = piece[start : start + BATCH]
             await set_clock(connection, datetime.fromtimestamp(events[-1].recorded + 0.02, UTC))
-            await log.append(connection, "pbx", 1, done + 1, events)
+            await append_events(connection, "pbx", 1, done + 1, events)
             done += len(events)
         ends.append(done)
     await connection.close()

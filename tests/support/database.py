@@ -14,6 +14,7 @@ import asyncpg
 from projections import ALL
 from services.database import connection as database
 from services.database.embedded import Embedded
+from services.database.migrate import migrate
 from services.projector.projector import Projector
 
 GIGABYTE = 1 << 30
@@ -81,7 +82,7 @@ async def make_templates(server_url: str) -> None:
     await connection.execute("SELECT pg_reload_conf()")
     await connection.execute(f"CREATE DATABASE {SCHEMA}")
     schema = await database.connect(url_of(server_url, SCHEMA))
-    await database.migrate(schema)
+    await migrate(schema)
     await schema.close()
     await connection.execute(f"CREATE DATABASE {READ_MODELS} TEMPLATE {SCHEMA} STRATEGY FILE_COPY")
     await connection.close()

@@ -15,7 +15,7 @@ from projections.engine.model import Key, ReadModel, Row
 from projections.engine.state import State
 from projections.engine.subscriptions import event_names_of
 from schemas.log import NewEvent, RecordedEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services.runtime.masking.ami import masked
+from services.runtime.masking.ami import mask_block
 
 START = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 """The time of events without one is this, plus a second for each position."""
@@ -100,7 +100,7 @@ def recorded(position: int, event: Event, pbx: str = "pbx") -> RecordedEvent:
     if not separator:
         raw = event.lstrip()
         name = raw.split(b"\r\n", 1)[0].removeprefix(b"Event: ")
-    return RecordedEvent(position, pbx, "ami", name.decode(), at, masked(raw), at)
+    return RecordedEvent(position, pbx, "ami", name.decode(), at, mask_block(raw), at)
 
 
 def recorded_all(events: Iterable[Event], pbx: str = "pbx", first: int = 1) -> Iterator[RecordedEvent]:

@@ -13,7 +13,7 @@ from services.database.embedded import Embedded
 
 def processes(server: Embedded) -> list[int]:
     """Return the main process of the server and all that it has started."""
-    main = int((server.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+    main = int((server.cluster.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
     children = Path(f"/proc/{main}/task/{main}/children").read_text(encoding="utf-8").split()
     return [main, *map(int, children)]
 

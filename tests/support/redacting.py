@@ -9,7 +9,7 @@ import msgspec
 from projections import ALL
 from schemas.log import Connected, NewEvent, Rejected
 from services.log import redactions
-from services.log.chain import BEGINNING, LEAF, SALT, Batch, cut, leaf
+from services.log.chain import LEAF, SALT, ZERO_LINK, Batch, leaf, split
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.retention.redact_pattern import Wanted
@@ -74,12 +74,12 @@ async def fold_from_scratch(connection: asyncpg.Connection) -> dict[str, Any]:
 
 async def verify_leaves(connection: asyncpg.Connection) -> redactions.Redactions:
     """Compute the chain again: each event has its sealed leaf, or the leaf that a redaction recorded."""
-    recorded = await redactions.read(connection)
-    before, ended = BEGINNING, 0
+    recorded = await redactions.read_redactions(connection)
+    before, ended = ZERO_LINK, 0
     for batch in [Batch(*row) for row in await connection.fetch(BATCHES)]:
         assert (batch.first, batch.hash) == (ended + 1, batch.link(before))
         rows = await connection.fetch(EVENTS, batch.first, batch.last)
-        each = zip(rows, cut(batch.leaves, LEAF), cut(batch.salts, SALT), strict=True)
+        each = zip(rows, split(batch.leaves, LEAF), split(batch.salts, SALT), strict=True)
         for position, (row, sealed, salt) in enumerate(each, batch.first):
             now = leaf(salt, *row)
             assert recorded.leaves.get(position, (sealed, sealed)) == (sealed, now), position

@@ -11,7 +11,7 @@ from schemas.log import NewEvent, RingledgerEvent
 from services.asterisk.ami.framing import Framer
 from services.asterisk.ami.protocol import answered, occurred
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.projector import Projector
 
 
@@ -44,7 +44,7 @@ def events_of(wire: bytes, *names: str) -> list[NewEvent]:
 async def tell(url: str, events: Sequence[NewEvent], pbx: str = "pbx", writer: int = 1) -> None:
     connection = await asyncpg.connect(url)
     for first in range(0, len(events), 4096):
-        await log.append(connection, pbx, writer, first + 1, events[first : first + 4096])
+        await append_events(connection, pbx, writer, first + 1, events[first : first + 4096])
     await connection.close()
 
 

@@ -12,7 +12,7 @@ from projections import ALL
 from projections.engine.model import ReadModel
 from schemas.log import NewEvent, RecordedEvent
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector import saved_states as saved
 from services.projector.projector import Projector
 from tests.support.folding import FoldSpec
@@ -70,7 +70,7 @@ async def append(url: str, seed: int = 22) -> None:
         # PostgreSQL's clock never shows one time to two appends, unless it was set back.
         clock = max(datetime.fromtimestamp(at, UTC), clock + timedelta(microseconds=1))
         await set_clock(connection, clock)
-        await log.append(connection, pbx, 1, done[pbx] + 1, events)
+        await append_events(connection, pbx, 1, done[pbx] + 1, events)
         done[pbx] += len(events)
     await connection.close()
 

@@ -19,8 +19,8 @@ from api.ledger.events import answer
 from api.ledger.search import Search, SearchFilter
 from api.ledger.value_match import CALL, UNIQUE_ID, ValueMatch, header
 from services.database.pool import Pool
-from services.log import archives as edge
-from services.log.archives import Edge
+from services.log.archives import ArchiveCatalog, read_catalog
+from services.log.times import to_microseconds
 
 LIMIT = 1_000
 MAX_LIMIT = 10_000
@@ -58,7 +58,7 @@ async def explain(request: web.Request) -> web.Response:
             400, f"pbx: several PBXes have this call: {', '.join(sorted({record['pbx'] for record in records}))}"
         )
     async with pool.acquire() as connection:
-        archived = await edge.read(connection)
+        archived = await read_catalog(connection)
     linked = {record["linked_id"] for record in records if record["unique_id"] == unique_id and record["linked_id"]}
     time = await _time(pool, pbx, records)
     if not linked:
@@ -74,7 +74,7 @@ async def explain(request: web.Request) -> web.Response:
     gone = [
         {"position": record["position"], "month": archive.month, "file": archive.file}
         for record in records
-        if (archive := archived.holding(record["position"])) is not None
+        if (archive := archived.archive_of(record["position"])) is not None
     ]
     body = {
         "call": unique_id,
@@ -91,8 +91,8 @@ async def explain(request: web.Request) -> web.Response:
     return answer(body, search.head)
 
 
-def _reaches(archived: Edge, since: datetime | None) -> bool:
-    return since is None or edge.microseconds(since) <= archived.ended
+def _reaches(archived: ArchiveCatalog, since: datetime | None) -> bool:
+    return since is None or to_microseconds(since) <= archived.last_appended
 
 
 async def _time(pool: Pool, pbx: str, records: list[asyncpg.Record]) -> tuple[datetime, datetime] | None:

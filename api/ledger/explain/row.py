@@ -24,7 +24,7 @@ from projections.engine.model import Key, ReadModel, Row
 from services.projector.checkpoints import UnreadyError, read
 from services.projector.table import Table
 from services.replay.explain import Window, explain_rows
-from services.runtime.masking.json import masked_json
+from services.runtime.masking.json import mask_json
 
 LIMIT = 1_000
 MAX_LIMIT = 10_000
@@ -104,7 +104,7 @@ async def _windows(connection: asyncpg.Connection, row: Row, position: int) -> l
 
 
 def _row(row: Row) -> Any:
-    return msgspec.Raw(masked_json(msgspec.json.encode(row)))
+    return msgspec.Raw(mask_json(msgspec.json.encode(row)))
 
 
 def _changed(before: Row | None, after: Row | None) -> list[str]:

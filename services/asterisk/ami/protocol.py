@@ -16,11 +16,11 @@ from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
-from projections.engine.headers import pairs
 from schemas.log import LATEST, NewEvent
+from schemas.text import decode_text
 from services.asterisk.ami.framing import Framer
 from services.asterisk.ami.question import Question
-from services.runtime.masking.ami import masked, masking
+from services.runtime.masking.ami import mask_block, masker_of
 
 BANNER = b"Asterisk Call Manager"
 LONGEST_BANNER = 256
@@ -120,7 +120,7 @@ class LedgerProtocol(AMIProtocol):
             return b""
         self._greeting = None
         if end and line.startswith(BANNER):
-            self.banner = _text(line[:LONGEST_BANNER])
+            self.banner = decode_text(line[:LONGEST_BANNER])
             return rest
         return data
 
@@ -136,7 +136,7 @@ class LedgerProtocol(AMIProtocol):
         elif start.startswith(b"Response:"):
             action = answered(start)
             if action is not None:
-                self._taken.append(NewEvent("ami", f"Response:{action}", occurred(block), now, masked(block)))
+                self._taken.append(NewEvent("ami", f"Response:{action}", occurred(block), now, mask_block(block)))
             self._answer(start)
         else:
             self._rejected_blocks += 1
@@ -145,7 +145,7 @@ class LedgerProtocol(AMIProtocol):
     def _name(self, raw: bytes) -> tuple[str, Callable[[bytes], bytes]]:
         """Return the event's name, and what masks the secrets of its block."""
         stripped = raw.strip()
-        known = _text(stripped[:LONGEST_NAME]), masking(stripped)
+        known = decode_text(stripped[:LONGEST_NAME]), masker_of(stripped)
         if len(self._names) < KNOWN_NAMES and len(raw) <= LONGEST_NAME:
             self._names[raw] = known
         return known
@@ -263,7 +263,7 @@ def occurred(block: bytes) -> float | None:
 def action_id(block: bytes) -> str:
     """Return the block's ActionID, empty without one."""
     at = block.find(b"\r\nActionID:")
-    return _text(block[at + 11 : block.find(b"\r\n", at + 11)].strip()) if at >= 0 else ""
+    return decode_text(block[at + 11 : block.find(b"\r\n", at + 11)].strip()) if at >= 0 else ""
 
 
 def answered(block: bytes) -> str | None:
@@ -275,18 +275,14 @@ def answered(block: bytes) -> str | None:
 def message(block: bytes) -> Message:
     """Return the block as panoramisk's Message, with every header; the values of repeated ones are a list."""
     headers: dict[str, Any] = {}
-    for name, value in pairs(block.decode("utf-8", "replace")):
-        if value is None:
-            continue
-        if name not in headers:
-            headers[name] = value
-        elif isinstance(headers[name], list):
-            headers[name].append(value)
-        else:
-            headers[name] = [headers[name], value]
+    for line in block.decode("utf-8", "replace").split("\r\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            value = value.removeprefix(" ")
+            if name not in headers:
+                headers[name] = value
+            elif isinstance(headers[name], list):
+                headers[name].append(value)
+            else:
+                headers[name] = [headers[name], value]
     return Message(headers)
-
-
-def _text(raw: bytes) -> str:
-    # What PostgreSQL's text can hold: UTF-8 without NUL.
-    return raw.decode("utf-8", "replace").replace("\0", "\ufffd")

@@ -143,7 +143,7 @@ class Snapshots:
 
         A session keeps the classes of its login. It ends after a reload of manager.conf if lists are refused.
         """
-        self._since = self._clock.passed()
+        self._since = self._clock.monotonic()
         try:
             await self._rest(BOOT_SECONDS)  # an account without the system privilege never hears FullyBooted
             while not (self._refused and self._manager_reloaded):
@@ -163,7 +163,7 @@ class Snapshots:
             self._forget()
 
     async def _lists(self, session: Session) -> None:
-        now = self._clock.passed()
+        now = self._clock.monotonic()
         slow = self._stirred or now >= self._slow_at
         self._stirred = False
         if now >= self._details_at:

@@ -1,41 +1,25 @@
-"""Secret values on their way from a request to the PBX: in a table beside the log, for as long as that takes.
-
-The table is unlogged: neither PostgreSQL's write-ahead log nor a replica nor an export has it. A value leaves it when
-the commander takes it, or after a minute. So nothing keeps the secrets of earlier versions: who writes one back gives
-them anew, or gets the present ones.
-"""
+"""Secret values of configuration sections: masked for the API, replaced by tokens in the log, restored for the PBX."""
 
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import asyncpg
 from msgspec.structs import replace
 
 from schemas.configuration import Line, Section
 from schemas.secrets import MASK, is_secret
 from services.asterisk.config.text import alike
-from services.database.pool import Pool
-
-KEEP = "INSERT INTO ledger.secret (id, value) SELECT * FROM unnest($1::text[], $2::text[])"
-# What was made at a time that is still to come was made before the clock was set back.
-SWEEP = "DELETE FROM ledger.secret WHERE made NOT BETWEEN now() - interval '1 minute' AND now() + interval '1 minute'"
-TAKE = "DELETE FROM ledger.secret WHERE id = ANY($1) RETURNING id, value"
-
-
-Ask = Callable[..., Awaitable[list[asyncpg.Record]]]
-"""Has PostgreSQL do one statement (its text, its arguments), and returns the rows."""
 
 
 class NoSecretError(Exception):
     """There is no value for a secret line."""
 
 
-def masked(sections: Sequence[Section]) -> list[Section]:
+def mask_sections(sections: Sequence[Section]) -> list[Section]:
     """Return the sections without their secret values; an empty value is none."""
     return [_with(section, lambda line: line.value and MASK) for section in sections]
 
 
-def cut(sections: Sequence[Section]) -> tuple[list[Section], dict[str, str]]:
+def tokenize(sections: Sequence[Section]) -> tuple[list[Section], dict[str, str]]:
     """Return the sections with a token for each secret value that is given, and the values by token."""
     values: dict[str, str] = {}
 
@@ -52,31 +36,18 @@ def _with(section: Section, value: Callable[[Line], str]) -> Section:
     return replace(section, lines=tuple(Line(n.name, value(n)) if is_secret(n.name) else n for n in section.lines))
 
 
-async def keep(pool: Pool, values: Mapping[str, str]) -> None:
-    """Keep values for the commander to take."""
-    await pool.execute(SWEEP)
-    if values:
-        await pool.execute(KEEP, list(values), list(values.values()))
+def tokens_of(lines: Iterable[Line]) -> list[str]:
+    """Return the tokens in these lines."""
+    return [line.value for line in lines if is_secret(line.name)]
 
 
-async def sweep(ask: Ask) -> None:
-    """Delete what nobody took."""
-    await ask(SWEEP)
-
-
-async def take(ask: Ask, lines: Iterable[Line]) -> dict[str, str]:
-    """Return the values that the tokens in these lines stand for; they are kept no longer."""
-    tokens = [line.value for line in lines if is_secret(line.name)]
-    return dict(await ask(TAKE, tokens)) if tokens else {}
-
-
-def restored(wanted: Sequence[Section], present: Sequence[Section], given: Mapping[str, str]) -> list[Section]:
+def restore(wanted: Sequence[Section], present: Sequence[Section], given: Mapping[str, str]) -> list[Section]:
     """Return the wanted sections with all secret values: those given by token, and for `MASK` those of the present.
 
     They come from the present section that says the same otherwise, or else from one of that name that no other wanted
     section has taken. Raises NoSecretError.
     """
-    left = [*zip(masked(present), present, strict=True)]
+    left = [*zip(mask_sections(present), present, strict=True)]
     sources: dict[int, Section] = {}
     for alike_enough in (_says_the_same, _has_the_options):
         for place, section in enumerate(wanted):
@@ -84,7 +55,7 @@ def restored(wanted: Sequence[Section], present: Sequence[Section], given: Mappi
             if found is not None:
                 left.remove(found)
                 sources[place] = found[1]
-    return [_restored(section, sources.get(place), given) for place, section in enumerate(wanted)]
+    return [_restore(section, sources.get(place), given) for place, section in enumerate(wanted)]
 
 
 def _says_the_same(wanted: Section, present: Section) -> bool:
@@ -97,7 +68,7 @@ def _has_the_options(wanted: Section, present: Section) -> bool:
     return alike(wanted.name) == alike(present.name) and bool(options) and options <= there
 
 
-def _restored(wanted: Section, present: Section | None, given: Mapping[str, str]) -> Section:
+def _restore(wanted: Section, present: Section | None, given: Mapping[str, str]) -> Section:
     values: dict[str, list[str]] = {}
     for line in present.lines if present else ():
         values.setdefault(line.name.lower(), []).append(line.value)

@@ -14,9 +14,11 @@ from schemas.acts.config import ConfigReplace, ConfigSection
 from schemas.configuration import PJSIP, Section
 from services.asterisk.ami.actions import RefusedError
 from services.asterisk.config import files, reload, secrets, trial
+from services.asterisk.config.secrets import tokens_of
 from services.asterisk.config.text import alike, digest, with_option
 from services.asterisk.config.updates import Plan, UnwritableError, plan
 from services.commander.actions.context import Desk
+from services.database.secret_store import consume
 
 Decide = Callable[[list[Section]], list[Section]]
 """From what stands in a file, secrets masked, to what shall stand there. Raises RefusedError."""
@@ -26,7 +28,7 @@ logger = structlog.get_logger()
 
 async def replaced(desk: Desk, act: ConfigReplace) -> dict[str, Any]:
     """Write a whole file."""
-    given = await secrets.take(desk.ask, [line for one in act.sections for line in one.lines])
+    given = await consume(desk.ask, tokens_of(line for one in act.sections for line in one.lines))
     return await written(desk, act.file, given, lambda _: list(act.sections), act.base)
 
 
@@ -55,7 +57,7 @@ async def section(desk: Desk, act: ConfigSection) -> dict[str, Any]:
         made[first] = replace(present[first], lines=lines, inherits=inherits)
         return [one for place, one in enumerate(made) if place not in more]
 
-    return await written(desk, act.file, await secrets.take(desk.ask, act.lines), decide)
+    return await written(desk, act.file, await consume(desk.ask, tokens_of(act.lines)), decide)
 
 
 async def written(desk: Desk, file: str, given: Mapping[str, str], decide: Decide, base: str = "") -> dict[str, Any]:
@@ -67,9 +69,9 @@ async def written(desk: Desk, file: str, given: Mapping[str, str], decide: Decid
     before = await desk.told.say(file, present)
     if base and digest(before) != base:
         raise RefusedError(f"{file} is not as it was when you read it", "conflict")
-    asked = decide(secrets.masked(present))
+    asked = decide(secrets.mask_sections(present))
     try:
-        wanted = secrets.restored(asked, present, given)
+        wanted = secrets.restore(asked, present, given)
         made = plan(present, wanted)
     except secrets.NoSecretError as error:
         raise RefusedError(str(error), "invalid") from None

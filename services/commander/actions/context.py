@@ -3,13 +3,13 @@
 from msgspec import Struct
 
 from services.asterisk.ami.session import Session
-from services.asterisk.config.secrets import Ask
 from services.commander.config_log import Told
+from services.database.pool import Fetch
 
 
 class Desk(Struct, frozen=True):
     """The PBX, a way to ask the database, and what the log says of the files."""
 
     session: Session
-    ask: Ask
+    ask: Fetch
     told: Told

@@ -9,10 +9,12 @@ from schemas.configuration import PJSIP, Line, Section
 from services.asterisk.ami.actions import RefusedError, done
 from services.asterisk.ami.question import keep_headers
 from services.asterisk.ami.session import Session
-from services.asterisk.config import secrets, trunks
+from services.asterisk.config import trunks
+from services.asterisk.config.secrets import tokens_of
 from services.asterisk.config.text import alike
 from services.commander.actions.config import written
 from services.commander.actions.context import Desk
+from services.database.secret_store import consume
 
 UNREGISTERED_SECONDS = 2.0
 POLL_SECONDS = 0.05
@@ -37,7 +39,7 @@ async def trunk(desk: Desk, act: ConfigTrunk) -> dict[str, Any]:
             raise RefusedError(str(error), "invalid") from None
 
     lines = [Line(member, value) for member, value in act.given.items()]
-    given = await secrets.take(desk.ask, lines)
+    given = await consume(desk.ask, tokens_of(lines))
     if act.doing != "delete":
         return await written(desk, PJSIP, given, decide)
     registered = await _unregister(desk.session, act.name)

@@ -15,7 +15,7 @@ from services.asterisk.ami.protocol import LinkLostError
 from services.asterisk.ami.session import Session
 from services.commander.async_agi.run import Run
 from services.commander.link import CommanderLink
-from services.database import faults
+from services.database.errors import DATABASE_ERRORS
 
 DOUBT_SECONDS = 30.0
 SETTLE_SECONDS = 1.0
@@ -78,7 +78,7 @@ class Driver:
                     await self._step(run, number)
         except DoubtError:
             return "interrupted", f"nobody knows what became of command {run.sent}"
-        except (LeftError, *faults.ANY):
+        except (LeftError, *DATABASE_ERRORS):
             raise
         except Exception:
             logger.exception("agi_run_failed", run=run.id)

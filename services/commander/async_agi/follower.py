@@ -17,9 +17,9 @@ from services.commander.async_agi.recovery import OLDEST_SECONDS, unfinished
 from services.commander.async_agi.run import Run, master_of
 from services.commander.link import CommanderLink
 from services.database import connection as database
-from services.database.locks import Channel
-from services.log import append as log
-from services.runtime.tasks import ended
+from services.database.notify import Channel
+from services.log.read import head_position
+from services.runtime.tasks import cancel_and_wait
 
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.02
@@ -93,12 +93,12 @@ class AsyncAgi:
                         await wake.wait()
                         await asyncio.sleep(PAUSE_SECONDS)
         finally:
-            await ended(self._driven)
+            await cancel_and_wait(self._driven)
             connection.terminate()
 
     async def _hear(self, connection: asyncpg.Connection, after: int) -> int:
         """Take what the log says after this position; return the position of its end."""
-        head = await log.head(connection)
+        head = await head_position(connection)
         if not self._runs and await connection.fetchval(LAST, self._pbx) <= after:
             return head
         while after < head:

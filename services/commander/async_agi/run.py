@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus
 
 from schemas.agi import AgiBreakSent, AgiStep
 from schemas.ami.agi import AsyncAgiEvent
+from schemas.text import replace_nul
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LONGEST_RESULT = 1 << 16
@@ -45,7 +46,7 @@ class Run:
         """Take an event of this channel."""
         if name == "AsyncAGIExec":
             if self._is_ours(event.command_id):
-                result = unquote_plus(event.result[:LONGEST_RESULT]).replace("\0", "\ufffd").strip()
+                result = replace_nul(unquote_plus(event.result[:LONGEST_RESULT])).strip()
                 self.results[event.command_id] = result
         else:
             self.hanging = self.hanging or name != "AsyncAGIEnd"

@@ -1,14 +1,14 @@
-"""Masks the secrets of an event of any source, in place: all other bytes stay. `schemas.secrets` has the names."""
+"""Masks the secrets of events of any source in place; all other bytes stay. The names are in `schemas.secrets`."""
 
 from services.runtime.masking import ami
-from services.runtime.masking.json import masked_json
-from services.runtime.masking.lines import masked_line
+from services.runtime.masking.json import mask_json
+from services.runtime.masking.lines import mask_line
 
 
-def masked(source: str, raw: bytes) -> bytes:
-    """Return an event of the log as it may be shown; an older log may hold secrets that are masked today."""
+def mask_event(source: str, raw: bytes) -> bytes:
+    """Return an event of the log for display: an older log may hold secrets that new events mask."""
     if source == "ami":
-        return ami.masked(raw)
+        return ami.mask_block(raw)
     if source in {"ari", "ringledger"}:
-        return masked_json(raw)
-    return masked_line(source, raw)
+        return mask_json(raw)
+    return mask_line(source, raw)

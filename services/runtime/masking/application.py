@@ -1,20 +1,20 @@
-"""Secrets in what the dialplan runs: the data of an application, and AGI commands."""
+"""Masks the secrets of dialplan applications' data, and of AGI commands."""
 
 import re
 
 from schemas.secrets import MASK, is_secret
 
-# Each name is tried once, from where it begins, and never given back: a long text without a sign costs its length.
+# Possessive: each name is tried once, so a long text without a separator takes linear time.
 PAIR = re.compile(r"(?<![^\s,;&|?=:\"'{}])([^\s,;&|?=:\"'{}]++)[\"']? *[=:] *")
 VALUE = re.compile(r"\"([^\"\r\n]+)|'([^'\r\n]+)|([^,&;|\"'\r\n]+)")
 SECRET_ARGUMENT = {"authenticate": 0, "disa": 0, "meetme": 2}
-"""Which argument is a password by its place (app_authenticate.c, app_disa.c, app_meetme.c)."""
+"""The number of the argument that is a password (app_authenticate.c, app_disa.c, app_meetme.c)."""
 NO_PASSWORD = ("/", "no-password")
-"""Such a first argument is a path, a family of the AstDB, or none."""
+"""Prefixes of an argument that is a path, a family of the AstDB, or empty."""
 REFERENCE = re.compile(r"\$\{[\w()~,:/-]*\}")
-"""A variable in a dialplan as it is written; only what it stands for is a secret."""
+"""A variable reference in a dialplan; only its value is a secret."""
 WHOLE = frozenset({"set", "sipaddheader"})
-"""The value of the one variable or header is all the rest, commas too (pbx_variables.c, chan_sip.c)."""
+"""Applications with one variable or header, whose value is the rest, commas included (pbx_variables.c, chan_sip.c)."""
 
 AGI_EXEC = re.compile(r"\s*exec\s+\"?(\w+)\"?\s+(.*)", re.IGNORECASE | re.DOTALL)
 AGI_SET = re.compile(
@@ -23,23 +23,23 @@ AGI_SET = re.compile(
 )
 
 
-def masked_data(application: str, data: str) -> str:
-    """Return an application's data without secrets: values of secret names, and passwords by their place."""
+def mask_application_data(application: str, data: str) -> str:
+    """Return an application's data with secrets masked: values of secret names, and passwords by their position."""
     name = application.strip().lower()
-    place = SECRET_ARGUMENT.get(name)
-    if place is not None:
+    index = SECRET_ARGUMENT.get(name)
+    if index is not None:
         arguments = data.split(",")
-        if len(arguments) > place and not arguments[place].startswith(NO_PASSWORD):
-            arguments[place] = _mask(arguments[place])
+        if len(arguments) > index and not arguments[index].startswith(NO_PASSWORD):
+            arguments[index] = _mask(arguments[index])
         return ",".join(arguments)
     if name in WHOLE:
-        found = re.search(": *" if name == "sipaddheader" else "=", data)
-        return data[: found.end()] + _mask(data[found.end() :]) if found and is_secret(data[: found.start()]) else data
-    return masked_pairs(data)
+        match = re.search(": *" if name == "sipaddheader" else "=", data)
+        return data[: match.end()] + _mask(data[match.end() :]) if match and is_secret(data[: match.start()]) else data
+    return mask_pairs(data)
 
 
-def masked_pairs(text: str) -> str:
-    """Return the text with the values of secret names masked in each ``name=value`` and ``name: value``."""
+def mask_pairs(text: str) -> str:
+    """Return the text with the values of secret names masked, in ``name=value`` and ``name: value``."""
     parts: list[str] = []
     start = 0
     for pair in PAIR.finditer(text):
@@ -54,10 +54,10 @@ def _mask(value: str) -> str:
     return MASK if value and not REFERENCE.fullmatch(value) else value
 
 
-def masked_command(command: str) -> str:
-    """Return an AGI command without secrets: SET VARIABLE, DATABASE PUT, and the data of EXEC."""
-    if found := AGI_EXEC.fullmatch(command):
-        return command[: found.start(2)] + masked_data(found[1], found[2])
-    if (found := AGI_SET.match(command)) and is_secret(found[1] or found[2]):
-        return command[: found.end()] + _mask(command[found.end() :])
+def mask_agi_command(command: str) -> str:
+    """Return an AGI command with secrets masked: SET VARIABLE, DATABASE PUT, and the data of EXEC."""
+    if match := AGI_EXEC.fullmatch(command):
+        return command[: match.start(2)] + mask_application_data(match[1], match[2])
+    if (match := AGI_SET.match(command)) and is_secret(match[1] or match[2]):
+        return command[: match.end()] + _mask(command[match.end() :])
     return command

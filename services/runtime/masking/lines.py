@@ -1,31 +1,31 @@
-"""Masks the secrets of lines of Asterisk's own files: Master.csv, CEL's csv, queue_log."""
+"""Masks the secrets in lines of Asterisk's files: Master.csv, CEL's CSV, queue_log."""
 
 import re
 
 from schemas.secrets import STEMS
-from services.runtime.masking.application import SECRET_ARGUMENT, masked_data, masked_pairs
+from services.runtime.masking.application import SECRET_ARGUMENT, mask_application_data, mask_pairs
 
 SECRETS = tuple(stem.encode() for stem in (*STEMS, *SECRET_ARGUMENT))
 FIELD = re.compile(r'"((?:[^"]|"")*+)"|([^,\r\n]++)')
 
 
-def masked_line(source: str, raw: bytes) -> bytes:
-    """Return a line of Master.csv, CEL's csv or queue_log without secrets: an application's data, ``name=value``."""
+def mask_line(source: str, raw: bytes) -> bytes:
+    """Return a line with secrets masked, those in an application's data and in ``name=value``."""
     low = raw.lower()
     if not any(word in low for word in SECRETS):
         return raw
     text = raw.decode("latin-1")
     if source == "queue_log":
-        return "|".join(map(masked_pairs, text.split("|"))).encode("latin-1")
+        return "|".join(map(mask_pairs, text.split("|"))).encode("latin-1")
     before = ""
 
-    def field(found: re.Match[str]) -> str:
+    def field(match: re.Match[str]) -> str:
         nonlocal before
-        data = found[2] if found[1] is None else found[1].replace('""', '"')
+        data = match[2] if match[1] is None else match[1].replace('""', '"')
         application, before = before, data
-        shown = masked_data(application, data)
-        if shown == data:
-            return found[0]
-        return shown if found[1] is None else '"' + shown.replace('"', '""') + '"'
+        masked = mask_application_data(application, data)
+        if masked == data:
+            return match[0]
+        return masked if match[1] is None else '"' + masked.replace('"', '""') + '"'
 
     return FIELD.sub(field, text).encode("latin-1")

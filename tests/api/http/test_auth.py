@@ -23,7 +23,7 @@ from services.accounts.passwords import admin_password, hash_password, password_
 from services.accounts.throttle import FREE_FAILURES
 from services.database import connection as database
 from services.database.pool import Pool
-from services.log.writer import ATTEMPTS, Facts, UnknownAppendError
+from services.log.writer import ATTEMPTS, EventWriter, UnknownAppendError
 from services.runtime.clock import Clock
 from tests.support.api_client import PASSWORD, Client, RecordedApi, Serve, admin_token, basic, stop_throttle_clock
 from tests.support.ledger import Ledger
@@ -303,7 +303,7 @@ class Unlucky:
 @pytest.mark.parametrize("lost", [0, 1, ATTEMPTS])
 async def test_facts_are_in_the_log_once_whatever_answers_are_lost(ledger: Ledger, lost: int) -> None:
     pool = await database.create_pool(ledger.url, size=2)
-    facts = Facts(cast("Pool", Unlucky(pool, lost)))
+    facts = EventWriter(cast("Pool", Unlucky(pool, lost)))
     for name in ("a", "b", "c"):
         try:
             await facts.append(TokenRevoked(name, "logout"))

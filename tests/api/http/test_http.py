@@ -10,7 +10,7 @@ import pytest
 
 from api.app_keys import CHECKPOINTS
 from projections import ALL
-from services.runtime.tasks import ended
+from services.runtime.tasks import cancel_and_wait
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
 
@@ -156,5 +156,5 @@ async def test_a_task_that_forgets_a_cancellation_is_cancelled_again() -> None:
 
     task = asyncio.create_task(forgetful())
     async with asyncio.timeout(300):
-        await ended([task])
+        await cancel_and_wait([task])
     assert task.cancelled()

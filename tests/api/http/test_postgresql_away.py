@@ -14,6 +14,7 @@ from projections import ALL
 from services.database import connection as database
 from services.database.embedded import Embedded
 from services.database.locks import LOCK, Lock
+from services.database.migrate import migrate
 from services.runtime.outage import Outage
 from tests.support.api_client import PASSWORD, Client, Serve, admin_token, basic
 from tests.support.freezing import crowded, frozen
@@ -51,7 +52,7 @@ async def url(own_server: Embedded) -> AsyncIterator[str]:
     await connection.execute("CREATE DATABASE silent")
     url = own_server.url.replace("/postgres?", "/silent?")
     migrating = await database.connect(url)
-    await database.migrate(migrating)
+    await migrate(migrating)
     await migrating.close()
     yield url
     await connection.execute("DROP DATABASE silent WITH (FORCE)")

@@ -134,7 +134,7 @@ async def test_an_act_is_awaited_although_its_commander_was_not_woken(
     async def fails(*_: object) -> None:
         raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
 
-    monkeypatch.setattr("services.commands.act.wake_commander", fails)
+    monkeypatch.setattr("services.commands.act.notify_commander", fails)
     monkeypatch.setattr("services.commands.act.OUTCOME_SECONDS", 0.5)
     await ledger.connection.execute(COMMANDER)
     reply = await client.delete(f"{CHANNELS}/1.1")

@@ -36,7 +36,7 @@ from schemas.log import NewEvent
 from schemas.settings import Settings
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.checkpoint_watcher import CheckpointWatcher
 from services.projector.checkpoints import Checkpoint, CheckpointReading, read
 from services.projector.rebuild import rebuild
@@ -92,7 +92,7 @@ class World:
         self._running: asyncio.Task[None] | None = None
 
     async def append(self, *events: NewEvent) -> int:
-        position = await log.append(self._pen, "pbx", 1, self._next, events)
+        position = await append_events(self._pen, "pbx", 1, self._next, events)
         self._next += len(events)
         return position
 

@@ -24,7 +24,7 @@ from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
 from projections.engine.fold import Fold
-from services.log import append as log
+from services.log.read import head_position
 from services.replay.subscription import Subscription
 from services.retention import redact_pattern as wanted
 from services.retention.redact import redact
@@ -57,7 +57,7 @@ async def test_what_is_archived_is_gone_and_the_edge_is_a_beginning(
     ends = await append_months(ledger.url)
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    head = await log.head(ledger.connection)
+    head = await head_position(ledger.connection)
     async with open_stream(client, last=ends[1]) as one:
         before = await one.take(50)
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], head)

@@ -16,7 +16,8 @@ from api.stream import live_buffer as live
 from api.stream import sse
 from schemas.log import NewEvent
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
+from services.log.read import head_position
 from tests.api.http.test_as_of import serving
 from tests.api.jade.test_views import TICKING
 from tests.contract import operations
@@ -43,13 +44,13 @@ class Scene:
     async def goes(self, number: int) -> int:
         """Append so many events; return the last position."""
         said = self._rest[self._done : self._done + number]
-        position = await log.append(self.ledger.connection, "pbx", 2, self._done + 1, said)
+        position = await append_events(self.ledger.connection, "pbx", 2, self._done + 1, said)
         self._done += len(said)
         return position
 
     async def all(self, last: str | int = 0) -> list[StreamMessage]:
         """Return all that is told up to the end of the log, from the beginning or from an id on."""
-        head = await log.head(self.ledger.connection)
+        head = await head_position(self.ledger.connection)
         async with open_stream(self.client, last=last) as stream:
             return [message async for message in stream.upto(head)]
 
@@ -61,7 +62,7 @@ async def scene(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> As
     connection = await database.connect(url)
     for start in range(0, THEN, 500):
         said = snapshotted("rich22")[start : start + 500][: THEN - start]
-        await log.append(connection, "pbx", 1, start + 1, said)
+        await append_events(connection, "pbx", 1, start + 1, said)
     await connection.close()
     await heard.project(url, every=211)
     ledger = await open_ledger(url)
@@ -131,7 +132,7 @@ async def test_the_resources_that_are_told_are_those_that_are_served(
 ) -> None:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.05)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
-    head = await log.head(recorded.ledger.connection)
+    head = await head_position(recorded.ledger.connection)
     dice = random.Random(8)
     instants = iter(sorted(dice.sample(range(1000, head), 12)))
     instant, kept, shown = next(instants), ResourceMirror(), 0
@@ -225,7 +226,7 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(scene: Scene, mon
     async with open_stream(client) as other, client.ws_connect("/v1/ws", params={"topic": "/"}) as socket:
         heard_by_other: list[StreamMessage] = []
         for _ in range(60):  # 15 MB: more than sockets hold
-            position = await log.append(
+            position = await append_events(
                 scene.ledger.connection,
                 "big",
                 3,
@@ -256,7 +257,7 @@ async def test_while_postgresql_is_away_a_stream_waits_and_then_goes_on(scene: S
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
         " AND (application_name = 'ringledger events' OR query LIKE '%ledger.head h LEFT JOIN%')"
     )
-    begin = await log.head(scene.ledger.connection)
+    begin = await head_position(scene.ledger.connection)
     async with open_stream(scene.client) as one, open_stream(scene.client, last=0) as far:
         found = await far.take(5)
         middle = await scene.goes(500)

@@ -6,7 +6,7 @@ import pytest
 
 from projections import ALL
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.projector import Projector
 from tests.support.folding import FoldSpec
 from tests.support.recorded_events import cut, snapshotted
@@ -50,7 +50,7 @@ async def test_the_projector_at_random_limits_writes_the_tables_of_one_fold(url:
     connection = await database.connect(url, search_path="model, ledger")
     events = snapshotted(capture)
     for start in range(0, len(events), 4096):
-        await log.append(connection, "pbx", 1, start + 1, events[start : start + 4096])
+        await append_events(connection, "pbx", 1, start + 1, events[start : start + 4096])
     dice = random.Random(capture)
     projector = Projector(connection, ALL)
     await projector.open()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemas.configuration import DIALPLAN, PJSIP, Line, Section
 from schemas.secrets import MASK, is_secret
 from services.asterisk.config.checks import check
-from services.asterisk.config.secrets import NoSecretError, cut, masked, restored
+from services.asterisk.config.secrets import NoSecretError, mask_sections, restore, tokenize
 from services.asterisk.config.text import ConfigTextError, parse, render, sections_in
 
 LETTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\x85\u2028\u2029")
@@ -102,29 +102,29 @@ AUTH = Section("a", (Line("type", "auth"), Line("password", "geheim"), Line("md5
 
 
 def test_secrets_are_cut_out_and_put_in_again() -> None:
-    assert masked([AUTH])[0].lines[1:3] == (Line("password", MASK), Line("md5_cred", ""))
-    cut_out, values = cut([AUTH])
+    assert mask_sections([AUTH])[0].lines[1:3] == (Line("password", MASK), Line("md5_cred", ""))
+    cut_out, values = tokenize([AUTH])
     assert list(values.values()) == ["geheim"]
     assert "geheim" not in render(cut_out)
-    assert restored(cut_out, [], values) == [AUTH]
+    assert restore(cut_out, [], values) == [AUTH]
 
 
 def test_a_mask_keeps_what_is_there() -> None:
     others = Section("A", (Line("type", "endpoint"),))
-    assert restored(masked([others, AUTH]), [AUTH], {}) == [others, AUTH]
+    assert restore(mask_sections([others, AUTH]), [AUTH], {}) == [others, AUTH]
     with pytest.raises(NoSecretError, match=r"\[b\] password: there is no present value"):
-        restored([Section("b", (Line("password", MASK),))], [AUTH], {})
+        restore([Section("b", (Line("password", MASK),))], [AUTH], {})
     with pytest.raises(NoSecretError, match="kept no longer"):
-        restored(cut([AUTH])[0], [AUTH], {})
+        restore(tokenize([AUTH])[0], [AUTH], {})
 
 
 def test_a_mask_follows_its_section() -> None:
     first, second = (
         Section("a", (Line("username", name), Line("password", word))) for name, word in (("u", "1"), ("v", "2"))
     )
-    assert restored(masked([second]), [first, second], {}) == [second]
+    assert restore(mask_sections([second]), [first, second], {}) == [second]
     changed = Section("a", (Line("username", "w"), Line("password", MASK)))
-    assert restored([changed, *masked([first])], [first, second], {})[0].lines[1].value == "2"
+    assert restore([changed, *mask_sections([first])], [first, second], {})[0].lines[1].value == "2"
 
 
 @pytest.mark.parametrize("name", ["password", "md5_cred", "SECRET", "oauth_secret", "refresh_token"])

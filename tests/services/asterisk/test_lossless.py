@@ -11,7 +11,7 @@ import pytest
 
 from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.runtime.masking.ami import HARMLESS, masked, masking
+from services.runtime.masking.ami import HARMLESS, mask_block, masker_of
 from tests.captures import wire
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi
@@ -158,8 +158,8 @@ def test_no_secret_survives(capture: str) -> None:
 )
 def test_what_is_masked_in_place_and_what_is_not(header: bytes, kept: bytes) -> None:
     wire = b"Event: AuthDetail\r\n%s\r\nRealm: pass\r\n\r\n"
-    assert masked(wire % header) == wire % kept
-    assert masked(masked(wire % header)) == wire % kept
+    assert mask_block(wire % header) == wire % kept
+    assert mask_block(mask_block(wire % header)) == wire % kept
 
 
 def test_the_fast_masking_of_an_event_is_that_of_any_block() -> None:
@@ -169,7 +169,7 @@ def test_the_fast_masking_of_an_event_is_that_of_any_block() -> None:
             name = dict(headers(block))[b"Event"].strip()
             if name in HARMLESS:
                 seen[name] += 1
-                assert masking(name)(block) == masked(block) == expected(block)
+                assert masker_of(name)(block) == mask_block(block) == expected(block)
     assert set(seen) == HARMLESS
 
 

@@ -25,7 +25,8 @@ from services.asterisk.config import files, text
 from services.asterisk.config.text import ConfigTextError, Heritage, InheritanceError, parse
 from services.commander.async_agi.run import Run
 from services.database import connection as database
-from services.log import append as log
+from services.log import read
+from services.log.read import read_events
 from services.projector.projector import Projector
 from tests.services.asterisk.test_snapshots import pbx22
 from tests.support.event_log import EventLog
@@ -272,11 +273,11 @@ async def test_a_read_of_the_log_ends_after_its_bytes(url: str, monkeypatch: pyt
     """A batch of events at four megabytes each is no more memory than any other."""
     events = [event("Newchannel", {"Uniqueid": f"1.{n}", "Linkedid": "1", "Channel": f"PJSIP/{n}"}) for n in range(20)]
     await tell(url, events)
-    monkeypatch.setattr(log, "READ_BYTES", 2 * len(events[0].raw))
+    monkeypatch.setattr(read, "READ_BYTES", 2 * len(events[0].raw))
     connection = await database.connect(url, search_path="model, ledger")
-    rows = await log.read(connection, 0, 20, ["Newchannel"])
+    rows = await read_events(connection, 0, 20, ["Newchannel"])
     assert [row["position"] for row in rows] == [1, 2]
-    monkeypatch.setattr(log, "READ_BYTES", 1)
+    monkeypatch.setattr(read, "READ_BYTES", 1)
     projector = Projector(connection, ALL)
     await projector.open()
     while await projector.advance():

@@ -17,8 +17,8 @@ import pytest
 
 from schemas.settings import Settings
 from services.cli.up import PBX, STOP_SECONDS, UpError, up
-from services.database import connection as database
 from services.database.embedded import Embedded
+from services.database.migrate import migrate
 from tests.support.polling import eventually
 
 CHILDREN = ("command", "demo", "listen", "project", "serve")
@@ -125,7 +125,7 @@ async def first_password(place: Path) -> str:
         await grows(place, "ledger.event")
         up.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(up.process.wait(), 300) == 0, up.err.read_text()
-        assert not Embedded(place).ready
+        assert not Embedded(place).is_ready
     return password
 
 
@@ -208,7 +208,6 @@ async def test_postgresql_starts_again_when_it_dies(place: Path, first_password:
 async def test_postgresql_that_dies_while_it_starts_is_started_again(
     place: Path, first_password: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    migrate = database.migrate
     killed: list[int] = []
 
     async def dying(connection: asyncpg.Connection) -> list[str]:
@@ -217,7 +216,7 @@ async def test_postgresql_that_dies_while_it_starts_is_started_again(
             os.kill(killed[0], signal.SIGKILL)
         return await migrate(connection)
 
-    monkeypatch.setattr(database, "migrate", dying)
+    monkeypatch.setattr("services.cli.up.migrate", dying)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     monkeypatch.setenv("RINGLEDGER_HTTP", f"127.0.0.1:{port}")
@@ -244,7 +243,7 @@ async def test_a_port_that_is_taken_is_named(place: Path, first_password: str, t
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         async with Up(place, tmp_path, RINGLEDGER_HTTP=address) as up:
             assert await asyncio.wait_for(up.process.wait(), 300) == 2
-            assert f"RINGLEDGER_HTTP: {address} is taken by another program" in up.err.read_text()
+            assert f"RINGLEDGER_HTTP: {address} is in use by another program" in up.err.read_text()
             assert first_password
 
 
@@ -288,12 +287,12 @@ async def ran(*arguments: str, **environ: str) -> tuple[int | None, bytes, str]:
 async def test_export_runs_with_and_without_up(place: Path, first_password: str, tmp_path: Path) -> None:
     ami = ("--ami", "--pbx", PBX)
     assert first_password
-    assert not Embedded(place).ready
+    assert not Embedded(place).is_ready
     code, before, err = await export(*ami, RINGLEDGER_DATA=str(place))
     assert (code, err) == (0, "")
     assert before.startswith(b"Event: FullyBooted\r\n")
     assert before.endswith(b"\r\n\r\n")
-    assert not Embedded(place).ready  # it was started for the export alone
+    assert not Embedded(place).is_ready  # it was started for the export alone
     async with Up(place, tmp_path, "--speed=10") as up:
         await up.printed(r"password: (\S+)")
         await grows(place, "ledger.event")
@@ -301,7 +300,7 @@ async def test_export_runs_with_and_without_up(place: Path, first_password: str,
         assert (code, err) == (0, "")
         assert during.startswith(before)
         assert len(during) > len(before)
-        assert Embedded(place).ready
+        assert Embedded(place).is_ready
 
 
 async def test_export_names_an_unknown_pbx_in_one_line(place: Path, first_password: str, tmp_path: Path) -> None:
@@ -319,14 +318,14 @@ async def test_rebuild_runs_with_and_without_up(place: Path, first_password: str
     data = {"RINGLEDGER_DATA": str(place)}
     code, out, err = await ran("rebuild", **data)
     assert (code, err) == (0, "")
-    assert b"by this command, because no projector is running" in out
-    assert not Embedded(place).ready  # it was started for the rebuild alone
+    assert b"by this command, for no projector runs" in out
+    assert not Embedded(place).is_ready  # it was started for the rebuild alone
     async with Up(place, tmp_path, "--speed=10") as up:
         await up.printed(r"password: (\S+)")
         await grows(place, "model.channels WHERE tm_update > now() - interval '1 minute'")
         code, out, err = await ran("rebuild", **data)
         assert (code, err) == (0, "")
-        assert b"by the running projector" in out
+        assert b"by the projector that runs" in out
         code, out, err = await ran("rebuild", "--diff", **data)
         assert (code, err) == (0, "")
         assert out.endswith(b": nothing differs\n")

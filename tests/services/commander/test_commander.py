@@ -17,8 +17,8 @@ from services.commander import commander
 from services.commander.commander import OLDEST_SECONDS, Commander, Term
 from services.commander.sent_acts import SentActs
 from services.database.locks import Lock
-from services.database.notify import wake_commander
-from services.log import append as log
+from services.database.notify import notify_commander
+from services.log.append import append_events
 from tests.support.cable import Cable
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import eventually
@@ -47,7 +47,7 @@ async def commanding(fake: FakeAmi, url: str) -> AsyncIterator[Commander]:
 async def ask(connection: asyncpg.Connection, name: str, *, pbx: str = "pbx", recorded: float = 0.0) -> None:
     """Request the hangup of PJSIP/<name>; the act's id is ``name`` too."""
     await write(connection, ActRequested(name, builtins(ChannelHangup(f"PJSIP/{name}"))), pbx, recorded)
-    await wake_commander(connection, pbx)
+    await notify_commander(connection, pbx)
 
 
 async def write(
@@ -55,7 +55,7 @@ async def write(
 ) -> None:
     now = recorded or time.time()
     received = NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
-    await log.append(connection, pbx, time.time_ns(), 1, [received])
+    await append_events(connection, pbx, time.time_ns(), 1, [received])
 
 
 async def told(connection: asyncpg.Connection) -> list[tuple[str, dict[str, Any]]]:
@@ -198,7 +198,7 @@ async def test_an_import_from_a_clock_ahead_keeps_its_outcome(
     async with commanding(ami, url):
         await ask(connection, "b")
         await ended(connection, "b")
-        await log.append(connection, "pbx", time.time_ns(), 1, received)
+        await append_events(connection, "pbx", time.time_ns(), 1, received)
         await ask(connection, "c")
         await ended(connection, "c")
     assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/b", "PJSIP/c"]
@@ -219,7 +219,7 @@ async def test_a_pbx_that_cannot_be_reached(url: str, connection: asyncpg.Connec
 async def test_an_act_that_this_version_does_not_know(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
     async with commanding(ami, url):
         await write(connection, ActRequested("a", {"act": "pbx.explode"}))
-        await wake_commander(connection, "pbx")
+        await notify_commander(connection, "pbx")
         assert (await ended(connection, "a"))["reason"] == "impossible"
 
 
@@ -229,7 +229,7 @@ async def test_a_request_that_cannot_be_read_does_not_keep_others_waiting(
     now = time.time()
     broken = NewEvent("ringledger", "ActRequested", now, now, b'{"type": "ActRequested", "id": 7}')
     async with commanding(ami, url):
-        await log.append(connection, "pbx", time.time_ns(), 1, [broken])
+        await append_events(connection, "pbx", time.time_ns(), 1, [broken])
         await ask(connection, "a")
         assert (await ended(connection, "a"))["type"] == "ActSucceeded"
     async with commanding(ami, url):  # it is in the way of the next one's beginning neither
@@ -327,17 +327,16 @@ async def test_an_append_that_was_cancelled_swallows_no_other(
     url: str, connection: asyncpg.Connection, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     term = Term(Commander(ami.pbx(), url), connection)
-    append = log.append
 
     async def cancelled(*what: Any) -> int:
-        await append(*what)
+        await append_events(*what)
         raise asyncio.CancelledError
 
     await term._append(ActSent("a"))
-    monkeypatch.setattr(log, "append", cancelled)
+    monkeypatch.setattr(commander, "append_events", cancelled)
     with pytest.raises(asyncio.CancelledError):
         await term._append(ActSent("b"))
-    monkeypatch.setattr(log, "append", append)
+    monkeypatch.undo()
     await term._append(ActSent("c"))
     assert [event["id"] for _, event in await told(connection)] == ["a", "b", "c"]
 
@@ -351,7 +350,7 @@ async def test_an_act_is_not_sent_again_after_a_rewind(
         await ended(connection, "a")
         at = await connection.fetchval("SELECT position FROM ledger.event WHERE name = $1", kept)
         await rewind(connection, at)
-        await wake_commander(connection, "pbx")
+        await notify_commander(connection, "pbx")
         assert (await ended(connection, "a"))["type"] == "ActSucceeded"
         await ask(connection, "b")
         assert (await ended(connection, "b"))["type"] == "ActSucceeded"

@@ -10,7 +10,7 @@ import pytest
 from schemas.log import NewEvent
 from services.commander import commander
 from services.commander.link import CommanderLink
-from services.log import append as log
+from services.log.append import append_events
 from tests.services.commander.test_commander import ask, commanding, ended
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import eventually, present
@@ -46,7 +46,7 @@ async def reload(connection: asyncpg.Connection, module: str) -> None:
     """Log that a module of the PBX was reloaded, as the listener does."""
     raw = block("Event: Reload", "Privilege: system,all", f"Module: {module}", "Status: 0")
     now = time.time()
-    await log.append(connection, "pbx", time.time_ns(), 1, [NewEvent("ami", "Reload", now, now, raw)])
+    await append_events(connection, "pbx", time.time_ns(), 1, [NewEvent("ami", "Reload", now, now, raw)])
 
 
 @pytest.mark.parametrize("module", ["manager", "All"])

@@ -17,7 +17,7 @@ from services.commander import process as command
 from services.commander.link import CommanderLink
 from services.listener import ami as listener
 from services.log.listener_link import listener_link
-from services.runtime.settings import SettingsError, load
+from services.runtime.settings import SettingsError, load_settings
 from tests.services.commander.test_commander import ask, commanding, ended, write
 from tests.services.runtime.test_settings import SECRET
 from tests.support.event_log import EventLog
@@ -174,7 +174,7 @@ def test_a_second_user_is_of_a_known_pbx() -> None:
         "RINGLEDGER_AMI": f"berlin=ami://user:{SECRET}@pbx1",
         "RINGLEDGER_AMI_COMMAND": f"berlin=ami://hand:{SECRET}@pbx1",
     }
-    settings = load(environ)
+    settings = load_settings(environ)
     assert [(pbx.name, pbx.user) for pbx in settings.ami_command] == [("berlin", "hand")]
     with pytest.raises(SettingsError, match="RINGLEDGER_AMI has no PBX named paris"):
-        load({**environ, "RINGLEDGER_AMI_COMMAND": f"paris=ami://hand:{SECRET}@pbx1"})
+        load_settings({**environ, "RINGLEDGER_AMI_COMMAND": f"paris=ami://hand:{SECRET}@pbx1"})

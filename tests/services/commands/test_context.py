@@ -27,7 +27,7 @@ def request(**members: Any) -> RequestContext:
 def accounts(*permissions: str) -> Accounts:
     made = Accounts()
     ann = User("ann", "ann", "Ann", "", "user", frozenset(permissions))
-    made._tokens[token_hash("secret")] = Token(ann, CLOCK.now(), CLOCK.passed())
+    made._tokens[token_hash("secret")] = Token(ann, CLOCK.now(), CLOCK.monotonic())
     return made
 
 

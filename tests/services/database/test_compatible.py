@@ -13,7 +13,8 @@ from projections import ALL
 from projections.calls.channels import CHANNELS
 from services.database import compatible
 from services.database import connection as database
-from services.database.compatible import NewerError
+from services.database.compatible import IncompatibleError
+from services.database.migrate import migrate
 from services.projector.process import project
 from services.projector.projector import Projector
 
@@ -79,9 +80,9 @@ async def test_a_command_refuses_a_newer_read_model(url: str, tmp_path: Path, co
 async def test_a_projector_changes_nothing_of_a_newer_model(url: str) -> None:
     await changed(url, CHECKPOINT, "model")
     connection = await database.connect(url, search_path="model, ledger")
-    with pytest.raises(NewerError, match="version 99"):
+    with pytest.raises(IncompatibleError, match="version 99"):
         await Projector(connection, ALL).open()
-    with pytest.raises(NewerError, match="version 99"):
+    with pytest.raises(IncompatibleError, match="version 99"):
         await project(url, asyncio.Event())
     assert [tuple(row) for row in await connection.fetch(CHECKPOINTS)] == [("channels", "model", 99, 7)]
     await connection.close()
@@ -91,8 +92,8 @@ async def test_migrate_refuses_before_it_applies_anything(url: str) -> None:
     connection = await database.connect(url)
     await connection.execute(MIGRATION)
     await connection.execute("DELETE FROM ringledger_migration WHERE name = $1", LAST)
-    with pytest.raises(NewerError, match=r"9999_later\.sql"):
-        await database.migrate(connection)
+    with pytest.raises(IncompatibleError, match=r"9999_later\.sql"):
+        await migrate(connection)
     assert not await connection.fetchval("SELECT count(*) FROM ringledger_migration WHERE name = $1", LAST)
     await connection.close()
 

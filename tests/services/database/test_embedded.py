@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from services.database import embedded
-from services.database.embedded import Embedded, EmbeddedError
+from services.database.cluster import EmbeddedError
+from services.database.embedded import Embedded
 from tests.support.freezing import frozen, processes
 
 
@@ -35,12 +36,12 @@ def data(place: Path) -> Iterator[Path]:
 
 
 def test_the_last_of_several_users_stops_it(data: Path) -> None:
-    with Embedded(data).held() as url:
-        with Embedded(data).held() as same:
+    with Embedded(data).running() as url:
+        with Embedded(data).running() as same:
             assert same == url
-        assert Embedded(data).ready
-    assert not Embedded(data).ready
-    assert not Embedded(data).alive
+        assert Embedded(data).is_ready
+    assert not Embedded(data).is_ready
+    assert not Embedded(data).is_alive
 
 
 def test_a_user_that_is_killed_is_no_user(data: Path) -> None:
@@ -51,19 +52,19 @@ def test_a_user_that_is_killed_is_no_user(data: Path) -> None:
         assert user.stdout
         assert user.stdout.readline() == b"held\n"
         user.kill()
-    assert Embedded(data).ready
-    with Embedded(data).held():
+    assert Embedded(data).is_ready
+    with Embedded(data).running():
         pass
-    assert not Embedded(data).alive
+    assert not Embedded(data).is_alive
 
 
 def test_a_pid_file_that_names_another_process_is_no_server(data: Path) -> None:
     Embedded(data).start()
     os.kill(int((data / "postgresql" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
     (data / "postgresql" / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n\n\n")
-    assert not Embedded(data).alive
-    with Embedded(data).held():
-        assert Embedded(data).ready
+    assert not Embedded(data).is_alive
+    with Embedded(data).running():
+        assert Embedded(data).is_ready
 
 
 def test_a_frozen_server_is_named_in_one_line(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,10 +73,10 @@ def test_a_frozen_server_is_named_in_one_line(data: Path, monkeypatch: pytest.Mo
     server.start()
     with frozen(server):
         for _ in range(2):
-            with pytest.raises(EmbeddedError) as raised, Embedded(data).held():
+            with pytest.raises(EmbeddedError) as raised, Embedded(data).running():
                 pass
             assert str(raised.value) == "PostgreSQL does not answer; run this again later"
-        with fully_queued(data), pytest.raises(EmbeddedError, match="PostgreSQL does not answer"), server.held():
+        with fully_queued(data), pytest.raises(EmbeddedError, match="PostgreSQL does not answer"), server.running():
             pass
     server.stop()
 
@@ -104,19 +105,19 @@ def test_a_server_that_starts_up_is_waited_for(data: Path, monkeypatch: pytest.M
     os.kill(main, signal.SIGINT)
     with ThreadPoolExecutor(1) as thread:
         try:
-            while server.ready:
+            while server.is_ready:
                 time.sleep(0.05)
             ready = thread.submit(was_ready, data)
             assert not wait([ready], timeout=1).done
         finally:
             os.kill(checkpointer, signal.SIGCONT)
         assert ready.result()
-    assert not server.alive
+    assert not server.is_alive
 
 
 def was_ready(data: Path) -> bool:
-    with Embedded(data).held():
-        return Embedded(data).ready
+    with Embedded(data).running():
+        return Embedded(data).is_ready
 
 
 def title(pid: str) -> str:
@@ -133,16 +134,16 @@ def test_a_stop_that_takes_too_long_is_cut_short_and_recovered(data: Path) -> No
     (checkpointer,) = (int(pid) for pid in children if "checkpointer" in title(pid))
     os.kill(checkpointer, signal.SIGSTOP)  # as a disk that takes its time
     Embedded(data).stop(1)
-    assert Embedded(data).alive
-    with Embedded(data).held():
-        assert Embedded(data).ready
+    assert Embedded(data).is_alive
+    with Embedded(data).running():
+        assert Embedded(data).is_ready
 
 
 def test_a_cluster_that_was_never_finished_is_made_anew(place: Path) -> None:
     unfinished = place / "other" / "postgresql.new"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
-    with Embedded(place / "other").held():
+    with Embedded(place / "other").running():
         assert Embedded(place / "other").exists
     assert not unfinished.exists()
 
@@ -161,7 +162,7 @@ def test_somebody_elses_folder_is_not_used_for_sockets(tmp_path: Path) -> None:
     sockets = Path(server.url.partition("host=")[2])
     sockets.symlink_to(elsewhere)
     try:
-        with pytest.raises(EmbeddedError, match="belongs to somebody else"):
+        with pytest.raises(EmbeddedError, match="belongs to another user"):
             server.start()
     finally:
         sockets.unlink()

@@ -1,4 +1,4 @@
-"""The heartbeat: silence is noticed, refusal and a busy process of ours are not silence."""
+"""The heartbeat: it detects silence; a refusal or a busy event loop is not silence."""
 
 import asyncio
 import time
@@ -21,12 +21,12 @@ async def test_silence_ends_whatever_waits_for_postgresql() -> None:
 
     waiting = [asyncio.create_task(waits()) for _ in range(3)]
     await asyncio.sleep(0)
-    heartbeat._fall_silent()
+    heartbeat._begin_silence()
     done = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(one) for one in done] == [SilentError] * 3
     with pytest.raises(SilentError):
         await waits()
-    assert await heartbeat._answer(asyncio.sleep(0, "1")) == "1"
+    assert await heartbeat._await(asyncio.sleep(0, "1")) == "1"
     assert not heartbeat.silent
     async with heartbeat.limit(3600):
         pass
@@ -37,7 +37,7 @@ async def test_no_answer_in_time_is_silence(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("services.database.heartbeat.TICK_SECONDS", 0.01)
     heartbeat = Heartbeat("")
     with pytest.raises(SilentError):
-        await heartbeat._answer(asyncio.Event().wait())
+        await heartbeat._await(asyncio.Event().wait())
     assert heartbeat.silent
 
 
@@ -50,17 +50,17 @@ async def test_a_process_that_is_busy_itself_is_not_silence(monkeypatch: pytest.
         time.sleep(0.2)  # noqa: ASYNC251 (what a fold in the event loop does)
         return "1"
 
-    assert await heartbeat._answer(answers()) == "1"
+    assert await heartbeat._await(answers()) == "1"
     assert not heartbeat.silent
 
 
 async def test_a_postgresql_that_refuses_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.database.heartbeat.BEAT_SECONDS", 0.0)
-    asked = 0
+    queries = 0
 
     async def refuses(*_: object, **__: object) -> asyncpg.Connection:
-        nonlocal asked
-        asked += 1
+        nonlocal queries
+        queries += 1
         raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
 
     monkeypatch.setattr(database, "connect", refuses)
@@ -68,7 +68,7 @@ async def test_a_postgresql_that_refuses_is_not_silent(monkeypatch: pytest.Monke
     running = asyncio.create_task(heartbeat.run())
 
     async def asked_twice() -> bool:
-        return asked > 1
+        return queries > 1
 
     await eventually(asked_twice, "it asks again")
     assert not heartbeat.silent

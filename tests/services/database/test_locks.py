@@ -9,7 +9,9 @@ import pytest
 
 import services
 from services.database import connection as database
-from services.database.locks import Channel, Lock, locked, stand_by, try_lock
+from services.database.locks import Lock, locked, stand_by, try_lock
+from services.database.migrate import migrate
+from services.database.notify import Channel
 
 ROOT = Path(services.__file__).parent.parent
 SQL = sorted((ROOT / "services" / "database" / "migrations").glob("*.sql"))
@@ -89,12 +91,12 @@ async def test_a_lost_connection_does_not_undo_what_was_done_under_a_lock(url: s
 
 
 async def test_migrate_gives_up_while_another_migration_lasts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MIGRATE_LOCK_TIMEOUT", "10ms")
+    monkeypatch.setattr("services.database.migrate.LOCK_TIMEOUT", "10ms")
     holder, other = await database.connect(url), await database.connect(url)
     async with locked(holder, Lock.SCHEMA):
         with pytest.raises(asyncpg.LockNotAvailableError):
-            await database.migrate(other)
-    assert await database.migrate(other) == []
+            await migrate(other)
+    assert await migrate(other) == []
     assert await other.fetchval("SHOW lock_timeout") == database.LOCK_TIMEOUT
     await holder.close()
     await other.close()

@@ -16,7 +16,7 @@ from schemas.log import NewEvent
 from services.integrity.anchors import KEY, Anchor, AnchorError, anchored, sign
 from services.integrity.chain_walk import verify
 from services.integrity.damage import DamageError
-from services.log import append as log
+from services.log.append import append_events
 
 CUT = """
 DELETE FROM ledger.event WHERE position > $1;
@@ -44,8 +44,8 @@ async def cut(connection: asyncpg.Connection, position: int) -> None:
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     opened = await asyncpg.connect(url)
-    await log.append(opened, "a", 1, 1, events("1", "2", "3"))
-    await log.append(opened, "a", 1, 4, events("4", "5"))
+    await append_events(opened, "a", 1, 1, events("1", "2", "3"))
+    await append_events(opened, "a", 1, 4, events("4", "5"))
     yield opened
     await opened.close()
 
@@ -70,7 +70,7 @@ async def test_heads_are_signed_and_held_against_the_log(
     assert said == f"anchor written to {file}"
     assert (data / KEY).stat().st_mode & 0o777 == 0o600
     key = (data / KEY).read_bytes()
-    await log.append(connection, "a", 1, 6, events("6"))
+    await append_events(connection, "a", 1, 6, events("6"))
     verified, said = await anchored(url, file, data)
     assert said == f"1 anchor of {file} holds, and this one is added"
     first, second = lines(file)
@@ -84,18 +84,18 @@ async def test_a_tail_that_was_rewritten_whole_is_found_by_the_anchor_alone(
     url: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     file = tmp_path / "anchor"
-    await log.append(connection, "a", 1, 6, events("6"))
+    await append_events(connection, "a", 1, 6, events("6"))
     await anchored(url, file, tmp_path)
     await cut(connection, 3)
     await anchored_nothing(url, file, tmp_path, "missing", 4)
-    await log.append(connection, "a", 1, 4, events("4", "FIVE"))
+    await append_events(connection, "a", 1, 4, events("4", "FIVE"))
     assert (await verify(url)).events == 5
     await anchored_nothing(url, file, tmp_path, "missing", 6)
-    await log.append(connection, "a", 1, 6, events("6"))
+    await append_events(connection, "a", 1, 6, events("6"))
     assert (await verify(url)).events == 6
     await anchored_nothing(url, file, tmp_path, "rewritten", 1)
     await cut(connection, 5)
-    await log.append(connection, "a", 1, 6, events("6", "7"))
+    await append_events(connection, "a", 1, 6, events("6", "7"))
     assert (await verify(url)).events == 7
     await anchored_nothing(url, file, tmp_path, "rewritten", 1)
 
@@ -105,10 +105,10 @@ async def test_what_an_older_anchor_holds_is_not_under_suspicion(
 ) -> None:
     file = tmp_path / "anchor"
     await anchored(url, file, tmp_path)
-    await log.append(connection, "a", 1, 6, events("6"))
+    await append_events(connection, "a", 1, 6, events("6"))
     await anchored(url, file, tmp_path)
     await cut(connection, 5)
-    await log.append(connection, "a", 1, 6, events("six"))
+    await append_events(connection, "a", 1, 6, events("six"))
     await anchored_nothing(url, file, tmp_path, "rewritten", 6)
 
 
@@ -135,7 +135,7 @@ async def test_who_has_no_key_checks_and_adds_nothing(url: str, connection: asyn
     assert said.startswith(f"1 anchor of {file} holds; none added")
     assert file.read_bytes() == before
     assert not elsewhere.exists()
-    await log.append(connection, "a", 1, 6, events("6"))
+    await append_events(connection, "a", 1, 6, events("6"))
     await cut(connection, 3)
     await anchored_nothing(url, file, elsewhere, "missing", 4)
 

@@ -14,9 +14,9 @@ from schemas.log import NewEvent
 from services.integrity import compare
 from services.integrity.chain_walk import NoLedgerError, verify
 from services.integrity.damage import DamageError, Place
-from services.log import append as log
 from services.log import batches
-from services.log.chain import BEGINNING, LEAF
+from services.log.append import append_events
+from services.log.chain import LEAF, ZERO_LINK
 from tests.support.polling import eventually
 
 CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{}+00'"
@@ -177,12 +177,12 @@ def events(size: int, number: int) -> list[NewEvent]:
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     opened = await asyncpg.connect(url)
     await opened.execute(CLOCK.format("2031-01-31 23:59:59"))
-    await log.append(opened, "a", 1, 1, events(4, 10))
-    await log.append(opened, "b", 9, 1, events(3, 20))
+    await append_events(opened, "a", 1, 1, events(4, 10))
+    await append_events(opened, "b", 9, 1, events(3, 20))
     await opened.execute(CLOCK.format("2031-02-01"))
-    await log.append(opened, "a", 1, 5, events(4, 30))
-    await log.append(opened, "b", 9, 4, events(3, 40))
-    await log.append(opened, "a", 2, 1, events(2, 50))
+    await append_events(opened, "a", 1, 5, events(4, 30))
+    await append_events(opened, "b", 9, 4, events(3, 40))
+    await append_events(opened, "a", 2, 1, events(2, 50))
     yield opened
     await opened.close()
 
@@ -224,7 +224,7 @@ async def test_the_column_is_named_where_the_rest_tells_it(
 
 
 async def test_an_empty_log_is_honest_and_no_log_is_none(url: str, empty_url: str) -> None:
-    assert (await verify(url)).end == Place(0, BEGINNING)
+    assert (await verify(url)).end == Place(0, ZERO_LINK)
     with pytest.raises(NoLedgerError, match="holds no ledger of this version"):
         await verify(empty_url)
 
@@ -236,7 +236,7 @@ async def test_a_listener_may_go_on(url: str, connection: asyncpg.Connection) ->
         writer = await asyncpg.connect(url)
         first = 3
         while not done.is_set():
-            await log.append(writer, "a", 2, first, events(7, first))
+            await append_events(writer, "a", 2, first, events(7, first))
             first += 7
         await writer.close()
         return first
@@ -267,8 +267,8 @@ async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connect
     await connection.execute("UPDATE ledger.event SET raw = 'x' WHERE position IN (9, 13)")
     rows = await connection.fetch("SELECT first, leaves FROM ledger.batch WHERE first IN (8, 12) ORDER BY first")
     was = {9: rows[0][1][LEAF : 2 * LEAF], 13: rows[1][1][LEAF : 2 * LEAF]}
-    reading = await batches.connect(url, "test")
-    async for stretch in batches.stretches(reading, 0, 16):
+    reading = await batches.connect_microseconds(url, "test")
+    async for stretch in batches.read_slices(reading, 0, 16):
         salts = b"".join([b.salts for b in stretch.batches])  # of the first position on
         now = {row[0]: batches.leaf_of(row, salts[row[0] * 16 - 16 : row[0] * 16]) for row in stretch.rows}
     await reading.close()
@@ -305,7 +305,7 @@ async def test_a_hole_in_a_connection_is_found_though_the_chain_holds(
 ) -> None:
     # As if a batch had been taken out, and all that follows appended anew.
     await connection.execute("UPDATE ledger.connection SET last_ordinal = $1 WHERE connection = 1", done)
-    await log.append(connection, "a", 1, done + 1, events(1, 60))
+    await append_events(connection, "a", 1, done + 1, events(1, 60))
     with pytest.raises(DamageError, match=f"event 17 {kind}: ordinal {done + 1} of a/1 follows 8"):
         await verify(url)
 
@@ -332,7 +332,7 @@ import asyncio, multiprocessing, sys, time
 from services import batches, compare
 
 async def main():
-    connection = await batches.connect(sys.argv[1], "test")
+    connection = await batches.connect_microseconds(sys.argv[1], "test")
     compare.PARALLEL = 0
     async with compare.comparing(sys.argv[1], connection, {}, 16) as (compared, _):
         stretch = await batches.read_batches(connection, 0, 16)

@@ -22,7 +22,7 @@ from services.listener.ari import AriListener, occurred
 from services.listener.ingest import Ingest
 from services.listener.process import listen
 from services.listener.spool import Spools
-from services.runtime.masking.json import masked_json
+from services.runtime.masking.json import mask_json
 from tests.support.polling import eventually
 
 EVENT = '{"type":"ChannelCreated","timestamp":"2026-11-22T00:56:23.349+0000","channel":{"name":"caf\u00e9 \u4e16"}}'
@@ -219,12 +219,12 @@ async def test_the_log_holds_what_every_pbx_said(url: str, tmp_path: Path) -> No
 
 def test_secrets_are_masked_in_place() -> None:
     raw = rb'{"type":"X","password":"a\"b","md5_cred" : "x","n":{"auth_token":"t","key":"k","keys":"ok"},"password":5}'
-    assert masked_json(raw) == (
+    assert mask_json(raw) == (
         rb'{"type":"X","password":"********","md5_cred" : "********",'
         rb'"n":{"auth_token":"********","key":"********","keys":"ok"},"password":5}'
     )
-    assert masked_json(EVENT.encode()) == EVENT.encode()
-    assert msgspec.json.decode(masked_json(raw))["n"]["keys"] == "ok"
+    assert mask_json(EVENT.encode()) == EVENT.encode()
+    assert msgspec.json.decode(mask_json(raw))["n"]["keys"] == "ok"
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-11-22", "0001-01-01T00:00:00+0000", "2026-11-22T00:56:23.349"])

@@ -18,7 +18,7 @@ from services.database import connection as database
 from services.listener.ingest import Ingest
 from services.listener.spool import Spools
 from services.projector.projector import Projector
-from services.runtime.masking.ami import masking
+from services.runtime.masking.ami import masker_of
 from tests.captures import wire
 
 STREAMS = 10_000
@@ -142,7 +142,7 @@ def fed(
 
 
 def in_log(block: bytes, start: bytes) -> bytes:
-    return masking(start[6 : start.find(b"\r\n")].strip())(block)
+    return masker_of(start[6 : start.find(b"\r\n")].strip())(block)
 
 
 async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:

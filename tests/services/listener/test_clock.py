@@ -12,12 +12,12 @@ from services.asterisk.ami import snapshots as snapshot
 from services.asterisk.ami.protocol import message
 from services.asterisk.ami.session import Session
 from services.asterisk.ami.snapshots import Snapshots
-from services.asterisk.config import secrets
 from services.database import connection as database
+from services.database import secret_store
 from services.listener.ami import Listener
 from services.listener.ingest import Ingest
 from services.listener.spool import Spools
-from services.runtime.clock import Clock, FullMinute, minute_of
+from services.runtime.clock import Clock, FullMinute, current_minute
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import TIMEOUT_SECONDS, eventually
 
@@ -52,7 +52,7 @@ def test_a_full_minute_comes_when_the_clock_shows_it() -> None:
     hands.go(19.75)
     assert due.left == 0.25
     hands.go(0.25)
-    assert (due.left, minute_of(hands.clock)) == (0, MINUTE)
+    assert (due.left, current_minute(hands.clock)) == (0, MINUTE)
     assert FullMinute(hands.clock).left == 60
 
 
@@ -62,7 +62,7 @@ def test_a_clock_that_is_set_back_puts_no_full_minute_off() -> None:
     hands.now -= HOUR - 10
     assert due.left == 25
     hands.go(25)
-    assert (due.left, minute_of(hands.clock)) == (0, MINUTE - HOUR)
+    assert (due.left, current_minute(hands.clock)) == (0, MINUTE - HOUR)
     assert FullMinute(hands.clock).left == 45
 
 
@@ -81,7 +81,7 @@ def test_a_clock_that_goes_slowly_does_not_split_a_minute() -> None:
     hands.now += 19.5
     assert due.left == 0.5
     hands.go(0.5)
-    assert (due.left, minute_of(hands.clock)) == (0, MINUTE)
+    assert (due.left, current_minute(hands.clock)) == (0, MINUTE)
 
 
 class Asterisk:
@@ -136,7 +136,7 @@ async def test_minutes_are_written_on_after_a_clock_set_back(url: str, spools: S
 
 async def test_a_secret_from_before_a_clock_was_set_back_is_swept(url: str) -> None:
     async with await database.create_pool(url, size=1) as pool:
-        await secrets.keep(pool, {"old": "1", "young": "2"})
+        await secret_store.store(pool, {"old": "1", "young": "2"})
         await pool.execute("UPDATE ledger.secret SET made = now() + interval '1 hour' WHERE id = 'old'")
-        await secrets.keep(pool, {})
+        await secret_store.store(pool, {})
         assert [row["id"] for row in await pool.fetch("SELECT id FROM ledger.secret")] == ["young"]

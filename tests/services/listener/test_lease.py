@@ -20,7 +20,7 @@ from services.listener import lease as lease_module
 from services.listener.ingest import Ingest
 from services.listener.lease import Lease, _started, is_dead, this_process
 from services.listener.spool import Spools
-from services.log import append as log
+from services.log.append import append_events
 from tests.services.listener.test_ingest import SPOOL_MB, Process, event, process
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
@@ -136,7 +136,7 @@ async def test_events_of_a_dead_listener_are_taken_after_a_clock_set_back(url: s
     connection = await asyncpg.connect(url)
     later = time.time() + 3600  # the listener recorded it before the clock was set back by an hour
     heard = NewEvent("ami", "Hangup", later, later, block("Event: Hangup", "Uniqueid: 1.1"))
-    assert await log.append(connection, "pbx", dead.writer, 1, [heard]) > 0
+    assert await append_events(connection, "pbx", dead.writer, 1, [heard]) > 0
     await connection.close()
     await dead.release()
     await other.release()

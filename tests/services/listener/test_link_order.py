@@ -17,7 +17,7 @@ from services.listener.ari import AriListener
 from services.listener.ingest import Ingest
 from services.listener.lease import Lease
 from services.listener.spool import Spools
-from services.log import append as log
+from services.log.append import append_events
 from tests.services.listener.test_ari import asterisk, stays
 from tests.services.listener.test_ingest import connected, process, writing
 from tests.support.cable import Cable
@@ -164,7 +164,7 @@ def leave(spools: Spools, writer: int, first: int, *events: NewEvent) -> None:
 
 async def append(url: str, writer: int, *events: NewEvent) -> None:
     connection = await asyncpg.connect(url)
-    await log.append(connection, "pbx", writer, 1, events)
+    await append_events(connection, "pbx", writer, 1, events)
     await connection.close()
 
 

@@ -22,6 +22,7 @@ from services.listener import backlog as backlog_module
 from services.listener.ami import Listener
 from services.listener.ingest import Ingest
 from services.listener.spool import Spools
+from services.runtime.backoff import Backoff
 from services.runtime.clock import Clock
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
@@ -37,8 +38,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules, in hundredths of the time."""
     monkeypatch.setattr(session_module, "PING_SECONDS", 0.05)
     monkeypatch.setattr(session_module, "PONG_SECONDS", TIMEOUT_SECONDS)  # a busy machine loses no link
-    monkeypatch.setattr(listener_module, "FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(listener_module, "LAST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(listener_module, "RETRY", Backoff(0.01, 0.05))
     monkeypatch.setattr(listener_module, "REFUSED_RETRY_SECONDS", 0.1)
     monkeypatch.setattr(snapshot_module, "SETTLE_SECONDS", SETTLE)
 
@@ -84,7 +84,7 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
         return await take(session, *rest, **state)
 
     monkeypatch.setattr(snapshot_module, "take", take_or_break)
-    monkeypatch.setattr("services.listener.standby.FIRST_RESTART_SECONDS", 0.02)
+    monkeypatch.setattr("services.runtime.supervise.RESTART", Backoff(0.02, 30.0))
     async with FakeAmi() as good, FakeAmi() as bad:
         nobody = good.pbx("nobody", port=1)
         async with listener_task(url, nobody, good.pbx("good"), bad.pbx("bad")):
@@ -162,8 +162,7 @@ async def test_links_that_end_at_once_are_not_tried_in_a_busy_loop(url: str, mon
         waits.append(await link(self))
         return 0.0
 
-    monkeypatch.setattr(listener_module, "FIRST_RETRY_SECONDS", 0.2)
-    monkeypatch.setattr(listener_module, "LAST_RETRY_SECONDS", 2.0)
+    monkeypatch.setattr(listener_module, "RETRY", Backoff(0.2, 2.0))
     monkeypatch.setattr(Listener, "_link", noted)
     async with FakeAmi() as pbx:
         pbx.hangs_up_at.add("Challenge")

@@ -16,7 +16,9 @@ import pytest
 
 from schemas.log import NewEvent
 from services.database import connection as database
-from services.database.embedded import BIN, Embedded
+from services.database.cluster import BIN
+from services.database.embedded import Embedded
+from services.database.migrate import migrate
 from services.listener import backlog as backlog_module
 from services.listener import ingest as ingest_module
 from services.listener.ingest import Ingest
@@ -282,9 +284,9 @@ async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, 
     spool.put(1, [event(n) for n in range(1, 11)])
     if lost:
         connection = await asyncpg.connect(url)
-        from services.log import append as log
+        from services.log.append import append_events
 
-        await log.append(connection, "pbx", 5, 1, [event(n) for n in range(1, 8)])
+        await append_events(connection, "pbx", 5, 1, [event(n) for n in range(1, 8)])
         await connection.close()
     spool._connection.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
@@ -393,7 +395,7 @@ async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_readin
 
 async def migrated(url: str) -> None:
     connection = await database.connect(url)
-    await database.migrate(connection)
+    await migrate(connection)
     await connection.close()
 
 
@@ -416,7 +418,7 @@ async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
                 await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
                 n = await _some(ingest, n)
                 if how == "killed":
-                    pid = (server.data / "postmaster.pid").read_text().split("\n", 1)[0]
+                    pid = (server.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]
                     os.kill(int(pid), 9)
                 else:
                     await asyncio.to_thread(server.stop)
@@ -448,15 +450,15 @@ async def test_a_postgresql_that_fails_over_has_each_event_once(
     try:
         await migrated(first.url)
         await asyncio.to_thread(_replicate, first, second)
-        sockets = ",".join(str(one._sockets) for one in (first, second))
+        sockets = ",".join(str(one.cluster.sockets) for one in (first, second))
         url = f"postgresql://ringledger@/postgres?host={sockets}&port=5432,5432&target_session_attrs=read-write"
         async with writing(Ingest(url, "pbx", spools)) as ingest:
             n = await _some(ingest, 0)
             await eventually(lambda: ingest.appended >= n)
             n = await _some(ingest, n)
-            os.kill(int((first.data / "postmaster.pid").read_text().split("\n", 1)[0]), 9)
+            os.kill(int((first.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]), 9)
             n = await _some(ingest, n)
-            await asyncio.to_thread(second._run, "pg_ctl", "-D", str(second.data), "-w", "promote")
+            await asyncio.to_thread(second.cluster.run, "pg_ctl", "-D", str(second.cluster.data), "-w", "promote")
             await eventually(lambda: ingest.appended >= n)
         assert [row["raw"] for row in await EventLog(second.url).rows()] == raws(*range(1, n + 1))
     finally:
@@ -467,20 +469,30 @@ async def test_a_postgresql_that_fails_over_has_each_event_once(
 
 def _replicate(primary: Embedded, standby: Embedded) -> None:
     """Make ``standby`` a synchronous replica of ``primary``: a commit is acknowledged when both have it."""
-    standby._prepare()
-    standby.data.mkdir(mode=0o700)
-    standby._give(standby.data)
-    standby._run(
-        *("pg_basebackup", "-D", str(standby.data), "-h", str(primary._sockets), "-U", "ringledger"),
+    standby.cluster.prepare()
+    standby.cluster.data.mkdir(mode=0o700)
+    standby.cluster.give(standby.cluster.data)
+    standby.cluster.run(
+        *("pg_basebackup", "-D", str(standby.cluster.data), "-h", str(primary.cluster.sockets), "-U", "ringledger"),
         *("--wal-method=stream", "--checkpoint=fast"),
     )
-    (standby.data / "standby.signal").touch()
-    with (standby.data / "postgresql.conf").open("a") as file:
-        file.write(f"primary_conninfo = 'host={primary._sockets} user=ringledger'\n")
+    (standby.cluster.data / "standby.signal").touch()
+    with (standby.cluster.data / "postgresql.conf").open("a") as file:
+        file.write(f"primary_conninfo = 'host={primary.cluster.sockets} user=ringledger'\n")
     standby.start()
     alter = "ALTER SYSTEM SET synchronous_standby_names = '*'"
     for sql in (alter, "SELECT pg_reload_conf()"):
-        psql = [str(BIN / "psql"), "-qXh", str(primary._sockets), "-U", "ringledger", "-d", "postgres", "-c", sql]
+        psql = [
+            str(BIN / "psql"),
+            "-qXh",
+            str(primary.cluster.sockets),
+            "-U",
+            "ringledger",
+            "-d",
+            "postgres",
+            "-c",
+            sql,
+        ]
         subprocess.run(psql, check=True, capture_output=True)
 
 

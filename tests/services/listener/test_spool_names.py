@@ -20,7 +20,7 @@ from services.listener.process import listen
 from services.listener.spool import Spool, Spools
 from services.listener.spool import make as make_spool
 from services.runtime.private import open_private
-from services.runtime.settings import LONGEST_NAME, SettingsError, load
+from services.runtime.settings import LONGEST_NAME, SettingsError, load_settings
 from tests.services.listener.test_ingest import event, writing
 from tests.services.runtime.test_settings import SECRET
 from tests.support.fake_ami import FakeAmi
@@ -219,10 +219,10 @@ async def test_a_spool_of_another_user_stops_no_writer(
 @pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "a\nb", "a\x85b"])
 def test_a_name_that_no_index_takes_is_no_setting(name: str) -> None:
     with pytest.raises(SettingsError, match="item 1: a name has at most 200 characters") as caught:
-        load({"RINGLEDGER_AMI": f"{name}=ami://user:{SECRET}@pbx1"})
+        load_settings({"RINGLEDGER_AMI": f"{name}=ami://user:{SECRET}@pbx1"})
     assert SECRET not in str(caught.value)
 
 
 def test_a_long_name_is_a_setting() -> None:
-    (pbx,) = load({"RINGLEDGER_AMI": f"{'Ж' * LONGEST_NAME}=ami://user:{SECRET}@pbx1"}).ami
+    (pbx,) = load_settings({"RINGLEDGER_AMI": f"{'Ж' * LONGEST_NAME}=ami://user:{SECRET}@pbx1"}).ami
     assert pbx.name == "Ж" * LONGEST_NAME

@@ -18,7 +18,7 @@ from schemas.ami import AmiEvent, Int
 from schemas.log import NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.log.continuity import RewoundError
 from services.projector.projector import Projector
 from tests.captures import wire
@@ -74,7 +74,7 @@ class Pen:
         self._next = 1
 
     async def write(self, *events: NewEvent) -> None:
-        await log.append(self._connection, "pbx", 1, self._next, events)
+        await append_events(self._connection, "pbx", 1, self._next, events)
         self._next += len(events)
 
     async def note(self, *names: str, size: str = "1", action_id: str = "") -> None:
@@ -124,7 +124,7 @@ async def test_tables_are_the_same_at_random_batch_cuts(connection: asyncpg.Conn
     protocol = LedgerProtocol(received.extend, lambda _: None)
     protocol.closed, protocol.responses = False, {}
     protocol.data_received(wire("rich22"))
-    await log.append(connection, "pbx", 1, 1, received)
+    await append_events(connection, "pbx", 1, 1, received)
     await finish(await opened(connection, *ALL), limit=1 << 30)
     queries = {m.name: f"SELECT * FROM {m.name} ORDER BY {', '.join(('pbx', *m.key))}" for m in ALL}
     once = {name: await connection.fetch(query) for name, query in queries.items()}

@@ -20,7 +20,7 @@ from schemas.ami.device import DeviceState
 from schemas.log import NewEvent
 from schemas.users import TokenIssued, UserCreated
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.rebuild import RebuildError, rebuild
 from services.projector.rebuild_diff import Comparison, differences, lines, table
 from tests.captures import wire
@@ -220,7 +220,7 @@ async def test_hashes_are_not_shown_whole(url: str, connection: asyncpg.Connecti
     bob = UserCreated("u1", "bob", "Bob", "$argon2id$secret", ("admin",), origin="user")
     token = TokenIssued("0123456789abcdef", "u1", actor="u1")
     facts = [NewEvent("ringledger", type(e).__name__, None, 1.0, msgspec.json.encode(e)) for e in (bob, token)]
-    await log.append(connection, "", 1, 1, facts)
+    await append_events(connection, "", 1, 1, facts)
     await rebuild(url, [USERS, TOKENS], None, asyncio.Event())
     await connection.execute("UPDATE users SET password_hash = '$argon2id$other', name = 'Rob'; DELETE FROM tokens")
     said = shown(await differences(url, [USERS, TOKENS]))

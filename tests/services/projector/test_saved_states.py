@@ -17,7 +17,7 @@ from projections.engine.model import ReadModel
 from projections.engine.state import State
 from projections.queues.queues import QUEUES
 from schemas.log import NewEvent
-from services.log import append as log
+from services.log.append import append_events
 from services.projector import saved_states as saved
 from services.projector.projector import Projector
 from services.projector.table import Table
@@ -34,7 +34,7 @@ SOME = (CHANNELS, QUEUES, CALL_RECORDS)
 
 
 async def append(connection: asyncpg.Connection, events: tuple[NewEvent, ...], first: int = 1) -> None:
-    await log.append(connection, "pbx", 1, first, events)
+    await append_events(connection, "pbx", 1, first, events)
 
 
 async def opened(connection: asyncpg.Connection, *models: ReadModel) -> Projector:

@@ -9,7 +9,7 @@ import pytest
 from projections.calls.channels import CHANNELS
 from schemas.log import NewEvent
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.replay import instants
 from services.replay.as_of import AsOfReader
 from services.replay.instants import InvalidInstantError
@@ -39,7 +39,7 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
         await heard.set_clock(own, clock(appended))
         raw = f"Event: Newchannel\r\nUniqueid: 1.{number}\r\n\r\n".encode()
         event = NewEvent("ami", "Newchannel", None, clock(recorded).timestamp(), raw)
-        await log.append(own, "pbx", 1, number + 1, [event])
+        await append_events(own, "pbx", 1, number + 1, [event])
     yield own
     await own.close()
 

@@ -19,7 +19,7 @@ from projections.endpoints.pjsip_auths import PJSIP_AUTHS
 from schemas.log import NewEvent
 from schemas.users import UserCreated
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.table import Table
 from services.replay.history_report import shown, written
 from tests.support.folding import FoldSpec, block, own
@@ -87,10 +87,10 @@ EVENTS = [
 @pytest.fixture
 async def cli(url: str) -> Cli:
     connection = await database.connect(url)
-    await log.append(connection, "berlin", 1, 1, EVENTS)
+    await append_events(connection, "berlin", 1, 1, EVENTS)
     user = UserCreated("u1", "admin", "", "$argon2id$secret", ("admin",), "user")
-    await log.append(connection, "", 1, 1, [own(user, BEGIN + 6)])
-    await log.append(connection, "wien", 1, 1, [channel(7, "Newchannel", "1.1")])
+    await append_events(connection, "", 1, 1, [own(user, BEGIN + 6)])
+    await append_events(connection, "wien", 1, 1, [channel(7, "Newchannel", "1.1")])
     await connection.close()
     return Cli(url)
 
@@ -187,12 +187,12 @@ MODELS = ", ".join(model.name for model in ALL)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("as-of", "yesterday", "queues"), "'yesterday' is no position, and no time as 2026-11-23T14:03:00Z"),
+        (("as-of", "yesterday", "queues"), "'yesterday' is no position and no time such as 2026-11-23T14:03:00Z"),
         (("as-of", "10", "queues"), "there is no position 10: the log goes from 1 to 9"),
         (("as-of", "0", "queues"), "there is no position 0: the log goes from 1 to 9"),
         (("as-of", "5", "queue"), f"no model 'queue'; the models are {MODELS}"),
         (("as-of", "5", "queues", "--pbx", "paris"), "the log holds no PBX 'paris' (but berlin, wien)"),
-        (("diff", "1", "2026-11-23", "queues"), "'2026-11-23' is no position, and no time as 2026-11-23T14:03:00Z"),
+        (("diff", "1", "2026-11-23", "queues"), "'2026-11-23' is no position and no time such as 2026-11-23T14:03:00Z"),
         (("diff", "1", "9999-01-01T00:00:00Z", "queues"), "9999-01-01T00:00:00Z is still to come"),
         (("diff", "1", "2", ""), f"no model ''; the models are {MODELS}"),
         (("as-of", "2000-01-01T00:00:00Z", "queues"), None),
@@ -206,7 +206,7 @@ async def test_bad_input_is_one_clear_line(cli: Cli, arguments: tuple[str, ...],
 async def test_a_database_that_is_none_of_ours_or_away_is_named(empty_url: str) -> None:
     run = await Cli(empty_url).run("as-of", "1", "queues")
     assert (run.code, run.out) == (2, "")
-    assert run.err.startswith("ringledger: the database is not of this version, try `ringledger migrate`: ")
+    assert run.err.startswith("ringledger: the database holds no ledger of this version; run `ringledger migrate`: ")
     run = await Cli("postgresql://nobody@127.0.0.1:1/none").run("as-of", "1", "queues")
     assert run.code == 1
     assert run.err.startswith("ringledger: PostgreSQL does not answer: ")

@@ -14,15 +14,16 @@ import zstandard
 
 import services.integrity.verify
 from schemas.log import Archived, NewEvent
-from services.database.connection import connect, migrate
+from services.database.connection import connect
+from services.database.migrate import migrate
 from services.integrity import archives as archive_check
 from services.integrity.anchors import anchored
 from services.integrity.archives import StrayFileError, told
 from services.integrity.chain_walk import Verified, verify
 from services.integrity.damage import DamageError, Place
 from services.integrity.verify import audit
-from services.log import append as log
-from services.log import archives as edge
+from services.log.append import append_events
+from services.log.archives import read_catalog
 from services.retention.redact import redact
 from services.retention.redact_pattern import Wanted
 from services.transfer.export_ledger import export_ledger
@@ -48,8 +49,8 @@ async def other_file(url: str, folder: Path) -> Path:
     """Write a file of a log that has nothing to do with the test's: it begins with position 3."""
     connection = await connect(url)
     await migrate(connection)
-    await log.append(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1.0, b"x")] * 2)
-    await log.append(connection, "pbx", 1, 3, [NewEvent("ami", "X", None, 1.0, b"x")] * 2)
+    await append_events(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1.0, b"x")] * 2)
+    await append_events(connection, "pbx", 1, 3, [NewEvent("ami", "X", None, 1.0, b"x")] * 2)
     await connection.close()
     await export_ledger(url, folder / "other.jsonl.zst", None, 3, 4)
     return folder / "other.jsonl.zst"
@@ -68,7 +69,7 @@ async def test_months_leave_the_log_and_models_are_what_they_were(url: str, tmp_
     assert await connection.fetchval("SELECT min(first) FROM ledger.batch") == ends[1] + 1
     assert await connection.fetchval("SELECT count(*) FROM archived.event_2026_03") == ends[0]
     told = [msgspec.json.decode(raw, type=Archived) for (raw,) in await connection.fetch(ARCHIVED)]
-    rows = (await edge.read(connection)).archives
+    rows = (await read_catalog(connection)).archives
     manifests = [read_manifest(one.file) for one in done.written]
     assert [(a.month, a.first, a.last, a.previous, a.hash, a.file, a.sha256) for a in told] == [
         (r.month, r.first, r.last, r.previous.hex(), r.hash.hex(), r.file, r.sha256.hex()) for r in rows
@@ -153,7 +154,7 @@ async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: 
     for number in range(2):
         await set_clock(connection, month(number))
         for ordinal in range(4 * number + 1, 4 * number + 5):
-            await log.append(connection, "pbx", 1, ordinal, [NewEvent("ami", "X", None, 1.0, b"x")])
+            await append_events(connection, "pbx", 1, ordinal, [NewEvent("ami", "X", None, 1.0, b"x")])
             await anchored(url, anchor, tmp_path)
     await connection.close()
     done = await run_archive(url, tmp_path, "2026-04")

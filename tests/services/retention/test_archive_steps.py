@@ -16,7 +16,7 @@ from services.database.locks import Lock
 from services.integrity.verify import audit
 from services.listener.link_order import LastLink, LinkOrder
 from services.listener.previous_link import read_epoch
-from services.log import append as log
+from services.log.append import append_events
 from services.projector import saved_states as saved
 from services.projector.process import project
 from services.projector.saved_states import pin
@@ -145,7 +145,7 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
         NewEvent("ringledger", "Connected", 5.0, 5.0, b'{"type":"Connected","address":"x"}'),
         NewEvent("ringledger", "SnapshotStarted", 6.0, 6.0, b'{"type":"SnapshotStarted","epoch":1795}'),
     ]
-    await log.append(connection, "pbx", 1, 1, said)
+    await append_events(connection, "pbx", 1, 1, said)
     links = LinkOrder("pbx", "ami")
     is_open = LastLink(begun_by=1, ended_by=None, is_open=True, heard=6.0, is_superseded=False)
     assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
@@ -153,7 +153,7 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
     await run_archive(url, tmp_path, "2026-04")
     assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
     gone = NewEvent("ringledger", "Disconnected", 7.0, 7.0, b'{"type":"Disconnected","reason":"","heard":6}')
-    await log.append(connection, "pbx", 1, 3, [gone])
+    await append_events(connection, "pbx", 1, 3, [gone])
     is_ended = LastLink(begun_by=1, ended_by=1, is_open=False, heard=7.0, is_superseded=False)
     assert await links.last(connection, 2) == is_ended
     await set_clock(connection, month(2))
@@ -169,7 +169,7 @@ async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path
     await set_clock(connection, month(0))
     since = month(0).timestamp()
     said = NewEvent("ringledger", "Connected", since, since, b'{"type":"Connected","address":"x"}')
-    await log.append(connection, "pbx", 1, 1, [said])
+    await append_events(connection, "pbx", 1, 1, [said])
     await set_clock(connection, month(1))
     await run_archive(url, tmp_path, "2026-04")
     file = tmp_path / "queue_log"
@@ -199,7 +199,7 @@ async def test_who_reads_and_writes_is_held_up_for_a_moment_only(url: str, tmp_p
     async def write() -> None:
         while not stop.is_set():
             event = NewEvent("ami", "X", None, 1.0, b"x")
-            written.append(await log.append(writing, "writer", 1, len(written) + 1, [event]))
+            written.append(await append_events(writing, "writer", 1, len(written) + 1, [event]))
             await asyncio.sleep(0)
 
     async def look() -> None:

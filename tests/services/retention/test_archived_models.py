@@ -154,7 +154,7 @@ async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url:
     projector = await fold(url, models)
     assert projector.stopped.keys() == {"channels", "moods"}
     assert "has a state of version" in projector.stopped["channels"]
-    assert "has no state at position" in projector.stopped["moods"]
+    assert "has no saved state at position" in projector.stopped["moods"]
     connection = await database.connect(url)
     served = await connection.fetchrow(SERVED)
     assert (served["version"], served["error"]) == (CHANNELS.version, projector.stopped["channels"])

@@ -11,8 +11,8 @@ from schemas.log import NewEvent, Redacted, Rejected
 from services.database.locks import Lock
 from services.integrity.damage import DamageError
 from services.integrity.verify import audit
-from services.log import append as log
-from services.log.chain import LEAF, SALT, cut, leaf
+from services.log.append import append_events
+from services.log.chain import LEAF, SALT, leaf, split
 from services.log.redactions import RedactionError
 from services.retention import redact
 from services.retention.redact import RedactError
@@ -30,8 +30,8 @@ def microseconds(at: datetime) -> int:
 
 
 async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connection: asyncpg.Connection) -> None:
-    await log.append(connection, "pbx", 7, 1, VARIETY[:6])
-    await log.append(connection, "other", 7, 1, VARIETY[6:])
+    await append_events(connection, "pbx", 7, 1, VARIETY[:6])
+    await append_events(connection, "other", 7, 1, VARIETY[6:])
     before = await connection.fetch(ALL_EVENTS)
     done = await redact.redact(url, PATTERN, TOKEN, "asked for it")
 
@@ -63,7 +63,7 @@ async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connecti
 async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
     url: str, connection: asyncpg.Connection
 ) -> None:
-    await log.append(connection, "pbx", 7, 1, VARIETY)
+    await append_events(connection, "pbx", 7, 1, VARIETY)
     await redact.redact(url, PATTERN, TOKEN, "Jane Roe asked for it")
     done = await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     assert sorted(name for _, name in done.events) == ["Cdr", "Cel", "ChannelCreated", "Redacted", "VarSet"]
@@ -78,7 +78,7 @@ async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
 
 async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Connection) -> None:
     """The function takes no row whose leaf is another, nor one of another PBX, and says so; nothing is changed."""
-    await log.append(connection, "pbx", 1, 1, VARIETY[:2])
+    await append_events(connection, "pbx", 1, 1, VARIETY[:2])
     before = await connection.fetch(ALL_EVENTS)
     good = leaf(await salt(connection, 1), 1_000_000, 1795308983_500_000, "ami", "Newchannel", VARIETY[0].raw)
     for pbx, positions, leaves, raws in (
@@ -97,7 +97,7 @@ async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Conn
 
 
 async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg.Connection) -> None:
-    await log.append(connection, "pbx", 1, 1, VARIETY)
+    await append_events(connection, "pbx", 1, 1, VARIETY)
     await redact.redact(url, PATTERN, TOKEN)
     await verify_leaves(connection)
     after = await connection.fetch(ALL_EVENTS)
@@ -125,7 +125,7 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
         await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, was)
     await verify_leaves(connection)
     said = NewEvent("ringledger", "Redacted", 1.0, 1.0, msgspec.json.encode(forged))
-    await log.append(connection, "pbx", 5, 1, [said])
+    await append_events(connection, "pbx", 5, 1, [said])
     with pytest.raises(AssertionError):  # what stands there is not what it says
         await verify_leaves(connection)
     with pytest.raises(DamageError, match=r"^event 10 altered"):
@@ -134,7 +134,7 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
 
 async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: asyncpg.Connection) -> None:
     """All that is left in the database beside the leaf, and the true bytes as a guess: no salt there makes the leaf."""
-    await log.append(connection, "pbx", 7, 1, VARIETY)
+    await append_events(connection, "pbx", 7, 1, VARIETY)
     before = await connection.fetch(ALL_EVENTS)
     old = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
     await redact.redact(url, PATTERN, TOKEN)
@@ -143,13 +143,13 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     twice = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
     changed = [
-        [a != b for a, b in zip(cut(x, SALT), cut(y, SALT), strict=True)] for x, y in ((old, salts), (salts, twice))
+        [a != b for a, b in zip(split(x, SALT), split(y, SALT), strict=True)] for x, y in ((old, salts), (salts, twice))
     ]
     assert changed[0] == [True] * 9 + [False]
     assert [at for at, new in enumerate(changed[1], 1) if new] == [2, 4, 7, 8]
 
     kept = b"".join([row[0] for row in await connection.fetch("SELECT salts FROM batch")])
-    leaves = cut(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF)
+    leaves = split(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF)
     told = [
         msgspec.json.decode(r["raw"], type=Redacted) for r in await connection.fetch(ALL_EVENTS) if r[8] == "Redacted"
     ]
@@ -157,14 +157,14 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     for rows, still in ((before, {10}), (once, {1, 3, 5, 6, 9, 10})):
         for row in rows[:10]:
             times = None if row[3] is None else microseconds(row[3]), microseconds(row[4])
-            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT), *cut(kept, SALT)]}
+            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT), *split(kept, SALT)]}
             assert bool(every & said) == (row["position"] in still), row["position"]
     await audit(url)
 
 
 async def test_a_ledger_is_verified_while_it_is_redacted(url: str, connection: asyncpg.Connection) -> None:
     for number in range(200):
-        await log.append(connection, "pbx", 7, number * 10 + 1, VARIETY)
+        await append_events(connection, "pbx", 7, number * 10 + 1, VARIETY)
     done = asyncio.Event()
 
     async def looking() -> list[int]:
@@ -183,16 +183,16 @@ async def test_a_ledger_is_verified_while_it_is_redacted(url: str, connection: a
 
 
 async def test_another_logs_redactions_are_not_of_this_one(url: str, connection: asyncpg.Connection) -> None:
-    await log.append(connection, "pbx", 7, 1, VARIETY)
+    await append_events(connection, "pbx", 7, 1, VARIETY)
     await redact.redact(url, PATTERN, TOKEN)
     foreign = await connection.fetchval("SELECT raw FROM event WHERE position = 11")
-    await log.append(connection, "pbx", 8, 1, [NewEvent("ringledger", "Redacted", 1.0, 1.0, foreign)])
+    await append_events(connection, "pbx", 8, 1, [NewEvent("ringledger", "Redacted", 1.0, 1.0, foreign)])
     verified_ = await audit(url)
     assert (verified_.events, [s.events for s in verified_.redactions]) == (12, [9])
 
 
 async def test_two_at_once_and_a_reason_that_tells_it_are_refused(url: str, connection: asyncpg.Connection) -> None:
-    await log.append(connection, "pbx", 1, 1, VARIETY)
+    await append_events(connection, "pbx", 1, 1, VARIETY)
     before = await connection.fetch(ALL_EVENTS)
     with pytest.raises(RedactError, match="--reason") as error:
         await redact.redact(url, PATTERN, TOKEN, "he called from +5551234")

@@ -10,7 +10,8 @@ from pathlib import Path
 import asyncpg
 
 from schemas.log import NewEvent
-from services.log import append as log
+from services.log.append import append_events
+from services.log.read import head_position
 from tests.support.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, fold_from_scratch, tables, tables_holding
 
 PROGRAM = str(Path(sys.executable).parent / "ringledger")
@@ -35,7 +36,7 @@ def verify(url: str, data: Path, *arguments: str) -> tuple[int, str, str]:
 async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     """It never repeats the number; a second run has nothing to do; a dry run and bad input change nothing."""
     data = tmp_path / "data"
-    await log.append(connection, "pbx", 7, 1, VARIETY)
+    await append_events(connection, "pbx", 7, 1, VARIETY)
     await fold(connection)
     before = await connection.fetch(ALL_EVENTS)
     said = []
@@ -62,7 +63,7 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     assert code == 0
     assert re.match(r"redacted-[g-v]{12}: 9 events redacted \(positions 1 to 9\):\n", out)
     assert "folded anew: call_records, channels, " in out
-    head = await log.head(connection)
+    head = await head_position(connection)
     name = out.partition(":")[0]
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
         code, out, err = await asyncio.to_thread(verify, url, data, *more)
@@ -72,7 +73,7 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
         assert re.fullmatch(rf"{name}: a number in 9 events, [-0-9: ]{{16}} UTC, by \S+: asked for it", told)
     code, out, _ = await ran("--number", NUMBER)
     assert (code, out) == (0, NOTHING)
-    assert await log.head(connection) == head
+    assert await head_position(connection) == head
     assert NUMBER not in "".join(said)
     assert await tables_holding(connection, NUMBER) == []
     assert await tables(connection) == await fold_from_scratch(connection)
@@ -80,10 +81,10 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
 
 async def test_a_redaction_that_was_made_up_is_named(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     said = NewEvent("ringledger", "Redacted", 1.0, 1.0, b'{"type":"Redacted","position":2}')
-    await log.append(connection, "pbx", 7, 1, [VARIETY[0], said])
+    await append_events(connection, "pbx", 7, 1, [VARIETY[0], said])
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
         done = await asyncio.to_thread(verify, url, tmp_path, *more)
-        assert done == (1, "event 2 (Redacted) is not as we write them\n", "")
+        assert done == (1, "event 2 (Redacted) is malformed\n", "")
     assert not (tmp_path / "anchor").exists()
 
 

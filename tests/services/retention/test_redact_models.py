@@ -8,7 +8,8 @@ import pytest
 
 from projections import ALL
 from schemas.log import NewEvent
-from services.log import append as log
+from services.log.append import append_events
+from services.log.read import head_position
 from services.projector.process import project
 from services.projector.projector import Projector
 from services.retention import redact
@@ -74,7 +75,7 @@ async def test_rows_whose_keys_become_one_are_added_up(url: str, connection: asy
     )
     raws = [cdr.format(number, n).encode() for n, number in enumerate((NUMBER, TOKEN, "5559999"), 1)]
     at = 1795309205.0
-    await log.append(connection, "pbx", 1, 1, [NewEvent("ami", "Cdr", at, at, raw) for raw in raws])
+    await append_events(connection, "pbx", 1, 1, [NewEvent("ami", "Cdr", at, at, raw) for raw in raws])
     await fold(connection)
     endpoints = "SELECT name, calls FROM statistics WHERE scope = 'endpoint' AND period = '2026-11-22' ORDER BY name"
     assert len(await connection.fetch(endpoints)) == 3
@@ -90,7 +91,7 @@ async def test_what_a_model_remembers_and_what_did_not_fit_is_forgotten(
     called = b"Event: AgentCalled\r\nInterface: Local/5551234@agents/n\r\nMemberName: A\r\nDestChannel: x\r\n\r\n"
     agent = b"Event: Agents\r\nAgent: 7\r\nStatus: AGENT_IDLE\r\nTalkingTo: x\r\nCallStarted: no 5551234\r\n\r\n"
     for n, (name, raw) in enumerate((("AgentCalled", called), ("Agents", agent)), 1):
-        await log.append(connection, "pbx", 1, n, [NewEvent("ami", name, None, 1795309205.0, raw)])
+        await append_events(connection, "pbx", 1, n, [NewEvent("ami", name, None, 1795309205.0, raw)])
     await fold(connection)
     assert {"ledger.checkpoint", "ledger.unfit"} <= set(await tables_holding(connection, NUMBER))
     await redact.redact(url, PATTERN, TOKEN)
@@ -173,11 +174,11 @@ async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, conne
             while await heard.get() < position:
                 pass
 
-    await reaches(await log.head(connection))
+    await reaches(await head_position(connection))
     done = await redact.redact(url, PATTERN, TOKEN)
     assert "call_records" in done.models
     assert await tables_holding(connection, NUMBER) == []
-    await reaches(await log.append(connection, "pbx", 9, 1, VARIETY[9:]))
+    await reaches(await append_events(connection, "pbx", 9, 1, VARIETY[9:]))
     assert not running.done()
     stop.set()
     await running
@@ -188,7 +189,7 @@ async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, conne
 async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever(
     url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    await log.append(connection, "pbx", 1, 1, VARIETY)
+    await append_events(connection, "pbx", 1, 1, VARIETY)
     await fold(connection)
     build_anew, built = Forgetting.build_anew, 0
 
@@ -197,7 +198,7 @@ async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever
         built += 1
         await build_anew(forgetting, url, models)
         if built <= times:
-            await log.append(connection, "pbx", 1 + built, 1, VARIETY)
+            await append_events(connection, "pbx", 1 + built, 1, VARIETY)
             await fold(connection)
 
     monkeypatch.setattr(Forgetting, "build_anew", interrupted)
@@ -212,7 +213,7 @@ async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever
 
 
 async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection: asyncpg.Connection) -> None:
-    await log.append(connection, "pbx", 1, 1, VARIETY)
+    await append_events(connection, "pbx", 1, 1, VARIETY)
     await fold(connection)
     await connection.execute(
         "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -248,7 +249,7 @@ KEPT = (
 
 async def test_saved_states_that_may_hold_it_go(url: str, connection: asyncpg.Connection) -> None:
     quiet = NewEvent("ami", "FullyBooted", None, 1795308983.5, b"Event: FullyBooted\r\n\r\n")
-    await log.append(connection, "pbx", 1, 1, [quiet, *VARIETY])
+    await append_events(connection, "pbx", 1, 1, [quiet, *VARIETY])
     await fold(connection)
     for statement in SAVED:
         await connection.execute(statement)
@@ -263,7 +264,7 @@ async def test_saved_states_that_may_hold_it_go(url: str, connection: asyncpg.Co
 async def test_saved_states_that_are_kept_are_written_anew(
     url: str, connection: asyncpg.Connection, *, archived: bool
 ) -> None:
-    await log.append(connection, "pbx", 1, 1, VARIETY[9:] if archived else VARIETY)
+    await append_events(connection, "pbx", 1, 1, VARIETY[9:] if archived else VARIETY)
     await fold(connection)
     for statement in KEPT:
         await connection.execute(statement)

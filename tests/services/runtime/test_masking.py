@@ -7,13 +7,13 @@ import pytest
 
 from schemas import secrets
 from schemas.secrets import MASK, is_secret
-from services.runtime.masking import masked as masked_of
-from services.runtime.masking.ami import masked, masking
-from services.runtime.masking.application import masked_command, masked_data
-from services.runtime.masking.json import masked_json
-from services.runtime.masking.lines import masked_line
-from services.runtime.masking.text import masked_text
-from services.runtime.process import masked_event, plain_traceback
+from services.runtime.masking import mask_event
+from services.runtime.masking.ami import mask_block, masker_of
+from services.runtime.masking.application import mask_agi_command, mask_application_data
+from services.runtime.masking.json import mask_json
+from services.runtime.masking.lines import mask_line
+from services.runtime.masking.text import mask_text
+from services.runtime.process import mask_log_line, write_traceback
 
 SECRETS = (
     *("Password", "Md5Cred", "OauthSecret", "RefreshToken", "Challenge", "Pin", "PIN", "PinCode", "PINCODE", "Pwd"),
@@ -85,13 +85,13 @@ def test_an_ordinary_name_is_no_secret(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in SECRETS if ":" not in name])
 def test_a_secret_header_is_masked_and_an_empty_one_stays(name: str) -> None:
     block = b"Event: UserEvent\r\n%s: %s\r\nRealm: pass\r\n\r\n"
-    assert masked(block % (name.encode(), b"pw100")) == block % (name.encode(), b"********")
-    assert masked(block % (name.encode(), b"")) == block % (name.encode(), b"")
+    assert mask_block(block % (name.encode(), b"pw100")) == block % (name.encode(), b"********")
+    assert mask_block(block % (name.encode(), b"")) == block % (name.encode(), b"")
 
 
 def test_an_ordinary_header_is_kept_beside_a_secret_one() -> None:
     block = b"Event: EndpointDetail\r\nMohPassthrough: false\r\nPassword: x\r\n\r\n"
-    assert masked(block) == b"Event: EndpointDetail\r\nMohPassthrough: false\r\nPassword: ********\r\n\r\n"
+    assert mask_block(block) == b"Event: EndpointDetail\r\nMohPassthrough: false\r\nPassword: ********\r\n\r\n"
 
 
 HEAD = b"Privilege: dialplan,all\r\nChannel: PJSIP/pin-1\r\nContext: x=y\r\n"
@@ -129,8 +129,8 @@ HEAD = b"Privilege: dialplan,all\r\nChannel: PJSIP/pin-1\r\nContext: x=y\r\n"
 )
 def test_values_go_by_the_names_of_their_variables(name: bytes, before: bytes, after: bytes) -> None:
     block = b"Event: " + name + b"\r\n" + HEAD + b"%s\r\n\r\n"
-    assert masking(name)(block % before) == masked(block % before) == block % after
-    assert masked(block % after) == block % after
+    assert masker_of(name)(block % before) == mask_block(block % before) == block % after
+    assert mask_block(block % after) == block % after
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_values_go_by_the_names_of_their_variables(name: bytes, before: bytes, a
     ],
 )
 def test_data_of_an_application_is_masked_by_name_and_place(application: str, data: str, shown: str) -> None:
-    assert masked_data(application, data) == shown
-    assert masked_data(application, shown) == shown
+    assert mask_application_data(application, data) == shown
+    assert mask_application_data(application, shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -173,11 +173,11 @@ def test_data_of_an_application_is_masked_by_name_and_place(application: str, da
     ],
 )
 def test_an_agi_command_is_masked(command: str, shown: str) -> None:
-    assert masked_command(command) == shown
+    assert mask_agi_command(command) == shown
 
 
 def test_json_is_masked_by_variable_and_application() -> None:
-    said = {
+    message = {
         "type": "ChannelVarset",
         "variable": "DB_PASSWORD",
         "value": "hunter2",
@@ -188,12 +188,12 @@ def test_json_is_masked_by_variable_and_application() -> None:
         },
         "userevent": {"pin": 4242, "tokens": 3, "ping": "x"},
     }
-    shown = json.loads(masked_json(json.dumps(said).encode()))
+    shown = json.loads(mask_json(json.dumps(message).encode()))
     assert (shown["value"], shown["channel"]["channelvars"]) == (MASK, {"PIN": MASK, "COLOUR": "blue"})
     assert shown["channel"]["dialplan"]["app_data"] == f"X_TOKEN={MASK}"
     assert shown["userevent"] == {"pin": MASK, "tokens": 3, "ping": "x"}
-    said["variable"] = "COLOUR"
-    assert json.loads(masked_json(json.dumps(said).encode()))["value"] == "hunter2"
+    message["variable"] = "COLOUR"
+    assert json.loads(mask_json(json.dumps(message).encode()))["value"] == "hunter2"
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_json_is_masked_by_variable_and_application() -> None:
     ],
 )
 def test_lines_of_files_are_masked(source: str, line: bytes, shown: bytes) -> None:
-    assert masked_line(source, line) == masked_of(source, line) == shown
-    assert masked_line(source, shown) == shown
+    assert mask_line(source, line) == mask_event(source, line) == shown
+    assert mask_line(source, shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_lines_of_files_are_masked(source: str, line: bytes, shown: bytes) -> No
     ],
 )
 def test_our_own_text_has_no_secret(text: str, shown: str) -> None:
-    assert masked_text(text) == shown
+    assert mask_text(text) == shown
 
 
 def test_a_line_of_our_log_has_no_secret() -> None:
@@ -235,31 +235,31 @@ def test_a_line_of_our_log_has_no_secret() -> None:
         "error": "ami://u:p@h",
         "frames": [{"value": "ami://u:p@h"}],
     }
-    shown = masked_event(None, "", dict(line))
+    shown = mask_log_line(None, "", dict(line))
     hidden = f"ami://u:{MASK}@h"
     assert shown == {"event": "x", "token": MASK, "password_in": "/x", "error": hidden, "frames": [{"value": hidden}]}
 
 
 def test_a_traceback_on_a_terminal_has_no_secret() -> None:
     out, error = io.StringIO(), ValueError("ami://u:hunter2@h")
-    plain_traceback(out, (ValueError, error, None))
+    write_traceback(out, (ValueError, error, None))
     assert "hunter2" not in out.getvalue()
     assert MASK in out.getvalue()
 
 
 @pytest.mark.parametrize("text", ["a" * 1_000_000, "=" * 300_000, "a b" * 300_000, '"' * 300_000, "pin=" * 200_000])
 def test_long_text_costs_its_length(text: str) -> None:
-    assert masked_data("UserEvent", text)
-    assert masked_line("cdr_csv", b'"pin",' + text.encode())
-    assert masked_json(b'{"pin":"1","x":"' + text.replace('"', "'").encode() + b'"}')
-    assert masked_text(text)
+    assert mask_application_data("UserEvent", text)
+    assert mask_line("cdr_csv", b'"pin",' + text.encode())
+    assert mask_json(b'{"pin":"1","x":"' + text.replace('"', "'").encode() + b'"}')
+    assert mask_text(text)
 
 
 def test_what_is_remembered_of_names_is_bounded() -> None:
     name = "X" * 300 + "_PIN"
     before = secrets._remembered.cache_info().currsize
     assert is_secret(name)
-    assert masked(f"Event: VarSet\r\nVariable: {name}\r\nValue: 1\r\n\r\n".encode()).endswith(
+    assert mask_block(f"Event: VarSet\r\nVariable: {name}\r\nValue: 1\r\n\r\n".encode()).endswith(
         b"Value: ********\r\n\r\n"
     )
     assert secrets._remembered.cache_info().currsize - before < 10

@@ -1,4 +1,4 @@
-"""What Ringledger writes on this machine is its owner's only, whatever the umask."""
+"""Files that Ringledger writes on this machine are readable by their owner only, whatever the umask."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,11 @@ from schemas.settings import Settings
 from services.accounts.passwords import admin_password
 from services.database import connection as database
 from services.database.embedded import Embedded
+from services.database.migrate import migrate
 from services.integrity.anchors import anchored, make_key
 from services.listener.process import post
 from services.listener.spool import Spools
-from services.log import append as log
+from services.log.append import append_events
 from services.retention.archive_files import places
 from services.retention.redact_key import read_key
 from services.runtime.private import make_data_folder, make_folder, open_private
@@ -46,8 +47,8 @@ def wide(folder: Path) -> dict[str, str]:
 
 async def one_event(url: str) -> None:
     connection = await database.connect(url)
-    await database.migrate(connection)
-    await log.append(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1e9, b"Event: X\r\n\r\n")])
+    await migrate(connection)
+    await append_events(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1e9, b"Event: X\r\n\r\n")])
     await connection.close()
 
 
@@ -140,13 +141,13 @@ def test_the_embedded_postgresql_is_closed_to_others() -> None:
     with tempfile.TemporaryDirectory(prefix="ringledger-private-") as place:
         data = Path(place) / "data"
         try:
-            with Embedded(data).held():
+            with Embedded(data).running():
                 assert wide(data) == {}
                 # PostgreSQL refuses to run as root, and its own user must pass through the folder.
                 assert mode(data) == (0o710 if os.geteuid() == 0 else 0o700)
                 if os.geteuid() == 0:
                     assert data.stat().st_gid == (data / "postgresql").stat().st_gid
                 make_data_folder(data)
-                assert Embedded(data).ready
+                assert Embedded(data).is_ready
         finally:
             Embedded(data).stop()

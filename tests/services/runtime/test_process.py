@@ -1,4 +1,4 @@
-"""What a process tells of an error in its own log."""
+"""Errors in the log of a process."""
 
 import json
 import logging
@@ -12,12 +12,12 @@ from services.runtime.process import configure_logging
 
 
 def raising(secret: str) -> None:
-    held = {"password": secret}
-    raise RuntimeError(f"told of {len(held)}")
+    local = {"password": secret}
+    raise RuntimeError(f"value {len(local)}")
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_traceback_tells_no_local_variable(
+def test_a_traceback_has_no_local_variables(
     terminal: bool,  # noqa: FBT001
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -31,11 +31,11 @@ def test_a_traceback_tells_no_local_variable(
     finally:
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()
-    said = capsys.readouterr().err
-    assert "it_failed" in said
-    assert "told of 1" in said
-    assert "raising" in said
-    assert "hunter-2" not in said
+    lines = capsys.readouterr().err
+    assert "it_failed" in lines
+    assert "value 1" in lines
+    assert "raising" in lines
+    assert "hunter-2" not in lines
 
 
 def test_a_library_logs_one_line_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,26 +8,26 @@ from pathlib import Path
 import pytest
 
 from schemas.settings import Pbx, Settings
-from services.runtime.settings import VARIABLES, SettingsError, load
+from services.runtime.settings import VARIABLES, SettingsError, load_settings
 
 SECRET = "s3cr3t"
 
 
 def mistakes(environ: dict[str, str], file: Path | None = None) -> list[str]:
     with pytest.raises(SettingsError) as caught:
-        load(environ, file)
+        load_settings(environ, file)
     assert SECRET not in str(caught.value)
     return str(caught.value).split("\n")
 
 
 def test_nothing_is_needed() -> None:
-    assert load({"HOME": "/root"}) == Settings()
+    assert load_settings({"HOME": "/root"}) == Settings()
 
 
 def test_every_variable(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.touch()
-    settings = load(
+    settings = load_settings(
         {
             "RINGLEDGER_AMI": f"ami://user:{SECRET}@pbx1, two=amis://me:a%2Cb%2F%40@[::1]:5039?verify=no&ca={ca}",
             "RINGLEDGER_ARI": f"pbx1=ari://user:{SECRET}@pbx1",
@@ -64,7 +64,7 @@ def test_a_file_says_the_same_and_the_environment_wins(tmp_path: Path) -> None:
         open_views = true
         """
     )
-    settings = load({"RINGLEDGER_HTTP": "127.0.0.1:9000", "RINGLEDGER_OPEN_VIEWS": ""}, file)
+    settings = load_settings({"RINGLEDGER_HTTP": "127.0.0.1:9000", "RINGLEDGER_OPEN_VIEWS": ""}, file)
     assert [pbx.name for pbx in settings.ami] == ["a", "b"]
     assert (settings.http_host, settings.http_port, settings.open_views) == ("127.0.0.1", 9000, True)
 
@@ -85,12 +85,12 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
         file,
     )
     starts = [
-        f"{file}: nonsense: no such setting",
-        "RINGLEDGER_PASSWORD: no such setting",
+        f"{file}: nonsense: unknown setting",
+        "RINGLEDGER_PASSWORD: unknown setting",
         "RINGLEDGER_HTTP: '8081' is not host:port",
         "RINGLEDGER_OPEN_VIEWS: true or false",
         "RINGLEDGER_AMI: item 2: not [name=]ami://user:secret@host:port",
-        "RINGLEDGER_AMI: item 3: a second PBX named one",
+        "RINGLEDGER_AMI: item 3: a second PBX has the name one",
         "RINGLEDGER_ARI: item 1: not a URL",
         "RINGLEDGER_DATABASE_URL: must start with postgresql://",
         f"RINGLEDGER_DATA: {file} is not a folder",
@@ -136,7 +136,7 @@ def test_an_address_that_is_none(address: str) -> None:
     if address:
         assert mistakes({"RINGLEDGER_HTTP": address})[0].startswith("RINGLEDGER_HTTP: ")
     else:
-        assert load({"RINGLEDGER_HTTP": address}) == Settings()
+        assert load_settings({"RINGLEDGER_HTTP": address}) == Settings()
 
 
 @pytest.mark.parametrize("text", [b"ami = ", b"\xff", b'ami = "ami://u:' + SECRET.encode() + b"@h"])
@@ -153,7 +153,7 @@ def test_what_kubernetes_sets_is_no_mistake() -> None:
         "RINGLEDGER_PORT_8081_TCP_ADDR": "10.0.0.1",
         "RINGLEDGER_PORT": "x",
     }
-    assert load(environ) == Settings()
+    assert load_settings(environ) == Settings()
 
 
 @pytest.mark.parametrize("command", ["up", "listen", "project", "serve", "migrate"])
@@ -186,12 +186,12 @@ def test_help_names_every_command_and_variable() -> None:
 
 
 def test_what_is_no_network_is_a_mistake() -> None:
-    found = mistakes({"RINGLEDGER_TRUSTED_PROXIES": "127.0.0.1, proxy.example, 10.0.0.0/33"})
-    assert [line.split("'")[1] for line in found] == ["proxy.example", "10.0.0.0/33"]
+    output = mistakes({"RINGLEDGER_TRUSTED_PROXIES": "127.0.0.1, proxy.example, 10.0.0.0/33"})
+    assert [line.split("'")[1] for line in output] == ["proxy.example", "10.0.0.0/33"]
 
 
 def test_a_data_directory_below_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError) as raised:
-        load({"RINGLEDGER_DATA": str(tmp_path / "file" / "x" / "y")})
+        load_settings({"RINGLEDGER_DATA": str(tmp_path / "file" / "x" / "y")})
     assert str(raised.value) == f"RINGLEDGER_DATA: {tmp_path / 'file'} is not a folder"

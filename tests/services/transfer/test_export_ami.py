@@ -12,10 +12,10 @@ import pytest
 from schemas.log import Connected, NewEvent
 from services.asterisk.ami.framing import Framer
 from services.database.connection import connect
-from services.log import append as log
-from services.runtime.masking.ami import masked
+from services.log.append import append_events
+from services.log.bounds import UnknownPbxError
+from services.runtime.masking.ami import mask_block
 from services.transfer import export_ami as export
-from services.transfer.export_ami import UnknownPbxError
 from tests.captures import wire
 from tests.support.ledger import ingest_wire
 
@@ -23,20 +23,20 @@ from tests.support.ledger import ingest_wire
 def events(name: str) -> list[bytes]:
     """Return a recording's event blocks, secrets masked; the banner is no part of them."""
     _, _, rest = wire(name).partition(b"\r\n")
-    return [masked(block) for block in Framer().feed(rest) if block.lstrip().startswith(b"Event:")]
+    return [mask_block(block) for block in Framer().feed(rest) if block.lstrip().startswith(b"Event:")]
 
 
 async def other_voices(url: str) -> None:
     """Put into the log what must not be exported: another PBX's event, ARI's, ours, and a reply."""
     connection = await connect(url)
     foreign = [NewEvent("ami", "Hangup", None, 1.0, b"Event: Hangup\r\nForeign: 1\r\n\r\n")]
-    await log.append(connection, "other", 1, 1, foreign)
+    await append_events(connection, "other", 1, 1, foreign)
     own = [
         NewEvent("ari", "ChannelCreated", None, 1.0, b"{}"),
         NewEvent("ringledger", Connected.__name__, None, 1.0, b"{}"),
         NewEvent("ami", "Response:Agents", None, 1.0, b"Response: Success\r\n\r\n"),
     ]
-    await log.append(connection, "pbx", 1, 1, own)
+    await append_events(connection, "pbx", 1, 1, own)
     await connection.close()
 
 
@@ -86,8 +86,8 @@ async def test_bad_arguments_are_one_line(url: str, tmp_path: Path) -> None:
         (("--ami",), "of which PBX?"),
         (("--ami", "--pbx", "nosuch"), "the log holds no PBX 'nosuch' (but other, pbx)"),
         ((*output, "--pbx", "nosuch"), "the log holds no PBX 'nosuch' (but other, pbx)"),
-        ((*output, "--from", "2026-11-24T14:03:00"), "neither a position nor a time with its zone"),
-        ((*output, "--to", "-1"), "neither a position nor a time with its zone"),
+        ((*output, "--from", "2026-11-24T14:03:00"), "neither a position nor a time with a zone"),
+        ((*output, "--to", "-1"), "neither a position nor a time with a zone"),
         ((*output, "--from", "5"), "the log holds nothing there"),
         (("--output", str(tmp_path / "nosuch" / "file")), "No such file or directory"),
     ):

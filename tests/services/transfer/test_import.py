@@ -19,10 +19,12 @@ import zstandard
 from projections import ALL
 from schemas.log import NewEvent
 from services.database import connection as database
+from services.database.migrate import migrate
 from services.integrity.anchors import anchored
 from services.integrity.chain_walk import verify
 from services.integrity.verify import audit
-from services.log import append as log
+from services.log.append import append_events
+from services.log.read import head_position
 from services.retention.redact import redact
 from services.retention.redact_pattern import Wanted
 from services.transfer import import_ledger
@@ -71,16 +73,16 @@ async def story(url: str) -> str:
     connection = await asyncpg.connect(url)
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")  # made long ago
     await connection.execute(CLOCK.format("2026-08-31 23:59:59.000001"))
-    await log.append(connection, "a", 1, 1, events(4, 10))
-    await log.append(
+    await append_events(connection, "a", 1, 1, events(4, 10))
+    await append_events(
         connection, "b ü", 9, 1, [NewEvent("ami", "Ä", None, 0.000_001 + i, raw) for i, raw in enumerate(ODD)]
     )
-    await log.append(connection, "", 5, 1, [NewEvent("ringledger", "TokenUsed", 1.5, 1.5, b"{}")])
+    await append_events(connection, "", 5, 1, [NewEvent("ringledger", "TokenUsed", 1.5, 1.5, b"{}")])
     await connection.execute(CLOCK.format("2026-10-01"))
-    await log.append(connection, "a", 1, 5, events(6, 20, 8_999_999_000.0))
-    await log.append(connection, "b ü", 9, 7, events(3, 30))
-    await log.append(connection, "a", 2, 1, events(3, 40))
-    await log.append(connection, "a", 2, 4, events(4, 50))
+    await append_events(connection, "a", 1, 5, events(6, 20, 8_999_999_000.0))
+    await append_events(connection, "b ü", 9, 7, events(3, 30))
+    await append_events(connection, "a", 2, 1, events(3, 40))
+    await append_events(connection, "a", 2, 4, events(4, 50))
     await connection.close()
     return url
 
@@ -124,7 +126,7 @@ async def test_months_times_and_odd_bytes_come_back_exactly(story: str, empty_ur
     connection = await asyncpg.connect(empty_url)
     found = await connection.fetch("SELECT DISTINCT tableoid::regclass::text FROM ledger.event ORDER BY 1")
     assert [row[0] for row in found] == ["ledger.event_2026_08", "ledger.event_2026_10"]
-    assert await log.append(connection, "a", 2, 8, events(1, 60)) == 28  # and the log goes on from there
+    assert await append_events(connection, "a", 2, 8, events(1, 60)) == 28  # and the log goes on from there
     await connection.close()
     assert (await verify(empty_url)).events == 28
 
@@ -167,9 +169,9 @@ async def test_the_file_is_for_people_too(story: str, tmp_path: Path) -> None:
     ],
 )
 async def test_parts(story: str, tmp_path: Path, since: Any, until: Any, positions: tuple[int, int]) -> None:
-    from services.transfer.export_ami import bound
+    from services.log.bounds import parse_bound
 
-    begin, end = (bound(b) if isinstance(b, str) else b for b in (since, until))
+    begin, end = (parse_bound(b) if isinstance(b, str) else b for b in (since, until))
     manifest = await export_ledger(story, tmp_path / "part.zst", None, begin, end)
     assert (manifest.first, manifest.last) == positions
 
@@ -220,8 +222,8 @@ async def test_a_part_that_was_imported_goes_on(story: str, empty_url: str, tmp_
 
 async def test_another_logs_events_are_appended_and_none_twice(story: str, empty_url: str, tmp_path: Path) -> None:
     other = await database.connect(empty_url)
-    await database.migrate(other)
-    await log.append(other, "c", 1, 1, events(5, 70))
+    await migrate(other)
+    await append_events(other, "c", 1, 1, events(5, 70))
     await export_ledger(story, tmp_path / "a", "a")
     await export_ledger(story, tmp_path / "all")
     assert await imported(empty_url, tmp_path / "a") == ["17 new events of 17, at the end of the log"]
@@ -239,7 +241,7 @@ async def test_a_connection_may_begin_later_but_have_no_hole(story: str, empty_u
     for name, since, until in (("1", None, 11), ("2", 12, 17), ("3", 18, None)):
         await export_ledger(story, tmp_path / f"a{name}", "a", since, until)
     connection = await asyncpg.connect(story)
-    await log.append(connection, "a", 1, 11, events(2, 80))
+    await append_events(connection, "a", 1, 11, events(2, 80))
     await export_ledger(story, tmp_path / "a4", "a", 28, None)
     await connection.close()
     assert await imported(empty_url, tmp_path / "a2") == ["6 new events of 6, at the end of the log"]
@@ -264,7 +266,7 @@ async def test_a_log_that_has_grown_apart_is_another_log(story: str, empty_url: 
     await export_ledger(story, tmp_path / "all")
     await imported(empty_url, tmp_path / "part")
     connection = await asyncpg.connect(empty_url)
-    await log.append(connection, "c", 1, 1, events(1, 90))
+    await append_events(connection, "c", 1, 1, events(1, 90))
     await connection.close()
     assert await imported(empty_url, tmp_path / "all") == ["16 new events of 27, at the end of the log"]
     assert (await verify(empty_url)).events == 28
@@ -275,7 +277,9 @@ async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_pat
     await redact(story, Wanted("text", "30"), TOKEN)  # the name of no event, and a whole word of one
     await export_ledger(story, tmp_path / "before")
     connection = await asyncpg.connect(story)
-    await log.append(connection, "a", 2, 8, [NewEvent("ami", "VarSet", None, 9.5, b"Event: VarSet\r\nValue: Jane Roe")])
+    await append_events(
+        connection, "a", 2, 8, [NewEvent("ami", "VarSet", None, 9.5, b"Event: VarSet\r\nValue: Jane Roe")]
+    )
     await connection.close()
     await redact(story, Wanted("text", "Jane Roe"), TOKEN)
     file = tmp_path / "all"
@@ -286,8 +290,8 @@ async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_pat
         assert [s.events for s in (await audit(url)).redactions] == [2]
     async with another(story, "elsewhere") as url:
         connection = await database.connect(url)
-        await database.migrate(connection)
-        await log.append(connection, "c", 1, 1, events(1, 90))
+        await migrate(connection)
+        await append_events(connection, "c", 1, 1, events(1, 90))
         said = await imported(url, file)
         assert said == [f"{manifest.events} new events of {manifest.events}, at the end of the log"]
         assert (await audit(url)).redactions == []
@@ -435,7 +439,7 @@ async def test_a_wrong_manifest_is_refused(story: str, tmp_path: Path, case: str
 
 async def test_the_command_refuses_and_changes_nothing(url: str, story: str, empty_url: str, tmp_path: Path) -> None:
     target = await database.connect(empty_url)
-    await database.migrate(target)
+    await migrate(target)
     await target.close()
     file, good = tmp_path / "all.zst", tmp_path / "good.zst"
     await export_ledger(story, file)
@@ -479,12 +483,12 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
             await export_ledger(url, file, pbx)
         async with another(url, f"killed{pbx}") as target:
             watching = await database.connect(target)
-            await database.migrate(watching)
+            await migrate(watching)
             await watching.execute(STOPS)
             command = [str(Path(sys.executable).parent / "ringledger"), "import", str(file)]
             environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": target}
             process = await asyncio.create_subprocess_exec(*command, env=environ)
-            while not (at := await log.head(watching)):
+            while not (at := await head_position(watching)):
                 assert process.returncode is None
                 await asyncio.sleep(0.01)
             process.kill()

@@ -19,8 +19,10 @@ from projections.calls.call_records import CALL_RECORDS
 from projections.calls.statistics import STATISTICS
 from schemas.log import Connected, Imported, NewEvent
 from services.database import connection as database
+from services.database.migrate import migrate
 from services.integrity.chain_walk import verify
-from services.log import append as log
+from services.log.append import append_events
+from services.log.read import head_position
 from services.transfer.asterisk_files import LinesError
 from services.transfer.export_ami import export
 from services.transfer.import_asterisk import import_lines
@@ -392,7 +394,7 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
         file.write_bytes(truth("rich22", "Master.csv").encode() * 40)
     zone = () if kind == "ami" else ("--timezone", "UTC")
     other = await database.connect(empty_url)
-    await database.migrate(other)
+    await migrate(other)
     command = [
         str(Path(sys.executable).parent / "ringledger"),
         "import",
@@ -404,12 +406,12 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
     ]
     environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": empty_url}
     process = await asyncio.create_subprocess_exec(*command, env=environ)
-    while not (at := await log.head(other)):
+    while not (at := await head_position(other)):
         assert process.returncode is None
     process.kill()
     await process.wait()
     # Meanwhile somebody began to listen: what was decided stays decided.
-    await log.append(
+    await append_events(
         other, "pbx", 7, 1, [NewEvent("ringledger", "Connected", 1.0, 1.0, b'{"type":"Connected","address":"x"}')]
     )
     said = await imported(empty_url, file, kind)

@@ -13,7 +13,7 @@ from schemas.adps import AdpCreated, AdpmaCreated
 from schemas.log import NewEvent, RingledgerEvent
 from services.commander.commander import Commander
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
 from services.projector.process import project
 from tests.support.fake_ami import FakeAmi
 from tests.support.fake_channels import FakeChannels
@@ -29,7 +29,7 @@ OURS = "SELECT name, raw FROM ledger.event WHERE source = 'ringledger' AND name 
 async def write(connection: asyncpg.Connection, *events: RingledgerEvent, pbx: str = "", recorded: float = 0.0) -> int:
     now = recorded or time.time()
     said = [NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)) for event in events]
-    return await log.append(connection, pbx, time.time_ns(), 1, said)
+    return await append_events(connection, pbx, time.time_ns(), 1, said)
 
 
 class Scene:

@@ -7,8 +7,8 @@ import pytest
 from schemas.acts import ActRequested, builtins
 from schemas.acts.channel import ChannelHangup
 from schemas.adps import AdpChanged, AdpDeleted, AdpmaDeleted
-from services.database.notify import wake_commander
-from services.log import append as log
+from services.database.notify import notify_commander
+from services.log.read import head_position
 from tests.services.commander.async_agi.scene import COMMANDS, MASTER, OTHER, Scene, scenes
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import block
@@ -47,7 +47,7 @@ async def test_the_run_is_told_of_by_a_read_model(scene: Scene) -> None:
     scene.start()
     scene.channels.enter("1.1", MASTER)
     await scene.ended()
-    await scene.folded(await log.head(scene.connection))
+    await scene.folded(await head_position(scene.connection))
     (row,) = await scene.connection.fetch("SELECT * FROM agi_runs")
     assert (row["pbx"], row["channel"], row["unique_id"], row["master"]) == ("pbx", "PJSIP/1.1", "1.1", MASTER)
     assert (row["state"], row["steps"], row["step"], row["outcome"]) == ("error", 2, 2, "failed")
@@ -223,7 +223,7 @@ async def test_runs_do_not_wait_for_each_other_and_neither_do_acts(url: str) -> 
         for scene in (one, two):
             await eventually(partial(four, scene))
         await one.write(ActRequested("act", builtins(ChannelHangup("PJSIP/9"))), pbx="one")
-        await wake_commander(one.connection, "one")
+        await notify_commander(one.connection, "one")
         await eventually(lambda: one.ami.actions_named("Hangup"))
         two.channels.hang_up("1.2")
         (end,) = await two.ended()

@@ -9,7 +9,8 @@ from schemas.agi import AgiBreakSent, AgiRunEnded, AgiRunStarted, AgiStep, AgiSt
 from schemas.log import NewEvent, RingledgerEvent
 from services.commander.async_agi.recovery import OLDEST_SECONDS, unfinished
 from services.database import connection as database
-from services.log import append as log
+from services.log.append import append_events
+from services.log.read import head_position
 from services.projector.projector import Projector
 from tests.services.commander.async_agi.scene import COMMANDS, MASTER, Scene, write
 from tests.support.cable import Cable
@@ -77,13 +78,13 @@ async def test_a_run_follows_the_channel_that_takes_over(scene: Scene, *, is_kil
     scene.channels.finish("7.7", COMMANDS[1])
     await EventLog(scene.url).until(lambda names: names.count("AsyncAGIExec") >= 2)
     if is_killed:
-        await scene.folded(await log.head(scene.connection))
+        await scene.folded(await head_position(scene.connection))
         scene.start()
     (end,) = await scene.ended()
     assert end["how"] == "finished"
     assert scene.commands() == list(COMMANDS[:2])
     assert scene.commands("7.7") == [COMMANDS[2], BREAK]
-    await scene.folded(await log.head(scene.connection))
+    await scene.folded(await head_position(scene.connection))
     (row,) = await scene.connection.fetch("SELECT channel, unique_id FROM agi_runs")
     assert tuple(row) == ("PJSIP/7.7", "7.7")
 
@@ -124,7 +125,7 @@ async def test_what_an_import_brings_is_not_driven(scene: Scene) -> None:
     step = AgiStep("x", 1, "x", "ANSWER")
     scene.start()
     text = block("Event: AsyncAGIStart", "Uniqueid: 1.1", f"Env: {environment('1.1', (MASTER,))}")
-    await log.append(scene.connection, "pbx", 1, 1, [NewEvent("ami", "AsyncAGIStart", long_ago, long_ago, text)])
+    await append_events(scene.connection, "pbx", 1, 1, [NewEvent("ami", "AsyncAGIStart", long_ago, long_ago, text)])
     await scene.write(AgiRunStarted("old", "PJSIP/1.2", "1.2", MASTER, 1, steps=(step,)), pbx="pbx", recorded=long_ago)
     await scene.kill()
     scene.start()

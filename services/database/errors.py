@@ -1,4 +1,4 @@
-"""What is PostgreSQL's fault and may be over later, for every room; and what people can do about it."""
+"""Errors of PostgreSQL and the connection to it: which of them may pass, and what an operator can do about them."""
 
 import errno
 
@@ -18,25 +18,34 @@ UNREACHABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
-"""Raised when PostgreSQL is away, starts, stops, refuses, is full or locked. (TimeoutError is an OSError.)
+"""PostgreSQL is away, starts, stops, refuses, is full or locked; a retry may help. (TimeoutError is an OSError.)
 
 asyncpg raises InternalClientError when a connection ends between two messages of one query.
 """
 
-LOST = (
+CONNECTION_LOST = (
     OSError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
 )
-"""Those of UNREACHABLE after which the statement may have been committed: its answer is lost."""
+"""Errors of UNREACHABLE after which the statement may have been committed: the answer is lost."""
 
 MISCONFIGURED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
-"""Those of UNREACHABLE that wait for a change of the settings."""
+"""Errors of UNREACHABLE that last until the settings change."""
 
-ANY = (*UNREACHABLE, asyncpg.PostgresError)
-"""Whatever PostgreSQL or the way to it raises, our own mistakes in SQL too: for a task that must go on regardless."""
+DATABASE_ERRORS = (*UNREACHABLE, asyncpg.PostgresError)
+"""All errors of PostgreSQL or the connection, mistakes in our SQL included: for tasks that must go on regardless."""
+
+NO_LEDGER = (
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedTableError,
+)
+"""The database has no schema of this version; the advice is `NO_LEDGER_MESSAGE`."""
+NO_LEDGER_MESSAGE = "the database holds no ledger of this version; run `ringledger migrate`"
 
 AWAY = "does not answer"
 REASONS = {
@@ -53,7 +62,7 @@ REASONS = {
     "55P03": "waits for a lock that something else holds",
     "57P03": "is starting or stopping",
 }
-"""By SQLSTATE, or the class that it begins with."""
+"""By SQLSTATE, or its class (the first two characters)."""
 ADVICE = {
     "25006": "point RINGLEDGER_DATABASE_URL at the primary server",
     "28": "check user and password in RINGLEDGER_DATABASE_URL",
@@ -65,23 +74,23 @@ ADVICE = {
     "53100": "make room there, then run this again",
     "53300": "raise max_connections or end other clients, then run this again",
 }
-AGAIN = "run this again later"
+RETRY_ADVICE = "run this again later"
 
 
 def reason(error: BaseException) -> str:
-    """Return what PostgreSQL does, as a predicate such as "has no room left on its disk"."""
-    return _by_state(error, REASONS) or (AWAY if isinstance(error, LOST) else "refuses")
+    """Return the reason as a predicate for PostgreSQL, such as "has no room left on its disk"."""
+    return _by_state(error, REASONS) or (AWAY if isinstance(error, CONNECTION_LOST) else "refuses")
 
 
-def explained(error: BaseException) -> str:
-    """Return one line for people: what PostgreSQL does, its own words, and what to do."""
-    words = " ".join(str(error).split())
-    said = f": {words}" if words else ""
-    return f"PostgreSQL {reason(error)}{said}; {_by_state(error, ADVICE) or AGAIN}"
+def explain(error: BaseException) -> str:
+    """Return one line: the reason, PostgreSQL's own message, and advice."""
+    message = " ".join(str(error).split())
+    detail = f": {message}" if message else ""
+    return f"PostgreSQL {reason(error)}{detail}; {_by_state(error, ADVICE) or RETRY_ADVICE}"
 
 
-def of_postgresql(error: BaseException) -> bool:
-    """Return whether this came from PostgreSQL or the way to it, and not from a file or a pipe of ours."""
+def is_from_postgresql(error: BaseException) -> bool:
+    """Return whether an error comes from PostgreSQL or the connection to it, and not from a file or pipe."""
     if isinstance(error, asyncpg.PostgresError):
         return True
     if isinstance(error, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses is one line for people, in every command, with what to do; never a traceback."""
+"""Every command reports an error of PostgreSQL as one line with advice, never as a traceback."""
 
 import asyncio
 import os
@@ -16,9 +16,10 @@ from schemas.settings import Settings
 from services.cli.options import app, database_held
 from services.database import connection as database
 from services.database.embedded import Embedded
-from services.database.faults import LOST, MISCONFIGURED, UNREACHABLE, explained, of_postgresql
+from services.database.errors import CONNECTION_LOST, MISCONFIGURED, UNREACHABLE, explain, is_from_postgresql
 from services.database.locks import Lock, locked
-from services.log import append as log
+from services.database.migrate import migrate
+from services.log.append import append_events
 from services.transfer.export_ledger import export_ledger
 from tests.support.freezing import crowded, frozen
 from tests.support.redacting import VARIETY
@@ -63,9 +64,9 @@ def test_an_error_that_is_not_postgresqls_is_not_blamed_on_it(error: Exception) 
 
 
 def test_what_is_lost_or_misconfigured_is_unreachable() -> None:
-    assert all(issubclass(one, UNREACHABLE) for one in (*LOST, *MISCONFIGURED))
-    assert explained(TimeoutError()) == "PostgreSQL does not answer; run this again later"
-    assert of_postgresql(ConnectionRefusedError(111, "Connection refused"))
+    assert all(issubclass(one, UNREACHABLE) for one in (*CONNECTION_LOST, *MISCONFIGURED))
+    assert explain(TimeoutError()) == "PostgreSQL does not answer; run this again later"
+    assert is_from_postgresql(ConnectionRefusedError(111, "Connection refused"))
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ async def url(own_server: Embedded) -> AsyncIterator[str]:
     await connection.execute("CREATE DATABASE refusing")
     url = own_server.url.replace("/postgres?", "/refusing?")
     writing = await database.connect(url)
-    await database.migrate(writing)
-    await log.append(writing, "pbx", 7, 1, VARIETY[:3])
+    await migrate(writing)
+    await append_events(writing, "pbx", 7, 1, VARIETY[:3])
     await writing.close()
     yield url
     await connection.execute("DROP DATABASE refusing WITH (FORCE)")
@@ -130,9 +131,9 @@ async def explains(url: str, data: Path, says: str, *arguments: str | Path) -> N
     code, _out, err = await ran(url, data, *arguments)
     assert code in {1, 2}, (arguments, code, err)
     assert "Traceback" not in err, (arguments, err)
-    said = [line for line in err.splitlines() if line.startswith("ringledger: ")]
-    assert len(said) == 1, (arguments, err)
-    assert says in said[0], (arguments, said)
+    lines = [line for line in err.splitlines() if line.startswith("ringledger: ")]
+    assert len(lines) == 1, (arguments, err)
+    assert says in lines[0], (arguments, lines)
 
 
 async def test_no_command_ends_in_a_traceback_without_postgresql(url: str, tmp_path: Path) -> None:
@@ -157,8 +158,8 @@ async def test_every_command_ends_while_postgresql_is_frozen(url: str, own_serve
 
 
 async def test_every_command_ends_while_the_embedded_server_is_frozen(url: str, own_server: Embedded) -> None:
-    data = own_server.data.parent
-    ledger, ami = await files(url, own_server.data.parent)
+    data = own_server.cluster.data.parent
+    ledger, ami = await files(url, own_server.cluster.data.parent)
     with frozen(own_server):
         await asyncio.gather(
             *(explains("", data, "PostgreSQL does not answer", *arguments) for arguments in commands(ledger, ami))
@@ -172,7 +173,7 @@ async def test_a_ledger_of_another_version_is_named(url: str, tmp_path: Path) ->
 
 
 async def test_migrate_says_that_another_migration_runs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MIGRATE_LOCK_TIMEOUT", "10ms")
+    monkeypatch.setattr("services.database.migrate.LOCK_TIMEOUT", "10ms")
     connection = await database.connect(url)
     environment = {"RINGLEDGER_DATABASE_URL": url}
     async with locked(connection, Lock.SCHEMA):

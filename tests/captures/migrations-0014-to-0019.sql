@@ -1,3 +1,13 @@
+-- 0014_commander.sql
+-- Whether each commander has its AMI session, and why not: what /readyz and `ringledger status` show of it.
+CREATE TABLE ledger.commander (
+    pbx     text        PRIMARY KEY,
+    updated timestamptz NOT NULL DEFAULT now(),
+    link    text        NOT NULL CHECK (link IN ('up', 'down')),
+    trouble text        NOT NULL                 -- empty where nothing has to be changed
+) WITH (fillfactor = 50);
+INSERT INTO ringledger_migration (name, text) VALUES ('0014_commander.sql', '');
+-- 0015_continues.sql
 -- PostgreSQL may come back with older data (a restored backup, a replica that was behind). Positions are then given
 -- again to other events.
 
@@ -30,3 +40,14 @@ CREATE TRIGGER checkpoint_changed BEFORE UPDATE ON ledger.checkpoint
     FOR EACH ROW WHEN ((OLD.place, OLD.version, OLD.changed, OLD.swaps) IS DISTINCT FROM
                        (NEW.place, NEW.version, NEW.changed, NEW.swaps))
     EXECUTE FUNCTION ledger.mark_change();
+INSERT INTO ringledger_migration (name, text) VALUES ('0015_continues.sql', '');
+-- 0019_login_place.sql
+-- Places where users have logged in (api/places.py), so that guesses from elsewhere do not slow a user there. A place is
+-- a hash of the user and the client's address. It is not in the log, because it is deleted in time.
+CREATE TABLE ledger.login_place (
+    user_uuid text        NOT NULL,
+    place     text        NOT NULL,
+    used      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_uuid, place)
+);
+INSERT INTO ringledger_migration (name, text) VALUES ('0019_login_place.sql', '');
