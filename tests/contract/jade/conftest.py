@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.app_keys import SEEDED
+from api.app_keys import ACCOUNTS, SEEDED
 from schemas.settings import Settings
 from services.commander.process import command
 from services.database import connection as database
@@ -75,14 +75,24 @@ async def world(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -
             # The commander reads the four files when it begins.
             await eventually(lambda: asking.fetchval(CONFIGURED), CONFIGURED)
             world = World(client, ledger, pbx, asking)
+            using = asyncio.create_task(use_tokens(world))
             world.admin, world.manager = await world.person("admin"), await world.person("manager")
             await world.hears(CONTACT + MEMBER)
             yield world
+            using.cancel()
             for going, _ in world.made.values():
                 await going.aclose()
             await world.settled()
         await asking.close()
         await ledger.close()
+
+
+async def use_tokens(world: World) -> None:
+    """Use each token once a minute: a busy machine may run other tests for longer than an unused token lives."""
+    while True:
+        for token in world.tokens:
+            world.app[ACCOUNTS].user_of_token(token)
+        await asyncio.sleep(60)
 
 
 @asynccontextmanager

@@ -80,6 +80,11 @@ class World:
             TokenIssued(token_hash(person.token), person.uuid),
         )
 
+    @property
+    def tokens(self) -> list[str]:
+        """Return all tokens that were issued."""
+        return list(self._owners)
+
     def owner(self, token: str) -> str:
         """Return the uuid of who has that token."""
         return self._owners[token]
