@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from services.database import connection as database
 from services.database.embedded import Embedded
-from services.listener.spool import Spools
+from services.listener.spools import Spools
 from tests.support.database import EMPTY, READ_MODELS, SCHEMA, cloned, make_templates, temporary_server
 
 # The duration of an example depends on the load of the machine, not on the code.
@@ -20,17 +20,17 @@ settings.load_profile("unhurried")
 TIME_LIMITS = (
     "services.commands.act.OUTCOME_SECONDS",
     "services.commands.commander_presence.START_SECONDS",
-    "services.commands.commander_presence.COMMANDER_SECONDS",
+    "services.commands.commander_presence.COMMANDER_TTL_SECONDS",
     "services.commands.decide.FOLD_SECONDS",
     "services.commands.decide.LOCK_SECONDS",
     "api.ops.listeners.ANSWER_SECONDS",
-    "api.ops.listeners.LISTENER_SECONDS",
+    "api.ops.listeners.LISTENER_TTL_SECONDS",
     "api.ops.log_counts.ANSWER_SECONDS",
-    "api.ops.warnings.COMMANDER_SECONDS",
-    "services.commander.commander.GOOD_SECONDS",
+    "api.ops.warnings.COMMANDER_TTL_SECONDS",
+    "services.commander.executor.REQUEST_TTL_SECONDS",
     "services.log.writer.APPEND_SECONDS",
     "services.database.pool.ACQUIRE_SECONDS",
-    "services.cli.status_report.COMMANDER_SECONDS",
+    "services.cli.status_report.COMMANDER_TTL_SECONDS",
 )
 """A response changes when one of these passes. A busy machine must not reach them; a test of one sets it itself."""
 
@@ -47,7 +47,7 @@ def _limits() -> Iterator[None]:
         patch.setattr("services.database.pool.LOCK_TIMEOUT", "60s")
         patch.setattr("services.database.heartbeat.TICKS", 240)
         # Most tests start a commander without a listener.
-        patch.setattr("services.commander.link.ALONE_SECONDS", 0.0)
+        patch.setattr("services.commander.link.NO_LISTENER_SECONDS", 0.0)
         yield
 
 

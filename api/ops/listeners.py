@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from services.database.errors import UNREACHABLE
 from services.database.pool import Pool
-from services.log.listener_link import LISTENER_SECONDS
+from services.log.listener_link import LISTENER_TTL_SECONDS
 from services.runtime.clock import CLOCK, UNKNOWN, Clock, boot_id
 
 ANSWER_SECONDS = 2.0
@@ -58,7 +58,7 @@ class ListenerStatus(Struct, frozen=True):
     @property
     def is_absent(self) -> bool:
         """Whether it has ended, with its lease or without."""
-        return self.age > LISTENER_SECONDS
+        return self.age > LISTENER_TTL_SECONDS
 
     @property
     def clock_warning(self) -> str:

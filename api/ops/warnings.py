@@ -10,7 +10,7 @@ from projections.pbx.links import refused_lists
 from schemas.refusals import refused_list, refused_login
 from services.database.errors import UNREACHABLE
 from services.database.pool import Pool
-from services.log.listener_link import COMMANDER_SECONDS, COMMANDERS, trouble_of
+from services.log.listener_link import COMMANDER_TTL_SECONDS, COMMANDERS, trouble_of
 from services.projector.checkpoints import Link
 
 ANSWER_SECONDS = 1.0
@@ -58,5 +58,5 @@ async def commander_warnings(pool: Pool, links: Mapping[str, Link]) -> list[str]
     return [
         f"PBX {row['pbx']}: {trouble_of(row['link'], row['trouble'])}"
         for row in rows
-        if row["trouble"] and row["age"] <= COMMANDER_SECONDS and row["pbx"] not in refused
+        if row["trouble"] and row["age"] <= COMMANDER_TTL_SECONDS and row["pbx"] not in refused
     ]

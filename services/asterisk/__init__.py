@@ -1,0 +1,1 @@
+"""The wire to Asterisk: AMI, configuration files over AMI, TLS. No module here uses the database."""

@@ -1,4 +1,4 @@
-"""How a link to a PBX is encrypted."""
+"""TLS of the links to a PBX."""
 
 import ssl
 
@@ -6,7 +6,10 @@ from schemas.settings import Pbx
 
 
 def tls_context(pbx: Pbx) -> ssl.SSLContext:
-    """Return what the PBX's certificate is held against: its ``ca_file``, else the system's; nothing without verify."""
+    """Return a context that verifies against the PBX's ``ca_file``, or the system's certificates without one.
+
+    A PBX with ``verify = false`` is not verified at all.
+    """
     context = ssl.create_default_context(cafile=pbx.ca_file or None)
     if not pbx.verify:
         context.check_hostname = False

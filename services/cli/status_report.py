@@ -12,7 +12,7 @@ from projections.pbx.links import refused_lists, unanswered_lists
 from schemas.refusals import refused_list, refused_login
 from services.database import connection as database
 from services.database.errors import NO_LEDGER_MESSAGE
-from services.log.listener_link import COMMANDER_SECONDS, COMMANDERS, LISTENER_SECONDS, trouble_of
+from services.log.listener_link import COMMANDER_TTL_SECONDS, COMMANDERS, LISTENER_TTL_SECONDS, trouble_of
 from services.log.read import head_position
 from services.log.times import rfc3339
 
@@ -77,7 +77,7 @@ async def status(url: str, users: Mapping[str, str] = MappingProxyType({})) -> S
         async with database.snapshot(connection):
             head = await head_position(connection)
             folded = await connection.fetchval(FOLDED)
-            links = await connection.fetch(LINKS, LISTENER_SECONDS) if folded else []
+            links = await connection.fetch(LINKS, LISTENER_TTL_SECONDS) if folded else []
             parts = [
                 _models(await connection.fetch(MODELS), head),
                 _listeners(await connection.fetch(LISTENERS)),
@@ -112,7 +112,7 @@ def _listeners(rows: Sequence[asyncpg.Record]) -> Status:
     for row in rows:
         name = f"{row['pbx']} ({row['kind']})"
         spool = f"{row['events']} ({row['bytes']} bytes) in its spool"
-        if row["age"] > LISTENER_SECONDS:
+        if row["age"] > LISTENER_TTL_SECONDS:
             faults.append(f"no listener of {name} has been there for {row['age']:.0f} s")
             lines.append(f"listener of {name}: {_absent(row['age'])}; it left {spool}")
         else:
@@ -159,7 +159,7 @@ def _commanders(rows: Sequence[asyncpg.Record], refused: Collection[str]) -> Sta
     """Show the commanders; one whose listener is refused waits for that, and its own trouble is of the past."""
     lines, faults = list[str](), list[str]()
     for row in rows:
-        is_old = row["age"] > COMMANDER_SECONDS
+        is_old = row["age"] > COMMANDER_TTL_SECONDS
         lines.append(f"commander of {row['pbx']}: {_absent(row['age']) if is_old else 'link ' + row['link']}")
         if row["trouble"] and not is_old and row["pbx"] not in refused:
             faults.append(f"PBX {row['pbx']}: {trouble_of(row['link'], row['trouble'])}")

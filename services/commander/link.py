@@ -1,4 +1,4 @@
-"""The commander's own AMI session: kept up while the listener has its link, and asked for when there is work."""
+"""The commander's own AMI session: it is up while the listener has its link."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,10 @@ from services.runtime.backoff import Backoff
 RETRY = Backoff(0.2, 2.0)
 REFUSED_RETRY_SECONDS = 30.0
 STEADY_SECONDS = 10.0
-ALONE_SECONDS = 1.0
-"""How long a listener that begins together with the commander may take to announce itself."""
+NO_LISTENER_SECONDS = 1.0
+"""How long a listener that starts together with the commander may take to announce itself."""
 
-WAITING = "the listener has no link to it"
+NO_LISTENER_LINK = "the listener has no link to it"
 ONE_SESSION = (
     f"{IN_USE}: manager.conf allows this user one session (allowmultiplelogin = no), which the listener needs; allow"
     " more, or give acts a user of their own (RINGLEDGER_AMI_COMMAND)"
@@ -31,9 +31,10 @@ logger = structlog.get_logger()
 
 
 class CommanderLink:
-    """A session without events: what acts cause is heard by the listener.
+    """A session without events: the listener receives the events that acts cause.
 
-    ``trouble`` is the cause of a missing session that an operator can remove. ``setting`` names the user.
+    ``trouble`` is the reason of a missing session that an operator can remove. ``setting`` is the name of the setting
+    with the AMI user.
     """
 
     def __init__(self, pbx: Pbx, setting: str = "RINGLEDGER_AMI") -> None:
@@ -43,9 +44,9 @@ class CommanderLink:
         self._session: Session | None = None
         self._up = asyncio.Event()
         self._may_log_in = asyncio.Event()
-        self._alone_since: float | None = None
-        self._began = 0.0
-        self._outdated = -math.inf
+        self._no_listener_since: float | None = None
+        self._opened_at = 0.0
+        self._outdated_at = -math.inf
         self._holds = 0
         self._log = logger.bind(pbx=pbx.name)
 
@@ -55,14 +56,14 @@ class CommanderLink:
         return self._up.is_set()
 
     def follow(self, listener: ListenerLink) -> None:
-        """Log in while the listener has its link, or where nobody listens; give way when Asterisk refuses it.
+        """Log in while the listener has its link or there is no listener; give way if Asterisk refuses the listener.
 
-        A session that there is stays while the listener's link is only lost.
+        An open session stays while the listener's link is only lost.
         """
         now = time.monotonic()
-        self._alone_since = None if listener != "none" else self._alone_since or now
-        is_alone = self._alone_since is not None and now - self._alone_since >= ALONE_SECONDS
-        if listener == "up" or is_alone:
+        self._no_listener_since = None if listener != "none" else self._no_listener_since or now
+        has_no_listener = self._no_listener_since is not None and now - self._no_listener_since >= NO_LISTENER_SECONDS
+        if listener == "up" or has_no_listener:
             self._may_log_in.set()
             return
         self.pause()
@@ -71,18 +72,18 @@ class CommanderLink:
             self._session.drop("the listener was refused, and comes first")
 
     def pause(self) -> None:
-        """Log in no more until `follow` allows it: what the listener does is unknown."""
+        """Do not log in until `follow` allows it, because the listener's state is unknown."""
         self._may_log_in.clear()
 
     async def run(self) -> None:
-        """Keep a session until cancelled."""
-        attempt = 0
+        """Keep a session open until cancelled."""
+        failures = 0
         while True:
             if not self._may_log_in.is_set():
-                self.trouble = self.trouble or WAITING
+                self.trouble = self.trouble or NO_LISTENER_LINK
                 await self._may_log_in.wait()
-                self.trouble = "" if self.trouble == WAITING else self.trouble
-            since = self._began = time.monotonic()
+                self.trouble = "" if self.trouble == NO_LISTENER_LINK else self.trouble
+            since = self._opened_at = time.monotonic()
             pause = 0.0
             session = self._session = Session(self._pbx, lambda _events: None, lambda _banner: None, events="off")
             try:
@@ -97,22 +98,23 @@ class CommanderLink:
                 pause = REFUSED_RETRY_SECONDS
             except (OSError, TimeoutError, LinkLostError) as error:
                 self.trouble = ""
-                if attempt == 0:
+                if failures == 0:
                     self._log.warning("commander_connect_failed", error=repr(error))
             finally:
                 self._up.clear()
                 session.close()
-            attempt = 0 if time.monotonic() - since > STEADY_SECONDS else attempt + 1
-            await asyncio.sleep(pause or RETRY.pause(attempt))
+            is_steady = time.monotonic() - since > STEADY_SECONDS
+            failures = 0 if is_steady else failures + 1
+            await asyncio.sleep(pause or RETRY.pause(failures))
 
     def outdate(self, seconds: float = 0.0) -> None:
-        """Have `retire` end a session that began more than ``seconds`` ago: it keeps the classes of its login."""
-        self._outdated = max(self._outdated, time.monotonic() - seconds)
+        """Let `retire` end a session that is more than ``seconds`` old, because it keeps the classes of its login."""
+        self._outdated_at = max(self._outdated_at, time.monotonic() - seconds)
 
     def retire(self) -> None:
-        """End an outdated session, unless something uses it: a new login has the classes of now."""
+        """End an outdated session unless it is in use; the next login has the present classes."""
         session = self._session
-        if session is None or not self._up.is_set() or self._began > self._outdated:
+        if session is None or not self._up.is_set() or self._opened_at > self._outdated_at:
             return
         if self._holds == 0 and session.is_idle:
             self._up.clear()  # at once, so that nothing more is sent on it
@@ -121,18 +123,18 @@ class CommanderLink:
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep the session from being retired between what the log says of an action and the action itself."""
+        """Keep the session from being retired between the log's event about an action and the action itself."""
         self._holds += 1
         try:
             yield
         finally:
             self._holds -= 1
 
-    def _refusal(self, words: str) -> str:
-        return refused_login(words, self._pbx.user, self._setting)
+    def _refusal(self, message: str) -> str:
+        return refused_login(message, self._pbx.user, self._setting)
 
-    async def linked(self, seconds: float) -> Session | None:
-        """Return the session, None if there is none within so many seconds."""
+    async def session(self, seconds: float) -> Session | None:
+        """Return the session, None without one within ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
                 while not self._up.is_set():

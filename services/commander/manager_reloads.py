@@ -1,9 +1,9 @@
-"""Reloads of manager.conf in the log of one PBX: an AMI session keeps the classes that its user had at login."""
+"""Reloads of manager.conf in the log of one PBX: a session keeps the classes of its login."""
 
 from services.asterisk.ami.snapshots import MANAGER
 from services.database.pool import Fetch
 
-# This query does not read the log, and a newer reload is rare.
+# This reads no event; a newer reload is rare.
 LAST = "SELECT last FROM ledger.name WHERE pbx = $1 AND source = 'ami' AND name = 'Reload'"
 RELOADS = """
 SELECT raw FROM ledger.event
@@ -13,13 +13,13 @@ ORDER BY position DESC LIMIT 100
 
 
 class ManagerReloads:
-    """The last reload event that was read of one PBX."""
+    """The position of the last reload that was read."""
 
     def __init__(self, pbx: str) -> None:
         self._pbx = pbx
         self._last: int | None = None
 
-    async def has_new(self, fetch: Fetch) -> bool:
+    async def is_reloaded(self, fetch: Fetch) -> bool:
         """Return whether manager.conf was reloaded since the last call; the first call returns False."""
         rows = await fetch(LAST, self._pbx)
         previous, self._last = self._last, rows[0]["last"] if rows else 0

@@ -1,4 +1,4 @@
-"""Which acts on a PBX have no outcome yet: from the read model as far as it goes, from the log after that."""
+"""The acts on a PBX without an outcome: from the read model up to its checkpoint, from the log after that."""
 
 import asyncpg
 import msgspec
@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from services.database import connection as database
 from services.log.read import head_position
 
-FOLDED = """
+CHECKPOINT = """
 SELECT position FROM ledger.checkpoint
 WHERE model = 'acts' AND place = 'model' AND to_regclass('model.acts') IS NOT NULL
 """
@@ -20,16 +20,16 @@ ORDER BY position
 """
 
 
-class Named(Struct):
-    """Any of these events."""
+class ActId(Struct):
+    """The member that all events of acts have."""
 
     id: str
 
 
-class Unfinished(Struct, frozen=True):
-    """What stood in the log up to ``head``; ``after`` is a position before the first of the ``requested`` ones.
+class PendingActs(Struct, frozen=True):
+    """The pending acts at position ``head``; ``after`` is a position before the first of the ``requested`` ones.
 
-    ``sent`` are the ids of those that were sent, ``requested`` the positions of those that were not.
+    ``sent`` are the ids of acts that were sent, ``requested`` the positions of those that were not.
     """
 
     head: int
@@ -38,33 +38,34 @@ class Unfinished(Struct, frozen=True):
     requested: frozenset[int] = frozenset()
 
 
-async def unfinished(connection: asyncpg.Connection, pbx: str) -> Unfinished:
-    """Look them up."""
+async def read_pending_acts(connection: asyncpg.Connection, pbx: str) -> PendingActs:
+    """Return the acts without an outcome."""
     states: dict[str, tuple[int, bool]] = {}
     async with database.snapshot(connection):
         head = await head_position(connection)
-        folded = await connection.fetchval(FOLDED) or 0
-        if folded:
+        checkpoint = await connection.fetchval(CHECKPOINT) or 0
+        if checkpoint:
             for act_id, requested, state in await connection.fetch(OPEN, pbx):
                 states[act_id] = requested, state == "sent"
-        async for position, name, raw in connection.cursor(TAIL, pbx, folded):
+        async for position, name, raw in connection.cursor(TAIL, pbx, checkpoint):
             act_id = id_of(raw)
             if act_id is None:
-                continue  # `Term` says so when it comes there; the read model has it among what is unfit
+                continue  # the executor logs it, and the read model records it as unfit
             if name == "ActRequested":
                 states.setdefault(act_id, (position, False))
             elif name == "ActSent" and act_id in states:
                 states[act_id] = states[act_id][0], True
             elif name != "ActSent":
                 states.pop(act_id, None)
-    requested_at = frozenset(position for position, sent in states.values() if not sent)
+    requested_at = frozenset(position for position, is_sent in states.values() if not is_sent)
     after = min(requested_at, default=head + 1) - 1
-    return Unfinished(head, after, [act_id for act_id, (_, sent) in states.items() if sent], requested_at)
+    sent = [act_id for act_id, (_, is_sent) in states.items() if is_sent]
+    return PendingActs(head, after, sent, requested_at)
 
 
 def id_of(raw: bytes) -> str | None:
-    """Return the id of an act's event; None for an event without one."""
+    """Return the id in an act's event, None for an event without one."""
     try:
-        return msgspec.json.decode(raw, type=Named).id
+        return msgspec.json.decode(raw, type=ActId).id
     except msgspec.ValidationError:
         return None

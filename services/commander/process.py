@@ -1,4 +1,4 @@
-"""The commander process: for every PBX one commander, none of which can disturb the others."""
+"""The commander process: one commander per PBX, independent of each other."""
 
 import asyncio
 from functools import partial
@@ -9,7 +9,7 @@ from services.runtime.supervise import supervised
 
 
 async def command(settings: Settings, url: str, stop: asyncio.Event) -> None:
-    """Do what is asked for at every PBX of RINGLEDGER_AMI until ``stop``."""
+    """Carry out acts at every PBX of RINGLEDGER_AMI until ``stop``."""
     users = {pbx.name: pbx for pbx in settings.ami_command}
     commanders = [
         Commander(users[pbx.name], url, "RINGLEDGER_AMI_COMMAND") if pbx.name in users else Commander(pbx, url)

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from services.database.pool import Pool
-from services.log.listener_link import COMMANDER_SECONDS
+from services.log.listener_link import COMMANDER_TTL_SECONDS
 from services.runtime.errors import NotReady
 
 START_SECONDS = 2.0
@@ -29,7 +29,7 @@ SELECT EXISTS (
 async def is_served(pool: Pool, pbx: str) -> bool:
     """Return whether a commander of this PBX is present, or arrives within `START_SECONDS`."""
     deadline = time.monotonic() + START_SECONDS
-    while not await pool.fetchval(SERVED, pbx, COMMANDER_SECONDS):
+    while not await pool.fetchval(SERVED, pbx, COMMANDER_TTL_SECONDS):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(POLL_SECONDS)
@@ -40,7 +40,7 @@ async def is_lost(pool: Pool, pbx: str, act_id: str, position: int) -> bool:
     """Return whether the act requested at ``position`` was not sent, and no commander is present to send it."""
     if await pool.fetchval(SENT, pbx, position, act_id):
         return False
-    return not await pool.fetchval(SERVED, pbx, COMMANDER_SECONDS)
+    return not await pool.fetchval(SERVED, pbx, COMMANDER_TTL_SECONDS)
 
 
 def unserved(pbx: str, recorded: str, request_id: str, position: int | None = None) -> NotReady:

@@ -11,7 +11,8 @@ from schemas.acts.config import ConfigReplace
 from schemas.configuration import ConfigurationDeleted, Section
 from services.asterisk.config import secrets
 from services.asterisk.config.checks import check
-from services.asterisk.config.text import ConfigTextError, Numbered, digest, parse
+from services.asterisk.config.render import digest
+from services.asterisk.config.text import ConfigTextError, ParsedText, parse
 from services.commands.act import request_act
 from services.commands.context import CommandContext, RequestContext
 from services.commands.decide import Decision, Outcome, decide
@@ -67,7 +68,7 @@ async def delete_version(
     return await decide(context, request, MODELS, decision)
 
 
-def _parse(file: str, text: str) -> Numbered:
+def _parse(file: str, text: str) -> ParsedText:
     """Return the sections of a text. Raises Invalid, which names the line."""
     try:
         parsed = parse(text)

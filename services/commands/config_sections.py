@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from schemas.acts.config import ConfigSection
 from schemas.configuration import Line, Section
 from services.asterisk.config.checks import check
-from services.asterisk.config.text import ConfigTextError, parse, render
+from services.asterisk.config.render import render
+from services.asterisk.config.text import ConfigTextError, parse
 from services.commands.config_files import change_file, tokenize_secrets
 from services.commands.context import CommandContext, RequestContext
 from services.commands.decide import Outcome
@@ -78,5 +79,5 @@ def require_writable(file: str, section: Section) -> Section:
             raise Invalid("data: names and values have no line breaks, and no blanks around them")
         check(file, parsed)
     except ConfigTextError as error:
-        raise Invalid(f"data: {error.words} (item {error.line - 1})") from None
+        raise Invalid(f"data: {error.reason} (item {error.line - 1})") from None
     return section

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from schemas.acts.config import ConfigTrunk
 from schemas.configuration import Line, Section
-from services.asterisk.config.trunks import NoTrunkError, created
+from services.asterisk.config.trunks import InvalidTrunkError, with_trunk
 from services.commands.config_files import change_file, tokenize_secrets
 from services.commands.config_sections import require_writable
 from services.commands.context import CommandContext, RequestContext
@@ -24,8 +24,8 @@ async def create_trunk(
 ) -> Outcome:
     """Create a trunk, at the named PBX or the only one; ``location`` is its path in the caller's dialect."""
     try:
-        created([], name, members)
-    except NoTrunkError as error:
+        with_trunk([], name, members)
+    except InvalidTrunkError as error:
         raise Invalid(str(error)) from None
     at = await resolve_pbx(context.pool, pbx)
     act = ConfigTrunk(name, "create", await _tokenize(context, name, members))

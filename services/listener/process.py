@@ -1,4 +1,4 @@
-"""The listener process: for every PBX one listener of AMI and one of ARI, none of which can disturb the others."""
+"""The listener process: one AMI and one ARI listener per PBX, independent of each other."""
 
 import asyncio
 import contextlib
@@ -10,35 +10,35 @@ import msgspec
 import structlog
 
 from schemas.listener import Board
-from schemas.settings import Settings
-from services.listener.ami import Listener
+from schemas.settings import Pbx, Settings
+from services.listener.ami import Listener, MakeIngest
 from services.listener.ari import AriListener
 from services.listener.ingest import Ingest
-from services.listener.spool import Spools
-from services.listener.standby import Terms, into_the_log
+from services.listener.spools import Spools
+from services.listener.standby import StandbyListener, append_while
 from services.runtime.clock import CLOCK, boot_id
 from services.runtime.private import make_data_folder, open_private
 
-POST_SECONDS = 1.0
+BOARD_INTERVAL_SECONDS = 1.0
 
 logger = structlog.get_logger()
 
 
 async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
-    """Listen to every PBX until ``stop``; then say so in the log, and return when all is in it or in the spool."""
+    """Listen to every PBX until ``stop``; return when all events are in the log or in the spool."""
     make_data_folder(settings.data)
     spools = Spools(settings.data / "spool", settings.spool_bytes)
-    terms = [
-        *(Terms(pbx.name, "ami", url, spools, partial(Listener, pbx)) for pbx in settings.ami),
-        *(Terms(pbx.name, "ari", url, spools, partial(AriListener, pbx)) for pbx in settings.ari),
+    listeners = [
+        *(StandbyListener(pbx.name, "ami", url, spools, partial(Listener, pbx)) for pbx in settings.ami),
+        *(StandbyListener(pbx.name, "ari", url, spools, partial(_ari_listener, pbx)) for pbx in settings.ari),
     ]
-    ours = {(term.pbx, term.kind) for term in terms}
-    posting = asyncio.create_task(post(settings.data / "listeners.json", terms))
+    configured = {(listener.pbx, listener.kind) for listener in listeners}
+    posting = asyncio.create_task(write_board(settings.data / "listeners.json", listeners))
     try:
         await asyncio.gather(
-            *(term.run(stop) for term in terms),
-            # What was heard of a PBX that nobody listens to any more belongs into the log all the same.
-            *(_left(name, kind, url, spools, stop) for name, kind in spools.names() - ours),
+            *(listener.run(stop) for listener in listeners),
+            # Spools of a PBX that is no longer configured are appended too.
+            *(_append_orphan(name, kind, url, spools, stop) for name, kind in spools.owners() - configured),
         )
     finally:
         posting.cancel()
@@ -46,29 +46,33 @@ async def listen(settings: Settings, url: str, stop: asyncio.Event) -> None:
             await posting
 
 
-async def _left(pbx: str, kind: str, url: str, spools: Spools, stop: asyncio.Event) -> None:
-    async def nothing_more() -> None:
+def _ari_listener(pbx: Pbx, make_ingest: MakeIngest) -> AriListener:
+    return AriListener(pbx, make_ingest())
+
+
+async def _append_orphan(pbx: str, kind: str, url: str, spools: Spools, stop: asyncio.Event) -> None:
+    async def wait() -> None:
         await stop.wait()
 
-    await into_the_log(Ingest(url, pbx, spools, kind), nothing_more, stop)
+    await append_while(Ingest(url, pbx, spools, kind), wait, stop)
 
 
-async def post(file: Path, terms: Sequence[Terms]) -> None:
-    """Say every second how each listener does, for who cannot ask PostgreSQL.
+async def write_board(file: Path, listeners: Sequence[StandbyListener]) -> None:
+    """Write the state of each listener every second, for readers that cannot reach PostgreSQL.
 
-    A disk that takes no writes is logged once.
+    An error of the disk is logged once.
     """
     new = file.with_suffix(".new")
-    refusal = ""
+    last_error = ""
     while True:
-        posted = [term.posted() for term in terms]
+        posted = [listener.posted() for listener in listeners]
         try:
             with open_private(new, "wb") as out:
                 out.write(msgspec.json.encode(Board(CLOCK.now(), posted, CLOCK.monotonic(), boot_id())))
             new.replace(file)
-            refusal = ""
+            last_error = ""
         except OSError as error:
-            if str(error) != refusal:
-                refusal = str(error)
-                logger.warning("board_not_written", file=str(file), error=refusal)
-        await asyncio.sleep(POST_SECONDS)
+            if str(error) != last_error:
+                last_error = str(error)
+                logger.warning("board_not_written", file=str(file), error=last_error)
+        await asyncio.sleep(BOARD_INTERVAL_SECONDS)

@@ -30,9 +30,9 @@ LEFT JOIN LATERAL (
 ) connected ON true
 WHERE l.pbx = $1 AND l.kind = 'ami'
 """
-LISTENER_SECONDS = 5.0
+LISTENER_TTL_SECONDS = 5.0
 """A listener that has not renewed its lease for this long counts as absent."""
-COMMANDER_SECONDS = 10.0
+COMMANDER_TTL_SECONDS = 10.0
 """A commander that has not recorded its link for this long counts as absent."""
 COMMANDERS = """
 SELECT pbx, link, trouble, abs(extract(epoch FROM clock_timestamp() - updated))::float8 AS age
@@ -46,7 +46,7 @@ ON CONFLICT (pbx) DO UPDATE SET updated = now(), link = excluded.link, trouble =
 
 async def listener_link(fetch: Fetch, pbx: str) -> ListenerLink:
     """Return the state of the listener's link."""
-    rows = await fetch(STATE, pbx, LISTENER_SECONDS)
+    rows = await fetch(STATE, pbx, LISTENER_TTL_SECONDS)
     value: Any = rows[0]["state"] if rows else "none"
     state: ListenerLink = value
     return state

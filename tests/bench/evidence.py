@@ -69,7 +69,7 @@ async def _appended(connection: asyncpg.Connection, total: int) -> str:
     """Append the recording until the log has ``total`` events; return the unique id of a channel in the middle."""
     got: list[NewEvent] = []
     protocol = LedgerProtocol(got.extend, lambda _: None)
-    protocol.closed, protocol.responses = False, {}
+    protocol.closed = False
     done, unique_id = 0, ""
     for _, data in played(total, 1_800_000_000, BATCH):
         protocol.data_received(data)

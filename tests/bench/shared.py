@@ -23,7 +23,7 @@ def received(data: Iterable[bytes]) -> list[NewEvent]:
     """Frame what a socket would deliver."""
     got: list[NewEvent] = []
     protocol = LedgerProtocol(got.extend, lambda _: None)
-    protocol.closed, protocol.responses = False, {}
+    protocol.closed = False
     for piece in data:
         protocol.data_received(piece)
     return got

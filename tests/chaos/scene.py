@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from services.commander.pending import unfinished
+from services.commander.pending import read_pending_acts
 from services.database import connection as database
 from services.database.embedded import Embedded
 from services.database.errors import UNREACHABLE
@@ -199,7 +199,7 @@ class Scene:
         """Wait until every requested act on the PBX has an outcome in the log: its client has left."""
 
         async def is_over() -> bool:
-            left = await unfinished(await self.ledger.attach(), "pbx")
+            left = await read_pending_acts(await self.ledger.attach(), "pbx")
             return not left.sent and not left.requested
 
         await eventually(is_over, "every act has an outcome", WHOLE_SECONDS)

@@ -62,7 +62,7 @@ async def test_it_dies_between_sending_and_the_answer(ledger: Ledger, asterisk: 
     await asterisk.ami.act("QueueRemove", Queue="support", Interface="PJSIP/108")
     ledger.start_commander()
     status, body = await adding
-    assert (status, body["message"]) == (504, "the commander ended before the PBX had answered")
+    assert (status, body["message"]) == (504, "the commander ended before the PBX had responded")
     again, repeated = await add(ledger, "PJSIP/108", "once")
     assert (again, repeated["message"], repeated["position"]) == (status, body["message"], body["position"])
     assert await remove(ledger, "PJSIP/107") == 200, "the new one acts"
@@ -77,7 +77,7 @@ async def test_it_is_absent(ledger: Ledger, asterisk: Asterisk, monkeypatch: pyt
     with monkeypatch.context() as patch:
         # As it is without a test's patience: it expires before the answer comes, and the commander may only be away.
         patch.setattr("services.commands.act.OUTCOME_SECONDS", 5.0)
-        patch.setattr("services.commander.commander.GOOD_SECONDS", 4.5)
+        patch.setattr("services.commander.executor.REQUEST_TTL_SECONDS", 4.5)
         status, body = await add(ledger, "PJSIP/108")
         assert status == 504
         ledger.start_commander()

@@ -169,7 +169,7 @@ async def test_included_files_keep_their_sections(configured: Ledger, asterisk: 
     before = [await text(asterisk, file) for file in ("pjsip.conf", "pjsip_phones.conf")]
     more = (await get(configured, PJSIP))["data"].replace("aors = 111", "aors = 111\nlanguage = de")
     words = await ask(configured, "PUT", PJSIP, {"data": more}, 409)
-    assert words.startswith("[111] stands in an included file")
+    assert words.startswith("[111] is in an included file")
     after = [await text(asterisk, file) for file in ("pjsip.conf", "pjsip_phones.conf")]
     assert [meaning_of(text) for text in after] == [meaning_of(text) for text in before]
 
@@ -184,16 +184,16 @@ async def test_what_asterisk_does_not_take_is_put_back(configured: Ledger, aster
     old = (await get(configured, PJSIP))["data"]
     bad = old + "\n[worse]\ntype = endpoint\nno_such_option = yes\n"
     words = await ask(configured, "PUT", PJSIP, {"data": bad}, 502)
-    assert words == "Asterisk has read pjsip.conf, but there is no endpoint worse; what stood there has been put back"
+    assert words == "Asterisk has read pjsip.conf, but there is no endpoint worse; the former content has been restored"
     assert meaning_of(await text(asterisk, "pjsip.conf")) == before
     assert (await get(configured, PJSIP))["data"] == old
     words = await ask(configured, "PUT", PJSIP, {"data": old.replace("dtmf_mode = info", "dtmf_mode = loud")}, 502)
-    assert words.startswith("Asterisk does not take the endpoint 100 as it would be; its log says why; what stood")
+    assert words.startswith("Asterisk does not accept the changed endpoint 100; its log has the reason; the former")
     assert meaning_of(await text(asterisk, "pjsip.conf")) == before
     assert not [line for line in await asterisk.cli("pjsip show endpoints") if "trial" in line]
     twice = {"name": "twice", "data": [{"exten": "> 1,1,Answer()"}, {"exten": "> 1,1,Hangup()"}]}
     words = await ask(configured, "POST", "/v1/manager/sdialplans", twice, 502)
-    assert words.startswith("Asterisk has read extensions.conf, but 1 of the 2 priorities of context twice are there")
+    assert words.startswith("Asterisk has read extensions.conf, but context twice has 1 of its 2 priorities")
     with pytest.raises(AmiError, match="dialplan show twice"):
         await asterisk.cli("dialplan show twice")
     mistake = "[general]\nstatic = yes\n[internal]\nexten => 100,1,Answer(\n"

@@ -61,7 +61,7 @@ class Ledger:
 def ami_protocol(ingest: Ingest) -> LedgerProtocol:
     """Return the protocol of a session that is logged in; its events go to ``ingest``."""
     protocol = LedgerProtocol(ingest.backlog.put_all, lambda _: None)
-    protocol.closed, protocol.responses = False, {}
+    protocol.closed = False
     return protocol
 
 

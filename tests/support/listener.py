@@ -9,7 +9,7 @@ from unittest import mock
 
 from schemas.settings import Pbx, Settings
 from services.listener.process import listen
-from services.listener.spool import Spools
+from services.listener.spools import Spools
 from services.runtime.clock import FullMinute
 from tests.support.polling import TIMEOUT_SECONDS
 

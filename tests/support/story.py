@@ -8,8 +8,8 @@ import msgspec
 
 from projections.engine.model import ReadModel
 from schemas.log import NewEvent, RingledgerEvent
+from services.asterisk.ami.blocks import occurred, snapshot_action
 from services.asterisk.ami.framing import Framer
-from services.asterisk.ami.protocol import answered, occurred
 from services.database import connection as database
 from services.log.append import append_events
 from services.projector.projector import Projector
@@ -21,7 +21,7 @@ def ami(block: bytes, recorded: float = 0.0) -> NewEvent:
     word, _, rest = start.partition(b":")
     name = rest.split(b"\r\n", 1)[0].strip().decode()
     if word == b"Response":
-        name = f"Response:{answered(start)}"
+        name = f"Response:{snapshot_action(start)}"
     return NewEvent("ami", name, occurred(block), recorded or occurred(block) or 0.0, block)
 
 

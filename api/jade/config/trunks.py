@@ -57,7 +57,7 @@ def items(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
     return [
         {
             "pbx": row["pbx"],
-            **trunk.shown(),
+            **trunk.members(),
             "status": (row["statuses"] or {}).get(trunk.name, ""),
             "tm_update": row["tm_update"],
         }

@@ -1,41 +1,42 @@
-"""One AMI action and its answer, where an error is raised with Asterisk's own words."""
+"""One AMI action and its response; an error response is raised with Asterisk's own text."""
 
 from panoramisk.message import Message
 
 from schemas.acts import Reason
-from services.asterisk.ami.question import drop_item
+from services.asterisk.ami.pending_action import drop_item
 from services.asterisk.ami.session import Session
 
-ABSENT = ("No such", "Module not found")
-"""How Asterisk 16 and 22 begin to say that there is no such channel or module; no header says it."""
-LONGEST_LINE = 1000
-"""Bytes. Asterisk refuses a message with a line of 1,023, and if that stands before the ActionID, not by name."""
-MOST_LINES = 100
-"""Asterisk refuses a message of more than some 125."""
+ABSENT_PREFIXES = ("No such", "Module not found")
+"""Start of Asterisk 16's and 22's text for a missing channel or module; no header states it."""
+MAX_LINE_BYTES = 1000
+"""Asterisk refuses a message with a line of 1,023 bytes. If that line precedes the ActionID, the refusal has no
+ActionID."""
+MAX_LINES = 100
+"""Asterisk refuses a message of more than about 125 lines."""
 
 
 class RefusedError(Exception):
-    """Asterisk did not do it; the message is its own."""
+    """Asterisk refused the action; the message is its own text."""
 
     def __init__(self, message: str, reason: Reason = "refused") -> None:
         super().__init__(message)
         self.reason = reason
 
 
-async def done(session: Session, action: str, /, **headers: str | list[str]) -> Message:
-    """Send an action and return the response; a list is one header, repeated.
+async def send_action(session: Session, action: str, /, **headers: str | list[str]) -> Message:
+    """Send an action and return the response; a list becomes one header, repeated.
 
     Raises RefusedError, LinkLostError or TimeoutError.
     """
     lines = [
         f"{name}: {one}" for name, value in headers.items() for one in ([value] if isinstance(value, str) else value)
     ]
-    if len(lines) > MOST_LINES or any(len(line.encode()) > LONGEST_LINE for line in lines):
-        raise RefusedError(f"too long for an action of AMI: {LONGEST_LINE} bytes a line, {MOST_LINES} lines", "invalid")
+    if len(lines) > MAX_LINES or any(len(line.encode()) > MAX_LINE_BYTES for line in lines):
+        raise RefusedError(f"an AMI action has at most {MAX_LINES} lines of {MAX_LINE_BYTES} bytes", "invalid")
     if any(letter in line for line in lines for letter in "\r\n\0"):
-        raise RefusedError("CR, LF and NUL cannot be part of an action of AMI", "invalid")
-    message = (await session.ask(action, "", drop_item, **headers))[0]
-    if not message.success:
-        words = str(message.message or "Asterisk refused the action without a word")
-        raise RefusedError(words, "absent" if words.startswith(ABSENT) else "refused")
-    return message
+        raise RefusedError("CR, LF and NUL cannot be part of an AMI action", "invalid")
+    response = (await session.request(action, "", drop_item, **headers))[0]
+    if not response.success:
+        refusal = str(response.message or "Asterisk refused the action without a reason")
+        raise RefusedError(refusal, "absent" if refusal.startswith(ABSENT_PREFIXES) else "refused")
+    return response

@@ -1,18 +1,18 @@
-"""AMI framing on bytes: whole blocks out of arbitrary reads, nothing lost."""
+"""AMI framing on bytes: reads of any size become whole blocks, without loss."""
 
 from collections.abc import Iterator
 
-END = b"\r\n\r\n"
-MAX_BLOCK = 1 << 22
-"""Bytes without an empty line after which what was read is no AMI any more (the largest reply seen: 10,085)."""
+BLOCK_END = b"\r\n\r\n"
+MAX_BLOCK_BYTES = 1 << 22
+"""Longer input without an empty line is no AMI (the largest reply measured has 10,085 bytes)."""
 
 
 class Framer:
-    """Cuts what a socket delivers into AMI blocks; each ends with its empty line and is handed out once.
+    """Splits the bytes of a socket into AMI blocks.
 
-    A block may start with a CRLF (TestEvent ends with an empty line too many); it stays with the block, so that the
-    bytes of all blocks put together are the bytes that were read. ``overlong`` counts bytes given up because no block
-    ended in them.
+    Each block includes the empty line that ends it. A block may start with a CRLF, because TestEvent ends with an extra
+    empty line. The CRLF stays in the block, so all blocks joined are the bytes that were read. ``overlong`` counts
+    bytes that were discarded because no block ended in them.
     """
 
     def __init__(self) -> None:
@@ -21,25 +21,25 @@ class Framer:
 
     @property
     def pending(self) -> bytes:
-        """What was read and has no end yet."""
+        """The bytes of the unfinished block."""
         return bytes(self._pending)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the blocks that ``data`` completes."""
         pending = self._pending
         if pending:
-            # Only the new bytes are searched, and nothing is copied before an end is found: a stream without one
-            # would cost the square of its length.
+            # Search only the new bytes, and copy nothing before an end is found. Otherwise a stream without an end
+            # costs the square of its length.
             start = max(0, len(pending) - 3)
             pending += data
-            if pending.find(END, start) < 0:
-                if len(pending) > MAX_BLOCK:
+            if pending.find(BLOCK_END, start) < 0:
+                if len(pending) > MAX_BLOCK_BYTES:
                     self.overlong += len(pending) - 3
                     del pending[:-3]
                 return
             data = bytes(pending)
             pending.clear()
-        *blocks, rest = data.split(END)
+        *blocks, rest = data.split(BLOCK_END)
         pending += rest
         for block in blocks:
-            yield block + END
+            yield block + BLOCK_END

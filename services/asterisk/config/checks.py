@@ -1,46 +1,47 @@
-"""What Asterisk's modules would only log about their files, and go on without: found before anything is sent."""
+"""Checks of lines that Asterisk's modules would only log and skip; they run before anything is sent."""
 
 import re
 
 from schemas.configuration import DIALPLAN, PJSIP, Line
-from services.asterisk.config.text import ConfigTextError, Numbered, alike, effective
+from services.asterisk.config.sections import effective_lines, name_key
+from services.asterisk.config.text import ConfigTextError, ParsedText
 
 NO_CONTEXTS = frozenset({"general", "globals"})
 KEYWORDS = frozenset({"exten", "same", "include", "ignorepat", "switch", "lswitch", "eswitch", "autohints"})
 PRIORITY = re.compile(r"([0-9]+|n|s|hint)(\+[0-9]+)?(\([^)]+\))?", re.IGNORECASE)
 
 
-def check(file: str, found: Numbered) -> None:
-    """Raise ConfigTextError for the first line that the file's module would not take."""
-    whole = effective(found.sections)
-    for index, section in enumerate(found.sections):
-        if file == DIALPLAN and alike(section.name) not in NO_CONTEXTS:
-            exten = False
-            for line, number in zip(section.lines, found.numbers[index], strict=True):
-                _dialplan(line, number, exten=exten)
-                exten = exten or line.name.lower() == "exten"
-        typed = any(line.name.lower() == "type" and line.value for line in whole[index])
-        if file == PJSIP and not section.template and not typed:
-            raise ConfigTextError(found.headers[index], f"section [{section.name}] has no type")
+def check(file: str, parsed: ParsedText) -> None:
+    """Raise ConfigTextError for the first line that the file's module would not accept."""
+    effective = effective_lines(parsed.sections)
+    for index, section in enumerate(parsed.sections):
+        if file == DIALPLAN and name_key(section.name) not in NO_CONTEXTS:
+            has_exten = False
+            for line, number in zip(section.lines, parsed.numbers[index], strict=True):
+                _check_dialplan(line, number, has_exten=has_exten)
+                has_exten = has_exten or line.name.lower() == "exten"
+        has_type = any(line.name.lower() == "type" and line.value for line in effective[index])
+        if file == PJSIP and not section.template and not has_type:
+            raise ConfigTextError(parsed.headers[index], f"section [{section.name}] has no type")
 
 
-def _dialplan(line: Line, number: int, *, exten: bool) -> None:
+def _check_dialplan(line: Line, number: int, *, has_exten: bool) -> None:
     name = line.name.lower()
     if name not in KEYWORDS:
-        raise ConfigTextError(number, f"{line.name} is no word of a dialplan: exten, same, include, ...")
+        raise ConfigTextError(number, f"{line.name} is not a keyword of a dialplan (exten, same, include, ...)")
     if name not in {"exten", "same"}:
         return
-    if name == "same" and not exten:
-        raise ConfigTextError(number, "same: no exten stands before it")
+    if name == "same" and not has_exten:
+        raise ConfigTextError(number, "same needs an exten before it")
     parts = line.value.split(",", 2 if name == "exten" else 1)
     if name == "exten":
-        # A pattern may hold a comma in none of Asterisk's forms; a caller id after a slash neither.
+        # No form of a pattern contains a comma, nor does a caller id after a slash.
         parts = parts[1:] if parts[0].strip() else []
     if len(parts) < 2 or not parts[1].strip():
         form = "extension,priority,application" if name == "exten" else "priority,application"
-        raise ConfigTextError(number, f"{name}: {form}")
+        raise ConfigTextError(number, f"{name} must have the form {form}")
     priority, application = parts[0].strip(), parts[1].strip()
     if not PRIORITY.fullmatch(priority):
-        raise ConfigTextError(number, f"{name}: {priority!r} is no priority")
+        raise ConfigTextError(number, f"{name}: {priority!r} is not a priority")
     if not priority.lower().startswith("hint") and "(" in application and not application.endswith(")"):
-        raise ConfigTextError(number, f"{name}: no closing parenthesis at the end")
+        raise ConfigTextError(number, f"{name}: the closing parenthesis is missing at the end")

@@ -1,36 +1,32 @@
 """A configuration file over AMI: GetConfig reads it, UpdateConfig writes it (main/manager.c, Asterisk 16 and 22)."""
 
-import re
 from collections.abc import Iterable, Sequence
 
-from msgspec.structs import replace
-from panoramisk.message import Message
-
-from schemas.configuration import Line, Section
-from services.asterisk.ami.actions import MOST_LINES, RefusedError, done
+from schemas.configuration import Section
+from services.asterisk.ami.actions import MAX_LINES, RefusedError, send_action
 from services.asterisk.ami.session import Session
-from services.asterisk.config.text import ODD, Heritage, InheritanceError, alike
+from services.asterisk.config.render import ESCAPED_STARTS
+from services.asterisk.config.response import sections_of
+from services.asterisk.config.sections import Inheritance, InheritanceError, name_key
 from services.asterisk.config.updates import TEMPLATES, Plan, UnwritableError, Update
 
-HEADERS_A_MESSAGE = MOST_LINES - 3
-"""Of updates: three more name the files."""
+HEADERS_PER_MESSAGE = MAX_LINES - 3
+"""Headers for updates: three more name the files."""
 PROBE = "ringledger-probe"
-
-CATEGORY = re.compile(r"(?:(Category|IsTemplate|Templates)-([0-9]+)|Line-([0-9]+)-[0-9]+)")
 
 
 class DamagedError(Exception):
-    """What stands in the file now is not what was to be written."""
+    """The file's content differs from what was written."""
 
 
 async def read(session: Session, file: str) -> list[Section] | None:
-    """Return the sections of a file and of all that it includes, None if there is no such file.
+    """Return the sections of a file and of all that it includes, None if the file does not exist.
 
-    Raises RefusedError (no permission, Asterisk cannot parse the file, or it grows without bound), LinkLostError or
-    TimeoutError.
+    Raises RefusedError (no permission, Asterisk cannot parse the file, or templates multiply without bound),
+    LinkLostError or TimeoutError.
     """
     try:
-        answer = await done(session, "GetConfig", Filename=file, Filter="TEMPLATES=include")
+        answer = await send_action(session, "GetConfig", Filename=file, Filter="TEMPLATES=include")
     except RefusedError as error:
         if str(error) == "Config file not found":
             return None
@@ -41,80 +37,49 @@ async def read(session: Session, file: str) -> list[Section] | None:
         raise RefusedError(f"{file}: {error}") from None
 
 
-def sections_of(answer: Message) -> list[Section]:
-    """Return the sections that a response to GetConfig tells."""
-    names: dict[str, str] = {}
-    templates: set[str] = set()
-    inherits: dict[str, tuple[str, ...]] = {}
-    lines: dict[str, list[Line]] = {}
-    for header, value in answer.items():
-        match = CATEGORY.fullmatch(header)
-        if match is None:
-            continue
-        kind, number = match[1], match[2] or match[3]
-        if kind == "Category":
-            names[number] = value
-        elif kind == "IsTemplate":
-            templates.add(number)
-        elif kind == "Templates":
-            inherits[number] = tuple(name.strip() for name in value.split(","))
-        else:
-            name, _, rest = value.partition("=")
-            lines.setdefault(number, []).append(Line(name, rest))
-    found: list[Section] = []
-    heritage = Heritage()
-    for number, name in names.items():
-        section = Section(name, (), number in templates, inherits.get(number, ()))
-        found.append(replace(section, lines=_own(lines.get(number, []), heritage.above(section))))
-        heritage.add(found[-1])
-    return found
-
-
-def _own(lines: Sequence[Line], above: Sequence[Line]) -> tuple[Line, ...]:
-    """Return the lines that a section does not have from its templates; these come first, unless ``+=`` changed one."""
-    if tuple(lines[: len(above)]) == tuple(above):
-        return tuple(lines[len(above) :])
-    return tuple(line for line in lines if line not in above)
-
-
 async def write(
-    session: Session, file: str, present: Sequence[Section], wanted: Sequence[Section], plan: Plan
+    session: Session, file: str, present: Sequence[Section], desired: Sequence[Section], plan: Plan
 ) -> list[Section]:
-    """Do what the plan says, see that it is so, and return what stands in the file now, in its order.
+    """Execute the plan, verify the result, and return the sections of the file in its order.
 
-    Raises UnwritableError with the file as it was; RefusedError or DamagedError with the file as it may be.
+    Raises UnwritableError with the file unchanged; RefusedError or DamagedError with the file possibly changed.
     """
-    heritage = Heritage()
-    for section in present:
-        above = frozenset(heritage.above(section))
-        heritage.add(section)
-        for line in section.lines:
-            if line in above or line.name.startswith(ODD) or ";" in line.name:
-                raise UnwritableError(f"[{section.name}] {line.name}: UpdateConfig cannot write this line back")
+    _require_writable(present)
     probed = [Update("DelCat", PROBE)] if plan.rewritten else []
     if plan.rewritten:
         await _probe(session, file, present[0].name, plan)
     await _update(session, file, [*probed, *plan.updates])
     now = await read(session, file)
-    if now is None or not same(now, wanted):
-        raise DamagedError(f"{file} does not say what was written into it")
+    if now is None or not is_same(now, desired):
+        raise DamagedError(f"{file} does not contain what was written into it")
     return now
 
 
-def same(some: Sequence[Section], others: Sequence[Section]) -> bool:
-    """Tell whether they say the same; only the order of sections of one name matters."""
+def _require_writable(sections: Sequence[Section]) -> None:
+    """Raise UnwritableError if Asterisk cannot write back a line that the file has now."""
+    inheritance = Inheritance()
+    for section in sections:
+        inherited = frozenset(inheritance.lines_above(section))
+        inheritance.add(section)
+        for line in section.lines:
+            if line in inherited or line.name.startswith(ESCAPED_STARTS) or ";" in line.name:
+                raise UnwritableError(f"[{section.name}] {line.name}: UpdateConfig cannot write this line back")
+
+
+def is_same(some: Sequence[Section], others: Sequence[Section]) -> bool:
+    """Return whether the sections are the same; order matters only among sections of one name."""
     return _sorted(some) == _sorted(others)
 
 
 def _sorted(sections: Iterable[Section]) -> list[Section]:
-    return sorted(sections, key=lambda section: alike(section.name))
+    return sorted(sections, key=lambda section: name_key(section.name))
 
 
 async def _probe(session: Session, file: str, first: str, plan: Plan) -> None:
-    """See that the sections which are written anew stand in the file itself.
+    """Verify that the sections to rewrite are in the file itself, not in an included file.
 
-    A line that is added to a section of an included file goes into the main file, below the section before. So a
-    section is put before all others, that there is one, and a line into each that matters.
+    Asterisk adds a line for a section of an included file to the main file, below the preceding section. So the probe
+    puts a section before all others, so that there is one, and a line into each section to rewrite.
     """
     options = {update.cat: update.options for update in plan.updates if update.action in {"EmptyCat", "DelCat"}}
     lines = [Update("Append", name, PROBE, "1", options=options[name]) for name in plan.rewritten]
@@ -122,27 +87,29 @@ async def _probe(session: Session, file: str, first: str, plan: Plan) -> None:
     now = await read(session, file) or []
     with_line = [section for section in now if any(line.name == PROBE for line in section.lines)]
     elsewhere = [
-        name for name in plan.rewritten if any(alike(one.name) == alike(name) and one not in with_line for one in now)
+        name
+        for name in plan.rewritten
+        if any(name_key(one.name) == name_key(name) and one not in with_line for one in now)
     ]
     if elsewhere:
-        found = {one.name: TEMPLATES if one.template else "" for one in with_line if one.name != PROBE}
-        clean = [Update("Delete", name, PROBE, options=templates) for name, templates in found.items()]
+        probed = {one.name: TEMPLATES if one.template else "" for one in with_line if one.name != PROBE}
+        clean = [Update("Delete", name, PROBE, options=templates) for name, templates in probed.items()]
         await _update(session, file, [*clean, Update("DelCat", PROBE)])
         raise UnwritableError(
-            f"[{elsewhere[0]}] stands in an included file: values can be changed there, lines neither added nor moved"
+            f"[{elsewhere[0]}] is in an included file: values can be changed there, lines neither added nor moved"
         )
 
 
 async def _update(session: Session, file: str, updates: Sequence[Update]) -> None:
     for headers in messages(updates):
-        await done(
+        await send_action(
             session, "UpdateConfig", SrcFilename=file, DstFilename=file, PreserveEffectiveContext="no", **headers
         )
 
 
 def messages(updates: Sequence[Update]) -> list[dict[str, str]]:
-    """Return the headers of the actions that carry these updates, as many in each as Asterisk takes."""
-    made: list[dict[str, str]] = [{}]
+    """Return the headers of the actions that carry these updates, each with as many as Asterisk accepts."""
+    batches: list[dict[str, str]] = [{}]
     number = 0
     for update in updates:
         members = {
@@ -154,14 +121,14 @@ def messages(updates: Sequence[Update]) -> list[dict[str, str]]:
             "Options": update.options,
         }
         headers = {name: value for name, value in members.items() if value or (name == "Value" and update.var)}
-        if len(made[-1]) + len(headers) > HEADERS_A_MESSAGE:
-            made.append({})
+        if len(batches[-1]) + len(headers) > HEADERS_PER_MESSAGE:
+            batches.append({})
             number = 0
-        made[-1] |= {f"{name}-{number:06d}": value for name, value in headers.items()}
+        batches[-1] |= {f"{name}-{number:06d}": value for name, value in headers.items()}
         number += 1
-    return [headers for headers in made if headers]
+    return [headers for headers in batches if headers]
 
 
 async def create(session: Session, file: str) -> None:
-    """Make an empty file (AMI CreateConfig)."""
-    await done(session, "CreateConfig", Filename=file)
+    """Create an empty file (AMI CreateConfig)."""
+    await send_action(session, "CreateConfig", Filename=file)

@@ -1,15 +1,15 @@
-"""Has Asterisk take a file that was written, and sees what it took: its reloads succeed whatever stands in the file."""
+"""Reload a written file, and check which objects Asterisk created: its reload succeeds whatever the file contains."""
 
 from collections.abc import Iterable, Sequence
 
 from panoramisk.message import Message
 
 from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES, Section
-from services.asterisk.ami.actions import done
-from services.asterisk.ami.question import keep_headers
+from services.asterisk.ami.actions import send_action
+from services.asterisk.ami.pending_action import keep_headers
 from services.asterisk.ami.session import Session
 from services.asterisk.config.checks import NO_CONTEXTS
-from services.asterisk.config.text import alike, effective
+from services.asterisk.config.sections import effective_lines, name_key
 
 MODULES = {
     DIALPLAN: ("pbx_config.so",),
@@ -23,74 +23,75 @@ LISTS = {
     "auth": "PJSIPShowAuths",
     "registration": "PJSIPShowRegistrationsOutbound",
 }
-"""Kinds of PJSIP sections of which AMI tells which objects there are."""
+"""Types of PJSIP sections whose objects AMI lists."""
 
 
 async def reload(session: Session, file: str) -> None:
-    """Have the modules of a file read it. Raises RefusedError."""
+    """Reload the modules that read a file. Raises RefusedError."""
     for module in MODULES[file]:
-        await load(session, module)
+        await reload_module(session, module)
 
 
-async def load(session: Session, module: str) -> None:
-    """Have one module read its files. Raises RefusedError."""
-    await done(session, "Reload", Module=module)
+async def reload_module(session: Session, module: str) -> None:
+    """Reload one module. Raises RefusedError."""
+    await send_action(session, "Reload", Module=module)
 
 
-async def refused(session: Session, file: str, changed: Sequence[Section], wanted: Sequence[Section]) -> str:
-    """Return what Asterisk has not taken of the changed sections, in words; empty if all is there."""
-    words = await _missing(session, file, changed, wanted)
-    return f"Asterisk has read {file}, but {words}" if words else ""
+async def missing_objects(session: Session, file: str, changed: Sequence[Section], desired: Sequence[Section]) -> str:
+    """Return which of the changed sections Asterisk did not accept, as an error message; empty if it has all."""
+    missing = await _missing(session, file, changed, desired)
+    return f"Asterisk has read {file}, but {missing}" if missing else ""
 
 
-async def _missing(session: Session, file: str, changed: Sequence[Section], wanted: Sequence[Section]) -> str:
+async def _missing(session: Session, file: str, changed: Sequence[Section], desired: Sequence[Section]) -> str:
     changed = [section for section in changed if not section.template]
     if file == PJSIP:
-        return await _objects(session, changed, wanted)
-    for name in dict.fromkeys(section.name for section in changed if alike(section.name) not in NO_CONTEXTS):
+        return await _missing_pjsip(session, changed, desired)
+    for name in dict.fromkeys(section.name for section in changed if name_key(section.name) not in NO_CONTEXTS):
         if file == DIALPLAN:
-            words = await _context(session, name, [one for one in changed if one.name == name])
+            missing = await _missing_priorities(session, name, [one for one in changed if one.name == name])
         elif file == QUEUES:
-            found = await names_of(session, "QueueStatus", "Queue", Queue=name)
-            words = "" if name in found else f"there is no queue {name}"
+            queues = await names_of(session, "QueueStatus", "Queue", Queue=name)
+            missing = "" if name in queues else f"there is no queue {name}"
         else:
-            words = "" if name in await names_of(session, "Parkinglots", "Name") else f"there is no parking lot {name}"
-        if words:
-            return words
+            lots = await names_of(session, "Parkinglots", "Name")
+            missing = "" if name in lots else f"there is no parking lot {name}"
+        if missing:
+            return missing
     return ""
 
 
-async def _context(session: Session, name: str, sections: Iterable[Section]) -> str:
+async def _missing_priorities(session: Session, context: str, sections: Iterable[Section]) -> str:
     lines = [line for section in sections for line in section.lines if line.name.lower() in {"exten", "same"}]
-    items = await _items(session, "ShowDialPlan", "Priority", "Registrar", Context=name)
-    taken = [item for item in items if item.get("Priority") and item.get("Registrar") == "pbx_config"]
-    if len(taken) < len(lines):
-        return f"{len(taken)} of the {len(lines)} priorities of context {name} are there"
+    items = await _items(session, "ShowDialPlan", "Priority", "Registrar", Context=context)
+    loaded = [item for item in items if item.get("Priority") and item.get("Registrar") == "pbx_config"]
+    if len(loaded) < len(lines):
+        return f"context {context} has {len(loaded)} of its {len(lines)} priorities"
     return ""
 
 
-async def _objects(session: Session, changed: Sequence[Section], wanted: Sequence[Section]) -> str:
+async def _missing_pjsip(session: Session, changed: Sequence[Section], desired: Sequence[Section]) -> str:
     new = frozenset(changed)
-    kinds: dict[str, list[str]] = {}
-    for section, lines in zip(wanted, effective(wanted), strict=True):
+    names_by_type: dict[str, list[str]] = {}
+    for section, lines in zip(desired, effective_lines(desired), strict=True):
         if section in new:
-            said = {line.name.lower(): line.value for line in lines}
-            kinds.setdefault(said.get("type", ""), []).append(section.name)
-    for kind, names in kinds.items():
+            options = {line.name.lower(): line.value for line in lines}
+            names_by_type.setdefault(options.get("type", ""), []).append(section.name)
+    for kind, names in names_by_type.items():
         if kind in LISTS:
-            there = await names_of(session, LISTS[kind], "ObjectName")
+            present = await names_of(session, LISTS[kind], "ObjectName")
             for name in names:
-                if name not in there:
+                if name not in present:
                     return f"there is no {kind} {name}"
     return ""
 
 
 async def names_of(session: Session, action: str, header: str, **headers: str) -> set[str]:
-    """Return what the items of a list say in a header."""
+    """Return the values of one header in the items of a list."""
     return {str(item[header]) for item in await _items(session, action, header, **headers) if header in item}
 
 
-async def _items(session: Session, action: str, *kept: str, **headers: str) -> list[Message]:
-    """Return these headers of a list's items; Asterisk refuses to list what is not there."""
-    answer = await session.ask(action, "", keep_headers(*kept), **headers)
+async def _items(session: Session, action: str, *names: str, **headers: str) -> list[Message]:
+    """Return a list's items with only these headers; Asterisk refuses to list an object that does not exist."""
+    answer = await session.request(action, "", keep_headers(*names), **headers)
     return answer[1:] if answer[0].success else []

@@ -1,7 +1,7 @@
-"""Whether Asterisk would take PJSIP objects as they are to be, before the real ones are changed.
+"""Trial of changed PJSIP objects under another name, before the real ones change.
 
-When chan_pjsip does not like what an object has become, it keeps the object as it was and says so in its log only. So
-each change is tried on an object of another name first, which is there for as long as that takes.
+If chan_pjsip does not accept a changed object, it keeps the former one and only logs the error. So each change is first
+tried on an object of another name, which is deleted afterwards.
 """
 
 from collections.abc import Sequence
@@ -9,56 +9,57 @@ from collections.abc import Sequence
 from schemas.configuration import PJSIP, Line, Section
 from services.asterisk.ami.session import Session
 from services.asterisk.config import files
-from services.asterisk.config.reload import LISTS, load, names_of
-from services.asterisk.config.text import alike, effective
-from services.asterisk.config.updates import plan
+from services.asterisk.config.reload import LISTS, names_of, reload_module
+from services.asterisk.config.sections import effective_lines, name_key
+from services.asterisk.config.updates import plan_updates
 
-TRIED = ("endpoint", "aor", "auth")
-"""Not registrations, which would register, nor what AMI does not list."""
-NAME = "ringledger-trial"
+TYPES = ("endpoint", "aor", "auth")
+"""Without registrations, which would register, and without types that AMI does not list."""
+TRIAL_NAME = "ringledger-trial"
 
-Object = tuple[str, str]
-"""Kind and name, as Asterisk tells objects apart."""
+ObjectKey = tuple[str, str]
+"""Type and name, by which Asterisk identifies an object."""
 
 
-async def refused(session: Session, present: Sequence[Section], wanted: Sequence[Section]) -> str:
-    """Return which object Asterisk would not change, in words; empty if none. The file is left as it is now.
+async def rejected_object(session: Session, present: Sequence[Section], desired: Sequence[Section]) -> str:
+    """Return which object Asterisk would not change, as an error message; empty if none. The file stays as it is.
 
-    Raises what `files.write` raises.
+    Raises the errors of `files.write`.
     """
-    trials = _trials(_objects(present), _objects(wanted))
+    trials = _trials(_objects(present), _objects(desired))
     if not trials:
         return ""
     now = await _write(session, present, [*present, *(Section(name, lines) for name, (_, lines) in trials.items())])
-    await load(session, "res_pjsip.so")
-    there = {kind: await names_of(session, LISTS[kind], "ObjectName") for kind in {k for (k, _), _ in trials.values()}}
+    await reload_module(session, "res_pjsip.so")
+    types = {kind for (kind, _), _ in trials.values()}
+    accepted = {kind: await names_of(session, LISTS[kind], "ObjectName") for kind in types}
     await _write(session, now, present)
-    await load(session, "res_pjsip.so")
+    await reload_module(session, "res_pjsip.so")
     for name, ((kind, of), _) in trials.items():
-        if name not in there[kind]:
-            return f"Asterisk does not take the {kind} {of} as it would be; its log says why"
+        if name not in accepted[kind]:
+            return f"Asterisk does not accept the changed {kind} {of}; its log has the reason"
     return ""
 
 
-async def _write(session: Session, present: Sequence[Section], wanted: Sequence[Section]) -> list[Section]:
-    return await files.write(session, PJSIP, present, wanted, plan(present, wanted))
+async def _write(session: Session, present: Sequence[Section], desired: Sequence[Section]) -> list[Section]:
+    return await files.write(session, PJSIP, present, desired, plan_updates(present, desired))
 
 
-def _objects(sections: Sequence[Section]) -> dict[Object, tuple[Line, ...]]:
-    found: dict[Object, tuple[Line, ...]] = {}
-    for section, lines in zip(sections, effective(sections), strict=True):
+def _objects(sections: Sequence[Section]) -> dict[ObjectKey, tuple[Line, ...]]:
+    objects: dict[ObjectKey, tuple[Line, ...]] = {}
+    for section, lines in zip(sections, effective_lines(sections), strict=True):
         kind = next((line.value for line in reversed(lines) if line.name.lower() == "type"), "")
-        if not section.template and kind in TRIED:
-            found[kind, alike(section.name)] = lines
-    return found
+        if not section.template and kind in TYPES:
+            objects[kind, name_key(section.name)] = lines
+    return objects
 
 
 def _trials(
-    present: dict[Object, tuple[Line, ...]], wanted: dict[Object, tuple[Line, ...]]
-) -> dict[str, tuple[Object, tuple[Line, ...]]]:
-    """Return an object for each change, by the name under which it is tried; the same change of many is tried once."""
-    changes: dict[tuple[str, frozenset[Line]], Object] = {}
-    for place, lines in wanted.items():
-        if place in present and lines != present[place]:
-            changes.setdefault((place[0], frozenset(lines) - frozenset(present[place])), place)
-    return {f"{NAME}-{number}": (place, wanted[place]) for number, place in enumerate(changes.values())}
+    present: dict[ObjectKey, tuple[Line, ...]], desired: dict[ObjectKey, tuple[Line, ...]]
+) -> dict[str, tuple[ObjectKey, tuple[Line, ...]]]:
+    """Return one object per change, by the name under which it is tried; equal changes are tried once."""
+    changes: dict[tuple[str, frozenset[Line]], ObjectKey] = {}
+    for key, lines in desired.items():
+        if key in present and lines != present[key]:
+            changes.setdefault((key[0], frozenset(lines) - frozenset(present[key])), key)
+    return {f"{TRIAL_NAME}-{number}": (key, desired[key]) for number, key in enumerate(changes.values())}

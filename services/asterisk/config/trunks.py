@@ -1,4 +1,4 @@
-"""Trunks: what a PJSIP registration, its auth, aor, identify and endpoint say together.
+"""Trunks: a PJSIP registration together with its auth, aor, identify and endpoint sections.
 
 Members: ``name``, ``server_uri``, ``client_uri``, ``username``, ``password``, ``contact``, ``context``, ``hostname``,
 ``match``; ``hostname`` is the host of ``server_uri``.
@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from schemas.configuration import Line, Section
-from services.asterisk.config.text import alike, effective, with_option
+from services.asterisk.config.sections import effective_lines, name_key, with_option
 
 MEMBERS = ("server_uri", "client_uri", "username", "password", "contact", "context", "hostname", "match")
-KINDS = ("registration", "auth", "aor", "identify", "endpoint")
+TYPES = ("registration", "auth", "aor", "identify", "endpoint")
 HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^\]]*\]|[^:;>]+)")
-PLACES = {
+OPTIONS = {
     "server_uri": ("registration", "server_uri"),
     "client_uri": ("registration", "client_uri"),
     "username": ("auth", "username"),
@@ -22,104 +22,103 @@ PLACES = {
     "context": ("endpoint", "context"),
     "match": ("identify", "match"),
 }
-"""Where a member stands: kind of section, option."""
+"""The section type and option of each member."""
 
 
-class NoTrunkError(Exception):
-    """The values make no trunk."""
+class InvalidTrunkError(Exception):
+    """The values do not make a trunk."""
 
 
-class Parts:
-    """The sections of one trunk by kind, as places in the file's list; a kind that it has not is missing."""
+class Trunk:
+    """The sections of one trunk; ``indexes`` maps a section type to its index in the file, missing types left out."""
 
-    def __init__(self, sections: Sequence[Section], whole: Sequence[tuple[Line, ...]], registration: int) -> None:
+    def __init__(self, sections: Sequence[Section], effective: Sequence[tuple[Line, ...]], registration: int) -> None:
         self._sections = sections
-        self._whole = whole
-        self.at = {"registration": registration}
-        said = self.said("registration")
+        self._effective = effective
+        self.indexes = {"registration": registration}
+        options = self.options("registration")
         name = sections[registration].name
-        endpoint = said.get("endpoint", name)
+        endpoint = options.get("endpoint", name)
         self._find("endpoint", endpoint)
-        of_endpoint = self.said("endpoint")
-        self._find("auth", said.get("outbound_auth") or of_endpoint.get("outbound_auth", name))
-        self._find("aor", of_endpoint.get("aors", name).split(",")[0].strip())
-        for place, section in enumerate(sections):
-            if section.template or "identify" not in {line.value for line in whole[place]}:
+        endpoint_options = self.options("endpoint")
+        self._find("auth", options.get("outbound_auth") or endpoint_options.get("outbound_auth", name))
+        self._find("aor", endpoint_options.get("aors", name).split(",")[0].strip())
+        for index, section in enumerate(sections):
+            if section.template or "identify" not in {line.value for line in effective[index]}:
                 continue
-            options = _said(whole[place])
-            of_it = options.get("type") == "identify" and alike(options.get("endpoint", "")) == alike(endpoint)
-            if of_it:
-                self.at.setdefault("identify", place)
+            identify = _options(effective[index])
+            if identify.get("type") == "identify" and name_key(identify.get("endpoint", "")) == name_key(endpoint):
+                self.indexes.setdefault("identify", index)
 
     def _find(self, kind: str, name: str) -> None:
-        for place, section in enumerate(self._sections):
+        for index, section in enumerate(self._sections):
             if (
                 not section.template
-                and alike(section.name) == alike(name)
-                and _said(self._whole[place]).get("type") == kind
+                and name_key(section.name) == name_key(name)
+                and _options(self._effective[index]).get("type") == kind
             ):
-                self.at.setdefault(kind, place)
+                self.indexes.setdefault(kind, index)
 
-    def said(self, kind: str) -> dict[str, str]:
-        """Return the options of a part, what it inherits too; of several alike the last."""
-        return _said(self._whole[self.at[kind]]) if kind in self.at else {}
+    def options(self, kind: str) -> dict[str, str]:
+        """Return the options of a section type, inherited ones included; the last of a repeated option counts."""
+        return _options(self._effective[self.indexes[kind]]) if kind in self.indexes else {}
 
     @property
     def name(self) -> str:
-        """The registration's name is the trunk's."""
-        return self._sections[self.at["registration"]].name
+        """The registration's name."""
+        return self._sections[self.indexes["registration"]].name
 
-    def shown(self) -> dict[str, str]:
+    def members(self) -> dict[str, str]:
         """Return the trunk's members."""
-        found = {member: self.said(kind).get(option, "") for member, (kind, option) in PLACES.items()}
-        if "identify" in self.at:
-            lines = self._whole[self.at["identify"]]
-            found["match"] = ",".join(line.value for line in lines if line.name.lower() == "match")
-        return {"name": self.name, **found, "hostname": host(found["server_uri"])}
+        values = {member: self.options(kind).get(option, "") for member, (kind, option) in OPTIONS.items()}
+        if "identify" in self.indexes:
+            lines = self._effective[self.indexes["identify"]]
+            values["match"] = ",".join(line.value for line in lines if line.name.lower() == "match")
+        return {"name": self.name, **values, "hostname": host(values["server_uri"])}
 
 
-def trunks(sections: Sequence[Section]) -> list[Parts]:
+def trunks(sections: Sequence[Section]) -> list[Trunk]:
     """Return all trunks: one for each registration."""
-    whole = effective(sections)
+    effective = effective_lines(sections)
     return [
-        Parts(sections, whole, place)
-        for place, section in enumerate(sections)
-        if not section.template and _said(whole[place]).get("type") == "registration"
+        Trunk(sections, effective, index)
+        for index, section in enumerate(sections)
+        if not section.template and _options(effective[index]).get("type") == "registration"
     ]
 
 
-def _said(lines: Sequence[Line]) -> dict[str, str]:
+def _options(lines: Sequence[Line]) -> dict[str, str]:
     return {line.name.lower(): line.value for line in lines}
 
 
 def host(uri: str) -> str:
-    """Return the host of a SIP URI, empty if it is none."""
+    """Return the host of a SIP URI, empty for any other text."""
     match = HOST.match(uri)
     return match[1] if match else ""
 
 
-def created(sections: Sequence[Section], name: str, given: Mapping[str, str]) -> list[Section]:
-    """Return the sections with another trunk. Raises NoTrunkError for values that make none."""
+def with_trunk(sections: Sequence[Section], name: str, members: Mapping[str, str]) -> list[Section]:
+    """Return the sections with one more trunk. Raises InvalidTrunkError."""
     if "," in name:
-        raise NoTrunkError("name: no comma, it would be two names where a section names another")
-    values = {member: given.get(member, "") for member in MEMBERS}
+        raise InvalidTrunkError("name must not contain a comma, which separates names in other sections")
+    values = {member: members.get(member, "") for member in MEMBERS}
     if not values["hostname"]:
         values["hostname"] = host(values["server_uri"])
-    where, user = values["hostname"], values["username"]
-    if not where:
-        raise NoTrunkError("hostname or server_uri is needed")
-    values["server_uri"] = values["server_uri"] or f"sip:{where}"
-    values["client_uri"] = values["client_uri"] or f"sip:{user or name}@{where}"
+    hostname, user = values["hostname"], values["username"]
+    if not hostname:
+        raise InvalidTrunkError("hostname or server_uri is required")
+    values["server_uri"] = values["server_uri"] or f"sip:{hostname}"
+    values["client_uri"] = values["client_uri"] or f"sip:{user or name}@{hostname}"
     values["contact"] = values["contact"] or values["server_uri"]
     values["context"] = values["context"] or "default"
-    values["match"] = values["match"] or where
-    made = [Section(name, tuple(Line(*line) for line in lines)) for lines in _sections(name, values)]
-    return [*sections, *made]
+    values["match"] = values["match"] or hostname
+    new = [Section(name, tuple(Line(*line) for line in lines)) for lines in _new_sections(name, values)]
+    return [*sections, *new]
 
 
-def _sections(name: str, values: Mapping[str, str]) -> list[list[tuple[str, str]]]:
+def _new_sections(name: str, values: Mapping[str, str]) -> list[list[tuple[str, str]]]:
     auth = [("outbound_auth", name)] if values["username"] else []
-    made = [
+    sections = [
         [
             ("type", "registration"),
             ("server_uri", values["server_uri"]),
@@ -139,52 +138,57 @@ def _sections(name: str, values: Mapping[str, str]) -> list[list[tuple[str, str]
     ]
     if values["username"]:
         credentials = [("username", values["username"]), ("password", values["password"])]
-        made.append([("type", "auth"), ("auth_type", "userpass"), *credentials])
-    return made
+        sections.append([("type", "auth"), ("auth_type", "userpass"), *credentials])
+    return sections
 
 
-def updated(sections: Sequence[Section], trunk: Parts, given: Mapping[str, str]) -> list[Section]:
-    """Return the sections with a trunk's members changed. Raises NoTrunkError if it has no section for one."""
-    values = dict(given)
-    now = trunk.shown()
+def with_members(sections: Sequence[Section], trunk: Trunk, members: Mapping[str, str]) -> list[Section]:
+    """Return the sections with members of a trunk changed.
+
+    Raises InvalidTrunkError if the trunk has no section for a member.
+    """
+    values = dict(members)
+    now = trunk.members()
     if now["hostname"] and values.get("hostname", "") not in {"", now["hostname"]}:
-        # The host in all places where nothing else is asked for.
+        # A new host replaces the old one in all members that the caller does not set.
         for member in ("server_uri", "client_uri", "contact", "match"):
             values.setdefault(member, now[member].replace(now["hostname"], values["hostname"]))
-    made = list(sections)
+    changed = list(sections)
     for member, value in values.items():
-        if member not in PLACES:
+        if member not in OPTIONS:
             continue
-        kind, option = PLACES[member]
-        if kind not in trunk.at:
+        kind, option = OPTIONS[member]
+        if kind not in trunk.indexes:
             if value:
-                raise NoTrunkError(f"{member}: the trunk {trunk.name} has no section of type {kind}")
+                raise InvalidTrunkError(f"{member}: the trunk {trunk.name} has no section of type {kind}")
             continue
-        place = trunk.at[kind]
-        made[place] = with_option(made[place], option, value)
-    return made
+        index = trunk.indexes[kind]
+        changed[index] = with_option(changed[index], option, value)
+    return changed
 
 
-def deleted(sections: Sequence[Section], trunk: Parts) -> list[Section]:
-    """Return the sections without the trunk, but with parts of it that another section names."""
-    whole = effective(sections)
-    others = [n for n in range(len(sections)) if n not in trunk.at.values()]
-    named = {
-        (option, alike(name.strip()))
-        for place in others
-        for option, value in _said(whole[place]).items()
+def without_trunk(sections: Sequence[Section], trunk: Trunk) -> list[Section]:
+    """Return the sections without the trunk, except for those that a section outside the trunk refers to."""
+    effective = effective_lines(sections)
+    others = [n for n in range(len(sections)) if n not in trunk.indexes.values()]
+    references = {
+        (option, name_key(name.strip()))
+        for index in others
+        for option, value in _options(effective[index]).items()
         for name in value.split(",")
     }
 
-    def used(kind: str, *options: str) -> bool:
-        return kind in trunk.at and any((option, alike(sections[trunk.at[kind]].name)) in named for option in options)
+    def is_referenced(kind: str, *options: str) -> bool:
+        return kind in trunk.indexes and any(
+            (option, name_key(sections[trunk.indexes[kind]].name)) in references for option in options
+        )
 
-    kept = {
+    shared = {
         kind
-        for kind in KINDS
-        if (used("endpoint", "endpoint") and kind != "registration")
-        or (kind == "auth" and used("auth", "auth", "outbound_auth"))
-        or (kind == "aor" and used("aor", "aors"))
+        for kind in TYPES
+        if (is_referenced("endpoint", "endpoint") and kind != "registration")
+        or (kind == "auth" and is_referenced("auth", "auth", "outbound_auth"))
+        or (kind == "aor" and is_referenced("aor", "aors"))
     }
-    gone = {place for kind, place in trunk.at.items() if kind not in kept}
-    return [section for place, section in enumerate(sections) if place not in gone]
+    deleted = {index for kind, index in trunk.indexes.items() if kind not in shared}
+    return [section for index, section in enumerate(sections) if index not in deleted]

@@ -1,4 +1,4 @@
-"""What the commander can do at a PBX: one function for each act, over one AMI session."""
+"""The acts that the commander can carry out: one function for each, over one AMI session."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -8,16 +8,18 @@ from schemas.acts.channel import ChannelHangup, ChannelOriginate
 from schemas.acts.config import ConfigReplace, ConfigSection, ConfigTrunk
 from schemas.acts.module import ModuleLoad, ModuleReload, ModuleUnload
 from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
-from services.asterisk.ami.session import Session
 from services.commander.actions import channel, config, module, queue, trunk
-from services.commander.actions.context import Desk
+from services.commander.actions.context import ActionContext
 
-Perform = Callable[[Session, Any], Awaitable[dict[str, Any]]]
-"""Does it and returns what `ActSucceeded.result` says. Raises RefusedError, LinkLostError or TimeoutError."""
+Action = Callable[[ActionContext, Any], Awaitable[dict[str, Any]]]
+"""Carries out an act and returns `ActSucceeded.result`. Raises RefusedError, LinkLostError or TimeoutError."""
 
-PERFORM: Mapping[type[Act], Perform] = {
+ACTIONS: Mapping[type[Act], Action] = {
     ChannelHangup: channel.hangup,
     ChannelOriginate: channel.originate,
+    ConfigReplace: config.replace_file,
+    ConfigSection: config.change_section,
+    ConfigTrunk: trunk.change_trunk,
     ModuleLoad: module.load,
     ModuleReload: module.reload,
     ModuleUnload: module.unload,
@@ -25,18 +27,3 @@ PERFORM: Mapping[type[Act], Perform] = {
     QueueMemberChange: queue.change,
     QueueMemberRemove: queue.remove,
 }
-
-AtDesk = Callable[[Desk, Any], Awaitable[dict[str, Any]]]
-"""As `Perform`, for what needs more than the session."""
-
-PERFORM_AT_DESK: Mapping[type[Act], AtDesk] = {
-    ConfigReplace: config.replaced,
-    ConfigSection: config.section,
-    ConfigTrunk: trunk.trunk,
-}
-
-
-async def perform(desk: Desk, act: Act) -> dict[str, Any]:
-    """Do it, in either way."""
-    at_desk = PERFORM_AT_DESK.get(type(act))
-    return await (PERFORM[type(act)](desk.session, act) if at_desk is None else at_desk(desk, act))

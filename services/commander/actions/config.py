@@ -1,7 +1,7 @@
 """Acts on configuration files (AMI GetConfig, UpdateConfig, CreateConfig, Reload; Asterisk 16 and 22).
 
-A file is read, told to the log, written and read again; then Asterisk is asked to take it and asked what it took. When
-anything of that fails, what stood in the file is put back.
+A file is read, recorded in the log, written and read again. Then Asterisk reloads it, and the commander checks which
+objects exist. If a step fails, the former content of the file is restored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,38 +14,39 @@ from schemas.acts.config import ConfigReplace, ConfigSection
 from schemas.configuration import PJSIP, Section
 from services.asterisk.ami.actions import RefusedError
 from services.asterisk.config import files, reload, secrets, trial
+from services.asterisk.config.render import digest
 from services.asterisk.config.secrets import tokens_of
-from services.asterisk.config.text import alike, digest, with_option
-from services.asterisk.config.updates import Plan, UnwritableError, plan
-from services.commander.actions.context import Desk
+from services.asterisk.config.sections import name_key, with_option
+from services.asterisk.config.updates import Plan, UnwritableError, plan_updates
+from services.commander.actions.context import ActionContext
 from services.database.secret_store import consume
 
 Decide = Callable[[list[Section]], list[Section]]
-"""From what stands in a file, secrets masked, to what shall stand there. Raises RefusedError."""
+"""Maps the present sections, with masked secrets, to the desired ones. Raises RefusedError."""
 
 logger = structlog.get_logger()
 
 
-async def replaced(desk: Desk, act: ConfigReplace) -> dict[str, Any]:
-    """Write a whole file."""
-    given = await consume(desk.ask, tokens_of(line for one in act.sections for line in one.lines))
-    return await written(desk, act.file, given, lambda _: list(act.sections), act.base)
+async def replace_file(context: ActionContext, act: ConfigReplace) -> dict[str, Any]:
+    """Replace a whole file."""
+    values = await consume(context.fetch, tokens_of(line for one in act.sections for line in one.lines))
+    return await write_file(context, act.file, values, lambda _: list(act.sections), act.base)
 
 
-async def section(desk: Desk, act: ConfigSection) -> dict[str, Any]:
-    """Make, change or remove one section."""
+async def change_section(context: ActionContext, act: ConfigSection) -> dict[str, Any]:
+    """Create, change or delete one section."""
 
     def decide(present: list[Section]) -> list[Section]:
-        places = [place for place, one in enumerate(present) if alike(one.name) == alike(act.name)]
+        indexes = [index for index, one in enumerate(present) if name_key(one.name) == name_key(act.name)]
         if act.doing == "create":
-            if places:
+            if indexes:
                 raise RefusedError(f"there is a section [{act.name}]", "conflict")
             return [*present, Section(act.name, act.lines, inherits=act.inherits or ())]
-        if not places:
+        if not indexes:
             raise RefusedError(f"there is no section [{act.name}]", "absent")
         if act.doing == "delete":
-            return [one for place, one in enumerate(present) if place not in places]
-        first, *more = places
+            return [one for index, one in enumerate(present) if index not in indexes]
+        first, *others = indexes
         inherits = present[first].inherits if act.inherits is None else act.inherits
         lines = act.lines
         if act.doing == "change":
@@ -53,63 +54,69 @@ async def section(desk: Desk, act: ConfigSection) -> dict[str, Any]:
             for line in act.lines:
                 changed = with_option(changed, line.name, line.value)
             lines = changed.lines
-        made = list(present)
-        made[first] = replace(present[first], lines=lines, inherits=inherits)
-        return [one for place, one in enumerate(made) if place not in more]
+        desired = list(present)
+        desired[first] = replace(present[first], lines=lines, inherits=inherits)
+        return [one for index, one in enumerate(desired) if index not in others]
 
-    return await written(desk, act.file, await consume(desk.ask, tokens_of(act.lines)), decide)
+    return await write_file(context, act.file, await consume(context.fetch, tokens_of(act.lines)), decide)
 
 
-async def written(desk: Desk, file: str, given: Mapping[str, str], decide: Decide, base: str = "") -> dict[str, Any]:
-    """Do what is decided; ``given`` are the secret values by token."""
-    present = await files.read(desk.session, file)
+async def write_file(
+    context: ActionContext, file: str, values: Mapping[str, str], decide: Decide, base: str = ""
+) -> dict[str, Any]:
+    """Write the sections that ``decide`` returns; ``values`` are the secrets by token.
+
+    Raises RefusedError, with the reason `conflict` if the file's digest is not ``base``.
+    """
+    present = await files.read(context.session, file)
     if present is None:
-        await files.create(desk.session, file)
+        await files.create(context.session, file)
         present = []
-    before = await desk.told.say(file, present)
+    before = await context.config_log.record(file, present)
     if base and digest(before) != base:
-        raise RefusedError(f"{file} is not as it was when you read it", "conflict")
-    asked = decide(secrets.mask_sections(present))
+        raise RefusedError(f"{file} has changed since you read it", "conflict")
+    masked = decide(secrets.mask_sections(present))
     try:
-        wanted = secrets.restore(asked, present, given)
-        made = plan(present, wanted)
-    except secrets.NoSecretError as error:
+        desired = secrets.restore(masked, present, values)
+        plan = plan_updates(present, desired)
+    except secrets.MissingSecretError as error:
         raise RefusedError(str(error), "invalid") from None
     except UnwritableError as error:
         raise RefusedError(str(error), "conflict") from None
-    if made.updates:
-        wanted = await _taken(desk, file, present, wanted, made)
-    await desk.told.say(file, wanted)
+    if plan.updates:
+        desired = await _apply(context, file, present, desired, plan)
+    await context.config_log.record(file, desired)
     return {}
 
 
-async def _taken(
-    desk: Desk, file: str, present: Sequence[Section], wanted: Sequence[Section], made: Plan
+async def _apply(
+    context: ActionContext, file: str, present: Sequence[Section], desired: Sequence[Section], plan: Plan
 ) -> list[Section]:
-    """Write, have Asterisk take it, and return what stands in the file then. Raises RefusedError."""
-    words, now = "", list(wanted)
+    """Write, reload and check the file, and return its sections. Raises RefusedError, after restoring the file."""
+    failure, now = "", list(desired)
     try:
-        words = await trial.refused(desk.session, present, wanted) if file == PJSIP else ""
-        if not words:
-            now = await files.write(desk.session, file, present, wanted, made)
-            await reload.reload(desk.session, file)
-            words = await reload.refused(desk.session, file, [one for one in now if one not in present], now)
+        failure = await trial.rejected_object(context.session, present, desired) if file == PJSIP else ""
+        if not failure:
+            now = await files.write(context.session, file, present, desired, plan)
+            await reload.reload(context.session, file)
+            changed = [one for one in now if one not in present]
+            failure = await reload.missing_objects(context.session, file, changed, now)
     except UnwritableError as error:
         raise RefusedError(str(error), "conflict") from None
     except (RefusedError, files.DamagedError) as error:
-        words = str(error)
-    if words:
-        raise RefusedError(f"{words}; {await _put_back(desk, file, present)}")
+        failure = str(error)
+    if failure:
+        raise RefusedError(f"{failure}; {await _restore(context, file, present)}")
     return now
 
 
-async def _put_back(desk: Desk, file: str, former: Sequence[Section]) -> str:
-    """Make the file what it was; return how that went, in words."""
+async def _restore(context: ActionContext, file: str, former: Sequence[Section]) -> str:
+    """Write the former sections back; return the result as a part of an error message."""
     try:
-        now = await files.read(desk.session, file) or []
-        await files.write(desk.session, file, now, former, plan(now, former))
-        await reload.reload(desk.session, file)
+        now = await files.read(context.session, file) or []
+        await files.write(context.session, file, now, former, plan_updates(now, former))
+        await reload.reload(context.session, file)
     except (RefusedError, files.DamagedError, UnwritableError) as error:
         logger.exception("configuration_not_put_back", file=file)
-        return f"and what stood there could not be put back: {error}"
-    return "what stood there has been put back"
+        return f"and the former content could not be restored: {error}"
+    return "the former content has been restored"

@@ -1,15 +1,15 @@
-"""What an act has at hand that is more than one action: it reads, writes, looks again, and tells the log."""
+"""The context of an act: the session, the database, and the log of configuration files."""
 
 from msgspec import Struct
 
 from services.asterisk.ami.session import Session
-from services.commander.config_log import Told
+from services.commander.config_log import ConfigLog
 from services.database.pool import Fetch
 
 
-class Desk(Struct, frozen=True):
-    """The PBX, a way to ask the database, and what the log says of the files."""
+class ActionContext(Struct, frozen=True):
+    """One PBX's ``session``, ``fetch`` for SQL, and the term's ``config_log``."""
 
     session: Session
-    ask: Fetch
-    told: Told
+    fetch: Fetch
+    config_log: ConfigLog

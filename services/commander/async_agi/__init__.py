@@ -1,11 +1,11 @@
-"""Async dialplans: channels that wait in ``AGI(agi:async,<uuid of a master>)`` are driven through its commands.
+"""Async dialplans: channels in ``AGI(agi:async,<uuid of a master>)`` are driven through the master's commands.
 
-`follow` hears in the log who waits and what comes of each command, `drive` takes one run from where it stands to its
-end, `run` is what is known of it, `unfinished` finds the runs that an earlier commander left.
+`follower` reads from the log which channels wait and the result of each command. `driver` takes one run from its state
+to its end. `run` is the state of a run. `recovery` reads the runs that an earlier commander left open.
 
-A command is sent at most once, and the next one when the outcome of the last is in the log. Where an outcome may have
-been missed (the commander died, the link to the PBX was lost, the listener was not listening) it is waited for
-`drive.DOUBT_SECONDS`; then nobody knows, and the run ends there. Every run that does not find its channel gone ends
-with ``ASYNCAGI BREAK``, so that the dialplan goes on; that, and nothing else, is sent a second time when the first may
-have been lost: a caller who is stuck is worse.
+A command is sent at most once, and the next one after the outcome of the last is in the log. An outcome may be missed:
+the commander died, the link to the PBX was lost, or the listener did not listen. The driver then waits for it for
+`driver.DOUBT_TIMEOUT_SECONDS`, after which the outcome counts as unknown and the run ends. Every run whose channel is
+still there ends with ``ASYNCAGI BREAK``, so that the dialplan continues. Only this command is sent a second time if the
+first may have been lost, because a stuck caller is worse.
 """

@@ -1,4 +1,4 @@
-"""Takes one run from where it stands to its end: sends a command, waits for its outcome, sends the next."""
+"""Takes one run from its state to its end: sends a command, waits for its outcome, sends the next."""
 
 import asyncio
 import contextlib
@@ -10,21 +10,21 @@ import structlog
 
 from schemas.agi import AgiBreakSent, AgiRunEnded, AgiStepDone, AgiStepFailed, AgiStepSent, How
 from schemas.log import RingledgerEvent
-from services.asterisk.ami.actions import RefusedError, done
+from services.asterisk.ami.actions import RefusedError, send_action
 from services.asterisk.ami.protocol import LinkLostError
 from services.asterisk.ami.session import Session
 from services.commander.async_agi.run import Run
 from services.commander.link import CommanderLink
 from services.database.errors import DATABASE_ERRORS
 
-DOUBT_SECONDS = 30.0
+DOUBT_TIMEOUT_SECONDS = 30.0
 SETTLE_SECONDS = 1.0
-"""How long after the one the other may come: AsyncAGIEnd after a command that failed, Hangup after AsyncAGIEnd."""
-LINK_SECONDS = 1.0
+"""How long the second of two events may take: AsyncAGIEnd after a failed command, Hangup after AsyncAGIEnd."""
+LINK_POLL_SECONDS = 1.0
 BREAK = "ASYNCAGI BREAK"
-BREAKS = 2
+MAX_BREAKS = 2
 
-GOOD = re.compile(r"200 result=(?!-)")
+OK_REPLY = re.compile(r"200 result=(?!-)")
 
 Append = Callable[[RingledgerEvent], Awaitable[None]]
 
@@ -32,11 +32,11 @@ logger = structlog.get_logger()
 
 
 class LeftError(Exception):
-    """The channel is not in AGI any more, or will not be for long."""
+    """The channel is no longer in AGI, or will leave it soon."""
 
 
 class DoubtError(Exception):
-    """What is waited for may have been missed, and did not come."""
+    """An expected event may have been missed, and did not come in time."""
 
 
 class Driver:
@@ -47,37 +47,37 @@ class Driver:
         self._append = append
 
     async def drive(self, run: Run) -> None:
-        """Take a run to its end. Raises what `append` raises."""
-        how, why = await self._driven(run)
+        """Take a run to its end. Raises the errors of ``append``."""
+        how, why = await self._finish(run)
         await self._append(AgiRunEnded(run.id, how, why))
 
-    async def _driven(self, run: Run) -> tuple[How, str]:
+    async def _finish(self, run: Run) -> tuple[How, str]:
         how: How = "interrupted"
         why = "the channel was taken out of AGI"
         try:
-            how, why = (run.breaks[-1].how, run.breaks[-1].message) if run.breaks else await self._stepped(run)
+            how, why = (run.breaks[-1].how, run.breaks[-1].message) if run.breaks else await self._run_steps(run)
             await self._break(run, how, why)
         except LeftError:
             if not run.breaks:
-                await self._within(SETTLE_SECONDS, run, lambda: run.hanging)
+                await self._wait_briefly(SETTLE_SECONDS, run, lambda: run.is_hanging_up)
         except DoubtError:
-            how, why = "interrupted", "nobody knows whether the channel is still in AGI"
+            how, why = "interrupted", "unknown whether the channel is still in AGI"
         except RefusedError as error:
             how, why = "error", why or f"{BREAK}: {error}"
-        if run.hanging and how in {"error", "interrupted"}:
+        if run.is_hanging_up and how in {"error", "interrupted"}:
             return "hangup", run.failure
         return how, why
 
-    async def _stepped(self, run: Run) -> tuple[How, str]:
-        """Do what is left to do, and say how the run ends. Raises LeftError."""
-        if not run.known:
+    async def _run_steps(self, run: Run) -> tuple[How, str]:
+        """Send the remaining commands, and return how the run ends. Raises LeftError."""
+        if not run.has_master:
             return "unknown master", ""
         try:
             for number in range(run.done + 1, len(run.steps) + 1):
                 if not run.failure:
                     await self._step(run, number)
         except DoubtError:
-            return "interrupted", f"nobody knows what became of command {run.sent}"
+            return "interrupted", f"the outcome of command {run.sent} is unknown"
         except (LeftError, *DATABASE_ERRORS):
             raise
         except Exception:
@@ -86,44 +86,44 @@ class Driver:
         return ("error", run.failure) if run.failure else ("finished", "")
 
     async def _step(self, run: Run, number: int) -> None:
-        """Send a command unless it has been sent, and wait for its outcome."""
+        """Send a command unless it was sent before, and wait for its outcome."""
         command, command_id = run.steps[number - 1].command, f"{run.id}/{number}"
         try:
             if run.sent < number:
                 session = await self._session(run)
                 with self._link.hold():
                     await self._append(AgiStepSent(run.id, number, command))
-                    run.sent, run.doubtful = number, None
+                    run.sent, run.doubtful_since = number, None
                     await self._send(run, session, command, command_id)
-            await self._until(run, lambda: command_id in run.results or run.left)
+            await self._wait(run, lambda: command_id in run.results or run.has_left)
             if command_id not in run.results:
                 raise LeftError
             result = run.results[command_id]
-            words = "" if GOOD.match(result) else result or "no result"
+            failure = "" if OK_REPLY.match(result) else result or "no result"
         except RefusedError as error:
-            words = str(error)
-        if words:
-            run.fail(number, words)
-            await self._append(AgiStepFailed(run.id, number, words))
+            failure = str(error)
+        if failure:
+            run.fail(number, failure)
+            await self._append(AgiStepFailed(run.id, number, failure))
         else:
             run.done = number
             await self._append(AgiStepDone(run.id, number, result))
 
     async def _break(self, run: Run, how: How, why: str) -> None:
-        """Have the channel go on in the dialplan, and return when it has.
+        """Let the channel continue in the dialplan, and return when it does.
 
-        Raises LeftError if it was gone before, DoubtError, or RefusedError when Asterisk does not do it.
+        Raises LeftError if the channel left before, DoubtError, or RefusedError if Asterisk refuses.
         """
         if run.failure:
-            # Many commands that fail end AGI by themselves; a BREAK that comes too late would end the next one's.
-            await self._within(SETTLE_SECONDS, run, lambda: run.left)
+            # Many failed commands end AGI by themselves; a late BREAK would end the channel's next AGI.
+            await self._wait_briefly(SETTLE_SECONDS, run, lambda: run.has_left)
         if not run.breaks:
             await self._send_break(run, how, why)
         while True:
             try:
-                await self._until(run, lambda: run.left)
+                await self._wait(run, lambda: run.has_left)
             except DoubtError:
-                if len(run.breaks) == BREAKS:
+                if len(run.breaks) == MAX_BREAKS:
                     raise
                 await self._send_break(run, how, why)
             else:
@@ -131,51 +131,53 @@ class Driver:
 
     async def _send_break(self, run: Run, how: How, why: str) -> None:
         session = await self._session(run)
-        sent = AgiBreakSent(run.id, how, why)
+        event = AgiBreakSent(run.id, how, why)
         with self._link.hold():
-            await self._append(sent)
-            run.breaks.append(sent)
-            run.doubtful = None
+            await self._append(event)
+            run.breaks.append(event)
+            run.doubtful_since = None
             await self._send(run, session, BREAK, f"{run.id}/break")
 
     async def _session(self, run: Run) -> Session:
-        """Wait for the link to the PBX, however long that takes. Raises LeftError when there is no need any more."""
-        while not run.over:
-            session = await self._link.linked(LINK_SECONDS)
-            if session is not None and not run.over:
+        """Wait for the link to the PBX without a limit. Raises LeftError if it is no longer needed."""
+        while not run.is_over:
+            session = await self._link.session(LINK_POLL_SECONDS)
+            if session is not None and not run.is_over:
                 return session
         raise LeftError
 
     async def _send(self, run: Run, session: Session, command: str, command_id: str) -> None:
-        """Give a command to the channel's queue (AMI AGI). Raises RefusedError, and LeftError for no such channel.
+        """Put a command into the channel's queue (AMI AGI).
 
-        It goes to the unique id, not to the name, which another call may have after a restart of Asterisk.
+        The action names the unique id, because another call may have the channel's name after a restart of Asterisk.
+        Raises RefusedError, and LeftError if there is no such channel.
         """
         try:
-            await done(session, "AGI", Channel=run.unique_id, Command=command, CommandID=command_id)
+            await send_action(session, "AGI", Channel=run.unique_id, Command=command, CommandID=command_id)
         except (LinkLostError, TimeoutError):
             run.doubt()
         except RefusedError as error:
             if "does not exist" in str(error):
-                run.gone()
+                run.vanish()
                 raise LeftError from None
             raise
 
-    async def _until(self, run: Run, heard: Callable[[], bool]) -> None:
-        """Wait until it has been heard. Raises DoubtError when it is in doubt for too long."""
-        while not heard():
-            run.news.clear()
-            seconds = None if run.doubtful is None else run.doubtful + DOUBT_SECONDS - time.monotonic()
+    async def _wait(self, run: Run, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds. Raises DoubtError after `DOUBT_TIMEOUT_SECONDS` of doubt."""
+        while not condition():
+            run.changed.clear()
+            since = run.doubtful_since
+            seconds = None if since is None else since + DOUBT_TIMEOUT_SECONDS - time.monotonic()
             if seconds is not None and seconds <= 0:
                 raise DoubtError
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await run.news.wait()
+                    await run.changed.wait()
 
-    async def _within(self, seconds: float, run: Run, heard: Callable[[], bool]) -> None:
-        """Give it so many seconds to be heard."""
+    async def _wait_briefly(self, seconds: float, run: Run, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds, at most ``seconds``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not heard():
-                    run.news.clear()
-                    await run.news.wait()
+                while not condition():
+                    run.changed.clear()
+                    await run.changed.wait()

@@ -1,4 +1,4 @@
-"""Follows the log of one PBX: hears which channels come into AGI and what becomes of them, and has each driven."""
+"""Follows the log of one PBX: which channels enter AGI, their events, and a driver for each."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from schemas.ami.agi import AsyncAgiEvent
 from schemas.ami.transfer import AttendedTransfer
 from schemas.log import RecordedEvent
 from services.commander.async_agi.driver import BREAK, Append, Driver
-from services.commander.async_agi.recovery import OLDEST_SECONDS, unfinished
+from services.commander.async_agi.recovery import MAX_AGE_SECONDS, read_open_runs
 from services.commander.async_agi.run import Run, master_of
 from services.commander.link import CommanderLink
 from services.database import connection as database
@@ -22,17 +22,17 @@ from services.log.read import head_position
 from services.runtime.tasks import cancel_and_wait
 
 POLL_SECONDS = 1.0
-PAUSE_SECONDS = 0.02
-"""How long events may gather while much is said: a busy log is not read for each batch."""
-WINDOW = 20_000
-AT_ONCE = 50
-LONGEST_EVENT = 1 << 18
-"""Bytes. Events of async AGI and hangups are much shorter; the log may hold others of any PBX."""
-MOST_RUNS = 10_000
+GATHER_SECONDS = 0.02
+"""How long to gather events, so that a busy log is not read for each batch."""
+READ_POSITIONS = 20_000
+PREFETCH_ROWS = 50
+MAX_EVENT_BYTES = 1 << 18
+"""Events of async AGI and hangups are much shorter; other events of a PBX may be longer."""
+MAX_RUNS = 10_000
 
 logger = structlog.get_logger()
 
-HEARD = """
+EVENTS = """
 SELECT e.position, e.source, e.name, coalesce(e.occurred, e.recorded) AS at, e.raw, e.recorded,
        abs(extract(epoch FROM now - CASE WHEN b.appended <= now THEN b.appended ELSE e.recorded END))::float8 AS age,
        extract(epoch FROM least(b.appended, now) - e.recorded)::float8 AS late
@@ -46,11 +46,11 @@ WHERE e.position > $1 AND e.position <= $2 AND e.pbx = $3 AND octet_length(e.raw
 )
 ORDER BY e.position
 """
-# Known without reading the log: a PBX that has no use for async AGI costs nothing.
-LAST = """
+# This reads no event, so a PBX without async AGI costs nothing.
+LAST_START = """
 SELECT coalesce(max(last), 0) FROM ledger.name WHERE pbx = $1 AND source = 'ami' AND name = 'AsyncAGIStart'
 """
-MODELS = "SELECT to_regclass('model.adpmas') IS NOT NULL AND to_regclass('model.adps') IS NOT NULL"
+MODELS_EXIST = "SELECT to_regclass('model.adpmas') IS NOT NULL AND to_regclass('model.adps') IS NOT NULL"
 STEPS = """
 SELECT s.uuid, s.sequence, s.name, s.command
 FROM model.adpmas m LEFT JOIN model.adps s ON s.pbx = '' AND s.dpma_uuid = m.uuid
@@ -67,54 +67,54 @@ class AsyncAgi:
         self._url = url
         self._append = append
         self._driver = Driver(link, append)
-        self._answered: frozenset[int] = frozenset()
-        self._runs: dict[str, Run] = {}  # by unique id: whoever came last
+        self._started: frozenset[int] = frozenset()
+        self._runs: dict[str, Run] = {}  # the last one by unique id
         self._new: list[Run] = []
-        self._driven: dict[asyncio.Task[None], Run] = {}
+        self._driving: dict[asyncio.Task[None], Run] = {}
 
     async def run(self) -> None:
-        """Follow the log until cancelled. Raises what ends the commander's term, and what nobody expected."""
+        """Follow the log until cancelled. Raises errors that end the commander's term, and unexpected ones."""
         connection = await database.connect(self._url)
         wake = asyncio.Event()
         try:
             await connection.add_listener(Channel.LOG, lambda *_: wake.set())
-            left = await unfinished(connection, self._pbx)
-            self._answered = left.answered
-            for run in left.runs:
-                self._meet(run)
-            after = left.after
+            open_runs = await read_open_runs(connection, self._pbx)
+            self._started = open_runs.started
+            for run in open_runs.runs:
+                self._start_run(run)
+            after = open_runs.after
             while True:
                 wake.clear()
-                after = await self._hear(connection, after)
-                await self._begin(connection, wake)
-                self._take_leave()
+                after = await self._read(connection, after)
+                await self._drive_new(connection, wake)
+                self._reap()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await wake.wait()
-                        await asyncio.sleep(PAUSE_SECONDS)
+                        await asyncio.sleep(GATHER_SECONDS)
         finally:
-            await cancel_and_wait(self._driven)
+            await cancel_and_wait(self._driving)
             connection.terminate()
 
-    async def _hear(self, connection: asyncpg.Connection, after: int) -> int:
-        """Take what the log says after this position; return the position of its end."""
+    async def _read(self, connection: asyncpg.Connection, after: int) -> int:
+        """Handle the events after this position; return the position of the last one."""
         head = await head_position(connection)
-        if not self._runs and await connection.fetchval(LAST, self._pbx) <= after:
+        if not self._runs and await connection.fetchval(LAST_START, self._pbx) <= after:
             return head
         while after < head:
-            upto = min(after + WINDOW, head)
+            until = min(after + READ_POSITIONS, head)
             async with connection.transaction(readonly=True):
-                rows = connection.cursor(HEARD, after, upto, self._pbx, LONGEST_EVENT, prefetch=AT_ONCE)
+                rows = connection.cursor(EVENTS, after, until, self._pbx, MAX_EVENT_BYTES, prefetch=PREFETCH_ROWS)
                 async for row in rows:
-                    self._take(row)
-            after = upto
+                    self._handle(row)
+            after = until
         return after
 
-    def _take(self, row: asyncpg.Record) -> None:
+    def _handle(self, row: asyncpg.Record) -> None:
         if row["name"] == "Connected":
-            # The listener was away, and what it did not hear is in no log.
+            # The listener was away, so the log lacks the events of that time.
             for run in self._runs.values():
-                if run.waiting:
+                if run.is_waiting:
                     run.doubt()
             return
         recorded = RecordedEvent(
@@ -124,52 +124,52 @@ class AsyncAgi:
             self._move(DecodedEvent(recorded).convert(AttendedTransfer))
             return
         event: AsyncAgiEvent = DecodedEvent(recorded).convert(AsyncAgiEvent)
-        there = self._runs.get(event.unique_id)
-        if there is not None and there.start >= event.position:
-            return  # of an earlier time that this channel was in AGI: a new commander reads from before the run
+        run = self._runs.get(event.unique_id)
+        if run is not None and run.start >= event.position:
+            return  # of an earlier run of this channel: a new commander starts reading before the run
         if row["name"] != "AsyncAGIStart":
-            if there is not None:
-                there.hear(row["name"], event)
+            if run is not None:
+                run.apply(row["name"], event)
             return
         master = master_of(event)
-        timely = row["age"] <= OLDEST_SECONDS and abs(row["late"]) <= OLDEST_SECONDS
-        if master is not None and timely and event.position not in self._answered:
-            if len(self._runs) >= MOST_RUNS:
+        is_recent = row["age"] <= MAX_AGE_SECONDS and abs(row["late"]) <= MAX_AGE_SECONDS
+        if master is not None and is_recent and event.position not in self._started:
+            if len(self._runs) >= MAX_RUNS:
                 logger.warning("agi_runs_full", pbx=self._pbx, channel=event.channel[:200], runs=len(self._runs))
                 return
-            self._meet(Run(str(uuid.uuid4()), event.channel, event.unique_id, master, event.position))
+            self._start_run(Run(str(uuid.uuid4()), event.channel, event.unique_id, master, event.position))
 
-    def _meet(self, run: Run) -> None:
-        before = self._runs.get(run.unique_id)
-        if before is not None:
-            before.leave()
+    def _start_run(self, run: Run) -> None:
+        previous = self._runs.get(run.unique_id)
+        if previous is not None:
+            previous.leave()
         self._runs[run.unique_id] = run
         self._new.append(run)
 
     def _move(self, event: AttendedTransfer) -> None:
-        """Follow a run to the channel that an attended transfer puts in its channel's place."""
+        """Assign a run to the channel that replaces its channel in an attended transfer."""
         run, new = self._runs.get(event.replaced()), event.replacement()
         if run is not None and new.unique_id and run.start < event.position:
             self._forget(run)
             run.channel, run.unique_id = new.channel, new.unique_id
             self._runs[run.unique_id] = run
 
-    async def _begin(self, connection: asyncpg.Connection, wake: asyncio.Event) -> None:
-        """Have those driven that came, if they are still there."""
-        met, self._new = self._new, []
-        for run in met:
-            if not run.begun:
-                if run.over:
+    async def _drive_new(self, connection: asyncpg.Connection, wake: asyncio.Event) -> None:
+        """Start a driver for each new run whose channel is still there."""
+        new, self._new = self._new, []
+        for run in new:
+            if not run.is_started:
+                if run.is_over:
                     self._forget(run)
                     continue
-                run.known, run.steps = await self._steps(connection, run.master)
+                run.has_master, run.steps = await self._steps(connection, run.master)
             task = asyncio.create_task(self._drive(run))
             task.add_done_callback(lambda _: wake.set())
-            self._driven[task] = run
+            self._driving[task] = run
 
     async def _steps(self, connection: asyncpg.Connection, master: str) -> tuple[bool, tuple[AgiStep, ...]]:
-        """Return whether there is such a master, and its commands in order, up to one that leaves AGI by itself."""
-        rows = await connection.fetch(STEPS, master) if await connection.fetchval(MODELS) else []
+        """Return whether the master exists, and its commands in order, up to one that leaves AGI by itself."""
+        rows = await connection.fetch(STEPS, master) if await connection.fetchval(MODELS_EXIST) else []
         steps: list[AgiStep] = []
         for row in rows:
             command = (row["command"] or "").strip()
@@ -180,17 +180,17 @@ class AsyncAgi:
         return bool(rows), tuple(steps)
 
     async def _drive(self, run: Run) -> None:
-        if not run.begun:
+        if not run.is_started:
             await self._append(
-                AgiRunStarted(run.id, run.channel, run.unique_id, run.master, run.start, run.known, run.steps)
+                AgiRunStarted(run.id, run.channel, run.unique_id, run.master, run.start, run.has_master, run.steps)
             )
-            run.begun = True
+            run.is_started = True
         await self._driver.drive(run)
 
-    def _take_leave(self) -> None:
-        """Forget those that have ended. Raises what their drivers raised."""
-        for task in [task for task in self._driven if task.done()]:
-            self._forget(self._driven.pop(task))
+    def _reap(self) -> None:
+        """Forget the runs that have ended. Raises the errors of their drivers."""
+        for task in [task for task in self._driving if task.done()]:
+            self._forget(self._driving.pop(task))
             task.result()
 
     def _forget(self, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""One run: a channel, the commands that it is driven through, and what the log has said of it so far."""
+"""One run: a channel, the commands that it is driven through, and its state according to the log."""
 
 import asyncio
 import re
@@ -10,17 +10,17 @@ from schemas.ami.agi import AsyncAgiEvent
 from schemas.text import replace_nul
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-LONGEST_RESULT = 1 << 16
+MAX_RESULT_LENGTH = 1 << 16
 ARGUMENT = re.compile(r"^agi_arg_1: (.*)$", re.MULTILINE)
 
 
 class Run:
-    """What is known of a run. Whoever waits for more waits for ``news``, which is set at each.
+    """The state of a run; ``changed`` is set at each change.
 
-    ``begun``: AgiRunStarted is in the log; ``known``: there is such a master. ``sent`` and ``done`` are how many
-    commands were sent, and how many have an outcome; ``failure`` says which failed, if one did, and how. ``results``
-    are what came of commands by their id. ``hanging``: the channel is being hung up, ``left``: it is not in AGI any
-    more. ``doubtful`` is since when (monotonic) something may have been missed, None: nothing.
+    ``is_started``: AgiRunStarted is in the log. ``has_master``: the master exists. ``sent`` and ``done`` are how many
+    commands were sent, and how many have an outcome. ``failure`` is the failed command with its error, empty without
+    one. ``results`` are the results of commands by their id. ``is_hanging_up``: the channel is being hung up.
+    ``has_left``: it is no longer in AGI. ``doubtful_since`` (monotonic) is set while an event may have been missed.
     """
 
     def __init__(self, run_id: str, channel: str, unique_id: str, master: str, start: int) -> None:
@@ -30,72 +30,73 @@ class Run:
         self.master = master
         self.start = start
         self.steps: tuple[AgiStep, ...] = ()
-        self.begun = False
-        self.known = True
+        self.is_started = False
+        self.has_master = True
         self.sent = 0
         self.done = 0
         self.failure = ""
         self.breaks: list[AgiBreakSent] = []
         self.results: dict[str, str] = {}
-        self.hanging = False
-        self.left = False
-        self.doubtful: float | None = None
-        self.news = asyncio.Event()
+        self.is_hanging_up = False
+        self.has_left = False
+        self.doubtful_since: float | None = None
+        self.changed = asyncio.Event()
 
-    def hear(self, name: str, event: AsyncAgiEvent) -> None:
-        """Take an event of this channel."""
+    def apply(self, name: str, event: AsyncAgiEvent) -> None:
+        """Apply an event of this channel."""
         if name == "AsyncAGIExec":
-            if self._is_ours(event.command_id):
-                result = replace_nul(unquote_plus(event.result[:LONGEST_RESULT])).strip()
+            if self._is_own_command(event.command_id):
+                result = replace_nul(unquote_plus(event.result[:MAX_RESULT_LENGTH])).strip()
                 self.results[event.command_id] = result
         else:
-            self.hanging = self.hanging or name != "AsyncAGIEnd"
-            self.left = self.left or name in {"AsyncAGIEnd", "Hangup"}
-        self.news.set()
+            self.is_hanging_up = self.is_hanging_up or name != "AsyncAGIEnd"
+            self.has_left = self.has_left or name in {"AsyncAGIEnd", "Hangup"}
+        self.changed.set()
 
-    def _is_ours(self, command_id: str) -> bool:
-        """Tell whether a command of this run has this id: a PBX may make up any number of others."""
+    def _is_own_command(self, command_id: str) -> bool:
+        """Return whether a command of this run has this id; a PBX may send any number of others."""
         run_id, _, command = command_id.rpartition("/")
         last = str(len(self.steps))
-        numbered = command.isascii() and command.isdecimal() and len(command) <= len(last) and int(command) <= int(last)
-        return run_id == self.id and (numbered or command == "break")
+        is_number = command.isascii() and command.isdecimal() and len(command) <= len(last)
+        is_step = is_number and int(command) <= int(last)
+        return run_id == self.id and (is_step or command == "break")
 
-    def fail(self, number: int, words: str) -> None:
-        """Note that a command failed, in Asterisk's own words."""
-        self.failure = f"{self.steps[number - 1].command}: {words}"
+    def fail(self, number: int, message: str) -> None:
+        """Record that a command failed, with Asterisk's own text."""
+        self.failure = f"{self.steps[number - 1].command}: {message}"
 
     @property
-    def waiting(self) -> bool:
-        """Whether something was sent whose outcome has not been heard yet."""
+    def is_waiting(self) -> bool:
+        """Whether a command was sent whose outcome is not known yet."""
         return self.sent > self.done or bool(self.breaks)
 
     @property
-    def over(self) -> bool:
-        """Whether there is nothing more to be done with the channel."""
-        return self.hanging or self.left
+    def is_over(self) -> bool:
+        """Whether nothing more can be done with the channel."""
+        return self.is_hanging_up or self.has_left
 
     def leave(self) -> None:
-        """Note that the channel is not in AGI any more."""
-        self.left = True
-        self.news.set()
+        """Record that the channel is no longer in AGI."""
+        self.has_left = True
+        self.changed.set()
 
-    def gone(self) -> None:
-        """Note that Asterisk has no such channel any more."""
-        self.hanging = True
+    def vanish(self) -> None:
+        """Record that Asterisk no longer has such a channel."""
+        self.is_hanging_up = True
         self.leave()
 
     def doubt(self) -> None:
-        """Note that what is waited for may have been missed."""
-        if self.doubtful is None:
-            self.doubtful = time.monotonic()
-        self.news.set()
+        """Record that an expected event may have been missed."""
+        if self.doubtful_since is None:
+            self.doubtful_since = time.monotonic()
+        self.changed.set()
 
 
 def master_of(event: AsyncAgiEvent) -> str | None:
-    """Return the uuid that AsyncAGIStart names as the first argument, None when there is none: then it is not ours.
+    """Return the uuid that AsyncAGIStart has as first argument, None if the channel is not for us.
 
-    Arguments stand last in the environment, so what a caller's name may say before them counts for nothing.
+    Arguments are the last lines of the environment, so text in a caller's name before them has no effect.
     """
-    named = ARGUMENT.findall(unquote_plus(event.env))
-    master = named[-1].strip().lower() if named else ""
+    arguments = ARGUMENT.findall(unquote_plus(event.env))
+    master = arguments[-1].strip().lower() if arguments else ""
     return master if UUID.fullmatch(master) else None

@@ -70,7 +70,7 @@ NEVER_EMPTY = {ENDPOINTS, DEVICES, "/v1/admin/queue/members", "/v1/admin/queue/q
 def recorded() -> list[NewEvent]:
     received: list[NewEvent] = []
     protocol = LedgerProtocol(received.extend, lambda _: None)
-    protocol.closed, protocol.responses = False, {}
+    protocol.closed = False
     protocol.data_received(wire("rich22"))
     return received
 

@@ -143,7 +143,7 @@ async def test_a_mistake_changes_nothing(client: Client, ami: FakeAmi) -> None:
     reply = await client.put(
         f"{DIALPLAN}/extensions.conf", json={"data": "[internal]\nexten => 100,1,Answer()\noops\n"}
     )
-    assert await message(reply, 400) == "line 3: no = in this line"
+    assert await message(reply, 400) == "line 3: this line has no ="
     assert not ami.actions_named("UpdateConfig")
     assert not ami.actions_named("Reload")
     assert (await client.put(f"{DIALPLAN}/extensions.conf", json={"text": ""})).status == 400
@@ -153,7 +153,7 @@ async def test_what_asterisk_does_not_take_is_put_back(client: Client, files: Co
     old = (await result(client, QUEUES))["data"]
     files.refuses.add("bad")
     words = await message(await client.put(QUEUES, json={"data": old + "\n[bad]\nstrategy = ringall\n"}), 502)
-    assert words == "Asterisk has read queues.conf, but there is no queue bad; what stood there has been put back"
+    assert words == "Asterisk has read queues.conf, but there is no queue bad; the former content has been restored"
     assert [c.name for c in files.files["queues.conf"].categories] == ["general", "sales"]
     assert files.reloads == ["app_queue.so", "app_queue.so"]
     assert (await result(client, QUEUES))["data"] == old
@@ -164,7 +164,9 @@ async def test_an_object_that_asterisk_would_keep_as_it_was(client: Client, file
     old = (await result(client, PJSIP))["data"]
     bad = old.replace("context = internal", "no_such_option = 1")
     words = await message(await client.put(PJSIP, json={"data": bad}), 502)
-    assert words.startswith("Asterisk does not take the endpoint 100 as it would be; its log says why; what stood")
+    assert words.startswith(
+        "Asterisk does not accept the changed endpoint 100; its log has the reason; the former content"
+    )
     assert (await result(client, PJSIP))["data"] == old
     assert {c.name for c in files.takes["pjsip.conf"]} == {"100"}
 
@@ -263,7 +265,7 @@ async def test_included_sections_get_no_lines(client: Client, files: ConfigPbx) 
     words = await message(
         await client.put(PJSIP, json={"data": old.replace("auth = 100", "auth = 100\naors = 100")}), 409
     )
-    assert "[100] stands in an included file" in words
+    assert "[100] is in an included file" in words
     assert files.files["pjsip.conf"].categories == before
     assert [c.name for c in files.takes["pjsip.conf"]] == ["100", "100"]
 

@@ -16,7 +16,7 @@ from tests.support.polling import eventually
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(session_module, "PING_INTERVAL_SECONDS", 0.05)
 
 
 def pong(ahead: float) -> Callable[[dict[str, str]], bytes]:
@@ -40,7 +40,7 @@ async def test_a_listener_posts_the_clock_offset_of_its_pbx(url: str, ahead: flo
         async with listener_task(url, pbx.pbx()):
             while (offset := await offset_of(url)) is None:
                 pass
-    assert abs(offset - ahead) <= session_module.PROMPT_SECONDS / 2 + 0.1
+    assert abs(offset - ahead) <= session_module.MAX_ROUND_TRIP_SECONDS / 2 + 0.1
 
 
 @pytest.mark.parametrize("stamp", ["Timestamp: soon", "Timestamp: -1", "Timestamp: 1e300", "Tail: 1"])
@@ -56,7 +56,7 @@ async def test_a_pong_without_a_time_tells_no_clock_offset(url: str, stamp: str)
 
 
 async def test_a_pong_that_took_long_tells_no_clock_offset(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "PROMPT_SECONDS", 0.0)
+    monkeypatch.setattr(session_module, "MAX_ROUND_TRIP_SECONDS", 0.0)
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = pong(600.0)
         async with listener_task(url, pbx.pbx()):

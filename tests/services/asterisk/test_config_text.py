@@ -1,4 +1,4 @@
-"""Text of configuration files: parsed as Asterisk does, rendered, checked; secrets cut out of it."""
+"""Text of configuration files: parsed as Asterisk does, rendered, checked; secrets replaced by tokens."""
 
 import pytest
 from hypothesis import given
@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from schemas.configuration import DIALPLAN, PJSIP, Line, Section
 from schemas.secrets import MASK, is_secret
 from services.asterisk.config.checks import check
-from services.asterisk.config.secrets import NoSecretError, mask_sections, restore, tokenize
-from services.asterisk.config.text import ConfigTextError, parse, render, sections_in
+from services.asterisk.config.render import render
+from services.asterisk.config.secrets import MissingSecretError, mask_sections, restore, tokenize
+from services.asterisk.config.text import ConfigTextError, parse, sections_in
 
 LETTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\x85\u2028\u2029")
 NAMES = (
@@ -43,16 +44,16 @@ def test_a_text_as_people_write_it() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("x = 1", 1, "no section begins"),
-        ("[a]\n\nx", 3, "no ="),
-        ("[a]\n[b", 2, "no closing ]"),
+        ("x = 1", 1, "precedes the first section"),
+        ("[a]\n\nx", 3, "has no ="),
+        ("[a]\n[b", 2, "the closing ] is missing"),
         ("[a](b", 1, "only (!) or (template)"),
-        ("[a](t)", 1, "no section [t] stands before"),
+        ("[a](t)", 1, "no section [t] precedes"),
         ("[a]\n#include x.conf", 2, "cannot be written over AMI"),
-        ("[a]\n = 1", 2, "no name"),
+        ("[a]\n = 1", 2, "has no name"),
         ("[a]\n[a](+)", 2, "(+)"),
         ("[a]\nx += 1", 2, "+="),
-        ("[]", 1, "not empty"),
+        ("[]", 1, "must not be empty"),
         ("[" + 80 * "x" + "]", 1, "79 bytes"),
         ("[a]\nx = " + 1000 * "é", 2, "980 bytes"),
         ("[a]\nx = 1\n;-- open\n", 3, "has no end"),
@@ -112,9 +113,9 @@ def test_secrets_are_cut_out_and_put_in_again() -> None:
 def test_a_mask_keeps_what_is_there() -> None:
     others = Section("A", (Line("type", "endpoint"),))
     assert restore(mask_sections([others, AUTH]), [AUTH], {}) == [others, AUTH]
-    with pytest.raises(NoSecretError, match=r"\[b\] password: there is no present value"):
+    with pytest.raises(MissingSecretError, match=r"\[b\] password: there is no present value"):
         restore([Section("b", (Line("password", MASK),))], [AUTH], {})
-    with pytest.raises(NoSecretError, match="kept no longer"):
+    with pytest.raises(MissingSecretError, match="has expired"):
         restore(tokenize([AUTH])[0], [AUTH], {})
 
 

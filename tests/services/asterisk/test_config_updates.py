@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from panoramisk.message import Message
 
 from schemas.configuration import Line, Section
-from services.asterisk.ami.protocol import message
-from services.asterisk.config.files import HEADERS_A_MESSAGE, messages, same, sections_of
-from services.asterisk.config.text import Heritage
-from services.asterisk.config.updates import Plan, UnwritableError, Update, plan
+from services.asterisk.ami.blocks import message
+from services.asterisk.config.files import HEADERS_PER_MESSAGE, is_same, messages
+from services.asterisk.config.response import sections_of
+from services.asterisk.config.sections import Inheritance
+from services.asterisk.config.updates import Plan, UnwritableError, Update, plan_updates
 from tests.support.config_pbx import Category, ConfigFile, Variable
 
 TEMPLATES = ("t", "u")
@@ -27,10 +28,10 @@ def files(draw: st.DrawFn) -> list[Section]:
         inherits = tuple(draw(st.lists(st.sampled_from(TEMPLATES), max_size=2, unique=True)))
         inherits = tuple(template for template in inherits if template in known)
         section = Section(name, (), inherits=inherits)
-        heritage = Heritage()
+        inheritance = Inheritance()
         for one in made:
-            heritage.add(one)
-        above = heritage.above(section)
+            inheritance.add(one)
+        above = inheritance.lines_above(section)
         made.append(Section(name, tuple(line for line in draw(LINES) if line not in above), inherits=inherits))
     return made
 
@@ -61,27 +62,27 @@ def test_what_asterisk_tells_is_read(sections: list[Section]) -> None:
 
 @given(files(), files())
 def test_the_plan_makes_what_is_wanted(present: list[Section], wanted: list[Section]) -> None:
-    made = plan(present, wanted)
+    made = plan_updates(present, wanted)
     now = carried_out(file_of(present), made)
-    assert same(now, wanted)
-    assert plan(now, wanted).updates == ()
+    assert is_same(now, wanted)
+    assert plan_updates(now, wanted).updates == ()
 
 
 def test_what_is_the_same_is_left_alone() -> None:
     present = [Section("a", (Line("x", "1"),)), Section("b", (Line("y", "1"), Line("y", "2")))]
-    made = plan(present, [*present, Section("c", (Line("exten", "1,1,Hangup()"),))])
+    made = plan_updates(present, [*present, Section("c", (Line("exten", "1,1,Hangup()"),))])
     assert made == Plan((Update("NewCat", "c"), Update("Append", "c", "exten", "> 1,1,Hangup()")))
 
 
 def test_a_value_is_changed_in_place_and_a_line_deleted() -> None:
     present = [Section("a", (Line("x", "1"), Line("y", "2"), Line("z", "3")))]
-    made = plan(present, [Section("a", (Line("x", "5"), Line("z", "3")))])
+    made = plan_updates(present, [Section("a", (Line("x", "5"), Line("z", "3")))])
     assert made == Plan((Update("Update", "a", "x", "5", "1"), Update("Delete", "a", "y", match="2")))
 
 
 def test_lines_that_are_alike_are_written_anew() -> None:
     present = [Section("a", (Line("same", "n,Wait(1)"), Line("same", "n,Wait(1)")))]
-    made = plan(present, [Section("a", (Line("same", "n,Wait(1)"), Line("same", "n,Wait(2)")))])
+    made = plan_updates(present, [Section("a", (Line("same", "n,Wait(1)"), Line("same", "n,Wait(2)")))])
     assert made.rewritten == ("a",)
     assert [update.action for update in made.updates] == ["EmptyCat", "Append", "Append"]
 
@@ -93,7 +94,7 @@ def test_sections_of_an_included_file_stay_there() -> None:
     ).categories
     present = got(file)
     wanted = [present[0], Section("a", (Line("type", "auth"), Line("password", "q"))), Section("a")]
-    assert carried_out(file, plan(present, wanted)) == wanted
+    assert carried_out(file, plan_updates(present, wanted)) == wanted
     assert [(c.place, [v.place for v in c.lines]) for c in file.categories] == [
         ("", [""]),
         ("more", 2 * ["more"]),
@@ -104,20 +105,22 @@ def test_sections_of_an_included_file_stay_there() -> None:
 def test_a_template_is_not_taken_from_its_heirs() -> None:
     present = [Section("t", (Line("x", "1"),), template=True), Section("a", (), inherits=("t",))]
     with pytest.raises(UnwritableError, match=r"\[t\] is inherited by a section that stays"):
-        plan(present, [Section("a", (), inherits=("t",))])
-    removed = plan(present, [])
+        plan_updates(present, [Section("a", (), inherits=("t",))])
+    removed = plan_updates(present, [])
     assert [update.cat for update in removed.updates] == ["a", "t"]
 
 
 def test_several_templates() -> None:
-    made = plan([], [Section("t", template=True), Section("u", template=True), Section("a", (), inherits=("t", "u"))])
+    made = plan_updates(
+        [], [Section("t", template=True), Section("u", template=True), Section("a", (), inherits=("t", "u"))]
+    )
     assert [update.options for update in made.updates] == ["template", "template", 'inherit="t,u"']
     assert carried_out(ConfigFile(), made)[2].inherits == ("t", "u")
 
 
 def test_messages_have_as_many_headers_as_asterisk_takes() -> None:
-    made = plan([], [Section("a", tuple(Line("exten", f"{n},1,Hangup()") for n in range(100)))])
+    made = plan_updates([], [Section("a", tuple(Line("exten", f"{n},1,Hangup()") for n in range(100)))])
     parts = messages(made.updates)
-    assert max(map(len, parts)) <= HEADERS_A_MESSAGE
+    assert max(map(len, parts)) <= HEADERS_PER_MESSAGE
     assert sum(name.startswith("Action-") for part in parts for name in part) == 101
     assert [part["Action-000000"] for part in parts] == ["NewCat", *(["Append"] * (len(parts) - 1))]

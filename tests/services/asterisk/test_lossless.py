@@ -176,7 +176,7 @@ def test_the_fast_masking_of_an_event_is_that_of_any_block() -> None:
 async def test_a_recording_through_a_socket_is_in_the_database_byte_for_byte(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.asterisk.ami.session.PONG_SECONDS", 60)
+    monkeypatch.setattr("services.asterisk.ami.session.PONG_TIMEOUT_SECONDS", 60)
     sent = b"".join(blocks("rich22"))
     dice = random.Random(4712)
     async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):

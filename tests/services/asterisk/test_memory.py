@@ -13,16 +13,22 @@ from schemas.agi import AgiStep
 from schemas.ami.agi import AsyncAgiEvent
 from schemas.configuration import Line, Section
 from schemas.log import NewEvent, RingledgerEvent
-from services.asterisk.ami import protocol as protocol_module
-from services.asterisk.ami import snapshots as snapshot
+from services.asterisk.ami import answers as answers_module
+from services.asterisk.ami import lists
+from services.asterisk.ami import snapshots as snapshots_module
 from services.asterisk.ami.actions import RefusedError
-from services.asterisk.ami.framing import MAX_BLOCK
-from services.asterisk.ami.protocol import KNOWN_NAMES, LONGEST_BANNER, AnswerTooLongError, LedgerProtocol, message
-from services.asterisk.ami.question import Question, drop_item, keep_headers, size_of
+from services.asterisk.ami.answers import AnswerTooLongError
+from services.asterisk.ami.blocks import message
+from services.asterisk.ami.framing import MAX_BLOCK_BYTES
+from services.asterisk.ami.lists import MAX_DETAILS, Endpoints
+from services.asterisk.ami.pending_action import PendingAction, drop_item, keep_headers, size_of
+from services.asterisk.ami.protocol import MAX_BANNER_BYTES, MAX_CACHED_NAMES, LedgerProtocol
 from services.asterisk.ami.session import Session
-from services.asterisk.ami.snapshots import MOST_DETAILS, Objects, Snapshots
-from services.asterisk.config import files, text
-from services.asterisk.config.text import ConfigTextError, Heritage, InheritanceError, parse
+from services.asterisk.ami.snapshots import Snapshots
+from services.asterisk.config import files, sections
+from services.asterisk.config.render import render
+from services.asterisk.config.sections import Inheritance, InheritanceError
+from services.asterisk.config.text import ConfigTextError, parse
 from services.commander.async_agi.run import Run
 from services.database import connection as database
 from services.log import read
@@ -47,15 +53,15 @@ class Link(LedgerProtocol):
         super().__init__(lambda _events: None, lambda _: None)
         self.data_received(b"Asterisk Call Manager/11.0.0\r\n")
 
-    def ask(self, number: str = "rl-1", **options: Any) -> Question:
-        question = Question({"Action": "Agents", "ActionID": number}, **options)
-        self.responses[number] = question
+    def ask(self, number: str = "rl-1", **options: Any) -> PendingAction:
+        question = PendingAction({"Action": "Agents", "ActionID": number}, **options)
+        self.answers.add(question)
         return question
 
     @property
     def held(self) -> int:
-        kept = sum([size_of(one) for action in self.responses.values() for one in action.responses])
-        assert kept == self.answers
+        kept = sum([size_of(one) for action in self.answers for one in action.responses])
+        assert kept == self.answers.memory
         return kept + len(self.pending) + sum([len(name) for name in self._names])
 
 
@@ -67,7 +73,7 @@ def endless(megabytes: int) -> Iterator[bytes]:
 
 
 async def test_a_list_without_end_is_cut_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol_module, "ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(answers_module, "MAX_ANSWER_BYTES", 1 << 20)
     link = Link()
     question = link.ask()
     most = 0
@@ -76,7 +82,7 @@ async def test_a_list_without_end_is_cut_with_a_reason(monkeypatch: pytest.Monke
             link.data_received(data)
             most = max(most, link.held)
     assert most < (1 << 20) + READ
-    assert (link.answers, link.responses, question.responses) == (0, {}, [])
+    assert (link.answers.memory, len(link.answers), question.responses) == (0, 0, [])
     with pytest.raises(AnswerTooLongError, match="Agents takes more than 1 MB"):
         await question.future
     assert [entry["action"] for entry in logs if entry["event"] == "answer_cut"] == ["Agents"]
@@ -88,7 +94,7 @@ async def test_a_list_without_end_is_cut_with_a_reason(monkeypatch: pytest.Monke
 
 async def test_items_that_are_not_kept_take_no_memory() -> None:
     link = Link()
-    question = link.ask(item=drop_item)
+    question = link.ask(item_filter=drop_item)
     most = 0
     for data in endless(4):
         link.data_received(data)
@@ -97,12 +103,12 @@ async def test_items_that_are_not_kept_take_no_memory() -> None:
     assert not question.future.done()
     link.data_received(block("Event: AgentsComplete", "ActionID: rl-1", "EventList: Complete"))
     first, last = await question.future
-    assert (first.response, last.event, link.answers) == ("Success", "AgentsComplete", 0)
+    assert (first.response, last.event, link.answers.memory) == ("Success", "AgentsComplete", 0)
 
 
 async def test_only_named_headers_of_items_are_kept() -> None:
     link = Link()
-    question = link.ask(item=keep_headers("Header3", "Absent"))
+    question = link.ask(item_filter=keep_headers("Header3", "Absent"))
     for data in (LIST, ITEM, block("Event: ItemsComplete", "ActionID: rl-1")):
         link.data_received(data)
     (kept,) = (await question.future)[1:-1]
@@ -110,7 +116,7 @@ async def test_only_named_headers_of_items_are_kept() -> None:
 
 
 async def test_all_answers_of_a_link_have_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol_module, "ANSWERS_BYTES", 1 << 20)
+    monkeypatch.setattr(answers_module, "MAX_ANSWERS_BYTES", 1 << 20)
     link = Link()
     small, large = link.ask("rl-2"), link.ask("rl-1")
     link.data_received(LIST.replace(b"rl-1", b"rl-2") + ITEM.replace(b"rl-1", b"rl-2"))
@@ -119,64 +125,64 @@ async def test_all_answers_of_a_link_have_one_bound(monkeypatch: pytest.MonkeyPa
         assert link.held < (1 << 20) + READ
     with pytest.raises(AnswerTooLongError):
         await large.future
-    assert list(link.responses.values()) == [small]
-    assert link.answers == small.memory
+    assert list(link.answers) == [small]
+    assert link.answers.memory == small.memory
 
 
 async def test_a_response_of_headers_alone_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short lines take more memory than they have letters."""
-    monkeypatch.setattr(protocol_module, "ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(answers_module, "MAX_ANSWER_BYTES", 1 << 20)
     link = Link()
     question = link.ask()
     link.data_received(LIST[:-2] + b"".join(b"%x:\r\n" % n for n in range(20_000)) + b"\r\n")
-    assert (link.answers, link.responses) == (0, {})
+    assert (link.answers.memory, len(link.answers)) == (0, 0)
     with pytest.raises(AnswerTooLongError):
         await question.future
 
 
 def test_what_has_no_end_is_given_up() -> None:
     link = Link()
-    for _ in range(3 * MAX_BLOCK // READ):
+    for _ in range(3 * MAX_BLOCK_BYTES // READ):
         link.data_received(b"x" * READ)
-        assert link.held <= MAX_BLOCK + READ
-    assert link.rejected_bytes > MAX_BLOCK
+        assert link.held <= MAX_BLOCK_BYTES + READ
+    assert link.rejected_bytes > MAX_BLOCK_BYTES
 
 
 def test_a_banner_without_end_is_cut() -> None:
     link = LedgerProtocol(lambda _events: None, lambda _: None)
     link.data_received(b"Asterisk Call Manager" + b"x" * READ + b"\r\n")
-    assert len(link.banner) <= LONGEST_BANNER
+    assert len(link.banner) <= MAX_BANNER_BYTES
 
 
 def test_long_names_of_events_are_not_remembered() -> None:
     link = Link()
-    for n in range(2 * KNOWN_NAMES):
+    for n in range(2 * MAX_CACHED_NAMES):
         link.data_received(b"Event: %d%s\r\n\r\n" % (n, b"x" * 10_000))
     assert link.held == 0
-    for n in range(2 * KNOWN_NAMES):
+    for n in range(2 * MAX_CACHED_NAMES):
         link.data_received(b"Event: %d\r\n\r\n" % n)
-    assert len(link._names) == KNOWN_NAMES
+    assert len(link._names) == MAX_CACHED_NAMES
 
 
 def test_details_to_ask_for_are_bounded() -> None:
-    objects = Objects()
+    endpoints = Endpoints()
     snapshots = Snapshots(lambda _event: None)
     with capture_logs() as logs:
-        for n in range(MOST_DETAILS + 10):
-            objects.take(message(block("Event: EndpointList", f"ObjectName: {n}")))
-    objects.take(message(block("Event: EndpointList", f"ObjectName: {'x' * 1000}")))
-    assert len(objects.details) == MOST_DETAILS
+        for n in range(MAX_DETAILS + 10):
+            endpoints.add(message(block("Event: EndpointList", f"ObjectName: {n}")))
+    endpoints.add(message(block("Event: EndpointList", f"ObjectName: {'x' * 1000}")))
+    assert len(endpoints.details) == MAX_DETAILS
     assert [entry["event"] for entry in logs] == ["details_cut"]
-    for n in range(MOST_DETAILS + 10):
+    for n in range(MAX_DETAILS + 10):
         raw = block("Event: ContactStatus", "ContactStatus: Created", f"EndpointName: {n}")
-        snapshots.hear(NewEvent("ami", "ContactStatus", None, 0.0, raw))
-    assert len(snapshots._wanted) == MOST_DETAILS
+        snapshots.trigger(NewEvent("ami", "ContactStatus", None, 0.0, raw))
+    assert len(snapshots._details) == MAX_DETAILS
 
 
 async def test_an_endless_list_disturbs_no_other_pbx(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lists of one PBX never end; another one in the same process is heard and healed meanwhile."""
-    monkeypatch.setattr(snapshot, "QUICK", ("Agents",))
-    monkeypatch.setattr(snapshot, "SLOW", ())
+    monkeypatch.setattr(snapshots_module, "FREQUENT", ("Agents",))
+    monkeypatch.setattr(snapshots_module, "RARE", ())
     async with pbx22() as hostile, pbx22() as honest:
         hostile.replies["Agents"] = lambda asked: LIST.replace(b"rl-1", asked["ActionID"].encode())
         async with listener_task(url, hostile.pbx("hostile"), honest.pbx("honest")):
@@ -200,7 +206,7 @@ async def _pour(fake: FakeAmi, data: bytes) -> None:
 
 
 async def test_a_cut_list_is_failed_in_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol_module, "ANSWER_BYTES", 1 << 16)
+    monkeypatch.setattr(answers_module, "MAX_ANSWER_BYTES", 1 << 16)
     async with pbx22() as fake:
         fake.replies["Agents"] = lambda asked: block(
             "Response: Success", f"ActionID: {asked['ActionID']}", "EventList: start", *(f"{n}:x" for n in range(5000))
@@ -208,7 +214,7 @@ async def test_a_cut_list_is_failed_in_the_snapshot(monkeypatch: pytest.MonkeyPa
         session = Session(fake.pbx(), lambda _events: None, lambda _banner: None)
         await session.open()
         said: list[RingledgerEvent] = []
-        await snapshot.take(session, 7, ("Agents",), said.append, booted=True)
+        await lists.take_snapshot(session, 7, ("Agents",), said.append, is_booted=True)
         session.close()
     _, listed, completed = said
     assert (listed.outcome, completed.failed) == ("failed", ("Agents",))  # type: ignore[attr-defined]
@@ -222,17 +228,17 @@ def doubling(levels: int) -> list[Section]:
 
 
 def test_templates_that_double_are_refused() -> None:
-    heritage = Heritage()
+    inheritance = Inheritance()
 
     def add(sections: list[Section]) -> None:
         for section in sections:
-            heritage.add(section)
+            inheritance.add(section)
 
     with pytest.raises(InheritanceError):
         add(doubling(64))
-    assert heritage._inherited <= text.MOST_INHERITED
+    assert inheritance.total <= sections.MAX_INHERITED_LINES
     with pytest.raises(ConfigTextError, match="inherit more than"):
-        parse(text.render(doubling(64)))
+        parse(render(doubling(64)))
 
 
 async def test_a_file_whose_templates_double_is_unreadable() -> None:
@@ -257,7 +263,7 @@ def test_a_run_keeps_results_of_its_own_commands() -> None:
     def executed(command_id: str, result: str = "200 result=0") -> None:
         at = datetime.fromtimestamp(0, UTC)
         event = AsyncAgiEvent(pbx="pbx", at=at, recorded=at, position=2, command_id=command_id, result=result)
-        run.hear("AsyncAGIExec", event)
+        run.apply("AsyncAGIExec", event)
 
     for n in range(1000):
         executed(f"run/{n}")

@@ -12,8 +12,9 @@ from panoramisk.message import Message
 
 from schemas.log import NewEvent
 from services.asterisk.ami import session as session_module
-from services.asterisk.ami.protocol import LedgerProtocol, LinkLostError, message
-from services.asterisk.ami.question import Question
+from services.asterisk.ami.blocks import message
+from services.asterisk.ami.pending_action import PendingAction
+from services.asterisk.ami.protocol import LedgerProtocol, LinkLostError
 from services.asterisk.ami.session import LoginRefusedError, Session
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import eventually
@@ -103,7 +104,7 @@ async def test_an_event_that_answers_an_action_reaches_the_log() -> None:
         + block("Event: QueueStatusComplete", "ActionID: 7", "EventList: Complete")
     )
     assert theirs([wire], action=Action(headers)) == []
-    question = Question(headers)
+    question = PendingAction(headers)
     assert [e.name for e in ours([wire], action=question)] == ["QueueParams", "QueueStatusComplete"]
     assert len(question.future.result()) == 3
 
@@ -119,7 +120,7 @@ async def test_an_error_in_handling_does_not_lose_the_rest_of_the_read() -> None
     theirs([wire], callback=handle)
     assert seen == ["One"]
 
-    class Broken(Question):
+    class Broken(PendingAction):
         def add_message(self, _message: Message) -> bool:
             raise ZeroDivisionError
 
@@ -160,7 +161,7 @@ async def test_a_pong_that_never_comes_is_a_lost_link(monkeypatch: pytest.Monkey
         assert not manager.protocol.closed
         manager.close()
 
-        monkeypatch.setattr(session_module, "PONG_SECONDS", 0.05)
+        monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", 0.05)
         session = Session(pbx.pbx(), lambda _: None, lambda _: None)
         await session.open()
         await session.keep_alive()
@@ -181,7 +182,7 @@ async def test_a_value_cannot_start_another_action(value: Any) -> None:
     with pytest.raises(ValueError, match="cannot be part"):
         protocol.send(Action({"Action": "Setvar", "Name\r\nAction": "Hangup"}))
     assert protocol.transport.written == b""
-    assert protocol.responses == {}
+    assert len(protocol.answers) == 0
 
 
 async def test_a_refused_login_raises() -> None:
@@ -225,7 +226,7 @@ async def test_an_action_is_never_sent_again() -> None:
         pbx.actions.clear()
         session = Session(pbx.pbx(), lambda _: None, lambda _: None)
         await session.open()
-        asking = asyncio.ensure_future(session.ask("Originate", Channel="PJSIP/1"))
+        asking = asyncio.ensure_future(session.request("Originate", Channel="PJSIP/1"))
         await eventually(lambda: pbx.actions_named("Originate"))
         pbx.cut()
         with pytest.raises(LinkLostError):
@@ -233,9 +234,9 @@ async def test_an_action_is_never_sent_again() -> None:
         await session.lost
         again = Session(pbx.pbx(), lambda _: None, lambda _: None)
         await again.open()
-        await again.ask("Ping")
+        await again.request("Ping")
         assert len(pbx.actions_named("Originate")) == 1
         with pytest.raises(LinkLostError):
-            await session.ask("Ping")
+            await session.request("Ping")
         again.close()
         await again.lost

@@ -6,9 +6,10 @@ from functools import cache
 import pytest
 
 from projections import ALL
+from services.asterisk.ami import lists
 from services.asterisk.ami import snapshots as snapshot
-from services.asterisk.ami.protocol import message
-from services.asterisk.ami.snapshots import QUICK, SLOW, outcome_of
+from services.asterisk.ami.blocks import message
+from services.asterisk.ami.lists import FREQUENT, RARE, outcome_of
 from services.database import connection as database
 from services.projector.projector import Projector
 from tests.captures import wire
@@ -36,7 +37,7 @@ def errors(recording: str) -> list[bytes]:
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
 def test_real_refusals_are_told_apart(recording: str) -> None:
     said = {
-        str(answer.message).strip(): outcome_of([answer], booted=False) for answer in map(message, errors(recording))
+        str(answer.message).strip(): outcome_of([answer], is_booted=False) for answer in map(message, errors(recording))
     }
     unknown = {text for text in said if text.startswith("Invalid/unknown command")}
     assert len(unknown) >= 3
@@ -51,18 +52,18 @@ def test_real_refusals_are_told_apart(recording: str) -> None:
 
 @pytest.mark.parametrize(("text", "outcome"), MEANING.items())
 def test_words_of_an_error(text: str, outcome: str) -> None:
-    assert outcome_of([message(block("Response: Error", f"Message: {text}\n"))], booted=True) == outcome
+    assert outcome_of([message(block("Response: Error", f"Message: {text}\n"))], is_booted=True) == outcome
 
 
 def test_an_action_unknown_to_a_booted_asterisk_has_nothing_to_list() -> None:
     answer = [message(block("Response: Error", "Message: Invalid/unknown command: SIPpeers."))]
-    assert outcome_of(answer, booted=False) == "unsupported"
-    assert outcome_of(answer, booted=True) == "empty"
+    assert outcome_of(answer, is_booted=False) == "unsupported"
+    assert outcome_of(answer, is_booted=True) == "empty"
 
 
 def test_a_list_that_asterisk_cancels_is_no_list() -> None:
     start, end = block("Response: Success", "EventList: start"), block("Event: AgentsComplete", "EventList: cancelled")
-    assert outcome_of([message(start), message(end)], booted=True) == "failed"
+    assert outcome_of([message(start), message(end)], is_booted=True) == "failed"
 
 
 def listed(*items: str) -> Callable[[dict[str, str]], bytes]:
@@ -89,7 +90,7 @@ DENIED = said("Response: Error", "Message: Permission denied")
 def pbx22() -> FakeAmi:
     """An Asterisk 22 with two endpoints, one of them registered, and a peer each."""
     fake = FakeAmi()
-    fake.replies = dict.fromkeys(QUICK, listed())
+    fake.replies = dict.fromkeys(FREQUENT, listed())
     fake.replies |= {
         "CoreStatus": said("Response: Success", "CoreCurrentCalls: 0"),
         "CoreSettings": said("Response: Success", "AMIversion: 11.0.0"),
@@ -111,14 +112,14 @@ async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> N
         await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 2)
         names = await EventLog(url).until(lambda names: names.count("Response:PJSIPShowEndpoint") >= 2)
     listing = [action["Action"] for action in fake.actions if action["ActionID"].startswith("ringledger/")]
-    assert listing == [*QUICK, *SLOW, "PJSIPShowEndpoint", "PJSIPShowEndpoint"]
+    assert listing == [*FREQUENT, *RARE, "PJSIPShowEndpoint", "PJSIPShowEndpoint"]
     assert names.index("SnapshotCompleted") < names.index("Response:PJSIPShowEndpoint")
     asked = fake.actions_named("PJSIPShowEndpoint")
     assert [action["Endpoint"] for action in asked] == ["100", "101"]
     (epoch,) = {int(action["ActionID"].split("/")[1]) for action in asked}
     outcomes = {e["action"]: e["outcome"] for e in await EventLog(url).ours("SnapshotListed") if e["epoch"] == epoch}
     assert outcomes == {
-        **dict.fromkeys([*QUICK, *SLOW], "complete"),
+        **dict.fromkeys([*FREQUENT, *RARE], "complete"),
         "SIPpeers": "empty",
         "SIPshowregistry": "empty",
     }
@@ -147,7 +148,7 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
 
 
 async def test_without_command_modules_are_checked_and_without_that_nothing_is_asked_in_vain(url: str) -> None:
-    modules = snapshot.MODULES.split()
+    modules = lists.MODULES.split()
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Success", "Version: ")}
         await eventually(lambda: len(fake.actions_named("ModuleCheck")) >= len(modules))
@@ -178,7 +179,7 @@ async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypa
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 1)
         before = await rows()
         assert all(before.values()), before
-        for action in (*SLOW, "CoreStatus", "CoreShowChannels", "Agents"):  # as Asterisk answers `read = call,agent`
+        for action in (*RARE, "CoreStatus", "CoreShowChannels", "Agents"):  # as Asterisk answers `read = call,agent`
             fake.replies[action] = DENIED
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)

@@ -10,8 +10,9 @@ from projections import ALL
 from projections.calls.channels import CHANNELS
 from projections.engine.headers import headers_of
 from schemas.log import NewEvent, RecordedEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services.asterisk.ami.protocol import FOREIGN, LedgerProtocol, message
-from services.asterisk.ami.question import Question
+from services.asterisk.ami.blocks import message
+from services.asterisk.ami.pending_action import PendingAction
+from services.asterisk.ami.protocol import NEVER_ANSWERS, LedgerProtocol
 from tests.captures import wire
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
@@ -34,10 +35,11 @@ def events(capture: str) -> list[NewEvent]:
     return log
 
 
-def read(data: bytes, *questions: Question) -> list[NewEvent]:
+def read(data: bytes, *questions: PendingAction) -> list[NewEvent]:
     log: list[NewEvent] = []
     protocol = LedgerProtocol(log.extend, lambda _: None)
-    protocol.responses |= {question.id: question for question in questions}
+    for question in questions:
+        protocol.answers.add(question)
     protocol.data_received(b"Asterisk Call Manager/11.0.0\r\n" + data)
     return log
 
@@ -52,7 +54,7 @@ async def test_frames_that_start_with_an_empty_line_are_events_and_answers_all_t
     for answer in answers:
         asked = ASKED.search(answer)
         assert asked
-        question = Question({"Action": "Any", "ActionID": asked[1].decode()})
+        question = PendingAction({"Action": "Any", "ActionID": asked[1].decode()})
         read(answer, question)
         assert question.responses
 
@@ -71,17 +73,17 @@ async def test_events_with_the_action_ids_of_other_sessions_are_no_answers(captu
         e.raw for e in events(capture) if b"\r\nActionID: " in e.raw and not re.search(rb"\r\nActionID: rec-", e.raw)
     ]
     assert len(foreign) > 20
-    # They are of these two kinds only, which is why `FOREIGN` is enough.
-    assert {one.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode() for one in foreign} == FOREIGN
+    # They are of these two kinds only, which is why `NEVER_ANSWERS` is enough.
+    assert {one.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode() for one in foreign} == NEVER_ANSWERS
     # Even with our own ActionID, and even if it looks like the end of our list.
     ours = [re.sub(rb"(ActionID: )[^\r]+", rb"\1rl-1\r\nEventList: Complete", one) for one in foreign]
-    question = Question({"Action": "QueueStatus", "ActionID": "rl-1"})
+    question = PendingAction({"Action": "QueueStatus", "ActionID": "rl-1"})
     start = block("Response: Success", "ActionID: rl-1", "EventList: start")
     assert [e.raw for e in read(start + b"".join(ours), question)] == ours
     assert len(question.responses) == 1
     assert not question.future.done()
     # Nor is one folded as an item of a snapshot's list.
-    assert not [model.name for model in ALL for name in FOREIGN if name in model.on]
+    assert not [model.name for model in ALL for name in NEVER_ANSWERS if name in model.on]
 
 
 async def test_another_session_cannot_end_our_list_or_answer_our_ping(url: str) -> None:
@@ -226,7 +228,7 @@ async def test_a_list_that_is_empty_may_be_answered_by_an_error_and_a_value_may_
     for one in answers:
         asked = ASKED.search(one)
         assert asked
-        question = Question({"Action": "Any", "ActionID": asked[1].decode()})
+        question = PendingAction({"Action": "Any", "ActionID": asked[1].decode()})
         read(one, question)
         assert question.future.done()  # nobody waits for a list that does not come
     assert any(message(one).message == "No Contacts found\n" for one in fed)

@@ -1,6 +1,7 @@
 """What the commander says to Asterisk for an act, and what it makes of the answer, over a real session."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -8,9 +9,11 @@ from schemas.acts import Act
 from schemas.acts.channel import ChannelHangup, ChannelOriginate
 from schemas.acts.module import ModuleLoad, ModuleUnload
 from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
-from services.asterisk.ami.actions import LONGEST_LINE, MOST_LINES, RefusedError
+from services.asterisk.ami.actions import MAX_LINE_BYTES, MAX_LINES, RefusedError
 from services.asterisk.ami.session import Session
-from services.commander.actions import PERFORM
+from services.commander.actions import ACTIONS
+from services.commander.actions.context import ActionContext
+from services.commander.config_log import ConfigLog
 from tests.support.fake_ami import FakeAmi, block
 
 Answer = Callable[[dict[str, str]], bytes]
@@ -56,7 +59,11 @@ async def session(ami: FakeAmi) -> AsyncIterator[Session]:
 
 
 async def perform(session: Session, act: Act) -> None:
-    assert await PERFORM[type(act)](session, act) == {}
+    async def no_database(*_: Any) -> Any:
+        raise AssertionError("these acts use no database")
+
+    context = ActionContext(session, no_database, ConfigLog("pbx", no_database, no_database))
+    assert await ACTIONS[type(act)](context, act) == {}
 
 
 async def refused(session: Session, act: Act) -> RefusedError:
@@ -102,13 +109,13 @@ async def test_a_call_with_all_that_it_can_have(session: Session, ami: FakeAmi) 
         {"variables": {"SHELL(date)": "x"}},
         {"variables": {"A=B": "x"}},
         {"variables": {"": "x"}},
-        {"variables": {f"V{n}": "x" for n in range(MOST_LINES)}},
-        {"variables": {"X": "x" * LONGEST_LINE}},
+        {"variables": {f"V{n}": "x" for n in range(MAX_LINES)}},
+        {"variables": {"X": "x" * MAX_LINE_BYTES}},
         {"variables": {"X": "1\r\n\r\nAction: Logoff"}},
         {"channel": "PJSIP/100\r\nApplication: System"},
         {"exten": "1\n"},
         {"account": "a\0b"},
-        {"caller_id": "\u00fc" * (LONGEST_LINE // 2)},
+        {"caller_id": "\u00fc" * (MAX_LINE_BYTES // 2)},
         {"priority": 0},
         {"timeout": 0},
     ],
@@ -192,10 +199,10 @@ async def test_a_change_that_went_half_says_so(session: Session, ami: FakeAmi) -
     ami.replies["QueuePause"] = saying("Response: Error", "Message: Interface not found")
     act = QueueMemberChange(queue="sales", interface="PJSIP/101", penalty=2, paused=True)
     error = await refused(session, act)
-    assert (error.reason, str(error)) == ("absent", "Interface not found (QueuePenalty: done before)")
+    assert (error.reason, str(error)) == ("absent", "Interface not found (after QueuePenalty succeeded)")
 
 
 async def test_an_answer_without_words(session: Session, ami: FakeAmi) -> None:
     ami.replies["Hangup"] = saying("Response: Error")
     error = await refused(session, ChannelHangup("PJSIP/100-1"))
-    assert (error.reason, str(error)) == ("refused", "Asterisk refused the action without a word")
+    assert (error.reason, str(error)) == ("refused", "Asterisk refused the action without a reason")

@@ -13,9 +13,11 @@ import pytest
 from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown, builtins
 from schemas.acts.channel import ChannelHangup
 from schemas.log import NewEvent, RingledgerEvent
-from services.commander import commander
-from services.commander.commander import OLDEST_SECONDS, Commander, Term
+from services.commander import executor, term_log
+from services.commander.commander import Commander
+from services.commander.executor import MAX_APPEND_LAG_SECONDS
 from services.commander.sent_acts import SentActs
+from services.commander.term import CommanderTerm
 from services.database.locks import Lock
 from services.database.notify import notify_commander
 from services.log.append import append_events
@@ -148,7 +150,7 @@ async def test_what_waited_too_long_is_never_done(url: str, connection: asyncpg.
     await ask(connection, "a")
     # PostgreSQL's clock decides: the batch is made older than it is.
     await connection.execute(
-        "UPDATE ledger.batch SET appended = appended - make_interval(secs => $1)", commander.GOOD_SECONDS
+        "UPDATE ledger.batch SET appended = appended - make_interval(secs => $1)", executor.REQUEST_TTL_SECONDS
     )
     async with commanding(ami, url):
         assert (await ended(connection, "a"))["reason"] == "expired"
@@ -157,7 +159,7 @@ async def test_what_waited_too_long_is_never_done(url: str, connection: asyncpg.
 
 async def test_an_import_of_an_old_request_does_nothing(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
     async with commanding(ami, url):
-        await ask(connection, "a", recorded=time.time() - OLDEST_SECONDS - 1)
+        await ask(connection, "a", recorded=time.time() - MAX_APPEND_LAG_SECONDS - 1)
         await ask(connection, "b")
         await ended(connection, "b")
     assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/b"]
@@ -326,18 +328,18 @@ async def test_ends_are_found_in_the_log_where_no_model_has_been_folded(
 async def test_an_append_that_was_cancelled_swallows_no_other(
     url: str, connection: asyncpg.Connection, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    term = Term(Commander(ami.pbx(), url), connection)
+    term = CommanderTerm(Commander(ami.pbx(), url).resources, connection)
 
     async def cancelled(*what: Any) -> int:
         await append_events(*what)
         raise asyncio.CancelledError
 
-    await term._append(ActSent("a"))
-    monkeypatch.setattr(commander, "append_events", cancelled)
+    await term._log.append(ActSent("a"))
+    monkeypatch.setattr(term_log, "append_events", cancelled)
     with pytest.raises(asyncio.CancelledError):
-        await term._append(ActSent("b"))
+        await term._log.append(ActSent("b"))
     monkeypatch.undo()
-    await term._append(ActSent("c"))
+    await term._log.append(ActSent("c"))
     assert [event["id"] for _, event in await told(connection)] == ["a", "b", "c"]
 
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from schemas.log import NewEvent
-from services.commander import commander
+from services.commander import executor
 from services.commander.link import CommanderLink
 from services.log.append import append_events
 from tests.services.commander.test_commander import ask, commanding, ended
@@ -81,7 +81,7 @@ async def test_a_commander_stays_after_a_reload_of_another_module(
 async def test_a_denied_act_ends_a_session_with_old_classes(
     url: str, connection: asyncpg.Connection, ami: StrictAmi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commander, "OLD_CLASSES_SECONDS", 0.0)
+    monkeypatch.setattr(executor, "STALE_LOGIN_SECONDS", 0.0)
     async with commanding(ami, url):
         await ask(connection, "a")
         assert (await ended(connection, "a"))["message"] == "Permission denied"
@@ -94,7 +94,7 @@ async def test_a_denied_act_ends_a_session_with_old_classes(
 async def test_denied_acts_leave_a_young_session(
     url: str, connection: asyncpg.Connection, ami: StrictAmi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commander, "OLD_CLASSES_SECONDS", 3600.0)
+    monkeypatch.setattr(executor, "STALE_LOGIN_SECONDS", 3600.0)
     async with commanding(ami, url):
         for name in ("a", "b"):
             await ask(connection, name)
@@ -106,14 +106,14 @@ async def test_no_session_in_use_is_retired(ami: StrictAmi) -> None:
     link = CommanderLink(ami.pbx())
     running = asyncio.create_task(link.run())
     link.follow("up")
-    session = await link.linked(60)
+    session = await link.session(60)
     assert session is not None
     link.outdate()
     with link.hold():
         link.retire()
         assert link.is_up
     ami.replies["Hangup"] = lambda _: b""
-    acting = asyncio.create_task(session.ask("Hangup"))
+    acting = asyncio.create_task(session.request("Hangup"))
     await eventually(lambda: ami.actions_named("Hangup"))
     link.retire()
     assert link.is_up
@@ -122,7 +122,7 @@ async def test_no_session_in_use_is_retired(ami: StrictAmi) -> None:
     await eventually(lambda: session.is_idle)
     link.retire()
     assert not link.is_up
-    assert await link.linked(60) is not session
+    assert await link.session(60) is not session
     link.retire()
     assert (link.is_up, ami.logins) == (True, 2)
     running.cancel()

@@ -11,9 +11,9 @@ import pytest
 from schemas.log import Connected, LoginRefused
 from schemas.refusals import IN_USE
 from schemas.settings import Settings
-from services.commander import commander as commander_module
 from services.commander import link as commander_link
 from services.commander import process as command
+from services.commander import term as commander_term
 from services.commander.link import CommanderLink
 from services.listener import ami as listener
 from services.log.listener_link import listener_link
@@ -34,10 +34,10 @@ ON CONFLICT (pbx, kind) DO UPDATE SET renewed = excluded.renewed, status = exclu
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commander_module, "LISTENER_SECONDS", 0.02)
+    monkeypatch.setattr(commander_term, "LISTENER_POLL_SECONDS", 0.02)
     monkeypatch.setattr(listener, "IN_USE_RETRY_SECONDS", 0.05)
     # The listener of a test always comes, however slowly it starts.
-    monkeypatch.setattr(commander_link, "ALONE_SECONDS", math.inf)
+    monkeypatch.setattr(commander_link, "NO_LISTENER_SECONDS", math.inf)
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ async def test_the_listener_has_the_only_session(url: str, connection: asyncpg.C
 async def test_a_commander_gives_way_to_a_refused_listener(
     url: str, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commander_link, "ALONE_SECONDS", 0.0)
+    monkeypatch.setattr(commander_link, "NO_LISTENER_SECONDS", 0.0)
     async with commanding(ami, url) as commander:
-        await eventually(lambda: commander.link.is_up)
+        await eventually(lambda: commander.resources.link.is_up)
         async with listener_task(url, ami.pbx()):
             await EventLog(url).until(lambda names: "Connected" in names)
             assert ami.sessions == ["off", "on"]
-            await eventually(lambda: commander.link.trouble == commander_link.ONE_SESSION)
+            await eventually(lambda: commander.resources.link.trouble == commander_link.ONE_SESSION)
 
 
 async def test_a_commander_acts_beside_the_listener(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
@@ -80,11 +80,11 @@ async def test_a_commander_acts_beside_the_listener(url: str, connection: asyncp
     async with commanding(ami, url) as commander, listener_task(url, ami.pbx()):
         await ask(connection, "a")
         assert (await ended(connection, "a"))["type"] == "ActSucceeded"
-        assert (ami.sessions, commander.link.trouble) == (["on", "off"], "")
+        assert (ami.sessions, commander.resources.link.trouble) == (["on", "off"], "")
 
 
 async def test_a_commander_in_waiting_has_no_session(url: str, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commander_link, "ALONE_SECONDS", 0.0)
+    monkeypatch.setattr(commander_link, "NO_LISTENER_SECONDS", 0.0)
     async with commanding(ami, url) as first:
         await eventually(lambda: first.link.is_up)
         async with commanding(ami, url):
@@ -100,7 +100,7 @@ async def test_a_session_outlives_the_link_of_the_listener(ami: FakeAmi) -> None
     link.follow("down")
     assert link.is_up
     ami.cut()
-    await eventually(lambda: link.trouble == commander_link.WAITING)
+    await eventually(lambda: link.trouble == commander_link.NO_LISTENER_LINK)
     assert ami.logins == 1
     link.follow("up")
     await eventually(lambda: link.is_up)

@@ -21,7 +21,7 @@ from services.database import connection as database
 from services.listener.ari import AriListener, occurred
 from services.listener.ingest import Ingest
 from services.listener.process import listen
-from services.listener.spool import Spools
+from services.listener.spools import Spools
 from services.runtime.masking.json import mask_json
 from tests.support.polling import eventually
 
@@ -136,15 +136,15 @@ async def test_a_failure_ends_the_link_in_the_log(url: str, spools: Spools, monk
     async with asterisk(stays) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         listener = AriListener(pbx, ingest)
-        monkeypatch.setattr(listener, "_take", fail)
+        monkeypatch.setattr(listener, "_deliver", fail)
         with pytest.raises(RuntimeError, match="unforeseen"):
             await listener.run(asyncio.Event())
-    assert [event.name for event in ingest.backlog.queue] == ["AriConnected", "AriDisconnected"]
-    assert (b"unforeseen" in ingest.backlog.queue[1].raw, listener.link_up) == (True, False)
+    assert [event.name for event in ingest.backlog.memory.events] == ["AriConnected", "AriDisconnected"]
+    assert (b"unforeseen" in ingest.backlog.memory.events[1].raw, listener.link_up) == (True, False)
 
 
 async def test_a_message_without_end_ends_the_link(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services.listener.ari, "MAX_MESSAGE", 4096)
+    monkeypatch.setattr(services.listener.ari, "MAX_MESSAGE_BYTES", 4096)
 
     async def endless(socket: web.WebSocketResponse) -> None:
         await socket.send_str("x" * 10_000)
@@ -237,7 +237,7 @@ def test_a_pbx_never_shows_its_secret() -> None:
 
 
 async def test_a_stop_does_not_wait_for_an_answer(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services.listener.ari, "CONNECT_SECONDS", 3600)
+    monkeypatch.setattr(services.listener.ari, "CONNECT_TIMEOUT_SECONDS", 3600)
     asked = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

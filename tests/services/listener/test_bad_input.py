@@ -12,11 +12,11 @@ from panoramisk.message import Message
 from projections import ALL
 from schemas.log import NewEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.asterisk.ami import framing
+from services.asterisk.ami.pending_action import PendingAction
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.asterisk.ami.question import Question
 from services.database import connection as database
 from services.listener.ingest import Ingest
-from services.listener.spool import Spools
+from services.listener.spools import Spools
 from services.projector.projector import Projector
 from services.runtime.masking.ami import masker_of
 from tests.captures import wire
@@ -130,9 +130,9 @@ def fed(
 ) -> tuple[Sized, list[NewEvent]]:
     log: list[NewEvent] = []
     protocol = Sized(log.extend, lambda _: None)
-    protocol.responses["rl-1"] = Question({"Action": "CoreStatus", "ActionID": "rl-1"})
+    protocol.answers.add(PendingAction({"Action": "CoreStatus", "ActionID": "rl-1"}))
     action_id = "ringledger/7/CoreShowChannels"
-    protocol.responses[action_id] = Question({"Action": "CoreShowChannels", "ActionID": action_id})
+    protocol.answers.add(PendingAction({"Action": "CoreShowChannels", "ActionID": action_id}))
     start = 0
     while start < len(stream):
         end = start + dice.choice(sizes)
@@ -196,7 +196,7 @@ async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:
 
 
 def test_a_stream_without_an_end_is_given_up_counted_and_recovered_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(framing, "MAX_BLOCK", 5000)
+    monkeypatch.setattr(framing, "MAX_BLOCK_BYTES", 5000)
     dice = random.Random(SEED)
     given_up = 0
     for _ in range(200):
@@ -233,7 +233,7 @@ def test_a_greeting_of_any_kind_is_no_obstacle(greeting: bytes, size: int) -> No
 
 
 def test_an_answer_that_makes_no_sense_reaches_who_asked() -> None:
-    question = Question({"Action": "CoreStatus", "ActionID": "rl-1"})
+    question = PendingAction({"Action": "CoreStatus", "ActionID": "rl-1"})
     assert not question.add_message(Message({"Event": "Stray", "EventList": "Complete"}))
     with pytest.raises(AttributeError):
         question.add_message(Message({"Response": "Success", "EventList": ["start", "start"]}))

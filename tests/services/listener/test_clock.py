@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -9,14 +10,14 @@ import pytest
 
 from schemas.log import RingledgerEvent, SnapshotStarted
 from services.asterisk.ami import snapshots as snapshot
-from services.asterisk.ami.protocol import message
+from services.asterisk.ami.blocks import message
 from services.asterisk.ami.session import Session
 from services.asterisk.ami.snapshots import Snapshots
 from services.database import connection as database
 from services.database import secret_store
 from services.listener.ami import Listener
 from services.listener.ingest import Ingest
-from services.listener.spool import Spools
+from services.listener.spools import Spools
 from services.runtime.clock import Clock, FullMinute, current_minute
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import TIMEOUT_SECONDS, eventually
@@ -56,7 +57,7 @@ def test_a_full_minute_comes_when_the_clock_shows_it() -> None:
     assert FullMinute(hands.clock).left == 60
 
 
-def test_a_clock_that_is_set_back_puts_no_full_minute_off() -> None:
+def test_a_clock_that_is_set_back_puts_no_full_current_minutef() -> None:
     hands = Hands(MINUTE - 20)
     due = FullMinute(hands.clock)
     hands.now -= HOUR - 10
@@ -91,7 +92,7 @@ class Asterisk:
         self._then = then
         self.asked: list[str] = []
 
-    async def ask(self, action: str, *_: Any, **_headers: Any) -> Any:
+    async def request(self, action: str, *_: Any, **_headers: Any) -> Any:
         if not self.asked:
             self._then()
         self.asked.append(action)
@@ -117,13 +118,15 @@ async def test_lists_go_on_after_a_clock_set_back(monkeypatch: pytest.MonkeyPatc
 
 async def test_minutes_are_written_on_after_a_clock_set_back(url: str, spools: Spools) -> None:
     hands = Hands(MINUTE - 1.5)
-    ingest = Ingest(url, "pbx", spools)
+    make_ingest = partial(Ingest, url, "pbx", spools)
 
     def minutes() -> list[int]:
-        return [msgspec.json.decode(e.raw)["minute"] for e in ingest.backlog.queue if e.name == "Minute"]
+        return [
+            msgspec.json.decode(e.raw)["minute"] for e in listener.ingest.backlog.memory.events if e.name == "Minute"
+        ]
 
     async with FakeAmi() as pbx:
-        listener = Listener(pbx.pbx(), ingest, Clock(now=hands.clock.now))
+        listener = Listener(pbx.pbx(), make_ingest, Clock(now=hands.clock.now))
         stop = asyncio.Event()
         running = asyncio.create_task(listener.run(stop))
         await eventually(lambda: listener.link_up)

@@ -18,9 +18,10 @@ import pytest
 from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.listener import backlog as backlog_module
+from services.listener import batch as batch_module
 from services.listener import ingest as ingest_module
 from services.listener.ingest import Ingest
-from services.listener.spool import Spools
+from services.listener.spools import Spools
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
@@ -57,7 +58,7 @@ async def test_events_are_written_once_whatever_happens_to_the_connection(url: s
             for n in range(1, 400):
                 ingest.put(event(n))
                 if n % 100 == 0:
-                    await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
+                    await eventually(lambda n=n: ingest.last_appended >= n)  # type: ignore[misc]
                     cable.cut()
         assert cable.lost == 1
     rows = await EventLog(url).rows()
@@ -69,7 +70,7 @@ async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str, spools
     admin = await asyncpg.connect(url)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended >= 1)
+        await eventually(lambda: ingest.last_appended >= 1)
         if how == "terminated":  # as by a restart; it is no PostgresConnectionError
             await admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -86,12 +87,12 @@ async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str, spools
         ingest.put(event(2))
         if how != "terminated":
             await eventually(lambda: ingest._unreachable_since)
-            assert ingest.waiting + ingest.spooled.events == 1
+            assert ingest.waiting + ingest.spool_state.events == 1
         if how == "renamed":
             await admin.execute("ALTER SCHEMA elsewhere RENAME TO ledger")
         elif how == "full":
             await admin.execute("DROP TRIGGER full_disk ON ledger.event")
-        await eventually(lambda: ingest.appended >= 2)
+        await eventually(lambda: ingest.last_appended >= 2)
     await admin.close()
     assert [row["raw"] for row in await EventLog(url).rows()] == [event(1).raw, event(2).raw]
 
@@ -100,7 +101,7 @@ async def test_a_database_that_went_back_in_time_gets_what_is_left(url: str, spo
     admin = await asyncpg.connect(url)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended >= 1)
+        await eventually(lambda: ingest.last_appended >= 1)
         await admin.execute(
             "DELETE FROM ledger.connection; TRUNCATE ledger.event, ledger.batch; UPDATE ledger.head SET position = 0"
         )
@@ -165,13 +166,13 @@ async def test_nothing_that_a_pbx_sends_can_be_refused(url: str, spools: Spools)
 
 
 async def test_a_batch_of_giants_is_written_in_parts(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
-    monkeypatch.setattr(backlog_module, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(batch_module, "BATCH_BYTES", 1000)
     giants = [NewEvent("ami", "Giant", None, 1.0, b"x" * size) for size in (10, 3000, 400, 400, 400, 5000, 1)]
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         for giant in giants:
             ingest.put(giant)
         await eventually(lambda: not ingest.waiting)
-        assert ingest.backlog.bytes == 0
+        assert ingest.backlog.memory.bytes == 0
     assert [len(row["raw"]) for row in await EventLog(url).rows()] == [10, 3000, 400, 400, 400, 5000, 1]
 
 

@@ -18,8 +18,9 @@ from schemas.log import NewEvent
 from schemas.spool import SpoolState
 from services.listener import lease as lease_module
 from services.listener.ingest import Ingest
-from services.listener.lease import Lease, _started, is_dead, this_process
-from services.listener.spool import Spools
+from services.listener.lease import Lease
+from services.listener.process_identity import _start_time, is_dead, process_identity
+from services.listener.spools import Spools
 from services.log.append import append_events
 from tests.services.listener.test_ingest import SPOOL_MB, Process, event, process
 from tests.support.cable import Cable
@@ -34,7 +35,7 @@ WRITERS = itertools.count(1)
 @asynccontextmanager
 async def keeping(lease: Lease) -> AsyncIterator[asyncio.Event]:
     over = asyncio.Event()
-    task = asyncio.create_task(lease.keep(lambda: STATE, over))
+    task = asyncio.create_task(lease.renew_until(over, lambda: STATE))
     yield over
     task.cancel()
     await asyncio.wait([task])
@@ -42,14 +43,14 @@ async def keeping(lease: Lease) -> AsyncIterator[asyncio.Event]:
 
 def lease(url: str, host: str = "") -> Lease:
     made = Lease(url, "pbx", "ami", next(WRITERS))
-    made._host = host or made._host
+    made._identity = host or made._identity
     return made
 
 
 async def test_the_first_holds_and_tells_how_it_does(url: str) -> None:
     one, other = lease(url), lease(url)
     await one.stand_by(asyncio.Event())
-    assert one.held
+    assert one.is_held
     async with keeping(one):
         stop = asyncio.Event()
         waiting = asyncio.create_task(other.stand_by(stop))
@@ -65,7 +66,7 @@ async def test_the_first_holds_and_tells_how_it_does(url: str) -> None:
         assert not waiting.done()
         stop.set()
         await waiting
-        assert not other.held
+        assert not other.is_held
     await other.release()
 
 
@@ -76,10 +77,10 @@ async def test_one_that_is_given_back_is_taken_at_once_and_nobody_is_fenced(
     one, other = lease(url), lease(url)
     await one.stand_by(asyncio.Event())
     waiting = asyncio.create_task(other.stand_by(asyncio.Event()))
-    await eventually(lambda: other._seen)
+    await eventually(lambda: other._last_seen)
     await one.release()
     await asyncio.wait_for(waiting, 300)
-    assert other.held
+    assert other.is_held
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT count(*) FROM ledger.connection WHERE fenced IS NOT NULL") == 0
     await connection.close()
@@ -87,8 +88,8 @@ async def test_one_that_is_given_back_is_taken_at_once_and_nobody_is_fenced(
 
 
 def test_a_takeover_takes_less_than_5_seconds() -> None:
-    assert lease_module.LEASE_SECONDS + 2 * lease_module.LOOK_SECONDS < 5
-    assert 2 * lease_module.RENEW_SECONDS < lease_module.LEASE_SECONDS
+    assert lease_module.LEASE_SECONDS + 2 * lease_module.POLL_SECONDS < 5
+    assert 2 * lease_module.RENEW_INTERVAL_SECONDS < lease_module.LEASE_SECONDS
 
 
 async def test_a_holder_elsewhere_that_is_silent_loses_it(url: str) -> None:
@@ -96,21 +97,21 @@ async def test_a_holder_elsewhere_that_is_silent_loses_it(url: str) -> None:
     await one.stand_by(asyncio.Event())
     began = time.monotonic()
     await other.stand_by(asyncio.Event())
-    assert other.held
+    assert other.is_held
     assert time.monotonic() - began >= lease_module.LEASE_SECONDS
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT fenced FROM ledger.connection WHERE connection = $1", one.writer)
     await connection.close()
     async with keeping(one) as over:
         await asyncio.wait_for(over.wait(), 300)
-    assert not one.held
+    assert not one.is_held
     await other.release()
 
 
 async def test_a_dead_process_on_this_machine_is_known_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3600.0)  # nobody waits for that
     killed = await asyncio.create_subprocess_exec("sleep", "60")
-    host = " ".join([*this_process().split(" ")[:2], str(killed.pid), _started(killed.pid)])
+    host = " ".join([*process_identity().split(" ")[:2], str(killed.pid), _start_time(killed.pid)])
     assert not is_dead(host)
     assert not is_dead(f"another-machine {host.partition(' ')[2]}")
     killed.kill()
@@ -119,20 +120,20 @@ async def test_a_dead_process_on_this_machine_is_known_at_once(url: str, monkeyp
     one, other = lease(url, host), lease(url)
     await one.stand_by(asyncio.Event())
     await asyncio.wait_for(other.stand_by(asyncio.Event()), 300)
-    assert other.held
+    assert other.is_held
     await one.release()
     await other.release()
 
 
 async def test_events_of_a_dead_listener_are_taken_after_a_clock_set_back(url: str) -> None:
     killed = await asyncio.create_subprocess_exec("sleep", "60")
-    dead = lease(url, " ".join([*this_process().split(" ")[:2], str(killed.pid), _started(killed.pid)]))
+    dead = lease(url, " ".join([*process_identity().split(" ")[:2], str(killed.pid), _start_time(killed.pid)]))
     await dead.stand_by(asyncio.Event())
     killed.kill()
     await killed.wait()
     other = lease(url)
     await other.stand_by(asyncio.Event())
-    assert other.held
+    assert other.is_held
     connection = await asyncpg.connect(url)
     later = time.time() + 3600  # the listener recorded it before the clock was set back by an hour
     heard = NewEvent("ami", "Hangup", later, later, block("Event: Hangup", "Uniqueid: 1.1"))
@@ -149,10 +150,9 @@ async def test_what_was_heard_before_the_lease_was_known_to_be_anothers_is_dropp
         cable._server.close()
         late = Lease(cable.url(url), "pbx", "ami", next(WRITERS))
         await late.stand_by(asyncio.Event())  # PostgreSQL is away: it listens all the same
-        assert not late.held
-        ingest = Ingest(url, "pbx", spools)
-        ingest.ours = late.ours
-        ingest.fenced = (gone := asyncio.Event()).set
+        assert not late.is_held
+        gone = asyncio.Event()
+        ingest = Ingest(url, "pbx", spools, still_leader=late.still_leader, on_fenced=gone.set)
         late._url = url
         async with keeping(late) as over:
             running = asyncio.create_task(ingest.run())

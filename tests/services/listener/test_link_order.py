@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -16,7 +17,8 @@ from services.listener.ami import Listener
 from services.listener.ari import AriListener
 from services.listener.ingest import Ingest
 from services.listener.lease import Lease
-from services.listener.spool import Spools
+from services.listener.observer import IngestObserver
+from services.listener.spools import Spools
 from services.log.append import append_events
 from tests.services.listener.test_ari import asterisk, stays
 from tests.services.listener.test_ingest import connected, process, writing
@@ -25,7 +27,7 @@ from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import TIMEOUT_SECONDS, eventually
 
-DIED = "the listener died"
+LISTENER_DIED = "the listener died"
 LINKS = {"ami": ("Connected", "Disconnected"), "ari": ("AriConnected", "AriDisconnected")}
 
 
@@ -33,8 +35,8 @@ LINKS = {"ami": ("Connected", "Disconnected"), "ari": ("AriConnected", "AriDisco
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (backlog_module, ingest_module):
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(ingest_module, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(listener_module, "PAST_SECONDS", 0.1)
+    monkeypatch.setattr(ingest_module, "STOP_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(listener_module, "EPOCH_TIMEOUT_SECONDS", 0.1)
 
 
 async def links(url: str, kind: str = "ami") -> list[str]:
@@ -56,7 +58,7 @@ async def ends(url: str, kind: str = "ami") -> list[str]:
             is_up = False
             end = json.loads(row["raw"])
             reasons.append(end["reason"])
-            if end["reason"] == DIED:
+            if end["reason"] == LISTENER_DIED:
                 assert end["heard"] == pytest.approx(heard, abs=1e-5)
         if row["connection"] == begun_by:
             heard = row["recorded"].timestamp()
@@ -74,13 +76,16 @@ async def listen(url: str, spools: Spools, pbx: FakeAmi, *, is_away: bool = Fals
     async with Cable.to_postgresql(url) as cable:
         if is_away:
             cable._server.close()
-        ingest = Ingest(cable.url(url), "pbx", spools)
+        listener = Listener(pbx.pbx(), partial(Ingest, cable.url(url), "pbx", spools))
+        ingest = listener.ingest
         stop = asyncio.Event()
-        listening = asyncio.create_task(Listener(pbx.pbx(), ingest).run(stop))
+        listening = asyncio.create_task(listener.run(stop))
         writing = asyncio.create_task(ingest.run())
         await eventually(lambda: pbx.logins > logins and pbx.clients)
         pbx.send(block("Event: Newexten", f"Uniqueid: {pbx.logins}"))
-        await eventually(lambda: not ingest.waiting and (ingest.spooled.events if is_away else ingest.appended))
+        await eventually(
+            lambda: not ingest.waiting and (ingest.spool_state.events if is_away else ingest.last_appended)
+        )
         if is_killed:
             ingest.put = drop  # no last word
         stop.set()
@@ -101,7 +106,7 @@ async def test_a_spooled_link_follows_the_end_of_the_link_before(
         await listen(url, spools, pbx, is_away=True, is_killed=is_killed)
         await listen(url, spools, pbx)
     last = "listener stopped"
-    assert await ends(url) == [DIED, DIED if is_killed else last, last]
+    assert await ends(url) == [LISTENER_DIED, LISTENER_DIED if is_killed else last, last]
 
 
 async def test_two_spooled_links_in_a_row_have_their_ends(url: str, spools: Spools) -> None:
@@ -110,7 +115,7 @@ async def test_two_spooled_links_in_a_row_have_their_ends(url: str, spools: Spoo
         await listen(url, spools, pbx, is_away=True, is_killed=True)
         await listen(url, spools, pbx, is_away=True, is_killed=True)
         await listen(url, spools, pbx)
-    assert await ends(url) == [DIED, DIED, DIED, "listener stopped"]
+    assert await ends(url) == [LISTENER_DIED, LISTENER_DIED, LISTENER_DIED, "listener stopped"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -135,7 +140,11 @@ async def test_a_killed_or_stopped_process_leaves_no_link_open(
         async with process(url, pbx, tmp_path) as third:
             await EventLog(url).until(lambda names: names.count("Connected") >= 3)
             await third.stop()
-    assert await ends(url) == [DIED, DIED if number == signal.SIGKILL else "listener stopped", "listener stopped"]
+    assert await ends(url) == [
+        LISTENER_DIED,
+        LISTENER_DIED if number == signal.SIGKILL else "listener stopped",
+        "listener stopped",
+    ]
     assert "Newexten" in await EventLog(url).names()
 
 
@@ -177,9 +186,9 @@ async def take_over(url: str, *writers: int) -> None:
     """Let each of these writers take the lease from the one before, which is silent."""
     for writer in writers:
         lease = Lease(url, "pbx", "ami", writer)
-        lease._host = "elsewhere 1 1 1"
+        lease._identity = "elsewhere 1 1 1"
         await lease.stand_by(asyncio.Event())
-        assert lease.held
+        assert lease.is_held
         lease._close()
 
 
@@ -206,7 +215,7 @@ async def test_links_spooled_before_a_takeover_do_not_end_the_new_one(
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(begins(8.0))
         ingest.put(ends_at(9.0))
-    assert await ends(url) == ([DIED, DIED, "cut"] if is_first_in_log else [DIED, "cut"])
+    assert await ends(url) == ([LISTENER_DIED, LISTENER_DIED, "cut"] if is_first_in_log else [LISTENER_DIED, "cut"])
     names = await EventLog(url).names()
     assert names.count("Superseded") == (2 if is_first_in_log else 3)
     assert names.count("Newexten") == 3
@@ -226,36 +235,33 @@ async def test_a_link_that_another_listener_ended_is_ended_once(
     await append(url, 5, begins(1.0), says(2.0))
     leave(spools, 5, 3, ends_at(3.0))
     await take_over(url, 5, 7)
-    elsewhere = Ingest(url, "pbx", Spools(spools.folder / "elsewhere", 1 << 20))
-    elsewhere.opening = nothing
+    elsewhere = Ingest(url, "pbx", Spools(spools.folder / "elsewhere", 1 << 20), observer=IngestObserver())
     async with writing(elsewhere):
         elsewhere.put(says(6.0))
-        await eventually(lambda: elsewhere.appended >= 1)
+        await eventually(lambda: elsewhere.last_appended >= 1)
         async with writing(Ingest(url, "pbx", spools)):
             pass
         elsewhere.put(begins(8.0))
         elsewhere.put(ends_at(9.0))
-    assert await ends(url) == [DIED, "cut"]
+    assert await ends(url) == [LISTENER_DIED, "cut"]
     assert (await EventLog(url).ours("Superseded"))[0]["event"]["reason"] == "cut"
 
 
 async def test_a_listener_without_the_lease_appends_no_spool(url: str, spools: Spools) -> None:
     await append(url, 7, begins(1.0))
     leave(spools, 5, 1, begins(2.0), says(3.0))
-    ingest = Ingest(url, "pbx", spools)
     is_over = asyncio.Event()
-    ingest.fenced = is_over.set
 
     async def refuse() -> bool:
         return False
 
-    ingest.ours = refuse
+    ingest = Ingest(url, "pbx", spools, still_leader=refuse, on_fenced=is_over.set)
     async with writing(ingest):
         ingest.put(begins(4.0))
         await asyncio.wait_for(is_over.wait(), TIMEOUT_SECONDS)
     assert await links(url) == ["Connected"]
-    (left,) = spools.left("pbx", "ami")
-    assert (left.writer, left.head(9)) == (5, [begins(2.0), says(3.0)])
+    (left,) = spools.open_inherited("pbx", "ami")
+    assert (left.writer, left.read(9)) == (5, [begins(2.0), says(3.0)])
     left.close()
 
 
@@ -271,17 +277,17 @@ async def test_a_spool_follows_an_end_after_a_rewind(url: str, spools: Spools) -
     ]
     first, *_, last, _ = await EventLog(url).ours("Disconnected")
     assert first == {"type": "Disconnected", "reason": "the log lost what it had acknowledged", "heard": 2.0}
-    assert last == {"type": "Disconnected", "reason": DIED, "heard": 13.0}
+    assert last == {"type": "Disconnected", "reason": LISTENER_DIED, "heard": 13.0}
 
 
 async def test_spools_keep_their_order_when_the_clock_is_set_back(
     spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave(spools, 5, 1, says(1.0))
-    monkeypatch.setattr("services.listener.spool.time.time_ns", lambda: 1)
+    monkeypatch.setattr("services.listener.spools.time.time_ns", lambda: 1)
     leave(spools, 6, 1, says(2.0))
     leave(spools, 7, 1, says(3.0))
-    left = spools.left("pbx", "ami")
+    left = spools.open_inherited("pbx", "ami")
     assert [spool.writer for spool in left] == [5, 6, 7]
     for spool in left:
         spool.close()
@@ -294,9 +300,9 @@ async def test_the_end_of_a_killed_ari_link_is_recorded(url: str, spools: Spools
             stop = asyncio.Event()
             async with writing(ingest):
                 listening = asyncio.create_task(AriListener(pbx, ingest).run(stop))
-                await eventually(lambda ingest=ingest: ingest.appended >= 2)  # type: ignore[misc]
+                await eventually(lambda ingest=ingest: ingest.last_appended >= 2)  # type: ignore[misc]
                 if is_killed:
                     ingest.put = drop
                 stop.set()
                 await listening
-    assert await ends(url, "ari") == [DIED, "listener stopped"]
+    assert await ends(url, "ari") == [LISTENER_DIED, "listener stopped"]

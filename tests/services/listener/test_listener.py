@@ -6,6 +6,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ import msgspec
 import pytest
 
 from schemas.log import NewEvent
+from services.asterisk.ami import lists
 from services.asterisk.ami import protocol as protocol_module
 from services.asterisk.ami import session as session_module
 from services.asterisk.ami import snapshots as snapshot_module
 from services.listener import ami as listener_module
 from services.listener import backlog as backlog_module
-from services.listener.ami import Listener
+from services.listener.ami import Listener, MakeIngest
 from services.listener.ingest import Ingest
-from services.listener.spool import Spools
+from services.listener.spools import Spools
 from services.runtime.backoff import Backoff
 from services.runtime.clock import Clock
 from tests.support.cable import Cable
@@ -36,8 +38,8 @@ SETTLE = 0.1
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules, in hundredths of the time."""
-    monkeypatch.setattr(session_module, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(session_module, "PONG_SECONDS", TIMEOUT_SECONDS)  # a busy machine loses no link
+    monkeypatch.setattr(session_module, "PING_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", TIMEOUT_SECONDS)  # a busy machine loses no link
     monkeypatch.setattr(listener_module, "RETRY", Backoff(0.01, 0.05))
     monkeypatch.setattr(listener_module, "REFUSED_RETRY_SECONDS", 0.1)
     monkeypatch.setattr(snapshot_module, "SETTLE_SECONDS", SETTLE)
@@ -73,7 +75,7 @@ async def test_the_login_does_not_show_the_secret(url: str) -> None:
 
 
 async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    take = snapshot_module.take
+    take = lists.take_snapshot
     broken = 0
 
     async def take_or_break(session: session_module.Session, *rest: Any, **state: Any) -> object:
@@ -83,7 +85,7 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
             raise KeyError("a bug of ours")
         return await take(session, *rest, **state)
 
-    monkeypatch.setattr(snapshot_module, "take", take_or_break)
+    monkeypatch.setattr(snapshot_module, "take_snapshot", take_or_break)
     monkeypatch.setattr("services.runtime.supervise.RESTART", Backoff(0.02, 30.0))
     async with FakeAmi() as good, FakeAmi() as bad:
         nobody = good.pbx("nobody", port=1)
@@ -99,12 +101,12 @@ async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: p
 
 
 async def test_a_cut_without_fin_is_noticed_and_healed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "PONG_SECONDS", 2.0)
+    monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", 2.0)
     async with FakeAmi() as pbx, Cable(pbx.port) as cable, listener_task(url, pbx.pbx(port=cable.port)):
         await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
         cable.flowing.clear()
         await EventLog(url).until(lambda names: "Disconnected" in names)
-        monkeypatch.setattr(session_module, "PONG_SECONDS", TIMEOUT_SECONDS)
+        monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", TIMEOUT_SECONDS)
         cable.flowing.set()
         names = await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         assert links(names) == ["Connected", "Disconnected", "Connected"]
@@ -112,7 +114,7 @@ async def test_a_cut_without_fin_is_noticed_and_healed(url: str, monkeypatch: py
 
 
 async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "PONG_SECONDS", 0.3)
+    monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", 0.3)
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = lambda _: b""
         async with listener_task(url, pbx.pbx()):
@@ -125,8 +127,8 @@ async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str, monkeyp
 
 
 async def test_a_pong_behind_a_flood_is_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "POURING_BYTES_A_SECOND", 1000)
-    monkeypatch.setattr(session_module, "PONG_SECONDS", 2.0)
+    monkeypatch.setattr(session_module, "FLOOD_BYTES_PER_SECOND", 1000)
+    monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", 2.0)
     async with FakeAmi() as pbx:
         held: list[bytes] = []
 
@@ -190,13 +192,13 @@ async def test_a_refused_login_is_told_once_for_each_message(url: str) -> None:
 
 
 async def test_a_port_that_answers_nothing_is_left_after_a_while(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr(session_module, "CONNECT_TIMEOUT_SECONDS", 0.05)
     async with FakeAmi() as pbx, Cable(pbx.port) as cable:
         cable.flowing.clear()
         async with listener_task(url, pbx.pbx(port=cable.port)):
             await eventually(lambda: len(cable._writers) >= 6)
             assert pbx.logins == 0
-            monkeypatch.setattr(session_module, "CONNECT_SECONDS", TIMEOUT_SECONDS)
+            monkeypatch.setattr(session_module, "CONNECT_TIMEOUT_SECONDS", TIMEOUT_SECONDS)
             cable.flowing.set()
             await eventually(lambda: pbx.logins)
 
@@ -290,9 +292,9 @@ async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
 
 
 @asynccontextmanager
-async def linked(pbx: FakeAmi, ingest: Ingest) -> AsyncIterator[Listener]:
+async def linked(pbx: FakeAmi, make_ingest: MakeIngest) -> AsyncIterator[Listener]:
     """A listener whose link is up; nothing of what it puts is written as yet."""
-    listener = Listener(pbx.pbx(), ingest)
+    listener = Listener(pbx.pbx(), make_ingest)
     stop = asyncio.Event()
     running = asyncio.create_task(listener.run(stop))
     await eventually(lambda: listener.link_up)
@@ -304,14 +306,14 @@ async def linked(pbx: FakeAmi, ingest: Ingest) -> AsyncIterator[Listener]:
 async def test_a_flood_stops_the_reading_until_half_is_written(
     url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
 ) -> None:
-    monkeypatch.setattr(backlog_module, "LATE_EVENTS", 150)
+    monkeypatch.setattr(backlog_module, "SPILL_EVENTS", 150)
     monkeypatch.setattr(backlog_module, "MAX_EVENTS", 200)
-    monkeypatch.setattr(session_module, "PONG_SECONDS", 0.1)
-    ingest = Ingest(url, "pbx", spools)
-    async with FakeAmi() as pbx, linked(pbx, ingest) as listener:
+    monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", 0.1)
+    async with FakeAmi() as pbx, linked(pbx, partial(Ingest, url, "pbx", spools)) as listener:
+        ingest = listener.ingest
         wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 400}")
         total = 0
-        while ingest.backlog.room.is_set() or pbx.clients[0].transport.get_write_buffer_size() < 1 << 16:
+        while ingest.backlog.has_room.is_set() or pbx.clients[0].transport.get_write_buffer_size() < 1 << 16:
             pbx.send(wire * 1000)
             total += 1000
             await asyncio.sleep(0)
@@ -322,7 +324,7 @@ async def test_a_flood_stops_the_reading_until_half_is_written(
         assert listener.link_up
         assert ingest.waiting == waiting
         writing = asyncio.create_task(ingest.run())
-        await eventually(lambda: ingest.appended > total)
+        await eventually(lambda: ingest.last_appended > total)
     ingest.stop()
     await writing
     names = await EventLog(url).names("pbx", "ami")
@@ -335,8 +337,8 @@ async def test_reading_leaves_more_time_while_much_waits(
 ) -> None:
     monkeypatch.setattr(backlog_module, "BEHIND_EVENTS", 500)
     turns: list[float] = []
-    ingest = Ingest(url, "pbx", spools)
-    async with FakeAmi() as pbx, linked(pbx, ingest):
+    async with FakeAmi() as pbx, linked(pbx, partial(Ingest, url, "pbx", spools)) as listener:
+        ingest = listener.ingest
         loop = asyncio.get_running_loop()
         call_later = loop.call_later
 
@@ -346,13 +348,13 @@ async def test_reading_leaves_more_time_while_much_waits(
 
         monkeypatch.setattr(loop, "call_later", noted)
         wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 1000}")
-        while protocol_module.LONG_TURN_SECONDS not in turns:
+        while protocol_module.LONG_PAUSE_SECONDS not in turns:
             pbx.send(wire * 1000)
             await asyncio.sleep(0)
         writing = asyncio.create_task(ingest.run())
         await eventually(lambda: not ingest.waiting)
         turns.clear()
-        while protocol_module.TURN_SECONDS not in turns:  # nothing waits: reading is as fast as ever
+        while protocol_module.PAUSE_SECONDS not in turns:  # nothing waits: reading is as fast as ever
             pbx.send(wire * 200)
             await asyncio.sleep(0)
             await eventually(lambda: ingest.waiting < 100)
@@ -361,22 +363,21 @@ async def test_reading_leaves_more_time_while_much_waits(
 
 
 async def test_minutes_count_what_came_over_every_link(url: str, spools: Spools) -> None:
-    ingest = Ingest(url, "pbx", spools)
     async with FakeAmi() as pbx:
         now = 30_000_000 * 60 - 1.5
-        listener = Listener(pbx.pbx(), ingest, Clock(now=lambda: now))
+        listener = Listener(pbx.pbx(), partial(Ingest, url, "pbx", spools), Clock(now=lambda: now))
         stop = asyncio.Event()
         running = asyncio.create_task(listener.run(stop))
         for link in (1, 2):
             await eventually(lambda: pbx.logins >= link and listener.link_up)  # noqa: B023
             pbx.send(block("Event: Newchannel") + block("Nonsense: 1") + block("Event: Newchannel"))
-            await eventually(lambda: listener._so_far() == [3 * link, link, 15 * link])  # noqa: B023
+            await eventually(lambda link=link: listener.total_counts() == (3 * link, link, 15 * link))  # type: ignore[misc]
             if link == 1:
                 pbx.cut()
                 await eventually(lambda: not listener.link_up)
 
         def minutes() -> list[dict[str, Any]]:
-            return [msgspec.json.decode(e.raw) for e in ingest.backlog.queue if e.name == "Minute"]
+            return [msgspec.json.decode(e.raw) for e in listener.ingest.backlog.memory.events if e.name == "Minute"]
 
         now += 1.6
         await eventually(minutes)

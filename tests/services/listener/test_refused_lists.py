@@ -12,8 +12,9 @@ from projections.calls.channels import CHANNELS
 from projections.pbx.gaps import GAPS
 from projections.pbx.links import LINKS
 from schemas.refusals import NEEDS
+from services.asterisk.ami import lists
 from services.asterisk.ami import snapshots as snapshot
-from services.asterisk.ami.snapshots import QUICK, SLOW
+from services.asterisk.ami.lists import FREQUENT, RARE
 from services.database import connection as database
 from services.projector.projector import Projector
 from tests.services.asterisk.test_snapshots import DENIED, listed, pbx22, said
@@ -196,11 +197,11 @@ async def test_words_of_a_hostile_pbx_are_cut(url: str) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies["Agents"] = said("Response: Error", f"Message: Permission denied{'x' * 100_000}")
         listed_ = await concluded(url, "Agents", "refused")
-        assert len(listed_["message"]) == snapshot.LONGEST_MESSAGE
+        assert len(listed_["message"]) == lists.MAX_MESSAGE_LENGTH
 
 
 def test_every_list_has_its_classes_in_the_docs() -> None:
-    assert set(NEEDS) == {*QUICK, *SLOW}
+    assert set(NEEDS) == {*FREQUENT, *RARE}
     page = (Path(__file__).parents[3] / "docs" / "install.md").read_text(encoding="utf-8")
     for need in NEEDS.values():
         for name in need.classes:

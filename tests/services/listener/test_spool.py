@@ -19,10 +19,13 @@ from services.database import connection as database
 from services.database.cluster import BIN
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
+from services.listener import appender
 from services.listener import backlog as backlog_module
 from services.listener import ingest as ingest_module
 from services.listener.ingest import Ingest
-from services.listener.spool import OVERHEAD, Spool, SpoolFullError, Spools
+from services.listener.observer import IngestObserver
+from services.listener.spool import EVENT_OVERHEAD_BYTES, Spool, SpoolFullError
+from services.listener.spools import Spools
 from tests.services.listener.test_ingest import event, writing
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
@@ -59,26 +62,26 @@ def test_a_spool_gives_back_what_it_was_given_in_order_and_counts_it(spools: Spo
     spool.put(5, [event(1), odd])
     spool.put(7, [event(3)])
     size = len(event(1).raw) + len(odd.raw) + len(event(3).raw)
-    assert (spool.first, spool.events, spool.bytes) == (5, 3, size + 3 * OVERHEAD)
-    assert spool.head(2) == [event(1), odd]
+    assert (spool.first, spool.events, spool.bytes) == (5, 3, size + 3 * EVENT_OVERHEAD_BYTES)
+    assert spool.read(2) == [event(1), odd]
     spool.drop(6, len(event(1).raw) + len(odd.raw))
-    assert (spool.first, spool.events, spool.bytes) == (7, 1, len(event(3).raw) + OVERHEAD)
+    assert (spool.first, spool.events, spool.bytes) == (7, 1, len(event(3).raw) + EVENT_OVERHEAD_BYTES)
     spool.replace(odd)
-    assert spool.head(9) == [odd]
+    assert spool.read(9) == [odd]
     spool.close()
-    (left,) = spools.left("pbx", "ami")
-    assert (left.writer, left.first, left.events, left.bytes) == (77, 7, 1, len(odd.raw) + OVERHEAD)
+    (left,) = spools.open_inherited("pbx", "ami")
+    assert (left.writer, left.first, left.events, left.bytes) == (77, 7, 1, len(odd.raw) + EVENT_OVERHEAD_BYTES)
     left.renumber(88)
     left.put(2, [event(4)])
     left.close()
-    (left,) = spools.left("pbx", "ami")
+    (left,) = spools.open_inherited("pbx", "ami")
     assert (left.writer, left.first, left.head(9)) == (88, 1, [odd, event(4)])
     assert left.cut(2.0) == 1
     assert (left.head(9), left.events) == ([odd], 1)
     left.drop(1, len(odd.raw))
     assert left.bytes == 0
     left.close()
-    assert spools.left("pbx", "ami") == []
+    assert spools.open_inherited("pbx", "ami") == []
     assert list(spools.folder.iterdir()) == []
 
 
@@ -89,9 +92,9 @@ def test_names_may_hold_anything_and_are_told_apart(spools: Spools) -> None:
             spool = spools.create(name, kind, 1)
             spool.put(1, [event(1)])
             spool.close()
-    assert spools.names() == {(name, kind) for name in names for kind in ("ami", "ari")}
+    assert spools.owners() == {(name, kind) for name in names for kind in ("ami", "ari")}
     for name in names:
-        for left in (found := spools.left(name, "ami")):
+        for left in (found := spools.open_inherited(name, "ami")):
             left.close()
         assert len(found) == 1
 
@@ -101,7 +104,7 @@ def test_a_spool_in_use_is_nobody_elses(spools: Spools) -> None:
     spool.put(1, [event(1)])
     opened = subprocess.run([sys.executable, "-c", OPENING, spool.file], capture_output=True, text=True, check=False)
     assert opened.stderr.strip() == "SQLITE_BUSY"
-    assert spools.left("pbx", "ami") == []
+    assert spools.open_inherited("pbx", "ami") == []
     spool.close()
     assert subprocess.run([sys.executable, "-c", OPENING, spool.file], check=False).returncode == 0
 
@@ -112,9 +115,9 @@ def test_a_full_disk_takes_nothing_of_what_it_cannot_take_whole(spools: Spools) 
     spool._connection.execute("PRAGMA max_page_count = 8")
     with pytest.raises(SpoolFullError, match="full"):
         spool.put(2, [NewEvent("ami", "Giant", None, 1.0, b"x" * 1000) for _ in range(1000)])
-    assert (spool.events, spool.head(9)) == (1, [event(1)])
+    assert (spool.events, spool.read(9)) == (1, [event(1)])
     spool.put(2, [event(2)])
-    assert spool.head(9) == [event(1), event(2)]
+    assert spool.read(9) == [event(1), event(2)]
 
 
 def test_a_spool_is_emptied_on_a_disk_that_takes_no_writes(spools: Spools) -> None:
@@ -122,12 +125,12 @@ def test_a_spool_is_emptied_on_a_disk_that_takes_no_writes(spools: Spools) -> No
     spool.put(5, [event(n) for n in range(5)])
     spool._connection.execute("PRAGMA query_only = ON")
     spool.drop(6, len(event(0).raw) * 2)
-    assert (spool.first, spool.events, spool.head(2)) == (7, 3, [event(2), event(3)])
+    assert (spool.first, spool.events, spool.read(2)) == (7, 3, [event(2), event(3)])
     spool._connection.execute("PRAGMA query_only = OFF")
     spool.drop(7, len(event(0).raw))
-    assert (spool.first, spool.events, spool.bytes) == (8, 2, 2 * (len(event(0).raw) + OVERHEAD))
+    assert (spool.first, spool.events, spool.bytes) == (8, 2, 2 * (len(event(0).raw) + EVENT_OVERHEAD_BYTES))
     assert spool._connection.execute("SELECT count(*) FROM event").fetchone() == (2,)
-    assert (spool.cut(3.5), spool.events) == (1, 1)
+    assert (spool.discard_after(3.5), spool.events) == (1, 1)
     spool._connection.execute("PRAGMA query_only = ON")
     spool.drop(8, len(event(0).raw))
     spool.close()
@@ -142,7 +145,7 @@ def test_rows_that_a_full_disk_kept_are_no_new_writers(spools: Spools) -> None:
     spool._connection.execute("PRAGMA query_only = OFF")
     spool.renumber(9)
     spool.close()
-    (left,) = spools.left("pbx", "ami")
+    (left,) = spools.open_inherited("pbx", "ami")
     assert (left.writer, left.first, left.head(9)) == (9, 1, [event(2)])
     left.close()
 
@@ -175,7 +178,7 @@ def test_a_spool_of_a_killed_process_is_opened_on_a_full_disk(spools: Spools) ->
     spool.close()
     spool.file.unlink()
     with full_disk():
-        (left,) = spools.left("pbx", "ami")
+        (left,) = spools.open_inherited("pbx", "ami")
         assert (left.writer, left.head(9)) == (7, [event(1), event(2)])
         left.drop(2, left.bytes)
         left.close()
@@ -192,8 +195,8 @@ def test_a_file_that_was_begun_on_a_full_disk_is_removed(spools: Spools) -> None
         connection.execute("PRAGMA journal_mode = WAL")
     assert begun.stat().st_size
     with full_disk():
-        assert spools.names() == set()
-        assert spools.left("pbx", "ami") == []
+        assert spools.owners() == set()
+        assert spools.open_inherited("pbx", "ami") == []
     assert list(spools.folder.iterdir()) == []
 
 
@@ -231,7 +234,7 @@ async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> N
         task = asyncio.create_task(ingest.run())
         for n in range(1, 501):
             ingest.put(event(n))
-        await eventually(lambda: ingest.spooled.events >= 500 and not ingest.waiting)
+        await eventually(lambda: ingest.spool_state.events >= 500 and not ingest.waiting)
     ingest.stop()
     await task
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 501))
@@ -241,38 +244,38 @@ async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> N
 async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_log_once(
     url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_module, "LATE_SECONDS", 0.05)
-    for module in (backlog_module, ingest_module):
-        monkeypatch.setattr(module, "BATCH", 64)
+    monkeypatch.setattr(ingest_module, "SPILL_AFTER_SECONDS", 0.05)
+    for module in (appender, backlog_module, ingest_module):
+        monkeypatch.setattr(module, "BATCH_EVENTS", 64)
     async with Cable.to_postgresql(url) as cable, writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended >= 1)
+        await eventually(lambda: ingest.last_appended >= 1)
         cable.delay = 0.1
         helped = 0
         for n in range(2, 1001):
             ingest.put(event(n))
             if n % 50 == 0:
                 await asyncio.sleep(0.005)
-                helped = max(helped, ingest.spooled.events)
-        await eventually(lambda: helped or ingest.spooled.events)
+                helped = max(helped, ingest.spool_state.events)
+        await eventually(lambda: helped or ingest.spool_state.events)
         cable.delay = 0.0
-        await eventually(lambda: ingest.appended >= 1000)
+        await eventually(lambda: ingest.last_appended >= 1000)
         for n in range(1001, 1101):
             ingest.put(event(n))
-        await eventually(lambda: ingest.appended >= 1100)
-        assert ingest.spooled.events == 0
+        await eventually(lambda: ingest.last_appended >= 1100)
+        assert ingest.spool_state.events == 0
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 1101))
 
 
 async def test_while_a_connection_is_awaited_the_disk_has_what_came(
     url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_module, "LATE_SECONDS", 0.05)
+    monkeypatch.setattr(ingest_module, "SPILL_AFTER_SECONDS", 0.05)
     async with Cable.to_postgresql(url) as cable:
         cable.flowing.clear()
         async with writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
             ingest.put(event(1))
-            await eventually(lambda: ingest.spooled.events >= 1)
+            await eventually(lambda: ingest.spool_state.events >= 1)
             cable.flowing.set()
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(1)
 
@@ -291,7 +294,7 @@ async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, 
     spool._connection.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(11))
-        await eventually(lambda: ingest.appended >= 1)
+        await eventually(lambda: ingest.last_appended >= 1)
     rows = await EventLog(url).rows()
     assert [row["raw"] for row in rows] == raws(*range(1, 12))
     assert [row["connection"] for row in rows] == [5] * 10 + [ingest.writer]
@@ -311,11 +314,11 @@ async def test_a_spool_on_a_full_disk_reaches_the_log(
         self._connection.execute("PRAGMA query_only = ON")
 
     monkeypatch.setattr(Spool, "__init__", open_read_only)
-    monkeypatch.setattr(ingest_module, "BATCH", 4)
+    monkeypatch.setattr(ingest_module, "BATCH_EVENTS", 4)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(11))
-        await eventually(lambda: ingest.appended >= 1)
-        assert not ingest.spooled.events
+        await eventually(lambda: ingest.last_appended >= 1)
+        assert not ingest.spool_state.events
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 12))
     assert list(spools.folder.glob("*.spool*")) == []
 
@@ -331,7 +334,7 @@ async def test_a_damaged_page_of_a_spool_stops_no_writer(url: str, spools: Spool
     await asyncio.to_thread(spool.file.write_bytes, pages)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(4))
-        await eventually(lambda: ingest.appended >= 1)
+        await eventually(lambda: ingest.last_appended >= 1)
         assert "malformed; 2 events are left" in spools.probe("pbx", "ami")
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(1, 4)
     assert spool.file.exists()
@@ -342,7 +345,7 @@ async def test_a_spool_goes_into_another_ledger_whole(url: str, spools: Spools) 
     spool.put(901, [event(n) for n in range(1, 11)])  # the first 900 are in a ledger that is gone
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        await eventually(lambda: not ingest.backlog.inherited and not ingest.spooled.events)
+        await eventually(lambda: not ingest.backlog.inherited and not ingest.spool_state.events)
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 11))
 
 
@@ -352,26 +355,31 @@ async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, s
     spool.put(1, [event(1), bad, event(3)])
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        await eventually(lambda: not ingest.backlog.inherited)
+        await eventually(lambda: not ingest.backlog.disk.inherited)
     assert [row["name"] for row in await EventLog(url).rows()] == ["VarSet", "Rejected", "VarSet"]
 
 
 async def test_a_full_spool_stops_the_reading_and_a_drained_one_lets_it_go_on(url: str, tmp_path: Path) -> None:
     said: list[bool] = []
+
+    class Observer(IngestObserver):
+        def on_full_change(self, is_full: bool) -> None:  # noqa: FBT001
+            said.append(is_full)
+
     async with Cable.to_postgresql(url) as cable:
         cable.flowing.clear()
-        async with writing(Ingest(cable.url(url), "pbx", Spools(tmp_path / "spool", 20_000))) as ingest:
-            ingest.backlog.pressed = said.append
-            ingest.backlog.late.set()
+        spools = Spools(tmp_path / "spool", 20_000)
+        async with writing(Ingest(cable.url(url), "pbx", spools, observer=Observer())) as ingest:
+            ingest.backlog.spill_due.set()
             for n in range(1, 1001):
                 ingest.put(event(n))
             await eventually(lambda: said == [True])
             await eventually(lambda: not ingest.waiting)  # what was read is safe all the same
-            assert not ingest.backlog.room.is_set()
-            assert ingest.spooled.events == 1000
+            assert not ingest.backlog.has_room.is_set()
+            assert ingest.spool_state.events == 1000
             cable.flowing.set()
             await eventually(lambda: said == [True, False])
-            assert ingest.backlog.room.is_set()
+            assert ingest.backlog.has_room.is_set()
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 1001))
 
 
@@ -381,12 +389,12 @@ async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_readin
         async with writing(Ingest(cable.url(url), "pbx", NO_SPOOL)) as ingest:
             for n in range(1, 11):
                 ingest.put(event(n))
-            await eventually(lambda: ingest.spooled.error)
-            assert not ingest.backlog.room.is_set()
+            await eventually(lambda: ingest.spool_state.error)
+            assert not ingest.backlog.has_room.is_set()
             assert ingest.waiting == 10
             ingest._url = url
-            await eventually(lambda: ingest.appended >= 10)
-            await eventually(ingest.backlog.room.is_set)
+            await eventually(lambda: ingest.last_appended >= 10)
+            await eventually(ingest.backlog.has_room.is_set)
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 11))
 
 
@@ -415,7 +423,7 @@ async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
             n = 0
             for how in ("stopped", "killed", "restarted"):
                 n = await _some(ingest, n)
-                await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
+                await eventually(lambda n=n: ingest.last_appended >= n)  # type: ignore[misc]
                 n = await _some(ingest, n)
                 if how == "killed":
                     pid = (server.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]
@@ -424,10 +432,10 @@ async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
                     await asyncio.to_thread(server.stop)
                 n = await _some(ingest, n)
                 if how != "restarted":
-                    await eventually(lambda: ingest.spooled.events and not ingest.waiting)
+                    await eventually(lambda: ingest.spool_state.events and not ingest.waiting)
                 await asyncio.to_thread(server.start)
                 n = await _some(ingest, n)
-                await eventually(lambda n=n: ingest.appended >= n)  # type: ignore[misc]
+                await eventually(lambda n=n: ingest.last_appended >= n)  # type: ignore[misc]
         assert [row["raw"] for row in await EventLog(server.url).rows()] == raws(*range(1, n + 1))
     finally:
         await asyncio.to_thread(server.stop)
@@ -454,12 +462,12 @@ async def test_a_postgresql_that_fails_over_has_each_event_once(
         url = f"postgresql://ringledger@/postgres?host={sockets}&port=5432,5432&target_session_attrs=read-write"
         async with writing(Ingest(url, "pbx", spools)) as ingest:
             n = await _some(ingest, 0)
-            await eventually(lambda: ingest.appended >= n)
+            await eventually(lambda: ingest.last_appended >= n)
             n = await _some(ingest, n)
             os.kill(int((first.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]), 9)
             n = await _some(ingest, n)
             await asyncio.to_thread(second.cluster.run, "pg_ctl", "-D", str(second.cluster.data), "-w", "promote")
-            await eventually(lambda: ingest.appended >= n)
+            await eventually(lambda: ingest.last_appended >= n)
         assert [row["raw"] for row in await EventLog(second.url).rows()] == raws(*range(1, n + 1))
     finally:
         for server in (first, second):
@@ -504,7 +512,7 @@ async def test_an_unreadable_file_is_left_alone_and_named(
     broken.write_bytes(b"no database at all" * 100)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended >= 1)
+        await eventually(lambda: ingest.last_appended >= 1)
     assert broken.exists()
     assert str(broken) in capsys.readouterr().out
     with pytest.raises(sqlite3.DatabaseError):

@@ -14,11 +14,11 @@ import pytest
 
 from schemas.log import NewEvent
 from schemas.settings import Settings
-from services.listener import backlog as backlog_module
+from services.listener import disk_queue
 from services.listener.ingest import Ingest
 from services.listener.process import listen
-from services.listener.spool import Spool, Spools
-from services.listener.spool import make as make_spool
+from services.listener.spool import Spool, create_spool
+from services.listener.spools import Spools
 from services.runtime.private import open_private
 from services.runtime.settings import LONGEST_NAME, SettingsError, load_settings
 from tests.services.listener.test_ingest import event, writing
@@ -36,8 +36,8 @@ async def test_a_stopped_writer_keeps_events_of_any_name(spools: Spools, name: s
     async with writing(Ingest(AWAY, name, spools)) as ingest:
         for n in range(100):
             ingest.put(event(n))
-    assert spools.names() == {(name, "ami")}
-    (left,) = spools.left(name, "ami")
+    assert spools.owners() == {(name, "ami")}
+    (left,) = spools.open_inherited(name, "ami")
     assert [e.raw for e in left.head(200)] == [event(n).raw for n in range(100)]
     left.close()
 
@@ -46,16 +46,16 @@ def test_files_of_older_programs_are_taken_up(spools: Spools) -> None:
     spools.folder.mkdir()
     for number, name in enumerate(("pbx", "a.b ü")):
         file = f"{quote(name, safe='').replace('.', '%2E')}.ari.{time.time_ns()}.sqlite"
-        old = make_spool(spools.folder / file, 7, name, "ari")
+        old = create_spool(spools.folder / file, 7, name, "ari")
         old.put(1, [event(number)])
         old._connection.execute("DROP TABLE about")
         old.close()
         new = spools.create(name, "ari", 8)
         new.put(1, [event(9)])
         new.close()
-    assert spools.names() == {("pbx", "ari"), ("a.b ü", "ari")}
+    assert spools.owners() == {("pbx", "ari"), ("a.b ü", "ari")}
     for number, name in enumerate(("pbx", "a.b ü")):
-        old, new = spools.left(name, "ari")
+        old, new = spools.open_inherited(name, "ari")
         assert (old.writer, old.head(9), new.writer, new.head(9)) == (7, [event(number)], 8, [event(9)])
         for spool in (old, new):
             spool.drop(1, len(event(9).raw))
@@ -68,7 +68,7 @@ async def test_a_copy_of_a_spool_ends_no_listener(url: str, tmp_path: Path) -> N
     folder.mkdir(mode=0o700)
     for name in ("pbx.ami.1.old.sqlite", "x.y.z.sqlite", "...sqlite"):
         (folder / name).write_bytes(b"copy")
-    stranger = make_spool(folder / "a.b.1.spool", 7, "other", "later kind")
+    stranger = create_spool(folder / "a.b.1.spool", 7, "other", "later kind")
     stranger.put(1, [event(1)])
     stranger.close()
     stop = asyncio.Event()
@@ -82,7 +82,7 @@ async def test_a_copy_of_a_spool_ends_no_listener(url: str, tmp_path: Path) -> N
 
 def test_a_spool_in_use_has_no_name_for_others(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
-    assert spools.names() == set()
+    assert spools.owners() == set()
     spool.close()
 
 
@@ -90,7 +90,7 @@ def test_a_spool_that_is_busy_for_a_moment_is_taken_up(spools: Spools, monkeypat
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(1)])
     monkeypatch.setattr(time, "sleep", lambda _seconds: spool.close())
-    (left,) = spools.left("pbx", "ami")
+    (left,) = spools.open_inherited("pbx", "ami")
     assert left.head(9) == [event(1)]
     left.close()
 
@@ -132,36 +132,36 @@ def test_a_living_probe_outlasts_a_clock_set_back(spools: Spools, monkeypatch: p
 
 async def test_a_disk_that_takes_no_spool_is_found_at_start(url: str) -> None:
     async with writing(Ingest(url, "pbx", NO_SPOOL)) as ingest:
-        error = await eventually(lambda: ingest.spooled.error)
+        error = await eventually(lambda: ingest.spool_state.error)
         assert "/dev/null" in error
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended >= 1)
-        assert ingest.spooled.error == error
+        await eventually(lambda: ingest.last_appended >= 1)
+        assert ingest.spool_state.error == error
 
 
 async def test_a_disk_that_recovers_is_noticed(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog_module, "REFUSED_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(disk_queue, "FAILED_PROBE_INTERVAL_SECONDS", 0.01)
     blocking = tmp_path / "spool"
     blocking.touch()
     async with writing(Ingest(url, "pbx", Spools(blocking, 1 << 20))) as ingest:
-        await eventually(lambda: ingest.spooled.error)
+        await eventually(lambda: ingest.spool_state.error)
         blocking.unlink()
-        await eventually(lambda: not ingest.spooled.error)
+        await eventually(lambda: not ingest.spool_state.error)
     assert list(blocking.iterdir()) == []
 
 
 async def test_a_file_that_cannot_be_read_is_named(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog_module, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(disk_queue, "PROBE_INTERVAL_SECONDS", 0.01)
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(1)])
     spool.close()
     broken = spool.file
     await asyncio.to_thread(broken.write_bytes, b"no database at all" * 100)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        error = await eventually(lambda: ingest.spooled.error)
+        error = await eventually(lambda: ingest.spool_state.error)
         assert broken.name in error
         broken.unlink()
-        await eventually(lambda: not ingest.spooled.error)
+        await eventually(lambda: not ingest.spool_state.error)
 
 
 def make_directory(file: Path) -> None:
@@ -184,21 +184,21 @@ def make_pipe(file: Path) -> None:
 async def test_a_spool_that_is_no_file_stops_no_writer(
     url: str, spools: Spools, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog_module, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(disk_queue, "PROBE_INTERVAL_SECONDS", 0.01)
     spool = spools.create("pbx", "ami", 1)
     spool.close()
     make(spool.file)
-    assert spools.names() == set()
+    assert spools.owners() == set()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended >= 1)
-        assert spool.file.name in await eventually(lambda: ingest.spooled.error)
+        await eventually(lambda: ingest.last_appended >= 1)
+        assert spool.file.name in await eventually(lambda: ingest.spool_state.error)
 
 
 async def test_a_spool_of_another_user_stops_no_writer(
     url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog_module, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(disk_queue, "PROBE_INTERVAL_SECONDS", 0.01)
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(1)])
     spool.close()
@@ -209,11 +209,11 @@ async def test_a_spool_of_another_user_stops_no_writer(
         return open_private(file, mode)
 
     monkeypatch.setattr("services.listener.spool.open_private", refuse)  # root may read all
-    assert spools.names() == set()
+    assert spools.owners() == set()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
-        await eventually(lambda: ingest.appended >= 1)
-        assert "Permission denied" in await eventually(lambda: ingest.spooled.error)
+        await eventually(lambda: ingest.last_appended >= 1)
+        assert "Permission denied" in await eventually(lambda: ingest.spool_state.error)
 
 
 @pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "a\nb", "a\x85b"])

@@ -9,10 +9,10 @@ import pytest
 
 from services.database.locks import Lock, locked
 from services.listener import backlog
+from services.listener.ami import MakeIngest
 from services.listener.backlog import Backlog
-from services.listener.ingest import Ingest
-from services.listener.spool import Spools
-from services.listener.standby import Terms
+from services.listener.spools import Spools
+from services.listener.standby import StandbyListener
 from tests.services.listener.test_ingest import event
 from tests.support.polling import eventually
 
@@ -29,11 +29,11 @@ async def test_a_backlog_measures_since_when_no_event_reached_the_log(
     now = 230.0
     waiting.put(event(2))
     assert waiting.stalled == 30.0
-    await waiting.written(await waiting.oldest(1))
+    await waiting.appended(await waiting.next_batch(1))
     assert waiting.stalled == 0.0
     now = 235.0
     assert waiting.stalled == 5.0
-    await waiting.written(await waiting.oldest(1))
+    await waiting.appended(await waiting.next_batch(1))
     assert waiting.stalled == 0.0
 
 
@@ -43,16 +43,16 @@ class Hearing:
     link_up = True
     clock_offset: float | None = None
 
-    def __init__(self, ingest: Ingest) -> None:
-        self._ingest = ingest
+    def __init__(self, make_ingest: MakeIngest) -> None:
+        self.ingest = make_ingest()
 
     async def run(self, stop: asyncio.Event) -> None:
-        self._ingest.put(event(1))
+        self.ingest.put(event(1))
         await stop.wait()
 
 
 async def test_a_listener_says_that_its_events_are_stuck(url: str, tmp_path: Path) -> None:
-    terms = Terms("pbx", "ami", url, Spools(tmp_path / "spool", 1), Hearing)
+    terms = StandbyListener("pbx", "ami", url, Spools(tmp_path / "spool", 1), Hearing)
     stop = asyncio.Event()
     holder = await asyncpg.connect(url)
 

@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,13 +18,14 @@ from services.asterisk.ami.framing import Framer
 from services.database import connection as database
 from services.listener.ami import Listener
 from services.listener.ingest import Ingest
-from services.listener.spool import Spools
+from services.listener.spools import Spools
 from services.playback import server
-from services.playback.contacts import current
+from services.playback.blocks import Headers, list_items, parse_block
+from services.playback.contacts import update_answer
 from services.playback.player import Player
 from services.playback.recording import Recording, load, request
 from services.playback.shift import Shift
-from services.playback.state import Headers, State, headers, items
+from services.playback.state import State
 from services.projector.projector import Projector
 
 UNIQUE_ID = re.compile(rb"(?i)(?:unique|linked)id: (\d{10}\.\d+)\r\n")
@@ -63,7 +65,7 @@ class Client:
 
     async def read(self) -> Headers:
         async with asyncio.timeout(300):
-            block = headers((await self.reader.readuntil(b"\r\n\r\n")).lstrip())
+            block = parse_block((await self.reader.readuntil(b"\r\n\r\n")).lstrip())
         self.blocks.append(block)
         return block
 
@@ -142,7 +144,7 @@ async def test_actions_that_the_recording_cannot_answer_get_asterisks_errors(rec
         client = await Client.connect(port)
         await client.login()
         bogus = recording.answers[request({"Action": "Bogus"})][0]
-        assert (await client.ask("Bogus"))[0]["Message"] == headers(bogus.blocks[0])["Message"]
+        assert (await client.ask("Bogus"))[0]["Message"] == parse_block(bogus.blocks[0])["Message"]
         assert (await client.ask("Nonsense"))[0]["Message"].startswith("Invalid/unknown command: Nonsense. Use Action")
         assert (await client.ask("Hangup", Channel="PJSIP/100"))[0]["Message"] == "Permission denied"
         assert (await client.ask("GetConfig", Filename="pjsip.conf"))[0]["Message"] == "Config file not found"
@@ -165,12 +167,12 @@ def test_every_list_that_is_kept_equals_what_asterisk_answered(recording: Record
     for action in ("CoreShowChannels", "QueueStatus", "Agents", "ParkedCalls", "DeviceStateList"):
         state, heard = State(recording), 0
         for answer in recording.answers[request({"Action": action})]:
-            for event in recording.live[heard : answer.heard]:
+            for event in recording.live[heard : answer.live_before]:
                 state.apply(event)
-            heard = answer.heard
-            ours = state.listed(action.lower(), answer.at, answer)
+            heard = answer.live_before
+            ours = state.items(action.lower(), answer.at, answer)
             assert ours is not None
-            assert sorted(map(known, ours)) == sorted(map(known, items(answer))), (action, answer.at)
+            assert sorted(map(known, ours)) == sorted(map(known, list_items(answer))), (action, answer.at)
             compared += len(ours)
     assert compared == 727
 
@@ -181,9 +183,9 @@ def test_the_pjsip_lists_follow_the_phones(recording: Recording) -> None:
     registered: set[int] = set()
     for number, event in enumerate(recording.live):
         for answer in endpoints:
-            if answer.heard == number:
-                ours = current("pjsipshowendpoints", endpoints[0].blocks, state, answer.at)
-                for mine, theirs in zip(map(headers, ours), map(headers, answer.blocks), strict=True):
+            if answer.live_before == number:
+                ours = update_answer("pjsipshowendpoints", endpoints[0].blocks, state, answer.at)
+                for mine, theirs in zip(map(parse_block, ours), map(parse_block, answer.blocks), strict=True):
                     # Its contact was removed in this very millisecond; the event comes after the list.
                     leaving = {"Contacts"} if mine.get("ObjectName") == "118" else set()
                     assert {n: v for n, v in mine.items() if n not in leaving | {"ActionID"}} == {
@@ -204,7 +206,8 @@ def test_a_registered_phone_is_in_every_pjsip_answer(recording: Recording) -> No
 
     def ask(**asked: str) -> list[Headers]:
         answer = recording.answers[request(asked)][0]
-        return [headers(said) for said in current(asked["Action"].lower(), answer.blocks, state, recording.start)]
+        blocks = update_answer(asked["Action"].lower(), answer.blocks, state, recording.start)
+        return [parse_block(said) for said in blocks]
 
     listed = ask(Action="PJSIPShowContacts")
     assert len(listed) == int(listed[-1]["ListItems"]) + 2 == len(state.contacts) + 2
@@ -262,12 +265,12 @@ async def test_a_loop_ends_everything_that_the_recording_left_open(recording: Re
 
     def hear(block: bytes) -> None:
         if not again.is_set():
-            said.append(headers(block.lstrip()))
+            said.append(parse_block(block.lstrip()))
         if player.loops:
             again.set()
 
     player = Player(recording, speed=1000)
-    player.hearers.add(hear)
+    player.subscribers.add(hear)
     stop = asyncio.Event()
     task = asyncio.create_task(player.run(stop))
     async with asyncio.timeout(300):
@@ -289,8 +292,9 @@ async def test_a_loop_ends_everything_that_the_recording_left_open(recording: Re
 
 async def test_our_listener_folds_what_is_played(url: str, spools: Spools) -> None:
     async with playing(speed=100) as port:
-        ingest = Ingest(url, "recording", spools)
-        listener = Listener(Pbx("recording", "127.0.0.1", port, server.USER, server.SECRET), ingest)
+        pbx = Pbx("recording", "127.0.0.1", port, server.USER, server.SECRET)
+        listener = Listener(pbx, partial(Ingest, url, "recording", spools))
+        ingest = listener.ingest
         stop = asyncio.Event()
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(ingest.run()), asyncio.create_task(listener.run(stop))]
         connection = await database.connect(url, search_path="model, ledger")

@@ -85,7 +85,7 @@ class Pen:
     async def said(self, data: bytes) -> None:
         received: list[NewEvent] = []
         protocol = LedgerProtocol(received.extend, lambda _: None)
-        protocol.closed, protocol.responses = False, {}
+        protocol.closed = False
         protocol.data_received(data)
         await self.write(*received)
 
@@ -122,7 +122,7 @@ async def checkpoint(connection: asyncpg.Connection, model: str = "notes") -> li
 async def test_tables_are_the_same_at_random_batch_cuts(connection: asyncpg.Connection) -> None:
     received: list[NewEvent] = []
     protocol = LedgerProtocol(received.extend, lambda _: None)
-    protocol.closed, protocol.responses = False, {}
+    protocol.closed = False
     protocol.data_received(wire("rich22"))
     await append_events(connection, "pbx", 1, 1, received)
     await finish(await opened(connection, *ALL), limit=1 << 30)

@@ -14,8 +14,8 @@ from schemas.log import NewEvent
 from services.database import connection as database
 from services.database.locks import Lock
 from services.integrity.verify import audit
-from services.listener.link_order import LastLink, LinkOrder
-from services.listener.previous_link import read_epoch
+from services.listener.previous_link import PreviousLink, read_previous_link
+from services.listener.snapshot_epoch import read_epoch
 from services.log.append import append_events
 from services.projector import saved_states as saved
 from services.projector.process import project
@@ -137,6 +137,10 @@ async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it
         await imported(url, files[0])
 
 
+async def previous_link(connection: asyncpg.Connection) -> PreviousLink | None:
+    return await read_previous_link(connection, "pbx", ("Connected", "Disconnected"), 2)
+
+
 async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected(url: str, tmp_path: Path) -> None:
     connection = await database.connect(url)
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
@@ -146,20 +150,19 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
         NewEvent("ringledger", "SnapshotStarted", 6.0, 6.0, b'{"type":"SnapshotStarted","epoch":1795}'),
     ]
     await append_events(connection, "pbx", 1, 1, said)
-    links = LinkOrder("pbx", "ami")
-    is_open = LastLink(begun_by=1, ended_by=None, is_open=True, heard=6.0, is_superseded=False)
-    assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
+    is_open = PreviousLink(begun_by=1, ended_by=None, is_open=True, last_recorded=6.0, is_superseded=False)
+    assert (await read_epoch(connection, "pbx"), await previous_link(connection)) == (1795, is_open)
     await set_clock(connection, month(1))
     await run_archive(url, tmp_path, "2026-04")
-    assert (await read_epoch(connection, "pbx"), await links.last(connection, 2)) == (1795, is_open)
+    assert (await read_epoch(connection, "pbx"), await previous_link(connection)) == (1795, is_open)
     gone = NewEvent("ringledger", "Disconnected", 7.0, 7.0, b'{"type":"Disconnected","reason":"","heard":6}')
     await append_events(connection, "pbx", 1, 3, [gone])
-    is_ended = LastLink(begun_by=1, ended_by=1, is_open=False, heard=7.0, is_superseded=False)
-    assert await links.last(connection, 2) == is_ended
+    is_ended = PreviousLink(begun_by=1, ended_by=1, is_open=False, last_recorded=7.0, is_superseded=False)
+    assert await previous_link(connection) == is_ended
     await set_clock(connection, month(2))
     await run_archive(url, tmp_path, "2026-05")
     assert await read_epoch(connection, "pbx") == 1795
-    assert await links.last(connection, 2) == replace(is_ended, ended_by=None)
+    assert await previous_link(connection) == replace(is_ended, ended_by=None)
     await connection.close()
 
 

@@ -18,8 +18,8 @@ from services.database import connection as database
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from services.integrity.anchors import anchored, make_key
-from services.listener.process import post
-from services.listener.spool import Spools
+from services.listener.process import write_board
+from services.listener.spools import Spools
 from services.log.append import append_events
 from services.retention.archive_files import places
 from services.retention.redact_key import read_key
@@ -79,7 +79,7 @@ def test_a_spool_and_its_write_ahead_log_are_owner_only(tmp_path: Path) -> None:
 
 
 async def test_the_listeners_board_is_owner_only(tmp_path: Path) -> None:
-    posting = asyncio.create_task(post(tmp_path / "listeners.json", []))
+    posting = asyncio.create_task(write_board(tmp_path / "listeners.json", []))
     await eventually((tmp_path / "listeners.json").exists)
     posting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -88,10 +88,10 @@ async def test_the_listeners_board_is_owner_only(tmp_path: Path) -> None:
 
 
 async def test_the_board_is_written_again_after_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.listener.process.POST_SECONDS", 0.01)
+    monkeypatch.setattr("services.listener.process.BOARD_INTERVAL_SECONDS", 0.01)
     folder = tmp_path / "data"
     with capture_logs() as logs:
-        posting = asyncio.create_task(post(folder / "listeners.json", []))
+        posting = asyncio.create_task(write_board(folder / "listeners.json", []))
         await eventually(lambda: logs)
         folder.mkdir(mode=0o700)
         await eventually((folder / "listeners.json").exists)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.commander.async_agi import driver as drive
+from services.commander.async_agi import driver
 from tests.services.commander.async_agi.scene import Scene, scenes
 
 
@@ -17,5 +17,5 @@ async def scene(url: str) -> AsyncIterator[Scene]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules, in a hundredth of the time."""
-    monkeypatch.setattr(drive, "DOUBT_SECONDS", 0.3)
-    monkeypatch.setattr(drive, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(driver, "DOUBT_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(driver, "SETTLE_SECONDS", 0.2)

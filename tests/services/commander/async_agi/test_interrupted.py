@@ -7,7 +7,7 @@ import pytest
 from projections.dialplans.agi_runs import AGI_RUNS
 from schemas.agi import AgiBreakSent, AgiRunEnded, AgiRunStarted, AgiStep, AgiStepDone, AgiStepFailed, AgiStepSent
 from schemas.log import NewEvent, RingledgerEvent
-from services.commander.async_agi.recovery import OLDEST_SECONDS, unfinished
+from services.commander.async_agi.recovery import MAX_AGE_SECONDS, read_open_runs
 from services.database import connection as database
 from services.log.append import append_events
 from services.log.read import head_position
@@ -47,7 +47,7 @@ async def test_a_command_without_outcome_after_a_death_is_not_sent_again(scene: 
     await scene.kill()
     scene.start()
     (end,) = await scene.ended()
-    assert (end["how"], end["message"]) == ("interrupted", "nobody knows what became of command 2")
+    assert (end["how"], end["message"]) == ("interrupted", "the outcome of command 2 is unknown")
     assert scene.commands() == [*COMMANDS[:2], BREAK]
 
 
@@ -121,7 +121,7 @@ async def test_what_a_channel_did_before_the_run_counts_for_nothing(scene: Scene
 
 async def test_what_an_import_brings_is_not_driven(scene: Scene) -> None:
     await scene.master(MASTER, *COMMANDS)
-    long_ago = time.time() - OLDEST_SECONDS - 5
+    long_ago = time.time() - MAX_AGE_SECONDS - 5
     step = AgiStep("x", 1, "x", "ANSWER")
     scene.start()
     text = block("Event: AsyncAGIStart", "Uniqueid: 1.1", f"Env: {environment('1.1', (MASTER,))}")
@@ -152,7 +152,7 @@ async def test_who_came_long_ago_is_not_driven(scene: Scene) -> None:
     await EventLog(scene.url).until(lambda names: "AsyncAGIStart" in names)
     # PostgreSQL's clock decides: the batches are made older than they are.
     for table in ("event SET recorded = recorded", "batch SET appended = appended"):
-        await scene.connection.execute(f"UPDATE ledger.{table} - make_interval(secs => $1)", OLDEST_SECONDS + 5)
+        await scene.connection.execute(f"UPDATE ledger.{table} - make_interval(secs => $1)", MAX_AGE_SECONDS + 5)
     scene.start()
     scene.channels.enter("1.2", MASTER)
     await scene.ended(2)
@@ -183,7 +183,7 @@ async def test_a_command_that_may_never_have_come_there(scene: Scene) -> None:
     await eventually(lambda: scene.ami.actions_named("AGI"))
     scene.ami.hangs_up_at.clear()
     (end,) = await scene.ended()
-    assert (end["how"], end["message"]) == ("interrupted", "nobody knows what became of command 1")
+    assert (end["how"], end["message"]) == ("interrupted", "the outcome of command 1 is unknown")
     assert scene.commands() == [BREAK]
 
 
@@ -196,7 +196,7 @@ async def test_an_outcome_that_fell_into_a_gap(scene: Scene) -> None:
     await eventually(lambda: scene.commands() == ["ANSWER"])
     scene.ami.cut()
     (end,) = await scene.ended()
-    assert (end["how"], end["message"]) == ("interrupted", "nobody knows what became of command 1")
+    assert (end["how"], end["message"]) == ("interrupted", "the outcome of command 1 is unknown")
     assert scene.commands() == ["ANSWER", BREAK]
 
 
@@ -274,11 +274,11 @@ async def test_an_open_run_is_found_however_long_ago_it_began(url: str, *, folde
         while await projector.advance():
             pass
     last = await write(connection, AgiRunEnded("new", "unknown master"), pbx="pbx")
-    found = await unfinished(connection, "pbx")
+    found = await read_open_runs(connection, "pbx")
     assert [(run.id, run.sent, run.done, run.failure, len(run.breaks)) for run in found.runs] == [
         ("open", 2, 1, "", 0),
         ("failed", 1, 0, "ANSWER: 200 result=-1", 1),
     ]
-    assert all(run.doubtful is not None for run in found.runs)
+    assert all(run.doubtful_since is not None for run in found.runs)
     assert found.after == 6 < last, "what came of the command of `open` may stand anywhere after it was sent"
     await connection.close()
