@@ -113,9 +113,9 @@ class AsyncAgi:
     def _handle(self, row: asyncpg.Record) -> None:
         if row["name"] == "Connected":
             # The listener was away, so the log lacks the events of that time.
-            for run in self._runs.values():
-                if run.is_waiting:
-                    run.doubt()
+            for open_run in self._runs.values():
+                if open_run.is_waiting:
+                    open_run.doubt()
             return
         recorded = RecordedEvent(
             row["position"], self._pbx, row["source"], row["name"], row["at"], row["raw"], row["recorded"]

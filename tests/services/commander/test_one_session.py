@@ -86,7 +86,7 @@ async def test_a_commander_acts_beside_the_listener(url: str, connection: asyncp
 async def test_a_commander_in_waiting_has_no_session(url: str, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commander_link, "NO_LISTENER_SECONDS", 0.0)
     async with commanding(ami, url) as first:
-        await eventually(lambda: first.link.is_up)
+        await eventually(lambda: first.resources.link.is_up)
         async with commanding(ami, url):
             await eventually(lambda: ami.logins >= 1)
     assert (ami.logins, ami.turned_away) == (1, 0)

@@ -371,7 +371,7 @@ async def test_minutes_count_what_came_over_every_link(url: str, spools: Spools)
         for link in (1, 2):
             await eventually(lambda: pbx.logins >= link and listener.link_up)  # noqa: B023
             pbx.send(block("Event: Newchannel") + block("Nonsense: 1") + block("Event: Newchannel"))
-            await eventually(lambda link=link: listener.total_counts() == (3 * link, link, 15 * link))  # type: ignore[misc]
+            await eventually(lambda: listener.total_counts() == (3 * link, link, 15 * link))  # noqa: B023
             if link == 1:
                 pbx.cut()
                 await eventually(lambda: not listener.link_up)

@@ -75,9 +75,9 @@ def test_a_spool_gives_back_what_it_was_given_in_order_and_counts_it(spools: Spo
     left.put(2, [event(4)])
     left.close()
     (left,) = spools.open_inherited("pbx", "ami")
-    assert (left.writer, left.first, left.head(9)) == (88, 1, [odd, event(4)])
-    assert left.cut(2.0) == 1
-    assert (left.head(9), left.events) == ([odd], 1)
+    assert (left.writer, left.first, left.read(9)) == (88, 1, [odd, event(4)])
+    assert left.discard_after(2.0) == 1
+    assert (left.read(9), left.events) == ([odd], 1)
     left.drop(1, len(odd.raw))
     assert left.bytes == 0
     left.close()
@@ -146,7 +146,7 @@ def test_rows_that_a_full_disk_kept_are_no_new_writers(spools: Spools) -> None:
     spool.renumber(9)
     spool.close()
     (left,) = spools.open_inherited("pbx", "ami")
-    assert (left.writer, left.first, left.head(9)) == (9, 1, [event(2)])
+    assert (left.writer, left.first, left.read(9)) == (9, 1, [event(2)])
     left.close()
 
 
@@ -179,7 +179,7 @@ def test_a_spool_of_a_killed_process_is_opened_on_a_full_disk(spools: Spools) ->
     spool.file.unlink()
     with full_disk():
         (left,) = spools.open_inherited("pbx", "ami")
-        assert (left.writer, left.head(9)) == (7, [event(1), event(2)])
+        assert (left.writer, left.read(9)) == (7, [event(1), event(2)])
         left.drop(2, left.bytes)
         left.close()
     assert list(spools.folder.iterdir()) == []
@@ -345,7 +345,7 @@ async def test_a_spool_goes_into_another_ledger_whole(url: str, spools: Spools) 
     spool.put(901, [event(n) for n in range(1, 11)])  # the first 900 are in a ledger that is gone
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        await eventually(lambda: not ingest.backlog.inherited and not ingest.spool_state.events)
+        await eventually(lambda: not ingest.backlog.inherited_writers and not ingest.spool_state.events)
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 11))
 
 

@@ -38,7 +38,7 @@ async def test_a_stopped_writer_keeps_events_of_any_name(spools: Spools, name: s
             ingest.put(event(n))
     assert spools.owners() == {(name, "ami")}
     (left,) = spools.open_inherited(name, "ami")
-    assert [e.raw for e in left.head(200)] == [event(n).raw for n in range(100)]
+    assert [e.raw for e in left.read(200)] == [event(n).raw for n in range(100)]
     left.close()
 
 
@@ -56,7 +56,7 @@ def test_files_of_older_programs_are_taken_up(spools: Spools) -> None:
     assert spools.owners() == {("pbx", "ari"), ("a.b ü", "ari")}
     for number, name in enumerate(("pbx", "a.b ü")):
         old, new = spools.open_inherited(name, "ari")
-        assert (old.writer, old.head(9), new.writer, new.head(9)) == (7, [event(number)], 8, [event(9)])
+        assert (old.writer, old.read(9), new.writer, new.read(9)) == (7, [event(number)], 8, [event(9)])
         for spool in (old, new):
             spool.drop(1, len(event(9).raw))
             spool.close()
@@ -91,7 +91,7 @@ def test_a_spool_that_is_busy_for_a_moment_is_taken_up(spools: Spools, monkeypat
     spool.put(1, [event(1)])
     monkeypatch.setattr(time, "sleep", lambda _seconds: spool.close())
     (left,) = spools.open_inherited("pbx", "ami")
-    assert left.head(9) == [event(1)]
+    assert left.read(9) == [event(1)]
     left.close()
 
 
