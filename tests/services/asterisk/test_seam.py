@@ -191,8 +191,7 @@ async def test_a_refused_login_raises() -> None:
             host="127.0.0.1", port=pbx.port, loop=asyncio.get_running_loop(), username="lab", secret="secret"
         )
         await manager.connect()
-        await eventually(lambda: manager.authenticated_future)
-        answer = await manager.authenticated_future
+        answer = await eventually(lambda: manager.authenticated_future)
         assert answer.message == "Authentication failed"  # known to who asks; nothing is raised
         manager.close()
 

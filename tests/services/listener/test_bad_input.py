@@ -49,9 +49,9 @@ class Sized(LedgerProtocol):
 
     taken = 0
 
-    def _take(self, block: bytes, now: float) -> None:
+    def _handle(self, block: bytes, now: float) -> None:
         self.taken += len(block)
-        super()._take(block, now)
+        super()._handle(block, now)
 
 
 @cache
