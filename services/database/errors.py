@@ -47,6 +47,14 @@ NO_LEDGER = (
 """The database has no schema of this version; the advice is `NO_LEDGER_MESSAGE`."""
 NO_LEDGER_MESSAGE = "the database holds no ledger of this version; run `ringledger migrate`"
 
+
+class NoLedgerError(Exception):
+    """The database has no ledger of this version; the message names the remedy."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_LEDGER_MESSAGE)
+
+
 AWAY = "does not answer"
 REASONS = {
     "25006": "takes no writes",

@@ -1,8 +1,8 @@
-"""Anchors: heads of the log, signed, to be kept where nobody who can write the database can write.
+"""Anchors: signed heads of the log, for a place that the writers of the database cannot write.
 
-A chain proves that nothing was changed in the middle of it; whoever may write the database can still compute the end of
-it anew. An anchor holds what the end was. The file has one JSON object a line, and each has all that is needed to check
-its signature. The key is made once, in RINGLEDGER_DATA, and never leaves it.
+The chain proves that nothing was changed in its middle, but a writer of the database can recompute its end. An anchor
+records what the end was. The file has one JSON object per line, each with all data to check its signature. The key is
+created once in RINGLEDGER_DATA and never leaves it.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec import Struct
 
-from services.integrity.chain_walk import Verified
+from services.integrity.chain_walk import Verification
 from services.integrity.damage import DamageError
-from services.integrity.verify import audit
+from services.integrity.verify import verify_log
 from services.log.chain import ZERO_LINK
 from services.log.times import rfc3339
 from services.runtime.private import make_data_folder, open_private
 
-KEY = "anchor-key"
+KEY_FILE = "anchor-key"
 
 
 class AnchorError(Exception):
@@ -46,13 +46,13 @@ class Anchor(Struct, frozen=True, forbid_unknown_fields=True):
     public_key: str
     signature: str
 
-    def signed(self) -> bytes:
-        """Return what the signature is of."""
+    def signed_text(self) -> bytes:
+        """Return the bytes that the signature covers."""
         return f"ringledger head {self.position} {self.hash} {self.when}".encode()
 
 
-def read(file: Path) -> list[Anchor]:
-    """Return all anchors of ``file``, none if it does not exist. Raises AnchorError if one is not what was signed."""
+def read_anchors(file: Path) -> list[Anchor]:
+    """Return all anchors of ``file``, none if it does not exist. Raises AnchorError for an invalid line."""
     try:
         lines = file.read_bytes().splitlines()
     except FileNotFoundError:
@@ -64,11 +64,11 @@ def read(file: Path) -> list[Anchor]:
         try:
             anchor = msgspec.json.decode(line, type=Anchor)
             key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(anchor.public_key))
-            key.verify(bytes.fromhex(anchor.signature), anchor.signed())
+            key.verify(bytes.fromhex(anchor.signature), anchor.signed_text())
             if len(bytes.fromhex(anchor.hash)) != len(ZERO_LINK) or anchor.position < 0:
-                raise ValueError("this is no head")  # noqa: TRY301 (said with the line's number below)
+                raise ValueError("not a head of a log")  # noqa: TRY301 (the handler below adds the line number)
         except InvalidSignature:
-            raise AnchorError(f"{file}: line {number}: the signature does not fit") from None
+            raise AnchorError(f"{file}: line {number}: the signature is invalid") from None
         except (ValueError, msgspec.MsgspecError) as error:
             raise AnchorError(f"{file}: line {number} is damaged: {error}") from None
         anchors.append(anchor)
@@ -79,9 +79,9 @@ def read(file: Path) -> list[Anchor]:
     return anchors
 
 
-def key_in(data: Path) -> Ed25519PrivateKey | None:
-    """Return the key that stands in ``data``, if one does. Raises AnchorError."""
-    file = data / KEY
+def read_key(data: Path) -> Ed25519PrivateKey | None:
+    """Return the key in ``data``, if there is one. Raises AnchorError."""
+    file = data / KEY_FILE
     try:
         key = load_pem_private_key(file.read_bytes(), None)
     except FileNotFoundError:
@@ -91,93 +91,94 @@ def key_in(data: Path) -> Ed25519PrivateKey | None:
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise AnchorError(f"{file} is no Ed25519 key")
+        raise AnchorError(f"{file} is not an Ed25519 key")
     return key
 
 
-def make_key(data: Path) -> Ed25519PrivateKey:
-    """Make a key in ``data``, readable for its owner only; if another process was first, return its key."""
+def create_key(data: Path) -> Ed25519PrivateKey:
+    """Create a key in ``data`` that only its owner can read; if another process was first, return its key."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         make_data_folder(data)
-        # Written beside its place: under its name it is whole or not there.
-        new = data / f"{KEY}.{secrets.token_hex(4)}"
-        with open_private(new, "xb") as out:
+        # Written under another name: under its own name it is complete or absent.
+        draft = data / f"{KEY_FILE}.{secrets.token_hex(4)}"
+        with open_private(draft, "xb") as out:
             out.write(pem)
         with contextlib.suppress(FileExistsError):
-            os.link(new, data / KEY)
-        new.unlink()
+            os.link(draft, data / KEY_FILE)
+        draft.unlink()
     except OSError as error:
-        raise AnchorError(f"{data / KEY}: {error.strerror}") from None
-    key = key_in(data)
+        raise AnchorError(f"{data / KEY_FILE}: {error.strerror}") from None
+    key = read_key(data)
     assert key is not None
     return key
 
 
 def sign(key: Ed25519PrivateKey, position: int, hash_: bytes) -> Anchor:
-    """Sign a head now."""
+    """Return a head signed now."""
     when = rfc3339(datetime.now(UTC), "seconds")
     anchor = Anchor(position, hash_.hex(), when, key.public_key().public_bytes_raw().hex(), "")
-    return msgspec.structs.replace(anchor, signature=key.sign(anchor.signed()).hex())
+    return msgspec.structs.replace(anchor, signature=key.sign(anchor.signed_text()).hex())
 
 
-def check(anchors: list[Anchor], verified: Verified) -> int:
-    """Raise DamageError if the log does not hold what the anchors say it held.
+def check_anchors(anchors: list[Anchor], verification: Verification) -> int:
+    """Compare anchors with the verified log. Raises DamageError.
 
-    Return how many could not be checked, for they stand in archived months whose files were not given.
+    Return how many anchors could not be checked, because they are in archived months whose files were not given.
     """
-    good = unknown = 0
+    last_match = unchecked = 0
     for anchor in sorted(anchors, key=lambda a: a.position):
-        said = f"the anchor of {anchor.when}"
-        if anchor.position > verified.end.position:
-            first = verified.end.position + 1
-            raise DamageError("missing", "event", first, f"{said} is of position {anchor.position}", anchor.position)
-        there = verified.hashes.get(anchor.position)
-        if there is None and not verified.reaches(anchor.position):
-            unknown += 1
+        name = f"the anchor of {anchor.when}"
+        if anchor.position > verification.end.position:
+            first = verification.end.position + 1
+            raise DamageError("missing", "event", first, f"{name} has position {anchor.position}", anchor.position)
+        link = verification.hashes.get(anchor.position)
+        if link is None and not verification.covers(anchor.position):
+            unchecked += 1
             continue
-        if there is None or there.hex() != anchor.hash:
-            holds = f"hash {there.hex()[:16]}" if there else "no end of a batch"
-            why = f"{said} has hash {anchor.hash[:16]} at {anchor.position}, the log {holds}"
-            raise DamageError("rewritten", "event", good + 1, why, anchor.position)
-        good = anchor.position
-    return unknown
+        if link is None or link.hex() != anchor.hash:
+            present = f"hash {link.hex()[:16]}" if link else "no end of a batch"
+            reason = f"{name} has hash {anchor.hash[:16]} at {anchor.position}, the log has {present}"
+            raise DamageError("rewritten", "event", last_match + 1, reason, anchor.position)
+        last_match = anchor.position
+    return unchecked
 
 
-async def anchored(url: str, file: Path, data: Path, archived: Sequence[Path] = ()) -> tuple[Verified, str]:
-    """Verify the log and ``archived`` files, against ``file`` too if it exists; then add the head to it.
+async def verify_with_anchors(
+    url: str, file: Path, data: Path, archived: Sequence[Path] = ()
+) -> tuple[Verification, str]:
+    """Verify the log, ``archived`` files and the anchors in ``file``; then add the head of the log to ``file``.
 
-    Return what was done in words.
-
-    Without a key in ``data`` a file that exists is checked and left alone: whoever audits need not be able to sign.
-    Raises AnchorError before anything is done, DamageError, and what `audit` raises.
+    Return also one line about the anchors. Without a key in ``data`` an existing file is checked and not changed, since
+    an auditor need not be able to sign. Raises AnchorError before anything else, DamageError, and the errors of
+    `verify_log`.
     """
-    anchors, key = read(file), key_in(data)
+    anchors, key = read_anchors(file), read_key(data)
     if key is not None and any(key.public_key().public_bytes_raw().hex() != a.public_key for a in anchors):
-        raise AnchorError(f"{file} is signed with another key than {data / KEY}")
+        raise AnchorError(f"{file} is signed with another key than {data / KEY_FILE}")
     if not file.parent.is_dir():
-        raise AnchorError(f"{file.parent} is no folder")
-    verified = await audit(url, {anchor.position for anchor in anchors}, archived)
-    unknown = check(anchors, verified)
-    good = len(anchors) - unknown
-    held = f"1 anchor of {file} holds" if good == 1 else f"{good} anchors of {file} hold"
-    if unknown:
-        held += f" ({unknown} of archived months not checked: give their files to --archive)"
+        raise AnchorError(f"{file.parent} is not a folder")
+    verification = await verify_log(url, {anchor.position for anchor in anchors}, archived)
+    unchecked = check_anchors(anchors, verification)
+    matching = len(anchors) - unchecked
+    line = f"1 anchor of {file} matches" if matching == 1 else f"{matching} anchors of {file} match"
+    if unchecked:
+        line += f" ({unchecked} of archived months not checked: pass their files with --archive)"
     if key is None and anchors:
-        return verified, f"{held}; none added, for there is no key in {data}"
-    anchor = sign(key or make_key(data), verified.end.position, verified.end.hash)
+        return verification, f"{line}; none was added, because {data} has no key"
+    anchor = sign(key or create_key(data), verification.end.position, verification.end.hash)
     _write(file, [*anchors, anchor])
-    return verified, f"{held}, and this one is added" if anchors else f"anchor written to {file}"
+    return verification, f"{line}, and one was added" if anchors else f"anchor written to {file}"
 
 
 def _write(file: Path, anchors: list[Anchor]) -> None:
-    # Whole or not at all: a line that a crash cut in two would be a damaged file for ever.
-    new = file.with_name(f"{file.name}.new")
+    # Replaced as a whole: a line cut by a crash would damage the file permanently.
+    draft = file.with_name(f"{file.name}.new")
     try:
-        with open_private(new, "wb") as out:
+        with open_private(draft, "wb") as out:
             out.write(b"".join(msgspec.json.encode(anchor) + b"\n" for anchor in anchors))
             out.flush()
             os.fsync(out.fileno())
-        new.replace(file)
+        draft.replace(file)
     except OSError as error:
         raise AnchorError(f"{file}: {error.strerror}") from None

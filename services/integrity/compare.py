@@ -1,4 +1,4 @@
-"""Compares events with what their batches sealed: column by column, which is quick, in a process for each processor."""
+"""Compares events with the seals of their batches: column by column, which is fast, in one process per processor."""
 
 import asyncio
 import gc
@@ -22,33 +22,34 @@ from services.log.chain import LEAF, SALT, Batch, leaf, split
 from services.log.redactions import Leaves
 
 PARALLEL = 200_000
-"""Fewer events are compared sooner than other processes have started."""
+"""From this number of events on, several processes are faster, including their start."""
 
-Kind = tuple[str, str, str]
-Redacted = Mapping[int, Leaves]
-"""By position: the leaf that was appended, and that of what stands there now, as an event of ours says."""
+EventKind = tuple[str, str, str]
+"""PBX, source and name."""
+RedactedLeaves = Mapping[int, Leaves]
+"""By position: the sealed leaf, and the leaf that the event must have now according to the Redacted events."""
 
 
-class Compared(Struct):
-    """What a window of events that fit holds: how often each (pbx, source, name) came, and where last; bytes."""
+class WindowSummary(Struct):
+    """A window of intact events: the number and last position of each kind, and the bytes of all."""
 
-    counts: Counter[Kind]
-    lasts: dict[Kind, int]
+    counts: Counter[EventKind]
+    lasts: dict[EventKind, int]
     size: int
 
 
-Compare = Callable[[list[Batch], list[date]], Awaitable[Compared | None]]
+Comparer = Callable[[list[Batch], list[date]], Awaitable[WindowSummary | None]]
 
 
-def same(redacted: Redacted, position: int, sealed: bytes, now: bytes) -> bool:
-    """Tell whether an event whose leaf was sealed may have the leaf that it has now."""
-    return redacted.get(position, (sealed, sealed)) == (sealed, now)
+def leaf_matches(redacted: RedactedLeaves, position: int, sealed: bytes, present: bytes) -> bool:
+    """Return whether an event with a sealed leaf may have the present leaf."""
+    return redacted.get(position, (sealed, sealed)) == (sealed, present)
 
 
-async def compare(
-    connection: asyncpg.Connection, redacted: Redacted, batches: list[Batch], months: list[date]
-) -> Compared | None:
-    """Compare every column of every event of ``batches``, which follow on each other; None if anything does not fit."""
+async def compare_window(
+    connection: asyncpg.Connection, redacted: RedactedLeaves, batches: list[Batch], months: list[date]
+) -> WindowSummary | None:
+    """Compare every column of every event of consecutive ``batches``; return None at any difference."""
     rows = await read_rows(connection, batches)
     spans = [range(b.last - b.first + 1) for b in batches]
     if len(rows) != sum(map(len, spans)):
@@ -58,9 +59,9 @@ async def compare(
     salts = split(b"".join([b.salts for b in batches]), SALT)
     leaves = list(map(leaf, salts, occurred, recorded, sources, names, raws))
     sealed = b"".join([b.leaves for b in batches])
-    # One that is said to be redacted must be so: that it is as it was sealed is not enough.
-    alike = b"".join(leaves) == sealed and redacted.keys().isdisjoint(positions)
-    if not alike and not all(map(partial(same, redacted), positions, split(sealed, LEAF), leaves)):
+    # A redacted event must have its new leaf: the sealed one is not enough.
+    is_equal = b"".join(leaves) == sealed and redacted.keys().isdisjoint(positions)
+    if not is_equal and not all(map(partial(leaf_matches, redacted), positions, split(sealed, LEAF), leaves)):
         return None
     if not (
         positions == tuple(range(batches[0].first, batches[-1].last + 1))
@@ -71,54 +72,54 @@ async def compare(
     ):
         return None
     kinds = list(zip(pbxes, sources, names, strict=True))
-    return Compared(Counter(kinds), dict(zip(kinds, positions, strict=True)), sum(map(len, raws)))
+    return WindowSummary(Counter(kinds), dict(zip(kinds, positions, strict=True)), sum(map(len, raws)))
 
 
 @asynccontextmanager
-async def comparing(
-    url: str, connection: asyncpg.Connection, redacted: Redacted, events: int
-) -> AsyncGenerator[tuple[Compare, int]]:
-    """Give what compares, and how many windows it may be given before the first is awaited."""
+async def open_comparer(
+    url: str, connection: asyncpg.Connection, redacted: RedactedLeaves, events: int
+) -> AsyncGenerator[tuple[Comparer, int]]:
+    """Yield the function that compares a window, and how many windows may be started ahead of the awaited one."""
     if events < PARALLEL:
-        yield partial(compare, connection, redacted), 0
+        yield partial(compare_window, connection, redacted), 0
         return
     processes = min(os.cpu_count() or 1, 8)
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), _open, (url, dict(redacted)))
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _start_process, (url, dict(redacted)))
     loop = asyncio.get_running_loop()
 
-    def elsewhere(batches: list[Batch], months: list[date]) -> Awaitable[Compared | None]:
+    def compare_in_pool(batches: list[Batch], months: list[date]) -> Awaitable[WindowSummary | None]:
         return loop.run_in_executor(pool, _compare, batches, months)
 
     try:
-        yield elsewhere, 2 * processes
+        yield compare_in_pool, 2 * processes
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-_here: Compare
+_comparer: Comparer
 _runner: asyncio.Runner
 
 
-def _open(url: str, redacted: Redacted) -> None:
-    """Make this process one that compares."""
-    global _here, _runner  # noqa: PLW0603 (a pool's process has no other place for what is its own)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who waits for us says when
+def _start_process(url: str, redacted: RedactedLeaves) -> None:
+    """Prepare a process of the pool."""
+    global _comparer, _runner  # noqa: PLW0603 (a process of a pool has no other place for its state)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when to stop.
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    gc.set_threshold(100_000, 50, 50)  # many rows and no cycles: looking for them that often is a sixth of the work
+    gc.set_threshold(100_000, 50, 50)  # Many rows and no cycles: frequent collections are a sixth of the work.
     _runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    _here = partial(compare, _runner.run(connect_microseconds(url, "ringledger verify")), redacted)
+    _comparer = partial(compare_window, _runner.run(connect_microseconds(url, "ringledger verify")), redacted)
 
 
-def _compare(batches: list[Batch], months: list[date]) -> Compared | None:
+def _compare(batches: list[Batch], months: list[date]) -> WindowSummary | None:
     return _runner.run(_awaited(batches, months))
 
 
-async def _awaited(batches: list[Batch], months: list[date]) -> Compared | None:
-    return await _here(batches, months)
+async def _awaited(batches: list[Batch], months: list[date]) -> WindowSummary | None:
+    return await _comparer(batches, months)
 
 
 def _end_with_parent() -> None:
-    # A pool's processes do not notice when the one that made them is killed.
+    # The processes of a pool do not notice when their parent is killed.
     parent = parent_process()
     assert parent is not None
     parent.join()

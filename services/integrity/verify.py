@@ -1,4 +1,4 @@
-"""The whole of ``ringledger verify``: the chain over the log, but for what its events say was redacted or archived."""
+"""``ringledger verify``: proves that the log is what was appended, except for recorded redactions and archives."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,62 +6,62 @@ from pathlib import Path
 import asyncpg
 from msgspec import Struct
 
-from services.database.errors import NO_LEDGER
-from services.integrity import archives as archive_check
-from services.integrity.chain_walk import NoLedgerError, Verified, verify
-from services.integrity.damage import DamageError, Place
+from services.database.errors import NO_LEDGER, NoLedgerError
+from services.integrity.archives import ARCHIVED_EVENTS, check_files, check_rows, count_events
+from services.integrity.chain_walk import Verification, walk_chain
+from services.integrity.damage import BatchBoundary, DamageError
 from services.log import redactions
 from services.log.archives import ArchiveCatalog, read_catalog
 from services.log.batches import connect_microseconds
 from services.log.chain import ZERO_LINK
 
 
-class _Said(Struct):
-    """What the log says of itself: where it begins, events Archived, events Redacted."""
+class _Records(Struct):
+    """The records of the log about itself: archived months, Archived events, Redacted events."""
 
-    edge: ArchiveCatalog
+    catalog: ArchiveCatalog
     archived: list[asyncpg.Record]
     redacted: list[asyncpg.Record]
 
 
-async def audit(url: str, marks: Iterable[int] = (), files: Sequence[Path] = ()) -> Verified:
-    """Verify the log as `verify` does, and ``files`` of archived months.
+async def verify_log(url: str, marks: Iterable[int] = (), files: Sequence[Path] = ()) -> Verification:
+    """Verify the log, and ``files`` of archived months; a redaction or an archive may run.
 
-    A redaction or an archive may go on too; ``redactions`` of the result tells of all. Raises what `verify` and
-    `archive_check.files` raise, and RedactionError for an event that says what cannot be.
+    The result's ``redactions`` describes all redactions. Raises the errors of `walk_chain` and `check_files`, and
+    RedactionError for an invalid Redacted event.
     """
     marks = frozenset(marks)
-    said = await _said(url)
+    records = await _read_records(url)
     while True:
-        archived, redacted = said.edge, redactions.collect(said.redacted)
-        archive_check.rows(archived, said.archived)
-        start, counts = Place(archived.position, archived.hash), archive_check.counts(archived)
+        catalog, redacted = records.catalog, redactions.collect(records.redacted)
+        check_rows(catalog, records.archived)
+        start = BatchBoundary(catalog.position, catalog.hash)
         try:
-            verified = await verify(url, marks, start, redacted.leaves, counts)
+            result = await walk_chain(url, marks, start, redacted.leaves, count_events(catalog))
         except DamageError:
-            before, said = said, await _said(url)
-            if said == before:
+            before, records = records, await _read_records(url)
+            if records == before:
                 raise
-            # It was redacted, or archived, while it was being read.
+            # The log was redacted or archived during the walk.
         else:
             break
-    verified.redactions = redacted.summaries
-    verified.edge = archived
-    verified.hashes |= {0: ZERO_LINK} | {archive.last: archive.hash for archive in archived.archives}
-    found = archive_check.files(archived, files, said.redacted, marks)
-    verified.checked = set(found)
-    for checked in found.values():
-        verified.hashes |= checked.hashes
-    return verified
+    result.redactions = redacted.summaries
+    result.archives = catalog
+    result.hashes |= {0: ZERO_LINK} | {archive.last: archive.hash for archive in catalog.archives}
+    checked = check_files(catalog, files, records.redacted, marks)
+    result.checked = set(checked)
+    for file in checked.values():
+        result.hashes |= file.hashes
+    return result
 
 
-async def _said(url: str) -> _Said:
+async def _read_records(url: str) -> _Records:
     connection = await connect_microseconds(url, "ringledger verify")
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return _Said(
+            return _Records(
                 await read_catalog(connection),
-                await connection.fetch(archive_check.READ),
+                await connection.fetch(ARCHIVED_EVENTS),
                 await connection.fetch(redactions.READ),
             )
     except NO_LEDGER:

@@ -4,11 +4,13 @@ The start of the log is the last archived position: the log continues after it. 
 position 1.
 """
 
+from datetime import date, datetime
 from pathlib import PurePath
 
 import asyncpg
 from msgspec import Struct
 
+from schemas.ledger_file import Manifest
 from services.log.chain import ZERO_LINK
 
 ARCHIVES = """
@@ -17,6 +19,14 @@ SELECT to_char(month, 'YYYY-MM'), first, last, previous, hash, ledger.microsecon
 FROM ledger.archive ORDER BY last
 """
 LAST = "SELECT coalesce(max(last), 0) FROM ledger.archive"
+COPIES = """
+SELECT file FROM ledger.archive
+UNION ALL
+SELECT 'table archived.' || relname FROM pg_class WHERE relnamespace = 'archived'::regnamespace AND relkind = 'r'
+ORDER BY 1
+"""
+DETACH = "SELECT ledger.detach($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+DROP = "SELECT month FROM ledger.drop_archived($1) AS month"
 
 
 class Archive(Struct, frozen=True):
@@ -107,3 +117,30 @@ async def last_archived(connection: asyncpg.Connection) -> int:
     """Return the last archived position, 0 for a log without archives."""
     position: int = await connection.fetchval(LAST)
     return position
+
+
+async def archived_copies(connection: asyncpg.Connection) -> list[str]:
+    """Return the files of archived months, and their tables that were not dropped."""
+    return [row[0] for row in await connection.fetch(COPIES)]
+
+
+async def detach_month(
+    connection: asyncpg.Connection,
+    month: date,
+    links: tuple[int, int, bytes, bytes],
+    latest_recorded: datetime,
+    file: tuple[PurePath, Manifest],
+) -> None:
+    """Move the tables of a month to schema ``archived``, and append `schemas.log.Archived`.
+
+    ``links`` are its first and last position, and the chain's links before its first and after its last batch.
+    """
+    path, manifest = file
+    counts = [(c.pbx, c.source, c.name, c.count) for c in manifest.counts]
+    file_values = str(path), path.name, bytes.fromhex(manifest.sha256), counts
+    await connection.execute(DETACH, month, *links, latest_recorded, *file_values)
+
+
+async def drop_detached(connection: asyncpg.Connection, before: date) -> list[date]:
+    """Drop the tables of archived months before ``before``; return these months."""
+    return [row[0] for row in await connection.fetch(DROP, before)]

@@ -1,4 +1,4 @@
-"""What read models held at an instant: folded in memory from the nearest saved state, with the same functions."""
+"""Read models as of an instant: folded in memory from the nearest saved state, with the projector's own functions."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from services.replay.instants import Instant
 
 WINDOW = 5_000
 SLICE = 250
-"""Events that are folded without a pause for who else wants the event loop: a few milliseconds."""
+"""Events folded between two turns of the event loop: a few milliseconds."""
 
 READ = """
 SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
@@ -33,19 +33,19 @@ ORDER BY position
 """
 
 Progress = Callable[[int, int], None]
-"""Is told how many of how many positions have been folded."""
+"""Receives the number of positions folded so far, and their total."""
 
 
 class TooFarError(Exception):
-    """There is no saved state near enough; the message says how much there would be to fold."""
+    """No saved state is near enough; the message gives the number of events to fold."""
 
 
 class BrokenModelError(Exception):
-    """A fold fails before the instant, as it does in the projector."""
+    """A fold fails before the instant, as it does in the projector; the message names the model and the event."""
 
 
 class AsOfModel(Struct, frozen=True):
-    """What one model held: its rows, and what it remembered; ``changed`` is the last event that changed a row."""
+    """One model as of an instant: its rows, its state, and the position of the last event that changed a row."""
 
     table: Table
     rows: list[Any]
@@ -54,11 +54,11 @@ class AsOfModel(Struct, frozen=True):
 
 
 class AsOfReader:
-    """Folds models up to instants; one of it for a process, for it learns how events look."""
+    """Folds models up to instants. A process needs one: it caches which headers each set of models reads."""
 
     def __init__(self, models: Sequence[ReadModel]) -> None:
         self.tables = {model.name: Table(model) for model in models}
-        self._takers: dict[tuple[str, ...], Subscriptions] = {}
+        self._subscriptions: dict[tuple[str, ...], Subscriptions] = {}
 
     async def read(
         self,
@@ -68,16 +68,17 @@ class AsOfReader:
         max_events: int | None = None,
         on_progress: Progress = lambda _done, _total: None,
     ) -> dict[str, AsOfModel]:
-        """Return what the models of these names held. Raises TooFarError if it is more than ``max_events`` events.
+        """Return the models of these names as of the instant.
 
-        Raises ArchivedError where the instant is before the start of the log, and NoInitialStateError without a state.
+        Raises TooFarError if a model requires folding more than ``max_events`` events. Raises ArchivedError for an
+        archived instant, NoInitialStateError for a model without a state to start from, and BrokenModelError.
         """
         while True:
-            held = await self._held(connection, names, instant, max_events, on_progress)
-            if held is not None:
-                return held
+            models = await self._read(connection, names, instant, max_events, on_progress)
+            if models is not None:
+                return models
 
-    async def _held(
+    async def _read(
         self,
         connection: asyncpg.Connection,
         names: Sequence[str],
@@ -85,61 +86,60 @@ class AsOfReader:
         max_events: int | None,
         on_progress: Progress,
     ) -> dict[str, AsOfModel] | None:
-        """Return None if what was to be folded has been archived meanwhile."""
-        begun = await self._begin(connection, names, instant, max_events)
-        # Models that begin at one position go together; mostly these are all.
-        groups = [list(group) for _, group in groupby(begun, key=lambda b: b.position)]
+        """Return None if some of the events were archived during the fold."""
+        starts = await self._start(connection, names, instant, max_events)
+        # Models that start at one position are folded together; mostly these are all.
+        groups = [list(group) for _, group in groupby(starts, key=lambda start: start.position)]
         total = sum(_length(instant, group[0].position) for group in groups)
         done = 0
         for group in groups:
-            taking = self._taking(tuple(b.table.model.name for b in group))
-            for after, upto in _windows(instant, group[0].position):
-                rows = await connection.fetch(READ, after, upto, list(taking), instant.until)
-                await _fold([b.fold for b in group], rows, taking)
-                done += upto - after
+            subscriptions = self._subscriptions_of(tuple(start.table.model.name for start in group))
+            for after, until in _windows(instant, group[0].position):
+                rows = await connection.fetch(READ, after, until, list(subscriptions), instant.until)
+                await _fold([start.fold for start in group], rows, subscriptions)
+                done += until - after
                 on_progress(done, total)
-        if await last_archived(connection) > min(b.position for b in begun):
+        if await last_archived(connection) > min(start.position for start in starts):
             return None
-        return {b.table.model.name: b.held() for b in begun}
+        return {start.table.model.name: start.result() for start in starts}
 
-    async def _begin(
+    async def _start(
         self, connection: asyncpg.Connection, names: Sequence[str], instant: Instant, max_events: int | None
-    ) -> list["_Begun"]:
-        begun = []
-        # In one snapshot: a state that is found may be thinned out before its rows are read.
+    ) -> list["_ModelFold"]:
+        folds = []
+        # One snapshot: a state may be deleted between its selection and the reading of its rows.
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            archived = await read_catalog(connection)
-            if archived.position > instant.spans[-1][1] or (
-                instant.until is not None and archived.latest_recorded > to_microseconds(instant.until)
+            archives = await read_catalog(connection)
+            if archives.position > instant.spans[-1][1] or (
+                instant.until is not None and archives.latest_recorded > to_microseconds(instant.until)
             ):
-                raise ArchivedError(f"position {instant.position}", archived.archives[-1])
+                raise ArchivedError(f"position {instant.position}", archives.archives[-1])
             for name in names:
                 table = self.tables[name]
-                start = await self._start(connection, table.model, instant, archived)
+                start = await self._initial_state(connection, table.model, instant, archives)
                 if max_events is not None and (length := _length(instant, start.position)) > max_events:
-                    raise TooFarError(f"{length:,} events would have to be folded for {name}, more than {max_events:,}")
-                begun.append(_Begun(table, start))
-        return sorted(begun, key=lambda b: b.position)
+                    raise TooFarError(f"{name} requires folding {length:,} events; the limit is {max_events:,}")
+                folds.append(_ModelFold(table, start))
+        return sorted(folds, key=lambda fold: fold.position)
 
     @staticmethod
-    async def _start(
-        connection: asyncpg.Connection, model: ReadModel, instant: Instant, archived: ArchiveCatalog
+    async def _initial_state(
+        connection: asyncpg.Connection, model: ReadModel, instant: Instant, archives: ArchiveCatalog
     ) -> InitialState:
-        start = await saved.nearest(connection, model, instant.spans[-1][1], instant.until)
-        if start is None or start.position < archived.position:
+        state = await saved.nearest(connection, model, instant.spans[-1][1], instant.until)
+        if state is None or state.position < archives.position:
             return await read_initial_state(connection, model)
-        return InitialState(
-            start.position, start.latest, start.changed, start.state, await saved.rows_of(connection, start)
-        )
+        rows = await saved.rows_of(connection, state)
+        return InitialState(state.position, state.latest, state.changed, state.state, rows)
 
-    def _taking(self, names: tuple[str, ...]) -> Subscriptions:
-        if names not in self._takers:
-            self._takers[names] = subscriptions_of([self.tables[name].model for name in names])
-        return self._takers[names]
+    def _subscriptions_of(self, names: tuple[str, ...]) -> Subscriptions:
+        if names not in self._subscriptions:
+            self._subscriptions[names] = subscriptions_of([self.tables[name].model for name in names])
+        return self._subscriptions[names]
 
 
-class _Begun:
-    """One model on its way from where it was saved."""
+class _ModelFold:
+    """The fold of one model, from its initial state on."""
 
     def __init__(self, table: Table, start: InitialState) -> None:
         self.table = table
@@ -148,29 +148,29 @@ class _Begun:
         self.fold.load(list(start.rows), table.key_of)
         self._changed = start.changed
 
-    def held(self) -> AsOfModel:
+    def result(self) -> AsOfModel:
         return AsOfModel(self.table, list(self.fold.rows.values()), self.fold.state, self.fold.changed or self._changed)
 
 
-def _rest(instant: Instant, begin: int) -> list[tuple[int, int]]:
-    return [(max(after, begin), upto) for after, upto in instant.spans if upto > begin]
+def _spans_after(instant: Instant, position: int) -> list[tuple[int, int]]:
+    return [(max(after, position), until) for after, until in instant.spans if until > position]
 
 
-def _length(instant: Instant, begin: int) -> int:
-    return sum(upto - after for after, upto in _rest(instant, begin))
+def _length(instant: Instant, position: int) -> int:
+    return sum(until - after for after, until in _spans_after(instant, position))
 
 
-def _windows(instant: Instant, begin: int) -> list[tuple[int, int]]:
-    rest = _rest(instant, begin)
-    return [(at, min(at + WINDOW, upto)) for after, upto in rest for at in range(after, upto, WINDOW)]
+def _windows(instant: Instant, position: int) -> list[tuple[int, int]]:
+    spans = _spans_after(instant, position)
+    return [(at, min(at + WINDOW, until)) for after, until in spans for at in range(after, until, WINDOW)]
 
 
-async def _fold(folds: list[Fold], rows: list[asyncpg.Record], taking: Subscriptions) -> None:
+async def _fold(folds: list[Fold], rows: list[asyncpg.Record], subscriptions: Subscriptions) -> None:
     for start in range(0, len(rows), SLICE):
         for row in rows[start : start + SLICE]:
             event = recorded_event(row)
-            chosen, indexes = taking[event.name]
-            decoded = DecodedEvent(event, chosen)
+            headers, indexes = subscriptions[event.name]
+            decoded = DecodedEvent(event, headers)
             for index in indexes:
                 folds[index].take(decoded)
         for fold in folds:

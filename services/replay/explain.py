@@ -1,7 +1,7 @@
-"""Folds a part of the log once more, in memory, until it gives the rows that are served: so it is known what made them.
+"""Explains rows: folds a window of the log in memory until it yields the served rows, and keeps the steps.
 
-A fold that starts at the beginning is right by definition, and may take long. One that starts later is right when it
-comes to the same rows, ``tm_update`` included. So it is tried with little of the log first, and with more if need be.
+A fold from the start of the log is correct by definition, but may take long. A fold that starts later is correct if it
+yields the same rows, ``tm_update`` included. So the search tries short windows first and longer ones if necessary.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from services.log.archives import read_catalog
 from services.log.read import recorded_event
 
 MAX_POSITIONS = 10_000_000
-"""So much of the log is read for one window, at most; what it would take more for is not explained."""
+"""The longest window that is read; a longer one is skipped."""
 MAX_EVENTS = 500_000
-"""And so many events are folded."""
-STEP = 20_000
-TURN = 500
-"""Events folded before others have their turn: a few milliseconds."""
+"""The most events of one window that are folded."""
+READ_POSITIONS = 20_000
+SLICE = 500
+"""Events folded between two turns of the event loop: a few milliseconds."""
 
 EVENTS = """
 SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
@@ -32,14 +32,14 @@ ORDER BY position
 """
 
 Window = tuple[int, int]
-"""Positions after the first and up to the second."""
+"""Positions after the first (exclusive) until the second (inclusive)."""
 
 
 class Explanation(Struct, frozen=True):
-    """``steps`` made the rows in ``window``, of which ``folded`` events were folded.
+    """The ``steps`` that a fold of the ``event_count`` events in ``window`` made.
 
-    ``exact``: they come to the rows that are served. ``complete``: no window was left out for being too large.
-    ``archived`` names the files of what stands before the window, where it begins at the edge.
+    ``is_exact``: they yield the served rows. ``is_complete``: no window was skipped for its length.
+    ``archive_files`` names the files of the events before the window, where it starts at the start of the log.
     """
 
     window: Window
@@ -53,35 +53,35 @@ class Explanation(Struct, frozen=True):
 async def explain_rows(
     pool: Pool, model: ReadModel, rows: Mapping[Key, Row | None], windows: Iterable[Window]
 ) -> Explanation:
-    """Fold one window after the other until the rows come out; if none brings them, return the last one folded."""
+    """Fold one window after the other until one yields the rows; if none does, return the last one folded."""
     best = Explanation((0, 0), [], 0, is_exact=False, is_complete=True)
-    complete = True
+    is_complete = True
     async with pool.acquire() as connection:
-        archived = await read_catalog(connection)
-    for window in dict.fromkeys((max(after, archived.position), upto) for after, upto in windows):
+        archives = await read_catalog(connection)
+    for window in dict.fromkeys((max(after, archives.position), until) for after, until in windows):
         trace = await _fold(pool, model, rows, window)
         if trace is None:
-            complete = False
+            is_complete = False
             continue
-        exact = all(is_same_row(row, trace.rows.get(key)) for key, row in rows.items())
-        best = Explanation(window, trace.steps, trace.folded, exact, complete)
-        if exact:
+        is_exact = all(is_same_row(row, trace.rows.get(key)) for key, row in rows.items())
+        best = Explanation(window, trace.steps, trace.folded, is_exact, is_complete)
+        if is_exact:
             break
-    files = archived.file_names if best.window[0] == archived.position else ""
-    return Explanation(best.window, best.steps, best.event_count, best.is_exact, complete, files)
+    files = archives.file_names if best.window[0] == archives.position else ""
+    return Explanation(best.window, best.steps, best.event_count, best.is_exact, is_complete, files)
 
 
 async def _fold(pool: Pool, model: ReadModel, rows: Mapping[Key, Row | None], window: Window) -> Trace | None:
-    """Return None if the window is too large."""
+    """Return None if the window is too long."""
     if window[1] - window[0] > MAX_POSITIONS:
         return None
     trace = Trace(model, frozenset(rows))
     pbxes, names = list({key[0] for key in rows}), list(event_names_of(model))
-    for after in range(*window, STEP):
-        got = await pool.fetch(EVENTS, after, min(after + STEP, window[1]), pbxes, names)
-        if trace.folded + len(got) > MAX_EVENTS:
+    for after in range(*window, READ_POSITIONS):
+        events = await pool.fetch(EVENTS, after, min(after + READ_POSITIONS, window[1]), pbxes, names)
+        if trace.folded + len(events) > MAX_EVENTS:
             return None
-        for start in range(0, len(got), TURN):
-            trace.fold([recorded_event(row) for row in got[start : start + TURN]])
+        for start in range(0, len(events), SLICE):
+            trace.fold([recorded_event(row) for row in events[start : start + SLICE]])
             await asyncio.sleep(0)
     return trace

@@ -1,4 +1,4 @@
-"""``ringledger as-of`` and ``ringledger diff``: a model's rows at an instant, and what differs between two of them."""
+"""``ringledger as-of`` and ``ringledger diff``: a model's rows at an instant, and the differences between two."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from projections import ALL
 from services.database import connection as database
 from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.log.archives import ArchivedError
-from services.log.bounds import pbx_names
+from services.log.bounds import UnknownPbxError, require_pbx
 from services.projector.initial_state import NoInitialStateError
 from services.projector.table import Table
 from services.replay import instants
@@ -21,22 +21,22 @@ from services.runtime.progress import Bar
 
 
 class HistoryError(Exception):
-    """The question cannot be answered; ``code`` is the program's exit code."""
+    """The rows cannot be returned; ``code`` is the program's exit code."""
 
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
         self.code = code
 
 
-class Question(Struct, frozen=True):
-    """What is asked: which model's rows, of one PBX or all, at which instants (as they were written)."""
+class HistoryQuery(Struct, frozen=True):
+    """A model, the instants (as text), and optionally the PBX of its rows."""
 
-    texts: tuple[str, ...]
+    instants: tuple[str, ...]
     model: str
     pbx: str | None = None
 
 
-class Found(Struct, frozen=True):
+class RowsAsOf(Struct, frozen=True):
     """A model's rows at an instant, in the order of their keys."""
 
     instant: Instant
@@ -44,53 +44,51 @@ class Found(Struct, frozen=True):
     rows: list[Any]
 
 
-class Differences(Struct, frozen=True):
-    """Rows that came, went, or changed (before, after) between two instants."""
+class RowChanges(Struct, frozen=True):
+    """Rows that were added, removed or changed (before, after) between two instants."""
 
-    came: list[Any]
-    went: list[Any]
+    added: list[Any]
+    removed: list[Any]
     changed: list[tuple[Any, Any]]
 
 
-async def found(url: str, question: Question) -> list[Found]:
-    """Answer for each instant. Raises HistoryError."""
-    asked = _checked(question)
-    with _explained():
+async def query_history(url: str, query: HistoryQuery) -> list[RowsAsOf]:
+    """Return the rows for each instant of the query. Raises HistoryError."""
+    positions_or_times = _parse(query)
+    with _history_errors():
         connection = await database.connect(url)
         try:
-            known = await pbx_names(connection)
-            if question.pbx is not None and question.pbx not in known:
-                others = f" (but {', '.join(known)})" if known else ""
-                raise HistoryError(f"the log holds no PBX {question.pbx!r}{others}")
-            where = [await instants.find(connection, one) for one in asked]
-            return [await _found(connection, question, instant) for instant in where]
+            if query.pbx is not None:
+                await require_pbx(connection, query.pbx)
+            resolved = [await instants.find(connection, one) for one in positions_or_times]
+            return [await _rows_as_of(connection, query, instant) for instant in resolved]
         finally:
             connection.terminate()
 
 
-async def _found(connection: asyncpg.Connection, question: Question, instant: Instant) -> Found:
+async def _rows_as_of(connection: asyncpg.Connection, query: HistoryQuery, instant: Instant) -> RowsAsOf:
     with Bar("folding") as bar:
-        held = await AsOfReader(ALL).read(connection, [question.model], instant, on_progress=bar.show)
-    one = held[question.model]
-    rows = [row for row in one.rows if question.pbx in {None, row.pbx}]
-    return Found(instant, one.table, sorted(rows, key=one.table.key_of))
+        models = await AsOfReader(ALL).read(connection, [query.model], instant, on_progress=bar.show)
+    model = models[query.model]
+    rows = [row for row in model.rows if query.pbx in {None, row.pbx}]
+    return RowsAsOf(instant, model.table, sorted(rows, key=model.table.key_of))
 
 
-def _checked(question: Question) -> list[Any]:
+def _parse(query: HistoryQuery) -> list[int] | list[Any]:
     names = [model.name for model in ALL]
-    if question.model not in names:
-        raise HistoryError(f"no model {question.model!r}; the models are {', '.join(names)}")
+    if query.model not in names:
+        raise HistoryError(f"not found: model {query.model!r}; the models are {', '.join(names)}")
     try:
-        return [instants.parse(text) for text in question.texts]
+        return [instants.parse(text) for text in query.instants]
     except InvalidInstantError as error:
         raise HistoryError(str(error)) from None
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _history_errors() -> Iterator[None]:
     try:
         yield
-    except (InvalidInstantError, ArchivedError, NoInitialStateError) as error:
+    except (InvalidInstantError, ArchivedError, NoInitialStateError, UnknownPbxError) as error:
         raise HistoryError(str(error)) from None
     except NO_LEDGER as error:
         raise HistoryError(f"{NO_LEDGER_MESSAGE}: {error}") from None
@@ -102,18 +100,18 @@ def _explained() -> Iterator[None]:
         raise HistoryError(explain(error), 1) from None
 
 
-def differences(before: Found, after: Found) -> Differences:
-    """Compare two answers; ``tm_update`` alone is no change."""
+def compare(before: RowsAsOf, after: RowsAsOf) -> RowChanges:
+    """Return the changes between two results; a change of ``tm_update`` alone does not count."""
     key_of = before.table.key_of
-    old, new = ({key_of(row): row for row in found.rows} for found in (before, after))
+    old, new = ({key_of(row): row for row in result.rows} for result in (before, after))
     both = [(old[key], new[key]) for key in old if key in new]
-    return Differences(
+    return RowChanges(
         [row for key, row in new.items() if key not in old],
         [row for key, row in old.items() if key not in new],
-        [(a, b) for a, b in both if changes(a, b, before.table.columns)],
+        [(a, b) for a, b in both if changed_columns(a, b, before.table.columns)],
     )
 
 
-def changes(before: Any, after: Any, columns: Sequence[str] | dict[str, str]) -> list[str]:
-    """Return the columns that differ."""
+def changed_columns(before: Any, after: Any, columns: Sequence[str] | dict[str, str]) -> list[str]:
+    """Return the columns that differ, without ``tm_update``."""
     return [c for c in columns if c != "tm_update" and getattr(before, c) != getattr(after, c)]

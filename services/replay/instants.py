@@ -1,11 +1,11 @@
-"""Instants of the log: what `as_of` may ask for, and which events had been heard by then.
+"""Instants of the log: what ``as_of`` accepts, and which events were received by then.
 
-``recorded`` is the listener's clock, almost in the order of positions; but what waited in a spool was appended late,
-among events that are younger. By a position is meant the log as it stood then, late events missing; by a time
-everything that had been heard by then, whenever it was appended.
+``recorded`` is the listener's clock and nearly follows the order of positions. Events that waited in a spool are
+appended late, among younger ones. A position selects the log as it was then, without these late events. A time selects
+all events received by then, whenever they were appended.
 
-Where our clock was set back, times come twice. ``appended`` never goes back: it stands still until PostgreSQL's clock
-has caught up, which marks the batches of such a time. Then a time is the last moment at which an event shows it.
+If the listener's clock was set back, times repeat. ``appended`` never decreases: it stays the same until PostgreSQL's
+clock has caught up, which marks the batches of such a period. A repeated time means its last occurrence.
 """
 
 import re
@@ -20,14 +20,15 @@ from services.log.times import parse_rfc3339, rfc3339, to_microseconds
 from services.projector import saved_states as saved
 
 TOLERANCE = timedelta(seconds=60)
-"""How far ahead of ours the clock of somebody may be who asks for what is now."""
+"""How far a client's clock may be ahead of this one when it requests the present."""
 
 POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 FIRST = "SELECT first, earliest FROM ledger.batch ORDER BY first LIMIT 1"
-# Appended by then; then what was appended soon after, as all is; then what the partial index batch_late knows.
+# Batches appended by the time; batches appended within 10 seconds after it, as usual; late batches, for which there is
+# the partial index batch_late.
 APPENDED = "SELECT last FROM ledger.batch WHERE appended <= $1 ORDER BY appended DESC, first DESC LIMIT 1"
-AFTERWARDS = """
+APPENDED_AFTER = """
 SELECT first, last, false AS late FROM ledger.batch
 WHERE month >= date_trunc('month', $1 AT TIME ZONE 'UTC') AND appended > $1 AND appended <= $1 + interval '10 seconds'
   AND earliest <= $1
@@ -37,20 +38,20 @@ WHERE month >= date_trunc('month', $1 AT TIME ZONE 'UTC') AND appended > $1 + in
   AND appended - earliest > interval '10 seconds' AND earliest <= $1
 ORDER BY first
 """
-LAST = """
+LAST_RECORDED = """
 SELECT position FROM ledger.event WHERE position > $1 AND position <= $2 AND recorded <= $3
 ORDER BY position DESC LIMIT 1
 """
 
-# The last batch with an event recorded by $1 that was appended at one and the same time as a batch before it.
+# The last batch with an event recorded by $1 whose time of appending equals that of an earlier batch.
 REPEATED = """
-SELECT r.first - 1 AS after, r.last AS upto FROM ledger.batch r
+SELECT r.first - 1 AS after, r.last AS until FROM ledger.batch r
 WHERE r.month >= date_trunc('month', $1 AT TIME ZONE 'UTC') AND r.appended > $1 + interval '10 seconds'
   AND r.appended - r.earliest > interval '10 seconds' AND r.earliest <= $1
   AND EXISTS (SELECT FROM ledger.batch b WHERE b.appended = r.appended AND b.first < r.first AND b.earliest > $1)
 ORDER BY r.first DESC LIMIT 1
 """
-# When the event was recorded, if its batch is such a one.
+# The event's time of recording, if its batch is one of these.
 RECORDED = """
 SELECT e.recorded FROM ledger.event e
 CROSS JOIN LATERAL (SELECT first, appended FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1) b
@@ -60,14 +61,14 @@ WHERE e.position = $1 AND e.recorded < b.appended - interval '10 seconds'
 
 
 class InvalidInstantError(ValueError):
-    """What was asked for is no instant of this log; the message says why."""
+    """The value is not an instant of this log; the message gives the reason."""
 
 
 class Instant(Struct, frozen=True):
-    """The events that count: those in ``spans`` (after, up to), if ``until`` is given only those recorded by then.
+    """The events in ``spans`` (after, until); if ``until`` is set, only those recorded by then.
 
-    ``at`` is the time of the instant. ``position`` is that of the last event that counts; of those that were appended
-    when they were due, where there are any. ``first`` is the first position that is in the log.
+    ``at`` is the time of the instant, ``position`` that of its last event: the last one that was appended in time, if
+    there is one. ``first`` is the first position of the log.
     """
 
     position: int
@@ -78,67 +79,68 @@ class Instant(Struct, frozen=True):
 
 
 def parse(text: str) -> int | datetime:
-    """Return the position or time (UTC) that is meant. Raises InvalidInstantError."""
+    """Return a position or a time in UTC. Raises InvalidInstantError."""
     if POSITION.fullmatch(text):
         return int(text)
     try:
         return parse_rfc3339(text)
     except ValueError:
-        raise InvalidInstantError(f"{text[:40]!r} is no position and no time such as 2026-11-23T14:03:00Z") from None
+        pass
+    raise InvalidInstantError(f"{text[:40]!r} is neither a position nor a time such as 2026-11-23T14:03:00Z")
 
 
-async def find(connection: asyncpg.Connection, asked: int | datetime, now: datetime | None = None) -> Instant:
-    """Find the instant in the log. Raises InvalidInstantError if it lies outside, ArchivedError if before its edge.
+async def find(connection: asyncpg.Connection, instant: int | datetime, now: datetime | None = None) -> Instant:
+    """Return the instant of a position or time. Raises InvalidInstantError outside the log, ArchivedError before it.
 
-    The edge itself is an instant: states are kept there.
+    The start of the log is an instant too: every model has a saved state there.
     """
     head = await head_position(connection)
-    archived = await read_catalog(connection)
+    archives = await read_catalog(connection)
     first = await connection.fetchrow(FIRST)
     if first is None:
         raise InvalidInstantError("the log is empty")
-    if isinstance(asked, int):
-        if asked < archived.position and (archive := archived.archive_of(asked)) is not None:
-            raise ArchivedError(f"position {asked}", archive)
-        if not (archived.position or first["first"]) <= asked <= head:
-            raise InvalidInstantError(f"there is no position {asked}: the log goes from {first['first']} to {head}")
-        at = await connection.fetchval(RECORDED, asked) or await saved.latest_recorded(connection, asked)
-        return Instant(asked, at, first["first"], ((0, asked),))
+    if isinstance(instant, int):
+        if instant < archives.position and (archive := archives.archive_of(instant)) is not None:
+            raise ArchivedError(f"position {instant}", archive)
+        if not (archives.position or first["first"]) <= instant <= head:
+            raise InvalidInstantError(f"not found: position {instant}; the log has {first['first']} to {head}")
+        at = await connection.fetchval(RECORDED, instant) or await saved.latest_recorded(connection, instant)
+        return Instant(instant, at, first["first"], ((0, instant),))
     now = now or datetime.now(UTC)
-    if asked > now + TOLERANCE:
-        raise InvalidInstantError(f"{rfc3339(asked)} is still to come")
-    at = min(asked, now)
-    if archived and to_microseconds(at) < archived.latest_recorded:
-        raise ArchivedError(rfc3339(at), archived.archive_at(to_microseconds(at)))
-    found = await _by_time(connection, at, first["first"])
-    if found is None and archived:
-        return Instant(archived.position, at, first["first"], ((0, archived.position),), at)
-    if found is None:
-        raise InvalidInstantError(f"{rfc3339(asked)} is before the first event, of {rfc3339(first['earliest'])}")
-    return found
+    if instant > now + TOLERANCE:
+        raise InvalidInstantError(f"{rfc3339(instant)} is in the future")
+    at = min(instant, now)
+    if archives and to_microseconds(at) < archives.latest_recorded:
+        raise ArchivedError(rfc3339(at), archives.archive_at(to_microseconds(at)))
+    by_time = await _by_time(connection, at, first["first"])
+    if by_time is None and archives:
+        return Instant(archives.position, at, first["first"], ((0, archives.position),), at)
+    if by_time is None:
+        raise InvalidInstantError(f"{rfc3339(instant)} is before the first event, at {rfc3339(first['earliest'])}")
+    return by_time
 
 
 async def _by_time(connection: asyncpg.Connection, at: datetime, first: int) -> Instant | None:
     if (repeated := await connection.fetchrow(REPEATED, at)) is not None:
-        position: int = await connection.fetchval(LAST, *repeated, at)
+        position: int = await connection.fetchval(LAST_RECORDED, *repeated, at)
         return Instant(position, at, first, ((0, position),))
     appended: int | None = await connection.fetchval(APPENDED, at)
-    afterwards = await connection.fetch(AFTERWARDS, at)
-    due = [(0, appended)] if appended else []
-    due += [(batch["first"] - 1, batch["last"]) for batch in afterwards if not batch["late"]]
-    late = [(batch["first"] - 1, batch["last"]) for batch in afterwards if batch["late"]]
-    for after, upto in (*reversed(due), *reversed(late)):
-        position = await connection.fetchval(LAST, after, upto, at)
+    batches = await connection.fetch(APPENDED_AFTER, at)
+    in_time = [(0, appended)] if appended else []
+    in_time += [(batch["first"] - 1, batch["last"]) for batch in batches if not batch["late"]]
+    late = [(batch["first"] - 1, batch["last"]) for batch in batches if batch["late"]]
+    for after, until in (*reversed(in_time), *reversed(late)):
+        position = await connection.fetchval(LAST_RECORDED, after, until, at)
         if position is not None:
-            return Instant(position, at, first, _joined(due + late), at)
+            return Instant(position, at, first, _joined(in_time + late), at)
     return None
 
 
 def _joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     joined: list[tuple[int, int]] = []
-    for after, upto in spans:
+    for after, until in spans:
         if joined and joined[-1][1] == after:
-            joined[-1] = (joined[-1][0], upto)
+            joined[-1] = (joined[-1][0], until)
         else:
-            joined.append((after, upto))
+            joined.append((after, until))
     return tuple(joined)

@@ -1,6 +1,6 @@
-"""Follows the log from any position on: models folded in step from saved states, and what each event changed.
+"""A catch-up subscription: follows the log from any position and yields the row changes that each event caused.
 
-The tables that are served cannot tell that: a batch of many events is one change to them.
+The served tables cannot show these changes: there a batch of many events is one change.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from services.replay.as_of import READ, SLICE, WINDOW, AsOfReader
 from services.replay.instants import Instant
 
 MAX_START_EVENTS = 2_000_000
-"""Events that may be folded to come to where a tail begins; saved states stand nearer than that."""
+"""The most events that are folded to reach the start of a subscription; saved states are nearer than that."""
 
 RETRYABLE_ERRORS = DATABASE_ERRORS
-"""What may be tried again, and then goes on where it was: nothing that PostgreSQL says is about one event."""
+"""Errors after which `Subscription.read` can be called again: no PostgreSQL error is due to one event."""
 
-# One statement, so that all of it is of one moment.
-MOMENT = """
+# One statement, so that all values are of one moment.
+LOG_STATE = """
 SELECT (SELECT position FROM ledger.head), (SELECT coalesce(max(last), 0) FROM ledger.archive),
        (SELECT coalesce(max(last), 0) FROM ledger.name WHERE source = 'ringledger' AND name = 'Redacted'),
        EXISTS (SELECT FROM ledger.stale), (SELECT hash FROM ledger.head), ledger.continues($1, $2)
@@ -34,13 +34,13 @@ SELECT (SELECT position FROM ledger.head), (SELECT coalesce(max(last), 0) FROM l
 
 
 class RedactedError(Exception):
-    """The log holds other bytes than those that were folded: nothing of what was folded may be told any more."""
+    """The log was redacted after its events were folded; nothing that was folded may be returned any more."""
 
 
 class LogState(Struct, frozen=True):
-    """Where the log ends (``head``), begins after (``edge``), and was redacted last; ``stale`` while that goes on.
+    """The log at one moment: its last position, the last archived position, and that of the last redaction.
 
-    ``continues``: the log still has the end that was asked about.
+    ``stale`` is True during a redaction. ``continues``: the log still contains the end that was passed.
     """
 
     head: int
@@ -51,22 +51,22 @@ class LogState(Struct, frozen=True):
     continues: bool
 
 
-async def read_log_state(pool: Pool, known: LogEnd = EMPTY_LOG) -> LogState:
-    """Ask PostgreSQL for it."""
-    return LogState(*await pool.fetchrow(MOMENT, known.position, known.hash))
+async def read_log_state(pool: Pool, end: LogEnd = EMPTY_LOG) -> LogState:
+    """Return the state of the log; ``end`` is an earlier end of it, to test whether the log continues it."""
+    return LogState(*await pool.fetchrow(LOG_STATE, end.position, end.hash))
 
 
 async def archived_error(pool: Pool, position: int) -> ArchivedError:
-    """Name the archive that holds what comes after a position before the edge."""
+    """Return the error that names the archive with the events after ``position``."""
     async with pool.acquire() as connection:
-        months = await read_catalog(connection)
-    return ArchivedError(f"position {position}", months.archive_of(position + 1) or months.archives[-1])
+        archives = await read_catalog(connection)
+    return ArchivedError(f"position {position}", archives.archive_of(position + 1) or archives.archives[-1])
 
 
 class Subscription:
-    """Models in step, on their way along the log.
+    """Models folded step by step along the log.
 
-    ``position`` is that of the last event that was read, ``redacted`` that of the redaction which all of it is after.
+    ``position`` is that of the last event read; ``redacted`` that of the last redaction before the fold began.
     """
 
     def __init__(self, fold: StepFold, position: int, redacted: int, end: LogEnd) -> None:
@@ -78,47 +78,44 @@ class Subscription:
 
     @classmethod
     async def open(cls, pool: Pool, as_of: AsOfReader, position: int) -> "Subscription":
-        """Begin after a position. Raises RedactedError while a redaction goes on, ArchivedError before the edge.
+        """Start after a position.
 
-        Also NoInitialStateError and TooFarError, where there is no state to begin with, and BrokenModelError.
+        Raises RedactedError during a redaction, ArchivedError before the start of the log, NoInitialStateError and
+        TooFarError without a state to start from, and BrokenModelError.
         """
-        now = await read_log_state(pool)  # before anything is folded: what is redacted later is noticed by `read`
+        now = await read_log_state(pool)  # Before the fold: `read` detects later redactions.
         if now.stale:
-            raise RedactedError("a redaction is under way")
+            raise RedactedError("a redaction is running")
         if position < now.archived_until:
             raise await archived_error(pool, position)
         models = [table.model for table in as_of.tables.values()]
         instant = Instant(position, datetime.now(UTC), 1, ((0, position),))
         async with pool.acquire() as connection:
-            held = await as_of.read(connection, [model.name for model in models], instant, MAX_START_EVENTS)
-        return cls(
-            StepFold(models, {n: (one.state, one.rows) for n, one in held.items()}),
-            position,
-            now.redacted,
-            LogEnd(now.head, now.hash),
-        )
+            initial = await as_of.read(connection, [model.name for model in models], instant, MAX_START_EVENTS)
+        fold = StepFold(models, {name: (model.state, model.rows) for name, model in initial.items()})
+        return cls(fold, position, now.redacted, LogEnd(now.head, now.hash))
 
     async def check(self, pool: Pool) -> None:
-        """Raise RewoundError, RedactedError or ArchivedError if what was folded is not in the log any more."""
+        """Raise RewoundError, RedactedError or ArchivedError if the log no longer holds the events that were folded."""
         now = await read_log_state(pool, self._end)
         if not now.continues:
-            raise RewoundError(f"the log had position {self._end.position} and ends at {now.head} now")
+            raise RewoundError(f"the log had position {self._end.position}, and now ends at {now.head}")
         if now.redacted > self.redacted:
             raise RedactedError("the log was redacted")
         if now.archived_until > self.position:
             raise await archived_error(pool, self.position)
         self._end = LogEnd(now.head, now.hash)
 
-    async def read(self, pool: Pool, upto: int) -> AsyncIterator[tuple[RecordedEvent, list[Change]]]:
-        """Fold the events up to a position that is in the log, and yield those that changed something.
+    async def read(self, pool: Pool, until: int) -> AsyncIterator[tuple[RecordedEvent, list[Change]]]:
+        """Fold the events up to position ``until``, which is in the log, and yield those that changed a row.
 
         During a yield `fold` holds the rows as that event left them. After one of RETRYABLE_ERRORS the subscription can
         continue from its position; RewoundError, RedactedError, ArchivedError and FoldError end it.
         """
-        while self.position < upto:
-            end = min(self.position + WINDOW, upto)
+        while self.position < until:
+            end = min(self.position + WINDOW, until)
             rows = await pool.fetch(READ, self.position, end, self._names, None)
-            # Afterwards: what had been changed or taken away when these were read is known now.
+            # After the read: the check then covers every change of the log before these rows were read.
             await self.check(pool)
             end = min(end, self._end.position)
             for start in range(0, len(rows), SLICE):

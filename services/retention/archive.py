@@ -1,21 +1,20 @@
-"""``ringledger archive``: months leave the log for files; what is folded goes on from states kept where it then begins.
+"""``ringledger archive``: moves months from the log into files. Models continue from states saved at its new start.
 
-The steps stand in the order in which nothing can be lost: what every model holds at the edge is kept, each month is
-written to a file, each file is read back, on disk, and held against the log; then one transaction takes the months
-out. A command that dies before that has changed nothing that counts, and does all of it again when it is run again.
+The order of the steps loses nothing. First the states of all models at the new start of the log are saved. Then each
+month is written to a file, synced to disk, read back and compared with the log. Last, one transaction removes the
+months. A command that dies before that has removed nothing, and can be run again.
 """
 
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import asyncpg
-from msgspec import Struct
 
 from projections import ALL
 from services.database import connection as database
 from services.database.errors import DATABASE_ERRORS, NO_LEDGER, UNREACHABLE, explain
 from services.database.locks import Lock, try_lock
-from services.log.archives import ArchiveCatalog, last_archived, read_catalog
+from services.log.archives import ArchiveCatalog, drop_detached, last_archived, read_catalog
 from services.log.redactions import RedactionError
 from services.projector import saved_states as saved
 from services.projector import stale_states
@@ -23,8 +22,9 @@ from services.projector.initial_state import NoInitialStateError
 from services.projector.saved_states import SavedState
 from services.replay.as_of import AsOfReader, BrokenModelError
 from services.replay.instants import Instant
-from services.retention.archive_files import Month, Written, places, write
-from services.retention.detach import ArchiveError, detach, ready
+from services.retention.archive_files import ArchiveFile, Month, file_paths, write_files
+from services.retention.archive_report import ArchiveResult
+from services.retention.detach import ArchiveError, check_ready, detach
 from services.runtime.progress import Bar
 from services.transfer.export_ledger import ExportError
 from services.transfer.ledger_file import LedgerFileError
@@ -39,31 +39,22 @@ CROSS JOIN LATERAL (SELECT last, hash FROM ledger.batch b WHERE b.month = part.m
 WHERE part.month < $1 ORDER BY l.last
 """
 NEXT = "SELECT min(first) FROM ledger.batch WHERE month >= $1"
-DROP = "SELECT to_char(m, 'YYYY-MM') FROM ledger.drop_archived($1) AS m"
 
 
-class Archived(Struct, frozen=True):
-    """What was done: files that were written, where the log begins now, and months whose tables were dropped."""
-
-    written: list[Written]
-    begins: int
-    dropped: list[str]
-
-
-def month_of(text: str) -> date:
-    """Read a month as 2026-10. Raises ArchiveError."""
+def parse_month(text: str) -> date:
+    """Return the first day of a month such as 2026-10. Raises ArchiveError."""
     try:
         if len(text) == len("2026-10"):
             return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
     except ValueError:
         pass
-    raise ArchiveError(f"{text[:40]!r} is no month as 2026-10")
+    raise ArchiveError(f"{text[:40]!r} is not a month such as 2026-10")
 
 
-async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -> Archived:
-    """Archive all months before ``before`` into ``folder``; listeners, projector and API may go on.
+async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -> ArchiveResult:
+    """Archive all months before ``before`` into ``folder``; listeners, projector and API may run.
 
-    The tables of these months are left in schema ``archived``, or dropped. Raises ArchiveError.
+    The tables of these months stay in schema ``archived`` unless ``drop`` is set. Raises ArchiveError.
     """
     try:
         connection = await database.connect(url, application_name="ringledger archive", search_path="model, ledger")
@@ -71,7 +62,7 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
         raise ArchiveError(explain(error), 1) from None
     try:
         if not await try_lock(connection, Lock.RETENTION):
-            raise ArchiveError("a redaction or another archive is under way")
+            raise ArchiveError("a redaction or another archive is running")
         return await _archive(url, connection, before, folder, drop=drop)
     except NO_LEDGER:
         raise ArchiveError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
@@ -85,69 +76,55 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
         await connection.close()
 
 
-async def _archive(url: str, connection: asyncpg.Connection, before: date, folder: Path, *, drop: bool) -> Archived:
+async def _archive(
+    url: str, connection: asyncpg.Connection, before: date, folder: Path, *, drop: bool
+) -> ArchiveResult:
     current: date = await connection.fetchval(CURRENT)
     if before > current:
-        raise ArchiveError(f"{before:%Y-%m} is still to come: the months before {current:%Y-%m} can be archived")
-    old = await read_catalog(connection)
-    months = await _months(connection, old, before)
-    written: list[Written] = []
+        raise ArchiveError(f"{before:%Y-%m} is in the future: months before {current:%Y-%m} can be archived")
+    catalog = await read_catalog(connection)
+    months = await _months(connection, catalog, before)
+    files: list[ArchiveFile] = []
     if months:
-        await ready(connection, months[-1].last)
-        files = places(months, folder)
-        latest = await _keep(connection, old.position, months[-1].last)
-        written = await write(url, months, files)
-        await detach(connection, written, latest)
-    begins = await last_archived(connection) + 1
-    await _tidy(connection, begins - 1)
-    dropped = [row[0] for row in await connection.fetch(DROP, before)] if drop else []
-    if not written and not dropped:
-        raise ArchiveError(f"nothing to archive before {before:%Y-%m}: the log begins later, with position {begins}")
-    return Archived(written, begins, dropped)
+        await check_ready(connection, months[-1].last)
+        paths = file_paths(months, folder)
+        latest = await _save_states(connection, catalog.position, months[-1].last)
+        files = await write_files(url, months, paths)
+        await detach(connection, files, latest)
+    start = await last_archived(connection) + 1
+    async with connection.transaction():
+        await stale_states.delete_before(connection, start - 1)
+    dropped = [f"{month:%Y-%m}" for month in await drop_detached(connection, before)] if drop else []
+    if not files and not dropped:
+        raise ArchiveError(f"nothing to archive before {before:%Y-%m}: the log starts later, at position {start}")
+    return ArchiveResult(files, start, dropped)
 
 
-async def _months(connection: asyncpg.Connection, old: ArchiveCatalog, before: date) -> list[Month]:
-    """Return the months to archive, which must be the beginning of the log."""
+async def _months(connection: asyncpg.Connection, catalog: ArchiveCatalog, before: date) -> list[Month]:
+    """Return the months to archive, which must be the first ones of the log."""
     months: list[Month] = []
-    position, previous = old.position, old.hash
+    position, previous = catalog.position, catalog.hash
     rows = await connection.fetch(MONTHS, before)
     for month, first, last, hash_ in rows:
         if first != position + 1:
-            raise ArchiveError(f"{month:%Y-%m} does not follow on position {position}, but begins with {first}")
+            raise ArchiveError(f"{month:%Y-%m} starts at position {first}, and must follow position {position}")
         months.append(Month(month, first, last, previous, hash_))
         position, previous = last, hash_
     following = await connection.fetchval(NEXT, before)
     if rows and following is not None and following != position + 1:
-        raise ArchiveError(f"months from {before:%Y-%m} on begin with position {following}, within what is before them")
+        raise ArchiveError(f"months from {before:%Y-%m} on start at position {following}, within earlier months")
     return months
 
 
-async def _keep(connection: asyncpg.Connection, behind: int, position: int) -> datetime:
-    """Keep what all models hold at ``position``; return the greatest time of recording up to there."""
-    await stale_states.delete_pinned_after(connection, behind)
+async def _save_states(connection: asyncpg.Connection, start: int, position: int) -> datetime:
+    """Save the states of all models at ``position``; return the greatest time of recording until there."""
+    # A command that died may have left such states, and a later redaction may have changed the log.
+    await stale_states.delete_pinned_after(connection, start)
     latest = await saved.latest_recorded(connection, position)
-    instant = Instant(position, latest, behind + 1, ((0, position),))
+    instant = Instant(position, latest, start + 1, ((0, position),))
     with Bar("folding") as progress:
-        held = await AsOfReader(ALL).read(connection, [model.name for model in ALL], instant, on_progress=progress.show)
-    for one in held.values():
+        names = [model.name for model in ALL]
+        models = await AsOfReader(ALL).read(connection, names, instant, on_progress=progress.show)
+    for one in models.values():
         await saved.pin(connection, SavedState(one.table.model, position, latest, one.changed, one.state), one.rows)
     return latest
-
-
-async def _tidy(connection: asyncpg.Connection, position: int) -> None:
-    async with connection.transaction():
-        await stale_states.delete_before(connection, position)
-
-
-def lines(done: Archived) -> list[str]:
-    """Say in a few lines what was done."""
-    said = [
-        f"{one.file}: {one.manifest.events} events in {one.manifest.batches} batches, positions {one.month.first} to"
-        f" {one.month.last}"
-        for one in done.written
-    ]
-    if done.written:
-        said.append(f"archived; the log begins with position {done.begins}. Keep these files, and their manifests")
-    if done.dropped:
-        said.append(f"dropped the tables of {', '.join(done.dropped)}")
-    return said

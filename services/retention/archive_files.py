@@ -1,4 +1,4 @@
-"""The files of months that are to leave the log: written, on disk, and found to hold what the log holds."""
+"""Writes months of the log to ledger files, syncs them to disk and compares them with the log."""
 
 import os
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from schemas.ledger_file import Manifest
 from services.runtime.private import make_folder
 from services.runtime.progress import Bar
 from services.transfer.export_ledger import export_ledger
-from services.transfer.ledger_check import check
-from services.transfer.ledger_file import LedgerFileError, manifest_of, read, read_manifest
+from services.transfer.ledger_check import check_file
+from services.transfer.ledger_file import LedgerFileError, manifest_path, read_batches, read_manifest
 
 
 class Month(Struct, frozen=True):
-    """A month of the log: its positions, the link before it and its own last one."""
+    """A month of the log: its positions, and the links before its first and after its last batch."""
 
     month: date
     first: int
@@ -26,65 +26,65 @@ class Month(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Return it as 2026-10."""
+        """Return the month as text, for example 2026-10."""
         return f"{self.month:%Y-%m}"
 
 
-class Written(Struct, frozen=True):
-    """A month's file, which holds it whole."""
+class ArchiveFile(Struct, frozen=True):
+    """A file that contains a whole month."""
 
     month: Month
-    file: Path
+    path: Path
     manifest: Manifest
 
 
-def places(months: Sequence[Month], folder: Path) -> list[Path]:
-    """Return where the months' files go. Raises LedgerFileError.
+def file_paths(months: Sequence[Month], folder: Path) -> list[Path]:
+    """Return the paths of the months' files, and create the folder. Raises LedgerFileError.
 
-    A file that is there already will be replaced if it holds the same month of the same log.
+    An existing file is replaced later if it contains the same month of the same log; otherwise it is an error.
     """
     try:
         make_folder(folder)
     except OSError as error:
         raise LedgerFileError(f"{folder}: {error.strerror}") from None
-    files = [folder.absolute() / f"{month.name}.jsonl.zst" for month in months]
-    for month, file in zip(months, files, strict=True):
-        if file.exists() and not _ours(month, file):
-            raise LedgerFileError(f"{file} is there already, and holds something else: give another --output")
+    paths = [folder.absolute() / f"{month.name}.jsonl.zst" for month in months]
+    for month, path in zip(months, paths, strict=True):
+        if path.exists() and not _is_of_month(month, path):
+            raise LedgerFileError(f"{path} exists and contains something else; choose another --output")
+    return paths
+
+
+async def write_files(url: str, months: Sequence[Month], paths: Sequence[Path]) -> list[ArchiveFile]:
+    """Write and check a file for each month. Raises LedgerFileError, ExportError and OSError."""
+    files = []
+    for month, path in zip(months, paths, strict=True):
+        await export_ledger(url, path, None, month.first, month.last)
+        for written in (path, manifest_path(path), path.parent):
+            _sync(written)
+        files.append(ArchiveFile(month, path, _check(month, path)))
     return files
 
 
-async def write(url: str, months: Sequence[Month], files: Sequence[Path]) -> list[Written]:
-    """Write a file for each month, and check it. Raises LedgerFileError, ExportError and OSError."""
-    written = []
-    for month, file in zip(months, files, strict=True):
-        await export_ledger(url, file, None, month.first, month.last)
-        for path in (file, manifest_of(file), file.parent):
-            _sync(path)
-        written.append(Written(month, file, _checked(month, file)))
-    return written
-
-
-def _checked(month: Month, file: Path) -> Manifest:
-    with Bar(f"checking {file.name}") as progress:
-        m = check(file, progress.show).manifest
+def _check(month: Month, path: Path) -> Manifest:
+    with Bar(f"checking {path.name}") as progress:
+        m = check_file(path, progress.show).manifest
     links = month.previous.hex(), month.hash.hex()
     if (m.pbx, m.first, m.last, m.previous, m.hash) != (None, month.first, month.last, *links):
-        raise LedgerFileError(f"{file} is not what the log holds of {month.name}")
+        raise LedgerFileError(f"{path} does not match {month.name} in the log")
     return m
 
 
-def _ours(month: Month, file: Path) -> bool:
-    """Tell whether a file is of an earlier run for the same month, one that died before the manifest too."""
-    if manifest_of(file).exists():
-        manifest = read_manifest(file)
+def _is_of_month(month: Month, path: Path) -> bool:
+    """Return whether an earlier run wrote the file for this month; that run may have died before the manifest."""
+    if manifest_path(path).exists():
+        manifest = read_manifest(path)
         return (manifest.first, manifest.previous) == (month.first, month.previous.hex())
-    line, _ = next(read(file), (None, []))
+    line, _ = next(read_batches(path), (None, []))
     return line is not None and (line.first, line.previous) == (month.first, month.previous.hex())
 
 
 def _sync(path: Path) -> None:
-    """Have it on the disk before the log lets go of what it holds."""
+    """Sync a file or folder to disk, before its content leaves the log."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

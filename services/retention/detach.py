@@ -1,4 +1,4 @@
-"""Takes months out of the log, in one transaction that waits for nobody and that nobody waits for."""
+"""Removes months from the log in one transaction, which neither waits for readers nor blocks them for long."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ import asyncpg
 
 from projections import ALL
 from services.database.locks import Lock
-from services.retention.archive_files import Written
+from services.log.archives import detach_month
+from services.retention.archive_files import ArchiveFile
 
 TRIES = 60
 PAUSE_SECONDS = 1.0
@@ -17,12 +18,12 @@ STALE = """
 SELECT EXISTS (SELECT FROM ledger.checkpoint c
                WHERE c.version = 0 OR EXISTS (SELECT FROM ledger.stale s WHERE s.model = c.model))
 """
-# Who stands before the edge would find nothing to go on with.
+# A model before the new start of the log could not continue.
 BEHIND = """
 SELECT model, place, position, error FROM ledger.checkpoint
 WHERE model = ANY($1::text[]) AND position < $2 ORDER BY position, model LIMIT 1
 """
-# In the order in which others take them. Who waits for a lock holds up all who come later: for so long, and no longer.
+# In the same order as elsewhere. A transaction that waits for such a lock blocks all later ones, hence the timeouts.
 LOCKS = (
     "SET LOCAL lock_timeout = '100ms'",
     "LOCK TABLE ledger.checkpoint IN SHARE MODE",
@@ -31,51 +32,47 @@ LOCKS = (
     "SET LOCAL lock_timeout = '10ms'",
     "LOCK TABLE ONLY ledger.batch IN ACCESS EXCLUSIVE MODE",
 )
-DETACH = "SELECT ledger.detach($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
 class ArchiveError(Exception):
-    """It cannot be done; the message is one line. With ``code`` 2 nothing has changed."""
+    """The archive failed; the message is one line. With ``code`` 2 nothing was changed."""
 
     def __init__(self, message: str, code: int = 2) -> None:
         super().__init__(message)
         self.code = code
 
 
-async def ready(connection: asyncpg.Connection, position: int) -> None:
-    """Raise ArchiveError as long as somebody has not done with what is to be archived."""
+async def check_ready(connection: asyncpg.Connection, position: int) -> None:
+    """Raise ArchiveError if a redaction is unfinished, or a model has not folded the log until ``position``."""
     if await connection.fetchval(STALE):
-        raise ArchiveError("a redaction has not come to its end: run `ringledger redact` again first")
+        raise ArchiveError("a redaction is unfinished; run `ringledger redact` again first")
     behind = await connection.fetchrow(BEHIND, [model.name for model in ALL], position)
     if behind is not None:
-        what = f"read model {behind['model']}" + (", which is being rebuilt," if behind["place"] == "rebuild" else "")
-        why = f" ({behind['error']})" if behind["error"] else ""
-        raise ArchiveError(f"{what} has folded {behind['position']} of {position} positions to archive{why}")
+        rebuild = ", which is being rebuilt," if behind["place"] == "rebuild" else ""
+        reason = f" ({behind['error']})" if behind["error"] else ""
+        raise ArchiveError(
+            f"read model {behind['model']}{rebuild} has folded {behind['position']} of {position} positions"
+            f" to archive{reason}"
+        )
 
 
-async def detach(connection: asyncpg.Connection, written: Sequence[Written], latest: datetime) -> None:
-    """Take the months out, as soon as nobody reads the log for longer than a moment; ``latest`` is their last time.
+async def detach(connection: asyncpg.Connection, files: Sequence[ArchiveFile], latest: datetime) -> None:
+    """Remove the months from the log as soon as the locks are free; ``latest`` is their greatest time of recording.
 
-    Raises ArchiveError; nothing has changed.
+    Raises ArchiveError after `TRIES` attempts; then nothing was changed.
     """
     for _ in range(TRIES):
         try:
             async with connection.transaction():
                 for lock in LOCKS:
                     await connection.execute(lock)
-                await ready(connection, written[-1].month.last)
-                for one in written:
-                    await _detach_one(connection, one, latest)
+                await check_ready(connection, files[-1].month.last)
+                for one in files:
+                    month = one.month
+                    links = month.first, month.last, month.previous, month.hash
+                    await detach_month(connection, month.month, links, latest, (one.path, one.manifest))
         except asyncpg.LockNotAvailableError:
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return
-    raise ArchiveError(f"somebody has read the log for {TRIES} seconds (a backup?): run it again later", 1)
-
-
-async def _detach_one(connection: asyncpg.Connection, one: Written, latest: datetime) -> None:
-    month, file = one.month, one.file
-    counts = [(c.pbx, c.source, c.name, c.count) for c in one.manifest.counts]
-    links = month.first, month.last, month.previous, month.hash
-    told = str(file), file.name, bytes.fromhex(one.manifest.sha256), counts
-    await connection.execute(DETACH, month.month, *links, latest, *told)
+    raise ArchiveError(f"another session has read the log for {TRIES} seconds (a backup?); try again later", 1)

@@ -1,4 +1,4 @@
-"""A file of AMI blocks, block by block: the events that stand in it, and what is damaged."""
+"""Reads a file of AMI blocks: its events, and its damage."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,50 +8,51 @@ from msgspec.structs import replace
 from schemas.log import NewEvent
 from services.asterisk.ami.framing import Framer
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.transfer.asterisk_files import NUL, Damage, LinesError
+from services.transfer.asterisk_files import NUL, AsteriskFileError, Damage
 
-READ = 1 << 16
-ONCE = (b"Event", b"Privilege", b"ActionID")
-"""Headers that a block has once. A cut within a line hides the next block's first one."""
+READ_BYTES = 1 << 16
+UNIQUE_HEADERS = (b"Event", b"Privilege", b"ActionID")
+"""Headers that a block has once. A cut within a line hides the first header of the next block."""
 
 
-def ami(path: Path, now: float, damage: Damage | None = None) -> Iterator[NewEvent]:
-    """Yield the events of a file of AMI blocks, secrets masked. Raises LinesError if anything else stands in it.
+def read_blocks(path: Path, now: float, damage: Damage | None = None) -> Iterator[NewEvent]:
+    """Yield the events of a file of AMI blocks, secrets masked. Raises AsteriskFileError for anything else in it.
 
-    With ``damage``, a block that is none is left out and appended to it, with the number of its first line. Where a cut
-    block has run into the next one, both are left out. An event without a time counts as recorded ``now``.
+    With ``damage``, an invalid block is skipped and appended to it, with the number of its first line. If a cut block
+    runs into the next one, both are skipped. An event without a time counts as recorded ``now``.
     """
-    got: list[NewEvent] = []
-    protocol, framer = LedgerProtocol(got.extend, lambda _: None), Framer()
+    events: list[NewEvent] = []
+    protocol, framer = LedgerProtocol(events.extend, lambda _: None), Framer()
     number = 1
     with path.open("rb") as file:
-        while data := file.read(READ):
+        while data := file.read(READ_BYTES):
             for block in framer.feed(data):
                 before = protocol.rejected_blocks
                 fault = "" if damage is None else _fault(block)
                 if not fault:
                     protocol.data_received(block)
-                    fault = "it is no AMI block" if protocol.rejected_blocks > before else ""
+                    fault = "not an AMI block" if protocol.rejected_blocks > before else ""
                 if fault and damage is None:
                     break
                 if fault and damage is not None:
                     damage.append((number, fault))
                 number += block.count(b"\n")
-                for e in got:
+                for e in events:
                     yield replace(e, recorded=now if e.occurred is None else e.occurred)
-                got.clear()
+                events.clear()
             if damage is None and (protocol.rejected_blocks or framer.overlong):
                 break
-    wrong = protocol.rejected_bytes + framer.overlong + len(framer.pending)
-    if damage is None and wrong:
-        raise LinesError(f"{path}: after {protocol.events} events there are {wrong} bytes that are no AMI block")
+    invalid = protocol.rejected_bytes + framer.overlong + len(framer.pending)
+    if damage is None and invalid:
+        raise AsteriskFileError(f"{path}: {invalid} bytes after {protocol.events} events are not an AMI block")
     if damage is not None and (left := framer.overlong + len(framer.pending)):
-        damage.append((number, f"the last {left} bytes have no end of a block"))
+        damage.append((number, f"the last {left} bytes are not a complete block"))
 
 
 def _fault(block: bytes) -> str:
-    """Say why a block cannot be one that Asterisk wrote; empty if it can."""
+    """Return why Asterisk cannot have written a block, or an empty string."""
     if b"\0" in block:
         return NUL
     names = [line.partition(b":")[0] for line in block.split(b"\r\n")]
-    return "a block was cut, and runs into the next one" if any(names.count(name) > 1 for name in ONCE) else ""
+    is_cut = any(names.count(name) > 1 for name in UNIQUE_HEADERS)
+    return "a block was cut, and runs into the next one" if is_cut else ""

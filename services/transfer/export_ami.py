@@ -1,4 +1,4 @@
-"""``ringledger export --ami``: the log's AMI events as the bytes that were received, secrets masked."""
+"""``ringledger export --ami``: writes the log's AMI events as the bytes that were received, secrets masked."""
 
 from collections.abc import AsyncIterator
 from typing import BinaryIO
@@ -12,8 +12,8 @@ from services.runtime.progress import Bar
 
 BATCH = 10_000
 
-# By positions and not by one cursor over all: a transaction that stays open for minutes would keep the log's own
-# tables from being tidied while the listener appends. Positions are dense and never change, so nothing is missed.
+# Read by positions and not with one cursor: a transaction of minutes would keep VACUUM from the log's own tables while
+# the listener appends. Positions are dense and never change, so nothing is skipped.
 BLOCKS = """
 SELECT raw FROM ledger.event
 WHERE position > $1 AND position <= $2 AND pbx = $3 AND source = 'ami' AND name NOT LIKE 'Response:%'
@@ -21,30 +21,30 @@ ORDER BY position
 """
 
 
-async def blocks(
-    connection: asyncpg.Connection, pbx: str, head: int, begin: int = 1
+async def read_blocks(
+    connection: asyncpg.Connection, pbx: str, last: int, first: int = 1
 ) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Yield the event blocks up to position ``head``, in order, with the position up to which they reach."""
-    for after in range(begin - 1, head, BATCH):
-        upto = min(after + BATCH, head)
-        yield upto, [mask_block(row[0]) for row in await connection.fetch(BLOCKS, after, upto, pbx)]
+    """Yield the event blocks from position ``first`` to ``last`` in order, each list with its last position."""
+    for after in range(first - 1, last, BATCH):
+        until = min(after + BATCH, last)
+        yield until, [mask_block(row[0]) for row in await connection.fetch(BLOCKS, after, until, pbx)]
 
 
-async def export(url: str, pbx: str, out: BinaryIO, since: Bound = None, until: Bound = None) -> int:
-    """Write every event block of ``pbx`` that is in the log now; return how many.
+async def export_ami(url: str, pbx: str, out: BinaryIO, since: Bound = None, until: Bound = None) -> int:
+    """Write every event block of ``pbx`` between two bounds; return their number.
 
     Raises UnknownPbxError and ArchivedError.
     """
     connection = await database.connect(url, application_name="ringledger export")
     try:
         await require_pbx(connection, pbx)
-        first, head = await positions_between(connection, since, until)
+        first, last = await positions_between(connection, since, until)
         written = 0
         with Bar("exporting") as progress:
-            async for upto, batch in blocks(connection, pbx, head, first):
-                out.write(b"".join(batch))
-                written += len(batch)
-                progress.show(upto, head)
+            async for position, blocks in read_blocks(connection, pbx, last, first):
+                out.write(b"".join(blocks))
+                written += len(blocks)
+                progress.show(position, last)
         out.flush()
         return written
     finally:

@@ -1,4 +1,4 @@
-"""Files to import, read whole before anything is written: what kind, which content, what damage."""
+"""Reads whole files before anything is imported: their kind, content and damage."""
 
 from collections.abc import Sequence
 from hashlib import file_digest
@@ -8,65 +8,65 @@ from typing import Literal
 from msgspec import Struct
 
 from services.runtime.progress import Bar
-from services.transfer.ami_blocks import ami
-from services.transfer.asterisk_files import Damage, Kind, LinesError, lines
+from services.transfer.ami_blocks import read_blocks
+from services.transfer.asterisk_files import AsteriskFileError, CsvKind, Damage, read_records
 
-AnyKind = Literal["ami"] | Kind
+FileKind = Literal["ami"] | CsvKind
 
-WAY_OUT = "--skip-damaged imports the rest and lists what is left out"
+HINT = "--skip-damaged imports the rest and lists what it skips"
 
 
 class Content(Struct, frozen=True):
-    """A file that was read whole and found good; ``local`` says that it has times without a zone.
+    """A file that was read completely; ``is_local``: it has times without a zone.
 
-    ``damage`` is what it holds besides, and was left out; None where nothing may be.
+    ``damage`` lists the skipped records, or has the value None if damaged records are errors.
     """
 
     path: Path
-    kind: AnyKind
+    kind: FileKind
     sha256: str
     events: int
-    local: bool
+    is_local: bool
     damage: Damage | None = None
 
     @property
-    def spared(self) -> Damage | None:
-        """Return where to put damage that is known already."""
+    def damage_sink(self) -> Damage | None:
+        """Return a list for the damage found by another reading of the file."""
         return None if self.damage is None else []
 
     @property
     def connection(self) -> int:
-        """Return the number of the connection that its events come under."""
+        """Return the number of the connection for its events."""
         return int(self.sha256[:16], 16) >> 1
 
 
-def read(path: Path, kind: AnyKind, *, skip_damaged: bool = False) -> Content:
-    """Read a file whole. Raises LinesError if it is not of that kind to its end; damage may be left out."""
-    count, local = 0, False
+def read_content(path: Path, kind: FileKind, *, skip_damaged: bool = False) -> Content:
+    """Read a whole file. Raises AsteriskFileError if it is not of that kind until its end."""
+    count, is_local = 0, False
     damage: Damage | None = [] if skip_damaged else None
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
         if kind == "ami":
-            count = sum(1 for _ in ami(path, 0.0, damage))
+            count = sum(1 for _ in read_blocks(path, 0.0, damage))
         else:
-            for line in lines(path, kind, damage):
+            for record in read_records(path, kind, damage):
                 count += 1
-                local |= line.at is None
+                is_local |= record.at is None
     except OSError as error:
-        raise LinesError(f"{path}: {error.strerror}") from None
-    except LinesError as error:
-        raise LinesError(f"{error}; {WAY_OUT}") from None
+        raise AsteriskFileError(f"{path}: {error.strerror}") from None
+    except AsteriskFileError as error:
+        raise AsteriskFileError(f"{error}; {HINT}") from None
     if not count:
-        raise LinesError(f"{path} holds no whole record" if damage else f"{path} is empty")
-    return Content(path, kind, digest, count, local, damage)
+        raise AsteriskFileError(f"{path} contains no intact record" if damage else f"{path} is empty")
+    return Content(path, kind, digest, count, is_local, damage)
 
 
-def checked(paths: Sequence[Path], kind: AnyKind, *, skip_damaged: bool = False) -> list[Content]:
-    """Read all files whole, before anything is written. Raises LinesError."""
+def read_contents(paths: Sequence[Path], kind: FileKind, *, skip_damaged: bool = False) -> list[Content]:
+    """Read all files completely. Raises AsteriskFileError."""
     with Bar("checking") as progress:
-        found: list[Content] = []
+        contents: list[Content] = []
         for path in paths:
-            found.append(read(path, kind, skip_damaged=skip_damaged))
-            progress.show(len(found), len(paths))
-    return found
+            contents.append(read_content(path, kind, skip_damaged=skip_damaged))
+            progress.show(len(contents), len(paths))
+    return contents

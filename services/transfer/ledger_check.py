@@ -1,4 +1,4 @@
-"""Checks a ledger file whole, before anything of it is believed: bytes, lines, leaves, links and manifest."""
+"""Checks a whole ledger file before any of it is imported: bytes, lines, leaves, links and manifest."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -10,26 +10,29 @@ from msgspec import Struct
 from schemas.ledger_file import BatchLine, Manifest
 from services.log.chain import Batch
 from services.log.redactions import Leaves, RedactionError, collect
-from services.transfer.ledger_file import Event, LedgerFileError, manifest_of, read, read_manifest
+from services.transfer.ledger_file import FileEvent, LedgerFileError, manifest_path, read_batches, read_manifest
+
+RedactedEvent = tuple[int, str, int, bytes]
+"""A Redacted event for `services.log.redactions.collect`: position, PBX, time of recording, bytes."""
 
 
-class Checked(Struct, frozen=True):
-    """A file that is what its manifest says; ``spans`` are the ordinals of each (pbx, connection) in it.
+class CheckedFile(Struct, frozen=True):
+    """A file that matches its manifest; ``spans`` are the first and last ordinal of each (pbx, connection) in it.
 
-    ``redacted`` are the leaves of redacted events, ``said`` its events Redacted as `redactions.collect` takes them,
-    ``hashes`` the links at the positions that were asked for, where a batch ends there.
+    ``redacted`` has the leaves of redacted events by position, ``redacted_events`` the Redacted events, and ``hashes``
+    the links at the marked positions where a batch ends.
     """
 
     path: Path
     manifest: Manifest
     spans: dict[tuple[str, int], tuple[int, int]] = {}
     redacted: dict[int, Leaves] = {}
-    said: list[tuple[int, str, int, bytes]] = []
+    redacted_events: list[RedactedEvent] = []
     hashes: dict[int, bytes] = {}
 
 
-def batch_of(line: BatchLine, events: list[Event]) -> Batch:
-    """Make the batch that the log holds, leaves computed anew."""
+def batch_of(line: BatchLine, events: list[FileEvent]) -> Batch:
+    """Return the batch as in the log, with recomputed leaves."""
     return Batch(
         line.first,
         line.last,
@@ -44,8 +47,8 @@ def batch_of(line: BatchLine, events: list[Event]) -> Batch:
     )
 
 
-def check(path: Path, show: Callable[[int, int], None], marks: Collection[int] = ()) -> Checked:
-    """Read all of a file. Raises LedgerFileError: nothing of such a file may be imported."""
+def check_file(path: Path, on_progress: Callable[[int, int], None], marks: Collection[int] = ()) -> CheckedFile:
+    """Check a whole file. Raises LedgerFileError; then no part of it may be imported."""
     manifest = read_manifest(path)
     try:
         with path.open("rb") as file:
@@ -53,53 +56,53 @@ def check(path: Path, show: Callable[[int, int], None], marks: Collection[int] =
     except OSError as error:
         raise LedgerFileError(f"{path}: {error.strerror}") from None
     if digest != manifest.sha256:
-        raise LedgerFileError(f"{path}: its SHA-256 is not the one in {manifest_of(path)}")
-    return _read(Checked(path, manifest), show, marks)
+        raise LedgerFileError(f"{path}: its SHA-256 is not the one in {manifest_path(path)}")
+    return _check_batches(CheckedFile(path, manifest), on_progress, marks)
 
 
-def _read(checked: Checked, show: Callable[[int, int], None], marks: Collection[int]) -> Checked:
-    path, manifest = checked.path, checked.manifest
-    spans, redacted, said_of = checked.spans, checked.redacted, checked.said
+def _check_batches(file: CheckedFile, on_progress: Callable[[int, int], None], marks: Collection[int]) -> CheckedFile:
+    path, manifest = file.path, file.manifest
     counts: Counter[tuple[str, str, str]] = Counter()
-    batches, last, before = 0, manifest.first - 1, manifest.previous
-    for line, events in read(path):
+    batches, last, link = 0, manifest.first - 1, manifest.previous
+    for line, events in read_batches(path):
         where = f"{path}: batch {line.first} to {line.last}"
         if line.first <= last or (manifest.pbx is None and line.first != last + 1):
-            raise LedgerFileError(f"{where} follows {last}")
+            raise LedgerFileError(f"{where} follows position {last}")
         if manifest.pbx not in {None, line.pbx}:
             raise LedgerFileError(f"{where} is of {line.pbx!r}")
-        if (manifest.pbx is None or not batches) and line.previous != before:
-            raise LedgerFileError(f"{where} does not follow in the chain on what stands before it")
+        if (manifest.pbx is None or not batches) and line.previous != link:
+            raise LedgerFileError(f"{where} does not follow the batch before it in the chain")
         if batch_of(line, events).link(bytes.fromhex(line.previous)).hex() != line.hash:
-            raise LedgerFileError(f"{where} is not what was sealed: its link does not fit")
-        begun, done = spans.get((line.pbx, line.connection), (line.ordinal, line.ordinal - 1))
-        if line.ordinal != done + 1:
-            raise LedgerFileError(f"{where}: ordinal {line.ordinal} of {line.pbx}/{line.connection} follows {done}")
-        spans[line.pbx, line.connection] = begun, done + len(events)
+            raise LedgerFileError(f"{where} is not what was sealed: its link does not match")
+        first_ordinal, last_ordinal = file.spans.get((line.pbx, line.connection), (line.ordinal, line.ordinal - 1))
+        if line.ordinal != last_ordinal + 1:
+            writer = f"{line.pbx}/{line.connection}"
+            raise LedgerFileError(f"{where}: ordinal {line.ordinal} of {writer} follows {last_ordinal}")
+        file.spans[line.pbx, line.connection] = first_ordinal, last_ordinal + len(events)
         for position, e in enumerate(events, line.first):
             if e.sealed is not None:
-                redacted[position] = e.sealed, e.now
+                file.redacted[position] = e.sealed, e.present_leaf
             if (e.source, e.name) == ("ringledger", "Redacted"):
-                said_of.append((position, line.pbx, e.recorded, e.raw))
+                file.redacted_events.append((position, line.pbx, e.recorded, e.raw))
         counts.update((line.pbx, e.source, e.name) for e in events)
-        batches, last, before = batches + 1, line.last, line.hash
+        batches, last, link = batches + 1, line.last, line.hash
         if last in marks:
-            checked.hashes[last] = bytes.fromhex(before)
-        show(counts.total(), manifest.events)
-    held = batches, counts.total(), last, before, counts
-    said = {(c.pbx, c.source, c.name): c.count for c in manifest.counts}
-    if held != (manifest.batches, manifest.events, manifest.last, manifest.hash, said):
-        raise LedgerFileError(f"{manifest_of(path)} tells of other batches or events than {path.name} holds")
-    _check_redacted(path, redacted, said_of)
-    return checked
+            file.hashes[last] = bytes.fromhex(link)
+        on_progress(counts.total(), manifest.events)
+    contents = batches, counts.total(), last, link, counts
+    manifest_counts = {(c.pbx, c.source, c.name): c.count for c in manifest.counts}
+    if contents != (manifest.batches, manifest.events, manifest.last, manifest.hash, manifest_counts):
+        raise LedgerFileError(f"{manifest_path(path)} lists other batches or events than {path.name} contains")
+    _check_redacted(file)
+    return file
 
 
-def _check_redacted(path: Path, redacted: dict[int, Leaves], said: list[tuple[int, str, int, bytes]]) -> None:
-    """Hold events that are not what was sealed against what is said of them, where this file reaches so far."""
+def _check_redacted(file: CheckedFile) -> None:
+    """Compare redacted events with the Redacted events, as far as the file contains these."""
     try:
-        leaves = collect(said).leaves
+        leaves = collect(file.redacted_events).leaves
     except RedactionError as error:
-        raise LedgerFileError(f"{path}: {error}") from None
-    for position, is_ in sorted(redacted.items()):
-        if leaves.get(position, is_) != is_:
-            raise LedgerFileError(f"{path}: event {position} is not what its redaction says")
+        raise LedgerFileError(f"{file.path}: {error}") from None
+    for position, present in sorted(file.redacted.items()):
+        if leaves.get(position, present) != present:
+            raise LedgerFileError(f"{file.path}: event {position} differs from its redaction")

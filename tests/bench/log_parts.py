@@ -11,7 +11,7 @@ from projections import ALL
 from projections.engine.headers import headers_of
 from projections.engine.subscriptions import subscriptions_of
 from schemas.log import NewEvent, RecordedEvent
-from services.integrity.chain_walk import verify
+from services.integrity.chain_walk import walk_chain
 from services.log.append import append_events
 from tests.bench.pipeline import pipeline
 from tests.bench.recording import played
@@ -139,7 +139,7 @@ async def verified(stage: Stage, total: int, _: int) -> list[Figure]:
             size, done = size + sum(len(e.raw) for e in events), done + len(events)
         for _ in range(TRIES):
             start = time.perf_counter()
-            good = await verify(stage.server.url.replace("/postgres?", "/verify?"))
+            good = await walk_chain(stage.server.url.replace("/postgres?", "/verify?"))
             best = min(best, time.perf_counter() - start)
     if (good.events, good.size) != (total, size):
         raise BrokenError(f"{good.events} events of {good.size} bytes were verified, not {total} of {size}")

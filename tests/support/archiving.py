@@ -15,6 +15,7 @@ from services.database import connection as database
 from services.log.append import append_events
 from services.projector.projector import Projector
 from services.retention import archive
+from services.retention.archive_report import ArchiveResult
 from tests.support.model_rows import rows
 from tests.support.recorded_events import snapshotted
 from tests.support.two_pbx_log import set_clock
@@ -61,8 +62,8 @@ async def append_months(url: str, size: int = 0) -> list[int]:
     return ends
 
 
-async def run_archive(url: str, folder: Path, before: str, *, drop: bool = False) -> archive.Archived:
-    return await archive.archive(url, archive.month_of(before), folder, drop=drop)
+async def run_archive(url: str, folder: Path, before: str, *, drop: bool = False) -> ArchiveResult:
+    return await archive.archive(url, archive.parse_month(before), folder, drop=drop)
 
 
 async def open_projector(url: str, models: Sequence[ReadModel] = ALL) -> Projector:

@@ -12,12 +12,12 @@ from services.log import redactions
 from services.log.chain import LEAF, SALT, ZERO_LINK, Batch, leaf, split
 from services.projector.projector import Projector
 from services.projector.table import Table
-from services.retention.redact_pattern import Wanted
+from services.retention.redact_pattern import RedactionPattern
 from tests.services.log.test_chain import BATCHES, EVENTS
 from tests.support.model_rows import rows
 
 NUMBER = "5551234"
-PATTERN = Wanted("number", NUMBER)
+PATTERN = RedactionPattern("number", NUMBER)
 TOKEN = "redacted-ghijklmnopqr"
 AT = 1795308983.5
 ALL_EVENTS = """

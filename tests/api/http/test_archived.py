@@ -11,7 +11,7 @@ from projections import ALL
 from projections.calls.channels import CHANNELS
 from services.database import connection as database
 from services.projector.projector import Projector
-from services.retention.archive import Archived
+from services.retention.archive_report import ArchiveResult
 from services.transfer.ledger_file import read_manifest
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.archiving import append_months, run_archive
@@ -21,7 +21,7 @@ from tests.support.ledger import Ledger
 class Scene:
     """An API over a log of four months, of which two are archived; ``ends`` are their last positions."""
 
-    def __init__(self, client: Client, ends: list[int], done: Archived) -> None:
+    def __init__(self, client: Client, ends: list[int], done: ArchiveResult) -> None:
         self.client = client
         self.ends = ends
         self.done = done
@@ -78,7 +78,7 @@ async def test_from_the_edge_on_it_is_as_before(scene: Scene) -> None:
     page = await scene.get("/v1/ledger/events", before=edge)
     assert (page["events"], page["next"], page["archived_to"]) == ([], None, edge)
     proof = (await scene.get(f"/v1/ledger/events/{edge + 1}"))["proof"]
-    assert proof["batch"]["previous"] == read_manifest(scene.done.written[1].file).hash
+    assert proof["batch"]["previous"] == read_manifest(scene.done.files[1].path).hash
 
 
 async def test_archives_are_told(scene: Scene) -> None:
@@ -87,7 +87,7 @@ async def test_archives_are_told(scene: Scene) -> None:
         ("2026-03", 1, scene.ends[0], "2026-03.jsonl.zst"),
         ("2026-04", scene.ends[0] + 1, scene.ends[1], "2026-04.jsonl.zst"),
     ]
-    assert months[1]["sha256"] == scene.done.written[1].manifest.sha256
+    assert months[1]["sha256"] == scene.done.files[1].manifest.sha256
     reply = await scene.client.get("/metrics")
     found = {f.name: f.samples[0].value for f in text_string_to_metric_families(await reply.text()) if f.samples}
     assert (found["ringledger_archives"], found["ringledger_archive_position"]) == (2, scene.ends[1])

@@ -7,7 +7,7 @@ import pytest
 
 from api.app_keys import CHECKPOINTS
 from services.retention.redact import redact
-from services.retention.redact_pattern import Wanted
+from services.retention.redact_pattern import RedactionPattern
 from tests.captures import wire
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.ledger import Ledger, projector_process
@@ -64,7 +64,7 @@ async def test_no_view_is_missing_and_none_shows_it_afterwards(serve: Serve, led
 
     looking = asyncio.create_task(look(one))
     await asyncio.wait_for(begun.wait(), 300)
-    await redact(ledger.url, Wanted("number", NUMBER), TOKEN)
+    await redact(ledger.url, RedactionPattern("number", NUMBER), TOKEN)
     over.set()
     # The other one was not asked meanwhile, and has the old bytes in its memory.
     for client in (other, one):

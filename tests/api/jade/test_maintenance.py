@@ -83,7 +83,7 @@ async def test_logins_and_decisions_go_on_while_archive_runs(serve: Serve, ledge
         await waits(ledger, "DELETE FROM ledger.saved WHERE kept%")
         await decides(client, "bob")
         assert not running.done()
-    assert (await running).begins == ends[1] + 1
+    assert (await running).first_position == ends[1] + 1
 
 
 async def test_redact_runs_while_a_decision_is_made(ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from api.app_keys import CHECKPOINTS
 from schemas.log import NewEvent
-from services.transfer.export_ami import export
+from services.transfer.export_ami import export_ami
 from tests.support.api_client import Client
 from tests.support.ledger import Ledger
 
@@ -72,6 +72,6 @@ async def test_views_and_stories_of_an_older_log_are_masked(client: Client, ledg
 async def test_an_export_of_ami_is_masked(url: str, ledger: Ledger) -> None:
     await ledger.write(*OLD)
     out = io.BytesIO()
-    assert await export(url, "pbx", out) == 4
+    assert await export_ami(url, "pbx", out) == 4
     assert CLEAR.encode() not in out.getvalue()
     assert out.getvalue().count(b"********") == 4

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.log import NewEvent
 from services.retention.redact import redact
-from services.retention.redact_pattern import Wanted
+from services.retention.redact_pattern import RedactionPattern
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
 
@@ -122,8 +122,8 @@ async def test_a_redacted_event_is_proved_as_it_is_and_says_by_what(serve: Serve
     position = await ledger.write(NewEvent("ami", "Newchannel", None, time.time(), raw))
     sealed = (await proved(client, position))["proof"]
     assert sealed["redacted"] == []
-    await redact(url, Wanted("number", "5551234"), "redacted-gggggggggggg")
-    await redact(url, Wanted("text", "Jane Roe"), "redacted-hhhhhhhhhhhh")
+    await redact(url, RedactionPattern("number", "5551234"), "redacted-gggggggggggg")
+    await redact(url, RedactionPattern("text", "Jane Roe"), "redacted-hhhhhhhhhhhh")
     found = await proved(client, position)
     check(found)
     assert "redacted-gggggggggggg" in found["event"]["raw"]

@@ -26,7 +26,7 @@ from projections.calls import channels
 from projections.engine.fold import Fold
 from services.log.read import head_position
 from services.replay.subscription import Subscription
-from services.retention import redact_pattern as wanted
+from services.retention import redact_pattern
 from services.retention.redact import redact
 from tests.api.http.test_freshness import newchannel
 from tests.captures import wire
@@ -109,7 +109,7 @@ class TestRedaction:
                 told += await one.take(1)
             assert NUMBER in str(told[-1].of)
             assert NUMBER in (await socket.receive_str(timeout=300))
-            erasing = asyncio.create_task(redact(ledger.url, wanted.Wanted("number", NUMBER), TOKEN))
+            erasing = asyncio.create_task(redact(ledger.url, redact_pattern.RedactionPattern("number", NUMBER), TOKEN))
             assert NUMBER not in str(await one.rest())
             assert one.error == {"error": "the log was redacted; read the views anew", "code": "redacted"}
             message = await socket.receive(timeout=300)

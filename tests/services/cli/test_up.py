@@ -16,7 +16,8 @@ import asyncpg
 import pytest
 
 from schemas.settings import Settings
-from services.cli.up import PBX, STOP_SECONDS, UpError, up
+from services.cli.up import PBX, STOP_SECONDS, up
+from services.cli.up_database import UpError
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from tests.support.polling import eventually
@@ -56,13 +57,13 @@ class Up:
 
     def children(self) -> dict[str, int]:
         """Process numbers by the command's name, found in the process tree, not by their names."""
-        found: dict[str, int] = {}
+        result: dict[str, int] = {}
         for pid in children_of(self.process.pid):
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
                 name = "serve" if "api.process" in words else words[4] if "services.cli" in words else ""
-                found[name] = pid
-        return {name: pid for name, pid in found.items() if name in CHILDREN}
+                result[name] = pid
+        return {name: pid for name, pid in result.items() if name in CHILDREN}
 
     async def printed(self, pattern: str) -> str:
         await eventually(
@@ -79,12 +80,12 @@ async def count(data: Path, what: str) -> int:
     except (OSError, asyncpg.PostgresError):
         return -1
     try:
-        found: int = await connection.fetchval(f"SELECT count(*) FROM {what}")
+        result: int = await connection.fetchval(f"SELECT count(*) FROM {what}")
     except asyncpg.UndefinedTableError:
         return -1
     finally:
         await connection.close()
-    return found
+    return result
 
 
 async def grows(data: Path, table: str) -> None:
@@ -152,9 +153,9 @@ async def test_a_second_one_on_the_same_data_says_so_and_leaves(
             cwd="/",
             stderr=asyncio.subprocess.PIPE,
         )
-        _, said = await asyncio.wait_for(second.communicate(), 300)
+        _, output = await asyncio.wait_for(second.communicate(), 300)
         assert second.returncode == 2
-        assert f"another `ringledger up` (process {up.process.pid}) runs on {place}" in said.decode()
+        assert f"another `ringledger up` (process {up.process.pid}) runs on {place}" in output.decode()
         assert first_password
 
 
@@ -216,20 +217,20 @@ async def test_postgresql_that_dies_while_it_starts_is_started_again(
             os.kill(killed[0], signal.SIGKILL)
         return await migrate(connection)
 
-    monkeypatch.setattr("services.cli.up.migrate", dying)
+    monkeypatch.setattr("services.cli.up_database.migrate", dying)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     monkeypatch.setenv("RINGLEDGER_HTTP", f"127.0.0.1:{port}")
     stop = asyncio.Event()
     running = asyncio.create_task(up(Settings(data=place, http_port=port), None, 10.0, stop))
-    said: list[str] = []
+    output: list[str] = []
 
-    def told() -> bool:
-        said.append(capsys.readouterr().out)
-        return running.done() or first_password in "".join(said)
+    def records() -> bool:
+        output.append(capsys.readouterr().out)
+        return running.done() or first_password in "".join(output)
 
     try:
-        await eventually(told)
+        await eventually(records)
         assert killed
         if not running.done():
             await grows(place, "ledger.event")
@@ -309,7 +310,7 @@ async def test_export_names_an_unknown_pbx_in_one_line(place: Path, first_passwo
     assert (code, out, err) == (2, b"", f"ringledger: the log holds no PBX 'nosuch' (but {PBX})\n")
     code, out, err = await export("--ami", "--pbx", PBX, RINGLEDGER_DATA=str(tmp_path / "none"))
     assert (code, out) == (2, b"")
-    assert "there is no ledger" in err
+    assert "has no ledger" in err
     assert not (tmp_path / "none").exists()
 
 

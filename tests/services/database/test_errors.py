@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from schemas.settings import Settings
-from services.cli.options import app, database_held
+from services.cli.options import app, open_database
 from services.database import connection as database
 from services.database.embedded import Embedded
 from services.database.errors import CONNECTION_LOST, MISCONFIGURED, UNREACHABLE, explain, is_from_postgresql
@@ -50,7 +50,7 @@ def error_of(state: str) -> Exception:
 @pytest.mark.parametrize("state", STATES)
 def test_an_error_within_a_command_is_one_line(state: str, capsys: pytest.CaptureFixture[str]) -> None:
     settings = replace(Settings(), database_url="postgresql://nowhere")
-    with pytest.raises(typer.Exit) as raised, database_held(settings):
+    with pytest.raises(typer.Exit) as raised, open_database(settings):
         raise error_of(state)
     assert raised.value.exit_code == 2
     assert capsys.readouterr().err == f"ringledger: {STATES[state]}\n"
@@ -59,7 +59,7 @@ def test_an_error_within_a_command_is_one_line(state: str, capsys: pytest.Captur
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "x"), BrokenPipeError(), KeyError("x")])
 def test_an_error_that_is_not_postgresqls_is_not_blamed_on_it(error: Exception) -> None:
     settings = replace(Settings(), database_url="postgresql://nowhere")
-    with pytest.raises(type(error)), database_held(settings):
+    with pytest.raises(type(error)), open_database(settings):
         raise error
 
 

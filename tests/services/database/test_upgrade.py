@@ -17,7 +17,7 @@ from services.database import connection as database
 from services.database.cluster import BIN
 from services.database.compatible import OLDEST, SCHEMA, IncompatibleError
 from services.database.migrate import migrate
-from services.integrity.verify import audit
+from services.integrity.verify import verify_log
 from services.projector.rebuild_diff import differences
 from tests.support.ledger import open_ledger
 
@@ -90,7 +90,7 @@ async def test_an_earlier_database_upgrades_in_place(old: str) -> None:
     assert [c.model.name for c in compared if c.differs] == []
     assert {c.position for c in compared} == {POSITION}
 
-    verified = await audit(old)
+    verified = await verify_log(old)
     assert verified.end.hash.hex() == HASH
     assert len(verified.redactions) == 1
     await ledger.close()

@@ -1,4 +1,4 @@
-"""Anchors: a tail that was computed anew, chain and all, is found by whoever kept a head."""
+"""Anchors reveal a recomputed end of the log, whose chain is valid."""
 
 import asyncio
 import os
@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.log import NewEvent
-from services.integrity.anchors import KEY, Anchor, AnchorError, anchored, sign
-from services.integrity.chain_walk import verify
+from services.integrity.anchors import KEY_FILE, Anchor, AnchorError, sign, verify_with_anchors
+from services.integrity.chain_walk import walk_chain
 from services.integrity.damage import DamageError
 from services.log.append import append_events
 
@@ -36,7 +36,7 @@ def events(*raws: str) -> list[NewEvent]:
 
 
 async def cut(connection: asyncpg.Connection, position: int) -> None:
-    """Forge as well as it can be done: take the tail off, and everything that tells of it."""
+    """Delete the end of the log and every trace of it, as the best forger would."""
     for statement in filter(None, CUT.strip().split(";\n")):
         await connection.execute(statement.replace("$1", str(position)))
 
@@ -66,18 +66,18 @@ async def test_heads_are_signed_and_held_against_the_log(
     url: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     file, data = tmp_path / "anchor", tmp_path / "data"
-    _, said = await anchored(url, file, data)
-    assert said == f"anchor written to {file}"
-    assert (data / KEY).stat().st_mode & 0o777 == 0o600
-    key = (data / KEY).read_bytes()
+    _, output = await verify_with_anchors(url, file, data)
+    assert output == f"anchor written to {file}"
+    assert (data / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    key = (data / KEY_FILE).read_bytes()
     await append_events(connection, "a", 1, 6, events("6"))
-    verified, said = await anchored(url, file, data)
-    assert said == f"1 anchor of {file} holds, and this one is added"
+    verified, output = await verify_with_anchors(url, file, data)
+    assert output == f"1 anchor of {file} matches, and one was added"
     first, second = lines(file)
     assert (first.position, second.position) == (5, 6)
     assert second.hash == verified.end.hash.hex() == (await connection.fetchval("SELECT hash FROM ledger.head")).hex()
-    assert (data / KEY).read_bytes() == key
-    assert inside(tmp_path) == ["anchor", "data", f"data/{KEY}"]
+    assert (data / KEY_FILE).read_bytes() == key
+    assert inside(tmp_path) == ["anchor", "data", f"data/{KEY_FILE}"]
 
 
 async def test_a_tail_that_was_rewritten_whole_is_found_by_the_anchor_alone(
@@ -85,18 +85,18 @@ async def test_a_tail_that_was_rewritten_whole_is_found_by_the_anchor_alone(
 ) -> None:
     file = tmp_path / "anchor"
     await append_events(connection, "a", 1, 6, events("6"))
-    await anchored(url, file, tmp_path)
+    await verify_with_anchors(url, file, tmp_path)
     await cut(connection, 3)
     await anchored_nothing(url, file, tmp_path, "missing", 4)
     await append_events(connection, "a", 1, 4, events("4", "FIVE"))
-    assert (await verify(url)).events == 5
+    assert (await walk_chain(url)).events == 5
     await anchored_nothing(url, file, tmp_path, "missing", 6)
     await append_events(connection, "a", 1, 6, events("6"))
-    assert (await verify(url)).events == 6
+    assert (await walk_chain(url)).events == 6
     await anchored_nothing(url, file, tmp_path, "rewritten", 1)
     await cut(connection, 5)
     await append_events(connection, "a", 1, 6, events("6", "7"))
-    assert (await verify(url)).events == 7
+    assert (await walk_chain(url)).events == 7
     await anchored_nothing(url, file, tmp_path, "rewritten", 1)
 
 
@@ -104,9 +104,9 @@ async def test_what_an_older_anchor_holds_is_not_under_suspicion(
     url: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     file = tmp_path / "anchor"
-    await anchored(url, file, tmp_path)
+    await verify_with_anchors(url, file, tmp_path)
     await append_events(connection, "a", 1, 6, events("6"))
-    await anchored(url, file, tmp_path)
+    await verify_with_anchors(url, file, tmp_path)
     await cut(connection, 5)
     await append_events(connection, "a", 1, 6, events("six"))
     await anchored_nothing(url, file, tmp_path, "rewritten", 6)
@@ -114,25 +114,25 @@ async def test_what_an_older_anchor_holds_is_not_under_suspicion(
 
 async def anchored_nothing(url: str, file: Path, data: Path, kind: str, position: int) -> None:
     before = contents(file)
-    with pytest.raises(DamageError) as found:
-        await anchored(url, file, data)
-    assert (found.value.kind, found.value.position) == (kind, position), str(found.value)
+    with pytest.raises(DamageError) as result:
+        await verify_with_anchors(url, file, data)
+    assert (result.value.kind, result.value.position) == (kind, position), str(result.value)
     assert contents(file) == before
 
 
 async def test_a_damaged_log_gets_no_anchor(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     await connection.execute("UPDATE ledger.event SET raw = 'x' WHERE position = 2")
     with pytest.raises(DamageError, match="event 2 altered"):
-        await anchored(url, tmp_path / "anchor", tmp_path / "data")
+        await verify_with_anchors(url, tmp_path / "anchor", tmp_path / "data")
     assert inside(tmp_path) == []
 
 
 async def test_who_has_no_key_checks_and_adds_nothing(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     file, elsewhere = tmp_path / "anchor", tmp_path / "elsewhere"
-    await anchored(url, file, tmp_path)
+    await verify_with_anchors(url, file, tmp_path)
     before = file.read_bytes()
-    _, said = await anchored(url, file, elsewhere)
-    assert said.startswith(f"1 anchor of {file} holds; none added")
+    _, output = await verify_with_anchors(url, file, elsewhere)
+    assert output.startswith(f"1 anchor of {file} matches; none was added")
     assert file.read_bytes() == before
     assert not elsewhere.exists()
     await append_events(connection, "a", 1, 6, events("6"))
@@ -145,11 +145,11 @@ def flipped(line: bytes, at: int) -> bytes:
 
 
 DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "position": (lambda line: line.replace(b'"position":5', b'"position":4'), "line 1: the signature does not fit"),
-    "hash": (lambda line: flipped(line, line.index(b'"hash":"') + 9), "line 1: the signature does not fit"),
-    "when": (lambda line: line.replace(b'"when":"2', b'"when":"1'), "line 1: the signature does not fit"),
+    "position": (lambda line: line.replace(b'"position":5', b'"position":4'), "line 1: the signature is invalid"),
+    "hash": (lambda line: flipped(line, line.index(b'"hash":"') + 9), "line 1: the signature is invalid"),
+    "when": (lambda line: line.replace(b'"when":"2', b'"when":"1'), "line 1: the signature is invalid"),
     "public key": (lambda line: flipped(line, line.index(b'"public_key":"') + 15), "line 1"),
-    "signature": (lambda line: flipped(line, line.index(b'"signature":"') + 15), "line 1: the signature does not fit"),
+    "signature": (lambda line: flipped(line, line.index(b'"signature":"') + 15), "line 1: the signature is invalid"),
     "another member": (lambda line: line.replace(b"{", b'{"x":1,'), "line 1 is damaged"),
     "cut in two": (lambda line: line[: len(line) // 2], "line 1 is damaged"),
     "an empty line": (lambda line: b"\n" + line, "line 1 is damaged"),
@@ -170,25 +170,25 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 async def test_a_damaged_anchor_is_refused(url: str, connection: asyncpg.Connection, tmp_path: Path, case: str) -> None:
     assert connection
     file = tmp_path / "anchor"
-    await anchored(url, file, tmp_path)
-    change, said = DAMAGED[case]
+    await verify_with_anchors(url, file, tmp_path)
+    change, output = DAMAGED[case]
     damaged = change(file.read_bytes())
     assert damaged != file.read_bytes()
     file.write_bytes(damaged)
-    with pytest.raises(AnchorError, match=said) as refused:
-        await anchored(url, file, tmp_path)
+    with pytest.raises(AnchorError, match=output) as refused:
+        await verify_with_anchors(url, file, tmp_path)
     assert "\n" not in str(refused.value)
     assert file.read_bytes() == damaged
 
 
 async def test_a_key_that_is_none_is_refused(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     assert connection
-    (tmp_path / KEY).write_bytes(b"secret")
-    with pytest.raises(AnchorError, match="is no Ed25519 key"):
-        await anchored(url, tmp_path / "anchor", tmp_path)
-    with pytest.raises(AnchorError, match="is no folder"):
-        await anchored(url, tmp_path / "nosuch" / "anchor", tmp_path / "data")
-    assert inside(tmp_path) == [KEY]
+    (tmp_path / KEY_FILE).write_bytes(b"secret")
+    with pytest.raises(AnchorError, match="is not an Ed25519 key"):
+        await verify_with_anchors(url, tmp_path / "anchor", tmp_path)
+    with pytest.raises(AnchorError, match="is not a folder"):
+        await verify_with_anchors(url, tmp_path / "nosuch" / "anchor", tmp_path / "data")
+    assert inside(tmp_path) == [KEY_FILE]
 
 
 async def test_the_command_says_it_with_its_exit_code(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:

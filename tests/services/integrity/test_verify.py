@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 
 from schemas.log import NewEvent
+from services.database.errors import NoLedgerError
 from services.integrity import compare
-from services.integrity.chain_walk import NoLedgerError, verify
-from services.integrity.damage import DamageError, Place
+from services.integrity.chain_walk import walk_chain
+from services.integrity.damage import BatchBoundary, DamageError
 from services.log import batches
 from services.log.append import append_events
 from services.log.chain import LEAF, ZERO_LINK
@@ -190,8 +191,8 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.mark.parametrize("table", ["event", "batch"])
 async def test_every_column_has_its_case(connection: asyncpg.Connection, table: str) -> None:
     columns = "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped"
-    found = {f"{table}.{row[0]}" for row in await connection.fetch(columns, f"ledger.{table}")}
-    assert found == {name for name in ALTERED if name.startswith(f"{table}.")}
+    result = {f"{table}.{row[0]}" for row in await connection.fetch(columns, f"ledger.{table}")}
+    assert result == {name for name in ALTERED if name.startswith(f"{table}.")}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -199,16 +200,16 @@ async def test_what_was_done_is_named(
     url: str, connection: asyncpg.Connection, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change, kind, position = CASES[case]
-    good = await verify(url)
+    good = await walk_chain(url)
     assert (good.events, good.batches, good.end.position) == (16, 5, 16)
     await connection.execute(change)
     for window in (1, 3, batches.WINDOW):  # what is read together must not matter
         monkeypatch.setattr(batches, "WINDOW", window)
-        with pytest.raises(DamageError) as found:
-            await verify(url)
-        assert (found.value.kind, found.value.position) == (kind, position), str(found.value)
-        assert f" {kind}: " in str(found.value)
-        assert "\n" not in str(found.value)
+        with pytest.raises(DamageError) as result:
+            await walk_chain(url)
+        assert (result.value.kind, result.value.position) == (kind, position), str(result.value)
+        assert f" {kind}: " in str(result.value)
+        assert "\n" not in str(result.value)
 
 
 @pytest.mark.parametrize("column", sorted(name for name in ALTERED if name not in {"batch.appended", "batch.month"}))
@@ -216,17 +217,17 @@ async def test_the_column_is_named_where_the_rest_tells_it(
     url: str, connection: asyncpg.Connection, column: str
 ) -> None:
     await connection.execute(CASES[column][0])
-    with pytest.raises(DamageError) as found:
-        await verify(url)
+    with pytest.raises(DamageError) as result:
+        await walk_chain(url)
     name = column.partition(".")[2]
     hashed = name in {"occurred", "recorded", "source", "name", "raw", "salts"}
-    assert ("its salt, times, source, name or bytes" if hashed else f"its {name} ") in str(found.value)
+    assert ("its salt, times, source, name or bytes" if hashed else f"its {name} ") in str(result.value)
 
 
 async def test_an_empty_log_is_honest_and_no_log_is_none(url: str, empty_url: str) -> None:
-    assert (await verify(url)).end == Place(0, ZERO_LINK)
+    assert (await walk_chain(url)).end == BatchBoundary(0, ZERO_LINK)
     with pytest.raises(NoLedgerError, match="holds no ledger of this version"):
-        await verify(empty_url)
+        await walk_chain(empty_url)
 
 
 async def test_a_listener_may_go_on(url: str, connection: asyncpg.Connection) -> None:
@@ -242,12 +243,12 @@ async def test_a_listener_may_go_on(url: str, connection: asyncpg.Connection) ->
         return first
 
     appending = asyncio.create_task(append())
-    found = [await verify(url) for _ in range(20)]
+    result = [await walk_chain(url) for _ in range(20)]
     done.set()
     appended = await appending
-    assert [v.end.position for v in found] == sorted(v.end.position for v in found)
-    assert found[-1].end.position > found[0].end.position >= 16
-    assert (await verify(url)).events == 16 + appended - 3
+    assert [v.end.position for v in result] == sorted(v.end.position for v in result)
+    assert result[-1].end.position > result[0].end.position >= 16
+    assert (await walk_chain(url)).events == 16 + appended - 3
     assert await connection.fetchval("SELECT count(*) FROM ledger.event") == 16 + appended - 3
 
 
@@ -255,12 +256,12 @@ async def test_the_chain_may_begin_at_a_later_batch(url: str, connection: asyncp
     edge = await connection.fetchval("SELECT hash FROM ledger.batch WHERE last = 7")
     await connection.execute("ALTER TABLE ledger.event DETACH PARTITION ledger.event_2031_01")
     await connection.execute("ALTER TABLE ledger.batch DETACH PARTITION ledger.batch_2031_01")
-    good = await verify(url, start=Place(7, edge))
+    good = await walk_chain(url, start=BatchBoundary(7, edge))
     assert (good.events, good.batches) == (9, 3)
     with pytest.raises(DamageError, match="events 1 to 7 missing"):
-        await verify(url)
+        await walk_chain(url)
     with pytest.raises(DamageError, match="batch 8 to 11 altered"):
-        await verify(url, start=Place(7, bytes(32)))
+        await walk_chain(url, start=BatchBoundary(7, bytes(32)))
 
 
 async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connection: asyncpg.Connection) -> None:
@@ -273,13 +274,13 @@ async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connect
         now = {row[0]: batches.leaf_of(row, salts[row[0] * 16 - 16 : row[0] * 16]) for row in stretch.rows}
     await reading.close()
     redacted = {position: (leaf, now[position]) for position, leaf in was.items()}
-    assert (await verify(url, redacted=redacted)).events == 16
+    assert (await walk_chain(url, redacted=redacted)).events == 16
     with pytest.raises(DamageError, match="event 13 altered"):
-        await verify(url, redacted={9: redacted[9]})
+        await walk_chain(url, redacted={9: redacted[9]})
     with pytest.raises(DamageError, match="event 9 altered"):
-        await verify(url, redacted={9: redacted[13], 13: redacted[13]})
-    with pytest.raises(DamageError, match="event 10 altered"):  # it is said to be redacted, and is what it was
-        await verify(url, redacted=redacted | {10: (now[10], bytes(LEAF))})
+        await walk_chain(url, redacted={9: redacted[13], 13: redacted[13]})
+    with pytest.raises(DamageError, match="event 10 altered"):  # recorded as redacted, but unchanged
+        await walk_chain(url, redacted=redacted | {10: (now[10], bytes(LEAF))})
 
 
 async def test_the_command_needs_the_database_alone(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
@@ -296,18 +297,18 @@ async def test_the_command_needs_the_database_alone(url: str, connection: asyncp
     assert (code, err) == (0, "")
     assert out.startswith("honest: 16 events in 5 batches up to position 16, hash ")
     await connection.execute("DELETE FROM ledger.event WHERE position = 9")
-    assert await asyncio.to_thread(run) == (1, "event 9 missing: nothing stands there\n", "")
+    assert await asyncio.to_thread(run) == (1, "event 9 missing: there is no row\n", "")
 
 
 @pytest.mark.parametrize(("done", "kind"), [(12, "missing"), (2, "reordered")])
 async def test_a_hole_in_a_connection_is_found_though_the_chain_holds(
     url: str, connection: asyncpg.Connection, done: int, kind: str
 ) -> None:
-    # As if a batch had been taken out, and all that follows appended anew.
+    # As if a batch had been removed, and all later ones appended again.
     await connection.execute("UPDATE ledger.connection SET last_ordinal = $1 WHERE connection = 1", done)
     await append_events(connection, "a", 1, done + 1, events(1, 60))
     with pytest.raises(DamageError, match=f"event 17 {kind}: ordinal {done + 1} of a/1 follows 8"):
-        await verify(url)
+        await walk_chain(url)
 
 
 @pytest.mark.parametrize(
@@ -316,25 +317,26 @@ async def test_a_hole_in_a_connection_is_found_though_the_chain_holds(
 async def test_several_processes_find_the_same(
     url: str, connection: asyncpg.Connection, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = await verify(url, {7, 16})
+    alone = await walk_chain(url, {7, 16})
     monkeypatch.setattr(compare, "PARALLEL", 0)
     monkeypatch.setattr(batches, "WINDOW", 1)
-    assert await verify(url, {7, 16}) == alone
+    assert await walk_chain(url, {7, 16}) == alone
     change, kind, position = CASES[case]
     await connection.execute(change)
-    with pytest.raises(DamageError) as found:
-        await verify(url)
-    assert (found.value.kind, found.value.position) == (kind, position), str(found.value)
+    with pytest.raises(DamageError) as result:
+        await walk_chain(url)
+    assert (result.value.kind, result.value.position) == (kind, position), str(result.value)
 
 
 FORSAKEN = """
 import asyncio, multiprocessing, sys, time
-from services import batches, compare
+from services.integrity import compare
+from services.log import batches
 
 async def main():
     connection = await batches.connect_microseconds(sys.argv[1], "test")
     compare.PARALLEL = 0
-    async with compare.comparing(sys.argv[1], connection, {}, 16) as (compared, _):
+    async with compare.open_comparer(sys.argv[1], connection, {}, 16) as (compared, _):
         stretch = await batches.read_batches(connection, 0, 16)
         assert (await compared(stretch.batches, stretch.months)).counts.total() == 16
         print(*[child.pid for child in multiprocessing.active_children()], flush=True)

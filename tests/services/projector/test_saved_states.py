@@ -180,7 +180,7 @@ async def test_a_pinned_state_holds_all_rows(connection: asyncpg.Connection, mon
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") > 2
     later = await instants.find(connection, 38_000)
     truth = {name: held.rows for name, held in (await as_of.read(connection, names, later)).items()}
-    (begun,) = await as_of._begin(connection, ["call_records"], later, max_events=8_000)
+    (begun,) = await as_of._start(connection, ["call_records"], later, max_events=8_000)
     assert begun.position == 30_000
     await saved.thin(connection, edge.at + timedelta(days=4_000))
     await connection.execute("DELETE FROM ledger.event WHERE position <= 30000")

@@ -13,7 +13,7 @@ from services.log.append import append_events
 from services.replay import instants
 from services.replay.as_of import AsOfReader
 from services.replay.instants import InvalidInstantError
-from tests.support import two_pbx_log as heard
+from tests.support import two_pbx_log
 
 TEN = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     own = await database.connect(url, search_path="model, ledger")
     await own.execute("UPDATE ledger.head SET appended = '-infinity'")
     for number, (recorded, appended) in enumerate(STORY):
-        await heard.set_clock(own, clock(appended))
+        await two_pbx_log.set_clock(own, clock(appended))
         raw = f"Event: Newchannel\r\nUniqueid: 1.{number}\r\n\r\n".encode()
         event = NewEvent("ami", "Newchannel", None, clock(recorded).timestamp(), raw)
         await append_events(own, "pbx", 1, number + 1, [event])
@@ -44,12 +44,12 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     await own.close()
 
 
-async def channels(connection: asyncpg.Connection, asked: int | datetime) -> tuple[int, datetime]:
+async def channels(connection: asyncpg.Connection, requested_at: int | datetime) -> tuple[int, datetime]:
     """Return how many channels of the story there were, all from its beginning, and which time it was."""
-    instant = await instants.find(connection, asked, clock(1000))
-    held = (await AsOfReader([CHANNELS]).read(connection, ["channels"], instant))["channels"]
-    assert {row.unique_id for row in held.rows} == {f"1.{number}" for number in range(len(held.rows))}
-    return len(held.rows), instant.at
+    instant = await instants.find(connection, requested_at, clock(1000))
+    models = (await AsOfReader([CHANNELS]).read(connection, ["channels"], instant))["channels"]
+    assert {row.unique_id for row in models.rows} == {f"1.{number}" for number in range(len(models.rows))}
+    return len(models.rows), instant.at
 
 
 @pytest.mark.parametrize(

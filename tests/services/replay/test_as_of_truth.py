@@ -1,4 +1,4 @@
-"""As of the moments at which Asterisk was asked, through the log and saved states: what Asterisk itself answered."""
+"""As of the moments of Asterisk's own lists, models contain what Asterisk itself listed."""
 
 import re
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ from services.replay.as_of import AsOfReader
 from tests.captures import cli
 from tests.projections.test_cli_truth import ANSWER_SECONDS, print_rows, truth
 from tests.support import cli_text as shown
-from tests.support import two_pbx_log as heard
+from tests.support import two_pbx_log
 from tests.support.database import READ_MODELS, cloned
 from tests.support.folding import FoldSpec
 from tests.support.two_pbx_log import LATER
@@ -31,14 +31,14 @@ NAMES = [model.name for model in shown.MODELS]
 
 
 class Past:
-    """What was held of one PBX at any instant of a log that holds both, one of them spooled for a while."""
+    """The rows of one PBX at any instant of a log with two, one of which was spooled for a while."""
 
-    def __init__(self, connection: asyncpg.Connection, events: list[heard.Event]) -> None:
+    def __init__(self, connection: asyncpg.Connection, events: list[two_pbx_log.Event]) -> None:
         self.connection, self.events = connection, events
         self._as_of = AsOfReader(ALL)
 
-    async def tables(self, pbx: str, asked: int | datetime) -> FoldSpec:
-        instant = await instants.find(self.connection, asked)
+    async def tables(self, pbx: str, requested_at: int | datetime) -> FoldSpec:
+        instant = await instants.find(self.connection, requested_at)
         tables = FoldSpec(*shown.MODELS)
         for name, one in (await self._as_of.read(self.connection, NAMES, instant)).items():
             tables.rows[name] = {one.table.key_of(row): row for row in one.rows if row.pbx == pbx}
@@ -48,10 +48,10 @@ class Past:
 @pytest.fixture(scope="module")
 async def past(postgresql_url: str) -> AsyncIterator[Past]:
     async with cloned(postgresql_url, READ_MODELS) as url:
-        await heard.append(url)
-        await heard.project(url)
+        await two_pbx_log.append(url)
+        await two_pbx_log.project(url)
         own = await database.connect(url)
-        yield Past(own, await heard.events_of(url))
+        yield Past(own, await two_pbx_log.events_of(url))
         await own.close()
 
 
@@ -59,19 +59,19 @@ async def past(postgresql_url: str) -> AsyncIterator[Past]:
 async def test_at_every_moment_the_cli_was_asked_it_printed_what_was_held(past: Past, capture: str) -> None:
     moments = cli(capture)
     assert len(moments) >= 21
-    said = [at for event, at in past.events if event.pbx == capture]
-    for asked, command, printed in moments:
-        begin = datetime.fromtimestamp(asked + AGO[capture], UTC)
+    output = [at for event, at in past.events if event.pbx == capture]
+    for requested_at, command, printed in moments:
+        begin = datetime.fromtimestamp(requested_at + AGO[capture], UTC)
         end = begin + timedelta(seconds=ANSWER_SECONDS)
         # Events that come while the CLI answers may be in its answer or not: one of these states is the one it saw.
-        within = sorted({begin - timedelta(microseconds=1), end, *(at for at in said if begin <= at <= end)})
+        within = sorted({begin - timedelta(microseconds=1), end, *(at for at in output if begin <= at <= end)})
         tables = [await past.tables(capture, at) for at in within]
-        told = {
+        records = {
             print_rows(one, command, int(now), AGO[capture])
             for one in tables
-            for now in (asked, asked + ANSWER_SECONDS)
+            for now in (requested_at, requested_at + ANSWER_SECONDS)
         }
-        assert truth(command, printed) in told, (command, asked)
+        assert truth(command, printed) in records, (command, requested_at)
 
 
 LISTS: list[tuple[ReadModel, str, dict[str, str]]] = [
@@ -111,13 +111,13 @@ async def test_what_a_list_action_answered_was_held_before_it_was_asked(
 ) -> None:
     answers: dict[bytes, list[RecordedEvent]] = {}
     for event, _ in past.events:
-        if event.pbx == capture and event.name == name and (found := EPOCH.search(event.raw)):
-            answers.setdefault(found[1], []).append(event)
+        if event.pbx == capture and event.name == name and (result := EPOCH.search(event.raw)):
+            answers.setdefault(result[1], []).append(event)
     assert len(answers) >= 6
     for items in list(answers.values())[1:]:  # the first one is where everything begins
         headers = [headers_of(item) for item in items]
-        said = {tuple(one.get(header, "") for header in columns.values()) for one in headers}
+        output = {tuple(one.get(header, "") for header in columns.values()) for one in headers}
         rows = (await past.tables(capture, items[0].position - 1)).then(model).values()
         values = [[getattr(row, column) for column in columns] for row in rows]
-        told = {tuple("" if value is None else str(value) for value in row) for row in values}
-        assert told == {one for one in said if model is not DEVICE_STATES or not one[0].startswith(UNLISTED)}
+        records = {tuple("" if value is None else str(value) for value in row) for row in values}
+        assert records == {one for one in output if model is not DEVICE_STATES or not one[0].startswith(UNLISTED)}

@@ -21,7 +21,7 @@ from schemas.users import UserCreated
 from services.database import connection as database
 from services.log.append import append_events
 from services.projector.table import Table
-from services.replay.history_report import shown, written
+from services.replay.history_report import masked_columns, printable
 from tests.support.folding import FoldSpec, block, own
 
 PROGRAM = Path(sys.executable).parent / "ringledger"
@@ -157,7 +157,7 @@ async def test_diff_tells_who_came_who_went_and_what_changed(cli: Cli) -> None:
     run = await cli.run("diff", "2", time_of(5), "channels")
     assert run.code == 0
     assert run.err == (
-        f"channels from position 2, {time_of(1)} to position 7, {time_of(5)}: 1 came, 1 went, 1 changed\n"
+        f"channels from position 2, {time_of(1)} to position 7, {time_of(5)}: 1 added, 1 removed, 1 changed\n"
     )
     came, went, changed = [line.split("\t") for line in run.out.splitlines()]
     assert came[:3] == ["+", "berlin 1.3", "channel=PJSIP/1.3"]
@@ -167,16 +167,16 @@ async def test_diff_tells_who_came_who_went_and_what_changed(cli: Cli) -> None:
         *("variables.PIN_PASSWORD:  -> ********", "variables.COLOUR:  -> blue ü"),
     ]
     back = await cli.run("diff", "7", "2", "channels", "--json")
-    found = json.loads(back.out)
-    assert [row["unique_id"] for row in found["came"]] == ["1.2"]
-    assert [row["unique_id"] for row in found["went"]] == ["1.3"]
-    assert [(c["before"]["channel_state"], c["after"]["channel_state"]) for c in found["changed"]] == [(6, 4)]
+    result = json.loads(back.out)
+    assert [row["unique_id"] for row in result["came"]] == ["1.2"]
+    assert [row["unique_id"] for row in result["went"]] == ["1.3"]
+    assert [(c["before"]["channel_state"], c["after"]["channel_state"]) for c in result["changed"]] == [(6, 4)]
 
 
 async def test_where_nothing_differs_nothing_is_listed(cli: Cli) -> None:
     run = await cli.run("diff", "7", "8", "channels")
     assert (run.code, run.out) == (0, "")
-    assert run.err.endswith(": 0 came, 0 went, 0 changed\n")
+    assert run.err.endswith(": 0 added, 0 removed, 0 changed\n")
     run = await cli.run("diff", "8", "9", "channels", "--pbx", "berlin")
     assert (run.code, run.out) == (0, "")
 
@@ -185,22 +185,25 @@ MODELS = ", ".join(model.name for model in ALL)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
-        (("as-of", "yesterday", "queues"), "'yesterday' is no position and no time such as 2026-11-23T14:03:00Z"),
-        (("as-of", "10", "queues"), "there is no position 10: the log goes from 1 to 9"),
-        (("as-of", "0", "queues"), "there is no position 0: the log goes from 1 to 9"),
-        (("as-of", "5", "queue"), f"no model 'queue'; the models are {MODELS}"),
+        (("as-of", "yesterday", "queues"), "'yesterday' is neither a position nor a time such as 2026-11-23T14:03:00Z"),
+        (("as-of", "10", "queues"), "not found: position 10; the log has 1 to 9"),
+        (("as-of", "0", "queues"), "not found: position 0; the log has 1 to 9"),
+        (("as-of", "5", "queue"), f"not found: model 'queue'; the models are {MODELS}"),
         (("as-of", "5", "queues", "--pbx", "paris"), "the log holds no PBX 'paris' (but berlin, wien)"),
-        (("diff", "1", "2026-11-23", "queues"), "'2026-11-23' is no position and no time such as 2026-11-23T14:03:00Z"),
-        (("diff", "1", "9999-01-01T00:00:00Z", "queues"), "9999-01-01T00:00:00Z is still to come"),
-        (("diff", "1", "2", ""), f"no model ''; the models are {MODELS}"),
+        (
+            ("diff", "1", "2026-11-23", "queues"),
+            "'2026-11-23' is neither a position nor a time such as 2026-11-23T14:03:00Z",
+        ),
+        (("diff", "1", "9999-01-01T00:00:00Z", "queues"), "9999-01-01T00:00:00Z is in the future"),
+        (("diff", "1", "2", ""), f"not found: model ''; the models are {MODELS}"),
         (("as-of", "2000-01-01T00:00:00Z", "queues"), None),
     ],
 )
-async def test_bad_input_is_one_clear_line(cli: Cli, arguments: tuple[str, ...], said: str | None) -> None:
-    said = said or f"2000-01-01T00:00:00Z is before the first event, of {time_of(0)}"
-    assert await cli.run(*arguments) == Run(2, "", f"ringledger: {said}\n")
+async def test_bad_input_is_one_clear_line(cli: Cli, arguments: tuple[str, ...], output: str | None) -> None:
+    output = output or f"2000-01-01T00:00:00Z is before the first event, at {time_of(0)}"
+    assert await cli.run(*arguments) == Run(2, "", f"ringledger: {output}\n")
 
 
 async def test_a_database_that_is_none_of_ours_or_away_is_named(empty_url: str) -> None:
@@ -225,13 +228,17 @@ async def test_a_database_that_is_none_of_ours_or_away_is_named(empty_url: str) 
     ],
 )
 def test_what_is_written_is_one_line_that_no_terminal_obeys(value: Any, text: str) -> None:
-    assert written(value) == text
+    assert printable(value) == text
 
 
 def test_secrets_are_masked_wherever_they_stand() -> None:
     tables = FoldSpec(PJSIP_AUTHS)
     tables.given([block("AuthList", None, ObjectName="a", Username="u", Password="hush", Md5Cred="", Realm="r")])
     ((row,),) = [list(tables.then(PJSIP_AUTHS).values())]
-    assert (shown(row)["password"], shown(row)["md5_cred"], shown(row)["username"]) == ("********", "", "u")
+    assert (masked_columns(row)["password"], masked_columns(row)["md5_cred"], masked_columns(row)["username"]) == (
+        "********",
+        "",
+        "u",
+    )
     one = Channel("pbx", datetime(2026, 11, 23, tzinfo=UTC), "1.1", variables={"API_TOKEN": "hush", "X": "y"})
-    assert shown(one)["variables"] == {"API_TOKEN": "********", "X": "y"}
+    assert masked_columns(one)["variables"] == {"API_TOKEN": "********", "X": "y"}

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -19,9 +20,10 @@ from services.projector.rebuild_diff import differences
 from services.projector.table import Table
 from services.replay import instants
 from services.replay.as_of import AsOfReader
-from services.replay.history import HistoryError, Question, found
-from services.retention.redact import redact, told
-from services.retention.redact_pattern import Wanted
+from services.replay.history import HistoryError, HistoryQuery, query_history
+from services.retention.redact import redact
+from services.retention.redact_pattern import RedactionPattern
+from services.retention.redact_report import report
 from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
 from tests.support.redacting import tables_holding
 from tests.support.two_pbx_log import Truth, events_of
@@ -83,14 +85,14 @@ async def test_an_instant_whose_log_is_archived_while_it_is_folded_is_refused(ur
     done: list[int] = []
 
     class Archiving(AsOfReader):
-        """Has months archived when it has read where it begins."""
+        """Archives months after the initial states were read."""
 
-        async def _begin(self, *arguments: object) -> list[object]:  # type: ignore[override]
-            begun = await AsOfReader._begin(self, *arguments)  # type: ignore[arg-type]
+        async def _start(self, *arguments: Any) -> list[Any]:
+            starts = await super()._start(*arguments)
             if not done:
                 done.append(1)
                 await run_archive(url, tmp_path, "2026-05")
-            return begun  # type: ignore[return-value]
+            return starts
 
     events = await events_of(url)
     then = await Archiving(ALL).read(connection, ["channels"], late)
@@ -119,7 +121,7 @@ async def test_rebuild_and_diff_begin_at_the_edge(url: str, tmp_path: Path) -> N
     outcome = await rebuild(url, [CHANNELS], ends[1], asyncio.Event())
     assert outcome.done[0].startswith(f"rebuilt channels: served from position {ends[1]} on")
     with pytest.raises(HistoryError, match=r"position 5 is archived: 2026-03\.jsonl\.zst") as gone:
-        await found(url, Question(("5",), "channels"))
+        await query_history(url, HistoryQuery(("5",), "channels"))
     assert gone.value.code == 2
 
 
@@ -153,7 +155,7 @@ async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url:
     models = [other, new, CALL_RECORDS]
     projector = await fold(url, models)
     assert projector.stopped.keys() == {"channels", "moods"}
-    assert "has a state of version" in projector.stopped["channels"]
+    assert "has only a saved state of version" in projector.stopped["channels"]
     assert "has no saved state at position" in projector.stopped["moods"]
     connection = await database.connect(url)
     served = await connection.fetchrow(SERVED)
@@ -162,7 +164,7 @@ async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url:
     head = await connection.fetchval("SELECT position FROM ledger.head")
     at = await connection.fetchval("SELECT position FROM ledger.checkpoint WHERE model = 'call_records'")
     assert at == head
-    # It says so at every start, and makes nothing of the log without its beginning.
+    # The model stays stopped at every start, and folds nothing of the log without its beginning.
     again = await fold(url, models)
     assert again.stopped == projector.stopped
     assert await connection.fetchval("SELECT count(*) FROM model.moods") == 0
@@ -176,8 +178,8 @@ async def test_what_was_kept_is_never_thinned_out(url: str, tmp_path: Path) -> N
     await run_archive(url, tmp_path, "2026-05")
     connection = await database.connect(url)
     await saved.thin(connection, month(9))
-    kept = await connection.fetch("SELECT DISTINCT model FROM ledger.saved WHERE kept AND position = $1", ends[1])
-    assert len(kept) == len(ALL)
+    retained = await connection.fetch("SELECT DISTINCT model FROM ledger.saved WHERE kept AND position = $1", ends[1])
+    assert len(retained) == len(ALL)
     await connection.close()
 
 
@@ -190,11 +192,11 @@ async def test_a_number_of_an_archived_time_is_redacted_in_what_was_made_of_it(u
         "SELECT source FROM model.call_records WHERE source ~ '^[0-9]{3,}$' ORDER BY position LIMIT 1"
     )
     await connection.close()
-    done = await redact(url, Wanted("number", number), "redacted-ghijklmnopqr")
+    done = await redact(url, RedactionPattern("number", number), "redacted-ghijklmnopqr")
     assert "call_records" in done.models
     connection = await database.connect(url)
     assert await tables_holding(connection, number) == []
     await connection.close()
     names = ", ".join(str(tmp_path / f"2026-0{n}.jsonl.zst") for n in (3, 4, 5))
-    assert told(done).splitlines()[-1] == f"not reached, and may hold it still: {names}"
+    assert report(done).splitlines()[-1] == f"not searched, and may contain it: {names}"
     assert (await fold(url)).stopped == {}

@@ -1,4 +1,4 @@
-"""Redacting the log: nothing of the number is left there, nothing else has changed, and the chain tells what did."""
+"""Redaction of the log removes the number, changes nothing else, and the chain lists the changes."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -10,19 +10,19 @@ import pytest
 from schemas.log import NewEvent, Redacted, Rejected
 from services.database.locks import Lock
 from services.integrity.damage import DamageError
-from services.integrity.verify import audit
+from services.integrity.verify import verify_log
 from services.log.append import append_events
 from services.log.chain import LEAF, SALT, leaf, split
 from services.log.redactions import RedactionError
-from services.retention import redact
+from services.retention import redact, redact_log
 from services.retention.redact import RedactError
-from services.retention.redact_pattern import Wanted
+from services.retention.redact_pattern import RedactionPattern
 from tests.support.redacting import ALL_EVENTS, NUMBER, PATTERN, TOKEN, VARIETY, verify_leaves
 
 
 async def salt(connection: asyncpg.Connection, position: int) -> bytes:
-    found: bytes = await connection.fetchval("SELECT ledger.salt($1)", position)
-    return found
+    result: bytes = await connection.fetchval("SELECT ledger.salt($1)", position)
+    return result
 
 
 def microseconds(at: datetime) -> int:
@@ -48,15 +48,15 @@ async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connecti
             assert TOKEN.encode() in raw
     assert b'"n":5551234' in after[3]["raw"]
     assert b"DialString: 15551234" in after[2]["raw"]
-    assert (done.events.total(), done.kept, done.first, done.last) == (9, 2, 1, 9)
+    assert (done.events.total(), done.unchanged, done.first, done.last) == (9, 2, 1, 9)
 
-    said = [msgspec.json.decode(row["raw"], type=Redacted) for row in after[-2:]]
+    output = [msgspec.json.decode(row["raw"], type=Redacted) for row in after[-2:]]
     assert [(row["pbx"], row["name"], row["source"]) for row in after[-2:]] == [
         ("pbx", "Redacted", "ringledger"),
         ("other", "Redacted", "ringledger"),
     ]
-    assert {(s.kind, s.token, s.reason, s.actor) for s in said} == {("number", TOKEN, "asked for it", redact.actor())}
-    assert [[p for p, _, _ in s.changes] for s in said] == [[1, 2, 3, 4, 5, 6], [7, 8, 9]]
+    assert {(s.kind, s.token, s.reason, s.actor) for s in output} == {("number", TOKEN, "asked for it", redact.actor())}
+    assert [[p for p, _, _ in s.changes] for s in output] == [[1, 2, 3, 4, 5, 6], [7, 8, 9]]
     assert set((await verify_leaves(connection)).leaves) == set(range(1, 10))
 
 
@@ -65,19 +65,19 @@ async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
 ) -> None:
     await append_events(connection, "pbx", 7, 1, VARIETY)
     await redact.redact(url, PATTERN, TOKEN, "Jane Roe asked for it")
-    done = await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
+    done = await redact.redact(url, RedactionPattern("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     assert sorted(name for _, name in done.events) == ["Cdr", "Cel", "ChannelCreated", "Redacted", "VarSet"]
-    said = await verify_leaves(connection)
-    assert [s.line().partition(", 20")[0] for s in said.summaries] == [
+    output = await verify_leaves(connection)
+    assert [s.line().partition(", 20")[0] for s in output.summaries] == [
         f"{TOKEN}: a number in 9 events",
         "redacted-vvvvvvvvvvvv: a text in 5 events",
     ]
-    assert said.summaries[0].reasons == ("redacted-vvvvvvvvvvvv asked for it",)
+    assert output.summaries[0].reasons == ("redacted-vvvvvvvvvvvv asked for it",)
     assert not await connection.fetchval("SELECT count(*) FROM event WHERE raw LIKE '%Jane%'")
 
 
 async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Connection) -> None:
-    """The function takes no row whose leaf is another, nor one of another PBX, and says so; nothing is changed."""
+    """The function refuses a row with another leaf or of another PBX; nothing is changed."""
     await append_events(connection, "pbx", 1, 1, VARIETY[:2])
     before = await connection.fetch(ALL_EVENTS)
     good = leaf(await salt(connection, 1), 1_000_000, 1795308983_500_000, "ami", "Newchannel", VARIETY[0].raw)
@@ -90,7 +90,7 @@ async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Conn
     ):
         with pytest.raises(asyncpg.SerializationError, match="events are what was read"):
             await connection.execute(
-                redact.REDACT, pbx, "number", TOKEN, "", "root", positions, leaves, raws, ["channels"]
+                redact_log.REDACT, pbx, "number", TOKEN, "", "root", positions, leaves, raws, ["channels"]
             )
     assert await connection.fetch(ALL_EVENTS) == before
     assert await connection.fetchval("SELECT count(*) FROM ledger.stale") == 0
@@ -101,7 +101,7 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
     await redact.redact(url, PATTERN, TOKEN)
     await verify_leaves(connection)
     after = await connection.fetch(ALL_EVENTS)
-    assert [s.events for s in (await audit(url)).redactions] == [9]
+    assert [s.events for s in (await verify_log(url)).redactions] == [9]
     old = VARIETY[9]
     sealed = leaf(await salt(connection, 10), 1_000_000, 1795308983_500_000, old.source, old.name, old.raw)
     forged = Redacted(12, "number", TOKEN, "", "root", ((10, sealed.hex(), "0" * 64),))
@@ -109,7 +109,7 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
         (10, 10, b"never redacted"),
         (1, 1, b"redacted, and then changed"),
         (1, 1, VARIETY[0].raw),  # taken back
-        (11, 1, msgspec.json.encode(forged)),  # what the redaction said: nothing vouches for 1 any more
+        (11, 1, msgspec.json.encode(forged)),  # the Redacted event itself: nothing seals 1 any more
         (11, 11, b"{}"),
     ):
         attempt = connection.transaction()
@@ -120,16 +120,16 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
         await attempt.rollback()
         await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, raw)
         with pytest.raises((DamageError, RedactionError), match=rf"^event {named} "):
-            await audit(url)
+            await verify_log(url)
         was = after[position - 1]["raw"]
         await connection.execute("UPDATE event SET raw = $2 WHERE position = $1", position, was)
     await verify_leaves(connection)
-    said = NewEvent("ringledger", "Redacted", 1.0, 1.0, msgspec.json.encode(forged))
-    await append_events(connection, "pbx", 5, 1, [said])
-    with pytest.raises(AssertionError):  # what stands there is not what it says
+    output = NewEvent("ringledger", "Redacted", 1.0, 1.0, msgspec.json.encode(forged))
+    await append_events(connection, "pbx", 5, 1, [output])
+    with pytest.raises(AssertionError):  # the event differs from its redaction
         await verify_leaves(connection)
     with pytest.raises(DamageError, match=r"^event 10 altered"):
-        await audit(url)
+        await verify_log(url)
 
 
 async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: asyncpg.Connection) -> None:
@@ -140,7 +140,7 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     await redact.redact(url, PATTERN, TOKEN)
     once = await connection.fetch(ALL_EVENTS)
     salts = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
-    await redact.redact(url, Wanted("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
+    await redact.redact(url, RedactionPattern("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     twice = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
     changed = [
         [a != b for a, b in zip(split(x, SALT), split(y, SALT), strict=True)] for x, y in ((old, salts), (salts, twice))
@@ -148,18 +148,18 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     assert changed[0] == [True] * 9 + [False]
     assert [at for at, new in enumerate(changed[1], 1) if new] == [2, 4, 7, 8]
 
-    kept = b"".join([row[0] for row in await connection.fetch("SELECT salts FROM batch")])
+    retained = b"".join([row[0] for row in await connection.fetch("SELECT salts FROM batch")])
     leaves = split(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF)
-    told = [
+    records = [
         msgspec.json.decode(r["raw"], type=Redacted) for r in await connection.fetch(ALL_EVENTS) if r[8] == "Redacted"
     ]
-    said = {bytes.fromhex(one) for t in told for _, *both in t.changes for one in both} | set(leaves)
+    output = {bytes.fromhex(one) for t in records for _, *both in t.changes for one in both} | set(leaves)
     for rows, still in ((before, {10}), (once, {1, 3, 5, 6, 9, 10})):
         for row in rows[:10]:
             times = None if row[3] is None else microseconds(row[3]), microseconds(row[4])
-            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT), *split(kept, SALT)]}
-            assert bool(every & said) == (row["position"] in still), row["position"]
-    await audit(url)
+            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT), *split(retained, SALT)]}
+            assert bool(every & output) == (row["position"] in still), row["position"]
+    await verify_log(url)
 
 
 async def test_a_ledger_is_verified_while_it_is_redacted(url: str, connection: asyncpg.Connection) -> None:
@@ -168,18 +168,18 @@ async def test_a_ledger_is_verified_while_it_is_redacted(url: str, connection: a
     done = asyncio.Event()
 
     async def looking() -> list[int]:
-        found: list[int] = []
-        while not done.is_set() or not found:
-            found.append(sum(s.events for s in (await audit(url)).redactions))
-        return found
+        result: list[int] = []
+        while not done.is_set() or not result:
+            result.append(sum(s.events for s in (await verify_log(url)).redactions))
+        return result
 
     looks = asyncio.create_task(looking())
     for number, text in enumerate(("5551234", "1795308983", "15551234")):
-        await redact.redact(url, Wanted("number", text), f"redacted-{'ghi'[number] * 12}")
+        await redact.redact(url, RedactionPattern("number", text), f"redacted-{'ghi'[number] * 12}")
     done.set()
-    found = await looks
-    assert found == sorted(found)
-    assert sum(s.events for s in (await audit(url)).redactions) >= 2000
+    result = await looks
+    assert result == sorted(result)
+    assert sum(s.events for s in (await verify_log(url)).redactions) >= 2000
 
 
 async def test_another_logs_redactions_are_not_of_this_one(url: str, connection: asyncpg.Connection) -> None:
@@ -187,7 +187,7 @@ async def test_another_logs_redactions_are_not_of_this_one(url: str, connection:
     await redact.redact(url, PATTERN, TOKEN)
     foreign = await connection.fetchval("SELECT raw FROM event WHERE position = 11")
     await append_events(connection, "pbx", 8, 1, [NewEvent("ringledger", "Redacted", 1.0, 1.0, foreign)])
-    verified_ = await audit(url)
+    verified_ = await verify_log(url)
     assert (verified_.events, [s.events for s in verified_.redactions]) == (12, [9])
 
 

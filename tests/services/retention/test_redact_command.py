@@ -16,8 +16,8 @@ from tests.support.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, fold_from
 
 PROGRAM = str(Path(sys.executable).parent / "ringledger")
 NOTHING = """\
-nothing to do: neither the log nor a read model holds it
-2 events hold the same characters as a part of something else, and keep them
+nothing to do: neither the log nor a read model contains it
+2 events contain the same characters within something else; left unchanged
 """
 
 
@@ -39,49 +39,49 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     await append_events(connection, "pbx", 7, 1, VARIETY)
     await fold(connection)
     before = await connection.fetch(ALL_EVENTS)
-    said = []
+    output = []
 
     async def ran(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
         done = await asyncio.to_thread(run, url, data, *arguments, stdin=stdin)
-        said.append(done.stdout + done.stderr)
+        output.append(done.stdout + done.stderr)
         return done.returncode, done.stdout, done.stderr
 
     assert await ran("--number", "12") == (
         2,
         "",
-        "ringledger: --number: 3 to 20 digits and nothing else but a + before them\n",
+        "ringledger: --number: must be 3 to 20 digits, with an optional + before them\n",
     )
     assert (await ran())[0] == (await ran("--number", NUMBER, "--text", "Jane Roe"))[0] == 2
     assert (await ran("--number", NUMBER, "--reason", f"of {NUMBER}"))[0] == 2
     code, out, _ = await ran("--number", NUMBER, "--dry-run")
     assert code == 0
-    assert "9 events hold it (positions 1 to 9):\n" in out
-    assert "read models that hold it: channels, links\n" in out
+    assert "9 events contain it (positions 1 to 9):\n" in out
+    assert "read models that contain it: channels, links\n" in out
     assert await connection.fetch(ALL_EVENTS) == before
 
     code, out, _ = await ran("--number", "-", "--reason", "asked for it", stdin=f"+{NUMBER}\n")
     assert code == 0
     assert re.match(r"redacted-[g-v]{12}: 9 events redacted \(positions 1 to 9\):\n", out)
-    assert "folded anew: call_records, channels, " in out
+    assert "read models rebuilt: call_records, channels, " in out
     head = await head_position(connection)
     name = out.partition(":")[0]
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
         code, out, err = await asyncio.to_thread(verify, url, data, *more)
-        honest, told = out.splitlines()
+        honest, records = out.splitlines()
         assert (code, err) == (0, "")
         assert honest.startswith("honest: 11 events in 2 batches up to position 11, hash ")
-        assert re.fullmatch(rf"{name}: a number in 9 events, [-0-9: ]{{16}} UTC, by \S+: asked for it", told)
+        assert re.fullmatch(rf"{name}: a number in 9 events, [-0-9: ]{{16}} UTC, by \S+: asked for it", records)
     code, out, _ = await ran("--number", NUMBER)
     assert (code, out) == (0, NOTHING)
     assert await head_position(connection) == head
-    assert NUMBER not in "".join(said)
+    assert NUMBER not in "".join(output)
     assert await tables_holding(connection, NUMBER) == []
     assert await tables(connection) == await fold_from_scratch(connection)
 
 
 async def test_a_redaction_that_was_made_up_is_named(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
-    said = NewEvent("ringledger", "Redacted", 1.0, 1.0, b'{"type":"Redacted","position":2}')
-    await append_events(connection, "pbx", 7, 1, [VARIETY[0], said])
+    output = NewEvent("ringledger", "Redacted", 1.0, 1.0, b'{"type":"Redacted","position":2}')
+    await append_events(connection, "pbx", 7, 1, [VARIETY[0], output])
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
         done = await asyncio.to_thread(verify, url, tmp_path, *more)
         assert done == (1, "event 2 (Redacted) is malformed\n", "")

@@ -1,4 +1,4 @@
-"""What is made of the log after a redaction is what a fold of the redacted log gives, whatever dies on the way."""
+"""Read models after a redaction equal a fold of the redacted log, whichever process dies meanwhile."""
 
 import asyncio
 
@@ -12,9 +12,9 @@ from services.log.append import append_events
 from services.log.read import head_position
 from services.projector.process import project
 from services.projector.projector import Projector
-from services.retention import redact
-from services.retention.redact_models import Forgetting, UnfinishedError
-from services.retention.redact_pattern import Wanted
+from services.retention import redact, redact_log
+from services.retention.redact_models import ModelRedactor, UnfinishedError
+from services.retention.redact_pattern import RedactionPattern
 from tests.captures import wire
 from tests.support.ledger import ingest_wire
 from tests.support.redacting import (
@@ -47,9 +47,9 @@ async def test_the_models_of_a_recording_are_those_of_the_redacted_log(
     await fold(connection)
     before = await connection.fetch(ALL_EVENTS)
     rows = {model.name: await connection.fetchval(f"SELECT count(*) FROM {model.name}") for model in ALL}
-    done = await redact.redact(url, Wanted("number", number), TOKEN)
+    done = await redact.redact(url, RedactionPattern("number", number), TOKEN)
     assert built <= set(done.models)
-    assert await Forgetting(connection, Wanted("number", number), TOKEN).holding() == []
+    assert await ModelRedactor(connection, RedactionPattern("number", number), TOKEN).affected_models() == []
     assert len(number) < 5 or await tables_holding(connection, number) == []
     assert await connection.fetchval("SELECT count(*) FROM ledger.stale") == 0
 
@@ -60,11 +60,11 @@ async def test_the_models_of_a_recording_are_those_of_the_redacted_log(
     for old, new in zip(before, after, strict=False):
         assert new["raw"].replace(TOKEN.encode(), number.encode()) == old["raw"]
 
-    found = await tables(connection)
-    assert {name: len(found[name]) for name in rows} == rows
-    assert found == await fold_from_scratch(connection)
-    assert found["unfit"] == []
-    assert any(TOKEN in str(row) for row in found["call_records"])
+    result = await tables(connection)
+    assert {name: len(result[name]) for name in rows} == rows
+    assert result == await fold_from_scratch(connection)
+    assert result["unfit"] == []
+    assert any(TOKEN in str(row) for row in result["call_records"])
 
 
 async def test_rows_whose_keys_become_one_are_added_up(url: str, connection: asyncpg.Connection) -> None:
@@ -96,10 +96,10 @@ async def test_what_a_model_remembers_and_what_did_not_fit_is_forgotten(
     assert {"ledger.checkpoint", "ledger.unfit"} <= set(await tables_holding(connection, NUMBER))
     await redact.redact(url, PATTERN, TOKEN)
     assert await tables_holding(connection, NUMBER) == []
-    found = await tables(connection)
-    assert TOKEN in str(found["states"])
-    assert [r["position"] for r in found["unfit"]] == [2]
-    assert found == await fold_from_scratch(connection)
+    result = await tables(connection)
+    assert TOKEN in str(result["states"])
+    assert [r["position"] for r in result["unfit"]] == [2]
+    assert result == await fold_from_scratch(connection)
 
 
 BREAK = """
@@ -119,7 +119,7 @@ async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_
 ) -> None:
     await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     await fold(connection)
-    monkeypatch.setattr(redact, "CHUNK", 20)
+    monkeypatch.setattr(redact_log, "CHUNK", 20)
     await connection.execute(BREAK)
     with pytest.raises(UnfinishedError, match="run this again") as error:
         await redact.redact(url, PATTERN, TOKEN)
@@ -127,7 +127,7 @@ async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_
     assert len((await verify_leaves(connection)).leaves) == 40
     assert await connection.fetchval("SELECT count(*) FROM event WHERE raw LIKE '%5551234%'") > 0
 
-    # A projector that starts now goes on as if nothing were; the mark stays.
+    # A projector that starts now ignores the mark, which stays.
     await fold(connection)
     assert await connection.fetchval("SELECT count(*) FROM ledger.stale") > 0
     await connection.execute("DROP TRIGGER crash ON ledger.event")
@@ -147,12 +147,12 @@ async def test_a_crash_before_the_models_are_built_is_made_good(
     async def killed(*_: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr("services.retention.redact_models._until_served", killed)
+    monkeypatch.setattr("services.retention.redact_models._project_until_served", killed)
     with pytest.raises(asyncio.CancelledError):
         await redact.redact(url, PATTERN, TOKEN)
     assert "model.call_records" in await tables_holding(connection, NUMBER)
     monkeypatch.undo()
-    # Whoever projects next builds them anew by itself.
+    # The next projector rebuilds them.
     await fold(connection)
     assert await tables_holding(connection, NUMBER) == []
     done = await redact.redact(url, PATTERN, TOKEN)
@@ -164,14 +164,14 @@ async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, conne
     await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     stop = asyncio.Event()
     running = asyncio.create_task(project(url, stop))
-    heard: asyncio.Queue[int] = asyncio.Queue()
+    received: asyncio.Queue[int] = asyncio.Queue()
     await connection.add_listener(
-        "ringledger_model", lambda *a: heard.put_nowait(msgspec.json.decode(a[3])["position"])
+        "ringledger_model", lambda *a: received.put_nowait(msgspec.json.decode(a[3])["position"])
     )
 
     async def reaches(position: int) -> None:
         async with asyncio.timeout(300):
-            while await heard.get() < position:
+            while await received.get() < position:
                 pass
 
     await reaches(await head_position(connection))
@@ -191,23 +191,23 @@ async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever
 ) -> None:
     await append_events(connection, "pbx", 1, 1, VARIETY)
     await fold(connection)
-    build_anew, built = Forgetting.build_anew, 0
+    rebuild, built = ModelRedactor.rebuild, 0
 
-    async def interrupted(forgetting: Forgetting, url: str, models: list[str]) -> None:
+    async def interrupted(forgetting: ModelRedactor, url: str, models: list[str]) -> None:
         nonlocal built
         built += 1
-        await build_anew(forgetting, url, models)
+        await rebuild(forgetting, url, models)
         if built <= times:
             await append_events(connection, "pbx", 1 + built, 1, VARIETY)
             await fold(connection)
 
-    monkeypatch.setattr(Forgetting, "build_anew", interrupted)
+    monkeypatch.setattr(ModelRedactor, "rebuild", interrupted)
     if times == 1:
         assert (await redact.redact(url, PATTERN, TOKEN)).events.total() == 18
         assert await tables_holding(connection, NUMBER) == []
         assert await tables(connection) == await fold_from_scratch(connection)
     else:
-        with pytest.raises(UnfinishedError, match="still held by channels, links: it goes on being said"):
+        with pytest.raises(UnfinishedError, match="new events contain the text, and so do channels, links"):
             await redact.redact(url, PATTERN, TOKEN)
     await verify_leaves(connection)
 
@@ -221,7 +221,7 @@ async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection:
         " ALTER TABLE rebuild.channels ADD CHECK (false); END IF; END $$;"
         "CREATE EVENT TRIGGER no ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION no()"
     )
-    with pytest.raises(UnfinishedError, match=r"^channels cannot be folded anew and is still served"):
+    with pytest.raises(UnfinishedError, match=r"^channels cannot be rebuilt, and the old rows are still served"):
         await redact.redact(url, PATTERN, TOKEN)
     await connection.execute("DROP EVENT TRIGGER no")
     await verify_leaves(connection)
@@ -237,7 +237,7 @@ SAVED = (
     """,
     """INSERT INTO ledger.saved_rows VALUES ('channels', 1, 1, 0, '[]'), ('channels', 1, 9, 0, '["5551234"]')""",
 )
-KEPT = (
+PINNED = (
     """
     INSERT INTO ledger.saved VALUES
     ('channels', 1, 8, now(), 7,
@@ -266,7 +266,7 @@ async def test_saved_states_that_are_kept_are_written_anew(
 ) -> None:
     await append_events(connection, "pbx", 1, 1, VARIETY[9:] if archived else VARIETY)
     await fold(connection)
-    for statement in KEPT:
+    for statement in PINNED:
         await connection.execute(statement)
     done = await redact.redact(url, PATTERN, TOKEN)
     assert "channels" in done.models
@@ -274,7 +274,7 @@ async def test_saved_states_that_are_kept_are_written_anew(
     assert msgspec.json.decode(state[0]) == {"memory": {"pbx": {f"PJSIP/{TOKEN}": [f"+{TOKEN}", 5551234, "15551234"]}}}
     rows = await connection.fetchval("SELECT rows::text FROM ledger.saved_rows")
     assert rows == f'[["PJSIP/{TOKEN}-0000001a", 1.5551234]]'
-    assert await Forgetting(connection, PATTERN, TOKEN).holding() == []
+    assert await ModelRedactor(connection, PATTERN, TOKEN).affected_models() == []
 
 
 async def test_a_rebuild_under_way_begins_anew(url: str, connection: asyncpg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Where a number stands as a whole, where it is something else, and that nothing else is touched."""
+"""A number is redacted where it occurs as a whole, and nothing else is changed."""
 
 import random
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from schemas.log import Connected, Redacted, Rejected
-from services.retention.redact_pattern import Wanted, WantedError, wanted
+from services.retention.redact_pattern import RedactionPattern, RedactionPatternError, parse_pattern
 from tests.captures import wire
 
 TOKEN = "redacted-ghijklmnopqr"
@@ -14,7 +14,7 @@ NUMBER = "5551234"
 
 
 def changed(raw: str, number: str = NUMBER, source: str = "ami", name: str = "VarSet") -> str:
-    return Wanted("number", number).rewritten(source, name, raw.encode(), TOKEN).decode().replace(TOKEN, "#")
+    return RedactionPattern("number", number).redact(source, name, raw.encode(), TOKEN).decode().replace(TOKEN, "#")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,15 @@ def test_numbers_in_json_stay_numbers() -> None:
     raw = msgspec.json.encode(
         Redacted(5551234, "number", TOKEN, "5551234", "root", ((5551234, "5551234" + "0" * 57, "f" * 64),))
     )
-    again = msgspec.json.decode(Wanted("number", NUMBER).rewritten("ringledger", "Redacted", raw, TOKEN), type=Redacted)
+    again = msgspec.json.decode(
+        RedactionPattern("number", NUMBER).redact("ringledger", "Redacted", raw, TOKEN), type=Redacted
+    )
     assert (again.reason, again.changes) == (TOKEN, ((5551234, "5551234" + "0" * 57, "f" * 64),))
 
 
 def test_what_postgresql_refused_is_looked_into() -> None:
     rejected = Rejected("ami", "VarSet", "no 5551234", b"Event: VarSet\r\nValue: 5551234\xff\r\n\r\n")
-    raw = Wanted("number", NUMBER).rewritten("ringledger", "Rejected", msgspec.json.encode(rejected), TOKEN)
+    raw = RedactionPattern("number", NUMBER).redact("ringledger", "Rejected", msgspec.json.encode(rejected), TOKEN)
     again = msgspec.json.decode(raw, type=Rejected)
     assert again == Rejected(
         "ami", "VarSet", f"no {TOKEN}", f"Event: VarSet\r\nValue: {TOKEN}".encode() + b"\xff\r\n\r\n"
@@ -135,17 +137,17 @@ def test_what_postgresql_refused_is_looked_into() -> None:
     ],
 )
 def test_a_name_counts_as_a_whole(text: str, source: str, raw: bytes, expected: bytes) -> None:
-    found = Wanted("text", text).rewritten(source, "VarSet", raw, TOKEN)
-    assert found.replace(TOKEN.encode(), b"#") == expected
+    result = RedactionPattern("text", text).redact(source, "VarSet", raw, TOKEN)
+    assert result.replace(TOKEN.encode(), b"#") == expected
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
 def test_every_other_byte_of_a_recording_stays(capture: str) -> None:
-    """What was put in is put back, and the recording is what it was."""
+    """Replacing the token by the number restores the recording."""
     dice = random.Random(5)
     for block in dice.sample(wire(capture).split(b"\r\n\r\n"), 4000):
         for number in (b"5551234", b"5550100", b"112"):
-            new = Wanted("number", number.decode()).rewritten("ami", "VarSet", block, TOKEN)
+            new = RedactionPattern("number", number.decode()).redact("ami", "VarSet", block, TOKEN)
             assert new.replace(TOKEN.encode(), number) == block
             assert (new != block) <= (number in block)
 
@@ -171,22 +173,22 @@ def test_every_other_byte_of_a_recording_stays(capture: str) -> None:
     ],
 )
 def test_what_is_not_taken(number: str | None, text: str | None, says: str) -> None:
-    with pytest.raises(WantedError, match=says) as refused:
-        wanted(number, text, force=False)
+    with pytest.raises(RedactionPatternError, match=says) as refused:
+        parse_pattern(number, text, force=False)
     assert "\n" not in str(refused.value)
-    for given in (number, text):
-        assert not given or given.strip() not in str(refused.value).replace("3 to 20", "").replace("5 char", "")
+    for argument in (number, text):
+        assert not argument or argument.strip() not in str(refused.value).replace("3 to 20", "").replace("5 char", "")
 
 
 def test_force_takes_the_short_and_a_plus_is_not_of_the_number() -> None:
-    assert wanted("1001", None, force=True).text == "1001"
-    assert wanted("+5551234", None, force=False).text == "5551234"
-    assert wanted("1795308983", None, force=True).text == "1795308983"
-    assert wanted(None, "Jane", force=True).text == "Jane"
-    assert repr(wanted("5551234", None, force=False)).count("5551234") == 0
+    assert parse_pattern("1001", None, force=True).text == "1001"
+    assert parse_pattern("+5551234", None, force=False).text == "5551234"
+    assert parse_pattern("1795308983", None, force=True).text == "1795308983"
+    assert parse_pattern(None, "Jane", force=True).text == "Jane"
+    assert repr(parse_pattern("5551234", None, force=False)).count("5551234") == 0
 
 
 def test_patterns_are_literal() -> None:
-    assert Wanted("text", "50%_a\\b").patterns[-1].count(b"\\") >= 3
-    assert Wanted("number", NUMBER).patterns == [b"%5551234%"]
+    assert RedactionPattern("text", "50%_a\\b").like_patterns[-1].count(b"\\") >= 3
+    assert RedactionPattern("number", NUMBER).like_patterns == [b"%5551234%"]
     assert msgspec.json.encode(Connected("x")) == b'{"type":"Connected","address":"x","banner":""}'

@@ -17,15 +17,15 @@ from services.accounts.passwords import admin_password
 from services.database import connection as database
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
-from services.integrity.anchors import anchored, make_key
+from services.integrity.anchors import create_key, verify_with_anchors
 from services.listener.process import write_board
 from services.listener.spools import Spools
 from services.log.append import append_events
-from services.retention.archive_files import places
+from services.retention.archive_files import file_paths
 from services.retention.redact_key import read_key
 from services.runtime.private import make_data_folder, make_folder, open_private
 from services.transfer.export_ledger import export_ledger
-from services.transfer.ledger_file import manifest_of
+from services.transfer.ledger_file import manifest_path
 from tests.support.polling import eventually
 
 
@@ -56,15 +56,15 @@ async def test_exports_and_anchors_are_owner_only(url: str, tmp_path: Path) -> N
     await one_event(url)
     file = tmp_path / "ledger.jsonl.zst"
     await export_ledger(url, file)
-    await anchored(url, tmp_path / "anchors", tmp_path / "data")
-    assert (mode(file), mode(manifest_of(file)), mode(tmp_path / "anchors")) == (0o600, 0o600, 0o600)
+    await verify_with_anchors(url, tmp_path / "anchors", tmp_path / "data")
+    assert (mode(file), mode(manifest_path(file)), mode(tmp_path / "anchors")) == (0o600, 0o600, 0o600)
     assert (mode(tmp_path / "data"), wide(tmp_path / "data")) == (0o700, {})
 
 
 def test_keys_and_the_first_password_are_owner_only(tmp_path: Path) -> None:
     data = tmp_path / "deep" / "data"
     read_key(data)
-    make_key(data)
+    create_key(data)
     admin_password(Settings(data=data))
     assert len(list(data.iterdir())) == 3
     assert wide(tmp_path) == {}
@@ -104,10 +104,10 @@ async def test_the_board_is_written_again_after_a_full_disk(tmp_path: Path, monk
 def test_an_existing_output_folder_stays_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "there"
     folder.mkdir(mode=0o755)
-    places([], folder)
+    file_paths([], folder)
     make_folder(folder)
     assert mode(folder) == 0o755
-    places([], tmp_path / "new" / "archive")
+    file_paths([], tmp_path / "new" / "archive")
     assert (mode(tmp_path / "new"), mode(tmp_path / "new" / "archive")) == (0o700, 0o700)
 
 

@@ -1,4 +1,4 @@
-"""What the log gives back is what came over the wire."""
+"""An export contains the bytes that came over the wire."""
 
 import asyncio
 import io
@@ -46,7 +46,7 @@ async def test_every_event_block_comes_back_byte_for_byte(url: str, capture: str
     await ingest_wire(url, wire(capture), 65536)
     await other_voices(url)
     out = io.BytesIO()
-    written = await export.export(url, "pbx", out)
+    written = await export.export_ami(url, "pbx", out)
     expected = events(capture)
     assert written == len(expected)
     assert out.getvalue() == b"".join(expected)
@@ -55,7 +55,7 @@ async def test_every_event_block_comes_back_byte_for_byte(url: str, capture: str
 async def test_an_unknown_pbx_is_named_with_those_that_are_known(url: str) -> None:
     await other_voices(url)
     with pytest.raises(UnknownPbxError, match=r"no PBX 'nosuch' \(but other, pbx\)"):
-        await export.export(url, "nosuch", io.BytesIO())
+        await export.export_ami(url, "nosuch", io.BytesIO())
 
 
 async def test_a_reader_that_has_had_enough_is_no_fault(url: str) -> None:
@@ -73,22 +73,22 @@ async def test_a_reader_that_has_had_enough_is_no_fault(url: str) -> None:
             process.stdout.close()
             return first, process.wait(20), process.stderr.read()
 
-    first, code, said = await asyncio.to_thread(head)
-    assert (first, code, said) == (b"Event: FullyBooted\r", 1, b"")
+    first, code, message = await asyncio.to_thread(head)
+    assert (first, code, message) == (b"Event: FullyBooted\r", 1, b"")
 
 
 async def test_bad_arguments_are_one_line(url: str, tmp_path: Path) -> None:
     await other_voices(url)
     output = ("--output", str(tmp_path / "file"))
-    for arguments, said in (
-        ((), "export what?"),
-        (("--ami", *output, "--pbx", "pbx"), "export what?"),
-        (("--ami",), "of which PBX?"),
+    for arguments, message in (
+        ((), "give either --output FILE"),
+        (("--ami", *output, "--pbx", "pbx"), "give either --output FILE"),
+        (("--ami",), "requires --pbx NAME"),
         (("--ami", "--pbx", "nosuch"), "the log holds no PBX 'nosuch' (but other, pbx)"),
         ((*output, "--pbx", "nosuch"), "the log holds no PBX 'nosuch' (but other, pbx)"),
         ((*output, "--from", "2026-11-24T14:03:00"), "neither a position nor a time with a zone"),
         ((*output, "--to", "-1"), "neither a position nor a time with a zone"),
-        ((*output, "--from", "5"), "the log holds nothing there"),
+        ((*output, "--from", "5"), "the log has no events between these bounds"),
         (("--output", str(tmp_path / "nosuch" / "file")), "No such file or directory"),
     ):
         environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
@@ -97,6 +97,6 @@ async def test_bad_arguments_are_one_line(url: str, tmp_path: Path) -> None:
             subprocess.run, command, env=environ, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stdout) == (2, ""), arguments
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stderr.count("\n") == 1
     assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []

@@ -20,18 +20,18 @@ from projections import ALL
 from schemas.log import NewEvent
 from services.database import connection as database
 from services.database.migrate import migrate
-from services.integrity.anchors import anchored
-from services.integrity.chain_walk import verify
-from services.integrity.verify import audit
+from services.integrity.anchors import verify_with_anchors
+from services.integrity.chain_walk import walk_chain
+from services.integrity.verify import verify_log
 from services.log.append import append_events
 from services.log.read import head_position
 from services.retention.redact import redact
-from services.retention.redact_pattern import Wanted
+from services.retention.redact_pattern import RedactionPattern
 from services.transfer import import_ledger
-from services.transfer.export_ami import export
+from services.transfer.export_ami import export_ami
 from services.transfer.export_ledger import ExportError, export_ledger
-from services.transfer.import_ledger import ImportRefusedError, checked
-from services.transfer.ledger_file import LedgerFileError, manifest_of
+from services.transfer.import_ledger import ImportRefusedError, check_files
+from services.transfer.ledger_file import LedgerFileError, manifest_path
 from tests.captures import wire
 from tests.services.integrity.test_verify import CLOCK
 from tests.support.ledger import ingest_wire
@@ -58,13 +58,13 @@ def events(size: int, number: int, at: float = 1_795_000_000.5) -> list[NewEvent
 
 async def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     connection = await asyncpg.connect(url)
-    found = {name: [tuple(row) for row in await connection.fetch(query)] for name, query in TABLES.items()}
+    result = {name: [tuple(row) for row in await connection.fetch(query)] for name, query in TABLES.items()}
     await connection.close()
-    return found
+    return result
 
 
 async def imported(url: str, *files: Path) -> list[str]:
-    return [said.partition(": ")[2] async for said in import_ledger.import_ledger(url, checked(files))]
+    return [output.partition(": ")[2] async for output in import_ledger.import_ledger(url, check_files(files))]
 
 
 @pytest.fixture
@@ -104,18 +104,18 @@ async def test_export_empty_database_import_rebuild_same_tables_same_chain(
     for capture in ("rich22", "rich16"):
         await ingest_wire(url, wire(capture), 65536)
     file, anchor = tmp_path / "all.jsonl.zst", tmp_path / "anchor"
-    await anchored(url, anchor, tmp_path)
+    await verify_with_anchors(url, anchor, tmp_path)
     manifest = await export_ledger(url, file)
     assert (manifest.events, manifest.first, manifest.previous) == (38565 + 35146, 1, "00" * 32)
-    [said] = await imported(empty_url, file)
-    assert said == f"positions 1 to {manifest.last}, in the same chain"
+    [output] = await imported(empty_url, file)
+    assert output == f"positions 1 to {manifest.last}, in the same chain"
     assert await contents(empty_url) == await contents(url)
-    verified, words = await anchored(empty_url, anchor, tmp_path)
+    verified, words = await verify_with_anchors(empty_url, anchor, tmp_path)
     assert verified.end.hash.hex() == manifest.hash
-    assert words.startswith(f"1 anchor of {anchor} holds")
+    assert words.startswith(f"1 anchor of {anchor} matches")
     assert await folded(empty_url, ALL) == await folded(url, ALL)
-    assert await imported(empty_url, file) == ["all of it is there already, nothing to do"]
-    assert (await verify(empty_url)).events == manifest.events
+    assert await imported(empty_url, file) == ["nothing to do, all events are already in the log"]
+    assert (await walk_chain(empty_url)).events == manifest.events
 
 
 async def test_months_times_and_odd_bytes_come_back_exactly(story: str, empty_url: str, tmp_path: Path) -> None:
@@ -124,11 +124,11 @@ async def test_months_times_and_odd_bytes_come_back_exactly(story: str, empty_ur
     await imported(empty_url, file)
     assert await contents(empty_url) == await contents(story)
     connection = await asyncpg.connect(empty_url)
-    found = await connection.fetch("SELECT DISTINCT tableoid::regclass::text FROM ledger.event ORDER BY 1")
-    assert [row[0] for row in found] == ["ledger.event_2026_08", "ledger.event_2026_10"]
-    assert await append_events(connection, "a", 2, 8, events(1, 60)) == 28  # and the log goes on from there
+    result = await connection.fetch("SELECT DISTINCT tableoid::regclass::text FROM ledger.event ORDER BY 1")
+    assert [row[0] for row in result] == ["ledger.event_2026_08", "ledger.event_2026_10"]
+    assert await append_events(connection, "a", 2, 8, events(1, 60)) == 28  # and the log continues there
     await connection.close()
-    assert (await verify(empty_url)).events == 28
+    assert (await walk_chain(empty_url)).events == 28
 
 
 async def test_the_file_is_for_people_too(story: str, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ async def test_the_file_is_for_people_too(story: str, tmp_path: Path) -> None:
         "text": "ü\u2028\r\n",
     }
     assert "base64" in lines[3]
-    manifest = json.loads(manifest_of(file).read_bytes())
+    manifest = json.loads(manifest_path(file).read_bytes())
     assert manifest["counts"] == [
         {"pbx": "b ü", "source": "ami", "name": "VarSet", "count": 3},
         {"pbx": "b ü", "source": "ami", "name": "Ä", "count": 6},
@@ -178,16 +178,16 @@ async def test_parts(story: str, tmp_path: Path, since: Any, until: Any, positio
 
 async def test_nothing_is_no_file(story: str, empty_url: str, tmp_path: Path) -> None:
     for since, until in ((28, None), (None, 0), (20, 10)):
-        with pytest.raises(ExportError, match="the log holds nothing there"):
+        with pytest.raises(ExportError, match="the log has no events between these bounds"):
             await export_ledger(story, tmp_path / "part.zst", None, since, until)
-    with pytest.raises(ExportError, match="the log holds nothing of b ü there"):
+    with pytest.raises(ExportError, match="the log has no events of b ü between these bounds"):
         await export_ledger(story, tmp_path / "part.zst", "b ü", 12, 17)
     with pytest.raises(ExportError, match="no ledger"):
         await export_ledger(empty_url, tmp_path / "part.zst")
     connection = await asyncpg.connect(story)
     await connection.execute("UPDATE ledger.event SET raw = 'x' WHERE position = 12")
     await connection.close()
-    with pytest.raises(ExportError, match="positions 12 to 17 are not what was appended"):
+    with pytest.raises(ExportError, match="positions 12 to 17 differ from what was appended"):
         await export_ledger(story, tmp_path / "part.zst")
     assert _names(tmp_path) == []
 
@@ -206,8 +206,8 @@ async def test_parts_put_together_in_any_order_are_the_whole(story: str, empty_u
     parts = [tmp_path / name for name in ("c", "a", "b")]
     for part, (since, until) in zip(parts, ((18, None), (None, 11), (12, 17)), strict=True):
         await export_ledger(story, part, None, since, until)
-    said = await imported(empty_url, *parts)
-    assert said == [f"positions {span}, in the same chain" for span in ("1 to 11", "12 to 17", "18 to 27")]
+    output = await imported(empty_url, *parts)
+    assert output == [f"positions {span}, in the same chain" for span in ("1 to 11", "12 to 17", "18 to 27")]
     assert await contents(empty_url) == await contents(story)
 
 
@@ -217,7 +217,7 @@ async def test_a_part_that_was_imported_goes_on(story: str, empty_url: str, tmp_
     await imported(empty_url, tmp_path / "part")
     assert await imported(empty_url, tmp_path / "all") == ["positions 12 to 27, in the same chain"]
     assert await contents(empty_url) == await contents(story)
-    assert await imported(empty_url, tmp_path / "part") == ["all of it is there already, nothing to do"]
+    assert await imported(empty_url, tmp_path / "part") == ["nothing to do, all events are already in the log"]
 
 
 async def test_another_logs_events_are_appended_and_none_twice(story: str, empty_url: str, tmp_path: Path) -> None:
@@ -229,12 +229,12 @@ async def test_another_logs_events_are_appended_and_none_twice(story: str, empty
     assert await imported(empty_url, tmp_path / "a") == ["17 new events of 17, at the end of the log"]
     assert await imported(empty_url, tmp_path / "all") == ["10 new events of 27, at the end of the log"]
     for name in ("a", "all"):
-        assert await imported(empty_url, tmp_path / name) == ["all of it is there already, nothing to do"]
+        assert await imported(empty_url, tmp_path / name) == ["nothing to do, all events are already in the log"]
     first = await asyncpg.connect(story)
     assert await other.fetch(BY_WRITER) == await first.fetch(BY_WRITER)
     await first.close()
     await other.close()
-    assert (await verify(empty_url)).events == 32
+    assert (await walk_chain(empty_url)).events == 32
 
 
 async def test_a_connection_may_begin_later_but_have_no_hole(story: str, empty_url: str, tmp_path: Path) -> None:
@@ -246,19 +246,20 @@ async def test_a_connection_may_begin_later_but_have_no_hole(story: str, empty_u
     await connection.close()
     assert await imported(empty_url, tmp_path / "a2") == ["6 new events of 6, at the end of the log"]
     before = await contents(empty_url)
-    with pytest.raises(ImportRefusedError, match=r"holds events 1 to 4, the log 5 to 10; what came before cannot"):
+    with pytest.raises(ImportRefusedError, match=r"has events 1 to 4 of .*, the log 5 to 10; earlier events cannot"):
         await imported(empty_url, tmp_path / "a1")
     assert await contents(empty_url) == before
-    assert (await verify(empty_url)).events == 6
+    assert (await walk_chain(empty_url)).events == 6
     async with another(story, "holed") as url:
         await imported(url, tmp_path / "a1")
         with pytest.raises(
-            ImportRefusedError, match="holds events 11 to 12, the log 1 to 4; import the part before position 28 first"
+            ImportRefusedError,
+            match=r"has events 11 to 12 of .*, the log 1 to 4; import the part before position 28 first",
         ):
             await imported(url, tmp_path / "a4")
         for name in ("a2", "a4", "a3"):
             await imported(url, tmp_path / name)
-        assert (await verify(url)).events == 19
+        assert (await walk_chain(url)).events == 19
 
 
 async def test_a_log_that_has_grown_apart_is_another_log(story: str, empty_url: str, tmp_path: Path) -> None:
@@ -269,36 +270,36 @@ async def test_a_log_that_has_grown_apart_is_another_log(story: str, empty_url: 
     await append_events(connection, "c", 1, 1, events(1, 90))
     await connection.close()
     assert await imported(empty_url, tmp_path / "all") == ["16 new events of 27, at the end of the log"]
-    assert (await verify(empty_url)).events == 28
+    assert (await walk_chain(empty_url)).events == 28
 
 
 async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_path: Path) -> None:
     """In the same chain the redactions hold; as new events they tell of another log, and may be redacted there too."""
-    await redact(story, Wanted("text", "30"), TOKEN)  # the name of no event, and a whole word of one
+    await redact(story, RedactionPattern("text", "30"), TOKEN)  # the name of no event, and a whole word of one
     await export_ledger(story, tmp_path / "before")
     connection = await asyncpg.connect(story)
     await append_events(
         connection, "a", 2, 8, [NewEvent("ami", "VarSet", None, 9.5, b"Event: VarSet\r\nValue: Jane Roe")]
     )
     await connection.close()
-    await redact(story, Wanted("text", "Jane Roe"), TOKEN)
+    await redact(story, RedactionPattern("text", "Jane Roe"), TOKEN)
     file = tmp_path / "all"
     manifest = await export_ledger(story, file)
     await imported(empty_url, file)
     assert await contents(empty_url) == await contents(story)
     for url in (story, empty_url):
-        assert [s.events for s in (await audit(url)).redactions] == [2]
+        assert [s.events for s in (await verify_log(url)).redactions] == [2]
     async with another(story, "elsewhere") as url:
         connection = await database.connect(url)
         await migrate(connection)
         await append_events(connection, "c", 1, 1, events(1, 90))
-        said = await imported(url, file)
-        assert said == [f"{manifest.events} new events of {manifest.events}, at the end of the log"]
-        assert (await audit(url)).redactions == []
-        held = await connection.fetch("SELECT raw FROM ledger.event")
-        assert not any(b"Jane" in row[0] for row in held)
-        await redact(url, Wanted("text", "50"), "redacted-hhhhhhhhhhhh")
-        assert [s.token for s in (await audit(url)).redactions] == ["redacted-hhhhhhhhhhhh"]
+        output = await imported(url, file)
+        assert output == [f"{manifest.events} new events of {manifest.events}, at the end of the log"]
+        assert (await verify_log(url)).redactions == []
+        models = await connection.fetch("SELECT raw FROM ledger.event")
+        assert not any(b"Jane" in row[0] for row in models)
+        await redact(url, RedactionPattern("text", "50"), "redacted-hhhhhhhhhhhh")
+        assert [s.token for s in (await verify_log(url)).redactions] == ["redacted-hhhhhhhhhhhh"]
         await connection.close()
 
     def forged(lines: Lines) -> None:
@@ -306,8 +307,8 @@ async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_pat
         line["text"] = "Event: VarSet\r\nValue: forged"
 
     rewritten(file, forged)
-    with pytest.raises(LedgerFileError, match="event 29 is not what its redaction says"):
-        checked([file])
+    with pytest.raises(LedgerFileError, match="event 29 differs from its redaction"):
+        check_files([file])
 
 
 Lines = list[dict[str, Any]]
@@ -343,63 +344,63 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Any], str]] = {
     "an event's name": (altered(1, name="Hangup"), "batch 1 to 4 is not what was sealed"),
     "an event's source": (altered(1, source="ari"), "batch 1 to 4 is not what was sealed"),
     "a source that is none": (altered(1, source="sip"), "line 2: Invalid enum value 'sip'"),
-    "an event's position": (altered(1, position=2), "line 2: event 2 stands where 1 should"),
+    "an event's position": (altered(1, position=2), "line 2: event 2 is in the place of 1"),
     "a member too many": (altered(1, pbx="a"), "line 2: Object contains unknown field"),
     "bytes twice": (altered(1, base64="MTA="), "line 2: event 1 must have either text or base64"),
     "no bytes": (lambda lines: lines[1].pop("text"), "line 2: event 1 must have either text or base64"),
     "a name that no text can hold": (altered(1, name="a\0b"), "line 2: Expected `str` matching regex"),
-    "a line missing": (lambda lines: lines.pop(2), "line 3: event 3 stands where 2 should"),
-    "lines swapped": (swap, "line 2: event 2 stands where 1 should"),
+    "a line missing": (lambda lines: lines.pop(2), "line 3: event 3 is in the place of 2"),
+    "lines swapped": (swap, "line 2: event 2 is in the place of 1"),
     "contents swapped": (swap_contents, "batch 1 to 4 is not what was sealed"),
-    "the last line missing": (lambda lines: lines.pop(), "the file ends where event 27 should stand"),
+    "the last line missing": (lambda lines: lines.pop(), "the file ends before event 27"),
     "a line too many": (lambda lines: lines.append(lines[-1]), "Object contains unknown field"),
-    "a batch missing": (drop_batch, "batch 11 to 11 follows 4"),
-    "the last batches missing": (lambda lines: lines.__delitem__(slice(-9, None)), "tells of other batches or events"),
+    "a batch missing": (drop_batch, "batch 11 to 11 follows position 4"),
+    "the last batches missing": (lambda lines: lines.__delitem__(slice(-9, None)), "lists other batches or events"),
     "batches swapped": (swap_batches, "batch 5 to 10 follows 0"),
     "a batch's pbx": (altered(0, pbx="x"), "batch 1 to 4 is not what was sealed"),
     "a batch's connection": (altered(0, connection=7), "batch 1 to 4 is not what was sealed"),
     "a batch's ordinal": (altered(0, ordinal=7), "batch 1 to 4 is not what was sealed"),
     "a batch's time": (altered(0, appended=7), "batch 1 to 4 is not what was sealed"),
     "a batch's hash": (altered(0, hash="0" * 64), "batch 1 to 4 is not what was sealed"),
-    "a batch's previous": (altered(0, previous="1" * 64), "batch 1 to 4 does not follow in the chain"),
-    "a batch that ends early": (altered(0, last=3), "line 1: it has more or less salts than events"),
+    "a batch's previous": (altered(0, previous="1" * 64), "batch 1 to 4 does not follow the batch before it"),
+    "a batch that ends early": (altered(0, last=3), "line 1: the batch has more or fewer salts than events"),
     "a batch's salts": (altered(0, salts="A" * 86 + "=="), "batch 1 to 4 is not what was sealed"),
-    "no salts": (altered(0, salts=""), "line 1: it has more or less salts than events"),
+    "no salts": (altered(0, salts=""), "line 1: the batch has more or fewer salts than events"),
     "another leaf than was sealed": (altered(1, sealed="0" * 64), "batch 1 to 4 is not what was sealed"),
     "a leaf that is none": (altered(1, sealed="x"), "line 2: Expected `str` matching regex"),
     "a batch that ends before it begins": (altered(0, last=0), "line 1"),
-    "nothing": (lambda lines: lines.clear(), "tells of other batches or events"),
+    "nothing": (lambda lines: lines.clear(), "lists other batches or events"),
 }
 MANIFEST: dict[str, tuple[dict[str, Any], str]] = {
-    "format": ({"format": 2}, "format 2 is not the one this program knows, 1"),
+    "format": ({"format": 2}, "format 2 is not supported; this program reads 1"),
     "pbx": ({"pbx": "a"}, "batch 5 to 10 is of 'b ü'"),
     "first": ({"first": 2}, "batch 1 to 4 follows 1"),
-    "last": ({"last": 28}, "tells of other batches or events"),
-    "batches": ({"batches": 8}, "tells of other batches or events"),
-    "events": ({"events": 28}, "tells of other batches or events"),
-    "counts": ({"counts": []}, "tells of other batches or events"),
-    "previous": ({"previous": "1" * 64}, "batch 1 to 4 does not follow in the chain"),
-    "hash": ({"hash": "1" * 64}, "tells of other batches or events"),
+    "last": ({"last": 28}, "lists other batches or events"),
+    "batches": ({"batches": 8}, "lists other batches or events"),
+    "events": ({"events": 28}, "lists other batches or events"),
+    "counts": ({"counts": []}, "lists other batches or events"),
+    "previous": ({"previous": "1" * 64}, "batch 1 to 4 does not follow the batch before it"),
+    "hash": ({"hash": "1" * 64}, "lists other batches or events"),
     "sha256": ({"sha256": "1" * 64}, "its SHA-256 is not the one in"),
     "a member too many": ({"x": 1}, "is damaged"),
 }
 
 
-async def refused(url: str, file: Path, said: str) -> None:
+async def refused(url: str, file: Path, output: str) -> None:
     """Show that `import` refuses a file with one line, and that the database is as it was."""
     before = await contents(url)
     command = [str(Path(sys.executable).parent / "ringledger"), "import", str(file)]
     environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
     done = await asyncio.to_thread(subprocess.run, command, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert output in done.stderr
     assert done.stderr.startswith("ringledger: ")
     assert done.stderr.count("\n") == 1
     assert await contents(url) == before
 
 
 def rewritten(file: Path, change: Callable[[Lines], Any]) -> None:
-    """Change a file's lines, and put the new SHA-256 into its manifest, as somebody who knows how would."""
+    """Change a file's lines, and put the new SHA-256 into its manifest, as a skilled forger would."""
     lines = lines_of(file)
     change(lines)
     file.write_bytes(zstandard.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
@@ -407,34 +408,34 @@ def rewritten(file: Path, change: Callable[[Lines], Any]) -> None:
 
 
 def again(file: Path, **members: Any) -> None:
-    manifest = json.loads(manifest_of(file).read_bytes())
+    manifest = json.loads(manifest_path(file).read_bytes())
     data = file.read_bytes()
     manifest |= {"sha256": sha256(data).hexdigest(), "size": len(data)} | members
-    manifest_of(file).write_text(json.dumps(manifest))
+    manifest_path(file).write_text(json.dumps(manifest))
 
 
 @pytest.mark.parametrize("case", TAMPERED)
 async def test_a_tampered_file_is_refused_though_its_sha_fits(story: str, tmp_path: Path, case: str) -> None:
     file = tmp_path / "all.zst"
     await export_ledger(story, file)
-    change, said = TAMPERED[case]
+    change, output = TAMPERED[case]
     rewritten(file, change)
-    with pytest.raises(LedgerFileError) as found:
-        checked([file])
-    assert said in str(found.value)
-    assert "\n" not in str(found.value)
+    with pytest.raises(LedgerFileError) as result:
+        check_files([file])
+    assert output in str(result.value)
+    assert "\n" not in str(result.value)
 
 
 @pytest.mark.parametrize("case", MANIFEST)
 async def test_a_wrong_manifest_is_refused(story: str, tmp_path: Path, case: str) -> None:
     file = tmp_path / "all.zst"
     await export_ledger(story, file)
-    members, said = MANIFEST[case]
+    members, output = MANIFEST[case]
     again(file, **members)
-    with pytest.raises(LedgerFileError) as found:
-        checked([file])
-    assert said in str(found.value)
-    assert "\n" not in str(found.value)
+    with pytest.raises(LedgerFileError) as result:
+        check_files([file])
+    assert output in str(result.value)
+    assert "\n" not in str(result.value)
 
 
 async def test_the_command_refuses_and_changes_nothing(url: str, story: str, empty_url: str, tmp_path: Path) -> None:
@@ -451,7 +452,7 @@ async def test_the_command_refuses_and_changes_nothing(url: str, story: str, emp
     file.write_bytes(data[:-20])
     await refused(empty_url, file, "its SHA-256 is not the one in")
     again(file)
-    await refused(empty_url, file, "tells of other batches or events")
+    await refused(empty_url, file, "lists other batches or events")
     file.write_bytes(b"not zstd")
     again(file)
     await refused(empty_url, file, "cannot be decompressed after line 0")
@@ -459,10 +460,10 @@ async def test_the_command_refuses_and_changes_nothing(url: str, story: str, emp
     again(file)
     rewritten(file, altered(1, text="x"))
     await refused(empty_url, file, "batch 1 to 4 is not what was sealed")
-    manifest_of(file).unlink()
+    manifest_path(file).unlink()
     await refused(empty_url, file, "all.zst.manifest.json: No such file")
     await refused(empty_url, tmp_path / "nosuch", "nosuch: No such file")
-    assert (await verify(url)).events == 27
+    assert (await walk_chain(url)).events == 27
 
 
 STOPS = """
@@ -496,18 +497,18 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
             await watching.execute(GONE)
             await watching.execute("DROP TRIGGER stops ON ledger.batch")
             assert at < 38565
-            assert (await verify(target)).events >= at
+            assert (await walk_chain(target)).events >= at
             await imported(target, file)
             await watching.close()
-            got, wanted = await contents(target), await contents(url)
+            got, expected = await contents(target), await contents(url)
             if not pbx:
-                assert got == wanted
-            assert [row[:5] + row[6:] for row in got["event"]] == [row[:5] + row[6:] for row in wanted["event"]]
+                assert got == expected
+            assert [row[:5] + row[6:] for row in got["event"]] == [row[:5] + row[6:] for row in expected["event"]]
             assert await folded(target, ALL) == await folded(url, ALL)
-            assert (await verify(target)).events == 38565
+            assert (await walk_chain(target)).events == 38565
 
 
 async def test_the_bytes_of_a_pbx_between_two_bounds(story: str) -> None:
     out = io.BytesIO()
-    assert await export(story, "a", out, 3, 13) == 4
+    assert await export_ami(story, "a", out, 3, 13) == 4
     assert out.getvalue() == b"12132021"

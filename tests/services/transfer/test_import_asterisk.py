@@ -1,4 +1,4 @@
-"""What Asterisk wrote before anybody listened comes in, once, and statistics cover it."""
+"""Records from before the first link are imported once, and statistics cover them."""
 
 import asyncio
 import io
@@ -20,15 +20,15 @@ from projections.calls.statistics import STATISTICS
 from schemas.log import Connected, Imported, NewEvent
 from services.database import connection as database
 from services.database.migrate import migrate
-from services.integrity.chain_walk import verify
+from services.integrity.chain_walk import walk_chain
 from services.log.append import append_events
 from services.log.read import head_position
-from services.transfer.asterisk_files import LinesError
-from services.transfer.export_ami import export
-from services.transfer.import_asterisk import import_lines
-from services.transfer.import_content import AnyKind, checked
+from services.transfer.asterisk_files import AsteriskFileError
+from services.transfer.export_ami import export_ami
+from services.transfer.import_asterisk import import_asterisk
+from services.transfer.import_content import FileKind, read_contents
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
-from services.transfer.timezones import ZoneError
+from services.transfer.timezones import TimezoneError
 from tests.captures import truth, wire
 from tests.projections.calls.test_call_records import CAPTURES, LOG
 from tests.support.ledger import ingest_wire
@@ -47,16 +47,16 @@ OURS = {"tm_update", "position"}
 QUEUES_OWN = {"label", "entered", "connected", "abandoned", "wait_seconds"}
 
 
-async def imported(url: str, file: Path, kind: AnyKind, timezone: str = "", pbx: str = "pbx") -> str:
-    [said] = [said async for said in import_lines(url, checked([file], kind), pbx, timezone)]
-    return said.removeprefix(f"{file}: ")
+async def imported(url: str, file: Path, kind: FileKind, timezone: str = "", pbx: str = "pbx") -> str:
+    [output] = [output async for output in import_asterisk(url, read_contents([file], kind), pbx, timezone)]
+    return output.removeprefix(f"{file}: ")
 
 
 async def rows(url: str, query: str = EVENTS) -> list[asyncpg.Record]:
     connection = await asyncpg.connect(url)
-    found: list[asyncpg.Record] = await connection.fetch(query)
+    result: list[asyncpg.Record] = await connection.fetch(query)
     await connection.close()
-    return found
+    return result
 
 
 async def openings(url: str) -> list[Imported]:
@@ -93,16 +93,16 @@ async def test_statistics_of_master_csv_are_those_of_the_same_calls_over_ami(
     file = tmp_path / "Master.csv"
     file.write_text("".join(lines))
     await tell(url, events_of(wire(name), *LOG))
-    said = await imported(empty_url, file, "cdr_csv", "UTC")
-    assert said == f"{records} events of cdr_csv; local times taken as UTC"
+    output = await imported(empty_url, file, "cdr_csv", "UTC")
+    assert output == f"{records} events of cdr_csv; local times read as UTC"
     models = (CALL_RECORDS, STATISTICS)
-    heard, brought = await folded(url, models), await folded(empty_url, models)
+    received, brought = await folded(url, models), await folded(empty_url, models)
     left = Counter(without(row, UNSAID | OURS) for row in brought["call_records"])
-    assert left == Counter(without(row, UNSAID | OURS) for row in heard["call_records"])
+    assert left == Counter(without(row, UNSAID | OURS) for row in received["call_records"])
     assert {row[column] for row in brought["call_records"] for column in UNSAID} == {None, ""}
     own = QUEUES_OWN | OURS
     mine = {without(row, own) for row in brought["statistics"]}
-    assert mine == {without(row, own) for row in heard["statistics"] if row["calls"]}
+    assert mine == {without(row, own) for row in received["statistics"] if row["calls"]}
     assert len(mine) == len(brought["statistics"]) > 50
     assert {row[column] for row in brought["statistics"] for column in QUEUES_OWN} == {0, ""}
     connection = await asyncpg.connect(empty_url)
@@ -115,14 +115,14 @@ async def test_lines_come_in_byte_for_byte_under_their_times(url: str, tmp_path:
     odd = cdr("2026-11-01 10:00:00", "2026-11-01 10:00:30", 30, destination="a\nb, c").encode()
     data = odd + b"\xff\0".join([b'"', b"x" + odd[1:]]) + odd.rstrip(b"\n")
     file.write_bytes(data)
-    assert await imported(url, file, "cdr_csv", "UTC") == "3 events of cdr_csv; local times taken as UTC"
-    found = await rows(url)
-    assert b"".join(row["raw"] for row in found) == data
-    assert {(row["source"], row["name"], row["alike"]) for row in found} == {("cdr_csv", "Cdr", True)}
-    assert {row["occurred"] for row in found} == {1793527230.0}
+    assert await imported(url, file, "cdr_csv", "UTC") == "3 events of cdr_csv; local times read as UTC"
+    result = await rows(url)
+    assert b"".join(row["raw"] for row in result) == data
+    assert {(row["source"], row["name"], row["alike"]) for row in result} == {("cdr_csv", "Cdr", True)}
+    assert {row["occurred"] for row in result} == {1793527230.0}
     tables = await folded(url, (CALL_RECORDS,))
     assert [r["destination"] for r in tables["call_records"]] == ["a\nb, c"] * 3
-    assert (await verify(url)).events == 4
+    assert (await walk_chain(url)).events == 4
     [opening] = await openings(url)
     assert (opening.file, opening.events, opening.first, opening.last) == ("Master.csv", 3, 1793527230.0, 1793527230.0)
 
@@ -133,11 +133,11 @@ async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: 
     file.write_text(truth(name, "queue_log"))
     lines = [line.split("|") for line in truth(name, "queue_log").splitlines()]
     await imported(url, file, "queue_log")
-    found = await rows(url)
-    assert [(row["source"], row["name"], row["occurred"]) for row in found] == [
+    result = await rows(url)
+    assert [(row["source"], row["name"], row["occurred"]) for row in result] == [
         ("queue_log", line[4], float(line[0])) for line in lines
     ]
-    assert b"".join(row["raw"] for row in found) == file.read_bytes()
+    assert b"".join(row["raw"] for row in result) == file.read_bytes()
     cel = tmp_path / "cel.csv"
     cel.write_text(
         '"CHAN_START","1795308983.123456","Ann"\n"HANGUP","2026-11-01 11:00:00","Ann ""A"""\nX,2026-11-01T10:00:00Z\n'
@@ -149,8 +149,8 @@ async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: 
         ("X", 1793527200.0),
     ]
     tables = await folded(url, ALL)
-    assert {model: len(found) for model, found in tables.items() if found} == {}
-    assert (await verify(url)).events == len(lines) + 3 + 2
+    assert {model: len(result) for model, result in tables.items() if result} == {}
+    assert (await walk_chain(url)).events == len(lines) + 3 + 2
 
 
 async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
@@ -159,26 +159,28 @@ async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
     connected = datetime(2026, 11, 1, 10, 1, 20, tzinfo=UTC).timestamp()
     await tell(url, [ours(Connected("pbx"), connected + 5), ours(Connected("pbx"), connected)])
     await tell(url, [ours(Connected("pbx"), connected - 15)], "other")
-    said = await imported(url, file, "cdr_csv", "UTC")
-    assert said == "20 events of cdr_csv; 10 left out: the PBX was heard at that time; local times taken as UTC"
+    output = await imported(url, file, "cdr_csv", "UTC")
+    assert (
+        output == "20 events of cdr_csv; 10 skipped: the listener was connected at that time; local times read as UTC"
+    )
     assert [row["occurred"] - connected for row in await rows(url)] == [n - 20 for n in range(20)]
-    # What came in as AMI was heard too.
-    told = [event("Cdr", {"Timestamp": connected - 15 + n, "Channel": "x"}).raw for n in range(5)]
-    (tmp_path / "heard.ami").write_bytes(b"".join(told))
+    # Imported AMI counts as received, too.
+    values = [event("Cdr", {"Timestamp": connected - 15 + n, "Channel": "x"}).raw for n in range(5)]
+    (tmp_path / "heard.ami").write_bytes(b"".join(values))
     assert await imported(url, tmp_path / "heard.ami", "ami", pbx="b") == "5 events of ami"
-    assert (await imported(url, file, "cdr_csv", "UTC", "b")).startswith("25 events of cdr_csv; 5 left out")
+    assert (await imported(url, file, "cdr_csv", "UTC", "b")).startswith("25 events of cdr_csv; 5 skipped")
 
 
 @pytest.mark.parametrize("off", [-600, 600])
 async def test_lines_are_left_out_by_the_clock_of_their_pbx(url: str, tmp_path: Path, off: int) -> None:
     connected = 1795428000.0  # 2026-11-23T10:00:00Z by our clock
-    heard = NewEvent("ami", "FullyBooted", connected + 1 + off, connected + 1, b"Event: FullyBooted\r\n\r\n")
-    await tell(url, [ours(Connected("a:1"), connected), heard])
+    received = NewEvent("ami", "FullyBooted", connected + 1 + off, connected + 1, b"Event: FullyBooted\r\n\r\n")
+    await tell(url, [ours(Connected("a:1"), connected), received])
     times = [datetime.fromtimestamp(connected + off + seconds, UTC) for seconds in (-30, 30)]
     file = tmp_path / "Master.csv"
     file.write_text("".join(cdr(f"{end:%Y-%m-%d %H:%M:%S}", f"{end:%Y-%m-%d %H:%M:%S}", 0) for end in times))
-    said = await imported(url, file, "cdr_csv", "UTC")
-    assert said == "1 events of cdr_csv; 1 left out: the PBX was heard at that time; local times taken as UTC"
+    output = await imported(url, file, "cdr_csv", "UTC")
+    assert output == "1 events of cdr_csv; 1 skipped: the listener was connected at that time; local times read as UTC"
     [line] = [row for row in await rows(url) if row["source"] == "cdr_csv"]
     assert line["occurred"] == connected + off - 30
 
@@ -194,11 +196,11 @@ async def test_a_file_comes_in_once_and_what_has_grown_only_with_what_is_new(url
     for same in (file, again):
         assert await imported(url, same, "cdr_csv") == NOTHING
         assert await imported(url, same, "cdr_csv", "UTC") == NOTHING
-    with pytest.raises(ImportRefusedError, match=r"was imported as cdr_csv with --timezone UTC, and comes in once"):
+    with pytest.raises(ImportRefusedError, match=r"was already imported as cdr_csv with --timezone UTC"):
         await imported(url, file, "cdr_csv", "Europe/Berlin")
     assert await log_of(url) == before
-    said = await imported(url, grown, "cdr_csv", "UTC")
-    assert said.startswith("23 events of cdr_csv; 12 left out: they are there from another import")
+    output = await imported(url, grown, "cdr_csv", "UTC")
+    assert output.startswith("23 events of cdr_csv; 12 skipped: imported before from another file")
     assert Counter(row["raw"].decode() for row in await rows(url)) == Counter(lines + lines[:3] + lines[:2])
     assert await imported(url, grown, "cdr_csv") == NOTHING
     assert (await imported(url, file, "cdr_csv", "UTC", "b")).startswith("12 events")
@@ -224,11 +226,11 @@ async def test_local_times_through_the_year(url: str, tmp_path: Path) -> None:
     await imported(url, file, "cdr_csv", "Europe/Berlin")
     assert [row["occurred"] for row in await rows(url)] == [line[4] for line in BERLIN]
     tables = await folded(url, (CALL_RECORDS,))
-    found = sorted(tables["call_records"], key=lambda r: r["position"])
-    assert [r["end_time"].timestamp() for r in found] == [line[4] for line in BERLIN]
-    assert [r["start_time"].timestamp() for r in found] == [line[4] - 30 for line in BERLIN]
-    assert [r["answer_time"].timestamp() for r in found] == [line[4] - 30 for line in BERLIN]
-    assert [r["utc_offset"] for r in found] == [7200, 7200, 3600, 3600, 3600, 3600]
+    result = sorted(tables["call_records"], key=lambda r: r["position"])
+    assert [r["end_time"].timestamp() for r in result] == [line[4] for line in BERLIN]
+    assert [r["start_time"].timestamp() for r in result] == [line[4] - 30 for line in BERLIN]
+    assert [r["answer_time"].timestamp() for r in result] == [line[4] - 30 for line in BERLIN]
+    assert [r["utc_offset"] for r in result] == [7200, 7200, 3600, 3600, 3600, 3600]
 
 
 async def test_a_zone_that_cannot_be_is_refused(url: str, tmp_path: Path) -> None:
@@ -237,17 +239,17 @@ async def test_a_zone_that_cannot_be_is_refused(url: str, tmp_path: Path) -> Non
         cdr(f"2026-07-01 12:00:{n:02}", f"2026-07-01 12:00:{n + 30:02}", 30, f"{1782900000 + n}.{n}") for n in range(12)
     ]
     file.write_text("".join([cdr(*BERLIN[4][:4]), *summer]))
-    for zone, said in (
-        ("Asia/Tokyo", "in Asia/Tokyo calls of 2026-07 would begin 7:00:00 before"),
-        ("+01:00", r"in \+01:00 calls of 2026-07 would begin 1:00:00 after"),
-        ("UTC", "in UTC calls of 2026-07 would begin 2:00:00 after"),
-        ("Mars/Olympus", "'Mars/Olympus' is no time zone"),
-        ("../../etc/passwd", "is no time zone"),
-        ("+25:00", "is no time zone"),
+    for zone, output in (
+        ("Asia/Tokyo", "in Asia/Tokyo calls of 2026-07 would start 7:00:00 before"),
+        ("+01:00", r"in \+01:00 calls of 2026-07 would start 1:00:00 after"),
+        ("UTC", "in UTC calls of 2026-07 would start 2:00:00 after"),
+        ("Mars/Olympus", "'Mars/Olympus' is not a time zone"),
+        ("../../etc/passwd", "is not a time zone"),
+        ("+25:00", "is not a time zone"),
     ):
-        with pytest.raises(ZoneError, match=said):
+        with pytest.raises(TimezoneError, match=output):
             await imported(url, file, "cdr_csv", zone)
-    with pytest.raises(ImportRefusedError, match="the log knows no clock of pbx: give --timezone"):
+    with pytest.raises(ImportRefusedError, match="the log has no clock of pbx; pass --timezone"):
         await imported(url, file, "cdr_csv")
     assert await log_of(url) == []
     assert (await imported(url, file, "cdr_csv", "Europe/Berlin")).startswith("13 events")
@@ -259,7 +261,7 @@ async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_pa
     await folded(url, (CALL_RECORDS,))
     file = tmp_path / "Master.csv"
     file.write_text(cdr(*BERLIN[5][:3]))
-    assert await imported(url, file, "cdr_csv") == "1 events of cdr_csv; local times taken as +01:00"
+    assert await imported(url, file, "cdr_csv") == "1 events of cdr_csv; local times read as +01:00"
     assert (await rows(url))[-1]["occurred"] == BERLIN[5][4]
     summer = tmp_path / "summer.csv"
     summer.write_text(
@@ -268,7 +270,7 @@ async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_pa
             for n in range(12)
         )
     )
-    with pytest.raises(ZoneError, match="give the --timezone in which the file was written"):
+    with pytest.raises(TimezoneError, match="pass the --timezone in which the file was written"):
         await imported(url, summer, "cdr_csv")
 
 
@@ -276,22 +278,22 @@ async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_pa
 async def test_ami_goes_out_and_comes_in_byte_for_byte(url: str, empty_url: str, tmp_path: Path, capture: str) -> None:
     await ingest_wire(url, wire(capture), 65536)
     out, again = io.BytesIO(), io.BytesIO()
-    await export(url, "pbx", out)
+    await export_ami(url, "pbx", out)
     file = tmp_path / "berlin.ami"
     file.write_bytes(out.getvalue())
     count = len(await rows(url))
     assert await imported(empty_url, file, "ami") == f"{count} events of ami"
     assert await imported(empty_url, file, "ami") == NOTHING
-    await export(empty_url, "pbx", again)
+    await export_ami(empty_url, "pbx", again)
     assert again.getvalue() == out.getvalue()
     assert {row["alike"] for row in await rows(empty_url)} == {True, None}
     models = (CALL_RECORDS, STATISTICS)
-    heard, brought = await folded(url, models), await folded(empty_url, models)
+    received, brought = await folded(url, models), await folded(empty_url, models)
     for model in models:
         assert Counter(without(row, {"position"}) for row in brought[model.name]) == Counter(
-            without(row, {"position"}) for row in heard[model.name]
+            without(row, {"position"}) for row in received[model.name]
         )
-    assert (await verify(empty_url)).events == count + 1
+    assert (await walk_chain(empty_url)).events == count + 1
 
 
 async def test_secrets_in_raw_ami_are_masked(url: str, tmp_path: Path) -> None:
@@ -302,34 +304,38 @@ async def test_secrets_in_raw_ami_are_masked(url: str, tmp_path: Path) -> None:
 
 
 GOOD = cdr("2026-11-01 10:00:00", "2026-11-01 10:00:30", 30).encode()
-DAMAGED: dict[str, tuple[AnyKind, bytes, str]] = {
-    "ami cut off": ("ami", b"Event: A\r\n\r\nEvent: B\r\n", "after 1 events there are 10 bytes that are no AMI block"),
-    "no ami": ("ami", b"Event: A\r\n\r\nhello\r\n\r\n", "after 1 events there are 9 bytes"),
-    "csv as ami": ("ami", GOOD * 3, "after 0 events there are"),
+DAMAGED: dict[str, tuple[FileKind, bytes, str]] = {
+    "ami cut off": ("ami", b"Event: A\r\n\r\nEvent: B\r\n", "10 bytes after 1 events are not an AMI block"),
+    "no ami": ("ami", b"Event: A\r\n\r\nhello\r\n\r\n", "9 bytes after 1 events"),
+    "csv as ami": ("ami", GOOD * 3, "bytes after 0 events are not"),
     "empty ami": ("ami", b"", "is empty"),
     "empty csv": ("cdr_csv", b"", "is empty"),
-    "an empty line": ("cdr_csv", GOOD + b"\n" + GOOD, "line 2 is none of Master.csv: 0 columns"),
+    "an empty line": ("cdr_csv", GOOD + b"\n" + GOOD, "line 2 is not of Master.csv: 0 columns"),
     "too few columns": (
         "cdr_csv",
         GOOD + b'"a","b"\n',
-        "line 2 is none of Master.csv: 2 columns, where Master.csv has 16 to 21",
+        "line 2 is not of Master.csv: 2 columns, where Master.csv has 16 to 21",
     ),
-    "a quote left open": ("cdr_csv", GOOD + b'"a\n' + GOOD, "line 2 is none of Master.csv"),
-    "no time": ("cdr_csv", GOOD.replace(b"2026-11-01 10:00:30", b"yesterday"), "line 1 is none of Master.csv"),
-    "no duration": ("cdr_csv", GOOD.replace(b",30,", b",x,"), "line 1 is none of Master.csv"),
-    "cut off": ("cdr_csv", GOOD + GOOD[:50], "line 2 is none of Master.csv"),
+    "a quote left open": ("cdr_csv", GOOD + b'"a\n' + GOOD, "line 2 is not of Master.csv"),
+    "no time": ("cdr_csv", GOOD.replace(b"2026-11-01 10:00:30", b"yesterday"), "line 1 is not of Master.csv"),
+    "no duration": ("cdr_csv", GOOD.replace(b",30,", b",x,"), "line 1 is not of Master.csv"),
+    "cut off": ("cdr_csv", GOOD + GOOD[:50], "line 2 is not of Master.csv"),
     "queue_log as csv": (
         "cdr_csv",
         b"1795308978|NONE|NONE|NONE|QUEUESTART|\n",
-        "line 1 is none of Master.csv: 1 columns",
+        "line 1 is not of Master.csv: 1 columns",
     ),
-    "csv as queue_log": ("queue_log", GOOD, "line 1 is none of queue_log"),
-    "queue_log without time": ("queue_log", b"x|NONE|NONE|NONE|QUEUESTART|\n", "line 1 is none of queue_log"),
-    "queue_log without event": ("queue_log", b"1795308978|NONE|NONE|NONE||\n", "line 1 is none of queue_log"),
-    "cel without time": ("cel_csv", b"CHAN_START\n", "line 1 is none of a CEL csv: an event type and a time"),
-    "cel with an odd time": ("cel_csv", b"CHAN_START,01/02/03\n", "line 1 is none of a CEL csv"),
+    "csv as queue_log": ("queue_log", GOOD, "line 1 is not of queue_log"),
+    "queue_log without time": ("queue_log", b"x|NONE|NONE|NONE|QUEUESTART|\n", "line 1 is not of queue_log"),
+    "queue_log without event": ("queue_log", b"1795308978|NONE|NONE|NONE||\n", "line 1 is not of queue_log"),
+    "cel without time": (
+        "cel_csv",
+        b"CHAN_START\n",
+        "line 1 is not of a CEL csv: the first columns must be an event type and a time",
+    ),
+    "cel with an odd time": ("cel_csv", b"CHAN_START,01/02/03\n", "line 1 is not of a CEL csv"),
 }
-OPTIONS: dict[AnyKind, str] = {
+OPTIONS: dict[FileKind, str] = {
     "ami": "--ami",
     "cdr_csv": "--master-csv",
     "cel_csv": "--cel-csv",
@@ -339,14 +345,14 @@ OPTIONS: dict[AnyKind, str] = {
 
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_damaged_file_is_refused_whole(tmp_path: Path, case: str) -> None:
-    kind, data, said = DAMAGED[case]
+    kind, data, output = DAMAGED[case]
     file = tmp_path / "file"
     file.write_bytes(data)
-    with pytest.raises(LinesError) as found:
-        checked([file], kind)
-    assert said in str(found.value)
-    assert str(found.value).startswith(str(file))
-    assert "\n" not in str(found.value)
+    with pytest.raises(AsteriskFileError) as result:
+        read_contents([file], kind)
+    assert output in str(result.value)
+    assert str(result.value).startswith(str(file))
+    assert "\n" not in str(result.value)
 
 
 def run(url: str, *arguments: str) -> tuple[int, str, str]:
@@ -360,33 +366,33 @@ async def test_bad_arguments_are_one_line_and_change_nothing(url: str, tmp_path:
     good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
     good.write_bytes(GOOD)
     bad.write_bytes(GOOD + b"x\n")
-    for arguments, said in (
-        ((str(good), "--master-csv"), "--pbx NAME goes with"),
-        ((str(good), "--pbx", "a"), "--pbx NAME goes with"),
+    for arguments, output in (
+        ((str(good), "--master-csv"), "--pbx NAME belongs to"),
+        ((str(good), "--pbx", "a"), "--pbx NAME belongs to"),
         ((str(good), "--pbx", "a", "--ami", "--cel-csv"), "one of --ami, --master-csv"),
-        ((str(good), "--timezone", "UTC"), "--timezone goes with"),
-        ((str(good), "--ami", "--pbx", "a", "--timezone", "UTC"), "--timezone goes with"),
-        ((str(good), "--master-csv", "--pbx", "a"), "the log knows no clock of a: give --timezone"),
-        ((str(good), "--master-csv", "--pbx", "a", "--timezone", "X"), "'X' is no time zone"),
+        ((str(good), "--timezone", "UTC"), "--timezone belongs to"),
+        ((str(good), "--ami", "--pbx", "a", "--timezone", "UTC"), "--timezone belongs to"),
+        ((str(good), "--master-csv", "--pbx", "a"), "the log has no clock of a; pass --timezone"),
+        ((str(good), "--master-csv", "--pbx", "a", "--timezone", "X"), "'X' is not a time zone"),
         (
             (str(good), str(bad), "--master-csv", "--pbx", "a", "--timezone", "UTC"),
-            "bad.csv: line 2 is none of Master.csv",
+            "bad.csv: line 2 is not of Master.csv",
         ),
         ((str(tmp_path / "nosuch"), "--ami", "--pbx", "a"), "nosuch: No such file or directory"),
         ((str(tmp_path), "--ami", "--pbx", "a"), "Is a directory"),
     ):
         code, out, err = await asyncio.to_thread(run, url, *arguments)
         assert (code, out) == (2, ""), arguments
-        assert said in err
+        assert output in err
         assert err.startswith("ringledger: ")
         assert err.count("\n") == 1
     assert await log_of(url) == []
     code, out, err = await asyncio.to_thread(run, url, str(good), "--master-csv", "--pbx", "a", "--timezone", "UTC")
-    assert (code, out, err) == (0, f"{good}: 1 events of cdr_csv; local times taken as UTC\n", "")
+    assert (code, out, err) == (0, f"{good}: 1 events of cdr_csv; local times read as UTC\n", "")
 
 
 @pytest.mark.parametrize("kind", ["ami", "cdr_csv"])
-async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_path: Path, kind: AnyKind) -> None:
+async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_path: Path, kind: FileKind) -> None:
     file = tmp_path / "file"
     if kind == "ami":
         file.write_bytes(wire("rich22").partition(b"\r\n")[2].rpartition(b"\r\n\r\n")[0] + b"\r\n\r\n")
@@ -414,8 +420,8 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
     await append_events(
         other, "pbx", 7, 1, [NewEvent("ringledger", "Connected", 1.0, 1.0, b'{"type":"Connected","address":"x"}')]
     )
-    said = await imported(empty_url, file, kind)
-    assert "of them were there from an import that was interrupted" in said
+    output = await imported(empty_url, file, kind)
+    assert "of them were appended by an interrupted import" in output
     await imported(url, file, kind, *zone[1:])
     assert at < len(await rows(url))
     names = ("source", "name", "raw")
@@ -427,4 +433,4 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
     ]
     assert await imported(empty_url, file, kind) == NOTHING
     await other.close()
-    assert (await verify(empty_url)).events == len(await rows(url)) + 2
+    assert (await walk_chain(empty_url)).events == len(await rows(url)) + 2

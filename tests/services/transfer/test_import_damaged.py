@@ -1,4 +1,4 @@
-"""Files of Asterisk's with damage: refused as they are, taken without it where that is asked for, never doubled."""
+"""Damaged files of Asterisk are refused by default, imported without the damage by option, and never duplicated."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 
 from schemas.log import NewEvent
 from services.transfer import import_asterisk as module
-from services.transfer.asterisk_files import LinesError
-from services.transfer.import_asterisk import import_lines
-from services.transfer.import_content import AnyKind, checked
+from services.transfer.asterisk_files import AsteriskFileError
+from services.transfer.import_asterisk import import_asterisk
+from services.transfer.import_content import FileKind, read_contents
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from tests.captures import truth, wire
 from tests.services.transfer.test_import_asterisk import EVENTS, cdr, rows
@@ -28,10 +28,10 @@ MASTER = [cdr(f"2026-11-0{day} 10:00:00", f"2026-11-0{day} 10:00:30", 30).encode
 CEL = [b'"CHAN_START","1795308983.5","Ann, ""A""","100"\n', b'"HANGUP","1795308984.5","","100"\n']
 AMI = [b"Event: A\r\nTimestamp: 1795308983.5\r\nX: 1\r\n\r\n", b"Event: B\r\nX: 2\r\n\r\n", b"Event: B\r\nX: 2\r\n\r\n"]
 PRIVILEGED = [b"Event: %c\r\nPrivilege: call,all\r\nTimestamp: 1795308984.5\r\nX: 1\r\n\r\n" % n for n in b"CD"]
-NUL = "it holds NUL bytes"
+NUL = "contains NUL bytes"
 
 # Kind, the whole file, the damaged one, which events that still holds, the lines that are left out and why.
-CASES: dict[str, tuple[AnyKind, list[bytes], bytes, list[int], list[tuple[int, str]]]] = {
+CASES: dict[str, tuple[FileKind, list[bytes], bytes, list[int], list[tuple[int, str]]]] = {
     "NULs before a record": (
         "queue_log",
         QUEUE_LOG,
@@ -68,7 +68,7 @@ CASES: dict[str, tuple[AnyKind, list[bytes], bytes, list[int], list[tuple[int, s
         [0, 2],
         [(5, NUL)],
     ),
-    "a block that is none": ("ami", AMI, AMI[0] + b"Segfault\r\n\r\n" + AMI[2], [0, 2], [(5, "it is no AMI block")]),
+    "a block that is none": ("ami", AMI, AMI[0] + b"Segfault\r\n\r\n" + AMI[2], [0, 2], [(5, "not an AMI block")]),
     "a block that runs into the next": (
         "ami",
         AMI,
@@ -81,14 +81,14 @@ CASES: dict[str, tuple[AnyKind, list[bytes], bytes, list[int], list[tuple[int, s
         MASTER,
         MASTER[0] + MASTER[1] + MASTER[2][:-1],
         [0, 1],
-        [(3, "it has no end")],
+        [(3, "has no end")],
     ),
     "an unfinished line of queue_log": (
         "queue_log",
         QUEUE_LOG,
         QUEUE_LOG[0] + QUEUE_LOG[1] + QUEUE_LOG[2][:-4],
         [0, 1],
-        [(3, "it has no end")],
+        [(3, "has no end")],
     ),
     "a line of queue_log that runs into the next": (
         "queue_log",
@@ -115,24 +115,24 @@ CASES: dict[str, tuple[AnyKind, list[bytes], bytes, list[int], list[tuple[int, s
 }
 
 
-async def imported(url: str, file: Path, kind: AnyKind, *, skip: bool = False) -> str:
+async def imported(url: str, file: Path, kind: FileKind, *, skip: bool = False) -> str:
     timezone = "UTC" if kind == "cdr_csv" else ""
-    files = checked([file], kind, skip_damaged=skip)
-    [said] = [said async for said in import_lines(url, files, "pbx", timezone)]
-    return said.removeprefix(f"{file}: ")
+    files = read_contents([file], kind, skip_damaged=skip)
+    [output] = [output async for output in import_asterisk(url, files, "pbx", timezone)]
+    return output.removeprefix(f"{file}: ")
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 async def test_damage_is_left_out_listed_and_not_doubled_once_mended(
-    url: str, tmp_path: Path, case: tuple[AnyKind, list[bytes], bytes, list[int], list[tuple[int, str]]]
+    url: str, tmp_path: Path, case: tuple[FileKind, list[bytes], bytes, list[int], list[tuple[int, str]]]
 ) -> None:
-    kind, whole, data, kept, left_out = case
+    kind, whole, data, retained, left_out = case
     file, mended = tmp_path / "damaged", tmp_path / "mended"
     file.write_bytes(data)
-    said = await imported(url, file, kind, skip=True)
-    assert sorted(row["raw"] for row in await rows(url)) == sorted(whole[one] for one in kept)
-    first, *rest = said.splitlines()
-    assert first.endswith(f"{len(left_out)} damaged left out:")
+    output = await imported(url, file, kind, skip=True)
+    assert sorted(row["raw"] for row in await rows(url)) == sorted(whole[one] for one in retained)
+    first, *rest = output.splitlines()
+    assert first.endswith(f"{len(left_out)} damaged skipped:")
     assert [line.partition(": ")[0] for line in rest] == [f"  line {number}" for number, _ in left_out]
     assert all(reason in line for line, (_, reason) in zip(rest, left_out, strict=True))
     assert await imported(url, file, kind, skip=True) == NOTHING
@@ -151,24 +151,24 @@ REFUSED = [name for name in CASES if name not in READABLE and "runs" not in name
 def test_damage_is_refused_by_default(tmp_path: Path, name: str) -> None:
     kind, _, data, _, _ = CASES[name]
     (tmp_path / "damaged").write_bytes(data)
-    with pytest.raises(LinesError, match=r"; --skip-damaged imports the rest and lists what is left out$"):
-        checked([tmp_path / "damaged"], kind)
+    with pytest.raises(AsteriskFileError, match=r"; --skip-damaged imports the rest and lists what it skips$"):
+        read_contents([tmp_path / "damaged"], kind)
 
 
 def test_a_file_without_a_whole_record_is_refused(tmp_path: Path) -> None:
     (tmp_path / "nothing").write_bytes(b"\0" * 4096)
-    with pytest.raises(LinesError, match=r"holds no whole record$"):
-        checked([tmp_path / "nothing"], "queue_log", skip_damaged=True)
+    with pytest.raises(AsteriskFileError, match=r"contains no intact record$"):
+        read_contents([tmp_path / "nothing"], "queue_log", skip_damaged=True)
 
 
 @pytest.mark.parametrize("kind", ["ami", "cdr_csv", "queue_log"])
-def test_a_recording_has_no_damage(tmp_path: Path, kind: AnyKind) -> None:
+def test_a_recording_has_no_damage(tmp_path: Path, kind: FileKind) -> None:
     file = tmp_path / "whole"
     names = {"cdr_csv": "Master.csv", "queue_log": "queue_log"}
     file.write_bytes(wire("rich22") if kind == "ami" else truth("rich22", names[kind]).encode())
-    [content] = checked([file], kind, skip_damaged=True)
+    [content] = read_contents([file], kind, skip_damaged=True)
     assert content.damage == []
-    assert [content.events] == [one.events for one in checked([file], kind)]
+    assert [content.events] == [one.events for one in read_contents([file], kind)]
 
 
 async def test_an_import_goes_on_only_as_it_was_begun(
@@ -177,7 +177,7 @@ async def test_an_import_goes_on_only_as_it_was_begun(
     file = tmp_path / "queue_log"
     file.write_bytes(b"".join(QUEUE_LOG))
     monkeypatch.setattr("services.transfer.import_asterisk.BATCH", 1)
-    batch, count = module._batch, 0
+    batch, count = module._next_batch, 0
 
     def dying(events: Iterator[NewEvent]) -> list[NewEvent]:
         nonlocal count
@@ -186,11 +186,11 @@ async def test_an_import_goes_on_only_as_it_was_begun(
             raise OSError("killed")
         return batch(events)
 
-    monkeypatch.setattr("services.transfer.import_asterisk._batch", dying)
+    monkeypatch.setattr("services.transfer.import_asterisk._next_batch", dying)
     with pytest.raises(OSError, match="killed"):
         await imported(url, file, "queue_log", skip=True)
-    monkeypatch.setattr("services.transfer.import_asterisk._batch", batch)
-    with pytest.raises(ImportRefusedError, match="was begun with --skip-damaged"):
+    monkeypatch.setattr("services.transfer.import_asterisk._next_batch", batch)
+    with pytest.raises(ImportRefusedError, match="was started with --skip-damaged"):
         await imported(url, file, "queue_log")
     await imported(url, file, "queue_log", skip=True)
     assert [row["raw"] for row in await rows(url, EVENTS)] == QUEUE_LOG
@@ -204,4 +204,4 @@ def test_a_ledger_file_is_never_taken_in_part(url: str, tmp_path: Path) -> None:
         [PROGRAM, "import", "--skip-damaged", file], env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "raw AMI and files of Asterisk's; a ledger file is taken whole or not at all" in done.stderr
+    assert "raw AMI and Asterisk's own files; a ledger file is imported whole" in done.stderr
