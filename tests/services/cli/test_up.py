@@ -319,14 +319,14 @@ async def test_rebuild_runs_with_and_without_up(place: Path, first_password: str
     data = {"RINGLEDGER_DATA": str(place)}
     code, out, err = await ran("rebuild", **data)
     assert (code, err) == (0, "")
-    assert b"by this command, for no projector runs" in out
+    assert b"by this command, because no projector is running" in out
     assert not Embedded(place).is_ready  # it was started for the rebuild alone
     async with Up(place, tmp_path, "--speed=10") as up:
         await up.printed(r"password: (\S+)")
         await grows(place, "model.channels WHERE tm_update > now() - interval '1 minute'")
         code, out, err = await ran("rebuild", **data)
         assert (code, err) == (0, "")
-        assert b"by the projector that runs" in out
+        assert b"by the running projector" in out
         code, out, err = await ran("rebuild", "--diff", **data)
         assert (code, err) == (0, "")
         assert out.endswith(b": nothing differs\n")

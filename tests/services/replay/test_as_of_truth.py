@@ -41,7 +41,7 @@ class Past:
         instant = await instants.find(self.connection, requested_at)
         tables = FoldSpec(*shown.MODELS)
         for name, one in (await self._as_of.read(self.connection, NAMES, instant)).items():
-            tables.rows[name] = {one.table.key_of(row): row for row in one.rows if row.pbx == pbx}
+            tables.rows[name] = {("pbx", *one.table.key_of(row)[1:]): row for row in one.rows if row.pbx == pbx}
         return tables
 
 

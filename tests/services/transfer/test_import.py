@@ -356,7 +356,7 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Any], str]] = {
     "a line too many": (lambda lines: lines.append(lines[-1]), "Object contains unknown field"),
     "a batch missing": (drop_batch, "batch 11 to 11 follows position 4"),
     "the last batches missing": (lambda lines: lines.__delitem__(slice(-9, None)), "lists other batches or events"),
-    "batches swapped": (swap_batches, "batch 5 to 10 follows 0"),
+    "batches swapped": (swap_batches, "batch 5 to 10 follows position 0"),
     "a batch's pbx": (altered(0, pbx="x"), "batch 1 to 4 is not what was sealed"),
     "a batch's connection": (altered(0, connection=7), "batch 1 to 4 is not what was sealed"),
     "a batch's ordinal": (altered(0, ordinal=7), "batch 1 to 4 is not what was sealed"),
@@ -374,7 +374,7 @@ TAMPERED: dict[str, tuple[Callable[[Lines], Any], str]] = {
 MANIFEST: dict[str, tuple[dict[str, Any], str]] = {
     "format": ({"format": 2}, "format 2 is not supported; this program reads 1"),
     "pbx": ({"pbx": "a"}, "batch 5 to 10 is of 'b ü'"),
-    "first": ({"first": 2}, "batch 1 to 4 follows 1"),
+    "first": ({"first": 2}, "batch 1 to 4 follows position 1"),
     "last": ({"last": 28}, "lists other batches or events"),
     "batches": ({"batches": 8}, "lists other batches or events"),
     "events": ({"events": 28}, "lists other batches or events"),
