@@ -159,7 +159,7 @@ async def test_the_next_command_resumes_the_rebuild(
         process.send_signal(signal.SIGINT)
         code, _, err = await ended(process)
     assert code == 130
-    assert err.endswith("the rebuild goes on when a projector runs, or with this command again\n")
+    assert err.endswith("the rebuild continues when a projector runs, or with this command again\n")
     assert await connection.fetchval("SELECT count(*) FROM channels") > 0
     assert (await ran(url, "rebuild", "channels"))[0] == 0
     assert await connection.fetchval("SELECT count(*) FROM ledger.rebuild WHERE model = 'channels'") == 2
@@ -209,7 +209,7 @@ async def test_a_missing_model_is_built_up_to_a_position(url: str, connection: a
             2,
             "ringledger: --to 5 is before the position of channels: it is served at 38565\n",
         ),
-        (("--diff", "--to", "5"), 2, "ringledger: --diff compares at the position where a model is served, not --to"),
+        (("--diff", "--to", "5"), 2, "ringledger: --diff compares at the served position, so --to cannot be given"),
     ],
 )
 async def test_a_bad_request_is_refused_without_changes(
