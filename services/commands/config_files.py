@@ -85,7 +85,7 @@ async def _base(context: CommandContext, pbx: str, file: str, tags: Container[st
     await context.checkpoints.refresh()
     text = await context.pool.fetchval(TEXT, pbx, file)
     if text is None or not ("*" in tags or context.checkpoints.reading.tag(MODELS) in tags):
-        raise Conflict(f"{file} is not as it was when you read it")
+        raise Conflict(f"{file} has changed since you read it")
     return digest(text)
 
 

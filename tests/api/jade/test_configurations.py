@@ -183,11 +183,15 @@ async def test_if_match(client: Client, files: ConfigPbx, coding: str) -> None:
     reply = await client.get(QUEUES)
     old = {"If-Match": f'"other", {reply.headers["ETag"][:-1]}{coding}"'}
     assert (await client.put(QUEUES, json={"data": "[general]\n[a]\nstrategy = ringall\n"}, headers=old)).status == 200
-    assert "not as it was" in await message(await client.put(QUEUES, json={"data": "[general]\n"}, headers=old), 409)
+    assert "changed since you read it" in await message(
+        await client.put(QUEUES, json={"data": "[general]\n"}, headers=old), 409
+    )
     fresh = {"If-Match": (await client.get(QUEUES)).headers["ETag"]}
     # The file is edited by hand, and not read since.
     files.files["queues.conf"].categories.append(Category("by-hand"))
-    assert "not as it was" in await message(await client.put(QUEUES, json={"data": "[general]\n"}, headers=fresh), 409)
+    assert "changed since you read it" in await message(
+        await client.put(QUEUES, json={"data": "[general]\n"}, headers=fresh), 409
+    )
     assert (await client.put(QUEUES, json={"data": "[general]\n"})).status == 200
     texts = [item["data"] for item in (await result(client, "/v1/admin/queue/configurations"))["list"]]
     assert len(texts) == 4

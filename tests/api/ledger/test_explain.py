@@ -301,11 +301,11 @@ async def test_a_call_of_two_pbxes_must_be_told_apart(own: Client, ledger: Ledge
         last = await ledger.write(channel("Newchannel", "7.1", "7.1"), cdr("7.1", "7.1"), pbx=pbx)
     await folded(own, last)
     reply = await own.get(PATH, params={"call": "7.1"})
-    assert (reply.status, (await reply.json())["message"]) == (400, "pbx: which? a, b")
+    assert (reply.status, (await reply.json())["message"]) == (400, "pbx: several PBXes have this call: a, b")
     found = await explained(own, call="7.1", pbx="b")
     assert {event["pbx"] for event in found["events"]} == {"b"}
     reply = await own.get(PATH, params={"model": "channels", "key": '["7.1"]'})
-    assert (reply.status, (await reply.json())["message"]) == (400, "pbx: which? a, b")
+    assert (reply.status, (await reply.json())["message"]) == (400, "pbx: several PBXes have this row: a, b")
     found = await explained(own, model="channels", key='["7.1"]', pbx="a")
     assert [event["name"] for event in found["events"]] == ["Newchannel"]
 

@@ -468,7 +468,7 @@ async def test_requests_with_an_unknown_method_are_counted_as_other(client: Clie
         return web.Response()
 
     await count_requests(request, handler)
-    methods = {method for _route, method, _status in measures.found}
+    methods = {method for _route, method, _status in measures.series}
     assert "other" in methods
     assert "BREW" not in methods
 
