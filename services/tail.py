@@ -110,17 +110,20 @@ class Tail:
         self._end = LogEnd(now.head, now.hash)
 
     async def read(self, pool: Pool, upto: int) -> AsyncIterator[tuple[Recorded, list[Change]]]:
-        """Fold the events up to a position that is in the log, and yield those that changed something.
+        """Fold the events up to a position or the end of the log, and yield those that changed something.
 
         While one is looked at, `folded` has the rows as it left them. What is raised of `AGAIN` leaves it at a position
         from which it may go on; RewoundError, RedactedError, ArchivedError and FoldError end it.
         """
+        if upto > self._end.position:
+            # The log may be shorter than its reader believes. Rows past a known end could come after they were read.
+            await self.check(pool)
+        upto = min(upto, self._end.position)
         while self.position < upto:
             end = min(self.position + WINDOW, upto)
             rows = await pool.fetch(READ, self.position, end, self._names, None)
             # Afterwards: what had been changed or taken away when these were read is known now.
             await self.check(pool)
-            end = min(end, self._end.position)
             for start in range(0, len(rows), SLICE):
                 for row in rows[start : start + SLICE]:
                     event = recorded(row)
@@ -130,5 +133,3 @@ class Tail:
                         yield event, changes
                 await asyncio.sleep(0)
             self.position = max(self.position, end)
-            if end == self._end.position:
-                break

@@ -75,10 +75,15 @@ class Listening:
                     found.append(message)
         return found
 
+    def has_come_to(self, position: int) -> bool:
+        """Tell whether it has told all up to a position: the log may go on, if only with a use of the token."""
+        whole, _, part = self.last_id.partition(".")
+        return int(whole or 0) - bool(part) >= position
+
     async def upto(self, position: int) -> AsyncIterator[Told]:
         """Yield all messages until the stream has come to a position, as it says by itself when it is quiet."""
         async with asyncio.timeout(4 * SECONDS):  # what the reader does with each message counts too
-            while self.last_id != str(position):
+            while not self.has_come_to(position):
                 if (message := await self.next()) is not None:
                     yield message
                 assert not self.over, self.error

@@ -1,7 +1,5 @@
 """Events out: who listens while a real call is made knows at its end what the views serve, and has heard why."""
 
-import asyncio
-
 import pytest
 
 from api.events import sse
@@ -23,14 +21,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def upto(stream: Listening, position: int) -> list[Told]:
     """Return all that is told until the stream has come to a position, or beyond it, for the log grows on."""
-    found: list[Told] = []
-    async with asyncio.timeout(300):
-        while int(stream.last_id.partition(".")[0] or 0) < position:
-            message = await stream.next()
-            assert not stream.over, stream.error
-            if message is not None:
-                found.append(message)
-    return found
+    return [message async for message in stream.upto(position)]
 
 
 async def heard(ledger: Ledger, last: int, until: int) -> list[Told]:
