@@ -43,7 +43,7 @@ async def test_the_listener_has_the_only_session(asterisk: Asterisk, start_ledge
     async def named() -> bool:
         return any("allowmultiplelogin = no" in warning for warning in (await readyz(ledger))["warnings"])
 
-    await until(named, "the commander's trouble is named", 20)
+    await until(named, "the commander's trouble is named")
     new = {"queue_name": "support", "location": "PJSIP/107"}
     async with ledger.client.post("/v1/admin/queue/members", json=new) as reply:
         assert reply.status == 503
@@ -71,5 +71,5 @@ async def test_refused_lists_heal_after_a_reload_of_manager_conf(asterisk: Aster
         found = await readyz(ledger)
         return found["links"]["pbx"] == {"state": "up", "healed": True} and not found["warnings"]
 
-    await until(healed, "all lists are allowed and answered", 20)
+    await until(healed, "all lists are allowed and answered")
     await ledger.stop()
