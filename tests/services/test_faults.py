@@ -22,7 +22,7 @@ from services.locks import Lock, locked
 from tests.services.freezing import crowded, frozen
 from tests.services.redacting import VARIETY
 
-SECONDS = 120.0
+SECONDS = 300.0
 
 STATES = {
     "08006": "PostgreSQL does not answer: why; run this again later",
