@@ -175,7 +175,7 @@ async def test_an_endless_list_disturbs_no_other_pbx(url: str, monkeypatch: pyte
     async with pbx22() as hostile, pbx22() as honest:
         hostile.replies["Agents"] = lambda asked: LIST.replace(b"rl-1", asked["ActionID"].encode())
         async with listening(url, hostile.pbx("hostile"), honest.pbx("honest")):
-            await eventually(lambda: hostile.asked("Agents") and hostile.clients)
+            await eventually(lambda: hostile.asked("Agents") and honest.asked("Agents"))
             item = ITEM.replace(b"rl-1", hostile.asked("Agents")[0]["ActionID"].encode())
             pouring = asyncio.create_task(_pour(hostile, item * 100))
             honest.send(block("Event: Newchannel", "Uniqueid: 1.1"))
