@@ -195,7 +195,7 @@ async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:
     await connection.close()
 
 
-def test_a_stream_without_an_end_is_given_up_counted_and_recovered_from(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_without_an_end_is_given_up_counted_and_recovered_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "MAX_BLOCK", 5000)
     dice = random.Random(SEED)
     given_up = 0
@@ -232,7 +232,7 @@ def test_a_greeting_of_any_kind_is_no_obstacle(greeting: bytes, size: int) -> No
     assert banner + sum(len(e.raw) for e in log) + protocol.rejected_bytes == len(stream)
 
 
-def test_an_answer_that_makes_no_sense_reaches_who_asked() -> None:
+async def test_an_answer_that_makes_no_sense_reaches_who_asked() -> None:
     question = Question({"Action": "CoreStatus", "ActionID": "rl-1"})
     assert not question.add_message(Message({"Event": "Stray", "EventList": "Complete"}))
     with pytest.raises(AttributeError):
