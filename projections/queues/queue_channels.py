@@ -131,7 +131,7 @@ def complete_call(memory: Memory, e: QueueCall) -> QueueCall:
     call = memory.get("calls", {}).get(e.unique_id)
     if call is None:
         return e
-    memory["calls"] = {unique_id: other for unique_id, other in memory["calls"].items() if other != call}
+    memory["calls"] = _without_call(memory["calls"], call)
     return e if e.unique_id == call[2] else replace(e, unique_id=call[2])
 
 
@@ -140,7 +140,7 @@ def end_call(memory: Memory, e: HangupEvent) -> QueueCall | None:
     if "calls" not in memory or e.unique_id not in memory["calls"]:
         return None
     queue, location, caller = call = memory["calls"][e.unique_id]
-    memory["calls"] = {unique_id: other for unique_id, other in memory["calls"].items() if other != call}
+    memory["calls"] = _without_call(memory["calls"], call)
     return QueueCall(
         pbx=e.pbx,
         at=e.at,
@@ -154,3 +154,8 @@ def end_call(memory: Memory, e: HangupEvent) -> QueueCall | None:
 
 def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
     return {other: value for other, value in mapping.items() if other != key}
+
+
+def _without_call(calls: dict[str, Any], call: list[str]) -> dict[str, Any]:
+    """Return the calls without either end of this one."""
+    return {unique_id: other for unique_id, other in calls.items() if other != call}

@@ -107,17 +107,20 @@ class Subscription:
         self._end = LogEnd(now.head, now.hash)
 
     async def read(self, pool: Pool, until: int) -> AsyncIterator[tuple[RecordedEvent, list[Change]]]:
-        """Fold the events up to position ``until``, which is in the log, and yield those that changed a row.
+        """Fold the events up to position ``until`` or the end of the log, and yield those that changed a row.
 
         During a yield `fold` holds the rows as that event left them. After one of RETRYABLE_ERRORS the subscription can
         continue from its position; RewoundError, RedactedError, ArchivedError and FoldError end it.
         """
+        if until > self._end.position:
+            # A log that came back shorter may end before ``until``. A row beyond the end could be added after the read.
+            await self.check(pool)
+        until = min(until, self._end.position)
         while self.position < until:
             end = min(self.position + WINDOW, until)
             rows = await pool.fetch(READ, self.position, end, self._names, None)
             # After the read: the check then covers every change of the log before these rows were read.
             await self.check(pool)
-            end = min(end, self._end.position)
             for start in range(0, len(rows), SLICE):
                 for row in rows[start : start + SLICE]:
                     event = recorded_event(row)
@@ -127,5 +130,3 @@ class Subscription:
                         yield event, changes
                 await asyncio.sleep(0)
             self.position = max(self.position, end)
-            if end == self._end.position:
-                break

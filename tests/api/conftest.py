@@ -1,6 +1,7 @@
 """An API over a real database: log, projector and application, with a client that is logged in."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.app_keys import CHECKPOINTS, SEEDED
+from api.app_keys import ACCOUNTS, CHECKPOINTS, SEEDED
 from schemas.settings import Settings
+from services.runtime.clock import Clock
 from tests.captures import wire
 from tests.support.api_client import PASSWORD, Client, RecordedApi, Serve, admin_token, api_starter, bearer
 from tests.support.database import READ_MODELS, cloned
@@ -63,6 +65,9 @@ async def recorded(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory
             await app[CHECKPOINTS].refresh()
             await ledger.fold()
         client.session.headers.update(bearer(await login))
+        # The token does not expire, and the log gets no use of it, however long the other tests take.
+        now, monotonic = time.time(), time.monotonic()
+        app[ACCOUNTS]._clock = Clock(lambda: now, lambda: monotonic)
         yield RecordedApi(client, ledger)
         await client.close()
         await ledger.close()

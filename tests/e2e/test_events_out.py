@@ -1,7 +1,5 @@
 """Events out: at the end of a real call, a stream's client has the state that the views serve."""
 
-import asyncio
-
 import pytest
 
 from api.stream import sse
@@ -23,14 +21,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def upto(stream: EventStream, position: int) -> list[StreamMessage]:
     """Return all messages until the stream reaches the position or passes it, since the log grows."""
-    messages: list[StreamMessage] = []
-    async with asyncio.timeout(300):
-        while int(stream.last_id.partition(".")[0] or 0) < position:
-            message = await stream.next()
-            assert not stream.over, stream.error
-            if message is not None:
-                messages.append(message)
-    return messages
+    return [message async for message in stream.upto(position)]
 
 
 async def read_until(ledger: Ledger, last: int, until: int) -> list[StreamMessage]:

@@ -75,10 +75,15 @@ class EventStream:
                     messages.append(message)
         return messages
 
+    def has_reached(self, position: int) -> bool:
+        """Return whether all messages up to the position have come. The log may grow, if only by a use of the token."""
+        whole, _, part = self.last_id.partition(".")
+        return int(whole or 0) - bool(part) >= position
+
     async def upto(self, position: int) -> AsyncIterator[StreamMessage]:
         """Yield all messages until the stream sends the position, which it does when it is quiet."""
         async with asyncio.timeout(4 * SECONDS):  # includes the time that the reader takes for each message
-            while self.last_id != str(position):
+            while not self.has_reached(position):
                 if (message := await self.next()) is not None:
                     yield message
                 assert not self.over, self.error

@@ -159,6 +159,17 @@ async def test_a_silent_connection_is_closed(start: Start) -> None:
     assert server.closed() == {"headers": 1}
 
 
+async def trickle(peer: Peer, beginning: str) -> tuple[bytes, bytes]:
+    """Send a beginning, then a byte now and then until the server answers; return the answer's head and body."""
+    answer = asyncio.create_task(peer.end())
+    peer.send(beginning)
+    while not answer.done():
+        peer.send("x")
+        await asyncio.sleep(0.01)
+    head, _, text = (await answer).partition(b"\r\n\r\n")
+    return head, text
+
+
 @pytest.mark.parametrize("used", [False, True])
 async def test_headers_that_trickle_are_answered_408(start: Start, used: bool) -> None:  # noqa: FBT001
     server = await start()
@@ -168,12 +179,7 @@ async def test_headers_that_trickle_are_answered_408(start: Start, used: bool) -
     else:
         server.connections.limits = Limits(FILES, headers_seconds=0.2)
         peer = await server.connect()
-    answer = asyncio.create_task(peer.end())
-    peer.send("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-    while not answer.done():
-        peer.send("x")
-        await asyncio.sleep(0.01)
-    head, _, text = (await answer).partition(b"\r\n\r\n")
+    head, text = await trickle(peer, "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert json.loads(text)["statuscode"] == 408
     assert server.closed() == {"headers": 1}
@@ -182,12 +188,7 @@ async def test_headers_that_trickle_are_answered_408(start: Start, used: bool) -
 async def test_a_body_that_trickles_is_answered_408(start: Start) -> None:
     server = await start(Limits(FILES, body_seconds=0.2))
     peer = await server.connect()
-    answer = asyncio.create_task(peer.end())
-    peer.send("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
-    while not answer.done():
-        peer.send("x")
-        await asyncio.sleep(0.01)
-    head, _, text = (await answer).partition(b"\r\n\r\n")
+    head, text = await trickle(peer, "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert json.loads(text)["message"] == "the body did not come in time"
     assert server.closed() == {"body": 1}

@@ -102,7 +102,7 @@ async def test_whoever_comes_while_the_log_grows_hears_the_same(scene: Scene, mo
     async def hear(last: str | int) -> tuple[str | int, list[StreamMessage]]:
         found: list[StreamMessage] = []
         async with open_stream(scene.client, last=last) as one:
-            while not end.done() or one.last_id != str(end.result()):
+            while not end.done() or not one.has_reached(end.result()):
                 if (message := await one.next()) is not None:
                     found.append(message)
                 assert not one.over, one.error
