@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from schemas.log import NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import NewEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from tests.support.folding import own
 
 CASE = Path(__file__).parent.parent / "cases" / "06-pbx-clock-off"
 PARKED = """Event: ParkedCall
@@ -43,12 +42,12 @@ class Clock:
         text = text.replace("Wait: 59", f"Wait: {seconds}").replace("Duration: 00:00:59", f"Duration: {clock}")
         parked = PARKED.replace("Timestamp: @NOW-600\n", "")
         text += "### ParkedCalls\n" + parked.replace("@LEFT", str(45 - seconds)).replace("@SECONDS", str(seconds))
-        events = [ours(SnapshotStarted(epoch), at)]
+        events = [own(SnapshotStarted(epoch), at)]
         for part in text.split("### ")[1:]:
             action, _, blocks = part.partition("\n")
             events += self._events(blocks, at, f"ActionID: ringledger/{epoch}/{action}\n")
-            events.append(ours(SnapshotListed(epoch, action, "complete"), at))
-        return [*events, ours(SnapshotCompleted(epoch), at)]
+            events.append(own(SnapshotListed(epoch, action, "complete"), at))
+        return [*events, own(SnapshotCompleted(epoch), at)]
 
     def _events(self, text: str, at: float, more: str = "") -> Iterator[NewEvent]:
         filled = text.replace("@NOW-600", f"{at + self.off:.6f}").replace("@UID", self.uid)
@@ -57,8 +56,3 @@ class Clock:
             raw = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
             occurred = at + self.off if "\nTimestamp: " in block else None
             yield NewEvent("ami", lines[0].removeprefix("Event: "), occurred, at, raw)
-
-
-def ours(event: RingledgerEvent, at: float) -> NewEvent:
-    """Return an event of Ringledger, logged at ``at``."""
-    return NewEvent("ringledger", type(event).__name__, at, at, msgspec.json.encode(event))

@@ -4,10 +4,9 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
-import msgspec
 
 from projections.engine.model import ReadModel
-from schemas.log import NewEvent, RingledgerEvent
+from schemas.log import NewEvent
 from services.asterisk.ami.blocks import occurred, snapshot_action
 from services.asterisk.ami.framing import Framer
 from services.database import connection as database
@@ -30,10 +29,6 @@ def event(name: str, headers: Mapping[str, object], recorded: float = 0.0) -> Ne
     return ami(f"Event: {name}\r\n{lines}\r\n".encode(), recorded)
 
 
-def ours(what: RingledgerEvent, at: float) -> NewEvent:
-    return NewEvent("ringledger", type(what).__name__, at, at, msgspec.json.encode(what))
-
-
 def events_of(wire: bytes, *names: str) -> list[NewEvent]:
     """Return the events of these names (all without any), from a recording."""
     blocks = Framer().feed(wire.split(b"\r\n", 1)[1])
@@ -41,22 +36,22 @@ def events_of(wire: bytes, *names: str) -> list[NewEvent]:
     return [e for e in events if not names or e.name in names]
 
 
-async def tell(url: str, events: Sequence[NewEvent], pbx: str = "pbx", writer: int = 1) -> None:
+async def append(url: str, events: Sequence[NewEvent], pbx: str = "pbx", writer: int = 1) -> None:
     connection = await asyncpg.connect(url)
     for first in range(0, len(events), 4096):
         await append_events(connection, pbx, writer, first + 1, events[first : first + 4096])
     await connection.close()
 
 
-async def folded(
+async def fold_log(
     url: str, models: Iterable[ReadModel], cuts: random.Random | None = None
 ) -> dict[str, list[asyncpg.Record]]:
-    """Fold all of the log, in batches of random length if ``cuts`` is given, and return every table's rows."""
+    """Fold the whole log and return every table's rows; with ``cuts`` the batches have random lengths."""
     connection = await database.connect(url, search_path="model, ledger")
     models = tuple(models)
     try:
         while True:
-            # A new projector each time takes up what the last one left in the database, and nothing else.
+            # Each new projector continues from the database alone.
             projector = Projector(connection, models)
             await projector.open()
             limit = cuts.choice((1, 7, 100, 3000)) if cuts else 5000

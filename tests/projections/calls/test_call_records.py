@@ -13,7 +13,7 @@ from projections.calls.call_records import CALL_RECORDS, endpoint_of, member_of
 from projections.calls.statistics import STATISTICS
 from services.database import connection as database
 from tests.captures import truth, wire
-from tests.support.story import event, events_of, folded, tell
+from tests.support.story import append, event, events_of, fold_log
 
 CAPTURES = [("rich22", 663, 9), ("rich16", 679, 9)]
 COLUMNS = (
@@ -52,8 +52,8 @@ def master(name: str) -> list[tuple[str, ...]]:
 
 
 async def test_tables_of_a_whole_recording(url: str) -> None:
-    await tell(url, events_of(wire("rich22")))
-    tables = await folded(url, (CALL_RECORDS, STATISTICS))
+    await append(url, events_of(wire("rich22")))
+    tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
     assert len(tables["call_records"]) == 663
     connection = await database.connect(url, search_path="model, ledger")
     assert await connection.fetchval("SELECT count(*) FROM ledger.unfit") == 0
@@ -62,8 +62,8 @@ async def test_tables_of_a_whole_recording(url: str) -> None:
 
 @pytest.mark.parametrize(("name", "records", "after"), CAPTURES)
 async def test_records_equal_master_csv(url: str, name: str, records: int, after: int) -> None:
-    await tell(url, events_of(wire(name), *LOG))
-    tables = await folded(url, (CALL_RECORDS,))
+    await append(url, events_of(wire(name), *LOG))
+    tables = await fold_log(url, (CALL_RECORDS,))
     ours = Counter(csv_row(row) for row in tables["call_records"])
     asterisk = Counter(master(name))
     assert ours.total() == records
@@ -74,8 +74,8 @@ async def test_records_equal_master_csv(url: str, name: str, records: int, after
 
 @pytest.mark.parametrize(("name", "records", "after"), CAPTURES)
 async def test_each_leg_of_a_queue_call_has_its_agent(url: str, name: str, records: int, after: int) -> None:
-    await tell(url, events_of(wire(name), *LOG))
-    rows = (await folded(url, (CALL_RECORDS,)))["call_records"]
+    await append(url, events_of(wire(name), *LOG))
+    rows = (await fold_log(url, (CALL_RECORDS,)))["call_records"]
     assert len(rows) == records
     connected = Counter((r["queue"], r["agent_name"]) for r in rows if r["agent"] and r["disposition"] == "ANSWERED")
     queue_log = [line.split("|") for line in truth(name, "queue_log").splitlines()]
@@ -88,8 +88,8 @@ async def test_each_leg_of_a_queue_call_has_its_agent(url: str, name: str, recor
 
 @pytest.mark.parametrize(("name", "records", "after"), CAPTURES)
 async def test_statistics_equal_sums_over_master_csv(url: str, name: str, records: int, after: int) -> None:
-    await tell(url, events_of(wire(name), *LOG))
-    tables = await folded(url, (CALL_RECORDS, STATISTICS))
+    await append(url, events_of(wire(name), *LOG))
+    tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
     seen = Counter(csv_row(row) for row in tables["call_records"])
     lines = [dict(zip(COLUMNS, row, strict=True)) for row in (Counter(master(name)) & seen).elements()]
     assert len(lines) == records
@@ -141,8 +141,8 @@ def summed(lines: list[dict[str, str]]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["rich22", "rich16"])
 async def test_queues_own_words_equal_queue_log(url: str, name: str) -> None:
-    await tell(url, events_of(wire(name), *LOG))
-    rows = (await folded(url, (STATISTICS,)))["statistics"]
+    await append(url, events_of(wire(name), *LOG))
+    rows = (await fold_log(url, (STATISTICS,)))["statistics"]
     queue_log = [line.split("|") for line in truth(name, "queue_log").splitlines()]
     for queue in ("sales", "support", "billing"):
         words = Counter(line[4] for line in queue_log if line[2] == queue)
@@ -157,15 +157,15 @@ async def test_queues_own_words_equal_queue_log(url: str, name: str) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_random_cuts_make_the_same_tables(url: str, seed: int) -> None:
     events = events_of(wire("rich22"), *LOG)
-    await tell(url, events)
+    await append(url, events)
     models = (CALL_RECORDS, STATISTICS)
-    once = await folded(url, models)
+    once = await fold_log(url, models)
     connection = await database.connect(url, search_path="model, ledger")
     for model in models:
         await connection.execute(f"DROP TABLE {model.name}")
     await connection.execute("DELETE FROM ledger.checkpoint")
     await connection.close()
-    assert await folded(url, models, random.Random(seed)) == once
+    assert await fold_log(url, models, random.Random(seed)) == once
 
 
 CALL: dict[str, object] = {
@@ -180,8 +180,8 @@ CALL: dict[str, object] = {
 
 
 async def test_two_equal_records_are_two_rows(url: str) -> None:
-    await tell(url, [event("Cdr", CALL)] * 2)
-    assert len((await folded(url, (CALL_RECORDS,)))["call_records"]) == 2
+    await append(url, [event("Cdr", CALL)] * 2)
+    assert len((await fold_log(url, (CALL_RECORDS,)))["call_records"]) == 2
 
 
 async def test_a_member_dialled_through_a_trunk_is_not_the_trunk(url: str) -> None:
@@ -194,7 +194,7 @@ async def test_a_member_dialled_through_a_trunk_is_not_the_trunk(url: str) -> No
         "Interface": "PJSIP/5551@trunk",
         "MemberName": "Home Harry",
     }
-    await tell(
+    await append(
         url,
         [
             event("AgentCalled", called),
@@ -202,7 +202,7 @@ async def test_a_member_dialled_through_a_trunk_is_not_the_trunk(url: str) -> No
             event("Cdr", CALL | {"Channel": "PJSIP/trunk-00000030"}),
         ],
     )
-    tables = await folded(url, (CALL_RECORDS, STATISTICS), random.Random(1))
+    tables = await fold_log(url, (CALL_RECORDS, STATISTICS), random.Random(1))
     got = [(r["agent"], r["agent_name"]) for r in sorted(tables["call_records"], key=lambda r: r["position"])]
     assert got == [("PJSIP/5551@trunk", "Home Harry"), (None, None)]
     agents = {(r["name"], r["label"]) for r in tables["statistics"] if r["scope"] == "agent"}
@@ -210,8 +210,8 @@ async def test_a_member_dialled_through_a_trunk_is_not_the_trunk(url: str) -> No
 
 
 async def test_a_record_with_an_unreadable_time_is_rejected(url: str) -> None:
-    await tell(url, [event("Cdr", CALL | {"StartTime": "yesterday"}), event("Cdr", CALL)])
-    tables = await folded(url, (CALL_RECORDS, STATISTICS))
+    await append(url, [event("Cdr", CALL | {"StartTime": "yesterday"}), event("Cdr", CALL)])
+    tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
     assert [r["position"] for r in tables["call_records"]] == [2]
     connection = await database.connect(url, search_path="model, ledger")
     unfit = await connection.fetch("SELECT model, position FROM ledger.unfit ORDER BY model")
@@ -221,8 +221,8 @@ async def test_a_record_with_an_unreadable_time_is_rejected(url: str) -> None:
 
 async def test_month_and_day_are_utc_days_of_the_start(url: str) -> None:
     late = {"StartTime": "2026-12-01 00:59:50", "EndTime": "2026-12-01 01:00:20", "UniqueID": "1796083190.7"}
-    await tell(url, [event("Cdr", CALL | late | {"Timestamp": "1796083220.1"})])
-    tables = await folded(url, (CALL_RECORDS, STATISTICS))
+    await append(url, [event("Cdr", CALL | late | {"Timestamp": "1796083220.1"})])
+    tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
     assert tables["call_records"][0]["utc_offset"] == 3600
     assert tables["call_records"][0]["start_time"] == datetime(2026, 11, 30, 23, 59, 50, tzinfo=UTC)
     assert {r["period"] for r in tables["statistics"]} == {"2026-11-30", "2026-11"}

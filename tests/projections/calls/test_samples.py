@@ -13,7 +13,8 @@ import pytest
 from projections.calls.samples import SAMPLES, STATES, epoch_of, time_of, time_uuid
 from schemas.log import Minute, NewEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.captures import wire
-from tests.support.story import ami, event, folded, ours, tell
+from tests.support.folding import own
+from tests.support.story import ami, append, event, fold_log
 
 MINUTE = 1_795_309_260
 ACTIONS = ("CoreStatus", "CoreShowChannels", "QueueStatus")
@@ -40,20 +41,20 @@ def answer(epoch: int, channels: int, calls: int, callers: tuple[int, ...], memb
 
 def snapshot(epoch: int, answers: list[NewEvent], failed: str = "") -> list[NewEvent]:
     return [
-        ours(SnapshotStarted(epoch), epoch),
+        own(SnapshotStarted(epoch), epoch),
         *answers,
-        *(ours(SnapshotListed(epoch, a, "failed" if a == failed else "complete"), epoch) for a in ACTIONS),
-        ours(SnapshotCompleted(epoch, (failed,) if failed else ()), epoch),
+        *(own(SnapshotListed(epoch, a, "failed" if a == failed else "complete"), epoch) for a in ACTIONS),
+        own(SnapshotCompleted(epoch, (failed,) if failed else ()), epoch),
     ]
 
 
 def minute(at: int, link: str = "up", events: int = 600) -> NewEvent:
-    return ours(Minute(at, "up" if link == "up" else "down", events, 1, 20), at)
+    return own(Minute(at, "up" if link == "up" else "down", events, 1, 20), at)
 
 
 async def samples(url: str, story: list[NewEvent], seed: int | None = None) -> list[asyncpg.Record]:
-    await tell(url, story)
-    rows = (await folded(url, (SAMPLES,), None if seed is None else random.Random(seed)))["samples"]
+    await append(url, story)
+    rows = (await fold_log(url, (SAMPLES,), None if seed is None else random.Random(seed)))["samples"]
     return sorted(rows, key=lambda row: row["minute"])
 
 
@@ -121,7 +122,7 @@ async def test_a_failed_list_is_null_and_an_empty_one_zero(url: str) -> None:
 async def test_answers_to_others_are_not_ours(url: str) -> None:
     foreign = event("QueueParams", {"ActionID": "crm-17", "Queue": "q", "Calls": 5}, MINUTE)
     late = answer(MINUTE - 60, 1, 1, (9,), {})
-    story = [minute(MINUTE), ours(SnapshotStarted(MINUTE), MINUTE), foreign, *late]
+    story = [minute(MINUTE), own(SnapshotStarted(MINUTE), MINUTE), foreign, *late]
     (row,) = await samples(url, story)
     assert numbers(row) == (None, None, None, {})
 
@@ -182,8 +183,8 @@ async def test_random_cuts_make_the_same_samples(url: str, seed: int) -> None:
         taken = snapshot(epoch, answer(epoch, chance.randrange(50), 2, (chance.randrange(5),), devices))
         story += taken[: chance.choice((3, len(taken), len(taken)))]
     cut = await samples(url, story, seed)
-    await tell(url, story, pbx="whole")
-    whole = [row for row in (await folded(url, (SAMPLES,)))["samples"] if row["pbx"] == "whole"]
+    await append(url, story, pbx="whole")
+    whole = [row for row in (await fold_log(url, (SAMPLES,)))["samples"] if row["pbx"] == "whole"]
     assert len(whole) == 60
     assert [tuple(r)[4:] for r in sorted(whole, key=lambda r: r["minute"])] == [tuple(r)[4:] for r in cut]
 

@@ -8,7 +8,7 @@ import pytest
 from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami import AmiEvent
 from services.database import connection as database
-from tests.support.story import event, folded, tell
+from tests.support.story import append, event, fold_log
 
 
 class Loan(AmiEvent, frozen=True, kw_only=True):
@@ -68,9 +68,9 @@ async def test_memory_outlives_batches_and_belongs_to_one_pbx(url: str, seed: in
         event("Returned", {"book": "Ulysses"}),
         event("Returned", {"book": "Dracula"}),
     ]
-    await tell(url, story, pbx="one")
-    await tell(url, story[:2] + story[3:4], pbx="two")
-    rows = (await folded(url, (READERS,), random.Random(seed)))["readers"]
+    await append(url, story, pbx="one")
+    await append(url, story[:2] + story[3:4], pbx="two")
+    rows = (await fold_log(url, (READERS,), random.Random(seed)))["readers"]
     assert [(r["pbx"], r["name"], r["books"]) for r in rows] == [
         ("one", "Ann", []),
         ("one", "Ben", ["Emma"]),

@@ -19,7 +19,8 @@ from schemas.log import (
     SnapshotListed,
     SnapshotStarted,
 )
-from tests.support.story import folded, ours, tell
+from tests.support.folding import own
+from tests.support.story import append, fold_log
 
 START = 1_795_000_000.0
 UP = Connected("127.0.0.1:5038", "Asterisk Call Manager/11.0.0")
@@ -44,8 +45,8 @@ async def after(
     url: str, story: Sequence[RingledgerEvent], seed: int | None = None
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Tell the story, one event a second from `START`; return the link's row and the gaps'."""
-    await tell(url, [ours(event, START + second) for second, event in enumerate(story)])
-    tables = await folded(url, (LINKS, GAPS), None if seed is None else random.Random(seed))
+    await append(url, [own(event, START + second) for second, event in enumerate(story)])
+    tables = await fold_log(url, (LINKS, GAPS), None if seed is None else random.Random(seed))
     return dict(tables["links"][0]) if tables["links"] else None, [dict(row) for row in tables["gaps"]]
 
 
@@ -71,11 +72,11 @@ async def test_a_list_without_a_response_delays_healing(url: str) -> None:
     assert (link["healed"], link["failed"]) == (False, ["Agents"])
     # The next snapshot asks for something else only: what failed is still not known.
     without = [e for e in snapshot(6) if not (isinstance(e, SnapshotListed) and e.action == "Agents")]
-    await tell(url, [ours(e, START + 10) for e in without], writer=2)
-    tables = await folded(url, (LINKS,))
+    await append(url, [own(e, START + 10) for e in without], writer=2)
+    tables = await fold_log(url, (LINKS,))
     assert tables["links"][0]["healed"] is False
-    await tell(url, [ours(e, START + 20) for e in snapshot(7)], writer=3)
-    tables = await folded(url, (LINKS,))
+    await append(url, [own(e, START + 20) for e in snapshot(7)], writer=3)
+    tables = await fold_log(url, (LINKS,))
     assert (tables["links"][0]["healed"], tables["links"][0]["failed"]) == (True, [])
 
 
@@ -124,8 +125,8 @@ async def test_a_gap_opens_closes_and_heals(url: str) -> None:
     assert len(gaps) == 1
     assert (gaps[0]["from_position"], gaps[0]["from_time"], gaps[0]["reason"]) == (6, at(4.25), lost.reason)
     assert (gaps[0]["until_time"], gaps[0]["until_position"], gaps[0]["healed_time"]) == (None, None, None)
-    await tell(url, [ours(e, START + 30 + n) for n, e in enumerate([UP, *snapshot(9)])], writer=2)
-    tables = await folded(url, (LINKS, GAPS))
+    await append(url, [own(e, START + 30 + n) for n, e in enumerate([UP, *snapshot(9)])], writer=2)
+    tables = await fold_log(url, (LINKS, GAPS))
     gap = tables["gaps"][0]
     assert (gap["until_position"], gap["until_time"], gap["healed_time"]) == (7, at(30), at(34))
     assert (tables["links"][0]["state"], tables["links"][0]["healed"]) == ("up", True)
@@ -133,8 +134,8 @@ async def test_a_gap_opens_closes_and_heals(url: str) -> None:
 
 async def test_a_gap_with_a_clock_set_back_ends_no_earlier(url: str) -> None:
     _, gaps = await after(url, [UP, *snapshot(5), Disconnected("connection lost", START + 4.25)])
-    await tell(url, [ours(UP, START - 3600)], writer=2)
-    [gap] = (await folded(url, (GAPS,)))["gaps"]
+    await append(url, [own(UP, START - 3600)], writer=2)
+    [gap] = (await fold_log(url, (GAPS,)))["gaps"]
     assert (gap["from_time"], gap["until_time"]) == (gaps[0]["from_time"], at(4.25))
 
 
@@ -179,9 +180,9 @@ async def test_a_successful_login_clears_the_refusal(url: str) -> None:
 
 
 async def test_each_pbx_has_its_own_link(url: str) -> None:
-    await tell(url, [ours(e, START) for e in (UP, *snapshot(5), Disconnected("lost", START))], pbx="a")
-    await tell(url, [ours(e, START) for e in (UP, *snapshot(5))], pbx="b")
-    tables = await folded(url, (LINKS, GAPS))
+    await append(url, [own(e, START) for e in (UP, *snapshot(5), Disconnected("lost", START))], pbx="a")
+    await append(url, [own(e, START) for e in (UP, *snapshot(5))], pbx="b")
+    tables = await fold_log(url, (LINKS, GAPS))
     assert [(r["pbx"], r["state"], r["healed"]) for r in tables["links"]] == [("a", "down", False), ("b", "up", True)]
     assert [r["pbx"] for r in tables["gaps"]] == ["a"]
 
@@ -200,11 +201,11 @@ async def test_random_stories_at_random_cuts_make_the_same_tables(url: str, seed
         )
         for second in range(400)
     ]
-    events = [ours(event, START + second) for second, event in enumerate(story)]
-    await tell(url, events, pbx="cut")
-    cut = await folded(url, (LINKS, GAPS), chance)
-    await tell(url, events, pbx="whole")
-    whole = await folded(url, (LINKS, GAPS))
+    events = [own(event, START + second) for second, event in enumerate(story)]
+    await append(url, events, pbx="cut")
+    cut = await fold_log(url, (LINKS, GAPS), chance)
+    await append(url, events, pbx="whole")
+    whole = await fold_log(url, (LINKS, GAPS))
     shift = len(events)
     assert len(cut["gaps"]) > 5
     for table in ("links", "gaps"):

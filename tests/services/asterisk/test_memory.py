@@ -39,7 +39,7 @@ from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.listener import listener_task
 from tests.support.polling import eventually
-from tests.support.story import event, tell
+from tests.support.story import append, event
 
 READ = 1 << 16
 LIST = block("Response: Success", "ActionID: rl-1", "EventList: start")
@@ -278,7 +278,7 @@ def test_a_run_keeps_results_of_its_own_commands() -> None:
 async def test_a_read_of_the_log_ends_after_its_bytes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of events at four megabytes each is no more memory than any other."""
     events = [event("Newchannel", {"Uniqueid": f"1.{n}", "Linkedid": "1", "Channel": f"PJSIP/{n}"}) for n in range(20)]
-    await tell(url, events)
+    await append(url, events)
     monkeypatch.setattr(read, "READ_BYTES", 2 * len(events[0].raw))
     connection = await database.connect(url, search_path="model, ledger")
     rows = await read_events(connection, 0, 20, ["Newchannel"])

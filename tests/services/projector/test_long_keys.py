@@ -8,7 +8,8 @@ import asyncpg
 from projections import ALL
 from schemas.log import SnapshotListed, SnapshotStarted
 from services.projector.projector import Projector
-from tests.support.story import ami, event, ours, tell
+from tests.support.folding import own
+from tests.support.story import ami, append, event
 
 LONG = random.Random(7).randbytes(4000).hex()
 
@@ -36,16 +37,16 @@ async def test_a_key_too_long_for_the_index_is_rejected(url: str, connection: as
                 "StartTime": "2026-11-29 12:00:00",
             },
         ),
-        ours(SnapshotStarted(7), now),
+        own(SnapshotStarted(7), now),
         event("EndpointList", {"ActionID": "ringledger/7/PJSIPShowEndpoints", "ObjectName": LONG}),
         event("AorList", {"ActionID": "ringledger/7/PJSIPShowAors", "ObjectName": LONG}),
         event("AuthList", {"ActionID": "ringledger/7/PJSIPShowAuths", "ObjectName": LONG}),
         event("QueueParams", {"ActionID": "ringledger/7/QueueStatus", "Queue": LONG}),
         event("Parkinglot", {"ActionID": "ringledger/7/Parkinglots", "Name": LONG}),
         ami(f"Response: Success\r\nActionID: ringledger/7/Command/modules\r\nOutput: {module}\r\n\r\n".encode()),
-        ours(SnapshotListed(7, "Command", "complete"), now),
+        own(SnapshotListed(7, "Command", "complete"), now),
     ]
-    await tell(url, [*hostile, event("Newchannel", {"Uniqueid": "1.1", "Linkedid": "1.1", "Channel": "PJSIP/1-1"})])
+    await append(url, [*hostile, event("Newchannel", {"Uniqueid": "1.1", "Linkedid": "1.1", "Channel": "PJSIP/1-1"})])
     projector = Projector(connection, ALL)
     await projector.open()
     while await projector.advance():

@@ -33,7 +33,7 @@ from tests.services.projector.test_rebuild import ran
 from tests.services.transfer.test_import import imported
 from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
 from tests.support.polling import eventually
-from tests.support.story import folded
+from tests.support.story import fold_log
 from tests.support.two_pbx_log import set_clock
 
 SIZE = 2_000
@@ -131,7 +131,7 @@ async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it
     assert output[-1] == f"positions {ends[2] + 1} to {SIZE + 3}, in the same chain"
     whole, rest = await verify_log(empty_url), await verify_log(url)
     assert (whole.end, whole.events, bool(whole.archives)) == (rest.end, SIZE + 3, False)
-    assert await folded(empty_url, ALL) == await folded(url, ALL)
+    assert await fold_log(empty_url, ALL) == await fold_log(url, ALL)
     # And may be archived once more.
     await run_archive(empty_url, tmp_path / "again", "2026-05")
     await verify_log(empty_url)

@@ -35,7 +35,7 @@ from services.transfer.ledger_file import LedgerFileError, manifest_path
 from tests.captures import wire
 from tests.services.integrity.test_verify import CLOCK
 from tests.support.ledger import ingest_wire
-from tests.support.story import folded
+from tests.support.story import fold_log
 
 TABLES = {
     "event": "SELECT * FROM ledger.event ORDER BY position",
@@ -113,7 +113,7 @@ async def test_export_empty_database_import_rebuild_same_tables_same_chain(
     verified, words = await verify_with_anchors(empty_url, anchor, tmp_path)
     assert verified.end.hash.hex() == manifest.hash
     assert words.startswith(f"1 anchor of {anchor} matches")
-    assert await folded(empty_url, ALL) == await folded(url, ALL)
+    assert await fold_log(empty_url, ALL) == await fold_log(url, ALL)
     assert await imported(empty_url, file) == ["nothing to do, all events are already in the log"]
     assert (await walk_chain(empty_url)).events == manifest.events
 
@@ -504,7 +504,7 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
             if not pbx:
                 assert got == expected
             assert [row[:5] + row[6:] for row in got["event"]] == [row[:5] + row[6:] for row in expected["event"]]
-            assert await folded(target, ALL) == await folded(url, ALL)
+            assert await fold_log(target, ALL) == await fold_log(url, ALL)
             assert (await walk_chain(target)).events == 38565
 
 

@@ -31,8 +31,9 @@ from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from services.transfer.timezones import TimezoneError
 from tests.captures import truth, wire
 from tests.projections.calls.test_call_records import CAPTURES, LOG
+from tests.support.folding import own
 from tests.support.ledger import ingest_wire
-from tests.support.story import event, events_of, folded, ours, tell
+from tests.support.story import append, event, events_of, fold_log
 
 EVENTS = """
 SELECT source, name, extract(epoch FROM occurred)::float8 AS occurred, occurred = recorded AS alike, raw
@@ -92,11 +93,11 @@ async def test_statistics_of_master_csv_are_those_of_the_same_calls_over_ami(
     lines = truth(name, "Master.csv").splitlines(keepends=True)[:-after]  # the rest came after the recorder stopped
     file = tmp_path / "Master.csv"
     file.write_text("".join(lines))
-    await tell(url, events_of(wire(name), *LOG))
+    await append(url, events_of(wire(name), *LOG))
     output = await imported(empty_url, file, "cdr_csv", "UTC")
     assert output == f"{records} events of cdr_csv; local times read as UTC"
     models = (CALL_RECORDS, STATISTICS)
-    received, brought = await folded(url, models), await folded(empty_url, models)
+    received, brought = await fold_log(url, models), await fold_log(empty_url, models)
     left = Counter(without(row, UNSAID | OURS) for row in brought["call_records"])
     assert left == Counter(without(row, UNSAID | OURS) for row in received["call_records"])
     assert {row[column] for row in brought["call_records"] for column in UNSAID} == {None, ""}
@@ -120,7 +121,7 @@ async def test_lines_come_in_byte_for_byte_under_their_times(url: str, tmp_path:
     assert b"".join(row["raw"] for row in result) == data
     assert {(row["source"], row["name"], row["alike"]) for row in result} == {("cdr_csv", "Cdr", True)}
     assert {row["occurred"] for row in result} == {1793527230.0}
-    tables = await folded(url, (CALL_RECORDS,))
+    tables = await fold_log(url, (CALL_RECORDS,))
     assert [r["destination"] for r in tables["call_records"]] == ["a\nb, c"] * 3
     assert (await walk_chain(url)).events == 4
     [opening] = await openings(url)
@@ -148,7 +149,7 @@ async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: 
         ("HANGUP", 1793527200.0),
         ("X", 1793527200.0),
     ]
-    tables = await folded(url, ALL)
+    tables = await fold_log(url, ALL)
     assert {model: len(result) for model, result in tables.items() if result} == {}
     assert (await walk_chain(url)).events == len(lines) + 3 + 2
 
@@ -157,8 +158,8 @@ async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
     file = tmp_path / "Master.csv"
     file.write_text("".join(cdr(f"2026-11-01 10:00:{n:02}", f"2026-11-01 10:01:{n:02}", 60) for n in range(30)))
     connected = datetime(2026, 11, 1, 10, 1, 20, tzinfo=UTC).timestamp()
-    await tell(url, [ours(Connected("pbx"), connected + 5), ours(Connected("pbx"), connected)])
-    await tell(url, [ours(Connected("pbx"), connected - 15)], "other")
+    await append(url, [own(Connected("pbx"), connected + 5), own(Connected("pbx"), connected)])
+    await append(url, [own(Connected("pbx"), connected - 15)], "other")
     output = await imported(url, file, "cdr_csv", "UTC")
     assert (
         output == "20 events of cdr_csv; 10 skipped: the listener was connected at that time; local times read as UTC"
@@ -175,7 +176,7 @@ async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
 async def test_lines_are_left_out_by_the_clock_of_their_pbx(url: str, tmp_path: Path, off: int) -> None:
     connected = 1795428000.0  # 2026-11-23T10:00:00Z by our clock
     received = NewEvent("ami", "FullyBooted", connected + 1 + off, connected + 1, b"Event: FullyBooted\r\n\r\n")
-    await tell(url, [ours(Connected("a:1"), connected), received])
+    await append(url, [own(Connected("a:1"), connected), received])
     times = [datetime.fromtimestamp(connected + off + seconds, UTC) for seconds in (-30, 30)]
     file = tmp_path / "Master.csv"
     file.write_text("".join(cdr(f"{end:%Y-%m-%d %H:%M:%S}", f"{end:%Y-%m-%d %H:%M:%S}", 0) for end in times))
@@ -225,7 +226,7 @@ async def test_local_times_through_the_year(url: str, tmp_path: Path) -> None:
     file.write_text("".join(cdr(*line[:4]) for line in BERLIN))
     await imported(url, file, "cdr_csv", "Europe/Berlin")
     assert [row["occurred"] for row in await rows(url)] == [line[4] for line in BERLIN]
-    tables = await folded(url, (CALL_RECORDS,))
+    tables = await fold_log(url, (CALL_RECORDS,))
     result = sorted(tables["call_records"], key=lambda r: r["position"])
     assert [r["end_time"].timestamp() for r in result] == [line[4] for line in BERLIN]
     assert [r["start_time"].timestamp() for r in result] == [line[4] - 30 for line in BERLIN]
@@ -257,8 +258,8 @@ async def test_a_zone_that_cannot_be_is_refused(url: str, tmp_path: Path) -> Non
 
 async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_path: Path) -> None:
     posted = {"StartTime": "2026-12-24 12:00:00", "EndTime": "2026-12-24 12:00:30", "Duration": 30, "Channel": "x"}
-    await tell(url, [event("Cdr", posted | {"UniqueID": "1798110000.1", "Timestamp": "1798110030.5"})])
-    await folded(url, (CALL_RECORDS,))
+    await append(url, [event("Cdr", posted | {"UniqueID": "1798110000.1", "Timestamp": "1798110030.5"})])
+    await fold_log(url, (CALL_RECORDS,))
     file = tmp_path / "Master.csv"
     file.write_text(cdr(*BERLIN[5][:3]))
     assert await imported(url, file, "cdr_csv") == "1 events of cdr_csv; local times read as +01:00"
@@ -288,7 +289,7 @@ async def test_ami_goes_out_and_comes_in_byte_for_byte(url: str, empty_url: str,
     assert again.getvalue() == out.getvalue()
     assert {row["alike"] for row in await rows(empty_url)} == {True, None}
     models = (CALL_RECORDS, STATISTICS)
-    received, brought = await folded(url, models), await folded(empty_url, models)
+    received, brought = await fold_log(url, models), await fold_log(empty_url, models)
     for model in models:
         assert Counter(without(row, {"position"}) for row in brought[model.name]) == Counter(
             without(row, {"position"}) for row in received[model.name]
