@@ -1,4 +1,4 @@
-"""The recipes of docs/contributing work: applied to a copy of the code, their own tests pass."""
+"""The recipes of docs/contributing work: applied to a copy of the code, lint and their own tests pass."""
 
 import shutil
 import subprocess
@@ -8,8 +8,16 @@ from pathlib import Path
 from tests.docs.pages import ROOT
 from tests.docs.recipes import apply
 
-PAGES = ("add-a-model.md", "add-a-view.md", "add-a-dialect.md")
+PAGES = ("add-a-model.md", "add-a-view.md", "add-a-dialect.md", "add-an-act.md")
 COPIED = ("api", "projections", "schemas", "services", "tests", "pyproject.toml")
+OPERATIONS = "tests/api/http/test_operations.py"
+"""The table of operations has each new operation."""
+
+
+def run(folder: Path, *command: str) -> None:
+    program = [str(Path(sys.executable).parent / command[0]), *command[1:]]
+    result = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
 
 
 def test_the_recipes_work(tmp_path: Path) -> None:
@@ -20,6 +28,7 @@ def test_the_recipes_work(tmp_path: Path) -> None:
             shutil.copy(ROOT / name, tmp_path / name)
     tests = [test for page in PAGES for test in apply(ROOT / "docs" / "contributing" / page, tmp_path)]
     assert len(tests) == len(PAGES)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout
+    run(tmp_path, "ruff", "check", "--no-cache", ".")
+    run(tmp_path, "ruff", "format", "--no-cache", "--check", ".")
+    run(tmp_path, "lint-imports", "--no-cache")
+    run(tmp_path, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", OPERATIONS, *tests)
