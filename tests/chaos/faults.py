@@ -141,7 +141,7 @@ def cut(how: Cut) -> Strike:
             scene.alive()
             return scene.tee.link is not None or None
 
-        await present(linked, "there is a link", 30)
+        await present(linked, "there is a link")
         link = scene.tee.link
         assert link is not None
         link.burn(how, dice.randrange(3000))
@@ -149,7 +149,7 @@ def cut(how: Cut) -> Strike:
         async def burnt() -> bool | None:
             return link.cut is not None or link.task is None or link.task.done() or None
 
-        await present(burnt, f"link {link.number} has said some more", 30)
+        await present(burnt, f"link {link.number} has said some more")
         return f"link {link.number} after {link.delivered} bytes"
 
     return strike

@@ -69,7 +69,7 @@ class Load:
             lines = await self._asterisk.cli("core show channels concise")
             return not [line for line in lines if line and not line.startswith("Message/")]
 
-        await eventually(no_channels, "no channel is left", 30)
+        await eventually(no_channels, "no channel is left")
         for phone in self._asterisk.phones.values():
             for call in list(phone.calls.values()):
                 call.end()

@@ -43,7 +43,7 @@ async def test_the_listener_has_the_only_session(asterisk: Asterisk, start_ledge
     async def named() -> bool:
         return any("allowmultiplelogin = no" in warning for warning in (await readyz(ledger))["warnings"])
 
-    await eventually(named, "the commander's trouble is named", 20)
+    await eventually(named, "the commander's trouble is named")
     new = {"queue_name": "support", "location": "PJSIP/107"}
     async with ledger.client.post("/v1/admin/queue/members", json=new) as reply:
         assert reply.status == 503
@@ -71,5 +71,5 @@ async def test_refused_lists_heal_after_a_reload_of_manager_conf(asterisk: Aster
         health = await readyz(ledger)
         return health["links"]["pbx"] == {"state": "up", "healed": True} and not health["warnings"]
 
-    await eventually(healed, "all lists are allowed and answered", 20)
+    await eventually(healed, "all lists are allowed and answered")
     await ledger.stop()

@@ -42,7 +42,7 @@ class World:
         async def folded() -> bool:
             return bool(await self._ledger.connection.fetchval(CHECKPOINT) >= head)
 
-        await eventually(folded, "all models have folded the log", 20)
+        await eventually(folded, "all models have folded the log")
         await self._backup.take()
         await self._connect()
 
@@ -87,7 +87,7 @@ async def answered(ask: Callable[[], Awaitable[ClientResponse]]) -> ClientRespon
         found = await ask()
         return found if found.status != 503 else None
 
-    return await present(reply, "the API answers", 20)
+    return await present(reply, "the API answers")
 
 
 @pytest.mark.parametrize("is_fork", [False, True])
@@ -183,7 +183,7 @@ async def test_readyz_and_metrics_follow_the_log_that_is_there(world: World) -> 
         assert told["position"] == head
         return told if reply.status == 200 else None
 
-    told = await present(ready, "/readyz is 200", 20)
+    told = await present(ready, "/readyz is 200")
     assert {model["position"] for model in told["models"].values()} == {head}
     metrics = await (await world.client.get("/metrics")).text()
     assert 'ringledger_model_lag_events{model="channels"} 0.0' in metrics
