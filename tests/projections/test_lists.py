@@ -1,4 +1,4 @@
-"""Between the lists of a recording, folded state is what the next list says: Asterisk's own word at every 40 s."""
+"""Rows folded between the lists of a recording equal the next list, every 40 s."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -31,8 +31,10 @@ ANSWERS = {
 }
 
 
-def parted(events: tuple[NewEvent, ...], end: str, names: set[str]) -> Iterator[tuple[list[NewEvent], list[NewEvent]]]:
-    """Yield (what came before, the items) for each answer that ends with ``end``; what comes after the last is left."""
+def split_answers(
+    events: tuple[NewEvent, ...], end: str, names: set[str]
+) -> Iterator[tuple[list[NewEvent], list[NewEvent]]]:
+    """Yield (events before it, its items) for each answer that ends with ``end``; later events are left out."""
     before: list[NewEvent] = []
     items: list[NewEvent] = []
     for e in events:
@@ -46,7 +48,7 @@ def parted(events: tuple[NewEvent, ...], end: str, names: set[str]) -> Iterator[
 
 
 def plain_rows(tables: FoldSpec, model: ReadModel, keys: set[Key] | None = None) -> dict[Key, Any]:
-    """Return rows without what only a list can tell (a caller's priority), and without when they changed."""
+    """Return rows without the values that only a list has (a caller's priority) and the time of change."""
     only_listed = {"priority": None} if model is QUEUE_ENTRIES else {}
     return {
         key: msgspec.structs.replace(row, tm_update=EPOCH, **only_listed)
@@ -59,20 +61,20 @@ def plain_rows(tables: FoldSpec, model: ReadModel, keys: set[Key] | None = None)
 @pytest.mark.parametrize("end", ANSWERS)
 def test_folded_rows_match_the_next_list(capture: str, end: str) -> None:
     names, models = ANSWERS[end]
-    (first, start), *rest = parted(recording(capture), end, names)
+    (first, start), *rest = split_answers(recording(capture), end, names)
     tables = FoldSpec(*models).given(first).given(start)
     lists = 0
     for before, items in rest:
         tables.given(before)
-        listed = FoldSpec(*models)
+        after_list = FoldSpec(*models)
         for model in models:
-            listed.rows[model.name] = dict(tables.rows[model.name])
-        listed.given(items)
-        bare = FoldSpec(*models).given(items)
+            after_list.rows[model.name] = dict(tables.rows[model.name])
+        after_list.given(items)
+        list_alone = FoldSpec(*models).given(items)
         for model in models:
-            assert plain_rows(listed, model) == plain_rows(tables, model)
-            if not items or end != "QueueStatusComplete" or len(items) > 6:  # a list of all, not of one queue
-                assert bare.then(model).keys() == tables.then(model).keys()
+            assert plain_rows(after_list, model) == plain_rows(tables, model)
+            if not items or end != "QueueStatusComplete" or len(items) > 6:  # a list of all queues, not of one
+                assert list_alone.then(model).keys() == tables.then(model).keys()
         lists += 1
     assert lists >= 7
     assert tables.rejected == []

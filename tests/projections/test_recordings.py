@@ -1,4 +1,4 @@
-"""What live events make of the first lists of a recording equals what Asterisk itself lists at its end."""
+"""Rows of the first lists of a recording, after its live events, equal Asterisk's lists at its end."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ from projections.engine.model import Key, ReadModel
 from tests.captures import wire
 from tests.support.folding import FoldSpec
 
-COMPARED = [
+COMPARISONS = [
     (PJSIP_ENDPOINTS, (b"EndpointList",), b"EndpointListComplete", ("device_state", "transport", "auth")),
     (PJSIP_AORS, (b"AorList",), b"AorListComplete", ("contacts", "total_contacts")),
     (PJSIP_CONTACTS, (b"ContactList",), b"ContactListComplete", ("id", "status", "endpoint_name")),
@@ -24,13 +24,13 @@ COMPARED = [
         b"OutboundRegistrationDetailComplete",
         ("status", "expiration"),
     ),
-    # Not the address: the very contact of 118 expires while rich22 is being listed.
+    # The address is left out: the contact of 118 expires while rich22 is being listed.
     (PEERS, (b"EndpointList",), b"EndpointListComplete", ("status", "chan_object_type")),
     (PEERS, (b"PeerEntry",), b"PeerlistComplete", ("status", "address")),
     (REGISTRIES, (b"OutboundRegistrationDetail",), b"OutboundRegistrationDetailComplete", ("state", "port")),
 ]
 
-NAMES = [f"{model.name}-{items[0].decode()}" for model, items, _, _ in COMPARED]
+NAMES = [f"{model.name}-{items[0].decode()}" for model, items, _, _ in COMPARISONS]
 
 
 @cache
@@ -50,16 +50,16 @@ def blocks(recording: str) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
-@pytest.mark.parametrize(("model", "items", "end", "columns"), COMPARED, ids=NAMES)
-def test_what_we_follow_is_what_asterisk_lists(
+@pytest.mark.parametrize(("model", "items", "end", "columns"), COMPARISONS, ids=NAMES)
+def test_live_events_lead_to_asterisks_last_list(
     model: ReadModel, items: tuple[bytes, ...], end: bytes, columns: tuple[str, ...], recording: str
 ) -> None:
-    def shown(events_to_fold: list[bytes]) -> dict[Key, list[str]]:
+    def values(events_to_fold: list[bytes]) -> dict[Key, list[str]]:
         rows = FoldSpec(model).when(events_to_fold).then()
-        of_list = {key: row for key, row in rows.items() if model is not PEERS or listed(key)}
-        return {key: [getattr(row, column) for column in columns] for key, row in of_list.items()}
+        rows_of_list = {key: row for key, row in rows.items() if model is not PEERS or is_listed(key)}
+        return {key: [getattr(row, column) for column in columns] for key, row in rows_of_list.items()}
 
-    def listed(key: Key) -> bool:
+    def is_listed(key: Key) -> bool:
         return str(key[0]).startswith("PJSIP/") == (items == (b"EndpointList",))
 
     named_events = blocks(recording)
@@ -69,4 +69,4 @@ def test_what_we_follow_is_what_asterisk_lists(
     events_to_fold = [
         event for i, (name, event) in enumerate(named_events[:complete]) if i < middle or name not in items
     ]
-    assert shown(events_to_fold) == shown(last)
+    assert values(events_to_fold) == values(last)

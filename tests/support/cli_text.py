@@ -115,7 +115,7 @@ def parking_show(tables: FoldSpec, lot: str) -> str:
     return "\n".join(sorted(lines))
 
 
-def parking_told(text: str) -> str:
+def parking_lines(text: str) -> str:
     """Return the lines of `parking show LOT` that `parking_show` prints too."""
     prefixes = ("Parking Spaces ", "Parking Time ", "  Space ", "  Channel ", "  Parker Dial String ")
     return "\n".join(sorted(line.rstrip() for line in text.split("\n") if line.startswith(prefixes)))

@@ -1,4 +1,4 @@
-"""Small inputs from public reports: what a real Asterisk 22 says in each, one folder a case.
+"""Small inputs from public reports, as a real Asterisk 22 sends them: one folder for each case.
 
 ``lists.ami`` holds the items of lists, each list after a line ``### Action``; ``input.ami`` holds the events after it.
 """
@@ -14,17 +14,17 @@ HERE = Path(__file__).parent
 
 
 class Case:
-    """One case, folded into ``models`` as far as its lists; `after` goes on."""
+    """One case, whose lists are folded into ``models``; `after` folds its events."""
 
     def __init__(self, name: str, *models: ReadModel) -> None:
         self._events = list(blocks((HERE / name / "input.ami").read_text()))
         self.tables = FoldSpec(*models)
         lists = HERE / name / "lists.ami"
         for part in lists.read_text().split("### ")[1:] if lists.exists() else ():
-            action, _, items = part.partition("\n")
+            action, _, text = part.partition("\n")
             snapshot = ListSnapshot(action)
-            found = [snapshot.item(name, **headers) for name, headers in pairs(items)]
-            self.tables.given([snapshot.start, *found, snapshot.end, snapshot.over])
+            items = [snapshot.item(name, **headers) for name, headers in pairs(text)]
+            self.tables.given([snapshot.start, *items, snapshot.end, snapshot.over])
 
     def after(self, number: int | None = None) -> FoldSpec:
         """Fold the first ``number`` events, all without a number, and return the tables."""

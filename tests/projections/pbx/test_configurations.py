@@ -1,4 +1,4 @@
-"""Configuration files: what stands in one, and what stood there before, by the time when it was replaced."""
+"""Configuration files: the present text, and earlier versions named by the time of their replacement."""
 
 from projections.pbx.configurations import CONFIGURATIONS
 from schemas.configuration import ConfigurationDeleted, ConfigurationRead
@@ -9,7 +9,7 @@ FIRST = f"{FILE}.2026-11-22T01:00:03.000000Z"
 SECOND = f"{FILE}.2026-11-22T01:00:04.000000Z"
 
 
-def test_what_is_replaced_stays_as_an_earlier_version() -> None:
+def test_a_replaced_text_becomes_an_earlier_version() -> None:
     files = FoldSpec(CONFIGURATIONS)
     rows = files.when(ConfigurationRead(FILE, "one"), ConfigurationRead(FILE, "one")).then(pbx="pbx")
     assert {key: row.text for key, row in rows.items()} == {(FILE, FILE): "one"}
@@ -26,7 +26,7 @@ def test_what_is_replaced_stays_as_an_earlier_version() -> None:
     assert files.when(ConfigurationRead(FILE, "three"), pbx="another").then(pbx="another").keys() == {(FILE, FILE)}
 
 
-def test_a_version_is_deleted_and_the_file_never() -> None:
+def test_only_earlier_versions_can_be_deleted() -> None:
     files = FoldSpec(CONFIGURATIONS)
     files.when(ConfigurationRead(FILE, "one"), ConfigurationRead(FILE, "two"))
     name = f"{FILE}.2026-11-22T01:00:02.000000Z"
@@ -34,5 +34,5 @@ def test_a_version_is_deleted_and_the_file_never() -> None:
     assert rows.keys() == {(FILE, FILE)}
 
 
-def test_an_event_of_this_name_from_a_pbx_is_ignored() -> None:
+def test_a_configuration_event_from_a_pbx_is_ignored() -> None:
     assert FoldSpec(CONFIGURATIONS).when(ami("ConfigurationRead", file=FILE, text="x")).then(pbx="pbx") == {}

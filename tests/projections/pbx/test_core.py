@@ -1,4 +1,4 @@
-"""The PBX itself and its modules, for an account that may ask for everything and for one that may not."""
+"""The PBX itself and its modules, for an AMI account with all permissions and for one without."""
 
 from projections.pbx.modules import MODULES
 from projections.pbx.systems import SYSTEMS
@@ -13,10 +13,10 @@ app_blind_transfer.so          Blind transfer channel to the given dest 0       
 res_pjsip_outbound_authenticator_digest.so PJSIP authentication resource            1          Running          core
 res_odd.so                     Needs 2 Running daemons                  0          Not Running      unknown
 5 modules loaded"""
-ASKED = "ringledger/7/Command/modules"
+ACTION_ID = "ringledger/7/Command/modules"
 
 
-def shown(text: str, action_id: str = ASKED) -> bytes:
+def module_show(text: str, action_id: str = ACTION_ID) -> bytes:
     lines = "".join(f"Output: {line}\r\n" for line in text.split("\n"))
     block = ami("Response:Command", ActionID=action_id, Message="Command output follows")
     return block[:-2] + lines.encode() + b"\r\n"
@@ -46,9 +46,9 @@ def test_a_system_row_starts_with_the_banner() -> None:
     }
 
 
-def test_module_show_is_the_whole_table() -> None:
+def test_module_show_replaces_all_modules() -> None:
     modules = FoldSpec(MODULES)
-    rows = modules.when(shown(TABLE)).then(pbx="pbx")
+    rows = modules.when(module_show(TABLE)).then(pbx="pbx")
     assert {name: row.load for (name,), row in rows.items()} == {
         "acl": "Running",
         "app_dial": "Running",
@@ -56,7 +56,7 @@ def test_module_show_is_the_whole_table() -> None:
         "res_pjsip_outbound_authenticator_digest": "Running",
         "res_odd": "Not Running",
     }
-    assert set(modules.when(shown(TABLE.replace("app_dial.so", "app_queue.so"))).then(pbx="pbx")) - set(rows) == {
+    assert set(modules.when(module_show(TABLE.replace("app_dial.so", "app_queue.so"))).then(pbx="pbx")) - set(rows) == {
         ("app_queue",)
     }
     assert ("app_dial",) not in modules.then(pbx="pbx")
@@ -64,16 +64,20 @@ def test_module_show_is_the_whole_table() -> None:
 
 def test_only_responses_to_our_actions_change_modules() -> None:
     modules = FoldSpec(MODULES)
-    modules.when(shown(TABLE))
+    modules.when(module_show(TABLE))
     assert (
-        len(modules.when(shown("", ASKED), shown("a 0 Running core", "ringledger/7/Command/other")).then(pbx="pbx"))
+        len(
+            modules.when(
+                module_show("", ACTION_ID), module_show("a 0 Running core", "ringledger/7/Command/other")
+            ).then(pbx="pbx")
+        )
         == 5
     )
-    refused = ami("Response:Command", Response="Error", ActionID=ASKED, Message="Permission denied")
+    refused = ami("Response:Command", Response="Error", ActionID=ACTION_ID, Message="Permission denied")
     assert len(modules.when(refused).then(pbx="pbx")) == 5
 
 
-def test_modules_come_and_go() -> None:
+def test_modules_follow_load_and_unload_events() -> None:
     modules = FoldSpec(MODULES)
     modules.when(ami("Load", Module="app_amd.so", Status="Success"), ami("Load", Module="no.so", Status="Failure"))
     assert set(modules.then(pbx="pbx")) == {("app_amd",)}
@@ -84,13 +88,13 @@ def test_modules_come_and_go() -> None:
 def test_without_command_modules_are_checked_one_by_one() -> None:
     modules = FoldSpec(MODULES)
 
-    def checked(module: str, **said: str) -> bytes:
-        return ami("Response:ModuleCheck", ActionID=f"ringledger/7/ModuleCheck/{module}", **said)
+    def check_reply(module: str, **headers: str) -> bytes:
+        return ami("Response:ModuleCheck", ActionID=f"ringledger/7/ModuleCheck/{module}", **headers)
 
-    rows = modules.when(checked("app_queue", Version=""), checked("app_dial", Version="")).then(pbx="pbx")
+    rows = modules.when(check_reply("app_queue", Version=""), check_reply("app_dial", Version="")).then(pbx="pbx")
     assert {name: row.load for (name,), row in rows.items()} == {"app_queue": "Running", "app_dial": "Running"}
     refused = {"Response": "Error", "Message": "Permission denied"}
-    assert len(modules.when(checked("app_dial", **refused)).then(pbx="pbx")) == 2
-    assert set(modules.when(checked("app_dial", Response="Error", Message="Module not loaded")).then(pbx="pbx")) == {
-        ("app_queue",)
-    }
+    assert len(modules.when(check_reply("app_dial", **refused)).then(pbx="pbx")) == 2
+    assert set(
+        modules.when(check_reply("app_dial", Response="Error", Message="Module not loaded")).then(pbx="pbx")
+    ) == {("app_queue",)}

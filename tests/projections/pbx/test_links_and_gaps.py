@@ -1,4 +1,4 @@
-"""Links and gaps: when a PBX is heard, when what we show of it is true again, and what nobody heard."""
+"""Links and gaps: whether a PBX is connected, when its rows are healed, and the times without a link."""
 
 import random
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def snapshot(epoch: int, *failed: str) -> list[RingledgerEvent]:
 async def after(
     url: str, story: Sequence[RingledgerEvent], seed: int | None = None
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Tell the story, one event a second from `START`; return the link's row and the gaps'."""
+    """Append the story, one event a second from `START`, and return the rows of the link and of the gaps."""
     await append(url, [own(event, START + second) for second, event in enumerate(story)])
     tables = await fold_log(url, (LINKS, GAPS), None if seed is None else random.Random(seed))
     return dict(tables["links"][0]) if tables["links"] else None, [dict(row) for row in tables["gaps"]]
@@ -59,7 +59,7 @@ async def test_the_first_snapshot_heals_the_first_connect(url: str) -> None:
     assert gaps == []
 
 
-async def test_up_is_not_healed_before_the_snapshot_is_complete(url: str) -> None:
+async def test_a_link_heals_only_with_a_complete_snapshot(url: str) -> None:
     link, _ = await after(url, [UP, *snapshot(5)[:-1]])
     assert link is not None
     assert (link["state"], link["healed"]) == ("up", False)
@@ -70,7 +70,7 @@ async def test_a_list_without_a_response_delays_healing(url: str) -> None:
     link, _ = await after(url, story)
     assert link is not None
     assert (link["healed"], link["failed"]) == (False, ["Agents"])
-    # The next snapshot asks for something else only: what failed is still not known.
+    # The next snapshot requests other lists only, so the failed list is still missing.
     without = [e for e in snapshot(6) if not (isinstance(e, SnapshotListed) and e.action == "Agents")]
     await append(url, [own(e, START + 10) for e in without], writer=2)
     tables = await fold_log(url, (LINKS,))
@@ -108,7 +108,7 @@ async def test_a_refused_list_heals_nothing(url: str, listed: SnapshotListed, he
     assert [gap["healed_time"] is not None for gap in gaps] == [healed]
 
 
-async def test_a_refused_list_that_is_allowed_heals(url: str) -> None:
+async def test_a_list_heals_once_it_is_allowed(url: str) -> None:
     first, *lists, end = snapshot(5)
     refusal = SnapshotListed(5, "Agents", "refused", "Permission denied")
     link, gaps = await after(url, [UP, Disconnected("cut", START), UP, first, *lists, refusal, end, *snapshot(6)])
@@ -132,14 +132,14 @@ async def test_a_gap_opens_closes_and_heals(url: str) -> None:
     assert (tables["links"][0]["state"], tables["links"][0]["healed"]) == ("up", True)
 
 
-async def test_a_gap_with_a_clock_set_back_ends_no_earlier(url: str) -> None:
+async def test_a_gap_never_ends_before_it_begins(url: str) -> None:
     _, gaps = await after(url, [UP, *snapshot(5), Disconnected("connection lost", START + 4.25)])
     await append(url, [own(UP, START - 3600)], writer=2)
     [gap] = (await fold_log(url, (GAPS,)))["gaps"]
     assert (gap["from_time"], gap["until_time"]) == (gaps[0]["from_time"], at(4.25))
 
 
-async def test_gaps_between_snapshots_that_never_end_are_healed_together(url: str) -> None:
+async def test_a_complete_snapshot_heals_all_earlier_gaps(url: str) -> None:
     lost = Disconnected("connection closed by the PBX", 0)
     story = [UP, *snapshot(5), lost, UP, SnapshotStarted(9), lost, UP, *snapshot(12)]
     link, gaps = await after(url, story, seed=1)
@@ -165,7 +165,7 @@ async def test_two_losses_in_a_row_are_one_gap(url: str) -> None:
     assert [(g["from_position"], g["until_position"], g["reason"]) for g in gaps] == [(2, 4, "connection lost")]
 
 
-async def test_an_unreached_pbx_has_a_link_that_is_down(url: str) -> None:
+async def test_an_unreached_pbx_has_a_down_link(url: str) -> None:
     link, gaps = await after(url, [Minute(60, "down", 0), LoginRefused("pbx:5038", "Authentication failed")])
     assert link is not None
     assert (link["state"], link["healed"], link["since"]) == ("down", False, at(0))
@@ -188,7 +188,7 @@ async def test_each_pbx_has_its_own_link(url: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_random_stories_at_random_cuts_make_the_same_tables(url: str, seed: int) -> None:
+async def test_random_stories_fold_alike_at_random_cuts(url: str, seed: int) -> None:
     chance = random.Random(seed)
     story = [
         chance.choice(

@@ -1,4 +1,4 @@
-"""Users, their permissions, contacts and tokens, as folds of what was decided."""
+"""Users, their permissions, contacts and tokens, as folds of decisions."""
 
 from projections.people.contacts import CONTACTS
 from projections.people.tokens import TOKENS
@@ -19,7 +19,7 @@ from tests.support.folding import FoldSpec, ami
 ALICE = UserCreated("u1", "alice", "Alice", "$hash", ("manager", "user"), "user", "demo")
 
 
-def test_a_user_is_made_changed_and_deleted() -> None:
+def test_a_user_is_created_changed_and_deleted() -> None:
     users = FoldSpec(USERS)
     row = users.when(ALICE, pbx="").then(pbx="")["u1",]
     assert (row.username, row.name, row.context, row.password_hash, row.chosen_by) == (
@@ -39,7 +39,7 @@ def test_a_user_is_made_changed_and_deleted() -> None:
     assert users.when(UserDeleted("u1"), UserChanged("u1", name="gone"), pbx="").then(pbx="") == {}
 
 
-def test_permissions_come_and_go_and_keep_their_uuid() -> None:
+def test_permissions_are_granted_and_revoked_with_their_uuid() -> None:
     users = FoldSpec(USERS)
     row = users.when(ALICE, PermissionGranted("g1", "u1", "jeye"), pbx="").then(pbx="")["u1",]
     assert row.permissions["jeye"] == "g1"
@@ -53,7 +53,7 @@ def test_permissions_come_and_go_and_keep_their_uuid() -> None:
     ) == {("u1",): row}
 
 
-def test_a_contact_is_made_changed_and_ends_with_its_user() -> None:
+def test_a_contact_lives_until_its_user_is_deleted() -> None:
     contacts = FoldSpec(CONTACTS)
     one = ContactCreated("c1", "u1", "pjsip_endpoint", "100", "berlin", "desk", "3rd floor")
     rows = contacts.when(one, ContactCreated("c2", "u2", "sip_peer", "legacy1"), pbx="").then(pbx="")
@@ -72,7 +72,7 @@ def test_a_contact_is_made_changed_and_ends_with_its_user() -> None:
     assert contacts.when(ContactDeleted("c2"), ContactChanged("c2", name="gone"), pbx="").then(pbx="") == {}
 
 
-def test_a_pbx_makes_and_ends_nothing_of_ours() -> None:
+def test_a_pbx_cannot_change_users_contacts_or_tokens() -> None:
     users, contacts, tokens = FoldSpec(USERS), FoldSpec(CONTACTS), FoldSpec(TOKENS)
     users.when(ALICE, pbx="")
     contacts.when(ContactCreated("c1", "u1", "sip_peer", "legacy1"), pbx="")

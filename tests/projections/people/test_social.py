@@ -1,4 +1,4 @@
-"""What belongs to users, told event by event: copies change nothing, and who is deleted is found everywhere."""
+"""Buddies, chats, rooms and messages: a copied event changes nothing, and a deleted user leaves all of them."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -73,7 +73,7 @@ def test_a_deleted_user_leaves_rooms_and_chats() -> None:
     assert chats.then(pbx="").keys() == {("b", "b1"), ("c", "c1"), ("b", "b2")}
 
 
-def test_who_comes_back_comes_last() -> None:
+def test_a_returning_member_comes_last() -> None:
     rooms, chats = FoldSpec(ROOMS), FoldSpec(CHATS)
     for folding in (rooms, chats):
         folding.when(PAIR, ChatLeft("b2", "b", "pair"), RoomJoined("pair", (("b", "b3"),), "Back", ""), pbx="")
@@ -84,7 +84,7 @@ def test_who_comes_back_comes_last() -> None:
     assert rooms.when(RoomJoined("pair", (("a", "a4"),), "", ""), pbx="").then(pbx="") == {}
 
 
-def test_a_chat_that_is_gone_is_not_renamed() -> None:
+def test_a_deleted_chat_is_not_renamed() -> None:
     chats = FoldSpec(CHATS)
     chats.when(PAIR, ChatLeft("a2", "a", "pair"), ChatChanged("a2", "a", "x", "y"), pbx="")
     assert chats.when(ChatChanged("b2", "b", "x", "y"), pbx="").then(pbx="").keys() == {("b", "b2")}

@@ -19,15 +19,14 @@ from services.database import connection as database
 from services.replay import instants
 from services.replay.as_of import AsOfReader
 from tests.captures import cli
-from tests.projections.test_cli_truth import ANSWER_SECONDS, print_rows, truth
-from tests.support import cli_text as shown
-from tests.support import two_pbx_log
+from tests.projections.test_cli_truth import ANSWER_SECONDS, expected_text, print_rows
+from tests.support import cli_text, two_pbx_log
 from tests.support.database import READ_MODELS, cloned
 from tests.support.folding import FoldSpec
 from tests.support.two_pbx_log import LATER
 
 AGO = {"rich22": 0.0, "rich16": LATER}
-NAMES = [model.name for model in shown.MODELS]
+NAMES = [model.name for model in cli_text.MODELS]
 
 
 class Past:
@@ -39,7 +38,7 @@ class Past:
 
     async def tables(self, pbx: str, requested_at: int | datetime) -> FoldSpec:
         instant = await instants.find(self.connection, requested_at)
-        tables = FoldSpec(*shown.MODELS)
+        tables = FoldSpec(*cli_text.MODELS)
         for name, one in (await self._as_of.read(self.connection, NAMES, instant)).items():
             tables.rows[name] = {("pbx", *one.table.key_of(row)[1:]): row for row in one.rows if row.pbx == pbx}
         return tables
@@ -71,7 +70,7 @@ async def test_at_every_moment_the_cli_was_asked_it_printed_what_was_held(past: 
             for one in tables
             for now in (requested_at, requested_at + ANSWER_SECONDS)
         }
-        assert truth(command, printed) in records, (command, requested_at)
+        assert expected_text(command, printed) in records, (command, requested_at)
 
 
 LISTS: list[tuple[ReadModel, str, dict[str, str]]] = [
