@@ -51,7 +51,7 @@ def master(name: str) -> list[tuple[str, ...]]:
     return [tuple(line) for line in csv.reader(truth(name, "Master.csv").splitlines())]
 
 
-async def test_tables_of_a_whole_recording(url: str) -> None:
+async def test_a_whole_recording_folds_without_unfit_events(url: str) -> None:
     await append(url, events_of(wire("rich22")))
     tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
     assert len(tables["call_records"]) == 663
@@ -64,16 +64,16 @@ async def test_tables_of_a_whole_recording(url: str) -> None:
 async def test_records_equal_master_csv(url: str, name: str, records: int, after: int) -> None:
     await append(url, events_of(wire(name), *LOG))
     tables = await fold_log(url, (CALL_RECORDS,))
-    ours = Counter(csv_row(row) for row in tables["call_records"])
+    rows = Counter(csv_row(row) for row in tables["call_records"])
     asterisk = Counter(master(name))
-    assert ours.total() == records
-    assert not ours - asterisk
-    # What Asterisk has and we have not was posted after the recorder stopped: the end of the file.
-    assert asterisk - ours == Counter(master(name)[-after:])
+    assert rows.total() == records
+    assert not rows - asterisk
+    # The records that only Master.csv has were posted after the recorder stopped: they are the end of the file.
+    assert asterisk - rows == Counter(master(name)[-after:])
 
 
 @pytest.mark.parametrize(("name", "records", "after"), CAPTURES)
-async def test_each_leg_of_a_queue_call_has_its_agent(url: str, name: str, records: int, after: int) -> None:
+async def test_each_leg_of_queue_calls_has_its_agent(url: str, name: str, records: int, after: int) -> None:
     await append(url, events_of(wire(name), *LOG))
     rows = (await fold_log(url, (CALL_RECORDS,)))["call_records"]
     assert len(rows) == records
@@ -90,19 +90,19 @@ async def test_each_leg_of_a_queue_call_has_its_agent(url: str, name: str, recor
 async def test_statistics_equal_sums_over_master_csv(url: str, name: str, records: int, after: int) -> None:
     await append(url, events_of(wire(name), *LOG))
     tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
-    seen = Counter(csv_row(row) for row in tables["call_records"])
-    lines = [dict(zip(COLUMNS, row, strict=True)) for row in (Counter(master(name)) & seen).elements()]
+    rows = Counter(csv_row(row) for row in tables["call_records"])
+    lines = [dict(zip(COLUMNS, row, strict=True)) for row in (Counter(master(name)) & rows).elements()]
     assert len(lines) == records
     expected = sums(lines)
     got = {(r["period"], r["scope"], r["name"]): dict(r) for r in tables["statistics"] if r["calls"]}
     assert got.keys() == expected.keys()
-    for key, wanted in expected.items():
-        assert {column: got[key][column] for column in wanted} == wanted, key
+    for key, values in expected.items():
+        assert {column: got[key][column] for column in values} == values, key
     assert after
 
 
 def sums(lines: list[dict[str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """Add up Master.csv in another way than the model does."""
+    """Sum up Master.csv in another way than the model does."""
     groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for line in lines:
         scopes = [("pbx", "pbx")]
@@ -122,16 +122,16 @@ def summed(lines: list[dict[str, str]]) -> dict[str, Any]:
     def seconds(later: str, earlier: str) -> int:
         return int((datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds())
 
-    words = Counter(line["disposition"] for line in lines)
+    counts = Counter(line["disposition"] for line in lines)
     hours = Counter(int(line["start_time"][11:13]) for line in lines)
     talk = [int(line["billable_seconds"]) for line in lines]
     return {
         "calls": len(lines),
-        "answered": words["ANSWERED"],
-        "no_answer": words["NO ANSWER"],
-        "busy": words["BUSY"],
-        "failed": words["FAILED"],
-        "congestion": words["CONGESTION"],
+        "answered": counts["ANSWERED"],
+        "no_answer": counts["NO ANSWER"],
+        "busy": counts["BUSY"],
+        "failed": counts["FAILED"],
+        "congestion": counts["CONGESTION"],
         "talk_seconds": sum(talk),
         "longest_seconds": max(talk),
         "ring_seconds": sum(seconds(x["answer_time"] or x["end_time"], x["start_time"]) for x in lines),
@@ -140,17 +140,17 @@ def summed(lines: list[dict[str, str]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["rich22", "rich16"])
-async def test_queues_own_words_equal_queue_log(url: str, name: str) -> None:
+async def test_queue_counts_equal_queue_log(url: str, name: str) -> None:
     await append(url, events_of(wire(name), *LOG))
     rows = (await fold_log(url, (STATISTICS,)))["statistics"]
     queue_log = [line.split("|") for line in truth(name, "queue_log").splitlines()]
     for queue in ("sales", "support", "billing"):
-        words = Counter(line[4] for line in queue_log if line[2] == queue)
+        counts = Counter(line[4] for line in queue_log if line[2] == queue)
         got = next(r for r in rows if r["scope"] == "queue" and r["name"] == queue and len(r["period"]) == 10)
-        assert got["entered"] == words["ENTERQUEUE"]
-        assert got["connected"] == words["CONNECT"]
-        left = words["ABANDON"] + words["EXITWITHTIMEOUT"] + words["EXITEMPTY"] + words["WITHDRAW"]
-        # One caller was held until after the recorder stopped.
+        assert got["entered"] == counts["ENTERQUEUE"]
+        assert got["connected"] == counts["CONNECT"]
+        left = counts["ABANDON"] + counts["EXITWITHTIMEOUT"] + counts["EXITEMPTY"] + counts["WITHDRAW"]
+        # One caller waited until after the recorder stopped.
         assert got["abandoned"] in {left, left - 1}
 
 
@@ -184,7 +184,7 @@ async def test_two_equal_records_are_two_rows(url: str) -> None:
     assert len((await fold_log(url, (CALL_RECORDS,)))["call_records"]) == 2
 
 
-async def test_a_member_dialled_through_a_trunk_is_not_the_trunk(url: str) -> None:
+async def test_a_member_behind_a_trunk_is_the_agent(url: str) -> None:
     leg = {"DestinationChannel": "PJSIP/trunk-0000002f", "LastApplication": "Queue", "LastData": "sales,tT,,,25"}
     called = {
         "Timestamp": "1795341601",
@@ -219,7 +219,7 @@ async def test_a_record_with_an_unreadable_time_is_rejected(url: str) -> None:
     assert [tuple(r) for r in unfit] == [("call_records", 1), ("statistics", 1)]
 
 
-async def test_month_and_day_are_utc_days_of_the_start(url: str) -> None:
+async def test_periods_are_utc_days_of_the_start(url: str) -> None:
     late = {"StartTime": "2026-12-01 00:59:50", "EndTime": "2026-12-01 01:00:20", "UniqueID": "1796083190.7"}
     await append(url, [event("Cdr", CALL | late | {"Timestamp": "1796083220.1"})])
     tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
@@ -241,11 +241,11 @@ async def test_month_and_day_are_utc_days_of_the_start(url: str) -> None:
         ("", None),
     ],
 )
-def test_endpoint_of_a_channel(channel: str, endpoint: str | None) -> None:
+def test_a_channel_belongs_to_an_endpoint(channel: str, endpoint: str | None) -> None:
     assert endpoint_of(channel) == endpoint
 
 
-def test_member_without_options() -> None:
+def test_only_local_members_lose_their_options() -> None:
     assert member_of("Local/1001@agents/n") == "Local/1001@agents"
     assert member_of("Local/1001@agents") == "Local/1001@agents"
     assert member_of("PJSIP/100") == "PJSIP/100"

@@ -1,4 +1,4 @@
-"""Parked calls, lots and device states: what the recordings do not hold, or not at the bad moment."""
+"""Parked calls, lots and device states in situations that the recordings lack, or lack at the critical moment."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,8 +30,8 @@ def parked(moment: float = 1000.25, **headers: Any) -> NewEvent:
 
 
 def call(tables: FoldSpec) -> ParkedCall:
-    found: ParkedCall = tables.then(PARKED_CALLS)["1.1",]
-    return found
+    row: ParkedCall = tables.then(PARKED_CALLS)["1.1",]
+    return row
 
 
 def test_a_parked_call_keeps_exact_times_through_lists() -> None:
@@ -55,7 +55,7 @@ def test_a_listed_call_gets_times_from_its_timeout() -> None:
 def test_a_call_parked_again_restarts_its_times() -> None:
     tables = FoldSpec(PARKED_CALLS).given([parked(), block("UnParkedCall", **facts()), parked(1100.0)])
     assert call(tables).parked_at == at(1100.0)
-    assert call(tables.given([parked(1200.0)])).parked_at == at(1200.0)  # its way out went unheard
+    assert call(tables.given([parked(1200.0)])).parked_at == at(1200.0)  # its UnParkedCall was missed
 
 
 def test_a_lot_without_limit_has_no_timeout() -> None:
@@ -63,7 +63,7 @@ def test_a_lot_without_limit_has_no_timeout() -> None:
         assert call(FoldSpec(PARKED_CALLS).given([parked(timeout=timeout)])).timeout_at is None
 
 
-def test_a_parked_call_ends_despite_a_list_under_way() -> None:
+def test_a_parked_call_ends_during_a_list() -> None:
     for event, headers in (
         ("UnParkedCall", facts()),
         ("ParkedCallGiveUp", facts()),
@@ -93,7 +93,7 @@ def test_an_empty_list_keeps_a_call_parked_meanwhile() -> None:
         assert list(tables.then(PARKED_CALLS)) == [("1.1",)]
 
 
-def test_lots_are_what_the_list_says() -> None:
+def test_lots_equal_the_last_list() -> None:
     snapshot = ListSnapshot("Parkinglots")
     lot = snapshot.item("Parkinglot", Name="vip", StartSpace=751, StopSpace=760, Timeout=8)
     tables = FoldSpec(PARKING_LOTS).given([snapshot.start, lot, snapshot.end, snapshot.over])
@@ -113,10 +113,10 @@ def test_device_states_follow_events_and_lists() -> None:
         [state("PJSIP/100", "INUSE"), state("PJSIP/100", "NOT_INUSE"), state("X/1", "BUSY")]
     )
     tables.given([snapshot.start, state("PJSIP/102", "RINGING"), state("PJSIP/100", "ONHOLD")])
-    # The list was made after these events: it is the newer news.
+    # Asterisk made the list after these events, so its states are newer.
     tables.given([snapshot.item("DeviceStateChange", Device="PJSIP/100", State="INUSE"), snapshot.end, snapshot.over])
-    held = {device: row.state for (device,), row in tables.then(DEVICE_STATES).items()}
-    assert held == {"PJSIP/100": "INUSE", "PJSIP/102": "RINGING"}
+    states = {device: row.state for (device,), row in tables.then(DEVICE_STATES).items()}
+    assert states == {"PJSIP/100": "INUSE", "PJSIP/102": "RINGING"}
 
 
 def test_devices_without_a_stored_state_have_no_rows() -> None:
@@ -126,26 +126,26 @@ def test_devices_without_a_stored_state_have_no_rows() -> None:
     assert tables.then(DEVICE_STATES) == {}
 
 
-def test_an_unchanged_state_is_no_news() -> None:
+def test_an_unchanged_state_changes_no_row() -> None:
     tables = FoldSpec(DEVICE_STATES).given(
         [state("X/1", "BUSY"), block("DeviceStateChange", 2000.0, Device="X/1", State="BUSY")]
     )
     assert tables.then(DEVICE_STATES)["X/1",].tm_update == at(1000)
 
 
-def test_a_space_goes_to_the_channel_that_takes_over() -> None:
-    # parking_bridge.c: ParkedCallSwap names the new channel only; the old one may live on for a while.
+def test_a_replacing_channel_takes_the_space() -> None:
+    # parking_bridge.c: ParkedCallSwap names the new channel only; the old one may exist for a while.
     swap = block("ParkedCallSwap", 1010.0, **facts("2.2", timeout=35, duration=10))
     left = block("BridgeLeave", BridgeType="parking", Uniqueid="1.1")
     tables = FoldSpec(PARKED_CALLS).given([parked(), swap, left])
     assert [row.parkee_unique_id for row in tables.then(PARKED_CALLS).values()] == ["2.2"]
 
 
-def test_a_channel_that_leaves_another_bridge_stays_parked() -> None:
+def test_a_channel_leaving_another_bridge_stays_parked() -> None:
     tables = FoldSpec(PARKED_CALLS).given([parked(), block("BridgeLeave", BridgeType="basic", Uniqueid="1.1")])
     assert call(tables).parking_space == "701"
 
 
-def test_a_parked_channel_that_is_renamed_has_its_new_name() -> None:
+def test_a_renamed_parked_channel_has_its_new_name() -> None:
     tables = FoldSpec(PARKED_CALLS).given([parked(), block("Rename", Uniqueid="1.1", Newname="DAHDI/i1/5550101-2")])
     assert call(tables).parkee_channel == "DAHDI/i1/5550101-2"

@@ -1,4 +1,4 @@
-"""Which member a leg of a queue call counts for, whatever became of the channel that was rung."""
+"""The member that a leg of a queue call counts for, also after another channel replaced the rung one."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def record(channel: str) -> NewEvent:
 
 
 def agents(*events: NewEvent) -> list[str | None]:
-    """Return the agent of each record, having seen that statistics know the same agents."""
+    """Return the agent of each record, after a check that the statistics have the same agents."""
     tables = FoldSpec(*MODELS).given(events)
     records = sorted(tables.then(CALL_RECORDS).values(), key=lambda row: row.position)
     counted = {row.name for row in tables.then(STATISTICS).values() if row.scope == "agent" and row.calls}
@@ -30,7 +30,7 @@ def agents(*events: NewEvent) -> list[str | None]:
     return [row.agent for row in records]
 
 
-def test_each_channel_of_nested_local_channels_is_the_members() -> None:
+def test_nested_local_channels_count_for_the_member() -> None:
     local = member("AgentCalled", "Local/107@internal-00000001;1", Interface="Local/107@internal")
     steps = [("Local/107@internal-00000001;1", "Local/8@out-00000002;1"), ("Local/8@out-00000002;1", "PJSIP/t-0000003")]
     begins = [block("LocalOptimizationBegin", LocalOneChannel=one, SourceChannel=new) for one, new in steps]
@@ -43,14 +43,14 @@ def test_a_local_channel_outside_queues_makes_no_agent() -> None:
     assert agents(member("AgentCalled", "PJSIP/101-00000002"), begin, record("PJSIP/9-00000002")) == [None]
 
 
-def test_the_target_of_a_members_transfer_is_no_agent() -> None:
-    # The caller is still in Queue() when somebody takes the member's place in the bridge.
+def test_the_target_of_a_transfer_is_no_agent() -> None:
+    # The caller is still in Queue() when the target takes the member's place in the bridge.
     served = [member("AgentCalled", "PJSIP/101-00000002"), member("AgentConnect", "PJSIP/101-00000002")]
     served += [member("AgentComplete", "PJSIP/101-00000002", Reason="transfer")]
     assert agents(*served, record("PJSIP/101-00000002"), record("PJSIP/300-00000009")) == ["PJSIP/101", None]
 
 
-def test_a_reused_channel_name_counts_for_its_own_member() -> None:
+def test_a_reused_channel_counts_for_its_member() -> None:
     forwarded = [member("AgentConnect", "PJSIP/107-00000003"), record("PJSIP/107-00000003")]
     hugo = member("AgentCalled", "PJSIP/107-00000003", Interface="PJSIP/107", MemberName="Hugo Hall")
     assert agents(*forwarded, hugo, record("PJSIP/107-00000003")) == ["PJSIP/101", "PJSIP/107"]

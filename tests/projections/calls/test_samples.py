@@ -1,4 +1,4 @@
-"""Samples: what a PBX said of itself at a full minute."""
+"""Samples: the measurements of a PBX at each full minute."""
 
 import random
 import re
@@ -21,7 +21,7 @@ ACTIONS = ("CoreStatus", "CoreShowChannels", "QueueStatus")
 
 
 def answer(epoch: int, channels: int, calls: int, callers: tuple[int, ...], members: dict[str, int]) -> list[NewEvent]:
-    """Make the answers to a snapshot of ours: queues with so many callers, members with the state of their device."""
+    """Make the answers to a snapshot: queues with these numbers of callers, members with these device states."""
     of = {action: f"ringledger/{epoch}/{action}" for action in ACTIONS}
     queue = {"ActionID": of["QueueStatus"]}
     status = f"Response: Success\r\nActionID: {of['CoreStatus']}\r\nCoreCurrentCalls: {calls}\r\n\r\n"
@@ -62,7 +62,7 @@ def numbers(row: asyncpg.Record) -> tuple[int | None, int | None, int | None, di
     return row["active_channels"], row["active_calls"], row["callers_waiting"], row["members"]
 
 
-async def test_a_sample_holds_the_counts_of_its_snapshot(url: str) -> None:
+async def test_a_sample_has_the_counts_of_its_snapshot(url: str) -> None:
     members = {"PJSIP/100": 2, "PJSIP/101": 1, "PJSIP/102": 1}
     story = [minute(MINUTE), *snapshot(MINUTE, answer(MINUTE, 9, 5, (2, 0, 1), members))]
     (row,) = await samples(url, story, seed=3)
@@ -73,7 +73,7 @@ async def test_a_sample_holds_the_counts_of_its_snapshot(url: str) -> None:
     assert row["devices"] == {}
 
 
-async def test_it_does_not_matter_which_comes_first(url: str) -> None:
+async def test_a_minute_may_come_during_its_snapshot(url: str) -> None:
     story = snapshot(MINUTE, answer(MINUTE, 9, 5, (2,), {}))
     rows = await samples(url, [*story[:3], minute(MINUTE), *story[3:]])
     assert [(*numbers(row)[:3], row["events"]) for row in rows] == [(9, 5, 2, 600)]
@@ -85,7 +85,7 @@ async def test_a_member_of_two_queues_is_one_device(url: str) -> None:
     assert row["members"] == {"RINGING": 1}
 
 
-async def test_a_second_snapshot_in_the_minute_counts_nothing_twice(url: str) -> None:
+async def test_a_second_snapshot_in_the_minute_changes_nothing(url: str) -> None:
     first = snapshot(MINUTE, answer(MINUTE, 9, 5, (2,), {"PJSIP/100": 1}))
     second = snapshot(MINUTE + 20, answer(MINUTE + 20, 30, 20, (7,), {"PJSIP/100": 2}))
     (row,) = await samples(url, [minute(MINUTE), *first, *second])
@@ -119,7 +119,7 @@ async def test_a_failed_list_is_null_and_an_empty_one_zero(url: str) -> None:
     assert [numbers(row)[2:] for row in rows] == [(None, {}), (0, {})]
 
 
-async def test_answers_to_others_are_not_ours(url: str) -> None:
+async def test_answers_to_other_clients_are_not_counted(url: str) -> None:
     foreign = event("QueueParams", {"ActionID": "crm-17", "Queue": "q", "Calls": 5}, MINUTE)
     late = answer(MINUTE - 60, 1, 1, (9,), {})
     story = [minute(MINUTE), own(SnapshotStarted(MINUTE), MINUTE), foreign, *late]
@@ -127,8 +127,8 @@ async def test_answers_to_others_are_not_ours(url: str) -> None:
     assert numbers(row) == (None, None, None, {})
 
 
-async def test_a_snapshot_after_a_clock_set_back_counts_in_its_minute(url: str) -> None:
-    """Epochs go on from before the hour that comes twice; the snapshot of an hour later has its own minute again."""
+async def test_a_repeated_hour_has_samples_of_its_own(url: str) -> None:
+    """A clock is set back by an hour: epochs continue to rise, and an hour later each is its minute again."""
     back, later = MINUTE - 3600, MINUTE + 60
     risen = [
         msgspec.structs.replace(e, recorded=back + 1.0)
@@ -145,27 +145,27 @@ async def test_a_snapshot_after_a_clock_set_back_counts_in_its_minute(url: str) 
 
 
 @pytest.mark.parametrize("name", ["rich22", "rich16"])
-async def test_answers_of_a_real_asterisk(url: str, name: str) -> None:
-    """The lists at the end of a recording, as if a snapshot of ours had asked for them."""
+async def test_answers_of_a_real_asterisk_fill_a_sample(url: str, name: str) -> None:
+    """The lists at the end of a recording are folded as the answers to a snapshot."""
     blocks = wire(name).split(b"\r\n\r\n")
     ends = (b"CoreCurrentCalls: ", b"Event: CoreShowChannelsComplete", b"Event: QueueStatusComplete")
-    asked = [
+    action_ids = [
         re.findall(rb"ActionID: (\S+)", [b for b in blocks if end in b and b"rec-19" not in b][-1])[0] for end in ends
     ]
-    ids = dict(zip(asked, ACTIONS, strict=True))
+    ids = dict(zip(action_ids, ACTIONS, strict=True))
     answers = []
     for block in blocks:
-        found = re.search(rb"\r\nActionID: (\S+)", block)
-        if found and found[1] in ids:
-            own = f"ringledger/{MINUTE}/{ids[found[1]]}".encode()
-            answers.append(ami(block.replace(found[1], own) + b"\r\n\r\n", MINUTE))
+        match = re.search(rb"\r\nActionID: (\S+)", block)
+        if match and match[1] in ids:
+            action_id = f"ringledger/{MINUTE}/{ids[match[1]]}".encode()
+            answers.append(ami(block.replace(match[1], action_id) + b"\r\n\r\n", MINUTE))
     (row,) = await samples(url, [minute(MINUTE), *snapshot(MINUTE, answers)])
-    said = b"".join(e.raw for e in answers)
-    devices = dict(re.findall(rb"Event: QueueMember\r\n.*?Location: (\S+)\r\n.*?Status: (\d)", said, re.DOTALL))
+    wire_text = b"".join(e.raw for e in answers)
+    devices = dict(re.findall(rb"Event: QueueMember\r\n.*?Location: (\S+)\r\n.*?Status: (\d)", wire_text, re.DOTALL))
     assert numbers(row) == (
         9,
-        int(re.findall(rb"CoreCurrentCalls: (\d+)", said)[0]),
-        sum(int(n) for n in re.findall(rb"\r\nCalls: (\d+)", said)),
+        int(re.findall(rb"CoreCurrentCalls: (\d+)", wire_text)[0]),
+        sum(int(n) for n in re.findall(rb"\r\nCalls: (\d+)", wire_text)),
         dict(Counter(STATES[int(state)] for state in devices.values())),
     )
     assert len(devices) > 5
@@ -189,7 +189,7 @@ async def test_random_cuts_make_the_same_samples(url: str, seed: int) -> None:
     assert [tuple(r)[4:] for r in sorted(whole, key=lambda r: r["minute"])] == [tuple(r)[4:] for r in cut]
 
 
-def test_sample_uuids_are_unique_and_hold_their_time() -> None:
+def test_sample_uuids_are_unique_and_contain_their_time() -> None:
     start = datetime(2026, 11, 22, 0, 56, tzinfo=UTC).timestamp()
     minutes = [datetime.fromtimestamp(start + 60 * n, UTC) for n in range(5000)]
     made = [time_uuid(m, pbx) for m in minutes for pbx in ("pbx", "other")]
@@ -199,16 +199,16 @@ def test_sample_uuids_are_unique_and_hold_their_time() -> None:
     assert [time_of(text) for text in made[::2]] == minutes
     assert [uuid.UUID(text).time for text in made[::2]] == sorted(uuid.UUID(text).time for text in made[::2])
     assert time_uuid(minutes[0], "pbx") == made[0]
-    # The document's example, which is of March 2012.
+    # The cospace document's example is from March 2012.
     assert time_of("c7c1e972-7747-11e1-85ea-0024e8f90cc0").strftime("%Y-%m") == "2012-03"
 
 
 @pytest.mark.parametrize("text", ["", "pbx", "d8c42a00-7747-41e1-a938-0024e8f90cc0"])
-def test_what_is_no_time_uuid(text: str) -> None:
+def test_other_texts_have_no_uuid_time(text: str) -> None:
     with pytest.raises(ValueError, match=r"UUID"):
         time_of(text)
 
 
 @pytest.mark.parametrize("epoch", ["²", "9" * 5000, "-1", ""])
-def test_an_action_id_that_only_looks_like_ours(epoch: str) -> None:
+def test_a_similar_action_id_has_no_epoch(epoch: str) -> None:
     assert epoch_of(f"ringledger/{epoch}/CoreStatus") is None

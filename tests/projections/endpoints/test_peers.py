@@ -11,28 +11,28 @@ LIVE = {"ChannelType": "SIP", "Peer": "SIP/legacy1"}
 SIP = "SIP/legacy1"
 
 
-def test_a_sip_peer_from_its_list_and_through_its_events() -> None:
+def test_a_sip_peer_follows_its_list_and_events() -> None:
     peers = FoldSpec(PEERS)
 
-    def said() -> tuple[str, str, str]:
+    def columns() -> tuple[str, str, str]:
         row = peers.then()[SIP,]
         return (row.status, row.address, row.monitor_status)
 
     peers.when(
         listing("SIPpeers", ami("PeerEntry", **LEGACY, IPaddress="-none-", IPport=0, Status="UNKNOWN", ACL="no"))
     )
-    assert said() == ("Unregistered", "", "UNKNOWN")
+    assert columns() == ("Unregistered", "", "UNKNOWN")
     peers.when(ami("PeerStatus", **LIVE, PeerStatus="Registered", Address="127.0.0.60:34099"))
-    assert said() == ("Registered", "127.0.0.60:34099", "UNKNOWN")
+    assert columns() == ("Registered", "127.0.0.60:34099", "UNKNOWN")
     peers.when(ami("PeerStatus", **LIVE, PeerStatus="Reachable", Time=22))  # Asterisk 22 has no Time
-    assert said() == ("Reachable", "127.0.0.60:34099", "OK (22 ms)")
+    assert columns() == ("Reachable", "127.0.0.60:34099", "OK (22 ms)")
     peers.when(ami("PeerStatus", **LIVE, PeerStatus="Unreachable", Time=-1))
-    assert said() == ("Unreachable", "127.0.0.60:34099", "UNREACHABLE")
+    assert columns() == ("Unreachable", "127.0.0.60:34099", "UNREACHABLE")
     item = ami("PeerEntry", **LEGACY, IPaddress="127.0.0.60", IPport=34099, Status="OK (1 ms)", ACL="no")
     peers.when(listing("SIPpeers", item))
-    assert said() == ("Reachable", "127.0.0.60:34099", "OK (1 ms)")
+    assert columns() == ("Reachable", "127.0.0.60:34099", "OK (1 ms)")
     peers.when(ami("PeerStatus", **LIVE, PeerStatus="Unregistered", Cause="Expired"))
-    assert said() == ("Unregistered", "", "OK (1 ms)")  # `sip show peers` keeps the last one too
+    assert columns() == ("Unregistered", "", "OK (1 ms)")  # `sip show peers` keeps the last status too
     row = peers.then()[SIP,]
     assert (row.peer, row.channel_type, row.chan_object_type, row.dynamic, row.acl) == (SIP, "SIP", "peer", "yes", "no")
 
@@ -70,7 +70,7 @@ def test_a_pjsip_peer_has_the_addresses_of_its_contacts() -> None:
     ]
     assert row.address == "[::1]:5062,127.0.0.12"
     peers.when(ami("PeerStatus", ChannelType="PJSIP", Peer="PJSIP/100", PeerStatus="Unreachable"))
-    # A call keeps the device "In use": that tells nothing about the endpoint.
+    # A call keeps the device "In use", so the device state does not show whether the endpoint is reachable.
     row = peers.when(listing("PJSIPShowEndpoints", item)).then()["PJSIP/100",]
     assert (row.status, row.monitor_status) == ("Unreachable", "")
 
@@ -87,11 +87,11 @@ def contact(uri: str, status: str) -> bytes:
 def test_contacts_at_one_address_list_it_once() -> None:
     peers, proxied = FoldSpec(PEERS), [f"sip:100@192.0.2.9:5060;rinstance={n}" for n in "abc"]
 
-    def address(*told: Event | Iterable[Event]) -> str:
-        return str(peers.when(*told).then()["PJSIP/100",].address)
+    def address(*events: Event | Iterable[Event]) -> str:
+        return str(peers.when(*events).then()["PJSIP/100",].address)
 
     assert address(listed(*proxied[:2])) == "192.0.2.9:5060"
-    # With send_contact_status_on_update_registration every refresh says NonQualified again.
+    # With send_contact_status_on_update_registration every refresh sends NonQualified again.
     refreshes = [contact(uri, "NonQualified") for uri in (proxied[0], *proxied)]
     assert address(*refreshes, contact("sip:100@192.0.2.7", "NonQualified")) == "192.0.2.9:5060,192.0.2.7"
     assert address(*(contact(uri, "Removed") for uri in proxied[:2])) == "192.0.2.9:5060,192.0.2.7"
@@ -113,7 +113,7 @@ def entry(host: str, port: int, domain: str, state: str) -> bytes:
     return ami("RegistryEntry", **where, Refresh=120, State=state, RegistrationTime=0)
 
 
-def test_a_sip_account_changes_only_if_it_is_unambiguous() -> None:
+def test_an_ambiguous_sip_account_does_not_change() -> None:
     registries = FoldSpec(REGISTRIES)
     live = {"ChannelType": "SIP", "Username": "2345", "Domain": "sip_proxy"}
     assert registries.when(ami("Registry", **live, Status="Registered")).then() == {}
@@ -132,7 +132,7 @@ def test_a_sip_account_changes_only_if_it_is_unambiguous() -> None:
     assert (row.account, row.host, row.port, row.domain) == ("2345@example.org:5060", "10.0.0.1", 5080, "example.org")
 
 
-def test_iax_and_pjsip_name_their_accounts_whole() -> None:
+def test_iax_and_pjsip_events_identify_their_account() -> None:
     registries = FoldSpec(REGISTRIES)
     iax = {"Username": "iaxpeer1", "State": "Registered", "Refresh": 60}
     uris = {"ClientUri": "sip:lab@127.0.0.4:5080", "ServerUri": "sip:127.0.0.4:5080"}

@@ -1,4 +1,4 @@
-"""PJSIP: contacts that come and go between and during lists, what a list may sweep, states in Asterisk's words."""
+"""PJSIP: contacts added and removed around lists, the rows that a list sweeps, states as Asterisk's words."""
 
 from datetime import UTC, datetime
 from hashlib import md5
@@ -28,8 +28,8 @@ def status(word: str, uri: str = URI, aor: str = "100") -> bytes:
 
 def contact(uri: str = URI, **more: object) -> bytes:
     listed = {"ObjectName": ID, "ViaAddr": "127.0.0.10", "ViaPort": 6200, "QualifyTimeout": "3.000000", "Uri": uri}
-    told = {"AuthenticateQualify": "no", "UserAgent": "phone", "ExpirationTime": 1795308981, "Status": "Reachable"}
-    return ami("ContactList", ObjectType="contact", **listed, **told, **more)
+    state = {"AuthenticateQualify": "no", "UserAgent": "phone", "ExpirationTime": 1795308981, "Status": "Reachable"}
+    return ami("ContactList", ObjectType="contact", **listed, **state, **more)
 
 
 def trunk() -> bytes:
@@ -41,7 +41,7 @@ def aor(name: str, contacts: str, **more: object) -> bytes:
     return ami("AorList", ObjectType="aor", ObjectName=name, Contacts=contacts, MaxContacts=2, **more)
 
 
-def test_a_contact_lives_from_its_first_event_to_its_last() -> None:
+def test_a_contact_exists_until_it_is_removed() -> None:
     contacts = FoldSpec(PJSIP_CONTACTS)
     row: Any = contacts.when(status("NonQualified"), status("Reachable")).then()["100", URI]
     assert (row.id, row.status, row.endpoint_name) == (ID, "Reachable", "100")
@@ -52,7 +52,7 @@ def test_a_contact_lives_from_its_first_event_to_its_last() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["complete", "empty"])
-def test_the_list_of_contacts_sweeps_registered_ones_only(outcome: str) -> None:
+def test_a_contact_list_sweeps_registered_contacts_only(outcome: str) -> None:
     contacts = FoldSpec(PJSIP_CONTACTS)
     contacts.when(status("Reachable"), trunk())
     assert set(contacts.when(listing("PJSIPShowContacts", outcome=outcome)).then()) == {TRUNK}
@@ -66,7 +66,7 @@ def test_a_refused_list_sweeps_nothing(action: str, outcome: str) -> None:
     assert set(contacts.when(listing(action, outcome=outcome)).then()) == {("100", URI), TRUNK}
 
 
-def test_a_configured_contact_stays_while_its_aor_names_it() -> None:
+def test_a_configured_contact_stays_with_its_aor() -> None:
     contacts = FoldSpec(PJSIP_CONTACTS)
     contacts.when(trunk())
     assert set(contacts.when(listing("PJSIPShowAors", aor("trunk", "/".join(TRUNK)))).then()) == {TRUNK}
@@ -76,16 +76,16 @@ def test_a_configured_contact_stays_while_its_aor_names_it() -> None:
 def test_a_contact_removed_during_its_list_stays_away() -> None:
     item = contact(ActionID="ringledger/7/PJSIPShowContacts")
     contacts = FoldSpec(PJSIP_CONTACTS)
-    told: list[Event] = [
+    events: list[Event] = [
         SnapshotStarted(7),
         status("Removed"),
         item,
         SnapshotListed(7, "PJSIPShowContacts", "complete"),
     ]
-    assert contacts.when(told, SnapshotCompleted(7)).then() == {}
-    # and one that came is not swept
-    told = [SnapshotStarted(8), status("NonQualified"), SnapshotListed(8, "PJSIPShowContacts", "empty")]
-    assert set(contacts.when(told, SnapshotCompleted(8)).then()) == {("100", URI)}
+    assert contacts.when(events, SnapshotCompleted(7)).then() == {}
+    # An empty list does not sweep a contact that was added meanwhile.
+    events = [SnapshotStarted(8), status("NonQualified"), SnapshotListed(8, "PJSIPShowContacts", "empty")]
+    assert set(contacts.when(events, SnapshotCompleted(8)).then()) == {("100", URI)}
 
 
 def test_an_aor_counts_its_contacts() -> None:
@@ -95,20 +95,20 @@ def test_an_aor_counts_its_contacts() -> None:
     rows = aors.when(ami("AorDetail", **detail, TotalContacts=1, ContactsRegistered=0)).then()
     assert (rows["trunk",].total_contacts, rows["trunk",].contacts_registered) == (1, 0)
 
-    def said() -> tuple[str, int, int]:
+    def columns() -> tuple[str, int, int]:
         row = aors.then()["100",]
         return (row.contacts, row.total_contacts, row.contacts_registered)
 
-    # A URI may hold commas: the list is taken apart at ",<aor>/" only.
+    # A URI may contain commas, so only ",<aor>/" separates contacts.
     other = "sip:1,2@127.0.0.11:5060"
     aors.when(status("NonQualified"), status("Reachable"), status("NonQualified", other))
-    assert said() == (f"100/{URI},100/{other}", 2, 2)
+    assert columns() == (f"100/{URI},100/{other}", 2, 2)
     aors.when(status("Unreachable", other))
-    assert said() == (f"100/{URI},100/{other}", 2, 2)
+    assert columns() == (f"100/{URI},100/{other}", 2, 2)
     aors.when(status("Removed"), status("Removed"))
-    assert said() == (f"100/{other}", 1, 1)
+    assert columns() == (f"100/{other}", 1, 1)
     aors.when(listing("PJSIPShowAors", aor("100", f"100/{other},100/{URI}"), aor("trunk", "/".join(TRUNK))))
-    assert said() == (f"100/{other},100/{URI}", 2, 2)
+    assert columns() == (f"100/{other},100/{URI}", 2, 2)
     assert (aors.then()["trunk",].contacts_registered, aors.then()["trunk",].endpoint_name) == (0, "trunk")
     assert set(aors.when(listing("PJSIPShowAors", aor("100", ""))).then()) == {("100",)}
 
@@ -123,7 +123,7 @@ def test_secrets_are_masked_and_missing_ones_empty() -> None:
     assert (row.password, row.md5_cred, row.endpoint_name) == ("", "********", "100")
 
 
-def test_an_endpoint_has_the_states_words_and_the_details_options() -> None:
+def test_an_endpoint_has_state_words_and_detail_options() -> None:
     endpoints = FoldSpec(PJSIP_ENDPOINTS)
     assert endpoints.when(ami("DeviceStateChange", Device="PJSIP/100", State="INUSE")).then() == {}
     item = ami("EndpointList", ObjectType="endpoint", ObjectName="100", Transport="udp", Aor="100", Auths="100")
@@ -133,8 +133,8 @@ def test_an_endpoint_has_the_states_words_and_the_details_options() -> None:
         assert row.device_state == word
     detail = {"ObjectType": "endpoint", "ObjectName": "100", "Aors": "100", "Auth": "100", "Transport": "udp"}
     options = {"100rel": "yes", "MohPassthrough": "false", "Acl": "", "DtmfMode": "info"}
-    told = ami("EndpointDetail", **detail, **options, DeviceState="Not in use", ActiveChannels=0)
-    row = endpoints.when(told).then()["100",]
+    event = ami("EndpointDetail", **detail, **options, DeviceState="Not in use", ActiveChannels=0)
+    row = endpoints.when(event).then()["100",]
     assert (row.device_state, row.transport, row.auth) == ("Not in use", "udp", "100")
     assert row.options == {**detail, "100rel": "yes", "MohPassthrough": "false", "DtmfMode": "info"}
     assert endpoints.when(listing("PJSIPShowEndpoints", item)).then()["100",].options == row.options
@@ -144,16 +144,16 @@ def test_a_listed_device_keeps_no_deleted_endpoint() -> None:
     endpoints = FoldSpec(PJSIP_ENDPOINTS)
     endpoints.when(listing("PJSIPShowEndpoints", ami("EndpointList", ObjectName="100")))
     remembered = ami("DeviceStateChange", ActionID="ringledger/8/DeviceStateList", Device="PJSIP/100", State="INVALID")
-    told: list[Event] = [
+    events: list[Event] = [
         SnapshotStarted(8),
         remembered,
         SnapshotListed(8, "PJSIPShowEndpoints", "empty"),
         SnapshotCompleted(8),
     ]
-    assert endpoints.when(told).then() == {}
+    assert endpoints.when(events).then() == {}
 
 
-def test_a_registration_follows_the_event_that_names_its_uris() -> None:
+def test_a_registration_follows_events_with_its_uris() -> None:
     registrations = FoldSpec(PJSIP_REGISTRATIONS)
     uris = {"ClientUri": "sip:lab@127.0.0.4:5080", "ServerUri": "sip:127.0.0.4:5080"}
     item = ami("OutboundRegistrationDetail", ObjectName="provider", Status="Unregistered", Expiration=60, **uris)
@@ -170,7 +170,7 @@ def test_a_registration_follows_the_event_that_names_its_uris() -> None:
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-infinity", "1e300"])
 @pytest.mark.parametrize("shape", [Aor, ContactDetail, ContactListed])
-def test_a_time_that_no_integer_holds_is_refused(shape: type[AmiEvent], seconds: str) -> None:
+def test_a_time_outside_integers_is_refused(shape: type[AmiEvent], seconds: str) -> None:
     now = datetime.now(UTC)
     headers = {"_pbx": "pbx", "_at": now, "_recorded": now, "_position": 1, "QualifyTimeout": seconds}
     with pytest.raises(msgspec.ValidationError, match="QualifyTimeout"):

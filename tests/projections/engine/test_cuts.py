@@ -1,4 +1,4 @@
-"""Where a batch ends must not matter: every model, both recordings, any cuts, in memory and through PostgreSQL."""
+"""The ends of batches do not change the rows: every model, both recordings, in memory and through PostgreSQL."""
 
 import random
 
@@ -19,7 +19,7 @@ def whole(capture: str) -> FoldSpec:
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
-def test_a_recording_fits_every_model(capture: str) -> None:
+def test_every_model_accepts_a_whole_recording(capture: str) -> None:
     tables = whole(capture)
     assert tables.rejected == []
     filled = {name for name, rows in tables.rows.items() if rows}
@@ -28,10 +28,10 @@ def test_a_recording_fits_every_model(capture: str) -> None:
 
 @pytest.mark.parametrize("capture", CAPTURES)
 @pytest.mark.parametrize("longest", [7, 400, 6000])
-def test_folding_at_random_cuts_gives_the_tables_of_one_fold(capture: str, longest: int) -> None:
+def test_random_cuts_give_the_rows_of_one_fold(capture: str, longest: int) -> None:
     once = whole(capture)
     events = snapshotted(capture)
-    # Batches of a few events are slow where tables are read whole; a third of the recording shows as much.
+    # Batches of a few events are slow where tables are read whole; a third of the recording is enough.
     if longest < 10:
         events = events[: len(events) // 3]
         once = FoldSpec(*ALL).given(events)
@@ -45,7 +45,7 @@ def test_folding_at_random_cuts_gives_the_tables_of_one_fold(capture: str, longe
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
-async def test_the_projector_at_random_limits_writes_the_tables_of_one_fold(url: str, capture: str) -> None:
+async def test_the_projector_writes_the_rows_of_one_fold(url: str, capture: str) -> None:
     once = whole(capture)
     connection = await database.connect(url, search_path="model, ledger")
     events = snapshotted(capture)
@@ -55,7 +55,7 @@ async def test_the_projector_at_random_limits_writes_the_tables_of_one_fold(url:
     projector = Projector(connection, ALL)
     await projector.open()
     while await projector.advance(dice.randint(1, 4000)):
-        if dice.random() < 0.3:  # a new process knows no more than the tables and the checkpoints
+        if dice.random() < 0.3:  # a new process has only the tables and the checkpoints
             projector = Projector(connection, ALL)
             await projector.open()
     assert projector.stopped == {}

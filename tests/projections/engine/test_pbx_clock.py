@@ -54,7 +54,7 @@ def cdr(
 ) -> Cdr:
     """Make the event of a call: answered after ``ring`` seconds, ended after ``seconds``.
 
-    Its channel was made ``made`` seconds before the start; the record was posted ``posted`` seconds after the end.
+    Its channel was created ``made`` seconds before the start; the record was posted ``posted`` seconds after the end.
     """
     end = start + timedelta(seconds=seconds)
     answer = None if ring is None else start + timedelta(seconds=ring)
@@ -90,19 +90,19 @@ def true_times(at: Zone, start: datetime, ring: int | None, seconds: int) -> Tim
 
 @pytest.mark.parametrize("name", ZONES)
 @pytest.mark.parametrize("posted", [0, 0.9, 299, 451, 900, 1799])
-def test_every_zone_and_any_delay_of_a_batch(name: str, posted: float) -> None:
+def test_times_are_right_for_all_zones_and_delays(name: str, posted: float) -> None:
     at, start = ZONES[name], utc("2026-06-15 12:00:00")
     assert times({}, cdr(at, start, 5, 65, posted=posted)) == true_times(at, start, 5, 65)
 
 
 @pytest.mark.parametrize("unique_id", ["", "originated-by-crm"])
-def test_a_channel_id_of_ones_own_choice(unique_id: str) -> None:
+def test_a_custom_channel_id_gives_the_same_times(unique_id: str) -> None:
     start = utc("2026-06-15 12:00:00")
     for at in ZONES.values():
         assert times({}, cdr(at, start, 5, 65, posted=200, unique_id=unique_id)) == true_times(at, start, 5, 65)
 
 
-def test_system_name_before_the_unique_id() -> None:
+def test_a_system_name_may_precede_the_unique_id() -> None:
     start = utc("2026-06-15 12:00:00")
     named = f"pbx-1-{int(start.timestamp())}.19"
     assert times({}, cdr(BERLIN, start, 5, 65, posted=5000, unique_id=named)).offset == 7200
@@ -121,15 +121,17 @@ def test_system_name_before_the_unique_id() -> None:
 )
 @pytest.mark.parametrize("ring", [None, 10, 45, 3000])
 @pytest.mark.parametrize("posted", [0.2, 280])
-def test_summer_time_changes_during_the_call(at: Zone, start: str, shift: int, ring: int | None, posted: float) -> None:
-    begun = utc(start)
-    assert at(begun + timedelta(seconds=3600)) - at(begun) == shift
-    got = times({}, cdr(at, begun, ring, 3600, posted=posted))
-    assert got == true_times(at, begun, ring, 3600)
+def test_summer_time_may_change_during_a_call(
+    at: Zone, start: str, shift: int, ring: int | None, posted: float
+) -> None:
+    begin = utc(start)
+    assert at(begin + timedelta(seconds=3600)) - at(begin) == shift
+    got = times({}, cdr(at, begin, ring, 3600, posted=posted))
+    assert got == true_times(at, begin, ring, 3600)
     assert (got.end - got.start).total_seconds() == 3600
 
 
-def test_the_hour_that_comes_twice() -> None:
+def test_the_repeated_hour_is_resolved() -> None:
     first, second = utc("2026-10-25 00:30:00"), utc("2026-10-25 01:30:00")
     one, two = cdr(BERLIN, first, 3, 60), cdr(BERLIN, second, 3, 60)
     assert one.start_time == two.start_time
@@ -138,14 +140,14 @@ def test_the_hour_that_comes_twice() -> None:
 
 
 @pytest.mark.parametrize("skew", [-60, 0, 60])
-def test_without_timestamps_our_clock_serves(skew: int) -> None:
+def test_the_listeners_clock_replaces_a_missing_timestamp(skew: int) -> None:
     start = utc("2026-06-15 12:00:00")
     for at in ZONES.values():
         event = cdr(at, start, 5, 65, posted=250 + skew, stamped=False)
         assert times({}, event) == true_times(at, start, 5, 65)
 
 
-def test_our_clock_may_be_an_hour_slow() -> None:
+def test_the_listeners_clock_may_be_an_hour_slow() -> None:
     start = utc("2026-06-15 12:00:00")
     event = cdr(KOLKATA, start, 5, 65, posted=-3600, stamped=False)
     assert times({}, event) == true_times(KOLKATA, start, 5, 65)
@@ -153,22 +155,22 @@ def test_our_clock_may_be_an_hour_slow() -> None:
 
 @pytest.mark.parametrize("name", ZONES)
 @pytest.mark.parametrize("ahead", [-3900, -600, 0, 600, 3900])
-def test_without_timestamps_the_clocks_may_differ_by_any_amount(name: str, ahead: int) -> None:
+def test_clocks_may_differ_by_any_amount_without_timestamps(name: str, ahead: int) -> None:
     at, memory, start = ZONES[name], dict[str, Any](), utc("2026-06-15 12:00:00")
     for made, ring, posted in ((0, 5, 1), (40, 5, 1), (3700, None, 1), (0, None, 290), (3700, 5, 900)):
         event = cdr(at, start, ring, 65, made=made, posted=posted - ahead, stamped=False)
         assert times(memory, event) == true_times(at, start, ring, 65), (made, posted)
 
 
-def test_without_timestamps_a_change_of_the_zone_is_followed() -> None:
+def test_a_zone_change_is_followed_without_timestamps() -> None:
     memory: dict[str, Any] = {}
     for when in ("2026-03-28 12:00:00", "2026-03-29 12:00:00", "2026-10-24 12:00:00", "2026-10-25 12:00:00"):
         event = cdr(BERLIN, utc(when), 5, 65, posted=-600, stamped=False)
         assert times(memory, event).offset == BERLIN(utc(when))
 
 
-def test_a_leg_posted_hours_later_takes_the_last_certain_offset() -> None:
-    """A queue rang a phone for 20 s; the caller then talked for two hours to another, and all was posted after that."""
+def test_a_late_leg_takes_the_last_certain_offset() -> None:
+    """A queue rings a phone for 20 s, the caller talks to another for two hours, then Asterisk posts all records."""
     memory: dict[str, Any] = {}
     start = utc("2026-06-15 12:00:00")
     for at in (BERLIN, NEW_YORK, KATHMANDU):
@@ -182,13 +184,13 @@ def test_an_undecided_first_record_is_not_remembered() -> None:
     start = utc("2026-06-15 12:00:00")
     times(memory, cdr(BERLIN, start, None, 20, made=3600, posted=7200))
     assert "offset" not in memory
-    # With one end close, it is decided all the same.
+    # One time close to the posting decides the offset.
     assert times(memory, cdr(BERLIN, start, None, 20, made=4000, posted=1)).offset == 7200
     assert times(memory, cdr(BERLIN, start, None, 20, made=0, posted=7800)).offset == 7200
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_year_of_calls(seed: int) -> None:
+def test_a_year_of_calls_has_right_times(seed: int) -> None:
     """Random calls in log order, with random rings, lengths and delays below half an hour on each side."""
     chance = random.Random(seed)
     for at in ZONES.values():
@@ -202,7 +204,7 @@ def test_a_year_of_calls(seed: int) -> None:
             assert times(memory, event) == true_times(at, when, ring, seconds), (event, when)
 
 
-def test_no_time_at_all_is_unfit() -> None:
+def test_a_record_without_a_time_is_unfit() -> None:
     event = cdr(BERLIN, utc("2026-06-15 12:00:00"), 5, 65)
     for text in ("", "yesterday", "0000-00-00 00:00:00", "0001-01-01 00:00:00", "9999-12-31 23:59:59"):
         raw = f"Event: Cdr\r\nStartTime: {text}\r\n".encode()

@@ -1,4 +1,4 @@
-"""`Handler.context` gives an event the meaning of earlier ones; `Handler.initial` makes the row of a new key."""
+"""`Handler.context` adds the data of earlier events to an event; `Handler.initial` makes the row of a new key."""
 
 import random
 from typing import Any
@@ -21,29 +21,29 @@ class Reader(Row):
     books: list[str]
 
 
-def lent(memory: dict[str, Any], e: Loan) -> tuple[str, Loan]:
+def with_reader(memory: dict[str, Any], e: Loan) -> tuple[str, Loan]:
     if e.reader:
         memory[e.book] = e.reader
         return e.reader, e
     if e.book not in memory:
-        raise ValueError(f"nobody has {e.book}")
+        raise ValueError(f"{e.book} is not on loan")
     return memory.pop(e.book), e
 
 
-def reader(known: tuple[str, Loan]) -> Key:
-    return (known[0],)
+def reader(loan: tuple[str, Loan]) -> Key:
+    return (loan[0],)
 
 
-def none_yet(key: Key, known: tuple[str, Loan]) -> Reader:
-    return Reader(known[1].pbx, known[1].at, key[0], [])
+def empty_row(key: Key, loan: tuple[str, Loan]) -> Reader:
+    return Reader(loan[1].pbx, loan[1].at, key[0], [])
 
 
-def took(row: Reader, known: tuple[str, Loan]) -> Reader:
-    return Reader(row.pbx, row.tm_update, row.name, [*row.books, known[1].book])
+def borrow(row: Reader, loan: tuple[str, Loan]) -> Reader:
+    return Reader(row.pbx, row.tm_update, row.name, [*row.books, loan[1].book])
 
 
-def gave(row: Reader, known: tuple[str, Loan]) -> Reader:
-    return Reader(row.pbx, row.tm_update, row.name, [book for book in row.books if book != known[1].book])
+def give_back(row: Reader, loan: tuple[str, Loan]) -> Reader:
+    return Reader(row.pbx, row.tm_update, row.name, [book for book in row.books if book != loan[1].book])
 
 
 READERS = ReadModel(
@@ -52,8 +52,8 @@ READERS = ReadModel(
     row=Reader,
     key=("name",),
     on={
-        "Lent": Handler(Loan, reader, took, initial=none_yet, context=lent),
-        "Returned": Handler(Loan, reader, gave, context=lent),
+        "Lent": Handler(Loan, reader, borrow, initial=empty_row, context=with_reader),
+        "Returned": Handler(Loan, reader, give_back, context=with_reader),
     },
 )
 

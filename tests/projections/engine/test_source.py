@@ -1,4 +1,4 @@
-"""Who said it matters: an event of a PBX that has the name of one of ours changes nothing."""
+"""The source of an event counts: a PBX's event with the name of a Ringledger event changes nothing."""
 
 from datetime import UTC, datetime
 
@@ -21,8 +21,8 @@ NAMES = sorted({name for model in ALL for name in event_names_of(model)})
 def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
     fold = Fold(model, State())
     for name in NAMES:
-        ours = any(getattr(m.on[name].shape, "source_of_events", "ami") == "ringledger" for m in ALL if name in m.on)
-        forged: Source = "ami" if ours or name.startswith("Snapshot") else "ringledger"
+        is_own = any(getattr(m.on[name].shape, "source_of_events", "ami") == "ringledger" for m in ALL if name in m.on)
+        forged: Source = "ami" if is_own or name.startswith("Snapshot") else "ringledger"
         for source in (forged, "ari"):
             raw = b'{"epoch": 1, "uuid": "1"}' if source != "ami" else b"Event: " + name.encode() + b"\r\n\r\n"
             fold.take(DecodedEvent(RecordedEvent(1, "pbx", source, name, AT, raw, AT)))

@@ -1,4 +1,4 @@
-"""What each event changed: all of it together is the rows, and each of it is of one event."""
+"""The changes of each event: together they are the rows, and each change belongs to one event."""
 
 import random
 from typing import Any
@@ -18,12 +18,12 @@ from tests.support.recorded_events import snapshotted
 LIVE = [model for model in ALL if model.is_state]
 
 
-def nothing(*models: ReadModel) -> dict[str, tuple[State, list[Any]]]:
+def no_rows(*models: ReadModel) -> dict[str, tuple[State, list[Any]]]:
     return {model.name: (State(), []) for model in models}
 
 
-def applied(rows: dict[str, dict[Any, Any]], changes: list[Change], models: dict[str, ReadModel]) -> None:
-    """Do what the changes say; each must find the row as the change before it left it."""
+def apply(rows: dict[str, dict[Any, Any]], changes: list[Change], models: dict[str, ReadModel]) -> None:
+    """Apply the changes to the rows; each must find the row as the change before it left it."""
     for change in changes:
         row = change.after or change.before
         key = (row.pbx, *(getattr(row, name) for name in models[change.model].key))
@@ -36,17 +36,17 @@ def applied(rows: dict[str, dict[Any, Any]], changes: list[Change], models: dict
 
 
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
-def test_changes_put_together_are_the_rows(recording: str) -> None:
+def test_changes_add_up_to_the_rows(recording: str) -> None:
     events = list(as_recorded(snapshotted(recording)))
     models = {model.name: model for model in LIVE}
-    step = StepFold(LIVE, nothing(*LIVE))
+    step = StepFold(LIVE, no_rows(*LIVE))
     rows: dict[str, dict[Any, Any]] = {name: {} for name in models}
     names, start = frozenset(step.names), random.Random(4).randrange(len(events))
     for event in events[:start]:
         if event.name in names:
-            applied(rows, step.take(event), models)
+            apply(rows, step.take(event), models)
     assert rows == FoldSpec(*LIVE).given(events[:start]).rows == {name: step.rows(name) for name in models}
-    # Whoever begins with rows and states of others goes on as they do.
+    # A fold that begins with the rows and states of another one makes the same changes.
     states = {fold.model.name: fold.state for fold in step._folds}
     other = StepFold(LIVE, {name: (states[name], [replace(row) for row in rows[name].values()]) for name in models})
     count = 0
@@ -54,7 +54,7 @@ def test_changes_put_together_are_the_rows(recording: str) -> None:
         if event.name in names:
             changes = step.take(event)
             assert other.take(event) == changes
-            applied(rows, changes, models)
+            apply(rows, changes, models)
             count += len(changes)
     assert count > 1000
     assert rows == FoldSpec(*LIVE).given(events).rows
@@ -65,7 +65,7 @@ def test_changes_of_one_event_have_one_order() -> None:
         ami("QueueCallerJoin", Queue="q", Uniqueid=unique_id, Position=str(n), Channel=f"c{n}")
         for n, unique_id in enumerate(("1.9", "1.1", "1.5", "1.3"), 1)
     ]
-    step = StepFold([QUEUE_ENTRIES], nothing(QUEUE_ENTRIES))
+    step = StepFold([QUEUE_ENTRIES], no_rows(QUEUE_ENTRIES))
     for position, raw in enumerate(join, 1):
         assert [(c.before, c.after.unique_id) for c in step.take(recorded(position, raw))][-1][0] is None
     changes = step.take(recorded(9, ami("QueueCallerLeave", Queue="q", Uniqueid="1.9", Position="1", Count="3")))
@@ -77,7 +77,7 @@ def test_changes_of_one_event_have_one_order() -> None:
     ]
 
 
-def test_a_fold_that_fails_is_named() -> None:
+def test_a_failing_fold_is_named_in_the_error() -> None:
     def broken(_row: Any, _e: Any) -> Any:
         raise ZeroDivisionError
 
@@ -85,10 +85,10 @@ def test_a_fold_that_fails_is_named() -> None:
     model = replace(QUEUE_ENTRIES, grouped_by=None, on={"QueueCallerJoin": Handler(on.shape, on.key, broken)})
     event = recorded(7, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1"))
     with pytest.raises(FoldError, match=r"queue_entries at position 7 \(QueueCallerJoin\)"):
-        StepFold([model], nothing(model)).take(event)
+        StepFold([model], no_rows(model)).take(event)
 
 
 def test_an_event_that_does_not_convert_changes_nothing() -> None:
-    step = StepFold([QUEUE_ENTRIES], nothing(QUEUE_ENTRIES))
+    step = StepFold([QUEUE_ENTRIES], no_rows(QUEUE_ENTRIES))
     assert step.take(recorded(1, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="x"))) == []
     assert len(step.take(recorded(2, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1")))) == 1

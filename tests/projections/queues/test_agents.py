@@ -1,4 +1,4 @@
-"""Agents: what the recordings do not hold, or not at the bad moment."""
+"""Agents in situations that the recordings lack, or lack at the critical moment."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def test_an_agent_logs_in_with_the_application() -> None:
 
 
 def test_an_application_that_is_refused_changes_nothing() -> None:
-    # Another channel tries to log in as an agent who is in already; an agent who does not exist is not made up.
+    # Another channel tries to log in as an agent who is logged in; an unknown agent gets no row.
     tables = listed_agent(ListSnapshot("Agents"), **IDLE)
     tables.given([block("Newexten", Application="AgentLogin", AppData=i, Uniqueid="2.2") for i in ("1001", "999", "")])
     assert row(tables).unique_id == "1.1"
@@ -72,7 +72,7 @@ def test_an_agent_is_on_call_in_another_bridge() -> None:
     assert (row(tables).status, row(tables).call_started) == ("AGENT_IDLE", None)
 
 
-def test_a_login_and_call_fold_alike_in_any_batches() -> None:
+def test_logins_and_calls_fold_alike_in_any_batches() -> None:
     events = [
         block("AgentLogin", Agent="1001", **LOGIN),
         bridge("BridgeEnter", "basic"),
@@ -89,7 +89,7 @@ def test_a_login_and_call_fold_alike_in_any_batches() -> None:
 
 
 def test_a_header_ended_by_lf_alone_is_parsed() -> None:
-    # app_agent_pool.c writes "CallStarted: %ld\n", so the next header hangs on to its value.
+    # app_agent_pool.c writes "CallStarted: %ld\n", so the next header becomes part of its value.
     headers = {
         "Status": "AGENT_ONCALL",
         "TalkingToChan": "Local/1001@agents-1;2",
@@ -102,7 +102,7 @@ def test_a_header_ended_by_lf_alone_is_parsed() -> None:
     assert [name for _, name, _ in tables.rejected] == ["Agents"]
 
 
-def test_a_list_heals_a_logoff_that_nobody_heard() -> None:
+def test_a_list_heals_a_missed_logoff() -> None:
     tables = listed_agent(ListSnapshot("Agents"), **IDLE)
     tables.given([bridge("BridgeEnter", "basic")])
     snapshot = ListSnapshot("Agents", 2)

@@ -1,4 +1,4 @@
-"""Channels of queue calls that end, move or are taken over without a queue event (app_queue.c, 16 and 22)."""
+"""Channels of queue calls that end, move or are replaced without a queue event (app_queue.c, 16 and 22)."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.projections.queues.test_queues import MODELS, abandon, call, entry, j
 from tests.support.folding import FoldSpec, ListSnapshot, block, own
 
 ORDERS = [("Orig", "Second", "Transferee"), ("Second", "Orig", "TransferTarget")]
-"""In AttendedTransfer: the transferer's leg in a bridge, the one in an application, and who takes its place there."""
+"""Prefixes in AttendedTransfer: the transferer's leg in a bridge, its leg in an application, the replacing party."""
 
 
 def transfer(leg: str, caller: str, parts: tuple[str, str, str] = ORDERS[0], **headers: Any) -> NewEvent:
@@ -52,7 +52,7 @@ def test_a_transferred_caller_keeps_the_place_of_the_leg(parts: tuple[str, str, 
 
 
 @pytest.mark.parametrize("headers", [{"Result": "Fail"}, {"DestType": "Bridge"}, {"TransfereeUniqueid": ""}])
-def test_a_transfer_elsewhere_leaves_the_queue_alone(headers: dict[str, Any]) -> None:
+def test_a_transfer_elsewhere_does_not_change_the_queue(headers: dict[str, Any]) -> None:
     tables = listed_queue().given([join("leg", 1, 1), transfer("leg", "caller", **headers)])
     assert order(tables) == ["leg"]
 
@@ -79,14 +79,14 @@ def test_a_transfer_during_a_list_leaves_one_entry(listed: str) -> None:
     assert order(tables) == ["caller"]
 
 
-def test_a_caller_whose_channel_ends_waits_no_more() -> None:
+def test_a_caller_leaves_when_the_channel_ends() -> None:
     tables = listed_queue().given([join("a", 1, 1), join("b", 2, 2), hangup("a"), hangup("a"), hangup("stranger")])
     assert order(tables) == ["b"]
     assert counts(tables) == (1, 0)
     assert order(tables.given([leave("a", 1, 1)])) == ["b"]
 
 
-def test_a_caller_known_from_a_list_ends_with_the_channel() -> None:
+def test_a_listed_caller_ends_with_the_channel() -> None:
     snapshot = ListSnapshot("QueueStatus", 2)
     tables = listed_queue().given(
         [snapshot.start, queue(snapshot, Calls=1), entry(snapshot, "a", 1), snapshot.end, snapshot.over]
@@ -95,7 +95,7 @@ def test_a_caller_known_from_a_list_ends_with_the_channel() -> None:
     assert counts(tables) == (0, 0)
 
 
-def test_a_caller_whose_channel_ends_during_the_list_stays_away() -> None:
+def test_a_hangup_during_a_list_removes_the_caller() -> None:
     snapshot = ListSnapshot("QueueStatus", 2)
     tables = listed_queue().given(
         [join("a", 1, 1), snapshot.start, hangup("a"), entry(snapshot, "a", 1), snapshot.end, snapshot.over]
@@ -105,7 +105,7 @@ def test_a_caller_whose_channel_ends_during_the_list_stays_away() -> None:
 
 @pytest.mark.parametrize(("moment", "in_level"), [(1010.9, 1), (1011.0, 0)])
 def test_a_caller_who_is_bridged_elsewhere_abandons(moment: float, in_level: int) -> None:
-    # AMI's Bridge, seen with 16.28 and 22.10: no QueueCallerAbandon, no QueueCallerLeave.
+    # After AMI's Bridge, 16.28 and 22.10 send neither QueueCallerAbandon nor QueueCallerLeave.
     tables = listed_queue().given([join("a", 1, 1), block("BridgeEnter", moment, BridgeType="basic", Uniqueid="a")])
     assert order(tables) == []
     assert counts(tables) == (0, 1)
@@ -119,13 +119,13 @@ def test_a_served_caller_is_not_abandoned() -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].in_call == 1
 
 
-def test_a_waiting_channel_that_is_renamed_has_its_new_name() -> None:
+def test_a_renamed_waiting_channel_has_its_new_name() -> None:
     tables = listed_queue().given([join("a", 1, 1), block("Rename", Uniqueid="a", Newname="DAHDI/i1/5550101-2")])
     assert tables.then(QUEUE_ENTRIES)["q", "a"].channel == "DAHDI/i1/5550101-2"
 
 
 @pytest.mark.parametrize("end", ["a", "member"])
-def test_a_call_ends_with_the_channel_of_either_end(end: str) -> None:
+def test_a_call_ends_with_either_channel(end: str) -> None:
     tables = listed_queue().given([call("AgentConnect", "a", DestUniqueid="member", HoldTime=4), hangup(end, 1021.5)])
     row, at_member = tables.then(QUEUES)["q",], tables.then(QUEUE_MEMBERS)["q", "SIP/1"]
     assert (row.completed, row.talk_time, row.completed_in_level) == (1, 21, 1)
@@ -164,7 +164,7 @@ def test_an_optimised_call_counts_once(ends: str) -> None:
 
 
 def test_an_end_without_its_caller_counts_once() -> None:
-    # 22 sends AgentComplete without Uniqueid when the caller's channel is gone.
+    # Asterisk 22 sends AgentComplete without Uniqueid after the caller's channel has ended.
     tables = listed_queue().given([call("AgentConnect", "a", DestUniqueid="member"), hangup("a", 1005.0)])
     tables.given([call("AgentComplete", "", TalkTime=5), hangup("member")])
     assert tables.then(QUEUES)["q",].completed == 1

@@ -1,4 +1,4 @@
-"""What happens in queues that the recordings do not hold, or not at the bad moment."""
+"""Queues in situations that the recordings lack, or lack at the critical moment."""
 
 import ctypes
 from typing import Any
@@ -30,7 +30,7 @@ def entry(snapshot: ListSnapshot, caller: str, position: int, wait: int = 0) -> 
 
 
 def order(tables: FoldSpec) -> list[str]:
-    """Return the callers by position, having seen that positions are 1 to n."""
+    """Return the callers by position, after a check that the positions are 1 to n."""
     rows = sorted(tables.then(QUEUE_ENTRIES).values(), key=lambda row: row.position)
     assert [row.position for row in rows] == list(range(1, len(rows) + 1))
     return [row.unique_id for row in rows]
@@ -81,7 +81,7 @@ def test_queues_do_not_mix() -> None:
 def test_late_events_before_the_list_change_nothing() -> None:
     snapshot = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS)
-    # a, b, x joined; a left; c joined: all before the list was made, but on the wire only after it.
+    # a, b, x joined; a left; c joined: all before Asterisk made the list; it sends these events after the list.
     late = [join("a", 1, 1), join("b", 2, 2), join("x", 3, 3), leave("a", 1, 2), join("c", 3, 3)]
     items = [entry(snapshot, "b", 1), entry(snapshot, "x", 2), entry(snapshot, "c", 3)]
     tables.given([snapshot.start, *items, *late, snapshot.end, snapshot.over])
@@ -102,7 +102,7 @@ def test_a_late_old_list_item_stops_no_sweep() -> None:
     assert order(tables) == ["a"]
 
 
-def test_a_caller_who_leaves_during_a_list_stays_away() -> None:
+def test_a_caller_leaving_during_a_list_stays_away() -> None:
     snapshot = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS)
     tables.given([snapshot.start, leave("a", 1, 1)])
@@ -113,7 +113,7 @@ def test_a_caller_who_leaves_during_a_list_stays_away() -> None:
 def test_a_missing_caller_is_swept_after_moves() -> None:
     tables = FoldSpec(*MODELS).given([join("gone", 1, 1), join("a", 2, 2), join("b", 3, 3)])
     snapshot = ListSnapshot("QueueStatus")
-    # During the gap "gone" left; now "vip" joins before the list arrives, and everybody's position changes.
+    # During the gap "gone" left; now "vip" joins before the list arrives, and every position changes.
     tables.given([snapshot.start, join("vip", 1, 3)])
     tables.given(
         [entry(snapshot, "vip", 1), entry(snapshot, "a", 2), entry(snapshot, "b", 3), snapshot.end, snapshot.over]
@@ -184,8 +184,8 @@ def test_a_members_call_counts_once_at_its_end() -> None:
     assert tables.then(QUEUES)["q",].completed == 1
 
 
-def test_a_device_state_during_the_answer_ends_no_call() -> None:
-    """As 22.10 sent it on a busy machine: the state after AgentConnect is from before the call was marked."""
+def test_an_old_device_state_ends_no_call() -> None:
+    """Under load, Asterisk 22.10 sends after AgentConnect a state from before it marked the call."""
 
     def status(number: int, calls_taken: int = 0) -> NewEvent:
         defaults = {
@@ -205,8 +205,8 @@ def test_a_device_state_during_the_answer_ends_no_call() -> None:
     assert (free.status, free.in_call, free.calls_taken) == (1, 0, 1)
 
 
-def test_of_two_calls_at_once_only_the_later_counts() -> None:
-    # app_queue.c, update_queue: the member remembers one start; the end of the other call is "considered terminated".
+def test_only_the_later_of_simultaneous_calls_counts() -> None:
+    # app_queue.c, update_queue: the member has one start time; the end of the other call is "considered terminated".
     snapshot = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), member(snapshot), snapshot.end, snapshot.over])
     tables.given([call("AgentConnect", "a", at=1000.0), call("AgentConnect", "b", at=1005.0)])
@@ -218,7 +218,7 @@ def test_of_two_calls_at_once_only_the_later_counts() -> None:
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 1
 
 
-def test_a_call_from_before_the_link_counts_at_its_end() -> None:
+def test_a_call_older_than_the_link_counts() -> None:
     snapshot = ListSnapshot("QueueStatus")
     items = [queue(snapshot, Completed=4, TalkTime=10), member(snapshot, InCall=1, CallsTaken=4)]
     tables = FoldSpec(*MODELS).given([snapshot.start, *items, snapshot.end, snapshot.over])
@@ -276,11 +276,11 @@ def test_a_listed_hold_time_is_not_averaged_again() -> None:
 
 
 def test_a_missing_end_follows_from_the_members_status() -> None:
-    # Seen with 16.28: both channels were gone before app_queue looked, so there was no AgentComplete.
+    # In 16.28 both channels had ended before app_queue checked them, so it sent no AgentComplete.
     snapshot = ListSnapshot("QueueStatus")
     tables = FoldSpec(*MODELS).given([snapshot.start, queue(snapshot), member(snapshot), snapshot.end, snapshot.over])
     tables.given([call("AgentConnect", "a", at=1000.5, HoldTime=12)])
-    status = changed("QueueMemberStatus", InCall=0, CallsTaken=0, LastCall=990)  # made before the call was put down
+    status = changed("QueueMemberStatus", InCall=0, CallsTaken=0, LastCall=990)  # from before the hangup
     assert tables.given([status]).then(QUEUES)["q",].completed == 0
     status = changed("QueueMemberStatus", InCall=0, CallsTaken=1, LastCall=1007)
     row = tables.given([status, status]).then(QUEUES)["q",]
@@ -295,7 +295,7 @@ def test_a_reset_takes_effect_with_the_next_list() -> None:
     tables.given([second.start, join("x", 1, 1), queue(second, Calls=1), member(second), second.end, second.over])
     row = tables.then(QUEUES)["q",]
     assert (row.completed, row.abandoned, row.hold_time, row.calls, row.service_level_perf) == (0, 0, 0, 1, 0.0)
-    # Asterisk forgot the start of the call that lasted through the reset, so its end counts nowhere.
+    # Asterisk cleared the start of the call that lasted through the reset, so its end is not counted.
     tables.given([call("AgentComplete", "a")])
     assert tables.then(QUEUES)["q",].completed == 0
     assert tables.then(QUEUE_MEMBERS)["q", "SIP/1"].calls_taken == 0
@@ -365,7 +365,7 @@ def test_odd_values_do_not_stop_a_model() -> None:
     assert {(position, name) for position, name, _ in tables.rejected} == {(n, "QueueParams") for n in range(6, 10)}
 
 
-def test_percentages_are_those_that_c_prints() -> None:
+def test_percentages_equal_those_that_c_prints() -> None:
     libc = ctypes.CDLL(None)
     text = ctypes.create_string_buffer(32)
     for whole in (*range(1, 260), 1000, 4096, 65521, 16777213):
