@@ -8,13 +8,14 @@ from aiohttp import web
 
 from api.http.errors import Problem, json_failure
 from api.http.rendering import JSON, Renderer
+from services.log.times import rfc3339
 
 OPENING = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"'
 
 
 def timestamp(now: datetime) -> str:
     """Return a time as the envelope writes it."""
-    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return rfc3339(now, "microseconds")
 
 
 def wrap(now: datetime) -> tuple[bytes, bytes]:

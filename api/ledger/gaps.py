@@ -12,9 +12,10 @@ from api.http.auth import require_permission
 from api.http.errors import ApiError
 from api.http.handlers import view_handler
 from api.http.paging import page
-from api.http.query import QueryParams, stamp
+from api.http.query import QueryParams
 from api.http.rendering import JSON, Renderer
 from api.http.views import Args, View
+from services.log.times import rfc3339_microseconds
 
 LIMIT = 1_000
 MAX_LIMIT = 10_000
@@ -52,9 +53,9 @@ def wire(rows: Sequence[asyncpg.Record], now: datetime) -> Any:
     gaps = [
         {
             "pbx": row["pbx"],
-            "from": stamp(row["from_time"]),
-            "until": stamp(row["until_time"]),
-            "healed": stamp(row["healed_time"]),
+            "from": rfc3339_microseconds(row["from_time"]),
+            "until": rfc3339_microseconds(row["until_time"]),
+            "healed": rfc3339_microseconds(row["healed_time"]),
             "seconds": max(0.0, ((row["until_time"] or now) - row["from_time"]).total_seconds()),
             "reason": row["reason"],
             "from_position": row["from_position"],

@@ -6,9 +6,9 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from api.http.query import stamp
 from api.ledger.value_match import UNREADABLE_JSON, fields
 from projections.engine.headers import pairs
+from services.log.times import rfc3339_microseconds
 from services.runtime.masking import mask_event
 
 
@@ -34,9 +34,9 @@ def event_json(row: asyncpg.Record) -> dict[str, Any]:
         "ordinal": row["ordinal"],
         "source": row["source"],
         "name": row["name"],
-        "occurred": stamp(row["occurred"]),
-        "recorded": stamp(row["recorded"]),
-        "appended": stamp(row["appended"]),
+        "occurred": rfc3339_microseconds(row["occurred"]),
+        "recorded": rfc3339_microseconds(row["recorded"]),
+        "appended": rfc3339_microseconds(row["appended"]),
         "headers": _headers(row["source"], shown),
         "raw": text,
         "encoding": encoding,
@@ -51,8 +51,8 @@ def event_ref(row: asyncpg.Record) -> dict[str, Any]:
         "pbx": row["pbx"],
         "source": row["source"],
         "name": row["name"],
-        "occurred": stamp(row["occurred"]),
-        "recorded": stamp(row["recorded"]),
+        "occurred": rfc3339_microseconds(row["occurred"]),
+        "recorded": rfc3339_microseconds(row["recorded"]),
     }
 
 

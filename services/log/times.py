@@ -27,6 +27,11 @@ def rfc3339(at: datetime, timespec: str = "auto") -> str:
     return at.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
+def rfc3339_microseconds(at: datetime | None) -> str | None:
+    """Return the time with all six digits of the second, None without one."""
+    return None if at is None else rfc3339(at, "microseconds")
+
+
 def to_microseconds(at: datetime) -> int:
     """Return the microseconds since the epoch."""
     return (at - EPOCH) // TICK

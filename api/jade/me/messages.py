@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -17,6 +17,7 @@ from api.jade import envelope
 from api.jade.me.args import own_detail
 from api.jade.writes import write_response
 from services.commands.messages import TICK, post_message
+from services.log.times import parse_rfc3339
 from services.runtime.errors import Invalid
 
 DEFAULT_COUNT, MAX_COUNT = 50, 200
@@ -55,7 +56,7 @@ def _time(text: str) -> datetime:
     try:
         if match:
             nanoseconds = int((match[2] or "").ljust(9, "0"))
-            return datetime.fromisoformat(match[1]).replace(tzinfo=UTC) + -(-nanoseconds // 1000) * TICK
+            return parse_rfc3339(f"{match[1]}Z") + -(-nanoseconds // 1000) * TICK
     except (ValueError, OverflowError):
         pass  # No such day.
     raise Invalid("timestamp: UTC as 2018-03-30T08:30:02.364443Z")

@@ -13,14 +13,14 @@ from aiohttp import web
 
 from api.app_keys import POOL
 from api.http.errors import ApiError
-from api.http.query import MAX_POSITION, QueryParams, stamp
+from api.http.query import MAX_POSITION, QueryParams
 from api.ledger import wire
 from api.ledger.events import answer
 from api.ledger.search import Search, SearchFilter
 from api.ledger.value_match import CALL, UNIQUE_ID, ValueMatch, header
 from services.database.pool import Pool
 from services.log.archives import ArchiveCatalog, read_catalog
-from services.log.times import to_microseconds
+from services.log.times import rfc3339_microseconds, to_microseconds
 
 LIMIT = 1_000
 MAX_LIMIT = 10_000
@@ -115,4 +115,8 @@ async def _linked(pool: Pool, pbx: str, unique_id: bytes, time: tuple[datetime, 
 
 
 def _record(record: asyncpg.Record) -> dict[str, Any]:
-    return {**record, "start_time": stamp(record["start_time"]), "end_time": stamp(record["end_time"])}
+    return {
+        **record,
+        "start_time": rfc3339_microseconds(record["start_time"]),
+        "end_time": rfc3339_microseconds(record["end_time"]),
+    }

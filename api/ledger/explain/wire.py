@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from api.http.query import stamp
 from schemas.log import RecordedEvent
+from services.log.times import rfc3339_microseconds
 from services.replay.explain import MAX_EVENTS, MAX_POSITIONS, Explanation
 
 INEXACT = (
@@ -20,7 +20,7 @@ def event_summary(one: RecordedEvent) -> dict[str, Any]:
         "pbx": one.pbx,
         "source": one.source,
         "name": one.name,
-        "occurred": stamp(one.at),
+        "occurred": rfc3339_microseconds(one.at),
     }
 
 
