@@ -1,8 +1,9 @@
 """Waits after failed logins: each failure doubles the time until the next try."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
+
+from cachetools import LRUCache
 
 FREE_FAILURES = 4
 """The failures that one client has at one user before it must wait: people mistype."""
@@ -21,7 +22,7 @@ class Failures:
     def __init__(self, free: int, longest: float) -> None:
         self._free = free
         self._longest = longest
-        self._failures: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
+        self._failures: LRUCache[Hashable, tuple[int, float]] = LRUCache(MAX_KEYS)
 
     def wait(self, key: Hashable, now: float) -> float:
         """Return the seconds before this key may try again; 0 when it may try now."""
@@ -33,10 +34,8 @@ class Failures:
 
     def add(self, key: Hashable, now: float) -> None:
         """Count a failure."""
-        failures, last = self._failures.pop(key, (0, now))
+        failures, last = self._failures.get(key, (0, now))
         self._failures[key] = (failures + 1 if now - last < 2 * MAX_WAIT_SECONDS else 1, now)
-        while len(self._failures) > MAX_KEYS:
-            self._failures.popitem(last=False)
 
     def forget(self, key: Hashable) -> None:
         """Forget the failures."""
