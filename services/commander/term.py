@@ -1,7 +1,6 @@
 """One term of a commander: the time during which it holds the lock of its PBX."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 
@@ -18,7 +17,7 @@ from services.commander.sent_acts import SentActs
 from services.commander.term_log import TermLog
 from services.log.listener_link import listener_link, record_commander
 from services.runtime.outage import Outage
-from services.runtime.tasks import cancel_and_wait
+from services.runtime.tasks import cancel_and_wait, wait_event
 
 POLL_SECONDS = 1.0
 LISTENER_POLL_SECONDS = 0.5
@@ -27,11 +26,10 @@ STATUS_INTERVAL_SECONDS = 2.0
 
 REQUESTED = """
 SELECT e.position, e.raw,
-       abs(extract(epoch FROM now - CASE WHEN b.appended <= now THEN b.appended ELSE e.recorded END))::float8 AS age,
-       extract(epoch FROM least(b.appended, now) - e.recorded)::float8 AS late
+       abs(extract(epoch FROM now - CASE WHEN e.appended <= now THEN e.appended ELSE e.recorded END))::float8 AS age,
+       extract(epoch FROM least(e.appended, now) - e.recorded)::float8 AS late
 FROM (SELECT clock_timestamp() AS now) c
-CROSS JOIN ledger.event e
-CROSS JOIN LATERAL (SELECT appended FROM ledger.batch WHERE first <= e.position ORDER BY first DESC LIMIT 1) b
+CROSS JOIN ledger.event_appended e
 WHERE e.pbx = $1 AND e.source = 'ringledger' AND e.name = 'ActRequested' AND e.position > $2
 ORDER BY e.position
 """
@@ -125,6 +123,4 @@ class CommanderTerm:
             await self._log.check_continuity()  # covers the events that this term has appended
             commander.outage.recover()
             await self._config_log.poll(await commander.link.session(0))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await wake.wait()
+            await wait_event(wake, POLL_SECONDS)

@@ -1,7 +1,6 @@
 """Follows the log of one PBX: which channels enter AGI, their events, and a driver for each."""
 
 import asyncio
-import contextlib
 import uuid
 
 import asyncpg
@@ -19,7 +18,7 @@ from services.commander.link import CommanderLink
 from services.database import connection as database
 from services.database.notify import Channel
 from services.log.read import head_position
-from services.runtime.tasks import cancel_and_wait
+from services.runtime.tasks import cancel_and_wait, wait_event
 
 POLL_SECONDS = 1.0
 GATHER_SECONDS = 0.02
@@ -34,11 +33,10 @@ logger = structlog.get_logger()
 
 EVENTS = """
 SELECT e.position, e.source, e.name, coalesce(e.occurred, e.recorded) AS at, e.raw, e.recorded,
-       abs(extract(epoch FROM now - CASE WHEN b.appended <= now THEN b.appended ELSE e.recorded END))::float8 AS age,
-       extract(epoch FROM least(b.appended, now) - e.recorded)::float8 AS late
+       abs(extract(epoch FROM now - CASE WHEN e.appended <= now THEN e.appended ELSE e.recorded END))::float8 AS age,
+       extract(epoch FROM least(e.appended, now) - e.recorded)::float8 AS late
 FROM (SELECT clock_timestamp() AS now) c
-CROSS JOIN ledger.event e
-CROSS JOIN LATERAL (SELECT appended FROM ledger.batch WHERE first <= e.position ORDER BY first DESC LIMIT 1) b
+CROSS JOIN ledger.event_appended e
 WHERE e.position > $1 AND e.position <= $2 AND e.pbx = $3 AND octet_length(e.raw) <= $4 AND (
     e.source = 'ami' AND e.name IN ('AsyncAGIStart', 'AsyncAGIExec', 'AsyncAGIEnd', 'HangupRequest',
                                     'SoftHangupRequest', 'Hangup', 'AttendedTransfer')
@@ -88,10 +86,8 @@ class AsyncAgi:
                 after = await self._read(connection, after)
                 await self._drive_new(connection, wake)
                 self._reap()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await wake.wait()
-                        await asyncio.sleep(GATHER_SECONDS)
+                if await wait_event(wake, POLL_SECONDS):
+                    await asyncio.sleep(GATHER_SECONDS)
         finally:
             await cancel_and_wait(self._driving)
             connection.terminate()

@@ -29,13 +29,12 @@ SELECT last FROM ledger.batch WHERE appended <= clock_timestamp() - make_interva
 ORDER BY appended DESC, first DESC LIMIT 1
 """
 OWN_EVENTS = """
-SELECT e.position, e.raw, extract(epoch FROM least(b.appended, clock_timestamp()) - e.recorded)::float8 AS late
-FROM ledger.event e
-CROSS JOIN LATERAL (SELECT appended FROM ledger.batch WHERE first <= e.position ORDER BY first DESC LIMIT 1) b
-WHERE e.pbx = $1 AND e.source = 'ringledger' AND e.position > $2 AND e.name IN (
+SELECT position, raw, extract(epoch FROM least(appended, clock_timestamp()) - recorded)::float8 AS late
+FROM ledger.event_appended
+WHERE pbx = $1 AND source = 'ringledger' AND position > $2 AND name IN (
     'AgiRunStarted', 'AgiStepSent', 'AgiStepDone', 'AgiStepFailed', 'AgiBreakSent', 'AgiRunEnded'
 )
-ORDER BY e.position
+ORDER BY position
 """
 
 LaterEvent = AgiStepSent | AgiStepDone | AgiStepFailed | AgiBreakSent | AgiRunEnded

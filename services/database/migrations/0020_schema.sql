@@ -48,6 +48,14 @@ CREATE INDEX IF NOT EXISTS batch_appended ON ledger.batch (appended);
 -- Batches that waited in a spool: this index finds them without a scan of everything after them.
 CREATE INDEX IF NOT EXISTS batch_late ON ledger.batch (earliest) WHERE appended - earliest > interval '10 seconds';
 
+-- The events, each with the time of its append, for queries of few events: each costs a search of an index.
+CREATE OR REPLACE VIEW ledger.event_appended AS
+SELECT e.position, e.connection, e.ordinal, e.occurred, e.recorded, b.appended, e.month, e.pbx, e.source, e.name, e.raw
+FROM ledger.event e
+CROSS JOIN LATERAL (
+    SELECT appended FROM ledger.batch WHERE month = e.month AND first <= e.position ORDER BY first DESC LIMIT 1
+) b;
+
 -- The end of the log, one row.
 CREATE TABLE IF NOT EXISTS ledger.head (
     position bigint      NOT NULL,

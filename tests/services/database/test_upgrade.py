@@ -49,6 +49,8 @@ FROM relation JOIN pg_constraint c ON conrelid = relation.oid WHERE contype <> '
 UNION ALL
 SELECT pg_get_indexdef(indexrelid) FROM relation JOIN pg_index ON indrelid = oid
 UNION ALL
+SELECT pg_get_viewdef(oid) FROM relation WHERE relkind = 'v'
+UNION ALL
 SELECT pg_get_triggerdef(t.oid) FROM relation JOIN pg_trigger t ON tgrelid = relation.oid
 UNION ALL
 SELECT pg_get_functiondef(p.oid) FROM pg_proc p WHERE pronamespace = 'ledger'::regnamespace
