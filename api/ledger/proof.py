@@ -7,13 +7,15 @@ from aiohttp import web
 from api.app_keys import POOL
 from api.http.auth import require_permission
 from api.http.errors import ApiError
-from api.http.query import MAX_POSITION, QueryParams, stamp
+from api.http.query import MAX_POSITION, QueryParams
 from api.ledger import wire
 from api.ledger.events import answer
 from api.ledger.search import COLUMNS
 from services.log import redactions
 from services.log.archives import ArchivedError, read_catalog
 from services.log.chain import LEAF, SALT, split
+from services.log.read import read_head
+from services.log.times import rfc3339_microseconds
 
 EVENT = COLUMNS + "WHERE e.position = $1"
 BATCH = """
@@ -21,7 +23,6 @@ SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, 
 FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1
 """
 PREVIOUS = "SELECT hash FROM ledger.batch WHERE first < $1 ORDER BY first DESC LIMIT 1"
-HEAD = "SELECT position, hash FROM ledger.head"
 
 CHECK = (
     "Times are microseconds since the epoch, numbers are decimal, text is UTF-8. The leaf is the SHA-256 of the bytes"
@@ -62,7 +63,7 @@ async def event(request: web.Request) -> web.Response:
         previous = archived.hash
         if batch["first"] != archived.position + 1:
             previous = await connection.fetchval(PREVIOUS, batch["first"])
-        head = await connection.fetchrow(HEAD)
+        head = await read_head(connection)
         try:
             changes = await redactions.redactions_of(connection, batch["pbx"], position)
         except redactions.RedactionError as error:
@@ -79,8 +80,8 @@ async def event(request: web.Request) -> web.Response:
             "last": batch["last"],
             "connection": batch["connection"],
             "ordinal": batch["ordinal"],
-            "appended": stamp(batch["appended"]),
-            "earliest": stamp(batch["earliest"]),
+            "appended": rfc3339_microseconds(batch["appended"]),
+            "earliest": rfc3339_microseconds(batch["earliest"]),
             "pbx": batch["pbx"],
             "leaves": leaves,
             "previous": previous.hex(),

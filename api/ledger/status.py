@@ -10,17 +10,18 @@ from aiohttp import web
 
 from api.app_keys import CHECKPOINTS, POOL, SETTINGS
 from api.http.auth import require_permission
-from api.http.query import QueryParams, stamp
+from api.http.query import QueryParams
 from api.ledger.events import answer
 from api.ops.listeners import listener_report
 from projections import ALL
 from projections.engine.subscriptions import SNAPSHOT_EVENTS
 from projections.pbx.links import refused_lists, unanswered_lists
 from services.log.archives import Archive, read_catalog
+from services.log.read import read_head
+from services.log.times import rfc3339_microseconds
 from services.projector.checkpoint_watcher import CheckpointWatcher
 from services.projector.checkpoints import CheckpointReading, read
 
-HEAD = "SELECT position, hash, appended FROM ledger.head"
 REBUILDING = "SELECT model, version, position, error FROM ledger.checkpoint WHERE place = 'rebuild' ORDER BY model"
 LINKS = """
 SELECT pbx, state, since, healed, address, banner, reason, refused, epoch, last_snapshot, last_minute, failed
@@ -73,12 +74,12 @@ async def status(request: web.Request) -> web.Response:
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         reading = await read(connection)
-        head = await connection.fetchrow(HEAD)
+        head = await read_head(connection)
         body = {
             "head": {
                 "position": head["position"],
                 "hash": head["hash"].hex(),
-                "appended": stamp(head["appended"]) if head["position"] else None,
+                "appended": rfc3339_microseconds(head["appended"]) if head["position"] else None,
             },
             "models": _models(checkpoints, reading),
             "rebuilding": [dict(row) for row in await connection.fetch(REBUILDING)],
@@ -107,7 +108,7 @@ def _archive(archive: Archive) -> dict[str, Any]:
         "hash": archive.hash.hex(),
         "file": archive.file,
         "sha256": archive.sha256.hex(),
-        "archived": stamp(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=archive.archived_at)),
+        "archived": rfc3339_microseconds(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=archive.archived_at)),
     }
 
 
@@ -129,7 +130,7 @@ async def _links(connection: asyncpg.Connection, reading: CheckpointReading) -> 
     return {
         row["pbx"]: {
             "link": reading.links[row["pbx"]].state,
-            "since": stamp(row["since"]),
+            "since": rfc3339_microseconds(row["since"]),
             "healed": row["healed"],
             "complete": reading.links[row["pbx"]].complete,
             "address": row["address"],
@@ -137,8 +138,8 @@ async def _links(connection: asyncpg.Connection, reading: CheckpointReading) -> 
             "reason": row["reason"],
             "refused": row["refused"],
             "epoch": row["epoch"],
-            "last_snapshot": stamp(row["last_snapshot"]),
-            "last_minute": stamp(row["last_minute"]),
+            "last_snapshot": rfc3339_microseconds(row["last_snapshot"]),
+            "last_minute": rfc3339_microseconds(row["last_minute"]),
             "failed_lists": unanswered_lists(row["failed"]),
             "refused_lists": refused_lists(row["failed"]),
         }

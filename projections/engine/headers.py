@@ -8,6 +8,7 @@ import msgspec
 
 from projections.engine.cdr_csv import cdr_headers
 from schemas.log import RecordedEvent
+from schemas.text import decode_text
 
 MAX_LAYOUTS = 8
 """How many layouts of one event are remembered; Asterisk has one or two of each."""
@@ -32,16 +33,11 @@ def headers_of(event: RecordedEvent) -> dict[str, Any]:
     Bytes that are not UTF-8, and NUL, which PostgreSQL's text cannot hold, become U+FFFD here; the log keeps them.
     """
     if event.source == "cdr_csv":
-        return cdr_headers(_text(event))
+        return cdr_headers(decode_text(event.raw))
     if event.source != "ami":
         decoded: dict[str, Any] = msgspec.json.decode(event.raw)
         return decoded
-    return _joined(_text(event))
-
-
-def _text(event: RecordedEvent) -> str:
-    text = event.raw.decode("utf-8", "replace")
-    return text.replace("\0", "\ufffd") if "\0" in text else text
+    return _joined(decode_text(event.raw))
 
 
 def _joined(text: str) -> dict[str, Any]:
@@ -68,7 +64,7 @@ class HeaderSubset:
         """Return what `headers_of` returns, at least for the headers in ``names``."""
         if event.source != "ami":
             return headers_of(event)
-        text = _text(event)
+        text = decode_text(event.raw)
         headers = self._match(text)
         if headers is not None:
             return headers

@@ -6,7 +6,7 @@ import asyncpg
 
 from schemas.log import RecordedEvent
 
-HEAD = "SELECT position FROM ledger.head"
+HEAD = "SELECT position, hash, appended FROM ledger.head"
 READ = """
 SELECT position, pbx, source, name, at, raw, recorded
 FROM (
@@ -44,3 +44,8 @@ async def head_position(connection: asyncpg.Connection) -> int:
     """Return the position of the log's last event, 0 for an empty log."""
     position: int = await connection.fetchval(HEAD)
     return position
+
+
+async def read_head(connection: asyncpg.Connection) -> asyncpg.Record:
+    """Return the position and hash of the log's end, and the time of the last append."""
+    return await connection.fetchrow(HEAD)

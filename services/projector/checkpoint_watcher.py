@@ -1,7 +1,6 @@
 """Reads the checkpoints whenever they change, over one connection: NOTIFY wakes, polling guarantees."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
@@ -14,6 +13,7 @@ from services.database.notify import Channel
 from services.projector.checkpoint_waits import CheckpointWaits
 from services.projector.checkpoints import CheckpointReading, in_timeline, read
 from services.runtime.clock import CLOCK, Clock
+from services.runtime.tasks import wait_event
 
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.02
@@ -61,9 +61,7 @@ class CheckpointWatcher(CheckpointWaits):
                 self._process(reading)
                 self.heartbeat.outage.recover()
                 await asyncio.sleep(PAUSE_SECONDS)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._wake.wait()
+                await wait_event(self._wake, POLL_SECONDS)
         finally:
             connection.terminate()
 

@@ -1,7 +1,6 @@
 """The projector process: it holds the lock, follows the log, and reconnects when PostgreSQL is back."""
 
 import asyncio
-import contextlib
 import gc
 from collections.abc import Mapping
 
@@ -16,6 +15,7 @@ from services.database.notify import Channel
 from services.log.continuity import RewoundError
 from services.projector.projector import POLL_SECONDS, Projector
 from services.runtime.outage import QUIET_SECONDS, Outage
+from services.runtime.tasks import set_after, wait_event
 
 logger = structlog.get_logger()
 
@@ -37,9 +37,7 @@ async def project(
             logger.error("log_went_back", error=str(error))  # noqa: TRY400 (the message is all there is)
         except DATABASE_ERRORS as error:
             outage.fail(error)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await stop.wait()
+            await wait_event(stop, POLL_SECONDS)
 
 
 async def _hold(
@@ -64,7 +62,7 @@ async def _hold(
 
         await connection.add_listener(Channel.LOG, lambda *_: wake.set())
         await connection.add_listener(Channel.REBUILD, on_request)
-        waker = asyncio.create_task(_wake_at(stop, wake))
+        waker = asyncio.create_task(set_after(stop, wake))
         await projector.open()
         logger.info("projecting", models=len(projector.cursors), stopped=projector.stopped)
         steady = asyncio.get_running_loop().call_later(QUIET_SECONDS, outage.recover)
@@ -76,8 +74,3 @@ async def _hold(
     finally:
         is_active.clear()
         connection.terminate() if not stop.is_set() else await connection.close()
-
-
-async def _wake_at(stop: asyncio.Event, wake: asyncio.Event) -> None:
-    await stop.wait()
-    wake.set()

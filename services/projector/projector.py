@@ -22,6 +22,7 @@ from services.projector.batch import BatchWriter
 from services.projector.catch_up import CatchUpBudget
 from services.projector.cursor import ModelCursor, Schema, StoppedError
 from services.projector.initial_state import NoInitialStateError
+from services.runtime.tasks import wait_event
 
 BATCH = 5000
 POLL_SECONDS = 1.0
@@ -264,8 +265,5 @@ class Projector:
                 await self.start_requested()
             if await self.advance() == 0:
                 self._end = await follow_end(self._connection, self._end)
-                try:
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await wake.wait()
-                except TimeoutError:
+                if not await wait_event(wake, POLL_SECONDS):
                     self.is_requested.set()

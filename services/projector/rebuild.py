@@ -6,7 +6,6 @@ Interrupting the command does not cancel the rebuild; running it again waits for
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 
@@ -16,12 +15,13 @@ from msgspec import Struct
 from projections import ALL
 from projections.engine.model import ReadModel
 from services.database import connection as database
-from services.database.errors import DATABASE_ERRORS, UNREACHABLE, explain
+from services.database.errors import DATABASE_ERRORS, NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.database.notify import Channel
 from services.log.archives import ArchivedError, read_catalog
 from services.log.read import head_position
 from services.projector.process import project
 from services.runtime.progress import Bar
+from services.runtime.tasks import wait_event
 
 POLL_SECONDS = 0.25
 
@@ -40,8 +40,6 @@ LEFT JOIN ledger.checkpoint m ON m.model = r.model AND m.place = 'model'
 LEFT JOIN ledger.checkpoint b ON b.model = r.model AND b.place = 'rebuild'
 WHERE r.number = ANY($1::bigint[]) ORDER BY r.model
 """
-
-OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 
 class RebuildError(Exception):
@@ -93,8 +91,8 @@ async def rebuild(url: str, models: Sequence[ReadModel], until: int | None, stop
         finally:
             done.set()
             await own
-    except OUTDATED:
-        raise RebuildError("the database has another version: run `ringledger migrate`") from None
+    except NO_LEDGER:
+        raise RebuildError(NO_LEDGER_MESSAGE) from None
     except UNREACHABLE as error:
         raise RebuildError(f"the rebuild continues when PostgreSQL is back: {explain(error)}", 1) from None
     finally:
@@ -139,9 +137,7 @@ async def _follow(
             bar.show(min(row["built"] or (row["ended"] and row["served"]) or 0 for row in rows), target)
             if own.done():
                 await own  # raises its error
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await stop.wait()
+            await wait_event(stop, POLL_SECONDS)
 
 
 def _is_over(row: asyncpg.Record, target: int) -> bool:

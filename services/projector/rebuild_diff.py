@@ -14,13 +14,13 @@ from rich.table import Table as RichTable
 
 from projections.engine.model import ReadModel
 from services.database import connection as database
-from services.database.errors import UNREACHABLE, explain
+from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.log.archives import last_archived
 from services.projector.batch import BatchWriter
 from services.projector.cursor import ModelCursor, StoppedError
 from services.projector.initial_state import NoInitialStateError, fill_table, read_initial_state
 from services.projector.projector import Projector
-from services.projector.rebuild import OUTDATED, RebuildError, connect
+from services.projector.rebuild import RebuildError, connect
 from services.projector.table import Table
 from services.runtime.progress import Bar
 
@@ -115,8 +115,8 @@ async def differences(url: str, models: Sequence[ReadModel]) -> list[Comparison]
             compared.stopped = scratch.stopped.get(compared.model.name, "")
             if not compared.stopped:
                 await _compare(connection, compared)
-    except OUTDATED as error:
-        raise RebuildError(f"the database has another version, or lacks a table: {error}") from None
+    except NO_LEDGER as error:
+        raise RebuildError(f"{NO_LEDGER_MESSAGE}: {error}") from None
     except UNREACHABLE as error:
         raise RebuildError(explain(error), 1) from None
     else:

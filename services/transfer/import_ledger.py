@@ -15,6 +15,7 @@ from services.database import connection as database
 from services.database.migrate import migrate
 from services.log import append as log
 from services.log.archives import ArchivedError, read_catalog
+from services.log.read import read_head
 from services.runtime.progress import Bar
 from services.transfer.ledger_check import CheckedFile, check_file
 from services.transfer.ledger_file import FileEvent, read_batches
@@ -23,7 +24,6 @@ TRANSACTION_EVENTS = 4096
 TRANSACTION_BYTES = 1 << 23
 """The size of one transaction: a listener waits for the lock no longer than for a batch of its own."""
 
-HEAD = "SELECT position, hash FROM ledger.head"
 HASH = "SELECT last, hash FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1"
 RESTORE = "SELECT ledger.restore($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 SPANS = """
@@ -80,7 +80,7 @@ async def _import(connection: asyncpg.Connection, file: CheckedFile) -> str:
                 f"{file.path}: {ArchivedError('it', archive)}; to restore the whole log, import into an empty database"
             )
     if manifest.pbx is None:
-        head = await connection.fetchrow(HEAD)
+        head = await read_head(connection)
         batch = await connection.fetchrow(HASH, manifest.last)
         if batch is not None and (batch[0], batch[1].hex()) == (manifest.last, manifest.hash):
             return NOTHING

@@ -229,7 +229,7 @@ async def test_a_bad_request_is_refused_without_changes(
 async def test_a_database_without_a_ledger_is_refused(empty_url: str, arguments: tuple[str, ...]) -> None:
     code, out, err = await ran(empty_url, "rebuild", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "the database has another version" in err
+    assert "the database holds no ledger of this version" in err
 
 
 @pytest.mark.parametrize("arguments", [(), ("--diff",)])
