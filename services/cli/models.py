@@ -119,7 +119,8 @@ def _rebuild(url: str, models: "Sequence[ReadModel]", until: int | None) -> int:
 def _print_differences(url: str, models: "Sequence[ReadModel]") -> int:
     from rich.console import Console
 
-    from services.projector.rebuild_diff import differences, lines, table
+    from services.projector.rebuild_diff import differences
+    from services.projector.rebuild_report import lines, table
 
     compared = asyncio.run(differences(url, models))
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -22,7 +22,8 @@ from schemas.users import TokenIssued, UserCreated
 from services.database import connection as database
 from services.log.append import append_events
 from services.projector.rebuild import RebuildError, rebuild
-from services.projector.rebuild_diff import Comparison, differences, lines, table
+from services.projector.rebuild_diff import Comparison, differences
+from services.projector.rebuild_report import lines, table
 from tests.captures import wire
 from tests.services.projector.test_projector import Pen
 from tests.services.projector.test_rebuild import EVENTS, FOLDED, projecting, ran, started, wait_for
