@@ -6,13 +6,12 @@ holds the waiting callers and the present calls of the list: the end of a call t
 
 from typing import Any
 
-from msgspec import field
 from msgspec.structs import replace
 
-from projections.engine.model import Handler, Key, ReadModel, Row
+from projections.engine.model import Handler, Key, ReadModel
 from projections.queues import queue_channels
-from projections.queues.queue_averages import average, percent
 from projections.queues.queue_channels import CallerMove, Memory, keep_row, no_row
+from projections.queues.queue_row import Queue, finish_call, hold_time_after, with_percentages, without
 from schemas.ami.channel import BridgeMember, HangupEvent
 from schemas.ami.core import Greeted
 from schemas.ami.queue import (
@@ -26,57 +25,12 @@ from schemas.ami.queue import (
 from schemas.ami.transfer import AttendedTransfer, LocalOptimization
 
 
-class Queue(Row):
-    """One queue; times in seconds, the performances are percentages with one decimal, as Asterisk prints them.
-
-    ``service_level_perf`` is of completed calls, ``service_level_perf2`` of completed and abandoned ones. Lists lack
-    the number of calls within the service level: ``completed_in_level`` and ``abandoned_in_level`` are counted, or
-    computed from the percentages. ``hold_time_before`` is the computed hold time before a list with another one, until
-    the next call is answered.
-
-    ``waiting`` holds callers by unique id, True once their abandonment is counted. ``talking`` holds, by interface, the
-    latest call of each member in one: ``caller`` (unique id, empty for a call known from a list only), ``since``
-    (seconds since the epoch) and ``held`` (seconds that the caller had waited).
-    """
-
-    name: str
-    strategy: str = ""
-    max: int = 0
-    weight: int = 0
-    calls: int = 0
-    completed: int = 0
-    abandoned: int = 0
-    hold_time: int = 0
-    talk_time: int = 0
-    service_level: int = 0
-    service_level_perf: float = 0.0
-    service_level_perf2: float = 0.0
-    completed_in_level: int = 0
-    abandoned_in_level: int = 0
-    hold_time_before: int | None = None
-    waiting: dict[str, bool] = field(default_factory=dict)
-    talking: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
 def by_queue(e: Any) -> Key | None:
     return (e.queue,) if e.queue else None
 
 
 def by_known(e: Any) -> Key | None:
     return by_queue(e) if e else None
-
-
-def with_percentages(row: Queue) -> Queue:
-    """Return the row with the percentages that follow from the counts."""
-    return replace(
-        row,
-        service_level_perf=percent(row.completed_in_level, row.completed),
-        service_level_perf2=percent(row.completed_in_level + row.abandoned_in_level, row.completed + row.abandoned),
-    )
-
-
-def without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
-    return {k: value for k, value in mapping.items() if k != key}
 
 
 def join(row: Queue | None, e: QueueCaller) -> Queue | None:
@@ -118,15 +72,6 @@ def answer(row: Queue | None, e: QueueCall) -> Queue | None:
     )
 
 
-def hold_time_after(row: Queue, e: QueueCall) -> int:
-    """Return the new hold time: that of the first call, or else an average, unless the last list included this call."""
-    if row.completed + row.abandoned == 0:
-        return e.hold_time
-    if row.hold_time_before is not None and average(row.hold_time_before, e.hold_time) == row.hold_time:
-        return row.hold_time
-    return average(row.hold_time, e.hold_time)
-
-
 def complete_call(row: Queue | None, e: QueueCall) -> Queue | None:
     """Count a call that a member finished, if it is the member's latest: Asterisk stores one start per member."""
     call = row.talking.get(e.location) if row else None
@@ -162,20 +107,6 @@ def end_channel(row: Queue | None, e: QueueCaller | QueueCall) -> Queue | None:
     if call is None or call["caller"] != e.unique_id:
         return row
     return finish_call(row, e.location, call["held"], max(int(e.at.timestamp()) - call["since"], 0))
-
-
-def finish_call(row: Queue, location: str, hold_time: int, talk_time: int) -> Queue:
-    """Count a call; it is within the service level if the caller did not wait longer."""
-    in_level = hold_time <= row.service_level
-    return with_percentages(
-        replace(
-            row,
-            completed=row.completed + 1,
-            completed_in_level=row.completed_in_level + in_level,
-            talk_time=talk_time if row.completed == 0 else average(row.talk_time, talk_time),
-            talking=without(row.talking, location),
-        )
-    )
 
 
 def update_member(row: Queue | None, e: QueueMemberEvent) -> Queue | None:
