@@ -1,6 +1,6 @@
-"""The curl lines of the seed, read as a shell reads them.
+r"""The curl lines of the seed, read as a shell reads them.
 
-``curl.tsv`` holds each with its lines in the seed. A line that ends with ``\\`` or a bare ``-d``
+``curl.tsv`` holds each with its lines in the seed. A line that ends with ``\`` or a bare ``-d``
 is joined with the next. That holds inside quotes too, where a shell would send the backslash.
 """
 
