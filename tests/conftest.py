@@ -8,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.listener.spools import Spools
 from tests.support.database import EMPTY, READ_MODELS, SCHEMA, cloned, make_templates, temporary_server
@@ -97,7 +97,7 @@ async def empty_url(server: Embedded) -> AsyncIterator[str]:
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to `url` that finds the tables of the log and of the read models."""
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     yield connection
     await connection.close()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from projections import ALL
-from services.database import connection as database
+from services.database.connection import connect
 from services.projector.projector import Projector
 from tests.captures import wire
 from tests.support.ledger import ingest_wire
@@ -14,7 +14,7 @@ async def test_every_event_of_a_recording_is_in_the_log_and_is_folded(url: str, 
     protocol = await ingest_wire(url, wire(capture), 65536)
     assert protocol.events == events
     assert protocol.rejected_bytes == 0
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     assert await connection.fetchval("SELECT count(*) FROM event") == events
     projector = Projector(connection, ALL)
     await projector.open()

@@ -17,7 +17,7 @@ from api.http.etags import entity_tags, is_ahead
 from api.http.flights import Flights
 from api.http.rendering import Pieces, Renderer, render, size
 from api.http.views import AsOfRenderer, Query, QueryKey, Rendered, View, query_of, respond
-from services.database import connection as database
+from services.database.connection import snapshot
 from services.database.pool import Pool
 from services.projector.checkpoint_watcher import CheckpointWatcher
 from services.projector.checkpoints import VERSIONS, CheckpointReading, UnreadyError, in_timeline, read
@@ -132,7 +132,7 @@ class CurrentViews:
         attempt = 1
         while True:
             try:
-                async with self._pool.acquire() as connection, database.snapshot(connection):
+                async with self._pool.acquire() as connection, snapshot(connection):
                     newest = self._checkpoints.newest
                     reading = await in_timeline(connection, await read(connection), newest)
                     reading.tag(models)  # raises when one has no table yet

@@ -12,11 +12,11 @@ from services.cli.options import LEDGER, SettingsFile, app, failure, load_settin
 @app.command(rich_help_panel=LEDGER)
 def migrate(file: SettingsFile = None) -> None:
     """Bring the database's schema up to date. `up` does this itself."""
-    from services.database import connection as database
+    from services.database.connection import connect
     from services.database.migrate import migrate as apply_migrations
 
     async def apply(url: str) -> list[str]:
-        connection = await database.connect(url)
+        connection = await connect(url)
         try:
             return await apply_migrations(connection)
         finally:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from projections import ALL
 from projections.pbx.links import refused_lists, unanswered_lists
 from schemas.refusals import refused_list, refused_login
-from services.database import connection as database
+from services.database.connection import connect, snapshot
 from services.database.errors import NoLedgerError
 from services.log.listener_link import COMMANDER_TTL_SECONDS, COMMANDERS, LISTENER_TTL_SECONDS, trouble_of
 from services.log.read import head_position
@@ -65,11 +65,11 @@ async def read_status(url: str, users: Mapping[str, str] = MappingProxyType({}))
 
     Raises NoLedgerError and the errors of PostgreSQL.
     """
-    connection = await database.connect(url, search_path="ledger", application_name="ringledger status")
+    connection = await connect(url, search_path="ledger", application_name="ringledger status")
     try:
         if not await connection.fetchval(READY):
             raise NoLedgerError
-        async with database.snapshot(connection):
+        async with snapshot(connection):
             head = await head_position(connection)
             folded = await connection.fetchval(FOLDED)
             links = await connection.fetch(LINKS, LISTENER_TTL_SECONDS) if folded else []

@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import structlog
 
-from services.database import connection as database
 from services.database.cluster import EmbeddedError
 from services.database.compatible import IncompatibleError
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.errors import MISCONFIGURED, UNREACHABLE
 from services.database.migrate import migrate
@@ -51,7 +51,7 @@ async def apply_migrations(url: str, stop: asyncio.Event) -> None:
     outage = Outage("database_unreachable", "database_reachable")
     while not stop.is_set():
         try:
-            connection = await database.connect(url)
+            connection = await connect(url)
             try:
                 for name in await migrate(connection):
                     logger.info("migrated", name=name)

@@ -14,7 +14,7 @@ from services.commander.link import CommanderLink
 from services.commander.manager_reloads import ManagerReloads
 from services.commander.sent_acts import SentActs
 from services.commander.term import CommanderResources, CommanderTerm
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.database.locks import Lock, stand_by, try_lock
 from services.database.notify import Channel
@@ -62,7 +62,7 @@ class Commander:
             self.resources.link.close()
 
     async def _run_term(self, stop: asyncio.Event) -> None:
-        connection = await database.connect(self.resources.url, search_path="model, ledger")
+        connection = await connect(self.resources.url, search_path="model, ledger")
         try:
             wake = asyncio.Event()
             stopping = asyncio.create_task(set_after(stop, wake))

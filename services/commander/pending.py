@@ -4,7 +4,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct, field
 
-from services.database import connection as database
+from services.database.connection import snapshot
 from services.log.read import head_position
 
 CHECKPOINT = """
@@ -41,7 +41,7 @@ class PendingActs(Struct, frozen=True):
 async def read_pending_acts(connection: asyncpg.Connection, pbx: str) -> PendingActs:
     """Return the acts without an outcome."""
     states: dict[str, tuple[int, bool]] = {}
-    async with database.snapshot(connection):
+    async with snapshot(connection):
         head = await head_position(connection)
         checkpoint = await connection.fetchval(CHECKPOINT) or 0
         if checkpoint:

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import asyncpg
 import structlog
 
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.runtime.outage import Outage
 
@@ -70,7 +70,7 @@ class Heartbeat:
         """Query PostgreSQL until cancelled."""
         while True:
             try:
-                connection = await self._await(database.connect(self._url, application_name="ringledger heartbeat"))
+                connection = await self._await(connect(self._url, application_name="ringledger heartbeat"))
                 try:
                     while True:
                         await self._await(connection.fetchval("SELECT 1"), connection)

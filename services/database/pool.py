@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import asyncpg
 
-from services.database import connection as database
+from services.database.connection import create_pool
 from services.database.errors import UNREACHABLE
 from services.database.heartbeat import Heartbeat
 from services.runtime.outage import Outage
@@ -82,5 +82,5 @@ class Pool:
 
 async def open_pool(url: str, heartbeat: Heartbeat, *, size: int, **settings: str) -> Pool:
     """Return a pool of up to ``size`` connections, which it opens on demand."""
-    pool = await database.create_pool(url, size=size, watch=heartbeat.watch, lock_timeout=LOCK_TIMEOUT, **settings)
+    pool = await create_pool(url, size=size, watch=heartbeat.watch, lock_timeout=LOCK_TIMEOUT, **settings)
     return Pool(pool, heartbeat)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import asyncpg
 from msgspec import Struct
 
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.chain import LEAF, SALT, Batch, leaf
 
 WINDOW = 8192
@@ -41,7 +41,7 @@ class LogSlice(Struct):
 
 async def connect_microseconds(url: str, program: str) -> asyncpg.Connection:
     """Open a connection whose timestamps are microseconds since the epoch, infinite ones too."""
-    connection = await database.connect(url, application_name=program)
+    connection = await connect(url, application_name=program)
     await connection.set_type_codec(
         "timestamptz",
         schema="pg_catalog",

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 
-from services.database import connection as database
 from services.database import pool
+from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.database.heartbeat import Heartbeat
 from services.database.notify import Channel
@@ -48,7 +48,7 @@ class CheckpointWatcher(CheckpointWaits):
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _watch(self) -> None:
-        connection = await database.connect(self._url, search_path="model, ledger", lock_timeout=pool.LOCK_TIMEOUT)
+        connection = await connect(self._url, search_path="model, ledger", lock_timeout=pool.LOCK_TIMEOUT)
         self.heartbeat.watch(connection)
         try:
             await connection.add_listener(Channel.LOG, self._on_append)

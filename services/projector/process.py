@@ -8,7 +8,7 @@ import structlog
 
 from projections import ALL
 from services.database import compatible
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.database.locks import Lock, stand_by
 from services.database.notify import Channel
@@ -44,7 +44,7 @@ async def _hold(
     url: str, stop: asyncio.Event, is_active: asyncio.Event, until: Mapping[str, int] | None, outage: Outage
 ) -> None:
     # A crash of PostgreSQL loses rows and checkpoint together; both are folded again from the durable log.
-    connection = await database.connect(url, search_path="model, ledger", synchronous_commit="off")
+    connection = await connect(url, search_path="model, ledger", synchronous_commit="off")
     # A batch creates tens of thousands of objects and no cycles; collecting cycles that often is a tenth of the work.
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from projections import ALL
 from projections.engine.model import ReadModel
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS, NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.database.notify import Channel
 from services.log.archives import ArchivedError, read_catalog
@@ -66,10 +66,10 @@ def models_named(names: Sequence[str]) -> list[ReadModel]:
     return [models[name] for name in dict.fromkeys(names)] or list(ALL)
 
 
-async def connect(url: str) -> asyncpg.Connection:
+async def connect_to_models(url: str) -> asyncpg.Connection:
     """Return a connection to the database. Raises RebuildError."""
     try:
-        return await database.connect(url, search_path="model, ledger")
+        return await connect(url, search_path="model, ledger")
     except DATABASE_ERRORS as error:
         raise RebuildError(explain(error), 1) from None
 
@@ -80,7 +80,7 @@ async def rebuild(url: str, models: Sequence[ReadModel], until: int | None, stop
     When ``stop`` is set, it returns at once, and a projector continues the rebuild. Raises RebuildError.
     """
     began = time.monotonic()
-    connection = await connect(url)
+    connection = await connect_to_models(url)
     done, is_active = asyncio.Event(), asyncio.Event()
     try:
         numbers, target = await _request(connection, models, until)

@@ -11,14 +11,14 @@ import asyncpg
 from msgspec import Struct
 
 from projections.engine.model import ReadModel
-from services.database import connection as database
+from services.database.connection import snapshot
 from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.log.archives import last_archived
 from services.projector.batch import BatchWriter
 from services.projector.cursor import ModelCursor, StoppedError
 from services.projector.initial_state import NoInitialStateError, fill_table, read_initial_state
 from services.projector.projector import Projector
-from services.projector.rebuild import RebuildError, connect
+from services.projector.rebuild import RebuildError, connect_to_models
 from services.projector.table import Table
 from services.runtime.progress import Bar
 
@@ -94,7 +94,7 @@ class ScratchProjector(Projector):
 
 async def differences(url: str, models: Sequence[ReadModel]) -> list[Comparison]:
     """Compare the served tables with a fold of the present code up to their positions. Raises RebuildError."""
-    connection = await connect(url)
+    connection = await connect_to_models(url)
     try:
         comparisons = await _copy_served(connection, models)
         archived = await last_archived(connection)
@@ -123,7 +123,7 @@ async def differences(url: str, models: Sequence[ReadModel]) -> list[Comparison]
 
 
 async def _copy_served(connection: asyncpg.Connection, models: Sequence[ReadModel]) -> list[Comparison]:
-    async with database.snapshot(connection, readonly=False):
+    async with snapshot(connection, readonly=False):
         names = [model.name for model in models]
         served = {r["model"]: r for r in await connection.fetch(CHECKPOINTS, names)}
         if missing := [name for name in names if name not in served]:

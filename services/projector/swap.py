@@ -97,7 +97,7 @@ async def end_rebuild(
 async def swap(connection: asyncpg.Connection, rebuilt: Sequence[ModelCursor]) -> SwapResult:
     """Serve rebuilt tables in place of the present ones, all in one transaction.
 
-    It waits a moment for readers of the views (`database.snapshot`), so that no reader sees one table from before and
+    It waits a moment for readers of the views (`connection.snapshot`), so that no reader sees one table from before and
     another from after. Raises asyncpg.LockNotAvailableError when readers take longer, and StoppedError for a model
     whose table cannot be served; nothing has changed then.
     """

@@ -8,7 +8,7 @@ import asyncpg
 from msgspec import Struct
 
 from projections import ALL
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.log.archives import ArchivedError
 from services.log.bounds import UnknownPbxError, require_pbx
@@ -56,7 +56,7 @@ async def query_history(url: str, query: HistoryQuery) -> list[RowsAsOf]:
     """Return the rows for each instant of the query. Raises HistoryError."""
     positions_or_times = _parse(query)
     with _history_errors():
-        connection = await database.connect(url)
+        connection = await connect(url)
         try:
             if query.pbx is not None:
                 await require_pbx(connection, query.pbx)

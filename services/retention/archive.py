@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 
 from projections import ALL
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS, NO_LEDGER, UNREACHABLE, explain
 from services.database.locks import Lock, try_lock
 from services.log.archives import ArchiveCatalog, drop_detached, last_archived, read_catalog
@@ -57,7 +57,7 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
     The tables of these months stay in schema ``archived`` unless ``drop`` is set. Raises ArchiveError.
     """
     try:
-        connection = await database.connect(url, application_name="ringledger archive", search_path="model, ledger")
+        connection = await connect(url, application_name="ringledger archive", search_path="model, ledger")
     except UNREACHABLE as error:
         raise ArchiveError(explain(error), 1) from None
     try:

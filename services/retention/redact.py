@@ -5,7 +5,7 @@ import pwd
 
 import asyncpg
 
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.database.locks import Lock, try_lock
 from services.log.archives import archived_copies, last_archived
@@ -42,7 +42,7 @@ async def redact(
     if pattern.occurs_in(reason.encode()):
         raise RedactError("--reason contains the text to redact, and would be stored")
     try:
-        connection = await database.connect(url, search_path="model, ledger")
+        connection = await connect(url, search_path="model, ledger")
     except UNREACHABLE as error:
         raise UnfinishedError(explain(error)) from None
     try:

@@ -9,8 +9,8 @@ import asyncio
 import asyncpg
 
 from projections import ALL
-from services.database import connection as database
 from services.database import locks
+from services.database.connection import connect
 from services.database.locks import Lock
 from services.projector import redaction as stored
 from services.projector.projector import Projector
@@ -78,7 +78,7 @@ class ModelRedactor:
         This ends the projector's session, and projects all models itself until the swap; then the projector finds its
         lock free again. Raises UnfinishedError.
         """
-        connection = await database.connect(url, search_path="model, ledger")
+        connection = await connect(url, search_path="model, ledger")
         try:
             await self._take_projector_lock(connection)
             async with connection.transaction():

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import asyncpg
 
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.bounds import Bound, positions_between, require_pbx
 from services.runtime.masking.ami import mask_block
 from services.runtime.progress import Bar
@@ -35,7 +35,7 @@ async def export_ami(url: str, pbx: str, out: BinaryIO, since: Bound = None, unt
 
     Raises UnknownPbxError and ArchivedError.
     """
-    connection = await database.connect(url, application_name="ringledger export")
+    connection = await connect(url, application_name="ringledger export")
     try:
         await require_pbx(connection, pbx)
         first, last = await positions_between(connection, since, until)

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.log import Imported, NewEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.migrate import migrate
 from services.log.append import append_events
 from services.log.read import head_position
@@ -41,7 +41,7 @@ async def import_asterisk(url: str, files: Sequence[Content], pbx: str, timezone
 
     Raises ImportRefusedError and TimezoneError before any event of the file is appended.
     """
-    connection = await database.connect(url, application_name="ringledger import")
+    connection = await connect(url, application_name="ringledger import")
     try:
         await migrate(connection)
         for content in files:

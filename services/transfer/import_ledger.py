@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 
 from schemas.ledger_file import BatchLine
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.migrate import migrate
 from services.log import append as log
 from services.log.archives import ArchivedError, read_catalog
@@ -53,7 +53,7 @@ async def import_ledger(url: str, files: Sequence[CheckedFile]) -> AsyncIterator
 
     Raises ImportRefusedError. May be repeated after any failure.
     """
-    connection = await database.connect(url, application_name="ringledger import")
+    connection = await connect(url, application_name="ringledger import")
     try:
         await migrate(connection)
         for file in sorted(files, key=lambda f: f.manifest.first):

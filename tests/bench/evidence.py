@@ -11,7 +11,7 @@ from api.ledger.value_match import UNIQUE_ID, ValueMatch
 from projections.calls.statistics import STATISTICS
 from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.database import connection as database
+from services.database.connection import connect, create_pool
 from services.log.append import append_events
 from services.projector.projector import Projector
 from services.replay.explain import explain_rows
@@ -26,9 +26,9 @@ TRIES = 3
 async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
     """Pages by unique id over the whole log, found or not, and the events of a month's statistics."""
     url = await stage.database("evidence")
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     some = await _appended(connection, total)
-    pool = await database.create_pool(url, size=2, search_path="model, ledger")
+    pool = await create_pool(url, size=2, search_path="model, ledger")
     matching, events = min([await _page(pool, some) for _ in range(TRIES)])
     missing, none = min([await _page(pool, "1799999999.1") for _ in range(TRIES)])
     if not events or none:

@@ -9,7 +9,7 @@ import asyncpg
 
 from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.database import connection as database
+from services.database.connection import connect
 from tests.bench.recording import played
 from tests.bench.stage import Stage
 
@@ -52,6 +52,6 @@ async def connected(stage: Stage, name: str) -> AsyncIterator[asyncpg.Connection
 
 @asynccontextmanager
 async def connected_to(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     yield connection
     await connection.close()

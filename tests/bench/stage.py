@@ -12,7 +12,7 @@ from typing import IO
 
 import asyncpg
 
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 
@@ -38,7 +38,7 @@ class Stage:
         await connection.execute(f"CREATE DATABASE {name}")
         await connection.close()
         url = self.server.url.replace("/postgres?", f"/{name}?")
-        connection = await database.connect(url)
+        connection = await connect(url)
         await migrate(connection)
         await connection.close()
         return url

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from projections import ALL
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.read import head_position
 from tests.chaos import acts, folded, wire
 from tests.chaos.asker import ANSWERED, Asker
@@ -170,7 +170,7 @@ async def prove(scene: Scene, mark: int, report: Report, asker: Asker, show: Sho
     """Hold log, acts and tables against wire and log, with no other client of the database; return all differences."""
     differences = []
     with scene.embedded.running() as url:
-        connection = await database.connect(url, search_path="model, ledger")
+        connection = await connect(url, search_path="model, ledger")
         try:
             entries = await read(connection, scene.clock.eras, show)
             wires = (wire.wire_of(link) for link in scene.tee.links if link.events == "on")

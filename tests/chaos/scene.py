@@ -16,7 +16,7 @@ import aiohttp
 import asyncpg
 
 from services.commander.pending import read_pending_acts
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.errors import UNREACHABLE
 from tests.chaos.clock import FakeClock
@@ -58,7 +58,7 @@ class Outside(Ledger):
     async def attach(self) -> asyncpg.Connection:
         """Return a connection, a new one if the last has ended. Raises what is in `AWAY`."""
         if self.connection is None or self.connection.is_closed():
-            self.connection = await database.connect(self.url, search_path="model, ledger")
+            self.connection = await connect(self.url, search_path="model, ledger")
         return self.connection
 
     async def log_in(self) -> None:

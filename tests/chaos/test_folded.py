@@ -7,7 +7,7 @@ import pytest
 
 from projections import ALL
 from schemas.log import Connected, NewEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector.projector import Projector
 from tests.chaos.folded import Folded, compare
@@ -18,7 +18,7 @@ from tests.support.recorded_events import recording
 
 @pytest.fixture
 async def connection(url: str) -> asyncpg.Connection:
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     listing = ListSnapshot("CoreShowChannels", at=time.time())
     item = listing.item("CoreShowChannel", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="6")
     odd = block("Newstate", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="abc")

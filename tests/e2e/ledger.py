@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from api.app import create
 from schemas.settings import Pbx, Settings
 from services.commander.process import command
-from services.database import connection as database
+from services.database.connection import connect
 from services.listener.process import listen
 from services.projector.process import project
 from services.runtime.tasks import cancel_and_wait
@@ -64,7 +64,7 @@ class Ledger:
         self._marked = 0
 
     async def start(self) -> None:
-        self.connection = await database.connect(self.url, search_path="model, ledger")
+        self.connection = await connect(self.url, search_path="model, ledger")
         self._tasks = [
             asyncio.create_task(listen(self.settings, self.url, self._stop)),
             asyncio.create_task(project(self.url, self._stop)),

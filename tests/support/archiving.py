@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from projections import ALL
 from projections.engine.model import ReadModel
 from schemas.log import NewEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector.projector import Projector
 from services.retention import archive
@@ -47,7 +47,7 @@ def _later(event: NewEvent, seconds: float) -> NewEvent:
 
 async def append_months(url: str, size: int = 0) -> list[int]:
     """Append the log, each event when it was received; return the last position of each month."""
-    connection = await database.connect(url)
+    connection = await connect(url)
     # The migration stored the true time, and `appended` never goes back.
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     ends, done = [], 0
@@ -67,7 +67,7 @@ async def run_archive(url: str, folder: Path, before: str, *, drop: bool = False
 
 
 async def open_projector(url: str, models: Sequence[ReadModel] = ALL) -> Projector:
-    projector = Projector(await database.connect(url, search_path="model, ledger"), models)
+    projector = Projector(await connect(url, search_path="model, ledger"), models)
     await projector.open()
     return projector
 
@@ -83,7 +83,7 @@ async def fold(url: str, models: Sequence[ReadModel] = ALL) -> Projector:
 
 async def model_state(url: str) -> dict[str, Any]:
     """Return every row of every read model, and the state of its fold."""
-    connection = await database.connect(url)
+    connection = await connect(url)
     state: dict[str, Any] = {**await rows(connection)}
     state["states"] = await connection.fetch(
         "SELECT model, position, state FROM ledger.checkpoint WHERE place = 'model' ORDER BY model"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from projections import ALL
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from services.projector.projector import Projector
@@ -81,12 +81,12 @@ async def make_templates(server_url: str) -> None:
         await connection.execute(f"ALTER SYSTEM SET {setting}")
     await connection.execute("SELECT pg_reload_conf()")
     await connection.execute(f"CREATE DATABASE {SCHEMA}")
-    schema = await database.connect(url_of(server_url, SCHEMA))
+    schema = await connect(url_of(server_url, SCHEMA))
     await migrate(schema)
     await schema.close()
     await connection.execute(f"CREATE DATABASE {READ_MODELS} TEMPLATE {SCHEMA} STRATEGY FILE_COPY")
     await connection.close()
-    models = await database.connect(url_of(server_url, READ_MODELS), search_path="model, ledger")
+    models = await connect(url_of(server_url, READ_MODELS), search_path="model, ledger")
     await Projector(models, ALL).open()
     await models.close()
 

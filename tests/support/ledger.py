@@ -12,7 +12,7 @@ from projections import ALL
 from projections.engine.model import ReadModel
 from schemas.log import NewEvent, RingledgerEvent
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.database import connection as database
+from services.database.connection import connect
 from services.listener.ingest import Ingest
 from services.projector.process import project
 from services.projector.projector import Projector
@@ -77,16 +77,16 @@ async def ingest_wire(url: str, data: bytes, read_size: int) -> LedgerProtocol:
 
 
 async def open_ledger(url: str, models: Sequence[ReadModel] = ALL) -> Ledger:
-    projector = Projector(await database.connect(url, search_path="model, ledger"), models)
+    projector = Projector(await connect(url, search_path="model, ledger"), models)
     await projector.open()
-    return Ledger(url, await database.connect(url, search_path="model, ledger"), projector)
+    return Ledger(url, await connect(url, search_path="model, ledger"), projector)
 
 
 @asynccontextmanager
 async def projector_task(ledger: Ledger) -> AsyncIterator[None]:
     """Let the ledger's projector fold until the end of the block."""
     stop, wake = asyncio.Event(), asyncio.Event()
-    listener = await database.connect(ledger.url)
+    listener = await connect(ledger.url)
     await listener.add_listener("ledger", lambda *_: wake.set())
     task = asyncio.create_task(ledger.projector.run(stop, wake))
     yield

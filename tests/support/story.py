@@ -9,7 +9,7 @@ from projections.engine.model import ReadModel
 from schemas.log import NewEvent
 from services.asterisk.ami.blocks import occurred, snapshot_action
 from services.asterisk.ami.framing import Framer
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector.projector import Projector
 
@@ -47,7 +47,7 @@ async def fold_log(
     url: str, models: Iterable[ReadModel], cuts: random.Random | None = None
 ) -> dict[str, list[asyncpg.Record]]:
     """Fold the whole log and return every table's rows; with ``cuts`` the batches have random lengths."""
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     models = tuple(models)
     try:
         while True:

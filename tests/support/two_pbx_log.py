@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from projections import ALL
 from projections.engine.model import ReadModel
 from schemas.log import NewEvent, RecordedEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector import saved_states as saved
 from services.projector.projector import Projector
@@ -83,7 +83,7 @@ async def set_clock(connection: asyncpg.Connection, at: datetime) -> None:
 
 async def project(url: str, models: Sequence[ReadModel] = ALL, every: int = 997, seed: int = 16) -> None:
     """Fold the log with a projector that is restarted now and then, saving about every ``every`` positions."""
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     dice = random.Random(seed)
     before, saved.SAVE_INTERVAL = saved.SAVE_INTERVAL, every
     try:

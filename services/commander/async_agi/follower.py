@@ -15,7 +15,7 @@ from services.commander.async_agi.driver import BREAK, Append, Driver
 from services.commander.async_agi.recovery import MAX_AGE_SECONDS, read_open_runs
 from services.commander.async_agi.run import Run, master_of
 from services.commander.link import CommanderLink
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.notify import Channel
 from services.log.read import head_position
 from services.runtime.tasks import cancel_and_wait, wait_event
@@ -72,7 +72,7 @@ class AsyncAgi:
 
     async def run(self) -> None:
         """Follow the log until cancelled. Raises errors that end the commander's term, and unexpected ones."""
-        connection = await database.connect(self._url)
+        connection = await connect(self._url)
         wake = asyncio.Event()
         try:
             await connection.add_listener(Channel.LOG, lambda *_: wake.set())

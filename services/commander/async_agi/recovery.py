@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from schemas.agi import AgiBreakSent, AgiRunEnded, AgiRunStarted, AgiStepDone, AgiStepFailed, AgiStepSent
 from services.commander.async_agi.run import Run
-from services.database import connection as database
+from services.database.connection import snapshot
 
 MAX_AGE_SECONDS = 60.0
 """A channel that entered AGI earlier is not driven.
@@ -51,7 +51,7 @@ class OpenRuns(Struct, frozen=True):
 
 async def read_open_runs(connection: asyncpg.Connection, pbx: str) -> OpenRuns:
     """Return the open runs. A run that waits for an event is in doubt, as the event may have been missed."""
-    async with database.snapshot(connection):
+    async with snapshot(connection):
         window: int = await connection.fetchval(WINDOW, MAX_AGE_SECONDS) or 0
         checkpoint: int = await connection.fetchval(CHECKPOINT) or 0
         oldest: int | None = await connection.fetchval(OLDEST_RUN, pbx) if checkpoint else None

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.app_keys import CHECKPOINTS
 from projections import ALL
 from projections.calls.channels import CHANNELS
-from services.database import connection as database
+from services.database.connection import connect
 from services.projector.projector import Projector
 from services.retention.archive_report import ArchiveResult
 from services.transfer.ledger_file import read_manifest
@@ -117,7 +117,7 @@ async def test_a_model_without_a_state_is_gone_by_as_of_and_unready(scene: Scene
     assert found["message"].startswith("channels (version ")
     assert "2026-03.jsonl.zst, 2026-04.jsonl.zst" in found["message"]
     await ledger.connection.execute("UPDATE checkpoint SET version = 0 WHERE model = 'channels'")
-    projector = Projector(await database.connect(ledger.url, search_path="model, ledger"), [CHANNELS])
+    projector = Projector(await connect(ledger.url, search_path="model, ledger"), [CHANNELS])
     await projector.open()
     await projector._connection.close()
     await scene.client.app[CHECKPOINTS].refresh()

@@ -30,7 +30,7 @@ from projections.people.tokens import TOKENS
 from projections.people.users import USERS
 from schemas.log import Connected, Disconnected, Minute, NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotStarted
 from schemas.settings import Settings
-from services.database import connection as database
+from services.database.connection import create_pool
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.replay.as_of import AsOfReader, BrokenModelError
@@ -177,7 +177,7 @@ async def test_no_table_is_left_in_a_plan(both: Both) -> None:
 
 async def test_it_works_where_nothing_may_be_written(both: Both) -> None:
     url, position = both.ledger.url, len(both.events) // 2
-    async with await database.create_pool(url, size=1, search_path="model", default_transaction_read_only="on") as pool:
+    async with await create_pool(url, size=1, search_path="model", default_transaction_read_only="on") as pool:
         told = await AsOfViews(pool, Queues().as_of).render(Query(CHANNELS.all, None, (None,)), str(position), "admin")
     assert told.body is not None
     assert len(msgspec.json.decode(b"".join(told.body))["list"]) > 3
@@ -191,7 +191,7 @@ async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeyp
         await asyncio.Event().wait()
 
     monkeypatch.setattr(AsOfReader, "read", endless)
-    async with await database.create_pool(both.ledger.url, size=2, search_path="model") as pool:
+    async with await create_pool(both.ledger.url, size=2, search_path="model") as pool:
         views = AsOfViews(pool, Queues().as_of)
         asking = asyncio.create_task(views.render(Query(CHANNELS.all, None, (None,)), "7", "admin"))
         await begun.wait()

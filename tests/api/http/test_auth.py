@@ -21,7 +21,7 @@ from schemas.users import TokenRevoked, TokenUsed, UserCreated
 from services.accounts.accounts import IDLE_SECONDS, Accounts, token_hash
 from services.accounts.passwords import admin_password, hash_password, password_file
 from services.accounts.throttle import FREE_FAILURES
-from services.database import connection as database
+from services.database.connection import create_pool
 from services.database.pool import Pool
 from services.log.writer import ATTEMPTS, EventWriter, UnknownAppendError
 from services.runtime.clock import Clock
@@ -302,7 +302,7 @@ class Unlucky:
 
 @pytest.mark.parametrize("lost", [0, 1, ATTEMPTS])
 async def test_facts_are_in_the_log_once_whatever_answers_are_lost(ledger: Ledger, lost: int) -> None:
-    pool = await database.create_pool(ledger.url, size=2)
+    pool = await create_pool(ledger.url, size=2)
     facts = EventWriter(cast("Pool", Unlucky(pool, lost)))
     for name in ("a", "b", "c"):
         try:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from api.app_keys import CHECKPOINTS, HEARTBEAT
 from projections import ALL
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.locks import LOCK, Lock
 from services.database.migrate import migrate
@@ -51,7 +51,7 @@ async def url(own_server: Embedded) -> AsyncIterator[str]:
     connection = await asyncpg.connect(own_server.url)
     await connection.execute("CREATE DATABASE silent")
     url = own_server.url.replace("/postgres?", "/silent?")
-    migrating = await database.connect(url)
+    migrating = await connect(url)
     await migrate(migrating)
     await migrating.close()
     yield url

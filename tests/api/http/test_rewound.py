@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from api.app import create
 from api.app_keys import CHECKPOINTS, SEEDED
 from schemas.settings import Settings
-from services.database import connection as database
+from services.database.connection import connect
 from services.projector.process import project
 from tests.api.http.test_freshness import VIEW, items, newchannel, reached
 from tests.support.api_client import PASSWORD, Client, admin_token, basic
@@ -54,7 +54,7 @@ class World:
         return position
 
     async def _connect(self) -> None:
-        self._ledger.connection = await database.connect(self._ledger.url, search_path="model, ledger")
+        self._ledger.connection = await connect(self._ledger.url, search_path="model, ledger")
 
     async def noticed(self) -> None:
         """Wait until the API has looked at the log again."""

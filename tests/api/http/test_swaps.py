@@ -35,7 +35,7 @@ from schemas.ami.device import DeviceState
 from schemas.log import NewEvent
 from schemas.settings import Settings
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector.checkpoint_watcher import CheckpointWatcher
 from services.projector.checkpoints import Checkpoint, CheckpointReading, read
@@ -124,7 +124,7 @@ class World:
 
 @pytest.fixture
 async def world(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    connection, pen = [await database.connect(url, search_path="model, ledger") for _ in range(2)]
+    connection, pen = [await connect(url, search_path="model, ledger") for _ in range(2)]
     world = World(url, connection, pen, monkeypatch)
     await world.project()
     app = create(url, Settings(data=tmp_path, admin_password=PASSWORD))
@@ -181,7 +181,7 @@ class Reader:
 
 async def compared(world: World, kept: list[tuple[str, int, bytes]]) -> int:
     """Compare each answer with a fold of the log up to its position; return how many."""
-    connection = await database.connect(world.url, search_path="model, ledger")
+    connection = await connect(world.url, search_path="model, ledger")
     models = [model for model in ALL if model.name in {"channels", "queue_members", "queues", "device_states"}]
     scratch = ScratchProjector(connection, models, {}, ReadOnlyWriter(connection))
     await scratch.open()

@@ -37,7 +37,7 @@ from schemas.log import (
     SnapshotCompleted,
     SnapshotStarted,
 )
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
 from services.projector.checkpoint_watcher import CheckpointWatcher
@@ -235,7 +235,7 @@ async def test_status_tells_months_rebuilds_and_models_that_stopped(client: Clie
 
 
 async def test_an_empty_ledger_has_a_status(url: str) -> None:
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     from api.ledger import status
 
     assert [

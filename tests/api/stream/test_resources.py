@@ -15,7 +15,7 @@ from projections import ALL
 from projections.engine.state import State
 from projections.engine.step import Change, StepFold
 from schemas.log import NewEvent, RecordedEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.projector.table import Table
 from tests.api.http.test_as_of import views_of
 from tests.captures import wire
@@ -86,7 +86,7 @@ async def shown(
 
 async def test_a_resource_is_what_the_view_serves(recorded: Served, url: str) -> None:
     views = {view.name: view for route in recorded.client.app.router.routes() for view in views_of(route.handler)}
-    connection = await database.connect(url)
+    connection = await connect(url)
     feeds = {feed.model: feed for feed in CATALOG.resources}
     compared: dict[str, int] = {}
     for name in ("rich22", "rich16"):

@@ -15,7 +15,7 @@ from api.stream import hub as streams
 from api.stream import live_buffer as live
 from api.stream import sse
 from schemas.log import NewEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.log.read import head_position
 from tests.api.http.test_as_of import serving
@@ -59,7 +59,7 @@ class Scene:
 async def scene(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.02)
-    connection = await database.connect(url)
+    connection = await connect(url)
     for start in range(0, THEN, 500):
         said = snapshotted("rich22")[start : start + 500][: THEN - start]
         await append_events(connection, "pbx", 1, start + 1, said)

@@ -12,7 +12,7 @@ from api.app import create
 from api.app_keys import ACCOUNTS, SEEDED
 from schemas.settings import Settings
 from services.commander.process import command
-from services.database import connection as database
+from services.database.connection import connect
 from tests.captures import wire
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.world import PASSWORD, World
@@ -63,7 +63,7 @@ async def world(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -
         ledger = await open_ledger(url)
         await ledger.write(*listener_events(wire(NAME)), pbx=NAME)
         await ledger.fold()
-        asking = await database.connect(ledger.url, search_path="model, ledger")
+        asking = await connect(ledger.url, search_path="model, ledger")
         settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
         app = create(ledger.url, settings)
         async with (
@@ -99,7 +99,7 @@ async def use_tokens(world: World) -> None:
 async def running(ledger: Ledger, pbx: FakePbx, data: Path) -> AsyncIterator[None]:
     """Run the projector and the commander until the end of the block."""
     stop, wake = asyncio.Event(), asyncio.Event()
-    listening = await database.connect(ledger.url)
+    listening = await connect(ledger.url)
     await listening.add_listener("ledger", lambda *_: wake.set())
     projecting = asyncio.create_task(ledger.projector.run(stop, wake))
     commanding = asyncio.create_task(command(Settings(ami=(pbx.pbx(pbx.name),), data=data), ledger.url, stop))

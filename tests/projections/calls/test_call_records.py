@@ -11,7 +11,7 @@ import pytest
 
 from projections.calls.call_records import CALL_RECORDS, endpoint_of, member_of
 from projections.calls.statistics import STATISTICS
-from services.database import connection as database
+from services.database.connection import connect
 from tests.captures import truth, wire
 from tests.support.story import append, event, events_of, fold_log
 
@@ -55,7 +55,7 @@ async def test_a_whole_recording_folds_without_unfit_events(url: str) -> None:
     await append(url, events_of(wire("rich22")))
     tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
     assert len(tables["call_records"]) == 663
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     assert await connection.fetchval("SELECT count(*) FROM ledger.unfit") == 0
     await connection.close()
 
@@ -160,7 +160,7 @@ async def test_random_cuts_make_the_same_tables(url: str, seed: int) -> None:
     await append(url, events)
     models = (CALL_RECORDS, STATISTICS)
     once = await fold_log(url, models)
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     for model in models:
         await connection.execute(f"DROP TABLE {model.name}")
     await connection.execute("DELETE FROM ledger.checkpoint")
@@ -213,7 +213,7 @@ async def test_a_record_with_an_unreadable_time_is_rejected(url: str) -> None:
     await append(url, [event("Cdr", CALL | {"StartTime": "yesterday"}), event("Cdr", CALL)])
     tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
     assert [r["position"] for r in tables["call_records"]] == [2]
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     unfit = await connection.fetch("SELECT model, position FROM ledger.unfit ORDER BY model")
     await connection.close()
     assert [tuple(r) for r in unfit] == [("call_records", 1), ("statistics", 1)]

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from projections import ALL
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector.projector import Projector
 from tests.support.folding import FoldSpec
@@ -47,7 +47,7 @@ def test_random_cuts_give_the_rows_of_one_fold(capture: str, longest: int) -> No
 @pytest.mark.parametrize("capture", CAPTURES)
 async def test_the_projector_writes_the_rows_of_one_fold(url: str, capture: str) -> None:
     once = whole(capture)
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     events = snapshotted(capture)
     for start in range(0, len(events), 4096):
         await append_events(connection, "pbx", 1, start + 1, events[start : start + 4096])

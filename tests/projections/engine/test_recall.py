@@ -7,7 +7,7 @@ import pytest
 
 from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami import AmiEvent
-from services.database import connection as database
+from services.database.connection import connect
 from tests.support.story import append, event, fold_log
 
 
@@ -77,6 +77,6 @@ async def test_memory_outlives_batches_and_belongs_to_one_pbx(url: str, seed: in
         ("two", "Ann", ["Emma", "Dracula"]),
         ("two", "Ben", ["Emma"]),
     ]
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     assert [r["position"] for r in await connection.fetch("SELECT position FROM unfit")] == [5]
     await connection.close()

@@ -30,7 +30,7 @@ from services.asterisk.config.render import render
 from services.asterisk.config.sections import Inheritance, InheritanceError
 from services.asterisk.config.text import ConfigTextError, parse
 from services.commander.async_agi.run import Run
-from services.database import connection as database
+from services.database.connection import connect
 from services.log import read
 from services.log.read import read_events
 from services.projector.projector import Projector
@@ -280,7 +280,7 @@ async def test_a_read_of_the_log_ends_after_its_bytes(url: str, monkeypatch: pyt
     events = [event("Newchannel", {"Uniqueid": f"1.{n}", "Linkedid": "1", "Channel": f"PJSIP/{n}"}) for n in range(20)]
     await append(url, events)
     monkeypatch.setattr(read, "READ_BYTES", 2 * len(events[0].raw))
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     rows = await read_events(connection, 0, 20, ["Newchannel"])
     assert [row["position"] for row in rows] == [1, 2]
     monkeypatch.setattr(read, "READ_BYTES", 1)

@@ -10,7 +10,7 @@ from services.asterisk.ami import lists
 from services.asterisk.ami import snapshots as snapshot
 from services.asterisk.ami.blocks import message
 from services.asterisk.ami.lists import FREQUENT, RARE, outcome_of
-from services.database import connection as database
+from services.database.connection import connect
 from services.projector.projector import Projector
 from tests.captures import wire
 from tests.support.event_log import EventLog
@@ -166,7 +166,7 @@ async def test_without_command_modules_are_checked_and_without_that_nothing_is_a
 async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
     mine = ("modules", "peers", "pjsip_aors", "pjsip_auths", "pjsip_contacts", "pjsip_endpoints", "registries")
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     projector = Projector(connection, ALL)
     await projector.open()
 

@@ -24,7 +24,7 @@ from schemas.log import (
 )
 from schemas.refusals import IN_USE, UNAUTHENTICATED
 from services.cli.status_report import read_status
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.errors import NoLedgerError
 from services.projector.projector import Projector
 from tests.services.commander.test_commander import write
@@ -63,7 +63,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(url: str) -> AsyncIterator[Scene]:
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     yield Scene(url, connection)
     await connection.close()
 

@@ -12,8 +12,8 @@ import pytest
 from projections import ALL
 from projections.calls.channels import CHANNELS
 from services.database import compatible
-from services.database import connection as database
 from services.database.compatible import IncompatibleError
+from services.database.connection import connect
 from services.database.migrate import migrate
 from services.projector.process import project
 from services.projector.projector import Projector
@@ -42,7 +42,7 @@ COMMANDS = (
 
 
 async def changed(url: str, sql: str, *arguments: object) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await connection.execute(sql, *arguments)
     await connection.close()
 
@@ -72,14 +72,14 @@ async def test_every_command_refuses_a_newer_migration(url: str, tmp_path: Path,
 async def test_a_command_refuses_a_newer_read_model(url: str, tmp_path: Path, command: str) -> None:
     await changed(url, CHECKPOINT, "model")
     assert await ran(url, tmp_path, *command.split()) == (2, f"ringledger: {NEWER_MODEL}\n")
-    connection = await database.connect(url)
+    connection = await connect(url)
     assert [tuple(row) for row in await connection.fetch(CHECKPOINTS)] == [("channels", "model", 99, 7)]
     await connection.close()
 
 
 async def test_a_projector_changes_nothing_of_a_newer_model(url: str) -> None:
     await changed(url, CHECKPOINT, "model")
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     with pytest.raises(IncompatibleError, match="version 99"):
         await Projector(connection, ALL).open()
     with pytest.raises(IncompatibleError, match="version 99"):
@@ -89,7 +89,7 @@ async def test_a_projector_changes_nothing_of_a_newer_model(url: str) -> None:
 
 
 async def test_migrate_refuses_before_it_applies_anything(url: str) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await connection.execute(MIGRATION)
     await connection.execute("DELETE FROM ringledger_migration WHERE name = $1", LAST)
     with pytest.raises(IncompatibleError, match=r"9999_later\.sql"):
@@ -99,7 +99,7 @@ async def test_migrate_refuses_before_it_applies_anything(url: str) -> None:
 
 
 async def test_what_is_older_unknown_or_not_served_is_no_reason_to_refuse(url: str) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await connection.execute(CHECKPOINT, "rebuild")
     await connection.execute(CHECKPOINT.replace("99", "0"), "model")
     await connection.execute(CHECKPOINT.replace("channels", "later_model"), "model")

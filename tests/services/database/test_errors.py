@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from schemas.settings import Settings
 from services.cli.options import app, open_database
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.errors import CONNECTION_LOST, MISCONFIGURED, UNREACHABLE, explain, is_from_postgresql
 from services.database.locks import Lock, locked
@@ -74,7 +74,7 @@ async def url(own_server: Embedded) -> AsyncIterator[str]:
     connection = await asyncpg.connect(own_server.url)
     await connection.execute("CREATE DATABASE refusing")
     url = own_server.url.replace("/postgres?", "/refusing?")
-    writing = await database.connect(url)
+    writing = await connect(url)
     await migrate(writing)
     await append_events(writing, "pbx", 7, 1, VARIETY[:3])
     await writing.close()
@@ -174,7 +174,7 @@ async def test_a_ledger_of_another_version_is_named(url: str, tmp_path: Path) ->
 
 async def test_migrate_says_that_another_migration_runs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.database.migrate.LOCK_TIMEOUT", "10ms")
-    connection = await database.connect(url)
+    connection = await connect(url)
     environment = {"RINGLEDGER_DATABASE_URL": url}
     async with locked(connection, Lock.SCHEMA):
         done = await asyncio.to_thread(CliRunner().invoke, app, ["migrate"], env=environment)

@@ -6,7 +6,6 @@ import time
 import asyncpg
 import pytest
 
-from services.database import connection as database
 from services.database.heartbeat import Heartbeat, SilentError
 from services.database.pool import open_pool
 from tests.support.polling import eventually
@@ -63,7 +62,7 @@ async def test_a_postgresql_that_refuses_is_not_silent(monkeypatch: pytest.Monke
         queries += 1
         raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
 
-    monkeypatch.setattr(database, "connect", refuses)
+    monkeypatch.setattr("services.database.heartbeat.connect", refuses)
     heartbeat = Heartbeat("")
     running = asyncio.create_task(heartbeat.run())
 

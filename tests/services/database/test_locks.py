@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 import services
-from services.database import connection as database
+from services.database.connection import LOCK_TIMEOUT, connect
 from services.database.locks import Lock, locked, stand_by, try_lock
 from services.database.migrate import migrate
 from services.database.notify import Channel
@@ -44,7 +44,7 @@ def test_code_takes_locks_and_channels_from_the_list() -> None:
 
 
 async def test_a_lock_that_is_held_is_waited_for_no_longer_than_told(url: str) -> None:
-    holder, other = await database.connect(url), await database.connect(url, lock_timeout="10ms")
+    holder, other = await connect(url), await connect(url, lock_timeout="10ms")
     async with locked(holder, Lock.RETENTION):
         assert not await try_lock(other, Lock.RETENTION)
         assert await try_lock(other, Lock.DECISION)
@@ -57,7 +57,7 @@ async def test_a_lock_that_is_held_is_waited_for_no_longer_than_told(url: str) -
 
 
 async def test_locks_of_two_names_are_two_locks(url: str) -> None:
-    one, other = await database.connect(url), await database.connect(url)
+    one, other = await connect(url), await connect(url)
     assert await try_lock(one, Lock.COMMANDER, "berlin")
     assert not await try_lock(other, Lock.COMMANDER, "berlin")
     assert await try_lock(other, Lock.COMMANDER, "bonn")
@@ -67,7 +67,7 @@ async def test_locks_of_two_names_are_two_locks(url: str) -> None:
 
 async def test_whoever_stands_by_takes_the_lock_when_it_is_free(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.database.locks.STAND_BY_SECONDS", 0.01)
-    one, other = await database.connect(url), await database.connect(url)
+    one, other = await connect(url), await connect(url)
     stop = asyncio.Event()
     async with locked(one, Lock.PROJECTOR):
         waiting = asyncio.create_task(stand_by(other, Lock.PROJECTOR, stop))
@@ -81,7 +81,7 @@ async def test_whoever_stands_by_takes_the_lock_when_it_is_free(url: str, monkey
 
 
 async def test_a_lost_connection_does_not_undo_what_was_done_under_a_lock(url: str) -> None:
-    one, other = await database.connect(url), await database.connect(url)
+    one, other = await connect(url), await connect(url)
     async with locked(one, Lock.DECISION):
         await other.execute("SELECT pg_terminate_backend($1)", one.get_server_pid())
     assert one.is_closed()
@@ -92,11 +92,11 @@ async def test_a_lost_connection_does_not_undo_what_was_done_under_a_lock(url: s
 
 async def test_migrate_gives_up_while_another_migration_lasts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.database.migrate.LOCK_TIMEOUT", "10ms")
-    holder, other = await database.connect(url), await database.connect(url)
+    holder, other = await connect(url), await connect(url)
     async with locked(holder, Lock.SCHEMA):
         with pytest.raises(asyncpg.LockNotAvailableError):
             await migrate(other)
     assert await migrate(other) == []
-    assert await other.fetchval("SHOW lock_timeout") == database.LOCK_TIMEOUT
+    assert await other.fetchval("SHOW lock_timeout") == LOCK_TIMEOUT
     await holder.close()
     await other.close()

@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from services.database import connection as database
 from services.database.cluster import BIN
 from services.database.compatible import OLDEST, SCHEMA, IncompatibleError
+from services.database.connection import connect
 from services.database.migrate import migrate
 from services.integrity.verify import verify_log
 from services.projector.rebuild_diff import differences
@@ -79,7 +79,7 @@ async def catalog(connection: asyncpg.Connection) -> list[str]:
 
 
 async def test_an_earlier_database_upgrades_in_place(old: str) -> None:
-    connection = await database.connect(old)
+    connection = await connect(old)
     before = {model: await rows(connection, model) for model in UNCHANGED}
     assert len(before["users"]) == 3
     assert all(before[model] for model in UNCHANGED)
@@ -101,7 +101,7 @@ async def test_an_earlier_database_upgrades_in_place(old: str) -> None:
 
 @pytest.mark.parametrize("later", [False, True])
 async def test_an_upgraded_database_has_the_schema_of_a_new_one(old: str, url: str, *, later: bool) -> None:
-    upgraded, new = await database.connect(old), await database.connect(url)
+    upgraded, new = await connect(old), await connect(url)
     if later:
         await upgraded.execute(LATER.read_text(encoding="utf-8"))
     assert (await migrate(upgraded))[0] == SCHEMA
@@ -112,7 +112,7 @@ async def test_an_upgraded_database_has_the_schema_of_a_new_one(old: str, url: s
 
 
 async def test_a_database_older_than_the_upgrade_is_refused(url: str) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await connection.execute("UPDATE ringledger_migration SET name = '0011_archive.sql'")
     with pytest.raises(IncompatibleError, match=OLDEST):
         await migrate(connection)
@@ -120,7 +120,7 @@ async def test_a_database_older_than_the_upgrade_is_refused(url: str) -> None:
 
 
 async def test_an_applied_file_that_changed_is_refused(url: str) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await connection.execute("UPDATE ringledger_migration SET text = text || ' '")
     with pytest.raises(RuntimeError, match=f"{SCHEMA} was applied to this database with another text"):
         await migrate(connection)

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 import services.listener.ari
 from schemas.log import NewEvent
 from schemas.settings import Pbx, Settings
-from services.database import connection as database
+from services.database.connection import connect
 from services.listener.ari import AriListener, occurred
 from services.listener.ingest import Ingest
 from services.listener.process import listen
@@ -201,7 +201,7 @@ async def test_the_log_holds_what_every_pbx_said(url: str, tmp_path: Path) -> No
     stop = asyncio.Event()
     async with asterisk(stays) as pbx:
         running = asyncio.create_task(listen(Settings(ari=(pbx,), data=tmp_path), url, stop))
-        connection = await database.connect(url)
+        connection = await connect(url)
         await eventually(lambda: connection.fetchval("SELECT count(*) FROM ledger.event WHERE source = 'ari'"))
         stop.set()
         await asyncio.wait_for(running, 300)

@@ -14,7 +14,7 @@ from schemas.log import NewEvent, SnapshotCompleted, SnapshotListed, SnapshotSta
 from services.asterisk.ami import framing
 from services.asterisk.ami.pending_action import PendingAction
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.database import connection as database
+from services.database.connection import connect
 from services.listener.ingest import Ingest
 from services.listener.spools import Spools
 from services.projector.projector import Projector
@@ -183,7 +183,7 @@ async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:
     assert kept > 2 * STREAMS
     ingest.stop()
     await ingest.run()
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     assert await connection.fetchval("SELECT count(*) FROM event WHERE name = 'Rejected'") == 0
     assert await connection.fetchval("SELECT count(*) FROM event WHERE name = 'Sentinel'") == STREAMS
     projector = Projector(connection, ALL)

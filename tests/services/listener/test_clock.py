@@ -13,8 +13,8 @@ from services.asterisk.ami import snapshots as snapshot
 from services.asterisk.ami.blocks import message
 from services.asterisk.ami.session import Session
 from services.asterisk.ami.snapshots import Snapshots
-from services.database import connection as database
 from services.database import secret_store
+from services.database.connection import create_pool
 from services.listener.ami import Listener
 from services.listener.ingest import Ingest
 from services.listener.spools import Spools
@@ -138,7 +138,7 @@ async def test_minutes_are_written_on_after_a_clock_set_back(url: str, spools: S
 
 
 async def test_a_secret_from_before_a_clock_was_set_back_is_swept(url: str) -> None:
-    async with await database.create_pool(url, size=1) as pool:
+    async with await create_pool(url, size=1) as pool:
         await secret_store.store(pool, {"old": "1", "young": "2"})
         await pool.execute("UPDATE ledger.secret SET made = now() + interval '1 hour' WHERE id = 'old'")
         await secret_store.store(pool, {})

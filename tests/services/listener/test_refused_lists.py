@@ -15,7 +15,7 @@ from schemas.refusals import NEEDS
 from services.asterisk.ami import lists
 from services.asterisk.ami import snapshots as snapshot
 from services.asterisk.ami.lists import FREQUENT, RARE
-from services.database import connection as database
+from services.database.connection import connect
 from services.projector.projector import Projector
 from tests.services.asterisk.test_snapshots import DENIED, listed, pbx22, said
 from tests.support.event_log import EventLog
@@ -52,7 +52,7 @@ class Models:
 
 @pytest.fixture
 async def models(url: str) -> AsyncIterator[Models]:
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     yield Models(connection)
     await connection.close()
 

@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 
 from schemas.log import NewEvent
-from services.database import connection as database
 from services.database.cluster import BIN
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from services.listener import appender
@@ -402,7 +402,7 @@ async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_readin
 
 
 async def migrated(url: str) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await migrate(connection)
     await connection.close()
 

@@ -15,7 +15,7 @@ import pytest
 from projections import ALL
 from schemas.settings import Pbx
 from services.asterisk.ami.framing import Framer
-from services.database import connection as database
+from services.database.connection import connect
 from services.listener.ami import Listener
 from services.listener.ingest import Ingest
 from services.listener.spools import Spools
@@ -297,7 +297,7 @@ async def test_our_listener_folds_what_is_played(url: str, spools: Spools) -> No
         ingest = listener.ingest
         stop = asyncio.Event()
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(ingest.run()), asyncio.create_task(listener.run(stop))]
-        connection = await database.connect(url, search_path="model, ledger")
+        connection = await connect(url, search_path="model, ledger")
         projector = Projector(connection, ALL)
         await projector.open()
         completed = "SELECT count(*) FROM event WHERE name IN ('SnapshotCompleted', 'Hangup')"

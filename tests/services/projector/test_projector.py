@@ -17,7 +17,7 @@ from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami import AmiEvent, Int
 from schemas.log import NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.log.continuity import RewoundError
 from services.projector.projector import Projector
@@ -146,7 +146,7 @@ async def test_a_raised_version_is_built_beside_the_served_table_and_swapped(
     await pen.note("a", "b", "a", "c", "a", "b")
     await finish(await opened(connection, notes(), notes(name="other")))
     heard: list[dict[str, Any]] = []
-    listening = await database.connect(url)
+    listening = await connect(url)
     await listening.add_listener("ringledger_model", lambda *args: heard.append(msgspec.json.decode(args[3])))
 
     raised = await opened(connection, notes(doubled, version=2), notes(name="other"))
@@ -269,7 +269,7 @@ async def test_a_failed_transaction_leaves_memory_unchanged(connection: asyncpg.
 
 async def test_no_model_is_blamed_for_a_lost_connection(url: str, connection: asyncpg.Connection, pen: Pen) -> None:
     """The connection is lost after reading and folding, just before the rows are written."""
-    own = await database.connect(url, search_path="model, ledger")
+    own = await connect(url, search_path="model, ledger")
     backend = await own.fetchval("SELECT pg_backend_pid()")
 
     def cut(row: Note | None, e: Noted) -> Note:
@@ -301,7 +301,7 @@ async def test_a_value_that_does_not_fit_is_rejected(connection: asyncpg.Connect
 
 
 async def test_it_follows_a_growing_log_until_stopped(url: str, connection: asyncpg.Connection) -> None:
-    other = await database.connect(url)
+    other = await connect(url)
     stop, wake = asyncio.Event(), asyncio.Event()
     await connection.add_listener("ledger", lambda *_: wake.set())
     running = asyncio.create_task((await opened(connection, notes())).run(stop, wake))
@@ -321,7 +321,7 @@ async def test_it_follows_a_growing_log_until_stopped(url: str, connection: asyn
 
 
 async def test_it_ends_when_the_log_came_back_shorter(url: str, connection: asyncpg.Connection) -> None:
-    other = await database.connect(url)
+    other = await connect(url)
     pen = Pen(other)
     await pen.note("a")
     await pen.note("a")

@@ -15,7 +15,7 @@ from projections import ALL
 from projections.calls.channels import CHANNELS
 from projections.endpoints.device_states import DEVICE_STATES
 from projections.queues.queues import QUEUES
-from services.database import connection as database
+from services.database.connection import connect, snapshot
 from services.projector.process import project
 from services.projector.rebuild import RebuildError, models_named, rebuild
 from tests.captures import wire
@@ -36,14 +36,14 @@ TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'rebuild'::regnamesp
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to a log that holds a recording, and no read model yet."""
     await ingest_wire(url, wire("rich22"), 65536)
-    opened = await database.connect(url, search_path="model, ledger")
+    opened = await connect(url, search_path="model, ledger")
     yield opened
     await opened.close()
 
 
 @pytest.fixture
 async def watcher(url: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await database.connect(url)
+    opened = await connect(url)
     yield opened
     await opened.close()
 
@@ -120,7 +120,7 @@ async def test_when_the_projector_dies_the_command_goes_on(
     projector = await started(url, "project")
 
     await wait_for(connection, FOLDED, EVENTS)
-    async with database.snapshot(watcher):  # as long as it looks, nothing can be swapped
+    async with snapshot(watcher):  # as long as it looks, nothing can be swapped
         rebuilding = asyncio.create_task(rebuild(url, [CHANNELS, DEVICE_STATES], None, asyncio.Event()))
         await wait_for(connection, BUILT, 1)
         projector.kill()
@@ -135,7 +135,7 @@ async def test_an_interrupted_command_leaves_the_rebuild_running(
     url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
 ) -> None:
     async with projecting(url, connection):
-        async with database.snapshot(watcher):
+        async with snapshot(watcher):
             process = await started(url, "rebuild", "channels")
             await wait_for(connection, BUILT, EVENTS)
             process.send_signal(signal.SIGINT)
@@ -153,7 +153,7 @@ async def test_the_next_command_resumes_the_rebuild(
     url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
 ) -> None:
     await rebuild(url, ALL, None, asyncio.Event())
-    async with database.snapshot(watcher):
+    async with snapshot(watcher):
         process = await started(url, "rebuild", "channels")
         await wait_for(connection, BUILT, EVENTS)
         process.send_signal(signal.SIGINT)
@@ -170,7 +170,7 @@ async def test_two_who_want_the_same_get_it_together(
     url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
 ) -> None:
     async with projecting(url, connection):
-        async with database.snapshot(watcher):
+        async with snapshot(watcher):
             both = [asyncio.create_task(rebuild(url, models, None, asyncio.Event())) for models in ([CHANNELS], ALL)]
             await wait_for(connection, WANTED, len(ALL))
             with pytest.raises(RebuildError, match="channels is being rebuilt already, up to the end of the log"):

@@ -19,7 +19,7 @@ from projections.people.users import USERS
 from schemas.ami.device import DeviceState
 from schemas.log import NewEvent
 from schemas.users import TokenIssued, UserCreated
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector.rebuild import RebuildError, rebuild
 from services.projector.rebuild_diff import Comparison, differences
@@ -38,7 +38,7 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection to a log that holds a recording, and all read models of it."""
     await ingest_wire(url, wire("rich22"), 65536)
     await rebuild(url, ALL, None, asyncio.Event())
-    opened = await database.connect(url, search_path="model, ledger")
+    opened = await connect(url, search_path="model, ledger")
     yield opened
     await opened.close()
 
@@ -185,7 +185,7 @@ async def test_it_is_exact_while_the_projector_runs(url: str, connection: asyncp
         done = asyncio.Event()
 
         async def write() -> None:
-            pen = Pen(await database.connect(url))
+            pen = Pen(await connect(url))
             number = 0
             while not done.is_set():
                 number += 1

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from projections.engine.model import ReadModel
-from services.database import connection as database
+from services.database.connection import connect, snapshot
 from services.projector.catch_up import FIRST_EVENTS
 from services.projector.projector import Projector
 from tests.services.projector.test_projector import Pen, breaks_at_three, doubled, finish, notes, opened, rows
@@ -22,7 +22,7 @@ PLACES = "SELECT place, version, position, changed, swaps FROM ledger.checkpoint
 @pytest.fixture
 async def looking(url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection of somebody who reads."""
-    opened = await database.connect(url, search_path="model, ledger")
+    opened = await connect(url, search_path="model, ledger")
     yield opened
     await opened.close()
 
@@ -89,7 +89,7 @@ async def test_a_swap_waits_for_readers_of_old_tables(
     projector = await opened(connection, notes(), notes(name="other"))
     await finish(projector)
     await connection.execute("UPDATE model.notes SET size = 100")
-    async with database.snapshot(looking):
+    async with snapshot(looking):
         assert await looking.fetchval("SELECT position FROM checkpoint WHERE model = 'notes'") == 2
         await ask(projector, "notes")
         await finish(projector)
@@ -107,7 +107,7 @@ async def test_a_swap_waits_for_readers_of_old_tables(
 async def test_a_snapshot_without_the_lock_sees_newer_tables(
     connection: asyncpg.Connection, looking: asyncpg.Connection, pen: Pen
 ) -> None:
-    """The reason for `database.snapshot`: rows that are there are not seen."""
+    """The reason for `connection.snapshot`: rows that are there are not seen."""
     await pen.note("a", "b")
     projector = await opened(connection, notes())
     await finish(projector)
@@ -304,7 +304,7 @@ async def test_the_projector_hears_what_is_asked(url: str, connection: asyncpg.C
     projector = await opened(connection, model)
     stop, wake = asyncio.Event(), asyncio.Event()
     running = asyncio.create_task(projector.run(stop, wake))
-    other = await database.connect(url)
+    other = await connect(url)
     heard = asyncio.Event()
     await other.add_listener("ringledger_model", lambda *a: heard.set() if '"changed":["notes"]' in a[3] else None)
     async with asyncio.timeout(300):

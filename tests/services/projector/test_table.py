@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import field
 
 from projections.engine.model import ReadModel, Row
-from services.database import connection as database
+from services.database.connection import connect
 from services.projector.table import Table
 
 
@@ -21,7 +21,7 @@ LISTING = ReadModel(name="listing", version=1, row=Listing, key=("name",), on={}
 
 async def test_lists_and_maps_come_back_as_they_went(url: str) -> None:
     table = Table(LISTING)
-    connection = await database.connect(url, search_path="model")
+    connection = await connect(url, search_path="model")
     await connection.execute(table.create)
     now = datetime(2026, 11, 23, tzinfo=UTC)
     rows = [

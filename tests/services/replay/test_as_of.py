@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from services.database import connection as database
+from services.database.connection import connect
 from services.replay import instants
 from services.replay.as_of import AsOfModel, AsOfReader, TooFarError
 from services.replay.instants import Instant, InvalidInstantError
@@ -41,7 +41,7 @@ async def records(postgresql_url: str) -> AsyncIterator[Log]:
     async with cloned(postgresql_url, READ_MODELS) as url:
         await two_pbx_log.append(url)
         await two_pbx_log.project(url)
-        own = await database.connect(url, search_path="model, ledger")
+        own = await connect(url, search_path="model, ledger")
         yield Log(own, await two_pbx_log.events_of(url))
         await own.close()
 

@@ -8,7 +8,7 @@ import pytest
 
 from projections.calls.channels import CHANNELS
 from schemas.log import NewEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.replay import instants
 from services.replay.as_of import AsOfReader
@@ -33,7 +33,7 @@ STORY = [
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     """Append the story, each channel as a batch of its own; the number in a unique id is its place in the story."""
-    own = await database.connect(url, search_path="model, ledger")
+    own = await connect(url, search_path="model, ledger")
     await own.execute("UPDATE ledger.head SET appended = '-infinity'")
     for number, (recorded, appended) in enumerate(STORY):
         await two_pbx_log.set_clock(own, clock(appended))

@@ -15,7 +15,7 @@ from projections.engine.model import ReadModel
 from projections.queues.agents import AGENTS
 from projections.queues.queue_members import QUEUE_MEMBERS
 from schemas.log import RecordedEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.replay import instants
 from services.replay.as_of import AsOfReader
 from tests.captures import cli
@@ -49,7 +49,7 @@ async def past(postgresql_url: str) -> AsyncIterator[Past]:
     async with cloned(postgresql_url, READ_MODELS) as url:
         await two_pbx_log.append(url)
         await two_pbx_log.project(url)
-        own = await database.connect(url)
+        own = await connect(url)
         yield Past(own, await two_pbx_log.events_of(url))
         await own.close()
 

@@ -18,7 +18,7 @@ from projections.calls.channels import CHANNELS, Channel
 from projections.endpoints.pjsip_auths import PJSIP_AUTHS
 from schemas.log import NewEvent
 from schemas.users import UserCreated
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector.table import Table
 from services.replay.history_report import masked_columns, printable
@@ -86,7 +86,7 @@ EVENTS = [
 
 @pytest.fixture
 async def cli(url: str) -> Cli:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await append_events(connection, "berlin", 1, 1, EVENTS)
     user = UserCreated("u1", "admin", "", "$argon2id$secret", ("admin",), "user")
     await append_events(connection, "", 1, 1, [own(user, BEGIN + 6)])

@@ -7,7 +7,7 @@ import pytest
 
 from projections import ALL
 from schemas.log import NewEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.heartbeat import Heartbeat
 from services.database.pool import Pool, open_pool
 from services.log.append import append_events
@@ -29,7 +29,7 @@ async def test_an_event_appended_right_after_a_read_is_read_next(
     url: str, monkeypatch: pytest.MonkeyPatch, beyond: int
 ) -> None:
     """The reader requests events ``beyond`` the end, as it does after the log came back shorter."""
-    connection = await database.connect(url)
+    connection = await connect(url)
     positions: list[int] = []
 
     async def append() -> None:

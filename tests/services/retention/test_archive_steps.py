@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from projections import ALL
 from schemas.log import NewEvent
-from services.database import connection as database
+from services.database.connection import connect, snapshot
 from services.database.locks import Lock
 from services.integrity.verify import verify_log
 from services.listener.previous_link import PreviousLink, read_previous_link
@@ -144,7 +144,7 @@ async def previous_link(connection: asyncpg.Connection) -> PreviousLink | None:
 
 
 async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected(url: str, tmp_path: Path) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     await set_clock(connection, month(0))
     events = [
@@ -169,7 +169,7 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
 
 
 async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path: Path) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     await set_clock(connection, month(0))
     since = month(0).timestamp()
@@ -194,8 +194,8 @@ async def test_who_reads_and_writes_is_held_up_for_a_moment_only(url: str, tmp_p
     """Views are never empty and never go back, and a listener writes on while an archive waits for a long reader."""
     ends = await append_months(url, 8_000)
     await fold(url)
-    stop, looking = asyncio.Event(), await database.connect(url, search_path="model, ledger")
-    writing, projecting = await database.connect(url), asyncio.create_task(project(url, stop))
+    stop, looking = asyncio.Event(), await connect(url, search_path="model, ledger")
+    writing, projecting = await connect(url), asyncio.create_task(project(url, stop))
     rows = await looking.fetchval("SELECT count(*) FROM call_records")
     assert rows
     written: list[int] = []
@@ -209,7 +209,7 @@ async def test_who_reads_and_writes_is_held_up_for_a_moment_only(url: str, tmp_p
 
     async def look() -> None:
         while not stop.is_set():
-            async with database.snapshot(looking):
+            async with snapshot(looking):
                 count = await looking.fetchval("SELECT count(*) FROM call_records")
                 at = await looking.fetchval("SELECT min(position) FROM checkpoint WHERE place = 'model'")
             assert count == rows

@@ -12,7 +12,7 @@ from projections import ALL
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.channels import CHANNELS
 from projections.engine.model import ReadModel, Row
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.archives import ArchivedError
 from services.projector import saved_states as saved
 from services.projector.rebuild import RebuildError, rebuild
@@ -38,7 +38,7 @@ async def test_after_a_second_archive_all_is_still_what_the_whole_log_makes(url:
     await run_archive(url, tmp_path, "2026-04")
     await fold(url)
     await run_archive(url, tmp_path, "2026-06")
-    connection = await database.connect(url)
+    connection = await connect(url)
     old = await connection.fetch("SELECT DISTINCT position, kept FROM ledger.saved WHERE position <= $1", ends[2])
     assert old == [(ends[2], True)]  # what was kept at the first edge is of no use
     await connection.close()
@@ -55,7 +55,7 @@ async def test_at_every_instant_from_the_edge_on_as_of_is_as_it_was(url: str, tm
     events = await events_of(url)
     await run_archive(url, tmp_path, "2026-05")
     dice, truth = random.Random(3), Truth(events)
-    connection = await database.connect(url)
+    connection = await connect(url)
     folding = AsOfReader(ALL)
     names = [model.name for model in ALL]
     for position in sorted({ends[1], ends[1] + 1, ends[3], *(dice.randint(ends[1], ends[3]) for _ in range(20))}):
@@ -78,7 +78,7 @@ async def test_at_every_instant_from_the_edge_on_as_of_is_as_it_was(url: str, tm
 
 async def test_an_instant_whose_log_is_archived_while_it_is_folded_is_refused(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, 2000)
-    connection = await database.connect(url)
+    connection = await connect(url)
     early = await instants.find(connection, ends[0])
     late = await instants.find(connection, ends[2])
     folding = AsOfReader(ALL)
@@ -133,7 +133,7 @@ async def test_a_raised_version_goes_on_from_the_same_columns(url: str, tmp_path
     raised = replace(CHANNELS, version=CHANNELS.version + 1)
     projector = await fold(url, [raised])
     assert projector.stopped == {}
-    connection = await database.connect(url)
+    connection = await connect(url)
     assert (await connection.fetchrow(SERVED))["version"] == raised.version
     await connection.close()
     assert (await model_state(url))["channels"] == before["channels"]
@@ -157,7 +157,7 @@ async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url:
     assert projector.stopped.keys() == {"channels", "moods"}
     assert "has only a saved state of version" in projector.stopped["channels"]
     assert "has no saved state at position" in projector.stopped["moods"]
-    connection = await database.connect(url)
+    connection = await connect(url)
     served = await connection.fetchrow(SERVED)
     assert (served["version"], served["error"]) == (CHANNELS.version, projector.stopped["channels"])
     assert all(FILES in error for error in projector.stopped.values())
@@ -176,7 +176,7 @@ async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url:
 async def test_what_was_kept_is_never_thinned_out(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, 2000)
     await run_archive(url, tmp_path, "2026-05")
-    connection = await database.connect(url)
+    connection = await connect(url)
     await saved.thin(connection, month(9))
     retained = await connection.fetch("SELECT DISTINCT model FROM ledger.saved WHERE kept AND position = $1", ends[1])
     assert len(retained) == len(ALL)
@@ -187,14 +187,14 @@ async def test_a_number_of_an_archived_time_is_redacted_in_what_was_made_of_it(u
     await append_months(url)
     await fold(url)
     await run_archive(url, tmp_path, "2026-06", drop=True)
-    connection = await database.connect(url)
+    connection = await connect(url)
     number = await connection.fetchval(
         "SELECT source FROM model.call_records WHERE source ~ '^[0-9]{3,}$' ORDER BY position LIMIT 1"
     )
     await connection.close()
     done = await redact(url, RedactionPattern("number", number), "redacted-ghijklmnopqr")
     assert "call_records" in done.models
-    connection = await database.connect(url)
+    connection = await connect(url)
     assert await tables_holding(connection, number) == []
     await connection.close()
     names = ", ".join(str(tmp_path / f"2026-0{n}.jsonl.zst") for n in (3, 4, 5))

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from schemas.log import NewEvent
 from schemas.settings import Settings
 from services.accounts.passwords import admin_password
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from services.integrity.anchors import create_key, verify_with_anchors
@@ -46,7 +46,7 @@ def wide(folder: Path) -> dict[str, str]:
 
 
 async def one_event(url: str) -> None:
-    connection = await database.connect(url)
+    connection = await connect(url)
     await migrate(connection)
     await append_events(connection, "pbx", 1, 1, [NewEvent("ami", "X", None, 1e9, b"Event: X\r\n\r\n")])
     await connection.close()

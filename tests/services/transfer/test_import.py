@@ -18,7 +18,7 @@ import zstandard
 
 from projections import ALL
 from schemas.log import NewEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.migrate import migrate
 from services.integrity.anchors import verify_with_anchors
 from services.integrity.chain_walk import walk_chain
@@ -221,7 +221,7 @@ async def test_a_part_that_was_imported_goes_on(story: str, empty_url: str, tmp_
 
 
 async def test_another_logs_events_are_appended_and_none_twice(story: str, empty_url: str, tmp_path: Path) -> None:
-    other = await database.connect(empty_url)
+    other = await connect(empty_url)
     await migrate(other)
     await append_events(other, "c", 1, 1, events(5, 70))
     await export_ledger(story, tmp_path / "a", "a")
@@ -290,7 +290,7 @@ async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_pat
     for url in (story, empty_url):
         assert [s.events for s in (await verify_log(url)).redactions] == [2]
     async with another(story, "elsewhere") as url:
-        connection = await database.connect(url)
+        connection = await connect(url)
         await migrate(connection)
         await append_events(connection, "c", 1, 1, events(1, 90))
         output = await imported(url, file)
@@ -439,7 +439,7 @@ async def test_a_wrong_manifest_is_refused(story: str, tmp_path: Path, case: str
 
 
 async def test_the_command_refuses_and_changes_nothing(url: str, story: str, empty_url: str, tmp_path: Path) -> None:
-    target = await database.connect(empty_url)
+    target = await connect(empty_url)
     await migrate(target)
     await target.close()
     file, good = tmp_path / "all.zst", tmp_path / "good.zst"
@@ -483,7 +483,7 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
         if pbx:
             await export_ledger(url, file, pbx)
         async with another(url, f"killed{pbx}") as target:
-            watching = await database.connect(target)
+            watching = await connect(target)
             await migrate(watching)
             await watching.execute(STOPS)
             command = [str(Path(sys.executable).parent / "ringledger"), "import", str(file)]

@@ -18,7 +18,7 @@ from projections import ALL
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.statistics import STATISTICS
 from schemas.log import Connected, Imported, NewEvent
-from services.database import connection as database
+from services.database.connection import connect
 from services.database.migrate import migrate
 from services.integrity.chain_walk import walk_chain
 from services.log.append import append_events
@@ -400,7 +400,7 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
     else:
         file.write_bytes(truth("rich22", "Master.csv").encode() * 40)
     zone = () if kind == "ami" else ("--timezone", "UTC")
-    other = await database.connect(empty_url)
+    other = await connect(empty_url)
     await migrate(other)
     command = [
         str(Path(sys.executable).parent / "ringledger"),

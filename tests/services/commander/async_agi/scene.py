@@ -12,7 +12,7 @@ import msgspec
 from schemas.adps import AdpCreated, AdpmaCreated
 from schemas.log import NewEvent, RingledgerEvent
 from services.commander.commander import Commander
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.projector.process import project
 from tests.support.fake_ami import FakeAmi
@@ -91,7 +91,7 @@ class Scene:
 async def scenes(url: str, *names: str) -> AsyncIterator[list[Scene]]:
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        connection = await database.connect(url, search_path="model, ledger")
+        connection = await connect(url, search_path="model, ledger")
         amis = [await stack.enter_async_context(FakeAmi()) for _ in names]
         await stack.enter_async_context(
             listener_task(url, *(ami.pbx(name) for ami, name in zip(amis, names, strict=True)))

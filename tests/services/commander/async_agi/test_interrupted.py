@@ -8,7 +8,7 @@ from projections.dialplans.agi_runs import AGI_RUNS
 from schemas.agi import AgiBreakSent, AgiRunEnded, AgiRunStarted, AgiStep, AgiStepDone, AgiStepFailed, AgiStepSent
 from schemas.log import NewEvent, RingledgerEvent
 from services.commander.async_agi.recovery import MAX_AGE_SECONDS, read_open_runs
-from services.database import connection as database
+from services.database.connection import connect
 from services.log.append import append_events
 from services.log.read import head_position
 from services.projector.projector import Projector
@@ -248,7 +248,7 @@ async def test_runs_outlive_a_lost_database(scene: Scene) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 async def test_an_open_run_is_found_however_long_ago_it_began(url: str, *, folded: bool) -> None:
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     steps = tuple(AgiStep(str(n), n, f"step {n}", command) for n, command in enumerate(COMMANDS, 1))
     said: list[RingledgerEvent] = [
         AgiRunStarted("over", "PJSIP/1", "1.0", MASTER, 1, steps=steps),
