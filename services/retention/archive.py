@@ -12,7 +12,7 @@ import asyncpg
 
 from projections import ALL
 from services.database.connection import connect
-from services.database.errors import DATABASE_ERRORS, NO_LEDGER, UNREACHABLE, explain
+from services.database.errors import DATABASE_ERRORS, NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
 from services.database.locks import Lock, try_lock
 from services.log.archives import ArchiveCatalog, drop_detached, last_archived, read_catalog
 from services.log.redactions import RedactionError
@@ -65,7 +65,7 @@ async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -
             raise ArchiveError("a redaction or another archive is running")
         return await _archive(url, connection, before, folder, drop=drop)
     except NO_LEDGER:
-        raise ArchiveError("the database holds no ledger of this version; `ringledger migrate` makes one") from None
+        raise ArchiveError(NO_LEDGER_MESSAGE) from None
     except (ExportError, LedgerFileError, RedactionError, NoInitialStateError) as error:
         raise ArchiveError(f"nothing was archived: {error}") from None
     except BrokenModelError as error:
