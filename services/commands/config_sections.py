@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from schemas.acts.config import ConfigSection
 from schemas.configuration import Line, Section
-from services.asterisk.config.checks import check
+from services.asterisk.config.checks import FILE_SETTINGS, check
 from services.asterisk.config.render import render
 from services.asterisk.config.text import ConfigTextError, parse
 from services.commands.config_files import change_file, tokenize_secrets
@@ -13,15 +13,12 @@ from services.commands.decide import Outcome
 from services.commands.pbx import resolve_pbx
 from services.runtime.errors import Conflict, Invalid, NotFound
 
-SPECIAL = frozenset({"general", "globals"})
-"""Sections that are settings of the whole file."""
-
 
 async def create_section(
     context: CommandContext, request: RequestContext, file: str, section: Section, *, pbx: str | None, location: str
 ) -> Outcome:
     """Create a section, at the named PBX or the only one; ``location`` is its path in the caller's dialect."""
-    if section.name.lower() in SPECIAL:
+    if section.name.lower() in FILE_SETTINGS:
         raise Conflict(f"there is a section [{section.name}]")
     (tokenized,) = await tokenize_secrets(context, [require_writable(file, section)])
     act = ConfigSection(file, tokenized.name, "create", tokenized.lines, tokenized.inherits)
@@ -66,7 +63,7 @@ async def delete_section(
 
 def reject_special(name: str) -> None:
     """Raise NotFound for the sections that no dialect serves."""
-    if name.lower() in SPECIAL:
+    if name.lower() in FILE_SETTINGS:
         raise NotFound(f"not found: section {name}")
 
 

@@ -1,7 +1,7 @@
 """Messages in the room of a chat."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import asyncpg
 
@@ -9,11 +9,11 @@ from schemas.social import MessagePosted
 from services.commands.chats import require_chat
 from services.commands.context import CommandContext, RequestContext
 from services.commands.decide import Decision, Outcome, decide
+from services.log.times import TICK
 from services.runtime.errors import Invalid
 
 MAX_BYTES = 64 * 1024
 """The size of one message in UTF-8."""
-TICK = timedelta(microseconds=1)
 LAST_POSTED = "SELECT max(posted) FROM messages WHERE pbx = '' AND room_uuid = $1"
 
 

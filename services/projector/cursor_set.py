@@ -1,4 +1,4 @@
-"""The models that a projector advances: where each stands, which are rebuilt or swapped in, and which have stopped."""
+"""The models that a projector advances: their positions, their rebuilds and swaps, and which have stopped."""
 
 import asyncio
 import time

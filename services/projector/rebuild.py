@@ -20,12 +20,12 @@ from services.database.notify import Channel
 from services.log.archives import ArchivedError, read_catalog
 from services.log.read import head_position
 from services.projector.process import project
+from services.projector.swap import SERVED_POSITIONS
 from services.runtime.progress import Bar
 from services.runtime.tasks import wait_event
 
 POLL_SECONDS = 0.25
 
-SERVED = "SELECT model, position FROM ledger.checkpoint WHERE place = 'model' AND model = ANY($1::text[])"
 REQUEST = """
 INSERT INTO ledger.rebuild (model, upto) SELECT unnest($1::text[]), $2::bigint
 ON CONFLICT (model) WHERE ended IS NULL DO NOTHING
@@ -112,7 +112,7 @@ async def _request(
         archived = await read_catalog(connection)
         if until is not None and until < archived.position and (archive := archived.archive_of(until)) is not None:
             raise RebuildError(f"--to {until}: {ArchivedError('it', archive)}")
-        for name, position in await connection.fetch(SERVED, names):
+        for name, position in await connection.fetch(SERVED_POSITIONS, names):
             if until is not None and position > until:
                 raise RebuildError(f"--to {until} is before the position of {name}: it is served at {position}")
         await connection.execute(REQUEST, names, until)

@@ -21,10 +21,10 @@ from api.jade import envelope
 from api.jade.resource import detail, everything
 from api.jade.writes import location_of, write_response
 from schemas.configuration import DIALPLAN, PARKING, QUEUES, Line, Section
+from services.asterisk.config.checks import FILE_SETTINGS
 from services.asterisk.config.text import sections_in
 from services.commands.config_files import MODELS
 from services.commands.config_sections import (
-    SPECIAL,
     change_options,
     create_section,
     delete_section,
@@ -114,7 +114,7 @@ def views(kind: Kind) -> tuple[View, View]:
             }
             for row in rows
             for section in sections_in(row["text"])
-            if not section.template and section.name.lower() not in SPECIAL
+            if not section.template and section.name.lower() not in FILE_SETTINGS
             if row["section"] in {None, section.name}
         ]
 

@@ -16,8 +16,8 @@ from api.http.views import Args, View, storable_text
 from api.jade import envelope
 from api.jade.me.args import own_detail
 from api.jade.writes import write_response
-from services.commands.messages import TICK, post_message
-from services.log.times import parse_rfc3339
+from services.commands.messages import post_message
+from services.log.times import TICK, parse_rfc3339
 from services.runtime.errors import Invalid
 
 DEFAULT_COUNT, MAX_COUNT = 50, 200

@@ -6,7 +6,8 @@ from schemas.configuration import DIALPLAN, PJSIP, Line
 from services.asterisk.config.sections import effective_lines, name_key
 from services.asterisk.config.text import ConfigTextError, ParsedText
 
-NO_CONTEXTS = frozenset({"general", "globals"})
+FILE_SETTINGS = frozenset({"general", "globals"})
+"""Sections of a dialplan that are no contexts, but settings of the whole file."""
 KEYWORDS = frozenset({"exten", "same", "include", "ignorepat", "switch", "lswitch", "eswitch", "autohints"})
 PRIORITY = re.compile(r"([0-9]+|n|s|hint)(\+[0-9]+)?(\([^)]+\))?", re.IGNORECASE)
 
@@ -15,7 +16,7 @@ def check(file: str, parsed: ParsedText) -> None:
     """Raise ConfigTextError for the first line that the file's module would not accept."""
     effective = effective_lines(parsed.sections)
     for index, section in enumerate(parsed.sections):
-        if file == DIALPLAN and name_key(section.name) not in NO_CONTEXTS:
+        if file == DIALPLAN and name_key(section.name) not in FILE_SETTINGS:
             has_exten = False
             for line, number in zip(section.lines, parsed.numbers[index], strict=True):
                 _check_dialplan(line, number, has_exten=has_exten)

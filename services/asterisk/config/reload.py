@@ -8,7 +8,7 @@ from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES, Section
 from services.asterisk.ami.actions import send_action
 from services.asterisk.ami.pending_action import keep_headers
 from services.asterisk.ami.session import Session
-from services.asterisk.config.checks import NO_CONTEXTS
+from services.asterisk.config.checks import FILE_SETTINGS
 from services.asterisk.config.sections import effective_lines, name_key
 
 MODULES = {
@@ -47,7 +47,7 @@ async def _missing(session: Session, file: str, changed: Sequence[Section], desi
     changed = [section for section in changed if not section.template]
     if file == PJSIP:
         return await _missing_pjsip(session, changed, desired)
-    for name in dict.fromkeys(section.name for section in changed if name_key(section.name) not in NO_CONTEXTS):
+    for name in dict.fromkeys(section.name for section in changed if name_key(section.name) not in FILE_SETTINGS):
         if file == DIALPLAN:
             missing = await _missing_priorities(session, name, [one for one in changed if one.name == name])
         elif file == QUEUES:

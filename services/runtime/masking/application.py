@@ -2,13 +2,15 @@
 
 import re
 
-from schemas.secrets import MASK, is_secret
+from schemas.secrets import MASK, STEMS, is_secret
 
 # Possessive: each name is tried once, so a long text without a separator takes linear time.
 PAIR = re.compile(r"(?<![^\s,;&|?=:\"'{}])([^\s,;&|?=:\"'{}]++)[\"']? *[=:] *")
 VALUE = re.compile(r"\"([^\"\r\n]+)|'([^'\r\n]+)|([^,&;|\"'\r\n]+)")
 SECRET_ARGUMENT = {"authenticate": 0, "disa": 0, "meetme": 2}
 """The number of the argument that is a password (app_authenticate.c, app_disa.c, app_meetme.c)."""
+SECRET_WORDS = tuple(stem.encode() for stem in (*STEMS, *SECRET_ARGUMENT))
+"""Text in small letters without any of these has no secret."""
 NO_PASSWORD = ("/", "no-password")
 """Prefixes of an argument that is a path, a family of the AstDB, or empty."""
 REFERENCE = re.compile(r"\$\{[\w()~,:/-]*\}")

@@ -4,13 +4,12 @@ import re
 
 import msgspec
 
-from schemas.secrets import MASK, STEMS, is_secret
-from services.runtime.masking.application import SECRET_ARGUMENT, mask_application_data
+from schemas.secrets import MASK, is_secret
+from services.runtime.masking.application import SECRET_WORDS, mask_application_data
 
 MEMBER = re.compile(rb'("((?:[^"\\]|\\.)*+)"\s*:\s*)(?:"((?:[^"\\]|\\.)++)"|(-?\d{4,}+)(?=\s*[,}]))')
 """A member with a string, or with a number of four digits or more: a shorter one is a count or a flag."""
 ASTERISKS = f'"{MASK}"'.encode()
-SECRETS = tuple(stem.encode() for stem in (*STEMS, *SECRET_ARGUMENT))
 APPLICATION = frozenset({"app_name", "application", "last_application"})
 APPLICATION_DATA = frozenset({"app_data", "application_data", "last_data"})
 """Members of ARI's ``dialplan``, and columns of read models."""
@@ -22,7 +21,7 @@ def mask_json(raw: bytes) -> bytes:
     A variable's value is judged by the variable's name (ARI: ChannelVarset), an application's data as in AMI.
     """
     low = raw.lower()
-    if not any(word in low for word in SECRETS):
+    if not any(word in low for word in SECRET_WORDS):
         return raw
     variable = application = ""
 

@@ -2,17 +2,15 @@
 
 import re
 
-from schemas.secrets import STEMS
-from services.runtime.masking.application import SECRET_ARGUMENT, mask_application_data, mask_pairs
+from services.runtime.masking.application import SECRET_WORDS, mask_application_data, mask_pairs
 
-SECRETS = tuple(stem.encode() for stem in (*STEMS, *SECRET_ARGUMENT))
 FIELD = re.compile(r'"((?:[^"]|"")*+)"|([^,\r\n]++)')
 
 
 def mask_line(source: str, raw: bytes) -> bytes:
     """Return a line with secrets masked, those in an application's data and in ``name=value``."""
     low = raw.lower()
-    if not any(word in low for word in SECRETS):
+    if not any(word in low for word in SECRET_WORDS):
         return raw
     text = raw.decode("latin-1")
     if source == "queue_log":
