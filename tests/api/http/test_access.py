@@ -1,4 +1,4 @@
-"""Reads under way end with the access of their user: a token or a permission that ends meanwhile."""
+"""A running read ends when its user loses access: the token, the permission or the user is deleted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from api.app_keys import COMMANDS
 from api.http.queues import QUEUES
 from api.ledger.search import Search
 from services.replay.as_of import AsOfReader
-from tests.api.http.test_freshness import newchannel, reached
+from tests.api.http.test_freshness import get_at, newchannel
 from tests.api.http.test_leaving import SECONDS, requests_under_way
 from tests.support.api_client import Client, Serve, admin_token, bearer, log_in
 from tests.support.ledger import COMMANDER, Ledger
@@ -26,12 +26,12 @@ EVENTS = "/v1/ledger/events"
 async def client(serve: Serve, ledger: Ledger) -> Client:
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    await reached(client, await ledger.write(newchannel("1.1")))
+    await get_at(client, await ledger.write(newchannel("1.1")))
     return client
 
 
 class Reader:
-    """A second admin, who waits for something while the first one ends the access."""
+    """A second admin, whose reads wait while the first admin ends the access."""
 
     def __init__(self, client: Client, uuid: str, token: str) -> None:
         self.client, self.uuid, self.token = client, uuid, token
@@ -64,7 +64,7 @@ async def reader(client: Client) -> Reader:
     return Reader(client, uuid, await log_in(client, "alice", "admin"))
 
 
-async def answered(request: "asyncio.Task[ClientResponse]", status: int) -> ClientResponse:
+async def wait_reply(request: "asyncio.Task[ClientResponse]", status: int) -> ClientResponse:
     async with asyncio.timeout(SECONDS):
         reply = await request
     assert reply.status == status
@@ -85,7 +85,7 @@ async def test_a_long_poll_ends_with_its_access(reader: Reader, how: str) -> Non
     end, status = END[how]
     request = await reader.begin(VIEW, wait="60")
     await end(reader)
-    reply = await answered(request, status)
+    reply = await wait_reply(request, status)
     body = await reply.json()
     assert (body["statuscode"], "result" in body) == (status, False)
     if status == 401:
@@ -96,10 +96,10 @@ async def test_a_long_poll_ends_with_its_access(reader: Reader, how: str) -> Non
 async def test_every_long_poll_ends_with_its_access(reader: Reader, path: str) -> None:
     request = await reader.begin(path, wait="60")
     await reader.log_out()
-    await answered(request, 401)
+    await wait_reply(request, 401)
 
 
-async def test_a_long_poll_goes_on_when_other_access_ends(client: Client, ledger: Ledger, reader: Reader) -> None:
+async def test_a_long_poll_ignores_other_access_that_ends(client: Client, ledger: Ledger, reader: Reader) -> None:
     other = Reader(client, reader.uuid, await log_in(client, "alice", "admin"))
     request = await reader.begin(VIEW, wait="60")
     await other.log_out()
@@ -108,28 +108,28 @@ async def test_a_long_poll_goes_on_when_other_access_ends(client: Client, ledger
     assert (await client.delete(f"{PERMISSIONS}/{grant}")).status == 200
     assert not request.done()
     await ledger.write(newchannel("1.2"))
-    assert "1.2" in await (await answered(request, 200)).text()
+    assert "1.2" in await (await wait_reply(request, 200)).text()
 
 
-@pytest.mark.parametrize("queued", [False, True])
+@pytest.mark.parametrize("is_queued", [False, True])
 async def test_an_as_of_ends_with_its_access(
-    reader: Reader, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, queued: bool
+    reader: Reader, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, is_queued: bool
 ) -> None:
-    begun, last = asyncio.Event(), await ledger.write(newchannel("1.2"))
+    has_begun, last = asyncio.Event(), await ledger.write(newchannel("1.2"))
 
     async def endless(*_: Any) -> None:
-        begun.set()
+        has_begun.set()
         await asyncio.Event().wait()
 
     monkeypatch.setattr(AsOfReader, "read", endless)
     queue = reader.client.app[QUEUES].as_of
     request = await reader.begin(VIEW, as_of=str(last))
-    await eventually(begun.is_set, "it is folded")
-    if queued:
+    await eventually(has_begun.is_set, "the fold has begun")
+    if is_queued:
         request = await reader.begin(VIEW, as_of=str(last - 1))
-        await eventually(lambda: queue.waiting == 1, "it waits for its turn")
+        await eventually(lambda: queue.waiting == 1, "the read waits for its turn")
     await reader.log_out()
-    await answered(request, 401)
+    await wait_reply(request, 401)
     await eventually(lambda: queue.admitted == 0, "the queue is empty")
 
 
@@ -137,25 +137,25 @@ async def test_an_explanation_ends_with_its_access(reader: Reader) -> None:
     queue = reader.client.app[QUEUES].explain
     async with queue.turn("other"):
         request = await reader.begin("/v1/ledger/explain", model="channels", key='["1.1"]')
-        await eventually(lambda: queue.waiting == 1, "it waits for its turn")
+        await eventually(lambda: queue.waiting == 1, "the read waits for its turn")
         await reader.lose_permission()
-        await answered(request, 403)
+        await wait_reply(request, 403)
         assert queue.admitted == 0
 
 
 async def test_a_download_is_cut_off_with_its_access(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages, begun = Search.pages, asyncio.Event()
+    pages, has_begun = Search.pages, asyncio.Event()
 
     async def endless(self: Search, limit: int | None) -> Any:
         async for page in pages(self, limit):
             yield page
-            begun.set()
+            has_begun.set()
             await asyncio.Event().wait()
 
     monkeypatch.setattr(Search, "pages", endless)
     reply = await (await reader.begin(EVENTS, format="ndjson"))
     assert reply.status == 200
-    await eventually(begun.is_set, "a page is sent")
+    await eventually(has_begun.is_set, "a page is sent")
     await reader.delete()
     with pytest.raises(ClientError):
         async with asyncio.timeout(SECONDS):
@@ -163,24 +163,24 @@ async def test_a_download_is_cut_off_with_its_access(reader: Reader, monkeypatch
     assert reader.client.app[QUEUES].search.admitted == 0
 
 
-async def test_an_act_that_is_under_way_is_answered(
+async def test_a_running_act_is_answered_after_a_logout(
     reader: Reader, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.commands.act.OUTCOME_SECONDS", 0.0)
-    facts, begun, may_go_on = reader.client.app[COMMANDS].writer, asyncio.Event(), asyncio.Event()
+    facts, has_begun, gate = reader.client.app[COMMANDS].writer, asyncio.Event(), asyncio.Event()
     append = facts.append
 
-    async def held(*made: Any, **more: Any) -> Any:
-        if type(made[0]).__name__ == "ActRequested":
-            begun.set()
-            await may_go_on.wait()
-        return await append(*made, **more)
+    async def append_after_gate(*events: Any, **options: Any) -> Any:
+        if type(events[0]).__name__ == "ActRequested":
+            has_begun.set()
+            await gate.wait()
+        return await append(*events, **options)
 
-    monkeypatch.setattr(facts, "append", held)
+    monkeypatch.setattr(facts, "append", append_after_gate)
     await ledger.connection.execute(COMMANDER)
-    acting = asyncio.create_task(reader.client.delete(f"{VIEW}/1.1", headers=bearer(reader.token)))
-    await eventually(begun.is_set, "the act is requested")
+    request = asyncio.create_task(reader.client.delete(f"{VIEW}/1.1", headers=bearer(reader.token)))
+    await eventually(has_begun.is_set, "the act is requested")
     await reader.log_out()
-    may_go_on.set()
-    reply = await answered(acting, 504)
+    gate.set()
+    reply = await wait_reply(request, 504)
     assert (await reply.json())["position"] == await ledger.connection.fetchval("SELECT position FROM ledger.head")

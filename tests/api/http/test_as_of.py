@@ -1,4 +1,4 @@
-"""as_of on every view: what the view itself said when the log ended there; and what is asked for in vain is named."""
+"""as_of on every view: the response of the time when the log ended there, and errors for instants without one."""
 
 import asyncio
 import random
@@ -36,7 +36,7 @@ from services.projector.table import Table
 from services.replay.as_of import AsOfReader, BrokenModelError
 from tests.api.jade.test_views import LISTS, TICKING
 from tests.contract import operations
-from tests.support import two_pbx_log as heard
+from tests.support import two_pbx_log
 from tests.support.api_client import PASSWORD, Client, Serve, admin_token
 from tests.support.database import READ_MODELS, cloned, name_of
 from tests.support.ledger import Ledger, open_ledger
@@ -49,15 +49,15 @@ PATHS += ["/api/statistics/2026-11-22", "/api/usage/2026-11", "/api/jeye/rich22"
 
 
 class Both:
-    """Two APIs over one log: ``past`` has folded all of it, ``present`` as far as `goes` says."""
+    """Two APIs over one log: ``past`` has folded all of it, ``present`` only up to a position."""
 
     def __init__(
-        self, past: Client, present: Client, ledger: Ledger, projector: Projector, events: list[heard.Event]
+        self, past: Client, present: Client, ledger: Ledger, projector: Projector, events: list[two_pbx_log.Event]
     ) -> None:
         self.past, self.present, self.ledger, self.events = past, present, ledger, events
         self._projector = projector
 
-    async def goes(self, position: int) -> None:
+    async def fold_to(self, position: int) -> None:
         while (at := self._projector.cursors[0].position) < position:
             await self._projector.advance(min(5_000, position - at))
         assert self._projector.stopped == {}
@@ -85,10 +85,10 @@ async def serving(ledger: Ledger, folder: Path) -> AsyncIterator[Client]:
 async def both(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(cloned(postgresql_url, READ_MODELS))
-        await heard.append(url)
+        await two_pbx_log.append(url)
         present_url = await stack.enter_async_context(cloned(postgresql_url, name_of(url)))
-        await heard.project(url)
-        events = await heard.events_of(url)
+        await two_pbx_log.project(url)
+        events = await two_pbx_log.events_of(url)
         past, present = await open_ledger(url), await open_ledger(present_url, (USERS, TOKENS))
         rest = Projector(present.connection, [model for model in ALL if model.name not in {USERS.name, TOKENS.name}])
         await rest.open()
@@ -99,48 +99,50 @@ async def both(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) ->
             await ledger.close()
 
 
-def still(item: Any) -> Any:
-    """Return what does not change by itself."""
+def without_ticking(item: Any) -> Any:
+    """Return the item without the members that change with time."""
     if isinstance(item, dict):
-        return {name: still(value) for name, value in item.items() if name not in {*TICKING, "timestamp"}}
-    return [still(one) for one in item] if isinstance(item, list) else item
+        return {name: without_ticking(value) for name, value in item.items() if name not in {*TICKING, "timestamp"}}
+    return [without_ticking(one) for one in item] if isinstance(item, list) else item
 
 
-async def seen(reply: ClientResponse) -> Any:
-    return reply.status, reply.headers.get("X-Ledger-Position"), still(await reply.json())
+async def summary(reply: ClientResponse) -> Any:
+    return reply.status, reply.headers.get("X-Ledger-Position"), without_ticking(await reply.json())
 
 
-def prefixes(events: list[heard.Event]) -> dict[int, datetime]:
-    """Return the positions up to which the log holds exactly what was heard by some time, with that time."""
+def prefixes(events: list[two_pbx_log.Event]) -> dict[int, datetime]:
+    """Return the positions up to which the log has exactly the events received by some time, with that time."""
     after = datetime.max.replace(tzinfo=UTC)
     earliest = []
     for _, at in reversed(events):
         earliest.append(after)
         after = min(after, at)
-    found, latest = {}, datetime.min.replace(tzinfo=UTC)
+    instants, latest = {}, datetime.min.replace(tzinfo=UTC)
     for (event, at), following in zip(events, reversed(earliest), strict=True):
         latest = max(latest, at)
         if latest < following:
-            found[event.position] = latest
-    return found
+            instants[event.position] = latest
+    return instants
 
 
-async def test_a_view_as_of_an_instant_is_the_view_that_was_served_then(both: Both) -> None:
+async def test_as_of_equals_the_view_served_then(both: Both) -> None:
     dice = random.Random(200)
-    alike = prefixes(both.events)
-    positions = sorted([*dice.sample(sorted(alike), INSTANTS // 2), *dice.sample(range(1, len(both.events)), 100)])
+    by_position = prefixes(both.events)
+    positions = sorted(
+        [*dice.sample(sorted(by_position), INSTANTS // 2), *dice.sample(range(1, len(both.events)), 100)]
+    )
     shown, by_time = set(), 0
     for position in positions:
-        await both.goes(position)
+        await both.fold_to(position)
         for path in dice.sample(PATHS, 3):
-            expected = await seen(await both.present.get(path))
+            expected = await summary(await both.present.get(path))
             more = "&" if "?" in path else "?"
-            told = await seen(await both.past.get(f"{path}{more}as_of={position}"))
-            assert told == expected, (path, position)
-            if position in alike:
-                at = alike[position].isoformat().replace("+00:00", "Z")
-                told = await seen(await both.past.get(f"{path}{more}as_of={at}"))
-                assert told == expected, (path, at)
+            past = await summary(await both.past.get(f"{path}{more}as_of={position}"))
+            assert past == expected, (path, position)
+            if position in by_position:
+                at = by_position[position].isoformat().replace("+00:00", "Z")
+                past = await summary(await both.past.get(f"{path}{more}as_of={at}"))
+                assert past == expected, (path, at)
                 by_time += 1
             if expected[0] == 200 and expected[2] not in ({"result": {"list": []}}, {}):
                 shown.add(path)
@@ -149,19 +151,19 @@ async def test_a_view_as_of_an_instant_is_the_view_that_was_served_then(both: Bo
 
 
 def views_of(handler: Any) -> set[View]:
-    """Find the views that a handler serves, behind whatever guards it."""
-    inside = [cell.cell_contents for cell in getattr(handler, "__closure__", None) or ()]
-    found = {id(one): one for one in inside if isinstance(one, View)}
-    return set(found.values()).union(*(views_of(one) for one in inside if callable(one)))
+    """Return the views in a handler, including those inside its wrappers."""
+    contents = [cell.cell_contents for cell in getattr(handler, "__closure__", None) or ()]
+    views = {id(cell): cell for cell in contents if isinstance(cell, View)}
+    return set(views.values()).union(*(views_of(cell) for cell in contents if callable(cell)))
 
 
-async def test_no_table_is_left_in_a_plan(both: Both) -> None:
-    """Every view's ``models`` name all tables of its SQL."""
+async def test_an_as_of_plan_reads_no_table(both: Both) -> None:
+    """The ``models`` of every view name all tables of its SQL."""
     routed = [views_of(route.handler) for route in both.past.app.router.routes()]
     views = {view.name: view for view in set().union(*routed)} | {
         sql: jeye.view("jeye", sql) for sql in (jeye.FORWARD, jeye.BACKWARD)
     }
-    assert len(views) > 40, "not all are found"
+    assert len(views) > 40, "some views are missing"
     connection = both.ledger.connection
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     for view in views.values():
@@ -175,32 +177,34 @@ async def test_no_table_is_left_in_a_plan(both: Both) -> None:
         await connection.execute("DEALLOCATE shadowed")
 
 
-async def test_it_works_where_nothing_may_be_written(both: Both) -> None:
+async def test_as_of_works_in_a_read_only_database(both: Both) -> None:
     url, position = both.ledger.url, len(both.events) // 2
     async with await create_pool(url, size=1, search_path="model", default_transaction_read_only="on") as pool:
-        told = await AsOfViews(pool, Queues().as_of).render(Query(CHANNELS.all, None, (None,)), str(position), "admin")
-    assert told.body is not None
-    assert len(msgspec.json.decode(b"".join(told.body))["list"]) > 3
+        rendered = await AsOfViews(pool, Queues().as_of).render(
+            Query(CHANNELS.all, None, (None,)), str(position), "admin"
+        )
+    assert rendered.body is not None
+    assert len(msgspec.json.decode(b"".join(rendered.body))["list"]) > 3
 
 
-async def test_what_is_being_folded_does_not_hold_up_the_end(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = asyncio.Event()
+async def test_a_running_as_of_does_not_delay_shutdown(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_begun = asyncio.Event()
 
     async def endless(*_: Any) -> Any:
-        begun.set()
+        has_begun.set()
         await asyncio.Event().wait()
 
     monkeypatch.setattr(AsOfReader, "read", endless)
     async with await create_pool(both.ledger.url, size=2, search_path="model") as pool:
         views = AsOfViews(pool, Queues().as_of)
-        asking = asyncio.create_task(views.render(Query(CHANNELS.all, None, (None,)), "7", "admin"))
-        await begun.wait()
+        reading = asyncio.create_task(views.render(Query(CHANNELS.all, None, (None,)), "7", "admin"))
+        await has_begun.wait()
         views.stop()
         with pytest.raises(asyncio.CancelledError):
-            await asking
+            await reading
 
 
-async def test_others_get_their_turn_while_it_folds(both: Both) -> None:
+async def test_other_tasks_run_while_an_as_of_folds(both: Both) -> None:
     turns = 0
 
     async def take_turns() -> None:
@@ -217,15 +221,15 @@ async def test_others_get_their_turn_while_it_folds(both: Both) -> None:
     assert turns > 5
 
 
-async def test_who_asks_the_same_again_is_answered_from_memory(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_same_as_of_is_folded_once(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     folds = []
     fold = AsOfReader.read
 
-    async def counted(self: AsOfReader, *args: Any) -> Any:
+    async def count_and_read(self: AsOfReader, *args: Any) -> Any:
         folds.append(args)
         return await fold(self, *args)
 
-    monkeypatch.setattr(AsOfReader, "read", counted)
+    monkeypatch.setattr(AsOfReader, "read", count_and_read)
     replies = await asyncio.gather(*(both.past.get(VIEW, params={"as_of": "12345"}) for _ in range(5)))
     replies.append(await both.past.get(VIEW, params={"as_of": "12345"}))
     assert len(folds) == 1
@@ -235,7 +239,7 @@ async def test_who_asks_the_same_again_is_answered_from_memory(both: Both, monke
     assert len(folds) == 3
 
 
-async def test_what_is_too_far_and_what_is_broken_are_told(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_distant_or_broken_as_of_is_refused(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(as_of, "MAX_EVENTS", 60_000)
     reply = await both.past.get("/api/statistics/2026-11-22?as_of=61001")
     assert (reply.status, await reply.json()) == (400, {"status": "bad-parameter"})
@@ -251,7 +255,7 @@ async def test_what_is_too_far_and_what_is_broken_are_told(both: Both, monkeypat
     assert (await reply.json())["message"] == "as_of: read model queues at position 7 (QueueParams) cannot be folded"
 
 
-NONSENSE = [
+INVALID_INSTANTS = [
     "",
     "x",
     "-1",
@@ -264,18 +268,20 @@ NONSENSE = [
 ]
 
 
-@pytest.mark.parametrize("text", [*NONSENSE, "\udcff", "1" * 100])
-async def test_no_instant_is_400_in_the_envelope(both: Both, text: str) -> None:
-    asked = quote(text, errors="surrogateescape")
+@pytest.mark.parametrize("text", [*INVALID_INSTANTS, "\udcff", "1" * 100])
+async def test_an_invalid_instant_is_400_in_the_envelope(both: Both, text: str) -> None:
+    instant = quote(text, errors="surrogateescape")
     for path in (VIEW, VIEW + "/no-such"):
-        reply = await both.past.session.get(URL(f"{both.past.make_url(path)}?as_of={asked}", encoded=True))
+        reply = await both.past.session.get(URL(f"{both.past.make_url(path)}?as_of={instant}", encoded=True))
         body = await reply.json()
         assert (reply.status, body["statuscode"], body["message"][:7]) == (400, 400, "as_of: ")
-    reply = await both.past.session.get(URL(f"{both.past.make_url('/api/usage/2026-11')}?as_of={asked}", encoded=True))
+    reply = await both.past.session.get(
+        URL(f"{both.past.make_url('/api/usage/2026-11')}?as_of={instant}", encoded=True)
+    )
     assert (reply.status, await reply.json()) == (400, {"status": "bad-parameter"})
 
 
-async def test_wait_and_login_are_as_ever(both: Both) -> None:
+async def test_as_of_refuses_wait_and_requires_a_login(both: Both) -> None:
     reply = await both.past.get(VIEW, params={"as_of": "12345", "wait": "1"})
     assert reply.status == 400
     reply = await both.past.get(VIEW, params={"as_of": "12345"}, headers={"Authorization": "Bearer no"})
@@ -284,7 +290,7 @@ async def test_wait_and_login_are_as_ever(both: Both) -> None:
     assert (reply.status, reply.headers["X-Ledger-Position"]) == (404, "12345")
 
 
-async def test_a_tag_stays_the_same(both: Both) -> None:
+async def test_the_tag_of_an_instant_is_constant(both: Both) -> None:
     reply = await both.past.get(VIEW, params={"as_of": "23456"})
     tag = reply.headers["ETag"]
     assert (reply.headers["X-Ledger-Position"], reply.headers["X-Ledger-Lag-Ms"]) == ("23456", "0")
@@ -295,12 +301,12 @@ async def test_a_tag_stays_the_same(both: Both) -> None:
     assert (await both.past.get(VIEW)).headers["ETag"] != tag
 
 
-def at(seconds: float, name: str = "", **headers: str) -> NewEvent:
+def ami_event(seconds: float, name: str = "", **headers: str) -> NewEvent:
     lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
     return NewEvent("ami", name, seconds, seconds, f"Event: {name}\r\n{lines}\r\n".encode())
 
 
-def ours(seconds: float, event: RingledgerEvent) -> NewEvent:
+def own_event(seconds: float, event: RingledgerEvent) -> NewEvent:
     return NewEvent("ringledger", type(event).__name__, seconds, seconds, msgspec.json.encode(event))
 
 
@@ -308,40 +314,41 @@ def rfc_3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-async def test_durations_and_completeness_are_those_of_the_instant(serve: Serve, ledger: Ledger) -> None:
+async def test_durations_and_completeness_are_as_of_the_instant(serve: Serve, ledger: Ledger) -> None:
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     begin = float(int(time.time())) - 1000  # whole seconds: microseconds cannot hold every fraction
     channel = {"Channel": "PJSIP/100-00000001", "Uniqueid": "1.1", "Linkedid": "1.1", "ChannelState": "4"}
     last = await ledger.write(
-        ours(begin, Connected("127.0.0.1:5038")),
-        at(begin + 10, "Newchannel", **channel),
-        ours(begin + 20, SnapshotStarted(7)),
-        ours(begin + 21, SnapshotCompleted(7)),
-        ours(begin + 60, Minute(60, "up", 9)),
-        at(begin + 400, "Newstate", **channel | {"ChannelState": "6"}),
-        ours(begin + 500, Disconnected("gone", begin + 500)),
-        at(begin + 501, "Hangup", **channel),
+        own_event(begin, Connected("127.0.0.1:5038")),
+        ami_event(begin + 10, "Newchannel", **channel),
+        own_event(begin + 20, SnapshotStarted(7)),
+        own_event(begin + 21, SnapshotCompleted(7)),
+        own_event(begin + 60, Minute(60, "up", 9)),
+        ami_event(begin + 400, "Newstate", **channel | {"ChannelState": "6"}),
+        own_event(begin + 500, Disconnected("gone", begin + 500)),
+        ami_event(begin + 501, "Hangup", **channel),
     )
     first = last - 7
 
-    async def told(asked: object) -> tuple[str, str, list[int]]:
-        reply = await client.get(VIEW, params={"as_of": str(asked)})
+    async def headers_and_durations(instant: object) -> tuple[str, str, list[int]]:
+        reply = await client.get(VIEW, params={"as_of": str(instant)})
         assert reply.status == 200
         items = (await reply.json())["result"]["list"]
         headers = reply.headers
         return headers["X-Ledger-Position"], headers["X-Ledger-Complete"], [item["duration"] for item in items]
 
-    # By position the time is that of the newest event up to there, and the admin's login was younger than all of these.
-    assert (await told(first + 1))[:2] == (str(first + 1), "false")
-    assert (await told(first + 1))[2][0] > 980
-    assert await told(rfc_3339(begin + 5)) == (str(first), "false", [])
-    assert await told(rfc_3339(begin + 15)) == (str(first + 1), "false", [5])
-    assert await told(rfc_3339(begin + 22)) == (str(first + 3), "true", [12])
-    assert await told(rfc_3339(begin + 209)) == (str(first + 4), "true", [199])
-    assert await told(rfc_3339(begin + 211)) == (str(first + 4), "false", [201])  # no listener says anything more
-    assert await told(rfc_3339(begin + 450)) == (str(first + 5), "false", [440])
-    assert await told(rfc_3339(begin + 502)) == (str(last), "false", [])
-    assert await told(rfc_3339(time.time() + 30)) == (str(last), "false", [])
+    # A position has the time of the newest event up to it, and the admin's login is newer than these events.
+    assert (await headers_and_durations(first + 1))[:2] == (str(first + 1), "false")
+    assert (await headers_and_durations(first + 1))[2][0] > 980
+    assert await headers_and_durations(rfc_3339(begin + 5)) == (str(first), "false", [])
+    assert await headers_and_durations(rfc_3339(begin + 15)) == (str(first + 1), "false", [5])
+    assert await headers_and_durations(rfc_3339(begin + 22)) == (str(first + 3), "true", [12])
+    assert await headers_and_durations(rfc_3339(begin + 209)) == (str(first + 4), "true", [199])
+    # No Minute event has followed for too long.
+    assert await headers_and_durations(rfc_3339(begin + 211)) == (str(first + 4), "false", [201])
+    assert await headers_and_durations(rfc_3339(begin + 450)) == (str(first + 5), "false", [440])
+    assert await headers_and_durations(rfc_3339(begin + 502)) == (str(last), "false", [])
+    assert await headers_and_durations(rfc_3339(time.time() + 30)) == (str(last), "false", [])
     reply = await client.get(VIEW, params={"as_of": rfc_3339(time.time() + 120)})
     assert reply.status == 400

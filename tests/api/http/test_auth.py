@@ -1,4 +1,4 @@
-"""Who may read, and how they say who they are."""
+"""Logins, tokens and permissions of readers."""
 
 import asyncio
 import re
@@ -45,16 +45,16 @@ async def user(client: Client, name: str, *permissions: str) -> None:
     await client.app[CHECKPOINTS].wait_folded(("users",), position)
 
 
-async def test_a_login_gives_a_uuid_that_is_taken_as_query_header_and_cookie(client: Client) -> None:
-    good = await admin_token(client)
-    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", good)
-    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
-    assert (await client.get(VIEW, headers={"Authorization": f"Bearer {good}"})).status == 200
-    assert (await client.get(VIEW, cookies={"authtoken": good})).status == 200
+async def test_a_token_works_as_query_header_and_cookie(client: Client) -> None:
+    token = await admin_token(client)
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", token)
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 200
+    assert (await client.get(VIEW, headers={"Authorization": f"Bearer {token}"})).status == 200
+    assert (await client.get(VIEW, cookies={"authtoken": token})).status == 200
 
 
 @pytest.mark.parametrize(
-    "carried",
+    "credentials",
     [
         {},
         {"params": {"authtoken": "no-such-token"}},
@@ -67,13 +67,11 @@ async def test_a_login_gives_a_uuid_that_is_taken_as_query_header_and_cookie(cli
     ],
 )
 @pytest.mark.parametrize("path", [VIEW, "/admin/core/channels/1.1", "/agents", "/agents/", "/api/usage/2026-11"])
-async def test_nothing_is_readable_without_a_good_token(
-    recorded: RecordedApi, path: str, carried: dict[str, Any]
-) -> None:
-    client, headers = recorded.client, {"Authorization": ""} | carried.get("headers", {})
-    if carried == NO_UTF8:
-        carried, path = {}, path + "?authtoken=%ff"
-    reply = await client.get(path, **(carried | {"headers": headers}))
+async def test_every_view_requires_a_valid_token(recorded: RecordedApi, path: str, credentials: dict[str, Any]) -> None:
+    client, headers = recorded.client, {"Authorization": ""} | credentials.get("headers", {})
+    if credentials == NO_UTF8:
+        credentials, path = {}, path + "?authtoken=%ff"
+    reply = await client.get(path, **(credentials | {"headers": headers}))
     assert reply.status == 401
     body = await reply.json()
     assert body == {"status": "no-session"} if path.startswith("/api/") else body["statuscode"] == 401
@@ -101,68 +99,68 @@ async def test_a_bad_login_is_refused(recorded: RecordedApi, headers: dict[str, 
     assert (body["api_ver"], body["statuscode"], "result" in body) == ("0.1", 401, False)
 
 
-async def test_a_logout_ends_the_token_and_only_that_one(client: Client) -> None:
-    ended, other = await admin_token(client), await admin_token(client)
-    reply = await client.delete("/v1/admin/login", params={"authtoken": ended})
+async def test_a_logout_ends_only_its_token(client: Client) -> None:
+    token, other = await admin_token(client), await admin_token(client)
+    reply = await client.delete("/v1/admin/login", params={"authtoken": token})
     assert (reply.status, "result" in await reply.json()) == (200, False)
-    assert (await client.get(VIEW, params={"authtoken": ended})).status == 401
-    assert (await client.delete("/admin/login", params={"authtoken": ended})).status == 401
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 401
+    assert (await client.delete("/admin/login", params={"authtoken": token})).status == 401
     assert (await client.get(VIEW, params={"authtoken": other})).status == 200
 
 
-def later(passed: float, now: float | None = None) -> Clock:
-    """Return clocks that have gone on by so many seconds; ``now`` is for one that was set."""
+def clock_after(passed: float, now: float | None = None) -> Clock:
+    """Return clocks that are ``passed`` seconds ahead; with ``now`` the wall clock was set to another time."""
     ahead = passed if now is None else now
     return Clock(lambda: time.time() + ahead, lambda: time.monotonic() + passed)
 
 
 async def test_a_token_expires_after_an_hour_without_use(client: Client) -> None:
     accounts = client.app[ACCOUNTS]
-    good = await admin_token(client)
-    accounts._clock = later(IDLE_SECONDS - 60)
-    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
-    accounts._clock = later(2 * IDLE_SECONDS - 180)
-    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
-    accounts._clock = later(3 * IDLE_SECONDS)
-    assert (await client.get(VIEW, params={"authtoken": good})).status == 401
+    token = await admin_token(client)
+    accounts._clock = clock_after(IDLE_SECONDS - 60)
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 200
+    accounts._clock = clock_after(2 * IDLE_SECONDS - 180)
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 200
+    accounts._clock = clock_after(3 * IDLE_SECONDS)
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 401
 
 
 async def reread(client: Client) -> None:
-    """Let the process read users and tokens anew, as it does when one of them has changed."""
+    """Make the process read users and tokens again, as after a change of either."""
     await user(client, f"user-{uuid.uuid4()}", "user")
 
 
-async def test_a_clock_set_forward_for_a_moment_ends_no_token(client: Client) -> None:
+async def test_a_brief_clock_jump_ends_no_token(client: Client) -> None:
     accounts, year = client.app[ACCOUNTS], 365 * 86400.0
-    good = await admin_token(client)
-    accounts._clock = later(60, now=year)
-    await admin_token(client)  # which also ends what has expired
-    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
-    accounts._clock = later(120)
+    token = await admin_token(client)
+    accounts._clock = clock_after(60, now=year)
+    await admin_token(client)  # a login also deletes expired tokens
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 200
+    accounts._clock = clock_after(120)
     await reread(client)
-    assert (await client.get(VIEW, params={"authtoken": good})).status == 200
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 200
 
 
-async def test_a_clock_set_back_keeps_no_token_that_has_expired(client: Client) -> None:
+async def test_a_clock_set_back_revives_no_token(client: Client) -> None:
     accounts = client.app[ACCOUNTS]
-    good = await admin_token(client)
-    accounts._clock = later(IDLE_SECONDS + 60, now=-86400)
+    token = await admin_token(client)
+    accounts._clock = clock_after(IDLE_SECONDS + 60, now=-86400)
     await reread(client)
-    assert (await client.get(VIEW, params={"authtoken": good})).status == 401
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 401
 
 
-async def test_a_use_written_by_a_clock_set_forward_expires_too(client: Client) -> None:
+async def test_a_future_use_of_a_token_expires_too(client: Client) -> None:
     accounts, year = client.app[ACCOUNTS], 365 * 86400.0
-    good = await admin_token(client)
-    position = await client.app[COMMANDS].writer.append(TokenUsed(token_hash(good), time.time() + year))
+    token = await admin_token(client)
+    position = await client.app[COMMANDS].writer.append(TokenUsed(token_hash(token), time.time() + year))
     await client.app[CHECKPOINTS].wait_folded(("tokens",), position)
-    accounts._clock = later(IDLE_SECONDS + 60)
+    accounts._clock = clock_after(IDLE_SECONDS + 60)
     await reread(client)
     assert accounts.unsaved_uses(0.0) == []
-    assert (await client.get(VIEW, params={"authtoken": good})).status == 401
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 401
 
 
-async def test_permissions_are_asked_for(client: Client) -> None:
+async def test_a_login_and_a_view_require_permissions(client: Client) -> None:
     await user(client, "jeye", "jeye")
     reply = await client.post("/v1/admin/login", headers=basic("jeye", PASSWORD))
     assert reply.status == 403
@@ -172,30 +170,30 @@ async def test_permissions_are_asked_for(client: Client) -> None:
     ).status == 404
 
 
-async def test_tokens_and_passwords_are_nowhere_but_hashed(client: Client, ledger: Ledger) -> None:
-    good = await admin_token(client)
+async def test_the_log_has_only_hashes_of_secrets(client: Client, ledger: Ledger) -> None:
+    token = await admin_token(client)
     raws = b"".join([r["raw"] for r in await ledger.connection.fetch("SELECT raw FROM event")])
-    assert token_hash(good).encode() in raws
+    assert token_hash(token).encode() in raws
     assert b"$argon2id$" in raws
-    assert good.encode() not in raws
+    assert token.encode() not in raws
     assert PASSWORD.encode() not in raws
 
 
-async def test_a_pbx_can_make_no_user_and_no_token(client: Client, ledger: Ledger) -> None:
-    stolen = "7ac326bf-e146-493a-b9c7-bfb990264b59"
+async def test_pbx_events_create_no_user_or_token(client: Client, ledger: Ledger) -> None:
+    token = "7ac326bf-e146-493a-b9c7-bfb990264b59"
     eve = UserCreated("x", "eve", "Eve", hash_password("eve"), ("admin",), origin="user")
     position = await ledger.write(
-        f"Event: TokenIssued\r\ntoken_hash: {token_hash(stolen)}\r\nuser_uuid: x\r\n\r\n".encode(),
+        f"Event: TokenIssued\r\ntoken_hash: {token_hash(token)}\r\nuser_uuid: x\r\n\r\n".encode(),
         NewEvent("ari", "UserCreated", None, time.time(), msgspec.json.encode(eve)),
     )
     await client.app[CHECKPOINTS].wait_folded(("users", "tokens"), position)
     assert (await client.post("/v1/admin/login", headers=basic("eve", "eve"))).status == 401
-    assert (await client.get(VIEW, params={"authtoken": stolen})).status == 401
+    assert (await client.get(VIEW, params={"authtoken": token})).status == 401
     assert await ledger.connection.fetchval("SELECT count(*) FROM tokens") == 0
     assert await ledger.connection.fetchval("SELECT count(*) FROM users") == 1
 
 
-async def test_guessing_is_slowed_and_the_right_password_waits_too(client: Client) -> None:
+async def test_failed_logins_throttle_the_right_password_too(client: Client) -> None:
     stop_throttle_clock(client)
     statuses = [
         (await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status for _ in range(FREE_FAILURES + 1)
@@ -210,22 +208,22 @@ async def test_guessing_is_slowed_and_the_right_password_waits_too(client: Clien
     assert (await client.post("/v1/admin/login", headers=basic("admin", "wrong"))).status == 401
 
 
-async def test_guesses_sent_at_once_are_counted_one_by_one(client: Client) -> None:
+async def test_concurrent_guesses_are_counted_one_by_one(client: Client) -> None:
     stop_throttle_clock(client)
     replies = await asyncio.gather(*(client.post("/v1/admin/login", headers=basic("admin", str(n))) for n in range(20)))
     assert sorted(r.status for r in replies) == [401] * FREE_FAILURES + [429] * (20 - FREE_FAILURES)
 
 
-async def test_two_processes_know_each_others_tokens(serve: Serve) -> None:
+async def test_two_processes_share_their_tokens(serve: Serve) -> None:
     one, two = await serve(), await serve()
-    good = await admin_token(one)
-    assert (await two.get(VIEW, params={"authtoken": good})).status == 200
-    assert (await two.delete("/v1/admin/login", params={"authtoken": good})).status == 200
+    token = await admin_token(one)
+    assert (await two.get(VIEW, params={"authtoken": token})).status == 200
+    assert (await two.delete("/v1/admin/login", params={"authtoken": token})).status == 200
     await one.app[CHECKPOINTS].refresh()
-    assert (await one.get(VIEW, params={"authtoken": good})).status == 401
+    assert (await one.get(VIEW, params={"authtoken": token})).status == 401
 
 
-async def test_nobody_is_refused_before_the_database_has_said_who_they_are(tmp_path: Path) -> None:
+async def test_logins_are_503_before_users_are_read(tmp_path: Path) -> None:
     app = create("postgresql://nobody@/none?host=/nonexistent", Settings(data=tmp_path, admin_password=PASSWORD))
     async with TestClient(TestServer(app)) as client:
         for reply in (
@@ -236,12 +234,12 @@ async def test_nobody_is_refused_before_the_database_has_said_who_they_are(tmp_p
         assert (await client.get(VIEW)).status == 401
 
 
-async def test_there_is_one_admin_however_many_start(serve: Serve, ledger: Ledger) -> None:
+async def test_several_processes_create_one_admin(serve: Serve, ledger: Ledger) -> None:
     await asyncio.gather(serve(), serve(), serve())
     assert await ledger.connection.fetchval("SELECT count(*) FROM users") == 1
 
 
-async def test_the_settings_password_is_made_true_at_start_and_ends_old_logins(serve: Serve) -> None:
+async def test_a_new_password_setting_ends_old_logins(serve: Serve) -> None:
     one = await serve()
     old = await admin_token(one)
     two = await serve(admin_password="another one")
@@ -250,7 +248,7 @@ async def test_the_settings_password_is_made_true_at_start_and_ends_old_logins(s
     assert (await two.get(VIEW, params={"authtoken": old})).status == 401
 
 
-async def test_without_a_setting_the_password_is_made_once_and_kept(serve: Serve) -> None:
+async def test_a_generated_password_is_stored_once(serve: Serve) -> None:
     one = await serve(admin_password="")
     settings = one.app[SETTINGS]
     password = admin_password(settings)
@@ -265,19 +263,19 @@ async def test_the_use_of_a_token_survives_a_restart(
     serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = await serve()
-    good = await admin_token(one)
-    one.app[ACCOUNTS]._clock = later(3000)
-    assert (await one.get(VIEW, params={"authtoken": good})).status == 200
+    token = await admin_token(one)
+    one.app[ACCOUNTS]._clock = clock_after(3000)
+    assert (await one.get(VIEW, params={"authtoken": token})).status == 200
     await one.close()
-    monkeypatch.setattr("api.app.Accounts", partial(Accounts, later(6000)))
+    monkeypatch.setattr("api.app.Accounts", partial(Accounts, clock_after(6000)))
     two = await serve()
-    assert (await two.get(VIEW, params={"authtoken": good})).status == 200
+    assert (await two.get(VIEW, params={"authtoken": token})).status == 200
     names = [r["name"] for r in await ledger.connection.fetch("SELECT name FROM event WHERE name LIKE 'Token%'")]
     assert names == ["TokenIssued", "TokenUsed"]
 
 
-class Unlucky:
-    """A pool whose first answers are lost after the commit."""
+class LossyPool:
+    """A pool that loses its first results after the commit."""
 
     def __init__(self, pool: asyncpg.Pool, lost: int) -> None:
         self._pool = pool
@@ -301,12 +299,12 @@ class Unlucky:
 
 
 @pytest.mark.parametrize("lost", [0, 1, ATTEMPTS])
-async def test_facts_are_in_the_log_once_whatever_answers_are_lost(ledger: Ledger, lost: int) -> None:
+async def test_facts_are_appended_once_despite_lost_results(ledger: Ledger, lost: int) -> None:
     pool = await create_pool(ledger.url, size=2)
-    facts = EventWriter(cast("Pool", Unlucky(pool, lost)))
+    writer = EventWriter(cast("Pool", LossyPool(pool, lost)))
     for name in ("a", "b", "c"):
         try:
-            await facts.append(TokenRevoked(name, "logout"))
+            await writer.append(TokenRevoked(name, "logout"))
         except UnknownAppendError:
             assert (name, lost) == ("a", ATTEMPTS)
     raws = [r["raw"] for r in await ledger.connection.fetch("SELECT raw FROM event ORDER BY position")]

@@ -9,7 +9,7 @@ def cache(max_entries: int | None = None) -> LRUCache[str, bytes]:
     return byte_cache(10, len, max_entries)
 
 
-def test_the_value_used_longest_ago_is_dropped() -> None:
+def test_the_least_recently_used_value_is_dropped() -> None:
     values = cache()
     values["a"] = b"1234"
     values["b"] = b"1234"
@@ -18,7 +18,7 @@ def test_the_value_used_longest_ago_is_dropped() -> None:
     assert [values.get(key) for key in "abc"] == [b"1234", None, b"1234"]
 
 
-def test_a_value_that_is_too_large_is_kept_alone() -> None:
+def test_a_value_beyond_the_limit_is_stored_alone() -> None:
     values = cache()
     values["a"] = b"1"
     values["b"] = b"x" * 11
@@ -27,7 +27,7 @@ def test_a_value_that_is_too_large_is_kept_alone() -> None:
     assert [values.get(key) for key in "bc"] == [None, b"1"]
 
 
-def test_a_new_value_replaces_the_size_of_the_former() -> None:
+def test_a_new_value_replaces_the_old_size() -> None:
     values = cache()
     for _ in range(5):
         values["a"] = b"123456"

@@ -1,4 +1,4 @@
-"""The client's address: of a connection, and of X-Forwarded-For where a trusted proxy sends it."""
+"""The client's address: from the connection, or from X-Forwarded-For of a trusted proxy."""
 
 from ipaddress import ip_network
 
@@ -32,12 +32,12 @@ TRUSTED = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("2001:d
         ("", "198.51.100.9", ""),
     ],
 )
-def test_the_first_address_that_is_not_trusted_is_the_clients(peer: str, header: str, client: str) -> None:
+def test_the_first_untrusted_address_is_the_client(peer: str, header: str, client: str) -> None:
     assert forwarded_for(peer, header, TRUSTED) == client
 
 
 @pytest.mark.parametrize(
-    ("address", "counts_as"),
+    ("address", "client"),
     [
         ("192.0.2.1:4711", "192.0.2.1"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
@@ -45,11 +45,11 @@ def test_the_first_address_that_is_not_trusted_is_the_clients(peer: str, header:
         ("[2001:db8:2:3::9]:80", "2001:db8:2:3::/64"),
     ],
 )
-def test_an_address_counts_without_port_and_by_its_subscriber(address: str, counts_as: str) -> None:
+def test_a_client_has_no_port_and_one_prefix(address: str, client: str) -> None:
     app = application()
     app[SETTINGS] = Settings(trusted_proxies=(ip_network("127.0.0.1"),))
     request = make_mocked_request("GET", "/", {"X-Forwarded-For": address}, app=app).clone(remote="127.0.0.1")
-    assert client_of(request) == counts_as
+    assert client_of(request) == client
 
 
 def test_a_header_is_ignored_without_trusted_proxies() -> None:

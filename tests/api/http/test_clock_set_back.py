@@ -1,4 +1,4 @@
-"""What the API says of ages and freshness while our own clock is an hour back, and at once after it was set."""
+"""Ages and freshness while Ringledger's clock is an hour back, and at once after it was set."""
 
 import asyncio
 import json
@@ -25,11 +25,11 @@ HOUR = 3600.0
 BACK = Clock(lambda: time.time() - HOUR, time.monotonic)
 
 
-def at(when: float, event: RingledgerEvent) -> NewEvent:
+def event_at(when: float, event: RingledgerEvent) -> NewEvent:
     return NewEvent("ringledger", type(event).__name__, when, when, msgspec.json.encode(event))
 
 
-async def test_a_link_whose_last_minute_is_to_come_is_not_complete(ledger: Ledger, serve: Serve) -> None:
+async def test_a_link_with_a_future_minute_is_incomplete(ledger: Ledger, serve: Serve) -> None:
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
 
@@ -39,29 +39,29 @@ async def test_a_link_whose_last_minute_is_to_come_is_not_complete(ledger: Ledge
         return (await client.get("/v1/admin/core/channels")).headers["X-Ledger-Complete"]
 
     now = time.time()
-    up = [at(now + HOUR, event) for event in (Connected("a:1"), SnapshotStarted(1), SnapshotCompleted(1))]
-    assert await complete(*up, at(now + HOUR, Minute(60, "up", 1))) == "false"
-    assert await complete(at(time.time(), Minute(120, "up", 1))) == "true"
+    up = [event_at(now + HOUR, event) for event in (Connected("a:1"), SnapshotStarted(1), SnapshotCompleted(1))]
+    assert await complete(*up, event_at(now + HOUR, Minute(60, "up", 1))) == "false"
+    assert await complete(event_at(time.time(), Minute(120, "up", 1))) == "true"
 
 
-def board(file: Path, **more: Any) -> float:
-    one = {"pbx": "a", "kind": "ami", "holding": True}
-    file.write_text(json.dumps({"at": time.time(), "listeners": [one], **more}))
-    [found] = read_status_file(file, BACK)
-    return found.age
+def age_of_status_file(file: Path, **more: Any) -> float:
+    listener = {"pbx": "a", "kind": "ami", "holding": True}
+    file.write_text(json.dumps({"at": time.time(), "listeners": [listener], **more}))
+    [status] = read_status_file(file, BACK)
+    return status.age
 
 
-def test_a_board_has_its_age_by_the_monotonic_clock(tmp_path: Path) -> None:
+def test_a_status_file_ages_by_the_monotonic_clock(tmp_path: Path) -> None:
     passed = time.monotonic() - 7
-    assert 7 <= board(tmp_path / "listeners.json", passed=passed, boot=boot_id()) < 60
+    assert 7 <= age_of_status_file(tmp_path / "listeners.json", passed=passed, boot=boot_id()) < 60
 
 
 @pytest.mark.parametrize("more", [{}, {"passed": 7.0, "boot": "another"}, {"passed": 7.0, "boot": "unknown"}])
-def test_a_board_of_another_boot_is_old(tmp_path: Path, more: dict[str, Any]) -> None:
-    assert board(tmp_path / "listeners.json", **more) > HOUR - 60
+def test_a_status_file_of_another_boot_is_old(tmp_path: Path, more: dict[str, Any]) -> None:
+    assert age_of_status_file(tmp_path / "listeners.json", **more) > HOUR - 60
 
 
-async def test_a_renewal_before_a_clock_set_back_is_old(ledger: Ledger, serve: Serve) -> None:
+async def test_a_lease_renewal_from_the_future_is_old(ledger: Ledger, serve: Serve) -> None:
     client: Client = await serve()
     renewed = datetime.now(UTC) + timedelta(seconds=HOUR)
     await ledger.connection.execute(LISTENER, "a", "ami", 17, renewed, {})
@@ -83,7 +83,7 @@ async def test_the_lag_grows_while_the_clock_is_back() -> None:
     assert 9_000 <= checkpoints.lag_ms(("channels",), behind) < 60_000
 
 
-async def test_the_lag_of_what_never_caught_up_grows_while_the_clock_is_back() -> None:
+async def test_the_lag_grows_before_the_first_catch_up() -> None:
     checkpoints = CheckpointWatcher("", clock=BACK)
     now = asyncio.get_running_loop().time()
     checkpoints.observe(reading(now - 9, head=6, position=4))

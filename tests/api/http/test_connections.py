@@ -1,4 +1,4 @@
-"""Connections: the time they may take, how many there may be, and which one yields to another."""
+"""Connections: their time limits, their number, and the choice of the connection to close."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ PROXY = "127.0.0.2"
 
 
 class Peer:
-    """A client's end of a connection, by its address."""
+    """The client's end of a connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -47,22 +47,22 @@ class Peer:
     def send(self, data: str) -> None:
         self.writer.write(data.encode())
 
-    async def ask(self, path: str, headers: str = "") -> int:
-        """Send a request, and return the status of its answer, 0 where the connection ends without one."""
+    async def request(self, path: str, headers: str = "") -> int:
+        """Send a request, and return the status of its response, or 0 if the connection ends first."""
         self.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n")
         return await self.status()
 
     async def status(self) -> int:
         try:
             head = await self.reader.readuntil(b"\r\n\r\n")
-            if found := re.search(rb"(?i)content-length: (\d+)", head):
-                await self.reader.readexactly(int(found[1]))
+            if match := re.search(rb"(?i)content-length: (\d+)", head):
+                await self.reader.readexactly(int(match[1]))
         except (asyncio.IncompleteReadError, ConnectionError):
             return 0
         return int(head.split()[1])
 
-    async def end(self) -> bytes:
-        """Return all that comes before the server closes or resets the connection."""
+    async def read_to_end(self) -> bytes:
+        """Return the bytes up to the end of the connection, by a close or a reset."""
         parts: list[bytes] = []
         with contextlib.suppress(ConnectionError):
             while part := await self.reader.read(1 << 16):
@@ -71,7 +71,7 @@ class Peer:
 
 
 class Server(GuardedSite):
-    """A server with these limits, and handlers that answer at once, later, or much."""
+    """A server with these limits, and handlers that answer at once, late, or with a large body."""
 
     def __init__(self, runner: web.AppRunner, connections: Connections) -> None:
         super().__init__(runner, connections, "127.0.0.1", 0)
@@ -92,16 +92,16 @@ class Server(GuardedSite):
         return self.peers[-1]
 
     async def connect_idle(self, address: str = "127.0.0.1") -> Peer:
-        """Return a connection that has been used and idles."""
+        """Return a connection that has served a request and is idle now."""
         peer = await self.connect(address)
-        assert await peer.ask("/") == 200
+        assert await peer.request("/") == 200
         return peer
 
     async def poll(self, address: str = "127.0.0.1", headers: str = "") -> "asyncio.Task[int]":
-        """Return a request that waits in its handler."""
-        asking = asyncio.create_task((await self.connect(address)).ask("/poll", headers))
+        """Send a request, and return its task once it waits in the handler."""
+        poll = asyncio.create_task((await self.connect(address)).request("/poll", headers))
         await self.waiting.acquire()
-        return asking
+        return poll
 
     def closed(self) -> dict[str, int]:
         """Return the counts of closed connections by reason."""
@@ -155,25 +155,25 @@ async def start() -> AsyncIterator[Start]:
 
 async def test_a_silent_connection_is_closed(start: Start) -> None:
     server = await start(Limits(FILES, headers_seconds=0.05))
-    assert await (await server.connect()).end() == b""
+    assert await (await server.connect()).read_to_end() == b""
     assert server.closed() == {"headers": 1}
 
 
-async def trickle(peer: Peer, beginning: str) -> tuple[bytes, bytes]:
-    """Send a beginning, then a byte now and then until the server answers; return the answer's head and body."""
-    answer = asyncio.create_task(peer.end())
-    peer.send(beginning)
-    while not answer.done():
+async def trickle(peer: Peer, start: str) -> tuple[bytes, bytes]:
+    """Send the start of a request, then single bytes until the response; return its head and body."""
+    response = asyncio.create_task(peer.read_to_end())
+    peer.send(start)
+    while not response.done():
         peer.send("x")
         await asyncio.sleep(0.01)
-    head, _, text = (await answer).partition(b"\r\n\r\n")
+    head, _, text = (await response).partition(b"\r\n\r\n")
     return head, text
 
 
-@pytest.mark.parametrize("used", [False, True])
-async def test_headers_that_trickle_are_answered_408(start: Start, used: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("is_used", [False, True])
+async def test_trickling_headers_are_408(start: Start, is_used: bool) -> None:  # noqa: FBT001
     server = await start()
-    if used:
+    if is_used:
         peer = await server.connect_idle()
         server.connections.limits = Limits(FILES, headers_seconds=0.2)
     else:
@@ -185,7 +185,7 @@ async def test_headers_that_trickle_are_answered_408(start: Start, used: bool) -
     assert server.closed() == {"headers": 1}
 
 
-async def test_a_body_that_trickles_is_answered_408(start: Start) -> None:
+async def test_a_trickling_body_is_408(start: Start) -> None:
     server = await start(Limits(FILES, body_seconds=0.2))
     peer = await server.connect()
     head, text = await trickle(peer, "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
@@ -199,11 +199,11 @@ async def test_a_client_that_does_not_read_is_closed(start: Start, monkeypatch: 
     closed = asyncio.Event()
     forget = server.connections.forget
 
-    def forgotten(connection: GuardedConnection) -> None:
+    def forget_and_signal(connection: GuardedConnection) -> None:
         forget(connection)
         closed.set()
 
-    monkeypatch.setattr(server.connections, "forget", forgotten)
+    monkeypatch.setattr(server.connections, "forget", forget_and_signal)
     peer = await server.connect()
     peer.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
     peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -213,7 +213,7 @@ async def test_a_client_that_does_not_read_is_closed(start: Start, monkeypatch: 
 
 async def test_a_client_that_reads_gets_all(start: Start) -> None:
     server = await start(Limits(FILES, stall_seconds=LONG))
-    assert await (await server.connect()).ask("/big") == 200
+    assert await (await server.connect()).request("/big") == 200
     assert server.closed() == {}
 
 
@@ -222,75 +222,75 @@ async def test_a_long_poll_outlasts_every_limit(start: Start) -> None:
     poll = await server.poll()
     server.connections.limits = Limits(FILES, headers_seconds=0.05, body_seconds=0.05, stall_seconds=0.05)
     silent = await server.connect()
-    assert await silent.end() == b""
+    assert await silent.read_to_end() == b""
     server.answers.set()
     assert await poll == 200
 
 
-async def test_requests_with_bodies_follow_each_other_on_one_connection(start: Start) -> None:
+async def test_one_connection_takes_several_requests_with_bodies(start: Start) -> None:
     server = await start()
     peer = await server.connect()
     for text in ("one", "two"):
         peer.send(f"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n{text}")
         assert await peer.status() == 200
-    assert await peer.ask("/") == 200
+    assert await peer.request("/") == 200
 
 
-async def test_an_address_with_too_many_connections_loses_its_oldest_idle_one(start: Start) -> None:
+async def test_an_address_over_its_limit_loses_idle_connections(start: Start) -> None:
     server = await start()
     other = await server.connect_idle("127.0.0.9")
-    mine = [await server.connect_idle() for _ in range(HOUR.per_client)]
-    assert await mine[0].ask("/") == 200  # The second is the longest idle one now.
+    own = [await server.connect_idle() for _ in range(HOUR.per_client)]
+    assert await own[0].request("/") == 200  # Now the second connection is idle the longest.
     late = await server.connect_idle()
-    assert await mine[1].end() == b""
-    assert [await peer.ask("/") for peer in (other, mine[0], mine[2], late)] == [200] * 4
+    assert await own[1].read_to_end() == b""
+    assert [await peer.request("/") for peer in (other, own[0], own[2], late)] == [200] * 4
     assert server.closed() == {"idle": 1}
 
 
-async def test_an_address_whose_connections_all_work_is_answered_429(start: Start) -> None:
+async def test_an_address_with_busy_connections_is_429(start: Start) -> None:
     server = await start()
     polls = [await server.poll() for _ in range(HOUR.per_client)]
-    assert await (await server.connect()).ask("/") == 429
-    assert await (await server.connect("127.0.0.9")).ask("/") == 200
+    assert await (await server.connect()).request("/") == 429
+    assert await (await server.connect("127.0.0.9")).request("/") == 200
     server.answers.set()
     assert await asyncio.gather(*polls) == [200] * HOUR.per_client
     assert server.closed() == {"address": 1}
 
 
-async def test_a_full_server_closes_the_longest_idle_connection(start: Start) -> None:
+async def test_a_full_server_closes_the_longest_idle(start: Start) -> None:
     server = await start()
     peers = [await server.connect(f"127.0.1.{number % 8}") for number in range(HOUR.connections)]
     for number in range(5):
-        assert await (await server.connect("127.0.2.1")).ask("/") == 200
-        assert await peers[number].end() == b""
+        assert await (await server.connect("127.0.2.1")).request("/") == 200
+        assert await peers[number].read_to_end() == b""
     assert len(server.connections) == HOUR.connections
     assert server.closed() == {"idle": 5}
 
 
-async def test_a_full_server_without_idle_connections_answers_503(start: Start) -> None:
+async def test_a_full_server_of_busy_connections_is_503(start: Start) -> None:
     server = await start()
     polls = [await server.poll(f"127.0.1.{number % 8}") for number in range(HOUR.connections)]
-    assert await (await server.connect("127.0.2.1")).ask("/") == 503
+    assert await (await server.connect("127.0.2.1")).request("/") == 503
     server.answers.set()
     assert set(await asyncio.gather(*polls)) == {200}
     assert server.closed() == {"full": 1}
 
 
-async def test_a_trusted_proxy_is_exempt_and_its_clients_have_the_cap(start: Start) -> None:
+async def test_clients_behind_a_trusted_proxy_have_the_limit(start: Start) -> None:
     server = await start(trusted_proxies=(ip_network(PROXY),))
     idle = [await server.connect_idle(PROXY) for _ in range(HOUR.per_client + 1)]
     busy = [await server.poll(PROXY, "X-Forwarded-For: 192.0.2.1\r\n") for _ in range(HOUR.per_client)]
-    assert await idle[0].ask("/", "X-Forwarded-For: 192.0.2.1\r\n") == 429
-    assert await idle[0].ask("/", "X-Forwarded-For: 192.0.2.2\r\n") == 200
-    assert await idle[0].ask("/") == 200
+    assert await idle[0].request("/", "X-Forwarded-For: 192.0.2.1\r\n") == 429
+    assert await idle[0].request("/", "X-Forwarded-For: 192.0.2.2\r\n") == 200
+    assert await idle[0].request("/") == 200
     server.answers.set()
     assert set(await asyncio.gather(*busy)) == {200}
-    assert [await peer.ask("/") for peer in idle] == [200] * len(idle)
+    assert [await peer.request("/") for peer in idle] == [200] * len(idle)
     assert server.closed() == {"requests": 1}
 
 
-class Numbered(GuardedConnection):
-    """A connection without a socket; its file has a number of the test's choice."""
+class FakeConnection(GuardedConnection):
+    """A connection without a socket; the test chooses the number of its file."""
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections, asyncio.Protocol())
@@ -300,11 +300,11 @@ class Numbered(GuardedConnection):
         self.is_aborted = True
 
 
-async def test_files_that_run_out_close_idle_connections_and_then_newcomers() -> None:
-    """The number of a new file shows how many are open, whatever opened them."""
+async def test_a_lack_of_files_closes_connections() -> None:
+    """The number of a new file is the number of open files, because the kernel assigns the lowest free one."""
     limits = Limits(1024)
     connections = Connections((), CollectorRegistry(), limits, failure)
-    idle, second, third, fourth = (Numbered(connections) for _ in range(4))
+    idle, second, third, fourth = (FakeConnection(connections) for _ in range(4))
     assert connections.admit(idle, "192.0.2.1", 1024 - limits.reserve - 1) is None
     assert connections.admit(second, "192.0.2.2", 1024 - limits.reserve) is None
     assert (idle.is_aborted, second.is_aborted) == (True, False)
@@ -318,7 +318,7 @@ def lower_file_limit() -> None:
 
 
 async def start_api(data: Path) -> tuple[asyncio.subprocess.Process, int]:
-    """Start the API's process, without a PostgreSQL; return it and its port when it answers."""
+    """Start the API's process without PostgreSQL; return it and its port once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -352,11 +352,11 @@ MALFORMED = (
 )
 
 
-async def test_a_malformed_request_writes_no_line_to_the_log(tmp_path: Path) -> None:
+async def test_a_malformed_request_logs_nothing(tmp_path: Path) -> None:
     process, port = await start_api(tmp_path)
     try:
         for request in MALFORMED:
-            assert await asyncio.to_thread(answer, port, request) in {400, 404}
+            assert await asyncio.to_thread(status_of, port, request) in {400, 404}
     finally:
         process.send_signal(signal.SIGTERM)
         _, log = await process.communicate()
@@ -365,13 +365,13 @@ async def test_a_malformed_request_writes_no_line_to_the_log(tmp_path: Path) -> 
     assert "library_log" not in [json.loads(line)["event"] for line in log.splitlines()]
 
 
-def answer(port: int, request: bytes) -> int:
+def status_of(port: int, request: bytes) -> int:
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.sendall(request)
         return int(connection.makefile("rb").readline().split()[1])
 
 
-async def test_the_api_answers_beside_many_silent_sockets(tmp_path: Path) -> None:
+async def test_the_api_answers_despite_many_silent_sockets(tmp_path: Path) -> None:
     process, port = await start_api(tmp_path)
     silent: list[socket.socket] = []
     try:
@@ -382,8 +382,8 @@ async def test_the_api_answers_beside_many_silent_sockets(tmp_path: Path) -> Non
         for source in ("127.0.0.1", "127.0.1.1", "127.0.9.9"):
             assert await asyncio.to_thread(healthz, port, source) == 200
     finally:
-        for one in silent:
-            one.close()
+        for connection in silent:
+            connection.close()
         process.send_signal(signal.SIGTERM)
         _, log = await process.communicate()
     lines = [json.loads(line) for line in log.splitlines() if line.startswith(b"{")]
@@ -396,7 +396,7 @@ def healthz(port: int, source: str) -> int:
         return int(connection.makefile("rb").readline().split()[1])
 
 
-async def test_closed_connections_are_logged_at_once_and_then_together(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closed_connections_are_logged_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.connections.LOG_SECONDS", 0.05)
     connections = Connections((), CollectorRegistry(), HOUR, failure)
     with capture_logs() as logs:

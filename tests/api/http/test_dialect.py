@@ -1,4 +1,4 @@
-"""Refusals come in the dialect of the matched route; without a route, in that of the longest mount."""
+"""An error has the dialect of the matched route; without a route, that of the longest mount."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ def dialect(name: str, mount: str, *operations: Operation) -> Dialect:
 
 
 class Slow:
-    """A GET that writes: it has begun, and may end."""
+    """A GET that writes, and waits for the test before it ends."""
 
     def __init__(self) -> None:
         self.has_begun, self.may_end, self.has_ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -94,19 +94,19 @@ async def client(slow: Slow) -> AsyncIterator[Client]:
         ("HEAD", "/other/do?action=on", 405, ""),
     ],
 )
-async def test_the_route_decides_the_dialect(client: Client, method: str, path: str, status: int, text: str) -> None:
+async def test_the_route_selects_the_dialect(client: Client, method: str, path: str, status: int, text: str) -> None:
     reply = await client.request(method, path)
     assert (reply.status, await reply.text()) == (status, text)
 
 
-async def test_a_get_that_writes_takes_no_cookie(client: Client) -> None:
+async def test_a_writing_get_refuses_cookies(client: Client) -> None:
     cookie = {"Cookie": "authtoken=x"}
     assert (await client.get("/other/do?action=on", headers=cookie)).status == 403
     assert (await client.get("/other/do?action=on&authtoken=x", headers=cookie)).status == 200
     assert (await client.get("/a", headers=cookie)).status == 200
 
 
-async def test_a_get_that_writes_ends_without_its_client(client: Client, slow: Slow) -> None:
+async def test_a_writing_get_ends_without_its_client(client: Client, slow: Slow) -> None:
     request = asyncio.create_task(client.get("/other/slow"))
     await slow.has_begun.wait()
     request.cancel()

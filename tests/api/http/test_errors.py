@@ -1,4 +1,4 @@
-"""Refusals of use cases as HTTP: each has a status, and its facts are headers."""
+"""Errors of use cases as HTTP: a status for each, and headers from its members."""
 
 from typing import get_args
 
@@ -26,7 +26,7 @@ def subclasses(base: type[CommandError]) -> set[type[CommandError]]:
     return direct.union(*(subclasses(one) for one in direct))
 
 
-def test_each_refusal_has_a_status() -> None:
+def test_each_command_error_has_a_status() -> None:
     assert set(STATUS) | {ActFailed} == subclasses(CommandError)
     assert set(ACT_STATUS) == set(get_args(Reason))
 
@@ -49,10 +49,10 @@ def test_each_refusal_has_a_status() -> None:
         (ActFailed("x", "refused", position=7), 502, {"X-Ledger-Position": "7"}),
     ],
 )
-def test_a_refusal_is_status_and_headers(error: CommandError, status: int, headers: dict[str, str]) -> None:
+def test_an_error_has_status_and_headers(error: CommandError, status: int, headers: dict[str, str]) -> None:
     problem = problem_of(error)
     assert (problem.status, dict(problem.headers)) == (status, headers)
 
 
-def test_details_are_members_of_the_body() -> None:
+def test_error_details_are_members_of_the_body() -> None:
     assert dict(problem_of(OutcomeUnknown("x", details={"position": 7})).more) == {"position": 7}

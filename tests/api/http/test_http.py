@@ -1,4 +1,4 @@
-"""HTTP itself: bodies as curl sends them, methods, health, nothing that need not be told."""
+"""HTTP itself: bodies as curl sends them, methods, health, and no needless information."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ async def client(recorded: RecordedApi) -> Client:
 
 
 async def curl(client: Client, path: str, body: str) -> tuple[int, Any]:
-    """Send the bytes that ``curl -X GET PATH -d BODY`` sends (7.88); the seed prints its examples so."""
+    """Send the bytes of ``curl -X GET PATH -d BODY`` (7.88), the form of the examples in the seed."""
     assert client.port
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(
@@ -39,7 +39,7 @@ async def curl(client: Client, path: str, body: str) -> tuple[int, Any]:
     ("path", "member"),
     [("/agents", "id"), ("/device_states", "device"), ("/peers", "peer"), ("/registries", "account")],
 )
-async def test_the_key_in_a_body_is_read_as_curl_sends_it(client: Client, path: str, member: str) -> None:
+async def test_a_key_in_a_curl_body_is_read(client: Client, path: str, member: str) -> None:
     status, body = await curl(client, path, "")
     assert status == 200
     key = body["result"]["list"][0][member]
@@ -56,22 +56,22 @@ async def test_a_body_without_the_key_is_400(client: Client, body: str) -> None:
     assert (await reply.json())["statuscode"] == 400
 
 
-async def test_a_peer_is_found_with_and_without_its_technology(client: Client) -> None:
-    found = [await curl(client, "/peers/", json.dumps({"peer": name})) for name in ("PJSIP/100", "100")]
-    assert [body["result"]["peer"] for _, body in found] == ["PJSIP/100"] * 2
+async def test_a_peer_needs_no_technology_in_its_key(client: Client) -> None:
+    replies = [await curl(client, "/peers/", json.dumps({"peer": name})) for name in ("PJSIP/100", "100")]
+    assert [body["result"]["peer"] for _, body in replies] == ["PJSIP/100"] * 2
 
 
-async def test_a_registry_is_found_with_and_without_its_port(client: Client) -> None:
+async def test_a_registry_needs_no_port_in_its_key(client: Client) -> None:
     _, body = await curl(client, "/registries", "")
     account = body["result"]["list"][0]["account"]
     name, _, port = account.rpartition(":")
     assert port.isdigit()
-    for asked in (account, name):
-        status, body = await curl(client, "/registries/", json.dumps({"account": asked}))
+    for key in (account, name):
+        status, body = await curl(client, "/registries/", json.dumps({"account": key}))
         assert (status, body["result"]["account"]) == (200, account)
 
 
-async def test_a_member_needs_its_queue(client: Client) -> None:
+async def test_a_queue_member_needs_its_queue(client: Client) -> None:
     path = "/v1/admin/queue/members"
     member = (await (await client.get(path)).json())["result"]["list"][0]
     assert (await client.get(f"{path}/{member['name'].replace('/', '%2F')}")).status == 400
@@ -79,13 +79,13 @@ async def test_a_member_needs_its_queue(client: Client) -> None:
     assert {m["queue_name"] for m in (await reply.json())["result"]["list"]} == {member["queue_name"]}
 
 
-async def test_passwords_are_there_and_masked(client: Client) -> None:
+async def test_passwords_are_served_masked(client: Client) -> None:
     auths = (await (await client.get("/v1/admin/pjsip/auths")).json())["result"]["list"]
     assert {a["password"] for a in auths} == {"********"}
     assert {a["md5_cred"] for a in auths} <= {"", "********"}
 
 
-async def test_head_and_options(client: Client) -> None:
+async def test_head_and_options_are_supported(client: Client) -> None:
     reply = await client.head("/v1/admin/core/channels")
     assert (reply.status, await reply.read()) == (200, b"")
     assert int(reply.headers["Content-Length"]) > 100
@@ -95,29 +95,29 @@ async def test_head_and_options(client: Client) -> None:
     assert "Access-Control-Allow-Origin" not in reply.headers
 
 
-async def test_the_server_does_not_tell_its_version(client: Client) -> None:
+async def test_responses_do_not_name_the_server_version(client: Client) -> None:
     for path in ("/healthz", "/v1/admin/core/channels", "/nothing"):
         assert "Server" not in (await client.get(path)).headers
 
 
-async def test_too_large_a_body_is_refused_in_the_envelope(client: Client) -> None:
+async def test_a_body_too_large_is_413(client: Client) -> None:
     reply = await client.request("GET", "/agents/", data=io.BytesIO(b" " * (2 << 20)))
     assert reply.status == 413
     assert (await reply.json())["statuscode"] == 413
 
 
-async def test_a_slash_too_many_is_not_there(client: Client) -> None:
+async def test_a_final_slash_is_not_found(client: Client) -> None:
     assert (await client.get("/v1/admin/core/channels/")).status == 404
 
 
-async def test_health_is_open_and_readiness_tells_every_model(client: Client) -> None:
+async def test_health_is_public_and_readiness_names_models(client: Client) -> None:
     assert (await client.get("/healthz", headers={"Authorization": ""})).status == 200
     await client.app[CHECKPOINTS].refresh()
     reply = await client.get("/readyz", headers={"Authorization": ""})
     body = await reply.json()
     assert (reply.status, body["reasons"]) == (200, [])
     assert set(body["models"]) == {model.name for model in ALL}
-    # Whether they are up depends on how long ago the recording was read; test_refused.py has that.
+    # Their state depends on the age of the recording; test_refused.py checks it.
     assert {pbx: link["healed"] for pbx, link in body["links"].items()} == {"rich16": True, "rich22": True}
 
 
@@ -132,7 +132,7 @@ async def test_a_stopped_model_is_not_ready(serve: Serve, ledger: Ledger) -> Non
     assert body["models"]["queues"]["error"] == "position 1 (X): why"
 
 
-async def test_an_error_of_ours_is_500_in_the_envelope_and_tells_nothing(serve: Serve, ledger: Ledger) -> None:
+async def test_an_internal_error_is_500_without_details(serve: Serve, ledger: Ledger) -> None:
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await ledger.connection.execute("ALTER TABLE modules RENAME COLUMN size TO sise")
@@ -147,13 +147,13 @@ async def test_an_error_of_ours_is_500_in_the_envelope_and_tells_nothing(serve: 
         assert body.items() <= (await reply.json()).items()
 
 
-async def test_a_task_that_forgets_a_cancellation_is_cancelled_again() -> None:
-    async def forgetful() -> None:
+async def test_a_task_is_cancelled_again_if_necessary() -> None:
+    async def ignore_one_cancellation() -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(forgetful())
+    task = asyncio.create_task(ignore_one_cancellation())
     async with asyncio.timeout(300):
         await cancel_and_wait([task])
     assert task.cancelled()

@@ -1,4 +1,4 @@
-"""Clients that leave: a read ends with its client, a write goes on to its end."""
+"""Clients that disconnect: a read ends with its client, a write continues to its end."""
 
 import asyncio
 import io
@@ -15,7 +15,7 @@ from api.app_keys import ACCOUNTS, COMMANDS, VIEWS
 from api.http.views import Query
 from api.process import serve as serve_until
 from services.replay.as_of import AsOfReader
-from tests.api.http.test_freshness import newchannel, reached
+from tests.api.http.test_freshness import get_at, newchannel
 from tests.bench.http import Client as Connection
 from tests.bench.http import free_port
 from tests.support.api_client import PASSWORD, Client, Serve, admin_token
@@ -33,8 +33,8 @@ def requests_under_way() -> int:
     return sum("_handle_request" in repr(task.get_coro()) for task in asyncio.all_tasks())
 
 
-async def left(*requests: asyncio.Task[Any]) -> None:
-    """Close the connections of these requests, which must be under way."""
+async def disconnect(*requests: asyncio.Task[Any]) -> None:
+    """Close the connections of these running requests."""
     for request in requests:
         assert not request.done()
         request.cancel()
@@ -43,7 +43,7 @@ async def left(*requests: asyncio.Task[Any]) -> None:
 
 @asynccontextmanager
 async def process(ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """Run what ``ringledger serve`` runs, and give its port."""
+    """Run the process of ``ringledger serve``, and return its port."""
     port, stop = free_port(), asyncio.Event()
     for name, value in {
         "DATABASE_URL": ledger.url,
@@ -52,10 +52,10 @@ async def process(ledger: Ledger, folder: Path, monkeypatch: pytest.MonkeyPatch)
         "ADMIN_PASSWORD": PASSWORD,
     }.items():
         monkeypatch.setenv(f"RINGLEDGER_{name}", value)
-    running = asyncio.create_task(serve_until(None, stop))
+    server = asyncio.create_task(serve_until(None, stop))
     yield port
     stop.set()
-    await running
+    await server
 
 
 async def test_a_long_poll_ends_with_its_client(
@@ -77,8 +77,8 @@ async def test_a_long_poll_ends_with_its_client(
         first.close()
 
 
-async def test_a_rendering_goes_on_while_one_client_waits(client: Client, ledger: Ledger) -> None:
-    await reached(client, await ledger.write(newchannel("1.1")))
+async def test_a_rendering_continues_while_one_client_waits(client: Client, ledger: Ledger) -> None:
+    await get_at(client, await ledger.write(newchannel("1.1")))
     views, may_look = client.app[VIEWS], asyncio.Event()
     look, looks = views._look, 0
 
@@ -91,9 +91,9 @@ async def test_a_rendering_goes_on_while_one_client_waits(client: Client, ledger
     views._look = slow
     views._cache.clear()
     first, second = (asyncio.create_task(client.get(VIEW)) for _ in range(2))
-    await eventually(lambda: requests_under_way() == 2, "both wait")
-    await left(first)
-    await eventually(lambda: requests_under_way() == 1, "one waits")
+    await eventually(lambda: requests_under_way() == 2, "both requests wait")
+    await disconnect(first)
+    await eventually(lambda: requests_under_way() == 1, "one request waits")
     may_look.set()
     assert (await second).status == 200
     assert looks == 1
@@ -102,14 +102,14 @@ async def test_a_rendering_goes_on_while_one_client_waits(client: Client, ledger
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"
 
 
-async def test_a_query_ends_when_no_client_waits_for_it(
+async def test_a_query_ends_when_no_client_waits(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def sleeping(number: int) -> None:
-        async def is_so() -> bool:
+    async def wait_sleeping(number: int) -> None:
+        async def is_reached() -> bool:
             return bool(await ledger.connection.fetchval(SLEEPING) == number)
 
-        await eventually(is_so, f"{number} queries sleep", SECONDS)
+        await eventually(is_reached, f"{number} queries sleep", SECONDS)
 
     async def look(query: Query) -> Any:
         return await views._read(query.view.models, lambda connection: connection.fetch("SELECT pg_sleep(600)"))
@@ -117,48 +117,50 @@ async def test_a_query_ends_when_no_client_waits_for_it(
     views = client.app[VIEWS]
     monkeypatch.setattr(views, "_look", look)
     requests = [asyncio.create_task(client.get(VIEW)) for _ in range(3)]
-    await sleeping(1)
-    await left(*requests)
-    await sleeping(0)
+    await wait_sleeping(1)
+    await disconnect(*requests)
+    await wait_sleeping(0)
     assert views._rendering._flights == {}
 
 
-async def test_a_dropped_as_of_is_not_folded(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_abandoned_as_of_is_not_folded(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     last = await ledger.write(*(newchannel(f"1.{n}") for n in range(10)))
     may_fold, folded, fold = asyncio.Event(), [], AsOfReader.read
 
-    async def slow(self: AsOfReader, connection: Any, names: Any, instant: Any, *rest: Any) -> Any:
+    async def fold_after_gate(self: AsOfReader, connection: Any, names: Any, instant: Any, *rest: Any) -> Any:
         folded.append(instant.position)
         await may_fold.wait()
         return await fold(self, connection, names, instant, *rest)
 
-    monkeypatch.setattr(AsOfReader, "read", slow)
+    monkeypatch.setattr(AsOfReader, "read", fold_after_gate)
     requests = [asyncio.create_task(client.get(VIEW, params={"as_of": str(last - n)})) for n in range(8)]
-    await eventually(lambda: requests_under_way() == 8 and bool(folded), "one is folded and the others wait")
-    kept = next(n for n, request in enumerate(requests) if last - n != folded[0])
-    await left(*(request for n, request in enumerate(requests) if n != kept))
-    await eventually(lambda: requests_under_way() == 1, "one waits")
+    await eventually(lambda: requests_under_way() == 8 and bool(folded), "one request folds and the others wait")
+    last_request = next(n for n, request in enumerate(requests) if last - n != folded[0])
+    await disconnect(*(request for n, request in enumerate(requests) if n != last_request))
+    await eventually(lambda: requests_under_way() == 1, "one request waits")
     may_fold.set()
-    assert (await requests[kept]).status == 200
-    assert folded == [folded[0], last - kept]
+    assert (await requests[last_request]).status == 200
+    assert folded == [folded[0], last - last_request]
 
 
 @pytest.fixture
 def gate(client: Client) -> tuple[asyncio.Event, asyncio.Event]:
-    """Hold what is appended: the first event is set when it is so far, the second lets it go on."""
-    facts = client.app[COMMANDS].writer
-    append, begun, may_go_on = facts.append, asyncio.Event(), asyncio.Event()
+    """Delay appends: the first event is set once an append begins, the second lets it continue."""
+    writer = client.app[COMMANDS].writer
+    append, has_begun, may_continue = writer.append, asyncio.Event(), asyncio.Event()
 
-    async def held(*args: Any, **more: Any) -> Any:
-        begun.set()
-        await may_go_on.wait()
-        return await append(*args, **more)
+    async def append_when_allowed(*args: Any, **options: Any) -> Any:
+        has_begun.set()
+        await may_continue.wait()
+        return await append(*args, **options)
 
-    facts.append = held
-    return begun, may_go_on
+    writer.append = append_when_allowed
+    return has_begun, may_continue
 
 
-async def appended(ledger: Ledger, name: str, number: int = 1) -> list[dict[str, Any]]:
+async def wait_appended(ledger: Ledger, name: str, number: int = 1) -> list[dict[str, Any]]:
     async def is_there() -> bool:
         return len(await own_events(ledger, name)) == number
 
@@ -166,62 +168,62 @@ async def appended(ledger: Ledger, name: str, number: int = 1) -> list[dict[str,
     return await own_events(ledger, name)
 
 
-async def test_a_fact_is_decided_though_its_client_left(
+async def test_a_decision_survives_a_disconnect(
     client: Client, ledger: Ledger, gate: tuple[asyncio.Event, asyncio.Event]
 ) -> None:
-    begun, may_go_on = gate
+    has_begun, may_continue = gate
     before = await own_events(ledger, "UserCreated")
-    writing = asyncio.create_task(client.post(USERS, json={"username": "alice", "password": "a long password"}))
-    await eventually(begun.is_set, "the append has begun")
-    await left(writing)
-    await eventually(lambda: requests_under_way() == 0, "the server has seen it")
-    may_go_on.set()
-    assert (await appended(ledger, "UserCreated", len(before) + 1))[-1]["username"] == "alice"
-    # It is folded, too, and the right to decide is free.
+    request = asyncio.create_task(client.post(USERS, json={"username": "alice", "password": "a long password"}))
+    await eventually(has_begun.is_set, "the append has begun")
+    await disconnect(request)
+    await eventually(lambda: requests_under_way() == 0, "the server has noticed the disconnect")
+    may_continue.set()
+    assert (await wait_appended(ledger, "UserCreated", len(before) + 1))[-1]["username"] == "alice"
+    # The fact is folded, and the decision lock is free.
     assert (await client.post(USERS, json={"username": "alice", "password": "a long password"})).status == 409
 
 
 @pytest.mark.parametrize("key", [None, "key"])
-async def test_an_act_is_requested_though_its_client_left(
+async def test_an_act_is_requested_despite_a_disconnect(
     client: Client, ledger: Ledger, gate: tuple[asyncio.Event, asyncio.Event], key: str | None
 ) -> None:
-    await reached(client, await ledger.write(newchannel("1.1")))
+    await get_at(client, await ledger.write(newchannel("1.1")))
     await ledger.connection.execute(COMMANDER)
-    begun, may_go_on = gate
+    has_begun, may_continue = gate
     headers = {"Idempotency-Key": key} if key else {}
-    acting = asyncio.create_task(client.delete(f"{VIEW}/1.1", headers=headers))
-    await eventually(begun.is_set, "the append has begun")
-    await left(acting)
-    await eventually(lambda: requests_under_way() == 0, "the server has seen it")
-    may_go_on.set()
-    (requested,) = await appended(ledger, "ActRequested")
+    request = asyncio.create_task(client.delete(f"{VIEW}/1.1", headers=headers))
+    await eventually(has_begun.is_set, "the append has begun")
+    await disconnect(request)
+    await eventually(lambda: requests_under_way() == 0, "the server has noticed the disconnect")
+    may_continue.set()
+    (requested,) = await wait_appended(ledger, "ActRequested")
     assert "PJSIP/100-0000000a" in str(requested["act"])
 
 
-async def test_a_write_without_a_client_does_not_hold_up_the_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stuck_write_does_not_block_shutdown(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.finishing.DRAIN_SECONDS", 0.01)
     client = await serve()
     headers = {"Authorization": f"Bearer {await admin_token(client)}"}
-    begun = asyncio.Event()
+    has_begun = asyncio.Event()
 
     async def endless(*_: Any, **__: Any) -> Any:
-        begun.set()
+        has_begun.set()
         await asyncio.Event().wait()
 
     client.app[COMMANDS].writer.append = endless
     body = {"username": f"user-{uuid.uuid4()}", "password": "a long password"}
-    writing = asyncio.create_task(client.post(USERS, json=body, headers=headers))
-    await eventually(begun.is_set, "the append has begun")
-    await left(writing)
+    request = asyncio.create_task(client.post(USERS, json=body, headers=headers))
+    await eventually(has_begun.is_set, "the append has begun")
+    await disconnect(request)
     monkeypatch.setattr(client.app[ACCOUNTS], "unsaved_uses", lambda **_: [])
     async with asyncio.timeout(300):
         await client.close()
     with suppress(asyncio.CancelledError):
-        await writing
+        await request
 
 
 @pytest.mark.parametrize("key", ["", "Idempotency-Key: 1\r\n"])
-async def test_a_client_that_leaves_within_its_body_is_no_fault_of_postgresql(serve: Serve, key: str) -> None:
+async def test_a_disconnect_within_a_body_logs_nothing(serve: Serve, key: str) -> None:
     client = await serve()
     head = f"POST {USERS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {await admin_token(client)}\r\n{key}"
     with capture_logs() as logs:
@@ -235,7 +237,7 @@ async def test_a_client_that_leaves_within_its_body_is_no_fault_of_postgresql(se
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @pytest.mark.parametrize("path", [USERS, "/agents/"])
-async def test_a_body_that_is_not_compressed_as_it_says_is_400(client: Client, encoding: str, path: str) -> None:
+async def test_a_body_with_a_wrong_encoding_is_400(client: Client, encoding: str, path: str) -> None:
     request = client.post if path == USERS else client.get
     headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
     response = await request(path, data=io.BytesIO(b"no such thing"), headers=headers)

@@ -1,4 +1,4 @@
-"""The tables of operations against the documents' table: a row that is missing is a red test."""
+"""The operations of the dialects compared with the documented ones: a missing row fails a test."""
 
 import re
 from collections import defaultdict
@@ -24,14 +24,14 @@ NOT_BUILT = {
     *("cospace.mwi.get", "cospace.mwi.set", "cospace.mwi.delete", "cospace.idcardcheck.list"),
     *("cospace.idcardcheck.address", "cospace.idcardcheck.pdf", "cospace.idcardcheck.result"),
 }
-"""Rows that a later issue builds, besides those of the dialects that are not there at all."""
+"""Rows of existing dialects that a later issue implements."""
 NO_DIALECT = {"mor", "sip2sip", "sipgate"}
 UNDOCUMENTED = {
     *("jade.manager.login.create", "jade.manager.login.delete", "jade.me.login.create", "jade.me.login.delete"),
     *("jade.me.calls.create", "jade.queue.entries.hangup", "jade.queue.members.create"),
     *("jade.queue.members.update", "jade.queue.members.delete"),
 }
-"""Operations that no document names."""
+"""Operations that are in no document."""
 
 
 def bare(path: str) -> str:
@@ -40,7 +40,7 @@ def bare(path: str) -> str:
 
 
 def forms(dialect: Dialect) -> dict[str, set[tuple[str, str]]]:
-    """Return method and path of all forms, by id."""
+    """Return method and path of all forms by operation id."""
     by_id: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for one in dialect.operations:
         by_id[one.id] |= {(one.method, bare(path)) for path in one.paths}
@@ -57,13 +57,13 @@ def test_a_table_has_every_documented_form(dialect: Dialect) -> None:
         assert built[id_] == documented[id_], id_
 
 
-def test_what_is_not_built_is_named() -> None:
+def test_missing_operations_are_listed_as_not_built() -> None:
     assert operations().keys() >= NOT_BUILT
     assert {id_.partition(".")[0] for id_ in operations()} == {d.name for d in DIALECTS} | NO_DIALECT
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_no_two_operations_answer_the_same_request(dialect: Dialect) -> None:
+def test_operations_of_a_dialect_are_distinct(dialect: Dialect) -> None:
     requests = [(o.method, path, *sorted(o.where.items())) for o in dialect.operations for path in o.paths]
     assert len(requests) == len(set(requests))
 
@@ -77,14 +77,14 @@ def test_only_logins_and_open_views_are_public() -> None:
     assert all(o.permission for o in COSPACE.operations)
 
 
-async def served(request: web.Request) -> web.Response:
+async def answer(request: web.Request) -> web.Response:
     return web.Response(text=request.query.get("action", ""))
 
 
-def test_a_get_that_writes_takes_no_head() -> None:
+def test_a_writing_get_has_no_head() -> None:
     table = [
-        Operation("x.read", "GET", ("/read",), served, ""),
-        Operation("x.write", "GET", ("/write",), served, "", writes=True),
+        Operation("x.read", "GET", ("/read",), answer, ""),
+        Operation("x.write", "GET", ("/write",), answer, "", writes=True),
     ]
     routes = routes_of(table, identify, str)
     assert [(route.path, route.kwargs["allow_head"], is_read) for route, is_read in routes] == [
@@ -93,7 +93,7 @@ def test_a_get_that_writes_takes_no_head() -> None:
     ]
 
 
-def test_a_failure_is_json_that_nobody_stores() -> None:
+def test_a_failure_is_json_without_caching() -> None:
     from api.http.errors import Problem
 
     response = json_failure(Problem(503, headers={"Retry-After": "1"}), {"a": 1})

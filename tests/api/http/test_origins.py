@@ -1,4 +1,4 @@
-"""Pages of other sites cannot use a visitor's cookie for what has effects; this site's own pages can."""
+"""Pages of other sites cannot use a visitor's cookie for writes; this site's own pages can."""
 
 from ipaddress import ip_network
 
@@ -41,9 +41,7 @@ FOREIGN: list[dict[str, str]] = [
 ]
 
 
-async def test_a_page_of_another_site_cannot_use_the_cookie(
-    client: Client, ledger: Ledger, cookie: dict[str, str]
-) -> None:
+async def test_another_site_cannot_use_the_cookie(client: Client, ledger: Ledger, cookie: dict[str, str]) -> None:
     before = await log_position(ledger)
     for page in FOREIGN:
         for method in ("POST", "PUT", "DELETE", "PATCH"):
@@ -55,7 +53,7 @@ async def test_a_page_of_another_site_cannot_use_the_cookie(
     assert await log_position(ledger) == before
 
 
-async def test_this_sites_page_can_use_the_cookie(client: Client, cookie: dict[str, str]) -> None:
+async def test_the_own_site_can_use_the_cookie(client: Client, cookie: dict[str, str]) -> None:
     pages: list[dict[str, str]] = [
         {"Origin": home(client)},
         {"Origin": EVIL, "Sec-Fetch-Site": "same-origin"},
@@ -70,7 +68,7 @@ async def test_this_sites_page_can_use_the_cookie(client: Client, cookie: dict[s
         assert reply.status == 200, (page, await reply.text())
 
 
-async def test_a_trusted_proxy_says_which_site_this_is(serve: Serve) -> None:
+async def test_a_trusted_proxy_names_the_own_site(serve: Serve) -> None:
     client = await serve(trusted_proxies=(ip_network("127.0.0.0/8"),))
     cookie = {"Cookie": f"authtoken={await admin_token(client)}", "X-Forwarded-Host": "pbx.example, inner.example"}
     pages = (
@@ -85,18 +83,18 @@ async def test_a_trusted_proxy_says_which_site_this_is(serve: Serve) -> None:
         assert reply.status == status, (page, await reply.text())
 
 
-async def test_a_token_that_is_no_cookie_is_taken_from_any_page(client: Client, cookie: dict[str, str]) -> None:
-    good = cookie["Cookie"].partition("=")[2]
+async def test_any_page_can_send_a_token(client: Client, cookie: dict[str, str]) -> None:
+    token = cookie["Cookie"].partition("=")[2]
     headers = cookie | {"Origin": EVIL}
-    by_query = await client.post(MANAGED, params={"authtoken": good}, json=NEW, headers=headers)
+    by_query = await client.post(MANAGED, params={"authtoken": token}, json=NEW, headers=headers)
     by_header = await client.post(
-        MANAGED, json=NEW | {"username": "f"}, headers=headers | {"Authorization": f"Bearer {good}"}
+        MANAGED, json=NEW | {"username": "f"}, headers=headers | {"Authorization": f"Bearer {token}"}
     )
     assert (by_query.status, by_header.status) == (200, 200)
     assert (await client.post("/v1/admin/login", headers=basic("admin", PASSWORD) | {"Origin": EVIL})).status == 200
 
 
-async def test_reading_has_no_effects_and_is_open_to_cookies(
+async def test_reads_with_a_foreign_cookie_change_nothing(
     client: Client, ledger: Ledger, cookie: dict[str, str]
 ) -> None:
     before = await log_position(ledger)

@@ -1,4 +1,4 @@
-"""A PostgreSQL that answers nothing, or takes no connections: requests are answered, and nothing is done twice."""
+"""PostgreSQL hangs, or accepts no connections: every request gets a response, and no decision is done twice."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from tests.support.stream_client import open_stream
 from tests.support.users import USERS
 
 SECONDS = 60.0
-"""How long a busy machine may take; PostgreSQL is frozen all that time, so an answer does not come from it."""
+"""A limit for busy machines. PostgreSQL stays frozen meanwhile, so no response comes from it."""
 KEY = {"Idempotency-Key": "k1"}
 USER = {"name": "bob", "password": "bob", "username": "bob"}
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -51,9 +51,9 @@ async def url(own_server: Embedded) -> AsyncIterator[str]:
     connection = await asyncpg.connect(own_server.url)
     await connection.execute("CREATE DATABASE silent")
     url = own_server.url.replace("/postgres?", "/silent?")
-    migrating = await connect(url)
-    await migrate(migrating)
-    await migrating.close()
+    migrator = await connect(url)
+    await migrate(migrator)
+    await migrator.close()
     yield url
     await connection.execute("DROP DATABASE silent WITH (FORCE)")
     await connection.close()
@@ -75,7 +75,7 @@ async def client(serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) 
     return client
 
 
-async def refused(client: Client, path: str, method: str = "GET", **options: Any) -> ClientResponse:
+async def get_503(client: Client, path: str, method: str = "GET", **options: Any) -> ClientResponse:
     async with asyncio.timeout(SECONDS):
         reply = await client.request(method, path, **options)
         assert reply.status == 503, (path, reply.status, await reply.text())
@@ -88,90 +88,88 @@ async def users(ledger: Ledger) -> list[str]:
     return [row[0] for row in await ledger.connection.fetch("SELECT username FROM users ORDER BY username")]
 
 
-async def speaks(client: Client) -> None:
-    async def answers() -> bool:
+async def wait_ready(client: Client) -> None:
+    async def is_ready() -> bool:
         return bool((await client.get("/readyz")).status == 200)
 
-    await eventually(answers, "PostgreSQL answers again", SECONDS)
+    await eventually(is_ready, "the API is ready again", SECONDS)
 
 
-async def test_every_request_is_answered_while_postgresql_is_frozen(
+async def test_every_request_is_answered_while_postgresql_hangs(
     client: Client, ledger: Ledger, own_server: Embedded
 ) -> None:
     with frozen(own_server):
-        answers = await asyncio.gather(
-            *(refused(client, path) for path in READS),
-            refused(client, USERS, "POST", json=USER, headers=KEY),
-            refused(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD)),
-            *(refused(client, USERS, "POST", json={**USER, "username": f"u{n}"}) for n in range(7)),
+        replies = await asyncio.gather(
+            *(get_503(client, path) for path in READS),
+            get_503(client, USERS, "POST", json=USER, headers=KEY),
+            get_503(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD)),
+            *(get_503(client, USERS, "POST", json={**USER, "username": f"u{n}"}) for n in range(7)),
         )
-        ready, metrics = await asyncio.gather(refused(client, "/readyz"), client.get("/metrics"))
+        ready, metrics = await asyncio.gather(get_503(client, "/readyz"), client.get("/metrics"))
         assert "the database does not answer" in (await ready.json())["reasons"]
         assert metrics.status == 200
         text = await metrics.text()
         assert "ringledger_postgresql_up 0.0" in text
         assert "process_resident_memory_bytes" in text
         assert client.app[HEARTBEAT].silent
-        # Once that is known nobody waits for it.
-        await asyncio.gather(*(refused(client, path) for path in READS))
-        assert all(reply.status == 503 for reply in answers)
-    await speaks(client)
+        # After that no request waits for PostgreSQL.
+        await asyncio.gather(*(get_503(client, path) for path in READS))
+        assert all(reply.status == 503 for reply in replies)
+    await wait_ready(client)
     assert (await client.post(USERS, json=USER, headers=KEY)).status == 200
     assert (await users(ledger)).count("bob") == 1
 
 
-async def test_failed_requests_are_one_line_of_the_log(client: Client, own_server: Embedded) -> None:
+async def test_failed_requests_log_one_line(client: Client, own_server: Embedded) -> None:
     client.app[HEARTBEAT].outage = Outage("database_unreachable", "database_reachable", clock=lambda: 0.0)
     with capture_logs() as lines, frozen(own_server):
         for _ in range(2):
-            await asyncio.gather(*(refused(client, path) for path in (*READS, "/readyz")), client.get("/metrics"))
+            await asyncio.gather(*(get_503(client, path) for path in (*READS, "/readyz")), client.get("/metrics"))
     assert [line["event"] for line in lines].count("database_unreachable") == 1
-    await speaks(client)
+    await wait_ready(client)
 
 
-async def test_a_decision_whose_answer_is_lost_is_done_once(
-    client: Client, ledger: Ledger, own_server: Embedded
-) -> None:
-    """PostgreSQL freezes when it has the append and has not answered: it will commit it all the same."""
+async def test_a_decision_with_lost_result_is_done_once(client: Client, ledger: Ledger, own_server: Embedded) -> None:
+    """PostgreSQL freezes after it has received the append and before it responds; it commits the append later."""
     blocker = await asyncpg.connect(ledger.url)
     await blocker.execute(LOCK, Lock.APPEND)
-    posting = asyncio.create_task(refused(client, USERS, "POST", json=USER, headers=KEY))
+    request = asyncio.create_task(get_503(client, USERS, "POST", json=USER, headers=KEY))
 
-    async def appending() -> bool:
+    async def is_waiting() -> bool:
         return bool(await ledger.connection.fetchval(WAITING))
 
-    await eventually(appending, "the append waits for its lock", SECONDS)
+    await eventually(is_waiting, "the append waits for its lock", SECONDS)
     with frozen(own_server):
-        reply = await posting
+        reply = await request
         assert "may have been done" in (await reply.json())["message"]
     await blocker.close()
-    await speaks(client)
+    await wait_ready(client)
     again = await client.post(USERS, json=USER, headers=KEY)
     assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
     assert await users(ledger) == ["admin", "bob"]
 
 
-async def test_requests_are_refused_while_postgresql_takes_no_connections(client: Client, ledger: Ledger) -> None:
+async def test_requests_are_503_while_postgresql_accepts_no_connections(client: Client, ledger: Ledger) -> None:
     async with crowded(ledger.url) as take:
 
-        async def cut_off() -> bool:
+        async def is_refused() -> bool:
             await ledger.connection.execute(CUT, ledger.connection.get_server_pid())
             await take()
             return (await client.get("/v1/ledger/events")).status == 503
 
-        await eventually(cut_off, "the API has no connection left", SECONDS)
-        reply = await refused(client, "/v1/ledger/events")
+        await eventually(is_refused, "the API has no connection left", SECONDS)
+        reply = await get_503(client, "/v1/ledger/events")
         assert (await reply.json())["message"] == "the database takes no more connections"
-        await refused(client, USERS, "POST", json=USER, headers=KEY)
-        await refused(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD))
+        await get_503(client, USERS, "POST", json=USER, headers=KEY)
+        await get_503(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD))
         metrics = await client.get("/metrics")
         assert (metrics.status, "ringledger_postgresql_up 0.0" in await metrics.text()) == (200, True)
-    await speaks(client)
+    await wait_ready(client)
     assert (await client.post(USERS, json=USER, headers=KEY)).status == 200
     assert await users(ledger) == ["admin", "bob"]
 
 
-async def test_a_stream_goes_on_after_postgresql_was_frozen(
+async def test_a_stream_continues_after_a_postgresql_freeze(
     client: Client, ledger: Ledger, own_server: Embedded
 ) -> None:
     async with open_stream(client, "/core/channels") as stream:
@@ -181,6 +179,6 @@ async def test_a_stream_goes_on_after_postgresql_was_frozen(
                 return bool(client.app[HEARTBEAT].silent)
 
             await eventually(silent, "the heartbeat stops", SECONDS)
-        await speaks(client)
+        await wait_ready(client)
         await ledger.write(b"Event: Newchannel\r\nChannel: PJSIP/1-1\r\nChannelState: 6\r\nUniqueid: 9.9\r\n\r\n")
         assert [message.what for message in await stream.take(1)] == ["core.channel.create"]

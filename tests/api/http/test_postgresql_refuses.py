@@ -1,4 +1,4 @@
-"""A PostgreSQL that is full, read only, starting or locked: 503 with Retry-After and why, and nothing is done twice."""
+"""PostgreSQL is full, read only, starting or locked: 503 with Retry-After and the reason, and nothing is done."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -31,7 +31,7 @@ STATES = {
 }
 FAIL = """
 CREATE OR REPLACE FUNCTION public.fail(state text) RETURNS bool LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'as the test wants it' USING ERRCODE = state; END $$
+BEGIN RAISE EXCEPTION 'an error of the test' USING ERRCODE = state; END $$
 """
 REFUSE_READS = """
 ALTER TABLE model.channels RENAME TO channels_;
@@ -58,7 +58,7 @@ async def client(serve: Serve, ledger: Ledger) -> Client:
     return client
 
 
-async def refused(client: Client, path: str, method: str = "GET", **options: Any) -> str:
+async def get_503(client: Client, path: str, method: str = "GET", **options: Any) -> str:
     reply = await client.request(method, path, **options)
     assert reply.status == 503, (path, reply.status, await reply.text())
     assert reply.headers["Retry-After"] == "1"
@@ -66,28 +66,26 @@ async def refused(client: Client, path: str, method: str = "GET", **options: Any
 
 
 @pytest.mark.parametrize("state", STATES)
-async def test_a_view_that_postgresql_refuses_is_503_and_why(client: Client, ledger: Ledger, state: str) -> None:
+async def test_a_view_refused_by_postgresql_is_503(client: Client, ledger: Ledger, state: str) -> None:
     await ledger.connection.execute(REFUSE_READS.format(state))
-    assert STATES[state] in await refused(client, CHANNELS)
+    assert STATES[state] in await get_503(client, CHANNELS)
     await ledger.connection.execute(ALLOW_READS)
     assert (await client.get(CHANNELS)).status == 200
 
 
 @pytest.mark.parametrize("state", STATES)
-async def test_a_decision_that_postgresql_refuses_is_503_and_not_done(
-    client: Client, ledger: Ledger, state: str
-) -> None:
+async def test_a_decision_refused_by_postgresql_is_503(client: Client, ledger: Ledger, state: str) -> None:
     head = await ledger.connection.fetchval("SELECT position FROM head")
     await ledger.connection.execute(REFUSE_WRITES.format(state))
-    await refused(client, USERS, "POST", json=USER, headers=KEY)
-    await refused(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD))
+    await get_503(client, USERS, "POST", json=USER, headers=KEY)
+    await get_503(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD))
     assert await ledger.connection.fetchval("SELECT position FROM head") == head
     await ledger.connection.execute(ALLOW_WRITES)
     assert (await client.post(USERS, json=USER, headers=KEY)).status == 200
     assert [row[0] for row in await ledger.connection.fetch(NAMES)] == ["admin", "bob"]
 
 
-async def test_an_error_of_our_own_sql_stays_an_internal_error(client: Client, ledger: Ledger) -> None:
+async def test_another_sql_error_is_500(client: Client, ledger: Ledger) -> None:
     await ledger.connection.execute(REFUSE_READS.format("22012"))
     assert (await client.get(CHANNELS)).status == 500
     await ledger.connection.execute(ALLOW_READS)
@@ -95,7 +93,7 @@ async def test_an_error_of_our_own_sql_stays_an_internal_error(client: Client, l
 
 @pytest.fixture
 async def holder(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncpg.Connection]:
-    """A connection that holds locks, and an API that waits for them no longer than a tenth of a second."""
+    """A connection for locks, and an API that waits for a lock for a tenth of a second."""
     monkeypatch.setattr("services.database.pool.LOCK_TIMEOUT", "100ms")
     connection = await asyncpg.connect(ledger.url)
     yield connection
@@ -105,36 +103,36 @@ async def holder(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 async def test_a_view_of_a_locked_table_is_503(holder: asyncpg.Connection, client: Client) -> None:
     async with holder.transaction():
         await holder.execute("LOCK TABLE model.channels IN ACCESS EXCLUSIVE MODE")
-        assert "waits for a lock" in await refused(client, CHANNELS)
+        assert "waits for a lock" in await get_503(client, CHANNELS)
     assert (await client.get(CHANNELS)).status == 200
 
 
 @pytest.mark.parametrize("lock", [Lock.APPEND, Lock.DECISION])
-async def test_a_decision_behind_a_held_lock_is_503_and_not_done(
+async def test_a_decision_behind_a_lock_is_503(
     holder: asyncpg.Connection, client: Client, ledger: Ledger, lock: Lock
 ) -> None:
     async with locked(holder, lock):
-        assert "waits for a lock" in await refused(client, USERS, "POST", json=USER, headers=KEY)
-        assert "waits for a lock" in await refused(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD))
+        assert "waits for a lock" in await get_503(client, USERS, "POST", json=USER, headers=KEY)
+        assert "waits for a lock" in await get_503(client, "/v1/admin/login", "POST", headers=basic("admin", PASSWORD))
     assert (await client.post(USERS, json=USER, headers=KEY)).status == 200
     assert [row[0] for row in await ledger.connection.fetch(NAMES)] == ["admin", "bob"]
 
 
-async def test_decisions_wait_for_their_turn_no_longer_than_told(
+async def test_a_decision_waits_for_a_limited_time(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.commands.decide.LOCK_SECONDS", 0.1)
     async with locked(ledger.connection, Lock.DECISION):
-        assert "earlier decisions" in await refused(client, USERS, "POST", json=USER, headers=KEY)
+        assert "earlier decisions" in await get_503(client, USERS, "POST", json=USER, headers=KEY)
 
 
-async def test_an_act_is_awaited_although_its_commander_was_not_woken(
+async def test_an_act_waits_despite_a_failed_notification(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(*_: object) -> None:
+    async def fail(*_: object) -> None:
         raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
 
-    monkeypatch.setattr("services.commands.act.notify_commander", fails)
+    monkeypatch.setattr("services.commands.act.notify_commander", fail)
     monkeypatch.setattr("services.commands.act.OUTCOME_SECONDS", 0.5)
     await ledger.connection.execute(COMMANDER)
     reply = await client.delete(f"{CHANNELS}/1.1")

@@ -19,7 +19,7 @@ from api.app_keys import CHECKPOINTS
 from api.http.connections import CONNECTIONS
 from api.http.site import GuardedSite
 from services.accounts.throttle import FREE_FAILURES
-from tests.api.http.test_freshness import newchannel, reached
+from tests.api.http.test_freshness import get_at, newchannel
 from tests.api.jade.test_acts import added
 from tests.support import proxies
 from tests.support.api_client import PASSWORD, Client, Serve, basic, stop_throttle_clock
@@ -49,10 +49,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 class Resolver(AbstractResolver):
-    """Finds the proxy's name on this machine."""
+    """A resolver that maps the proxy's name to this machine."""
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        found: ResolveResult = {
+        result: ResolveResult = {
             "hostname": host,
             "host": "127.0.0.1",
             "port": port,
@@ -60,14 +60,14 @@ class Resolver(AbstractResolver):
             "proto": 0,
             "flags": 0,
         }
-        return [found]
+        return [result]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because no resource is open."""
 
 
 class Site:
-    """A proxy and the API behind it; ``api`` goes past the proxy."""
+    """A proxy and the API behind it; ``api`` bypasses the proxy."""
 
     def __init__(self, api: Client, folder: Path, port: int) -> None:
         self.api = api
@@ -76,7 +76,7 @@ class Site:
 
     @asynccontextmanager
     async def client(self, address: str = "127.0.0.1", **headers: str) -> AsyncIterator[ClientSession]:
-        """A client at an address; it sends Host as a browser does."""
+        """Open a client at an address; it sends Host as a browser does."""
         tls = proxies.client_tls(self._folder)
         connector = TCPConnector(ssl=tls, local_addr=(address, 0), resolver=Resolver())
         async with ClientSession(self.url, connector=connector, headers=headers) as session:
@@ -105,9 +105,9 @@ async def run_site(serve: Serve, root: Path, kind: str, example: str) -> AsyncIt
     await port_site.start()
     with tempfile.TemporaryDirectory(prefix="ringledger-proxy-") as folder:
         async with proxies.run_proxy(root, Path(folder), kind, example, port) as https:
-            found = Site(api, Path(folder), https)
-            api.session.headers["Authorization"] = f"Bearer {await found.token()}"
-            yield found
+            site = Site(api, Path(folder), https)
+            api.session.headers["Authorization"] = f"Bearer {await site.token()}"
+            yield site
 
 
 @pytest.fixture
@@ -116,51 +116,53 @@ async def site(serve: Serve, root: Path, kind: str) -> AsyncIterator[Site]:
         yield site
 
 
-async def statuses(client: ClientSession, *names: str) -> list[Any]:
-    """Return the name of each member that is found, else the status."""
-    found = []
+async def names_or_statuses(client: ClientSession, *names: str) -> list[Any]:
+    """Return the name of each member, or the status of a failed request."""
+    results = []
     for name in names:
         async with client.get(URL(f"{MEMBERS}/{name}?queue_name=sales", encoded=True)) as reply:
-            found.append((await reply.json())["result"]["name"] if reply.status == 200 else reply.status)
-    return found
+            results.append((await reply.json())["result"]["name"] if reply.status == 200 else reply.status)
+    return results
 
 
 ODD = ("PJSIP/108", "Local/1@a;b", "50%25 off", "a%2Fb", "ü ?#+&", "a//b")
 ENCODED = ("PJSIP%2F108", "Local%2F1@a%3Bb", "50%2525%20off", "a%252Fb", "%C3%BC%20%3F%23+&", "a%2F%2Fb")
 
 
-async def test_a_documented_proxy_passes_every_name(site: Site, ledger: Ledger) -> None:
+async def test_a_documented_proxy_forwards_every_name(site: Site, ledger: Ledger) -> None:
     position = await ledger.write(*(added("sales", name, f"Local/{n}") for n, name in enumerate(ODD)))
-    await reached(site.api, position, MEMBERS)
+    await get_at(site.api, position, MEMBERS)
     async with site.admin() as client:
-        assert await statuses(client, *ENCODED) == list(ODD)
+        assert await names_or_statuses(client, *ENCODED) == list(ODD)
 
 
-async def test_a_decoding_proxy_passes_names_with_slashes(serve: Serve, ledger: Ledger, root: Path, kind: str) -> None:
-    async with run_site(serve, root, kind, proxies.decoding_example(kind)) as decoding:
+async def test_a_decoding_proxy_forwards_names_with_slashes(
+    serve: Serve, ledger: Ledger, root: Path, kind: str
+) -> None:
+    async with run_site(serve, root, kind, proxies.decoding_example(kind)) as site:
         position = await ledger.write(*(added("sales", name, f"Local/{n}") for n, name in enumerate(ODD)))
-        await reached(decoding.api, position, MEMBERS)
-        async with decoding.admin() as client:
-            assert (await statuses(client, *ENCODED))[:2] == list(ODD)[:2]
+        await get_at(site.api, position, MEMBERS)
+        async with site.admin() as client:
+            assert (await names_or_statuses(client, *ENCODED))[:2] == list(ODD)[:2]
 
 
 async def test_a_long_poll_through_a_compressing_proxy_waits(
     site: Site, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await reached(site.api, await ledger.write(*(newchannel(f"{n}.1") for n in range(50))))
+    await get_at(site.api, await ledger.write(*(newchannel(f"{n}.1") for n in range(50))))
     async with site.admin() as client:
         first = await client.get(CHANNELS, headers={"Accept-Encoding": "gzip"})
         assert first.headers["Content-Encoding"] == "gzip"
         tag = first.headers["ETag"]
         again = await client.get(CHANNELS, headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
         assert again.status == 304
-        waits, differs = asyncio.Event(), site.api.app[CHECKPOINTS].wait_changed
+        waits, wait_changed = asyncio.Event(), site.api.app[CHECKPOINTS].wait_changed
 
-        async def waiting(*args: Any) -> None:
+        async def signal_and_wait(*args: Any) -> None:
             waits.set()
-            await differs(*args)
+            await wait_changed(*args)
 
-        monkeypatch.setattr(site.api.app[CHECKPOINTS], "wait_changed", waiting)
+        monkeypatch.setattr(site.api.app[CHECKPOINTS], "wait_changed", signal_and_wait)
         poll = asyncio.create_task(client.get(f"{CHANNELS}?wait=60", headers={"If-None-Match": tag}))
         await waits.wait()
         await ledger.write(newchannel("99.1"))
@@ -168,8 +170,8 @@ async def test_a_long_poll_through_a_compressing_proxy_waits(
         assert (reply.status, len((await reply.json())["result"]["list"])) == (200, 51)
 
 
-async def test_head_and_a_body_of_get_pass_a_proxy(site: Site, ledger: Ledger) -> None:
-    await reached(site.api, await ledger.write(newchannel("1.1")))
+async def test_a_proxy_forwards_head_and_get_bodies(site: Site, ledger: Ledger) -> None:
+    await get_at(site.api, await ledger.write(newchannel("1.1")))
     async with site.admin() as client:
         head = await client.head(f"{CHANNELS}/1.1")
         assert (head.status, await head.read(), head.headers["X-Ledger-Complete"]) == (200, b"", "false")
@@ -177,7 +179,7 @@ async def test_head_and_a_body_of_get_pass_a_proxy(site: Site, ledger: Ledger) -
         assert (await client.get("/agents/", data="{}")).status == 400
 
 
-async def test_failed_logins_count_by_the_clients_own_address(site: Site) -> None:
+async def test_failed_logins_count_per_client_address(site: Site) -> None:
     forged = {"X-Forwarded-For": "192.0.2.1"}
     async with site.client("127.0.0.5") as guesser, site.client("127.0.0.6") as other:
         guesses = [
@@ -188,7 +190,7 @@ async def test_failed_logins_count_by_the_clients_own_address(site: Site) -> Non
         assert (await other.post(LOGIN, headers=basic("admin", PASSWORD))).status == 200
 
 
-async def test_only_the_sites_own_pages_use_a_cookie_through_a_proxy(site: Site) -> None:
+async def test_only_own_pages_use_cookies_behind_proxies(site: Site) -> None:
     cookie = {"Cookie": f"authtoken={await site.token()}"}
     body = {"username": "ann", "password": PASSWORD, "permissions": []}
     async with site.client() as client:
@@ -202,7 +204,7 @@ async def test_only_the_sites_own_pages_use_a_cookie_through_a_proxy(site: Site)
             assert reply.status == status, (origin, await reply.text())
 
 
-async def test_streams_and_websockets_pass_a_proxy_at_once(site: Site, ledger: Ledger) -> None:
+async def test_a_proxy_forwards_streams_without_delay(site: Site, ledger: Ledger) -> None:
     async with site.admin() as client, client.get("/v1/events") as stream:
         assert stream.content_type == "text/event-stream"
         async with client.ws_connect("/v1/ws?topic=/core") as socket:

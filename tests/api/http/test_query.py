@@ -15,7 +15,7 @@ def params(query: str, *names: str, is_strict: bool = True) -> QueryParams:
     return QueryParams(make_mocked_request("GET", f"/?{query}"), *names, is_strict=is_strict)
 
 
-def test_a_strict_query_refuses_unknown_and_repeated_parameters() -> None:
+def test_a_strict_query_refuses_unknown_or_repeated_parameters() -> None:
     with pytest.raises(ApiError, match="other: unknown parameter; the parameters are pbx"):
         params("other=1", "pbx")
     with pytest.raises(ApiError, match="pbx: only one"):
@@ -23,7 +23,7 @@ def test_a_strict_query_refuses_unknown_and_repeated_parameters() -> None:
     assert params("pbx=a&authtoken=x", "pbx").text("pbx") == "a"
 
 
-def test_a_lenient_query_ignores_others_and_takes_the_first() -> None:
+def test_a_lenient_query_takes_the_first_value() -> None:
     query = params("other=1&pbx=a&pbx=b", is_strict=False)
     assert (query.text("pbx"), query.texts("pbx"), query.text("none")) == ("a", ["a", "b"], None)
 
@@ -77,5 +77,5 @@ def test_an_absent_number_is_the_default() -> None:
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(2, ([1, 2], 2)), (3, ([1, 2, 3], None)), (4, ([1, 2, 3], None))])
-def test_a_page_has_a_cursor_if_more_items_follow(limit: int, expected: tuple[list[int], int | None]) -> None:
+def test_a_page_before_more_items_has_a_cursor(limit: int, expected: tuple[list[int], int | None]) -> None:
     assert page([1, 2, 3], limit, lambda item: item) == expected

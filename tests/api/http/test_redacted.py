@@ -1,4 +1,4 @@
-"""What the API serves while a person is erased, and after: the views stay, and the number is gone from all of them."""
+"""Views during and after a redaction: they stay available, and afterwards none contains the number."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,15 +23,15 @@ async def ledger(url: str) -> AsyncIterator[Ledger]:
         yield ledger
 
 
-def up_to_a_call_of(number: bytes) -> bytes:
-    """Return a recording as far as the point where that number talks."""
+def recording_up_to_call(number: bytes) -> bytes:
+    """Return a recording up to a point within a call of the number."""
     data = wire("rich22")
     end = data.index(b"Event: Hangup", data.index(b"CallerIDNum: " + number))
     return data[:end]
 
 
-async def test_no_view_is_missing_and_none_shows_it_afterwards(serve: Serve, ledger: Ledger) -> None:
-    position = await ledger.write(up_to_a_call_of(NUMBER.encode()))
+async def test_views_stay_available_during_a_redaction(serve: Serve, ledger: Ledger) -> None:
+    position = await ledger.write(recording_up_to_call(NUMBER.encode()))
     one, other = await serve(), await serve()
     for client in (one, other):
         client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
@@ -44,35 +44,35 @@ async def test_no_view_is_missing_and_none_shows_it_afterwards(serve: Serve, led
                 await client.app[CHECKPOINTS].refresh()
         assert NUMBER in await reply.text()
         tags[client] = reply.headers["ETag"]
-        was = await client.get(channels, params=past)
-        assert NUMBER in await was.text()
-        assert (await client.get(channels, params=past)).headers["ETag"] == was.headers["ETag"]
+        old = await client.get(channels, params=past)
+        assert NUMBER in await old.text()
+        assert (await client.get(channels, params=past)).headers["ETag"] == old.headers["ETag"]
 
-    over, begun = asyncio.Event(), asyncio.Event()
-    asked = 0
+    is_over, has_begun = asyncio.Event(), asyncio.Event()
+    count = 0
 
-    async def look(client: Client) -> None:
-        nonlocal asked
-        while not over.is_set():
-            # Asked while saved states still hold it: this answer must not be kept beyond that.
+    async def read_views(client: Client) -> None:
+        nonlocal count
+        while not is_over.is_set():
+            # Saved states still contain the number: the API must not cache this response beyond the redaction.
             assert (await client.get(channels, params=past)).status == 200
             for path in VIEWS:
                 reply = await client.get(path)
                 assert reply.status == 200, await reply.text()
-                asked += 1
-            begun.set()
+                count += 1
+            has_begun.set()
 
-    looking = asyncio.create_task(look(one))
-    await asyncio.wait_for(begun.wait(), 300)
+    reader = asyncio.create_task(read_views(one))
+    await asyncio.wait_for(has_begun.wait(), 300)
     await redact(ledger.url, RedactionPattern("number", NUMBER), TOKEN)
-    over.set()
-    # The other one was not asked meanwhile, and has the old bytes in its memory.
+    is_over.set()
+    # The other process got no requests meanwhile, and its cache has the old bytes.
     for client in (other, one):
         for path in VIEWS:
             reply = await client.get(path, headers={"If-None-Match": tags[client]} if path == channels else {})
             assert reply.status == 200
             assert NUMBER not in await reply.text()
-        reply = await client.get(channels, params=past, headers={"If-None-Match": was.headers["ETag"]})
+        reply = await client.get(channels, params=past, headers={"If-None-Match": old.headers["ETag"]})
         assert reply.status == 200
         text = await reply.text()
         assert NUMBER not in text
@@ -80,5 +80,5 @@ async def test_no_view_is_missing_and_none_shows_it_afterwards(serve: Serve, led
         reply = await client.get(channels)
         assert TOKEN in await reply.text()
         assert reply.headers["ETag"] != tags[client]
-    await looking
-    assert asked > 10
+    await reader
+    assert count > 10

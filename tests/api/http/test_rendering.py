@@ -1,4 +1,4 @@
-"""Lists of any length: the same JSON in pieces as at once, while the event loop serves others."""
+"""Lists of any length: the pieces together are the whole JSON, and the event loop serves others meanwhile."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ def rows(number: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("number", [0, 1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS])
-async def test_pieces_are_the_json_of_the_whole(number: int) -> None:
+async def test_joined_pieces_equal_the_whole_json(number: int) -> None:
     pieces = await render(rows(number), NOW, ListOf(lambda row, _: dict(row)), RENDERER)
     assert pieces is not None
     assert b"".join(pieces) == msgspec.json.encode({"list": rows(number)})
@@ -41,18 +41,18 @@ async def test_pieces_are_the_json_of_the_whole(number: int) -> None:
     assert len(pieces) == (1 if number <= ROWS else -(-number // ROWS) + 1)
 
 
-async def test_a_result_that_is_no_list_is_one_piece_or_none() -> None:
+async def test_an_object_is_rendered_in_one_piece() -> None:
     assert await render(rows(3), NOW, lambda rows, _: len(rows), RENDERER) == (b"3",)
     assert await render(rows(3), NOW, lambda *_: None, RENDERER) is None
 
 
-async def test_a_renderer_that_is_no_json_encodes_a_list_at_once() -> None:
+async def test_other_renderers_encode_lists_in_one_piece() -> None:
     other = Renderer("other", "text/plain", lambda result: b"%d" % len(result["list"]), lambda _: (b"<", b">"))
     assert await render(rows(2 * ROWS), NOW, ListOf(lambda row, _: dict(row)), other) == (b"%d" % (2 * ROWS),)
 
 
 @pytest.mark.parametrize(("length", "writes"), [(COPIED_BYTES - 2, 1), (COPIED_BYTES - 1, 3)])
-async def test_small_bodies_are_sent_with_one_write(length: int, writes: int) -> None:
+async def test_a_small_body_is_one_write(length: int, writes: int) -> None:
     sent: list[bytes] = []
 
     class Writer:
@@ -64,43 +64,43 @@ async def test_small_bodies_are_sent_with_one_write(length: int, writes: int) ->
     assert (len(sent), b"".join(sent)) == (writes, payload.decode().encode())
 
 
-async def test_the_loop_serves_others_after_each_piece() -> None:
-    made, gaps, last = 0, [], 0
+async def test_other_tasks_run_after_each_piece() -> None:
+    count, gaps, last = 0, [], 0
 
     def item(row: Any, _now: datetime) -> int:
-        nonlocal made
-        made += 1
+        nonlocal count
+        count += 1
         number: int = row["n"]
         return number
 
-    async def others() -> None:
+    async def count_turns() -> None:
         nonlocal last
         while True:
-            gaps.append(made - last)
-            last = made
+            gaps.append(count - last)
+            last = count
             await asyncio.sleep(0)
 
-    other = asyncio.create_task(others())
+    other = asyncio.create_task(count_turns())
     await render(rows(20 * ROWS), NOW, ListOf(item), RENDERER)
     other.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await other
-    assert (made, max(gaps)) == (20 * ROWS, ROWS)
+    assert (count, max(gaps)) == (20 * ROWS, ROWS)
 
 
-async def test_two_hundred_thousand_channels_are_answered(serve: Serve, ledger: Ledger) -> None:
+async def test_two_hundred_thousand_channels_are_served(serve: Serve, ledger: Ledger) -> None:
     client: Client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await ledger.connection.execute(CHANNELS, 200_000)
     views, rendered = client.app[VIEWS], 0
     render_one = views._render
 
-    async def counted(*args: Any) -> Any:
+    async def count_and_render(*args: Any) -> Any:
         nonlocal rendered
         rendered += 1
         return await render_one(*args)
 
-    views._render = counted
+    views._render = count_and_render
     async with client.get(VIEW) as reply:
         assert reply.status == 200
         body = await reply.read()

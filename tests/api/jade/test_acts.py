@@ -12,7 +12,7 @@ from schemas.log import Connected
 from services.commander.commander import Commander
 from services.commands import targets
 from tests.api.jade.test_act_outcomes import events
-from tests.services.commander.test_actions import queues, saying
+from tests.services.commander.test_actions import queue_status_reply, reply_with
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
@@ -70,8 +70,8 @@ async def desk(client: Client, ledger: Ledger) -> AsyncIterator["Desk"]:
     """A PBX with a commander; the PBX accepts actions unless a test sets another reply."""
     stop = asyncio.Event()
     async with FakeAmi() as fake:
-        fake.replies = dict.fromkeys(ACTIONS, saying("Response: Success"))
-        fake.replies["QueueStatus"] = queues(sales=["PJSIP/107"])
+        fake.replies = dict.fromkeys(ACTIONS, reply_with("Response: Success"))
+        fake.replies["QueueStatus"] = queue_status_reply(sales=["PJSIP/107"])
         running = asyncio.create_task(Commander(fake.pbx(), ledger.url).run(stop))
         await eventually(lambda: fake.logins)
         yield Desk(client, ledger, fake)
@@ -342,8 +342,8 @@ REQUESTS = [
 async def test_what_asterisk_refuses_is_told_in_its_words(
     desk: Desk, method: str, path: str, action: str, body: dict[str, Any] | None
 ) -> None:
-    desk.ami.replies[action] = saying("Response: Error", "Message: Permission denied")
-    desk.ami.replies["ModuleCheck"] = saying("Response: Error", "Message: Permission denied")
+    desk.ami.replies[action] = reply_with("Response: Error", "Message: Permission denied")
+    desk.ami.replies["ModuleCheck"] = reply_with("Response: Error", "Message: Permission denied")
     assert await desk.send(method, path, body) == (502, "Permission denied")
 
 
@@ -361,16 +361,16 @@ async def test_a_member_that_asterisk_knows_better(
     desk: Desk, operation: tuple[str, str, str, Any], members: dict[str, list[str]], status: int
 ) -> None:
     method, path, action, body = operation
-    desk.ami.replies[action] = saying("Response: Error", "Message: So not")
-    desk.ami.replies["QueueStatus"] = queues(**members)
+    desk.ami.replies[action] = reply_with("Response: Error", "Message: So not")
+    desk.ami.replies["QueueStatus"] = queue_status_reply(**members)
     assert await desk.send(method, path, body) == (status, "So not")
 
 
 async def test_a_module_that_is_loaded_already(desk: Desk) -> None:
-    desk.ami.replies["ModuleLoad"] = saying("Response: Error", "Message: Could not load module.")
-    desk.ami.replies["ModuleCheck"] = saying("Response: Success", "Version: ")
+    desk.ami.replies["ModuleLoad"] = reply_with("Response: Error", "Message: Could not load module.")
+    desk.ami.replies["ModuleCheck"] = reply_with("Response: Success", "Version: ")
     assert await desk.send("POST", "/v1/admin/core/modules/app_dictate") == (409, "Could not load module.")
-    desk.ami.replies["ModuleCheck"] = saying("Response: Error", "Message: Module not loaded")
+    desk.ami.replies["ModuleCheck"] = reply_with("Response: Error", "Message: Module not loaded")
     assert await desk.send("POST", "/v1/admin/core/modules/app_none") == (502, "Could not load module.")
 
 

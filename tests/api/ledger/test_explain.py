@@ -1,4 +1,4 @@
-"""What a number came from: amounts add up to what is served, for all that a capture gives."""
+"""Explanations of rows, calls and statistics: the amounts add up to the served numbers of a capture."""
 
 import json
 import re
@@ -24,23 +24,23 @@ async def client(recorded: RecordedApi) -> Client:
     return recorded.client
 
 
-async def explained(client: Client, **query: Any) -> dict[str, Any]:
+async def get_explanation(client: Client, **query: Any) -> dict[str, Any]:
     reply = await client.get(PATH, params=query)
     assert reply.status == 200, await reply.text()
-    found: dict[str, Any] = await reply.json()
-    return found
+    body: dict[str, Any] = await reply.json()
+    return body
 
 
 async def pages(client: Client, **query: Any) -> dict[str, Any]:
-    """Follow ``next`` to the end, and return the last page with the events of all."""
+    """Follow ``next`` to the end, and return the last page with the events of all pages."""
     events: list[Any] = []
     cursor: dict[str, Any] = {}
     while True:
-        found = await explained(client, **query, **cursor)
-        events += found["events"]
-        if found["next"] is None:
-            return {**found, "events": events}
-        cursor = {"cursor": found["next"]}
+        body = await get_explanation(client, **query, **cursor)
+        events += body["events"]
+        if body["next"] is None:
+            return {**body, "events": events}
+        cursor = {"cursor": body["next"]}
 
 
 def total(amounts: list[Any]) -> Any:
@@ -55,21 +55,23 @@ async def periods(recorded: RecordedApi) -> list[str]:
     ]
 
 
-async def test_the_amounts_of_every_statistic_add_up_to_what_is_served(recorded: RecordedApi) -> None:
+async def test_amounts_add_up_to_every_served_statistic(recorded: RecordedApi) -> None:
     client, rows = recorded.client, 0
     for period in await periods(recorded):
         kind = "statistics" if len(period) == 10 else "usage"
         for pbx in ({}, {"pbx": "rich16"}, {"pbx": "rich22"}):
             served = (await (await client.get(f"/api/{kind}/{period}", params=pbx)).json())["result"]
-            asked: list[tuple[str, str | None, Any]] = [("total", None, served["total"])]
-            asked += [(scope, name, sums) for of, scope in MAPS.items() for name, sums in served[of].items()]
-            for scope, name, sums in asked:
-                named = {"name": name} if name is not None else {}
-                found = await explained(client, statistics=period, scope=scope, limit=10_000, **named, **pbx)
-                wanted = {member: value for member, value in sums.items() if member != "name"}
-                assert (found["value"], found["exact"], found["next"]) == (wanted, True, None)
-                for member, value in wanted.items():
-                    amounts = [e["amounts"][member] for e in found["events"] if member in e["amounts"]]
+            cases: list[tuple[str, str | None, Any]] = [("total", None, served["total"])]
+            cases += [(scope, name, sums) for of, scope in MAPS.items() for name, sums in served[of].items()]
+            for scope, name, sums in cases:
+                name_query = {"name": name} if name is not None else {}
+                explanation = await get_explanation(
+                    client, statistics=period, scope=scope, limit=10_000, **name_query, **pbx
+                )
+                expected = {member: value for member, value in sums.items() if member != "name"}
+                assert (explanation["value"], explanation["exact"], explanation["next"]) == (expected, True, None)
+                for member, value in expected.items():
+                    amounts = [e["amounts"][member] for e in explanation["events"] if member in e["amounts"]]
                     assert (total(amounts) or [0] * 24 if member == "by_hour" else total(amounts)) == value
                 rows += 1
     # Every row of the table, and every sum of rows of several PBXes.
@@ -78,62 +80,62 @@ async def test_the_amounts_of_every_statistic_add_up_to_what_is_served(recorded:
     )
 
 
-async def test_one_member_of_a_statistic_page_by_page(recorded: RecordedApi) -> None:
+async def test_pages_of_one_member_equal_the_whole_explanation(recorded: RecordedApi) -> None:
     client, day = recorded.client, (await periods(recorded))[-1]
     for member in ("calls", "talk_seconds", "longest_seconds", "by_hour"):
-        whole = await explained(client, statistics=day, member=member, limit=10_000)
+        whole = await get_explanation(client, statistics=day, member=member, limit=10_000)
         paged = await pages(client, statistics=day, member=member, limit=400)
         assert paged["events"] == whole["events"]
         assert total([event["amount"] for event in whole["events"]]) == whole["value"]
     records = await recorded.ledger.connection.fetch("SELECT position FROM call_records ORDER BY 1")
-    whole = await explained(client, statistics=day[:7], member="calls", limit=10_000)
+    whole = await get_explanation(client, statistics=day[:7], member="calls", limit=10_000)
     assert [event["position"] for event in whole["events"]] == [row[0] for row in records]
-    longest = (await explained(client, statistics=day, member="longest_seconds"))["events"]
+    longest = (await get_explanation(client, statistics=day, member="longest_seconds"))["events"]
     best = await recorded.ledger.connection.fetchval("SELECT max(billable_seconds) FROM call_records")
     assert sum(event["amount"] for event in longest) == best
     assert all(event["amount"] > 0 for event in longest)
 
 
-async def test_what_would_take_too_much_is_not_folded_and_says_so(
+async def test_an_explanation_beyond_the_limits_is_not_exact(
     recorded: RecordedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, day = recorded.client, (await periods(recorded))[-1]
     for name, limit in (("MAX_POSITIONS", 1000), ("MAX_EVENTS", 10)):
-        with monkeypatch.context() as narrow:
-            narrow.setattr(explain, name, limit)
-            found = await explained(client, statistics=day)
-        assert (found["exact"], found["events"]) == (False, [])
-        assert "are read for one answer" in found["why"]
-    assert (await explained(client, statistics=day))["exact"] is True
+        with monkeypatch.context() as patch:
+            patch.setattr(explain, name, limit)
+            explanation = await get_explanation(client, statistics=day)
+        assert (explanation["exact"], explanation["events"]) == (False, [])
+        assert "are read for one answer" in explanation["why"]
+    assert (await get_explanation(client, statistics=day))["exact"] is True
 
 
-# What people alone decide is in no recording; of these the session's first user, login and link are.
-OURS = {"links", "tokens", "users"}
+# Recordings contain no facts; the test session adds its first user, its login and its link.
+OF_RINGLEDGER = {"links", "tokens", "users"}
 OF_AMI = [m for m in ALL if any(on.shape.source_of_events == "ami" for on in m.on.values())]
-MADE = [m for m in ALL if m.name in OURS or (m in OF_AMI and m.name != "agi_runs")]
+RECORDED_MODELS = [m for m in ALL if m.name in OF_RINGLEDGER or (m in OF_AMI and m.name != "agi_runs")]
 
 
-@pytest.mark.parametrize("model", MADE, ids=lambda model: model.name)
-async def test_the_events_that_made_a_row_of_any_model(recorded: RecordedApi, model: Any) -> None:
+@pytest.mark.parametrize("model", RECORDED_MODELS, ids=lambda model: model.name)
+async def test_each_model_explains_a_row_by_events(recorded: RecordedApi, model: Any) -> None:
     connection = recorded.ledger.connection
     row = await connection.fetchrow(f"SELECT * FROM model.{model.name} ORDER BY tm_update DESC, pbx LIMIT 1")
     key = [value.isoformat() if hasattr(value := row[name], "isoformat") else value for name in model.key]
-    found = await pages(recorded.client, model=model.name, key=json.dumps(key), pbx=row["pbx"], limit=50)
-    assert (found["exact"], found["pbx"], found["row"]["pbx"]) == (True, row["pbx"], row["pbx"])
-    positions = [event["position"] for event in found["events"]]
+    explanation = await pages(recorded.client, model=model.name, key=json.dumps(key), pbx=row["pbx"], limit=50)
+    assert (explanation["exact"], explanation["pbx"], explanation["row"]["pbx"]) == (True, row["pbx"], row["pbx"])
+    positions = [event["position"] for event in explanation["events"]]
     assert positions == sorted(set(positions)) != []
-    assert found["events"][0]["changed"] == ["created"]
-    assert all(event["name"] in event_names_of(model) for event in found["events"])
-    assert found["events"][-1]["occurred"] == f"{row['tm_update']:%Y-%m-%dT%H:%M:%S.%fZ}"
+    assert explanation["events"][0]["changed"] == ["created"]
+    assert all(event["name"] in event_names_of(model) for event in explanation["events"])
+    assert explanation["events"][-1]["occurred"] == f"{row['tm_update']:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
-async def test_a_channels_story_is_told_up_to_its_last_change(recorded: RecordedApi) -> None:
+async def test_a_channel_explanation_reaches_its_last_change(recorded: RecordedApi) -> None:
     connection = recorded.ledger.connection
     pbx, unique_id = await connection.fetchrow(
         "SELECT pbx, unique_id FROM channels WHERE bridge_id IS NOT NULL ORDER BY 1, 2 LIMIT 1"
     )
-    found = await explained(recorded.client, model="channels", key=json.dumps([unique_id]), pbx=pbx)
-    events = found["events"]
+    explanation = await get_explanation(recorded.client, model="channels", key=json.dumps([unique_id]), pbx=pbx)
+    events = explanation["events"]
     assert (events[0]["name"], events[0]["changed"]) == ("Newchannel", ["created"])
     assert "bridge_id" in next(event["changed"] for event in events if event["name"] == "BridgeEnter")
     raws = {
@@ -145,7 +147,7 @@ async def test_a_channels_story_is_told_up_to_its_last_change(recorded: Recorded
     assert all(unique_id.encode() in raws[event["position"]] for event in events)
 
 
-async def test_a_call_is_all_that_its_linked_id_names(recorded: RecordedApi) -> None:
+async def test_a_call_has_every_event_of_its_linkedid(recorded: RecordedApi) -> None:
     connection = recorded.ledger.connection
     calls = await connection.fetch(
         "SELECT pbx, linked_id, array_agg(position ORDER BY position) AS positions,"
@@ -154,23 +156,23 @@ async def test_a_call_is_all_that_its_linked_id_names(recorded: RecordedApi) -> 
     )
     assert len(calls) == 6
     for call in calls:
-        found = await pages(recorded.client, call=call["linked_id"], pbx=call["pbx"], limit=50)
-        assert found["linked_ids"] == [call["linked_id"]]
-        assert [record["position"] for record in found["records"]] == call["positions"]
-        got = [event["position"] for event in found["events"]]
+        explanation = await pages(recorded.client, call=call["linked_id"], pbx=call["pbx"], limit=50)
+        assert explanation["linked_ids"] == [call["linked_id"]]
+        assert [record["position"] for record in explanation["records"]] == call["positions"]
+        positions = [event["position"] for event in explanation["events"]]
         pattern = rf"\r\n[A-Za-z0-9]*(linkedid|uniqueid): {re.escape(call['linked_id'])}\r\n"
-        wanted = await connection.fetch(
+        expected = await connection.fetch(
             "SELECT position FROM ledger.event WHERE pbx = $1 AND convert_from(raw, 'LATIN1') ~* $2 ORDER BY 1",
             call["pbx"],
             pattern,
         )
-        assert got == [row[0] for row in wanted]
-        assert set(call["positions"]) <= set(got)
-        names = {event["name"] for event in found["events"]}
+        assert positions == [row[0] for row in expected]
+        assert set(call["positions"]) <= set(positions)
+        names = {event["name"] for event in explanation["events"]}
         assert {"Newchannel", "Hangup", "Cdr"} <= names
-        one = await explained(recorded.client, call=call["unique_ids"][-1], pbx=call["pbx"], limit=10_000)
-        assert {record["position"] for record in one["records"]} == set(call["positions"])
-        assert set(got) <= {event["position"] for event in one["events"]}
+        by_channel = await get_explanation(recorded.client, call=call["unique_ids"][-1], pbx=call["pbx"], limit=10_000)
+        assert {record["position"] for record in by_channel["records"]} == set(call["positions"])
+        assert set(positions) <= {event["position"] for event in by_channel["events"]}
 
 
 def cdr(unique_id: str, linked_id: str = "") -> bytes:
@@ -188,42 +190,42 @@ def channel(event: str, unique_id: str, linked_id: str) -> bytes:
 
 
 @pytest.fixture
-async def own(serve: Serve) -> Client:
+async def own_client(serve: Serve) -> Client:
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     return client
 
 
-async def folded(client: Client, position: int) -> None:
+async def wait_folded(client: Client, position: int) -> None:
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
 
 
-async def test_the_events_that_made_a_gap(own: Client, ledger: Ledger) -> None:
+async def test_a_gap_is_explained_by_link_events(own_client: Client, ledger: Ledger) -> None:
     last = await ledger.write(
         Connected("a:5038"), Disconnected("cut", 5.0), Connected("a:5038"), SnapshotStarted(7), SnapshotCompleted(7)
     )
-    await folded(own, last)
-    found = await explained(own, model="gaps", key=f"[{last - 3}]")
-    assert (found["exact"], found["row"]["reason"]) == (True, "cut")
-    story = [(event["position"], event["name"], event["changed"]) for event in found["events"]]
-    assert story == [
+    await wait_folded(own_client, last)
+    explanation = await get_explanation(own_client, model="gaps", key=f"[{last - 3}]")
+    assert (explanation["exact"], explanation["row"]["reason"]) == (True, "cut")
+    events = [(event["position"], event["name"], event["changed"]) for event in explanation["events"]]
+    assert events == [
         (last - 3, "Disconnected", ["created"]),
         (last - 2, "Connected", ["until_time", "until_position"]),
         (last, "SnapshotCompleted", ["healed_time"]),
     ]
 
 
-async def test_no_secret_is_in_a_story(own: Client, ledger: Ledger) -> None:
-    kept = await ledger.connection.fetchrow("SELECT uuid, password_hash FROM users")
-    reply = await own.get(PATH, params={"model": "users", "key": json.dumps([kept["uuid"]])})
+async def test_an_explanation_masks_secrets(own_client: Client, ledger: Ledger) -> None:
+    user = await ledger.connection.fetchrow("SELECT uuid, password_hash FROM users")
+    reply = await own_client.get(PATH, params={"model": "users", "key": json.dumps([user["uuid"]])})
     text = await reply.text()
     assert (reply.status, json.loads(text)["row"]["password_hash"]) == (200, "********")
-    assert kept["password_hash"] not in text
+    assert user["password_hash"] not in text
 
 
-async def test_a_call_without_a_mapped_linked_id_is_found_by_its_channels(own: Client, ledger: Ledger) -> None:
+async def test_a_call_without_linkedid_is_matched_by_channels(own_client: Client, ledger: Ledger) -> None:
     one, other = "1795341600.1", "1795341600.2"
-    said = [
+    events = [
         channel("Newchannel", one, one),
         channel("Newchannel", other, one),
         channel("Newchannel", "1795341600.3", "1795341600.3"),
@@ -232,13 +234,13 @@ async def test_a_call_without_a_mapped_linked_id_is_found_by_its_channels(own: C
         cdr(one),
         channel("Hangup", one, one),
     ]
-    last = await ledger.write(*said)
-    await folded(own, last)
-    found = await explained(own, call=other)
-    assert found["linked_ids"] == [one, other]
-    first = last - len(said) + 1
-    assert [event["position"] - first for event in found["events"]] == [0, 1, 3, 4, 5, 6]
-    assert [record["position"] - first for record in found["records"]] == [3]
+    last = await ledger.write(*events)
+    await wait_folded(own_client, last)
+    explanation = await get_explanation(own_client, call=other)
+    assert explanation["linked_ids"] == [one, other]
+    first = last - len(events) + 1
+    assert [event["position"] - first for event in explanation["events"]] == [0, 1, 3, 4, 5, 6]
+    assert [record["position"] - first for record in explanation["records"]] == [3]
 
 
 async def set_clock(ledger: Ledger, when: datetime) -> None:
@@ -247,7 +249,7 @@ async def set_clock(ledger: Ledger, when: datetime) -> None:
     )
 
 
-def heard(block: bytes, when: datetime) -> NewEvent:
+def event_at(block: bytes, when: datetime) -> NewEvent:
     name = block.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode()
     return NewEvent("ami", name, when.timestamp(), when.timestamp(), block)
 
@@ -255,72 +257,72 @@ def heard(block: bytes, when: datetime) -> NewEvent:
 def call(unique_id: str, when: datetime) -> list[NewEvent]:
     block = cdr(unique_id, unique_id).replace(b"2026-11-22 10:00", f"{when:%Y-%m-%d %H:%M}".encode())
     return [
-        heard(channel("Newchannel", unique_id, unique_id), when),
-        heard(block, when + timedelta(seconds=6)),
-        heard(channel("Newstate", "7.7", "7.7"), when),
+        event_at(channel("Newchannel", unique_id, unique_id), when),
+        event_at(block, when + timedelta(seconds=6)),
+        event_at(channel("Newstate", "7.7", "7.7"), when),
     ]
 
 
-async def test_no_more_of_the_log_is_folded_than_it_takes(own: Client, ledger: Ledger) -> None:
+async def test_an_explanation_folds_as_little_as_possible(own_client: Client, ledger: Ledger) -> None:
     start = datetime(2031, 3, 1, 12, tzinfo=UTC)
     last = {}
     for number in range(12):
         when = start + timedelta(days=number)
         await set_clock(ledger, when + timedelta(seconds=8))
-        said = call(f"{int(when.timestamp())}.1", when)
+        events = call(f"{int(when.timestamp())}.1", when)
         if number == 0:
-            said.append(heard(channel("Newchannel", "7.7", "7.7"), when))
-        last[number] = await ledger.write(*said)
-        if number == 5:  # somebody changes the oldest channel, and the next day's Newstate changes it back
+            events.append(event_at(channel("Newchannel", "7.7", "7.7"), when))
+        last[number] = await ledger.write(*events)
+        if number == 5:  # a Hold changes the oldest channel, and the Newstate of the next day changes it back
             last[number] = await ledger.write(
-                heard(channel("Hold", "7.7", "7.7").replace(b"7.7\r\nU", b"7\r\nU"), when)
+                event_at(channel("Hold", "7.7", "7.7").replace(b"7.7\r\nU", b"7\r\nU"), when)
             )
-    await folded(own, last[11])
+    await wait_folded(own_client, last[11])
 
-    found = await explained(own, statistics="2031-03-09")
-    assert (found["exact"], found["value"]["calls"], len(found["events"])) == (True, 1, 1)
-    assert (found["folded"]["after"], found["folded"]["upto"]) == (last[6], last[8])
-    found = await explained(own, statistics="2031-03", member="calls")
-    assert (found["exact"], found["value"], len(found["events"])) == (True, 12, 12)
+    explanation = await get_explanation(own_client, statistics="2031-03-09")
+    assert (explanation["exact"], explanation["value"]["calls"], len(explanation["events"])) == (True, 1, 1)
+    assert (explanation["folded"]["after"], explanation["folded"]["upto"]) == (last[6], last[8])
+    explanation = await get_explanation(own_client, statistics="2031-03", member="calls")
+    assert (explanation["exact"], explanation["value"], len(explanation["events"])) == (True, 12, 12)
 
     recent = json.dumps([f"{int((start + timedelta(days=11)).timestamp())}.1"])
-    found = await explained(own, model="channels", key=recent)
-    assert (found["exact"], found["folded"]) == (True, {"after": last[10], "upto": last[11], "events": 2})
-    # Its last change alone does not make the oldest one: the fold begins earlier then.
-    found = await explained(own, model="channels", key='["7.7"]')
-    assert (found["exact"], found["folded"]["after"], found["folded"]["upto"]) == (True, 0, last[6])
-    assert [event["name"] for event in found["events"]] == ["Newchannel", "Hold", "Newstate"]
+    explanation = await get_explanation(own_client, model="channels", key=recent)
+    assert (explanation["exact"], explanation["folded"]) == (True, {"after": last[10], "upto": last[11], "events": 2})
+    # The last change is not enough for the oldest channel: the fold begins earlier.
+    explanation = await get_explanation(own_client, model="channels", key='["7.7"]')
+    assert (explanation["exact"], explanation["folded"]["after"], explanation["folded"]["upto"]) == (True, 0, last[6])
+    assert [event["name"] for event in explanation["events"]] == ["Newchannel", "Hold", "Newstate"]
 
-    found = await explained(own, call=f"{int((start + timedelta(days=3)).timestamp())}.1")
-    assert [event["position"] for event in found["events"]] == [last[3] - 2, last[3] - 1]
-    assert found["scanned"] == 3
+    explanation = await get_explanation(own_client, call=f"{int((start + timedelta(days=3)).timestamp())}.1")
+    assert [event["position"] for event in explanation["events"]] == [last[3] - 2, last[3] - 1]
+    assert explanation["scanned"] == 3
 
 
-async def test_a_call_of_two_pbxes_must_be_told_apart(own: Client, ledger: Ledger) -> None:
+async def test_an_ambiguous_call_needs_the_parameter_pbx(own_client: Client, ledger: Ledger) -> None:
     for pbx in ("a", "b"):
         last = await ledger.write(channel("Newchannel", "7.1", "7.1"), cdr("7.1", "7.1"), pbx=pbx)
-    await folded(own, last)
-    reply = await own.get(PATH, params={"call": "7.1"})
+    await wait_folded(own_client, last)
+    reply = await own_client.get(PATH, params={"call": "7.1"})
     assert (reply.status, (await reply.json())["message"]) == (400, "pbx: several PBXes have this call: a, b")
-    found = await explained(own, call="7.1", pbx="b")
-    assert {event["pbx"] for event in found["events"]} == {"b"}
-    reply = await own.get(PATH, params={"model": "channels", "key": '["7.1"]'})
+    explanation = await get_explanation(own_client, call="7.1", pbx="b")
+    assert {event["pbx"] for event in explanation["events"]} == {"b"}
+    reply = await own_client.get(PATH, params={"model": "channels", "key": '["7.1"]'})
     assert (reply.status, (await reply.json())["message"]) == (400, "pbx: several PBXes have this row: a, b")
-    found = await explained(own, model="channels", key='["7.1"]', pbx="a")
-    assert [event["name"] for event in found["events"]] == ["Newchannel"]
+    explanation = await get_explanation(own_client, model="channels", key='["7.1"]', pbx="a")
+    assert [event["name"] for event in explanation["events"]] == ["Newchannel"]
 
 
-async def test_a_served_row_that_nothing_in_the_log_explains_is_not_exact(own: Client, ledger: Ledger) -> None:
+async def test_a_row_without_events_is_not_exact(own_client: Client, ledger: Ledger) -> None:
     last = await ledger.write(channel("Newchannel", "7.1", "7.1"), cdr("7.1", "7.1"))
-    await folded(own, last)
+    await wait_folded(own_client, last)
     await ledger.connection.execute("UPDATE model.channels SET channel = 'PJSIP/forged'")
     await ledger.connection.execute("UPDATE model.statistics SET calls = 5")
-    found = await explained(own, model="channels", key='["7.1"]')
-    assert (found["exact"], found["row"]["channel"]) == (False, "PJSIP/forged")
-    found = await explained(own, statistics="2026-11-22")
-    assert (found["exact"], found["value"]["calls"]) == (False, 5)
-    assert found["why"].startswith("The part of the log that was folded does not come to what is served")
-    assert "positions are read" not in found["why"]
+    explanation = await get_explanation(own_client, model="channels", key='["7.1"]')
+    assert (explanation["exact"], explanation["row"]["channel"]) == (False, "PJSIP/forged")
+    explanation = await get_explanation(own_client, statistics="2026-11-22")
+    assert (explanation["exact"], explanation["value"]["calls"]) == (False, 5)
+    assert explanation["why"].startswith("The part of the log that was folded does not come to what is served")
+    assert "positions are read" not in explanation["why"]
 
 
 @pytest.mark.parametrize(
@@ -366,7 +368,7 @@ async def test_a_served_row_that_nothing_in_the_log_explains_is_not_exact(own: C
         ("model=links&key=[]&pbx=nobody", 404),
     ],
 )
-async def test_what_cannot_be_explained(client: Client, query: str, status: int) -> None:
+async def test_an_invalid_or_unknown_subject_is_refused(client: Client, query: str, status: int) -> None:
     reply = await client.get(f"{PATH}?{query}")
     body = await reply.json()
     assert (reply.status, body["statuscode"]) == (status, status), body

@@ -1,4 +1,4 @@
-"""Secrets that an older listener left in clear are shown nowhere, and no search confirms a guess of one."""
+"""Secrets that an older listener stored in clear are masked everywhere, and no search confirms a guess."""
 
 import io
 import json
@@ -41,35 +41,35 @@ async def get(client: Client, path: str, **query: Any) -> str:
     return text
 
 
-async def test_events_of_an_older_log_are_shown_masked(client: Client, ledger: Ledger) -> None:
+async def test_events_of_an_older_log_are_masked(client: Client, ledger: Ledger) -> None:
     last = await ledger.write(*OLD)
-    found = json.loads(await get(client, PATH, after=last - len(OLD)))["events"]
-    assert len(found) == len(OLD)
-    assert [event.get("masked", False) for event in found] == [False, *[True] * (len(OLD) - 1)]
-    for event in found[1:]:
-        one = json.loads(await get(client, f"{PATH}/{event['position']}"))
-        assert one["proof"]["check"].endswith("ringledger verify.")
+    events = json.loads(await get(client, PATH, after=last - len(OLD)))["events"]
+    assert len(events) == len(OLD)
+    assert [event.get("masked", False) for event in events] == [False, *[True] * (len(OLD) - 1)]
+    for event in events[1:]:
+        detail = json.loads(await get(client, f"{PATH}/{event['position']}"))
+        assert detail["proof"]["check"].endswith("ringledger verify.")
     await get(client, PATH, format="ndjson")
 
 
 @pytest.mark.parametrize("kind", ["channel", "uniqueid", "linkedid"])
-async def test_a_search_finds_nothing_that_is_masked(client: Client, ledger: Ledger, kind: str) -> None:
+async def test_a_search_does_not_match_masked_values(client: Client, ledger: Ledger, kind: str) -> None:
     await ledger.write(*OLD)
     assert json.loads(await get(client, PATH, **{kind: CLEAR}))["events"] == []
     assert len(json.loads(await get(client, PATH, channel="PJSIP/1", pbx="pbx"))["events"]) == 4
 
 
-async def test_views_and_stories_of_an_older_log_are_masked(client: Client, ledger: Ledger) -> None:
+async def test_views_and_explanations_mask_older_logs(client: Client, ledger: Ledger) -> None:
     last = await ledger.write(*OLD)
     await client.app[CHECKPOINTS].wait_folded(("channels",), last)
     detail = json.loads(await get(client, "/v1/admin/core/channels/1.1"))["result"]
     assert detail["variables"] == {"DB_PASSWORD": "********"}
     assert (detail["application"], detail["application_data"]) == ("Set", "DB_PASSWORD=********")
-    story = json.loads(await get(client, "/v1/ledger/explain", model="channels", key='["1.1"]'))
-    assert story["row"]["application_data"] == "DB_PASSWORD=********"
+    explanation = json.loads(await get(client, "/v1/ledger/explain", model="channels", key='["1.1"]'))
+    assert explanation["row"]["application_data"] == "DB_PASSWORD=********"
 
 
-async def test_an_export_of_ami_is_masked(url: str, ledger: Ledger) -> None:
+async def test_an_ami_export_is_masked(url: str, ledger: Ledger) -> None:
     await ledger.write(*OLD)
     out = io.BytesIO()
     assert await export_ami(url, "pbx", out) == 4

@@ -1,4 +1,4 @@
-"""What is told of a row is what the view shows of it: the view's own SQL says so, over the same rows and time."""
+"""The stream sends the same object for a row as the view serves; the view's own SQL is the reference."""
 
 import random
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ from tests.support.recordings import listener_events
 
 MODELS = [model for model in ALL if model.name in {feed.model for feed in CATALOG.resources}]
 TABLES = {model.name: Table(model) for model in MODELS}
-EACH = 60
-"""So many changes of each model are compared."""
+SAMPLES = 60
+"""Changes of each model that are compared."""
 
-# What stands in the list, or where that tells names only, in the detail, and by which column it is found.
+# The view of each resource, and the column that selects its row. A list that has only names is replaced by the detail.
 VIEWS = {
     "/agents": ("agent.get", "id"),
     "/core/channels": ("channels.list", ""),
@@ -51,52 +51,51 @@ VIEWS = {
 }
 
 
-def steps(recording: str, dice: random.Random) -> list[tuple[RecordedEvent, Change, dict[str, list[Any]]]]:
-    """Fold a recording, and draw changes with all rows as they stood then."""
+def sample_changes(recording: str, dice: random.Random) -> list[tuple[RecordedEvent, Change, dict[str, list[Any]]]]:
+    """Fold a recording, and sample changes, each with all rows at that time."""
     step = StepFold(MODELS, {model.name: (State(), []) for model in MODELS})
-    seen: dict[str, int] = {}
-    drawn: dict[str, list[Any]] = {model.name: [] for model in MODELS}
-    answers = [
-        one for one in listener_events(wire(recording)) if isinstance(one, NewEvent)
-    ]  # to CoreStatus and CoreSettings
-    for event in as_recorded([*snapshotted(recording), *answers]):
+    counts: dict[str, int] = {}
+    samples: dict[str, list[Any]] = {model.name: [] for model in MODELS}
+    # Responses to CoreStatus and CoreSettings.
+    responses = [event for event in listener_events(wire(recording)) if isinstance(event, NewEvent)]
+    for event in as_recorded([*snapshotted(recording), *responses]):
         for change in step.take(event) if event.name in step._subscriptions else ():
             if change.after is None:
                 continue
-            number = seen[change.model] = seen.get(change.model, 0) + 1
-            slot = number - 1 if number <= EACH else dice.randrange(number)
-            if slot < EACH:
+            number = counts[change.model] = counts.get(change.model, 0) + 1
+            slot = number - 1 if number <= SAMPLES else dice.randrange(number)
+            if slot < SAMPLES:
                 rows = {model.name: list(step.rows(model.name).values()) for model in MODELS}
-                drawn[change.model][slot : slot + 1] = [(event, change, rows)]
-    return [one for found in drawn.values() for one in found]
+                samples[change.model][slot : slot + 1] = [(event, change, rows)]
+    return [sample for of_model in samples.values() for sample in of_model]
 
 
-async def shown(
+async def view_items(
     connection: asyncpg.Connection, view: View, args: list[Any], at: datetime, rows: dict[str, list[Any]]
 ) -> Sequence[Any]:
-    """Return what the view shows of these rows at that time."""
+    """Return the objects that the view renders from these rows at that time."""
     if view.name == "members.list":
         args.append(None)
     tables = [TABLES[name] for name in view.models]
     arrays = [array for table in tables for array in table.arrays(rows[table.model.name])]
-    got = await connection.fetch(with_tables(view.sql, len(args) + 1, tables), *args, *arrays)
-    result = msgspec.to_builtins(view.wire(got, at))
+    records = await connection.fetch(with_tables(view.sql, len(args) + 1, tables), *args, *arrays)
+    result = msgspec.to_builtins(view.wire(records, at))
     return result["list"] if view.name.endswith(".list") else [result]
 
 
-async def test_a_resource_is_what_the_view_serves(recorded: Served, url: str) -> None:
+async def test_a_resource_equals_the_object_of_its_view(recorded: Served, url: str) -> None:
     views = {view.name: view for route in recorded.client.app.router.routes() for view in views_of(route.handler)}
     connection = await connect(url)
     feeds = {feed.model: feed for feed in CATALOG.resources}
     compared: dict[str, int] = {}
     for name in ("rich22", "rich16"):
-        for event, change, rows in steps(name, random.Random(17)):
+        for event, change, rows in sample_changes(name, random.Random(17)):
             feed, row = feeds[change.model], change.after
-            step = StepFold(MODELS, {model: (State(), held) for model, held in rows.items()})
+            step = StepFold(MODELS, {model: (State(), of_model) for model, of_model in rows.items()})
             item = msgspec.to_builtins(feed.item(row, event.recorded, step))
-            view, found_by = VIEWS[feed.path]
-            args = [row.pbx, getattr(row, found_by) if found_by else None]
-            assert item in await shown(connection, views[view], args, event.recorded, rows), (feed.name, event)
+            view, column = VIEWS[feed.path]
+            args = [row.pbx, getattr(row, column) if column else None]
+            assert item in await view_items(connection, views[view], args, event.recorded, rows), (feed.name, event)
             compared[feed.name] = compared.get(feed.name, 0) + 1
     await connection.close()
     assert set(compared) == {feed.name for feed in CATALOG.resources}

@@ -1,4 +1,4 @@
-"""GET /v1/events as a client sees it, and what /v1/ws shares with it: what is told, to whom, what is refused."""
+"""GET /v1/events, and the parts it shares with /v1/ws: messages, permissions, refusals, and the end of a stream."""
 
 import asyncio
 
@@ -6,15 +6,13 @@ import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
 from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS
-from api.stream import hub as streams
-from api.stream import sse
-from api.stream import websocket as ws
+from api.stream import hub, sse, websocket
 from api.stream.hub import STREAMS
 from schemas.log import SnapshotListed, SnapshotStarted
 from schemas.users import TokenIssued, TokenRevoked
 from services.accounts.accounts import token_hash
 from tests.api.http.test_auth import user
-from tests.api.http.test_freshness import NOTHING, items, newchannel, reached, varset
+from tests.api.http.test_freshness import NOTHING, get_at, items, newchannel, varset
 from tests.support.api_client import Client, RecordedApi, admin_token
 from tests.support.ledger import Ledger
 from tests.support.stream_client import decode_message, open_stream
@@ -32,7 +30,7 @@ def added(queue: str, name: str) -> bytes:
     ).encode()
 
 
-async def test_a_call_is_told_from_its_beginning_to_its_end(client: Client, ledger: Ledger) -> None:
+async def test_a_call_sends_create_update_and_delete(client: Client, ledger: Ledger) -> None:
     async with open_stream(client) as stream:
         assert stream.reply.headers["X-Ledger-Position"].isdigit()
         assert stream.reply.headers["Cache-Control"] == "no-store"
@@ -51,8 +49,8 @@ async def test_a_call_is_told_from_its_beginning_to_its_end(client: Client, ledg
     assert one.of["duration"] == 0
 
 
-async def test_from_the_position_of_a_view_on_nothing_is_missed(client: Client, ledger: Ledger) -> None:
-    reply = await reached(client, await ledger.write(newchannel("1.1")))
+async def test_a_stream_after_a_view_misses_nothing(client: Client, ledger: Ledger) -> None:
+    reply = await get_at(client, await ledger.write(newchannel("1.1")))
     await ledger.write(newchannel("1.2"))
     assert [item["unique_id"] for item in await items(reply)] == ["1.1"]
     position = reply.headers["X-Ledger-Position"]
@@ -61,7 +59,7 @@ async def test_from_the_position_of_a_view_on_nothing_is_missed(client: Client, 
             assert [m.topic for m in await stream.take(1)] == ["/core/channels/1.2"]
 
 
-async def test_topics_are_prefixes_of_whole_segments_and_pbx_narrows(client: Client, ledger: Ledger) -> None:
+async def test_topics_match_whole_segments_and_pbx_filters(client: Client, ledger: Ledger) -> None:
     async with (
         open_stream(client, "/queue/members/sales") as sales,
         open_stream(client, "/queue/members/sales/al%2Fice/", "/core") as two,
@@ -84,7 +82,7 @@ async def test_topics_are_prefixes_of_whole_segments_and_pbx_narrows(client: Cli
         assert other.has_reached(last)
 
 
-async def test_who_is_elsewhere_has_left_where_it_was(client: Client, ledger: Ledger) -> None:
+async def test_a_moved_call_leaves_its_old_topic(client: Client, ledger: Ledger) -> None:
     parked = (
         "Event: ParkedCall\r\nParkeeUniqueid: 1.1\r\nParkeeChannel: c\r\nParkinglot: {}\r\n"
         "ParkingSpace: 701\r\nParkingTimeout: 45\r\nParkingDuration: 0\r\n\r\n"
@@ -92,29 +90,29 @@ async def test_who_is_elsewhere_has_left_where_it_was(client: Client, ledger: Le
     async with open_stream(client, "/park/parkedcalls") as stream:
         await ledger.write(parked.format("a").encode())
         moved = await ledger.write(parked.format("b").encode())
-        found = await stream.take(3)
-    assert [(m.what, m.topic) for m in found] == [
+        messages = await stream.take(3)
+    assert [(m.what, m.topic) for m in messages] == [
         ("park.parkedcall.create", "/park/parkedcalls/a/1.1"),
         ("park.parkedcall.delete", "/park/parkedcalls/a/1.1"),
         ("park.parkedcall.create", "/park/parkedcalls/b/1.1"),
     ]
-    assert [m.id for m in found[1:]] == [f"{moved}.1", str(moved)]
-    assert (found[0].of["parking_duration"], found[0].of["parking_timeout"]) == (0, 45)
+    assert [m.id for m in messages[1:]] == [f"{moved}.1", str(moved)]
+    assert (messages[0].of["parking_duration"], messages[0].of["parking_timeout"]) == (0, 45)
 
 
-async def test_what_a_list_does_not_name_is_told_as_deleted(client: Client, ledger: Ledger) -> None:
+async def test_a_row_missing_from_a_list_is_deleted(client: Client, ledger: Ledger) -> None:
     async with open_stream(client, "/core/channels") as stream:
         await ledger.write(newchannel("1.1"), newchannel("1.2"), newchannel("1.3"))
         swept = await ledger.write(SnapshotStarted(7), SnapshotListed(7, "CoreShowChannels", "empty"))
-        found = await stream.take(6)
-    assert [(m.what[-6:], m.id) for m in found[3:]] == [
+        messages = await stream.take(6)
+    assert [(m.what[-6:], m.id) for m in messages[3:]] == [
         ("delete", f"{swept}.1"),
         ("delete", f"{swept}.2"),
         ("delete", f"{swept}"),
     ]
 
 
-async def test_a_quiet_stream_says_how_far_it_is(
+async def test_an_idle_stream_sends_its_position(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
@@ -126,7 +124,7 @@ async def test_a_quiet_stream_says_how_far_it_is(
                 assert await stream.next() is None
 
 
-async def test_nobody_listens_without_admin(client: Client) -> None:
+async def test_streams_require_the_permission_admin(client: Client) -> None:
     await user(client, "otto", "user")
     issued = await client.app[COMMANDS].writer.append(TokenIssued(token_hash("otto's"), "otto", actor="otto"))
     await client.app[CHECKPOINTS].wait_folded(("tokens",), issued)
@@ -137,7 +135,7 @@ async def test_nobody_listens_without_admin(client: Client) -> None:
     assert client.app[STREAMS]._open == 0
 
 
-NONSENSE = [
+INVALID_QUERIES = [
     ({"topic": "core"}, "topic: "),
     ({"topic": "/cores"}, "topic: "),
     ({"topic": "/core/channel"}, "topic: "),
@@ -152,12 +150,12 @@ NONSENSE = [
 ]
 
 
-@pytest.mark.parametrize(("query", "says"), NONSENSE)
-async def test_nonsense_is_400(recorded: RecordedApi, query: dict[str, str], says: str) -> None:
+@pytest.mark.parametrize(("query", "message"), INVALID_QUERIES)
+async def test_an_invalid_query_is_400(recorded: RecordedApi, query: dict[str, str], message: str) -> None:
     client = recorded.client
     reply = await client.get("/v1/events", params=query)
     body = await reply.json()
-    assert (reply.status, body["statuscode"], body["message"][: len(says)]) == (400, 400, says)
+    assert (reply.status, body["statuscode"], body["message"][: len(message)]) == (400, 400, message)
     reply = await client.get("/v1/events", headers={"Last-Event-ID": "nonsense"})
     assert reply.status == 400
     assert client.app[STREAMS]._open == 0
@@ -174,8 +172,10 @@ async def test_head_opens_no_stream(client: Client) -> None:
     assert 'seconds_count{route="/v1/events"} 0.0' in metrics
 
 
-async def test_there_are_not_too_many_streams(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_STREAMS", 2)
+async def test_the_number_of_streams_is_limited(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "MAX_STREAMS", 2)
     async with open_stream(client) as stream, open_stream(client, "/core"):
         reply = await client.get("/v1/events")
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
@@ -185,16 +185,16 @@ async def test_there_are_not_too_many_streams(client: Client, ledger: Ledger, mo
         await stream.take(1)
 
 
-async def test_a_token_that_ends_ends_its_streams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_revoked_token_closes_its_streams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.05)
-    monkeypatch.setattr(ws, "RECHECK_SECONDS", 0.05)
-    mine = await admin_token(client)
+    monkeypatch.setattr(websocket, "RECHECK_SECONDS", 0.05)
+    token = await admin_token(client)
     async with (
-        open_stream(client, authtoken=mine) as stream,
-        client.ws_connect("/v1/ws", params={"authtoken": mine}) as socket,
+        open_stream(client, authtoken=token) as stream,
+        client.ws_connect("/v1/ws", params={"authtoken": token}) as socket,
         open_stream(client) as other,
     ):
-        await client.app[COMMANDS].writer.append(TokenRevoked(token_hash(mine), "logout", actor=""))
+        await client.app[COMMANDS].writer.append(TokenRevoked(token_hash(token), "logout", actor=""))
         assert await stream.rest() == []
         assert stream.error == {"error": "the token has ended; log in again", "code": "logged-out"}
         message = await socket.receive(timeout=300)
@@ -206,20 +206,20 @@ async def test_a_token_that_ends_ends_its_streams(client: Client, monkeypatch: p
         assert not other.reply.content.at_eof()
 
 
-async def test_who_listens_uses_its_token(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_open_stream_keeps_its_token_in_use(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
     accounts = client.app[ACCOUNTS]
-    mine = await admin_token(client)
-    async with open_stream(client, authtoken=mine):
-        known = accounts._tokens[token_hash(mine)]
-        known.used -= 1000.0
-        before = known.used
+    token = await admin_token(client)
+    async with open_stream(client, authtoken=token):
+        entry = accounts._tokens[token_hash(token)]
+        entry.used -= 1000.0
+        before = entry.used
         async with asyncio.timeout(300):
-            while accounts._tokens[token_hash(mine)].used <= before + 900:
+            while accounts._tokens[token_hash(token)].used <= before + 900:
                 await client.app[CHECKPOINTS].refresh()
 
 
-async def test_a_server_that_stops_says_so_at_once(client: Client, ledger: Ledger) -> None:
+async def test_a_stopping_server_closes_streams_with_a_reason(client: Client, ledger: Ledger) -> None:
     async with open_stream(client) as stream, client.ws_connect("/v1/ws", params={"topic": "/core"}) as socket:
         await ledger.write(newchannel("1.1"))
         await stream.take(1)
@@ -233,7 +233,7 @@ async def test_a_server_that_stops_says_so_at_once(client: Client, ledger: Ledge
         await asyncio.wait_for(closing, 300)
 
 
-def test_what_is_said_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_are_joined_up_to_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "CHUNK_BYTES", 4)
     assert list(sse.chunks([b"ab", b"c", b"defgh", b"i"])) == [b"abcdefgh", b"i"]
     assert list(sse.chunks([b"abcd", b"e", b"fg", b"h"])) == [b"abcd", b"efgh"]

@@ -1,4 +1,4 @@
-"""Topics and ids: what is the same, what comes after what, and what there cannot be."""
+"""Topics and message ids: normal form, order, and errors."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ AT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "topic"),
     [
         ("/", "/"),
         ("/core", "/core/"),
@@ -33,22 +33,22 @@ AT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
         ("/agents/\udcff", "/agents/%3F/"),
     ],
 )
-def test_the_same_segments_are_the_same_topic(text: str, meant: str) -> None:
-    assert parse_topic(text, CATALOG.paths) == meant
+def test_equal_segments_give_the_same_topic(text: str, topic: str) -> None:
+    assert parse_topic(text, CATALOG.paths) == topic
 
 
 @pytest.mark.parametrize("text", ["", "core", "/cor", "/core/channel", "/queue/membersales", "/x/agents", "//cores"])
-def test_there_is_no_such_topic(text: str) -> None:
+def test_an_unknown_topic_is_refused(text: str) -> None:
     with pytest.raises(ApiError, match="topic: there is no"):
         parse_topic(text, CATALOG.paths)
 
 
-def test_a_topic_is_found_by_each_of_its_prefixes_and_no_other() -> None:
+def test_a_topic_matches_its_prefixes_only() -> None:
     topic = topic_of("/queue/members", ("sales", "a/b"))
     assert topic == "/queue/members/sales/a%2Fb/"
-    found = ["/", "/queue", "/queue/members", "/queue/members/sales", "/queue/members/sales/a%2Fb"]
+    prefixes = ["/", "/queue", "/queue/members", "/queue/members/sales", "/queue/members/sales/a%2Fb"]
     others = ["/core", "/queue/members/sale", "/queue/members/sales2", "/queue/members/sales/a", "/queue/queues"]
-    filters = [TopicFilter(parse_topics([text], CATALOG.paths)) for text in (*found, *others)]
+    filters = [TopicFilter(parse_topics([text], CATALOG.paths)) for text in (*prefixes, *others)]
     assert [one.matches(topic, "x") for one in filters] == [True] * 5 + [False] * 5
     assert not TopicFilter(()).matches(topic, "x")
     assert [TopicFilter(("/",), "x").matches(topic, pbx) for pbx in ("x", "y", "")] == [True, False, False]
@@ -56,19 +56,19 @@ def test_a_topic_is_found_by_each_of_its_prefixes_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.", ".1", "1.1.1", " 1", "1e3", "\u0661", "1" * 19, "1." + "1" * 10])
-def test_no_id_is_refused(text: str) -> None:
+def test_a_malformed_id_is_refused(text: str) -> None:
     with pytest.raises(ApiError, match="last_event_id"):
         parse_id(text)
 
 
-def test_ids_stand_in_the_order_of_what_they_name() -> None:
+def test_ids_sort_in_the_order_of_their_messages() -> None:
     ids = ["0", "6.1", "6.2", "6.10", "6", "7.1", "7", "70"]
     assert sorted(ids, key=parse_id) == ids
     assert [Message(parse_id(text), "/", "", b"").id for text in ids] == ids
     assert parse_id("6") == (6, WHOLE_EVENT)
 
 
-def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> None:
+def test_the_last_message_has_the_position_as_id() -> None:
     def channel(pbx: str, **more: Any) -> Channel:
         return Channel(pbx=pbx, tm_update=AT, unique_id="1.1", **more)
 
@@ -82,12 +82,12 @@ def test_messages_of_one_event_are_numbered_and_the_last_has_the_position() -> N
         Change("parked_calls", call("one"), call("two")),
         Change("channels", channel("b"), None),
     ]
-    all_of_it = messages_of(event, changes, StepFold([], {}), CATALOG)
-    assert [(m.id, *msgspec.json.decode(m.data)) for m in all_of_it] == [
+    messages = messages_of(event, changes, StepFold([], {}), CATALOG)
+    assert [(m.id, *msgspec.json.decode(m.data)) for m in messages] == [
         ("7.1", "core.channel.create", "topic", "position", "id"),
         ("7.2", "core.channel.update", "topic", "position", "id"),
         ("7.3", "park.parkedcall.delete", "topic", "position", "id"),
         ("7.4", "park.parkedcall.create", "topic", "position", "id"),
         ("7", "core.channel.delete", "topic", "position", "id"),
     ]
-    assert [m.topic for m in all_of_it[2:4]] == ["/park/parkedcalls/one/1.1/", "/park/parkedcalls/two/1.1/"]
+    assert [m.topic for m in messages[2:4]] == ["/park/parkedcalls/one/1.1/", "/park/parkedcalls/two/1.1/"]

@@ -1,4 +1,4 @@
-"""What the commander says to Asterisk for an act, and what it makes of the answer, over a real session."""
+"""The AMI actions that an act sends, and the outcome of each response, over a real session."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,46 +16,46 @@ from services.commander.actions.context import ActionContext
 from services.commander.config_log import ConfigLog
 from tests.support.fake_ami import FakeAmi, block
 
-Answer = Callable[[dict[str, str]], bytes]
+Reply = Callable[[dict[str, str]], bytes]
 CALL = ChannelOriginate(channel="PJSIP/100", context="internal", exten="101")
 
 
-def saying(*lines: str) -> Answer:
-    return lambda asked: block(lines[0], f"ActionID: {asked['ActionID']}", *lines[1:])
+def reply_with(*lines: str) -> Reply:
+    return lambda action: block(lines[0], f"ActionID: {action['ActionID']}", *lines[1:])
 
 
-def queues(**known: list[str]) -> Answer:
-    """Answer QueueStatus as Asterisk does: an unknown queue's list is empty."""
+def queue_status_reply(**members: list[str]) -> Reply:
+    """Reply to QueueStatus as Asterisk does: the list of an unknown queue is empty."""
 
-    def answer(asked: dict[str, str]) -> bytes:
-        number, name = f"ActionID: {asked['ActionID']}", asked["Queue"]
-        said = block("Response: Success", number, "EventList: start", "Message: Queue status will follow")
-        if name in known:
-            said += block("Event: QueueParams", f"Queue: {name}", number)
-        for interface in known.get(name, []):
-            said += block("Event: QueueMember", f"Queue: {name}", f"Location: {interface}", number)
-        return said + block("Event: QueueStatusComplete", number, "EventList: Complete")
+    def reply(action: dict[str, str]) -> bytes:
+        number, name = f"ActionID: {action['ActionID']}", action["Queue"]
+        blocks = block("Response: Success", number, "EventList: start", "Message: Queue status will follow")
+        if name in members:
+            blocks += block("Event: QueueParams", f"Queue: {name}", number)
+        for interface in members.get(name, []):
+            blocks += block("Event: QueueMember", f"Queue: {name}", f"Location: {interface}", number)
+        return blocks + block("Event: QueueStatusComplete", number, "EventList: Complete")
 
-    return answer
+    return reply
 
 
 @pytest.fixture
 async def ami() -> AsyncIterator[FakeAmi]:
     async with FakeAmi() as fake:
         for action in ("Hangup", "Originate", "QueuePause", "QueuePenalty", "QueueMemberRingInUse"):
-            fake.replies[action] = saying("Response: Success")
-        fake.replies["QueueStatus"] = queues(sales=["PJSIP/100"])
+            fake.replies[action] = reply_with("Response: Success")
+        fake.replies["QueueStatus"] = queue_status_reply(sales=["PJSIP/100"])
         yield fake
 
 
 @pytest.fixture
 async def session(ami: FakeAmi) -> AsyncIterator[Session]:
-    opened = Session(ami.pbx(), lambda _: None, lambda _: None, events="off")
-    await opened.open()
+    session = Session(ami.pbx(), lambda _: None, lambda _: None, events="off")
+    await session.open()
     ami.actions.clear()
     ami.blocks.clear()
-    yield opened
-    opened.close()
+    yield session
+    session.close()
 
 
 async def perform(session: Session, act: Act) -> None:
@@ -66,23 +66,23 @@ async def perform(session: Session, act: Act) -> None:
     assert await ACTIONS[type(act)](context, act) == {}
 
 
-async def refused(session: Session, act: Act) -> RefusedError:
+async def refusal(session: Session, act: Act) -> RefusedError:
     with pytest.raises(RefusedError) as caught:
         await perform(session, act)
     return caught.value
 
 
-def said(ami: FakeAmi) -> list[dict[str, str]]:
-    return [{name: value for name, value in asked.items() if name != "ActionID"} for asked in ami.actions]
+def sent_actions(ami: FakeAmi) -> list[dict[str, str]]:
+    return [{name: value for name, value in action.items() if name != "ActionID"} for action in ami.actions]
 
 
-async def test_a_call_is_ordered(session: Session, ami: FakeAmi) -> None:
+async def test_a_call_is_an_asynchronous_originate(session: Session, ami: FakeAmi) -> None:
     await perform(session, CALL)
     call = {"Channel": "PJSIP/100", "Context": "internal", "Exten": "101", "Priority": "1", "Timeout": "30000"}
-    assert said(ami) == [{"Action": "Originate", "Async": "true", **call}]
+    assert sent_actions(ami) == [{"Action": "Originate", "Async": "true", **call}]
 
 
-async def test_a_call_with_all_that_it_can_have(session: Session, ami: FakeAmi) -> None:
+async def test_a_call_has_all_optional_headers(session: Session, ami: FakeAmi) -> None:
     act = ChannelOriginate(
         channel="PJSIP/100",
         context="internal",
@@ -94,8 +94,8 @@ async def test_a_call_with_all_that_it_can_have(session: Session, ami: FakeAmi) 
         account="sales",
     )
     await perform(session, act)
-    (asked,) = said(ami)
-    assert (asked["CallerID"], asked["Account"], asked["Priority"]) == ("Jürgen <101>", "sales", "2")
+    (action,) = sent_actions(ami)
+    assert (action["CallerID"], action["Account"], action["Priority"]) == ("Jürgen <101>", "sales", "2")
     lines = ami.blocks[0].split("\r\n")
     assert [line for line in lines if line.startswith("Variable:")] == [
         r"Variable: X=a\,b=\"c\"",
@@ -104,7 +104,7 @@ async def test_a_call_with_all_that_it_can_have(session: Session, ami: FakeAmi) 
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"variables": {"SHELL(date)": "x"}},
         {"variables": {"A=B": "x"}},
@@ -121,34 +121,36 @@ async def test_a_call_with_all_that_it_can_have(session: Session, ami: FakeAmi) 
     ],
     ids=str,
 )
-async def test_a_call_that_is_none_is_not_sent(session: Session, ami: FakeAmi, wrong: dict[str, object]) -> None:
-    call: dict[str, object] = {"channel": "PJSIP/100", "context": "internal", "exten": "101", **wrong}
-    error = await refused(session, ChannelOriginate(**call))  # type: ignore[arg-type]
+async def test_an_invalid_call_is_not_sent(session: Session, ami: FakeAmi, invalid: dict[str, object]) -> None:
+    call: dict[str, object] = {"channel": "PJSIP/100", "context": "internal", "exten": "101", **invalid}
+    error = await refusal(session, ChannelOriginate(**call))  # type: ignore[arg-type]
     assert error.reason == "invalid"
     assert ami.actions == []
 
 
 @pytest.mark.parametrize(
-    ("act", "told"),
+    ("act", "reason"),
     [
         (ModuleLoad("app_dictate"), "conflict"),
         (ModuleUnload("app_dictate"), "refused"),
     ],
 )
-async def test_a_module_that_runs(session: Session, ami: FakeAmi, act: Act, told: str) -> None:
-    ami.replies["ModuleLoad"] = saying("Response: Error", "Message: Not this time.")
-    ami.replies["ModuleCheck"] = saying("Response: Success", "Version: ")
-    error = await refused(session, act)
-    assert (error.reason, str(error)) == (told, "Not this time.")
+async def test_a_refused_act_on_a_loaded_module_fails(session: Session, ami: FakeAmi, act: Act, reason: str) -> None:
+    ami.replies["ModuleLoad"] = reply_with("Response: Error", "Message: Not this time.")
+    ami.replies["ModuleCheck"] = reply_with("Response: Success", "Version: ")
+    error = await refusal(session, act)
+    assert (error.reason, str(error)) == (reason, "Not this time.")
 
 
 @pytest.mark.parametrize(
     ("words", "reason"), [("Could not load module.", "refused"), ("Module not found.", "absent")], ids=["16", "22"]
 )
-async def test_a_module_that_cannot_be_loaded(session: Session, ami: FakeAmi, words: str, reason: str) -> None:
-    ami.replies["ModuleLoad"] = saying("Response: Error", f"Message: {words}")
-    ami.replies["ModuleCheck"] = saying("Response: Error", "Message: Module not loaded")
-    error = await refused(session, ModuleLoad("app_none"))
+async def test_a_failed_load_has_the_reason_of_asterisk(
+    session: Session, ami: FakeAmi, words: str, reason: str
+) -> None:
+    ami.replies["ModuleLoad"] = reply_with("Response: Error", f"Message: {words}")
+    ami.replies["ModuleCheck"] = reply_with("Response: Error", "Message: Module not loaded")
+    error = await refusal(session, ModuleLoad("app_none"))
     assert (error.reason, str(error)) == (reason, words)
 
 
@@ -158,51 +160,51 @@ REMOVE = QueueMemberRemove(queue="sales", interface="PJSIP/101")
 
 
 @pytest.mark.parametrize(
-    ("act", "there", "gone"),
+    ("act", "if_member", "if_no_member"),
     [(ADD, "conflict", "refused"), (CHANGE, "refused", "absent"), (REMOVE, "refused", "absent")],
     ids=["add", "change", "remove"],
 )
-async def test_why_a_queue_refuses_is_asked_and_not_read(
-    session: Session, ami: FakeAmi, act: Act, there: str, gone: str
+async def test_a_queue_refusal_is_explained_by_queue_status(
+    session: Session, ami: FakeAmi, act: Act, if_member: str, if_no_member: str
 ) -> None:
     for action in ("QueueAdd", "QueuePenalty", "QueueRemove"):
-        ami.replies[action] = saying("Response: Error", "Message: Nein")
-    told = []
-    for known in ({"sales": ["PJSIP/101"]}, {"sales": ["PJSIP/100"]}, {"support": ["PJSIP/101"]}):
-        ami.replies["QueueStatus"] = queues(**known)
-        error = await refused(session, act)
+        ami.replies[action] = reply_with("Response: Error", "Message: Nein")
+    reasons = []
+    for members in ({"sales": ["PJSIP/101"]}, {"sales": ["PJSIP/100"]}, {"support": ["PJSIP/101"]}):
+        ami.replies["QueueStatus"] = queue_status_reply(**members)
+        error = await refusal(session, act)
         assert str(error) == "Nein"
-        told.append(error.reason)
-    assert told == [there, gone, "absent"]
+        reasons.append(error.reason)
+    assert reasons == [if_member, if_no_member, "absent"]
 
 
 @pytest.mark.parametrize("act", [ADD, CHANGE, REMOVE], ids=["add", "change", "remove"])
-async def test_who_may_not_is_not_told_that_it_is_not_there(session: Session, ami: FakeAmi, act: Act) -> None:
+async def test_a_denied_queue_act_is_not_absent(session: Session, ami: FakeAmi, act: Act) -> None:
     for action in ("QueueAdd", "QueuePenalty", "QueueRemove"):
-        ami.replies[action] = saying("Response: Error", "Message: Permission denied")
-    error = await refused(session, act)
+        ami.replies[action] = reply_with("Response: Error", "Message: Permission denied")
+    error = await refusal(session, act)
     assert (error.reason, str(error)) == ("refused", "Permission denied")
 
 
-async def test_only_what_changes_is_said(session: Session, ami: FakeAmi) -> None:
+async def test_a_member_change_sends_only_its_changed_values(session: Session, ami: FakeAmi) -> None:
     await perform(session, QueueMemberChange(queue="sales", interface="PJSIP/101", paused=False))
     await perform(session, QueueMemberChange(queue="sales", interface="PJSIP/101", penalty=0, ring_inuse=True))
     member = {"Queue": "sales", "Interface": "PJSIP/101"}
-    assert said(ami) == [
+    assert sent_actions(ami) == [
         {"Action": "QueuePause", **member, "Paused": "false"},
         {"Action": "QueuePenalty", **member, "Penalty": "0"},
         {"Action": "QueueMemberRingInUse", **member, "RingInUse": "true"},
     ]
 
 
-async def test_a_change_that_went_half_says_so(session: Session, ami: FakeAmi) -> None:
-    ami.replies["QueuePause"] = saying("Response: Error", "Message: Interface not found")
+async def test_a_partial_member_change_names_what_succeeded(session: Session, ami: FakeAmi) -> None:
+    ami.replies["QueuePause"] = reply_with("Response: Error", "Message: Interface not found")
     act = QueueMemberChange(queue="sales", interface="PJSIP/101", penalty=2, paused=True)
-    error = await refused(session, act)
+    error = await refusal(session, act)
     assert (error.reason, str(error)) == ("absent", "Interface not found (after QueuePenalty succeeded)")
 
 
-async def test_an_answer_without_words(session: Session, ami: FakeAmi) -> None:
-    ami.replies["Hangup"] = saying("Response: Error")
-    error = await refused(session, ChannelHangup("PJSIP/100-1"))
+async def test_a_refusal_without_a_message_has_a_text(session: Session, ami: FakeAmi) -> None:
+    ami.replies["Hangup"] = reply_with("Response: Error")
+    error = await refusal(session, ChannelHangup("PJSIP/100-1"))
     assert (error.reason, str(error)) == ("refused", "Asterisk refused the action without a reason")

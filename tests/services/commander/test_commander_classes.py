@@ -1,4 +1,4 @@
-"""Classes of a commander's AMI user that manager.conf grants later: they count without a restart."""
+"""Classes that manager.conf grants to the commander's AMI user later take effect without a restart."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from schemas.log import NewEvent
 from services.commander import executor
 from services.commander.link import CommanderLink
 from services.log.append import append_events
-from tests.services.commander.test_commander import ask, commanding, ended
+from tests.services.commander.test_commander import commander_task, request_hangup, wait_outcome
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import eventually, present
 
@@ -19,7 +19,7 @@ TROUBLE = "SELECT trouble FROM ledger.commander WHERE link = 'up' AND trouble LI
 
 
 class StrictAmi(FakeAmi):
-    """A PBX that denies what acts ask for at a session whose login was before ``granted``."""
+    """A PBX that denies the actions of a session whose login was before ``granted``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,56 +53,56 @@ async def reload(connection: asyncpg.Connection, module: str) -> None:
 async def test_a_commander_logs_in_again_after_a_reload(
     url: str, connection: asyncpg.Connection, ami: StrictAmi, module: str
 ) -> None:
-    async with commanding(ami, url):
-        await ask(connection, "a")
-        assert (await ended(connection, "a"))["message"] == "Permission denied"
+    async with commander_task(ami, url):
+        await request_hangup(connection, "a")
+        assert (await wait_outcome(connection, "a"))["message"] == "Permission denied"
         ami.granted = True
         await reload(connection, module)
-        await ask(connection, "b")
-        assert (await ended(connection, "b"))["type"] == "ActSucceeded"
+        await request_hangup(connection, "b")
+        assert (await wait_outcome(connection, "b"))["type"] == "ActSucceeded"
     assert ami.logins == 2
-    assert [asked["Channel"] for asked in ami.actions_named("Hangup")] == ["PJSIP/a", "PJSIP/b"]
+    assert [action["Channel"] for action in ami.actions_named("Hangup")] == ["PJSIP/a", "PJSIP/b"]
 
 
-async def test_a_commander_stays_after_a_reload_of_another_module(
+async def test_a_commander_keeps_its_session_after_another_reload(
     url: str, connection: asyncpg.Connection, ami: StrictAmi
 ) -> None:
     ami.granted = True
     await reload(connection, "manager")  # before the commander begins
-    async with commanding(ami, url):
-        await ask(connection, "a")
-        await ended(connection, "a")
+    async with commander_task(ami, url):
+        await request_hangup(connection, "a")
+        await wait_outcome(connection, "a")
         await reload(connection, "res_pjsip.so")
-        await ask(connection, "b")
-        assert (await ended(connection, "b"))["type"] == "ActSucceeded"
+        await request_hangup(connection, "b")
+        assert (await wait_outcome(connection, "b"))["type"] == "ActSucceeded"
     assert ami.logins == 1
 
 
-async def test_a_denied_act_ends_a_session_with_old_classes(
+async def test_a_denied_act_closes_an_old_session(
     url: str, connection: asyncpg.Connection, ami: StrictAmi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executor, "STALE_LOGIN_SECONDS", 0.0)
-    async with commanding(ami, url):
-        await ask(connection, "a")
-        assert (await ended(connection, "a"))["message"] == "Permission denied"
+    async with commander_task(ami, url):
+        await request_hangup(connection, "a")
+        assert (await wait_outcome(connection, "a"))["message"] == "Permission denied"
         ami.granted = True
-        await ask(connection, "b")
-        assert (await ended(connection, "b"))["type"] == "ActSucceeded"
+        await request_hangup(connection, "b")
+        assert (await wait_outcome(connection, "b"))["type"] == "ActSucceeded"
     assert len(ami.actions_named("Hangup")) == 2
 
 
-async def test_denied_acts_leave_a_young_session(
+async def test_a_denied_act_keeps_a_new_session(
     url: str, connection: asyncpg.Connection, ami: StrictAmi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executor, "STALE_LOGIN_SECONDS", 3600.0)
-    async with commanding(ami, url):
+    async with commander_task(ami, url):
         for name in ("a", "b"):
-            await ask(connection, name)
-            assert (await ended(connection, name))["message"] == "Permission denied"
+            await request_hangup(connection, name)
+            assert (await wait_outcome(connection, name))["message"] == "Permission denied"
     assert ami.logins == 1
 
 
-async def test_no_session_in_use_is_retired(ami: StrictAmi) -> None:
+async def test_a_session_in_use_is_not_closed(ami: StrictAmi) -> None:
     link = CommanderLink(ami.pbx())
     running = asyncio.create_task(link.run())
     link.follow("up")
@@ -130,15 +130,15 @@ async def test_no_session_in_use_is_retired(ami: StrictAmi) -> None:
     link.close()
 
 
-async def test_configuration_that_asterisk_denies_is_shown(
+async def test_denied_access_to_configuration_is_stored(
     url: str, connection: asyncpg.Connection, ami: StrictAmi
 ) -> None:
     async def row(pattern: str) -> asyncpg.Record | None:
         return await connection.fetchrow(TROUBLE, pattern)
 
-    async with commanding(ami, url):
-        shown = await present(lambda: row("%config in write%"), "the refusal is shown")
-        assert shown["trouble"].startswith("Asterisk refuses to show extensions.conf, ")
+    async with commander_task(ami, url):
+        record = await present(lambda: row("%config in write%"), "the refusal is stored")
+        assert record["trouble"].startswith("Asterisk refuses to show extensions.conf, ")
         ami.granted = True
         await reload(connection, "manager")
-        await present(lambda: row(""), "the refusal is shown no more")
+        await present(lambda: row(""), "the refusal is removed")

@@ -1,4 +1,4 @@
-"""``allowmultiplelogin = no``: the listener has the only session, and the commander says why it has none."""
+"""``allowmultiplelogin = no``: the listener has the only session, and the commander reports why it has none."""
 
 import asyncio
 import math
@@ -12,13 +12,12 @@ from schemas.log import Connected, LoginRefused
 from schemas.refusals import IN_USE
 from schemas.settings import Settings
 from services.commander import link as commander_link
-from services.commander import process as command
-from services.commander import term as commander_term
+from services.commander import process, term
 from services.commander.link import CommanderLink
-from services.listener import ami as listener
+from services.listener import ami as listener_ami
 from services.log.listener_link import listener_link
 from services.runtime.settings import SettingsError, load_settings
-from tests.services.commander.test_commander import ask, commanding, ended, write
+from tests.services.commander.test_commander import commander_task, request_hangup, wait_outcome, write
 from tests.services.runtime.test_settings import SECRET
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
@@ -34,9 +33,9 @@ ON CONFLICT (pbx, kind) DO UPDATE SET renewed = excluded.renewed, status = exclu
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commander_term, "LISTENER_POLL_SECONDS", 0.02)
-    monkeypatch.setattr(listener, "IN_USE_RETRY_SECONDS", 0.05)
-    # The listener of a test always comes, however slowly it starts.
+    monkeypatch.setattr(term, "LISTENER_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(listener_ami, "IN_USE_RETRY_SECONDS", 0.05)
+    # The commander waits without a limit, because the listener of a test always starts.
     monkeypatch.setattr(commander_link, "NO_LISTENER_SECONDS", math.inf)
 
 
@@ -44,16 +43,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def ami() -> AsyncIterator[FakeAmi]:
     async with FakeAmi() as fake:
         fake.one_session = True
-        fake.replies["Hangup"] = lambda asked: block("Response: Success", f"ActionID: {asked['ActionID']}")
+        fake.replies["Hangup"] = lambda action: block("Response: Success", f"ActionID: {action['ActionID']}")
         yield fake
 
 
-async def test_the_listener_has_the_only_session(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
-    async with commanding(ami, url), listener_task(url, ami.pbx()):
+async def test_the_listener_keeps_the_only_session(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
+    async with commander_task(ami, url), listener_task(url, ami.pbx()):
         await eventually(lambda: ami.turned_away)
         assert ami.sessions == ["on"]
-        await ask(connection, "a")
-        outcome = await ended(connection, "a")
+        await request_hangup(connection, "a")
+        outcome = await wait_outcome(connection, "a")
         assert (outcome["type"], outcome["reason"]) == ("ActFailed", "unreachable")
         for words in (IN_USE, "allowmultiplelogin = no", "RINGLEDGER_AMI_COMMAND"):
             assert words in outcome["message"]
@@ -63,11 +62,11 @@ async def test_the_listener_has_the_only_session(url: str, connection: asyncpg.C
     assert ami.sessions == ["on"]
 
 
-async def test_a_commander_gives_way_to_a_refused_listener(
+async def test_a_commander_yields_to_a_refused_listener(
     url: str, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commander_link, "NO_LISTENER_SECONDS", 0.0)
-    async with commanding(ami, url) as commander:
+    async with commander_task(ami, url) as commander:
         await eventually(lambda: commander.resources.link.is_up)
         async with listener_task(url, ami.pbx()):
             await EventLog(url).until(lambda names: "Connected" in names)
@@ -77,22 +76,22 @@ async def test_a_commander_gives_way_to_a_refused_listener(
 
 async def test_a_commander_acts_beside_the_listener(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
     ami.one_session = False
-    async with commanding(ami, url) as commander, listener_task(url, ami.pbx()):
-        await ask(connection, "a")
-        assert (await ended(connection, "a"))["type"] == "ActSucceeded"
+    async with commander_task(ami, url) as commander, listener_task(url, ami.pbx()):
+        await request_hangup(connection, "a")
+        assert (await wait_outcome(connection, "a"))["type"] == "ActSucceeded"
         assert (ami.sessions, commander.resources.link.trouble) == (["on", "off"], "")
 
 
-async def test_a_commander_in_waiting_has_no_session(url: str, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_standby_commander_opens_no_session(url: str, ami: FakeAmi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commander_link, "NO_LISTENER_SECONDS", 0.0)
-    async with commanding(ami, url) as first:
+    async with commander_task(ami, url) as first:
         await eventually(lambda: first.resources.link.is_up)
-        async with commanding(ami, url):
+        async with commander_task(ami, url):
             await eventually(lambda: ami.logins >= 1)
     assert (ami.logins, ami.turned_away) == (1, 0)
 
 
-async def test_a_session_outlives_the_link_of_the_listener(ami: FakeAmi) -> None:
+async def test_a_session_stays_while_the_listener_is_down(ami: FakeAmi) -> None:
     link = CommanderLink(ami.pbx())
     running = asyncio.create_task(link.run())
     link.follow("up")
@@ -112,7 +111,7 @@ async def test_a_session_outlives_the_link_of_the_listener(ami: FakeAmi) -> None
     link.close()
 
 
-async def test_a_wrong_secret_of_a_commander_names_its_setting(ami: FakeAmi) -> None:
+async def test_a_wrong_commander_secret_names_its_setting(ami: FakeAmi) -> None:
     ami.secret = "another"
     link = CommanderLink(ami.pbx(), "RINGLEDGER_AMI_COMMAND")
     running = asyncio.create_task(link.run())
@@ -126,7 +125,7 @@ async def test_a_wrong_secret_of_a_commander_names_its_setting(ami: FakeAmi) -> 
     )
 
 
-async def test_the_state_of_the_listener_is_read(connection: asyncpg.Connection) -> None:
+async def test_listener_link_is_read_from_lease_and_log(connection: asyncpg.Connection) -> None:
     async def state() -> str:
         return await listener_link(connection.fetch, "pbx")
 
@@ -143,33 +142,33 @@ async def test_the_state_of_the_listener_is_read(connection: asyncpg.Connection)
     assert await state() == "down"
 
 
-async def test_the_trouble_of_a_commander_is_shown(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
-    async def shown() -> asyncpg.Record | None:
+async def test_the_trouble_of_a_commander_is_stored(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
+    async def trouble_row() -> asyncpg.Record | None:
         query = "SELECT link, trouble FROM ledger.commander WHERE pbx = 'pbx' AND trouble LIKE '%allowmultiplelogin%'"
         return await connection.fetchrow(query)
 
-    async with commanding(ami, url), listener_task(url, ami.pbx()):
-        assert (await present(shown, "it is shown"))["link"] == "down"
+    async with commander_task(ami, url), listener_task(url, ami.pbx()):
+        assert (await present(trouble_row, "the trouble is stored"))["link"] == "down"
 
 
 @asynccontextmanager
-async def with_second_user(fake: FakeAmi, url: str) -> AsyncIterator[None]:
+async def second_user_task(fake: FakeAmi, url: str) -> AsyncIterator[None]:
     stop = asyncio.Event()
     second = fake.pbx()
-    task = asyncio.create_task(command.command(Settings(ami=(fake.pbx(port=9),), ami_command=(second,)), url, stop))
+    task = asyncio.create_task(process.command(Settings(ami=(fake.pbx(port=9),), ami_command=(second,)), url, stop))
     yield
     stop.set()
     await task
 
 
-async def test_a_second_user_acts(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
-    async with with_second_user(ami, url):
+async def test_a_commander_uses_its_own_ami_user(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
+    async with second_user_task(ami, url):
         await connection.execute(LISTENER, -60, {"link": "up"})
-        await ask(connection, "a")
-        assert (await ended(connection, "a"))["type"] == "ActSucceeded"
+        await request_hangup(connection, "a")
+        assert (await wait_outcome(connection, "a"))["type"] == "ActSucceeded"
 
 
-def test_a_second_user_is_of_a_known_pbx() -> None:
+def test_a_commander_user_needs_a_configured_pbx() -> None:
     environ = {
         "RINGLEDGER_AMI": f"berlin=ami://user:{SECRET}@pbx1",
         "RINGLEDGER_AMI_COMMAND": f"berlin=ami://hand:{SECRET}@pbx1",

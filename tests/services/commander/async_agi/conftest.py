@@ -1,4 +1,4 @@
-"""The scene of these tests, and its hurry."""
+"""The scene of these tests, and its short timeouts."""
 
 from collections.abc import AsyncIterator
 
@@ -16,6 +16,6 @@ async def scene(url: str) -> AsyncIterator[Scene]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same rules, in a hundredth of the time."""
+    """Shorten the timeouts to a hundredth."""
     monkeypatch.setattr(driver, "DOUBT_TIMEOUT_SECONDS", 0.3)
     monkeypatch.setattr(driver, "SETTLE_SECONDS", 0.2)

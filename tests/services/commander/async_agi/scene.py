@@ -23,17 +23,17 @@ from tests.support.polling import eventually, present
 MASTER = "1d47735d-2265-463c-908a-d37dea085c21"
 OTHER = "2d47735d-2265-463c-908a-d37dea085c22"
 COMMANDS = ("ANSWER", "SAY DIGITS 42 #", "SET VARIABLE GREETED yes")
-OURS = "SELECT name, raw FROM ledger.event WHERE source = 'ringledger' AND name LIKE 'Agi%' ORDER BY position"
+RUN_EVENTS = "SELECT name, raw FROM ledger.event WHERE source = 'ringledger' AND name LIKE 'Agi%' ORDER BY position"
 
 
 async def write(connection: asyncpg.Connection, *events: RingledgerEvent, pbx: str = "", recorded: float = 0.0) -> int:
     now = recorded or time.time()
-    said = [NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)) for event in events]
-    return await append_events(connection, pbx, time.time_ns(), 1, said)
+    batch = [NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event)) for event in events]
+    return await append_events(connection, pbx, time.time_ns(), 1, batch)
 
 
 class Scene:
-    """A PBX that is listened to, its channels, the log, and commanders to start and kill."""
+    """A PBX with a listener, its channels, the log, and commanders to start and kill."""
 
     def __init__(self, url: str, ami: FakeAmi, connection: asyncpg.Connection, name: str = "pbx") -> None:
         self.url, self.ami, self.connection, self.name = url, ami, connection, name
@@ -43,16 +43,16 @@ class Scene:
     async def write(self, *events: RingledgerEvent, pbx: str = "", recorded: float = 0.0) -> int:
         return await write(self.connection, *events, pbx=pbx, recorded=recorded)
 
-    async def master(self, uuid: str, *commands: str | None) -> None:
-        """Make a master with these commands, and wait until it is folded."""
+    async def create_master(self, uuid: str, *commands: str | None) -> None:
+        """Create a master with these commands, and wait until it is folded."""
         steps = [
-            # Sequences fall while the commands are made: their order is that of the sequence, not of the making.
+            # The commands are created last to first: their order is that of the sequence numbers.
             AdpCreated(f"{uuid}/{number}", uuid, 10 * number, f"step {number}", command=command)
             for number, command in reversed(list(enumerate(commands, 1)))
         ]
-        await self.folded(await self.write(AdpmaCreated(uuid, "master"), *steps))
+        await self.wait_folded(await self.write(AdpmaCreated(uuid, "master"), *steps))
 
-    async def folded(self, position: int) -> None:
+    async def wait_folded(self, position: int) -> None:
         async def reached() -> bool:
             query = "SELECT min(position) FROM ledger.checkpoint WHERE model IN ('adpmas', 'adps', 'agi_runs')"
             return (await self.connection.fetchval(query) or 0) >= position
@@ -69,22 +69,22 @@ class Scene:
         self.commander.cancel()
         await asyncio.wait([self.commander])
 
-    async def told(self, name: str = "") -> list[dict[str, Any]]:
-        """Return our events of runs, or those of one name."""
-        rows = await self.connection.fetch(OURS)
+    async def run_events(self, name: str = "") -> list[dict[str, Any]]:
+        """Return the events of runs, all or those of one name."""
+        rows = await self.connection.fetch(RUN_EVENTS)
         return [msgspec.json.decode(raw) for event, raw in rows if not name or event == name]
 
-    async def ended(self, number: int = 1) -> list[dict[str, Any]]:
-        """Wait until so many runs have ended, and return their ends."""
+    async def wait_ended(self, number: int = 1) -> list[dict[str, Any]]:
+        """Wait until ``number`` runs have ended, and return their `AgiRunEnded` events."""
 
-        async def there() -> list[dict[str, Any]] | None:
-            ends = await self.told("AgiRunEnded")
-            return ends if len(ends) >= number else None
+        async def ends_of_runs() -> list[dict[str, Any]] | None:
+            events = await self.run_events("AgiRunEnded")
+            return events if len(events) >= number else None
 
-        return await present(there, f"{number} runs have ended")
+        return await present(ends_of_runs, f"{number} runs have ended")
 
     def commands(self, unique_id: str = "1.1") -> list[str]:
-        return [command for told, command in self.channels.commands if told == unique_id]
+        return [command for channel, command in self.channels.commands if channel == unique_id]
 
 
 @asynccontextmanager
@@ -96,13 +96,13 @@ async def scenes(url: str, *names: str) -> AsyncIterator[list[Scene]]:
         await stack.enter_async_context(
             listener_task(url, *(ami.pbx(name) for ami, name in zip(amis, names, strict=True)))
         )
-        projecting = asyncio.create_task(project(url, stop))
-        made = [Scene(url, ami, connection, name) for ami, name in zip(amis, names, strict=True)]
+        projector = asyncio.create_task(project(url, stop))
+        created = [Scene(url, ami, connection, name) for ami, name in zip(amis, names, strict=True)]
         await eventually(lambda: all(ami.clients for ami in amis))
-        yield made
-        for scene in made:
+        yield created
+        for scene in created:
             if scene.commander is not None and not scene.commander.done():
                 await scene.kill()
         stop.set()
-        await projecting
+        await projector
         await connection.close()
