@@ -1,4 +1,4 @@
-"""The ARI link against a websocket server of aiohttp's."""
+"""The ARI link against a websocket server of aiohttp."""
 
 import asyncio
 import base64
@@ -33,20 +33,20 @@ Serve = Callable[[web.WebSocketResponse], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def asterisk(*serve: Serve) -> AsyncIterator[Pbx]:
-    """Serve ARI: the first connection by the first function, and so on; more are refused."""
+    """Serve ARI: each function serves one connection, in order; further connections are refused."""
     rest = iter(serve)
 
     async def events(request: web.Request) -> web.StreamResponse:
         assert dict(request.query) == {"app": "ringledger", "subscribeAll": "true"}
-        scheme, proof = request.headers["Authorization"].split()
-        if scheme != "Basic" or base64.b64decode(proof).decode() != f"user:{SECRET}":
+        scheme, credentials = request.headers["Authorization"].split()
+        if scheme != "Basic" or base64.b64decode(credentials).decode() != f"user:{SECRET}":
             return web.Response(status=401)
-        one = next(rest, None)
-        if one is None:
+        serve_next = next(rest, None)
+        if serve_next is None:
             return web.Response(status=503)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await one(socket)
+        await serve_next(socket)
         return socket
 
     app = web.Application()
@@ -62,78 +62,78 @@ async def asterisk(*serve: Serve) -> AsyncIterator[Pbx]:
         await runner.cleanup()
 
 
-async def says(socket: web.WebSocketResponse) -> None:
+async def send_and_close(socket: web.WebSocketResponse) -> None:
     await socket.send_str(EVENT)
 
 
-async def stays(socket: web.WebSocketResponse) -> None:
+async def send_and_stay(socket: web.WebSocketResponse) -> None:
     await socket.send_str(EVENT)
     await socket.receive()
 
 
-async def heard(listener: AriListener, ingest: Ingest, names: list[str]) -> list[NewEvent]:
-    """Run the listener until it has put events of these names; return them."""
+async def receive(listener: AriListener, ingest: Ingest, names: list[str]) -> list[NewEvent]:
+    """Run the listener until it has put events of these names; return all its events."""
     stop = asyncio.Event()
-    got: list[NewEvent] = []
+    events: list[NewEvent] = []
 
     def put(event: NewEvent) -> None:
-        got.append(event)
-        if [one.name for one in got[: len(names)]] == names:
+        events.append(event)
+        if [e.name for e in events[: len(names)]] == names:
             stop.set()
 
     ingest.put = put
     async with asyncio.timeout(300):
         await listener.run(stop)
-    return got
+    return events
 
 
-async def test_messages_are_logged_as_they_came_and_the_link_is_made_again(url: str, spools: Spools) -> None:
-    async with asterisk(says, stays) as pbx:
+async def test_messages_are_logged_unchanged_over_several_links(url: str, spools: Spools) -> None:
+    async with asterisk(send_and_close, send_and_stay) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         began = time.time()
         twice = ["AriConnected", "ChannelCreated", "AriDisconnected"] * 2
-        got = await heard(AriListener(pbx, ingest), ingest, twice[:5])
-    assert [one.name for one in got] == twice
-    assert [one.source for one in got[:3]] == ["ringledger", "ari", "ringledger"]
-    assert got[1].raw == EVENT.encode()
-    assert got[1].occurred == 1795308983.349
-    assert began <= got[1].recorded <= time.time()
+        events = await receive(AriListener(pbx, ingest), ingest, twice[:5])
+    assert [event.name for event in events] == twice
+    assert [event.source for event in events[:3]] == ["ringledger", "ari", "ringledger"]
+    assert events[1].raw == EVENT.encode()
+    assert events[1].occurred == 1795308983.349
+    assert began <= events[1].recorded <= time.time()
 
 
-async def test_what_is_no_ari_event_is_counted_and_nothing_ends(url: str, spools: Spools) -> None:
-    async def nonsense(socket: web.WebSocketResponse) -> None:
+async def test_malformed_ari_messages_are_counted(url: str, spools: Spools) -> None:
+    async def send_nonsense(socket: web.WebSocketResponse) -> None:
         for text in ("", "no json", "[1]", '{"type": 7}', "{}", '{"type": "X", "a": ' + "[" * 10_000):
             await socket.send_str(text)
         await socket.send_bytes(b"\0")
-        await stays(socket)
+        await send_and_stay(socket)
 
-    async with asterisk(nonsense) as pbx:
+    async with asterisk(send_nonsense) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         listener = AriListener(pbx, ingest)
-        await heard(listener, ingest, ["AriConnected", "ChannelCreated"])
+        await receive(listener, ingest, ["AriConnected", "ChannelCreated"])
     assert listener.rejected == 7
 
 
-async def test_rejected_messages_do_not_fill_our_own_log(url: str, spools: Spools) -> None:
-    async def nonsense(socket: web.WebSocketResponse) -> None:
+async def test_rejected_messages_do_not_fill_the_logs(url: str, spools: Spools) -> None:
+    async def send_nonsense(socket: web.WebSocketResponse) -> None:
         for _ in range(1000):
             await socket.send_str("no json")
-        await stays(socket)
+        await send_and_stay(socket)
 
-    async with asterisk(nonsense) as pbx:
+    async with asterisk(send_nonsense) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         with capture_logs() as logs:
-            await heard(AriListener(pbx, ingest), ingest, ["AriConnected", "ChannelCreated"])
+            await receive(AriListener(pbx, ingest), ingest, ["AriConnected", "ChannelCreated"])
     assert [entry["rejected"] for entry in logs if entry["event"] == "ari_message_rejected"] == [
         2**n for n in range(10)
     ]
 
 
-async def test_a_failure_ends_the_link_in_the_log(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_logs_the_end_of_the_link(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("unforeseen")
 
-    async with asterisk(stays) as pbx:
+    async with asterisk(send_and_stay) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         listener = AriListener(pbx, ingest)
         monkeypatch.setattr(listener, "_deliver", fail)
@@ -143,51 +143,51 @@ async def test_a_failure_ends_the_link_in_the_log(url: str, spools: Spools, monk
     assert (b"unforeseen" in ingest.backlog.memory.events[1].raw, listener.link_up) == (True, False)
 
 
-async def test_a_message_without_end_ends_the_link(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_message_ends_the_link(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services.listener.ari, "MAX_MESSAGE_BYTES", 4096)
 
     async def endless(socket: web.WebSocketResponse) -> None:
         await socket.send_str("x" * 10_000)
         await socket.receive()
 
-    async with asterisk(endless, stays) as pbx:
+    async with asterisk(endless, send_and_stay) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         names = ["AriConnected", "AriDisconnected", "AriConnected", "ChannelCreated"]
-        got = await heard(AriListener(pbx, ingest), ingest, names)
-    assert b"4096" in got[1].raw or b"1009" in got[1].raw, got[1].raw
+        events = await receive(AriListener(pbx, ingest), ingest, names)
+    assert b"4096" in events[1].raw or b"1009" in events[1].raw, events[1].raw
 
 
-async def test_a_silent_link_is_lost(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
+async def test_a_link_without_pong_is_lost(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
     monkeypatch.setattr(services.listener.ari, "HEARTBEAT_SECONDS", 0.2)
-    over = asyncio.Event()
+    is_over = asyncio.Event()
 
     async def silent(_: web.WebSocketResponse) -> None:
-        await over.wait()  # reads nothing, so that no ping is answered
+        await is_over.wait()  # reads nothing, so no ping gets a pong
 
-    async with asterisk(silent, stays) as pbx:
+    async with asterisk(silent, send_and_stay) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         names = ["AriConnected", "AriDisconnected", "AriConnected"]
-        got = await heard(AriListener(pbx, ingest), ingest, names)
-        over.set()
-    assert [one.name for one in got[:3]] == names
+        events = await receive(AriListener(pbx, ingest), ingest, names)
+        is_over.set()
+    assert [event.name for event in events[:3]] == names
 
 
-async def test_a_refusal_is_said_without_the_secret(url: str, spools: Spools) -> None:
+async def test_a_refusal_is_logged_without_the_secret(url: str, spools: Spools) -> None:
     stop = asyncio.Event()
     async with asterisk() as pbx:
         wrong = Pbx(pbx.name, pbx.host, pbx.port, "user", "not-" + SECRET)
-        with capture_logs() as said:
+        with capture_logs() as logs:
             running = asyncio.create_task(AriListener(wrong, Ingest(url, "pbx", spools)).run(stop))
-            await eventually(lambda: said)
+            await eventually(lambda: logs)
             stop.set()
             await running
-    assert said[0]["event"] == "ari_connect_failed"
-    assert said[0]["error"] == "HTTP 401"
-    assert said[0]["again_in"] == services.listener.ari.REFUSED_RETRY_SECONDS
-    assert SECRET not in str(said)
+    assert logs[0]["event"] == "ari_connect_failed"
+    assert logs[0]["error"] == "HTTP 401"
+    assert logs[0]["again_in"] == services.listener.ari.REFUSED_RETRY_SECONDS
+    assert SECRET not in str(logs)
 
 
-async def test_it_ends_at_once_when_nobody_answers(url: str, spools: Spools) -> None:
+async def test_a_listener_without_asterisk_stops_at_once(url: str, spools: Spools) -> None:
     stop = asyncio.Event()
     running = asyncio.create_task(
         AriListener(Pbx("pbx", "127.0.0.1", 1, "u", "s"), Ingest(url, "pbx", spools)).run(stop)
@@ -197,9 +197,9 @@ async def test_it_ends_at_once_when_nobody_answers(url: str, spools: Spools) -> 
     await asyncio.wait_for(running, 300)
 
 
-async def test_the_log_holds_what_every_pbx_said(url: str, tmp_path: Path) -> None:
+async def test_the_log_has_the_events_of_ari(url: str, tmp_path: Path) -> None:
     stop = asyncio.Event()
-    async with asterisk(stays) as pbx:
+    async with asterisk(send_and_stay) as pbx:
         running = asyncio.create_task(listen(Settings(ari=(pbx,), data=tmp_path), url, stop))
         connection = await connect(url)
         await eventually(lambda: connection.fetchval("SELECT count(*) FROM ledger.event WHERE source = 'ari'"))
@@ -228,21 +228,21 @@ def test_secrets_are_masked_in_place() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-11-22", "0001-01-01T00:00:00+0000", "2026-11-22T00:56:23.349"])
-def test_what_is_no_time_is_no_time(text: str) -> None:
+def test_a_malformed_time_is_none(text: str) -> None:
     assert occurred(text) is None
 
 
-def test_a_pbx_never_shows_its_secret() -> None:
+def test_the_repr_of_a_pbx_hides_the_secret() -> None:
     assert not re.search(SECRET, repr(Settings(ari=(Pbx("pbx", "host", 1, "user", SECRET),))))
 
 
-async def test_a_stop_does_not_wait_for_an_answer(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_does_not_wait_for_a_response(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services.listener.ari, "CONNECT_TIMEOUT_SECONDS", 3600)
-    asked = asyncio.Event()
+    has_read = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
-        asked.set()
+        has_read.set()
         await reader.read()
         writer.close()
 
@@ -250,8 +250,8 @@ async def test_a_stop_does_not_wait_for_an_answer(url: str, spools: Spools, monk
         port = server.sockets[0].getsockname()[1]
         stop = asyncio.Event()
         listener = AriListener(Pbx("pbx", "127.0.0.1", port, "user", SECRET), Ingest(url, "pbx", spools))
-        listening = asyncio.create_task(listener.run(stop))
-        await asked.wait()
+        running = asyncio.create_task(listener.run(stop))
+        await has_read.wait()
         stop.set()
         async with asyncio.timeout(300):
-            await listening
+            await running

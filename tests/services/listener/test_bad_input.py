@@ -1,4 +1,4 @@
-"""Ten thousand mutated AMI streams: nothing crashes, nothing is lost without being counted."""
+"""Ten thousand mutated AMI streams: the listener never crashes, and counts every byte that it rejects."""
 
 import random
 import re
@@ -44,19 +44,19 @@ NASTY += [
 ]
 
 
-class Sized(LedgerProtocol):
-    """Counts the bytes of all blocks that were cut."""
+class CountingProtocol(LedgerProtocol):
+    """A protocol that counts the bytes of all framed blocks."""
 
-    taken = 0
+    framed = 0
 
     def _handle(self, block: bytes, now: float) -> None:
-        self.taken += len(block)
+        self.framed += len(block)
         super()._handle(block, now)
 
 
 @cache
 def corpus() -> list[bytes]:
-    """Four blocks of every kind in both recordings; list items answer a snapshot's action."""
+    """Return four blocks of every kind in both recordings; list items belong to an action of a snapshot."""
     kinds: dict[bytes, list[bytes]] = {}
     for capture in ("rich22", "rich16"):
         for block in wire(capture).partition(b"\r\n")[2].split(END)[:-1]:
@@ -117,7 +117,7 @@ MUTATIONS: list[Callable[[bytearray, random.Random], None]] = [
 ]
 
 
-def mutated(dice: random.Random) -> bytes:
+def mutate(dice: random.Random) -> bytes:
     data = bytearray(b"".join(dice.choices(corpus(), k=dice.randint(1, 4))))
     for _ in range(dice.randint(1, 4)):
         if data:
@@ -125,11 +125,11 @@ def mutated(dice: random.Random) -> bytes:
     return bytes(data)
 
 
-def fed(
+def feed(
     stream: bytes, dice: random.Random, sizes: tuple[int, ...] = (1, 7, 100, 1448, 65536)
-) -> tuple[Sized, list[NewEvent]]:
+) -> tuple[CountingProtocol, list[NewEvent]]:
     log: list[NewEvent] = []
-    protocol = Sized(log.extend, lambda _: None)
+    protocol = CountingProtocol(log.extend, lambda _: None)
     protocol.answers.add(PendingAction({"Action": "CoreStatus", "ActionID": "rl-1"}))
     action_id = "ringledger/7/CoreShowChannels"
     protocol.answers.add(PendingAction({"Action": "CoreShowChannels", "ActionID": action_id}))
@@ -141,36 +141,36 @@ def fed(
     return protocol, log
 
 
-def in_log(block: bytes, start: bytes) -> bytes:
+def masked(block: bytes, start: bytes) -> bytes:
     return masker_of(start[6 : start.find(b"\r\n")].strip())(block)
 
 
-async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:
+async def test_ten_thousand_mutated_streams_are_framed(url: str, spools: Spools) -> None:
     dice = random.Random(SEED)
     ingest = Ingest(url, "pbx", spools)
 
     def write(event: SnapshotStarted | SnapshotListed | SnapshotCompleted) -> None:
         ingest.put(NewEvent("ringledger", type(event).__name__, 1.0, 1.0, msgspec.json.encode(event)))
 
-    kept = 0
+    count = 0
     for number in range(STREAMS):
-        rubbish = mutated(dice)
+        noise = mutate(dice)
         sentinel = b"Event: Sentinel\r\nNumber: %d\r\n\r\n" % number
-        stream = rubbish + END + sentinel
-        protocol, log = fed(BANNER + stream, dice)
+        stream = noise + END + sentinel
+        protocol, log = feed(BANNER + stream, dice)
         assert log[-1].name == "Sentinel"  # framing recovers at the next block
         assert log[-1].raw.lstrip(b"\r\n") == sentinel
-        # Every block is in the log as it was, or a response, or counted.
+        # Every block is an event in the log, a response, or counted as rejected.
         blocks = [block + END for block in stream.split(END)[:-1]]
         starts = [block.lstrip(b"\r\n") for block in blocks]
-        events = [in_log(b, start) for b, start in zip(blocks, starts, strict=True) if start.startswith(b"Event:")]
+        events = [masked(b, start) for b, start in zip(blocks, starts, strict=True) if start.startswith(b"Event:")]
         assert [e.raw for e in log if not e.raw.lstrip(b"\r\n").startswith(b"Response:")] == events
         rejected = [
             b for b, start in zip(blocks, starts, strict=True) if not start.startswith((b"Event:", b"Response:"))
         ]
         assert (protocol.rejected_blocks, protocol.rejected_bytes) == (len(rejected), sum(map(len, rejected)))
-        assert protocol.taken + len(protocol.pending) + len(BANNER) == protocol.received == len(BANNER) + len(stream)
-        kept += len(events)
+        assert protocol.framed + len(protocol.pending) + len(BANNER) == protocol.received == len(BANNER) + len(stream)
+        count += len(events)
         if number % 50 == 0:
             write(SnapshotStarted(7))
         for event in log:
@@ -180,7 +180,7 @@ async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:
                 for action in model.lists:
                     write(SnapshotListed(7, action, "complete"))
             write(SnapshotCompleted(7))
-    assert kept > 2 * STREAMS
+    assert count > 2 * STREAMS
     ingest.stop()
     await ingest.run()
     connection = await connect(url, search_path="model, ledger")
@@ -191,22 +191,22 @@ async def test_ten_thousand_mutated_streams(url: str, spools: Spools) -> None:
     while await projector.advance():
         pass
     assert projector.stopped == {}
-    assert await connection.fetchval("SELECT count(*) FROM unfit") > 10  # the folds were given rubbish indeed
+    assert await connection.fetchval("SELECT count(*) FROM unfit") > 10  # the folds really received malformed events
     await connection.close()
 
 
-def test_a_stream_without_an_end_is_given_up_counted_and_recovered_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_block_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "MAX_BLOCK_BYTES", 5000)
     dice = random.Random(SEED)
-    given_up = 0
+    overlong = 0
     for _ in range(200):
-        stream = mutated(dice) + b"x" * dice.randint(0, 30_000) + END + b"Event: Sentinel\r\n\r\n"
-        protocol, log = fed(BANNER + stream, dice, (1, 7, 1448))
+        stream = mutate(dice) + b"x" * dice.randint(0, 30_000) + END + b"Event: Sentinel\r\n\r\n"
+        protocol, log = feed(BANNER + stream, dice, (1, 7, 1448))
         assert log[-1].raw.lstrip(b"\r\n") == b"Event: Sentinel\r\n\r\n"
-        assert protocol._framer.overlong + protocol.taken + len(BANNER) == protocol.received
+        assert protocol._framer.overlong + protocol.framed + len(BANNER) == protocol.received
         assert protocol.rejected_bytes >= protocol._framer.overlong
-        given_up += protocol._framer.overlong > 0
-    assert given_up > 50
+        overlong += protocol._framer.overlong > 0
+    assert overlong > 50
 
 
 @pytest.mark.parametrize("size", [1, 7, 5000])
@@ -221,7 +221,7 @@ def test_a_stream_without_an_end_is_given_up_counted_and_recovered_from(monkeypa
         b"Asterisk Call Manager" + END,
     ],
 )
-def test_a_greeting_of_any_kind_is_no_obstacle(greeting: bytes, size: int) -> None:
+def test_any_greeting_is_accepted(greeting: bytes, size: int) -> None:
     log: list[NewEvent] = []
     protocol = LedgerProtocol(log.extend, lambda _: None)
     stream = greeting + b"Event: One\r\n\r\nEvent: Two\r\n\r\n"
@@ -232,8 +232,8 @@ def test_a_greeting_of_any_kind_is_no_obstacle(greeting: bytes, size: int) -> No
     assert banner + sum(len(e.raw) for e in log) + protocol.rejected_bytes == len(stream)
 
 
-def test_an_answer_that_makes_no_sense_reaches_who_asked() -> None:
-    question = PendingAction({"Action": "CoreStatus", "ActionID": "rl-1"})
-    assert not question.add_message(Message({"Event": "Stray", "EventList": "Complete"}))
+def test_a_malformed_response_fails_its_action() -> None:
+    pending = PendingAction({"Action": "CoreStatus", "ActionID": "rl-1"})
+    assert not pending.add_message(Message({"Event": "Stray", "EventList": "Complete"}))
     with pytest.raises(AttributeError):
-        question.add_message(Message({"Response": "Success", "EventList": ["start", "start"]}))
+        pending.add_message(Message({"Response": "Success", "EventList": ["start", "start"]}))

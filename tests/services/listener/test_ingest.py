@@ -1,4 +1,4 @@
-"""The writer: what it does when PostgreSQL is away, hangs, forgets, or refuses an event."""
+"""The writer while PostgreSQL is down, hangs, loses data, or refuses an event."""
 
 import asyncio
 import base64
@@ -51,9 +51,9 @@ async def writing(ingest: Ingest) -> AsyncIterator[Ingest]:
     await asyncio.wait_for(task, 300)
 
 
-async def test_events_are_written_once_whatever_happens_to_the_connection(url: str, spools: Spools) -> None:
+async def test_events_are_appended_once_over_bad_connections(url: str, spools: Spools) -> None:
     async with Cable.to_postgresql(url) as cable:
-        cable.lose_answer = b"s\0\0\0\4Z\0\0\0\5I"  # committed, but the answer is lost
+        cable.lose_answer = b"s\0\0\0\4Z\0\0\0\5I"  # committed, but the response is lost
         async with writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
             for n in range(1, 400):
                 ingest.put(event(n))
@@ -66,12 +66,12 @@ async def test_events_are_written_once_whatever_happens_to_the_connection(url: s
 
 
 @pytest.mark.parametrize("how", ["terminated", "renamed", "full"])
-async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str, spools: Spools) -> None:
+async def test_the_writer_survives_errors_of_postgresql(url: str, how: str, spools: Spools) -> None:
     admin = await asyncpg.connect(url)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
         await eventually(lambda: ingest.last_appended >= 1)
-        if how == "terminated":  # as by a restart; it is no PostgresConnectionError
+        if how == "terminated":  # as by a restart; the error is not a PostgresConnectionError
             await admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -97,7 +97,7 @@ async def test_no_error_of_postgresql_ends_the_writer(url: str, how: str, spools
     assert [row["raw"] for row in await EventLog(url).rows()] == [event(1).raw, event(2).raw]
 
 
-async def test_a_database_that_went_back_in_time_gets_what_is_left(url: str, spools: Spools) -> None:
+async def test_a_rewound_database_gets_the_remaining_events(url: str, spools: Spools) -> None:
     admin = await asyncpg.connect(url)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
@@ -120,29 +120,27 @@ REFUSABLE = [
 ]
 
 
-async def test_a_refused_event_stands_in_the_log_as_rejected_and_the_others_as_they_are(
-    url: str, spools: Spools
-) -> None:
+async def test_a_refused_event_is_logged_as_rejected(url: str, spools: Spools) -> None:
     events = [event(n) for n in range(1, 101)]
-    for place, refusable in zip((0, 17, 18, 60, 104), REFUSABLE, strict=True):
-        events.insert(place, refusable)
+    for index, refusable in zip((0, 17, 18, 60, 104), REFUSABLE, strict=True):
+        events.insert(index, refusable)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        for one in events:
-            ingest.put(one)
+        for sent in events:
+            ingest.put(sent)
     rows = await EventLog(url).rows()
     assert len(rows) == len(events)
-    for one, row in zip(events, rows, strict=True):
-        if one in REFUSABLE:
+    for sent, row in zip(events, rows, strict=True):
+        if sent in REFUSABLE:
             assert (row["source"], row["name"]) == ("ringledger", "Rejected")
-            said = msgspec.json.decode(row["raw"])
-            assert base64.b64decode(said["raw"]) == one.raw
-            assert said["of"] == one.source
-            assert said["error"]
+            rejected = msgspec.json.decode(row["raw"])
+            assert base64.b64decode(rejected["raw"]) == sent.raw
+            assert rejected["of"] == sent.source
+            assert rejected["error"]
         else:
-            assert (row["name"], row["raw"]) == (one.name, one.raw)
+            assert (row["name"], row["raw"]) == (sent.name, sent.raw)
 
 
-async def test_nothing_that_a_pbx_sends_can_be_refused(url: str, spools: Spools) -> None:
+async def test_postgresql_refuses_no_event_of_a_pbx(url: str, spools: Spools) -> None:
     wire = b"".join(
         [
             b"Event: a\0b\r\n\r\n",
@@ -165,7 +163,9 @@ async def test_nothing_that_a_pbx_sends_can_be_refused(url: str, spools: Spools)
     assert "Rejected" not in {row["name"] for row in rows}
 
 
-async def test_a_batch_of_giants_is_written_in_parts(url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools) -> None:
+async def test_large_events_are_appended_in_several_batches(
+    url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
+) -> None:
     monkeypatch.setattr(batch_module, "BATCH_BYTES", 1000)
     giants = [NewEvent("ami", "Giant", None, 1.0, b"x" * size) for size in (10, 3000, 400, 400, 400, 5000, 1)]
     async with writing(Ingest(url, "pbx", spools)) as ingest:
@@ -191,12 +191,12 @@ class Process:
             self.process = subprocess.Popen(PROGRAM, env=environment, stderr=stderr)
 
     async def stop(self) -> None:
-        """Send SIGTERM, and wait until it has ended with exit code 0."""
+        """Send SIGTERM, and wait until the process has ended with exit code 0."""
         self.process.send_signal(signal.SIGTERM)
         await eventually(lambda: self.process.poll() is not None)
         assert self.process.returncode == 0, self.log.read_text()
 
-    def said(self, event: str) -> list[dict[str, Any]]:
+    def log_lines(self, event: str) -> list[dict[str, Any]]:
         lines = (msgspec.json.decode(line) for line in self.log.read_bytes().splitlines())
         return [line for line in lines if line["event"] == event]
 
@@ -234,7 +234,7 @@ async def reconnecting(pbx: FakeAmi, url: str) -> None:
 
 
 @pytest.mark.parametrize("when", [connected, in_a_snapshot, reconnecting, refused])
-async def test_sigterm_writes_all_and_exits_0(
+async def test_sigterm_appends_all_events_and_exits_0(
     url: str, tmp_path: Path, when: Callable[[FakeAmi, str], Awaitable[None]]
 ) -> None:
     async with FakeAmi() as pbx:
@@ -249,13 +249,11 @@ async def test_sigterm_writes_all_and_exits_0(
             await listener.stop()
         names = [n for n in await EventLog(url).names() if n in {"Connected", "Disconnected"}]
         assert names == ([] if when is refused else ["Connected", "Disconnected"])
-        assert not listener.said("events_not_written")
+        assert not listener.log_lines("events_not_written")
 
 
 @pytest.mark.parametrize("how", ["gone", "hanging"])
-async def test_sigterm_while_postgresql_is_away_leaves_all_to_the_next_listener_and_exits_0(
-    url: str, tmp_path: Path, how: str
-) -> None:
+async def test_sigterm_without_postgresql_spools_and_exits_0(url: str, tmp_path: Path, how: str) -> None:
     async with FakeAmi() as pbx, Cable.to_postgresql(url) as cable:
         async with process(cable.url(url), pbx, tmp_path) as listener:
             await connected(pbx, url)
@@ -266,17 +264,17 @@ async def test_sigterm_while_postgresql_is_away_leaves_all_to_the_next_listener_
                 cable.flowing.clear()
             sent = [block("Event: Newexten", f"Uniqueid: {n}") for n in range(1000)]
             pbx.send(b"".join(sent))
-            asked = len(pbx.actions)
+            count = len(pbx.actions)
             pbx.send(block("Event: Reload"))
-            await eventually(lambda: len(pbx.actions) > asked)  # all before it was read
+            await eventually(lambda: len(pbx.actions) > count)  # the listener has read all events before it
             await listener.stop()
-        assert listener.said("events_spooled")[0]["events"] >= 1001
-        assert not listener.said("events_not_written")
+        assert listener.log_lines("events_spooled")[0]["events"] >= 1001
+        assert not listener.log_lines("events_not_written")
         if how == "hanging":
             cable.flowing.set()
     async with FakeAmi() as pbx, process(url, pbx, tmp_path) as listener:
         await EventLog(url).until(lambda names: names.count("Connected") >= 2)
-        assert listener.said("spool_taken_up")
+        assert listener.log_lines("spool_taken_up")
     rows = await EventLog(url).rows()
     assert [row["raw"] for row in rows if row["name"] == "Newexten"] == sent
     links = [row["name"] for row in rows if row["name"] in {"Connected", "Disconnected"}]

@@ -1,4 +1,4 @@
-"""Two listeners for one PBX: one holds the lease, the other takes over, and nothing is doubled."""
+"""Two listeners for one PBX: one holds the lease, the other takes over, and no event is appended twice."""
 
 import asyncio
 import itertools
@@ -33,25 +33,25 @@ WRITERS = itertools.count(1)
 
 
 @asynccontextmanager
-async def keeping(lease: Lease) -> AsyncIterator[asyncio.Event]:
-    over = asyncio.Event()
-    task = asyncio.create_task(lease.renew_until(over, lambda: STATE))
-    yield over
+async def renewing(lease: Lease) -> AsyncIterator[asyncio.Event]:
+    is_over = asyncio.Event()
+    task = asyncio.create_task(lease.renew_until(is_over, lambda: STATE))
+    yield is_over
     task.cancel()
     await asyncio.wait([task])
 
 
 def lease(url: str, host: str = "") -> Lease:
-    made = Lease(url, "pbx", "ami", next(WRITERS))
-    made._identity = host or made._identity
-    return made
+    result = Lease(url, "pbx", "ami", next(WRITERS))
+    result._identity = host or result._identity
+    return result
 
 
-async def test_the_first_holds_and_tells_how_it_does(url: str) -> None:
+async def test_the_first_listener_holds_and_publishes_its_state(url: str) -> None:
     one, other = lease(url), lease(url)
     await one.stand_by(asyncio.Event())
     assert one.is_held
-    async with keeping(one):
+    async with renewing(one):
         stop = asyncio.Event()
         waiting = asyncio.create_task(other.stand_by(stop))
         connection = await asyncpg.connect(url)
@@ -70,10 +70,8 @@ async def test_the_first_holds_and_tells_how_it_does(url: str) -> None:
     await other.release()
 
 
-async def test_one_that_is_given_back_is_taken_at_once_and_nobody_is_fenced(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3600.0)  # nobody waits for that
+async def test_a_released_lease_is_taken_without_a_fence(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3600.0)  # longer than the test
     one, other = lease(url), lease(url)
     await one.stand_by(asyncio.Event())
     waiting = asyncio.create_task(other.stand_by(asyncio.Event()))
@@ -92,7 +90,7 @@ def test_a_takeover_takes_less_than_5_seconds() -> None:
     assert 2 * lease_module.RENEW_INTERVAL_SECONDS < lease_module.LEASE_SECONDS
 
 
-async def test_a_holder_elsewhere_that_is_silent_loses_it(url: str) -> None:
+async def test_a_silent_remote_holder_loses_the_lease(url: str) -> None:
     one, other = lease(url, "elsewhere boot 1 1"), lease(url)
     await one.stand_by(asyncio.Event())
     began = time.monotonic()
@@ -102,14 +100,14 @@ async def test_a_holder_elsewhere_that_is_silent_loses_it(url: str) -> None:
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT fenced FROM ledger.connection WHERE connection = $1", one.writer)
     await connection.close()
-    async with keeping(one) as over:
-        await asyncio.wait_for(over.wait(), 300)
+    async with renewing(one) as is_over:
+        await asyncio.wait_for(is_over.wait(), 300)
     assert not one.is_held
     await other.release()
 
 
-async def test_a_dead_process_on_this_machine_is_known_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3600.0)  # nobody waits for that
+async def test_a_dead_local_holder_loses_the_lease_immediately(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 3600.0)  # longer than the test
     killed = await asyncio.create_subprocess_exec("sleep", "60")
     host = " ".join([*process_identity().split(" ")[:2], str(killed.pid), _start_time(killed.pid)])
     assert not is_dead(host)
@@ -125,7 +123,7 @@ async def test_a_dead_process_on_this_machine_is_known_at_once(url: str, monkeyp
     await other.release()
 
 
-async def test_events_of_a_dead_listener_are_taken_after_a_clock_set_back(url: str) -> None:
+async def test_a_fence_accepts_events_despite_a_clock_jump(url: str) -> None:
     killed = await asyncio.create_subprocess_exec("sleep", "60")
     dead = lease(url, " ".join([*process_identity().split(" ")[:2], str(killed.pid), _start_time(killed.pid)]))
     await dead.stand_by(asyncio.Event())
@@ -135,104 +133,102 @@ async def test_events_of_a_dead_listener_are_taken_after_a_clock_set_back(url: s
     await other.stand_by(asyncio.Event())
     assert other.is_held
     connection = await asyncpg.connect(url)
-    later = time.time() + 3600  # the listener recorded it before the clock was set back by an hour
-    heard = NewEvent("ami", "Hangup", later, later, block("Event: Hangup", "Uniqueid: 1.1"))
-    assert await append_events(connection, "pbx", dead.writer, 1, [heard]) > 0
+    recorded = time.time() + 3600  # recorded before the clock was set back by an hour
+    hangup = NewEvent("ami", "Hangup", recorded, recorded, block("Event: Hangup", "Uniqueid: 1.1"))
+    assert await append_events(connection, "pbx", dead.writer, 1, [hangup]) > 0
     await connection.close()
     await dead.release()
     await other.release()
 
 
-async def test_what_was_heard_before_the_lease_was_known_to_be_anothers_is_dropped(url: str, spools: Spools) -> None:
+async def test_events_without_the_lease_are_dropped(url: str, spools: Spools) -> None:
     holder = lease(url)
     await holder.stand_by(asyncio.Event())
-    async with keeping(holder), Cable.to_postgresql(url) as cable:
+    async with renewing(holder), Cable.to_postgresql(url) as cable:
         cable._server.close()
         late = Lease(cable.url(url), "pbx", "ami", next(WRITERS))
-        await late.stand_by(asyncio.Event())  # PostgreSQL is away: it listens all the same
+        await late.stand_by(asyncio.Event())  # without PostgreSQL the listener receives events nevertheless
         assert not late.is_held
-        gone = asyncio.Event()
-        ingest = Ingest(url, "pbx", spools, still_leader=late.still_leader, on_fenced=gone.set)
+        is_fenced = asyncio.Event()
+        ingest = Ingest(url, "pbx", spools, still_leader=late.still_leader, on_fenced=is_fenced.set)
         late._url = url
-        async with keeping(late) as over:
+        async with renewing(late) as is_over:
             running = asyncio.create_task(ingest.run())
             ingest.put(event(1))
-            await asyncio.wait_for(over.wait(), 300)
-            await asyncio.wait_for(gone.wait(), 300)
+            await asyncio.wait_for(is_over.wait(), 300)
+            await asyncio.wait_for(is_fenced.wait(), 300)
         ingest.stop()
         await running
     assert await EventLog(url).rows() == []
     await holder.release()
 
 
-async def numbered(pbx: FakeAmi, url: str, numbers: range) -> None:
-    """Let the PBX say these numbers, and wait until the last of them is in the log."""
+async def send_numbers(pbx: FakeAmi, url: str, numbers: range) -> None:
+    """Send events with these numbers from the PBX, and wait until the last one is in the log."""
     pbx.send(b"".join(block("Event: Newexten", f"Uniqueid: {n}") for n in numbers))
     last = block("Event: Newexten", f"Uniqueid: {numbers[-1]}")
 
-    async def there() -> bool:
+    async def is_logged() -> bool:
         return any(row["raw"] == last for row in await EventLog(url).rows())
 
     end = time.monotonic() + TIMEOUT_SECONDS
-    while not await there():
+    while not await is_logged():
         assert time.monotonic() < end
         await asyncio.sleep(0.02)
 
 
-async def heard(url: str) -> list[int]:
+async def logged_numbers(url: str) -> list[int]:
     rows = await EventLog(url).rows()
     return [int(row["raw"].split(b"Uniqueid: ")[1]) for row in rows if row["name"] == "Newexten"]
 
 
 @asynccontextmanager
-async def two(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[tuple[Process, Process]]:
-    """Two listeners: the first holds, the second stands by."""
+async def two_listeners(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[tuple[Process, Process]]:
+    """Run two listeners: the first holds the lease, the second stands by."""
     for name in ("one", "other"):
         (folder / name).mkdir()
     async with process(url, pbx, folder / "one") as one:
         await eventually(lambda: pbx.logins >= 1)
         async with process(url, pbx, folder / "other") as other:
-            await eventually(lambda: other.said("standing_by"))
+            await eventually(lambda: other.log_lines("standing_by"))
             yield one, other
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-async def test_the_other_takes_over_and_the_gap_is_recorded(url: str, tmp_path: Path, how: signal.Signals) -> None:
-    async with FakeAmi() as pbx, two(url, pbx, tmp_path) as (one, _):
-        await numbered(pbx, url, range(1, 101))
+async def test_a_takeover_records_the_gap(url: str, tmp_path: Path, how: signal.Signals) -> None:
+    async with FakeAmi() as pbx, two_listeners(url, pbx, tmp_path) as (one, _):
+        await send_numbers(pbx, url, range(1, 101))
         assert pbx.logins == 1
         one.process.send_signal(how)
         await eventually(lambda: pbx.logins >= 2)
         await EventLog(url).until(lambda names: names.count("Connected") >= 2)
-        await numbered(pbx, url, range(101, 201))
-    assert await heard(url) == list(range(1, 201))
+        await send_numbers(pbx, url, range(101, 201))
+    assert await logged_numbers(url) == list(range(1, 201))
     links = [name for name in await EventLog(url).names() if name in {"Connected", "Disconnected"}]
     assert links == ["Connected", "Disconnected", "Connected"]
 
 
-async def test_a_holder_that_slept_too_long_drops_what_the_other_heard(url: str, tmp_path: Path) -> None:
-    async with FakeAmi() as pbx, two(url, pbx, tmp_path) as (one, _):
-        await numbered(pbx, url, range(1, 101))
+async def test_a_holder_that_slept_drops_its_events(url: str, tmp_path: Path) -> None:
+    async with FakeAmi() as pbx, two_listeners(url, pbx, tmp_path) as (one, _):
+        await send_numbers(pbx, url, range(1, 101))
         os.kill(one.process.pid, signal.SIGSTOP)
         await eventually(lambda: pbx.logins >= 2)
         await EventLog(url).until(lambda names: names.count("Connected") >= 2)
-        await numbered(pbx, url, range(101, 201))  # waits in the sleeper's socket too
+        await send_numbers(pbx, url, range(101, 201))  # these events also wait in the socket of the stopped process
         os.kill(one.process.pid, signal.SIGCONT)
-        await eventually(lambda: one.said("standing_by"))
-        await numbered(pbx, url, range(201, 301))
+        await eventually(lambda: one.log_lines("standing_by"))
+        await send_numbers(pbx, url, range(201, 301))
         assert pbx.logins == 2
-    assert await heard(url) == list(range(1, 301))
+    assert await logged_numbers(url) == list(range(1, 301))
     links = [name for name in await EventLog(url).names() if name in {"Connected", "Disconnected"}]
     assert links == ["Connected", "Disconnected", "Connected"]
 
 
-async def test_a_kill_with_a_full_spool_loses_nothing_that_was_read(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_kill_loses_no_spooled_event(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SPOOL_MB, "1")
     sent = [block("Event: Newexten", f"Uniqueid: {n}", f"Padding: {'x' * 400}") for n in range(1, 20_001)]
 
-    def board() -> tuple[int, int]:
+    def queued() -> tuple[int, int]:
         (listener,) = msgspec.json.decode((tmp_path / "listeners.json").read_bytes())["listeners"]
         return listener["waiting"], listener["spool"]["events"]
 
@@ -245,9 +241,9 @@ async def test_a_kill_with_a_full_spool_loses_nothing_that_was_read(
         cable._server.close()
         cable.cut()
         pbx.send(b"".join(sent))
-        await eventually(lambda: listener.said("reading_paused"))
-        await eventually(lambda: board()[0] == 0 and board()[1] > 2000)
-        spooled = board()[1]
+        await eventually(lambda: listener.log_lines("reading_paused"))
+        await eventually(lambda: queued()[0] == 0 and queued()[1] > 2000)
+        spooled = queued()[1]
         listener.process.kill()
     async with FakeAmi() as pbx, process(url, pbx, tmp_path):
         await EventLog(url).until(lambda names: names.count("Connected") >= 2)
@@ -255,5 +251,5 @@ async def test_a_kill_with_a_full_spool_loses_nothing_that_was_read(
     read = [row["raw"] for row in rows if row["name"] == "Newexten"]
     assert read == sent[: len(read)]
     links = [row["name"] for row in rows if row["name"] in {"Connected", "Disconnected"}]
-    assert spooled - 5 <= len(read) <= spooled  # a Minute may be among the spooled
+    assert spooled - 5 <= len(read) <= spooled  # the spooled events may include a Minute
     assert links == ["Connected", "Disconnected", "Connected"]

@@ -1,4 +1,4 @@
-"""Links in the log: the end of each link stands once before the next Connected, in any order of appending."""
+"""Links in the log: each link ends once, before the next Connected, in any order of appends."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from services.listener.lease import Lease
 from services.listener.observer import IngestObserver
 from services.listener.spools import Spools
 from services.log.append import append_events
-from tests.services.listener.test_ari import asterisk, stays
+from tests.services.listener.test_ari import asterisk, send_and_stay
 from tests.services.listener.test_ingest import connected, process, writing
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
@@ -44,34 +44,34 @@ async def links(url: str, kind: str = "ami") -> list[str]:
 
 
 async def ends(url: str, kind: str = "ami") -> list[str]:
-    """Return the reasons of all ends, after holding each end against the link before it."""
+    """Check that each end follows the start of its link, and return the reasons of the ends."""
     up, down = LINKS[kind]
     reasons: list[str] = []
     is_up = False
-    begun_by, heard = 0, 0.0
+    writer, last_received = 0, 0.0
     for row in await EventLog(url).rows():
         if row["name"] == up:
             assert not is_up, f"position {row['position']}: {up} follows a link without an end"
-            is_up, begun_by = True, row["connection"]
+            is_up, writer = True, row["connection"]
         elif row["name"] == down:
             assert is_up, f"position {row['position']}: {down} ends no link"
             is_up = False
             end = json.loads(row["raw"])
             reasons.append(end["reason"])
             if end["reason"] == LISTENER_DIED:
-                assert end["heard"] == pytest.approx(heard, abs=1e-5)
-        if row["connection"] == begun_by:
-            heard = row["recorded"].timestamp()
+                assert end["heard"] == pytest.approx(last_received, abs=1e-5)
+        if row["connection"] == writer:
+            last_received = row["recorded"].timestamp()
     return reasons
 
 
 def drop(event: NewEvent) -> None:
-    """Take an event as a listener would that was killed before it could."""
+    """Drop an event, as if the listener had been killed before."""
     del event
 
 
 async def listen(url: str, spools: Spools, pbx: FakeAmi, *, is_away: bool = False, is_killed: bool = False) -> None:
-    """Run a listener until its link has brought an event, with PostgreSQL there or away; then stop or kill it."""
+    """Run a listener, with or without PostgreSQL, until it has received an event; then stop or kill it."""
     logins = pbx.logins
     async with Cable.to_postgresql(url) as cable:
         if is_away:
@@ -79,28 +79,28 @@ async def listen(url: str, spools: Spools, pbx: FakeAmi, *, is_away: bool = Fals
         listener = Listener(pbx.pbx(), partial(Ingest, cable.url(url), "pbx", spools))
         ingest = listener.ingest
         stop = asyncio.Event()
-        listening = asyncio.create_task(listener.run(stop))
-        writing = asyncio.create_task(ingest.run())
+        running = asyncio.create_task(listener.run(stop))
+        appending = asyncio.create_task(ingest.run())
         await eventually(lambda: pbx.logins > logins and pbx.clients)
         pbx.send(block("Event: Newexten", f"Uniqueid: {pbx.logins}"))
         await eventually(
             lambda: not ingest.waiting and (ingest.spool_state.events if is_away else ingest.last_appended)
         )
         if is_killed:
-            ingest.put = drop  # no last word
+            ingest.put = drop  # the end of the link is not written
         stop.set()
-        await listening
+        await running
         ingest.stop()
-        await writing
+        await appending
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
-async def test_a_spooled_link_follows_the_end_of_the_link_before(
+async def test_a_spooled_link_follows_the_previous_end(
     url: str,
     spools: Spools,
     is_killed: bool,  # noqa: FBT001
 ) -> None:
-    """The sequence of seed 345290: the first is killed, the second hears while PostgreSQL is away."""
+    """The sequence of seed 345290: the first listener is killed, the second receives without PostgreSQL."""
     async with FakeAmi() as pbx:
         await listen(url, spools, pbx, is_killed=True)
         await listen(url, spools, pbx, is_away=True, is_killed=is_killed)
@@ -109,7 +109,7 @@ async def test_a_spooled_link_follows_the_end_of_the_link_before(
     assert await ends(url) == [LISTENER_DIED, LISTENER_DIED if is_killed else last, last]
 
 
-async def test_two_spooled_links_in_a_row_have_their_ends(url: str, spools: Spools) -> None:
+async def test_two_spooled_links_have_their_ends(url: str, spools: Spools) -> None:
     async with FakeAmi() as pbx:
         await listen(url, spools, pbx, is_killed=True)
         await listen(url, spools, pbx, is_away=True, is_killed=True)
@@ -119,9 +119,7 @@ async def test_two_spooled_links_in_a_row_have_their_ends(url: str, spools: Spoo
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_a_killed_or_stopped_process_leaves_no_link_open(
-    url: str, tmp_path: Path, number: signal.Signals
-) -> None:
+async def test_a_stopped_process_leaves_no_link_open(url: str, tmp_path: Path, number: signal.Signals) -> None:
     async with FakeAmi() as pbx:
         async with process(url, pbx, tmp_path) as first:
             await connected(pbx, url)
@@ -133,7 +131,7 @@ async def test_a_killed_or_stopped_process_leaves_no_link_open(
             async with process(cable.url(url), pbx, tmp_path) as second:
                 await eventually(lambda: pbx.clients)
                 pbx.send(block("Event: Newexten", "Uniqueid: 2"))
-                await eventually(lambda: spooled(tmp_path, b"Event: Newexten"))
+                await eventually(lambda: is_spooled(tmp_path, b"Event: Newexten"))
                 second.process.send_signal(number)
                 await asyncio.to_thread(second.process.wait)
         await eventually(lambda: not pbx.clients)
@@ -148,24 +146,24 @@ async def test_a_killed_or_stopped_process_leaves_no_link_open(
     assert "Newexten" in await EventLog(url).names()
 
 
-def spooled(folder: Path, text: bytes) -> bool:
+def is_spooled(folder: Path, text: bytes) -> bool:
     return any(text in file.read_bytes() for file in (folder / "spool").glob("*.spool*"))
 
 
-def begins(at: float) -> NewEvent:
+def link_start(at: float) -> NewEvent:
     return NewEvent("ringledger", "Connected", at, at, b'{"type":"Connected","address":"x"}')
 
 
-def ends_at(at: float) -> NewEvent:
+def link_end(at: float) -> NewEvent:
     return NewEvent("ringledger", "Disconnected", at, at, b'{"type":"Disconnected","reason":"cut","heard":%d}' % at)
 
 
-def says(at: float) -> NewEvent:
+def ami_event(at: float) -> NewEvent:
     return NewEvent("ami", "Newexten", at, at, block("Event: Newexten", f"At: {at}"))
 
 
-def leave(spools: Spools, writer: int, first: int, *events: NewEvent) -> None:
-    """Leave on disk what a killed writer of that number had there."""
+def leave_spool(spools: Spools, writer: int, first: int, *events: NewEvent) -> None:
+    """Leave a spool on disk, as a killed writer of that number does."""
     spool = spools.create("pbx", "ami", writer)
     spool.put(first, events)
     spool._connection.close()
@@ -177,13 +175,8 @@ async def append(url: str, writer: int, *events: NewEvent) -> None:
     await connection.close()
 
 
-async def nothing(connection: asyncpg.Connection) -> None:
-    """Do what a listener does before its first append, which says that it is one."""
-    del connection
-
-
 async def take_over(url: str, *writers: int) -> None:
-    """Let each of these writers take the lease from the one before, which is silent."""
+    """Let each of these writers take the lease from the silent writer before it."""
     for writer in writers:
         lease = Lease(url, "pbx", "ami", writer)
         lease._identity = "elsewhere 1 1 1"
@@ -193,28 +186,28 @@ async def take_over(url: str, *writers: int) -> None:
 
 
 @pytest.mark.parametrize("is_first_in_log", [True, False])
-async def test_links_spooled_before_a_takeover_do_not_end_the_new_one(
+async def test_spooled_links_do_not_end_a_newer_link(
     url: str,
     spools: Spools,
     monkeypatch: pytest.MonkeyPatch,
     is_first_in_log: bool,  # noqa: FBT001
 ) -> None:
-    """Writer 5 is cut off from PostgreSQL and spools; 7 takes over elsewhere and dies; 5's successor has 5's disk."""
+    """Writer 5 loses PostgreSQL and spools; 7 takes over elsewhere and dies; a third writer reads 5's spool."""
     monkeypatch.setattr("services.listener.lease.LEASE_SECONDS", 0.0)
-    spoken = [begins(1.0), says(2.0), ends_at(3.0), begins(4.0), says(5.0)]
+    events = [link_start(1.0), ami_event(2.0), link_end(3.0), link_start(4.0), ami_event(5.0)]
     if is_first_in_log:
-        await append(url, 5, *spoken[:2])
-        leave(spools, 5, 3, *spoken[2:])
+        await append(url, 5, *events[:2])
+        leave_spool(spools, 5, 3, *events[2:])
     else:
-        leave(spools, 5, 1, *spoken)
+        leave_spool(spools, 5, 1, *events)
     await take_over(url, 5, 7)
     elsewhere = Ingest(url, "pbx", Spools(spools.folder / "elsewhere", 1 << 20))
     async with writing(elsewhere):
-        for event in (begins(6.0), says(7.0)):
+        for event in (link_start(6.0), ami_event(7.0)):
             elsewhere.put(event)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(begins(8.0))
-        ingest.put(ends_at(9.0))
+        ingest.put(link_start(8.0))
+        ingest.put(link_end(9.0))
     assert await ends(url) == ([LISTENER_DIED, LISTENER_DIED, "cut"] if is_first_in_log else [LISTENER_DIED, "cut"])
     names = await EventLog(url).names()
     assert names.count("Superseded") == (2 if is_first_in_log else 3)
@@ -227,29 +220,27 @@ async def test_links_spooled_before_a_takeover_do_not_end_the_new_one(
     }
 
 
-async def test_a_link_that_another_listener_ended_is_ended_once(
-    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Writer 5 lives on, cut off from PostgreSQL, while 7 has ended its link and does not reach the PBX as yet."""
+async def test_a_link_ended_by_another_ends_once(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writer 5 runs without PostgreSQL, while 7 has ended 5's link and has not reached the PBX yet."""
     monkeypatch.setattr("services.listener.lease.LEASE_SECONDS", 0.0)
-    await append(url, 5, begins(1.0), says(2.0))
-    leave(spools, 5, 3, ends_at(3.0))
+    await append(url, 5, link_start(1.0), ami_event(2.0))
+    leave_spool(spools, 5, 3, link_end(3.0))
     await take_over(url, 5, 7)
     elsewhere = Ingest(url, "pbx", Spools(spools.folder / "elsewhere", 1 << 20), observer=IngestObserver())
     async with writing(elsewhere):
-        elsewhere.put(says(6.0))
+        elsewhere.put(ami_event(6.0))
         await eventually(lambda: elsewhere.last_appended >= 1)
         async with writing(Ingest(url, "pbx", spools)):
             pass
-        elsewhere.put(begins(8.0))
-        elsewhere.put(ends_at(9.0))
+        elsewhere.put(link_start(8.0))
+        elsewhere.put(link_end(9.0))
     assert await ends(url) == [LISTENER_DIED, "cut"]
     assert (await EventLog(url).ours("Superseded"))[0]["event"]["reason"] == "cut"
 
 
 async def test_a_listener_without_the_lease_appends_no_spool(url: str, spools: Spools) -> None:
-    await append(url, 7, begins(1.0))
-    leave(spools, 5, 1, begins(2.0), says(3.0))
+    await append(url, 7, link_start(1.0))
+    leave_spool(spools, 5, 1, link_start(2.0), ami_event(3.0))
     is_over = asyncio.Event()
 
     async def refuse() -> bool:
@@ -257,21 +248,21 @@ async def test_a_listener_without_the_lease_appends_no_spool(url: str, spools: S
 
     ingest = Ingest(url, "pbx", spools, still_leader=refuse, on_fenced=is_over.set)
     async with writing(ingest):
-        ingest.put(begins(4.0))
+        ingest.put(link_start(4.0))
         await asyncio.wait_for(is_over.wait(), TIMEOUT_SECONDS)
     assert await links(url) == ["Connected"]
-    (left,) = spools.open_inherited("pbx", "ami")
-    assert (left.writer, left.read(9)) == (5, [begins(2.0), says(3.0)])
-    left.close()
+    (inherited,) = spools.open_inherited("pbx", "ami")
+    assert (inherited.writer, inherited.read(9)) == (5, [link_start(2.0), ami_event(3.0)])
+    inherited.close()
 
 
 async def test_a_spool_follows_an_end_after_a_rewind(url: str, spools: Spools) -> None:
-    """Writer 5 had events 1 to 9 acknowledged; the log came back with the first two of them."""
-    await append(url, 5, begins(1.0), says(2.0))
-    leave(spools, 5, 10, says(10.0), ends_at(11.0), begins(12.0), says(13.0))
+    """The log had acknowledged events 1 to 9 of writer 5; it came back with the first two."""
+    await append(url, 5, link_start(1.0), ami_event(2.0))
+    leave_spool(spools, 5, 10, ami_event(10.0), link_end(11.0), link_start(12.0), ami_event(13.0))
     async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(begins(14.0))
-        ingest.put(ends_at(15.0))
+        ingest.put(link_start(14.0))
+        ingest.put(link_end(15.0))
     assert await links(url) == [
         *("Connected", "Disconnected", "Disconnected", "Connected", "Disconnected", "Connected", "Disconnected"),
     ]
@@ -280,29 +271,27 @@ async def test_a_spool_follows_an_end_after_a_rewind(url: str, spools: Spools) -
     assert last == {"type": "Disconnected", "reason": LISTENER_DIED, "heard": 13.0}
 
 
-async def test_spools_keep_their_order_when_the_clock_is_set_back(
-    spools: Spools, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    leave(spools, 5, 1, says(1.0))
+async def test_spools_keep_their_order_after_clock_jumps(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_spool(spools, 5, 1, ami_event(1.0))
     monkeypatch.setattr("services.listener.spools.time.time_ns", lambda: 1)
-    leave(spools, 6, 1, says(2.0))
-    leave(spools, 7, 1, says(3.0))
-    left = spools.open_inherited("pbx", "ami")
-    assert [spool.writer for spool in left] == [5, 6, 7]
-    for spool in left:
+    leave_spool(spools, 6, 1, ami_event(2.0))
+    leave_spool(spools, 7, 1, ami_event(3.0))
+    inherited = spools.open_inherited("pbx", "ami")
+    assert [spool.writer for spool in inherited] == [5, 6, 7]
+    for spool in inherited:
         spool.close()
 
 
-async def test_the_end_of_a_killed_ari_link_is_recorded(url: str, spools: Spools) -> None:
-    async with asterisk(stays, stays) as pbx:
+async def test_a_killed_ari_link_has_an_end(url: str, spools: Spools) -> None:
+    async with asterisk(send_and_stay, send_and_stay) as pbx:
         for is_killed in (True, False):
             ingest = Ingest(url, "pbx", spools, "ari")
             stop = asyncio.Event()
             async with writing(ingest):
-                listening = asyncio.create_task(AriListener(pbx, ingest).run(stop))
+                running = asyncio.create_task(AriListener(pbx, ingest).run(stop))
                 await eventually(lambda ingest=ingest: ingest.last_appended >= 2)  # type: ignore[misc]
                 if is_killed:
                     ingest.put = drop
                 stop.set()
-                await listening
+                await running
     assert await ends(url, "ari") == [LISTENER_DIED, "listener stopped"]

@@ -1,4 +1,4 @@
-"""One listener, one PBX: links that come and go, and what the log says of them."""
+"""One listener, one PBX: links that come and go, and their events in the log."""
 
 import asyncio
 import itertools
@@ -37,7 +37,7 @@ SETTLE = 0.1
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same rules, in hundredths of the time."""
+    """Shorten the intervals to hundredths."""
     monkeypatch.setattr(session_module, "PING_INTERVAL_SECONDS", 0.05)
     monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", TIMEOUT_SECONDS)  # a busy machine loses no link
     monkeypatch.setattr(listener_module, "RETRY", Backoff(0.01, 0.05))
@@ -49,15 +49,15 @@ def links(names: list[str]) -> list[str]:
     return [name for name in names if name in {"Connected", "Disconnected"}]
 
 
-def paired(names: list[str]) -> bool:
+def is_paired(names: list[str]) -> bool:
     pairs = itertools.cycle(["Connected", "Disconnected"])
-    got = links(names)
-    return len(got) % 2 == 0 and all(a == b for a, b in zip(got, pairs, strict=False))
+    events = links(names)
+    return len(events) % 2 == 0 and all(a == b for a, b in zip(events, pairs, strict=False))
 
 
-async def test_connected_stands_before_everything_that_was_heard(url: str) -> None:
+async def test_connected_precedes_all_events_of_the_link(url: str) -> None:
     async with FakeAmi() as pbx:
-        pbx.welcome += block("Event: Newchannel", "Uniqueid: 1")  # all in one read with the answer to the login
+        pbx.welcome += block("Event: Newchannel", "Uniqueid: 1")  # in one read with the response to the login
         async with listener_task(url, pbx.pbx()):
             await EventLog(url).until(lambda names: "Newchannel" in names)
     names = await EventLog(url).names()
@@ -67,40 +67,40 @@ async def test_connected_stands_before_everything_that_was_heard(url: str) -> No
     assert (await EventLog(url).ours("Disconnected"))[0]["reason"] == "listener stopped"
 
 
-async def test_the_login_does_not_show_the_secret(url: str) -> None:
+async def test_the_login_sends_no_secret(url: str) -> None:
     async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
         await eventually(lambda: pbx.logins)
         assert "Secret" not in pbx.actions_named("Login")[0]
         assert pbx.actions_named("Login")[0]["AuthType"] == "MD5"
 
 
-async def test_one_failing_pbx_does_not_disturb_another(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_pbx_does_not_disturb_another(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     take = lists.take_snapshot
-    broken = 0
+    failures = 0
 
-    async def take_or_break(session: session_module.Session, *rest: Any, **state: Any) -> object:
-        nonlocal broken
-        if session.pbx.name == "bad" and broken < 2:
-            broken += 1
-            raise KeyError("a bug of ours")
+    async def take_or_fail(session: session_module.Session, *rest: Any, **state: Any) -> object:
+        nonlocal failures
+        if session.pbx.name == "bad" and failures < 2:
+            failures += 1
+            raise KeyError("a bug")
         return await take(session, *rest, **state)
 
-    monkeypatch.setattr(snapshot_module, "take_snapshot", take_or_break)
+    monkeypatch.setattr(snapshot_module, "take_snapshot", take_or_fail)
     monkeypatch.setattr("services.runtime.supervise.RESTART", Backoff(0.02, 30.0))
     async with FakeAmi() as good, FakeAmi() as bad:
-        nobody = good.pbx("nobody", port=1)
-        async with listener_task(url, nobody, good.pbx("good"), bad.pbx("bad")):
+        absent = good.pbx("absent", port=1)
+        async with listener_task(url, absent, good.pbx("good"), bad.pbx("bad")):
             await EventLog(url).until(lambda names: "SnapshotCompleted" in names, "bad")
             good.send(block("Event: Newchannel", "Uniqueid: 1"))
             await EventLog(url).until(lambda names: "Newchannel" in names, "good")
-    assert broken == 2
+    assert failures == 2
     assert links(await EventLog(url).names("good")) == ["Connected", "Disconnected"]
     assert links(await EventLog(url).names("bad")) == ["Connected", "Disconnected"] * 3
     assert "listener failed: KeyError" in (await EventLog(url).ours("Disconnected", "bad"))[0]["reason"]
-    assert await EventLog(url).names("nobody") == []
+    assert await EventLog(url).names("absent") == []
 
 
-async def test_a_cut_without_fin_is_noticed_and_healed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cut_without_fin_is_noticed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", 2.0)
     async with FakeAmi() as pbx, Cable(pbx.port) as cable, listener_task(url, pbx.pbx(port=cable.port)):
         await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
@@ -113,7 +113,7 @@ async def test_a_cut_without_fin_is_noticed_and_healed(url: str, monkeypatch: py
         assert "no Pong" in (await EventLog(url).ours("Disconnected"))[0]["reason"]
 
 
-async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_with_events_needs_pongs_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", 0.3)
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = lambda _: b""
@@ -123,29 +123,29 @@ async def test_a_pbx_that_sends_events_but_no_pong_is_lost_too(url: str, monkeyp
                 while pbx.logins == 1:
                     pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
                     await asyncio.sleep(0.01)
-        assert paired(await EventLog(url).names())
+        assert is_paired(await EventLog(url).names())
 
 
-async def test_a_pong_behind_a_flood_is_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listener_waits_longer_during_a_flood(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "FLOOD_BYTES_PER_SECOND", 1000)
     monkeypatch.setattr(session_module, "PONG_TIMEOUT_SECONDS", 2.0)
     async with FakeAmi() as pbx:
-        held: list[bytes] = []
+        pongs: list[bytes] = []
 
-        def late(headers: dict[str, str]) -> bytes:
-            held.append(block("Response: Success", f"ActionID: {headers['ActionID']}", "Ping: Pong"))
-            return b"" if len(held) < 4 else held[-1]
+        def reply_late(headers: dict[str, str]) -> bytes:
+            pongs.append(block("Response: Success", f"ActionID: {headers['ActionID']}", "Ping: Pong"))
+            return b"" if len(pongs) < 4 else pongs[-1]
 
-        pbx.replies["Ping"] = late
+        pbx.replies["Ping"] = reply_late
         async with listener_task(url, pbx.pbx()):
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                while len(held) < 5:
+                while len(pongs) < 5:
                     pbx.send(block("Event: VarSet", "Variable: x", f"Value: {'x' * 200}"))
                     await asyncio.sleep(0.005)
         assert pbx.logins == 1
 
 
-async def test_an_end_by_the_pbx_is_followed_by_a_new_link(url: str) -> None:
+async def test_a_link_closed_by_the_pbx_is_reopened(url: str) -> None:
     async with FakeAmi() as pbx:
         async with listener_task(url, pbx.pbx()):
             for count in range(1, 6):
@@ -153,19 +153,19 @@ async def test_an_end_by_the_pbx_is_followed_by_a_new_link(url: str) -> None:
                 pbx.cut()
         names = await EventLog(url).names()
         assert links(names).count("Connected") >= 5
-        assert paired(names)
+        assert is_paired(names)
 
 
-async def test_links_that_end_at_once_are_not_tried_in_a_busy_loop(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_links_that_end_immediately_back_off(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     link = Listener._link
 
-    async def noted(self: Listener) -> float:
+    async def record_wait(self: Listener) -> float:
         waits.append(await link(self))
         return 0.0
 
     monkeypatch.setattr(listener_module, "RETRY", Backoff(0.2, 2.0))
-    monkeypatch.setattr(Listener, "_link", noted)
+    monkeypatch.setattr(Listener, "_link", record_wait)
     async with FakeAmi() as pbx:
         pbx.hangs_up_at.add("Challenge")
         async with listener_task(url, pbx.pbx()):
@@ -175,7 +175,7 @@ async def test_links_that_end_at_once_are_not_tried_in_a_busy_loop(url: str, mon
     assert len(set(waits)) > 4  # jitter
 
 
-async def test_a_refused_login_is_told_once_for_each_message(url: str) -> None:
+async def test_a_refused_login_is_logged_once_per_message(url: str) -> None:
     async with FakeAmi(secret="another") as pbx:
         async with listener_task(url, pbx.pbx()):
             await eventually(lambda: len(pbx.actions_named("Login")) >= 3)
@@ -188,10 +188,10 @@ async def test_a_refused_login_is_told_once_for_each_message(url: str) -> None:
             "Authentication failed",
             "Account locked",
         ]
-        assert paired(await EventLog(url).names())
+        assert is_paired(await EventLog(url).names())
 
 
-async def test_a_port_that_answers_nothing_is_left_after_a_while(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_port_times_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "CONNECT_TIMEOUT_SECONDS", 0.05)
     async with FakeAmi() as pbx, Cable(pbx.port) as cable:
         cable.flowing.clear()
@@ -229,7 +229,7 @@ async def test_epochs_rise_within_a_second_and_over_restarts(url: str) -> None:
     assert epochs == sorted(set(epochs))
 
 
-async def test_epochs_rise_when_the_clock_went_back(url: str, spools: Spools) -> None:
+async def test_epochs_rise_after_a_clock_set_back(url: str, spools: Spools) -> None:
     writer = Ingest(url, "pbx", spools)
     future = 10**10
     writer.put(NewEvent("ringledger", "SnapshotStarted", None, 0.0, b'{"type":"SnapshotStarted","epoch":%d}' % future))
@@ -240,9 +240,7 @@ async def test_epochs_rise_when_the_clock_went_back(url: str, spools: Spools) ->
     assert (await EventLog(url).ours("SnapshotStarted"))[1]["epoch"] == future + 1
 
 
-async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_written_by_the_next(
-    url: str, spools: Spools
-) -> None:
+async def test_the_next_listener_logs_the_missing_end(url: str, spools: Spools) -> None:
     async with FakeAmi() as pbx:
         killed = Ingest(url, "pbx", spools)
         killed.put(NewEvent("ringledger", "Connected", None, 1000.0, b'{"type":"Connected","address":"x"}'))
@@ -253,32 +251,32 @@ async def test_the_end_of_a_link_that_a_killed_listener_could_not_write_is_writt
             await EventLog(url).until(lambda names: names.count("Connected") >= 2)
         names = await EventLog(url).names()
         assert names[:4] == ["Connected", "Newchannel", "Disconnected", "Connected"]
-        assert paired(names)
+        assert is_paired(names)
         assert (await EventLog(url).ours("Disconnected"))[0]["heard"] == 1001.5
         async with listener_task(url, pbx.pbx()):
             await eventually(lambda: pbx.logins >= 2)
-        assert paired(await EventLog(url).names())
+        assert is_paired(await EventLog(url).names())
 
 
-BACK = """
-WITH kept AS (
+REWIND = """
+WITH last_kept AS (
     SELECT last, hash, ordinal + last - first AS ordinal FROM ledger.batch WHERE last >= $1 ORDER BY last LIMIT 1
 ),
-lost AS (DELETE FROM ledger.event USING kept WHERE position > kept.last),
-batches AS (DELETE FROM ledger.batch USING kept WHERE ledger.batch.last > kept.last),
-head AS (UPDATE ledger.head SET position = kept.last, hash = kept.hash FROM kept)
-UPDATE ledger.connection SET last_ordinal = kept.ordinal, last_recorded = to_timestamp(1000) FROM kept
+lost AS (DELETE FROM ledger.event USING last_kept WHERE position > last_kept.last),
+batches AS (DELETE FROM ledger.batch USING last_kept WHERE ledger.batch.last > last_kept.last),
+head AS (UPDATE ledger.head SET position = last_kept.last, hash = last_kept.hash FROM last_kept)
+UPDATE ledger.connection SET last_ordinal = last_kept.ordinal, last_recorded = to_timestamp(1000) FROM last_kept
 """
 
 
-async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
-    """As when PostgreSQL fails over to a replica that was behind."""
+async def test_a_rewound_log_has_a_gap(url: str) -> None:
+    """PostgreSQL fails over to a replica that was behind."""
     admin = await asyncpg.connect(url)
     async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
         names = await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
         pbx.send(block("Event: Lost"))
         await EventLog(url).until(lambda names: "Lost" in names)
-        await admin.execute(BACK, len(names))
+        await admin.execute(REWIND, len(names))
         pbx.send(block("Event: Kept"))
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
     await admin.close()
@@ -293,7 +291,7 @@ async def test_what_the_log_lost_by_going_back_is_a_gap(url: str) -> None:
 
 @asynccontextmanager
 async def linked(pbx: FakeAmi, make_ingest: MakeIngest) -> AsyncIterator[Listener]:
-    """A listener whose link is up; nothing of what it puts is written as yet."""
+    """Run a listener until its link is up, without a writer for its events."""
     listener = Listener(pbx.pbx(), make_ingest)
     stop = asyncio.Event()
     running = asyncio.create_task(listener.run(stop))
@@ -303,7 +301,7 @@ async def linked(pbx: FakeAmi, make_ingest: MakeIngest) -> AsyncIterator[Listene
     await running
 
 
-async def test_a_flood_stops_the_reading_until_half_is_written(
+async def test_a_flood_pauses_reading_until_half_is_appended(
     url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
 ) -> None:
     monkeypatch.setattr(backlog_module, "SPILL_EVENTS", 150)
@@ -318,21 +316,21 @@ async def test_a_flood_stops_the_reading_until_half_is_written(
             total += 1000
             await asyncio.sleep(0)
         waiting = ingest.waiting
-        assert waiting < 3000  # one read may go beyond the limit, the socket holds the rest
+        assert waiting < 3000  # one read may exceed the limit; the rest stays in the socket
         pings = len(pbx.actions_named("Ping"))
-        await eventually(lambda: len(pbx.actions_named("Ping")) > pings + 2)  # silence of our making is no lost link
+        await eventually(lambda: len(pbx.actions_named("Ping")) > pings + 2)  # the paused link is not lost
         assert listener.link_up
         assert ingest.waiting == waiting
-        writing = asyncio.create_task(ingest.run())
+        appending = asyncio.create_task(ingest.run())
         await eventually(lambda: ingest.last_appended > total)
     ingest.stop()
-    await writing
+    await appending
     names = await EventLog(url).names("pbx", "ami")
     assert names.count("VarSet") == total
     assert pbx.logins == 1
 
 
-async def test_reading_leaves_more_time_while_much_waits(
+async def test_reading_is_slower_with_a_large_backlog(
     url: str, monkeypatch: pytest.MonkeyPatch, spools: Spools
 ) -> None:
     monkeypatch.setattr(backlog_module, "BEHIND_EVENTS", 500)
@@ -342,27 +340,27 @@ async def test_reading_leaves_more_time_while_much_waits(
         loop = asyncio.get_running_loop()
         call_later = loop.call_later
 
-        def noted(delay: float, *call: Any) -> asyncio.TimerHandle:
+        def record_delay(delay: float, *call: Any) -> asyncio.TimerHandle:
             turns.append(delay)
             return call_later(delay, *call)
 
-        monkeypatch.setattr(loop, "call_later", noted)
+        monkeypatch.setattr(loop, "call_later", record_delay)
         wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 1000}")
         while protocol_module.LONG_PAUSE_SECONDS not in turns:
             pbx.send(wire * 1000)
             await asyncio.sleep(0)
-        writing = asyncio.create_task(ingest.run())
+        appending = asyncio.create_task(ingest.run())
         await eventually(lambda: not ingest.waiting)
         turns.clear()
-        while protocol_module.PAUSE_SECONDS not in turns:  # nothing waits: reading is as fast as ever
+        while protocol_module.PAUSE_SECONDS not in turns:  # without a backlog reading is as fast as before
             pbx.send(wire * 200)
             await asyncio.sleep(0)
             await eventually(lambda: ingest.waiting < 100)
     ingest.stop()
-    await writing
+    await appending
 
 
-async def test_minutes_count_what_came_over_every_link(url: str, spools: Spools) -> None:
+async def test_minutes_count_events_of_all_links(url: str, spools: Spools) -> None:
     async with FakeAmi() as pbx:
         now = 30_000_000 * 60 - 1.5
         listener = Listener(pbx.pbx(), partial(Ingest, url, "pbx", spools), Clock(now=lambda: now))
@@ -401,25 +399,25 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return key, cert
 
 
-async def test_tls_with_a_ca_file_without_one_and_with_another(url: str, tmp_path: Path) -> None:
+async def test_tls_needs_the_right_ca_or_none(url: str, tmp_path: Path) -> None:
     key, cert = certificate(tmp_path, "pbx")
     _, other = certificate(tmp_path, "other")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     async with FakeAmi(tls=context) as pbx:
-        trusting = pbx.pbx("trusting", tls=True, ca_file=str(cert))
-        careless = pbx.pbx("careless", tls=True, verify=False)
-        plain = [
-            pbx.pbx("stranger", tls=True, ca_file=str(other)),
-            pbx.pbx("unknown", tls=True),
+        with_ca = pbx.pbx("with-ca", tls=True, ca_file=str(cert))
+        unverified = pbx.pbx("unverified", tls=True, verify=False)
+        refused = [
+            pbx.pbx("other-ca", tls=True, ca_file=str(other)),
+            pbx.pbx("no-ca", tls=True),
             pbx.pbx("missing", tls=True, ca_file=str(tmp_path / "none.pem")),
-            pbx.pbx("untold"),
+            pbx.pbx("plain"),
         ]
-        async with listener_task(url, trusting, careless, *plain):
-            for name in ("trusting", "careless"):
+        async with listener_task(url, with_ca, unverified, *refused):
+            for name in ("with-ca", "unverified"):
                 await EventLog(url).until(lambda names: "SnapshotCompleted" in names, name)
             pbx.send(block("Event: Newchannel", "CallerIDName: René"))
-            for name in ("trusting", "careless"):
+            for name in ("with-ca", "unverified"):
                 await EventLog(url).until(lambda names: "Newchannel" in names, name)
-        for one in plain:
-            assert await EventLog(url).names(one.name) == []
+        for pbx_settings in refused:
+            assert await EventLog(url).names(pbx_settings.name) == []

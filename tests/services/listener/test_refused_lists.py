@@ -36,7 +36,7 @@ CALL = block(
 
 
 class Models:
-    """The rows of the models that say what is true, each time they are asked for."""
+    """The rows of three models, folded at each call."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -62,13 +62,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
 
 
-async def concluded(url: str, action: str, outcome: str, link: int = 1) -> dict[str, Any]:
-    """Wait until a whole snapshot of the PBX's nth link has this outcome of a list; return its SnapshotListed."""
+async def wait_outcome(url: str, action: str, outcome: str, link: int = 1) -> dict[str, Any]:
+    """Wait until a complete snapshot of the nth link has this outcome of a list; return its SnapshotListed."""
 
-    async def there() -> dict[str, Any] | None:
+    async def listed_event() -> dict[str, Any] | None:
         rows = [row for row in await EventLog(url).rows(source="ringledger") if row["name"] != "Minute"]
-        begun = [n for n, row in enumerate(rows) if row["name"] == "Connected"]
-        events = [msgspec.json.decode(row["raw"]) for row in rows[begun[link - 1] :]] if len(begun) >= link else []
+        starts = [n for n, row in enumerate(rows) if row["name"] == "Connected"]
+        events = [msgspec.json.decode(row["raw"]) for row in rows[starts[link - 1] :]] if len(starts) >= link else []
         ends = [n for n, event in enumerate(events) if event["type"] == "SnapshotCompleted"]
         return next(
             (
@@ -79,18 +79,18 @@ async def concluded(url: str, action: str, outcome: str, link: int = 1) -> dict[
             None,
         )
 
-    found: dict[str, Any] = await present(there, f"{action} is {outcome}")
-    return found
+    event: dict[str, Any] = await present(listed_event, f"{action} is {outcome}")
+    return event
 
 
-async def test_a_refused_list_heals_no_gap_until_it_is_allowed(url: str, models: Models) -> None:
+async def test_a_refused_list_heals_no_gap(url: str, models: Models) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies["CoreShowChannels"] = DENIED
-        await concluded(url, "CoreShowChannels", "refused")
+        await wait_outcome(url, "CoreShowChannels", "refused")
         fake.send(CALL)
         await EventLog(url).until(lambda names: "Newchannel" in names)
         fake.cut()
-        await concluded(url, "CoreShowChannels", "refused", link=2)
+        await wait_outcome(url, "CoreShowChannels", "refused", link=2)
         (link,) = await models.rows("links")
         assert (link["state"], link["healed"]) == ("up", False)
         assert link["failed"] == ["CoreShowChannels: Permission denied"]
@@ -101,35 +101,35 @@ async def test_a_refused_list_heals_no_gap_until_it_is_allowed(url: str, models:
 
         fake.replies["CoreShowChannels"] = listed()
         fake.send(RELOAD)
-        await concluded(url, "CoreShowChannels", "complete", link=2)
+        await wait_outcome(url, "CoreShowChannels", "complete", link=2)
         (link,) = await models.rows("links")
         assert (link["healed"], link["failed"]) == (True, [])
         assert [gap["healed_time"] is None for gap in await models.rows("gaps")] == [False]
         assert await models.rows("channels") == []
 
 
-async def test_a_list_that_is_refused_later_ends_healed(url: str, models: Models) -> None:
+async def test_a_later_refusal_ends_the_healed_state(url: str, models: Models) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
-        await concluded(url, "Agents", "complete")
+        await wait_outcome(url, "Agents", "complete")
         assert (await models.rows("links"))[0]["healed"] is True
         fake.replies["Agents"] = DENIED
         fake.send(RELOAD)
-        await concluded(url, "Agents", "refused")
+        await wait_outcome(url, "Agents", "refused")
         assert (await models.rows("links"))[0]["healed"] is False
 
 
-async def test_a_refused_command_heals_if_modules_may_be_checked(url: str, models: Models) -> None:
+async def test_a_refused_command_heals_with_allowed_modulecheck(url: str, models: Models) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Error", "Message: Module not loaded")}
-        assert (await concluded(url, "Command", "refused"))["instead"] == "ModuleCheck"
+        assert (await wait_outcome(url, "Command", "refused"))["instead"] == "ModuleCheck"
         (link,) = await models.rows("links")
         assert (link["healed"], link["failed"]) == (True, [])
 
 
-async def test_a_refused_command_heals_nothing_without_a_substitute(url: str, models: Models) -> None:
+async def test_a_refused_command_without_substitute_heals_nothing(url: str, models: Models) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": DENIED}
-        await concluded(url, "Command", "refused")
+        await wait_outcome(url, "Command", "refused")
         (link,) = await models.rows("links")
         assert (link["healed"], link["failed"]) == (False, ["Command: Permission denied"])
 
@@ -137,42 +137,42 @@ async def test_a_refused_command_heals_nothing_without_a_substitute(url: str, mo
 async def test_an_unknown_action_is_not_refused(url: str, models: Models) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.welcome = b""  # without class system in read there is no FullyBooted
-        await concluded(url, "SIPpeers", "unsupported")
+        await wait_outcome(url, "SIPpeers", "unsupported")
         assert (await models.rows("links"))[0]["healed"] is True
 
 
-async def test_a_list_that_is_unknown_while_asterisk_boots_heals_nothing(url: str, models: Models) -> None:
-    """manager.c lets clients in before modules are loaded, and sends FullyBooted after that."""
+async def test_an_unknown_list_during_boot_heals_nothing(url: str, models: Models) -> None:
+    """manager.c accepts clients before modules are loaded, and sends FullyBooted after that."""
     booted = block("Event: FullyBooted", "Status: Fully Booted")
     async with pbx22() as fake, listener_task(url, fake.pbx()):
-        await concluded(url, "Agents", "complete")
+        await wait_outcome(url, "Agents", "complete")
         agents = fake.replies.pop("Agents")
         fake.welcome = b""
         fake.cut()
-        await concluded(url, "Agents", "failed", link=2)
+        await wait_outcome(url, "Agents", "failed", link=2)
         (link,) = await models.rows("links")
         assert (link["healed"], link["failed"]) == (False, ["Agents", "SIPpeers", "SIPshowregistry"])
         fake.replies["Agents"] = agents
         fake.send(booted)
-        await concluded(url, "SIPpeers", "empty", link=2)
+        await wait_outcome(url, "SIPpeers", "empty", link=2)
         (link,) = await models.rows("links")
         assert (link["healed"], link["failed"]) == (True, [])
 
 
 @pytest.mark.parametrize("module", ["manager", "All"])
-async def test_a_reload_of_the_manager_ends_a_session_with_refusals(url: str, module: str) -> None:
+async def test_a_manager_reload_ends_a_refused_session(url: str, module: str) -> None:
     """A session keeps the classes of its login (manager.c, authenticate), so a new login is needed."""
     async with ManagerConf() as fake, listener_task(url, fake.pbx()):
-        await concluded(url, "Agents", "refused")
+        await wait_outcome(url, "Agents", "refused")
         fake.denied.clear()
         fake.send(block("Event: Reload", f"Module: {module}", "Status: 0"))
-        await concluded(url, "Agents", "complete", link=2)
+        await wait_outcome(url, "Agents", "complete", link=2)
         (lost,) = await EventLog(url).ours("Disconnected")
         assert "manager.conf" in lost["reason"]
-        # Without refusals there is no reason for another login.
-        asked = len(fake.actions_named("Agents"))
+        # Without refusals the listener does not log in again.
+        count = len(fake.actions_named("Agents"))
         fake.send(block("Event: Reload", f"Module: {module}", "Status: 0"))
-        await eventually(lambda: len(fake.actions_named("Agents")) > asked)
+        await eventually(lambda: len(fake.actions_named("Agents")) > count)
         assert fake.logins == 2
 
 
@@ -186,21 +186,21 @@ class ManagerConf(FakeAmi):
         of_session = dict[int, frozenset[str]]()
         agents = self.replies["Agents"]
 
-        def answer(asked: dict[str, str]) -> bytes:
+        def reply(action: dict[str, str]) -> bytes:
             classes = of_session.setdefault(self.logins, frozenset(self.denied))
-            return DENIED(asked) if "Agents" in classes else agents(asked)
+            return DENIED(action) if "Agents" in classes else agents(action)
 
-        self.replies["Agents"] = answer
+        self.replies["Agents"] = reply
 
 
-async def test_words_of_a_hostile_pbx_are_cut(url: str) -> None:
+async def test_a_long_refusal_message_is_truncated(url: str) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies["Agents"] = said("Response: Error", f"Message: Permission denied{'x' * 100_000}")
-        listed_ = await concluded(url, "Agents", "refused")
-        assert len(listed_["message"]) == lists.MAX_MESSAGE_LENGTH
+        event = await wait_outcome(url, "Agents", "refused")
+        assert len(event["message"]) == lists.MAX_MESSAGE_LENGTH
 
 
-def test_every_list_has_its_classes_in_the_docs() -> None:
+def test_the_docs_name_the_classes_of_lists() -> None:
     assert set(NEEDS) == {*FREQUENT, *RARE}
     page = (Path(__file__).parents[3] / "docs" / "install.md").read_text(encoding="utf-8")
     for need in NEEDS.values():

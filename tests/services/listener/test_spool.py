@@ -1,4 +1,4 @@
-"""The spool: what PostgreSQL does not take waits on disk, in order, and goes into the log once."""
+"""The spool: events wait on disk while PostgreSQL takes none, and reach the log once, in order."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ from tests.support.event_log import EventLog
 from tests.support.listener import NO_SPOOL
 from tests.support.polling import eventually
 
-OPENING = """
+OPEN_SPOOL = """
 import sqlite3, sys
 from pathlib import Path
 from services.listener.spool import Spool
@@ -56,7 +56,7 @@ def raws(*numbers: int) -> list[bytes]:
 # The file
 
 
-def test_a_spool_gives_back_what_it_was_given_in_order_and_counts_it(spools: Spools) -> None:
+def test_a_spool_returns_and_counts_events_in_order(spools: Spools) -> None:
     odd = NewEvent("ringledger", "Ä\n", None, 1.5, b"\xff\0")
     spool = spools.create("pbx", "ami", 77)
     spool.put(5, [event(1), odd])
@@ -69,23 +69,28 @@ def test_a_spool_gives_back_what_it_was_given_in_order_and_counts_it(spools: Spo
     spool.replace(odd)
     assert spool.read(9) == [odd]
     spool.close()
-    (left,) = spools.open_inherited("pbx", "ami")
-    assert (left.writer, left.first, left.events, left.bytes) == (77, 7, 1, len(odd.raw) + EVENT_OVERHEAD_BYTES)
-    left.renumber(88)
-    left.put(2, [event(4)])
-    left.close()
-    (left,) = spools.open_inherited("pbx", "ami")
-    assert (left.writer, left.first, left.read(9)) == (88, 1, [odd, event(4)])
-    assert left.discard_after(2.0) == 1
-    assert (left.read(9), left.events) == ([odd], 1)
-    left.drop(1, len(odd.raw))
-    assert left.bytes == 0
-    left.close()
+    (inherited,) = spools.open_inherited("pbx", "ami")
+    assert (inherited.writer, inherited.first, inherited.events, inherited.bytes) == (
+        77,
+        7,
+        1,
+        len(odd.raw) + EVENT_OVERHEAD_BYTES,
+    )
+    inherited.renumber(88)
+    inherited.put(2, [event(4)])
+    inherited.close()
+    (inherited,) = spools.open_inherited("pbx", "ami")
+    assert (inherited.writer, inherited.first, inherited.read(9)) == (88, 1, [odd, event(4)])
+    assert inherited.discard_after(2.0) == 1
+    assert (inherited.read(9), inherited.events) == ([odd], 1)
+    inherited.drop(1, len(odd.raw))
+    assert inherited.bytes == 0
+    inherited.close()
     assert spools.open_inherited("pbx", "ami") == []
     assert list(spools.folder.iterdir()) == []
 
 
-def test_names_may_hold_anything_and_are_told_apart(spools: Spools) -> None:
+def test_spools_of_any_names_are_distinct(spools: Spools) -> None:
     names = ["a", "a.b", "../x", "ä*[?]", "a b/%2E"]
     for name in names:
         for kind in ("ami", "ari"):
@@ -94,22 +99,22 @@ def test_names_may_hold_anything_and_are_told_apart(spools: Spools) -> None:
             spool.close()
     assert spools.owners() == {(name, kind) for name in names for kind in ("ami", "ari")}
     for name in names:
-        for left in (found := spools.open_inherited(name, "ami")):
-            left.close()
-        assert len(found) == 1
+        for inherited in (matches := spools.open_inherited(name, "ami")):
+            inherited.close()
+        assert len(matches) == 1
 
 
-def test_a_spool_in_use_is_nobody_elses(spools: Spools) -> None:
+def test_an_open_spool_is_exclusive(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(1)])
-    opened = subprocess.run([sys.executable, "-c", OPENING, spool.file], capture_output=True, text=True, check=False)
+    opened = subprocess.run([sys.executable, "-c", OPEN_SPOOL, spool.file], capture_output=True, text=True, check=False)
     assert opened.stderr.strip() == "SQLITE_BUSY"
     assert spools.open_inherited("pbx", "ami") == []
     spool.close()
-    assert subprocess.run([sys.executable, "-c", OPENING, spool.file], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", OPEN_SPOOL, spool.file], check=False).returncode == 0
 
 
-def test_a_full_disk_takes_nothing_of_what_it_cannot_take_whole(spools: Spools) -> None:
+def test_a_full_disk_stores_no_partial_batch(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(1)])
     spool._connection.execute("PRAGMA max_page_count = 8")
@@ -120,7 +125,7 @@ def test_a_full_disk_takes_nothing_of_what_it_cannot_take_whole(spools: Spools) 
     assert spool.read(9) == [event(1), event(2)]
 
 
-def test_a_spool_is_emptied_on_a_disk_that_takes_no_writes(spools: Spools) -> None:
+def test_a_read_only_disk_drains_a_spool(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
     spool.put(5, [event(n) for n in range(5)])
     spool._connection.execute("PRAGMA query_only = ON")
@@ -137,7 +142,7 @@ def test_a_spool_is_emptied_on_a_disk_that_takes_no_writes(spools: Spools) -> No
     assert list(spools.folder.iterdir()) == []
 
 
-def test_rows_that_a_full_disk_kept_are_no_new_writers(spools: Spools) -> None:
+def test_a_new_writer_skips_rows_already_dropped(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(n) for n in range(3)])
     spool._connection.execute("PRAGMA query_only = ON")
@@ -145,23 +150,23 @@ def test_rows_that_a_full_disk_kept_are_no_new_writers(spools: Spools) -> None:
     spool._connection.execute("PRAGMA query_only = OFF")
     spool.renumber(9)
     spool.close()
-    (left,) = spools.open_inherited("pbx", "ami")
-    assert (left.writer, left.first, left.read(9)) == (9, 1, [event(2)])
-    left.close()
+    (inherited,) = spools.open_inherited("pbx", "ami")
+    assert (inherited.writer, inherited.first, inherited.read(9)) == (9, 1, [event(2)])
+    inherited.close()
 
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no write of this process into a file succeed."""
-    former, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    """Make every write of this process to a file fail."""
+    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard_limit))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (former, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft_limit, hard_limit))
 
 
-def test_a_full_disk_keeps_nothing_of_a_spool_that_it_did_not_take(spools: Spools) -> None:
+def test_a_full_disk_leaves_no_spool_file(spools: Spools) -> None:
     with full_disk():
         with pytest.raises(SpoolFullError):
             spools.create("pbx", "ami", 1)
@@ -170,7 +175,7 @@ def test_a_full_disk_keeps_nothing_of_a_spool_that_it_did_not_take(spools: Spool
     assert spools.probe("pbx", "ami") == ""
 
 
-def test_a_spool_of_a_killed_process_is_opened_on_a_full_disk(spools: Spools) -> None:
+def test_a_full_disk_still_opens_a_spool(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 7)
     spool.put(1, [event(1), event(2)])
     for file in [*spools.folder.iterdir()]:
@@ -178,29 +183,29 @@ def test_a_spool_of_a_killed_process_is_opened_on_a_full_disk(spools: Spools) ->
     spool.close()
     spool.file.unlink()
     with full_disk():
-        (left,) = spools.open_inherited("pbx", "ami")
-        assert (left.writer, left.read(9)) == (7, [event(1), event(2)])
-        left.drop(2, left.bytes)
-        left.close()
+        (inherited,) = spools.open_inherited("pbx", "ami")
+        assert (inherited.writer, inherited.read(9)) == (7, [event(1), event(2)])
+        inherited.drop(2, inherited.bytes)
+        inherited.close()
     assert list(spools.folder.iterdir()) == []
 
 
-def test_a_file_that_was_begun_on_a_full_disk_is_removed(spools: Spools) -> None:
-    """An older program made a spool under its own name, and a full disk kept the empty file."""
+def test_an_unfinished_spool_file_is_removed(spools: Spools) -> None:
+    """An older version created the spool under its final name, and an empty file remained on the full disk."""
     spool = spools.create("pbx", "ami", 1)
     spool.close()
     spool.file.touch()
-    begun = spool.file.with_name(spool.file.name.replace(".ami.", ".ami.1"))
-    with contextlib.closing(sqlite3.connect(begun)) as connection:
+    unfinished = spool.file.with_name(spool.file.name.replace(".ami.", ".ami.1"))
+    with contextlib.closing(sqlite3.connect(unfinished)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-    assert begun.stat().st_size
+    assert unfinished.stat().st_size
     with full_disk():
         assert spools.owners() == set()
         assert spools.open_inherited("pbx", "ami") == []
     assert list(spools.folder.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_a_full_disk() -> None:
+def test_an_impossible_folder_is_a_full_spool() -> None:
     with pytest.raises(SpoolFullError):
         NO_SPOOL.create("pbx", "ami", 1)
 
@@ -218,17 +223,17 @@ async def without_connections(url: str) -> AsyncIterator[str]:
     try:
         yield url.replace("ringledger@", "crowded@")
         await admin.execute("ALTER ROLE crowded CONNECTION LIMIT 5")
-        await eventually_empty(url)
+        await wait_drained(url)
     finally:
         await admin.execute("DROP OWNED BY crowded; DROP ROLE crowded")
         await admin.close()
 
 
-async def eventually_empty(url: str) -> None:
+async def wait_drained(url: str) -> None:
     await EventLog(url).until(lambda names: len(names) >= 500)
 
 
-async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> None:
+async def test_the_writer_without_connections_spools(url: str, spools: Spools) -> None:
     async with without_connections(url) as crowded:
         ingest = Ingest(crowded, "pbx", spools)
         task = asyncio.create_task(ingest.run())
@@ -241,7 +246,7 @@ async def test_out_of_connections_means_the_spool(url: str, spools: Spools) -> N
     assert list(spools.folder.iterdir()) == []
 
 
-async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_log_once(
+async def test_a_slow_postgresql_gets_spooled_events_once(
     url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_module, "SPILL_AFTER_SECONDS", 0.05)
@@ -251,13 +256,13 @@ async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_
         ingest.put(event(1))
         await eventually(lambda: ingest.last_appended >= 1)
         cable.delay = 0.1
-        helped = 0
+        spooled = 0
         for n in range(2, 1001):
             ingest.put(event(n))
             if n % 50 == 0:
                 await asyncio.sleep(0.005)
-                helped = max(helped, ingest.spool_state.events)
-        await eventually(lambda: helped or ingest.spool_state.events)
+                spooled = max(spooled, ingest.spool_state.events)
+        await eventually(lambda: spooled or ingest.spool_state.events)
         cable.delay = 0.0
         await eventually(lambda: ingest.last_appended >= 1000)
         for n in range(1001, 1101):
@@ -267,7 +272,7 @@ async def test_a_slow_postgresql_is_helped_by_the_disk_and_each_event_is_in_the_
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 1101))
 
 
-async def test_while_a_connection_is_awaited_the_disk_has_what_came(
+async def test_events_are_spooled_before_the_first_connection(
     url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_module, "SPILL_AFTER_SECONDS", 0.05)
@@ -280,12 +285,12 @@ async def test_while_a_connection_is_awaited_the_disk_has_what_came(
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(1)
 
 
-@pytest.mark.parametrize("lost", [False, True])
-async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, spools: Spools, lost: bool) -> None:  # noqa: FBT001
-    """It was killed: after its last append was committed and before it was told (``lost``), or before that."""
+@pytest.mark.parametrize("is_committed", [False, True])
+async def test_an_inherited_spool_is_appended_first_and_once(url: str, spools: Spools, is_committed: bool) -> None:  # noqa: FBT001
+    """The writer was killed before its last append, or after the commit and before the response."""
     spool = spools.create("pbx", "ami", 5)
     spool.put(1, [event(n) for n in range(1, 11)])
-    if lost:
+    if is_committed:
         connection = await asyncpg.connect(url)
         from services.log.append import append_events
 
@@ -301,9 +306,7 @@ async def test_what_a_writer_left_is_first_in_the_log_and_not_doubled(url: str, 
     assert list(spools.folder.iterdir()) == []
 
 
-async def test_a_spool_on_a_full_disk_reaches_the_log(
-    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_disk_drains_into_the_log(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = spools.create("pbx", "ami", 5)
     spool.put(1, [event(n) for n in range(1, 11)])
     spool.close()
@@ -323,14 +326,14 @@ async def test_a_spool_on_a_full_disk_reaches_the_log(
     assert list(spools.folder.glob("*.spool*")) == []
 
 
-async def test_a_damaged_page_of_a_spool_stops_no_writer(url: str, spools: Spools) -> None:
+async def test_a_damaged_spool_page_stops_no_writer(url: str, spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 5)
     giant = NewEvent("ami", "Giant", None, 2.0, b"x" * 200_000)
     spool.put(1, [event(1), giant, event(3)])
     spool.close()
     pages = bytearray(await asyncio.to_thread(spool.file.read_bytes))
     number = next(n for n in range(0, len(pages), 4096) if pages[n + 4 : n + 4096] == b"x" * 4092)
-    pages[number : number + 4] = b"\x7f\xff\xff\xff"  # the page that follows
+    pages[number : number + 4] = b"\x7f\xff\xff\xff"  # the number of the next page
     await asyncio.to_thread(spool.file.write_bytes, pages)
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(4))
@@ -340,16 +343,16 @@ async def test_a_damaged_page_of_a_spool_stops_no_writer(url: str, spools: Spool
     assert spool.file.exists()
 
 
-async def test_a_spool_goes_into_another_ledger_whole(url: str, spools: Spools) -> None:
+async def test_another_ledger_gets_the_whole_spool(url: str, spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 5)
-    spool.put(901, [event(n) for n in range(1, 11)])  # the first 900 are in a ledger that is gone
+    spool.put(901, [event(n) for n in range(1, 11)])  # the first 900 are in a ledger that was deleted
     spool.close()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         await eventually(lambda: not ingest.backlog.inherited_writers and not ingest.spool_state.events)
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 11))
 
 
-async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, spools: Spools) -> None:
+async def test_a_refused_spooled_event_is_logged_as_rejected(url: str, spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 5)
     bad = NewEvent("ami", "NUL\0name", None, 1.0, b"Event: x\r\n\r\n")
     spool.put(1, [event(1), bad, event(3)])
@@ -359,12 +362,12 @@ async def test_what_is_refused_stands_as_rejected_from_the_spool_too(url: str, s
     assert [row["name"] for row in await EventLog(url).rows()] == ["VarSet", "Rejected", "VarSet"]
 
 
-async def test_a_full_spool_stops_the_reading_and_a_drained_one_lets_it_go_on(url: str, tmp_path: Path) -> None:
-    said: list[bool] = []
+async def test_a_full_spool_pauses_reading_until_drained(url: str, tmp_path: Path) -> None:
+    changes: list[bool] = []
 
     class Observer(IngestObserver):
         def on_full_change(self, is_full: bool) -> None:  # noqa: FBT001
-            said.append(is_full)
+            changes.append(is_full)
 
     async with Cable.to_postgresql(url) as cable:
         cable.flowing.clear()
@@ -373,17 +376,17 @@ async def test_a_full_spool_stops_the_reading_and_a_drained_one_lets_it_go_on(ur
             ingest.backlog.spill_due.set()
             for n in range(1, 1001):
                 ingest.put(event(n))
-            await eventually(lambda: said == [True])
-            await eventually(lambda: not ingest.waiting)  # what was read is safe all the same
+            await eventually(lambda: changes == [True])
+            await eventually(lambda: not ingest.waiting)  # the events that were read are in the spool
             assert not ingest.backlog.has_room.is_set()
             assert ingest.spool_state.events == 1000
             cable.flowing.set()
-            await eventually(lambda: said == [True, False])
+            await eventually(lambda: changes == [True, False])
             assert ingest.backlog.has_room.is_set()
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 1001))
 
 
-async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_reading_stops(url: str) -> None:
+async def test_reading_stops_without_disk_and_postgresql(url: str) -> None:
     async with Cable.to_postgresql(url) as cable:
         cable._server.close()
         async with writing(Ingest(cable.url(url), "pbx", NO_SPOOL)) as ingest:
@@ -401,7 +404,7 @@ async def test_without_disk_and_postgresql_memory_holds_what_was_read_and_readin
 # PostgreSQL itself
 
 
-async def migrated(url: str) -> None:
+async def migrate_schema(url: str) -> None:
     connection = await connect(url)
     await migrate(connection)
     await connection.close()
@@ -412,29 +415,29 @@ def embedded(tmp_path: Path) -> Callable[[str], Embedded]:
     return lambda name: Embedded(Path(f"/tmp/ringledger-{name}-{os.getpid()}-{tmp_path.stat().st_ino}"))
 
 
-async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
+async def test_a_restarted_postgresql_gets_all_events_in_order(
     embedded: Callable[[str], Embedded], spools: Spools
 ) -> None:
     server = embedded("stop")
     await asyncio.to_thread(server.start)
     try:
-        await migrated(server.url)
+        await migrate_schema(server.url)
         async with writing(Ingest(server.url, "pbx", spools)) as ingest:
             n = 0
             for how in ("stopped", "killed", "restarted"):
-                n = await _some(ingest, n)
+                n = await _put_300(ingest, n)
                 await eventually(lambda n=n: ingest.last_appended >= n)  # type: ignore[misc]
-                n = await _some(ingest, n)
+                n = await _put_300(ingest, n)
                 if how == "killed":
                     pid = (server.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]
                     os.kill(int(pid), 9)
                 else:
                     await asyncio.to_thread(server.stop)
-                n = await _some(ingest, n)
+                n = await _put_300(ingest, n)
                 if how != "restarted":
                     await eventually(lambda: ingest.spool_state.events and not ingest.waiting)
                 await asyncio.to_thread(server.start)
-                n = await _some(ingest, n)
+                n = await _put_300(ingest, n)
                 await eventually(lambda n=n: ingest.last_appended >= n)  # type: ignore[misc]
         assert [row["raw"] for row in await EventLog(server.url).rows()] == raws(*range(1, n + 1))
     finally:
@@ -442,7 +445,7 @@ async def test_a_postgresql_that_is_stopped_and_started_gets_all_in_order(
         server.remove()
 
 
-async def _some(ingest: Ingest, n: int) -> int:
+async def _put_300(ingest: Ingest, n: int) -> int:
     for more in range(n + 1, n + 301):
         ingest.put(event(more))
         if more % 100 == 0:
@@ -450,22 +453,20 @@ async def _some(ingest: Ingest, n: int) -> int:
     return n + 300
 
 
-async def test_a_postgresql_that_fails_over_has_each_event_once(
-    embedded: Callable[[str], Embedded], spools: Spools
-) -> None:
+async def test_a_failover_has_each_event_once(embedded: Callable[[str], Embedded], spools: Spools) -> None:
     first, second = embedded("first"), embedded("second")
     await asyncio.to_thread(first.start)
     try:
-        await migrated(first.url)
+        await migrate_schema(first.url)
         await asyncio.to_thread(_replicate, first, second)
-        sockets = ",".join(str(one.cluster.sockets) for one in (first, second))
+        sockets = ",".join(str(server.cluster.sockets) for server in (first, second))
         url = f"postgresql://ringledger@/postgres?host={sockets}&port=5432,5432&target_session_attrs=read-write"
         async with writing(Ingest(url, "pbx", spools)) as ingest:
-            n = await _some(ingest, 0)
+            n = await _put_300(ingest, 0)
             await eventually(lambda: ingest.last_appended >= n)
-            n = await _some(ingest, n)
+            n = await _put_300(ingest, n)
             os.kill(int((first.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]), 9)
-            n = await _some(ingest, n)
+            n = await _put_300(ingest, n)
             await asyncio.to_thread(second.cluster.run, "pg_ctl", "-D", str(second.cluster.data), "-w", "promote")
             await eventually(lambda: ingest.last_appended >= n)
         assert [row["raw"] for row in await EventLog(second.url).rows()] == raws(*range(1, n + 1))
@@ -476,7 +477,7 @@ async def test_a_postgresql_that_fails_over_has_each_event_once(
 
 
 def _replicate(primary: Embedded, standby: Embedded) -> None:
-    """Make ``standby`` a synchronous replica of ``primary``: a commit is acknowledged when both have it."""
+    """Make ``standby`` a synchronous replica of ``primary``: both must have a commit before its acknowledgement."""
     standby.cluster.prepare()
     standby.cluster.data.mkdir(mode=0o700)
     standby.cluster.give(standby.cluster.data)
@@ -504,7 +505,7 @@ def _replicate(primary: Embedded, standby: Embedded) -> None:
         subprocess.run(psql, check=True, capture_output=True)
 
 
-async def test_an_unreadable_file_is_left_alone_and_named(
+async def test_an_unreadable_spool_file_stays_and_is_named(
     url: str, spools: Spools, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spools.folder.mkdir()

@@ -1,4 +1,4 @@
-"""Spools of PBXes with any name, those of older programs, and disks that would take none."""
+"""Spools of PBXes with any name, spools of older versions, and disks that accept none."""
 
 import asyncio
 import os
@@ -27,22 +27,22 @@ from tests.support.fake_ami import FakeAmi
 from tests.support.listener import NO_SPOOL
 from tests.support.polling import TIMEOUT_SECONDS, eventually
 
-AWAY = "postgresql://nobody@127.0.0.1:1/none"
+UNREACHABLE = "postgresql://nobody@127.0.0.1:1/none"
 NAMES = ("Ж" * 40, "☎" * LONGEST_NAME, "a.b", "../x", "spool", "a" * 32)
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_stopped_writer_keeps_events_of_any_name(spools: Spools, name: str) -> None:
-    async with writing(Ingest(AWAY, name, spools)) as ingest:
+async def test_a_stopped_writer_spools_under_any_name(spools: Spools, name: str) -> None:
+    async with writing(Ingest(UNREACHABLE, name, spools)) as ingest:
         for n in range(100):
             ingest.put(event(n))
     assert spools.owners() == {(name, "ami")}
-    (left,) = spools.open_inherited(name, "ami")
-    assert [e.raw for e in left.read(200)] == [event(n).raw for n in range(100)]
-    left.close()
+    (inherited,) = spools.open_inherited(name, "ami")
+    assert [e.raw for e in inherited.read(200)] == [event(n).raw for n in range(100)]
+    inherited.close()
 
 
-def test_files_of_older_programs_are_taken_up(spools: Spools) -> None:
+def test_spools_of_older_versions_are_read(spools: Spools) -> None:
     spools.folder.mkdir()
     for number, name in enumerate(("pbx", "a.b ü")):
         file = f"{quote(name, safe='').replace('.', '%2E')}.ari.{time.time_ns()}.sqlite"
@@ -63,7 +63,7 @@ def test_files_of_older_programs_are_taken_up(spools: Spools) -> None:
     assert list(spools.folder.iterdir()) == []
 
 
-async def test_a_copy_of_a_spool_ends_no_listener(url: str, tmp_path: Path) -> None:
+async def test_a_copied_spool_stops_no_listener(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     folder.mkdir(mode=0o700)
     for name in ("pbx.ami.1.old.sqlite", "x.y.z.sqlite", "...sqlite"):
@@ -73,33 +73,33 @@ async def test_a_copy_of_a_spool_ends_no_listener(url: str, tmp_path: Path) -> N
     stranger.close()
     stop = asyncio.Event()
     async with FakeAmi() as fake:
-        listening = asyncio.create_task(listen(Settings(ami=(fake.pbx(),), data=tmp_path), url, stop))
-        await eventually(lambda: fake.logins or listening.done())
+        running = asyncio.create_task(listen(Settings(ami=(fake.pbx(),), data=tmp_path), url, stop))
+        await eventually(lambda: fake.logins or running.done())
         stop.set()
-        await listening
+        await running
     assert fake.logins == 1
 
 
-def test_a_spool_in_use_has_no_name_for_others(spools: Spools) -> None:
+def test_an_open_spool_has_no_owner(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
     assert spools.owners() == set()
     spool.close()
 
 
-def test_a_spool_that_is_busy_for_a_moment_is_taken_up(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_briefly_busy_spool_is_read(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(1)])
     monkeypatch.setattr(time, "sleep", lambda _seconds: spool.close())
-    (left,) = spools.open_inherited("pbx", "ami")
-    assert left.read(9) == [event(1)]
-    left.close()
+    (inherited,) = spools.open_inherited("pbx", "ami")
+    assert inherited.read(9) == [event(1)]
+    inherited.close()
 
 
-def test_probes_of_two_processes_do_not_meet(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
-    both, put = threading.Barrier(2, timeout=TIMEOUT_SECONDS), Spool.put
+def test_probes_of_two_processes_do_not_collide(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    barrier, put = threading.Barrier(2, timeout=TIMEOUT_SECONDS), Spool.put
 
     def put_together(spool: Spool, first: int, events: Sequence[NewEvent]) -> None:
-        both.wait()
+        barrier.wait()
         put(spool, first, events)
 
     monkeypatch.setattr(Spool, "put", put_together)
@@ -108,29 +108,29 @@ def test_probes_of_two_processes_do_not_meet(spools: Spools, monkeypatch: pytest
     assert list(spools.folder.iterdir()) == []
 
 
-def test_a_probe_of_a_killed_process_is_removed(spools: Spools) -> None:
+def test_a_stale_probe_is_removed(spools: Spools) -> None:
     spools.folder.mkdir(mode=0o700)
     stale = (spools.folder / "a.ami.1.probe-wal", spools.folder / "a.ami.1.spool.new")
-    living = spools.folder / "a.ami.2.probe"
-    for file in (*stale, living):
+    live = spools.folder / "a.ami.2.probe"
+    for file in (*stale, live):
         file.touch()
     for file in stale:
         os.utime(file, (0, 0))
     assert spools.probe("pbx", "ami") == ""
-    assert list(spools.folder.iterdir()) == [living]
+    assert list(spools.folder.iterdir()) == [live]
 
 
-def test_a_living_probe_outlasts_a_clock_set_back(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_live_probe_survives_a_clock_jump(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     spools.folder.mkdir(mode=0o700)
-    living = spools.folder / "a.ami.1.probe"
-    living.touch()
+    live = spools.folder / "a.ami.1.probe"
+    live.touch()
     back = time.time() - 12 * 3600
     monkeypatch.setattr(time, "time", lambda: back)
     assert spools.probe("pbx", "ami") == ""
-    assert list(spools.folder.iterdir()) == [living]
+    assert list(spools.folder.iterdir()) == [live]
 
 
-async def test_a_disk_that_takes_no_spool_is_found_at_start(url: str) -> None:
+async def test_an_unusable_disk_is_reported_at_start(url: str) -> None:
     async with writing(Ingest(url, "pbx", NO_SPOOL)) as ingest:
         error = await eventually(lambda: ingest.spool_state.error)
         assert "/dev/null" in error
@@ -139,18 +139,18 @@ async def test_a_disk_that_takes_no_spool_is_found_at_start(url: str) -> None:
         assert ingest.spool_state.error == error
 
 
-async def test_a_disk_that_recovers_is_noticed(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_recovered_disk_is_noticed(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_queue, "FAILED_PROBE_INTERVAL_SECONDS", 0.01)
-    blocking = tmp_path / "spool"
-    blocking.touch()
-    async with writing(Ingest(url, "pbx", Spools(blocking, 1 << 20))) as ingest:
+    obstacle = tmp_path / "spool"
+    obstacle.touch()
+    async with writing(Ingest(url, "pbx", Spools(obstacle, 1 << 20))) as ingest:
         await eventually(lambda: ingest.spool_state.error)
-        blocking.unlink()
+        obstacle.unlink()
         await eventually(lambda: not ingest.spool_state.error)
-    assert list(blocking.iterdir()) == []
+    assert list(obstacle.iterdir()) == []
 
 
-async def test_a_file_that_cannot_be_read_is_named(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreadable_spool_is_reported(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_queue, "PROBE_INTERVAL_SECONDS", 0.01)
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(1)])
@@ -181,7 +181,7 @@ def make_pipe(file: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_directory, make_dangling_link, make_link_to_itself, make_pipe])
-async def test_a_spool_that_is_no_file_stops_no_writer(
+async def test_a_spool_path_without_file_stops_no_writer(
     url: str, spools: Spools, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk_queue, "PROBE_INTERVAL_SECONDS", 0.01)
@@ -195,9 +195,7 @@ async def test_a_spool_that_is_no_file_stops_no_writer(
         assert spool.file.name in await eventually(lambda: ingest.spool_state.error)
 
 
-async def test_a_spool_of_another_user_stops_no_writer(
-    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_foreign_spool_stops_no_writer(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_queue, "PROBE_INTERVAL_SECONDS", 0.01)
     spool = spools.create("pbx", "ami", 1)
     spool.put(1, [event(1)])
@@ -208,7 +206,7 @@ async def test_a_spool_of_another_user_stops_no_writer(
             raise PermissionError(13, "Permission denied", str(file))
         return open_private(file, mode)
 
-    monkeypatch.setattr("services.listener.spool.open_private", refuse)  # root may read all
+    monkeypatch.setattr("services.listener.spool.open_private", refuse)  # file modes do not stop root
     assert spools.owners() == set()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))
@@ -217,12 +215,12 @@ async def test_a_spool_of_another_user_stops_no_writer(
 
 
 @pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "a\nb", "a\x85b"])
-def test_a_name_that_no_index_takes_is_no_setting(name: str) -> None:
+def test_an_invalid_pbx_name_is_a_settings_error(name: str) -> None:
     with pytest.raises(SettingsError, match="item 1: a name has at most 200 characters") as caught:
         load_settings({"RINGLEDGER_AMI": f"{name}=ami://user:{SECRET}@pbx1"})
     assert SECRET not in str(caught.value)
 
 
-def test_a_long_name_is_a_setting() -> None:
+def test_a_pbx_name_may_have_200_characters() -> None:
     (pbx,) = load_settings({"RINGLEDGER_AMI": f"{'Ж' * LONGEST_NAME}=ami://user:{SECRET}@pbx1"}).ami
     assert pbx.name == "Ж" * LONGEST_NAME

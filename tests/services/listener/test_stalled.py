@@ -1,4 +1,4 @@
-"""How a listener says that its events do not reach the log."""
+"""The state of a listener whose events do not reach the log."""
 
 import asyncio
 from pathlib import Path
@@ -17,28 +17,26 @@ from tests.services.listener.test_ingest import event
 from tests.support.polling import eventually
 
 
-async def test_a_backlog_measures_since_when_no_event_reached_the_log(
-    spools: Spools, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_backlog_measures_how_long_it_stalls(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(backlog, "time", SimpleNamespace(monotonic=lambda: now))
-    waiting = Backlog("pbx", "ami", spools, 1)
+    queue = Backlog("pbx", "ami", spools, 1)
     now = 200.0
-    assert waiting.stalled == 0.0
-    waiting.put(event(1))
+    assert queue.stalled == 0.0
+    queue.put(event(1))
     now = 230.0
-    waiting.put(event(2))
-    assert waiting.stalled == 30.0
-    await waiting.appended(await waiting.next_batch(1))
-    assert waiting.stalled == 0.0
+    queue.put(event(2))
+    assert queue.stalled == 30.0
+    await queue.appended(await queue.next_batch(1))
+    assert queue.stalled == 0.0
     now = 235.0
-    assert waiting.stalled == 5.0
-    await waiting.appended(await waiting.next_batch(1))
-    assert waiting.stalled == 0.0
+    assert queue.stalled == 5.0
+    await queue.appended(await queue.next_batch(1))
+    assert queue.stalled == 0.0
 
 
-class Hearing:
-    """Hears one event."""
+class OneEventListener:
+    """A listener that receives one event."""
 
     link_up = True
     clock_offset: float | None = None
@@ -51,24 +49,24 @@ class Hearing:
         await stop.wait()
 
 
-async def test_a_listener_says_that_its_events_are_stuck(url: str, tmp_path: Path) -> None:
-    terms = StandbyListener("pbx", "ami", url, Spools(tmp_path / "spool", 1), Hearing)
+async def test_a_listener_reports_stuck_events(url: str, tmp_path: Path) -> None:
+    standby = StandbyListener("pbx", "ami", url, Spools(tmp_path / "spool", 1), OneEventListener)
     stop = asyncio.Event()
     holder = await asyncpg.connect(url)
 
-    async def stuck() -> bool:
-        state = terms.state()
+    async def is_stuck() -> bool:
+        state = standby.state()
         return state.stalled > 0 and state.paused and state.spool.events == 1
 
-    async def flows() -> bool:
-        state = terms.state()
+    async def is_drained() -> bool:
+        state = standby.state()
         return (state.stalled, state.paused, state.waiting, state.spool.events) == (0.0, False, 0, 0)
 
     async with locked(holder, Lock.APPEND):
-        running = asyncio.create_task(terms.run(stop))
-        await eventually(stuck, "the event waits on a disk that is full")
-    await eventually(flows, "the event is in the log")
-    assert terms.posted().stalled == 0.0
+        running = asyncio.create_task(standby.run(stop))
+        await eventually(is_stuck, "the event waits in a full spool")
+    await eventually(is_drained, "the event is in the log")
+    assert standby.posted().stalled == 0.0
     stop.set()
     await running
     await holder.close()

@@ -1,4 +1,4 @@
-"""As of the moments of Asterisk's own lists, models contain what Asterisk itself listed."""
+"""As of the time of a list or a CLI command, the models have the rows that Asterisk printed."""
 
 import re
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ NAMES = [model.name for model in cli_text.MODELS]
 
 
 class Past:
-    """The rows of one PBX at any instant of a log with two, one of which was spooled for a while."""
+    """The rows of one PBX at any instant of a log of two PBXes, one of which was spooled for a while."""
 
     def __init__(self, connection: asyncpg.Connection, events: list[two_pbx_log.Event]) -> None:
         self.connection, self.events = connection, events
@@ -39,8 +39,8 @@ class Past:
     async def tables(self, pbx: str, requested_at: int | datetime) -> FoldSpec:
         instant = await instants.find(self.connection, requested_at)
         tables = FoldSpec(*cli_text.MODELS)
-        for name, one in (await self._as_of.read(self.connection, NAMES, instant)).items():
-            tables.rows[name] = {("pbx", *one.table.key_of(row)[1:]): row for row in one.rows if row.pbx == pbx}
+        for name, model in (await self._as_of.read(self.connection, NAMES, instant)).items():
+            tables.rows[name] = {("pbx", *model.table.key_of(row)[1:]): row for row in model.rows if row.pbx == pbx}
         return tables
 
 
@@ -49,28 +49,28 @@ async def past(postgresql_url: str) -> AsyncIterator[Past]:
     async with cloned(postgresql_url, READ_MODELS) as url:
         await two_pbx_log.append(url)
         await two_pbx_log.project(url)
-        own = await connect(url)
-        yield Past(own, await two_pbx_log.events_of(url))
-        await own.close()
+        connection = await connect(url)
+        yield Past(connection, await two_pbx_log.events_of(url))
+        await connection.close()
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
-async def test_at_every_moment_the_cli_was_asked_it_printed_what_was_held(past: Past, capture: str) -> None:
+async def test_models_print_like_the_cli_at_each_command(past: Past, capture: str) -> None:
     moments = cli(capture)
     assert len(moments) >= 21
-    output = [at for event, at in past.events if event.pbx == capture]
+    recorded = [at for event, at in past.events if event.pbx == capture]
     for requested_at, command, printed in moments:
         begin = datetime.fromtimestamp(requested_at + AGO[capture], UTC)
         end = begin + timedelta(seconds=ANSWER_SECONDS)
-        # Events that come while the CLI answers may be in its answer or not: one of these states is the one it saw.
-        within = sorted({begin - timedelta(microseconds=1), end, *(at for at in output if begin <= at <= end)})
+        # Events during the response may be in its text or not, so it equals one of these states.
+        within = sorted({begin - timedelta(microseconds=1), end, *(at for at in recorded if begin <= at <= end)})
         tables = [await past.tables(capture, at) for at in within]
-        records = {
-            print_rows(one, command, int(now), AGO[capture])
-            for one in tables
+        texts = {
+            print_rows(table, command, int(now), AGO[capture])
+            for table in tables
             for now in (requested_at, requested_at + ANSWER_SECONDS)
         }
-        assert expected_text(command, printed) in records, (command, requested_at)
+        assert expected_text(command, printed) in texts, (command, requested_at)
 
 
 LISTS: list[tuple[ReadModel, str, dict[str, str]]] = [
@@ -105,18 +105,20 @@ EPOCH = re.compile(rb"\r\nActionID: ringledger/(\d+)/")
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
 @pytest.mark.parametrize(("model", "name", "columns"), LISTS, ids=[model.name for model, _, _ in LISTS])
-async def test_what_a_list_action_answered_was_held_before_it_was_asked(
+async def test_models_equal_each_list_before_its_request(
     past: Past, capture: str, model: ReadModel, name: str, columns: dict[str, str]
 ) -> None:
-    answers: dict[bytes, list[RecordedEvent]] = {}
+    lists: dict[bytes, list[RecordedEvent]] = {}
     for event, _ in past.events:
         if event.pbx == capture and event.name == name and (result := EPOCH.search(event.raw)):
-            answers.setdefault(result[1], []).append(event)
-    assert len(answers) >= 6
-    for items in list(answers.values())[1:]:  # the first one is where everything begins
+            lists.setdefault(result[1], []).append(event)
+    assert len(lists) >= 6
+    for items in list(lists.values())[1:]:  # before the first list the model is empty
         headers = [headers_of(item) for item in items]
-        output = {tuple(one.get(header, "") for header in columns.values()) for one in headers}
+        listed_rows = {tuple(item.get(header, "") for header in columns.values()) for item in headers}
         rows = (await past.tables(capture, items[0].position - 1)).then(model).values()
         values = [[getattr(row, column) for column in columns] for row in rows]
-        records = {tuple("" if value is None else str(value) for value in row) for row in values}
-        assert records == {one for one in output if model is not DEVICE_STATES or not one[0].startswith(UNLISTED)}
+        served_rows = {tuple("" if value is None else str(value) for value in row) for row in values}
+        assert served_rows == {
+            row for row in listed_rows if model is not DEVICE_STATES or not row[0].startswith(UNLISTED)
+        }

@@ -1,4 +1,4 @@
-"""`ringledger as-of` and `ringledger diff` as a person and as a script run them."""
+"""`ringledger as-of` and `ringledger diff`, on a terminal and in a script."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from tests.support.folding import FoldSpec, block, own
 
 PROGRAM = Path(sys.executable).parent / "ringledger"
 BEGIN = 1_795_000_000.0
-EVIL = "\x1b[31mred\x07\ttab"
+CONTROL_CHARACTERS = "\x1b[31mred\x07\ttab"
 
 
 class Run(Struct):
@@ -36,7 +36,7 @@ class Run(Struct):
 
 
 class Cli:
-    """A database with a few calls in it, and the program."""
+    """A database with a few calls, and the program."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -51,31 +51,33 @@ class Cli:
 
     async def on_terminal(self, *arguments: str) -> str:
         def run() -> str:
-            own, theirs = pty.openpty()
+            terminal, program_end = pty.openpty()
             environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": self.url, "COLUMNS": "90", "TERM": "dumb"}
-            with subprocess.Popen([PROGRAM, *arguments], env=environ, stdout=theirs, stderr=theirs) as process:
-                os.close(theirs)
+            with subprocess.Popen(
+                [PROGRAM, *arguments], env=environ, stdout=program_end, stderr=program_end
+            ) as process:
+                os.close(program_end)
                 text = b""
                 while True:
                     try:
-                        text += os.read(own, 65536)
-                    except OSError:  # it has ended
+                        text += os.read(terminal, 65536)
+                    except OSError:  # the program has ended
                         break
                 assert process.wait() == 0
-            os.close(own)
+            os.close(terminal)
             return text.decode()
 
         return await asyncio.to_thread(run)
 
 
 def channel(at: float, name: str, unique_id: str, **headers: str) -> NewEvent:
-    facts = {"Uniqueid": unique_id, "Channel": f"PJSIP/{unique_id}", "ChannelState": "4", "ChannelStateDesc": "Ring"}
-    return block(name, BEGIN + at, **{**facts, **headers})
+    defaults = {"Uniqueid": unique_id, "Channel": f"PJSIP/{unique_id}", "ChannelState": "4", "ChannelStateDesc": "Ring"}
+    return block(name, BEGIN + at, **{**defaults, **headers})
 
 
 EVENTS = [
     channel(0, "Newchannel", "1.1"),
-    channel(1, "Newchannel", "1.2", CallerIDName=EVIL),
+    channel(1, "Newchannel", "1.2", CallerIDName=CONTROL_CHARACTERS),
     channel(2, "Newstate", "1.1", ChannelState="6", ChannelStateDesc="Up"),
     block("VarSet", BEGIN + 3, Uniqueid="1.1", Variable="PIN_PASSWORD", Value="hush"),
     block("VarSet", BEGIN + 3, Uniqueid="1.1", Variable="COLOUR", Value="blue ü"),
@@ -104,7 +106,7 @@ def columns(run: Run) -> list[dict[str, str]]:
     return [dict(zip(head.split("\t"), line.split("\t"), strict=True)) for line in lines]
 
 
-async def test_a_script_gets_a_line_for_each_row(cli: Cli) -> None:
+async def test_a_script_gets_one_line_per_row(cli: Cli) -> None:
     run = await cli.run("as-of", "5", "channels")
     assert (run.code, run.err) == (0, f"channels as of position 5, {time_of(3)}: 2 rows\n")
     first, second = columns(run)
@@ -127,12 +129,12 @@ async def test_json_is_one_array_of_rows(cli: Cli) -> None:
     assert [(row["pbx"], row["unique_id"]) for row in rows] == [("berlin", "1.1"), ("berlin", "1.3"), ("wien", "1.1")]
     assert len(run.out.splitlines()) == 5
     assert "hush" not in run.out
-    narrowed = await cli.run("as-of", "9", "channels", "--json", "--pbx", "wien")
-    assert json.loads(narrowed.out) == rows[2:]
+    of_wien = await cli.run("as-of", "9", "channels", "--json", "--pbx", "wien")
+    assert json.loads(of_wien.out) == rows[2:]
     assert json.loads((await cli.run("as-of", "9", "queues", "--json")).out) == []
 
 
-async def test_every_model_can_be_asked_for_and_no_secret_is_shown(cli: Cli) -> None:
+async def test_as_of_prints_every_model_without_secrets(cli: Cli) -> None:
     for model in ALL:
         run = await cli.run("as-of", "9", model.name)
         assert run.code == 0, run.err
@@ -143,7 +145,7 @@ async def test_every_model_can_be_asked_for_and_no_secret_is_shown(cli: Cli) -> 
 async def test_a_terminal_gets_a_table(cli: Cli) -> None:
     text = await cli.on_terminal("as-of", "5", "channels")
     assert "1.1" in text
-    assert "│ channel_state_desc │ Up" in text  # too wide for this terminal: a line for each column
+    assert "│ channel_state_desc │ Up" in text  # the row is too wide for the terminal: one line per column
     assert "bridge_id" not in text
     assert "\x1b[31m" not in text
     text = await cli.on_terminal("as-of", "9", "users")
@@ -153,15 +155,15 @@ async def test_a_terminal_gets_a_table(cli: Cli) -> None:
     assert "channel_state: 4 -> 6" in text
 
 
-async def test_diff_tells_who_came_who_went_and_what_changed(cli: Cli) -> None:
+async def test_diff_prints_added_removed_and_changed_rows(cli: Cli) -> None:
     run = await cli.run("diff", "2", time_of(5), "channels")
     assert run.code == 0
     assert run.err == (
         f"channels from position 2, {time_of(1)} to position 7, {time_of(5)}: 1 added, 1 removed, 1 changed\n"
     )
-    came, went, changed = [line.split("\t") for line in run.out.splitlines()]
-    assert came[:3] == ["+", "berlin 1.3", "channel=PJSIP/1.3"]
-    assert went[:2] == ["-", "berlin 1.2"]
+    added, removed, changed = [line.split("\t") for line in run.out.splitlines()]
+    assert added[:3] == ["+", "berlin 1.3", "channel=PJSIP/1.3"]
+    assert removed[:2] == ["-", "berlin 1.2"]
     assert changed == [
         *("~", "berlin 1.1", "channel_state: 4 -> 6", "channel_state_desc: Ring -> Up"),
         *("variables.PIN_PASSWORD:  -> ********", "variables.COLOUR:  -> blue ü"),
@@ -173,7 +175,7 @@ async def test_diff_tells_who_came_who_went_and_what_changed(cli: Cli) -> None:
     assert [(c["before"]["channel_state"], c["after"]["channel_state"]) for c in result["changed"]] == [(6, 4)]
 
 
-async def test_where_nothing_differs_nothing_is_listed(cli: Cli) -> None:
+async def test_a_diff_of_equal_rows_is_empty(cli: Cli) -> None:
     run = await cli.run("diff", "7", "8", "channels")
     assert (run.code, run.out) == (0, "")
     assert run.err.endswith(": 0 added, 0 removed, 0 changed\n")
@@ -185,7 +187,7 @@ MODELS = ", ".join(model.name for model in ALL)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "output"),
+    ("arguments", "error"),
     [
         (("as-of", "yesterday", "queues"), "'yesterday' is neither a position nor a time such as 2026-11-23T14:03:00Z"),
         (("as-of", "10", "queues"), "not found: position 10; the log has 1 to 9"),
@@ -201,12 +203,12 @@ MODELS = ", ".join(model.name for model in ALL)
         (("as-of", "2000-01-01T00:00:00Z", "queues"), None),
     ],
 )
-async def test_bad_input_is_one_clear_line(cli: Cli, arguments: tuple[str, ...], output: str | None) -> None:
-    output = output or f"2000-01-01T00:00:00Z is before the first event, at {time_of(0)}"
-    assert await cli.run(*arguments) == Run(2, "", f"ringledger: {output}\n")
+async def test_invalid_input_is_one_line_of_error(cli: Cli, arguments: tuple[str, ...], error: str | None) -> None:
+    error = error or f"2000-01-01T00:00:00Z is before the first event, at {time_of(0)}"
+    assert await cli.run(*arguments) == Run(2, "", f"ringledger: {error}\n")
 
 
-async def test_a_database_that_is_none_of_ours_or_away_is_named(empty_url: str) -> None:
+async def test_an_unusable_database_is_an_error(empty_url: str) -> None:
     run = await Cli(empty_url).run("as-of", "1", "queues")
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith("ringledger: the database holds no ledger of this version; run `ringledger migrate`: ")
@@ -227,11 +229,11 @@ async def test_a_database_that_is_none_of_ours_or_away_is_named(empty_url: str) 
         (datetime(2026, 11, 23, 1, 2, 3, 4, UTC), "2026-11-23T01:02:03.000004Z"),
     ],
 )
-def test_what_is_written_is_one_line_that_no_terminal_obeys(value: Any, text: str) -> None:
+def test_printed_values_have_no_control_characters(value: Any, text: str) -> None:
     assert printable(value) == text
 
 
-def test_secrets_are_masked_wherever_they_stand() -> None:
+def test_secrets_are_masked_in_every_column() -> None:
     tables = FoldSpec(PJSIP_AUTHS)
     tables.given([block("AuthList", None, ObjectName="a", Username="u", Password="hush", Md5Cred="", Realm="r")])
     ((row,),) = [list(tables.then(PJSIP_AUTHS).values())]
@@ -240,5 +242,5 @@ def test_secrets_are_masked_wherever_they_stand() -> None:
         "",
         "u",
     )
-    one = Channel("pbx", datetime(2026, 11, 23, tzinfo=UTC), "1.1", variables={"API_TOKEN": "hush", "X": "y"})
-    assert masked_columns(one)["variables"] == {"API_TOKEN": "********", "X": "y"}
+    channel_row = Channel("pbx", datetime(2026, 11, 23, tzinfo=UTC), "1.1", variables={"API_TOKEN": "hush", "X": "y"})
+    assert masked_columns(channel_row)["variables"] == {"API_TOKEN": "********", "X": "y"}

@@ -25,9 +25,7 @@ def newchannel(number: int) -> NewEvent:
 
 
 @pytest.mark.parametrize("beyond", [0, 1, 5])
-async def test_an_event_appended_right_after_a_read_is_read_next(
-    url: str, monkeypatch: pytest.MonkeyPatch, beyond: int
-) -> None:
+async def test_an_event_appended_after_a_read_follows(url: str, monkeypatch: pytest.MonkeyPatch, beyond: int) -> None:
     """The reader requests events ``beyond`` the end, as it does after the log came back shorter."""
     connection = await connect(url)
     positions: list[int] = []
