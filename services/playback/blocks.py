@@ -1,5 +1,6 @@
 """AMI blocks as headers, in both directions."""
 
+from projections.engine.headers import pairs
 from services.playback.recording import Answer
 
 Headers = dict[str, str]
@@ -7,8 +8,7 @@ Headers = dict[str, str]
 
 def parse_block(block: bytes) -> Headers:
     """Return a block's headers; the last of repeated ones."""
-    pairs = (line.partition(":") for line in block.decode("utf-8", "surrogateescape").strip("\r\n").split("\r\n"))
-    return {name: value.removeprefix(" ") for name, _, value in pairs}
+    return {name: value or "" for name, value in pairs(block.decode("utf-8", "surrogateescape").strip("\r\n"))}
 
 
 def build_block(headers: Headers) -> bytes:
