@@ -21,7 +21,7 @@ lint: .venv ## Style, types, layers, spelling, prose, names in the docs
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m tests.support.prose
-	$(BIN)/python -m pytest -q tests/docs/test_names.py tests/lint
+	$(BIN)/python -m pytest -q tests/docs/test_names.py tests/docs/test_code_names.py tests/lint
 
 fmt: .venv ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .

@@ -9,7 +9,7 @@ class Counted(AmiEvent, frozen=True, kw_only=True, gc=False):
     """CoreShowChannelsComplete, Response:CoreStatus, QueueParams, QueueMember, in responses to a snapshot.
 
     ``location`` is a queue member's interface and ``status`` the state of its device, as a number. ``minute`` is not in
-    the event: see ``projections.calls.samples.placed``.
+    the event: see ``projections.calls.samples.with_snapshot_start``.
     """
 
     action_id: str = field(name="ActionID", default="")

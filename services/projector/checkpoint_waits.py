@@ -36,8 +36,8 @@ class Broadcast:
 class CheckpointWaits:
     """The newest `CheckpointReading`, and the waits for a change, a position, a longer log, or another log.
 
-    ``followed`` is the newest reading that all followers have processed; `wait_folded` and `refresh` count only it. A
-    reading that came with a view's rows (`observe`) counts for views only.
+    `wait_folded` and `refresh` count only readings that all followers have processed. A reading that came with a view's
+    rows (`observe`) counts for views only.
     """
 
     def __init__(self, clock: Clock = CLOCK) -> None:
