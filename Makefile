@@ -27,7 +27,10 @@ fmt: .venv ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(if $(PART),.venv,lint) ## Everything, with Asterisk 22 and 16 in containers (as root on Debian it installs an engine); PART=services/log for one room
+engine: .venv ## Make the container images of the tests; as root on Debian it installs an engine if there is none
+	$(BIN)/python docker/engine.py images
+
+test: $(if $(PART),.venv,lint) $(if $(filter-out e2e%,$(PART)),,engine) ## Everything, with Asterisk 22 and 16 in containers; PART=services/log for one room
 	$(if $(filter-out e2e%,$(PART)),,$(BIN)/python docker/engine.py run) $(BIN)/python -m tests $(PART)
 
 test-fast: lint ## Everything that needs no container engine
@@ -39,11 +42,11 @@ test-changed: .venv ## The tests of the rooms that differ from the branch main, 
 bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
 	$(BIN)/python -m tests.bench $(PART)
 
-chaos: .venv ## Kill everything at random under call load, and prove that nothing is lost (SEED=, FAULTS=, DURATION= in seconds)
+chaos: engine ## Kill everything at random under call load, and prove that nothing is lost (SEED=, FAULTS=, DURATION= in seconds)
 	$(BIN)/python docker/engine.py run $(BIN)/python -m tests.chaos $(if $(SEED),--seed=$(SEED)) $(if $(FAULTS),--faults=$(FAULTS)) $(if $(DURATION),--duration=$(DURATION))
 
 docs: .venv ## Build the documentation as a site in build/docs
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file - < docs/mkdocs.yml
 
-.PHONY: bench chaos docs fmt help lint run test test-changed test-fast
+.PHONY: bench chaos docs engine fmt help lint run test test-changed test-fast
