@@ -73,8 +73,9 @@ def finish(process: "subprocess.Popen[bytes]") -> int:
 
 
 def changed_files() -> list[str]:
-    """Return the files that differ from the main branch, and those that git does not track yet."""
-    base = git("merge-base", "HEAD", "main")[0]
+    """Return the files that differ from the branch main, and those that git does not track yet."""
+    branches = git("for-each-ref", "--format=%(refname)", "refs/heads/main", "refs/remotes/origin/main")
+    base = git("merge-base", "HEAD", branches[0])[0]
     return sorted({*git("diff", "--name-only", base), *git("ls-files", "--others", "--exclude-standard")})
 
 
