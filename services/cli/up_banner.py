@@ -42,7 +42,8 @@ def banner(settings: Settings, password: str, speed: float) -> str:
         pace = "" if speed == 1 else f" at {speed:g} times its speed"
         source = (
             f"Playing a recording of an Asterisk 22{pace} in a loop: five minutes of simulated calls.\n"
-            "To listen to your PBX: RINGLEDGER_AMI=ami://user:secret@host:5038 ringledger up"
+            "To listen to your PBX, stop this, set RINGLEDGER_AMI=ami://user:secret@host:5038\n"
+            "and RINGLEDGER_DATA to a new directory, and start it again."
         )
     return f"""
 Ringledger is up at {base}
