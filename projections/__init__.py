@@ -1,4 +1,7 @@
-"""Read models: pure folds of the log, one package per area. `ALL` lists every model."""
+"""Read models: pure folds of the log, one package per area; see docs/architecture/projections.md.
+
+`ALL` lists every model.
+"""
 
 from projections import calls, commands, dialplans, endpoints, pbx, people, queues
 

@@ -1,1 +1,1 @@
-"""Streams: every change of the read models, as it happens or from any position of the log."""
+"""Changes of the read models over SSE and websocket, live or from a position; see docs/architecture/stream.md."""

@@ -1,1 +1,1 @@
-"""The wire to Asterisk: AMI, configuration files over AMI, TLS. No module here uses the database."""
+"""The wire to Asterisk and its configuration files, without a database; see docs/architecture/asterisk.md."""

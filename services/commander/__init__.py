@@ -1,1 +1,1 @@
-"""Carries out acts at a PBX, drives async AGI, and reads configuration files."""
+"""Acts at a PBX, async AGI, configuration files; see docs/architecture/commander.md."""

@@ -1,1 +1,1 @@
-"""Folds the log into the tables of the read models."""
+"""From the log to the tables of the read models; see docs/architecture/projector.md."""
