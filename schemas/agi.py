@@ -11,8 +11,15 @@ from schemas.ami import OwnEvent
 from schemas.log import RingledgerEvent
 
 How = Literal["finished", "hangup", "error", "unknown master", "interrupted"]
-"""How a run ended: all commands are done; the channel hung up; a command failed; no such master; or, interrupted, the
-channel left AGI (Redirect), or the outcome of a command is unknown (see ``services/commander/async_agi``)."""
+"""How a run ended.
+
+- `finished`: all commands are done.
+- `hangup`: the channel hung up.
+- `error`: a command failed.
+- `unknown master`: the master does not exist.
+- `interrupted`: the channel left AGI (Redirect), or the outcome of a command is unknown (see
+  ``services/commander/async_agi``).
+"""
 
 
 class AgiStep(Struct, frozen=True):

@@ -58,7 +58,7 @@ async def event(request: web.Request) -> web.Response:
         if row is None and (archive := archived.archive_of(position)) is not None:
             raise ArchivedError(f"event {position}", archive)
         if row is None:
-            raise ApiError(404, "no such event in the log")
+            raise ApiError(404, f"not found: event {position}")
         batch = await connection.fetchrow(BATCH, position)
         previous = archived.hash
         if batch["first"] != archived.position + 1:

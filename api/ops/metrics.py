@@ -52,13 +52,15 @@ class _Families(Collector):
 
 
 def _log(counts: LogCounts | None) -> Iterator[Metric]:
-    yield GaugeMetricFamily("ringledger_database_up", "As ringledger_postgresql_up.", value=counts is not None)
+    yield GaugeMetricFamily("ringledger_database_up", "The same as ringledger_postgresql_up.", value=counts is not None)
     yield GaugeMetricFamily("ringledger_postgresql_up", "Whether PostgreSQL answered.", value=counts is not None)
     if counts is None:
         return
     yield GaugeMetricFamily("ringledger_log_position", "Position of the log's last event.", value=counts.reading.head)
     yield GaugeMetricFamily("ringledger_archives", "Months that were archived.", value=len(counts.edge.archives))
-    yield GaugeMetricFamily("ringledger_archive_position", "The log begins after it.", value=counts.edge.position)
+    yield GaugeMetricFamily(
+        "ringledger_archive_position", "Last archived position; the log begins after it.", value=counts.edge.position
+    )
     events = CounterMetricFamily("ringledger_events", "Events in the log.", labels=("pbx", "source", "name"))
     totals = CounterMetricFamily("ringledger_pbx_events", "Events in the log, of each PBX.", labels=("pbx",))
     of_pbx: dict[str, int] = {}
@@ -68,16 +70,16 @@ def _log(counts: LogCounts | None) -> Iterator[Metric]:
     for pbx, count in of_pbx.items():
         totals.add_metric((pbx,), count)
     yield from (events, totals)
-    links = GaugeMetricFamily("ringledger_link_up", "Whether the PBX is heard.", labels=("pbx",))
+    links = GaugeMetricFamily("ringledger_link_up", "Whether the link to the PBX is up.", labels=("pbx",))
     complete = GaugeMetricFamily(
-        "ringledger_pbx_complete", "Whether all that is shown of the PBX is true now.", labels=("pbx",)
+        "ringledger_pbx_complete", "Whether the views of the PBX are complete.", labels=("pbx",)
     )
     for pbx, link in counts.reading.links.items():
         links.add_metric((pbx,), link.state == "up")
         complete.add_metric((pbx,), link.complete)
     yield from (links, complete)
-    gaps = CounterMetricFamily("ringledger_gaps", "Times in which nobody heard the PBX.", labels=("pbx",))
-    seconds = CounterMetricFamily("ringledger_gap_seconds", "How long nobody heard the PBX.", labels=("pbx",))
+    gaps = CounterMetricFamily("ringledger_gaps", "Gaps: times without a link to the PBX.", labels=("pbx",))
+    seconds = CounterMetricFamily("ringledger_gap_seconds", "Seconds of gaps.", labels=("pbx",))
     for row in counts.gaps:
         gaps.add_metric((row["pbx"],), row["count"])
         seconds.add_metric((row["pbx"],), row["seconds"])
@@ -88,11 +90,17 @@ def _models(checkpoints: CheckpointWatcher, counts: LogCounts | None) -> Iterato
     if counts is None:
         return
     reading = counts.reading
-    position = GaugeMetricFamily("ringledger_model_position", "Up to where the model has folded.", labels=("model",))
-    events = GaugeMetricFamily("ringledger_model_lag_events", "What it has not folded yet.", labels=("model",))
-    seconds = GaugeMetricFamily("ringledger_model_lag_seconds", "How old that may be.", labels=("model",))
+    position = GaugeMetricFamily(
+        "ringledger_model_position", "Position up to which the model has folded.", labels=("model",)
+    )
+    events = GaugeMetricFamily(
+        "ringledger_model_lag_events", "Events that the model has not folded yet.", labels=("model",)
+    )
+    seconds = GaugeMetricFamily(
+        "ringledger_model_lag_seconds", "Age of the oldest of these events, at most.", labels=("model",)
+    )
     stopped = GaugeMetricFamily("ringledger_model_stopped", "Whether an error stopped the model.", labels=("model",))
-    unfit = CounterMetricFamily("ringledger_unfit_events", "Events that the model passed over.", labels=("model",))
+    unfit = CounterMetricFamily("ringledger_unfit_events", "Events that the model could not read.", labels=("model",))
     for name, checkpoint in sorted(reading.models.items()):
         position.add_metric((name,), checkpoint.position)
         events.add_metric((name,), reading.head - checkpoint.position)
@@ -106,21 +114,31 @@ def _models(checkpoints: CheckpointWatcher, counts: LogCounts | None) -> Iterato
 def _listeners(statuses: list[ListenerStatus]) -> Iterator[Metric]:
     labels = ("pbx", "kind")
     gauges = (
-        ("ringledger_listener_age_seconds", "How long ago the listener was heard of.", lambda one: one.age),
-        ("ringledger_listener_waiting_events", "Events in memory on their way to the log.", lambda one: one.waiting),
+        ("ringledger_listener_age_seconds", "Seconds since the last report of the listener.", lambda one: one.age),
+        (
+            "ringledger_listener_waiting_events",
+            "Events in memory that are not in the log yet.",
+            lambda one: one.waiting,
+        ),
         ("ringledger_spool_events", "Events that wait on disk.", lambda one: one.spool.events),
         ("ringledger_spool_bytes", "Bytes that wait on disk.", lambda one: one.spool.bytes),
-        ("ringledger_spool_limit_bytes", "Where reading stops.", lambda one: one.spool.limit),
-        ("ringledger_spool_failed", "Whether the disk takes no more.", lambda one: bool(one.spool.error)),
+        (
+            "ringledger_spool_limit_bytes",
+            "Size of the spool at which the listener stops reading.",
+            lambda one: one.spool.limit,
+        ),
+        ("ringledger_spool_failed", "Whether the spool cannot be written.", lambda one: bool(one.spool.error)),
     )
     for name, meaning, of in gauges:
         family = GaugeMetricFamily(name, meaning, labels=labels)
         for one in statuses:
-            if one.holding:  # one for each PBX and kind; those who stand by have no link and no spool to speak of
+            if one.holding:  # one for each PBX and kind; a standby has neither link nor spool
                 family.add_metric((one.pbx, one.kind), of(one))
         yield family
     offset = GaugeMetricFamily(
-        "ringledger_pbx_clock_offset_seconds", "How far the PBX's clock is ahead of ours.", labels=("pbx",)
+        "ringledger_pbx_clock_offset_seconds",
+        "Seconds that the PBX's clock is ahead of the listener's.",
+        labels=("pbx",),
     )
     for one in statuses:
         if one.holding and one.clock_offset is not None:

@@ -37,7 +37,7 @@ def logged_out() -> StreamClosed:
 
 
 def redacted() -> StreamClosed:
-    return StreamClosed("redacted", "the log was redacted; read the views anew", 1012)
+    return StreamClosed("redacted", "the log was redacted; read the views again", 1012)
 
 
 def rewound() -> StreamClosed:
@@ -45,8 +45,8 @@ def rewound() -> StreamClosed:
 
 
 def slow() -> StreamClosed:
-    return StreamClosed("slow", "read too slowly; go on with the last id", 1013)
+    return StreamClosed("slow", "read too slowly; continue with the last id", 1013)
 
 
 def stopping() -> StreamClosed:
-    return StreamClosed("stopping", "this server stops; go on with the last id", 1001)
+    return StreamClosed("stopping", "this server stops; continue with the last id", 1001)

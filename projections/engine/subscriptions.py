@@ -13,7 +13,7 @@ SNAPSHOT_EVENTS = frozenset({"SnapshotStarted", "SnapshotListed", "SnapshotCompl
 """Ringledger's own events that begin, complete and end snapshots; models with ``lists`` take them all."""
 
 Subscriptions = dict[str, tuple[HeaderSubset | None, tuple[int, ...]]]
-"""By event name: the headers that are read (None for all), and the indexes of the models that handle the event."""
+"""For each event name, the headers that are read (None for all), and the indexes of the models that handle it."""
 
 
 def event_names_of(model: ReadModel) -> frozenset[str]:

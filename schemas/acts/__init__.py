@@ -14,8 +14,15 @@ from schemas.facts import Fact
 from schemas.log import RingledgerEvent
 
 Reason = Literal["refused", "absent", "conflict", "invalid", "unreachable", "expired", "impossible"]
-"""Why an act failed: Asterisk refused it; its object does not exist; its object exists already; a value is invalid; no
-link to the PBX; it was not sent in time, and never will be; this version of the commander cannot execute it."""
+"""Why an act failed.
+
+- `refused`: Asterisk refused it.
+- `absent`, `conflict`: its object does not exist, or exists already.
+- `invalid`: a value is invalid.
+- `unreachable`: there is no link to the PBX.
+- `expired`: it was not sent in time, and never will be.
+- `impossible`: this version of the commander cannot execute it.
+"""
 
 
 class Act(Struct, frozen=True, tag_field="act"):

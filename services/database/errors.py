@@ -70,7 +70,7 @@ REASONS = {
     "55P03": "waits for a lock that something else holds",
     "57P03": "is starting or stopping",
 }
-"""By SQLSTATE, or its class (the first two characters)."""
+"""The reason for each SQLSTATE, or its class (the first two characters)."""
 ADVICE = {
     "25006": "point RINGLEDGER_DATABASE_URL at the primary server",
     "28": "check user and password in RINGLEDGER_DATABASE_URL",

@@ -27,7 +27,7 @@ PARALLEL = 200_000
 EventKind = tuple[str, str, str]
 """PBX, source and name."""
 RedactedLeaves = Mapping[int, Leaves]
-"""By position: the sealed leaf, and the leaf that the event must have now according to the Redacted events."""
+"""For each position, the sealed leaf, and the leaf that the event must have now according to the Redacted events."""
 
 
 class WindowSummary(Struct):

@@ -29,7 +29,7 @@ IN_USE_RETRY_SECONDS = 5.0
 """The commander gives way at once. A session whose link was cut ends when Asterisk notices, which may take minutes."""
 WARN_EVERY_ATTEMPTS = 30
 MAX_REFUSALS = 100
-"""Different texts of a refusal of which each is written once; no Asterisk has so many."""
+"""Different texts of refusals, each of which is logged once; no Asterisk has that many."""
 STEADY_SECONDS = 10.0
 """A link that lasted so long resets the back-off."""
 EPOCH_TIMEOUT_SECONDS = 1.0

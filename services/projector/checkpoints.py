@@ -32,8 +32,8 @@ FROM links CROSS JOIN LATERAL (
 ) minute
 ORDER BY pbx
 """
-"""$1 is the time, None for now. A listener whose machine is gone appends nothing, not even that the link is down. A
-last minute in the future is from before the clock was set back, and may be of any age."""
+"""$1 is the time, None for now. A listener whose machine failed appends nothing, not even that the link is down. A last
+minute in the future is from before the clock was set back, and may be of any age."""
 
 CONTINUES = "SELECT ledger.continues($1, $2)"
 

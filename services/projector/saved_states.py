@@ -17,10 +17,10 @@ from projections.engine.state import State
 from services.projector.table import Table
 
 SAVE_INTERVAL = 25_000
-"""A view folds so many events in at most 0.15 s; saving so often is a twentieth of a loaded projector's work."""
+"""A view folds this number of events in at most 0.15 s. Saving is a twentieth of a loaded projector's work."""
 THIN_AFTER = timedelta(days=31)
 THIN_FACTOR = 16
-"""One in so many of the states older than `THIN_AFTER` remains."""
+"""One state in this number remains of those older than `THIN_AFTER`."""
 THIN_INTERVAL = 64 * SAVE_INTERVAL
 PART_ROWS = 5_000
 """Rows in one row of ``ledger.saved_rows``."""

@@ -14,7 +14,7 @@ from pathlib import Path
 FILE = Path(__file__).with_name("local22.rx.xz")
 FIRST_SECOND = 1795309866
 SECONDS = 4
-"""The seconds that the recording spans; they stand in its timestamps and in its unique ids."""
+"""The seconds that the recording spans; its timestamps and unique ids contain them."""
 
 
 @cache

@@ -12,7 +12,7 @@ TRIES = 5
 PAUSE_SECONDS = 0.3
 AGAIN = frozenset({"401", "502", "503", "504", "no answer"})
 ANSWERED = AGAIN | {"200", "404"}
-"""200 is done; 404 is gone by itself; 401 is a client that has not logged in yet."""
+"""200 is done; 404 is a call that ended by itself; 401 is a client that has not logged in yet."""
 
 
 class Asker:

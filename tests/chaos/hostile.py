@@ -22,7 +22,7 @@ KNOWN_NAMES = 20_000
 PIECE = 2_000
 LISTS = ("CoreShowChannels", "PJSIPShowEndpoints", "QueueStatus", "Agents")
 HEADERS = tuple(f"H{number}: x" for number in range(1_000))
-"""Of one item of a list: short ones, for which Python needs twenty times their bytes."""
+"""Headers of one item of a list: short ones, for which Python needs twenty times their bytes."""
 LIST_BYTES = 24 << 20
 TOGETHER = 8
 LINK_SECONDS = 60.0

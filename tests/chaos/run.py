@@ -27,7 +27,7 @@ from tests.e2e import truth
 from tests.e2e.asterisk import Asterisk
 
 ROUND = 30
-"""After so many recoveries the load rests, and the views are held against Asterisk."""
+"""After this number of recoveries the load rests, and the views are compared with Asterisk."""
 AGREE_SECONDS = 10.0
 SLOW_SECONDS = 20.0
 """The run prints what a longer recovery waited for; a silent link alone takes this long."""
@@ -47,7 +47,7 @@ SYSTEM = replace(truth.SYSTEMS, ours=f"{truth.SYSTEMS.ours} WHERE pbx = 'pbx'", 
 """Without the hostile PBX, which has one too."""
 
 Show = Callable[[str, int, int], None]
-"""What is being done, how far it is, and how far it goes."""
+"""Shows the current step, its progress, and its end."""
 
 
 class Plan(Struct, frozen=True):

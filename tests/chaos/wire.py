@@ -19,7 +19,7 @@ READING_SECONDS = 0.05
 """``received_until`` is dated after the read; bytes sent while the machine was busy in between are older."""
 ROUNDING_SECONDS = 1e-5
 MEMORY_SECONDS = 3.0
-"""What a listener has read is in the log or the spool after a second, and a busy machine takes a while to write it."""
+"""Bytes that a listener has read are in the log or the spool after a second, or later on a busy machine."""
 
 
 MOST = 100

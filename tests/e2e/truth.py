@@ -15,7 +15,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 
 Rows = dict[str, tuple[Any, ...]]
-"""By what identifies them."""
+"""Rows by their key."""
 
 
 class Kind(Struct, frozen=True):

@@ -12,7 +12,7 @@ from tests.support.fake_ami import FakeAmi, block
 
 MOST_HEADERS = 128
 UNKNOWN = "no_such_option"
-"""What has a line of this name is not taken: it stays as it was, if it was there."""
+"""A section with a line of this name is not loaded: a present one stays as it was."""
 
 
 @dataclass

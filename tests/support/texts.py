@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 COMMENT = {".sql": "--", ".conf": ";", ".yaml": "#", ".yml": "#", ".toml": "#", "Makefile": "#", "Dockerfile": "#"}
 DIRECTIVE = re.compile(r"#\s*(noqa|type:|pragma|mypy:|ruff:|fmt:|!)")
-MESSAGES = {"echo", "print", "secho"}  # Calls whose strings a person reads.
+MESSAGES = re.compile(
+    r"echo|print|secho|StreamClosed|NotFound|Conflict|Invalid|Forbidden|Unauthenticated|NotReady|OutcomeUnknown"
+    r"|\w+Error|Counter|Gauge|Histogram|\w+MetricFamily"
+)
+"""Calls whose strings a person reads."""
 
 
 class Text(NamedTuple):
@@ -32,12 +36,11 @@ def texts_of(path: Path) -> list[Text]:
 
 
 def docstrings(source: str) -> Iterator[Text]:
+    """Return the docstrings, those of variables and members too."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
-            first = node.body[0]
-            value = first.value if isinstance(first, ast.Expr) else None
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                yield from markdown(value.value, value.lineno)
+        value = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield from markdown(value.value, value.lineno)
 
 
 def python_comments(source: str) -> Iterator[Text]:
@@ -81,7 +84,7 @@ def messages(source: str) -> Iterator[Text]:
         elif isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             yield from _strings([keyword.value for keyword in node.keywords if keyword.arg == "help"])
-            if name in MESSAGES:
+            if MESSAGES.fullmatch(name):
                 yield from _strings(node.args)
 
 

@@ -59,7 +59,7 @@ async def test_archived_positions_and_times_are_410(scene: Scene) -> None:
     reply = await scene.client.get("/api/statistics/2026-03-20", params={"as_of": 5})
     assert (reply.status, await reply.json()) == (410, {"status": "archived"})
     assert reply.headers["X-Ledger-Archive"] == "2026-03.jsonl.zst"
-    assert (await scene.get("/v1/ledger/events/99999999", 404))["message"] == "no such event in the log"
+    assert (await scene.get("/v1/ledger/events/99999999", 404))["message"] == "not found: event 99999999"
 
 
 async def test_the_rest_of_the_log_is_served(scene: Scene) -> None:

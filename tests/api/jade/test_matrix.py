@@ -30,7 +30,7 @@ NEEDED = (
     (r"\w+ /manager/.+", "manager"),
     (r"\w+ /me/.+", "user"),
 )
-"""What a request needs by method and path (without /v1): a permission, or HTTP Basic, which is no token."""
+"""The need of a request, by method and path (without /v1): a permission, or HTTP Basic, which is no token."""
 
 IN = "in"
 STRANGERS: dict[str, int | str] = {"nobody": 401, "stranger": 401, "expired": 401, "deleted": 401}
@@ -40,7 +40,7 @@ EXPECTED: dict[str, dict[str, int | str]] = {
     "user": STRANGERS | {"nothing": 403, "user": IN, "manager": IN, "admin": IN},
     "password": STRANGERS | {"nothing": 401, "user": 401, "manager": 401, "admin": 401},
 }
-"""Who gets what. ``nothing`` is a user without permissions; IN is whatever the handler itself says."""
+"""The status for each user. ``nothing`` is a user without permissions; IN is any response of the handler itself."""
 
 UNDOCUMENTED = [
     (method, form + path)

@@ -111,7 +111,7 @@ class TestRedaction:
                 redact(ledger.url, redact_pattern.RedactionPattern("number", NUMBER), TOKEN)
             )
             assert NUMBER not in str(await stream.rest())
-            assert stream.error == {"error": "the log was redacted; read the views anew", "code": "redacted"}
+            assert stream.error == {"error": "the log was redacted; read the views again", "code": "redacted"}
             message = await socket.receive(timeout=300)
             assert (message.type, message.data) == (WSMsgType.CLOSE, 1012)
         # The redaction still runs, and saved states may contain the number: a new stream waits for its end.

@@ -238,7 +238,7 @@ async def test_a_slow_reader_delays_no_other_client(scene: Scene, monkeypatch: p
     while not text.endswith(b"0\r\n\r\n"):
         text += await asyncio.wait_for(reader.read(1 << 26), 300)
     writer.close()
-    assert b'event: error\ndata: {"error":"read too slowly; go on with the last id","code":"slow"}\n\n' in text
+    assert b'event: error\ndata: {"error":"read too slowly; continue with the last id","code":"slow"}\n\n' in text
     assert 0 < text.count(b"core.channel.create") < 1200
 
 

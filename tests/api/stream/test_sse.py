@@ -226,7 +226,7 @@ async def test_a_stopping_server_closes_streams_with_a_reason(client: Client, le
         assert decode_message((await socket.receive(timeout=300)).data).what == "core.channel.create"
         closing = asyncio.create_task(client.server.close())
         assert await stream.rest() == []
-        assert stream.error == {"error": "this server stops; go on with the last id", "code": "stopping"}
+        assert stream.error == {"error": "this server stops; continue with the last id", "code": "stopping"}
         message = await socket.receive(timeout=300)
         assert (message.type, message.data) == (WSMsgType.CLOSE, 1001)
         await socket.close()

@@ -12,7 +12,7 @@ FILES = {
     "pjsip": ("pjsip.conf", "[{name}]\ntype=auth\nusername=u\npassword={secret}\n"),
     "queue": ("queues.conf", "[{name}]\nstrategy=ringall\n"),
 }
-"""By area: its file, and what a test writes there."""
+"""For each area, its file, and the text that a test writes there."""
 DATA = {"data": Member("text", needed=True)}
 
 

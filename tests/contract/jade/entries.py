@@ -11,7 +11,7 @@ FAMILIES = {
     "jade.park.cfg_parkinglots": ("/v1/admin/park/cfg_parkinglots", {"context": "lab", "parkpos": "880-889"}),
     "jade.queue.cfg_queues": ("/v1/admin/queue/cfg_queues", {"strategy": "ringall", "timeout": "15"}),
 }
-"""By family: its path, and options that Asterisk knows."""
+"""For each family, its path, and options that Asterisk accepts."""
 NEW = {"name": Member("name", needed=True, ours=True), "data": Member("map")}
 CHANGED = {"data": Member("map", needed=True)}
 LOTS, CFG_LOTS = "/v1/admin/park/parkinglots", "/v1/admin/park/cfg_parkinglots"

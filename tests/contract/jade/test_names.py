@@ -9,7 +9,7 @@ from tests.contract.jade.wire import Ask
 from tests.contract.jade.world import World
 
 FAMILIES = ("jade.park.cfg_parkinglots", "jade.queue.cfg_queues", "jade.manager.sdialplans", "jade.manager.trunks")
-"""What is named by its maker, and not by a uuid of ours."""
+"""Families whose objects are named by their creator, and not by a uuid."""
 NAMES = (
     *("Grüße 😀", "שלום", "e\u0301", "a b", "a.b", "a+b", "a%2Fb", "a%", "x" * 60),
     *("a/b", "a@b", "a:b", "a?b#c", "a&b=c", "a\\b", '"a"', "a,b", "a(b)", "(!)", "..", "."),

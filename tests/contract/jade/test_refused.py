@@ -20,7 +20,7 @@ BEYOND = {
     "/admin/queue/members": {"POST"},
     "/admin/queue/members/{detail}": {"PUT", "DELETE"},
 }
-"""Methods that stand in no row, by path without /v1: the original has them."""
+"""Methods without a row, by path without /v1: the original has them."""
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -83,7 +83,7 @@ HOSTILE = (
     "%25%32%46",
     "a" * 5000,
 )
-"""As they stand in the path."""
+"""Details as the path has them."""
 
 
 @pytest.mark.parametrize("row", DETAILS)

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from tests.contract import misfits
 
 FORM = "application/x-www-form-urlencoded"
-"""What curl -d says of every body."""
+"""The content type that curl -d sends with every body."""
 ENVELOPE = {"api_ver": "string", "statuscode": "integer", "timestamp": "timestamp"}
 
 
