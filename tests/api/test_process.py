@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SECONDS = 120.0
+SECONDS = 300.0
 
 
 @contextmanager

@@ -29,7 +29,7 @@ WAITS = (
     b"clock_nanosleep nanosleep usleep sleep alarm ppoll poll epoll_wait epoll_pwait pselect select sem_timedwait "
     b"pthread_cond_timedwait"
 ).split()
-SNAPSHOT_SECONDS = 120.0
+SNAPSHOT_SECONDS = 300.0
 """Within 65 s the listener begins to ask for the lists; a busy machine takes a while for them."""
 SNAPSHOT = """
 SELECT max(position) FROM event

@@ -11,7 +11,7 @@ from services.database.cluster import EmbeddedError
 from tests.chaos.scene import Scene
 from tests.support.polling import present
 
-BACKUP_SECONDS = 60.0
+BACKUP_SECONDS = 300.0
 
 
 async def restored(scene: Scene, dice: random.Random) -> str:

@@ -190,9 +190,7 @@ async def test_an_endless_list_disturbs_no_other_pbx(url: str, monkeypatch: pyte
             item = ITEM.replace(b"rl-1", hostile.actions_named("Agents")[0]["ActionID"].encode())
             pouring = asyncio.create_task(_pour(hostile, item * 100))
             honest.send(block("Event: Newchannel", "Uniqueid: 1.1"))
-            names = await EventLog(url).until(
-                lambda names: {"Newchannel", "SnapshotCompleted"} <= set(names), "honest", seconds=60
-            )
+            names = await EventLog(url).until(lambda names: {"Newchannel", "SnapshotCompleted"} <= set(names), "honest")
             pouring.cancel()
     assert "SnapshotCompleted" in names
     assert "SnapshotCompleted" not in await EventLog(url).names("hostile")

@@ -24,7 +24,7 @@ from services.transfer.export_ledger import export_ledger
 from tests.support.freezing import crowded, frozen
 from tests.support.redacting import VARIETY
 
-SECONDS = 120.0
+SECONDS = 300.0
 
 STATES = {
     "08006": "PostgreSQL does not answer: why; run this again later",
