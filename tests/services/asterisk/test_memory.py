@@ -34,10 +34,10 @@ from services.database.connection import connect
 from services.log import read
 from services.log.read import read_events
 from services.projector.projector import Projector
-from tests.services.asterisk.test_snapshots import pbx22
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.listener import listener_task
+from tests.support.pbx22 import pbx22
 from tests.support.polling import eventually
 from tests.support.story import append, event
 

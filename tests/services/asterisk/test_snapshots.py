@@ -1,6 +1,5 @@
 """What is asked for and when, and what answers mean; the answers are those of the recordings."""
 
-from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -14,8 +13,9 @@ from services.database.connection import connect
 from services.projector.projector import Projector
 from tests.captures import wire
 from tests.support.event_log import EventLog
-from tests.support.fake_ami import FakeAmi, block
+from tests.support.fake_ami import block
 from tests.support.listener import listener_task
+from tests.support.pbx22 import DENIED, pbx22, reply_with, reply_with_list
 from tests.support.polling import eventually
 
 MEANING = {
@@ -66,47 +66,6 @@ def test_a_list_that_asterisk_cancels_is_no_list() -> None:
     assert outcome_of([message(start), message(end)], is_booted=True) == "failed"
 
 
-def listed(*items: str) -> Callable[[dict[str, str]], bytes]:
-    """Answer with a list; an item is written ``Event|Header: value|...``."""
-
-    def reply(asked: dict[str, str]) -> bytes:
-        number = f"ActionID: {asked['ActionID']}"
-        blocks = [block("Response: Success", number, "EventList: start", "Message: A list follows")]
-        for item in items:
-            event, *headers = item.split("|")
-            blocks.append(block(f"Event: {event}", number, *headers))
-        return b"".join(blocks) + block("Event: ListComplete", number, "EventList: Complete")
-
-    return reply
-
-
-def said(*lines: str) -> Callable[[dict[str, str]], bytes]:
-    return lambda asked: block(lines[0], f"ActionID: {asked['ActionID']}", *lines[1:])
-
-
-DENIED = said("Response: Error", "Message: Permission denied")
-
-
-def pbx22() -> FakeAmi:
-    """An Asterisk 22 with two endpoints, one of them registered, and a peer each."""
-    fake = FakeAmi()
-    fake.replies = dict.fromkeys(FREQUENT, listed())
-    fake.replies |= {
-        "CoreStatus": said("Response: Success", "CoreCurrentCalls: 0"),
-        "CoreSettings": said("Response: Success", "AMIversion: 11.0.0"),
-        "PJSIPShowEndpoints": listed("EndpointList|ObjectName: 100", "EndpointList|ObjectName: 101"),
-        "PJSIPShowEndpoint": listed("EndpointDetail|ObjectName: 100"),
-        "PJSIPShowContacts": listed("ContactList|ObjectName: 100;@x|Uri: sip:100@127.0.0.10"),
-        "PJSIPShowAors": listed("AorList|ObjectName: 100", "AorList|ObjectName: 101"),
-        "PJSIPShowAuths": listed("AuthList|ObjectName: 100"),
-        "PJSIPShowRegistrationsOutbound": listed("OutboundRegistrationDetail|ObjectName: p|ClientUri: a|ServerUri: b"),
-        "IAXpeerlist": listed("PeerEntry|Channeltype: IAX|ObjectName: i"),
-        "IAXregistry": listed("RegistryEntry|Host: 127.0.0.1:4569|Username: i"),
-        "Command": said("Response: Success", "Output: app_dial.so  Dialing  0  Running  core"),
-    }
-    return fake
-
-
 async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 2)
@@ -137,7 +96,9 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
         assert fake.actions_named("PJSIPShowEndpoint")[-1]["Endpoint"] == "101"
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0") * 20)
         await eventually(lambda: len(fake.actions_named("Command")) >= 2)
-        fake.replies["PJSIPShowEndpoints"] = listed(*(f"EndpointList|ObjectName: {n}" for n in (100, 101, 102)))
+        fake.replies["PJSIPShowEndpoints"] = reply_with_list(
+            *(f"EndpointList|ObjectName: {n}" for n in (100, 101, 102))
+        )
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0"))
         await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 4)
         # What is known need not be asked again before PJSIP itself is reloaded.
@@ -150,7 +111,7 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
 async def test_without_command_modules_are_checked_and_without_that_nothing_is_asked_in_vain(url: str) -> None:
     modules = lists.MODULES.split()
     async with pbx22() as fake, listener_task(url, fake.pbx()):
-        fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Success", "Version: ")}
+        fake.replies |= {"Command": DENIED, "ModuleCheck": reply_with("Response: Success", "Version: ")}
         await eventually(lambda: len(fake.actions_named("ModuleCheck")) >= len(modules))
     assert [action["Module"] for action in fake.actions_named("ModuleCheck")] == modules
     assert all(
@@ -185,7 +146,7 @@ async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypa
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         assert await rows() == before
         # And an empty list, once it may be asked for again, is one.
-        fake.replies["PJSIPShowContacts"] = said("Response: Error", "Message: No Contacts found\n")
+        fake.replies["PJSIPShowContacts"] = reply_with("Response: Error", "Message: No Contacts found\n")
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 3)
         assert await rows() == {**before, "pjsip_contacts": 0}

@@ -17,10 +17,10 @@ from services.asterisk.ami import snapshots as snapshot
 from services.asterisk.ami.lists import FREQUENT, RARE
 from services.database.connection import connect
 from services.projector.projector import Projector
-from tests.services.asterisk.test_snapshots import DENIED, listed, pbx22, said
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.listener import listener_task
+from tests.support.pbx22 import DENIED, pbx22, reply_with, reply_with_list
 from tests.support.polling import eventually, present
 
 RELOAD = block("Event: Reload", "Module: app_queue.so", "Status: 0")
@@ -99,7 +99,7 @@ async def test_a_refused_list_heals_no_gap(url: str, models: Models) -> None:
         assert gap["healed_time"] is None
         assert len(await models.rows("channels")) == 1
 
-        fake.replies["CoreShowChannels"] = listed()
+        fake.replies["CoreShowChannels"] = reply_with_list()
         fake.send(RELOAD)
         await wait_outcome(url, "CoreShowChannels", "complete", link=2)
         (link,) = await models.rows("links")
@@ -120,7 +120,7 @@ async def test_a_later_refusal_ends_the_healed_state(url: str, models: Models) -
 
 async def test_a_refused_command_heals_with_allowed_modulecheck(url: str, models: Models) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
-        fake.replies |= {"Command": DENIED, "ModuleCheck": said("Response: Error", "Message: Module not loaded")}
+        fake.replies |= {"Command": DENIED, "ModuleCheck": reply_with("Response: Error", "Message: Module not loaded")}
         assert (await wait_outcome(url, "Command", "refused"))["instead"] == "ModuleCheck"
         (link,) = await models.rows("links")
         assert (link["healed"], link["failed"]) == (True, [])
@@ -195,7 +195,7 @@ class ManagerConf(FakeAmi):
 
 async def test_a_long_refusal_message_is_truncated(url: str) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
-        fake.replies["Agents"] = said("Response: Error", f"Message: Permission denied{'x' * 100_000}")
+        fake.replies["Agents"] = reply_with("Response: Error", f"Message: Permission denied{'x' * 100_000}")
         event = await wait_outcome(url, "Agents", "refused")
         assert len(event["message"]) == lists.MAX_MESSAGE_LENGTH
 
