@@ -1,4 +1,4 @@
-"""How far a PBX's clock is ahead of ours: the listener measures it by the Timestamp of its Pongs."""
+"""The clock offset of a PBX, which the listener measures by the Timestamp of its Pongs."""
 
 import time
 from collections.abc import Callable
@@ -20,9 +20,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pong(ahead: float) -> Callable[[dict[str, str]], bytes]:
-    """Answer Ping as a PBX whose clock is so many seconds ahead."""
-    return lambda asked: block(
-        "Response: Success", f"ActionID: {asked['ActionID']}", "Ping: Pong", f"Timestamp: {time.time() + ahead:.6f}"
+    """Reply to Ping as a PBX whose clock is ``ahead`` seconds fast."""
+    return lambda action: block(
+        "Response: Success", f"ActionID: {action['ActionID']}", "Ping: Pong", f"Timestamp: {time.time() + ahead:.6f}"
     )
 
 
@@ -34,7 +34,7 @@ async def offset_of(url: str) -> float | None:
 
 
 @pytest.mark.parametrize("ahead", [-600.0, 0.0, 600.0])
-async def test_a_listener_posts_the_clock_offset_of_its_pbx(url: str, ahead: float) -> None:
+async def test_a_listener_posts_its_pbxs_clock_offset(url: str, ahead: float) -> None:
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = pong(ahead)
         async with listener_task(url, pbx.pbx()):
@@ -44,10 +44,10 @@ async def test_a_listener_posts_the_clock_offset_of_its_pbx(url: str, ahead: flo
 
 
 @pytest.mark.parametrize("stamp", ["Timestamp: soon", "Timestamp: -1", "Timestamp: 1e300", "Tail: 1"])
-async def test_a_pong_without_a_time_tells_no_clock_offset(url: str, stamp: str) -> None:
+async def test_a_pong_without_time_gives_no_offset(url: str, stamp: str) -> None:
     async with FakeAmi() as pbx:
-        pbx.replies["Ping"] = lambda asked: block(
-            "Response: Success", f"ActionID: {asked['ActionID']}", "Ping: Pong", stamp
+        pbx.replies["Ping"] = lambda action: block(
+            "Response: Success", f"ActionID: {action['ActionID']}", "Ping: Pong", stamp
         )
         async with listener_task(url, pbx.pbx()):
             await eventually(lambda: len(pbx.actions_named("Ping")) > 3)
@@ -55,7 +55,7 @@ async def test_a_pong_without_a_time_tells_no_clock_offset(url: str, stamp: str)
             assert await offset_of(url) is None
 
 
-async def test_a_pong_that_took_long_tells_no_clock_offset(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_pong_gives_no_offset(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "MAX_ROUND_TRIP_SECONDS", 0.0)
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = pong(600.0)

@@ -1,4 +1,4 @@
-"""Text of configuration files: parsed as Asterisk does, rendered, checked; secrets replaced by tokens."""
+"""Texts of configuration files: parsed as by Asterisk, rendered and checked, with tokens in place of secrets."""
 
 import pytest
 from hypothesis import given
@@ -22,23 +22,23 @@ LINES = st.builds(Line, NAMES, VALUES)
 
 
 @given(st.lists(st.builds(Section, NAMES, st.lists(LINES, max_size=6).map(tuple), st.booleans()), max_size=6))
-def test_what_is_rendered_is_parsed_again(sections: list[Section]) -> None:
+def test_rendered_sections_parse_to_the_same(sections: list[Section]) -> None:
     assert parse(render(sections)).sections == sections
     assert sections_in(render(sections)) == sections
 
 
-def test_a_text_as_people_write_it() -> None:
-    found = parse(
+def test_a_handwritten_text_is_parsed() -> None:
+    text = parse(
         "; a comment\n[general]\nstatic=yes ; on the line\n\n;-- many\n[lines] --;\n[a](!)\nx = 1\n"
         "[b](a)\r\nexten => 100,1,Set(V=a\\;b)\n same=> n,Hangup()\ny =\n"
     )
-    assert found.sections == [
+    assert text.sections == [
         Section("general", (Line("static", "yes"),)),
         Section("a", (Line("x", "1"),), template=True),
         Section("b", (Line("exten", "100,1,Set(V=a;b)"), Line("same", "n,Hangup()"), Line("y", "")), inherits=("a",)),
     ]
-    assert found.headers == [2, 7, 9]
-    assert found.numbers == [[3], [8], [10, 11, 12]]
+    assert text.headers == [2, 7, 9]
+    assert text.numbers == [[3], [8], [10, 11, 12]]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_text_as_people_write_it() -> None:
         ("[t](!)\nx = 1\n[a](t)\nx = 1", 4, "a template of this section"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(text: str, line: int, words: str) -> None:
+def test_an_error_has_its_line(text: str, line: int, words: str) -> None:
     with pytest.raises(ConfigTextError) as raised:
         parse(text)
     assert raised.value.line == line
@@ -79,13 +79,13 @@ def test_a_mistake_is_told_with_its_line(text: str, line: int, words: str) -> No
         ("[a]\nexten => 100,1,Answer()\nsame => Hangup()", 3),
     ],
 )
-def test_a_dialplan_that_asterisk_would_pass_over(text: str, line: int) -> None:
+def test_a_dialplan_line_that_asterisk_skips_is_refused(text: str, line: int) -> None:
     with pytest.raises(ConfigTextError) as raised:
         check(DIALPLAN, parse(text))
     assert raised.value.line == line
 
 
-def test_a_dialplan_that_is_one() -> None:
+def test_a_valid_dialplan_is_accepted() -> None:
     text = (
         "[general]\nstatic = yes\n[globals]\nX = 1\n[a]\ninclude => b\nexten => _X.,1(start),Set(A=b)\n"
         " same => n(here),Goto(start)\nexten => 100,hint,PJSIP/100&Custom:x\nexten => 100/200,n+1,Hangup\n"
@@ -93,7 +93,7 @@ def test_a_dialplan_that_is_one() -> None:
     check(DIALPLAN, parse(text))
 
 
-def test_a_pjsip_section_has_a_type_of_its_own_or_its_templates() -> None:
+def test_a_pjsip_section_has_or_inherits_a_type() -> None:
     check(PJSIP, parse("[t](!)\ntype = endpoint\n[a](t)\ncontext = x\n"))
     with pytest.raises(ConfigTextError, match="line 3: section \\[b\\] has no type"):
         check(PJSIP, parse("[t](!)\nx = 1\n[b](t)\ncontext = x\n"))
@@ -102,15 +102,15 @@ def test_a_pjsip_section_has_a_type_of_its_own_or_its_templates() -> None:
 AUTH = Section("a", (Line("type", "auth"), Line("password", "geheim"), Line("md5_cred", ""), Line("username", "u")))
 
 
-def test_secrets_are_cut_out_and_put_in_again() -> None:
+def test_secrets_become_tokens_and_are_restored() -> None:
     assert mask_sections([AUTH])[0].lines[1:3] == (Line("password", MASK), Line("md5_cred", ""))
-    cut_out, values = tokenize([AUTH])
+    tokenized, values = tokenize([AUTH])
     assert list(values.values()) == ["geheim"]
-    assert "geheim" not in render(cut_out)
-    assert restore(cut_out, [], values) == [AUTH]
+    assert "geheim" not in render(tokenized)
+    assert restore(tokenized, [], values) == [AUTH]
 
 
-def test_a_mask_keeps_what_is_there() -> None:
+def test_a_mask_keeps_the_present_secret() -> None:
     others = Section("A", (Line("type", "endpoint"),))
     assert restore(mask_sections([others, AUTH]), [AUTH], {}) == [others, AUTH]
     with pytest.raises(MissingSecretError, match=r"\[b\] password: there is no present value"):
@@ -129,10 +129,10 @@ def test_a_mask_follows_its_section() -> None:
 
 
 @pytest.mark.parametrize("name", ["password", "md5_cred", "SECRET", "oauth_secret", "refresh_token"])
-def test_secret_names(name: str) -> None:
+def test_names_of_secrets_are_recognized(name: str) -> None:
     assert is_secret(name)
 
 
 @pytest.mark.parametrize("name", ["exten", "moh_passthrough", "username", "type"])
-def test_names_that_are_none(name: str) -> None:
+def test_other_names_are_no_secrets(name: str) -> None:
     assert not is_secret(name)

@@ -1,4 +1,4 @@
-"""From the log the exact bytes of every event can be written again, however the socket cut them."""
+"""The log has the exact bytes of every event, wherever the socket cut them."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ FLAGS = {b"UsingPassword", b"MohPassthrough"}
 
 @cache
 def blocks(capture: str) -> tuple[bytes, ...]:
-    """The blocks behind the banner, cut in the plainest way."""
+    """Return the blocks after the banner, split in the simplest way."""
     *cut, rest = wire(capture).partition(b"\r\n")[2].split(b"\r\n\r\n")
     assert rest == b""
     return tuple(one + b"\r\n\r\n" for one in cut)
@@ -37,13 +37,13 @@ def headers(block: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def expected(block: bytes) -> bytes:
-    """The block with its secrets masked, in the plainest way."""
+    """Return the block with its secrets masked, in the simplest way."""
     lines = []
     for line in block.split(b"\r\n"):
         name, _, value = line.partition(b": ")
         hide = value and SECRET.search(name) and name not in FLAGS
         lines.append(name + b": ********" if hide else line)
-    # The recordings ask one caller for a PIN.
+    # In the recordings, one caller enters a PIN.
     pin = b"\r\n".join(lines).replace(b"Variable: PIN\r\nValue: 4242\r\n", b"Variable: PIN\r\nValue: ********\r\n")
     return pin.replace(b"AppData: PinEntered,Pin: 4242,", b"AppData: PinEntered,Pin: ********,")
 
@@ -78,7 +78,7 @@ def test_the_log_has_every_byte_of_every_event(capture: str) -> None:
     assert [raw for _, _, raw in log] == [expected(block) for block in blocks(capture) if is_event(block)]
     responses = [block for block in blocks(capture) if not is_event(block)]
     assert all(block.lstrip(b"\r\n").startswith(b"Response: ") for block in responses)
-    # Nothing is anywhere else: greeting, events (as they were before masking) and responses are the wire.
+    # The wire has no other bytes than the banner, the events (before masking) and the responses.
     events = sum(len(block) for block in blocks(capture) if is_event(block))
     banner = len(protocol.banner) + 2
     assert banner + events + sum(map(len, responses)) == len(wire(capture))
@@ -86,12 +86,12 @@ def test_the_log_has_every_byte_of_every_event(capture: str) -> None:
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
-def test_names_and_times_are_those_of_the_blocks(capture: str) -> None:
+def test_names_and_times_equal_those_of_blocks(capture: str) -> None:
     _, log = read(pieces(wire(capture), 65536))
     for (name, occurred, _), block in zip(log, filter(is_event, blocks(capture)), strict=True):
-        said = dict(headers(block))
-        assert name.encode() == said[b"Event"].strip()
-        assert occurred == (float(said[b"Timestamp"]) if b"Timestamp" in said else None)
+        pairs = dict(headers(block))
+        assert name.encode() == pairs[b"Event"].strip()
+        assert occurred == (float(pairs[b"Timestamp"]) if b"Timestamp" in pairs else None)
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
@@ -107,7 +107,7 @@ def test_reads_of_any_size_give_the_same_log(capture: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
-def test_cuts_inside_letters_line_ends_and_anywhere_give_the_same_log(capture: str) -> None:
+def test_cuts_at_any_byte_give_the_same_log(capture: str) -> None:
     data = wire(capture)
     _, log = read([data])
     letters = [match.start() + 1 for match in re.finditer(rb"[\xc2-\xf4][\x80-\xbf]", data)]
@@ -120,7 +120,7 @@ def test_cuts_inside_letters_line_ends_and_anywhere_give_the_same_log(capture: s
 
 
 @pytest.mark.parametrize("capture", CAPTURES)
-def test_no_secret_survives(capture: str) -> None:
+def test_the_log_has_no_secret(capture: str) -> None:
     secrets = {
         value.strip()
         for block in blocks(capture)
@@ -134,12 +134,12 @@ def test_no_secret_survives(capture: str) -> None:
         for name, value in headers(raw):
             if SECRET.search(name) and name not in FLAGS:
                 assert value.strip() in {b"", b"********"}
-    together = b"".join(raw for _, _, raw in log)
-    assert not [secret for secret in secrets if len(secret) > 4 and b": " + secret + b"\r\n" in together]
+    joined = b"".join(raw for _, _, raw in log)
+    assert not [secret for secret in secrets if len(secret) > 4 and b": " + secret + b"\r\n" in joined]
 
 
 @pytest.mark.parametrize(
-    ("header", "kept"),
+    ("header", "expected_header"),
     [
         (b"Password: x", b"Password: ********"),
         (b"password:x", b"password:********"),
@@ -153,35 +153,33 @@ def test_no_secret_survives(capture: str) -> None:
         (b"Value: Password: x", b"Value: Password: x"),
         (b"UsingPassword: 1", b"UsingPassword: 1"),
         (b"MohPassthrough: false", b"MohPassthrough: false"),
-        (b"password" * 50_000, b"password" * 50_000),  # no colon: no header, and no quadratic search
+        (b"password" * 50_000, b"password" * 50_000),  # no header without a colon, and no quadratic search
     ],
 )
-def test_what_is_masked_in_place_and_what_is_not(header: bytes, kept: bytes) -> None:
+def test_only_values_of_secrets_are_masked(header: bytes, expected_header: bytes) -> None:
     wire = b"Event: AuthDetail\r\n%s\r\nRealm: pass\r\n\r\n"
-    assert mask_block(wire % header) == wire % kept
-    assert mask_block(mask_block(wire % header)) == wire % kept
+    assert mask_block(wire % header) == wire % expected_header
+    assert mask_block(mask_block(wire % header)) == wire % expected_header
 
 
-def test_the_fast_masking_of_an_event_is_that_of_any_block() -> None:
-    seen: Counter[bytes] = Counter()
+def test_the_fast_mask_equals_the_general_one() -> None:
+    counts: Counter[bytes] = Counter()
     for capture in CAPTURES:
         for block in filter(is_event, blocks(capture)):
             name = dict(headers(block))[b"Event"].strip()
             if name in HARMLESS:
-                seen[name] += 1
+                counts[name] += 1
                 assert masker_of(name)(block) == mask_block(block) == expected(block)
-    assert set(seen) == HARMLESS
+    assert set(counts) == HARMLESS
 
 
-async def test_a_recording_through_a_socket_is_in_the_database_byte_for_byte(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_database_has_a_recordings_exact_bytes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.asterisk.ami.session.PONG_TIMEOUT_SECONDS", 60)
     sent = b"".join(blocks("rich22"))
     dice = random.Random(4712)
     async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
         await eventually(lambda: pbx.clients)
-        pbx.quiet = True  # an answer must not fall into a block that is half sent
+        pbx.quiet = True  # an answer must not interrupt a block that is half sent
         async with asyncio.timeout(2 * TIMEOUT_SECONDS):
             start = 0
             while start < len(sent):
@@ -189,7 +187,7 @@ async def test_a_recording_through_a_socket_is_in_the_database_byte_for_byte(
                 pbx.clients[0].write(sent[start:end])
                 await pbx.clients[0].drain()
                 start = end
-        count = sum(map(is_event, blocks("rich22"))) + 1  # and FullyBooted
+        count = sum(map(is_event, blocks("rich22"))) + 1  # one more for FullyBooted
         await EventLog(url).until_count(count)
     rows = await EventLog(url).rows(source="ami")
     events = [row["raw"] for row in rows if not row["name"].startswith("Response:")]

@@ -1,4 +1,4 @@
-"""A PBX that sends without end: bytes that are held are counted, and what is cut is cut with a reason."""
+"""A PBX that sends without end: the bytes in memory are bounded, and each cut has a reason."""
 
 import asyncio
 from collections.abc import Iterator
@@ -47,22 +47,22 @@ ITEM = block("Event: Item", "ActionID: rl-1", *(f"Header{n}: some value" for n i
 
 
 class Link(LedgerProtocol):
-    """A protocol whose events go nowhere, with the bytes that it holds."""
+    """A protocol that drops its events and counts its bytes in memory."""
 
     def __init__(self) -> None:
         super().__init__(lambda _events: None, lambda _: None)
         self.data_received(b"Asterisk Call Manager/11.0.0\r\n")
 
-    def ask(self, number: str = "rl-1", **options: Any) -> PendingAction:
-        question = PendingAction({"Action": "Agents", "ActionID": number}, **options)
-        self.answers.add(question)
-        return question
+    def request(self, number: str = "rl-1", **options: Any) -> PendingAction:
+        action = PendingAction({"Action": "Agents", "ActionID": number}, **options)
+        self.answers.add(action)
+        return action
 
     @property
-    def held(self) -> int:
-        kept = sum([size_of(one) for action in self.answers for one in action.responses])
-        assert kept == self.answers.memory
-        return kept + len(self.pending) + sum([len(name) for name in self._names])
+    def size(self) -> int:
+        answers = sum([size_of(one) for pending in self.answers for one in pending.responses])
+        assert answers == self.answers.memory
+        return answers + len(self.pending) + sum([len(name) for name in self._names])
 
 
 def endless(megabytes: int) -> Iterator[bytes]:
@@ -75,54 +75,54 @@ def endless(megabytes: int) -> Iterator[bytes]:
 async def test_a_list_without_end_is_cut_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers_module, "MAX_ANSWER_BYTES", 1 << 20)
     link = Link()
-    question = link.ask()
-    most = 0
+    action = link.request()
+    peak = 0
     with capture_logs() as logs:
         for data in endless(4):
             link.data_received(data)
-            most = max(most, link.held)
-    assert most < (1 << 20) + READ
-    assert (link.answers.memory, len(link.answers), question.responses) == (0, 0, [])
+            peak = max(peak, link.size)
+    assert peak < (1 << 20) + READ
+    assert (link.answers.memory, len(link.answers), action.responses) == (0, 0, [])
     with pytest.raises(AnswerTooLongError, match="Agents takes more than 1 MB"):
-        await question.future
+        await action.future
     assert [entry["action"] for entry in logs if entry["event"] == "answer_cut"] == ["Agents"]
-    # The next question of the same link is answered.
-    other = link.ask("rl-2")
+    # The next action of the same link is answered.
+    other = link.request("rl-2")
     link.data_received(block("Response: Success", "ActionID: rl-2"))
     assert [one.success for one in await other.future] == [True]
 
 
-async def test_items_that_are_not_kept_take_no_memory() -> None:
+async def test_dropped_items_take_no_memory() -> None:
     link = Link()
-    question = link.ask(item_filter=drop_item)
-    most = 0
+    action = link.request(item_filter=drop_item)
+    peak = 0
     for data in endless(4):
         link.data_received(data)
-        most = max(most, link.held)
-    assert most < 8192
-    assert not question.future.done()
+        peak = max(peak, link.size)
+    assert peak < 8192
+    assert not action.future.done()
     link.data_received(block("Event: AgentsComplete", "ActionID: rl-1", "EventList: Complete"))
-    first, last = await question.future
+    first, last = await action.future
     assert (first.response, last.event, link.answers.memory) == ("Success", "AgentsComplete", 0)
 
 
 async def test_only_named_headers_of_items_are_kept() -> None:
     link = Link()
-    question = link.ask(item_filter=keep_headers("Header3", "Absent"))
+    action = link.request(item_filter=keep_headers("Header3", "Absent"))
     for data in (LIST, ITEM, block("Event: ItemsComplete", "ActionID: rl-1")):
         link.data_received(data)
-    (kept,) = (await question.future)[1:-1]
-    assert (kept.header3, "Absent" in kept, "Header4" in kept) == ("some value", False, False)
+    (item,) = (await action.future)[1:-1]
+    assert (item.header3, "Absent" in item, "Header4" in item) == ("some value", False, False)
 
 
 async def test_all_answers_of_a_link_have_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers_module, "MAX_ANSWERS_BYTES", 1 << 20)
     link = Link()
-    small, large = link.ask("rl-2"), link.ask("rl-1")
+    small, large = link.request("rl-2"), link.request("rl-1")
     link.data_received(LIST.replace(b"rl-1", b"rl-2") + ITEM.replace(b"rl-1", b"rl-2"))
     for data in endless(2):
         link.data_received(data)
-        assert link.held < (1 << 20) + READ
+        assert link.size < (1 << 20) + READ
     with pytest.raises(AnswerTooLongError):
         await large.future
     assert list(link.answers) == [small]
@@ -130,21 +130,21 @@ async def test_all_answers_of_a_link_have_one_bound(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_response_of_headers_alone_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short lines take more memory than they have letters."""
+    """Short lines take more memory than their letters."""
     monkeypatch.setattr(answers_module, "MAX_ANSWER_BYTES", 1 << 20)
     link = Link()
-    question = link.ask()
+    action = link.request()
     link.data_received(LIST[:-2] + b"".join(b"%x:\r\n" % n for n in range(20_000)) + b"\r\n")
     assert (link.answers.memory, len(link.answers)) == (0, 0)
     with pytest.raises(AnswerTooLongError):
-        await question.future
+        await action.future
 
 
-def test_what_has_no_end_is_given_up() -> None:
+def test_a_block_without_end_is_rejected() -> None:
     link = Link()
     for _ in range(3 * MAX_BLOCK_BYTES // READ):
         link.data_received(b"x" * READ)
-        assert link.held <= MAX_BLOCK_BYTES + READ
+        assert link.size <= MAX_BLOCK_BYTES + READ
     assert link.rejected_bytes > MAX_BLOCK_BYTES
 
 
@@ -154,17 +154,17 @@ def test_a_banner_without_end_is_cut() -> None:
     assert len(link.banner) <= MAX_BANNER_BYTES
 
 
-def test_long_names_of_events_are_not_remembered() -> None:
+def test_long_event_names_are_not_cached() -> None:
     link = Link()
     for n in range(2 * MAX_CACHED_NAMES):
         link.data_received(b"Event: %d%s\r\n\r\n" % (n, b"x" * 10_000))
-    assert link.held == 0
+    assert link.size == 0
     for n in range(2 * MAX_CACHED_NAMES):
         link.data_received(b"Event: %d\r\n\r\n" % n)
     assert len(link._names) == MAX_CACHED_NAMES
 
 
-def test_details_to_ask_for_are_bounded() -> None:
+def test_pending_details_are_bounded() -> None:
     endpoints = Endpoints()
     snapshots = Snapshots(lambda _event: None)
     with capture_logs() as logs:
@@ -180,11 +180,11 @@ def test_details_to_ask_for_are_bounded() -> None:
 
 
 async def test_an_endless_list_disturbs_no_other_pbx(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lists of one PBX never end; another one in the same process is heard and healed meanwhile."""
+    """The lists of one PBX never end; another PBX of the same process is connected and healed meanwhile."""
     monkeypatch.setattr(snapshots_module, "FREQUENT", ("Agents",))
     monkeypatch.setattr(snapshots_module, "RARE", ())
     async with pbx22() as hostile, pbx22() as honest:
-        hostile.replies["Agents"] = lambda asked: LIST.replace(b"rl-1", asked["ActionID"].encode())
+        hostile.replies["Agents"] = lambda action: LIST.replace(b"rl-1", action["ActionID"].encode())
         async with listener_task(url, hostile.pbx("hostile"), honest.pbx("honest")):
             await eventually(lambda: hostile.actions_named("Agents") and hostile.clients)
             item = ITEM.replace(b"rl-1", hostile.actions_named("Agents")[0]["ActionID"].encode())
@@ -203,29 +203,29 @@ async def _pour(fake: FakeAmi, data: bytes) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_cut_list_is_failed_in_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cut_list_fails_in_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers_module, "MAX_ANSWER_BYTES", 1 << 16)
     async with pbx22() as fake:
-        fake.replies["Agents"] = lambda asked: block(
-            "Response: Success", f"ActionID: {asked['ActionID']}", "EventList: start", *(f"{n}:x" for n in range(5000))
+        fake.replies["Agents"] = lambda action: block(
+            "Response: Success", f"ActionID: {action['ActionID']}", "EventList: start", *(f"{n}:x" for n in range(5000))
         )
         session = Session(fake.pbx(), lambda _events: None, lambda _banner: None)
         await session.open()
-        said: list[RingledgerEvent] = []
-        await lists.take_snapshot(session, 7, ("Agents",), said.append, is_booted=True)
+        events: list[RingledgerEvent] = []
+        await lists.take_snapshot(session, 7, ("Agents",), events.append, is_booted=True)
         session.close()
-    _, listed, completed = said
+    _, listed, completed = events
     assert (listed.outcome, completed.failed) == ("failed", ("Agents",))  # type: ignore[attr-defined]
     assert "takes more than" in listed.message  # type: ignore[attr-defined]
 
 
-def doubling(levels: int) -> list[Section]:
+def doubling_templates(levels: int) -> list[Section]:
     lines = tuple(Line(f"a{n}", "b") for n in range(100))
     first = Section("t0", lines, template=True)
     return [first, *(Section(f"t{n}", (), True, (f"t{n - 1}",) * 2) for n in range(1, levels))]  # noqa: FBT003
 
 
-def test_templates_that_double_are_refused() -> None:
+def test_doubling_templates_are_refused() -> None:
     inheritance = Inheritance()
 
     def add(sections: list[Section]) -> None:
@@ -233,20 +233,22 @@ def test_templates_that_double_are_refused() -> None:
             inheritance.add(section)
 
     with pytest.raises(InheritanceError):
-        add(doubling(64))
+        add(doubling_templates(64))
     assert inheritance.total <= sections.MAX_INHERITED_LINES
     with pytest.raises(ConfigTextError, match="inherit more than"):
-        parse(render(doubling(64)))
+        parse(render(doubling_templates(64)))
 
 
-async def test_a_file_whose_templates_double_is_unreadable() -> None:
+async def test_a_file_with_doubling_templates_is_unreadable() -> None:
     headers = []
-    for number, section in enumerate(doubling(64)):
+    for number, section in enumerate(doubling_templates(64)):
         headers += [f"Category-{number:06d}: {section.name}", f"IsTemplate-{number:06d}: 1"]
         headers += [f"Templates-{number:06d}: {','.join(section.inherits)}"] if section.inherits else []
         headers += [f"Line-{number:06d}-{n:06d}: {line.name}={line.value}" for n, line in enumerate(section.lines)]
     async with FakeAmi() as fake:
-        fake.replies["GetConfig"] = lambda asked: block("Response: Success", f"ActionID: {asked['ActionID']}", *headers)
+        fake.replies["GetConfig"] = lambda action: block(
+            "Response: Success", f"ActionID: {action['ActionID']}", *headers
+        )
         session = Session(fake.pbx(), lambda _events: None, lambda _banner: None)
         await session.open()
         with pytest.raises(RefusedError, match=r"queues.conf: sections inherit more than"):
@@ -273,8 +275,8 @@ def test_a_run_keeps_results_of_its_own_commands() -> None:
     assert sum(map(len, run.results.values())) < 1 << 17
 
 
-async def test_a_read_of_the_log_ends_after_its_bytes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch of events at four megabytes each is no more memory than any other."""
+async def test_a_read_of_events_is_bounded_in_bytes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large events take no more memory than a batch of small ones."""
     events = [event("Newchannel", {"Uniqueid": f"1.{n}", "Linkedid": "1", "Channel": f"PJSIP/{n}"}) for n in range(20)]
     await append(url, events)
     monkeypatch.setattr(read, "READ_BYTES", 2 * len(events[0].raw))

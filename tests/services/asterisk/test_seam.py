@@ -1,4 +1,4 @@
-"""Every known fault of panoramisk 1.4: shown on its own protocol class, and cured by ours."""
+"""Every known fault of panoramisk 1.4: its protocol class has the fault, Ringledger's has not."""
 
 import asyncio
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 
 
 class Wire:
-    """A transport that only remembers."""
+    """A transport that stores what is written."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -39,11 +39,11 @@ class Wire:
         self.aborted = True
 
 
-def theirs(reads: Iterable[bytes], callback: Any = None, action: Action | None = None) -> list[Message]:
-    """What panoramisk dispatches of these reads."""
+def dispatched(reads: Iterable[bytes], callback: Any = None, action: Action | None = None) -> list[Message]:
+    """Return the messages that panoramisk dispatches for these reads."""
     manager = Manager(loop=asyncio.get_running_loop())
-    seen: list[Message] = []
-    manager.register_event("*", callback or (lambda _, event: seen.append(event)))
+    messages: list[Message] = []
+    manager.register_event("*", callback or (lambda _, event: messages.append(event)))
     protocol = AMIProtocol()
     protocol.connection_made(Wire())
     protocol.factory, protocol.encoding = manager, "utf8"
@@ -53,102 +53,102 @@ def theirs(reads: Iterable[bytes], callback: Any = None, action: Action | None =
         try:
             protocol.data_received(data)
         except ZeroDivisionError:
-            continue  # as asyncio does: it is logged, the read is over
-    return seen
+            continue  # as asyncio does: it logs the error and drops the read
+    return messages
 
 
-def linked(delivered: list[NewEvent]) -> LedgerProtocol:
-    protocol = LedgerProtocol(delivered.extend, lambda _: None)
+def connected_protocol(events: list[NewEvent]) -> LedgerProtocol:
+    protocol = LedgerProtocol(events.extend, lambda _: None)
     protocol.connection_made(Wire())
     protocol.data_received(BANNER)
     return protocol
 
 
-def ours(reads: Iterable[bytes], action: Action | None = None) -> list[NewEvent]:
-    delivered: list[NewEvent] = []
-    protocol = linked(delivered)
+def ledger_events(reads: Iterable[bytes], action: Action | None = None) -> list[NewEvent]:
+    events: list[NewEvent] = []
+    protocol = connected_protocol(events)
     if action is not None:
         protocol.send(action)
     for data in reads:
         protocol.data_received(data)
-    return delivered
+    return events
 
 
 async def test_a_letter_split_over_two_reads_is_kept() -> None:
     wire = block("Event: Newchannel", "CallerIDName: René")
     cut = wire.index("é".encode()) + 1
     reads = [wire[:cut], wire[cut:]]
-    assert [e.calleridname for e in theirs(reads)] == ["Ren"]
-    assert b"".join(e.raw for e in ours(reads)) == wire
+    assert [e.calleridname for e in dispatched(reads)] == ["Ren"]
+    assert b"".join(e.raw for e in ledger_events(reads)) == wire
 
 
 async def test_an_empty_last_header_is_kept() -> None:
     wire = block("Event: Newchannel", "Channel: PJSIP/1", "AccountCode: ")
-    assert "AccountCode" not in theirs([wire])[0]
-    assert ours([wire])[0].raw == wire
+    assert "AccountCode" not in dispatched([wire])[0]
+    assert ledger_events([wire])[0].raw == wire
     assert message(wire)["AccountCode"] == ""
 
 
 async def test_a_header_without_a_space_is_kept() -> None:
     wire = block("Event: UserEvent", "Colour:red")
-    assert "Colour" not in theirs([wire])[0]
-    assert ours([wire])[0].raw == wire
+    assert "Colour" not in dispatched([wire])[0]
+    assert ledger_events([wire])[0].raw == wire
     assert message(wire)["Colour"] == "red"
 
 
-async def test_an_event_that_answers_an_action_reaches_the_log() -> None:
+async def test_an_actions_events_reach_the_log() -> None:
     headers = {"Action": "QueueStatus", "ActionID": "7"}
     wire = (
         block("Response: Success", "ActionID: 7", "EventList: start", "Message: Queue status will follow")
         + block("Event: QueueParams", "ActionID: 7", "Queue: sales")
         + block("Event: QueueStatusComplete", "ActionID: 7", "EventList: Complete")
     )
-    assert theirs([wire], action=Action(headers)) == []
-    question = PendingAction(headers)
-    assert [e.name for e in ours([wire], action=question)] == ["QueueParams", "QueueStatusComplete"]
-    assert len(question.future.result()) == 3
+    assert dispatched([wire], action=Action(headers)) == []
+    pending = PendingAction(headers)
+    assert [e.name for e in ledger_events([wire], action=pending)] == ["QueueParams", "QueueStatusComplete"]
+    assert len(pending.future.result()) == 3
 
 
-async def test_an_error_in_handling_does_not_lose_the_rest_of_the_read() -> None:
-    seen: list[str] = []
+async def test_an_error_loses_no_later_block() -> None:
+    names: list[str] = []
 
     def handle(_: Manager, event: Message) -> None:
-        seen.append(event.event)
+        names.append(event.event)
         raise ZeroDivisionError
 
     wire = block("Event: One") + block("Event: Two")
-    theirs([wire], callback=handle)
-    assert seen == ["One"]
+    dispatched([wire], callback=handle)
+    assert names == ["One"]
 
     class Broken(PendingAction):
         def add_message(self, _message: Message) -> bool:
             raise ZeroDivisionError
 
-    question = Broken({"Action": "Ping", "ActionID": "7"})
+    pending = Broken({"Action": "Ping", "ActionID": "7"})
     wire = block("Event: One") + block("Response: Success", "ActionID: 7") + block("Event: Two")
-    assert [e.name for e in ours([wire], action=question)] == ["One", "Two"]
-    assert isinstance(question.future.exception(), ValueError)
+    assert [e.name for e in ledger_events([wire], action=pending)] == ["One", "Two"]
+    assert isinstance(pending.future.exception(), ValueError)
 
 
-async def test_order_is_the_order_of_the_wire() -> None:
-    seen: list[str] = []
+async def test_events_keep_the_order_of_the_wire() -> None:
+    names: list[str] = []
     last = asyncio.Event()
 
     async def handle(_: Manager, event: Message) -> None:
         for _pass in range(int(event.passes)):
             await asyncio.sleep(0)
-        seen.append(event.event)
-        if len(seen) == 3:
+        names.append(event.event)
+        if len(names) == 3:
             last.set()
 
     wire = b"".join(block(f"Event: E{n}", f"Passes: {n}") for n in (3, 2, 1))
-    theirs([wire], callback=handle)
+    dispatched([wire], callback=handle)
     await last.wait()
-    assert seen == ["E1", "E2", "E3"]
-    assert [e.name for e in ours([wire])] == ["E3", "E2", "E1"]
+    assert names == ["E1", "E2", "E3"]
+    assert [e.name for e in ledger_events([wire])] == ["E3", "E2", "E1"]
 
 
-async def test_a_pong_that_never_comes_is_a_lost_link(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_pong_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     async with FakeAmi() as pbx:
         pbx.replies["Ping"] = lambda _: b""
         manager = Manager(host="127.0.0.1", port=pbx.port, loop=asyncio.get_running_loop(), ping_interval=3600)
@@ -176,7 +176,7 @@ async def test_a_value_cannot_start_another_action(value: Any) -> None:
     protocol.send(Action(headers))
     assert b"Action: Hangup" in protocol.transport.written or b"\0" in protocol.transport.written
 
-    protocol = linked([])
+    protocol = connected_protocol([])
     with pytest.raises(ValueError, match="cannot be part"):
         protocol.send(Action(headers))
     with pytest.raises(ValueError, match="cannot be part"):
@@ -192,7 +192,7 @@ async def test_a_refused_login_raises() -> None:
         )
         await manager.connect()
         answer = await eventually(lambda: manager.authenticated_future)
-        assert answer.message == "Authentication failed"  # known to who asks; nothing is raised
+        assert answer.message == "Authentication failed"  # only a caller that checks it notices; no error is raised
         manager.close()
 
         session = Session(pbx.pbx(), lambda _: None, lambda _: None)
@@ -225,11 +225,11 @@ async def test_an_action_is_never_sent_again() -> None:
         pbx.actions.clear()
         session = Session(pbx.pbx(), lambda _: None, lambda _: None)
         await session.open()
-        asking = asyncio.ensure_future(session.request("Originate", Channel="PJSIP/1"))
+        request = asyncio.ensure_future(session.request("Originate", Channel="PJSIP/1"))
         await eventually(lambda: pbx.actions_named("Originate"))
         pbx.cut()
         with pytest.raises(LinkLostError):
-            await asking
+            await request
         await session.lost
         again = Session(pbx.pbx(), lambda _: None, lambda _: None)
         await again.open()

@@ -1,4 +1,4 @@
-"""What is asked for and when, and what answers mean; the answers are those of the recordings."""
+"""Snapshots: which lists are requested when, and what the replies mean; the replies are from the recordings."""
 
 from functools import cache
 
@@ -35,47 +35,47 @@ def errors(recording: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
-def test_real_refusals_are_told_apart(recording: str) -> None:
-    said = {
+def test_real_errors_have_different_outcomes(recording: str) -> None:
+    outcomes = {
         str(answer.message).strip(): outcome_of([answer], is_booted=False) for answer in map(message, errors(recording))
     }
-    unknown = {text for text in said if text.startswith("Invalid/unknown command")}
+    unknown = {text for text in outcomes if text.startswith("Invalid/unknown command")}
     assert len(unknown) >= 3
-    assert {said[text] for text in unknown} == {"unsupported"}
-    assert {text for text, outcome in said.items() if outcome == "empty"} == {
+    assert {outcomes[text] for text in unknown} == {"unsupported"}
+    assert {text for text, outcome in outcomes.items() if outcome == "empty"} == {
         "No Contacts found",
         "No active conferences.",
         "No resource lists found",
     }
-    assert said["Unable to retrieve endpoint nosuch"] == "failed"
+    assert outcomes["Unable to retrieve endpoint nosuch"] == "failed"
 
 
 @pytest.mark.parametrize(("text", "outcome"), MEANING.items())
-def test_words_of_an_error(text: str, outcome: str) -> None:
+def test_an_errors_text_decides_the_outcome(text: str, outcome: str) -> None:
     assert outcome_of([message(block("Response: Error", f"Message: {text}\n"))], is_booted=True) == outcome
 
 
-def test_an_action_unknown_to_a_booted_asterisk_has_nothing_to_list() -> None:
+def test_an_unknown_action_is_empty_after_the_boot() -> None:
     answer = [message(block("Response: Error", "Message: Invalid/unknown command: SIPpeers."))]
     assert outcome_of(answer, is_booted=False) == "unsupported"
     assert outcome_of(answer, is_booted=True) == "empty"
 
 
-def test_a_list_that_asterisk_cancels_is_no_list() -> None:
+def test_a_cancelled_list_fails() -> None:
     start, end = block("Response: Success", "EventList: start"), block("Event: AgentsComplete", "EventList: cancelled")
     assert outcome_of([message(start), message(end)], is_booted=True) == "failed"
 
 
-async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> None:
+async def test_details_are_requested_after_the_lists(url: str) -> None:
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 2)
         names = await EventLog(url).until(lambda names: names.count("Response:PJSIPShowEndpoint") >= 2)
     listing = [action["Action"] for action in fake.actions if action["ActionID"].startswith("ringledger/")]
     assert listing == [*FREQUENT, *RARE, "PJSIPShowEndpoint", "PJSIPShowEndpoint"]
     assert names.index("SnapshotCompleted") < names.index("Response:PJSIPShowEndpoint")
-    asked = fake.actions_named("PJSIPShowEndpoint")
-    assert [action["Endpoint"] for action in asked] == ["100", "101"]
-    (epoch,) = {int(action["ActionID"].split("/")[1]) for action in asked}
+    details = fake.actions_named("PJSIPShowEndpoint")
+    assert [action["Endpoint"] for action in details] == ["100", "101"]
+    (epoch,) = {int(action["ActionID"].split("/")[1]) for action in details}
     outcomes = {e["action"]: e["outcome"] for e in await EventLog(url).ours("SnapshotListed") if e["epoch"] == epoch}
     assert outcomes == {
         **dict.fromkeys([*FREQUENT, *RARE], "complete"),
@@ -84,14 +84,14 @@ async def test_lists_come_first_and_details_one_by_one_after_them(url: str) -> N
     }
 
 
-async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_reloads_and_new_contacts_trigger_requests(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 2)
-        known = block("Event: ContactStatus", "URI: sip:100@h", "ContactStatus: Unreachable", "EndpointName: 100")
-        fake.send(known + block("Event: ContactStatus", "ContactStatus: NonQualified", "EndpointName: 101"))
+        known_contact = block(
+            "Event: ContactStatus", "URI: sip:100@h", "ContactStatus: Unreachable", "EndpointName: 100"
+        )
+        fake.send(known_contact + block("Event: ContactStatus", "ContactStatus: NonQualified", "EndpointName: 101"))
         await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 3)
         assert fake.actions_named("PJSIPShowEndpoint")[-1]["Endpoint"] == "101"
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0") * 20)
@@ -101,14 +101,14 @@ async def test_a_reload_is_followed_by_lists_and_a_new_contact_by_its_endpoint(
         )
         fake.send(block("Event: Reload", "Module: app_queue.so", "Status: 0"))
         await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 4)
-        # What is known need not be asked again before PJSIP itself is reloaded.
+        # Known endpoints are requested again only after a reload of PJSIP itself.
         assert fake.actions_named("PJSIPShowEndpoint")[-1]["Endpoint"] == "102"
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
         await eventually(lambda: len(fake.actions_named("PJSIPShowEndpoint")) >= 7)
         assert len(fake.actions_named("Command")) == 4
 
 
-async def test_without_command_modules_are_checked_and_without_that_nothing_is_asked_in_vain(url: str) -> None:
+async def test_modules_are_checked_singly_if_command_is_denied(url: str) -> None:
     modules = lists.MODULES.split()
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         fake.replies |= {"Command": DENIED, "ModuleCheck": reply_with("Response: Success", "Version: ")}
@@ -124,9 +124,9 @@ async def test_without_command_modules_are_checked_and_without_that_nothing_is_a
     assert len(fake.actions_named("ModuleCheck")) == 1
 
 
-async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_denied_lists_sweep_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "SETTLE_SECONDS", 0.05)
-    mine = ("modules", "peers", "pjsip_aors", "pjsip_auths", "pjsip_contacts", "pjsip_endpoints", "registries")
+    tables = ("modules", "peers", "pjsip_aors", "pjsip_auths", "pjsip_contacts", "pjsip_endpoints", "registries")
     connection = await connect(url, search_path="model, ledger")
     projector = Projector(connection, ALL)
     await projector.open()
@@ -134,7 +134,7 @@ async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypa
     async def rows() -> dict[str, int]:
         while await projector.advance():
             pass
-        return {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in mine}
+        return {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in tables}
 
     async with pbx22() as fake, listener_task(url, fake.pbx()):
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 1)
@@ -145,7 +145,7 @@ async def test_an_account_that_may_ask_nothing_sweeps_nothing(url: str, monkeypa
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 2)
         assert await rows() == before
-        # And an empty list, once it may be asked for again, is one.
+        # Once the list is allowed again and empty, it sweeps the table.
         fake.replies["PJSIPShowContacts"] = reply_with("Response: Error", "Message: No Contacts found\n")
         fake.send(block("Event: Reload", "Module: res_pjsip.so", "Status: 0"))
         await EventLog(url).until(lambda names: names.count("SnapshotCompleted") >= 3)

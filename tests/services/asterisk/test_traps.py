@@ -1,4 +1,4 @@
-"""What a consumer of AMI must know, each at the height where it bites; most are shown on the recordings."""
+"""Traps of AMI, each tested where it does harm; the recordings have most of them."""
 
 import itertools
 import re
@@ -22,7 +22,7 @@ from tests.support.polling import eventually
 
 CAPTURES = pytest.mark.parametrize("capture", ["rich22", "rich16"])
 END = b"\r\n\r\n"
-ASKED = re.compile(rb"\r\nActionID: (rec-\d+)\r\n")
+REQUEST_ID = re.compile(rb"\r\nActionID: (rec-\d+)\r\n")
 
 
 def blocks(capture: str) -> list[bytes]:
@@ -35,31 +35,31 @@ def events(capture: str) -> list[NewEvent]:
     return log
 
 
-def read(data: bytes, *questions: PendingAction) -> list[NewEvent]:
+def read(data: bytes, *actions: PendingAction) -> list[NewEvent]:
     log: list[NewEvent] = []
     protocol = LedgerProtocol(log.extend, lambda _: None)
-    for question in questions:
-        protocol.answers.add(question)
+    for action in actions:
+        protocol.answers.add(action)
     protocol.data_received(b"Asterisk Call Manager/11.0.0\r\n" + data)
     return log
 
 
 @CAPTURES
-async def test_frames_that_start_with_an_empty_line_are_events_and_answers_all_the_same(capture: str) -> None:
+async def test_blocks_after_an_empty_line_are_parsed(capture: str) -> None:
     late = [one for one in blocks(capture) if one.startswith(b"\r\n")]
     assert len([one for one in late if one.startswith(b"\r\nEvent: ")]) > 1000
     answers = [one for one in late if one.startswith(b"\r\nResponse: ")]
     assert len(answers) > 5
     assert [e.raw for e in read(b"".join(late))] == [one for one in late if one not in answers]
     for answer in answers:
-        asked = ASKED.search(answer)
-        assert asked
-        question = PendingAction({"Action": "Any", "ActionID": asked[1].decode()})
-        read(answer, question)
-        assert question.responses
+        request_id = REQUEST_ID.search(answer)
+        assert request_id
+        action = PendingAction({"Action": "Any", "ActionID": request_id[1].decode()})
+        read(answer, action)
+        assert action.responses
 
 
-def test_repeated_headers_are_all_kept_in_order() -> None:
+def test_repeated_headers_keep_their_order() -> None:
     wire = block("Event: TestEvent", "State: one", "Type: x", "State: two", "State: three")
     (event,) = read(wire)
     assert event.raw == wire
@@ -68,66 +68,66 @@ def test_repeated_headers_are_all_kept_in_order() -> None:
 
 
 @CAPTURES
-async def test_events_with_the_action_ids_of_other_sessions_are_no_answers(capture: str) -> None:
+async def test_other_sessions_action_ids_answer_no_action(capture: str) -> None:
     foreign = [
         e.raw for e in events(capture) if b"\r\nActionID: " in e.raw and not re.search(rb"\r\nActionID: rec-", e.raw)
     ]
     assert len(foreign) > 20
-    # They are of these two kinds only, which is why `NEVER_ANSWERS` is enough.
+    # They have only these two names, so `NEVER_ANSWERS` is enough.
     assert {one.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode() for one in foreign} == NEVER_ANSWERS
-    # Even with our own ActionID, and even if it looks like the end of our list.
-    ours = [re.sub(rb"(ActionID: )[^\r]+", rb"\1rl-1\r\nEventList: Complete", one) for one in foreign]
-    question = PendingAction({"Action": "QueueStatus", "ActionID": "rl-1"})
+    # They answer no action even with its ActionID and the header that ends a list.
+    forged = [re.sub(rb"(ActionID: )[^\r]+", rb"\1rl-1\r\nEventList: Complete", one) for one in foreign]
+    action = PendingAction({"Action": "QueueStatus", "ActionID": "rl-1"})
     start = block("Response: Success", "ActionID: rl-1", "EventList: start")
-    assert [e.raw for e in read(start + b"".join(ours), question)] == ours
-    assert len(question.responses) == 1
-    assert not question.future.done()
-    # Nor is one folded as an item of a snapshot's list.
+    assert [e.raw for e in read(start + b"".join(forged), action)] == forged
+    assert len(action.responses) == 1
+    assert not action.future.done()
+    # No model folds one as an item of a snapshot's list.
     assert not [model.name for model in ALL for name in NEVER_ANSWERS if name in model.on]
 
 
-async def test_another_session_cannot_end_our_list_or_answer_our_ping(url: str) -> None:
+async def test_another_session_cannot_end_a_list(url: str) -> None:
     async with FakeAmi() as pbx, listener_task(url, pbx.pbx()):
-        held: list[str] = []
+        action_ids: list[str] = []
 
         def start(headers: dict[str, str]) -> bytes:
-            held.append(headers["ActionID"])
+            action_ids.append(headers["ActionID"])
             number = f"ActionID: {headers['ActionID']}"
             return block("Response: Success", number, "EventList: start") + block(
                 "Event: UserEvent", number, "EventList: Complete", "UserEvent: forged"
             )
 
         pbx.replies["Agents"] = start
-        await eventually(lambda: held)
+        await eventually(lambda: action_ids)
         await EventLog(url).until(lambda names: "UserEvent" in names)
-        assert [h["Action"] for h in pbx.actions if h["Action"] != "Ping"][-1] == "Agents"  # we still wait for it
-        pbx.send(block("Event: AgentsComplete", f"ActionID: {held[0]}", "EventList: Complete"))
+        assert [h["Action"] for h in pbx.actions if h["Action"] != "Ping"][-1] == "Agents"  # the list has not ended
+        pbx.send(block("Event: AgentsComplete", f"ActionID: {action_ids[0]}", "EventList: Complete"))
         names = await EventLog(url).until(lambda names: names.count("SnapshotListed") >= 7)
         assert names.index("AgentsComplete") < names.index("SnapshotListed", names.index("UserEvent"))
 
 
 def spans(capture: str) -> Iterator[tuple[bytes, list[bytes]]]:
-    """Each list answer of a recording: the action's reply, and what stands between it and its end with no ActionID."""
+    """Yield the reply of each list in a recording, and the blocks before the list's end that lack its ActionID."""
     inside: list[bytes] = []
-    asked = reply = b""
+    list_id = reply = b""
     for one in blocks(capture):
-        found = ASKED.search(one)
-        number = found[1] if found else b""
-        if not asked:
+        match = REQUEST_ID.search(one)
+        number = match[1] if match else b""
+        if not list_id:
             if one.lstrip(b"\r\n").startswith(b"Response: ") and b"\r\nEventList: start\r\n" in one:
-                asked, reply, inside = number, one, []
-        elif number != asked:
+                list_id, reply, inside = number, one, []
+        elif number != list_id:
             inside.append(one)
         elif b"\r\nEventList: Complete\r\n" in one:
             yield reply, inside
-            asked = b""
+            list_id = b""
 
 
 @CAPTURES
-def test_live_events_stand_between_lists_and_never_inside_one(capture: str) -> None:
+def test_live_events_never_interrupt_a_list(capture: str) -> None:
     """One thread of a session writes its events and its answers; only IAXpeers' items lack the ActionID.
 
-    So an item is never older than an event before it, which is what `On.newer` is about.
+    So an item is never older than an event before it, as `Handler.list_item_wins` requires.
     """
     lists = list(spans(capture))
     assert len(lists) > 100
@@ -140,10 +140,10 @@ def channel(event: str, **headers: object) -> bytes:
     return ami(event, Channel="PJSIP/1", ChannelStateDesc="Up", Uniqueid="1", Linkedid="1", **headers)
 
 
-def test_a_list_item_is_taken_for_a_row_that_a_live_event_touched_in_the_same_snapshot() -> None:
+def test_a_list_item_wins_over_earlier_live_events() -> None:
     folding = FoldSpec(CHANNELS)
     folding.when(channel("Newchannel"), channel("BridgeEnter", BridgeUniqueid="before"))
-    # The link was lost; meanwhile the channel was transferred. A variable is the first that we hear of it again.
+    # The channel was transferred while the link was lost. The first event after that sets a variable.
     folding.when(SnapshotStarted(7), ami("VarSet", Uniqueid="1", Variable="x", Value="y"))
     item = channel("CoreShowChannel", ActionID="ringledger/7/CoreShowChannels", BridgeId="after", Duration="00:01:00")
     rows = folding.when(item, SnapshotListed(7, "CoreShowChannels", "complete"), SnapshotCompleted(7)).then()
@@ -151,7 +151,7 @@ def test_a_list_item_is_taken_for_a_row_that_a_live_event_touched_in_the_same_sn
     assert rows[("1",)].variables == {"x": "y"}
 
 
-def test_a_channel_that_hung_up_during_its_list_does_not_come_back() -> None:
+def test_a_hangup_during_a_list_is_final() -> None:
     item = channel("CoreShowChannel", ActionID="ringledger/7/CoreShowChannels", Duration="00:01:00")
     listed = SnapshotListed(7, "CoreShowChannels", "complete")
     folding = FoldSpec(CHANNELS)
@@ -161,7 +161,7 @@ def test_a_channel_that_hung_up_during_its_list_does_not_come_back() -> None:
 
 
 @CAPTURES
-def test_times_step_back_and_the_order_is_that_of_the_wire(capture: str) -> None:
+def test_times_fall_while_the_order_is_kept(capture: str) -> None:
     times = [e.occurred for e in events(capture) if e.occurred is not None]
     back = [before - after for before, after in itertools.pairwise(times) if after < before]
     assert len(back) > 10
@@ -178,7 +178,7 @@ def test_times_step_back_and_the_order_is_that_of_the_wire(capture: str) -> None
         *("OriginateResponse", "DialEnd", "MusicOnHoldStop", "RTCPSent"),
     ],
 )
-def test_no_event_of_a_channel_that_was_never_announced_or_is_gone_makes_one(late: str) -> None:
+def test_only_newchannel_creates_a_channel(late: str) -> None:
     folding = FoldSpec(CHANNELS)
     event = channel(late, Newname="x", Variable="x", Value="y", BridgeUniqueid="b")
     assert folding.when(event).then() == {}
@@ -186,29 +186,29 @@ def test_no_event_of_a_channel_that_was_never_announced_or_is_gone_makes_one(lat
 
 
 @CAPTURES
-def test_the_recordings_have_channels_that_were_never_announced_and_news_of_dead_ones(capture: str) -> None:
+def test_recordings_have_unannounced_and_ended_channels(capture: str) -> None:
     announced: set[bytes] = set()
     dead: set[bytes] = set()
     unknown: set[str] = set()
     late: set[str] = set()
     for e in events(capture):
-        found = re.search(rb"\r\nUniqueid: ([^\r\n]+)", e.raw)
-        if not found or b"\r\nActionID: rec-" in e.raw:
+        match = re.search(rb"\r\nUniqueid: ([^\r\n]+)", e.raw)
+        if not match or b"\r\nActionID: rec-" in e.raw:
             continue
         if e.name == "Newchannel":
-            announced.add(found[1])
-        if found[1] not in announced:
+            announced.add(match[1])
+        if match[1] not in announced:
             unknown.add(e.name)
-        if found[1] in dead:
+        if match[1] in dead:
             late.add(e.name)
         if e.name == "Hangup":
-            dead.add(found[1])
+            dead.add(match[1])
     assert {"OriginateResponse", "VarSet"} <= unknown
     assert "ConfbridgeLeave" in late
 
 
 @CAPTURES
-def test_the_message_queue_never_hangs_up_and_is_in_the_list_to_the_end(capture: str) -> None:
+def test_the_message_queue_never_hangs_up(capture: str) -> None:
     log = events(capture)
     assert [e for e in log if e.name == "Newchannel" and b"\r\nChannel: Message/ast_msg_queue\r\n" in e.raw]
     assert not [e for e in log if e.name == "Hangup" and b"\r\nChannel: Message/ast_msg_queue\r\n" in e.raw]
@@ -219,26 +219,26 @@ def test_the_message_queue_never_hangs_up_and_is_in_the_list_to_the_end(capture:
 
 
 @CAPTURES
-async def test_a_list_that_is_empty_may_be_answered_by_an_error_and_a_value_may_end_with_a_line_feed(
+async def test_an_error_may_answer_an_empty_list(
     capture: str,
 ) -> None:
     answers = [one for one in blocks(capture) if one.lstrip(b"\r\n").startswith(b"Response: Error")]
-    fed = [one for one in answers if re.search(rb"[^\r]\n\r\n", one)]
-    assert len(fed) >= 6
+    with_line_feed = [one for one in answers if re.search(rb"[^\r]\n\r\n", one)]
+    assert len(with_line_feed) >= 6
     for one in answers:
-        asked = ASKED.search(one)
-        assert asked
-        question = PendingAction({"Action": "Any", "ActionID": asked[1].decode()})
-        read(one, question)
-        assert question.future.done()  # nobody waits for a list that does not come
-    assert any(message(one).message == "No Contacts found\n" for one in fed)
+        request_id = REQUEST_ID.search(one)
+        assert request_id
+        action = PendingAction({"Action": "Any", "ActionID": request_id[1].decode()})
+        read(one, action)
+        assert action.future.done()  # no action waits for a list that Asterisk will not send
+    assert any(message(one).message == "No Contacts found\n" for one in with_line_feed)
     assert any(message(one).message == "No active conferences." for one in answers)
 
 
-async def test_an_empty_list_is_an_empty_list_in_the_log(url: str) -> None:
+async def test_an_empty_list_is_logged_as_empty(url: str) -> None:
     async with FakeAmi() as pbx:
-        said = "Message: No active agents\n"
-        pbx.replies["Agents"] = lambda h: block("Response: Error", f"ActionID: {h['ActionID']}", said)
+        text = "Message: No active agents\n"
+        pbx.replies["Agents"] = lambda h: block("Response: Error", f"ActionID: {h['ActionID']}", text)
         async with listener_task(url, pbx.pbx()):
             await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
     listed = {e["action"]: e for e in await EventLog(url).ours("SnapshotListed")}

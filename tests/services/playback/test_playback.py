@@ -1,4 +1,4 @@
-"""The playback PBX: what it says is the recording, moved to now; its lists are those of the recorded Asterisk."""
+"""The playback PBX: its events are the recording, moved to now; its lists equal those of the recorded Asterisk."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ def recording() -> Recording:
 
 @contextlib.asynccontextmanager
 async def playing(speed: float) -> AsyncIterator[int]:
-    """Run a playback PBX; its port."""
+    """Run a playback PBX and yield its port."""
     listening = socket.create_server(("127.0.0.1", 0))
     stop = asyncio.Event()
     task = asyncio.create_task(server.play(listening, speed, stop))
@@ -51,7 +51,7 @@ async def playing(speed: float) -> AsyncIterator[int]:
 
 
 class Client:
-    """A client that reads blocks, whoever sent them."""
+    """An AMI client that collects all blocks."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -69,8 +69,8 @@ class Client:
         self.blocks.append(block)
         return block
 
-    async def ask(self, action: str, **more: str) -> list[Headers]:
-        """Send an action; its reply and list items, whatever live events come between."""
+    async def request(self, action: str, **more: str) -> list[Headers]:
+        """Send an action and return its reply with list items; live events may come between."""
         lines = {"Action": action, "ActionID": "mine", **more}
         self.writer.write("".join(f"{n}: {v}\r\n" for n, v in lines.items()).encode() + b"\r\n")
         answer: list[Headers] = []
@@ -81,33 +81,33 @@ class Client:
         return answer
 
     async def login(self) -> None:
-        assert (await self.ask("Login", Username=server.USER, Secret=server.SECRET))[0]["Response"] == "Success"
+        assert (await self.request("Login", Username=server.USER, Secret=server.SECRET))[0]["Response"] == "Success"
 
     async def close(self) -> None:
         self.writer.close()
         await self.writer.wait_closed()
 
 
-async def test_a_client_logs_in_with_its_secret_asks_and_hears_events_of_now() -> None:
+async def test_a_client_receives_events_of_the_present() -> None:
     began = time.time()
     async with playing(speed=20) as port:
         client = await Client.connect(port)
-        assert (await client.ask("Ping"))[0] == {
+        assert (await client.request("Ping"))[0] == {
             "Response": "Error",
             "ActionID": "mine",
             "Message": "Permission denied",
         }
         await client.login()
         assert (await client.read())["Event"] == "FullyBooted"
-        assert (await client.ask("Ping"))[0]["Ping"] == "Pong"
-        listed = await client.ask("QueueStatus", Queue="sales")
+        assert (await client.request("Ping"))[0]["Ping"] == "Pong"
+        listed = await client.request("QueueStatus", Queue="sales")
         assert {item["Queue"] for item in listed[1:-1]} == {"sales"}
         assert listed[-1]["ListItems"] == str(len(listed) - 2)
         while client.blocks[-1].get("Event") != "Hangup":
             await client.read()
         for block in client.blocks:
             assert began - 5 < float(block.get("Timestamp", began)) < time.time() + 5, block
-        assert (await client.ask("Logoff"))[0]["Message"] == "Thanks for all the fish."
+        assert (await client.request("Logoff"))[0]["Message"] == "Thanks for all the fish."
         assert await client.reader.read() == b""
         await client.close()
 
@@ -115,10 +115,10 @@ async def test_a_client_logs_in_with_its_secret_asks_and_hears_events_of_now() -
 async def test_a_client_logs_in_with_a_challenge() -> None:
     async with playing(speed=1) as port:
         client = await Client.connect(port)
-        assert (await client.ask("Challenge"))[0]["Message"] == "Must specify AuthType"
-        challenge = (await client.ask("Challenge", AuthType="MD5"))[0]["Challenge"]
+        assert (await client.request("Challenge"))[0]["Message"] == "Must specify AuthType"
+        challenge = (await client.request("Challenge", AuthType="MD5"))[0]["Challenge"]
         key = hashlib.md5((challenge + server.SECRET).encode()).hexdigest()
-        reply = (await client.ask("Login", Username=server.USER, AuthType="MD5", Key=key))[0]
+        reply = (await client.request("Login", Username=server.USER, AuthType="MD5", Key=key))[0]
         assert reply["Message"] == "Authentication accepted"
         await client.close()
 
@@ -127,10 +127,10 @@ async def test_a_client_logs_in_with_a_challenge() -> None:
     "proof",
     [{"Secret": "wrong"}, {}, {"AuthType": "MD5", "Key": hashlib.md5(server.SECRET.encode()).hexdigest()}],
 )
-async def test_a_wrong_login_is_refused_in_asterisks_words(proof: dict[str, str]) -> None:
+async def test_a_wrong_login_fails_as_in_asterisk(proof: dict[str, str]) -> None:
     async with playing(speed=1) as port:
         client = await Client.connect(port)
-        assert (await client.ask("Login", Username=server.USER, **proof))[0] == {
+        assert (await client.request("Login", Username=server.USER, **proof))[0] == {
             "Response": "Error",
             "ActionID": "mine",
             "Message": "Authentication failed",
@@ -139,41 +139,43 @@ async def test_a_wrong_login_is_refused_in_asterisks_words(proof: dict[str, str]
         await client.close()
 
 
-async def test_actions_that_the_recording_cannot_answer_get_asterisks_errors(recording: Recording) -> None:
+async def test_unanswerable_actions_get_asterisks_errors(recording: Recording) -> None:
     async with playing(speed=1) as port:
         client = await Client.connect(port)
         await client.login()
         bogus = recording.answers[request({"Action": "Bogus"})][0]
-        assert (await client.ask("Bogus"))[0]["Message"] == parse_block(bogus.blocks[0])["Message"]
-        assert (await client.ask("Nonsense"))[0]["Message"].startswith("Invalid/unknown command: Nonsense. Use Action")
-        assert (await client.ask("Hangup", Channel="PJSIP/100"))[0]["Message"] == "Permission denied"
-        assert (await client.ask("GetConfig", Filename="pjsip.conf"))[0]["Message"] == "Config file not found"
-        assert (await client.ask("PJSIPShowContacts"))[0]["Message"].startswith("No Contacts found")
+        assert (await client.request("Bogus"))[0]["Message"] == parse_block(bogus.blocks[0])["Message"]
+        assert (await client.request("Nonsense"))[0]["Message"].startswith(
+            "Invalid/unknown command: Nonsense. Use Action"
+        )
+        assert (await client.request("Hangup", Channel="PJSIP/100"))[0]["Message"] == "Permission denied"
+        assert (await client.request("GetConfig", Filename="pjsip.conf"))[0]["Message"] == "Config file not found"
+        assert (await client.request("PJSIPShowContacts"))[0]["Message"].startswith("No Contacts found")
         await client.close()
 
 
-async def test_a_client_hears_only_what_it_asked_for() -> None:
+async def test_a_client_receives_only_its_event_classes() -> None:
     async with playing(speed=100) as port:
         client = await Client.connect(port)
-        await client.ask("Login", Username=server.USER, Secret=server.SECRET, Events="agent,cdr")
+        await client.request("Login", Username=server.USER, Secret=server.SECRET, Events="agent,cdr")
         while client.blocks[-1].get("Event") != "Cdr":
             await client.read()
         assert {b["Privilege"] for b in client.blocks if "Event" in b} <= {"agent,all", "cdr,all"}
         await client.close()
 
 
-def test_every_list_that_is_kept_equals_what_asterisk_answered(recording: Recording) -> None:
+def test_every_computed_list_equals_asterisks_answer(recording: Recording) -> None:
     compared = 0
     for action in ("CoreShowChannels", "QueueStatus", "Agents", "ParkedCalls", "DeviceStateList"):
-        state, heard = State(recording), 0
+        state, live_count = State(recording), 0
         for answer in recording.answers[request({"Action": action})]:
-            for event in recording.live[heard : answer.live_before]:
+            for event in recording.live[live_count : answer.live_before]:
                 state.apply(event)
-            heard = answer.live_before
-            ours = state.items(action.lower(), answer.at, answer)
-            assert ours is not None
-            assert sorted(map(known, ours)) == sorted(map(known, list_items(answer))), (action, answer.at)
-            compared += len(ours)
+            live_count = answer.live_before
+            items = state.items(action.lower(), answer.at, answer)
+            assert items is not None
+            assert sorted(map(comparable, items)) == sorted(map(comparable, list_items(answer))), (action, answer.at)
+            compared += len(items)
     assert compared == 727
 
 
@@ -184,12 +186,12 @@ def test_the_pjsip_lists_follow_the_phones(recording: Recording) -> None:
     for number, event in enumerate(recording.live):
         for answer in endpoints:
             if answer.live_before == number:
-                ours = update_answer("pjsipshowendpoints", endpoints[0].blocks, state, answer.at)
-                for mine, theirs in zip(map(parse_block, ours), map(parse_block, answer.blocks), strict=True):
-                    # Its contact was removed in this very millisecond; the event comes after the list.
-                    leaving = {"Contacts"} if mine.get("ObjectName") == "118" else set()
-                    assert {n: v for n, v in mine.items() if n not in leaving | {"ActionID"}} == {
-                        n: v for n, v in theirs.items() if n not in leaving | {"ActionID"}
+                blocks = update_answer("pjsipshowendpoints", endpoints[0].blocks, state, answer.at)
+                for block, recorded in zip(map(parse_block, blocks), map(parse_block, answer.blocks), strict=True):
+                    # The contact was removed in the same millisecond; its event comes after the list.
+                    leaving = {"Contacts"} if block.get("ObjectName") == "118" else set()
+                    assert {n: v for n, v in block.items() if n not in leaving | {"ActionID"}} == {
+                        n: v for n, v in recorded.items() if n not in leaving | {"ActionID"}
                     }
                 compared += 1
         state.apply(event)
@@ -204,15 +206,15 @@ def test_a_registered_phone_is_in_every_pjsip_answer(recording: Recording) -> No
     for event in recording.live[:2000]:
         state.apply(event)
 
-    def ask(**asked: str) -> list[Headers]:
-        answer = recording.answers[request(asked)][0]
-        blocks = update_answer(asked["Action"].lower(), answer.blocks, state, recording.start)
-        return [parse_block(said) for said in blocks]
+    def ask(**action: str) -> list[Headers]:
+        answer = recording.answers[request(action)][0]
+        blocks = update_answer(action["Action"].lower(), answer.blocks, state, recording.start)
+        return [parse_block(block) for block in blocks]
 
     listed = ask(Action="PJSIPShowContacts")
     assert len(listed) == int(listed[-1]["ListItems"]) + 2 == len(state.contacts) + 2
     detail = ask(Action="PJSIPShowEndpoint", Endpoint="105")
-    assert [said["Event"] for said in detail[1:]] == [
+    assert [block["Event"] for block in detail[1:]] == [
         *("EndpointDetail", "AuthDetail", "TransportDetail", "AorDetail", "ContactStatusDetail"),
         "EndpointDetailComplete",
     ]
@@ -222,16 +224,16 @@ def test_a_registered_phone_is_in_every_pjsip_answer(recording: Recording) -> No
     assert "Output" in ask(Action="Command", Command="module show")[0]
 
 
-def known(item: Headers) -> list[tuple[str, str]]:
-    """What events tell of an item: not an entry's priority, nor an application that started without Newexten."""
+def comparable(item: Headers) -> list[tuple[str, str]]:
+    """Return the headers of an item that events have: no entry's priority, no application started without Newexten."""
     hidden = {"Priority"} if item["Event"] == "QueueEntry" else set()
     if item.get("ApplicationData") in {"(Outgoing Line)", "lab,dialed", "default"}:
         hidden = {"Application", "ApplicationData"}
-    # A second may end between Asterisk's look at the clock and the recorder's.
+    # The second may change between Asterisk's reading of the clock and the recorder's.
     return sorted((name, value) for name, value in item.items() if name not in hidden | {"Wait"})
 
 
-def test_moved_blocks_still_frame_and_keep_everything_but_times(recording: Recording) -> None:
+def test_moved_blocks_keep_everything_but_times(recording: Recording) -> None:
     shift = Shift(recording.start, recording.start + 86_400_000_000 * 365)
     moved = b"".join(shift.block(event.block) for event in recording.live)
     framed = list(Framer().feed(moved))
@@ -241,7 +243,7 @@ def test_moved_blocks_still_frame_and_keep_everything_but_times(recording: Recor
     assert not re.search(rb"(?<![\w.])179530[89]\d{3}|2026-11-22", moved)
 
 
-def test_moving_by_whole_seconds_and_back_gives_the_recording(recording: Recording) -> None:
+def test_a_move_back_gives_the_recording(recording: Recording) -> None:
     there = Shift(recording.start, recording.start + 5_000_000)
     back = Shift(recording.start, recording.start - 5_000_000)
     assert all(back.block(there.block(event.block)) == event.block for event in recording.live)
@@ -251,7 +253,7 @@ def test_moving_by_whole_seconds_and_back_gives_the_recording(recording: Recordi
 def test_two_loops_never_make_the_same_id(recording: Recording, speed: float) -> None:
     def ids(now: int) -> set[bytes]:
         shift = Shift(recording.start, now, speed)
-        return {found for event in recording.live for found in UNIQUE_ID.findall(shift.block(event.block))}
+        return {unique_id for event in recording.live for unique_id in UNIQUE_ID.findall(shift.block(event.block))}
 
     now = 1_800_000_000_123_456
     first, second = ids(now), ids(now + 1_000_000)
@@ -259,18 +261,18 @@ def test_two_loops_never_make_the_same_id(recording: Recording, speed: float) ->
     assert first.isdisjoint(second)
 
 
-async def test_a_loop_ends_everything_that_the_recording_left_open(recording: Recording) -> None:
-    said: list[Headers] = []
+async def test_a_loop_ends_open_calls_and_logins(recording: Recording) -> None:
+    blocks: list[Headers] = []
     again = asyncio.Event()
 
-    def hear(block: bytes) -> None:
+    def collect(block: bytes) -> None:
         if not again.is_set():
-            said.append(parse_block(block.lstrip()))
+            blocks.append(parse_block(block.lstrip()))
         if player.loops:
             again.set()
 
     player = Player(recording, speed=1000)
-    player.subscribers.add(hear)
+    player.subscribers.add(collect)
     stop = asyncio.Event()
     task = asyncio.create_task(player.run(stop))
     async with asyncio.timeout(300):
@@ -278,19 +280,19 @@ async def test_a_loop_ends_everything_that_the_recording_left_open(recording: Re
     stop.set()
     await task
 
-    def named(name: str, header: str) -> set[str]:
-        return {block[header] for block in said if block["Event"] == name}
+    def values(name: str, header: str) -> set[str]:
+        return {block[header] for block in blocks if block["Event"] == name}
 
-    assert said[-1]["Event"] == "Reload"
-    assert named("Newchannel", "Uniqueid") == named("Hangup", "Uniqueid")
-    assert named("QueueCallerJoin", "Uniqueid") == named("QueueCallerLeave", "Uniqueid")
-    ends = named("UnParkedCall", "ParkeeUniqueid") | named("ParkedCallGiveUp", "ParkeeUniqueid")
-    assert named("ParkedCall", "ParkeeUniqueid") == ends | named("ParkedCallTimeOut", "ParkeeUniqueid")
-    logins = [block["Agent"] for block in said if block["Event"] == "AgentLogin"]
-    assert sorted(logins) == sorted(block["Agent"] for block in said if block["Event"] == "AgentLogoff")
+    assert blocks[-1]["Event"] == "Reload"
+    assert values("Newchannel", "Uniqueid") == values("Hangup", "Uniqueid")
+    assert values("QueueCallerJoin", "Uniqueid") == values("QueueCallerLeave", "Uniqueid")
+    ends = values("UnParkedCall", "ParkeeUniqueid") | values("ParkedCallGiveUp", "ParkeeUniqueid")
+    assert values("ParkedCall", "ParkeeUniqueid") == ends | values("ParkedCallTimeOut", "ParkeeUniqueid")
+    logins = [block["Agent"] for block in blocks if block["Event"] == "AgentLogin"]
+    assert sorted(logins) == sorted(block["Agent"] for block in blocks if block["Event"] == "AgentLogoff")
 
 
-async def test_our_listener_folds_what_is_played(url: str, spools: Spools) -> None:
+async def test_the_listener_folds_the_playback(url: str, spools: Spools) -> None:
     async with playing(speed=100) as port:
         pbx = Pbx("recording", "127.0.0.1", port, server.USER, server.SECRET)
         listener = Listener(pbx, partial(Ingest, url, "recording", spools))
@@ -315,11 +317,11 @@ async def test_our_listener_folds_what_is_played(url: str, spools: Spools) -> No
         outcomes = await connection.fetch("SELECT raw FROM event WHERE name = 'SnapshotListed'")
         assert outcomes
         assert not [row["raw"] for row in outcomes if b'"outcome":"failed"' in row["raw"]]
-        begun, ended = "name IN ('Newchannel', 'CoreShowChannel')", "name = 'Hangup'"
+        begins, ends = "name IN ('Newchannel', 'CoreShowChannel')", "name = 'Hangup'"
         ids = []
-        for which in (begun, ended):
+        for which in (begins, ends):
             rows = await connection.fetch(f"SELECT raw FROM event WHERE {which}")
             ids.append({UNIQUE_ID.findall(row["raw"])[0] for row in rows})
-        folded = await connection.fetch("SELECT unique_id FROM channels")
-        assert {row["unique_id"].encode() for row in folded} == ids[0] - ids[1]
+        channels = await connection.fetch("SELECT unique_id FROM channels")
+        assert {row["unique_id"].encode() for row in channels} == ids[0] - ids[1]
         await connection.close()
