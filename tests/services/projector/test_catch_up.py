@@ -1,9 +1,9 @@
-"""Models that are behind delay the foremost for a moment only, and not at all when these cannot keep up."""
+"""Models that are behind delay the foremost only briefly, and once a second while it cannot keep up."""
 
 from services.projector.catch_up import FIRST_EVENTS, MIN_EVENTS, TARGET_SECONDS, TURN_SECONDS, CatchUpBudget
 
 
-def test_a_step_shrinks_at_once_and_grows_by_doubling() -> None:
+def test_a_step_shrinks_at_once_and_grows_gradually() -> None:
     budget = CatchUpBudget()
     assert budget.step(5000, 0.0, busy=False) == FIRST_EVENTS
     budget.record(FIRST_EVENTS, 0.0, 10 * TARGET_SECONDS)
@@ -29,7 +29,7 @@ def test_a_slow_model_still_advances() -> None:
     assert budget.step(5000, 1.0, busy=False) == MIN_EVENTS
 
 
-def test_models_behind_get_one_turn_a_second_under_load() -> None:
+def test_models_behind_get_rare_turns_under_load() -> None:
     budget = CatchUpBudget()
     assert budget.step(5000, 10.0, busy=True) == FIRST_EVENTS
     budget.record(FIRST_EVENTS, 10.0, 10.04)

@@ -1,4 +1,4 @@
-"""Names of a hostile PBX that no index of PostgreSQL takes: their events are passed over, and every model goes on."""
+"""Names of a hostile PBX that are too long for an index of PostgreSQL: only their events are rejected."""
 
 import random
 import time
@@ -14,7 +14,7 @@ from tests.support.story import ami, append, event
 LONG = random.Random(7).randbytes(4000).hex()
 
 
-async def test_a_key_too_long_for_the_index_is_rejected(url: str, connection: asyncpg.Connection) -> None:
+async def test_a_key_too_long_for_indexes_is_rejected(url: str, connection: asyncpg.Connection) -> None:
     now = time.time()
     module = f"{LONG}.so   Module    0   Running   core"
     hostile = [

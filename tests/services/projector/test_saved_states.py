@@ -1,4 +1,4 @@
-"""Saved states: what the projector saves is what it held, all of it or nothing, and old ones become few."""
+"""Saved states: each equals the projector's rows, is saved whole or not at all, and old ones are thinned out."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -19,11 +19,11 @@ from projections.queues.queues import QUEUES
 from schemas.log import NewEvent
 from services.log.append import append_events
 from services.projector import saved_states as saved
-from services.projector.projector import Projector
 from services.projector.table import Table
 from services.replay import instants
 from services.replay.as_of import AsOfReader
-from tests.support import two_pbx_log as heard
+from tests.support import two_pbx_log
+from tests.support.projectors import open_projector
 from tests.support.recorded_events import recording
 from tests.support.two_pbx_log import Truth
 
@@ -37,28 +37,22 @@ async def append(connection: asyncpg.Connection, events: tuple[NewEvent, ...], f
     await append_events(connection, "pbx", 1, first, events)
 
 
-async def opened(connection: asyncpg.Connection, *models: ReadModel) -> Projector:
-    projector = Projector(connection, models)
-    await projector.open()
-    return projector
-
-
-async def held(connection: asyncpg.Connection, model: ReadModel, position: int) -> dict[Any, Any] | None:
-    found = await saved.nearest(connection, model, position)
-    if found is None:
+async def saved_rows(connection: asyncpg.Connection, model: ReadModel, position: int) -> dict[Any, Any] | None:
+    state = await saved.nearest(connection, model, position)
+    if state is None:
         return None
     table = Table(model)
-    return {table.key_of(row): row for row in await saved.rows_of(connection, found)}
+    return {table.key_of(row): row for row in await saved.rows_of(connection, state)}
 
 
-async def test_what_is_saved_is_what_was_held_there(url: str, connection: asyncpg.Connection) -> None:
-    await heard.append(url)
-    await heard.project(url, every=3_001)
+async def test_a_saved_state_equals_the_projectors_rows(url: str, connection: asyncpg.Connection) -> None:
+    await two_pbx_log.append(url)
+    await two_pbx_log.project(url, every=3_001)
     rows = await connection.fetch(STATES)
     positions = sorted({row["position"] for row in rows})
-    assert len(positions) == len(await heard.events_of(url)) // 3_001
+    assert len(positions) == len(await two_pbx_log.events_of(url)) // 3_001
     assert len(rows) == len(positions) * len(ALL)
-    events = await heard.events_of(url)
+    events = await two_pbx_log.events_of(url)
     truth = Truth(events)
     for position in positions:
         tables = truth.upto(position)
@@ -69,25 +63,23 @@ async def test_what_is_saved_is_what_was_held_there(url: str, connection: asyncp
             assert (row["version"], row["whole"], row["kept"]) == (model.version, model.is_state, False)
             assert msgspec.convert(row["state"], State) == tables.states[model.name]
             if model.is_state:
-                assert await held(connection, model, position) == tables.rows[model.name], model.name
+                assert await saved_rows(connection, model, position) == tables.rows[model.name], model.name
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") == 0
 
 
-async def test_rows_that_did_not_change_are_saved_once(
-    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unchanged_rows_are_saved_once(connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saved, "SAVE_INTERVAL", 1_000)
     events = recording("rich22")[:12_000]
     for first in range(0, len(events), 1_000):
         await append(connection, events[first : first + 1_000], first + 1)
-    projector = await opened(connection, *ALL)
+    projector = await open_projector(connection, *ALL)
     while await projector.advance(1_000):
         pass
     counts = dict(await connection.fetch("SELECT model, count(DISTINCT changed) FROM ledger.saved_rows GROUP BY 1"))
     assert await connection.fetchval("SELECT count(DISTINCT position) FROM ledger.saved") == 12
     assert counts["channels"] == 12
     assert counts["parking_lots"] == 1
-    assert await held(connection, PARKING_LOTS, 12_000) == await held(connection, PARKING_LOTS, 6_000) != {}
+    assert await saved_rows(connection, PARKING_LOTS, 12_000) == await saved_rows(connection, PARKING_LOTS, 6_000) != {}
 
 
 BREAK = """
@@ -102,7 +94,7 @@ async def test_rows_checkpoint_and_saved_state_commit_together(
 ) -> None:
     monkeypatch.setattr(saved, "SAVE_INTERVAL", 1_000)
     await append(connection, recording("rich22")[:2_500])
-    projector = await opened(connection, *SOME)
+    projector = await open_projector(connection, *SOME)
     await projector.advance(900)
     before = await connection.fetch("SELECT * FROM channels ORDER BY 1, 3")
     await connection.execute(BREAK)
@@ -123,21 +115,21 @@ async def test_a_raised_version_replaces_old_states(
 ) -> None:
     monkeypatch.setattr(saved, "SAVE_INTERVAL", 1_000)
     await append(connection, recording("rich22")[:5_500])
-    projector = await opened(connection, QUEUES)
+    projector = await open_projector(connection, QUEUES)
     while await projector.advance(700):
         pass
     raised = replace(QUEUES, version=QUEUES.version + 1)
     assert await saved.nearest(connection, raised, 5_500) is None
-    projector = await opened(connection, raised)
+    projector = await open_projector(connection, raised)
     await projector.advance(1_600)
-    found = await saved.nearest(connection, raised, 5_500)
-    assert found is not None
-    assert found.position == 1_600
+    state = await saved.nearest(connection, raised, 5_500)
+    assert state is not None
+    assert state.position == 1_600
     while await projector.advance(700):
         pass
     versions = "SELECT version, count(*) FROM ledger.saved GROUP BY 1 ORDER BY 1"
     assert [tuple(row) for row in await connection.fetch(versions)] == [(QUEUES.version, 5), (raised.version, 5)]
-    await saved.thin(connection, found.latest)
+    await saved.thin(connection, state.latest)
     assert [tuple(row) for row in await connection.fetch(versions)] == [(raised.version, 5)]
     assert {row[0] for row in await connection.fetch("SELECT DISTINCT version FROM ledger.saved_rows")} == {
         raised.version
@@ -147,21 +139,21 @@ async def test_a_raised_version_replaces_old_states(
 async def test_a_rebuild_replaces_saved_states(connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saved, "SAVE_INTERVAL", 1_000)
     await append(connection, recording("rich22")[:4_000])
-    projector = await opened(connection, QUEUES)
+    projector = await open_projector(connection, QUEUES)
     while await projector.advance(1_100):
         pass
-    good = await held(connection, QUEUES, 4_000)
+    good = await saved_rows(connection, QUEUES, 4_000)
     assert good
     await connection.execute("UPDATE ledger.saved_rows SET rows = '[]'")
-    assert await held(connection, QUEUES, 4_000) == {}
-    # Of another version is what is served, and so the table of this one is built anew.
+    assert await saved_rows(connection, QUEUES, 4_000) == {}
+    # Another version is served, so the table of this version is rebuilt.
     await connection.execute("UPDATE ledger.checkpoint SET version = version - 1")
-    projector = await opened(connection, QUEUES)
+    projector = await open_projector(connection, QUEUES)
     while await projector.advance(1_300):
         pass
     positions = [row["position"] for row in await connection.fetch(STATES)]
-    assert positions == [1_300, 2_600, 3_900, 4_000]  # and not where the other one stood
-    assert await held(connection, QUEUES, 4_000) == good
+    assert positions == [1_300, 2_600, 3_900, 4_000]  # and none at the positions of the other version
+    assert await saved_rows(connection, QUEUES, 4_000) == good
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE rows::text = '[]'") == 0
 
 
@@ -171,25 +163,25 @@ async def test_a_pinned_state_holds_all_rows(connection: asyncpg.Connection, mon
     for first in range(0, len(events), 5_000):
         await append(connection, events[first : first + 5_000], first + 1)
     as_of, names = AsOfReader(ALL), [model.name for model in ALL]
-    edge = await instants.find(connection, 30_000)
-    there = await as_of.read(connection, names, edge)
+    pin_at = await instants.find(connection, 30_000)
+    pinned = await as_of.read(connection, names, pin_at)
     for model in ALL:
-        one = there[model.name]
-        await saved.pin(connection, saved.SavedState(model, 30_000, edge.at, one.changed, one.state), one.rows)
-        await saved.pin(connection, saved.SavedState(model, 30_000, edge.at, one.changed, one.state), one.rows)
+        one = pinned[model.name]
+        await saved.pin(connection, saved.SavedState(model, 30_000, pin_at.at, one.changed, one.state), one.rows)
+        await saved.pin(connection, saved.SavedState(model, 30_000, pin_at.at, one.changed, one.state), one.rows)
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") > 2
     later = await instants.find(connection, 38_000)
-    truth = {name: held.rows for name, held in (await as_of.read(connection, names, later)).items()}
-    (begun,) = await as_of._start(connection, ["call_records"], later, max_events=8_000)
-    assert begun.position == 30_000
-    await saved.thin(connection, edge.at + timedelta(days=4_000))
+    truth = {name: state.rows for name, state in (await as_of.read(connection, names, later)).items()}
+    (base,) = await as_of._start(connection, ["call_records"], later, max_events=8_000)
+    assert base.position == 30_000
+    await saved.thin(connection, pin_at.at + timedelta(days=4_000))
     await connection.execute("DELETE FROM ledger.event WHERE position <= 30000")
-    assert {name: held.rows for name, held in (await as_of.read(connection, names, later)).items()} == truth
-    assert len(truth["call_records"]) > len(there["call_records"].rows) > 100
+    assert {name: state.rows for name, state in (await as_of.read(connection, names, later)).items()} == truth
+    assert len(truth["call_records"]) > len(pinned["call_records"].rows) > 100
 
 
-async def test_of_old_states_one_in_sixteen_is_left(connection: asyncpg.Connection) -> None:
-    await opened(connection, CHANNELS)
+async def test_one_in_sixteen_old_states_remains(connection: asyncpg.Connection) -> None:
+    await open_projector(connection, CHANNELS)
     now = datetime(2026, 11, 23, tzinfo=UTC)
     dice = random.Random(31)
     for day in range(62):
@@ -224,7 +216,7 @@ def test_saving_is_due_once_per_interval() -> None:
     position, saves = 0, []
     dice = random.Random(1)
     while position < 20 * saved.SAVE_INTERVAL:
-        behind, position = position, position + dice.randint(1, 5_000)
-        if saved.is_due(behind, position):
+        previous, position = position, position + dice.randint(1, 5_000)
+        if saved.is_due(previous, position):
             saves.append(position // saved.SAVE_INTERVAL)
     assert saves == list(range(1, 21))

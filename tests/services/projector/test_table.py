@@ -1,4 +1,4 @@
-"""Rows go into a model's table and come back as they were."""
+"""Rows are written to a model's table and read back unchanged."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ class Listing(Row):
 LISTING = ReadModel(name="listing", version=1, row=Listing, key=("name",), on={})
 
 
-async def test_lists_and_maps_come_back_as_they_went(url: str) -> None:
+async def test_lists_and_maps_are_read_back_unchanged(url: str) -> None:
     table = Table(LISTING)
     connection = await connect(url, search_path="model")
     await connection.execute(table.create)

@@ -29,10 +29,10 @@ from services.transfer.import_asterisk import import_asterisk
 from services.transfer.import_content import read_contents
 from services.transfer.import_ledger import ImportRefusedError
 from services.transfer.ledger_file import manifest_path
-from tests.services.projector.test_rebuild import ran
 from tests.services.transfer.test_import import imported
 from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
 from tests.support.polling import eventually
+from tests.support.rebuilding import run_command
 from tests.support.story import fold_log
 from tests.support.two_pbx_log import set_clock
 
@@ -122,7 +122,7 @@ async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it
     ends = await append_months(url, SIZE)
     first = await run_archive(url, tmp_path, "2026-04")
     second = await run_archive(url, tmp_path, "2026-06")
-    code, out, err = await ran(url, "export", "--output", str(tmp_path / "rest.jsonl.zst"))
+    code, out, err = await run_command(url, "export", "--output", str(tmp_path / "rest.jsonl.zst"))
     assert (code, err) == (0, "")
     assert out.endswith(f" positions {ends[2] + 1} to {SIZE + 3}\n")
     files = [*(one.path for one in (*first.files, *second.files)), tmp_path / "rest.jsonl.zst"]
@@ -268,7 +268,7 @@ async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(url: st
         (("--before", "2026-05", "--output", str(taken)), "ringledger: nothing was archived: "),
         (("--before", "2026-05", "--output", str(taken / "2026-03.jsonl.zst")), "ringledger: "),
     ):
-        code, out, err = await ran(url, "archive", "--output", str(tmp_path), *arguments)
+        code, out, err = await run_command(url, "archive", "--output", str(tmp_path), *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), (arguments, err)
         assert err.startswith(says), err
         assert tuple(await connection.fetchrow(STATE)) == before
@@ -303,21 +303,21 @@ async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(url: st
 
 async def test_the_command_line_archives_verifies_and_says_so(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, SIZE)
-    code, out, err = await ran(url, "archive", "--before", "2026-05", "--output", str(tmp_path))
+    code, out, err = await run_command(url, "archive", "--before", "2026-05", "--output", str(tmp_path))
     assert (code, err) == (0, "")
     assert out == (
         f"{tmp_path}/2026-03.jsonl.zst: 501 events in 2 batches, positions 1 to 501\n"
         f"{tmp_path}/2026-04.jsonl.zst: 501 events in 2 batches, positions 502 to 1002\n"
         f"archived; the log starts at position {ends[1] + 1}. Keep these files and their manifests\n"
     )
-    code, out, err = await ran(url, "archive", "--before", "2026-05", "--output", str(tmp_path), "--drop")
+    code, out, err = await run_command(url, "archive", "--before", "2026-05", "--output", str(tmp_path), "--drop")
     assert (code, out, err) == (0, "dropped the tables of 2026-03, 2026-04\n", "")
-    code, out, err = await ran(url, "verify")
+    code, out, err = await run_command(url, "verify")
     assert (code, err) == (0, "")
     assert out.splitlines()[1].startswith("archived: 2026-03 to 2026-04, until position 1002, hash ")
     assert out.splitlines()[1].endswith("; not checked: 2026-03.jsonl.zst, 2026-04.jsonl.zst")
     files = [str(tmp_path / name) for name in ("2026-03.jsonl.zst", "2026-04.jsonl.zst")]
-    code, out, err = await ran(url, "verify", "--archive", *files)
+    code, out, err = await run_command(url, "verify", "--archive", *files)
     assert (code, err) == (0, "")
     assert out.splitlines()[1].endswith("; 2 files match")
     for arguments, says in (
@@ -334,12 +334,12 @@ async def test_the_command_line_archives_verifies_and_says_so(url: str, tmp_path
         (("diff", "7", "1500", "channels"), "ringledger: position 7 is archived: 2026-03.jsonl.zst holds 2026-03"),
         (("import", files[0]), f"ringledger: {files[0]}: it is archived: 2026-03.jsonl.zst holds 2026-03"),
     ):
-        code, out, err = await ran(url, *arguments)
+        code, out, err = await run_command(url, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), (arguments, out, err)
         assert err.startswith(says), err
     data = bytearray((tmp_path / "2026-03.jsonl.zst").read_bytes())
     data[40] ^= 1
     (tmp_path / "2026-03.jsonl.zst").write_bytes(data)
-    code, out, err = await ran(url, "verify", "--archive", *files)
+    code, out, err = await run_command(url, "verify", "--archive", *files)
     assert (code, err) == (1, "")
     assert out.startswith(f"{files[0]}: its SHA-256 is not the one in ")
