@@ -14,7 +14,7 @@ from tests.support.polling import eventually
 
 PROGRAM = Path(sys.executable).parent / "ringledger"
 EVENTS = 38565
-"""The number of events of the recording rich22."""
+"""The position of the last event of the recording rich22."""
 FOLDED = "SELECT min(position) >= $1 FROM ledger.checkpoint WHERE place = 'model'"
 
 

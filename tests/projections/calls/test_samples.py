@@ -92,7 +92,7 @@ async def test_a_second_snapshot_in_the_minute_changes_nothing(url: str) -> None
     assert numbers(row) == (9, 5, 2, {"NOT_INUSE": 1})
 
 
-async def test_a_snapshot_cut_short_is_replaced_by_the_next(url: str) -> None:
+async def test_the_next_snapshot_replaces_an_incomplete_one(url: str) -> None:
     first = snapshot(MINUTE, answer(MINUTE, 9, 5, (2, 4), {"PJSIP/100": 1}))[:4]
     second = snapshot(MINUTE + 20, answer(MINUTE + 20, 30, 20, (7,), {"PJSIP/101": 2}))
     (row,) = await samples(url, [minute(MINUTE), *first, *second])
@@ -112,7 +112,7 @@ async def test_the_first_minute_has_no_count_of_events(url: str) -> None:
     assert (row["events"], row["active_channels"]) == (None, 9)
 
 
-async def test_a_failed_list_is_null_and_an_empty_one_zero(url: str) -> None:
+async def test_failed_lists_count_null_and_empty_ones_zero(url: str) -> None:
     half = snapshot(MINUTE, answer(MINUTE, 9, 5, (2,), {"PJSIP/100": 1}), failed="QueueStatus")
     none = snapshot(MINUTE + 60, answer(MINUTE + 60, 9, 5, (), {}))
     rows = await samples(url, [minute(MINUTE), *half, minute(MINUTE + 60), *none])

@@ -37,7 +37,7 @@ def test_a_sip_peer_follows_its_list_and_events() -> None:
     assert (row.peer, row.channel_type, row.chan_object_type, row.dynamic, row.acl) == (SIP, "SIP", "peer", "yes", "no")
 
 
-def test_each_list_sweeps_the_peers_of_its_own_driver() -> None:
+def test_each_list_sweeps_its_own_drivers_peers() -> None:
     peers = FoldSpec(PEERS)
     entry = {"ChanObjectType": "peer", "IPaddress": "(null)", "Port": "(null)", "Dynamic": "yes", "Status": "UNKNOWN"}
     iax = ami("PeerEntry", Channeltype="IAX", ObjectName="iaxpeer1", **entry)
@@ -54,7 +54,7 @@ def test_each_list_sweeps_the_peers_of_its_own_driver() -> None:
     assert peers.when(listing("PJSIPShowEndpoints", outcome="empty")).then() == {}
 
 
-def test_a_pjsip_peer_has_the_addresses_of_its_contacts() -> None:
+def test_a_pjsip_peer_has_its_contacts_addresses() -> None:
     peers = FoldSpec(PEERS)
     both = "100/sip:100@127.0.0.10:6200,100/sip:100@[::1]:5062;transport=tcp,"
     item = ami("EndpointList", ObjectType="endpoint", ObjectName="100", DeviceState="In use", Contacts=both)

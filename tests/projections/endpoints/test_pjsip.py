@@ -27,9 +27,9 @@ def status(word: str, uri: str = URI, aor: str = "100") -> bytes:
 
 
 def contact(uri: str = URI, **more: object) -> bytes:
-    listed = {"ObjectName": ID, "ViaAddr": "127.0.0.10", "ViaPort": 6200, "QualifyTimeout": "3.000000", "Uri": uri}
+    item = {"ObjectName": ID, "ViaAddr": "127.0.0.10", "ViaPort": 6200, "QualifyTimeout": "3.000000", "Uri": uri}
     state = {"AuthenticateQualify": "no", "UserAgent": "phone", "ExpirationTime": 1795308981, "Status": "Reachable"}
-    return ami("ContactList", ObjectType="contact", **listed, **state, **more)
+    return ami("ContactList", ObjectType="contact", **item, **state, **more)
 
 
 def trunk() -> bytes:

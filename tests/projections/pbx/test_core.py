@@ -62,7 +62,7 @@ def test_module_show_replaces_all_modules() -> None:
     assert ("app_dial",) not in modules.then(pbx="pbx")
 
 
-def test_only_responses_to_our_actions_change_modules() -> None:
+def test_only_replies_to_own_actions_change_modules() -> None:
     modules = FoldSpec(MODULES)
     modules.when(module_show(TABLE))
     assert (

@@ -53,7 +53,7 @@ def test_a_hangup_during_the_greeting_logs_off() -> None:
     assert row(tables) == Agent("pbx", row(tables).tm_update, "1001", "Agent Ann")
 
 
-def test_a_new_agent_gets_its_name_from_the_list() -> None:
+def test_a_list_names_a_new_agent() -> None:
     tables = FoldSpec(AGENTS).given([block("AgentLogin", 1002.4, Agent="1001", **LOGIN)])
     assert (row(tables).name, row(tables).logged_in_time) == ("", 1002)
     snapshot = ListSnapshot("Agents")

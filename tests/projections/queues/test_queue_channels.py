@@ -41,7 +41,7 @@ def counts(tables: FoldSpec) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("parts", ORDERS, ids=["queue-leg-second", "queue-leg-first"])
-def test_a_transferred_caller_keeps_the_place_of_the_leg(parts: tuple[str, str, str]) -> None:
+def test_a_transferred_caller_keeps_the_legs_place(parts: tuple[str, str, str]) -> None:
     tables = listed_queue().given([join("a", 1, 1), join("leg", 2, 2), join("b", 3, 3)])
     tables.given([transfer("leg", "caller", parts), hangup("leg")])
     assert order(tables) == ["a", "caller", "b"]
@@ -104,7 +104,7 @@ def test_a_hangup_during_a_list_removes_the_caller() -> None:
 
 
 @pytest.mark.parametrize(("moment", "in_level"), [(1010.9, 1), (1011.0, 0)])
-def test_a_caller_who_is_bridged_elsewhere_abandons(moment: float, in_level: int) -> None:
+def test_a_caller_bridged_elsewhere_abandons(moment: float, in_level: int) -> None:
     # After AMI's Bridge, 16.28 and 22.10 send neither QueueCallerAbandon nor QueueCallerLeave.
     tables = listed_queue().given([join("a", 1, 1), block("BridgeEnter", moment, BridgeType="basic", Uniqueid="a")])
     assert order(tables) == []

@@ -72,7 +72,7 @@ def endless(megabytes: int) -> Iterator[bytes]:
         yield ITEM * (READ // len(ITEM))
 
 
-async def test_a_list_without_end_is_cut_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_list_is_cut_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers_module, "MAX_ANSWER_BYTES", 1 << 20)
     link = Link()
     action = link.request()

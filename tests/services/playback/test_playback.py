@@ -100,9 +100,9 @@ async def test_a_client_receives_events_of_the_present() -> None:
         await client.login()
         assert (await client.read())["Event"] == "FullyBooted"
         assert (await client.request("Ping"))[0]["Ping"] == "Pong"
-        listed = await client.request("QueueStatus", Queue="sales")
-        assert {item["Queue"] for item in listed[1:-1]} == {"sales"}
-        assert listed[-1]["ListItems"] == str(len(listed) - 2)
+        answer = await client.request("QueueStatus", Queue="sales")
+        assert {item["Queue"] for item in answer[1:-1]} == {"sales"}
+        assert answer[-1]["ListItems"] == str(len(answer) - 2)
         while client.blocks[-1].get("Event") != "Hangup":
             await client.read()
         for block in client.blocks:
@@ -211,8 +211,8 @@ def test_a_registered_phone_is_in_every_pjsip_answer(recording: Recording) -> No
         blocks = update_answer(action["Action"].lower(), answer.blocks, state, recording.start)
         return [parse_block(block) for block in blocks]
 
-    listed = ask(Action="PJSIPShowContacts")
-    assert len(listed) == int(listed[-1]["ListItems"]) + 2 == len(state.contacts) + 2
+    contacts = ask(Action="PJSIPShowContacts")
+    assert len(contacts) == int(contacts[-1]["ListItems"]) + 2 == len(state.contacts) + 2
     detail = ask(Action="PJSIPShowEndpoint", Endpoint="105")
     assert [block["Event"] for block in detail[1:]] == [
         *("EndpointDetail", "AuthDetail", "TransportDetail", "AorDetail", "ContactStatusDetail"),
