@@ -1,7 +1,7 @@
 """The prose lint: plain English in docstrings, comments, messages and Markdown, and plain names in code.
 
-Run it with ``.venv/bin/python -m tests.support.prose [PATHS]``. With paths it checks these; without, all rooms except
-those in prose_unclean.txt. The rules are in docs/contributing/index.md.
+Run it with ``.venv/bin/python -m tests.support.prose [PATHS]``. Without paths it checks the whole repository. The rules
+are in docs/contributing/index.md.
 """
 
 import re
@@ -13,7 +13,6 @@ from typing import NamedTuple
 from tests.support.texts import Text, names_of, texts_of
 
 ROOT = Path(__file__).parents[2]
-UNCLEAN = Path(__file__).with_name("prose_unclean.txt")
 MAX_WORDS = 25  # The limit of ASD-STE100; its rule of counting too: a colon ends a sentence, parentheses are their own.
 
 PARTICIPLES = frozenset(
@@ -124,17 +123,9 @@ def files_under(paths: list[Path]) -> list[Path]:
     return [file for file in files if file.is_file() and not any(map(GENERATED.fullmatch, file.parts))]
 
 
-def unclean() -> list[str]:
-    """Return the rooms that are not clean yet; a helper deletes the line of a room that is."""
-    lines = UNCLEAN.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def main(arguments: list[str]) -> int:
     """Print the findings; return 1 if there are any."""
     files = files_under([Path(argument).absolute() for argument in arguments])
-    if not arguments:
-        files = [file for file in files if not str(file.relative_to(ROOT)).startswith(tuple(unclean()))]
     findings = [finding for file in files for finding in check_file(file)]
     for finding in findings:
         print(finding)  # noqa: T201
