@@ -186,7 +186,7 @@ async def test_an_endless_list_disturbs_no_other_pbx(url: str, monkeypatch: pyte
     async with pbx22() as hostile, pbx22() as honest:
         hostile.replies["Agents"] = lambda action: LIST.replace(b"rl-1", action["ActionID"].encode())
         async with listener_task(url, hostile.pbx("hostile"), honest.pbx("honest")):
-            await eventually(lambda: hostile.actions_named("Agents") and hostile.clients)
+            await eventually(lambda: hostile.actions_named("Agents") and honest.actions_named("Agents"))
             item = ITEM.replace(b"rl-1", hostile.actions_named("Agents")[0]["ActionID"].encode())
             pouring = asyncio.create_task(_pour(hostile, item * 100))
             honest.send(block("Event: Newchannel", "Uniqueid: 1.1"))
