@@ -1,28 +1,20 @@
 """A database of an earlier version upgrades in place: the same schema as a new one, the same log, proof and rows.
 
-The dump is of commit 9b8a372: a played recording, users, a contact, a chat, refused acts, imported lines of
-Master.csv and queue_log, two rebuilt models, one redaction.
+tests/api/http/test_upgraded.py compares the answers.
 """
-
-import asyncio
-import lzma
-import subprocess
-from pathlib import Path
 
 import asyncpg
 import pytest
 
 from projections import ALL
-from services.database.cluster import BIN
 from services.database.compatible import OLDEST, SCHEMA, IncompatibleError
 from services.database.connection import connect
 from services.database.migrate import migrate
 from services.integrity.verify import verify_log
 from services.projector.rebuild_diff import differences
+from tests.support.dump import CAPTURES, load_dump
 from tests.support.ledger import open_ledger
 
-CAPTURES = Path(__file__).parents[2] / "captures"
-DUMP = CAPTURES / "database-9b8a372.sql.xz"
 LATER = CAPTURES / "migrations-0014-to-0019.sql"
 """The migrations between that commit and `SCHEMA`."""
 HASH = "a91b2b3c8c840c875f3222b7f237d1f1a74500757a5f7f3c005e915e29d17250"
@@ -62,10 +54,7 @@ ORDER BY 1
 @pytest.fixture
 async def old(empty_url: str) -> str:
     """The URL of a database that holds the dump."""
-    options = ("--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
-    psql = await asyncio.create_subprocess_exec(BIN / "psql", *options, empty_url, stdin=subprocess.PIPE)
-    await psql.communicate(lzma.decompress(DUMP.read_bytes()))
-    assert psql.returncode == 0
+    await load_dump(empty_url)
     return empty_url
 
 
