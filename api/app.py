@@ -10,15 +10,15 @@ from aiohttp import web
 from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS, FAILED, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
 from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
-from api.http.as_of import AsOfViews
-from api.http.connections import CONNECTIONS, Connections, limit_requests
-from api.http.current_views import CurrentViews
+from api.http.connections.connections import CONNECTIONS, Connections, limit_requests
+from api.http.connections.limits import Limits, file_limit
 from api.http.dialect import DIALECTS, Dialects
 from api.http.finishing import drain_writes, finish_writes
-from api.http.limits import Limits, file_limit
 from api.http.middleware import render_errors
 from api.http.origins import own_pages_only
 from api.http.queues import QUEUES, QueueMetrics, Queues
+from api.http.views.as_of import AsOfViews
+from api.http.views.current import CurrentViews
 from api.jade.dialect import jade
 from api.jade.stream import CATALOG
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
@@ -34,7 +34,7 @@ from services.database.errors import UNREACHABLE
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
 from services.log.writer import EventWriter
-from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints.watcher import CheckpointWatcher
 from services.runtime.tasks import cancel_and_wait
 
 TOUCH_EVERY_SECONDS = 60.0

@@ -4,13 +4,13 @@ import asyncio
 
 from aiohttp import web
 
-from api.http.current_views import CurrentViews
+from api.http.views.current import CurrentViews
 from schemas.settings import Settings
 from services.accounts.accounts import Accounts
 from services.commands.context import CommandContext
 from services.database.heartbeat import Heartbeat
 from services.database.pool import Pool
-from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints.watcher import CheckpointWatcher
 
 ACCOUNTS = web.AppKey("accounts", Accounts)
 COMMANDS = web.AppKey("commands", CommandContext)

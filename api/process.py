@@ -11,10 +11,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from api.app import create
 from api.app_keys import FAILED
-from api.http.connections import CONNECTIONS
-from api.http.guarded_connection import KEEP_ALIVE_SECONDS
-from api.http.limits import raise_file_limit
-from api.http.site import GuardedSite
+from api.http.connections.connections import CONNECTIONS
+from api.http.connections.guarded_connection import KEEP_ALIVE_SECONDS
+from api.http.connections.limits import raise_file_limit
+from api.http.connections.site import GuardedSite
 from services.runtime.http_address import AddressError
 from services.runtime.process import run
 from services.runtime.settings import load_settings

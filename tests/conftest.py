@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from services.database.connection import connect
 from services.database.embedded import Embedded
-from services.listener.spools import Spools
+from services.listener.backlog.spools import Spools
 from tests.support.database import EMPTY, READ_MODELS, SCHEMA, cloned, make_templates, temporary_server
 
 # The duration of an example depends on the load of the machine, not on the code.

@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import web
 
 from api.http.errors import Problem, json_failure
-from api.http.rendering import JSON, Renderer
+from api.http.views.rendering import JSON, Renderer
 
 WORDS = {
     400: "bad-parameter",

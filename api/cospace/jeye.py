@@ -8,9 +8,9 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace import envelope
-from api.http.handlers import view_handler
 from api.http.query import QueryParams
-from api.http.views import Args, View, storable_text
+from api.http.views.handlers import view_handler
+from api.http.views.view import Args, View, storable_text
 from projections.calls.samples import time_of
 from services.runtime.errors import Invalid
 

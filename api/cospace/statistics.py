@@ -14,7 +14,7 @@ import asyncpg
 from aiohttp import web
 
 from api.cospace import envelope
-from api.http.views import Args, View
+from api.http.views.view import Args, View
 from projections.calls.statistics_sums import CALLS, Period, add, day, month
 from services.runtime.errors import Invalid
 

@@ -8,7 +8,7 @@ import asyncpg
 from aiohttp import web
 
 from services.accounts.accounts import Accounts, authorized
-from services.projector.checkpoints import CheckpointReading
+from services.projector.checkpoints.checkpoints import CheckpointReading
 from services.runtime.errors import Forbidden
 
 T = TypeVar("T")

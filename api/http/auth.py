@@ -10,7 +10,7 @@ from api.app_keys import ACCOUNTS, CHECKPOINTS
 from api.http.access import ACCESS
 from api.http.errors import ApiError, Handler
 from services.accounts.accounts import User, authorized
-from services.projector.checkpoints import UnreadyError
+from services.projector.checkpoints.checkpoints import UnreadyError
 
 Authenticate = Callable[[web.Request], Awaitable[User | None]]
 """Returns the user of a request, None if it carries no valid credentials."""

@@ -9,7 +9,7 @@ from api.http.errors import ApiError, Handler, Problem, problem_of
 from services.database.errors import UNREACHABLE, reason
 from services.log.archives import ArchivedError
 from services.log.writer import UnknownAppendError
-from services.projector.checkpoints import UnreadyError
+from services.projector.checkpoints.checkpoints import UnreadyError
 from services.projector.initial_state import NoInitialStateError
 from services.runtime.errors import CommandError
 

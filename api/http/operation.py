@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from api.http.auth import Authenticate, require_permission
 from api.http.errors import ApiError, Handler
-from api.http.handlers import vary_by_user, view_handler
 from api.http.origins import without_cookie
-from api.http.views import View
+from api.http.views.handlers import vary_by_user, view_handler
+from api.http.views.view import View
 
 
 class Operation(Struct, frozen=True):

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from api.app_keys import SETTINGS
 from api.http.auth import is_by_cookie
-from api.http.client_address import is_trusted
+from api.http.connections.client_address import is_trusted
 from api.http.errors import ApiError, Handler
 
 SAFE = {"GET", "HEAD", "OPTIONS"}

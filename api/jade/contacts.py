@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from api.http.auth import USER
 from api.http.body import Uuid, read_body
 from api.http.idempotency import command_args
-from api.http.views import Args, storable_text
+from api.http.views.view import Args, storable_text
 from api.jade.pjsip_endpoints import endpoint
 from api.jade.resource import Resource, detail, everything
 from api.jade.users import Text

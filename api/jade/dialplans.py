@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.http.body import Line, Name, Uuid, read_body
 from api.http.idempotency import command_args
-from api.http.views import storable_text
+from api.http.views.view import storable_text
 from api.jade.resource import Resource
 from api.jade.writes import write_response
 from services.commands.dialplans import (

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from api.http.errors import Problem, json_failure
-from api.http.rendering import JSON, Renderer
+from api.http.views.rendering import JSON, Renderer
 from services.log.times import rfc3339
 
 OPENING = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"'

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from api.app_keys import VIEWS
 from api.http.auth import USER
-from api.http.views import Args
+from api.http.views.view import Args
 from api.jade import envelope
 from api.jade.contacts import MODELS as CONTACT_MODELS
 from api.jade.contacts import SQL as CONTACTS

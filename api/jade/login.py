@@ -5,7 +5,7 @@ from aiohttp import web
 
 from api.app_keys import COMMANDS
 from api.http.auth import USER, basic_credentials, token_of
-from api.http.client_address import client_of
+from api.http.connections.client_address import client_of
 from api.http.errors import Handler
 from api.jade import envelope
 from services.commands.logins import login, logout

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from api.http.body import Line, read_body
 from api.http.idempotency import command_args
-from api.http.views import Args, pbx_filter, storable_text
+from api.http.views.view import Args, pbx_filter, storable_text
 from api.jade.resource import Resource, detail, everything
 from api.jade.writes import detail_args, location_of, write_response
 from api.stream.resources import StreamResource, segments_of, without

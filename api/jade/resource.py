@@ -9,8 +9,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.http.body import decode_object, read_bytes
-from api.http.rendering import ListOf
-from api.http.views import Args, View, pbx_filter, storable_text
+from api.http.views.rendering import ListOf
+from api.http.views.view import Args, View, pbx_filter, storable_text
 from api.jade import envelope
 from services.runtime.errors import Invalid
 

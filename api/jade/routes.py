@@ -2,7 +2,7 @@
 
 from api.http.errors import Handler
 from api.http.operation import Operation
-from api.http.views import View
+from api.http.views.view import View
 from api.jade.writes import once
 
 SLASHES = "{detail:(?s:.+)}"

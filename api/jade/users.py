@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, field
 
 from api.http.body import read_body
 from api.http.idempotency import command_args
-from api.http.views import storable_text
+from api.http.views.view import storable_text
 from api.jade.resource import Resource
 from api.jade.writes import write_response
 from schemas.secrets import MASK

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api.http.errors import Handler
 from api.http.idempotency import command_args, outcome_headers
-from api.http.views import Args, pbx_filter
+from api.http.views.view import Args, pbx_filter
 from api.jade import envelope
 from api.jade.resource import detail
 from services.commands.act import prior_outcome

@@ -10,11 +10,11 @@ from aiohttp import web
 
 from api.http.auth import require_permission
 from api.http.errors import ApiError
-from api.http.handlers import view_handler
 from api.http.paging import page
 from api.http.query import QueryParams
-from api.http.rendering import JSON, Renderer
-from api.http.views import Args, View
+from api.http.views.handlers import view_handler
+from api.http.views.rendering import JSON, Renderer
+from api.http.views.view import Args, View
 from services.log.times import rfc3339_microseconds
 
 LIMIT = 1_000

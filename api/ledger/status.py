@@ -19,8 +19,8 @@ from projections.pbx.links import refused_lists, unanswered_lists
 from services.log.archives import Archive, read_catalog
 from services.log.read import read_head
 from services.log.times import rfc3339_microseconds
-from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.projector.checkpoints import CheckpointReading, read
+from services.projector.checkpoints.checkpoints import CheckpointReading, read
+from services.projector.checkpoints.watcher import CheckpointWatcher
 
 REBUILDING = "SELECT model, version, position, error FROM ledger.checkpoint WHERE place = 'rebuild' ORDER BY model"
 LINKS = """

@@ -11,8 +11,8 @@ from api.ops.listeners import ListenerStatus, listener_report
 from api.ops.warnings import commander_warnings, link_json, warnings
 from api.ops.warnings import reasons as link_reasons
 from projections import ALL
-from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.projector.checkpoints import CheckpointReading
+from services.projector.checkpoints.checkpoints import CheckpointReading
+from services.projector.checkpoints.watcher import CheckpointWatcher
 
 LAG_SECONDS = 5.0
 STALLED_SECONDS = 30.0

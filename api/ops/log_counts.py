@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from services.database.pool import Pool
 from services.log.archives import ArchiveCatalog, read_catalog
-from services.projector.checkpoints import CheckpointReading, read
+from services.projector.checkpoints.checkpoints import CheckpointReading, read
 
 LARGEST_NAMES = 100
 """Event names of one PBX that have series of their own; events of all other names are summed."""

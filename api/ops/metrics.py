@@ -18,7 +18,7 @@ from api.ops.listeners import ListenerStatus, listener_report
 from api.ops.log_counts import LogCounts, count_log
 from api.ops.request_metrics import REQUEST_METRICS
 from services.database.errors import UNREACHABLE
-from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints.watcher import CheckpointWatcher
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from schemas.refusals import refused_list, refused_login
 from services.database.errors import UNREACHABLE
 from services.database.pool import Pool
 from services.log.listener_link import COMMANDER_TTL_SECONDS, COMMANDERS, trouble_of
-from services.projector.checkpoints import Link
+from services.projector.checkpoints.checkpoints import Link
 
 ANSWER_SECONDS = 1.0
 

@@ -19,8 +19,8 @@ from projections import ALL
 from projections.engine.step import FoldError
 from services.database.pool import Pool
 from services.log.continuity import RewoundError
-from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.projector.checkpoints import UnreadyError
+from services.projector.checkpoints.checkpoints import UnreadyError
+from services.projector.checkpoints.watcher import CheckpointWatcher
 from services.replay.as_of import AsOfReader, BrokenModelError, TooFarError
 from services.replay.subscription import LogState, RedactedError, Subscription, archived_error, read_log_state
 

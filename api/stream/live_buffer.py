@@ -20,7 +20,7 @@ from projections.engine.step import FoldError
 from services.database.pool import Pool
 from services.log.archives import ArchivedError
 from services.log.continuity import RewoundError
-from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints.watcher import CheckpointWatcher
 from services.replay.as_of import AsOfReader
 from services.replay.subscription import RETRYABLE_ERRORS, RedactedError, Subscription, read_log_state
 

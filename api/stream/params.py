@@ -5,7 +5,7 @@ from aiohttp import web
 from api.app_keys import ACCOUNTS
 from api.http.auth import token_of
 from api.http.query import QueryParams
-from api.http.views import pbx_filter
+from api.http.views.view import pbx_filter
 from api.stream import closing
 from api.stream.hub import STREAMS
 from api.stream.messages import MessageId, parse_id

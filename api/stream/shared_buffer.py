@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from api.stream import closing
 from api.stream.live_buffer import LiveBuffer
-from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.projector.checkpoints import UnreadyError
+from services.projector.checkpoints.checkpoints import UnreadyError
+from services.projector.checkpoints.watcher import CheckpointWatcher
 
 T = TypeVar("T")
 

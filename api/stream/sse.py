@@ -12,14 +12,7 @@ from api.stream.client_stream import ClientStream
 from api.stream.closing import StreamClosed
 from api.stream.hub import STREAMS
 from api.stream.messages import Message
-from api.stream.params import (
-    KEEP_ALIVE_SECONDS,
-    RECHECK_SECONDS,
-    STALL_SECONDS,
-    recheck_token,
-    start_id,
-    topic_filter,
-)
+from api.stream.params import KEEP_ALIVE_SECONDS, RECHECK_SECONDS, STALL_SECONDS, recheck_token, start_id, topic_filter
 from api.stream.topics import TopicFilter
 
 HEADERS = {

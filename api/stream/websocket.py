@@ -17,14 +17,7 @@ from api.stream import closing
 from api.stream.client_stream import ClientStream
 from api.stream.closing import StreamClosed
 from api.stream.hub import STREAMS
-from api.stream.params import (
-    KEEP_ALIVE_SECONDS,
-    RECHECK_SECONDS,
-    STALL_SECONDS,
-    recheck_token,
-    start_id,
-    topic_filter,
-)
+from api.stream.params import KEEP_ALIVE_SECONDS, RECHECK_SECONDS, STALL_SECONDS, recheck_token, start_id, topic_filter
 from api.stream.topics import MAX_TOPICS, TopicFilter, parse_topics
 
 HEARTBEAT_SECONDS = 15.0

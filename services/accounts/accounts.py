@@ -12,7 +12,7 @@ from services.accounts.hashing import Hashing
 from services.accounts.passwords import UNKNOWN_USER_HASH, hash_password, matches
 from services.accounts.places import Places
 from services.accounts.throttle import Throttle
-from services.projector.checkpoints import CheckpointReading, UnreadyError
+from services.projector.checkpoints.checkpoints import CheckpointReading, UnreadyError
 from services.runtime.clock import CLOCK, Clock
 from services.runtime.errors import Forbidden, TooMany, Unauthenticated
 

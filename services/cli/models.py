@@ -84,7 +84,7 @@ def rebuild(
 
     Views stay available. If `up` runs, its projector does the work. Ctrl-C does not cancel the rebuild.
     """
-    from services.projector.rebuild import RebuildError, models_named
+    from services.projector.rebuild.rebuild import RebuildError, models_named
 
     try:
         selected = models_named(models or [])
@@ -98,8 +98,8 @@ def rebuild(
 
 
 def _rebuild(url: str, models: "Sequence[ReadModel]", until: int | None) -> int:
-    from services.projector.rebuild import Outcome
-    from services.projector.rebuild import rebuild as run_rebuild
+    from services.projector.rebuild.rebuild import Outcome
+    from services.projector.rebuild.rebuild import rebuild as run_rebuild
     from services.runtime import process
 
     outcomes: list[Outcome] = []
@@ -119,8 +119,8 @@ def _rebuild(url: str, models: "Sequence[ReadModel]", until: int | None) -> int:
 def _print_differences(url: str, models: "Sequence[ReadModel]") -> int:
     from rich.console import Console
 
-    from services.projector.rebuild_diff import differences
-    from services.projector.rebuild_report import lines, table
+    from services.projector.rebuild.diff import differences
+    from services.projector.rebuild.report import lines, table
 
     compared = asyncio.run(differences(url, models))
     console = Console(width=None if sys.stdout.isatty() else 160)

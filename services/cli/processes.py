@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli.options import (
-    ALL_IN_ONE,
-    ONE_EACH,
-    SettingsFile,
-    app,
-    failure,
-    load_settings,
-    settings_with_database,
-)
+from services.cli.options import ALL_IN_ONE, ONE_EACH, SettingsFile, app, failure, load_settings, settings_with_database
 
 Speed = Annotated[
     float, typer.Option(min=0.01, max=1000, metavar="N", help="Play the recording N times as fast as it was recorded.")

@@ -10,7 +10,7 @@ from schemas.facts import Fact
 from services.accounts.accounts import Accounts, User, authorized
 from services.database.pool import Pool
 from services.log.writer import EventWriter
-from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints.watcher import CheckpointWatcher
 
 F = TypeVar("F", bound=Fact)
 

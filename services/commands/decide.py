@@ -16,7 +16,7 @@ from schemas.facts import Fact, RequestAnswered
 from services.commands.context import CommandContext, RequestContext
 from services.database.heartbeat import SilentError
 from services.database.locks import Lock, locked
-from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints.watcher import CheckpointWatcher
 from services.runtime.errors import KeyReused, NotReady
 
 LOCK_SECONDS = 4.0

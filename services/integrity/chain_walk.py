@@ -9,14 +9,7 @@ from msgspec import Struct
 
 from services.database.errors import NO_LEDGER, NoLedgerError
 from services.integrity import counters
-from services.integrity.compare import (
-    Comparer,
-    EventKind,
-    RedactedLeaves,
-    WindowSummary,
-    leaf_matches,
-    open_comparer,
-)
+from services.integrity.compare import Comparer, EventKind, RedactedLeaves, WindowSummary, leaf_matches, open_comparer
 from services.integrity.damage import BatchBoundary, DamageError
 from services.integrity.diagnosis import diagnose, diagnose_end
 from services.log.archives import ArchiveCatalog

@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 
 from schemas.log import NewEvent
-from services.listener.backlog import Backlog
-from services.listener.batch import BATCH_EVENTS, Batch
+from services.listener.backlog.backlog import Backlog
+from services.listener.backlog.batch import BATCH_EVENTS, Batch
 from services.listener.link_order import LinkOrder
 from services.log.append import Columns, Seals, append_columns, seal, to_columns
 

@@ -17,11 +17,11 @@ from schemas.log import Rejected
 from schemas.spool import SpoolState
 from services.database.errors import DATABASE_ERRORS
 from services.listener.appender import Appender
-from services.listener.backlog import RETRY_SECONDS, Backlog
-from services.listener.batch import BATCH_EVENTS, Batch
+from services.listener.backlog.backlog import RETRY_SECONDS, Backlog
+from services.listener.backlog.batch import BATCH_EVENTS, Batch
+from services.listener.backlog.spools import Spools
 from services.listener.link_order import LOG_REWOUND, LinkOrder
 from services.listener.observer import IngestObserver
-from services.listener.spools import Spools
 from services.log.append import is_missing_ordinals
 from services.log.writer import own_event
 from services.runtime.outage import Outage

@@ -13,8 +13,8 @@ from schemas.listener import Board
 from schemas.settings import Pbx, Settings
 from services.listener.ami import Listener, MakeIngest
 from services.listener.ari import AriListener
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
-from services.listener.spools import Spools
 from services.listener.standby import StandbyListener, append_while
 from services.runtime.clock import CLOCK, boot_id
 from services.runtime.private import make_data_folder, open_private

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 from schemas.listener import ListenerState, Posted
 from schemas.spool import SpoolState
 from services.listener.ami import MakeIngest
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.lease import Lease
-from services.listener.spools import Spools
 from services.runtime.supervise import supervised
 from services.runtime.tasks import set_after
 

@@ -3,9 +3,9 @@
 import asyncio
 
 from projections import ALL
-from services.projector.rebuild import rebuild
-from services.projector.rebuild_diff import differences
-from services.projector.rebuild_report import lines
+from services.projector.rebuild.diff import differences
+from services.projector.rebuild.rebuild import rebuild
+from services.projector.rebuild.report import lines
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.test_calls import connected

@@ -8,8 +8,8 @@ from pathlib import Path
 from unittest import mock
 
 from schemas.settings import Pbx, Settings
+from services.listener.backlog.spools import Spools
 from services.listener.process import listen
-from services.listener.spools import Spools
 from services.runtime.clock import FullMinute
 from tests.support.polling import TIMEOUT_SECONDS
 

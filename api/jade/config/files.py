@@ -6,9 +6,9 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.http.body import read_body
-from api.http.etags import entity_tags
 from api.http.idempotency import command_args
-from api.http.views import Args, pbx_filter
+from api.http.views.etags import entity_tags
+from api.http.views.view import Args, pbx_filter
 from api.jade.resource import Resource, detail, everything
 from api.jade.writes import write_response
 from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES

@@ -16,7 +16,7 @@ from msgspec import Struct
 from api.http.body import Name, read_body
 from api.http.errors import Handler
 from api.http.idempotency import command_args
-from api.http.views import Args, View, pbx_filter, storable_text
+from api.http.views.view import Args, View, pbx_filter, storable_text
 from api.jade import envelope
 from api.jade.resource import detail, everything
 from api.jade.writes import location_of, write_response
@@ -24,12 +24,7 @@ from schemas.configuration import DIALPLAN, PARKING, QUEUES, Line, Section
 from services.asterisk.config.checks import FILE_SETTINGS
 from services.asterisk.config.text import sections_in
 from services.commands.config_files import MODELS
-from services.commands.config_sections import (
-    change_options,
-    create_section,
-    delete_section,
-    update_section,
-)
+from services.commands.config_sections import change_options, create_section, delete_section, update_section
 from services.runtime.errors import Invalid
 
 TEXT = """

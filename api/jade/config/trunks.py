@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from api.http.body import Name, read_body
 from api.http.idempotency import command_args
-from api.http.views import View, pbx_filter, storable_text
+from api.http.views.view import View, pbx_filter, storable_text
 from api.jade import envelope
 from api.jade.resource import detail, everything
 from api.jade.writes import location_of, write_response

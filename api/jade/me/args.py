@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from api.http.auth import USER
-from api.http.views import Args, storable_text
+from api.http.views.view import Args, storable_text
 
 
 def own_list(request: web.Request) -> Args:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from api.http.body import Line, Uuid, read_body
 from api.http.idempotency import command_args
-from api.http.views import View
+from api.http.views.view import View
 from api.jade import envelope
 from api.jade.me.args import own_list
 from api.jade.writes import write_response

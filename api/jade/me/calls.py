@@ -6,7 +6,7 @@ from msgspec import Struct
 from api.http.auth import USER
 from api.http.body import Uuid, read_body
 from api.http.idempotency import command_args
-from api.http.views import pbx_filter
+from api.http.views.view import pbx_filter
 from api.jade.writes import write_response
 from services.commands.calls import Call, call
 

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api.http.body import Line, Uuid, read_body
 from api.http.idempotency import command_args
-from api.http.views import Args, View, storable_text
+from api.http.views.view import Args, View, storable_text
 from api.jade import envelope
 from api.jade.me.args import own_detail, own_list
 from api.jade.writes import write_response

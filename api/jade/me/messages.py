@@ -12,7 +12,7 @@ from msgspec import Struct
 from api.http.body import read_body
 from api.http.idempotency import command_args
 from api.http.query import QueryParams
-from api.http.views import Args, View, storable_text
+from api.http.views.view import Args, View, storable_text
 from api.jade import envelope
 from api.jade.me.args import own_detail
 from api.jade.writes import write_response

@@ -21,7 +21,7 @@ from api.ledger.explain import wire
 from api.ledger.search import BOUNDS
 from projections import ALL
 from projections.engine.model import Key, ReadModel, Row
-from services.projector.checkpoints import UnreadyError, read
+from services.projector.checkpoints.checkpoints import UnreadyError, read
 from services.projector.table import Table
 from services.replay.explain import Window, explain_rows
 from services.runtime.masking.json import mask_json

@@ -27,7 +27,7 @@ from projections.calls.statistics import STATISTICS, Statistics
 from projections.calls.statistics_sums import CALLS, QUEUE, add, day, month
 from projections.engine.model import Key
 from projections.engine.trace import Step
-from services.projector.checkpoints import UnreadyError, read
+from services.projector.checkpoints.checkpoints import UnreadyError, read
 from services.projector.table import Table
 from services.replay.explain import Window, explain_rows
 

@@ -20,10 +20,10 @@ from yarl import URL
 from api.app import create
 from api.app_keys import CHECKPOINTS, SEEDED, VIEWS
 from api.cospace import jeye
-from api.http import as_of
-from api.http.as_of import AsOfViews, with_tables
 from api.http.queues import Queues
-from api.http.views import Query, View
+from api.http.views import as_of
+from api.http.views.as_of import AsOfViews, with_tables
+from api.http.views.view import Query, View
 from api.jade.core import CHANNELS
 from projections import ALL
 from projections.people.tokens import TOKENS

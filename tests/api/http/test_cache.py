@@ -2,7 +2,7 @@
 
 from cachetools import LRUCache
 
-from api.http.cache import byte_cache
+from api.http.views.cache import byte_cache
 
 
 def cache(max_entries: int | None = None) -> LRUCache[str, bytes]:

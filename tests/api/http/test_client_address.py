@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from api.app_keys import SETTINGS
-from api.http.client_address import client_of, forwarded_for
+from api.http.connections.client_address import client_of, forwarded_for
 from schemas.settings import Settings
 from tests.api.http.test_behind_proxies import application
 

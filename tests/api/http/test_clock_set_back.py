@@ -14,8 +14,8 @@ from api.app_keys import CHECKPOINTS
 from api.ops.listeners import read_status_file
 from projections import ALL
 from schemas.log import Connected, Minute, NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotStarted
-from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.projector.checkpoints import Checkpoint, CheckpointReading
+from services.projector.checkpoints.checkpoints import Checkpoint, CheckpointReading
+from services.projector.checkpoints.watcher import CheckpointWatcher
 from services.runtime.clock import Clock, boot_id
 from tests.api.ops.test_status import LISTENER, get
 from tests.support.api_client import Client, Serve, admin_token

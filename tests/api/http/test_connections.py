@@ -20,12 +20,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
 from api.app_keys import SETTINGS
-from api.http.connections import CONNECTIONS, Connections, limit_requests
+from api.http.connections.connections import CONNECTIONS, Connections, limit_requests
+from api.http.connections.guarded_connection import GuardedConnection
+from api.http.connections.limits import Limits
+from api.http.connections.site import GuardedSite
 from api.http.dialect import DIALECTS, Dialects
-from api.http.guarded_connection import GuardedConnection
-from api.http.limits import Limits
 from api.http.middleware import render_errors
-from api.http.site import GuardedSite
 from api.jade.dialect import jade
 from api.jade.envelope import failure
 from schemas.settings import Settings
@@ -397,7 +397,7 @@ def healthz(port: int, source: str) -> int:
 
 
 async def test_closed_connections_are_logged_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.http.connections.LOG_SECONDS", 0.05)
+    monkeypatch.setattr("api.http.connections.connections.LOG_SECONDS", 0.05)
     connections = Connections((), CollectorRegistry(), HOUR, failure)
     with capture_logs() as logs:
         for _ in range(3):

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from api.http.flights import Flights
+from api.http.views.flights import Flights
 from tests.services.accounts.test_fair_queue import settled
 
 

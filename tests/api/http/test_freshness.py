@@ -11,8 +11,8 @@ from aiohttp import ClientResponse
 
 from api.app_keys import CHECKPOINTS, FAILED, VIEWS
 from schemas.log import Connected, Disconnected, Minute, SnapshotCompleted, SnapshotListed, SnapshotStarted
-from services.projector import checkpoints
-from services.projector.checkpoints import CheckpointReading
+from services.projector.checkpoints import checkpoints
+from services.projector.checkpoints.checkpoints import CheckpointReading
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
 
@@ -218,7 +218,7 @@ async def test_a_slow_view_is_rendered_once_per_request(
 ) -> None:
     """Every result is too old once it is ready, as if each rendering took longer than a second."""
     await get_at(client, await ledger.write(newchannel("1.1")))
-    monkeypatch.setattr("api.http.current_views.TICK_SECONDS", -1.0)
+    monkeypatch.setattr("api.http.views.current.TICK_SECONDS", -1.0)
     views, has_begun, may_end, rendered = client.app[VIEWS], asyncio.Event(), asyncio.Event(), 0
     render = views._render
 
@@ -327,7 +327,7 @@ async def test_views_survive_lost_database_connections(client: Client, ledger: L
     assert len(await items(reply)) == 2
 
 
-@pytest.mark.parametrize("where", ["services.projector.checkpoint_watcher.read", "api.http.current_views.read"])
+@pytest.mark.parametrize("where", ["services.projector.checkpoints.watcher.read", "api.http.views.current.read"])
 async def test_a_connection_lost_during_a_query_is_retried(
     client: Client, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -346,6 +346,6 @@ async def test_a_connection_lost_during_a_query_is_retried(
     await client.app[CHECKPOINTS].refresh()
     replies = [await client.get(VIEW), await client.get(VIEW)]
     assert failures
-    assert [reply.status for reply in replies] == ([503, 200] if where == "api.http.current_views.read" else [200, 200])
+    assert [reply.status for reply in replies] == ([503, 200] if where == "api.http.views.current.read" else [200, 200])
     assert await client.app[CHECKPOINTS].refresh()
     assert not client.app[FAILED].done()

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.app_keys import ACCOUNTS, COMMANDS, VIEWS
-from api.http.views import Query
+from api.http.views.view import Query
 from api.process import serve as serve_until
 from services.replay.as_of import AsOfReader
 from tests.api.http.test_freshness import get_at, newchannel

@@ -16,8 +16,8 @@ from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from api.app_keys import CHECKPOINTS
-from api.http.connections import CONNECTIONS
-from api.http.site import GuardedSite
+from api.http.connections.connections import CONNECTIONS
+from api.http.connections.site import GuardedSite
 from services.accounts.throttle import FREE_FAILURES
 from tests.api.http.test_freshness import get_at, newchannel
 from tests.api.jade.test_acts import added

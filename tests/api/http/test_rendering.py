@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from api.app_keys import VIEWS
-from api.http.rendering import COPIED_BYTES, JSON, ROWS, EnvelopePayload, ListOf, Renderer, render, size
+from api.http.views.rendering import COPIED_BYTES, JSON, ROWS, EnvelopePayload, ListOf, Renderer, render, size
 from api.jade.envelope import RENDERER
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.ledger import Ledger

@@ -14,12 +14,12 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
-import api.http.current_views
+import api.http.views.current
 import services.projector.process
 from api.app import create
 from api.app_keys import CHECKPOINTS, SEEDED, VIEWS
-from api.http.current_views import MAX_ATTEMPTS, CachedBody, CurrentViews
-from api.http.views import Query, View
+from api.http.views.current import MAX_ATTEMPTS, CachedBody, CurrentViews
+from api.http.views.view import Query, View
 from api.jade import core, queue, queue_members
 from api.jade import legacy as root
 from api.jade.envelope import RENDERER
@@ -37,10 +37,10 @@ from schemas.settings import Settings
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database.connection import connect
 from services.log.append import append_events
-from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.projector.checkpoints import Checkpoint, CheckpointReading, read
-from services.projector.rebuild import rebuild
-from services.projector.rebuild_diff import ReadOnlyWriter, ScratchProjector
+from services.projector.checkpoints.checkpoints import Checkpoint, CheckpointReading, read
+from services.projector.checkpoints.watcher import CheckpointWatcher
+from services.projector.rebuild.diff import ReadOnlyWriter, ScratchProjector
+from services.projector.rebuild.rebuild import rebuild
 from tests.captures import wire
 from tests.support.api_client import PASSWORD, Client, admin_token
 from tests.support.polling import eventually
@@ -381,7 +381,7 @@ async def test_a_statement_cancelled_by_a_replica_is_repeated(
             raise asyncpg.SerializationError("canceling statement due to conflict with recovery")
         return await read(connection)
 
-    monkeypatch.setattr(api.http.current_views, "read", read_with_conflicts)
+    monkeypatch.setattr(api.http.views.current, "read", read_with_conflicts)
     reply = await world.client.get("/v1/admin/core/modules")
     assert (reply.status, tries) == (200 if times < MAX_ATTEMPTS else 503, MAX_ATTEMPTS)
 
@@ -428,13 +428,13 @@ class OvertakenViews(CurrentViews):
 
 
 async def test_a_late_request_gets_a_new_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
-    tries, is_fresh = itertools.count(1), api.http.current_views._is_fresh
+    tries, is_fresh = itertools.count(1), api.http.views.current._is_fresh
 
     def count_and_check(view: View, body: CachedBody, needed: CheckpointReading) -> bool:
         assert next(tries) < 100, "the cache is checked in a loop without a pause"
         return is_fresh(view, body, needed)
 
-    monkeypatch.setattr(api.http.current_views, "_is_fresh", count_and_check)
+    monkeypatch.setattr(api.http.views.current, "_is_fresh", count_and_check)
     checkpoints = CheckpointWatcher("")
     checkpoints.observe(reading(1, 2, 10))
     pool: Any = None
@@ -503,7 +503,7 @@ async def test_a_swap_waits_for_a_running_view(world: World, monkeypatch: pytest
             await world.eventually(SWAPPING)
         return result
 
-    monkeypatch.setattr(api.http.current_views, "read", read_and_rebuild)
+    monkeypatch.setattr(api.http.views.current, "read", read_and_rebuild)
     world.client.app[VIEWS]._cache.clear()
     reply = await world.client.get(path)
     assert reply.status == 200, await reply.text()

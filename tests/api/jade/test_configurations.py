@@ -11,8 +11,8 @@ import pytest
 from api.app_keys import CHECKPOINTS
 from schemas.log import Connected
 from services.commander.commander import Commander
-from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.projector.checkpoints import CheckpointReading
+from services.projector.checkpoints.checkpoints import CheckpointReading
+from services.projector.checkpoints.watcher import CheckpointWatcher
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.config_pbx import Category, ConfigFile, ConfigPbx, Variable
 from tests.support.fake_ami import FakeAmi, block

@@ -10,9 +10,9 @@ from projections.people.chats import CHATS
 from projections.people.messages import MESSAGES
 from projections.people.rooms import ROOMS
 from schemas.facts import Fact
-from services.projector.rebuild import rebuild
-from services.projector.rebuild_diff import differences
-from services.projector.rebuild_report import lines
+from services.projector.rebuild.diff import differences
+from services.projector.rebuild.rebuild import rebuild
+from services.projector.rebuild.report import lines
 from tests.contract import misfits, operations, shapes
 from tests.support.api_client import Client, Serve
 from tests.support.ledger import Ledger

@@ -40,7 +40,7 @@ from schemas.log import (
 from services.database.connection import connect
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
-from services.projector.checkpoint_watcher import CheckpointWatcher
+from services.projector.checkpoints.watcher import CheckpointWatcher
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
 

@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from api.http.as_of import with_tables
-from api.http.views import View
+from api.http.views.as_of import with_tables
+from api.http.views.view import View
 from api.jade.stream import CATALOG
 from projections import ALL
 from projections.engine.state import State

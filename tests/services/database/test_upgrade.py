@@ -11,7 +11,7 @@ from services.database.compatible import OLDEST, SCHEMA, IncompatibleError
 from services.database.connection import connect
 from services.database.migrate import migrate
 from services.integrity.verify import verify_log
-from services.projector.rebuild_diff import differences
+from services.projector.rebuild.diff import differences
 from tests.support.dump import CAPTURES, load_dump
 from tests.support.ledger import open_ledger
 

@@ -19,9 +19,9 @@ from schemas.log import NewEvent
 from schemas.settings import Pbx, Settings
 from services.database.connection import connect
 from services.listener.ari import AriListener, occurred
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.process import listen
-from services.listener.spools import Spools
 from services.runtime.masking.json import mask_json
 from tests.support.polling import eventually
 

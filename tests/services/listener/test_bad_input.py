@@ -15,8 +15,8 @@ from services.asterisk.ami import framing
 from services.asterisk.ami.pending_action import PendingAction
 from services.asterisk.ami.protocol import LedgerProtocol
 from services.database.connection import connect
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
-from services.listener.spools import Spools
 from services.projector.projector import Projector
 from services.runtime.masking.ami import masker_of
 from tests.captures import wire

@@ -16,8 +16,8 @@ from services.asterisk.ami.snapshots import Snapshots
 from services.database import secret_store
 from services.database.connection import create_pool
 from services.listener.ami import Listener
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
-from services.listener.spools import Spools
 from services.runtime.clock import Clock, FullMinute, current_minute
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import TIMEOUT_SECONDS, eventually

@@ -17,11 +17,11 @@ import pytest
 
 from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
-from services.listener import backlog as backlog_module
-from services.listener import batch as batch_module
 from services.listener import ingest as ingest_module
+from services.listener.backlog import backlog as backlog_module
+from services.listener.backlog import batch as batch_module
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
-from services.listener.spools import Spools
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block

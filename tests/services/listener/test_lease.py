@@ -17,10 +17,10 @@ from schemas.listener import ListenerState
 from schemas.log import NewEvent
 from schemas.spool import SpoolState
 from services.listener import lease as lease_module
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.lease import Lease
 from services.listener.process_identity import _start_time, is_dead, process_identity
-from services.listener.spools import Spools
 from services.log.append import append_events
 from tests.services.listener.test_ingest import SPOOL_MB, Process, event, process
 from tests.support.cable import Cable

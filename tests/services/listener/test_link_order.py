@@ -11,14 +11,14 @@ import pytest
 
 from schemas.log import NewEvent
 from services.listener import ami as listener_module
-from services.listener import backlog as backlog_module
 from services.listener import ingest as ingest_module
 from services.listener.ami import Listener
 from services.listener.ari import AriListener
+from services.listener.backlog import backlog as backlog_module
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.lease import Lease
 from services.listener.observer import IngestObserver
-from services.listener.spools import Spools
 from services.log.append import append_events
 from tests.services.listener.test_ari import asterisk, send_and_stay
 from tests.services.listener.test_ingest import connected, process, writing
@@ -273,7 +273,7 @@ async def test_a_spool_follows_an_end_after_a_rewind(url: str, spools: Spools) -
 
 async def test_spools_keep_their_order_after_clock_jumps(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_spool(spools, 5, 1, ami_event(1.0))
-    monkeypatch.setattr("services.listener.spools.time.time_ns", lambda: 1)
+    monkeypatch.setattr("services.listener.backlog.spools.time.time_ns", lambda: 1)
     leave_spool(spools, 6, 1, ami_event(2.0))
     leave_spool(spools, 7, 1, ami_event(3.0))
     inherited = spools.open_inherited("pbx", "ami")

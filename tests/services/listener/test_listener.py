@@ -20,10 +20,10 @@ from services.asterisk.ami import protocol as protocol_module
 from services.asterisk.ami import session as session_module
 from services.asterisk.ami import snapshots as snapshot_module
 from services.listener import ami as listener_module
-from services.listener import backlog as backlog_module
 from services.listener.ami import Listener, MakeIngest
+from services.listener.backlog import backlog as backlog_module
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
-from services.listener.spools import Spools
 from services.runtime.backoff import Backoff
 from services.runtime.clock import Clock
 from tests.support.cable import Cable

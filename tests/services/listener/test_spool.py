@@ -20,12 +20,12 @@ from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from services.listener import appender
-from services.listener import backlog as backlog_module
 from services.listener import ingest as ingest_module
+from services.listener.backlog import backlog as backlog_module
+from services.listener.backlog.spool import EVENT_OVERHEAD_BYTES, Spool, SpoolFullError
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.observer import IngestObserver
-from services.listener.spool import EVENT_OVERHEAD_BYTES, Spool, SpoolFullError
-from services.listener.spools import Spools
 from tests.services.listener.test_ingest import event, writing
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
@@ -35,7 +35,7 @@ from tests.support.polling import eventually
 OPEN_SPOOL = """
 import sqlite3, sys
 from pathlib import Path
-from services.listener.spool import Spool
+from services.listener.backlog.spool import Spool
 try:
     Spool(Path(sys.argv[1]))
 except sqlite3.OperationalError as error:

@@ -14,11 +14,11 @@ import pytest
 
 from schemas.log import NewEvent
 from schemas.settings import Settings
-from services.listener import disk_queue
+from services.listener.backlog import disk_queue
+from services.listener.backlog.spool import Spool, create_spool
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.process import listen
-from services.listener.spool import Spool, create_spool
-from services.listener.spools import Spools
 from services.runtime.private import open_private
 from services.runtime.settings import LONGEST_NAME, SettingsError, load_settings
 from tests.services.listener.test_ingest import event, writing
@@ -206,7 +206,7 @@ async def test_a_foreign_spool_stops_no_writer(url: str, spools: Spools, monkeyp
             raise PermissionError(13, "Permission denied", str(file))
         return open_private(file, mode)
 
-    monkeypatch.setattr("services.listener.spool.open_private", refuse)  # file modes do not stop root
+    monkeypatch.setattr("services.listener.backlog.spool.open_private", refuse)  # file modes do not stop root
     assert spools.owners() == set()
     async with writing(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(event(1))

@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 
 from services.database.locks import Lock, locked
-from services.listener import backlog
 from services.listener.ami import MakeIngest
-from services.listener.backlog import Backlog
-from services.listener.spools import Spools
+from services.listener.backlog import backlog
+from services.listener.backlog.backlog import Backlog
+from services.listener.backlog.spools import Spools
 from services.listener.standby import StandbyListener
 from tests.services.listener.test_ingest import event
 from tests.support.polling import eventually

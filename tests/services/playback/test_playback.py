@@ -17,8 +17,8 @@ from schemas.settings import Pbx
 from services.asterisk.ami.framing import Framer
 from services.database.connection import connect
 from services.listener.ami import Listener
+from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
-from services.listener.spools import Spools
 from services.playback import server
 from services.playback.blocks import Headers, list_items, parse_block
 from services.playback.contacts import update_answer

@@ -12,7 +12,7 @@ from projections.calls.channels import CHANNELS
 from projections.endpoints.device_states import DEVICE_STATES
 from projections.queues.queues import QUEUES
 from services.database.connection import connect, snapshot
-from services.projector.rebuild import RebuildError, models_named, rebuild
+from services.projector.rebuild.rebuild import RebuildError, models_named, rebuild
 from tests.captures import wire
 from tests.support.ledger import ingest_wire
 from tests.support.model_rows import rows

@@ -21,9 +21,9 @@ from schemas.log import NewEvent
 from schemas.users import TokenIssued, UserCreated
 from services.database.connection import connect
 from services.log.append import append_events
-from services.projector.rebuild import RebuildError, rebuild
-from services.projector.rebuild_diff import Comparison, differences
-from services.projector.rebuild_report import lines, table
+from services.projector.rebuild.diff import Comparison, differences
+from services.projector.rebuild.rebuild import RebuildError, rebuild
+from services.projector.rebuild.report import lines, table
 from tests.captures import wire
 from tests.support.ledger import ingest_wire
 from tests.support.note_model import NoteWriter

@@ -15,8 +15,8 @@ from projections.engine.model import ReadModel, Row
 from services.database.connection import connect
 from services.log.archives import ArchivedError
 from services.projector import saved_states as saved
-from services.projector.rebuild import RebuildError, rebuild
-from services.projector.rebuild_diff import differences
+from services.projector.rebuild.diff import differences
+from services.projector.rebuild.rebuild import RebuildError, rebuild
 from services.projector.table import Table
 from services.replay import instants
 from services.replay.as_of import AsOfReader

@@ -18,8 +18,8 @@ from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from services.integrity.anchors import create_key, verify_with_anchors
+from services.listener.backlog.spools import Spools
 from services.listener.process import write_board
-from services.listener.spools import Spools
 from services.log.append import append_events
 from services.retention.archive_files import file_paths
 from services.retention.redact_key import read_key

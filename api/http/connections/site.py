@@ -5,8 +5,8 @@ import asyncio
 from aiohttp import web
 from aiohttp.web_runner import BaseRunner
 
-from api.http.connections import Connections
-from api.http.guarded_connection import GuardedConnection
+from api.http.connections.connections import Connections
+from api.http.connections.guarded_connection import GuardedConnection
 
 
 class GuardedSite(web.BaseSite):

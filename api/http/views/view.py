@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from api.http.errors import ApiError
-from api.http.rendering import EnvelopePayload, Pieces, Renderer, Wire, size
+from api.http.views.rendering import EnvelopePayload, Pieces, Renderer, Wire, size
 from schemas.text import is_storable
 
 Args = tuple[Any, ...]

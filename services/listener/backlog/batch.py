@@ -5,7 +5,7 @@ import sqlite3
 from msgspec import Struct
 
 from schemas.log import NewEvent
-from services.listener.spool import Spool
+from services.listener.backlog.spool import Spool
 
 BATCH_EVENTS = 4096
 BATCH_BYTES = 1 << 23

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 import structlog
 
 from schemas.log import NewEvent
-from services.listener.spool import IncompleteSpoolError, Spool, SpoolFullError, create_spool, remove_spool
+from services.listener.backlog.spool import IncompleteSpoolError, Spool, SpoolFullError, create_spool, remove_spool
 from services.runtime.private import make_folder
 
 KINDS = ("ami", "ari")

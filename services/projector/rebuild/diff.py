@@ -18,7 +18,7 @@ from services.projector.batch import BatchWriter
 from services.projector.cursor import ModelCursor, StoppedError
 from services.projector.initial_state import NoInitialStateError, fill_table, read_initial_state
 from services.projector.projector import Projector
-from services.projector.rebuild import RebuildError, connect_to_models
+from services.projector.rebuild.rebuild import RebuildError, connect_to_models
 from services.projector.table import Table
 from services.runtime.progress import Bar
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
-from services.projector.rebuild_diff import Comparison, RowDifference
+from services.projector.rebuild.diff import Comparison, RowDifference
 
 MAX_WIDTH = 60
 

@@ -5,7 +5,7 @@ from aiohttp import web
 from api.app_keys import VIEWS
 from api.http.auth import requester_uuid
 from api.http.errors import Handler
-from api.http.views import View
+from api.http.views.view import View
 
 
 def view_handler(view: View) -> Handler:

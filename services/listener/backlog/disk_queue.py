@@ -8,8 +8,8 @@ import structlog
 
 from schemas.log import NewEvent
 from schemas.spool import SpoolState
-from services.listener.spool import Spool
-from services.listener.spools import Spools
+from services.listener.backlog.spool import Spool
+from services.listener.backlog.spools import Spools
 
 PROBE_INTERVAL_SECONDS = 60.0
 """How often the disk is probed while it is not needed."""

@@ -11,16 +11,16 @@ from aiohttp import web
 from cachetools import LRUCache
 from msgspec import Struct
 
-from api.http.cache import byte_cache
 from api.http.errors import ApiError
-from api.http.etags import entity_tags, is_ahead
-from api.http.flights import Flights
-from api.http.rendering import Pieces, Renderer, render, size
-from api.http.views import AsOfRenderer, Query, QueryKey, Rendered, View, query_of, respond
+from api.http.views.cache import byte_cache
+from api.http.views.etags import entity_tags, is_ahead
+from api.http.views.flights import Flights
+from api.http.views.rendering import Pieces, Renderer, render, size
+from api.http.views.view import AsOfRenderer, Query, QueryKey, Rendered, View, query_of, respond
 from services.database.connection import snapshot
 from services.database.pool import Pool
-from services.projector.checkpoint_watcher import CheckpointWatcher
-from services.projector.checkpoints import VERSIONS, CheckpointReading, UnreadyError, in_timeline, read
+from services.projector.checkpoints.checkpoints import VERSIONS, CheckpointReading, UnreadyError, in_timeline, read
+from services.projector.checkpoints.watcher import CheckpointWatcher
 
 MAX_WAIT_SECONDS = 60.0
 TICK_SECONDS = 1.0

@@ -10,10 +10,10 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api.http.client_address import client_of, is_trusted, limit_key
+from api.http.connections.client_address import client_of, is_trusted, limit_key
+from api.http.connections.guarded_connection import BodyTimeoutError, GuardedConnection
+from api.http.connections.limits import Limits
 from api.http.errors import ApiError, Handler, Problem
-from api.http.guarded_connection import BodyTimeoutError, GuardedConnection
-from api.http.limits import Limits
 from schemas.settings import Network
 
 REASONS = ("headers", "body", "stalled", "idle", "address", "full", "requests")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.projector.checkpoints import CheckpointReading, UnreadyError
+from services.projector.checkpoints.checkpoints import CheckpointReading, UnreadyError
 from services.runtime.clock import CLOCK, Clock
 
 STALE_SECONDS = 2.5

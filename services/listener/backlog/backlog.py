@@ -9,11 +9,11 @@ import structlog
 
 from schemas.log import NewEvent
 from schemas.spool import SpoolState
-from services.listener.batch import BATCH_EVENTS, Batch, read_intact, shorten
-from services.listener.disk_queue import DiskQueue
-from services.listener.memory_queue import MemoryQueue
-from services.listener.spool import SpoolFullError
-from services.listener.spools import Spools
+from services.listener.backlog.batch import BATCH_EVENTS, Batch, read_intact, shorten
+from services.listener.backlog.disk_queue import DiskQueue
+from services.listener.backlog.memory_queue import MemoryQueue
+from services.listener.backlog.spool import SpoolFullError
+from services.listener.backlog.spools import Spools
 
 BEHIND_EVENTS = 4 * BATCH_EVENTS
 """Beyond this reading should be no faster than appending, because an event that goes over the disk costs twice."""

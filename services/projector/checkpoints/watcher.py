@@ -10,8 +10,8 @@ from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.database.heartbeat import Heartbeat
 from services.database.notify import Channel
-from services.projector.checkpoint_waits import CheckpointWaits
-from services.projector.checkpoints import CheckpointReading, in_timeline, read
+from services.projector.checkpoints.checkpoints import CheckpointReading, in_timeline, read
+from services.projector.checkpoints.waits import CheckpointWaits
 from services.runtime.clock import CLOCK, Clock
 from services.runtime.tasks import wait_event
 

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import structlog
 from cachetools import LRUCache
 
-from api.http.cache import byte_cache
 from api.http.errors import ApiError
-from api.http.flights import Flights
-from api.http.rendering import render, size
-from api.http.views import Args, Query, QueryKey, Rendered, View
+from api.http.views.cache import byte_cache
+from api.http.views.flights import Flights
+from api.http.views.rendering import render, size
+from api.http.views.view import Args, Query, QueryKey, Rendered, View
 from projections import ALL
 from services.accounts.fair_queue import FairQueue
 from services.database.pool import Pool
-from services.projector.checkpoints import LINKS, is_complete, links_of
+from services.projector.checkpoints.checkpoints import LINKS, is_complete, links_of
 from services.projector.table import Table
 from services.replay import instants
 from services.replay.as_of import AsOfModel, AsOfReader, BrokenModelError, TooFarError

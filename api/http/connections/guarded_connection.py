@@ -10,7 +10,7 @@ from aiohttp import StreamReader, web
 from api.http.errors import Problem
 
 if TYPE_CHECKING:
-    from api.http.connections import Connections
+    from api.http.connections.connections import Connections
 
 KEEP_ALIVE_SECONDS = 75.0
 """How long a connection may wait for its next request. nginx closes its own after 60 s, before this limit."""
