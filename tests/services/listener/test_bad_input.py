@@ -195,7 +195,7 @@ async def test_ten_thousand_mutated_streams_are_framed(url: str, spools: Spools)
     await connection.close()
 
 
-def test_an_endless_block_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_block_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "MAX_BLOCK_BYTES", 5000)
     dice = random.Random(SEED)
     overlong = 0
@@ -232,7 +232,7 @@ def test_any_greeting_is_accepted(greeting: bytes, size: int) -> None:
     assert banner + sum(len(e.raw) for e in log) + protocol.rejected_bytes == len(stream)
 
 
-def test_a_malformed_response_fails_its_action() -> None:
+async def test_a_malformed_response_fails_its_action() -> None:
     pending = PendingAction({"Action": "CoreStatus", "ActionID": "rl-1"})
     assert not pending.add_message(Message({"Event": "Stray", "EventList": "Complete"}))
     with pytest.raises(AttributeError):
