@@ -19,6 +19,8 @@ from services.commands.decide import Decision, Outcome, decide
 from services.commands.pbx import resolve_pbx
 from services.commands.targets import VISIBLE_SECONDS
 from services.database import secret_store
+from services.database.connection import snapshot
+from services.projector.checkpoints import checkpoints
 from services.runtime.errors import ActFailed, Conflict, Invalid, NotFound
 
 MODELS = ("configurations",)
@@ -82,9 +84,11 @@ async def _base(context: CommandContext, pbx: str, file: str, tags: Container[st
     """Return the digest of the text that the client has read, empty for an unconditional change. Raises Conflict."""
     if tags is None:
         return ""
-    await context.checkpoints.refresh()
-    text = await context.pool.fetchval(TEXT, pbx, file)
-    if text is None or not ("*" in tags or context.checkpoints.reading.tag(MODELS) in tags):
+    # One moment of both: a newer text under an older tag would let the client replace what it has not read.
+    async with context.pool.acquire() as connection, snapshot(connection):
+        reading = await checkpoints.read(connection)
+        text = await connection.fetchval(TEXT, pbx, file)
+    if text is None or not ("*" in tags or reading.tag(MODELS) in tags):
         raise Conflict(f"{file} has changed since you read it")
     return digest(text)
 

@@ -253,5 +253,6 @@ async def test_an_edit_by_hand_is_noticed(configured: Ledger, asterisk: Asterisk
     await asterisk.shell("sh", "-c", "printf '[byhand]\\nstrategy = linear\\n' >> /etc/asterisk/queues.conf")
     async with configured.client.put(QUEUES, json={"data": "[general]\n"}, headers={"If-Match": tag}) as reply:
         assert reply.status == 409
-        await shown(configured, int(reply.headers["X-Ledger-Position"]))
+        # Without a position the commander had read the file before the request, and the views show the edit.
+        await shown(configured, int(reply.headers.get("X-Ledger-Position", 0)))
     assert "[byhand]" in (await get(configured, QUEUES))["data"]

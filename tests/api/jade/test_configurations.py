@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from api.app_keys import CHECKPOINTS
+from schemas.configuration import ConfigurationRead
 from schemas.log import Connected
 from services.commander.commander import Commander
 from services.projector.checkpoints.checkpoints import CheckpointReading
@@ -230,6 +231,31 @@ async def test_a_conflict_is_answered_when_the_views_show_it(
     assert reply.status == 409
     assert checkpoints.reading.position(("configurations",)) >= int(reply.headers["X-Ledger-Position"])
     assert "[by-hand]" in (await result(client, QUEUES))["data"]
+
+
+async def test_a_text_newer_than_the_tag_is_a_conflict(
+    client: Client, ledger: Ledger, files: ConfigPbx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commander has recorded an edit by hand, and the API has not read the checkpoints since."""
+    reply = await client.get(QUEUES)
+    old = {"If-Match": reply.headers["ETag"]}
+
+    async def never(_connection: asyncpg.Connection) -> CheckpointReading:
+        return await asyncio.Future[CheckpointReading]()
+
+    monkeypatch.setattr(client.app[CHECKPOINTS], "read", never)
+    files.files["queues.conf"].categories.append(Category("by-hand"))
+    by_hand = ConfigurationRead("queues.conf", (await reply.json())["result"]["data"] + "\n[by-hand]\n")
+    await ledger.write(by_hand)
+    text = "SELECT text FROM configurations WHERE name = 'queues.conf'"
+
+    async def is_recorded() -> bool:
+        return bool(await ledger.connection.fetchval(text) == by_hand.text)
+
+    await eventually(is_recorded, "the view's table has the edit")
+    reply = await client.put(QUEUES, json={"data": "[general]\n"}, headers=old)
+    assert "changed since you read it" in await message(reply, 409)
+    assert "by-hand" in {category.name for category in files.files["queues.conf"].categories}
 
 
 async def test_two_at_once_are_done_one_after_the_other(client: Client, files: ConfigPbx) -> None:
