@@ -42,7 +42,7 @@ def test_code_takes_locks_and_channels_from_the_list() -> None:
         if path.name != "locks.py":
             assert NUMBER.findall(text) == [], path
         assert set(TAKES.findall(text)) <= {"Lock"}, path
-        assert set(CHANNEL.findall(text)) <= {"Channel"}, path
+        assert set(CHANNEL.findall(text)) <= {"NotifyChannel"}, path
 
 
 async def test_a_lock_that_is_held_is_waited_for_no_longer_than_told(url: str) -> None:
