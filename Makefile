@@ -14,22 +14,39 @@ help: ## Show this help
 run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
 	@$(BIN)/ringledger up $(UP)
 
-lint: .venv ## Style, types and layers
+lint: .venv ## Style, types, layers, spelling, prose, names in the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m tests.support.prose
+	$(BIN)/python -m pytest -q tests/docs/test_names.py tests/docs/test_code_names.py tests/lint
+
+fmt: .venv ## Format the code, and fix what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+engine: .venv ## Make the container images of the tests; as root on Debian it installs an engine if there is none
+	$(BIN)/python docker/engine.py images
+
+test: $(if $(PART),.venv,lint) $(if $(filter-out e2e%,$(PART)),,engine) ## Everything, with Asterisk 22 and 16 in containers; PART=services/log for one room
+	$(if $(filter-out e2e%,$(PART)),,$(BIN)/python docker/engine.py run) $(BIN)/python -m tests $(PART)
 
 test-fast: lint ## Everything that needs no container engine
-	$(BIN)/python -m pytest -m 'not container' -n 2 --dist loadfile
+	$(BIN)/python -m tests --fast
 
-test: lint ## Everything, with containerised Asterisks 22 and 16 (as root on Debian it installs and starts an engine)
-	$(BIN)/python docker/engine.py run $(BIN)/python -m tests
+test-changed: .venv ## The tests of the rooms that differ from the branch main, without containers
+	$(BIN)/python -m tests --changed
 
 bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
 	$(BIN)/python -m tests.bench $(PART)
 
-chaos: .venv ## Kill everything at random under call load, and prove that nothing is lost (SEED=, FAULTS=, DURATION= in seconds)
+chaos: engine ## Kill everything at random under call load, and prove that nothing is lost (SEED=, FAULTS=, DURATION= in seconds)
 	$(BIN)/python docker/engine.py run $(BIN)/python -m tests.chaos $(if $(SEED),--seed=$(SEED)) $(if $(FAULTS),--faults=$(FAULTS)) $(if $(DURATION),--duration=$(DURATION))
 
-.PHONY: bench chaos help lint run test test-fast
+docs: .venv ## Build the documentation as a site in build/docs
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file - < docs/mkdocs.yml
+
+.PHONY: bench chaos docs engine fmt help lint run test test-changed test-fast

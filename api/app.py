@@ -1,4 +1,4 @@
-"""The aiohttp application: what it holds while it runs, and every route."""
+"""The composition root of the API: the aiohttp application, its shared objects, and every route."""
 
 import asyncio
 import contextlib
@@ -7,71 +7,72 @@ from typing import Any
 
 from aiohttp import web
 
-from api import first_user, health, metrics
-from api.access import ACCESS, Access
-from api.accounts import TOUCH_SECONDS, Accounts
-from api.as_of import PastViews
-from api.connections import CONNECTIONS, Connections, Limits, file_limit, limit_requests
-from api.cospace import jeye, statistics
-from api.events.routes import ROUTES as EVENT_ROUTES
-from api.events.streams import STREAMS, Streams
-from api.finishing import finish_writes, writes
-from api.freshness import Freshness
-from api.jade.routes import routes as jade_routes
-from api.keys import ACCOUNTS, DECIDING, FACTS, FAILED, FRESHNESS, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
+from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS, FAILED, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
+from api.cospace.dialect import COSPACE
+from api.http.access import ACCESS, Access
+from api.http.connections.connections import CONNECTIONS, Connections, limit_requests
+from api.http.connections.limits import Limits, file_limit
+from api.http.dialect import DIALECTS, Dialects
+from api.http.finishing import drain_writes, finish_writes
+from api.http.middleware import render_errors
+from api.http.origins import own_pages_only
+from api.http.queues import QUEUES, QueueMetrics, Queues
+from api.http.views.as_of import AsOfViews
+from api.http.views.current import CurrentViews
+from api.jade.dialect import jade
+from api.jade.stream import CATALOG
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
-from api.measured import MEASURES, measured, measures
-from api.middleware import errors
-from api.origins import own_pages_only
-from api.queues import QUEUES, QueueMetrics, Queues
-from api.views import Views
+from api.ops import health, metrics
+from api.ops.request_metrics import REQUEST_METRICS, count_requests, request_metrics
+from api.stream.hub import STREAMS, StreamHub
+from api.stream.routes import ROUTES as EVENT_ROUTES
 from schemas.settings import Settings
-from services import database
-from services.facts import Facts
-from services.heartbeat import Heartbeat
-from services.pool import open_pool
-from services.tasks import ended
+from services.accounts.accounts import TOUCH_SECONDS, Accounts
+from services.commands import first_user
+from services.commands.context import CommandContext
+from services.database.errors import UNREACHABLE
+from services.database.heartbeat import Heartbeat
+from services.database.pool import open_pool
+from services.log.writer import EventWriter
+from services.projector.checkpoints.watcher import CheckpointWatcher
+from services.runtime.tasks import cancel_and_wait
 
 TOUCH_EVERY_SECONDS = 60.0
 
 
 def create(url: str, settings: Settings) -> web.Application:
     """Build the application; nothing is opened before it starts."""
-    app = web.Application(middlewares=[finish_writes, measured, errors, limit_requests, own_pages_only])
+    app = web.Application(middlewares=[finish_writes, count_requests, render_errors, limit_requests, own_pages_only])
     app[SETTINGS] = settings
     app[ACCOUNTS] = accounts = Accounts()
     app[HEARTBEAT] = heartbeat = Heartbeat(url)
     app[ACCESS] = access = Access(accounts)
-    app[FRESHNESS] = Freshness(url, follow=[accounts.follow, access.follow], heartbeat=heartbeat)
+    app[CHECKPOINTS] = CheckpointWatcher(url, follow=[accounts.follow, access.follow], heartbeat=heartbeat)
     app[SEEDED] = asyncio.Event()
-    app[MEASURES] = measures()
+    app[REQUEST_METRICS] = request_metrics()
     app[QUEUES] = Queues()
-    app[MEASURES].registry.register(QueueMetrics(app[QUEUES]))
-    app[CONNECTIONS] = Connections(settings.trusted_proxies, app[MEASURES].registry, Limits(file_limit()))
-    app[DECIDING] = asyncio.Lock()
-    app.cleanup_ctx.extend([pool(url), streams(url), background, writes])
-    app.on_response_prepare.append(unnamed)
-    app.on_shutdown.append(let_go)
-    app.add_routes(
-        [
-            *health.ROUTES,
-            *jade_routes(settings),
-            *jeye.ROUTES,
-            *statistics.ROUTES,
-            *LEDGER_ROUTES,
-            *EVENT_ROUTES,
-            *metrics.ROUTES,
-        ]
+    app[REQUEST_METRICS].registry.register(QueueMetrics(app[QUEUES]))
+    house = jade(settings)  # also serves the refusals of routes without a dialect: ledger, streams, health, metrics
+    app[CONNECTIONS] = Connections(
+        settings.trusted_proxies, app[REQUEST_METRICS].registry, Limits(file_limit()), house.failure
     )
+    app.cleanup_ctx.extend([pool(url), streams(url), background, drain_writes])
+    app.on_response_prepare.append(drop_server_header)
+    app.on_shutdown.append(on_shutdown)
+    app[DIALECTS] = dialects = Dialects([house, COSPACE])
+    dialects.add_routes(app.router)
+    app.add_routes([*health.ROUTES, *LEDGER_ROUTES, *EVENT_ROUTES, *metrics.ROUTES])
     return app
 
 
 def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await open_pool(url, app[HEARTBEAT], size=4, search_path="model, ledger") as app[POOL]:
-            app[FACTS] = Facts(app[POOL])
-            past = PastViews(app[POOL], app[QUEUES].as_of)
-            app[VIEWS] = Views(app[POOL], app[FRESHNESS], past.told)
+            app[COMMANDS] = CommandContext(
+                app[POOL], EventWriter(app[POOL]), app[CHECKPOINTS], app[ACCOUNTS], asyncio.Lock()
+            )
+            past = AsOfViews(app[POOL], app[QUEUES].as_of)
+            app[VIEWS] = CurrentViews(app[POOL], app[CHECKPOINTS], past.render)
             yield
             past.stop()
 
@@ -79,36 +80,36 @@ def pool(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
 
 
 def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Make the streams; they have connections of their own, so that views need not wait for who catches up."""
+    """Make the streams. They have their own connections, so that views need not wait for streams that catch up."""
 
     async def opened(app: web.Application) -> AsyncIterator[None]:
         async with await open_pool(
             url, app[HEARTBEAT], size=3, search_path="model, ledger", application_name="ringledger events"
         ) as own:
-            app[STREAMS] = Streams(own, app[FRESHNESS])
+            app[STREAMS] = StreamHub(own, app[CHECKPOINTS], CATALOG)
             yield
-            await ended(app[STREAMS].tasks)
+            await cancel_and_wait(app[STREAMS].tasks)
 
     return opened
 
 
 async def background(app: web.Application) -> AsyncIterator[None]:
-    """Follow the read models, make the first user, write down the use of tokens."""
+    """Follow the read models, create the first user, and save when tokens were used."""
     jobs: list[Coroutine[Any, Any, None]] = [
         app[HEARTBEAT].run(),
-        app[FRESHNESS].run(),
-        seed(app),
-        write_down_use(app),
+        app[CHECKPOINTS].run(),
+        ensure_admin(app),
+        save_token_uses(app),
     ]
     app[FAILED] = asyncio.get_running_loop().create_future()
     tasks = [asyncio.create_task(job) for job in jobs]
     for task in tasks:
         task.add_done_callback(lambda task: _report(app, task))
     yield
-    if facts := app[ACCOUNTS].unwritten(least=0.0):
-        with contextlib.suppress(*database.UNREACHABLE):
-            await app[FACTS].append(*facts)
-    await ended(tasks)
+    if facts := app[ACCOUNTS].unsaved_uses(least=0.0):
+        with contextlib.suppress(*UNREACHABLE):
+            await app[COMMANDS].writer.append(*facts)
+    await cancel_and_wait(tasks)
 
 
 def _report(app: web.Application, task: asyncio.Task[None]) -> None:
@@ -116,30 +117,30 @@ def _report(app: web.Application, task: asyncio.Task[None]) -> None:
         app[FAILED].set_exception(error)
 
 
-async def seed(app: web.Application) -> None:
-    """Make the first user, again whenever the log came back with older data."""
+async def ensure_admin(app: web.Application) -> None:
+    """Create the first user, and again whenever an older backup of the log was restored."""
     while True:
-        await first_user.seed(app[POOL], app[FACTS], app[FRESHNESS], app[ACCOUNTS], app[SETTINGS])
+        await first_user.ensure_admin(app[COMMANDS], app[SETTINGS])
         app[SEEDED].set()
-        await app[FRESHNESS].rewound()
+        await app[CHECKPOINTS].wait_rewound()
         app[SEEDED].clear()
 
 
-async def write_down_use(app: web.Application) -> None:
+async def save_token_uses(app: web.Application) -> None:
     while True:
         await asyncio.sleep(TOUCH_EVERY_SECONDS)
-        if facts := app[ACCOUNTS].unwritten(TOUCH_SECONDS):
-            with contextlib.suppress(*database.UNREACHABLE):
-                await app[FACTS].append(*facts)
+        if facts := app[ACCOUNTS].unsaved_uses(TOUCH_SECONDS):
+            with contextlib.suppress(*UNREACHABLE):
+                await app[COMMANDS].writer.append(*facts)
 
 
-async def unnamed(_request: web.Request, response: web.StreamResponse) -> None:
-    """Tell nobody which server and version this is."""
+async def drop_server_header(_request: web.Request, response: web.StreamResponse) -> None:
+    """Hide the server's name and version."""
     del response.headers["Server"]
 
 
-async def let_go(app: web.Application) -> None:
-    """Answer all who wait for a change and end all streams, so that the process can end."""
-    app[FRESHNESS].stop()
+async def on_shutdown(app: web.Application) -> None:
+    """End all waiting requests and streams, so that the process can end."""
+    app[CHECKPOINTS].stop()
     app[STREAMS].stop()
     app[QUEUES].stop()

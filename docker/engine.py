@@ -1,11 +1,11 @@
-"""A container engine and our images, for as long as a command runs: ``python docker/engine.py run COMMAND...``.
+"""A container engine and the test images while a command runs: ``python docker/engine.py run COMMAND...``.
 
-Takes the engine that answers at DOCKER_HOST or at the default socket. Where none does, and we are root on Debian, one
-of our own is started (installed first if need be), apart from any other: its data, socket and bridge are its own, and
-the machine's firewall stays as it is. It is stopped when the last ``run`` that uses it ends; its data stay, so the next
-start takes a second. ``start`` keeps it until ``stop``; ``images`` makes the images and nothing else.
+The engine at DOCKER_HOST or at the default socket is used. If there is none, root on Debian starts a separate one, and
+installs it first if necessary. Its data, socket and bridge are its own, and the machine's firewall does not change. It
+is stopped when the last ``run`` ends. Its data stay, so the next start takes a second. ``start`` keeps it until
+``stop``; ``images`` only makes the images.
 
-Runs in our virtual environment: the client is the one that testcontainers brings.
+It runs in the project's virtual environment: testcontainers brings the client.
 """
 
 import contextlib
@@ -42,11 +42,11 @@ CA = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class EngineError(Exception):
-    """There is no engine; the message says what to do about it."""
+    """There is no engine; the message has the remedy."""
 
 
-def say(text: str) -> None:
-    """Tell what takes time, apart from the command's own output."""
+def report(text: str) -> None:
+    """Print progress to standard error, apart from the command's own output."""
     print(f"engine: {text}", file=sys.stderr, flush=True)
 
 
@@ -56,7 +56,7 @@ def client(host: str, seconds: int = 600) -> docker.DockerClient:
 
 
 def answers(host: str) -> bool:
-    """Say whether an engine answers at ``host``."""
+    """Return whether an engine answers at ``host``."""
     try:
         return bool(client(host, 10).ping())
     except DockerException:
@@ -64,7 +64,7 @@ def answers(host: str) -> bool:
 
 
 def existing() -> str | None:
-    """Return where somebody else's engine answers. Raises EngineError when DOCKER_HOST is set and silent."""
+    """Return the address of an existing engine. Raises EngineError if DOCKER_HOST is set and silent."""
     host = os.environ.get("DOCKER_HOST")
     if host:
         if answers(host):
@@ -85,7 +85,7 @@ def install(*packages: str) -> None:
             f" started here. Either start Docker, or run as root on Debian (needed: {' '.join(packages)}),"
             " or run `make test-fast`, which leaves the container tests out."
         )
-    say(f"installing {' '.join(packages)}")
+    report(f"installing {' '.join(packages)}")
     policy = Path("/usr/sbin/policy-rc.d")
     guard = not policy.exists()
     if guard:
@@ -106,7 +106,7 @@ def install(*packages: str) -> None:
 
 
 def bridge() -> str:
-    """Return our bridge; make one that nobody has, for an engine in another container may share our network."""
+    """Return the engine's bridge; make a new one, because an engine in another container may share the network."""
     ours = RUN / "bridge"
     present = {path.name for path in Path("/sys/class/net").iterdir()}
     if ours.exists() and (name := ours.read_text(encoding="ascii")) in present:
@@ -122,7 +122,7 @@ def bridge() -> str:
 
 
 def start() -> None:
-    """Start our own engine unless it runs. Raises EngineError."""
+    """Start the separate engine unless it runs. Raises EngineError."""
     if answers(OURS):
         return
     if not all(shutil.which(program) for program in ("dockerd", "runc", "iptables", "ip")):
@@ -160,16 +160,16 @@ def start() -> None:
             tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
             raise EngineError(f"dockerd does not start, see {log}:\n{tail}")
         time.sleep(0.1)
-    say(f"started, DOCKER_HOST={OURS}")
+    report(f"started, DOCKER_HOST={OURS}")
 
 
 def stop() -> None:
-    """Stop our own engine, and remove the containers that a killed test left."""
+    """Stop the separate engine, and remove the containers that a killed test left."""
     if answers(OURS):
         engine = client(OURS)
         for container in engine.containers.list(all=True):
             container.remove(force=True, v=True)
-        engine.images.prune({"dangling": True})  # what newer images of ours have replaced
+        engine.images.prune({"dangling": True})  # those that newer images have replaced
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
         pid = int((RUN / "docker.pid").read_text(encoding="ascii"))
         if b"dockerd" in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -181,7 +181,7 @@ def stop() -> None:
         name = (RUN / "bridge").read_text(encoding="ascii")
         subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
         (RUN / "bridge").unlink()
-    say("stopped")
+    report("stopped")
 
 
 def mirror() -> str:
@@ -195,33 +195,33 @@ def mirror() -> str:
 
 
 def base(host: str, name: str) -> None:
-    """Make sure of the base image ``name``: there, or pulled, or made of Debian's packages. Raises EngineError."""
+    """Provide the base image ``name``: pull it, or make it of Debian's packages. Raises EngineError."""
     engine = client(host)
     with contextlib.suppress(ImageNotFound):
         engine.images.get(name)
         return
-    say(f"pulling {name}")
+    report(f"pulling {name}")
     try:
         client(host, PULL_SECONDS).images.pull(name)
-    except Exception as error:  # noqa: BLE001 (whatever it was, there is another way)
-        say(f"cannot pull ({str(error)[:200]})")
+    except Exception as error:  # noqa: BLE001 (the next way may work after any error)
+        report(f"cannot pull ({str(error)[:200]})")
     else:
         return
     if not shutil.which("mmdebstrap"):
         install("mmdebstrap")
-    say(f"making {name} with mmdebstrap from {mirror()}")
+    report(f"making {name} with mmdebstrap from {mirror()}")
     with tempfile.TemporaryDirectory() as folder:
         tar = Path(folder) / "base.tar"
         options = [
             "--aptopt=Apt::Install-Recommends false",
-            # A mirror that stands still has expired; what it holds is signed all the same.
+            # A mirror that is no longer updated has expired, but its packages are signed.
             "--aptopt=Acquire::Check-Valid-Until false",
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
         ]
         changes = ['CMD ["bash"]']
-        if CA.exists():  # whom this machine trusts, its images trust: a company's proxy, for one
+        if CA.exists():  # the images trust the authorities of this machine, such as a company's proxy
             options.append(f"--customize-hook=copy-in {CA} /usr/local/share")
             changes.append(f"ENV PIP_CERT=/usr/local/share/{CA.name}")
         command = [
@@ -234,17 +234,17 @@ def base(host: str, name: str) -> None:
         ]
         made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if made.returncode:
-            raise EngineError(f"cannot make {name}: mmdebstrap said\n{made.stderr[-2000:]}")
+            raise EngineError(f"cannot make {name}: output of mmdebstrap:\n{made.stderr[-2000:]}")
         repository, _, tag = name.partition(":")
         engine.api.import_image(src=str(tar), repository=repository, tag=tag, changes=changes)
 
 
 def images(host: str) -> None:
-    """Make the images that the tests run; what has not changed comes from the cache. Raises EngineError."""
+    """Make the images of the tests; unchanged layers come from the cache. Raises EngineError."""
     engine = client(host)
     for name, arguments in IMAGES.items():
         base(host, arguments["BASE"])
-        say(f"building {name}")
+        report(f"building {name}")
         try:
             engine.images.build(
                 path=str(HERE / "asterisk"), tag=name, buildargs=arguments, network_mode="host", rm=True, forcerm=True
@@ -256,7 +256,7 @@ def images(host: str) -> None:
 
 @contextlib.contextmanager
 def locked(name: str, how: int) -> Iterator[IO[str]]:
-    """Hold a lock on a file of our engine's."""
+    """Hold a lock on a file of the separate engine."""
     DATA.mkdir(parents=True, exist_ok=True)
     with (DATA / name).open("w", encoding="ascii") as file:
         fcntl.flock(file, how)
@@ -264,13 +264,13 @@ def locked(name: str, how: int) -> Iterator[IO[str]]:
 
 
 def run(command: list[str]) -> int:
-    """Run ``command`` with DOCKER_HOST set, and return its exit status; stop what we started."""
+    """Run ``command`` with DOCKER_HOST set, and return its exit status; stop the engine if this started it."""
     host = existing()
     if host is not None:
         images(host)
         return _child(command, host)
     if os.geteuid() != 0:
-        install(*PACKAGES)  # says what to do
+        install(*PACKAGES)  # raises an error with the remedy
     with locked("users", fcntl.LOCK_SH) as users:
         try:
             with locked("start", fcntl.LOCK_EX):
@@ -278,7 +278,7 @@ def run(command: list[str]) -> int:
                 images(OURS)
             return _child(command, OURS)
         finally:
-            # BlockingIOError: another run uses it still.
+            # BlockingIOError: another run still uses it.
             with locked("start", fcntl.LOCK_EX), contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not (DATA / "keep").exists():
@@ -294,7 +294,7 @@ def _child(command: list[str], host: str) -> int:
 
 
 def main() -> int:
-    """Do what the first argument says."""
+    """Run the subcommand of the first argument."""
     match sys.argv[1:]:
         case ["run", *command] if command:
             return run(command)

@@ -1,6 +1,6 @@
-"""Events about async dialplans: masters (the wire says adpma) and their commands (adp). They are ours, pbx empty."""
+"""Events about async dialplans: masters (``adpma`` in paths) and their commands (``adp``). Their pbx is empty."""
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
 
 
@@ -13,7 +13,7 @@ class AdpmaCreated(Fact, frozen=True):
 
 
 class AdpmaChanged(Fact, frozen=True):
-    """What a master is from now on."""
+    """The new members of a master."""
 
     uuid: str
     name: str
@@ -21,15 +21,15 @@ class AdpmaChanged(Fact, frozen=True):
 
 
 class AdpmaDeleted(Fact, frozen=True):
-    """A master's end, and that of all its commands."""
+    """The deletion of a master and of all its commands."""
 
     uuid: str
 
 
 class AdpCreated(Fact, frozen=True):
-    """A command of a master: an AGI command as Asterisk reads it; without one nothing is sent for it.
+    """A command of a master; ``command`` is an AGI command in Asterisk's syntax, None for a step that sends nothing.
 
-    ``sequence`` says in which order the commands of a master are sent; no two of them have the same.
+    ``sequence`` is the order in which the commands of a master are sent; it is unique in the master.
     """
 
     uuid: str
@@ -41,7 +41,7 @@ class AdpCreated(Fact, frozen=True):
 
 
 class AdpChanged(Fact, frozen=True):
-    """What a command is from now on."""
+    """The new members of a command."""
 
     uuid: str
     dpma_uuid: str
@@ -52,12 +52,12 @@ class AdpChanged(Fact, frozen=True):
 
 
 class AdpDeleted(Fact, frozen=True):
-    """A command's end."""
+    """The deletion of a command."""
 
     uuid: str
 
 
-class AdpmaEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class AdpmaEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """AdpmaCreated, AdpmaChanged and AdpmaDeleted, as folds read them."""
 
     uuid: str
@@ -65,7 +65,7 @@ class AdpmaEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     detail: str | None = None
 
 
-class AdpEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class AdpEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """AdpCreated, AdpChanged and AdpDeleted, as folds read them."""
 
     uuid: str

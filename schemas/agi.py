@@ -1,22 +1,29 @@
-"""Events of runs: a channel in ``AGI(agi:async,<uuid of a master>)`` is driven through the master's commands.
+"""Events of runs: a channel in ``AGI(agi:async,<uuid of a master>)`` executes the master's commands.
 
-They are ours and stand in the log under their PBX. Whatever is sent stands there before it is sent.
+They are in the log under their PBX. Each command is in the log before it is sent.
 """
 
 from typing import Literal
 
 from msgspec import Struct
 
-from schemas.ami import OurEvent
-from schemas.log import Ours
+from schemas.ami import OwnEvent
+from schemas.log import RingledgerEvent
 
 How = Literal["finished", "hangup", "error", "unknown master", "interrupted"]
-"""How a run ended: all commands were done; the channel hung up; a command failed; there is no such master; something
-else: the channel was taken out of AGI (Redirect), or nobody knows what became of a command (see services/async_agi)."""
+"""How a run ended.
+
+- `finished`: all commands are done.
+- `hangup`: the channel hung up.
+- `error`: a command failed.
+- `unknown master`: the master does not exist.
+- `interrupted`: the channel left AGI (Redirect), or the outcome of a command is unknown (see
+  ``services/commander/async_agi``).
+"""
 
 
 class AgiStep(Struct, frozen=True):
-    """One command as it was when the run began: what `schemas.adps.AdpCreated` says."""
+    """One command at the start of the run, with members of `schemas.adps.AdpCreated`."""
 
     uuid: str
     sequence: int
@@ -24,11 +31,11 @@ class AgiStep(Struct, frozen=True):
     command: str
 
 
-class AgiRunStarted(Ours, frozen=True):
-    """A run begins; ``start`` is the position of the AsyncAGIStart that it answers.
+class AgiRunStarted(RingledgerEvent, frozen=True):
+    """The start of a run; ``start`` is the position of its AsyncAGIStart.
 
-    ``steps`` are the commands that it will send, whatever becomes of the master meanwhile. Not ``known``: there is no
-    such master.
+    ``steps`` are the commands of the run; later changes of the master do not affect them. ``known`` is False where the
+    master does not exist.
     """
 
     id: str
@@ -40,47 +47,47 @@ class AgiRunStarted(Ours, frozen=True):
     steps: tuple[AgiStep, ...] = ()
 
 
-class AgiStepSent(Ours, frozen=True):
-    """From here on Asterisk may have begun the command; ``step`` counts from 1."""
+class AgiStepSent(RingledgerEvent, frozen=True):
+    """From here on Asterisk may have started the command; ``step`` counts from 1."""
 
     id: str
     step: int
     command: str
 
 
-class AgiStepDone(Ours, frozen=True):
-    """Asterisk did it; ``result`` is its own word, like ``200 result=1``."""
+class AgiStepDone(RingledgerEvent, frozen=True):
+    """The success of a command; ``result`` is Asterisk's reply, like ``200 result=1``."""
 
     id: str
     step: int
     result: str
 
 
-class AgiStepFailed(Ours, frozen=True):
-    """Asterisk refused it, or it failed; ``message`` is Asterisk's own word."""
+class AgiStepFailed(RingledgerEvent, frozen=True):
+    """The refusal or failure of a command; ``message`` is Asterisk's reply."""
 
     id: str
     step: int
     message: str
 
 
-class AgiBreakSent(Ours, frozen=True):
-    """``ASYNCAGI BREAK`` is sent, so that the channel goes on in the dialplan; ``how`` and ``message`` say why."""
+class AgiBreakSent(RingledgerEvent, frozen=True):
+    """``ASYNCAGI BREAK`` is sent, so that the channel continues in the dialplan, for ``how`` and ``message``."""
 
     id: str
     how: How
     message: str = ""
 
 
-class AgiRunEnded(Ours, frozen=True):
-    """Nothing more is sent."""
+class AgiRunEnded(RingledgerEvent, frozen=True):
+    """The end of a run; it sends no more commands."""
 
     id: str
     how: How
     message: str = ""
 
 
-class AgiRunEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class AgiRunEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """All of these, as folds read them."""
 
     type: str

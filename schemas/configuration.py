@@ -1,13 +1,13 @@
-"""Configuration files of a PBX: their sections, and what the log says of them.
+"""Configuration files of a PBX: their sections, and their events.
 
-A text never holds a secret: where a password stands, it says ``MASK``.
+A text never holds a secret: ``MASK`` replaces each password.
 """
 
 from msgspec import Struct
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 
 DIALPLAN = "extensions.conf"
 PARKING = "res_parking.conf"
@@ -17,7 +17,7 @@ FILES = (DIALPLAN, PARKING, PJSIP, QUEUES)
 
 
 class Line(Struct, frozen=True, array_like=True):
-    """``name = value``, or ``name => value``: Asterisk does not tell the two apart once they are read."""
+    """``name = value``, or ``name => value``: Asterisk does not distinguish the two after reading them."""
 
     name: str
     value: str
@@ -26,7 +26,7 @@ class Line(Struct, frozen=True, array_like=True):
 class Section(Struct, frozen=True, omit_defaults=True):
     """``[name](!,inherits...)`` and its own lines, without those that come from the templates it inherits.
 
-    A name may come several times (PJSIP: one for each type). Names are alike if their ASCII letters are, in any case.
+    A name may occur several times (PJSIP: one section per type). Names are compared without the case of ASCII letters.
     """
 
     name: str
@@ -35,21 +35,21 @@ class Section(Struct, frozen=True, omit_defaults=True):
     inherits: tuple[str, ...] = ()
 
 
-class ConfigurationRead(Ours, frozen=True):
-    """The commander has read a file that is not as it was: this is what stands in it."""
+class ConfigurationRead(RingledgerEvent, frozen=True):
+    """The new text of a file that has changed since the commander last read it."""
 
     file: str
     text: str
 
 
 class ConfigurationDeleted(Fact, frozen=True):
-    """An earlier version, ``name``, is to be listed no more."""
+    """The deletion of an earlier version, ``name``, from the list of versions."""
 
     file: str
     name: str
 
 
-class ConfigurationEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class ConfigurationEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """Both, as folds read them."""
 
     file: str

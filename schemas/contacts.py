@@ -1,16 +1,16 @@
-"""Events about contacts: at which endpoint of which PBX a user is reached. They are ours, pbx empty, as users' are."""
+"""Events about contacts: the endpoints at which a user is reached. Their pbx is empty, as that of users' events."""
 
 from typing import Literal
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
 
 Kind = Literal["pjsip_endpoint", "sip_peer"]
-"""What a contact's target is: an endpoint of res_pjsip, or a peer of chan_sip. The wire calls it ``type``."""
+"""The kind of a contact's target: an endpoint of res_pjsip, or a peer of chan_sip; ``type`` in requests."""
 
 
 class ContactCreated(Fact, frozen=True):
-    """A contact; ``target`` is the endpoint's or peer's name at the PBX ``at_pbx`` (empty: at whichever has it)."""
+    """A contact; ``target`` is the endpoint's or peer's name at the PBX ``at_pbx`` (empty: at any PBX that has it)."""
 
     uuid: str
     user_uuid: str
@@ -22,7 +22,7 @@ class ContactCreated(Fact, frozen=True):
 
 
 class ContactChanged(Fact, frozen=True):
-    """What is new of a contact; None: as it was."""
+    """A change of a contact; None leaves a member unchanged."""
 
     uuid: str
     user_uuid: str | None = None
@@ -34,12 +34,12 @@ class ContactChanged(Fact, frozen=True):
 
 
 class ContactDeleted(Fact, frozen=True):
-    """A contact's end (that of its user ends it too)."""
+    """The deletion of a contact (the deletion of its user deletes it too)."""
 
     uuid: str
 
 
-class ContactEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class ContactEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """All of these, as folds read them."""
 
     uuid: str

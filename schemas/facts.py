@@ -1,14 +1,14 @@
-"""What people decide through the API: every such event says who wanted it, in which dialect, by which request."""
+"""Events of decisions made through the API, each with the actor, the dialect and the request."""
 
 from typing import Any
 
 from msgspec import field
 
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 
 
-class Fact(Ours, frozen=True, kw_only=True):
-    """Base of what somebody decided.
+class Fact(RingledgerEvent, frozen=True, kw_only=True):
+    """Base of the events of decisions.
 
     ``actor`` is the user's uuid (empty: the settings, or Ringledger itself), ``dialect`` is ``jade``, ``cospace``, ...,
     ``request`` the X-Request-Id of the request.
@@ -20,9 +20,9 @@ class Fact(Ours, frozen=True, kw_only=True):
 
 
 class RequestAnswered(Fact, frozen=True):
-    """A request with an Idempotency-Key has been decided; stands right behind the facts that it made.
+    """A request with an Idempotency-Key is decided; this event follows directly after the facts of the decision.
 
-    ``key`` and ``digest`` are as in ``api/idempotency.py``; ``result`` and ``location`` are what was answered.
+    ``key`` and ``digest`` are as in ``api/http/idempotency.py``; ``result`` and ``location`` are those of the response.
     """
 
     key: str

@@ -1,7 +1,7 @@
 """The lines of a ledger file (``ringledger export --output``), and the manifest beside it.
 
-A file has for each batch a `BatchLine`, and then an `EventLine` for each of its events, in order. Times are
-microseconds since the epoch and hashes hexadecimal; nothing is rounded, so links can be computed from the lines.
+A file has a `BatchLine` for each batch, followed by an `EventLine` for each of its events, in order. Times are
+microseconds since the epoch, hashes are hexadecimal. Values are not rounded, so links can be computed from the lines.
 """
 
 from typing import Annotated
@@ -16,7 +16,7 @@ Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Microseconds = Annotated[int, Meta(gt=-9_000_000_000_000_000, lt=9_000_000_000_000_000)]
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Meta(pattern="^[^\\x00]*$")]
-"""What PostgreSQL's text can hold."""
+"""A text without NUL, which PostgreSQL's text cannot hold."""
 
 
 class BatchLine(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ class EventLine(Struct, forbid_unknown_fields=True):
 
 
 class NameCount(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many events of a name the file holds."""
+    """The number of events of one name in the file."""
 
     pbx: str
     source: Source
@@ -62,10 +62,10 @@ class NameCount(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a ledger file holds; ``pbx`` is None where it holds all PBXes, and so a whole piece of the chain.
+    """The manifest of a ledger file; ``pbx`` is null for a file of all PBXes, which holds a whole piece of the chain.
 
-    ``previous`` is the link before the first batch, ``hash`` that of the last; ``sha256`` is that of the file as it is
-    on the disk, and ``size`` its number of bytes.
+    ``previous`` is the link before the first batch, ``hash`` that of the last; ``sha256`` and ``size`` (bytes)
+    are those of the file on disk.
     """
 
     format: int

@@ -1,14 +1,14 @@
-"""Events of ours about a PBX's link, as folds read them: one shape for all (``schemas.log`` has one for each)."""
+"""Ringledger's own events about a PBX's link, as folds read them: one shape for all (``schemas.log`` has each)."""
 
 from msgspec import field
 
-from schemas.ami import Int, OurEvent
+from schemas.ami import Int, OwnEvent
 
 
-class LinkEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class LinkEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """Connected, Disconnected, LoginRefused, SnapshotStarted, SnapshotListed, SnapshotCompleted, Minute (``type``).
 
-    ``gaps`` and ``heals`` are not in the event: see ``projections.links.followed``.
+    ``gaps`` and ``heals`` are not in the event: see ``projections.pbx.links.follow_link``.
     """
 
     type: str = ""

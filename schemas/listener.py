@@ -1,4 +1,4 @@
-"""What a listener says of itself: every second in ledger.listener, and in a file on its own machine."""
+"""The status that a listener writes every second: to ledger.listener, and to a file on its own machine."""
 
 from typing import Literal
 
@@ -8,11 +8,11 @@ from schemas.spool import SpoolState
 
 
 class ListenerState(Struct, frozen=True):
-    """``waiting`` is how many events are in memory and not in the log yet, ``spool`` what waits on disk.
+    """The status of one listener; ``waiting`` counts the events in memory that are not in the log yet.
 
-    ``paused``: the listener reads no more from the PBX until there is room. ``stalled`` is for how many seconds events
-    have waited without one of them reaching the log. ``clock_offset`` is how many seconds the PBX's clock is ahead of
-    ours, None while unknown.
+    ``paused``: the listener does not read from the PBX until there is room. ``stalled`` is the number of seconds
+    without any append while events wait. ``clock_offset`` is how many seconds the PBX's clock is
+    ahead of the listener's, None while unknown.
     """
 
     link: Literal["up", "down"]
@@ -24,7 +24,7 @@ class ListenerState(Struct, frozen=True):
 
 
 class Posted(Struct, frozen=True):
-    """One listener of a process; it is ``holding`` the lease, or stands by."""
+    """One listener in the status file; it is ``holding`` the lease, or stands by."""
 
     pbx: str
     kind: str
@@ -38,7 +38,7 @@ class Posted(Struct, frozen=True):
 
 
 class Board(Struct, frozen=True):
-    """The file ``listeners.json``: what was so at ``at`` (seconds since the epoch).
+    """The status file ``listeners.json``, as of ``at`` (seconds since the epoch).
 
     ``passed`` is the same moment by the monotonic clock of the machine's boot ``boot``.
     """

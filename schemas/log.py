@@ -1,26 +1,25 @@
 """Records of the event log, and the events that Ringledger itself writes into it.
 
-An event's ``raw`` bytes are exactly what was received: an AMI block with its final empty line (source ``ami``), an
+The ``raw`` bytes of an event are exactly those received: an AMI block with its final empty line (source ``ami``), an
 ARI message (``ari``), or the JSON of one of the Structs below (``ringledger``).
 """
 
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 Source = Literal["ami", "ari", "cdr_csv", "cel_csv", "queue_log", "ringledger"]
 
+MAX_POSITION = 1 << 62
+"""Greater than every position of a log."""
 
 LATEST = 9e9
-"""The year 2255. Up to here microseconds are whole numbers in a float, and so the same in Python and in SQL."""
+"""The year 2255. Up to this time a float holds whole microseconds, so times are the same in Python and in SQL."""
 
 
-class Received(Struct, frozen=True, gc=False):
-    """One event on its way into the log; times are seconds since the epoch, ``occurred`` None where unknown.
-
-    Both are less than `LATEST`.
-    """
+class NewEvent(Struct, frozen=True, gc=False):
+    """An event to append; times are seconds since the epoch, less than `LATEST`. ``occurred`` may be unknown (None)."""
 
     source: Source
     name: str
@@ -29,11 +28,11 @@ class Received(Struct, frozen=True, gc=False):
     raw: bytes
 
 
-class Recorded(Struct, frozen=True, gc=False):
-    """One event of the log as a projector reads it.
+class RecordedEvent(Struct, frozen=True, gc=False):
+    """An event of the log.
 
-    ``at`` is when it happened by the PBX's clock, or ``recorded`` where the PBX does not say; ``recorded`` is when our
-    listener read it, by the listener's clock.
+    ``recorded`` is when the listener read the event, by the listener's clock. ``at`` is when it happened, by the PBX's
+    clock, or ``recorded`` for an event without a time.
     """
 
     position: int
@@ -45,67 +44,67 @@ class Recorded(Struct, frozen=True, gc=False):
     recorded: datetime
 
 
-class Ours(Struct, frozen=True, tag_field="type"):
-    """Base of the events of our own; the tag is the event's name in the log."""
+class RingledgerEvent(Struct, frozen=True, tag_field="type"):
+    """Base of Ringledger's own events; the tag is the event's name in the log."""
 
 
-class Connected(Ours, frozen=True):
-    """The listener is logged in: the PBX is heard from here on. ``banner`` is Asterisk's greeting line."""
+class Connected(RingledgerEvent, frozen=True):
+    """The listener is logged in and receives events from here on. ``banner`` is Asterisk's greeting line."""
 
     address: str
     banner: str = ""
 
 
-class LoginRefused(Ours, frozen=True):
-    """Asterisk refused the login, in its own words."""
+class LoginRefused(RingledgerEvent, frozen=True):
+    """Asterisk refused the login; ``message`` is its reply."""
 
     address: str
     message: str
 
 
-class Disconnected(Ours, frozen=True):
-    """The link is gone; what the PBX said after ``heard`` (seconds since the epoch) is not in the log."""
+class Disconnected(RingledgerEvent, frozen=True):
+    """The link is lost; events of the PBX after ``heard`` (seconds since the epoch) are not in the log."""
 
     reason: str
     heard: float
 
 
-class AriConnected(Ours, frozen=True):
-    """The ARI websocket is open; says nothing of the AMI link, whose state and gaps are those of the PBX."""
+class AriConnected(RingledgerEvent, frozen=True):
+    """The ARI websocket is open. The AMI link, whose state and gaps are those of the PBX, is independent of it."""
 
     address: str
 
 
-class AriDisconnected(Ours, frozen=True):
-    """The ARI websocket is gone; what ARI said after ``heard`` (seconds since the epoch) is not in the log."""
+class AriDisconnected(RingledgerEvent, frozen=True):
+    """The ARI websocket is lost; ARI messages after ``heard`` (seconds since the epoch) are not in the log."""
 
     reason: str
     heard: float
 
 
-class Superseded(Ours, frozen=True):
-    """A Connected, Disconnected, AriConnected or AriDisconnected (``of``) that came late out of a spool.
+class Superseded(RingledgerEvent, frozen=True):
+    """A Connected, Disconnected, AriConnected or AriDisconnected (``of``) that came late from a spool.
 
-    Another listener had taken over by then, and the end of this link was recorded. ``event`` is the JSON of the event.
+    Another listener has taken over since, and recorded the end of this link. ``event`` is the JSON of the event.
     """
 
     of: str
     event: Raw
 
 
-class SnapshotStarted(Ours, frozen=True):
+class SnapshotStarted(RingledgerEvent, frozen=True):
     """List actions follow. ``epoch`` rises with every snapshot of one PBX (seconds since the epoch at its start)."""
 
     epoch: int
 
 
-class SnapshotListed(Ours, frozen=True):
-    """One list action has been answered, and the answer stands before this event.
+class SnapshotListed(RingledgerEvent, frozen=True):
+    """One list action is complete; its response is in the log before this event.
 
-    ``outcome``: ``complete`` (the list ended), ``empty`` (Asterisk answers an empty list with an error),
-    ``refused`` (the AMI user lacks the class; ``instead`` names the action that is asked in its place),
-    ``unsupported`` (no such action), ``failed`` (anything else; nothing may be concluded). Until ``refused`` came, a
-    refusal was ``unsupported`` with the message "Permission denied".
+    ``outcome``: ``complete`` (the list ended), ``empty`` (Asterisk replies to an empty list with an error),
+    ``refused`` (the AMI user lacks the class; ``instead`` names the action that replaces it), ``unsupported`` (no such
+    action), ``failed`` (anything else; the list proves nothing). Before ``refused`` existed, a refusal was
+    ``unsupported`` with the message "Permission denied".
     """
 
     epoch: int
@@ -115,19 +114,19 @@ class SnapshotListed(Ours, frozen=True):
     instead: str = ""
 
 
-class SnapshotCompleted(Ours, frozen=True):
-    """All list actions of this epoch have been answered; ``failed`` names those that were not."""
+class SnapshotCompleted(RingledgerEvent, frozen=True):
+    """All list actions of this epoch are done; ``failed`` names those without a complete list."""
 
     epoch: int
     failed: tuple[str, ...] = ()
 
 
-class Redacted(Ours, frozen=True):
-    """Events of this PBX were given other bytes: a person's number, or a text, became ``token`` in each of them.
+class Redacted(RingledgerEvent, frozen=True):
+    """Events of this PBX were redacted: ``token`` replaces a person's number, or a text, in their bytes.
 
-    Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/chain.py``, in hexadecimal.
-    ``actor`` is the user of the operating system. ``ledger.redact`` writes it in the transaction that changes them.
-    ``position`` is that of this event itself: where it is not, the event was imported, and tells of another log.
+    Each of ``changes`` is (position, leaf before, leaf after), leaves as in ``services/log/chain.py``, in hexadecimal.
+    ``actor`` is the user of the operating system. ``ledger.redact`` appends the event in the transaction of the
+    changes. ``position`` is that of this event itself: otherwise it was imported, and is about another log.
     """
 
     position: int
@@ -138,11 +137,11 @@ class Redacted(Ours, frozen=True):
     changes: tuple[tuple[int, str, str], ...]
 
 
-class Archived(Ours, frozen=True):
-    """A month has left the log: its positions stand in ``file``, whose SHA-256 is ``sha256``.
+class Archived(RingledgerEvent, frozen=True):
+    """A month has moved from the log to ``file``, whose SHA-256 is ``sha256``.
 
     ``previous`` is the link before its first batch, ``hash`` that of its last one, in hexadecimal. ``ledger.detach``
-    writes it in the transaction that takes the month out. ``position`` is as in `Redacted`.
+    appends the event in the transaction that removes the month. ``position`` is as in `Redacted`.
     """
 
     position: int
@@ -155,8 +154,8 @@ class Archived(Ours, frozen=True):
     sha256: str
 
 
-class Minute(Ours, frozen=True):
-    """Written once a minute per PBX, link or no link; counts are those since the last one."""
+class Minute(RingledgerEvent, frozen=True):
+    """Appended once a minute per PBX, with or without a link; counts are those since the last one."""
 
     minute: int
     link: Literal["up", "down"]
@@ -165,8 +164,8 @@ class Minute(Ours, frozen=True):
     rejected_bytes: int = 0
 
 
-class Rejected(Ours, frozen=True):
-    """PostgreSQL refused an event for its content, so it stands here instead; ``raw`` is base64 in the JSON."""
+class Rejected(RingledgerEvent, frozen=True):
+    """An event that PostgreSQL refused for its content; ``raw`` is base64 in the JSON."""
 
     of: str
     name: str
@@ -174,13 +173,13 @@ class Rejected(Ours, frozen=True):
     raw: bytes
 
 
-class Imported(Ours, frozen=True):
-    """What follows in this connection comes from a file: ``kind`` is ``ami``, or the source of its lines.
+class Imported(RingledgerEvent, frozen=True):
+    """The events that follow in this connection come from a file: ``kind`` is ``ami``, or the source of its lines.
 
-    ``events`` counts them, and what was left out: lines of a time that was ``heard``, and lines that are ``there`` from
-    an earlier import. ``log`` is the position up to which the log was asked for that; ``first`` and ``last`` are when
-    the earliest and the latest of the events happened (seconds since the epoch); ``timezone`` is that of local times.
-    ``damaged`` counts what is no record and was left out; None where each had to be one.
+    ``events`` counts them. ``heard`` counts omitted lines of times that the listener recorded, ``there`` omitted lines
+    of an earlier import. ``log`` is the position up to which the log was searched for both.
+    ``first`` and ``last`` are the times of the earliest and the latest event (seconds since the epoch); ``timezone`` is
+    that of local times. ``damaged`` counts omitted lines that are not records, None where every line had to be one.
     """
 
     file: str
@@ -194,10 +193,3 @@ class Imported(Ours, frozen=True):
     last: float | None = None
     timezone: str = ""
     damaged: int | None = None
-
-
-class ListItem(Struct, frozen=True):
-    """What a snapshot's ActionID says: the epoch and the action that this block answers."""
-
-    epoch: int
-    action: str = field(default="")

@@ -1,19 +1,19 @@
-"""The classes of AMI that lists need, and the refusals of manager.c (main/manager.c, Asterisk 16 to 23)."""
+"""The AMI classes that lists require, and the refusals of manager.c (main/manager.c, Asterisk 16 to 23)."""
 
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 DENIED = "Permission denied"
-"""The answer to an action whose class the AMI user lacks in ``write``."""
+"""The reply to an action whose class the AMI user lacks in ``write``."""
 IN_USE = "Login Already In Use"
-"""The answer to a second login of a user with ``allowmultiplelogin = no``."""
+"""The reply to a second login of a user with ``allowmultiplelogin = no``."""
 UNAUTHENTICATED = "Authentication failed"
-"""The answer to a login with an unknown user, a wrong secret, or from an address that no ``permit`` line covers."""
+"""The reply to a login with an unknown user, a wrong secret, or from an address that no ``permit`` line covers."""
 
 
 class Need(Struct, frozen=True):
-    """Classes of ``write`` of which a list needs one, and the views that only this list makes true again."""
+    """Classes of ``write`` of which a list requires one, and the views that only this list corrects."""
 
     classes: tuple[str, ...]
     views: str
@@ -40,11 +40,14 @@ NEEDS: Mapping[str, Need] = {
     "IAXregistry": Need(EITHER, "registries of IAX2"),
     "Command": Need(("command",), "modules"),
 }
-"""The lists of ``services.ami.snapshot``. ``ModuleCheck`` (class system) is asked instead of a refused ``Command``."""
+"""The lists of ``services.asterisk.ami.snapshots``.
+
+``ModuleCheck`` (class system) replaces a refused ``Command``.
+"""
 
 
 def refused_list(action: str, message: str) -> str:
-    """Return one sentence: which list Asterisk refuses, what is lost, and what to change."""
+    """Return a message with the list that Asterisk refuses, the consequence, and the setting to change."""
     need = NEEDS.get(action)
     lost = f"; after a gap {need.views} may show what has ended" if need else ""
     cure = f"; give the AMI user {' or '.join(need.classes)} in write" if need and need.classes else ""
@@ -52,7 +55,7 @@ def refused_list(action: str, message: str) -> str:
 
 
 def refused_files(files: Iterable[str]) -> str:
-    """Return one sentence: which configuration files Asterisk does not show, and what to change."""
+    """Return a message with the configuration files that Asterisk does not show, and the setting to change."""
     return (
         f"Asterisk refuses to show {', '.join(files)} ({DENIED}), so they can be neither read nor changed here; give"
         " the AMI user that acts config in write, and run `module reload manager`"
@@ -60,9 +63,9 @@ def refused_files(files: Iterable[str]) -> str:
 
 
 def refused_login(message: str, user: str = "", setting: str = "RINGLEDGER_AMI") -> str:
-    """Return one sentence: why Asterisk refuses the login, and what to change where that is known.
+    """Return a message with the reason why Asterisk refuses the login, and the setting to change if it is known.
 
-    ``user`` is empty where the settings do not name it; ``setting`` is the one that names it.
+    ``user`` is empty where the settings do not name it; ``setting`` is the setting that names it.
     """
     login = f"the login of {user}" if user else "the login"
     if message == UNAUTHENTICATED:

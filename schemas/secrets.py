@@ -1,4 +1,4 @@
-"""The one list of names whose values are secrets, and the mask that replaces such a value everywhere."""
+"""The names whose values are secrets, and the mask that replaces such a value everywhere."""
 
 import re
 from functools import lru_cache
@@ -6,7 +6,7 @@ from functools import lru_cache
 MASK = "********"
 
 STEMS = ("pass", "secret", "md5", "cred", "challenge", "token", "hash", "pwd", "cookie", "authorization", "key", "pin")
-"""Each secret name contains one of these in small letters: text without them needs no closer look."""
+"""Each secret name contains one of these in lower case: a text without them holds no secret name."""
 
 SECRET = re.compile(
     r"pass(?:word|wd|phrase|code|key)|(?<!by)(?<!com)(?<!sur)(?<!over)pass(?!through|thru|eng|port|ive|ed|ing|ion)"
@@ -16,11 +16,11 @@ SECRET = re.compile(
     r"|pin[ _-]?(?:code|number)|(?<!s)pin$"
 )
 HASH_FUNCTION = re.compile(r"\A_*(?:hash\(|~hash~)")
-"""The dialplan function HASH holds anything by two names; its variable is ``~HASH~row~column~`` (func_strings.c)."""
+"""The dialplan function HASH stores any value by two names; its variable is ``~HASH~row~column~`` (func_strings.c)."""
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 LONGEST = 200
-"""Longer names are judged each time: they come from outside, and what is remembered of them must stay small."""
+"""Longer names are not cached: they come from outside, and the cache must stay small."""
 NOT_SECRET = frozenset(
     {
         "password_in",  # our own log: the path of a file
@@ -37,10 +37,11 @@ NOT_SECRET = frozenset(
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether the value under this name is a secret: an AMI header, a channel variable, a JSON member, an option.
+    """Return whether this name of an AMI header, channel variable, JSON member or option has a secret value.
 
     Words of a name are separated by anything but letters, or by capitals: ``DB_PASSWORD``, ``AuthKey``, ``PJSIP_HEADER(
-    add,Authorization)``. ``pin`` counts as a whole word, ``key`` as the last one, so ``Ping`` and ``KeyName`` are none.
+    add,Authorization)``. ``pin`` counts as a whole word, ``key`` as the last one, so ``Ping`` and ``KeyName`` are not
+    secret.
     """
     return _remembered(name) if len(name) <= LONGEST else _judged(name)
 

@@ -1,4 +1,4 @@
-"""Settings as one frozen Struct; how they are read is in ``services.settings``."""
+"""Settings as one frozen Struct; how they are read is in ``services.runtime.settings``."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
@@ -27,7 +27,7 @@ class Pbx(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """What a Ringledger process runs with; ``ami_command`` are users that act instead of those of ``ami``."""
+    """The settings of a Ringledger process; users in ``ami_command`` carry out acts instead of those in ``ami``."""
 
     ami: tuple[Pbx, ...] = ()
     ari: tuple[Pbx, ...] = ()

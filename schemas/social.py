@@ -1,6 +1,6 @@
-"""Events about buddies, chats and messages, which users decide through jade's /me. Source ``ringledger``, pbx empty.
+"""Events about buddies, chats and messages, which users create through jade's /me. Source ``ringledger``, pbx empty.
 
-A room is what its members share; a chat is one member's own view of it, with a name and a detail of its own.
+A room is shared by its members; a chat is one member's own view of it, with a name and a detail of its own.
 """
 
 from datetime import datetime
@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import field
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
 
 SINGLE, GROUP = 1, 2
@@ -41,7 +41,7 @@ class RoomOpened(Fact, frozen=True):
 
 
 class RoomJoined(Fact, frozen=True):
-    """Users who had left a one-to-one room are members again, each with a new chat."""
+    """Users who have left a one-to-one room are members again, each with a new chat."""
 
     uuid: str
     chats: Members
@@ -50,7 +50,7 @@ class RoomJoined(Fact, frozen=True):
 
 
 class ChatChanged(Fact, frozen=True):
-    """A user's chat is called so from now on."""
+    """The new name and detail of a user's chat."""
 
     uuid: str
     user_uuid: str
@@ -59,7 +59,7 @@ class ChatChanged(Fact, frozen=True):
 
 
 class ChatLeft(Fact, frozen=True):
-    """A user's chat is gone, and the user is no member of the room any more."""
+    """A user's chat is deleted, and the user is no longer a member of the room."""
 
     uuid: str
     user_uuid: str
@@ -76,7 +76,7 @@ class MessagePosted(Fact, frozen=True):
     message: str
 
 
-class BuddyEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class BuddyEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """BuddyAdded, as folds read it."""
 
     uuid: str
@@ -86,7 +86,7 @@ class BuddyEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     detail: str | None = None
 
 
-class RoomEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class RoomEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """RoomOpened and RoomJoined, as folds read them."""
 
     uuid: str
@@ -97,7 +97,7 @@ class RoomEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     detail: str = ""
 
 
-class ChatEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class ChatEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """ChatChanged and ChatLeft, as folds read them."""
 
     uuid: str
@@ -107,7 +107,7 @@ class ChatEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     detail: str = ""
 
 
-class MessageEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class MessageEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """MessagePosted, as folds read it."""
 
     uuid: str
@@ -117,7 +117,7 @@ class MessageEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     message: str
 
 
-class UserGone(OurEvent, frozen=True, kw_only=True, gc=False):
-    """UserDeleted, as folds of what belongs to users read it."""
+class UserGone(OwnEvent, frozen=True, kw_only=True, gc=False):
+    """UserDeleted, as the folds of users' data read it."""
 
     uuid: str

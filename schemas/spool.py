@@ -1,12 +1,12 @@
-"""What a spool says of itself."""
+"""The state of a spool."""
 
 from msgspec import Struct
 
 
 class SpoolState(Struct, frozen=True):
-    """What waits on a listener's disk.
+    """The events that wait on a listener's disk.
 
-    ``limit`` is the number of bytes from which on reading stops; ``error`` is why the disk takes no more.
+    ``limit`` is the number of bytes at which reading stops; ``error`` is why the disk accepts no more.
     """
 
     events: int = 0

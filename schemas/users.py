@@ -1,27 +1,26 @@
-"""Events about users and their tokens. They are ours: source ``ringledger``, pbx empty.
+"""Events about users and their tokens. Their source is ``ringledger``, their pbx is empty.
 
-What is written is a Struct of `Ours` (a `Fact` where somebody decided it); folds read it as a shape, like every other
-event.
+The log holds a `RingledgerEvent` (a `Fact` where a user decided it); folds read it as a shape, like every other event.
 """
 
 from typing import Literal
 
 from msgspec import field
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 
 Origin = Literal["settings", "user"]
-"""Who chose a password: the settings (they may change it again at the next start) or a person (they may not)."""
+"""The origin of a password: the settings, which may replace it at the next start, or a user."""
 
 
 Permission = Literal["admin", "manager", "user", "jeye"]
-"""``admin`` may do everything, ``manager`` has /manager and all that ``user`` has (/me), ``jeye`` reads cospace's."""
+"""``admin`` permits everything, ``manager`` /manager and all of ``user`` (/me), ``jeye`` the views of cospace."""
 
 
 class UserCreated(Fact, frozen=True):
-    """A user; ``password_hash`` is argon2id in its usual text form, ``context`` a dialplan context (a note of ours)."""
+    """A user; ``password_hash`` is argon2id in its usual text form, ``context`` a dialplan context (a note only)."""
 
     uuid: str
     username: str
@@ -33,7 +32,7 @@ class UserCreated(Fact, frozen=True):
 
 
 class UserChanged(Fact, frozen=True):
-    """A user's new name and the like; None: as it was."""
+    """A change of a user; None leaves a member unchanged."""
 
     uuid: str
     username: str | None = None
@@ -42,13 +41,13 @@ class UserChanged(Fact, frozen=True):
 
 
 class UserDeleted(Fact, frozen=True):
-    """A user's end, and with it that of the user's permissions, contacts and tokens."""
+    """The deletion of a user, and with it of the user's permissions, contacts and tokens."""
 
     uuid: str
 
 
 class PermissionGranted(Fact, frozen=True):
-    """From now on the user may; ``uuid`` is that of the grant."""
+    """The grant of a permission; ``uuid`` is that of the grant."""
 
     uuid: str
     user_uuid: str
@@ -56,7 +55,7 @@ class PermissionGranted(Fact, frozen=True):
 
 
 class PermissionRevoked(Fact, frozen=True):
-    """From now on the user may not."""
+    """The revocation of a permission."""
 
     uuid: str
     user_uuid: str
@@ -72,27 +71,27 @@ class PasswordChanged(Fact, frozen=True):
 
 
 class TokenIssued(Fact, frozen=True):
-    """A login. ``token_hash`` is the SHA-256 of the token in hexadecimal; the token itself is nowhere."""
+    """A login. ``token_hash`` is the SHA-256 of the token in hexadecimal; the token itself is not stored."""
 
     token_hash: str
     user_uuid: str
 
 
-class TokenUsed(Ours, frozen=True):
-    """A token was used at ``used`` (seconds since the epoch); written now and then, not for every request."""
+class TokenUsed(RingledgerEvent, frozen=True):
+    """A token was used at ``used`` (seconds since the epoch); appended at intervals, not for every request."""
 
     token_hash: str
     used: float
 
 
 class TokenRevoked(Fact, frozen=True):
-    """A token's end."""
+    """The end of a login."""
 
     token_hash: str
     reason: Literal["logout", "expired", "password changed", "user deleted"]
 
 
-class UserEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class UserEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """UserCreated and PasswordChanged, as folds read them."""
 
     uuid: str
@@ -104,7 +103,7 @@ class UserEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     permissions: list[str] = field(default_factory=list)
 
 
-class UserChange(OurEvent, frozen=True, kw_only=True, gc=False):
+class UserChange(OwnEvent, frozen=True, kw_only=True, gc=False):
     """UserChanged and UserDeleted, as folds read them."""
 
     uuid: str
@@ -113,7 +112,7 @@ class UserChange(OurEvent, frozen=True, kw_only=True, gc=False):
     context: str | None = None
 
 
-class PermissionEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class PermissionEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """PermissionGranted and PermissionRevoked, as folds read them."""
 
     uuid: str
@@ -121,7 +120,7 @@ class PermissionEvent(OurEvent, frozen=True, kw_only=True, gc=False):
     permission: str
 
 
-class TokenEvent(OurEvent, frozen=True, kw_only=True, gc=False):
+class TokenEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """TokenIssued, TokenUsed and TokenRevoked, as folds read them."""
 
     token_hash: str

@@ -1,69 +1,65 @@
-"""A real PostgreSQL for every test that wants one: one server a run, one database a test, cloned from a template."""
+"""Fixtures of every room: PostgreSQL, limits that a busy machine does not reach, cheap passwords."""
 
-import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
-from services import database
-from services.embedded import Embedded
-from services.spool import Spools
+from services.database.connection import connect
+from services.database.embedded import Embedded
+from services.listener.backlog.spools import Spools
+from tests.support.database import EMPTY, READ_MODELS, SCHEMA, cloned, make_templates, temporary_server
 
-NUMBERS = itertools.count(1)
-
-# How long an example takes says how busy the machine is, and nothing about the code.
+# The duration of an example depends on the load of the machine, not on the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
-
-PATIENCE = (
-    "api.acting.OUTCOME_SECONDS",
-    "api.commanders.BEGIN_SECONDS",
-    "api.commanders.COMMANDER_SECONDS",
-    "api.deciding.FOLD_SECONDS",
-    "api.deciding.TURN_SECONDS",
-    "api.listeners.ANSWER_SECONDS",
-    "api.listeners.LISTENER_SECONDS",
-    "api.log_counts.ANSWER_SECONDS",
-    "api.warnings.COMMANDER_SECONDS",
-    "services.commander.GOOD_SECONDS",
-    "services.facts.APPEND_SECONDS",
-    "services.pool.ACQUIRE_SECONDS",
-    "services.status.COMMANDER_SECONDS",
+TIME_LIMITS = (
+    "services.commands.act.OUTCOME_SECONDS",
+    "services.commands.commander_presence.START_SECONDS",
+    "services.commands.commander_presence.COMMANDER_TTL_SECONDS",
+    "services.commands.decide.FOLD_SECONDS",
+    "services.commands.decide.LOCK_SECONDS",
+    "api.ops.listeners.ANSWER_SECONDS",
+    "api.ops.listeners.LISTENER_TTL_SECONDS",
+    "api.ops.log_counts.ANSWER_SECONDS",
+    "api.ops.warnings.COMMANDER_TTL_SECONDS",
+    "services.commander.executor.REQUEST_TTL_SECONDS",
+    "services.log.writer.APPEND_SECONDS",
+    "services.database.pool.ACQUIRE_SECONDS",
+    "services.cli.status_report.COMMANDER_TTL_SECONDS",
 )
-"""After these an answer is another one. A busy machine must not reach them; a test of one sets it itself."""
+"""A response changes when one of these passes. A busy machine must not reach them; a test of one sets it itself."""
+
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Takes 0.1 ms instead of 25. tests/services/accounts/test_passwords.py asserts the parameters of the product."""
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _patient() -> Iterator[None]:
+def _limits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for limit in PATIENCE:
+        patch.setattr("services.accounts.passwords.HASHER", CHEAP_HASHER)
+        for limit in TIME_LIMITS:
             patch.setattr(limit, 60.0)
-        patch.setattr("services.pool.LOCK_TIMEOUT", "60s")
-        patch.setattr("services.heartbeat.TICKS", 240)
-        # No listener begins beside most tests' commanders.
-        patch.setattr("services.commander_link.ALONE_SECONDS", 0.0)
+        patch.setattr("services.database.pool.LOCK_TIMEOUT", "60s")
+        patch.setattr("services.database.heartbeat.TICKS", 240)
+        # Most tests start a commander without a listener.
+        patch.setattr("services.commander.link.NO_LISTENER_SECONDS", 0.0)
         yield
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    # pytest's own temporary path is too long for a Unix socket and closed to the server's user.
-    embedded = Embedded(Path(f"/tmp/ringledger-test-{tmp_path_factory.getbasetemp().stat().st_ino}"))
-    embedded.start()
-    asyncio.run(careless(embedded))
-    yield embedded
-    embedded.stop()
-    embedded.remove()
+def server() -> Iterator[Embedded]:
+    with temporary_server() as embedded:
+        yield embedded
 
 
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    """A server of the module's own, to be stopped, filled and frozen."""
+    """A server of the module, which its tests stop, fill and freeze."""
     embedded = Embedded(Path(f"/tmp/ringledger-own-{tmp_path_factory.getbasetemp().stat().st_ino}"))
     embedded.start()
     yield embedded
@@ -71,47 +67,41 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     embedded.remove()
 
 
-async def careless(server: Embedded) -> None:
-    """Have it forget about crashes of the machine: a database is dropped in 10 ms then instead of 660."""
-    connection = await asyncpg.connect(server.url)
-    await connection.execute("ALTER SYSTEM SET fsync = off")
-    await connection.execute("SELECT pg_reload_conf()")
-    await connection.close()
-
-
 @pytest.fixture(scope="session")
-async def template(server: Embedded) -> str:
-    connection = await asyncpg.connect(server.url)
-    await connection.execute("CREATE DATABASE template_ringledger")
-    await connection.close()
-    connection = await database.connect(server.url.replace("/postgres?", "/template_ringledger?"))
-    await database.migrate(connection)
-    await connection.close()
+async def postgresql_url(server: Embedded) -> str:
+    """The server with the templates that `cloned` copies."""
+    await make_templates(server.url)
     return server.url
 
 
+@pytest.fixture(scope="session")
+def model_tables() -> None:
+    """Let `url` have the tables of all read models, which the first projector would take 0.2 s to create."""
+
+
 @pytest.fixture
-async def url(template: str) -> AsyncIterator[str]:
-    """A migrated, empty database of the test's own."""
-    name = f"test_{next(NUMBERS)}"
-    connection = await asyncpg.connect(template)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_ringledger STRATEGY FILE_COPY")
-    yield template.replace("/postgres?", f"/{name}?")
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+async def url(postgresql_url: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A migrated database of the test, with an empty log; see also `model_tables`."""
+    template = READ_MODELS if "model_tables" in request.fixturenames else SCHEMA
+    async with cloned(postgresql_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_url(server: Embedded) -> AsyncIterator[str]:
+    """A database of the test that holds nothing."""
+    async with cloned(server.url, EMPTY) as url:
+        yield url
+
+
+@pytest.fixture
+async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to `url` that finds the tables of the log and of the read models."""
+    connection = await connect(url, search_path="model, ledger")
+    yield connection
     await connection.close()
 
 
 @pytest.fixture
 def spools(tmp_path: Path) -> Spools:
     return Spools(tmp_path / "spool", 1 << 24)
-
-
-@pytest.fixture
-async def server_url(server: Embedded) -> AsyncIterator[str]:
-    """An empty database of the test's own, with nothing of ours in it."""
-    name = f"test_{next(NUMBERS)}"
-    connection = await asyncpg.connect(server.url)
-    await connection.execute(f"CREATE DATABASE {name}")
-    yield server.url.replace("/postgres?", f"/{name}?")
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()

@@ -3,31 +3,18 @@
 import pytest
 
 from projections import ALL
-from services import database
-from services.ami.protocol import LedgerProtocol
-from services.ingest import Ingest
-from services.projector import Projector
+from services.database.connection import connect
+from services.projector.projector import Projector
 from tests.captures import wire
-from tests.services.fake_ami import NO_SPOOL
-
-
-async def ingested(url: str, data: bytes, read_size: int) -> LedgerProtocol:
-    ingest = Ingest(url, "pbx", NO_SPOOL)
-    protocol = LedgerProtocol(ingest.backlog.put_all, lambda _: None)
-    protocol.closed, protocol.responses = False, {}
-    for start in range(0, len(data), read_size):
-        protocol.data_received(data[start : start + read_size])
-    ingest.stop()
-    await ingest.run()
-    return protocol
+from tests.support.ledger import ingest_wire
 
 
 @pytest.mark.parametrize(("capture", "events"), [("rich22", 38565), ("rich16", 35146)])
 async def test_every_event_of_a_recording_is_in_the_log_and_is_folded(url: str, capture: str, events: int) -> None:
-    protocol = await ingested(url, wire(capture), 65536)
+    protocol = await ingest_wire(url, wire(capture), 65536)
     assert protocol.events == events
     assert protocol.rejected_bytes == 0
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     assert await connection.fetchval("SELECT count(*) FROM event") == events
     projector = Projector(connection, ALL)
     await projector.open()

@@ -1,1 +1,1 @@
-"""The cospace dialect: seed 000."""
+"""The cospace dialect (seed 000); see docs/api/cospace.md."""

@@ -1,10 +1,10 @@
 """cospace has no envelope (seed 000): a success is the bare object, an error a status word."""
 
-from typing import Any
-
 import msgspec
+from aiohttp import web
 
-from api.views import Envelope
+from api.http.errors import Problem, json_failure
+from api.http.views.rendering import JSON, Renderer
 
 WORDS = {
     400: "bad-parameter",
@@ -16,9 +16,10 @@ WORDS = {
 }
 
 
-ENVELOPE = Envelope(lambda: b"", b"")
+RENDERER = Renderer("cospace", JSON, msgspec.json.encode, lambda _now: (b"", b""))
 
 
-def failure(status: int, _message: str, code: str, more: dict[str, Any]) -> bytes:
-    """Return the body of an error."""
-    return msgspec.json.encode({"status": code or WORDS.get(status, "internal-error"), **more})
+def failure(problem: Problem) -> web.Response:
+    """Return a refusal: a status word, without text."""
+    word = problem.code or WORDS.get(problem.status, "internal-error")
+    return json_failure(problem, {"status": word, **problem.more})

@@ -7,18 +7,17 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
-from api.auth import needs
 from api.cospace import envelope
-from api.errors import ApiError
-from api.serving import get
-from api.views import Args, View, checked
-from projections.samples import sampled
+from api.http.query import QueryParams
+from api.http.views.handlers import view_handler
+from api.http.views.view import Args, View, storable_text
+from projections.calls.samples import time_of
+from services.runtime.errors import Invalid
 
-LATEST = 1 << 33
-"""Seconds since the epoch beyond which (the year 2242) a time is a mistake."""
 MINUTE = timedelta(minutes=1)
+COUNT, MAX_COUNT = 10, 5_000
 
-# $2 and $3 bound the minute, both inclusive; samples stand on full minutes, so an exclusive bound is the next one.
+# $2 and $3 bound the minute, both inclusive; samples have full minutes, so an exclusive bound is the next one.
 COLUMNS = """
 SELECT uuid, pbx, minute, link, active_channels, active_calls, callers_waiting, members, events, events_per_second,
        rejected_blocks, rejected_bytes, tm_update
@@ -30,55 +29,45 @@ BACKWARD = COLUMNS + "ORDER BY minute DESC LIMIT $4::bigint"
 
 
 def bounds(request: web.Request) -> tuple[bool, Args]:
-    """Return whether the order is descending, and the arguments of the SQL. Raises ApiError 400."""
-    query = request.query
-    since, until = _time(query.get("from")), _time(query.get("to"))
+    """Return whether the order is descending, and the arguments of the SQL. Raises Invalid."""
+    params = QueryParams(request, is_strict=False)
+    since, until = params.epoch_seconds("from"), params.epoch_seconds("to")
     if since and until and since > until:
-        raise ApiError(400, "from must not be after to")
-    order = query.get("order", "asc")
-    if order not in {"asc", "desc"}:
-        raise ApiError(400, "order is asc or desc")
-    count = query.get("count", "10")
-    if not (count.isascii() and count.isdecimal() and len(count) < 5 and 1 <= int(count) <= 5000):
-        raise ApiError(400, "count is 1 to 5000")
-    if "start" in query:
-        start = _sampled(query["start"])
-        if order == "asc":
+        raise Invalid("from must not be after to")
+    is_descending = params.word("order", "asc", "desc") == "desc"
+    count = params.number("count", COUNT, MAX_COUNT, digits=4)
+    if (text := params.text("start")) is not None:
+        start = _sample_time(text)
+        if not is_descending:
             since = start - (start - datetime(1970, 1, 1, tzinfo=UTC)) % MINUTE + MINUTE
         else:
             until = start - timedelta(microseconds=1)
-    return order == "desc", (checked(request.match_info["host"]), since, until, int(count))
+    return is_descending, (since, until, count)
 
 
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 12 and int(text) <= LATEST):
-        raise ApiError(400, "from and to are seconds since the epoch")
-    return datetime.fromtimestamp(int(text), UTC)
-
-
-def _sampled(text: str) -> datetime:
+def _sample_time(text: str) -> datetime:
     try:
-        return sampled(text)
+        return time_of(text)
     except (ValueError, OverflowError):
-        raise ApiError(400, "start is the UUID of a sample") from None
+        raise Invalid("start is the UUID of a sample") from None
 
 
-def by_uuid(rows: Sequence[asyncpg.Record]) -> Any:
+def host(request: web.Request) -> str:
+    """Return the PBX that the path names."""
+    return storable_text(request.match_info["host"])
+
+
+def by_uuid(rows: Sequence[asyncpg.Record], _now: datetime) -> Any:
     return {"jeye": {row["uuid"]: dict(row) for row in rows}} if rows else None
 
 
 def view(name: str, sql: str) -> View:
-    return View(name, ("samples",), sql, lambda request: bounds(request)[1], by_uuid, envelope.ENVELOPE)
+    return View(name, ("samples",), sql, lambda request: bounds(request)[1], by_uuid, envelope.RENDERER, pbx=host)
 
 
-FORWARDS, BACKWARDS = get(view("jeye.asc", FORWARD)), get(view("jeye.desc", BACKWARD))
+FORWARDS, BACKWARDS = view_handler(view("jeye.asc", FORWARD)), view_handler(view("jeye.desc", BACKWARD))
 
 
 async def jeye(request: web.Request) -> web.StreamResponse:
     descending, _ = bounds(request)
     return await (BACKWARDS if descending else FORWARDS)(request)
-
-
-ROUTES = [web.get("/api/jeye/{host:(?s:.+)}", needs("jeye", jeye))]

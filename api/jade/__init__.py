@@ -1,1 +1,1 @@
-"""The jade dialect: seed 001."""
+"""The jade dialect (seed 001); see docs/api/jade.md."""

@@ -1,10 +1,9 @@
 """Contacts: /admin/user/contacts (seed 001:3785-3787, headed only) and /me/contacts (seed 001:4012-4050).
 
-A contact says at which endpoint of res_pjsip, or peer of chan_sip, a user is reached. What is told of that in ``info``
-is a join: it is the endpoint's own at any time, and empty while no PBX has it.
+A contact is the endpoint of res_pjsip, or the peer of chan_sip, at which a user can be reached. ``info`` is a join: it
+shows the endpoint as it is now, and is empty while no PBX has it.
 """
 
-import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,21 +11,19 @@ import asyncpg
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from api.accounts import MODELS as PEOPLE
-from api.auth import USER, still
-from api.bodies import Uuid, body
-from api.deciding import Decision, decide
-from api.errors import ApiError
-from api.jade.mine import my
+from api.http.auth import USER
+from api.http.body import Uuid, read_body
+from api.http.idempotency import command_args
+from api.http.views.view import Args, storable_text
 from api.jade.pjsip_endpoints import endpoint
-from api.jade.resource import Resource, readings
-from api.jade.users import Text, everybody, somebody, the_user
-from api.jade.writing import answer, writes
-from api.views import Args, checked
-from schemas.contacts import ContactChanged, ContactCreated, ContactDeleted, Kind
+from api.jade.resource import Resource, detail, everything
+from api.jade.users import Text
+from api.jade.writes import write_response
+from schemas.contacts import Kind
 from schemas.secrets import MASK
+from services.commands.contacts import ContactChange, NewContact, change_contact, create_contact, delete_contact
 
-# What a dial string takes for something else (& , ( / @ ^ and the like) is no part of a name here.
+# A name without the characters that are syntax in a dial string (& , ( / @ ^ and the like).
 Target = Annotated[str, Meta(min_length=1, max_length=80, pattern=r"^[\w.+-]+\Z")]
 
 SQL = """
@@ -44,17 +41,14 @@ LEFT JOIN (
     -- A channel's name is its endpoint's, a hyphen and eight hexadecimal digits.
     SELECT pbx, left(channel, -9) AS endpoint, count(*) AS up FROM channels WHERE channel LIKE 'PJSIP/%' GROUP BY 1, 2
 ) up ON up.pbx = e.pbx AND up.endpoint = 'PJSIP/' || e.object_name
-WHERE $1::text IS NULL AND ($2::text IS NULL OR c.uuid = $2) AND ($3::text IS NULL OR c.user_uuid = $3)
+WHERE ($1::text IS NULL OR c.uuid = $1) AND ($2::text IS NULL OR c.user_uuid = $2)
 ORDER BY c.tm_create, c.uuid, coalesce(e.pbx, p.pbx)
 """
 MODELS = ("contacts", "pjsip_endpoints", "pjsip_auths", "peers", "links", "channels")
 
-CONTACT = "SELECT uuid, user_uuid, kind, target, at_pbx, name, detail FROM contacts WHERE uuid = $1"
-PBX = "SELECT pbx FROM links WHERE pbx = $1"
 
-
-class NewContact(Struct, frozen=True):
-    """Body of a POST. ``pbx`` is needed only where several have an endpoint of this name."""
+class PostBody(Struct, frozen=True):
+    """Body of a POST. ``pbx`` is needed only where several PBXes have an endpoint of this name."""
 
     user_uuid: Uuid
     type: Kind
@@ -64,8 +58,8 @@ class NewContact(Struct, frozen=True):
     pbx: Text = ""
 
 
-class Change(Struct, frozen=True):
-    """Body of a PUT; what is absent or null stays as it is."""
+class PutBody(Struct, frozen=True):
+    """Body of a PUT; an absent or null member stays."""
 
     user_uuid: Uuid | None = None
     type: Kind | None = None
@@ -75,22 +69,22 @@ class Change(Struct, frozen=True):
     pbx: Text | None = None
 
 
-def contact(row: asyncpg.Record) -> dict[str, Any]:
-    """Make the wire's object."""
+def contact(row: asyncpg.Record, now: datetime) -> dict[str, Any]:
+    """Return the wire's object."""
     item = dict(row)
-    told, peer = item.pop("endpoint"), item.pop("peer")
+    pjsip, peer = item.pop("endpoint"), item.pop("peer")
     more = {name: item.pop(name) for name in ("active_channels", "username", "realm", "address")}
     host = (more["address"] or "").rpartition(":")[0]
-    if told is not None:
-        info = endpoint({**_timed(told), "active_channels": more["active_channels"]})
-        name = told["aors"].partition(",")[0] or told["object_name"]
-        id_ = more["username"] or told["object_name"]
+    if pjsip is not None:
+        info = endpoint({**_with_time(pjsip), "active_channels": more["active_channels"]}, now)
+        name = pjsip["aors"].partition(",")[0] or pjsip["object_name"]
+        login = more["username"] or pjsip["object_name"]
     else:
-        info = _timed(peer) if peer is not None else {}
-        name = id_ = item["target"] if peer is not None else ""
+        info = _with_time(peer) if peer is not None else {}
+        name = login = item["target"] if peer is not None else ""
     item["info"] = {
         **info,
-        "id": id_,
+        "id": login,
         "password": MASK,
         "public_url": f"sip:{name}@{host}" if name else "",
         "realm": more["realm"] or "",
@@ -98,93 +92,44 @@ def contact(row: asyncpg.Record) -> dict[str, Any]:
     return item
 
 
-def _timed(told: dict[str, Any]) -> dict[str, Any]:
-    # A row that PostgreSQL made JSON of writes its times in another way than the wire.
-    return {**told, "tm_update": datetime.fromisoformat(told["tm_update"]).astimezone(UTC)}
+def _with_time(row: dict[str, Any]) -> dict[str, Any]:
+    # PostgreSQL's JSON of a row formats times differently from the wire.
+    return {**row, "tm_update": datetime.fromisoformat(row["tm_update"]).astimezone(UTC)}
 
 
-def all_of_them(request: web.Request) -> Args:
-    """Ask for everybody's."""
-    return (*everybody(request), None)
+def every_contact(request: web.Request) -> Args:
+    """Return the arguments of the list of all users' contacts."""
+    return (*everything(request), None)
 
 
-def one_of_them(request: web.Request) -> Args:
-    """Ask for the one that the path names."""
-    return (*somebody(request), None)
+def contact_detail(request: web.Request) -> Args:
+    """Return the arguments of the detail, whose uuid ends the path."""
+    return (*detail(request), None)
 
 
-def mine(request: web.Request) -> Args:
-    """Ask for those of who asks."""
-    return (None, None, request[USER].uuid)
+def own_contacts(request: web.Request) -> Args:
+    """Return the arguments of the list of the caller's contacts."""
+    return (None, request[USER].uuid)
 
 
 async def create(request: web.Request) -> web.Response:
-    new = await body(request, NewContact)
-    contact_uuid, user_uuid = str(uuid.uuid4()), new.user_uuid.lower()
-
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
-        await the_user(connection, user_uuid)
-        await heard(connection, new.pbx)
-        created = ContactCreated(contact_uuid, user_uuid, new.type, new.target, new.pbx, new.name, new.detail)
-        return Decision([created], location=f"{request.path}/{contact_uuid}")
-
-    return answer(await decide(request, (*PEOPLE, "contacts"), decision))
+    body = await read_body(request, PostBody)
+    new = NewContact(body.user_uuid.lower(), body.type, body.target, body.pbx, body.name, body.detail)
+    return write_response(await create_contact(*await command_args(request), new, request.path))
 
 
 async def update(request: web.Request) -> web.Response:
-    wanted = await body(request, Change)
-
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
-        row = await the_contact(connection, request)
-        if wanted.user_uuid is not None:
-            await the_user(connection, wanted.user_uuid.lower())
-        await heard(connection, wanted.pbx or "")
-        asked = {
-            "user_uuid": wanted.user_uuid.lower() if wanted.user_uuid else None,
-            "kind": wanted.type,
-            "target": wanted.target,
-            "at_pbx": wanted.pbx,
-            "name": wanted.name,
-            "detail": wanted.detail,
-        }
-        new: dict[str, Any] = {name: v for name, v in asked.items() if v is not None and v != row[name]}
-        return Decision([ContactChanged(row["uuid"], **new)] if new else [])
-
-    return answer(await decide(request, (*PEOPLE, "contacts"), decision))
+    body = await read_body(request, PutBody)
+    user_uuid = body.user_uuid.lower() if body.user_uuid else None
+    change = ContactChange(user_uuid, body.type, body.target, body.pbx, body.name, body.detail)
+    contact_uuid = storable_text(request.match_info["detail"])
+    return write_response(await change_contact(*await command_args(request), contact_uuid, change))
 
 
 async def delete(request: web.Request) -> web.Response:
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
-        return Decision([ContactDeleted((await the_contact(connection, request))["uuid"])])
-
-    return answer(await decide(request, (*PEOPLE, "contacts"), decision))
+    contact_uuid = storable_text(request.match_info["detail"])
+    return write_response(await delete_contact(*await command_args(request), contact_uuid))
 
 
-async def the_contact(connection: asyncpg.Connection, request: web.Request) -> asyncpg.Record:
-    """Return the contact that the path names. Raises ApiError 404."""
-    row = await connection.fetchrow(CONTACT, checked(request.match_info["detail"]))
-    if row is None:
-        raise ApiError(404, "no such contact")
-    return row
-
-
-async def heard(connection: asyncpg.Connection, pbx: str) -> None:
-    """Raise ApiError 404 if a PBX of this name has never been heard."""
-    if pbx and await connection.fetchval(PBX, pbx) is None:
-        raise ApiError(404, "no such PBX")
-
-
-CONTACTS = Resource("user_contacts", SQL, MODELS, contact, all_by=all_of_them, one_by=one_of_them)
-MINE = Resource("my_contacts", SQL, MODELS, contact, all_by=mine)
-
-PATH = "/admin/user/contacts"
-ROUTES: list[web.RouteDef] = [
-    *readings(PATH, CONTACTS.all, CONTACTS.one, "admin"),
-    *writes("POST", PATH, create),
-    *writes("PUT", PATH + "/{detail}", update),
-    *writes("DELETE", PATH + "/{detail}", delete),
-    *my("/me/contacts", MINE.all),
-]
+CONTACTS = Resource("user_contacts", SQL, MODELS, contact, all_by=every_contact, one_by=contact_detail, pbx=None)
+OWN = Resource("my_contacts", SQL, MODELS, contact, all_by=own_contacts, pbx=None)

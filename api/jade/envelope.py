@@ -1,37 +1,45 @@
-"""jade's envelope around every answer (``$defhdr`` in seed 001, members from its examples)."""
+"""jade's envelope around every response (``$defhdr`` in seed 001, members from its examples)."""
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
+from aiohttp import web
 
-from api.views import Envelope
+from api.http.errors import Problem, json_failure
+from api.http.views.rendering import JSON, Renderer
+from services.log.times import rfc3339
 
 OPENING = b'{"api_ver":"0.1","statuscode":200,"timestamp":"%b"'
 
 
-def timestamp() -> bytes:
-    """Return the time as the envelope tells it."""
-    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+def timestamp(now: datetime) -> str:
+    """Return a time as the envelope writes it."""
+    return rfc3339(now, "microseconds")
 
 
-def opening() -> bytes:
-    """Return what stands before a result."""
-    return OPENING % timestamp() + b',"result":'
+def wrap(now: datetime) -> tuple[bytes, bytes]:
+    """Return what precedes and what follows a result."""
+    return OPENING % timestamp(now).encode() + b',"result":', b"}"
 
 
-ENVELOPE = Envelope(opening, b"}")
+RENDERER = Renderer("jade", JSON, msgspec.json.encode, wrap)
 
 
 def success(result: bytes | None = None) -> bytes:
-    """Put the envelope around a result that is JSON already; without one it is the answer to a write."""
-    return OPENING % timestamp() + (b"}" if result is None else b',"result":' + result + b"}")
+    """Return the envelope around an encoded result. Without a result it is the response to a write."""
+    if result is None:
+        return OPENING % timestamp(_now()).encode() + b"}"
+    opening, closing = wrap(_now())
+    return opening + result + closing
 
 
-def failure(status: int, message: str, _code: str, more: dict[str, Any]) -> bytes:
-    """Return the body of an error."""
-    text = {"message": message} if message else {}
-    return msgspec.json.encode(
-        {"api_ver": "0.1", "statuscode": status, "timestamp": timestamp().decode(), **text, **more}
-    )
+def failure(problem: Problem) -> web.Response:
+    """Return a refusal: the envelope without a result."""
+    text = {"message": problem.message} if problem.message else {}
+    head = {"api_ver": "0.1", "statuscode": problem.status, "timestamp": timestamp(_now())}
+    return json_failure(problem, {**head, **text, **problem.more})
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)

@@ -1,64 +1,59 @@
-"""Who is asking: /admin/info (seed 001:1814-1845) and /me/info (seed 001:4235-4299)."""
+"""The caller: /admin/info (seed 001:1814-1845) and /me/info (seed 001:4235-4299)."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 from aiohttp import web
 
-from api.auth import USER
-from api.errors import ApiError
+from api.app_keys import VIEWS
+from api.http.auth import USER
+from api.http.views.view import Args
 from api.jade import envelope
 from api.jade.contacts import MODELS as CONTACT_MODELS
 from api.jade.contacts import SQL as CONTACTS
 from api.jade.contacts import contact
-from api.jade.me_chats import MODELS as CHAT_MODELS
-from api.jade.me_chats import chats_of
-from api.jade.resource import Resource, reads
-from api.jade.users import change
-from api.jade.writing import writes
-from api.keys import VIEWS
-from api.serving import get, personal
-from api.views import Args
+from api.jade.me.chats import chats_of
+from api.jade.resource import Resource
+from api.jade.users import update_by_uuid
+from services.commands.chats import MODELS as CHAT_MODELS
+from services.runtime.errors import Invalid
 
 PERSON = """
-SELECT uuid, username, name, tm_create, tm_update FROM users WHERE $1::text IS NULL AND uuid = $2
+SELECT uuid, username, name, tm_create, tm_update FROM users WHERE uuid = $1
 """
 MODELS = ("users", *CONTACT_MODELS, *CHAT_MODELS)
 
 
-def myself(request: web.Request) -> Args:
-    """Ask for who asks."""
-    return (None, request[USER].uuid)
+def own_user(request: web.Request) -> Args:
+    """Return the arguments of the caller's own user."""
+    return (request[USER].uuid,)
 
 
 async def update(request: web.Request) -> web.Response:
-    """PUT of one's own user (one line of text in the seed): as PUT of a user."""
-    return await change(request, request[USER].uuid)
+    """PUT of the caller's own user (one line of text in the seed), with the body of a PUT of a user."""
+    return await update_by_uuid(request, request[USER].uuid)
 
 
 async def me(request: web.Request) -> web.StreamResponse:
-    """Tell the user with chats and contacts, all of one moment.
+    """Return the user with chats and contacts, all of one moment.
 
-    It is put together of three views, so it is told as it is now only: those three take ``as_of`` and ``wait``.
+    The result joins three views, so it exists for the present only; those three take ``as_of`` and ``wait``.
     """
     if {"as_of", "wait"} & request.query.keys():
-        raise ApiError(400, "as_of and wait are for /me/contacts and /me/chats")
+        raise Invalid("as_of and wait are for /me/contacts and /me/chats")
     user_uuid = request[USER].uuid
 
     async def ask(connection: asyncpg.Connection) -> dict[str, Any] | None:
-        person = await connection.fetchrow(PERSON, None, user_uuid)
+        now = datetime.now(UTC)
+        person = await connection.fetchrow(PERSON, user_uuid)
         if person is None:
             return None
-        contacts = await connection.fetch(CONTACTS, None, None, user_uuid)
+        contacts = await connection.fetch(CONTACTS, None, user_uuid)
         chats = await chats_of(connection, user_uuid)
-        return {**person, "chats": chats, "contacts": [contact(row) for row in contacts]}
+        return {**person, "chats": chats, "contacts": [contact(row, now) for row in contacts]}
 
-    return await request.app[VIEWS].once(request, MODELS, ask, envelope.ENVELOPE)
+    return await request.app[VIEWS].serve_uncached(request, MODELS, ask, envelope.RENDERER)
 
 
-INFO = Resource("info", PERSON, ("users",), one_by=myself)
-ROUTES: list[web.RouteDef] = [
-    *reads("/admin/info", personal(get(INFO.one)), "admin"),
-    *writes("PUT", "/admin/info", update),
-    *reads("/me/info", personal(me), "user"),
-]
+INFO = Resource("info", PERSON, ("users",), one_by=own_user, pbx=None)

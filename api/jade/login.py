@@ -1,26 +1,22 @@
-"""/admin/login (seed 001:1844-1884), and /manager/login and /me/login likewise: tokens."""
+"""/admin/login (seed 001:1844-1884), /manager/login and /me/login: issue and end tokens."""
 
 import msgspec
 from aiohttp import web
 
-from api.auth import USER, basic, needs, token_of
-from api.clients import client_of
-from api.errors import ApiError, Handler
+from api.app_keys import COMMANDS
+from api.http.auth import USER, basic_credentials, token_of
+from api.http.connections.client_address import client_of
+from api.http.errors import Handler
 from api.jade import envelope
-from api.keys import ACCOUNTS
-from api.logins import login, logout
-
-PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
-"""Who may log in where. A token is its user's: it is good wherever the user may go, and ends at any of the three."""
+from services.commands.logins import login, logout
 
 
 def create(permission: str) -> Handler:
     async def handler(request: web.Request) -> web.Response:
-        username, password = basic(request)
-        user = await request.app[ACCOUNTS].verify(username, password, client_of(request))
-        if not user.may(permission):
-            raise ApiError(403, f"permission {permission} is needed")
-        return _answer(msgspec.json.encode({"authtoken": await login(request.app, user, client_of(request))}))
+        username, password = basic_credentials(request)
+        client = client_of(request)
+        token = await login(request.app[COMMANDS], username, password, permission=permission, client=client)
+        return _response(msgspec.json.encode({"authtoken": token}))
 
     return handler
 
@@ -28,22 +24,14 @@ def create(permission: str) -> Handler:
 async def delete(request: web.Request) -> web.Response:
     token = token_of(request)
     assert token is not None
-    await logout(request.app, request[USER], token)
-    return _answer(None)
+    await logout(request.app[COMMANDS], request[USER], token)
+    return _response(None)
 
 
-def _answer(result: bytes | None) -> web.Response:
+def _response(result: bytes | None) -> web.Response:
     return web.Response(
         body=envelope.success(result),
         content_type="application/json",
         charset="utf-8",
         headers={"Cache-Control": "no-store"},
     )
-
-
-ROUTES = [
-    route
-    for family, permission in PERMISSIONS.items()
-    for path in (f"/v1/{family}/login", f"/{family}/login")
-    for route in (web.post(path, create(permission)), web.delete(path, needs(permission, delete)))
-]

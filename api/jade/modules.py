@@ -1,19 +1,14 @@
-"""/admin/core/modules: what is loaded; loading, reloading, unloading (seed 001:826-1009)."""
-
-import re
+"""/admin/core/modules: list, load, reload, unload (seed 001:826-1009)."""
 
 from aiohttp import web
 
-from api.acting import act, one_pbx, sendable
-from api.errors import ApiError
-from api.jade.resource import Resource, admin
-from api.jade.writing import acts, answer, named, only, seen, writes
-from schemas.acts.module import ModuleLoad, ModuleReload, ModuleUnload
+from api.http.idempotency import command_args
+from api.jade.resource import Resource
+from api.jade.writes import detail_args, write_response
+from api.stream.resources import StreamResource, segments_of, without
+from services.commands.modules import load_module, reload_module, unload_module
 
-# Nothing that could lead out of Asterisk's directory of modules.
-NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
-
-MODULES = """
+MODULES_SQL = """
 SELECT pbx, name, load, size, tm_update
 FROM modules
 WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = regexp_replace($2, '[.]so$', ''))
@@ -21,36 +16,23 @@ ORDER BY pbx, name
 """
 
 
+MODULES = Resource("modules", MODULES_SQL, ("modules",))
+MODULE_STREAM = StreamResource("core.module", "/core/modules", "modules", segments_of("name"), without())
+
+
 async def load(request: web.Request) -> web.Response:
     """POST: load a module, at the PBX of ``?pbx=`` or the only one."""
-    name = request.match_info["detail"].removesuffix(".so")
-    sendable(name)
-    if not NAME.fullmatch(name):
-        raise ApiError(404, "no such thing")
-    pbx = await one_pbx(request)
-    decided = await act(request, pbx, ModuleLoad(name))
-    await seen(request, "modules", MODULES, (pbx, name), bool)
-    return answer(decided)
+    pbx, name = detail_args(request)
+    return write_response(await load_module(*await command_args(request), pbx, name))
 
 
 async def reload(request: web.Request) -> web.Response:
-    """PUT: have a module read its configuration again."""
-    row = await only(request, MODULES, named(request))
-    return answer(await act(request, row["pbx"], ModuleReload(row["name"])))
+    """PUT: make a module read its configuration again."""
+    pbx, name = detail_args(request)
+    return write_response(await reload_module(*await command_args(request), pbx, name))
 
 
 async def unload(request: web.Request) -> web.Response:
     """DELETE: unload a module."""
-    row = await only(request, MODULES, named(request))
-    decided = await act(request, row["pbx"], ModuleUnload(row["name"]))
-    await seen(request, "modules", MODULES, (row["pbx"], row["name"]), lambda rows: not rows)
-    return answer(decided)
-
-
-PATH = "/admin/core/modules/{detail}"
-ROUTES: list[web.RouteDef] = [
-    *admin(Resource("modules", MODULES, ("modules",)), "core/modules"),
-    *writes("POST", PATH, load),
-    *acts("PUT", PATH, reload),
-    *acts("DELETE", PATH, unload),
-]
+    pbx, name = detail_args(request)
+    return write_response(await unload_module(*await command_args(request), pbx, name))

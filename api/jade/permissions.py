@@ -1,108 +1,54 @@
-"""/admin/user/permissions (seed 001:3789-3791, headed only): what users may do, one item for each grant."""
+"""/admin/user/permissions (seed 001:3789-3791, headed only): the permissions of users, one item for each grant."""
 
-import uuid
-
-import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.accounts import MODELS
-from api.auth import still
-from api.bodies import Uuid, body
-from api.deciding import Decision, decide
-from api.errors import ApiError
-from api.jade.resource import Resource, readings
-from api.jade.users import everybody, other_admin, somebody, the_user
-from api.jade.writing import answer, writes
-from api.views import checked
-from schemas.users import Permission, PermissionGranted, PermissionRevoked
+from api.http.body import Uuid, read_body
+from api.http.idempotency import command_args
+from api.http.views.view import storable_text
+from api.jade.resource import Resource
+from api.jade.writes import write_response
+from schemas.users import Permission
+from services.commands.permissions import grant_permission, replace_permission, revoke_permission
 
 SQL = """
 SELECT g.value AS uuid, u.uuid AS user_uuid, u.username, g.key AS permission
 FROM users u CROSS JOIN LATERAL jsonb_each_text(u.permissions) AS g
-WHERE $1::text IS NULL AND ($2::text IS NULL OR g.value = $2)
+WHERE $1::text IS NULL OR g.value = $1
 ORDER BY u.tm_create, u.uuid, g.key
 """
 
 
-class NewGrant(Struct, frozen=True):
+class PostBody(Struct, frozen=True):
     """Body of a POST."""
 
     user_uuid: Uuid
     permission: Permission
 
 
-class Instead(Struct, frozen=True):
-    """Body of a PUT: the permission that takes the place of the one that the grant was of."""
+class PutBody(Struct, frozen=True):
+    """Body of a PUT: the permission that replaces the one of the grant."""
 
     permission: Permission
 
 
 async def create(request: web.Request) -> web.Response:
-    new = await body(request, NewGrant)
-    grant, user_uuid = str(uuid.uuid4()), new.user_uuid.lower()
-
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
-        missing(await the_user(connection, user_uuid), new.permission)
-        granted = PermissionGranted(grant, user_uuid, new.permission)
-        return Decision([granted], location=f"{request.path}/{grant}")
-
-    return answer(await decide(request, MODELS, decision))
+    body = await read_body(request, PostBody)
+    outcome = await grant_permission(
+        *await command_args(request), body.user_uuid.lower(), body.permission, request.path
+    )
+    return write_response(outcome)
 
 
 async def update(request: web.Request) -> web.Response:
-    wanted = await body(request, Instead)
-
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
-        row = await the_grant(connection, request)
-        if wanted.permission == row["permission"]:
-            return Decision([])
-        missing(await the_user(connection, row["user_uuid"]), wanted.permission)
-        if row["permission"] == "admin":
-            await other_admin(connection, row["user_uuid"])
-        granted = PermissionGranted(row["uuid"], row["user_uuid"], wanted.permission)
-        return Decision([revoked(row), granted])
-
-    return answer(await decide(request, MODELS, decision))
+    body = await read_body(request, PutBody)
+    grant_uuid = storable_text(request.match_info["detail"])
+    return write_response(await replace_permission(*await command_args(request), grant_uuid, body.permission))
 
 
 async def delete(request: web.Request) -> web.Response:
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        still(request)
-        row = await the_grant(connection, request)
-        if row["permission"] == "admin":
-            await other_admin(connection, row["user_uuid"])
-        return Decision([revoked(row)])
-
-    return answer(await decide(request, MODELS, decision))
+    grant_uuid = storable_text(request.match_info["detail"])
+    return write_response(await revoke_permission(*await command_args(request), grant_uuid))
 
 
-async def the_grant(connection: asyncpg.Connection, request: web.Request) -> asyncpg.Record:
-    """Return the grant that the path names. Raises ApiError 404."""
-    row = await connection.fetchrow(SQL, None, checked(request.match_info["detail"]))
-    if row is None:
-        raise ApiError(404, "no such permission")
-    return row
-
-
-def missing(user: asyncpg.Record, permission: str) -> None:
-    """Raise ApiError 409 if the user has the permission already."""
-    if permission in user["permissions"]:
-        raise ApiError(409, f"the user has the permission {permission} already")
-
-
-def revoked(row: asyncpg.Record) -> PermissionRevoked:
-    return PermissionRevoked(row["uuid"], row["user_uuid"], row["permission"])
-
-
-GRANTS = Resource("permissions", SQL, ("users",), all_by=everybody, one_by=somebody)
-
-PATH = "/admin/user/permissions"
-ROUTES: list[web.RouteDef] = [
-    *readings(PATH, GRANTS.all, GRANTS.one, "admin"),
-    *writes("POST", PATH, create),
-    *writes("PUT", PATH + "/{detail}", update),
-    *writes("DELETE", PATH + "/{detail}", delete),
-]
+GRANTS = Resource("permissions", SQL, ("users",), pbx=None)

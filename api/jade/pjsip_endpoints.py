@@ -1,9 +1,14 @@
 """/admin/pjsip/endpoints: one endpoint with all its options (seed 001:2868-3176)."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from msgspec.structs import asdict
+
 from api.jade.resource import Resource
+from api.stream.resources import StreamResource, segments_of
+from projections.engine.step import StepFold
 
 SQL = """
 SELECT e.pbx, e.object_name, e.object_type, e.device_state, e.transport, e.aors, e.auth, e.outbound_auth,
@@ -38,8 +43,8 @@ INTEGERS = """
     rtp_keepalive rtp_timeout rtp_timeout_hold t38_udptl_maxdatagram timers_sess_expires tos_audio tos_video
 """
 
-# Where Asterisk's name is not the wire's in camel case.
-UNLIKE = {
+# Members whose header is not their name in camel case.
+IRREGULAR = {
     "account_code": "Accountcode",
     "caller_id": "Callerid",
     "caller_id_privacy": "CalleridPrivacy",
@@ -50,16 +55,16 @@ UNLIKE = {
 
 
 def option(member: str) -> str:
-    """Return the name of the header in which Asterisk (EndpointDetail, 16 and 22) tells this member."""
-    return UNLIKE.get(member) or "".join(word.capitalize() for word in member.split("_"))
+    """Return the header of EndpointDetail (Asterisk 16 and 22) that holds this member."""
+    return IRREGULAR.get(member) or "".join(word.capitalize() for word in member.split("_"))
 
 
 TEXTS = [(member, option(member)) for member in STRINGS.split()]
 NUMBERS = [(member, option(member)) for member in INTEGERS.split()]
 
 
-def endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the wire's object; ``disallow`` is there and empty: Asterisk tells what is allowed only."""
+def endpoint(row: Mapping[str, Any], _now: datetime) -> dict[str, Any]:
+    """Return the wire's object; ``disallow`` is always empty, because Asterisk lists only what is allowed."""
     item = dict(row)
     options = item.pop("options")
     for member, name in TEXTS:
@@ -72,3 +77,14 @@ def endpoint(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 ENDPOINTS = Resource("endpoints", SQL, ("pjsip_endpoints", "channels"), endpoint)
+
+
+def streamed_endpoint(row: Any, at: datetime, step: StepFold) -> dict[str, Any]:
+    name = f"PJSIP/{row.object_name}"
+    up = sum(c.channel[:-9] == name and c.pbx == row.pbx for c in step.rows("channels").values())
+    return endpoint({**asdict(row), "active_channels": str(up)}, at)
+
+
+ENDPOINT_STREAM = StreamResource(
+    "pjsip.endpoint", "/pjsip/endpoints", "pjsip_endpoints", segments_of("object_name"), streamed_endpoint
+)

@@ -1,21 +1,26 @@
-"""/admin/queue/members: reading them (seed 001:3330-3507); adding, changing and removing them (no seed has these)."""
+"""/admin/queue/members: list (seed 001:3330-3507); add, change and remove (no seed has these)."""
 
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from api.acting import act, one_pbx, sendable
-from api.bodies import Line, body
-from api.errors import ApiError
-from api.jade.resource import Resource, admin, detail, everything
-from api.jade.writing import acts, answer, named, only, seen, where, writes
-from api.views import Args, checked
-from schemas.acts.queue import QueueMemberAdd, QueueMemberChange, QueueMemberRemove
+from api.http.body import Line, read_body
+from api.http.idempotency import command_args
+from api.http.views.view import Args, pbx_filter, storable_text
+from api.jade.resource import Resource, detail, everything
+from api.jade.writes import detail_args, location_of, write_response
+from api.stream.resources import StreamResource, segments_of, without
+from projections.engine.step import StepFold
+from schemas.acts.queue import QueueMemberAdd
+from services.commands.pbx import reject_line_breaks
+from services.commands.queues import MemberChange, MemberName, add_member, change_member, remove_member
+from services.runtime.errors import Invalid
 
-# Two members of a queue may share a name: then the one whose interface it is, or the first, is the detail.
-MEMBERS = """
+# Several members of a queue may share a name: the detail is the one whose interface it is, or the first.
+MEMBERS_SQL = """
 SELECT pbx, name || '@' || queue_name AS id, name, queue_name, status, membership, state_interface, location, paused,
        paused_reason, penalty, calls_taken, in_call, last_call, last_pause, ring_inuse, tm_update
 FROM queue_members
@@ -23,26 +28,14 @@ WHERE ($1::text IS NULL OR pbx = $1) AND ($2::text IS NULL OR name = $2) AND ($3
 ORDER BY pbx, queue_name, location = $2 DESC, location
 """
 
-# Nobody is changed by a name that several have, unless it is the interface of one of them.
-MEMBER = """
-SELECT pbx, queue_name, location FROM queue_members
-WHERE ($1::text IS NULL OR pbx = $1) AND name = $2 AND queue_name = $3 AND ($4::text IS NULL OR location = $4)
-ORDER BY location = $2 DESC FETCH FIRST ROW WITH TIES
-"""
-
-AT = """
-SELECT paused, paused_reason, penalty, ring_inuse FROM queue_members
-WHERE pbx = $1 AND queue_name = $2 AND location = $3
-"""
-
 Flag = bool | Literal[0, 1]
 Penalty = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Word = Annotated[str, Meta(pattern=r"^\S(.*\S)?$", max_length=255)]
-"""A text that Asterisk takes as it stands: it drops blanks at the beginning of a value."""
+"""A text that Asterisk takes unchanged: it drops blanks at the beginning of a value."""
 
 
-class NewMember(Struct, frozen=True):
-    """Body of a POST; ``interface`` is AMI's word for ``location``."""
+class PostBody(Struct, frozen=True):
+    """Body of a POST; ``interface`` is AMI's name of ``location``."""
 
     queue_name: Word
     location: Word | None = None
@@ -53,8 +46,8 @@ class NewMember(Struct, frozen=True):
     state_interface: Word | None = None
 
 
-class Change(Struct, frozen=True):
-    """Body of a PUT; ``reason`` is AMI's word for ``paused_reason``."""
+class PutBody(Struct, frozen=True):
+    """Body of a PUT; ``reason`` is AMI's name of ``paused_reason``."""
 
     paused: Flag | None = None
     paused_reason: Line | None = None
@@ -63,105 +56,87 @@ class Change(Struct, frozen=True):
     ring_inuse: Flag | None = None
 
 
-def members(request: web.Request) -> Args:
-    """Ask for all members, or those of ``?queue_name=``."""
+def every_member(request: web.Request) -> Args:
+    """Return the arguments of the list, narrowed by ``?queue_name=``."""
     queue = request.query.get("queue_name")
-    return (*everything(request), queue if queue is None else checked(queue))
+    return (*everything(request), queue if queue is None else storable_text(queue))
 
 
-def member(request: web.Request) -> Args:
-    """Ask for the member of that name in ``?queue_name=``."""
+def member_detail(request: web.Request) -> Args:
+    """Return the arguments of the detail: a name, and the queue in ``?queue_name=``."""
+    return (*detail(request), queue_name(request))
+
+
+def queue_name(request: web.Request) -> str:
+    """Return ``?queue_name=``. Raises Invalid without it."""
     if "queue_name" not in request.query:
-        raise ApiError(400, "queue_name is needed")
-    return (*detail(request), checked(request.query["queue_name"]))
+        raise Invalid("queue_name is needed")
+    return storable_text(request.query["queue_name"])
 
 
-def the_member(request: web.Request) -> Args:
-    """Ask for it as a write does: ``?location=`` tells which of several with that name is meant."""
-    sendable(*request.query.values())
-    asked = *named(request), *member(request)[-1:]
+def member_name(request: web.Request) -> MemberName:
+    """Return the member that a write is about; ``?location=`` distinguishes several of this name."""
+    reject_line_breaks(*request.query.values())
+    pbx, name = detail_args(request)
     location = request.query.get("location")
-    return (*asked, location if location is None else checked(location))
+    return MemberName(pbx, name, queue_name(request), location if location is None else storable_text(location))
 
 
 async def add(request: web.Request) -> web.Response:
     """POST: add a member, at the PBX of ``?pbx=`` or the only one."""
-    new = await body(request, NewMember)
-    interface = one_of(new.location, new.interface, "location")
+    body = await read_body(request, PostBody)
+    interface = either(body.location, body.interface, "location")
     if interface is None:
-        raise ApiError(400, "location is needed")
-    wanted = QueueMemberAdd(
-        queue=new.queue_name,
+        raise Invalid("location is needed")
+    new = QueueMemberAdd(
+        queue=body.queue_name,
         interface=interface,
-        name=new.name or "",
-        penalty=new.penalty,
-        paused=bool(new.paused),
-        state_interface=new.state_interface or "",
+        name=body.name or "",
+        penalty=body.penalty,
+        paused=bool(body.paused),
+        state_interface=body.state_interface or "",
     )
-    path = where(request, "/admin/queue/members", new.name or interface)
-    pbx = await one_pbx(request)
-    decided = await act(request, pbx, wanted, f"{path}?queue_name={quote(new.queue_name, safe='')}")
-    await seen(request, "queue_members", AT, (pbx, new.queue_name, interface), bool)
-    return answer(decided)
+    path = location_of(request, "/admin/queue/members", body.name or interface)
+    location = f"{path}?queue_name={quote(body.queue_name, safe='')}"
+    return write_response(await add_member(*await command_args(request), pbx_filter(request), new, location))
 
 
 async def change(request: web.Request) -> web.Response:
-    """PUT: pause or unpause, give another penalty, let ring while in use or not: what the body has."""
-    asked = await body(request, Change)
-    reason = one_of(asked.paused_reason, asked.reason, "paused_reason")
-    if reason is not None and asked.paused is None:
-        raise ApiError(400, "paused_reason goes with paused")
-    if asked.paused is None and asked.penalty is None and asked.ring_inuse is None:
-        raise ApiError(400, "one of paused, penalty, ring_inuse is needed")
-    row = await only(request, MEMBER, the_member(request), "pbx= or location=")
-    wanted = QueueMemberChange(
-        queue=row["queue_name"],
-        interface=row["location"],
-        paused=flag(asked.paused),
-        reason=reason or "",
-        penalty=asked.penalty,
-        ring_inuse=flag(asked.ring_inuse),
-    )
-    decided = await act(request, row["pbx"], wanted)
-    shown = {
-        "paused": asked.paused,
-        "paused_reason": (reason or "") if asked.paused else None,
-        "penalty": asked.penalty,
-        "ring_inuse": asked.ring_inuse,
-    }
-    await seen(
-        request,
-        "queue_members",
-        AT,
-        tuple(row),
-        lambda rows: bool(rows) and all(rows[0][name] == value for name, value in shown.items() if value is not None),
-    )
-    return answer(decided)
+    """PUT: pause or unpause, set the penalty, set whether the member rings while in use."""
+    body = await read_body(request, PutBody)
+    reason = either(body.paused_reason, body.reason, "paused_reason")
+    new = MemberChange(as_bool(body.paused), reason, body.penalty, as_bool(body.ring_inuse))
+    member = member_name(request)
+    return write_response(await change_member(*await command_args(request), member, new))
 
 
 async def remove(request: web.Request) -> web.Response:
     """DELETE: remove a member that was added at run time."""
-    row = await only(request, MEMBER, the_member(request), "pbx= or location=")
-    wanted = QueueMemberRemove(queue=row["queue_name"], interface=row["location"])
-    decided = await act(request, row["pbx"], wanted)
-    await seen(request, "queue_members", AT, tuple(row), lambda rows: not rows)
-    return answer(decided)
+    member = member_name(request)
+    return write_response(await remove_member(*await command_args(request), member))
 
 
-def one_of(documented: str | None, asterisks: str | None, name: str) -> str | None:
-    """Return what stands under either name. Raises ApiError 400 if two different things do."""
-    if None not in (documented, asterisks) and documented != asterisks:
-        raise ApiError(400, f"{name} is there twice, with different values")
-    return asterisks if documented is None else documented
+def either(documented: str | None, of_asterisk: str | None, name: str) -> str | None:
+    """Return the value under either name. Raises Invalid for two different values."""
+    if None not in (documented, of_asterisk) and documented != of_asterisk:
+        raise Invalid(f"{name} is there twice, with different values")
+    return of_asterisk if documented is None else documented
 
 
-def flag(given: Flag | None) -> bool | None:
-    return None if given is None else bool(given)
+def as_bool(flag: Flag | None) -> bool | None:
+    return None if flag is None else bool(flag)
 
 
-ROUTES: list[web.RouteDef] = [
-    *admin(Resource("members", MEMBERS, ("queue_members",), all_by=members, one_by=member), "queue/members"),
-    *writes("POST", "/admin/queue/members", add),
-    *acts("PUT", "/admin/queue/members/{detail}", change),
-    *acts("DELETE", "/admin/queue/members/{detail}", remove),
-]
+MEMBERS = Resource("members", MEMBERS_SQL, ("queue_members",), all_by=every_member, one_by=member_detail)
+
+
+viewed_columns = without("login_time", "wrapup_time", "call")
+
+
+def streamed_member(row: Any, at: datetime, step: StepFold) -> dict[str, Any]:
+    return {"id": f"{row.name}@{row.queue_name}", **viewed_columns(row, at, step)}
+
+
+MEMBER_STREAM = StreamResource(
+    "queue.member", "/queue/members", "queue_members", segments_of("queue_name", "name"), streamed_member
+)

@@ -1,105 +1,76 @@
-"""How a jade resource becomes views and routes: a list, and details found by one member."""
+"""Resources of jade: one SQL query served as a list and a detail."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 from aiohttp import web
 from msgspec import Struct
 
-from api.auth import needs
-from api.bodies import decoded, read
-from api.errors import ApiError, Handler
+from api.http.body import decode_object, read_bytes
+from api.http.views.rendering import ListOf
+from api.http.views.view import Args, View, pbx_filter, storable_text
 from api.jade import envelope
-from api.rendering import ListOf
-from api.serving import get
-from api.views import Args, View, checked, pbx
-
-NAME = "{detail:(?s:.+)}"
+from services.runtime.errors import Invalid
 
 
-def everything(request: web.Request) -> Args:
-    """Ask for the list, of all PBXes or of ``?pbx=``."""
-    return (pbx(request), None)
+def everything(_request: web.Request) -> Args:
+    """Return the arguments of a list."""
+    return (None,)
 
 
 def detail(request: web.Request) -> Args:
-    """Ask for what the end of the path names; %2F and a slash in it are the same."""
-    return (pbx(request), checked(request.match_info["detail"]))
+    """Return the arguments of a detail: the end of the path. %2F and a slash in it are the same."""
+    return (storable_text(request.match_info["detail"]),)
 
 
 def in_body(member: str) -> Callable[[web.Request], Awaitable[Args]]:
-    """Find the key in the JSON body of a GET, whatever its content type says (curl -d); else in the query."""
+    """Return a reader of the key in the JSON body of a GET, whatever its content type (curl -d), or in the query."""
 
     async def args(request: web.Request) -> Args:
-        body = await read(request)
-        key = decoded(body).get(member) if body else request.query.get(member)
+        body = await read_bytes(request)
+        key = decode_object(body).get(member) if body else request.query.get(member)
         if not isinstance(key, str):
-            raise ApiError(400, f'the body must be {{"{member}": "<string>"}}')
-        return (pbx(request), checked(key))
+            raise Invalid(f'the body must be {{"{member}": "<string>"}}')
+        return (storable_text(key),)
 
     return args
 
 
-class Resource(Struct, frozen=True):
-    """Things of one kind.
+def columns(row: asyncpg.Record, _now: datetime) -> dict[str, Any]:
+    """Return the columns of a row as they are."""
+    return dict(row)
 
-    ``sql`` gives rows whose columns are the wire's members; $1 is the PBX, $2 the detail, both None for all, $3 the
-    time if the resource ``ticks``. ``item`` makes the wire's object of a row. A detail that several PBXes have is the
-    first PBX's, unless ``?pbx=`` names another.
+
+class Resource(Struct, frozen=True):
+    """One SQL query served as a list and a detail.
+
+    The parameters of ``sql`` are the PBX ($1, if there is a ``pbx``) and the key of the detail, both NULL for all.
+    ``item`` makes the wire's object of a row and the time; it depends on the time if the resource ``ticks``. If several
+    PBXes have a detail, the first PBX's is served, unless ``?pbx=`` names another.
     """
 
     name: str
     sql: str
     models: tuple[str, ...]
-    item: Callable[[asyncpg.Record], dict[str, Any]] = dict
+    item: Callable[[asyncpg.Record, datetime], dict[str, Any]] = columns
     ticks: bool = False
     all_by: Callable[[web.Request], Args] = everything
     one_by: Callable[[web.Request], Args | Awaitable[Args]] = detail
+    pbx: Callable[[web.Request], str | None] | None = pbx_filter
 
     @property
     def all(self) -> View:
         """The list."""
-        name = f"{self.name}.list"
-        return View(name, self.models, self.sql, self.all_by, ListOf(self.item), envelope.ENVELOPE, self.ticks)
+        name, wire = f"{self.name}.list", ListOf(self.item)
+        return View(name, self.models, self.sql, self.all_by, wire, envelope.RENDERER, self.ticks, self.pbx)
 
     @property
     def one(self) -> View:
-        """One of them."""
+        """The detail."""
         name = f"{self.name}.get"
-        return View(name, self.models, self.sql, self.one_by, self._first, envelope.ENVELOPE, self.ticks)
+        return View(name, self.models, self.sql, self.one_by, self._first, envelope.RENDERER, self.ticks, self.pbx)
 
-    def _first(self, rows: Sequence[asyncpg.Record]) -> Any:
-        return self.item(rows[0]) if rows else None
-
-
-def route_path(path: str) -> str:
-    """Return a path as the router takes it: ``{detail}`` at its end is a name, which may have slashes.
-
-    A proxy may have decoded %2F. Below /me details are uuids, and longer paths follow on them.
-    """
-    spans = path.endswith("/{detail}") and not path.removeprefix("/v1").startswith("/me/")
-    return path.replace("{detail}", NAME if spans else "{detail:[^/]+}")
-
-
-def forms(path: str) -> list[str]:
-    """Return a path as it is routed, with and without /v1; it begins with /admin, /manager or /me."""
-    return [start + route_path(path) for start in ("/v1", "")]
-
-
-def reads(path: str, handler: Handler, permission: str) -> list[web.RouteDef]:
-    """Routes of what is read at a path."""
-    guarded = needs(permission, handler)
-    return [web.get(form, guarded) for form in forms(path)]
-
-
-def readings(path: str, listed: View, one: View, permission: str) -> list[web.RouteDef]:
-    """Routes of a list, and of one of it."""
-    return [*reads(path, get(listed), permission), *reads(path + "/{detail}", get(one), permission)]
-
-
-def admin(resource: Resource, path: str, *more: str) -> list[web.RouteDef]:
-    """Routes of a resource below /v1/admin and /admin; ``more`` are other documented forms, as they stand."""
-    listed, found = needs("admin", get(resource.all)), needs("admin", get(resource.one))
-    paths = [form for start in ("/v1/admin/", "/admin/") for form in (start + path, f"{start}{path}/{{detail}}")]
-    return [web.get(route_path(form), found if "{detail}" in form else listed) for form in (*paths, *more)]
+    def _first(self, rows: Sequence[asyncpg.Record], now: datetime) -> Any:
+        return self.item(rows[0], now) if rows else None

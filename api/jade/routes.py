@@ -1,52 +1,54 @@
-"""Every route of jade."""
+"""Paths of jade: its families, with and without /v1, and the operations at them."""
 
-from aiohttp import web
+from api.http.errors import Handler
+from api.http.operation import Operation
+from api.http.views.view import View
+from api.jade.writes import once
 
-from api.jade import (
-    async_dialplans,
-    configurations,
-    contacts,
-    core,
-    info,
-    login,
-    me_buddies,
-    me_calls,
-    me_chats,
-    me_messages,
-    modules,
-    park,
-    permissions,
-    pjsip,
-    queue,
-    queue_members,
-    root,
-    sections,
-    trunks,
-    users,
-)
-from schemas.settings import Settings
+SLASHES = "{detail:(?s:.+)}"
+PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
+"""The permission that a family of paths needs."""
 
 
-def routes(settings: Settings) -> list[web.RouteDef]:
-    return [
-        *login.ROUTES,
-        *root.routes(opened=settings.open_views),
-        *async_dialplans.ROUTES,
-        *configurations.ROUTES,
-        *contacts.ROUTES,
-        *core.ROUTES,
-        *info.ROUTES,
-        *me_buddies.ROUTES,
-        *me_calls.ROUTES,
-        *me_chats.ROUTES,
-        *me_messages.ROUTES,
-        *modules.ROUTES,
-        *park.ROUTES,
-        *permissions.ROUTES,
-        *pjsip.ROUTES,
-        *queue.ROUTES,
-        *queue_members.ROUTES,
-        *sections.ROUTES,
-        *trunks.ROUTES,
-        *users.ROUTES,
-    ]
+def operation(name: str, method: str, path: str, serve: View | Handler, *more: str) -> Operation:
+    """Return an operation at a path of a family, with and without /v1; ``more`` are other documented forms.
+
+    Views of the caller's own data are personal.
+    """
+    return Operation(
+        f"jade.{name}",
+        method,
+        (f"/v1{path}", path, *more),
+        serve,
+        permission=PERMISSIONS[path.split("/")[1]],
+        personal=method == "GET" and (path.startswith("/me/") or path == "/admin/info"),
+    )
+
+
+def get(name: str, path: str, serve: View | Handler, *more: str) -> Operation:
+    return operation(name, "GET", path, serve, *more)
+
+
+def post(name: str, path: str, serve: Handler) -> Operation:
+    return operation(name, "POST", path, serve)
+
+
+def put(name: str, path: str, serve: Handler) -> Operation:
+    return operation(name, "PUT", path, serve)
+
+
+def delete(name: str, path: str, serve: Handler) -> Operation:
+    return operation(name, "DELETE", path, serve)
+
+
+def act(name: str, method: str, path: str, serve: Handler) -> Operation:
+    return operation(name, method, path, once(serve))
+
+
+def pattern(path: str) -> str:
+    """Return a path as the router takes it. ``{detail}`` at its end may hold slashes.
+
+    A proxy may have decoded %2F. Below /me details are UUIDs, and longer paths follow them.
+    """
+    takes_slashes = path.endswith("/{detail}") and not path.removeprefix("/v1").startswith("/me/")
+    return path.replace("{detail}", SLASHES if takes_slashes else "{detail:[^/]+}")

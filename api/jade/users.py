@@ -1,63 +1,41 @@
-"""/admin/user/users and /manager/users (seed 001:3669-3783, 3829-3964): who may log in.
+"""/admin/user/users and /manager/users (seed 001:3669-3783, 3829-3964): the users of Ringledger."""
 
-Who has no permission admin may neither give it, nor change or delete a user who has it. At least one has it always.
-"""
-
-import uuid
+from datetime import datetime
 from typing import Annotated, Any
 
 import asyncpg
 from aiohttp import web
 from msgspec import Meta, Struct, field
 
-from api.accounts import MODELS, User, token_hash
-from api.auth import USER as ASKER
-from api.auth import still, token_of
-from api.bodies import body
-from api.deciding import Decision, decide
-from api.errors import ApiError
-from api.jade.resource import Resource, readings
-from api.jade.writing import answer, writes
-from api.keys import ACCOUNTS
-from api.views import Args, checked
-from schemas.facts import Fact
+from api.http.body import read_body
+from api.http.idempotency import command_args
+from api.http.views.view import storable_text
+from api.jade.resource import Resource
+from api.jade.writes import write_response
 from schemas.secrets import MASK
-from schemas.users import (
-    PasswordChanged,
-    Permission,
-    PermissionGranted,
-    PermissionRevoked,
-    TokenRevoked,
-    UserChanged,
-    UserCreated,
-    UserDeleted,
-)
+from schemas.users import Permission
+from services.commands.users import NewUser, UserChange, change_user, create_user, delete_user
 
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 # HTTP Basic ends the user name at the first colon.
 Username = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f:]+\Z")]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 
-LIST = f"""
+USERS_SQL = f"""
 SELECT uuid, username, name, '{MASK}' AS password, tm_create, tm_update
 FROM users
-WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
+WHERE $1::text IS NULL OR uuid = $1
 ORDER BY tm_create, uuid
 """
 
 # Here tm_update is null until a user is changed (seed 001:3873).
-MANAGED = f"""
+MANAGED_SQL = f"""
 SELECT uuid, username, name, '{MASK}' AS password, context, tm_create, nullif(tm_update, tm_create) AS tm_update,
        ARRAY(SELECT jsonb_object_keys(permissions) ORDER BY 1) AS permissions
 FROM users
-WHERE $1::text IS NULL AND ($2::text IS NULL OR uuid = $2)
+WHERE $1::text IS NULL OR uuid = $1
 ORDER BY tm_create, uuid
 """
-
-USER = "SELECT uuid, username, name, context, permissions FROM users WHERE uuid = $1"
-NAMED = "SELECT uuid FROM users WHERE username = $1"
-OTHER_ADMIN = "SELECT uuid FROM users WHERE permissions ? 'admin' AND uuid <> $1 LIMIT 1"
-TOKENS = "SELECT token_hash FROM tokens WHERE user_uuid = $1 ORDER BY issued"
 
 
 class Granted(Struct, frozen=True):
@@ -66,7 +44,7 @@ class Granted(Struct, frozen=True):
     permission: Permission
 
 
-class NewUser(Struct, frozen=True):
+class PostBody(Struct, frozen=True):
     """Body of a POST."""
 
     username: Username
@@ -76,8 +54,8 @@ class NewUser(Struct, frozen=True):
     permissions: list[Granted] = field(default_factory=list)
 
 
-class Change(Struct, frozen=True):
-    """Body of a PUT; what is absent or null stays as it is. ``permissions`` are all that the user has from then on."""
+class PutBody(Struct, frozen=True):
+    """Body of a PUT; an absent or null member stays. ``permissions`` replaces all permissions of the user."""
 
     username: Username | None = None
     password: Password | None = None
@@ -86,146 +64,33 @@ class Change(Struct, frozen=True):
     permissions: list[Granted] | None = None
 
 
-def everybody(_request: web.Request) -> Args:
-    """Ask for all: people belong to no PBX."""
-    return (None, None)
-
-
-def somebody(request: web.Request) -> Args:
-    """Ask for what has the uuid at the end of the path."""
-    return (None, checked(request.match_info["detail"]))
-
-
-def managed(row: asyncpg.Record) -> dict[str, Any]:
+def managed(row: asyncpg.Record, _now: datetime) -> dict[str, Any]:
     return {**row, "permissions": [{"permission": name} for name in row["permissions"]]}
 
 
 async def create(request: web.Request) -> web.Response:
-    new = await body(request, NewUser)
-    if new.password == MASK:
-        raise ApiError(400, f"{MASK} is what is shown instead of a password")
-    hashed = await request.app[ACCOUNTS].hashed(new.password, request[ASKER])
-    user_uuid = str(uuid.uuid4())
-    permissions = tuple(sorted({granted.permission for granted in new.permissions}))
-
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        guard(still(request), permissions)
-        await free(connection, new.username)
-        created = UserCreated(user_uuid, new.username, new.name, hashed, permissions, "user", new.context)
-        return Decision([created], location=f"{request.path}/{user_uuid}")
-
-    return answer(await decide(request, MODELS, decision))
+    body = await read_body(request, PostBody)
+    permissions = frozenset(granted.permission for granted in body.permissions)
+    new = NewUser(body.username, body.password, body.name, body.context, permissions)
+    return write_response(await create_user(*await command_args(request), new, request.path))
 
 
 async def update(request: web.Request) -> web.Response:
-    return await change(request, request.match_info["detail"])
+    return await update_by_uuid(request, storable_text(request.match_info["detail"]))
 
 
-async def change(request: web.Request, user_uuid: str) -> web.Response:
-    """Change a user as the body wants it; a new password ends the user's tokens, but not the one that asks."""
-    wanted = await body(request, Change)
-    hashed = ""
-    if wanted.password is not None and wanted.password != MASK:
-        hashed = await request.app[ACCOUNTS].hashed(wanted.password, request[ASKER])
-
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        asker, row = still(request), await the_user(connection, user_uuid)
-        facts = [*changed(row, wanted), *permitted(row, wanted)]
-        guard(asker, {*row["permissions"], *(g.permission for g in wanted.permissions or ())})
-        if wanted.username is not None and wanted.username != row["username"]:
-            await free(connection, wanted.username)
-        if any(isinstance(fact, PermissionRevoked) and fact.permission == "admin" for fact in facts):
-            await other_admin(connection, user_uuid)
-        if hashed:
-            facts.append(PasswordChanged(user_uuid, hashed, "user"))
-            kept = token_hash(token_of(request) or "")
-            facts += [
-                TokenRevoked(token, "password changed")
-                for (token,) in await connection.fetch(TOKENS, user_uuid)
-                if token != kept
-            ]
-        return Decision(facts)
-
-    return answer(await decide(request, MODELS, decision))
+async def update_by_uuid(request: web.Request, user_uuid: str) -> web.Response:
+    """Change a user according to the body."""
+    body = await read_body(request, PutBody)
+    permissions = None if body.permissions is None else frozenset(granted.permission for granted in body.permissions)
+    change = UserChange(body.username, body.password, body.name, body.context, permissions)
+    return write_response(await change_user(*await command_args(request), user_uuid, change))
 
 
 async def delete(request: web.Request) -> web.Response:
-    user_uuid = request.match_info["detail"]
-
-    async def decision(connection: asyncpg.Connection) -> Decision:
-        asker, row = still(request), await the_user(connection, user_uuid)
-        guard(asker, row["permissions"])
-        if "admin" in row["permissions"]:
-            await other_admin(connection, user_uuid)
-        tokens = [TokenRevoked(token, "user deleted") for (token,) in await connection.fetch(TOKENS, user_uuid)]
-        return Decision([UserDeleted(user_uuid), *tokens])
-
-    return answer(await decide(request, (*MODELS, "contacts"), decision))
+    user_uuid = storable_text(request.match_info["detail"])
+    return write_response(await delete_user(*await command_args(request), user_uuid))
 
 
-def changed(row: asyncpg.Record, wanted: Change) -> list[Fact]:
-    """Return what is new of the user's own members."""
-    new = {
-        name: value
-        for name in ("username", "name", "context")
-        if (value := getattr(wanted, name)) is not None and value != row[name]
-    }
-    return [UserChanged(row["uuid"], **new)] if new else []
-
-
-def permitted(row: asyncpg.Record, wanted: Change) -> list[Fact]:
-    """Return what the user may from now on, and may no more."""
-    if wanted.permissions is None:
-        return []
-    before, after = row["permissions"], {granted.permission for granted in wanted.permissions}
-    return [
-        *(PermissionRevoked(before[name], row["uuid"], name) for name in sorted(before.keys() - after)),
-        *(PermissionGranted(str(uuid.uuid4()), row["uuid"], name) for name in sorted(after - before.keys())),
-    ]
-
-
-async def the_user(connection: asyncpg.Connection, user_uuid: str) -> asyncpg.Record:
-    """Return the user. Raises ApiError 404."""
-    row = await connection.fetchrow(USER, checked(user_uuid))
-    if row is None:
-        raise ApiError(404, "no such user")
-    return row
-
-
-def guard(asker: User, permissions: Any) -> None:
-    """Let only who has admin do with it, or with who has it. Raises ApiError 403."""
-    if "admin" in permissions and not asker.may("admin"):
-        raise ApiError(403, "permission admin is needed to give admin, or to change who has it", "access-denied")
-
-
-async def free(connection: asyncpg.Connection, username: str) -> None:
-    """Raise ApiError 409 if somebody has this user name."""
-    if await connection.fetchval(NAMED, username) is not None:
-        raise ApiError(409, "this user name is taken")
-
-
-async def other_admin(connection: asyncpg.Connection, user_uuid: str) -> None:
-    """Raise ApiError 409 if nobody else has the permission admin."""
-    if await connection.fetchval(OTHER_ADMIN, user_uuid) is None:
-        raise ApiError(409, "this is the last user with permission admin")
-
-
-def people(resource: Resource, path: str, permission: str) -> list[web.RouteDef]:
-    """Routes of one of the two families of users."""
-    return [
-        *readings(path, resource.all, resource.one, permission),
-        *writes("POST", path, create, permission),
-        *writes("PUT", path + "/{detail}", update, permission),
-        *writes("DELETE", path + "/{detail}", delete, permission),
-    ]
-
-
-USERS = Resource("users", LIST, ("users",), all_by=everybody, one_by=somebody)
-ROUTES: list[web.RouteDef] = [
-    *people(USERS, "/admin/user/users", "admin"),
-    *people(
-        Resource("managed", MANAGED, ("users",), managed, all_by=everybody, one_by=somebody),
-        "/manager/users",
-        "manager",
-    ),
-]
+USERS = Resource("users", USERS_SQL, ("users",), pbx=None)
+MANAGED = Resource("managed", MANAGED_SQL, ("users",), managed, pbx=None)

@@ -1,1 +1,1 @@
-"""The ledger's own questions: what is in the log, that it is the log, and what a number was made of."""
+"""The endpoints of the log: events, proofs, gaps, search, explanations; see docs/api/ledger.md."""

@@ -1,4 +1,4 @@
-"""GET /v1/ledger/events: the log itself, filtered, page by page in either order, as JSON or as a stream of lines."""
+"""GET /v1/ledger/events: the log, filtered, in pages in either order, as JSON or as a stream of lines."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from api.auth import asker, needs
-from api.keys import HEARTBEAT, POOL
-from api.ledger import shown
-from api.ledger.asked import Asked
-from api.ledger.holding import CHANNEL, LINKED_ID, UNIQUE_ID, Held
-from api.ledger.search import Search, Wanted
-from api.queues import QUEUES
-from services import database
+from api.app_keys import HEARTBEAT, POOL
+from api.http.auth import requester_uuid, require_permission
+from api.http.query import QueryParams
+from api.http.queues import QUEUES
+from api.ledger import wire
+from api.ledger.search import Search, SearchFilter
+from api.ledger.value_match import CHANNEL, LINKED_ID, UNIQUE_ID, ValueMatch
+from services.database.errors import UNREACHABLE
 
 LIMIT = 100
-MOST = 10_000
+MAX_LIMIT = 10_000
 SOURCES = ("ami", "ari", "ringledger", "cdr_csv", "cel_csv", "queue_log")
 PARAMETERS = (
     *("pbx", "name", "source", "channel", "uniqueid", "linkedid", "from", "to", "after", "before"),
@@ -27,41 +27,42 @@ NDJSON = "application/x-ndjson"
 logger = structlog.get_logger()
 
 
-def wanted(asked: Asked) -> Wanted:
-    """Return what is asked for; a cursor narrows it on the side on which the pages before it were."""
-    descending = asked.word("order", "asc", "desc") == "desc"
-    cursor = asked.position("cursor")
-    after, before = asked.position("after") or 0, asked.position("before")
+def search_filter(params: QueryParams) -> SearchFilter:
+    """Return the filter of a request. A cursor excludes the earlier pages."""
+    descending = params.word("order", "asc", "desc") == "desc"
+    cursor = params.position("cursor")
+    after, before = params.position("after") or 0, params.position("before")
     if cursor is not None and descending:
         before = cursor if before is None else min(before, cursor)
     elif cursor is not None:
         after = max(after, cursor)
-    looked_for = (("uniqueid", UNIQUE_ID), ("linkedid", LINKED_ID), ("channel", CHANNEL))
-    held = [(kind, asked.bytes(name)) for name, kind in looked_for]
-    return Wanted(
-        pbx=asked.text("pbx"),
-        source=asked.word("source", *SOURCES),
-        names=asked.every("name"),
-        since=asked.time("from"),
-        until=asked.time("to"),
+    kinds = (("uniqueid", UNIQUE_ID), ("linkedid", LINKED_ID), ("channel", CHANNEL))
+    values = [(kind, params.utf8(name)) for name, kind in kinds]
+    return SearchFilter(
+        pbx=params.text("pbx"),
+        source=params.word("source", *SOURCES),
+        names=params.texts("name"),
+        since=params.time("from"),
+        until=params.time("to"),
         after=after,
         before=before,
-        held=tuple(Held(kind, frozenset({value})) for kind, value in held if value is not None),
+        values=tuple(ValueMatch(kind, frozenset({value})) for kind, value in values if value is not None),
         descending=descending,
     )
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    asked = Asked(request, *PARAMETERS)
-    form = asked.word("format", "json", "ndjson")
-    queue, user = request.app[QUEUES].search, asker(request)
-    search = Search(request.app[POOL], wanted(asked), lambda: queue.turn(user))
+    params = QueryParams(request, *PARAMETERS)
+    form = params.word("format", "json", "ndjson")
+    queue, user = request.app[QUEUES].search, requester_uuid(request)
+    search = Search(request.app[POOL], search_filter(params), lambda: queue.turn(user))
     with queue.place(user):
         if form == "ndjson" or (form is None and NDJSON in request.headers.get("Accept", "")):
-            limit = asked.limit(MOST, MOST) if asked.text("limit") else None
-            return await _stream(request, search, limit)
-        found = [shown.event(row) async for page in search.pages(asked.limit(LIMIT, MOST)) for row in page]
-        return answer({"events": found, **_end(search)}, search.head)
+            bound = params.number("limit", MAX_LIMIT, MAX_LIMIT) if params.text("limit") else None
+            return await _stream(request, search, bound)
+        limit = params.number("limit", LIMIT, MAX_LIMIT)
+        matching = [wire.event_json(row) async for page in search.pages(limit) for row in page]
+        return answer({"events": matching, **_end(search)}, search.head)
 
 
 def _end(search: Search) -> dict[str, Any]:
@@ -71,10 +72,10 @@ def _end(search: Search) -> dict[str, Any]:
 
 
 async def _stream(request: web.Request, search: Search, limit: int | None) -> web.StreamResponse:
-    """Send a line for each event, and one without a position at the end: without that a stream is not whole."""
+    """Send a line for each event, and a last line without a position. A stream without it is incomplete."""
     response = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
     pages = search.pages(limit)
-    first: list[Any] = await anext(pages, [])  # what fails before anything is sent is an error like any other
+    first: list[Any] = await anext(pages, [])  # an error before the first byte still has a status
     await response.prepare(request)
     if request.method == "HEAD":
         return response
@@ -87,21 +88,21 @@ async def _stream(request: web.Request, search: Search, limit: int | None) -> we
         is_whole = True
     except ConnectionResetError:
         logger.info("reader_gone", path=request.path)
-    except database.UNREACHABLE as error:
+    except UNREACHABLE as error:
         request.app[HEARTBEAT].outage.fail(error, path=request.path)
     finally:
-        # Whatever ends the stream early, an answer with a status cannot follow any more; the cut tells the client.
+        # A status cannot follow the first byte: the client sees an incomplete stream by the closed connection.
         if not is_whole and request.transport is not None:
             request.transport.abort()
     return response
 
 
 def _lines(page: list[Any]) -> bytes:
-    return b"".join([msgspec.json.encode(shown.event(row)) + b"\n" for row in page])
+    return b"".join([msgspec.json.encode(wire.event_json(row)) + b"\n" for row in page])
 
 
 def answer(body: dict[str, Any], position: int) -> web.Response:
-    """Make an answer about the log as it is up to ``position``."""
+    """Return a response about the log up to ``position``."""
     return web.Response(
         body=msgspec.json.encode(body),
         content_type="application/json",
@@ -110,4 +111,4 @@ def answer(body: dict[str, Any], position: int) -> web.Response:
     )
 
 
-ROUTES = [web.get("/v1/ledger/events", needs("admin", events))]
+ROUTES = [web.get("/v1/ledger/events", require_permission("admin", events))]

@@ -1,19 +1,21 @@
-"""GET /v1/ledger/events/{position}: one event, with all that is needed to prove it against the head of the log."""
+"""GET /v1/ledger/events/{position}: one event, with its proof against the head of the log."""
 
 import re
 
 from aiohttp import web
 
-from api.auth import needs
-from api.errors import ApiError
-from api.keys import POOL
-from api.ledger import shown
-from api.ledger.asked import LAST, Asked, stamp
+from api.app_keys import POOL
+from api.http.auth import require_permission
+from api.http.errors import ApiError
+from api.http.query import MAX_POSITION, QueryParams
+from api.ledger import wire
 from api.ledger.events import answer
 from api.ledger.search import COLUMNS
-from services import edge, redactions
-from services.chain import LEAF, SALT, cut
-from services.edge import ArchivedError
+from services.log import redactions
+from services.log.archives import ArchivedError, read_catalog
+from services.log.chain import LEAF, SALT, split
+from services.log.read import read_head
+from services.log.times import rfc3339_microseconds
 
 EVENT = COLUMNS + "WHERE e.position = $1"
 BATCH = """
@@ -21,7 +23,6 @@ SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, 
 FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1
 """
 PREVIOUS = "SELECT hash FROM ledger.batch WHERE first < $1 ORDER BY first DESC LIMIT 1"
-HEAD = "SELECT position, hash FROM ledger.head"
 
 CHECK = (
     "Times are microseconds since the epoch, numbers are decimal, text is UTF-8. The leaf is the SHA-256 of the bytes"
@@ -29,8 +30,8 @@ CHECK = (
     " (decoded where encoding is base64); it must be leaf, which is number position - first (from 0) of leaves. The"
     " batch's hash is the SHA-256 of the bytes of previous, then first, last, connection, ordinal, appended, earliest,"
     " the length of pbx in bytes and pbx, with one space between each and the next, then the bytes of all leaves. It"
-    " must be hash, which is previous of the event at last + 1, and so on to the hash of the head. (services/chain.py"
-    " does the same.)"
+    " must be hash, which is previous of the event at last + 1, and so on to the hash of the head."
+    " (services/log/chain.py does the same.)"
 )
 REDACTED = (
     " This event was redacted, so its bytes and salt are others by now: what comes of them must be the last after of"
@@ -41,35 +42,35 @@ MASKED = " This event's raw is masked here, so its leaf can only be computed whe
 
 
 async def event(request: web.Request) -> web.Response:
-    Asked(request)
+    QueryParams(request)
     text = request.match_info["position"]
     if not re.fullmatch(r"[0-9]{1,40}", text):
         raise ApiError(400, "a position is a whole number")
     position = int(text)
-    if position > LAST:
+    if position > MAX_POSITION:
         raise ApiError(404, "the log does not reach so far")
     async with (
         request.app[POOL].acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         row = await connection.fetchrow(EVENT, position)
-        archived = await edge.read(connection)
-        if row is None and (archive := archived.holding(position)) is not None:
+        archived = await read_catalog(connection)
+        if row is None and (archive := archived.archive_of(position)) is not None:
             raise ArchivedError(f"event {position}", archive)
         if row is None:
-            raise ApiError(404, "no such event in the log")
+            raise ApiError(404, f"not found: event {position}")
         batch = await connection.fetchrow(BATCH, position)
         previous = archived.hash
         if batch["first"] != archived.position + 1:
             previous = await connection.fetchval(PREVIOUS, batch["first"])
-        head = await connection.fetchrow(HEAD)
+        head = await read_head(connection)
         try:
-            changes = await redactions.of(connection, batch["pbx"], position)
+            changes = await redactions.redactions_of(connection, batch["pbx"], position)
         except redactions.RedactionError as error:
             raise ApiError(500, f"{error}: ringledger verify", "internal-error") from None
-    told = shown.event(row)
+    shown = wire.event_json(row)
     offset = position - batch["first"]
-    leaves = [leaf.hex() for leaf in cut(batch["leaves"], LEAF)]
+    leaves = [leaf.hex() for leaf in split(batch["leaves"], LEAF)]
     proof = {
         "leaf": leaves[offset],
         "salt": batch["salts"][offset * SALT : (offset + 1) * SALT].hex(),
@@ -79,17 +80,17 @@ async def event(request: web.Request) -> web.Response:
             "last": batch["last"],
             "connection": batch["connection"],
             "ordinal": batch["ordinal"],
-            "appended": stamp(batch["appended"]),
-            "earliest": stamp(batch["earliest"]),
+            "appended": rfc3339_microseconds(batch["appended"]),
+            "earliest": rfc3339_microseconds(batch["earliest"]),
             "pbx": batch["pbx"],
             "leaves": leaves,
             "previous": previous.hex(),
             "hash": batch["hash"].hex(),
         },
         "head": {"position": head["position"], "hash": head["hash"].hex()},
-        "check": CHECK + (REDACTED if changes else "") + (MASKED if "masked" in told else ""),
+        "check": CHECK + (REDACTED if changes else "") + (MASKED if "masked" in shown else ""),
     }
-    return answer({"event": told, "proof": proof}, head["position"])
+    return answer({"event": shown, "proof": proof}, head["position"])
 
 
-ROUTES = [web.get("/v1/ledger/events/{position:[^/]+}", needs("admin", event))]
+ROUTES = [web.get("/v1/ledger/events/{position:[^/]+}", require_permission("admin", event))]

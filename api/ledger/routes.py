@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
-from api.ledger import events, explain, gaps, proof, status
+from api.ledger import events, gaps, proof, status
+from api.ledger.explain import routes as explain
 
 ROUTES: list[web.RouteDef] = [*events.ROUTES, *proof.ROUTES, *gaps.ROUTES, *status.ROUTES, *explain.ROUTES]

@@ -1,9 +1,9 @@
-"""Events of the log by what they are and what they hold, found in bounded steps.
+"""A search of the log by names, times and values, in bounded steps.
 
-No index knows what stands inside an event: one over every channel name and unique id would cost the listener more than
-appending does. So what names, PBX and times leave is read, at most `SCAN` positions for one request, and the
-answer says where it stopped. Times become positions first: ``appended`` never falls as positions rise, and what
-waited in a spool before it was appended is known by an index of its own (``ledger.batch_late``).
+The values inside events are not indexed: an index of every channel name and unique id would cost the listener more than
+appending does. So a request reads the events that PBX, names and times leave, at most `MAX_SCANNED` positions, and the
+response has the last one. Times become positions first: ``appended`` never falls as positions rise. Events that waited
+in a spool have an index of their own (``ledger.batch_late``).
 """
 
 import asyncio
@@ -14,21 +14,21 @@ from datetime import datetime
 import asyncpg
 from msgspec import Struct
 
-from api.ledger.holding import Held, holds
-from services import edge
-from services.masking import masked
-from services.pool import Pool
+from api.ledger.value_match import ValueMatch, matches
+from services.database.pool import Pool
+from services.log.archives import last_archived
+from services.runtime.masking import mask_event
 
-SCAN = 1_000_000
-STEP = 100_000
+MAX_SCANNED = 1_000_000
+MAX_STEP = 100_000
 ROWS = 500
-"""What one step reads, and what it returns, at most: steps grow from `ROWS` positions while they find little.
+"""The most positions that a step reads, and the most rows that it returns. Steps grow while few rows match.
 
-A partition that was not analyzed yet (as none is before its first million events) makes PostgreSQL read and sort all
-that a step spans, so one that finds much should not span much.
+In a partition that was not analyzed yet (as none is before its first million events) PostgreSQL reads and sorts the
+whole span of a step. So a step with many matches must be short.
 """
 
-# A listener's clock may be five minutes ahead of PostgreSQL's, and what is ten seconds behind is late.
+# A listener's clock may be five minutes ahead of PostgreSQL's. An event that is ten seconds behind counts as late.
 BOUNDS = """
 SELECT position AS head,
        CASE WHEN $1::timestamptz IS NULL THEN 0
@@ -36,7 +36,7 @@ SELECT position AS head,
                            ORDER BY appended, first LIMIT 1) - 1, position) END AS after,
        CASE WHEN $2::timestamptz IS NULL THEN position
             ELSE coalesce((SELECT last FROM ledger.batch WHERE appended < $2 + interval '10 seconds'
-                           ORDER BY appended DESC, first DESC LIMIT 1), 0) END AS upto
+                           ORDER BY appended DESC, first DESC LIMIT 1), 0) END AS until
 FROM ledger.head
 """
 LATE = """
@@ -51,8 +51,8 @@ SELECT e.position, e.pbx, e.connection, e.ordinal, e.source, e.name, e.occurred,
         ORDER BY b.first DESC LIMIT 1) AS appended
 FROM ledger.event e
 """
-# Where JSON has a backslash, or a line a quote in quotes, what is looked for may be written in another way.
-FOUND = (
+# A backslash in JSON, or a quote in a quoted field, may escape the value.
+MATCHING = (
     COLUMNS
     + r"""
 WHERE position > $1 AND position <= $2
@@ -65,18 +65,18 @@ WHERE position > $1 AND position <= $2
            ELSE raw LIKE ANY ($11::bytea[]) OR raw LIKE '%""%' END)
 """
 )
-FORWARD = FOUND + "ORDER BY position LIMIT $3"
-BACKWARD = FOUND + "ORDER BY position DESC LIMIT $3"
+FORWARD = MATCHING + "ORDER BY position LIMIT $3"
+BACKWARD = MATCHING + "ORDER BY position DESC LIMIT $3"
 
 Range = tuple[int, int]
 """Positions after the first and up to the second."""
 
 
-class Wanted(Struct, frozen=True):
-    """What is asked for; None asks for all.
+class SearchFilter(Struct, frozen=True):
+    """The filter of a search; None selects all.
 
     ``after`` and ``before`` bound the position, both exclusive; ``since`` (inclusive) and ``until`` (exclusive) bound
-    the time of recording. ``held`` are sets of values, of each of which an event must hold one.
+    the time of recording. An event must match each of ``values``.
     """
 
     pbx: str | None = None
@@ -86,109 +86,109 @@ class Wanted(Struct, frozen=True):
     until: datetime | None = None
     after: int = 0
     before: int | None = None
-    held: tuple[Held, ...] = ()
+    values: tuple[ValueMatch, ...] = ()
     descending: bool = False
 
 
 class Search:
-    """One request's way through the log: `pages` gives what it finds; the rest says how far it has come.
+    """The search of one request.
 
-    ``scanned`` counts the positions looked at, up to and with ``scanned_to``. ``next`` is the cursor from which another
-    request goes on; None when all has been looked at. ``head`` was the log's end when the search began; it begins after
-    ``archived``. Each step is made in a ``turn``.
+    ``scanned`` counts the positions read, up to and with ``scanned_to``. ``next`` is the cursor for the next request,
+    None after the whole log. ``head`` was the end of the log when the search began. The search begins after
+    ``archived``. Each step runs in a ``turn``.
     """
 
     def __init__(
-        self, pool: Pool, wanted: Wanted, turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        self, pool: Pool, criteria: SearchFilter, turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     ) -> None:
         self.head = self.archived = 0
         self.scanned = 0
         self.scanned_to: int | None = None
         self._pool = pool
-        self._wanted = wanted
+        self._criteria = criteria
         self._turn = turn
         self._left: list[Range] = []
         self._size = ROWS
 
     @property
     def next(self) -> int | None:
-        """Where to go on."""
+        """The cursor for the next request."""
         return self.scanned_to if self._left else None
 
     async def pages(self, limit: int | None) -> AsyncIterator[list[asyncpg.Record]]:
-        """Yield what is found, at most ``limit`` in all. A connection is held for one step only."""
+        """Yield the matching events, at most ``limit`` in all. A step holds a connection no longer than it runs."""
         await self._begin()
-        wanted = self._wanted
-        sql = BACKWARD if wanted.descending else FORWARD
-        # PostgreSQL looks for the first of the values, which is enough to leave few for all of them.
-        patterns = wanted.held[0].patterns() if wanted.held else (None, None, None)
-        arguments = (wanted.pbx, wanted.source, wanted.names, wanted.since, wanted.until, *patterns)
-        found = 0
-        while self._left and self.scanned < SCAN and (limit is None or found < limit):
-            after, upto = self._step()
-            wants = ROWS if limit is None else limit - found
-            # Of what LIKE finds much may not be meant.
-            rows = ROWS if wanted.held else min(ROWS, wants)
+        criteria = self._criteria
+        sql = BACKWARD if criteria.descending else FORWARD
+        # PostgreSQL matches the first of the values, which leaves few rows for the others.
+        patterns = criteria.values[0].patterns() if criteria.values else (None, None, None)
+        arguments = (criteria.pbx, criteria.source, criteria.names, criteria.since, criteria.until, *patterns)
+        returned = 0
+        while self._left and self.scanned < MAX_SCANNED and (limit is None or returned < limit):
+            after, until = self._step()
+            room = ROWS if limit is None else limit - returned
+            # LIKE matches more than the values.
+            rows = ROWS if criteria.values else min(ROWS, room)
             async with self._turn():
-                got = await self._pool.fetch(sql, after, upto, rows, *arguments)
-            page = [row for row in got if all(holds(row["source"], _shown(row), one) for one in wanted.held)]
-            if len(page) > wants:
-                page = page[:wants]
-                self._reached(page[-1]["position"])
+                got = await self._pool.fetch(sql, after, until, rows, *arguments)
+            page = [row for row in got if all(matches(row["source"], _masked(row), one) for one in criteria.values)]
+            if len(page) > room:
+                page = page[:room]
+                self._advance_to(page[-1]["position"])
             elif len(got) == rows:
-                self._reached(got[-1]["position"])
+                self._advance_to(got[-1]["position"])
             else:
-                self._reached(after + 1 if wanted.descending else upto)
-            self._size = min(STEP, self._size * 4) if len(got) * 2 < rows else ROWS
-            found += len(page)
+                self._advance_to(after + 1 if criteria.descending else until)
+            self._size = min(MAX_STEP, self._size * 4) if len(got) * 2 < rows else ROWS
+            returned += len(page)
             if page:
                 yield page
             await asyncio.sleep(0)
 
     async def _begin(self) -> None:
-        wanted = self._wanted
+        criteria = self._criteria
         async with self._pool.acquire() as connection:
-            self.head, after, upto = await connection.fetchrow(BOUNDS, wanted.since, wanted.until)
-            self.archived = await edge.last(connection)
+            self.head, after, until = await connection.fetchrow(BOUNDS, criteria.since, criteria.until)
+            self.archived = await last_archived(connection)
             late = []
-            if wanted.until is not None:
-                late = await connection.fetch(LATE, wanted.until, upto, wanted.pbx)
-        last = self.head if wanted.before is None else min(self.head, wanted.before - 1)
-        clipped = ((max(a, wanted.after, self.archived), min(u, last)) for a, u in [(after, upto), *late])
+            if criteria.until is not None:
+                late = await connection.fetch(LATE, criteria.until, until, criteria.pbx)
+        last = self.head if criteria.before is None else min(self.head, criteria.before - 1)
+        clipped = ((max(a, criteria.after, self.archived), min(u, last)) for a, u in [(after, until), *late])
         self._left = joined((a, u) for a, u in clipped if a < u)
-        if wanted.descending:
+        if criteria.descending:
             self._left.reverse()
         elif not self._left:
-            self.scanned_to = wanted.after
+            self.scanned_to = criteria.after
 
     def _step(self) -> Range:
-        after, upto = self._left[0]
-        size = min(self._size, SCAN - self.scanned)
-        return (max(after, upto - size), upto) if self._wanted.descending else (after, min(upto, after + size))
+        after, until = self._left[0]
+        size = min(self._size, MAX_SCANNED - self.scanned)
+        return (max(after, until - size), until) if self._criteria.descending else (after, min(until, after + size))
 
-    def _reached(self, position: int) -> None:
-        after, upto = self._left[0]
-        if self._wanted.descending:
-            self.scanned += upto - position + 1
+    def _advance_to(self, position: int) -> None:
+        after, until = self._left[0]
+        if self._criteria.descending:
+            self.scanned += until - position + 1
             rest = (after, position - 1)
         else:
             self.scanned += position - after
-            rest = (position, upto)
+            rest = (position, until)
         self.scanned_to = position
         self._left[:1] = [rest] if rest[0] < rest[1] else []
 
 
-def _shown(row: asyncpg.Record) -> bytes:
-    # A search that found what is masked would confirm a guess of it.
-    return masked(row["source"], row["raw"])
+def _masked(row: asyncpg.Record) -> bytes:
+    # A match on a masked value would confirm a guess of it.
+    return mask_event(row["source"], row["raw"])
 
 
 def joined(ranges: Iterable[Sequence[int]]) -> list[Range]:
-    """Make one of ranges that touch; they come in order."""
+    """Merge ranges that touch; they are in order."""
     whole: list[Range] = []
-    for after, upto in ranges:
+    for after, until in ranges:
         if whole and after <= whole[-1][1]:
-            whole[-1] = (whole[-1][0], max(upto, whole[-1][1]))
+            whole[-1] = (whole[-1][0], max(until, whole[-1][1]))
         else:
-            whole.append((after, upto))
+            whole.append((after, until))
     return whole

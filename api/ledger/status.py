@@ -1,4 +1,4 @@
-"""GET /v1/ledger/status: how far everything has come, who is heard, and what nobody reads."""
+"""GET /v1/ledger/status: the positions of the log and of all read models, the links, and the events without a model."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,26 +8,27 @@ import asyncpg
 import msgspec
 from aiohttp import web
 
-from api.auth import needs
-from api.freshness import Freshness, Reading, read
-from api.keys import FRESHNESS, POOL, SETTINGS
-from api.ledger.asked import Asked, stamp
+from api.app_keys import CHECKPOINTS, POOL, SETTINGS
+from api.http.auth import require_permission
+from api.http.query import QueryParams
 from api.ledger.events import answer
-from api.listeners import listeners
+from api.ops.listeners import listener_report
 from projections import ALL
-from projections.kit import SNAPSHOTS
-from projections.links import refused_lists, unanswered_lists
-from services import edge
-from services.edge import Archive
+from projections.engine.subscriptions import SNAPSHOT_EVENTS
+from projections.pbx.links import refused_lists, unanswered_lists
+from services.log.archives import Archive, read_catalog
+from services.log.read import read_head
+from services.log.times import rfc3339_microseconds
+from services.projector.checkpoints.checkpoints import CheckpointReading, read
+from services.projector.checkpoints.watcher import CheckpointWatcher
 
-HEAD = "SELECT position, hash, appended FROM ledger.head"
 REBUILDING = "SELECT model, version, position, error FROM ledger.checkpoint WHERE place = 'rebuild' ORDER BY model"
 LINKS = """
 SELECT pbx, state, since, healed, address, banner, reason, refused, epoch, last_snapshot, last_minute, failed
 FROM links ORDER BY pbx
 """
-# The PBX chooses the names, so their number has no bound: the most frequent are listed, the rest counted.
-UNTAKEN = """
+# The PBX chooses the names, so their number has no bound: the most frequent are listed, all are counted.
+UNHANDLED = """
 SELECT n.source, n.name, sum(n.count)::bigint AS count, max(n.last) AS last_position,
        array_agg(n.pbx ORDER BY n.pbx) AS pbx, count(*) OVER () AS names
 FROM ledger.name n
@@ -35,13 +36,13 @@ WHERE NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS t (source, name)
                   WHERE t.source = n.source AND t.name = n.name)
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT $3
 """
-UNTAKEN_LIMIT = 1_000
+MAX_UNHANDLED = 1_000
 UNFIT = """
 SELECT model, name, count(*) AS count, max(position) AS last_position,
        (array_agg(error ORDER BY position DESC))[1] AS last_error
 FROM ledger.unfit GROUP BY 1, 2 ORDER BY 1, 2
 """
-# What a partition is called tells its month: ledger.open_month.
+# The name of a partition ends in its month: ledger.open_month.
 MONTHS = """
 WITH part AS (
     SELECT to_date(right(c.relname, 7), 'YYYY_MM') AS month, c.oid AS events,
@@ -57,42 +58,42 @@ FROM part ORDER BY part.month
 """
 
 
-def taken() -> tuple[list[str], list[str]]:
-    """Return the sources and the names of all events that some model takes."""
+def handled_events() -> tuple[list[str], list[str]]:
+    """Return the sources and the names of all events that a model handles."""
     pairs = {(getattr(on.shape, "source_of_events", "ami"), name) for model in ALL for name, on in model.on.items()}
-    pairs |= {("ringledger", name) for name in SNAPSHOTS}
+    pairs |= {("ringledger", name) for name in SNAPSHOT_EVENTS}
     sources, names = zip(*sorted(pairs), strict=True)
     return list(sources), list(names)
 
 
 async def status(request: web.Request) -> web.Response:
-    Asked(request)
-    freshness = request.app[FRESHNESS]
+    QueryParams(request)
+    checkpoints = request.app[CHECKPOINTS]
     async with (
         request.app[POOL].acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         reading = await read(connection)
-        head = await connection.fetchrow(HEAD)
+        head = await read_head(connection)
         body = {
             "head": {
                 "position": head["position"],
                 "hash": head["hash"].hex(),
-                "appended": stamp(head["appended"]) if head["position"] else None,
+                "appended": rfc3339_microseconds(head["appended"]) if head["position"] else None,
             },
-            "models": _models(freshness, reading),
+            "models": _models(checkpoints, reading),
             "rebuilding": [dict(row) for row in await connection.fetch(REBUILDING)],
             "pbx": await _links(connection, reading) if "links" in reading.models else {},
-            **_untaken(await connection.fetch(UNTAKEN, *taken(), UNTAKEN_LIMIT)),
+            **_unhandled(await connection.fetch(UNHANDLED, *handled_events(), MAX_UNHANDLED)),
             "unfit": [dict(row) for row in await connection.fetch(UNFIT)],
-            "archives": [_archive(one) for one in (await edge.read(connection)).archives],
+            "archives": [_archive(one) for one in (await read_catalog(connection)).archives],
             "months": [dict(row) for row in await connection.fetch(MONTHS)],
         }
-    found = await listeners(request.app[POOL], request.app[SETTINGS].data, away=freshness.stale)
-    return answer({**body, "listeners": msgspec.to_builtins(found.listeners)}, head["position"])
+    report = await listener_report(request.app[POOL], request.app[SETTINGS].data, away=checkpoints.is_stale)
+    return answer({**body, "listeners": msgspec.to_builtins(report.listeners)}, head["position"])
 
 
-def _untaken(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
+def _unhandled(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
     listed = [{name: value for name, value in row.items() if name != "names"} for row in rows]
     return {"untaken": listed, "untaken_names": rows[0]["names"] if rows else 0}
 
@@ -107,29 +108,29 @@ def _archive(archive: Archive) -> dict[str, Any]:
         "hash": archive.hash.hex(),
         "file": archive.file,
         "sha256": archive.sha256.hex(),
-        "archived": stamp(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=archive.archived)),
+        "archived": rfc3339_microseconds(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=archive.archived_at)),
     }
 
 
-def _models(freshness: Freshness, reading: Reading) -> dict[str, Any]:
+def _models(checkpoints: CheckpointWatcher, reading: CheckpointReading) -> dict[str, Any]:
     return {
         name: {
             "version": checkpoint.version,
             "position": checkpoint.position,
             "changed": checkpoint.changed,
             "lag_events": reading.head - checkpoint.position,
-            "lag_ms": freshness.lag_ms((name,), reading) if checkpoint.position < reading.head else 0,
+            "lag_ms": checkpoints.lag_ms((name,), reading) if checkpoint.position < reading.head else 0,
             "error": checkpoint.error,
         }
         for name, checkpoint in sorted(reading.models.items())
     }
 
 
-async def _links(connection: asyncpg.Connection, reading: Reading) -> dict[str, Any]:
+async def _links(connection: asyncpg.Connection, reading: CheckpointReading) -> dict[str, Any]:
     return {
         row["pbx"]: {
             "link": reading.links[row["pbx"]].state,
-            "since": stamp(row["since"]),
+            "since": rfc3339_microseconds(row["since"]),
             "healed": row["healed"],
             "complete": reading.links[row["pbx"]].complete,
             "address": row["address"],
@@ -137,8 +138,8 @@ async def _links(connection: asyncpg.Connection, reading: Reading) -> dict[str, 
             "reason": row["reason"],
             "refused": row["refused"],
             "epoch": row["epoch"],
-            "last_snapshot": stamp(row["last_snapshot"]),
-            "last_minute": stamp(row["last_minute"]),
+            "last_snapshot": rfc3339_microseconds(row["last_snapshot"]),
+            "last_minute": rfc3339_microseconds(row["last_minute"]),
             "failed_lists": unanswered_lists(row["failed"]),
             "refused_lists": refused_lists(row["failed"]),
         }
@@ -146,4 +147,4 @@ async def _links(connection: asyncpg.Connection, reading: Reading) -> dict[str, 
     }
 
 
-ROUTES = [web.get("/v1/ledger/status", needs("admin", status))]
+ROUTES = [web.get("/v1/ledger/status", require_permission("admin", status))]

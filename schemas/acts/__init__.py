@@ -1,6 +1,6 @@
-"""Acts on a PBX: what is asked of the commander, and the events that tell how it went.
+"""Acts on a PBX: requests to the commander, and the events of their outcomes.
 
-They stand in the log under their PBX. A request is sent at most once: `ActSent` is durable before anything goes to
+They are in the log under their PBX. A request is sent at most once: `ActSent` is durable before anything goes to
 Asterisk, and a request with an `ActSent` and no outcome becomes `ActUnknown`.
 """
 
@@ -9,21 +9,28 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
-from schemas.ami import OurEvent
+from schemas.ami import OwnEvent
 from schemas.facts import Fact
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 
 Reason = Literal["refused", "absent", "conflict", "invalid", "unreachable", "expired", "impossible"]
-"""Why an act failed: Asterisk said no; it has no such thing; it has it already; a value is none; no link to the PBX;
-nobody sent it in time, and nobody will; this version of the commander does not know it."""
+"""Why an act failed.
+
+- `refused`: Asterisk refused it.
+- `absent`, `conflict`: its object does not exist, or exists already.
+- `invalid`: a value is invalid.
+- `unreachable`: there is no link to the PBX.
+- `expired`: it was not sent in time, and never will be.
+- `impossible`: this version of the commander cannot execute it.
+"""
 
 
 class Act(Struct, frozen=True, tag_field="act"):
-    """Base of what can be asked; the tag names it, like ``channel.hangup``. No text in it has CR, LF or NUL."""
+    """Base of the acts; the tag is the name, like ``channel.hangup``. No text in an act has CR, LF or NUL."""
 
 
 class ActRequested(Fact, frozen=True):
-    """Somebody wants this done. ``key`` and ``digest`` belong to an Idempotency-Key, if there was one."""
+    """The request of an act. ``key`` and ``digest`` belong to its Idempotency-Key, if there is one."""
 
     id: str
     act: dict[str, Any]
@@ -31,40 +38,37 @@ class ActRequested(Fact, frozen=True):
     digest: str = ""
 
 
-class ActSent(Ours, frozen=True):
-    """From here on Asterisk may have done it."""
+class ActSent(RingledgerEvent, frozen=True):
+    """From here on Asterisk may have executed the act."""
 
     id: str
 
 
-class ActSucceeded(Ours, frozen=True):
-    """Asterisk did it; ``message`` is its own word, ``result`` what the act tells besides."""
+class ActSucceeded(RingledgerEvent, frozen=True):
+    """The success of an act; ``message`` is Asterisk's reply, ``result`` holds further values of the act."""
 
     id: str
     message: str = ""
     result: dict[str, Any] = field(default_factory=dict)
 
 
-class ActFailed(Ours, frozen=True):
-    """It was not done; ``message`` is Asterisk's own word where Asterisk said no."""
+class ActFailed(RingledgerEvent, frozen=True):
+    """The failure of an act, which has had no effect; ``message`` is Asterisk's reply where Asterisk refused it."""
 
     id: str
     reason: Reason
     message: str
 
 
-class ActUnknown(Ours, frozen=True):
-    """It was sent and may have been done: the link was lost, or the commander died. It is never sent again."""
+class ActUnknown(RingledgerEvent, frozen=True):
+    """An act was sent without an outcome: the link was lost, or the commander died. It is never sent again."""
 
     id: str
     message: str
 
 
-OUTCOMES = (ActSucceeded, ActFailed, ActUnknown)
-
-
-class ActEvent(OurEvent, frozen=True, kw_only=True, gc=False):
-    """All of these, as folds read them."""
+class ActEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
+    """The events of acts, as folds read them."""
 
     type: str
     id: str
@@ -80,6 +84,6 @@ class ActEvent(OurEvent, frozen=True, kw_only=True, gc=False):
 
 
 def builtins(act: Act) -> dict[str, Any]:
-    """Return the act as the log holds it."""
-    made: dict[str, Any] = msgspec.to_builtins(act)
-    return made
+    """Return the act as a JSON object, as in the log."""
+    members: dict[str, Any] = msgspec.to_builtins(act)
+    return members

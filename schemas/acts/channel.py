@@ -6,19 +6,18 @@ from schemas.acts import Act
 
 
 class ChannelHangup(Act, frozen=True, tag="channel.hangup"):
-    """Hang one channel up (AMI Hangup); ``channel`` is its name."""
+    """Hang up one channel (AMI Hangup); ``channel`` is its name."""
 
     channel: str
 
 
 class ChannelOriginate(Act, frozen=True, tag="channel.originate", kw_only=True):
-    """Call ``channel`` and, when it answers, have it go on at an extension, or run an application (AMI Originate).
+    """Call ``channel``, and connect it to an extension or an application when it answers (AMI Originate).
 
-    ``channel`` is what to dial, like ``PJSIP/100``; ``caller_id`` is what it is shown, like ``Alice <100>``;
-    ``timeout`` is how long it may ring, in milliseconds; ``variables`` are set on the channel; ``account`` is its
-    account code. Empty texts are not sent; where ``application`` (with its arguments in ``data``) is given, the
-    extension is not. It has succeeded when Asterisk has taken the order: whether anybody
-    answers is heard as events.
+    ``channel`` is the number to dial, like ``PJSIP/100``; ``caller_id`` is displayed there, like ``Alice <100>``.
+    ``timeout`` limits the ringing, in milliseconds; ``variables`` are set on the channel; ``account`` is its account
+    code. Empty texts are not sent. With an ``application`` (its arguments in ``data``) the extension is not sent. The
+    act succeeds when Asterisk accepts the request; the call itself follows as events.
     """
 
     channel: str

@@ -1,4 +1,4 @@
-"""Acts on a PBX's configuration files. Secret values are no part of them: a token stands in their place.
+"""Acts on a PBX's configuration files. They hold no secret values: a token replaces each of them.
 
 A secret line's value is `schemas.secrets.MASK` (keep what the file has) or a token of ``ledger.secret``.
 """
@@ -12,7 +12,7 @@ from schemas.configuration import Line, Section
 
 
 class ConfigReplace(Act, frozen=True, tag="config.replace"):
-    """Make a file say this. ``base`` is the digest of the text that it must have now, empty for any."""
+    """Replace the sections of a file. ``base`` is the digest that its present text must have, empty for any."""
 
     file: str
     sections: tuple[Section, ...]
@@ -20,10 +20,10 @@ class ConfigReplace(Act, frozen=True, tag="config.replace"):
 
 
 class ConfigSection(Act, frozen=True, tag="config.section"):
-    """Do something to the one section of this name.
+    """Create, update, change or delete the only section of this name.
 
-    ``create`` and ``update`` give it these lines, ``change`` sets the options that the lines name and leaves the
-    others. ``inherits`` None: as it was.
+    ``create`` and ``update`` set all lines; ``change`` sets the options that the lines name and leaves the others.
+    ``inherits`` None leaves the templates unchanged.
     """
 
     file: str
@@ -34,9 +34,9 @@ class ConfigSection(Act, frozen=True, tag="config.section"):
 
 
 class ConfigTrunk(Act, frozen=True, tag="config.trunk"):
-    """Do something to the PJSIP sections that make a trunk.
+    """Create, update or delete the PJSIP sections of a trunk.
 
-    ``given`` are members as in ``services/configuration/trunks.py``; what is not given stays, or is made up.
+    ``given`` are members as in ``services/asterisk/config/trunks.py``; others keep their values or take defaults.
     """
 
     name: str

@@ -10,12 +10,12 @@ class ModuleLoad(Act, frozen=True, tag="module.load"):
 
 
 class ModuleReload(Act, frozen=True, tag="module.reload"):
-    """Have one module read its configuration again."""
+    """Reload the configuration of one module."""
 
     module: str
 
 
 class ModuleUnload(Act, frozen=True, tag="module.unload"):
-    """Unload one module that nobody uses."""
+    """Unload one module that is not in use."""
 
     module: str

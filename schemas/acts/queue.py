@@ -1,10 +1,10 @@
-"""Acts on members of queues. A queue tells its members apart by ``interface``, which views call ``location``."""
+"""Acts on members of queues. ``interface``, which is ``location`` in views, identifies a member of a queue."""
 
 from schemas.acts import Act
 
 
 class QueueMemberAdd(Act, frozen=True, tag="queue.member.add", kw_only=True):
-    """Add a member (AMI QueueAdd). Empty ``name`` and ``state_interface`` are the interface."""
+    """Add a member (AMI QueueAdd). Empty ``name`` and ``state_interface`` default to the interface."""
 
     queue: str
     interface: str
@@ -15,7 +15,10 @@ class QueueMemberAdd(Act, frozen=True, tag="queue.member.add", kw_only=True):
 
 
 class QueueMemberChange(Act, frozen=True, tag="queue.member.change", kw_only=True):
-    """Change what is not None (AMI QueuePenalty, QueueMemberRingInUse, QueuePause); ``reason`` goes with ``paused``."""
+    """Change the members that are not None (AMI QueuePenalty, QueueMemberRingInUse, QueuePause).
+
+    ``reason`` is that of ``paused``.
+    """
 
     queue: str
     interface: str

@@ -1,7 +1,7 @@
-"""Shapes of AMI events: one Struct per set of headers that folds read, many event names to a shape.
+"""Shapes of AMI events: one Struct per set of headers that folds read; many event names share a shape.
 
-Every shape starts with what the log knows (``pbx``, ``at``, ``recorded``, ``position``). Headers that are absent or
-empty take the default, so that a missing value and an empty one read alike. Header names are Asterisk's (verified in
+Every shape starts with members of the log (``pbx``, ``at``, ``recorded``, ``position``). Headers that are absent or
+empty take the default, so that a missing value equals an empty one. Header names are Asterisk's (verified in
 recordings of Asterisk 16.28 and 22.10); numbers arrive as text and are converted by msgspec's lax mode.
 """
 
@@ -20,13 +20,13 @@ Float = Annotated[float, Meta(ge=-(2**53), le=2**53)]
 
 
 class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
-    """What every fold may read of an event, whatever its headers; times are UTC.
+    """The members that every fold may read, whatever the headers of the event; times are UTC.
 
     ``at`` is the PBX's clock where the event has a Timestamp, ``recorded`` is the listener's. The two may differ by any
     amount: a time that is compared with our own now comes from ``recorded``.
 
-    Only events of ``source_of_events`` are given to folds: a PBX may send an event that has the name of one of ours;
-    and those of ``also_from``, where an import brings the same from elsewhere.
+    Folds receive events of ``source_of_events`` only: a PBX may send an event with the name of one of Ringledger's
+    own. They also receive events of ``also_from``, for imports of the same events from another source.
     """
 
     source_of_events: ClassVar[Source] = "ami"
@@ -38,7 +38,7 @@ class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
     position: int = field(name="_position")
 
 
-class OurEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """Base of the shapes of events that Ringledger itself wrote."""
+class OwnEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """Base of the shapes of Ringledger's own events."""
 
     source_of_events: ClassVar[Source] = "ringledger"

@@ -13,7 +13,7 @@ class AgentEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class AgentListed(AgentEvent, frozen=True, kw_only=True, gc=False):
-    r"""Agents: one agent of the answer to Agents; times are seconds since the epoch.
+    r"""Agents: one agent of the response to Agents; times are seconds since the epoch.
 
     Asterisk (16 and 22, app_agent_pool.c) ends the line of CallStarted by LF alone, so its value runs on into the
     next header: ``1795309049\nLoggedInTime: 1795309020``.

@@ -1,4 +1,4 @@
-"""Call detail records, and what queues say about their calls."""
+"""Call detail records, and the queues' events about their calls."""
 
 from typing import Annotated, ClassVar
 
@@ -14,11 +14,11 @@ Seconds = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 class Cdr(AmiEvent, frozen=True, kw_only=True, gc=False):
     """Cdr of cdr_manager; times are the PBX's local time (``2026-11-22 00:56:23``), without a zone.
 
-    ``linked_id`` and ``sequence`` are there when cdr_manager.conf maps them; ``answer_time`` is empty when nobody
-    answered. ``timestamp`` tells whether ``at`` is the PBX's clock (``timestampevents = yes``) or ours.
+    ``linked_id`` and ``sequence`` exist when cdr_manager.conf maps them; ``answer_time`` is empty for an
+    unanswered call. ``timestamp`` is empty where ``at`` is our clock, not the PBX's (``timestampevents = yes``).
 
-    A line of Master.csv (``log_source`` is ``cdr_csv``) says the same, but for LinkedID and Sequence, which it seldom
-    has; its ``at`` is its end, for whoever imported it knew the zone.
+    A line of Master.csv (``log_source`` is ``cdr_csv``) has the same members, but seldom LinkedID and Sequence.
+    Its ``at`` is its end, because the import has the zone.
     """
 
     also_from: ClassVar[Source | None] = "cdr_csv"
@@ -48,7 +48,7 @@ class Cdr(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class QueueCall(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """QueueCallerJoin, QueueCallerAbandon, AgentCalled, AgentConnect, AgentComplete: a caller, and maybe a member.
+    """QueueCallerJoin, QueueCallerAbandon, AgentCalled, AgentConnect, AgentComplete: a caller, and in some a member.
 
     ``interface`` is what the queue dials (``Local/1001@agents/n``), ``dest_channel`` what came of it; ``hold_time``
     is how long the caller has waited, in seconds.

@@ -25,7 +25,7 @@ class ChannelEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ChannelListed(ChannelEvent, frozen=True, kw_only=True, gc=False):
-    """CoreShowChannel; ``duration`` is HH:MM:SS since the channel was made."""
+    """CoreShowChannel; ``duration`` is HH:MM:SS since the channel was created."""
 
     application: str = field(name="Application", default="")
     application_data: str = field(name="ApplicationData", default="")
@@ -55,7 +55,7 @@ class BridgeEvent(ChannelEvent, frozen=True, kw_only=True, gc=False):
 
 
 class BridgeMember(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """BridgeEnter and BridgeLeave, as far as waiting bridges go: those of type ``agent_hold`` and ``parking``.
+    """BridgeEnter and BridgeLeave of waiting bridges: those of type ``agent_hold`` and ``parking``.
 
     ``swap_unique_id`` (BridgeEnter) is the channel whose place the channel takes; it leaves the bridge.
     """

@@ -1,12 +1,12 @@
-"""Answers and events about the PBX itself and its modules."""
+"""Responses and events about the PBX itself and its modules."""
 
 from msgspec import field
 
-from schemas.ami import AmiEvent, Float, Int, OurEvent
+from schemas.ami import AmiEvent, Float, Int, OwnEvent
 
 
-class Greeted(OurEvent, frozen=True, kw_only=True, gc=False):
-    """Our own Connected: the banner is ``Asterisk Call Manager/11.0.0``."""
+class Greeted(OwnEvent, frozen=True, kw_only=True, gc=False):
+    """Ringledger's own Connected; the banner is like ``Asterisk Call Manager/11.0.0``."""
 
     banner: str = field(name="banner", default="")
 
@@ -40,7 +40,7 @@ class CoreSettings(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ModulesShown(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """Reply to Command ``module show``: ``output`` is the table that the CLI prints, a line each."""
+    """Reply to Command ``module show``: ``output`` is the table that the CLI prints, with one module per line."""
 
     response: str = field(name="Response", default="")
     action_id: str = field(name="ActionID", default="")
@@ -48,7 +48,7 @@ class ModulesShown(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ModuleChecked(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """Reply to ModuleCheck, which does not name the module: the last part of our ActionID does."""
+    """Reply to ModuleCheck; the module is the last part of our ActionID, because the reply does not name it."""
 
     response: str = field(name="Response", default="")
     action_id: str = field(name="ActionID", default="")
@@ -56,7 +56,7 @@ class ModuleChecked(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ModuleEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """Load and Unload; ``status`` is Success or why not."""
+    """Load and Unload; ``status`` is Success or the reason of the failure."""
 
     module: str = field(name="Module", default="")
     status: str = field(name="Status", default="")

@@ -1,4 +1,4 @@
-"""What a snapshot's answers say in numbers."""
+"""The counts in a snapshot's responses."""
 
 from msgspec import field
 
@@ -6,10 +6,10 @@ from schemas.ami import AmiEvent, Int
 
 
 class Counted(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """CoreShowChannelsComplete, Response:CoreStatus, QueueParams, QueueMember, as answers to an action of ours.
+    """CoreShowChannelsComplete, Response:CoreStatus, QueueParams, QueueMember, in responses to a snapshot.
 
     ``location`` is a queue member's interface and ``status`` the state of its device, as a number. ``minute`` is not in
-    the event: see ``projections.samples.placed``.
+    the event: see ``projections.calls.samples.with_snapshot_start``.
     """
 
     action_id: str = field(name="ActionID", default="")

@@ -6,7 +6,7 @@ from schemas.ami import AmiEvent, Int
 
 
 class ParkinglotListed(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """Parkinglot: one lot of the answer to Parkinglots; ``timeout`` in seconds."""
+    """Parkinglot: one lot of the response to Parkinglots; ``timeout`` in seconds."""
 
     name: str = field(name="Name", default="")
     start_space: str = field(name="StartSpace", default="")
@@ -15,7 +15,7 @@ class ParkinglotListed(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ParkedCallEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """ParkedCall (live and in the answer to ParkedCalls), UnParkedCall, ParkedCallGiveUp, ...TimeOut and ...Swap.
+    """ParkedCall (live and in the response to ParkedCalls), UnParkedCall, ParkedCallGiveUp, ...TimeOut and ...Swap.
 
     ``timeout`` is what is left of the lot's time, ``duration`` what has gone by, both in seconds, in all of them.
     """

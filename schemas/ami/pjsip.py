@@ -28,13 +28,13 @@ class Aor(AmiEvent, frozen=True, kw_only=True, gc=False):
     endpoint_name: str | None = field(name="EndpointName", default=None)
 
     def uris(self) -> list[str]:
-        """Return the URIs of all contacts; one may hold commas itself."""
+        """Return the URIs of all contacts; a URI may contain commas."""
         start = f"{self.object_name}/"
         return self.contacts.removeprefix(start).split(f",{start}") if self.contacts.startswith(start) else []
 
 
 class Auth(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """AuthList and AuthDetail; the log masks what is secret."""
+    """AuthList and AuthDetail; secret values are masked in the log."""
 
     object_type: str = field(name="ObjectType", default="")
     object_name: str = field(name="ObjectName", default="")
@@ -48,7 +48,7 @@ class Auth(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ContactStatus(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """ContactStatus, live: NonQualified when the contact is made, then Reachable, Unreachable, ..., Removed."""
+    """ContactStatus, live: NonQualified when the contact is created, then Reachable, Unreachable, ..., Removed."""
 
     aor: str = field(name="AOR", default="")
     uri: str = field(name="URI", default="")
@@ -98,7 +98,7 @@ class ContactListed(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class EndpointListed(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """EndpointList; ``contacts`` is ``aor/uri,`` repeated, ``device_state`` words as the CLI's ("Not in use")."""
+    """EndpointList; ``contacts`` is ``aor/uri,`` repeated, ``device_state`` is in the CLI's words ("Not in use")."""
 
     object_type: str = field(name="ObjectType", default="")
     object_name: str = field(name="ObjectName", default="")
@@ -111,7 +111,7 @@ class EndpointListed(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class EndpointState(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """DeviceStateChange; with an ActionID it is an item of DeviceStateList, else news."""
+    """DeviceStateChange; with an ActionID it is an item of DeviceStateList, otherwise a live event."""
 
     action_id: str = field(name="ActionID", default="")
     device: str = field(name="Device", default="")

@@ -7,13 +7,13 @@ from msgspec import Meta, field
 from schemas.ami import AmiEvent, Int
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
-"""A number that folds add to, so it must not stand at the very edge of PostgreSQL's bigint."""
+"""A number to which folds add, so it must stay below the limit of PostgreSQL's bigint."""
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
 class QueueListed(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """QueueParams: one queue of the answer to QueueStatus; the two performances are percentages with one decimal."""
+    """QueueParams: one queue of the response to QueueStatus; the two performances are percentages with one decimal."""
 
     queue: str = field(name="Queue", default="")
     max: Int = field(name="Max", default=0)
@@ -30,7 +30,7 @@ class QueueListed(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class QueueMemberFacts(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """What member events and member list items say alike; times are seconds since the epoch, 0 for never."""
+    """The common headers of member events and member list items; times are seconds since the epoch, 0 for never."""
 
     queue: str = field(name="Queue", default="")
     state_interface: str = field(name="StateInterface", default="")
@@ -56,7 +56,7 @@ class QueueMemberEvent(QueueMemberFacts, frozen=True, kw_only=True, gc=False):
 
 
 class QueueMemberListed(QueueMemberFacts, frozen=True, kw_only=True, gc=False):
-    """QueueMember: one member of the answer to QueueStatus. It lacks Ringinuse."""
+    """QueueMember: one member of the response to QueueStatus. It lacks Ringinuse."""
 
     name: str = field(name="Name", default="")
     location: str = field(name="Location", default="")
@@ -79,7 +79,7 @@ class QueueCaller(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class QueueEntryListed(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """QueueEntry: one caller of the answer to QueueStatus; ``wait`` in seconds. Unknown names read ``unknown``."""
+    """QueueEntry: one caller of the response to QueueStatus; ``wait`` in seconds. Unknown names are ``unknown``."""
 
     queue: str = field(name="Queue", default="")
     unique_id: str = field(name="Uniqueid", default="")
@@ -94,9 +94,9 @@ class QueueEntryListed(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class QueueCall(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """AgentConnect and AgentComplete: a caller meets a member and parts from it. Times are whole seconds.
+    """AgentConnect and AgentComplete: the start and the end of a call to a member. Times are whole seconds.
 
-    ``dest_unique_id`` is the member's channel. Asterisk 22 leaves out a channel that is gone already.
+    ``dest_unique_id`` is the member's channel. Asterisk 22 leaves out a channel that has ended already.
     """
 
     queue: str = field(name="Queue", default="")

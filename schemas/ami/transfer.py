@@ -1,4 +1,4 @@
-"""Events in which one channel takes the place of another (class call)."""
+"""Events in which one channel replaces another (class call)."""
 
 from msgspec import Struct, field
 
@@ -6,7 +6,7 @@ from schemas.ami import AmiEvent
 
 
 class Party(Struct, frozen=True, gc=False):
-    """The channel that takes a place."""
+    """The channel that replaces another."""
 
     unique_id: str
     linked_id: str
@@ -20,8 +20,8 @@ class Party(Struct, frozen=True, gc=False):
 class AttendedTransfer(AmiEvent, frozen=True, kw_only=True, gc=False):
     """AttendedTransfer (bridge.c, stasis_bridges.c of Asterisk 16 and 22).
 
-    The transferer has two legs. With ``dest_type`` App one of them is in no bridge but in an application, and the
-    other side of the other leg takes its place there: name and unique id are swapped, and no event says Rename.
+    The transferer has two legs. With ``dest_type`` App one of them is in an application instead of a bridge, and the
+    peer of the other leg replaces it there: name and unique id are swapped, without a Rename event.
     """
 
     result: str = field(name="Result", default="")
@@ -45,13 +45,13 @@ class AttendedTransfer(AmiEvent, frozen=True, kw_only=True, gc=False):
     target_connected_line_name: str = field(name="TransferTargetConnectedLineName", default="")
 
     def replaced(self) -> str:
-        """Return the unique id of the leg whose place in an application is taken, empty if there is none."""
+        """Return the unique id of the leg that is replaced in an application, empty if there is none."""
         if self.result != "Success" or self.dest_type != "App":
             return ""
         return self.second_transferer_unique_id if self.orig_bridge_id else self.orig_transferer_unique_id
 
     def replacement(self) -> Party:
-        """Return the channel that takes the place; its unique id is empty where the event does not name it."""
+        """Return the channel that replaces the leg; its unique id is empty where the event does not name it."""
         if self.orig_bridge_id:
             return Party(
                 self.transferee_unique_id,
@@ -74,7 +74,7 @@ class AttendedTransfer(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class LocalOptimization(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """LocalOptimizationBegin: channel ``source`` takes the place of one half of a Local channel in a bridge.
+    """LocalOptimizationBegin: channel ``source`` replaces one half of a Local channel in a bridge.
 
     LocalOptimizationEnd always follows; its Success is "No" after every success (recorded with 16.28 and 22.10).
     """

@@ -1,9 +1,9 @@
-"""The command ``ringledger``. The order of the imports is that of ``ringledger --help``."""
+"""The command line program ``ringledger``. The order of the imports is that of ``ringledger --help``."""
 
-from services.cli import processes, ledger, files, models, status  # isort: skip
-from services.cli.app import app
+from services.cli import processes, ledger, retention, files, models, status  # isort: skip
+from services.cli.options import app
 
-__all__ = ["files", "ledger", "main", "models", "processes", "status"]
+__all__ = ["files", "ledger", "main", "models", "processes", "retention", "status"]
 
 
 def main() -> None:

@@ -1,31 +1,29 @@
-"""The commands about the ledger itself: migrate, verify, archive, redact."""
+"""The commands migrate and verify."""
 
 import asyncio
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from services.cli.app import LEDGER, File, app, database_held, refuse, settings_of
+from services.cli.options import LEDGER, SettingsFile, app, failure, load_settings, open_database
 
 
 @app.command(rich_help_panel=LEDGER)
-def migrate(file: File = None) -> None:
-    """Bring the database's schema up to date (`up` does it by itself)."""
-    from services import database
+def migrate(file: SettingsFile = None) -> None:
+    """Bring the database's schema up to date. `up` does this itself."""
+    from services.database.connection import connect
+    from services.database.migrate import migrate as apply_migrations
 
-    async def body(url: str) -> None:
-        connection = await database.connect(url)
+    async def apply(url: str) -> list[str]:
+        connection = await connect(url)
         try:
-            applied = await database.migrate(connection)
+            return await apply_migrations(connection)
         finally:
             await connection.close()
-        typer.echo("\n".join(applied) or "nothing to do")
 
-    with database_held(settings_of(file)) as url:
-        asyncio.run(body(url))
+    with open_database(load_settings(file)) as url:
+        typer.echo("\n".join(asyncio.run(apply(url))) or "nothing to do")
 
 
 @app.command(rich_help_panel=LEDGER)
@@ -34,128 +32,53 @@ def verify(
         list[Path] | None, typer.Argument(metavar="FILE...", show_default=False, help="Files of archived months.")
     ] = None,
     *,
-    archive: Annotated[bool, typer.Option("--archive", help="Check these FILEs too.")] = False,
+    archive: Annotated[bool, typer.Option("--archive", help="Also check the FILEs of archived months.")] = False,
     anchor: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Check the signed heads in FILE too, and add this one.")
+        Path | None, typer.Option(metavar="FILE", help="Also check the signed heads in FILE, and add the present one.")
     ] = None,
-    file: File = None,
+    file: SettingsFile = None,
 ) -> None:
-    """Prove that the log is what was appended, from the database alone; `up` may run.
+    """Prove that the log is what was appended, from the database alone. `up` may run.
 
-    Exit code 0 when it is, but for what was redacted, which is listed; 1, and a line that names the first event that is
-    not, otherwise. Whoever can write the database could compute a new end of the log: keep an anchor where they cannot
-    write, and that is found too. A log with archived months is proved from where it begins; with
-    --archive and all their files from position 1 on.
+    Exit code 0: the log is intact, except for redactions, which are listed. Exit code 1: it is not, and a line names
+    the first damaged event. A writer of the database can recompute the end of the log; an anchor file in a place that
+    they cannot write reveals that. A log with archived months is proved from its start; with --archive and all their
+    files, it is proved from position 1.
     """
     from concurrent.futures import BrokenExecutor
 
-    from services.anchor import AnchorError, anchored
-    from services.archive_check import StrayFileError, told
-    from services.audit import audit
-    from services.damage import DamageError
-    from services.ledger_file import LedgerFileError
-    from services.redactions import RedactionError
-    from services.verify import NoLedgerError
+    from services.database.errors import NoLedgerError
+    from services.integrity.anchors import AnchorError, verify_with_anchors
+    from services.integrity.archives import StrayFileError, summary_line
+    from services.integrity.damage import DamageError
+    from services.integrity.verify import verify_log
+    from services.log.redactions import RedactionError
+    from services.transfer.ledger_file import LedgerFileError
 
     if archive != bool(files):
-        raise refuse("verify --archive FILE...: the option goes with the files of archived months")
+        raise failure("--archive and FILE... must be given together: verify --archive FILE...")
     if missing := [str(one) for one in files or [] if not one.is_file()]:
-        raise refuse(f"{missing[0]} is no file")
-    settings = settings_of(file)
-    said = ""
+        raise failure(f"not found: file {missing[0]}")
+    settings = load_settings(file)
+    anchors = ""
     try:
-        with database_held(settings) as url:
+        with open_database(settings) as url:
             if anchor is None:
-                verified = asyncio.run(audit(url, files=files or ()))
+                result = asyncio.run(verify_log(url, files=files or ()))
             else:
-                verified, said = asyncio.run(anchored(url, anchor, settings.data, files or ()))
+                result, anchors = asyncio.run(verify_with_anchors(url, anchor, settings.data, files or ()))
     except (AnchorError, NoLedgerError, StrayFileError) as error:
-        raise refuse(error) from None
+        raise failure(error) from None
     except (DamageError, LedgerFileError, RedactionError) as error:
         typer.echo(error)
         raise typer.Exit(1) from None
     except BrokenExecutor as error:
-        raise refuse(f"the database cannot be read: {error}") from None
+        raise failure(f"the database cannot be read: {error}") from None
     typer.echo(
-        f"honest: {verified.events} events in {verified.batches} batches up to position {verified.end.position},"
-        f" hash {verified.end.hash.hex()}" + (f"; {said}" if said else "")
+        f"honest: {result.events} events in {result.batches} batches up to position {result.end.position},"
+        f" hash {result.end.hash.hex()}" + (f"; {anchors}" if anchors else "")
     )
-    if verified.edge:
-        typer.echo(told(verified.edge, verified.checked))
-    for redaction in verified.redactions:
+    if result.archives:
+        typer.echo(summary_line(result.archives, result.checked))
+    for redaction in result.redactions:
         typer.echo(redaction.line())
-
-
-@app.command(rich_help_panel=LEDGER)
-def archive(
-    *,
-    before: Annotated[str, typer.Option(metavar="MONTH", help="The first month to stay, as 2026-10.")],
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the files go; default: archive, in RINGLEDGER_DATA.")
-    ] = None,
-    drop: Annotated[
-        bool, typer.Option("--drop", help="Drop the months' tables; without it they stay in schema archived.")
-    ] = False,
-    file: File = None,
-) -> None:
-    """Take old months out of the log, each into a file that `import` takes; `up` may run.
-
-    What is served goes on from states kept where the log then begins, and the chain from there; `verify --archive`
-    holds the files against it. What is asked of a time before is refused, naming the file. Broken off, it can be run
-    again. The whole log comes back with `import` of all files, in order, into an empty database.
-    """
-    from services import archive as body
-    from services.detach import ArchiveError
-
-    try:
-        month = body.month_of(before)
-        settings = settings_of(file)
-        with database_held(settings) as url:
-            done = asyncio.run(body.archive(url, month, output or settings.data / "archive", drop=drop))
-    except ArchiveError as error:
-        raise refuse(error, error.code) from None
-    for line in body.lines(done):
-        typer.echo(line)
-
-
-@app.command(rich_help_panel=LEDGER)
-def redact(
-    *,
-    number: Annotated[str | None, typer.Option(metavar="N", help="A telephone number; - reads it from stdin.")] = None,
-    text: Annotated[str | None, typer.Option(metavar="TEXT", help="A name, or - likewise.")] = None,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept in the log.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say where it stands.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Take short ones, which may be anything.")] = False,
-    file: File = None,
-) -> None:
-    """Erase a person: a number or a name becomes a token in the log and in all views; `up` may run.
-
-    The chain over the log still holds: an event says which events were changed, and `ringledger verify` lists it. A
-    number stands there as a whole, not within a longer one, nor in a unique id or a time. What cannot be reached
-    (backups, exports, spools) is in docs/architecture.md.
-    """
-    from services import run
-    from services.forget import UnfinishedError
-    from services.redact import RedactError, told
-    from services.redact import redact as body
-    from services.redaction_key import KeyFileError, read_key, token
-    from services.wanted import WantedError, wanted
-
-    try:
-        found = wanted(
-            *(sys.stdin.readline().strip() if given == "-" else given for given in (number, text)), force=force
-        )
-    except WantedError as error:
-        raise refuse(error) from None
-    settings = settings_of(file)
-    run.configure_logging("redact")
-    os.nice(5)
-    try:
-        with database_held(settings) as url:
-            name = "a token" if dry_run else token(read_key(settings.data), found.kind, found.text)
-            done = asyncio.run(body(url, found, name, reason, dry_run=dry_run))
-    except (RedactError, KeyFileError) as error:
-        raise refuse(error) from None
-    except UnfinishedError as error:
-        raise refuse(error, 1) from None
-    typer.echo(told(done, dry_run=dry_run))

@@ -1,115 +1,113 @@
-"""The commands about read models: rebuild, as-of, diff."""
+"""The commands about read models: as-of, diff, rebuild."""
 
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.app import LEDGER, File, app, database_held, refuse, settings_of
+from projections.engine.model import ReadModel
+from services.cli.options import LEDGER, AsJson, SettingsFile, app, failure, load_settings, open_database
 
 if TYPE_CHECKING:
-    from projections.kit import Model
+    from services.replay.history import RowsAsOf
 
-T = TypeVar("T")
-
-Pbx = Annotated[str | None, typer.Option(metavar="NAME", help="Rows of this PBX only.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
-INSTANT = "A log position, or a time as 2026-11-23T14:03:00Z."
+Pbx = Annotated[str | None, typer.Option(metavar="NAME", help="Only rows of this PBX.")]
+INSTANT = "A log position, or a time such as 2026-11-23T14:03:00Z."
+MODEL = "A read model: channels, queues, agents, ..."
 
 
 @app.command("as-of", rich_help_panel=LEDGER)
 def as_of(
     instant: Annotated[str, typer.Argument(metavar="TIME|POSITION", help=INSTANT)],
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A read model: channels, queues, agents, ...")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     *,
     pbx: Pbx = None,
     as_json: AsJson = False,
-    file: File = None,
+    file: SettingsFile = None,
 ) -> None:
-    """Show a read model's rows as they were: at a position, or when all was known that had been heard by a time.
+    """Show a read model's rows as of a position, or as of a time with all events received by then.
 
-    It needs the database alone. Without a terminal it writes a line for each row, columns separated by tabs.
+    Requires the database only. Without a terminal, each row is one line with columns separated by tabs.
     """
-    from services import history_text
-    from services.history import Question, found
+    from services.replay.history_report import print_rows, rows_json
 
-    (then,) = _asked(file, lambda url: found(url, Question((instant,), model, pbx)))
+    (rows,) = _query(file, (instant,), model, pbx)
     if as_json:
-        typer.echo(history_text.rows_json(then))
+        typer.echo(rows_json(rows))
     else:
-        history_text.show_rows(then)
+        print_rows(rows)
 
 
 @app.command(rich_help_panel=LEDGER)
 def diff(
     before: Annotated[str, typer.Argument(metavar="FROM", help=INSTANT)],
     after: Annotated[str, typer.Argument(metavar="TO", help=INSTANT)],
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A read model: channels, queues, agents, ...")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
     *,
     pbx: Pbx = None,
     as_json: AsJson = False,
-    file: File = None,
+    file: SettingsFile = None,
 ) -> None:
-    """Show which rows of a read model came (+), went (-) or changed (~) between two instants."""
-    from services import history_text
-    from services.history import Question, differences, found
+    """Show the rows of a read model that were added (+), removed (-) or changed (~) between two instants."""
+    from services.replay.history import compare
+    from services.replay.history_report import changes_json, print_changes
 
-    old, new = _asked(file, lambda url: found(url, Question((before, after), model, pbx)))
+    old, new = _query(file, (before, after), model, pbx)
     if as_json:
-        typer.echo(history_text.differences_json(differences(old, new)))
+        typer.echo(changes_json(compare(old, new)))
     else:
-        history_text.show_differences(old, new)
+        print_changes(old, new)
 
 
-def _asked(file: Path | None, question: Callable[[str], Coroutine[None, None, T]]) -> T:
-    from services.history import HistoryError
+def _query(file: Path | None, instants: tuple[str, ...], model: str, pbx: str | None) -> "list[RowsAsOf]":
+    from services.replay.history import HistoryError, HistoryQuery, query_history
 
     try:
-        with database_held(settings_of(file)) as url:
-            return asyncio.run(question(url))
+        with open_database(load_settings(file)) as url:
+            return asyncio.run(query_history(url, HistoryQuery(instants, model, pbx)))
     except HistoryError as error:
-        raise refuse(error, error.code) from None
+        raise failure(error, error.code) from None
 
 
 @app.command(rich_help_panel=LEDGER)
 def rebuild(
-    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Which; all without.")] = None,
-    to: Annotated[int | None, typer.Option(min=1, metavar="POSITION", help="Fold the log up to here only.")] = None,
-    diff: Annotated[bool, typer.Option("--diff", help="Only show which rows would be others.")] = False,  # noqa: FBT002
-    file: File = None,
+    models: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Read models; default: all.")] = None,
+    to: Annotated[int | None, typer.Option(min=1, metavar="POSITION", help="Fold the log only until here.")] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Only show the rows that a rebuild would change.")] = False,  # noqa: FBT002
+    file: SettingsFile = None,
 ) -> None:
-    """Fold read models anew from the log, and swap them in for those that are served when they have caught up.
+    """Rebuild read models from the log, and swap them in when they have caught up.
 
-    Views are served all the time. `up` may run: then its projector does the work. Ctrl-C leaves it to go on.
+    Views stay available. If `up` runs, its projector does the work. Ctrl-C does not cancel the rebuild.
     """
-    from services.rebuild import RebuildError, chosen
+    from services.projector.rebuild.rebuild import RebuildError, models_named
 
     try:
-        wanted = chosen(models or [])
+        selected = models_named(models or [])
         if diff and to:
-            raise refuse("--diff compares at the position where a model is served, not --to another")
-        with database_held(settings_of(file)) as url:
-            code = _differences(url, wanted) if diff else _rebuilt(url, wanted, to)
+            raise failure("--diff compares at the served position, so --to cannot be given")
+        with open_database(load_settings(file)) as url:
+            code = _print_differences(url, selected) if diff else _rebuild(url, selected, to)
     except RebuildError as error:
-        raise refuse(error, error.code) from None
+        raise failure(error, error.code) from None
     raise typer.Exit(code)
 
 
-def _rebuilt(url: str, models: "Sequence[Model]", upto: int | None) -> int:
-    from services import run
-    from services.rebuild import Outcome
-    from services.rebuild import rebuild as body
+def _rebuild(url: str, models: "Sequence[ReadModel]", until: int | None) -> int:
+    from services.projector.rebuild.rebuild import Outcome
+    from services.projector.rebuild.rebuild import rebuild as run_rebuild
+    from services.runtime import process
 
     outcomes: list[Outcome] = []
 
     async def main(stop: asyncio.Event) -> None:
-        outcomes.append(await body(url, models, upto, stop))
+        outcomes.append(await run_rebuild(url, models, until, stop))
 
-    run.run("rebuild", main, level=logging.CRITICAL)
+    process.run("rebuild", main, level=logging.CRITICAL)
     (outcome,) = outcomes
     for line in outcome.done:
         typer.echo(line)
@@ -118,15 +116,16 @@ def _rebuilt(url: str, models: "Sequence[Model]", upto: int | None) -> int:
     return outcome.code
 
 
-def _differences(url: str, models: "Sequence[Model]") -> int:
+def _print_differences(url: str, models: "Sequence[ReadModel]") -> int:
     from rich.console import Console
 
-    from services.differences import differences, lines, table
+    from services.projector.rebuild.diff import differences
+    from services.projector.rebuild.report import lines, table
 
-    found = asyncio.run(differences(url, models))
+    compared = asyncio.run(differences(url, models))
     console = Console(width=None if sys.stdout.isatty() else 160)
-    if (shown := table(found)) is not None:
-        console.print(shown)
-    for line in lines(found):
+    if (rows := table(compared)) is not None:
+        console.print(rows)
+    for line in lines(compared):
         typer.echo(line)
-    return 1 if any(compared.differs for compared in found) else 0
+    return 1 if any(model.differs for model in compared) else 0

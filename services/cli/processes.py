@@ -1,4 +1,4 @@
-"""The commands that run until they are stopped."""
+"""The commands that run until they are stopped: up, demo, listen, project, command, serve."""
 
 import os
 import socket
@@ -7,95 +7,98 @@ from typing import Annotated
 
 import typer
 
-from services.cli.app import ALL_IN_ONE, ONE_EACH, File, app, refuse, settings_of, with_database
+from services.cli.options import ALL_IN_ONE, ONE_EACH, SettingsFile, app, failure, load_settings, settings_with_database
 
 Speed = Annotated[
-    float, typer.Option(min=0.01, max=1000, metavar="N", help="Play the recording N times as fast as it was.")
+    float, typer.Option(min=0.01, max=1000, metavar="N", help="Play the recording N times as fast as it was recorded.")
 ]
 
 
 @app.command(rich_help_panel=ALL_IN_ONE)
-def up(file: File = None, speed: Speed = 1.0) -> None:
-    """Run everything on this machine: PostgreSQL, listener, projector and API.
+def up(file: SettingsFile = None, speed: Speed = 1.0) -> None:
+    """Run everything on this machine: PostgreSQL, listener, projector, commander and API.
 
-    Without RINGLEDGER_AMI it plays a recording of a real Asterisk 22. Without RINGLEDGER_DATABASE_URL it runs a
-    PostgreSQL of its own in RINGLEDGER_DATA. Ctrl-C or SIGTERM stops all of it.
+    Without RINGLEDGER_AMI, a recording of a real Asterisk 22 is played. Without RINGLEDGER_DATABASE_URL, an embedded
+    PostgreSQL runs in RINGLEDGER_DATA. Ctrl-C or SIGTERM stops everything.
     """
-    from services import run
-    from services.embedded import EmbeddedError
-    from services.up import STOP_SECONDS, UpError
-    from services.up import up as body
+    from services.cli.up import STOP_SECONDS
+    from services.cli.up import up as run_up
+    from services.cli.up_database import UpError
+    from services.database.cluster import EmbeddedError
+    from services.runtime import process
 
-    settings = settings_of(file)
+    settings = load_settings(file)
     if speed != 1 and settings.ami:
-        raise refuse("--speed is for the recording, which is not played when RINGLEDGER_AMI is set")
+        raise failure("--speed is for the recording, which is not played when RINGLEDGER_AMI is set")
     try:
-        run.run("up", lambda stop: body(settings, file, speed, stop), grace=STOP_SECONDS)
+        process.run("up", lambda stop: run_up(settings, file, speed, stop), grace=STOP_SECONDS)
     except UpError as error:
-        raise refuse(error) from None
+        raise failure(error) from None
     except (EmbeddedError, OSError) as error:
-        raise refuse(error, 1) from None
+        raise failure(error, 1) from None
 
 
 @app.command(rich_help_panel=ALL_IN_ONE)
 def demo(
     address: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="Where to speak AMI.")
+        str, typer.Option("--listen", metavar="HOST:PORT", help="The address of the AMI server.")
     ] = "127.0.0.1:5038",
     speed: Speed = 1.0,
     fd: Annotated[int, typer.Option("--socket", hidden=True)] = -1,
 ) -> None:
-    """Be a PBX that plays the recording, over AMI, for any client.
+    """Run an AMI server that plays the recording to any client.
 
-    It is what `up` listens to without RINGLEDGER_AMI. User `ringledger`, secret `recording`.
+    `up` connects to it without RINGLEDGER_AMI. The user is `ringledger`, the secret `recording`.
     """
-    from services import run
     from services.playback.server import play
+    from services.runtime import process
 
     host, _, port = address.rpartition(":")
     try:
         listening = socket.socket(fileno=fd) if fd >= 0 else socket.create_server((host, int(port)))
     except (OSError, ValueError, OverflowError) as error:
-        raise refuse(f"--listen {address}: {error}") from None
-    run.run("demo", lambda stop: play(listening, speed, stop))
-
-
-@app.command("listen", rich_help_panel=ONE_EACH)
-def listen_(file: File = None) -> None:
-    """Listen to every PBX of RINGLEDGER_AMI and RINGLEDGER_ARI, and append what they say to the log."""
-    from services import listen, run
-
-    settings = with_database(file)
-    run.run("listen", lambda stop: listen.listen(settings, settings.database_url, stop))
+        raise failure(f"--listen {address}: {error}") from None
+    process.run("demo", lambda stop: play(listening, speed, stop))
 
 
 @app.command(rich_help_panel=ONE_EACH)
-def project(file: File = None) -> None:
+def listen(file: SettingsFile = None) -> None:
+    """Listen to every PBX of RINGLEDGER_AMI and RINGLEDGER_ARI, and append its events to the log."""
+    from services.listener.process import listen as run_listener
+    from services.runtime import process
+
+    settings = settings_with_database(file)
+    process.run("listen", lambda stop: run_listener(settings, settings.database_url, stop))
+
+
+@app.command(rich_help_panel=ONE_EACH)
+def project(file: SettingsFile = None) -> None:
     """Fold the log into the read models."""
-    from services import run
-    from services.compatible import NewerError
-    from services.project import project as body
+    from services.database.compatible import IncompatibleError
+    from services.projector.process import project as run_projector
+    from services.runtime import process
 
-    settings = with_database(file)
-    os.nice(5)  # folding can wait, and catches up; what the listener does not read is gone for ever
+    settings = settings_with_database(file)
+    os.nice(5)  # The projector can catch up later; events that the listener does not read are lost.
     try:
-        run.run("project", lambda stop: body(settings.database_url, stop))
-    except NewerError as error:
-        raise refuse(error) from None
-
-
-@app.command("command", rich_help_panel=ONE_EACH)
-def command_(file: File = None) -> None:
-    """Do at every PBX of RINGLEDGER_AMI what was asked for through the API."""
-    from services import command, run
-
-    settings = with_database(file)
-    run.run("command", lambda stop: command.command(settings, settings.database_url, stop))
+        process.run("project", lambda stop: run_projector(settings.database_url, stop))
+    except IncompatibleError as error:
+        raise failure(error) from None
 
 
 @app.command(rich_help_panel=ONE_EACH)
-def serve(file: File = None) -> None:
+def command(file: SettingsFile = None) -> None:
+    """Carry out the acts requested through the API at every PBX of RINGLEDGER_AMI."""
+    from services.commander.process import command as run_commander
+    from services.runtime import process
+
+    settings = settings_with_database(file)
+    process.run("command", lambda stop: run_commander(settings, settings.database_url, stop))
+
+
+@app.command(rich_help_panel=ONE_EACH)
+def serve(file: SettingsFile = None) -> None:
     """Serve the documented views over HTTP at RINGLEDGER_HTTP."""
-    os.environ["RINGLEDGER_DATABASE_URL"] = with_database(file).database_url
-    arguments = [sys.executable, "-P", "-m", "api.serve", *([str(file)] if file else [])]
+    os.environ["RINGLEDGER_DATABASE_URL"] = settings_with_database(file).database_url
+    arguments = [sys.executable, "-P", "-m", "api.process", *([str(file)] if file else [])]
     os.execv(sys.executable, arguments)  # noqa: S606

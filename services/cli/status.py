@@ -1,41 +1,36 @@
 """The command status."""
 
 import asyncio
-from typing import Annotated
 
 import typer
 
-from services.cli.app import LEDGER, File, app, database_held, refuse, settings_of
+from services.cli.options import LEDGER, AsJson, SettingsFile, app, failure, load_settings, open_database
 
 
 @app.command(rich_help_panel=LEDGER)
-def status(
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
-    file: File = None,
-) -> None:
-    """Show links, refused lists, gaps, models and spools, from the database alone; `up` may run.
+def status(*, as_json: AsJson = False, file: SettingsFile = None) -> None:
+    """Show links, refused lists, gaps, models and spools, from the database alone. `up` may run.
 
-    Exit code 0 when nothing is wrong; 1 otherwise, and a line for each fault.
+    Exit code 0: no faults. Exit code 1: faults, one line each.
     """
     import msgspec
 
-    from services.history_text import written
-    from services.status import NoLedgerError
-    from services.status import status as body
+    from services.cli.status_report import read_status
+    from services.database.errors import NoLedgerError
+    from services.replay.history_report import printable
 
-    settings = settings_of(file)
+    settings = load_settings(file)
     try:
-        with database_held(settings, fault=1) as url:
-            found = asyncio.run(body(url, {pbx.name: pbx.user for pbx in settings.ami}))
+        with open_database(settings, fault=1) as url:
+            report = asyncio.run(read_status(url, {pbx.name: pbx.user for pbx in settings.ami}))
     except NoLedgerError as error:
-        raise refuse(error, 1) from None
+        raise failure(error, 1) from None
     if as_json:
-        typer.echo(msgspec.json.encode(found).decode())
+        typer.echo(msgspec.json.encode(report).decode())
     else:
-        for line in found.lines:
-            typer.echo(written(line))
-        for fault in found.faults:
-            typer.echo(f"fault: {written(fault)}")
-        typer.echo("all is well" if not found.faults else f"{len(found.faults)} faults")
-    raise typer.Exit(1 if found.faults else 0)
+        for line in report.lines:
+            typer.echo(printable(line))
+        for fault in report.faults:
+            typer.echo(f"fault: {printable(fault)}")
+        typer.echo("no faults" if not report.faults else f"{len(report.faults)} faults")
+    raise typer.Exit(1 if report.faults else 0)

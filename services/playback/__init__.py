@@ -1,1 +1,1 @@
-"""A PBX that plays a recording of a real one: it speaks AMI, so that the whole product runs without an Asterisk."""
+"""The playback PBX: an AMI server that replays a recording of a real Asterisk, for runs without an Asterisk."""

@@ -1,12 +1,13 @@
-"""What the PJSIP lists would say of registered phones: the recording asked for them only before and after the calls.
+"""The PJSIP lists with registered phones: the recording has these lists only from before and after the calls.
 
-The live events (ContactStatus) tell who registers where; the shapes are those of Asterisk 22.10.1 with such a phone.
+The live events (ContactStatus) report who registers where. The shapes are those of Asterisk 22.10.1 with such a phone.
 """
 
 import hashlib
 from collections.abc import Callable
 
-from services.playback.state import Headers, State, block, headers
+from services.playback.blocks import Headers, build_block, parse_block
+from services.playback.state import State
 
 EXPIRES_SECONDS = 90
 
@@ -23,8 +24,8 @@ STATES = {
 }
 
 
-def current(action: str, blocks: list[bytes], state: State, at: int) -> list[bytes]:
-    """Return the recorded answer to a PJSIP action with what the live events said until ``at`` worked in."""
+def update_answer(action: str, blocks: list[bytes], state: State, at: int) -> list[bytes]:
+    """Return the recorded answer to a PJSIP action, updated by the live events until ``at``."""
     now = str(at // 1_000_000 + EXPIRES_SECONDS)
     match action:
         case "pjsipshowcontacts" if state.contacts:
@@ -32,7 +33,7 @@ def current(action: str, blocks: list[bytes], state: State, at: int) -> list[byt
         case "pjsipshowendpoint" if len(blocks) > 1:
             return _endpoint(blocks, state, now)
         case "pjsipshowendpoints" | "pjsipshowaors":
-            return [_change(one, lambda said: _with_state(said, state)) for one in blocks]
+            return [_change(one, lambda headers: _with_state(headers, state)) for one in blocks]
     return blocks
 
 
@@ -40,46 +41,48 @@ def _contacts(state: State, expires: str) -> list[bytes]:
     start = {"Response": "Success", "EventList": "start"}
     start["Message"] = "A listing of Contacts follows, presented as ContactList events"
     end = {"Event": "ContactListComplete", "EventList": "Complete", "ListItems": str(len(state.contacts))}
-    return [block(start), *(block(_listed(one, expires)) for one in state.contacts.values()), block(end)]
+    items = [_list_item(contact, expires) for contact in state.contacts.values()]
+    return [build_block(headers) for headers in (start, *items, end)]
 
 
 def _endpoint(blocks: list[bytes], state: State, expires: str) -> list[bytes]:
-    name = headers(blocks[1])["ObjectName"]
-    details = [block(_detail(one, expires)) for one in _of(state, name)]
-    end = headers(blocks[-1])
+    name = parse_block(blocks[1])["ObjectName"]
+    details = [build_block(_detail(one, expires)) for one in _contacts_of(state, name)]
+    end = parse_block(blocks[-1])
     end["ListItems"] = str(int(end["ListItems"]) + len(details))
-    changed = [_change(one, lambda said: _with_state(said, state)) for one in blocks[:-1]]
-    return [*changed, *details, block(end)]
+    changed = [_change(one, lambda headers: _with_state(headers, state)) for one in blocks[:-1]]
+    return [*changed, *details, build_block(end)]
 
 
-def _of(state: State, aor: str) -> list[Headers]:
+def _contacts_of(state: State, aor: str) -> list[Headers]:
     return [contact for contact in state.contacts.values() if contact["AOR"] == aor]
 
 
-def _change(said: bytes, change: Callable[[Headers], Headers]) -> bytes:
-    return block(change(headers(said))) if said.startswith(b"Event: ") else said
+def _change(block: bytes, change: Callable[[Headers], Headers]) -> bytes:
+    return build_block(change(parse_block(block))) if block.startswith(b"Event: ") else block
 
 
-def _with_state(said: Headers, state: State) -> Headers:
-    name = said.get("ObjectName", "")
-    contacts = _of(state, name)
-    if said["Event"] in {"EndpointList", "AorList", "AorDetail"} and contacts:
-        said["Contacts"] = ",".join(f"{contact['AOR']}/{contact['URI']}" for contact in contacts)
-    if "TotalContacts" in said and contacts:
-        said["TotalContacts"] = said["ContactsRegistered"] = str(len(contacts))
-    if "DeviceState" in said:
-        said["DeviceState"] = STATES.get(state.devices.get(f"PJSIP/{name}", ""), said["DeviceState"])
-    if "ActiveChannels" in said:
-        named = f"PJSIP/{name}-"
-        said["ActiveChannels"] = str(sum(one.get("Channel", "").startswith(named) for one in state.channels.values()))
-    return said
+def _with_state(headers: Headers, state: State) -> Headers:
+    name = headers.get("ObjectName", "")
+    contacts = _contacts_of(state, name)
+    if headers["Event"] in {"EndpointList", "AorList", "AorDetail"} and contacts:
+        headers["Contacts"] = ",".join(f"{contact['AOR']}/{contact['URI']}" for contact in contacts)
+    if "TotalContacts" in headers and contacts:
+        headers["TotalContacts"] = headers["ContactsRegistered"] = str(len(contacts))
+    if "DeviceState" in headers:
+        headers["DeviceState"] = STATES.get(state.devices.get(f"PJSIP/{name}", ""), headers["DeviceState"])
+    if "ActiveChannels" in headers:
+        prefix = f"PJSIP/{name}-"
+        own = [one for one in state.channels.values() if one.get("Channel", "").startswith(prefix)]
+        headers["ActiveChannels"] = str(len(own))
+    return headers
 
 
 def _id(contact: Headers) -> str:
     return f"{contact['AOR']};@{hashlib.md5(contact['URI'].encode(), usedforsecurity=False).hexdigest()}"
 
 
-def _listed(contact: Headers, expires: str) -> Headers:
+def _list_item(contact: Headers, expires: str) -> Headers:
     host, _, port = contact["URI"].rpartition("@")[2].partition(":")
     return {
         "Event": "ContactList",

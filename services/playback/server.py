@@ -1,4 +1,4 @@
-"""The playback PBX's socket: as much of Asterisk's manager interface as a client that listens needs."""
+"""The socket of the playback PBX: the part of Asterisk's manager interface that a listening client needs."""
 
 import asyncio
 import hashlib
@@ -8,19 +8,17 @@ import socket
 
 import structlog
 
+from services.playback.blocks import Headers, parse_block
 from services.playback.player import Player, now
 from services.playback.recording import load
-from services.playback.state import headers
 
 USER = "ringledger"
-SECRET = "recording"  # noqa: S105 (it guards a recording that everybody has, on the loopback)
-REFUSE_SECONDS = 1.0
-BUFFER = 1 << 24
-"""Bytes a client may be behind before it is cut, as Asterisk cuts those that do not read."""
+SECRET = "recording"  # noqa: S105 (it protects a public recording, on the loopback)
+REFUSAL_DELAY_SECONDS = 1.0
+MAX_BUFFER_BYTES = 1 << 24
+"""A client that is further behind is disconnected, as Asterisk disconnects clients that do not read."""
 
 logger = structlog.get_logger()
-
-Headers = dict[str, str]
 
 
 class Client:
@@ -32,95 +30,95 @@ class Client:
         self._writer = writer
         self._challenge = ""
         self._classes: frozenset[bytes] | None = frozenset()
-        self._in = False
+        self._is_logged_in = False
 
     async def run(self) -> None:
-        """Serve until either side ends it."""
+        """Serve the client until either side ends the session."""
         self._writer.write(self._player.banner)
         try:
             while True:
-                asked = headers(await self._reader.readuntil(b"\r\n\r\n"))
-                if not await self._act(asked):
+                headers = parse_block(await self._reader.readuntil(b"\r\n\r\n"))
+                if not await self._act(headers):
                     break
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass  # the client went away, or speaks something else
+            pass  # the client has left, or its protocol is not AMI
         finally:
-            self._player.hearers.discard(self._hear)
+            self._player.subscribers.discard(self._deliver)
             self._writer.close()
 
-    def _hear(self, said: bytes) -> None:
+    def _deliver(self, block: bytes) -> None:
         if self._writer.is_closing():
             return
         if self._classes is not None:
-            at = said.find(b"\r\nPrivilege: ") + 13
-            if self._classes.isdisjoint(said[at : said.find(b"\r\n", at)].split(b",")):
+            at = block.find(b"\r\nPrivilege: ") + 13
+            if self._classes.isdisjoint(block[at : block.find(b"\r\n", at)].split(b",")):
                 return
-        self._writer.write(said)
-        if self._writer.transport.get_write_buffer_size() > BUFFER:
+        self._writer.write(block)
+        if self._writer.transport.get_write_buffer_size() > MAX_BUFFER_BYTES:
             logger.warning("client_does_not_read", bytes=self._writer.transport.get_write_buffer_size())
-            self._player.hearers.discard(self._hear)
+            self._player.subscribers.discard(self._deliver)
             self._writer.transport.abort()
 
-    def _reply(self, asked: Headers, response: str, **more: str) -> None:
+    def _reply(self, fields: Headers, response: str, **more: str) -> None:
         lines = {"Response": response}
-        if asked.get("actionid"):
-            lines["ActionID"] = asked["actionid"]
+        if fields.get("actionid"):
+            lines["ActionID"] = fields["actionid"]
         text = "".join(f"{name}: {value}\r\n" for name, value in (lines | more).items())
         self._writer.write(text.encode("utf-8", "surrogateescape") + b"\r\n")
 
-    async def _act(self, said: Headers) -> bool:
-        asked = {name.lower(): value for name, value in said.items()}
-        action = asked.get("action", "")
+    async def _act(self, headers: Headers) -> bool:
+        fields = {name.lower(): value for name, value in headers.items()}
+        action = fields.get("action", "")
         match action.lower():
             case "":
-                self._reply(asked, "Error", Message="Missing action in request")
+                self._reply(fields, "Error", Message="Missing action in request")
             case "challenge":
-                self._give_challenge(asked)
+                self._challenge_client(fields)
             case "login":
-                return await self._login(asked)
+                return await self._login(fields)
             case "logoff":
-                self._reply(asked, "Goodbye", Message="Thanks for all the fish.")
+                self._reply(fields, "Goodbye", Message="Thanks for all the fish.")
                 await self._writer.drain()
                 return False
-            case _ if not self._in:
-                self._reply(asked, "Error", Message="Permission denied")
+            case _ if not self._is_logged_in:
+                self._reply(fields, "Error", Message="Permission denied")
             case "ping":
                 micro = now()
-                self._reply(asked, "Success", Ping="Pong", Timestamp=f"{micro // 1_000_000}.{micro % 1_000_000:06}")
+                self._reply(fields, "Success", Ping="Pong", Timestamp=f"{micro // 1_000_000}.{micro % 1_000_000:06}")
             case "events":
-                self._listen(asked.get("eventmask", ""))
-                self._reply(asked, "Success", Events="Off" if self._classes == frozenset() else "On")
+                self._subscribe(fields.get("eventmask", ""))
+                self._reply(fields, "Success", Events="Off" if self._classes == frozenset() else "On")
             case _:
-                self._answer(asked, action)
+                self._answer(fields, action)
         await self._writer.drain()
         return True
 
-    def _give_challenge(self, asked: Headers) -> None:
-        if asked.get("authtype", "").lower() != "md5":
-            self._reply(asked, "Error", Message="Must specify AuthType")
+    def _challenge_client(self, fields: Headers) -> None:
+        if fields.get("authtype", "").lower() != "md5":
+            self._reply(fields, "Error", Message="Must specify AuthType")
             return
         self._challenge = self._challenge or str(secrets.randbelow(900_000_000) + 100_000_000)
-        self._reply(asked, "Success", Challenge=self._challenge)
+        self._reply(fields, "Success", Challenge=self._challenge)
 
-    async def _login(self, asked: Headers) -> bool:
-        if asked.get("authtype", "").lower() == "md5":
+    async def _login(self, fields: Headers) -> bool:
+        if fields.get("authtype", "").lower() == "md5":
             proof = hashlib.md5(f"{self._challenge}{SECRET}".encode(), usedforsecurity=False).hexdigest()
-            right = bool(self._challenge) and hmac.compare_digest(proof, asked.get("key", "").lower())
+            is_valid = bool(self._challenge) and hmac.compare_digest(proof, fields.get("key", "").lower())
         else:
-            right = hmac.compare_digest(SECRET.encode(), asked.get("secret", "").encode("utf-8", "surrogateescape"))
-        if not right or asked.get("username") != USER:
-            await asyncio.sleep(REFUSE_SECONDS)
-            self._reply(asked, "Error", Message="Authentication failed")
+            is_valid = hmac.compare_digest(SECRET.encode(), fields.get("secret", "").encode("utf-8", "surrogateescape"))
+        if not is_valid or fields.get("username") != USER:
+            await asyncio.sleep(REFUSAL_DELAY_SECONDS)
+            self._reply(fields, "Error", Message="Authentication failed")
             await self._writer.drain()
             return False
-        self._in = True
-        self._reply(asked, "Success", Message="Authentication accepted")
-        self._listen(asked.get("events", "on"))
-        self._hear(self._player.booted())
+        self._is_logged_in = True
+        self._reply(fields, "Success", Message="Authentication accepted")
+        self._subscribe(fields.get("events", "on"))
+        self._deliver(self._player.fully_booted())
         await self._writer.drain()
         return True
 
-    def _listen(self, mask: str) -> None:
+    def _subscribe(self, mask: str) -> None:
         low = mask.lower()
         if low in {"on", "yes", "true", "1", "all", ""}:
             self._classes = None
@@ -128,20 +126,22 @@ class Client:
             self._classes = frozenset()
         else:
             self._classes = frozenset(part.strip().encode() for part in low.split(","))
-        (self._player.hearers.discard if self._classes == frozenset() else self._player.hearers.add)(self._hear)
+        (self._player.subscribers.discard if self._classes == frozenset() else self._player.subscribers.add)(
+            self._deliver
+        )
 
-    def _answer(self, asked: Headers, action: str) -> None:
-        answer = self._player.answer(asked)
+    def _answer(self, fields: Headers, action: str) -> None:
+        answer = self._player.answer(fields)
         if answer is not None:
             self._writer.write(b"".join(answer))
         elif action.lower() == "getconfig":
-            self._reply(asked, "Error", Message="Config file not found")
-        elif self._player.knows(action):
-            # A recording cannot act, nor tell what nobody asked then: what Asterisk says to one who may not.
-            self._reply(asked, "Error", Message="Permission denied")
+            self._reply(fields, "Error", Message="Config file not found")
+        elif self._player.has_action(action):
+            # The recording has no answer to this action, so the reply is that to a user without the class.
+            self._reply(fields, "Error", Message="Permission denied")
         else:
             hint = "Use Action: ListCommands to show available commands."
-            self._reply(asked, "Error", Message=f"Invalid/unknown command: {action}. {hint}")
+            self._reply(fields, "Error", Message=f"Invalid/unknown command: {action}. {hint}")
 
 
 async def play(listening: socket.socket, speed: float, stop: asyncio.Event) -> None:

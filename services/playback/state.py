@@ -1,15 +1,14 @@
-"""What the recorded PBX's lists would say between the moments when they were asked for.
+"""The lists of the recorded PBX at any moment.
 
-The recording asks for the lists that move eight times in five minutes. A listener asks when it likes, and a list that
-is 40 seconds old would bring ended channels back and end living ones. So the first list that was recorded is kept up
-to date by the live events, as Asterisk itself would; a test holds the result against all later recorded lists.
+The recording has eight answers in five minutes to each list action whose list changes. A listener requests lists at any
+time, and a list of 40 seconds ago would bring ended channels back and end present ones. So the live events update the
+first recorded list, as Asterisk does. A test compares the result with all later recorded lists.
 """
 
 from collections.abc import Callable, Iterator
 
+from services.playback.blocks import Headers, list_items, parse_block
 from services.playback.recording import Answer, Live, Recording, request
-
-Headers = dict[str, str]
 
 CHANNEL = (
     *("Channel", "ChannelState", "ChannelStateDesc", "CallerIDNum", "CallerIDName", "ConnectedLineNum"),
@@ -20,28 +19,12 @@ MEMBER_EVENTS = frozenset(
 )
 AVERAGES = ("Holdtime", "TalkTime", "ServicelevelPerf", "ServicelevelPerf2")
 PARKED_ENDS = frozenset({"UnParkedCall", "ParkedCallGiveUp", "ParkedCallTimeOut"})
-SNAPSHOT_FREE = frozenset({"TestEvent", "VarSet", "CEL", "RTCPSent", "RTCPReceived", "SuccessfulAuth", "ChallengeSent"})
-"""Two thirds of the events, which move no list."""
-
-
-def headers(block: bytes) -> Headers:
-    """Return a block's headers; of repeated ones, the last."""
-    pairs = (line.partition(":") for line in block.decode("utf-8", "surrogateescape").strip("\r\n").split("\r\n"))
-    return {name: value.removeprefix(" ") for name, _, value in pairs}
-
-
-def block(said: Headers) -> bytes:
-    """Make a block of headers."""
-    return "".join(f"{name}: {value}\r\n" for name, value in said.items()).encode("utf-8", "surrogateescape") + b"\r\n"
-
-
-def items(answer: Answer) -> list[Headers]:
-    """Return the items of a recorded list, without its ActionID."""
-    return [{n: v for n, v in headers(item).items() if n != "ActionID"} for item in answer.blocks[1:-1]]
+IRRELEVANT = frozenset({"TestEvent", "VarSet", "CEL", "RTCPSent", "RTCPReceived", "SuccessfulAuth", "ChallengeSent"})
+"""Two thirds of the events, which change no list."""
 
 
 class State:
-    """The lists as they stand after the live events that `apply` was given; all times are the recording's."""
+    """The lists after the applied live events; all times are the recording's."""
 
     def __init__(self, recording: Recording) -> None:
         self.channels: dict[str, Headers] = {}
@@ -56,100 +39,101 @@ class State:
         self.members: dict[tuple[str, str], Headers] = {}
         self.entries: dict[tuple[str, str], Headers] = {}
         self.joined: dict[tuple[str, str], int] = {}
-        for item in items(recording.answers[request({"Action": "Agents"})][0]):
+        for item in list_items(recording.answers[request({"Action": "Agents"})][0]):
             self.agents[item["Agent"]] = item
         lists = recording.answers[request({"Action": "DeviceStateList"})]
-        for item in items(lists[0]):
+        for item in list_items(lists[0]):
             self.devices[item["Device"]] = item["State"]
-        # Events tell of more devices than the list does: Asterisk does not keep the state of every one.
-        self.kept = frozenset(item["Device"] for answer in lists for item in items(answer))
-        for item in items(recording.answers[request({"Action": "QueueStatus"})][0]):
+        # Events report more devices than the list has, because Asterisk does not store the state of each.
+        self.listed_devices = frozenset(item["Device"] for answer in lists for item in list_items(answer))
+        for item in list_items(recording.answers[request({"Action": "QueueStatus"})][0]):
             if item["Event"] == "QueueParams":
                 self.queues[item["Queue"]] = item
             elif item["Event"] == "QueueMember":
                 self.members[item["Queue"], item["Location"]] = item
 
     def apply(self, event: Live) -> None:
-        """Take one live event."""
-        if event.name in SNAPSHOT_FREE:
+        """Apply one live event."""
+        if event.name in IRRELEVANT:
             return
-        said = headers(event.block)
-        unique_id = said.get("Uniqueid", "")
+        headers = parse_block(event.block)
+        unique_id = headers.get("Uniqueid", "")
         if event.name == "Newchannel":
             self.channels[unique_id] = {"Application": "", "ApplicationData": "", "BridgeId": ""}
             self.created[unique_id] = event.at
         if unique_id in self.channels:
-            self._channel(event, unique_id, said)
+            self._channel(event, unique_id, headers)
         if event.name == "DeviceStateChange":
-            if said["Device"] in self.kept:
-                self.devices[said["Device"]] = said["State"]
+            if headers["Device"] in self.listed_devices:
+                self.devices[headers["Device"]] = headers["State"]
         elif event.name == "ContactStatus":
-            self.contacts[said["URI"]] = said
-            if said["ContactStatus"] == "Removed":
-                del self.contacts[said["URI"]]
+            self.contacts[headers["URI"]] = headers
+            if headers["ContactStatus"] == "Removed":
+                del self.contacts[headers["URI"]]
         elif event.name in MEMBER_EVENTS:
-            self._member(event, said)
+            self._member(event, headers)
         elif event.name in {"QueueCallerJoin", "QueueCallerLeave", "QueueCallerAbandon", "AgentComplete"}:
-            self._queue(event, said)
+            self._queue(event, headers)
         elif event.name == "ParkedCall":
-            self.parked[said["ParkeeUniqueid"]] = {n: v for n, v in said.items() if n not in {"Privilege", "Timestamp"}}
-            self.parked_at[said["ParkeeUniqueid"]] = event.at
+            call = {n: v for n, v in headers.items() if n not in {"Privilege", "Timestamp"}}
+            self.parked[headers["ParkeeUniqueid"]] = call
+            self.parked_at[headers["ParkeeUniqueid"]] = event.at
         elif event.name in PARKED_ENDS:
-            self.parked.pop(said["ParkeeUniqueid"], None)
+            self.parked.pop(headers["ParkeeUniqueid"], None)
         elif event.name == "AgentLogin":
-            self.agent_channels[said["Agent"]] = unique_id
+            self.agent_channels[headers["Agent"]] = unique_id
         elif event.name == "AgentLogoff":
-            self.agent_channels.pop(said["Agent"], None)
+            self.agent_channels.pop(headers["Agent"], None)
 
-    def _channel(self, event: Live, unique_id: str, said: Headers) -> None:
+    def _channel(self, event: Live, unique_id: str, headers: Headers) -> None:
         channel = self.channels[unique_id]
         if event.name == "Hangup":
             del self.channels[unique_id], self.created[unique_id]
             return
-        if "ChannelState" in said:
-            channel |= {name: said[name] for name in CHANNEL}
+        if "ChannelState" in headers:
+            channel |= {name: headers[name] for name in CHANNEL}
         if event.name == "Newexten":
-            channel |= {"Application": said["Application"], "ApplicationData": said["AppData"]}
+            channel |= {"Application": headers["Application"], "ApplicationData": headers["AppData"]}
         elif event.name == "BridgeEnter":
-            channel["BridgeId"] = said["BridgeUniqueid"]
-        elif event.name == "BridgeLeave" and channel["BridgeId"] == said["BridgeUniqueid"]:
+            channel["BridgeId"] = headers["BridgeUniqueid"]
+        elif event.name == "BridgeLeave" and channel["BridgeId"] == headers["BridgeUniqueid"]:
             channel["BridgeId"] = ""
         elif event.name == "Rename":
-            channel["Channel"] = said["Newname"]
+            channel["Channel"] = headers["Newname"]
 
-    def _member(self, event: Live, said: Headers) -> None:
-        key = (said["Queue"], said["Interface"])
+    def _member(self, event: Live, headers: Headers) -> None:
+        key = (headers["Queue"], headers["Interface"])
         if event.name == "QueueMemberRemoved":
             self.members.pop(key, None)
             return
         item = {"Event": "QueueMember"}
-        for name, value in said.items():
+        for name, value in headers.items():
             if name not in {"Event", "Privilege", "Timestamp", "Ringinuse"}:
                 item[{"MemberName": "Name", "Interface": "Location"}.get(name, name)] = value
         self.members[key] = item
 
-    def _queue(self, event: Live, said: Headers) -> None:
-        params = self.queues.get(said["Queue"])
-        key = (said["Queue"], said["Uniqueid"])
+    def _queue(self, event: Live, headers: Headers) -> None:
+        params = self.queues.get(headers["Queue"])
+        key = (headers["Queue"], headers["Uniqueid"])
         if event.name == "QueueCallerJoin":
-            wanted = ("Queue", "Position", "Channel", "Uniqueid", *CHANNEL[3:7])
-            values = {name: said[name].replace("<unknown>", "unknown") for name in wanted}
+            names = ("Queue", "Position", "Channel", "Uniqueid", *CHANNEL[3:7])
+            values = {name: headers[name].replace("<unknown>", "unknown") for name in names}
             self.entries[key] = {"Event": "QueueEntry", **values}
             self.joined[key] = event.at
         elif event.name == "QueueCallerLeave":
             self.entries.pop(key, None)
-            waiting = [entry for other, entry in self.entries.items() if other[0] == said["Queue"]]
+            waiting = [entry for other, entry in self.entries.items() if other[0] == headers["Queue"]]
             for position, entry in enumerate(sorted(waiting, key=lambda e: int(e["Position"])), 1):
                 entry["Position"] = str(position)
         elif params is not None:
             counter = "Abandoned" if event.name == "QueueCallerAbandon" else "Completed"
             params[counter] = str(int(params[counter]) + 1)
 
-    def listed(self, action: str, at: int, latest: Answer, speed: float = 1.0) -> list[Headers] | None:
-        """Return the list's items at that time of the recording, None for a list that is not kept.
+    def items(self, action: str, at: int, latest: Answer, speed: float = 1.0) -> list[Headers] | None:
+        """Return the list's items at a time of the recording, None for a list that events do not update.
 
-        ``latest`` is the last recorded answer to the same action; a queue's averages are taken from it. ``speed`` is
-        how much faster than recorded the time passes: durations that tick are those of a clock on the wall.
+        ``latest`` is the last recorded answer to the same action, from which a queue's averages are taken. ``speed`` is
+        how much faster than recorded the time passes; growing durations follow the real time.
         """
 
         def seconds(since: int) -> int:
@@ -180,9 +164,9 @@ class State:
         channel = self.agent_channels.get(number, "")
         if channel not in self.channels:
             return item
-        busy = self.devices.get(f"Agent:{number}") == "INUSE"
+        is_busy = self.devices.get(f"Agent:{number}") == "INUSE"
         since = self.created[channel] // 1_000_000
-        item |= {"Status": "AGENT_ONCALL" if busy else "AGENT_IDLE", "LoggedInTime": str(since)}
+        item |= {"Status": "AGENT_ONCALL" if is_busy else "AGENT_IDLE", "LoggedInTime": str(since)}
         return item | {name: self.channels[channel].get(name, "") for name in CHANNEL}
 
     @staticmethod
@@ -191,11 +175,11 @@ class State:
         return call | {"ParkingTimeout": str(left), "ParkingDuration": str(seconds)}
 
     def _queue_items(self, latest: Answer, seconds: Callable[[int], int]) -> Iterator[Headers]:
-        averages = {item["Queue"]: item for item in items(latest) if item["Event"] == "QueueParams"}
+        averages = {item["Queue"]: item for item in list_items(latest) if item["Event"] == "QueueParams"}
         for name, params in self.queues.items():
             waiting = [(key, entry) for key, entry in self.entries.items() if key[0] == name]
-            known = {what: averages.get(name, params)[what] for what in AVERAGES}
-            yield params | known | {"Calls": str(len(waiting))}
+            average = {header: averages.get(name, params)[header] for header in AVERAGES}
+            yield params | average | {"Calls": str(len(waiting))}
             yield from (member for (queue, _), member in self.members.items() if queue == name)
             for key, entry in sorted(waiting, key=lambda one: int(one[1]["Position"])):
-                yield entry | {"Wait": str(seconds(self.joined[key])), "Priority": "0"}  # no event tells the priority
+                yield entry | {"Wait": str(seconds(self.joined[key])), "Priority": "0"}  # no event has the priority

@@ -58,7 +58,7 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
     def end(*_: Any) -> Never:
-        raise SystemExit("bench: told to end, or out of time")
+        raise SystemExit("bench: stopped by a signal or the time limit")
 
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, end)

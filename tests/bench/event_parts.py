@@ -1,4 +1,4 @@
-"""The bench of events out: how late a stream tells, and what streams cost, those that have nothing to tell too."""
+"""The bench of streams: their delay, and their cost, that of idle streams included."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ class Stream(asyncio.Protocol):
 
     def __init__(self, request: bytes, arrivals: list[tuple[float, int]] | None) -> None:
         self.size = 0
-        self.begun = asyncio.get_running_loop().create_future()
+        self.response = asyncio.get_running_loop().create_future()
         self.over = False
         self._request = request
         self._arrivals = arrivals
@@ -31,8 +31,8 @@ class Stream(asyncio.Protocol):
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        if not self.begun.done():
-            self.begun.set_result(data.split(b" ", 2)[1] == b"200")
+        if not self.response.done():
+            self.response.set_result(data.split(b" ", 2)[1] == b"200")
         self.size += len(data)
         if self._arrivals is not None:
             whole, _, self._rest = (self._rest + data).rpartition(b"\n\n")
@@ -44,8 +44,8 @@ class Stream(asyncio.Protocol):
 
 
 async def _listen(running: Pipeline, token: str, number: int, topic: str) -> list[Stream]:
-    """Open so many streams; the first one that hears of everything tells when."""
-    # HTTP/1.0: without chunks, what comes is what was said.
+    """Open this number of streams; the first one, with all topics, records the times."""
+    # HTTP/1.0: without chunks, the bytes are the messages.
     request = f"GET /v1/events?topic={topic}&authtoken={token} HTTP/1.0\r\nHost: bench\r\n\r\n".encode()
     loop = asyncio.get_running_loop()
     opened = []
@@ -53,7 +53,7 @@ async def _listen(running: Pipeline, token: str, number: int, topic: str) -> lis
         arrivals = running.views if topic == "/" and one == 0 else None
         _, stream = await loop.create_connection(lambda a=arrivals: Stream(request, a), "127.0.0.1", running.port)  # type: ignore[misc]
         opened.append(stream)
-    if not all([await stream.begun for stream in opened]):
+    if not all([await stream.response for stream in opened]):
         raise BrokenError("/v1/events did not begin")
     return opened
 
@@ -74,12 +74,12 @@ async def _run(stage: Stage, streams: int, idle: int) -> tuple[Played, list[Stre
 
 
 async def events(stage: Stage, _total: int, _rate: int) -> list[Figure]:
-    """From the moment an event is due on the wire to a stream that tells of it, and the API's processor for that."""
+    """Measure the time from the wire to a stream, and the API's processor time."""
     bare, _ = await _run(stage, 0, 0)
-    few, heard = await _run(stage, STREAMS, 0)
+    few, active = await _run(stage, STREAMS, 0)
     many, also = await _run(stage, STREAMS, IDLE)
-    size = sum(stream.size for stream in heard) / few.total / STREAMS
-    told = [stream.size for stream in also[:STREAMS]]
+    size = sum(stream.size for stream in active) / few.total / STREAMS
+    sizes = [stream.size for stream in also[:STREAMS]]
     cost = {name: run.cpu["serve"] * 1e6 / run.total for name, run in (("bare", bare), ("few", few), ("many", many))}
     telling, idle = cost["few"] - cost["bare"], cost["many"] - cost["few"]
     return [
@@ -95,7 +95,7 @@ async def events(stage: Stage, _total: int, _rate: int) -> list[Figure]:
             at_most=True,
         ),
         Figure("events", "what one stream tells of an event", size, "bytes"),
-        Figure("events", "least to most that a stream told", min(told) / max(told), "x", 0.95),
+        Figure("events", "least to most that a stream sizes", min(sizes) / max(sizes), "x", 0.95),
         Figure("processor", "serve without streams, for each event", cost["bare"], "us"),
         Figure("processor", f"{STREAMS} streams, for each event", telling, "us"),
         Figure("processor", f"{IDLE} idle streams, for each event", idle, "us"),

@@ -6,14 +6,15 @@ from typing import Any
 
 import asyncpg
 
-from api.ledger.holding import UNIQUE_ID, Held
-from api.ledger.search import Search, Wanted
-from projections.statistics import STATISTICS
-from schemas.log import Received
-from services import database, log
-from services.ami.protocol import LedgerProtocol
-from services.projector import Projector
-from services.refold import refold
+from api.ledger.search import Search, SearchFilter
+from api.ledger.value_match import UNIQUE_ID, ValueMatch
+from projections.calls.statistics import STATISTICS
+from schemas.log import NewEvent
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.database.connection import connect, create_pool
+from services.log.append import append_events
+from services.projector.projector import Projector
+from services.replay.explain import explain_rows
 from tests.bench.recording import played
 from tests.bench.report import Figure
 from tests.bench.stage import BrokenError, Stage
@@ -25,10 +26,10 @@ TRIES = 3
 async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
     """Pages by unique id over the whole log, found or not, and the events of a month's statistics."""
     url = await stage.database("evidence")
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     some = await _appended(connection, total)
-    pool = await database.create_pool(url, size=2, search_path="model, ledger")
-    found, events = min([await _page(pool, some) for _ in range(TRIES)])
+    pool = await create_pool(url, size=2, search_path="model, ledger")
+    matching, events = min([await _page(pool, some) for _ in range(TRIES)])
     missing, none = min([await _page(pool, "1799999999.1") for _ in range(TRIES)])
     if not events or none:
         raise BrokenError(f"{events} events of a call, {none} of none")
@@ -36,13 +37,13 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
     await projector.open()
     while await projector.advance():
         pass
-    rows: list[Any] = projector.followers[0].table.rows(
+    rows: list[Any] = projector.cursors[0].table.rows(
         await connection.fetch("SELECT * FROM statistics WHERE scope = 'pbx' AND length(period) = 7 LIMIT 1")
     )
     start = time.perf_counter()
-    made = await refold(pool, STATISTICS, {(r.pbx, r.period, r.scope, r.name): r for r in rows}, [(0, total)])
+    made = await explain_rows(pool, STATISTICS, {(r.pbx, r.period, r.scope, r.name): r for r in rows}, [(0, total)])
     explained = time.perf_counter() - start
-    if not made.exact or len(made.steps) != rows[0].calls:
+    if not made.is_exact or len(made.steps) != rows[0].calls:
         raise BrokenError(f"{len(made.steps)} events do not make {rows[0].calls} calls")
     await pool.close()
     await connection.close()
@@ -52,7 +53,7 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
         Figure(
             "evidence",
             f"page by unique id, {events} found, for a million events",
-            found * million,
+            matching * million,
             "s",
             2,
             at_most=True,
@@ -65,14 +66,14 @@ async def evidence(stage: Stage, total: int, _: int) -> list[Figure]:
 
 
 async def _appended(connection: asyncpg.Connection, total: int) -> str:
-    """Append the recording until there are so many events; return the unique id of a channel in the middle."""
-    got: list[Received] = []
+    """Append the recording until the log has ``total`` events; return the unique id of a channel in the middle."""
+    got: list[NewEvent] = []
     protocol = LedgerProtocol(got.extend, lambda _: None)
-    protocol.closed, protocol.responses = False, {}
+    protocol.closed = False
     done, unique_id = 0, ""
     for _, data in played(total, 1_800_000_000, BATCH):
         protocol.data_received(data)
-        await log.append(connection, "pbx", 1, done + 1, got)
+        await append_events(connection, "pbx", 1, done + 1, got)
         done += len(got)
         if not unique_id and done > total // 2:
             match = re.search(rb"\r\nUniqueid: (\S+)", b"".join([e.raw for e in got if e.name == "Newchannel"]))
@@ -84,7 +85,7 @@ async def _appended(connection: asyncpg.Connection, total: int) -> str:
 
 
 async def _page(pool: asyncpg.Pool, unique_id: str) -> tuple[float, int]:
-    search = Search(pool, Wanted(held=(Held(UNIQUE_ID, frozenset({unique_id.encode()})),)))
+    search = Search(pool, SearchFilter(values=(ValueMatch(UNIQUE_ID, frozenset({unique_id.encode()})),)))
     start = time.perf_counter()
     events = sum([len(page) async for page in search.pages(10_000)])
     return time.perf_counter() - start, events

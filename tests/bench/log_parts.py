@@ -8,11 +8,11 @@ import asyncpg
 from panoramisk.ami_protocol import AMIProtocol
 
 from projections import ALL
-from projections.headers import headers_of
-from projections.kit import takers
-from schemas.log import Received, Recorded
-from services import log
-from services.verify import verify
+from projections.engine.headers import headers_of
+from projections.engine.subscriptions import subscriptions_of
+from schemas.log import NewEvent, RecordedEvent
+from services.integrity.chain_walk import walk_chain
+from services.log.append import append_events
 from tests.bench.pipeline import pipeline
 from tests.bench.recording import played
 from tests.bench.report import Figure
@@ -29,15 +29,15 @@ async def parsing(_: Stage, __: int, ___: int) -> list[Figure]:
 
     def ours() -> None:
         for e in received(reads):
-            headers_of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
+            headers_of(RecordedEvent(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
 
-    taking = takers(ALL)
+    taking = subscriptions_of(ALL)
 
     def read() -> None:
         for e in received(reads):
             chosen, _ = taking.get(e.name, (None, ()))
             if chosen:
-                chosen.of(Recorded(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
+                chosen.parse(RecordedEvent(1, "pbx", "ami", e.name, NOW, e.raw, NOW))
 
     class Nobody:
         def dispatch(self, _: object) -> None: ...
@@ -70,7 +70,7 @@ async def ingest(stage: Stage, total: int, _: int) -> list[Figure]:
         url = await stage.database("ingest")
         async with pipeline(stage, url, total, 0, "listen") as running:
             run = await running.play(total, 0)
-        ours = max(ours, total / (run.log[-1][0] - run.begun))
+        ours = max(ours, total / (run.log[-1][0] - run.start))
     connection = await asyncpg.connect(url)
     partition = await connection.fetchval("SELECT tableoid::regclass::text FROM ledger.event LIMIT 1")
     await connection.execute(f"CREATE TABLE bare (LIKE {partition} INCLUDING ALL)")
@@ -96,7 +96,7 @@ async def append(stage: Stage, _: int, __: int) -> list[Figure]:
     async with connected(stage, "append") as connection:
         start = time.perf_counter()
         for number, batch in enumerate(batches):
-            await log.append(connection, "pbx", 1, number * 100 + 1, batch)
+            await append_events(connection, "pbx", 1, number * 100 + 1, batch)
         ours = len(events) / (time.perf_counter() - start)
     await stage.database("recorder")
     theirs = await asyncio.to_thread(_eventsourcing, stage, batches)
@@ -108,7 +108,7 @@ async def append(stage: Stage, _: int, __: int) -> list[Figure]:
     ]
 
 
-def _eventsourcing(stage: Stage, batches: list[list[Received]]) -> float:
+def _eventsourcing(stage: Stage, batches: list[list[NewEvent]]) -> float:
     from eventsourcing.persistence import StoredEvent
     from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
@@ -135,11 +135,11 @@ async def verified(stage: Stage, total: int, _: int) -> list[Figure]:
     async with connected(stage, "verify") as connection:
         for _, data in played(total, 1_800_000_000, 4096):
             events = received([data])
-            await log.append(connection, "pbx", 1, done + 1, events)
+            await append_events(connection, "pbx", 1, done + 1, events)
             size, done = size + sum(len(e.raw) for e in events), done + len(events)
         for _ in range(TRIES):
             start = time.perf_counter()
-            good = await verify(stage.server.url.replace("/postgres?", "/verify?"))
+            good = await walk_chain(stage.server.url.replace("/postgres?", "/verify?"))
             best = min(best, time.perf_counter() - start)
     if (good.events, good.size) != (total, size):
         raise BrokenError(f"{good.events} events of {good.size} bytes were verified, not {total} of {size}")

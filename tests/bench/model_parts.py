@@ -1,4 +1,4 @@
-"""The bench of read models: made anew, made anew beside the served ones, and as of an instant."""
+"""The bench of read models: rebuilt, rebuilt beside the served ones, and as of an instant."""
 
 import asyncio
 import random
@@ -12,8 +12,8 @@ import asyncpg
 import msgspec
 
 from projections import ALL
-from schemas.log import Received
-from services import log
+from schemas.log import NewEvent
+from services.log.append import append_events
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port
 from tests.bench.report import Figure
 from tests.bench.shared import connected, connected_to, received, recorded_events
@@ -31,7 +31,7 @@ async def rebuild(stage: Stage, total: int, _: int) -> list[Figure]:
     ):
         async with connected(stage, "rebuild") as connection:
             for i in range(0, len(events), 5000):
-                await log.append(connection, "pbx", 1, i + 1, events[i : i + 5000])
+                await append_events(connection, "pbx", 1, i + 1, events[i : i + 5000])
             start = time.perf_counter()
             for i in range(0, len(events), 5000):
                 await connection.fetch("SELECT * FROM ledger.event WHERE position > $1 AND position <= $2", i, i + 5000)
@@ -66,12 +66,12 @@ async def _rebuilt(stage: Stage, connection: asyncpg.Connection, total: int) -> 
 
 
 async def beside(stage: Stage, total: int, _: int) -> list[Figure]:
-    """What a rebuild of all read models does to those that are served: from an append to the tables, 2,000 events/s."""
+    """Measure the served read models during a rebuild of all: from an append to the tables, 2,000 events/s."""
     url = await stage.database("beside")
     async with connected_to(url) as connection, connected_to(url) as writer:
         events = recorded_events(total)
         for i in range(0, total, 5000):
-            await log.append(connection, "pbx", 1, i + 1, events[i : i + 5000])
+            await append_events(connection, "pbx", 1, i + 1, events[i : i + 5000])
         folded: list[tuple[float, int]] = []
         await connection.add_listener(
             "ringledger_model", lambda *a: folded.append((time.perf_counter(), msgspec.json.decode(a[3])["position"]))
@@ -113,14 +113,14 @@ async def beside(stage: Stage, total: int, _: int) -> list[Figure]:
 
 
 async def _steadily(
-    connection: asyncpg.Connection, events: list[Received], done: int, until: asyncio.Task[Any]
+    connection: asyncpg.Connection, events: list[NewEvent], done: int, until: asyncio.Task[Any]
 ) -> list[tuple[float, int]]:
     """Append 20 events every 10 ms after the first ``done``; return when which position was durable."""
     appended: list[tuple[float, int]] = []
     due = time.perf_counter()
     while not until.done():
         start = done % (len(events) - 20)
-        position = await log.append(connection, "pbx", 1, done + 1, events[start : start + 20])
+        position = await append_events(connection, "pbx", 1, done + 1, events[start : start + 20])
         appended.append((time.perf_counter(), position))
         done += 20
         due += 0.01
@@ -152,7 +152,7 @@ CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE 
 
 
 async def asof(stage: Stage, _: int, rate: int) -> list[Figure]:
-    """Views as of random positions and times, in a log of a loaded PBX with queues: every answer folded anew."""
+    """Views as of random positions and times, in a log of a loaded PBX with queues, without the cache."""
     url = await stage.database("asof")
     connection = await asyncpg.connect(url)
     begin = await _logged(connection, rate)
@@ -170,14 +170,14 @@ async def asof(stage: Stage, _: int, rate: int) -> list[Figure]:
         while await connection.fetchval("SELECT min(position) FROM ledger.checkpoint") < LOGGED:
             stage.check(project, serve)
             await asyncio.sleep(0.1)
-        for path, asked, target in ((CHANNELS, 50, 1), (QUEUES, 50, 1), (STATISTICS, 8, None)):
-            positions = [str(dice.randint(1, LOGGED)) for _ in range(asked)]
-            times = [_rfc_3339(begin + LOGGED / rate * dice.random()) for _ in range(asked)]
+        for path, count, target in ((CHANNELS, 50, 1), (QUEUES, 50, 1), (STATISTICS, 8, None)):
+            positions = [str(dice.randint(1, LOGGED)) for _ in range(count)]
+            times = [_rfc_3339(begin + LOGGED / rate * dice.random()) for _ in range(count)]
             for what, instants in (("positions", positions), ("times", times)):
                 took = sorted([await _answered(client, f"{path}?as_of={instant}") for instant in instants])
                 figures += [
-                    Figure("asof", f"{path} at {asked} {what}, median", median(took), "s"),
-                    Figure("asof", f"{path} at {asked} {what}, largest", took[-1], "s", target, at_most=True),
+                    Figure("asof", f"{path} at {count} {what}, median", median(took), "s"),
+                    Figure("asof", f"{path} at {count} {what}, largest", took[-1], "s", target, at_most=True),
                 ]
         client.close()
     saved = await connection.fetchval(SIZES)
@@ -196,7 +196,7 @@ async def _logged(connection: asyncpg.Connection, rate: int) -> float:
     for i in range(0, LOGGED, 5000):
         await connection.execute(CLOCK.format(at=begin + (i + 5000) / rate))
         batch = [msgspec.structs.replace(e, recorded=begin + n / rate) for n, e in enumerate(events[i : i + 5000], i)]
-        await log.append(connection, "pbx", 1, i + 1, batch)
+        await append_events(connection, "pbx", 1, i + 1, batch)
     await connection.execute("CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz RETURN clock_timestamp()")
     return begin
 

@@ -48,12 +48,12 @@ def send(connection: socket.socket, total: int, rate: int) -> dict[str, float]:
     )
     if not rate:
         pieces = list(pieces)
-    begun = time.time()
+    start = time.time()
     sent = size = 0
     late = 0.0
     for count, data in pieces:
         if rate:
-            ahead = begun + (sent + count) / rate - time.time()
+            ahead = start + (sent + count) / rate - time.time()
             if ahead > 0:
                 time.sleep(ahead)
         with SENDING:
@@ -61,8 +61,8 @@ def send(connection: socket.socket, total: int, rate: int) -> dict[str, float]:
         sent += count
         size += len(data)
         if rate:
-            late = max(late, time.time() - begun - sent / rate)
-    return {"begun": begun, "ended": time.time(), "events": sent, "bytes": size, "late": late}
+            late = max(late, time.time() - start - sent / rate)
+    return {"begun": start, "ended": time.time(), "events": sent, "bytes": size, "late": late}
 
 
 def main() -> None:

@@ -31,11 +31,11 @@ COUNTS = "SELECT name, count(*) FROM ledger.event WHERE source = 'ami' AND name 
 
 @dataclass
 class Played:
-    """What one run showed. ``log``, ``models`` and ``views``: when (seconds since the epoch) which event was there."""
+    """One run. ``log``, ``models`` and ``views``: the times (seconds since the epoch) at which each event arrived."""
 
     total: int
     rate: int
-    begun: float
+    start: float
     ended: float
     late: float
     log: list[tuple[float, int]]
@@ -51,18 +51,18 @@ class Played:
 
         It is the lag of the oldest event that arrived then.
         """
-        found = []
+        steps = []
         last = 0
         for at, number in arrivals:
             if number > last:
-                found.append((at - self.due(last + 1), number - last))
+                steps.append((at - self.due(last + 1), number - last))
                 last = number
-        return found
+        return steps
 
     def due(self, number: int) -> float:
         """Return when the sender had to send this event (numbers from 1)."""
         piece = max(1, int(self.rate * 0.01))
-        return self.begun + min(-(-number // piece) * piece, self.total) / self.rate
+        return self.start + min(-(-number // piece) * piece, self.total) / self.rate
 
 
 class Pipeline:
@@ -105,7 +105,7 @@ class Pipeline:
         assert self._pbx.stdin is not None
         self._pbx.stdin.write("go\n")
         self._pbx.stdin.flush()
-        said = asyncio.ensure_future(line(self._pbx.stdout, WAIT_SECONDS + total / (rate or 10_000)))
+        report = asyncio.ensure_future(line(self._pbx.stdout, WAIT_SECONDS + total / (rate or 10_000)))
         patience = time.monotonic() + WAIT_SECONDS + total / (rate or 10_000)
         missing = total
         while missing:
@@ -116,10 +116,10 @@ class Pipeline:
             for name, megabytes in self._memory().items():
                 memory.setdefault(name, []).append((position, megabytes))
             await asyncio.sleep(SAMPLE_SECONDS)
-            if said.done() and self._folded(before + total):
+            if report.done() and self._folded(before + total):
                 head = await self._connection.fetchval("SELECT position FROM ledger.head")
                 missing = 0 if self._folded(head) else 1
-        sent = json.loads(await said)
+        sent = json.loads(await report)
         used = {name: seconds - used[name] for name, seconds in self._cpu().items()}
         others: list[int] = [r[0] for r in await self._connection.fetch(OTHERS, names)]
 
@@ -162,7 +162,7 @@ class Pipeline:
 
 @asynccontextmanager
 async def pipeline(stage: Stage, url: str, total: int, rate: int, *ours: str) -> AsyncIterator[Pipeline]:
-    """Run a PBX that will send ``total`` events, and the named processes of ours, as long as the context lasts."""
+    """Run a PBX that will send ``total`` events, and the named processes of Ringledger, until the context ends."""
     connection = await asyncpg.connect(url)
     with ExitStack() as processes:
         command = (sys.executable, "-m", "tests.bench.pbx", str(total), str(rate))
@@ -175,10 +175,10 @@ async def pipeline(stage: Stage, url: str, total: int, rate: int, *ours: str) ->
             "RINGLEDGER_HTTP": f"127.0.0.1:{free_port()}",
             "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
         }
-        found = Pipeline(stage, connection, pbx, int(environ["RINGLEDGER_HTTP"].rpartition(":")[2]))
-        await found.watch()
+        running = Pipeline(stage, connection, pbx, int(environ["RINGLEDGER_HTTP"].rpartition(":")[2]))
+        await running.watch()
         for name in ours:
-            found.ours[name] = processes.enter_context(stage.ringledger(name, **environ))
-        await found.ready()
-        yield found
+            running.ours[name] = processes.enter_context(stage.ringledger(name, **environ))
+        await running.ready()
+        yield running
     await connection.close()

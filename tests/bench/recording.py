@@ -14,7 +14,7 @@ from pathlib import Path
 FILE = Path(__file__).with_name("local22.rx.xz")
 FIRST_SECOND = 1795309866
 SECONDS = 4
-"""The seconds that the recording spans; they stand in its timestamps and in its unique ids."""
+"""The seconds that the recording spans; its timestamps and unique ids contain them."""
 
 
 @cache
@@ -34,8 +34,8 @@ def sent_of(total: int) -> dict[str, int]:
 def played(total: int, begin: int, piece: int) -> Iterator[tuple[int, bytes]]:
     """Yield ``total`` events in pieces of up to ``piece``: how many, and their bytes.
 
-    Every round has timestamps and unique ids of its own: its seconds start one later than those of the round before,
-    from ``begin`` (seconds since the epoch), which is done on the bytes, for the sender must cost next to nothing.
+    Every round has timestamps and unique ids of its own. Its seconds start one later than those of the round before,
+    from ``begin`` (seconds since the epoch). They are replaced in the bytes, so that the sender costs next to nothing.
     """
     recorded = one_round()
     done = 0

@@ -1,4 +1,4 @@
-"""What the bench found: figures, some with a target, as one table."""
+"""The result of the bench: figures, some with a target, as one table."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number; ``target`` is the least that is wanted, or the most when ``at_most``."""
+    """One measured number; ``target`` is the lower limit, or the upper one with ``at_most``."""
 
     part: str
     what: str

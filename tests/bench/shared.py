@@ -1,4 +1,4 @@
-"""What parts of the bench have in common: events, databases, and the best of some runs."""
+"""Shared by the parts of the bench: events, databases, and the best of some runs."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from schemas.log import Received
-from services import database
-from services.ami.protocol import LedgerProtocol
+from schemas.log import NewEvent
+from services.asterisk.ami.protocol import LedgerProtocol
+from services.database.connection import connect
 from tests.bench.recording import played
 from tests.bench.stage import Stage
 
@@ -19,17 +19,17 @@ TRIES = 3
 NOW = datetime.now(UTC)
 
 
-def received(data: Iterable[bytes]) -> list[Received]:
+def received(data: Iterable[bytes]) -> list[NewEvent]:
     """Frame what a socket would deliver."""
-    got: list[Received] = []
+    got: list[NewEvent] = []
     protocol = LedgerProtocol(got.extend, lambda _: None)
-    protocol.closed, protocol.responses = False, {}
+    protocol.closed = False
     for piece in data:
         protocol.data_received(piece)
     return got
 
 
-def recorded_events(total: int) -> list[Received]:
+def recorded_events(total: int) -> list[NewEvent]:
     return received(data for _, data in played(total, 1_800_000_000, 1000))
 
 
@@ -52,6 +52,6 @@ async def connected(stage: Stage, name: str) -> AsyncIterator[asyncpg.Connection
 
 @asynccontextmanager
 async def connected_to(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await database.connect(url, search_path="model, ledger")
+    connection = await connect(url, search_path="model, ledger")
     yield connection
     await connection.close()

@@ -12,8 +12,9 @@ from typing import IO
 
 import asyncpg
 
-from services import database
-from services.embedded import Embedded
+from services.database.connection import connect
+from services.database.embedded import Embedded
+from services.database.migrate import migrate
 
 STOP_SECONDS = 15
 BIN = Path(sys.executable).parent
@@ -24,7 +25,7 @@ class BrokenError(Exception):
 
 
 class Stage:
-    """A server and a folder that are gone afterwards."""
+    """A temporary server and folder."""
 
     def __init__(self, folder: Path, server: Embedded) -> None:
         self.folder = folder
@@ -37,8 +38,8 @@ class Stage:
         await connection.execute(f"CREATE DATABASE {name}")
         await connection.close()
         url = self.server.url.replace("/postgres?", f"/{name}?")
-        connection = await database.connect(url)
-        await database.migrate(connection)
+        connection = await connect(url)
+        await migrate(connection)
         await connection.close()
         return url
 
@@ -139,6 +140,6 @@ def machine_cpu() -> float:
 
 def postgres(server: Embedded) -> list[int]:
     """Return PostgreSQL's processes."""
-    postmaster = (server.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0]
+    postmaster = (server.cluster.data / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0]
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text(encoding="ascii").split()
     return [int(pid) for pid in (postmaster, *children)]

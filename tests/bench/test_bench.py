@@ -1,10 +1,10 @@
-"""The bench tells the truth: it sends what it says, misses what is lost, and knows late from early."""
+"""The bench measures correctly: it sends its events, misses lost ones, and detects late ones."""
 
 import re
 from pathlib import Path
 
-from schemas.log import Received
-from services.embedded import Embedded
+from schemas.log import NewEvent
+from services.database.embedded import Embedded
 from tests.bench.pipeline import Played
 from tests.bench.recording import one_round, played, sent_of
 from tests.bench.report import Figure
@@ -25,14 +25,14 @@ def test_every_round_of_the_recording_is_of_its_own_time_and_channels() -> None:
     assert len(set(channels)) == len(channels) > 1600
     ended = {_unique_id(e) for e in got if e.name == "Hangup"}
     first = {_unique_id(e) for e in got[: 2 * size] if e.name == "Newchannel"}
-    assert first <= ended  # whole rounds leave nobody up
+    assert first <= ended  # whole rounds leave no call up
     assert not re.search(rb"17953098\d\d\.", data)
 
 
-def _unique_id(event: Received) -> bytes:
-    found = re.search(rb"\r\nUniqueid: (\S+)", event.raw)
-    assert found
-    return found[1]
+def _unique_id(event: NewEvent) -> bytes:
+    match = re.search(rb"\r\nUniqueid: (\S+)", event.raw)
+    assert match
+    return match[1]
 
 
 async def test_a_small_load_goes_all_the_way_and_nothing_is_lost(server: Embedded, tmp_path: Path) -> None:

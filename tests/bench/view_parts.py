@@ -8,7 +8,7 @@ from statistics import median
 
 import asyncpg
 
-from services import log
+from services.log.append import append_events
 from tests.bench.http import CHANNELS, PASSWORD, Client, free_port, gets_per_second
 from tests.bench.pipeline import Pipeline, Played, pipeline
 from tests.bench.recording import one_round, sent_of
@@ -18,11 +18,11 @@ from tests.bench.stage import BrokenError, Stage
 
 
 async def view(stage: Stage, _: int, __: int) -> list[Figure]:
-    """GET of 1,000 channels whose bytes are kept, against a bare aiohttp handler that sends the same bytes."""
+    """GET of 1,000 channels whose bytes are stable, against a bare aiohttp handler that sends the same bytes."""
     url = await stage.database("view")
     newchannels = [e for e in recorded_events(2 * len(one_round())) if e.name == "Newchannel"][:1000]
     connection = await asyncpg.connect(url)
-    await log.append(connection, "bench", 1, 1, newchannels)
+    await append_events(connection, "bench", 1, 1, newchannels)
     await connection.close()
     port, other = free_port(), free_port()
     environ = {
@@ -37,8 +37,8 @@ async def view(stage: Stage, _: int, __: int) -> list[Figure]:
         if len(json.loads(body)["result"]["list"]) != 1000:
             raise BrokenError(f"{CHANNELS} should show 1,000 channels: {body[:300]!r}")
         (stage.folder / "body").write_bytes(body)
-        kept = {k: v for k, v in headers.items() if k not in {"content-length", "date", "server"}}
-        (stage.folder / "headers").write_text(json.dumps(kept))
+        stable = {k: v for k, v in headers.items() if k not in {"content-length", "date", "server"}}
+        (stage.folder / "headers").write_text(json.dumps(stable))
         with stage.process(sys.executable, "-m", "tests.bench.http", str(other), str(stage.folder), name="bare"):
             theirs = [await Client(other).open() for _ in ours]
             rates = [  # in turns, so that what else the machine does falls on both
@@ -87,12 +87,12 @@ async def _poll(client: Client, running: Pipeline) -> None:
 
 def latencies(run: Played, arrivals: list[tuple[float, int]]) -> list[float]:
     """Return, of every event, how many seconds after it was due it had arrived."""
-    found: list[float] = []
+    delays: list[float] = []
     last = 0
     for at, number in arrivals:
-        found += [at - run.due(n) for n in range(last + 1, min(number, run.total) + 1)]
+        delays += [at - run.due(n) for n in range(last + 1, min(number, run.total) + 1)]
         last = max(last, number)
-    return found
+    return delays
 
 
 async def load(stage: Stage, total: int, rate: int) -> list[Figure]:

@@ -29,7 +29,7 @@ FAULT_SECONDS = 7.5
 def show(report: Report, console: Console) -> None:
     """Print what was done and compared."""
     table = Table(title="Compared, and equal", show_header=False)
-    tally, acts, fold = report.tally, report.asked, report.fold
+    tally, acts, fold = report.tally, report.act_tally, report.fold
     assert fold is not None
     slowest = max(report.recoveries, default=0)
     rows = (
@@ -95,7 +95,7 @@ def main() -> int:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             report = uvloop.run(chaos(options, folder, progress))
     except DifferenceError as error:
-        sys.stderr.write(f"seed {options.seed}: {error}\nthe wire, the data and what `up` said are in {folder}\n")
+        sys.stderr.write(f"seed {options.seed}: {error}\nthe wire, the data and the output of `up` are in {folder}\n")
         return 1
     except (ClockError, DiskError) as error:
         shutil.rmtree(folder)

@@ -12,7 +12,7 @@ TRIES = 5
 PAUSE_SECONDS = 0.3
 AGAIN = frozenset({"401", "502", "503", "504", "no answer"})
 ANSWERED = AGAIN | {"200", "404"}
-"""200 is done; 404 is gone by itself; 401 is a client that has not logged in yet."""
+"""200 is done; 404 is a call that ended by itself; 401 is a client that has not logged in yet."""
 
 
 class Asker:
@@ -20,7 +20,7 @@ class Asker:
 
     def __init__(self, client: Any, dice: random.Random) -> None:
         self.answers: Counter[str] = Counter()
-        self.asked: dict[str, list[str]] = {}
+        self.responses: dict[str, list[str]] = {}
         self._client = client
         self._dice = dice
 
@@ -29,9 +29,9 @@ class Asker:
         while True:
             channels = await self._channels()
             if channels:
-                key = f"key-{len(self.asked)}"
-                said = self.asked[key] = []
-                await self._ask(self._dice.choice(channels), key, said)
+                key = f"key-{len(self.responses)}"
+                statuses = self.responses[key] = []
+                await self._ask(self._dice.choice(channels), key, statuses)
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _channels(self) -> list[str]:
@@ -45,7 +45,7 @@ class Asker:
             self.answers["no answer"] += 1
         return []
 
-    async def _ask(self, unique_id: str, key: str, said: list[str]) -> None:
+    async def _ask(self, unique_id: str, key: str, statuses: list[str]) -> None:
         for _ in range(TRIES):
             try:
                 async with self._client.delete(f"{CHANNELS}/{unique_id}", headers={"Idempotency-Key": key}) as reply:
@@ -53,7 +53,7 @@ class Asker:
                     answer = str(reply.status)
             except (aiohttp.ClientError, OSError):
                 answer = "no answer"
-            said.append(answer)
+            statuses.append(answer)
             self.answers[answer] += 1
             if answer not in AGAIN:
                 return

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.debian import unpack
-from tests.e2e.waiting import present
+from tests.support.debian import unpack
+from tests.support.polling import present
 
 if TYPE_CHECKING:
     from tests.chaos.scene import Scene
@@ -49,7 +49,7 @@ class Eras:
 
     @property
     def offset(self) -> int:
-        """What the clock adds to the true time, in seconds."""
+        """The difference to the true time, in seconds."""
         return self._eras[-1][1]
 
     def set_back(self, at: float, seconds: int) -> None:
@@ -77,7 +77,7 @@ class FakeClock:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What puts a process and its children under this clock."""
+        """The environment that gives a process and its children this clock."""
         self._write()
         return {
             "LD_PRELOAD": str(self._library()),
@@ -92,7 +92,7 @@ class FakeClock:
         self._write()
 
     def close(self) -> None:
-        """Remove the shared memory that libfaketime made for processes which were killed; those are gone."""
+        """Remove the shared memory that libfaketime made for killed processes."""
         for file in SHARED.glob("*faketime_s[eh]m_*"):
             if not Path("/proc", file.name.rpartition("_")[2]).exists():
                 with contextlib.suppress(PermissionError):  # of another user
@@ -109,23 +109,23 @@ class FakeClock:
 
         Raises ClockError.
         """
-        found = next(Path("/").glob(LIBRARY), None)
-        if found is None:
+        library = next(Path("/").glob(LIBRARY), None)
+        if library is None:
             try:
-                (found,) = unpack(self._folder / "apt", PACKAGE).glob(LIBRARY)
+                (library,) = unpack(self._folder / "apt", PACKAGE).glob(LIBRARY)
             except (OSError, ValueError, AssertionError) as error:
                 raise ClockError(f"the clock is set back by libfaketime, install {PACKAGE}: {error}") from None
-        data = found.read_bytes()
+        data = library.read_bytes()
         for name in WAITS:
             # The first place has the exported name. A name that ends another one (sleep, usleep) shares its place.
             data = data.replace(b"\0%s\0" % name, b"\0%s\0" % name.upper(), 1)
-        copy = self._folder / found.name
+        copy = self._folder / library.name
         copy.write_bytes(data)
         return copy
 
 
 async def set_back(scene: "Scene", _dice: random.Random) -> str:
-    """Set the clock back, and wait until lists are asked for by it, and the views are complete."""
+    """Set the clock back, and wait for the next lists and complete views."""
 
     async def find_snapshot() -> int | None:
         at: int | None = await scene.fetch(SNAPSHOT, position)

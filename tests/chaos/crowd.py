@@ -10,7 +10,7 @@ import aiohttp
 from tests.chaos.promises import answers, scrape
 from tests.chaos.reader import VIEWS
 from tests.chaos.scene import AWAY, Scene
-from tests.e2e.waiting import NotYetError, present
+from tests.support.polling import NotYetError, present
 
 READERS = 100
 STAY_SECONDS = 2.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from services import log
+from services.log.read import head_position
 from tests.chaos.clock import set_back
 from tests.chaos.crowd import leave
 from tests.chaos.hostile import harm
@@ -21,8 +21,8 @@ from tests.chaos.restore import restored
 from tests.chaos.scene import AWAY, Scene
 from tests.chaos.tee import Cut
 from tests.chaos.wire import DifferenceError
-from tests.e2e.waiting import NotYetError, present
-from tests.services.test_up import children_of
+from tests.services.cli.test_up import children_of
+from tests.support.polling import NotYetError, present
 
 Strike = Callable[[Scene, random.Random], Awaitable[str]]
 """Strikes once, and returns what exactly was hit."""
@@ -93,7 +93,7 @@ async def full(scene: Scene, dice: random.Random) -> str:
         async with _stopped(scene):
             for _ in range(math.ceil(seconds)):
                 await asyncio.sleep(seconds / math.ceil(seconds))
-                scene.kills.append(time.time())  # what was in the socket when Asterisk cut the link is gone
+                scene.kills.append(time.time())  # bytes in the socket are lost when Asterisk cuts the link
     finally:
         scene.disk.free()
     return f"for {seconds:.1f} s"
@@ -184,16 +184,16 @@ async def soon(_scene: Scene, dice: random.Random) -> str:
 
 async def grown(scene: Scene, dice: random.Random) -> str:
     """The log has grown by some events."""
-    wanted = dice.choice((1, 10, 100, 400))
+    growth = dice.choice((1, 10, 100, 400))
     try:
         connection = await scene.ledger.attach()
-        first = await log.head(connection)
+        first = await head_position(connection)
 
         async def there() -> int | None:
-            head = await log.head(connection)
-            return head if head >= first + wanted else None
+            head = await head_position(connection)
+            return head if head >= first + growth else None
 
-        head = await present(there, f"{wanted} more events are in the log", GROWTH_SECONDS)
+        head = await present(there, f"{growth} more events are in the log", GROWTH_SECONDS)
     except AWAY:
         return "while the log does not grow"
     return f"at position {head}"
@@ -228,7 +228,7 @@ def schedule(seed: int, number: int) -> Iterator[Act]:
     rest = dice.choices(FAULTS, [fault.weight for fault in FAULTS], k=max(0, number - len(first)))
     moments = dice.choices([m for m, _ in MOMENTS], [weight for _, weight in MOMENTS], k=number)
     for count, (fault, moment) in enumerate(zip([*first, *rest], moments, strict=False), 1):
-        # What is drawn while the run goes on must not change what comes later.
+        # Random numbers drawn during the run must not change later ones.
         yield Act(fault, moment, count < number and dice.random() < RUSHED, random.Random(f"{seed} {count}"))
 
 

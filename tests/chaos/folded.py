@@ -7,12 +7,12 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
-from projections.kit import Key, Model, Row
-from schemas.log import Recorded
-from services import log
-from services.tables import Table
+from projections.engine.model import Key, ReadModel, Row
+from schemas.log import RecordedEvent
+from services.log.read import head_position
+from services.projector.table import Table
 from tests.chaos.wire import DifferenceError, raise_all
-from tests.projections.harness import Tables
+from tests.support.folding import FoldSpec
 
 BATCH = 20_000
 
@@ -25,7 +25,7 @@ UNFIT = "SELECT position, name, error FROM ledger.unfit WHERE model = ANY($1::te
 
 
 class Folded(Struct):
-    """What was compared: events folded, rows by table."""
+    """The compared events, and rows by table."""
 
     events: int
     rows: dict[str, int]
@@ -33,7 +33,7 @@ class Folded(Struct):
 
 
 async def compare(
-    connection: asyncpg.Connection, models: Sequence[Model], at_least: int, show: Callable[[int, int], None]
+    connection: asyncpg.Connection, models: Sequence[ReadModel], at_least: int, show: Callable[[int, int], None]
 ) -> Folded:
     """Hold the tables against the log. Raises DifferenceError.
 
@@ -42,14 +42,14 @@ async def compare(
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         states = {row["model"]: row for row in await connection.fetch(CHECKPOINTS)}
-        position = _position(states, models, at_least, await log.head(connection))
-        tables = Tables(*models)
+        position = _position(states, models, at_least, await head_position(connection))
+        tables = FoldSpec(*models)
         differences: list[str] = []
         for after in range(0, position, BATCH):
             upto = min(after + BATCH, position)
-            batch = [Recorded(*row) for row in await connection.fetch(LOG, after, upto)]
+            batch = [RecordedEvent(*row) for row in await connection.fetch(LOG, after, upto)]
             differences += _missing(after, upto, batch)
-            tables.take(batch)
+            tables.given(batch)
             show(upto, position)
         rows = {}
         for model in models:
@@ -57,17 +57,17 @@ async def compare(
             served = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name}"))
             differences += _unequal(model, tables.rows[model.name], {table.key_of(row): row for row in served})
             state = msgspec.convert(states[model.name]["state"], type(tables.states[model.name]))
-            if _told(state) != _told(tables.states[model.name]):
+            if _as_json(state) != _as_json(tables.states[model.name]):
                 differences.append(f"model {model.name} remembers other things than a fold of the log does")
             rows[model.name] = len(served)
         unfit = {tuple(row) for row in await connection.fetch(UNFIT, [model.name for model in models])}
-    if one_sided := unfit ^ set(tables.unfit):
+    if one_sided := unfit ^ set(tables.rejected):
         differences.append(f"ledger.unfit: {min(one_sided)} is on one side only")
     raise_all(differences)
     return Folded(position, rows, len(unfit))
 
 
-def _position(states: dict[str, Any], models: Iterable[Model], at_least: int, head: int) -> int:
+def _position(states: dict[str, Any], models: Iterable[ReadModel], at_least: int, head: int) -> int:
     positions: dict[str, int] = {}
     for model in models:
         state = states.get(model.name)
@@ -78,11 +78,11 @@ def _position(states: dict[str, Any], models: Iterable[Model], at_least: int, he
         positions[model.name] = state["position"]
     first, last = min(positions.values()), max(positions.values())
     if first != last or not at_least <= first <= head:
-        raise DifferenceError(f"the models stand at {first}..{last}, not together between {at_least} and {head}")
+        raise DifferenceError(f"the models are at {first}..{last}, not together between {at_least} and {head}")
     return first
 
 
-def _missing(after: int, upto: int, batch: list[Recorded]) -> Iterator[str]:
+def _missing(after: int, upto: int, batch: list[RecordedEvent]) -> Iterator[str]:
     """Yield the positions that a batch of the log does not have."""
     position = after
     for event in batch:
@@ -93,7 +93,7 @@ def _missing(after: int, upto: int, batch: list[Recorded]) -> Iterator[str]:
         yield f"log positions {position + 1}..{upto} are not there"
 
 
-def _unequal(model: Model, folded: dict[Key, Row], served: dict[Key, Row]) -> Iterator[str]:
+def _unequal(model: ReadModel, folded: dict[Key, Row], served: dict[Key, Row]) -> Iterator[str]:
     for key in sorted(folded.keys() | served.keys(), key=str):
         row = f"model {model.name}, row {key}"
         if key not in served:
@@ -103,10 +103,10 @@ def _unequal(model: Model, folded: dict[Key, Row], served: dict[Key, Row]) -> It
         else:
             for field in msgspec.structs.fields(model.row):
                 ours, theirs = getattr(folded[key], field.name), getattr(served[key], field.name)
-                if _told(ours) != _told(theirs):
+                if _as_json(ours) != _as_json(theirs):
                     yield f"{row}, column {field.name}: the fold has {ours!r}, the table {theirs!r}"
 
 
-def _told(value: Any) -> bytes:
-    # As JSON, for a tuple comes back as a list, and jsonb has an order of its own.
+def _as_json(value: Any) -> bytes:
+    # A table returns lists for tuples, and jsonb has its own order.
     return msgspec.json.encode(value, order="sorted")

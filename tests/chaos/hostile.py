@@ -1,7 +1,7 @@
 """A second PBX that speaks AMI and means harm: event names without number, a list that never ends, half blocks.
 
-In a run it invents up to 300,000 names, a third at a time. Its endless list goes on until the listener cuts the link
-or has taken so much that a listener which keeps it would exceed its memory.
+In a run it invents up to 300,000 names, a third at a time. Its endless list ends when the listener cuts the link.
+It also ends when a listener that stores the list would exceed its memory.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from tests.chaos.promises import answers, check_memory
 from tests.chaos.scene import Scene
-from tests.e2e.waiting import present
-from tests.services.fake_ami import FakeAmi, block
+from tests.support.fake_ami import FakeAmi, block
+from tests.support.polling import present
 
 ALL_NAMES = 300_000
 NAMES = 100_000
@@ -22,7 +22,7 @@ KNOWN_NAMES = 20_000
 PIECE = 2_000
 LISTS = ("CoreShowChannels", "PJSIPShowEndpoints", "QueueStatus", "Agents")
 HEADERS = tuple(f"H{number}: x" for number in range(1_000))
-"""Of one item of a list: short ones, for which Python needs twenty times their bytes."""
+"""Headers of one item of a list: short ones, for which Python needs twenty times their bytes."""
 LIST_BYTES = 24 << 20
 TOGETHER = 8
 LINK_SECONDS = 300.0
@@ -63,9 +63,9 @@ async def _endless(scene: Scene, dice: random.Random) -> str:
     is_asked = asyncio.Event()
     numbers: list[str] = []
 
-    def begin(asked: dict[str, str]) -> bytes:
+    def begin(request: dict[str, str]) -> bytes:
         del fake.replies[action]
-        numbers.append(f"ActionID: {asked['ActionID']}")
+        numbers.append(f"ActionID: {request['ActionID']}")
         is_asked.set()
         return block("Response: Success", numbers[0], "EventList: start")
 

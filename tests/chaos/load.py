@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from services.listener import first_done
+from services.runtime.tasks import run_until_first
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.phone import Call, Phone
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 WORKERS = 6
 BURST = 40
@@ -35,7 +35,7 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *more: Coroutine[Any, Any, None]) -> None:
-        """Begin; ``more`` goes on for as long as the calls do."""
+        """Begin; ``more`` runs as long as the calls do."""
         phones = [
             await self._asterisk.phone(user) for user in (*MEMBERS, *AGENTS, *(u for pair in CALLERS for u in pair))
         ]
@@ -69,7 +69,7 @@ class Load:
             lines = await self._asterisk.cli("core show channels concise")
             return not [line for line in lines if line and not line.startswith("Message/")]
 
-        await until(no_channels, "no channel is left")
+        await eventually(no_channels, "no channel is left")
         for phone in self._asterisk.phones.values():
             for call in list(phone.calls.values()):
                 call.end()
@@ -137,7 +137,7 @@ class Load:
         phone = self._asterisk.phones[caller]
         while True:
             call = phone.call(called)
-            await first_done(call.answered.wait(), call.ended.wait(), asyncio.sleep(10))
+            await run_until_first(call.answered.wait(), call.ended.wait(), asyncio.sleep(10))
             await asyncio.sleep(self._dice.uniform(0.2, 3.0))
             await hang_up(call)
             self.made["between phones"] += 1
@@ -187,12 +187,12 @@ async def members(load: Load) -> None:
         load.made["member not there"] += 1
 
 
-async def said(load: Load) -> None:
+async def send_message(load: Load) -> None:
     """Words that are easy to get wrong: letters of several bytes, an empty value, a secret that must not be kept."""
     headers = {"Note": "Grüße: ☎", "Empty": "", "Password": "very-secret", "Last": "x"}
     await load._asterisk.ami.act("UserEvent", UserEvent="Words", **headers)
 
 
 ACTIVITIES: tuple[tuple[Callable[[Load], Awaitable[None]], int], ...] = (
-    *((plain, 8), (burst, 1), (queued, 6), (parked, 2), (refused, 2), (members, 2), (said, 2)),
+    *((plain, 8), (burst, 1), (queued, 6), (parked, 2), (refused, 2), (members, 2), (send_message, 2)),
 )

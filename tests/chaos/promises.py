@@ -1,8 +1,8 @@
 """Promises that hold while a fault lasts: the API answers, in time and in few bytes, and memory stays bounded.
 
 An answer within five seconds is promised of the API, not of a busy machine. The time that the machine takes is measured
-and added to the limit: for how long the event loop of the API was ready to run and had no processor (Linux counts that
-in /proc/PID/schedstat), and how late the timers of this process, which is the client, fire.
+and added to the limit: how long the event loop of the API was ready to run without a processor (Linux counts that
+in /proc/PID/schedstat), and the delay of this client's timers.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Who reads while everything dies."""
+"""Reads views while processes die."""
 
 import asyncio
 from collections import Counter

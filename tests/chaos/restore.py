@@ -1,4 +1,4 @@
-"""PostgreSQL comes back with a backup: what came after it is gone, and everything of ours must notice."""
+"""PostgreSQL returns with a backup: later events are lost, and every process must notice."""
 
 import asyncio
 import math
@@ -7,16 +7,16 @@ import random
 import signal
 import time
 
-from services.embedded import EmbeddedError
+from services.database.cluster import EmbeddedError
 from tests.chaos.scene import Scene
-from tests.e2e.waiting import present
+from tests.support.polling import present
 
 BACKUP_SECONDS = 300.0
 
 
 async def restored(scene: Scene, dice: random.Random) -> str:
     """Take a backup, go on for some seconds, and put it in the place of the data while `up` does not look."""
-    data = scene.embedded.data
+    data = scene.embedded.cluster.data
     number = len(scene.losses)
     backup = data.with_name(f"backup-{number}")
     taken = await present(lambda: _backup(scene, number), "a backup is taken", BACKUP_SECONDS)
@@ -39,12 +39,12 @@ async def _backup(scene: Scene, number: int) -> float | None:
     """Take a backup, and return when it began; None when PostgreSQL is away."""
     began = time.time()
     embedded = scene.embedded
-    backup = embedded.data.with_name(f"backup-{number}")
+    backup = embedded.cluster.data.with_name(f"backup-{number}")
     backup.mkdir(mode=0o700, exist_ok=True)
-    embedded._give(backup)
-    to = ("-D", str(backup), "-h", str(embedded._sockets), "-U", "ringledger")
+    embedded.cluster.give(backup)
+    to = ("-D", str(backup), "-h", str(embedded.cluster.sockets), "-U", "ringledger")
     try:
-        await asyncio.to_thread(embedded._run, "pg_basebackup", *to, "--wal-method=stream", "--checkpoint=fast")
+        await asyncio.to_thread(embedded.cluster.run, "pg_basebackup", *to, "--wal-method=stream", "--checkpoint=fast")
     except EmbeddedError:
         await asyncio.sleep(1)
         return None

@@ -13,7 +13,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from projections import ALL
-from services import database, log
+from services.database.connection import connect
+from services.log.read import head_position
 from tests.chaos import acts, folded, wire
 from tests.chaos.asker import ANSWERED, Asker
 from tests.chaos.clock import Eras
@@ -26,7 +27,7 @@ from tests.e2e import truth
 from tests.e2e.asterisk import Asterisk
 
 ROUND = 30
-"""After so many recoveries the load rests, and the views are held against Asterisk."""
+"""After this number of recoveries the load rests, and the views are compared with Asterisk."""
 AGREE_SECONDS = 10.0
 SLOW_SECONDS = 20.0
 """The run prints what a longer recovery waited for; a silent link alone takes this long."""
@@ -46,7 +47,7 @@ SYSTEM = replace(truth.SYSTEMS, ours=f"{truth.SYSTEMS.ours} WHERE pbx = 'pbx'", 
 """Without the hostile PBX, which has one too."""
 
 Show = Callable[[str, int, int], None]
-"""What is being done, how far it is, and how far it goes."""
+"""Shows the current step, its progress, and its end."""
 
 
 class Plan(Struct, frozen=True):
@@ -58,7 +59,7 @@ class Plan(Struct, frozen=True):
 
 
 class Report(Struct):
-    """What a run has done and compared; ``differences`` are of views and answers, found on the way."""
+    """The faults and comparisons of a run; ``differences`` are those of views and responses during the run."""
 
     faults: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
@@ -68,14 +69,14 @@ class Report(Struct):
     views: int = 0
     view_rows: int = 0
     tally: wire.Tally = field(default_factory=wire.Tally)
-    asked: acts.Tally = field(default_factory=acts.Tally)
+    act_tally: acts.Tally = field(default_factory=acts.Tally)
     fold: folded.Folded | None = None
 
 
 async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str], None], show: Show) -> Report:
     """Strike as planned, and prove that nothing was lost. Raises DifferenceError that names all that was found.
 
-    What is found in ``folder`` afterwards: the wire, what `up` said, and the data.
+    Afterwards ``folder`` has the wire, the output of `up`, and the data.
     """
     report = Report()
     scene = Scene(asterisk, folder)
@@ -106,7 +107,7 @@ async def run(asterisk: Asterisk, folder: Path, plan: Plan, tell: Callable[[str]
         if strange := answers.keys() - served:
             report.differences.append(f"the API has answered {', '.join(sorted(strange))}: {dict(answers)}")
     report.differences += scene.broken
-    # What the log and the tables have is nearer to the cause than what a view shows.
+    # Log and tables are nearer to the cause than a view.
     report.differences[:0] = await prove(scene, mark, report, asker, show)
     wire.raise_all(report.differences)
     return report
@@ -124,7 +125,7 @@ async def strike(
 ) -> None:
     """Strike as planned, and hold the views against Asterisk now and then and at the end.
 
-    ``more`` goes on while there is load. Differences of views are noted; raises DifferenceError when all is not whole
+    ``more`` runs while there is load. Differences of views are noted; raises DifferenceError when all is not whole
     again.
     """
     began = time.monotonic()
@@ -156,20 +157,20 @@ async def agree(scene: Scene, load: Load, report: Report, when: str) -> None:
     await load.still_life()
     kinds = (*truth.ALL, truth.MODULES, truth.PEERS, SYSTEM)
     try:
-        said = await truth.agree(scene.ledger, scene.asterisk, "calls stand still", kinds, seconds=AGREE_SECONDS)
+        views = await truth.agree(scene.ledger, scene.asterisk, "calls stand still", kinds, seconds=AGREE_SECONDS)
     except AssertionError as error:
         report.differences.append(f"{when}: {error}")
     else:
-        report.views += len(said)
-        report.view_rows += sum(map(len, said.values()))
+        report.views += len(views)
+        report.view_rows += sum(map(len, views.values()))
     await load.silence()
 
 
 async def prove(scene: Scene, mark: int, report: Report, asker: Asker, show: Show) -> list[str]:
-    """Hold log, acts and tables against wire and log, with nobody else at the database; return all differences."""
+    """Hold log, acts and tables against wire and log, with no other client of the database; return all differences."""
     differences = []
-    with scene.embedded.held() as url:
-        connection = await database.connect(url, search_path="model, ledger")
+    with scene.embedded.running() as url:
+        connection = await connect(url, search_path="model, ledger")
         try:
             entries = await read(connection, scene.clock.eras, show)
             wires = (wire.wire_of(link) for link in scene.tee.links if link.events == "on")
@@ -178,7 +179,8 @@ async def prove(scene: Scene, mark: int, report: Report, asker: Asker, show: Sho
             except DifferenceError as error:
                 differences.append(str(error))
             try:
-                report.asked = acts.compare(entries, asker.asked, scene.tee.hung_up, has_lost=bool(scene.losses))
+                has_lost = bool(scene.losses)
+                report.act_tally = acts.compare(entries, asker.responses, scene.tee.hung_up, has_lost=has_lost)
             except DifferenceError as error:
                 differences.append(str(error))
             try:
@@ -192,12 +194,12 @@ async def prove(scene: Scene, mark: int, report: Report, asker: Asker, show: Sho
 
 async def read(connection: asyncpg.Connection, eras: Eras, show: Show) -> list[Entry]:
     """Return the PBX's log, with true times."""
-    head = await log.head(connection)
+    head = await head_position(connection)
     entries: list[Entry] = []
     for after in range(0, head, BATCH):
         upto = min(after + BATCH, head)
-        for position, source, name, recorded, raw, heard in await connection.fetch(LOG, after, upto):
-            times = eras.true(recorded), None if heard is None else eras.true(heard)
+        for position, source, name, recorded, raw, received_until in await connection.fetch(LOG, after, upto):
+            times = eras.true(recorded), None if received_until is None else eras.true(received_until)
             entries.append(Entry(position, source, name, times[0], raw, times[1]))
         show("reading", upto, head)
     return entries

@@ -1,7 +1,6 @@
-"""What is on the scene of a chaos run: `ringledger up` with its own PostgreSQL, the tee before Asterisk, and a way in.
+"""The scene of a chaos run: `ringledger up` with its own PostgreSQL, the tee before Asterisk, and access to them.
 
-`up` is started as users start it. Whoever strikes finds its children by the process tree; whoever waits asks from
-outside, over HTTP and in the database.
+`up` is started as users start it. Faults find its children by the process tree; waits use HTTP and the database.
 """
 
 import asyncio
@@ -16,18 +15,19 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from services import database
-from services.embedded import Embedded
-from services.unfinished import unfinished
+from services.commander.pending import read_pending_acts
+from services.database.connection import connect
+from services.database.embedded import Embedded
+from services.database.errors import UNREACHABLE
 from tests.chaos.clock import FakeClock
 from tests.chaos.disk import SpoolDisk
 from tests.chaos.tee import Tee
 from tests.chaos.wire import DifferenceError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import BASIC, MARKS, PASSWORD, Ledger
-from tests.e2e.waiting import NotYetError, present, until
-from tests.services.fake_ami import FakeAmi
-from tests.services.test_up import Up, gone
+from tests.services.cli.test_up import Up, gone
+from tests.support.fake_ami import FakeAmi
+from tests.support.polling import NotYetError, eventually, present
 
 CHILDREN = frozenset({"command", "listen", "project", "serve"})
 WHOLE_SECONDS = 300.0
@@ -35,7 +35,7 @@ WHOLE_SECONDS = 300.0
 STOP_SECONDS = 10.0
 COMPLETE = "/v1/admin/core/channels?pbx=pbx"
 
-AWAY = (NotYetError, aiohttp.ClientError, asyncpg.PostgresError, asyncpg.InternalClientError, *database.UNREACHABLE)
+AWAY = (NotYetError, aiohttp.ClientError, asyncpg.PostgresError, asyncpg.InternalClientError, *UNREACHABLE)
 
 
 def place() -> Path:
@@ -58,7 +58,7 @@ class Outside(Ledger):
     async def attach(self) -> asyncpg.Connection:
         """Return a connection, a new one if the last has ended. Raises what is in `AWAY`."""
         if self.connection is None or self.connection.is_closed():
-            self.connection = await database.connect(self.url, search_path="model, ledger")
+            self.connection = await connect(self.url, search_path="model, ledger")
         return self.connection
 
     async def log_in(self) -> None:
@@ -104,7 +104,7 @@ class Scene:
         self.obstacle = ""
 
     async def start(self) -> None:
-        """Start `up`, the first time or again; what each said is kept in files of their own."""
+        """Start `up`, the first time or again; the output of each is stored in its own files."""
         if not self.starts:
             self.disk.mount()
             await self.hostile.__aenter__()
@@ -127,7 +127,7 @@ class Scene:
         async def dead() -> bool:
             return gone(pid)
 
-        await until(dead, f"process {pid} is gone")
+        await eventually(dead, f"process {pid} is gone")
 
     async def child(self, name: str) -> int:
         """Return the process number of a child, as soon as it runs."""
@@ -143,7 +143,7 @@ class Scene:
 
         async def running() -> int | None:
             self.alive()
-            return self.embedded._pid()
+            return self.embedded.cluster.pid
 
         return await present(running, "PostgreSQL runs", WHOLE_SECONDS)
 
@@ -156,7 +156,7 @@ class Scene:
             return None
 
     async def complete(self) -> bool | None:
-        """Return True once the API says that it shows all of the PBX, else None."""
+        """Return True once the API reports a complete view of the PBX, else None."""
         self.alive()
         try:
             async with self.ledger.client.get(COMPLETE) as reply:
@@ -165,7 +165,7 @@ class Scene:
             return None
 
     async def whole(self) -> float:
-        """Wait until everything runs and what Asterisk says now is in the models; return how long it took."""
+        """Wait until everything runs and the models have the present events of Asterisk; return the time it took."""
         began = time.monotonic()
         since = next(MARKS)
         self.obstacle = ""
@@ -199,10 +199,10 @@ class Scene:
         """Wait until every requested act on the PBX has an outcome in the log: its client has left."""
 
         async def is_over() -> bool:
-            left = await unfinished(await self.ledger.attach(), "pbx")
+            left = await read_pending_acts(await self.ledger.attach(), "pbx")
             return not left.sent and not left.requested
 
-        await until(is_over, "every act has an outcome", WHOLE_SECONDS)
+        await eventually(is_over, "every act has an outcome", WHOLE_SECONDS)
 
     async def stop(self) -> None:
         """Stop `up` as a service manager would. Raises DifferenceError if it does not end well."""
@@ -216,7 +216,7 @@ class Scene:
         except TimeoutError:
             code = None
         if code != 0:
-            raise DifferenceError(f"`ringledger up`, told to stop, {'ended with ' + str(code) if code else 'did not'}")
+            raise DifferenceError(f"`ringledger up`, after SIGTERM, {'ended with ' + str(code) if code else 'did not'}")
         await self.tee.close()
 
     async def clear(self) -> None:

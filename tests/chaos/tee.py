@@ -2,7 +2,7 @@
 
 The ground truth is what the listener's socket took: a byte is written down the moment the kernel accepts it for the
 listener, with the time just before that. A listener that dies, or a link that is reset, may leave the last of them
-unread; all of them are in their order, and none else was there to be read.
+unread. All are in their order, and there were no others.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ EVENTS = re.compile(rb"\r\nEvents: (on|off)\r\n")
 class Link:
     """One connection; ``chunks`` are (bytes delivered so far, when), ``cut`` how we ended it.
 
-    ``events`` is what the client's login wanted: ``on`` is the listener, ``off`` the commander, whose link says nothing
-    of the log; empty before the login.
+    ``events`` is from the client's login: ``on`` is the listener, ``off`` the commander, whose link is not in the log.
+    It is empty before the login.
     """
 
     def __init__(self, number: int, near: socket.socket, file: Path) -> None:
@@ -63,7 +63,7 @@ class Link:
         return self.cut is not None
 
     async def deliver(self, data: bytes) -> None:
-        """Send ``data`` to the listener, as far as the link is not cut. Raises OSError when the listener is gone."""
+        """Send ``data`` to the listener, as far as the link is not cut. Raises OSError if the listener has ended."""
         view = memoryview(data)
         while view and not self._burnt():
             piece = view if self._fuse is None else view[: self._fuse[0] - self.delivered]
@@ -90,7 +90,7 @@ class Link:
 
 
 class Tee:
-    """Listens at ``port`` and passes on to where ``target`` says; the wire goes into files in ``folder``.
+    """Listens at ``port`` and forwards to ``target``; the wire goes into files in ``folder``.
 
     ``hung_up`` are the channels of all actions Hangup that went to the PBX.
     """
@@ -126,10 +126,10 @@ class Tee:
 
     async def sees(self, text: bytes, seconds: float) -> bool:
         """Wait until ``text`` is delivered (in one piece); False when it was not within ``seconds``."""
-        seen = self._watched[text] = asyncio.Event()
+        occurrence = self._watched[text] = asyncio.Event()
         try:
             async with asyncio.timeout(seconds):
-                return await seen.wait()
+                return await occurrence.wait()
         except TimeoutError:
             return False
         finally:
@@ -154,7 +154,7 @@ class Tee:
                 down = group.create_task(self._down(link, far))
                 group.create_task(self._up(link, near, far, down))
         except* OSError:
-            pass  # one end is gone, and the other will see it closed
+            pass  # one end has closed, and the other will see that
         finally:
             far.close()
             link.close()
@@ -162,21 +162,21 @@ class Tee:
     async def _down(self, link: Link, far: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while data := await loop.sock_recv(far, READ):
-            if link.cut is None:  # the PBX is read on: what it says into a cut link is lost
+            if link.cut is None:  # the PBX is read on: its bytes on a cut link are lost
                 await link.deliver(data)
-                for text, seen in self._watched.items():
+                for text, occurrence in self._watched.items():
                     if text in data:
-                        seen.set()
+                        occurrence.set()
         if link.cut is None:
             link.finish()
 
     async def _up(self, link: Link, near: socket.socket, far: socket.socket, down: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         while data := await loop.sock_recv(near, READ):
-            if not link.events and (found := EVENTS.search(data)):
-                link.events = found[1].decode()
+            if not link.events and (match := EVENTS.search(data)):
+                link.events = match[1].decode()
             if link.cut is None:
-                self.hung_up += (found[1].decode() for found in HANGUP.finditer(data))
+                self.hung_up += (match[1].decode() for match in HANGUP.finditer(data))
                 await loop.sock_sendall(far, data)
         down.cancel()  # the listener has left
 

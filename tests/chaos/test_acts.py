@@ -1,4 +1,4 @@
-"""The comparer of acts wants every untruth named."""
+"""The comparison of acts names every difference."""
 
 import hashlib
 from typing import Any
@@ -8,12 +8,12 @@ import pytest
 
 from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown, builtins
 from schemas.acts.channel import ChannelHangup
-from schemas.log import Ours
+from schemas.log import RingledgerEvent
 from tests.chaos.acts import compare
 from tests.chaos.wire import DifferenceError, Entry
 
 
-def entries(*events: Ours) -> list[Entry]:
+def entries(*events: RingledgerEvent) -> list[Entry]:
     return [
         Entry(at, "ringledger", type(event).__name__, float(at), msgspec.json.encode(event), None)
         for at, event in enumerate(events, 1)
@@ -53,6 +53,6 @@ UNTRUE: dict[str, Any] = {
 
 @pytest.mark.parametrize("untrue", UNTRUE)
 def test_what_is_untrue_is_found(untrue: str) -> None:
-    events, asked, hung_up = UNTRUE[untrue]
+    events, responses, hung_up = UNTRUE[untrue]
     with pytest.raises(DifferenceError):
-        compare(entries(*events), asked, hung_up)
+        compare(entries(*events), responses, hung_up)

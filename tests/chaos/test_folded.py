@@ -1,4 +1,4 @@
-"""The comparer of tables and log can fail: rows that are wrong, lost or invented are found, and models that stand."""
+"""The comparison of tables and log can fail: it finds wrong, lost and invented rows, and stopped models."""
 
 import time
 
@@ -6,22 +6,24 @@ import asyncpg
 import pytest
 
 from projections import ALL
-from schemas.log import Connected, Received
-from services import database, log
-from services.projector import Projector
+from schemas.log import Connected, NewEvent
+from services.database.connection import connect
+from services.log.append import append_events
+from services.projector.projector import Projector
 from tests.chaos.folded import Folded, compare
 from tests.chaos.wire import DifferenceError
-from tests.projections.harness import Asked, block, ours, recording
+from tests.support.folding import ListSnapshot, block, own
+from tests.support.recorded_events import recording
 
 
 @pytest.fixture
 async def connection(url: str) -> asyncpg.Connection:
-    connection = await database.connect(url, search_path="model, ledger")
-    asked = Asked("CoreShowChannels", at=time.time())
-    item = asked.item("CoreShowChannel", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="6")
+    connection = await connect(url, search_path="model, ledger")
+    listing = ListSnapshot("CoreShowChannels", at=time.time())
+    item = listing.item("CoreShowChannel", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="6")
     odd = block("Newstate", Channel="PJSIP/1-1", Uniqueid="7.1", ChannelState="abc")
-    events: list[Received] = [ours(Connected("host:5038"), time.time()), *recording("rich22")[:4000]]
-    await log.append(connection, "pbx", 1, 1, [*events, asked.start, item, odd])
+    events: list[NewEvent] = [own(Connected("host:5038"), time.time()), *recording("rich22")[:4000]]
+    await append_events(connection, "pbx", 1, 1, [*events, listing.start, item, odd])
     projector = Projector(connection, ALL)
     await projector.open()
     while await projector.advance(700):
@@ -51,7 +53,7 @@ FALSIFIED = (
         "UPDATE ledger.checkpoint SET error = 'position 7: no' WHERE model = 'agents'",
         "agents has stopped: position 7: no",
     ),
-    ("UPDATE ledger.checkpoint SET position = position - 1 WHERE model = 'agents'", "the models stand at 4003..4004"),
+    ("UPDATE ledger.checkpoint SET position = position - 1 WHERE model = 'agents'", "the models are at 4003..4004"),
     ("DELETE FROM ledger.checkpoint WHERE model = 'agents'", "model agents: version . is not there"),
     ("UPDATE ledger.checkpoint SET state = '{}' WHERE model = 'channels'", "model channels remembers other things"),
     ("DELETE FROM ledger.unfit", r"ledger.unfit: \(4004, 'Newstate'"),
@@ -62,11 +64,11 @@ FALSIFIED = (
 
 
 async def test_what_the_projector_wrote_is_a_fold_of_the_log(connection: asyncpg.Connection) -> None:
-    found = await folded(connection)
-    assert found.events == 4004
-    assert found.unfit == 1
-    assert found.rows.keys() == {model.name for model in ALL}
-    assert min(found.rows[name] for name in ("channels", "links", "queues", "device_states")) > 0
+    result = await folded(connection)
+    assert result.events == 4004
+    assert result.unfit == 1
+    assert result.rows.keys() == {model.name for model in ALL}
+    assert min(result.rows[name] for name in ("channels", "links", "queues", "device_states")) > 0
     with pytest.raises(DifferenceError, match="not together between 4005 and 4004"):
         await folded(connection, 4005)
     await connection.close()

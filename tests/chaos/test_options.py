@@ -1,4 +1,4 @@
-"""What `make chaos` makes of its options."""
+"""The options of `make chaos`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is noted of an API that answers late, wrongly, or with too much."""
+"""Late, wrong and oversized responses of an API are recorded."""
 
 import os
 from collections.abc import AsyncIterator

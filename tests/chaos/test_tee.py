@@ -1,11 +1,11 @@
-"""The tee writes down exactly what was delivered, whatever the pieces, and cuts after the byte it was told."""
+"""The tee records exactly the delivered bytes, whatever the pieces, and cuts after the given byte."""
 
 import asyncio
 from pathlib import Path
 
 from tests.chaos.tee import Cut, Link, Tee
 from tests.chaos.wire import wire_of
-from tests.e2e.waiting import present
+from tests.support.polling import present
 
 GREETING = b"Asterisk Call Manager/9.0.0\r\n"
 
@@ -16,11 +16,11 @@ def block(number: int) -> bytes:
 
 async def test_the_tee_writes_down_what_was_delivered_and_cuts_where_it_is_told(tmp_path: Path) -> None:
     blocks = [block(n) for n in range(200)]
-    said = GREETING + b"Response: Success\r\nActionID: rl-1\r\n\r\n" + b"".join(blocks)
+    sent = GREETING + b"Response: Success\r\nActionID: rl-1\r\n\r\n" + b"".join(blocks)
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for start in range(0, len(said), 700):  # whatever the pieces
-            writer.write(said[start : start + 700])
+        for start in range(0, len(sent), 700):  # whatever the pieces
+            writer.write(sent[start : start + 700])
             await writer.drain()
         await reader.read()
         writer.close()
@@ -36,8 +36,8 @@ async def test_the_tee_writes_down_what_was_delivered_and_cuts_where_it_is_told(
         if cut is not None:
             link.burn(cut, 5000)
         try:
-            wanted = 5000 if cut == "silence" else len(said)
-            while len(got) < wanted and (data := await reader.read(1000)):
+            expected = 5000 if cut == "silence" else len(sent)
+            while len(got) < expected and (data := await reader.read(1000)):
                 got += data
         except ConnectionResetError:
             reset = True
@@ -47,7 +47,7 @@ async def test_the_tee_writes_down_what_was_delivered_and_cuts_where_it_is_told(
         delivered = link.file.read_bytes()
         assert reset == (cut == "RST")
         assert delivered.startswith(got)
-        assert len(delivered) == (len(said) if cut is None else 5000)
+        assert len(delivered) == (len(sent) if cut is None else 5000)
         assert reset or delivered == got
         assert link.cut == cut
         whole = wire_of(link)

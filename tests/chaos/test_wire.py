@@ -1,4 +1,4 @@
-"""The comparer of wire and log can fail: each kind of untruth is found, and named where it stands."""
+"""The comparison of wire and log can fail: it finds each kind of difference, and names its place."""
 
 from collections.abc import Callable
 
@@ -19,23 +19,23 @@ def wire(number: int, begin: float, blocks: list[bytes], cut: Cut | None = None)
 
 
 class Log:
-    """A log written by a listener that tells the truth, to be falsified."""
+    """A correct log, to be falsified."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
-    def add(self, source: str, name: str, at: float, raw: bytes = b"{}", heard: float | None = None) -> None:
-        self.entries.append(Entry(len(self.entries) + 1, source, name, at, raw, heard))
+    def add(self, source: str, name: str, at: float, raw: bytes = b"{}", received_until: float | None = None) -> None:
+        self.entries.append(Entry(len(self.entries) + 1, source, name, at, raw, received_until))
 
-    def link(self, of: Wire, known: int | None = None) -> None:
-        """Log the first ``known`` blocks of a link, and its end as the listener, or the next one, knew it."""
+    def link(self, of: Wire, count: int | None = None) -> None:
+        """Log the first ``count`` blocks of a link, and its end as the listener, or the next one, knew it."""
         self.add("ringledger", "Connected", of.accepted + 0.5)
         self.add("ringledger", "SnapshotStarted", of.accepted + 0.6)
         last = of.accepted + 0.6
-        for raw, at in of.blocks[:known]:
+        for raw, at in of.blocks[:count]:
             last = at + 0.001
             self.add("ami", logged(raw), last, raw)
-        self.add("ringledger", "Disconnected", last + 1, heard=last)
+        self.add("ringledger", "Disconnected", last + 1, received_until=last)
 
 
 FIRST = wire(0, 100, [block(n) for n in range(20)])
@@ -45,7 +45,7 @@ KILL = 113.0
 """In the second link, of whose blocks the last twelve are in no log, and which the third found ended."""
 
 
-def told() -> Log:
+def correct_log() -> Log:
     log = Log()
     log.link(FIRST)
     log.link(LOST, 8)
@@ -53,17 +53,17 @@ def told() -> Log:
     return log
 
 
-def held(log: Log, *wires: Wire, kills: tuple[float, ...] = (KILL,)) -> Tally:
+def compare_log(log: Log, *wires: Wire, kills: tuple[float, ...] = (KILL,)) -> Tally:
     return compare(wires or (FIRST, LOST, SECOND), log.entries, kills)
 
 
 def untrue(log: Log, match: str, *wires: Wire, kills: tuple[float, ...] = (KILL,)) -> None:
     with pytest.raises(DifferenceError, match=match):
-        held(log, *wires, kills=kills)
+        compare_log(log, *wires, kills=kills)
 
 
 def test_the_truth_passes_and_is_counted() -> None:
-    tally = held(told())
+    tally = compare_log(correct_log())
     assert (tally.links, tally.wire, tally.log, tally.in_gaps, tally.gaps) == (3, 60, 48, 12, 3)
     assert tally.bytes == sum(len(raw) for link in (FIRST, LOST, SECOND) for raw, _ in link.blocks)
 
@@ -110,20 +110,20 @@ def invent(entries: list[Entry]) -> None:
     ],
 )
 def test_what_is_falsified_is_found(falsify: Callable[[list[Entry]], None], match: str) -> None:
-    log = told()
+    log = correct_log()
     falsify(log.entries)
     log.entries = [replace(entry, position=i) for i, entry in enumerate(log.entries, 1)]
     untrue(log, match)
 
 
 def test_positions_that_fall_are_found() -> None:
-    log = told()
+    log = correct_log()
     log.entries[5], log.entries[6] = log.entries[6], log.entries[5]
     untrue(log, "position 6 follows 7")
 
 
 def test_what_is_missing_needs_a_gap() -> None:
-    log = told()
+    log = correct_log()
     ends = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"]
     gap = log.entries.pop(ends[1])
     untrue(log, "Connected, but no gap before it")
@@ -132,60 +132,60 @@ def test_what_is_missing_needs_a_gap() -> None:
     log.link(LOST, 8)
     del log.entries[-1]
     untrue(log, r"link 1, block 9 of 20, delivered at 111\.8\d+, is not in the log, and there is no gap", FIRST, LOST)
-    assert gap.heard is not None
+    assert gap.received_until is not None
 
 
 def test_the_gap_must_not_begin_after_what_is_missing() -> None:
-    log = told()
+    log = correct_log()
     end = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"][1]
-    log.entries[end] = replace(log.entries[end], heard=112.5)
+    log.entries[end] = replace(log.entries[end], received_until=112.5)
     untrue(log, r"link 1, block 9 .* but the gap begins later, at 112\.5")
 
 
 def test_what_one_read_brought_may_be_divided() -> None:
-    log = told()
+    log = correct_log()
     end = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"][1]
     # The listener was busy: it read at 113.5 what had come until then, and the database has a part of it.
     log.entries[end - 1] = replace(log.entries[end - 1], recorded=113.5)
-    log.entries[end] = replace(log.entries[end], heard=113.5)
-    assert held(log).in_gaps == 12
+    log.entries[end] = replace(log.entries[end], received_until=113.5)
+    assert compare_log(log).in_gaps == 12
 
 
 def test_what_is_missing_needs_a_fault_that_can_lose_it() -> None:
-    untrue(told(), "link 1, block 9 of 20, .* and no fault took it", kills=())
-    untrue(told(), "no fault took it", kills=(105.0, 121.0))
-    assert held(told(), FIRST, replace(LOST, cut="RST"), SECOND, kills=()).in_gaps == 12
+    untrue(correct_log(), "link 1, block 9 of 20, .* and no fault took it", kills=())
+    untrue(correct_log(), "no fault took it", kills=(105.0, 121.0))
+    assert compare_log(correct_log(), FIRST, replace(LOST, cut="RST"), SECOND, kills=()).in_gaps == 12
     for cut in ("FIN", "silence"):
-        untrue(told(), "no fault took it", FIRST, replace(LOST, cut=cut), SECOND, kills=())
+        untrue(correct_log(), "no fault took it", FIRST, replace(LOST, cut=cut), SECOND, kills=())
 
 
 def test_what_was_read_long_before_the_fault_must_be_there() -> None:
-    assert held(told(), kills=(LOST.blocks[8][1] + 2.9,)).in_gaps == 12
-    untrue(told(), "link 1, block 9 of 20, .* and no fault took it", kills=(LOST.blocks[8][1] + 3.1,))
+    assert compare_log(correct_log(), kills=(LOST.blocks[8][1] + 2.9,)).in_gaps == 12
+    untrue(correct_log(), "link 1, block 9 of 20, .* and no fault took it", kills=(LOST.blocks[8][1] + 3.1,))
     longer = wire(1, 110, [block(n) for n in range(20, 60)], cut="RST")
-    untrue(told(), "link 1, block 9 of 40, .* and no fault took it", FIRST, longer, SECOND, kills=())
+    untrue(correct_log(), "link 1, block 9 of 40, .* and no fault took it", FIRST, longer, SECOND, kills=())
 
 
 def test_a_whole_link_may_be_missing_inside_a_gap_and_nowhere_else() -> None:
     log = Log()
     log.link(FIRST)
     log.link(SECOND)
-    assert held(log).in_gaps == 20
+    assert compare_log(log).in_gaps == 20
     untrue(log, "link 1, block 1 of 20, .* and no fault took it", kills=(105.0,))
     end = next(i for i, e in enumerate(log.entries) if e.name == "Disconnected")
-    log.entries[end] = replace(log.entries[end], heard=115.0)
+    log.entries[end] = replace(log.entries[end], received_until=115.0)
     untrue(log, "link 1, block 1 of 20, .* but the gap begins later")
 
 
 def test_a_middle_is_never_missing() -> None:
-    log = told()
+    log = correct_log()
     del log.entries[27:30]
     log.entries = [replace(entry, position=i) for i, entry in enumerate(log.entries, 1)]
     untrue(log, "link 1, block .*: a later block")
 
 
 def test_a_link_that_was_not_there_is_found() -> None:
-    log = told()
+    log = correct_log()
     untrue(log, "Connected, but the wire has no such link", FIRST, LOST)
     log = Log()
     log.add("ami", "Newstate", 99, block(1))
@@ -193,7 +193,7 @@ def test_a_link_that_was_not_there_is_found() -> None:
 
 
 def test_the_last_link_needs_its_end_too() -> None:
-    log = told()
+    log = correct_log()
     assert log.entries[-2].raw == SECOND.blocks[-1][0]
     del log.entries[-3:-1]
     untrue(log, "link 2, block 19 of 20, .* but the gap begins later", kills=(KILL, 122.95))
@@ -204,7 +204,7 @@ def test_secrets_are_masked_in_place_and_nothing_else_is() -> None:
     hidden = secret.replace(b"hunter2", b"********")
     log = Log()
     log.link(wire(0, 100, [hidden]))
-    assert held(log, wire(0, 100, [secret])).masked == 1
+    assert compare_log(log, wire(0, 100, [secret])).masked == 1
     log.entries[2] = replace(log.entries[2], raw=secret)
     untrue(log, "other bytes, from byte 40 on", wire(0, 100, [secret]))
     log.entries[2] = replace(log.entries[2], raw=hidden.replace(b"kept", b"****"))
@@ -225,21 +225,21 @@ def test_what_belongs_into_the_log() -> None:
 
 
 def test_all_differences_are_named() -> None:
-    log = told()
+    log = correct_log()
     gap = next(i for i, e in enumerate(log.entries) if e.name == "Disconnected")
     log.entries[4] = replace(log.entries[4], raw=b"x")
     del log.entries[gap]
     log.entries[-4] = replace(log.entries[-4], name="Hangup")
-    with pytest.raises(DifferenceError) as found:
-        held(log)
-    lines = [line for line in str(found.value).splitlines() if not line.startswith("  ")]
+    with pytest.raises(DifferenceError) as result:
+        compare_log(log)
+    lines = [line for line in str(result.value).splitlines() if not line.startswith("  ")]
     assert len(lines) == 3
     for line, part in zip(lines, ("link 0, block 3: other bytes", "no gap before it", "'Hangup'"), strict=True):
         assert part in line
 
 
 def resumed() -> Log:
-    """The log came back without blocks 8 to 11 of the second link, which the listener then went on with."""
+    """The log came back without blocks 8 to 11 of the second link, and the listener then continued it."""
     log = Log()
     log.link(FIRST)
     log.link(LOST, 8)

@@ -1,8 +1,8 @@
-"""Log = wire: what stands in the log of every link is what the tee delivered, byte for byte, from its first event on.
+"""Log = wire: the log of every link has the bytes that the tee delivered, from its first event on.
 
-Only the end of a link may be missing, no more than a listener has in memory, and only where a fault can lose it (the
-listener killed, the link reset) and a gap in the log says so: one that begins no later than what is missing, and lasts
-until the next Connected.
+Only the end of a link may be missing, at most the events in a listener's memory. A fault must have lost it (the
+listener killed, the link reset), and the log must have a gap for it. The gap begins no later than the first missing
+event, and lasts until the next Connected.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from services.masking.ami import masked
+from services.runtime.masking.ami import mask_block
 from tests.chaos.tee import Cut, Link
 
 END = b"\r\n\r\n"
 
 READING_SECONDS = 0.05
-"""``heard`` is dated after the read; what is sent while the machine is elsewhere in between is older than it."""
+"""``received_until`` is dated after the read; bytes sent while the machine was busy in between are older."""
 ROUNDING_SECONDS = 1e-5
 MEMORY_SECONDS = 3.0
-"""What a listener has read is in the log or the spool after a second, and a busy machine takes a while to write it."""
+"""Bytes that a listener has read are in the log or the spool after a second, or later on a busy machine."""
 
 
 MOST = 100
@@ -27,7 +27,7 @@ MOST = 100
 
 
 class DifferenceError(AssertionError):
-    """What we say is not what is true; the message names each place exactly, one a line."""
+    """Log and truth differ; the message names each place exactly, one per line."""
 
 
 def raise_all(differences: Sequence[str]) -> None:
@@ -47,18 +47,18 @@ class Wire(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """One event of the PBX's log; ``heard`` is that of a Disconnected."""
+    """One event of the PBX's log; ``received_until`` is that of a Disconnected."""
 
     position: int
     source: str
     name: str
     recorded: float
     raw: bytes
-    heard: float | None = None
+    received_until: float | None = None
 
 
 class Tally(Struct):
-    """What was compared, in blocks."""
+    """The compared blocks."""
 
     links: int = 0
     wire: int = 0
@@ -70,21 +70,21 @@ class Tally(Struct):
 
 
 class _Gap(Struct):
-    """When nobody heard: from ``heard``, None while no Disconnected says so, to the next Connected.
+    """A gap: from ``received_until`` (None without a Disconnected) to the next Connected.
 
     ``last`` is when the last event before it was recorded. Before the first Connected nothing is claimed.
     """
 
-    heard: float | None = 0.0
+    received_until: float | None = 0.0
     last: float = 0.0
     until: float = float("inf")
 
 
 class _Segment(Struct):
-    """What the log has of one link, and of the gap behind it.
+    """The log of one link, and of the gap after it.
 
-    ``resumed`` are events after the gap began: the log came back with older data, and the listener went on. They are of
-    this link, or of later ones whose Connected the older data did not have.
+    ``resumed`` are events after the gap began: the log came back with older data, and the listener continued. They
+    are of this link, or of later ones whose Connected the older data did not have.
     """
 
     connected: Entry
@@ -107,8 +107,8 @@ def logged(block: bytes) -> str:
     word, _, name = first.partition(":")
     if word == "Event":
         return name.strip()
-    asked = next((line for line in lines if line.startswith("ActionID: ringledger/")), "").split("/")
-    return f"Response:{asked[2]}" if word == "Response" and len(asked) > 2 else ""
+    parts = next((line for line in lines if line.startswith("ActionID: ringledger/")), "").split("/")
+    return f"Response:{parts[2]}" if word == "Response" and len(parts) > 2 else ""
 
 
 def wire_of(link: Link) -> Wire:
@@ -135,8 +135,8 @@ def compare(
 
     ``losses`` are from when until when the log lost what it had.
 
-    A Connected belongs to the last link that was accepted before it: one listener has one link at a time. Of each link
-    the first difference counts, for what follows it is out of step.
+    A Connected belongs to the last link that was accepted before it: one listener has one link at a time. The first
+    difference of each link counts, because what follows it is out of step.
     """
     tally = Tally()
     differences: list[str] = []
@@ -147,22 +147,22 @@ def compare(
     for segment in _segments(log, differences):
         where = f"log position {segment.connected.position}: Connected"
         gap.until = segment.connected.recorded
-        if gap.heard is None:
+        if gap.received_until is None:
             differences.append(f"{where}, but no gap before it")
-        begun = []
+        started = []
         while coming and coming[-1].accepted <= gap.until + ROUNDING_SECONDS:
-            begun.append(_whole(coming.pop(), tally))
-        if not begun:
+            started.append(_whole(coming.pop(), tally))
+        if not started:
             differences.append(f"{where}, but the wire has no such link")
             gap = segment.gap
             continue
-        wire = begun.pop().wire
-        missing = _after(ended + begun, resumed, differences, tally)
+        wire = started.pop().wire
+        missing = _after(ended + started, resumed, differences, tally)
         differences += _uncovered(missing, gap, (kills, losses), tally)
         differences += _unequal(wire, segment, tally)
         gap, resumed, first = segment.gap, segment.resumed, len(segment.events)
         ended = [_Hole(wire, first, wire.blocks[first:])]
-        tally.gaps += gap.heard is not None
+        tally.gaps += gap.received_until is not None
     ended += [_whole(wire, tally) for wire in reversed(coming)]
     missing = _after(ended, resumed, differences, tally)
     differences += _uncovered(missing, gap, (kills, losses), tally)
@@ -186,10 +186,10 @@ def _segments(log: Iterable[Entry], differences: list[str]) -> Iterator[_Segment
                 differences.append(f"log position {position}: {entry.name} before the first Connected")
         else:
             if entry.source == "ami":
-                (segment.events if segment.gap.heard is None else segment.resumed).append(entry)
-            if segment.gap.heard is None:
+                (segment.events if segment.gap.received_until is None else segment.resumed).append(entry)
+            if segment.gap.received_until is None:
                 if entry.source == "ringledger" and entry.name == "Disconnected":
-                    segment.gap.heard = entry.heard
+                    segment.gap.received_until = entry.received_until
                 else:
                     segment.gap.last = entry.recorded
     if segment is not None:
@@ -204,7 +204,7 @@ def _unequal(wire: Wire, segment: _Segment, tally: Tally) -> Iterator[str]:
             yield f"{where}: the wire ends before it; the log has {event.raw!r}"
             return
         block = wire.blocks[index][0]
-        expected = masked(block)
+        expected = mask_block(block)
         if event.raw != expected:
             yield f"{where}: {_how(wire, index, event.raw)}\n  wire {expected!r}\n  log  {event.raw!r}"
             return
@@ -217,11 +217,11 @@ def _unequal(wire: Wire, segment: _Segment, tally: Tally) -> Iterator[str]:
 
 def _how(wire: Wire, index: int, raw: bytes) -> str:
     """Say in what way a block is wrong."""
-    if raw in {masked(block) for block, _ in wire.blocks[:index]}:
+    if raw in {mask_block(block) for block, _ in wire.blocks[:index]}:
         return "an earlier block once more"
-    if raw in {masked(block) for block, _ in wire.blocks[index + 1 :]}:
+    if raw in {mask_block(block) for block, _ in wire.blocks[index + 1 :]}:
         return "a later block in the place of this one, which is lost or comes after it"
-    expected = masked(wire.blocks[index][0])
+    expected = mask_block(wire.blocks[index][0])
     at = next((i for i, (a, b) in enumerate(zip(expected, raw, strict=False)) if a != b), min(len(expected), len(raw)))
     return f"other bytes, from byte {at} on"
 
@@ -240,7 +240,7 @@ def _after(holes: list[_Hole], resumed: list[Entry], differences: list[str], tal
     for number, hole in enumerate(holes):
         if not resumed:
             return missing + holes[number:]
-        start, length = _run([masked(block) for block, _ in hole.blocks], [event.raw for event in resumed])
+        start, length = _run([mask_block(block) for block, _ in hole.blocks], [event.raw for event in resumed])
         rest = start + length
         missing.append(_Hole(hole.wire, hole.first, hole.blocks[:start]))
         missing.append(_Hole(hole.wire, hole.first + rest, hole.blocks[rest:]))
@@ -261,7 +261,7 @@ def _run(blocks: list[bytes], raws: list[bytes]) -> tuple[int, int]:
         if block == raws[0]:
             pairs = zip(blocks[start:], raws, strict=False)
             whole = min(len(blocks) - start, len(raws))
-            length = next((number for number, (known, raw) in enumerate(pairs) if known != raw), whole)
+            length = next((number for number, (logged, raw) in enumerate(pairs) if logged != raw), whole)
             best = max(best, (start, length), key=lambda run: run[1])
     return best
 
@@ -278,11 +278,11 @@ def _uncovered(ended: list[_Hole], gap: _Gap, faults: Faults, tally: Tally) -> I
         tally.in_gaps += len(missing)
         (block, at), (_, end) = missing[0], missing[-1]
         what = f"link {wire.number}, block {first + 1} of {len(wire.blocks)}, delivered at {at:.6f}, is not in the log"
-        if gap.heard is None:
+        if gap.received_until is None:
             yield f"{what}, and there is no gap:\n  wire {block!r}"
-        # What one read brought has one time, and the database may have taken a part of it.
-        elif gap.heard > at + READING_SECONDS and gap.heard > gap.last + ROUNDING_SECONDS:
-            yield f"{what}, but the gap begins later, at {gap.heard:.6f}:\n  wire {block!r}"
+        # Events of one read have one time, and the database may have accepted a part of them.
+        elif gap.received_until > at + READING_SECONDS and gap.received_until > gap.last + ROUNDING_SECONDS:
+            yield f"{what}, but the gap begins later, at {gap.received_until:.6f}:\n  wire {block!r}"
         elif end > gap.until + READING_SECONDS:
             yield f"{what}, nor others up to {end:.6f}, but the gap ends before, at {gap.until:.6f}"
         elif not _could_be_lost(wire, at, gap, faults):

@@ -31,35 +31,35 @@ class Operation(Struct, frozen=True):
 @cache
 def operations() -> dict[str, Operation]:
     with (HERE / "operations.tsv").open(encoding="utf-8", newline="") as file:
-        found = {}
+        collected = {}
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             notes = tuple(row["notes"].split("; "))
             more = [note.partition("=")[2] for note in notes if note.startswith(("alt=", "alt-inferred="))]
-            found[row["id"]] = Operation(row["id"], row["method"], (row["path"], *more), notes)
-        return found
+            collected[row["id"]] = Operation(row["id"], row["method"], (row["path"], *more), notes)
+        return collected
 
 
 @cache
 def shapes() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((HERE / "shapes.json").read_text(encoding="utf-8"))
-    return found
+    collected: dict[str, Any] = json.loads((HERE / "shapes.json").read_text(encoding="utf-8"))
+    return collected
 
 
 def misfits(value: Any, shape: Any, optional: frozenset[str] = frozenset(), at: str = "") -> list[str]:
-    """Return where ``value`` is not as ``shape`` says. Members that the shape does not name are allowed."""
+    """Return the places where ``value`` differs from ``shape``. Members that the shape does not name are allowed."""
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return [f"{at}: {value!r} is no object"]
         if len(shape) == 1 and next(iter(shape)).startswith("{"):
             return [m for k, v in value.items() for m in misfits(v, next(iter(shape.values())), optional, f"{at}.{k}")]
-        found = []
+        collected = []
         for name, inner in shape.items():
             path = f"{at}.{name}".lstrip(".")
             if name in value:
-                found += misfits(value[name], inner, optional, path)
+                collected += misfits(value[name], inner, optional, path)
             elif path not in optional:
-                found.append(f"{path}: missing")
-        return found
+                collected.append(f"{path}: missing")
+        return collected
     if isinstance(shape, list):
         if not isinstance(value, list):
             return [f"{at}: {value!r} is no array"]

@@ -63,7 +63,7 @@ class Ami:
         return [(name.rstrip(":"), value) for name, _, value in parts]
 
     async def cli(self, command: str) -> list[str]:
-        """Return what the CLI says to ``command``, by lines."""
+        """Return the CLI's output for ``command``, by lines."""
         return [value for name, value in await self.act("Command", Command=command) if name == "Output"]
 
     def close(self) -> None:

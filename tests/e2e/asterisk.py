@@ -1,4 +1,4 @@
-"""A real Asterisk in a container, what one says to it, and the phones around it."""
+"""A real Asterisk in a container, its CLI, and the phones around it."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from testcontainers.core.network import Network
 
 from tests.e2e.ami import Ami, AmiError
 from tests.e2e.phone import Phone, open_phone
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 ADVICE = (
     "run `make test`, which has both an engine and the images, or"
@@ -66,7 +66,7 @@ class Asterisk:
         self.container.with_name(f"ringledger-e2e-{self.version}-{os.getpid()}" + ("-beside" if self._beside else ""))
         # No resolver: where the engine has none that answers, Asterisk would wait 10 s for it at its start.
         self.container.with_kwargs(dns=["127.0.0.1"])
-        # A network of its own: when it is killed and started again, nobody else has taken its address.
+        # A network of its own: when it is killed and started again, its address is still free.
         if self._beside is None:
             await asyncio.to_thread(self._network.create)
         self.container.with_network(self._network)
@@ -99,7 +99,7 @@ class Asterisk:
                 return False
             return bool(await self.ami.cli("core waitfullybooted"))
 
-        await until(attempt, f"AMI of Asterisk {self.version} answers at {self.host}:5038", 120)
+        await eventually(attempt, f"AMI of Asterisk {self.version} answers at {self.host}:5038", 120)
 
     async def cli(self, command: str) -> list[str]:
         return await self.ami.cli(command)
@@ -128,7 +128,7 @@ class Asterisk:
         return phone
 
     async def provider(self) -> Phone:
-        """Return the provider where Asterisk registers as a customer; it refuses until told otherwise."""
+        """Return the provider where Asterisk registers as a customer; it refuses until the test sets ``registrar``."""
         phone = self.phones["provider"] = await open_phone("provider", self.here, (self.host, 5060))
         text = REGISTRAR.format(host=phone.ip, port=phone.port)
         await self.shell("sh", "-c", f"cat > /etc/asterisk/pjsip_provider.conf <<'END'\n{text}\nEND")
@@ -152,16 +152,16 @@ class Asterisk:
                 await (await open_phone(user, self.here, (self.host, 5060))).close()
             return not left
 
-        await until(no_contacts, "no phone is registered")
+        await eventually(no_contacts, "no phone is registered")
 
         async def no_channels() -> bool:
             lines = await self.cli("core show channels concise")
             return not [line for line in lines if line and not line.startswith("Message/")]
 
-        await until(no_channels, "no channel is left")
+        await eventually(no_channels, "no channel is left")
 
     async def died(self) -> str:
-        """Return what is to be said of Asterisk's death, after which it lives again; empty if it lives."""
+        """Restart Asterisk if it has died, and return a description of its death; empty if it lives."""
         inner: Any = self.container.get_wrapped_container()
         await asyncio.to_thread(inner.reload)
         if inner.status == "running":

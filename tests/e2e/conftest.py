@@ -1,16 +1,14 @@
 """One Asterisk of each version for the whole run, and one Ringledger that listens to it through all stories."""
 
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
-import asyncpg
 import pytest
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.link import Link
-
-NUMBERS = itertools.count(1)
+from tests.support.database import SCHEMA, cloned
 
 StartLedger = Callable[..., Awaitable[Ledger]]
 
@@ -36,23 +34,21 @@ async def asterisk(running: Asterisk) -> AsyncIterator[Asterisk]:
 
 
 @pytest.fixture(scope="session")
-async def start_ledger(template: str) -> AsyncIterator[StartLedger]:
+async def start_ledger(postgresql_url: str) -> AsyncIterator[StartLedger]:
     """Start a Ringledger on a database of its own; it has no snapshot yet. All are stopped at the end."""
-    connection = await asyncpg.connect(template)
-    started: dict[str, Ledger] = {}
+    ledgers: list[Ledger] = []
 
     async def start(host: str, port: int = 5038, user: str = "ringledger", *, with_ari: bool = False) -> Ledger:
-        name = f"e2e_{next(NUMBERS)}"
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_ringledger")
-        started[name] = Ledger(template.replace("/postgres?", f"/{name}?"), host, port, user, with_ari=with_ari)
-        await started[name].start()
-        return started[name]
+        url = await databases.enter_async_context(cloned(postgresql_url, SCHEMA))
+        ledger = Ledger(url, host, port, user, with_ari=with_ari)
+        ledgers.append(ledger)
+        await ledger.start()
+        return ledger
 
-    yield start
-    for name, ledger in started.items():
-        await ledger.stop()
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+    async with AsyncExitStack() as databases:
+        yield start
+        for ledger in ledgers:
+            await ledger.stop()
 
 
 @pytest.fixture(scope="session")
@@ -72,5 +68,5 @@ async def link(asterisk: Asterisk) -> AsyncIterator[Link]:
 
 @pytest.fixture
 def ledger(listening: Ledger) -> Ledger:
-    """Ringledger that has heard everything since its first snapshot: no gap, no help from another one."""
+    """A Ringledger without a gap since its first snapshot."""
     return listening

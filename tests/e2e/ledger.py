@@ -15,13 +15,13 @@ from msgspec.structs import replace
 
 from api.app import create
 from schemas.settings import Pbx, Settings
-from services import database
-from services.command import command
-from services.listen import listen
-from services.project import project
-from services.tasks import ended
+from services.commander.process import command
+from services.database.connection import connect
+from services.listener.process import listen
+from services.projector.process import project
+from services.runtime.tasks import cancel_and_wait
 from tests.e2e.asterisk import Asterisk
-from tests.e2e.waiting import NotYetError, present, until
+from tests.support.polling import NotYetError, eventually, present
 
 MARKS = itertools.count(1)
 
@@ -64,7 +64,7 @@ class Ledger:
         self._marked = 0
 
     async def start(self) -> None:
-        self.connection = await database.connect(self.url, search_path="model, ledger")
+        self.connection = await connect(self.url, search_path="model, ledger")
         self._tasks = [
             asyncio.create_task(listen(self.settings, self.url, self._stop)),
             asyncio.create_task(project(self.url, self._stop)),
@@ -72,7 +72,7 @@ class Ledger:
         self.start_commander()
         self.client = TestClient(TestServer(create(self.url, self.settings)))
         await self.client.start_server()
-        await until(self._ready, "the API is ready")
+        await eventually(self._ready, "the API is ready")
         async with self.client.post("/v1/admin/login", headers={"Authorization": f"Basic {BASIC}"}) as reply:
             assert reply.status == 200, await reply.text()
             token = (await reply.json())["result"]["authtoken"]
@@ -88,15 +88,15 @@ class Ledger:
     async def kill_commander(self) -> None:
         """End it in the middle of whatever it does."""
         self._tasks.remove(self._commander)
-        await ended([self._commander])
+        await cancel_and_wait([self._commander])
 
     async def _ready(self) -> bool:
         async with self.client.get("/readyz") as reply:
             return reply.status == 200
 
     async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        found: list[asyncpg.Record] = await self.connection.fetch(query, *arguments)
-        return found
+        records: list[asyncpg.Record] = await self.connection.fetch(query, *arguments)
+        return records
 
     async def snapshot(self) -> None:
         """Wait until a snapshot is complete and folded."""
@@ -105,9 +105,9 @@ class Ledger:
             rows = await self.rows("SELECT max(position) AS at FROM event WHERE name = 'SnapshotCompleted'")
             return rows[0]["at"] is not None and await self.folded(rows[0]["at"])
 
-        await until(complete, "a snapshot is complete and folded")
+        await eventually(complete, "a snapshot is complete and folded")
 
-    async def heard(self, name: str, more: str = "", after: int = 0) -> int:
+    async def own_event(self, name: str, more: str = "", after: int = 0) -> int:
         """Wait until an event of our own named ``name``, its JSON like ``more``, is in the log; return its position."""
 
         async def there() -> int | None:
@@ -115,7 +115,7 @@ class Ledger:
             position: int | None = rows[0]["at"]
             return position
 
-        position = await until(there, f"{name} {more} is in the log")
+        position = await eventually(there, f"{name} {more} is in the log")
         assert position
         return position
 
@@ -130,10 +130,10 @@ class Ledger:
         return reached is not None and reached >= position
 
     async def caught_up(self, asterisk: Asterisk, seconds: float = 300.0, since: int | None = None) -> int:
-        """Have Asterisk say something, and wait until all that it said before is folded; return the position.
+        """Have Asterisk send a mark, and wait until all its earlier events are folded; return the position.
 
-        It says it again every half second: a listener that is not logged in yet hears the next one. Each of them will
-        do, however long it takes, and so does each that was said from mark ``since`` on.
+        Asterisk sends another mark every half second, for a listener that logs in later. Any of them ends the wait, as
+        does any mark from number ``since`` on.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -146,7 +146,7 @@ class Ledger:
                 return position if position and await self.folded(position) else 0
 
             try:
-                self._marked = await until(
+                self._marked = await eventually(
                     there, f"UserEvent mark-{since} or a later one is in the log and folded", 0.5
                 )
             except NotYetError:

@@ -9,11 +9,11 @@ Address = Callable[[], tuple[str, int]]
 
 
 class Link:
-    """Passes TCP on to where ``target`` says at that moment.
+    """Passes TCP on to the address that ``target`` returns at that moment.
 
-    While it is cut nothing passes and nobody is told: no FIN, no RST. Who connects meanwhile hears nothing until it is
-    mended, as with a SYN that the network loses and TCP repeats. What was connected before stays dead. While it is
-    muted, what the target says is lost, and what it is told is not.
+    While it is cut nothing passes, and neither end gets a FIN or RST. A new connection then waits until it is mended,
+    as with a SYN that the network loses and TCP repeats. Earlier connections stay dead. While it is muted, only the
+    bytes from the target are lost.
     """
 
     port: int
@@ -59,7 +59,7 @@ class Link:
                 group.create_task(self._copy(reader, far, era))
                 group.create_task(self._copy(far_reader, writer, era, back=True))
         except OSError:
-            pass  # one end is gone, and the other will see it closed
+            pass  # one end has closed, and the other will see it
         finally:
             for end in (writer, far):
                 if end is not None:

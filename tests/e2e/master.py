@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.waiting import present
+from tests.support.polling import present
 
 FILE = "/var/log/asterisk/cdr-csv/Master.csv"
 

@@ -1,7 +1,7 @@
-"""A SIP phone over UDP that does what a test says, when it says it: registers, calls, rings, answers, holds, transfers.
+"""A SIP phone over UDP under a test's control: it registers, calls, rings, answers, holds, transfers.
 
 It rings for every call and hands it over in `Phone.rung`; nothing is answered by itself. It has a socket for media, so
-that Asterisk's packets arrive, and sends only what `Call.speak` says.
+that Asterisk's packets arrive, and sends only the packets of `Call.speak`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 class Dialog:
-    """What From, To, Call-ID and CSeq say."""
+    """The values of From, To, Call-ID and CSeq."""
 
     def __init__(self, call_id: str, local: str, remote: str) -> None:
         self.call_id, self.local, self.remote = call_id, local, remote
@@ -41,7 +41,7 @@ class Dialog:
 
 
 class Call(Dialog):
-    """One call at one phone; ``status`` is the last final status heard or said."""
+    """One call at one phone; ``status`` is the last final status received or sent."""
 
     def __init__(self, phone: "Phone", call_id: str, local: str, remote: str, target: str) -> None:
         super().__init__(call_id, local, remote)
@@ -131,7 +131,7 @@ class Call(Dialog):
         return (await self.phone.ask("REFER", self.target, self, b"", headers)).status
 
     async def transferred_up(self) -> None:
-        """Wait until Asterisk says that the transfer has succeeded."""
+        """Wait until Asterisk reports that the transfer has succeeded."""
         async with asyncio.timeout(SECONDS):
             await self.transferred.wait()
 
@@ -163,7 +163,7 @@ class Phone(asyncio.DatagramProtocol):
         self.registrar = "405 Method Not Allowed"
         self._rings: asyncio.Queue[Call] = asyncio.Queue()
         self._waiting: dict[str, asyncio.Queue[Message]] = {}
-        self._said: dict[str, bytes] = {}
+        self._responses: dict[str, bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._registration = Dialog(token("r"), self.address(user), self.address(user))
 
@@ -200,9 +200,9 @@ class Phone(asyncio.DatagramProtocol):
         return call
 
     async def _call(self, call: Call) -> None:
-        heard = call.ringing.set
+        ring = call.ringing.set
         final = await self.ask(
-            "INVITE", call.target, call, call.sdp(), SDP, provisional=lambda _: heard(), seconds=CALL_SECONDS
+            "INVITE", call.target, call, call.sdp(), SDP, provisional=lambda _: ring(), seconds=CALL_SECONDS
         )
         call.status = final.status
         if final.status < 300:
@@ -246,16 +246,16 @@ class Phone(asyncio.DatagramProtocol):
         data = self.send(first, headers, self.server, body)
         transaction = Message(data).transaction
         answers = self._waiting[transaction] = asyncio.Queue()
-        heard = False
+        is_answered = False
         try:
             while True:
                 try:
-                    async with asyncio.timeout(None if heard else 0.5):
+                    async with asyncio.timeout(None if is_answered else 0.5):
                         answer = await answers.get()
                 except TimeoutError:
                     self.transport.sendto(data, self.server)
                     continue
-                heard = True
+                is_answered = True
                 if answer.status >= 200:
                     return answer
                 if answer.status >= 180:
@@ -286,7 +286,7 @@ class Phone(asyncio.DatagramProtocol):
         if not any(name == "Contact" for name, _ in more):
             headers.append(("Contact", self.contact))
         data = self.send(f"SIP/2.0 {status}", [*headers, *more], request.came_from(), body)
-        self._said[request.transaction] = data
+        self._responses[request.transaction] = data
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         if self.deaf or len(data) < 10:  # keep-alives are shorter
@@ -295,8 +295,8 @@ class Phone(asyncio.DatagramProtocol):
         if message.status:
             if message.transaction in self._waiting:
                 self._waiting[message.transaction].put_nowait(message)
-        elif message.transaction in self._said:
-            self.transport.sendto(self._said[message.transaction], addr)
+        elif message.transaction in self._responses:
+            self.transport.sendto(self._responses[message.transaction], addr)
         else:
             self._requested(message)
 
@@ -304,8 +304,8 @@ class Phone(asyncio.DatagramProtocol):
         call = self.calls.get(request["call-id"])
         match request.method:
             case "INVITE" if call:
-                held = re.search(rb"a=(sendonly|inactive)", request.body)
-                self.respond(request, "200 OK", call.local_tag, call.sdp("recvonly" if held else "sendrecv"), SDP)
+                is_held = re.search(rb"a=(sendonly|inactive)", request.body)
+                self.respond(request, "200 OK", call.local_tag, call.sdp("recvonly" if is_held else "sendrecv"), SDP)
             case "INVITE":
                 self._ring(request)
             case "BYE":

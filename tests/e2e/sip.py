@@ -24,32 +24,32 @@ class Message:
         self.method = self["cseq"].split()[1] if self.status else first.split()[0]
 
     def __getitem__(self, name: str) -> str:
-        return next((value for known, value in self.headers if known == name), "")
+        return next((value for header, value in self.headers if header == name), "")
 
     def all(self, name: str) -> list[str]:
-        return [value for known, value in self.headers if known == name]
+        return [value for header, value in self.headers if header == name]
 
     @property
     def transaction(self) -> str:
         """Names the transaction: its branch and method."""
-        found = re.search(r"branch=([^;,\s]+)", self["via"])
-        return (found[1] if found else "") + self.method
+        match = re.search(r"branch=([^;,\s]+)", self["via"])
+        return (match[1] if match else "") + self.method
 
     def tag(self, header: str) -> str:
-        found = re.search(r";tag=([^;]+)", self[header])
-        return found[1] if found else ""
+        match = re.search(r";tag=([^;]+)", self[header])
+        return match[1] if match else ""
 
     def came_from(self) -> tuple[str, int]:
         """Return where a response to this request goes."""
-        found = re.search(r"SIP/2.0/UDP ([\d.]+):?(\d*)", self["via"])
-        assert found
-        return found[1], int(found[2] or 5060)
+        match = re.search(r"SIP/2.0/UDP ([\d.]+):?(\d*)", self["via"])
+        assert match
+        return match[1], int(match[2] or 5060)
 
 
 def uri(value: str) -> str:
     """Return the URI of a From, To or Contact."""
-    found = re.search(r"<([^>]+)>", value)
-    return found[1] if found else value.split(";", maxsplit=1)[0]
+    match = re.search(r"<([^>]+)>", value)
+    return match[1] if match else value.split(";", maxsplit=1)[0]
 
 
 def untagged(value: str) -> str:
@@ -58,17 +58,17 @@ def untagged(value: str) -> str:
 
 def digest(challenge: Message, user: str, password: str, method: str, target: str) -> tuple[str, str]:
     """Return the header that answers a 401 or 407."""
-    name, asked = "Authorization", challenge["www-authenticate"]
+    name, demand = "Authorization", challenge["www-authenticate"]
     if challenge.status == 407:
-        name, asked = "Proxy-Authorization", challenge["proxy-authenticate"]
-    given = dict(re.findall(r'(\w+)="?([^",]+)"?', asked))
+        name, demand = "Proxy-Authorization", challenge["proxy-authenticate"]
+    parameters = dict(re.findall(r'(\w+)="?([^",]+)"?', demand))
     once = token()
-    own = _md5(f"{user}:{given['realm']}:{password}")
+    own = _md5(f"{user}:{parameters['realm']}:{password}")
     what = _md5(f"{method}:{target}")
-    proof = _md5(f"{own}:{given['nonce']}:00000001:{once}:auth:{what}")
-    opaque = f', opaque="{given["opaque"]}"' if "opaque" in given else ""
+    proof = _md5(f"{own}:{parameters['nonce']}:00000001:{once}:auth:{what}")
+    opaque = f', opaque="{parameters["opaque"]}"' if "opaque" in parameters else ""
     return name, (
-        f'Digest username="{user}", realm="{given["realm"]}", nonce="{given["nonce"]}", uri="{target}",'
+        f'Digest username="{user}", realm="{parameters["realm"]}", nonce="{parameters["nonce"]}", uri="{target}",'
         f' response="{proof}", algorithm=MD5, qop=auth, nc=00000001, cnonce="{once}"{opaque}'
     )
 

@@ -19,7 +19,7 @@ CHANNELS = "/v1/admin/core/channels"
 MODULE = "/v1/admin/core/modules"
 MEMBERS = "/v1/admin/queue/members"
 IDS = "SELECT unique_id FROM channels WHERE channel LIKE $1"
-SAID = "SELECT count(*) FROM event WHERE name = 'UserEvent' AND convert_from(raw, 'UTF8') LIKE '%Injected%'"
+INJECTED = "SELECT count(*) FROM event WHERE name = 'UserEvent' AND convert_from(raw, 'UTF8') LIKE '%Injected%'"
 
 
 async def ask(ledger: Ledger, method: str, path: str, body: Any = None) -> tuple[int, str]:
@@ -56,8 +56,8 @@ async def test_a_parked_call(ledger: Ledger, asterisk: Asterisk) -> None:
     assert await ask(ledger, "DELETE", path) == (200, "")
     assert await status(ledger, path) == 404
     await alice.over()
-    said = await agree(ledger, asterisk, "hung up")
-    assert said["parked_calls"] == said["channels"] == {}
+    state = await agree(ledger, asterisk, "hung up")
+    assert state["parked_calls"] == state["channels"] == {}
     assert (await ask(ledger, "DELETE", path))[0] == 404
 
 
@@ -72,8 +72,8 @@ async def test_a_caller_in_a_queue(ledger: Ledger, asterisk: Asterisk) -> None:
     assert await ask(ledger, "DELETE", path) == (200, "")
     assert await status(ledger, path) == 404
     await goes.over()
-    said = await agree(ledger, asterisk, "one waits")
-    assert [key.split("-")[0] for key in said["queue_entries"]] == ["empty PJSIP/105"]
+    state = await agree(ledger, asterisk, "one waits")
+    assert [key.split("-")[0] for key in state["queue_entries"]] == ["empty PJSIP/105"]
     assert not stays.ended.is_set()
 
 
@@ -136,43 +136,43 @@ async def test_a_member_comes_pauses_and_goes(ledger: Ledger, asterisk: Asterisk
     assert await ask(ledger, "PUT", path, lunch) == (200, "")
     assert (await agreed("paused"))[5:7] == (1, lunch["paused_reason"])
     assert await ask(ledger, "PUT", path, {"paused": 0, "penalty": 5, "ring_inuse": 1}) == (200, "")
-    said = await agreed("back")
-    assert (said[2], said[5]) == (5, 0)
+    state = await agreed("back")
+    assert (state[2], state[5]) == (5, 0)
     async with ledger.client.get(path) as reply:
         assert (await reply.json())["result"]["ring_inuse"] == 1
     assert [line for line in await asterisk.cli("queue show support") if re.search("Hugo.*ringinuse enabled", line)]
     assert await ask(ledger, "DELETE", path) == (200, "")
     assert await status(ledger, path) == 404
-    said_of_all = await agree(ledger, asterisk, "gone")
-    assert "support PJSIP/107" not in said_of_all["queue_members"]
+    tables = await agree(ledger, asterisk, "gone")
+    assert "support PJSIP/107" not in tables["queue_members"]
     assert (await ask(ledger, "DELETE", path))[0] == 404
 
 
 async def test_a_member_paused_from_the_start_in_anothers_state(ledger: Ledger, asterisk: Asterisk) -> None:
     ivy = {"queue_name": "support", "interface": "Local/108@internal/n", "name": "Ivy", "state_interface": "PJSIP/108"}
     assert await ask(ledger, "POST", MEMBERS, {**ivy, "paused": 1}) == (200, "")
-    said = (await agree(ledger, asterisk, "added"))["queue_members"]["support Local/108@internal/n"]
-    assert (said[1], said[5]) == ("PJSIP/108", 1)
+    state = (await agree(ledger, asterisk, "added"))["queue_members"]["support Local/108@internal/n"]
+    assert (state[1], state[5]) == ("PJSIP/108", 1)
     assert await ask(ledger, "DELETE", member("Ivy")) == (200, "")
     await agree(ledger, asterisk, "gone")
 
 
 async def test_what_a_queue_refuses(ledger: Ledger, asterisk: Asterisk) -> None:
     before = await agree(ledger, asterisk, "at rest")
-    found, words = await ask(ledger, "POST", MEMBERS, {"queue_name": "none", "location": "PJSIP/107"})
-    assert (found, "No such queue" in words) == (404, True)
-    found, words = await ask(ledger, "DELETE", member("Bob Baker", "sales"))
-    assert (found, "not dynamic" in words) == (502, True)
-    found, words = await ask(ledger, "POST", MEMBERS, {"queue_name": "sales", "location": "PJSIP/101"})
-    assert (found, "Already there" in words) == (409, True)
+    status, words = await ask(ledger, "POST", MEMBERS, {"queue_name": "none", "location": "PJSIP/107"})
+    assert (status, "No such queue" in words) == (404, True)
+    status, words = await ask(ledger, "DELETE", member("Bob Baker", "sales"))
+    assert (status, "not dynamic" in words) == (502, True)
+    status, words = await ask(ledger, "POST", MEMBERS, {"queue_name": "sales", "location": "PJSIP/101"})
+    assert (status, "Already there" in words) == (409, True)
     assert await agree(ledger, asterisk, "as before") == before
 
 
 async def test_a_member_of_queues_conf_is_paused(ledger: Ledger, asterisk: Asterisk) -> None:
     for paused in (1, 0):
         assert await ask(ledger, "PUT", member("Bob Baker", "sales"), {"paused": paused}) == (200, "")
-        said = await QUEUE_MEMBERS.asterisk(asterisk)
-        assert said["sales PJSIP/101"][5] == paused
+        state = await QUEUE_MEMBERS.asterisk(asterisk)
+        assert state["sales PJSIP/101"][5] == paused
         await agree(ledger, asterisk, f"paused: {paused}")
 
 
@@ -197,13 +197,13 @@ async def test_nothing_is_slipped_to_asterisk(ledger: Ledger, asterisk: Asterisk
     for method, path, body in tried:
         assert (await ask(ledger, method, path, body))[0] == 400, (method, path, body)
     assert await agree(ledger, asterisk, "nothing has changed") == before
-    (row,) = await ledger.rows(SAID)
+    (row,) = await ledger.rows(INJECTED)
     assert row["count"] == 0
 
 
 async def test_what_the_account_may_not(asterisk: Asterisk, start_ledger: StartLedger) -> None:
     ledger = await start_ledger(asterisk.host, user="callonly")
-    await ledger.heard("Connected")
+    await ledger.own_event("Connected")
     before = await MODULES.asterisk(asterisk), await QUEUE_MEMBERS.asterisk(asterisk)
     assert await ask(ledger, "POST", f"{MODULE}/app_dictate") == (502, "Permission denied")
     new = {"queue_name": "support", "location": "PJSIP/107"}

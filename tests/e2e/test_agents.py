@@ -4,7 +4,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.truth import AGENTS, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 
 async def log_in(asterisk: Asterisk, user: str, agent: str, how: str = "22") -> Call:
@@ -13,17 +13,17 @@ async def log_in(asterisk: Asterisk, user: str, agent: str, how: str = "22") -> 
     return call
 
 
-async def state(asterisk: Asterisk, agent: str, wanted: str) -> None:
+async def state(asterisk: Asterisk, agent: str, expected: str) -> None:
     async def there() -> bool:
-        return bool((await AGENTS.asterisk(asterisk))[agent][1] == wanted)
+        return bool((await AGENTS.asterisk(asterisk))[agent][1] == expected)
 
-    await until(there, f"agent {agent} is {wanted}")
+    await eventually(there, f"agent {agent} is {expected}")
 
 
 async def test_agents_log_in_and_out(ledger: Ledger, asterisk: Asterisk) -> None:
     ann, ben = await log_in(asterisk, "103", "1001"), await log_in(asterisk, "104", "1002", how="21")
-    said = await agree(ledger, asterisk, "two are logged in")
-    assert [row[1] for _, row in sorted(said["agents"].items())][:3] == ["NOT_INUSE", "NOT_INUSE", "UNAVAILABLE"]
+    tables = await agree(ledger, asterisk, "two are logged in")
+    assert [row[1] for _, row in sorted(tables["agents"].items())][:3] == ["NOT_INUSE", "NOT_INUSE", "UNAVAILABLE"]
     await ann.hang_up()
     await state(asterisk, "1001", "UNAVAILABLE")
     await agree(ledger, asterisk, "one hung up")
@@ -37,17 +37,17 @@ async def test_an_agent_pauses_with_a_reason_and_another_serves(ledger: Ledger, 
     await log_in(asterisk, "103", "1001")
     ben = await log_in(asterisk, "104", "1002")
     await asterisk.ami.act("QueuePause", Interface="Local/1001@agents/n", Paused="true", Reason="coffee")
-    said = await agree(ledger, asterisk, "one is paused")
-    assert said["queue_members"]["billing Local/1001@agents/n"][5:7] == (1, "coffee")
+    tables = await agree(ledger, asterisk, "one is paused")
+    assert tables["queue_members"]["billing Local/1001@agents/n"][5:7] == (1, "coffee")
     caller = await (await asterisk.phone("105")).call("202").up()
     await state(asterisk, "1002", "INUSE")
 
     async def talking() -> bool:
         return bool((await AGENTS.asterisk(asterisk))["1002"][3])
 
-    await until(talking, "the agent has the caller")
-    said = await agree(ledger, asterisk, "the other serves")
-    assert said["agents"]["1001"][3] == ""
+    await eventually(talking, "the agent has the caller")
+    tables = await agree(ledger, asterisk, "the other serves")
+    assert tables["agents"]["1001"][3] == ""
     await caller.hang_up()
     await state(asterisk, "1002", "INUSE")  # wrap-up
     await agree(ledger, asterisk, "wrapping up")

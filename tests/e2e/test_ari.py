@@ -4,9 +4,9 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.test_calls import connected
 from tests.e2e.truth import CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
-TOLD = """
+CHANNEL_IDS = """
 SELECT convert_from(raw, 'UTF8')::json -> 'channel' ->> 'id' FROM event WHERE source = 'ari' AND name = $1
 """
 
@@ -14,15 +14,15 @@ SELECT convert_from(raw, 'UTF8')::json -> 'channel' ->> 'id' FROM event WHERE so
 async def test_ari_tells_of_the_same_channels(asterisk: Asterisk, start_ledger: StartLedger) -> None:
     ledger = await start_ledger(asterisk.host, with_ari=True)
     await ledger.snapshot()
-    await ledger.heard("AriConnected")
+    await ledger.own_event("AriConnected")
     call, _ = await connected(asterisk, "100", "101")
-    said = await agree(ledger, asterisk, "talking", (CHANNELS,))
+    tables = await agree(ledger, asterisk, "talking", (CHANNELS,))
     await call.hang_up()
     for name in ("ChannelCreated", "ChannelDestroyed"):
 
-        async def told(name: str = name) -> bool:
-            return {row[0] for row in await ledger.rows(TOLD, name)} >= said["channels"].keys()
+        async def is_logged(name: str = name) -> bool:
+            return {row[0] for row in await ledger.rows(CHANNEL_IDS, name)} >= tables["channels"].keys()
 
-        await until(told, f"ARI says {name} of both channels")
+        await eventually(is_logged, f"ARI says {name} of both channels")
     await agree(ledger, asterisk, "ended")
     await ledger.stop()

@@ -7,31 +7,33 @@ import msgspec
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.test_replacements import second_leg, transfer
-from tests.e2e.waiting import present
+from tests.support.polling import present
 
 OURS = "SELECT raw FROM event WHERE source = 'ringledger' AND name LIKE 'Agi%' AND position > $1 ORDER BY position"
-SAID = "SELECT raw FROM event WHERE source = 'ami' AND name = $1 AND raw LIKE $2 AND position > $3 ORDER BY position"
+RAW_EVENTS = (
+    "SELECT raw FROM event WHERE source = 'ami' AND name = $1 AND raw LIKE $2 AND position > $3 ORDER BY position"
+)
 
 
 class Story:
-    """What the log says from here on."""
+    """The events of the log from here on."""
 
     def __init__(self, ledger: Ledger, since: int) -> None:
         self.ledger, self.since = ledger, since
 
     async def ours(self, name: str = "") -> list[dict[str, Any]]:
-        """Return what is told of runs that have begun since."""
+        """Return the events of the runs that have started since."""
         rows = [msgspec.json.decode(row["raw"]) for row in await self.ledger.rows(OURS, self.since)]
-        begun = {row["id"] for row in rows if row["type"] == "AgiRunStarted"}
-        return [row for row in rows if row["id"] in begun and (not name or row["type"] == name)]
+        started = {row["id"] for row in rows if row["type"] == "AgiRunStarted"}
+        return [row for row in rows if row["id"] in started and (not name or row["type"] == name)]
 
-    async def said(self, name: str, like: str = "") -> list[bytes]:
-        return [row["raw"] for row in await self.ledger.rows(SAID, name, f"%{like}%".encode(), self.since)]
+    async def logged(self, name: str, like: str = "") -> list[bytes]:
+        return [row["raw"] for row in await self.ledger.rows(RAW_EVENTS, name, f"%{like}%".encode(), self.since)]
 
-    async def until_said(self, name: str, like: str = "", number: int = 1) -> list[bytes]:
+    async def until_logged(self, name: str, like: str = "", number: int = 1) -> list[bytes]:
         async def there() -> list[bytes] | None:
-            found = await self.said(name, like)
-            return found if len(found) >= number else None
+            events = await self.logged(name, like)
+            return events if len(events) >= number else None
 
         return await present(there, f"{name} {like} is in the log {number} times")
 
@@ -77,7 +79,7 @@ async def test_a_call_is_driven_and_goes_on_in_the_dialplan(ledger: Ledger, aste
     assert (end["how"], end["message"]) == ("finished", "")
     results = [done["result"] for done in await at.ours("AgiStepDone")]
     assert results == ["200 result=0", "200 result=0", "200 result=1", "200 result=0", "200 result=1 (äh yes)"]
-    (left,) = await at.until_said("UserEvent", "AdpLeft")
+    (left,) = await at.until_logged("UserEvent", "AdpLeft")
     assert "Status: SUCCESS\r\nGreeted: äh yes\r\n".encode() in left
     shown = "\n".join(await asterisk.cli(f"core show channel {await channel_of(at)}"))
     assert "GREETED=äh yes" in shown
@@ -93,7 +95,7 @@ async def test_an_unknown_master_and_one_without_commands(ledger: Ledger, asteri
         phone.call(f"adp-{uuid}")
     ends = await at.ended(2)
     assert sorted(end["how"] for end in ends) == ["finished", "unknown master"]
-    await at.until_said("UserEvent", "AdpLeft", 2)
+    await at.until_logged("UserEvent", "AdpLeft", 2)
 
 
 async def test_a_command_that_asterisk_does_not_know(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -103,7 +105,7 @@ async def test_a_command_that_asterisk_does_not_know(ledger: Ledger, asterisk: A
     (end,) = await at.ended()
     assert end["how"] == "error"
     assert end["message"].startswith("PLAY TRUMPET: 510 Invalid or unknown command")
-    (left,) = await at.until_said("UserEvent", "AdpLeft")
+    (left,) = await at.until_logged("UserEvent", "AdpLeft")
     assert b"Greeted: no" not in left
 
 
@@ -119,11 +121,11 @@ async def test_the_caller_hangs_up_in_the_middle(ledger: Ledger, asterisk: Aster
     at = await story(ledger, asterisk)
     uuid = await master(ledger, "ANSWER", "EXEC Wait 30", "SET VARIABLE GREETED no")
     call = await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
-    await at.until_said("AGIExecStart", "Command: EXEC Wait 30")
+    await at.until_logged("AGIExecStart", "Command: EXEC Wait 30")
     await call.hang_up()
     (end,) = await at.ended()
     assert end["how"] == "hangup"
-    await at.until_said("Hangup")
+    await at.until_logged("Hangup")
     assert [sent["step"] for sent in await at.ours("AgiStepSent")] == [1, 2]
     assert await at.ours("AgiBreakSent") == []
 
@@ -132,7 +134,7 @@ async def test_somebody_hangs_the_channel_up(ledger: Ledger, asterisk: Asterisk)
     at = await story(ledger, asterisk)
     uuid = await master(ledger, "ANSWER", "EXEC Wait 30", "SET VARIABLE GREETED no")
     await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
-    await at.until_said("AGIExecStart", "Command: EXEC Wait 30")
+    await at.until_logged("AGIExecStart", "Command: EXEC Wait 30")
     await asterisk.ami.act("Hangup", Channel=await channel_of(at))
     assert (await at.ended())[0]["how"] == "hangup"
 
@@ -142,12 +144,12 @@ async def test_somebody_takes_the_channel_elsewhere(ledger: Ledger, asterisk: As
     uuid = await master(ledger, "ANSWER", "SET VARIABLE GREETED no")
     other = await master(ledger, "ANSWER", "EXEC Wait 30", "SET VARIABLE GREETED no")
     await (await asterisk.phone("100")).call(f"adp-{other}").up()
-    await at.until_said("AGIExecStart", "Command: EXEC Wait 30")
+    await at.until_logged("AGIExecStart", "Command: EXEC Wait 30")
     channel = await channel_of(at)
     await asterisk.ami.act("Redirect", Channel=channel, Context="internal", Exten=f"adp-{uuid}", Priority="1")
     ends = {end["id"]: (end["how"], end["message"]) for end in await at.ended(2)}
     first, second = [ends[started["id"]] for started in await at.ours("AgiRunStarted")]
-    # Asterisk says of the command only that it failed; that the channel went on elsewhere tells nobody why.
+    # Asterisk reports only that the command failed. No event has the reason that the channel continues elsewhere.
     assert (first, second) == (("error", "EXEC Wait 30: 200 result=-1"), ("finished", ""))
     assert len(await at.ours("AgiStepSent")) == 4
 
@@ -162,7 +164,7 @@ async def test_two_calls_at_once(ledger: Ledger, asterisk: Asterisk) -> None:
     events = await at.ours()
     first_end = next(n for n, e in enumerate(events) if e["type"] == "AgiRunEnded")
     assert len({e["id"] for e in events[:first_end]}) == 2, "the one did not wait for the other"
-    await at.until_said("UserEvent", "Greeted: yes", 2)
+    await at.until_logged("UserEvent", "Greeted: yes", 2)
 
 
 async def test_the_commander_dies_and_another_goes_on(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -171,17 +173,17 @@ async def test_the_commander_dies_and_another_goes_on(ledger: Ledger, asterisk: 
     uuid = await master(ledger, "ANSWER", *steps)
     await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
     for time, step in ((1, 3), (2, 5)):
-        await at.until_said("AGIExecStart", "Command: EXEC Wait 1", time)
+        await at.until_logged("AGIExecStart", "Command: EXEC Wait 1", time)
         await ledger.kill_commander()
-        if step == 5:  # what the command came to is said while nobody is there to hear it
-            await at.until_said("AsyncAGIExec", f"/{step}\r\n")
+        if step == 5:  # the command's result is sent while no listener is connected
+            await at.until_logged("AsyncAGIExec", f"/{step}\r\n")
         ledger.start_commander()
     (end,) = await at.ended()
     assert end["how"] == "finished"
     for number in range(1, 4):
-        assert len(await at.said("UserEvent", f"Number: {number}")) == 1
+        assert len(await at.logged("UserEvent", f"Number: {number}")) == 1
     assert [sent["step"] for sent in await at.ours("AgiStepSent")] == list(range(1, 8))
-    assert len(await at.said("AsyncAGIStart")) == 1
+    assert len(await at.logged("AsyncAGIStart")) == 1
 
 
 async def test_a_call_that_came_while_no_commander_ran(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -189,22 +191,22 @@ async def test_a_call_that_came_while_no_commander_ran(ledger: Ledger, asterisk:
     uuid = await master(ledger, "ANSWER", "SET VARIABLE GREETED late")
     await ledger.kill_commander()
     call = (await asterisk.phone("100")).call(f"adp-{uuid}")
-    await at.until_said("AsyncAGIStart")
+    await at.until_logged("AsyncAGIStart")
     ledger.start_commander()
     await call.up()
     assert (await at.ended())[0]["how"] == "finished"
-    await at.until_said("UserEvent", "Greeted: late")
+    await at.until_logged("UserEvent", "Greeted: late")
 
 
 async def test_a_run_goes_on_with_the_transferred_caller(ledger: Ledger, asterisk: Asterisk) -> None:
     at = await story(ledger, asterisk)
     uuid = await master(ledger, "ANSWER", "EXEC Wait 3", "SET VARIABLE GREETED yes")
     caller, leg, second = await second_leg(asterisk, f"adp-{uuid}")
-    await at.until_said("AGIExecStart", "Command: EXEC Wait 3")
+    await at.until_logged("AGIExecStart", "Command: EXEC Wait 3")
     await transfer(leg, second)
     (end,) = await at.ended()
     assert (end["how"], end["message"]) == ("finished", "")
-    (left,) = await at.until_said("UserEvent", "AdpLeft")
+    (left,) = await at.until_logged("UserEvent", "AdpLeft")
     assert b"Channel: PJSIP/105-" in left
     assert b"Greeted: yes\r\n" in left
     (row,) = await ledger.rows("SELECT channel FROM agi_runs WHERE master = $1", uuid)

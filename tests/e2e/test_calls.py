@@ -6,7 +6,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.truth import CALLS, CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 # manager_channels.c sends Newexten when place or application change, not for other data: a channel that is transferred
 # from one Dial to another has the first one's until the next snapshot.
@@ -14,7 +14,7 @@ DATA = ("channels.data",)
 
 
 async def connected(asterisk: Asterisk, caller: str, called: str) -> tuple[Call, Call]:
-    """Let one phone call another and the other answer; return both ends, which stand in one bridge."""
+    """Let one phone call another and the other answer; return both ends, which are in one bridge."""
     phone, other = await asterisk.phone(caller), await asterisk.phone(called)
     call = phone.call(called)
     answering = await other.rung()
@@ -26,7 +26,7 @@ async def connected(asterisk: Asterisk, caller: str, called: str) -> tuple[Call,
         bridges = [row[9] for row in rows if row[0].startswith((f"PJSIP/{caller}-", f"PJSIP/{called}-"))]
         return any(bridge and bridges.count(bridge) == 2 for bridge in bridges)
 
-    await until(bridged, f"{caller} and {called} are in one bridge")
+    await eventually(bridged, f"{caller} and {called} are in one bridge")
     return call, answering
 
 
@@ -34,21 +34,21 @@ async def test_a_call_rings_is_answered_held_and_ended(ledger: Ledger, asterisk:
     alice, bob = await asterisk.phone("100"), await asterisk.phone("101")
     call = alice.call("101")
     answering = await bob.rung()
-    said = await agree(ledger, asterisk, "ringing")
-    assert sorted(row[4] for row in said["channels"].values()) == ["Ring", "Ringing"]
+    tables = await agree(ledger, asterisk, "ringing")
+    assert sorted(row[4] for row in tables["channels"].values()) == ["Ring", "Ringing"]
     answering.answer()
     await call.up()
-    said = await agree(ledger, asterisk, "talking")
-    assert len({row[9] for row in said["channels"].values()}) == 1, "both stand in one bridge"
+    tables = await agree(ledger, asterisk, "talking")
+    assert len({row[9] for row in tables["channels"].values()}) == 1, "both stand in one bridge"
     await call.hold()
-    said = await agree(ledger, asterisk, "on hold")
-    assert said["device_states"]["PJSIP/100"] == ("ONHOLD",) or said["device_states"]["PJSIP/101"] == ("ONHOLD",)
+    tables = await agree(ledger, asterisk, "on hold")
+    assert tables["device_states"]["PJSIP/100"] == ("ONHOLD",) or tables["device_states"]["PJSIP/101"] == ("ONHOLD",)
     await call.hold(on=False)
     await agree(ledger, asterisk, "off hold")
     await answering.hang_up()
     await call.over()
-    said = await agree(ledger, asterisk, "ended")
-    assert said["channels"] == {}
+    tables = await agree(ledger, asterisk, "ended")
+    assert tables["channels"] == {}
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ async def test_blind_transfer(ledger: Ledger, asterisk: Asterisk) -> None:
     await bob.transferred_up()
     await bob.hang_up()
     ringing = await carol.rung()
-    said = await agree(ledger, asterisk, "the transferred call rings", untold=DATA)
-    assert {row[0].split("-")[0] for row in said["channels"].values()} == {"PJSIP/100", "PJSIP/102"}
+    tables = await agree(ledger, asterisk, "the transferred call rings", untold=DATA)
+    assert {row[0].split("-")[0] for row in tables["channels"].values()} == {"PJSIP/100", "PJSIP/102"}
     ringing.answer()
     await agree(ledger, asterisk, "transferred", untold=DATA)
     await ringing.hang_up()
@@ -114,15 +114,15 @@ async def test_attended_transfer(ledger: Ledger, asterisk: Asterisk) -> None:
     ringing = await carol.rung()
     ringing.answer()
     await asking.up()
-    said = await agree(ledger, asterisk, "asking, the first call on hold")
-    assert len(said["channels"]) == 4
+    tables = await agree(ledger, asterisk, "asking, the first call on hold")
+    assert len(tables["channels"]) == 4
     assert await bob.refer("102", replaces=asking) == 202
     await bob.transferred_up()
     await bob.hang_up()
     await asking.hang_up()
-    said = await agree(ledger, asterisk, "transferred")
-    assert {row[0].split("-")[0] for row in said["channels"].values()} == {"PJSIP/100", "PJSIP/102"}
-    assert len({row[9] for row in said["channels"].values()}) == 1, "both stand in one bridge"
+    tables = await agree(ledger, asterisk, "transferred")
+    assert {row[0].split("-")[0] for row in tables["channels"].values()} == {"PJSIP/100", "PJSIP/102"}
+    assert len({row[9] for row in tables["channels"].values()}) == 1, "both stand in one bridge"
     await alice.hang_up()
     await ringing.over()
     await agree(ledger, asterisk, "ended")
@@ -142,11 +142,11 @@ async def test_transfers_by_keys(ledger: Ledger, asterisk: Asterisk) -> None:
         return all(row[9] for row in rows) and len({row[9] for row in rows}) == 3
 
     # Before that Asterisk 22.10.1 may crash on the hangup (bridge_basic.c, "blond_nonfinal_enter").
-    await until(asking, "all stand in bridges: who waits, who asks, who is asked")
+    await eventually(asking, "the transferee, the transferer and the target are in bridges")
     await agree(ledger, asterisk, "the third has answered")
     await alice.hang_up()
-    said = await agree(ledger, asterisk, "transferred")
-    ends = {row[0].split("-")[0] for row in said["channels"].values()}
+    tables = await agree(ledger, asterisk, "transferred")
+    ends = {row[0].split("-")[0] for row in tables["channels"].values()}
     assert ends - {"Local/102@internal"} == {"PJSIP/101", "PJSIP/102"}
     await bob.hang_up()
     await ringing.over()

@@ -1,5 +1,6 @@
 """Exactly once, whatever dies: the short form of `make chaos`."""
 
+import math
 import shutil
 
 import pytest
@@ -9,8 +10,8 @@ from tests.chaos.run import Plan, run
 from tests.chaos.scene import place
 from tests.e2e.asterisk import Asterisk
 
-PLAN = Plan(seed=1, faults=len(FAULTS), seconds=600)
-"""Each fault once; how long that takes is the machine's affair."""
+PLAN = Plan(seed=1, faults=len(FAULTS), seconds=math.inf)
+"""Each fault once, however long the machine takes for it."""
 
 
 @pytest.mark.parametrize("running", ["22"], indirect=True)
@@ -24,7 +25,7 @@ async def test_nothing_is_lost_whatever_dies(asterisk: Asterisk) -> None:
     assert report.tally.masked > 0
     assert report.tally.log + report.tally.in_gaps == report.tally.wire
     # How many of each there are depends on how fast the machine is; that there are some makes the comparison one.
-    assert report.asked.outcomes["ActSucceeded"] > 0
+    assert report.act_tally.outcomes["ActSucceeded"] > 0
     assert report.fold is not None
     assert report.fold.rows["call_records"] > 0
     assert report.view_rows > 0

@@ -1,4 +1,4 @@
-"""The commander dies, is absent, or has no link: nothing is done twice, and nothing later than it was wanted."""
+"""The commander dies, is absent, or has no link: no act is done twice, and none after its time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
 from tests.e2e.link import Link
 from tests.e2e.truth import QUEUE_MEMBERS, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 MEMBERS = "/v1/admin/queue/members"
 ACTS = """
@@ -57,14 +57,14 @@ async def acts(ledger: Ledger, position: int) -> list[str]:
 async def test_it_dies_between_sending_and_the_answer(ledger: Ledger, asterisk: Asterisk, link: Link) -> None:
     link.muted = True
     adding = asyncio.create_task(add(ledger, "PJSIP/108", "once"))
-    await until(lambda: there(asterisk, "PJSIP/108"), "Asterisk has done it")
+    await eventually(lambda: there(asterisk, "PJSIP/108"), "Asterisk has done it")
     await ledger.kill_commander()
     await asterisk.ami.act("QueueRemove", Queue="support", Interface="PJSIP/108")
     ledger.start_commander()
-    found, body = await adding
-    assert (found, body["message"]) == (504, "the commander ended before the PBX had answered")
-    again, told = await add(ledger, "PJSIP/108", "once")
-    assert (again, told["message"], told["position"]) == (found, body["message"], body["position"])
+    status, body = await adding
+    assert (status, body["message"]) == (504, "the commander ended before the PBX had responded")
+    again, repeated = await add(ledger, "PJSIP/108", "once")
+    assert (again, repeated["message"], repeated["position"]) == (status, body["message"], body["position"])
     assert await remove(ledger, "PJSIP/107") == 200, "the new one acts"
     assert not await there(asterisk, "PJSIP/108"), "and has not done it again"
     assert await acts(ledger, body["position"]) == ["ActRequested", "ActSent", "ActUnknown"]
@@ -76,12 +76,12 @@ async def test_it_is_absent(ledger: Ledger, asterisk: Asterisk, monkeypatch: pyt
     await ledger.kill_commander()
     with monkeypatch.context() as patch:
         # As it is without a test's patience: it expires before the answer comes, and the commander may only be away.
-        patch.setattr("api.acting.OUTCOME_SECONDS", 5.0)
-        patch.setattr("services.commander.GOOD_SECONDS", 4.5)
-        found, body = await add(ledger, "PJSIP/108")
-        assert found == 504
+        patch.setattr("services.commands.act.OUTCOME_SECONDS", 5.0)
+        patch.setattr("services.commander.executor.REQUEST_TTL_SECONDS", 4.5)
+        status, body = await add(ledger, "PJSIP/108")
+        assert status == 504
         ledger.start_commander()
-        await ledger.heard("ActFailed", "expired", after=body["position"])
+        await ledger.own_event("ActFailed", "expired", after=body["position"])
     assert await remove(ledger, "PJSIP/107") == 200, "it acts again"
     assert not await there(asterisk, "PJSIP/108"), "and not too late"
     await agree(ledger, asterisk, "as it was")
@@ -91,8 +91,8 @@ async def test_it_is_absent(ledger: Ledger, asterisk: Asterisk, monkeypatch: pyt
 
 async def test_it_has_no_link(ledger: Ledger, asterisk: Asterisk, link: Link) -> None:
     await link.close()
-    found, body = await add(ledger, "PJSIP/108")
-    assert (found, body["message"]) == (503, "no link to the PBX pbx")
+    status, body = await add(ledger, "PJSIP/108")
+    assert (status, body["message"]) == (503, "no link to the PBX pbx")
     assert await acts(ledger, body["position"]) == ["ActRequested", "ActFailed"]
     assert not await there(asterisk, "PJSIP/108")
     await ledger.kill_commander()

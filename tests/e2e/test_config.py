@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.ami import AmiError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 DIALPLAN = "/v1/admin/dialplan/configurations/extensions.conf"
 PJSIP = "/v1/admin/pjsip/configurations/pjsip.conf"
@@ -26,10 +26,10 @@ async def get(ledger: Ledger, path: str) -> Any:
 async def ask(ledger: Ledger, method: str, path: str, body: Any = None, status: int = 200) -> str:
     """Ask for a change; return the message, which a success has not."""
     async with ledger.client.request(method, path, json=body) as reply:
-        said = await reply.json()
-        assert reply.status == status, f"{method} {path}: {said}"
+        body = await reply.json()
+        assert reply.status == status, f"{method} {path}: {body}"
         await shown(ledger, int(reply.headers.get("X-Ledger-Position", "0")))
-        return str(said.get("message", ""))
+        return str(body.get("message", ""))
 
 
 async def shown(ledger: Ledger, position: int) -> None:
@@ -39,7 +39,7 @@ async def shown(ledger: Ledger, position: int) -> None:
         async with ledger.client.get(PJSIP) as reply:
             return int(reply.headers["X-Ledger-Position"]) >= position
 
-    await until(read, f"the views show position {position}")
+    await eventually(read, f"the views show position {position}")
 
 
 async def there(ledger: Ledger) -> None:
@@ -47,7 +47,7 @@ async def there(ledger: Ledger) -> None:
         async with ledger.client.get(PJSIP) as reply:
             return reply.status == 200
 
-    await until(read, "the files have been read")
+    await eventually(read, "the files have been read")
 
 
 async def text(asterisk: Asterisk, file: str) -> str:
@@ -55,7 +55,7 @@ async def text(asterisk: Asterisk, file: str) -> str:
 
 
 async def dialplan_of(asterisk: Asterisk) -> list[str]:
-    """Return what the phones' context is, without the lines of the file that it stands in."""
+    """Return the phones' context, without the other lines of its file."""
     return [
         re.sub(r"\s*\[.*\.conf:[0-9]+\]|-= .* =-", "", line) for line in await asterisk.cli("dialplan show internal")
     ]
@@ -92,7 +92,7 @@ async def test_a_queue_and_a_dialplan_take_a_real_call(configured: Ledger, aster
     }
     await ask(configured, "POST", "/v1/manager/sdialplans", dialplan)
     assert (await get(configured, "/v1/manager/sdialplans/fresh"))["data"] == dialplan["data"]
-    # The phones' own context is written anew, line for line, with one line more.
+    # The phones' own context is written again, line for line, with one line more.
     internal = (await get(configured, "/v1/admin/dialplan/sdps/internal"))["data"]
     before = await dialplan_of(asterisk)
     await ask(configured, "PUT", "/v1/admin/dialplan/sdps/internal", {"data": [{"include": "> fresh"}, *internal]})
@@ -109,7 +109,7 @@ async def test_a_queue_and_a_dialplan_take_a_real_call(configured: Ledger, aster
         rows = await configured.rows("SELECT in_call FROM queue_members WHERE queue_name = 'fresh'")
         return [row["in_call"] for row in rows] == [1]
 
-    await until(served, "the caller is served by the member of the new queue")
+    await eventually(served, "the caller is served by the member of the new queue")
     await call.hang_up()
     await ringing.over()
     await ask(configured, "PUT", "/v1/admin/dialplan/sdps/internal", {"data": internal})
@@ -130,7 +130,7 @@ async def test_a_trunk_registers_at_a_second_asterisk(configured: Ledger, asteri
         async def registered() -> bool:
             return bool((await get(configured, "/v1/manager/trunks/beside"))["status"] == "Registered")
 
-        await until(registered, "the trunk is registered")
+        await eventually(registered, "the trunk is registered")
         assert [
             line for line in await beside.cli("pjsip show contacts") if f"109@{asterisk.host}" in line or "109/" in line
         ]
@@ -143,7 +143,7 @@ async def test_a_trunk_registers_at_a_second_asterisk(configured: Ledger, asteri
         async def gone() -> bool:
             return not [line for line in await beside.cli("pjsip show contacts") if "109/" in line]
 
-        await until(gone, "it is no longer registered")
+        await eventually(gone, "it is no longer registered")
         assert "beside" not in await text(asterisk, "pjsip.conf")
     finally:
         await beside.stop()
@@ -158,7 +158,7 @@ async def test_included_files_keep_their_sections(configured: Ledger, asterisk: 
     assert '#include "pjsip_phones.conf"' in main
     old = (await get(configured, PJSIP))["data"]
     assert old.count("[111]") == 3
-    # A value changes where it stands, a password that is masked stays.
+    # A value changes in its place, a password that is masked stays.
     await ask(configured, "PUT", PJSIP, {"data": old.replace("Leo Lang", "Leo Long")})
     assert "Leo Long" in await text(asterisk, "pjsip_phones.conf")
     assert "password = pw111" in await text(asterisk, "pjsip_phones.conf")
@@ -169,31 +169,31 @@ async def test_included_files_keep_their_sections(configured: Ledger, asterisk: 
     before = [await text(asterisk, file) for file in ("pjsip.conf", "pjsip_phones.conf")]
     more = (await get(configured, PJSIP))["data"].replace("aors = 111", "aors = 111\nlanguage = de")
     words = await ask(configured, "PUT", PJSIP, {"data": more}, 409)
-    assert words.startswith("[111] stands in an included file")
+    assert words.startswith("[111] is in an included file")
     after = [await text(asterisk, file) for file in ("pjsip.conf", "pjsip_phones.conf")]
-    assert [said(text) for text in after] == [said(text) for text in before]
+    assert [meaning_of(text) for text in after] == [meaning_of(text) for text in before]
 
 
-def said(text: str) -> list[str]:
-    """Return the lines that say something: Asterisk writes the time into a comment, and quotes what it includes."""
+def meaning_of(text: str) -> list[str]:
+    """Return the lines with a meaning: Asterisk writes the time into a comment, and quotes what it includes."""
     return [line.replace('"', "") for line in text.splitlines() if line and not line.startswith(";!")]
 
 
 async def test_what_asterisk_does_not_take_is_put_back(configured: Ledger, asterisk: Asterisk) -> None:
-    before = said(await text(asterisk, "pjsip.conf"))
+    before = meaning_of(await text(asterisk, "pjsip.conf"))
     old = (await get(configured, PJSIP))["data"]
     bad = old + "\n[worse]\ntype = endpoint\nno_such_option = yes\n"
     words = await ask(configured, "PUT", PJSIP, {"data": bad}, 502)
-    assert words == "Asterisk has read pjsip.conf, but there is no endpoint worse; what stood there has been put back"
-    assert said(await text(asterisk, "pjsip.conf")) == before
+    assert words == "Asterisk has read pjsip.conf, but there is no endpoint worse; the former content has been restored"
+    assert meaning_of(await text(asterisk, "pjsip.conf")) == before
     assert (await get(configured, PJSIP))["data"] == old
     words = await ask(configured, "PUT", PJSIP, {"data": old.replace("dtmf_mode = info", "dtmf_mode = loud")}, 502)
-    assert words.startswith("Asterisk does not take the endpoint 100 as it would be; its log says why; what stood")
-    assert said(await text(asterisk, "pjsip.conf")) == before
+    assert words.startswith("Asterisk does not accept the changed endpoint 100; its log has the reason; the former")
+    assert meaning_of(await text(asterisk, "pjsip.conf")) == before
     assert not [line for line in await asterisk.cli("pjsip show endpoints") if "trial" in line]
     twice = {"name": "twice", "data": [{"exten": "> 1,1,Answer()"}, {"exten": "> 1,1,Hangup()"}]}
     words = await ask(configured, "POST", "/v1/manager/sdialplans", twice, 502)
-    assert words.startswith("Asterisk has read extensions.conf, but 1 of the 2 priorities of context twice are there")
+    assert words.startswith("Asterisk has read extensions.conf, but context twice has 1 of its 2 priorities")
     with pytest.raises(AmiError, match="dialplan show twice"):
         await asterisk.cli("dialplan show twice")
     mistake = "[general]\nstatic = yes\n[internal]\nexten => 100,1,Answer(\n"
@@ -242,7 +242,7 @@ async def test_a_parking_lot(configured: Ledger, asterisk: Asterisk) -> None:
         shown = "\n".join(await asterisk.cli("parking show fresh"))
         return "801-820" in shown and "7 sec" in shown
 
-    await until(listed, "the lot is as it was asked for")
+    await eventually(listed, "the lot is as it was asked for")
     await ask(configured, "DELETE", "/v1/admin/park/parkinglots/fresh")
     assert "fresh" not in await text(asterisk, "res_parking.conf")
 

@@ -9,20 +9,20 @@ RELOADED = 6.0
 
 
 async def test_modules_come_and_go(ledger: Ledger, asterisk: Asterisk) -> None:
-    said = await agree(ledger, asterisk, "at rest", CORE)
-    assert said["modules"]["app_dictate"] == ("Running",)
+    tables = await agree(ledger, asterisk, "at rest", CORE)
+    assert tables["modules"]["app_dictate"] == ("Running",)
     await asterisk.ami.act("ModuleLoad", Module="app_dictate.so", LoadType="unload")
-    said = await agree(ledger, asterisk, "unloaded", CORE, seconds=RELOADED)
-    assert said["modules"].get("app_dictate") != ("Running",)
+    tables = await agree(ledger, asterisk, "unloaded", CORE, seconds=RELOADED)
+    assert tables["modules"].get("app_dictate") != ("Running",)
     await asterisk.ami.act("ModuleLoad", Module="app_dictate.so", LoadType="load")
-    said = await agree(ledger, asterisk, "loaded", CORE, seconds=RELOADED)
-    assert said["modules"]["app_dictate"] == ("Running",)
+    tables = await agree(ledger, asterisk, "loaded", CORE, seconds=RELOADED)
+    assert tables["modules"]["app_dictate"] == ("Running",)
 
 
 async def test_a_reload_of_everything(ledger: Ledger, asterisk: Asterisk) -> None:
     before = await agree(ledger, asterisk, "at rest", CORE)
     await asterisk.cli("core reload")
-    said = await agree(ledger, asterisk, "reloaded", seconds=RELOADED)
-    assert said["queues"]
+    tables = await agree(ledger, asterisk, "reloaded", seconds=RELOADED)
+    assert tables["queues"]
     after = await agree(ledger, asterisk, "reloaded", CORE, seconds=RELOADED)
     assert after["systems"]["pbx"][:2] == before["systems"]["pbx"][:2]

@@ -1,11 +1,11 @@
-"""What manager.conf of a real Asterisk allows an AMI user, and what Ringledger says of it."""
+"""The rights of an AMI user in manager.conf of a real Asterisk, and Ringledger's warnings about them."""
 
 from typing import Any
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 USER = """
 [{name}]
@@ -43,7 +43,7 @@ async def test_the_listener_has_the_only_session(asterisk: Asterisk, start_ledge
     async def named() -> bool:
         return any("allowmultiplelogin = no" in warning for warning in (await readyz(ledger))["warnings"])
 
-    await until(named, "the commander's trouble is named")
+    await eventually(named, "the commander's trouble is named")
     new = {"queue_name": "support", "location": "PJSIP/107"}
     async with ledger.client.post("/v1/admin/queue/members", json=new) as reply:
         assert reply.status == 503
@@ -68,8 +68,8 @@ async def test_refused_lists_heal_after_a_reload_of_manager_conf(asterisk: Aster
     await user(asterisk, "partial", ALL)
 
     async def healed() -> bool:
-        found = await readyz(ledger)
-        return found["links"]["pbx"] == {"state": "up", "healed": True} and not found["warnings"]
+        health = await readyz(ledger)
+        return health["links"]["pbx"] == {"state": "up", "healed": True} and not health["warnings"]
 
-    await until(healed, "all lists are allowed and answered")
+    await eventually(healed, "all lists are allowed and answered")
     await ledger.stop()

@@ -2,23 +2,24 @@
 
 from typing import Any
 
-from tests.api.people import by, contact, logged_in, person, refused
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.api_client import bearer, log_in
+from tests.support.polling import eventually
+from tests.support.users import create_contact, create_user, error_message
 
 PATH = "/v1/me/calls"
 
-# An application that no dialplan runs is told of by no Newexten (pbx_exec in pbx.c), only by the next snapshot.
+# No Newexten reports an application that no dialplan runs (pbx_exec in pbx.c), only the next snapshot does.
 UNTOLD = ("channels.application", "channels.data")
 
 
 async def user(ledger: Ledger, name: str, target: str) -> tuple[str, dict[str, str]]:
     """Make a user with that phone, once for the run; return the uuid and the headers of a login."""
-    uuid = await person(ledger.client, name, "user", name=name.title())
-    await contact(ledger.client, uuid, target)
-    return uuid, by(await logged_in(ledger.client, name))
+    uuid = await create_user(ledger.client, name, "user", name=name.title())
+    await create_contact(ledger.client, uuid, target)
+    return uuid, bearer(await log_in(ledger.client, name))
 
 
 async def test_both_phones_ring_and_talk(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -45,13 +46,13 @@ async def test_both_phones_ring_and_talk(ledger: Ledger, asterisk: Asterisk) -> 
         bridges = [row[9] for row in rows]
         return len(bridges) == 2 and bool(bridges[0]) and bridges[0] == bridges[1]
 
-    await until(bridged, "both are in one bridge")
-    said = await agree(ledger, asterisk, "talking", untold=UNTOLD)
-    assert len({row[9] for row in said["channels"].values()}) == 1
+    await eventually(bridged, "both are in one bridge")
+    tables = await agree(ledger, asterisk, "talking", untold=UNTOLD)
+    assert len({row[9] for row in tables["channels"].values()}) == 1
     await mine.hang_up()
     assert await his.over() == 200
-    said = await agree(ledger, asterisk, "ended")
-    assert said["channels"] == {}
+    tables = await agree(ledger, asterisk, "ended")
+    assert tables["channels"] == {}
 
 
 async def test_a_call_that_nobody_takes_ends(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -65,12 +66,12 @@ async def test_a_call_that_nobody_takes_ends(ledger: Ledger, asterisk: Asterisk)
     his = await dave.rung()
     his.refuse()
     await mine.over()
-    said = await agree(ledger, asterisk, "ended")
-    assert said["channels"] == {}
+    tables = await agree(ledger, asterisk, "ended")
+    assert tables["channels"] == {}
 
 
 async def test_whom_asterisk_does_not_have_is_not_called(ledger: Ledger, asterisk: Asterisk) -> None:
     await ledger.caught_up(asterisk)
     _, token = await user(ledger, "erin", "104")
     called, _ = await user(ledger, "nobody", "no-such")
-    assert await refused(await ledger.client.post(PATH, json={"uuid_user": called}, headers=token), 404)
+    assert await error_message(await ledger.client.post(PATH, json={"uuid_user": called}, headers=token), 404)

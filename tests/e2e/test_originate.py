@@ -9,26 +9,26 @@ import pytest
 
 from schemas.acts import ActRequested, builtins
 from schemas.acts.channel import ChannelOriginate
-from schemas.log import Received
-from services import log
-from services.waking import wake_commander
+from schemas.log import NewEvent
+from services.database.notify import notify_commander
+from services.log.append import append_events
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 ENDED = "SELECT state, reason, message FROM acts WHERE id = $1 AND state NOT IN ('requested', 'sent')"
-SAID = "SELECT count(*) FROM event WHERE name = 'UserEvent' AND convert_from(raw, 'UTF8') LIKE '%Injected%'"
+INJECTED = "SELECT count(*) FROM event WHERE name = 'UserEvent' AND convert_from(raw, 'UTF8') LIKE '%Injected%'"
 
 
 async def order(ledger: Ledger, **call: Any) -> tuple[str, str, str]:
     """Have it called, and return how that went."""
     act_id, now = str(uuid.uuid4()), time.time()
     requested = ActRequested(act_id, builtins(ChannelOriginate(**call)))
-    event = Received("ringledger", "ActRequested", now, now, msgspec.json.encode(requested))
-    await log.append(ledger.connection, "pbx", time.time_ns(), 1, [event])
-    await wake_commander(ledger.connection, "pbx")
-    (row,) = await until(lambda: ledger.rows(ENDED, act_id), "the act has ended")
+    event = NewEvent("ringledger", "ActRequested", now, now, msgspec.json.encode(requested))
+    await append_events(ledger.connection, "pbx", time.time_ns(), 1, [event])
+    await notify_commander(ledger.connection, "pbx")
+    (row,) = await eventually(lambda: ledger.rows(ENDED, act_id), "the act has ended")
     return row["state"], row["reason"], row["message"]
 
 
@@ -41,22 +41,22 @@ async def test_a_phone_is_called_and_goes_on_in_the_dialplan(ledger: Ledger, ast
     done = await order(ledger, **call, account="sales", variables=VALUES)
     assert done == ("succeeded", "", "")
     ringing = await phone.rung()
-    said = await agree(ledger, asterisk, "ringing")
-    (row,) = said["channels"].values()
+    tables = await agree(ledger, asterisk, "ringing")
+    (row,) = tables["channels"].values()
     assert (row[4], row[8]) == ("Ringing", "sales")
     ringing.answer()
 
     async def echoes() -> list[tuple[Any, ...]]:
         return [row for row in (await CHANNELS.asterisk(asterisk)).values() if row[5] == "Echo"]
 
-    ((name, *_),) = await until(echoes, "the phone hears its echo")
+    ((name, *_),) = await eventually(echoes, "the phone hears its echo")
     for variable, value in VALUES.items():
         got = dict(await asterisk.ami.act("Getvar", Channel=name, Variable=variable.lstrip("_")))
         assert got["Value"] == value
     number = dict(await asterisk.ami.act("Getvar", Channel=name, Variable="CALLERID(all)"))
     assert number["Value"] == '"Zoë" <999>'
-    said = await agree(ledger, asterisk, "answered")
-    assert [row[2] for row in said["channels"].values()] == ["504"]
+    tables = await agree(ledger, asterisk, "answered")
+    assert [row[2] for row in tables["channels"].values()] == ["504"]
     await ringing.hang_up()
     await agree(ledger, asterisk, "ended")
 
@@ -83,7 +83,7 @@ async def test_what_is_no_call_is_not_sent(ledger: Ledger, asterisk: Asterisk, w
     state, reason, _ = await order(ledger, **call)
     assert (state, reason) == ("failed", "invalid")
     assert (await agree(ledger, asterisk, "nobody was called"))["channels"] == {}
-    (row,) = await ledger.rows(SAID)
+    (row,) = await ledger.rows(INJECTED)
     assert row["count"] == 0
 
 

@@ -5,7 +5,7 @@ from tests.e2e.ledger import Ledger
 from tests.e2e.phone import Call
 from tests.e2e.test_calls import connected
 from tests.e2e.truth import PARKED_CALLS, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 TIMED_OUT = "SELECT position FROM ledger.event WHERE name = 'ParkedCallTimeOut' AND position > $1"
 
@@ -14,7 +14,7 @@ async def count(asterisk: Asterisk, number: int) -> None:
     async def there() -> bool:
         return len(await PARKED_CALLS.asterisk(asterisk)) == number
 
-    await until(there, f"{number} calls are parked")
+    await eventually(there, f"{number} calls are parked")
 
 
 async def parked(ledger: Ledger, asterisk: Asterisk, lot: str) -> tuple[Call, str]:
@@ -23,9 +23,9 @@ async def parked(ledger: Ledger, asterisk: Asterisk, lot: str) -> tuple[Call, st
     assert await bob.refer(lot) == 202
     await count(asterisk, 1)
     await bob.hang_up()
-    said = await agree(ledger, asterisk, "parked")
-    (place,) = said["parked_calls"]
-    assert said["parked_calls"][place][0].startswith("PJSIP/100-")
+    tables = await agree(ledger, asterisk, "parked")
+    (place,) = tables["parked_calls"]
+    assert tables["parked_calls"][place][0].startswith("PJSIP/100-")
     return alice, place.split()[1]
 
 
@@ -34,8 +34,8 @@ async def test_a_parked_call_is_fetched(ledger: Ledger, asterisk: Asterisk) -> N
     carol = await asterisk.phone("102")
     fetching = await carol.call(space).up()
     await count(asterisk, 0)
-    said = await agree(ledger, asterisk, "fetched")
-    assert said["parked_calls"] == {}
+    tables = await agree(ledger, asterisk, "fetched")
+    assert tables["parked_calls"] == {}
     await fetching.hang_up()
     await alice.over()
     await agree(ledger, asterisk, "ended")
@@ -51,8 +51,8 @@ async def test_two_calls_are_parked_at_once(ledger: Ledger, asterisk: Asterisk) 
     phones = [await asterisk.phone(user) for user in ("103", "104")]
     calls = [await phone.call(lot).up() for phone, lot in zip(phones, ("700", "750"), strict=True)]
     await count(asterisk, 2)
-    said = await agree(ledger, asterisk, "both in their lots")
-    assert {place.split()[0] for place in said["parked_calls"]} == {"default", "vip"}
+    tables = await agree(ledger, asterisk, "both in their lots")
+    assert {place.split()[0] for place in tables["parked_calls"]} == {"default", "vip"}
     for call in calls:
         await call.hang_up()
     await agree(ledger, asterisk, "ended")
@@ -67,9 +67,9 @@ async def test_a_forgotten_call_comes_back(ledger: Ledger, asterisk: Asterisk) -
         await ledger.caught_up(asterisk)
         return len(await ledger.rows(TIMED_OUT, before)) == 1
 
-    await until(is_back, "the lot's two seconds are over")
+    await eventually(is_back, "the lot's two seconds are over")
     await bob.hang_up()
-    said = await agree(ledger, asterisk, "came back")
-    assert [row[1] for row in said["channels"].values()] == ["parkreturn"]
+    tables = await agree(ledger, asterisk, "came back")
+    assert [row[1] for row in tables["channels"].values()] == ["parkreturn"]
     await alice.hang_up()
     await agree(ledger, asterisk, "ended")

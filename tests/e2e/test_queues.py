@@ -3,7 +3,7 @@
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import QUEUE_ENTRIES, QUEUES, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 SALES = ("100", "101", "102")
 
@@ -12,7 +12,7 @@ async def waiting(asterisk: Asterisk, number: int) -> None:
     async def there() -> bool:
         return len(await QUEUE_ENTRIES.asterisk(asterisk)) == number
 
-    await until(there, f"{number} callers wait")
+    await eventually(there, f"{number} callers wait")
 
 
 async def test_a_caller_is_served_by_one_of_three(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -22,18 +22,18 @@ async def test_a_caller_is_served_by_one_of_three(ledger: Ledger, asterisk: Aste
     caller = await asterisk.phone("105")
     call = caller.call("200")
     ringing = [await member.rung() for member in members[:2]]  # the third has a penalty
-    said = await agree(ledger, asterisk, "two members ring")
-    assert len(said["queue_entries"]) == 1
+    tables = await agree(ledger, asterisk, "two members ring")
+    assert len(tables["queue_entries"]) == 1
     ringing[1].answer()
     assert await ringing[0].over() == 487
-    said = await agree(ledger, asterisk, "served")
-    assert said["queue_entries"] == {}
-    assert said["queue_members"]["sales PJSIP/101"][4] == 1, "in call"
+    tables = await agree(ledger, asterisk, "served")
+    assert tables["queue_entries"] == {}
+    assert tables["queue_members"]["sales PJSIP/101"][4] == 1, "in call"
     await call.hang_up()
     await ringing[1].over()
-    said = await agree(ledger, asterisk, "ended")
-    assert said["queues"]["sales"][6] == before["queues"]["sales"][6] + 1
-    assert said["queue_members"]["sales PJSIP/101"][8] == before["queue_members"]["sales PJSIP/101"][8] + 1
+    tables = await agree(ledger, asterisk, "ended")
+    assert tables["queues"]["sales"][6] == before["queues"]["sales"][6] + 1
+    assert tables["queue_members"]["sales PJSIP/101"][8] == before["queue_members"]["sales PJSIP/101"][8] + 1
 
 
 async def test_callers_wait_in_line_and_give_up(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -44,12 +44,12 @@ async def test_callers_wait_in_line_and_give_up(ledger: Ledger, asterisk: Asteri
         calls.append(await phone.call("204").up())
         await waiting(asterisk, number)
     for number, call in enumerate(calls, 1):
-        said = await agree(ledger, asterisk, f"{4 - number} wait")
-        assert sorted(position for (position,) in said["queue_entries"].values()) == list(range(1, 5 - number))
+        tables = await agree(ledger, asterisk, f"{4 - number} wait")
+        assert sorted(position for (position,) in tables["queue_entries"].values()) == list(range(1, 5 - number))
         await call.hang_up()
-    said = await agree(ledger, asterisk, "all gave up")
-    assert said["queue_entries"] == {}
-    assert said["queues"]["empty"][7] == before + 3
+    tables = await agree(ledger, asterisk, "all gave up")
+    assert tables["queue_entries"] == {}
+    assert tables["queues"]["empty"][7] == before + 3
 
 
 async def test_a_full_queue_takes_nobody(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -58,8 +58,8 @@ async def test_a_full_queue_takes_nobody(ledger: Ledger, asterisk: Asterisk) -> 
         await phone.call("204").up()
     await waiting(asterisk, 3)
     await (await phones[3].call("204").up()).over()
-    said = await agree(ledger, asterisk, "the fourth was turned away")
-    assert len(said["queue_entries"]) == 3
+    tables = await agree(ledger, asterisk, "the fourth was turned away")
+    assert len(tables["queue_entries"]) == 3
 
 
 async def test_a_caller_waits_in_vain(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -67,9 +67,9 @@ async def test_a_caller_waits_in_vain(ledger: Ledger, asterisk: Asterisk) -> Non
     before = (await agree(ledger, asterisk, "nobody waits"))["queues"]["empty"][7]
     call = await phone.call("203").up()
     await call.over()
-    said = await agree(ledger, asterisk, "after two seconds")
-    assert said["queue_entries"] == {}
-    assert said["queues"]["empty"][7] == before + 1, "Asterisk counts a timeout among the abandoned"
+    tables = await agree(ledger, asterisk, "after two seconds")
+    assert tables["queue_entries"] == {}
+    assert tables["queues"]["empty"][7] == before + 1, "Asterisk counts a timeout among the abandoned"
 
 
 async def test_members_come_pause_and_go(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -77,20 +77,20 @@ async def test_members_come_pause_and_go(ledger: Ledger, asterisk: Asterisk) -> 
     await asterisk.phone("107")
     await act("QueueAdd", Queue="support", Interface="PJSIP/107", MemberName="Hugo Hall", Penalty="1")
     await act("QueueAdd", Queue="support", Interface="PJSIP/108", MemberName="Ivy Ito", StateInterface="PJSIP/107")
-    said = await agree(ledger, asterisk, "two came")
-    assert said["queue_members"]["support PJSIP/107"][3] == "dynamic"
+    tables = await agree(ledger, asterisk, "two came")
+    assert tables["queue_members"]["support PJSIP/107"][3] == "dynamic"
     await act("QueuePause", Queue="support", Interface="PJSIP/107", Paused="true", Reason='lunch, "long"; x=1')
     await act("QueuePause", Interface="PJSIP/100", Paused="true")
-    said = await agree(ledger, asterisk, "paused")
-    assert said["queue_members"]["support PJSIP/107"][5:7] == (1, 'lunch, "long"; x=1')
+    tables = await agree(ledger, asterisk, "paused")
+    assert tables["queue_members"]["support PJSIP/107"][5:7] == (1, 'lunch, "long"; x=1')
     await act("QueuePause", Interface="PJSIP/100", Paused="false")
     await act("QueuePause", Queue="support", Interface="PJSIP/107", Paused="false", Reason="back")
     await act("QueuePenalty", Queue="support", Interface="PJSIP/107", Penalty="3")
     await agree(ledger, asterisk, "back, with another penalty")
     await act("QueueRemove", Queue="support", Interface="PJSIP/107")
     await act("QueueRemove", Queue="support", Interface="PJSIP/108")
-    said = await agree(ledger, asterisk, "gone")
-    assert not [key for key in said["queue_members"] if key.startswith("support ")]
+    tables = await agree(ledger, asterisk, "gone")
+    assert not [key for key in tables["queue_members"] if key.startswith("support ")]
 
 
 async def test_a_member_who_does_not_answer_is_paused(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -106,7 +106,7 @@ async def test_a_member_who_does_not_answer_is_paused(ledger: Ledger, asterisk: 
         lines = await asterisk.cli("queue show support")
         return any("(paused:Auto-Pause" in line for line in lines)
 
-    await until(paused, "the member is paused")
+    await eventually(paused, "the member is paused")
     await agree(ledger, asterisk, "paused by itself, the caller still waits")
     await act("QueuePause", Interface="PJSIP/107", Paused="false")
     (await member.rung()).answer()
@@ -122,7 +122,7 @@ async def test_a_snapshot_heals_what_no_event_tells(ledger: Ledger, asterisk: As
     await waiting(asterisk, 1)
     await call.hang_up()
     await agree(ledger, asterisk, "one gave up")
-    await asterisk.cli("queue reset stats empty")  # says nothing
-    await asterisk.cli("module reload res_musiconhold.so")  # says Reload, after which Ringledger asks for all lists
-    said = await agree(ledger, asterisk, "after the next snapshot", seconds=60)
-    assert said["queues"]["empty"][7] == 0
+    await asterisk.cli("queue reset stats empty")  # sends no event
+    await asterisk.cli("module reload res_musiconhold.so")  # sends Reload, after which Ringledger requests all lists
+    tables = await agree(ledger, asterisk, "after the next snapshot", seconds=60)
+    assert tables["queues"]["empty"][7] == 0

@@ -5,7 +5,7 @@ import asyncio
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.truth import CHANNELS, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 PAIRS = 150
 ROUNDS = 4
@@ -55,7 +55,7 @@ async def test_channels_that_hang_up_while_they_are_listed_stay_away(
         for _ in range(PAIRS):
             await originate(asterisk, "60")
         at = await ledger.caught_up(asterisk)
-        # A reload makes the listener ask for everything anew, while channels come and go by the hundred.
+        # A reload makes the listener request everything again, while channels come and go by the hundred.
         enough = asyncio.Event()
         churn = asyncio.create_task(churned(asterisk, enough))
         await asterisk.cli("module reload res_musiconhold.so")
@@ -63,7 +63,7 @@ async def test_channels_that_hang_up_while_they_are_listed_stay_away(
         async def listed(at: int = at) -> bool:
             return bool(await ledger.connection.fetchval(LISTS, at))
 
-        await until(listed, "the list is in the log")
+        await eventually(listed, "the list is in the log")
         enough.set()
         await churn
         await asterisk.ami.act("Hangup", Channel="/^Local/")

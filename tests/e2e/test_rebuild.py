@@ -1,10 +1,11 @@
-"""Read models are rebuilt while phones talk, and Asterisk goes on agreeing with them."""
+"""Read models are rebuilt while phones talk, and they still agree with Asterisk."""
 
 import asyncio
 
 from projections import ALL
-from services.differences import differences, lines
-from services.rebuild import rebuild
+from services.projector.rebuild.diff import differences
+from services.projector.rebuild.rebuild import rebuild
+from services.projector.rebuild.report import lines
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.test_calls import connected
@@ -18,7 +19,7 @@ async def test_a_call_lasts_through_rebuilds(ledger: Ledger, asterisk: Asterisk)
     for _ in range(3):
         outcome = await rebuild(ledger.url, ALL, None, asyncio.Event())
         assert (outcome.code, outcome.failed) == (0, [])
-        assert "by the projector that runs" in outcome.done[-1]
+        assert "by the running projector" in outcome.done[-1]
         assert (await agree(ledger, asterisk, "talking, and rebuilt"))["channels"] == talking["channels"]
     rebuilding = asyncio.create_task(rebuild(ledger.url, ALL, None, asyncio.Event()))
     await answering.hang_up()

@@ -3,26 +3,26 @@
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CONTACTS, REGISTRATIONS, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 
 async def contact(asterisk: Asterisk, user: str, status: str | None) -> None:
     async def there() -> bool:
-        found = [row[1] for key, row in (await CONTACTS.asterisk(asterisk)).items() if key.startswith(f"{user} ")]
-        return found == ([status] if status else [])
+        statuses = [row[1] for key, row in (await CONTACTS.asterisk(asterisk)).items() if key.startswith(f"{user} ")]
+        return statuses == ([status] if status else [])
 
-    await until(there, f"the contact of {user} is {status}")
+    await eventually(there, f"the contact of {user} is {status}")
 
 
 async def test_a_phone_registers_and_unregisters(ledger: Ledger, asterisk: Asterisk) -> None:
     phone = await asterisk.phone("100")
     await contact(asterisk, "100", "Reachable")
-    said = await agree(ledger, asterisk, "registered")
-    assert said["pjsip_endpoints"]["100"] == ("Not in use",)
+    tables = await agree(ledger, asterisk, "registered")
+    assert tables["pjsip_endpoints"]["100"] == ("Not in use",)
     assert await phone.register(0) == 200
     await contact(asterisk, "100", None)
-    said = await agree(ledger, asterisk, "unregistered")
-    assert said["pjsip_endpoints"]["100"] == ("Unavailable",)
+    tables = await agree(ledger, asterisk, "unregistered")
+    assert tables["pjsip_endpoints"]["100"] == ("Unavailable",)
 
 
 async def test_a_wrong_password_changes_nothing(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -38,8 +38,8 @@ async def test_a_phone_falls_silent_and_speaks_again(ledger: Ledger, asterisk: A
     await contact(asterisk, "102", "Reachable")
     phone.deaf = True
     await contact(asterisk, "102", "Unreachable")
-    said = await agree(ledger, asterisk, "silent")
-    assert said["pjsip_endpoints"]["102"] == ("Unavailable",)
+    tables = await agree(ledger, asterisk, "silent")
+    assert tables["pjsip_endpoints"]["102"] == ("Unavailable",)
     phone.deaf = False
     await contact(asterisk, "102", "Reachable")
     await agree(ledger, asterisk, "heard again")
@@ -58,12 +58,12 @@ async def test_a_provider_refuses_accepts_and_is_gone(ledger: Ledger, asterisk: 
     provider = await asterisk.provider()
     provider.registrar = "403 Forbidden"
 
-    async def status(wanted: str) -> None:
+    async def status(expected: str) -> None:
         async def there() -> bool:
-            return [row[1] for row in (await REGISTRATIONS.asterisk(asterisk)).values()] == [wanted]
+            return [row[1] for row in (await REGISTRATIONS.asterisk(asterisk)).values()] == [expected]
 
-        await until(there, f"the registration is {wanted}")
-        await agree(ledger, asterisk, f"the registration is {wanted}", seconds=6)
+        await eventually(there, f"the registration is {expected}")
+        await agree(ledger, asterisk, f"the registration is {expected}", seconds=6)
 
     await status("Rejected")
     provider.registrar = "200 OK"

@@ -8,7 +8,7 @@ from tests.e2e.test_calls import connected
 from tests.e2e.test_parking import count
 from tests.e2e.test_queues import waiting
 from tests.e2e.truth import CHANNELS, QUEUE_ENTRIES, QUEUE_MEMBERS, QUEUES, agree
-from tests.e2e.waiting import until
+from tests.support.polling import eventually
 
 
 async def second_leg(asterisk: Asterisk, extension: str) -> tuple[Call, Call, Call]:
@@ -92,7 +92,7 @@ async def test_a_queue_call_whose_ends_were_optimised_away_counts_once(ledger: L
         names = [row[0] for row in (await CHANNELS.asterisk(asterisk)).values()]
         return len(names) == 2 and all(name.startswith("PJSIP/") for name in names)
 
-    await until(optimised, "two phones are left")
+    await eventually(optimised, "two phones are left")
     rows = await agree(ledger, asterisk, "served", (QUEUES, QUEUE_MEMBERS, QUEUE_ENTRIES))
     assert rows["queue_members"]["support Local/107@internal"][4] == 1, "in call"
     await answered.hang_up()

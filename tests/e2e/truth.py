@@ -1,7 +1,7 @@
-"""What Asterisk's own CLI says, and what our tables say, as the same tuples; and the comparison of the two.
+"""The output of Asterisk's CLI and Ringledger's tables as the same tuples, and the comparison of the two.
 
-Asterisk is asked before and after our tables; only if it said the same twice was there one truth to compare with.
-What ticks (durations, waits) and what no event tells (a contact's round trip) is left out, each where it is left out.
+The CLI is read before and after the tables; only if both outputs are the same was there one truth to compare with.
+Values that tick (durations, waits) are left out, as are values that no event has (a contact's round trip).
 """
 
 import re
@@ -15,14 +15,14 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 
 Rows = dict[str, tuple[Any, ...]]
-"""By what identifies them."""
+"""Rows by their key."""
 
 
 class Kind(Struct, frozen=True):
-    """One thing that both sides can list; ``columns`` are what is compared, ``ours`` yields the key first.
+    """One thing that both sides can list; ``columns`` are compared, ``ours`` yields the key first.
 
-    ``view`` is where it is served, with the members of an item that make the key and the columns; a member that is
-    empty is one that the documented view does not have.
+    ``view`` is its path, with the members of an item that make the key and the columns. An empty member is missing
+    from the documented view.
     """
 
     name: str
@@ -32,15 +32,15 @@ class Kind(Struct, frozen=True):
     view: tuple[str, tuple[str, ...], str] | None = None
 
     async def served(self, ledger: Ledger, theirs: Rows) -> Rows:
-        """Return what the view says; what it does not have is taken from ``theirs``."""
+        """Return the rows of the view; columns that it lacks are taken from ``theirs``."""
         assert self.view
         path, key, members = self.view
         rows: Rows = {}
         for item in await ledger.served(path):
             name = " ".join(str(item[part]) for part in key)
-            known = theirs.get(name, (None,) * len(self.columns))
+            columns_of = theirs.get(name, (None,) * len(self.columns))
             rows[name] = tuple(
-                known[i] if member == "-" else "" if item[member] is None else item[member]
+                columns_of[i] if member == "-" else "" if item[member] is None else item[member]
                 for i, member in enumerate(members.split())
             )
         return rows
@@ -95,14 +95,14 @@ STATUS = ("Unknown", "Not in use", "In use", "Busy", "Invalid", "Unavailable", "
 
 
 async def _queue_lines(asterisk: Asterisk, pattern: re.Pattern[str]) -> list[tuple[str, re.Match[str]]]:
-    queue, found = "", []
+    queue, matches = "", []
     for line in await asterisk.cli("queue show"):
         if header := QUEUE.match(line):
             queue = header["name"]
         if match := pattern.match(line):
-            found.append((queue, match))
+            matches.append((queue, match))
         assert header or CALLER.match(line) or MEMBER.match(line) or not line.startswith("      "), f"strange: {line!r}"
-    return found
+    return matches
 
 
 async def queues(asterisk: Asterisk) -> Rows:
@@ -138,7 +138,7 @@ async def queue_members(asterisk: Asterisk) -> Rows:
     rows: Rows = {}
     for queue, m in await _queue_lines(asterisk, MEMBER):
         paused = PAUSED.search(m["flags"])
-        interface = m["interface"] or m["name"]  # is said once where both are the same
+        interface = m["interface"] or m["name"]  # printed once where both are the same
         rows[f"{queue} {interface}"] = (
             *(m["name"] or interface, m["state"] or interface, int(m["penalty"] or 0)),
             *("dynamic" if "(dynamic)" in m["flags"] else "static", int("(in call)" in m["flags"])),
@@ -166,7 +166,7 @@ QUEUE_MEMBERS = Kind(
 
 
 async def queue_entries(asterisk: Asterisk) -> Rows:
-    """The callers' part of ``queue show``; the wait is left out, it ticks, and the priority: no event tells it."""
+    """The callers' part of ``queue show``, without the wait, which ticks, and the priority, which no event has."""
     return {f"{queue} {c['channel']}": (int(c["position"]),) for queue, c in await _queue_lines(asterisk, CALLER)}
 
 
@@ -210,9 +210,9 @@ async def _lots(asterisk: Asterisk) -> dict[str, list[str]]:
 async def parking_lots(asterisk: Asterisk) -> Rows:
     rows: Rows = {}
     for name, lines in (await _lots(asterisk)).items():
-        said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-        first, _, last = said["Parking Spaces"].partition("-")
-        rows[name] = (first, last, int(said["Parking Time"].removesuffix(" sec")))
+        shown = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        first, _, last = shown["Parking Spaces"].partition("-")
+        rows[name] = (first, last, int(shown["Parking Time"].removesuffix(" sec")))
     return rows
 
 
@@ -253,9 +253,9 @@ CONTACT_STATUS = {
 
 
 async def contacts(asterisk: Asterisk) -> Rows:
-    """``pjsip show contacts``; the round trip is left out: no event tells of each qualification."""
-    found = map(CONTACT.match, await asterisk.cli("pjsip show contacts"))
-    return {f"{m['aor']} {m['uri']}": (m["hash"], CONTACT_STATUS[m["status"]]) for m in found if m}
+    """``pjsip show contacts``; the round trip is left out: not each qualification has an event."""
+    matches = map(CONTACT.match, await asterisk.cli("pjsip show contacts"))
+    return {f"{m['aor']} {m['uri']}": (m["hash"], CONTACT_STATUS[m["status"]]) for m in matches if m}
 
 
 CONTACTS = Kind(
@@ -268,11 +268,11 @@ CONTACTS = Kind(
 
 
 async def endpoints(asterisk: Asterisk) -> Rows:
-    found = (
+    matches = (
         re.match(r" Endpoint: +([^/ ]+)\S* +(\S.*?) +\d+ of ", line)
         for line in await asterisk.cli("pjsip show endpoints")
     )
-    return {m[1]: (m[2],) for m in found if m}
+    return {m[1]: (m[2],) for m in matches if m}
 
 
 ENDPOINTS = Kind(
@@ -291,7 +291,7 @@ async def aors(asterisk: Asterisk) -> Rows:
             rows[m[1]] = int(m[2]), set()
         elif m := CONTACT.match(line):
             rows[m["aor"]][1].add(f"{m['aor']}/{m['uri']}")
-    return {name: (maximum, ",".join(sorted(found))) for name, (maximum, found) in rows.items()}
+    return {name: (maximum, ",".join(sorted(matches))) for name, (maximum, matches) in rows.items()}
 
 
 AORS = Kind(
@@ -309,8 +309,8 @@ AORS = Kind(
 
 
 async def auths(asterisk: Asterisk) -> Rows:
-    found = (re.match(r" +Auth: +([^/]+)/(\S+)", line) for line in await asterisk.cli("pjsip show auths"))
-    return {m[1]: (m[2],) for m in found if m}
+    matches = (re.match(r" +Auth: +([^/]+)/(\S+)", line) for line in await asterisk.cli("pjsip show auths"))
+    return {m[1]: (m[2],) for m in matches if m}
 
 
 AUTHS = Kind(
@@ -323,11 +323,11 @@ AUTHS = Kind(
 
 
 async def registrations(asterisk: Asterisk) -> Rows:
-    found = (
+    matches = (
         re.match(r" +([^/ <]+)/(sip:\S+) +\S+ +(\S.*?)(?: +\(exp\..*\))?$", line)
         for line in await asterisk.cli("pjsip show registrations")
     )
-    return {m[1]: (m[2], m[3].strip()) for m in found if m}
+    return {m[1]: (m[2], m[3].strip()) for m in matches if m}
 
 
 REGISTRATIONS = Kind(
@@ -349,11 +349,11 @@ DEVICES = Kind("device_states", ("state",), devices, "SELECT device, state FROM 
 
 
 async def modules(asterisk: Asterisk) -> Rows:
-    found = (
+    matches = (
         re.match(r"(\S+?)(?:\.so)? .* \d+ +(Running|Not Running) +\w+$", line)
         for line in await asterisk.cli("module show")
     )
-    return {m[1]: (m[2],) for m in found if m}
+    return {m[1]: (m[2],) for m in matches if m}
 
 
 MODULES = Kind(
@@ -383,9 +383,9 @@ PEERS = Kind(
 
 
 async def systems(asterisk: Asterisk) -> Rows:
-    said = {k.strip(): v.strip() for k, _, v in (x.partition(":") for x in await asterisk.cli("core show settings"))}
-    version = said["Version"]
-    return {"pbx": (version, said["Startup time"], said["Last reload time"])}
+    shown = {k.strip(): v.strip() for k, _, v in (x.partition(":") for x in await asterisk.cli("core show settings"))}
+    version = shown["Version"]
+    return {"pbx": (version, shown["Startup time"], shown["Last reload time"])}
 
 
 SYSTEMS = Kind(
@@ -433,11 +433,11 @@ async def agree(
     seconds: float = 3.0,
     untold: tuple[str, ...] = (),
 ) -> dict[str, Rows]:
-    """Fail unless our tables say what Asterisk says, within ``seconds``; return what both say, by kind's name.
+    """Fail unless our tables agree with Asterisk within ``seconds``; return their rows, by kind's name.
 
-    A slow machine has longer: it compares `ROUNDS` times at least. All that Asterisk said before is folded each time.
+    A slow machine has longer: it compares `ROUNDS` times at least. All earlier events are folded each time.
 
-    ``untold`` names what no event of the story tells (``kind.column``), where only a snapshot can.
+    ``untold`` names the columns (``kind.column``) that no event of the story has, only a snapshot.
     """
     deadline = time.monotonic() + seconds
     wrong = "Asterisk never said the same twice"

@@ -1,4 +1,4 @@
-"""Between the lists of a recording, folded state is what the next list says: Asterisk's own word at every 40 s."""
+"""Rows folded between the lists of a recording equal the next list, every 40 s."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -7,16 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections.agents import AGENTS
-from projections.device_states import DEVICE_STATES
-from projections.kit import Key, Model
-from projections.parked_calls import PARKED_CALLS
-from projections.parking_lots import PARKING_LOTS
-from projections.queue_entries import QUEUE_ENTRIES
-from projections.queue_members import QUEUE_MEMBERS
-from projections.queues import QUEUES
-from schemas.log import Received
-from tests.projections.harness import Tables, action_id, recording
+from projections.calls.parked_calls import PARKED_CALLS
+from projections.calls.parking_lots import PARKING_LOTS
+from projections.endpoints.device_states import DEVICE_STATES
+from projections.engine.model import Key, ReadModel
+from projections.queues.agents import AGENTS
+from projections.queues.queue_entries import QUEUE_ENTRIES
+from projections.queues.queue_members import QUEUE_MEMBERS
+from projections.queues.queues import QUEUES
+from schemas.log import NewEvent
+from tests.support.folding import FoldSpec
+from tests.support.recorded_events import action_id, recording
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -30,10 +31,12 @@ ANSWERS = {
 }
 
 
-def parted(events: tuple[Received, ...], end: str, names: set[str]) -> Iterator[tuple[list[Received], list[Received]]]:
-    """Yield (what came before, the items) for each answer that ends with ``end``; what comes after the last is left."""
-    before: list[Received] = []
-    items: list[Received] = []
+def split_answers(
+    events: tuple[NewEvent, ...], end: str, names: set[str]
+) -> Iterator[tuple[list[NewEvent], list[NewEvent]]]:
+    """Yield (events before it, its items) for each answer that ends with ``end``; later events are left out."""
+    before: list[NewEvent] = []
+    items: list[NewEvent] = []
     for e in events:
         if e.name in names and action_id(e.raw):
             items.append(e)
@@ -44,34 +47,34 @@ def parted(events: tuple[Received, ...], end: str, names: set[str]) -> Iterator[
             before.append(e)
 
 
-def told(tables: Tables, model: Model, keys: set[Key] | None = None) -> dict[Key, Any]:
-    """Return rows without what only a list can tell (a caller's priority), and without when they changed."""
+def plain_rows(tables: FoldSpec, model: ReadModel, keys: set[Key] | None = None) -> dict[Key, Any]:
+    """Return rows without the values that only a list has (a caller's priority) and the time of change."""
     only_listed = {"priority": None} if model is QUEUE_ENTRIES else {}
     return {
         key: msgspec.structs.replace(row, tm_update=EPOCH, **only_listed)
-        for key, row in tables.of(model).items()
+        for key, row in tables.then(model).items()
         if keys is None or key in keys
     }
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
 @pytest.mark.parametrize("end", ANSWERS)
-def test_between_lists_folded_rows_are_what_the_next_list_says(capture: str, end: str) -> None:
+def test_folded_rows_match_the_next_list(capture: str, end: str) -> None:
     names, models = ANSWERS[end]
-    (first, start), *rest = parted(recording(capture), end, names)
-    tables = Tables(*models).fold(first).fold(start)
+    (first, start), *rest = split_answers(recording(capture), end, names)
+    tables = FoldSpec(*models).given(first).given(start)
     lists = 0
     for before, items in rest:
-        tables.fold(before)
-        listed = Tables(*models)
+        tables.given(before)
+        after_list = FoldSpec(*models)
         for model in models:
-            listed.rows[model.name] = dict(tables.rows[model.name])
-        listed.fold(items)
-        bare = Tables(*models).fold(items)
+            after_list.rows[model.name] = dict(tables.rows[model.name])
+        after_list.given(items)
+        list_alone = FoldSpec(*models).given(items)
         for model in models:
-            assert told(listed, model) == told(tables, model)
-            if not items or end != "QueueStatusComplete" or len(items) > 6:  # a list of all, not of one queue
-                assert bare.of(model).keys() == tables.of(model).keys()
+            assert plain_rows(after_list, model) == plain_rows(tables, model)
+            if not items or end != "QueueStatusComplete" or len(items) > 6:  # a list of all queues, not of one
+                assert list_alone.then(model).keys() == tables.then(model).keys()
         lists += 1
     assert lists >= 7
-    assert tables.unfit == []
+    assert tables.rejected == []

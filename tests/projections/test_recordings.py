@@ -1,20 +1,20 @@
-"""What live events make of the first lists of a recording equals what Asterisk itself lists at its end."""
+"""Rows of the first lists of a recording, after its live events, equal Asterisk's lists at its end."""
 
 from functools import cache
 
 import pytest
 
-from projections.kit import Key, Model
-from projections.peers import PEERS
-from projections.pjsip_aors import PJSIP_AORS
-from projections.pjsip_contacts import PJSIP_CONTACTS
-from projections.pjsip_endpoints import PJSIP_ENDPOINTS
-from projections.pjsip_registrations import PJSIP_REGISTRATIONS
-from projections.registries import REGISTRIES
+from projections.endpoints.peers import PEERS
+from projections.endpoints.pjsip_aors import PJSIP_AORS
+from projections.endpoints.pjsip_contacts import PJSIP_CONTACTS
+from projections.endpoints.pjsip_endpoints import PJSIP_ENDPOINTS
+from projections.endpoints.pjsip_registrations import PJSIP_REGISTRATIONS
+from projections.endpoints.registries import REGISTRIES
+from projections.engine.model import Key, ReadModel
 from tests.captures import wire
-from tests.projections.folding import Folding
+from tests.support.folding import FoldSpec
 
-COMPARED = [
+COMPARISONS = [
     (PJSIP_ENDPOINTS, (b"EndpointList",), b"EndpointListComplete", ("device_state", "transport", "auth")),
     (PJSIP_AORS, (b"AorList",), b"AorListComplete", ("contacts", "total_contacts")),
     (PJSIP_CONTACTS, (b"ContactList",), b"ContactListComplete", ("id", "status", "endpoint_name")),
@@ -24,13 +24,13 @@ COMPARED = [
         b"OutboundRegistrationDetailComplete",
         ("status", "expiration"),
     ),
-    # Not the address: the very contact of 118 expires while rich22 is being listed.
+    # The address is left out: the contact of 118 expires while rich22 is being listed.
     (PEERS, (b"EndpointList",), b"EndpointListComplete", ("status", "chan_object_type")),
     (PEERS, (b"PeerEntry",), b"PeerlistComplete", ("status", "address")),
     (REGISTRIES, (b"OutboundRegistrationDetail",), b"OutboundRegistrationDetailComplete", ("state", "port")),
 ]
 
-NAMES = [f"{model.name}-{items[0].decode()}" for model, items, _, _ in COMPARED]
+NAMES = [f"{model.name}-{items[0].decode()}" for model, items, _, _ in COMPARISONS]
 
 
 @cache
@@ -39,32 +39,34 @@ def blocks(recording: str) -> list[tuple[bytes, bytes]]:
 
     IAXpeers' list is left out: its items have no ActionID (IAXpeerlist's have).
     """
-    found = []
+    named_events = []
     for block in wire(recording).split(b"\r\n\r\n"):
         event = block.lstrip() + b"\r\n\r\n"
         if event.startswith(b"Event: ") and not (event.startswith(b"Event: PeerEntry") and b"ActionID" not in event):
-            found.append((event[7 : event.find(b"\r\n")], event))
+            named_events.append((event[7 : event.find(b"\r\n")], event))
         elif b"Message: No Contacts found" in event:
-            found.append((b"ContactListComplete", b"Event: None\r\n\r\n"))
-    return found
+            named_events.append((b"ContactListComplete", b"Event: None\r\n\r\n"))
+    return named_events
 
 
 @pytest.mark.parametrize("recording", ["rich22", "rich16"])
-@pytest.mark.parametrize(("model", "items", "end", "columns"), COMPARED, ids=NAMES)
-def test_what_we_follow_is_what_asterisk_lists(
-    model: Model, items: tuple[bytes, ...], end: bytes, columns: tuple[str, ...], recording: str
+@pytest.mark.parametrize(("model", "items", "end", "columns"), COMPARISONS, ids=NAMES)
+def test_live_events_lead_to_asterisks_last_list(
+    model: ReadModel, items: tuple[bytes, ...], end: bytes, columns: tuple[str, ...], recording: str
 ) -> None:
-    def shown(told: list[bytes]) -> dict[Key, list[str]]:
-        rows = Folding(model).tell(told)
-        of_list = {key: row for key, row in rows.items() if model is not PEERS or listed(key)}
-        return {key: [getattr(row, column) for column in columns] for key, row in of_list.items()}
+    def values(events_to_fold: list[bytes]) -> dict[Key, list[str]]:
+        rows = FoldSpec(model).when(events_to_fold).then()
+        rows_of_list = {key: row for key, row in rows.items() if model is not PEERS or is_listed(key)}
+        return {key: [getattr(row, column) for column in columns] for key, row in rows_of_list.items()}
 
-    def listed(key: Key) -> bool:
+    def is_listed(key: Key) -> bool:
         return str(key[0]).startswith("PJSIP/") == (items == (b"EndpointList",))
 
-    found = blocks(recording)
-    middle = len(found) // 2
-    complete = max(i for i, (name, _) in enumerate(found) if name == end)
-    last = [event for name, event in found[middle:complete] if name in items]
-    told = [event for i, (name, event) in enumerate(found[:complete]) if i < middle or name not in items]
-    assert shown(told) == shown(last)
+    named_events = blocks(recording)
+    middle = len(named_events) // 2
+    complete = max(i for i, (name, _) in enumerate(named_events) if name == end)
+    last = [event for name, event in named_events[middle:complete] if name in items]
+    events_to_fold = [
+        event for i, (name, event) in enumerate(named_events[:complete]) if i < middle or name not in items
+    ]
+    assert values(events_to_fold) == values(last)

@@ -1,4 +1,4 @@
-"""Every row of operations.tsv of the jade dialect, asked for real: what is sent, what must be seen afterwards."""
+"""Every row of operations.tsv of the jade dialect, with a real request and the effect that must follow."""
 
 from tests.contract.jade import (
     accounts,

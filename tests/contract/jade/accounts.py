@@ -3,10 +3,10 @@
 import uuid
 from collections.abc import AsyncGenerator
 
-from tests.api.conftest import basic
 from tests.contract.jade.exercise import Member, exercise
 from tests.contract.jade.wire import Ask, Reply
 from tests.contract.jade.world import PASSWORD, World
+from tests.support.api_client import basic
 
 INFO, SYSTEMS = "/v1/admin/info", "/v1/admin/core/systems"
 

@@ -1,11 +1,11 @@
-"""What is done at the PBX: channels and parked calls hung up, modules loaded, reloaded and unloaded."""
+"""Acts at the PBX: channels and parked calls are hung up, modules loaded, reloaded and unloaded."""
 
 from collections.abc import AsyncGenerator
 
 from tests.contract.jade.exercise import exercise
 from tests.contract.jade.wire import Ask, Reply
 from tests.contract.jade.world import World
-from tests.services.fake_ami import block
+from tests.support.fake_ami import block
 
 CHANNELS, PARKED, MODULES = "/v1/admin/core/channels", "/v1/admin/park/parkedcalls", "/v1/admin/core/modules"
 
@@ -55,7 +55,7 @@ async def hangup(world: World) -> AsyncGenerator[Ask, Reply]:
     await world.one(CHANNELS, unique_id=unique_id)
     yield Ask(unique_id, token=world.admin.token)
     await world.gone(CHANNELS, unique_id)
-    assert [a["Channel"] for a in world.pbx.asked("Hangup")].count(channel) == 1
+    assert [a["Channel"] for a in world.pbx.actions_named("Hangup")].count(channel) == 1
 
 
 @exercise("jade.park.parkedcalls.hangup", at_pbx=True)
@@ -65,7 +65,7 @@ async def hangup_parked(world: World) -> AsyncGenerator[Ask, Reply]:
     yield Ask(unique_id, token=world.admin.token)
     await world.gone(PARKED, unique_id)
     await world.gone(CHANNELS, unique_id)
-    assert [a["Channel"] for a in world.pbx.asked("Hangup")].count(channel) == 1
+    assert [a["Channel"] for a in world.pbx.actions_named("Hangup")].count(channel) == 1
 
 
 async def module(world: World) -> str:
@@ -76,9 +76,9 @@ async def module(world: World) -> str:
     return name
 
 
-def asked(world: World, name: str, what: str) -> int:
-    """Return how often the PBX was asked to do this with the module."""
-    asked_for = [(a["Module"].removesuffix(".so"), a["LoadType"]) for a in world.pbx.asked("ModuleLoad")]
+def count_actions(world: World, name: str, what: str) -> int:
+    """Return how many of these actions for the module the PBX received."""
+    asked_for = [(a["Module"].removesuffix(".so"), a["LoadType"]) for a in world.pbx.actions_named("ModuleLoad")]
     return asked_for.count((name, what))
 
 
@@ -90,7 +90,7 @@ async def load(world: World) -> AsyncGenerator[Ask, Reply]:
     await world.gone(MODULES, name)
     yield Ask(name, token=world.admin.token)
     assert (await world.one(MODULES, name=name))["load"] == "Running"
-    assert asked(world, name, "load") == 1
+    assert count_actions(world, name, "load") == 1
 
 
 @exercise("jade.core.modules.reload", at_pbx=True)
@@ -98,7 +98,7 @@ async def reload(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await module(world)
     yield Ask(name, token=world.admin.token)
     await world.one(MODULES, name=name)
-    assert asked(world, name, "reload") == 1
+    assert count_actions(world, name, "reload") == 1
 
 
 @exercise("jade.core.modules.unload", at_pbx=True)
@@ -106,4 +106,4 @@ async def unload(world: World) -> AsyncGenerator[Ask, Reply]:
     name = await module(world)
     yield Ask(name, token=world.admin.token)
     await world.gone(MODULES, name)
-    assert asked(world, name, "unload") == 1
+    assert count_actions(world, name, "unload") == 1

@@ -40,7 +40,7 @@ async def put_to(world: World, exercise: Exercise) -> AsyncIterator[tuple[Ask, C
         await going.aclose()
 
 
-async def asked(world: World, row: str) -> Ask:
+async def request_of(world: World, row: str) -> Ask:
     """Return the request of an exercise that was made once for all tests that are refused, and so change nothing."""
     if row not in world.made:
         going = EXERCISES[row].run(world)
@@ -49,7 +49,7 @@ async def asked(world: World, row: str) -> Ask:
 
 
 async def answered(world: World, row: str, form: str, **body: object) -> Reply:
-    """Send the good request, with these members of the body instead of its own; see that it did what it says."""
+    """Send the valid request with other members of the body, and assert its effect."""
     async with put_to(world, EXERCISES[row]) as (ask, finished):
         if body:
             ask.body |= body

@@ -12,7 +12,7 @@ FILES = {
     "pjsip": ("pjsip.conf", "[{name}]\ntype=auth\nusername=u\npassword={secret}\n"),
     "queue": ("queues.conf", "[{name}]\nstrategy=ringall\n"),
 }
-"""By area: its file, and what a test writes there."""
+"""For each area, its file, and the text that a test writes there."""
 DATA = {"data": Member("text", needed=True)}
 
 
@@ -26,7 +26,7 @@ def path(area: str) -> str:
 
 
 async def written(world: World, area: str) -> tuple[str, str]:
-    """Write the file anew with something of a new name added; return the name and what was there before."""
+    """Write the file again with a new name added; return the name and the text before."""
     file = FILES[area][0]
     before = (await world.one(path(area), name=file))["data"]
     name = world.name("test")
@@ -53,7 +53,7 @@ def listed(area: str) -> Exercise:
     return Exercise(f"jade.{area}.configurations.list", run)
 
 
-def found(area: str) -> Exercise:
+def detail(area: str) -> Exercise:
     async def run(world: World) -> AsyncGenerator[Ask, Reply]:
         name, _ = await written(world, area)
         reply = yield Ask(FILES[area][0], token=world.admin.token)
@@ -95,4 +95,4 @@ def deleted(area: str) -> Exercise:
     return Exercise(f"jade.{area}.configurations.delete", run)
 
 
-MADE = [made(area) for area in FILES for made in (listed, found, updated, deleted)]
+MADE = [made(area) for area in FILES for made in (listed, detail, updated, deleted)]

@@ -5,21 +5,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import create
-from api.keys import ACCOUNTS, SEEDED
+from api.app_keys import ACCOUNTS, SEEDED
 from schemas.settings import Settings
-from services import database
-from services.command import command
-from tests.api.conftest import Ledger, heard, opened
+from services.commander.process import command
+from services.database.connection import connect
 from tests.captures import wire
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.world import PASSWORD, World
-from tests.e2e.waiting import until
-from tests.services.fake_ami import block
+from tests.support.database import READ_MODELS, cloned
+from tests.support.fake_ami import block
+from tests.support.ledger import Ledger, open_ledger
+from tests.support.polling import eventually
+from tests.support.recordings import listener_events
 
 NAME = "rich22"
 CONTACT = block(
@@ -56,52 +57,49 @@ CONFIGURED = "SELECT count(DISTINCT name) >= 4 FROM configurations"
 
 
 @pytest.fixture(scope="session")
-async def world(template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """A recorded PBX in the log, and a fake one under the same name that the commander asks."""
-    connection = await asyncpg.connect(template)
-    await connection.execute("CREATE DATABASE world TEMPLATE template_ringledger")
-    ledger = await opened(template.replace("/postgres?", "/world?"))
-    await ledger.write(*heard(wire(NAME)), pbx=NAME)
-    await ledger.fold()
-    asking = await database.connect(ledger.url, search_path="model, ledger")
-    settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
-    app = create(ledger.url, settings)
-    async with (
-        FakePbx(NAME, lambda *said: ledger.write(*said, pbx=NAME)) as pbx,
-        running(ledger, pbx, settings.data),
-        TestClient(TestServer(app)) as client,
-    ):
-        await asyncio.wait_for(app[SEEDED].wait(), 300)
-        # The commander reads the four files when it begins.
-        await until(lambda: asking.fetchval(CONFIGURED), CONFIGURED)
-        world = World(client, ledger, pbx, asking)
-        using = asyncio.create_task(use_tokens(world))
-        world.admin, world.manager = await world.person("admin"), await world.person("manager")
-        await world.hears(CONTACT + MEMBER)
-        yield world
-        using.cancel()
-        for going, _ in world.made.values():
-            await going.aclose()
-        await world.settled()
-    await asking.close()
-    await ledger.close()
-    await connection.execute("DROP DATABASE world WITH (FORCE)")
-    await connection.close()
+    async with cloned(postgresql_url, READ_MODELS) as url:
+        ledger = await open_ledger(url)
+        await ledger.write(*listener_events(wire(NAME)), pbx=NAME)
+        await ledger.fold()
+        asking = await connect(ledger.url, search_path="model, ledger")
+        settings = Settings(data=tmp_path_factory.mktemp("data"), admin_password=PASSWORD)
+        app = create(ledger.url, settings)
+        async with (
+            FakePbx(NAME, lambda *events: ledger.write(*events, pbx=NAME)) as pbx,
+            running(ledger, pbx, settings.data),
+            TestClient(TestServer(app)) as client,
+        ):
+            await asyncio.wait_for(app[SEEDED].wait(), 300)
+            # The commander reads the four files when it begins.
+            await eventually(lambda: asking.fetchval(CONFIGURED), CONFIGURED)
+            world = World(client, ledger, pbx, asking)
+            using = asyncio.create_task(use_tokens(world))
+            world.admin, world.manager = await world.person("admin"), await world.person("manager")
+            await world.hears(CONTACT + MEMBER)
+            yield world
+            using.cancel()
+            for going, _ in world.made.values():
+                await going.aclose()
+            await world.settled()
+        await asking.close()
+        await ledger.close()
 
 
 async def use_tokens(world: World) -> None:
-    """Use every token now and then: on a busy machine other tests may take more than the hour that it lives unused."""
+    """Use each token once a minute: a busy machine may run other tests for longer than an unused token lives."""
     while True:
         for token in world.tokens:
-            world.app[ACCOUNTS].owner(token)
+            world.app[ACCOUNTS].user_of_token(token)
         await asyncio.sleep(60)
 
 
 @asynccontextmanager
 async def running(ledger: Ledger, pbx: FakePbx, data: Path) -> AsyncIterator[None]:
-    """Let the projector fold and the commander do what is asked for, until the end of the block."""
+    """Run the projector and the commander until the end of the block."""
     stop, wake = asyncio.Event(), asyncio.Event()
-    listening = await database.connect(ledger.url)
+    listening = await connect(ledger.url)
     await listening.add_listener("ledger", lambda *_: wake.set())
     projecting = asyncio.create_task(ledger.projector.run(stop, wake))
     commanding = asyncio.create_task(command(Settings(ami=(pbx.pbx(pbx.name),), data=data), ledger.url, stop))

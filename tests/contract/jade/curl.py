@@ -1,7 +1,7 @@
-"""The curl lines of the seed, read as a shell reads them.
+r"""The curl lines of the seed, read as a shell reads them.
 
-``curl.tsv`` holds each with its lines in the seed. A line that ends with ``\\`` is joined with the next, also inside
-quotes, where a shell would send the backslash; so is one that ends with a bare ``-d``.
+``curl.tsv`` holds each with its lines in the seed. A line that ends with ``\`` or a bare ``-d``
+is joined with the next. That holds inside quotes too, where a shell would send the backslash.
 """
 
 import re
@@ -19,7 +19,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Curl(Struct, frozen=True):
-    """What one line sends; ``detail`` is as printed, percent-encoded; ``basic`` is what -u says."""
+    """The request of one line. ``detail`` is percent-encoded, as printed; ``basic`` is the value of -u."""
 
     lines: str
     row: str
@@ -73,7 +73,7 @@ def curls() -> tuple[Curl, ...]:
 def ours(printed: str, body: Any, replaced: set[str]) -> str:
     """Return the printed body with the uuids in it, and the values of members ``replaced``, taken from ``body``.
 
-    What is not replaced, blanks between members too, stays as it is printed.
+    Everything else stays as printed, with the blanks between members.
     """
     for name, value in msgspec.json.decode(printed).items():
         old, new = (value, body[name]) if isinstance(value, list) else ([value], [body.get(name)])
@@ -84,6 +84,6 @@ def ours(printed: str, body: Any, replaced: set[str]) -> str:
 
 
 def put(text: str, name: str, old: str, new: str) -> str:
-    """Return the JSON text with ``new`` for ``old``, which stands in the value of the member ``name``."""
+    """Return the JSON text with ``new`` for ``old``, which is in the value of the member ``name``."""
     at = text.index(f'"{old}"', text.index(f'"{name}"') + len(name) + 2)
     return text[:at] + msgspec.json.encode(new).decode() + text[at + len(old) + 2 :]

@@ -14,7 +14,7 @@ OTHER = [{"exten": "> 200,1,Answer()"}, {"same": "> n,Hangup()"}]
 
 
 def asker(world: World, family: str) -> str:
-    """Return the token of who may just do with the family what he wants."""
+    """Return the token of a user with the least permission that may write the family."""
     return (world.admin if PERMISSIONS[family] == "admin" else world.manager).token
 
 
@@ -35,7 +35,7 @@ def listed(family: str) -> Exercise:
     return Exercise(f"{family}.list", run, permission=PERMISSIONS[family])
 
 
-def found(family: str) -> Exercise:
+def detail(family: str) -> Exercise:
     async def run(world: World) -> AsyncGenerator[Ask, Reply]:
         name = await context(world)
         reply = yield Ask(name, token=asker(world, family))
@@ -66,7 +66,7 @@ def deleted(family: str) -> Exercise:
     return Exercise(f"{family}.delete", run, permission=PERMISSIONS[family], at_pbx=True, tells="log")
 
 
-MADE = [made(family) for family in FAMILIES for made in (listed, found, updated, deleted)]
+MADE = [made(family) for family in FAMILIES for made in (listed, detail, updated, deleted)]
 
 
 @exercise(

@@ -1,4 +1,4 @@
-"""What each row answers, as it is documented, or like what it is taken to be."""
+"""The documented response of each row, or of the row that it resembles."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def shape(row: str) -> tuple[Any, frozenset[str]]:
     family, _, what = row.rpartition(".")
     like = shapes()["_meta"]["inferred_like"]
     if row in shapes() or row in like:
-        found = shapes()[row if row in shapes() else like[row]]
-        return found["response"], frozenset(found.get("optional", ()))
+        documented_shape = shapes()[row if row in shapes() else like[row]]
+        return documented_shape["response"], frozenset(documented_shape.get("optional", ()))
     items = [INFERRED[family]] if family in INFERRED else shape(f"{family}.list")[0]["result"]["list"]
     return BARE | {"result": {"list": items} if what == "list" else items[0]}, frozenset()

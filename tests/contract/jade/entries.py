@@ -11,7 +11,7 @@ FAMILIES = {
     "jade.park.cfg_parkinglots": ("/v1/admin/park/cfg_parkinglots", {"context": "lab", "parkpos": "880-889"}),
     "jade.queue.cfg_queues": ("/v1/admin/queue/cfg_queues", {"strategy": "ringall", "timeout": "15"}),
 }
-"""By family: its path, and options that Asterisk knows."""
+"""For each family, its path, and options that Asterisk accepts."""
 NEW = {"name": Member("name", needed=True, ours=True), "data": Member("map")}
 CHANGED = {"data": Member("map", needed=True)}
 LOTS, CFG_LOTS = "/v1/admin/park/parkinglots", "/v1/admin/park/cfg_parkinglots"
@@ -45,7 +45,7 @@ def created(family: str) -> Exercise:
     return Exercise(f"{family}.create", run, NEW, at_pbx=True, unique=True)
 
 
-def found(family: str) -> Exercise:
+def detail(family: str) -> Exercise:
     async def run(world: World) -> AsyncGenerator[Ask, Reply]:
         name = await entry(world, family)
         reply = yield Ask(name, token=world.admin.token)
@@ -75,11 +75,11 @@ def deleted(family: str) -> Exercise:
     return Exercise(f"{family}.delete", run, at_pbx=True, tells="log")
 
 
-MADE = [made(family) for family in FAMILIES for made in (listed, created, found, updated, deleted)]
+MADE = [made(family) for family in FAMILIES for made in (listed, created, detail, updated, deleted)]
 
 
 def options(start: str) -> dict[str, Any]:
-    """Return the body of the seed's example (001:2344); its values begin as they stand in the file, after ``=``."""
+    """Return the body of the seed's example (001:2344); its values begin as in the file, after ``=``."""
     return {
         "context": "> edvina_park",
         "parkpos": f"> {start}",

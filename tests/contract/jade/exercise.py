@@ -1,4 +1,4 @@
-"""An exercise: how one row is asked well, which members its body has, and what must be seen when it was answered."""
+"""An exercise: a valid request of one row, the members of its body, and the effect that must follow."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from types import ModuleType
@@ -35,7 +35,7 @@ class Exercise(Struct, frozen=True):
     """``permission`` is what the row needs; ``unknown`` are the statuses that may tell of a detail that is not there.
 
     ``at_pbx``: the PBX does it. ``tells`` is what a request for a detail that is not there leaves behind: nothing, a
-    request in the log of which the PBX is asked nothing but to show what it has, or one that the PBX refuses.
+    request in the log that the PBX refuses, or for which it receives only requests for its state.
     ``unique``: what is made so cannot be made again. ``open_body``: any member is an option of the user's.
     """
 
@@ -56,12 +56,12 @@ def exercise(row: str, **more: Any) -> Callable[[Run], Exercise]:
 
 
 def all_of(*modules: ModuleType) -> dict[str, Exercise]:
-    """Return the exercises that stand in these modules, each row once."""
-    found: dict[str, Exercise] = {}
+    """Return the exercises in these modules, each row once."""
+    exercises: dict[str, Exercise] = {}
     for module in modules:
         more = [value for value in vars(module).values() if isinstance(value, Exercise)]
         more += getattr(module, "MADE", [])
         for one in more:
-            assert one.row not in found, f"{one.row} has two exercises"
-            found[one.row] = one
-    return found
+            assert one.row not in exercises, f"{one.row} has two exercises"
+            exercises[one.row] = one
+    return exercises

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from tests.services.fake_ami import block
+from tests.support.fake_ami import block
 
 Headers = dict[str, str]
 
@@ -24,7 +24,7 @@ class Category(Struct):
 
 
 def started() -> dict[str, list[Category]]:
-    """Return what stands in the files before any test."""
+    """Return the files as they are before any test."""
     return {
         "extensions.conf": [
             Category("general", [("static", "yes")]),
@@ -66,31 +66,31 @@ class Files:
 
     def lots(self) -> list[Headers]:
         """Return the parking lots as events list them."""
-        found = []
+        items = []
         for lot in self.files["res_parking.conf"]:
             if lot.name != "general":
                 start, _, stop = lot.value("parkpos", "701-720").removeprefix("> ").partition("-")
                 timeout = lot.value("parkingtime", "45")
-                found.append({"Name": lot.name, "StartSpace": start, "StopSpace": stop, "Timeout": timeout})
-        return found
+                items.append({"Name": lot.name, "StartSpace": start, "StopSpace": stop, "Timeout": timeout})
+        return items
 
     def _get(self, headers: Headers) -> bytes:
         number = f"ActionID: {headers['ActionID']}"
         if headers["Filename"] not in self.files:
             return block("Response: Error", number, "Message: Config file not found")
-        said = ["Response: Success", number]
+        response = ["Response: Success", number]
         with_templates = "TEMPLATES=include" in headers.get("Filter", "")
         categories = self.files[headers["Filename"]]
         for place, category in enumerate(c for c in categories if with_templates or not c.template):
-            said.append(f"Category-{place:06d}: {category.name}")
+            response.append(f"Category-{place:06d}: {category.name}")
             if category.template:
-                said.append(f"IsTemplate-{place:06d}: 1")
+                response.append(f"IsTemplate-{place:06d}: 1")
             if category.inherits:
-                said.append(f"Templates-{place:06d}: {','.join(category.inherits)}")
+                response.append(f"Templates-{place:06d}: {','.join(category.inherits)}")
             above = [line for other in categories if other.name in category.inherits for line in other.lines]
             for row, (name, value) in enumerate([*above, *category.lines]):
-                said.append(f"Line-{place:06d}-{row:06d}: {name}={value}")
-        return block(*said)
+                response.append(f"Line-{place:06d}-{row:06d}: {name}={value}")
+        return block(*response)
 
     def _create(self, headers: Headers) -> bytes:
         self.files[headers["Filename"]] = []
@@ -125,8 +125,8 @@ class Files:
 
     def _objects(self, headers: Headers) -> bytes:
         kind, event, end = OBJECTS[headers["Action"]]
-        found = [c.name for c in self.files["pjsip.conf"] if not c.template and c.value("type") == kind]
-        return listed(headers, event, end, [{"ObjectType": kind, "ObjectName": name} for name in found])
+        items = [c.name for c in self.files["pjsip.conf"] if not c.template and c.value("type") == kind]
+        return listed(headers, event, end, [{"ObjectType": kind, "ObjectName": name} for name in items])
 
 
 OBJECTS = {
@@ -144,19 +144,19 @@ OBJECTS = {
 def listed(headers: Headers, event: str, end: str, items: list[Headers]) -> bytes:
     """Return a list as AMI sends it."""
     number = f"ActionID: {headers['ActionID']}"
-    said = block("Response: Success", number, "EventList: start", "Message: A listing will follow")
+    response = block("Response: Success", number, "EventList: start", "Message: A listing will follow")
     for item in items:
-        said += block(f"Event: {event}", number, *(f"{name}: {value}" for name, value in item.items()))
-    return said + block(f"Event: {end}", number, "EventList: Complete", f"ListItems: {len(items)}")
+        response += block(f"Event: {event}", number, *(f"{name}: {value}" for name, value in item.items()))
+    return response + block(f"Event: {end}", number, "EventList: Complete", f"ListItems: {len(items)}")
 
 
 def updates(headers: Headers) -> Iterator[Headers]:
     """Return the updates in one action, each with its headers by name."""
-    found: dict[str, Headers] = {}
+    items: dict[str, Headers] = {}
     for header, value in headers.items():
         if match := re.fullmatch(r"([A-Za-z]+)-(\d{6})", header):
-            found.setdefault(match[2], {})[match[1]] = value
-    yield from (found[number] for number in sorted(found))
+            items.setdefault(match[2], {})[match[1]] = value
+    yield from (items[number] for number in sorted(items))
 
 
 def apply(categories: list[Category], update: Headers) -> None:

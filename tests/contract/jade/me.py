@@ -1,4 +1,4 @@
-"""What belongs to who is logged in: contacts and info, buddies, chats and their messages (seed 001:3966-4299)."""
+"""The resources of the logged-in user: contacts and info, buddies, chats and their messages (seed 001:3966-4299)."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -43,7 +43,7 @@ async def say(world: World, person: Person, room: str, text: str) -> None:
 
 
 async def messages(world: World, person: Person, room: str) -> list[Any]:
-    """Return what is said in the chat, newest first."""
+    """Return the messages in the chat, newest first."""
     reply = await world.send("GET", MESSAGES, Ask(room, token=person.token))
     return [item["message"]["message"] for item in reply.items]
 
@@ -169,5 +169,5 @@ async def messages_create(world: World) -> AsyncGenerator[Ask, Reply]:
 async def room_of(world: World, person: Person) -> str:
     """Return the only chat that the person has."""
     (only,) = (await world.shown(CHATS, person)).items
-    found: str = only["uuid"]
-    return found
+    uuid: str = only["uuid"]
+    return uuid

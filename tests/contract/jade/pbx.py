@@ -1,4 +1,4 @@
-"""A PBX that does what the commander asks of it, and says so in events as Asterisk 22 does."""
+"""A PBX that executes the commander's actions, and sends the events of Asterisk 22."""
 
 import asyncio
 import itertools
@@ -6,9 +6,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from schemas.log import Ours, SnapshotCompleted, SnapshotListed, SnapshotStarted
+from schemas.log import RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.contract.jade.files import OBJECTS, Files
-from tests.services.fake_ami import FakeAmi, block
+from tests.support.fake_ami import FakeAmi, block
 
 HOUSEKEEPING = {"Challenge", "Login", "Logoff", "Ping"}
 LOOKING = {"GetConfig", "ModuleCheck", "Parkinglots", "QueueStatus", "ShowDialPlan", *OBJECTS}
@@ -16,7 +16,7 @@ EPOCHS = itertools.count(int(time.time()))
 
 
 class FakePbx(FakeAmi):
-    """Channels are hung up, modules loaded and unloaded, files written; ``hear`` puts what it says of that in the log.
+    """It hangs up channels, loads and unloads modules, and writes files; ``hear`` appends its events to the log.
 
     While ``refuses`` is set, every action is answered with these words.
     """
@@ -49,7 +49,7 @@ class FakePbx(FakeAmi):
 
     @property
     def asked_for(self) -> list[dict[str, str]]:
-        """What was asked for besides logging in, keeping alive and looking."""
+        """The actions received, without logins, pings and requests for state."""
         return [headers for headers in self.actions if headers["Action"] not in HOUSEKEEPING | LOOKING]
 
     def say(self, *lines: str) -> None:
@@ -57,15 +57,15 @@ class FakePbx(FakeAmi):
         name, *rest = lines
         self._tell(block(f"Event: {name}", "Privilege: all,all", f"Timestamp: {time.time():.6f}", *rest))
 
-    def _tell(self, *said: bytes | Ours) -> None:
+    def _tell(self, *events: bytes | RingledgerEvent) -> None:
         async def telling() -> None:
-            async with self._turn:  # in the order in which it was said
-                await self._hear(*said)
+            async with self._turn:  # in the order of the events
+                await self._hear(*events)
 
         self._saying.add(asyncio.create_task(telling()))
 
-    async def said(self) -> None:
-        """Wait until everything that it said has been heard. Raises what went wrong there."""
+    async def flush(self) -> None:
+        """Wait until all its events are in the log. Raises the error of an append."""
         while self._saying:
             done, self._saying = self._saying, set()
             await asyncio.gather(*done)

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator
 
-from tests.api.conftest import basic
 from tests.contract.jade.exercise import Member, exercise
 from tests.contract.jade.wire import Ask, Reply
 from tests.contract.jade.world import World
+from tests.support.api_client import basic
 
 USERS, CONTACTS, PERMISSIONS = "/v1/admin/user/users", "/v1/admin/user/contacts", "/v1/admin/user/permissions"
 USER = {

@@ -1,4 +1,4 @@
-"""The views of what the PBX has: lists and details of recorded state, which nobody writes through the API."""
+"""The views of the PBX: lists and details of recorded state that the API does not write."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -44,7 +44,7 @@ def listed(family: str) -> Exercise:
     return Exercise(f"{family}.list", run)
 
 
-def found(family: str) -> Exercise:
+def detail(family: str) -> Exercise:
     member = FOUND_BY[family]
     in_body = "{detail}" not in operations()[f"{family}.get"].paths[0]
 
@@ -70,4 +70,4 @@ def path_of(family: str) -> str:
     return operations()[f"{family}.list"].paths[0]
 
 
-MADE = [made(family) for family in FOUND_BY for made in (listed, found)]
+MADE = [made(family) for family in FOUND_BY for made in (listed, detail)]

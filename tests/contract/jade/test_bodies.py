@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
-from tests.contract.jade.asking import ROWS, answered, asked, put_to
+from tests.contract.jade.asking import ROWS, answered, put_to, request_of
 from tests.contract.jade.exercise import Exercise, Kind
 from tests.contract.jade.wire import Ask
 from tests.contract.jade.world import World
@@ -63,12 +63,12 @@ def with_member(ask: Ask, name: str, value: Any) -> bytes:
 @pytest.mark.parametrize("row", BODIES)
 async def test_a_body_that_is_no_object_is_400(world: World, row: str) -> None:
     for raw in NONE:
-        await refused(world, row, await asked(world, row), raw, repr(raw[:20]))
+        await refused(world, row, await request_of(world, row), raw, repr(raw[:20]))
 
 
 @pytest.mark.parametrize("row", BODIES)
 async def test_a_member_that_is_missing_null_or_of_another_type_is_400(world: World, row: str) -> None:
-    ask = await asked(world, row)
+    ask = await request_of(world, row)
     for name, member in EXERCISES[row].members.items():
         if member.needed:
             less = {other: value for other, value in ask.body.items() if other != name}
@@ -80,7 +80,7 @@ async def test_a_member_that_is_missing_null_or_of_another_type_is_400(world: Wo
 
 @pytest.mark.parametrize("row", BODIES)
 async def test_a_text_that_is_too_long_or_has_nul_is_400(world: World, row: str) -> None:
-    ask, exercise = await asked(world, row), EXERCISES[row]
+    ask, exercise = await request_of(world, row), EXERCISES[row]
     for name in texts(exercise):
         await refused(world, row, ask, with_member(ask, name, "a\0b"), f"{name} with NUL")
         if exercise.members[name].kind != "text":
@@ -112,7 +112,7 @@ async def test_members_that_are_not_documented_are_passed_over(world: World, row
 async def test_a_body_that_is_too_large_is_413(world: World) -> None:
     for row in BODIES:
         if operations()[row].method != "GET":
-            ask = await asked(world, row)
+            ask = await request_of(world, row)
             async with world.unchanged():
                 raw = msgspec.json.encode({**ask.body, "more": "a" * (2 << 20)})
                 reply = await world.send(operations()[row].method, operations()[row].paths[0], ask, raw)

@@ -1,4 +1,4 @@
-"""Names that people give become details of paths: each is found again under its name, or refused with nothing done."""
+"""Names that users choose become details of paths: each is found again under its name, or refused with nothing done."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.contract.jade.wire import Ask
 from tests.contract.jade.world import World
 
 FAMILIES = ("jade.park.cfg_parkinglots", "jade.queue.cfg_queues", "jade.manager.sdialplans", "jade.manager.trunks")
-"""What is named by its maker, and not by a uuid of ours."""
+"""Families whose objects are named by their creator, and not by a uuid."""
 NAMES = (
     *("Grüße 😀", "שלום", "e\u0301", "a b", "a.b", "a+b", "a%2Fb", "a%", "x" * 60),
     *("a/b", "a@b", "a:b", "a?b#c", "a&b=c", "a\\b", '"a"', "a,b", "a(b)", "(!)", "..", "."),
@@ -29,10 +29,10 @@ async def test_a_name_is_a_detail_or_is_refused(world: World, family: str) -> No
             if reply.status == 200:
                 await finished(reply)
                 made += 1
-                found = await world.send(
+                detail = await world.send(
                     "GET", operations()[f"{family}.get"].paths[0], Ask(ask.body["name"], token=ask.token)
                 )
-                assert (found.status, found.body.get("result", {}).get("name")) == (200, ask.body["name"])
+                assert (detail.status, detail.body.get("result", {}).get("name")) == (200, ask.body["name"])
                 gone = Ask(ask.body["name"], token=ask.token)
                 reply = await world.send("DELETE", operations()[f"{family}.delete"].paths[0], gone)
                 assert reply.status == 200, f"{name!r} was made and cannot be removed: {reply.body}"

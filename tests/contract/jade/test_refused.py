@@ -1,4 +1,4 @@
-"""What every row refuses, in the envelope, changing nothing: nobody, the wrong people, other methods, other details."""
+"""Every row refuses missing and wrong tokens, other methods and other details, in the envelope, without a change."""
 
 import uuid
 from collections import defaultdict
@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract import operations
 from tests.contract.jade import EXERCISES
-from tests.contract.jade.asking import FORMS, ROWS, asked
+from tests.contract.jade.asking import FORMS, ROWS, request_of
 from tests.contract.jade.wire import Ask
 from tests.contract.jade.world import World
 
@@ -20,12 +20,12 @@ BEYOND = {
     "/admin/queue/members": {"POST"},
     "/admin/queue/members/{detail}": {"PUT", "DELETE"},
 }
-"""Methods that stand in no row, by path without /v1: the original has them."""
+"""Methods without a row, by path without /v1: the original has them."""
 
 
 @pytest.mark.parametrize("row", ROWS)
 async def test_nobody_is_refused(world: World, row: str) -> None:
-    ask = await asked(world, row)
+    ask = await request_of(world, row)
     for form in operations()[row].paths:
         for token in ("", str(uuid.uuid4())):
             async with world.unchanged():
@@ -36,7 +36,7 @@ async def test_nobody_is_refused(world: World, row: str) -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in OPEN])
 async def test_who_lacks_the_permission_is_refused(world: World, row: str) -> None:
-    ask, permission = await asked(world, row), EXERCISES[row].permission
+    ask, permission = await request_of(world, row), EXERCISES[row].permission
     lacking = {"admin": ("manager", "user"), "manager": ("user",), "user": ("jeye",)}[permission]
     person = await world.person(*lacking)
     for form in operations()[row].paths:
@@ -48,10 +48,10 @@ async def test_who_lacks_the_permission_is_refused(world: World, row: str) -> No
 
 def paths() -> dict[str, set[str]]:
     """Return the methods of every path."""
-    found: dict[str, set[str]] = defaultdict(set)
+    methods: dict[str, set[str]] = defaultdict(set)
     for row, form in FORMS:
-        found[form].add(operations()[row].method)
-    return found
+        methods[form].add(operations()[row].method)
+    return methods
 
 
 @pytest.mark.parametrize("path", paths())
@@ -83,12 +83,12 @@ HOSTILE = (
     "%25%32%46",
     "a" * 5000,
 )
-"""As they stand in the path."""
+"""Details as the path has them."""
 
 
 @pytest.mark.parametrize("row", DETAILS)
 async def test_an_unknown_detail_is_404(world: World, row: str) -> None:
-    ask, exercise, operation = await asked(world, row), EXERCISES[row], operations()[row]
+    ask, exercise, operation = await request_of(world, row), EXERCISES[row], operations()[row]
     for form in operation.paths:
         for detail in UNKNOWN:
             async with world.unchanged(exercise.tells):
@@ -98,7 +98,7 @@ async def test_an_unknown_detail_is_404(world: World, row: str) -> None:
 
 @pytest.mark.parametrize("row", DETAILS)
 async def test_a_detail_that_is_no_name_is_refused_and_never_reaches_the_pbx(world: World, row: str) -> None:
-    ask, exercise, operation = await asked(world, row), EXERCISES[row], operations()[row]
+    ask, exercise, operation = await request_of(world, row), EXERCISES[row], operations()[row]
     for detail in HOSTILE:
         path = operation.paths[0].replace("{detail}", detail)
         async with world.unchanged("log" if exercise.tells == "log" else "nothing"):
@@ -109,7 +109,7 @@ async def test_a_detail_that_is_no_name_is_refused_and_never_reaches_the_pbx(wor
 @pytest.mark.parametrize("row", DETAILS)
 async def test_a_path_below_a_detail_is_an_unknown_name(world: World, row: str) -> None:
     """A proxy may have decoded %2F in it."""
-    ask, exercise, operation = await asked(world, row), EXERCISES[row], operations()[row]
+    ask, exercise, operation = await request_of(world, row), EXERCISES[row], operations()[row]
     for form in operation.paths:
         if not form.endswith("/messages"):
             path = form.replace("{detail}", "x") + "/more"

@@ -1,4 +1,4 @@
-"""Every row, at every form of its path: answered as documented, and what it says has come true."""
+"""Every row, at every form of its path, has the documented response and effect."""
 
 import pytest
 

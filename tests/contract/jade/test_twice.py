@@ -1,4 +1,4 @@
-"""What a write leaves in the log, and the same again: under its key it is done once; what is made or gone says so."""
+"""A write and its repetition: under its key it has one effect; without, the second is refused where it must be."""
 
 import uuid
 

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from tests.contract import misfits
 
 FORM = "application/x-www-form-urlencoded"
-"""What curl -d says of every body."""
+"""The content type that curl -d sends with every body."""
 ENVELOPE = {"api_ver": "string", "statuscode": "integer", "timestamp": "timestamp"}
 
 
@@ -36,8 +36,8 @@ class Reply(Struct, frozen=True):
     @property
     def items(self) -> list[dict[str, Any]]:
         """The list, in an object as most have it, or bare as in /me."""
-        found: list[dict[str, Any]] = self.result["list"] if isinstance(self.result, dict) else self.result
-        return found
+        items: list[dict[str, Any]] = self.result["list"] if isinstance(self.result, dict) else self.result
+        return items
 
 
 class Person(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The world that is asked: a recorded PBX in the log, a projector, a commander before a PBX of our own, and the API."""
+"""The world of the requests: a recorded PBX in the log, a projector, a commander at a fake PBX, and the API."""
 
 import asyncio
 import contextlib
@@ -13,14 +13,15 @@ import asyncpg
 import msgspec
 from yarl import URL
 
-from api.accounts import token_hash
-from api.keys import FACTS, FRESHNESS
+from api.app_keys import CHECKPOINTS, COMMANDS
 from projections import ALL
 from schemas.users import TokenIssued, UserCreated
-from services.users import hash_password
-from tests.api.conftest import Client, Ledger
+from services.accounts.accounts import token_hash
+from services.accounts.passwords import hash_password
 from tests.contract.jade.pbx import FakePbx
 from tests.contract.jade.wire import FORM, Ask, Person, Reply, judge
+from tests.support.api_client import Client
+from tests.support.ledger import Ledger
 
 PASSWORD = "correct horse battery staple"
 Tells = Literal["nothing", "log", "pbx"]
@@ -28,7 +29,7 @@ MODELS = tuple(model.name for model in ALL)
 
 
 class World:
-    """See above. What tests make in it has names of its own, so that they do not meet."""
+    """The world of all tests. Each test creates things with names of its own, so that none disturbs another."""
 
     def __init__(self, client: Client, ledger: Ledger, pbx: FakePbx, connection: asyncpg.Connection) -> None:
         self.client = client
@@ -67,7 +68,7 @@ class World:
 
     async def _people(self, number: int, permissions: tuple[str, ...]) -> list[Person]:
         made = [Person(str(uuid.uuid4()), self.name("user"), str(uuid.uuid4())) for _ in range(number)]
-        await self.app[FACTS].append(*(fact for person in made for fact in self._facts(person, permissions)))
+        await self.app[COMMANDS].writer.append(*(fact for person in made for fact in self._facts(person, permissions)))
         self._owners |= {person.token: person.uuid for person in made}
         await self.settled()
         return made
@@ -81,7 +82,7 @@ class World:
 
     @property
     def tokens(self) -> list[str]:
-        """All tokens that were issued."""
+        """Return all tokens that were issued."""
         return list(self._owners)
 
     def owner(self, token: str) -> str:
@@ -94,11 +95,11 @@ class World:
         await self.settled()
 
     async def settled(self) -> None:
-        """Wait until what the PBX said is in the log, and everything there is folded and known to the API."""
-        await self.pbx.said()
+        """Wait until the PBX's events are in the log, and the API has all that is folded."""
+        await self.pbx.flush()
         head = await self.head()
         async with asyncio.timeout(300):
-            await self.app[FRESHNESS].folded(MODELS, head)
+            await self.app[CHECKPOINTS].wait_folded(MODELS, head)
 
     async def send(self, method: str, path: str, ask: Ask, raw: bytes | None = None) -> Reply:
         """Send a request as curl does; ``raw`` is sent instead of the body that ``ask`` has."""
@@ -130,9 +131,9 @@ class World:
     async def one(self, path: str, who: Person | None = None, /, **members: Any) -> dict[str, Any]:
         """Return the one item of a list that has these members."""
         items = (await self.shown(path, who)).items
-        found = [item for item in items if all(item.get(name) == value for name, value in members.items())]
-        assert len(found) == 1, f"{path} has {len(found)} of {members}"
-        return found[0]
+        matches = [item for item in items if all(item.get(name) == value for name, value in members.items())]
+        assert len(matches) == 1, f"{path} has {len(matches)} of {members}"
+        return matches[0]
 
     async def gone(self, path: str, detail: str, who: Person | None = None) -> None:
         """Assert that a detail is not there; right now, unless this world is patient."""
@@ -143,12 +144,12 @@ class World:
 
     @contextlib.asynccontextmanager
     async def unchanged(self, tells: Tells = "nothing") -> AsyncIterator[None]:
-        """Assert that meanwhile no more than that is written into the log or asked of the PBX."""
+        """Assert that the block appends no more than that, and sends the PBX no action."""
         await self.settled()
-        before, asked = await self.head(), len(self.pbx.asked_for)
+        before, actions = await self.head(), len(self.pbx.asked_for)
         yield
         if tells != "pbx":
-            assert self.pbx.asked_for[asked:] == []
+            assert self.pbx.asked_for[actions:] == []
         if tells == "nothing":
             assert await self.head() == before, "the log has grown"
 

@@ -1,4 +1,4 @@
-"""Small inputs from public reports: what a real Asterisk 22 says in each, one folder a case.
+"""Small inputs from public reports, as a real Asterisk 22 sends them: one folder for each case.
 
 ``lists.ami`` holds the items of lists, each list after a line ``### Action``; ``input.ami`` holds the events after it.
 """
@@ -6,30 +6,30 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from projections.kit import Model
-from schemas.log import Received
-from tests.projections.harness import Asked, Tables, block
+from projections.engine.model import ReadModel
+from schemas.log import NewEvent
+from tests.support.folding import FoldSpec, ListSnapshot, block
 
 HERE = Path(__file__).parent
 
 
 class Case:
-    """One case, folded into ``models`` as far as its lists; `after` goes on."""
+    """One case, whose lists are folded into ``models``; `after` folds its events."""
 
-    def __init__(self, name: str, *models: Model) -> None:
+    def __init__(self, name: str, *models: ReadModel) -> None:
         self._events = list(blocks((HERE / name / "input.ami").read_text()))
-        self.tables = Tables(*models)
+        self.tables = FoldSpec(*models)
         lists = HERE / name / "lists.ami"
         for part in lists.read_text().split("### ")[1:] if lists.exists() else ():
-            action, _, items = part.partition("\n")
-            asked = Asked(action)
-            found = [asked.item(name, **headers) for name, headers in pairs(items)]
-            self.tables.fold([asked.start, *found, asked.end, asked.over])
+            action, _, text = part.partition("\n")
+            snapshot = ListSnapshot(action)
+            items = [snapshot.item(name, **headers) for name, headers in pairs(text)]
+            self.tables.given([snapshot.start, *items, snapshot.end, snapshot.over])
 
-    def after(self, number: int | None = None) -> Tables:
+    def after(self, number: int | None = None) -> FoldSpec:
         """Fold the first ``number`` events, all without a number, and return the tables."""
         number = len(self._events) if number is None else number
-        self.tables.fold(self._events[:number])
+        self.tables.given(self._events[:number])
         del self._events[:number]
         return self.tables
 
@@ -42,6 +42,6 @@ def pairs(text: str) -> Iterator[tuple[str, dict[str, str]]]:
         yield headers.pop("Event"), headers
 
 
-def blocks(text: str) -> Iterator[Received]:
+def blocks(text: str) -> Iterator[NewEvent]:
     for name, headers in pairs(text):
         yield block(name, 1000.0, **headers)

@@ -1,1 +1,0 @@
-"""Events out: every change of the read models, as it happens or from any position of the log on."""

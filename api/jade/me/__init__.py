@@ -1,0 +1,1 @@
+"""The caller's own buddies, chats, messages and calls; see docs/api/jade.md."""

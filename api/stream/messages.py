@@ -1,0 +1,91 @@
+"""Messages: the changes of each event, and the id of each message.
+
+The id of a message is the position of its event. If an event has several messages, only the last one has the bare
+position; those before it have ``position.number``, from 1. So a client can continue after any message.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from api.http.errors import ApiError
+from api.stream.resources import StreamCatalog, StreamResource
+from api.stream.topics import TopicFilter, topic_of
+from projections.engine.step import Change, StepFold
+from schemas.log import RecordedEvent
+
+WHOLE_EVENT = 1 << 62
+ID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", re.ASCII)
+
+MessageId = tuple[int, int]
+"""A position, and the number of a message there, or `WHOLE_EVENT` for the last one."""
+
+
+def parse_id(text: str) -> MessageId:
+    """Return the parts of an id. Raises ApiError 400."""
+    match = ID.fullmatch(text)
+    if match is None:
+        raise ApiError(400, "last_event_id: the id of a message, or a position of the log")
+    return int(match[1]), int(match[2]) if match[2] else WHOLE_EVENT
+
+
+class Message(Struct, frozen=True):
+    """One change: ``data`` is its JSON, ``topic`` as `topics.topic_of` returns it."""
+
+    place: MessageId
+    topic: str
+    pbx: str
+    data: bytes
+
+    @property
+    def id(self) -> str:
+        """The id as text, which a client sends back as Last-Event-ID."""
+        position, number = self.place
+        return str(position) if number == WHOLE_EVENT else f"{position}.{number}"
+
+
+class Batch(Struct):
+    """The next messages, up to ``position``; of the event there only some if it is not ``is_whole``.
+
+    ``encoded`` is what was made of them for one filter, so that it is encoded once for all streams of that filter.
+    """
+
+    messages: list[Message]
+    position: int
+    is_whole: bool = True
+    encoded: dict[TopicFilter, list[bytes]] = field(default_factory=dict)
+
+
+def messages_of(
+    event: RecordedEvent, changes: Sequence[Change], step: StepFold, catalog: StreamCatalog
+) -> list[Message]:
+    """Return the messages of one event; ``step`` has folded it last."""
+    verbs = [one for change in changes for one in _verbs(change, catalog.by_model[change.model])]
+    messages = []
+    for number, (resource, verb, row) in enumerate(verbs, 1):
+        topic = topic_of(resource.path, resource.segments(row))
+        place = (event.position, WHOLE_EVENT if number == len(verbs) else number)
+        message = Message(place, topic, row.pbx, b"")
+        data = {
+            f"{resource.name}.{verb}": resource.item(row, event.recorded, step),
+            "topic": topic[:-1],
+            "position": event.position,
+            "id": message.id,
+        }
+        messages.append(msgspec.structs.replace(message, data=msgspec.json.encode(data)))
+    return messages
+
+
+def _verbs(change: Change, resource: StreamResource) -> list[tuple[StreamResource, str, Any]]:
+    """Return a change as creations, updates and deletions. A row whose topic changes is deleted and created."""
+    before, after = change.before, change.after
+    if before is None:
+        return [(resource, "create", after)]
+    if after is None:
+        return [(resource, "delete", before)]
+    if resource.segments(before) != resource.segments(after):
+        return [(resource, "delete", before), (resource, "create", after)]
+    return [(resource, "update", after)]

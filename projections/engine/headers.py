@@ -1,0 +1,96 @@
+"""Reads the headers of AMI blocks, and of events of the log."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from projections.engine.cdr_csv import cdr_headers
+from schemas.log import RecordedEvent
+from schemas.text import decode_text
+
+MAX_LAYOUTS = 8
+"""How many layouts of one event are remembered; Asterisk has one or two of each."""
+
+
+def pairs(block: str) -> Iterator[tuple[str, str | None]]:
+    """Yield (name, value) of each line of an AMI block but empty ones, in order; a line without a colon has no value.
+
+    Asterisk writes one space after the colon, which is not part of the value.
+    """
+    for line in block.split("\r\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            yield name, value.removeprefix(" ")
+        elif line:
+            yield line, None
+
+
+def headers_of(event: RecordedEvent) -> dict[str, Any]:
+    """Return the headers of an event; repeated ones are joined by LF, empty ones left out.
+
+    Bytes that are not UTF-8, and NUL, which PostgreSQL's text cannot hold, become U+FFFD here; the log keeps them.
+    """
+    if event.source == "cdr_csv":
+        return cdr_headers(decode_text(event.raw))
+    if event.source != "ami":
+        decoded: dict[str, Any] = msgspec.json.decode(event.raw)
+        return decoded
+    return _joined(decode_text(event.raw))
+
+
+def _joined(text: str) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    for name, value in pairs(text):
+        if value:
+            headers[name] = value if name not in headers else f"{headers[name]}\n{value}"
+    return headers
+
+
+class HeaderSubset:
+    """The headers that folds read of the events of one name.
+
+    Asterisk always writes the headers of one event in the same order. So a regular expression, which checks every
+    line, parses a block of a remembered layout 3 to 4 times as fast as `headers_of` (a fifth of a projector's work).
+    Any other block is parsed in full, and its layout is remembered.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        self._layouts: list[tuple[re.Pattern[str], list[str]]] = []
+
+    def parse(self, event: RecordedEvent) -> dict[str, Any]:
+        """Return what `headers_of` returns, at least for the headers in ``names``."""
+        if event.source != "ami":
+            return headers_of(event)
+        text = decode_text(event.raw)
+        headers = self._match(text)
+        if headers is not None:
+            return headers
+        if len(self._layouts) < MAX_LAYOUTS:
+            self._remember_layout(text)
+        return _joined(text)
+
+    def _match(self, text: str) -> dict[str, Any] | None:
+        for layout, names in self._layouts:
+            if match := layout.fullmatch(text):
+                return {name: value for name, value in zip(names, match.groups(), strict=True) if value}
+        return None
+
+    def _remember_layout(self, text: str) -> None:
+        lines: list[str] = []
+        names: list[str] = []
+        for line in text.split("\r\n"):
+            name, colon, _ = line.partition(":")
+            if not colon:
+                lines.append(re.escape(line))
+            elif name in self.names:
+                # Each line can match in one way only, so a block of another layout fails in linear time: a dot does
+                # not match LF, and the possessive quantifier never gives the space back.
+                names.append(name)
+                lines.append(f"{re.escape(name)}: ?+(.*)")
+            else:
+                lines.append(f"{re.escape(name)}:.*")
+        if len(names) == len(set(names)):  # values of a repeated header must be joined
+            self._layouts.append((re.compile("\r\n".join(lines)), names))

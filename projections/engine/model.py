@@ -1,0 +1,99 @@
+"""The definition of a read model: a row that is a table, and a handler for each event name."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar, final
+
+from msgspec import Struct, field
+
+Key = tuple[Any, ...]
+
+
+class Row(Struct):
+    """Base of every model's row; its fields are the columns of the model's table.
+
+    The engine owns ``tm_update`` (UTC): the time of the last event that changed anything else in the row.
+    """
+
+    pbx: str
+    tm_update: datetime
+
+
+R = TypeVar("R", bound=Row)
+
+
+@final
+class Handler(Struct, frozen=True):
+    """How a model handles an event: decode it as ``shape``, find the row by ``key``, fold.
+
+    ``key`` returns the key (without pbx), a list of keys for several rows, or None for no row. ``fold`` is called once
+    per key with (row or None, event) and returns the new row, or None to delete it. A fold never changes the row it
+    is given. ``initial`` makes the row of a key that has none, where the event alone does not say which row it is.
+
+    ``deletes_unseen`` marks an event that ends its row, even a row that the model does not have (Hangup): a later list
+    item, written before the event, must not create the row again.
+
+    ``list_item_wins`` is for list items that Asterisk makes while it writes them. One thread of an AMI session writes
+    events and lists, so everything before the item is older. The item also replaces a row that a live event touched.
+    (A live event after the item may still be the older one.)
+
+    ``match_column`` names one or more columns other than the key. ``key`` then returns (value,), and the rows of that
+    PBX with this value in one of the columns (as an item, where the column is a list) are folded; no row is created.
+    This reads all rows of the PBX, so it is for small tables and rare events.
+
+    ``context`` is for an event whose meaning depends on earlier events about other rows. It is called once per event,
+    in log order, with the model's memory of this PBX (a small dict of JSON values; replace a value, never change it)
+    and the event. ``key`` and ``fold`` receive its result instead of the event.
+    """
+
+    shape: type[Any]
+    key: Callable[[Any], Key | list[Key] | None]
+    fold: Callable[[Any, Any], Any]
+    deletes_unseen: bool = False
+    list_item_wins: bool = False
+    match_column: str | tuple[str, ...] = ()
+    initial: Callable[[Key, Any], Any] | None = None
+    context: Callable[[dict[str, Any], Any], Any] | None = None
+
+    @property
+    def match_columns(self) -> tuple[str, ...]:
+        """The columns that ``match_column`` names."""
+        return (self.match_column,) if isinstance(self.match_column, str) else self.match_column
+
+
+@final
+class GroupHandler(Struct, frozen=True):
+    """A handler of an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
+
+    ``key`` returns the whole key of the row that the event is about, or only its first ``ReadModel.grouped_by`` parts
+    when it is about them all. These parts are the group; with 0 parts the group is all rows of the PBX. A change of
+    rows that the event is not about does not protect them from a sweep. The options are those of `Handler`.
+    """
+
+    shape: type[Any]
+    key: Callable[[Any], Key | None]
+    fold: Callable[[dict[Key, Any], Any], dict[Key, Any]]
+    deletes_unseen: bool = False
+    list_item_wins: bool = False
+    context: Callable[[dict[str, Any], Any], Any] | None = None
+
+
+class ReadModel(Struct, frozen=True):
+    """One read model: a table, made from ``row``, that is a fold of the log.
+
+    ``on`` maps event names of the log to handlers. ``lists`` names the snapshot actions that list all rows of a PBX
+    (with a predicate where one action lists only a part). When such a list is complete, the engine deletes rows that
+    neither the list nor an event since its request has named.
+
+    Raise ``version`` whenever rows would differ. ``is_state`` is False for a model that grows with time, whatever the
+    size of the PBX. Its rows are not saved at intervals, because they would become too large.
+    """
+
+    name: str
+    version: int
+    row: type[Row]
+    key: tuple[str, ...]
+    on: Mapping[str, Handler | GroupHandler]
+    lists: Mapping[str, Callable[[Any], bool] | None] = field(default_factory=dict)
+    grouped_by: int | None = None
+    is_state: bool = True

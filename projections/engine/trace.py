@@ -1,0 +1,83 @@
+"""Folds one model from nothing, and records which events changed the watched rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from projections.engine.decoding import DecodedEvent
+from projections.engine.fold import Fold
+from projections.engine.model import Key, ReadModel, Row
+from projections.engine.state import State
+from projections.engine.subscriptions import subscriptions_of
+from schemas.log import RecordedEvent
+
+
+class Step(Struct, frozen=True):
+    """One event's change of one row; None is a row that does not exist."""
+
+    event: RecordedEvent
+    key: Key
+    before: Any
+    after: Any
+
+
+class Trace:
+    """A model's rows after the events of `fold`, and the ``steps`` of the ``watched`` rows (full keys, pbx first)."""
+
+    def __init__(self, model: ReadModel, watched: frozenset[Key]) -> None:
+        self.model = model
+        self.watched = watched
+        self.rows: dict[Key, Row] = {}
+        self.steps: list[Step] = []
+        self.folded = 0
+        self._state = State()
+        self._subscriptions = subscriptions_of([model])
+
+    def fold(self, events: Sequence[RecordedEvent]) -> None:
+        """Fold a batch, as the projector does. Raises the errors of the model's own code."""
+        steps: list[Step] = []
+
+        def record(event: RecordedEvent, key: Key, before: Any, after: Any) -> None:
+            if key in self.watched:
+                steps.append(Step(event, key, before, after))
+
+        fold = Fold(self.model, self._state, record)
+        for event in events:
+            fold.take(DecodedEvent(event, self._subscriptions[event.name][0]))
+        fold.load(self._rows_for(fold), self._key_of)
+        fold.run()
+        if fold.error is not None:
+            raise fold.error[1]
+        for key in fold.dirty:
+            if key in fold.rows:
+                self.rows[key] = fold.rows[key]
+            else:
+                self.rows.pop(key, None)
+        self._state = fold.state
+        self.steps += steps
+        self.folded += len(events)
+
+    def _rows_for(self, fold: Fold) -> list[Row]:
+        if not (fold.groups or fold.pbxes):
+            return [self.rows[key] for key in fold.keys if key in self.rows]
+        size = 1 + (self.model.grouped_by or 0)
+        return [
+            row
+            for key, row in self.rows.items()
+            if key in fold.keys or key[0] in fold.pbxes or (fold.groups and key[:size] in fold.groups)
+        ]
+
+    def _key_of(self, row: Any) -> Key:
+        return tuple(getattr(row, name) for name in ("pbx", *self.model.key))
+
+
+def is_same_row(one: Row | None, other: Row | None) -> bool:
+    """Return whether two rows are equal, whether a table or a fold made them."""
+    return bool(_plain(one) == _plain(other))
+
+
+def _plain(row: Row | None) -> Any:
+    # jsonb gives members in another order, and lists where a fold may have tuples.
+    return msgspec.json.decode(msgspec.json.encode(row))

@@ -1,0 +1,1 @@
+"""Users and tokens in memory, passwords, throttles; see docs/architecture/accounts.md."""

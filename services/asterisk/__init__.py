@@ -1,0 +1,1 @@
+"""The wire to Asterisk and its configuration files, without a database; see docs/architecture/asterisk.md."""

@@ -1,0 +1,1 @@
+"""The Asterisk Manager Interface: framing, protocol, session, actions, lists and snapshots."""

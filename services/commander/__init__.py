@@ -1,0 +1,1 @@
+"""Acts at a PBX, async AGI, configuration files; see docs/architecture/commander.md."""

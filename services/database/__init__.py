@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, schema, locks, errors; see docs/architecture/database.md."""

@@ -1,0 +1,127 @@
+"""Folds one batch of events into tables: reads the rows, folds, and writes rows and checkpoints."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import asyncpg
+import msgspec
+import structlog
+
+from projections.engine.decoding import DecodedEvent
+from projections.engine.fold import Fold
+from projections.engine.model import Key
+from projections.engine.subscriptions import Subscriptions
+from services.database.notify import Channel
+from services.log.continuity import RewoundError
+from services.log.read import recorded_event
+from services.projector import saved_states, swap
+from services.projector.cursor import ModelCursor, StoppedError, stopping_model
+from services.projector.table import Table
+
+SAVE_CHECKPOINTS = f"""
+WITH saved AS (
+    UPDATE ledger.checkpoint c SET position = $1, at = $2, changed = n.changed,
+        state = coalesce(n.state, c.state), error = NULL
+    FROM unnest($3::text[], $4::text[], $5::bigint[], $6::jsonb[]) AS n (model, place, changed, state)
+    WHERE c.model = n.model AND c.place = n.place AND c.position = $8
+    RETURNING c.model
+),
+notified AS (SELECT pg_notify('{Channel.MODELS}', $7::text) WHERE $7::text IS NOT NULL)
+SELECT (SELECT count(*) FROM saved), (SELECT count(*) FROM notified)
+"""
+RECORD_REJECTED = """
+INSERT INTO ledger.unfit (model, place, position, name, error)
+SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[])
+ON CONFLICT DO NOTHING
+"""
+
+logger = structlog.get_logger()
+
+
+class BatchWriter:
+    """Folds and writes batches of models that are at the same position, over one connection."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def fold(
+        self, group: list[ModelCursor], rows: list[asyncpg.Record], subscriptions: Subscriptions
+    ) -> dict[ModelCursor, Fold]:
+        """Fold the events in ``rows`` (of the log); models that handle none of them have no fold in the result.
+
+        Raises StoppedError.
+        """
+        folds: dict[ModelCursor, Fold] = {}
+        takes: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
+        for row in rows:
+            event = recorded_event(row)
+            subset, indexes = subscriptions.get(event.name, (None, ()))
+            decoded = DecodedEvent(event, subset)
+            for index in indexes:
+                take = takes[index]
+                if take is None:
+                    fold = folds[group[index]] = Fold(group[index].model, group[index].state)
+                    take = takes[index] = fold.take
+                take(decoded)
+        for cursor, fold in folds.items():
+            with stopping_model(cursor, f"reading rows for {cursor.position + 1}..{rows[-1][0]}"):
+                await self._load(cursor.table, fold)
+            fold.run()
+            if fold.error is not None:
+                event, error = fold.error
+                raise StoppedError(cursor, f"position {event.position} ({event.name})") from error
+        return folds
+
+    async def _load(self, table: Table, fold: Fold) -> None:
+        if fold.pbxes:
+            fold.load(table.rows(await self._connection.fetch(table.select_pbx, list(fold.pbxes))), table.key_of)
+        for needed, select in ((fold.groups, table.select_group), (fold.keys, table.select)):
+            rest: list[Key] = [key for key in needed if key[0] not in fold.pbxes]
+            if rest:
+                fold.load(table.rows(await self._connection.fetch(select, *table.key_arrays(rest))), table.key_of)
+
+    async def write(
+        self, group: list[ModelCursor], folds: dict[ModelCursor, Fold], position: int, at: datetime
+    ) -> None:
+        """Write rows and checkpoints in the caller's transaction. Raises StoppedError and RewoundError."""
+        for cursor, fold in folds.items():
+            with stopping_model(cursor, f"writing rows of {cursor.position + 1}..{position}"):
+                await self._write_rows(cursor, fold)
+        await self.save(group, folds, position, at)
+
+    async def save(self, group: list[ModelCursor], folds: dict[ModelCursor, Fold], position: int, at: datetime) -> None:
+        """Write the checkpoints, and at intervals the saved states. Raises RewoundError if a checkpoint has moved."""
+        changed = {cursor: fold.changed for cursor, fold in folds.items() if fold.changed}
+        changed_models = [cursor.model.name for cursor in changed if cursor.schema == "model"]
+        is_served = any(cursor.schema == "model" for cursor in group)
+        saved_rows, _ = await self._connection.fetchrow(
+            SAVE_CHECKPOINTS,
+            position,
+            at,
+            [c.model.name for c in group],
+            [c.schema for c in group],
+            [changed.get(c, c.changed) for c in group],
+            [msgspec.to_builtins(folds[c].state) if c in folds and folds[c].state != c.state else None for c in group],
+            swap.notification(position, changed_models) if is_served else None,
+            group[0].position,
+        )
+        if saved_rows != len(group):
+            raise RewoundError(f"the checkpoints of models at {group[0].position} have moved")
+        if saved_states.is_due(group[0].position, position):
+            await saved_states.save(self._connection, [c.table for c in group], position)
+
+    async def _write_rows(self, cursor: ModelCursor, fold: Fold) -> None:
+        table = cursor.table
+        if fold.rejected:
+            await self.record_rejected(cursor, fold.rejected)
+        deleted = [key for key in fold.dirty if key not in fold.rows]
+        if deleted:
+            await self._connection.execute(table.delete, *table.key_arrays(deleted))
+        rows = [fold.rows[key] for key in fold.dirty if key in fold.rows]
+        if rows:
+            await self._connection.execute(table.upsert, *table.arrays(rows))
+
+    async def record_rejected(self, cursor: ModelCursor, rejected: list[tuple[int, str, str]]) -> None:
+        """Record the events that the fold rejected."""
+        logger.warning("events_unfit", model=cursor.model.name, count=len(rejected), first=rejected[0])
+        await self._connection.execute(RECORD_REJECTED, cursor.model.name, cursor.schema, *zip(*rejected, strict=True))

@@ -1,0 +1,1 @@
+"""Checkpoints of the read models, and waits for them; see docs/architecture/projector.md."""

@@ -1,0 +1,117 @@
+"""Read-model tables made from their Structs, and the static SQL that reads and writes them."""
+
+import types
+import typing
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from projections.engine.model import Key, ReadModel, Row
+
+TYPES: dict[Any, str] = {
+    str: "text",
+    int: "bigint",
+    float: "double precision",
+    bool: "boolean",
+    datetime: "timestamptz",
+    dict: "jsonb",
+    list: "jsonb",
+    tuple: "jsonb",
+}
+
+
+def _column_type(annotation: Any) -> str:
+    if typing.get_origin(annotation) in {types.UnionType, typing.Union}:
+        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+    return TYPES[typing.get_origin(annotation) or annotation]
+
+
+def _is_list(annotation: Any) -> bool:
+    parts = (annotation, *typing.get_args(annotation))
+    return any((typing.get_origin(part) or part) in {list, tuple} for part in parts)
+
+
+def _raw(value: Any) -> Any:
+    # asyncpg would take a list in an array of jsonb for a second dimension of the array.
+    return None if value is None else msgspec.Raw(msgspec.json.encode(value))
+
+
+class Table:
+    """One model's table. Without ``schema`` it goes by its bare name, and the connection's search_path finds it."""
+
+    def __init__(self, model: ReadModel, schema: str = "") -> None:
+        self.model = model
+        self.schema = schema
+        self.name = f"{schema}.{model.name}" if schema else model.name
+        self._row: Any = model.row
+        hints = typing.get_type_hints(model.row)
+        self.columns = {f.name: _column_type(hints[f.name]) for f in msgspec.structs.fields(model.row)}
+        self._lists = {n for n in self.columns if _is_list(hints[n])}
+        self.key = ("pbx", *model.key)
+        names = list(self.columns)
+        arrays = self._arrays(1)
+        keys = ", ".join(self.key)
+        selected = ", ".join(names)
+        own = ", ".join(f"t.{n}" for n in names)
+        rest = [n for n in names if n not in self.key]
+        self.create = (
+            f"CREATE TABLE {self.name} ("
+            + ", ".join(f"{n} {t}{'' if self._nullable(hints[n]) else ' NOT NULL'}" for n, t in self.columns.items())
+            + f", PRIMARY KEY ({keys})) WITH (fillfactor = 70)"
+        )
+        self.upsert = (
+            f"INSERT INTO {self.name} ({selected}) SELECT * FROM unnest({arrays}) "
+            f"ON CONFLICT ({keys}) DO UPDATE SET ({', '.join(rest)}) = ROW({', '.join(f'excluded.{n}' for n in rest)})"
+        )
+        self.delete = f"DELETE FROM {self.name} t USING {self._keys(self.key)} WHERE {self._match(self.key)}"
+        self.select = f"SELECT {own} FROM {self.name} t JOIN {self._keys(self.key)} ON {self._match(self.key)}"
+        group = self.key[: 1 + (model.grouped_by or 0)]
+        self.select_group = f"SELECT {own} FROM {self.name} t JOIN {self._keys(group)} ON {self._match(group)}"
+        self.select_pbx = f"SELECT {own} FROM {self.name} t WHERE pbx = ANY($1::text[])"
+        self.save = (
+            "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) "
+            "SELECT $1, $2, $3, n / $4::bigint, json_agg(r) "
+            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {self.name} t) AS t GROUP BY 4"
+        )
+
+    @staticmethod
+    def _nullable(annotation: Any) -> bool:
+        return type(None) in typing.get_args(annotation)
+
+    def shadow(self, first: int) -> str:
+        """Return the CTE that stands for the table in one query: `arrays` from parameter ``first`` on are its rows."""
+        return f"{self.model.name} AS (SELECT * FROM unnest({self._arrays(first)}) AS t ({', '.join(self.columns)}))"
+
+    def _arrays(self, first: int) -> str:
+        return ", ".join(f"${i}::{_array(t)}" for i, t in enumerate(self.columns.values(), first))
+
+    def _keys(self, columns: tuple[str, ...]) -> str:
+        arrays = ", ".join(f"${i}::{_array(self.columns[c])}" for i, c in enumerate(columns, 1))
+        return f"unnest({arrays}) AS k ({', '.join(columns)})"
+
+    @staticmethod
+    def _match(columns: tuple[str, ...]) -> str:
+        return " AND ".join(f"t.{c} = k.{c}" for c in columns)
+
+    def key_of(self, row: Row) -> Key:
+        """Return the row's full key, pbx first."""
+        return tuple(getattr(row, c) for c in self.key)
+
+    def rows(self, records: list[Any]) -> list[Row]:
+        """Make rows of what a select of this table returned."""
+        return [self._row(*record) for record in records]
+
+    def arrays(self, rows: Sequence[Row]) -> list[list[Any]]:
+        """Return one list per column, as ``upsert`` and `shadow` take them."""
+        return [[_raw(getattr(row, c)) if c in self._lists else getattr(row, c) for row in rows] for c in self.columns]
+
+    @staticmethod
+    def key_arrays(keys: list[Key]) -> list[list[Any]]:
+        """Return one list per key column, as ``delete`` and the selects take them."""
+        return [list(part) for part in zip(*keys, strict=True)]
+
+
+def _array(kind: str) -> str:
+    return f"{kind}[]"

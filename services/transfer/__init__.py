@@ -1,0 +1,1 @@
+"""Export and import: ledger files, AMI, Asterisk's own files; see docs/architecture/transfer.md."""
