@@ -19,7 +19,7 @@ Reason = Literal["refused", "absent", "conflict", "invalid", "unreachable", "exp
 - `refused`: Asterisk refused it.
 - `absent`, `conflict`: its object does not exist, or exists already.
 - `invalid`: a value is invalid.
-- `unreachable`: there is no link to the PBX.
+- `unreachable`: the commander has no link to the PBX.
 - `expired`: it was not sent in time, and never will be.
 - `impossible`: this version of the commander cannot execute it.
 """

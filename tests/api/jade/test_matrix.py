@@ -30,7 +30,7 @@ NEEDED = (
     (r"\w+ /manager/.+", "manager"),
     (r"\w+ /me/.+", "user"),
 )
-"""The need of a request, by method and path (without /v1): a permission, or HTTP Basic, which is no token."""
+"""The permission that a request requires, by method and path (without /v1); or HTTP Basic in place of a token."""
 
 IN = "in"
 STRANGERS: dict[str, int | str] = {"nobody": 401, "stranger": 401, "expired": 401, "deleted": 401}

@@ -15,7 +15,7 @@ from tests.contract.jade.wire import Ask
 from tests.contract.jade.world import World
 
 DAMAGED = {"jade.me.chats.messages.create": '{"message": "test message"}'}
-"""The intended body of an example that is no JSON, as the contract settles it."""
+"""The body of each printed example that is not JSON, as the contract settles it."""
 WITHOUT = re.compile("headed only|example heading|one line of text|no Call/Returns/curl text")
 
 
