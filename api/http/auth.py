@@ -9,13 +9,13 @@ from aiohttp import web
 from api.app_keys import ACCOUNTS, CHECKPOINTS
 from api.http.access import ACCESS
 from api.http.errors import ApiError, Handler
-from services.accounts.accounts import User, authorized
+from services.accounts.accounts import Account, authorized
 from services.projector.checkpoints.checkpoints import UnreadyError
 
-Authenticate = Callable[[web.Request], Awaitable[User | None]]
+Authenticate = Callable[[web.Request], Awaitable[Account | None]]
 """Returns the user of a request, None if it carries no valid credentials."""
 
-USER = web.RequestKey("user", User)
+USER = web.RequestKey("user", Account)
 PERMISSION = web.RequestKey("needed", str)
 
 
@@ -34,7 +34,7 @@ def is_by_cookie(request: web.Request) -> bool:
     return "authtoken" in request.cookies and "authtoken" not in request.query and not bearer
 
 
-async def identify(request: web.Request) -> User | None:
+async def identify(request: web.Request) -> Account | None:
     """Return the user of the token, None if it is absent, unknown or expired.
 
     Raises UnreadyError if PostgreSQL does not answer.

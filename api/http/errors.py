@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from services.runtime.errors import (
-    ActFailed,
+    ActFailure,
     CommandError,
     Conflict,
     Forbidden,
@@ -112,5 +112,5 @@ def problem_of(error: CommandError) -> Problem:
         headers["X-Request-Id"] = error.request_id
     if error.location:
         headers["Location"] = error.location
-    status, code = (ACT_STATUS[error.reason], error.reason) if isinstance(error, ActFailed) else STATUS[type(error)]
+    status, code = (ACT_STATUS[error.reason], error.reason) if isinstance(error, ActFailure) else STATUS[type(error)]
     return Problem(status, error.message, code, headers, error.details)

@@ -63,7 +63,7 @@ def file_versions(family: str, file: str) -> list[Operation]:
     ]
 
 
-def file_sections(kind: sections.Kind, *, create: bool = True) -> list[Operation]:
+def file_sections(kind: sections.SectionKind, *, create: bool = True) -> list[Operation]:
     """Return the operations on sections of one kind; ``create`` is whether there is a POST."""
     listed, one = sections.views(kind)
     name = kind.path.removeprefix("/admin/").strip("/").replace("/", ".")

@@ -14,7 +14,7 @@ from api.jade.resource import Resource
 from api.jade.writes import write_response
 from schemas.secrets import MASK
 from schemas.users import Permission
-from services.commands.users import NewUser, UserChange, change_user, create_user, delete_user
+from services.commands.users import NewUser, UserPatch, change_user, create_user, delete_user
 
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 # HTTP Basic ends the user name at the first colon.
@@ -83,7 +83,7 @@ async def update_by_uuid(request: web.Request, user_uuid: str) -> web.Response:
     """Change a user according to the body."""
     body = await read_body(request, PutBody)
     permissions = None if body.permissions is None else frozenset(granted.permission for granted in body.permissions)
-    change = UserChange(body.username, body.password, body.name, body.context, permissions)
+    change = UserPatch(body.username, body.password, body.name, body.context, permissions)
     return write_response(await change_user(*await command_args(request), user_uuid, change))
 
 

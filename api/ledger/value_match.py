@@ -10,7 +10,7 @@ from msgspec import Struct
 from projections.engine.headers import pairs
 
 
-class Kind(Struct, frozen=True):
+class ValueKind(Struct, frozen=True):
     """The kind of a value, by the endings (in lower case) of the AMI headers that hold it, as in ParkeeUniqueid.
 
     ``stems`` are the same for LIKE, in the fewest patterns, because each costs a search through all bytes.
@@ -20,10 +20,10 @@ class Kind(Struct, frozen=True):
     stems: tuple[bytes, ...]
 
 
-CHANNEL = Kind((b"channel", b"chan", b"newname", b"peer"), (b":",))
-UNIQUE_ID = Kind((b"uniqueid",), (b"nique__:",))
-LINKED_ID = Kind((b"linkedid",), (b"inked__:",))
-CALL = Kind((b"uniqueid", b"linkedid"), (b":",))
+CHANNEL = ValueKind((b"channel", b"chan", b"newname", b"peer"), (b":",))
+UNIQUE_ID = ValueKind((b"uniqueid",), (b"nique__:",))
+LINKED_ID = ValueKind((b"linkedid",), (b"inked__:",))
+CALL = ValueKind((b"uniqueid", b"linkedid"), (b":",))
 
 UNREADABLE_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """The errors of bytes that are not JSON, or not decodable."""
@@ -36,7 +36,7 @@ class ValueMatch(Struct, frozen=True):
     field.
     """
 
-    kind: Kind
+    kind: ValueKind
     values: frozenset[bytes]
 
     def patterns(self) -> tuple[list[bytes], list[bytes], list[bytes]]:

@@ -11,12 +11,12 @@ from schemas.refusals import refused_list, refused_login
 from services.database.errors import UNREACHABLE
 from services.database.pool import Pool
 from services.log.listener_link import COMMANDER_TTL_SECONDS, COMMANDERS, trouble_of
-from services.projector.checkpoints.checkpoints import Link
+from services.projector.checkpoints.checkpoints import LinkStatus
 
 ANSWER_SECONDS = 1.0
 
 
-def reasons(links: Mapping[str, Link], users: Mapping[str, str]) -> list[str]:
+def reasons(links: Mapping[str, LinkStatus], users: Mapping[str, str]) -> list[str]:
     """Return why views are not up to date: Asterisk refuses the login of a listener, which then receives nothing.
 
     ``users`` are the AMI users of the settings, by PBX.
@@ -26,7 +26,7 @@ def reasons(links: Mapping[str, Link], users: Mapping[str, str]) -> list[str]:
     ]
 
 
-def warnings(links: Mapping[str, Link]) -> list[str]:
+def warnings(links: Mapping[str, LinkStatus]) -> list[str]:
     """Return faults that do not keep views from being served."""
     return [
         f"PBX {pbx}: {refused_list(action, words)}"
@@ -35,7 +35,7 @@ def warnings(links: Mapping[str, Link]) -> list[str]:
     ]
 
 
-def link_json(link: Link, *, is_listened_to: bool = True) -> dict[str, Any]:
+def link_json(link: LinkStatus, *, is_listened_to: bool = True) -> dict[str, Any]:
     """Return a link as `/readyz` shows it: it is down without its listener."""
     refused = refused_lists(link.failed)
     return {"state": link.state if is_listened_to else "down", "healed": link.healed} | (
@@ -43,7 +43,7 @@ def link_json(link: Link, *, is_listened_to: bool = True) -> dict[str, Any]:
     )
 
 
-async def commander_warnings(pool: Pool, links: Mapping[str, Link]) -> list[str]:
+async def commander_warnings(pool: Pool, links: Mapping[str, LinkStatus]) -> list[str]:
     """Return which PBXes no act can reach, and why; nothing if PostgreSQL does not answer within a second.
 
     A commander waits for the login of its listener: while Asterisk refuses that, its own trouble is of the past.

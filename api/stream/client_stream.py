@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from api.stream import closing
 from api.stream.live_buffer import LiveBuffer
-from api.stream.messages import WHOLE_EVENT, Batch, Message, MessageId, messages_of
+from api.stream.messages import WHOLE_EVENT, MessageBatch, MessageId, StreamMessage, messages_of
 from api.stream.topics import TopicFilter
 from projections.engine.step import FoldError
 from services.database.pool import Pool
@@ -39,7 +39,7 @@ class ClientStream:
         self._waits_for: TopicFilter | None = None
         self.subscription: Subscription | None = None
 
-    async def next_batch(self, seconds: float, topics: TopicFilter) -> Batch:
+    async def next_batch(self, seconds: float, topics: TopicFilter) -> MessageBatch:
         """Return the next messages, of all topics. Raises StreamClosed.
 
         They are returned at once if there are any; else with the first one that ``topics`` match, or after a time.
@@ -63,7 +63,7 @@ class ClientStream:
             self._number, self.position = self._live.count, max(self.position, self._live.position)
             self._live.wake(self._waits_for)
 
-    async def _listen(self, seconds: float, topics: TopicFilter) -> Batch:
+    async def _listen(self, seconds: float, topics: TopicFilter) -> MessageBatch:
         live = self._live
         if self._number == live.count:
             self._waits_for = topics
@@ -74,11 +74,11 @@ class ClientStream:
         if batch.position < self._start[0] or (batch.messages and batch.messages[0].place <= self._start):
             # Another process has sent the client more than this one had read.
             rest = [message for message in batch.messages if message.place > self._start]
-            batch = Batch(rest, batch.position, batch.is_whole and batch.position >= self._start[0])
+            batch = MessageBatch(rest, batch.position, batch.is_whole and batch.position >= self._start[0])
         return batch
 
-    async def _catch_up(self, subscription: Subscription) -> Batch:
-        messages: list[Message] = []
+    async def _catch_up(self, subscription: Subscription) -> MessageBatch:
+        messages: list[StreamMessage] = []
         try:
             async with self._turn:
                 until = min(subscription.position + STEP, self._live.position)
@@ -100,4 +100,4 @@ class ClientStream:
             self._number = self._live.after((subscription.position, WHOLE_EVENT))
             self.subscription = None
             self._on_caught_up()
-        return Batch([message for message in messages if message.place > self._start], subscription.position)
+        return MessageBatch([message for message in messages if message.place > self._start], subscription.position)

@@ -13,7 +13,7 @@ import structlog
 
 from api.stream import closing
 from api.stream.closing import StreamClosed
-from api.stream.messages import WHOLE_EVENT, Batch, Message, MessageId, messages_of
+from api.stream.messages import WHOLE_EVENT, MessageBatch, MessageId, StreamMessage, messages_of
 from api.stream.resources import StreamCatalog
 from api.stream.topics import TopicFilter
 from projections.engine.step import FoldError
@@ -54,10 +54,10 @@ class LiveBuffer:
         self.closed: StreamClosed | None = None
         self._pool = pool
         self._subscription = subscription
-        self._messages: list[Message] = []
+        self._messages: list[StreamMessage] = []
         self._dropped = 0
         self._bytes = 0
-        self._batches: dict[int, Batch] = {}
+        self._batches: dict[int, MessageBatch] = {}
         self._waiting: dict[TopicFilter, asyncio.Future[int]] = {}
 
     @classmethod
@@ -106,7 +106,7 @@ class LiveBuffer:
         self.position = subscription.position
         self._batches.clear()
 
-    def _put(self, messages: list[Message]) -> None:
+    def _put(self, messages: list[StreamMessage]) -> None:
         """Store the messages of one event, and drop those of the oldest events beyond the limits."""
         self._wake_matching(messages)
         self._batches.clear()
@@ -126,7 +126,7 @@ class LiveBuffer:
             self._bytes -= len(self._messages[self._dropped].data)
             self._dropped += 1
 
-    def _wake_matching(self, messages: list[Message]) -> None:
+    def _wake_matching(self, messages: list[StreamMessage]) -> None:
         for topics, waiting in list(self._waiting.items()):
             for number, message in enumerate(messages, self.count):
                 if topics.matches(message.topic, message.pbx):
@@ -148,7 +148,7 @@ class LiveBuffer:
         first = self.count - len(messages)
         return first + bisect_right(messages, place, lo=self._dropped, key=lambda message: message.place)
 
-    def since(self, number: int) -> Batch:
+    def since(self, number: int) -> MessageBatch:
         """Return messages from this number on, the same batch to all streams. Raises StreamClosed if it was dropped.
 
         Its ``position`` is that of the last message; if no more follow, it is the position read last.
@@ -161,7 +161,7 @@ class LiveBuffer:
             end = begin + BATCH_MESSAGES
             messages = self._messages[begin:end]
             position, part = (self.position, WHOLE_EVENT) if end >= len(self._messages) else messages[-1].place
-            batch = self._batches[number] = Batch(messages, position, part == WHOLE_EVENT)
+            batch = self._batches[number] = MessageBatch(messages, position, part == WHOLE_EVENT)
         return batch
 
     async def wait(self, topics: TopicFilter, seconds: float) -> int:

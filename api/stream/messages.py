@@ -32,7 +32,7 @@ def parse_id(text: str) -> MessageId:
     return int(match[1]), int(match[2]) if match[2] else WHOLE_EVENT
 
 
-class Message(Struct, frozen=True):
+class StreamMessage(Struct, frozen=True):
     """One change: ``data`` is its JSON, ``topic`` as `topics.topic_of` returns it."""
 
     place: MessageId
@@ -47,13 +47,13 @@ class Message(Struct, frozen=True):
         return str(position) if number == WHOLE_EVENT else f"{position}.{number}"
 
 
-class Batch(Struct):
+class MessageBatch(Struct):
     """The next messages, up to ``position``; of the event there only some if it is not ``is_whole``.
 
     ``encoded`` is what was made of them for one filter, so that it is encoded once for all streams of that filter.
     """
 
-    messages: list[Message]
+    messages: list[StreamMessage]
     position: int
     is_whole: bool = True
     encoded: dict[TopicFilter, list[bytes]] = field(default_factory=dict)
@@ -61,14 +61,14 @@ class Batch(Struct):
 
 def messages_of(
     event: RecordedEvent, changes: Sequence[Change], step: StepFold, catalog: StreamCatalog
-) -> list[Message]:
+) -> list[StreamMessage]:
     """Return the messages of one event; ``step`` has folded it last."""
     verbs = [one for change in changes for one in _verbs(change, catalog.by_model[change.model])]
     messages = []
     for number, (resource, verb, row) in enumerate(verbs, 1):
         topic = topic_of(resource.path, resource.segments(row))
         place = (event.position, WHOLE_EVENT if number == len(verbs) else number)
-        message = Message(place, topic, row.pbx, b"")
+        message = StreamMessage(place, topic, row.pbx, b"")
         data = {
             f"{resource.name}.{verb}": resource.item(row, event.recorded, step),
             "topic": topic[:-1],

@@ -11,7 +11,7 @@ from api.stream import closing
 from api.stream.client_stream import ClientStream
 from api.stream.closing import StreamClosed
 from api.stream.hub import STREAMS
-from api.stream.messages import Message
+from api.stream.messages import StreamMessage
 from api.stream.params import KEEP_ALIVE_SECONDS, RECHECK_SECONDS, STALL_SECONDS, recheck_token, start_id, topic_filter
 from api.stream.topics import TopicFilter
 
@@ -90,7 +90,7 @@ def chunks(parts: list[bytes]) -> Iterator[bytes]:
             start, size = end, 0
 
 
-def encode_message(message: Message) -> bytes:
+def encode_message(message: StreamMessage) -> bytes:
     """Return a message as an event. Its JSON is always one line."""
     return b"id: %b\ndata: %b\n\n" % (message.id.encode(), message.data)
 

@@ -6,7 +6,7 @@ from typing import Any
 from projections.engine.decoding import DecodedEvent
 from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from projections.engine.rows import RowSet, check_key
-from projections.engine.state import Snapshot, State, list_item
+from projections.engine.state import FoldState, Snapshot, list_item
 from projections.engine.subscriptions import SNAPSHOT_EVENTS
 from schemas.ami import AmiEvent
 from schemas.log import RecordedEvent
@@ -30,7 +30,7 @@ class Fold:
     event, and nothing of the batch may be written.
     """
 
-    def __init__(self, model: ReadModel, state: State, on_change: OnChange | None = None) -> None:
+    def __init__(self, model: ReadModel, state: FoldState, on_change: OnChange | None = None) -> None:
         self.model = model
         self.state = state.copy()
         self.dirty: set[Key] = set()

@@ -57,15 +57,15 @@ class Snapshot(Struct):
         return Snapshot(self.epoch, set(self.open), dict(self.marks))
 
 
-class State(Struct, omit_defaults=True):
+class FoldState(Struct, omit_defaults=True):
     """Snapshots under way and handlers' memory (`Handler.context`), each by PBX."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     memory: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def copy(self) -> "State":
+    def copy(self) -> "FoldState":
         """Return a copy; values of the memory are shared, for they are never changed in place."""
-        return State(
+        return FoldState(
             {pbx: snapshot.copy() for pbx, snapshot in self.snapshots.items()},
             {pbx: dict(memory) for pbx, memory in self.memory.items()},
         )

@@ -8,7 +8,7 @@ from msgspec import Struct
 from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
 from projections.engine.model import Key, ReadModel, Row
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.engine.subscriptions import subscriptions_of
 from schemas.log import RecordedEvent
 
@@ -31,7 +31,7 @@ class StepFold:
     ``initial`` holds each model's state and all of its rows at the position where the fold starts, by model.
     """
 
-    def __init__(self, models: Sequence[ReadModel], initial: Mapping[str, tuple[State, Iterable[Row]]]) -> None:
+    def __init__(self, models: Sequence[ReadModel], initial: Mapping[str, tuple[FoldState, Iterable[Row]]]) -> None:
         self._before: dict[Key, Any] = {}
         self._folds = [Fold(model, initial[model.name][0], self._keep_first) for model in models]
         for fold in self._folds:

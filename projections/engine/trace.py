@@ -9,7 +9,7 @@ from msgspec import Struct
 from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
 from projections.engine.model import Key, ReadModel, Row
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.engine.subscriptions import subscriptions_of
 from schemas.log import RecordedEvent
 
@@ -32,7 +32,7 @@ class Trace:
         self.rows: dict[Key, Row] = {}
         self.steps: list[Step] = []
         self.folded = 0
-        self._state = State()
+        self._state = FoldState()
         self._subscriptions = subscriptions_of([model])
 
     def fold(self, events: Sequence[RecordedEvent]) -> None:

@@ -26,7 +26,7 @@ USERS = "SELECT uuid, username, name, password_hash, chosen_by, permissions FROM
 TOKENS = "SELECT token_hash, user_uuid, used FROM tokens"
 
 
-class User(Struct, frozen=True):
+class Account(Struct, frozen=True):
     """One row of ``users``."""
 
     uuid: str
@@ -42,19 +42,19 @@ class User(Struct, frozen=True):
         return permission in has or "admin" in has or (permission == "user" and "manager" in has)
 
 
-class Token(Struct):
+class LoginToken(Struct):
     """One row of ``tokens``.
 
     ``written`` is its last use in the log (seconds since the epoch). ``used`` is its last use in this process by the
     monotonic clock: a clock that is briefly set forward ends no token, and one that is set back extends none.
     """
 
-    user: User
+    user: Account
     written: float
     used: float
 
 
-def authorized(user: User | None, permission: str) -> User:
+def authorized(user: Account | None, permission: str) -> Account:
     """Return the user. Raises Unauthenticated for None, and Forbidden where the user lacks the permission."""
     if user is None:
         raise Unauthenticated("log in first", scheme="bearer")
@@ -72,11 +72,11 @@ class Accounts:
     """The users and tokens of one process; `follow` keeps them in step with the read models."""
 
     def __init__(self, clock: Clock = CLOCK) -> None:
-        self.by_name: dict[str, User] = {}
+        self.by_name: dict[str, Account] = {}
         self.throttle = Throttle()
         self.places = Places()
         self._clock = clock
-        self._tokens: dict[str, Token] = {}
+        self._tokens: dict[str, LoginToken] = {}
         self._tag = ""
         self._hashing = Hashing()
 
@@ -85,10 +85,10 @@ class Accounts:
         if not all(name in reading.models for name in MODELS) or reading.tag(MODELS) == self._tag:
             return
         users = {
-            uuid: User(uuid, username, name, password_hash, chosen_by, frozenset(permissions))
+            uuid: Account(uuid, username, name, password_hash, chosen_by, frozenset(permissions))
             for uuid, username, name, password_hash, chosen_by, permissions in await _rows(connection, USERS)
         }
-        by_name: dict[str, User] = {}
+        by_name: dict[str, Account] = {}
         for user in users.values():
             by_name.setdefault(user.username, user)
         tokens = {}
@@ -103,22 +103,22 @@ class Accounts:
         """The tag of the users and tokens in memory; empty before the first read."""
         return self._tag
 
-    def holder(self, token: str) -> User | None:
+    def holder(self, token: str) -> Account | None:
         """Return the user of this token. Unlike `user_of_token` it does not count as a use."""
         present = self._tokens.get(token_hash(token))
         return present.user if present else None
 
-    def _token(self, user: User, written: float, before: Token | None) -> Token:
+    def _token(self, user: Account, written: float, before: LoginToken | None) -> LoginToken:
         if before is not None and before.written == written:
-            return Token(user, written, before.used)
+            return LoginToken(user, written, before.used)
         used = self._clock.monotonic() - max(0.0, self._clock.now() - written)
-        return Token(user, written, used if before is None else max(used, before.used))
+        return LoginToken(user, written, used if before is None else max(used, before.used))
 
-    def user_of_token(self, token: str) -> User | None:
+    def user_of_token(self, token: str) -> Account | None:
         """Return the user of the token, unless it has expired; the token counts as used now."""
         return self.user_of_hash(token_hash(token))
 
-    def user_of_hash(self, hashed: str) -> User | None:
+    def user_of_hash(self, hashed: str) -> Account | None:
         """Return the user of the token with this `token_hash`, unless it has expired; the token counts as used now."""
         token = self._tokens.get(hashed)
         now = self._clock.monotonic()
@@ -136,7 +136,7 @@ class Accounts:
             if t.used + ahead - t.written > least
         ]
 
-    def expired(self, user: User | None = None) -> list[RingledgerEvent]:
+    def expired(self, user: Account | None = None) -> list[RingledgerEvent]:
         """Return facts that end at most `SWEEP` tokens, which have expired in all processes."""
         now = self._clock.monotonic()
         old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + 2 * TOUCH_SECONDS]
@@ -146,7 +146,7 @@ class Accounts:
         """Return the hashes of a user's tokens."""
         return [hashed for hashed, t in self._tokens.items() if t.user.uuid == user_uuid]
 
-    async def verify(self, username: str, password: str, client: str) -> User:
+    async def verify(self, username: str, password: str, client: str) -> Account:
         """Return the user with this name and password; ``client`` is the address of the request.
 
         Raises Unauthenticated, TooMany after too many failures, and UnreadyError before the first read.
@@ -156,7 +156,7 @@ class Accounts:
         # A client that must wait takes no place in the queue.
         is_known = self._check(username, client)
 
-        async def compare() -> User | None:
+        async def compare() -> Account | None:
             # Checked again, for simultaneous guesses: each failure counts before the next hash.
             is_known = self._check(username, client)
             user = self.by_name.get(username)

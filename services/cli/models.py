@@ -98,22 +98,22 @@ def rebuild(
 
 
 def _rebuild(url: str, models: "Sequence[ReadModel]", until: int | None) -> int:
-    from services.projector.rebuild.rebuild import Outcome
+    from services.projector.rebuild.rebuild import RebuildResult
     from services.projector.rebuild.rebuild import rebuild as run_rebuild
     from services.runtime import process
 
-    outcomes: list[Outcome] = []
+    results: list[RebuildResult] = []
 
     async def main(stop: asyncio.Event) -> None:
-        outcomes.append(await run_rebuild(url, models, until, stop))
+        results.append(await run_rebuild(url, models, until, stop))
 
     process.run("rebuild", main, level=logging.CRITICAL)
-    (outcome,) = outcomes
-    for line in outcome.done:
+    (result,) = results
+    for line in result.done:
         typer.echo(line)
-    for line in outcome.failed:
+    for line in result.failed:
         typer.echo(f"ringledger: {line}", err=True)
-    return outcome.code
+    return result.code
 
 
 def _print_differences(url: str, models: "Sequence[ReadModel]") -> int:

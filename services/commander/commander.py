@@ -17,7 +17,7 @@ from services.commander.term import CommanderResources, CommanderTerm
 from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.database.locks import Lock, stand_by, try_lock
-from services.database.notify import Channel
+from services.database.notify import NotifyChannel
 from services.log.continuity import RewoundError
 from services.runtime.outage import Outage
 from services.runtime.tasks import set_after
@@ -68,7 +68,7 @@ class Commander:
             stopping = asyncio.create_task(set_after(stop, wake))
             try:
                 if await self._lock(connection, stop):
-                    await connection.add_listener(Channel.ACTS, lambda *_: wake.set())
+                    await connection.add_listener(NotifyChannel.ACTS, lambda *_: wake.set())
                     await CommanderTerm(self.resources, connection).run(stop, wake)
             finally:
                 stopping.cancel()

@@ -15,7 +15,7 @@ from services.commands.decide import Outcome, decision_lock, prior_request, wait
 from services.commands.pbx import reject_line_breaks
 from services.database.errors import UNREACHABLE
 from services.database.notify import notify_commander
-from services.runtime.errors import ActFailed, OutcomeUnknown
+from services.runtime.errors import ActFailure, OutcomeUnknown
 from services.runtime.json_text import strings_in
 
 OUTCOME_SECONDS = 5.0
@@ -66,7 +66,7 @@ async def request_act(
 ) -> Outcome:
     """Request an act at a PBX, and return its outcome.
 
-    Raises Invalid for CR, LF or NUL in any text, and ActFailed. Raises OutcomeUnknown, also after `OUTCOME_SECONDS`,
+    Raises Invalid for CR, LF or NUL in any text, and ActFailure. Raises OutcomeUnknown, also after `OUTCOME_SECONDS`,
     with the position of the request. Raises NotReady where no commander serves the PBX: the request is not recorded,
     and does not use up its Idempotency-Key.
     """
@@ -120,7 +120,7 @@ async def _outcome(
         raise OutcomeUnknown(text, details={"position": position}, position=position, request_id=request_id)
     if row.state == "failed":
         details = {"position": row.requested}
-        raise ActFailed(row.message, row.reason, details=details, position=row.position, request_id=request_id)
+        raise ActFailure(row.message, row.reason, details=details, position=row.position, request_id=request_id)
     return Outcome(row.position, request_id, row.result, location, is_replayed=requested.is_replayed)
 
 

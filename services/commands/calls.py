@@ -6,7 +6,7 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.acts.channel import ChannelHangup, ChannelOriginate
-from services.accounts.accounts import User
+from services.accounts.accounts import Account
 from services.commands.act import request_act
 from services.commands.context import CommandContext, RequestContext
 from services.commands.decide import Outcome
@@ -87,7 +87,9 @@ async def hang_up(
     return outcome
 
 
-async def call(context: CommandContext, request: RequestContext, caller: User, new: Call, pbx: str | None) -> Outcome:
+async def call(
+    context: CommandContext, request: RequestContext, caller: Account, new: Call, pbx: str | None
+) -> Outcome:
     """Ring the caller's own contact; when it answers, it dials the callee's, which shows the caller's name.
 
     The outcome is that of the originate; the call itself follows as events of its channels.

@@ -21,7 +21,7 @@ from services.commands.targets import VISIBLE_SECONDS
 from services.database import secret_store
 from services.database.connection import snapshot
 from services.projector.checkpoints import checkpoints
-from services.runtime.errors import ActFailed, Conflict, Invalid, NotFound
+from services.runtime.errors import ActFailure, Conflict, Invalid, NotFound
 
 MODELS = ("configurations",)
 VERSION = "SELECT pbx FROM configurations WHERE ($1::text IS NULL OR pbx = $1) AND name = $2 AND file = $3 ORDER BY pbx"
@@ -111,7 +111,7 @@ async def change_file(
     try:
         outcome = await request_act(context, request, pbx, act, location)
         position = outcome.position
-    except ActFailed as error:
+    except ActFailure as error:
         if error.reason not in {"unreachable", "expired"}:  # These did not read the file.
             position = error.position or 0
         raise

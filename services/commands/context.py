@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.facts import Fact
-from services.accounts.accounts import Accounts, User, authorized
+from services.accounts.accounts import Account, Accounts, authorized
 from services.database.pool import Pool
 from services.log.writer import EventWriter
 from services.projector.checkpoints.watcher import CheckpointWatcher
@@ -48,7 +48,7 @@ class RequestContext(Struct, frozen=True):
         """Return the fact with actor, dialect and request id."""
         return replace(fact, actor=self.actor, dialect=self.dialect, request=self.request_id)
 
-    def recheck(self, accounts: Accounts) -> User:
+    def recheck(self, accounts: Accounts) -> Account:
         """Return the caller as of all earlier decisions; for decisions on ``users`` and ``tokens``.
 
         Raises Unauthenticated or Forbidden when one of those decisions ended the token or revoked the permission.

@@ -3,7 +3,7 @@
 import uuid
 
 from schemas.users import TokenIssued, TokenRevoked
-from services.accounts.accounts import MODELS, User, token_hash
+from services.accounts.accounts import MODELS, Account, token_hash
 from services.commands.context import CommandContext
 from services.commands.decide import decision_lock, wait_folded
 from services.runtime.errors import Forbidden, Unauthenticated
@@ -20,7 +20,7 @@ async def login(context: CommandContext, username: str, password: str, *, permis
     return await issue_token(context, user, client)
 
 
-async def issue_token(context: CommandContext, user: User, client: str) -> str:
+async def issue_token(context: CommandContext, user: Account, client: str) -> str:
     """Issue a token to a verified user; every dialect of this process accepts it when this returns.
 
     Later guesses from other addresses than ``client`` do not slow the user there. Raises Unauthenticated when the user
@@ -39,7 +39,7 @@ async def issue_token(context: CommandContext, user: User, client: str) -> str:
     return token
 
 
-async def logout(context: CommandContext, user: User, token: str) -> None:
+async def logout(context: CommandContext, user: Account, token: str) -> None:
     """End a token."""
     position = await context.writer.append(TokenRevoked(token_hash(token), "logout", actor=user.uuid))
     await wait_folded(context.checkpoints, set(MODELS), position)

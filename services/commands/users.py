@@ -21,7 +21,7 @@ from schemas.users import (
     UserCreated,
     UserDeleted,
 )
-from services.accounts.accounts import MODELS, User
+from services.accounts.accounts import MODELS, Account
 from services.commands.context import CommandContext, RequestContext
 from services.commands.decide import Decision, Outcome, decide
 from services.runtime.errors import Conflict, Forbidden, Invalid, NotFound
@@ -47,7 +47,7 @@ class NewUser(Struct, frozen=True):
     permissions: frozenset[str] = frozenset()
 
 
-class UserChange(Struct, frozen=True):
+class UserPatch(Struct, frozen=True):
     """Changes of a user; None leaves a value. ``permissions`` replaces all permissions of the user."""
 
     username: str | None = None
@@ -74,7 +74,7 @@ async def create_user(context: CommandContext, request: RequestContext, new: New
     return await decide(context, request, MODELS, decision)
 
 
-async def change_user(context: CommandContext, request: RequestContext, user_uuid: str, change: UserChange) -> Outcome:
+async def change_user(context: CommandContext, request: RequestContext, user_uuid: str, change: UserPatch) -> Outcome:
     """Change a user. A new password ends the user's tokens, except the one that makes this request."""
     hashed = ""
     if change.password not in {None, MASK}:
@@ -114,7 +114,7 @@ async def delete_user(context: CommandContext, request: RequestContext, user_uui
     return await decide(context, request, (*MODELS, "contacts"), decision)
 
 
-def _user_changes(row: asyncpg.Record, change: UserChange) -> list[Fact]:
+def _user_changes(row: asyncpg.Record, change: UserPatch) -> list[Fact]:
     new = {
         name: value
         for name in ("username", "name", "context")
@@ -148,7 +148,7 @@ async def require_users(connection: asyncpg.Connection, user_uuids: Sequence[str
         raise NotFound(f"not found: user {stranger}")
 
 
-def require_admin(caller: User, permissions: Container[str]) -> None:
+def require_admin(caller: Account, permissions: Container[str]) -> None:
     """Raise Forbidden for a caller without ``admin`` where ``permissions``, of the target or to grant, have it."""
     if "admin" in permissions and not caller.may("admin"):
         raise Forbidden("permission admin is needed to grant admin, or to change a user who has it")

@@ -11,7 +11,7 @@ from services.database.pool import Pool
 
 
 @unique
-class Channel(StrEnum):
+class NotifyChannel(StrEnum):
     """Channels of LISTEN and NOTIFY."""
 
     LOG = "ledger"
@@ -23,4 +23,4 @@ class Channel(StrEnum):
 
 async def notify_commander(connection: asyncpg.Connection | Pool, pbx: str) -> None:
     """Notify the commander of this PBX."""
-    await connection.execute("SELECT pg_notify($1, $2)", Channel.ACTS, pbx[:1000])
+    await connection.execute("SELECT pg_notify($1, $2)", NotifyChannel.ACTS, pbx[:1000])

@@ -14,7 +14,7 @@ from services.integrity.damage import BatchBoundary, DamageError
 from services.integrity.diagnosis import diagnose, diagnose_end
 from services.log.archives import ArchiveCatalog
 from services.log.batches import LogSlice, connect_microseconds, month_of, read_batches, read_rows
-from services.log.chain import LEAF, SALT, ZERO_LINK, Batch
+from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch
 from services.log.redactions import TokenSummary
 from services.runtime.progress import Bar
 
@@ -96,7 +96,7 @@ class _ChainWalk:
         self._start = start
         self._marks = marks
         self._redacted = redacted
-        self._last: Batch | None = None
+        self._last: SealedBatch | None = None
         self._ordinals: dict[tuple[str, int], int] = {}
         self._counts: Counter[EventKind] = Counter()
         self._lasts: dict[EventKind, int] = {}
@@ -168,7 +168,7 @@ class _ChainWalk:
         self._result.size += summary.size
         self._result.end = BatchBoundary(stretch.batches[-1].last, stretch.batches[-1].hash)
 
-    def _check_order(self, batch: Batch) -> None:
+    def _check_order(self, batch: SealedBatch) -> None:
         """Check ordinals and times, which may be wrong although the whole chain was recomputed."""
         writer = batch.pbx, batch.connection
         previous = self._ordinals.get(writer, batch.ordinal - 1)

@@ -18,7 +18,7 @@ import uvloop
 from msgspec import Struct
 
 from services.log.batches import connect_microseconds, read_rows
-from services.log.chain import LEAF, SALT, Batch, leaf, split
+from services.log.chain import LEAF, SALT, SealedBatch, leaf, split
 from services.log.redactions import Leaves
 
 PARALLEL = 200_000
@@ -38,7 +38,7 @@ class WindowSummary(Struct):
     size: int
 
 
-Comparer = Callable[[list[Batch], list[date]], Awaitable[WindowSummary | None]]
+Comparer = Callable[[list[SealedBatch], list[date]], Awaitable[WindowSummary | None]]
 
 
 def leaf_matches(redacted: RedactedLeaves, position: int, sealed: bytes, present: bytes) -> bool:
@@ -47,7 +47,7 @@ def leaf_matches(redacted: RedactedLeaves, position: int, sealed: bytes, present
 
 
 async def compare_window(
-    connection: asyncpg.Connection, redacted: RedactedLeaves, batches: list[Batch], months: list[date]
+    connection: asyncpg.Connection, redacted: RedactedLeaves, batches: list[SealedBatch], months: list[date]
 ) -> WindowSummary | None:
     """Compare every column of every event of consecutive ``batches``; return None at any difference."""
     rows = await read_rows(connection, batches)
@@ -87,7 +87,7 @@ async def open_comparer(
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _start_process, (url, dict(redacted)))
     loop = asyncio.get_running_loop()
 
-    def compare_in_pool(batches: list[Batch], months: list[date]) -> Awaitable[WindowSummary | None]:
+    def compare_in_pool(batches: list[SealedBatch], months: list[date]) -> Awaitable[WindowSummary | None]:
         return loop.run_in_executor(pool, _compare, batches, months)
 
     try:
@@ -110,11 +110,11 @@ def _start_process(url: str, redacted: RedactedLeaves) -> None:
     _comparer = partial(compare_window, _runner.run(connect_microseconds(url, "ringledger verify")), redacted)
 
 
-def _compare(batches: list[Batch], months: list[date]) -> WindowSummary | None:
+def _compare(batches: list[SealedBatch], months: list[date]) -> WindowSummary | None:
     return _runner.run(_awaited(batches, months))
 
 
-async def _awaited(batches: list[Batch], months: list[date]) -> WindowSummary | None:
+async def _awaited(batches: list[SealedBatch], months: list[date]) -> WindowSummary | None:
     return await _comparer(batches, months)
 
 

@@ -8,7 +8,7 @@ import asyncpg
 from services.integrity.compare import EventKind
 from services.integrity.damage import BatchBoundary, DamageError
 from services.log.batches import month_of
-from services.log.chain import Batch
+from services.log.chain import SealedBatch
 
 HEAD = """
 SELECT position, hash, appended, month, to_regclass('ledger.event_' || to_char(month, 'YYYY_MM')) IS NOT NULL AS open
@@ -18,7 +18,7 @@ NAMES = "SELECT pbx, source, name, count, last FROM ledger.name"
 CONNECTIONS = "SELECT pbx, connection, last_ordinal FROM ledger.connection"
 
 
-def check_head(head: asyncpg.Record, end: BatchBoundary, last: Batch | None) -> None:
+def check_head(head: asyncpg.Record, end: BatchBoundary, last: SealedBatch | None) -> None:
     """Compare the head with the last batch. Raises DamageError."""
     appended = last.appended if last is not None else head["appended"]
     for column, expected in {"position": end.position, "hash": end.hash, "appended": appended}.items():

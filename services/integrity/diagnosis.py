@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from services.integrity.damage import BatchBoundary, DamageError, LeafMatcher
 from services.log.batches import BATCHES, LogSlice, leaf_of, month_of, salt_at
-from services.log.chain import LEAF, SALT, Batch, split
+from services.log.chain import LEAF, SALT, SealedBatch, split
 
 HOME = """
 SELECT first, ordinal, leaves, salts FROM ledger.batch
@@ -51,19 +51,19 @@ async def diagnose(
     return DamageError("altered", "event", boundary.position + 1, "the damage could not be identified")
 
 
-def _rows(stretch: LogSlice, batch: Batch) -> list[asyncpg.Record]:
+def _rows(stretch: LogSlice, batch: SealedBatch) -> list[asyncpg.Record]:
     def index_of(position: int) -> int:
         return bisect_left(stretch.rows, position, key=lambda row: row[0])
 
     return stretch.rows[index_of(batch.first) : index_of(batch.first + len(batch.leaves) // LEAF)]
 
 
-async def _next(connection: asyncpg.Connection, last: int, head: BatchBoundary) -> list[Batch]:
+async def _next(connection: asyncpg.Connection, last: int, head: BatchBoundary) -> list[SealedBatch]:
     rows = await connection.fetch(BATCHES, last, min(last + 1, head.position))
-    return [Batch(*row[:10]) for row in rows]
+    return [SealedBatch(*row[:10]) for row in rows]
 
 
-async def _gap(connection: asyncpg.Connection, batch: Batch, boundary: BatchBoundary) -> DamageError:
+async def _gap(connection: asyncpg.Connection, batch: SealedBatch, boundary: BatchBoundary) -> DamageError:
     first = boundary.position + 1
     if replace(batch, first=first).link(boundary.hash) == batch.hash:
         return DamageError("altered", "batch", first, f"its first is {batch.first}", batch.last)
@@ -76,7 +76,7 @@ async def diagnose_end(connection: asyncpg.Connection, boundary: BatchBoundary, 
     """Return the damage where no batch follows ``boundary``, and it is not the head."""
     rows = await connection.fetch(BATCHES, boundary.position, head.position)
     if rows:
-        return await _gap(connection, Batch(*rows[0][:10]), boundary)
+        return await _gap(connection, SealedBatch(*rows[0][:10]), boundary)
     if boundary.hash == head.hash:
         return DamageError(
             "altered", "head", boundary.position, f"its position is {head.position}, which its hash contradicts"
@@ -91,7 +91,11 @@ async def _missing(connection: asyncpg.Connection, first: int, last: int) -> Dam
 
 
 def _broken_link(
-    batch: Batch, boundary: BatchBoundary, rows: list[asyncpg.Record], later: list[Batch], head: BatchBoundary
+    batch: SealedBatch,
+    boundary: BatchBoundary,
+    rows: list[asyncpg.Record],
+    later: list[SealedBatch],
+    head: BatchBoundary,
 ) -> DamageError:
     """Return which column of a batch breaks its link: the one whose value, taken from the events, would restore it."""
     from_events: dict[str, Any] = {"last": batch.first + len(batch.leaves) // LEAF - 1}
@@ -112,7 +116,7 @@ def _broken_link(
 
 async def _damaged_event(
     connection: asyncpg.Connection,
-    batch: Batch,
+    batch: SealedBatch,
     rows: list[asyncpg.Record],
     head: BatchBoundary,
     leaf_matches: LeafMatcher,
@@ -138,18 +142,18 @@ async def _damaged_event(
     return None
 
 
-def _present_leaf(batch: Batch, row: asyncpg.Record) -> bytes:
+def _present_leaf(batch: SealedBatch, row: asyncpg.Record) -> bytes:
     return leaf_of(row, salt_at(batch, row[0] - batch.first))
 
 
-def _sealed_leaf(batch: Batch, position: int) -> bytes:
+def _sealed_leaf(batch: SealedBatch, position: int) -> bytes:
     start = (position - batch.first) * LEAF
     return batch.leaves[start : start + LEAF]
 
 
 async def _absent(
     connection: asyncpg.Connection,
-    batch: Batch,
+    batch: SealedBatch,
     position: int,
     by_position: dict[int, list[asyncpg.Record]],
     head: BatchBoundary,
@@ -164,7 +168,9 @@ async def _absent(
     return DamageError("missing", "event", position, "there is no row", end)
 
 
-async def _other_event(connection: asyncpg.Connection, batch: Batch, position: int, row: asyncpg.Record) -> DamageError:
+async def _other_event(
+    connection: asyncpg.Connection, batch: SealedBatch, position: int, row: asyncpg.Record
+) -> DamageError:
     """Return the damage where ``row`` has a position at which another event was appended."""
     home = await _home(connection, batch, row)
     next_home = await _home_at(connection, batch, position + 1)
@@ -183,12 +189,12 @@ async def _other_event(connection: asyncpg.Connection, batch: Batch, position: i
     )
 
 
-async def _home_at(connection: asyncpg.Connection, batch: Batch, position: int) -> int | None:
+async def _home_at(connection: asyncpg.Connection, batch: SealedBatch, position: int) -> int | None:
     rows = await connection.fetch(AT, position)
     return await _home(connection, batch, rows[0]) if rows else None
 
 
-async def _home(connection: asyncpg.Connection, batch: Batch, row: asyncpg.Record) -> int | None:
+async def _home(connection: asyncpg.Connection, batch: SealedBatch, row: asyncpg.Record) -> int | None:
     """Return the position at which a row was appended, by its own columns or else by its leaf in ``batch``."""
     origin = await connection.fetchrow(HOME, row[6], row[1], row[2])
     if origin is not None:

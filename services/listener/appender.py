@@ -6,7 +6,7 @@ import asyncpg
 
 from schemas.log import NewEvent
 from services.listener.backlog.backlog import Backlog
-from services.listener.backlog.batch import BATCH_EVENTS, Batch
+from services.listener.backlog.batch import BATCH_EVENTS, PendingBatch
 from services.listener.link_order import LinkOrder
 from services.log.append import Columns, Seals, append_columns, seal, to_columns
 
@@ -24,7 +24,7 @@ class Appender:
         self._links = links
         self._prepared: tuple[list[NewEvent], Columns] = [], ()
 
-    async def append(self, connection: asyncpg.Connection, batch: Batch) -> None:
+    async def append(self, connection: asyncpg.Connection, batch: PendingBatch) -> None:
         """Append one batch. Raises what `append_columns` and `seal` raise, and TimeoutError."""
         if self._links.concerns(batch.writer, batch.events):
             async with asyncio.timeout(APPEND_TIMEOUT_SECONDS):

@@ -18,7 +18,7 @@ from schemas.spool import SpoolState
 from services.database.errors import DATABASE_ERRORS
 from services.listener.appender import Appender
 from services.listener.backlog.backlog import RETRY_SECONDS, Backlog
-from services.listener.backlog.batch import BATCH_EVENTS, Batch
+from services.listener.backlog.batch import BATCH_EVENTS, PendingBatch
 from services.listener.backlog.spools import Spools
 from services.listener.link_order import LOG_REWOUND, LinkOrder
 from services.listener.observer import IngestObserver
@@ -181,10 +181,10 @@ class Ingest:
             self._outage.recover(quiet_seconds=0.0)
             self._unreachable_since = 0.0
 
-    def _own_batch(self) -> Batch:
-        return Batch(None, self.writer, 1, [])
+    def _own_batch(self) -> PendingBatch:
+        return PendingBatch(None, self.writer, 1, [])
 
-    async def _yield_to_other(self, batch: Batch, when: float) -> None:
+    async def _yield_to_other(self, batch: PendingBatch, when: float) -> None:
         """Drop the events recorded after another listener took over, because it has received them too."""
         is_own = batch.writer == self.writer
         dropped = await self.backlog.discard_after(batch, when)
@@ -192,7 +192,7 @@ class Ingest:
         if is_own:
             self._on_fenced()
 
-    async def _handle_refusal(self, batch: Batch, error: Exception) -> None:
+    async def _handle_refusal(self, batch: PendingBatch, error: Exception) -> None:
         if is_missing_ordinals(error):
             await self._handle_rewound_log(batch, error)
             return
@@ -207,7 +207,7 @@ class Ingest:
         # The time of the refused event may be the reason of the refusal, so the new event has none.
         await self.backlog.replace(batch, replace(own_event(rejected, event.recorded), occurred=None))
 
-    async def _handle_rewound_log(self, batch: Batch, error: Exception) -> None:
+    async def _handle_rewound_log(self, batch: PendingBatch, error: Exception) -> None:
         self._log.error("log_went_back", error=str(error), first=batch.first)
         self._links.reason = LOG_REWOUND
         if batch.writer == self.writer and self._observer is not None:

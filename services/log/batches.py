@@ -9,7 +9,7 @@ import asyncpg
 from msgspec import Struct
 
 from services.database.connection import connect
-from services.log.chain import LEAF, SALT, Batch, leaf
+from services.log.chain import LEAF, SALT, SealedBatch, leaf
 
 WINDOW = 8192
 """Positions of one slice. Positions are dense, so a slice has as many events, and the rest of its last batch."""
@@ -34,7 +34,7 @@ class LogSlice(Struct):
     """
 
     until: int
-    batches: list[Batch]
+    batches: list[SealedBatch]
     months: list[date]
     rows: list[asyncpg.Record]
 
@@ -83,11 +83,11 @@ async def read_batches(connection: asyncpg.Connection, after: int, until: int) -
     """Return the batches of one window, without their events."""
     until = min(after + WINDOW, until)
     rows = await connection.fetch(BATCHES, after, until)
-    return LogSlice(until, [Batch(*row[:10]) for row in rows], [row[10] for row in rows], [])
+    return LogSlice(until, [SealedBatch(*row[:10]) for row in rows], [row[10] for row in rows], [])
 
 
 async def read_rows(
-    connection: asyncpg.Connection, batches: list[Batch], pbx: str | None = None
+    connection: asyncpg.Connection, batches: list[SealedBatch], pbx: str | None = None
 ) -> list[asyncpg.Record]:
     """Return the rows of all events of consecutive batches."""
     if not batches:
@@ -98,7 +98,7 @@ async def read_rows(
     return rows
 
 
-def salt_at(batch: Batch, offset: int) -> bytes:
+def salt_at(batch: SealedBatch, offset: int) -> bytes:
     """Return the salt of one event of a batch; it is empty or short if the batch lacks it."""
     return batch.salts[offset * SALT : (offset + 1) * SALT]
 

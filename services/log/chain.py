@@ -35,7 +35,7 @@ def split(joined: bytes, size: int) -> list[bytes]:
     return [joined[at : at + size] for at in range(0, len(joined), size)]
 
 
-class Batch(Struct, frozen=True):
+class SealedBatch(Struct, frozen=True):
     """One append, a row of ``ledger.batch``; times are microseconds since the epoch."""
 
     first: int

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 
 from services.playback.blocks import Headers, build_block, parse_block
-from services.playback.state import State
+from services.playback.state import PlaybackState
 
 EXPIRES_SECONDS = 90
 
@@ -24,7 +24,7 @@ STATES = {
 }
 
 
-def update_answer(action: str, blocks: list[bytes], state: State, at: int) -> list[bytes]:
+def update_answer(action: str, blocks: list[bytes], state: PlaybackState, at: int) -> list[bytes]:
     """Return the recorded answer to a PJSIP action, updated by the live events until ``at``."""
     now = str(at // 1_000_000 + EXPIRES_SECONDS)
     match action:
@@ -37,7 +37,7 @@ def update_answer(action: str, blocks: list[bytes], state: State, at: int) -> li
     return blocks
 
 
-def _contacts(state: State, expires: str) -> list[bytes]:
+def _contacts(state: PlaybackState, expires: str) -> list[bytes]:
     start = {"Response": "Success", "EventList": "start"}
     start["Message"] = "A listing of Contacts follows, presented as ContactList events"
     end = {"Event": "ContactListComplete", "EventList": "Complete", "ListItems": str(len(state.contacts))}
@@ -45,7 +45,7 @@ def _contacts(state: State, expires: str) -> list[bytes]:
     return [build_block(headers) for headers in (start, *items, end)]
 
 
-def _endpoint(blocks: list[bytes], state: State, expires: str) -> list[bytes]:
+def _endpoint(blocks: list[bytes], state: PlaybackState, expires: str) -> list[bytes]:
     name = parse_block(blocks[1])["ObjectName"]
     details = [build_block(_detail(one, expires)) for one in _contacts_of(state, name)]
     end = parse_block(blocks[-1])
@@ -54,7 +54,7 @@ def _endpoint(blocks: list[bytes], state: State, expires: str) -> list[bytes]:
     return [*changed, *details, build_block(end)]
 
 
-def _contacts_of(state: State, aor: str) -> list[Headers]:
+def _contacts_of(state: PlaybackState, aor: str) -> list[Headers]:
     return [contact for contact in state.contacts.values() if contact["AOR"] == aor]
 
 
@@ -62,7 +62,7 @@ def _change(block: bytes, change: Callable[[Headers], Headers]) -> bytes:
     return build_block(change(parse_block(block))) if block.startswith(b"Event: ") else block
 
 
-def _with_state(headers: Headers, state: State) -> Headers:
+def _with_state(headers: Headers, state: PlaybackState) -> Headers:
     name = headers.get("ObjectName", "")
     contacts = _contacts_of(state, name)
     if headers["Event"] in {"EndpointList", "AorList", "AorDetail"} and contacts:

@@ -11,7 +11,7 @@ from services.playback.blocks import Headers, build_block
 from services.playback.contacts import update_answer
 from services.playback.recording import ACTION_ID, Answer, Recording, request
 from services.playback.shift import Shift
-from services.playback.state import CHANNEL, State
+from services.playback.state import CHANNEL, PlaybackState
 from services.runtime.tasks import wait_event
 
 LOOP_SECONDS = 1.0
@@ -50,7 +50,7 @@ class Player:
             # Whole seconds between then and now preserve every digit of the recording's fractions.
             begin += -(begin - self._recording.start) % 1_000_000
         self.shift = Shift(self._recording.start, begin, self._speed)
-        self.state = State(self._recording)
+        self.state = PlaybackState(self._recording)
         self._played = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -150,7 +150,7 @@ def _with_action_id(block: bytes, action_id: str) -> bytes:
     return first + b"\r\nActionID: " + action_id.encode("utf-8", "surrogateescape") + b"\r\n" + rest
 
 
-def _channel_headers(state: State, unique_id: str) -> Headers:
+def _channel_headers(state: PlaybackState, unique_id: str) -> Headers:
     channel = state.channels.get(unique_id, {})
     return {name: channel.get(name, "") for name in CHANNEL} | {"Uniqueid": unique_id}
 

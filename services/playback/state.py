@@ -23,7 +23,7 @@ IRRELEVANT = frozenset({"TestEvent", "VarSet", "CEL", "RTCPSent", "RTCPReceived"
 """Two thirds of the events, which change no list."""
 
 
-class State:
+class PlaybackState:
     """The lists after the applied live events; all times are the recording's."""
 
     def __init__(self, recording: Recording) -> None:

@@ -11,7 +11,7 @@ from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
 from projections.engine.model import Key
 from projections.engine.subscriptions import Subscriptions
-from services.database.notify import Channel
+from services.database.notify import NotifyChannel
 from services.log.continuity import RewoundError
 from services.log.read import recorded_event
 from services.projector import saved_states, swap
@@ -26,7 +26,7 @@ WITH saved AS (
     WHERE c.model = n.model AND c.place = n.place AND c.position = $8
     RETURNING c.model
 ),
-notified AS (SELECT pg_notify('{Channel.MODELS}', $7::text) WHERE $7::text IS NOT NULL)
+notified AS (SELECT pg_notify('{NotifyChannel.MODELS}', $7::text) WHERE $7::text IS NOT NULL)
 SELECT (SELECT count(*) FROM saved), (SELECT count(*) FROM notified)
 """
 RECORD_REJECTED = """

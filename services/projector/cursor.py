@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from projections.engine.model import ReadModel
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from schemas.log import MAX_POSITION
 from services.database.errors import UNREACHABLE
 from services.projector.table import Table
@@ -25,7 +25,7 @@ class ModelCursor:
         schema: Schema,
         position: int,
         changed: int,
-        state: State,
+        state: FoldState,
         *,
         until: int = MAX_POSITION,
     ) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from projections.engine.model import ReadModel
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from schemas.log import MAX_POSITION
 from services.database.compatible import check_models
 from services.log.archives import last_archived
@@ -114,7 +114,7 @@ class CursorSet:
         self.stopped[model.name] = error
 
     def _resume(self, model: ReadModel, row: asyncpg.Record, until: int = MAX_POSITION) -> None:
-        state = msgspec.convert(row["state"], State)
+        state = msgspec.convert(row["state"], FoldState)
         self._add(ModelCursor(model, row["place"], row["position"], row["changed"], state, until=until))
 
     def _add(self, cursor: ModelCursor) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from projections.engine.model import ReadModel, Row
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from services.log.archives import ArchiveCatalog, read_catalog
 from services.projector.saved_states import PART_ROWS, ROWS
 from services.projector.table import Table
@@ -34,7 +34,7 @@ class InitialState(Struct, frozen=True):
     position: int = 0
     latest: Any = None
     changed: int = 0
-    state: State = msgspec.field(default_factory=State)
+    state: FoldState = msgspec.field(default_factory=FoldState)
     rows: Sequence[Row] = ()
     version: int = 0
 
@@ -53,7 +53,7 @@ async def read_initial_state(connection: asyncpg.Connection, model: ReadModel) -
         raise NoInitialStateError(_message(model, archived, "has no saved state"))
     parts = await connection.fetch(ROWS, model.name, pinned["version"], pinned["changed"])
     try:
-        state = msgspec.convert(pinned["state"], State)
+        state = msgspec.convert(pinned["state"], FoldState)
         rows = [row for (text,) in parts for row in _rows(model, text)]
     except msgspec.MsgspecError:
         reason = f"has only a saved state of version {pinned['version']}"

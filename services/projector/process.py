@@ -11,7 +11,7 @@ from services.database import compatible
 from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.database.locks import Lock, stand_by
-from services.database.notify import Channel
+from services.database.notify import NotifyChannel
 from services.log.continuity import RewoundError
 from services.projector.projector import POLL_SECONDS, Projector
 from services.runtime.outage import QUIET_SECONDS, Outage
@@ -60,8 +60,8 @@ async def _hold(
             projector.is_requested.set()
             wake.set()
 
-        await connection.add_listener(Channel.LOG, lambda *_: wake.set())
-        await connection.add_listener(Channel.REBUILD, on_request)
+        await connection.add_listener(NotifyChannel.LOG, lambda *_: wake.set())
+        await connection.add_listener(NotifyChannel.REBUILD, on_request)
         waker = asyncio.create_task(set_after(stop, wake))
         await projector.open()
         logger.info("projecting", models=len(projector.cursors), stopped=projector.stopped)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from projections.engine.model import ReadModel, Row
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from services.projector.table import Table
 
 SAVE_INTERVAL = 25_000
@@ -93,7 +93,7 @@ class SavedState(Struct, frozen=True):
     position: int
     latest: datetime
     changed: int
-    state: State
+    state: FoldState
 
 
 def is_due(before: int, position: int) -> bool:
@@ -162,7 +162,7 @@ async def nearest(
     row = await connection.fetchrow(NEAREST, model.name, model.version, position, until)
     if row is None:
         return None
-    return SavedState(model, row["position"], row["latest"], row["changed"], msgspec.convert(row["state"], State))
+    return SavedState(model, row["position"], row["latest"], row["changed"], msgspec.convert(row["state"], FoldState))
 
 
 async def rows_of(connection: asyncpg.Connection, saved: SavedState) -> list[Any]:

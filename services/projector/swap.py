@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from projections.engine.model import ReadModel
-from services.database.notify import Channel
+from services.database.notify import NotifyChannel
 from services.projector.cursor import ModelCursor, Schema, stopping_model
 from services.projector.initial_state import InitialState, fill_table, read_initial_state
 from services.projector.table import Table
@@ -30,7 +30,7 @@ SERVE_CHECKPOINT = """
 UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'
 """
 SERVE_REJECTED = "UPDATE ledger.unfit SET place = 'model' WHERE model = $1 AND place = 'rebuild'"
-NOTIFY = f"SELECT pg_notify('{Channel.MODELS}', $1)"
+NOTIFY = f"SELECT pg_notify('{NotifyChannel.MODELS}', $1)"
 
 
 class SwapResult(Struct):

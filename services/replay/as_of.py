@@ -11,7 +11,7 @@ from msgspec import Struct
 from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
 from projections.engine.model import ReadModel
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.engine.subscriptions import Subscriptions, subscriptions_of
 from services.log.archives import ArchiveCatalog, ArchivedError, last_archived, read_catalog
 from services.log.read import recorded_event
@@ -49,7 +49,7 @@ class AsOfModel(Struct, frozen=True):
 
     table: Table
     rows: list[Any]
-    state: State
+    state: FoldState
     changed: int
 
 

@@ -79,7 +79,7 @@ class OutcomeUnknown(CommandError):
     """The act may have been carried out; ``position`` is where its outcome will follow in the log."""
 
 
-class ActFailed(CommandError):
+class ActFailure(CommandError):
     """The PBX or the commander did not carry out the act; ``reason`` is one of `schemas.acts.Reason`."""
 
     def __init__(self, message: str, reason: str, **more: Any) -> None:

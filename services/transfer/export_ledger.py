@@ -12,7 +12,7 @@ from services.log import redactions
 from services.log.archives import read_catalog
 from services.log.batches import connect_microseconds, read_slices, salt_at
 from services.log.bounds import Bound, positions_between, require_pbx
-from services.log.chain import Batch
+from services.log.chain import SealedBatch
 from services.log.redactions import Leaves, RedactionError
 from services.runtime.progress import Bar
 from services.transfer.ledger_file import FileEvent
@@ -79,7 +79,7 @@ async def _write(
 
 
 def _events(
-    batch: Batch, previous: bytes, rows: Iterator[asyncpg.Record], redacted: dict[int, Leaves]
+    batch: SealedBatch, previous: bytes, rows: Iterator[asyncpg.Record], redacted: dict[int, Leaves]
 ) -> list[FileEvent]:
     events: list[FileEvent] = []
     is_intact = batch.link(previous) == batch.hash

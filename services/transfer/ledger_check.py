@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from schemas.ledger_file import BatchLine, Manifest
-from services.log.chain import Batch
+from services.log.chain import SealedBatch
 from services.log.redactions import Leaves, RedactionError, collect
 from services.transfer.ledger_file import FileEvent, LedgerFileError, manifest_path, read_batches, read_manifest
 
@@ -31,9 +31,9 @@ class CheckedFile(Struct, frozen=True):
     hashes: dict[int, bytes] = {}
 
 
-def batch_of(line: BatchLine, events: list[FileEvent]) -> Batch:
+def batch_of(line: BatchLine, events: list[FileEvent]) -> SealedBatch:
     """Return the batch as in the log, with recomputed leaves."""
-    return Batch(
+    return SealedBatch(
         line.first,
         line.last,
         line.connection,

@@ -9,7 +9,7 @@ import zstandard
 
 from schemas.ledger_file import FORMAT, BatchLine, EventLine, Manifest, NameCount
 from schemas.log import Source
-from services.log.chain import Batch
+from services.log.chain import SealedBatch
 from services.runtime.private import open_private
 from services.transfer.ledger_file import FileEvent, manifest_path
 
@@ -36,7 +36,7 @@ class LedgerFileWriter:
         self._last: tuple[int, bytes] = 0, b""
         self.batches = 0
 
-    def put(self, batch: Batch, previous: bytes, events: list[FileEvent]) -> None:
+    def put(self, batch: SealedBatch, previous: bytes, events: list[FileEvent]) -> None:
         """Write a batch; ``previous`` is the link before it."""
         head = BatchLine(
             batch.first,

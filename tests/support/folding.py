@@ -12,7 +12,7 @@ import msgspec
 from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
 from projections.engine.model import Key, ReadModel, Row
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.engine.subscriptions import event_names_of
 from schemas.log import NewEvent, RecordedEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.runtime.masking.ami import mask_block
@@ -34,7 +34,7 @@ class FoldSpec:
     def __init__(self, *models: ReadModel) -> None:
         self.models = models
         self.rows: dict[str, dict[Key, Row]] = {m.name: {} for m in models}
-        self.states = {m.name: State() for m in models}
+        self.states = {m.name: FoldState() for m in models}
         self.rejected: list[tuple[int, str, str]] = []
         self.position = 0
         self._names = {m.name: event_names_of(m) for m in models}

@@ -9,7 +9,7 @@ import msgspec
 from projections import ALL
 from schemas.log import Connected, NewEvent, Rejected
 from services.log import redactions
-from services.log.chain import LEAF, SALT, ZERO_LINK, Batch, leaf, split
+from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch, leaf, split
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.retention.redact_pattern import RedactionPattern
@@ -76,7 +76,7 @@ async def verify_leaves(connection: asyncpg.Connection) -> redactions.Redactions
     """Compute the chain again: each event has its sealed leaf, or the leaf that a redaction recorded."""
     recorded = await redactions.read_redactions(connection)
     before, ended = ZERO_LINK, 0
-    for batch in [Batch(*row) for row in await connection.fetch(BATCHES)]:
+    for batch in [SealedBatch(*row) for row in await connection.fetch(BATCHES)]:
         assert (batch.first, batch.hash) == (ended + 1, batch.link(before))
         rows = await connection.fetch(EVENTS, batch.first, batch.last)
         each = zip(rows, split(batch.leaves, LEAF), split(batch.salts, SALT), strict=True)

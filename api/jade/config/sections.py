@@ -53,7 +53,7 @@ class PutBody(Struct, frozen=True):
     templates: list[Name] | None = None
 
 
-class Kind(Struct, frozen=True):
+class SectionKind(Struct, frozen=True):
     """Sections of one kind, served at ``path``; ``data_of`` and ``lines_of`` convert their lines."""
 
     path: str
@@ -95,7 +95,7 @@ def option_lines(data: Any) -> list[Line]:
     return lines
 
 
-def views(kind: Kind) -> tuple[View, View]:
+def views(kind: SectionKind) -> tuple[View, View]:
     """Return the views of the list and the detail."""
 
     def items(rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def views(kind: Kind) -> tuple[View, View]:
     )
 
 
-def post_handler(kind: Kind) -> Handler:
+def post_handler(kind: SectionKind) -> Handler:
     async def post(request: web.Request) -> web.Response:
         body = await read_body(request, PostBody)
         data = body.data if body.data is not None else ([] if kind.file == DIALPLAN else {})
@@ -142,7 +142,7 @@ def post_handler(kind: Kind) -> Handler:
     return post
 
 
-def put_handler(kind: Kind) -> Handler:
+def put_handler(kind: SectionKind) -> Handler:
     async def put(request: web.Request) -> web.Response:
         name = storable_text(request.match_info["detail"])
         body = await read_body(request, PutBody)
@@ -175,7 +175,7 @@ async def change_lot(request: web.Request) -> web.Response:
     return write_response(outcome)
 
 
-SDPS = Kind("/admin/dialplan/sdps", DIALPLAN, dialplan_data, dialplan_lines)
-SDIALPLANS = Kind("/manager/sdialplans", DIALPLAN, dialplan_data, dialplan_lines)
-CFG_PARKINGLOTS = Kind("/admin/park/cfg_parkinglots", PARKING, option_data, option_lines)
-CFG_QUEUES = Kind("/admin/queue/cfg_queues", QUEUES, option_data, option_lines)
+SDPS = SectionKind("/admin/dialplan/sdps", DIALPLAN, dialplan_data, dialplan_lines)
+SDIALPLANS = SectionKind("/manager/sdialplans", DIALPLAN, dialplan_data, dialplan_lines)
+CFG_PARKINGLOTS = SectionKind("/admin/park/cfg_parkinglots", PARKING, option_data, option_lines)
+CFG_QUEUES = SectionKind("/admin/queue/cfg_queues", QUEUES, option_data, option_lines)

@@ -16,7 +16,7 @@ from services.commander.async_agi.recovery import MAX_AGE_SECONDS, read_open_run
 from services.commander.async_agi.run import Run, master_of
 from services.commander.link import CommanderLink
 from services.database.connection import connect
-from services.database.notify import Channel
+from services.database.notify import NotifyChannel
 from services.log.read import head_position
 from services.runtime.tasks import cancel_and_wait, wait_event
 
@@ -75,7 +75,7 @@ class AsyncAgi:
         connection = await connect(self._url)
         wake = asyncio.Event()
         try:
-            await connection.add_listener(Channel.LOG, lambda *_: wake.set())
+            await connection.add_listener(NotifyChannel.LOG, lambda *_: wake.set())
             open_runs = await read_open_runs(connection, self._pbx)
             self._started = open_runs.started
             for run in open_runs.runs:

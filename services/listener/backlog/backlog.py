@@ -9,7 +9,7 @@ import structlog
 
 from schemas.log import NewEvent
 from schemas.spool import SpoolState
-from services.listener.backlog.batch import BATCH_EVENTS, Batch, read_intact, shorten
+from services.listener.backlog.batch import BATCH_EVENTS, PendingBatch, read_intact, shorten
 from services.listener.backlog.disk_queue import DiskQueue
 from services.listener.backlog.memory_queue import MemoryQueue
 from services.listener.backlog.spool import SpoolFullError
@@ -99,7 +99,7 @@ class Backlog:
         """The writers of earlier processes whose events are not in the log yet."""
         return [spool.writer for spool in self.disk.inherited]
 
-    async def next_batch(self, limit: int) -> Batch:
+    async def next_batch(self, limit: int) -> PendingBatch:
         """Return the events that must be appended next."""
         while spool := self.disk.oldest:
             async with self._moving:
@@ -108,10 +108,10 @@ class Backlog:
                 except sqlite3.DatabaseError as error:
                     self.disk.quarantine(spool, error)
                 else:
-                    return Batch(spool, spool.writer, spool.first, shorten(events))
-        return Batch(None, self.writer, self.memory.first, shorten(self.memory.slice(0, limit)))
+                    return PendingBatch(spool, spool.writer, spool.first, shorten(events))
+        return PendingBatch(None, self.writer, self.memory.first, shorten(self.memory.slice(0, limit)))
 
-    async def appended(self, batch: Batch) -> None:
+    async def appended(self, batch: PendingBatch) -> None:
         """Remove the events of a batch that is in the log, from memory or disk, and empty files with them."""
         self._last_progress = time.monotonic()
         async with self._moving:
@@ -168,7 +168,7 @@ class Backlog:
                 self._log.error("events_not_written", events=len(memory), bytes=memory.bytes, error=str(error))
             self.disk.close()
 
-    async def discard_after(self, batch: Batch, when: float) -> int:
+    async def discard_after(self, batch: PendingBatch, when: float) -> int:
         """Drop this writer's events recorded after a time (seconds since the epoch); return their number."""
         async with self._moving:
             count = 0
@@ -178,7 +178,7 @@ class Backlog:
                 count += self.memory.discard_after(when)
         return count
 
-    async def renumber(self, batch: Batch, writer: int) -> None:
+    async def renumber(self, batch: PendingBatch, writer: int) -> None:
         """Assign the remaining events of this batch's writer to a new one, from ordinal 1 on."""
         async with self._moving:
             own = self.disk.own
@@ -188,7 +188,7 @@ class Backlog:
             if spool := batch.spool or own:
                 await asyncio.to_thread(spool.renumber, writer)
 
-    async def replace(self, batch: Batch, event: NewEvent) -> None:
+    async def replace(self, batch: PendingBatch, event: NewEvent) -> None:
         """Replace the first event of the batch."""
         async with self._moving:
             if spool := batch.spool or self.disk.own:
@@ -196,7 +196,7 @@ class Backlog:
             else:
                 self.memory.replace_first(event)
 
-    def _is_own(self, batch: Batch) -> bool:
+    def _is_own(self, batch: PendingBatch) -> bool:
         return batch.spool is None or batch.spool is self.disk.own
 
     def _close_intake(self) -> None:

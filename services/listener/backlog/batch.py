@@ -11,7 +11,7 @@ BATCH_EVENTS = 4096
 BATCH_BYTES = 1 << 23
 
 
-class Batch(Struct):
+class PendingBatch(Struct):
     """Events with ordinals from ``first`` on under ``writer``; ``spool`` is their file, None if they are in memory.
 
     Events in memory may move to the disk while they are being appended.

@@ -59,7 +59,7 @@ class Checkpoint(Struct, frozen=True):
     mark: int = 0
 
 
-class Link(Struct, frozen=True):
+class LinkStatus(Struct, frozen=True):
     """One PBX's link; ``healed``: a snapshot was completed since the link came up.
 
     ``failed`` is as in the read model; ``refused`` is why Asterisk refuses the login of a running listener.
@@ -72,7 +72,7 @@ class Link(Struct, frozen=True):
     refused: str = ""
 
 
-def is_complete(links: Mapping[str, Link], pbx: str | None) -> bool:
+def is_complete(links: Mapping[str, LinkStatus], pbx: str | None) -> bool:
     """Return whether the state of this PBX, or of every PBX if None, misses no event."""
     concerned = links.values() if pbx is None else [links[pbx]] if pbx in links else []
     return bool(concerned) and all(link.complete for link in concerned)
@@ -89,7 +89,7 @@ class CheckpointReading(Struct, frozen=True):
     ended: float
     head: int
     models: dict[str, Checkpoint]
-    links: dict[str, Link]
+    links: dict[str, LinkStatus]
     hash: bytes = b""
     timeline: int = 0
 
@@ -170,6 +170,8 @@ async def in_timeline(
     return replace(reading, timeline=previous.timeline + (not continues))
 
 
-def links_of(rows: Sequence[asyncpg.Record]) -> dict[str, Link]:
+def links_of(rows: Sequence[asyncpg.Record]) -> dict[str, LinkStatus]:
     """Return the links in rows of `LINKS`, by PBX."""
-    return {r["pbx"]: Link(r["state"], r["healed"], r["complete"], tuple(r["failed"]), r["refused"]) for r in rows}
+    return {
+        r["pbx"]: LinkStatus(r["state"], r["healed"], r["complete"], tuple(r["failed"]), r["refused"]) for r in rows
+    }

@@ -9,7 +9,7 @@ from services.database import pool
 from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.database.heartbeat import Heartbeat
-from services.database.notify import Channel
+from services.database.notify import NotifyChannel
 from services.projector.checkpoints.checkpoints import CheckpointReading, in_timeline, read
 from services.projector.checkpoints.waits import CheckpointWaits
 from services.runtime.clock import CLOCK, Clock
@@ -51,8 +51,8 @@ class CheckpointWatcher(CheckpointWaits):
         connection = await connect(self._url, search_path="model, ledger", lock_timeout=pool.LOCK_TIMEOUT)
         self.heartbeat.watch(connection)
         try:
-            await connection.add_listener(Channel.LOG, self._on_append)
-            await connection.add_listener(Channel.MODELS, lambda *_: self._wake.set())
+            await connection.add_listener(NotifyChannel.LOG, self._on_append)
+            await connection.add_listener(NotifyChannel.MODELS, lambda *_: self._wake.set())
             while True:
                 self._wake.clear()
                 reading = await self.read(connection)

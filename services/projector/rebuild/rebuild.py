@@ -16,7 +16,7 @@ from projections import ALL
 from projections.engine.model import ReadModel
 from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS, NO_LEDGER, NO_LEDGER_MESSAGE, UNREACHABLE, explain
-from services.database.notify import Channel
+from services.database.notify import NotifyChannel
 from services.log.archives import ArchivedError, read_catalog
 from services.log.read import head_position
 from services.projector.process import project
@@ -31,7 +31,7 @@ INSERT INTO ledger.rebuild (model, upto) SELECT unnest($1::text[]), $2::bigint
 ON CONFLICT (model) WHERE ended IS NULL DO NOTHING
 """
 REQUESTED = "SELECT number, model, upto FROM ledger.rebuild WHERE ended IS NULL AND model = ANY($1::text[])"
-NOTIFY = f"SELECT pg_notify('{Channel.REBUILD}', '')"
+NOTIFY = f"SELECT pg_notify('{NotifyChannel.REBUILD}', '')"
 STATE = """
 SELECT r.model, r.ended IS NOT NULL AS ended, r.position, r.error, m.position AS served, m.error AS stopped,
        b.position AS built
@@ -50,7 +50,7 @@ class RebuildError(Exception):
         self.code = code
 
 
-class Outcome(Struct, frozen=True):
+class RebuildResult(Struct, frozen=True):
     """The exit code, a line for each success and a line for each failure."""
 
     code: int
@@ -74,7 +74,7 @@ async def connect_to_models(url: str) -> asyncpg.Connection:
         raise RebuildError(explain(error), 1) from None
 
 
-async def rebuild(url: str, models: Sequence[ReadModel], until: int | None, stop: asyncio.Event) -> Outcome:
+async def rebuild(url: str, models: Sequence[ReadModel], until: int | None, stop: asyncio.Event) -> RebuildResult:
     """Rebuild models up to position ``until`` (None: the end of the log), and return when they are served.
 
     When ``stop`` is set, it returns at once, and a projector continues the rebuild. Raises RebuildError.
@@ -145,7 +145,7 @@ def _is_over(row: asyncpg.Record, target: int) -> bool:
     return row["ended"] and bool(row["error"] or row["stopped"] or row["served"] >= target)
 
 
-def _outcome(rows: list[asyncpg.Record], target: int, *, here: bool, seconds: float) -> Outcome:
+def _outcome(rows: list[asyncpg.Record], target: int, *, here: bool, seconds: float) -> RebuildResult:
     served: dict[int, list[str]] = {}
     failed: list[str] = []
     waiting: list[asyncpg.Record] = []
@@ -168,7 +168,7 @@ def _outcome(rows: list[asyncpg.Record], target: int, *, here: bool, seconds: fl
         continues = "when a projector runs, or with this command again" if here else "in the running projector"
         names = _names_text([row["model"] for row in waiting])
         failed.append(f"stopped waiting for {names} (at {at} of {target}): the rebuild continues {continues}")
-    return Outcome(130 if waiting else 1 if failed else 0, done, failed)
+    return RebuildResult(130 if waiting else 1 if failed else 0, done, failed)
 
 
 def _names_text(names: list[str]) -> str:

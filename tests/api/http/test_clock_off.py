@@ -12,7 +12,7 @@ from api.app_keys import CHECKPOINTS
 from api.jade.stream import CATALOG
 from api.stream.messages import messages_of
 from projections import ALL
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.engine.step import StepFold
 from schemas.log import NewEvent
 from tests.api.ops.test_status import LISTENER, scrape
@@ -118,7 +118,7 @@ async def test_a_list_corrects_durations_after_a_clock_jump(ledger: Ledger, serv
 def test_a_message_has_the_durations_of_its_event(off: int) -> None:
     pbx, durations = Clock(off, 1000.0), dict[str, int]()
     models = [model for model in ALL if model.name in CATALOG.by_model]
-    step = StepFold(models, {model.name: (State(), []) for model in models})
+    step = StepFold(models, {model.name: (FoldState(), []) for model in models})
     for event in recorded_all([*pbx.joined(1000.0), *pbx.parked(1000.0)]):
         for message in messages_of(event, step.take(event) if event.name in step.names else [], step, CATALOG):
             item = next(iter(msgspec.json.decode(message.data).values()))

@@ -7,7 +7,7 @@ import pytest
 from api.http.errors import ACT_STATUS, STATUS, problem_of
 from schemas.acts import Reason
 from services.runtime.errors import (
-    ActFailed,
+    ActFailure,
     CommandError,
     Conflict,
     Forbidden,
@@ -27,7 +27,7 @@ def subclasses(base: type[CommandError]) -> set[type[CommandError]]:
 
 
 def test_each_command_error_has_a_status() -> None:
-    assert set(STATUS) | {ActFailed} == subclasses(CommandError)
+    assert set(STATUS) | {ActFailure} == subclasses(CommandError)
     assert set(ACT_STATUS) == set(get_args(Reason))
 
 
@@ -46,7 +46,7 @@ def test_each_command_error_has_a_status() -> None:
         (TooMany(2.1), 429, {"Retry-After": "3"}),
         (NotReady("x", position=7), 503, {"Retry-After": "1", "X-Ledger-Position": "7"}),
         (OutcomeUnknown("x", position=7, request_id="r"), 504, {"X-Ledger-Position": "7", "X-Request-Id": "r"}),
-        (ActFailed("x", "refused", position=7), 502, {"X-Ledger-Position": "7"}),
+        (ActFailure("x", "refused", position=7), 502, {"X-Ledger-Position": "7"}),
     ],
 )
 def test_an_error_has_status_and_headers(error: CommandError, status: int, headers: dict[str, str]) -> None:

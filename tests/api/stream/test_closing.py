@@ -17,7 +17,7 @@ from api.stream.client_stream import ClientStream
 from api.stream.closing import StreamClosed
 from api.stream.hub import STREAMS
 from api.stream.live_buffer import LiveBuffer
-from api.stream.messages import WHOLE_EVENT, Batch, Message
+from api.stream.messages import WHOLE_EVENT, MessageBatch, StreamMessage
 from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
@@ -197,8 +197,8 @@ async def test_streams_that_catch_up_are_limited(
         assert near.error is None
 
 
-def message(position: int, number: int = WHOLE_EVENT, size: int = 10) -> Message:
-    return Message((position, number), "/core/channels/1/", "pbx", b"x" * size)
+def message(position: int, number: int = WHOLE_EVENT, size: int = 10) -> StreamMessage:
+    return StreamMessage((position, number), "/core/channels/1/", "pbx", b"x" * size)
 
 
 class Start:
@@ -267,12 +267,12 @@ async def test_a_stream_ahead_repeats_no_message(monkeypatch: pytest.MonkeyPatch
     buffer = LiveBuffer(None, Start(), CATALOG)  # type: ignore[arg-type]
     stream = ClientStream(None, buffer, (9, 1), asyncio.Lock(), lambda: None)  # type: ignore[arg-type]
     all_topics = TopicFilter(("/",))
-    assert await stream.next_batch(0.0, all_topics) == Batch([], 4, is_whole=False)
+    assert await stream.next_batch(0.0, all_topics) == MessageBatch([], 4, is_whole=False)
     buffer._put([message(8)])
     buffer._put([message(9, 1), message(9, 2), message(9)])
-    assert await stream.next_batch(9.0, all_topics) == Batch([], 9, is_whole=False)
+    assert await stream.next_batch(9.0, all_topics) == MessageBatch([], 9, is_whole=False)
     assert stream.position == 8
-    assert await stream.next_batch(9.0, all_topics) == Batch([message(9, 2), message(9)], 9)
+    assert await stream.next_batch(9.0, all_topics) == MessageBatch([message(9, 2), message(9)], 9)
     assert stream.position == 9
     buffer.close(StreamClosed("slow", "", 1013))
     with pytest.raises(StreamClosed):

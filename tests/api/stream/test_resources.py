@@ -12,7 +12,7 @@ from api.http.views.as_of import with_tables
 from api.http.views.view import View
 from api.jade.stream import CATALOG
 from projections import ALL
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.engine.step import Change, StepFold
 from schemas.log import NewEvent, RecordedEvent
 from services.database.connection import connect
@@ -53,7 +53,7 @@ VIEWS = {
 
 def sample_changes(recording: str, dice: random.Random) -> list[tuple[RecordedEvent, Change, dict[str, list[Any]]]]:
     """Fold a recording, and sample changes, each with all rows at that time."""
-    step = StepFold(MODELS, {model.name: (State(), []) for model in MODELS})
+    step = StepFold(MODELS, {model.name: (FoldState(), []) for model in MODELS})
     counts: dict[str, int] = {}
     samples: dict[str, list[Any]] = {model.name: [] for model in MODELS}
     # Responses to CoreStatus and CoreSettings.
@@ -91,7 +91,7 @@ async def test_a_resource_equals_the_object_of_its_view(recorded: Served, url: s
     for name in ("rich22", "rich16"):
         for event, change, rows in sample_changes(name, random.Random(17)):
             feed, row = feeds[change.model], change.after
-            step = StepFold(MODELS, {model: (State(), of_model) for model, of_model in rows.items()})
+            step = StepFold(MODELS, {model: (FoldState(), of_model) for model, of_model in rows.items()})
             item = msgspec.to_builtins(feed.item(row, event.recorded, step))
             view, column = VIEWS[feed.path]
             args = [row.pbx, getattr(row, column) if column else None]

@@ -9,7 +9,7 @@ from projections.calls.call_records import CALL_RECORDS, CallRecord
 from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
 from projections.engine.model import ReadModel
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.engine.subscriptions import event_names_of
 from schemas.log import RecordedEvent, Source
 
@@ -19,7 +19,7 @@ NAMES = sorted({name for model in ALL for name in event_names_of(model)})
 
 @pytest.mark.parametrize("model", ALL, ids=lambda model: str(model.name))
 def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
-    fold = Fold(model, State())
+    fold = Fold(model, FoldState())
     for name in NAMES:
         is_own = any(getattr(m.on[name].shape, "source_of_events", "ami") == "ringledger" for m in ALL if name in m.on)
         forged: Source = "ami" if is_own or name.startswith("Snapshot") else "ringledger"
@@ -31,14 +31,14 @@ def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
         set(),
         set(),
         set(),
-        State(),
+        FoldState(),
         [],
         None,
     )
 
 
 def test_a_pbx_cannot_mark_a_record_as_imported() -> None:
-    fold = Fold(CALL_RECORDS, State())
+    fold = Fold(CALL_RECORDS, FoldState())
     headers = (
         b"StartTime: 2026-11-22 10:00:00\r\nEndTime: 2026-11-22 10:00:30\r\nDuration: 30\r\nUniqueID: 1795341600.1"
     )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from projections import ALL
 from projections.engine.model import Handler, ReadModel
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.engine.step import Change, FoldError, StepFold
 from projections.queues.queue_entries import QUEUE_ENTRIES
 from tests.support.folding import FoldSpec, ami, recorded
@@ -18,8 +18,8 @@ from tests.support.recorded_events import snapshotted
 LIVE = [model for model in ALL if model.is_state]
 
 
-def no_rows(*models: ReadModel) -> dict[str, tuple[State, list[Any]]]:
-    return {model.name: (State(), []) for model in models}
+def no_rows(*models: ReadModel) -> dict[str, tuple[FoldState, list[Any]]]:
+    return {model.name: (FoldState(), []) for model in models}
 
 
 def apply(rows: dict[str, dict[Any, Any]], changes: list[Change], models: dict[str, ReadModel]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.users import UserDeleted
-from services.accounts.accounts import Accounts, Token, User, token_hash
+from services.accounts.accounts import Account, Accounts, LoginToken, token_hash
 from services.commands.context import RequestContext
 from services.runtime.clock import CLOCK
 from services.runtime.errors import Forbidden, Unauthenticated
@@ -26,8 +26,8 @@ def request(**members: Any) -> RequestContext:
 
 def accounts(*permissions: str) -> Accounts:
     made = Accounts()
-    ann = User("ann", "ann", "Ann", "", "user", frozenset(permissions))
-    made._tokens[token_hash("secret")] = Token(ann, CLOCK.now(), CLOCK.monotonic())
+    ann = Account("ann", "ann", "Ann", "", "user", frozenset(permissions))
+    made._tokens[token_hash("secret")] = LoginToken(ann, CLOCK.now(), CLOCK.monotonic())
     return made
 
 

@@ -11,7 +11,7 @@ import services
 from services.database.connection import LOCK_TIMEOUT, connect
 from services.database.locks import Lock, locked, stand_by, try_lock
 from services.database.migrate import migrate
-from services.database.notify import Channel
+from services.database.notify import NotifyChannel
 
 ROOT = Path(services.__file__).parent.parent
 SQL = sorted((ROOT / "services" / "database" / "migrations").glob("*.sql"))
@@ -23,7 +23,9 @@ CHANNEL = re.compile(r"(?:pg_notify|add_listener)\(['\"]?\{?(\w+)")
 
 def test_every_lock_has_a_number_of_its_own() -> None:
     assert len({int(lock) for lock in Lock}) == len(Lock.__members__) == len(list(Lock))
-    assert len({str(channel) for channel in Channel}) == len(Channel.__members__) == len(list(Channel))
+    assert (
+        len({str(channel) for channel in NotifyChannel}) == len(NotifyChannel.__members__) == len(list(NotifyChannel))
+    )
 
 
 def test_migrations_use_only_listed_locks_and_channels() -> None:
@@ -31,7 +33,7 @@ def test_migrations_use_only_listed_locks_and_channels() -> None:
     numbers = {int(number) for text in texts for number in TAKES.findall(text)}
     assert numbers == {Lock.APPEND}
     assert {int(number) for text in texts for number in NUMBER.findall(text)} == numbers
-    assert {name for text in texts for name in CHANNEL.findall(text)} == {Channel.LOG}
+    assert {name for text in texts for name in CHANNEL.findall(text)} == {NotifyChannel.LOG}
 
 
 def test_code_takes_locks_and_channels_from_the_list() -> None:
@@ -40,7 +42,7 @@ def test_code_takes_locks_and_channels_from_the_list() -> None:
         if path.name != "locks.py":
             assert NUMBER.findall(text) == [], path
         assert set(TAKES.findall(text)) <= {"Lock"}, path
-        assert set(CHANNEL.findall(text)) <= {"Channel"}, path
+        assert set(CHANNEL.findall(text)) <= {"NotifyChannel"}, path
 
 
 async def test_a_lock_that_is_held_is_waited_for_no_longer_than_told(url: str) -> None:

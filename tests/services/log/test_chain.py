@@ -7,7 +7,7 @@ import pytest
 
 from schemas.log import NewEvent
 from services.log.append import APPEND, append_events
-from services.log.chain import LEAF, SALT, ZERO_LINK, Batch, leaf, split
+from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch, leaf, split
 
 BATCHES = """
 SELECT first, last, connection, ordinal, ledger.microseconds(appended) AS appended,
@@ -31,9 +31,9 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     await opened.close()
 
 
-async def sealed(connection: asyncpg.Connection) -> list[Batch]:
+async def sealed(connection: asyncpg.Connection) -> list[SealedBatch]:
     """Return all batches after computing every leaf and link again; no salt comes twice."""
-    batches = [Batch(*row) for row in await connection.fetch(BATCHES)]
+    batches = [SealedBatch(*row) for row in await connection.fetch(BATCHES)]
     before, ended = ZERO_LINK, 0
     for batch in batches:
         rows = await connection.fetch(EVENTS, batch.first, batch.last)

@@ -25,7 +25,7 @@ from services.playback.contacts import update_answer
 from services.playback.player import Player
 from services.playback.recording import Recording, load, request
 from services.playback.shift import Shift
-from services.playback.state import State
+from services.playback.state import PlaybackState
 from services.projector.projector import Projector
 
 UNIQUE_ID = re.compile(rb"(?i)(?:unique|linked)id: (\d{10}\.\d+)\r\n")
@@ -167,7 +167,7 @@ async def test_a_client_receives_only_its_event_classes() -> None:
 def test_every_computed_list_equals_asterisks_answer(recording: Recording) -> None:
     compared = 0
     for action in ("CoreShowChannels", "QueueStatus", "Agents", "ParkedCalls", "DeviceStateList"):
-        state, live_count = State(recording), 0
+        state, live_count = PlaybackState(recording), 0
         for answer in recording.answers[request({"Action": action})]:
             for event in recording.live[live_count : answer.live_before]:
                 state.apply(event)
@@ -180,7 +180,7 @@ def test_every_computed_list_equals_asterisks_answer(recording: Recording) -> No
 
 
 def test_the_pjsip_lists_follow_the_phones(recording: Recording) -> None:
-    state, compared = State(recording), 0
+    state, compared = PlaybackState(recording), 0
     endpoints = recording.answers[request({"Action": "PJSIPShowEndpoints"})]
     registered: set[int] = set()
     for number, event in enumerate(recording.live):
@@ -202,7 +202,7 @@ def test_the_pjsip_lists_follow_the_phones(recording: Recording) -> None:
 
 
 def test_a_registered_phone_is_in_every_pjsip_answer(recording: Recording) -> None:
-    state = State(recording)
+    state = PlaybackState(recording)
     for event in recording.live[:2000]:
         state.apply(event)
 

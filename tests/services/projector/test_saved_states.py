@@ -14,7 +14,7 @@ from projections.calls.call_records import CALL_RECORDS
 from projections.calls.channels import CHANNELS
 from projections.calls.parking_lots import PARKING_LOTS
 from projections.engine.model import ReadModel
-from projections.engine.state import State
+from projections.engine.state import FoldState
 from projections.queues.queues import QUEUES
 from schemas.log import NewEvent
 from services.log.append import append_events
@@ -61,7 +61,7 @@ async def test_a_saved_state_equals_the_projectors_rows(url: str, connection: as
         for model in ALL:
             row = states[model.name]
             assert (row["version"], row["whole"], row["kept"]) == (model.version, model.is_state, False)
-            assert msgspec.convert(row["state"], State) == tables.states[model.name]
+            assert msgspec.convert(row["state"], FoldState) == tables.states[model.name]
             if model.is_state:
                 assert await saved_rows(connection, model, position) == tables.rows[model.name], model.name
     assert await connection.fetchval("SELECT count(*) FROM ledger.saved_rows WHERE model = 'call_records'") == 0
