@@ -1,5 +1,7 @@
 """The data directory of the embedded PostgreSQL: its cluster, log and sockets, and the user that owns them."""
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import pwd
@@ -7,6 +9,7 @@ import re
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -144,10 +147,22 @@ class Cluster:
 
 
 def _make_user() -> None:
+    # useradd looks for the name before it locks: two at once both succeed, and the second changes the user's number.
+    with _lock(Path("/etc")):
+        try:
+            pwd.getpwnam(USER)
+        except KeyError:
+            subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", USER], check=True)  # noqa: S603, S607
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        pwd.getpwnam(USER)
-    except KeyError:
-        subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", USER], check=True)  # noqa: S603, S607
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _short(home: Path) -> Path:
