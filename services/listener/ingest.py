@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from schemas.log import Rejected
 from schemas.spool import SpoolState
+from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.listener.appender import Appender
 from services.listener.backlog.backlog import RETRY_SECONDS, Backlog
@@ -127,7 +128,7 @@ class Ingest:
                 spill = asyncio.get_running_loop().call_later(SPILL_AFTER_SECONDS, backlog.spill_due.set)
                 try:
                     if connection is None:
-                        connection = await asyncpg.connect(self._url, timeout=10)
+                        connection = await connect(self._url)
                     await self._advance(connection)
                 except DATABASE_ERRORS as error:
                     # Any of these errors may be over later: a restart, a full disk, a missing table. Only errors in an

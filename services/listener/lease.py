@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 
 import asyncpg
-import msgspec
 import structlog
 
 from schemas.listener import ListenerState
+from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.database.locks import Lock
 from services.listener.process_identity import is_dead, process_identity
@@ -25,6 +25,8 @@ RENEW_INTERVAL_SECONDS = 1.0
 LEASE_SECONDS = 3.0
 POLL_SECONDS = 0.5
 QUERY_TIMEOUT_SECONDS = 10.0
+LOCK_TIMEOUT = "5s"
+"""Shorter than `QUERY_TIMEOUT_SECONDS`: an abandoned session would wait for the lock as long as its holder lives."""
 
 CURRENT = "SELECT holder, renewals, host FROM ledger.listener WHERE pbx = $1 AND kind = $2"
 INSERT = "INSERT INTO ledger.listener (pbx, kind, holder, host) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
@@ -160,14 +162,11 @@ class Lease:
     async def _renew(self, status: ListenerState) -> bool:
         async with asyncio.timeout(QUERY_TIMEOUT_SECONDS):
             connection = await self._connect()
-            encoded = msgspec.json.encode(status).decode()
-            return str(await connection.execute(RENEW, self.pbx, self.kind, self.writer, encoded)) == "UPDATE 1"
+            return str(await connection.execute(RENEW, self.pbx, self.kind, self.writer, status)) == "UPDATE 1"
 
     async def _connect(self) -> asyncpg.Connection:
         if self._connection is None:
-            self._connection = await asyncpg.connect(
-                self._url, timeout=QUERY_TIMEOUT_SECONDS, server_settings={"application_name": "ringledger lease"}
-            )
+            self._connection = await connect(self._url, application_name="ringledger lease", lock_timeout=LOCK_TIMEOUT)
         return self._connection
 
     def _close(self) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tests.chaos.scene import Scene
 
 PACKAGE = "libfaketime"
-LIBRARY = "usr/lib/*/faketime/libfaketime.so.1"
+LIBRARY = "usr/lib/*/faketime/libfaketimeMT.so.1"
+"""The build for threads. It blocks signals while it reads the file: a handler may look at the clock too."""
 SHARED = Path("/dev/shm")
 BACK_SECONDS = 12 * 3600
 """How much each strike sets it back: twice the longest run, so that no time is of two eras."""

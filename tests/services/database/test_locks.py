@@ -45,6 +45,12 @@ def test_code_takes_locks_and_channels_from_the_list() -> None:
         assert set(CHANNEL.findall(text)) <= {"NotifyChannel"}, path
 
 
+def test_every_session_has_a_lock_timeout() -> None:
+    """Only `connect` and `create_pool` open sessions; an older program's check waits for no lock."""
+    opening = {path.name for path in CODE if "asyncpg.connect(" in path.read_text(encoding="utf-8")}
+    assert opening == {"connection.py", "compatible.py"}
+
+
 async def test_a_lock_that_is_held_is_waited_for_no_longer_than_told(url: str) -> None:
     holder, other = await connect(url), await connect(url, lock_timeout="10ms")
     async with locked(holder, Lock.RETENTION):

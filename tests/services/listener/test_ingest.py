@@ -14,9 +14,11 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.log import NewEvent
 from services.asterisk.ami.protocol import LedgerProtocol
+from services.database.locks import Lock, locked
 from services.listener import ingest as ingest_module
 from services.listener.backlog import backlog as backlog_module
 from services.listener.backlog import batch as batch_module
@@ -109,6 +111,24 @@ async def test_a_rewound_database_gets_the_remaining_events(url: str, spools: Sp
         await eventually(lambda: not ingest.waiting)
     await admin.close()
     assert [row["raw"] for row in await EventLog(url).rows()] == [event(2).raw]
+
+
+async def test_a_held_append_lock_leaves_no_session_waiting(
+    url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that a listener gave up waited on, and after some hours there were no connections left."""
+    monkeypatch.setattr("services.database.connection.LOCK_TIMEOUT", "20ms")
+    admin = await asyncpg.connect(url)
+    with capture_logs() as lines:
+        async with writing(Ingest(url, "pbx", spools)) as ingest:
+            async with locked(admin, Lock.APPEND):
+                ingest.put(event(1))
+                await eventually(lambda: [line for line in lines if line["event"] == "log_unreachable"])
+            await eventually(lambda: ingest.last_appended >= 1)
+    await admin.close()
+    errors = [line["error"] for line in lines if line["event"] == "log_unreachable"]
+    assert errors[0].startswith("LockNotAvailableError")
+    assert [row["raw"] for row in await EventLog(url).rows()] == [event(1).raw]
 
 
 REFUSABLE = [
