@@ -6,7 +6,7 @@ import msgspec
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.test_replacements import second_leg, transfer
+from tests.e2e.stories import second_leg, transfer
 from tests.support.polling import present
 
 OURS = "SELECT raw FROM event WHERE source = 'ringledger' AND name LIKE 'Agi%' AND position > $1 ORDER BY position"

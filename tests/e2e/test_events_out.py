@@ -3,10 +3,10 @@
 import pytest
 
 from api.stream import sse
-from tests.api.jade.test_views import TICKING
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import agree
+from tests.support.jade_views import TICKING
 from tests.support.stream_client import EventStream, ResourceMirror, StreamMessage, open_stream
 
 CHANNELS = "/v1/admin/core/channels"

@@ -13,7 +13,7 @@ from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch, leaf, split
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.retention.redact_pattern import RedactionPattern
-from tests.services.log.test_chain import BATCHES, EVENTS
+from tests.support.chain import BATCHES, EVENTS
 from tests.support.model_rows import rows
 
 NUMBER = "5551234"

@@ -15,11 +15,11 @@ from projections import ALL
 from projections.engine.state import FoldState
 from projections.engine.step import StepFold
 from schemas.log import NewEvent
-from tests.api.ops.test_status import LISTENER, scrape
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.clock_off import Clock
 from tests.support.folding import recorded_all
 from tests.support.ledger import Ledger
+from tests.support.status import INSERT_LISTENER, scrape
 
 CHANNELS, ENTRIES, PARKED = "/v1/admin/core/channels", "/v1/admin/queue/entries", "/v1/admin/park/parkedcalls"
 GROWING = ((CHANNELS, "duration"), (ENTRIES, "wait"), (PARKED, "parking_duration"))
@@ -129,7 +129,7 @@ def test_a_message_has_the_durations_of_its_event(off: int) -> None:
 async def write_offsets(ledger: Ledger, **offsets: float | None) -> None:
     for pbx, offset in offsets.items():
         status = {"link": "up", "waiting": 0, "clock_offset": offset}
-        await ledger.connection.execute(LISTENER, pbx, "ami", 17, datetime.now(UTC), status)
+        await ledger.connection.execute(INSERT_LISTENER, pbx, "ami", 17, datetime.now(UTC), status)
 
 
 async def test_readyz_names_the_pbx_whose_clock_differs(ledger: Ledger, serve: Serve) -> None:

@@ -8,12 +8,12 @@ import pytest
 from api.app_keys import POOL
 from api.http.queues import QUEUES, SHARE
 from services.replay.as_of import AsOfReader
-from tests.api.http.test_freshness import get_at, newchannel
-from tests.api.http.test_leaving import disconnect
-from tests.api.ops.test_status import scrape
 from tests.support.api_client import Client, Serve, admin_token, bearer, log_in
+from tests.support.channels_view import get_at, newchannel
+from tests.support.leaving import disconnect
 from tests.support.ledger import Ledger
 from tests.support.polling import eventually
+from tests.support.status import scrape
 from tests.support.users import create_user
 
 VIEW = "/v1/admin/core/channels"

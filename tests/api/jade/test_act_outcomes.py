@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from schemas.acts import ActSent
@@ -16,6 +15,7 @@ from tests.support.api_client import Client, Serve, admin_token
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
 from tests.support.polling import eventually
+from tests.support.users import events_named
 
 PATH = "/v1/admin/core/channels/1.1"
 NEW = block(
@@ -60,17 +60,12 @@ async def ami(ledger: Ledger) -> AsyncIterator[FakeAmi]:
         await running
 
 
-async def events(ledger: Ledger, name: str) -> list[dict[str, Any]]:
-    rows = await ledger.connection.fetch("SELECT raw FROM event WHERE name = $1 ORDER BY position", name)
-    return [msgspec.json.decode(row["raw"]) for row in rows]
-
-
 async def test_an_act_is_answered_when_it_is_done(client: Client, ledger: Ledger, ami: FakeAmi) -> None:
     reply = await client.delete(PATH, headers={"X-Request-Id": "mine"})
     assert reply.status == 200
     assert (await reply.json()).keys() == {"api_ver", "statuscode", "timestamp"}
     assert [action["Channel"] for action in ami.actions_named("Hangup")] == ["PJSIP/100-00000001"]
-    (requested,) = await events(ledger, "ActRequested")
+    (requested,) = await events_named(ledger, "ActRequested")
     admin = await ledger.connection.fetchval("SELECT uuid FROM users")
     assert (requested["actor"], requested["dialect"], requested["request"]) == (admin, "jade", "mine")
     row = await ledger.connection.fetchrow("SELECT * FROM acts")
@@ -92,7 +87,7 @@ async def test_asterisks_refusal(client: Client, ledger: Ledger, ami: FakeAmi, w
 
 async def test_what_the_view_does_not_have_is_not_asked_for(client: Client, ledger: Ledger, ami: FakeAmi) -> None:
     assert (await client.delete("/v1/admin/core/channels/9.9")).status == 404
-    assert await events(ledger, "ActRequested") == []
+    assert await events_named(ledger, "ActRequested") == []
     assert ami.actions_named("Hangup") == []
 
 
@@ -137,7 +132,7 @@ async def test_an_act_without_a_commander_is_refused_and_not_recorded(
         message = (await reply.json())["message"]
         assert message.startswith("no commander serves the PBX pbx: ")
         assert message.endswith("the request was not recorded")
-    assert await events(ledger, "ActRequested") == []
+    assert await events_named(ledger, "ActRequested") == []
 
 
 async def test_a_refused_act_is_done_later_under_its_key(
@@ -178,7 +173,7 @@ async def test_an_act_whose_commander_ended_is_503_if_it_was_not_sent(
     monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
     again = await client.delete(PATH, headers=headers)
     assert (again.status, (await again.json())["position"]) == (503, at)
-    assert len(await events(ledger, "ActRequested")) == 1
+    assert len(await events_named(ledger, "ActRequested")) == 1
 
 
 async def test_an_answer_that_was_lost(client: Client, ami: FakeAmi) -> None:
@@ -230,5 +225,5 @@ async def test_a_header_that_is_none(client: Client, ledger: Ledger, ami: FakeAm
     reply = await client.delete(PATH, headers={name: value})
     assert reply.status == 400
     assert name in (await reply.json())["message"]
-    assert await events(ledger, "ActRequested") == []
+    assert await events_named(ledger, "ActRequested") == []
     assert ami.actions_named("Hangup") == []

@@ -11,19 +11,15 @@ from yarl import URL
 from schemas.log import Connected
 from services.commander.commander import Commander
 from services.commands import targets
-from tests.api.jade.test_act_outcomes import events
-from tests.services.commander.test_actions import queue_status_reply, reply_with
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
+from tests.support.pbx22 import queue_status_reply, reply_with
 from tests.support.polling import eventually
+from tests.support.queue_members import member_added
+from tests.support.users import events_named
 
 MEMBER = "/v1/admin/queue/members"
-
-
-def added(queue: str, name: str, interface: str) -> bytes:
-    who = (f"Queue: {queue}", f"MemberName: {name}", f"Interface: {interface}")
-    return block("Event: QueueMemberAdded", *who, "Penalty: 0", "Paused: 0", "PausedReason: ", "Ringinuse: 0")
 
 
 STATE = (
@@ -35,12 +31,12 @@ STATE = (
     ),
     block("Event: QueueCallerJoin", "Channel: PJSIP/102-3", "Uniqueid: 3.1", "Queue: sales", "Position: 1", "Count: 1"),
     block("Event: Load", "Module: app_dictate.so", "Status: Success"),
-    added("sales", "Hugo Hall", "PJSIP/107"),
-    added("sales", "Agent/1001", "Local/1001@agents/n"),
-    added("sales", "Twin", "PJSIP/110"),
-    added("sales", "Twin", "PJSIP/111"),
-    added("sales", "PJSIP/112", "PJSIP/113"),
-    added("sales", "PJSIP/112", "PJSIP/112"),
+    member_added("sales", "Hugo Hall", "PJSIP/107"),
+    member_added("sales", "Agent/1001", "Local/1001@agents/n"),
+    member_added("sales", "Twin", "PJSIP/110"),
+    member_added("sales", "Twin", "PJSIP/111"),
+    member_added("sales", "PJSIP/112", "PJSIP/113"),
+    member_added("sales", "PJSIP/112", "PJSIP/112"),
 )
 ACTIONS = ("Hangup", "ModuleLoad", "QueueAdd", "QueuePause", "QueuePenalty", "QueueMemberRingInUse", "QueueRemove")
 
@@ -100,7 +96,7 @@ class Desk(Struct, frozen=True):
         return [{n: v for n, v in a.items() if n != "ActionID"} for a in self.ami.actions if a["Action"] not in own]
 
     async def nothing_was_asked(self) -> None:
-        assert await events(self.ledger, "ActRequested") == []
+        assert await events_named(self.ledger, "ActRequested") == []
         assert self.actions() == []
 
 
@@ -379,13 +375,13 @@ async def test_the_answer_comes_when_the_view_shows_it(desk: Desk, monkeypatch: 
     asking = asyncio.create_task(desk.send("POST", MEMBER, NEW))
     await eventually(lambda: succeeded(desk.ledger), "Asterisk has accepted it")
     assert not asking.done()
-    await desk.ledger.write(added("sales", "PJSIP/108", "PJSIP/108"))
+    await desk.ledger.write(member_added("sales", "PJSIP/108", "PJSIP/108"))
     assert await asking == (200, "")
     assert (await desk.client.get(f"{MEMBER}/PJSIP%2F108?queue_name=sales")).status == 200
 
 
 async def succeeded(ledger: Ledger) -> list[dict[str, Any]]:
-    return await events(ledger, "ActSucceeded")
+    return await events_named(ledger, "ActSucceeded")
 
 
 async def test_sent_again_under_its_key_when_it_is_gone(desk: Desk) -> None:

@@ -11,10 +11,10 @@ import pytest
 from api.app_keys import CHECKPOINTS
 from schemas.social import MessagePosted
 from services.commands import messages
-from tests.api.jade.test_social import ALICE, BOB, CAROL, head, only_chat, opened
 from tests.support.api_client import Client, Serve
 from tests.support.ledger import Ledger
-from tests.support.users import ApiResponse, UserClient, add_user, append_facts
+from tests.support.social import ALICE, BOB, CAROL, only_chat, open_room
+from tests.support.users import ApiResponse, UserClient, add_user, append_facts, log_position
 
 NOON = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ async def bob(client: Client) -> UserClient:
 @pytest.fixture
 async def path(alice: UserClient, bob: UserClient) -> str:
     """The messages of Alice's chat with Bob."""
-    return await opened(alice, bob.uuid, kind=1) + "/messages"
+    return await open_room(alice, bob.uuid, kind=1) + "/messages"
 
 
 async def post(who: UserClient, path: str, text: str, **headers: str) -> ApiResponse:
@@ -71,7 +71,7 @@ async def test_itemsare_listed_newest_first_for_all_members(alice: UserClient, b
 async def test_paging_to_the_end_misses_and_doubles_nothing_while_others_write(serve: Serve) -> None:
     one, two = await serve(), await serve()
     alice, bob = await add_user(one, "alice", ALICE), await add_user(two, "bob", BOB)
-    path = await opened(alice, BOB, kind=1) + "/messages"
+    path = await open_room(alice, BOB, kind=1) + "/messages"
     await two.app[CHECKPOINTS].refresh()
     theirs = f"/me/chats/{(await only_chat(bob))['uuid']}/messages"
     first = {f"{who} {n}" for who in ("alice", "bob") for n in range(12)}
@@ -133,7 +133,7 @@ async def test_no_two_itemsshare_a_time_whatever_the_clock_says(
 
 
 async def test_rooms_do_not_mix(alice: UserClient, path: str) -> None:
-    other = await opened(alice, BOB, kind=2) + "/messages"
+    other = await open_room(alice, BOB, kind=2) + "/messages"
     await post(alice, path, "here")
     await post(alice, other, "there")
     assert texts(await alice.get(path)) == ["here"]
@@ -177,12 +177,12 @@ BAD: list[Any] = [
 
 
 async def test_a_bad_message_is_refused_and_changes_nothing(alice: UserClient, path: str, ledger: Ledger) -> None:
-    position = await head(ledger)
+    position = await log_position(ledger)
     for body in BAD:
         answer = await alice.ask("POST", path, body)
         assert (answer.status, answer.body["statuscode"]) == (400, 400), body
         assert answer.body["message"]
-    assert await head(ledger) == position
+    assert await log_position(ledger) == position
 
 
 BAD_PAGES = [
@@ -240,14 +240,14 @@ async def test_only_members_read_and_write(alice: UserClient, client: Client, pa
 
 
 async def test_itemsas_they_were(alice: UserClient, path: str, ledger: Ledger) -> None:
-    before = await head(ledger)
+    before = await log_position(ledger)
     await post(alice, path, "one")
     then = await alice.get(path)
-    position = await head(ledger)
+    position = await log_position(ledger)
     await post(alice, path, "two")
     assert await alice.get(f"{path}?as_of={position}") == then
     assert await alice.get(f"{path}?as_of={before}") == []
-    assert texts(await alice.get(f"{path}?count=1&as_of={await head(ledger)}")) == ["two"]
+    assert texts(await alice.get(f"{path}?count=1&as_of={await log_position(ledger)}")) == ["two"]
 
 
 async def test_a_message_wakes_who_waits_for_one(alice: UserClient, bob: UserClient, path: str) -> None:

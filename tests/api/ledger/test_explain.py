@@ -14,6 +14,7 @@ from schemas.log import Connected, Disconnected, NewEvent, SnapshotCompleted, Sn
 from services.replay import explain
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
+from tests.support.log_clock import set_clock
 
 PATH = "/v1/ledger/explain"
 MAPS = {"pbx": "pbx", "queues": "queue", "agents": "agent", "endpoints": "endpoint"}
@@ -243,12 +244,6 @@ async def test_a_call_without_linkedid_is_matched_by_channels(own_client: Client
     assert [record["position"] - first for record in explanation["records"]] == [3]
 
 
-async def set_clock(ledger: Ledger, when: datetime) -> None:
-    await ledger.connection.execute(
-        f"CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{when}'"
-    )
-
-
 def event_at(block: bytes, when: datetime) -> NewEvent:
     name = block.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode()
     return NewEvent("ami", name, when.timestamp(), when.timestamp(), block)
@@ -268,7 +263,7 @@ async def test_an_explanation_folds_as_little_as_possible(own_client: Client, le
     last = {}
     for number in range(12):
         when = start + timedelta(days=number)
-        await set_clock(ledger, when + timedelta(seconds=8))
+        await set_clock(ledger.connection, when + timedelta(seconds=8))
         events = call(f"{int(when.timestamp())}.1", when)
         if number == 0:
             events.append(event_at(channel("Newchannel", "7.7", "7.7"), when))

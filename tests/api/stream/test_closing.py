@@ -26,10 +26,10 @@ from services.log.read import head_position
 from services.replay.subscription import Subscription
 from services.retention import redact_pattern
 from services.retention.redact import redact
-from tests.api.http.test_freshness import newchannel
 from tests.captures import wire
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.archiving import append_months, run_archive
+from tests.support.channels_view import newchannel
 from tests.support.ledger import Ledger, projector_process
 from tests.support.stream_client import open_stream
 

@@ -17,10 +17,10 @@ from projections.engine.step import Change, StepFold
 from schemas.log import NewEvent, RecordedEvent
 from services.database.connection import connect
 from services.projector.table import Table
-from tests.api.http.test_as_of import views_of
 from tests.captures import wire
 from tests.support.api_client import RecordedApi as Served
 from tests.support.folding import recorded_all as as_recorded
+from tests.support.jade_views import views_of
 from tests.support.recorded_events import snapshotted
 from tests.support.recordings import listener_events
 

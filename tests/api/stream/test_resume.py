@@ -15,11 +15,10 @@ from schemas.log import NewEvent
 from services.database.connection import connect
 from services.log.append import append_events
 from services.log.read import head_position
-from tests.api.http.test_as_of import serving
-from tests.api.jade.test_views import TICKING
 from tests.contract import operations
 from tests.support import two_pbx_log
-from tests.support.api_client import Client, RecordedApi
+from tests.support.api_client import Client, RecordedApi, serving
+from tests.support.jade_views import TICKING
 from tests.support.ledger import Ledger, open_ledger
 from tests.support.recorded_events import snapshotted
 from tests.support.stream_client import ResourceMirror, StreamMessage, decode_message, open_stream

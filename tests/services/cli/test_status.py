@@ -27,7 +27,7 @@ from services.cli.status_report import read_status
 from services.database.connection import connect
 from services.database.errors import NoLedgerError
 from services.projector.projector import Projector
-from tests.services.commander.test_commander import write
+from tests.support.commander import append_event
 
 LISTENER = """
 INSERT INTO ledger.listener (pbx, kind, holder, host, renewed, status)
@@ -50,7 +50,7 @@ class Scene:
         if not self._projector.cursors:
             await self._projector.open()
         for event in events:
-            await write(self.connection, event)
+            await append_event(self.connection, event)
         while await self._projector.advance():
             pass
 

@@ -18,9 +18,9 @@ from services.integrity.damage import BatchBoundary, DamageError
 from services.log import batches
 from services.log.append import append_events
 from services.log.chain import LEAF, ZERO_LINK
+from tests.support.log_clock import set_clock
 from tests.support.polling import eventually
 
-CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{}+00'"
 MOVE = """
 UPDATE ledger.event SET position = position + 1000 WHERE position >= {0};
 UPDATE ledger.event SET position = position - 1000 + {1} WHERE position >= 1000
@@ -177,10 +177,10 @@ def events(size: int, number: int) -> list[NewEvent]:
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     opened = await asyncpg.connect(url)
-    await opened.execute(CLOCK.format("2031-01-31 23:59:59"))
+    await set_clock(opened, "2031-01-31 23:59:59+00")
     await append_events(opened, "a", 1, 1, events(4, 10))
     await append_events(opened, "b", 9, 1, events(3, 20))
-    await opened.execute(CLOCK.format("2031-02-01"))
+    await set_clock(opened, "2031-02-01+00")
     await append_events(opened, "a", 1, 5, events(4, 30))
     await append_events(opened, "b", 9, 4, events(3, 40))
     await append_events(opened, "a", 2, 1, events(2, 50))

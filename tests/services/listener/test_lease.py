@@ -22,10 +22,11 @@ from services.listener.ingest import Ingest
 from services.listener.lease import Lease
 from services.listener.process_identity import _start_time, is_dead, process_identity
 from services.log.append import append_events
-from tests.services.listener.test_ingest import SPOOL_MB, Process, event, process
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
+from tests.support.ingest import numbered_event
+from tests.support.listener_process import SPOOL_MB, ListenerProcess, listener_process
 from tests.support.polling import TIMEOUT_SECONDS, eventually
 
 STATE = ListenerState("up", 3, SpoolState(1, 2, 3))
@@ -154,7 +155,7 @@ async def test_events_without_the_lease_are_dropped(url: str, spools: Spools) ->
         late._url = url
         async with renewing(late) as is_over:
             running = asyncio.create_task(ingest.run())
-            ingest.put(event(1))
+            ingest.put(numbered_event(1))
             await asyncio.wait_for(is_over.wait(), 300)
             await asyncio.wait_for(is_fenced.wait(), 300)
         ingest.stop()
@@ -183,13 +184,13 @@ async def logged_numbers(url: str) -> list[int]:
 
 
 @asynccontextmanager
-async def two_listeners(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[tuple[Process, Process]]:
+async def two_listeners(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[tuple[ListenerProcess, ListenerProcess]]:
     """Run two listeners: the first holds the lease, the second stands by."""
     for name in ("one", "other"):
         (folder / name).mkdir()
-    async with process(url, pbx, folder / "one") as one:
+    async with listener_process(url, pbx, folder / "one") as one:
         await eventually(lambda: pbx.logins >= 1)
-        async with process(url, pbx, folder / "other") as other:
+        async with listener_process(url, pbx, folder / "other") as other:
             await eventually(lambda: other.log_lines("standing_by"))
             yield one, other
 
@@ -235,7 +236,7 @@ async def test_a_kill_loses_no_spooled_event(url: str, tmp_path: Path, monkeypat
     async with (
         FakeAmi() as pbx,
         Cable.to_postgresql(url) as cable,
-        process(cable.url(url), pbx, tmp_path) as listener,
+        listener_process(cable.url(url), pbx, tmp_path) as listener,
     ):
         await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
         cable._server.close()
@@ -245,7 +246,7 @@ async def test_a_kill_loses_no_spooled_event(url: str, tmp_path: Path, monkeypat
         await eventually(lambda: queued()[0] == 0 and queued()[1] > 2000)
         spooled = queued()[1]
         listener.process.kill()
-    async with FakeAmi() as pbx, process(url, pbx, tmp_path):
+    async with FakeAmi() as pbx, listener_process(url, pbx, tmp_path):
         await EventLog(url).until(lambda names: names.count("Connected") >= 2)
     rows = await EventLog(url).rows()
     read = [row["raw"] for row in rows if row["name"] == "Newexten"]

@@ -8,16 +8,8 @@ import pytest
 from schemas.log import NewEvent
 from services.log.append import APPEND, append_events
 from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch, leaf, split
-
-BATCHES = """
-SELECT first, last, connection, ordinal, ledger.microseconds(appended) AS appended,
-       ledger.microseconds(earliest) AS earliest, pbx, hash, leaves, salts
-FROM ledger.batch ORDER BY first
-"""
-EVENTS = """
-SELECT ledger.microseconds(occurred), ledger.microseconds(recorded), source, name, raw
-FROM ledger.event WHERE position >= $1 AND position <= $2 ORDER BY position
-"""
+from tests.support.chain import BATCHES, EVENTS
+from tests.support.log_clock import set_clock
 
 
 def events(*raws: str, at: float = 1_795_000_000.25) -> list[NewEvent]:
@@ -92,9 +84,7 @@ async def test_a_fenced_writer_may_bring_what_it_heard_before_and_nothing_else(c
 async def test_months_turn_by_themselves(connection: asyncpg.Connection) -> None:
     parts = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::regclass ORDER BY 1"
     for number, day in enumerate(("2031-01-31 23:59:59", "2031-02-01", "2031-01-15", "2031-04-30"), 1):
-        await connection.execute(
-            f"CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{day}+00'"
-        )
+        await set_clock(connection, f"{day}+00")
         await append_events(connection, "a", 1, number, events(str(number)))
     rows = await connection.fetch("SELECT position, month::text, tableoid::regclass::text FROM ledger.event ORDER BY 1")
     assert [tuple(row) for row in rows] == [

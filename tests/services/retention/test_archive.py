@@ -29,7 +29,7 @@ from services.retention.redact_pattern import RedactionPattern
 from services.transfer.export_ledger import export_ledger
 from services.transfer.ledger_file import LedgerFileError, manifest_path, read_manifest
 from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
-from tests.support.two_pbx_log import set_clock
+from tests.support.log_clock import set_clock
 
 SIZE = 2_000
 """Positions 1 to 501, 1002, 1503 and 2000 are of one month each."""

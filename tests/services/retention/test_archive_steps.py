@@ -29,12 +29,12 @@ from services.transfer.import_asterisk import import_asterisk
 from services.transfer.import_content import read_contents
 from services.transfer.import_ledger import ImportRefusedError
 from services.transfer.ledger_file import manifest_path
-from tests.services.transfer.test_import import imported
 from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
+from tests.support.log_clock import set_clock
 from tests.support.polling import eventually
 from tests.support.rebuilding import run_command
 from tests.support.story import fold_log
-from tests.support.two_pbx_log import set_clock
+from tests.support.transfer import import_files
 
 SIZE = 2_000
 STATE = "SELECT (SELECT count(*) FROM ledger.event), (SELECT count(*) FROM ledger.archive), position FROM ledger.head"
@@ -126,7 +126,7 @@ async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it
     assert (code, err) == (0, "")
     assert out.endswith(f" positions {ends[2] + 1} to {SIZE + 3}\n")
     files = [*(one.path for one in (*first.files, *second.files)), tmp_path / "rest.jsonl.zst"]
-    output = await imported(empty_url, *files)
+    output = await import_files(empty_url, *files)
     assert output[0] == f"positions 1 to {ends[0]}, in the same chain"
     assert output[-1] == f"positions {ends[2] + 1} to {SIZE + 3}, in the same chain"
     whole, rest = await verify_log(empty_url), await verify_log(url)
@@ -136,7 +136,7 @@ async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it
     await run_archive(empty_url, tmp_path / "again", "2026-05")
     await verify_log(empty_url)
     with pytest.raises(ImportRefusedError, match=r"it is archived: 2026-03\.jsonl\.zst holds 2026-03"):
-        await imported(url, files[0])
+        await import_files(url, files[0])
 
 
 async def previous_link(connection: asyncpg.Connection) -> PreviousLink | None:

@@ -9,8 +9,7 @@ import pytest
 
 from schemas.settings import Pbx, Settings
 from services.runtime.settings import VARIABLES, SettingsError, load_settings
-
-SECRET = "s3cr3t"
+from tests.support.settings import SECRET
 
 
 def mistakes(environ: dict[str, str], file: Path | None = None) -> list[str]:
