@@ -61,7 +61,7 @@ class BatchWriter:
                 take = takes[index]
                 if take is None:
                     fold = folds[group[index]] = Fold(group[index].model, group[index].state)
-                    take = takes[index] = fold.take
+                    take = takes[index] = fold.apply
                 take(decoded)
         for cursor, fold in folds.items():
             with stopping_model(cursor, f"reading rows for {cursor.position + 1}..{rows[-1][0]}"):

@@ -11,7 +11,8 @@ CODING = re.compile(r"""-{1,2}(x-gzip|gzip|br|zstd|deflate)("?)\Z""")
 def entity_tags(request: web.Request, header: str) -> set[str] | None:
     """Return the opaque tags of If-None-Match or If-Match without quotes, None without that header.
 
-    Weak tags equal strong ones, and a tag that a proxy marked with its coding equals ours: the rows are the same.
+    Weak tags equal strong ones, and a tag that a proxy marked with its coding equals Ringledger's own: the rows are
+    the same.
     """
     lines = request.headers.getall(header, None)
     if lines is None:

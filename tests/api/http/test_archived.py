@@ -108,7 +108,7 @@ async def test_an_explanation_names_archived_events(scene: Scene, ledger: Ledger
     )
     body = await scene.get("/v1/ledger/explain", statistics=day)
     assert (body["exact"], body["folded"]["after"]) == (False, scene.ends[1])
-    assert body["why"].endswith("Archived are: 2026-03.jsonl.zst, 2026-04.jsonl.zst.")
+    assert body["why"].endswith("The archives are: 2026-03.jsonl.zst, 2026-04.jsonl.zst.")
 
 
 async def test_a_model_without_saved_state_is_unready(scene: Scene, ledger: Ledger) -> None:

@@ -23,7 +23,7 @@ from services.accounts.passwords import admin_password, hash_password, password_
 from services.accounts.throttle import FREE_FAILURES
 from services.database.connection import create_pool
 from services.database.pool import Pool
-from services.log.writer import ATTEMPTS, EventWriter, UnknownAppendError
+from services.log.writer import MAX_ATTEMPTS, EventWriter, UnknownAppendError
 from services.runtime.clock import Clock
 from tests.support.api_client import PASSWORD, Client, RecordedApi, Serve, admin_token, basic, stop_throttle_clock
 from tests.support.ledger import Ledger
@@ -291,7 +291,7 @@ class LossyPool:
         return result
 
 
-@pytest.mark.parametrize("lost", [0, 1, ATTEMPTS])
+@pytest.mark.parametrize("lost", [0, 1, MAX_ATTEMPTS])
 async def test_facts_are_appended_once_despite_lost_results(ledger: Ledger, lost: int) -> None:
     pool = await create_pool(ledger.url, size=2)
     writer = EventWriter(cast("Pool", LossyPool(pool, lost)))
@@ -299,7 +299,7 @@ async def test_facts_are_appended_once_despite_lost_results(ledger: Ledger, lost
         try:
             await writer.append(TokenRevoked(name, "logout"))
         except UnknownAppendError:
-            assert (name, lost) == ("a", ATTEMPTS)
+            assert (name, lost) == ("a", MAX_ATTEMPTS)
     raws = [r["raw"] for r in await ledger.connection.fetch("SELECT raw FROM event ORDER BY position")]
     assert [msgspec.json.decode(raw)["token_hash"] for raw in raws] == ["a", "b", "c"]
     await pool.close()

@@ -120,7 +120,7 @@ def test_a_message_has_the_durations_of_its_event(off: int) -> None:
     models = [model for model in ALL if model.name in CATALOG.by_model]
     step = StepFold(models, {model.name: (FoldState(), []) for model in models})
     for event in recorded_all([*pbx.joined(1000.0), *pbx.parked(1000.0)]):
-        for message in messages_of(event, step.take(event) if event.name in step.names else [], step, CATALOG):
+        for message in messages_of(event, step.apply(event) if event.name in step.names else [], step, CATALOG):
             item = next(iter(msgspec.json.decode(message.data).values()))
             durations |= {name: item[name] for name in ("duration", "wait", "parking_duration") if name in item}
     assert durations == {"duration": 0, "wait": 0, "parking_duration": 0}
@@ -138,7 +138,10 @@ async def test_readyz_names_the_pbx_whose_clock_differs(ledger: Ledger, serve: S
     reply = await client.get("/readyz")
     body = await reply.json()
     assert (reply.status, body["status"]) == (200, "ready")
-    assert body["warnings"] == ["the clock of early is 31 s ahead of ours", "the clock of late is 600 s behind ours"]
+    assert body["warnings"] == [
+        "the clock of early is 31 s ahead of the listener's",
+        "the clock of late is 600 s behind the listener's",
+    ]
     assert {one["pbx"]: one["clock_offset"] for one in body["listeners"]}["right"] == 4.9
 
 

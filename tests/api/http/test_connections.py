@@ -190,7 +190,7 @@ async def test_a_trickling_body_is_408(start: Start) -> None:
     peer = await server.connect()
     head, text = await trickle(peer, "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert json.loads(text)["message"] == "the body did not come in time"
+    assert json.loads(text)["message"] == "the body did not arrive in time"
     assert server.closed() == {"body": 1}
 
 

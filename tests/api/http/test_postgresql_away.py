@@ -71,7 +71,7 @@ async def client(serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) 
     client = await serve()
     client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
-    monkeypatch.setattr("services.database.heartbeat.TICKS", 12)
+    monkeypatch.setattr("services.database.heartbeat.SILENT_TICKS", 12)
     return client
 
 

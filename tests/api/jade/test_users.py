@@ -9,7 +9,7 @@ import pytest
 
 from api.app_keys import ACCOUNTS
 from services.accounts.accounts import token_hash
-from services.accounts.hashing import SHARE
+from services.accounts.hashing import USER_PLACES
 from tests.contract import misfits, shapes
 from tests.support.api_client import PASSWORD, Client, Serve, basic, bearer, log_in
 from tests.support.ledger import Ledger
@@ -286,7 +286,7 @@ async def test_passwords_that_wait_to_be_hashed_are_bounded(client: Client) -> N
     accounts = client.app[ACCOUNTS]
     admin = accounts.by_name["admin"].uuid
     with contextlib.ExitStack() as share:
-        for _ in range(SHARE):
-            share.enter_context(accounts._hashing._lanes["users"].place(admin))
+        for _ in range(USER_PLACES):
+            share.enter_context(accounts._hashing._lanes["users"].reserve(admin))
         assert await error_message(await client.post(USERS, json=NEW), 429)
     assert await created_uuid(await client.post(USERS, json=NEW))

@@ -76,7 +76,7 @@ async def test_small_pages_and_small_steps_miss_nothing(
 ) -> None:
     monkeypatch.setattr(search, "MAX_STEP", 50)
     monkeypatch.setattr(search, "MAX_SCANNED", 170)
-    monkeypatch.setattr(search, "ROWS", 5)
+    monkeypatch.setattr(search, "MIN_STEP", 5)
     bounds = {"after": 1000, "before": 3000}
     expected = await select_positions(
         recorded.ledger.connection, "position > 1000 AND position < 3000 AND name = 'Newstate'"

@@ -316,7 +316,7 @@ async def test_a_row_without_events_is_not_exact(own_client: Client, ledger: Led
     assert (explanation["exact"], explanation["row"]["channel"]) == (False, "PJSIP/forged")
     explanation = await get_explanation(own_client, statistics="2026-11-22")
     assert (explanation["exact"], explanation["value"]["calls"]) == (False, 5)
-    assert explanation["why"].startswith("The part of the log that was folded does not come to what is served")
+    assert explanation["why"].startswith("The folded part of the log does not give the served rows")
     assert "positions are read" not in explanation["why"]
 
 

@@ -17,7 +17,7 @@ from api.stream.client_stream import ClientStream
 from api.stream.closing import StreamClosed
 from api.stream.hub import STREAMS
 from api.stream.live_buffer import LiveBuffer
-from api.stream.messages import WHOLE_EVENT, MessageBatch, StreamMessage
+from api.stream.messages import LAST_NUMBER, MessageBatch, StreamMessage
 from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
@@ -173,7 +173,7 @@ async def test_streams_that_catch_up_are_limited(
 ) -> None:
     monkeypatch.setattr(live_buffer, "START_EVENTS", 0)
     monkeypatch.setattr(hub, "MAX_CATCHING_UP", 1)
-    monkeypatch.setattr(client_stream, "STEP", 1)
+    monkeypatch.setattr(client_stream, "STEP_EVENTS", 1)
     first = await ledger.write(newchannel("1.1"))
     await ledger.write(newchannel("1.2"))
     gate = asyncio.Event()
@@ -197,7 +197,7 @@ async def test_streams_that_catch_up_are_limited(
         assert near.error is None
 
 
-def message(position: int, number: int = WHOLE_EVENT, size: int = 10) -> StreamMessage:
+def message(position: int, number: int = LAST_NUMBER, size: int = 10) -> StreamMessage:
     return StreamMessage((position, number), "/core/channels/1/", "pbx", b"x" * size)
 
 
@@ -212,7 +212,7 @@ def test_a_full_live_buffer_drops_whole_events(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(live_buffer, "MAX_MESSAGES", 4 if bound == "messages" else 100)
     monkeypatch.setattr(live_buffer, "MAX_BYTES", 1000 if bound == "messages" else 49)
     buffer = LiveBuffer(None, Start(), CATALOG)  # type: ignore[arg-type]
-    assert (buffer.oldest, buffer.covers((4, WHOLE_EVENT)), buffer.covers((4, 2)), buffer.covers((3, WHOLE_EVENT))) == (
+    assert (buffer.oldest, buffer.covers((4, LAST_NUMBER)), buffer.covers((4, 2)), buffer.covers((3, LAST_NUMBER))) == (
         4,
         True,
         False,
@@ -223,7 +223,7 @@ def test_a_full_live_buffer_drops_whole_events(monkeypatch: pytest.MonkeyPatch, 
     assert (buffer.oldest, buffer.position, buffer.count) == (4, 8, 4)
     assert [
         buffer.after(place)
-        for place in ((4, WHOLE_EVENT), (6, WHOLE_EVENT), (7, WHOLE_EVENT), (8, 1), (8, WHOLE_EVENT), (9, 1))
+        for place in ((4, LAST_NUMBER), (6, LAST_NUMBER), (7, LAST_NUMBER), (8, 1), (8, LAST_NUMBER), (9, 1))
     ] == [
         0,
         1,
@@ -232,13 +232,13 @@ def test_a_full_live_buffer_drops_whole_events(monkeypatch: pytest.MonkeyPatch, 
         4,
         4,
     ]
-    assert [m.place for m in buffer.since(1).messages] == [(8, 1), (8, 2), (8, WHOLE_EVENT)]
+    assert [m.message_id for m in buffer.since(1).messages] == [(8, 1), (8, 2), (8, LAST_NUMBER)]
     buffer._put([message(9)])
-    assert (buffer.oldest, buffer.covers((6, WHOLE_EVENT)), buffer.covers((6, 1))) == (6, True, False)
+    assert (buffer.oldest, buffer.covers((6, LAST_NUMBER)), buffer.covers((6, 1))) == (6, True, False)
     with pytest.raises(StreamClosed, match="too slowly"):
         buffer.since(0)
     buffer._put([message(11)])
-    assert (buffer.oldest, [m.place[0] for m in buffer.since(4).messages]) == (8, [9, 11])
+    assert (buffer.oldest, [m.message_id[0] for m in buffer.since(4).messages]) == (8, [9, 11])
     buffer.close(StreamClosed("redacted", "gone", 1012))
     with pytest.raises(StreamClosed, match="gone"):
         buffer.since(4)

@@ -59,7 +59,7 @@ def sample_changes(recording: str, dice: random.Random) -> list[tuple[RecordedEv
     # Responses to CoreStatus and CoreSettings.
     responses = [event for event in listener_events(wire(recording)) if isinstance(event, NewEvent)]
     for event in as_recorded([*snapshotted(recording), *responses]):
-        for change in step.take(event) if event.name in step._subscriptions else ():
+        for change in step.apply(event) if event.name in step._subscriptions else ():
             if change.after is None:
                 continue
             number = counts[change.model] = counts.get(change.model, 0) + 1

@@ -72,7 +72,7 @@ async def test_a_resumed_stream_sends_exactly_the_rest(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setattr(live_buffer, "START_EVENTS", 10_000 if source == "in memory" else 0)
-    monkeypatch.setattr(client_stream, "STEP", 37)
+    monkeypatch.setattr(client_stream, "STEP_EVENTS", 37)
     monkeypatch.setattr(live_buffer, "BATCH_MESSAGES", 5)
     whole = await scene.all()
     assert len({message.id for message in whole}) == len(whole) > 1000
@@ -91,7 +91,7 @@ async def test_a_resumed_stream_sends_exactly_the_rest(
 
 async def test_concurrent_streams_get_the_same_messages(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_buffer, "START_EVENTS", 300)
-    monkeypatch.setattr(client_stream, "STEP", 100)
+    monkeypatch.setattr(client_stream, "STEP_EVENTS", 100)
     monkeypatch.setattr(hub, "MAX_CATCHING_UP", 100)
     dice = random.Random(11)
     before = await scene.all()

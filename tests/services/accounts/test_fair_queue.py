@@ -19,7 +19,7 @@ class Work:
         self._end = asyncio.Semaphore(0)
 
     async def request(self, name: str) -> None:
-        with self.queue.place(name[0]):
+        with self.queue.reserve(name[0]):
             async with self.queue.turn(name[0]):
                 self.started.append(name)
                 await self._end.acquire()

@@ -32,7 +32,7 @@ async def test_silence_ends_whatever_waits_for_postgresql() -> None:
 
 
 async def test_no_answer_in_time_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.database.heartbeat.TICKS", 2)
+    monkeypatch.setattr("services.database.heartbeat.SILENT_TICKS", 2)
     monkeypatch.setattr("services.database.heartbeat.TICK_SECONDS", 0.01)
     heartbeat = Heartbeat("")
     with pytest.raises(SilentError):
@@ -41,7 +41,7 @@ async def test_no_answer_in_time_is_silence(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_process_that_is_busy_itself_is_not_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.database.heartbeat.TICKS", 2)
+    monkeypatch.setattr("services.database.heartbeat.SILENT_TICKS", 2)
     monkeypatch.setattr("services.database.heartbeat.TICK_SECONDS", 0.01)
     heartbeat = Heartbeat("")
 

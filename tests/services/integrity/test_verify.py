@@ -17,7 +17,7 @@ from services.integrity.chain_walk import walk_chain
 from services.integrity.damage import BatchBoundary, DamageError
 from services.log import batches
 from services.log.append import append_events
-from services.log.chain import LEAF, ZERO_LINK
+from services.log.chain import LEAF_BYTES, ZERO_LINK
 from tests.support.log_clock import set_clock
 from tests.support.polling import eventually
 
@@ -203,8 +203,8 @@ async def test_what_was_done_is_named(
     good = await walk_chain(url)
     assert (good.events, good.batches, good.end.position) == (16, 5, 16)
     await connection.execute(change)
-    for window in (1, 3, batches.WINDOW):  # what is read together must not matter
-        monkeypatch.setattr(batches, "WINDOW", window)
+    for window in (1, 3, batches.WINDOW_POSITIONS):  # what is read together must not matter
+        monkeypatch.setattr(batches, "WINDOW_POSITIONS", window)
         with pytest.raises(DamageError) as result:
             await walk_chain(url)
         assert (result.value.kind, result.value.position) == (kind, position), str(result.value)
@@ -267,7 +267,7 @@ async def test_the_chain_may_begin_at_a_later_batch(url: str, connection: asyncp
 async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connection: asyncpg.Connection) -> None:
     await connection.execute("UPDATE ledger.event SET raw = 'x' WHERE position IN (9, 13)")
     rows = await connection.fetch("SELECT first, leaves FROM ledger.batch WHERE first IN (8, 12) ORDER BY first")
-    was = {9: rows[0][1][LEAF : 2 * LEAF], 13: rows[1][1][LEAF : 2 * LEAF]}
+    was = {9: rows[0][1][LEAF_BYTES : 2 * LEAF_BYTES], 13: rows[1][1][LEAF_BYTES : 2 * LEAF_BYTES]}
     reading = await batches.connect_microseconds(url, "test")
     async for stretch in batches.read_slices(reading, 0, 16):
         salts = b"".join([b.salts for b in stretch.batches])  # of the first position on
@@ -280,7 +280,7 @@ async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connect
     with pytest.raises(DamageError, match="event 9 altered"):
         await walk_chain(url, redacted={9: redacted[13], 13: redacted[13]})
     with pytest.raises(DamageError, match="event 10 altered"):  # recorded as redacted, but unchanged
-        await walk_chain(url, redacted=redacted | {10: (now[10], bytes(LEAF))})
+        await walk_chain(url, redacted=redacted | {10: (now[10], bytes(LEAF_BYTES))})
 
 
 async def test_the_command_needs_the_database_alone(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
@@ -318,8 +318,8 @@ async def test_several_processes_find_the_same(
     url: str, connection: asyncpg.Connection, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = await walk_chain(url, {7, 16})
-    monkeypatch.setattr(compare, "PARALLEL", 0)
-    monkeypatch.setattr(batches, "WINDOW", 1)
+    monkeypatch.setattr(compare, "PARALLEL_EVENTS", 0)
+    monkeypatch.setattr(batches, "WINDOW_POSITIONS", 1)
     assert await walk_chain(url, {7, 16}) == alone
     change, kind, position = CASES[case]
     await connection.execute(change)
@@ -335,7 +335,7 @@ from services.log import batches
 
 async def main():
     connection = await batches.connect_microseconds(sys.argv[1], "test")
-    compare.PARALLEL = 0
+    compare.PARALLEL_EVENTS = 0
     async with compare.open_comparer(sys.argv[1], connection, {}, 16) as (compared, _):
         stretch = await batches.read_batches(connection, 0, 16)
         assert (await compared(stretch.batches, stretch.months)).counts.total() == 16

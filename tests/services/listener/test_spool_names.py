@@ -20,7 +20,7 @@ from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.process import listen
 from services.runtime.private import open_private
-from services.runtime.settings import LONGEST_NAME, SettingsError, load_settings
+from services.runtime.settings import MAX_NAME_LENGTH, SettingsError, load_settings
 from tests.support.fake_ami import FakeAmi
 from tests.support.ingest import numbered_event, running_ingest
 from tests.support.listener import NO_SPOOL
@@ -28,7 +28,7 @@ from tests.support.polling import TIMEOUT_SECONDS, eventually
 from tests.support.settings import SECRET
 
 UNREACHABLE = "postgresql://nobody@127.0.0.1:1/none"
-NAMES = ("Ж" * 40, "☎" * LONGEST_NAME, "a.b", "../x", "spool", "a" * 32)
+NAMES = ("Ж" * 40, "☎" * MAX_NAME_LENGTH, "a.b", "../x", "spool", "a" * 32)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -219,7 +219,7 @@ async def test_a_foreign_spool_stops_no_writer(url: str, spools: Spools, monkeyp
         assert "Permission denied" in await eventually(lambda: ingest.spool_state.error)
 
 
-@pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "a\nb", "a\x85b"])
+@pytest.mark.parametrize("name", ["x" * (MAX_NAME_LENGTH + 1), "a\nb", "a\x85b"])
 def test_an_invalid_pbx_name_is_a_settings_error(name: str) -> None:
     with pytest.raises(SettingsError, match="item 1: a name has at most 200 characters") as caught:
         load_settings({"RINGLEDGER_AMI": f"{name}=ami://user:{SECRET}@pbx1"})
@@ -227,5 +227,5 @@ def test_an_invalid_pbx_name_is_a_settings_error(name: str) -> None:
 
 
 def test_a_pbx_name_may_have_200_characters() -> None:
-    (pbx,) = load_settings({"RINGLEDGER_AMI": f"{'Ж' * LONGEST_NAME}=ami://user:{SECRET}@pbx1"}).ami
-    assert pbx.name == "Ж" * LONGEST_NAME
+    (pbx,) = load_settings({"RINGLEDGER_AMI": f"{'Ж' * MAX_NAME_LENGTH}=ami://user:{SECRET}@pbx1"}).ami
+    assert pbx.name == "Ж" * MAX_NAME_LENGTH

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.log import NewEvent
 from services.log.append import APPEND, append_events
-from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch, leaf, split
+from services.log.chain import LEAF_BYTES, SALT_BYTES, ZERO_LINK, SealedBatch, leaf, split
 from tests.support.chain import BATCHES, EVENTS
 from tests.support.log_clock import set_clock
 
@@ -29,13 +29,13 @@ async def sealed(connection: asyncpg.Connection) -> list[SealedBatch]:
     before, ended = ZERO_LINK, 0
     for batch in batches:
         rows = await connection.fetch(EVENTS, batch.first, batch.last)
-        leaves = b"".join([leaf(salt, *row) for salt, row in zip(split(batch.salts, SALT), rows, strict=True)])
+        leaves = b"".join([leaf(salt, *row) for salt, row in zip(split(batch.salts, SALT_BYTES), rows, strict=True)])
         assert leaves == batch.leaves
-        assert len(leaves) == LEAF * (batch.last - batch.first + 1)
+        assert len(leaves) == LEAF_BYTES * (batch.last - batch.first + 1)
         assert batch.first == ended + 1
         assert batch.hash == batch.link(before)
         before, ended = batch.hash, batch.last
-    assert len({salt for batch in batches for salt in split(batch.salts, SALT)}) == ended
+    assert len({salt for batch in batches for salt in split(batch.salts, SALT_BYTES)}) == ended
     assert tuple(await connection.fetchrow("SELECT position, hash FROM ledger.head")) == (ended, before)
     assert await connection.fetchval("SELECT coalesce(sum(count), 0) FROM ledger.name") == ended
     return batches
@@ -59,7 +59,10 @@ async def test_python_and_sql_seal_alike(connection: asyncpg.Connection) -> None
     ]
 
 
-@pytest.mark.parametrize(("leaves", "salts"), [(2 * LEAF, SALT), (LEAF, 2 * SALT), (LEAF, SALT - 1), (LEAF, 0)])
+@pytest.mark.parametrize(
+    ("leaves", "salts"),
+    [(2 * LEAF_BYTES, SALT_BYTES), (LEAF_BYTES, 2 * SALT_BYTES), (LEAF_BYTES, SALT_BYTES - 1), (LEAF_BYTES, 0)],
+)
 async def test_leaves_and_salts_that_do_not_fit_are_refused(
     connection: asyncpg.Connection, leaves: int, salts: int
 ) -> None:

@@ -12,7 +12,7 @@ from services.database.locks import Lock
 from services.integrity.damage import DamageError
 from services.integrity.verify import verify_log
 from services.log.append import append_events
-from services.log.chain import LEAF, SALT, leaf, split
+from services.log.chain import LEAF_BYTES, SALT_BYTES, leaf, split
 from services.log.redactions import RedactionError
 from services.retention import redact, redact_log
 from services.retention.redact import RedactError
@@ -143,13 +143,14 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     await redact.redact(url, RedactionPattern("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     twice = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
     changed = [
-        [a != b for a, b in zip(split(x, SALT), split(y, SALT), strict=True)] for x, y in ((old, salts), (salts, twice))
+        [a != b for a, b in zip(split(x, SALT_BYTES), split(y, SALT_BYTES), strict=True)]
+        for x, y in ((old, salts), (salts, twice))
     ]
     assert changed[0] == [True] * 9 + [False]
     assert [at for at, new in enumerate(changed[1], 1) if new] == [2, 4, 7, 8]
 
     retained = b"".join([row[0] for row in await connection.fetch("SELECT salts FROM batch")])
-    leaves = split(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF)
+    leaves = split(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF_BYTES)
     records = [
         msgspec.json.decode(r["raw"], type=Redacted) for r in await connection.fetch(ALL_EVENTS) if r[8] == "Redacted"
     ]
@@ -157,7 +158,7 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     for rows, still in ((before, {10}), (once, {1, 3, 5, 6, 9, 10})):
         for row in rows[:10]:
             times = None if row[3] is None else microseconds(row[3]), microseconds(row[4])
-            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT), *split(retained, SALT)]}
+            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT_BYTES), *split(retained, SALT_BYTES)]}
             assert bool(every & output) == (row["position"] in still), row["position"]
     await verify_log(url)
 

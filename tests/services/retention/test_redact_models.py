@@ -119,7 +119,7 @@ async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_
 ) -> None:
     await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     await fold(connection)
-    monkeypatch.setattr(redact_log, "CHUNK", 20)
+    monkeypatch.setattr(redact_log, "CHUNK_EVENTS", 20)
     await connection.execute(BREAK)
     with pytest.raises(UnfinishedError, match="run this again") as error:
         await redact.redact(url, PATTERN, TOKEN)

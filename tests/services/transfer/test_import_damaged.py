@@ -176,7 +176,7 @@ async def test_an_import_goes_on_only_as_it_was_begun(
 ) -> None:
     file = tmp_path / "queue_log"
     file.write_bytes(b"".join(QUEUE_LOG))
-    monkeypatch.setattr("services.transfer.import_asterisk.BATCH", 1)
+    monkeypatch.setattr("services.transfer.import_asterisk.BATCH_LINES", 1)
     batch, count = module._next_batch, 0
 
     def dying(events: Iterator[NewEvent]) -> list[NewEvent]:
