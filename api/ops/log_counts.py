@@ -51,7 +51,7 @@ class LogCounts(Struct, frozen=True):
     names: list[asyncpg.Record]
     unfit: list[asyncpg.Record]
     gaps: list[asyncpg.Record]
-    edge: ArchiveCatalog
+    catalog: ArchiveCatalog
 
 
 async def count_log(pool: Pool) -> LogCounts:

@@ -23,10 +23,10 @@ def entity_tags(request: web.Request, header: str) -> set[str] | None:
 def is_ahead(tags: set[str], now: str) -> bool:
     """Return whether the client's tag counts more changes of a model than the tag of this moment."""
     # The mark after the last hyphen is not a count.
-    theirs, ours = (
+    theirs, present = (
         [int(n) for n in re.findall(r"[0-9]{1,18}", tag.rpartition("-")[0])] for tag in (max(tags, key=len), now)
     )
-    return len(theirs) == len(ours) and any(a > b for a, b in zip(theirs, ours, strict=True))
+    return len(theirs) == len(present) and any(a > b for a, b in zip(theirs, present, strict=True))
 
 
 def _opaque(tag: str) -> str:
