@@ -21,7 +21,7 @@ MAX_EXACT_SECONDS = 9e9
 class NewEvent(Struct, frozen=True, gc=False):
     """An event to append. Times are seconds since the epoch, less than `MAX_EXACT_SECONDS`.
 
-    ``occurred`` is None if it is unknown.
+    ``occurred`` may be unknown (None).
     """
 
     source: Source
