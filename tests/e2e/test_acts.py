@@ -90,7 +90,7 @@ async def test_a_module(ledger: Ledger, asterisk: Asterisk) -> None:
     await agree(ledger, asterisk, "loaded", CORE, seconds=RELOAD_SECONDS)
 
 
-async def test_what_a_module_cannot(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_module_acts_are_refused_as_in_asterisk(ledger: Ledger, asterisk: Asterisk) -> None:
     before = await agree(ledger, asterisk, "at rest", (MODULES,))
     missing = (502, "Could not load module.") if asterisk.version == "16" else (404, "Module not found.")
     assert await ask(ledger, "POST", f"{MODULE}/app_none") == missing
@@ -145,7 +145,7 @@ async def test_a_member_comes_pauses_and_goes(ledger: Ledger, asterisk: Asterisk
     assert (await ask(ledger, "DELETE", path))[0] == 404
 
 
-async def test_a_member_paused_from_the_start_in_anothers_state(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_member_with_another_state_starts_paused(ledger: Ledger, asterisk: Asterisk) -> None:
     ivy = {"queue_name": "support", "interface": "Local/108@internal/n", "name": "Ivy", "state_interface": "PJSIP/108"}
     assert await ask(ledger, "POST", MEMBERS, {**ivy, "paused": 1}) == (200, "")
     state = (await agree(ledger, asterisk, "added"))["queue_members"]["support Local/108@internal/n"]
@@ -154,7 +154,7 @@ async def test_a_member_paused_from_the_start_in_anothers_state(ledger: Ledger, 
     await agree(ledger, asterisk, "gone")
 
 
-async def test_what_a_queue_refuses(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_queue_acts_are_refused_as_in_asterisk(ledger: Ledger, asterisk: Asterisk) -> None:
     before = await agree(ledger, asterisk, "at rest")
     status, words = await ask(ledger, "POST", MEMBERS, {"queue_name": "none", "location": "PJSIP/107"})
     assert (status, "No such queue" in words) == (404, True)
@@ -198,7 +198,7 @@ async def test_nothing_is_slipped_to_asterisk(ledger: Ledger, asterisk: Asterisk
     assert row["count"] == 0
 
 
-async def test_what_the_account_may_not(asterisk: Asterisk, start_ledger: StartLedger) -> None:
+async def test_acts_without_their_class_are_refused(asterisk: Asterisk, start_ledger: StartLedger) -> None:
     ledger = await start_ledger(asterisk.host, user="callonly")
     await ledger.own_event("Connected")
     before = await MODULES.asterisk(asterisk), await QUEUE_MEMBERS.asterisk(asterisk)

@@ -27,7 +27,7 @@ async def test_agents_log_in_and_out(ledger: Ledger, asterisk: Asterisk) -> None
     await agree(ledger, asterisk, "the other was logged off")
 
 
-async def test_an_agent_pauses_with_a_reason_and_another_serves(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_another_agent_serves_during_a_pause(ledger: Ledger, asterisk: Asterisk) -> None:
     await log_in(asterisk, "103", "1001")
     ben = await log_in(asterisk, "104", "1002")
     await asterisk.ami.act("QueuePause", Interface="Local/1001@agents/n", Paused="true", Reason="coffee")

@@ -11,7 +11,7 @@ SELECT convert_from(raw, 'UTF8')::json -> 'channel' ->> 'id' FROM event WHERE so
 """
 
 
-async def test_ari_tells_of_the_same_channels(asterisk: Asterisk, start_ledger: StartLedger) -> None:
+async def test_ari_has_the_same_channels(asterisk: Asterisk, start_ledger: StartLedger) -> None:
     ledger = await start_ledger(asterisk.host, with_ari=True)
     await ledger.snapshot()
     await ledger.own_event("AriConnected")

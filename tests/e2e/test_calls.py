@@ -53,7 +53,7 @@ async def test_the_called_phone_is_busy(ledger: Ledger, asterisk: Asterisk) -> N
     await agree(ledger, asterisk, "after busy")
 
 
-async def test_nobody_answers(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_unanswered_call_ends(ledger: Ledger, asterisk: Asterisk) -> None:
     alice, bob = await asterisk.phone("100"), await asterisk.phone("101")
     call = alice.call("301")
     ringing = await bob.rung()

@@ -46,7 +46,7 @@ async def test_callers_wait_in_line_and_give_up(ledger: Ledger, asterisk: Asteri
     assert tables["queues"]["empty"][7] == before + 3
 
 
-async def test_a_full_queue_takes_nobody(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_full_queue_refuses_callers(ledger: Ledger, asterisk: Asterisk) -> None:
     phones = [await asterisk.phone(user) for user in ("105", "106", "107", "108")]
     for phone in phones[:3]:
         await phone.call("204").up()
@@ -87,7 +87,7 @@ async def test_members_come_pause_and_go(ledger: Ledger, asterisk: Asterisk) -> 
     assert not [key for key in tables["queue_members"] if key.startswith("support ")]
 
 
-async def test_a_member_who_does_not_answer_is_paused(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_absent_member_is_paused(ledger: Ledger, asterisk: Asterisk) -> None:
     act = asterisk.ami.act
     member, caller = await asterisk.phone("107"), await asterisk.phone("105")
     await act("QueueAdd", Queue="support", Interface="PJSIP/107", MemberName="Hugo Hall")
@@ -110,7 +110,7 @@ async def test_a_member_who_does_not_answer_is_paused(ledger: Ledger, asterisk: 
     await agree(ledger, asterisk, "ended")
 
 
-async def test_a_snapshot_heals_what_no_event_tells(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_snapshot_heals_changes_without_events(ledger: Ledger, asterisk: Asterisk) -> None:
     caller = await asterisk.phone("105")
     call = await caller.call("204").up()
     await wait_callers(asterisk, 1)

@@ -7,7 +7,7 @@ from tests.e2e.truth import CHANNELS, QUEUE_ENTRIES, QUEUE_MEMBERS, QUEUES, agre
 from tests.support.polling import eventually
 
 
-async def test_a_caller_transferred_into_a_queue_waits_and_abandons(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_transferred_caller_waits_and_abandons(ledger: Ledger, asterisk: Asterisk) -> None:
     before = (await agree(ledger, asterisk, "an empty queue"))["queues"]["empty"][7]
     caller, leg, second = await second_leg(asterisk, "204")
     await wait_callers(asterisk, 1)
@@ -35,7 +35,7 @@ async def test_a_waiting_caller_bridged_elsewhere_leaves_the_queue(ledger: Ledge
     assert rows["queues"]["empty"][7] == before + 1
 
 
-async def test_an_agent_stays_logged_in_on_the_channel_that_takes_over(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_agent_follows_the_replacing_channel(ledger: Ledger, asterisk: Asterisk) -> None:
     caller, leg, second = await second_leg(asterisk, "221001")
     await wait_agent_state(asterisk, "1001", "NOT_INUSE")
     await agree(ledger, asterisk, "logged in on the leg")
@@ -47,7 +47,7 @@ async def test_an_agent_stays_logged_in_on_the_channel_that_takes_over(ledger: L
     await agree(ledger, asterisk, "logged out")
 
 
-async def test_a_parking_space_goes_to_the_channel_that_takes_over(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_replacing_channel_takes_the_parking_space(ledger: Ledger, asterisk: Asterisk) -> None:
     caller, leg, second = await second_leg(asterisk, "700")
     await wait_parked(asterisk, 1)
     await transfer(leg, second)
@@ -58,7 +58,7 @@ async def test_a_parking_space_goes_to_the_channel_that_takes_over(ledger: Ledge
     assert (await agree(ledger, asterisk, "the caller gave up"))["parked_calls"] == {}
 
 
-async def test_a_queue_call_whose_ends_were_optimised_away_counts_once(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_optimised_queue_call_counts_once(ledger: Ledger, asterisk: Asterisk) -> None:
     """The caller is Local/201@internal, the member Local/107@internal: both give their places to phones."""
     act = asterisk.ami.act
     member, caller = await asterisk.phone("107"), await asterisk.phone("105")

@@ -81,7 +81,7 @@ async def test_the_rest_of_the_log_is_served(scene: Scene) -> None:
     assert proof["batch"]["previous"] == read_manifest(scene.done.files[1].path).hash
 
 
-async def test_archives_are_told(scene: Scene) -> None:
+async def test_status_and_metrics_name_archives(scene: Scene) -> None:
     months = (await scene.get("/v1/ledger/status"))["archives"]
     assert [(one["month"], one["first_position"], one["last_position"], one["file"]) for one in months] == [
         ("2026-03", 1, scene.ends[0], "2026-03.jsonl.zst"),

@@ -85,7 +85,7 @@ async def test_asterisks_refusal(client: Client, ledger: Ledger, ami: FakeAmi, w
     assert body["position"] == await ledger.connection.fetchval("SELECT requested FROM acts")
 
 
-async def test_what_the_view_does_not_have_is_not_asked_for(client: Client, ledger: Ledger, ami: FakeAmi) -> None:
+async def test_a_hangup_of_a_missing_channel_is_404(client: Client, ledger: Ledger, ami: FakeAmi) -> None:
     assert (await client.delete("/v1/admin/core/channels/9.9")).status == 404
     assert await events_named(ledger, "ActRequested") == []
     assert ami.actions_named("Hangup") == []
@@ -99,7 +99,7 @@ async def served(_pool: Pool, _pbx: str) -> bool:
     return True
 
 
-async def test_an_act_that_was_sent_without_outcome_is_504(
+async def test_a_sent_act_without_outcome_is_504(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = acting._append
@@ -120,7 +120,7 @@ async def test_an_act_that_was_sent_without_outcome_is_504(
 
 
 @pytest.mark.parametrize("seconds", [None, 3600.0])
-async def test_an_act_without_a_commander_is_refused_and_not_recorded(
+async def test_an_act_without_a_commander_is_not_recorded(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seconds: float | None
 ) -> None:
     monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
@@ -135,7 +135,7 @@ async def test_an_act_without_a_commander_is_refused_and_not_recorded(
     assert await events_named(ledger, "ActRequested") == []
 
 
-async def test_a_refused_act_is_done_later_under_its_key(
+async def test_a_refused_act_may_be_repeated_by_key(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = {"Idempotency-Key": "once"}
@@ -157,7 +157,7 @@ async def test_a_refused_act_is_done_later_under_its_key(
         assert len(fake.actions_named("Hangup")) == 1
 
 
-async def test_an_act_whose_commander_ended_is_503_if_it_was_not_sent(
+async def test_an_unsent_act_without_commander_is_503(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acting, "OUTCOME_SECONDS", 0.3)
@@ -211,7 +211,7 @@ async def test_the_same_key_for_something_else(client: Client, ami: FakeAmi) -> 
     assert len(ami.actions_named("Hangup")) == 1
 
 
-async def test_a_failed_act_under_a_key_is_told_again(client: Client, ami: FakeAmi) -> None:
+async def test_a_failed_act_is_answered_again_by_key(client: Client, ami: FakeAmi) -> None:
     ami.replies["Hangup"] = saying("Response: Error", "Message: No such channel")
     headers = {"Idempotency-Key": "once"}
     replies = [await client.delete(PATH, headers=headers) for _ in range(2)]

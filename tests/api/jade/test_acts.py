@@ -109,7 +109,7 @@ class Desk(Struct, frozen=True):
         ("/admin/queue/entries/3.1", "PJSIP/102-3"),
     ],
 )
-async def test_what_is_a_channel_is_hung_up(desk: Desk, start: str, path: str, channel: str) -> None:
+async def test_hangups_reach_channels_parked_calls_and_callers(desk: Desk, start: str, path: str, channel: str) -> None:
     assert await desk.send("DELETE", start + path) == (200, "")
     assert desk.actions() == [{"Action": "Hangup", "Channel": channel}]
 
@@ -122,7 +122,7 @@ async def test_a_module(desk: Desk, method: str, kind: str) -> None:
     assert desk.actions() == [{"Action": "ModuleLoad", "Module": "app_dictate.so", "LoadType": kind}] * len(paths)
 
 
-async def test_a_module_that_no_file_of_asterisks_can_be(desk: Desk) -> None:
+async def test_a_module_name_outside_asterisks_folder_is_refused(desk: Desk) -> None:
     for name in (
         "..%2F..%2Ftmp%2Fevil",
         "%2Ftmp%2Fevil",
@@ -217,7 +217,7 @@ UNKNOWN = [
 ]
 
 
-async def test_what_is_not_there(desk: Desk) -> None:
+async def test_an_act_on_a_missing_object_is_404(desk: Desk) -> None:
     for method, path in UNKNOWN:
         body = {"penalty": 1} if method == "PUT" else None
         assert (await desk.send(method, path, body))[0] == 404, (method, path)
@@ -335,7 +335,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "action", "body"), REQUESTS)
-async def test_what_asterisk_refuses_is_told_in_its_words(
+async def test_a_refusal_has_the_words_of_asterisk(
     desk: Desk, method: str, path: str, action: str, body: dict[str, Any] | None
 ) -> None:
     desk.ami.replies[action] = reply_with("Response: Error", "Message: Permission denied")
@@ -353,7 +353,7 @@ async def test_what_asterisk_refuses_is_told_in_its_words(
         (("DELETE", HUGOS, "QueueRemove", None), {"sales": ["PJSIP/107"]}, 502),
     ],
 )
-async def test_a_member_that_asterisk_knows_better(
+async def test_a_member_change_that_asterisk_refuses_is_reported(
     desk: Desk, operation: tuple[str, str, str, Any], members: dict[str, list[str]], status: int
 ) -> None:
     method, path, action, body = operation
@@ -384,7 +384,7 @@ async def succeeded(ledger: Ledger) -> list[dict[str, Any]]:
     return await events_named(ledger, "ActSucceeded")
 
 
-async def test_sent_again_under_its_key_when_it_is_gone(desk: Desk) -> None:
+async def test_a_hangup_repeated_under_its_key_is_answered(desk: Desk) -> None:
     headers = {"Idempotency-Key": "once"}
     path = "/v1/admin/core/channels/1.1"
     assert await desk.send("DELETE", path, headers=headers) == (200, "")
@@ -400,7 +400,7 @@ async def test_sent_again_under_its_key_when_it_is_gone(desk: Desk) -> None:
     assert len(desk.actions()) == 1
 
 
-async def test_of_several_pbxes_one_is_named(desk: Desk) -> None:
+async def test_a_write_at_several_pbxes_names_one(desk: Desk) -> None:
     last = await desk.ledger.write(*STATE, pbx="other")
 
     async def folded() -> bool:

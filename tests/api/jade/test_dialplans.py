@@ -128,7 +128,7 @@ async def test_commands_of_a_master_have_different_sequences(client: Client) -> 
     assert [c["sequence"] for c in await listed(client, COMMANDS)] == [1, 1]
 
 
-async def test_of_two_at_once_one_gets_the_sequence(client: Client) -> None:
+async def test_one_of_two_requests_gets_the_sequence(client: Client) -> None:
     body = {"name": "x", "dpma_uuid": await master(client), "sequence": 7}
     replies = await asyncio.gather(*(client.post(COMMANDS, json=body) for _ in range(4)))
     assert sorted(reply.status for reply in replies) == [200, 409, 409, 409]
@@ -178,7 +178,7 @@ async def test_a_bad_body_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("path", [MASTERS, COMMANDS])
-async def test_what_is_not_there_cannot_be_changed(client: Client, path: str) -> None:
+async def test_a_missing_object_cannot_be_changed(client: Client, path: str) -> None:
     for which in (NOBODY, "%00", "x"):
         await ask(client, "GET", f"{path}/{which}", status=404)
         await ask(client, "PUT", f"{path}/{which}", {"name": "x"}, 404)

@@ -62,7 +62,7 @@ async def test_views_are_as_documented_in_every_form(people: People) -> None:
     assert await bob.get("/me/buddies") == []
 
 
-async def test_a_buddy_is_on_the_list_of_who_asked_once(people: People) -> None:
+async def test_a_buddy_is_listed_once_for_its_requester(people: People) -> None:
     alice, bob, _ = people
     await alice.send("POST", "/me/buddies", {"uuid_user": BOB.upper()})
     await alice.send("POST", "/me/buddies", {"uuid_user": CAROL, "name": "Carol", "detail": "third floor"})
@@ -77,7 +77,7 @@ async def test_a_buddy_is_on_the_list_of_who_asked_once(people: People) -> None:
     assert await bob.get("/me/buddies") == []
 
 
-async def test_each_member_has_a_chat_onto_the_same_room(people: People) -> None:
+async def test_each_member_has_a_chat_of_the_room(people: People) -> None:
     alice, bob, carol = people
     path = await open_room(alice, CAROL, BOB, ALICE.upper(), CAROL, name="lunch", detail="at noon")
     chats = [await only_chat(who) for who in people]
@@ -113,7 +113,7 @@ async def test_a_chat_is_renamed_for_its_owner_only(people: People, ledger: Ledg
     assert (await alice.get(path))["detail"] == ""
 
 
-async def test_somebody_elses_chat_is_not_there(people: People, ledger: Ledger) -> None:
+async def test_a_chat_of_another_user_is_404(people: People, ledger: Ledger) -> None:
     alice, bob, carol = people
     path = await open_room(alice, BOB)
     position = await log_position(ledger)
@@ -131,7 +131,7 @@ async def test_somebody_elses_chat_is_not_there(people: People, ledger: Ledger) 
     assert await alice.get(path + "/messages") == []
 
 
-async def test_who_leaves_is_gone_and_the_room_with_the_last(people: People, ledger: Ledger) -> None:
+async def test_the_last_leaving_member_deletes_the_room(people: People, ledger: Ledger) -> None:
     alice, bob, carol = people
     path = await open_room(alice, BOB, CAROL)
     await alice.send("POST", path + "/messages", {"message": "bye"})
@@ -178,7 +178,7 @@ async def test_two_users_have_one_room_of_type_1(people: People) -> None:
     assert (await bob.get(await open_room(bob, ALICE, kind=1)))["room"]["uuid"] != room
 
 
-async def test_two_who_open_it_at_once_at_two_processes_get_one_room(serve: Serve) -> None:
+async def test_concurrent_openings_at_two_processes_share_a_room(serve: Serve) -> None:
     one, two = await serve(), await serve()
     alice = await add_user(one, "alice", ALICE)
     bob = await add_user(two, "bob", BOB)
@@ -221,7 +221,7 @@ BAD: list[tuple[str, str, Any]] = [
 ]
 
 
-async def test_bad_input_is_one_clear_error_and_changes_nothing(people: People, ledger: Ledger) -> None:
+async def test_bad_input_is_one_error_without_effect(people: People, ledger: Ledger) -> None:
     alice, _, _ = people
     chat = await open_room(alice, BOB)
     position = await log_position(ledger)
@@ -232,7 +232,7 @@ async def test_bad_input_is_one_clear_error_and_changes_nothing(people: People, 
     assert await log_position(ledger) == position
 
 
-async def test_who_is_no_user_is_no_buddy_and_no_member(people: People, ledger: Ledger) -> None:
+async def test_an_unknown_user_cannot_be_buddy_or_member(people: People, ledger: Ledger) -> None:
     alice, _, _ = people
     position = await log_position(ledger)
     for path, body in (
@@ -245,7 +245,7 @@ async def test_who_is_no_user_is_no_buddy_and_no_member(people: People, ledger: 
     assert await log_position(ledger) == position
 
 
-async def test_the_permission_user_is_needed_and_admin_has_it(client: Client, people: People) -> None:
+async def test_social_paths_require_user_and_admin_includes_it(client: Client, people: People) -> None:
     stranger = await add_user(client, "jeye", NOBODY, "jeye")
     admin = await issue_token(client, "admin")
     nobody = UserClient(client, "", "no-such-token")
@@ -283,7 +283,7 @@ async def test_users_of_one_path_get_their_own_bytes(people: People) -> None:
     assert (unchanged.status, unchanged.headers["Vary"]) == (304, "Authorization, Cookie")
 
 
-async def test_a_chat_that_is_opened_wakes_who_waits(people: People) -> None:
+async def test_a_new_chat_wakes_a_long_poll(people: People) -> None:
     alice, bob, _ = people
     tag = (await bob.ask("GET", "/me/chats")).headers["ETag"]
     waiting = asyncio.create_task(bob.ask("GET", "/me/chats?wait=60", None, If_None_Match=tag))
@@ -318,9 +318,7 @@ async def test_a_request_that_is_repeated_is_done_once(people: People) -> None:
     await only_chat(bob)
 
 
-async def test_a_deleted_users_things_are_gone_but_for_what_was_written(
-    client: Client, people: People, ledger: Ledger
-) -> None:
+async def test_a_deleted_user_leaves_only_messages(client: Client, people: People, ledger: Ledger) -> None:
     alice, bob, carol = people
     await alice.send("POST", "/me/buddies", {"uuid_user": BOB})
     await alice.send("POST", "/me/buddies", {"uuid_user": CAROL})
@@ -341,7 +339,7 @@ async def test_a_deleted_users_things_are_gone_but_for_what_was_written(
     assert tuple(left) == (1, 2, 1)
 
 
-async def test_all_of_it_is_a_fold_of_the_log(client: Client, people: People, ledger: Ledger) -> None:
+async def test_social_models_are_a_fold_of_the_log(client: Client, people: People, ledger: Ledger) -> None:
     alice, bob, carol = people
     for who, buddy in ((alice, BOB), (bob, CAROL), (carol, ALICE)):
         await who.send("POST", "/me/buddies", {"uuid_user": buddy})

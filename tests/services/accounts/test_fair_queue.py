@@ -111,7 +111,7 @@ async def test_a_request_that_leaves_is_passed_over() -> None:
     assert (work.queue.admitted, work.queue.waiting) == (0, 0)
 
 
-async def test_a_turn_is_not_given_to_a_request_that_leaves() -> None:
+async def test_a_leaving_request_gets_no_turn() -> None:
     work = Work(queue())
     running, waiting, last = await work.start("a1", "a2", "a3")
     waiting.cancel()
@@ -124,7 +124,7 @@ async def test_a_turn_is_not_given_to_a_request_that_leaves() -> None:
     assert (work.queue.admitted, work.queue.waiting) == (0, 0)
 
 
-async def test_a_turn_that_comes_with_a_cancellation_is_passed_on() -> None:
+async def test_a_turn_during_a_cancellation_is_passed_on() -> None:
     turns = queue()
     async with turns.turn("a"):
         waiting = asyncio.create_task(turns._wait("a"))

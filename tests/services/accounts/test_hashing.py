@@ -40,7 +40,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_flood_of_logins_delays_others_by_one_hash_each() -> None:
+async def test_a_flood_delays_each_user_by_one_hash() -> None:
     work = Work()
     flood = await work.start("clients", *["flood"] * USER_PLACES)
     others = [
@@ -72,7 +72,7 @@ def _wait(task: asyncio.Task[None]) -> float:
     return error.retry_after
 
 
-async def test_a_client_that_leaves_the_queue_takes_no_turn() -> None:
+async def test_a_leaving_client_takes_no_turn() -> None:
     work = Work()
     first, second, third = await work.start("clients", "a", "b", "c")
     second.cancel()

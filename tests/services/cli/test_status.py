@@ -132,7 +132,7 @@ async def test_a_wrong_secret_is_named_with_the_remedy(scene: Scene) -> None:
     )
 
 
-async def test_listeners_and_spools_are_told_apart(scene: Scene) -> None:
+async def test_each_listener_has_its_own_spool(scene: Scene) -> None:
     await scene.tell(*HEALED)
     assert await scene.faults() == ["no listener has ever run"]
     await scene.listener(spool={"events": 7, "bytes": 900, "limit": 1000, "error": "disk full"})

@@ -82,9 +82,7 @@ async def test_a_warm_start_shows_data(place: Path, first_password: str, tmp_pat
         assert sorted(up.children()) == sorted(CHILDREN)
 
 
-async def test_a_second_one_on_the_same_data_says_so_and_leaves(
-    place: Path, first_password: str, tmp_path: Path
-) -> None:
+async def test_a_second_up_on_the_data_exits(place: Path, first_password: str, tmp_path: Path) -> None:
     async with Up(place, tmp_path) as up:
         await up.printed(r"password: (\S+)")
         second = await asyncio.create_subprocess_exec(
@@ -147,7 +145,7 @@ async def test_postgresql_starts_again_when_it_dies(place: Path, first_password:
         await grows(place, "ledger.event")
 
 
-async def test_postgresql_that_dies_while_it_starts_is_started_again(
+async def test_postgresql_is_restarted_during_its_start(
     place: Path, first_password: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killed: list[int] = []
@@ -197,12 +195,12 @@ async def test_an_address_of_another_machine_is_named(tmp_path: Path, address: s
         assert line.startswith(f"ringledger: RINGLEDGER_HTTP: cannot listen at {address}: ")
 
 
-async def test_a_data_directory_that_cannot_be_made_is_named() -> None:
+async def test_an_impossible_data_directory_is_named() -> None:
     with pytest.raises(UpError, match=r"^RINGLEDGER_DATA: cannot use /proc/x: "):
         await up(Settings(data=Path("/proc/x")), None, 1.0, asyncio.Event())
 
 
-async def test_speed_is_refused_for_a_pbx_of_the_users_own(tmp_path: Path) -> None:
+async def test_speed_is_refused_with_a_configured_pbx(tmp_path: Path) -> None:
     async with Up(tmp_path / "data", tmp_path, "--speed=2", RINGLEDGER_AMI="ami://u:very-secret@pbx") as up:
         assert await asyncio.wait_for(up.process.wait(), 300) == 2
         assert "--speed" in up.err.read_text()

@@ -178,7 +178,7 @@ async def test_a_member_change_sends_only_its_changed_values(session: Session, a
     ]
 
 
-async def test_a_partial_member_change_names_what_succeeded(session: Session, ami: FakeAmi) -> None:
+async def test_a_partial_member_change_names_the_successes(session: Session, ami: FakeAmi) -> None:
     ami.replies["QueuePause"] = reply_with("Response: Error", "Message: Interface not found")
     act = QueueMemberChange(queue="sales", interface="PJSIP/101", penalty=2, paused=True)
     error = await refusal(session, act)

@@ -196,7 +196,7 @@ async def test_every_column_has_its_case(connection: asyncpg.Connection, table: 
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_what_was_done_is_named(
+async def test_each_damage_is_named(
     url: str, connection: asyncpg.Connection, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change, kind, position = CASES[case]
@@ -213,9 +213,7 @@ async def test_what_was_done_is_named(
 
 
 @pytest.mark.parametrize("column", sorted(name for name in ALTERED if name not in {"batch.appended", "batch.month"}))
-async def test_the_column_is_named_where_the_rest_tells_it(
-    url: str, connection: asyncpg.Connection, column: str
-) -> None:
+async def test_a_changed_column_is_named(url: str, connection: asyncpg.Connection, column: str) -> None:
     await connection.execute(CASES[column][0])
     with pytest.raises(DamageError) as result:
         await walk_chain(url)
@@ -224,7 +222,7 @@ async def test_the_column_is_named_where_the_rest_tells_it(
     assert ("its salt, times, source, name or bytes" if hashed else f"its {name} ") in str(result.value)
 
 
-async def test_an_empty_log_is_honest_and_no_log_is_none(url: str, empty_url: str) -> None:
+async def test_an_empty_log_is_honest(url: str, empty_url: str) -> None:
     assert (await walk_chain(url)).end == BatchBoundary(0, ZERO_LINK)
     with pytest.raises(NoLedgerError, match="holds no ledger of this version"):
         await walk_chain(empty_url)
@@ -264,7 +262,7 @@ async def test_the_chain_may_begin_at_a_later_batch(url: str, connection: asyncp
         await walk_chain(url, start=BatchBoundary(7, bytes(32)))
 
 
-async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connection: asyncpg.Connection) -> None:
+async def test_redacted_and_altered_events_are_distinguished(url: str, connection: asyncpg.Connection) -> None:
     await connection.execute("UPDATE ledger.event SET raw = 'x' WHERE position IN (9, 13)")
     rows = await connection.fetch("SELECT first, leaves FROM ledger.batch WHERE first IN (8, 12) ORDER BY first")
     was = {9: rows[0][1][LEAF_BYTES : 2 * LEAF_BYTES], 13: rows[1][1][LEAF_BYTES : 2 * LEAF_BYTES]}
@@ -301,9 +299,7 @@ async def test_the_command_needs_the_database_alone(url: str, connection: asyncp
 
 
 @pytest.mark.parametrize(("done", "kind"), [(12, "missing"), (2, "reordered")])
-async def test_a_hole_in_a_connection_is_found_though_the_chain_holds(
-    url: str, connection: asyncpg.Connection, done: int, kind: str
-) -> None:
+async def test_a_hole_in_a_connection_is_named(url: str, connection: asyncpg.Connection, done: int, kind: str) -> None:
     # As if a batch had been removed, and all later ones appended again.
     await connection.execute("UPDATE ledger.connection SET last_ordinal = $1 WHERE connection = 1", done)
     await append_events(connection, "a", 1, done + 1, events(1, 60))

@@ -63,7 +63,7 @@ async def test_python_and_sql_seal_alike(connection: asyncpg.Connection) -> None
     ("leaves", "salts"),
     [(2 * LEAF_BYTES, SALT_BYTES), (LEAF_BYTES, 2 * SALT_BYTES), (LEAF_BYTES, SALT_BYTES - 1), (LEAF_BYTES, 0)],
 )
-async def test_leaves_and_salts_that_do_not_fit_are_refused(
+async def test_leaves_and_salts_of_other_sizes_are_refused(
     connection: asyncpg.Connection, leaves: int, salts: int
 ) -> None:
     why = f"{leaves} bytes of leaves and {salts} of salts for 1 events"
@@ -74,7 +74,7 @@ async def test_leaves_and_salts_that_do_not_fit_are_refused(
     assert await sealed(connection) == []
 
 
-async def test_a_fenced_writer_may_bring_what_it_heard_before_and_nothing_else(connection: asyncpg.Connection) -> None:
+async def test_a_fenced_writer_appends_only_earlier_events(connection: asyncpg.Connection) -> None:
     await append_events(connection, "a", 1, 1, events("1", at=100.0))
     await connection.execute("UPDATE ledger.connection SET fenced = to_timestamp(200)")
     with pytest.raises(asyncpg.LockNotAvailableError, match="another listener took over"):

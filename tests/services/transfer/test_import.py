@@ -94,9 +94,7 @@ async def another(url: str, name: str) -> AsyncIterator[str]:
     await connection.close()
 
 
-async def test_export_empty_database_import_rebuild_same_tables_same_chain(
-    url: str, empty_url: str, tmp_path: Path
-) -> None:
+async def test_an_import_restores_tables_and_chain(url: str, empty_url: str, tmp_path: Path) -> None:
     for capture in ("rich22", "rich16"):
         await ingest_wire(url, wire(capture), 65536)
     file, anchor = tmp_path / "all.jsonl.zst", tmp_path / "anchor"
@@ -198,7 +196,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-async def test_parts_put_together_in_any_order_are_the_whole(story: str, empty_url: str, tmp_path: Path) -> None:
+async def test_parts_in_any_order_are_the_whole(story: str, empty_url: str, tmp_path: Path) -> None:
     parts = [tmp_path / name for name in ("c", "a", "b")]
     for part, (since, until) in zip(parts, ((18, None), (None, 11), (12, 17)), strict=True):
         await export_ledger(story, part, None, since, until)
@@ -233,7 +231,7 @@ async def test_another_logs_events_are_appended_and_none_twice(story: str, empty
     assert (await walk_chain(empty_url)).events == 32
 
 
-async def test_a_connection_may_begin_later_but_have_no_hole(story: str, empty_url: str, tmp_path: Path) -> None:
+async def test_a_connection_may_begin_later_without_holes(story: str, empty_url: str, tmp_path: Path) -> None:
     for name, since, until in (("1", None, 11), ("2", 12, 17), ("3", 18, None)):
         await export_ledger(story, tmp_path / f"a{name}", "a", since, until)
     connection = await asyncpg.connect(story)
@@ -258,7 +256,7 @@ async def test_a_connection_may_begin_later_but_have_no_hole(story: str, empty_u
         assert (await walk_chain(url)).events == 19
 
 
-async def test_a_log_that_has_grown_apart_is_another_log(story: str, empty_url: str, tmp_path: Path) -> None:
+async def test_a_diverged_log_is_another_log(story: str, empty_url: str, tmp_path: Path) -> None:
     await export_ledger(story, tmp_path / "part", None, None, 11)
     await export_ledger(story, tmp_path / "all")
     await import_files(empty_url, tmp_path / "part")
@@ -411,7 +409,7 @@ def again(file: Path, **members: Any) -> None:
 
 
 @pytest.mark.parametrize("case", TAMPERED)
-async def test_a_tampered_file_is_refused_though_its_sha_fits(story: str, tmp_path: Path, case: str) -> None:
+async def test_a_tampered_file_with_its_hash_is_refused(story: str, tmp_path: Path, case: str) -> None:
     file = tmp_path / "all.zst"
     await export_ledger(story, file)
     change, output = TAMPERED[case]

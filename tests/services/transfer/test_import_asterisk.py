@@ -59,7 +59,7 @@ def without(row: asyncpg.Record, columns: set[str]) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: str(capture[0]))
-async def test_statistics_of_master_csv_are_those_of_the_same_calls_over_ami(
+async def test_statistics_of_master_csv_equal_those_of_ami(
     url: str, empty_url: str, tmp_path: Path, capture: tuple[str, int, int]
 ) -> None:
     name, records, after = capture
@@ -84,7 +84,7 @@ async def test_statistics_of_master_csv_are_those_of_the_same_calls_over_ami(
     await connection.close()
 
 
-async def test_lines_come_in_byte_for_byte_under_their_times(url: str, tmp_path: Path) -> None:
+async def test_lines_are_imported_byte_for_byte(url: str, tmp_path: Path) -> None:
     file = tmp_path / "Master.csv"
     odd = cdr("2026-11-01 10:00:00", "2026-11-01 10:00:30", 30, destination="a\nb, c").encode()
     data = odd + b"\xff\0".join([b'"', b"x" + odd[1:]]) + odd.rstrip(b"\n")
@@ -127,7 +127,7 @@ async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: 
     assert (await walk_chain(url)).events == len(lines) + 3 + 2
 
 
-async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
+async def test_lines_during_a_link_are_skipped(url: str, tmp_path: Path) -> None:
     file = tmp_path / "Master.csv"
     file.write_text("".join(cdr(f"2026-11-01 10:00:{n:02}", f"2026-11-01 10:01:{n:02}", 60) for n in range(30)))
     connected = datetime(2026, 11, 1, 10, 1, 20, tzinfo=UTC).timestamp()
@@ -146,7 +146,7 @@ async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("off", [-600, 600])
-async def test_lines_are_left_out_by_the_clock_of_their_pbx(url: str, tmp_path: Path, off: int) -> None:
+async def test_lines_are_skipped_by_their_pbx_clock(url: str, tmp_path: Path, off: int) -> None:
     connected = 1795428000.0  # 2026-11-23T10:00:00Z by our clock
     received = NewEvent("ami", "FullyBooted", connected + 1 + off, connected + 1, b"Event: FullyBooted\r\n\r\n")
     await append(url, [own(Connected("a:1"), connected), received])
@@ -159,7 +159,7 @@ async def test_lines_are_left_out_by_the_clock_of_their_pbx(url: str, tmp_path: 
     assert line["occurred"] == connected + off - 30
 
 
-async def test_a_file_comes_in_once_and_what_has_grown_only_with_what_is_new(url: str, tmp_path: Path) -> None:
+async def test_a_grown_file_adds_only_new_lines(url: str, tmp_path: Path) -> None:
     lines = [cdr(f"2026-11-01 10:00:{n:02}", f"2026-11-01 10:01:{n:02}", 60) for n in range(30)]
     file, again, grown = tmp_path / "Master.csv", tmp_path / "same", tmp_path / "grown"
     file.write_text("".join(lines[:10] + lines[:2]))
@@ -229,7 +229,7 @@ async def test_a_zone_that_cannot_be_is_refused(url: str, tmp_path: Path) -> Non
     assert (await imported(url, file, "cdr_csv", "Europe/Berlin")).startswith("13 events")
 
 
-async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_path: Path) -> None:
+async def test_the_zone_is_that_of_the_log(url: str, tmp_path: Path) -> None:
     posted = {"StartTime": "2026-12-24 12:00:00", "EndTime": "2026-12-24 12:00:30", "Duration": 30, "Channel": "x"}
     await append(url, [event("Cdr", posted | {"UniqueID": "1798110000.1", "Timestamp": "1798110030.5"})])
     await fold_log(url, (CALL_RECORDS,))
@@ -249,7 +249,7 @@ async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_pa
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
-async def test_ami_goes_out_and_comes_in_byte_for_byte(url: str, empty_url: str, tmp_path: Path, capture: str) -> None:
+async def test_raw_ami_round_trips_byte_for_byte(url: str, empty_url: str, tmp_path: Path, capture: str) -> None:
     await ingest_wire(url, wire(capture), 65536)
     out, again = io.BytesIO(), io.BytesIO()
     await export_ami(url, "pbx", out)

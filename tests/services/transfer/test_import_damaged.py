@@ -123,7 +123,7 @@ async def imported(url: str, file: Path, kind: FileKind, *, skip: bool = False) 
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-async def test_damage_is_left_out_listed_and_not_doubled_once_mended(
+async def test_damage_is_skipped_listed_and_imported_later(
     url: str, tmp_path: Path, case: tuple[FileKind, list[bytes], bytes, list[int], list[tuple[int, str]]]
 ) -> None:
     kind, whole, data, retained, left_out = case
@@ -171,7 +171,7 @@ def test_a_recording_has_no_damage(tmp_path: Path, kind: FileKind) -> None:
     assert [content.events] == [one.events for one in read_contents([file], kind)]
 
 
-async def test_an_import_goes_on_only_as_it_was_begun(
+async def test_an_import_continues_only_with_its_options(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "queue_log"
