@@ -334,11 +334,14 @@ async def start_api(data: Path) -> tuple[asyncio.subprocess.Process, int]:
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=lower_file_limit,
     )
-    while True:
+
+    async def is_healthy() -> bool:
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.to_thread(healthz, port, "127.0.0.1") == 200
-            return process, port
-        await asyncio.sleep(0.05)
+            return await asyncio.to_thread(healthz, port, "127.0.0.1") == 200
+        return False
+
+    await eventually(is_healthy, "the API is healthy")
+    return process, port
 
 
 MALFORMED = (

@@ -27,7 +27,7 @@ from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ingest import numbered_event
 from tests.support.listener_process import SPOOL_MB, ListenerProcess, listener_process
-from tests.support.polling import TIMEOUT_SECONDS, eventually
+from tests.support.polling import eventually, present
 
 STATE = ListenerState("up", 3, SpoolState(1, 2, 3))
 WRITERS = itertools.count(1)
@@ -57,10 +57,10 @@ async def test_the_first_listener_holds_and_publishes_its_state(url: str) -> Non
         waiting = asyncio.create_task(other.stand_by(stop))
         connection = await asyncpg.connect(url)
 
-        end = time.monotonic() + TIMEOUT_SECONDS
-        while (row := await connection.fetchrow("SELECT * FROM ledger.listener"))["renewals"] < 3:
-            assert time.monotonic() < end
-            await asyncio.sleep(0.02)
+        async def renewed() -> asyncpg.Record | None:
+            return await connection.fetchrow("SELECT * FROM ledger.listener WHERE renewals >= 3")
+
+        row = await present(renewed, "three renewals")
         await connection.close()
         assert row["holder"] == one.writer
         assert msgspec.json.decode(row["status"], type=ListenerState) == STATE
@@ -172,10 +172,7 @@ async def send_numbers(pbx: FakeAmi, url: str, numbers: range) -> None:
     async def is_logged() -> bool:
         return any(row["raw"] == last for row in await EventLog(url).rows())
 
-    end = time.monotonic() + TIMEOUT_SECONDS
-    while not await is_logged():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.02)
+    await eventually(is_logged, f"event {numbers[-1]} in the log")
 
 
 async def logged_numbers(url: str) -> list[int]:

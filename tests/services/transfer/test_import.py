@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from services.transfer.ledger_file import LedgerFileError, manifest_path
 from tests.captures import wire
 from tests.support.ledger import ingest_wire
 from tests.support.log_clock import set_clock
+from tests.support.polling import eventually
 from tests.support.story import fold_log
 from tests.support.transfer import import_files
 
@@ -483,9 +485,8 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
             command = [str(Path(sys.executable).parent / "ringledger"), "import", str(file)]
             environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": target}
             process = await asyncio.create_subprocess_exec(*command, env=environ)
-            while not (at := await head_position(watching)):
-                assert process.returncode is None
-                await asyncio.sleep(0.01)
+            at = await eventually(partial(head_position, watching), "the first import's events")
+            assert process.returncode is None
             process.kill()
             await process.wait()
             await watching.execute(GONE)
