@@ -15,7 +15,7 @@ from services.retention.redact_pattern import RedactionPattern
 from services.retention.redact_report import Redaction
 
 MAX_ROUNDS = 2
-"""How often the end of the log is searched again, for events appended meanwhile."""
+"""How often the end of the log is searched again, for newly appended events."""
 
 
 class RedactError(Exception):
