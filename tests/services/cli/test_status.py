@@ -165,6 +165,12 @@ async def test_models_that_stand_still_are_faults(scene: Scene) -> None:
     await scene.connection.execute("UPDATE checkpoint SET error = NULL, position = 2 WHERE model = 'queues'")
     await scene.connection.execute("UPDATE ledger.event SET recorded = recorded - interval '1 minute'")
     assert await scene.faults() == ["read model queues is 2 events behind"]
+    await scene.connection.execute("UPDATE checkpoint SET position = 2 WHERE model = 'channels'")
+    assert await scene.faults() == ["read models channels, queues are 2 events behind"]
+    await scene.connection.execute("UPDATE checkpoint SET position = 2")
+    (fault,) = await scene.faults()
+    assert fault.startswith("all read models are 2 events behind: ")
+    await scene.connection.execute("UPDATE checkpoint SET position = 4")
     await scene.connection.execute("DELETE FROM checkpoint WHERE model = 'queues'")
     assert await scene.faults() == ["read model queues does not exist yet"]
 
