@@ -57,7 +57,7 @@ def refused_list(action: str, message: str) -> str:
 def refused_files(files: Iterable[str]) -> str:
     """Return a message with the configuration files that Asterisk does not show, and the setting to change."""
     return (
-        f"Asterisk refuses to show {', '.join(files)} ({DENIED}), so they can be neither read nor changed here; give"
+        f"Asterisk refuses to show {', '.join(files)} ({DENIED}), so Ringledger can neither read nor change them: give"
         " the AMI user that acts config in write, and run `module reload manager`"
     )
 

@@ -25,13 +25,13 @@ FROM ledger.batch WHERE first <= $1 ORDER BY first DESC LIMIT 1
 PREVIOUS = "SELECT hash FROM ledger.batch WHERE first < $1 ORDER BY first DESC LIMIT 1"
 
 CHECK = (
-    "Times are microseconds since the epoch, numbers are decimal, text is UTF-8. The leaf is the SHA-256 of the bytes"
-    " of salt, then occurred (nothing where null), NUL, recorded, NUL, source, NUL, name, NUL and the bytes of raw"
-    " (decoded where encoding is base64); it must be leaf, which is number position - first (from 0) of leaves. The"
-    " batch's hash is the SHA-256 of the bytes of previous, then first, last, connection, ordinal, appended, earliest,"
-    " the length of pbx in bytes and pbx, with one space between each and the next, then the bytes of all leaves. It"
-    " must be hash, which is previous of the event at last + 1, and so on to the hash of the head."
-    " (services/log/chain.py does the same.)"
+    "Times are microseconds since the epoch, numbers are decimal, text is UTF-8. The leaf is a SHA-256. Its input is"
+    " the bytes of salt, then occurred (nothing where null), NUL, recorded, NUL, source, NUL, name, NUL and the bytes"
+    " of raw (decoded where encoding is base64). The result must be leaf, which is number position - first (from 0) of"
+    " leaves. The batch's hash is a SHA-256 too. Its input begins with the bytes of previous. Directly after them come"
+    " first, last, connection, ordinal, appended, earliest, the length of pbx in bytes, and pbx, separated by single"
+    " spaces. The bytes of all leaves follow directly. The result must be hash, which is previous of the event at"
+    " last + 1, and so on to the hash of the head. (services/log/chain.py does the same.)"
 )
 REDACTED = (
     " This event was redacted, so its bytes and salt were replaced: their leaf must be the last after of redacted. The"
