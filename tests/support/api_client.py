@@ -74,6 +74,13 @@ async def admin_token(client: Client, username: str = "admin", password: str = P
     return await log_in(client, username, "admin", password)
 
 
+async def serve_as_admin(serve: Serve, **settings: Any) -> Client:
+    """Return a client of a new API process that is logged in as admin."""
+    client = await serve(**settings)
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    return client
+
+
 def stop_throttle_clock(client: Client, now: float = 0.0) -> None:
     """Let no wait after failed logins end by itself, however slow the machine is."""
     client.app[ACCOUNTS].throttle._clock = lambda: now

@@ -11,7 +11,7 @@ from api.app_keys import COMMANDS
 from api.http.queues import QUEUES
 from api.ledger.search import Search
 from services.replay.as_of import AsOfReader
-from tests.support.api_client import Client, Serve, admin_token, bearer, log_in
+from tests.support.api_client import Client, Serve, bearer, log_in, serve_as_admin
 from tests.support.channels_view import get_at, newchannel
 from tests.support.leaving import WAIT_SECONDS, running_requests
 from tests.support.ledger import COMMANDER, Ledger
@@ -24,8 +24,7 @@ EVENTS = "/v1/ledger/events"
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await get_at(client, await ledger.write(newchannel("1.1")))
     return client
 

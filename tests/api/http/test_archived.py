@@ -13,7 +13,7 @@ from services.database.connection import connect
 from services.projector.projector import Projector
 from services.retention.archive_report import ArchiveResult
 from services.transfer.ledger_file import read_manifest
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.archiving import append_months, run_archive
 from tests.support.ledger import Ledger
 
@@ -36,8 +36,7 @@ class Scene:
 @pytest.fixture
 async def scene(serve: Serve, ledger: Ledger, tmp_path: Path) -> Scene:
     ends = await append_months(ledger.url)
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], ends[-1])
     return Scene(client, ends, await run_archive(ledger.url, tmp_path / "files", "2026-05"))
 

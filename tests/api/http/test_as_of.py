@@ -32,7 +32,7 @@ from services.projector.table import Table
 from services.replay.as_of import AsOfReader, BrokenModelError
 from tests.contract import operations
 from tests.support import two_pbx_log
-from tests.support.api_client import Client, Serve, admin_token, serving
+from tests.support.api_client import Client, Serve, serve_as_admin, serving
 from tests.support.database import READ_MODELS, cloned, name_of
 from tests.support.jade_views import LISTS, TICKING, views_of
 from tests.support.ledger import Ledger, open_ledger
@@ -287,8 +287,7 @@ def rfc_3339(seconds: float) -> str:
 
 
 async def test_durations_and_completeness_are_as_of_the_instant(serve: Serve, ledger: Ledger) -> None:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     begin = float(int(time.time())) - 1000  # whole seconds: microseconds cannot hold every fraction
     channel = {"Channel": "PJSIP/100-00000001", "Uniqueid": "1.1", "Linkedid": "1.1", "ChannelState": "4"}
     last = await ledger.write(

@@ -15,7 +15,7 @@ from projections import ALL
 from projections.engine.state import FoldState
 from projections.engine.step import StepFold
 from schemas.log import NewEvent
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.clock_off import Clock
 from tests.support.folding import recorded_all
 from tests.support.ledger import Ledger
@@ -29,8 +29,7 @@ OFF = pytest.mark.parametrize("off", [-600, 600], ids=["behind", "ahead"])
 async def client_of(ledger: Ledger, serve: Serve, *events: NewEvent) -> Client:
     """Log the events, and return a client of an API whose models have folded them."""
     position = await ledger.write(*events)
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
     return client
 

@@ -17,7 +17,7 @@ from schemas.log import Connected, Minute, NewEvent, RingledgerEvent, SnapshotCo
 from services.projector.checkpoints.checkpoints import Checkpoint, CheckpointReading
 from services.projector.checkpoints.watcher import CheckpointWatcher
 from services.runtime.clock import Clock, boot_id
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.ledger import Ledger
 from tests.support.status import INSERT_LISTENER, get_json
 
@@ -30,8 +30,7 @@ def event_at(when: float, event: RingledgerEvent) -> NewEvent:
 
 
 async def test_a_link_with_a_future_minute_is_incomplete(ledger: Ledger, serve: Serve) -> None:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
 
     async def complete(*events: NewEvent) -> str:
         position = await ledger.write(*events)

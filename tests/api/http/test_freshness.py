@@ -12,7 +12,7 @@ from api.app_keys import CHECKPOINTS, FAILED, VIEWS
 from schemas.log import Connected, Disconnected, Minute, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.projector.checkpoints import checkpoints
 from services.projector.checkpoints.checkpoints import CheckpointReading
-from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.api_client import Client, RecordedApi, Serve, admin_token, serve_as_admin
 from tests.support.channels_view import CHANNELS_VIEW, FULLY_BOOTED, get_at, items_of, newchannel, varset
 from tests.support.ledger import Ledger
 
@@ -81,8 +81,7 @@ async def test_a_long_poll_with_another_tag_returns_immediately(client: Client, 
 
 async def test_a_long_poll_accepts_a_newer_tag(client: Client, serve: Serve, ledger: Ledger) -> None:
     await get_at(client, await ledger.write(newchannel("1.1")))
-    other = await serve()
-    other.session.headers["Authorization"] = f"Bearer {await admin_token(other)}"
+    other = await serve_as_admin(serve)
     old = client.app[CHECKPOINTS].reading
     tag = (await get_at(other, await ledger.write(newchannel("1.2")))).headers["ETag"]
     await client.app[CHECKPOINTS].refresh()

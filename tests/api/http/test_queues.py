@@ -8,7 +8,7 @@ import pytest
 from api.app_keys import POOL
 from api.http.queues import QUEUES, USER_PLACES
 from services.replay.as_of import AsOfReader
-from tests.support.api_client import Client, Serve, admin_token, bearer, log_in
+from tests.support.api_client import Client, Serve, bearer, log_in, serve_as_admin
 from tests.support.channels_view import get_at, newchannel
 from tests.support.leaving import disconnect
 from tests.support.ledger import Ledger
@@ -21,8 +21,7 @@ VIEW = "/v1/admin/core/channels"
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await get_at(client, await ledger.write(*(newchannel(f"1.{n}") for n in range(2 * USER_PLACES))))
     return client
 

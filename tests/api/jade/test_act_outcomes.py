@@ -11,7 +11,7 @@ from services.commander.commander import Commander
 from services.commands import act as acting
 from services.commands import commander_presence as commanders
 from services.database.pool import Pool
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
 from tests.support.polling import eventually
@@ -30,8 +30,7 @@ NEW = block(
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await ledger.write(NEW)
 
     async def there() -> bool:

@@ -11,7 +11,7 @@ from yarl import URL
 from schemas.log import Connected
 from services.commander.commander import Commander
 from services.commands import targets
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
 from tests.support.pbx22 import queue_status_reply, reply_with
@@ -49,8 +49,7 @@ def no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     last = await ledger.write(*STATE)
 
     async def there() -> bool:

@@ -14,7 +14,7 @@ from schemas.log import Connected
 from services.commander.commander import Commander
 from services.projector.checkpoints.checkpoints import CheckpointReading
 from services.projector.checkpoints.watcher import CheckpointWatcher
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.config_pbx import Category, ConfigFile, ConfigPbx, Variable
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
@@ -68,8 +68,7 @@ async def ami(ledger: Ledger, files: ConfigPbx) -> AsyncIterator[FakeAmi]:
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger, ami: FakeAmi) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await ledger.write(Connected("127.0.0.1:5038"))
 
     async def there() -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from api.ledger import search
 from schemas.log import NewEvent
-from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.api_client import Client, RecordedApi, Serve, serve_as_admin
 from tests.support.ledger import Ledger
 
 PATH = "/v1/ledger/events"
@@ -261,9 +261,7 @@ async def test_an_event_has_all_columns_of_the_log(recorded: RecordedApi) -> Non
 
 @pytest.fixture
 async def own_client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    return client
+    return await serve_as_admin(serve)
 
 
 def ami(raw: bytes, name: str = "Odd", recorded: float | None = None) -> NewEvent:

@@ -12,7 +12,7 @@ from projections import ALL
 from projections.engine.subscriptions import event_names_of
 from schemas.log import Connected, Disconnected, NewEvent, SnapshotCompleted, SnapshotStarted
 from services.replay import explain
-from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.api_client import Client, RecordedApi, Serve, serve_as_admin
 from tests.support.ledger import Ledger
 from tests.support.log_clock import set_clock
 
@@ -192,9 +192,7 @@ def channel(event: str, unique_id: str, linked_id: str) -> bytes:
 
 @pytest.fixture
 async def own_client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    return client
+    return await serve_as_admin(serve)
 
 
 async def wait_folded(client: Client, position: int) -> None:

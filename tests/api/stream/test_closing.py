@@ -27,7 +27,7 @@ from services.replay.subscription import Subscription
 from services.retention import redact_pattern
 from services.retention.redact import redact
 from tests.captures import wire
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.archiving import append_months, run_archive
 from tests.support.channels_view import newchannel
 from tests.support.ledger import Ledger, projector_process
@@ -53,8 +53,7 @@ async def test_a_stream_before_the_start_is_410(
     serve: Serve, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = await append_months(ledger.url)
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     head = await head_position(ledger.connection)
     async with open_stream(client, last=ends[1]) as near:
         before = await near.take(50)
@@ -95,8 +94,7 @@ class TestRedaction:
         data = wire("rich22")
         middle = data.index(b"Event: Hangup", data.index(b"CallerIDNum: " + NUMBER.encode()))
         position = await ledger.write(data[:middle])
-        client = await serve()
-        client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+        client = await serve_as_admin(serve)
         async with (
             open_stream(client, last=position) as stream,
             client.ws_connect("/v1/ws", params={"topic": "/core"}) as socket,
