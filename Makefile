@@ -8,7 +8,7 @@ help: ## Show this help
 .venv: pyproject.toml ## Make the virtual environment (.venv/bin/ringledger is the program)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || (apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 	@touch .venv
 
 run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
@@ -18,6 +18,7 @@ lint: .venv ## Style, types, layers, spelling, prose, names in the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd docker && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache engine.py
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m tests.support.prose
@@ -49,4 +50,7 @@ docs: .venv ## Build the documentation as a site in build/docs
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file - < docs/mkdocs.yml
 
-.PHONY: bench chaos docs engine fmt help lint run test test-changed test-fast
+lock: .venv ## Write the installed versions to docs/constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable > docs/constraints.txt
+
+.PHONY: bench chaos docs engine fmt help lint lock run test test-changed test-fast

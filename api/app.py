@@ -52,14 +52,14 @@ def create(url: str, settings: Settings) -> web.Application:
     app[REQUEST_METRICS] = request_metrics()
     app[QUEUES] = Queues()
     app[REQUEST_METRICS].registry.register(QueueMetrics(app[QUEUES]))
-    house = jade(settings)  # also serves the refusals of routes without a dialect: ledger, streams, health, metrics
+    default = jade(settings)  # also serves the refusals of routes without a dialect: ledger, streams, health, metrics
     app[CONNECTIONS] = Connections(
-        settings.trusted_proxies, app[REQUEST_METRICS].registry, Limits(file_limit()), house.failure
+        settings.trusted_proxies, app[REQUEST_METRICS].registry, Limits(file_limit()), default.failure
     )
     app.cleanup_ctx.extend([pool(url), streams(url), background, drain_writes])
     app.on_response_prepare.append(drop_server_header)
     app.on_shutdown.append(on_shutdown)
-    app[DIALECTS] = dialects = Dialects([house, COSPACE])
+    app[DIALECTS] = dialects = Dialects([default, COSPACE])
     dialects.add_routes(app.router)
     app.add_routes([*health.ROUTES, *LEDGER_ROUTES, *EVENT_ROUTES, *metrics.ROUTES])
     return app

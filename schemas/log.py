@@ -14,12 +14,15 @@ Source = Literal["ami", "ari", "cdr_csv", "cel_csv", "queue_log", "ringledger"]
 MAX_POSITION = 1 << 62
 """Greater than every position of a log."""
 
-LATEST = 9e9
+MAX_EXACT_SECONDS = 9e9
 """The year 2255. Up to this time a float holds whole microseconds, so times are the same in Python and in SQL."""
 
 
 class NewEvent(Struct, frozen=True, gc=False):
-    """An event to append; times are seconds since the epoch, less than `LATEST`. ``occurred`` may be unknown (None)."""
+    """An event to append. Times are seconds since the epoch, less than `MAX_EXACT_SECONDS`.
+
+    ``occurred`` may be unknown (None).
+    """
 
     source: Source
     name: str

@@ -19,11 +19,11 @@ class Need(Struct, frozen=True):
     views: str
 
 
-EITHER = ("system", "reporting")
+SYSTEM_OR_REPORTING = ("system", "reporting")
 NEEDS: Mapping[str, Need] = {
-    "CoreStatus": Need(EITHER, "systems, samples"),
-    "CoreSettings": Need(EITHER, "systems"),
-    "CoreShowChannels": Need(EITHER, "channels, samples"),
+    "CoreStatus": Need(SYSTEM_OR_REPORTING, "systems, samples"),
+    "CoreSettings": Need(SYSTEM_OR_REPORTING, "systems"),
+    "CoreShowChannels": Need(SYSTEM_OR_REPORTING, "channels, samples"),
     "QueueStatus": Need((), "queues, members, callers"),
     "Agents": Need(("agent",), "agents"),
     "ParkedCalls": Need(("call",), "parked calls"),
@@ -33,11 +33,11 @@ NEEDS: Mapping[str, Need] = {
     "PJSIPShowContacts": Need(("system",), "PJSIP contacts"),
     "PJSIPShowAors": Need(("system",), "PJSIP aors"),
     "PJSIPShowAuths": Need(("system",), "PJSIP auths"),
-    "PJSIPShowRegistrationsOutbound": Need(EITHER, "PJSIP registrations, registries"),
-    "SIPpeers": Need(EITHER, "peers of chan_sip"),
-    "SIPshowregistry": Need(EITHER, "registries of chan_sip"),
-    "IAXpeerlist": Need(EITHER, "peers of IAX2"),
-    "IAXregistry": Need(EITHER, "registries of IAX2"),
+    "PJSIPShowRegistrationsOutbound": Need(SYSTEM_OR_REPORTING, "PJSIP registrations, registries"),
+    "SIPpeers": Need(SYSTEM_OR_REPORTING, "peers of chan_sip"),
+    "SIPshowregistry": Need(SYSTEM_OR_REPORTING, "registries of chan_sip"),
+    "IAXpeerlist": Need(SYSTEM_OR_REPORTING, "peers of IAX2"),
+    "IAXregistry": Need(SYSTEM_OR_REPORTING, "registries of IAX2"),
     "Command": Need(("command",), "modules"),
 }
 """The lists of ``services.asterisk.ami.snapshots``.
@@ -57,7 +57,7 @@ def refused_list(action: str, message: str) -> str:
 def refused_files(files: Iterable[str]) -> str:
     """Return a message with the configuration files that Asterisk does not show, and the setting to change."""
     return (
-        f"Asterisk refuses to show {', '.join(files)} ({DENIED}), so they can be neither read nor changed here; give"
+        f"Asterisk refuses to show {', '.join(files)} ({DENIED}), so Ringledger can neither read nor change them: give"
         " the AMI user that acts config in write, and run `module reload manager`"
     )
 

@@ -19,7 +19,7 @@ HASH_FUNCTION = re.compile(r"\A_*(?:hash\(|~hash~)")
 """The dialplan function HASH stores any value by two names; its variable is ``~HASH~row~column~`` (func_strings.c)."""
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-LONGEST = 200
+MAX_CACHED_LENGTH = 200
 """Longer names are not cached: they come from outside, and the cache must stay small."""
 NOT_SECRET = frozenset(
     {
@@ -43,10 +43,10 @@ def is_secret(name: str) -> bool:
     add,Authorization)``. ``pin`` counts as a whole word, ``key`` as the last one, so ``Ping`` and ``KeyName`` are not
     secret.
     """
-    return _remembered(name) if len(name) <= LONGEST else _judged(name)
+    return _remembered(name) if len(name) <= MAX_CACHED_LENGTH else _matches(name)
 
 
-def _judged(name: str) -> bool:
+def _matches(name: str) -> bool:
     low = name.strip().lower()
     if not any(stem in low for stem in STEMS) or low in NOT_SECRET:
         return False
@@ -58,4 +58,4 @@ def _judged(name: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def _remembered(name: str) -> bool:
-    return _judged(name)
+    return _matches(name)

@@ -45,7 +45,7 @@ def _limits() -> Iterator[None]:
         for limit in TIME_LIMITS:
             patch.setattr(limit, 60.0)
         patch.setattr("services.database.pool.LOCK_TIMEOUT", "60s")
-        patch.setattr("services.database.heartbeat.TICKS", 240)
+        patch.setattr("services.database.heartbeat.SILENT_TICKS", 240)
         # Most tests start a commander without a listener.
         patch.setattr("services.commander.link.NO_LISTENER_SECONDS", 0.0)
         yield

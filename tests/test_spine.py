@@ -10,7 +10,7 @@ from tests.support.ledger import ingest_wire
 
 
 @pytest.mark.parametrize(("capture", "events"), [("rich22", 38565), ("rich16", 35146)])
-async def test_every_event_of_a_recording_is_in_the_log_and_is_folded(url: str, capture: str, events: int) -> None:
+async def test_every_recorded_event_is_logged_and_folded(url: str, capture: str, events: int) -> None:
     protocol = await ingest_wire(url, wire(capture), 65536)
     assert protocol.events == events
     assert protocol.rejected_bytes == 0

@@ -9,7 +9,7 @@ from api.http.errors import ApiError
 from schemas.text import is_storable
 from services.log.times import parse_rfc3339
 
-MAX_POSITION = (1 << 63) - 1
+MAX_BIGINT = (1 << 63) - 1
 MAX_EPOCH_SECONDS = 1 << 33
 """The year 2242: a later time is a mistake."""
 
@@ -71,7 +71,7 @@ class QueryParams:
         value = self.text(name)
         if value is None:
             return None
-        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > MAX_POSITION:
+        if not re.fullmatch(r"[0-9]{1,19}", value) or int(value) > MAX_BIGINT:
             raise ApiError(400, f"{name}: a position is a whole number")
         return int(value)
 

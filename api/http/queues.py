@@ -10,13 +10,13 @@ from prometheus_client.registry import Collector
 
 from services.accounts.fair_queue import FairQueue
 
-SHARE = 16
-PLACES = 64
+USER_PLACES = 16
+MAX_PLACES = 64
 
 
 def _queue() -> FairQueue:
     # One turn at a time: each takes a processor and one of the pool's connections, which views need too.
-    return FairQueue(slots=1, share=SHARE, places=PLACES)
+    return FairQueue(slots=1, share=USER_PLACES, places=MAX_PLACES)
 
 
 class Queues(Struct, frozen=True):

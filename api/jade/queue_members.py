@@ -119,7 +119,7 @@ async def remove(request: web.Request) -> web.Response:
 def either(documented: str | None, of_asterisk: str | None, name: str) -> str | None:
     """Return the value under either name. Raises Invalid for two different values."""
     if None not in (documented, of_asterisk) and documented != of_asterisk:
-        raise Invalid(f"{name} is there twice, with different values")
+        raise Invalid(f"{name} is given twice, with different values")
     return of_asterisk if documented is None else documented
 
 

@@ -56,7 +56,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     form = params.word("format", "json", "ndjson")
     queue, user = request.app[QUEUES].search, requester_uuid(request)
     search = Search(request.app[POOL], search_filter(params), lambda: queue.turn(user))
-    with queue.place(user):
+    with queue.reserve(user):
         if form == "ndjson" or (form is None and NDJSON in request.headers.get("Accept", "")):
             bound = params.number("limit", MAX_LIMIT, MAX_LIMIT) if params.text("limit") else None
             return await _stream(request, search, bound)

@@ -21,7 +21,7 @@ from services.runtime.masking import mask_event
 
 MAX_SCANNED = 1_000_000
 MAX_STEP = 100_000
-ROWS = 500
+MIN_STEP = 500
 """The most positions that a step reads, and the most rows that it returns. Steps grow while few rows match.
 
 In a partition that was not analyzed yet (as none is before its first million events) PostgreSQL reads and sorts the
@@ -108,7 +108,7 @@ class Search:
         self._criteria = criteria
         self._turn = turn
         self._left: list[Range] = []
-        self._size = ROWS
+        self._size = MIN_STEP
 
     @property
     def next(self) -> int | None:
@@ -126,9 +126,9 @@ class Search:
         returned = 0
         while self._left and self.scanned < MAX_SCANNED and (limit is None or returned < limit):
             after, until = self._step()
-            room = ROWS if limit is None else limit - returned
+            room = MIN_STEP if limit is None else limit - returned
             # LIKE matches more than the values.
-            rows = ROWS if criteria.values else min(ROWS, room)
+            rows = MIN_STEP if criteria.values else min(MIN_STEP, room)
             async with self._turn():
                 got = await self._pool.fetch(sql, after, until, rows, *arguments)
             page = [row for row in got if all(matches(row["source"], _masked(row), one) for one in criteria.values)]
@@ -139,7 +139,7 @@ class Search:
                 self._advance_to(got[-1]["position"])
             else:
                 self._advance_to(after + 1 if criteria.descending else until)
-            self._size = min(MAX_STEP, self._size * 4) if len(got) * 2 < rows else ROWS
+            self._size = min(MAX_STEP, self._size * 4) if len(got) * 2 < rows else MIN_STEP
             returned += len(page)
             if page:
                 yield page

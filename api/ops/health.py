@@ -38,7 +38,7 @@ async def readyz(request: web.Request) -> web.Response:
     reasons = [
         *(["the database does not answer"] if checkpoints.is_stale or report.source == "file" else []),
         *_models_behind(checkpoints, reading),
-        *([] if request.app[SEEDED].is_set() else ["the first user is not there yet"]),
+        *([] if request.app[SEEDED].is_set() else ["the first user does not exist yet"]),
         *link_reasons(reading.links, {pbx.name: pbx.user for pbx in request.app[SETTINGS].ami}),
         *(reason for status in report.listeners for reason in _stuck(status)),
     ]
@@ -76,7 +76,7 @@ def _models_behind(checkpoints: CheckpointWatcher, reading: CheckpointReading) -
     for model in ALL:
         checkpoint = reading.models.get(model.name)
         if checkpoint is None:
-            yield f"read model {model.name} is not there yet"
+            yield f"read model {model.name} has no table yet"
         elif checkpoint.error is not None:
             yield f"read model {model.name} has stopped"
         elif checkpoints.lag_ms((model.name,), reading) > LAG_SECONDS * 1000:

@@ -66,7 +66,7 @@ class ListenerStatus(Struct, frozen=True):
         if self.clock_offset is None or abs(self.clock_offset) < CLOCK_SECONDS:
             return ""
         side = "ahead of" if self.clock_offset > 0 else "behind"
-        return f"the clock of {self.pbx} is {abs(self.clock_offset):.0f} s {side} ours"
+        return f"the clock of {self.pbx} is {abs(self.clock_offset):.0f} s {side} the listener's"
 
 
 class StatusFile(Struct, frozen=True):

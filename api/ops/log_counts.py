@@ -9,9 +9,9 @@ from services.database.pool import Pool
 from services.log.archives import ArchiveCatalog, read_catalog
 from services.projector.checkpoints.checkpoints import CheckpointReading, read
 
-LARGEST_NAMES = 100
+FREQUENT_NAMES = 100
 """Event names of one PBX that have series of their own; events of all other names are summed."""
-NAME_LETTERS = 100
+MAX_NAME_LENGTH = 100
 OTHER = "other"
 """Source and name of that sum. No event has this source, so the sum never collides with a PBX's own event."""
 
@@ -23,8 +23,8 @@ WITH whole AS (
     SELECT w.pbx, n.source, n.name, n.count
     FROM whole w
     CROSS JOIN LATERAL (
-        SELECT source, left(name, {NAME_LETTERS}) AS name, count FROM ledger.name
-        WHERE pbx = w.pbx ORDER BY count DESC LIMIT {LARGEST_NAMES}
+        SELECT source, left(name, {MAX_NAME_LENGTH}) AS name, count FROM ledger.name
+        WHERE pbx = w.pbx ORDER BY count DESC LIMIT {FREQUENT_NAMES}
     ) AS n
 )
 SELECT pbx, source, name, sum(count)::bigint AS count FROM largest GROUP BY 1, 2, 3
@@ -51,7 +51,7 @@ class LogCounts(Struct, frozen=True):
     names: list[asyncpg.Record]
     unfit: list[asyncpg.Record]
     gaps: list[asyncpg.Record]
-    edge: ArchiveCatalog
+    catalog: ArchiveCatalog
 
 
 async def count_log(pool: Pool) -> LogCounts:

@@ -57,9 +57,9 @@ def _log(counts: LogCounts | None) -> Iterator[Metric]:
     if counts is None:
         return
     yield GaugeMetricFamily("ringledger_log_position", "Position of the log's last event.", value=counts.reading.head)
-    yield GaugeMetricFamily("ringledger_archives", "Months that were archived.", value=len(counts.edge.archives))
+    yield GaugeMetricFamily("ringledger_archives", "Months that were archived.", value=len(counts.catalog.archives))
     yield GaugeMetricFamily(
-        "ringledger_archive_position", "Last archived position; the log begins after it.", value=counts.edge.position
+        "ringledger_archive_position", "Last archived position; the log begins after it.", value=counts.catalog.position
     )
     events = CounterMetricFamily("ringledger_events", "Events in the log.", labels=("pbx", "source", "name"))
     totals = CounterMetricFamily("ringledger_pbx_events", "Events in the log, of each PBX.", labels=("pbx",))

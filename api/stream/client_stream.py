@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from api.stream import closing
 from api.stream.live_buffer import LiveBuffer
-from api.stream.messages import WHOLE_EVENT, MessageBatch, MessageId, StreamMessage, messages_of
+from api.stream.messages import LAST_NUMBER, MessageBatch, MessageId, StreamMessage, messages_of
 from api.stream.topics import TopicFilter
 from projections.engine.step import FoldError
 from services.database.pool import Pool
@@ -13,7 +13,7 @@ from services.log.archives import ArchivedError
 from services.log.continuity import RewoundError
 from services.replay.subscription import RETRYABLE_ERRORS, RedactedError, Subscription
 
-STEP = 1_000
+STEP_EVENTS = 1_000
 """Events that one catching-up client folds before the next one has its turn."""
 RETRY_SECONDS = 0.5
 
@@ -29,7 +29,7 @@ class ClientStream:
     def __init__(
         self, pool: Pool, live: LiveBuffer, start: MessageId, turn: asyncio.Lock, on_caught_up: Callable[[], None]
     ) -> None:
-        self.position = max(0, start[0] - (start[1] != WHOLE_EVENT))
+        self.position = max(0, start[0] - (start[1] != LAST_NUMBER))
         self._pool = pool
         self._live = live
         self._start = start
@@ -71,9 +71,9 @@ class ClientStream:
             self._number, self._waits_for = max(self._number, number), None
         batch = live.since(self._number)
         self._number += len(batch.messages)
-        if batch.position < self._start[0] or (batch.messages and batch.messages[0].place <= self._start):
+        if batch.position < self._start[0] or (batch.messages and batch.messages[0].message_id <= self._start):
             # Another process has sent the client more than this one had read.
-            rest = [message for message in batch.messages if message.place > self._start]
+            rest = [message for message in batch.messages if message.message_id > self._start]
             batch = MessageBatch(rest, batch.position, batch.is_whole and batch.position >= self._start[0])
         return batch
 
@@ -81,7 +81,7 @@ class ClientStream:
         messages: list[StreamMessage] = []
         try:
             async with self._turn:
-                until = min(subscription.position + STEP, self._live.position)
+                until = min(subscription.position + STEP_EVENTS, self._live.position)
                 async for event, changes in subscription.read(self._pool, until):
                     messages += messages_of(event, changes, subscription.fold, self._live.catalog)
         except RETRYABLE_ERRORS as error:
@@ -96,8 +96,9 @@ class ClientStream:
         except FoldError as error:
             raise closing.broken(error) from error
         self.check()
-        if self._live.covers((subscription.position, WHOLE_EVENT)):
-            self._number = self._live.after((subscription.position, WHOLE_EVENT))
+        if self._live.covers((subscription.position, LAST_NUMBER)):
+            self._number = self._live.after((subscription.position, LAST_NUMBER))
             self.subscription = None
             self._on_caught_up()
-        return MessageBatch([message for message in messages if message.place > self._start], subscription.position)
+        rest = [message for message in messages if message.message_id > self._start]
+        return MessageBatch(rest, subscription.position)

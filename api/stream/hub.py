@@ -12,7 +12,7 @@ from api.http.errors import ApiError
 from api.stream import closing
 from api.stream.client_stream import ClientStream
 from api.stream.live_buffer import LiveBuffer
-from api.stream.messages import WHOLE_EVENT, MessageId
+from api.stream.messages import LAST_NUMBER, MessageId
 from api.stream.resources import StreamCatalog
 from api.stream.shared_buffer import SharedBuffer
 from projections import ALL
@@ -75,7 +75,7 @@ class StreamHub:
     async def _start(self, start: MessageId | None) -> ClientStream:
         now = await self._unredacted()
         # The rest of an event of which a client has read some messages requires a fold of the whole event.
-        after = max(0, start[0] - (start[1] != WHOLE_EVENT)) if start else now.head
+        after = max(0, start[0] - (start[1] != LAST_NUMBER)) if start else now.head
         if start and start[0] > now.head:
             raise ApiError(400, f"last_event_id: there is no position {start[0]}, the log ends at {now.head}")
         if after < now.archived_until:
@@ -90,9 +90,9 @@ class StreamHub:
         except RewoundError:
             live.close(closing.rewound())
             live = await self._live()
-        place = start or (live.position, WHOLE_EVENT)
-        stream = ClientStream(self._pool, live, place, self._turn, self._caught_up)
-        if not live.covers(place):
+        first = start or (live.position, LAST_NUMBER)
+        stream = ClientStream(self._pool, live, first, self._turn, self._caught_up)
+        if not live.covers(first):
             if self._catching_up >= MAX_CATCHING_UP:
                 raise _busy("too many streams begin far back")
             self._catching_up += 1

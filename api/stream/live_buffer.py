@@ -13,7 +13,7 @@ import structlog
 
 from api.stream import closing
 from api.stream.closing import StreamClosed
-from api.stream.messages import WHOLE_EVENT, MessageBatch, MessageId, StreamMessage, messages_of
+from api.stream.messages import LAST_NUMBER, MessageBatch, MessageId, StreamMessage, messages_of
 from api.stream.resources import StreamCatalog
 from api.stream.topics import TopicFilter
 from projections.engine.step import FoldError
@@ -113,7 +113,7 @@ class LiveBuffer:
         self._messages += messages
         self._bytes += sum(len(message.data) for message in messages)
         self.count += len(messages)
-        self.position = messages[-1].place[0]
+        self.position = messages[-1].message_id[0]
         while len(self._messages) - self._dropped > MAX_MESSAGES or self._bytes > MAX_BYTES:
             self._drop_event()
         if self._dropped > TRIM_MESSAGES:
@@ -121,8 +121,8 @@ class LiveBuffer:
             self._dropped = 0
 
     def _drop_event(self) -> None:
-        self.oldest = self._messages[self._dropped].place[0]
-        while self._dropped < len(self._messages) and self._messages[self._dropped].place[0] == self.oldest:
+        self.oldest = self._messages[self._dropped].message_id[0]
+        while self._dropped < len(self._messages) and self._messages[self._dropped].message_id[0] == self.oldest:
             self._bytes -= len(self._messages[self._dropped].data)
             self._dropped += 1
 
@@ -138,15 +138,15 @@ class LiveBuffer:
         if not waiting.done():
             waiting.set_result(number)
 
-    def covers(self, place: MessageId) -> bool:
+    def covers(self, message_id: MessageId) -> bool:
         """Return whether all messages after an id are here."""
-        return place >= (self.oldest, WHOLE_EVENT)
+        return message_id >= (self.oldest, LAST_NUMBER)
 
-    def after(self, place: MessageId) -> int:
+    def after(self, message_id: MessageId) -> int:
         """Return the number of the first message after an id, which may be that of the next message to come."""
         messages = self._messages
         first = self.count - len(messages)
-        return first + bisect_right(messages, place, lo=self._dropped, key=lambda message: message.place)
+        return first + bisect_right(messages, message_id, lo=self._dropped, key=lambda message: message.message_id)
 
     def since(self, number: int) -> MessageBatch:
         """Return messages from this number on, the same batch to all streams. Raises StreamClosed if it was dropped.
@@ -160,8 +160,8 @@ class LiveBuffer:
         if batch is None:
             end = begin + BATCH_MESSAGES
             messages = self._messages[begin:end]
-            position, part = (self.position, WHOLE_EVENT) if end >= len(self._messages) else messages[-1].place
-            batch = self._batches[number] = MessageBatch(messages, position, part == WHOLE_EVENT)
+            position, part = (self.position, LAST_NUMBER) if end >= len(self._messages) else messages[-1].message_id
+            batch = self._batches[number] = MessageBatch(messages, position, part == LAST_NUMBER)
         return batch
 
     async def wait(self, topics: TopicFilter, seconds: float) -> int:

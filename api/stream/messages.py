@@ -17,11 +17,11 @@ from api.stream.topics import TopicFilter, topic_of
 from projections.engine.step import Change, StepFold
 from schemas.log import RecordedEvent
 
-WHOLE_EVENT = 1 << 62
+LAST_NUMBER = 1 << 62
 ID = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?", re.ASCII)
 
 MessageId = tuple[int, int]
-"""A position, and the number of a message there, or `WHOLE_EVENT` for the last one."""
+"""A position, and the number of a message there, or `LAST_NUMBER` for the last one."""
 
 
 def parse_id(text: str) -> MessageId:
@@ -29,13 +29,13 @@ def parse_id(text: str) -> MessageId:
     match = ID.fullmatch(text)
     if match is None:
         raise ApiError(400, "last_event_id: the id of a message, or a position of the log")
-    return int(match[1]), int(match[2]) if match[2] else WHOLE_EVENT
+    return int(match[1]), int(match[2]) if match[2] else LAST_NUMBER
 
 
 class StreamMessage(Struct, frozen=True):
     """One change: ``data`` is its JSON, ``topic`` as `topics.topic_of` returns it."""
 
-    place: MessageId
+    message_id: MessageId
     topic: str
     pbx: str
     data: bytes
@@ -43,8 +43,8 @@ class StreamMessage(Struct, frozen=True):
     @property
     def id(self) -> str:
         """The id as text, which a client sends back as Last-Event-ID."""
-        position, number = self.place
-        return str(position) if number == WHOLE_EVENT else f"{position}.{number}"
+        position, number = self.message_id
+        return str(position) if number == LAST_NUMBER else f"{position}.{number}"
 
 
 class MessageBatch(Struct):
@@ -67,8 +67,8 @@ def messages_of(
     messages = []
     for number, (resource, verb, row) in enumerate(verbs, 1):
         topic = topic_of(resource.path, resource.segments(row))
-        place = (event.position, WHOLE_EVENT if number == len(verbs) else number)
-        message = StreamMessage(place, topic, row.pbx, b"")
+        message_id = (event.position, LAST_NUMBER if number == len(verbs) else number)
+        message = StreamMessage(message_id, topic, row.pbx, b"")
         data = {
             f"{resource.name}.{verb}": resource.item(row, event.recorded, step),
             "topic": topic[:-1],

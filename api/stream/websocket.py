@@ -41,7 +41,9 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         heartbeat=HEARTBEAT_SECONDS, max_msg_size=MAX_MESSAGE_BYTES, timeout=CLOSE_SECONDS, compress=False
     )
     if not socket.can_prepare(request):
-        raise ApiError(426, "this is for websockets; /v1/events is for the rest", headers={"Upgrade": "websocket"})
+        raise ApiError(
+            426, "this path is for websockets; /v1/events serves other clients", headers={"Upgrade": "websocket"}
+        )
     async with request.app[STREAMS].open(start) as stream:
         await socket.prepare(request)
         session = _Session(request, socket, stream, topics)

@@ -9,8 +9,8 @@ from projections.engine.pbx_clock import times
 from schemas.ami.cdr import Cdr, QueueCall
 from schemas.ami.transfer import LocalOptimization
 
-MEMBERS = 10_000
-DIALLED = 5_000
+MAX_MEMBERS = 10_000
+MAX_DIALLED = 5_000
 
 
 class CallRecord(Row):
@@ -87,7 +87,7 @@ def remember_call(memory: dict[str, Any], e: QueueCall) -> QueueCall:
     """
     member = member_of(e.interface)
     names = memory.get("names", {})
-    if names.get(member) != e.member_name and (member in names or len(names) < MEMBERS):
+    if names.get(member) != e.member_name and (member in names or len(names) < MAX_MEMBERS):
         memory["names"] = names | {member: e.member_name}
     dial(memory, e.dest_channel, member, e.position)
     return e
@@ -110,7 +110,7 @@ def dial(memory: dict[str, Any], channel: str, member: str, position: int) -> No
             memory["dialled"] = {other: value for other, value in dialled.items() if other != channel}
         return
     dialled = dialled | {channel: [member, position]}
-    if len(dialled) > DIALLED:
+    if len(dialled) > MAX_DIALLED:
         del dialled[min(dialled, key=lambda other: dialled[other][1])]
     memory["dialled"] = dialled
 
@@ -123,7 +123,7 @@ def agent_of(memory: dict[str, Any], e: Cdr) -> str | None:
         return endpoint
     if dialled := memory.get("dialled", {}).get(e.destination_channel):
         return str(dialled[0])
-    is_member = endpoint in names or not 0 < len(names) < MEMBERS
+    is_member = endpoint in names or not 0 < len(names) < MAX_MEMBERS
     return endpoint if is_member else None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from projections.engine.durations import began, corrected
+from projections.engine.durations import corrected, start_time
 from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.channel import BridgeEvent, ChannelEvent, ChannelListed, HangupEvent, NewExten, Rename, VarSet
 
@@ -14,7 +14,7 @@ from schemas.ami.channel import BridgeEvent, ChannelEvent, ChannelListed, Hangup
 class Channel(Row):
     """One channel; ``hangup_cause`` is set between the request of a hangup and the hangup.
 
-    ``created`` is UTC by our clock (see `durations`): a view's duration is now less ``created``.
+    ``created`` is UTC by Ringledger's clock (see `durations`): a view's duration is now less ``created``.
     """
 
     unique_id: str
@@ -66,7 +66,7 @@ def with_snapshot(row: Channel | None, e: ChannelEvent, **more: Any) -> Channel:
 
 
 def create(row: Channel | None, e: ChannelEvent) -> Channel:
-    return with_snapshot(row, e, created=began(e))
+    return with_snapshot(row, e, created=start_time(e))
 
 
 def update(row: Channel | None, e: ChannelEvent) -> Channel | None:
@@ -108,7 +108,7 @@ def hang_up(_row: Channel | None, _e: HangupEvent) -> None:
 def apply_list_item(row: Channel | None, e: ChannelListed) -> Channel:
     """Create or correct the row of a listed channel."""
     hours, minutes, seconds = (int(part) for part in (e.duration or "0:0:0").split(":"))
-    created = began(e, hours * 3600 + minutes * 60 + seconds)
+    created = start_time(e, hours * 3600 + minutes * 60 + seconds)
     return with_snapshot(
         row,
         e,

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.durations import CLOSE, LONGEST, began
+from projections.engine.durations import MAX_SECONDS, START_TOLERANCE, start_time
 from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.channel import BridgeMember, HangupEvent, Rename
 from schemas.ami.parking import ParkedCallEvent
@@ -14,9 +14,9 @@ from schemas.ami.parking import ParkedCallEvent
 class ParkedCall(Row):
     """One parked call; a view's parking_duration is now less ``parked_at``, the time left is ``timeout_at`` less now.
 
-    Both are by our clock (see `durations`). ``timeout_at`` is null where the lot has no limit: Asterisk counts down
-    from 0 there, so its number is beyond `LONGEST`. Lists give whole seconds, so their times may be a second off; the
-    times of events are exact.
+    Both are by Ringledger's clock (see `durations`). ``timeout_at`` is null where the lot has no limit: Asterisk counts
+    down from 0 there, so its number is beyond `MAX_SECONDS`. Lists give whole seconds, so their times may be a second
+    off; the times of events are exact.
     """
 
     parkee_unique_id: str
@@ -53,9 +53,9 @@ def out_of_bridge(e: BridgeMember) -> Key | None:
 
 def park(row: ParkedCall | None, e: ParkedCallEvent) -> ParkedCall:
     """Return the row of a parked call (event or list item), or of the channel that replaced a parked one (Swap)."""
-    parked_at = began(e, e.duration)
-    timeout_at = e.recorded + timedelta(seconds=e.timeout) if 0 < e.timeout < LONGEST else None
-    if row is not None and row.parked_at is not None and abs(row.parked_at - parked_at) < CLOSE:
+    parked_at = start_time(e, e.duration)
+    timeout_at = e.recorded + timedelta(seconds=e.timeout) if 0 < e.timeout < MAX_SECONDS else None
+    if row is not None and row.parked_at is not None and abs(row.parked_at - parked_at) < START_TOLERANCE:
         parked_at, timeout_at = row.parked_at, row.timeout_at
     return ParkedCall(
         pbx=e.pbx,

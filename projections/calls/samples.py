@@ -13,11 +13,11 @@ from projections.engine.model import Handler, Key, ReadModel, Row
 from schemas.ami.counts import Counted
 from schemas.link import LinkEvent
 
-STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
+DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
 """Asterisk's device states in the order of their numbers (``ast_devstate_str``)."""
 
-OURS = re.compile(r"ringledger/([0-9]{1,12})/", re.ASCII)
-GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
+OWN_ACTION_ID = re.compile(r"ringledger/([0-9]{1,12})/", re.ASCII)
+GREGORIAN_START = datetime(1582, 10, 15, tzinfo=UTC)
 
 
 class Sample(Row):
@@ -50,7 +50,7 @@ class Sample(Row):
 
 def time_uuid(minute: datetime, pbx: str) -> str:
     """Return the version 1 UUID of a minute of a PBX; it is the same in every process."""
-    ticks = (minute - GREGORIAN) // timedelta(microseconds=1) * 10
+    ticks = (minute - GREGORIAN_START) // timedelta(microseconds=1) * 10
     name = hashlib.sha256(pbx.encode()).digest()
     # The multicast bit marks a node that is not the address of a network card (RFC 9562, 6.10).
     node = int.from_bytes(name[:6], "big") | 1 << 40
@@ -65,7 +65,7 @@ def time_of(text: str) -> datetime:
     parsed = uuid.UUID(text)
     if parsed.version != 1:
         raise ValueError(f"{text} is not a UUID of version 1")
-    return GREGORIAN + timedelta(microseconds=parsed.time // 10)
+    return GREGORIAN_START + timedelta(microseconds=parsed.time // 10)
 
 
 def full_minute(seconds: int) -> Key:
@@ -80,14 +80,14 @@ def of_minute(e: LinkEvent) -> Key:
 
 def epoch_of(action_id: str) -> int | None:
     """Return the epoch of the snapshot to which a response belongs, None for the response to another action."""
-    match = OURS.match(action_id)
+    match = OWN_ACTION_ID.match(action_id)
     return int(match[1]) if match else None
 
 
 def with_snapshot_start(memory: dict[str, Any], e: Any) -> Any:
     """Return an event of a snapshot with the minute in which the snapshot began.
 
-    Epochs rise even when our clock is set back: until the clock has caught up, an epoch is not a time.
+    Epochs rise even when the machine's clock is set back: until the clock has caught up, an epoch is not a time.
     """
     epoch = epoch_of(e.action_id) if isinstance(e, Counted) else e.epoch
     if epoch is None:
@@ -170,7 +170,7 @@ def complete_snapshot(row: Sample | None, e: LinkEvent) -> Sample | None:
         return row
     members: dict[str, int] = {}
     for number in sorted(row.devices.values()):
-        state = STATES[number] if 0 <= number < len(STATES) else str(number)
+        state = DEVICE_STATES[number] if 0 <= number < len(DEVICE_STATES) else str(number)
         members[state] = members.get(state, 0) + 1
     return replace(row, complete=True, members=members, devices={})
 

@@ -45,18 +45,18 @@ def split_host(host: str) -> tuple[str, int]:
     return (match["host"], int(match["port"])) if match else (host, 0)
 
 
-def place(e: RegistryEntry) -> tuple[str, int]:
+def host_and_port(e: RegistryEntry) -> tuple[str, int]:
     return (e.host, e.port) if e.domain else split_host(e.host)
 
 
 def account_of(e: RegistryEntry) -> str:
     """Return the account; chan_sip shows the host where an account has no domain, with a port that is not used."""
-    host, port = place(e)
+    host, port = host_and_port(e)
     return f"{e.username}@{e.domain or host}:{port if e.domain in {'', e.host} else e.domain_port}"
 
 
 def entry_key(e: RegistryEntry) -> Key | None:
-    return (e.username, place(e)[0], account_of(e)) if e.host else None
+    return (e.username, host_and_port(e)[0], account_of(e)) if e.host else None
 
 
 def outbound_key(e: OutboundRegistration) -> Key:
@@ -77,7 +77,7 @@ def group_of(e: Registry) -> Key | None:
 
 
 def apply_list_item(row: RegistryRow | None, e: RegistryEntry) -> RegistryRow:
-    host, port = place(e)
+    host, port = host_and_port(e)
     return replace(
         row or RegistryRow(pbx=e.pbx, tm_update=e.at, username=e.username, host=host, account=account_of(e)),
         channel_type="SIP" if e.domain else "IAX2",

@@ -23,7 +23,7 @@ HEADERS = (
     "Disposition",
     "AMAFlags",
 )
-NEW = ("PeerAccount", "LinkedID", "Sequence")
+NEW_COLUMNS = ("PeerAccount", "LinkedID", "Sequence")
 """Columns at the end of a line with ``newcdrcolumns = yes``."""
 UNIQUE_ID = re.compile(r"(?:.+-)?\d{9,11}\.\d+")
 
@@ -38,13 +38,13 @@ def cdr_headers(text: str) -> dict[str, Any]:
     except csv.Error as error:
         raise ValueError(f"no CSV: {error}") from None
     columns = rows[0] if len(rows) == 1 else []
-    if not len(HEADERS) <= len(columns) <= len(HEADERS) + 2 + len(NEW):
+    if not len(HEADERS) <= len(columns) <= len(HEADERS) + 2 + len(NEW_COLUMNS):
         raise ValueError(f"{len(columns)} columns, where Master.csv has 16 to 21")
     more = columns[len(HEADERS) :]
     headers = dict(zip(HEADERS, columns, strict=False))
-    if len(more) >= len(NEW):
-        headers |= dict(zip(NEW, more[-len(NEW) :], strict=True))
-        more = more[: -len(NEW)]
+    if len(more) >= len(NEW_COLUMNS):
+        headers |= dict(zip(NEW_COLUMNS, more[-len(NEW_COLUMNS) :], strict=True))
+        more = more[: -len(NEW_COLUMNS)]
     if len(more) == 1:  # either may be logged alone
         headers["UniqueID" if UNIQUE_ID.fullmatch(more[0]) else "UserField"] = more[0]
     else:

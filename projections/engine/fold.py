@@ -18,8 +18,8 @@ OnChange = Callable[[RecordedEvent, Key, Any, Any], None]
 class Fold:
     """One model over one batch.
 
-    `take` every event in order, `load` the rows that the fold names in ``keys``, ``groups`` and ``pbxes``, then `run`.
-    A caller that has loaded all rows may `take` and `run` again.
+    `apply` every event in order, `load` the rows that the fold names in ``keys``, ``groups`` and ``pbxes``, then `run`.
+    A caller that has loaded all rows may `apply` and `run` again.
 
     Then write the ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of
     the last event that changed a row. ``state`` is the model's state after the batch; the state passed in stays as it
@@ -45,18 +45,18 @@ class Fold:
         self._rows = RowSet(model)
         self.rows = self._rows.by_key
 
-    def take(self, decoded: DecodedEvent) -> None:
+    def apply(self, decoded: DecodedEvent) -> None:
         """Plan the fold of an event, and note which rows it needs."""
         if self.error is not None:
             return
         try:
-            self._take(decoded)
+            self._apply(decoded)
         except (ValueError, OverflowError) as error:
             self.rejected.append((decoded.event.position, decoded.event.name, str(error)))
         except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
             self.error = decoded.event, error
 
-    def _take(self, decoded: DecodedEvent) -> None:
+    def _apply(self, decoded: DecodedEvent) -> None:
         event = decoded.event
         handler = self.model.on.get(event.name)
         if handler is not None and (

@@ -10,7 +10,7 @@ more before or after it: legs are posted when the whole call is over. The same i
 has no time (an originate may choose it). Such a record takes the offset of the last unambiguous record.
 Before the first one it takes the likeliest: its call started with its channel, or it was posted promptly.
 
-Without a Timestamp only our own clock shows when a record was posted, and the two clocks may differ by any amount.
+Without a Timestamp only the listener's clock shows when a record was posted. The two clocks may differ by any amount.
 Then the PBX's own times decide: a call that started with its channel gives the offset, and others take the last one.
 
 A change to or from summer time during the call shows in Duration, which is in true seconds. A leg of such a long call
@@ -29,14 +29,14 @@ HOURS = (-9.5, -3.5, -2.5, 3.5, 4.5, 5.5, 5.75, 6.5, 8.5, 8.75, 9.5, 10.5, 12.75
 OFFSETS = tuple(sorted(int(hours * 3600) for hours in HOURS))
 """All offsets from UTC in use, in seconds."""
 
-MADE = re.compile(r"(?:^|-)(\d{9,11})\.\d+$")
-STEP = 2
+CREATION_SECONDS = re.compile(r"(?:^|-)(\d{9,11})\.\d+$")
+CLOCK_STEP_SECONDS = 2
 """How far, in seconds, an NTP client may have moved the PBX's clock between two of a record's times."""
-SKEW = 300
-"""How far the PBX's clock and ours may differ, where only our clock shows when a record was posted, or its zone."""
-PROMPT = 300
+MAX_SKEW_SECONDS = 300
+"""How far the PBX's clock and the listener's may differ, for a record without a Timestamp."""
+BATCH_SECONDS = 300
 """Seconds after which cdr.conf's batches are posted by default."""
-LONGEST_SHIFT = 3 * 3600
+MAX_SHIFT_SECONDS = 3 * 3600
 
 
 class Times(Struct, frozen=True):
@@ -57,8 +57,8 @@ def times(memory: dict[str, Any], e: Cdr) -> Times:
         offset = end - int(e.at.timestamp())  # the import has the time zone
     else:
         made = made_at(e.unique_id) or made_at(e.linked_id)
-        lowest = end - int(e.at.timestamp()) - (STEP if e.timestamp else SKEW)
-        highest = start - made + shift + STEP if made else None
+        lowest = end - int(e.at.timestamp()) - (CLOCK_STEP_SECONDS if e.timestamp else MAX_SKEW_SECONDS)
+        highest = start - made + shift + CLOCK_STEP_SECONDS if made else None
         offset = _offset(memory, lowest, highest) if e.timestamp else _unstamped(memory, lowest, highest)
     began = start - offset + shift
     answer = local(e.answer_time) - offset if e.answer_time else None
@@ -83,7 +83,7 @@ def _unstamped(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
 
 def _close(highest: int | None) -> list[int]:
     """Return the offset by which the call started when its channel was created, if there is one."""
-    return [o for o in OFFSETS if highest is not None and 0 <= highest - o <= 2 * STEP]
+    return [o for o in OFFSETS if highest is not None and 0 <= highest - o <= 2 * CLOCK_STEP_SECONDS]
 
 
 def _offset(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
@@ -93,21 +93,23 @@ def _offset(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
         return possible[0]
     last = memory.get("offset")
     if not possible:
-        # Either the unique id or our clock is wrong: the id counts if the call started with its channel.
+        # Either the unique id or that clock is wrong: the id counts if the call started with its channel.
         close = _close(highest)
         later = [o for o in OFFSETS if lowest <= o]
         return close[0] if close else later[0] if later else int(last or 0)
     if last in possible:
         return int(last)
-    if highest is not None and highest - possible[-1] <= 2 * STEP:
+    if highest is not None and highest - possible[-1] <= 2 * CLOCK_STEP_SECONDS:
         return possible[-1]  # most calls start with their channel
-    return possible[0] if highest is None or possible[0] - lowest <= PROMPT + STEP else possible[-1]
+    return (
+        possible[0] if highest is None or possible[0] - lowest <= BATCH_SECONDS + CLOCK_STEP_SECONDS else possible[-1]
+    )
 
 
 def _shift(seconds: int) -> int:
     """Return the seconds by which the clock was set forward (back: negative) during the call, 0 for no change."""
     shift = round(seconds / 900) * 900
-    return shift if abs(seconds - shift) <= STEP and abs(shift) <= LONGEST_SHIFT else 0
+    return shift if abs(seconds - shift) <= CLOCK_STEP_SECONDS and abs(shift) <= MAX_SHIFT_SECONDS else 0
 
 
 def _answered(e: Cdr, end: int) -> int:
@@ -116,7 +118,7 @@ def _answered(e: Cdr, end: int) -> int:
 
 def made_at(unique_id: str) -> int:
     """Return the second, UTC, at which the channel was created, 0 if its unique id has no time."""
-    match = MADE.search(unique_id)
+    match = CREATION_SECONDS.search(unique_id)
     return int(match[1]) if match else 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from projections.engine.model import Handler, Key, ReadModel, Row
 
-LONGEST_KEY = 2400
+MAX_KEY_BYTES = 2400
 """Bytes of a row's key that PostgreSQL's index takes (2,704, with its own overhead). Asterisk has no such names."""
 
 
@@ -59,5 +59,5 @@ class RowSet:
 def check_key(key: Key) -> None:
     """Raise ValueError for a key that is too long for the index; the fold then rejects the event."""
     size = sum([len(part.encode("utf-8", "replace")) for part in key if isinstance(part, str)])
-    if size > LONGEST_KEY:
-        raise ValueError(f"a key of {size} bytes, where {LONGEST_KEY} are the most")
+    if size > MAX_KEY_BYTES:
+        raise ValueError(f"a key of {size} bytes, where {MAX_KEY_BYTES} are the most")

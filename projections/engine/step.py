@@ -42,21 +42,21 @@ class StepFold:
 
     @property
     def names(self) -> list[str]:
-        """The names of the events to `take`; other events change nothing."""
+        """The names of the events to `apply`; other events change nothing."""
         return list(self._subscriptions)
 
     def rows(self, model: str) -> Mapping[Key, Any]:
         """Return the model's rows as they are now, by full key (pbx first)."""
         return self._rows[model]
 
-    def take(self, event: RecordedEvent) -> list[Change]:
+    def apply(self, event: RecordedEvent) -> list[Change]:
         """Fold one event, in the order of models. Raises FoldError; the fold is then unusable."""
         subset, indexes = self._subscriptions[event.name]
         decoded = DecodedEvent(event, subset)
         changes: list[Change] = []
         for index in indexes:
             fold = self._folds[index]
-            fold.take(decoded)
+            fold.apply(decoded)
             fold.run()
             if fold.error is not None:
                 raise FoldError(f"{fold.model.name} at position {event.position} ({event.name})") from fold.error[1]

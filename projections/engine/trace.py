@@ -45,7 +45,7 @@ class Trace:
 
         fold = Fold(self.model, self._state, record)
         for event in events:
-            fold.take(DecodedEvent(event, self._subscriptions[event.name][0]))
+            fold.apply(DecodedEvent(event, self._subscriptions[event.name][0]))
         fold.load(self._rows_for(fold), self._key_of)
         fold.run()
         if fold.error is not None:

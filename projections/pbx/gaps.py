@@ -12,9 +12,9 @@ from schemas.link import LinkEvent
 class Gap(Row):
     """One gap; its key is the position of the Disconnected that opens it. A null member has no event yet.
 
-    ``from_time`` is when bytes were last received, ``until_time`` when the login succeeded again (both UTC, our clock),
-    ``until_position`` the position of that Connected. ``healed_time`` is when every list was complete after that: from
-    then on the state is true again, but events between the two times are missing forever.
+    ``from_time`` is when bytes were last received, ``until_time`` when the login succeeded again. Both are UTC, by
+    Ringledger's clock. ``until_position`` is the position of that Connected. ``healed_time`` is when every list was
+    complete after that: from then on the state is true again, but events between the two times are missing forever.
     """
 
     from_position: int

@@ -12,7 +12,7 @@ from schemas.users import UserChange
 class Contact(Row):
     """One contact; ``kind`` is pjsip_endpoint or sip_peer, ``at_pbx`` empty: the first PBX by name that has the target.
 
-    ``pbx`` is empty: contacts are ours, not a PBX's.
+    ``pbx`` is empty: contacts belong to Ringledger.
     """
 
     uuid: str

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.durations import began, corrected
+from projections.engine.durations import corrected, start_time
 from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
 from projections.queues.queue_channels import CallerMove, keep_row, no_row
@@ -26,7 +26,7 @@ from schemas.ami.transfer import AttendedTransfer
 class QueueEntry(Row):
     """One caller; only lists have ``priority``.
 
-    A view's wait is now less ``joined`` (UTC, by our clock, see `durations`).
+    A view's wait is now less ``joined`` (UTC, by Ringledger's clock, see `durations`).
     """
 
     queue_name: str
@@ -91,7 +91,7 @@ def join(rows: Entries, e: QueueCaller) -> Entries:
         caller_id_num=e.caller_id_num,
         connected_line_name=e.connected_line_name,
         connected_line_num=e.connected_line_num,
-        joined=began(e),
+        joined=start_time(e),
     )
     return insert(rows, key, row, e.position)
 
@@ -143,7 +143,7 @@ def apply_list_item(rows: Entries, e: QueueEntryListed) -> Entries:
         connected_line_name=event_name(e.connected_line_name),
         connected_line_num=event_name(e.connected_line_num),
         priority=e.priority,
-        joined=corrected(old.joined if old else None, began(e, e.wait)),
+        joined=corrected(old.joined if old else None, start_time(e, e.wait)),
     )
     return insert(rows, key, row, e.position)
 

@@ -139,14 +139,14 @@ def apply_list_item(row: Queue | None, e: QueueListed) -> Queue:
         # Callers and members follow as items of their own; a member in the same call keeps it from its events.
         fresh.talking = row.talking if row.completed == e.completed else {}
         fresh.hold_time_before = row.hold_time if row.hold_time != e.hold_time else row.hold_time_before
-        ours = with_percentages(
+        computed = with_percentages(
             replace(fresh, completed_in_level=row.completed_in_level, abandoned_in_level=row.abandoned_in_level)
         )
         stated = (e.service_level_perf, e.service_level_perf2)
         # After `queue reset stats` all counts are 0, and any part of 0 matches the listed 0.0.
         fits = row.completed_in_level <= e.completed and row.abandoned_in_level <= e.abandoned
-        if fits and (ours.service_level_perf, ours.service_level_perf2) == stated:
-            return ours
+        if fits and (computed.service_level_perf, computed.service_level_perf2) == stated:
+            return computed
     in_level = round(e.service_level_perf * e.completed / 100)
     both = round(e.service_level_perf2 * (e.completed + e.abandoned) / 100)
     return replace(fresh, completed_in_level=in_level, abandoned_in_level=max(both - in_level, 0))

@@ -23,7 +23,7 @@ class AmiEvent(Struct, frozen=True, kw_only=True, gc=False):
     """The members that every fold may read, whatever the headers of the event; times are UTC.
 
     ``at`` is the PBX's clock where the event has a Timestamp, ``recorded`` is the listener's. The two may differ by any
-    amount: a time that is compared with our own now comes from ``recorded``.
+    amount: a time that is compared with Ringledger's own now comes from ``recorded``.
 
     Folds receive events of ``source_of_events`` only: a PBX may send an event with the name of one of Ringledger's
     own. They also receive events of ``also_from``, for imports of the same events from another source.

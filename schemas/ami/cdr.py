@@ -15,7 +15,7 @@ class Cdr(AmiEvent, frozen=True, kw_only=True, gc=False):
     """Cdr of cdr_manager; times are the PBX's local time (``2026-11-22 00:56:23``), without a zone.
 
     ``linked_id`` and ``sequence`` exist when cdr_manager.conf maps them; ``answer_time`` is empty for an
-    unanswered call. ``timestamp`` is empty where ``at`` is our clock, not the PBX's (``timestampevents = yes``).
+    unanswered call. ``timestamp`` is empty where ``at`` is the listener's clock (``timestampevents = yes``).
 
     A line of Master.csv (``log_source`` is ``cdr_csv``) has the same members, but seldom LinkedID and Sequence.
     Its ``at`` is its end, because the import has the zone.

@@ -48,7 +48,7 @@ class ModulesShown(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ModuleChecked(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """Reply to ModuleCheck; the module is the last part of our ActionID, because the reply does not name it."""
+    """Reply to ModuleCheck; the module is the last part of the ActionID, because the reply does not name it."""
 
     response: str = field(name="Response", default="")
     action_id: str = field(name="ActionID", default="")

@@ -20,7 +20,7 @@ MODELS = ("users", "tokens")
 IDLE_SECONDS = 3600.0
 TOUCH_SECONDS = 600.0
 """The interval at which a token's use is recorded. A restart can shorten its idle time by it, never extend it."""
-SWEEP = 100
+SWEEP_TOKENS = 100
 
 USERS = "SELECT uuid, username, name, password_hash, chosen_by, permissions FROM users ORDER BY tm_create, uuid"
 TOKENS = "SELECT token_hash, user_uuid, used FROM tokens"
@@ -137,10 +137,10 @@ class Accounts:
         ]
 
     def expired(self, user: Account | None = None) -> list[RingledgerEvent]:
-        """Return facts that end at most `SWEEP` tokens, which have expired in all processes."""
+        """Return facts that end at most `SWEEP_TOKENS` tokens, which have expired in all processes."""
         now = self._clock.monotonic()
         old = [hashed for hashed, t in self._tokens.items() if now - t.used > IDLE_SECONDS + 2 * TOUCH_SECONDS]
-        return [TokenRevoked(hashed, "expired", actor=user.uuid if user else "") for hashed in old[:SWEEP]]
+        return [TokenRevoked(hashed, "expired", actor=user.uuid if user else "") for hashed in old[:SWEEP_TOKENS]]
 
     def token_hashes_of(self, user_uuid: str) -> list[str]:
         """Return the hashes of a user's tokens."""

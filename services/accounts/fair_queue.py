@@ -38,7 +38,7 @@ class FairQueue:
         return sum(map(len, self._queues.values()))
 
     @contextmanager
-    def place(self, user: str) -> Iterator[None]:
+    def reserve(self, user: str) -> Iterator[None]:
         """Admit a request. Raises NotReady if the user's share or the queue is full, or the server is stopping."""
         if self._is_stopped:
             raise _refusal("the server is stopping")

@@ -15,8 +15,8 @@ from services.runtime.errors import NotReady, TooMany
 T = TypeVar("T")
 
 Lane = Literal["users", "known clients", "clients"]
-SHARE = 8
-PLACES = 512
+USER_PLACES = 8
+MAX_PLACES = 512
 RETRY_SECONDS = 1.0
 
 
@@ -25,7 +25,8 @@ class Hashing:
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, FairQueue] = {
-            lane: FairQueue(slots=1, share=SHARE, places=PLACES) for lane in ("users", "known clients", "clients")
+            lane: FairQueue(slots=1, share=USER_PLACES, places=MAX_PLACES)
+            for lane in ("users", "known clients", "clients")
         }
         self._turns = FairQueue(slots=1, share=1, places=len(self._lanes))
 
@@ -37,7 +38,7 @@ class Hashing:
         queue = self._lanes[lane]
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(queue.place(key))
+                stack.enter_context(queue.reserve(key))
             except NotReady:
                 raise TooMany(RETRY_SECONDS) from None
             async with queue.turn(key), self._turns.turn(lane):

@@ -36,15 +36,15 @@ class Places:
 
     def has(self, user_uuid: str, client: str) -> bool:
         """Return whether the user has logged in from this client's address."""
-        return _place(user_uuid, client) in self._places
+        return _hash_of(user_uuid, client) in self._places
 
     async def add(self, connection: asyncpg.Connection, user_uuid: str, client: str) -> None:
         """Store the place of a login; old places and those of deleted users are removed."""
-        place = _place(user_uuid, client)
+        place = _hash_of(user_uuid, client)
         await connection.execute(UPSERT, user_uuid, place)
         await connection.execute(DELETE_STALE, user_uuid, MAX_PER_USER)
         self._places.add(place)
 
 
-def _place(user_uuid: str, client: str) -> str:
+def _hash_of(user_uuid: str, client: str) -> str:
     return hashlib.sha256(f"{user_uuid}\0{client}".encode()).hexdigest()

@@ -27,7 +27,7 @@ def export(  # noqa: PLR0917 (typer passes them by name)
     ami: Annotated[bool, typer.Option("--ami", help="Write AMI event blocks, exactly as they were received.")] = False,  # noqa: FBT002
     file: SettingsFile = None,
 ) -> None:
-    """Export the ledger for `import` (--output), or a PBX's AMI events byte for byte (--ami). `up` may run."""
+    """Export the ledger for `import`, or with --ami a PBX's AMI events byte for byte. It works while `up` runs."""
     from services.log.archives import ArchivedError
     from services.log.bounds import UnknownPbxError, parse_bound
     from services.transfer.export_ami import export_ami

@@ -38,7 +38,7 @@ def verify(
     ] = None,
     file: SettingsFile = None,
 ) -> None:
-    """Prove that the log is what was appended, from the database alone. `up` may run.
+    """Prove that the log is what was appended, from the database alone. It works while `up` runs.
 
     Exit code 0: the log is intact, except for redactions, which are listed. Exit code 1: it is not, and a line names
     the first damaged event. A writer of the database can recompute the end of the log; an anchor file in a place that

@@ -71,7 +71,7 @@ def settings_with_database(file: Path | None) -> Settings:
 
 @contextlib.contextmanager
 def open_database(settings: Settings, *, create: bool = False, fault: int = 2) -> Iterator[str]:
-    """Yield the database's URL. Start the embedded database meanwhile if it does not run; ``create`` it if necessary.
+    """Yield the database's URL. The embedded database runs at least for this block; ``create`` it if necessary.
 
     An error of PostgreSQL within the block becomes one line and the exit code ``fault``.
     """

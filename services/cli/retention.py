@@ -23,7 +23,7 @@ def archive(
     ] = False,
     file: SettingsFile = None,
 ) -> None:
-    """Move old months from the log into files, one per month, for `import`. `up` may run.
+    """Move old months from the log into files, one per month, for `import`. It works while `up` runs.
 
     Models continue from states saved at the new start of the log. The chain continues there too, and `verify --archive`
     checks the files against it. A request for an earlier time is refused with the name of the file. After an
@@ -57,7 +57,7 @@ def redact(
     force: Annotated[bool, typer.Option("--force", help="Accept short ones, which may match other things.")] = False,
     file: SettingsFile = None,
 ) -> None:
-    """Erase a person: replace a number or a name by a token in the log and in all views. `up` may run.
+    """Erase a person: replace a number or a name by a token in the log and in all views. It works while `up` runs.
 
     The chain of the log stays valid: an event lists the changed events, and `ringledger verify` reports it. A number is
     replaced where it occurs as a whole, not within a longer number, a unique id or a time. Backups, exports and spools

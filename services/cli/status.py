@@ -9,7 +9,7 @@ from services.cli.options import LEDGER, AsJson, SettingsFile, app, failure, loa
 
 @app.command(rich_help_panel=LEDGER)
 def status(*, as_json: AsJson = False, file: SettingsFile = None) -> None:
-    """Show links, refused lists, gaps, models and spools, from the database alone. `up` may run.
+    """Show links, refused lists, gaps, models and spools, from the database alone. It works while `up` runs.
 
     Exit code 0: no faults. Exit code 1: faults, one line each.
     """

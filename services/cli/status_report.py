@@ -88,7 +88,7 @@ async def read_status(url: str, users: Mapping[str, str] = MappingProxyType({}))
 
 def _models(rows: Sequence[asyncpg.Record], head: int) -> Status:
     by_name = {row["model"]: row for row in rows}
-    lines, faults = list[str](), list[str]()
+    lines, faults, behind = list[str](), list[str](), dict[int, list[str]]()
     for model in ALL:
         row = by_name.get(model.name)
         if row is None:
@@ -98,8 +98,16 @@ def _models(rows: Sequence[asyncpg.Record], head: int) -> Status:
         if row["error"]:
             faults.append(f"read model {model.name} has stopped: {row['error']}")
         elif row["position"] < head and (row["behind"] or 0.0) > MAX_LAG_SECONDS:
-            faults.append(f"read model {model.name} is {head - row['position']} events behind")
-    return Status(lines, faults)
+            behind.setdefault(head - row["position"], []).append(model.name)
+    return Status(lines, faults + [_behind(events, names) for events, names in behind.items()])
+
+
+def _behind(events: int, names: list[str]) -> str:
+    """Return one fault for all models of one lag: without a projector every model is behind."""
+    if len(names) == len(ALL):
+        return f"all read models are {events} events behind: check that `ringledger project` runs (`up` runs it)"
+    verb = "is" if len(names) == 1 else "are"
+    return f"read model{'s' if len(names) > 1 else ''} {', '.join(names)} {verb} {events} events behind"
 
 
 def _listeners(rows: Sequence[asyncpg.Record]) -> Status:

@@ -4,7 +4,7 @@ from services.asterisk.ami.snapshots import MANAGER
 from services.database.pool import Fetch
 
 # This reads no event; a newer reload is rare.
-LAST = "SELECT last FROM ledger.name WHERE pbx = $1 AND source = 'ami' AND name = 'Reload'"
+LAST_RELOAD = "SELECT last FROM ledger.name WHERE pbx = $1 AND source = 'ami' AND name = 'Reload'"
 RELOADS = """
 SELECT raw FROM ledger.event
 WHERE pbx = $1 AND source = 'ami' AND name = 'Reload' AND position > $2 AND octet_length(raw) <= 4096
@@ -21,7 +21,7 @@ class ManagerReloads:
 
     async def is_reloaded(self, fetch: Fetch) -> bool:
         """Return whether manager.conf was reloaded since the last call; the first call returns False."""
-        rows = await fetch(LAST, self._pbx)
+        rows = await fetch(LAST_RELOAD, self._pbx)
         previous, self._last = self._last, rows[0]["last"] if rows else 0
         if previous is None or self._last <= previous:
             return False

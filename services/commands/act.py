@@ -9,7 +9,7 @@ import structlog
 from msgspec import Struct
 
 from schemas.acts import Act, ActRequested, builtins
-from services.commands.commander_presence import is_lost, is_served, unserved
+from services.commands.commander_presence import is_lost, is_served, no_commander
 from services.commands.context import CommandContext, RequestContext
 from services.commands.decide import Outcome, decision_lock, prior_request, wait_folded
 from services.commands.pbx import reject_line_breaks
@@ -82,11 +82,11 @@ async def request_act(
                 requested = await _append(context, request, pbx, content, connection)
                 await wait_folded(context.checkpoints, {"requests"}, requested.position)
             else:
-                raise unserved(pbx, NOT_RECORDED, request.request_id)
+                raise no_commander(pbx, NOT_RECORDED, request.request_id)
     elif has_commander:
         requested = await _append(context, request, pbx, content)
     else:
-        raise unserved(pbx, NOT_RECORDED, request.request_id)
+        raise no_commander(pbx, NOT_RECORDED, request.request_id)
     return await _outcome(context, request, requested, location)
 
 
@@ -114,7 +114,7 @@ async def _outcome(
     position, request_id = requested.position, request.request_id
     row = await _wait_ended(context, requested)
     if row is None and await _is_lost(context, requested):
-        raise unserved(requested.pbx, NOT_SENT, request_id, position)
+        raise no_commander(requested.pbx, NOT_SENT, request_id, position)
     if row is None or row.state == "unknown":
         text = row.message if row else f"no outcome after {OUTCOME_SECONDS:.0f} s; it may still be done"
         raise OutcomeUnknown(text, details={"position": position}, position=position, request_id=request_id)

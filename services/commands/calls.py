@@ -101,10 +101,10 @@ async def call(
     if caller.uuid in {new.callee_user, *(row["user_uuid"] for row in theirs)}:
         raise Invalid("a user cannot call themselves")
     if not theirs:
-        raise NotFound("no such contact, or no PBX has its target")
+        raise NotFound("not found: the contact, or its target at any PBX")
     own = [row for row in rows if row["user_uuid"] == caller.uuid and new.caller_contact in {None, row["uuid"]}]
     if not own:
-        raise Conflict("you have no such contact, or no PBX has its target")
+        raise Conflict("you do not have this contact, or no PBX has its target")
     first, second = _pair_at_one_pbx(own, theirs)
     name = (caller.name or caller.username).translate(UNQUOTED)
     originate = ChannelOriginate(

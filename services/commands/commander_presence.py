@@ -43,7 +43,7 @@ async def is_lost(pool: Pool, pbx: str, act_id: str, position: int) -> bool:
     return not await pool.fetchval(SERVED, pbx, COMMANDER_TTL_SECONDS)
 
 
-def unserved(pbx: str, recorded: str, request_id: str, position: int | None = None) -> NotReady:
+def no_commander(pbx: str, recorded: str, request_id: str, position: int | None = None) -> NotReady:
     """Return the refusal; ``recorded`` states what became of the request at ``position``."""
     text = (
         f"no commander serves the PBX {pbx}: check that it is in RINGLEDGER_AMI, and that `ringledger command` runs"

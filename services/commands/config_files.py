@@ -10,7 +10,7 @@ from schemas.acts import Act
 from schemas.acts.config import ConfigReplace
 from schemas.configuration import ConfigurationDeleted, Section
 from services.asterisk.config import secrets
-from services.asterisk.config.checks import check
+from services.asterisk.config.checks import check_text
 from services.asterisk.config.render import digest
 from services.asterisk.config.text import ConfigTextError, ParsedText, parse
 from services.commands.act import request_act
@@ -74,7 +74,7 @@ def _parse(file: str, text: str) -> ParsedText:
     """Return the sections of a text. Raises Invalid, which names the line."""
     try:
         parsed = parse(text)
-        check(file, parsed)
+        check_text(file, parsed)
     except ConfigTextError as error:
         raise Invalid(str(error)) from None
     return parsed

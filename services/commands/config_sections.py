@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from schemas.acts.config import ConfigSection
 from schemas.configuration import Line, Section
-from services.asterisk.config.checks import FILE_SETTINGS, check
+from services.asterisk.config.checks import FILE_SETTINGS, check_text
 from services.asterisk.config.render import render
 from services.asterisk.config.text import ConfigTextError, parse
 from services.commands.config_files import change_file, tokenize_secrets
@@ -74,7 +74,7 @@ def require_writable(file: str, section: Section) -> Section:
         parsed = parse(render([alone]))
         if parsed.sections != [alone]:
             raise Invalid("data: names and values have no line breaks, and no blanks around them")
-        check(file, parsed)
+        check_text(file, parsed)
     except ConfigTextError as error:
         raise Invalid(f"data: {error.reason} (item {error.line - 1})") from None
     return section

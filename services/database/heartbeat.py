@@ -20,7 +20,7 @@ from services.runtime.outage import Outage
 
 BEAT_SECONDS = 1.0
 TICK_SECONDS = 0.25
-TICKS = 12
+SILENT_TICKS = 12
 """Ticks of the event loop without an answer. A busy event loop has fewer ticks, so its own delay does not count."""
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Heartbeat:
     async def _await(self, answer: Awaitable[T], connection: asyncpg.Connection | None = None) -> T:
         answering = asyncio.ensure_future(answer)
         try:
-            for _ in range(TICKS):
+            for _ in range(SILENT_TICKS):
                 done, _pending = await asyncio.wait([answering], timeout=TICK_SECONDS)
                 if done:
                     self._end_silence()
@@ -107,7 +107,7 @@ class Heartbeat:
     def _begin_silence(self) -> None:
         if not self.silent:
             self.silent = True
-            logger.error("postgresql_silent", seconds=TICKS * TICK_SECONDS)
+            logger.error("postgresql_silent", seconds=SILENT_TICKS * TICK_SECONDS)
         for connection in list(self._connections):
             connection.terminate()
         now = asyncio.get_running_loop().time()

@@ -14,7 +14,7 @@ from services.integrity.damage import BatchBoundary, DamageError
 from services.integrity.diagnosis import diagnose, diagnose_end
 from services.log.archives import ArchiveCatalog
 from services.log.batches import LogSlice, connect_microseconds, month_of, read_batches, read_rows
-from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch
+from services.log.chain import LEAF_BYTES, SALT_BYTES, ZERO_LINK, SealedBatch
 from services.log.redactions import TokenSummary
 from services.runtime.progress import Bar
 
@@ -75,11 +75,11 @@ async def walk_chain(
 def _end_of_links(stretch: LogSlice, boundary: BatchBoundary) -> BatchBoundary | None:
     """Return the boundary after the stretch, or None if its batches do not follow ``boundary`` and each other."""
     for batch, month in zip(stretch.batches, stretch.months, strict=True):
-        size = len(batch.leaves) // LEAF
+        size = len(batch.leaves) // LEAF_BYTES
         if (batch.first, batch.last) != (boundary.position + 1, boundary.position + size) or not size:
             return None
         if (
-            len(batch.salts) != size * SALT
+            len(batch.salts) != size * SALT_BYTES
             or batch.hash != batch.link(boundary.hash)
             or month != month_of(batch.appended)
         ):

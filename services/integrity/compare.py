@@ -18,10 +18,10 @@ import uvloop
 from msgspec import Struct
 
 from services.log.batches import connect_microseconds, read_rows
-from services.log.chain import LEAF, SALT, SealedBatch, leaf, split
+from services.log.chain import LEAF_BYTES, SALT_BYTES, SealedBatch, leaf, split
 from services.log.redactions import Leaves
 
-PARALLEL = 200_000
+PARALLEL_EVENTS = 200_000
 """From this number of events on, several processes are faster, including their start."""
 
 EventKind = tuple[str, str, str]
@@ -56,12 +56,12 @@ async def compare_window(
         return None
     columns = list(zip(*rows, strict=True))
     positions, writers, ordinals, occurred, recorded, dates, pbxes, sources, names, raws = columns
-    salts = split(b"".join([b.salts for b in batches]), SALT)
+    salts = split(b"".join([b.salts for b in batches]), SALT_BYTES)
     leaves = list(map(leaf, salts, occurred, recorded, sources, names, raws))
     sealed = b"".join([b.leaves for b in batches])
     # A redacted event must have its new leaf: the sealed one is not enough.
     is_equal = b"".join(leaves) == sealed and redacted.keys().isdisjoint(positions)
-    if not is_equal and not all(map(partial(leaf_matches, redacted), positions, split(sealed, LEAF), leaves)):
+    if not is_equal and not all(map(partial(leaf_matches, redacted), positions, split(sealed, LEAF_BYTES), leaves)):
         return None
     if not (
         positions == tuple(range(batches[0].first, batches[-1].last + 1))
@@ -80,7 +80,7 @@ async def open_comparer(
     url: str, connection: asyncpg.Connection, redacted: RedactedLeaves, events: int
 ) -> AsyncGenerator[tuple[Comparer, int]]:
     """Yield the function that compares a window, and how many windows may be started ahead of the awaited one."""
-    if events < PARALLEL:
+    if events < PARALLEL_EVENTS:
         yield partial(compare_window, connection, redacted), 0
         return
     processes = min(os.cpu_count() or 1, 8)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from services.integrity.damage import BatchBoundary, DamageError, LeafMatcher
 from services.log.batches import BATCHES, LogSlice, leaf_of, month_of, salt_at
-from services.log.chain import LEAF, SALT, SealedBatch, split
+from services.log.chain import LEAF_BYTES, SALT_BYTES, SealedBatch, split
 
 HOME = """
 SELECT first, ordinal, leaves, salts FROM ledger.batch
@@ -37,10 +37,10 @@ async def diagnose(
         if batch.first != boundary.position + 1:
             return await _gap(connection, batch, boundary)
         rows = _rows(stretch, batch)
-        if batch.last - batch.first + 1 != len(batch.leaves) // LEAF or batch.link(boundary.hash) != batch.hash:
+        if batch.last - batch.first + 1 != len(batch.leaves) // LEAF_BYTES or batch.link(boundary.hash) != batch.hash:
             later = stretch.batches[index + 1 :] or await _next(connection, batch.last, head)
             return _broken_link(batch, boundary, rows, later, head)
-        if len(batch.salts) != len(batch.leaves) // LEAF * SALT:
+        if len(batch.salts) != len(batch.leaves) // LEAF_BYTES * SALT_BYTES:
             return DamageError("altered", "batch", batch.first, "its salts are not those of its events", batch.last)
         if stretch.months[index] != month_of(batch.appended):
             kind = "inserted" if [b.first for b in stretch.batches].count(batch.first) > 1 else "altered"
@@ -55,7 +55,7 @@ def _rows(stretch: LogSlice, batch: SealedBatch) -> list[asyncpg.Record]:
     def index_of(position: int) -> int:
         return bisect_left(stretch.rows, position, key=lambda row: row[0])
 
-    return stretch.rows[index_of(batch.first) : index_of(batch.first + len(batch.leaves) // LEAF)]
+    return stretch.rows[index_of(batch.first) : index_of(batch.first + len(batch.leaves) // LEAF_BYTES)]
 
 
 async def _next(connection: asyncpg.Connection, last: int, head: BatchBoundary) -> list[SealedBatch]:
@@ -98,7 +98,7 @@ def _broken_link(
     head: BatchBoundary,
 ) -> DamageError:
     """Return which column of a batch breaks its link: the one whose value, taken from the events, would restore it."""
-    from_events: dict[str, Any] = {"last": batch.first + len(batch.leaves) // LEAF - 1}
+    from_events: dict[str, Any] = {"last": batch.first + len(batch.leaves) // LEAF_BYTES - 1}
     if rows:
         from_events |= {"connection": rows[0][1], "ordinal": rows[0][2], "pbx": rows[0][6]}
         leaves = b"".join([_present_leaf(batch, row) for row in rows])
@@ -125,7 +125,7 @@ async def _damaged_event(
     by_position: dict[int, list[asyncpg.Record]] = {}
     for row in rows:
         by_position.setdefault(row[0], []).append(row)
-    for offset in range(len(batch.leaves) // LEAF):
+    for offset in range(len(batch.leaves) // LEAF_BYTES):
         position = batch.first + offset
         at_position = by_position.get(position, [])
         if not at_position:
@@ -147,8 +147,8 @@ def _present_leaf(batch: SealedBatch, row: asyncpg.Record) -> bytes:
 
 
 def _sealed_leaf(batch: SealedBatch, position: int) -> bytes:
-    start = (position - batch.first) * LEAF
-    return batch.leaves[start : start + LEAF]
+    start = (position - batch.first) * LEAF_BYTES
+    return batch.leaves[start : start + LEAF_BYTES]
 
 
 async def _absent(
@@ -163,7 +163,7 @@ async def _absent(
         if leaf_of(row, salt_at(batch, position - batch.first)) == _sealed_leaf(batch, position):
             return DamageError("altered", "event", position, f"its position is {row[0]} now")
     end = position
-    while end < batch.first + len(batch.leaves) // LEAF - 1 and end + 1 not in by_position:
+    while end < batch.first + len(batch.leaves) // LEAF_BYTES - 1 and end + 1 not in by_position:
         end += 1
     return DamageError("missing", "event", position, "there is no row", end)
 
@@ -199,7 +199,9 @@ async def _home(connection: asyncpg.Connection, batch: SealedBatch, row: asyncpg
     origin = await connection.fetchrow(HOME, row[6], row[1], row[2])
     if origin is not None:
         at = row[2] - origin[1]
-        if origin[2][at * LEAF : (at + 1) * LEAF] == leaf_of(row, origin[3][at * SALT : (at + 1) * SALT]):
+        if origin[2][at * LEAF_BYTES : (at + 1) * LEAF_BYTES] == leaf_of(
+            row, origin[3][at * SALT_BYTES : (at + 1) * SALT_BYTES]
+        ):
             return int(origin[0] + at)
-    pairs = zip(split(batch.leaves, LEAF), split(batch.salts, SALT), strict=False)
+    pairs = zip(split(batch.leaves, LEAF_BYTES), split(batch.salts, SALT_BYTES), strict=False)
     return next((batch.first + at for at, (leaf, salt) in enumerate(pairs) if leaf_of(row, salt) == leaf), None)

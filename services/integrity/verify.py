@@ -25,7 +25,7 @@ class _Records(Struct):
 
 
 async def verify_log(url: str, marks: Iterable[int] = (), files: Sequence[Path] = ()) -> Verification:
-    """Verify the log, and ``files`` of archived months; a redaction or an archive may run.
+    """Verify the log, and ``files`` of archived months, also during a redaction or an archive.
 
     The result's ``redactions`` describes all redactions. Raises the errors of `walk_chain` and `check_files`, and
     RedactionError for an invalid Redacted event.

@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from schemas.log import LATEST, AriConnected, AriDisconnected, NewEvent, RingledgerEvent
+from schemas.log import MAX_EXACT_SECONDS, AriConnected, AriDisconnected, NewEvent, RingledgerEvent
 from schemas.settings import Pbx
 from schemas.text import replace_nul
 from services.asterisk.tls import tls_context
@@ -148,7 +148,7 @@ def occurred(timestamp: str) -> float | None:
     """Return an ARI timestamp (``2026-11-22T00:56:23.349+0000``) in seconds since the epoch, None if it is invalid."""
     try:
         when = datetime.fromisoformat(timestamp)
-        return when.timestamp() if when.tzinfo is not None and 0 <= when.timestamp() < LATEST else None
+        return when.timestamp() if when.tzinfo is not None and 0 <= when.timestamp() < MAX_EXACT_SECONDS else None
     except (ValueError, OverflowError):
         return None
 

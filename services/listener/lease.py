@@ -58,7 +58,7 @@ logger = structlog.get_logger()
 
 
 class Lease:
-    """The lease of one term; ``is_held`` is whether it is ours now."""
+    """The lease of one term; ``is_held`` is whether this process has it now."""
 
     def __init__(self, url: str, pbx: str, kind: str, writer: int) -> None:
         self.pbx = pbx
@@ -76,7 +76,7 @@ class Lease:
         self._log = logger.bind(pbx=pbx, kind=kind)
 
     async def stand_by(self, stop: asyncio.Event) -> None:
-        """Wait until the lease is ours, or until ``stop``. Return at once, undecided, if PostgreSQL is away.
+        """Wait until this process has the lease, or until ``stop``. Return at once, undecided, if PostgreSQL is away.
 
         Events that no listener reads are lost. So without PostgreSQL a listener listens, and `renew_until` decides
         later.

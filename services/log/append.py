@@ -9,7 +9,7 @@ import asyncpg
 from msgspec import Struct
 
 from schemas.log import NewEvent, Source
-from services.log.chain import SALT, leaf, split
+from services.log.chain import SALT_BYTES, leaf, split
 
 APPEND = "SELECT ledger.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 
@@ -53,10 +53,10 @@ def seal(events: Sequence[NewEvent]) -> Seals:
 
 def seal_microseconds(occurred: list[int | None], recorded: list[int], events: Sequence[EventContent]) -> Seals:
     """Salt and hash events whose times are microseconds since the epoch."""
-    salts = os.urandom(SALT * len(events))
+    salts = os.urandom(SALT_BYTES * len(events))
     leaves = [
         leaf(s, o, r, e.source, e.name, e.raw)
-        for s, o, r, e in zip(split(salts, SALT), occurred, recorded, events, strict=True)
+        for s, o, r, e in zip(split(salts, SALT_BYTES), occurred, recorded, events, strict=True)
     ]
     return Seals(occurred, recorded, leaves, salts)
 

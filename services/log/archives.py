@@ -18,7 +18,7 @@ SELECT to_char(month, 'YYYY-MM'), first, last, previous, hash, ledger.microsecon
        ledger.microseconds(latest), events, file, sha256, counts::text, ledger.microseconds(archived)
 FROM ledger.archive ORDER BY last
 """
-LAST = "SELECT coalesce(max(last), 0) FROM ledger.archive"
+LAST_ARCHIVED = "SELECT coalesce(max(last), 0) FROM ledger.archive"
 COPIES = """
 SELECT file FROM ledger.archive
 UNION ALL
@@ -115,7 +115,7 @@ async def read_catalog(connection: asyncpg.Connection) -> ArchiveCatalog:
 
 async def last_archived(connection: asyncpg.Connection) -> int:
     """Return the last archived position, 0 for a log without archives."""
-    position: int = await connection.fetchval(LAST)
+    position: int = await connection.fetchval(LAST_ARCHIVED)
     return position
 
 

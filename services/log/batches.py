@@ -9,13 +9,13 @@ import asyncpg
 from msgspec import Struct
 
 from services.database.connection import connect
-from services.log.chain import LEAF, SALT, SealedBatch, leaf
+from services.log.chain import LEAF_BYTES, SALT_BYTES, SealedBatch, leaf
 
-WINDOW = 8192
+WINDOW_POSITIONS = 8192
 """Positions of one slice. Positions are dense, so a slice has as many events, and the rest of its last batch."""
 
-POSTGRESQL_EPOCH = 946_684_800_000_000
-DAY = 86_400_000_000
+POSTGRESQL_EPOCH_MICROSECONDS = 946_684_800_000_000
+DAY_MICROSECONDS = 86_400_000_000
 
 BATCHES = """
 SELECT first, last, connection, ordinal, appended, earliest, pbx, hash, leaves, salts, month
@@ -46,8 +46,8 @@ async def connect_microseconds(url: str, program: str) -> asyncpg.Connection:
         "timestamptz",
         schema="pg_catalog",
         format="tuple",
-        encoder=lambda microseconds: (microseconds - POSTGRESQL_EPOCH,),
-        decoder=lambda value: value[0] + POSTGRESQL_EPOCH,
+        encoder=lambda microseconds: (microseconds - POSTGRESQL_EPOCH_MICROSECONDS,),
+        decoder=lambda value: value[0] + POSTGRESQL_EPOCH_MICROSECONDS,
     )
     return connection
 
@@ -81,7 +81,7 @@ async def _read_slice(connection: asyncpg.Connection, after: int, until: int, pb
 
 async def read_batches(connection: asyncpg.Connection, after: int, until: int) -> LogSlice:
     """Return the batches of one window, without their events."""
-    until = min(after + WINDOW, until)
+    until = min(after + WINDOW_POSITIONS, until)
     rows = await connection.fetch(BATCHES, after, until)
     return LogSlice(until, [SealedBatch(*row[:10]) for row in rows], [row[10] for row in rows], [])
 
@@ -93,14 +93,14 @@ async def read_rows(
     if not batches:
         return []
     # The leaves give the end of the last batch: a forged column "last" could cause a read of the whole log.
-    end = batches[-1].first + len(batches[-1].leaves) // LEAF - 1
+    end = batches[-1].first + len(batches[-1].leaves) // LEAF_BYTES - 1
     rows: list[asyncpg.Record] = await connection.fetch(EVENTS, batches[0].first, end, pbx)
     return rows
 
 
 def salt_at(batch: SealedBatch, offset: int) -> bytes:
     """Return the salt of one event of a batch; it is empty or short if the batch lacks it."""
-    return batch.salts[offset * SALT : (offset + 1) * SALT]
+    return batch.salts[offset * SALT_BYTES : (offset + 1) * SALT_BYTES]
 
 
 def leaf_of(row: asyncpg.Record, salt: bytes) -> bytes:
@@ -110,7 +110,7 @@ def leaf_of(row: asyncpg.Record, salt: bytes) -> bytes:
 
 def month_of(appended: int) -> date:
     """Return the month of a batch that was appended at this time (microseconds)."""
-    return _month(appended // DAY)
+    return _month(appended // DAY_MICROSECONDS)
 
 
 @lru_cache

@@ -10,8 +10,8 @@ from services.log.times import rfc3339, to_microseconds
 
 # Events that concern no PBX, as facts of the API, have the empty name.
 PBX_NAMES = "SELECT pbx FROM ledger.connection WHERE pbx <> '' GROUP BY pbx ORDER BY pbx"
-SINCE = "SELECT min(first) FROM ledger.batch WHERE appended >= to_timestamp(0) + $1 * interval '1 microsecond'"
-UNTIL = "SELECT max(last) FROM ledger.batch WHERE appended < to_timestamp(0) + $1 * interval '1 microsecond'"
+FIRST_SINCE = "SELECT min(first) FROM ledger.batch WHERE appended >= to_timestamp(0) + $1 * interval '1 microsecond'"
+LAST_UNTIL = "SELECT max(last) FROM ledger.batch WHERE appended < to_timestamp(0) + $1 * interval '1 microsecond'"
 
 Bound = int | datetime | None
 """A position, inclusive, or a time of appending: inclusive as the first bound, exclusive as the last one."""
@@ -57,9 +57,9 @@ async def positions_between(connection: asyncpg.Connection, since: Bound, until:
         _require_in_log(archived, bound)
     first, last = archived.position + 1 if since is None else since, until
     if isinstance(since, datetime):
-        first = await connection.fetchval(SINCE, to_microseconds(since)) or head + 1
+        first = await connection.fetchval(FIRST_SINCE, to_microseconds(since)) or head + 1
     if isinstance(until, datetime):
-        last = await connection.fetchval(UNTIL, to_microseconds(until)) or 0
+        last = await connection.fetchval(LAST_UNTIL, to_microseconds(until)) or 0
     assert isinstance(first, int)
     assert not isinstance(last, datetime)
     return max(1, first), head if last is None else min(head, last)

@@ -18,8 +18,8 @@ from msgspec import Struct
 
 ZERO_LINK = bytes(32)
 """The link before the first batch."""
-LEAF = 32
-SALT = 16
+LEAF_BYTES = 32
+SALT_BYTES = 16
 
 
 def leaf(  # noqa: PLR0917 (the columns in the order of the hash)

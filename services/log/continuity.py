@@ -7,7 +7,7 @@ again to other events, so a process that remembers a position also compares the 
 import asyncpg
 from msgspec import Struct
 
-END = "SELECT position, hash, ledger.continues($1, $2) FROM ledger.head"
+LOG_END = "SELECT position, hash, ledger.continues($1, $2) FROM ledger.head"
 
 
 class RewoundError(Exception):
@@ -26,7 +26,7 @@ EMPTY_LOG = LogEnd()
 
 async def follow_end(connection: asyncpg.Connection, previous: LogEnd) -> LogEnd:
     """Return the current end of the log. Raises RewoundError if the log does not continue ``previous``."""
-    position, hash_, continues = await connection.fetchrow(END, previous.position, previous.hash)
+    position, hash_, continues = await connection.fetchrow(LOG_END, previous.position, previous.hash)
     if not continues:
         raise RewoundError(
             f"the log had position {previous.position}; now it ends at position {position}, or has another event there"

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.log import Redacted
-from services.log.chain import LEAF
+from services.log.chain import LEAF_BYTES
 
 READ = """
 SELECT position, pbx, ledger.microseconds(recorded), raw FROM ledger.event
@@ -123,6 +123,6 @@ def _leaf(position: int, text: str) -> bytes:
         leaf = bytes.fromhex(text)
     except ValueError:
         leaf = b""
-    if len(leaf) != LEAF:
+    if len(leaf) != LEAF_BYTES:
         raise RedactionError(position, "has a malformed leaf")
     return leaf

@@ -14,7 +14,7 @@ from services.database.errors import CONNECTION_LOST
 from services.database.pool import Pool
 from services.log.append import append_events, is_missing_ordinals
 
-ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 APPEND_SECONDS = 4.0
 
 logger = structlog.get_logger()
@@ -108,7 +108,7 @@ class EventWriter:
                         sent = True
                         return await append_events(used, pbx, number, first, events)
                 except CONNECTION_LOST as error:
-                    if attempt == ATTEMPTS or connection is not None:
+                    if attempt == MAX_ATTEMPTS or connection is not None:
                         if sent:
                             raise UnknownAppendError(repr(error)) from error
                         raise

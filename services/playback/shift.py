@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-DAY = 86_400_000_000
+DAY_MICROSECONDS = 86_400_000_000
 
 # The alternatives are, in this order:
 # - the date and time of CoreStatus, in two headers;
@@ -66,4 +66,4 @@ class Shift:
         return b"%d%b" % (now // 1_000_000, match["number"] or b"")
 
     def _near(self, recorded: int) -> bool:
-        return abs(recorded - self.recorded) < DAY
+        return abs(recorded - self.recorded) < DAY_MICROSECONDS

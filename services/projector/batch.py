@@ -52,17 +52,17 @@ class BatchWriter:
         Raises StoppedError.
         """
         folds: dict[ModelCursor, Fold] = {}
-        takes: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
+        appliers: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
         for row in rows:
             event = recorded_event(row)
             subset, indexes = subscriptions.get(event.name, (None, ()))
             decoded = DecodedEvent(event, subset)
             for index in indexes:
-                take = takes[index]
-                if take is None:
+                apply = appliers[index]
+                if apply is None:
                     fold = folds[group[index]] = Fold(group[index].model, group[index].state)
-                    take = takes[index] = fold.take
-                take(decoded)
+                    apply = appliers[index] = fold.apply
+                apply(decoded)
         for cursor, fold in folds.items():
             with stopping_model(cursor, f"reading rows for {cursor.position + 1}..{rows[-1][0]}"):
                 await self._load(cursor.table, fold)

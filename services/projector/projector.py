@@ -18,7 +18,7 @@ from services.projector.cursor import ModelCursor, StoppedError
 from services.projector.cursor_set import CursorSet
 from services.runtime.tasks import wait_event
 
-BATCH = 5000
+BATCH_EVENTS = 5000
 POLL_SECONDS = 1.0
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Projector(CursorSet):
         self._end = await follow_end(self._connection, EMPTY_LOG)
         await super().open()
 
-    async def advance(self, limit: int = BATCH) -> int:
+    async def advance(self, limit: int = BATCH_EVENTS) -> int:
         """Advance every group of models by one batch of up to ``limit`` events; return 0 when all are at the end.
 
         The foremost group goes first, so that those behind can reach it. Groups behind take short steps, because the

@@ -13,7 +13,7 @@ STALE = "SELECT model FROM ledger.stale JOIN ledger.checkpoint USING (model) WHE
 OUTDATED = "SELECT model FROM ledger.checkpoint WHERE version = 0 AND place = 'model'"
 MARK = "INSERT INTO ledger.stale SELECT unnest($1::text[]), 1 ON CONFLICT DO NOTHING"
 UNMARK = "DELETE FROM ledger.stale"
-STATES = "SELECT model, state::text FROM ledger.checkpoint WHERE place = 'model'"
+MODEL_STATES = "SELECT model, state::text FROM ledger.checkpoint WHERE place = 'model'"
 UNFIT = "SELECT DISTINCT model, error FROM ledger.unfit"
 SAVED = """
 SELECT model, state::text FROM ledger.saved WHERE convert_to(state::text, 'UTF8') LIKE ANY ($1::bytea[])
@@ -30,7 +30,7 @@ async def stale_models(connection: asyncpg.Connection) -> list[str]:
 
 async def model_states(connection: asyncpg.Connection) -> dict[str, str]:
     """Return the states of the served models as JSON."""
-    return dict(await connection.fetch(STATES))
+    return dict(await connection.fetch(MODEL_STATES))
 
 
 async def unfit_errors(connection: asyncpg.Connection) -> list[asyncpg.Record]:

@@ -25,7 +25,7 @@ THIN_INTERVAL = 64 * SAVE_INTERVAL
 PART_ROWS = 5_000
 """Rows in one row of ``ledger.saved_rows``."""
 
-LATEST = """
+LATEST_STATE = """
 WITH before AS (SELECT position, latest FROM ledger.saved WHERE position <= $1 ORDER BY position DESC LIMIT 1)
 SELECT greatest((SELECT latest FROM before),
                 (SELECT latest FROM ledger.archive WHERE last <= $1 ORDER BY last DESC LIMIT 1),
@@ -151,7 +151,7 @@ async def _delete_orphans(connection: asyncpg.Connection, deleted: list[asyncpg.
 
 async def latest_recorded(connection: asyncpg.Connection, position: int) -> datetime:
     """Return the greatest recording time of all events up to ``position``."""
-    latest: datetime = await connection.fetchval(LATEST, position)
+    latest: datetime = await connection.fetchval(LATEST_STATE, position)
     return latest
 
 

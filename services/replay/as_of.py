@@ -21,8 +21,8 @@ from services.projector.initial_state import InitialState, read_initial_state
 from services.projector.table import Table
 from services.replay.instants import Instant
 
-WINDOW = 5_000
-SLICE = 250
+WINDOW_POSITIONS = 5_000
+SLICE_EVENTS = 250
 """Events folded between two turns of the event loop: a few milliseconds."""
 
 READ = """
@@ -162,17 +162,21 @@ def _length(instant: Instant, position: int) -> int:
 
 def _windows(instant: Instant, position: int) -> list[tuple[int, int]]:
     spans = _spans_after(instant, position)
-    return [(at, min(at + WINDOW, until)) for after, until in spans for at in range(after, until, WINDOW)]
+    return [
+        (at, min(at + WINDOW_POSITIONS, until))
+        for after, until in spans
+        for at in range(after, until, WINDOW_POSITIONS)
+    ]
 
 
 async def _fold(folds: list[Fold], rows: list[asyncpg.Record], subscriptions: Subscriptions) -> None:
-    for start in range(0, len(rows), SLICE):
-        for row in rows[start : start + SLICE]:
+    for start in range(0, len(rows), SLICE_EVENTS):
+        for row in rows[start : start + SLICE_EVENTS]:
             event = recorded_event(row)
             headers, indexes = subscriptions[event.name]
             decoded = DecodedEvent(event, headers)
             for index in indexes:
-                folds[index].take(decoded)
+                folds[index].apply(decoded)
         for fold in folds:
             fold.run()
             fold.dirty.clear()

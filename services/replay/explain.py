@@ -21,7 +21,7 @@ MAX_POSITIONS = 10_000_000
 MAX_EVENTS = 500_000
 """The most events of one window that are folded."""
 READ_POSITIONS = 20_000
-SLICE = 500
+SLICE_EVENTS = 500
 """Events folded between two turns of the event loop: a few milliseconds."""
 
 EVENTS = """
@@ -81,7 +81,7 @@ async def _fold(pool: Pool, model: ReadModel, rows: Mapping[Key, Row | None], wi
         events = await pool.fetch(EVENTS, after, min(after + READ_POSITIONS, window[1]), pbxes, names)
         if trace.folded + len(events) > MAX_EVENTS:
             return None
-        for start in range(0, len(events), SLICE):
-            trace.fold([recorded_event(row) for row in events[start : start + SLICE]])
+        for start in range(0, len(events), SLICE_EVENTS):
+            trace.fold([recorded_event(row) for row in events[start : start + SLICE_EVENTS]])
             await asyncio.sleep(0)
     return trace

@@ -16,7 +16,7 @@ from services.database.pool import Pool
 from services.log.archives import ArchivedError, read_catalog
 from services.log.continuity import EMPTY_LOG, LogEnd, RewoundError
 from services.log.read import recorded_event
-from services.replay.as_of import READ, SLICE, WINDOW, AsOfReader
+from services.replay.as_of import READ, SLICE_EVENTS, WINDOW_POSITIONS, AsOfReader
 from services.replay.instants import Instant
 
 MAX_START_EVENTS = 2_000_000
@@ -117,14 +117,14 @@ class Subscription:
             await self.check(pool)
         until = min(until, self._end.position)
         while self.position < until:
-            end = min(self.position + WINDOW, until)
+            end = min(self.position + WINDOW_POSITIONS, until)
             rows = await pool.fetch(READ, self.position, end, self._names, None)
             # After the read: the check then covers every change of the log before these rows were read.
             await self.check(pool)
-            for start in range(0, len(rows), SLICE):
-                for row in rows[start : start + SLICE]:
+            for start in range(0, len(rows), SLICE_EVENTS):
+                for row in rows[start : start + SLICE_EVENTS]:
                     event = recorded_event(row)
-                    changes = self.fold.take(event)
+                    changes = self.fold.apply(event)
                     self.position = event.position
                     if changes:
                         yield event, changes

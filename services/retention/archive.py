@@ -52,7 +52,7 @@ def parse_month(text: str) -> date:
 
 
 async def archive(url: str, before: date, folder: Path, *, drop: bool = False) -> ArchiveResult:
-    """Archive all months before ``before`` into ``folder``; listeners, projector and API may run.
+    """Archive all months before ``before`` into ``folder``, also while all processes of Ringledger run.
 
     The tables of these months stay in schema ``archived`` unless ``drop`` is set. Raises ArchiveError.
     """

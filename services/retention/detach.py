@@ -11,7 +11,7 @@ from services.database.locks import Lock
 from services.log.archives import detach_month
 from services.retention.archive_files import ArchiveFile
 
-TRIES = 60
+MAX_TRIES = 60
 PAUSE_SECONDS = 1.0
 
 STALE = """
@@ -59,9 +59,9 @@ async def check_ready(connection: asyncpg.Connection, position: int) -> None:
 async def detach(connection: asyncpg.Connection, files: Sequence[ArchiveFile], latest: datetime) -> None:
     """Remove the months from the log as soon as the locks are free; ``latest`` is their greatest time of recording.
 
-    Raises ArchiveError after `TRIES` attempts; then nothing was changed.
+    Raises ArchiveError after `MAX_TRIES` attempts; then nothing was changed.
     """
-    for _ in range(TRIES):
+    for _ in range(MAX_TRIES):
         try:
             async with connection.transaction():
                 for lock in LOCKS:
@@ -75,4 +75,4 @@ async def detach(connection: asyncpg.Connection, files: Sequence[ArchiveFile], l
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return
-    raise ArchiveError(f"another session has read the log for {TRIES} seconds (a backup?); try again later", 1)
+    raise ArchiveError(f"another session has read the log for {MAX_TRIES} seconds (a backup?); try again later", 1)

@@ -14,8 +14,8 @@ from services.retention.redact_models import ModelRedactor, UnfinishedError
 from services.retention.redact_pattern import RedactionPattern
 from services.retention.redact_report import Redaction
 
-ROUNDS = 2
-"""How often the end of the log is searched again, for events appended meanwhile."""
+MAX_ROUNDS = 2
+"""How often the end of the log is searched again, for newly appended events."""
 
 
 class RedactError(Exception):
@@ -33,7 +33,7 @@ def actor() -> str:
 async def redact(
     url: str, pattern: RedactionPattern, token: str, reason: str = "", *, dry_run: bool = False
 ) -> Redaction:
-    """Redact; a listener and a projector may run. A second run after a crash does the rest.
+    """Redact, also while a listener and a projector run. A second run after a crash does the rest.
 
     Each chunk of events is committed together with the event that describes it and with the marks of the models that
     have folded it. The models are rebuilt afterwards; until then their old rows are served. Raises RedactError and
@@ -74,7 +74,7 @@ async def _redact(url: str, connection: asyncpg.Connection, log: LogRedactor, pa
     redaction = log.redaction
     models = ModelRedactor(connection, pattern, redaction.token)
     position = await last_archived(connection)
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         position = await log.run(position)
         stale = await models.stale_models() or await models.affected_models()
         if not stale:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.runtime.private import make_data_folder
 
-LENGTH = 12
+TOKEN_LETTERS = 12
 # Letters only, and none of them a hexadecimal digit: a token then matches neither a search for numbers nor the end of
 # a channel name (PJSIP/100-0000001a).
 LETTERS = str.maketrans("0123456789abcdef", "ghijklmnopqrstuv")
@@ -51,4 +51,4 @@ def read_key(data: Path) -> bytes:
 def token_of(key: bytes, kind: str, text: str) -> str:
     """Return the token of a number or text: 48 bits of its HMAC-SHA-256."""
     digest = hmac.digest(key, f"{kind}\0{text}".encode(), "sha256")
-    return "redacted-" + digest.hex()[:LENGTH].translate(LETTERS)
+    return "redacted-" + digest.hex()[:TOKEN_LETTERS].translate(LETTERS)

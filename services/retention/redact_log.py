@@ -11,8 +11,8 @@ from services.retention.redact_pattern import RedactionPattern
 from services.retention.redact_report import Redaction
 from services.runtime.progress import Bar
 
-WINDOW = 10_000
-CHUNK = 2_000
+WINDOW_POSITIONS = 10_000
+CHUNK_EVENTS = 2_000
 """Events changed in one transaction: the event that describes them has 300 kB."""
 
 EVENTS = """
@@ -61,11 +61,11 @@ class LogRedactor:
         """Redact all events after a position; return the end of the log."""
         with Bar("redacting") as progress:
             while after < (head := await head_position(self._connection)):
-                until = min(after + WINDOW, head)
+                until = min(after + WINDOW_POSITIONS, head)
                 for row in await self._connection.fetch(EVENTS, after, until, self._pattern.like_patterns):
                     self._redact_event(row)
                 for pbx, changes in self._pending.items():
-                    while len(changes) >= CHUNK:
+                    while len(changes) >= CHUNK_EVENTS:
                         await self._commit(pbx, changes)
                 after = until
                 progress.show(after, head)
@@ -89,7 +89,7 @@ class LogRedactor:
 
     async def _commit(self, pbx: str, changes: list[EventChange]) -> None:
         """Change one chunk of events, and append the event that describes the changes."""
-        chunk = changes[:CHUNK]
+        chunk = changes[:CHUNK_EVENTS]
         names = {change.name for change in chunk}
         await self._connection.execute(
             REDACT,

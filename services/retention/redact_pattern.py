@@ -18,7 +18,7 @@ NUMBER = re.compile(r"\+?([0-9]{3,20})")
 MIN_LENGTH = 5
 # An escape may come directly before it: %20 in an environment of AGI, \n or \u00e9 in JSON.
 ESCAPED = rb"(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})"
-WHOLE = {
+BOUNDARIES = {
     "number": (rb"(?:(?<![0-9])|" + ESCAPED + rb")", rb"(?![0-9])"),
     "text": (rb"(?:(?<![0-9A-Za-z_\x80-\xff])|(?<=\\[bfnrt])|" + ESCAPED + rb")", rb"(?![0-9A-Za-z_\x80-\xff])"),
 }
@@ -37,7 +37,7 @@ class RedactionPattern:
         self.kind = kind
         self.text = text
         self.spellings = _spellings(text)
-        before, after = WHOLE[kind]
+        before, after = BOUNDARIES[kind]
         whole = before + b"(?:" + b"|".join(map(re.escape, self.spellings)) + b")" + after
         self._whole = re.compile(whole)
         unchanged = {source: UNCHANGED + b"|" + more for source, more in UNCHANGED_BY_SOURCE.items()} | {"": UNCHANGED}

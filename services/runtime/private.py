@@ -6,14 +6,14 @@ import stat
 from pathlib import Path
 from typing import Any
 
-FILE = 0o600
-FOLDER = 0o700
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
 OWN_FILES = (
     *("admin-password", "anchor-key*", "listeners.*", "postgresql.l*", "postgresql.users", "redaction-key", "up.lock"),
     *("spool/*.sqlite*", "spool/*.spool*", "spool/*.probe*"),
 )
 """Ringledger's files in a data directory; all other files there belong to the user."""
-PASSAGE = 0o710
+PASSAGE_MODE = 0o710
 """Mode of a data directory with a PostgreSQL of another user: its group may traverse but not list it."""
 
 
@@ -23,8 +23,8 @@ def open_private(file: Path, mode: str, encoding: str | None = None) -> Any:
 
 
 def _opener(path: str, flags: int) -> int:
-    handle = os.open(path, flags, FILE)
-    _narrow(handle, FILE)
+    handle = os.open(path, flags, FILE_MODE)
+    _narrow(handle, FILE_MODE)
     return handle
 
 
@@ -33,7 +33,7 @@ def make_folder(folder: Path) -> None:
     for one in [*reversed(folder.parents), folder]:
         if not one.is_dir():
             with contextlib.suppress(FileExistsError):  # another process was first
-                one.mkdir(mode=FOLDER)
+                one.mkdir(mode=FOLDER_MODE)
     folder.mkdir(exist_ok=True)
 
 
@@ -47,18 +47,18 @@ def make_data_folder(data: Path) -> None:
     # A folder such as /tmp is shared by all users.
     if status.st_mode & stat.S_ISVTX or status.st_uid != os.geteuid():
         return
-    if stat.S_IMODE(status.st_mode) != PASSAGE:
-        _narrow(data, FOLDER)
+    if stat.S_IMODE(status.st_mode) != PASSAGE_MODE:
+        _narrow(data, FOLDER_MODE)
     for file in [file for pattern in OWN_FILES for file in data.glob(pattern)]:
         with contextlib.suppress(FileNotFoundError):  # a running process may delete one
             if file.is_file() and not file.is_symlink():
-                _narrow(file, FILE)
+                _narrow(file, FILE_MODE)
 
 
 def give_passage(folder: Path, group: int) -> None:
     """Let a group traverse a folder without listing it."""
     os.chown(folder, -1, group)
-    folder.chmod(PASSAGE)
+    folder.chmod(PASSAGE_MODE)
 
 
 def _narrow(place: int | Path, most: int) -> None:

@@ -14,18 +14,18 @@ from schemas.settings import Network, Pbx, Settings
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 VARIABLES = {
     "AMI": "PBXes, comma separated: [name=]ami://user:secret@host:port (amis:// for TLS, ?verify=no, ?ca=FILE)",
-    "AMI_COMMAND": "users for acts, instead of those of RINGLEDGER_AMI: name=ami://user:secret@host:port, same names",
+    "AMI_COMMAND": "users for acts, if not those of RINGLEDGER_AMI: name=ami://user:secret@host:port, with its names",
     "ARI": "the same for ARI: [name=]ari://user:secret@host:port, aris:// for TLS; names as in RINGLEDGER_AMI",
-    "DATABASE_URL": "postgresql://...; absent: Ringledger's own PostgreSQL in RINGLEDGER_DATA",
-    "DATA": "folder for files on this machine (default: .ringledger)",
+    "DATABASE_URL": "postgresql://... (default: Ringledger's own PostgreSQL in RINGLEDGER_DATA)",
+    "DATA": "data directory on this machine (default: .ringledger)",
     "HTTP": "host:port of the API (default: 127.0.0.1:8081)",
-    "ADMIN_PASSWORD": "password of the first user, admin; absent: generated at the first start, and printed",
+    "ADMIN_PASSWORD": "password of the first user, admin (default: generated at the first start, and printed)",
     "OPEN_VIEWS": "true opens the oldest views to clients without a login (default: false)",
     "SPOOL_MB": "megabytes for a PBX's events in RINGLEDGER_DATA while PostgreSQL is down (default: 1024)",
     "TRUSTED_PROXIES": "addresses and networks, comma separated, whose X-Forwarded-* headers count (default: none)",
 }
 NAMES = tuple(VARIABLES)
-LONGEST_NAME = 200
+MAX_NAME_LENGTH = 200
 """An entry of a PostgreSQL index has at most 2,704 bytes, and a name is a part of it."""
 UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 NO_URL = "not a URL (special characters in a user or secret must be percent-encoded, as , is %2C and / is %2F)"
@@ -178,8 +178,8 @@ def _pbxes(variable: str, text: str, scheme: str, default_port: int, errors: lis
             verify=BOOLEANS[options.get("verify", "yes").lower()],
             ca_file=options.get("ca", ""),
         )
-        if len(pbx.name) > LONGEST_NAME or any(unicodedata.category(c) in UNPRINTABLE for c in pbx.name):
-            errors.append(f"{where}: a name has at most {LONGEST_NAME} characters, and no control characters")
+        if len(pbx.name) > MAX_NAME_LENGTH or any(unicodedata.category(c) in UNPRINTABLE for c in pbx.name):
+            errors.append(f"{where}: a name has at most {MAX_NAME_LENGTH} characters, and no control characters")
             continue
         if pbx.name in pbxes:
             errors.append(f"{where}: a second PBX has the name {pbx.name}; give each one its own name=")

@@ -13,13 +13,13 @@ from msgspec import Struct
 
 from projections.engine.cdr_csv import cdr_headers
 from projections.engine.pbx_clock import local, made_at
-from schemas.log import LATEST
+from schemas.log import MAX_EXACT_SECONDS
 from schemas.text import decode_text
 
 CsvKind = Literal["cdr_csv", "cel_csv", "queue_log"]
 
 MAX_RECORD_BYTES = 1 << 22
-MAX_NAME = 200
+MAX_NAME_LENGTH = 200
 """Longer names are cut, as the names of AMI events are."""
 
 Damage = list[tuple[int, str]]
@@ -69,25 +69,25 @@ def _parse_cel(text: str, raw: bytes) -> CsvRecord:
     if len(columns) < 2 or not columns[0]:
         raise ValueError("the first columns must be an event type and a time")
     try:
-        return CsvRecord(columns[0][:MAX_NAME], raw, _epoch(columns[1]))
+        return CsvRecord(columns[0][:MAX_NAME_LENGTH], raw, _epoch(columns[1]))
     except ValueError:
         pass
     end = datetime.fromisoformat(columns[1])
     if end.tzinfo is not None:
-        return CsvRecord(columns[0][:MAX_NAME], raw, end.timestamp())
-    return CsvRecord(columns[0][:MAX_NAME], raw, None, end.replace(tzinfo=UTC).timestamp())
+        return CsvRecord(columns[0][:MAX_NAME_LENGTH], raw, end.timestamp())
+    return CsvRecord(columns[0][:MAX_NAME_LENGTH], raw, None, end.replace(tzinfo=UTC).timestamp())
 
 
 def _parse_queue_log(text: str, raw: bytes) -> CsvRecord:
     columns = text.rstrip("\r\n").split("|")
     if len(columns) < 5 or not columns[4]:
         raise ValueError("the first columns must be time|call|queue|agent|event")
-    return CsvRecord(columns[4][:MAX_NAME], raw, _epoch(columns[0]))
+    return CsvRecord(columns[4][:MAX_NAME_LENGTH], raw, _epoch(columns[0]))
 
 
 def _epoch(text: str) -> float:
     when = float(text)
-    if not 0 < when < LATEST:
+    if not 0 < when < MAX_EXACT_SECONDS:
         raise ValueError(f"{text} is not a time")
     return when
 

@@ -10,7 +10,7 @@ from services.log.bounds import Bound, positions_between, require_pbx
 from services.runtime.masking.ami import mask_block
 from services.runtime.progress import Bar
 
-BATCH = 10_000
+BATCH_POSITIONS = 10_000
 
 # Read by positions and not with one cursor: a transaction of minutes would keep VACUUM from the log's own tables while
 # the listener appends. Positions are dense and never change, so nothing is skipped.
@@ -25,8 +25,8 @@ async def read_blocks(
     connection: asyncpg.Connection, pbx: str, last: int, first: int = 1
 ) -> AsyncIterator[tuple[int, list[bytes]]]:
     """Yield the event blocks from position ``first`` to ``last`` in order, each list with its last position."""
-    for after in range(first - 1, last, BATCH):
-        until = min(after + BATCH, last)
+    for after in range(first - 1, last, BATCH_POSITIONS):
+        until = min(after + BATCH_POSITIONS, last)
         yield until, [mask_block(row[0]) for row in await connection.fetch(BLOCKS, after, until, pbx)]
 
 

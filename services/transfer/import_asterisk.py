@@ -26,7 +26,7 @@ from services.transfer.import_content import Content
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from services.transfer.import_overlap import IMPORTS, decode_imported, new_events, read_overlap
 
-BATCH = 4096
+BATCH_LINES = 4096
 BATCH_BYTES = 1 << 23
 
 ARCHIVED = "SELECT imported FROM ledger.past WHERE pbx = $1"
@@ -118,7 +118,7 @@ async def _write(
 def _next_batch(events: Iterator[NewEvent]) -> list[NewEvent]:
     batch: list[NewEvent] = []
     size = 0
-    while size < BATCH_BYTES and len(batch) < BATCH and (event := next(events, None)) is not None:
+    while size < BATCH_BYTES and len(batch) < BATCH_LINES and (event := next(events, None)) is not None:
         batch.append(event)
         size += len(event.raw)
     return batch

@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct
 
 from schemas.ledger_file import FORMAT, BatchLine, EventLine, Manifest
 from schemas.log import Source
-from services.log.chain import SALT, leaf, split
+from services.log.chain import SALT_BYTES, leaf, split
 
 MAX_LINE_BYTES = 1 << 27
 """A block of 4 MB with every byte escaped is 24 MB of JSON."""
@@ -88,10 +88,10 @@ def _parse_batches(lines: BinaryIO, file: Path) -> Iterator[tuple[BatchLine, lis
             head = _BATCH.decode(line)
             if head.last < head.first:
                 raise ValueError("the batch ends before it starts")  # noqa: TRY301 (the handler adds the line number)
-            if len(head.salts) != (head.last - head.first + 1) * SALT:
+            if len(head.salts) != (head.last - head.first + 1) * SALT_BYTES:
                 raise ValueError("the batch has more or fewer salts than events")  # noqa: TRY301
             events: list[FileEvent] = []
-            for position, salt in enumerate(split(head.salts, SALT), head.first):
+            for position, salt in enumerate(split(head.salts, SALT_BYTES), head.first):
                 number += 1
                 events.append(_parse_event(lines.readline(MAX_LINE_BYTES), position, salt))
             yield head, events

@@ -13,7 +13,7 @@ from services.log.chain import SealedBatch
 from services.runtime.private import open_private
 from services.transfer.ledger_file import FileEvent, manifest_path
 
-LEVEL = 3
+COMPRESSION_LEVEL = 3
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -30,7 +30,7 @@ class LedgerFileWriter:
         self._pbx = pbx
         self._part = file.with_name(f"{file.name}.part")
         self._out = open_private(self._part, "w+b")
-        self._lines = zstandard.ZstdCompressor(level=LEVEL).stream_writer(self._out, closefd=False)
+        self._lines = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).stream_writer(self._out, closefd=False)
         self._counts: Counter[tuple[str, Source, str]] = Counter()
         self._first: tuple[int, bytes] | None = None
         self._last: tuple[int, bytes] = 0, b""

@@ -13,7 +13,7 @@ from tests.bench.stage import Stage
 from tests.bench.view_parts import growth, load
 
 
-def test_every_round_of_the_recording_is_of_its_own_time_and_channels() -> None:
+def test_each_round_has_new_times_and_channels() -> None:
     size = len(one_round())
     total = 2 * size + 500
     data = b"".join(piece for _, piece in played(total, 1_800_000_000, 333))
@@ -35,7 +35,7 @@ def _unique_id(event: NewEvent) -> bytes:
     return match[1]
 
 
-async def test_a_small_load_goes_all_the_way_and_nothing_is_lost(server: Embedded, tmp_path: Path) -> None:
+async def test_a_small_load_is_served_completely(server: Embedded, tmp_path: Path) -> None:
     figures = {f.what: f for f in await load(Stage(tmp_path, server), 2000, 1000)}
     assert figures["lost or doubled"].value == 0
     assert figures["models stopped"].value == 0
@@ -44,14 +44,14 @@ async def test_a_small_load_goes_all_the_way_and_nothing_is_lost(server: Embedde
     assert figures["listen, at most"].value > 10
 
 
-def test_what_is_lost_is_missed() -> None:
+def test_a_lost_event_is_counted() -> None:
     assert sent_of(len(one_round()))["Cdr"] == 400
     assert sent_of(0)["Cdr"] == 0
     assert Figure("load", "lost", 1, "events", 0, at_most=True).met is False
     assert Figure("ingest", "ratio", 0.39, "x", 0.4).met is False
 
 
-def test_lag_is_that_of_the_oldest_event_that_arrives() -> None:
+def test_lag_is_that_of_the_oldest_event() -> None:
     run = Played(200, 100, 1000.0, 1002.0, 0, [], [], [], [], {}, {}, {})
     # One event each 10 ms. 50 arrive when the 50th is due, 100 more 2 s late, the rest on time.
     arrivals = [(1000.5, 50), (1003.5, 150), (1003.5, 150), (1003.5, 200)]
@@ -59,7 +59,7 @@ def test_lag_is_that_of_the_oldest_event_that_arrives() -> None:
     assert [(round(lag, 2), number) for lag, number in lags] == [(0.49, 50), (2.99, 100), (1.99, 50)]
 
 
-def test_growth_sees_through_what_is_given_back() -> None:
+def test_growth_ignores_memory_that_is_freed() -> None:
     positions = range(0, 900, 10)
     leaking = [(p, 50 + p / 10) for p in positions]
     steady = [(p, 80.0 if p % 70 == 0 else 50.0) for p in positions]

@@ -21,8 +21,8 @@ from tests.chaos.restore import restored
 from tests.chaos.scene import AWAY, Scene
 from tests.chaos.tee import Cut
 from tests.chaos.wire import DifferenceError
-from tests.services.cli.test_up import children_of
 from tests.support.polling import NotYetError, present
+from tests.support.up import children_of
 
 Strike = Callable[[Scene, random.Random], Awaitable[str]]
 """Strikes once, and returns what exactly was hit."""

@@ -25,9 +25,9 @@ from tests.chaos.tee import Tee
 from tests.chaos.wire import DifferenceError
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import BASIC, MARKS, PASSWORD, Ledger
-from tests.services.cli.test_up import Up, gone
 from tests.support.fake_ami import FakeAmi
 from tests.support.polling import NotYetError, eventually, present
+from tests.support.up import Up, has_ended
 
 CHILDREN = frozenset({"command", "listen", "project", "serve"})
 WHOLE_SECONDS = 300.0
@@ -125,7 +125,7 @@ class Scene:
         os.kill(pid, number)
 
         async def dead() -> bool:
-            return gone(pid)
+            return has_ended(pid)
 
         await eventually(dead, f"process {pid} is gone")
 

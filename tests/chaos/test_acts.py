@@ -25,7 +25,7 @@ def requested(act_id: str, key: str = "") -> ActRequested:
     return ActRequested(act_id, builtins(ChannelHangup(f"PJSIP/{act_id}")), hashed)
 
 
-def test_what_is_true_is_counted() -> None:
+def test_true_acts_are_counted() -> None:
     log = entries(
         *(requested("a", "k"), ActSent("a"), requested("b"), ActSucceeded("a")),
         *(ActFailed("b", "expired", ""), requested("c"), ActSent("c"), ActUnknown("c", ""), ActSucceeded("c")),
@@ -52,7 +52,7 @@ UNTRUE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("untrue", UNTRUE)
-def test_what_is_untrue_is_found(untrue: str) -> None:
+def test_each_untrue_act_is_named(untrue: str) -> None:
     events, responses, hung_up = UNTRUE[untrue]
     with pytest.raises(DifferenceError):
         compare(entries(*events), responses, hung_up)

@@ -27,16 +27,16 @@ def test_a_time_before_the_first_change_is_true(eras: Eras, after: float) -> Non
 
 
 @pytest.mark.parametrize(("after", "changes"), [(100.0, 1), (299.0, 1), (300.0, 2), (5000.0, 2)])
-def test_a_time_after_a_change_is_that_much_later(eras: Eras, after: float, changes: int) -> None:
+def test_a_time_after_a_change_is_shifted(eras: Eras, after: float, changes: int) -> None:
     assert eras.true(BEGAN + after - changes * BACK_SECONDS) == BEGAN + after
 
 
 @pytest.mark.parametrize(("true", "changes"), [(-3.0, 0), (101.5, 0), (98.5, 1), (301.0, 1), (297.0, 2)])
-def test_a_time_at_the_edge_belongs_to_the_nearest_era(eras: Eras, true: float, changes: int) -> None:
+def test_a_time_between_eras_has_the_nearest(eras: Eras, true: float, changes: int) -> None:
     assert eras.true(BEGAN + true - changes * BACK_SECONDS) == BEGAN + true
 
 
-def test_the_wall_clock_goes_back_and_the_monotonic_one_does_not(tmp_path: Path) -> None:
+def test_only_the_wall_clock_goes_back(tmp_path: Path) -> None:
     clock = FakeClock(tmp_path)
     script = "import sys, time\nfor _ in sys.stdin: print(time.time(), time.monotonic(), time.sleep(0.01), flush=True)"
     environ, pipe = clock.environ, subprocess.PIPE

@@ -63,7 +63,7 @@ FALSIFIED = (
 )
 
 
-async def test_what_the_projector_wrote_is_a_fold_of_the_log(connection: asyncpg.Connection) -> None:
+async def test_tables_of_the_projector_equal_a_fold(connection: asyncpg.Connection) -> None:
     result = await folded(connection)
     assert result.events == 4004
     assert result.unfit == 1
@@ -75,7 +75,7 @@ async def test_what_the_projector_wrote_is_a_fold_of_the_log(connection: asyncpg
 
 
 @pytest.mark.parametrize(("falsify", "match"), FALSIFIED)
-async def test_what_is_falsified_is_found(connection: asyncpg.Connection, falsify: str, match: str) -> None:
+async def test_each_falsification_is_named(connection: asyncpg.Connection, falsify: str, match: str) -> None:
     assert not (await connection.execute(falsify)).endswith(" 0")
     with pytest.raises(DifferenceError, match=match):
         await folded(connection)

@@ -9,5 +9,5 @@ from tests.chaos.__main__ import parsed
     ("arguments", "seconds"),
     [((), 1500.0), (("--faults=1000",), 7500.0), (("--faults=1000", "--duration=60"), 60.0)],
 )
-def test_the_time_limit_follows_the_faults_without_a_duration(arguments: tuple[str, ...], seconds: float) -> None:
+def test_the_time_limit_follows_the_faults(arguments: tuple[str, ...], seconds: float) -> None:
     assert parsed(arguments).duration == seconds

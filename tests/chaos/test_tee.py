@@ -14,7 +14,7 @@ def block(number: int) -> bytes:
     return f"Event: Newstate\r\nUniqueid: {number}\r\n\r\n".encode()
 
 
-async def test_the_tee_writes_down_what_was_delivered_and_cuts_where_it_is_told(tmp_path: Path) -> None:
+async def test_the_tee_records_and_cuts_exactly(tmp_path: Path) -> None:
     blocks = [block(n) for n in range(200)]
     sent = GREETING + b"Response: Success\r\nActionID: rl-1\r\n\r\n" + b"".join(blocks)
 

@@ -109,7 +109,7 @@ def invent(entries: list[Entry]) -> None:
         (invent, r"link 0, block 21: the wire ends before it"),
     ],
 )
-def test_what_is_falsified_is_found(falsify: Callable[[list[Entry]], None], match: str) -> None:
+def test_each_falsification_is_named(falsify: Callable[[list[Entry]], None], match: str) -> None:
     log = correct_log()
     falsify(log.entries)
     log.entries = [replace(entry, position=i) for i, entry in enumerate(log.entries, 1)]
@@ -122,7 +122,7 @@ def test_positions_that_fall_are_found() -> None:
     untrue(log, "position 6 follows 7")
 
 
-def test_what_is_missing_needs_a_gap() -> None:
+def test_a_missing_part_requires_a_gap() -> None:
     log = correct_log()
     ends = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"]
     gap = log.entries.pop(ends[1])
@@ -135,14 +135,14 @@ def test_what_is_missing_needs_a_gap() -> None:
     assert gap.received_until is not None
 
 
-def test_the_gap_must_not_begin_after_what_is_missing() -> None:
+def test_the_gap_begins_before_the_missing_part() -> None:
     log = correct_log()
     end = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"][1]
     log.entries[end] = replace(log.entries[end], received_until=112.5)
     untrue(log, r"link 1, block 9 .* but the gap begins later, at 112\.5")
 
 
-def test_what_one_read_brought_may_be_divided() -> None:
+def test_one_read_may_be_divided() -> None:
     log = correct_log()
     end = [i for i, e in enumerate(log.entries) if e.name == "Disconnected"][1]
     # The listener was busy: it read at 113.5 what had come until then, and the database has a part of it.
@@ -151,7 +151,7 @@ def test_what_one_read_brought_may_be_divided() -> None:
     assert compare_log(log).in_gaps == 12
 
 
-def test_what_is_missing_needs_a_fault_that_can_lose_it() -> None:
+def test_a_missing_part_requires_a_losing_fault() -> None:
     untrue(correct_log(), "link 1, block 9 of 20, .* and no fault took it", kills=())
     untrue(correct_log(), "no fault took it", kills=(105.0, 121.0))
     assert compare_log(correct_log(), FIRST, replace(LOST, cut="RST"), SECOND, kills=()).in_gaps == 12
@@ -159,14 +159,14 @@ def test_what_is_missing_needs_a_fault_that_can_lose_it() -> None:
         untrue(correct_log(), "no fault took it", FIRST, replace(LOST, cut=cut), SECOND, kills=())
 
 
-def test_what_was_read_long_before_the_fault_must_be_there() -> None:
+def test_events_long_before_a_fault_are_required() -> None:
     assert compare_log(correct_log(), kills=(LOST.blocks[8][1] + 2.9,)).in_gaps == 12
     untrue(correct_log(), "link 1, block 9 of 20, .* and no fault took it", kills=(LOST.blocks[8][1] + 3.1,))
     longer = wire(1, 110, [block(n) for n in range(20, 60)], cut="RST")
     untrue(correct_log(), "link 1, block 9 of 40, .* and no fault took it", FIRST, longer, SECOND, kills=())
 
 
-def test_a_whole_link_may_be_missing_inside_a_gap_and_nowhere_else() -> None:
+def test_a_missing_link_requires_a_gap() -> None:
     log = Log()
     log.link(FIRST)
     log.link(SECOND)
@@ -199,7 +199,7 @@ def test_the_last_link_needs_its_end_too() -> None:
     untrue(log, "link 2, block 19 of 20, .* but the gap begins later", kills=(KILL, 122.95))
 
 
-def test_secrets_are_masked_in_place_and_nothing_else_is() -> None:
+def test_only_secrets_are_masked_in_place() -> None:
     secret = block(1, "Password: hunter2\r\nNote: kept\r\n")
     hidden = secret.replace(b"hunter2", b"********")
     log = Log()
@@ -211,7 +211,7 @@ def test_secrets_are_masked_in_place_and_nothing_else_is() -> None:
     untrue(log, "other bytes, from byte 56 on", wire(0, 100, [secret]))
 
 
-def test_what_belongs_into_the_log() -> None:
+def test_logged_names_events_and_own_responses() -> None:
     assert logged(block(1)) == "Newstate"
     assert logged(b"\r\nEvent: TestEvent\r\n\r\n") == "TestEvent"
     assert logged(b"Response: Success\r\nActionID: ringledger/17/QueueStatus\r\n\r\n") == "Response:QueueStatus"
@@ -249,7 +249,7 @@ def resumed() -> Log:
     return log
 
 
-def test_a_link_may_go_on_after_what_the_log_has_lost() -> None:
+def test_a_link_may_continue_after_lost_events() -> None:
     wires = (FIRST, LOST, SECOND)
     lost = ((LOST.blocks[8][1], LOST.blocks[-1][1]),)
     tally = compare(wires, resumed().entries, (), lost)
@@ -263,7 +263,7 @@ def test_a_link_may_go_on_after_what_the_log_has_lost() -> None:
         compare(wires, log.entries, (), lost)
 
 
-def test_a_later_link_may_go_on_when_its_connected_is_lost() -> None:
+def test_a_later_link_may_lack_its_connected() -> None:
     wires = (FIRST, LOST, SECOND, wire(3, 130, [block(n) for n in range(60, 80)]))
     lost = ((LOST.blocks[8][1], 130.0),)
     log = Log()

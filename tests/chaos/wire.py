@@ -22,7 +22,7 @@ MEMORY_SECONDS = 3.0
 """Bytes that a listener has read are in the log or the spool after a second, or later on a busy machine."""
 
 
-MOST = 100
+MAX_DIFFERENCES = 100
 """How many differences one comparison lists; it counts the others."""
 
 
@@ -33,8 +33,8 @@ class DifferenceError(AssertionError):
 def raise_all(differences: Sequence[str]) -> None:
     """Raise DifferenceError if there are any."""
     if differences:
-        more = [f"and {len(differences) - MOST} more"] if len(differences) > MOST else []
-        raise DifferenceError("\n".join([*differences[:MOST], *more]))
+        more = [f"and {len(differences) - MAX_DIFFERENCES} more"] if len(differences) > MAX_DIFFERENCES else []
+        raise DifferenceError("\n".join([*differences[:MAX_DIFFERENCES], *more]))
 
 
 class Wire(Struct, frozen=True):

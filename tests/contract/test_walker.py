@@ -10,7 +10,7 @@ SHAPE = {"n": "integer", "list": [{"s": "string", "t": "timestamp", "x": "number
 GOOD: dict[str, Any] = {"n": 1, "list": [{"s": "", "t": "2026-11-23T01:02:03.5Z", "x": None}], "o": {}, "extra": 1}
 
 
-def test_what_fits_fits() -> None:
+def test_a_documented_shape_has_no_misfit() -> None:
     assert misfits(GOOD, SHAPE) == []
 
 
@@ -31,7 +31,7 @@ def test_what_fits_fits() -> None:
         {"o": []},
     ],
 )
-def test_what_does_not_fit_is_named(wrong: dict[str, Any]) -> None:
+def test_each_misfit_is_named(wrong: dict[str, Any]) -> None:
     try:
         assert misfits(GOOD | wrong, SHAPE) != []
     except ValueError:

@@ -55,7 +55,7 @@ def without_suffix(metric: str) -> str:
     return metric.removesuffix("_total") if metric.startswith("ringledger_") else metric
 
 
-def test_every_name_of_code_in_docstrings_and_comments_exists() -> None:
+def test_every_code_name_in_comments_exists() -> None:
     quoted = [
         Name(str(file.relative_to(ROOT)), span)
         for file in files(".py")

@@ -31,7 +31,7 @@ def test_every_file_that_the_code_names_exists() -> None:
     assert [name for name in names if not (ROOT / name.text).exists()] == []
 
 
-def test_every_link_leads_to_a_page_and_a_heading() -> None:
+def test_every_link_has_a_page_and_heading() -> None:
     broken = []
     for page, link in links():
         target, _, anchor = link.partition("#")
@@ -78,7 +78,7 @@ def test_every_command_and_option_exists() -> None:
     assert unknown == []
 
 
-def test_every_option_in_a_span_belongs_to_a_command() -> None:
+def test_every_quoted_option_belongs_to_a_command() -> None:
     options = set().union(*commands().values()) | {"--help", "--profile"}
     names = [Name(page, text.split()[0].split("=")[0]) for page, text in spans() if text.startswith("--")]
     assert missing(names, options) == []

@@ -9,10 +9,7 @@ from yarl import URL
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.ledger import Ledger
-from tests.e2e.test_calls import connected
-from tests.e2e.test_core import RELOADED
-from tests.e2e.test_parking import parked
-from tests.e2e.test_queues import waiting
+from tests.e2e.stories import RELOAD_SECONDS, connect_phones, park_call, wait_callers
 from tests.e2e.truth import CORE, MODULES, QUEUE_MEMBERS, agree
 
 CHANNELS = "/v1/admin/core/channels"
@@ -37,7 +34,7 @@ def member(name: str, queue: str = "support") -> str:
 
 
 async def test_a_channel(ledger: Ledger, asterisk: Asterisk) -> None:
-    alice, bob = await connected(asterisk, "100", "101")
+    alice, bob = await connect_phones(asterisk, "100", "101")
     await agree(ledger, asterisk, "talking")
     (row,) = await ledger.rows(IDS, "PJSIP/101-%")
     path = f"{CHANNELS}/{row['unique_id']}"
@@ -50,7 +47,7 @@ async def test_a_channel(ledger: Ledger, asterisk: Asterisk) -> None:
 
 
 async def test_a_parked_call(ledger: Ledger, asterisk: Asterisk) -> None:
-    alice, _ = await parked(ledger, asterisk, "700")
+    alice, _ = await park_call(ledger, asterisk, "700")
     (row,) = await ledger.rows("SELECT parkee_unique_id AS id FROM parked_calls")
     path = f"/v1/admin/park/parkedcalls/{row['id']}"
     assert await ask(ledger, "DELETE", path) == (200, "")
@@ -63,9 +60,9 @@ async def test_a_parked_call(ledger: Ledger, asterisk: Asterisk) -> None:
 
 async def test_a_caller_in_a_queue(ledger: Ledger, asterisk: Asterisk) -> None:
     stays = await (await asterisk.phone("105")).call("204").up()
-    await waiting(asterisk, 1)
+    await wait_callers(asterisk, 1)
     goes = await (await asterisk.phone("106")).call("204").up()
-    await waiting(asterisk, 2)
+    await wait_callers(asterisk, 2)
     await agree(ledger, asterisk, "two wait")
     (row,) = await ledger.rows("SELECT unique_id FROM queue_entries WHERE channel LIKE 'PJSIP/106-%'")
     path = f"/v1/admin/queue/entries/{row['unique_id']}"
@@ -84,16 +81,16 @@ async def test_a_module(ledger: Ledger, asterisk: Asterisk) -> None:
     assert await ask(ledger, "DELETE", path) == (200, "")
     assert "app_dictate" not in await MODULES.asterisk(asterisk)
     assert await status(ledger, path) == 404
-    await agree(ledger, asterisk, "unloaded", CORE, seconds=RELOADED)
+    await agree(ledger, asterisk, "unloaded", CORE, seconds=RELOAD_SECONDS)
     assert (await ask(ledger, "DELETE", path))[0] == 404
     assert (await ask(ledger, "PUT", path))[0] == 404
     assert await ask(ledger, "POST", path) == (200, "")
     assert (await MODULES.asterisk(asterisk))["app_dictate"] == ("Running",)
     assert await status(ledger, path) == 200
-    await agree(ledger, asterisk, "loaded", CORE, seconds=RELOADED)
+    await agree(ledger, asterisk, "loaded", CORE, seconds=RELOAD_SECONDS)
 
 
-async def test_what_a_module_cannot(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_module_acts_are_refused_as_in_asterisk(ledger: Ledger, asterisk: Asterisk) -> None:
     before = await agree(ledger, asterisk, "at rest", (MODULES,))
     missing = (502, "Could not load module.") if asterisk.version == "16" else (404, "Module not found.")
     assert await ask(ledger, "POST", f"{MODULE}/app_none") == missing
@@ -148,7 +145,7 @@ async def test_a_member_comes_pauses_and_goes(ledger: Ledger, asterisk: Asterisk
     assert (await ask(ledger, "DELETE", path))[0] == 404
 
 
-async def test_a_member_paused_from_the_start_in_anothers_state(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_member_with_another_state_starts_paused(ledger: Ledger, asterisk: Asterisk) -> None:
     ivy = {"queue_name": "support", "interface": "Local/108@internal/n", "name": "Ivy", "state_interface": "PJSIP/108"}
     assert await ask(ledger, "POST", MEMBERS, {**ivy, "paused": 1}) == (200, "")
     state = (await agree(ledger, asterisk, "added"))["queue_members"]["support Local/108@internal/n"]
@@ -157,7 +154,7 @@ async def test_a_member_paused_from_the_start_in_anothers_state(ledger: Ledger, 
     await agree(ledger, asterisk, "gone")
 
 
-async def test_what_a_queue_refuses(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_queue_acts_are_refused_as_in_asterisk(ledger: Ledger, asterisk: Asterisk) -> None:
     before = await agree(ledger, asterisk, "at rest")
     status, words = await ask(ledger, "POST", MEMBERS, {"queue_name": "none", "location": "PJSIP/107"})
     assert (status, "No such queue" in words) == (404, True)
@@ -201,7 +198,7 @@ async def test_nothing_is_slipped_to_asterisk(ledger: Ledger, asterisk: Asterisk
     assert row["count"] == 0
 
 
-async def test_what_the_account_may_not(asterisk: Asterisk, start_ledger: StartLedger) -> None:
+async def test_acts_without_their_class_are_refused(asterisk: Asterisk, start_ledger: StartLedger) -> None:
     ledger = await start_ledger(asterisk.host, user="callonly")
     await ledger.own_event("Connected")
     before = await MODULES.asterisk(asterisk), await QUEUE_MEMBERS.asterisk(asterisk)

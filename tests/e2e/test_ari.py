@@ -2,7 +2,7 @@
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
-from tests.e2e.test_calls import connected
+from tests.e2e.stories import connect_phones
 from tests.e2e.truth import CHANNELS, agree
 from tests.support.polling import eventually
 
@@ -11,11 +11,11 @@ SELECT convert_from(raw, 'UTF8')::json -> 'channel' ->> 'id' FROM event WHERE so
 """
 
 
-async def test_ari_tells_of_the_same_channels(asterisk: Asterisk, start_ledger: StartLedger) -> None:
+async def test_ari_has_the_same_channels(asterisk: Asterisk, start_ledger: StartLedger) -> None:
     ledger = await start_ledger(asterisk.host, with_ari=True)
     await ledger.snapshot()
     await ledger.own_event("AriConnected")
-    call, _ = await connected(asterisk, "100", "101")
+    call, _ = await connect_phones(asterisk, "100", "101")
     tables = await agree(ledger, asterisk, "talking", (CHANNELS,))
     await call.hang_up()
     for name in ("ChannelCreated", "ChannelDestroyed"):

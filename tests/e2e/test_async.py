@@ -6,7 +6,7 @@ import msgspec
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.test_replacements import second_leg, transfer
+from tests.e2e.stories import second_leg, transfer
 from tests.support.polling import present
 
 OURS = "SELECT raw FROM event WHERE source = 'ringledger' AND name LIKE 'Agi%' AND position > $1 ORDER BY position"
@@ -69,7 +69,7 @@ async def channel_of(story: Story) -> str:
     return name
 
 
-async def test_a_call_is_driven_and_goes_on_in_the_dialplan(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_driven_call_continues_in_the_dialplan(ledger: Ledger, asterisk: Asterisk) -> None:
     at = await story(ledger, asterisk)
     uuid = await master(
         ledger, "ANSWER", 'SAY DIGITS 42 ""', 'SET VARIABLE GREETED "äh yes"', "EXEC Wait 0.3", "GET VARIABLE GREETED"
@@ -98,7 +98,7 @@ async def test_an_unknown_master_and_one_without_commands(ledger: Ledger, asteri
     await at.until_logged("UserEvent", "AdpLeft", 2)
 
 
-async def test_a_command_that_asterisk_does_not_know(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_unknown_command_fails(ledger: Ledger, asterisk: Asterisk) -> None:
     at = await story(ledger, asterisk)
     uuid = await master(ledger, "ANSWER", "PLAY TRUMPET", "SET VARIABLE GREETED no")
     await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
@@ -130,7 +130,7 @@ async def test_the_caller_hangs_up_in_the_middle(ledger: Ledger, asterisk: Aster
     assert await at.ours("AgiBreakSent") == []
 
 
-async def test_somebody_hangs_the_channel_up(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_hangup_ends_the_run(ledger: Ledger, asterisk: Asterisk) -> None:
     at = await story(ledger, asterisk)
     uuid = await master(ledger, "ANSWER", "EXEC Wait 30", "SET VARIABLE GREETED no")
     await (await asterisk.phone("100")).call(f"adp-{uuid}").up()
@@ -139,7 +139,7 @@ async def test_somebody_hangs_the_channel_up(ledger: Ledger, asterisk: Asterisk)
     assert (await at.ended())[0]["how"] == "hangup"
 
 
-async def test_somebody_takes_the_channel_elsewhere(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_redirect_ends_the_run(ledger: Ledger, asterisk: Asterisk) -> None:
     at = await story(ledger, asterisk)
     uuid = await master(ledger, "ANSWER", "SET VARIABLE GREETED no")
     other = await master(ledger, "ANSWER", "EXEC Wait 30", "SET VARIABLE GREETED no")

@@ -4,30 +4,13 @@ import pytest
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.phone import Call
+from tests.e2e.stories import connect_phones
 from tests.e2e.truth import CALLS, CHANNELS, agree
 from tests.support.polling import eventually
 
 # manager_channels.c sends Newexten when place or application change, not for other data: a channel that is transferred
 # from one Dial to another has the first one's until the next snapshot.
 DATA = ("channels.data",)
-
-
-async def connected(asterisk: Asterisk, caller: str, called: str) -> tuple[Call, Call]:
-    """Let one phone call another and the other answer; return both ends, which are in one bridge."""
-    phone, other = await asterisk.phone(caller), await asterisk.phone(called)
-    call = phone.call(called)
-    answering = await other.rung()
-    answering.answer()
-    await call.up()
-
-    async def bridged() -> bool:
-        rows = (await CHANNELS.asterisk(asterisk)).values()
-        bridges = [row[9] for row in rows if row[0].startswith((f"PJSIP/{caller}-", f"PJSIP/{called}-"))]
-        return any(bridge and bridges.count(bridge) == 2 for bridge in bridges)
-
-    await eventually(bridged, f"{caller} and {called} are in one bridge")
-    return call, answering
 
 
 async def test_a_call_rings_is_answered_held_and_ended(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -70,7 +53,7 @@ async def test_the_called_phone_is_busy(ledger: Ledger, asterisk: Asterisk) -> N
     await agree(ledger, asterisk, "after busy")
 
 
-async def test_nobody_answers(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_unanswered_call_ends(ledger: Ledger, asterisk: Asterisk) -> None:
     alice, bob = await asterisk.phone("100"), await asterisk.phone("101")
     call = alice.call("301")
     ringing = await bob.rung()
@@ -91,7 +74,7 @@ async def test_the_caller_gives_up(ledger: Ledger, asterisk: Asterisk) -> None:
 
 
 async def test_blind_transfer(ledger: Ledger, asterisk: Asterisk) -> None:
-    alice, bob = await connected(asterisk, "100", "101")
+    alice, bob = await connect_phones(asterisk, "100", "101")
     carol = await asterisk.phone("102")
     assert await bob.refer("102") == 202
     await bob.transferred_up()
@@ -107,7 +90,7 @@ async def test_blind_transfer(ledger: Ledger, asterisk: Asterisk) -> None:
 
 
 async def test_attended_transfer(ledger: Ledger, asterisk: Asterisk) -> None:
-    alice, bob = await connected(asterisk, "100", "101")
+    alice, bob = await connect_phones(asterisk, "100", "101")
     await bob.hold()
     carol = await asterisk.phone("102")
     asking = (await asterisk.phone("101")).call("102")
@@ -130,7 +113,7 @@ async def test_attended_transfer(ledger: Ledger, asterisk: Asterisk) -> None:
 
 async def test_transfers_by_keys(ledger: Ledger, asterisk: Asterisk) -> None:
     """DTMF: *2 asks first (Asterisk makes Local channels for it), #1 does not."""
-    alice, bob = await connected(asterisk, "100", "101")
+    alice, bob = await connect_phones(asterisk, "100", "101")
     carol = await asterisk.phone("102")
     await alice.press("*2102")
     ringing = await carol.rung()

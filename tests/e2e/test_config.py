@@ -77,7 +77,7 @@ async def configured(ledger: Ledger, asterisk: Asterisk) -> AsyncIterator[Ledger
         await asterisk.cli(f"module reload {module}.so")
 
 
-async def test_a_queue_and_a_dialplan_take_a_real_call(configured: Ledger, asterisk: Asterisk) -> None:
+async def test_written_queue_and_dialplan_take_a_call(configured: Ledger, asterisk: Asterisk) -> None:
     queue = {"name": "fresh", "data": {"strategy": "ringall", "timeout": "8", "member": "PJSIP/100,0,Alice Abel"}}
     await ask(configured, "POST", "/v1/admin/queue/cfg_queues", queue)
     dialplan = {
@@ -179,7 +179,7 @@ def meaning_of(text: str) -> list[str]:
     return [line.replace('"', "") for line in text.splitlines() if line and not line.startswith(";!")]
 
 
-async def test_what_asterisk_does_not_take_is_put_back(configured: Ledger, asterisk: Asterisk) -> None:
+async def test_a_change_that_asterisk_ignores_is_undone(configured: Ledger, asterisk: Asterisk) -> None:
     before = meaning_of(await text(asterisk, "pjsip.conf"))
     old = (await get(configured, PJSIP))["data"]
     bad = old + "\n[worse]\ntype = endpoint\nno_such_option = yes\n"

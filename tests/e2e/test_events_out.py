@@ -3,10 +3,10 @@
 import pytest
 
 from api.stream import sse
-from tests.api.jade.test_views import TICKING
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import agree
+from tests.support.jade_views import TICKING
 from tests.support.stream_client import EventStream, ResourceMirror, StreamMessage, open_stream
 
 CHANNELS = "/v1/admin/core/channels"
@@ -30,7 +30,7 @@ async def read_until(ledger: Ledger, last: int, until: int) -> list[StreamMessag
         return await upto(stream, until)
 
 
-async def test_a_call_is_told_as_it_happens_and_again_to_who_comes_later(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_call_is_streamed_live_and_later(ledger: Ledger, asterisk: Asterisk) -> None:
     alice, bob = await asterisk.phone("100"), await asterisk.phone("101")
     begin = await ledger.caught_up(asterisk)
     assert await ledger.served(CHANNELS) == []

@@ -43,9 +43,7 @@ async def the_gap(ledger: Ledger, reason: str, start: datetime, returned: dateti
 
 
 @pytest.mark.parametrize("account", ["ringledger", "monitor"])
-async def test_ringledger_that_starts_in_the_middle_of_calls_knows_them(
-    asterisk: Asterisk, start_ledger: StartLedger, account: str
-) -> None:
+async def test_a_start_in_the_middle_lists_calls(asterisk: Asterisk, start_ledger: StartLedger, account: str) -> None:
     phones = {user: await asterisk.phone(user) for user in ("100", "101", "102", "103", "104", "105")}
     talking, on_hold = phones["100"].call("101"), phones["102"].call("103")
     for user in ("101", "103"):

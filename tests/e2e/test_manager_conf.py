@@ -54,7 +54,7 @@ async def test_the_listener_has_the_only_session(asterisk: Asterisk, start_ledge
     await ledger.stop()
 
 
-async def test_refused_lists_heal_after_a_reload_of_manager_conf(asterisk: Asterisk, start_ledger: StartLedger) -> None:
+async def test_refused_lists_heal_after_a_manager_reload(asterisk: Asterisk, start_ledger: StartLedger) -> None:
     await user(asterisk, "partial", "call")
     ledger = await start_ledger(asterisk.host, user="partial")
     await ledger.snapshot()

@@ -55,7 +55,7 @@ async def test_both_phones_ring_and_talk(ledger: Ledger, asterisk: Asterisk) -> 
     assert tables["channels"] == {}
 
 
-async def test_a_call_that_nobody_takes_ends(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_call_that_is_not_taken_ends(ledger: Ledger, asterisk: Asterisk) -> None:
     carol, dave = await asterisk.phone("102"), await asterisk.phone("103")
     _, token = await user(ledger, "carol", "102")
     called, _ = await user(ledger, "dave", "103")

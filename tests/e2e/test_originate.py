@@ -35,7 +35,7 @@ async def order(ledger: Ledger, **call: Any) -> tuple[str, str, str]:
 VALUES = {"PLAIN": "two words", "HARD": 'a,b="c" (d) [e] \\f;g=${h}', "_KEPT": "ü: 1"}
 
 
-async def test_a_phone_is_called_and_goes_on_in_the_dialplan(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_called_phone_continues_in_the_dialplan(ledger: Ledger, asterisk: Asterisk) -> None:
     phone = await asterisk.phone("100")
     call = {"channel": "PJSIP/100", "context": "internal", "exten": "504", "caller_id": "Zoë <999>"}
     done = await order(ledger, **call, account="sales", variables=VALUES)
@@ -61,7 +61,7 @@ async def test_a_phone_is_called_and_goes_on_in_the_dialplan(ledger: Ledger, ast
     await agree(ledger, asterisk, "ended")
 
 
-async def test_nobody_answers_in_time(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_originate_times_out(ledger: Ledger, asterisk: Asterisk) -> None:
     phone = await asterisk.phone("100")
     assert (await order(ledger, channel="PJSIP/100", context="internal", exten="504", timeout=700))[0] == "succeeded"
     assert await (await phone.rung()).over() == 487
@@ -78,7 +78,7 @@ async def test_nobody_answers_in_time(ledger: Ledger, asterisk: Asterisk) -> Non
     ],
     ids=["exten", "value", "function", "long"],
 )
-async def test_what_is_no_call_is_not_sent(ledger: Ledger, asterisk: Asterisk, wrong: dict[str, Any]) -> None:
+async def test_an_invalid_originate_is_not_sent(ledger: Ledger, asterisk: Asterisk, wrong: dict[str, Any]) -> None:
     call = {"channel": "Local/answer@local", "context": "internal", "exten": "504", **wrong}
     state, reason, _ = await order(ledger, **call)
     assert (state, reason) == ("failed", "invalid")
@@ -87,7 +87,7 @@ async def test_what_is_no_call_is_not_sent(ledger: Ledger, asterisk: Asterisk, w
     assert row["count"] == 0
 
 
-async def test_what_asterisk_will_not_dial(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_impossible_originate_is_refused(ledger: Ledger, asterisk: Asterisk) -> None:
     state, reason, message = await order(ledger, channel="nothing", context="internal", exten="504")
     assert (state, reason, bool(message)) == ("failed", "refused", True)
     assert (await agree(ledger, asterisk, "nobody was called"))["channels"] == {}

@@ -2,17 +2,11 @@
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
+from tests.e2e.stories import wait_callers
 from tests.e2e.truth import QUEUE_ENTRIES, QUEUES, agree
 from tests.support.polling import eventually
 
 SALES = ("100", "101", "102")
-
-
-async def waiting(asterisk: Asterisk, number: int) -> None:
-    async def there() -> bool:
-        return len(await QUEUE_ENTRIES.asterisk(asterisk)) == number
-
-    await eventually(there, f"{number} callers wait")
 
 
 async def test_a_caller_is_served_by_one_of_three(ledger: Ledger, asterisk: Asterisk) -> None:
@@ -42,7 +36,7 @@ async def test_callers_wait_in_line_and_give_up(ledger: Ledger, asterisk: Asteri
     calls = []
     for number, phone in enumerate(phones, 1):
         calls.append(await phone.call("204").up())
-        await waiting(asterisk, number)
+        await wait_callers(asterisk, number)
     for number, call in enumerate(calls, 1):
         tables = await agree(ledger, asterisk, f"{4 - number} wait")
         assert sorted(position for (position,) in tables["queue_entries"].values()) == list(range(1, 5 - number))
@@ -52,11 +46,11 @@ async def test_callers_wait_in_line_and_give_up(ledger: Ledger, asterisk: Asteri
     assert tables["queues"]["empty"][7] == before + 3
 
 
-async def test_a_full_queue_takes_nobody(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_full_queue_refuses_callers(ledger: Ledger, asterisk: Asterisk) -> None:
     phones = [await asterisk.phone(user) for user in ("105", "106", "107", "108")]
     for phone in phones[:3]:
         await phone.call("204").up()
-    await waiting(asterisk, 3)
+    await wait_callers(asterisk, 3)
     await (await phones[3].call("204").up()).over()
     tables = await agree(ledger, asterisk, "the fourth was turned away")
     assert len(tables["queue_entries"]) == 3
@@ -93,7 +87,7 @@ async def test_members_come_pause_and_go(ledger: Ledger, asterisk: Asterisk) -> 
     assert not [key for key in tables["queue_members"] if key.startswith("support ")]
 
 
-async def test_a_member_who_does_not_answer_is_paused(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_absent_member_is_paused(ledger: Ledger, asterisk: Asterisk) -> None:
     act = asterisk.ami.act
     member, caller = await asterisk.phone("107"), await asterisk.phone("105")
     await act("QueueAdd", Queue="support", Interface="PJSIP/107", MemberName="Hugo Hall")
@@ -116,10 +110,10 @@ async def test_a_member_who_does_not_answer_is_paused(ledger: Ledger, asterisk: 
     await agree(ledger, asterisk, "ended")
 
 
-async def test_a_snapshot_heals_what_no_event_tells(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_snapshot_heals_changes_without_events(ledger: Ledger, asterisk: Asterisk) -> None:
     caller = await asterisk.phone("105")
     call = await caller.call("204").up()
-    await waiting(asterisk, 1)
+    await wait_callers(asterisk, 1)
     await call.hang_up()
     await agree(ledger, asterisk, "one gave up")
     await asterisk.cli("queue reset stats empty")  # sends no event

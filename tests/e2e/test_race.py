@@ -46,9 +46,7 @@ async def originate(asterisk: Asterisk, seconds: str) -> None:
     )
 
 
-async def test_channels_that_hang_up_while_they_are_listed_stay_away(
-    asterisk: Asterisk, start_ledger: StartLedger
-) -> None:
+async def test_channels_that_hang_up_during_lists_stay_away(asterisk: Asterisk, start_ledger: StartLedger) -> None:
     ledger = await start_ledger(asterisk.host)
     await ledger.snapshot()
     for _ in range(ROUNDS):

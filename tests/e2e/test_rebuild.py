@@ -8,12 +8,12 @@ from services.projector.rebuild.rebuild import rebuild
 from services.projector.rebuild.report import lines
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.test_calls import connected
+from tests.e2e.stories import connect_phones
 from tests.e2e.truth import agree
 
 
 async def test_a_call_lasts_through_rebuilds(ledger: Ledger, asterisk: Asterisk) -> None:
-    _, answering = await connected(asterisk, "100", "101")
+    _, answering = await connect_phones(asterisk, "100", "101")
     talking = await agree(ledger, asterisk, "talking")
     assert len(talking["channels"]) == 2
     for _ in range(3):

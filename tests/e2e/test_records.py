@@ -3,7 +3,7 @@
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.conftest import StartLedger
 from tests.e2e.master import STATISTICS, counted, records_agree, written
-from tests.e2e.test_calls import connected
+from tests.e2e.stories import connect_phones
 
 
 async def test_records_and_statistics_of_calls_of_every_kind(asterisk: Asterisk, start_ledger: StartLedger) -> None:
@@ -12,7 +12,7 @@ async def test_records_and_statistics_of_calls_of_every_kind(asterisk: Asterisk,
     await ledger.snapshot()
     alice, bob, carol = [await asterisk.phone(user) for user in ("100", "101", "102")]
 
-    call, _ = await connected(asterisk, "100", "101")
+    call, _ = await connect_phones(asterisk, "100", "101")
     await call.hang_up()
     await (await alice.call("503").up()).over()  # two seconds of talk
 
@@ -31,7 +31,7 @@ async def test_records_and_statistics_of_calls_of_every_kind(asterisk: Asterisk,
     await alice.call("534").over()
     await alice.call("109").over()  # a phone that is not registered
 
-    _, transferring = await connected(asterisk, "100", "101")
+    _, transferring = await connect_phones(asterisk, "100", "101")
     await transferring.refer("102")
     await transferring.transferred_up()
     await transferring.hang_up()

@@ -54,7 +54,7 @@ async def test_a_registration_expires(ledger: Ledger, asterisk: Asterisk) -> Non
     await agree(ledger, asterisk, "expired")
 
 
-async def test_a_provider_refuses_accepts_and_is_gone(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_registration_is_refused_accepted_and_lost(ledger: Ledger, asterisk: Asterisk) -> None:
     provider = await asterisk.provider()
     provider.registrar = "403 Forbidden"
 

@@ -2,30 +2,15 @@
 
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import Ledger
-from tests.e2e.phone import Call
-from tests.e2e.test_agents import state
-from tests.e2e.test_calls import connected
-from tests.e2e.test_parking import count
-from tests.e2e.test_queues import waiting
+from tests.e2e.stories import second_leg, transfer, wait_agent_state, wait_callers, wait_parked
 from tests.e2e.truth import CHANNELS, QUEUE_ENTRIES, QUEUE_MEMBERS, QUEUES, agree
 from tests.support.polling import eventually
 
 
-async def second_leg(asterisk: Asterisk, extension: str) -> tuple[Call, Call, Call]:
-    """Let 106, called by 105, call an extension too; return the caller and both legs."""
-    caller, leg = await connected(asterisk, "105", "106")
-    return caller, leg, await asterisk.phones["106"].call(extension).up()
-
-
-async def transfer(leg: Call, second: Call) -> None:
-    assert await leg.refer("replaced", second) == 202
-    await second.over()
-
-
-async def test_a_caller_transferred_into_a_queue_waits_and_abandons(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_transferred_caller_waits_and_abandons(ledger: Ledger, asterisk: Asterisk) -> None:
     before = (await agree(ledger, asterisk, "an empty queue"))["queues"]["empty"][7]
     caller, leg, second = await second_leg(asterisk, "204")
-    await waiting(asterisk, 1)
+    await wait_callers(asterisk, 1)
     (entry,) = (await agree(ledger, asterisk, "the leg waits"))["queue_entries"]
     assert entry.startswith("empty PJSIP/106-")
     await transfer(leg, second)
@@ -40,31 +25,31 @@ async def test_a_caller_transferred_into_a_queue_waits_and_abandons(ledger: Ledg
 async def test_a_waiting_caller_bridged_elsewhere_leaves_the_queue(ledger: Ledger, asterisk: Asterisk) -> None:
     before = (await agree(ledger, asterisk, "an empty queue"))["queues"]["empty"][7]
     await (await asterisk.phone("105")).call("204").up()
-    await waiting(asterisk, 1)
+    await wait_callers(asterisk, 1)
     await (await asterisk.phone("106")).call("506").up()
     names = [row[0] for row in (await CHANNELS.asterisk(asterisk)).values()]
     await asterisk.ami.act("Bridge", Channel1=names[0], Channel2=names[1])
-    await waiting(asterisk, 0)
+    await wait_callers(asterisk, 0)
     rows = await agree(ledger, asterisk, "bridged", (QUEUES, QUEUE_ENTRIES))
     assert rows["queue_entries"] == {}
     assert rows["queues"]["empty"][7] == before + 1
 
 
-async def test_an_agent_stays_logged_in_on_the_channel_that_takes_over(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_agent_follows_the_replacing_channel(ledger: Ledger, asterisk: Asterisk) -> None:
     caller, leg, second = await second_leg(asterisk, "221001")
-    await state(asterisk, "1001", "NOT_INUSE")
+    await wait_agent_state(asterisk, "1001", "NOT_INUSE")
     await agree(ledger, asterisk, "logged in on the leg")
     await transfer(leg, second)
     rows = await agree(ledger, asterisk, "logged in on the caller's channel")
     assert rows["agents"]["1001"][2].startswith("PJSIP/105-")
     await caller.hang_up()
-    await state(asterisk, "1001", "UNAVAILABLE")
+    await wait_agent_state(asterisk, "1001", "UNAVAILABLE")
     await agree(ledger, asterisk, "logged out")
 
 
-async def test_a_parking_space_goes_to_the_channel_that_takes_over(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_a_replacing_channel_takes_the_parking_space(ledger: Ledger, asterisk: Asterisk) -> None:
     caller, leg, second = await second_leg(asterisk, "700")
-    await count(asterisk, 1)
+    await wait_parked(asterisk, 1)
     await transfer(leg, second)
     rows = await agree(ledger, asterisk, "the caller is parked")
     ((channel, _),) = rows["parked_calls"].values()
@@ -73,7 +58,7 @@ async def test_a_parking_space_goes_to_the_channel_that_takes_over(ledger: Ledge
     assert (await agree(ledger, asterisk, "the caller gave up"))["parked_calls"] == {}
 
 
-async def test_a_queue_call_whose_ends_were_optimised_away_counts_once(ledger: Ledger, asterisk: Asterisk) -> None:
+async def test_an_optimised_queue_call_counts_once(ledger: Ledger, asterisk: Asterisk) -> None:
     """The caller is Local/201@internal, the member Local/107@internal: both give their places to phones."""
     act = asterisk.ami.act
     member, caller = await asterisk.phone("107"), await asterisk.phone("105")

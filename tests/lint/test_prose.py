@@ -75,6 +75,7 @@ def lines_of(path: Path, content: str) -> list[tuple[int, str]]:
         '\n\n\ndef read(row):\n    raise ValueError(f"nobody reads {row}")\n',
         '\n\n\n\noption(help="Read what nobody reads.")\n',
         '\n\n\n\ntyper.echo("nobody")\n',
+        '\n\n\n\nREASON = "the log has what nobody reads"\n',
         "\n\n\n\nrow = 1  # nobody reads it\n",
         "\n\n\n\ndef told(row):\n    return row\n",
         "\n\n\n\ndef tell(known):\n    return row\n",

@@ -1,16 +1,12 @@
 """Folded rows equal the output of Asterisk's CLI at eight moments of each recording."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.captures import cli
 from tests.support import cli_text
+from tests.support.cli_truth import ANSWER_SECONDS, expected_text, print_rows
 from tests.support.folding import FoldSpec
 from tests.support.recorded_events import snapshotted
-
-ANSWER_SECONDS = 0.03
-"""The CLI answered a command within this time; the next command came at least 13 ms after that."""
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
@@ -37,16 +33,3 @@ def test_the_cli_output_matches_the_rows(capture: str) -> None:
                 pytest.fail(mismatch)
             tables.given(events[start : start + 1])
             start += 1
-
-
-def expected_text(command: str, output: str) -> str:
-    return cli_text.parking_lines(output) if command.startswith("parking") else cli_text.comparable(output)
-
-
-def print_rows(tables: FoldSpec, command: str, now: int, ahead: float = 0.0) -> str:
-    prints: dict[str, Callable[[], str]] = {
-        "queue show": lambda: cli_text.comparable(cli_text.queue_show(tables, now, ahead)),
-        "agent show all": lambda: cli_text.comparable(cli_text.agent_show_all(tables)),
-        "parking show default": lambda: cli_text.parking_show(tables, "default"),
-    }
-    return prints[command]()

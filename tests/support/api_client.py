@@ -7,19 +7,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec import Struct
 
 from api.app import create
-from api.app_keys import ACCOUNTS, FAILED, SEEDED
+from api.app_keys import ACCOUNTS, CHECKPOINTS, FAILED, SEEDED
 from schemas.settings import Settings
 from tests.support.ledger import Ledger
 from tests.support.polling import TIMEOUT_SECONDS
 
 PASSWORD = "correct horse battery"
-
 Client = TestClient[Any, Any]
-
 Serve = Callable[..., Awaitable[Client]]
 """Starts an API process's application with these settings; called twice there are two."""
 
@@ -75,6 +74,34 @@ async def admin_token(client: Client, username: str = "admin", password: str = P
     return await log_in(client, username, "admin", password)
 
 
+async def serve_as_admin(serve: Serve, **settings: Any) -> Client:
+    """Return a client of a new API process that is logged in as admin."""
+    client = await serve(**settings)
+    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    return client
+
+
 def stop_throttle_clock(client: Client, now: float = 0.0) -> None:
     """Let no wait after failed logins end by itself, however slow the machine is."""
     client.app[ACCOUNTS].throttle._clock = lambda: now
+
+
+@asynccontextmanager
+async def serving(ledger: Ledger, folder: Path) -> AsyncIterator[Client]:
+    app = create(ledger.url, Settings(data=folder, admin_password=PASSWORD))
+    client = TestClient[Any, Any](TestServer(app))
+    await client.start_server()
+    while not app[SEEDED].is_set():
+        await app[CHECKPOINTS].refresh()
+        await ledger.fold()
+    login = asyncio.create_task(admin_token(client))
+    while not login.done():
+        await app[CHECKPOINTS].refresh()
+        await ledger.fold()
+    client.session.headers["Authorization"] = f"Bearer {await login}"
+    yield client
+    await client.close()
+
+
+def application() -> web.Application:
+    return create("postgresql://nobody@/none", Settings(database_url="postgresql://nobody@/none"))

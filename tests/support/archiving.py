@@ -16,9 +16,9 @@ from services.log.append import append_events
 from services.projector.projector import Projector
 from services.retention import archive
 from services.retention.archive_report import ArchiveResult
+from tests.support.log_clock import set_clock
 from tests.support.model_rows import rows
 from tests.support.recorded_events import snapshotted
-from tests.support.two_pbx_log import set_clock
 
 MONTHS = 4
 """March to June 2026, a recording cut into as many pieces."""

@@ -65,7 +65,7 @@ class FoldSpec:
         rows = self.rows[model.name]
         fold = Fold(model, self.states[model.name])
         for event in events:
-            fold.take(event)
+            fold.apply(event)
         parts = 1 + (model.grouped_by or 0)
         loaded = [
             row

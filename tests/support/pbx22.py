@@ -48,3 +48,21 @@ def pbx22() -> FakeAmi:
         "Command": reply_with("Response: Success", "Output: app_dial.so  Dialing  0  Running  core"),
     }
     return fake
+
+
+Reply = Callable[[dict[str, str]], bytes]
+
+
+def queue_status_reply(**members: list[str]) -> Reply:
+    """Reply to QueueStatus as Asterisk does: the list of an unknown queue is empty."""
+
+    def reply(action: dict[str, str]) -> bytes:
+        number, name = f"ActionID: {action['ActionID']}", action["Queue"]
+        blocks = block("Response: Success", number, "EventList: start", "Message: Queue status will follow")
+        if name in members:
+            blocks += block("Event: QueueParams", f"Queue: {name}", number)
+        for interface in members.get(name, []):
+            blocks += block("Event: QueueMember", f"Queue: {name}", f"Location: {interface}", number)
+        return blocks + block("Event: QueueStatusComplete", number, "EventList: Complete")
+
+    return reply

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
-
 SHORTEST_POLL_SECONDS, LONGEST_POLL_SECONDS = 0.005, 0.1
 """The pause is a tenth of the time that has passed, between these."""
 TIMEOUT_SECONDS = 300.0
@@ -49,3 +48,8 @@ async def present(
             raise NotYetError(f"after {seconds:.1f} s still not: {description or 'the condition'}")
         await asyncio.sleep(min(max(passed / 10, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS))
     return value
+
+
+async def run_other_tasks() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)

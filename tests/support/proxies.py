@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.support.polling import eventually
+
 NAME = "pbx.example.org"
 PACKAGES = ("nginx", "apache2-bin")
 PROGRAMS = {"nginx": "nginx", "apache": "apache2"}
@@ -54,9 +56,12 @@ async def run_proxy(root: Path, folder: Path, kind: str, example: str, upstream:
             *command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        while not await listens(port):
+
+        async def is_ready() -> bool:
             assert process.returncode is None, (folder / "log").read_text()
-            await asyncio.sleep(0.05)
+            return await listens(port)
+
+        await eventually(is_ready, f"{kind} listens")
         yield port
     finally:
         if process.returncode is None:

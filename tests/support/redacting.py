@@ -9,11 +9,11 @@ import msgspec
 from projections import ALL
 from schemas.log import Connected, NewEvent, Rejected
 from services.log import redactions
-from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch, leaf, split
+from services.log.chain import LEAF_BYTES, SALT_BYTES, ZERO_LINK, SealedBatch, leaf, split
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.retention.redact_pattern import RedactionPattern
-from tests.services.log.test_chain import BATCHES, EVENTS
+from tests.support.chain import BATCHES, EVENTS
 from tests.support.model_rows import rows
 
 NUMBER = "5551234"
@@ -79,7 +79,7 @@ async def verify_leaves(connection: asyncpg.Connection) -> redactions.Redactions
     for batch in [SealedBatch(*row) for row in await connection.fetch(BATCHES)]:
         assert (batch.first, batch.hash) == (ended + 1, batch.link(before))
         rows = await connection.fetch(EVENTS, batch.first, batch.last)
-        each = zip(rows, split(batch.leaves, LEAF), split(batch.salts, SALT), strict=True)
+        each = zip(rows, split(batch.leaves, LEAF_BYTES), split(batch.salts, SALT_BYTES), strict=True)
         for position, (row, sealed, salt) in enumerate(each, batch.first):
             now = leaf(salt, *row)
             assert recorded.leaves.get(position, (sealed, sealed)) == (sealed, now), position

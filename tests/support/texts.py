@@ -15,6 +15,8 @@ MESSAGES = re.compile(
     r"|\w+Error|Counter|Gauge|Histogram|\w+MetricFamily"
 )
 """Calls whose strings a person reads."""
+SENTENCE = re.compile(r"[a-z]{3,} [a-z]{2,} [a-z]")
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|LOCK TABLE|CREATE|ALTER|ON CONFLICT|FROM|WHERE)\b")
 
 
 class Text(NamedTuple):
@@ -29,7 +31,8 @@ def texts_of(path: Path) -> list[Text]:
     mark = COMMENT.get(path.suffix) or COMMENT.get(path.name)
     if path.suffix == ".py":
         content = path.read_text(encoding="utf-8")
-        return [*docstrings(content), *python_comments(content), *messages(content)]
+        code = [] if "tests" in path.parts else sentences_in(content)
+        return [*docstrings(content), *python_comments(content), *messages(content), *code]
     if path.suffix == ".md":
         return list(markdown(path.read_text(encoding="utf-8")))
     return list(line_comments(path.read_text(encoding="utf-8"), mark)) if mark else []
@@ -86,6 +89,19 @@ def messages(source: str) -> Iterator[Text]:
             yield from _strings([keyword.value for keyword in node.keywords if keyword.arg == "help"])
             if MESSAGES.fullmatch(name):
                 yield from _strings(node.args)
+
+
+def sentences_in(source: str) -> Iterator[Text]:
+    """Return all strings that read as sentences, wherever the code assigns or returns them; SQL does not."""
+    tree = ast.parse(source)
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in documentation:
+            yield from (text for text in _strings([node]) if is_sentence(text.text))
+
+
+def is_sentence(text: str) -> bool:
+    return bool(SENTENCE.search(text)) and not SQL.search(text) and "\n" not in text.strip()
 
 
 def _strings(values: list[ast.expr]) -> Iterator[Text]:

@@ -16,6 +16,7 @@ from services.log.append import append_events
 from services.projector import saved_states as saved
 from services.projector.projector import Projector
 from tests.support.folding import FoldSpec
+from tests.support.log_clock import set_clock
 from tests.support.recorded_events import snapshotted
 
 LATER = 299.0
@@ -73,12 +74,6 @@ async def append(url: str, seed: int = 22) -> None:
         await append_events(connection, pbx, 1, done[pbx] + 1, events)
         done[pbx] += len(events)
     await connection.close()
-
-
-async def set_clock(connection: asyncpg.Connection, at: datetime) -> None:
-    await connection.execute(
-        f"CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{at}'"
-    )
 
 
 async def project(url: str, models: Sequence[ReadModel] = ALL, every: int = 997, seed: int = 16) -> None:

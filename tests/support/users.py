@@ -12,6 +12,7 @@ from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS
 from schemas.facts import Fact
 from schemas.users import TokenIssued, UserCreated
 from services.accounts.accounts import token_hash
+from services.accounts.passwords import hash_password
 from tests.support.api_client import PASSWORD, Client, bearer
 from tests.support.ledger import Ledger
 
@@ -128,3 +129,16 @@ async def issue_token(client: Client, name: str) -> UserClient:
     user, token = client.app[ACCOUNTS].by_name[name], str(uuid.uuid4())
     await append_facts(client, TokenIssued(token_hash(token), user.uuid))
     return UserClient(client, user.uuid, token)
+
+
+async def add_user_with_password(client: Client, name: str, *permissions: str) -> None:
+    hashed = hash_password(PASSWORD)
+    position = await client.app[COMMANDS].writer.append(
+        UserCreated(name, name, name, hashed, permissions, origin="user")
+    )
+    await client.app[CHECKPOINTS].wait_folded(("users",), position)
+
+
+async def events_named(ledger: Ledger, name: str) -> list[dict[str, Any]]:
+    rows = await ledger.connection.fetch("SELECT raw FROM event WHERE name = $1 ORDER BY position", name)
+    return [msgspec.json.decode(row["raw"]) for row in rows]

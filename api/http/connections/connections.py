@@ -174,7 +174,7 @@ async def limit_requests(request: web.Request, handler: Handler) -> web.StreamRe
         with connections.share(request):
             return await handler(request)
     except BodyTimeoutError:
-        raise ApiError(408, "the body did not come in time", headers={"Connection": "close"}) from None
+        raise ApiError(408, "the body did not arrive in time", headers={"Connection": "close"}) from None
     finally:
         connection.end_request()
 

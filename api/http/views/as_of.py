@@ -88,7 +88,7 @@ class AsOfViews:
         self._folding.stop()
 
     async def _take_turn(self, key: Key, query: Query, user: str) -> Rendered:
-        with self._queue.place(user):
+        with self._queue.reserve(user):
             async with self._queue.turn(user):
                 return self._cache.get(key) or await self._fold(key, query)
 

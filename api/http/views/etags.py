@@ -11,7 +11,8 @@ CODING = re.compile(r"""-{1,2}(x-gzip|gzip|br|zstd|deflate)("?)\Z""")
 def entity_tags(request: web.Request, header: str) -> set[str] | None:
     """Return the opaque tags of If-None-Match or If-Match without quotes, None without that header.
 
-    Weak tags equal strong ones, and a tag that a proxy marked with its coding equals ours: the rows are the same.
+    Weak tags equal strong ones, and a tag that a proxy marked with its coding equals Ringledger's own: the rows are
+    the same.
     """
     lines = request.headers.getall(header, None)
     if lines is None:
@@ -22,10 +23,10 @@ def entity_tags(request: web.Request, header: str) -> set[str] | None:
 def is_ahead(tags: set[str], now: str) -> bool:
     """Return whether the client's tag counts more changes of a model than the tag of this moment."""
     # The mark after the last hyphen is not a count.
-    theirs, ours = (
+    theirs, present = (
         [int(n) for n in re.findall(r"[0-9]{1,18}", tag.rpartition("-")[0])] for tag in (max(tags, key=len), now)
     )
-    return len(theirs) == len(ours) and any(a > b for a, b in zip(theirs, ours, strict=True))
+    return len(theirs) == len(present) and any(a > b for a, b in zip(theirs, present, strict=True))
 
 
 def _opaque(tag: str) -> str:

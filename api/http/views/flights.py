@@ -43,14 +43,14 @@ class Flights(Generic[K, T]):
         finally:
             # In the task's last step, not in a callback after it: a request between the two would join a flight that
             # is over, find its result too old, and join it again without a pause.
-            self._land(key, flight)
+            self._finish(key, flight)
 
-    def _land(self, key: K, flight: _Flight[T]) -> None:
+    def _finish(self, key: K, flight: _Flight[T]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
     def _abandon(self, key: K, flight: _Flight[T]) -> None:
-        self._land(key, flight)
+        self._finish(key, flight)
         flight.task.cancel()
         ending = asyncio.create_task(cancel_and_wait([flight.task]))
         self._ending.add(ending)

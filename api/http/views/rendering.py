@@ -11,7 +11,7 @@ from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
 from msgspec import Struct
 
-ROWS = 500
+PIECE_ROWS = 500
 """Rows per piece: the event loop serves others after each, which is after some milliseconds."""
 COPIED_BYTES = 64 << 10
 """Bodies up to this size are sent with one write."""
@@ -53,12 +53,12 @@ async def render(rows: Sequence[asyncpg.Record], now: datetime, wire: Wire, rend
 
     The caller holds no transaction meanwhile: its lock would keep a rebuilt table from being swapped in.
     """
-    if not isinstance(wire, ListOf) or len(rows) <= ROWS or renderer.content_type != JSON:
+    if not isinstance(wire, ListOf) or len(rows) <= PIECE_ROWS or renderer.content_type != JSON:
         result = wire(rows, now)
         return None if result is None else (renderer.encode(result),)
     pieces: list[bytes] = []
-    for start in range(0, len(rows), ROWS):
-        items = msgspec.json.encode([wire.item(row, now) for row in rows[start : start + ROWS]])[1:-1]
+    for start in range(0, len(rows), PIECE_ROWS):
+        items = msgspec.json.encode([wire.item(row, now) for row in rows[start : start + PIECE_ROWS]])[1:-1]
         pieces.append((b",%b" if pieces else b'{"list":[%b') % items)
         await asyncio.sleep(0)
     return (*pieces, b"]}")

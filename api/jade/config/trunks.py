@@ -14,7 +14,7 @@ from api.jade import envelope
 from api.jade.resource import detail, everything
 from api.jade.writes import location_of, write_response
 from services.asterisk.config.text import sections_in
-from services.asterisk.config.trunks import MEMBERS, trunks
+from services.asterisk.config.trunks import TRUNK_MEMBERS, trunks
 from services.commands.trunks import create_trunk, delete_trunk, update_trunk
 
 MODELS = ("configurations", "pjsip_registrations")
@@ -44,7 +44,7 @@ class PutBody(Struct, frozen=True):
 
     def members(self) -> dict[str, str]:
         """Return the members in the body."""
-        return {member: value for member in MEMBERS if (value := getattr(self, member)) is not None}
+        return {member: value for member in TRUNK_MEMBERS if (value := getattr(self, member)) is not None}
 
 
 class PostBody(PutBody, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from api.app_keys import POOL
 from api.http.errors import ApiError
-from api.http.query import MAX_POSITION, QueryParams
+from api.http.query import MAX_BIGINT, QueryParams
 from api.ledger import wire
 from api.ledger.events import answer
 from api.ledger.search import Search, SearchFilter
@@ -68,7 +68,7 @@ async def explain(request: web.Request) -> web.Response:
     match = ValueMatch(CALL, frozenset({value, *(one.encode() for one in linked)}))
     # If all its records are archived, so are all its events.
     since, until = time or (None, None)
-    after = max(cursor or 0, archived.position) if time else MAX_POSITION
+    after = max(cursor or 0, archived.position) if time else MAX_BIGINT
     search = Search(pool, SearchFilter(pbx=pbx, since=since, until=until, after=after, values=(match,)))
     events = [wire.event_ref(row) async for page in search.pages(limit) for row in page]
     gone = [

@@ -17,7 +17,7 @@ async def explain(request: web.Request) -> web.Response:
     if len(kinds) != 1:
         raise ApiError(400, "exactly one is needed: call=<unique id>, statistics=<day or month>, or model=<name>")
     queue, user = request.app[QUEUES].explain, requester_uuid(request)
-    with queue.place(user):
+    with queue.reserve(user):
         async with queue.turn(user):
             return await KINDS[kinds[0]](request)
 

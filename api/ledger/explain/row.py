@@ -15,7 +15,7 @@ from aiohttp import web
 from api.app_keys import POOL
 from api.http.errors import ApiError
 from api.http.paging import page
-from api.http.query import MAX_POSITION, QueryParams
+from api.http.query import MAX_BIGINT, QueryParams
 from api.ledger.events import answer
 from api.ledger.explain import wire
 from api.ledger.search import BOUNDS
@@ -90,7 +90,7 @@ def _fitting(value: Any) -> Any:
         if value.tzinfo is None:
             raise ValueError("a time without zone")
         return value.astimezone(UTC)
-    if (isinstance(value, str) and "\0" in value) or (isinstance(value, int) and abs(value) > MAX_POSITION):
+    if (isinstance(value, str) and "\0" in value) or (isinstance(value, int) and abs(value) > MAX_BIGINT):
         raise ValueError("no value of a column")
     return value
 

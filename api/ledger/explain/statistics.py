@@ -44,7 +44,7 @@ SELECT {COLUMNS} FROM statistics s
 WHERE period = $1 AND scope = $2 AND ($3::text IS NULL OR name = $3) AND ($4::text IS NULL OR pbx = $4)
 ORDER BY pbx, name
 """
-LAST = "SELECT max(position) FROM call_records WHERE start_time >= $1 AND start_time < $2"
+LAST_RECORD = "SELECT max(position) FROM call_records WHERE start_time >= $1 AND start_time < $2"
 
 Sums = dict[str, Any]
 
@@ -105,7 +105,7 @@ def _key(row: Any) -> Key:
 
 async def _windows(connection: asyncpg.Connection, begin: datetime, end: datetime, position: int) -> list[Window]:
     _, after, until = await connection.fetchrow(BOUNDS, begin - timedelta(days=1), end + timedelta(hours=1))
-    last = await connection.fetchval(LAST, begin, end) or 0
+    last = await connection.fetchval(LAST_RECORD, begin, end) or 0
     return [(after, min(max(until, last), position)), (0, position)]
 
 

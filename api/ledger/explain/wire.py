@@ -7,10 +7,9 @@ from services.log.times import rfc3339_microseconds
 from services.replay.explain import MAX_EVENTS, MAX_POSITIONS, Explanation
 
 INEXACT = (
-    "The part of the log that was folded does not come to what is served: what made it stands before, or the log there"
-    " is archived."
+    "The folded part of the log does not give the served rows: the events that made them are earlier, or are archived."
 )
-BOUND = f"No more than {MAX_POSITIONS:,} positions are read for one answer, and {MAX_EVENTS:,} events folded."
+BOUND = f"One response reads at most {MAX_POSITIONS:,} positions, and folds at most {MAX_EVENTS:,} events."
 
 
 def event_summary(one: RecordedEvent) -> dict[str, Any]:
@@ -31,7 +30,7 @@ def fold_summary(refolded: Explanation, position: int) -> dict[str, Any]:
     if not refolded.is_exact:
         why = INEXACT if refolded.is_complete else f"{INEXACT} {BOUND}"
         if refolded.archive_files:
-            why += f" Archived are: {refolded.archive_files}."
+            why += f" The archives are: {refolded.archive_files}."
     return {
         "exact": refolded.is_exact,
         **({"why": why} if why else {}),

@@ -5,7 +5,7 @@ from typing import Any
 from panoramisk.message import Message
 
 from projections.engine.headers import pairs
-from schemas.log import LATEST
+from schemas.log import MAX_EXACT_SECONDS
 from schemas.text import decode_text
 
 SNAPSHOT_PREFIX = "ringledger"
@@ -22,7 +22,7 @@ def occurred(block: bytes) -> float | None:
         when = float(block[at + 13 : block.find(b"\r\n", at + 13)])
     except ValueError:
         return None
-    return when if 0 <= when < LATEST else None
+    return when if 0 <= when < MAX_EXACT_SECONDS else None
 
 
 def action_id(block: bytes) -> str:

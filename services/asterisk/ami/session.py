@@ -12,7 +12,7 @@ import structlog
 from panoramisk.manager import Manager
 from panoramisk.message import Message
 
-from schemas.log import LATEST
+from schemas.log import MAX_EXACT_SECONDS
 from schemas.settings import Pbx
 from services.asterisk.ami.pending_action import ItemFilter, PendingAction
 from services.asterisk.ami.protocol import Deliver, LedgerProtocol, LinkLostError
@@ -149,7 +149,7 @@ class Session(Manager):
             timestamp = float(str(pong.timestamp))
         except ValueError:
             return  # not every Pong has one
-        if round_trip <= MAX_ROUND_TRIP_SECONDS and 0 <= timestamp < LATEST:
+        if round_trip <= MAX_ROUND_TRIP_SECONDS and 0 <= timestamp < MAX_EXACT_SECONDS:
             self.clock_offset = timestamp - (sent_at + round_trip / 2)
 
     @property

@@ -12,7 +12,7 @@ KEYWORDS = frozenset({"exten", "same", "include", "ignorepat", "switch", "lswitc
 PRIORITY = re.compile(r"([0-9]+|n|s|hint)(\+[0-9]+)?(\([^)]+\))?", re.IGNORECASE)
 
 
-def check(file: str, parsed: ParsedText) -> None:
+def check_text(file: str, parsed: ParsedText) -> None:
     """Raise ConfigTextError for the first line that the file's module would not accept."""
     effective = effective_lines(parsed.sections)
     for index, section in enumerate(parsed.sections):

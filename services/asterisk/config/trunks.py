@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from schemas.configuration import Line, Section
 from services.asterisk.config.sections import effective_lines, name_key, with_option
 
-MEMBERS = ("server_uri", "client_uri", "username", "password", "contact", "context", "hostname", "match")
+TRUNK_MEMBERS = ("server_uri", "client_uri", "username", "password", "contact", "context", "hostname", "match")
 TYPES = ("registration", "auth", "aor", "identify", "endpoint")
 HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^\]]*\]|[^:;>]+)")
 OPTIONS = {
@@ -101,7 +101,7 @@ def with_trunk(sections: Sequence[Section], name: str, members: Mapping[str, str
     """Return the sections with one more trunk. Raises InvalidTrunkError."""
     if "," in name:
         raise InvalidTrunkError("name must not contain a comma, which separates names in other sections")
-    values = {member: members.get(member, "") for member in MEMBERS}
+    values = {member: members.get(member, "") for member in TRUNK_MEMBERS}
     if not values["hostname"]:
         values["hostname"] = host(values["server_uri"])
     hostname, user = values["hostname"], values["username"]

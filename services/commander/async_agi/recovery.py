@@ -24,7 +24,7 @@ WHERE model = 'agi_runs' AND place = 'model' AND to_regclass('model.agi_runs') I
 """
 OLDEST_RUN = "SELECT min(begun) FROM model.agi_runs WHERE pbx = $1 AND state = 'running'"
 CHANNELS = "SELECT id, unique_id FROM model.agi_runs WHERE pbx = $1 AND state = 'running'"
-WINDOW = """
+BEFORE_WINDOW = """
 SELECT last FROM ledger.batch WHERE appended <= clock_timestamp() - make_interval(secs => $1)
 ORDER BY appended DESC, first DESC LIMIT 1
 """
@@ -52,7 +52,7 @@ class OpenRuns(Struct, frozen=True):
 async def read_open_runs(connection: asyncpg.Connection, pbx: str) -> OpenRuns:
     """Return the open runs. A run that waits for an event is in doubt, as the event may have been missed."""
     async with snapshot(connection):
-        window: int = await connection.fetchval(WINDOW, MAX_AGE_SECONDS) or 0
+        window: int = await connection.fetchval(BEFORE_WINDOW, MAX_AGE_SECONDS) or 0
         checkpoint: int = await connection.fetchval(CHECKPOINT) or 0
         oldest: int | None = await connection.fetchval(OLDEST_RUN, pbx) if checkpoint else None
         after = min(window, checkpoint, checkpoint if oldest is None else oldest - 1)

@@ -93,7 +93,7 @@ class Run:
 
 
 def master_of(event: AsyncAgiEvent) -> str | None:
-    """Return the uuid that AsyncAGIStart has as first argument, None if the channel is not for us.
+    """Return the uuid that AsyncAGIStart has as first argument, None if the channel is not one of Ringledger's.
 
     Arguments are the last lines of the environment, so text in a caller's name before them has no effect.
     """

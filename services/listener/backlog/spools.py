@@ -110,7 +110,7 @@ class Spools:
         return ""
 
     def _remove_stale(self, now: float) -> None:
-        """Remove the leftovers of killed processes; ``now`` is the file system's time, as ours may be set back."""
+        """Remove the leftovers of killed processes; ``now`` is by the file system's clock; another may be set back."""
         for file in (*self.folder.glob("*.probe*"), *self.folder.glob("*.new*")):
             with contextlib.suppress(FileNotFoundError):  # another process may remove the same file
                 if abs(now - file.stat().st_mtime) > STALE_SECONDS:

@@ -79,7 +79,7 @@ class CheckpointWaits:
         """Return the age of a model whose last event was recorded at ``recorded``.
 
         The model is no older than the last time it had caught up, by the event loop's clock. The event's time counts
-        only while our clock is not before it.
+        only while this machine's clock is not before it.
         """
         since_caught_up = asyncio.get_running_loop().time() - self._caught_up.get(name, self._first)
         since_recorded = self._clock.now() - recorded

@@ -22,7 +22,7 @@ from services.projector.rebuild.rebuild import RebuildError, connect_to_models
 from services.projector.table import Table
 from services.runtime.progress import Bar
 
-SHOWN = 20
+MAX_SHOWN_ROWS = 20
 """Rows of one model in the report; all are counted."""
 CHECKPOINTS = """
 SELECT model, version, position FROM ledger.checkpoint WHERE place = 'model' AND model = ANY($1::text[])
@@ -39,7 +39,7 @@ class RowDifference(Struct, frozen=True):
 
 
 class Comparison(Struct):
-    """One model: the number of served rows, the number that differ, and the first `SHOWN` of these.
+    """One model: the number of served rows, the number that differ, and the first `MAX_SHOWN_ROWS` of these.
 
     ``removed`` and ``added`` are columns of the served table only, and of the rebuilt one only; they are not compared.
     ``stopped`` is the place where the present code fails.
@@ -151,7 +151,7 @@ async def _compare(connection: asyncpg.Connection, compared: Comparison) -> None
         f" FULL JOIN ({side}.{name} t) r ON s.key = r.key"
         " WHERE s.row IS DISTINCT FROM r.row ORDER BY 1 LIMIT $2",
         [*compared.removed, *compared.added],
-        SHOWN,
+        MAX_SHOWN_ROWS,
     )
     compared.shown = [RowDifference(*row[:3]) for row in rows]
     compared.differing = rows[0][3] if rows else 0

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from schemas.secrets import LONGEST, MASK, STEMS, is_secret
+from schemas.secrets import MASK, MAX_CACHED_LENGTH, STEMS, is_secret
 from services.runtime.masking.application import SECRET_ARGUMENT, mask_agi_command, mask_application_data
 
 # Events whose headers are fixed in Asterisk's source and have no secret names: nine tenths of all traffic. Free text is
@@ -38,7 +38,7 @@ def masker_of(name: bytes) -> Callable[[bytes], bytes]:
 
     The faster ones require headers as Asterisk sends them: ``name: value``, the variable and the application once.
     """
-    return FAST.get(name, _mask_channel) if name in HARMLESS else mask_block
+    return FAST_MASKS.get(name, _mask_channel) if name in HARMLESS else mask_block
 
 
 def _mask_channel(block: bytes) -> bytes:
@@ -49,7 +49,7 @@ def _mask_channel(block: bytes) -> bytes:
 def _mask_variable(block: bytes) -> bytes:
     at = block.rfind(b"\r\nVariable: ")
     name = block[at + 12 : block.find(b"\r\n", at + 12)]
-    secret = _is_secret_cached(name) if len(name) <= LONGEST else _is_secret(name)
+    secret = _is_secret_cached(name) if len(name) <= MAX_CACHED_LENGTH else _is_secret(name)
     # Variables of the channel come before it; its value often has an equals sign too.
     return mask_block(block) if secret or block.find(b"=", 0, at) >= 0 else block
 
@@ -60,15 +60,19 @@ def _mask_application(block: bytes) -> bytes:
     return mask_block(block) if _has_secret(block[at:end]) else _mask_channel(block)
 
 
-FAST = {b"VarSet": _mask_variable, b"Newexten": _mask_application, b"CEL": _mask_application}
+FAST_MASKS = {b"VarSet": _mask_variable, b"Newexten": _mask_application, b"CEL": _mask_application}
 
 
 def _has_secret(application: bytes) -> bool:
-    return _has_secret_cached(application) if len(application) <= LONGEST else mask_block(application) != application
+    return (
+        _has_secret_cached(application)
+        if len(application) <= MAX_CACHED_LENGTH
+        else mask_block(application) != application
+    )
 
 
 def _is_secret(name: bytes) -> bool:
-    return _is_secret_cached(name) if len(name) <= LONGEST else is_secret(name.decode("latin-1"))
+    return _is_secret_cached(name) if len(name) <= MAX_CACHED_LENGTH else is_secret(name.decode("latin-1"))
 
 
 @lru_cache(maxsize=8192)

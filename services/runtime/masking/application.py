@@ -13,9 +13,9 @@ SECRET_WORDS = tuple(stem.encode() for stem in (*STEMS, *SECRET_ARGUMENT))
 """Text in small letters without any of these has no secret."""
 NO_PASSWORD = ("/", "no-password")
 """Prefixes of an argument that is a path, a family of the AstDB, or empty."""
-REFERENCE = re.compile(r"\$\{[\w()~,:/-]*\}")
+VARIABLE_REFERENCE = re.compile(r"\$\{[\w()~,:/-]*\}")
 """A variable reference in a dialplan; only its value is a secret."""
-WHOLE = frozenset({"set", "sipaddheader"})
+WHOLE_ARGUMENT = frozenset({"set", "sipaddheader"})
 """Applications with one variable or header, whose value is the rest, commas included (pbx_variables.c, chan_sip.c)."""
 
 AGI_EXEC = re.compile(r"\s*exec\s+\"?(\w+)\"?\s+(.*)", re.IGNORECASE | re.DOTALL)
@@ -34,7 +34,7 @@ def mask_application_data(application: str, data: str) -> str:
         if len(arguments) > index and not arguments[index].startswith(NO_PASSWORD):
             arguments[index] = _mask(arguments[index])
         return ",".join(arguments)
-    if name in WHOLE:
+    if name in WHOLE_ARGUMENT:
         match = re.search(": *" if name == "sipaddheader" else "=", data)
         return data[: match.end()] + _mask(data[match.end() :]) if match and is_secret(data[: match.start()]) else data
     return mask_pairs(data)
@@ -53,7 +53,7 @@ def mask_pairs(text: str) -> str:
 
 
 def _mask(value: str) -> str:
-    return MASK if value and not REFERENCE.fullmatch(value) else value
+    return MASK if value and not VARIABLE_REFERENCE.fullmatch(value) else value
 
 
 def mask_agi_command(command: str) -> str:

@@ -107,7 +107,7 @@ async def test_nothing_found_is_empty_data(client: Client, path: str) -> None:
         "/api/usage/9999-12",
     ],
 )
-async def test_what_is_no_date_is_400(client: Client, path: str) -> None:
+async def test_an_invalid_date_is_400(client: Client, path: str) -> None:
     reply = await client.get(path)
     assert (reply.status, await reply.json()) == (400, {"status": "bad-parameter"})
 

@@ -11,9 +11,9 @@ from api.app_keys import COMMANDS
 from api.http.queues import QUEUES
 from api.ledger.search import Search
 from services.replay.as_of import AsOfReader
-from tests.api.http.test_freshness import get_at, newchannel
-from tests.api.http.test_leaving import SECONDS, requests_under_way
-from tests.support.api_client import Client, Serve, admin_token, bearer, log_in
+from tests.support.api_client import Client, Serve, bearer, log_in, serve_as_admin
+from tests.support.channels_view import get_at, newchannel
+from tests.support.leaving import WAIT_SECONDS, running_requests
 from tests.support.ledger import COMMANDER, Ledger
 from tests.support.polling import eventually
 from tests.support.users import PERMISSIONS, USERS, create_user
@@ -24,8 +24,7 @@ EVENTS = "/v1/ledger/events"
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await get_at(client, await ledger.write(newchannel("1.1")))
     return client
 
@@ -37,9 +36,9 @@ class Reader:
         self.client, self.uuid, self.token = client, uuid, token
 
     async def begin(self, path: str, **query: str) -> "asyncio.Task[ClientResponse]":
-        before = requests_under_way()
+        before = running_requests()
         request = asyncio.create_task(self.client.get(path, params=query, headers=bearer(self.token)))
-        await eventually(lambda: requests_under_way() > before, "the read is under way")
+        await eventually(lambda: running_requests() > before, "the read is under way")
         return request
 
     async def delete(self) -> None:
@@ -65,7 +64,7 @@ async def reader(client: Client) -> Reader:
 
 
 async def wait_reply(request: "asyncio.Task[ClientResponse]", status: int) -> ClientResponse:
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(WAIT_SECONDS):
         reply = await request
     assert reply.status == status
     return reply
@@ -158,7 +157,7 @@ async def test_a_download_is_cut_off_with_its_access(reader: Reader, monkeypatch
     await eventually(has_begun.is_set, "a page is sent")
     await reader.delete()
     with pytest.raises(ClientError):
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(WAIT_SECONDS):
             await reply.read()
     assert reader.client.app[QUEUES].search.admitted == 0
 

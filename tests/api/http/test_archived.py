@@ -13,7 +13,7 @@ from services.database.connection import connect
 from services.projector.projector import Projector
 from services.retention.archive_report import ArchiveResult
 from services.transfer.ledger_file import read_manifest
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.archiving import append_months, run_archive
 from tests.support.ledger import Ledger
 
@@ -36,8 +36,7 @@ class Scene:
 @pytest.fixture
 async def scene(serve: Serve, ledger: Ledger, tmp_path: Path) -> Scene:
     ends = await append_months(ledger.url)
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], ends[-1])
     return Scene(client, ends, await run_archive(ledger.url, tmp_path / "files", "2026-05"))
 
@@ -81,7 +80,7 @@ async def test_the_rest_of_the_log_is_served(scene: Scene) -> None:
     assert proof["batch"]["previous"] == read_manifest(scene.done.files[1].path).hash
 
 
-async def test_archives_are_told(scene: Scene) -> None:
+async def test_status_and_metrics_name_archives(scene: Scene) -> None:
     months = (await scene.get("/v1/ledger/status"))["archives"]
     assert [(one["month"], one["first_position"], one["last_position"], one["file"]) for one in months] == [
         ("2026-03", 1, scene.ends[0], "2026-03.jsonl.zst"),
@@ -108,7 +107,7 @@ async def test_an_explanation_names_archived_events(scene: Scene, ledger: Ledger
     )
     body = await scene.get("/v1/ledger/explain", statistics=day)
     assert (body["exact"], body["folded"]["after"]) == (False, scene.ends[1])
-    assert body["why"].endswith("Archived are: 2026-03.jsonl.zst, 2026-04.jsonl.zst.")
+    assert body["why"].endswith("The archives are: 2026-03.jsonl.zst, 2026-04.jsonl.zst.")
 
 
 async def test_a_model_without_saved_state_is_unready(scene: Scene, ledger: Ledger) -> None:

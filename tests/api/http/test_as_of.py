@@ -5,40 +5,36 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 import pytest
 from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from api.app import create
-from api.app_keys import CHECKPOINTS, SEEDED, VIEWS
+from api.app_keys import CHECKPOINTS, VIEWS
 from api.cospace import jeye
 from api.http.queues import Queues
 from api.http.views import as_of
 from api.http.views.as_of import AsOfViews, with_tables
-from api.http.views.view import Query, View
+from api.http.views.view import Query
 from api.jade.core import CHANNELS
 from projections import ALL
 from projections.people.tokens import TOKENS
 from projections.people.users import USERS
 from schemas.log import Connected, Disconnected, Minute, NewEvent, RingledgerEvent, SnapshotCompleted, SnapshotStarted
-from schemas.settings import Settings
 from services.database.connection import create_pool
 from services.projector.projector import Projector
 from services.projector.table import Table
 from services.replay.as_of import AsOfReader, BrokenModelError
-from tests.api.jade.test_views import LISTS, TICKING
 from tests.contract import operations
 from tests.support import two_pbx_log
-from tests.support.api_client import PASSWORD, Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin, serving
 from tests.support.database import READ_MODELS, cloned, name_of
+from tests.support.jade_views import LISTS, TICKING, views_of
 from tests.support.ledger import Ledger, open_ledger
 
 INSTANTS = 200
@@ -62,23 +58,6 @@ class Both:
             await self._projector.advance(min(5_000, position - at))
         assert self._projector.stopped == {}
         await self.present.app[CHECKPOINTS].refresh()
-
-
-@asynccontextmanager
-async def serving(ledger: Ledger, folder: Path) -> AsyncIterator[Client]:
-    app = create(ledger.url, Settings(data=folder, admin_password=PASSWORD))
-    client = TestClient[Any, Any](TestServer(app))
-    await client.start_server()
-    while not app[SEEDED].is_set():
-        await app[CHECKPOINTS].refresh()
-        await ledger.fold()
-    login = asyncio.create_task(admin_token(client))
-    while not login.done():
-        await app[CHECKPOINTS].refresh()
-        await ledger.fold()
-    client.session.headers["Authorization"] = f"Bearer {await login}"
-    yield client
-    await client.close()
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +127,6 @@ async def test_as_of_equals_the_view_served_then(both: Both) -> None:
                 shown.add(path)
     assert by_time >= 3 * INSTANTS // 2
     assert shown >= set(PATHS) - {"/api/jeye/rich22"}
-
-
-def views_of(handler: Any) -> set[View]:
-    """Return the views in a handler, including those inside its wrappers."""
-    contents = [cell.cell_contents for cell in getattr(handler, "__closure__", None) or ()]
-    views = {id(cell): cell for cell in contents if isinstance(cell, View)}
-    return set(views.values()).union(*(views_of(cell) for cell in contents if callable(cell)))
 
 
 async def test_an_as_of_plan_reads_no_table(both: Both) -> None:
@@ -315,8 +287,7 @@ def rfc_3339(seconds: float) -> str:
 
 
 async def test_durations_and_completeness_are_as_of_the_instant(serve: Serve, ledger: Ledger) -> None:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     begin = float(int(time.time())) - 1000  # whole seconds: microseconds cannot hold every fraction
     channel = {"Channel": "PJSIP/100-00000001", "Uniqueid": "1.1", "Linkedid": "1.1", "ChannelState": "4"}
     last = await ledger.write(

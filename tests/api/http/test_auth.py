@@ -23,10 +23,11 @@ from services.accounts.passwords import admin_password, hash_password, password_
 from services.accounts.throttle import FREE_FAILURES
 from services.database.connection import create_pool
 from services.database.pool import Pool
-from services.log.writer import ATTEMPTS, EventWriter, UnknownAppendError
+from services.log.writer import MAX_ATTEMPTS, EventWriter, UnknownAppendError
 from services.runtime.clock import Clock
 from tests.support.api_client import PASSWORD, Client, RecordedApi, Serve, admin_token, basic, stop_throttle_clock
 from tests.support.ledger import Ledger
+from tests.support.users import add_user_with_password
 
 VIEW = "/v1/admin/core/channels"
 NO_UTF8: dict[str, Any] = {"params": "%ff"}
@@ -35,14 +36,6 @@ NO_UTF8: dict[str, Any] = {"params": "%ff"}
 @pytest.fixture
 async def client(serve: Serve) -> Client:
     return await serve()
-
-
-async def user(client: Client, name: str, *permissions: str) -> None:
-    hashed = hash_password(PASSWORD)
-    position = await client.app[COMMANDS].writer.append(
-        UserCreated(name, name, name, hashed, permissions, origin="user")
-    )
-    await client.app[CHECKPOINTS].wait_folded(("users",), position)
 
 
 async def test_a_token_works_as_query_header_and_cookie(client: Client) -> None:
@@ -127,7 +120,7 @@ async def test_a_token_expires_after_an_hour_without_use(client: Client) -> None
 
 async def reread(client: Client) -> None:
     """Make the process read users and tokens again, as after a change of either."""
-    await user(client, f"user-{uuid.uuid4()}", "user")
+    await add_user_with_password(client, f"user-{uuid.uuid4()}", "user")
 
 
 async def test_a_brief_clock_jump_ends_no_token(client: Client) -> None:
@@ -161,10 +154,10 @@ async def test_a_future_use_of_a_token_expires_too(client: Client) -> None:
 
 
 async def test_a_login_and_a_view_require_permissions(client: Client) -> None:
-    await user(client, "jeye", "jeye")
+    await add_user_with_password(client, "jeye", "jeye")
     reply = await client.post("/v1/admin/login", headers=basic("jeye", PASSWORD))
     assert reply.status == 403
-    await user(client, "second", "admin")
+    await add_user_with_password(client, "second", "admin")
     assert (
         await client.get("/api/usage/2000-01", params={"authtoken": await admin_token(client, "second")})
     ).status == 404
@@ -298,7 +291,7 @@ class LossyPool:
         return result
 
 
-@pytest.mark.parametrize("lost", [0, 1, ATTEMPTS])
+@pytest.mark.parametrize("lost", [0, 1, MAX_ATTEMPTS])
 async def test_facts_are_appended_once_despite_lost_results(ledger: Ledger, lost: int) -> None:
     pool = await create_pool(ledger.url, size=2)
     writer = EventWriter(cast("Pool", LossyPool(pool, lost)))
@@ -306,7 +299,7 @@ async def test_facts_are_appended_once_despite_lost_results(ledger: Ledger, lost
         try:
             await writer.append(TokenRevoked(name, "logout"))
         except UnknownAppendError:
-            assert (name, lost) == ("a", ATTEMPTS)
+            assert (name, lost) == ("a", MAX_ATTEMPTS)
     raws = [r["raw"] for r in await ledger.connection.fetch("SELECT raw FROM event ORDER BY position")]
     assert [msgspec.json.decode(raw)["token_hash"] for raw in raws] == ["a", "b", "c"]
     await pool.close()

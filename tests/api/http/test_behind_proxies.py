@@ -9,16 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
-from api.app import create
 from api.app_keys import CHECKPOINTS
-from schemas.settings import Settings
-from tests.support.api_client import Client, RecordedApi
+from tests.support.api_client import Client, RecordedApi, application
 
 CHANNELS = "/v1/admin/core/channels"
-
-
-def application() -> web.Application:
-    return create("postgresql://nobody@/none", Settings(database_url="postgresql://nobody@/none"))
 
 
 async def route_of(app: web.Application, method: str, path: str) -> tuple[str, dict[str, str], int]:

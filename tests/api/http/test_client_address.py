@@ -8,7 +8,7 @@ from aiohttp.test_utils import make_mocked_request
 from api.app_keys import SETTINGS
 from api.http.connections.client_address import client_of, forwarded_for
 from schemas.settings import Settings
-from tests.api.http.test_behind_proxies import application
+from tests.support.api_client import application
 
 TRUSTED = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48"))
 

@@ -15,11 +15,11 @@ from projections import ALL
 from projections.engine.state import FoldState
 from projections.engine.step import StepFold
 from schemas.log import NewEvent
-from tests.api.ops.test_status import LISTENER, scrape
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.clock_off import Clock
 from tests.support.folding import recorded_all
 from tests.support.ledger import Ledger
+from tests.support.status import INSERT_LISTENER, scrape
 
 CHANNELS, ENTRIES, PARKED = "/v1/admin/core/channels", "/v1/admin/queue/entries", "/v1/admin/park/parkedcalls"
 GROWING = ((CHANNELS, "duration"), (ENTRIES, "wait"), (PARKED, "parking_duration"))
@@ -29,8 +29,7 @@ OFF = pytest.mark.parametrize("off", [-600, 600], ids=["behind", "ahead"])
 async def client_of(ledger: Ledger, serve: Serve, *events: NewEvent) -> Client:
     """Log the events, and return a client of an API whose models have folded them."""
     position = await ledger.write(*events)
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
     return client
 
@@ -120,7 +119,7 @@ def test_a_message_has_the_durations_of_its_event(off: int) -> None:
     models = [model for model in ALL if model.name in CATALOG.by_model]
     step = StepFold(models, {model.name: (FoldState(), []) for model in models})
     for event in recorded_all([*pbx.joined(1000.0), *pbx.parked(1000.0)]):
-        for message in messages_of(event, step.take(event) if event.name in step.names else [], step, CATALOG):
+        for message in messages_of(event, step.apply(event) if event.name in step.names else [], step, CATALOG):
             item = next(iter(msgspec.json.decode(message.data).values()))
             durations |= {name: item[name] for name in ("duration", "wait", "parking_duration") if name in item}
     assert durations == {"duration": 0, "wait": 0, "parking_duration": 0}
@@ -129,7 +128,7 @@ def test_a_message_has_the_durations_of_its_event(off: int) -> None:
 async def write_offsets(ledger: Ledger, **offsets: float | None) -> None:
     for pbx, offset in offsets.items():
         status = {"link": "up", "waiting": 0, "clock_offset": offset}
-        await ledger.connection.execute(LISTENER, pbx, "ami", 17, datetime.now(UTC), status)
+        await ledger.connection.execute(INSERT_LISTENER, pbx, "ami", 17, datetime.now(UTC), status)
 
 
 async def test_readyz_names_the_pbx_whose_clock_differs(ledger: Ledger, serve: Serve) -> None:
@@ -138,7 +137,10 @@ async def test_readyz_names_the_pbx_whose_clock_differs(ledger: Ledger, serve: S
     reply = await client.get("/readyz")
     body = await reply.json()
     assert (reply.status, body["status"]) == (200, "ready")
-    assert body["warnings"] == ["the clock of early is 31 s ahead of ours", "the clock of late is 600 s behind ours"]
+    assert body["warnings"] == [
+        "the clock of early is 31 s ahead of the listener's",
+        "the clock of late is 600 s behind the listener's",
+    ]
     assert {one["pbx"]: one["clock_offset"] for one in body["listeners"]}["right"] == 4.9
 
 

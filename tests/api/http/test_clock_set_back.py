@@ -17,9 +17,9 @@ from schemas.log import Connected, Minute, NewEvent, RingledgerEvent, SnapshotCo
 from services.projector.checkpoints.checkpoints import Checkpoint, CheckpointReading
 from services.projector.checkpoints.watcher import CheckpointWatcher
 from services.runtime.clock import Clock, boot_id
-from tests.api.ops.test_status import LISTENER, get
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.ledger import Ledger
+from tests.support.status import INSERT_LISTENER, get_json
 
 HOUR = 3600.0
 BACK = Clock(lambda: time.time() - HOUR, time.monotonic)
@@ -30,8 +30,7 @@ def event_at(when: float, event: RingledgerEvent) -> NewEvent:
 
 
 async def test_a_link_with_a_future_minute_is_incomplete(ledger: Ledger, serve: Serve) -> None:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
 
     async def complete(*events: NewEvent) -> str:
         position = await ledger.write(*events)
@@ -64,8 +63,8 @@ def test_a_status_file_of_another_boot_is_old(tmp_path: Path, more: dict[str, An
 async def test_a_lease_renewal_from_the_future_is_old(ledger: Ledger, serve: Serve) -> None:
     client: Client = await serve()
     renewed = datetime.now(UTC) + timedelta(seconds=HOUR)
-    await ledger.connection.execute(LISTENER, "a", "ami", 17, renewed, {})
-    [listener] = (await get(client, "/readyz"))["listeners"]
+    await ledger.connection.execute(INSERT_LISTENER, "a", "ami", 17, renewed, {})
+    [listener] = (await get_json(client, "/readyz"))["listeners"]
     assert HOUR - 60 < listener["age"] <= HOUR
 
 

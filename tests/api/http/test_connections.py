@@ -190,7 +190,7 @@ async def test_a_trickling_body_is_408(start: Start) -> None:
     peer = await server.connect()
     head, text = await trickle(peer, "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert json.loads(text)["message"] == "the body did not come in time"
+    assert json.loads(text)["message"] == "the body did not arrive in time"
     assert server.closed() == {"body": 1}
 
 
@@ -334,11 +334,14 @@ async def start_api(data: Path) -> tuple[asyncio.subprocess.Process, int]:
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=lower_file_limit,
     )
-    while True:
+
+    async def is_healthy() -> bool:
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.to_thread(healthz, port, "127.0.0.1") == 200
-            return process, port
-        await asyncio.sleep(0.05)
+            return await asyncio.to_thread(healthz, port, "127.0.0.1") == 200
+        return False
+
+    await eventually(is_healthy, "the API is healthy")
+    return process, port
 
 
 MALFORMED = (

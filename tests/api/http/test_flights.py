@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from api.http.views.flights import Flights
-from tests.services.accounts.test_fair_queue import settled
+from tests.support.polling import run_other_tasks
 
 
 class Work:
@@ -34,7 +34,7 @@ class Work:
 async def test_requests_share_work_until_it_ends() -> None:
     flights, work = Flights[str, int](), Work()
     requests = [asyncio.create_task(flights.join("key", work)) for _ in range(3)]
-    await settled()
+    await run_other_tasks()
     work.may_end.set()
     assert await asyncio.gather(*requests) == [1, 1, 1]
     assert await flights.join("key", work) == 2
@@ -43,9 +43,9 @@ async def test_requests_share_work_until_it_ends() -> None:
 async def test_work_continues_while_one_request_waits() -> None:
     flights, work = Flights[str, int](), Work()
     first, second = (asyncio.create_task(flights.join("key", work)) for _ in range(2))
-    await settled()
+    await run_other_tasks()
     first.cancel()
-    await settled()
+    await run_other_tasks()
     work.may_end.set()
     assert await second == 1
     assert (work.starts, work.cancellations) == (1, 0)
@@ -54,12 +54,12 @@ async def test_work_continues_while_one_request_waits() -> None:
 async def test_work_ends_when_no_request_waits() -> None:
     flights, work = Flights[str, int](), Work()
     requests = [asyncio.create_task(flights.join("key", work)) for _ in range(2)]
-    await settled()
+    await run_other_tasks()
     for request in requests:
         request.cancel()
     await asyncio.wait(requests)
     last = asyncio.create_task(flights.join("key", work))
-    await settled()
+    await run_other_tasks()
     assert (work.starts, work.cancellations) == (2, 1)
     work.may_end.set()
     assert await last == 2
@@ -70,7 +70,7 @@ async def test_work_that_ignores_a_cancellation_is_cancelled_again() -> None:
     flights, work = Flights[str, int](), Work()
     work.ignores_cancellation = True
     request = asyncio.create_task(flights.join("key", work))
-    await settled()
+    await run_other_tasks()
     request.cancel()
     await asyncio.wait([request])
     await asyncio.wait(flights._ending)
@@ -89,7 +89,7 @@ async def test_an_error_reaches_waiting_requests_only() -> None:
         return 7
 
     requests = [asyncio.create_task(flights.join("key", fail)) for _ in range(2)]
-    await settled()
+    await run_other_tasks()
     may_fail.set()
     for request in requests:
         with pytest.raises(ZeroDivisionError):

@@ -7,70 +7,39 @@ from typing import Any
 
 import asyncpg
 import pytest
-from aiohttp import ClientResponse
 
 from api.app_keys import CHECKPOINTS, FAILED, VIEWS
 from schemas.log import Connected, Disconnected, Minute, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from services.projector.checkpoints import checkpoints
 from services.projector.checkpoints.checkpoints import CheckpointReading
-from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.api_client import Client, RecordedApi, Serve, admin_token, serve_as_admin
+from tests.support.channels_view import CHANNELS_VIEW, FULLY_BOOTED, get_at, items_of, newchannel, varset
 from tests.support.ledger import Ledger
 
-VIEW = "/v1/admin/core/channels"
 MODULES = "/v1/admin/core/modules"
-
-
-def newchannel(unique_id: str, **headers: str) -> bytes:
-    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return (
-        f"Event: Newchannel\r\nTimestamp: {time.time():.6f}\r\nChannel: PJSIP/100-0000000a\r\nChannelState: 4\r\n"
-        f"Uniqueid: {unique_id}\r\nLinkedid: {unique_id}\r\n{more}\r\n"
-    ).encode()
-
-
-def varset(unique_id: str, name: str, value: str) -> bytes:
-    return f"Event: VarSet\r\nUniqueid: {unique_id}\r\nVariable: {name}\r\nValue: {value}\r\n\r\n".encode()
-
-
-NOTHING = b"Event: FullyBooted\r\nStatus: Fully Booted\r\n\r\n"
-
-
-async def get_at(client: Client, position: int, path: str = VIEW) -> ClientResponse:
-    """Return the first response at this position or later."""
-    async with asyncio.timeout(300):
-        while True:
-            await client.app[CHECKPOINTS].refresh()
-            reply = await client.get(path)
-            if int(reply.headers["X-Ledger-Position"]) >= position:
-                return reply
-
-
-async def items(reply: ClientResponse) -> list[dict[str, Any]]:
-    result: list[dict[str, Any]] = (await reply.json())["result"]["list"]
-    return result
 
 
 async def test_a_tag_changes_only_with_the_rows(client: Client, ledger: Ledger) -> None:
     first = await get_at(client, await ledger.write(newchannel("1.1")))
     tag = first.headers["ETag"]
     assert tag.startswith('W/"')
-    quiet = await get_at(client, await ledger.write(NOTHING))
+    quiet = await get_at(client, await ledger.write(FULLY_BOOTED))
     assert quiet.headers["ETag"] == tag
     assert int(quiet.headers["X-Ledger-Position"]) > int(first.headers["X-Ledger-Position"])
     moved = await get_at(client, await ledger.write(newchannel("1.2")))
     assert moved.headers["ETag"] != tag
-    assert [i["unique_id"] for i in await items(moved)] == ["1.1", "1.2"]
+    assert [i["unique_id"] for i in await items_of(moved)] == ["1.1", "1.2"]
 
 
 @pytest.mark.parametrize("form", ["{}", '"x", {}', '{} , W/"y"', "*"])
 async def test_a_current_tag_is_304(client: Client, ledger: Ledger, form: str) -> None:
     tag = (await get_at(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
-    reply = await client.get(VIEW, headers={"If-None-Match": form.format(tag)})
+    reply = await client.get(CHANNELS_VIEW, headers={"If-None-Match": form.format(tag)})
     assert reply.status == 304
     assert await reply.read() == b""
     assert reply.headers["ETag"] == tag
     assert int(reply.headers["X-Ledger-Position"]) > 0
-    assert (await client.get(VIEW, headers={"If-None-Match": 'W/"0-1"'})).status == 200
+    assert (await client.get(CHANNELS_VIEW, headers={"If-None-Match": 'W/"0-1"'})).status == 200
 
 
 async def test_two_processes_return_the_same_tag(serve: Serve, ledger: Ledger) -> None:
@@ -78,7 +47,7 @@ async def test_two_processes_return_the_same_tag(serve: Serve, ledger: Ledger) -
     for client in (one, two):
         client.session.headers["Authorization"] = f"Bearer {await admin_token(one)}"
     position = await ledger.write(newchannel("1.1"))
-    for path in (VIEW, "/v1/admin/queue/entries", "/v1/admin/pjsip/endpoints"):
+    for path in (CHANNELS_VIEW, "/v1/admin/queue/entries", "/v1/admin/pjsip/endpoints"):
         tags = {(await get_at(client, position, path)).headers["ETag"] for client in (one, two)}
         assert len(tags) == 1
 
@@ -87,59 +56,58 @@ async def test_another_model_version_changes_the_tag(client: Client, ledger: Led
     tag = (await get_at(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
     await ledger.connection.execute("UPDATE checkpoint SET version = version + 1 WHERE model = 'channels'")
     await client.app[CHECKPOINTS].refresh()
-    assert (await client.get(VIEW)).headers["ETag"] != tag
+    assert (await client.get(CHANNELS_VIEW)).headers["ETag"] != tag
 
 
 async def test_a_long_poll_waits_for_changed_rows(client: Client, ledger: Ledger) -> None:
     tag = (await get_at(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
     for headers in ({"If-None-Match": tag}, {}):
-        waiting = asyncio.create_task(client.get(VIEW, params={"wait": "60"}, headers=headers))
-        await get_at(client, await ledger.write(NOTHING), MODULES)
+        waiting = asyncio.create_task(client.get(CHANNELS_VIEW, params={"wait": "60"}, headers=headers))
+        await get_at(client, await ledger.write(FULLY_BOOTED), MODULES)
         assert not waiting.done()
         await ledger.write(newchannel(f"2.{len(headers)}"))
         reply = await asyncio.wait_for(waiting, 50)  # without a change it would take 60
         assert reply.status == 200
-        assert f"2.{len(headers)}" in {i["unique_id"] for i in await items(reply)}
+        assert f"2.{len(headers)}" in {i["unique_id"] for i in await items_of(reply)}
         tag = reply.headers["ETag"]
 
 
 async def test_a_long_poll_with_another_tag_returns_immediately(client: Client, ledger: Ledger) -> None:
     await get_at(client, await ledger.write(newchannel("1.1")))
     async with asyncio.timeout(50):
-        reply = await client.get(VIEW, params={"wait": "60"}, headers={"If-None-Match": 'W/"0-1"'})
+        reply = await client.get(CHANNELS_VIEW, params={"wait": "60"}, headers={"If-None-Match": 'W/"0-1"'})
     assert reply.status == 200
 
 
 async def test_a_long_poll_accepts_a_newer_tag(client: Client, serve: Serve, ledger: Ledger) -> None:
     await get_at(client, await ledger.write(newchannel("1.1")))
-    other = await serve()
-    other.session.headers["Authorization"] = f"Bearer {await admin_token(other)}"
+    other = await serve_as_admin(serve)
     old = client.app[CHECKPOINTS].reading
     tag = (await get_at(other, await ledger.write(newchannel("1.2")))).headers["ETag"]
     await client.app[CHECKPOINTS].refresh()
     client.app[CHECKPOINTS].newest = old
-    assert (await client.get(VIEW, params={"wait": "0.3"}, headers={"If-None-Match": tag})).status == 304
+    assert (await client.get(CHANNELS_VIEW, params={"wait": "0.3"}, headers={"If-None-Match": tag})).status == 304
 
 
 async def test_a_long_poll_without_change_ends(client: Client, ledger: Ledger) -> None:
     tag = (await get_at(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
     began = time.monotonic()
-    assert (await client.get(VIEW, params={"wait": "0.2"}, headers={"If-None-Match": tag})).status == 304
+    assert (await client.get(CHANNELS_VIEW, params={"wait": "0.2"}, headers={"If-None-Match": tag})).status == 304
     assert time.monotonic() - began >= 0.2
-    assert (await client.get(VIEW, params={"wait": "0.2"})).status == 200
+    assert (await client.get(CHANNELS_VIEW, params={"wait": "0.2"})).status == 200
 
 
 @pytest.mark.parametrize("wait", ["x", "", "-1", "61", "nan", "inf", "1e9"])
 async def test_an_invalid_wait_is_400(recorded: RecordedApi, wait: str) -> None:
-    reply = await recorded.client.get(VIEW, params={"wait": wait})
+    reply = await recorded.client.get(CHANNELS_VIEW, params={"wait": wait})
     assert reply.status == 400
     assert (await reply.json())["statuscode"] == 400
 
 
 async def test_a_stop_ends_long_polls(client: Client, ledger: Ledger) -> None:
     tag = (await get_at(client, await ledger.write(newchannel("1.1")))).headers["ETag"]
-    waiting = asyncio.create_task(client.get(VIEW, params={"wait": "60"}, headers={"If-None-Match": tag}))
-    await get_at(client, await ledger.write(NOTHING), MODULES)
+    waiting = asyncio.create_task(client.get(CHANNELS_VIEW, params={"wait": "60"}, headers={"If-None-Match": tag}))
+    await get_at(client, await ledger.write(FULLY_BOOTED), MODULES)
     client.app[CHECKPOINTS].stop()
     async with asyncio.timeout(50):
         assert (await waiting).status == 304
@@ -165,9 +133,9 @@ async def test_the_lag_grows_until_all_is_folded(client: Client, ledger: Ledger)
 async def test_complete_reflects_the_links(client: Client, ledger: Ledger) -> None:
     async def is_complete(position: int, **query: str) -> str:
         await get_at(client, position, MODULES)
-        return (await client.get(VIEW, params=query)).headers["X-Ledger-Complete"]
+        return (await client.get(CHANNELS_VIEW, params=query)).headers["X-Ledger-Complete"]
 
-    assert await is_complete(await ledger.write(NOTHING)) == "false"
+    assert await is_complete(await ledger.write(FULLY_BOOTED)) == "false"
     assert await is_complete(await ledger.write(Connected("a:1"))) == "false"
     position = await ledger.write(
         SnapshotStarted(1), SnapshotListed(1, "CoreStatus", "complete"), SnapshotCompleted(1), Minute(60, "up", 1)
@@ -183,12 +151,12 @@ async def test_complete_reflects_the_links(client: Client, ledger: Ledger) -> No
 
 async def test_a_ticking_duration_changes_no_tag(client: Client, ledger: Ledger) -> None:
     await get_at(client, await ledger.write(newchannel("1.1")))
-    first = await client.get(VIEW)
-    (before,) = await items(first)
+    first = await client.get(CHANNELS_VIEW)
+    (before,) = await items_of(first)
     async with asyncio.timeout(300):
         while True:
-            reply = await client.get(VIEW)
-            (after,) = await items(reply)
+            reply = await client.get(CHANNELS_VIEW)
+            (after,) = await items_of(reply)
             if after["duration"] > before["duration"] + 1:
                 break
     assert after["tm_update"] == before["tm_update"]
@@ -208,7 +176,7 @@ async def test_concurrent_readers_send_one_query(client: Client, ledger: Ledger)
 
     views._render = count_and_render
     views._cache.clear()
-    replies = await asyncio.gather(*(client.get(VIEW) for _ in range(100)))
+    replies = await asyncio.gather(*(client.get(CHANNELS_VIEW) for _ in range(100)))
     assert {r.status for r in replies} == {200}
     assert rendered == 1
 
@@ -232,15 +200,15 @@ async def test_a_slow_view_is_rendered_once_per_request(
         return body
 
     views._render = render_slowly
-    first = asyncio.create_task(client.get(VIEW))
+    first = asyncio.create_task(client.get(CHANNELS_VIEW))
     async with asyncio.timeout(50):
         await has_begun.wait()
-    late = [asyncio.create_task(client.get(VIEW)) for _ in range(3)]
+    late = [asyncio.create_task(client.get(CHANNELS_VIEW)) for _ in range(3)]
     await client.get("/healthz")
     may_end.set()
     assert {reply.status for reply in await asyncio.gather(first, *late)} == {200}
     assert rendered == 2, "one for the first request, and one that began after the other requests"
-    assert (await client.get(VIEW)).status == 200
+    assert (await client.get(CHANNELS_VIEW)).status == 200
     assert rendered == 3
 
 
@@ -258,8 +226,8 @@ async def test_body_and_position_agree_while_the_log_grows(client: Client, ledge
 
     growing = asyncio.create_task(grow())
     while not growing.done():
-        reply = await client.get(VIEW)
-        (item,) = await items(reply)
+        reply = await client.get(CHANNELS_VIEW)
+        (item,) = await items_of(reply)
         samples.append((int(reply.headers["X-Ledger-Position"]), int(item["variables"].get("N", "-1"))))
     await growing
     # No other process writes to this log, so event start + 1 + n has set N to n.
@@ -279,12 +247,12 @@ async def test_a_position_never_has_older_rows(client: Client, ledger: Ledger) -
         return body
 
     views._render = render_and_write
-    reply = await client.get(VIEW)
-    assert [i["unique_id"] for i in await items(reply)] == ["1.1"]
+    reply = await client.get(CHANNELS_VIEW)
+    assert [i["unique_id"] for i in await items_of(reply)] == ["1.1"]
     assert int(reply.headers["X-Ledger-Position"]) == first
     views._render = render
-    reply = await client.get(VIEW)
-    assert [i["unique_id"] for i in await items(reply)] == ["1.1", "1.2"]
+    reply = await client.get(CHANNELS_VIEW)
+    assert [i["unique_id"] for i in await items_of(reply)] == ["1.1", "1.2"]
 
 
 async def test_the_next_response_has_folded_events(client: Client, ledger: Ledger) -> None:
@@ -297,7 +265,7 @@ async def test_the_next_response_has_folded_events(client: Client, ledger: Ledge
 
 async def test_secrets_in_variables_are_masked(client: Client, ledger: Ledger) -> None:
     block = newchannel("1.1") + varset("1.1", "MYPASSWORD", "hush") + varset("1.1", "COLOUR", "blue ü")
-    (item,) = await items(await get_at(client, await ledger.write(block)))
+    (item,) = await items_of(await get_at(client, await ledger.write(block)))
     assert item["variables"] == {"MYPASSWORD": "********", "COLOUR": "blue ü"}
 
 
@@ -305,14 +273,14 @@ async def test_a_detail_may_have_any_name(client: Client, ledger: Ledger) -> Non
     names = ["Agent/10001@q", "a;b@c", "ü ñ", "50%25", "{x}", "a+b", "..", "q?x#y", '"\\']
     for name in names:
         await ledger.write(newchannel(name))
-    await get_at(client, await ledger.write(NOTHING))
+    await get_at(client, await ledger.write(FULLY_BOOTED))
     from urllib.parse import quote
 
     from yarl import URL
 
     for name in names:
         path = quote(name, safe="").replace(".", "%2E")
-        reply = await client.session.get(URL(f"{client.make_url(VIEW)}/{path}", encoded=True))
+        reply = await client.session.get(URL(f"{client.make_url(CHANNELS_VIEW)}/{path}", encoded=True))
         assert reply.status == 200, name
         assert (await reply.json())["result"]["unique_id"] == name
 
@@ -324,7 +292,7 @@ async def test_views_survive_lost_database_connections(client: Client, ledger: L
         " WHERE datname = current_database() AND query LIKE '%ledger.head h LEFT JOIN%' AND pid <> pg_backend_pid()"
     )
     reply = await get_at(client, await ledger.write(newchannel("1.2")))
-    assert len(await items(reply)) == 2
+    assert len(await items_of(reply)) == 2
 
 
 @pytest.mark.parametrize("where", ["services.projector.checkpoints.watcher.read", "api.http.views.current.read"])
@@ -344,7 +312,7 @@ async def test_a_connection_lost_during_a_query_is_retried(
 
     monkeypatch.setattr(where, fail_once)
     await client.app[CHECKPOINTS].refresh()
-    replies = [await client.get(VIEW), await client.get(VIEW)]
+    replies = [await client.get(CHANNELS_VIEW), await client.get(CHANNELS_VIEW)]
     assert failures
     assert [reply.status for reply in replies] == ([503, 200] if where == "api.http.views.current.read" else [200, 200])
     assert await client.app[CHECKPOINTS].refresh()

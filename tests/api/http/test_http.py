@@ -11,7 +11,7 @@ import pytest
 from api.app_keys import CHECKPOINTS
 from projections import ALL
 from services.runtime.tasks import cancel_and_wait
-from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.api_client import Client, RecordedApi, Serve, serve_as_admin
 from tests.support.ledger import Ledger
 
 
@@ -133,8 +133,7 @@ async def test_a_stopped_model_is_not_ready(serve: Serve, ledger: Ledger) -> Non
 
 
 async def test_an_internal_error_is_500_without_details(serve: Serve, ledger: Ledger) -> None:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await ledger.connection.execute("ALTER TABLE modules RENAME COLUMN size TO sise")
     for path, body in (
         ("/v1/admin/core/modules", {"statuscode": 500, "message": "internal error"}),

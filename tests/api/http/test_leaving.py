@@ -15,30 +15,16 @@ from api.app_keys import ACCOUNTS, COMMANDS, VIEWS
 from api.http.views.view import Query
 from api.process import serve as serve_until
 from services.replay.as_of import AsOfReader
-from tests.api.http.test_freshness import get_at, newchannel
 from tests.bench.http import Client as Connection
 from tests.bench.http import free_port
 from tests.support.api_client import PASSWORD, Client, Serve, admin_token
+from tests.support.channels_view import get_at, newchannel
+from tests.support.leaving import WAIT_SECONDS, disconnect, running_requests
 from tests.support.ledger import COMMANDER, Ledger
 from tests.support.polling import eventually
 from tests.support.users import USERS, own_events
 
 VIEW = "/v1/admin/core/channels"
-SECONDS = 50.0
-"""Less than the 60 s after which a long poll ends by itself."""
-
-
-def requests_under_way() -> int:
-    """Count the requests that aiohttp's servers of this process work on."""
-    return sum("_handle_request" in repr(task.get_coro()) for task in asyncio.all_tasks())
-
-
-async def disconnect(*requests: asyncio.Task[Any]) -> None:
-    """Close the connections of these running requests."""
-    for request in requests:
-        assert not request.done()
-        request.cancel()
-    await asyncio.wait(requests)
 
 
 @asynccontextmanager
@@ -65,14 +51,14 @@ async def test_a_long_poll_ends_with_its_client(
     async with process(ledger, tmp_path, monkeypatch) as port:
         first = await (await Connection(port).open()).login()
         authtoken, others = first.token, [await Connection(port).open() for _ in range(20)]
-        before = requests_under_way()
+        before = running_requests()
         for other in others:
             other.token = authtoken
             other._writer.write(f"GET {VIEW}?wait=60&authtoken={authtoken} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        await eventually(lambda: requests_under_way() == before + 20, "the long polls wait")
+        await eventually(lambda: running_requests() == before + 20, "the long polls wait")
         for other in others:
             other.close()
-        await eventually(lambda: requests_under_way() == before, "the long polls have ended")
+        await eventually(lambda: running_requests() == before, "the long polls have ended")
         assert (await first.get("/healthz"))[0] == 200
         first.close()
 
@@ -91,9 +77,9 @@ async def test_a_rendering_continues_while_one_client_waits(client: Client, ledg
     views._look = slow
     views._cache.clear()
     first, second = (asyncio.create_task(client.get(VIEW)) for _ in range(2))
-    await eventually(lambda: requests_under_way() == 2, "both requests wait")
+    await eventually(lambda: running_requests() == 2, "both requests wait")
     await disconnect(first)
-    await eventually(lambda: requests_under_way() == 1, "one request waits")
+    await eventually(lambda: running_requests() == 1, "one request waits")
     may_look.set()
     assert (await second).status == 200
     assert looks == 1
@@ -109,7 +95,7 @@ async def test_a_query_ends_when_no_client_waits(
         async def is_reached() -> bool:
             return bool(await ledger.connection.fetchval(SLEEPING) == number)
 
-        await eventually(is_reached, f"{number} queries sleep", SECONDS)
+        await eventually(is_reached, f"{number} queries sleep", WAIT_SECONDS)
 
     async def look(query: Query) -> Any:
         return await views._read(query.view.models, lambda connection: connection.fetch("SELECT pg_sleep(600)"))
@@ -136,10 +122,10 @@ async def test_an_abandoned_as_of_is_not_folded(
 
     monkeypatch.setattr(AsOfReader, "read", fold_after_gate)
     requests = [asyncio.create_task(client.get(VIEW, params={"as_of": str(last - n)})) for n in range(8)]
-    await eventually(lambda: requests_under_way() == 8 and bool(folded), "one request folds and the others wait")
+    await eventually(lambda: running_requests() == 8 and bool(folded), "one request folds and the others wait")
     last_request = next(n for n, request in enumerate(requests) if last - n != folded[0])
     await disconnect(*(request for n, request in enumerate(requests) if n != last_request))
-    await eventually(lambda: requests_under_way() == 1, "one request waits")
+    await eventually(lambda: running_requests() == 1, "one request waits")
     may_fold.set()
     assert (await requests[last_request]).status == 200
     assert folded == [folded[0], last - last_request]
@@ -164,7 +150,7 @@ async def wait_appended(ledger: Ledger, name: str, number: int = 1) -> list[dict
     async def is_there() -> bool:
         return len(await own_events(ledger, name)) == number
 
-    await eventually(is_there, f"{number} {name} in the log", SECONDS)
+    await eventually(is_there, f"{number} {name} in the log", WAIT_SECONDS)
     return await own_events(ledger, name)
 
 
@@ -176,7 +162,7 @@ async def test_a_decision_survives_a_disconnect(
     request = asyncio.create_task(client.post(USERS, json={"username": "alice", "password": "a long password"}))
     await eventually(has_begun.is_set, "the append has begun")
     await disconnect(request)
-    await eventually(lambda: requests_under_way() == 0, "the server has noticed the disconnect")
+    await eventually(lambda: running_requests() == 0, "the server has noticed the disconnect")
     may_continue.set()
     assert (await wait_appended(ledger, "UserCreated", len(before) + 1))[-1]["username"] == "alice"
     # The fact is folded, and the decision lock is free.
@@ -194,7 +180,7 @@ async def test_an_act_is_requested_despite_a_disconnect(
     request = asyncio.create_task(client.delete(f"{VIEW}/1.1", headers=headers))
     await eventually(has_begun.is_set, "the append has begun")
     await disconnect(request)
-    await eventually(lambda: requests_under_way() == 0, "the server has noticed the disconnect")
+    await eventually(lambda: running_requests() == 0, "the server has noticed the disconnect")
     may_continue.set()
     (requested,) = await wait_appended(ledger, "ActRequested")
     assert "PJSIP/100-0000000a" in str(requested["act"])
@@ -229,9 +215,9 @@ async def test_a_disconnect_within_a_body_logs_nothing(serve: Serve, key: str) -
     with capture_logs() as logs:
         _, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
         writer.write(f'{head}Content-Length: 40\r\n\r\n{{"a'.encode())
-        await eventually(lambda: requests_under_way() == 1, "the request begins")
+        await eventually(lambda: running_requests() == 1, "the request begins")
         writer.transport.abort()
-        await eventually(lambda: requests_under_way() == 0, "the request ends")
+        await eventually(lambda: running_requests() == 0, "the request ends")
     assert logs == []
 
 

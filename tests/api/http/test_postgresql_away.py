@@ -16,7 +16,7 @@ from services.database.embedded import Embedded
 from services.database.locks import LOCK, Lock
 from services.database.migrate import migrate
 from services.runtime.outage import Outage
-from tests.support.api_client import PASSWORD, Client, Serve, admin_token, basic
+from tests.support.api_client import PASSWORD, Client, Serve, basic, serve_as_admin
 from tests.support.freezing import crowded, frozen
 from tests.support.ledger import Ledger, projector_process
 from tests.support.polling import eventually
@@ -68,10 +68,9 @@ async def ledger(url: str) -> AsyncIterator[Ledger]:
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Client:
     position = await ledger.write(b"Event: FullyBooted\r\n\r\n")
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
-    monkeypatch.setattr("services.database.heartbeat.TICKS", 12)
+    monkeypatch.setattr("services.database.heartbeat.SILENT_TICKS", 12)
     return client
 
 

@@ -9,7 +9,7 @@ import pytest
 from api.app_keys import CHECKPOINTS
 from projections import ALL
 from services.database.locks import Lock, locked
-from tests.support.api_client import PASSWORD, Client, Serve, admin_token, basic
+from tests.support.api_client import PASSWORD, Client, Serve, basic, serve_as_admin
 from tests.support.ledger import COMMANDER, Ledger
 from tests.support.users import USERS
 
@@ -51,8 +51,7 @@ async def client(serve: Serve, ledger: Ledger) -> Client:
     position = await ledger.write(
         b"Event: Newchannel\r\nChannel: PJSIP/1-1\r\nChannelState: 6\r\nUniqueid: 1.1\r\n\r\n"
     )
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await client.app[CHECKPOINTS].wait_folded([model.name for model in ALL], position)
     await ledger.connection.execute(FAIL)
     return client

@@ -19,12 +19,12 @@ from api.app_keys import CHECKPOINTS
 from api.http.connections.connections import CONNECTIONS
 from api.http.connections.site import GuardedSite
 from services.accounts.throttle import FREE_FAILURES
-from tests.api.http.test_freshness import get_at, newchannel
-from tests.api.jade.test_acts import added
 from tests.support import proxies
 from tests.support.api_client import PASSWORD, Client, Serve, basic, stop_throttle_clock
+from tests.support.channels_view import get_at, newchannel
 from tests.support.debian import unpack
 from tests.support.ledger import Ledger
+from tests.support.queue_members import member_added
 from tests.support.users import MANAGED
 
 MEMBERS = "/v1/admin/queue/members"
@@ -130,7 +130,7 @@ ENCODED = ("PJSIP%2F108", "Local%2F1@a%3Bb", "50%2525%20off", "a%252Fb", "%C3%BC
 
 
 async def test_a_documented_proxy_forwards_every_name(site: Site, ledger: Ledger) -> None:
-    position = await ledger.write(*(added("sales", name, f"Local/{n}") for n, name in enumerate(ODD)))
+    position = await ledger.write(*(member_added("sales", name, f"Local/{n}") for n, name in enumerate(ODD)))
     await get_at(site.api, position, MEMBERS)
     async with site.admin() as client:
         assert await names_or_statuses(client, *ENCODED) == list(ODD)
@@ -140,7 +140,7 @@ async def test_a_decoding_proxy_forwards_names_with_slashes(
     serve: Serve, ledger: Ledger, root: Path, kind: str
 ) -> None:
     async with run_site(serve, root, kind, proxies.decoding_example(kind)) as site:
-        position = await ledger.write(*(added("sales", name, f"Local/{n}") for n, name in enumerate(ODD)))
+        position = await ledger.write(*(member_added("sales", name, f"Local/{n}") for n, name in enumerate(ODD)))
         await get_at(site.api, position, MEMBERS)
         async with site.admin() as client:
             assert (await names_or_statuses(client, *ENCODED))[:2] == list(ODD)[:2]

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from api.app_keys import POOL
-from api.http.queues import QUEUES, SHARE
+from api.http.queues import QUEUES, USER_PLACES
 from services.replay.as_of import AsOfReader
-from tests.api.http.test_freshness import get_at, newchannel
-from tests.api.http.test_leaving import disconnect
-from tests.api.ops.test_status import scrape
-from tests.support.api_client import Client, Serve, admin_token, bearer, log_in
+from tests.support.api_client import Client, Serve, bearer, log_in, serve_as_admin
+from tests.support.channels_view import get_at, newchannel
+from tests.support.leaving import disconnect
 from tests.support.ledger import Ledger
 from tests.support.polling import eventually
+from tests.support.status import scrape
 from tests.support.users import create_user
 
 VIEW = "/v1/admin/core/channels"
@@ -21,9 +21,8 @@ VIEW = "/v1/admin/core/channels"
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    await get_at(client, await ledger.write(*(newchannel(f"1.{n}") for n in range(2 * SHARE))))
+    client = await serve_as_admin(serve)
+    await get_at(client, await ledger.write(*(newchannel(f"1.{n}") for n in range(2 * USER_PLACES))))
     return client
 
 
@@ -42,23 +41,23 @@ async def test_as_of_requests_delay_no_other_user(
 
     monkeypatch.setattr(AsOfReader, "read", fold_after_gate)
     queue = client.app[QUEUES].as_of
-    many = [asyncio.create_task(client.get(VIEW, params={"as_of": str(last - n)})) for n in range(SHARE)]
-    await eventually(lambda: queue.admitted == SHARE, "all of one user are admitted")
+    many = [asyncio.create_task(client.get(VIEW, params={"as_of": str(last - n)})) for n in range(USER_PLACES)]
+    await eventually(lambda: queue.admitted == USER_PLACES, "all of one user are admitted")
     same = asyncio.create_task(client.get(VIEW, params={"as_of": str(folded[0])}))
-    reply = await client.get(VIEW, params={"as_of": str(last - SHARE)})
+    reply = await client.get(VIEW, params={"as_of": str(last - USER_PLACES)})
     assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
     assert (await reply.json())["statuscode"] == 503
-    other = asyncio.create_task(client.get(VIEW, params={"as_of": str(last - SHARE)}, headers=bob))
-    await eventually(lambda: queue.admitted == SHARE + 1, "the other user is admitted")
+    other = asyncio.create_task(client.get(VIEW, params={"as_of": str(last - USER_PLACES)}, headers=bob))
+    await eventually(lambda: queue.admitted == USER_PLACES + 1, "the other user is admitted")
     metrics = await scrape(client)
-    assert metrics["ringledger_queue_requests"][("as_of",)] == SHARE + 1
-    assert metrics["ringledger_queue_waiting"][("as_of",)] == SHARE
+    assert metrics["ringledger_queue_requests"][("as_of",)] == USER_PLACES + 1
+    assert metrics["ringledger_queue_waiting"][("as_of",)] == USER_PLACES
     assert metrics["ringledger_queue_refused_total"][("as_of",)] == 1
     may_fold.set()
     replies = await asyncio.gather(*many, same, other)
     assert {reply.status for reply in replies} == {200}
-    assert folded.index(last - SHARE) == 2
-    assert sorted(folded) == list(range(last - SHARE, last + 1)), "each instant was folded once"
+    assert folded.index(last - USER_PLACES) == 2
+    assert sorted(folded) == list(range(last - USER_PLACES, last + 1)), "each instant was folded once"
     assert (queue.admitted, queue.waiting) == (0, 0)
 
 
@@ -75,8 +74,8 @@ async def test_explanations_and_searches_have_a_share(
 ) -> None:
     queue = getattr(client.app[QUEUES], name)
     async with queue.turn("other"):
-        many = [asyncio.create_task(client.get(path, params=query)) for _ in range(SHARE)]
-        await eventually(lambda: queue.waiting == SHARE, "all requests wait")
+        many = [asyncio.create_task(client.get(path, params=query)) for _ in range(USER_PLACES)]
+        await eventually(lambda: queue.waiting == USER_PLACES, "all requests wait")
         reply = await client.get(path, params=query)
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
         await disconnect(*many[1:])
@@ -90,7 +89,7 @@ async def test_explanations_and_searches_have_a_share(
 
 
 async def test_a_search_takes_a_turn_for_each_step(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.ledger.search.ROWS", 4)
+    monkeypatch.setattr("api.ledger.search.MIN_STEP", 4)
     queue = client.app[QUEUES].search
     query = {"name": "Newchannel", "format": "ndjson"}
     first = asyncio.create_task(client.get("/v1/ledger/events", params=query))
@@ -104,8 +103,8 @@ async def test_a_search_takes_a_turn_for_each_step(client: Client, monkeypatch: 
 
         monkeypatch.setattr(queue, "turn", count_and_take)
     lines = (await (await first).text()).splitlines()
-    assert len(lines) == 2 * SHARE + 1
-    assert len(turns) > 2 * SHARE // 4 - 1
+    assert len(lines) == 2 * USER_PLACES + 1
+    assert len(turns) > 2 * USER_PLACES // 4 - 1
 
 
 async def test_queues_leave_a_connection_for_views(client: Client) -> None:

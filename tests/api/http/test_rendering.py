@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from api.app_keys import VIEWS
-from api.http.views.rendering import COPIED_BYTES, JSON, ROWS, EnvelopePayload, ListOf, Renderer, render, size
+from api.http.views.rendering import COPIED_BYTES, JSON, PIECE_ROWS, EnvelopePayload, ListOf, Renderer, render, size
 from api.jade.envelope import RENDERER
 from tests.support.api_client import Client, Serve, admin_token
 from tests.support.ledger import Ledger
@@ -32,13 +32,13 @@ def rows(number: int) -> list[Any]:
     return [{"n": n} for n in range(number)]
 
 
-@pytest.mark.parametrize("number", [0, 1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS])
+@pytest.mark.parametrize("number", [0, 1, PIECE_ROWS - 1, PIECE_ROWS, PIECE_ROWS + 1, 3 * PIECE_ROWS])
 async def test_joined_pieces_equal_the_whole_json(number: int) -> None:
     pieces = await render(rows(number), NOW, ListOf(lambda row, _: dict(row)), RENDERER)
     assert pieces is not None
     assert b"".join(pieces) == msgspec.json.encode({"list": rows(number)})
     assert size(pieces) == len(b"".join(pieces))
-    assert len(pieces) == (1 if number <= ROWS else -(-number // ROWS) + 1)
+    assert len(pieces) == (1 if number <= PIECE_ROWS else -(-number // PIECE_ROWS) + 1)
 
 
 async def test_an_object_is_rendered_in_one_piece() -> None:
@@ -48,7 +48,9 @@ async def test_an_object_is_rendered_in_one_piece() -> None:
 
 async def test_other_renderers_encode_lists_in_one_piece() -> None:
     other = Renderer("other", "text/plain", lambda result: b"%d" % len(result["list"]), lambda _: (b"<", b">"))
-    assert await render(rows(2 * ROWS), NOW, ListOf(lambda row, _: dict(row)), other) == (b"%d" % (2 * ROWS),)
+    assert await render(rows(2 * PIECE_ROWS), NOW, ListOf(lambda row, _: dict(row)), other) == (
+        b"%d" % (2 * PIECE_ROWS),
+    )
 
 
 @pytest.mark.parametrize(("length", "writes"), [(COPIED_BYTES - 2, 1), (COPIED_BYTES - 1, 3)])
@@ -81,11 +83,11 @@ async def test_other_tasks_run_after_each_piece() -> None:
             await asyncio.sleep(0)
 
     other = asyncio.create_task(count_turns())
-    await render(rows(20 * ROWS), NOW, ListOf(item), RENDERER)
+    await render(rows(20 * PIECE_ROWS), NOW, ListOf(item), RENDERER)
     other.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await other
-    assert (count, max(gaps)) == (20 * ROWS, ROWS)
+    assert (count, max(gaps)) == (20 * PIECE_ROWS, PIECE_ROWS)
 
 
 async def test_two_hundred_thousand_channels_are_served(serve: Serve, ledger: Ledger) -> None:

@@ -14,8 +14,8 @@ from api.app_keys import CHECKPOINTS, SEEDED
 from schemas.settings import Settings
 from services.database.connection import connect
 from services.projector.process import project
-from tests.api.http.test_freshness import VIEW, get_at, items, newchannel
 from tests.support.api_client import PASSWORD, Client, admin_token, basic
+from tests.support.channels_view import CHANNELS_VIEW, get_at, items_of, newchannel
 from tests.support.ledger import Ledger, open_ledger
 from tests.support.polling import eventually, present
 from tests.support.restoring import Backup
@@ -196,15 +196,15 @@ async def test_views_and_tags_reflect_the_rewound_log(world: World) -> None:
     head = await world.restore()
     await world.wait_noticed()
     tag = {"If-None-Match": lost.headers["ETag"]}
-    reply = await world.client.get(VIEW, headers=tag, params={"wait": "30"})
+    reply = await world.client.get(CHANNELS_VIEW, headers=tag, params={"wait": "30"})
     assert (reply.status, int(reply.headers["X-Ledger-Position"])) == (200, head)
     assert reply.headers["X-Ledger-Lag-Ms"] == "0"
-    assert [item["unique_id"] for item in await items(reply)] == ["1.1"]
+    assert [item["unique_id"] for item in await items_of(reply)] == ["1.1"]
     # Another channel gets the position of the lost one.
     await get_at(world.client, await world.write(newchannel("1.3")))
-    reply = await world.client.get(VIEW, headers=tag)
+    reply = await world.client.get(CHANNELS_VIEW, headers=tag)
     assert reply.headers["X-Ledger-Position"] == lost.headers["X-Ledger-Position"]
-    assert (reply.status, [item["unique_id"] for item in await items(reply)]) == (200, ["1.1", "1.3"])
+    assert (reply.status, [item["unique_id"] for item in await items_of(reply)]) == (200, ["1.1", "1.3"])
 
 
 async def test_a_rewind_ends_long_polls(world: World) -> None:
@@ -212,11 +212,11 @@ async def test_a_rewind_ends_long_polls(world: World) -> None:
     await world.backup()
     lost = await get_at(world.client, await world.write(newchannel("1.2")))
     tag = {"If-None-Match": lost.headers["ETag"]}
-    waiting = asyncio.create_task(world.client.get(VIEW, headers=tag, params={"wait": "50"}))
+    waiting = asyncio.create_task(world.client.get(CHANNELS_VIEW, headers=tag, params={"wait": "50"}))
     await asyncio.sleep(0)
     await world.restore()
     reply = await asyncio.wait_for(waiting, 45)  # less than its own limit
-    assert (reply.status, [item["unique_id"] for item in await items(reply)]) == (200, ["1.1"])
+    assert (reply.status, [item["unique_id"] for item in await items_of(reply)]) == (200, ["1.1"])
 
 
 async def test_as_of_reads_the_rewound_log(world: World) -> None:
@@ -225,10 +225,10 @@ async def test_as_of_reads_the_rewound_log(world: World) -> None:
     position = await world.write(newchannel("1.2"))
     past = {"as_of": str(position)}
     await get_at(world.client, position)
-    lost = await world.client.get(VIEW, params=past)
-    assert [item["unique_id"] for item in await items(lost)] == ["1.1", "1.2"]
+    lost = await world.client.get(CHANNELS_VIEW, params=past)
+    assert [item["unique_id"] for item in await items_of(lost)] == ["1.1", "1.2"]
     await world.restore()
     assert await world.write(newchannel("1.3")) == position
     await world.wait_noticed()
-    reply = await world.client.get(VIEW, params=past, headers={"If-None-Match": lost.headers["ETag"]})
-    assert (reply.status, [item["unique_id"] for item in await items(reply)]) == (200, ["1.1", "1.3"])
+    reply = await world.client.get(CHANNELS_VIEW, params=past, headers={"If-None-Match": lost.headers["ETag"]})
+    assert (reply.status, [item["unique_id"] for item in await items_of(reply)]) == (200, ["1.1", "1.3"])

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from schemas.acts import ActSent
@@ -12,10 +11,11 @@ from services.commander.commander import Commander
 from services.commands import act as acting
 from services.commands import commander_presence as commanders
 from services.database.pool import Pool
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
 from tests.support.polling import eventually
+from tests.support.users import events_named
 
 PATH = "/v1/admin/core/channels/1.1"
 NEW = block(
@@ -30,8 +30,7 @@ NEW = block(
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await ledger.write(NEW)
 
     async def there() -> bool:
@@ -60,17 +59,12 @@ async def ami(ledger: Ledger) -> AsyncIterator[FakeAmi]:
         await running
 
 
-async def events(ledger: Ledger, name: str) -> list[dict[str, Any]]:
-    rows = await ledger.connection.fetch("SELECT raw FROM event WHERE name = $1 ORDER BY position", name)
-    return [msgspec.json.decode(row["raw"]) for row in rows]
-
-
 async def test_an_act_is_answered_when_it_is_done(client: Client, ledger: Ledger, ami: FakeAmi) -> None:
     reply = await client.delete(PATH, headers={"X-Request-Id": "mine"})
     assert reply.status == 200
     assert (await reply.json()).keys() == {"api_ver", "statuscode", "timestamp"}
     assert [action["Channel"] for action in ami.actions_named("Hangup")] == ["PJSIP/100-00000001"]
-    (requested,) = await events(ledger, "ActRequested")
+    (requested,) = await events_named(ledger, "ActRequested")
     admin = await ledger.connection.fetchval("SELECT uuid FROM users")
     assert (requested["actor"], requested["dialect"], requested["request"]) == (admin, "jade", "mine")
     row = await ledger.connection.fetchrow("SELECT * FROM acts")
@@ -90,9 +84,9 @@ async def test_asterisks_refusal(client: Client, ledger: Ledger, ami: FakeAmi, w
     assert body["position"] == await ledger.connection.fetchval("SELECT requested FROM acts")
 
 
-async def test_what_the_view_does_not_have_is_not_asked_for(client: Client, ledger: Ledger, ami: FakeAmi) -> None:
+async def test_a_hangup_of_a_missing_channel_is_404(client: Client, ledger: Ledger, ami: FakeAmi) -> None:
     assert (await client.delete("/v1/admin/core/channels/9.9")).status == 404
-    assert await events(ledger, "ActRequested") == []
+    assert await events_named(ledger, "ActRequested") == []
     assert ami.actions_named("Hangup") == []
 
 
@@ -104,7 +98,7 @@ async def served(_pool: Pool, _pbx: str) -> bool:
     return True
 
 
-async def test_an_act_that_was_sent_without_outcome_is_504(
+async def test_a_sent_act_without_outcome_is_504(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = acting._append
@@ -125,7 +119,7 @@ async def test_an_act_that_was_sent_without_outcome_is_504(
 
 
 @pytest.mark.parametrize("seconds", [None, 3600.0])
-async def test_an_act_without_a_commander_is_refused_and_not_recorded(
+async def test_an_act_without_a_commander_is_not_recorded(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, seconds: float | None
 ) -> None:
     monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
@@ -137,10 +131,10 @@ async def test_an_act_without_a_commander_is_refused_and_not_recorded(
         message = (await reply.json())["message"]
         assert message.startswith("no commander serves the PBX pbx: ")
         assert message.endswith("the request was not recorded")
-    assert await events(ledger, "ActRequested") == []
+    assert await events_named(ledger, "ActRequested") == []
 
 
-async def test_a_refused_act_is_done_later_under_its_key(
+async def test_a_refused_act_may_be_repeated_by_key(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = {"Idempotency-Key": "once"}
@@ -162,7 +156,7 @@ async def test_a_refused_act_is_done_later_under_its_key(
         assert len(fake.actions_named("Hangup")) == 1
 
 
-async def test_an_act_whose_commander_ended_is_503_if_it_was_not_sent(
+async def test_an_unsent_act_without_commander_is_503(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acting, "OUTCOME_SECONDS", 0.3)
@@ -178,7 +172,7 @@ async def test_an_act_whose_commander_ended_is_503_if_it_was_not_sent(
     monkeypatch.setattr(commanders, "START_SECONDS", 0.0)
     again = await client.delete(PATH, headers=headers)
     assert (again.status, (await again.json())["position"]) == (503, at)
-    assert len(await events(ledger, "ActRequested")) == 1
+    assert len(await events_named(ledger, "ActRequested")) == 1
 
 
 async def test_an_answer_that_was_lost(client: Client, ami: FakeAmi) -> None:
@@ -216,7 +210,7 @@ async def test_the_same_key_for_something_else(client: Client, ami: FakeAmi) -> 
     assert len(ami.actions_named("Hangup")) == 1
 
 
-async def test_a_failed_act_under_a_key_is_told_again(client: Client, ami: FakeAmi) -> None:
+async def test_a_failed_act_is_answered_again_by_key(client: Client, ami: FakeAmi) -> None:
     ami.replies["Hangup"] = saying("Response: Error", "Message: No such channel")
     headers = {"Idempotency-Key": "once"}
     replies = [await client.delete(PATH, headers=headers) for _ in range(2)]
@@ -230,5 +224,5 @@ async def test_a_header_that_is_none(client: Client, ledger: Ledger, ami: FakeAm
     reply = await client.delete(PATH, headers={name: value})
     assert reply.status == 400
     assert name in (await reply.json())["message"]
-    assert await events(ledger, "ActRequested") == []
+    assert await events_named(ledger, "ActRequested") == []
     assert ami.actions_named("Hangup") == []

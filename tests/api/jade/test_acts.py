@@ -11,19 +11,15 @@ from yarl import URL
 from schemas.log import Connected
 from services.commander.commander import Commander
 from services.commands import targets
-from tests.api.jade.test_act_outcomes import events
-from tests.services.commander.test_actions import queue_status_reply, reply_with
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
+from tests.support.pbx22 import queue_status_reply, reply_with
 from tests.support.polling import eventually
+from tests.support.queue_members import member_added
+from tests.support.users import events_named
 
 MEMBER = "/v1/admin/queue/members"
-
-
-def added(queue: str, name: str, interface: str) -> bytes:
-    who = (f"Queue: {queue}", f"MemberName: {name}", f"Interface: {interface}")
-    return block("Event: QueueMemberAdded", *who, "Penalty: 0", "Paused: 0", "PausedReason: ", "Ringinuse: 0")
 
 
 STATE = (
@@ -35,12 +31,12 @@ STATE = (
     ),
     block("Event: QueueCallerJoin", "Channel: PJSIP/102-3", "Uniqueid: 3.1", "Queue: sales", "Position: 1", "Count: 1"),
     block("Event: Load", "Module: app_dictate.so", "Status: Success"),
-    added("sales", "Hugo Hall", "PJSIP/107"),
-    added("sales", "Agent/1001", "Local/1001@agents/n"),
-    added("sales", "Twin", "PJSIP/110"),
-    added("sales", "Twin", "PJSIP/111"),
-    added("sales", "PJSIP/112", "PJSIP/113"),
-    added("sales", "PJSIP/112", "PJSIP/112"),
+    member_added("sales", "Hugo Hall", "PJSIP/107"),
+    member_added("sales", "Agent/1001", "Local/1001@agents/n"),
+    member_added("sales", "Twin", "PJSIP/110"),
+    member_added("sales", "Twin", "PJSIP/111"),
+    member_added("sales", "PJSIP/112", "PJSIP/113"),
+    member_added("sales", "PJSIP/112", "PJSIP/112"),
 )
 ACTIONS = ("Hangup", "ModuleLoad", "QueueAdd", "QueuePause", "QueuePenalty", "QueueMemberRingInUse", "QueueRemove")
 
@@ -53,8 +49,7 @@ def no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     last = await ledger.write(*STATE)
 
     async def there() -> bool:
@@ -100,7 +95,7 @@ class Desk(Struct, frozen=True):
         return [{n: v for n, v in a.items() if n != "ActionID"} for a in self.ami.actions if a["Action"] not in own]
 
     async def nothing_was_asked(self) -> None:
-        assert await events(self.ledger, "ActRequested") == []
+        assert await events_named(self.ledger, "ActRequested") == []
         assert self.actions() == []
 
 
@@ -113,7 +108,7 @@ class Desk(Struct, frozen=True):
         ("/admin/queue/entries/3.1", "PJSIP/102-3"),
     ],
 )
-async def test_what_is_a_channel_is_hung_up(desk: Desk, start: str, path: str, channel: str) -> None:
+async def test_hangups_reach_channels_parked_calls_and_callers(desk: Desk, start: str, path: str, channel: str) -> None:
     assert await desk.send("DELETE", start + path) == (200, "")
     assert desk.actions() == [{"Action": "Hangup", "Channel": channel}]
 
@@ -126,7 +121,7 @@ async def test_a_module(desk: Desk, method: str, kind: str) -> None:
     assert desk.actions() == [{"Action": "ModuleLoad", "Module": "app_dictate.so", "LoadType": kind}] * len(paths)
 
 
-async def test_a_module_that_no_file_of_asterisks_can_be(desk: Desk) -> None:
+async def test_a_module_name_outside_asterisks_folder_is_refused(desk: Desk) -> None:
     for name in (
         "..%2F..%2Ftmp%2Fevil",
         "%2Ftmp%2Fevil",
@@ -221,7 +216,7 @@ UNKNOWN = [
 ]
 
 
-async def test_what_is_not_there(desk: Desk) -> None:
+async def test_an_act_on_a_missing_object_is_404(desk: Desk) -> None:
     for method, path in UNKNOWN:
         body = {"penalty": 1} if method == "PUT" else None
         assert (await desk.send(method, path, body))[0] == 404, (method, path)
@@ -339,7 +334,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "action", "body"), REQUESTS)
-async def test_what_asterisk_refuses_is_told_in_its_words(
+async def test_a_refusal_has_the_words_of_asterisk(
     desk: Desk, method: str, path: str, action: str, body: dict[str, Any] | None
 ) -> None:
     desk.ami.replies[action] = reply_with("Response: Error", "Message: Permission denied")
@@ -357,7 +352,7 @@ async def test_what_asterisk_refuses_is_told_in_its_words(
         (("DELETE", HUGOS, "QueueRemove", None), {"sales": ["PJSIP/107"]}, 502),
     ],
 )
-async def test_a_member_that_asterisk_knows_better(
+async def test_a_member_change_that_asterisk_refuses_is_reported(
     desk: Desk, operation: tuple[str, str, str, Any], members: dict[str, list[str]], status: int
 ) -> None:
     method, path, action, body = operation
@@ -379,16 +374,16 @@ async def test_the_answer_comes_when_the_view_shows_it(desk: Desk, monkeypatch: 
     asking = asyncio.create_task(desk.send("POST", MEMBER, NEW))
     await eventually(lambda: succeeded(desk.ledger), "Asterisk has accepted it")
     assert not asking.done()
-    await desk.ledger.write(added("sales", "PJSIP/108", "PJSIP/108"))
+    await desk.ledger.write(member_added("sales", "PJSIP/108", "PJSIP/108"))
     assert await asking == (200, "")
     assert (await desk.client.get(f"{MEMBER}/PJSIP%2F108?queue_name=sales")).status == 200
 
 
 async def succeeded(ledger: Ledger) -> list[dict[str, Any]]:
-    return await events(ledger, "ActSucceeded")
+    return await events_named(ledger, "ActSucceeded")
 
 
-async def test_sent_again_under_its_key_when_it_is_gone(desk: Desk) -> None:
+async def test_a_hangup_repeated_under_its_key_is_answered(desk: Desk) -> None:
     headers = {"Idempotency-Key": "once"}
     path = "/v1/admin/core/channels/1.1"
     assert await desk.send("DELETE", path, headers=headers) == (200, "")
@@ -404,7 +399,7 @@ async def test_sent_again_under_its_key_when_it_is_gone(desk: Desk) -> None:
     assert len(desk.actions()) == 1
 
 
-async def test_of_several_pbxes_one_is_named(desk: Desk) -> None:
+async def test_a_write_at_several_pbxes_names_one(desk: Desk) -> None:
     last = await desk.ledger.write(*STATE, pbx="other")
 
     async def folded() -> bool:

@@ -14,7 +14,7 @@ from schemas.log import Connected
 from services.commander.commander import Commander
 from services.projector.checkpoints.checkpoints import CheckpointReading
 from services.projector.checkpoints.watcher import CheckpointWatcher
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.config_pbx import Category, ConfigFile, ConfigPbx, Variable
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.ledger import Ledger
@@ -68,8 +68,7 @@ async def ami(ledger: Ledger, files: ConfigPbx) -> AsyncIterator[FakeAmi]:
 
 @pytest.fixture
 async def client(serve: Serve, ledger: Ledger, ami: FakeAmi) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     await ledger.write(Connected("127.0.0.1:5038"))
 
     async def there() -> bool:
@@ -120,7 +119,7 @@ async def test_the_files_as_they_are(client: Client) -> None:
     assert (await client.get(f"{DIALPLAN}/queues.conf")).status == 404
 
 
-async def test_a_text_is_written_and_the_old_one_kept(client: Client, files: ConfigPbx) -> None:
+async def test_a_written_text_keeps_the_old_version(client: Client, files: ConfigPbx) -> None:
     old = (await result(client, f"{DIALPLAN}/extensions.conf"))["data"]
     new = old.replace("n,Hangup()", "n,Wait(1)") + "\n[more]\nexten => 5,1,Answer()\n"
     reply = await client.put(f"{DIALPLAN}/extensions.conf", json={"data": new})
@@ -150,7 +149,7 @@ async def test_a_mistake_changes_nothing(client: Client, ami: FakeAmi) -> None:
     assert (await client.put(f"{DIALPLAN}/extensions.conf", json={"text": ""})).status == 400
 
 
-async def test_what_asterisk_does_not_take_is_put_back(client: Client, files: ConfigPbx) -> None:
+async def test_a_change_that_asterisk_ignores_is_undone(client: Client, files: ConfigPbx) -> None:
     old = (await result(client, QUEUES))["data"]
     files.refuses.add("bad")
     words = await message(await client.put(QUEUES, json={"data": old + "\n[bad]\nstrategy = ringall\n"}), 502)
@@ -161,7 +160,7 @@ async def test_what_asterisk_does_not_take_is_put_back(client: Client, files: Co
     assert await names(client, "/v1/admin/queue/configurations") == ["queues.conf"]
 
 
-async def test_an_object_that_asterisk_would_keep_as_it_was(client: Client, files: ConfigPbx) -> None:
+async def test_a_rejected_object_restores_the_old_text(client: Client, files: ConfigPbx) -> None:
     old = (await result(client, PJSIP))["data"]
     bad = old.replace("context = internal", "no_such_option = 1")
     words = await message(await client.put(PJSIP, json={"data": bad}), 502)
@@ -199,7 +198,7 @@ async def test_if_match(client: Client, files: ConfigPbx, coding: str) -> None:
     assert any("by-hand" in text for text in texts)
 
 
-async def test_a_conflict_is_answered_when_the_views_show_it(
+async def test_a_conflict_waits_for_the_view(
     client: Client, ledger: Ledger, files: ConfigPbx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = {"If-Match": (await client.get(QUEUES)).headers["ETag"]}
@@ -233,7 +232,7 @@ async def test_a_conflict_is_answered_when_the_views_show_it(
     assert "[by-hand]" in (await result(client, QUEUES))["data"]
 
 
-async def test_a_text_newer_than_the_tag_is_a_conflict(
+async def test_a_newer_text_than_the_tag_conflicts(
     client: Client, ledger: Ledger, files: ConfigPbx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commander has recorded an edit by hand, and the API has not read the checkpoints since."""
@@ -258,7 +257,7 @@ async def test_a_text_newer_than_the_tag_is_a_conflict(
     assert "by-hand" in {category.name for category in files.files["queues.conf"].categories}
 
 
-async def test_two_at_once_are_done_one_after_the_other(client: Client, files: ConfigPbx) -> None:
+async def test_concurrent_writes_are_done_in_turn(client: Client, files: ConfigPbx) -> None:
     made = await asyncio.gather(
         *(
             client.post("/v1/admin/queue/cfg_queues", json={"name": f"q{n}", "data": {"strategy": "linear"}})
@@ -270,7 +269,7 @@ async def test_two_at_once_are_done_one_after_the_other(client: Client, files: C
     assert len(await names(client, "/v1/admin/queue/configurations")) == 5
 
 
-async def test_no_secret_is_told_or_kept(client: Client, ledger: Ledger, files: ConfigPbx) -> None:
+async def test_no_secret_is_served_or_stored(client: Client, ledger: Ledger, files: ConfigPbx) -> None:
     old = (await result(client, PJSIP))["data"]
     assert "password = ********" in old
     await no_secret(ledger)
@@ -398,7 +397,7 @@ async def test_a_file_that_is_not_there_is_made(client: Client, files: ConfigPbx
     assert [c.name for c in files.files["res_parking.conf"].categories] == ["lot"]
 
 
-async def test_a_user_who_may_not_read_files(client: Client, ami: FakeAmi) -> None:
+async def test_a_user_without_config_cannot_read_files(client: Client, ami: FakeAmi) -> None:
     ami.replies["GetConfig"] = lambda action: block(
         "Response: Error", f"ActionID: {action['ActionID']}", "Message: Permission denied"
     )

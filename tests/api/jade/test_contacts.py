@@ -72,7 +72,7 @@ async def test_a_contact_is_made_read_changed_and_deleted(client: Client, bob: s
     assert await get_list(client, CONTACTS) == []
 
 
-async def test_info_is_what_the_endpoint_really_is(client: Client, ledger: Ledger, bob: str) -> None:
+async def test_contact_info_is_the_state_of_its_endpoint(client: Client, ledger: Ledger, bob: str) -> None:
     await create_contact(client, bob, "100")
     token = bearer(await log_in(client, "bob"))
     body = await (await client.get("/v1/me/contacts", headers=token)).json()
@@ -108,7 +108,7 @@ async def until_told(client: Client, token: dict[str, str], member: str, value: 
         headers["If-None-Match"] = reply.headers["ETag"]
 
 
-async def test_a_sip_peer_and_a_target_that_nobody_has(client: Client, bob: str) -> None:
+async def test_a_contact_shows_a_peer_or_nothing(client: Client, bob: str) -> None:
     peer = await create_contact(client, bob, "legacy1", type="sip_peer")
     nothing = await create_contact(client, bob, "no-such", name="later")
     info = (await get_result(client, f"{CONTACTS}/{peer}"))["info"]
@@ -128,7 +128,7 @@ async def test_a_name_that_several_pbxes_have(client: Client, ledger: Ledger, bo
     assert items == {first: ("aachen", "sip:100@192.0.2.99"), named: ("berlin", "sip:100@192.0.2.10")}
 
 
-async def test_everybody_sees_his_own_only(client: Client, bob: str) -> None:
+async def test_each_user_sees_only_own_contacts(client: Client, bob: str) -> None:
     alice = await create_user(client, "alice", "user")
     his, hers = await create_contact(client, bob, "100"), await create_contact(client, alice, "100")
     for name, uuid in (("bob", his), ("alice", hers)):

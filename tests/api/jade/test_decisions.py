@@ -87,7 +87,7 @@ async def test_a_decision_is_folded_when_it_is_answered(client: Client, ledger: 
     assert (fact["actor"], fact["dialect"], fact["request"]) == (admin, "jade", "r-1")
 
 
-async def test_one_name_is_given_once_however_many_want_it(client: Client, ledger: Ledger, tmp_path: Path) -> None:
+async def test_concurrent_requests_get_a_name_once(client: Client, ledger: Ledger, tmp_path: Path) -> None:
     other = await started(ledger, tmp_path)
     replies = await asyncio.gather(*(c.post(PATH, json={"username": "bob"}) for c in (client, other) * 4))
     await other.close()
@@ -155,7 +155,7 @@ async def test_json_is_json_whatever_its_content_type(client: Client) -> None:
     assert reply.status == 200
 
 
-async def test_without_its_models_a_decision_waits_and_says_so(
+async def test_a_decision_without_its_models_is_503(
     client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.commands.decide.FOLD_SECONDS", 0.2)

@@ -10,6 +10,7 @@ import pytest
 from services.commands.dialplans import MAX_COMMAND_BYTES
 from tests.support.api_client import Client
 from tests.support.ledger import Ledger
+from tests.support.users import log_position
 
 MASTERS, COMMANDS = "/v1/admin/dialplan/adpmas", "/v1/admin/dialplan/adps"
 NOBODY = "1d47735d-2265-463c-908a-d37dea085c21"
@@ -43,11 +44,6 @@ async def command(client: Client, dpma_uuid: str, sequence: int, **more: Any) ->
 async def listed(client: Client, path: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = (await ask(client, "GET", path))["list"]
     return items
-
-
-async def head(ledger: Ledger) -> int:
-    position: int = await ledger.connection.fetchval("SELECT position FROM head")
-    return position
 
 
 async def test_a_master_from_beginning_to_end(client: Client, ledger: Ledger) -> None:
@@ -109,10 +105,10 @@ async def test_a_command_from_beginning_to_end(client: Client) -> None:
 async def test_a_change_that_changes_nothing_is_no_event(client: Client, ledger: Ledger) -> None:
     dpma_uuid = await master(client)
     made = await command(client, dpma_uuid, 1, command="NOOP")
-    before = await head(ledger)
+    before = await log_position(ledger)
     await ask(client, "PUT", f"{COMMANDS}/{made}", {"sequence": 1, "command": "NOOP"})
     await ask(client, "PUT", f"{MASTERS}/{dpma_uuid}", {})
-    assert await head(ledger) == before
+    assert await log_position(ledger) == before
 
 
 async def test_commands_of_a_master_have_different_sequences(client: Client) -> None:
@@ -128,7 +124,7 @@ async def test_commands_of_a_master_have_different_sequences(client: Client) -> 
     assert [c["sequence"] for c in await listed(client, COMMANDS)] == [1, 1]
 
 
-async def test_of_two_at_once_one_gets_the_sequence(client: Client) -> None:
+async def test_one_of_two_requests_gets_the_sequence(client: Client) -> None:
     body = {"name": "x", "dpma_uuid": await master(client), "sequence": 7}
     replies = await asyncio.gather(*(client.post(COMMANDS, json=body) for _ in range(4)))
     assert sorted(reply.status for reply in replies) == [200, 409, 409, 409]
@@ -172,13 +168,13 @@ async def test_a_bad_body_is_refused_and_changes_nothing(
     dpma_uuid = await master(client)
     if body.get("dpma_uuid") == "MASTER":
         body = body | {"dpma_uuid": dpma_uuid}
-    before = await head(ledger)
+    before = await log_position(ledger)
     assert (await ask(client, "POST", path, body, status))["message"]
-    assert await head(ledger) == before
+    assert await log_position(ledger) == before
 
 
 @pytest.mark.parametrize("path", [MASTERS, COMMANDS])
-async def test_what_is_not_there_cannot_be_changed(client: Client, path: str) -> None:
+async def test_a_missing_object_cannot_be_changed(client: Client, path: str) -> None:
     for which in (NOBODY, "%00", "x"):
         await ask(client, "GET", f"{path}/{which}", status=404)
         await ask(client, "PUT", f"{path}/{which}", {"name": "x"}, 404)

@@ -30,7 +30,7 @@ async def test_an_admins_info_and_its_change(client: Client, ledger: Ledger) -> 
     assert await log_position(ledger) == before
 
 
-async def test_my_info_is_my_user_with_contacts_and_chats(client: Client, ledger: Ledger) -> None:
+async def test_my_info_has_user_contacts_and_chats(client: Client, ledger: Ledger) -> None:
     bob = await create_user(client, "bob", "user", name="Bob")
     await create_contact(client, bob, "100")
     await create_contact(client, (await get_list(client, USERS))[0]["uuid"], "101")
@@ -68,7 +68,7 @@ LOGINS = {
 }
 
 
-async def test_who_may_log_in_where(client: Client) -> None:
+async def test_each_login_requires_its_permission(client: Client) -> None:
     for permission in ("manager", "user", "jeye", ""):
         await create_user(client, permission or "nothing", *filter(None, [permission]))
     for family, expected in LOGINS.items():
@@ -89,7 +89,7 @@ async def test_a_token_ends_where_it_began(client: Client, family: str) -> None:
     assert await error_message(await client.get("/v1/admin/info", headers=bearer(token)), 401)
 
 
-async def test_a_login_that_a_new_password_overtakes_gives_no_token(client: Client, ledger: Ledger) -> None:
+async def test_a_login_during_a_password_change_is_refused(client: Client, ledger: Ledger) -> None:
     bob = await create_user(client, "bob", "user")
     verified = await client.app[ACCOUNTS].verify("bob", PASSWORD, "")
     assert (await client.put(f"{USERS}/{bob}", json={"password": "new"})).status == 200

@@ -115,7 +115,7 @@ async def got(client: Client, method: str, path: str, token: str) -> int | str:
 
 
 @pytest.mark.parametrize("row", CALLS, ids=" ".join)
-async def test_everybody_gets_what_the_table_says(callers: Callers, row: tuple[str, str]) -> None:
+async def test_each_operation_admits_only_its_permission(callers: Callers, row: tuple[str, str]) -> None:
     method, path = row
     expected = EXPECTED[needed(method, path)]
     assert expected.keys() == callers.tokens.keys()

@@ -111,7 +111,7 @@ async def test_both_must_be_at_one_pbx(client: Client, ledger: Ledger, ami: Fake
     assert [action["Data"] for action in ami.actions_named("Originate")] == ["PJSIP/200,30"]
 
 
-async def test_what_cannot_be_called_is_not_dialled(
+async def test_an_impossible_call_is_not_requested(
     client: Client, ledger: Ledger, ami: FakeAmi, alice: str, bob: str
 ) -> None:
     carol = await create_user(client, "carol", "user")
@@ -140,7 +140,7 @@ async def test_what_cannot_be_called_is_not_dialled(
 
 
 @pytest.mark.usefixtures("alice")
-async def test_asterisks_refusal_is_told(client: Client, ami: FakeAmi, bob: str) -> None:
+async def test_a_call_has_the_refusal_of_asterisk(client: Client, ami: FakeAmi, bob: str) -> None:
     ami.replies["Originate"] = lambda action: block(
         "Response: Error", f"ActionID: {action['ActionID']}", "Message: Originate Access Forbidden"
     )

@@ -11,10 +11,10 @@ import pytest
 from api.app_keys import CHECKPOINTS
 from schemas.social import MessagePosted
 from services.commands import messages
-from tests.api.jade.test_social import ALICE, BOB, CAROL, head, only_chat, opened
 from tests.support.api_client import Client, Serve
 from tests.support.ledger import Ledger
-from tests.support.users import ApiResponse, UserClient, add_user, append_facts
+from tests.support.social import ALICE, BOB, CAROL, only_chat, open_room
+from tests.support.users import ApiResponse, UserClient, add_user, append_facts, log_position
 
 NOON = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ async def bob(client: Client) -> UserClient:
 @pytest.fixture
 async def path(alice: UserClient, bob: UserClient) -> str:
     """The messages of Alice's chat with Bob."""
-    return await opened(alice, bob.uuid, kind=1) + "/messages"
+    return await open_room(alice, bob.uuid, kind=1) + "/messages"
 
 
 async def post(who: UserClient, path: str, text: str, **headers: str) -> ApiResponse:
@@ -68,10 +68,10 @@ async def test_itemsare_listed_newest_first_for_all_members(alice: UserClient, b
     assert await bob.get(theirs) == items
 
 
-async def test_paging_to_the_end_misses_and_doubles_nothing_while_others_write(serve: Serve) -> None:
+async def test_pages_are_exact_while_others_write(serve: Serve) -> None:
     one, two = await serve(), await serve()
     alice, bob = await add_user(one, "alice", ALICE), await add_user(two, "bob", BOB)
-    path = await opened(alice, BOB, kind=1) + "/messages"
+    path = await open_room(alice, BOB, kind=1) + "/messages"
     await two.app[CHECKPOINTS].refresh()
     theirs = f"/me/chats/{(await only_chat(bob))['uuid']}/messages"
     first = {f"{who} {n}" for who in ("alice", "bob") for n in range(12)}
@@ -100,7 +100,7 @@ def clock(at: datetime) -> SimpleNamespace:
     return SimpleNamespace(now=lambda _zone: at, fromisoformat=datetime.fromisoformat)
 
 
-async def test_no_two_itemsshare_a_time_whatever_the_clock_says(
+async def test_messages_have_distinct_times_with_any_clock(
     alice: UserClient, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(messages, "datetime", clock(NOON))
@@ -133,7 +133,7 @@ async def test_no_two_itemsshare_a_time_whatever_the_clock_says(
 
 
 async def test_rooms_do_not_mix(alice: UserClient, path: str) -> None:
-    other = await opened(alice, BOB, kind=2) + "/messages"
+    other = await open_room(alice, BOB, kind=2) + "/messages"
     await post(alice, path, "here")
     await post(alice, other, "there")
     assert texts(await alice.get(path)) == ["here"]
@@ -177,12 +177,12 @@ BAD: list[Any] = [
 
 
 async def test_a_bad_message_is_refused_and_changes_nothing(alice: UserClient, path: str, ledger: Ledger) -> None:
-    position = await head(ledger)
+    position = await log_position(ledger)
     for body in BAD:
         answer = await alice.ask("POST", path, body)
         assert (answer.status, answer.body["statuscode"]) == (400, 400), body
         assert answer.body["message"]
-    assert await head(ledger) == position
+    assert await log_position(ledger) == position
 
 
 BAD_PAGES = [
@@ -212,7 +212,7 @@ async def test_a_bad_page_is_refused(alice: UserClient, path: str) -> None:
         assert answer.body["message"].startswith(query.partition("=")[0])
 
 
-async def test_a_page_has_so_many_by_default_and_at_most(alice: UserClient, path: str, client: Client) -> None:
+async def test_a_page_has_its_default_and_maximum_size(alice: UserClient, path: str, client: Client) -> None:
     room = (await only_chat(alice))["room"]["uuid"]
     times = [NOON + timedelta(seconds=n) for n in range(250)]
     await append_facts(client, *(MessagePosted(str(n), room, ALICE, at, str(n)) for n, at in enumerate(times)))
@@ -221,7 +221,7 @@ async def test_a_page_has_so_many_by_default_and_at_most(alice: UserClient, path
     assert texts(await page(alice, path, 200, "2026-11-28T12:00:50Z")) == [str(n) for n in range(49, -1, -1)]
 
 
-async def test_a_message_that_is_sent_again_is_posted_once(alice: UserClient, path: str) -> None:
+async def test_a_repeated_message_is_posted_once(alice: UserClient, path: str) -> None:
     one, two = [await post(alice, path, "hello", Idempotency_Key="4711") for _ in range(2)]
     assert (one.status, two.status, two.headers["Idempotency-Replayed"]) == (200, 200, "true")
     assert one.headers["X-Ledger-Position"] == two.headers["X-Ledger-Position"]
@@ -240,17 +240,17 @@ async def test_only_members_read_and_write(alice: UserClient, client: Client, pa
 
 
 async def test_itemsas_they_were(alice: UserClient, path: str, ledger: Ledger) -> None:
-    before = await head(ledger)
+    before = await log_position(ledger)
     await post(alice, path, "one")
     then = await alice.get(path)
-    position = await head(ledger)
+    position = await log_position(ledger)
     await post(alice, path, "two")
     assert await alice.get(f"{path}?as_of={position}") == then
     assert await alice.get(f"{path}?as_of={before}") == []
-    assert texts(await alice.get(f"{path}?count=1&as_of={await head(ledger)}")) == ["two"]
+    assert texts(await alice.get(f"{path}?count=1&as_of={await log_position(ledger)}")) == ["two"]
 
 
-async def test_a_message_wakes_who_waits_for_one(alice: UserClient, bob: UserClient, path: str) -> None:
+async def test_a_message_wakes_a_long_poll(alice: UserClient, bob: UserClient, path: str) -> None:
     theirs = f"/me/chats/{(await only_chat(bob))['uuid']}/messages"
     tag = (await bob.ask("GET", theirs)).headers["ETag"]
     waiting = asyncio.create_task(bob.ask("GET", theirs + "?wait=60", None, If_None_Match=tag))

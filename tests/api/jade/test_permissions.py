@@ -34,7 +34,7 @@ async def test_a_permission_is_given_read_changed_and_taken(client: Client) -> N
     assert await error_message(await client.get(f"{PERMISSIONS}/{grant}"), 404)
 
 
-async def test_what_a_user_was_made_with_can_be_taken_one_by_one(client: Client) -> None:
+async def test_initial_permissions_can_be_revoked_one_by_one(client: Client) -> None:
     await create_user(client, "bob", "user", "manager", "jeye")
     grants = (await get_list(client, PERMISSIONS))[1:]
     assert [grant["permission"] for grant in grants] == ["jeye", "manager", "user"]
@@ -67,7 +67,7 @@ async def test_bad_input_changes_nothing(client: Client, ledger: Ledger) -> None
     assert await log_position(ledger) == before
 
 
-async def test_another_permission_that_the_user_has_already_is_refused(client: Client) -> None:
+async def test_a_permission_already_granted_is_refused(client: Client) -> None:
     await create_user(client, "bob", "user", "jeye")
     jeye = (await get_list(client, PERMISSIONS))[1]
     assert await error_message(await client.put(f"{PERMISSIONS}/{jeye['uuid']}", json={"permission": "user"}), 409)

@@ -17,11 +17,9 @@ from tests.contract import misfits, operations, shapes
 from tests.support.api_client import Client, Serve
 from tests.support.ledger import Ledger
 from tests.support.model_rows import rows
-from tests.support.users import UserClient, add_user, append_facts, issue_token
+from tests.support.social import ALICE, BOB, CAROL, only_chat, open_room
+from tests.support.users import UserClient, add_user, append_facts, issue_token, log_position
 
-ALICE = "0a11ce00-0000-4000-8000-000000000001"
-BOB = "0b0b0000-0000-4000-8000-000000000002"
-CAROL = "0ca40100-0000-4000-8000-000000000003"
 NOBODY = "ffffffff-0000-4000-8000-00000000000f"
 SOCIAL = [BUDDIES, CHATS, MESSAGES, ROOMS]
 READS = ["jade.me.buddies.list", "jade.me.chats.list", "jade.me.chats.get", "jade.me.chats.messages.list"]
@@ -50,27 +48,10 @@ async def people(client: Client) -> People:
     )
 
 
-async def opened(who: UserClient, *members: str, kind: int = 2, name: str = "", **called: str) -> str:
-    """Open a room and return the path of one's own chat."""
-    answer = await who.send("POST", "/me/chats", {"type": kind, "members": members, "name": name, **called})
-    return answer.headers["Location"]
-
-
-async def only_chat(who: UserClient) -> dict[str, Any]:
-    [chat] = await who.get("/me/chats")
-    assert isinstance(chat, dict)
-    return chat
-
-
-async def head(ledger: Ledger) -> int:
-    position: int = await ledger.connection.fetchval("SELECT position FROM head")
-    return position
-
-
 async def test_views_are_as_documented_in_every_form(people: People) -> None:
     alice, bob, _ = people
     await alice.send("POST", "/v1/me/buddies", {"uuid_user": BOB})
-    chat = (await opened(alice, BOB, kind=1, name="test chat name", detail="test chat detail")).rpartition("/")[2]
+    chat = (await open_room(alice, BOB, kind=1, name="test chat name", detail="test chat detail")).rpartition("/")[2]
     await alice.send("POST", f"/v1/me/chats/{chat}/messages", {"message": "test message"})
     for operation in READS:
         for path in operations()[operation].paths:
@@ -81,7 +62,7 @@ async def test_views_are_as_documented_in_every_form(people: People) -> None:
     assert await bob.get("/me/buddies") == []
 
 
-async def test_a_buddy_is_on_the_list_of_who_asked_once(people: People) -> None:
+async def test_a_buddy_is_listed_once_for_its_requester(people: People) -> None:
     alice, bob, _ = people
     await alice.send("POST", "/me/buddies", {"uuid_user": BOB.upper()})
     await alice.send("POST", "/me/buddies", {"uuid_user": CAROL, "name": "Carol", "detail": "third floor"})
@@ -96,9 +77,9 @@ async def test_a_buddy_is_on_the_list_of_who_asked_once(people: People) -> None:
     assert await bob.get("/me/buddies") == []
 
 
-async def test_each_member_has_a_chat_onto_the_same_room(people: People) -> None:
+async def test_each_member_has_a_chat_of_the_room(people: People) -> None:
     alice, bob, carol = people
-    path = await opened(alice, CAROL, BOB, ALICE.upper(), CAROL, name="lunch", detail="at noon")
+    path = await open_room(alice, CAROL, BOB, ALICE.upper(), CAROL, name="lunch", detail="at noon")
     chats = [await only_chat(who) for who in people]
     assert path == f"/me/chats/{chats[0]['uuid']}"
     assert len({chat["uuid"] for chat in chats}) == 3
@@ -118,24 +99,24 @@ async def test_each_member_has_a_chat_onto_the_same_room(people: People) -> None
 
 async def test_a_chat_is_renamed_for_its_owner_only(people: People, ledger: Ledger) -> None:
     alice, bob, _ = people
-    path = await opened(alice, BOB, name="lunch", detail="at noon")
+    path = await open_room(alice, BOB, name="lunch", detail="at noon")
     before = await only_chat(bob)
     await alice.send("PUT", path, {"name": "update test chat name"})
     chat = await alice.get(path)
     assert (chat["name"], chat["detail"]) == ("update test chat name", "at noon")
     assert chat["tm_update"] > chat["tm_create"]
     assert await only_chat(bob) == before
-    position = await head(ledger)
+    position = await log_position(ledger)
     await alice.send("PUT", path, {"name": "update test chat name", "detail": "at noon"})
-    assert await head(ledger) == position
+    assert await log_position(ledger) == position
     await alice.send("PUT", path, {"detail": ""})
     assert (await alice.get(path))["detail"] == ""
 
 
-async def test_somebody_elses_chat_is_not_there(people: People, ledger: Ledger) -> None:
+async def test_a_chat_of_another_user_is_404(people: People, ledger: Ledger) -> None:
     alice, bob, carol = people
-    path = await opened(alice, BOB)
-    position = await head(ledger)
+    path = await open_room(alice, BOB)
+    position = await log_position(ledger)
     for who, where in ((carol, path), (bob, path), (alice, "/me/chats/no%2Fsuch%00")):
         for method, more, body in (
             ("GET", "", None),
@@ -146,13 +127,13 @@ async def test_somebody_elses_chat_is_not_there(people: People, ledger: Ledger) 
         ):
             answer = await who.ask(method, where + more, body)
             assert (answer.status, answer.body["statuscode"], answer.result) == (404, 404, None), (method, where)
-    assert await head(ledger) == position
+    assert await log_position(ledger) == position
     assert await alice.get(path + "/messages") == []
 
 
-async def test_who_leaves_is_gone_and_the_room_with_the_last(people: People, ledger: Ledger) -> None:
+async def test_the_last_leaving_member_deletes_the_room(people: People, ledger: Ledger) -> None:
     alice, bob, carol = people
-    path = await opened(alice, BOB, CAROL)
+    path = await open_room(alice, BOB, CAROL)
     await alice.send("POST", path + "/messages", {"message": "bye"})
     await alice.send("DELETE", path)
     assert await alice.get("/me/chats") == []
@@ -172,8 +153,8 @@ async def test_who_leaves_is_gone_and_the_room_with_the_last(people: People, led
 
 async def test_two_users_have_one_room_of_type_1(people: People) -> None:
     alice, bob, _ = people
-    path = await opened(alice, BOB, kind=1, name="first")
-    await opened(alice, BOB, kind=2)
+    path = await open_room(alice, BOB, kind=1, name="first")
+    await open_room(alice, BOB, kind=2)
     for who in (alice, bob):
         again = await who.ask("POST", "/v1/me/chats", {"type": 1, "members": [ALICE, BOB], "name": "second"})
         assert again.status == 409
@@ -183,21 +164,21 @@ async def test_two_users_have_one_room_of_type_1(people: People) -> None:
     await alice.send("POST", path + "/messages", {"message": "hello"})
     await alice.send("DELETE", path)
     # Bob writes to Alice, who has left: she is in the room again, and his own chat stays as it is.
-    here = await opened(bob, ALICE, kind=1, name="back")
+    here = await open_room(bob, ALICE, kind=1, name="back")
     assert (await bob.get(here))["name"] == "first"
     [back] = [chat for chat in await alice.get("/me/chats") if chat["room"]["uuid"] == room]
     assert (back["name"], back["room"]["members"], back["room"]["uuid_owner"]) == ("back", [BOB, ALICE], BOB)
     assert len(await alice.get(f"/me/chats/{back['uuid']}/messages")) == 1
     # The one who has left returns likewise.
     await alice.send("DELETE", f"/me/chats/{back['uuid']}")
-    assert (await alice.get(await opened(alice, BOB, kind=1)))["room"]["uuid"] == room
+    assert (await alice.get(await open_room(alice, BOB, kind=1)))["room"]["uuid"] == room
     for who in (alice, bob):
         [own] = [chat for chat in await who.get("/me/chats") if chat["room"]["uuid"] == room]
         await who.send("DELETE", f"/me/chats/{own['uuid']}")
-    assert (await bob.get(await opened(bob, ALICE, kind=1)))["room"]["uuid"] != room
+    assert (await bob.get(await open_room(bob, ALICE, kind=1)))["room"]["uuid"] != room
 
 
-async def test_two_who_open_it_at_once_at_two_processes_get_one_room(serve: Serve) -> None:
+async def test_concurrent_openings_at_two_processes_share_a_room(serve: Serve) -> None:
     one, two = await serve(), await serve()
     alice = await add_user(one, "alice", ALICE)
     bob = await add_user(two, "bob", BOB)
@@ -240,20 +221,20 @@ BAD: list[tuple[str, str, Any]] = [
 ]
 
 
-async def test_bad_input_is_one_clear_error_and_changes_nothing(people: People, ledger: Ledger) -> None:
+async def test_bad_input_is_one_error_without_effect(people: People, ledger: Ledger) -> None:
     alice, _, _ = people
-    chat = await opened(alice, BOB)
-    position = await head(ledger)
+    chat = await open_room(alice, BOB)
+    position = await log_position(ledger)
     for method, path, body in BAD:
         answer = await alice.ask(method, path.replace("/me/chats/{chat}", chat), body)
         assert (answer.status, answer.body["statuscode"], answer.result) == (400, 400, None), (path, body)
         assert answer.body["message"]
-    assert await head(ledger) == position
+    assert await log_position(ledger) == position
 
 
-async def test_who_is_no_user_is_no_buddy_and_no_member(people: People, ledger: Ledger) -> None:
+async def test_an_unknown_user_cannot_be_buddy_or_member(people: People, ledger: Ledger) -> None:
     alice, _, _ = people
-    position = await head(ledger)
+    position = await log_position(ledger)
     for path, body in (
         ("/me/buddies", {"uuid_user": NOBODY}),
         ("/me/chats", {"type": 1, "members": [NOBODY], "name": ""}),
@@ -261,14 +242,14 @@ async def test_who_is_no_user_is_no_buddy_and_no_member(people: People, ledger: 
     ):
         answer = await alice.ask("POST", path, body)
         assert (answer.status, answer.body["message"]) == (404, f"not found: user {NOBODY}")
-    assert await head(ledger) == position
+    assert await log_position(ledger) == position
 
 
-async def test_the_permission_user_is_needed_and_admin_has_it(client: Client, people: People) -> None:
+async def test_social_paths_require_user_and_admin_includes_it(client: Client, people: People) -> None:
     stranger = await add_user(client, "jeye", NOBODY, "jeye")
     admin = await issue_token(client, "admin")
     nobody = UserClient(client, "", "no-such-token")
-    path = await opened(people[0], admin.uuid)
+    path = await open_room(people[0], admin.uuid)
     for method, where in (
         ("GET", "/me/buddies"),
         ("POST", "/me/buddies"),
@@ -288,7 +269,7 @@ async def test_the_permission_user_is_needed_and_admin_has_it(client: Client, pe
 
 async def test_users_of_one_path_get_their_own_bytes(people: People) -> None:
     alice, bob, carol = people
-    await opened(alice, BOB, name="lunch")
+    await open_room(alice, BOB, name="lunch")
     for _ in range(2):  # the second time from memory
         for who in (alice, bob):
             assert (await only_chat(who))["name"] == "lunch"
@@ -302,20 +283,20 @@ async def test_users_of_one_path_get_their_own_bytes(people: People) -> None:
     assert (unchanged.status, unchanged.headers["Vary"]) == (304, "Authorization, Cookie")
 
 
-async def test_a_chat_that_is_opened_wakes_who_waits(people: People) -> None:
+async def test_a_new_chat_wakes_a_long_poll(people: People) -> None:
     alice, bob, _ = people
     tag = (await bob.ask("GET", "/me/chats")).headers["ETag"]
     waiting = asyncio.create_task(bob.ask("GET", "/me/chats?wait=60", None, If_None_Match=tag))
-    await opened(alice, BOB, name="lunch")
+    await open_room(alice, BOB, name="lunch")
     [chat] = (await asyncio.wait_for(waiting, 50)).result
     assert chat["name"] == "lunch"
 
 
 async def test_the_past_can_be_asked_for(people: People, ledger: Ledger) -> None:
     alice, bob, _ = people
-    before = await head(ledger)
-    path = await opened(alice, BOB, name="lunch")
-    after = await head(ledger)
+    before = await log_position(ledger)
+    path = await open_room(alice, BOB, name="lunch")
+    after = await log_position(ledger)
     shown = await alice.get(path)
     await alice.send("PUT", path, {"name": "dinner"})
     await alice.send("DELETE", path)
@@ -337,16 +318,14 @@ async def test_a_request_that_is_repeated_is_done_once(people: People) -> None:
     await only_chat(bob)
 
 
-async def test_a_deleted_users_things_are_gone_but_for_what_was_written(
-    client: Client, people: People, ledger: Ledger
-) -> None:
+async def test_a_deleted_user_leaves_only_messages(client: Client, people: People, ledger: Ledger) -> None:
     alice, bob, carol = people
     await alice.send("POST", "/me/buddies", {"uuid_user": BOB})
     await alice.send("POST", "/me/buddies", {"uuid_user": CAROL})
     await bob.send("POST", "/me/buddies", {"uuid_user": CAROL})
-    path = await opened(bob, ALICE, CAROL)
+    path = await open_room(bob, ALICE, CAROL)
     await bob.send("POST", path + "/messages", {"message": "I was here"})
-    await opened(bob, name="alone")
+    await open_room(bob, name="alone")
     await append_facts(client, UserDeleted(BOB))
     assert [b["uuid_user"] for b in await alice.get("/me/buddies")] == [CAROL]
     chat = await only_chat(alice)
@@ -360,17 +339,17 @@ async def test_a_deleted_users_things_are_gone_but_for_what_was_written(
     assert tuple(left) == (1, 2, 1)
 
 
-async def test_all_of_it_is_a_fold_of_the_log(client: Client, people: People, ledger: Ledger) -> None:
+async def test_social_models_are_a_fold_of_the_log(client: Client, people: People, ledger: Ledger) -> None:
     alice, bob, carol = people
     for who, buddy in ((alice, BOB), (bob, CAROL), (carol, ALICE)):
         await who.send("POST", "/me/buddies", {"uuid_user": buddy})
-    path = await opened(alice, BOB, CAROL, name="lunch")
-    single = await opened(alice, BOB, kind=1)
+    path = await open_room(alice, BOB, CAROL, name="lunch")
+    single = await open_room(alice, BOB, kind=1)
     await alice.send("POST", path + "/messages", {"message": "one"})
     await alice.send("POST", single + "/messages", {"message": "two"})
     await alice.send("PUT", path, {"name": "dinner"})
     await alice.send("DELETE", single)
-    await opened(bob, ALICE, kind=1)
+    await open_room(bob, ALICE, kind=1)
     await append_facts(client, UserDeleted(CAROL))
     once = {model.name: (await rows(ledger.connection))[model.name] for model in SOCIAL}
     assert {name: len(rows) for name, rows in once.items()} == {"buddies": 1, "chats": 4, "messages": 2, "rooms": 2}

@@ -9,7 +9,7 @@ import pytest
 
 from api.app_keys import ACCOUNTS
 from services.accounts.accounts import token_hash
-from services.accounts.hashing import SHARE
+from services.accounts.hashing import USER_PLACES
 from tests.contract import misfits, shapes
 from tests.support.api_client import PASSWORD, Client, Serve, basic, bearer, log_in
 from tests.support.ledger import Ledger
@@ -31,7 +31,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a
 SECRET = "hush-hush-4711"
 
 
-async def test_a_user_is_made_read_changed_and_deleted_as_documented(client: Client) -> None:
+async def test_a_user_is_created_changed_and_deleted(client: Client) -> None:
     reply = await client.post(USERS, json=NEW)
     uuid = await created_uuid(reply)
     assert UUID.fullmatch(uuid)
@@ -94,7 +94,7 @@ async def test_a_managed_user_has_context_and_permissions(client: Client) -> Non
         {"permissions": [{}]},
     ],
 )
-async def test_bad_input_is_one_clear_error_and_changes_nothing(
+async def test_bad_input_is_one_error_without_effect(
     client: Client, ledger: Ledger, path: str, wrong: dict[str, Any]
 ) -> None:
     before = await log_position(ledger)
@@ -115,7 +115,7 @@ async def test_there_is_no_such_user(client: Client, ledger: Ledger, path: str) 
     assert await log_position(ledger) == before
 
 
-async def test_a_user_name_is_taken_once_however_many_ask(client: Client, serve: Serve) -> None:
+async def test_concurrent_creations_take_a_name_once(client: Client, serve: Serve) -> None:
     other = await serve()
     other.session.headers.update(client.session.headers)
     replies = await asyncio.gather(*(c.post(USERS, json=NEW) for c in (client, other) * 4))
@@ -127,7 +127,7 @@ async def test_a_user_name_is_taken_once_however_many_ask(client: Client, serve:
     assert await create_user(client, "bob")
 
 
-async def test_the_same_creation_sent_again_makes_no_second_user(client: Client, ledger: Ledger) -> None:
+async def test_a_repeated_creation_makes_no_second_user(client: Client, ledger: Ledger) -> None:
     replies = [await client.post(USERS, json=NEW, headers={"Idempotency-Key": "k1"}) for _ in range(3)]
     assert len({await created_uuid(reply) for reply in replies}) == 1
     assert [reply.headers.get("Idempotency-Replayed") for reply in replies] == [None, "true", "true"]
@@ -136,7 +136,7 @@ async def test_the_same_creation_sent_again_makes_no_second_user(client: Client,
     assert await error_message(other, 422)
 
 
-async def test_no_clear_password_is_kept_said_or_logged(
+async def test_no_clear_password_is_stored_served_or_logged(
     client: Client, ledger: Ledger, capfd: pytest.CaptureFixture[str]
 ) -> None:
     body = {"username": "carol", "password": SECRET, "permissions": [{"permission": "user"}]}
@@ -171,7 +171,7 @@ async def test_no_clear_password_is_kept_said_or_logged(
     assert SECRET not in said_by_the_process.out + said_by_the_process.err
 
 
-async def test_a_new_password_ends_the_users_tokens_but_not_the_one_that_asks(client: Client, ledger: Ledger) -> None:
+async def test_a_new_password_ends_all_other_tokens(client: Client, ledger: Ledger) -> None:
     bob = await create_user(client, "bob", "user", "admin")
     mine, other = await log_in(client, "bob"), await log_in(client, "bob", "admin")
     assert (await client.put(f"{USERS}/{bob}", json={"password": "one"}, headers=bearer(mine))).status == 200
@@ -188,7 +188,7 @@ async def test_a_new_password_ends_the_users_tokens_but_not_the_one_that_asks(cl
     ]
 
 
-async def test_what_is_shown_instead_of_a_password_may_be_sent_back(client: Client, ledger: Ledger) -> None:
+async def test_a_masked_password_keeps_the_present_one(client: Client, ledger: Ledger) -> None:
     await create_user(client, "bob", "user")
     bob = (await get_list(client, MANAGED))[1]
     token = await log_in(client, "bob")
@@ -199,7 +199,7 @@ async def test_what_is_shown_instead_of_a_password_may_be_sent_back(client: Clie
     await log_in(client, "bob")
 
 
-async def test_a_deleted_user_is_gone_with_tokens_and_contacts(client: Client, ledger: Ledger) -> None:
+async def test_a_deletion_removes_user_tokens_and_contacts(client: Client, ledger: Ledger) -> None:
     bob = await create_user(client, "bob", "user")
     first, second = await log_in(client, "bob"), await log_in(client, "bob")
     await client.post("/v1/admin/user/contacts", json={"user_uuid": bob, "type": "sip_peer", "target": "199"})
@@ -239,7 +239,7 @@ async def test_the_last_admin_stays(client: Client, ledger: Ledger) -> None:
     assert await ledger.connection.fetchval("SELECT count(*) FROM users") == 1
 
 
-async def test_a_manager_does_with_users_what_he_wants_but_not_with_admins(client: Client, ledger: Ledger) -> None:
+async def test_a_manager_cannot_change_admins(client: Client, ledger: Ledger) -> None:
     admin = (await get_list(client, USERS))[0]["uuid"]
     await create_user(client, "mary", "manager")
     mary = bearer(await log_in(client, "mary", "manager"))
@@ -263,7 +263,7 @@ async def test_a_manager_does_with_users_what_he_wants_but_not_with_admins(clien
     assert (await client.delete(f"{MANAGED}/{bob}", headers=mary)).status == 200
 
 
-async def test_who_has_lost_the_permission_meanwhile_decides_nothing(client: Client, ledger: Ledger) -> None:
+async def test_a_revoked_permission_ends_waiting_decisions(client: Client, ledger: Ledger) -> None:
     bob = await create_user(client, "bob", "admin")
     token = bearer(await log_in(client, "bob", "admin"))
     replies = await asyncio.gather(
@@ -286,7 +286,7 @@ async def test_passwords_that_wait_to_be_hashed_are_bounded(client: Client) -> N
     accounts = client.app[ACCOUNTS]
     admin = accounts.by_name["admin"].uuid
     with contextlib.ExitStack() as share:
-        for _ in range(SHARE):
-            share.enter_context(accounts._hashing._lanes["users"].place(admin))
+        for _ in range(USER_PLACES):
+            share.enter_context(accounts._hashing._lanes["users"].reserve(admin))
         assert await error_message(await client.post(USERS, json=NEW), 429)
     assert await created_uuid(await client.post(USERS, json=NEW))

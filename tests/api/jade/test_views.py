@@ -3,7 +3,6 @@
 Their refusals are in tests/contract/jade, as those of all rows.
 """
 
-import re
 from typing import Any
 from urllib.parse import quote
 
@@ -13,16 +12,9 @@ from tests.contract import misfits, operations
 from tests.contract.jade.documented import shape
 from tests.contract.jade.reads import FOUND_BY
 from tests.support.api_client import Client, RecordedApi
+from tests.support.jade_views import LISTS, READING, TICKING
 
-FAMILIES = r"jade\.(agents|device_states|peers|registries|core|pjsip|queue|park)\."
-LATER = r"\.(configurations|cfg_queues|cfg_parkinglots)\."
-READING = [
-    o for o in operations().values() if o.method == "GET" and re.match(FAMILIES, o.id) and not re.search(LATER, o.id)
-]
-LISTS = [o.id for o in READING if o.id.endswith(".list")]
 DETAILS = [o.id for o in READING if o.id.endswith(".get")]
-
-TICKING = {"duration", "wait", "parking_duration", "parking_timeout"}
 
 
 def misfit(operation: str, body: Any) -> list[str]:

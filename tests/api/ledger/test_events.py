@@ -14,7 +14,7 @@ import pytest
 
 from api.ledger import search
 from schemas.log import NewEvent
-from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.api_client import Client, RecordedApi, Serve, serve_as_admin
 from tests.support.ledger import Ledger
 
 PATH = "/v1/ledger/events"
@@ -76,7 +76,7 @@ async def test_small_pages_and_small_steps_miss_nothing(
 ) -> None:
     monkeypatch.setattr(search, "MAX_STEP", 50)
     monkeypatch.setattr(search, "MAX_SCANNED", 170)
-    monkeypatch.setattr(search, "ROWS", 5)
+    monkeypatch.setattr(search, "MIN_STEP", 5)
     bounds = {"after": 1000, "before": 3000}
     expected = await select_positions(
         recorded.ledger.connection, "position > 1000 AND position < 3000 AND name = 'Newstate'"
@@ -261,9 +261,7 @@ async def test_an_event_has_all_columns_of_the_log(recorded: RecordedApi) -> Non
 
 @pytest.fixture
 async def own_client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    return client
+    return await serve_as_admin(serve)
 
 
 def ami(raw: bytes, name: str = "Odd", recorded: float | None = None) -> NewEvent:

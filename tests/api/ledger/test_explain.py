@@ -12,8 +12,9 @@ from projections import ALL
 from projections.engine.subscriptions import event_names_of
 from schemas.log import Connected, Disconnected, NewEvent, SnapshotCompleted, SnapshotStarted
 from services.replay import explain
-from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.api_client import Client, RecordedApi, Serve, serve_as_admin
 from tests.support.ledger import Ledger
+from tests.support.log_clock import set_clock
 
 PATH = "/v1/ledger/explain"
 MAPS = {"pbx": "pbx", "queues": "queue", "agents": "agent", "endpoints": "endpoint"}
@@ -191,9 +192,7 @@ def channel(event: str, unique_id: str, linked_id: str) -> bytes:
 
 @pytest.fixture
 async def own_client(serve: Serve) -> Client:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
-    return client
+    return await serve_as_admin(serve)
 
 
 async def wait_folded(client: Client, position: int) -> None:
@@ -243,12 +242,6 @@ async def test_a_call_without_linkedid_is_matched_by_channels(own_client: Client
     assert [record["position"] - first for record in explanation["records"]] == [3]
 
 
-async def set_clock(ledger: Ledger, when: datetime) -> None:
-    await ledger.connection.execute(
-        f"CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{when}'"
-    )
-
-
 def event_at(block: bytes, when: datetime) -> NewEvent:
     name = block.split(b"\r\n", 1)[0].removeprefix(b"Event: ").decode()
     return NewEvent("ami", name, when.timestamp(), when.timestamp(), block)
@@ -268,7 +261,7 @@ async def test_an_explanation_folds_as_little_as_possible(own_client: Client, le
     last = {}
     for number in range(12):
         when = start + timedelta(days=number)
-        await set_clock(ledger, when + timedelta(seconds=8))
+        await set_clock(ledger.connection, when + timedelta(seconds=8))
         events = call(f"{int(when.timestamp())}.1", when)
         if number == 0:
             events.append(event_at(channel("Newchannel", "7.7", "7.7"), when))
@@ -321,7 +314,7 @@ async def test_a_row_without_events_is_not_exact(own_client: Client, ledger: Led
     assert (explanation["exact"], explanation["row"]["channel"]) == (False, "PJSIP/forged")
     explanation = await get_explanation(own_client, statistics="2026-11-22")
     assert (explanation["exact"], explanation["value"]["calls"]) == (False, 5)
-    assert explanation["why"].startswith("The part of the log that was folded does not come to what is served")
+    assert explanation["why"].startswith("The folded part of the log does not give the served rows")
     assert "positions are read" not in explanation["why"]
 
 

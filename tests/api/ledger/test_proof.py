@@ -12,7 +12,7 @@ import pytest
 from schemas.log import NewEvent
 from services.retention.redact import redact
 from services.retention.redact_pattern import RedactionPattern
-from tests.support.api_client import Client, RecordedApi, Serve, admin_token
+from tests.support.api_client import Client, RecordedApi, Serve, serve_as_admin
 from tests.support.ledger import Ledger
 
 PATH = "/v1/ledger/events"
@@ -96,8 +96,7 @@ async def test_a_forged_event_fails_the_proof(recorded: RecordedApi) -> None:
 
 
 async def test_odd_bytes_are_proved_and_masked_ones_not(serve: Serve, ledger: Ledger) -> None:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     odd = [b"\0\xff\xfe", b"", "Event: Ö\r\n\r\n".encode()]
     events = [NewEvent("ami", "Né\n x", at, time.time(), raw) for raw in odd for at in (None, 0.000_001)]
     last = await ledger.write(*events, pbx="b ü")
@@ -116,8 +115,7 @@ async def test_odd_bytes_are_proved_and_masked_ones_not(serve: Serve, ledger: Le
 
 
 async def test_a_proof_names_the_redactions_of_its_event(serve: Serve, ledger: Ledger, url: str) -> None:
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     raw = b"Event: Newchannel\r\nCallerIDNum: 5551234\r\nCallerIDName: Jane Roe\r\n\r\n"
     position = await ledger.write(NewEvent("ami", "Newchannel", None, time.time(), raw))
     sealed = (await get_proof(client, position))["proof"]

@@ -16,13 +16,12 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 import api
 from api.app_keys import CHECKPOINTS
 from api.ledger.status import handled_events
 from api.ops.listeners import listener_report, read_status_file
-from api.ops.log_counts import LARGEST_NAMES, NAME_LETTERS
+from api.ops.log_counts import FREQUENT_NAMES, MAX_NAME_LENGTH
 from api.ops.request_metrics import REQUEST_METRICS, count_requests
 from projections import ALL
 from projections.engine.subscriptions import SNAPSHOT_EVENTS
@@ -43,15 +42,10 @@ from services.database.pool import open_pool
 from services.projector.checkpoints.watcher import CheckpointWatcher
 from tests.support.api_client import Client, RecordedApi, Serve, admin_token
 from tests.support.ledger import Ledger
+from tests.support.log_clock import set_clock
+from tests.support.status import INSERT_LISTENER, get_json, scrape
 
 GRAFANA = Path(api.__file__).parent.parent / "docker" / "grafana"
-
-
-async def get(client: Client, path: str, status: int = 200, **query: Any) -> dict[str, Any]:
-    reply = await client.get(path, params=query)
-    assert reply.status == status, await reply.text()
-    body: dict[str, Any] = await reply.json()
-    return body
 
 
 async def wait_folded(client: Client, position: int) -> None:
@@ -98,7 +92,7 @@ async def write_gaps(client: Client, ledger: Ledger) -> list[int]:
 async def test_gaps_have_start_end_duration_and_reason(client: Client, ledger: Ledger) -> None:
     first, second, third = await write_gaps(client, ledger)
     before = time.time()
-    body = await get(client, "/v1/ledger/gaps")
+    body = await get_json(client, "/v1/ledger/gaps")
     assert [gap["from_position"] for gap in body["gaps"]] == [first, second, third]
     assert body["gaps"][0] == {
         "pbx": "a",
@@ -117,7 +111,7 @@ async def test_gaps_have_start_end_duration_and_reason(client: Client, ledger: L
     assert (body["gaps"][2]["seconds"], body["gaps"][2]["healed"]) == (2.0, None)
 
     async def positions(**query: Any) -> list[int]:
-        return [gap["from_position"] for gap in (await get(client, "/v1/ledger/gaps", **query))["gaps"]]
+        return [gap["from_position"] for gap in (await get_json(client, "/v1/ledger/gaps", **query))["gaps"]]
 
     assert await positions(pbx="a") == [first, third]
     assert await positions(pbx="nobody") == []
@@ -126,9 +120,9 @@ async def test_gaps_have_start_end_duration_and_reason(client: Client, ledger: L
     assert await positions(to="2026-11-20T11:00:00.25Z") == []
     assert await positions(to="2026-11-20T23:30:00.000001Z") == [first, second]
     assert await positions(**{"from": "2026-11-23T00:00:01Z", "to": "2026-11-24T00:00:00Z", "pbx": "b"}) == [second]
-    page = await get(client, "/v1/ledger/gaps", limit=2)
+    page = await get_json(client, "/v1/ledger/gaps", limit=2)
     assert ([gap["from_position"] for gap in page["gaps"]], page["next"]) == ([first, second], second)
-    page = await get(client, "/v1/ledger/gaps", limit=2, after=page["next"])
+    page = await get_json(client, "/v1/ledger/gaps", limit=2, after=page["next"])
     assert ([gap["from_position"] for gap in page["gaps"]], page["next"]) == ([third], None)
 
 
@@ -154,7 +148,7 @@ async def test_statistics_are_incomplete_if_a_gap_overlaps(client: Client, ledge
     await wait_folded(client, last)
 
     async def served(path: str, **query: Any) -> tuple[bool, list[str], int]:
-        result = (await get(client, path, **query))["result"]
+        result = (await get_json(client, path, **query))["result"]
         assert result["complete"] is (result["gaps"] == [])
         return result["complete"], [gap["reason"] for gap in result["gaps"]], result["total"]["calls"]
 
@@ -166,8 +160,8 @@ async def test_statistics_are_incomplete_if_a_gap_overlaps(client: Client, ledge
     assert await served("/api/usage/2026-10") == (True, [], 1)
     # On that day b had no link and a has no calls: the statistic is served, but incomplete.
     assert await served("/api/statistics/2026-11-21") == (False, ["gone"], 0)
-    assert (await get(client, "/api/statistics/2026-11-21", 404, pbx="a"))["status"] == "empty-data"
-    assert (await get(client, "/api/statistics/2026-11-18", 404))["status"] == "empty-data"
+    assert (await get_json(client, "/api/statistics/2026-11-21", 404, pbx="a"))["status"] == "empty-data"
+    assert (await get_json(client, "/api/statistics/2026-11-18", 404))["status"] == "empty-data"
 
 
 async def test_status_has_positions_links_and_unhandled_events(client: Client, ledger: Ledger) -> None:
@@ -178,7 +172,7 @@ async def test_status_has_positions_links_and_unhandled_events(client: Client, l
     await ledger.write(*unhandled, unfit, NewEvent("ari", "Newchannel", None, time.time(), b"{}"), pbx="a")
     last = await ledger.write(unhandled[0], AriConnected("b:8088"), pbx="b")
     await wait_folded(client, last)
-    status = await get(client, "/v1/ledger/status")
+    status = await get_json(client, "/v1/ledger/status")
     head = await ledger.connection.fetchrow("SELECT position, hash FROM ledger.head")
     assert (status["head"]["position"], status["head"]["hash"]) == (last, head["hash"].hex())
     assert set(status["models"]) == {model.name for model in ALL}
@@ -219,16 +213,14 @@ async def test_status_has_positions_links_and_unhandled_events(client: Client, l
 
 async def test_status_has_months_rebuilds_and_stopped_models(client: Client, ledger: Ledger) -> None:
     connection = ledger.connection
-    await connection.execute(
-        "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '2031-02-03'"
-    )
+    await set_clock(connection, "2031-02-03")
     last = await ledger.write(b"Event: FullyBooted\r\n\r\n")
     await wait_folded(client, last)
     await connection.execute("UPDATE checkpoint SET error = 'position 1 (X): why' WHERE model = 'queues'")
     await connection.execute(
         "INSERT INTO checkpoint (model, place, version, position) VALUES ('agents', 'rebuild', 9, 1)"
     )
-    status = await get(client, "/v1/ledger/status")
+    status = await get_json(client, "/v1/ledger/status")
     this, other = status["months"][-2:]
     assert (other["month"], other["first_position"], other["last_position"]) == ("2031-02", last, last)
     assert (this["first_position"], this["last_position"]) == (1, last - 1)
@@ -256,15 +248,14 @@ def test_handled_events_are_pairs_of_source_and_name() -> None:
     assert {source for source, _ in pairs} == {"ami", "ringledger"}
 
 
-LISTENER = "INSERT INTO ledger.listener (pbx, kind, holder, host, renewed, status) VALUES ($1, $2, $3, 'h', $4, $5)"
 SPOOL = {"events": 7, "bytes": 900, "limit": 1000, "error": "disk full"}
 FULL_STATUS = {"link": "up", "waiting": 3, "spool": SPOOL, "standby": ["other"]}
 
 
 async def write_listeners(ledger: Ledger) -> None:
     now = datetime.now(UTC)
-    await ledger.connection.execute(LISTENER, "a", "ami", 17, now, FULL_STATUS)
-    await ledger.connection.execute(LISTENER, "b", "ari", 0, now, {})
+    await ledger.connection.execute(INSERT_LISTENER, "a", "ami", 17, now, FULL_STATUS)
+    await ledger.connection.execute(INSERT_LISTENER, "b", "ari", 0, now, {})
 
 
 async def test_readyz_reads_spools_from_the_database(client: Client, ledger: Ledger) -> None:
@@ -279,7 +270,7 @@ async def test_readyz_reads_spools_from_the_database(client: Client, ledger: Led
     listener = {"pbx": "a", "kind": "ami", "holding": True, "link": "up", "waiting": 3, "spool": SPOOL}
     assert a == {**listener, "paused": False, "stalled": 0.0, "clock_offset": None}
     assert (b["kind"], b["holding"], b["link"], b["spool"]["events"]) == ("ari", False, "down", 0)
-    assert (await get(client, "/v1/ledger/status"))["listeners"][0]["spool"] == SPOOL
+    assert (await get_json(client, "/v1/ledger/status"))["listeners"][0]["spool"] == SPOOL
 
 
 def write_status_file(folder: Path, age: float = 2.0) -> None:
@@ -297,7 +288,7 @@ async def test_readyz_reads_the_file_while_postgresql_hangs(
     blocker = await asyncpg.connect(ledger.url)
     async with blocker.transaction():
         await blocker.execute("LOCK TABLE ledger.listener IN ACCESS EXCLUSIVE MODE")
-        body = await asyncio.wait_for(get(client, "/readyz", 503), 300)
+        body = await asyncio.wait_for(get_json(client, "/readyz", 503), 300)
     await blocker.close()
     monkeypatch.setattr("api.ops.listeners.ANSWER_SECONDS", 60.0)
     assert body["listeners_from"] == "file"
@@ -306,7 +297,7 @@ async def test_readyz_reads_the_file_while_postgresql_hangs(
     assert 2.0 <= only.pop("age") <= 2.1 + time.monotonic() - began  # it is rounded
     listener = {"pbx": "ü", "kind": "ami", "holding": True, "link": "up", "waiting": 1, "spool": SPOOL}
     assert only == {**listener, "paused": False, "stalled": 0.0, "clock_offset": None}
-    assert (await get(client, "/readyz", 503))["listeners_from"] == "database"
+    assert (await get_json(client, "/readyz", 503))["listeners_from"] == "database"
 
 
 async def test_readyz_sends_no_query_while_postgresql_is_unreachable(
@@ -314,7 +305,7 @@ async def test_readyz_sends_no_query_while_postgresql_is_unreachable(
 ) -> None:
     write_status_file(tmp_path)
     monkeypatch.setattr(CheckpointWatcher, "is_stale", property(lambda _: True))
-    body = await get(client, "/readyz", 503)
+    body = await get_json(client, "/readyz", 503)
     assert (body["listeners_from"], body["listeners"][0]["spool"]["error"]) == ("file", "disk full")
     assert body["reasons"][0] == "the database does not answer"
 
@@ -335,8 +326,8 @@ async def test_readyz_names_why_events_are_stuck(
     client: Client, ledger: Ledger, state: dict[str, Any], reason: str
 ) -> None:
     status = {"link": "up", "waiting": 0, "spool": EMPTY_SPOOL, **state}
-    await ledger.connection.execute(LISTENER, "a", "ami", 17, datetime.now(UTC), status)
-    assert (await get(client, "/readyz", 503))["reasons"] == [f"PBX a (ami): {reason}"]
+    await ledger.connection.execute(INSERT_LISTENER, "a", "ami", 17, datetime.now(UTC), status)
+    assert (await get_json(client, "/readyz", 503))["reasons"] == [f"PBX a (ami): {reason}"]
 
 
 @pytest.mark.parametrize(("holder", "age"), [(0, 0.0), (17, 100.0)])
@@ -344,18 +335,18 @@ async def test_readyz_ignores_listeners_that_do_not_run(
     client: Client, ledger: Ledger, holder: int, age: float
 ) -> None:
     renewed = datetime.now(UTC) - timedelta(seconds=age)
-    await ledger.connection.execute(LISTENER, "a", "ami", holder, renewed, FULL_STATUS)
-    assert (await get(client, "/readyz"))["reasons"] == []
+    await ledger.connection.execute(INSERT_LISTENER, "a", "ami", holder, renewed, FULL_STATUS)
+    assert (await get_json(client, "/readyz"))["reasons"] == []
 
 
 async def test_a_link_is_down_without_its_listener(client: Client, ledger: Ledger) -> None:
     await wait_folded(client, await ledger.write(Connected("a:1"), pbx="a"))
     status = {**FULL_STATUS, "spool": EMPTY_SPOOL}
-    await ledger.connection.execute(LISTENER, "a", "ami", 17, datetime.now(UTC) - timedelta(hours=1), status)
-    body = await get(client, "/readyz")
+    await ledger.connection.execute(INSERT_LISTENER, "a", "ami", 17, datetime.now(UTC) - timedelta(hours=1), status)
+    body = await get_json(client, "/readyz")
     assert (body["links"]["a"]["state"], body["listeners"][0]["link"]) == ("down", "down")
     await ledger.connection.execute("UPDATE ledger.listener SET renewed = now()")
-    body = await get(client, "/readyz")
+    body = await get_json(client, "/readyz")
     assert (body["links"]["a"]["state"], body["listeners"][0]["link"]) == ("up", "up")
 
 
@@ -363,8 +354,8 @@ async def test_a_link_without_recent_minutes_is_down(client: Client, ledger: Led
     hour = timedelta(hours=1)
     connected = event_at((datetime.now(UTC) - hour).isoformat(), Connected("a:1"))
     await wait_folded(client, await ledger.write(connected, pbx="a"))
-    assert (await get(client, "/readyz"))["links"]["a"]["state"] == "down"
-    assert (await get(client, "/v1/ledger/status"))["pbx"]["a"]["link"] == "down"
+    assert (await get_json(client, "/readyz"))["links"]["a"]["state"] == "down"
+    assert (await get_json(client, "/v1/ledger/status"))["pbx"]["a"]["link"] == "down"
     assert (await scrape(client))["ringledger_link_up"] == {("a",): 0.0}
 
 
@@ -375,22 +366,6 @@ async def test_a_missing_status_file_is_an_empty_report(tmp_path: Path) -> None:
     report = await listener_report(pool, tmp_path, away=False)
     assert (report.source, report.listeners) == ("file", [])
     await pool.close()
-
-
-Series = dict[str, dict[tuple[str, ...], float]]
-
-
-async def scrape(client: Client) -> Series:
-    reply = await client.get("/metrics")
-    assert (reply.status, reply.content_type) == (200, "text/plain")
-    series: Series = {}
-    for family in text_string_to_metric_families(await reply.text()):
-        assert family.documentation
-        for sample in family.samples:
-            labels = tuple(value for _, value in sorted(sample.labels.items()))
-            assert labels not in series.setdefault(sample.name, {})
-            series[sample.name][labels] = sample.value
-    return series
 
 
 async def test_metrics_cover_the_log_and_its_models(client: Client, ledger: Ledger) -> None:
@@ -433,8 +408,8 @@ async def test_metrics_stay_bounded_with_invented_event_names(client: Client, le
     assert len(await reply.read()) < 200_000
     events = (await scrape(client))["ringledger_events_total"]
     counts_of_a = {name: count for (name, pbx, source), count in events.items() if pbx == "a"}
-    assert len(counts_of_a) == LARGEST_NAMES + 1
-    assert max(map(len, counts_of_a)) <= NAME_LETTERS
+    assert len(counts_of_a) == FREQUENT_NAMES + 1
+    assert max(map(len, counts_of_a)) <= MAX_NAME_LENGTH
     assert counts_of_a["n300000"] == 300_000
     assert sum(counts_of_a.values()) == 300 + sum(range(1, 300_001))
     assert events["other", "b", "ami"] == 7
@@ -459,7 +434,7 @@ async def test_status_lists_frequent_names_and_counts_all(client: Client, ledger
         "INSERT INTO ledger.name (pbx, source, name, count, last)"
         " SELECT 'a', 'ami', 'n' || n, 1000000 + n, 1 FROM generate_series(1, 1001) n"
     )
-    status = await get(client, "/v1/ledger/status")
+    status = await get_json(client, "/v1/ledger/status")
     assert len(status["untaken"]) == 1000
     assert status["untaken"][0]["name"] == "n1001"
     assert status["untaken_names"] > 1000

@@ -17,7 +17,7 @@ from api.stream.client_stream import ClientStream
 from api.stream.closing import StreamClosed
 from api.stream.hub import STREAMS
 from api.stream.live_buffer import LiveBuffer
-from api.stream.messages import WHOLE_EVENT, MessageBatch, StreamMessage
+from api.stream.messages import LAST_NUMBER, MessageBatch, StreamMessage
 from api.stream.topics import TopicFilter
 from projections import ALL
 from projections.calls import channels
@@ -26,10 +26,10 @@ from services.log.read import head_position
 from services.replay.subscription import Subscription
 from services.retention import redact_pattern
 from services.retention.redact import redact
-from tests.api.http.test_freshness import newchannel
 from tests.captures import wire
-from tests.support.api_client import Client, Serve, admin_token
+from tests.support.api_client import Client, Serve, serve_as_admin
 from tests.support.archiving import append_months, run_archive
+from tests.support.channels_view import newchannel
 from tests.support.ledger import Ledger, projector_process
 from tests.support.stream_client import open_stream
 
@@ -53,8 +53,7 @@ async def test_a_stream_before_the_start_is_410(
     serve: Serve, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = await append_months(ledger.url)
-    client = await serve()
-    client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+    client = await serve_as_admin(serve)
     head = await head_position(ledger.connection)
     async with open_stream(client, last=ends[1]) as near:
         before = await near.take(50)
@@ -95,8 +94,7 @@ class TestRedaction:
         data = wire("rich22")
         middle = data.index(b"Event: Hangup", data.index(b"CallerIDNum: " + NUMBER.encode()))
         position = await ledger.write(data[:middle])
-        client = await serve()
-        client.session.headers["Authorization"] = f"Bearer {await admin_token(client)}"
+        client = await serve_as_admin(serve)
         async with (
             open_stream(client, last=position) as stream,
             client.ws_connect("/v1/ws", params={"topic": "/core"}) as socket,
@@ -173,7 +171,7 @@ async def test_streams_that_catch_up_are_limited(
 ) -> None:
     monkeypatch.setattr(live_buffer, "START_EVENTS", 0)
     monkeypatch.setattr(hub, "MAX_CATCHING_UP", 1)
-    monkeypatch.setattr(client_stream, "STEP", 1)
+    monkeypatch.setattr(client_stream, "STEP_EVENTS", 1)
     first = await ledger.write(newchannel("1.1"))
     await ledger.write(newchannel("1.2"))
     gate = asyncio.Event()
@@ -197,7 +195,7 @@ async def test_streams_that_catch_up_are_limited(
         assert near.error is None
 
 
-def message(position: int, number: int = WHOLE_EVENT, size: int = 10) -> StreamMessage:
+def message(position: int, number: int = LAST_NUMBER, size: int = 10) -> StreamMessage:
     return StreamMessage((position, number), "/core/channels/1/", "pbx", b"x" * size)
 
 
@@ -212,7 +210,7 @@ def test_a_full_live_buffer_drops_whole_events(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(live_buffer, "MAX_MESSAGES", 4 if bound == "messages" else 100)
     monkeypatch.setattr(live_buffer, "MAX_BYTES", 1000 if bound == "messages" else 49)
     buffer = LiveBuffer(None, Start(), CATALOG)  # type: ignore[arg-type]
-    assert (buffer.oldest, buffer.covers((4, WHOLE_EVENT)), buffer.covers((4, 2)), buffer.covers((3, WHOLE_EVENT))) == (
+    assert (buffer.oldest, buffer.covers((4, LAST_NUMBER)), buffer.covers((4, 2)), buffer.covers((3, LAST_NUMBER))) == (
         4,
         True,
         False,
@@ -223,7 +221,7 @@ def test_a_full_live_buffer_drops_whole_events(monkeypatch: pytest.MonkeyPatch, 
     assert (buffer.oldest, buffer.position, buffer.count) == (4, 8, 4)
     assert [
         buffer.after(place)
-        for place in ((4, WHOLE_EVENT), (6, WHOLE_EVENT), (7, WHOLE_EVENT), (8, 1), (8, WHOLE_EVENT), (9, 1))
+        for place in ((4, LAST_NUMBER), (6, LAST_NUMBER), (7, LAST_NUMBER), (8, 1), (8, LAST_NUMBER), (9, 1))
     ] == [
         0,
         1,
@@ -232,13 +230,13 @@ def test_a_full_live_buffer_drops_whole_events(monkeypatch: pytest.MonkeyPatch, 
         4,
         4,
     ]
-    assert [m.place for m in buffer.since(1).messages] == [(8, 1), (8, 2), (8, WHOLE_EVENT)]
+    assert [m.message_id for m in buffer.since(1).messages] == [(8, 1), (8, 2), (8, LAST_NUMBER)]
     buffer._put([message(9)])
-    assert (buffer.oldest, buffer.covers((6, WHOLE_EVENT)), buffer.covers((6, 1))) == (6, True, False)
+    assert (buffer.oldest, buffer.covers((6, LAST_NUMBER)), buffer.covers((6, 1))) == (6, True, False)
     with pytest.raises(StreamClosed, match="too slowly"):
         buffer.since(0)
     buffer._put([message(11)])
-    assert (buffer.oldest, [m.place[0] for m in buffer.since(4).messages]) == (8, [9, 11])
+    assert (buffer.oldest, [m.message_id[0] for m in buffer.since(4).messages]) == (8, [9, 11])
     buffer.close(StreamClosed("redacted", "gone", 1012))
     with pytest.raises(StreamClosed, match="gone"):
         buffer.since(4)

@@ -17,10 +17,10 @@ from projections.engine.step import Change, StepFold
 from schemas.log import NewEvent, RecordedEvent
 from services.database.connection import connect
 from services.projector.table import Table
-from tests.api.http.test_as_of import views_of
 from tests.captures import wire
 from tests.support.api_client import RecordedApi as Served
 from tests.support.folding import recorded_all as as_recorded
+from tests.support.jade_views import views_of
 from tests.support.recorded_events import snapshotted
 from tests.support.recordings import listener_events
 
@@ -59,7 +59,7 @@ def sample_changes(recording: str, dice: random.Random) -> list[tuple[RecordedEv
     # Responses to CoreStatus and CoreSettings.
     responses = [event for event in listener_events(wire(recording)) if isinstance(event, NewEvent)]
     for event in as_recorded([*snapshotted(recording), *responses]):
-        for change in step.take(event) if event.name in step._subscriptions else ():
+        for change in step.apply(event) if event.name in step._subscriptions else ():
             if change.after is None:
                 continue
             number = counts[change.model] = counts.get(change.model, 0) + 1

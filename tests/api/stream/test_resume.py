@@ -15,11 +15,10 @@ from schemas.log import NewEvent
 from services.database.connection import connect
 from services.log.append import append_events
 from services.log.read import head_position
-from tests.api.http.test_as_of import serving
-from tests.api.jade.test_views import TICKING
 from tests.contract import operations
 from tests.support import two_pbx_log
-from tests.support.api_client import Client, RecordedApi
+from tests.support.api_client import Client, RecordedApi, serving
+from tests.support.jade_views import TICKING
 from tests.support.ledger import Ledger, open_ledger
 from tests.support.recorded_events import snapshotted
 from tests.support.stream_client import ResourceMirror, StreamMessage, decode_message, open_stream
@@ -73,7 +72,7 @@ async def test_a_resumed_stream_sends_exactly_the_rest(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setattr(live_buffer, "START_EVENTS", 10_000 if source == "in memory" else 0)
-    monkeypatch.setattr(client_stream, "STEP", 37)
+    monkeypatch.setattr(client_stream, "STEP_EVENTS", 37)
     monkeypatch.setattr(live_buffer, "BATCH_MESSAGES", 5)
     whole = await scene.all()
     assert len({message.id for message in whole}) == len(whole) > 1000
@@ -92,7 +91,7 @@ async def test_a_resumed_stream_sends_exactly_the_rest(
 
 async def test_concurrent_streams_get_the_same_messages(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_buffer, "START_EVENTS", 300)
-    monkeypatch.setattr(client_stream, "STEP", 100)
+    monkeypatch.setattr(client_stream, "STEP_EVENTS", 100)
     monkeypatch.setattr(hub, "MAX_CATCHING_UP", 100)
     dice = random.Random(11)
     before = await scene.all()

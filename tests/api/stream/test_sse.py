@@ -11,23 +11,12 @@ from api.stream.hub import STREAMS
 from schemas.log import SnapshotListed, SnapshotStarted
 from schemas.users import TokenIssued, TokenRevoked
 from services.accounts.accounts import token_hash
-from tests.api.http.test_auth import user
-from tests.api.http.test_freshness import NOTHING, get_at, items, newchannel, varset
 from tests.support.api_client import Client, RecordedApi, admin_token
+from tests.support.channels_view import FULLY_BOOTED, get_at, hangup, items_of, newchannel, varset
 from tests.support.ledger import Ledger
+from tests.support.queue_members import dynamic_member_added
 from tests.support.stream_client import decode_message, open_stream
-
-
-def hangup(unique_id: str) -> bytes:
-    return f"Event: Hangup\r\nUniqueid: {unique_id}\r\nChannel: PJSIP/100-0000000a\r\nCause: 16\r\n\r\n".encode()
-
-
-def added(queue: str, name: str) -> bytes:
-    return (
-        f"Event: QueueMemberAdded\r\nQueue: {queue}\r\nMemberName: {name}\r\nInterface: PJSIP/{name}\r\n"
-        f"StateInterface: PJSIP/{name}\r\nMembership: dynamic\r\nPenalty: 0\r\nCallsTaken: 0\r\nLastCall: 0\r\n"
-        "LastPause: 0\r\nInCall: 0\r\nStatus: 1\r\nPaused: 0\r\nPausedReason: \r\nRinginuse: 1\r\n\r\n"
-    ).encode()
+from tests.support.users import add_user_with_password
 
 
 async def test_a_call_sends_create_update_and_delete(client: Client, ledger: Ledger) -> None:
@@ -36,7 +25,7 @@ async def test_a_call_sends_create_update_and_delete(client: Client, ledger: Led
         assert stream.reply.headers["Cache-Control"] == "no-store"
         created = await ledger.write(newchannel("1.1", CallerIDNum="555"))
         changed = await ledger.write(varset("1.1", "SECRET_PIN", "1234"))
-        await ledger.write(NOTHING)
+        await ledger.write(FULLY_BOOTED)
         deleted = await ledger.write(hangup("1.1"))
         one, two, three = await stream.take(3)
     assert stream.retry > 0
@@ -52,7 +41,7 @@ async def test_a_call_sends_create_update_and_delete(client: Client, ledger: Led
 async def test_a_stream_after_a_view_misses_nothing(client: Client, ledger: Ledger) -> None:
     reply = await get_at(client, await ledger.write(newchannel("1.1")))
     await ledger.write(newchannel("1.2"))
-    assert [item["unique_id"] for item in await items(reply)] == ["1.1"]
+    assert [item["unique_id"] for item in await items_of(reply)] == ["1.1"]
     position = reply.headers["X-Ledger-Position"]
     for last, query in ((position, {}), (None, {"last_event_id": position}), (position, {"last_event_id": "0"})):
         async with open_stream(client, last=last, **query) as stream:
@@ -65,9 +54,13 @@ async def test_topics_match_whole_segments_and_pbx_filters(client: Client, ledge
         open_stream(client, "/queue/members/sales/al%2Fice/", "/core") as two,
         open_stream(client, pbx="other") as other,
     ):
-        await ledger.write(added("sales", "al/ice"), added("sales2", "bob"), added("sales", "carol"))
+        await ledger.write(
+            dynamic_member_added("sales", "al/ice"),
+            dynamic_member_added("sales2", "bob"),
+            dynamic_member_added("sales", "carol"),
+        )
         await ledger.write(newchannel("1.1"))
-        last = await ledger.write(added("sales", "dave"), newchannel("1.2"), pbx="other")
+        last = await ledger.write(dynamic_member_added("sales", "dave"), newchannel("1.2"), pbx="other")
         assert [(m.topic, m.of["pbx"]) for m in await sales.take(3)] == [
             ("/queue/members/sales/al%2Fice", "pbx"),
             ("/queue/members/sales/carol", "pbx"),
@@ -118,14 +111,14 @@ async def test_an_idle_stream_sends_its_position(
     monkeypatch.setattr(sse, "RECHECK_SECONDS", 0.02)
     monkeypatch.setattr(sse, "KEEP_ALIVE_SECONDS", 0.05)
     async with open_stream(client, "/agents") as stream:
-        last = await ledger.write(newchannel("1.1"), NOTHING)
+        last = await ledger.write(newchannel("1.1"), FULLY_BOOTED)
         async with asyncio.timeout(300):
             while not stream.has_reached(last):
                 assert await stream.next() is None
 
 
 async def test_streams_require_the_permission_admin(client: Client) -> None:
-    await user(client, "otto", "user")
+    await add_user_with_password(client, "otto", "user")
     issued = await client.app[COMMANDS].writer.append(TokenIssued(token_hash("otto's"), "otto", actor="otto"))
     await client.app[CHECKPOINTS].wait_folded(("tokens",), issued)
     for path in ("/v1/events", "/v1/ws"):

@@ -8,7 +8,7 @@ import pytest
 
 from api.http.errors import ApiError
 from api.jade.stream import CATALOG
-from api.stream.messages import WHOLE_EVENT, StreamMessage, messages_of, parse_id
+from api.stream.messages import LAST_NUMBER, StreamMessage, messages_of, parse_id
 from api.stream.topics import TopicFilter, parse_topic, parse_topics, topic_of
 from projections.calls.channels import Channel
 from projections.calls.parked_calls import ParkedCall
@@ -65,7 +65,7 @@ def test_ids_sort_in_the_order_of_their_messages() -> None:
     ids = ["0", "6.1", "6.2", "6.10", "6", "7.1", "7", "70"]
     assert sorted(ids, key=parse_id) == ids
     assert [StreamMessage(parse_id(text), "/", "", b"").id for text in ids] == ids
-    assert parse_id("6") == (6, WHOLE_EVENT)
+    assert parse_id("6") == (6, LAST_NUMBER)
 
 
 def test_the_last_message_has_the_position_as_id() -> None:

@@ -8,10 +8,10 @@ from aiohttp import WSServerHandshakeError
 
 from api.stream import websocket
 from schemas.log import Disconnected, SnapshotCompleted, SnapshotStarted
-from tests.api.http.test_freshness import newchannel
-from tests.api.stream.test_sse import added, hangup
 from tests.support.api_client import Client, admin_token
+from tests.support.channels_view import hangup, newchannel
 from tests.support.ledger import Ledger
+from tests.support.queue_members import dynamic_member_added
 from tests.support.stream_client import decode_message
 
 
@@ -22,14 +22,14 @@ async def test_a_websocket_client_changes_its_topics(client: Client, ledger: Led
         answer = await socket.receive_json(timeout=300)
         assert answer.pop("position") >= 0
         assert answer == {"subscribed": ["/core/channels", "/queue"]}
-        await ledger.write(newchannel("1.2"), added("sales", "bob"))
+        await ledger.write(newchannel("1.2"), dynamic_member_added("sales", "bob"))
         messages = [decode_message((await socket.receive(timeout=300)).data) for _ in range(2)]
         if messages[0].topic == "/core/channels/1.1":  # appended before the subscription, read after it
             messages = [messages[1], decode_message((await socket.receive(timeout=300)).data)]
         assert [m.topic for m in messages] == ["/core/channels/1.2", "/queue/members/sales/bob"]
         await socket.send_json({"unsubscribe": ["/core/channels"]})
         assert (await socket.receive_json(timeout=300))["subscribed"] == ["/queue"]
-        await ledger.write(hangup("1.2"), added("sales", "carol"))
+        await ledger.write(hangup("1.2"), dynamic_member_added("sales", "carol"))
         assert decode_message((await socket.receive(timeout=300)).data).topic == "/queue/members/sales/carol"
 
 

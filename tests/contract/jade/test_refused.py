@@ -24,7 +24,7 @@ BEYOND = {
 
 
 @pytest.mark.parametrize("row", ROWS)
-async def test_nobody_is_refused(world: World, row: str) -> None:
+async def test_a_request_without_token_is_refused(world: World, row: str) -> None:
     ask = await request_of(world, row)
     for form in operations()[row].paths:
         for token in ("", str(uuid.uuid4())):
@@ -35,7 +35,7 @@ async def test_nobody_is_refused(world: World, row: str) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in OPEN])
-async def test_who_lacks_the_permission_is_refused(world: World, row: str) -> None:
+async def test_a_user_without_the_permission_is_refused(world: World, row: str) -> None:
     ask, permission = await request_of(world, row), EXERCISES[row].permission
     lacking = {"admin": ("manager", "user"), "manager": ("user",), "user": ("jeye",)}[permission]
     person = await world.person(*lacking)
@@ -55,7 +55,7 @@ def paths() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("path", paths())
-async def test_a_method_that_is_not_documented_is_405_and_says_which_are(world: World, path: str) -> None:
+async def test_an_undocumented_method_is_405_with_allow(world: World, path: str) -> None:
     allowed = paths()[path] | BEYOND.get(path.removeprefix("/v1"), set())
     for method in METHODS:
         if method not in allowed:
@@ -97,7 +97,7 @@ async def test_an_unknown_detail_is_404(world: World, row: str) -> None:
 
 
 @pytest.mark.parametrize("row", DETAILS)
-async def test_a_detail_that_is_no_name_is_refused_and_never_reaches_the_pbx(world: World, row: str) -> None:
+async def test_an_invalid_detail_never_reaches_the_pbx(world: World, row: str) -> None:
     ask, exercise, operation = await request_of(world, row), EXERCISES[row], operations()[row]
     for detail in HOSTILE:
         path = operation.paths[0].replace("{detail}", detail)
@@ -107,7 +107,7 @@ async def test_a_detail_that_is_no_name_is_refused_and_never_reaches_the_pbx(wor
 
 
 @pytest.mark.parametrize("row", DETAILS)
-async def test_a_path_below_a_detail_is_an_unknown_name(world: World, row: str) -> None:
+async def test_a_path_below_a_detail_is_404(world: World, row: str) -> None:
     """A proxy may have decoded %2F in it."""
     ask, exercise, operation = await request_of(world, row), EXERCISES[row], operations()[row]
     for form in operation.paths:

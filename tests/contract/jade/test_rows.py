@@ -11,13 +11,13 @@ from tests.contract.jade.wire import Reply
 from tests.contract.jade.world import World
 
 
-def test_every_row_has_an_exercise_and_every_exercise_a_row() -> None:
+def test_rows_and_exercises_correspond() -> None:
     assert len(ROWS) == 126
     assert set(EXERCISES) == set(ROWS)
 
 
 @pytest.mark.parametrize(("row", "form"), FORMS, ids=form_id)
-async def test_it_answers_as_documented_and_does_what_it_says(world: World, row: str, form: str) -> None:
+async def test_each_operation_does_as_documented(world: World, row: str, form: str) -> None:
     reply = await answered(world, row, form)
     response, optional = shape(row)
     assert misfits(reply.body, response, optional) == []
@@ -28,7 +28,7 @@ WRITES = [row for row in ROWS if operations()[row].method != "GET"]
 
 
 @pytest.mark.parametrize("row", WRITES)
-async def test_its_effect_is_looked_at(world: World, row: str) -> None:
+async def test_each_exercise_asserts_its_effect(world: World, row: str) -> None:
     """An exercise whose request was never sent must notice."""
     with pytest.raises((AssertionError, KeyError, ValueError)):
         await unsent(world, EXERCISES[row])

@@ -22,7 +22,7 @@ WHERE source = 'ringledger' AND position > $1 AND convert_from(raw, 'UTF8')::jso
 
 
 @pytest.mark.parametrize("row", WRITES)
-async def test_under_its_key_it_is_done_once_and_the_log_tells_who_wanted_it(world: World, row: str) -> None:
+async def test_a_keyed_request_is_done_once_and_attributed(world: World, row: str) -> None:
     method, path = operations()[row].method, operations()[row].paths[0]
     async with put_to(world, EXERCISES[row]) as (ask, finished):
         head = await world.head()
@@ -45,7 +45,7 @@ SHOWN = "SELECT name FROM ledger.event WHERE position > $1 AND position(convert_
 
 
 @pytest.mark.parametrize("row", SECRETS)
-async def test_no_password_stands_in_the_log(world: World, row: str) -> None:
+async def test_no_password_is_in_the_log(world: World, row: str) -> None:
     async with put_to(world, EXERCISES[row]) as (ask, finished):
         head, password = await world.head(), world.secret()
         if "password" in EXERCISES[row].members:
@@ -60,7 +60,7 @@ async def test_no_password_stands_in_the_log(world: World, row: str) -> None:
 
 
 @pytest.mark.parametrize("row", UNIQUE)
-async def test_what_is_there_already_is_409(world: World, row: str) -> None:
+async def test_an_existing_object_is_409(world: World, row: str) -> None:
     exercise, operation = EXERCISES[row], operations()[row]
     async with put_to(world, exercise) as (ask, _):
         first = await world.send(operation.method, operation.paths[0], ask)
@@ -70,7 +70,7 @@ async def test_what_is_there_already_is_409(world: World, row: str) -> None:
 
 
 @pytest.mark.parametrize("row", DELETES)
-async def test_what_is_gone_is_404(world: World, row: str) -> None:
+async def test_a_deleted_object_is_404(world: World, row: str) -> None:
     operation = operations()[row]
     async with put_to(world, EXERCISES[row]) as (ask, finished):
         first = await world.send(operation.method, operation.paths[0], ask)
@@ -82,7 +82,7 @@ async def test_what_is_gone_is_404(world: World, row: str) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if EXERCISES[row].at_pbx])
-async def test_what_the_pbx_refuses_is_502_in_its_words(world: World, row: str) -> None:
+async def test_a_refusal_of_the_pbx_is_502(world: World, row: str) -> None:
     operation = operations()[row]
     async with put_to(world, EXERCISES[row]) as (ask, _):
         world.pbx.refuses = "Permission denied"

@@ -13,9 +13,9 @@ from projections.calls.call_records import CALL_RECORDS, endpoint_of, member_of
 from projections.calls.statistics import STATISTICS
 from services.database.connection import connect
 from tests.captures import truth, wire
+from tests.support.call_records import CALL_EVENTS, CAPTURES
 from tests.support.story import append, event, events_of, fold_log
 
-CAPTURES = [("rich22", 663, 9), ("rich16", 679, 9)]
 COLUMNS = (
     "account_code",
     "source",
@@ -36,7 +36,6 @@ COLUMNS = (
     "unique_id",
     "user_field",
 )
-LOG = ("Cdr", "AgentCalled", "AgentConnect", "QueueCallerJoin", "QueueCallerAbandon")
 
 
 def csv_row(row: asyncpg.Record) -> tuple[str, ...]:
@@ -62,7 +61,7 @@ async def test_a_whole_recording_folds_without_unfit_events(url: str) -> None:
 
 @pytest.mark.parametrize(("name", "records", "after"), CAPTURES)
 async def test_records_equal_master_csv(url: str, name: str, records: int, after: int) -> None:
-    await append(url, events_of(wire(name), *LOG))
+    await append(url, events_of(wire(name), *CALL_EVENTS))
     tables = await fold_log(url, (CALL_RECORDS,))
     rows = Counter(csv_row(row) for row in tables["call_records"])
     asterisk = Counter(master(name))
@@ -74,7 +73,7 @@ async def test_records_equal_master_csv(url: str, name: str, records: int, after
 
 @pytest.mark.parametrize(("name", "records", "after"), CAPTURES)
 async def test_each_leg_of_queue_calls_has_its_agent(url: str, name: str, records: int, after: int) -> None:
-    await append(url, events_of(wire(name), *LOG))
+    await append(url, events_of(wire(name), *CALL_EVENTS))
     rows = (await fold_log(url, (CALL_RECORDS,)))["call_records"]
     assert len(rows) == records
     connected = Counter((r["queue"], r["agent_name"]) for r in rows if r["agent"] and r["disposition"] == "ANSWERED")
@@ -88,7 +87,7 @@ async def test_each_leg_of_queue_calls_has_its_agent(url: str, name: str, record
 
 @pytest.mark.parametrize(("name", "records", "after"), CAPTURES)
 async def test_statistics_equal_sums_over_master_csv(url: str, name: str, records: int, after: int) -> None:
-    await append(url, events_of(wire(name), *LOG))
+    await append(url, events_of(wire(name), *CALL_EVENTS))
     tables = await fold_log(url, (CALL_RECORDS, STATISTICS))
     rows = Counter(csv_row(row) for row in tables["call_records"])
     lines = [dict(zip(COLUMNS, row, strict=True)) for row in (Counter(master(name)) & rows).elements()]
@@ -141,7 +140,7 @@ def summed(lines: list[dict[str, str]]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["rich22", "rich16"])
 async def test_queue_counts_equal_queue_log(url: str, name: str) -> None:
-    await append(url, events_of(wire(name), *LOG))
+    await append(url, events_of(wire(name), *CALL_EVENTS))
     rows = (await fold_log(url, (STATISTICS,)))["statistics"]
     queue_log = [line.split("|") for line in truth(name, "queue_log").splitlines()]
     for queue in ("sales", "support", "billing"):
@@ -156,7 +155,7 @@ async def test_queue_counts_equal_queue_log(url: str, name: str) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_random_cuts_make_the_same_tables(url: str, seed: int) -> None:
-    events = events_of(wire("rich22"), *LOG)
+    events = events_of(wire("rich22"), *CALL_EVENTS)
     await append(url, events)
     models = (CALL_RECORDS, STATISTICS)
     once = await fold_log(url, models)

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from projections.calls.samples import SAMPLES, STATES, epoch_of, time_of, time_uuid
+from projections.calls.samples import DEVICE_STATES, SAMPLES, epoch_of, time_of, time_uuid
 from schemas.log import Minute, NewEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
 from tests.captures import wire
 from tests.support.folding import own
@@ -166,7 +166,7 @@ async def test_answers_of_a_real_asterisk_fill_a_sample(url: str, name: str) -> 
         9,
         int(re.findall(rb"CoreCurrentCalls: (\d+)", wire_text)[0]),
         sum(int(n) for n in re.findall(rb"\r\nCalls: (\d+)", wire_text)),
-        dict(Counter(STATES[int(state)] for state in devices.values())),
+        dict(Counter(DEVICE_STATES[int(state)] for state in devices.values())),
     )
     assert len(devices) > 5
 

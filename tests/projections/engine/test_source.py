@@ -25,7 +25,7 @@ def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
         forged: Source = "ami" if is_own or name.startswith("Snapshot") else "ringledger"
         for source in (forged, "ari"):
             raw = b'{"epoch": 1, "uuid": "1"}' if source != "ami" else b"Event: " + name.encode() + b"\r\n\r\n"
-            fold.take(DecodedEvent(RecordedEvent(1, "pbx", source, name, AT, raw, AT)))
+            fold.apply(DecodedEvent(RecordedEvent(1, "pbx", source, name, AT, raw, AT)))
     fold.run()
     assert (fold.keys, fold.groups, fold.pbxes, fold.state, fold.rejected, fold.error) == (
         set(),
@@ -44,7 +44,7 @@ def test_a_pbx_cannot_mark_a_record_as_imported() -> None:
     )
     raw = b"Event: Cdr\r\n_source: cdr_csv\r\n" + headers + b"\r\n\r\n"
     posted = datetime(2026, 11, 22, 10, 7, 30, tzinfo=UTC)
-    fold.take(DecodedEvent(RecordedEvent(1, "pbx", "ami", "Cdr", posted, raw, posted)))
+    fold.apply(DecodedEvent(RecordedEvent(1, "pbx", "ami", "Cdr", posted, raw, posted)))
     fold.run()
     [record] = fold.rows.values()
     assert isinstance(record, CallRecord)

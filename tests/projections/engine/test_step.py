@@ -44,7 +44,7 @@ def test_changes_add_up_to_the_rows(recording: str) -> None:
     names, start = frozenset(step.names), random.Random(4).randrange(len(events))
     for event in events[:start]:
         if event.name in names:
-            apply(rows, step.take(event), models)
+            apply(rows, step.apply(event), models)
     assert rows == FoldSpec(*LIVE).given(events[:start]).rows == {name: step.rows(name) for name in models}
     # A fold that begins with the rows and states of another one makes the same changes.
     states = {fold.model.name: fold.state for fold in step._folds}
@@ -52,8 +52,8 @@ def test_changes_add_up_to_the_rows(recording: str) -> None:
     count = 0
     for event in events[start:]:
         if event.name in names:
-            changes = step.take(event)
-            assert other.take(event) == changes
+            changes = step.apply(event)
+            assert other.apply(event) == changes
             apply(rows, changes, models)
             count += len(changes)
     assert count > 1000
@@ -67,8 +67,8 @@ def test_changes_of_one_event_have_one_order() -> None:
     ]
     step = StepFold([QUEUE_ENTRIES], no_rows(QUEUE_ENTRIES))
     for position, raw in enumerate(join, 1):
-        assert [(c.before, c.after.unique_id) for c in step.take(recorded(position, raw))][-1][0] is None
-    changes = step.take(recorded(9, ami("QueueCallerLeave", Queue="q", Uniqueid="1.9", Position="1", Count="3")))
+        assert [(c.before, c.after.unique_id) for c in step.apply(recorded(position, raw))][-1][0] is None
+    changes = step.apply(recorded(9, ami("QueueCallerLeave", Queue="q", Uniqueid="1.9", Position="1", Count="3")))
     assert [(c.before.unique_id, c.after and c.after.position) for c in changes] == [
         ("1.1", 1),
         ("1.3", 3),
@@ -85,10 +85,10 @@ def test_a_failing_fold_is_named_in_the_error() -> None:
     model = replace(QUEUE_ENTRIES, grouped_by=None, on={"QueueCallerJoin": Handler(on.shape, on.key, broken)})
     event = recorded(7, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1"))
     with pytest.raises(FoldError, match=r"queue_entries at position 7 \(QueueCallerJoin\)"):
-        StepFold([model], no_rows(model)).take(event)
+        StepFold([model], no_rows(model)).apply(event)
 
 
 def test_an_event_that_does_not_convert_changes_nothing() -> None:
     step = StepFold([QUEUE_ENTRIES], no_rows(QUEUE_ENTRIES))
-    assert step.take(recorded(1, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="x"))) == []
-    assert len(step.take(recorded(2, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1")))) == 1
+    assert step.apply(recorded(1, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="x"))) == []
+    assert len(step.apply(recorded(2, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1")))) == 1

@@ -8,8 +8,8 @@ from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
 from schemas.log import Connected, NewEvent
-from tests.projections.queues.test_queues import MODELS, abandon, call, entry, join, leave, member, order, queue
 from tests.support.folding import FoldSpec, ListSnapshot, block, own
+from tests.support.queue_events import MODELS, abandon, call, entry, join, leave, member, order, queue
 
 ORDERS = [("Orig", "Second", "Transferee"), ("Second", "Orig", "TransferTarget")]
 """Prefixes in AttendedTransfer: the transferer's leg in a bridge, its leg in an application, the replacing party."""

@@ -7,6 +7,7 @@ import pytest
 
 from services.accounts.fair_queue import FairQueue
 from services.runtime.errors import NotReady
+from tests.support.polling import run_other_tasks
 
 
 class Work:
@@ -18,7 +19,7 @@ class Work:
         self._end = asyncio.Semaphore(0)
 
     async def request(self, name: str) -> None:
-        with self.queue.place(name[0]):
+        with self.queue.reserve(name[0]):
             async with self.queue.turn(name[0]):
                 self.started.append(name)
                 await self._end.acquire()
@@ -26,18 +27,13 @@ class Work:
     async def start(self, *names: str) -> list[asyncio.Task[None]]:
         """Start requests in this order; the first letter of a name is the user."""
         tasks = [asyncio.create_task(self.request(name)) for name in names]
-        await settled()
+        await run_other_tasks()
         return tasks
 
     async def end(self, turns: int) -> None:
         for _ in range(turns):
             self._end.release()
-            await settled()
-
-
-async def settled() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
+            await run_other_tasks()
 
 
 def queue(slots: int = 1, share: int = 9, places: int = 99) -> FairQueue:
@@ -115,26 +111,26 @@ async def test_a_request_that_leaves_is_passed_over() -> None:
     assert (work.queue.admitted, work.queue.waiting) == (0, 0)
 
 
-async def test_a_turn_is_not_given_to_a_request_that_leaves() -> None:
+async def test_a_leaving_request_gets_no_turn() -> None:
     work = Work(queue())
     running, waiting, last = await work.start("a1", "a2", "a3")
     waiting.cancel()
     work._end.release()
     await asyncio.wait([running, waiting])
-    await settled()
+    await run_other_tasks()
     assert work.started == ["a1", "a3"]
     await work.end(1)
     await last
     assert (work.queue.admitted, work.queue.waiting) == (0, 0)
 
 
-async def test_a_turn_that_comes_with_a_cancellation_is_passed_on() -> None:
+async def test_a_turn_during_a_cancellation_is_passed_on() -> None:
     turns = queue()
     async with turns.turn("a"):
         waiting = asyncio.create_task(turns._wait("a"))
-        await settled()
+        await run_other_tasks()
         last = asyncio.create_task(turns._wait("b"))
-        await settled()
+        await run_other_tasks()
         turns._pass_on()
         waiting.cancel()
         await asyncio.wait([waiting])

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from services.accounts.hashing import PLACES, SHARE, Hashing, Lane
+from services.accounts.hashing import MAX_PLACES, USER_PLACES, Hashing, Lane
 from services.runtime.errors import TooMany
 
 
@@ -40,9 +40,9 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_flood_of_logins_delays_others_by_one_hash_each() -> None:
+async def test_a_flood_delays_each_user_by_one_hash() -> None:
     work = Work()
-    flood = await work.start("clients", *["flood"] * SHARE)
+    flood = await work.start("clients", *["flood"] * USER_PLACES)
     others = [
         *await work.start("clients", "home"),
         *await work.start("users", "admin"),
@@ -56,9 +56,9 @@ async def test_a_flood_of_logins_delays_others_by_one_hash_each() -> None:
 
 async def test_a_full_share_or_queue_refuses() -> None:
     work = Work()
-    tasks = await work.start("clients", *["flood"] * (SHARE + 1))
+    tasks = await work.start("clients", *["flood"] * (USER_PLACES + 1))
     assert _wait(tasks.pop()) == 1.0
-    tasks += await work.start("clients", *map(str, range(PLACES - SHARE)))
+    tasks += await work.start("clients", *map(str, range(MAX_PLACES - USER_PLACES)))
     assert _wait((await work.start("clients", "late"))[0]) == 1.0
     tasks += await work.start("users", "admin")
     tasks += await work.start("known clients", "office ann")
@@ -72,7 +72,7 @@ def _wait(task: asyncio.Task[None]) -> float:
     return error.retry_after
 
 
-async def test_a_client_that_leaves_the_queue_takes_no_turn() -> None:
+async def test_a_leaving_client_takes_no_turn() -> None:
     work = Work()
     first, second, third = await work.start("clients", "a", "b", "c")
     second.cancel()

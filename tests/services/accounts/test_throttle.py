@@ -22,7 +22,7 @@ def fail(throttle: Throttle, client: str, times: int, *, is_known: bool = False)
         throttle.failed("ann", client, is_known=is_known)
 
 
-def test_a_client_waits_twice_as_long_after_each_failure() -> None:
+def test_each_failure_doubles_the_wait() -> None:
     throttle = Throttle(Clock())
     fail(throttle, "a", FREE_FAILURES - 1)
     assert throttle.wait("ann", "a", is_known=False) == 0
@@ -57,7 +57,7 @@ def test_failures_of_a_known_client_slow_no_other() -> None:
     assert throttle.wait("ann", "elsewhere", is_known=False) == 0
 
 
-def test_failures_are_forgotten_after_success_and_after_a_pause() -> None:
+def test_success_and_pauses_clear_failures() -> None:
     throttle = Throttle(clock := Clock())
     fail(throttle, "a", FREE_FAILURES)
     throttle.succeeded("ann", "a")

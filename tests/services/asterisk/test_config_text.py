@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from schemas.configuration import DIALPLAN, PJSIP, Line, Section
 from schemas.secrets import MASK, is_secret
-from services.asterisk.config.checks import check
+from services.asterisk.config.checks import check_text
 from services.asterisk.config.render import render
 from services.asterisk.config.secrets import MissingSecretError, mask_sections, restore, tokenize
 from services.asterisk.config.text import ConfigTextError, parse, sections_in
@@ -81,7 +81,7 @@ def test_an_error_has_its_line(text: str, line: int, words: str) -> None:
 )
 def test_a_dialplan_line_that_asterisk_skips_is_refused(text: str, line: int) -> None:
     with pytest.raises(ConfigTextError) as raised:
-        check(DIALPLAN, parse(text))
+        check_text(DIALPLAN, parse(text))
     assert raised.value.line == line
 
 
@@ -90,13 +90,13 @@ def test_a_valid_dialplan_is_accepted() -> None:
         "[general]\nstatic = yes\n[globals]\nX = 1\n[a]\ninclude => b\nexten => _X.,1(start),Set(A=b)\n"
         " same => n(here),Goto(start)\nexten => 100,hint,PJSIP/100&Custom:x\nexten => 100/200,n+1,Hangup\n"
     )
-    check(DIALPLAN, parse(text))
+    check_text(DIALPLAN, parse(text))
 
 
 def test_a_pjsip_section_has_or_inherits_a_type() -> None:
-    check(PJSIP, parse("[t](!)\ntype = endpoint\n[a](t)\ncontext = x\n"))
+    check_text(PJSIP, parse("[t](!)\ntype = endpoint\n[a](t)\ncontext = x\n"))
     with pytest.raises(ConfigTextError, match="line 3: section \\[b\\] has no type"):
-        check(PJSIP, parse("[t](!)\nx = 1\n[b](t)\ncontext = x\n"))
+        check_text(PJSIP, parse("[t](!)\nx = 1\n[b](t)\ncontext = x\n"))
 
 
 AUTH = Section("a", (Line("type", "auth"), Line("password", "geheim"), Line("md5_cred", ""), Line("username", "u")))

@@ -27,7 +27,7 @@ from services.cli.status_report import read_status
 from services.database.connection import connect
 from services.database.errors import NoLedgerError
 from services.projector.projector import Projector
-from tests.services.commander.test_commander import write
+from tests.support.commander import append_event
 
 LISTENER = """
 INSERT INTO ledger.listener (pbx, kind, holder, host, renewed, status)
@@ -50,7 +50,7 @@ class Scene:
         if not self._projector.cursors:
             await self._projector.open()
         for event in events:
-            await write(self.connection, event)
+            await append_event(self.connection, event)
         while await self._projector.advance():
             pass
 
@@ -132,7 +132,7 @@ async def test_a_wrong_secret_is_named_with_the_remedy(scene: Scene) -> None:
     )
 
 
-async def test_listeners_and_spools_are_told_apart(scene: Scene) -> None:
+async def test_each_listener_has_its_own_spool(scene: Scene) -> None:
     await scene.tell(*HEALED)
     assert await scene.faults() == ["no listener has ever run"]
     await scene.listener(spool={"events": 7, "bytes": 900, "limit": 1000, "error": "disk full"})
@@ -165,6 +165,12 @@ async def test_models_that_stand_still_are_faults(scene: Scene) -> None:
     await scene.connection.execute("UPDATE checkpoint SET error = NULL, position = 2 WHERE model = 'queues'")
     await scene.connection.execute("UPDATE ledger.event SET recorded = recorded - interval '1 minute'")
     assert await scene.faults() == ["read model queues is 2 events behind"]
+    await scene.connection.execute("UPDATE checkpoint SET position = 2 WHERE model = 'channels'")
+    assert await scene.faults() == ["read models channels, queues are 2 events behind"]
+    await scene.connection.execute("UPDATE checkpoint SET position = 2")
+    (fault,) = await scene.faults()
+    assert fault.startswith("all read models are 2 events behind: ")
+    await scene.connection.execute("UPDATE checkpoint SET position = 4")
     await scene.connection.execute("DELETE FROM checkpoint WHERE model = 'queues'")
     assert await scene.faults() == ["read model queues does not exist yet"]
 

@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import asyncpg
 import pytest
@@ -21,57 +19,7 @@ from services.cli.up_database import UpError
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from tests.support.polling import eventually
-
-CHILDREN = ("command", "demo", "listen", "project", "serve")
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-class Up:
-    """One run of `up`; what it printed is in ``out`` and ``err``."""
-
-    def __init__(self, data: Path, cwd: Path, *arguments: str, **environ: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.http = f"127.0.0.1:{free.getsockname()[1]}"
-        self.data, self.cwd, self.arguments = data, cwd, arguments
-        rest = {name: value for name, value in os.environ.items() if not name.startswith("RINGLEDGER_")}
-        self.environ = rest | {"RINGLEDGER_DATA": str(data), "RINGLEDGER_HTTP": self.http} | environ
-        self.out, self.err = data.parent / "out", data.parent / "err"
-        self.process: asyncio.subprocess.Process
-
-    async def __aenter__(self) -> Self:
-        program = Path(sys.executable).parent / "ringledger"
-        with self.out.open("w") as out, self.err.open("w") as err:
-            self.process = await asyncio.create_subprocess_exec(
-                program, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
-            )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.process.returncode is None:
-            self.process.terminate()
-            async with asyncio.timeout(300):
-                await self.process.wait()
-
-    def children(self) -> dict[str, int]:
-        """Process numbers by the command's name, found in the process tree, not by their names."""
-        result: dict[str, int] = {}
-        for pid in children_of(self.process.pid):
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                name = "serve" if "api.process" in words else words[4] if "services.cli" in words else ""
-                result[name] = pid
-        return {name: pid for name, pid in result.items() if name in CHILDREN}
-
-    async def printed(self, pattern: str) -> str:
-        await eventually(
-            lambda: re.search(pattern, self.out.read_text()) or self.process.returncode is not None, pattern
-        )
-        match = re.search(pattern, self.out.read_text())
-        assert match, self.err.read_text()
-        return match[1]
+from tests.support.up import CHILDREN, Up, children_of, has_ended
 
 
 async def count(data: Path, what: str) -> int:
@@ -96,13 +44,6 @@ async def grows(data: Path, table: str) -> None:
         return await count(data, table) > before
 
     await eventually(has_grown, f"{table} grows")
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +82,7 @@ async def test_a_warm_start_shows_data(place: Path, first_password: str, tmp_pat
         assert sorted(up.children()) == sorted(CHILDREN)
 
 
-async def test_a_second_one_on_the_same_data_says_so_and_leaves(
-    place: Path, first_password: str, tmp_path: Path
-) -> None:
+async def test_a_second_up_on_the_data_exits(place: Path, first_password: str, tmp_path: Path) -> None:
     async with Up(place, tmp_path) as up:
         await up.printed(r"password: (\S+)")
         second = await asyncio.create_subprocess_exec(
@@ -192,7 +131,7 @@ async def test_it_starts_again_after_a_kill(place: Path, first_password: str, tm
         async with Up(place, tmp_path, "--speed=10", RINGLEDGER_HTTP=up.http) as again:
             assert await again.printed(r"password: (\S+)") == first_password
             await grows(place, "ledger.event")
-            await eventually(lambda: all(map(gone, children.values())))
+            await eventually(lambda: all(map(has_ended, children.values())))
             again.process.send_signal(signal.SIGINT)
             assert await asyncio.wait_for(again.process.wait(), 300) == 0, again.err.read_text()
 
@@ -206,7 +145,7 @@ async def test_postgresql_starts_again_when_it_dies(place: Path, first_password:
         await grows(place, "ledger.event")
 
 
-async def test_postgresql_that_dies_while_it_starts_is_started_again(
+async def test_postgresql_is_restarted_during_its_start(
     place: Path, first_password: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killed: list[int] = []
@@ -256,12 +195,12 @@ async def test_an_address_of_another_machine_is_named(tmp_path: Path, address: s
         assert line.startswith(f"ringledger: RINGLEDGER_HTTP: cannot listen at {address}: ")
 
 
-async def test_a_data_directory_that_cannot_be_made_is_named() -> None:
+async def test_an_impossible_data_directory_is_named() -> None:
     with pytest.raises(UpError, match=r"^RINGLEDGER_DATA: cannot use /proc/x: "):
         await up(Settings(data=Path("/proc/x")), None, 1.0, asyncio.Event())
 
 
-async def test_speed_is_refused_for_a_pbx_of_the_users_own(tmp_path: Path) -> None:
+async def test_speed_is_refused_with_a_configured_pbx(tmp_path: Path) -> None:
     async with Up(tmp_path / "data", tmp_path, "--speed=2", RINGLEDGER_AMI="ami://u:very-secret@pbx") as up:
         assert await asyncio.wait_for(up.process.wait(), 300) == 2
         assert "--speed" in up.err.read_text()

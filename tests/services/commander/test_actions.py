@@ -1,6 +1,6 @@
 """The AMI actions that an act sends, and the outcome of each response, over a real session."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,29 +14,10 @@ from services.asterisk.ami.session import Session
 from services.commander.actions import ACTIONS
 from services.commander.actions.context import ActionContext
 from services.commander.config_log import ConfigLog
-from tests.support.fake_ami import FakeAmi, block
+from tests.support.fake_ami import FakeAmi
+from tests.support.pbx22 import queue_status_reply, reply_with
 
-Reply = Callable[[dict[str, str]], bytes]
 CALL = ChannelOriginate(channel="PJSIP/100", context="internal", exten="101")
-
-
-def reply_with(*lines: str) -> Reply:
-    return lambda action: block(lines[0], f"ActionID: {action['ActionID']}", *lines[1:])
-
-
-def queue_status_reply(**members: list[str]) -> Reply:
-    """Reply to QueueStatus as Asterisk does: the list of an unknown queue is empty."""
-
-    def reply(action: dict[str, str]) -> bytes:
-        number, name = f"ActionID: {action['ActionID']}", action["Queue"]
-        blocks = block("Response: Success", number, "EventList: start", "Message: Queue status will follow")
-        if name in members:
-            blocks += block("Event: QueueParams", f"Queue: {name}", number)
-        for interface in members.get(name, []):
-            blocks += block("Event: QueueMember", f"Queue: {name}", f"Location: {interface}", number)
-        return blocks + block("Event: QueueStatusComplete", number, "EventList: Complete")
-
-    return reply
 
 
 @pytest.fixture
@@ -197,7 +178,7 @@ async def test_a_member_change_sends_only_its_changed_values(session: Session, a
     ]
 
 
-async def test_a_partial_member_change_names_what_succeeded(session: Session, ami: FakeAmi) -> None:
+async def test_a_partial_member_change_names_the_successes(session: Session, ami: FakeAmi) -> None:
     ami.replies["QueuePause"] = reply_with("Response: Error", "Message: Interface not found")
     act = QueueMemberChange(queue="sales", interface="PJSIP/101", penalty=2, paused=True)
     error = await refusal(session, act)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -12,7 +11,7 @@ import pytest
 
 from schemas.acts import ActFailed, ActRequested, ActSent, ActSucceeded, ActUnknown, builtins
 from schemas.acts.channel import ChannelHangup
-from schemas.log import NewEvent, RingledgerEvent
+from schemas.log import NewEvent
 from services.commander import executor, term_log
 from services.commander.commander import Commander
 from services.commander.executor import MAX_APPEND_LAG_SECONDS
@@ -22,11 +21,10 @@ from services.database.locks import Lock
 from services.database.notify import notify_commander
 from services.log.append import append_events
 from tests.support.cable import Cable
+from tests.support.commander import act_events, append_event, commander_task, request_hangup, wait_outcome
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import eventually
 from tests.support.restoring import rewind
-
-ACT_EVENTS = "SELECT name, raw FROM ledger.event WHERE name LIKE 'Act%' ORDER BY position"
 
 
 @pytest.fixture
@@ -34,49 +32,6 @@ async def ami() -> AsyncIterator[FakeAmi]:
     async with FakeAmi() as fake:
         fake.replies["Hangup"] = lambda action: block("Response: Success", f"ActionID: {action['ActionID']}")
         yield fake
-
-
-@asynccontextmanager
-async def commander_task(fake: FakeAmi, url: str) -> AsyncIterator[Commander]:
-    stop = asyncio.Event()
-    commander = Commander(fake.pbx(), url)
-    running = asyncio.create_task(commander.run(stop))
-    yield commander
-    stop.set()
-    await running
-
-
-async def request_hangup(connection: asyncpg.Connection, name: str, *, pbx: str = "pbx", recorded: float = 0.0) -> None:
-    """Request the hangup of PJSIP/<name>; the act's id is ``name`` too."""
-    await write(connection, ActRequested(name, builtins(ChannelHangup(f"PJSIP/{name}"))), pbx, recorded)
-    await notify_commander(connection, pbx)
-
-
-async def write(
-    connection: asyncpg.Connection, event: RingledgerEvent, pbx: str = "pbx", recorded: float = 0.0
-) -> None:
-    now = recorded or time.time()
-    received = NewEvent("ringledger", type(event).__name__, now, now, msgspec.json.encode(event))
-    await append_events(connection, pbx, time.time_ns(), 1, [received])
-
-
-async def act_events(connection: asyncpg.Connection) -> list[tuple[str, dict[str, Any]]]:
-    return [(name, msgspec.json.decode(raw)) for name, raw in await connection.fetch(ACT_EVENTS)]
-
-
-async def wait_outcome(connection: asyncpg.Connection, act_id: str) -> dict[str, Any]:
-    """Wait for the outcome of an act, and return it."""
-    outcomes = ("ActSucceeded", "ActFailed", "ActUnknown")
-
-    async def outcome() -> dict[str, Any] | None:
-        return next(
-            (event for name, event in await act_events(connection) if name in outcomes and event["id"] == act_id),
-            None,
-        )
-
-    event: dict[str, Any] | None = await eventually(outcome, f"{act_id} has an outcome")
-    assert event is not None
-    return event
 
 
 async def event_names(connection: asyncpg.Connection) -> list[str]:
@@ -221,7 +176,7 @@ async def test_an_act_at_an_unreachable_pbx_fails(url: str, connection: asyncpg.
 
 async def test_an_act_of_an_unknown_type_fails(url: str, connection: asyncpg.Connection, ami: FakeAmi) -> None:
     async with commander_task(ami, url):
-        await write(connection, ActRequested("a", {"act": "pbx.explode"}))
+        await append_event(connection, ActRequested("a", {"act": "pbx.explode"}))
         await notify_commander(connection, "pbx")
         assert (await wait_outcome(connection, "a"))["reason"] == "impossible"
 
@@ -316,7 +271,7 @@ async def test_outcomes_are_read_from_an_unfolded_log(url: str, connection: asyn
         ActRequested("sent", builtins(ChannelHangup("PJSIP/sent"))),
         ActSent("sent"),
     ):
-        await write(connection, event)
+        await append_event(connection, event)
     async with commander_task(ami, url):
         assert (await wait_outcome(connection, "sent"))["type"] == "ActUnknown"
         await request_hangup(connection, "new")

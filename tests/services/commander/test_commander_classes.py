@@ -11,7 +11,7 @@ from schemas.log import NewEvent
 from services.commander import executor
 from services.commander.link import CommanderLink
 from services.log.append import append_events
-from tests.services.commander.test_commander import commander_task, request_hangup, wait_outcome
+from tests.support.commander import commander_task, request_hangup, wait_outcome
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.polling import eventually, present
 

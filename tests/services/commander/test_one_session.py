@@ -17,12 +17,12 @@ from services.commander.link import CommanderLink
 from services.listener import ami as listener_ami
 from services.log.listener_link import listener_link
 from services.runtime.settings import SettingsError, load_settings
-from tests.services.commander.test_commander import commander_task, request_hangup, wait_outcome, write
-from tests.services.runtime.test_settings import SECRET
+from tests.support.commander import append_event, commander_task, request_hangup, wait_outcome
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
 from tests.support.listener import listener_task
 from tests.support.polling import eventually, present
+from tests.support.settings import SECRET
 
 LISTENER = """
 INSERT INTO ledger.listener (pbx, kind, holder, host, renewed, status)
@@ -132,9 +132,9 @@ async def test_listener_link_is_read_from_lease_and_log(connection: asyncpg.Conn
     assert await state() == "none"
     await connection.execute(LISTENER, 0, {})
     assert await state() == "down"
-    await write(connection, LoginRefused("a:1", IN_USE))
+    await append_event(connection, LoginRefused("a:1", IN_USE))
     assert await state() == "refused"
-    await write(connection, Connected("a:1"))
+    await append_event(connection, Connected("a:1"))
     assert await state() == "down"
     await connection.execute(LISTENER, 0, {"link": "up"})
     assert await state() == "up"

@@ -39,7 +39,7 @@ def test_a_caller_with_the_permission_passes() -> None:
     assert request().recheck(accounts("manager")).uuid == "ann"
 
 
-def test_a_caller_who_lost_the_permission_is_forbidden() -> None:
+def test_a_caller_without_the_permission_is_forbidden() -> None:
     with pytest.raises(Forbidden):
         request().recheck(accounts("user"))
 

@@ -19,7 +19,7 @@ def test_other_texts_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("value", [" blank before", "blank after ", "two\nlines"])
-def test_a_line_that_would_read_back_differently_is_refused(value: str) -> None:
+def test_a_line_that_cannot_round_trip_is_refused(value: str) -> None:
     with pytest.raises(Invalid):
         require_writable("queues.conf", Section("support", (Line("musicclass", value),)))
 

@@ -88,7 +88,7 @@ async def test_a_projector_changes_nothing_of_a_newer_model(url: str) -> None:
     await connection.close()
 
 
-async def test_migrate_refuses_before_it_applies_anything(url: str) -> None:
+async def test_migrate_refuses_before_any_change(url: str) -> None:
     connection = await connect(url)
     await connection.execute(MIGRATION)
     await connection.execute("DELETE FROM ringledger_migration WHERE name = $1", LAST)
@@ -98,7 +98,7 @@ async def test_migrate_refuses_before_it_applies_anything(url: str) -> None:
     await connection.close()
 
 
-async def test_what_is_older_unknown_or_not_served_is_no_reason_to_refuse(url: str) -> None:
+async def test_older_and_unserved_models_are_compatible(url: str) -> None:
     connection = await connect(url)
     await connection.execute(CHECKPOINT, "rebuild")
     await connection.execute(CHECKPOINT.replace("99", "0"), "model")
@@ -107,7 +107,7 @@ async def test_what_is_older_unknown_or_not_served_is_no_reason_to_refuse(url: s
     await connection.close()
 
 
-async def test_an_empty_or_absent_database_is_no_newer_one(url: str) -> None:
+async def test_an_empty_or_absent_database_is_compatible(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("DROP SCHEMA ledger CASCADE; DROP TABLE ringledger_migration")
     await compatible.check(connection)

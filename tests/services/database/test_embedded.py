@@ -58,7 +58,7 @@ def test_a_user_that_is_killed_is_no_user(data: Path) -> None:
     assert not Embedded(data).is_alive
 
 
-def test_a_pid_file_that_names_another_process_is_no_server(data: Path) -> None:
+def test_a_pid_file_of_another_process_is_ignored(data: Path) -> None:
     Embedded(data).start()
     os.kill(int((data / "postgresql" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
     (data / "postgresql" / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n\n\n")
@@ -127,7 +127,7 @@ def title(pid: str) -> str:
         return ""
 
 
-def test_a_stop_that_takes_too_long_is_cut_short_and_recovered(data: Path) -> None:
+def test_a_long_stop_is_cut_short(data: Path) -> None:
     Embedded(data).start()
     postmaster = int((data / "postgresql" / "postmaster.pid").read_bytes().split(b"\n")[0])
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
@@ -139,7 +139,7 @@ def test_a_stop_that_takes_too_long_is_cut_short_and_recovered(data: Path) -> No
         assert Embedded(data).is_ready
 
 
-def test_a_cluster_that_was_never_finished_is_made_anew(place: Path) -> None:
+def test_an_unfinished_cluster_is_created_again(place: Path) -> None:
     unfinished = place / "other" / "postgresql.new"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -148,14 +148,14 @@ def test_a_cluster_that_was_never_finished_is_made_anew(place: Path) -> None:
     assert not unfinished.exists()
 
 
-def test_sockets_of_a_long_path_are_in_a_folder_of_its_own_elsewhere(tmp_path: Path) -> None:
+def test_sockets_of_a_long_path_are_elsewhere(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     assert Embedded(deep).url == Embedded(deep).url != Embedded(deep / "f").url
     assert "host=/tmp/ringledger-" in Embedded(deep).url
     assert Embedded(Path("/short")).url.endswith("host=/short/run")
 
 
-def test_somebody_elses_folder_is_not_used_for_sockets(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_has_no_sockets(tmp_path: Path) -> None:
     server = Embedded(tmp_path / ("d" * 60) / ("e" * 60))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

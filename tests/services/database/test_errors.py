@@ -57,13 +57,13 @@ def test_an_error_within_a_command_is_one_line(state: str, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "x"), BrokenPipeError(), KeyError("x")])
-def test_an_error_that_is_not_postgresqls_is_not_blamed_on_it(error: Exception) -> None:
+def test_other_errors_are_not_postgresqls(error: Exception) -> None:
     settings = replace(Settings(), database_url="postgresql://nowhere")
     with pytest.raises(type(error)), open_database(settings):
         raise error
 
 
-def test_what_is_lost_or_misconfigured_is_unreachable() -> None:
+def test_lost_and_misconfigured_servers_are_unreachable() -> None:
     assert all(issubclass(one, UNREACHABLE) for one in (*CONNECTION_LOST, *MISCONFIGURED))
     assert explain(TimeoutError()) == "PostgreSQL does not answer; run this again later"
     assert is_from_postgresql(ConnectionRefusedError(111, "Connection refused"))
@@ -142,7 +142,7 @@ async def test_no_command_ends_in_a_traceback_without_postgresql(url: str, tmp_p
         await explains("postgresql://ringledger@127.0.0.1:1/none", tmp_path, "PostgreSQL does not answer", *arguments)
 
 
-async def test_no_command_ends_in_a_traceback_without_a_free_connection(url: str, tmp_path: Path) -> None:
+async def test_commands_have_no_traceback_without_connections(url: str, tmp_path: Path) -> None:
     ledger, ami = await files(url, tmp_path)
     async with crowded(url):
         for arguments in commands(ledger, ami):
@@ -157,7 +157,7 @@ async def test_every_command_ends_while_postgresql_is_frozen(url: str, own_serve
         )
 
 
-async def test_every_command_ends_while_the_embedded_server_is_frozen(url: str, own_server: Embedded) -> None:
+async def test_commands_end_while_the_server_is_frozen(url: str, own_server: Embedded) -> None:
     data = own_server.cluster.data.parent
     ledger, ami = await files(url, own_server.cluster.data.parent)
     with frozen(own_server):
@@ -172,7 +172,7 @@ async def test_a_ledger_of_another_version_is_named(url: str, tmp_path: Path) ->
     assert (code, err.count("\n"), "Traceback" in err) == (2, 1, False)
 
 
-async def test_migrate_says_that_another_migration_runs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_migrate_names_a_running_migration(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.database.migrate.LOCK_TIMEOUT", "10ms")
     connection = await connect(url)
     environment = {"RINGLEDGER_DATABASE_URL": url}

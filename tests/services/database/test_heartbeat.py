@@ -32,7 +32,7 @@ async def test_silence_ends_whatever_waits_for_postgresql() -> None:
 
 
 async def test_no_answer_in_time_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.database.heartbeat.TICKS", 2)
+    monkeypatch.setattr("services.database.heartbeat.SILENT_TICKS", 2)
     monkeypatch.setattr("services.database.heartbeat.TICK_SECONDS", 0.01)
     heartbeat = Heartbeat("")
     with pytest.raises(SilentError):
@@ -40,8 +40,8 @@ async def test_no_answer_in_time_is_silence(monkeypatch: pytest.MonkeyPatch) -> 
     assert heartbeat.silent
 
 
-async def test_a_process_that_is_busy_itself_is_not_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.database.heartbeat.TICKS", 2)
+async def test_a_busy_process_is_not_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.database.heartbeat.SILENT_TICKS", 2)
     monkeypatch.setattr("services.database.heartbeat.TICK_SECONDS", 0.01)
     heartbeat = Heartbeat("")
 
@@ -74,14 +74,14 @@ async def test_a_postgresql_that_refuses_is_not_silent(monkeypatch: pytest.Monke
     running.cancel()
 
 
-async def test_a_pool_lends_no_connection_after_the_time_limit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pool_refuses_after_its_time_limit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with await open_pool(url, Heartbeat(url), size=1) as pool, pool.acquire():
         monkeypatch.setattr("services.database.pool.ACQUIRE_SECONDS", 0.05)
         with pytest.raises(TimeoutError):
             await pool.fetchval("SELECT 1")
 
 
-async def test_a_long_statement_is_not_cut_while_postgresql_answers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_statement_of_working_postgresql_continues(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.database.heartbeat.BEAT_SECONDS", 0.01)
     heartbeat = Heartbeat(url)
     beating = asyncio.create_task(heartbeat.run())

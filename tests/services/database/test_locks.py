@@ -51,7 +51,7 @@ def test_every_session_has_a_lock_timeout() -> None:
     assert opening == {"connection.py", "compatible.py"}
 
 
-async def test_a_lock_that_is_held_is_waited_for_no_longer_than_told(url: str) -> None:
+async def test_a_wait_for_a_lock_has_a_limit(url: str) -> None:
     holder, other = await connect(url), await connect(url, lock_timeout="10ms")
     async with locked(holder, Lock.RETENTION):
         assert not await try_lock(other, Lock.RETENTION)
@@ -73,7 +73,7 @@ async def test_locks_of_two_names_are_two_locks(url: str) -> None:
     await other.close()
 
 
-async def test_whoever_stands_by_takes_the_lock_when_it_is_free(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_standby_takes_the_released_lock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.database.locks.STAND_BY_SECONDS", 0.01)
     one, other = await connect(url), await connect(url)
     stop = asyncio.Event()
@@ -88,7 +88,7 @@ async def test_whoever_stands_by_takes_the_lock_when_it_is_free(url: str, monkey
     await other.close()
 
 
-async def test_a_lost_connection_does_not_undo_what_was_done_under_a_lock(url: str) -> None:
+async def test_a_lost_connection_undoes_no_locked_work(url: str) -> None:
     one, other = await connect(url), await connect(url)
     async with locked(one, Lock.DECISION):
         await other.execute("SELECT pg_terminate_backend($1)", one.get_server_pid())

@@ -89,7 +89,7 @@ async def test_an_earlier_database_upgrades_in_place(old: str) -> None:
 
 
 @pytest.mark.parametrize("later", [False, True])
-async def test_an_upgraded_database_has_the_schema_of_a_new_one(old: str, url: str, *, later: bool) -> None:
+async def test_an_upgraded_database_has_the_new_schema(old: str, url: str, *, later: bool) -> None:
     upgraded, new = await connect(old), await connect(url)
     if later:
         await upgraded.execute(LATER.read_text(encoding="utf-8"))

@@ -80,7 +80,7 @@ async def test_heads_are_signed_and_held_against_the_log(
     assert inside(tmp_path) == ["anchor", "data", f"data/{KEY_FILE}"]
 
 
-async def test_a_tail_that_was_rewritten_whole_is_found_by_the_anchor_alone(
+async def test_only_an_anchor_reveals_a_rewritten_tail(
     url: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     file = tmp_path / "anchor"
@@ -100,7 +100,7 @@ async def test_a_tail_that_was_rewritten_whole_is_found_by_the_anchor_alone(
     await anchored_nothing(url, file, tmp_path, "rewritten", 1)
 
 
-async def test_what_an_older_anchor_holds_is_not_under_suspicion(
+async def test_the_fault_begins_after_the_matching_anchor(
     url: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     file = tmp_path / "anchor"
@@ -127,7 +127,7 @@ async def test_a_damaged_log_gets_no_anchor(url: str, connection: asyncpg.Connec
     assert inside(tmp_path) == []
 
 
-async def test_who_has_no_key_checks_and_adds_nothing(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
+async def test_anchors_without_a_key_are_only_checked(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     file, elsewhere = tmp_path / "anchor", tmp_path / "elsewhere"
     await verify_with_anchors(url, file, tmp_path)
     before = file.read_bytes()
@@ -191,7 +191,7 @@ async def test_a_key_that_is_none_is_refused(url: str, connection: asyncpg.Conne
     assert inside(tmp_path) == [KEY_FILE]
 
 
-async def test_the_command_says_it_with_its_exit_code(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
+async def test_the_command_reports_with_its_exit_code(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     file = tmp_path / "anchor"
 
     def run() -> tuple[int, str, str]:

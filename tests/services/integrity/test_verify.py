@@ -17,10 +17,10 @@ from services.integrity.chain_walk import walk_chain
 from services.integrity.damage import BatchBoundary, DamageError
 from services.log import batches
 from services.log.append import append_events
-from services.log.chain import LEAF, ZERO_LINK
+from services.log.chain import LEAF_BYTES, ZERO_LINK
+from tests.support.log_clock import set_clock
 from tests.support.polling import eventually
 
-CLOCK = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{}+00'"
 MOVE = """
 UPDATE ledger.event SET position = position + 1000 WHERE position >= {0};
 UPDATE ledger.event SET position = position - 1000 + {1} WHERE position >= 1000
@@ -177,10 +177,10 @@ def events(size: int, number: int) -> list[NewEvent]:
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     opened = await asyncpg.connect(url)
-    await opened.execute(CLOCK.format("2031-01-31 23:59:59"))
+    await set_clock(opened, "2031-01-31 23:59:59+00")
     await append_events(opened, "a", 1, 1, events(4, 10))
     await append_events(opened, "b", 9, 1, events(3, 20))
-    await opened.execute(CLOCK.format("2031-02-01"))
+    await set_clock(opened, "2031-02-01+00")
     await append_events(opened, "a", 1, 5, events(4, 30))
     await append_events(opened, "b", 9, 4, events(3, 40))
     await append_events(opened, "a", 2, 1, events(2, 50))
@@ -196,15 +196,15 @@ async def test_every_column_has_its_case(connection: asyncpg.Connection, table: 
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_what_was_done_is_named(
+async def test_each_damage_is_named(
     url: str, connection: asyncpg.Connection, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change, kind, position = CASES[case]
     good = await walk_chain(url)
     assert (good.events, good.batches, good.end.position) == (16, 5, 16)
     await connection.execute(change)
-    for window in (1, 3, batches.WINDOW):  # what is read together must not matter
-        monkeypatch.setattr(batches, "WINDOW", window)
+    for window in (1, 3, batches.WINDOW_POSITIONS):  # what is read together must not matter
+        monkeypatch.setattr(batches, "WINDOW_POSITIONS", window)
         with pytest.raises(DamageError) as result:
             await walk_chain(url)
         assert (result.value.kind, result.value.position) == (kind, position), str(result.value)
@@ -213,9 +213,7 @@ async def test_what_was_done_is_named(
 
 
 @pytest.mark.parametrize("column", sorted(name for name in ALTERED if name not in {"batch.appended", "batch.month"}))
-async def test_the_column_is_named_where_the_rest_tells_it(
-    url: str, connection: asyncpg.Connection, column: str
-) -> None:
+async def test_a_changed_column_is_named(url: str, connection: asyncpg.Connection, column: str) -> None:
     await connection.execute(CASES[column][0])
     with pytest.raises(DamageError) as result:
         await walk_chain(url)
@@ -224,7 +222,7 @@ async def test_the_column_is_named_where_the_rest_tells_it(
     assert ("its salt, times, source, name or bytes" if hashed else f"its {name} ") in str(result.value)
 
 
-async def test_an_empty_log_is_honest_and_no_log_is_none(url: str, empty_url: str) -> None:
+async def test_an_empty_log_is_honest(url: str, empty_url: str) -> None:
     assert (await walk_chain(url)).end == BatchBoundary(0, ZERO_LINK)
     with pytest.raises(NoLedgerError, match="holds no ledger of this version"):
         await walk_chain(empty_url)
@@ -264,10 +262,10 @@ async def test_the_chain_may_begin_at_a_later_batch(url: str, connection: asyncp
         await walk_chain(url, start=BatchBoundary(7, bytes(32)))
 
 
-async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connection: asyncpg.Connection) -> None:
+async def test_redacted_and_altered_events_are_distinguished(url: str, connection: asyncpg.Connection) -> None:
     await connection.execute("UPDATE ledger.event SET raw = 'x' WHERE position IN (9, 13)")
     rows = await connection.fetch("SELECT first, leaves FROM ledger.batch WHERE first IN (8, 12) ORDER BY first")
-    was = {9: rows[0][1][LEAF : 2 * LEAF], 13: rows[1][1][LEAF : 2 * LEAF]}
+    was = {9: rows[0][1][LEAF_BYTES : 2 * LEAF_BYTES], 13: rows[1][1][LEAF_BYTES : 2 * LEAF_BYTES]}
     reading = await batches.connect_microseconds(url, "test")
     async for stretch in batches.read_slices(reading, 0, 16):
         salts = b"".join([b.salts for b in stretch.batches])  # of the first position on
@@ -280,7 +278,7 @@ async def test_what_was_redacted_is_told_from_what_was_altered(url: str, connect
     with pytest.raises(DamageError, match="event 9 altered"):
         await walk_chain(url, redacted={9: redacted[13], 13: redacted[13]})
     with pytest.raises(DamageError, match="event 10 altered"):  # recorded as redacted, but unchanged
-        await walk_chain(url, redacted=redacted | {10: (now[10], bytes(LEAF))})
+        await walk_chain(url, redacted=redacted | {10: (now[10], bytes(LEAF_BYTES))})
 
 
 async def test_the_command_needs_the_database_alone(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
@@ -301,9 +299,7 @@ async def test_the_command_needs_the_database_alone(url: str, connection: asyncp
 
 
 @pytest.mark.parametrize(("done", "kind"), [(12, "missing"), (2, "reordered")])
-async def test_a_hole_in_a_connection_is_found_though_the_chain_holds(
-    url: str, connection: asyncpg.Connection, done: int, kind: str
-) -> None:
+async def test_a_hole_in_a_connection_is_named(url: str, connection: asyncpg.Connection, done: int, kind: str) -> None:
     # As if a batch had been removed, and all later ones appended again.
     await connection.execute("UPDATE ledger.connection SET last_ordinal = $1 WHERE connection = 1", done)
     await append_events(connection, "a", 1, done + 1, events(1, 60))
@@ -318,8 +314,8 @@ async def test_several_processes_find_the_same(
     url: str, connection: asyncpg.Connection, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = await walk_chain(url, {7, 16})
-    monkeypatch.setattr(compare, "PARALLEL", 0)
-    monkeypatch.setattr(batches, "WINDOW", 1)
+    monkeypatch.setattr(compare, "PARALLEL_EVENTS", 0)
+    monkeypatch.setattr(batches, "WINDOW_POSITIONS", 1)
     assert await walk_chain(url, {7, 16}) == alone
     change, kind, position = CASES[case]
     await connection.execute(change)
@@ -335,7 +331,7 @@ from services.log import batches
 
 async def main():
     connection = await batches.connect_microseconds(sys.argv[1], "test")
-    compare.PARALLEL = 0
+    compare.PARALLEL_EVENTS = 0
     async with compare.open_comparer(sys.argv[1], connection, {}, 16) as (compared, _):
         stretch = await batches.read_batches(connection, 0, 16)
         assert (await compared(stretch.batches, stretch.months)).counts.total() == 16

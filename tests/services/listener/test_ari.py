@@ -1,11 +1,8 @@
 """The ARI link against a websocket server of aiohttp."""
 
 import asyncio
-import base64
-import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
@@ -23,52 +20,12 @@ from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.process import listen
 from services.runtime.masking.json import mask_json
+from tests.support.fake_ari import ARI_EVENT, ARI_SECRET, fake_ari, send_and_stay
 from tests.support.polling import eventually
-
-EVENT = '{"type":"ChannelCreated","timestamp":"2026-11-22T00:56:23.349+0000","channel":{"name":"caf\u00e9 \u4e16"}}'
-SECRET = "very-secret"
-
-Serve = Callable[[web.WebSocketResponse], Awaitable[None]]
-
-
-@contextlib.asynccontextmanager
-async def asterisk(*serve: Serve) -> AsyncIterator[Pbx]:
-    """Serve ARI: each function serves one connection, in order; further connections are refused."""
-    rest = iter(serve)
-
-    async def events(request: web.Request) -> web.StreamResponse:
-        assert dict(request.query) == {"app": "ringledger", "subscribeAll": "true"}
-        scheme, credentials = request.headers["Authorization"].split()
-        if scheme != "Basic" or base64.b64decode(credentials).decode() != f"user:{SECRET}":
-            return web.Response(status=401)
-        serve_next = next(rest, None)
-        if serve_next is None:
-            return web.Response(status=503)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await serve_next(socket)
-        return socket
-
-    app = web.Application()
-    app.router.add_get("/ari/events", events)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port: int = runner.addresses[0][1]
-    try:
-        yield Pbx("pbx", "127.0.0.1", port, "user", SECRET)
-    finally:
-        await runner.cleanup()
 
 
 async def send_and_close(socket: web.WebSocketResponse) -> None:
-    await socket.send_str(EVENT)
-
-
-async def send_and_stay(socket: web.WebSocketResponse) -> None:
-    await socket.send_str(EVENT)
-    await socket.receive()
+    await socket.send_str(ARI_EVENT)
 
 
 async def receive(listener: AriListener, ingest: Ingest, names: list[str]) -> list[NewEvent]:
@@ -88,14 +45,14 @@ async def receive(listener: AriListener, ingest: Ingest, names: list[str]) -> li
 
 
 async def test_messages_are_logged_unchanged_over_several_links(url: str, spools: Spools) -> None:
-    async with asterisk(send_and_close, send_and_stay) as pbx:
+    async with fake_ari(send_and_close, send_and_stay) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         began = time.time()
         twice = ["AriConnected", "ChannelCreated", "AriDisconnected"] * 2
         events = await receive(AriListener(pbx, ingest), ingest, twice[:5])
     assert [event.name for event in events] == twice
     assert [event.source for event in events[:3]] == ["ringledger", "ari", "ringledger"]
-    assert events[1].raw == EVENT.encode()
+    assert events[1].raw == ARI_EVENT.encode()
     assert events[1].occurred == 1795308983.349
     assert began <= events[1].recorded <= time.time()
 
@@ -107,7 +64,7 @@ async def test_malformed_ari_messages_are_counted(url: str, spools: Spools) -> N
         await socket.send_bytes(b"\0")
         await send_and_stay(socket)
 
-    async with asterisk(send_nonsense) as pbx:
+    async with fake_ari(send_nonsense) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         listener = AriListener(pbx, ingest)
         await receive(listener, ingest, ["AriConnected", "ChannelCreated"])
@@ -120,7 +77,7 @@ async def test_rejected_messages_do_not_fill_the_logs(url: str, spools: Spools) 
             await socket.send_str("no json")
         await send_and_stay(socket)
 
-    async with asterisk(send_nonsense) as pbx:
+    async with fake_ari(send_nonsense) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         with capture_logs() as logs:
             await receive(AriListener(pbx, ingest), ingest, ["AriConnected", "ChannelCreated"])
@@ -133,7 +90,7 @@ async def test_a_failure_logs_the_end_of_the_link(url: str, spools: Spools, monk
     def fail(*_: object) -> None:
         raise RuntimeError("unforeseen")
 
-    async with asterisk(send_and_stay) as pbx:
+    async with fake_ari(send_and_stay) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         listener = AriListener(pbx, ingest)
         monkeypatch.setattr(listener, "_deliver", fail)
@@ -150,7 +107,7 @@ async def test_an_endless_message_ends_the_link(url: str, spools: Spools, monkey
         await socket.send_str("x" * 10_000)
         await socket.receive()
 
-    async with asterisk(endless, send_and_stay) as pbx:
+    async with fake_ari(endless, send_and_stay) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         names = ["AriConnected", "AriDisconnected", "AriConnected", "ChannelCreated"]
         events = await receive(AriListener(pbx, ingest), ingest, names)
@@ -164,7 +121,7 @@ async def test_a_link_without_pong_is_lost(url: str, monkeypatch: pytest.MonkeyP
     async def silent(_: web.WebSocketResponse) -> None:
         await is_over.wait()  # reads nothing, so no ping gets a pong
 
-    async with asterisk(silent, send_and_stay) as pbx:
+    async with fake_ari(silent, send_and_stay) as pbx:
         ingest = Ingest(url, pbx.name, spools)
         names = ["AriConnected", "AriDisconnected", "AriConnected"]
         events = await receive(AriListener(pbx, ingest), ingest, names)
@@ -174,8 +131,8 @@ async def test_a_link_without_pong_is_lost(url: str, monkeypatch: pytest.MonkeyP
 
 async def test_a_refusal_is_logged_without_the_secret(url: str, spools: Spools) -> None:
     stop = asyncio.Event()
-    async with asterisk() as pbx:
-        wrong = Pbx(pbx.name, pbx.host, pbx.port, "user", "not-" + SECRET)
+    async with fake_ari() as pbx:
+        wrong = Pbx(pbx.name, pbx.host, pbx.port, "user", "not-" + ARI_SECRET)
         with capture_logs() as logs:
             running = asyncio.create_task(AriListener(wrong, Ingest(url, "pbx", spools)).run(stop))
             await eventually(lambda: logs)
@@ -184,7 +141,7 @@ async def test_a_refusal_is_logged_without_the_secret(url: str, spools: Spools) 
     assert logs[0]["event"] == "ari_connect_failed"
     assert logs[0]["error"] == "HTTP 401"
     assert logs[0]["again_in"] == services.listener.ari.REFUSED_RETRY_SECONDS
-    assert SECRET not in str(logs)
+    assert ARI_SECRET not in str(logs)
 
 
 async def test_a_listener_without_asterisk_stops_at_once(url: str, spools: Spools) -> None:
@@ -199,7 +156,7 @@ async def test_a_listener_without_asterisk_stops_at_once(url: str, spools: Spool
 
 async def test_the_log_has_the_events_of_ari(url: str, tmp_path: Path) -> None:
     stop = asyncio.Event()
-    async with asterisk(send_and_stay) as pbx:
+    async with fake_ari(send_and_stay) as pbx:
         running = asyncio.create_task(listen(Settings(ari=(pbx,), data=tmp_path), url, stop))
         connection = await connect(url)
         await eventually(lambda: connection.fetchval("SELECT count(*) FROM ledger.event WHERE source = 'ari'"))
@@ -214,7 +171,7 @@ async def test_the_log_has_the_events_of_ari(url: str, tmp_path: Path) -> None:
         ("pbx", "ari", "ChannelCreated"),
         ("pbx", "ringledger", "AriDisconnected"),
     ]
-    assert rows[1]["raw"] == EVENT.encode()
+    assert rows[1]["raw"] == ARI_EVENT.encode()
 
 
 def test_secrets_are_masked_in_place() -> None:
@@ -223,7 +180,7 @@ def test_secrets_are_masked_in_place() -> None:
         rb'{"type":"X","password":"********","md5_cred" : "********",'
         rb'"n":{"auth_token":"********","key":"********","keys":"ok"},"password":5}'
     )
-    assert mask_json(EVENT.encode()) == EVENT.encode()
+    assert mask_json(ARI_EVENT.encode()) == ARI_EVENT.encode()
     assert msgspec.json.decode(mask_json(raw))["n"]["keys"] == "ok"
 
 
@@ -233,7 +190,7 @@ def test_a_malformed_time_is_none(text: str) -> None:
 
 
 def test_the_repr_of_a_pbx_hides_the_secret() -> None:
-    assert not re.search(SECRET, repr(Settings(ari=(Pbx("pbx", "host", 1, "user", SECRET),))))
+    assert not re.search(ARI_SECRET, repr(Settings(ari=(Pbx("pbx", "host", 1, "user", ARI_SECRET),))))
 
 
 async def test_a_stop_does_not_wait_for_a_response(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +206,7 @@ async def test_a_stop_does_not_wait_for_a_response(url: str, spools: Spools, mon
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         stop = asyncio.Event()
-        listener = AriListener(Pbx("pbx", "127.0.0.1", port, "user", SECRET), Ingest(url, "pbx", spools))
+        listener = AriListener(Pbx("pbx", "127.0.0.1", port, "user", ARI_SECRET), Ingest(url, "pbx", spools))
         running = asyncio.create_task(listener.run(stop))
         await has_read.wait()
         stop.set()

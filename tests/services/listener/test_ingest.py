@@ -1,15 +1,8 @@
 """The writer while PostgreSQL is down, hangs, loses data, or refuses an event."""
 
-import asyncio
 import base64
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import msgspec
@@ -27,12 +20,9 @@ from services.listener.ingest import Ingest
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
+from tests.support.ingest import numbered_event, running_ingest
+from tests.support.listener_process import listener_process, wait_connected
 from tests.support.polling import eventually
-
-SPOOL_MB = "RINGLEDGER_SPOOL_MB"
-
-# Run as `ringledger listen`, without the program's path.
-PROGRAM = [sys.executable, "-c", "from services.cli import main; main()", "listen"]
 
 
 @pytest.fixture(autouse=True)
@@ -41,37 +31,25 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
 
 
-def event(n: int) -> NewEvent:
-    return NewEvent("ami", "VarSet", None, float(n), block("Event: VarSet", f"Value: {n}"))
-
-
-@asynccontextmanager
-async def writing(ingest: Ingest) -> AsyncIterator[Ingest]:
-    task = asyncio.create_task(ingest.run())
-    yield ingest
-    ingest.stop()
-    await asyncio.wait_for(task, 300)
-
-
 async def test_events_are_appended_once_over_bad_connections(url: str, spools: Spools) -> None:
     async with Cable.to_postgresql(url) as cable:
         cable.lose_answer = b"s\0\0\0\4Z\0\0\0\5I"  # committed, but the response is lost
-        async with writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
+        async with running_ingest(Ingest(cable.url(url), "pbx", spools)) as ingest:
             for n in range(1, 400):
-                ingest.put(event(n))
+                ingest.put(numbered_event(n))
                 if n % 100 == 0:
                     await eventually(lambda n=n: ingest.last_appended >= n)  # type: ignore[misc]
                     cable.cut()
         assert cable.lost == 1
     rows = await EventLog(url).rows()
-    assert [row["raw"] for row in rows] == [event(n).raw for n in range(1, 400)]
+    assert [row["raw"] for row in rows] == [numbered_event(n).raw for n in range(1, 400)]
 
 
 @pytest.mark.parametrize("how", ["terminated", "renamed", "full"])
 async def test_the_writer_survives_errors_of_postgresql(url: str, how: str, spools: Spools) -> None:
     admin = await asyncpg.connect(url)
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(event(1))
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(numbered_event(1))
         await eventually(lambda: ingest.last_appended >= 1)
         if how == "terminated":  # as by a restart; the error is not a PostgresConnectionError
             await admin.execute(
@@ -86,7 +64,7 @@ async def test_the_writer_survives_errors_of_postgresql(url: str, how: str, spoo
                 " $$BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END$$;"
                 " CREATE TRIGGER full_disk BEFORE INSERT ON ledger.event EXECUTE FUNCTION full_disk()"
             )
-        ingest.put(event(2))
+        ingest.put(numbered_event(2))
         if how != "terminated":
             await eventually(lambda: ingest._unreachable_since)
             assert ingest.waiting + ingest.spool_state.events == 1
@@ -96,21 +74,21 @@ async def test_the_writer_survives_errors_of_postgresql(url: str, how: str, spoo
             await admin.execute("DROP TRIGGER full_disk ON ledger.event")
         await eventually(lambda: ingest.last_appended >= 2)
     await admin.close()
-    assert [row["raw"] for row in await EventLog(url).rows()] == [event(1).raw, event(2).raw]
+    assert [row["raw"] for row in await EventLog(url).rows()] == [numbered_event(1).raw, numbered_event(2).raw]
 
 
 async def test_a_rewound_database_gets_the_remaining_events(url: str, spools: Spools) -> None:
     admin = await asyncpg.connect(url)
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(event(1))
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(numbered_event(1))
         await eventually(lambda: ingest.last_appended >= 1)
         await admin.execute(
             "DELETE FROM ledger.connection; TRUNCATE ledger.event, ledger.batch; UPDATE ledger.head SET position = 0"
         )
-        ingest.put(event(2))
+        ingest.put(numbered_event(2))
         await eventually(lambda: not ingest.waiting)
     await admin.close()
-    assert [row["raw"] for row in await EventLog(url).rows()] == [event(2).raw]
+    assert [row["raw"] for row in await EventLog(url).rows()] == [numbered_event(2).raw]
 
 
 async def test_a_held_append_lock_leaves_no_session_waiting(
@@ -141,10 +119,10 @@ REFUSABLE = [
 
 
 async def test_a_refused_event_is_logged_as_rejected(url: str, spools: Spools) -> None:
-    events = [event(n) for n in range(1, 101)]
+    events = [numbered_event(n) for n in range(1, 101)]
     for index, refusable in zip((0, 17, 18, 60, 104), REFUSABLE, strict=True):
         events.insert(index, refusable)
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
         for sent in events:
             ingest.put(sent)
     rows = await EventLog(url).rows()
@@ -173,7 +151,7 @@ async def test_postgresql_refuses_no_event_of_a_pbx(url: str, spools: Spools) ->
             b"Response: Success\r\nActionID: ringledger/1/" + b"y" * 10_000 + b"\r\n\r\n",
         ]
     )
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
         protocol = LedgerProtocol(ingest.backlog.put_all, lambda _: None)
         protocol.data_received(b"Asterisk Call Manager/11\0\xff\r\n")
         protocol.data_received(wire)
@@ -188,53 +166,12 @@ async def test_large_events_are_appended_in_several_batches(
 ) -> None:
     monkeypatch.setattr(batch_module, "BATCH_BYTES", 1000)
     giants = [NewEvent("ami", "Giant", None, 1.0, b"x" * size) for size in (10, 3000, 400, 400, 400, 5000, 1)]
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
         for giant in giants:
             ingest.put(giant)
         await eventually(lambda: not ingest.waiting)
         assert ingest.backlog.memory.bytes == 0
     assert [len(row["raw"]) for row in await EventLog(url).rows()] == [10, 3000, 400, 400, 400, 5000, 1]
-
-
-class Process:
-    """`ringledger listen` as a process."""
-
-    def __init__(self, url: str, pbx: FakeAmi, folder: Path) -> None:
-        self.log = folder / "log"
-        environment = {k: v for k, v in os.environ.items() if k == SPOOL_MB or not k.startswith("RINGLEDGER_")}
-        environment |= {
-            "RINGLEDGER_AMI": f"pbx=ami://lab:secret@127.0.0.1:{pbx.port}",
-            "RINGLEDGER_DATABASE_URL": url,
-            "RINGLEDGER_DATA": str(folder),
-        }
-        with self.log.open("wb") as stderr:
-            self.process = subprocess.Popen(PROGRAM, env=environment, stderr=stderr)
-
-    async def stop(self) -> None:
-        """Send SIGTERM, and wait until the process has ended with exit code 0."""
-        self.process.send_signal(signal.SIGTERM)
-        await eventually(lambda: self.process.poll() is not None)
-        assert self.process.returncode == 0, self.log.read_text()
-
-    def log_lines(self, event: str) -> list[dict[str, Any]]:
-        lines = (msgspec.json.decode(line) for line in self.log.read_bytes().splitlines())
-        return [line for line in lines if line["event"] == event]
-
-
-@asynccontextmanager
-async def process(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[Process]:
-    running = Process(url, pbx, folder)
-    try:
-        yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
-
-
-async def connected(pbx: FakeAmi, url: str) -> None:
-    await eventually(lambda: pbx.clients)
-    pbx.send(block("Event: Newchannel", "Uniqueid: 1"))
-    await EventLog(url).until(lambda names: "Newchannel" in names)
 
 
 async def in_a_snapshot(pbx: FakeAmi, _url: str) -> None:
@@ -247,13 +184,13 @@ async def refused(pbx: FakeAmi, url: str) -> None:
 
 
 async def reconnecting(pbx: FakeAmi, url: str) -> None:
-    await connected(pbx, url)
+    await wait_connected(pbx, url)
     pbx.server.close()
     pbx.cut()
     await EventLog(url).until(lambda names: "Disconnected" in names)
 
 
-@pytest.mark.parametrize("when", [connected, in_a_snapshot, reconnecting, refused])
+@pytest.mark.parametrize("when", [wait_connected, in_a_snapshot, reconnecting, refused])
 async def test_sigterm_appends_all_events_and_exits_0(
     url: str, tmp_path: Path, when: Callable[[FakeAmi, str], Awaitable[None]]
 ) -> None:
@@ -264,7 +201,7 @@ async def test_sigterm_appends_all_events_and_exits_0(
             )
         if when is refused:
             pbx.secret = "another"
-        async with process(url, pbx, tmp_path) as listener:
+        async with listener_process(url, pbx, tmp_path) as listener:
             await when(pbx, url)
             await listener.stop()
         names = [n for n in await EventLog(url).names() if n in {"Connected", "Disconnected"}]
@@ -275,8 +212,8 @@ async def test_sigterm_appends_all_events_and_exits_0(
 @pytest.mark.parametrize("how", ["gone", "hanging"])
 async def test_sigterm_without_postgresql_spools_and_exits_0(url: str, tmp_path: Path, how: str) -> None:
     async with FakeAmi() as pbx, Cable.to_postgresql(url) as cable:
-        async with process(cable.url(url), pbx, tmp_path) as listener:
-            await connected(pbx, url)
+        async with listener_process(cable.url(url), pbx, tmp_path) as listener:
+            await wait_connected(pbx, url)
             if how == "gone":
                 cable._server.close()
                 cable.cut()
@@ -292,7 +229,7 @@ async def test_sigterm_without_postgresql_spools_and_exits_0(url: str, tmp_path:
         assert not listener.log_lines("events_not_written")
         if how == "hanging":
             cable.flowing.set()
-    async with FakeAmi() as pbx, process(url, pbx, tmp_path) as listener:
+    async with FakeAmi() as pbx, listener_process(url, pbx, tmp_path) as listener:
         await EventLog(url).until(lambda names: names.count("Connected") >= 2)
         assert listener.log_lines("spool_taken_up")
     rows = await EventLog(url).rows()

@@ -22,11 +22,12 @@ from services.listener.ingest import Ingest
 from services.listener.lease import Lease
 from services.listener.process_identity import _start_time, is_dead, process_identity
 from services.log.append import append_events
-from tests.services.listener.test_ingest import SPOOL_MB, Process, event, process
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
-from tests.support.polling import TIMEOUT_SECONDS, eventually
+from tests.support.ingest import numbered_event
+from tests.support.listener_process import SPOOL_MB, ListenerProcess, listener_process
+from tests.support.polling import eventually, present
 
 STATE = ListenerState("up", 3, SpoolState(1, 2, 3))
 WRITERS = itertools.count(1)
@@ -56,10 +57,10 @@ async def test_the_first_listener_holds_and_publishes_its_state(url: str) -> Non
         waiting = asyncio.create_task(other.stand_by(stop))
         connection = await asyncpg.connect(url)
 
-        end = time.monotonic() + TIMEOUT_SECONDS
-        while (row := await connection.fetchrow("SELECT * FROM ledger.listener"))["renewals"] < 3:
-            assert time.monotonic() < end
-            await asyncio.sleep(0.02)
+        async def renewed() -> asyncpg.Record | None:
+            return await connection.fetchrow("SELECT * FROM ledger.listener WHERE renewals >= 3")
+
+        row = await present(renewed, "three renewals")
         await connection.close()
         assert row["holder"] == one.writer
         assert msgspec.json.decode(row["status"], type=ListenerState) == STATE
@@ -154,7 +155,7 @@ async def test_events_without_the_lease_are_dropped(url: str, spools: Spools) ->
         late._url = url
         async with renewing(late) as is_over:
             running = asyncio.create_task(ingest.run())
-            ingest.put(event(1))
+            ingest.put(numbered_event(1))
             await asyncio.wait_for(is_over.wait(), 300)
             await asyncio.wait_for(is_fenced.wait(), 300)
         ingest.stop()
@@ -171,10 +172,7 @@ async def send_numbers(pbx: FakeAmi, url: str, numbers: range) -> None:
     async def is_logged() -> bool:
         return any(row["raw"] == last for row in await EventLog(url).rows())
 
-    end = time.monotonic() + TIMEOUT_SECONDS
-    while not await is_logged():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.02)
+    await eventually(is_logged, f"event {numbers[-1]} in the log")
 
 
 async def logged_numbers(url: str) -> list[int]:
@@ -183,13 +181,13 @@ async def logged_numbers(url: str) -> list[int]:
 
 
 @asynccontextmanager
-async def two_listeners(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[tuple[Process, Process]]:
+async def two_listeners(url: str, pbx: FakeAmi, folder: Path) -> AsyncIterator[tuple[ListenerProcess, ListenerProcess]]:
     """Run two listeners: the first holds the lease, the second stands by."""
     for name in ("one", "other"):
         (folder / name).mkdir()
-    async with process(url, pbx, folder / "one") as one:
+    async with listener_process(url, pbx, folder / "one") as one:
         await eventually(lambda: pbx.logins >= 1)
-        async with process(url, pbx, folder / "other") as other:
+        async with listener_process(url, pbx, folder / "other") as other:
             await eventually(lambda: other.log_lines("standing_by"))
             yield one, other
 
@@ -235,7 +233,7 @@ async def test_a_kill_loses_no_spooled_event(url: str, tmp_path: Path, monkeypat
     async with (
         FakeAmi() as pbx,
         Cable.to_postgresql(url) as cable,
-        process(cable.url(url), pbx, tmp_path) as listener,
+        listener_process(cable.url(url), pbx, tmp_path) as listener,
     ):
         await EventLog(url).until(lambda names: "SnapshotCompleted" in names)
         cable._server.close()
@@ -245,7 +243,7 @@ async def test_a_kill_loses_no_spooled_event(url: str, tmp_path: Path, monkeypat
         await eventually(lambda: queued()[0] == 0 and queued()[1] > 2000)
         spooled = queued()[1]
         listener.process.kill()
-    async with FakeAmi() as pbx, process(url, pbx, tmp_path):
+    async with FakeAmi() as pbx, listener_process(url, pbx, tmp_path):
         await EventLog(url).until(lambda names: names.count("Connected") >= 2)
     rows = await EventLog(url).rows()
     read = [row["raw"] for row in rows if row["name"] == "Newexten"]

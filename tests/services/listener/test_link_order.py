@@ -20,11 +20,12 @@ from services.listener.ingest import Ingest
 from services.listener.lease import Lease
 from services.listener.observer import IngestObserver
 from services.log.append import append_events
-from tests.services.listener.test_ari import asterisk, send_and_stay
-from tests.services.listener.test_ingest import connected, process, writing
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import FakeAmi, block
+from tests.support.fake_ari import fake_ari, send_and_stay
+from tests.support.ingest import running_ingest
+from tests.support.listener_process import listener_process, wait_connected
 from tests.support.polling import TIMEOUT_SECONDS, eventually
 
 LISTENER_DIED = "the listener died"
@@ -121,21 +122,21 @@ async def test_two_spooled_links_have_their_ends(url: str, spools: Spools) -> No
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_stopped_process_leaves_no_link_open(url: str, tmp_path: Path, number: signal.Signals) -> None:
     async with FakeAmi() as pbx:
-        async with process(url, pbx, tmp_path) as first:
-            await connected(pbx, url)
+        async with listener_process(url, pbx, tmp_path) as first:
+            await wait_connected(pbx, url)
             first.process.kill()
             first.process.wait()
         await eventually(lambda: not pbx.clients)
         async with Cable.to_postgresql(url) as cable:
             cable._server.close()
-            async with process(cable.url(url), pbx, tmp_path) as second:
+            async with listener_process(cable.url(url), pbx, tmp_path) as second:
                 await eventually(lambda: pbx.clients)
                 pbx.send(block("Event: Newexten", "Uniqueid: 2"))
                 await eventually(lambda: is_spooled(tmp_path, b"Event: Newexten"))
                 second.process.send_signal(number)
                 await asyncio.to_thread(second.process.wait)
         await eventually(lambda: not pbx.clients)
-        async with process(url, pbx, tmp_path) as third:
+        async with listener_process(url, pbx, tmp_path) as third:
             await EventLog(url).until(lambda names: names.count("Connected") >= 3)
             await third.stop()
     assert await ends(url) == [
@@ -202,10 +203,10 @@ async def test_spooled_links_do_not_end_a_newer_link(
         leave_spool(spools, 5, 1, *events)
     await take_over(url, 5, 7)
     elsewhere = Ingest(url, "pbx", Spools(spools.folder / "elsewhere", 1 << 20))
-    async with writing(elsewhere):
+    async with running_ingest(elsewhere):
         for event in (link_start(6.0), ami_event(7.0)):
             elsewhere.put(event)
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(link_start(8.0))
         ingest.put(link_end(9.0))
     assert await ends(url) == ([LISTENER_DIED, LISTENER_DIED, "cut"] if is_first_in_log else [LISTENER_DIED, "cut"])
@@ -227,10 +228,10 @@ async def test_a_link_ended_by_another_ends_once(url: str, spools: Spools, monke
     leave_spool(spools, 5, 3, link_end(3.0))
     await take_over(url, 5, 7)
     elsewhere = Ingest(url, "pbx", Spools(spools.folder / "elsewhere", 1 << 20), observer=IngestObserver())
-    async with writing(elsewhere):
+    async with running_ingest(elsewhere):
         elsewhere.put(ami_event(6.0))
         await eventually(lambda: elsewhere.last_appended >= 1)
-        async with writing(Ingest(url, "pbx", spools)):
+        async with running_ingest(Ingest(url, "pbx", spools)):
             pass
         elsewhere.put(link_start(8.0))
         elsewhere.put(link_end(9.0))
@@ -247,7 +248,7 @@ async def test_a_listener_without_the_lease_appends_no_spool(url: str, spools: S
         return False
 
     ingest = Ingest(url, "pbx", spools, still_leader=refuse, on_fenced=is_over.set)
-    async with writing(ingest):
+    async with running_ingest(ingest):
         ingest.put(link_start(4.0))
         await asyncio.wait_for(is_over.wait(), TIMEOUT_SECONDS)
     assert await links(url) == ["Connected"]
@@ -260,7 +261,7 @@ async def test_a_spool_follows_an_end_after_a_rewind(url: str, spools: Spools) -
     """The log had acknowledged events 1 to 9 of writer 5; it came back with the first two."""
     await append(url, 5, link_start(1.0), ami_event(2.0))
     leave_spool(spools, 5, 10, ami_event(10.0), link_end(11.0), link_start(12.0), ami_event(13.0))
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
         ingest.put(link_start(14.0))
         ingest.put(link_end(15.0))
     assert await links(url) == [
@@ -283,11 +284,11 @@ async def test_spools_keep_their_order_after_clock_jumps(spools: Spools, monkeyp
 
 
 async def test_a_killed_ari_link_has_an_end(url: str, spools: Spools) -> None:
-    async with asterisk(send_and_stay, send_and_stay) as pbx:
+    async with fake_ari(send_and_stay, send_and_stay) as pbx:
         for is_killed in (True, False):
             ingest = Ingest(url, "pbx", spools, "ari")
             stop = asyncio.Event()
-            async with writing(ingest):
+            async with running_ingest(ingest):
                 running = asyncio.create_task(AriListener(pbx, ingest).run(stop))
                 await eventually(lambda ingest=ingest: ingest.last_appended >= 2)  # type: ignore[misc]
                 if is_killed:

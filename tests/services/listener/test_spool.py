@@ -26,9 +26,9 @@ from services.listener.backlog.spool import EVENT_OVERHEAD_BYTES, Spool, SpoolFu
 from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.observer import IngestObserver
-from tests.services.listener.test_ingest import event, writing
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
+from tests.support.ingest import numbered_event, running_ingest
 from tests.support.listener import NO_SPOOL
 from tests.support.polling import eventually
 
@@ -50,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def raws(*numbers: int) -> list[bytes]:
-    return [event(n).raw for n in numbers]
+    return [numbered_event(n).raw for n in numbers]
 
 
 # The file
@@ -59,13 +59,13 @@ def raws(*numbers: int) -> list[bytes]:
 def test_a_spool_returns_and_counts_events_in_order(spools: Spools) -> None:
     odd = NewEvent("ringledger", "Ä\n", None, 1.5, b"\xff\0")
     spool = spools.create("pbx", "ami", 77)
-    spool.put(5, [event(1), odd])
-    spool.put(7, [event(3)])
-    size = len(event(1).raw) + len(odd.raw) + len(event(3).raw)
+    spool.put(5, [numbered_event(1), odd])
+    spool.put(7, [numbered_event(3)])
+    size = len(numbered_event(1).raw) + len(odd.raw) + len(numbered_event(3).raw)
     assert (spool.first, spool.events, spool.bytes) == (5, 3, size + 3 * EVENT_OVERHEAD_BYTES)
-    assert spool.read(2) == [event(1), odd]
-    spool.drop(6, len(event(1).raw) + len(odd.raw))
-    assert (spool.first, spool.events, spool.bytes) == (7, 1, len(event(3).raw) + EVENT_OVERHEAD_BYTES)
+    assert spool.read(2) == [numbered_event(1), odd]
+    spool.drop(6, len(numbered_event(1).raw) + len(odd.raw))
+    assert (spool.first, spool.events, spool.bytes) == (7, 1, len(numbered_event(3).raw) + EVENT_OVERHEAD_BYTES)
     spool.replace(odd)
     assert spool.read(9) == [odd]
     spool.close()
@@ -77,10 +77,10 @@ def test_a_spool_returns_and_counts_events_in_order(spools: Spools) -> None:
         len(odd.raw) + EVENT_OVERHEAD_BYTES,
     )
     inherited.renumber(88)
-    inherited.put(2, [event(4)])
+    inherited.put(2, [numbered_event(4)])
     inherited.close()
     (inherited,) = spools.open_inherited("pbx", "ami")
-    assert (inherited.writer, inherited.first, inherited.read(9)) == (88, 1, [odd, event(4)])
+    assert (inherited.writer, inherited.first, inherited.read(9)) == (88, 1, [odd, numbered_event(4)])
     assert inherited.discard_after(2.0) == 1
     assert (inherited.read(9), inherited.events) == ([odd], 1)
     inherited.drop(1, len(odd.raw))
@@ -95,7 +95,7 @@ def test_spools_of_any_names_are_distinct(spools: Spools) -> None:
     for name in names:
         for kind in ("ami", "ari"):
             spool = spools.create(name, kind, 1)
-            spool.put(1, [event(1)])
+            spool.put(1, [numbered_event(1)])
             spool.close()
     assert spools.owners() == {(name, kind) for name in names for kind in ("ami", "ari")}
     for name in names:
@@ -106,7 +106,7 @@ def test_spools_of_any_names_are_distinct(spools: Spools) -> None:
 
 def test_an_open_spool_is_exclusive(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
-    spool.put(1, [event(1)])
+    spool.put(1, [numbered_event(1)])
     opened = subprocess.run([sys.executable, "-c", OPEN_SPOOL, spool.file], capture_output=True, text=True, check=False)
     assert opened.stderr.strip() == "SQLITE_BUSY"
     assert spools.open_inherited("pbx", "ami") == []
@@ -116,42 +116,42 @@ def test_an_open_spool_is_exclusive(spools: Spools) -> None:
 
 def test_a_full_disk_stores_no_partial_batch(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
-    spool.put(1, [event(1)])
+    spool.put(1, [numbered_event(1)])
     spool._connection.execute("PRAGMA max_page_count = 8")
     with pytest.raises(SpoolFullError, match="full"):
         spool.put(2, [NewEvent("ami", "Giant", None, 1.0, b"x" * 1000) for _ in range(1000)])
-    assert (spool.events, spool.read(9)) == (1, [event(1)])
-    spool.put(2, [event(2)])
-    assert spool.read(9) == [event(1), event(2)]
+    assert (spool.events, spool.read(9)) == (1, [numbered_event(1)])
+    spool.put(2, [numbered_event(2)])
+    assert spool.read(9) == [numbered_event(1), numbered_event(2)]
 
 
 def test_a_read_only_disk_drains_a_spool(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
-    spool.put(5, [event(n) for n in range(5)])
+    spool.put(5, [numbered_event(n) for n in range(5)])
     spool._connection.execute("PRAGMA query_only = ON")
-    spool.drop(6, len(event(0).raw) * 2)
-    assert (spool.first, spool.events, spool.read(2)) == (7, 3, [event(2), event(3)])
+    spool.drop(6, len(numbered_event(0).raw) * 2)
+    assert (spool.first, spool.events, spool.read(2)) == (7, 3, [numbered_event(2), numbered_event(3)])
     spool._connection.execute("PRAGMA query_only = OFF")
-    spool.drop(7, len(event(0).raw))
-    assert (spool.first, spool.events, spool.bytes) == (8, 2, 2 * (len(event(0).raw) + EVENT_OVERHEAD_BYTES))
+    spool.drop(7, len(numbered_event(0).raw))
+    assert (spool.first, spool.events, spool.bytes) == (8, 2, 2 * (len(numbered_event(0).raw) + EVENT_OVERHEAD_BYTES))
     assert spool._connection.execute("SELECT count(*) FROM event").fetchone() == (2,)
     assert (spool.discard_after(3.5), spool.events) == (1, 1)
     spool._connection.execute("PRAGMA query_only = ON")
-    spool.drop(8, len(event(0).raw))
+    spool.drop(8, len(numbered_event(0).raw))
     spool.close()
     assert list(spools.folder.iterdir()) == []
 
 
 def test_a_new_writer_skips_rows_already_dropped(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 1)
-    spool.put(1, [event(n) for n in range(3)])
+    spool.put(1, [numbered_event(n) for n in range(3)])
     spool._connection.execute("PRAGMA query_only = ON")
-    spool.drop(2, len(event(0).raw) * 2)
+    spool.drop(2, len(numbered_event(0).raw) * 2)
     spool._connection.execute("PRAGMA query_only = OFF")
     spool.renumber(9)
     spool.close()
     (inherited,) = spools.open_inherited("pbx", "ami")
-    assert (inherited.writer, inherited.first, inherited.read(9)) == (9, 1, [event(2)])
+    assert (inherited.writer, inherited.first, inherited.read(9)) == (9, 1, [numbered_event(2)])
     inherited.close()
 
 
@@ -177,14 +177,14 @@ def test_a_full_disk_leaves_no_spool_file(spools: Spools) -> None:
 
 def test_a_full_disk_still_opens_a_spool(spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 7)
-    spool.put(1, [event(1), event(2)])
+    spool.put(1, [numbered_event(1), numbered_event(2)])
     for file in [*spools.folder.iterdir()]:
         shutil.copy(file, file.with_name(file.name.replace(".ami.", ".ami.1")))
     spool.close()
     spool.file.unlink()
     with full_disk():
         (inherited,) = spools.open_inherited("pbx", "ami")
-        assert (inherited.writer, inherited.read(9)) == (7, [event(1), event(2)])
+        assert (inherited.writer, inherited.read(9)) == (7, [numbered_event(1), numbered_event(2)])
         inherited.drop(2, inherited.bytes)
         inherited.close()
     assert list(spools.folder.iterdir()) == []
@@ -238,7 +238,7 @@ async def test_the_writer_without_connections_spools(url: str, spools: Spools) -
         ingest = Ingest(crowded, "pbx", spools)
         task = asyncio.create_task(ingest.run())
         for n in range(1, 501):
-            ingest.put(event(n))
+            ingest.put(numbered_event(n))
         await eventually(lambda: ingest.spool_state.events >= 500 and not ingest.waiting)
     ingest.stop()
     await task
@@ -252,13 +252,13 @@ async def test_a_slow_postgresql_gets_spooled_events_once(
     monkeypatch.setattr(ingest_module, "SPILL_AFTER_SECONDS", 0.05)
     for module in (appender, backlog_module, ingest_module):
         monkeypatch.setattr(module, "BATCH_EVENTS", 64)
-    async with Cable.to_postgresql(url) as cable, writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
-        ingest.put(event(1))
+    async with Cable.to_postgresql(url) as cable, running_ingest(Ingest(cable.url(url), "pbx", spools)) as ingest:
+        ingest.put(numbered_event(1))
         await eventually(lambda: ingest.last_appended >= 1)
         cable.delay = 0.1
         spooled = 0
         for n in range(2, 1001):
-            ingest.put(event(n))
+            ingest.put(numbered_event(n))
             if n % 50 == 0:
                 await asyncio.sleep(0.005)
                 spooled = max(spooled, ingest.spool_state.events)
@@ -266,7 +266,7 @@ async def test_a_slow_postgresql_gets_spooled_events_once(
         cable.delay = 0.0
         await eventually(lambda: ingest.last_appended >= 1000)
         for n in range(1001, 1101):
-            ingest.put(event(n))
+            ingest.put(numbered_event(n))
         await eventually(lambda: ingest.last_appended >= 1100)
         assert ingest.spool_state.events == 0
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 1101))
@@ -278,8 +278,8 @@ async def test_events_are_spooled_before_the_first_connection(
     monkeypatch.setattr(ingest_module, "SPILL_AFTER_SECONDS", 0.05)
     async with Cable.to_postgresql(url) as cable:
         cable.flowing.clear()
-        async with writing(Ingest(cable.url(url), "pbx", spools)) as ingest:
-            ingest.put(event(1))
+        async with running_ingest(Ingest(cable.url(url), "pbx", spools)) as ingest:
+            ingest.put(numbered_event(1))
             await eventually(lambda: ingest.spool_state.events >= 1)
             cable.flowing.set()
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(1)
@@ -289,16 +289,16 @@ async def test_events_are_spooled_before_the_first_connection(
 async def test_an_inherited_spool_is_appended_first_and_once(url: str, spools: Spools, is_committed: bool) -> None:  # noqa: FBT001
     """The writer was killed before its last append, or after the commit and before the response."""
     spool = spools.create("pbx", "ami", 5)
-    spool.put(1, [event(n) for n in range(1, 11)])
+    spool.put(1, [numbered_event(n) for n in range(1, 11)])
     if is_committed:
         connection = await asyncpg.connect(url)
         from services.log.append import append_events
 
-        await append_events(connection, "pbx", 5, 1, [event(n) for n in range(1, 8)])
+        await append_events(connection, "pbx", 5, 1, [numbered_event(n) for n in range(1, 8)])
         await connection.close()
     spool._connection.close()
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(event(11))
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(numbered_event(11))
         await eventually(lambda: ingest.last_appended >= 1)
     rows = await EventLog(url).rows()
     assert [row["raw"] for row in rows] == raws(*range(1, 12))
@@ -308,7 +308,7 @@ async def test_an_inherited_spool_is_appended_first_and_once(url: str, spools: S
 
 async def test_a_full_disk_drains_into_the_log(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = spools.create("pbx", "ami", 5)
-    spool.put(1, [event(n) for n in range(1, 11)])
+    spool.put(1, [numbered_event(n) for n in range(1, 11)])
     spool.close()
     open_spool = Spool.__init__
 
@@ -318,8 +318,8 @@ async def test_a_full_disk_drains_into_the_log(url: str, spools: Spools, monkeyp
 
     monkeypatch.setattr(Spool, "__init__", open_read_only)
     monkeypatch.setattr(ingest_module, "BATCH_EVENTS", 4)
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(event(11))
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(numbered_event(11))
         await eventually(lambda: ingest.last_appended >= 1)
         assert not ingest.spool_state.events
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 12))
@@ -329,14 +329,14 @@ async def test_a_full_disk_drains_into_the_log(url: str, spools: Spools, monkeyp
 async def test_a_damaged_spool_page_stops_no_writer(url: str, spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 5)
     giant = NewEvent("ami", "Giant", None, 2.0, b"x" * 200_000)
-    spool.put(1, [event(1), giant, event(3)])
+    spool.put(1, [numbered_event(1), giant, numbered_event(3)])
     spool.close()
     pages = bytearray(await asyncio.to_thread(spool.file.read_bytes))
     number = next(n for n in range(0, len(pages), 4096) if pages[n + 4 : n + 4096] == b"x" * 4092)
     pages[number : number + 4] = b"\x7f\xff\xff\xff"  # the number of the next page
     await asyncio.to_thread(spool.file.write_bytes, pages)
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(event(4))
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(numbered_event(4))
         await eventually(lambda: ingest.last_appended >= 1)
         assert "malformed; 2 events are left" in spools.probe("pbx", "ami")
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(1, 4)
@@ -345,9 +345,9 @@ async def test_a_damaged_spool_page_stops_no_writer(url: str, spools: Spools) ->
 
 async def test_another_ledger_gets_the_whole_spool(url: str, spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 5)
-    spool.put(901, [event(n) for n in range(1, 11)])  # the first 900 are in a ledger that was deleted
+    spool.put(901, [numbered_event(n) for n in range(1, 11)])  # the first 900 are in a ledger that was deleted
     spool.close()
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
         await eventually(lambda: not ingest.backlog.inherited_writers and not ingest.spool_state.events)
     assert [row["raw"] for row in await EventLog(url).rows()] == raws(*range(1, 11))
 
@@ -355,9 +355,9 @@ async def test_another_ledger_gets_the_whole_spool(url: str, spools: Spools) -> 
 async def test_a_refused_spooled_event_is_logged_as_rejected(url: str, spools: Spools) -> None:
     spool = spools.create("pbx", "ami", 5)
     bad = NewEvent("ami", "NUL\0name", None, 1.0, b"Event: x\r\n\r\n")
-    spool.put(1, [event(1), bad, event(3)])
+    spool.put(1, [numbered_event(1), bad, numbered_event(3)])
     spool.close()
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
         await eventually(lambda: not ingest.backlog.disk.inherited)
     assert [row["name"] for row in await EventLog(url).rows()] == ["VarSet", "Rejected", "VarSet"]
 
@@ -372,10 +372,10 @@ async def test_a_full_spool_pauses_reading_until_drained(url: str, tmp_path: Pat
     async with Cable.to_postgresql(url) as cable:
         cable.flowing.clear()
         spools = Spools(tmp_path / "spool", 20_000)
-        async with writing(Ingest(cable.url(url), "pbx", spools, observer=Observer())) as ingest:
+        async with running_ingest(Ingest(cable.url(url), "pbx", spools, observer=Observer())) as ingest:
             ingest.backlog.spill_due.set()
             for n in range(1, 1001):
-                ingest.put(event(n))
+                ingest.put(numbered_event(n))
             await eventually(lambda: changes == [True])
             await eventually(lambda: not ingest.waiting)  # the events that were read are in the spool
             assert not ingest.backlog.has_room.is_set()
@@ -389,9 +389,9 @@ async def test_a_full_spool_pauses_reading_until_drained(url: str, tmp_path: Pat
 async def test_reading_stops_without_disk_and_postgresql(url: str) -> None:
     async with Cable.to_postgresql(url) as cable:
         cable._server.close()
-        async with writing(Ingest(cable.url(url), "pbx", NO_SPOOL)) as ingest:
+        async with running_ingest(Ingest(cable.url(url), "pbx", NO_SPOOL)) as ingest:
             for n in range(1, 11):
-                ingest.put(event(n))
+                ingest.put(numbered_event(n))
             await eventually(lambda: ingest.spool_state.error)
             assert not ingest.backlog.has_room.is_set()
             assert ingest.waiting == 10
@@ -422,7 +422,7 @@ async def test_a_restarted_postgresql_gets_all_events_in_order(
     await asyncio.to_thread(server.start)
     try:
         await migrate_schema(server.url)
-        async with writing(Ingest(server.url, "pbx", spools)) as ingest:
+        async with running_ingest(Ingest(server.url, "pbx", spools)) as ingest:
             n = 0
             for how in ("stopped", "killed", "restarted"):
                 n = await _put_300(ingest, n)
@@ -447,7 +447,7 @@ async def test_a_restarted_postgresql_gets_all_events_in_order(
 
 async def _put_300(ingest: Ingest, n: int) -> int:
     for more in range(n + 1, n + 301):
-        ingest.put(event(more))
+        ingest.put(numbered_event(more))
         if more % 100 == 0:
             await asyncio.sleep(0.005)
     return n + 300
@@ -461,7 +461,7 @@ async def test_a_failover_has_each_event_once(embedded: Callable[[str], Embedded
         await asyncio.to_thread(_replicate, first, second)
         sockets = ",".join(str(server.cluster.sockets) for server in (first, second))
         url = f"postgresql://ringledger@/postgres?host={sockets}&port=5432,5432&target_session_attrs=read-write"
-        async with writing(Ingest(url, "pbx", spools)) as ingest:
+        async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
             n = await _put_300(ingest, 0)
             await eventually(lambda: ingest.last_appended >= n)
             n = await _put_300(ingest, n)
@@ -511,8 +511,8 @@ async def test_an_unreadable_spool_file_stays_and_is_named(
     spools.folder.mkdir()
     broken = spools.folder / "pbx.ami.1.sqlite"
     broken.write_bytes(b"no database at all" * 100)
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(event(1))
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(numbered_event(1))
         await eventually(lambda: ingest.last_appended >= 1)
     assert broken.exists()
     assert str(broken) in capsys.readouterr().out

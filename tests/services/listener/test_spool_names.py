@@ -20,25 +20,25 @@ from services.listener.backlog.spools import Spools
 from services.listener.ingest import Ingest
 from services.listener.process import listen
 from services.runtime.private import open_private
-from services.runtime.settings import LONGEST_NAME, SettingsError, load_settings
-from tests.services.listener.test_ingest import event, writing
-from tests.services.runtime.test_settings import SECRET
+from services.runtime.settings import MAX_NAME_LENGTH, SettingsError, load_settings
 from tests.support.fake_ami import FakeAmi
+from tests.support.ingest import numbered_event, running_ingest
 from tests.support.listener import NO_SPOOL
 from tests.support.polling import TIMEOUT_SECONDS, eventually
+from tests.support.settings import SECRET
 
 UNREACHABLE = "postgresql://nobody@127.0.0.1:1/none"
-NAMES = ("Ж" * 40, "☎" * LONGEST_NAME, "a.b", "../x", "spool", "a" * 32)
+NAMES = ("Ж" * 40, "☎" * MAX_NAME_LENGTH, "a.b", "../x", "spool", "a" * 32)
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_stopped_writer_spools_under_any_name(spools: Spools, name: str) -> None:
-    async with writing(Ingest(UNREACHABLE, name, spools)) as ingest:
+    async with running_ingest(Ingest(UNREACHABLE, name, spools)) as ingest:
         for n in range(100):
-            ingest.put(event(n))
+            ingest.put(numbered_event(n))
     assert spools.owners() == {(name, "ami")}
     (inherited,) = spools.open_inherited(name, "ami")
-    assert [e.raw for e in inherited.read(200)] == [event(n).raw for n in range(100)]
+    assert [e.raw for e in inherited.read(200)] == [numbered_event(n).raw for n in range(100)]
     inherited.close()
 
 
@@ -47,18 +47,23 @@ def test_spools_of_older_versions_are_read(spools: Spools) -> None:
     for number, name in enumerate(("pbx", "a.b ü")):
         file = f"{quote(name, safe='').replace('.', '%2E')}.ari.{time.time_ns()}.sqlite"
         old = create_spool(spools.folder / file, 7, name, "ari")
-        old.put(1, [event(number)])
+        old.put(1, [numbered_event(number)])
         old._connection.execute("DROP TABLE about")
         old.close()
         new = spools.create(name, "ari", 8)
-        new.put(1, [event(9)])
+        new.put(1, [numbered_event(9)])
         new.close()
     assert spools.owners() == {("pbx", "ari"), ("a.b ü", "ari")}
     for number, name in enumerate(("pbx", "a.b ü")):
         old, new = spools.open_inherited(name, "ari")
-        assert (old.writer, old.read(9), new.writer, new.read(9)) == (7, [event(number)], 8, [event(9)])
+        assert (old.writer, old.read(9), new.writer, new.read(9)) == (
+            7,
+            [numbered_event(number)],
+            8,
+            [numbered_event(9)],
+        )
         for spool in (old, new):
-            spool.drop(1, len(event(9).raw))
+            spool.drop(1, len(numbered_event(9).raw))
             spool.close()
     assert list(spools.folder.iterdir()) == []
 
@@ -69,7 +74,7 @@ async def test_a_copied_spool_stops_no_listener(url: str, tmp_path: Path) -> Non
     for name in ("pbx.ami.1.old.sqlite", "x.y.z.sqlite", "...sqlite"):
         (folder / name).write_bytes(b"copy")
     stranger = create_spool(folder / "a.b.1.spool", 7, "other", "later kind")
-    stranger.put(1, [event(1)])
+    stranger.put(1, [numbered_event(1)])
     stranger.close()
     stop = asyncio.Event()
     async with FakeAmi() as fake:
@@ -88,10 +93,10 @@ def test_an_open_spool_has_no_owner(spools: Spools) -> None:
 
 def test_a_briefly_busy_spool_is_read(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = spools.create("pbx", "ami", 1)
-    spool.put(1, [event(1)])
+    spool.put(1, [numbered_event(1)])
     monkeypatch.setattr(time, "sleep", lambda _seconds: spool.close())
     (inherited,) = spools.open_inherited("pbx", "ami")
-    assert inherited.read(9) == [event(1)]
+    assert inherited.read(9) == [numbered_event(1)]
     inherited.close()
 
 
@@ -131,10 +136,10 @@ def test_a_live_probe_survives_a_clock_jump(spools: Spools, monkeypatch: pytest.
 
 
 async def test_an_unusable_disk_is_reported_at_start(url: str) -> None:
-    async with writing(Ingest(url, "pbx", NO_SPOOL)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", NO_SPOOL)) as ingest:
         error = await eventually(lambda: ingest.spool_state.error)
         assert "/dev/null" in error
-        ingest.put(event(1))
+        ingest.put(numbered_event(1))
         await eventually(lambda: ingest.last_appended >= 1)
         assert ingest.spool_state.error == error
 
@@ -143,7 +148,7 @@ async def test_a_recovered_disk_is_noticed(url: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr(disk_queue, "FAILED_PROBE_INTERVAL_SECONDS", 0.01)
     obstacle = tmp_path / "spool"
     obstacle.touch()
-    async with writing(Ingest(url, "pbx", Spools(obstacle, 1 << 20))) as ingest:
+    async with running_ingest(Ingest(url, "pbx", Spools(obstacle, 1 << 20))) as ingest:
         await eventually(lambda: ingest.spool_state.error)
         obstacle.unlink()
         await eventually(lambda: not ingest.spool_state.error)
@@ -153,11 +158,11 @@ async def test_a_recovered_disk_is_noticed(url: str, tmp_path: Path, monkeypatch
 async def test_an_unreadable_spool_is_reported(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_queue, "PROBE_INTERVAL_SECONDS", 0.01)
     spool = spools.create("pbx", "ami", 1)
-    spool.put(1, [event(1)])
+    spool.put(1, [numbered_event(1)])
     spool.close()
     broken = spool.file
     await asyncio.to_thread(broken.write_bytes, b"no database at all" * 100)
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
         error = await eventually(lambda: ingest.spool_state.error)
         assert broken.name in error
         broken.unlink()
@@ -189,8 +194,8 @@ async def test_a_spool_path_without_file_stops_no_writer(
     spool.close()
     make(spool.file)
     assert spools.owners() == set()
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(event(1))
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(numbered_event(1))
         await eventually(lambda: ingest.last_appended >= 1)
         assert spool.file.name in await eventually(lambda: ingest.spool_state.error)
 
@@ -198,7 +203,7 @@ async def test_a_spool_path_without_file_stops_no_writer(
 async def test_a_foreign_spool_stops_no_writer(url: str, spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_queue, "PROBE_INTERVAL_SECONDS", 0.01)
     spool = spools.create("pbx", "ami", 1)
-    spool.put(1, [event(1)])
+    spool.put(1, [numbered_event(1)])
     spool.close()
 
     def refuse(file: Path, mode: str) -> Any:
@@ -208,13 +213,13 @@ async def test_a_foreign_spool_stops_no_writer(url: str, spools: Spools, monkeyp
 
     monkeypatch.setattr("services.listener.backlog.spool.open_private", refuse)  # file modes do not stop root
     assert spools.owners() == set()
-    async with writing(Ingest(url, "pbx", spools)) as ingest:
-        ingest.put(event(1))
+    async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
+        ingest.put(numbered_event(1))
         await eventually(lambda: ingest.last_appended >= 1)
         assert "Permission denied" in await eventually(lambda: ingest.spool_state.error)
 
 
-@pytest.mark.parametrize("name", ["x" * (LONGEST_NAME + 1), "a\nb", "a\x85b"])
+@pytest.mark.parametrize("name", ["x" * (MAX_NAME_LENGTH + 1), "a\nb", "a\x85b"])
 def test_an_invalid_pbx_name_is_a_settings_error(name: str) -> None:
     with pytest.raises(SettingsError, match="item 1: a name has at most 200 characters") as caught:
         load_settings({"RINGLEDGER_AMI": f"{name}=ami://user:{SECRET}@pbx1"})
@@ -222,5 +227,5 @@ def test_an_invalid_pbx_name_is_a_settings_error(name: str) -> None:
 
 
 def test_a_pbx_name_may_have_200_characters() -> None:
-    (pbx,) = load_settings({"RINGLEDGER_AMI": f"{'Ж' * LONGEST_NAME}=ami://user:{SECRET}@pbx1"}).ami
-    assert pbx.name == "Ж" * LONGEST_NAME
+    (pbx,) = load_settings({"RINGLEDGER_AMI": f"{'Ж' * MAX_NAME_LENGTH}=ami://user:{SECRET}@pbx1"}).ami
+    assert pbx.name == "Ж" * MAX_NAME_LENGTH

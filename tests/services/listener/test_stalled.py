@@ -13,7 +13,7 @@ from services.listener.backlog import backlog
 from services.listener.backlog.backlog import Backlog
 from services.listener.backlog.spools import Spools
 from services.listener.standby import StandbyListener
-from tests.services.listener.test_ingest import event
+from tests.support.ingest import numbered_event
 from tests.support.polling import eventually
 
 
@@ -23,9 +23,9 @@ async def test_a_backlog_measures_how_long_it_stalls(spools: Spools, monkeypatch
     queue = Backlog("pbx", "ami", spools, 1)
     now = 200.0
     assert queue.stalled == 0.0
-    queue.put(event(1))
+    queue.put(numbered_event(1))
     now = 230.0
-    queue.put(event(2))
+    queue.put(numbered_event(2))
     assert queue.stalled == 30.0
     await queue.appended(await queue.next_batch(1))
     assert queue.stalled == 0.0
@@ -45,7 +45,7 @@ class OneEventListener:
         self.ingest = make_ingest()
 
     async def run(self, stop: asyncio.Event) -> None:
-        self.ingest.put(event(1))
+        self.ingest.put(numbered_event(1))
         await stop.wait()
 
 

@@ -29,7 +29,7 @@ async def connections(url: str) -> AsyncIterator[list[asyncpg.Connection]]:
         await one.close()
 
 
-async def test_a_reader_never_passes_over_an_event_that_commits_later(connections: list[asyncpg.Connection]) -> None:
+async def test_a_reader_never_skips_a_later_commit(connections: list[asyncpg.Connection]) -> None:
     slow, quick, reader, watcher = connections
     transaction = slow.transaction()
     await transaction.start()
@@ -78,7 +78,7 @@ async def test_an_append_may_be_repeated_whole_or_overlapping(connections: list[
     assert [tuple(row) for row in rows] == [(n, n, str(n).encode()) for n in range(1, 6)]
 
 
-async def test_a_lost_answer_does_not_lose_or_repeat_the_events(url: str) -> None:
+async def test_a_lost_answer_repeats_no_event(url: str) -> None:
     async with Cable.to_postgresql(url) as cable:
         far = cable.url(url)
         connection = await asyncpg.connect(far)
@@ -106,7 +106,7 @@ async def test_missing_ordinals_raise_and_write_nothing(connections: list[asyncp
     assert await append_events(one, "a", 1, 2, events("2")) == 2
 
 
-async def test_many_writers_give_dense_positions_in_each_writers_order(connections: list[asyncpg.Connection]) -> None:
+async def test_many_writers_have_dense_ordered_positions(connections: list[asyncpg.Connection]) -> None:
     async def write(connection: asyncpg.Connection, pbx: str) -> None:
         first = 1
         for size in itertools.islice(itertools.cycle((1, 7, 40, 3)), 40):

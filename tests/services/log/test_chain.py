@@ -7,17 +7,9 @@ import pytest
 
 from schemas.log import NewEvent
 from services.log.append import APPEND, append_events
-from services.log.chain import LEAF, SALT, ZERO_LINK, SealedBatch, leaf, split
-
-BATCHES = """
-SELECT first, last, connection, ordinal, ledger.microseconds(appended) AS appended,
-       ledger.microseconds(earliest) AS earliest, pbx, hash, leaves, salts
-FROM ledger.batch ORDER BY first
-"""
-EVENTS = """
-SELECT ledger.microseconds(occurred), ledger.microseconds(recorded), source, name, raw
-FROM ledger.event WHERE position >= $1 AND position <= $2 ORDER BY position
-"""
+from services.log.chain import LEAF_BYTES, SALT_BYTES, ZERO_LINK, SealedBatch, leaf, split
+from tests.support.chain import BATCHES, EVENTS
+from tests.support.log_clock import set_clock
 
 
 def events(*raws: str, at: float = 1_795_000_000.25) -> list[NewEvent]:
@@ -37,13 +29,13 @@ async def sealed(connection: asyncpg.Connection) -> list[SealedBatch]:
     before, ended = ZERO_LINK, 0
     for batch in batches:
         rows = await connection.fetch(EVENTS, batch.first, batch.last)
-        leaves = b"".join([leaf(salt, *row) for salt, row in zip(split(batch.salts, SALT), rows, strict=True)])
+        leaves = b"".join([leaf(salt, *row) for salt, row in zip(split(batch.salts, SALT_BYTES), rows, strict=True)])
         assert leaves == batch.leaves
-        assert len(leaves) == LEAF * (batch.last - batch.first + 1)
+        assert len(leaves) == LEAF_BYTES * (batch.last - batch.first + 1)
         assert batch.first == ended + 1
         assert batch.hash == batch.link(before)
         before, ended = batch.hash, batch.last
-    assert len({salt for batch in batches for salt in split(batch.salts, SALT)}) == ended
+    assert len({salt for batch in batches for salt in split(batch.salts, SALT_BYTES)}) == ended
     assert tuple(await connection.fetchrow("SELECT position, hash FROM ledger.head")) == (ended, before)
     assert await connection.fetchval("SELECT coalesce(sum(count), 0) FROM ledger.name") == ended
     return batches
@@ -67,8 +59,11 @@ async def test_python_and_sql_seal_alike(connection: asyncpg.Connection) -> None
     ]
 
 
-@pytest.mark.parametrize(("leaves", "salts"), [(2 * LEAF, SALT), (LEAF, 2 * SALT), (LEAF, SALT - 1), (LEAF, 0)])
-async def test_leaves_and_salts_that_do_not_fit_are_refused(
+@pytest.mark.parametrize(
+    ("leaves", "salts"),
+    [(2 * LEAF_BYTES, SALT_BYTES), (LEAF_BYTES, 2 * SALT_BYTES), (LEAF_BYTES, SALT_BYTES - 1), (LEAF_BYTES, 0)],
+)
+async def test_leaves_and_salts_of_other_sizes_are_refused(
     connection: asyncpg.Connection, leaves: int, salts: int
 ) -> None:
     why = f"{leaves} bytes of leaves and {salts} of salts for 1 events"
@@ -79,7 +74,7 @@ async def test_leaves_and_salts_that_do_not_fit_are_refused(
     assert await sealed(connection) == []
 
 
-async def test_a_fenced_writer_may_bring_what_it_heard_before_and_nothing_else(connection: asyncpg.Connection) -> None:
+async def test_a_fenced_writer_appends_only_earlier_events(connection: asyncpg.Connection) -> None:
     await append_events(connection, "a", 1, 1, events("1", at=100.0))
     await connection.execute("UPDATE ledger.connection SET fenced = to_timestamp(200)")
     with pytest.raises(asyncpg.LockNotAvailableError, match="another listener took over"):
@@ -92,9 +87,7 @@ async def test_a_fenced_writer_may_bring_what_it_heard_before_and_nothing_else(c
 async def test_months_turn_by_themselves(connection: asyncpg.Connection) -> None:
     parts = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = $1::regclass ORDER BY 1"
     for number, day in enumerate(("2031-01-31 23:59:59", "2031-02-01", "2031-01-15", "2031-04-30"), 1):
-        await connection.execute(
-            f"CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{day}+00'"
-        )
+        await set_clock(connection, f"{day}+00")
         await append_events(connection, "a", 1, number, events(str(number)))
     rows = await connection.fetch("SELECT position, month::text, tableoid::regclass::text FROM ledger.event ORDER BY 1")
     assert [tuple(row) for row in rows] == [

@@ -17,7 +17,7 @@ def redaction(
     return position, "pbx", AT + position * 60_000_000, msgspec.json.encode(event)
 
 
-def test_changes_are_followed_from_the_sealed_leaf_to_the_last() -> None:
+def test_changes_lead_from_sealed_to_present_leaf() -> None:
     redactions = collect(
         [
             redaction(10, (1, A, B), (2, B, A)),
@@ -32,14 +32,14 @@ def test_changes_are_followed_from_the_sealed_leaf_to_the_last() -> None:
     ]
 
 
-def test_what_is_said_of_another_log_is_none_of_this_one() -> None:
+def test_a_redaction_of_another_log_is_ignored() -> None:
     position, *rest = redaction(10, (10, A, b"short"))
     assert collect([(11, *rest)]).summaries == []
     with pytest.raises(RedactionError):
         collect([(position, *rest)])
 
 
-def test_nothing_said_is_nothing() -> None:
+def test_a_log_without_redactions_has_none() -> None:
     assert collect([]).leaves == {}
 
 
@@ -54,7 +54,7 @@ def test_nothing_said_is_nothing() -> None:
         ([(10, "pbx", AT, b"\xff")], 10, "is malformed"),
     ],
 )
-def test_what_cannot_be_is_named(events: list[tuple[object, ...]], position: int, why: str) -> None:
+def test_an_impossible_redaction_is_named(events: list[tuple[object, ...]], position: int, why: str) -> None:
     with pytest.raises(RedactionError, match=rf"^event {position} \(Redacted\) {why}$") as error:
         collect(events)
     assert error.value.position == position

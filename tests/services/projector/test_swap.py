@@ -12,6 +12,7 @@ from projections.engine.model import ReadModel
 from services.database.connection import connect, snapshot
 from services.projector.catch_up import FIRST_EVENTS
 from services.projector.projector import Projector
+from tests.support.log_clock import set_clock
 from tests.support.note_model import NoteWriter, add_double, break_at_three, note_rows, notes
 from tests.support.projectors import finish, open_projector
 
@@ -279,9 +280,8 @@ async def test_rejected_events_are_those_of_the_served_table(
 
 
 async def test_a_rebuild_reads_across_the_ends_of_months(connection: asyncpg.Connection, writer: NoteWriter) -> None:
-    clock = "CREATE OR REPLACE FUNCTION ledger.clock() RETURNS timestamptz LANGUAGE sql RETURN timestamptz '{}+00'"
     for day in ("2031-01-31 23:59:59", "2031-02-01", "2031-04-30", "2031-12-31"):
-        await connection.execute(clock.format(day))
+        await set_clock(connection, f"{day}+00")
         await writer.write_notes("a", "b", "a")
     projector = await open_projector(connection, notes(), notes(name="other"))
     await finish(projector)

@@ -13,7 +13,7 @@ from services.log.append import append_events
 from services.replay import instants
 from services.replay.as_of import AsOfReader
 from services.replay.instants import InvalidInstantError
-from tests.support import two_pbx_log
+from tests.support.log_clock import set_clock
 
 TEN = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await connect(url, search_path="model, ledger")
     await connection.execute("UPDATE ledger.head SET appended = '-infinity'")
     for number, (recorded, appended) in enumerate(CHANNEL_TIMES):
-        await two_pbx_log.set_clock(connection, clock(appended))
+        await set_clock(connection, clock(appended))
         raw = f"Event: Newchannel\r\nUniqueid: 1.{number}\r\n\r\n".encode()
         event = NewEvent("ami", "Newchannel", None, clock(recorded).timestamp(), raw)
         await append_events(connection, "pbx", 1, number + 1, [event])

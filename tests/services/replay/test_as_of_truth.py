@@ -19,8 +19,8 @@ from services.database.connection import connect
 from services.replay import instants
 from services.replay.as_of import AsOfReader
 from tests.captures import cli
-from tests.projections.test_cli_truth import ANSWER_SECONDS, expected_text, print_rows
 from tests.support import cli_text, two_pbx_log
+from tests.support.cli_truth import ANSWER_SECONDS, expected_text, print_rows
 from tests.support.database import READ_MODELS, cloned
 from tests.support.folding import FoldSpec
 from tests.support.two_pbx_log import LATER

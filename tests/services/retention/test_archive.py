@@ -29,7 +29,7 @@ from services.retention.redact_pattern import RedactionPattern
 from services.transfer.export_ledger import export_ledger
 from services.transfer.ledger_file import LedgerFileError, manifest_path, read_manifest
 from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
-from tests.support.two_pbx_log import set_clock
+from tests.support.log_clock import set_clock
 
 SIZE = 2_000
 """Positions 1 to 501, 1002, 1503 and 2000 are of one month each."""
@@ -56,7 +56,7 @@ async def other_file(url: str, folder: Path) -> Path:
     return folder / "other.jsonl.zst"
 
 
-async def test_months_leave_the_log_and_models_are_what_they_were(url: str, tmp_path: Path) -> None:
+async def test_an_archive_changes_no_model(url: str, tmp_path: Path) -> None:
     ends = await append_months(url)
     await fold(url)
     before = await model_state(url)
@@ -89,7 +89,7 @@ async def test_months_leave_the_log_and_models_are_what_they_were(url: str, tmp_
     }
 
 
-async def test_the_chain_holds_across_the_edge_and_with_the_files_from_the_beginning(url: str, tmp_path: Path) -> None:
+async def test_the_chain_holds_across_archives(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, SIZE)
     anchor = tmp_path / "anchor"
     whole, _ = await verify_with_anchors(url, anchor, tmp_path)
@@ -110,9 +110,7 @@ async def test_the_chain_holds_across_the_edge_and_with_the_files_from_the_begin
     assert (await verify_log(url, files=files[1:])).checked == {"2026-04", "2026-05"}
 
 
-async def test_verify_begins_anew_when_a_month_is_archived_meanwhile(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_verify_starts_over_during_an_archive(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ends = await append_months(url, SIZE)
     starts: list[int] = []
 
@@ -127,7 +125,7 @@ async def test_verify_begins_anew_when_a_month_is_archived_meanwhile(
     assert (starts, verified.archives.position) == ([0, ends[0]], ends[0])
 
 
-async def test_what_was_redacted_before_is_held_against_what_is_said_of_it(url: str, tmp_path: Path) -> None:
+async def test_redacted_archives_match_their_redactions(url: str, tmp_path: Path) -> None:
     await append_months(url, SIZE)
     number = RedactionPattern("number", "201")
     done = await redact(url, number, "redacted-ghijklmnopqr")
@@ -147,7 +145,7 @@ async def test_what_was_redacted_before_is_held_against_what_is_said_of_it(url: 
     await connection.close()
 
 
-async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: Path) -> None:
+async def test_an_anchor_of_an_archive_requires_the_file(url: str, tmp_path: Path) -> None:
     connection = await connect(url)
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     anchor = tmp_path / "anchor"
@@ -168,7 +166,7 @@ async def test_an_anchor_of_an_archived_time_wants_the_file(url: str, tmp_path: 
     assert output == f"9 anchors of {anchor} match, and one was added"
 
 
-async def test_what_was_done_to_rows_and_files_is_found(url: str, empty_url: str, tmp_path: Path) -> None:
+async def test_changes_of_rows_and_files_are_named(url: str, empty_url: str, tmp_path: Path) -> None:
     await append_months(url, SIZE)
     done = await run_archive(url, tmp_path, "2026-05")
     march, april = (one.path for one in done.files)

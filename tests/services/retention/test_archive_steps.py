@@ -29,12 +29,12 @@ from services.transfer.import_asterisk import import_asterisk
 from services.transfer.import_content import read_contents
 from services.transfer.import_ledger import ImportRefusedError
 from services.transfer.ledger_file import manifest_path
-from tests.services.transfer.test_import import imported
 from tests.support.archiving import append_months, drop_models, fold, model_state, month, run_archive
+from tests.support.log_clock import set_clock
 from tests.support.polling import eventually
 from tests.support.rebuilding import run_command
 from tests.support.story import fold_log
-from tests.support.two_pbx_log import set_clock
+from tests.support.transfer import import_files
 
 SIZE = 2_000
 STATE = "SELECT (SELECT count(*) FROM ledger.event), (SELECT count(*) FROM ledger.archive), position FROM ledger.head"
@@ -62,7 +62,7 @@ async def kept_some(connection: asyncpg.Connection, *arguments: Any) -> None:
 @pytest.mark.parametrize(
     "step", ["keep", "kept", "exported", "no manifest", "written", "in the transaction", "detached", "tidy"]
 )
-async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
+async def test_the_next_command_continues_a_killed_archive(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     ends = await append_months(url, SIZE)
@@ -116,9 +116,7 @@ async def test_killed_between_two_steps_it_goes_on_with_the_next_command(
     assert {**await model_state(url), "states": []} == {**before, "states": []}
 
 
-async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it(
-    url: str, empty_url: str, tmp_path: Path
-) -> None:
+async def test_archives_and_rest_restore_the_log(url: str, empty_url: str, tmp_path: Path) -> None:
     ends = await append_months(url, SIZE)
     first = await run_archive(url, tmp_path, "2026-04")
     second = await run_archive(url, tmp_path, "2026-06")
@@ -126,7 +124,7 @@ async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it
     assert (code, err) == (0, "")
     assert out.endswith(f" positions {ends[2] + 1} to {SIZE + 3}\n")
     files = [*(one.path for one in (*first.files, *second.files)), tmp_path / "rest.jsonl.zst"]
-    output = await imported(empty_url, *files)
+    output = await import_files(empty_url, *files)
     assert output[0] == f"positions 1 to {ends[0]}, in the same chain"
     assert output[-1] == f"positions {ends[2] + 1} to {SIZE + 3}, in the same chain"
     whole, rest = await verify_log(empty_url), await verify_log(url)
@@ -136,14 +134,14 @@ async def test_an_archive_goes_back_into_an_empty_database_and_the_rest_after_it
     await run_archive(empty_url, tmp_path / "again", "2026-05")
     await verify_log(empty_url)
     with pytest.raises(ImportRefusedError, match=r"it is archived: 2026-03\.jsonl\.zst holds 2026-03"):
-        await imported(url, files[0])
+        await import_files(url, files[0])
 
 
 async def previous_link(connection: asyncpg.Connection) -> PreviousLink | None:
     return await read_previous_link(connection, "pbx", ("Connected", "Disconnected"), 2)
 
 
-async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected(url: str, tmp_path: Path) -> None:
+async def test_an_archived_open_link_is_remembered(url: str, tmp_path: Path) -> None:
     connection = await connect(url)
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     await set_clock(connection, month(0))
@@ -168,7 +166,7 @@ async def test_a_listener_that_was_killed_before_is_known_to_have_been_connected
     await connection.close()
 
 
-async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path: Path) -> None:
+async def test_lines_of_an_archived_month_are_refused(url: str, tmp_path: Path) -> None:
     connection = await connect(url)
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     await set_clock(connection, month(0))
@@ -190,7 +188,7 @@ async def test_lines_of_an_archived_time_are_known_or_refused(url: str, tmp_path
     await connection.close()
 
 
-async def test_who_reads_and_writes_is_held_up_for_a_moment_only(url: str, tmp_path: Path) -> None:
+async def test_an_archive_delays_other_sessions_briefly(url: str, tmp_path: Path) -> None:
     """Views are never empty and never go back, and a listener writes on while an archive waits for a long reader."""
     ends = await append_months(url, 8_000)
     await fold(url)
@@ -249,7 +247,7 @@ async def looking_at(url: str, query: str) -> Any:
     return result
 
 
-async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(url: str, tmp_path: Path) -> None:
+async def test_impossible_archives_are_refused_in_one_line(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, SIZE)
     connection = await asyncpg.connect(url)
     before = tuple(await connection.fetchrow(STATE))
@@ -301,7 +299,7 @@ async def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(url: st
     await connection.close()
 
 
-async def test_the_command_line_archives_verifies_and_says_so(url: str, tmp_path: Path) -> None:
+async def test_the_commands_archive_and_verify(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, SIZE)
     code, out, err = await run_command(url, "archive", "--before", "2026-05", "--output", str(tmp_path))
     assert (code, err) == (0, "")

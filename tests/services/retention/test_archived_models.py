@@ -32,7 +32,7 @@ SERVED = "SELECT position, version, error FROM ledger.checkpoint WHERE model = '
 FILES = "2026-03.jsonl.zst, 2026-04.jsonl.zst"
 
 
-async def test_after_a_second_archive_all_is_still_what_the_whole_log_makes(url: str, tmp_path: Path) -> None:
+async def test_a_second_archive_changes_no_model(url: str, tmp_path: Path) -> None:
     ends = await append_months(url)
     truth = Truth(await events_of(url)).upto(ends[-1])
     await run_archive(url, tmp_path, "2026-04")
@@ -50,7 +50,7 @@ async def test_after_a_second_archive_all_is_still_what_the_whole_log_makes(url:
         assert {table.key_of(row): row for row in table.rows(served[model.name])} == truth.rows[model.name], model.name
 
 
-async def test_at_every_instant_from_the_edge_on_as_of_is_as_it_was(url: str, tmp_path: Path) -> None:
+async def test_an_archive_changes_no_later_as_of(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, 8000)
     events = await events_of(url)
     await run_archive(url, tmp_path, "2026-05")
@@ -76,7 +76,7 @@ async def test_at_every_instant_from_the_edge_on_as_of_is_as_it_was(url: str, tm
     await connection.close()
 
 
-async def test_an_instant_whose_log_is_archived_while_it_is_folded_is_refused(url: str, tmp_path: Path) -> None:
+async def test_an_instant_archived_during_its_fold_is_refused(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, 2000)
     connection = await connect(url)
     early = await instants.find(connection, ends[0])
@@ -125,7 +125,7 @@ async def test_rebuild_and_diff_begin_at_the_edge(url: str, tmp_path: Path) -> N
     assert gone.value.code == 2
 
 
-async def test_a_raised_version_goes_on_from_the_same_columns(url: str, tmp_path: Path) -> None:
+async def test_a_raised_version_continues_with_equal_columns(url: str, tmp_path: Path) -> None:
     await append_months(url, 4000)
     await fold(url)
     await run_archive(url, tmp_path, "2026-05")
@@ -146,7 +146,7 @@ class Other(Row):
     mood: str
 
 
-async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url: str, tmp_path: Path) -> None:
+async def test_a_model_without_its_archives_stops_alone(url: str, tmp_path: Path) -> None:
     await append_months(url, 4000)
     await fold(url)
     await run_archive(url, tmp_path, "2026-05")
@@ -173,7 +173,7 @@ async def test_a_model_that_cannot_begin_stops_alone_and_says_what_it_needs(url:
     assert (await fold(url)).stopped == {}
 
 
-async def test_what_was_kept_is_never_thinned_out(url: str, tmp_path: Path) -> None:
+async def test_pinned_states_are_never_thinned(url: str, tmp_path: Path) -> None:
     ends = await append_months(url, 2000)
     await run_archive(url, tmp_path, "2026-05")
     connection = await connect(url)
@@ -183,7 +183,7 @@ async def test_what_was_kept_is_never_thinned_out(url: str, tmp_path: Path) -> N
     await connection.close()
 
 
-async def test_a_number_of_an_archived_time_is_redacted_in_what_was_made_of_it(url: str, tmp_path: Path) -> None:
+async def test_archived_numbers_are_redacted_in_states(url: str, tmp_path: Path) -> None:
     await append_months(url)
     await fold(url)
     await run_archive(url, tmp_path, "2026-06", drop=True)

@@ -12,7 +12,7 @@ from services.database.locks import Lock
 from services.integrity.damage import DamageError
 from services.integrity.verify import verify_log
 from services.log.append import append_events
-from services.log.chain import LEAF, SALT, leaf, split
+from services.log.chain import LEAF_BYTES, SALT_BYTES, leaf, split
 from services.log.redactions import RedactionError
 from services.retention import redact, redact_log
 from services.retention.redact import RedactError
@@ -29,7 +29,7 @@ def microseconds(at: datetime) -> int:
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connection: asyncpg.Connection) -> None:
+async def test_only_the_number_changes_in_each_event(url: str, connection: asyncpg.Connection) -> None:
     await append_events(connection, "pbx", 7, 1, VARIETY[:6])
     await append_events(connection, "other", 7, 1, VARIETY[6:])
     before = await connection.fetch(ALL_EVENTS)
@@ -60,9 +60,7 @@ async def test_every_kind_of_event_and_nothing_but_the_number(url: str, connecti
     assert set((await verify_leaves(connection)).leaves) == set(range(1, 10))
 
 
-async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
-    url: str, connection: asyncpg.Connection
-) -> None:
+async def test_a_second_redaction_follows_the_first(url: str, connection: asyncpg.Connection) -> None:
     await append_events(connection, "pbx", 7, 1, VARIETY)
     await redact.redact(url, PATTERN, TOKEN, "Jane Roe asked for it")
     done = await redact.redact(url, RedactionPattern("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
@@ -76,7 +74,7 @@ async def test_a_name_goes_by_itself_and_a_second_redaction_follows_the_first(
     assert not await connection.fetchval("SELECT count(*) FROM event WHERE raw LIKE '%Jane%'")
 
 
-async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Connection) -> None:
+async def test_rows_that_changed_meanwhile_are_left(connection: asyncpg.Connection) -> None:
     """The function refuses a row with another leaf or of another PBX; nothing is changed."""
     await append_events(connection, "pbx", 1, 1, VARIETY[:2])
     before = await connection.fetch(ALL_EVENTS)
@@ -96,7 +94,7 @@ async def test_rows_that_are_not_what_was_read_are_left(connection: asyncpg.Conn
     assert await connection.fetchval("SELECT count(*) FROM ledger.stale") == 0
 
 
-async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg.Connection) -> None:
+async def test_a_change_without_redaction_is_named(url: str, connection: asyncpg.Connection) -> None:
     await append_events(connection, "pbx", 1, 1, VARIETY)
     await redact.redact(url, PATTERN, TOKEN)
     await verify_leaves(connection)
@@ -132,7 +130,7 @@ async def test_what_nobody_redacted_is_still_found(url: str, connection: asyncpg
         await verify_log(url)
 
 
-async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: asyncpg.Connection) -> None:
+async def test_the_old_leaf_confirms_no_guess(url: str, connection: asyncpg.Connection) -> None:
     """All that is left in the database beside the leaf, and the true bytes as a guess: no salt there makes the leaf."""
     await append_events(connection, "pbx", 7, 1, VARIETY)
     before = await connection.fetch(ALL_EVENTS)
@@ -143,13 +141,14 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     await redact.redact(url, RedactionPattern("text", "Jane Roe"), "redacted-vvvvvvvvvvvv")
     twice = await connection.fetchval("SELECT salts FROM batch WHERE first = 1")
     changed = [
-        [a != b for a, b in zip(split(x, SALT), split(y, SALT), strict=True)] for x, y in ((old, salts), (salts, twice))
+        [a != b for a, b in zip(split(x, SALT_BYTES), split(y, SALT_BYTES), strict=True)]
+        for x, y in ((old, salts), (salts, twice))
     ]
     assert changed[0] == [True] * 9 + [False]
     assert [at for at, new in enumerate(changed[1], 1) if new] == [2, 4, 7, 8]
 
     retained = b"".join([row[0] for row in await connection.fetch("SELECT salts FROM batch")])
-    leaves = split(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF)
+    leaves = split(await connection.fetchval("SELECT leaves FROM batch WHERE first = 1"), LEAF_BYTES)
     records = [
         msgspec.json.decode(r["raw"], type=Redacted) for r in await connection.fetch(ALL_EVENTS) if r[8] == "Redacted"
     ]
@@ -157,7 +156,7 @@ async def test_the_old_leaf_tells_nothing_to_who_guesses(url: str, connection: a
     for rows, still in ((before, {10}), (once, {1, 3, 5, 6, 9, 10})):
         for row in rows[:10]:
             times = None if row[3] is None else microseconds(row[3]), microseconds(row[4])
-            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT), *split(retained, SALT)]}
+            every = {leaf(salt, *times, *row[7:]) for salt in [b"", bytes(SALT_BYTES), *split(retained, SALT_BYTES)]}
             assert bool(every & output) == (row["position"] in still), row["position"]
     await verify_log(url)
 
@@ -191,7 +190,9 @@ async def test_another_logs_redactions_are_not_of_this_one(url: str, connection:
     assert (verified_.events, [s.events for s in verified_.redactions]) == (12, [9])
 
 
-async def test_two_at_once_and_a_reason_that_tells_it_are_refused(url: str, connection: asyncpg.Connection) -> None:
+async def test_concurrent_redactions_and_revealing_reasons_are_refused(
+    url: str, connection: asyncpg.Connection
+) -> None:
     await append_events(connection, "pbx", 1, 1, VARIETY)
     before = await connection.fetch(ALL_EVENTS)
     with pytest.raises(RedactError, match="--reason") as error:

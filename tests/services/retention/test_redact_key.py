@@ -7,7 +7,7 @@ import pytest
 from services.retention.redact_key import KeyFileError, key_path, read_key, token_of
 
 
-def test_it_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_key_is_created_once_and_private(tmp_path: Path) -> None:
     key = read_key(tmp_path / "data")
     assert read_key(tmp_path / "data") == key
     assert len(key) == 32
@@ -16,7 +16,7 @@ def test_it_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     assert read_key(tmp_path / "other") != key
 
 
-def test_a_token_is_of_the_key_the_kind_and_the_number() -> None:
+def test_a_token_follows_key_kind_and_number() -> None:
     first = token_of(bytes(32), "number", "5551234")
     assert first == token_of(bytes(32), "number", "5551234") == "redacted-uoumoqilksmi"
     others = {token_of(bytes(31) + b"1", "number", "5551234"), token_of(bytes(32), "text", "5551234")}

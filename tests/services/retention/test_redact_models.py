@@ -40,7 +40,7 @@ from tests.support.redacting import (
         ("rich16", "1001", {"agents", "call_records", "device_states", "queue_members", "statistics"}),
     ],
 )
-async def test_the_models_of_a_recording_are_those_of_the_redacted_log(
+async def test_models_equal_a_fold_after_redaction(
     url: str, connection: asyncpg.Connection, capture: str, number: str, built: set[str]
 ) -> None:
     await ingest_wire(url, wire(capture), 65536)
@@ -84,9 +84,7 @@ async def test_rows_whose_keys_become_one_are_added_up(url: str, connection: asy
     assert await tables(connection) == await fold_from_scratch(connection)
 
 
-async def test_what_a_model_remembers_and_what_did_not_fit_is_forgotten(
-    url: str, connection: asyncpg.Connection
-) -> None:
+async def test_memory_and_unfit_events_are_redacted(url: str, connection: asyncpg.Connection) -> None:
     """A queue's memory of members' names, and the words of an error."""
     called = b"Event: AgentCalled\r\nInterface: Local/5551234@agents/n\r\nMemberName: A\r\nDestChannel: x\r\n\r\n"
     agent = b"Event: Agents\r\nAgent: 7\r\nStatus: AGENT_IDLE\r\nTalkingTo: x\r\nCallStarted: no 5551234\r\n\r\n"
@@ -114,12 +112,12 @@ CREATE TRIGGER crash AFTER INSERT ON ledger.event EXECUTE FUNCTION crash();
 """
 
 
-async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_ends_it(
+async def test_a_crash_between_chunks_is_continued(
     url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     await fold(connection)
-    monkeypatch.setattr(redact_log, "CHUNK", 20)
+    monkeypatch.setattr(redact_log, "CHUNK_EVENTS", 20)
     await connection.execute(BREAK)
     with pytest.raises(UnfinishedError, match="run this again") as error:
         await redact.redact(url, PATTERN, TOKEN)
@@ -138,7 +136,7 @@ async def test_a_crash_between_two_chunks_leaves_what_verifies_and_the_next_run_
     assert await tables(connection) == await fold_from_scratch(connection)
 
 
-async def test_a_crash_before_the_models_are_built_is_made_good(
+async def test_a_crash_before_the_rebuild_is_repaired(
     url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
@@ -160,7 +158,7 @@ async def test_a_crash_before_the_models_are_built_is_made_good(
     assert await tables(connection) == await fold_from_scratch(connection)
 
 
-async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, connection: asyncpg.Connection) -> None:
+async def test_a_running_projector_yields_and_returns(url: str, connection: asyncpg.Connection) -> None:
     await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     stop = asyncio.Event()
     running = asyncio.create_task(project(url, stop))
@@ -186,7 +184,7 @@ async def test_a_projector_that_runs_is_sent_away_and_comes_back(url: str, conne
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever(
+async def test_events_during_a_redaction_are_redacted(
     url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     await append_events(connection, "pbx", 1, 1, VARIETY)
@@ -212,7 +210,7 @@ async def test_what_is_said_meanwhile_is_redacted_too_unless_it_goes_on_for_ever
     await verify_leaves(connection)
 
 
-async def test_a_model_that_cannot_be_folded_anew_is_named(url: str, connection: asyncpg.Connection) -> None:
+async def test_a_model_that_cannot_be_folded_is_named(url: str, connection: asyncpg.Connection) -> None:
     await append_events(connection, "pbx", 1, 1, VARIETY)
     await fold(connection)
     await connection.execute(
@@ -261,9 +259,7 @@ async def test_saved_states_that_may_hold_it_go(url: str, connection: asyncpg.Co
 
 
 @pytest.mark.parametrize("archived", [False, True])
-async def test_saved_states_that_are_kept_are_written_anew(
-    url: str, connection: asyncpg.Connection, *, archived: bool
-) -> None:
+async def test_pinned_states_are_rewritten(url: str, connection: asyncpg.Connection, *, archived: bool) -> None:
     await append_events(connection, "pbx", 1, 1, VARIETY[9:] if archived else VARIETY)
     await fold(connection)
     for statement in PINNED:
@@ -277,7 +273,7 @@ async def test_saved_states_that_are_kept_are_written_anew(
     assert await ModelRedactor(connection, PATTERN, TOKEN).affected_models() == []
 
 
-async def test_a_rebuild_under_way_begins_anew(url: str, connection: asyncpg.Connection) -> None:
+async def test_a_running_rebuild_starts_over(url: str, connection: asyncpg.Connection) -> None:
     """It has folded the old bytes; so have the tables of a model whose version was raised."""
     await ingest_wire(url, wire("rich22")[:3_500_000], 65536)
     await fold(connection)

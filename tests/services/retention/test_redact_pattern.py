@@ -105,7 +105,7 @@ def test_numbers_in_json_stay_numbers() -> None:
     assert (again.reason, again.changes) == (TOKEN, ((5551234, "5551234" + "0" * 57, "f" * 64),))
 
 
-def test_what_postgresql_refused_is_looked_into() -> None:
+def test_rejected_events_are_redacted() -> None:
     rejected = Rejected("ami", "VarSet", "no 5551234", b"Event: VarSet\r\nValue: 5551234\xff\r\n\r\n")
     raw = RedactionPattern("number", NUMBER).redact("ringledger", "Rejected", msgspec.json.encode(rejected), TOKEN)
     again = msgspec.json.decode(raw, type=Rejected)
@@ -172,7 +172,7 @@ def test_every_other_byte_of_a_recording_stays(capture: str) -> None:
         (None, "Jane\nRoe", "printable"),
     ],
 )
-def test_what_is_not_taken(number: str | None, text: str | None, says: str) -> None:
+def test_invalid_patterns_are_refused(number: str | None, text: str | None, says: str) -> None:
     with pytest.raises(RedactionPatternError, match=says) as refused:
         parse_pattern(number, text, force=False)
     assert "\n" not in str(refused.value)
@@ -180,7 +180,7 @@ def test_what_is_not_taken(number: str | None, text: str | None, says: str) -> N
         assert not argument or argument.strip() not in str(refused.value).replace("3 to 20", "").replace("5 char", "")
 
 
-def test_force_takes_the_short_and_a_plus_is_not_of_the_number() -> None:
+def test_force_accepts_short_numbers() -> None:
     assert parse_pattern("1001", None, force=True).text == "1001"
     assert parse_pattern("+5551234", None, force=False).text == "5551234"
     assert parse_pattern("1795308983", None, force=True).text == "1795308983"

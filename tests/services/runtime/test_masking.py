@@ -83,13 +83,13 @@ def test_an_ordinary_name_is_no_secret(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SECRETS if ":" not in name])
-def test_a_secret_header_is_masked_and_an_empty_one_stays(name: str) -> None:
+def test_only_a_filled_secret_header_is_masked(name: str) -> None:
     block = b"Event: UserEvent\r\n%s: %s\r\nRealm: pass\r\n\r\n"
     assert mask_block(block % (name.encode(), b"pw100")) == block % (name.encode(), b"********")
     assert mask_block(block % (name.encode(), b"")) == block % (name.encode(), b"")
 
 
-def test_an_ordinary_header_is_kept_beside_a_secret_one() -> None:
+def test_an_ordinary_header_beside_a_secret_stays() -> None:
     block = b"Event: EndpointDetail\r\nMohPassthrough: false\r\nPassword: x\r\n\r\n"
     assert mask_block(block) == b"Event: EndpointDetail\r\nMohPassthrough: false\r\nPassword: ********\r\n\r\n"
 
@@ -155,7 +155,7 @@ def test_values_go_by_the_names_of_their_variables(name: bytes, before: bytes, a
         ("Dial", "PJSIP/102@trunk,20,tT", "PJSIP/102@trunk,20,tT"),
     ],
 )
-def test_data_of_an_application_is_masked_by_name_and_place(application: str, data: str, shown: str) -> None:
+def test_application_data_is_masked_by_name_and_place(application: str, data: str, shown: str) -> None:
     assert mask_application_data(application, data) == shown
     assert mask_application_data(application, shown) == shown
 
@@ -255,7 +255,7 @@ def test_long_text_costs_its_length(text: str) -> None:
     assert mask_text(text)
 
 
-def test_what_is_remembered_of_names_is_bounded() -> None:
+def test_the_cache_of_names_is_bounded() -> None:
     name = "X" * 300 + "_PIN"
     before = secrets._remembered.cache_info().currsize
     assert is_secret(name)

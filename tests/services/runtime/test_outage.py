@@ -15,7 +15,7 @@ class Seconds:
         return self.now
 
 
-def test_an_outage_has_a_line_a_minute_and_an_end() -> None:
+def test_an_outage_is_logged_once_per_minute() -> None:
     clock = Seconds()
     outage = Outage("database_unreachable", "database_reachable", clock)
     with capture_logs() as lines:

@@ -70,7 +70,7 @@ def test_keys_and_the_first_password_are_owner_only(tmp_path: Path) -> None:
     assert wide(tmp_path) == {}
 
 
-def test_a_spool_and_its_write_ahead_log_are_owner_only(tmp_path: Path) -> None:
+def test_a_spool_and_its_wal_are_private(tmp_path: Path) -> None:
     spool = Spools(tmp_path / "data" / "spool", 1 << 20).create("pbx", "ami", 1)
     spool.put(1, [NewEvent("ami", "X", None, 1.0, b"Event: X\r\n\r\n")])
     assert len(list(spool.file.parent.iterdir())) == 2
@@ -87,7 +87,7 @@ async def test_the_listeners_board_is_owner_only(tmp_path: Path) -> None:
     assert wide(tmp_path) == {}
 
 
-async def test_the_board_is_written_again_after_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_status_file_returns_after_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.listener.process.BOARD_INTERVAL_SECONDS", 0.01)
     folder = tmp_path / "data"
     with capture_logs() as logs:
@@ -111,7 +111,7 @@ def test_an_existing_output_folder_stays_as_it_is(tmp_path: Path) -> None:
     assert (mode(tmp_path / "new"), mode(tmp_path / "new" / "archive")) == (0o700, 0o700)
 
 
-def test_a_wide_file_is_narrowed_when_it_is_written(tmp_path: Path) -> None:
+def test_a_wide_file_is_narrowed_on_write(tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.touch(0o666)
     with open_private(file, "w", encoding="ascii") as out:
@@ -120,7 +120,7 @@ def test_a_wide_file_is_narrowed_when_it_is_written(tmp_path: Path) -> None:
     assert file.read_text() == "x"
 
 
-def test_a_data_directory_of_an_older_version_is_narrowed(tmp_path: Path) -> None:
+def test_an_older_data_directory_is_narrowed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     (data / "spool").mkdir(mode=0o755, parents=True)
     ours = [data / "listeners.json", data / "up.lock", data / "postgresql.log", data / "spool" / "a.ami.1.sqlite"]
@@ -131,7 +131,7 @@ def test_a_data_directory_of_an_older_version_is_narrowed(tmp_path: Path) -> Non
     assert (mode(data), [mode(file) for file in ours], mode(theirs)) == (0o700, [0o600] * 4, 0o644)
 
 
-def test_a_folder_of_everybody_is_no_data_directory_to_narrow(tmp_path: Path) -> None:
+def test_a_shared_folder_is_not_narrowed(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     make_data_folder(tmp_path)
     assert mode(tmp_path) == 0o1777

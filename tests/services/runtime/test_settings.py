@@ -9,8 +9,7 @@ import pytest
 
 from schemas.settings import Pbx, Settings
 from services.runtime.settings import VARIABLES, SettingsError, load_settings
-
-SECRET = "s3cr3t"
+from tests.support.settings import SECRET
 
 
 def mistakes(environ: dict[str, str], file: Path | None = None) -> list[str]:
@@ -55,7 +54,7 @@ def test_every_variable(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_says_the_same_and_the_environment_wins(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / "ringledger.toml"
     file.write_text(
         f"""
@@ -125,7 +124,7 @@ def test_an_item_that_is_wrong_is_not_repeated(item: str) -> None:
 @pytest.mark.parametrize(
     "url", [f"postgresql://u:{SECRET}/x@host/db", f"postgresql://u:x@h:{SECRET}/db", "postgres://["]
 )
-def test_a_database_url_that_is_wrong_is_not_repeated(url: str) -> None:
+def test_a_wrong_database_url_is_not_printed(url: str) -> None:
     assert mistakes({"RINGLEDGER_DATABASE_URL": url})[0].startswith("RINGLEDGER_DATABASE_URL: not a URL")
 
 
@@ -147,7 +146,7 @@ def test_a_file_that_is_no_toml(tmp_path: Path, text: bytes) -> None:
     assert mistakes({}, tmp_path / "none.toml")[0].startswith(f"{tmp_path / 'none.toml'}: ")
 
 
-def test_what_kubernetes_sets_is_no_mistake() -> None:
+def test_variables_of_kubernetes_are_ignored() -> None:
     environ = {
         "RINGLEDGER_SERVICE_HOST": "10.0.0.1",
         "RINGLEDGER_PORT_8081_TCP_ADDR": "10.0.0.1",
@@ -185,7 +184,7 @@ def test_help_names_every_command_and_variable() -> None:
         assert f" {command} " in shown
 
 
-def test_what_is_no_network_is_a_mistake() -> None:
+def test_an_invalid_network_is_reported() -> None:
     output = mistakes({"RINGLEDGER_TRUSTED_PROXIES": "127.0.0.1, proxy.example, 10.0.0.0/33"})
     assert [line.split("'")[1] for line in output] == ["proxy.example", "10.0.0.0/33"]
 

@@ -16,7 +16,7 @@ def test_pauses_double_until_the_last() -> None:
     assert BACKOFF.longest(1_000_000) == 3.0
 
 
-def test_a_pause_is_at_least_half_of_the_longest() -> None:
+def test_a_pause_has_at_least_half_length() -> None:
     assert all(0.8 <= BACKOFF.pause(3) <= 1.6 for _ in range(100))
 
 
@@ -49,7 +49,7 @@ async def test_a_task_that_ignores_one_cancellation_ends() -> None:
     assert task.cancelled()
 
 
-async def test_the_first_end_cancels_the_others_and_raises_its_error() -> None:
+async def test_the_first_end_cancels_the_others() -> None:
     async def failing() -> None:
         raise LookupError
 

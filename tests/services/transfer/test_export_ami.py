@@ -52,13 +52,13 @@ async def test_every_event_block_comes_back_byte_for_byte(url: str, capture: str
     assert out.getvalue() == b"".join(expected)
 
 
-async def test_an_unknown_pbx_is_named_with_those_that_are_known(url: str) -> None:
+async def test_an_unknown_pbx_lists_the_pbxes(url: str) -> None:
     await other_voices(url)
     with pytest.raises(UnknownPbxError, match=r"no PBX 'nosuch' \(but other, pbx\)"):
         await export.export_ami(url, "nosuch", io.BytesIO())
 
 
-async def test_a_reader_that_has_had_enough_is_no_fault(url: str) -> None:
+async def test_a_closed_pipe_is_no_fault(url: str) -> None:
     await ingest_wire(url, wire("rich22")[:3_000_000], 65536)
 
     def head() -> tuple[bytes, int | None, bytes]:

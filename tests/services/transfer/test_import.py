@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,16 @@ from services.log.append import append_events
 from services.log.read import head_position
 from services.retention.redact import redact
 from services.retention.redact_pattern import RedactionPattern
-from services.transfer import import_ledger
 from services.transfer.export_ami import export_ami
 from services.transfer.export_ledger import ExportError, export_ledger
 from services.transfer.import_ledger import ImportRefusedError, check_files
 from services.transfer.ledger_file import LedgerFileError, manifest_path
 from tests.captures import wire
-from tests.services.integrity.test_verify import CLOCK
 from tests.support.ledger import ingest_wire
+from tests.support.log_clock import set_clock
+from tests.support.polling import eventually
 from tests.support.story import fold_log
+from tests.support.transfer import import_files
 
 TABLES = {
     "event": "SELECT * FROM ledger.event ORDER BY position",
@@ -63,22 +65,18 @@ async def contents(url: str) -> dict[str, list[tuple[Any, ...]]]:
     return result
 
 
-async def imported(url: str, *files: Path) -> list[str]:
-    return [output.partition(": ")[2] async for output in import_ledger.import_ledger(url, check_files(files))]
-
-
 @pytest.fixture
 async def story(url: str) -> str:
     """A log of two PBXes and of people, over two months, with odd bytes; 27 positions in 7 batches."""
     connection = await asyncpg.connect(url)
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")  # made long ago
-    await connection.execute(CLOCK.format("2026-08-31 23:59:59.000001"))
+    await set_clock(connection, "2026-08-31 23:59:59.000001+00")
     await append_events(connection, "a", 1, 1, events(4, 10))
     await append_events(
         connection, "b ü", 9, 1, [NewEvent("ami", "Ä", None, 0.000_001 + i, raw) for i, raw in enumerate(ODD)]
     )
     await append_events(connection, "", 5, 1, [NewEvent("ringledger", "TokenUsed", 1.5, 1.5, b"{}")])
-    await connection.execute(CLOCK.format("2026-10-01"))
+    await set_clock(connection, "2026-10-01+00")
     await append_events(connection, "a", 1, 5, events(6, 20, 8_999_999_000.0))
     await append_events(connection, "b ü", 9, 7, events(3, 30))
     await append_events(connection, "a", 2, 1, events(3, 40))
@@ -98,30 +96,28 @@ async def another(url: str, name: str) -> AsyncIterator[str]:
     await connection.close()
 
 
-async def test_export_empty_database_import_rebuild_same_tables_same_chain(
-    url: str, empty_url: str, tmp_path: Path
-) -> None:
+async def test_an_import_restores_tables_and_chain(url: str, empty_url: str, tmp_path: Path) -> None:
     for capture in ("rich22", "rich16"):
         await ingest_wire(url, wire(capture), 65536)
     file, anchor = tmp_path / "all.jsonl.zst", tmp_path / "anchor"
     await verify_with_anchors(url, anchor, tmp_path)
     manifest = await export_ledger(url, file)
     assert (manifest.events, manifest.first, manifest.previous) == (38565 + 35146, 1, "00" * 32)
-    [output] = await imported(empty_url, file)
+    [output] = await import_files(empty_url, file)
     assert output == f"positions 1 to {manifest.last}, in the same chain"
     assert await contents(empty_url) == await contents(url)
     verified, words = await verify_with_anchors(empty_url, anchor, tmp_path)
     assert verified.end.hash.hex() == manifest.hash
     assert words.startswith(f"1 anchor of {anchor} matches")
     assert await fold_log(empty_url, ALL) == await fold_log(url, ALL)
-    assert await imported(empty_url, file) == ["nothing to do, all events are already in the log"]
+    assert await import_files(empty_url, file) == ["nothing to do, all events are already in the log"]
     assert (await walk_chain(empty_url)).events == manifest.events
 
 
 async def test_months_times_and_odd_bytes_come_back_exactly(story: str, empty_url: str, tmp_path: Path) -> None:
     file = tmp_path / "all.jsonl.zst"
     await export_ledger(story, file)
-    await imported(empty_url, file)
+    await import_files(empty_url, file)
     assert await contents(empty_url) == await contents(story)
     connection = await asyncpg.connect(empty_url)
     result = await connection.fetch("SELECT DISTINCT tableoid::regclass::text FROM ledger.event ORDER BY 1")
@@ -202,11 +198,11 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-async def test_parts_put_together_in_any_order_are_the_whole(story: str, empty_url: str, tmp_path: Path) -> None:
+async def test_parts_in_any_order_are_the_whole(story: str, empty_url: str, tmp_path: Path) -> None:
     parts = [tmp_path / name for name in ("c", "a", "b")]
     for part, (since, until) in zip(parts, ((18, None), (None, 11), (12, 17)), strict=True):
         await export_ledger(story, part, None, since, until)
-    output = await imported(empty_url, *parts)
+    output = await import_files(empty_url, *parts)
     assert output == [f"positions {span}, in the same chain" for span in ("1 to 11", "12 to 17", "18 to 27")]
     assert await contents(empty_url) == await contents(story)
 
@@ -214,10 +210,10 @@ async def test_parts_put_together_in_any_order_are_the_whole(story: str, empty_u
 async def test_a_part_that_was_imported_goes_on(story: str, empty_url: str, tmp_path: Path) -> None:
     await export_ledger(story, tmp_path / "part", None, None, 11)
     await export_ledger(story, tmp_path / "all")
-    await imported(empty_url, tmp_path / "part")
-    assert await imported(empty_url, tmp_path / "all") == ["positions 12 to 27, in the same chain"]
+    await import_files(empty_url, tmp_path / "part")
+    assert await import_files(empty_url, tmp_path / "all") == ["positions 12 to 27, in the same chain"]
     assert await contents(empty_url) == await contents(story)
-    assert await imported(empty_url, tmp_path / "part") == ["nothing to do, all events are already in the log"]
+    assert await import_files(empty_url, tmp_path / "part") == ["nothing to do, all events are already in the log"]
 
 
 async def test_another_logs_events_are_appended_and_none_twice(story: str, empty_url: str, tmp_path: Path) -> None:
@@ -226,10 +222,10 @@ async def test_another_logs_events_are_appended_and_none_twice(story: str, empty
     await append_events(other, "c", 1, 1, events(5, 70))
     await export_ledger(story, tmp_path / "a", "a")
     await export_ledger(story, tmp_path / "all")
-    assert await imported(empty_url, tmp_path / "a") == ["17 new events of 17, at the end of the log"]
-    assert await imported(empty_url, tmp_path / "all") == ["10 new events of 27, at the end of the log"]
+    assert await import_files(empty_url, tmp_path / "a") == ["17 new events of 17, at the end of the log"]
+    assert await import_files(empty_url, tmp_path / "all") == ["10 new events of 27, at the end of the log"]
     for name in ("a", "all"):
-        assert await imported(empty_url, tmp_path / name) == ["nothing to do, all events are already in the log"]
+        assert await import_files(empty_url, tmp_path / name) == ["nothing to do, all events are already in the log"]
     first = await asyncpg.connect(story)
     assert await other.fetch(BY_WRITER) == await first.fetch(BY_WRITER)
     await first.close()
@@ -237,39 +233,39 @@ async def test_another_logs_events_are_appended_and_none_twice(story: str, empty
     assert (await walk_chain(empty_url)).events == 32
 
 
-async def test_a_connection_may_begin_later_but_have_no_hole(story: str, empty_url: str, tmp_path: Path) -> None:
+async def test_a_connection_may_begin_later_without_holes(story: str, empty_url: str, tmp_path: Path) -> None:
     for name, since, until in (("1", None, 11), ("2", 12, 17), ("3", 18, None)):
         await export_ledger(story, tmp_path / f"a{name}", "a", since, until)
     connection = await asyncpg.connect(story)
     await append_events(connection, "a", 1, 11, events(2, 80))
     await export_ledger(story, tmp_path / "a4", "a", 28, None)
     await connection.close()
-    assert await imported(empty_url, tmp_path / "a2") == ["6 new events of 6, at the end of the log"]
+    assert await import_files(empty_url, tmp_path / "a2") == ["6 new events of 6, at the end of the log"]
     before = await contents(empty_url)
     with pytest.raises(ImportRefusedError, match=r"has events 1 to 4 of .*, the log 5 to 10; earlier events cannot"):
-        await imported(empty_url, tmp_path / "a1")
+        await import_files(empty_url, tmp_path / "a1")
     assert await contents(empty_url) == before
     assert (await walk_chain(empty_url)).events == 6
     async with another(story, "holed") as url:
-        await imported(url, tmp_path / "a1")
+        await import_files(url, tmp_path / "a1")
         with pytest.raises(
             ImportRefusedError,
             match=r"has events 11 to 12 of .*, the log 1 to 4; import the part before position 28 first",
         ):
-            await imported(url, tmp_path / "a4")
+            await import_files(url, tmp_path / "a4")
         for name in ("a2", "a4", "a3"):
-            await imported(url, tmp_path / name)
+            await import_files(url, tmp_path / name)
         assert (await walk_chain(url)).events == 19
 
 
-async def test_a_log_that_has_grown_apart_is_another_log(story: str, empty_url: str, tmp_path: Path) -> None:
+async def test_a_diverged_log_is_another_log(story: str, empty_url: str, tmp_path: Path) -> None:
     await export_ledger(story, tmp_path / "part", None, None, 11)
     await export_ledger(story, tmp_path / "all")
-    await imported(empty_url, tmp_path / "part")
+    await import_files(empty_url, tmp_path / "part")
     connection = await asyncpg.connect(empty_url)
     await append_events(connection, "c", 1, 1, events(1, 90))
     await connection.close()
-    assert await imported(empty_url, tmp_path / "all") == ["16 new events of 27, at the end of the log"]
+    assert await import_files(empty_url, tmp_path / "all") == ["16 new events of 27, at the end of the log"]
     assert (await walk_chain(empty_url)).events == 28
 
 
@@ -285,7 +281,7 @@ async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_pat
     await redact(story, RedactionPattern("text", "Jane Roe"), TOKEN)
     file = tmp_path / "all"
     manifest = await export_ledger(story, file)
-    await imported(empty_url, file)
+    await import_files(empty_url, file)
     assert await contents(empty_url) == await contents(story)
     for url in (story, empty_url):
         assert [s.events for s in (await verify_log(url)).redactions] == [2]
@@ -293,7 +289,7 @@ async def test_a_redacted_log_is_taken_along(story: str, empty_url: str, tmp_pat
         connection = await connect(url)
         await migrate(connection)
         await append_events(connection, "c", 1, 1, events(1, 90))
-        output = await imported(url, file)
+        output = await import_files(url, file)
         assert output == [f"{manifest.events} new events of {manifest.events}, at the end of the log"]
         assert (await verify_log(url)).redactions == []
         models = await connection.fetch("SELECT raw FROM ledger.event")
@@ -415,7 +411,7 @@ def again(file: Path, **members: Any) -> None:
 
 
 @pytest.mark.parametrize("case", TAMPERED)
-async def test_a_tampered_file_is_refused_though_its_sha_fits(story: str, tmp_path: Path, case: str) -> None:
+async def test_a_tampered_file_with_its_hash_is_refused(story: str, tmp_path: Path, case: str) -> None:
     file = tmp_path / "all.zst"
     await export_ledger(story, file)
     change, output = TAMPERED[case]
@@ -489,16 +485,15 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
             command = [str(Path(sys.executable).parent / "ringledger"), "import", str(file)]
             environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": target}
             process = await asyncio.create_subprocess_exec(*command, env=environ)
-            while not (at := await head_position(watching)):
-                assert process.returncode is None
-                await asyncio.sleep(0.01)
+            at = await eventually(partial(head_position, watching), "the first import's events")
+            assert process.returncode is None
             process.kill()
             await process.wait()
             await watching.execute(GONE)
             await watching.execute("DROP TRIGGER stops ON ledger.batch")
             assert at < 38565
             assert (await walk_chain(target)).events >= at
-            await imported(target, file)
+            await import_files(target, file)
             await watching.close()
             got, expected = await contents(target), await contents(url)
             if not pbx:

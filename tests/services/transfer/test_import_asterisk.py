@@ -30,15 +30,12 @@ from services.transfer.import_content import FileKind, read_contents
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from services.transfer.timezones import TimezoneError
 from tests.captures import truth, wire
-from tests.projections.calls.test_call_records import CAPTURES, LOG
+from tests.support.asterisk_files import cdr, fetch_rows
+from tests.support.call_records import CALL_EVENTS, CAPTURES
 from tests.support.folding import own
 from tests.support.ledger import ingest_wire
 from tests.support.story import append, event, events_of, fold_log
 
-EVENTS = """
-SELECT source, name, extract(epoch FROM occurred)::float8 AS occurred, occurred = recorded AS alike, raw
-FROM ledger.event WHERE source <> 'ringledger' ORDER BY position
-"""
 IMPORTED = "SELECT raw FROM ledger.event WHERE name = 'Imported' AND source = 'ringledger' ORDER BY position"
 
 # Columns that a line of Master.csv cannot fill, and those that tell of the log and not of the call.
@@ -53,47 +50,23 @@ async def imported(url: str, file: Path, kind: FileKind, timezone: str = "", pbx
     return output.removeprefix(f"{file}: ")
 
 
-async def rows(url: str, query: str = EVENTS) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(url)
-    result: list[asyncpg.Record] = await connection.fetch(query)
-    await connection.close()
-    return result
-
-
 async def openings(url: str) -> list[Imported]:
-    return [msgspec.json.decode(row[0], type=Imported) for row in await rows(url, IMPORTED)]
+    return [msgspec.json.decode(row[0], type=Imported) for row in await fetch_rows(url, IMPORTED)]
 
 
 def without(row: asyncpg.Record, columns: set[str]) -> tuple[Any, ...]:
     return tuple((name, str(value)) for name, value in row.items() if name not in columns)
 
 
-def cdr(start: str, end: str, seconds: int, unique_id: str = "", destination: str = "200") -> str:
-    columns = [
-        "",
-        "100",
-        destination,
-        "internal",
-        '""Ann"" <100>',
-        "PJSIP/100-00000001",
-        "PJSIP/200-00000002",
-        "Dial",
-        "",
-    ]
-    columns += [start, start, end]
-    text = ",".join(f'"{c}"' for c in columns) + f',{seconds},{seconds},"ANSWERED","DOCUMENTATION"'
-    return text + (f',"{unique_id}",""\n' if unique_id else "\n")
-
-
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda capture: str(capture[0]))
-async def test_statistics_of_master_csv_are_those_of_the_same_calls_over_ami(
+async def test_statistics_of_master_csv_equal_those_of_ami(
     url: str, empty_url: str, tmp_path: Path, capture: tuple[str, int, int]
 ) -> None:
     name, records, after = capture
     lines = truth(name, "Master.csv").splitlines(keepends=True)[:-after]  # the rest came after the recorder stopped
     file = tmp_path / "Master.csv"
     file.write_text("".join(lines))
-    await append(url, events_of(wire(name), *LOG))
+    await append(url, events_of(wire(name), *CALL_EVENTS))
     output = await imported(empty_url, file, "cdr_csv", "UTC")
     assert output == f"{records} events of cdr_csv; local times read as UTC"
     models = (CALL_RECORDS, STATISTICS)
@@ -111,13 +84,13 @@ async def test_statistics_of_master_csv_are_those_of_the_same_calls_over_ami(
     await connection.close()
 
 
-async def test_lines_come_in_byte_for_byte_under_their_times(url: str, tmp_path: Path) -> None:
+async def test_lines_are_imported_byte_for_byte(url: str, tmp_path: Path) -> None:
     file = tmp_path / "Master.csv"
     odd = cdr("2026-11-01 10:00:00", "2026-11-01 10:00:30", 30, destination="a\nb, c").encode()
     data = odd + b"\xff\0".join([b'"', b"x" + odd[1:]]) + odd.rstrip(b"\n")
     file.write_bytes(data)
     assert await imported(url, file, "cdr_csv", "UTC") == "3 events of cdr_csv; local times read as UTC"
-    result = await rows(url)
+    result = await fetch_rows(url)
     assert b"".join(row["raw"] for row in result) == data
     assert {(row["source"], row["name"], row["alike"]) for row in result} == {("cdr_csv", "Cdr", True)}
     assert {row["occurred"] for row in result} == {1793527230.0}
@@ -134,7 +107,7 @@ async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: 
     file.write_text(truth(name, "queue_log"))
     lines = [line.split("|") for line in truth(name, "queue_log").splitlines()]
     await imported(url, file, "queue_log")
-    result = await rows(url)
+    result = await fetch_rows(url)
     assert [(row["source"], row["name"], row["occurred"]) for row in result] == [
         ("queue_log", line[4], float(line[0])) for line in lines
     ]
@@ -144,7 +117,7 @@ async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: 
         '"CHAN_START","1795308983.123456","Ann"\n"HANGUP","2026-11-01 11:00:00","Ann ""A"""\nX,2026-11-01T10:00:00Z\n'
     )
     await imported(url, cel, "cel_csv", "+01:00")
-    assert [tuple(row)[1:3] for row in await rows(url) if row["source"] == "cel_csv"] == [
+    assert [tuple(row)[1:3] for row in await fetch_rows(url) if row["source"] == "cel_csv"] == [
         ("CHAN_START", 1795308983.123456),
         ("HANGUP", 1793527200.0),
         ("X", 1793527200.0),
@@ -154,7 +127,7 @@ async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: 
     assert (await walk_chain(url)).events == len(lines) + 3 + 2
 
 
-async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
+async def test_lines_during_a_link_are_skipped(url: str, tmp_path: Path) -> None:
     file = tmp_path / "Master.csv"
     file.write_text("".join(cdr(f"2026-11-01 10:00:{n:02}", f"2026-11-01 10:01:{n:02}", 60) for n in range(30)))
     connected = datetime(2026, 11, 1, 10, 1, 20, tzinfo=UTC).timestamp()
@@ -164,7 +137,7 @@ async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
     assert (
         output == "20 events of cdr_csv; 10 skipped: the listener was connected at that time; local times read as UTC"
     )
-    assert [row["occurred"] - connected for row in await rows(url)] == [n - 20 for n in range(20)]
+    assert [row["occurred"] - connected for row in await fetch_rows(url)] == [n - 20 for n in range(20)]
     # Imported AMI counts as received, too.
     values = [event("Cdr", {"Timestamp": connected - 15 + n, "Channel": "x"}).raw for n in range(5)]
     (tmp_path / "heard.ami").write_bytes(b"".join(values))
@@ -173,7 +146,7 @@ async def test_what_was_heard_is_left_out(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("off", [-600, 600])
-async def test_lines_are_left_out_by_the_clock_of_their_pbx(url: str, tmp_path: Path, off: int) -> None:
+async def test_lines_are_skipped_by_their_pbx_clock(url: str, tmp_path: Path, off: int) -> None:
     connected = 1795428000.0  # 2026-11-23T10:00:00Z by our clock
     received = NewEvent("ami", "FullyBooted", connected + 1 + off, connected + 1, b"Event: FullyBooted\r\n\r\n")
     await append(url, [own(Connected("a:1"), connected), received])
@@ -182,11 +155,11 @@ async def test_lines_are_left_out_by_the_clock_of_their_pbx(url: str, tmp_path: 
     file.write_text("".join(cdr(f"{end:%Y-%m-%d %H:%M:%S}", f"{end:%Y-%m-%d %H:%M:%S}", 0) for end in times))
     output = await imported(url, file, "cdr_csv", "UTC")
     assert output == "1 events of cdr_csv; 1 skipped: the listener was connected at that time; local times read as UTC"
-    [line] = [row for row in await rows(url) if row["source"] == "cdr_csv"]
+    [line] = [row for row in await fetch_rows(url) if row["source"] == "cdr_csv"]
     assert line["occurred"] == connected + off - 30
 
 
-async def test_a_file_comes_in_once_and_what_has_grown_only_with_what_is_new(url: str, tmp_path: Path) -> None:
+async def test_a_grown_file_adds_only_new_lines(url: str, tmp_path: Path) -> None:
     lines = [cdr(f"2026-11-01 10:00:{n:02}", f"2026-11-01 10:01:{n:02}", 60) for n in range(30)]
     file, again, grown = tmp_path / "Master.csv", tmp_path / "same", tmp_path / "grown"
     file.write_text("".join(lines[:10] + lines[:2]))
@@ -202,13 +175,13 @@ async def test_a_file_comes_in_once_and_what_has_grown_only_with_what_is_new(url
     assert await log_of(url) == before
     output = await imported(url, grown, "cdr_csv", "UTC")
     assert output.startswith("23 events of cdr_csv; 12 skipped: imported before from another file")
-    assert Counter(row["raw"].decode() for row in await rows(url)) == Counter(lines + lines[:3] + lines[:2])
+    assert Counter(row["raw"].decode() for row in await fetch_rows(url)) == Counter(lines + lines[:3] + lines[:2])
     assert await imported(url, grown, "cdr_csv") == NOTHING
     assert (await imported(url, file, "cdr_csv", "UTC", "b")).startswith("12 events")
 
 
 async def log_of(url: str) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in await rows(url, "SELECT * FROM ledger.event ORDER BY position")]
+    return [tuple(row) for row in await fetch_rows(url, "SELECT * FROM ledger.event ORDER BY position")]
 
 
 BERLIN = [
@@ -225,7 +198,7 @@ async def test_local_times_through_the_year(url: str, tmp_path: Path) -> None:
     file = tmp_path / "Master.csv"
     file.write_text("".join(cdr(*line[:4]) for line in BERLIN))
     await imported(url, file, "cdr_csv", "Europe/Berlin")
-    assert [row["occurred"] for row in await rows(url)] == [line[4] for line in BERLIN]
+    assert [row["occurred"] for row in await fetch_rows(url)] == [line[4] for line in BERLIN]
     tables = await fold_log(url, (CALL_RECORDS,))
     result = sorted(tables["call_records"], key=lambda r: r["position"])
     assert [r["end_time"].timestamp() for r in result] == [line[4] for line in BERLIN]
@@ -256,14 +229,14 @@ async def test_a_zone_that_cannot_be_is_refused(url: str, tmp_path: Path) -> Non
     assert (await imported(url, file, "cdr_csv", "Europe/Berlin")).startswith("13 events")
 
 
-async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_path: Path) -> None:
+async def test_the_zone_is_that_of_the_log(url: str, tmp_path: Path) -> None:
     posted = {"StartTime": "2026-12-24 12:00:00", "EndTime": "2026-12-24 12:00:30", "Duration": 30, "Channel": "x"}
     await append(url, [event("Cdr", posted | {"UniqueID": "1798110000.1", "Timestamp": "1798110030.5"})])
     await fold_log(url, (CALL_RECORDS,))
     file = tmp_path / "Master.csv"
     file.write_text(cdr(*BERLIN[5][:3]))
     assert await imported(url, file, "cdr_csv") == "1 events of cdr_csv; local times read as +01:00"
-    assert (await rows(url))[-1]["occurred"] == BERLIN[5][4]
+    assert (await fetch_rows(url))[-1]["occurred"] == BERLIN[5][4]
     summer = tmp_path / "summer.csv"
     summer.write_text(
         "".join(
@@ -276,18 +249,18 @@ async def test_the_zone_is_that_of_the_clock_that_the_log_knows(url: str, tmp_pa
 
 
 @pytest.mark.parametrize("capture", ["rich22", "rich16"])
-async def test_ami_goes_out_and_comes_in_byte_for_byte(url: str, empty_url: str, tmp_path: Path, capture: str) -> None:
+async def test_raw_ami_round_trips_byte_for_byte(url: str, empty_url: str, tmp_path: Path, capture: str) -> None:
     await ingest_wire(url, wire(capture), 65536)
     out, again = io.BytesIO(), io.BytesIO()
     await export_ami(url, "pbx", out)
     file = tmp_path / "berlin.ami"
     file.write_bytes(out.getvalue())
-    count = len(await rows(url))
+    count = len(await fetch_rows(url))
     assert await imported(empty_url, file, "ami") == f"{count} events of ami"
     assert await imported(empty_url, file, "ami") == NOTHING
     await export_ami(empty_url, "pbx", again)
     assert again.getvalue() == out.getvalue()
-    assert {row["alike"] for row in await rows(empty_url)} == {True, None}
+    assert {row["alike"] for row in await fetch_rows(empty_url)} == {True, None}
     models = (CALL_RECORDS, STATISTICS)
     received, brought = await fold_log(url, models), await fold_log(empty_url, models)
     for model in models:
@@ -301,7 +274,7 @@ async def test_secrets_in_raw_ami_are_masked(url: str, tmp_path: Path) -> None:
     file = tmp_path / "raw.ami"
     file.write_bytes(b"Asterisk Call Manager/11.0.0\r\nEvent: AuthDetail\r\nPassword: hunter2\r\n\r\n")
     await imported(url, file, "ami")
-    assert [row["raw"] for row in await rows(url)] == [b"Event: AuthDetail\r\nPassword: ********\r\n\r\n"]
+    assert [row["raw"] for row in await fetch_rows(url)] == [b"Event: AuthDetail\r\nPassword: ********\r\n\r\n"]
 
 
 GOOD = cdr("2026-11-01 10:00:00", "2026-11-01 10:00:30", 30).encode()
@@ -424,14 +397,14 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
     output = await imported(empty_url, file, kind)
     assert "of them were appended by an interrupted import" in output
     await imported(url, file, kind, *zone[1:])
-    assert at < len(await rows(url))
+    assert at < len(await fetch_rows(url))
     names = ("source", "name", "raw")
-    assert [[row[n] for n in names] for row in await rows(empty_url)] == [
-        [row[n] for n in names] for row in await rows(url)
+    assert [[row[n] for n in names] for row in await fetch_rows(empty_url)] == [
+        [row[n] for n in names] for row in await fetch_rows(url)
     ]
     assert [(o.events, o.heard, o.there) for o in await openings(empty_url)] == [
         (o.events, o.heard, o.there) for o in await openings(url)
     ]
     assert await imported(empty_url, file, kind) == NOTHING
     await other.close()
-    assert (await walk_chain(empty_url)).events == len(await rows(url)) + 2
+    assert (await walk_chain(empty_url)).events == len(await fetch_rows(url)) + 2

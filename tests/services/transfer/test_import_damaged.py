@@ -15,7 +15,7 @@ from services.transfer.import_asterisk import import_asterisk
 from services.transfer.import_content import FileKind, read_contents
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from tests.captures import truth, wire
-from tests.services.transfer.test_import_asterisk import EVENTS, cdr, rows
+from tests.support.asterisk_files import IMPORTED_EVENTS, cdr, fetch_rows
 
 PROGRAM = Path(sys.executable).parent / "ringledger"
 
@@ -123,14 +123,14 @@ async def imported(url: str, file: Path, kind: FileKind, *, skip: bool = False) 
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-async def test_damage_is_left_out_listed_and_not_doubled_once_mended(
+async def test_damage_is_skipped_listed_and_imported_later(
     url: str, tmp_path: Path, case: tuple[FileKind, list[bytes], bytes, list[int], list[tuple[int, str]]]
 ) -> None:
     kind, whole, data, retained, left_out = case
     file, mended = tmp_path / "damaged", tmp_path / "mended"
     file.write_bytes(data)
     output = await imported(url, file, kind, skip=True)
-    assert sorted(row["raw"] for row in await rows(url)) == sorted(whole[one] for one in retained)
+    assert sorted(row["raw"] for row in await fetch_rows(url)) == sorted(whole[one] for one in retained)
     first, *rest = output.splitlines()
     assert first.endswith(f"{len(left_out)} damaged skipped:")
     assert [line.partition(": ")[0] for line in rest] == [f"  line {number}" for number, _ in left_out]
@@ -138,7 +138,7 @@ async def test_damage_is_left_out_listed_and_not_doubled_once_mended(
     assert await imported(url, file, kind, skip=True) == NOTHING
     mended.write_bytes(b"".join(whole))
     await imported(url, mended, kind)
-    assert sorted(row["raw"] for row in await rows(url)) == sorted(whole)
+    assert sorted(row["raw"] for row in await fetch_rows(url)) == sorted(whole)
     assert await imported(url, mended, kind) == NOTHING
 
 
@@ -171,12 +171,12 @@ def test_a_recording_has_no_damage(tmp_path: Path, kind: FileKind) -> None:
     assert [content.events] == [one.events for one in read_contents([file], kind)]
 
 
-async def test_an_import_goes_on_only_as_it_was_begun(
+async def test_an_import_continues_only_with_its_options(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "queue_log"
     file.write_bytes(b"".join(QUEUE_LOG))
-    monkeypatch.setattr("services.transfer.import_asterisk.BATCH", 1)
+    monkeypatch.setattr("services.transfer.import_asterisk.BATCH_LINES", 1)
     batch, count = module._next_batch, 0
 
     def dying(events: Iterator[NewEvent]) -> list[NewEvent]:
@@ -193,7 +193,7 @@ async def test_an_import_goes_on_only_as_it_was_begun(
     with pytest.raises(ImportRefusedError, match="was started with --skip-damaged"):
         await imported(url, file, "queue_log")
     await imported(url, file, "queue_log", skip=True)
-    assert [row["raw"] for row in await rows(url, EVENTS)] == QUEUE_LOG
+    assert [row["raw"] for row in await fetch_rows(url, IMPORTED_EVENTS)] == QUEUE_LOG
 
 
 def test_a_ledger_file_is_never_taken_in_part(url: str, tmp_path: Path) -> None:

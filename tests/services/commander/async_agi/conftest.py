@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.commander.async_agi import driver
-from tests.services.commander.async_agi.scene import Scene, scenes
+from tests.support.async_agi import Scene, scenes
 
 
 @pytest.fixture

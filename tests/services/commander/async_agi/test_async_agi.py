@@ -9,7 +9,7 @@ from schemas.acts.channel import ChannelHangup
 from schemas.adps import AdpChanged, AdpDeleted, AdpmaDeleted
 from services.database.notify import notify_commander
 from services.log.read import head_position
-from tests.services.commander.async_agi.scene import COMMANDS, MASTER, OTHER, Scene, scenes
+from tests.support.async_agi import COMMANDS, MASTER, OTHER, Scene, scenes
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import block
 from tests.support.fake_channels import BREAK

@@ -12,7 +12,7 @@ from services.database.connection import connect
 from services.log.append import append_events
 from services.log.read import head_position
 from services.projector.projector import Projector
-from tests.services.commander.async_agi.scene import COMMANDS, MASTER, Scene, write
+from tests.support.async_agi import COMMANDS, MASTER, Scene, write
 from tests.support.cable import Cable
 from tests.support.event_log import EventLog
 from tests.support.fake_ami import block

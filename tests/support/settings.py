@@ -1,0 +1,3 @@
+"""A secret for settings."""
+
+SECRET = "s3cr3t"
