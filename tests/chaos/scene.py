@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -27,7 +28,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import BASIC, MARKS, PASSWORD, Ledger
 from tests.support.fake_ami import FakeAmi
 from tests.support.polling import NotYetError, eventually, present
-from tests.support.up import Up, has_ended
+from tests.support.up import Up, children_of, has_ended
 
 CHILDREN = frozenset({"command", "listen", "project", "serve"})
 WHOLE_SECONDS = 300.0
@@ -180,8 +181,20 @@ class Scene:
                 why = repr(error)
             self.obstacle = why
             if time.monotonic() - began > WHOLE_SECONDS:
+                (self._folder / "processes.txt").write_text(self._describe_postgresql(), encoding="utf-8")
                 raise DifferenceError(f"not whole again after {WHOLE_SECONDS:.0f} s: {why}")
             await asyncio.sleep(0.03)
+
+    def _describe_postgresql(self) -> str:
+        """Return a line for each of PostgreSQL's processes: its number, state, place in the kernel, and title."""
+        main = self.embedded.cluster.pid
+        lines = []
+        for pid in [] if main is None else [main, *children_of(main)]:
+            with contextlib.suppress(OSError):  # it has ended
+                files = {name: Path("/proc", str(pid), name).read_text() for name in ("stat", "wchan", "cmdline")}
+                state = files["stat"].rpartition(") ")[2].partition(" ")[0]
+                lines.append(f"{pid} {state} {files['wchan']} {files['cmdline'].rstrip(chr(0))}\n")
+        return "".join(lines) or "PostgreSQL does not run\n"
 
     async def _lacking(self, since: int) -> str:
         if missing := CHILDREN - self.up.children().keys():

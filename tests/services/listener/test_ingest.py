@@ -98,15 +98,15 @@ async def test_a_held_append_lock_leaves_no_session_waiting(
     monkeypatch.setattr("services.database.connection.LOCK_TIMEOUT", "20ms")
     admin = await asyncpg.connect(url)
     with capture_logs() as lines:
-        async with writing(Ingest(url, "pbx", spools)) as ingest:
+        async with running_ingest(Ingest(url, "pbx", spools)) as ingest:
             async with locked(admin, Lock.APPEND):
-                ingest.put(event(1))
+                ingest.put(numbered_event(1))
                 await eventually(lambda: [line for line in lines if line["event"] == "log_unreachable"])
             await eventually(lambda: ingest.last_appended >= 1)
     await admin.close()
     errors = [line["error"] for line in lines if line["event"] == "log_unreachable"]
     assert errors[0].startswith("LockNotAvailableError")
-    assert [row["raw"] for row in await EventLog(url).rows()] == [event(1).raw]
+    assert [row["raw"] for row in await EventLog(url).rows()] == [numbered_event(1).raw]
 
 
 REFUSABLE = [
