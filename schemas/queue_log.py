@@ -55,9 +55,10 @@ ATTENDED: dict[str, tuple[str, ...]] = {
 }
 """The data of ATTENDEDTRANSFER by its first part."""
 
+ATTENDED_TRANSFER = "ATTENDEDTRANSFER"
 DIALPLAN = ("CLOSED", "FULL", "DIVERT_CA_RATIO", "DIVERT_HOLDTIME", "JOINEMPTY", "LEAVEEMPTY")
 OTHER = ("QUEUESTART", "CONFIGRELOAD", "RINGINUSE", "PENALTY", "INFO", "SYSCOMPAT", "DID", "AGENTDUMP")
-WORDS = frozenset({*DATA, "ATTENDEDTRANSFER", *DIALPLAN, *OTHER})
+WORDS = frozenset({*DATA, ATTENDED_TRANSFER, *DIALPLAN, *OTHER})
 """Events with a name of their own in the log: those of Asterisk, and of common dialplans."""
 ANY_OTHER = "QueueLog"
 """The name in the log of a line with any other event, as dialplans write them with QueueLog()."""
@@ -88,7 +89,7 @@ class QueueLogLine(AmiEvent, frozen=True, kw_only=True, gc=False):
 
     def text(self, name: str) -> str:
         """Return one of the data by its name in `DATA` or `ATTENDED`, empty where the line has none."""
-        names = DATA.get(self.event, ()) if self.event != "ATTENDEDTRANSFER" else self._attended()
+        names = DATA.get(self.event, ()) if self.event != ATTENDED_TRANSFER else self._attended()
         place = names.index(name) if name in names else len(self.data)
         return self.data[place] if place < len(self.data) else ""
 
