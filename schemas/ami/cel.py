@@ -77,7 +77,7 @@ class CelEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
 
     ``event_time`` is local time or seconds since the epoch, as cel.conf's ``dateformat`` has it; ``at`` is exact where
     AMI has a Timestamp. ``peer`` names the other channels of a bridge, comma separated. ``values`` has all values of a
-    csv line, in the order of the file.
+    csv line, in the order of the file. ``user_defined_type`` of other types is text of Asterisk 22 ("Received").
     """
 
     also_from: ClassVar[Source | None] = "cel_csv"

@@ -40,7 +40,7 @@ CASES: dict[str, tuple[FileKind, list[bytes], bytes, list[int], list[tuple[int, 
         QUEUE_LOG,
         QUEUE_LOG[0] + b"\0" * 4096 + QUEUE_LOG[1] + QUEUE_LOG[2],
         [0, 2],
-        [(2, "could not convert")],
+        [(2, "is not a time")],
     ),
     "NULs within a call record": (
         "cdr_csv",
