@@ -72,7 +72,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 
 def layout(count: int) -> tuple[str, ...] | None:
-    """Return the columns of a line with so many values, if no others are named; None if there is no such layout."""
+    """Return the columns of a line with ``count`` values, if no others are named; None if there is no such layout."""
     if count == len(BRIEF):
         return BRIEF
     return DEFAULT[:count] if SHORTEST <= count <= len(DEFAULT) else None

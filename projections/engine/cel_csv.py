@@ -21,8 +21,8 @@ def cel_values(text: str) -> list[str]:
 def cel_headers(text: str, columns: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the line's values by the names of AMI headers, empty ones left out, and all of them as ``_values``.
 
-    Without ``columns`` the number of values shows the layout. Where no layout has so many, only ``_values`` is there.
-    Raises ValueError as `cel_values` does.
+    Without ``columns`` the number of values shows the layout. If there is none of that length, only ``_values``
+    is there. Raises ValueError as `cel_values` does.
     """
     values = cel_values(text)
     names = columns or layout(len(values)) or ()

@@ -1,4 +1,4 @@
-"""Channel event logging: the event of cel_manager, and the line of a CEL csv that says the same."""
+"""Channel event logging: the event of cel_manager, and the line of a CEL csv about the same moment."""
 
 from typing import Any, ClassVar
 
@@ -115,7 +115,7 @@ class CelEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
     def user_event(self) -> str:
         """Return the name that the dialplan gave a user event, empty for any other type.
 
-        With cel.conf's ``show_user_defined`` Asterisk writes that name as the type.
+        Asterisk may write that name as the type, as cel.conf sets it.
         """
         if self.event_name in TYPES:
             return ""
@@ -123,7 +123,7 @@ class CelEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
 
     @property
     def details(self) -> CelDetails:
-        """Return what ``extra`` says; values of other types count as absent."""
+        """Return the members of ``extra``; values of other types count as absent."""
         if not self.extra:
             return NO_DETAILS
         members = _members(self.event_name, self.extra)

@@ -87,7 +87,7 @@ class Sessions:
             if not [p for p in self.pauses if (p.agent, p.queue) == (line.agent, line.queue) and p.ended_at is None]:
                 self.pauses.append(Interval(line.agent, line.queue, line.at, text=text))
         elif line.event in UNPAUSES:
-            # Who works in one queue again is not paused in all any more, but in those that have a line of their own.
+            # A member who works in one queue again is not paused in all any more. Queues with a line of their own stay.
             queues = None if line.event == "UNPAUSEALL" else {line.queue, "NONE"}
             for pause in self.pauses:
                 if pause.agent == line.agent and pause.ended_at is None and (queues is None or pause.queue in queues):

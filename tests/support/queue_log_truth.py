@@ -84,7 +84,7 @@ class AgentCalls:
 
 @dataclass
 class QueueLog:
-    """Everything that a file says of callers; ``uncounted`` are the events of lines that count nowhere."""
+    """All callers of a file; ``uncounted`` are the events of lines that count nowhere."""
 
     passages: list[Passage] = field(default_factory=list)
     agents: dict[str, AgentCalls] = field(default_factory=lambda: defaultdict(AgentCalls))
@@ -176,7 +176,7 @@ class _Reader:
         elif same := self._of(line):
             same[-1].wait_seconds = int(line.at - same[-1].entered_at)
             self._leave(same[-1], line.at, outcome)
-        else:  # Asterisk has logged the exit already; the dialplan says why.
+        else:  # Asterisk has logged the exit already; the dialplan adds the reason.
             left = [p for p in self.log.passages if (p.queue, p.call) == (line.queue, line.call) and not p.agent]
             for passage in left[-1:]:
                 passage.outcome = outcome

@@ -30,7 +30,15 @@ def line(**values: str) -> bytes:
 
 def members(event: CelEvent) -> tuple[Any, ...]:
     """Return what the columns of the recordings' files have."""
-    fields = ("event_name", "event_time", "caller_id_name", "caller_id_num", "exten", "context", "channel")
+    fields: tuple[str, ...] = (
+        "event_name",
+        "event_time",
+        "caller_id_name",
+        "caller_id_num",
+        "exten",
+        "context",
+        "channel",
+    )
     fields += ("application", "app_data", "unique_id", "linked_id", "peer", "user_field", "user_event")
     return tuple(getattr(event, field) for field in fields), event.details
 

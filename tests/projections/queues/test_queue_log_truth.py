@@ -54,7 +54,7 @@ def figures(log: QueueLog, queue: str) -> tuple[int, ...]:
 
 
 def is_shown(text: str, at: float, output: str) -> bool:
-    """Return whether a file says what `queue show` printed."""
+    """Return whether a file agrees with what `queue show` printed."""
     log, sessions = read_queue_log(text), Sessions(text)
     for queue, *numbers, members in QUEUE.findall(output):
         if figures(log, queue) != tuple(map(int, numbers)):

@@ -129,7 +129,8 @@ async def test_columns_are_recorded_before_the_lines(url: str, tmp_path: Path) -
     await imported(url, second, columns=own)
     await imported(url, write(usual, line("HANGUP"), line("ANSWER", columns=BRIEF)))
     assert [msgspec.json.decode(row[0], type=CelColumns).columns for row in await rows(url, COLUMNS)] == [OWN, ()]
-    events, columns = [], ()
+    events: list[CelEvent] = []
+    columns: tuple[str, ...] = ()
     for event in await events_of(url):
         if event.name == "CelColumns":
             columns = msgspec.json.decode(event.raw, type=CelColumns).columns
@@ -165,7 +166,7 @@ async def test_imports_of_one_pbx_wait_for_each_other(url: str, tmp_path: Path) 
     rest = asyncio.ensure_future(anext(outputs))
     await other.close()
     assert await rest == f"{file}: 1 events of cel_csv"
-    await outputs.aclose()
+    assert [output async for output in outputs] == []
     assert len(await openings(url)) == 1
 
 
