@@ -87,6 +87,8 @@ def _parse_cel(text: str, raw: bytes, columns: Columns) -> CsvRecord:
         local_time = datetime.fromisoformat(time)
         at = None if local_time.tzinfo is None else local_time.timestamp()
         end = local_time.replace(tzinfo=UTC).timestamp()
+        if not 0 < end < LATEST:
+            raise ValueError(f"{time!r} is not a time")
     return CsvRecord(cel.NAME, raw, at, end, 0, made_at(unique_id), event[:MAX_NAME])
 
 

@@ -3,10 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from projections.engine.cel_csv import cel_headers
 from projections.engine.decoding import DecodedEvent
+from projections.engine.queue_log import queue_log_headers
+from schemas.call_settings import QUEUE_EVENTS
 from schemas.log import RecordedEvent
-from schemas.queue_log import ANY_OTHER, NAMES, QueueLogLine, log_name
+from schemas.queue_log import ANY_OTHER, DIALPLAN, NAMES, QueueLogLine, log_name
 from tests.captures import truth
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -55,6 +60,17 @@ def test_a_word_of_a_dialplan_has_a_common_name() -> None:
     assert log_name("CLOSED") == "CLOSED"
     assert log_name("NIGHT") == log_name("connect") == ANY_OTHER
     assert decoded(b"1|1.2|q|NONE|NIGHT|a|b\n").data == ("a", "b")
+    assert set(QUEUE_EVENTS) == set(DIALPLAN)
     for name in ("rich22", "rich16"):
         words = {line.split("|")[4] for line in truth(name, "queue_log").splitlines()}
         assert words <= NAMES
+
+
+@given(st.text(st.sampled_from(list('A1|",\r\n. NONE')), max_size=30))
+def test_any_text_is_a_line_or_a_value_error(text: str) -> None:
+    for read in (queue_log_headers, cel_headers):
+        try:
+            headers = read(text)
+        except ValueError:
+            continue
+        assert "" not in [value for name, value in headers.items() if name not in {"_values", "Data"}]

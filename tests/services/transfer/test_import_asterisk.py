@@ -324,6 +324,12 @@ DAMAGED: dict[str, tuple[FileKind, bytes, str]] = {
         b"CHAN_START\n",
         "line 1 is not of a CEL csv: 1 columns instead of the 16 to 20",
     ),
+    "cel before Asterisk": (
+        "cel_csv",
+        b"CHAN_START,0001-01-01 00:00:00" + b"," * 18 + b"\n",
+        "line 1 is not of a CEL csv: '0001-01-01 00:00:00' is not a time",
+    ),
+    "queue_log with an odd time": ("queue_log", b"1_0|NONE|q|NONE|X|\n", "'1_0' is not a time"),
     "cel with an odd time": ("cel_csv", b"CHAN_START,01/02/03" + b"," * 18 + b"\n", "line 1 is not of a CEL csv"),
 }
 OPTIONS: dict[FileKind, str] = {
