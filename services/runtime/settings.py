@@ -149,12 +149,11 @@ def _networks(text: str, errors: list[str]) -> tuple[Network, ...]:
 
 
 def _calls(values: Mapping[str, str], errors: list[str]) -> CallSettings:
-    trunk_errors: list[str] = []
-    event_errors: list[str] = []
-    trunks = parse_trunks(values.get("TRUNKS", ""), trunk_errors)
-    queue_events = parse_queue_events(values.get("QUEUE_EVENTS", ""), event_errors)
-    errors += [f"RINGLEDGER_TRUNKS: {error}" for error in trunk_errors]
-    errors += [f"RINGLEDGER_QUEUE_EVENTS: {error}" for error in event_errors]
+    in_trunks: list[str] = []
+    in_events: list[str] = []
+    trunks = parse_trunks(values.get("TRUNKS", ""), in_trunks)
+    queue_events = parse_queue_events(values.get("QUEUE_EVENTS", ""), in_events)
+    errors += [*(f"RINGLEDGER_TRUNKS: {e}" for e in in_trunks), *(f"RINGLEDGER_QUEUE_EVENTS: {e}" for e in in_events)]
     return CallSettings(trunks, queue_events)
 
 

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.support.queue_log_lines import Line, read_lines
+
 DIALPLAN = {
     "CLOSED": "closed",
     "FULL": "full",
@@ -32,21 +34,6 @@ ENDS = {
 }
 LATER = 1.5
 """Whole seconds and the order of the lines of one second may move a start by this much."""
-
-
-@dataclass
-class Line:
-    at: float
-    call: str
-    queue: str
-    agent: str
-    event: str
-    data: list[str]
-
-    def number(self, place: int) -> int | None:
-        """Return a number of the data; None if an older Asterisk did not write it."""
-        inside = -len(self.data) <= place < len(self.data)
-        return int(self.data[place]) if inside and self.data[place].isdecimal() else None
 
 
 @dataclass
@@ -92,12 +79,6 @@ class QueueLog:
 
     def outcomes(self, queue: str) -> Counter[str]:
         return Counter(passage.outcome for passage in self.passages if passage.queue == queue)
-
-
-def read_lines(text: str) -> list[Line]:
-    """Return all lines of a file."""
-    columns = [line.split("|") for line in text.splitlines() if line.count("|") >= 4]
-    return [Line(float(c[0]), c[1], c[2], c[3] if c[3] != "NONE" else "", c[4], c[5:]) for c in columns]
 
 
 def read_queue_log(text: str, words: Mapping[str, str] = DIALPLAN) -> QueueLog:
