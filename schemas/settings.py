@@ -3,7 +3,9 @@
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
+
+from schemas.call_settings import CallSettings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -40,3 +42,4 @@ class Settings(Struct, frozen=True):
     open_views: bool = False
     spool_bytes: int = 1 << 30
     trusted_proxies: tuple[Network, ...] = ()
+    calls: CallSettings = field(default_factory=CallSettings)

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from projections.engine.cdr_csv import cdr_headers
+from projections.engine.cel_csv import cel_headers
+from projections.engine.queue_log import queue_log_headers
 from schemas.log import RecordedEvent
 from schemas.text import decode_text
 
@@ -32,12 +34,17 @@ def headers_of(event: RecordedEvent) -> dict[str, Any]:
 
     Bytes that are not UTF-8, and NUL, which PostgreSQL's text cannot hold, become U+FFFD here; the log keeps them.
     """
-    if event.source == "cdr_csv":
-        return cdr_headers(decode_text(event.raw))
-    if event.source != "ami":
+    if event.source in {"ari", "ringledger"}:
         decoded: dict[str, Any] = msgspec.json.decode(event.raw)
         return decoded
-    return _joined(decode_text(event.raw))
+    text = decode_text(event.raw)
+    if event.source == "cdr_csv":
+        return cdr_headers(text)
+    if event.source == "cel_csv":
+        return cel_headers(text)
+    if event.source == "queue_log":
+        return queue_log_headers(text)
+    return _joined(text)
 
 
 def _joined(text: str) -> dict[str, Any]:

@@ -65,12 +65,18 @@ def import_(  # noqa: PLR0917 (typer passes them by name)
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False)],
     ami: Annotated[bool, typer.Option("--ami", help="AMI event blocks, as `export --ami` writes them.")] = False,  # noqa: FBT002
     master_csv: Annotated[bool, typer.Option("--master-csv", help="Asterisk's Master.csv (cdr_csv).")] = False,  # noqa: FBT002
-    cel_csv: Annotated[bool, typer.Option("--cel-csv", help="CEL's csv (cel_custom): event type, time, ...")] = False,  # noqa: FBT002
+    cel_csv: Annotated[bool, typer.Option("--cel-csv", help="CEL's csv, as cel_custom writes it.")] = False,  # noqa: FBT002
     queue_log: Annotated[bool, typer.Option("--queue-log", help="Asterisk's queue_log.")] = False,  # noqa: FBT002
     pbx: Annotated[str, typer.Option(metavar="NAME", help="The PBX of these files, by its name in the ledger.")] = "",
     timezone: Annotated[
         str,
         typer.Option(metavar="ZONE", help="Zone of local times: Europe/Berlin, UTC, +01:00. Default: the PBX's clock."),
+    ] = "",
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...", help="Columns of the CEL csv: eventtype, eventtime, uniqueid, linkedid and others."
+        ),
     ] = "",
     skip_damaged: Annotated[  # noqa: FBT002
         bool, typer.Option("--skip-damaged", help="Skip and list damaged records, instead of refusing the file.")
@@ -83,6 +89,7 @@ def import_(  # noqa: PLR0917 (typer passes them by name)
     log continues the same chain; the events of other files are appended. Records of Asterisk's own files are imported
     if they are from before the PBX was first connected.
     """
+    from schemas.cel_columns import ColumnsError, parse_columns
     from services.transfer import import_content, import_ledger
     from services.transfer.asterisk_files import AsteriskFileError
     from services.transfer.import_asterisk import import_asterisk
@@ -102,6 +109,12 @@ def import_(  # noqa: PLR0917 (typer passes them by name)
         raise failure("--skip-damaged is for raw AMI and Asterisk's own files; a ledger file is imported whole")
     if timezone and kinds not in (["cdr_csv"], ["cel_csv"]):
         raise failure("--timezone belongs to --master-csv or --cel-csv")
+    if columns and kinds != ["cel_csv"]:
+        raise failure("--columns belongs to --cel-csv")
+    try:
+        names = parse_columns(columns) if columns else ()
+    except ColumnsError as error:
+        raise failure(f"--columns: {error}") from None
 
     async def print_lines(lines: AsyncIterator[str]) -> None:
         async for line in lines:
@@ -109,7 +122,9 @@ def import_(  # noqa: PLR0917 (typer passes them by name)
 
     try:
         ledgers = [] if kinds else import_ledger.check_files(files)
-        contents = import_content.read_contents(files, kinds[0], skip_damaged=skip_damaged) if kinds else []
+        contents = (
+            import_content.read_contents(files, kinds[0], skip_damaged=skip_damaged, columns=names) if kinds else []
+        )
         with open_database(load_settings(file), create=True, fault=1) as url:
             lines = (
                 import_asterisk(url, contents, pbx, timezone) if kinds else import_ledger.import_ledger(url, ledgers)

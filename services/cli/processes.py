@@ -81,7 +81,7 @@ def project(file: SettingsFile = None) -> None:
     settings = settings_with_database(file)
     os.nice(5)  # The projector can catch up later; events that the listener does not read are lost.
     try:
-        process.run("project", lambda stop: run_projector(settings.database_url, stop))
+        process.run("project", lambda stop: run_projector(settings.database_url, stop, calls=settings.calls))
     except IncompatibleError as error:
         raise failure(error) from None
 

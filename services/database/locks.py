@@ -36,6 +36,8 @@ class Lock(IntEnum):
     """One for each PBX: the hash of its name is the second key. Locks of two keys and of one never collide."""
     DECISION = 7310008
     """Held for one decision of the API, some tens of milliseconds. Older versions took 7310006 for it."""
+    IMPORT = 7310009
+    """One for each PBX, as of COMMANDER: held by ``import`` of Asterisk's own files."""
 
 
 @contextlib.asynccontextmanager

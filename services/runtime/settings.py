@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from schemas.call_settings import CallSettings, parse_queue_events, parse_trunks
 from schemas.settings import Network, Pbx, Settings
 
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
@@ -21,6 +22,8 @@ VARIABLES = {
     "HTTP": "host:port of the API (default: 127.0.0.1:8081)",
     "ADMIN_PASSWORD": "password of the first user, admin (default: generated at the first start, and printed)",
     "OPEN_VIEWS": "true opens the oldest views to clients without a login (default: false)",
+    "TRUNKS": "endpoints of providers, comma separated patterns (PJSIP/provider*): calls over them are not internal",
+    "QUEUE_EVENTS": "outcomes of a dialplan's own words in queue_log, beside the usual ones: NIGHT=closed,VIP=full",
     "SPOOL_MB": "megabytes for a PBX's events in RINGLEDGER_DATA while PostgreSQL is down (default: 1024)",
     "TRUSTED_PROXIES": "addresses and networks, comma separated, whose X-Forwarded-* headers count (default: none)",
 }
@@ -74,6 +77,7 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
         open_views=bool(opened),
         spool_bytes=int(spool) << 20,
         trusted_proxies=_networks(values.get("TRUSTED_PROXIES", ""), errors),
+        calls=_calls(values, errors),
     )
     names = {pbx.name for pbx in settings.ami}
     errors += [
@@ -142,6 +146,15 @@ def _networks(text: str, errors: list[str]) -> tuple[Network, ...]:
         except ValueError:
             errors.append(f"RINGLEDGER_TRUSTED_PROXIES: {item!r} is not an address or network (192.0.2.0/24)")
     return tuple(networks)
+
+
+def _calls(values: Mapping[str, str], errors: list[str]) -> CallSettings:
+    in_trunks: list[str] = []
+    in_events: list[str] = []
+    trunks = parse_trunks(values.get("TRUNKS", ""), in_trunks)
+    queue_events = parse_queue_events(values.get("QUEUE_EVENTS", ""), in_events)
+    errors += [*(f"RINGLEDGER_TRUNKS: {e}" for e in in_trunks), *(f"RINGLEDGER_QUEUE_EVENTS: {e}" for e in in_events)]
+    return CallSettings(trunks, queue_events)
 
 
 def _pbxes(variable: str, text: str, scheme: str, default_port: int, errors: list[str]) -> tuple[Pbx, ...]:

@@ -4,6 +4,7 @@ The event Imported opens a connection of its own for each file; the connection's
 same content is imported once, and an interrupted import can be continued.
 """
 
+import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -16,13 +17,14 @@ from msgspec.structs import replace
 
 from schemas.log import Imported, NewEvent
 from services.database.connection import connect
+from services.database.locks import Lock, stand_by, try_lock
 from services.database.migrate import migrate
 from services.log.append import append_events
 from services.log.read import head_position
 from services.runtime.progress import Bar
 from services.transfer import timezones
-from services.transfer.asterisk_files import read_records
-from services.transfer.import_content import Content
+from services.transfer.cel_layout import read_columns, write_columns
+from services.transfer.import_content import Content, csv_records
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from services.transfer.import_overlap import IMPORTS, decode_imported, new_events, read_overlap
 
@@ -44,6 +46,10 @@ async def import_asterisk(url: str, files: Sequence[Content], pbx: str, timezone
     connection = await connect(url, application_name="ringledger import")
     try:
         await migrate(connection)
+        # Lines of one PBX come one file after the other: the columns of CEL lines follow from the event before them.
+        if not await try_lock(connection, Lock.IMPORT, pbx):
+            yield f"waiting for another import of {pbx}"
+            await stand_by(connection, Lock.IMPORT, asyncio.Event(), pbx)
         for content in files:
             yield f"{content.path}: {await _import(connection, content, pbx, timezone)}"
     finally:
@@ -62,14 +68,22 @@ async def _import(connection: asyncpg.Connection, content: Content, pbx: str, ti
         if (opening.kind, opening.timezone) != (content.kind, timezone or opening.timezone):
             earlier = f"as {opening.kind}" + f" with --timezone {opening.timezone}" * bool(opening.timezone)
             raise ImportRefusedError(f"{content.path} was already imported {earlier}")
+        [position] = [row["position"] for row in imports if row["connection"] == content.connection]
+        columns = await read_columns(connection, pbx, position)
+        if content.kind == "cel_csv" and content.columns not in {(), columns}:
+            earlier = f"with --columns {','.join(columns)}" if columns else "without --columns"
+            raise ImportRefusedError(f"{content.path} was already imported {earlier}")
         if done > opening.events:
             return NOTHING
+        content = replace(content, columns=columns)
         if (opening.damaged is None) != (content.damage is None):
             how = "without --skip-damaged" if opening.damaged is None else "with --skip-damaged"
             raise ImportRefusedError(f"{content.path}: its import was started {how}, and must be continued so")
     else:
         opening = await _opening(connection, content, pbx, timezone)
     overlap = await read_overlap(connection, content, pbx, opening.log)
+    if content.kind == "cel_csv":
+        await write_columns(connection, pbx, content.columns, await head_position(connection))
     now = time()
     first = NewEvent("ringledger", "Imported", now, now, msgspec.json.encode(opening))
     events = chain([first], new_events(content, overlap, opening.timezone, Counter()))
@@ -87,8 +101,7 @@ async def _opening(connection: asyncpg.Connection, content: Content, pbx: str, t
             if offset is None:
                 raise ImportRefusedError(f"{content.path}: the log has no clock of {pbx}; pass --timezone")
             timezone = timezones.offset_name(offset)
-        records = read_records(content.path, content.kind, content.damage_sink)
-        timezones.check_zone(records, timezones.parse_zone(timezone), timezone)
+        timezones.check_zone(csv_records(content), timezones.parse_zone(timezone), timezone)
     else:
         timezone = ""
     position = await head_position(connection)

@@ -15,8 +15,8 @@ from services.log.chain import leaf
 from services.runtime.masking.lines import mask_line
 from services.transfer import timezones
 from services.transfer.ami_blocks import read_blocks
-from services.transfer.asterisk_files import read_records
-from services.transfer.import_content import Content
+from services.transfer.asterisk_files import CsvRecord
+from services.transfer.import_content import Content, csv_records
 
 CLOSE_SECONDS = 5.0
 """Clocks with a smaller difference count as equal: a record has whole seconds, and its event takes some time."""
@@ -104,14 +104,13 @@ def new_events(content: Content, overlap: Overlap, timezone: str, skipped: Count
                 yield event
         return
     zone = timezones.parse_zone(timezone) if timezone else None
-    for record in read_records(content.path, content.kind, content.damage_sink):
+    for record in csv_records(content):
         at = timezones.end_time(record, zone)
         if at >= overlap.connected or any(first <= at <= last for first, last in overlap.ami_periods):
             skipped["heard"] += 1
             continue
         event = NewEvent(content.kind, record.name, at, at, mask_line(content.kind, record.raw))
-        # An import by an older version may have left secrets unmasked.
-        if records and _take(records, [_unsalted_leaf(event, raw) for raw in (event.raw, record.raw)]):
+        if records and _take(records, list(_unsalted_leaves(event, record))):
             skipped["there"] += 1
         else:
             yield event
@@ -125,6 +124,9 @@ def _take(records: Counter[bytes], ids: Sequence[bytes]) -> bool:
     return record is not None
 
 
-def _unsalted_leaf(event: NewEvent, raw: bytes) -> bytes:
+def _unsalted_leaves(event: NewEvent, record: CsvRecord) -> Iterator[bytes]:
+    """Yield the leaves that a record may have: older versions gave it another name, or left secrets unmasked."""
     microseconds = int(event.recorded * 1e6 + 0.5)
-    return leaf(b"", microseconds, microseconds, event.source, event.name, raw)
+    for name in {event.name, record.old_name or event.name}:
+        for raw in {event.raw, record.raw}:
+            yield leaf(b"", microseconds, microseconds, event.source, name, raw)

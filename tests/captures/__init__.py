@@ -19,7 +19,7 @@ def wire(name: str) -> bytes:
 
 @cache
 def truth(name: str, file: str) -> str:
-    """What Asterisk itself wrote while ``name`` was recorded: ``Master.csv`` (times in UTC) or ``queue_log``."""
+    """A file of Asterisk for the time of a recording: ``Master.csv``, ``cel.csv`` (both in UTC), or ``queue_log``."""
     return lzma.decompress((HERE / f"{name}.{file}.xz").read_bytes()).decode()
 
 

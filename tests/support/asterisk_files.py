@@ -1,11 +1,21 @@
 """Lines of Asterisk's own files, and the events that an import made of them."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import asyncpg
+import msgspec
+
+from schemas.log import Imported
 
 IMPORTED_EVENTS = """
 SELECT source, name, extract(epoch FROM occurred)::float8 AS occurred, occurred = recorded AS alike, raw
 FROM ledger.event WHERE source <> 'ringledger' ORDER BY position
 """
+IMPORTED = "SELECT raw FROM ledger.event WHERE name = 'Imported' AND source = 'ringledger' ORDER BY position"
 
 
 async def fetch_rows(url: str, query: str = IMPORTED_EVENTS) -> list[asyncpg.Record]:
@@ -30,3 +40,18 @@ def cdr(start: str, end: str, seconds: int, unique_id: str = "", destination: st
     columns += [start, start, end]
     text = ",".join(f'"{c}"' for c in columns) + f',{seconds},{seconds},"ANSWERED","DOCUMENTATION"'
     return text + (f',"{unique_id}",""\n' if unique_id else "\n")
+
+
+async def fetch_openings(url: str) -> list[Imported]:
+    return [msgspec.json.decode(row[0], type=Imported) for row in await fetch_rows(url, IMPORTED)]
+
+
+async def fetch_log(url: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await fetch_rows(url, "SELECT * FROM ledger.event ORDER BY position")]
+
+
+def run_import(url: str, *arguments: str) -> tuple[int, str, str]:
+    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
+    command = [str(Path(sys.executable).parent / "ringledger"), "import", *arguments]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr

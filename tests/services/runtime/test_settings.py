@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.call_settings import QUEUE_EVENTS, CallSettings
 from schemas.settings import Pbx, Settings
 from services.runtime.settings import VARIABLES, SettingsError, load_settings
 from tests.support.settings import SECRET
@@ -35,6 +36,8 @@ def test_every_variable(tmp_path: Path) -> None:
             "RINGLEDGER_HTTP": "[::]:80",
             "RINGLEDGER_ADMIN_PASSWORD": SECRET,
             "RINGLEDGER_OPEN_VIEWS": "True",
+            "RINGLEDGER_TRUNKS": "PJSIP/provider*, SIP/trunk,,SIP/trunk",
+            "RINGLEDGER_QUEUE_EVENTS": "NIGHT=closed, DIVERT_HOLDTIME=timeout",
             "RINGLEDGER_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.7/8,2001:db8::/32",
         }
     )
@@ -51,6 +54,9 @@ def test_every_variable(tmp_path: Path) -> None:
         admin_password=SECRET,
         open_views=True,
         trusted_proxies=(ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
+        calls=CallSettings(
+            ("PJSIP/provider*", "SIP/trunk"), QUEUE_EVENTS | {"NIGHT": "closed", "DIVERT_HOLDTIME": "timeout"}
+        ),
     )
 
 
@@ -60,11 +66,14 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         f"""
         ami = ["a=ami://user:{SECRET}@one", "b=ami://user:{SECRET}@two"]
         http = "0.0.0.0:8000"
+        trunks = ["SIP/a*", "SIP/b"]
+        queue_events = ["NIGHT=closed", "VIP=full"]
         open_views = true
         """
     )
     settings = load_settings({"RINGLEDGER_HTTP": "127.0.0.1:9000", "RINGLEDGER_OPEN_VIEWS": ""}, file)
     assert [pbx.name for pbx in settings.ami] == ["a", "b"]
+    assert settings.calls == CallSettings(("SIP/a*", "SIP/b"), QUEUE_EVENTS | {"NIGHT": "closed", "VIP": "full"})
     assert (settings.http_host, settings.http_port, settings.open_views) == ("127.0.0.1", 9000, True)
 
 
@@ -194,3 +203,42 @@ def test_a_data_directory_below_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as raised:
         load_settings({"RINGLEDGER_DATA": str(tmp_path / "file" / "x" / "y")})
     assert str(raised.value) == f"RINGLEDGER_DATA: {tmp_path / 'file'} is not a folder"
+
+
+@pytest.mark.parametrize("item", ["trunk", "PJSIP/", "/x", "PJSIP/a b", "SIP\t/x"])
+def test_bad_endpoint_patterns_are_refused(item: str) -> None:
+    [output] = mistakes({"RINGLEDGER_TRUNKS": f"PJSIP/good*,{item}"})
+    assert output == f"RINGLEDGER_TRUNKS: {item!r} is not a pattern of endpoints (PJSIP/provider*)"
+
+
+@pytest.mark.parametrize(
+    ("item", "error"),
+    [
+        ("NIGHT", "'NIGHT' is not WORD=outcome; outcomes are abandoned, timeout"),
+        ("NIGHT=shut", "'NIGHT=shut' is not WORD=outcome"),
+        ("NIGHT=answered", "'NIGHT=answered' is not WORD=outcome"),
+        ("NI GHT=full", "'NI GHT=full' is not WORD=outcome"),
+        ("=full", "'=full' is not WORD=outcome"),
+        ("CONNECT=full", "CONNECT is an event of Asterisk, whose meaning is fixed"),
+        ("ATTENDEDTRANSFER=full", "ATTENDEDTRANSFER is an event of Asterisk"),
+        ("A=full,A=closed", "A has two outcomes, full and closed"),
+    ],
+)
+def test_a_word_with_no_outcome_is_a_mistake(item: str, error: str) -> None:
+    [output] = mistakes({"RINGLEDGER_QUEUE_EVENTS": f"GOOD=closed,{item}"})
+    assert output.startswith(f"RINGLEDGER_QUEUE_EVENTS: {error}")
+
+
+def test_trunks_are_patterns_of_whole_endpoints() -> None:
+    calls = CallSettings(("PJSIP/provider*", "SIP/[trunk]", "*/out"))
+    endpoints = (
+        "pjsip/Provider-1",
+        "PJSIP/provider",
+        "SIP/[TRUNK]",
+        "IAX2/out",
+        "PJSIP/a-provider",
+        "SIP/t",
+        "SIP/out1",
+    )
+    assert [calls.is_trunk(endpoint) for endpoint in endpoints] == [True] * 4 + [False] * 3
+    assert not CallSettings().is_trunk("PJSIP/provider")

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import os
-import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import msgspec
 import pytest
 
 from projections import ALL
 from projections.calls.call_records import CALL_RECORDS
 from projections.calls.statistics import STATISTICS
-from schemas.log import Connected, Imported, NewEvent
+from schemas.log import Connected, NewEvent
 from services.database.connection import connect
 from services.database.migrate import migrate
 from services.integrity.chain_walk import walk_chain
@@ -30,13 +28,11 @@ from services.transfer.import_content import FileKind, read_contents
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from services.transfer.timezones import TimezoneError
 from tests.captures import truth, wire
-from tests.support.asterisk_files import cdr, fetch_rows
+from tests.support.asterisk_files import cdr, fetch_log, fetch_openings, fetch_rows, run_import
 from tests.support.call_records import CALL_EVENTS, CAPTURES
 from tests.support.folding import own
 from tests.support.ledger import ingest_wire
 from tests.support.story import append, event, events_of, fold_log
-
-IMPORTED = "SELECT raw FROM ledger.event WHERE name = 'Imported' AND source = 'ringledger' ORDER BY position"
 
 # Columns that a line of Master.csv cannot fill, and those that tell of the log and not of the call.
 UNSAID = {"agent_name", "linked_id", "sequence"}
@@ -48,10 +44,6 @@ QUEUES_OWN = {"label", "entered", "connected", "abandoned", "wait_seconds"}
 async def imported(url: str, file: Path, kind: FileKind, timezone: str = "", pbx: str = "pbx") -> str:
     [output] = [output async for output in import_asterisk(url, read_contents([file], kind), pbx, timezone)]
     return output.removeprefix(f"{file}: ")
-
-
-async def openings(url: str) -> list[Imported]:
-    return [msgspec.json.decode(row[0], type=Imported) for row in await fetch_rows(url, IMPORTED)]
 
 
 def without(row: asyncpg.Record, columns: set[str]) -> tuple[Any, ...]:
@@ -97,12 +89,12 @@ async def test_lines_are_imported_byte_for_byte(url: str, tmp_path: Path) -> Non
     tables = await fold_log(url, (CALL_RECORDS,))
     assert [r["destination"] for r in tables["call_records"]] == ["a\nb, c"] * 3
     assert (await walk_chain(url)).events == 4
-    [opening] = await openings(url)
+    [opening] = await fetch_openings(url)
     assert (opening.file, opening.events, opening.first, opening.last) == ("Master.csv", 3, 1793527230.0, 1793527230.0)
 
 
 @pytest.mark.parametrize("name", ["rich22", "rich16"])
-async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: str) -> None:
+async def test_queue_log_is_in_the_log(url: str, tmp_path: Path, name: str) -> None:
     file = tmp_path / "queue_log"
     file.write_text(truth(name, "queue_log"))
     lines = [line.split("|") for line in truth(name, "queue_log").splitlines()]
@@ -112,19 +104,9 @@ async def test_queue_log_and_cel_are_in_the_log(url: str, tmp_path: Path, name: 
         ("queue_log", line[4], float(line[0])) for line in lines
     ]
     assert b"".join(row["raw"] for row in result) == file.read_bytes()
-    cel = tmp_path / "cel.csv"
-    cel.write_text(
-        '"CHAN_START","1795308983.123456","Ann"\n"HANGUP","2026-11-01 11:00:00","Ann ""A"""\nX,2026-11-01T10:00:00Z\n'
-    )
-    await imported(url, cel, "cel_csv", "+01:00")
-    assert [tuple(row)[1:3] for row in await fetch_rows(url) if row["source"] == "cel_csv"] == [
-        ("CHAN_START", 1795308983.123456),
-        ("HANGUP", 1793527200.0),
-        ("X", 1793527200.0),
-    ]
     tables = await fold_log(url, ALL)
     assert {model: len(result) for model, result in tables.items() if result} == {}
-    assert (await walk_chain(url)).events == len(lines) + 3 + 2
+    assert (await walk_chain(url)).events == len(lines) + 1
 
 
 async def test_lines_during_a_link_are_skipped(url: str, tmp_path: Path) -> None:
@@ -166,22 +148,18 @@ async def test_a_grown_file_adds_only_new_lines(url: str, tmp_path: Path) -> Non
     again.write_text(file.read_text())
     grown.write_text("".join(lines[:10] + lines[:2] + lines[:3] + lines[10:]))
     await imported(url, file, "cdr_csv", "UTC")
-    before = await log_of(url)
+    before = await fetch_log(url)
     for same in (file, again):
         assert await imported(url, same, "cdr_csv") == NOTHING
         assert await imported(url, same, "cdr_csv", "UTC") == NOTHING
     with pytest.raises(ImportRefusedError, match=r"was already imported as cdr_csv with --timezone UTC"):
         await imported(url, file, "cdr_csv", "Europe/Berlin")
-    assert await log_of(url) == before
+    assert await fetch_log(url) == before
     output = await imported(url, grown, "cdr_csv", "UTC")
     assert output.startswith("23 events of cdr_csv; 12 skipped: imported before from another file")
     assert Counter(row["raw"].decode() for row in await fetch_rows(url)) == Counter(lines + lines[:3] + lines[:2])
     assert await imported(url, grown, "cdr_csv") == NOTHING
     assert (await imported(url, file, "cdr_csv", "UTC", "b")).startswith("12 events")
-
-
-async def log_of(url: str) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in await fetch_rows(url, "SELECT * FROM ledger.event ORDER BY position")]
 
 
 BERLIN = [
@@ -225,7 +203,7 @@ async def test_a_zone_that_cannot_be_is_refused(url: str, tmp_path: Path) -> Non
             await imported(url, file, "cdr_csv", zone)
     with pytest.raises(ImportRefusedError, match="the log has no clock of pbx; pass --timezone"):
         await imported(url, file, "cdr_csv")
-    assert await log_of(url) == []
+    assert await fetch_log(url) == []
     assert (await imported(url, file, "cdr_csv", "Europe/Berlin")).startswith("13 events")
 
 
@@ -305,9 +283,15 @@ DAMAGED: dict[str, tuple[FileKind, bytes, str]] = {
     "cel without time": (
         "cel_csv",
         b"CHAN_START\n",
-        "line 1 is not of a CEL csv: the first columns must be an event type and a time",
+        "line 1 is not of a CEL csv: 1 columns instead of the 16 to 20",
     ),
-    "cel with an odd time": ("cel_csv", b"CHAN_START,01/02/03\n", "line 1 is not of a CEL csv"),
+    "cel before Asterisk": (
+        "cel_csv",
+        b"CHAN_START,0001-01-01 00:00:00" + b"," * 18 + b"\n",
+        "line 1 is not of a CEL csv: '0001-01-01 00:00:00' is not a time",
+    ),
+    "queue_log with an odd time": ("queue_log", b"1_0|NONE|q|NONE|X|\n", "'1_0' is not a time"),
+    "cel with an odd time": ("cel_csv", b"CHAN_START,01/02/03" + b"," * 18 + b"\n", "line 1 is not of a CEL csv"),
 }
 OPTIONS: dict[FileKind, str] = {
     "ami": "--ami",
@@ -329,13 +313,6 @@ def test_a_damaged_file_is_refused_whole(tmp_path: Path, case: str) -> None:
     assert "\n" not in str(result.value)
 
 
-def run(url: str, *arguments: str) -> tuple[int, str, str]:
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
-    command = [str(Path(sys.executable).parent / "ringledger"), "import", *arguments]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
-
-
 async def test_bad_arguments_are_one_line_and_change_nothing(url: str, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
     good.write_bytes(GOOD)
@@ -355,13 +332,15 @@ async def test_bad_arguments_are_one_line_and_change_nothing(url: str, tmp_path:
         ((str(tmp_path / "nosuch"), "--ami", "--pbx", "a"), "nosuch: No such file or directory"),
         ((str(tmp_path), "--ami", "--pbx", "a"), "Is a directory"),
     ):
-        code, out, err = await asyncio.to_thread(run, url, *arguments)
+        code, out, err = await asyncio.to_thread(run_import, url, *arguments)
         assert (code, out) == (2, ""), arguments
         assert output in err
         assert err.startswith("ringledger: ")
         assert err.count("\n") == 1
-    assert await log_of(url) == []
-    code, out, err = await asyncio.to_thread(run, url, str(good), "--master-csv", "--pbx", "a", "--timezone", "UTC")
+    assert await fetch_log(url) == []
+    code, out, err = await asyncio.to_thread(
+        run_import, url, str(good), "--master-csv", "--pbx", "a", "--timezone", "UTC"
+    )
     assert (code, out, err) == (0, f"{good}: 1 events of cdr_csv; local times read as UTC\n", "")
 
 
@@ -402,8 +381,8 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
     assert [[row[n] for n in names] for row in await fetch_rows(empty_url)] == [
         [row[n] for n in names] for row in await fetch_rows(url)
     ]
-    assert [(o.events, o.heard, o.there) for o in await openings(empty_url)] == [
-        (o.events, o.heard, o.there) for o in await openings(url)
+    assert [(o.events, o.heard, o.there) for o in await fetch_openings(empty_url)] == [
+        (o.events, o.heard, o.there) for o in await fetch_openings(url)
     ]
     assert await imported(empty_url, file, kind) == NOTHING
     await other.close()

@@ -25,7 +25,10 @@ QUEUE_LOG = [
     b"1795308983|MANAGER|support|PJSIP/107|ADDMEMBER|\n",
 ]
 MASTER = [cdr(f"2026-11-0{day} 10:00:00", f"2026-11-0{day} 10:00:30", 30).encode() for day in (1, 2, 3, 4)]
-CEL = [b'"CHAN_START","1795308983.5","Ann, ""A""","100"\n', b'"HANGUP","1795308984.5","","100"\n']
+CEL = [
+    b'"CHAN_START","1795308983.5","Ann, ""A""","100"' + b',""' * 16 + b"\n",
+    b'"HANGUP","1795308984.5","","100"' + b',""' * 16 + b"\n",
+]
 AMI = [b"Event: A\r\nTimestamp: 1795308983.5\r\nX: 1\r\n\r\n", b"Event: B\r\nX: 2\r\n\r\n", b"Event: B\r\nX: 2\r\n\r\n"]
 PRIVILEGED = [b"Event: %c\r\nPrivilege: call,all\r\nTimestamp: 1795308984.5\r\nX: 1\r\n\r\n" % n for n in b"CD"]
 NUL = "contains NUL bytes"
@@ -37,7 +40,7 @@ CASES: dict[str, tuple[FileKind, list[bytes], bytes, list[int], list[tuple[int, 
         QUEUE_LOG,
         QUEUE_LOG[0] + b"\0" * 4096 + QUEUE_LOG[1] + QUEUE_LOG[2],
         [0, 2],
-        [(2, "could not convert")],
+        [(2, "is not a time")],
     ),
     "NULs within a call record": (
         "cdr_csv",
