@@ -58,7 +58,7 @@ class Fold:
 
     def _take(self, decoded: DecodedEvent) -> None:
         event = decoded.event
-        handler = self.model.on.get(event.name)
+        handler: Handler | GroupHandler | None = self.model.on.get(event.name)  # type: ignore[assignment]
         if handler is not None and (
             event.source == getattr(handler.shape, "source_of_events", "ami")
             or event.source == getattr(handler.shape, "also_from", None)
