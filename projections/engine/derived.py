@@ -7,6 +7,8 @@ from typing import Any, final
 import msgspec
 from msgspec import Struct
 
+from projections.engine.keys import Key, is_short
+
 
 class DerivedRow(Struct):
     """Base of the rows of derived tables; the fields are the table's columns.
@@ -62,7 +64,7 @@ class Sums(Struct, frozen=True):
             if float in {hints[field.name], *typing.get_args(hints[field.name])}:
                 raise ValueError(f"{self.name}: column {field.name} is a float, whose sums depend on their order")
 
-    def zero(self, key: tuple[Any, ...]) -> Any:
+    def zero(self, key: Key) -> Any:
         """Return the sum over no rows; ``key`` begins with the pbx."""
         return self.row(**dict(zip(("pbx", *self.key), key, strict=True)))
 
@@ -73,18 +75,18 @@ Derived = Parts | Sums
 def rows_of(derived: Derived, rows: Iterable[Any]) -> list[Any]:
     """Return all rows of a derived table, made from all rows of the model."""
     if type(derived) is Parts:
-        return [part for row in rows for part in derived.of(row)]
-    sums: dict[tuple[Any, ...], Any] = {}
-    assert type(derived) is Sums
-    for row in rows:
-        for one in derived.of(row):
-            key = key_of(derived, one)
-            sums[key] = derived.add(sums[key] if key in sums else derived.zero(key), one)
-    return [one for key, one in sums.items() if one != derived.zero(key)]
+        return [part for row in rows for part in _ones_of(derived, row).values()]
+    changed = ((None, row) for row in rows)
+    return changes_of(derived, changed).apply({})[1]
 
 
-def key_of(derived: Derived, row: Any) -> tuple[Any, ...]:
-    """Return the full key of a derived row, pbx first."""
+def _ones_of(parts: Parts, row: Any) -> dict[Key, Any]:
+    """Return the parts of a row by key; those whose key is too long for the index are in the row alone."""
+    ones = {} if row is None else {_key_of(parts, one): one for one in parts.of(row)}
+    return {key: one for key, one in ones.items() if is_short(key)}
+
+
+def _key_of(derived: Derived, row: Any) -> Key:
     return (row.pbx, *[getattr(row, name) for name in derived.key])
 
 
@@ -96,11 +98,11 @@ class DerivedChange(Struct, frozen=True):
     """
 
     derived: Derived
-    deleted: list[tuple[Any, ...]]
+    deleted: list[Key]
     written: list[Any]
-    differences: dict[tuple[Any, ...], tuple[list[Any], list[Any]]]
+    differences: dict[Key, tuple[list[Any], list[Any]]]
 
-    def apply(self, present: Mapping[tuple[Any, ...], Any]) -> tuple[list[tuple[Any, ...]], list[Any]]:
+    def apply(self, present: Mapping[Key, Any]) -> tuple[list[Key], list[Any]]:
         """Return the keys of rows to delete and the rows to write; ``present`` holds the touched sums that exist."""
         if type(self.derived) is Parts:
             return self.deleted, self.written
@@ -125,15 +127,16 @@ def changes_of(derived: Derived, changed: Iterable[tuple[Any, Any]]) -> DerivedC
     """Return what follows for a derived table from rows (before, after) of the model; None is no row."""
     change = DerivedChange(derived, [], [], {})
     for before, after in changed:
+        if type(derived) is Parts:
+            present, later = _ones_of(derived, before), _ones_of(derived, after)
+            change.deleted.extend(present.keys() - later.keys())
+            change.written.extend([one for key, one in later.items() if present.get(key) != one])
+            continue
         old = [] if before is None else list(derived.of(before))
         new = [] if after is None else list(derived.of(after))
-        if type(derived) is Parts:
-            present = {key_of(derived, one): one for one in old}
-            later = {key_of(derived, one): one for one in new}
-            change.deleted.extend(present.keys() - later.keys())
-            change.written.extend(one for key, one in later.items() if present.get(key) != one)
-        elif old != new:
+        if old != new:
             for index, ones in enumerate((old, new)):
                 for one in ones:
-                    change.differences.setdefault(key_of(derived, one), ([], []))[index].append(one)
+                    if is_short(key := _key_of(derived, one)):
+                        change.differences.setdefault(key, ([], []))[index].append(one)
     return change

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from msgspec import Struct, field
 
 from projections.engine.derived import Parts, Sums
+from projections.engine.keys import Key
 
 if TYPE_CHECKING:
     from projections.engine.machine import Machine
 
-Key = tuple[Any, ...]
+__all__ = ["GroupHandler", "Handler", "Input", "Key", "ReadModel", "Row"]
 
 
 class Row(Struct):
@@ -127,7 +128,9 @@ class ReadModel(Struct, frozen=True):
         for parts in self.derived:
             if type(parts) is Parts and not set(self.key) <= set(parts.key):
                 raise ValueError(f"{parts.name}: the key lacks {', '.join(set(self.key) - set(parts.key))}")
-        if self.lookup and not any(d.name == self.lookup and type(d) is Parts for d in self.derived):
-            raise ValueError(f"{self.name}: no parts {self.lookup}")
+        if self.lookup and not any(
+            d.name == self.lookup and type(d) is Parts and d.key[0] == "id" for d in self.derived
+        ):
+            raise ValueError(f"{self.name}: no parts {self.lookup} whose key begins with id")
         if self.machine is not None and not self.end_column:
             raise ValueError(f"{self.name}: a machine needs the column that is None in open rows")

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
+from projections.engine.machine_fold import new_fold
 from projections.engine.model import Key, ReadModel, Row
 from projections.engine.state import FoldState
 from projections.engine.subscriptions import subscriptions_of
@@ -33,7 +34,7 @@ class StepFold:
 
     def __init__(self, models: Sequence[ReadModel], initial: Mapping[str, tuple[FoldState, Iterable[Row]]]) -> None:
         self._before: dict[Key, Any] = {}
-        self._folds = [Fold(model, initial[model.name][0], self._keep_first) for model in models]
+        self._folds = [new_fold(model, initial[model.name][0], self._keep_first) for model in models]
         for fold in self._folds:
             columns = ("pbx", *fold.model.key)
             fold.load(initial[fold.model.name][1], lambda row, columns=columns: tuple(getattr(row, c) for c in columns))  # type: ignore[misc]
@@ -71,10 +72,10 @@ class StepFold:
     def _changes_of(self, fold: Fold) -> list[Change]:
         """Return the fold's changes in the order of keys, which is the same in every process, and clear them."""
         changes = []
-        for key in sorted(fold.dirty):
+        for key in sorted(self._before):
             before, after = self._before[key], fold.rows.get(key)
             if before is not after:
                 changes.append(Change(fold.model.name, before, after))
-        for done in (fold.dirty, self._before, fold.rejected):
+        for done in (fold.dirty, fold.before, self._before, fold.rejected):
             done.clear()
         return changes

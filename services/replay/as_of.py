@@ -9,7 +9,9 @@ import asyncpg
 from msgspec import Struct
 
 from projections.engine.decoding import DecodedEvent
+from projections.engine.derived import rows_of
 from projections.engine.fold import Fold
+from projections.engine.machine_fold import new_fold
 from projections.engine.model import ReadModel
 from projections.engine.state import FoldState
 from projections.engine.subscriptions import Subscriptions, subscriptions_of
@@ -51,6 +53,10 @@ class AsOfModel(Struct, frozen=True):
     rows: list[Any]
     state: FoldState
     changed: int
+
+    def derived_rows(self, name: str) -> list[Any]:
+        """Return the rows of a table that follows from the model's."""
+        return next(rows_of(derived, self.rows) for derived in self.table.model.derived if derived.name == name)
 
 
 class AsOfReader:
@@ -144,7 +150,7 @@ class _ModelFold:
     def __init__(self, table: Table, start: InitialState) -> None:
         self.table = table
         self.position = start.position
-        self.fold = Fold(table.model, start.state)
+        self.fold = new_fold(table.model, start.state)
         self.fold.load(list(start.rows), table.key_of)
         self._changed = start.changed
 
@@ -176,6 +182,7 @@ async def _fold(folds: list[Fold], rows: list[asyncpg.Record], subscriptions: Su
         for fold in folds:
             fold.run()
             fold.dirty.clear()
+            fold.before.clear()
             if fold.error is not None:
                 event, error = fold.error
                 raise BrokenModelError(f"{fold.model.name} at position {event.position} ({event.name})") from error

@@ -13,6 +13,7 @@ from projections.engine.model import ReadModel
 from schemas.log import NewEvent
 from services.database.connection import connect
 from services.log.append import append_events
+from services.projector import swap
 from services.projector.projector import Projector
 from services.retention import archive
 from services.retention.archive_report import ArchiveResult
@@ -96,6 +97,7 @@ async def drop_models(url: str) -> None:
     """Delete all read models, so that the database is like a new one."""
     connection = await asyncpg.connect(url)
     for model in ALL:
-        await connection.execute(f"DROP TABLE IF EXISTS model.{model.name}, rebuild.{model.name}")
+        await swap.drop(connection, model.name, "model")
+        await swap.drop(connection, model.name, "rebuild")
     await connection.execute("DELETE FROM ledger.checkpoint; DELETE FROM ledger.unfit")
     await connection.close()
