@@ -93,7 +93,7 @@ class MachineFold(Fold):
         try:
             found = {key for one in self.ids for key in self._ended.get(one, ())}
             machine.load([self.rows[key] for key in sorted(found)])
-            for shaped, event in self._inputs:  # noqa: B007 (the event of an error)
+            for shaped, event in self._inputs:
                 for key in machine.fold(shaped):
                     touched[key] = event
                     self.changed = event.position

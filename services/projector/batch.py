@@ -85,7 +85,7 @@ class BatchWriter:
                     cursor.opened = OpenMachine(cursor.model, cursor.state, {table.key_of(row): row for row in rows})
 
     async def _load(self, table: Table, fold: Fold) -> None:
-        if isinstance(fold, MachineFold) and fold.ids:
+        if isinstance(fold, MachineFold) and fold.ids and fold.model.lookup:
             ids = [list(part) for part in zip(*sorted(fold.ids), strict=True)]
             fold.load(table.rows(await self._connection.fetch(table.select_ended, *ids)), table.key_of)
         if fold.pbxes:

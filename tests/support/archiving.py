@@ -31,9 +31,9 @@ def month(number: int) -> datetime:
     return datetime(2026, 3 + number, 20, 12, tzinfo=UTC)
 
 
-def pieces(size: int = 0) -> list[list[NewEvent]]:
-    """Return a recording (or its first ``size`` events) in `MONTHS` parts, each received in its month."""
-    events = snapshotted("rich22")[: size or None]
+def pieces(size: int = 0, events: Sequence[NewEvent] = ()) -> list[list[NewEvent]]:
+    """Return events (or the first ``size`` of a recording) in `MONTHS` parts, each received in its month."""
+    events = events or snapshotted("rich22")[: size or None]
     length = len(events) // MONTHS + 1
     cut = [events[start : start + length] for start in range(0, len(events), length)]
     return [
@@ -46,13 +46,13 @@ def _later(event: NewEvent, seconds: float) -> NewEvent:
     return replace(event, occurred=occurred, recorded=event.recorded + seconds)
 
 
-async def append_months(url: str, size: int = 0) -> list[int]:
+async def append_months(url: str, size: int = 0, events: Sequence[NewEvent] = ()) -> list[int]:
     """Append the log, each event when it was received; return the last position of each month."""
     connection = await connect(url)
     # The migration stored the true time, and `appended` never goes back.
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     ends, done = [], 0
-    for piece in pieces(size):
+    for piece in pieces(size, events):
         for start in range(0, len(piece), BATCH):
             events = piece[start : start + BATCH]
             await set_clock(connection, datetime.fromtimestamp(events[-1].recorded + 0.02, UTC))

@@ -1,10 +1,11 @@
 """A read model with a machine: pairs, whose ids become known one by one, and of which two may become one."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -13,10 +14,16 @@ from projections.engine.derived import DerivedRow, Parts, Sums
 from projections.engine.machine import Memory
 from projections.engine.model import Input, Key, ReadModel, Row
 from schemas.ami import AmiEvent, Int, OwnEvent
-from schemas.log import Disconnected, NewEvent
-from tests.support.folding import block, own
+from schemas.log import MAX_POSITION, Disconnected, NewEvent, RecordedEvent
+from services.log.append import append_events
+from services.projector.table import Table
+from tests.support.folding import FoldSpec, block, own
 
 PBXES = ("a", "b")
+LOG = """
+SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded FROM ledger.event
+WHERE position <= $1 ORDER BY position
+"""
 
 
 class PairEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
@@ -188,7 +195,7 @@ class PairMachine:
 NAMES = ("PairBegin", "PairTag", "PairEnd", "PairLate", "PairFactor", "PairBreak")
 
 
-def pairs(version: int = 1, machine: Any = PairMachine, name: str = "pairs", **more: Any) -> ReadModel:
+def pairs(version: int = 1, machine: Any = PairMachine, name: str = "pairs") -> ReadModel:
     return ReadModel(
         name=name,
         version=version,
@@ -205,7 +212,6 @@ def pairs(version: int = 1, machine: Any = PairMachine, name: str = "pairs", **m
             Sums("tag_sums", TagSum, ("tag",), sums_of, add, subtract),
         ),
         indexes=("CREATE INDEX {name}_number ON {table} (number)",),
-        **more,
     )
 
 
@@ -236,3 +242,29 @@ def random_pairs(seed: int, count: int) -> list[NewEvent]:
         else:
             events.append(pair(kind, at, Id=one, Tag=tag, Amount=dice.randint(0, 3)))
     return events
+
+
+async def append_pairs(connection: asyncpg.Connection, events: Sequence[NewEvent]) -> None:
+    """Append events to an empty log, in turns of two PBXes."""
+    done = dict.fromkeys(PBXES, 0)
+    for start in range(0, len(events), 20):
+        name = PBXES[start // 20 % 2]
+        batch = events[start : start + 20]
+        await append_events(connection, name, 1, done[name] + 1, batch)
+        done[name] += len(batch)
+
+
+async def served_tables(connection: asyncpg.Connection, model: ReadModel = PAIRS, schema: str = "model") -> Any:
+    """Return the rows of a model's tables by key."""
+    table = Table(model, schema)
+    found = {}
+    for one in (table, *table.derived):
+        rows = one.rows(await connection.fetch(f"SELECT {', '.join(one.columns)} FROM {one.name}"))
+        found[one.bare_name] = {one.key_of(row): row for row in rows}
+    return found
+
+
+async def folded_tables(connection: asyncpg.Connection, model: ReadModel = PAIRS, until: int = MAX_POSITION) -> Any:
+    """Return what a fold of the log up to a position yields, as `served_tables` does."""
+    spec = FoldSpec(model).given([RecordedEvent(*row) for row in await connection.fetch(LOG, until)])
+    return {model.name: spec.rows[model.name], **spec.check_derived().derived}
