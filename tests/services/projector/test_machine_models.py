@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from projections.engine.derived import DerivedRow, Parts
 from projections.engine.model import ReadModel
+from services.log.append import append_events
 from services.log.continuity import RewoundError
 from services.projector import process
 from services.projector import saved_states as saved
-from services.projector.cursor import StoppedError
 from services.projector.process import project
 from services.projector.projector import Projector
 from services.projector.rebuild.diff import differences
@@ -154,8 +154,6 @@ async def test_a_standby_takes_over_with_the_rows_of_the_table(
 
 
 async def append_pairs_of(connection: asyncpg.Connection, pbx: str, events: Any) -> None:
-    from services.log.append import append_events
-
     await append_events(connection, pbx, 1, 1, events)
 
 
@@ -264,4 +262,3 @@ async def test_an_error_of_a_derived_table_stops_its_model(connection: asyncpg.C
     projector = await open_projector(connection, model)
     await finish(projector)
     assert "writing rows of 1.." in projector.stopped["pairs"]
-    assert not issubclass(StoppedError, asyncpg.PostgresError)
