@@ -52,4 +52,4 @@ class Machine(Protocol):
         """Return the facts that the next machine needs besides the open rows."""
 
     def forget(self) -> None:
-        """Drop the ended rows: the batch is over."""
+        """Drop the ended rows: the batch is over, whether events were folded or only `missing` was called."""

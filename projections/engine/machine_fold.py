@@ -11,18 +11,9 @@ from projections.engine.fold import Fold, OnChange
 from projections.engine.keys import check_key
 from projections.engine.machine import Machine
 from projections.engine.model import Key, ReadModel, Row
+from projections.engine.open_machine import OpenMachine
 from projections.engine.state import FoldState
 from schemas.log import RecordedEvent
-
-
-class OpenMachine:
-    """A machine between two batches; ``rows`` are its open rows by key, as they were last written."""
-
-    def __init__(self, model: ReadModel, state: FoldState, rows: dict[Key, Row]) -> None:
-        assert model.machine is not None
-        self.machine: Machine = model.machine()
-        self.rows = rows
-        self.machine.open([rows[key] for key in sorted(rows)], state.memory)
 
 
 class MachineFold(Fold):
@@ -33,6 +24,9 @@ class MachineFold(Fold):
     error it must be thrown away: nobody knows where it stopped.
 
     Without ``opened``, the caller loads all rows of the model before the first `take`, and may `take` and `run` again.
+    With ``lacks_ended`` these are the open rows. The caller loads ended ones before each `run`, or before events are
+    taken one by one (`ids_in`), and may drop them again. Their table may be further than the fold: an event that is not
+    later than the last change of such a row is in it already, and the last of these is reported as its change.
     """
 
     def __init__(
@@ -42,9 +36,11 @@ class MachineFold(Fold):
         # After each event, and not only of a batch, the rows are made only where every change is followed.
         self._on_change = on_change
         self.ids: set[tuple[str, str]] = set()
+        self.lacks_ended = False
         self._opened = opened
         self._inputs: list[tuple[Any, RecordedEvent]] = []
         self._ended: dict[tuple[str, str], set[Key]] = {}
+        self._looked_up: set[Key] = set()
         self._id_parts = next((d for d in model.derived if d.name == model.lookup), None)
         if opened is not None:
             self.rows = opened.rows
@@ -64,8 +60,32 @@ class MachineFold(Fold):
         """Store rows of the table."""
         for row in rows:
             key = key_of(row)
-            self.rows[key] = row
-            self._note(key, None, row)
+            if key not in self.rows:
+                self.rows[key] = row
+                self._note(key, None, row)
+                if self.lacks_ended and self._opened is not None:
+                    self._looked_up.add(key)
+
+    def unknown_ids(self) -> list[tuple[str, str]]:
+        """Return the missing ids of which no ended row is loaded."""
+        return sorted(one for one in self.ids if not self._ended.get(one))
+
+    def ids_in(self, events: Iterable[DecodedEvent]) -> None:
+        """Note the missing ids of events that will be taken one by one; the caller loads rows and clears ``ids``."""
+        for decoded in events:
+            self.take(decoded)
+        self._inputs.clear()
+        self.rejected.clear()
+        if self.error is None:
+            self._open().forget()
+
+    def drop_ended(self, most: int) -> None:
+        """Drop the oldest ended rows beyond ``most``."""
+        if len(self.rows) > 2 * most:
+            ended = [key for key, row in self.rows.items() if not self._is_open(row)]
+            for key in ended[: max(0, len(ended) - most)]:
+                self._note(key, self.rows.pop(key), None)
+                self._looked_up.discard(key)
 
     def _open(self) -> Machine:
         if self._opened is None:
@@ -98,6 +118,8 @@ class MachineFold(Fold):
                     touched[key] = event
                     self.changed = event.position
                 if self._on_change is not None:
+                    later = [key for key in found & self._looked_up if self.rows[key].tm_update == event.at]
+                    touched = dict.fromkeys(later, event) | touched
                     self._set_rows(machine, touched)
             self._set_rows(machine, touched)
             machine.forget()
@@ -109,6 +131,8 @@ class MachineFold(Fold):
     def _set_rows(self, machine: Machine, touched: dict[Key, RecordedEvent]) -> None:
         for key, event in touched.items():
             before, after = self.rows.get(key), machine.row(key)
+            if before is not None and after is not None and self._has_folded(key, before, event):
+                continue
             if before is None and after is not None:
                 try:
                     check_key(key)
@@ -121,12 +145,23 @@ class MachineFold(Fold):
                 self.rows[key] = after
             else:
                 is_same = self.rows.pop(key, None) is None
+            self._looked_up.discard(key)
             self._note(key, before, after)
             self.before.setdefault(key, before)
             self.dirty.add(key)
             if self._on_change is not None and not is_same:
                 self._on_change(event, key, before, after)
         touched.clear()
+
+    def _has_folded(self, key: Key, row: Row, event: RecordedEvent) -> bool:
+        """Return whether the row was looked up, and has the event already; the last such event is reported."""
+        if key not in self._looked_up or row.tm_update < event.at:
+            return False
+        if row.tm_update == event.at and self._on_change is not None:
+            self._looked_up.discard(key)
+            self.dirty.add(key)
+            self._on_change(event, key, msgspec.structs.replace(row), row)
+        return True
 
     def _is_open(self, row: Row) -> bool:
         return getattr(row, self.model.end_column) is None

@@ -103,7 +103,8 @@ class ReadModel(Struct, frozen=True):
 
     ``machine`` makes the fold of a model whose events do not name their rows (`Machine`); ``on`` then maps event names
     to `Input`. ``end_column`` names the column that is None in open rows, which the machine holds. ``lookup`` names the
-    `Parts` with a column ``id``, by which ended rows are found.
+    `Parts` with a column ``id``, by which ended rows are found, and ``number_column`` the column with the position of a
+    row's first event.
 
     ``derived`` are tables that follow from the rows. ``indexes`` are statements that create secondary indexes, with
     ``{table}`` and ``{name}`` for the table's qualified name and for its name: index names begin with it. A change of
@@ -121,6 +122,7 @@ class ReadModel(Struct, frozen=True):
     machine: Callable[[], "Machine"] | None = None
     end_column: str = ""
     lookup: str = ""
+    number_column: str = ""
     derived: tuple[Parts | Sums, ...] = ()
     indexes: tuple[str, ...] = ()
 

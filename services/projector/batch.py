@@ -11,14 +11,16 @@ import structlog
 from projections.engine.decoding import DecodedEvent
 from projections.engine.derived import changes_of
 from projections.engine.fold import Fold
-from projections.engine.machine_fold import MachineFold, OpenMachine, new_fold
+from projections.engine.machine_fold import MachineFold, new_fold
 from projections.engine.model import Key
+from projections.engine.open_machine import OpenMachine
 from projections.engine.subscriptions import Subscriptions
 from services.database.notify import NotifyChannel
 from services.log.continuity import RewoundError
 from services.log.read import recorded_event
 from services.projector import saved_states, swap
 from services.projector.cursor import ModelCursor, StoppedError, stopping_model
+from services.projector.ended_rows import load_ended
 from services.projector.table import Table
 
 SAVE_CHECKPOINTS = f"""
@@ -85,9 +87,8 @@ class BatchWriter:
                     cursor.opened = OpenMachine(cursor.model, cursor.state, {table.key_of(row): row for row in rows})
 
     async def _load(self, table: Table, fold: Fold) -> None:
-        if isinstance(fold, MachineFold) and fold.ids and fold.model.lookup:
-            ids = [list(part) for part in zip(*sorted(fold.ids), strict=True)]
-            fold.load(table.rows(await self._connection.fetch(table.select_ended, *ids)), table.key_of)
+        if isinstance(fold, MachineFold):
+            await load_ended(self._connection.fetch, table, fold)
         if fold.pbxes:
             fold.load(table.rows(await self._connection.fetch(table.select_pbx, list(fold.pbxes))), table.key_of)
         for needed, select in ((fold.groups, table.select_group), (fold.keys, table.select)):

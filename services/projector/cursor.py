@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Literal
 
-from projections.engine.machine_fold import OpenMachine
 from projections.engine.model import ReadModel
+from projections.engine.open_machine import OpenMachine
 from projections.engine.state import FoldState
 from schemas.log import MAX_POSITION
 from services.database.errors import UNREACHABLE

@@ -148,10 +148,13 @@ class Table(RowTable):
             f"(SELECT {', '.join(f'i.{name}' for name in self.key)} FROM {ids} i "
             "JOIN unnest($1::text[], $2::text[]) AS k (pbx, id) ON i.pbx = k.pbx AND i.id = k.id)"
         )
+        saved = f"{self.name} t"
+        if model.machine is not None and not model.is_state:
+            saved += f" WHERE {model.end_column} IS NULL"
         self.save = (
             "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) "
             "SELECT $1, $2, $3, n / $4::bigint, json_agg(r) "
-            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {self.name} t) AS t GROUP BY 4"
+            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {saved}) AS t GROUP BY 4"
         )
 
     @property

@@ -13,8 +13,9 @@ import msgspec
 from projections.engine.decoding import DecodedEvent
 from projections.engine.derived import changes_of, rows_of
 from projections.engine.fold import Fold
-from projections.engine.machine_fold import MachineFold, OpenMachine, new_fold
+from projections.engine.machine_fold import MachineFold, new_fold
 from projections.engine.model import Key, ReadModel, Row
+from projections.engine.open_machine import OpenMachine
 from projections.engine.state import FoldState
 from projections.engine.subscriptions import event_names_of
 from schemas.log import NewEvent, RecordedEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted

@@ -206,6 +206,7 @@ def pairs(version: int = 1, machine: Any = PairMachine, name: str = "pairs") -> 
         machine=machine,
         end_column="ended_at",
         lookup="pair_ids",
+        number_column="number",
         derived=(
             Parts("pair_ids", PairId, ("id", "pair"), ids_of),
             Parts("pair_tags", PairTag, ("tag", "pair"), tags_of, ("CREATE INDEX {name}_by ON {table} (tag, number)",)),

@@ -1,20 +1,24 @@
 """The past of a model with a machine: its rows and derived rows at every position, in views, streams, explanations."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from api.http.views.as_of import _with_rows, tables_in, with_tables
+from projections.engine import step
 from projections.engine.model import Key
 from services.database.heartbeat import Heartbeat
 from services.database.pool import open_pool
+from services.log.append import append_events
 from services.projector import saved_states as saved
 from services.projector.table import Table
 from services.replay import explain, instants
 from services.replay.as_of import AsOfReader
 from services.replay.subscription import Subscription
-from tests.support.pair_model import PAIRS, append_pairs, folded_tables, random_pairs, served_tables
+from tests.support.pair_model import PAIRS, append_pairs, folded_tables, pair, random_pairs, served_tables
 from tests.support.projectors import finish, open_projector
 
 EVENTS = random_pairs(7, 150)
@@ -23,6 +27,15 @@ SELECT p.pbx, p.pair, i.id, s.pairs, s.numbers
 FROM pairs p JOIN pair_ids i USING (pbx, pair) LEFT JOIN tag_sums s ON s.pbx = p.pbx AND s.tag = p.tags->>0
 WHERE p.pbx = $1 ORDER BY p.number, i.id
 """
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def open_story(name: str, number: int) -> dict[str, Any]:
+    story = {"number": number, "ids": [name], "tags": [], "amount": 0, "notes": [], "ended_at": None}
+    return {"story": story, "body": None}
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +93,45 @@ async def test_a_subscription_yields_the_changes_of_each_event(url: str, connect
                     if change.after is not None:
                         rows[row.pbx, row.pair] = change.after
             assert rows == served["pairs"]
+
+
+async def test_a_subscription_begins_with_open_rows_and_looks_ended_ones_up(
+    url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The served table is further than the stream: it has what a late event does, and what begins later."""
+    monkeypatch.setattr(saved, "SAVE_INTERVAL", 40)
+    events = [pair(kind, 2000.0 + n, Id=f"x{n}", Tag="x") for n in range(40) for kind in ("Begin", "End")]
+    late = [pair("Late", 3000.0, Id="x7", Tag="late"), pair("Begin", 3001.0, Id="y"), pair("End", 3002.0, Id="y")]
+    await append_events(connection, "c", 1, 1, [*events, *late])
+    await finish(await open_projector(connection, PAIRS), 10)
+    served = (await served_tables(connection))["pairs"]
+    start, head = len(EVENTS) + len(events), len(EVENTS) + len(events) + len(late)
+    async with await open_pool(url, Heartbeat(url), size=2, search_path="model, ledger") as pool:
+        subscription = await Subscription.open(pool, AsOfReader([PAIRS]), start)
+        began = subscription.fold.rows("pairs")
+        assert ("c", "x7") not in began
+        assert len(began) < len(served) / 2
+        got = [changes async for _, changes in subscription.read(pool, head)]
+    assert [(c.after.pair, c.before is None, c.after) for changes in got for c in changes] == [
+        ("x7", False, served["c", "x7"]),
+        ("y", True, replace(served["c", "y"], tm_update=at(3001.0), ended_at=None, **open_story("y", start + 2))),
+        ("y", False, served["c", "y"]),
+    ]
+
+
+async def test_a_subscription_forgets_old_ended_rows(
+    url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "MOST_ENDED", 5)
+    events = [pair(kind, 2000.0 + n, Id=f"x{n}") for n in range(400) for kind in ("Begin", "End")]
+    await append_events(connection, "c", 1, 1, events)
+    await finish(await open_projector(connection, PAIRS))
+    head = len(EVENTS) + len(events)
+    async with await open_pool(url, Heartbeat(url), size=2, search_path="model, ledger") as pool:
+        subscription = await Subscription.open(pool, AsOfReader([PAIRS]), len(EVENTS))
+        changes = [change async for _, found in subscription.read(pool, head) for change in found]
+    assert [change.after.pair for change in changes] == [f"x{n}" for n in range(400) for _ in range(2)]
+    assert len(subscription.fold.rows("pairs")) < 250
 
 
 async def test_an_explanation_names_the_events_of_a_row(url: str, connection: asyncpg.Connection) -> None:
