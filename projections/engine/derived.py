@@ -91,7 +91,7 @@ def _key_of(derived: Derived, row: Any) -> Key:
 
 
 class DerivedChange(Struct, frozen=True):
-    """What a batch changes in one derived table.
+    """The changes of one derived table by a batch.
 
     ``deleted`` and ``written`` are parts. ``differences`` are the contributions to subtract and to add, by key of the
     sum; `apply` makes sums of them.

@@ -16,9 +16,9 @@ Memory = Mapping[str, Mapping[str, Any]]
 class Machine(Protocol):
     """Folds events into rows that it finds itself. It holds the open rows between batches; ended rows leave it.
 
-    Rows are open while the model's `end_column` is None. Everything that a machine knows follows from the open rows and
-    from `memory`: a new one that opens them continues like the one before, at any end of a batch. A batch that fails is
-    folded again by a new machine. So no method may look at a clock, or at the size of a batch.
+    A row is open while it has no value in the model's ``end_column``. The state of a machine follows from the open rows
+    and from `memory`: a new one that opens them continues like the one before, at any end of a batch. A batch that
+    fails is folded again by a new machine. So no method may look at a clock, or at the size of a batch.
 
     Events come as the shapes of the model's `Input`. A value that does not fit its shape rejects the event before the
     machine receives it. Any exception of a machine is a fault of the model and stops it.

@@ -21,12 +21,12 @@ class MachineFold(Fold):
 
     ``opened`` is the machine that the batch before has left. A caller then loads the ended rows that have one of
     ``ids``, after the last `take`. Once the batch is written, `release` returns the machine for the next one. After an
-    error it must be thrown away: nobody knows where it stopped.
+    error it must be thrown away, with all that it has half done.
 
     Without ``opened``, the caller loads all rows of the model before the first `take`, and may `take` and `run` again.
     With ``lacks_ended`` these are the open rows. The caller loads ended ones before each `run`, or before events are
-    taken one by one (`ids_in`), and may drop them again. Their table may be further than the fold: an event that is not
-    later than the last change of such a row is in it already, and the last of these is reported as its change.
+    taken one by one (`ids_in`), and may drop them again. Their table may be further than the fold. So a row from there
+    has every event up to its last change already, and the last one of these is reported as its change.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class MachineFold(Fold):
         self._ended: dict[tuple[str, str], set[Key]] = {}
         self._looked_up: set[Key] = set()
         self._id_parts = next((d for d in model.derived if d.name == model.lookup), None)
+        self._shapes = {name: (one.shape, _sources_of(one.shape)) for name, one in model.on.items()}
         if opened is not None:
             self.rows = opened.rows
 
@@ -94,8 +95,8 @@ class MachineFold(Fold):
 
     def _take(self, decoded: DecodedEvent) -> None:
         event = decoded.event
-        shape = self.model.on[event.name].shape
-        if event.source in {getattr(shape, "source_of_events", "ami"), getattr(shape, "also_from", None)}:
+        shape, sources = self._shapes[event.name]
+        if event.source in sources:
             shaped = decoded.convert(shape)
             self._inputs.append((shaped, event))
             try:
@@ -111,14 +112,14 @@ class MachineFold(Fold):
         event = self._inputs[0][1]
         touched: dict[Key, RecordedEvent] = {}
         try:
-            found = {key for one in self.ids for key in self._ended.get(one, ())}
-            machine.load([self.rows[key] for key in sorted(found)])
+            ended = {key for one in self.ids for key in self._ended.get(one, ())}
+            machine.load([self.rows[key] for key in sorted(ended)])
             for shaped, event in self._inputs:
                 for key in machine.fold(shaped):
                     touched[key] = event
                     self.changed = event.position
                 if self._on_change is not None:
-                    later = [key for key in found & self._looked_up if self.rows[key].tm_update == event.at]
+                    later = [key for key in ended & self._looked_up if self.rows[key].tm_update == event.at]
                     touched = dict.fromkeys(later, event) | touched
                     self._set_rows(machine, touched)
             self._set_rows(machine, touched)
@@ -167,7 +168,7 @@ class MachineFold(Fold):
         return getattr(row, self.model.end_column) is None
 
     def _note(self, key: Key, before: Row | None, after: Row | None) -> None:
-        """Keep the ids of ended rows: the machine knows those of open ones."""
+        """Store the ids of ended rows; the machine has those of open ones."""
         if self._id_parts is None:
             return
         if before is not None and not self._is_open(before):
@@ -185,6 +186,10 @@ class MachineFold(Fold):
 
     def _open_rows(self) -> dict[Key, Row]:
         return {key: row for key, row in self.rows.items() if self._is_open(row)}
+
+
+def _sources_of(shape: type[Any]) -> tuple[Any, ...]:
+    return getattr(shape, "source_of_events", "ami"), getattr(shape, "also_from", None)
 
 
 def _is_same(before: Row, after: Row) -> bool:

@@ -102,8 +102,8 @@ class ReadModel(Struct, frozen=True):
     size of the PBX. Its rows are not saved at intervals, because they would become too large.
 
     ``machine`` makes the fold of a model whose events do not name their rows (`Machine`); ``on`` then maps event names
-    to `Input`. ``end_column`` names the column that is None in open rows, which the machine holds. ``lookup`` names the
-    `Parts` with a column ``id``, by which ended rows are found, and ``number_column`` the column with the position of a
+    to `Input`. ``end_column`` is the column without a value in open rows, which the machine holds. ``lookup`` names the
+    `Parts` with a column ``id``, by which ended rows are found. ``number_column`` is the column with the position of a
     row's first event.
 
     ``derived`` are tables that follow from the rows. ``indexes`` are statements that create secondary indexes, with
@@ -135,4 +135,4 @@ class ReadModel(Struct, frozen=True):
         ):
             raise ValueError(f"{self.name}: no parts {self.lookup} whose key begins with id")
         if self.machine is not None and not self.end_column:
-            raise ValueError(f"{self.name}: a machine needs the column that is None in open rows")
+            raise ValueError(f"{self.name}: a machine needs a column without a value in open rows")

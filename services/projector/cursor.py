@@ -18,8 +18,8 @@ class ModelCursor:
     """One model on its way along the log, up to position ``until``.
 
     ``schema`` is that of its table: served (``model``), being rebuilt, or visible to one connection only. ``opened`` is
-    the machine of a model that has one, with the rows as they are committed. During a batch, and after one that failed,
-    it is None: the next batch opens another from the table.
+    the machine of a model that has one, with the rows as they are committed. There is none during a batch, nor after
+    one that failed: the next batch opens another from the table.
     """
 
     def __init__(

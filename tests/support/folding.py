@@ -32,8 +32,8 @@ class FoldSpec:
     """The rows of some models: `given` folds a batch, `when` folds single events, `then` returns rows.
 
     Each batch loads only the rows that its fold requests, as the projector does. ``rejected`` holds the events that
-    models rejected; `when` requires that there are none. With ``restarts`` each batch has a machine of its own, which
-    is filled from the rows as by a projector that starts there; without, the machine stays.
+    models rejected; `when` requires that there are none. With ``restarts`` each batch has a machine of its own, as in
+    a projector that starts there; otherwise the machine stays.
 
     ``derived`` holds the rows of derived tables, changed batch by batch; `check_derived` compares them.
     """

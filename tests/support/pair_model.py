@@ -1,4 +1,4 @@
-"""A read model with a machine: pairs, whose ids become known one by one, and of which two may become one."""
+"""A read model with a machine: pairs, whose ids become present one by one, and of which two may become one."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -151,14 +151,14 @@ class PairMachine:
     def _find(self, event: PairEvent) -> tuple[Key, list[Key]]:
         """Return the key of the event's pair, after it was made or two became one, and the changed keys."""
         ids = [one for one in dict.fromkeys((event.id, event.pair)) if one]
-        known = sorted(
+        present = sorted(
             {self.by_id[event.pbx, one] for one in ids if (event.pbx, one) in self.by_id},
             key=lambda key: self.pairs[key].number,
         )
         new = [one for one in ids if (event.pbx, one) not in self.by_id]
-        key = known[0] if known else (event.pbx, event.pair or event.id)
-        story = self.pairs[key] if known else Story(event.position, [])
-        for other in known[1:]:
+        key = present[0] if present else (event.pbx, event.pair or event.id)
+        story = self.pairs[key] if present else Story(event.position, [])
+        for other in present[1:]:
             younger = self.pairs.pop(other)
             new += younger.ids
             story.tags = sorted({*story.tags, *younger.tags})
@@ -168,7 +168,7 @@ class PairMachine:
         if new:
             story.ids = [*story.ids, *new]
             self._put(key, story)
-        return key, [*([key] if new else []), *known[1:]]
+        return key, [*([key] if new else []), *present[1:]]
 
     def _put(self, key: Key, story: Story) -> None:
         self.pairs[key] = story
@@ -258,11 +258,11 @@ async def append_pairs(connection: asyncpg.Connection, events: Sequence[NewEvent
 async def served_tables(connection: asyncpg.Connection, model: ReadModel = PAIRS, schema: str = "model") -> Any:
     """Return the rows of a model's tables by key."""
     table = Table(model, schema)
-    found = {}
+    tables = {}
     for one in (table, *table.derived):
         rows = one.rows(await connection.fetch(f"SELECT {', '.join(one.columns)} FROM {one.name}"))
-        found[one.bare_name] = {one.key_of(row): row for row in rows}
-    return found
+        tables[one.bare_name] = {one.key_of(row): row for row in rows}
+    return tables
 
 
 async def folded_tables(connection: asyncpg.Connection, model: ReadModel = PAIRS, until: int = MAX_POSITION) -> Any:

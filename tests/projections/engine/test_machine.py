@@ -243,5 +243,5 @@ def test_a_wrong_definition_is_refused() -> None:
         Sums("demands", Demanding, ("tag",), ids_of, add, subtract)
     with pytest.raises(ValueError, match="no parts nothing"):
         ReadModel("x", 1, Pair, ("pair",), {}, lookup="nothing")
-    with pytest.raises(ValueError, match="None in open rows"):
+    with pytest.raises(ValueError, match="without a value in open rows"):
         ReadModel("x", 1, Pair, ("pair",), {}, machine=PAIRS.machine)

@@ -129,7 +129,7 @@ async def test_a_subscription_forgets_old_ended_rows(
     head = len(EVENTS) + len(events)
     async with await open_pool(url, Heartbeat(url), size=2, search_path="model, ledger") as pool:
         subscription = await Subscription.open(pool, AsOfReader([PAIRS]), len(EVENTS))
-        changes = [change async for _, found in subscription.read(pool, head) for change in found]
+        changes = [change async for _, ones in subscription.read(pool, head) for change in ones]
     assert [change.after.pair for change in changes] == [f"x{n}" for n in range(400) for _ in range(2)]
     assert len(subscription.fold.rows("pairs")) < 250
 

@@ -1,4 +1,4 @@
-"""A model with a machine goes on from an archive's state, and no number is left in its rows after a redaction."""
+"""A model with a machine continues from an archive's state, and no number is left in its rows after a redaction."""
 
 from collections.abc import Iterator
 from pathlib import Path
