@@ -31,7 +31,7 @@ class DecodedEvent:
                 event, subset = self.event, self._subset
                 headers = self._headers = subset.parse(event) if subset else headers_of(event)
                 headers["_pbx"], headers["_at"], headers["_position"] = event.pbx, event.at, event.position
-                headers["_recorded"], headers["_source"] = event.recorded, event.source
+                headers["_recorded"], headers["_source"], headers["_name"] = event.recorded, event.source, event.name
             try:
                 converted = self._shapes[shape] = msgspec.convert(headers, shape, strict=False)
             except msgspec.ValidationError as error:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from projections.engine.decoding import DecodedEvent
+from projections.engine.keys import check_key
 from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
-from projections.engine.rows import RowSet, check_key
+from projections.engine.rows import RowSet
 from projections.engine.state import FoldState, Snapshot, list_item
 from projections.engine.subscriptions import SNAPSHOT_EVENTS
 from schemas.ami import AmiEvent
@@ -22,8 +23,9 @@ class Fold:
     A caller that has loaded all rows may `apply` and `run` again.
 
     Then write the ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of
-    the last event that changed a row. ``state`` is the model's state after the batch; the state passed in stays as it
-    was, so that a failed batch can be folded again.
+    the last event that changed a row. ``before`` holds the dirty rows as they were before the batch, if the model has
+    derived tables. ``state`` is the model's state after the batch; the state passed in stays as it was, so that a
+    failed batch can be folded again.
 
     ``rejected`` holds (position, name, error) of events whose values did not convert. The PBX sent them, so the model
     continues without them. Any other error is a fault of the model: it ends the fold and is in ``error`` with the
@@ -40,7 +42,8 @@ class Fold:
         self.keys: set[Key] = set()
         self.groups: set[Key] = set()
         self.pbxes: set[str] = set()
-        self._on_change = on_change
+        self.before: dict[Key, Any] = {}
+        self._on_change = _keeping_first(self.before, on_change) if model.derived else on_change
         self._plan: list[tuple[Handler | GroupHandler | None, Key, Any, RecordedEvent]] = []
         self._rows = RowSet(model)
         self.rows = self._rows.by_key
@@ -58,7 +61,7 @@ class Fold:
 
     def _apply(self, decoded: DecodedEvent) -> None:
         event = decoded.event
-        handler = self.model.on.get(event.name)
+        handler: Handler | GroupHandler | None = self.model.on.get(event.name)  # type: ignore[assignment]
         if handler is not None and (
             event.source == getattr(handler.shape, "source_of_events", "ami")
             or event.source == getattr(handler.shape, "also_from", None)
@@ -192,3 +195,12 @@ class Fold:
         for key, row in list(self.rows.items()):
             if key[0] == event.pbx and not snapshot.is_marked(key) and (is_listed is None or is_listed(row)):
                 self._set(key, row, None, event)
+
+
+def _keeping_first(first: dict[Key, Any], on_change: OnChange | None) -> OnChange:
+    def keep(event: RecordedEvent, key: Key, before: Any, after: Any) -> None:
+        first.setdefault(key, before)
+        if on_change is not None:
+            on_change(event, key, before, after)
+
+    return keep

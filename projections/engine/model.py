@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from msgspec import Struct, field
 
-Key = tuple[Any, ...]
+from projections.engine.derived import Parts, Sums
+from projections.engine.keys import Key
+
+if TYPE_CHECKING:
+    from projections.engine.machine import Machine
+
+__all__ = ["GroupHandler", "Handler", "Input", "Key", "ReadModel", "Row"]
 
 
 class Row(Struct):
@@ -78,6 +84,13 @@ class GroupHandler(Struct, frozen=True):
     context: Callable[[dict[str, Any], Any], Any] | None = None
 
 
+@final
+class Input(Struct, frozen=True):
+    """An event that a model's machine receives as ``shape``."""
+
+    shape: type[Any]
+
+
 class ReadModel(Struct, frozen=True):
     """One read model: a table, made from ``row``, that is a fold of the log.
 
@@ -87,13 +100,39 @@ class ReadModel(Struct, frozen=True):
 
     Raise ``version`` whenever rows would differ. ``is_state`` is False for a model that grows with time, whatever the
     size of the PBX. Its rows are not saved at intervals, because they would become too large.
+
+    ``machine`` makes the fold of a model whose events do not name their rows (`Machine`); ``on`` then maps event names
+    to `Input`. ``end_column`` is the column without a value in open rows, which the machine holds. ``lookup`` names the
+    `Parts` with a column ``id``, by which ended rows are found. ``number_column`` is the column with the position of a
+    row's first event.
+
+    ``derived`` are tables that follow from the rows. ``indexes`` are statements that create secondary indexes, with
+    ``{table}`` and ``{name}`` for the table's qualified name and for its name: index names begin with it. A change of
+    either needs another version, like a change of rows.
     """
 
     name: str
     version: int
     row: type[Row]
     key: tuple[str, ...]
-    on: Mapping[str, Handler | GroupHandler]
+    on: Mapping[str, Handler | GroupHandler | Input]
     lists: Mapping[str, Callable[[Any], bool] | None] = field(default_factory=dict)
     grouped_by: int | None = None
     is_state: bool = True
+    machine: Callable[[], "Machine"] | None = None
+    end_column: str = ""
+    lookup: str = ""
+    number_column: str = ""
+    derived: tuple[Parts | Sums, ...] = ()
+    indexes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for parts in self.derived:
+            if type(parts) is Parts and not set(self.key) <= set(parts.key):
+                raise ValueError(f"{parts.name}: the key lacks {', '.join(set(self.key) - set(parts.key))}")
+        if self.lookup and not any(
+            d.name == self.lookup and type(d) is Parts and d.key[0] == "id" for d in self.derived
+        ):
+            raise ValueError(f"{self.name}: no parts {self.lookup} whose key begins with id")
+        if self.machine is not None and not self.end_column:
+            raise ValueError(f"{self.name}: a machine needs a column without a value in open rows")

@@ -5,9 +5,6 @@ from typing import Any
 
 from projections.engine.model import Handler, Key, ReadModel, Row
 
-MAX_KEY_BYTES = 2400
-"""Bytes of a row's key that PostgreSQL's index takes (2,704, with its own overhead). Asterisk has no such names."""
-
 
 class RowSet:
     """Rows by full key (pbx first), indexed by group and by the columns that the model's handlers match."""
@@ -54,10 +51,3 @@ class RowSet:
             value = getattr(row, column)
             for one in value if type(value) is list else (value,):
                 yield row.pbx, column, one
-
-
-def check_key(key: Key) -> None:
-    """Raise ValueError for a key that is too long for the index; the fold then rejects the event."""
-    size = sum([len(part.encode("utf-8", "replace")) for part in key if isinstance(part, str)])
-    if size > MAX_KEY_BYTES:
-        raise ValueError(f"a key of {size} bytes, where {MAX_KEY_BYTES} are the most")

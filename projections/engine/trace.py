@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
+from projections.engine.machine_fold import MachineFold, new_fold
 from projections.engine.model import Key, ReadModel, Row
 from projections.engine.state import FoldState
 from projections.engine.subscriptions import subscriptions_of
@@ -33,17 +34,12 @@ class Trace:
         self.steps: list[Step] = []
         self.folded = 0
         self._state = FoldState()
+        self._fold: Fold | None = None
         self._subscriptions = subscriptions_of([model])
 
     def fold(self, events: Sequence[RecordedEvent]) -> None:
         """Fold a batch, as the projector does. Raises the errors of the model's own code."""
-        steps: list[Step] = []
-
-        def record(event: RecordedEvent, key: Key, before: Any, after: Any) -> None:
-            if key in self.watched:
-                steps.append(Step(event, key, before, after))
-
-        fold = Fold(self.model, self._state, record)
+        fold = self._fold or new_fold(self.model, self._state, self._record)
         for event in events:
             fold.apply(DecodedEvent(event, self._subscriptions[event.name][0]))
         fold.load(self._rows_for(fold), self._key_of)
@@ -55,9 +51,16 @@ class Trace:
                 self.rows[key] = fold.rows[key]
             else:
                 self.rows.pop(key, None)
+        fold.dirty.clear()
+        fold.before.clear()
         self._state = fold.state
-        self.steps += steps
+        # A machine continues with the rows that it holds.
+        self._fold = fold if isinstance(fold, MachineFold) else None
         self.folded += len(events)
+
+    def _record(self, event: RecordedEvent, key: Key, before: Any, after: Any) -> None:
+        if key in self.watched:
+            self.steps.append(Step(event, key, before, after))
 
     def _rows_for(self, fold: Fold) -> list[Row]:
         if not (fold.groups or fold.pbxes):

@@ -2,20 +2,25 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 import msgspec
 import structlog
 
 from projections.engine.decoding import DecodedEvent
+from projections.engine.derived import changes_of
 from projections.engine.fold import Fold
+from projections.engine.machine_fold import MachineFold, new_fold
 from projections.engine.model import Key
+from projections.engine.open_machine import OpenMachine
 from projections.engine.subscriptions import Subscriptions
 from services.database.notify import NotifyChannel
 from services.log.continuity import RewoundError
 from services.log.read import recorded_event
 from services.projector import saved_states, swap
 from services.projector.cursor import ModelCursor, StoppedError, stopping_model
+from services.projector.ended_rows import load_ended
 from services.projector.table import Table
 
 SAVE_CHECKPOINTS = f"""
@@ -51,6 +56,7 @@ class BatchWriter:
 
         Raises StoppedError.
         """
+        await self._open_machines(group)
         folds: dict[ModelCursor, Fold] = {}
         appliers: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
         for row in rows:
@@ -60,7 +66,7 @@ class BatchWriter:
             for index in indexes:
                 apply = appliers[index]
                 if apply is None:
-                    fold = folds[group[index]] = Fold(group[index].model, group[index].state)
+                    fold = folds[group[index]] = _fold_of(group[index])
                     apply = appliers[index] = fold.apply
                 apply(decoded)
         for cursor, fold in folds.items():
@@ -72,7 +78,17 @@ class BatchWriter:
                 raise StoppedError(cursor, f"position {event.position} ({event.name})") from error
         return folds
 
+    async def _open_machines(self, group: list[ModelCursor]) -> None:
+        for cursor in group:
+            if cursor.model.machine is not None and cursor.opened is None:
+                table = cursor.table
+                with stopping_model(cursor, f"reading the open rows at {cursor.position}"):
+                    rows = table.rows(await self._connection.fetch(table.select_open))
+                    cursor.opened = OpenMachine(cursor.model, cursor.state, {table.key_of(row): row for row in rows})
+
     async def _load(self, table: Table, fold: Fold) -> None:
+        if isinstance(fold, MachineFold):
+            await load_ended(self._connection.fetch, table, fold)
         if fold.pbxes:
             fold.load(table.rows(await self._connection.fetch(table.select_pbx, list(fold.pbxes))), table.key_of)
         for needed, select in ((fold.groups, table.select_group), (fold.keys, table.select)):
@@ -120,8 +136,26 @@ class BatchWriter:
         rows = [fold.rows[key] for key in fold.dirty if key in fold.rows]
         if rows:
             await self._connection.execute(table.upsert, *table.arrays(rows))
+        changed = [(fold.before[key], fold.rows.get(key)) for key in fold.dirty] if table.derived else []
+        for one, derived in zip(table.derived, cursor.model.derived, strict=True):
+            change = changes_of(derived, changed)
+            present: dict[Key, Any] = {}
+            if change.differences:
+                sums = one.rows(await self._connection.fetch(one.select, *one.key_arrays(list(change.differences))))
+                present = {one.key_of(row): row for row in sums}
+            deleted, rows = change.apply(present)
+            if deleted:
+                await self._connection.execute(one.delete, *one.key_arrays(deleted))
+            if rows:
+                await self._connection.execute(one.upsert, *one.arrays(rows))
 
     async def record_rejected(self, cursor: ModelCursor, rejected: list[tuple[int, str, str]]) -> None:
         """Record the events that the fold rejected."""
         logger.warning("events_unfit", model=cursor.model.name, count=len(rejected), first=rejected[0])
         await self._connection.execute(RECORD_REJECTED, cursor.model.name, cursor.schema, *zip(*rejected, strict=True))
+
+
+def _fold_of(cursor: ModelCursor) -> Fold:
+    # The machine comes back when the batch is committed; another is opened if it fails.
+    opened, cursor.opened = cursor.opened, None
+    return new_fold(cursor.model, cursor.state, opened=opened)

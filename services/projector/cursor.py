@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from projections.engine.model import ReadModel
+from projections.engine.open_machine import OpenMachine
 from projections.engine.state import FoldState
 from schemas.log import MAX_POSITION
 from services.database.errors import UNREACHABLE
@@ -16,7 +17,9 @@ Schema = Literal["model", "rebuild", "pg_temp"]
 class ModelCursor:
     """One model on its way along the log, up to position ``until``.
 
-    ``schema`` is that of its table: served (``model``), being rebuilt, or visible to one connection only.
+    ``schema`` is that of its table: served (``model``), being rebuilt, or visible to one connection only. ``opened`` is
+    the machine of a model that has one, with the rows as they are committed. There is none during a batch, nor after
+    one that failed: the next batch opens another from the table.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class ModelCursor:
         self.changed = changed
         self.state = state
         self.until = until
+        self.opened: OpenMachine | None = None
 
 
 class StoppedError(Exception):

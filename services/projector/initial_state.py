@@ -7,6 +7,7 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from projections.engine.derived import rows_of
 from projections.engine.model import ReadModel, Row
 from projections.engine.state import FoldState
 from services.log.archives import ArchiveCatalog, read_catalog
@@ -76,6 +77,8 @@ def _message(model: ReadModel, archived: ArchiveCatalog, reason: str) -> str:
 
 
 async def fill_table(connection: asyncpg.Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows into an empty table."""
-    for start in range(0, len(rows), PART_ROWS):
-        await connection.execute(table.upsert, *table.arrays(list(rows[start : start + PART_ROWS])))
+    """Insert rows into an empty table, and into those that follow from it."""
+    derived = [(one, rows_of(d, rows)) for one, d in zip(table.derived, table.model.derived, strict=True)]
+    for into, of_table in ((table, rows), *derived):
+        for start in range(0, len(of_table), PART_ROWS):
+            await connection.execute(into.upsert, *into.arrays(of_table[start : start + PART_ROWS]))

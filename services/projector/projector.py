@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import asyncpg
 
+from projections.engine.machine_fold import MachineFold
 from projections.engine.model import ReadModel
 from projections.engine.subscriptions import Subscriptions, subscriptions_of
 from schemas.log import MAX_POSITION
@@ -107,6 +108,8 @@ class Projector(CursorSet):
                 if (fold := folds.get(cursor)) is not None:
                     cursor.state = fold.state
                     cursor.changed = fold.changed or cursor.changed
+                    if isinstance(fold, MachineFold):
+                        cursor.opened = fold.release()
         foremost = max((c.position for c in self.cursors if c.schema == "model"), default=MAX_POSITION)
         await self._serve(
             [

@@ -72,11 +72,11 @@ DELETE_ORPHANS = """
 DELETE FROM ledger.saved_rows r USING unnest($1::text[], $2::int[], $3::bigint[]) AS n (model, version, changed)
 WHERE (r.model, r.version, r.changed) = (n.model, n.version, n.changed)
   AND NOT EXISTS (SELECT FROM ledger.saved s
-                  WHERE s.model = r.model AND s.version = r.version AND s.changed = r.changed AND s.whole)
+                  WHERE s.model = r.model AND s.version = r.version AND s.changed = r.changed)
 """
 NEAREST = """
 SELECT position, latest, changed, state FROM ledger.saved
-WHERE model = $1 AND version = $2 AND whole AND position <= $3 AND ($4::timestamptz IS NULL OR latest <= $4)
+WHERE model = $1 AND version = $2 AND (whole OR $5) AND position <= $3 AND ($4::timestamptz IS NULL OR latest <= $4)
 ORDER BY position DESC LIMIT 1
 """
 ROWS = "SELECT rows FROM ledger.saved_rows WHERE model = $1 AND version = $2 AND changed = $3 ORDER BY part"
@@ -104,7 +104,8 @@ def is_due(before: int, position: int) -> bool:
 async def save(connection: asyncpg.Connection, tables: Sequence[Table], position: int) -> None:
     """Save the rows of these tables, in the transaction that has set their checkpoints to ``position``.
 
-    For models that are not ``is_state`` only the `State` is saved. Every `THIN_INTERVAL` old states are thinned out.
+    For models that are not ``is_state`` only the `State` is saved, and the open rows of a machine. Every
+    `THIN_INTERVAL` old states are thinned out.
     """
     latest = await latest_recorded(connection, position)
     rebuilt = [t for t in tables if t.schema == "rebuild"]
@@ -116,7 +117,7 @@ async def save(connection: asyncpg.Connection, tables: Sequence[Table], position
         )
     schemas, is_whole = [t.schema for t in tables], [t.model.is_state for t in tables]
     saved = await connection.fetch(SAVE, latest, [t.model.name for t in tables], schemas, is_whole)
-    to_save = {(t.model.name, t.model.version): t for t in tables if t.model.is_state}
+    to_save = {(t.model.name, t.model.version): t for t in tables if t.model.is_state or t.model.machine}
     await connection.execute(UTC)
     for name, version, changed, exists in saved:
         table = to_save.get((name, version))
@@ -156,10 +157,18 @@ async def latest_recorded(connection: asyncpg.Connection, position: int) -> date
 
 
 async def nearest(
-    connection: asyncpg.Connection, model: ReadModel, position: int, until: datetime | None = None
+    connection: asyncpg.Connection,
+    model: ReadModel,
+    position: int,
+    until: datetime | None = None,
+    *,
+    lacks_ended: bool = False,
 ) -> SavedState | None:
-    """Return the last saved state up to ``position`` without any event that was recorded after ``until``."""
-    row = await connection.fetchrow(NEAREST, model.name, model.version, position, until)
+    """Return the last saved state up to ``position`` without any event that was recorded after ``until``.
+
+    With ``lacks_ended`` it may have the open rows alone.
+    """
+    row = await connection.fetchrow(NEAREST, model.name, model.version, position, until, lacks_ended)
     if row is None:
         return None
     return SavedState(model, row["position"], row["latest"], row["changed"], msgspec.convert(row["state"], FoldState))

@@ -11,7 +11,7 @@ DELETE_BEFORE = "DELETE FROM ledger.saved WHERE position < $1"
 DELETE_ORPHANS = """
 DELETE FROM ledger.saved_rows r WHERE NOT EXISTS (
     SELECT FROM ledger.saved s
-    WHERE (s.model, s.version, s.changed) = (r.model, r.version, r.changed) AND s.whole)
+    WHERE (s.model, s.version, s.changed) = (r.model, r.version, r.changed))
 """
 # No code has version 0: the next projector builds another table beside this one, and swaps it in.
 OUTDATE = "UPDATE ledger.checkpoint SET version = 0 WHERE model IN (SELECT model FROM ledger.stale)"

@@ -10,7 +10,7 @@ from projections.engine.model import ReadModel
 from services.database.notify import NotifyChannel
 from services.projector.cursor import ModelCursor, Schema, stopping_model
 from services.projector.initial_state import InitialState, fill_table, read_initial_state
-from services.projector.table import Table
+from services.projector.table import Table, derived_comment
 
 INSERT_CHECKPOINT = """
 INSERT INTO ledger.checkpoint (model, place, version, swaps)
@@ -30,6 +30,11 @@ SERVE_CHECKPOINT = """
 UPDATE ledger.checkpoint SET place = 'model', changed = position WHERE model = $1 AND place = 'rebuild'
 """
 SERVE_REJECTED = "UPDATE ledger.unfit SET place = 'model' WHERE model = $1 AND place = 'rebuild'"
+DERIVED = """
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_description d ON d.objoid = c.oid AND d.objsubid = 0
+WHERE d.classoid = 'pg_class'::regclass AND c.relkind = 'r' AND c.relnamespace = $1::text::regnamespace
+  AND d.description = $2
+"""
 NOTIFY = f"SELECT pg_notify('{NotifyChannel.MODELS}', $1)"
 
 
@@ -82,9 +87,15 @@ async def block(connection: asyncpg.Connection, model: ReadModel, schema: Schema
 async def discard(connection: asyncpg.Connection, model: ReadModel) -> None:
     """Drop the table that is being rebuilt for a model, if there is one."""
     async with connection.transaction():
-        await connection.execute(f"DROP TABLE IF EXISTS {Table(model, 'rebuild').name}")
+        await drop(connection, model.name, "rebuild")
         await connection.execute(DELETE_CHECKPOINT, model.name, "rebuild")
         await connection.execute(DELETE_REJECTED, model.name, "rebuild")
+
+
+async def drop(connection: asyncpg.Connection, name: str, schema: Schema) -> None:
+    """Drop a model's table and all that follow from it, also those that only another version had."""
+    derived = [row[0] for row in await connection.fetch(DERIVED, schema, derived_comment(name))]
+    await connection.execute(f"DROP TABLE IF EXISTS {', '.join([f'{schema}.{name}', *derived])}")
 
 
 async def end_rebuild(
@@ -117,8 +128,9 @@ async def swap(connection: asyncpg.Connection, rebuilt: Sequence[ModelCursor]) -
 
 async def _serve(connection: asyncpg.Connection, cursor: ModelCursor) -> None:
     name = cursor.model.name
-    await connection.execute(f"DROP TABLE IF EXISTS {Table(cursor.model, 'model').name}")
-    await connection.execute(f"ALTER TABLE {cursor.table.name} SET SCHEMA model")
+    await drop(connection, name, "model")
+    for table in cursor.table.names:
+        await connection.execute(f"ALTER TABLE {table} SET SCHEMA model")
     await connection.execute(DELETE_CHECKPOINT, name, "model")
     await connection.execute(SERVE_CHECKPOINT, name)
     await connection.execute(DELETE_REJECTED, name, "model")

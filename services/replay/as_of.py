@@ -9,7 +9,8 @@ import asyncpg
 from msgspec import Struct
 
 from projections.engine.decoding import DecodedEvent
-from projections.engine.fold import Fold
+from projections.engine.derived import rows_of
+from projections.engine.machine_fold import MachineFold, new_fold
 from projections.engine.model import ReadModel
 from projections.engine.state import FoldState
 from projections.engine.subscriptions import Subscriptions, subscriptions_of
@@ -17,6 +18,7 @@ from services.log.archives import ArchiveCatalog, ArchivedError, last_archived, 
 from services.log.read import recorded_event
 from services.log.times import to_microseconds
 from services.projector import saved_states as saved
+from services.projector.ended_rows import is_served, load_ended
 from services.projector.initial_state import InitialState, read_initial_state
 from services.projector.table import Table
 from services.replay.instants import Instant
@@ -52,6 +54,10 @@ class AsOfModel(Struct, frozen=True):
     state: FoldState
     changed: int
 
+    def derived_rows(self, name: str) -> list[Any]:
+        """Return the rows of a table that follows from the model's."""
+        return next(rows_of(derived, self.rows) for derived in self.table.model.derived if derived.name == name)
+
 
 class AsOfReader:
     """Folds models up to instants. A process needs one: it caches which headers each set of models reads."""
@@ -67,14 +73,18 @@ class AsOfReader:
         instant: Instant,
         max_events: int | None = None,
         on_progress: Progress = lambda _done, _total: None,
+        *,
+        lacks_ended: bool = False,
     ) -> dict[str, AsOfModel]:
         """Return the models of these names as of the instant.
+
+        With ``lacks_ended`` the models with a machine have their open rows, and only some of the ended ones.
 
         Raises TooFarError if a model requires folding more than ``max_events`` events. Raises ArchivedError for an
         archived instant, NoInitialStateError for a model without a state to start from, and BrokenModelError.
         """
         while True:
-            models = await self._read(connection, names, instant, max_events, on_progress)
+            models = await self._read(connection, names, instant, max_events, on_progress, lacks_ended=lacks_ended)
             if models is not None:
                 return models
 
@@ -85,9 +95,11 @@ class AsOfReader:
         instant: Instant,
         max_events: int | None,
         on_progress: Progress,
+        *,
+        lacks_ended: bool,
     ) -> dict[str, AsOfModel] | None:
         """Return None if some of the events were archived during the fold."""
-        starts = await self._start(connection, names, instant, max_events)
+        starts = await self._start(connection, names, instant, max_events, lacks_ended)
         # Models that start at one position are folded together; mostly these are all.
         groups = [list(group) for _, group in groupby(starts, key=lambda start: start.position)]
         total = sum(_length(instant, group[0].position) for group in groups)
@@ -96,7 +108,7 @@ class AsOfReader:
             subscriptions = self._subscriptions_of(tuple(start.table.model.name for start in group))
             for after, until in _windows(instant, group[0].position):
                 rows = await connection.fetch(READ, after, until, list(subscriptions), instant.until)
-                await _fold([start.fold for start in group], rows, subscriptions)
+                await _fold(connection, group, rows, subscriptions)
                 done += until - after
                 on_progress(done, total)
         if await last_archived(connection) > min(start.position for start in starts):
@@ -104,7 +116,12 @@ class AsOfReader:
         return {start.table.model.name: start.result() for start in starts}
 
     async def _start(
-        self, connection: asyncpg.Connection, names: Sequence[str], instant: Instant, max_events: int | None
+        self,
+        connection: asyncpg.Connection,
+        names: Sequence[str],
+        instant: Instant,
+        max_events: int | None,
+        lacks_ended: bool = False,  # noqa: FBT001, FBT002 (a subclass passes all arguments on)
     ) -> list["_ModelFold"]:
         folds = []
         # One snapshot: a state may be deleted between its selection and the reading of its rows.
@@ -116,17 +133,24 @@ class AsOfReader:
                 raise ArchivedError(f"position {instant.position}", archives.archives[-1])
             for name in names:
                 table = self.tables[name]
-                start = await self._initial_state(connection, table.model, instant, archives)
+                looks_up = lacks_ended and table.model.machine is not None
+                start = await self._initial_state(connection, table.model, instant, archives, lacks_ended=looks_up)
                 if max_events is not None and (length := _length(instant, start.position)) > max_events:
                     raise TooFarError(f"{name} requires folding {length:,} events; the limit is {max_events:,}")
-                folds.append(_ModelFold(table, start))
+                folds.append(_ModelFold(table, start, lacks_ended=looks_up))
         return sorted(folds, key=lambda fold: fold.position)
 
     @staticmethod
     async def _initial_state(
-        connection: asyncpg.Connection, model: ReadModel, instant: Instant, archives: ArchiveCatalog
+        connection: asyncpg.Connection,
+        model: ReadModel,
+        instant: Instant,
+        archives: ArchiveCatalog,
+        *,
+        lacks_ended: bool,
     ) -> InitialState:
-        state = await saved.nearest(connection, model, instant.spans[-1][1], instant.until)
+        until = instant.spans[-1][1]
+        state = await saved.nearest(connection, model, until, instant.until, lacks_ended=lacks_ended)
         if state is None or state.position < archives.position:
             return await read_initial_state(connection, model)
         rows = await saved.rows_of(connection, state)
@@ -141,10 +165,12 @@ class AsOfReader:
 class _ModelFold:
     """The fold of one model, from its initial state on."""
 
-    def __init__(self, table: Table, start: InitialState) -> None:
+    def __init__(self, table: Table, start: InitialState, *, lacks_ended: bool = False) -> None:
         self.table = table
         self.position = start.position
-        self.fold = Fold(table.model, start.state)
+        self.fold = new_fold(table.model, start.state)
+        if isinstance(self.fold, MachineFold):
+            self.fold.lacks_ended = lacks_ended
         self.fold.load(list(start.rows), table.key_of)
         self._changed = start.changed
 
@@ -169,7 +195,10 @@ def _windows(instant: Instant, position: int) -> list[tuple[int, int]]:
     ]
 
 
-async def _fold(folds: list[Fold], rows: list[asyncpg.Record], subscriptions: Subscriptions) -> None:
+async def _fold(
+    connection: asyncpg.Connection, group: list[_ModelFold], rows: list[asyncpg.Record], subscriptions: Subscriptions
+) -> None:
+    folds = [one.fold for one in group]
     for start in range(0, len(rows), SLICE_EVENTS):
         for row in rows[start : start + SLICE_EVENTS]:
             event = recorded_event(row)
@@ -177,9 +206,13 @@ async def _fold(folds: list[Fold], rows: list[asyncpg.Record], subscriptions: Su
             decoded = DecodedEvent(event, headers)
             for index in indexes:
                 folds[index].apply(decoded)
-        for fold in folds:
+        for one in group:
+            fold = one.fold
+            if isinstance(fold, MachineFold) and fold.lacks_ended and await is_served(connection.fetch, one.table):
+                await load_ended(connection.fetch, one.table, fold, rows[start][0])
             fold.run()
             fold.dirty.clear()
+            fold.before.clear()
             if fold.error is not None:
                 event, error = fold.error
                 raise BrokenModelError(f"{fold.model.name} at position {event.position} ({event.name})") from error

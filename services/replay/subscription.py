@@ -4,7 +4,7 @@ The served tables cannot show these changes: there a batch of many events is one
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -16,6 +16,8 @@ from services.database.pool import Pool
 from services.log.archives import ArchivedError, read_catalog
 from services.log.continuity import EMPTY_LOG, LogEnd, RewoundError
 from services.log.read import recorded_event
+from services.projector.ended_rows import is_served, load_ended
+from services.projector.table import Table
 from services.replay.as_of import READ, SLICE_EVENTS, WINDOW_POSITIONS, AsOfReader
 from services.replay.instants import Instant
 
@@ -69,8 +71,11 @@ class Subscription:
     ``position`` is that of the last event read; ``redacted`` that of the last redaction before the fold began.
     """
 
-    def __init__(self, fold: StepFold, position: int, redacted: int, end: LogEnd) -> None:
+    def __init__(
+        self, fold: StepFold, position: int, redacted: int, end: LogEnd, tables: Mapping[str, Table] | None = None
+    ) -> None:
         self.fold = fold
+        self._tables = tables or {}
         self.position = position
         self.redacted = redacted
         self._end = end
@@ -91,9 +96,11 @@ class Subscription:
         models = [table.model for table in as_of.tables.values()]
         instant = Instant(position, datetime.now(UTC), 1, ((0, position),))
         async with pool.acquire() as connection:
-            initial = await as_of.read(connection, [model.name for model in models], instant, MAX_START_EVENTS)
-        fold = StepFold(models, {name: (model.state, model.rows) for name, model in initial.items()})
-        return cls(fold, position, now.redacted, LogEnd(now.head, now.hash))
+            names = [model.name for model in models]
+            initial = await as_of.read(connection, names, instant, MAX_START_EVENTS, lacks_ended=True)
+        states = {name: (model.state, model.rows) for name, model in initial.items()}
+        fold = StepFold(models, states, lacks_ended=True)
+        return cls(fold, position, now.redacted, LogEnd(now.head, now.hash), as_of.tables)
 
     async def check(self, pool: Pool) -> None:
         """Raise RewoundError, RedactedError or ArchivedError if the log no longer holds the events that were folded."""
@@ -122,11 +129,23 @@ class Subscription:
             # After the read: the check then covers every change of the log before these rows were read.
             await self.check(pool)
             for start in range(0, len(rows), SLICE_EVENTS):
-                for row in rows[start : start + SLICE_EVENTS]:
-                    event = recorded_event(row)
+                events = [recorded_event(row) for row in rows[start : start + SLICE_EVENTS]]
+                await self._load_ended(pool, events)
+                for event in events:
                     changes = self.fold.apply(event)
                     self.position = event.position
                     if changes:
                         yield event, changes
                 await asyncio.sleep(0)
             self.position = max(self.position, end)
+
+    async def _load_ended(self, pool: Pool, events: list[RecordedEvent]) -> None:
+        lacking = self.fold.lacking(events)
+        for fold in lacking:
+            table = self._tables[fold.model.name]
+            if await is_served(pool.fetch, table):
+                await load_ended(pool.fetch, table, fold, events[0].position)
+            fold.ids.clear()
+        if lacking:
+            # These rows may be of after a redaction of the log, and from before it reached the table.
+            await self.check(pool)

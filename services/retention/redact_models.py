@@ -57,9 +57,10 @@ class ModelRedactor:
         states = await stored.model_states(self._connection)
         for model in ALL:
             if model.name in states:
-                table = Table(model, "model").name
-                rows = await self._connection.fetch(ROWS.format(table=table), patterns)
-                if self._is_in_json(states[model.name]) or any(self._is_in_json(row[0]) for row in rows):
+                texts = [states[model.name]]
+                for table in Table(model, "model").names:
+                    texts += [row[0] for row in await self._connection.fetch(ROWS.format(table=table), patterns)]
+                if any(map(self._is_in_json, texts)):
                     names.add(model.name)
         names |= {name for name, error in await stored.unfit_errors(self._connection) if self._is_in_text(error)}
         saved = await stored.saved_texts(self._connection, patterns)

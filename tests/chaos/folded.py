@@ -56,6 +56,10 @@ async def compare(
             table = Table(model, "model")
             served = table.rows(await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {table.name}"))
             differences += _unequal(model, tables.rows[model.name], {table.key_of(row): row for row in served})
+            for one in table.derived:
+                served = one.rows(await connection.fetch(f"SELECT {', '.join(one.columns)} FROM {one.name}"))
+                if {one.key_of(row): row for row in served} != tables.derived[one.bare_name]:
+                    differences.append(f"table {one.bare_name} does not follow from the rows of {model.name}")
             state = msgspec.convert(states[model.name]["state"], type(tables.states[model.name]))
             if _as_json(state) != _as_json(tables.states[model.name]):
                 differences.append(f"model {model.name} remembers other things than a fold of the log does")

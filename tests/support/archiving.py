@@ -13,6 +13,7 @@ from projections.engine.model import ReadModel
 from schemas.log import NewEvent
 from services.database.connection import connect
 from services.log.append import append_events
+from services.projector import swap
 from services.projector.projector import Projector
 from services.retention import archive
 from services.retention.archive_report import ArchiveResult
@@ -30,9 +31,9 @@ def month(number: int) -> datetime:
     return datetime(2026, 3 + number, 20, 12, tzinfo=UTC)
 
 
-def pieces(size: int = 0) -> list[list[NewEvent]]:
-    """Return a recording (or its first ``size`` events) in `MONTHS` parts, each received in its month."""
-    events = snapshotted("rich22")[: size or None]
+def pieces(size: int = 0, events: Sequence[NewEvent] = ()) -> list[list[NewEvent]]:
+    """Return events (or the first ``size`` of a recording) in `MONTHS` parts, each received in its month."""
+    events = events or snapshotted("rich22")[: size or None]
     length = len(events) // MONTHS + 1
     cut = [events[start : start + length] for start in range(0, len(events), length)]
     return [
@@ -45,13 +46,13 @@ def _later(event: NewEvent, seconds: float) -> NewEvent:
     return replace(event, occurred=occurred, recorded=event.recorded + seconds)
 
 
-async def append_months(url: str, size: int = 0) -> list[int]:
+async def append_months(url: str, size: int = 0, events: Sequence[NewEvent] = ()) -> list[int]:
     """Append the log, each event when it was received; return the last position of each month."""
     connection = await connect(url)
     # The migration stored the true time, and `appended` never goes back.
     await connection.execute("UPDATE ledger.head SET appended = '-infinity', month = '-infinity'")
     ends, done = [], 0
-    for piece in pieces(size):
+    for piece in pieces(size, events):
         for start in range(0, len(piece), BATCH):
             events = piece[start : start + BATCH]
             await set_clock(connection, datetime.fromtimestamp(events[-1].recorded + 0.02, UTC))
@@ -96,6 +97,7 @@ async def drop_models(url: str) -> None:
     """Delete all read models, so that the database is like a new one."""
     connection = await asyncpg.connect(url)
     for model in ALL:
-        await connection.execute(f"DROP TABLE IF EXISTS model.{model.name}, rebuild.{model.name}")
+        await swap.drop(connection, model.name, "model")
+        await swap.drop(connection, model.name, "rebuild")
     await connection.execute("DELETE FROM ledger.checkpoint; DELETE FROM ledger.unfit")
     await connection.close()

@@ -3,6 +3,7 @@
 Events are written by hand here; `tests.support.recorded_events` has those of recordings.
 """
 
+import copy
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import msgspec
 
 from projections.engine.decoding import DecodedEvent
+from projections.engine.derived import changes_of, rows_of
 from projections.engine.fold import Fold
+from projections.engine.machine_fold import MachineFold, new_fold
 from projections.engine.model import Key, ReadModel, Row
+from projections.engine.open_machine import OpenMachine
 from projections.engine.state import FoldState
 from projections.engine.subscriptions import event_names_of
 from schemas.log import NewEvent, RecordedEvent, RingledgerEvent, SnapshotCompleted, SnapshotListed, SnapshotStarted
@@ -28,11 +32,17 @@ class FoldSpec:
     """The rows of some models: `given` folds a batch, `when` folds single events, `then` returns rows.
 
     Each batch loads only the rows that its fold requests, as the projector does. ``rejected`` holds the events that
-    models rejected; `when` requires that there are none.
+    models rejected; `when` requires that there are none. With ``restarts`` each batch has a machine of its own, as in
+    a projector that starts there; otherwise the machine stays.
+
+    ``derived`` holds the rows of derived tables, changed batch by batch; `check_derived` compares them.
     """
 
-    def __init__(self, *models: ReadModel) -> None:
+    def __init__(self, *models: ReadModel, restarts: bool = False) -> None:
         self.models = models
+        self.restarts = restarts
+        self.derived: dict[str, dict[Key, Any]] = {d.name: {} for m in models for d in m.derived}
+        self._opened: dict[str, OpenMachine | None] = {}
         self.rows: dict[str, dict[Key, Row]] = {m.name: {} for m in models}
         self.states = {m.name: FoldState() for m in models}
         self.rejected: list[tuple[int, str, str]] = []
@@ -63,9 +73,11 @@ class FoldSpec:
 
     def _fold(self, model: ReadModel, events: list[DecodedEvent]) -> None:
         rows = self.rows[model.name]
-        fold = Fold(model, self.states[model.name])
+        fold = self._fold_of(model)
         for event in events:
             fold.apply(event)
+        if isinstance(fold, MachineFold):
+            self._load_ended(model, fold)
         parts = 1 + (model.grouped_by or 0)
         loaded = [
             row
@@ -81,8 +93,47 @@ class FoldSpec:
                 rows[key] = fold.rows[key]
             else:
                 rows.pop(key, None)
+        self._fold_derived(model, fold)
         self.rejected += fold.rejected
         self.states[model.name] = fold.state
+        if isinstance(fold, MachineFold):
+            self._opened[model.name] = None if self.restarts else fold.release()
+
+    def _fold_of(self, model: ReadModel) -> Fold:
+        opened = self._opened.get(model.name)
+        if model.machine is not None and opened is None:
+            rows = {key: row for key, row in self.rows[model.name].items() if getattr(row, model.end_column) is None}
+            opened = OpenMachine(model, self.states[model.name], copy.deepcopy(rows))
+        return new_fold(model, self.states[model.name], opened=opened)
+
+    def _load_ended(self, model: ReadModel, fold: MachineFold) -> None:
+        if not fold.ids:
+            return
+        ended = {
+            key: copy.deepcopy(self.rows[model.name][key])
+            for part in self.derived.get(model.lookup, {}).values()
+            if (part.pbx, part.id) in fold.ids
+            for key in [tuple(getattr(part, name) for name in ("pbx", *model.key))]
+            if getattr(self.rows[model.name][key], model.end_column) is not None
+        }
+        fold.load(ended.values(), lambda row: tuple(getattr(row, name) for name in ("pbx", *model.key)))
+
+    def _fold_derived(self, model: ReadModel, fold: Fold) -> None:
+        for derived in model.derived:
+            table = self.derived[derived.name]
+            change = changes_of(derived, [(fold.before[key], fold.rows.get(key)) for key in fold.dirty])
+            deleted, written = change.apply(copy.deepcopy(table))
+            for key in deleted:
+                table.pop(key, None)
+            table.update({(row.pbx, *[getattr(row, name) for name in derived.key]): row for row in written})
+
+    def check_derived(self) -> "FoldSpec":
+        """Assert that all batches together made the derived rows that follow from the rows."""
+        for model in self.models:
+            for derived in model.derived:
+                whole = rows_of(derived, self.rows[model.name].values())
+                assert sorted(map(repr, self.derived[derived.name].values())) == sorted(map(repr, whole)), derived.name
+        return self
 
 
 def recorded(position: int, event: Event, pbx: str = "pbx") -> RecordedEvent:

@@ -10,8 +10,8 @@ from projections import ALL
 from schemas.log import Connected, NewEvent, Rejected
 from services.log import redactions
 from services.log.chain import LEAF_BYTES, SALT_BYTES, ZERO_LINK, SealedBatch, leaf, split
+from services.projector import swap
 from services.projector.projector import Projector
-from services.projector.table import Table
 from services.retention.redact_pattern import RedactionPattern
 from tests.support.chain import BATCHES, EVENTS
 from tests.support.model_rows import rows
@@ -66,7 +66,7 @@ async def tables(connection: asyncpg.Connection) -> dict[str, Any]:
 
 async def fold_from_scratch(connection: asyncpg.Connection) -> dict[str, Any]:
     for model in ALL:
-        await connection.execute(f"DROP TABLE {Table(model, 'model').name}")
+        await swap.drop(connection, model.name, "model")
     await connection.execute("DELETE FROM ledger.checkpoint; DELETE FROM ledger.unfit")
     await fold(connection)
     return await tables(connection)

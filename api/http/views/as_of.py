@@ -4,6 +4,7 @@ The rows are parameters of common table expressions that have the tables' names.
 touching the catalogue, and works on a read-only server.
 """
 
+import re
 from collections.abc import Sequence
 
 import structlog
@@ -18,7 +19,7 @@ from projections import ALL
 from services.accounts.fair_queue import FairQueue
 from services.database.pool import Pool
 from services.projector.checkpoints.checkpoints import LINKS, is_complete, links_of
-from services.projector.table import Table
+from services.projector.table import RowTable, Table
 from services.replay import instants
 from services.replay.as_of import AsOfModel, AsOfReader, BrokenModelError, TooFarError
 from services.replay.instants import Instant, InvalidInstantError
@@ -116,7 +117,13 @@ class AsOfViews:
         return rendered
 
 
-def with_tables(sql: str, first: int, tables: Sequence[Table]) -> str:
+def tables_in(sql: str, models: Sequence[Table]) -> list[RowTable]:
+    """Return the tables of these models, and those of the tables which follow from them that the SQL names."""
+    words = set(re.findall(r"\w+", sql))
+    return [one for table in models for one in (table, *[d for d in table.derived if d.bare_name in words])]
+
+
+def with_tables(sql: str, first: int, tables: Sequence[RowTable]) -> str:
     """Return the SQL with these tables shadowed; the arrays of their rows are its parameters from ``first`` on."""
     shadows = []
     for table in tables:
@@ -127,8 +134,12 @@ def with_tables(sql: str, first: int, tables: Sequence[Table]) -> str:
 
 def _with_rows(sql: str, parameters: Args, states: Sequence[AsOfModel]) -> tuple[str, Args]:
     """Return the SQL with the tables of these rows shadowed, and its parameters."""
-    arrays = [array for one in states for array in one.table.arrays(one.rows)]
-    return with_tables(sql, len(parameters) + 1, [one.table for one in states]), (*parameters, *arrays)
+    tables = tables_in(sql, [one.table for one in states])
+    rows = {one.table.bare_name: one.rows for one in states}
+    for one in states:
+        rows |= {d.bare_name: one.derived_rows(d.bare_name) for d in one.table.derived if d in tables}
+    arrays = [array for table in tables for array in table.arrays(rows[table.bare_name])]
+    return with_tables(sql, len(parameters) + 1, tables), (*parameters, *arrays)
 
 
 def _tag(view: View, instant: Instant, version: LogVersion) -> str:

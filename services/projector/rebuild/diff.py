@@ -19,7 +19,7 @@ from services.projector.cursor import ModelCursor, StoppedError
 from services.projector.initial_state import NoInitialStateError, fill_table, read_initial_state
 from services.projector.projector import Projector
 from services.projector.rebuild.rebuild import RebuildError, connect_to_models
-from services.projector.table import Table
+from services.projector.table import RowTable, Table
 from services.runtime.progress import Bar
 
 MAX_SHOWN_ROWS = 20
@@ -39,13 +39,14 @@ class RowDifference(Struct, frozen=True):
 
 
 class Comparison(Struct):
-    """One model: the number of served rows, the number that differ, and the first `MAX_SHOWN_ROWS` of these.
+    """One table of a model: the number of served rows, the number that differ, and the first `MAX_SHOWN_ROWS` of these.
 
     ``removed`` and ``added`` are columns of the served table only, and of the rebuilt one only; they are not compared.
     ``stopped`` is the place where the present code fails.
     """
 
     model: ReadModel
+    table: RowTable
     version: int
     position: int
     rows: int = 0
@@ -54,6 +55,11 @@ class Comparison(Struct):
     removed: list[str] = []
     added: list[str] = []
     stopped: str = ""
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.table.bare_name
 
     @property
     def differs(self) -> bool:
@@ -128,19 +134,29 @@ async def _copy_served(connection: asyncpg.Connection, models: Sequence[ReadMode
         served = {r["model"]: r for r in await connection.fetch(CHECKPOINTS, names)}
         if missing := [name for name in names if name not in served]:
             raise RebuildError(f"nothing to compare: {', '.join(missing)} has no table yet")
-        for name in names:
-            await connection.execute(f"CREATE TEMP TABLE served_{name} AS TABLE model.{name}")
-    return [Comparison(model, served[model.name]["version"], served[model.name]["position"]) for model in models]
+        served_tables = [Table(model, "model") for model in models]
+        tables = [(one.model, table) for one in served_tables for table in (one, *one.derived)]
+        for _, table in tables:
+            # A version before may have had other derived tables.
+            if await connection.fetchval("SELECT to_regclass($1)", table.name) is not None:
+                await connection.execute(f"CREATE TEMP TABLE served_{table.bare_name} AS TABLE {table.name}")
+            else:
+                columns = ", ".join(f"{name} {kind}" for name, kind in table.columns.items())
+                await connection.execute(f"CREATE TEMP TABLE served_{table.bare_name} ({columns})")
+    return [
+        Comparison(model, table, served[model.name]["version"], served[model.name]["position"])
+        for model, table in tables
+    ]
 
 
 async def _compare(connection: asyncpg.Connection, compared: Comparison) -> None:
-    name = compared.model.name
-    rebuilt = list(Table(compared.model).columns)
+    name = compared.name
+    rebuilt = list(compared.table.columns)
     served = [row[0] for row in await connection.fetch(COLUMNS, f"pg_temp.served_{name}")]
     compared.removed = [column for column in served if column not in rebuilt]
     compared.added = [column for column in rebuilt if column not in served]
     compared.rows = await connection.fetchval(f"SELECT count(*) FROM pg_temp.served_{name}")
-    key = ("pbx", *compared.model.key)
+    key = compared.table.key
     if set(key) <= set(served):
         named = f"ARRAY[{', '.join(f't.{column}::text' for column in key)}]"
     else:  # without a common key two rows are either equal or unrelated

@@ -15,9 +15,9 @@ def table(comparisons: Sequence[Comparison]) -> Table | None:
     """Return a table of the rows that differ, None when there are none."""
     report = Table("model", "key", "column", "served", "rebuilt")
     for compared in comparisons:
-        name = compared.model.name
+        name = compared.name
         for row in compared.shown:
-            key = " ".join(map(_cell_text, ("pbx", *compared.model.key), row.key))
+            key = " ".join(map(_cell_text, compared.table.key, row.key))
             for column, served, rebuilt in _cells(row):
                 report.add_row(name, key, column, served, rebuilt)
         if compared.differing > len(compared.shown):
@@ -44,20 +44,22 @@ def lines(comparisons: Sequence[Comparison]) -> list[str]:
     """Return a line for each model that stopped or has other columns or versions, and a line with the verdict."""
     lines_of_models = []
     for compared in comparisons:
-        name = compared.model.name
-        if compared.stopped:
+        name = compared.name
+        is_model = name == compared.model.name
+        if compared.stopped and is_model:
             lines_of_models.append(f"{name}: the present code stops at {compared.stopped}")
         if compared.removed or compared.added:
             removed, added = (", ".join(c) or "none" for c in (compared.removed, compared.added))
             lines_of_models.append(f"{name}: columns removed: {removed}; added: {added}")
-        if compared.version != compared.model.version:
+        if compared.version != compared.model.version and is_model:
             lines_of_models.append(
                 f"{name}: version {compared.version} is served, version {compared.model.version} was folded"
             )
     positions = sorted({compared.position for compared in comparisons})
     at = f"position {positions[0]}" if len(positions) == 1 else f"positions {positions[0]} to {positions[-1]}"
-    names = f"{len(comparisons)} read models" if len(comparisons) > 3 else ", ".join(c.model.name for c in comparisons)
-    each = ", ".join(f"{c.model.name} {c.differing:,}" for c in comparisons if c.differing)
+    models = list(dict.fromkeys(c.model.name for c in comparisons))
+    names = f"{len(models)} read models" if len(models) > 3 else ", ".join(models)
+    each = ", ".join(f"{c.name} {c.differing:,}" for c in comparisons if c.differing)
     if each:
         verdict = f"{sum(c.differing for c in comparisons):,} rows differ ({each})"
     else:

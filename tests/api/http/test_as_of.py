@@ -19,7 +19,7 @@ from api.app_keys import CHECKPOINTS, VIEWS
 from api.cospace import jeye
 from api.http.queues import Queues
 from api.http.views import as_of
-from api.http.views.as_of import AsOfViews, with_tables
+from api.http.views.as_of import AsOfViews, tables_in, with_tables
 from api.http.views.view import Query
 from api.jade.core import CHANNELS
 from projections import ALL
@@ -139,7 +139,7 @@ async def test_an_as_of_plan_reads_no_table(both: Both) -> None:
     connection = both.ledger.connection
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     for view in views.values():
-        tables = [Table(model) for model in ALL if model.name in view.models]
+        tables = tables_in(view.sql, [Table(model) for model in ALL if model.name in view.models])
         first = 1 + max(int(number) for number in re.findall(r"\$(\d+)", view.sql))
         await connection.execute(f"PREPARE shadowed AS {with_tables(view.sql, first, tables)}")
         nulls = ", ".join(["NULL"] * (first - 1 + sum(len(table.columns) for table in tables)))

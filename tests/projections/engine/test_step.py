@@ -81,7 +81,7 @@ def test_a_failing_fold_is_named_in_the_error() -> None:
     def broken(_row: Any, _e: Any) -> Any:
         raise ZeroDivisionError
 
-    on = QUEUE_ENTRIES.on["QueueCallerJoin"]
+    on: Any = QUEUE_ENTRIES.on["QueueCallerJoin"]
     model = replace(QUEUE_ENTRIES, grouped_by=None, on={"QueueCallerJoin": Handler(on.shape, on.key, broken)})
     event = recorded(7, ami("QueueCallerJoin", Queue="q", Uniqueid="1.1", Position="1"))
     with pytest.raises(FoldError, match=r"queue_entries at position 7 \(QueueCallerJoin\)"):

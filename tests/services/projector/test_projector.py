@@ -15,6 +15,7 @@ from services.asterisk.ami.protocol import LedgerProtocol
 from services.database.connection import connect
 from services.log.append import append_events
 from services.log.continuity import RewoundError
+from services.projector import swap
 from tests.captures import wire
 from tests.support.note_model import (
     Note,
@@ -47,7 +48,7 @@ async def test_tables_are_the_same_at_random_batch_cuts(connection: asyncpg.Conn
     queries = {m.name: f"SELECT * FROM {m.name} ORDER BY {', '.join(('pbx', *m.key))}" for m in ALL}
     once = {name: await connection.fetch(query) for name, query in queries.items()}
     for model in ALL:
-        await connection.execute(f"DROP TABLE {model.name}")
+        await swap.drop(connection, model.name, "model")
     await connection.execute("DELETE FROM checkpoint")
     projector = await open_projector(connection, *ALL)
     cuts = random.Random(22)
