@@ -32,6 +32,8 @@ def children_of(pid: int) -> list[int]:
 class Up:
     """One run of `up`; what it printed is in ``out`` and ``err``."""
 
+    program: tuple[str | Path, ...] = (Path(sys.executable).parent / "ringledger",)
+
     def __init__(self, data: Path, cwd: Path, *arguments: str, **environ: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.http = f"127.0.0.1:{free.getsockname()[1]}"
@@ -42,10 +44,9 @@ class Up:
         self.process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Self:
-        program = Path(sys.executable).parent / "ringledger"
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = await asyncio.create_subprocess_exec(
-                program, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
+                *self.program, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
             )
         return self
 
@@ -239,10 +240,20 @@ async def test_postgresql_that_dies_while_it_starts_is_started_again(
         await asyncio.wait_for(running, 300)
 
 
+class ImpatientUp(Up):
+    """It waits half a second for its port, not nine."""
+
+    program = (
+        sys.executable,
+        "-c",
+        "from services.cli import main, up; up.PORT_SECONDS = 0.5; main()",
+    )
+
+
 async def test_a_port_that_is_taken_is_named(place: Path, first_password: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        async with Up(place, tmp_path, RINGLEDGER_HTTP=address) as up:
+        async with ImpatientUp(place, tmp_path, RINGLEDGER_HTTP=address) as up:
             assert await asyncio.wait_for(up.process.wait(), 300) == 2
             assert f"RINGLEDGER_HTTP: {address} is in use by another program" in up.err.read_text()
             assert first_password
