@@ -11,7 +11,15 @@ from hypothesis import HealthCheck, settings
 from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.listener.backlog.spools import Spools
-from tests.support.database import EMPTY, READ_MODELS, SCHEMA, cloned, make_templates, temporary_server
+from tests.support.database import (
+    EMPTY,
+    READ_MODELS,
+    SCHEMA,
+    cloned,
+    make_templates,
+    own_types_reader,
+    temporary_server,
+)
 
 # The duration of an example depends on the load of the machine, not on the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,6 +56,7 @@ def _limits() -> Iterator[None]:
         patch.setattr("services.database.heartbeat.SILENT_TICKS", 240)
         # Most tests start a commander without a listener.
         patch.setattr("services.commander.link.NO_LISTENER_SECONDS", 0.0)
+        patch.setattr(asyncpg.Connection, "_introspect_types", own_types_reader())
         yield
 
 

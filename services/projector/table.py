@@ -4,6 +4,7 @@ import types
 import typing
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache, cached_property
 from typing import Any
 
 import msgspec
@@ -40,8 +41,18 @@ def _raw(value: Any) -> Any:
     return None if value is None else msgspec.Raw(msgspec.json.encode(value))
 
 
+@cache
+def _annotations(row: type[Struct]) -> dict[str, Any]:
+    """Return the annotation of each column; typing takes 0.4 ms for a row, and an API makes a hundred tables."""
+    hints = typing.get_type_hints(row)
+    return {f.name: hints[f.name] for f in msgspec.structs.fields(row)}
+
+
 class RowTable:
-    """A table of rows of one Struct, without and with ``schema``: search_path finds the bare name."""
+    """A table of rows of one Struct, without and with ``schema``: search_path finds the bare name.
+
+    A statement is made when it is first read: most tables of a process need one or two.
+    """
 
     def __init__(
         self,
@@ -57,29 +68,49 @@ class RowTable:
         self.bare_name = bare_name
         self.name = f"{schema}.{bare_name}" if schema else bare_name
         self._row: Any = row
-        hints = typing.get_type_hints(row)
-        self.columns = {f.name: _column_type(hints[f.name]) for f in msgspec.structs.fields(row)}
-        self._lists = {n for n in self.columns if _is_list(hints[n])}
+        self._hints = _annotations(row)
+        self.columns = {name: _column_type(hint) for name, hint in self._hints.items()}
+        self._lists = {name for name, hint in self._hints.items() if _is_list(hint)}
         self.key = ("pbx", *key)
-        names = list(self.columns)
-        arrays = self._arrays(1)
+        self._indexes = indexes
+        self._fill = fill
+
+    @cached_property
+    def create(self) -> str:
+        """The CREATE TABLE, and the statements of the secondary indexes."""
+        columns = [f"{n} {t}{'' if self._nullable(self._hints[n]) else ' NOT NULL'}" for n, t in self.columns.items()]
         keys = ", ".join(self.key)
-        selected = ", ".join(names)
-        own = ", ".join(f"t.{n}" for n in names)
-        rest = [n for n in names if n not in self.key]
-        self.create = (
-            f"CREATE TABLE {self.name} ("
-            + ", ".join(f"{n} {t}{'' if self._nullable(hints[n]) else ' NOT NULL'}" for n, t in self.columns.items())
-            + f", PRIMARY KEY ({keys})) WITH (fillfactor = {fill})"
-            + "".join(f";\n{index.format(table=self.name, name=bare_name)}" for index in indexes)
+        table = (
+            f"CREATE TABLE {self.name} ({', '.join(columns)}, PRIMARY KEY ({keys})) WITH (fillfactor = {self._fill})"
         )
-        self.upsert = f"INSERT INTO {self.name} ({selected}) SELECT * FROM unnest({arrays}) ON CONFLICT ({keys}) " + (
-            f"DO UPDATE SET ({', '.join(rest)}) = ROW({', '.join(f'excluded.{n}' for n in rest)})"
-            if rest
-            else "DO NOTHING"
+        return ";\n".join([table, *[index.format(table=self.name, name=self.bare_name) for index in self._indexes]])
+
+    @cached_property
+    def upsert(self) -> str:
+        """The INSERT of the rows of `arrays`, which replace rows of the same keys."""
+        rest = [n for n in self.columns if n not in self.key]
+        update = f"DO UPDATE SET ({', '.join(rest)}) = ROW({', '.join(f'excluded.{n}' for n in rest)})"
+        return (
+            f"INSERT INTO {self.name} ({', '.join(self.columns)}) SELECT * FROM unnest({self._arrays(1)}) "
+            f"ON CONFLICT ({', '.join(self.key)}) {update if rest else 'DO NOTHING'}"
         )
-        self.delete = f"DELETE FROM {self.name} t USING {self._keys(self.key)} WHERE {self._match(self.key)}"
-        self.select = f"SELECT {own} FROM {self.name} t JOIN {self._keys(self.key)} ON {self._match(self.key)}"
+
+    @cached_property
+    def delete(self) -> str:
+        """The DELETE of the rows with the keys of `key_arrays`."""
+        return f"DELETE FROM {self.name} t USING {self._keys(self.key)} WHERE {self._match(self.key)}"
+
+    @cached_property
+    def select(self) -> str:
+        """The SELECT of the rows with the keys of `key_arrays`."""
+        return self._select_by(self.key)
+
+    @property
+    def _select_all(self) -> str:
+        return f"SELECT {', '.join(f't.{n}' for n in self.columns)} FROM {self.name} t"
+
+    def _select_by(self, columns: tuple[str, ...]) -> str:
+        return f"{self._select_all} JOIN {self._keys(columns)} ON {self._match(columns)}"
 
     @staticmethod
     def _nullable(annotation: Any) -> bool:
@@ -131,30 +162,46 @@ class Table(RowTable):
             RowTable(d.name, d.row, d.key, schema, indexes=d.indexes, fill=100 if isinstance(d, Parts) else 70)
             for d in model.derived
         ]
-        self.create = ";\n".join(
-            [
-                self.create,
-                *[f"{d.create};\nCOMMENT ON TABLE {d.name} IS '{derived_comment(model.name)}'" for d in self.derived],
-            ]
-        )
-        own = ", ".join(f"t.{name}" for name in self.columns)
-        group = self.key[: 1 + (model.grouped_by or 0)]
-        self.select_group = f"SELECT {own} FROM {self.name} t JOIN {self._keys(group)} ON {self._match(group)}"
-        self.select_pbx = f"SELECT {own} FROM {self.name} t WHERE pbx = ANY($1::text[])"
-        self.select_open = f"SELECT {own} FROM {self.name} t WHERE {model.end_column} IS NULL"
-        ids = f"{schema}.{model.lookup}" if schema else model.lookup
-        self.select_ended = (
-            f"SELECT {own} FROM {self.name} t WHERE {model.end_column} IS NOT NULL AND ({', '.join(self.key)}) IN "
+
+    @cached_property
+    def create(self) -> str:
+        """The statements that create the model's table and those that follow from it."""
+        comment = derived_comment(self.model.name)
+        derived = [f"{d.create};\nCOMMENT ON TABLE {d.name} IS '{comment}'" for d in self.derived]
+        return ";\n".join([super().create, *derived])
+
+    @cached_property
+    def select_group(self) -> str:
+        """The SELECT of the rows of groups, for a model with ``grouped_by``."""
+        return self._select_by(self.key[: 1 + (self.model.grouped_by or 0)])
+
+    @cached_property
+    def select_pbx(self) -> str:
+        """The SELECT of all rows of some PBXs."""
+        return f"{self._select_all} WHERE pbx = ANY($1::text[])"
+
+    @cached_property
+    def select_open(self) -> str:
+        """The SELECT of all open rows, for a model with a machine."""
+        return f"{self._select_all} WHERE {self.model.end_column} IS NULL"
+
+    @cached_property
+    def select_ended(self) -> str:
+        """The SELECT of the ended rows that have one of the ids: arrays of PBXs and of ids."""
+        ids = f"{self.schema}.{self.model.lookup}" if self.schema else self.model.lookup
+        return (
+            f"{self._select_all} WHERE {self.model.end_column} IS NOT NULL AND ({', '.join(self.key)}) IN "
             f"(SELECT {', '.join(f'i.{name}' for name in self.key)} FROM {ids} i "
             "JOIN unnest($1::text[], $2::text[]) AS k (pbx, id) ON i.pbx = k.pbx AND i.id = k.id)"
         )
-        saved = f"{self.name} t"
-        if model.machine is not None and not model.is_state:
-            saved += f" WHERE {model.end_column} IS NULL"
-        self.save = (
+
+    @cached_property
+    def save(self) -> str:
+        """The INSERT of all rows, in parts of $4 rows, into the saved state of a model, version and position."""
+        return (
             "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) "
             "SELECT $1, $2, $3, n / $4::bigint, json_agg(r) "
-            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {saved}) AS t GROUP BY 4"
+            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {self.name} t) AS t GROUP BY 4"
         )
 
     @property

@@ -5,12 +5,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import asyncpg
 import msgspec
 
 from schemas.adps import AdpCreated, AdpmaCreated
 from schemas.log import NewEvent, RingledgerEvent
+from services.commander import term
 from services.commander.commander import Commander
 from services.database.connection import connect
 from services.log.append import append_events
@@ -92,6 +94,7 @@ async def scenes(url: str, *names: str) -> AsyncIterator[list[Scene]]:
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         connection = await connect(url, search_path="model, ledger")
+        stack.enter_context(mock.patch.object(term, "LISTENER_POLL_SECONDS", 0.05))
         amis = [await stack.enter_async_context(FakeAmi()) for _ in names]
         await stack.enter_async_context(
             listener_task(url, *(ami.pbx(name) for ami, name in zip(amis, names, strict=True)))

@@ -21,6 +21,8 @@ def children_of(pid: int) -> list[int]:
 class Up:
     """One run of `up`; what it printed is in ``out`` and ``err``."""
 
+    program: tuple[str | Path, ...] = (Path(sys.executable).parent / "ringledger",)
+
     def __init__(self, data: Path, cwd: Path, *arguments: str, **environ: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.http = f"127.0.0.1:{free.getsockname()[1]}"
@@ -31,10 +33,9 @@ class Up:
         self.process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Self:
-        program = Path(sys.executable).parent / "ringledger"
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = await asyncio.create_subprocess_exec(
-                program, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
+                *self.program, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
             )
         return self
 

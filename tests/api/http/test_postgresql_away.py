@@ -1,8 +1,10 @@
 """PostgreSQL hangs, or accepts no connections: every request gets a response, and no decision is done twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from unittest import mock
 
 import asyncpg
 import pytest
@@ -11,6 +13,7 @@ from structlog.testing import capture_logs
 
 from api.app_keys import CHECKPOINTS, HEARTBEAT
 from projections import ALL
+from services.database import heartbeat
 from services.database.connection import connect
 from services.database.embedded import Embedded
 from services.database.locks import LOCK, Lock
@@ -83,6 +86,13 @@ async def get_503(client: Client, path: str, method: str = "GET", **options: Any
     return reply
 
 
+@contextlib.contextmanager
+def silent(server: Embedded) -> Iterator[None]:
+    """Freeze the server, and let the heartbeat notice it after a quarter of a second instead of three."""
+    with frozen(server), mock.patch.object(heartbeat, "TICK_SECONDS", 0.02):
+        yield
+
+
 async def users(ledger: Ledger) -> list[str]:
     return [row[0] for row in await ledger.connection.fetch("SELECT username FROM users ORDER BY username")]
 
@@ -97,7 +107,7 @@ async def wait_ready(client: Client) -> None:
 async def test_every_request_is_answered_while_postgresql_hangs(
     client: Client, ledger: Ledger, own_server: Embedded
 ) -> None:
-    with frozen(own_server):
+    with silent(own_server):
         replies = await asyncio.gather(
             *(get_503(client, path) for path in READS),
             get_503(client, USERS, "POST", json=USER, headers=KEY),
@@ -121,7 +131,7 @@ async def test_every_request_is_answered_while_postgresql_hangs(
 
 async def test_failed_requests_log_one_line(client: Client, own_server: Embedded) -> None:
     client.app[HEARTBEAT].outage = Outage("database_unreachable", "database_reachable", clock=lambda: 0.0)
-    with capture_logs() as lines, frozen(own_server):
+    with capture_logs() as lines, silent(own_server):
         for _ in range(2):
             await asyncio.gather(*(get_503(client, path) for path in (*READS, "/readyz")), client.get("/metrics"))
     assert [line["event"] for line in lines].count("database_unreachable") == 1
@@ -138,7 +148,7 @@ async def test_a_decision_with_lost_result_is_done_once(client: Client, ledger: 
         return bool(await ledger.connection.fetchval(WAITING))
 
     await eventually(is_waiting, "the append waits for its lock", SECONDS)
-    with frozen(own_server):
+    with silent(own_server):
         reply = await request
         assert "may have been done" in (await reply.json())["message"]
     await blocker.close()
@@ -172,12 +182,8 @@ async def test_a_stream_continues_after_a_postgresql_freeze(
     client: Client, ledger: Ledger, own_server: Embedded
 ) -> None:
     async with open_stream(client, "/core/channels") as stream:
-        with frozen(own_server):
-
-            async def silent() -> bool:
-                return bool(client.app[HEARTBEAT].silent)
-
-            await eventually(silent, "the heartbeat stops", SECONDS)
+        with silent(own_server):
+            await eventually(lambda: client.app[HEARTBEAT].silent, "the heartbeat stops", SECONDS)
         await wait_ready(client)
         await ledger.write(b"Event: Newchannel\r\nChannel: PJSIP/1-1\r\nChannelState: 6\r\nUniqueid: 9.9\r\n\r\n")
         assert [message.what for message in await stream.take(1)] == ["core.channel.create"]

@@ -64,7 +64,10 @@ class World:
 
 
 @pytest.fixture
-async def world(url: str, tmp_path: Path) -> AsyncIterator[World]:
+async def world(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    # Each test cuts all connections twice.
+    for pause in ("services.projector.process.POLL_SECONDS", "services.projector.checkpoints.watcher.RETRY_SECONDS"):
+        monkeypatch.setattr(pause, 0.1)
     ledger = await open_ledger(url)
     await ledger.projector._connection.close()
     stop = asyncio.Event()

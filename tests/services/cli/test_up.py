@@ -178,10 +178,20 @@ async def test_postgresql_is_restarted_during_its_start(
         await asyncio.wait_for(running, 300)
 
 
+class ImpatientUp(Up):
+    """It waits half a second for its port, not nine."""
+
+    program = (
+        sys.executable,
+        "-c",
+        "from services.cli import main, up; up.PORT_SECONDS = 0.5; main()",
+    )
+
+
 async def test_a_port_that_is_taken_is_named(place: Path, first_password: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        async with Up(place, tmp_path, RINGLEDGER_HTTP=address) as up:
+        async with ImpatientUp(place, tmp_path, RINGLEDGER_HTTP=address) as up:
             assert await asyncio.wait_for(up.process.wait(), 300) == 2
             assert f"RINGLEDGER_HTTP: {address} is in use by another program" in up.err.read_text()
             assert first_password

@@ -25,6 +25,15 @@ from tests.support.freezing import crowded, frozen
 from tests.support.redacting import VARIETY
 
 SECONDS = 300.0
+PROGRAM = (Path(sys.executable).parent / "ringledger",)
+LIMITS = """
+from services.cli import main
+from services.database import compatible, connection, embedded
+compatible.CONNECT_SECONDS = connection.CONNECT_SECONDS = embedded.ANSWER_SECONDS = 1.0
+main()
+"""
+IMPATIENT = (sys.executable, "-c", LIMITS)
+"""The program with time limits of a second instead of ten: a frozen server never answers."""
 
 STATES = {
     "08006": "PostgreSQL does not answer: why; run this again later",
@@ -102,10 +111,12 @@ def commands(ledger_file: Path, ami_file: Path) -> list[Sequence[str | Path]]:
     ]
 
 
-async def ran(url: str, data: Path, *arguments: str | Path) -> tuple[int | None, str, str]:
+async def ran(
+    url: str, data: Path, *arguments: str | Path, program: Sequence[str | Path] = PROGRAM
+) -> tuple[int | None, str, str]:
     rest = {name: value for name, value in os.environ.items() if not name.startswith("RINGLEDGER_")}
     process = await asyncio.create_subprocess_exec(
-        Path(sys.executable).parent / "ringledger",
+        *program,
         *arguments,
         env=rest | {"RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)},
         stdout=asyncio.subprocess.PIPE,
@@ -127,13 +138,21 @@ async def files(url: str, folder: Path) -> tuple[Path, Path]:
     return folder / "ledger.jsonl.zst", ami
 
 
-async def explains(url: str, data: Path, says: str, *arguments: str | Path) -> None:
-    code, _out, err = await ran(url, data, *arguments)
+async def explains(
+    url: str, data: Path, says: str, *arguments: str | Path, program: Sequence[str | Path] = PROGRAM
+) -> None:
+    code, _out, err = await ran(url, data, *arguments, program=program)
     assert code in {1, 2}, (arguments, code, err)
     assert "Traceback" not in err, (arguments, err)
     lines = [line for line in err.splitlines() if line.startswith("ringledger: ")]
     assert len(lines) == 1, (arguments, err)
     assert says in lines[0], (arguments, lines)
+
+
+async def all_explain(url: str, data: Path, words: list[Sequence[str | Path]]) -> None:
+    """Run commands at once while the server is frozen."""
+    says = "PostgreSQL does not answer"
+    await asyncio.gather(*(explains(url, data, says, *arguments, program=IMPATIENT) for arguments in words))
 
 
 async def test_no_command_ends_in_a_traceback_without_postgresql(url: str, tmp_path: Path) -> None:
@@ -152,18 +171,14 @@ async def test_commands_have_no_traceback_without_connections(url: str, tmp_path
 async def test_every_command_ends_while_postgresql_is_frozen(url: str, own_server: Embedded, tmp_path: Path) -> None:
     ledger, ami = await files(url, tmp_path)
     with frozen(own_server):
-        await asyncio.gather(
-            *(explains(url, tmp_path, "PostgreSQL does not answer", *arguments) for arguments in commands(ledger, ami))
-        )
+        await all_explain(url, tmp_path, commands(ledger, ami))
 
 
 async def test_commands_end_while_the_server_is_frozen(url: str, own_server: Embedded) -> None:
     data = own_server.cluster.data.parent
     ledger, ami = await files(url, own_server.cluster.data.parent)
     with frozen(own_server):
-        await asyncio.gather(
-            *(explains("", data, "PostgreSQL does not answer", *arguments) for arguments in commands(ledger, ami))
-        )
+        await all_explain("", data, commands(ledger, ami))
 
 
 async def test_a_ledger_of_another_version_is_named(url: str, tmp_path: Path) -> None:
