@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.transfer.ami_blocks import read_blocks
 from services.transfer.asterisk_files import AsteriskFileError, CsvKind, Damage, read_records
 
@@ -64,7 +64,7 @@ def read_content(path: Path, kind: FileKind, *, skip_damaged: bool = False) -> C
 
 def read_contents(paths: Sequence[Path], kind: FileKind, *, skip_damaged: bool = False) -> list[Content]:
     """Read all files completely. Raises AsteriskFileError."""
-    with Bar("checking") as progress:
+    with ProgressBar("checking") as progress:
         contents: list[Content] = []
         for path in paths:
             contents.append(read_content(path, kind, skip_damaged=skip_damaged))
