@@ -23,7 +23,7 @@ class ListenerState(Struct, frozen=True):
     clock_offset: float | None = None
 
 
-class Posted(Struct, frozen=True):
+class ListenerEntry(Struct, frozen=True):
     """One listener in the status file; it is ``holding`` the lease, or stands by."""
 
     pbx: str
@@ -44,6 +44,6 @@ class Board(Struct, frozen=True):
     """
 
     at: float
-    listeners: list[Posted]
+    listeners: list[ListenerEntry]
     passed: float = 0.0
     boot: str = ""

@@ -38,7 +38,7 @@ ORDER BY tm_create, uuid
 """
 
 
-class Granted(Struct, frozen=True):
+class PermissionItem(Struct, frozen=True):
     """One of ``permissions`` in a body."""
 
     permission: Permission
@@ -51,7 +51,7 @@ class PostBody(Struct, frozen=True):
     password: Password
     name: Text = ""
     context: Text = ""
-    permissions: list[Granted] = field(default_factory=list)
+    permissions: list[PermissionItem] = field(default_factory=list)
 
 
 class PutBody(Struct, frozen=True):
@@ -61,7 +61,7 @@ class PutBody(Struct, frozen=True):
     password: Password | None = None
     name: Text | None = None
     context: Text | None = None
-    permissions: list[Granted] | None = None
+    permissions: list[PermissionItem] | None = None
 
 
 def managed(row: asyncpg.Record, _now: datetime) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from projections.engine.model import Handler, Key, ReadModel, Row
-from schemas.ami.counts import Counted
+from schemas.ami.counts import SnapshotCount
 from schemas.link import LinkEvent
 
 DEVICE_STATES = ("UNKNOWN", "NOT_INUSE", "INUSE", "BUSY", "INVALID", "UNAVAILABLE", "RINGING", "RINGINUSE", "ONHOLD")
@@ -89,17 +89,17 @@ def with_snapshot_start(memory: dict[str, Any], e: Any) -> Any:
 
     Epochs rise even when the machine's clock is set back: until the clock has caught up, an epoch is not a time.
     """
-    epoch = epoch_of(e.action_id) if isinstance(e, Counted) else e.epoch
+    epoch = epoch_of(e.action_id) if isinstance(e, SnapshotCount) else e.epoch
     if epoch is None:
         return e
-    if not isinstance(e, Counted) and e.type == "SnapshotStarted":
+    if not isinstance(e, SnapshotCount) and e.type == "SnapshotStarted":
         began = int(e.recorded.timestamp())
         memory["began"] = [epoch, epoch if abs(epoch - began) < 60 else began]
     last, began = memory.get("began", (None, 0))
     return replace(e, minute=began if epoch == last else epoch)
 
 
-def of_answer(e: Counted) -> Key | None:
+def of_answer(e: SnapshotCount) -> Key | None:
     return None if epoch_of(e.action_id) is None else full_minute(e.minute)
 
 
@@ -132,23 +132,23 @@ def start_snapshot(row: Sample, e: LinkEvent) -> Sample:
     )
 
 
-def accepts(row: Sample | None, e: Counted) -> bool:
+def accepts(row: Sample | None, e: SnapshotCount) -> bool:
     return row is not None and not row.complete and row.epoch is not None and epoch_of(e.action_id) == row.epoch
 
 
-def count_channels(row: Sample | None, e: Counted) -> Sample | None:
+def count_channels(row: Sample | None, e: SnapshotCount) -> Sample | None:
     return replace(row, active_channels=e.list_items) if row and accepts(row, e) else row
 
 
-def count_calls(row: Sample | None, e: Counted) -> Sample | None:
+def count_calls(row: Sample | None, e: SnapshotCount) -> Sample | None:
     return replace(row, active_calls=e.core_current_calls) if row and accepts(row, e) else row
 
 
-def count_callers(row: Sample | None, e: Counted) -> Sample | None:
+def count_callers(row: Sample | None, e: SnapshotCount) -> Sample | None:
     return replace(row, callers_waiting=(row.callers_waiting or 0) + e.calls) if row and accepts(row, e) else row
 
 
-def add_member(row: Sample | None, e: Counted) -> Sample | None:
+def add_member(row: Sample | None, e: SnapshotCount) -> Sample | None:
     return replace(row, devices={**row.devices, e.location: e.status}) if row and accepts(row, e) else row
 
 
@@ -184,10 +184,10 @@ SAMPLES = ReadModel(
     on={
         "Minute": Handler(LinkEvent, of_minute, count_minute, initial=initial),
         "SnapshotStarted": Handler(LinkEvent, of_minute, start_snapshot, initial=initial, context=with_snapshot_start),
-        "CoreShowChannelsComplete": Handler(Counted, of_answer, count_channels, context=with_snapshot_start),
-        "Response:CoreStatus": Handler(Counted, of_answer, count_calls, context=with_snapshot_start),
-        "QueueParams": Handler(Counted, of_answer, count_callers, context=with_snapshot_start),
-        "QueueMember": Handler(Counted, of_answer, add_member, context=with_snapshot_start),
+        "CoreShowChannelsComplete": Handler(SnapshotCount, of_answer, count_channels, context=with_snapshot_start),
+        "Response:CoreStatus": Handler(SnapshotCount, of_answer, count_calls, context=with_snapshot_start),
+        "QueueParams": Handler(SnapshotCount, of_answer, count_callers, context=with_snapshot_start),
+        "QueueMember": Handler(SnapshotCount, of_answer, add_member, context=with_snapshot_start),
         "SnapshotListed": Handler(LinkEvent, of_minute, complete_list, context=with_snapshot_start),
         "SnapshotCompleted": Handler(LinkEvent, of_minute, complete_snapshot, context=with_snapshot_start),
     },

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from projections.engine.model import Handler, Key, ReadModel, Row
-from schemas.ami.core import CoreSettings, CoreStatus, Greeted
+from schemas.ami.core import CoreSettings, CoreStatus, LinkBanner
 
 
 class System(Row):
@@ -42,7 +42,7 @@ def row_of(row: System | None, e: Any) -> System:
     return row or System(pbx=e.pbx, tm_update=e.at, id=e.pbx)
 
 
-def apply_banner(row: System | None, e: Greeted) -> System:
+def apply_banner(row: System | None, e: LinkBanner) -> System:
     """Create the row even if the AMI user may not read the settings; the banner holds the AMI version."""
     return replace(row_of(row, e), ami_version=e.banner.partition("/")[2].strip() or row_of(row, e).ami_version)
 
@@ -81,7 +81,7 @@ SYSTEMS = ReadModel(
     row=System,
     key=("id",),
     on={
-        "Connected": Handler(Greeted, by_pbx, apply_banner),
+        "Connected": Handler(LinkBanner, by_pbx, apply_banner),
         "Response:CoreStatus": Handler(CoreStatus, by_success, apply_status),
         "Response:CoreSettings": Handler(CoreSettings, by_success, apply_settings),
     },

@@ -18,7 +18,7 @@ from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
 from projections.queues.queue_channels import CallerMove, keep_row, no_row
 from schemas.ami.channel import BridgeMember, HangupEvent, Rename
-from schemas.ami.core import Greeted
+from schemas.ami.core import LinkBanner
 from schemas.ami.queue import QueueCaller, QueueEntryListed
 from schemas.ami.transfer import AttendedTransfer
 
@@ -159,7 +159,7 @@ QUEUE_ENTRIES = ReadModel(
     row=QueueEntry,
     key=("queue_name", "unique_id"),
     on={
-        "Connected": Handler(Greeted, no_row, keep_row, context=queue_channels.forget_all),
+        "Connected": Handler(LinkBanner, no_row, keep_row, context=queue_channels.forget_all),
         "QueueEntry": GroupHandler(
             QueueEntryListed, by_caller, apply_list_item, list_item_wins=True, context=queue_channels.remember_entry
         ),

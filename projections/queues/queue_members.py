@@ -12,7 +12,7 @@ from projections.engine.model import Handler, Key, ReadModel, Row
 from projections.queues import queue_channels
 from projections.queues.queue_channels import keep_row, no_row
 from schemas.ami.channel import HangupEvent
-from schemas.ami.core import Greeted
+from schemas.ami.core import LinkBanner
 from schemas.ami.queue import QueueCall, QueueMemberEvent, QueueMemberFacts, QueueMemberListed
 from schemas.ami.transfer import LocalOptimization
 
@@ -152,7 +152,7 @@ QUEUE_MEMBERS = ReadModel(
         ),
         "QueueMemberStatus": Handler(QueueMemberEvent, by_location, change_status),
         "QueueMemberRemoved": Handler(QueueMemberEvent, by_location, remove, deletes_unseen=True),
-        "Connected": Handler(Greeted, no_row, keep_row, context=queue_channels.forget_all),
+        "Connected": Handler(LinkBanner, no_row, keep_row, context=queue_channels.forget_all),
         "AgentConnect": Handler(QueueCall, by_location, take_call, context=queue_channels.remember_call),
         "LocalOptimizationBegin": Handler(LocalOptimization, no_row, keep_row, context=queue_channels.move_end),
         "AgentComplete": Handler(QueueCall, by_location, finish_call, context=queue_channels.complete_call),

@@ -13,7 +13,7 @@ from projections.queues import queue_channels
 from projections.queues.queue_channels import CallerMove, Memory, keep_row, no_row
 from projections.queues.queue_row import Queue, finish_call, hold_time_after, with_percentages, without
 from schemas.ami.channel import BridgeMember, HangupEvent
-from schemas.ami.core import Greeted
+from schemas.ami.core import LinkBanner
 from schemas.ami.queue import (
     QueueCall,
     QueueCaller,
@@ -184,7 +184,7 @@ QUEUES = ReadModel(
         "BridgeEnter": Handler(BridgeMember, by_known, bridge_caller, context=queue_channels.end_wait),
         "Hangup": Handler(HangupEvent, by_known, end_channel, context=ended_call),
         # These change no row, but the channel to which later events refer.
-        "Connected": Handler(Greeted, no_row, keep_row, context=queue_channels.forget_all),
+        "Connected": Handler(LinkBanner, no_row, keep_row, context=queue_channels.forget_all),
         "LocalOptimizationBegin": Handler(LocalOptimization, no_row, keep_row, context=queue_channels.move_end),
     },
     lists={"QueueStatus": None},

@@ -5,7 +5,7 @@ from msgspec import field
 from schemas.ami import AmiEvent, Float, Int, OwnEvent
 
 
-class Greeted(OwnEvent, frozen=True, kw_only=True, gc=False):
+class LinkBanner(OwnEvent, frozen=True, kw_only=True, gc=False):
     """Ringledger's own Connected; the banner is like ``Asterisk Call Manager/11.0.0``."""
 
     banner: str = field(name="banner", default="")

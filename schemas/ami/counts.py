@@ -5,7 +5,7 @@ from msgspec import field
 from schemas.ami import AmiEvent, Int
 
 
-class Counted(AmiEvent, frozen=True, kw_only=True, gc=False):
+class SnapshotCount(AmiEvent, frozen=True, kw_only=True, gc=False):
     """CoreShowChannelsComplete, Response:CoreStatus, QueueParams, QueueMember, in responses to a snapshot.
 
     ``location`` is a queue member's interface and ``status`` the state of its device, as a number. ``minute`` is not in

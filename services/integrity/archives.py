@@ -12,7 +12,7 @@ from services.integrity.damage import BatchBoundary, DamageError
 from services.log.archives import Archive, ArchiveCatalog
 from services.log.chain import ZERO_LINK
 from services.log.redactions import Leaves, collect
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.transfer.ledger_check import CheckedFile, check_file
 
 ARCHIVED_EVENTS = """
@@ -73,7 +73,7 @@ def check_files(
     ``redacted`` are the log's Redacted events. Raises StrayFileError, LedgerFileError and DamageError.
     """
     files: dict[str, CheckedFile] = {}
-    with Bar("checking") as progress:
+    with ProgressBar("checking") as progress:
         for path in paths:
             file = check_file(path, progress.show, marks)
             archive = next((a for a in catalog.archives if a.first == file.manifest.first), None)

@@ -16,7 +16,7 @@ from services.log.archives import ArchiveCatalog
 from services.log.batches import LogSlice, connect_microseconds, month_of, read_batches, read_rows
 from services.log.chain import LEAF_BYTES, SALT_BYTES, ZERO_LINK, SealedBatch
 from services.log.redactions import TokenSummary
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 
 OUTSIDE = """
 SELECT (SELECT min(position) FROM ledger.event WHERE position <= $1) AS event_before,
@@ -63,7 +63,7 @@ async def walk_chain(
     """
     connection = await connect_microseconds(url, "ringledger verify")
     try:
-        with Bar("verifying") as progress:
+        with ProgressBar("verifying") as progress:
             walk = _ChainWalk(connection, start, frozenset(marks), redacted or {})
             return await walk.run(url, {} if start == LOG_START else archived_counts, progress.show)
     except NO_LEDGER:

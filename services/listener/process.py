@@ -65,10 +65,10 @@ async def write_board(file: Path, listeners: Sequence[StandbyListener]) -> None:
     new = file.with_suffix(".new")
     last_error = ""
     while True:
-        posted = [listener.posted() for listener in listeners]
+        entries = [listener.entry() for listener in listeners]
         try:
             with open_private(new, "wb") as out:
-                out.write(msgspec.json.encode(Board(CLOCK.now(), posted, CLOCK.monotonic(), boot_id())))
+                out.write(msgspec.json.encode(Board(CLOCK.now(), entries, CLOCK.monotonic(), boot_id())))
             new.replace(file)
             last_error = ""
         except OSError as error:

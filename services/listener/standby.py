@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from schemas.listener import ListenerState, Posted
+from schemas.listener import ListenerEntry, ListenerState
 from schemas.spool import SpoolState
 from services.listener.ami import MakeIngest
 from services.listener.backlog.spools import Spools
@@ -104,10 +104,10 @@ class StandbyListener:
             clock_offset=receiver.clock_offset,
         )
 
-    def posted(self) -> Posted:
+    def entry(self) -> ListenerEntry:
         """Return the state for ``listeners.json``."""
         state = self.state()
-        return Posted(
+        return ListenerEntry(
             self.pbx,
             self.kind,
             self._term is not None and self._term.lease.is_held,

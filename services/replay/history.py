@@ -17,7 +17,7 @@ from services.projector.table import Table
 from services.replay import instants
 from services.replay.as_of import AsOfReader, BrokenModelError, TooFarError
 from services.replay.instants import Instant, InvalidInstantError
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 
 
 class HistoryError(Exception):
@@ -67,7 +67,7 @@ async def query_history(url: str, query: HistoryQuery) -> list[RowsAsOf]:
 
 
 async def _rows_as_of(connection: asyncpg.Connection, query: HistoryQuery, instant: Instant) -> RowsAsOf:
-    with Bar("folding") as bar:
+    with ProgressBar("folding") as bar:
         models = await AsOfReader(ALL).read(connection, [query.model], instant, on_progress=bar.show)
     model = models[query.model]
     rows = [row for row in model.rows if query.pbx in {None, row.pbx}]

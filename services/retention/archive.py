@@ -25,7 +25,7 @@ from services.replay.instants import Instant
 from services.retention.archive_files import ArchiveFile, Month, file_paths, write_files
 from services.retention.archive_report import ArchiveResult
 from services.retention.detach import ArchiveError, check_ready, detach
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.transfer.export_ledger import ExportError
 from services.transfer.ledger_file import LedgerFileError
 
@@ -122,7 +122,7 @@ async def _save_states(connection: asyncpg.Connection, start: int, position: int
     await stale_states.delete_pinned_after(connection, start)
     latest = await saved.latest_recorded(connection, position)
     instant = Instant(position, latest, start + 1, ((0, position),))
-    with Bar("folding") as progress:
+    with ProgressBar("folding") as progress:
         names = [model.name for model in ALL]
         models = await AsOfReader(ALL).read(connection, names, instant, on_progress=progress.show)
     for one in models.values():

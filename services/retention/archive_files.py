@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from schemas.ledger_file import Manifest
 from services.runtime.private import make_folder
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.transfer.export_ledger import export_ledger
 from services.transfer.ledger_check import check_file
 from services.transfer.ledger_file import LedgerFileError, manifest_path, read_batches, read_manifest
@@ -66,7 +66,7 @@ async def write_files(url: str, months: Sequence[Month], paths: Sequence[Path]) 
 
 
 def _check(month: Month, path: Path) -> Manifest:
-    with Bar(f"checking {path.name}") as progress:
+    with ProgressBar(f"checking {path.name}") as progress:
         m = check_file(path, progress.show).manifest
     links = month.previous.hex(), month.hash.hex()
     if (m.pbx, m.first, m.last, m.previous, m.hash) != (None, month.first, month.last, *links):

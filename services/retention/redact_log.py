@@ -9,7 +9,7 @@ from services.log.chain import leaf
 from services.log.read import head_position
 from services.retention.redact_pattern import RedactionPattern
 from services.retention.redact_report import Redaction
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 
 WINDOW_POSITIONS = 10_000
 CHUNK_EVENTS = 2_000
@@ -59,7 +59,7 @@ class LogRedactor:
 
     async def run(self, after: int) -> int:
         """Redact all events after a position; return the end of the log."""
-        with Bar("redacting") as progress:
+        with ProgressBar("redacting") as progress:
             while after < (head := await head_position(self._connection)):
                 until = min(after + WINDOW_POSITIONS, head)
                 for row in await self._connection.fetch(EVENTS, after, until, self._pattern.like_patterns):

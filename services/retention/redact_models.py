@@ -17,7 +17,7 @@ from services.projector.projector import Projector
 from services.projector.stale_states import rewrite_pinned
 from services.projector.table import Table
 from services.retention.redact_pattern import RedactionPattern
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 
 RETRY_SECONDS = 0.5
 PAUSE_SECONDS = 0.05
@@ -115,7 +115,7 @@ class ModelRedactor:
 
 
 async def _project_until_served(projector: Projector, models: list[str]) -> None:
-    with Bar("rebuilding") as progress:
+    with ProgressBar("rebuilding") as progress:
         while building := [f.position for f in projector.cursors if f.schema == "rebuild"]:
             if await projector.advance() == 0:
                 await asyncio.sleep(PAUSE_SECONDS)

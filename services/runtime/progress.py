@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 PROGRESS_SECONDS = 2.0
 
 
-class Bar:
+class ProgressBar:
     """A progress bar on standard error, if that is a terminal and the work takes longer than `PROGRESS_SECONDS`."""
 
     def __init__(self, title: str) -> None:

@@ -8,7 +8,7 @@ import asyncpg
 from services.database.connection import connect
 from services.log.bounds import Bound, positions_between, require_pbx
 from services.runtime.masking.ami import mask_block
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 
 BATCH_POSITIONS = 10_000
 
@@ -40,7 +40,7 @@ async def export_ami(url: str, pbx: str, out: BinaryIO, since: Bound = None, unt
         await require_pbx(connection, pbx)
         first, last = await positions_between(connection, since, until)
         written = 0
-        with Bar("exporting") as progress:
+        with ProgressBar("exporting") as progress:
             async for position, blocks in read_blocks(connection, pbx, last, first):
                 out.write(b"".join(blocks))
                 written += len(blocks)

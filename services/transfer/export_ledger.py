@@ -14,7 +14,7 @@ from services.log.batches import connect_microseconds, read_slices, salt_at
 from services.log.bounds import Bound, positions_between, require_pbx
 from services.log.chain import SealedBatch
 from services.log.redactions import Leaves, RedactionError
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.transfer.ledger_file import FileEvent
 from services.transfer.ledger_writer import LedgerFileWriter
 
@@ -67,7 +67,7 @@ async def _write(
     previous = catalog.hash
     if start != catalog.position + 1:
         previous = await connection.fetchval(PREVIOUS, start) or b""
-    with Bar("exporting") as progress:
+    with ProgressBar("exporting") as progress:
         async with contextlib.aclosing(read_slices(connection, start - 1, last, pbx)) as reading:
             async for stretch in reading:
                 rows = iter(stretch.rows)

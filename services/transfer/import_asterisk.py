@@ -21,7 +21,7 @@ from services.database.locks import Lock, stand_by, try_lock
 from services.database.migrate import migrate
 from services.log.append import append_events
 from services.log.read import head_position
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.transfer import timezones
 from services.transfer.cel_layout import read_columns, write_columns
 from services.transfer.import_content import Content, csv_records
@@ -121,7 +121,7 @@ async def _opening(connection: asyncpg.Connection, content: Content, pbx: str, t
 async def _write(
     connection: asyncpg.Connection, writer: tuple[str, int], events: Iterator[NewEvent], done: int, total: int
 ) -> None:
-    with Bar("importing") as progress:
+    with ProgressBar("importing") as progress:
         while batch := _next_batch(events):
             await append_events(connection, *writer, done + 1, batch)
             done += len(batch)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.transfer.ami_blocks import read_blocks
 from services.transfer.asterisk_files import AsteriskFileError, Columns, CsvKind, CsvRecord, Damage, read_records
 
@@ -80,7 +80,7 @@ def read_contents(
 
     Raises AsteriskFileError.
     """
-    with Bar("checking") as progress:
+    with ProgressBar("checking") as progress:
         contents: list[Content] = []
         for path in paths:
             contents.append(read_content(path, kind, skip_damaged=skip_damaged, columns=columns))

@@ -16,7 +16,7 @@ from services.database.migrate import migrate
 from services.log import append as log
 from services.log.archives import ArchivedError, read_catalog
 from services.log.read import read_head
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.transfer.ledger_check import CheckedFile, check_file
 from services.transfer.ledger_file import FileEvent, read_batches
 
@@ -68,7 +68,7 @@ async def import_ledger(url: str, files: Sequence[CheckedFile]) -> AsyncIterator
 
 def check_files(paths: Sequence[Path]) -> list[CheckedFile]:
     """Check all files completely. Raises LedgerFileError."""
-    with Bar("checking") as progress:
+    with ProgressBar("checking") as progress:
         return [check_file(path, progress.show) for path in paths]
 
 
@@ -145,7 +145,7 @@ def _times(events: list[FileEvent]) -> tuple[list[int | None], list[int]]:
 
 async def _write(connection: asyncpg.Connection, batches: Batches, put: PutBatch, total: int) -> None:
     done = 0
-    with Bar("importing") as progress:
+    with ProgressBar("importing") as progress:
         for group in _transactions(batches):
             async with connection.transaction():
                 for line, events in group:

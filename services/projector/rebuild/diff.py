@@ -20,7 +20,7 @@ from services.projector.initial_state import NoInitialStateError, fill_table, re
 from services.projector.projector import Projector
 from services.projector.rebuild.rebuild import RebuildError, connect_to_models
 from services.projector.table import RowTable, Table
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 
 MAX_SHOWN_ROWS = 20
 """Rows of one model in the report; all are counted."""
@@ -109,7 +109,7 @@ async def differences(url: str, models: Sequence[ReadModel]) -> list[Comparison]
         )
         await scratch.open()
         end = max(c.position for c in comparisons)
-        with Bar("folding") as bar:
+        with ProgressBar("folding") as bar:
             while await scratch.advance():
                 bar.show(min((f.position for f in scratch.cursors if f.position < f.until), default=end), end)
         if await last_archived(connection) != archived:

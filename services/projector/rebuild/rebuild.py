@@ -21,7 +21,7 @@ from services.log.archives import ArchivedError, read_catalog
 from services.log.read import head_position
 from services.projector.process import project
 from services.projector.swap import SERVED_POSITIONS
-from services.runtime.progress import Bar
+from services.runtime.progress import ProgressBar
 from services.runtime.tasks import wait_event
 
 POLL_SECONDS = 0.25
@@ -129,7 +129,7 @@ async def _follow(
     connection: asyncpg.Connection, numbers: list[int], target: int, stop: asyncio.Event, own: asyncio.Task[None]
 ) -> list[asyncpg.Record]:
     """Wait until all models are served at ``target`` or have failed, or until ``stop``; return their states."""
-    with Bar("rebuilding") as bar:
+    with ProgressBar("rebuilding") as bar:
         while True:
             rows: list[asyncpg.Record] = await connection.fetch(STATE, numbers)
             if stop.is_set() or all(_is_over(row, target) for row in rows):

@@ -106,7 +106,7 @@ async def test_an_explanation_beyond_the_limits_is_not_exact(
             patch.setattr(explain, name, limit)
             explanation = await get_explanation(client, statistics=day)
         assert (explanation["exact"], explanation["events"]) == (False, [])
-        assert "are read for one answer" in explanation["why"]
+        assert "One response reads at most" in explanation["why"]
     assert (await get_explanation(client, statistics=day))["exact"] is True
 
 

@@ -66,7 +66,7 @@ async def test_a_listener_reports_stuck_events(url: str, tmp_path: Path) -> None
         running = asyncio.create_task(standby.run(stop))
         await eventually(is_stuck, "the event waits in a full spool")
     await eventually(is_drained, "the event is in the log")
-    assert standby.posted().stalled == 0.0
+    assert standby.entry().stalled == 0.0
     stop.set()
     await running
     await holder.close()
