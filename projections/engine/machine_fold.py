@@ -42,7 +42,7 @@ class MachineFold(Fold):
         self._ended: dict[tuple[str, str], set[Key]] = {}
         self._looked_up: set[Key] = set()
         self._id_parts = next((d for d in model.derived if d.name == model.lookup), None)
-        self._shapes = {name: (one.shape, _sources_of(one.shape)) for name, one in model.on.items()}
+        self._sources = {name: _sources_of(one.shape) for name, one in model.on.items()}
         if opened is not None:
             self.rows = opened.rows
 
@@ -95,9 +95,8 @@ class MachineFold(Fold):
 
     def _apply(self, decoded: DecodedEvent) -> None:
         event = decoded.event
-        shape, sources = self._shapes[event.name]
-        if event.source in sources:
-            shaped = decoded.convert(shape)
+        if event.source in self._sources.get(event.name, ()):
+            shaped = decoded.convert(self.model.on[event.name].shape)
             self._inputs.append((shaped, event))
             try:
                 self.ids.update(self._open().missing(shaped))

@@ -26,8 +26,9 @@ def test_the_recipes_work(tmp_path: Path) -> None:
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, tmp_path / name)
-    tests = [test for page in PAGES for test in apply(ROOT / "docs" / "contributing" / page, tmp_path)]
-    assert len(tests) == len(PAGES)
+    by_page = [apply(ROOT / "docs" / "contributing" / page, tmp_path) for page in PAGES]
+    assert all(by_page)
+    tests = [test for tests in by_page for test in tests]
     run(tmp_path, "ruff", "check", "--no-cache", ".")
     run(tmp_path, "ruff", "format", "--no-cache", "--check", ".")
     run(tmp_path, "lint-imports", "--no-cache")

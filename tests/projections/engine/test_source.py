@@ -8,18 +8,20 @@ from projections import ALL
 from projections.calls.call_records import CALL_RECORDS, CallRecord
 from projections.engine.decoding import DecodedEvent
 from projections.engine.fold import Fold
+from projections.engine.machine_fold import MachineFold, new_fold
 from projections.engine.model import ReadModel
 from projections.engine.state import FoldState
 from projections.engine.subscriptions import event_names_of
 from schemas.log import RecordedEvent, Source
+from tests.support.pair_model import PAIRS
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = sorted({name for model in ALL for name in event_names_of(model)})
 
 
-@pytest.mark.parametrize("model", ALL, ids=lambda model: str(model.name))
+@pytest.mark.parametrize("model", [*ALL, PAIRS], ids=lambda model: str(model.name))
 def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
-    fold = Fold(model, FoldState())
+    fold = new_fold(model, FoldState())
     for name in NAMES:
         is_own = any(getattr(m.on[name].shape, "source_of_events", "ami") == "ringledger" for m in ALL if name in m.on)
         forged: Source = "ami" if is_own or name.startswith("Snapshot") else "ringledger"
@@ -27,6 +29,7 @@ def test_an_event_of_another_source_is_not_folded(model: ReadModel) -> None:
             raw = b'{"epoch": 1, "uuid": "1"}' if source != "ami" else b"Event: " + name.encode() + b"\r\n\r\n"
             fold.apply(DecodedEvent(RecordedEvent(1, "pbx", source, name, AT, raw, AT)))
     fold.run()
+    assert not isinstance(fold, MachineFold) or (fold.ids, fold.dirty) == (set(), set())
     assert (fold.keys, fold.groups, fold.pbxes, fold.state, fold.rejected, fold.error) == (
         set(),
         set(),
