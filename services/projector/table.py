@@ -1,5 +1,6 @@
 """Tables of read models, made from their Structs, and the static SQL that reads and writes them."""
 
+import inspect
 import types
 import typing
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ class RowTable:
         self.bare_name = bare_name
         self.name = f"{schema}.{bare_name}" if schema else bare_name
         self._row: Any = row
+        parameters = inspect.signature(row).parameters.values()
+        self._is_keyword_only = any(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters)
         hints = typing.get_type_hints(row)
         self.columns = {f.name: _column_type(hints[f.name]) for f in msgspec.structs.fields(row)}
         self._lists = {n for n in self.columns if _is_list(hints[n])}
@@ -106,6 +109,8 @@ class RowTable:
 
     def rows(self, records: list[Any]) -> list[Any]:
         """Make rows of what a select of this table returned."""
+        if self._is_keyword_only:
+            return [self._row(**dict(zip(self.columns, record, strict=True))) for record in records]
         return [self._row(*record) for record in records]
 
     def arrays(self, rows: Sequence[Any]) -> list[list[Any]]:
