@@ -32,11 +32,6 @@ NO_OPTION = frozenset(
         "Privilege",
         "DeviceState",
         "ActiveChannels",
-        "_pbx",
-        "_at",
-        "_position",
-        "_recorded",
-        "_source",
     }
 )
 
@@ -88,7 +83,7 @@ def apply_detail(row: Endpoint | None, e: dict[str, Any]) -> Endpoint:
         aors=e.get("Aors", ""),
         auth=e.get("Auth", ""),
         outbound_auth=e.get("OutboundAuth", ""),
-        options={name: value for name, value in e.items() if name not in NO_OPTION},
+        options={name: value for name, value in e.items() if name not in NO_OPTION and not name.startswith("_")},
     )
 
 

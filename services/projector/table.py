@@ -1,5 +1,6 @@
 """Tables of read models, made from their Structs, and the static SQL that reads and writes them."""
 
+import inspect
 import types
 import typing
 from collections.abc import Sequence
@@ -71,6 +72,8 @@ class RowTable:
         self._hints = _annotations(row)
         self.columns = {name: _column_type(hint) for name, hint in self._hints.items()}
         self._lists = {name for name, hint in self._hints.items() if _is_list(hint)}
+        parameters = inspect.signature(row).parameters.values()
+        self._is_keyword_only = any(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters)
         self.key = ("pbx", *key)
         self._indexes = indexes
         self._fill = fill
@@ -137,6 +140,8 @@ class RowTable:
 
     def rows(self, records: list[Any]) -> list[Any]:
         """Make rows of what a select of this table returned."""
+        if self._is_keyword_only:
+            return [self._row(**dict(zip(self.columns, record, strict=True))) for record in records]
         return [self._row(*record) for record in records]
 
     def arrays(self, rows: Sequence[Any]) -> list[list[Any]]:

@@ -307,10 +307,10 @@ async def test_an_idle_projector_notices_a_request(
     await writer.write_notes("a")
     projector = await open_projector(connection, model)
     stop, wake = asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(projector.run(stop, wake))
     other = await connect(url)
     notified = asyncio.Event()
     await other.add_listener("ringledger_model", lambda *a: notified.set() if '"changed":["notes"]' in a[3] else None)
+    running = asyncio.create_task(projector.run(stop, wake))
     async with asyncio.timeout(300):
         await notified.wait()
         notified.clear()
