@@ -202,11 +202,17 @@ class Table(RowTable):
 
     @cached_property
     def save(self) -> str:
-        """The INSERT of all rows, in parts of $4 rows, into the saved state of a model, version and position."""
+        """The INSERT of all rows, in parts of $4 rows, into the saved state of a model, version and position.
+
+        The ended rows of a history model with a machine are left out.
+        """
+        is_open = ""
+        if self.model.machine is not None and not self.model.is_state:
+            is_open = f" WHERE {self.model.end_column} IS NULL"
         return (
             "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) "
             "SELECT $1, $2, $3, n / $4::bigint, json_agg(r) "
-            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {self.name} t) AS t GROUP BY 4"
+            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {self.name} t{is_open}) AS t GROUP BY 4"
         )
 
     @property
