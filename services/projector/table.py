@@ -212,7 +212,8 @@ class Table(RowTable):
         return (
             "INSERT INTO ledger.saved_rows (model, version, changed, part, rows) "
             "SELECT $1, $2, $3, n / $4::bigint, json_agg(r) "
-            f"FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n FROM {self.name} t{is_open}) AS t GROUP BY 4"
+            "FROM (SELECT row_to_json(t) AS r, row_number() OVER () - 1 AS n "
+            f"FROM {self.name} t{is_open}) AS t GROUP BY 4"
         )
 
     @property
