@@ -12,6 +12,8 @@ from services.log.times import parse_rfc3339
 MAX_BIGINT = (1 << 63) - 1
 MAX_EPOCH_SECONDS = 1 << 33
 """The year 2242: a later time is a mistake."""
+LONG_FRACTION = re.compile(r"\.[0-9]{10}")
+"""A fraction of a second finer than nanoseconds: a mistake too."""
 
 
 class QueryParams:
@@ -50,12 +52,16 @@ class QueryParams:
         return None if value is None else value.encode()
 
     def time(self, name: str) -> datetime | None:
-        """Return a time in RFC 3339."""
+        """Return a time in RFC 3339, of at most nine decimals."""
         value = self.text(name)
+        if value is None:
+            return None
         try:
-            return None if value is None else parse_rfc3339(value)
+            if not LONG_FRACTION.search(value):
+                return parse_rfc3339(value)
         except ValueError:
-            raise ApiError(400, f"{name}: a time as 2026-11-23T14:03:00Z") from None
+            pass
+        raise ApiError(400, f"{name}: a time as 2026-11-23T14:03:00Z")
 
     def epoch_seconds(self, name: str) -> datetime | None:
         """Return a time in seconds since the epoch."""

@@ -64,6 +64,7 @@ def every_member(request: web.Request) -> Args:
 
 def member_detail(request: web.Request) -> Args:
     """Return the arguments of the detail: a name, and the queue in ``?queue_name=``."""
+    # First: without its queue even a name that no member has is a 400.
     queue = queue_name(request)
     return (*detail(request), queue)
 

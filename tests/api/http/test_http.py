@@ -74,7 +74,8 @@ async def test_a_registry_needs_no_port_in_its_key(client: Client) -> None:
 async def test_a_queue_member_needs_its_queue(client: Client) -> None:
     path = "/v1/admin/queue/members"
     member = (await (await client.get(path)).json())["result"]["list"][0]
-    assert (await client.get(f"{path}/{member['name'].replace('/', '%2F')}")).status == 400
+    for name in (member["name"].replace("/", "%2F"), "%00"):
+        assert (await client.get(f"{path}/{name}")).status == 400
     reply = await client.get(path, params={"queue_name": member["queue_name"]})
     assert {m["queue_name"] for m in (await reply.json())["result"]["list"]} == {member["queue_name"]}
 

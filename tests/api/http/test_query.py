@@ -35,6 +35,7 @@ def test_a_lenient_query_takes_the_first_value() -> None:
         ("epoch_seconds", "1764460800", datetime(2025, 11, 30, tzinfo=UTC)),
         ("time", "2026-11-30T01:00:00%2B01:00", datetime(2026, 11, 30, tzinfo=UTC)),
         ("time", "2026-11-30T01:00:00+01:00", datetime(2026, 11, 30, tzinfo=UTC)),
+        ("time", "2026-11-30T00:00:00.000001999Z", datetime(2026, 11, 30, microsecond=1, tzinfo=UTC)),
         ("utf8", "%C3%A9", b"\xc3\xa9"),
     ],
 )
@@ -52,6 +53,7 @@ def test_a_value_is_read_as_its_type(method: str, value: str, result: Any) -> No
         ("epoch_seconds", "%D9%A3"),
         ("time", "2026-13-01T00:00:00Z"),
         ("time", "2026-11-30"),
+        ("time", "2026-11-30T00:00:00.0000019990Z"),
         ("utf8", ""),
         ("text", "%00"),
     ],
