@@ -159,7 +159,7 @@ async def asof(stage: Stage, _: int, rate: int) -> list[Figure]:
     port = free_port()
     environ = {
         "RINGLEDGER_DATABASE_URL": url,
-        "RINGLEDGER_DATA": str(stage.folder),
+        "RINGLEDGER_DATA": str(stage.folder / "processes"),
         "RINGLEDGER_HTTP": f"127.0.0.1:{port}",
         "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
     }

@@ -171,7 +171,7 @@ async def pipeline(stage: Stage, url: str, total: int, rate: int, *ours: str) ->
         environ = {
             "RINGLEDGER_AMI": f"bench=ami://bench:bench@127.0.0.1:{port}",
             "RINGLEDGER_DATABASE_URL": url,
-            "RINGLEDGER_DATA": str(stage.folder),
+            "RINGLEDGER_DATA": str(stage.folder / "processes"),
             "RINGLEDGER_HTTP": f"127.0.0.1:{free_port()}",
             "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
         }

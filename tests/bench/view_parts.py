@@ -27,7 +27,7 @@ async def view(stage: Stage, _: int, __: int) -> list[Figure]:
     port, other = free_port(), free_port()
     environ = {
         "RINGLEDGER_DATABASE_URL": url,
-        "RINGLEDGER_DATA": str(stage.folder),
+        "RINGLEDGER_DATA": str(stage.folder / "processes"),
         "RINGLEDGER_HTTP": f"127.0.0.1:{port}",
         "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
     }
