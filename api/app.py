@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS, FAILED, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
+from api.calls.views import ROUTES as CALL_ROUTES
 from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
 from api.http.connections.connections import CONNECTIONS, Connections, limit_requests
@@ -24,6 +25,7 @@ from api.jade.stream import CATALOG
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
 from api.ops import health, metrics
 from api.ops.request_metrics import REQUEST_METRICS, count_requests, request_metrics
+from api.statistics.views import ROUTES as STATISTICS_ROUTES
 from api.stream.hub import STREAMS, StreamHub
 from api.stream.routes import ROUTES as EVENT_ROUTES
 from schemas.settings import Settings
@@ -61,7 +63,7 @@ def create(url: str, settings: Settings) -> web.Application:
     app.on_shutdown.append(on_shutdown)
     app[DIALECTS] = dialects = Dialects([house, COSPACE])
     dialects.add_routes(app.router)
-    app.add_routes([*health.ROUTES, *LEDGER_ROUTES, *EVENT_ROUTES, *metrics.ROUTES])
+    app.add_routes([*health.ROUTES, *LEDGER_ROUTES, *CALL_ROUTES, *STATISTICS_ROUTES, *EVENT_ROUTES, *metrics.ROUTES])
     return app
 
 

@@ -1,8 +1,9 @@
 """The rows of calls: one row a call, its ids, and the values by which a list of calls is filtered."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 
 from projections.engine.model import Row
@@ -12,8 +13,8 @@ class CallRow(Row):
     """One call, under the oldest of its linked ids; ``aliases`` are the others, oldest first.
 
     ``number`` is the log position of the call's first event: it is unique, and orders calls of the same start. Exactly
-    one of ``body`` and ``story`` is set. ``body`` is the wire object of an ended call, ``story`` the working state of
-    an open one.
+    one of ``body`` and ``story`` is set. ``body`` is the wire object of an ended call (`as_wire`), ``story`` the
+    working state of an open one. ``is_told`` is False while no person takes part: such a call is not served.
 
     ``passages`` and ``agent_rings`` are the rows of `QueuePassage` and `AgentRing` (projections/queues/figures.py) as
     JSON objects, without ``pbx`` and ``linkedid``; the figures of queues and agents sum them.
@@ -25,6 +26,7 @@ class CallRow(Row):
     answered_at: datetime | None
     ended_at: datetime | None
     state: str
+    is_told: bool
     direction: str | None
     outcome: str | None
     is_originated: bool
@@ -60,6 +62,22 @@ class CallTag(Struct):
     value: str
     started_at: datetime
     number: int
+
+
+def as_wire(call: Any) -> dict[str, Any]:
+    """Return the wire object of a call's Struct as JSON values: times are UTC with all six digits, and Z."""
+    wire: dict[str, Any] = _with_texts(msgspec.to_builtins(call, builtin_types=(datetime,)))
+    return wire
+
+
+def _with_texts(value: Any) -> Any:
+    if type(value) is dict:
+        return {name: _with_texts(one) for name, one in value.items()}
+    if type(value) is list or type(value) is tuple:
+        return [_with_texts(one) for one in value]
+    if type(value) is datetime:
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return value
 
 
 CALL_INDEXES = (

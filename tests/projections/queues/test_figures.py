@@ -41,7 +41,7 @@ rings = st.builds(
 
 def call(**columns: Any) -> CallRow:
     nothing: dict[str, Any] = dict.fromkeys(("answered_at", "ended_at", "direction", "outcome", "duration_seconds"))
-    flags: dict[str, Any] = {"is_originated": False, "is_transferred": False}
+    flags: dict[str, Any] = {"is_told": True, "is_originated": False, "is_transferred": False}
     row: dict[str, Any] = {
         "state": "ended",
         "talk_seconds": 0.0,
