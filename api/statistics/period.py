@@ -50,27 +50,33 @@ def names(params: QueryParams) -> tuple[str, ...]:
 
 def period(params: QueryParams, now: datetime) -> Period:
     """Return the period of a request. Raises ApiError 400."""
-    every = params.word("every", *EVERY) or "day"
+    word = params.word("every", *EVERY)
+    every: Every = next((one for one in EVERY if one == word), "day")
     timezone = params.text("timezone") or "UTC"
     try:
-        zone = zone_of(timezone)
-        today = day_of(_as_of(params) or now, zone)
+        today = day_of(_as_of(params) or now, zone_of(timezone))
         since, until = params.time("from") or today[0], params.time("to") or today[1]
         if since > until:
             raise ApiError(400, "from must not be after to")
-        found = edges(since, until, every, zone)  # type: ignore[arg-type]
+        return span_of(since, until, every, timezone)
     except TooManyBucketsError:
         raise ApiError(400, f"every: the period has more than {MAX_BUCKETS} of them") from None
     except OverflowError:
         raise ApiError(400, "from, to: times of the years 2 to 9998") from None
     except ValueError as error:
         raise ApiError(400, f"timezone: {error}") from None
+
+
+def span_of(since: datetime, until: datetime, every: Every, timezone: str) -> Period:
+    """Return a period with its buckets. Raises what `edges` raises, and ValueError for no time zone."""
+    found = edges(since, until, every, zone_of(timezone))
     unit = next((one for one in (HOUR, QUARTER) if not any((edge - EPOCH) % one for edge in found[1:-1])), None)
-    sums_from = since if unit is None else since + (EPOCH - since) % unit
-    sums_to = until if unit is None else until - (until - EPOCH) % unit
-    if unit is None or sums_from > sums_to:
+    sums_from = sums_to = until
+    if unit is not None:
+        sums_from, sums_to = since + (EPOCH - since) % unit, until - (until - EPOCH) % unit
+    if sums_from > sums_to:
         sums_from = sums_to = until
-    return Period(since, until, every, timezone, tuple(found), unit, sums_from, sums_to)  # type: ignore[arg-type]
+    return Period(since, until, every, timezone, tuple(found), unit, sums_from, sums_to)
 
 
 def _as_of(params: QueryParams) -> datetime | None:

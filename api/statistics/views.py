@@ -130,7 +130,9 @@ async def agent_figures(request: web.Request) -> web.StreamResponse:
         ("calls", "agent_sessions", "gaps"),
         agents.sql(table, by_pbx=by_pbx, by_name=bool(wanted)),
         lambda _request: args,
-        csv_pieces(span, agents.FIGURES, agents.figures) if is_table else json_pieces(span, {}, agents.figures, wanted),
+        csv_pieces(span, agents.FIGURES, agents.figures)
+        if is_table
+        else json_pieces(span, {"sla_seconds": None}, agents.figures, wanted),
         CSV_RENDERER if is_table else JSON_RENDERER,
         ticks=True,
         pbx=pbx if by_pbx else None,

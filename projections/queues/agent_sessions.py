@@ -1,8 +1,8 @@
 """Sessions of agents as intervals: logins (AgentLogin, dynamic members of queues) and pauses.
 
 An agent is a member's name, as in queue_log's fourth column; of app_agent_pool it is the agent's id. A static member
-has no login. Who is paused in one of several queues is not paused: a pause lasts while the agent is paused in all queues
-of which he is a member. Logins to several queues overlap; a reader counts overlapping logins once.
+has no login. A pause lasts while the agent is paused in all queues of which he is a member. Logins to several queues
+overlap; a reader counts overlapping logins once.
 """
 
 from datetime import UTC, datetime
@@ -28,8 +28,7 @@ SEEN = "seen "
 class AgentSession(Row):
     """One login to a queue (``queue`` is empty for app_agent_pool), or one pause; ``number`` is the opening position.
 
-    ``kind`` is login or pause. ``ended_at`` is None while it lasts. A pause has the reason of the last queue that paused
-    the agent.
+    ``kind`` is login or pause. ``ended_at`` is None while it lasts. A pause has the reason of the queue that began it.
     """
 
     agent: str
@@ -171,16 +170,17 @@ def _keep(memory: dict[str, Any], changes: Changes, e: Any, login: int | None, p
     if not e.name or (e.name not in members and len(members) >= MEMBERS):
         return
     before = members.get(e.name, {}).get(_member(e))
+    reason: str = e.paused_reason if e.paused else ""
     membership = {
         "login": login if before is None else before["login"],
         "paused": int(bool(e.paused)),
-        "reason": e.paused_reason if e.paused else "",
+        "reason": reason,
     }
     _see(memory, _member(e))
     if membership == before:
         return
     memory["members"] = {**members, e.name: {**members.get(e.name, {}), _member(e): membership}}
-    _settle(memory, changes, e.name, membership["reason"], paused_since)
+    _settle(memory, changes, e.name, reason, paused_since)
 
 
 def _remove(memory: dict[str, Any], changes: Changes, agent: str, member: str) -> None:
