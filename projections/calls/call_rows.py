@@ -42,11 +42,15 @@ class CallRow(Row):
 
 
 class CallId(Struct):
-    """An id under which a call is found: its linked id, an alias, or the unique id of one of its channels."""
+    """An id under which a call is found: its linked id, an alias, or the unique id of one of its channels.
+
+    ``number`` is that of the call.
+    """
 
     pbx: str
     id: str
     linkedid: str
+    number: int
 
 
 class CallTag(Struct):

@@ -54,8 +54,8 @@ FROM (SELECT n, timestamptz '2026-01-01 00:00Z' + n * interval '2.6 seconds' AS 
       FROM generate_series($1::bigint, $2::bigint) n) AS s
 """
 IDS = """
-INSERT INTO call_ids (pbx, id, linkedid)
-SELECT 'pbx' || n % 3, id, n || '.1'
+INSERT INTO call_ids (pbx, id, linkedid, number)
+SELECT 'pbx' || n % 3, id, n || '.1', n
 FROM generate_series($1::bigint, $2::bigint) n CROSS JOIN LATERAL (VALUES (n || '.1'), (n || '.2')) AS v (id)
 """
 TAGS = """
