@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS, FAILED, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
+from api.calls.stream import CALL_STREAM
 from api.calls.views import ROUTES as CALL_ROUTES
 from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
@@ -27,6 +28,7 @@ from api.ops import health, metrics
 from api.ops.request_metrics import REQUEST_METRICS, count_requests, request_metrics
 from api.statistics.views import ROUTES as STATISTICS_ROUTES
 from api.stream.hub import STREAMS, StreamHub
+from api.stream.resources import StreamCatalog
 from api.stream.routes import ROUTES as EVENT_ROUTES
 from schemas.settings import Settings
 from services.accounts.accounts import TOUCH_SECONDS, Accounts
@@ -88,7 +90,7 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
         async with await open_pool(
             url, app[HEARTBEAT], size=3, search_path="model, ledger", application_name="ringledger events"
         ) as own:
-            app[STREAMS] = StreamHub(own, app[CHECKPOINTS], CATALOG)
+            app[STREAMS] = StreamHub(own, app[CHECKPOINTS], StreamCatalog((*CATALOG.resources, CALL_STREAM)))
             yield
             await cancel_and_wait(app[STREAMS].tasks)
 

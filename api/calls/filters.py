@@ -28,6 +28,8 @@ OUTCOMES = (
 )
 TAGS = ("number", "agent", "endpoint", "queue")
 """The filters by a tag; the first of those that are given walks the index, because it matches the fewest calls."""
+TALKS = (3600, 900, 300, 60)
+"""The seconds of talk of which partial indexes lead to the calls with at least as much."""
 PARAMETERS = (
     *("pbx", "from", "to", "number", "endpoint", "queue", "agent", "direction", "outcome", "state"),
     *("transferred", "min_talk", "limit", "cursor", "full", "format", "wait", "as_of"),
@@ -65,9 +67,10 @@ PARTS = {
     "transferred": "        AND c.is_transferred\n",
     "not_transferred": "        AND NOT c.is_transferred\n",
     "min_talk": "        AND c.talk_seconds >= {}::float8\n",
-    "min_talk_60": "        AND c.talk_seconds >= 60 AND c.talk_seconds >= {}::float8\n",
-    "min_talk_600": "        AND c.talk_seconds >= 600 AND c.talk_seconds >= {}::float8\n",
-    "min_talk_3600": "        AND c.talk_seconds >= 3600 AND c.talk_seconds >= {}::float8\n",
+    **{
+        f"min_talk_{least}": f"        AND c.talk_seconds >= {least} AND c.talk_seconds >= {{}}::float8\n"
+        for least in TALKS
+    },
     **{
         tag: f"""        AND EXISTS (SELECT FROM call_tags x WHERE x.pbx = c.pbx AND x.linkedid = c.linkedid
                     AND x.kind = '{tag}' AND x.value = {{}}::text)
@@ -172,4 +175,4 @@ def _seconds(params: QueryParams) -> float | None:
 
 def _talk_part(seconds: float) -> str:
     """Return the part whose partial index leaves out the most calls."""
-    return next((f"min_talk_{least}" for least in (3600, 600, 60) if seconds >= least), "min_talk")
+    return next((f"min_talk_{least}" for least in TALKS if seconds >= least), "min_talk")
