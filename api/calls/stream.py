@@ -6,9 +6,9 @@ A call that becomes part of an older one is deleted under its own id; the messag
 from datetime import datetime
 from typing import Any
 
-from api.calls.wire import call_object
 from api.stream.resources import StreamResource, segments_of
 from projections.engine.step import StepFold
+from services.calls.objects import call_object
 
 
 def streamed_call(row: Any, _at: datetime, step: StepFold) -> dict[str, Any]:

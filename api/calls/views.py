@@ -7,32 +7,16 @@ from aiohttp import web
 
 from api.app_keys import VIEWS
 from api.calls import wire
-from api.calls.filters import CallFilter, call_filter, list_sql
+from api.calls.filters import call_filter
 from api.http.auth import requester_uuid, require_permission
 from api.http.query import QueryParams
 from api.http.views.rendering import JSON, PiecesOf, Renderer
 from api.http.views.view import Args, View, storable_text
+from services.calls.listing import list_sql
+from services.calls.one import OF_ID, OF_PBX_AND_ID
 
 NDJSON = "application/x-ndjson"
 MODELS = ("calls",)
-
-OF_ID = """
-SELECT c.pbx, c.linkedid, c.tm_update, c.number, c.started_at, c.answered_at, c.ended_at, c.state, c.is_told,
-       c.direction, c.outcome, c.is_originated, c.is_transferred, c.talk_seconds, c.duration_seconds, c.aliases,
-       c.sources, c.story, c.body::text AS body
-FROM call_ids i JOIN calls c ON c.pbx = i.pbx AND c.linkedid = i.linkedid
-WHERE i.id = $1::text AND c.is_told
-ORDER BY c.started_at DESC, c.number DESC LIMIT 1
-"""
-"""An id that several PBXes have is that of the newest call."""
-OF_PBX_AND_ID = """
-SELECT c.pbx, c.linkedid, c.tm_update, c.number, c.started_at, c.answered_at, c.ended_at, c.state, c.is_told,
-       c.direction, c.outcome, c.is_originated, c.is_transferred, c.talk_seconds, c.duration_seconds, c.aliases,
-       c.sources, c.story, c.body::text AS body
-FROM call_ids i JOIN calls c ON c.pbx = i.pbx AND c.linkedid = i.linkedid
-WHERE i.pbx = $1::text AND i.id = $2::text AND c.is_told
-ORDER BY c.started_at DESC, c.number DESC LIMIT 1
-"""
 
 JSON_RENDERER = Renderer("calls", JSON, lambda made: made, lambda _now: (b"", b""))
 NDJSON_RENDERER = Renderer("calls.ndjson", NDJSON, lambda made: made, lambda _now: (b"", b""))
@@ -67,7 +51,7 @@ ONE_OF_PBX = View("calls.one.pbx", MODELS, OF_PBX_AND_ID, id_args, wire.one, ONE
 
 
 async def calls(request: web.Request) -> web.StreamResponse:
-    filters: CallFilter = call_filter(request)
+    filters = call_filter(request)
     form = QueryParams(request, is_strict=False).word("format", "json", "ndjson")
     is_ndjson = form == "ndjson" or (form is None and NDJSON in request.headers.get("Accept", ""))
     view = list_view(filters.names, is_full=filters.is_full, is_ndjson=is_ndjson)

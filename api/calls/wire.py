@@ -1,46 +1,16 @@
-"""Rows of calls as bytes: an ended call is PostgreSQL's text as it is, the object of an open one is made here."""
+"""Pages of calls as bytes, and the bytes of one call."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 import msgspec
 
 from api.calls.cursor import Place
-from projections.calls.call_rows import CallRow, as_wire
+from services.calls.objects import call_bytes
 
-LISTS = (
-    *("parties", "rings", "conversations", "transfers", "pickups", "forwards", "queues", "holds", "parks"),
-    *("conferences", "voicemails", "recordings", "legs", "gaps"),
-)
-"""The members of a call that a list leaves out unless it is full."""
-ROW_COLUMNS = (
-    *("pbx", "tm_update", "linkedid", "number", "started_at", "answered_at", "ended_at", "state", "is_told"),
-    *("direction", "outcome", "is_originated", "is_transferred", "talk_seconds", "duration_seconds"),
-    *("aliases", "sources", "story"),
-)
 PIECE = 100
 """Calls per piece: the event loop serves others after each."""
-
-
-def call_object(row: CallRow) -> dict[str, Any]:
-    """Return the object of a call, ended or not."""
-    if row.body is not None:
-        return row.body
-    # The machine of calls is large, and a process that serves no open call does not need it.
-    from projections.calls.story.row import call_of  # type: ignore[import-not-found,unused-ignore]
-
-    return as_wire(call_of(row))
-
-
-def call_bytes(row: Mapping[str, Any], *, is_full: bool) -> bytes:
-    """Return the JSON of the call of a row."""
-    body: str | None = row["body"]
-    if body is not None:
-        return body.encode()
-    call = call_object(CallRow(**{name: row[name] for name in ROW_COLUMNS}))
-    return msgspec.json.encode(call if is_full else {n: v for n, v in call.items() if n not in LISTS})
 
 
 def one(rows: Sequence[asyncpg.Record], _now: datetime) -> msgspec.Raw | None:

@@ -1,37 +1,17 @@
 """The parameters that both statistics share: names, a period in a time zone, and its buckets."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from aiohttp import web
-from msgspec import Struct
 
 from api.http.errors import ApiError
 from api.http.query import QueryParams
-from api.statistics.buckets import EVERY, MAX_BUCKETS, Every, TooManyBucketsError, day_of, edges, zone_of
 from services.log.times import parse_rfc3339
+from services.statistics.buckets import EVERY, MAX_BUCKETS, Every, TooManyBucketsError, day_of, zone_of
+from services.statistics.period import Period, span_of
 
-HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
-EPOCH = datetime.fromtimestamp(0, UTC)
 MAX_NAMES = 1_000
 CSV = "text/csv"
-
-
-class Period(Struct, frozen=True):
-    """A period and its buckets.
-
-    ``edges`` are the starts of the buckets and the end of the last one. ``unit`` is the size of the sums that every
-    bucket is made of, None where an edge lies between two quarters. The sums from ``sums_from`` to ``sums_to`` lie in
-    the period; what is before and after them is counted one by one.
-    """
-
-    since: datetime
-    until: datetime
-    every: Every
-    timezone: str
-    edges: tuple[datetime, ...]
-    unit: timedelta | None
-    sums_from: datetime
-    sums_to: datetime
 
 
 def is_csv(request: web.Request, params: QueryParams) -> bool:
@@ -65,18 +45,6 @@ def period(params: QueryParams, now: datetime) -> Period:
         raise ApiError(400, "from, to: times of the years 2 to 9998") from None
     except ValueError as error:
         raise ApiError(400, f"timezone: {error}") from None
-
-
-def span_of(since: datetime, until: datetime, every: Every, timezone: str) -> Period:
-    """Return a period with its buckets. Raises what `edges` raises, and ValueError for no time zone."""
-    found = edges(since, until, every, zone_of(timezone))
-    unit = next((one for one in (HOUR, QUARTER) if not any((edge - EPOCH) % one for edge in found[1:-1])), None)
-    sums_from = sums_to = until
-    if unit is not None:
-        sums_from, sums_to = since + (EPOCH - since) % unit, until - (until - EPOCH) % unit
-    if sums_from > sums_to:
-        sums_from = sums_to = until
-    return Period(since, until, every, timezone, tuple(found), unit, sums_from, sums_to)
 
 
 def _as_of(params: QueryParams) -> datetime | None:

@@ -16,9 +16,10 @@ from api.http.auth import requester_uuid, require_permission
 from api.http.query import QueryParams
 from api.http.views.rendering import JSON, PiecesOf, Renderer
 from api.http.views.view import View
-from api.statistics import agents, queues
-from api.statistics.period import Period, is_csv, names, period
+from api.statistics.period import is_csv, names, period
 from services.log.times import rfc3339_microseconds
+from services.statistics import agents, queues
+from services.statistics.period import Period
 
 SLA_SECONDS = 20
 MAX_SLA_SECONDS = 1 << 31

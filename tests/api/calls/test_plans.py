@@ -7,8 +7,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from api.calls.filters import list_sql
-from api.calls.views import OF_ID, OF_PBX_AND_ID
+from services.calls.listing import list_sql
+from services.calls.one import OF_ID, OF_PBX_AND_ID
 from services.database.connection import connect
 from services.log.times import parse_rfc3339
 from tests.support.call_tables import create_tables, generate_calls

@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from api.statistics import agents, queues
-from api.statistics.buckets import EVERY, Every, edges
-from api.statistics.period import HOUR, QUARTER, Period, span_of
 from api.statistics.views import groups
 from projections.queues import figures
 from projections.queues.agent_sessions import AgentSession
 from projections.queues.figures import AgentRing, AgentSum, QueuePassage, QueueSum
+from services.statistics import agents, queues
+from services.statistics.buckets import EVERY, Every, edges
+from services.statistics.period import HOUR, QUARTER, Period, span_of
 from tests.support.call_tables import create_tables, put_rows
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns", "America/Havana")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from api.statistics.period import HOUR, QUARTER, Period
+from services.statistics.period import HOUR, QUARTER, Period
 
 COUNTS = (
     *("answered", "abandoned", "timeout", "exit_key", "left_empty", "join_empty", "queue_full", "closed"),

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from api.statistics.period import HOUR, QUARTER, Period
-from api.statistics.queues import ratio
+from services.statistics.period import HOUR, QUARTER, Period
+from services.statistics.queues import ratio
 
 FIGURES = (
     *("offered", "answered", "ring_no_answers", "transferred", "talk_seconds", "login_seconds", "pause_seconds"),
