@@ -1,8 +1,6 @@
 """The filters of a list of calls, as a request gives them."""
 
 import re
-from collections.abc import Callable
-from typing import Any
 
 from aiohttp import web
 
@@ -18,7 +16,7 @@ from services.calls.listing import (
     STATES,
     CallFilter,
     digits_of,
-    talk_part,
+    filter_of,
 )
 
 PARAMETERS = (
@@ -33,31 +31,22 @@ def call_filter(request: web.Request) -> CallFilter:
     since, until = params.time("from"), params.time("to")
     if since and until and since > until:
         raise ApiError(400, "from must not be after to")
-    given: list[tuple[str, tuple[Any, ...]]] = []
-    readers: tuple[tuple[str, Callable[[], Any]], ...] = (
-        ("pbx", lambda: params.text("pbx")),
-        ("number", lambda: _number(params)),
-        ("agent", lambda: params.text("agent")),
-        ("endpoint", lambda: params.text("endpoint")),
-        ("queue", lambda: params.text("queue")),
-        ("direction", lambda: params.word("direction", *DIRECTIONS)),
-        ("outcome", lambda: params.word("outcome", *OUTCOMES)),
-        ("state", lambda: params.word("state", *STATES)),
-        ("from", lambda: since),
-        ("to", lambda: until),
-    )
-    for name, read in readers:
-        if (value := read()) is not None:
-            given.append((name, (value,)))
-    if (transferred := params.word("transferred", "true", "false")) is not None:
-        given.append(("transferred" if transferred == "true" else "not_transferred", ()))
-    if (seconds := _seconds(params)) is not None:
-        given.append((talk_part(seconds), (seconds,)))
-    if (cursor := params.text("cursor")) is not None:
-        place = parse_cursor(cursor)
-        given.append(("cursor", (place.started_at, place.number)))
+    transferred, cursor = params.word("transferred", "true", "false"), params.text("cursor")
+    place = None if cursor is None else parse_cursor(cursor)
+    given = {
+        **{name: params.text(name) for name in ("pbx", "agent", "endpoint", "queue")},
+        "number": _number(params),
+        "direction": params.word("direction", *DIRECTIONS),
+        "outcome": params.word("outcome", *OUTCOMES),
+        "state": params.word("state", *STATES),
+        "from": since,
+        "to": until,
+        "transferred": None if transferred is None else transferred == "true",
+        "min_talk": _seconds(params),
+        "cursor": None if place is None else (place.started_at, place.number),
+    }
     is_full = params.word("full", "true", "false") == "true"
-    return CallFilter(is_full, params.number("limit", LIMIT, MAX_LIMIT), tuple(given))
+    return filter_of(given, params.number("limit", LIMIT, MAX_LIMIT), is_full=is_full)
 
 
 def _number(params: QueryParams) -> str | None:

@@ -4,6 +4,7 @@ So PostgreSQL plans one walk of one ordered index: that of a tag, or of the colu
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -84,6 +85,22 @@ class CallFilter(Struct, frozen=True):
     def args(self) -> tuple[Any, ...]:
         """The parameters of the SQL, but for the PBX, which precedes them."""
         return (self.limit, *(value for name, values in self.parts if name != "pbx" for value in values))
+
+
+FILTERS = ("pbx", *TAGS, "direction", "outcome", "state", "from", "to")
+"""The filters with one value each; the others are ``transferred``, ``min_talk`` and ``cursor``."""
+
+
+def filter_of(given: Mapping[str, Any], limit: int, *, is_full: bool = False) -> CallFilter:
+    """Return a filter of values by name; None is no filter. A cursor is a time and a number."""
+    parts: list[tuple[str, tuple[Any, ...]]] = [(n, (given[n],)) for n in FILTERS if given.get(n) is not None]
+    if given.get("transferred") is not None:
+        parts.append(("transferred" if given["transferred"] else "not_transferred", ()))
+    if given.get("min_talk") is not None:
+        parts.append((talk_part(given["min_talk"]), (given["min_talk"],)))
+    if given.get("cursor") is not None:
+        parts.append(("cursor", given["cursor"]))
+    return CallFilter(is_full, limit, tuple(parts))
 
 
 @lru_cache(maxsize=1024)
