@@ -42,8 +42,7 @@ def pbx(request: web.Request) -> str | None:
 def groups(rows: Rows) -> list[tuple[str, str | None, int, list[asyncpg.Record]]]:
     """Return the rows by name, PBX and bucket; the PBX is None and the bucket 0 for the total of a name."""
     counted = [row for row in rows if row["name"] is not None]
-    by = itertools.groupby(counted, key=lambda row: (row["name"], row["pbx"], row["bucket"]))
-    return [(*key, list(group)) for key, group in by]
+    return [(*key, list(group)) for key, group in itertools.groupby(counted, key=lambda row: tuple(row[:3]))]
 
 
 def json_pieces(span: Period, about: dict[str, Any], of: Figures, wanted: tuple[str, ...]) -> PiecesOf:
@@ -63,9 +62,10 @@ def json_pieces(span: Period, about: dict[str, Any], of: Figures, wanted: tuple[
         opening = msgspec.json.encode(head)[:-1] + b',"rows":['
         grouped = groups(rows)
         buckets = [group for group in grouped if group[2]]
+        times = [rfc3339_microseconds(edge) for edge in span.edges]
         for start in range(0, len(buckets), PIECE):
             items = [
-                {"name": name, "pbx": pbx, "at": rfc3339_microseconds(span.edges[bucket - 1]), **of(some)}
+                {"name": name, "pbx": pbx, "at": times[bucket - 1], **of(some)}
                 for name, pbx, bucket, some in buckets[start : start + PIECE]
             ]
             yield opening + msgspec.json.encode(items)[1:-1]

@@ -19,6 +19,11 @@ FIGURES = (
     *("withdrawn", "unknown", "waiting", "in_sla", "in_sla_percent", "answered_percent", "wait_avg_seconds"),
     *("wait_max_seconds", "talk_seconds", "talk_avg_seconds", "transferred", "ring_no_answers"),
 )
+SUMS = (
+    *(*COUNTS, "in_sla", "waits", "wait_milliseconds", "longest_milliseconds", "talk_milliseconds", "transferred"),
+    "ring_no_answers",
+)
+NOTHING = dict.fromkeys(SUMS, 0)
 TABLES = {HOUR: "queue_hours", QUARTER: "queue_quarters", None: "queue_quarters"}
 
 # A bucket counts from 1; 0 is the total of a name. `gaps` is in the first row, which exists without any figure too.
@@ -96,22 +101,32 @@ def table_of(period: Period) -> str:
 
 def figures(row: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the figures of a row of sums; None is a name without any passage."""
-    counts = {name: 0 if row is None else row[name] for name in COUNTS}
-    received, answered, waits = sum(counts.values()), counts["answered"], 0 if row is None else row["waits"]
-    offered = received - counts["closed"]
-    in_sla, talked = (0, 0) if row is None else (row["in_sla"], row["talk_milliseconds"])
+    if row is None:
+        row = NOTHING
+    received = sum([row[name] for name in COUNTS])
+    answered, waits, talked = row["answered"], row["waits"], row["talk_milliseconds"] / 1000
     return {
         "received": received,
-        **{"full" if name == "queue_full" else name: count for name, count in counts.items()},
-        "in_sla": in_sla,
-        "in_sla_percent": ratio(100 * in_sla, answered),
-        "answered_percent": ratio(100 * answered, offered),
-        "wait_avg_seconds": ratio(row["wait_milliseconds"] / 1000, waits) if row is not None else None,
-        "wait_max_seconds": row["longest_milliseconds"] / 1000 if row is not None and waits else None,
-        "talk_seconds": talked / 1000,
-        "talk_avg_seconds": ratio(talked / 1000, answered),
-        "transferred": 0 if row is None else row["transferred"],
-        "ring_no_answers": 0 if row is None else row["ring_no_answers"],
+        "answered": answered,
+        "abandoned": row["abandoned"],
+        "timeout": row["timeout"],
+        "exit_key": row["exit_key"],
+        "left_empty": row["left_empty"],
+        "join_empty": row["join_empty"],
+        "full": row["queue_full"],
+        "closed": row["closed"],
+        "withdrawn": row["withdrawn"],
+        "unknown": row["unknown"],
+        "waiting": row["waiting"],
+        "in_sla": row["in_sla"],
+        "in_sla_percent": ratio(100 * row["in_sla"], answered),
+        "answered_percent": ratio(100 * answered, received - row["closed"]),
+        "wait_avg_seconds": ratio(row["wait_milliseconds"] / 1000, waits),
+        "wait_max_seconds": row["longest_milliseconds"] / 1000 if waits else None,
+        "talk_seconds": talked,
+        "talk_avg_seconds": ratio(talked, answered),
+        "transferred": row["transferred"],
+        "ring_no_answers": row["ring_no_answers"],
     }
 
 

@@ -70,6 +70,38 @@ WHERE value IS NOT NULL
 """
 
 
+SECONDARY = """
+SELECT indexname FROM pg_indexes
+WHERE schemaname = 'model' AND tablename = ANY ($1::text[]) AND indexname NOT LIKE '%\\_pkey'
+"""
+# A month of 100 queues: of ten callers one gives up, one meets a full queue, and one is transferred.
+PASSAGES = """
+INSERT INTO queue_passages (pbx, linkedid, ordinal, queue, entered_at, left_at, answered_at, wait_seconds, talk_seconds,
+                            outcome, agent, interface, is_transferred, ring_no_answers)
+SELECT 'pbx', n || '.1', 0, 'queue' || n % 100, at, at, at, n * 7919 % 120, n % 300,
+       CASE n / 100 % 10 WHEN 0 THEN 'abandoned' WHEN 1 THEN 'full' ELSE 'answered' END, 'Agent ' || n % 211, NULL,
+       n / 100 % 10 = 2, n % 3
+FROM (SELECT n, timestamptz '2026-01-01 00:00Z' + n * (interval '31 days' / $3::bigint) AS at
+      FROM generate_series($1::bigint, $2::bigint) n) AS s
+"""
+SUMS = """
+INSERT INTO {table} (pbx, queue, at, answered, abandoned, timeout, exit_key, left_empty, join_empty, queue_full, closed,
+                     withdrawn, unknown, waiting, waits, wait_milliseconds, longest_milliseconds, talk_milliseconds,
+                     transferred, ring_no_answers, answered_waits, abandoned_waits)
+SELECT pbx, queue, date_bin('{unit}', entered_at, 'epoch'), count(*) FILTER (WHERE outcome = 'answered'),
+       count(*) FILTER (WHERE outcome = 'abandoned'), 0, 0, 0, 0, count(*) FILTER (WHERE outcome = 'full'), 0, 0, 0, 0,
+       count(*) FILTER (WHERE outcome <> 'full'),
+       coalesce(sum(wait_seconds * 1000) FILTER (WHERE outcome <> 'full'), 0),
+       coalesce(max(wait_seconds * 1000) FILTER (WHERE outcome <> 'full'), 0), sum(talk_seconds * 1000),
+       count(*) FILTER (WHERE is_transferred), sum(ring_no_answers),
+       coalesce(array_agg((wait_seconds * 1000)::int ORDER BY wait_seconds) FILTER (WHERE outcome = 'answered'),
+                '{{}}')::text,
+       coalesce(array_agg((wait_seconds * 1000)::int ORDER BY wait_seconds) FILTER (WHERE outcome = 'abandoned'),
+                '{{}}')::text
+FROM queue_passages GROUP BY 1, 2, 3
+"""
+
+
 async def create_tables(connection: asyncpg.Connection, *names: str) -> None:
     """Create the tables that do not exist, all if none is named, and let the API serve the models."""
     for name in names or TABLES:
@@ -90,7 +122,35 @@ async def put_rows(connection: asyncpg.Connection, name: str, rows: list[Any]) -
 
 async def generate_calls(connection: asyncpg.Connection, count: int, step: int = 100_000) -> None:
     """Fill `calls`, `call_ids` and `call_tags` with calls of short bodies, the newest last."""
+    names = ("calls", "call_ids", "call_tags")
+    await drop_indexes(connection, *names)
     for start in range(1, count + 1, step):
         for sql in (CALLS, IDS, TAGS):
             await connection.execute(sql, start, min(start + step - 1, count))
-    await connection.execute("VACUUM ANALYZE calls, call_ids, call_tags")
+    await make_indexes(connection, *names)
+
+
+async def generate_passages(connection: asyncpg.Connection, count: int, step: int = 100_000) -> None:
+    """Fill `queue_passages` and its sums with a month of 100 queues."""
+    names = ("queue_passages", "queue_quarters", "queue_hours")
+    await drop_indexes(connection, *names)
+    for start in range(1, count + 1, step):
+        await connection.execute(PASSAGES, start, min(start + step - 1, count), count)
+    for table, unit in (("queue_quarters", "15 minutes"), ("queue_hours", "1 hour")):
+        await connection.execute(SUMS.format(table=table, unit=unit))
+    await make_indexes(connection, *names)
+
+
+async def drop_indexes(connection: asyncpg.Connection, *names: str) -> None:
+    """Drop the secondary indexes: rows are written faster without them."""
+    for row in await connection.fetch(SECONDARY, list(names)):
+        await connection.execute(f"DROP INDEX model.{row['indexname']}")
+
+
+async def make_indexes(connection: asyncpg.Connection, *names: str) -> None:
+    """Create the secondary indexes that are missing, and let the planner know the rows."""
+    for name in names:
+        table, indexes = TABLES[name]
+        for index in indexes:
+            await connection.execute(index.format(table=table.name, name=name))
+    await connection.execute(f"VACUUM ANALYZE {', '.join(names)}")
