@@ -45,14 +45,27 @@ TAG_WALK = """      FROM call_tags t JOIN calls c ON c.pbx = t.pbx AND c.linkedi
 END = """      ORDER BY {order}.started_at DESC, {order}.number DESC LIMIT {limit}::bigint + 1) AS c
 ORDER BY c.started_at DESC, c.number DESC
 """
+# Bounds in place of an equality: PostgreSQL would drop a constant column from the order, and might then walk the index
+# of all calls where the calls with this value are far away.
+COLUMN_END = """      ORDER BY c.{column} DESC, c.started_at DESC, c.number DESC LIMIT {limit}::bigint + 1) AS c
+ORDER BY c.started_at DESC, c.number DESC
+"""
+COLUMN_BOUNDS = {
+    "since": "        AND (c.{column}, c.started_at, c.number) >= ({value}::text, {}::timestamptz, 0)\n",
+    "before": "        AND (c.{column}, c.started_at, c.number) < ({value}::text, {}::timestamptz, {}::bigint)\n",
+}
+OPEN_BOUNDS = {
+    "since": "        AND c.{column} >= {value}::text\n",
+    "before": "        AND c.{column} <= {value}::text\n",
+}
 PARTS = {
     "pbx": "        AND c.pbx = {}::text\n",
-    "from": "        AND {order}.started_at >= {}::timestamptz\n",
-    "to": "        AND {order}.started_at < {}::timestamptz\n",
-    "cursor": "        AND ({order}.started_at, {order}.number) < ({}::timestamptz, {}::bigint)\n",
+    "since": "        AND {order}.started_at >= {}::timestamptz\n",
+    "before": "        AND ({order}.started_at, {order}.number) < ({}::timestamptz, {}::bigint)\n",
     "direction": "        AND c.direction = {}::text\n",
     "outcome": "        AND c.outcome = {}::text\n",
     "state": "        AND c.state = {}::text\n",
+    "ended": "        AND c.state = 'ended'\n",
     "transferred": "        AND c.is_transferred\n",
     "not_transferred": "        AND NOT c.is_transferred\n",
     "min_talk": "        AND c.talk_seconds >= {}::float8\n",
@@ -67,6 +80,10 @@ PARTS = {
         for tag in TAGS
     },
 }
+FEW = ("transferred", "min_talk_3600", "min_talk_900")
+"""The parts whose partial indexes have few calls."""
+COLUMNS = ("state", "outcome", "direction", "pbx")
+"""The filters by a column; the first of those that are present walks its index."""
 
 
 class CallFilter(Struct, frozen=True):
@@ -78,7 +95,7 @@ class CallFilter(Struct, frozen=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the filters that are given."""
+        """The names of the parts."""
         return tuple(name for name, _ in self.parts)
 
     @property
@@ -87,43 +104,55 @@ class CallFilter(Struct, frozen=True):
         return (self.limit, *(value for name, values in self.parts if name != "pbx" for value in values))
 
 
-FILTERS = ("pbx", *TAGS, "direction", "outcome", "state", "from", "to")
-"""The filters with one value each; the others are ``transferred``, ``min_talk`` and ``cursor``."""
-
-
-def filter_of(given: Mapping[str, Any], limit: int, *, is_full: bool = False) -> CallFilter:
-    """Return a filter of values by name; None is no filter. A cursor is a time and a number."""
-    parts: list[tuple[str, tuple[Any, ...]]] = [(n, (given[n],)) for n in FILTERS if given.get(n) is not None]
-    if given.get("transferred") is not None:
-        parts.append(("transferred" if given["transferred"] else "not_transferred", ()))
-    if given.get("min_talk") is not None:
-        parts.append((talk_part(given["min_talk"]), (given["min_talk"],)))
-    if given.get("cursor") is not None:
-        parts.append(("cursor", given["cursor"]))
+def filter_of(values: Mapping[str, Any], limit: int, *, is_full: bool = False) -> CallFilter:
+    """Return the filter of values by the names of parameters; None is no filter. A cursor is a time and a number."""
+    names = [name for name in ("pbx", *TAGS, "direction", "outcome", "state") if values.get(name) is not None]
+    parts: list[tuple[str, tuple[Any, ...]]] = [(name, (values[name],)) for name in names]
+    if values.get("state") == "ended":
+        parts[-1] = ("ended", ())
+    if values.get("from") is not None:
+        parts.append(("since", (values["from"],)))
+    ends = [end for end in ((values.get("to"), 0), values.get("cursor")) if end is not None and end[0] is not None]
+    if ends:
+        parts.append(("before", min(ends)))
+    if values.get("transferred") is not None:
+        parts.append(("transferred" if values["transferred"] else "not_transferred", ()))
+    if values.get("min_talk") is not None:
+        parts.append((talk_part(values["min_talk"]), (values["min_talk"],)))
     return CallFilter(is_full, limit, tuple(parts))
 
 
 @lru_cache(maxsize=1024)
 def list_sql(names: tuple[str, ...], *, is_full: bool) -> str:
     """Return the SQL of a list by these filters: the parameters are the PBX if given, the limit, theirs in order."""
-    walking = next((tag for tag in TAGS if tag in names), None)
-    order, conditions, value = "t" if walking else "c", [], ""
     limit = "$2" if "pbx" in names else "$1"
+    places: dict[str, list[str]] = {"pbx": ["$1"]}
     number = int(limit[1]) + 1
     for name in names:
-        if name == "pbx":
-            conditions.append(PARTS[name].format("$1"))
-            continue
-        count = PARTS[name].count("{}")
-        places = [f"${n}" for n in range(number, number + count)]
-        number += count
-        if name == walking:
-            value = places[0]
-        else:
-            conditions.append(PARTS[name].format(*places, order=order))
-    walk = TAG_WALK.format(tag=walking, value=value) if walking else WALK
-    story, end = STORY.format(limit=limit), END.format(order=order, limit=limit)
-    return (FULL if is_full else SUMMARY) + story + walk + "".join(conditions) + end
+        if name != "pbx":
+            places[name] = [f"${n}" for n in range(number, number + PARTS[name].count("{}"))]
+            number += len(places[name])
+    tag = next((name for name in TAGS if name in names), None)
+    column = next((name for name in COLUMNS if name in names), None)
+    story = (FULL if is_full else SUMMARY) + STORY.format(limit=limit)
+    if tag is None and column is not None and not any(name in names for name in FEW):
+        return story + WALK + _column_walk(column, names, places) + COLUMN_END.format(column=column, limit=limit)
+    order = "t" if tag else "c"
+    walk = TAG_WALK.format(tag=tag, value=places[tag][0]) if tag else WALK
+    rest = "".join(PARTS[name].format(*places[name], order=order) for name in names if name != tag)
+    return story + walk + rest + END.format(order=order, limit=limit)
+
+
+def _column_walk(column: str, names: tuple[str, ...], places: Mapping[str, list[str]]) -> str:
+    value = places[column][0]
+    bounds = [
+        (COLUMN_BOUNDS if name in names else OPEN_BOUNDS)[name].format(
+            *places.get(name, ()), column=column, value=value
+        )
+        for name in ("since", "before")
+    ]
+    rest = [PARTS[name].format(*places[name]) for name in names if name not in {column, "since", "before"}]
+    return "".join([*bounds, *rest])
 
 
 def digits_of(number: str) -> str:
