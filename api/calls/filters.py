@@ -33,7 +33,7 @@ def call_filter(request: web.Request) -> CallFilter:
         raise ApiError(400, "from must not be after to")
     transferred, cursor = params.word("transferred", "true", "false"), params.text("cursor")
     place = None if cursor is None else parse_cursor(cursor)
-    given = {
+    values = {
         **{name: params.text(name) for name in ("pbx", "agent", "endpoint", "queue")},
         "number": _number(params),
         "direction": params.word("direction", *DIRECTIONS),
@@ -46,7 +46,7 @@ def call_filter(request: web.Request) -> CallFilter:
         "cursor": None if place is None else (place.started_at, place.number),
     }
     is_full = params.word("full", "true", "false") == "true"
-    return filter_of(given, params.number("limit", LIMIT, MAX_LIMIT), is_full=is_full)
+    return filter_of(values, params.number("limit", LIMIT, MAX_LIMIT), is_full=is_full)
 
 
 def _number(params: QueryParams) -> str | None:

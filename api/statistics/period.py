@@ -15,17 +15,17 @@ CSV = "text/csv"
 
 
 def is_csv(request: web.Request, params: QueryParams) -> bool:
-    """Return whether the client wants CSV."""
+    """Return whether the client requests CSV."""
     form = params.word("format", "json", "csv")
     return form == "csv" or (form is None and CSV in request.headers.get("Accept", ""))
 
 
 def names(params: QueryParams) -> tuple[str, ...]:
     """Return the names of the request, each once, none for all."""
-    given = tuple(dict.fromkeys(params.texts("name") or ()))
-    if len(given) > MAX_NAMES:
+    unique = tuple(dict.fromkeys(params.texts("name") or ()))
+    if len(unique) > MAX_NAMES:
         raise ApiError(400, f"name: no more than {MAX_NAMES}")
-    return given
+    return unique
 
 
 def period(params: QueryParams, now: datetime) -> Period:

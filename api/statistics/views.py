@@ -40,12 +40,12 @@ def pbx(request: web.Request) -> str | None:
 
 
 def groups(rows: Rows) -> list[tuple[str, str | None, int, list[asyncpg.Record]]]:
-    """Return the rows by name, PBX and bucket; the PBX is None and the bucket 0 for the total of a name."""
+    """Return the rows by name, PBX and bucket; a total has no PBX, and the bucket 0."""
     counted = [row for row in rows if row["name"] is not None]
     return [(*key, list(group)) for key, group in itertools.groupby(counted, key=lambda row: tuple(row[:3]))]
 
 
-def json_pieces(span: Period, about: dict[str, Any], of: Figures, wanted: tuple[str, ...]) -> PiecesOf:
+def json_pieces(span: Period, about: dict[str, Any], of: Figures, selection: tuple[str, ...]) -> PiecesOf:
     """Return the wire of a JSON object with ``rows`` and ``totals``."""
 
     def pieces(rows: Rows, _now: datetime) -> Iterator[bytes]:
@@ -71,7 +71,7 @@ def json_pieces(span: Period, about: dict[str, Any], of: Figures, wanted: tuple[
             yield opening + msgspec.json.encode(items)[1:-1]
             opening = b","
         totals = {name: of(some) for name, _, bucket, some in grouped if not bucket}
-        shown = [{"name": name, **totals.get(name, of([]))} for name in wanted or totals]
+        shown = [{"name": name, **totals.get(name, of([]))} for name in selection or totals]
         yield (b"" if buckets else opening) + b'],"totals":%b}' % msgspec.json.encode(shown)
 
     return PiecesOf(pieces)
@@ -102,19 +102,19 @@ def _cell(value: Any) -> Any:
 async def queue_figures(request: web.Request) -> web.StreamResponse:
     params = QueryParams(request, *PARAMETERS, "sla")
     sla = params.whole("sla", SLA_SECONDS, MAX_SLA_SECONDS)
-    wanted, span, by_pbx = names(params), period(params, datetime.now(UTC)), params.text("pbx") is not None
-    table, args = queues.table_of(span), queues.args(span, sla, wanted)
+    selection, span, by_pbx = names(params), period(params, datetime.now(UTC)), params.text("pbx") is not None
+    table, args = queues.table_of(span), queues.args(span, sla, selection)
 
     def of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return queues.figures(rows[0] if rows else None)
 
     is_table = is_csv(request, params)
     view = View(
-        f"statistics.queues {table} {span.every} {span.timezone} {bool(wanted)}",
+        f"statistics.queues {table} {span.every} {span.timezone} {bool(selection)}",
         ("calls", "gaps"),
-        queues.sql(table, by_pbx=by_pbx, by_name=bool(wanted)),
+        queues.sql(table, by_pbx=by_pbx, by_name=bool(selection)),
         lambda _request: args,
-        csv_pieces(span, queues.FIGURES, of) if is_table else json_pieces(span, {"sla_seconds": sla}, of, wanted),
+        csv_pieces(span, queues.FIGURES, of) if is_table else json_pieces(span, {"sla_seconds": sla}, of, selection),
         CSV_RENDERER if is_table else JSON_RENDERER,
         pbx=pbx if by_pbx else None,
     )
@@ -123,17 +123,17 @@ async def queue_figures(request: web.Request) -> web.StreamResponse:
 
 async def agent_figures(request: web.Request) -> web.StreamResponse:
     params = QueryParams(request, *PARAMETERS)
-    wanted, span, by_pbx = names(params), period(params, datetime.now(UTC)), params.text("pbx") is not None
-    table, args = agents.table_of(span), agents.args(span, wanted)
+    selection, span, by_pbx = names(params), period(params, datetime.now(UTC)), params.text("pbx") is not None
+    table, args = agents.table_of(span), agents.args(span, selection)
     is_table = is_csv(request, params)
     view = View(
-        f"statistics.agents {table} {span.every} {span.timezone} {bool(wanted)}",
+        f"statistics.agents {table} {span.every} {span.timezone} {bool(selection)}",
         ("calls", "agent_sessions", "gaps"),
-        agents.sql(table, by_pbx=by_pbx, by_name=bool(wanted)),
+        agents.sql(table, by_pbx=by_pbx, by_name=bool(selection)),
         lambda _request: args,
         csv_pieces(span, agents.FIGURES, agents.figures)
         if is_table
-        else json_pieces(span, {"sla_seconds": None}, agents.figures, wanted),
+        else json_pieces(span, {"sla_seconds": None}, agents.figures, selection),
         CSV_RENDERER if is_table else JSON_RENDERER,
         ticks=True,
         pbx=pbx if by_pbx else None,

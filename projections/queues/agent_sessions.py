@@ -21,14 +21,15 @@ MEMBERS = 10_000
 """The most memberships of a PBX that are followed."""
 
 
-SEEN = "seen "
+MARK = "seen "
 """Begins the names in the memory that mark the members seen since a snapshot began."""
 
 
 class AgentSession(Row):
     """One login to a queue (``queue`` is empty for app_agent_pool), or one pause; ``number`` is the opening position.
 
-    ``kind`` is login or pause. ``ended_at`` is None while it lasts. A pause has the reason of the queue that began it.
+    ``kind`` is login or pause. It has no ``ended_at`` while it lasts. A pause has the reason of the queue
+    that began it.
     """
 
     agent: str
@@ -139,7 +140,7 @@ def end_list(memory: dict[str, Any], e: LinkEvent) -> Changes:
     if e.outcome in {"complete", "empty"}:
         for agent, memberships in list(memory.get("members", {}).items()):
             for member in memberships:
-                if SEEN + member not in memory:
+                if MARK + member not in memory:
                     _remove(memory, changes, agent, member)
     _forget_seen(memory)
     return changes
@@ -155,12 +156,12 @@ def _is_member(memory: dict[str, Any], e: Any) -> bool:
 
 def _see(memory: dict[str, Any], member: str) -> None:
     if "epoch" in memory:
-        memory[SEEN + member] = 1
+        memory[MARK + member] = 1
 
 
 def _forget_seen(memory: dict[str, Any]) -> None:
     memory.pop("epoch", None)
-    for name in [name for name in memory if name.startswith(SEEN)]:
+    for name in [name for name in memory if name.startswith(MARK)]:
         del memory[name]
 
 

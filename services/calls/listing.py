@@ -45,8 +45,8 @@ TAG_WALK = """      FROM call_tags t JOIN calls c ON c.pbx = t.pbx AND c.linkedi
 END = """      ORDER BY {order}.started_at DESC, {order}.number DESC LIMIT {limit}::bigint + 1) AS c
 ORDER BY c.started_at DESC, c.number DESC
 """
-# Bounds in place of an equality: PostgreSQL would drop a constant column from the order, and might then walk the index
-# of all calls where the calls with this value are far away.
+# Bounds in place of an equality. PostgreSQL would drop a constant column from the order. It might then walk the index
+# of all calls, although the calls with this value are far away.
 COLUMN_END = """      ORDER BY c.{column} DESC, c.started_at DESC, c.number DESC LIMIT {limit}::bigint + 1) AS c
 ORDER BY c.started_at DESC, c.number DESC
 """

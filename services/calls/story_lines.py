@@ -43,13 +43,12 @@ def _seconds(value: float | None) -> str:
 
 
 def person(party: Mapping[str, Any] | None) -> str:
-    """Return a person's name, number and endpoint, as far as they are known."""
+    """Return a person's name, number and endpoint, as far as the call has them."""
     if party is None:
         return "the PBX"
-    words = [party.get("name"), party.get("number")]
-    known = " ".join(word for word in words if word)
+    words = " ".join(word for word in (party.get("name"), party.get("number")) if word)
     endpoint = party.get("endpoint") or ""
-    return (f"{known} ({endpoint})" if known and endpoint else known or endpoint) or "?"
+    return (f"{words} ({endpoint})" if words and endpoint else words or endpoint) or "?"
 
 
 def people(parties: list[Mapping[str, Any]]) -> str:

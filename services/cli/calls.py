@@ -53,7 +53,7 @@ def calls(
     digits = None if number is None else digits_of(number)
     if digits == "":
         raise failure("--number: has no digits")
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "pbx": pbx,
         "from": _time("--from", since),
         "to": _time("--to", until),
@@ -67,13 +67,13 @@ def calls(
         "transferred": True if transferred else None,
         "min_talk": min_talk,
     }
-    filters = filter_of(given, limit)
+    filters = filter_of(values, limit)
     parameters = (*([pbx] if pbx is not None else []), *filters.args)
-    found = _objects(file, list_sql(filters.names, is_full=False), parameters, is_full=False)[:limit]
+    objects = _objects(file, list_sql(filters.names, is_full=False), parameters, is_full=False)[:limit]
     if as_json:
-        _print_json(found)
+        _print_json(objects)
     else:
-        _print_table(found)
+        _print_table(objects)
 
 
 @app.command(rich_help_panel=LEDGER)
@@ -90,13 +90,13 @@ def call(
     from services.replay.history_report import printable
 
     sql, parameters = (OF_ID, (call_id,)) if pbx is None else (OF_PBX_AND_ID, (pbx, call_id))
-    found = _objects(file, sql, parameters, is_full=True)
-    if not found:
+    objects = _objects(file, sql, parameters, is_full=True)
+    if not objects:
         raise failure(f"not found: call {call_id}", 1)
     if as_json:
-        _print_json(found[0])
+        _print_json(objects[0])
         return
-    for line in story_lines(found[0]):
+    for line in story_lines(objects[0]):
         typer.echo(printable(line))
 
 
@@ -158,16 +158,16 @@ def _cells(one: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _print_table(found: list[dict[str, Any]]) -> None:
+def _print_table(objects: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     if not sys.stdout.isatty():
-        for line in (COLUMNS, *map(_cells, found)):
+        for line in (COLUMNS, *map(_cells, objects)):
             typer.echo("\t".join(line))
         return
     table = Table(*COLUMNS)
-    for one in found:
+    for one in objects:
         table.add_row(*map(Text, _cells(one)))
     Console().print(table)

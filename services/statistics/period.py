@@ -30,11 +30,11 @@ class Period(Struct, frozen=True):
 
 def span_of(since: datetime, until: datetime, every: Every, timezone: str) -> Period:
     """Return a period with its buckets. Raises what `edges` raises, and ValueError for no time zone."""
-    found = edges(since, until, every, zone_of(timezone))
-    unit = next((one for one in (HOUR, QUARTER) if not any((edge - EPOCH) % one for edge in found[1:-1])), None)
+    instants = edges(since, until, every, zone_of(timezone))
+    unit = next((one for one in (HOUR, QUARTER) if not any((edge - EPOCH) % one for edge in instants[1:-1])), None)
     sums_from = sums_to = until
     if unit is not None:
         sums_from, sums_to = since + (EPOCH - since) % unit, until - (until - EPOCH) % unit
     if sums_from > sums_to:
         sums_from = sums_to = until
-    return Period(since, until, every, timezone, tuple(found), unit, sums_from, sums_to)
+    return Period(since, until, every, timezone, tuple(instants), unit, sums_from, sums_to)

@@ -127,16 +127,16 @@ async def test_pages_neither_repeat_nor_lose_a_call_while_new_ones_come(
 ) -> None:
     rows = [call(n) for n in range(1, 11)]
     await put_calls(ledger, *rows, tagged=[tag for row in rows for tag in tags(row, queue=["sales"])])
-    seen, cursor, young = [], "", 100
+    ids, cursor, young = [], "", 100
     while True:
         body = await (await client.get(f"/v1/calls?{query}limit=3{cursor}")).json()
-        seen += [one["linkedid"] for one in body["calls"]]
+        ids += [one["linkedid"] for one in body["calls"]]
         if body["next"] is None:
             break
         cursor, young = f"&cursor={body['next']}", young + 1
         new = call(young)
         await put_calls(ledger, new, tagged=tags(new, queue=["sales"]))
-    assert seen == [f"{n}.1" for n in range(10, 0, -1)]
+    assert ids == [f"{n}.1" for n in range(10, 0, -1)]
 
 
 async def test_a_call_is_found_by_each_of_its_ids(client: Client, ledger: Ledger) -> None:

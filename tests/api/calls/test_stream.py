@@ -32,12 +32,12 @@ def messages(changes: list[tuple[CallRow | None, CallRow | None]], *rows: CallRo
     event = RecordedEvent(7, "pbx", "ami", "BridgeEnter", AT, b"", AT)
     made: list[Change] = [Change("calls", before, after) for before, after in changes]
     step: Any = Rows(*rows)
-    found = []
+    items = []
     for message in messages_of(event, made, step, CATALOG):
         data = msgspec.json.decode(message.data)
         name = next(iter(data))
-        found.append((name, message.topic, data[name]["linkedid"]))
-    return found
+        items.append((name, message.topic, data[name]["linkedid"]))
+    return items
 
 
 def test_a_call_is_created_changed_and_deleted() -> None:
@@ -55,7 +55,7 @@ def test_a_call_that_becomes_part_of_an_older_one_is_deleted_with_that_one_as_it
 
 
 def test_a_call_without_a_person_does_not_exist_until_one_comes() -> None:
-    untold, told = call(1, is_told=False), call(1)
-    assert messages([(None, untold)], untold) == []
-    assert messages([(untold, None)]) == []
-    assert messages([(untold, told)], told) == [("calls.call.create", "/calls/1.1/", "1.1")]
+    hidden, shown = call(1, is_told=False), call(1)
+    assert messages([(None, hidden)], hidden) == []
+    assert messages([(hidden, None)]) == []
+    assert messages([(hidden, shown)], shown) == [("calls.call.create", "/calls/1.1/", "1.1")]

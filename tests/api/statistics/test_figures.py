@@ -128,8 +128,8 @@ async def test_queues_equal_a_count_of_every_passage(connection: asyncpg.Connect
         span, sla = any_period(rng, around), rng.randrange(60)
         units.add(span.unit)
         sql = queues.sql(queues.table_of(span), by_pbx=False, by_name=False)
-        found = await fetch(connection, sql, *queues.args(span, sla, ()))
-        made = {key: queues.figures(some[0]) for key, some in found.items()}
+        by_key = await fetch(connection, sql, *queues.args(span, sla, ()))
+        made = {key: queues.figures(some[0]) for key, some in by_key.items()}
         expected: dict[Any, list[QueuePassage]] = defaultdict(list)
         for row in rows:
             if span.since <= row.entered_at < span.until:
@@ -175,8 +175,8 @@ async def test_agents_equal_a_count_of_every_ring_and_second(connection: asyncpg
     for _ in range(12):
         span, now = any_period(rng, around), any_time(rng, around)
         sql = agents.sql(agents.table_of(span), by_pbx=False, by_name=False)
-        found = await fetch(connection, sql, *agents.args(span, ()), now)
-        made = {key: agents.figures(some) for key, some in found.items()}
+        by_key = await fetch(connection, sql, *agents.args(span, ()), now)
+        made = {key: agents.figures(some) for key, some in by_key.items()}
         expected = naive_agents(calls, times, span, now)
         assert made.keys() == expected.keys(), (seed, span)
         for key, one in expected.items():

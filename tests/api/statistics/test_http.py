@@ -92,8 +92,8 @@ async def test_queues_by_day_and_hour(client: Client, ledger: Ledger) -> None:
         "gaps": [],
     }
     hours = await (await client.get(f"/v1/statistics/queues?{OF_DAY}&every=hour&name=sales&sla=30")).json()
-    found = [(row["pbx"], row["at"][11:13], row["in_sla"], row["received"]) for row in hours["rows"]]
-    assert found == [("other", "09", 0, 1), ("pbx", "09", 2, 2), ("pbx", "10", 0, 1), ("pbx", "11", 0, 1)]
+    items = [(row["pbx"], row["at"][11:13], row["in_sla"], row["received"]) for row in hours["rows"]]
+    assert items == [("other", "09", 0, 1), ("pbx", "09", 2, 2), ("pbx", "10", 0, 1), ("pbx", "11", 0, 1)]
     (total,) = hours["totals"]
     assert (total["name"], total["received"], total["full"], "pbx" in total) == ("sales", 5, 1, False)
 

@@ -26,11 +26,11 @@ def seconds(when: datetime | None) -> float | None:
 
 def intervals(tables: FoldSpec) -> list[Interval]:
     rows: list[AgentSession] = list(tables.then(AGENT_SESSIONS).values())
-    found = [
+    items = [
         (r.agent, r.kind, r.started_at.timestamp(), seconds(r.ended_at), r.reason if r.kind == "pause" else r.queue)
         for r in rows
     ]
-    return sorted(found, key=lambda one: (one[1], one[2]))
+    return sorted(items, key=lambda one: (one[1], one[2]))
 
 
 def test_a_dynamic_member_is_logged_in_from_added_to_removed() -> None:
