@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +18,7 @@ from api.http.views.view import View
 from api.statistics.period import is_csv, names, period
 from services.log.times import rfc3339_microseconds
 from services.statistics import agents, queues
+from services.statistics.groups import groups
 from services.statistics.period import Period
 
 SLA_SECONDS = 20
@@ -37,12 +37,6 @@ Figures = Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
 
 def pbx(request: web.Request) -> str | None:
     return QueryParams(request, is_strict=False).text("pbx")
-
-
-def groups(rows: Rows) -> list[tuple[str, str | None, int, list[asyncpg.Record]]]:
-    """Return the rows by name, PBX and bucket; a total has no PBX, and the bucket 0."""
-    counted = [row for row in rows if row["name"] is not None]
-    return [(*key, list(group)) for key, group in itertools.groupby(counted, key=lambda row: tuple(row[:3]))]
 
 
 def json_pieces(span: Period, about: dict[str, Any], of: Figures, selection: tuple[str, ...]) -> PiecesOf:

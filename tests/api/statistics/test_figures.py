@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from api.statistics.views import groups
 from projections.queues import figures
 from projections.queues.agent_sessions import AgentSession
 from projections.queues.figures import AgentRing, AgentSum, QueuePassage, QueueSum
 from services.statistics import agents, queues
 from services.statistics.buckets import EVERY, Every, edges
+from services.statistics.groups import groups
 from services.statistics.period import HOUR, QUARTER, Period, span_of
 from tests.support.call_tables import create_tables, put_rows
 
