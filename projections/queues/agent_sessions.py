@@ -223,6 +223,10 @@ def _log_off(memory: dict[str, Any], changes: Changes, agent: str) -> None:
         memory["pool"] = {name: number for name, number in pool.items() if name != agent}
 
 
+INDEXES = ("CREATE INDEX {name}_span ON {table} USING gist (tstzrange(started_at, ended_at))",)
+"""Leads to the sessions of a period, however many there were before."""
+
+
 def _handler(shape: type[Any], context: Any) -> Handler:
     return Handler(shape, changed_keys, end_or_keep, initial=opened_row, context=context)
 

@@ -34,8 +34,9 @@ WITH facts AS (
            range_agg(tstzrange(greatest(started_at, {since}::timestamptz),
                                least(ended_at, {until}::timestamptz, {now}::timestamptz))) AS spans
     FROM agent_sessions
-    WHERE started_at < least({until}::timestamptz, {now}::timestamptz) AND {since}::timestamptz < {now}::timestamptz
-      AND (ended_at IS NULL OR ended_at > greatest(started_at, {since}::timestamptz)){of_calls}
+    WHERE tstzrange(started_at, ended_at)
+          && tstzrange({since}::timestamptz, greatest({since}::timestamptz,
+                                                      least({until}::timestamptz, {now}::timestamptz))){of_calls}
     GROUP BY GROUPING SETS ((pbx, agent, kind), (pbx, agent, kind, reason))
     HAVING grouping(reason) = 1 OR kind = 'pause'
 ), cut AS (

@@ -12,7 +12,7 @@ from projections.calls import call_rows
 from projections.calls.call_rows import CallId, CallRow, CallTag
 from projections.engine.model import ReadModel
 from projections.queues import figures
-from projections.queues.agent_sessions import AGENT_SESSIONS
+from projections.queues.agent_sessions import AGENT_SESSIONS, INDEXES
 from projections.queues.figures import AgentRing, AgentSum, QueuePassage, QueueSum
 from services.projector.table import Table
 
@@ -31,7 +31,7 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "queue_hours": (_table("queue_hours", QueueSum, figures.QUEUE_SUM_KEY), figures.QUEUE_SUM_INDEXES),
     "agent_quarters": (_table("agent_quarters", AgentSum, figures.AGENT_SUM_KEY), figures.AGENT_SUM_INDEXES),
     "agent_hours": (_table("agent_hours", AgentSum, figures.AGENT_SUM_KEY), figures.AGENT_SUM_INDEXES),
-    "agent_sessions": (Table(AGENT_SESSIONS, "model"), ()),
+    "agent_sessions": (Table(AGENT_SESSIONS, "model"), INDEXES),
 }
 
 CHECKPOINT = """
@@ -152,5 +152,6 @@ async def make_indexes(connection: asyncpg.Connection, *names: str) -> None:
     for name in names:
         table, indexes = TABLES[name]
         for index in indexes:
-            await connection.execute(index.format(table=table.name, name=name))
+            text = index.format(table=table.name, name=name)
+            await connection.execute(text.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"))
     await connection.execute(f"VACUUM ANALYZE {', '.join(names)}")

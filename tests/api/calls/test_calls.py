@@ -195,3 +195,7 @@ async def test_a_supervisor_reads_calls_and_statistics_and_others_do_not(client:
             headers = bearer(token) if token else {"Authorization": ""}
             assert (await client.get(path, headers=headers)).status == status, (path, status)
         assert (await client.post(path)).status == 405
+    for token, status in tokens.items():
+        headers = bearer(token) if token else {"Authorization": ""}
+        async with client.get("/v1/events?topic=/calls", headers=headers) as stream:
+            assert stream.status == status
