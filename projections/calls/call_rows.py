@@ -103,4 +103,7 @@ CALL_ID_KEY = ("id", "linkedid")
 CALL_ID_INDEXES = ("CREATE INDEX {name}_id ON {table} (id)",)
 
 CALL_TAG_KEY = ("linkedid", "kind", "value")
-CALL_TAG_INDEXES = ("CREATE INDEX {name}_value ON {table} (kind, value, started_at DESC, number DESC)",)
+CALL_TAG_INDEXES = (
+    "CREATE INDEX {name}_value ON {table} (kind, value, started_at DESC, number DESC) INCLUDE (pbx, linkedid)",
+)
+"""The index has all columns, so that calls with two tags are found without the table."""
