@@ -1,0 +1,185 @@
+"""Who talks with whom: the graph of bridges, and the talks of each call that follow from it."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from projections.calls.story.call import PERSON, Conference, Guest, Leg, OpenCall, Talk
+from projections.calls.story.legs import adopt_channel, fix_number, identity
+from projections.calls.story.pbx import Pbx
+from schemas.ami import call as ami
+
+LAPSE = timedelta(seconds=1)
+"""How long the same persons may be apart without a new conversation: one of several swaps is half done."""
+
+MERGING = {"basic", "stasis"}
+"""Types of bridges in which Asterisk gives all channels the oldest linked id (bridge_basic.c, stasis_bridge.c)."""
+
+
+def enter_bridge(pbx: Pbx, e: ami.BridgeEntered) -> None:
+    """Put a channel into a bridge; calls that meet in a basic or Stasis bridge become one."""
+    leg = pbx.legs.get(e.unique_id) or adopt_channel(pbx, e)
+    if leg is None or leg.ended_at is not None or not e.bridge_id:
+        return
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return
+    if leg.bridge and leg.bridge != e.bridge_id:
+        leave_bridge(pbx, leg, e.at)
+    if e.swap_unique_id and (swapped := pbx.legs.get(e.swap_unique_id)) is not None and swapped.bridge == e.bridge_id:
+        leave_bridge(pbx, swapped, e.at)
+    members = pbx.bridges.setdefault(e.bridge_id, {})
+    members[e.unique_id] = None
+    leg.bridge = e.bridge_id
+    leg.is_holding = e.technology == "holding_bridge"
+    leg.conference = e.bridge_name if e.creator == "ConfBridge" else ""
+    leg.answered_at = leg.answered_at or (e.at if leg.kind == PERSON else None)
+    if not leg.is_fixed:
+        fix_number(leg)
+    if e.bridge_type in MERGING and not leg.is_holding:
+        for member in list(members):
+            call = pbx.merge(call, pbx.homes[member], e.at)
+    call = pbx.homes[e.unique_id]
+    if leg.conference:
+        join_conference(pbx, call, leg, e.at)
+    settle(pbx, leg, e.bridge_id, e.at)
+    pbx.touch(call, e.at)
+
+
+def quit_bridge(pbx: Pbx, e: ami.BridgeLeft) -> None:
+    """Take a channel out of a bridge, unless it is in another one already."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return
+    leg = pbx.legs[e.unique_id]
+    if leg.bridge and leg.bridge == e.bridge_id:
+        leave_bridge(pbx, leg, e.at)
+        pbx.touch(call, e.at)
+
+
+def leave_bridge(pbx: Pbx, leg: Leg, at: datetime) -> None:
+    """Take a channel out of its bridge."""
+    bridge = leg.bridge
+    members = pbx.bridges.get(bridge)
+    if members is not None:
+        members.pop(leg.unique_id, None)
+        if not members:
+            del pbx.bridges[bridge]
+    leg.bridge = ""
+    if leg.conference:
+        call = pbx.homes[leg.unique_id]
+        for stay in call.conferences:
+            if stay.channel == leg.unique_id and stay.ended_at is None:
+                stay.ended_at = at
+        leg.conference = ""
+    was_holding, leg.is_holding = leg.is_holding, False
+    if not was_holding:
+        settle(pbx, leg, bridge, at)
+
+
+def pair_halves(pbx: Pbx, e: ami.LocalBridged) -> None:
+    """Pair the halves of a Local channel."""
+    one, two = pbx.legs.get(e.one_unique_id), pbx.legs.get(e.two_unique_id)
+    if one is None or two is None:
+        return
+    one.other, two.other = two.unique_id, one.unique_id
+    call = pbx.merge(pbx.homes[one.unique_id], pbx.homes[two.unique_id], e.at)
+    for leg in (one, two):
+        if leg.bridge:
+            settle(pbx, leg, leg.bridge, e.at)
+    pbx.touch(call, e.at)
+
+
+def join_conference(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Begin a stay in a ConfBridge."""
+    party = pbx.person_behind(leg.unique_id)
+    if party in call.legs:
+        call.add("conferences", call.conferences, Conference(leg.conference, leg.unique_id, party, at))
+
+
+def settle(pbx: Pbx, moved: Leg, bridge: str, at: datetime) -> None:
+    """Close the talks that the change of a bridge has ended, and open those that it has begun."""
+    if moved.kind == PERSON:
+        if not moved.bridge:
+            for call, talk in pbx.talking.get(moved.unique_id, [])[:]:
+                close_talk(pbx, call, talk, at)
+    elif (half := pbx.legs.get(moved.other)) is not None and half.bridge and half.bridge != bridge:
+        settle_component(pbx, half.bridge, at)
+    settle_component(pbx, bridge, at)
+
+
+def settle_component(pbx: Pbx, bridge: str, at: datetime) -> None:
+    """Make the open talks of everybody in a component equal to it."""
+    if is_holding(pbx, bridge):
+        return
+    persons, conference = pbx.component(bridge)
+    now = persons if len(persons) > 1 else []
+    having: set[str] = set()
+    for person in persons:
+        for call, talk in pbx.talking.get(person, [])[:]:
+            if talk.persons == now and talk.conference == conference:
+                having.add(call.linkedid)
+            else:
+                close_talk(pbx, call, talk, at)
+    for person in now:
+        call = pbx.homes[person]
+        if call.linkedid not in having and not call.agent:
+            having.add(call.linkedid)
+            open_talk(pbx, call, now, conference, at)
+
+
+def is_holding(pbx: Pbx, bridge: str) -> bool:
+    """Return whether the channels in a bridge only wait there."""
+    for member in pbx.bridges.get(bridge, ()):
+        return pbx.legs[member].is_holding
+    return False
+
+
+def close_talk(pbx: Pbx, call: OpenCall, talk: Talk, at: datetime) -> None:
+    """End a talk."""
+    talk.ended_at = max(at, talk.started_at)
+    for person in talk.persons:
+        pairs = [pair for pair in pbx.talking.get(person, ()) if pair[1] is not talk]
+        if pairs:
+            pbx.talking[person] = pairs
+        else:
+            pbx.talking.pop(person, None)
+    pbx.touch(call, at)
+
+
+def open_talk(pbx: Pbx, call: OpenCall, persons: list[str], conference: str, at: datetime) -> None:
+    """Begin a talk, or continue the last one of these persons after a short lapse."""
+    talk = last_talk(call, persons)
+    if (
+        talk is None
+        or talk.persons != persons
+        or talk.conference != conference
+        or talk.ended_at is None
+        or at - talk.ended_at > LAPSE
+    ):
+        talk = Talk(persons, at, conference=conference)
+        if not call.add("talks", call.talks, talk):
+            return
+    talk.ended_at = None
+    for person in persons:
+        pbx.talking.setdefault(person, []).append((call, talk))
+        if person not in call.legs:
+            guest = pbx.legs[person]
+            call.guests[person] = Guest(guest.channel, *identity(guest), bool(guest.agent))
+    for passage in call.passages:
+        if passage.answered_at is not None and not passage.agent and passage.party in persons:
+            passage.agent = next(person for person in persons if person != passage.party)
+    pbx.touch(call, at)
+
+
+def last_talk(call: OpenCall, persons: list[str]) -> Talk | None:
+    """Return the last talk in which one of these persons took part."""
+    wanted = set(persons)
+    for talk in reversed(call.talks):
+        if not wanted.isdisjoint(talk.persons):
+            return talk
+    return None
+
+
+def talks_of(call: OpenCall, person: str) -> list[Any]:
+    """Return the talks of one person, the last first."""
+    return [talk for talk in reversed(call.talks) if person in talk.persons]

@@ -1,0 +1,217 @@
+"""The machine of the model ``calls``: it folds events into calls that it finds itself (engine: `Machine`)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from projections.calls.story import (
+    bridges,
+    channels,
+    dialling,
+    dialplan,
+    endings,
+    holds,
+    quality,
+    queues,
+    recordings,
+    records,
+    transfers,
+)
+from projections.calls.story.call import OpenCall
+from projections.calls.story.pbx import Pbx
+from projections.calls.story.render import has_person, render
+from projections.calls.story.row import CallRow, Ended, ended_row, open_row
+from projections.engine.model import Key, Row
+from schemas.ami import call as ami
+from schemas.ami.channel import NewExten, VarSet
+from schemas.link import LinkEvent
+
+SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
+    "Newchannel": (ami.Newchannel, channels.begin_channel),
+    "Newstate": (ami.Newstate, channels.change_state),
+    "NewCallerid": (ami.NewCallerid, channels.change_callerid),
+    "NewAccountCode": (ami.NewAccountCode, channels.change_account),
+    "Rename": (ami.Renamed, channels.rename_channel),
+    "Newexten": (NewExten, dialplan.run_application),
+    "VarSet": (VarSet, dialplan.set_variable),
+    "HangupRequest": (ami.HangupRequested, endings.request_hangup),
+    "SoftHangupRequest": (ami.SoftHangupRequested, endings.request_softly),
+    "Hangup": (ami.HungUp, endings.hang_up),
+    "DialBegin": (ami.DialBegun, dialling.begin_dial),
+    "DialState": (ami.DialChanged, dialling.change_dial),
+    "DialEnd": (ami.DialEnded, dialling.end_dial),
+    "BridgeEnter": (ami.BridgeEntered, bridges.enter_bridge),
+    "BridgeLeave": (ami.BridgeLeft, bridges.quit_bridge),
+    "LocalBridge": (ami.LocalBridged, bridges.pair_halves),
+    "Hold": (ami.HoldStarted, holds.hold),
+    "Unhold": (ami.HoldEnded, holds.unhold),
+    "ParkedCall": (ami.Parked, holds.park),
+    "UnParkedCall": (ami.Unparked, holds.retrieve),
+    "ParkedCallTimeOut": (ami.ParkTimedOut, holds.time_out),
+    "ParkedCallGiveUp": (ami.ParkGivenUp, holds.give_up),
+    "ParkedCallSwap": (ami.ParkSwapped, holds.swap_parked),
+    "Pickup": (ami.PickedUp, holds.take_call),
+    "BlindTransfer": (ami.BlindlyTransferred, transfers.transfer_blindly),
+    "AttendedTransfer": (ami.AttendedlyTransferred, transfers.transfer_attended),
+    "MixMonitorStart": (ami.MonitorStarted, recordings.start_recording),
+    "MixMonitorStop": (ami.MonitorStopped, recordings.stop_recording),
+    "QueueCallerJoin": (ami.QueueJoined, queues.join_queue),
+    "QueueCallerLeave": (ami.QueueLeft, queues.leave_queue),
+    "QueueCallerAbandon": (ami.QueueAbandoned, queues.abandon_queue),
+    "AgentCalled": (ami.MemberCalled, queues.call_member),
+    "AgentRingNoAnswer": (ami.MemberMissed, queues.miss_call),
+    "AgentConnect": (ami.MemberConnected, queues.connect_member),
+    "AgentComplete": (ami.MemberCompleted, queues.complete_call),
+    "AgentLogin": (ami.LoggedIn, dialplan.complete_login),
+    "RTCPSent": (ami.Reported, quality.report),
+    "RTCPReceived": (ami.Reported, quality.report),
+    "Cdr": (ami.RecordWritten, records.add_record),
+    "CoreShowChannel": (ami.Listed, endings.list_channel),
+}
+"""The shape of each AMI event, and the function that folds it. Each shape has one function."""
+
+OWN = {
+    "Disconnected": endings.open_gap,
+    "Connected": endings.open_gap,
+    "SnapshotStarted": endings.start_snapshot,
+    "SnapshotListed": endings.complete_list,
+    "SnapshotCompleted": endings.stop_snapshot,
+}
+"""Ringledger's own events about the link."""
+
+FOLDS: dict[type[Any], Callable[[Pbx, Any], None]] = dict(SHAPES.values())
+
+
+def shapes() -> dict[str, type[Any]]:
+    """Return the shape of each event that the machine folds, by the event's name."""
+    found: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
+    return found | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": ami.CallSettings}
+
+
+class Memory(Struct, omit_defaults=True):
+    """The facts of a PBX that no call holds: its trunks, and the snapshot under way."""
+
+    trunks: list[str] = msgspec.field(default_factory=list)
+    epoch: int = 0
+    gone: list[str] = msgspec.field(default_factory=list)
+
+
+class CallMachine:
+    """Folds events into calls. Calls that ended stay until `forget`, so that a late record finds them."""
+
+    def __init__(self) -> None:
+        self._pbxes: dict[str, Pbx] = {}
+        self._coming: set[tuple[str, str]] = set()
+        self._keys: dict[Key, OpenCall] = {}
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """The facts that no row holds, as JSON values by PBX; `recall` takes them back."""
+        return {
+            name: msgspec.to_builtins(Memory(pbx.trunks, pbx.epoch, sorted(pbx.gone)))
+            for name, pbx in self._pbxes.items()
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Take back the facts of `memory`, before the first event."""
+        for name, facts in memory.items():
+            pbx, kept = self._pbx(name), msgspec.convert(facts, Memory)
+            pbx.trunks, pbx.epoch, pbx.gone = kept.trunks, kept.epoch, set(kept.gone)
+
+    def open(self, rows: Iterable[Row]) -> None:
+        """Take the open calls of the table, before the first event."""
+        for row in rows:
+            assert isinstance(row, CallRow)
+            self._pbx(row.pbx).put(row.open_call())
+
+    def missing(self, event: Any) -> Iterable[tuple[str, str]]:
+        """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
+        name = MISSING.get(type(event))
+        if name is None:
+            return ()
+        pbx, found = self._pbxes.get(event.pbx), []
+        is_new = type(event) is ami.Newchannel
+        for member in name:
+            unique_id = getattr(event, member)
+            if not unique_id or (event.pbx, unique_id) in self._coming:
+                continue
+            if pbx is None or (unique_id not in pbx.homes and unique_id not in pbx.calls):
+                self._coming.add((event.pbx, unique_id))
+                if not (is_new and member == "unique_id"):
+                    found.append((event.pbx, unique_id))
+        return found
+
+    def load(self, rows: Iterable[Row]) -> None:
+        """Take ended calls of the table, for this batch."""
+        for row in rows:
+            assert isinstance(row, CallRow)
+            ended = Ended.of(row)
+            pbx = self._pbx(row.pbx)
+            for unique_id in ended.ids():
+                pbx.ended.setdefault(unique_id, ended)
+
+    def fold(self, event: Any) -> Iterable[Key]:
+        """Fold one event, and return the keys of the rows that it changed, created or removed."""
+        fold = FOLDS.get(type(event))
+        pbx = self._pbxes.get(event.pbx)
+        if pbx is None:
+            pbx = self._pbx(event.pbx)
+        if fold is not None:
+            fold(pbx, event)
+        elif type(event) is LinkEvent:
+            if (handle := OWN.get(event.type)) is not None:
+                handle(pbx, event)
+        elif type(event) is ami.CallSettings:
+            pbx.trunks = list(event.trunks)
+        if not pbx.dirty:
+            return ()
+        if pbx.over:
+            for call in pbx.over:
+                self._end(pbx, call)
+            pbx.over.clear()
+        keys = [(event.pbx, linkedid) for linkedid in pbx.dirty]
+        pbx.dirty = {}
+        return keys
+
+    def row(self, key: Key) -> Row | None:
+        """Return the row of a call as it is now, None for one that is merged, or has ended and had no person."""
+        pbx = self._pbx(key[0])
+        call = pbx.calls.get(key[1])
+        if call is not None and call.linkedid == key[1]:
+            return open_row(call)
+        ended = pbx.ended.get(key[1])
+        if ended is None or ended.call.linkedid != key[1] or not ended.is_told:
+            return None
+        return ended_row(ended)
+
+    def forget(self) -> None:
+        """Forget the calls that have ended; their rows are written."""
+        self._coming.clear()
+        for pbx in self._pbxes.values():
+            pbx.ended.clear()
+
+    def _pbx(self, name: str) -> Pbx:
+        pbx = self._pbxes.get(name)
+        if pbx is None:
+            pbx = self._pbxes[name] = Pbx(name)
+        return pbx
+
+    def _end(self, pbx: Pbx, call: OpenCall) -> None:
+        """Render a call that has ended, once; from here on only its record can change it."""
+        ended = Ended(render(call), call.number, call.updated_at, is_told=has_person(call))
+        for unique_id in ended.ids():
+            pbx.ended[unique_id] = ended
+        pbx.dirty[call.linkedid] = None
+
+
+MISSING: dict[type[Any], tuple[str, ...]] = {
+    ami.Newchannel: ("unique_id", "linked_id"),
+    ami.Newstate: ("unique_id", "linked_id"),
+    ami.DialBegun: ("unique_id", "linked_id", "dest_unique_id", "dest_linked_id"),
+    ami.BridgeEntered: ("unique_id", "linked_id"),
+    ami.Listed: ("unique_id", "linked_id"),
+    ami.RecordWritten: ("unique_id", "linked_id"),
+}
+"""The members of a shape that may name an ended call."""

@@ -1,0 +1,225 @@
+"""Passages through queues, from the events of class agent (app_queue.c of Asterisk 16 and 22).
+
+QueueCallerLeave comes before AgentConnect, and QueueCallerAbandon does not say why. So a passage whose caller has left
+waits for the next event of the caller that tells: AgentConnect, VarSet QUEUESTATUS, Newexten, or his hangup.
+"""
+
+from datetime import datetime, timedelta
+
+from projections.calls.story.call import Leg, OpenCall, Passage
+from projections.calls.story.legs import fix_number
+from projections.calls.story.pbx import Pbx
+from schemas.ami import call as ami
+from schemas.ami.channel import NewExten, VarSet
+
+STATUS = {
+    "TIMEOUT": "timeout",
+    "WITHDRAW": "withdrawn",
+    "LEAVEEMPTY": "left_empty",
+    "LEAVEUNAVAIL": "left_empty",
+    "FULL": "full",
+    "JOINEMPTY": "join_empty",
+    "JOINUNAVAIL": "join_empty",
+}
+"""Outcomes by QUEUESTATUS; CONTINUE is that of an answered caller who goes on in the dialplan."""
+
+NOT_JOINED = {"full", "join_empty"}
+ENDED_BY = {"caller", "agent", "transfer"}
+
+
+def join_queue(pbx: Pbx, e: ami.QueueJoined) -> None:
+    """Begin a passage."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return
+    leg = pbx.legs[e.unique_id]
+    if leg.ended_at is not None:
+        return
+    settle_passage(pbx, call, leg, e.at)
+    fix_number(leg)
+    party = pbx.person_behind(e.unique_id) or e.unique_id
+    if any(p.party == party and p.queue == e.queue and not p.outcome and p.left_at is None for p in call.passages):
+        return
+    call.add("passages", call.passages, Passage(e.queue, party, e.at, e.position_in_queue))
+    leg.app_queue = ""
+    pbx.touch(call, e.at)
+
+
+def passage_of(call: OpenCall, party: str, queue: str) -> Passage | None:
+    """Return the last passage of a caller in a queue; of anybody in it where the caller's channel has changed."""
+    found = None
+    for passage in reversed(call.passages):
+        if passage.queue == queue:
+            if passage.party == party:
+                return passage
+            if found is None and passage.completed_at is None and passage.outcome in {"", "answered"}:
+                found = passage
+    return found
+
+
+def find_passage(pbx: Pbx, e: ami.Queued) -> tuple[OpenCall, Passage] | None:
+    """Return the passage that an event is about, and its call."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return None
+    passage = passage_of(call, pbx.person_behind(e.unique_id) or e.unique_id, e.queue)
+    return None if passage is None else (call, passage)
+
+
+def leave_queue(pbx: Pbx, e: ami.QueueLeft) -> None:
+    """Note that a caller left; the next event tells why."""
+    if (found := find_passage(pbx, e)) is None:
+        return
+    call, passage = found
+    if passage.left_at is None:
+        passage.left_at = e.at
+        if not passage.outcome and (leg := pbx.legs.get(passage.party)) is not None:
+            leg.is_leaving = True
+        pbx.touch(call, e.at)
+
+
+def abandon_queue(pbx: Pbx, e: ami.QueueAbandoned) -> None:
+    """Note that a caller left without an agent: he hung up if his hangup was requested before."""
+    if (found := find_passage(pbx, e)) is None:
+        return
+    call, passage = found
+    if passage.outcome or passage.gave_up:
+        return
+    passage.gave_up = True
+    passage.wait = float(e.hold_time)
+    leg = pbx.legs[e.unique_id]
+    if leg.requested_at is not None:
+        passage.outcome = "abandoned"
+    elif (person := pbx.legs.get(passage.party)) is not None:
+        person.is_leaving = True
+    pbx.touch(call, e.at)
+
+
+def call_member(pbx: Pbx, e: ami.MemberCalled) -> None:
+    """Note on a member's channel which queue rings it; its DialBegin follows."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    leg = pbx.legs.get(e.dest_unique_id)
+    if leg is not None and leg.queue != e.queue:
+        leg.queue = e.queue
+        home = pbx.homes[e.dest_unique_id]
+        ring = pbx.ring_of(home, e.dest_unique_id)
+        if ring is not None and ring.ended_at is None:
+            ring.queue = e.queue
+        pbx.touch(call or home, e.at)
+
+
+def miss_call(pbx: Pbx, e: ami.MemberMissed) -> None:
+    """Count a member who did not answer."""
+    if (found := find_passage(pbx, e)) is None:
+        return
+    call, passage = found
+    passage.ring_no_answers += 1
+    pbx.touch(call, e.at)
+
+
+def connect_member(pbx: Pbx, e: ami.MemberConnected) -> None:
+    """Connect a caller with a member; a passage whose beginning was not heard began ``hold_time`` seconds before."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return
+    party = pbx.person_behind(e.unique_id) or e.unique_id
+    passage = passage_of(call, party, e.queue)
+    if passage is None or passage.completed_at is not None or passage.outcome not in {"", "unknown", "exit_key"}:
+        if passage is not None and passage.outcome == "answered" and passage.completed_at is None:
+            return
+        passage = Passage(e.queue, party, e.at - timedelta(seconds=min(max(e.hold_time, 0), 1 << 31)))
+        if not call.add("passages", call.passages, passage):
+            return
+    passage.outcome = "answered"
+    passage.key = ""
+    passage.answered_at = e.at
+    passage.left_at = passage.left_at or e.at
+    passage.wait = float(e.hold_time)
+    passage.member, passage.interface = e.member, e.interface
+    passage.agent = pbx.person_ahead(e.dest_unique_id)
+    if (leg := pbx.legs.get(party)) is not None:
+        leg.is_leaving = False
+    pbx.touch(call, e.at)
+
+
+def complete_call(pbx: Pbx, e: ami.MemberCompleted) -> None:
+    """End a member's call, with Asterisk's own seconds."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return
+    for passage in reversed(call.passages):
+        if passage.queue == e.queue and passage.interface == e.interface and passage.outcome == "answered":
+            if passage.completed_at is not None:
+                return
+            passage.completed_at = e.at
+            passage.talk = float(e.talk_time)
+            passage.ended_by = e.reason if e.reason in ENDED_BY else ""
+            pbx.touch(call, e.at)
+            return
+
+
+def set_queue_status(pbx: Pbx, leg: Leg, e: VarSet) -> None:
+    """Take Asterisk's own word for the end of a passage; a caller who may not join has only this."""
+    outcome = STATUS.get(e.value)
+    call = pbx.homes[leg.unique_id]
+    if outcome is None:
+        return
+    party = pbx.person_behind(leg.unique_id) or leg.unique_id
+    leg.is_leaving = False
+    pbx.touch(call, e.at)
+    if outcome in NOT_JOINED:
+        passage = Passage(leg.app_queue, party, e.at, left_at=e.at, outcome=outcome)
+        if leg.app_queue:
+            call.add("passages", call.passages, passage)
+        return
+    for passage in reversed(call.passages):
+        if passage.party == party:
+            if passage.answered_at is None:
+                finish_passage(passage, outcome, e.at)
+            return
+
+
+def finish_passage(passage: Passage, outcome: str, at: datetime) -> None:
+    """End a passage; where Asterisk did not count the wait, it is the whole seconds between its two times."""
+    passage.outcome = outcome
+    passage.left_at = passage.left_at or at
+    if passage.wait is None:
+        passage.wait = float(int(passage.left_at.timestamp()) - int(passage.entered_at.timestamp()))
+
+
+def continue_dialplan(pbx: Pbx, leg: Leg, e: NewExten) -> None:
+    """Settle a passage whose caller goes on in the dialplan: a key took him out, unless QueueCallerAbandon came."""
+    leg.is_leaving = False
+    call = pbx.homes[leg.unique_id]
+    for passage in reversed(call.passages):
+        if passage.party == leg.unique_id and not passage.outcome:
+            if not passage.gave_up:
+                finish_passage(passage, "exit_key", e.at)
+                passage.key = e.exten
+            else:
+                finish_passage(passage, "abandoned" if e.exten == "h" else "unknown", e.at)
+            pbx.touch(call, e.at)
+            return
+
+
+def settle_passage(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Settle what no further event will tell, when a caller joins another queue or hangs up."""
+    leg.is_leaving = False
+    for passage in call.passages:
+        if passage.party != leg.unique_id or passage.outcome:
+            continue
+        hung_up = leg.ended_at is not None
+        if passage.gave_up:
+            finish_passage(passage, "abandoned" if hung_up and leg.has_dialplan else "unknown", at)
+        elif hung_up and passage.left_at is None:
+            finish_passage(passage, "abandoned" if leg.requested_at is not None else "unknown", at)
+        else:
+            finish_passage(passage, "exit_key" if passage.left_at is not None else "unknown", at)
+        pbx.touch(call, at)
+
+
+def replace_caller(call: OpenCall, replaced: str, by: str) -> None:
+    """Give the place of a replaced leg in a queue to the channel that took it."""
+    for passage in call.passages:
+        if passage.party == replaced and passage.outcome in {"", "answered"} and passage.completed_at is None:
+            passage.party = by
