@@ -1,4 +1,4 @@
-"""A small engine for the machine of calls: events in, `Call` objects out, with a table that is JSON as in PostgreSQL."""
+"""A small engine for the machine of calls: events in, `Call` objects out; its table is JSON, as in PostgreSQL."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

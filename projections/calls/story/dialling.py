@@ -68,9 +68,8 @@ def dial_call(pbx: Pbx, e: ami.Dial) -> OpenCall | None:
     if not e.dest_unique_id or e.dest_unique_id in pbx.ended:
         return None
     dialler = pbx.see(e.unique_id, e.linked_id, e.at)
-    if dialler is None and e.unique_id and e.channel and e.unique_id not in pbx.ended:
-        if (leg := adopt_channel(pbx, e)) is not None:
-            dialler = pbx.homes[leg.unique_id]
+    if dialler is None and (leg := adopt_channel(pbx, e)) is not None:
+        dialler = pbx.homes[leg.unique_id]
     dest = pbx.see(e.dest_unique_id, e.dest_linked_id, e.at)
     if dialler is not None:
         dialler = pbx.homes[e.unique_id]

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Literal
 
+from projections.calls.call_records import endpoint_of
 from projections.calls.story.call import PERSON, Leg, OpenCall, Transfer, by_age
 from projections.calls.story.people import role_of
 from schemas import calls as wire
@@ -72,23 +73,29 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
 
     After a conversation it is who of its persons first requested the hangup; before one only the caller can.
     """
-    last = max(call.talks, key=lambda talk: (talk.ended_at or talk.started_at, talk.started_at), default=None)
-    ids = [caller.unique_id] if caller is not None else []
-    if last is not None:
-        ids = [person for person in last.persons if person in call.legs]
-    legs = [call.legs[unique_id] for unique_id in ids]
-    until = None if last is None or last.ended_at is None else last.ended_at + MOMENT
-    asked = [leg for leg in legs if leg.requested_at is not None and (until is None or leg.requested_at <= until)]
+    last = max((talk.ended_at for talk in call.talks if talk.ended_at is not None), default=None)
+    persons = [leg for leg in call.legs.values() if leg.kind == PERSON and leg.ended_at is not None]
+    if last is None:
+        persons = [caller] if caller is not None else []
+    else:
+        # Who stayed in the call after the last conversation, on hold in a parking lot or with the PBX, ended it.
+        stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
+        stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
+        talked = {person for talk in call.talks if talk.ended_at == last for person in talk.persons}
+        persons = stayed or [leg for leg in persons if leg.unique_id in talked]
+        last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last
+    asked = [
+        leg for leg in persons if leg.requested_at is not None and (last is None or leg.requested_at <= last + MOMENT)
+    ]
     first = caller or first_person(call)
-    if call.is_lost and not asked:
-        return None, None, "", None
     if asked:
         leg = min(asked, key=lambda leg: leg.requested_at or leg.started_at)
         by = "caller" if role_of(call, caller, leg.unique_id) == "caller" else "callee"
         return leg.requested_at, by, leg.unique_id, leg
-    ended = max((leg.ended_at for leg in call.legs.values() if leg.ended_at is not None), default=None)
-    at = first.ended_at if first is not None and last is None else None if last is None else last.ended_at
-    return at or ended, "pbx", "", first
+    if call.is_lost:
+        return None, None, "", None
+    at = last or (first.ended_at if first is not None else None)
+    return at or call.updated_at, "pbx", "", first
 
 
 def transfer_outcome(
@@ -98,14 +105,39 @@ def transfer_outcome(
     whom = transfer.transferee
     for talk in call.talks:
         is_after = talk.ended_at is None or talk.ended_at > transfer.at
-        if is_after and whom in talk.persons and transfer.by not in talk.persons:
+        if is_after and whom in talk.persons and not any(is_same_phone(call, transfer.by, p) for p in talk.persons):
             return "answered"
     if transfer.kind == "attended" and transfer.to:
         return "answered"
     rings = [ring for ring in call.rings if ring.to in transfer.to]
     if any(ring.ended_at is None for ring in rings):
         return None
-    return OF_RINGS.get(rings[-1].outcome) if rings else None
+    if not rings:
+        return of_cause(call.legs.get(whom), transfer.at)
+    outcome, gone = OF_RINGS.get(rings[-1].outcome), call.legs.get(whom)
+    if outcome == "cancelled" and rings[-1].ended_at is not None:
+        # The PBX's own timer cancels a ring too: only the transferee's hangup is one.
+        has_left = gone is not None and gone.ended_at is not None and gone.ended_at <= rings[-1].ended_at + MOMENT
+        return "cancelled" if has_left else "no_answer"
+    return outcome
+
+
+def of_cause(leg: Leg | None, at: datetime) -> Literal["busy", "no_answer", "failed"] | None:
+    """Return what became of a transfer for which nobody was rung, by the cause with which the transferee ended."""
+    if leg is None or leg.ended_at is None or leg.ended_at < at:
+        return None
+    cause = leg.cause or 0
+    if cause in FAILED or cause in CONGESTION:
+        return "failed"
+    return "busy" if cause in BUSY else "no_answer" if cause in NO_ANSWER else None
+
+
+def is_same_phone(call: OpenCall, one: str, other: str) -> bool:
+    """Return whether two channels are of one endpoint: a transferer is called back on another channel."""
+    if one == other:
+        return True
+    legs = call.legs.get(one), call.legs.get(other)
+    return all(legs) and len({endpoint_of(leg.channel) for leg in legs if leg is not None}) == 1
 
 
 def state_of(call: OpenCall) -> wire.State:

@@ -181,8 +181,11 @@ class Pbx:
         self.homes[unique_id] = call
         self.touch(call, at)
 
-    def component(self, bridge: str) -> tuple[list[str], str]:
-        """Return the persons who can talk in a bridge, also through Local channels, and their conference's name."""
+    def component(self, bridge: str, without: str = "") -> tuple[list[str], str]:
+        """Return the persons who can talk in a bridge, also through Local channels, and their conference's name.
+
+        ``without`` is a half through which the search does not go.
+        """
         persons: list[str] = []
         conference = ""
         reached = [bridge] if bridge in self.bridges else []
@@ -192,7 +195,7 @@ class Pbx:
                 conference = conference or leg.conference
                 if leg.kind == PERSON:
                     persons.append(unique_id)
-                elif leg.other:
+                elif leg.other and unique_id != without:
                     half = self.legs.get(leg.other)
                     if half is not None and half.bridge and not half.is_holding and half.bridge not in reached:
                         reached.append(half.bridge)
@@ -236,10 +239,10 @@ class Pbx:
         return ""
 
     def first_of(self, leg: Leg) -> str:
-        """Return the person who was first in the channel's bridge, empty if there is none."""
+        """Return the oldest person on the side of a Local channel's half, empty if there is none."""
         if not leg.bridge or leg.is_holding:
             return ""
-        persons, _ = self.component(leg.bridge)
+        persons, _ = self.component(leg.bridge, leg.unique_id)
         return min(persons, key=lambda person: (self.legs[person].started_at, person)) if persons else ""
 
     def ring_of(self, call: OpenCall, unique_id: str) -> Ring | None:

@@ -63,7 +63,7 @@ class Renderer:
             complete=not call.gaps,
             sources=["ami", "cdr"] if call.has_record else ["ami"],
             direction=self.direction(),
-            originated=any(leg.is_originated for leg in legs[:3]),
+            originated=bool(legs) and legs[0].is_originated,
             started_at=started,
             answered_at=first.started_at if first else None,
             ended_at=ended,
