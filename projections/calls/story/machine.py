@@ -128,19 +128,17 @@ class CallMachine:
 
     def missing(self, event: Any) -> Iterable[tuple[str, str]]:
         """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
-        name = MISSING.get(type(event))
-        if name is None:
+        members = MISSING.get(type(event))
+        if members is None:
             return ()
-        pbx, found = self._pbxes.get(event.pbx), []
-        is_new = type(event) is ami.Newchannel
-        for member in name:
+        pbx, found = self._pbxes.get(event.pbx), list[tuple[str, str]]()
+        for member in members:
             unique_id = getattr(event, member)
             if not unique_id or (event.pbx, unique_id) in self._coming:
                 continue
             if pbx is None or (unique_id not in pbx.homes and unique_id not in pbx.calls):
                 self._coming.add((event.pbx, unique_id))
-                if not (is_new and member == "unique_id"):
-                    found.append((event.pbx, unique_id))
+                found.append((event.pbx, unique_id))
         return found
 
     def load(self, rows: Iterable[Row]) -> None:
@@ -214,4 +212,4 @@ MISSING: dict[type[Any], tuple[str, ...]] = {
     ami.Listed: ("unique_id", "linked_id"),
     ami.RecordWritten: ("unique_id", "linked_id"),
 }
-"""The members of a shape that may name an ended call."""
+"""The members of a shape that may name an ended call. Even Newchannel may: an import can bring it again."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.render import caller_of
+from projections.calls.story.people import caller_of
 from schemas.ami import call as ami
 from schemas.calls import Call
 
