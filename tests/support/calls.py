@@ -39,6 +39,7 @@ class CallTable:
 
     def __init__(self) -> None:
         self.rows: dict[Key, bytes] = {}
+        self.ids: dict[tuple[str, str], Key] = {}
         self.machine = CallMachine()
         self.position = 0
         self.writes = 0
@@ -48,7 +49,8 @@ class CallTable:
         memory = msgspec.json.decode(msgspec.json.encode(self.machine.memory))
         self.machine = CallMachine()
         self.machine.recall(memory)
-        self.machine.open([row for row in self.read() if row.story is not None])
+        lasting = [row for row in self.rows.values() if not row.endswith(b'"story":null}')]
+        self.machine.open([msgspec.json.decode(row, type=CallRow) for row in lasting])
 
     def read(self) -> list[CallRow]:
         """Return all rows."""
@@ -66,8 +68,8 @@ class CallTable:
     def fold(self, batch: Sequence[Any]) -> "CallTable":
         """Fold a batch of shaped events, and write what it changed."""
         wanted = {key for event in batch for key in self.machine.missing(event)}
-        if wanted:
-            self.machine.load(row for row in self.read() if row.body is not None and wanted & ids_of(row))
+        keys = dict.fromkeys(self.ids[one] for one in sorted(wanted) if one in self.ids)
+        self.machine.load([msgspec.json.decode(self.rows[key], type=CallRow) for key in keys if key in self.rows])
         dirty: dict[Key, None] = {}
         for event in batch:
             for key in self.machine.fold(event):
@@ -77,7 +79,10 @@ class CallTable:
             if row is None:
                 self.rows.pop(key, None)
             else:
+                assert isinstance(row, CallRow)
                 self.rows[key] = msgspec.json.encode(row)
+                if row.body is not None:
+                    self.ids |= dict.fromkeys(ids_of(row), key)
                 self.writes += 1
         self.machine.forget()
         return self

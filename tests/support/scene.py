@@ -185,8 +185,8 @@ def bridge_of(bridge: str) -> dict[str, Any]:
     }
 
 
-HOLDING = {"BridgeType": "parking", "BridgeTechnology": "holding_bridge", "BridgeCreator": "Parking"}
-CONFERENCE = {
+HOLDING: dict[str, Any] = {"BridgeType": "parking", "BridgeTechnology": "holding_bridge", "BridgeCreator": "Parking"}
+CONFERENCE: dict[str, Any] = {
     "BridgeType": "base",
     "BridgeTechnology": "softmix",
     "BridgeCreator": "ConfBridge",

@@ -208,12 +208,17 @@ class Renderer:
     def conversation(self, talk: Talk) -> wire.Conversation:
         """Return a conversation."""
         return wire.Conversation(
-            self.parties(talk.persons),
+            self.parties(sorted(talk.persons, key=self.seniority)),
             talk.started_at,
             talk.ended_at,
             seconds(talk.started_at, talk.ended_at),
             talk.conference or None,
         )
+
+    def seniority(self, person: str) -> tuple[bool, bool, tuple[int, int, str]]:
+        """Return the key that sorts the persons of a conversation: the caller first, then by age, guests last."""
+        is_caller = self.caller is not None and person == self.caller.unique_id
+        return not is_caller, person not in self.call.legs, working.by_age(person)
 
     def transfer(self, transfer: working.Transfer) -> wire.Transfer:
         """Return a transfer."""

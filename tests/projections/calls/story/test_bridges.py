@@ -65,7 +65,7 @@ def test_a_conference_merges_no_calls() -> None:
     calls = scene.calls()
     assert list(calls) == [uid(1), uid(2), uid(3)]
     assert talks(calls[uid(1)]) == [(["101", "102"], 2), (["101", "102", "103"], 2)]
-    assert talks(calls[uid(3)]) == [(["101", "102", "103"], 2), (["102", "103"], 1)]
+    assert talks(calls[uid(3)]) == [(["103", "101", "102"], 2), (["103", "102"], 1)]
     assert [talk.conference for talk in calls[uid(3)].conversations] == ["8000", "8000"]
     (stay,) = calls[uid(2)].conferences
     assert (stay.name, stay.party.number, stay.until is not None) == ("8000", "102", True)
@@ -79,7 +79,7 @@ def test_calls_that_meet_in_a_bridge_become_the_oldest(kind: str) -> None:
     call = scene.part(9, 10, linked=9).call()
     assert (call.linkedid, call.aliases) == (uid(9), [uid(10)])
     assert [leg.linkedids for leg in call.legs] == [[uid(10), uid(9)], [uid(9)]]
-    assert talks(call) == [(["100", "101"], 2)] or talks(call) == [(["101", "100"], 2)]
+    assert talks(call) == [(["100", "101"], 2)]
 
 
 def test_an_event_with_another_linked_id_merges() -> None:

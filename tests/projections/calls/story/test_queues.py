@@ -1,11 +1,17 @@
 """Passages through queues, and sessions of agents."""
 
+from typing import Any
+
 import pytest
 
 from schemas.calls import Call, Passage
 from tests.support.scene import RINGING, UP, Scene, uid
 
-AGENT_HOLD = {"BridgeType": "agent_hold", "BridgeTechnology": "holding_bridge", "BridgeCreator": "AgentPool"}
+AGENT_HOLD: dict[str, Any] = {
+    "BridgeType": "agent_hold",
+    "BridgeTechnology": "holding_bridge",
+    "BridgeCreator": "AgentPool",
+}
 MEMBER = {"Interface": "PJSIP/101", "MemberName": "Bob Baker"}
 
 
