@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from projections.calls.call_rows import CallRow
 from projections.calls.story.machine import CallMachine, shapes
-from projections.calls.story.row import CallRow, call_of
+from projections.calls.story.row import call_of
 from projections.engine.decoding import DecodedEvent
 from projections.engine.headers import HeaderSubset
 from projections.engine.model import Key
@@ -46,11 +47,10 @@ class CallTable:
 
     def restart(self) -> None:
         """Throw the machine away, and fill another one from the table."""
-        memory = msgspec.json.decode(msgspec.json.encode(self.machine.memory))
+        memory = msgspec.json.decode(msgspec.json.encode(self.machine.memory()))
         self.machine = CallMachine()
-        self.machine.recall(memory)
         lasting = [row for row in self.rows.values() if not row.endswith(b'"story":null}')]
-        self.machine.open([msgspec.json.decode(row, type=CallRow) for row in lasting])
+        self.machine.open([msgspec.json.decode(row, type=CallRow) for row in lasting], memory)
 
     def read(self) -> list[CallRow]:
         """Return all rows."""

@@ -141,6 +141,18 @@ class Passage(Struct, omit_defaults=True):
     ring_no_answers: int = 0
 
 
+class Offer(Struct, omit_defaults=True):
+    """One ring of a queue's member for a caller; ``channel`` is what the queue dialled."""
+
+    queue: str
+    member: str
+    interface: str
+    channel: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: str = ""
+
+
 class Hold(Struct, omit_defaults=True):
     """A time for which ``by`` held the other side."""
 
@@ -218,6 +230,7 @@ class OpenCall(Struct, omit_defaults=True):
     pickups: list[Pickup] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
     passages: list[Passage] = field(default_factory=list)
+    offers: list[Offer] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     parks: list[Park] = field(default_factory=list)
     conferences: list[Conference] = field(default_factory=list)
@@ -249,6 +262,7 @@ LISTS = (
     ("pickups", "at"),
     ("forwards", "at"),
     ("passages", "entered_at"),
+    ("offers", "started_at"),
     ("holds", "started_at"),
     ("parks", "started_at"),
     ("conferences", "started_at"),

@@ -8,7 +8,7 @@ from projections.calls.story.call import Leg, OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
 from projections.calls.story.legs import adopt_channel, known, mark_gap, show_number, take_state
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.queues import finish_passage, settle_passage
+from projections.calls.story.queues import end_offer, finish_passage, settle_passage
 from schemas.ami import call as ami
 from schemas.link import LinkEvent
 
@@ -56,6 +56,7 @@ def end_leg(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
         leave_bridge(pbx, leg, at)
     end_rings(call, leg, at)
     settle_passage(pbx, call, leg, at)
+    end_offer(call, leg.unique_id, "cancelled", at)
     for held in call.holds:
         if held.by == leg.unique_id and held.ended_at is None:
             held.ended_at = max(at, held.started_at)
@@ -78,6 +79,8 @@ def end_call(pbx: Pbx, call: OpenCall, at: datetime) -> None:
     for passage in call.passages:
         if not passage.outcome:
             finish_passage(passage, "unknown", at)
+    for offer in call.offers:
+        end_offer(call, offer.channel, "cancelled", at)
     for stay in call.conferences:
         stay.ended_at = stay.ended_at or max(at, stay.started_at)
     for talk in call.talks:

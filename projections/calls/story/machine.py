@@ -1,11 +1,12 @@
 """The machine of the model ``calls``: it folds events into calls that it finds itself (engine: `Machine`)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from projections.calls.call_rows import CallRow
 from projections.calls.story import (
     bridges,
     channels,
@@ -21,8 +22,7 @@ from projections.calls.story import (
 )
 from projections.calls.story.call import OpenCall
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.render import has_person, render
-from projections.calls.story.row import CallRow, Ended, ended_row, open_row
+from projections.calls.story.row import Ended, ended_row, open_call_of, open_row
 from projections.engine.model import Key, Row
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
@@ -90,7 +90,7 @@ def shapes() -> dict[str, type[Any]]:
     return found | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": ami.CallSettings}
 
 
-class Memory(Struct, omit_defaults=True):
+class Facts(Struct, omit_defaults=True):
     """The facts of a PBX that no call holds: its trunks, and the snapshot under way."""
 
     trunks: list[str] = msgspec.field(default_factory=list)
@@ -106,25 +106,19 @@ class CallMachine:
         self._coming: set[tuple[str, str]] = set()
         self._keys: dict[Key, OpenCall] = {}
 
-    @property
-    def memory(self) -> dict[str, Any]:
-        """The facts that no row holds, as JSON values by PBX; `recall` takes them back."""
-        return {
-            name: msgspec.to_builtins(Memory(pbx.trunks, pbx.epoch, sorted(pbx.gone)))
-            for name, pbx in self._pbxes.items()
-        }
-
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Take back the facts of `memory`, before the first event."""
+    def open(self, rows: Iterable[Row], memory: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the open calls of the table, and the facts of `memory`."""
         for name, facts in memory.items():
-            pbx, kept = self._pbx(name), msgspec.convert(facts, Memory)
+            pbx, kept = self._pbx(name), msgspec.convert(facts, Facts)
             pbx.trunks, pbx.epoch, pbx.gone = kept.trunks, kept.epoch, set(kept.gone)
-
-    def open(self, rows: Iterable[Row]) -> None:
-        """Take the open calls of the table, before the first event."""
         for row in rows:
             assert isinstance(row, CallRow)
-            self._pbx(row.pbx).put(row.open_call())
+            self._pbx(row.pbx).put(open_call_of(row))
+
+    def memory(self) -> dict[str, Any]:
+        """Return the facts that no call holds, as JSON values by PBX."""
+        facts = {name: Facts(pbx.trunks, pbx.epoch, sorted(pbx.gone)) for name, pbx in self._pbxes.items()}
+        return {name: msgspec.to_builtins(kept) for name, kept in facts.items() if kept != Facts()}
 
     def missing(self, event: Any) -> Iterable[tuple[str, str]]:
         """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
@@ -198,7 +192,7 @@ class CallMachine:
 
     def _end(self, pbx: Pbx, call: OpenCall) -> None:
         """Render a call that has ended, once; from here on only its record can change it."""
-        ended = Ended(render(call), call.number, call.updated_at, is_told=has_person(call))
+        ended = Ended.of_call(call)
         for unique_id in ended.ids():
             pbx.ended[unique_id] = ended
         pbx.dirty[call.linkedid] = None

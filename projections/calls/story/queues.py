@@ -6,7 +6,7 @@ waits for the next event of the caller that tells: AgentConnect, VarSet QUEUESTA
 
 from datetime import datetime, timedelta
 
-from projections.calls.story.call import Leg, OpenCall, Passage
+from projections.calls.story.call import Leg, Offer, OpenCall, Passage
 from projections.calls.story.legs import fix_number
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
@@ -99,13 +99,32 @@ def call_member(pbx: Pbx, e: ami.MemberCalled) -> None:
     """Note on a member's channel which queue rings it; its DialBegin follows."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     leg = pbx.legs.get(e.dest_unique_id)
-    if leg is not None and leg.queue != e.queue:
-        leg.queue = e.queue
-        home = pbx.homes[e.dest_unique_id]
-        ring = pbx.ring_of(home, e.dest_unique_id)
-        if ring is not None and ring.ended_at is None:
-            ring.queue = e.queue
-        pbx.touch(call or home, e.at)
+    if leg is None or leg.ended_at is not None:
+        return
+    home = call or pbx.homes[e.dest_unique_id]
+    if offer_of(home, e.dest_unique_id) is None:
+        offer = Offer(e.queue, e.member or e.interface, e.interface, e.dest_unique_id, e.at)
+        home.add("offers", home.offers, offer)
+    leg.queue = e.queue
+    ring = pbx.ring_of(home, e.dest_unique_id)
+    if ring is not None and ring.ended_at is None:
+        ring.queue = e.queue
+    pbx.touch(home, e.at)
+
+
+def offer_of(call: OpenCall, channel: str) -> Offer | None:
+    """Return the open offer to a member, by the channel that the queue dialled."""
+    for offer in reversed(call.offers):
+        if offer.channel == channel and not offer.outcome:
+            return offer
+    return None
+
+
+def end_offer(call: OpenCall, channel: str, outcome: str, at: datetime) -> None:
+    """End an offer to a member; the first end counts, but RINGNOANSWER is the queue's own word."""
+    offer = offer_of(call, channel)
+    if offer is not None:
+        offer.outcome, offer.ended_at = outcome, max(at, offer.started_at)
 
 
 def miss_call(pbx: Pbx, e: ami.MemberMissed) -> None:
@@ -114,6 +133,7 @@ def miss_call(pbx: Pbx, e: ami.MemberMissed) -> None:
         return
     call, passage = found
     passage.ring_no_answers += 1
+    end_offer(call, e.dest_unique_id, "ring_no_answer", e.at)
     pbx.touch(call, e.at)
 
 
@@ -130,6 +150,7 @@ def connect_member(pbx: Pbx, e: ami.MemberConnected) -> None:
         passage = Passage(e.queue, party, e.at - timedelta(seconds=min(max(e.hold_time, 0), 1 << 31)))
         if not call.add("passages", call.passages, passage):
             return
+    end_offer(call, e.dest_unique_id, "answered", e.at)
     passage.outcome = "answered"
     passage.key = ""
     passage.answered_at = e.at

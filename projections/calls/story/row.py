@@ -1,46 +1,26 @@
-"""The row of a call: columns to find it by, and either its working state or the whole object that is served."""
+"""The row of a call, and the call of a row."""
 
+import re
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
+from projections.calls.call_rows import CallRow, as_wire
 from projections.calls.story.call import OpenCall
+from projections.calls.story.figures import agent_rings_of, passages_of
 from projections.calls.story.outcomes import state_of
 from projections.calls.story.render import has_person, render
-from projections.engine.model import Row
 from schemas.calls import Call
 
+WHOLE_SECOND = re.compile(rb':[0-9]{2}Z"')
+"""A time without a fraction, as msgspec writes it; the wire has six digits always."""
 
-class CallRow(Row):
-    """One call. ``number`` is the log position of its first event: it orders and pages.
 
-    Exactly one of ``story`` (working state of a call that lasts) and ``body`` (the object of an ended one) is set; both
-    are JSON. ``is_told`` is False while no person takes part.
-    """
-
-    linkedid: str
-    number: int
-    started_at: datetime
-    state: str
-    answered_at: datetime | None = None
-    ended_at: datetime | None = None
-    direction: str | None = None
-    outcome: str | None = None
-    is_told: bool = True
-    is_originated: bool = False
-    is_transferred: bool = False
-    talk_seconds: float = 0.0
-    duration_seconds: float | None = None
-    aliases: list[str] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
-    body: dict[str, Any] | None = None
-    story: dict[str, Any] | None = None
-
-    def open_call(self) -> OpenCall:
-        """Return the working state of a call that lasts."""
-        return msgspec.convert(self.story, OpenCall, strict=False)
+def open_call_of(row: CallRow) -> OpenCall:
+    """Return the working state of a call that lasts."""
+    return msgspec.convert(row.story, OpenCall, strict=False)
 
 
 class Ended(Struct):
@@ -50,11 +30,27 @@ class Ended(Struct):
     number: int
     updated_at: datetime
     is_told: bool = True
+    passages: list[dict[str, Any]] = field(default_factory=list)
+    agent_rings: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, row: CallRow) -> "Ended":
         """Return the ended call of a row."""
-        return cls(msgspec.convert(row.body, Call, strict=False), row.number, row.tm_update)
+        call = msgspec.convert(row.body, Call, strict=False)
+        return cls(call, row.number, row.tm_update, passages=row.passages, agent_rings=row.agent_rings)
+
+    @classmethod
+    def of_call(cls, call: OpenCall) -> "Ended":
+        """Return a call whose last channel has ended."""
+        told: Call = render(call)
+        return cls(
+            told,
+            call.number,
+            call.updated_at,
+            has_person(call),
+            passages_of(call, told),
+            agent_rings_of(call, told),
+        )
 
     def ids(self) -> set[str]:
         """Return every id by which the call is found."""
@@ -65,7 +61,7 @@ def call_of(row: CallRow) -> Call:
     """Return the object that is served, of a call that lasts or has ended."""
     if row.body is not None:
         return msgspec.convert(row.body, Call, strict=False)
-    call: Call = render(row.open_call())
+    call: Call = render(open_call_of(row))
     return call
 
 
@@ -75,6 +71,7 @@ def open_row(call: OpenCall) -> CallRow:
     row = _row(told, call.number, call.updated_at)
     row.is_told = has_person(call)
     row.state = state_of(call)
+    row.passages, row.agent_rings = passages_of(call, told), agent_rings_of(call, told)
     row.story = msgspec.to_builtins(call)
     return row
 
@@ -82,8 +79,18 @@ def open_row(call: OpenCall) -> CallRow:
 def ended_row(ended: Ended) -> CallRow:
     """Return the row of a call that has ended."""
     row = _row(ended.call, ended.number, ended.updated_at)
-    row.body = msgspec.to_builtins(ended.call)
+    row.passages, row.agent_rings = ended.passages, ended.agent_rings
+    row.body = wire_of(ended.call)
     return row
+
+
+def wire_of(call: Call) -> dict[str, Any]:
+    """Return what `as_wire` returns, six times as fast where no time is a whole second."""
+    raw = msgspec.json.encode(call)
+    if WHOLE_SECOND.search(raw):
+        return as_wire(call)
+    decoded: dict[str, Any] = msgspec.json.decode(raw)
+    return decoded
 
 
 def _row(call: Call, number: int, updated_at: datetime) -> CallRow:
@@ -93,9 +100,10 @@ def _row(call: Call, number: int, updated_at: datetime) -> CallRow:
         linkedid=call.linkedid,
         number=number,
         started_at=call.started_at,
-        state=call.state,
         answered_at=call.answered_at,
         ended_at=call.ended_at,
+        state=call.state,
+        is_told=True,
         direction=call.direction,
         outcome=call.outcome,
         is_originated=call.originated,

@@ -52,6 +52,6 @@ def test_lost_doubled_and_late_events(name: str, seed: int) -> None:
         assert None not in [leg.ended_at for leg in call.legs]
         assert None not in [ring.outcome for ring in call.rings] + [passage.outcome for passage in call.queues]
         assert None not in [talk.ended_at for talk in call.conversations]
-        spans = [stay.until for stay in (*call.holds, *call.parks, *call.conferences)]
-        assert None not in spans
+        assert None not in [held.until for held in call.holds] + [stay.until for stay in call.parks]
+        assert None not in [stay.until for stay in call.conferences] + [one.ended_at for one in call.recordings]
         assert call.started_at <= (call.ended_at or call.started_at)
