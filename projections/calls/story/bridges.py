@@ -6,6 +6,7 @@ from typing import Any
 from projections.calls.story.call import PERSON, Conference, Guest, Leg, OpenCall, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx
+from projections.calls.story.queues import take_out
 from schemas.ami import call as ami
 
 LAPSE = timedelta(seconds=1)
@@ -41,6 +42,10 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEntered) -> None:
     call = pbx.homes[e.unique_id]
     if leg.conference:
         join_conference(pbx, call, leg, e.at)
+    if e.bridge_type == "agent_hold":
+        take_session(call, leg, e, pbx.legs.get(e.swap_unique_id))
+    elif call.passages and not leg.is_holding:
+        take_out(pbx, call, leg, e.at)
     settle(pbx, leg, e.bridge_id, e.at)
     pbx.touch(call, e.at)
 
@@ -87,6 +92,12 @@ def pair_halves(pbx: Pbx, e: ami.LocalBridged) -> None:
         if leg.bridge:
             settle(pbx, leg, leg.bridge, e.at)
     pbx.touch(call, e.at)
+
+
+def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEntered, swapped: Leg | None) -> None:
+    """Begin an agent's session of a channel that waits for calls, also in the place of another one."""
+    if not leg.agent:
+        leg.agent = call.agent = (swapped.agent if swapped is not None else "") or e.unique_id
 
 
 def join_conference(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:

@@ -120,10 +120,11 @@ class Forward(Struct):
 
 
 class Passage(Struct, omit_defaults=True):
-    """A way through a queue. ``gave_up`` is set by QueueCallerAbandon, which does not say why."""
+    """A way through a queue: of the person ``party``, whose ``channel`` waits. ``gave_up`` is set by QueueCallerAbandon, which does not say why."""
 
     queue: str
     party: str
+    channel: str
     entered_at: datetime
     position: int | None = None
     left_at: datetime | None = None

@@ -112,10 +112,11 @@ def list_channel(pbx: Pbx, e: ami.Listed) -> None:
         leg = adopt_channel(pbx, e)
         if leg is None:
             return
-        leg.started_at = max(leg.started_at, datetime.fromtimestamp(e.at.timestamp() - seconds_of(e.duration), UTC))
+        if leg.started_at == e.at:
+            leg.started_at = datetime.fromtimestamp(e.at.timestamp() - seconds_of(e.duration), UTC)
         leg.number_at_start, leg.name_at_start = known(e.number), known(e.name)
         show_number(leg, e.number, e.name)
-        take_state(leg, e.state, e.at)
+        take_state(leg, e.state, leg.started_at)
         leg.has_dialplan = True
         if e.application == "AgentLogin":
             leg.agent = pbx.homes[e.unique_id].agent = e.application_data.partition(",")[0] or e.unique_id

@@ -94,6 +94,9 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         return leg.requested_at, by, leg.unique_id, leg
     if call.is_lost:
         return None, None, "", None
+    if call.passages and call.passages[-1].ended_by == "agent" and call.passages[-1].agent in call.guests:
+        # The channel of a logged-in agent stays: only the queue reports that he ended the call.
+        return call.passages[-1].completed_at, "callee", call.passages[-1].agent, first
     at = last or (first.ended_at if first is not None else None)
     return at or call.updated_at, "pbx", "", first
 

@@ -123,7 +123,11 @@ class Pbx:
         old.aliases = sorted(aliases, key=by_age)
         for linkedid in (young.linkedid, *young.aliases):
             self.calls[linkedid] = old
-        for unique_id in young.legs:
+        for unique_id, leg in list(young.legs.items()):
+            if leg.ended_at is not None and len(old.legs) + len(young.legs) > LONGEST:
+                old.more["legs"] = old.more.get("legs", 0) + 1
+                del young.legs[unique_id], self.homes[unique_id], self.legs[unique_id]
+                continue
             self.homes[unique_id] = old
             self.talking_moves(unique_id, young, old)
         for unique_id in young.guests:

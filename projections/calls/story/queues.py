@@ -37,20 +37,28 @@ def join_queue(pbx: Pbx, e: ami.QueueJoined) -> None:
         return
     settle_passage(pbx, call, leg, e.at)
     fix_number(leg)
-    party = pbx.person_behind(e.unique_id) or e.unique_id
-    if any(p.party == party and p.queue == e.queue and not p.outcome and p.left_at is None for p in call.passages):
+    waiting = [p for p in call.passages if p.channel == e.unique_id and not p.outcome and p.left_at is None]
+    if any(passage.queue == e.queue for passage in waiting):
         return
-    call.add("passages", call.passages, Passage(e.queue, party, e.at, e.position_in_queue))
+    party = caller_behind(pbx, leg)
+    call.add("passages", call.passages, Passage(e.queue, party, e.unique_id, e.at, e.position_in_queue))
     leg.app_queue = ""
     pbx.touch(call, e.at)
 
 
-def passage_of(call: OpenCall, party: str, queue: str) -> Passage | None:
+def caller_behind(pbx: Pbx, leg: Leg) -> str:
+    """Return the person who waits on a channel: the one behind it, where it is half of a Local channel."""
+    party = pbx.person_behind(leg.unique_id) or leg.unique_id
+    fix_number(pbx.legs[party])
+    return party
+
+
+def passage_of(call: OpenCall, channel: str, queue: str) -> Passage | None:
     """Return the last passage of a caller in a queue; of anybody in it where the caller's channel has changed."""
     found = None
     for passage in reversed(call.passages):
         if passage.queue == queue:
-            if passage.party == party:
+            if passage.channel == channel:
                 return passage
             if found is None and passage.completed_at is None and passage.outcome in {"", "answered"}:
                 found = passage
@@ -62,7 +70,7 @@ def find_passage(pbx: Pbx, e: ami.Queued) -> tuple[OpenCall, Passage] | None:
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
         return None
-    passage = passage_of(call, pbx.person_behind(e.unique_id) or e.unique_id, e.queue)
+    passage = passage_of(call, e.unique_id, e.queue)
     return None if passage is None else (call, passage)
 
 
@@ -73,7 +81,7 @@ def leave_queue(pbx: Pbx, e: ami.QueueLeft) -> None:
     call, passage = found
     if passage.left_at is None:
         passage.left_at = e.at
-        if not passage.outcome and (leg := pbx.legs.get(passage.party)) is not None:
+        if not passage.outcome and (leg := pbx.legs.get(passage.channel)) is not None:
             leg.is_leaving = True
         pbx.touch(call, e.at)
 
@@ -87,11 +95,10 @@ def abandon_queue(pbx: Pbx, e: ami.QueueAbandoned) -> None:
         return
     passage.gave_up = True
     passage.wait = float(e.hold_time)
-    leg = pbx.legs[e.unique_id]
-    if leg.requested_at is not None:
+    if pbx.legs[e.unique_id].requested_at is not None:
         passage.outcome = "abandoned"
-    elif (person := pbx.legs.get(passage.party)) is not None:
-        person.is_leaving = True
+    elif (leg := pbx.legs.get(passage.channel)) is not None:
+        leg.is_leaving = True
     pbx.touch(call, e.at)
 
 
@@ -142,12 +149,13 @@ def connect_member(pbx: Pbx, e: ami.MemberConnected) -> None:
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
         return
-    party = pbx.person_behind(e.unique_id) or e.unique_id
-    passage = passage_of(call, party, e.queue)
+    leg = pbx.legs[e.unique_id]
+    passage = passage_of(call, e.unique_id, e.queue)
     if passage is None or passage.completed_at is not None or passage.outcome not in {"", "unknown", "exit_key"}:
         if passage is not None and passage.outcome == "answered" and passage.completed_at is None:
             return
-        passage = Passage(e.queue, party, e.at - timedelta(seconds=min(max(e.hold_time, 0), 1 << 31)))
+        entered_at = e.at - timedelta(seconds=min(max(e.hold_time, 0), 1 << 31))
+        passage = Passage(e.queue, caller_behind(pbx, leg), e.unique_id, entered_at)
         if not call.add("passages", call.passages, passage):
             return
     end_offer(call, e.dest_unique_id, "answered", e.at)
@@ -158,8 +166,7 @@ def connect_member(pbx: Pbx, e: ami.MemberConnected) -> None:
     passage.wait = float(e.hold_time)
     passage.member, passage.interface = e.member, e.interface
     passage.agent = pbx.person_ahead(e.dest_unique_id)
-    if (leg := pbx.legs.get(party)) is not None:
-        leg.is_leaving = False
+    leg.is_leaving = False
     pbx.touch(call, e.at)
 
 
@@ -185,16 +192,16 @@ def set_queue_status(pbx: Pbx, leg: Leg, e: VarSet) -> None:
     call = pbx.homes[leg.unique_id]
     if outcome is None:
         return
-    party = pbx.person_behind(leg.unique_id) or leg.unique_id
     leg.is_leaving = False
     pbx.touch(call, e.at)
     if outcome in NOT_JOINED:
-        passage = Passage(leg.app_queue, party, e.at, left_at=e.at, outcome=outcome)
+        party = caller_behind(pbx, leg)
+        passage = Passage(leg.app_queue, party, leg.unique_id, e.at, left_at=e.at, outcome=outcome)
         if leg.app_queue:
             call.add("passages", call.passages, passage)
         return
     for passage in reversed(call.passages):
-        if passage.party == party:
+        if passage.channel == leg.unique_id:
             if passage.answered_at is None:
                 finish_passage(passage, outcome, e.at)
             return
@@ -213,7 +220,7 @@ def continue_dialplan(pbx: Pbx, leg: Leg, e: NewExten) -> None:
     leg.is_leaving = False
     call = pbx.homes[leg.unique_id]
     for passage in reversed(call.passages):
-        if passage.party == leg.unique_id and not passage.outcome:
+        if passage.channel == leg.unique_id and not passage.outcome:
             if not passage.gave_up:
                 finish_passage(passage, "exit_key", e.at)
                 passage.key = e.exten
@@ -227,7 +234,7 @@ def settle_passage(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
     """Settle what no further event will tell, when a caller joins another queue or hangs up."""
     leg.is_leaving = False
     for passage in call.passages:
-        if passage.party != leg.unique_id or passage.outcome:
+        if passage.channel != leg.unique_id or passage.outcome:
             continue
         hung_up = leg.ended_at is not None
         if passage.gave_up:
@@ -242,5 +249,13 @@ def settle_passage(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
 def replace_caller(call: OpenCall, replaced: str, by: str) -> None:
     """Give the place of a replaced leg in a queue to the channel that took it."""
     for passage in call.passages:
-        if passage.party == replaced and passage.outcome in {"", "answered"} and passage.completed_at is None:
-            passage.party = by
+        if passage.channel == replaced and passage.outcome in {"", "answered"} and passage.completed_at is None:
+            passage.party = passage.channel = by
+
+
+def take_out(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Settle the passage of a waiting channel that is in a bridge: AMI's Bridge takes it out without an event."""
+    for passage in call.passages:
+        if passage.channel == leg.unique_id and not passage.outcome and passage.left_at is None:
+            finish_passage(passage, "unknown", at)
+            pbx.touch(call, at)

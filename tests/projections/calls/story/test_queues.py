@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.calls import Call, Passage
 from tests.support.scene import RINGING, UP, Scene, uid
@@ -27,8 +28,8 @@ def waiting(seconds: float = 10, *, dialplan: bool = True) -> Scene:
     return queue(scene, "QueueCallerJoin", Position=1, Count=1).wait(seconds)
 
 
-def left(scene: Scene, hold: int = 10) -> Scene:
-    return queue(queue(scene, "QueueCallerAbandon", HoldTime=hold, Position=1), "QueueCallerLeave", Count=0)
+def left(scene: Scene, hold: int = 10, caller: int = 1) -> Scene:
+    return queue(queue(scene, "QueueCallerAbandon", caller, HoldTime=hold), "QueueCallerLeave", caller, Count=0)
 
 
 def passage(scene: Scene) -> Passage:
@@ -177,6 +178,21 @@ def test_the_person_behind_a_local_member() -> None:
     assert call.queues[0].agent.interface == "Local/101@members/n"
 
 
+def test_a_caller_behind_a_local_channel() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="700").local(2, 3, "Local/600@q-0001", linked=1)
+    scene.dial(1, 2).run(3, "Queue", "sales")
+    queue(scene, "QueueCallerJoin", 3, Position=1).wait(5)
+    left(scene, 5, 3).var(3, "QUEUESTATUS", "TIMEOUT").run(3, "Hangup").hangup(3, 2, 1)
+    found = passage(scene)
+    assert (found.party and found.party.number, found.outcome, found.wait_seconds) == ("100", "timeout", 5)
+
+
+def test_a_bridge_takes_a_waiting_caller_out() -> None:
+    scene = waiting(5).new(2, "PJSIP/102-00000002", "102").state(2, UP).enter(2, "b").enter(1, "b").link(1, 2).wait(3)
+    found = passage(scene.part(1, 2))
+    assert (found.outcome, found.wait_seconds, found.left_at is not None) == ("unknown", 5, True)
+
+
 def test_connect_without_the_beginning() -> None:
     scene = Scene().new(1, "PJSIP/trunk-00000001", "5550101", exten="600").wait(20)
     scene.new(2, "PJSIP/101-00000002", "101", linked=1, state=0).dial(1, 2).state(2, UP).dial_end(1, 2, "ANSWER")
@@ -231,6 +247,22 @@ def heard(call: Call) -> None:
     (found,) = call.queues
     assert (found.agent and found.agent.name, found.talk_seconds, found.ended_by) == ("Agent Ann", 5, "caller")
     assert (call.answered_by and call.answered_by.number, call.outcome) == ("104", "answered")
+
+
+def test_an_agent_who_ends_the_call_hung_up() -> None:
+    scene = served(session(Scene()), 2)
+    scene.events = [event for event in scene.events if event.name != "HangupRequest"]
+    text = [event.raw.replace(b"Reason: caller", b"Reason: agent") for event in scene.events]
+    scene.events = [replace(event, raw=raw) for event, raw in zip(scene.events, text, strict=True)]
+    hangup = scene.calls()[uid(2)].hangup
+    assert hangup is not None
+    assert (hangup.by, hangup.party and hangup.party.number) == ("callee", "104")
+
+
+def test_a_session_that_moves_to_another_channel() -> None:
+    scene = session(Scene()).new(2, "PJSIP/105-00000002", "105", exten="211001").state(2, UP)
+    scene.enter(2, "hold", swap=1, **AGENT_HOLD).hangup(1).wait(5).hangup(2)
+    assert {linkedid: call.conversations for linkedid, call in scene.calls().items()} == {uid(1): [], uid(2): []}
 
 
 def test_an_agent_transfers_his_caller() -> None:
