@@ -1,18 +1,18 @@
-"""Events of a call as its story is told: one shape for each event, because the story dispatches by shape."""
+"""Events of a call for its story: one shape for each event, because the machine dispatches by shape."""
 
 from msgspec import field
 
 from schemas.ami import AmiEvent, Float, Int, OwnEvent
 
 
-class Of(AmiEvent, frozen=True, kw_only=True, gc=False):
+class ChannelFact(AmiEvent, frozen=True, kw_only=True, gc=False):
     """An event of one channel."""
 
     unique_id: str = field(name="Uniqueid", default="")
     linked_id: str = field(name="Linkedid", default="")
 
 
-class Shown(Of, frozen=True, kw_only=True, gc=False):
+class ChannelSnapshot(ChannelFact, frozen=True, kw_only=True, gc=False):
     """An event that shows a channel's caller id and place in the dialplan."""
 
     channel: str = field(name="Channel", default="")
@@ -24,25 +24,25 @@ class Shown(Of, frozen=True, kw_only=True, gc=False):
     exten: str = field(name="Exten", default="")
 
 
-class Newchannel(Shown, frozen=True, kw_only=True, gc=False):
+class Newchannel(ChannelSnapshot, frozen=True, kw_only=True, gc=False):
     """Newchannel."""
 
 
-class Newstate(Shown, frozen=True, kw_only=True, gc=False):
+class Newstate(ChannelSnapshot, frozen=True, kw_only=True, gc=False):
     """Newstate; state 5 is Ringing, 6 is Up."""
 
 
-class NewCallerid(Shown, frozen=True, kw_only=True, gc=False):
+class NewCallerid(ChannelSnapshot, frozen=True, kw_only=True, gc=False):
     """NewCallerid."""
 
 
-class NewAccountCode(Of, frozen=True, kw_only=True, gc=False):
+class NewAccountCode(ChannelFact, frozen=True, kw_only=True, gc=False):
     """NewAccountCode."""
 
     account_code: str = field(name="AccountCode", default="")
 
 
-class Listed(Shown, frozen=True, kw_only=True, gc=False):
+class ChannelItem(ChannelSnapshot, frozen=True, kw_only=True, gc=False):
     """CoreShowChannel; ``duration`` is HH:MM:SS since the channel was created."""
 
     action_id: str = field(name="ActionID", default="")
@@ -52,38 +52,38 @@ class Listed(Shown, frozen=True, kw_only=True, gc=False):
     bridge_id: str = field(name="BridgeId", default="")
 
 
-class HoldStarted(Of, frozen=True, kw_only=True, gc=False):
+class HoldBegin(ChannelFact, frozen=True, kw_only=True, gc=False):
     """Hold."""
 
 
-class HoldEnded(Of, frozen=True, kw_only=True, gc=False):
+class HoldEnd(ChannelFact, frozen=True, kw_only=True, gc=False):
     """Unhold."""
 
 
-class Renamed(AmiEvent, frozen=True, kw_only=True, gc=False):
+class ChannelRename(AmiEvent, frozen=True, kw_only=True, gc=False):
     """Rename."""
 
     unique_id: str = field(name="Uniqueid", default="")
     new_name: str = field(name="Newname", default="")
 
 
-class HangupRequested(Of, frozen=True, kw_only=True, gc=False):
+class HangupRequest(ChannelFact, frozen=True, kw_only=True, gc=False):
     """HangupRequest: the channel's driver reports that its side hung up."""
 
 
-class SoftHangupRequested(Of, frozen=True, kw_only=True, gc=False):
+class SoftHangupRequest(ChannelFact, frozen=True, kw_only=True, gc=False):
     """SoftHangupRequest: Asterisk asks for the hangup, also at the end of every dialplan run."""
 
 
-class HungUp(Of, frozen=True, kw_only=True, gc=False):
+class LegHangup(ChannelFact, frozen=True, kw_only=True, gc=False):
     """Hangup; ``cause`` is the ISDN (Q.850) cause."""
 
     cause: Int | None = field(name="Cause", default=None)
     cause_text: str = field(name="Cause-txt", default="")
 
 
-class Dial(Of, frozen=True, kw_only=True, gc=False):
-    """The channels of a dial; without ``unique_id`` the PBX itself dials (Originate)."""
+class Dial(ChannelFact, frozen=True, kw_only=True, gc=False):
+    """The channels of a dial; without ``unique_id`` Asterisk itself dials (Originate)."""
 
     dest_unique_id: str = field(name="DestUniqueid", default="")
     dest_linked_id: str = field(name="DestLinkedid", default="")
@@ -94,27 +94,27 @@ class Dial(Of, frozen=True, kw_only=True, gc=False):
     channel: str = field(name="Channel", default="")
 
 
-class DialBegun(Dial, frozen=True, kw_only=True, gc=False):
+class DialBegin(Dial, frozen=True, kw_only=True, gc=False):
     """DialBegin."""
 
     dial_string: str = field(name="DialString", default="")
 
 
-class DialChanged(AmiEvent, frozen=True, kw_only=True, gc=False):
+class DialState(AmiEvent, frozen=True, kw_only=True, gc=False):
     """DialState (Asterisk 16 and newer)."""
 
     dest_unique_id: str = field(name="DestUniqueid", default="")
     status: str = field(name="DialStatus", default="")
 
 
-class DialEnded(Dial, frozen=True, kw_only=True, gc=False):
+class DialEnd(Dial, frozen=True, kw_only=True, gc=False):
     """DialEnd."""
 
     status: str = field(name="DialStatus", default="")
     forward: str = field(name="Forward", default="")
 
 
-class Bridged(Of, frozen=True, kw_only=True, gc=False):
+class BridgeMove(ChannelFact, frozen=True, kw_only=True, gc=False):
     """The bridge in BridgeEnter and BridgeLeave."""
 
     channel: str = field(name="Channel", default="")
@@ -125,17 +125,17 @@ class Bridged(Of, frozen=True, kw_only=True, gc=False):
     bridge_name: str = field(name="BridgeName", default="")
 
 
-class BridgeEntered(Bridged, frozen=True, kw_only=True, gc=False):
+class BridgeEnter(BridgeMove, frozen=True, kw_only=True, gc=False):
     """BridgeEnter; ``swap_unique_id`` is the channel whose place the channel takes."""
 
     swap_unique_id: str = field(name="SwapUniqueid", default="")
 
 
-class BridgeLeft(Bridged, frozen=True, kw_only=True, gc=False):
+class BridgeLeave(BridgeMove, frozen=True, kw_only=True, gc=False):
     """BridgeLeave."""
 
 
-class LocalBridged(AmiEvent, frozen=True, kw_only=True, gc=False):
+class LocalBridge(AmiEvent, frozen=True, kw_only=True, gc=False):
     """LocalBridge: the two halves of a Local channel."""
 
     one_unique_id: str = field(name="LocalOneUniqueid", default="")
@@ -146,14 +146,14 @@ class LocalBridged(AmiEvent, frozen=True, kw_only=True, gc=False):
     two_channel: str = field(name="LocalTwoChannel", default="")
 
 
-class PickedUp(Of, frozen=True, kw_only=True, gc=False):
+class CallPickup(ChannelFact, frozen=True, kw_only=True, gc=False):
     """Pickup."""
 
     target_unique_id: str = field(name="TargetUniqueid", default="")
     target_linked_id: str = field(name="TargetLinkedid", default="")
 
 
-class BlindlyTransferred(AmiEvent, frozen=True, kw_only=True, gc=False):
+class BlindTransfer(AmiEvent, frozen=True, kw_only=True, gc=False):
     """BlindTransfer."""
 
     result: str = field(name="Result", default="")
@@ -164,7 +164,7 @@ class BlindlyTransferred(AmiEvent, frozen=True, kw_only=True, gc=False):
     context: str = field(name="Context", default="")
 
 
-class AttendedlyTransferred(AmiEvent, frozen=True, kw_only=True, gc=False):
+class CallTransfer(AmiEvent, frozen=True, kw_only=True, gc=False):
     """AttendedTransfer (bridge.c, stasis_bridges.c of Asterisk 16 and 22)."""
 
     result: str = field(name="Result", default="")
@@ -195,59 +195,59 @@ class ParkingEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
     retriever_unique_id: str = field(name="RetrieverUniqueid", default="")
 
 
-class Parked(ParkingEvent, frozen=True, kw_only=True, gc=False):
+class ParkingStart(ParkingEvent, frozen=True, kw_only=True, gc=False):
     """ParkedCall, also an item of the action ParkedCalls."""
 
     action_id: str = field(name="ActionID", default="")
 
 
-class Unparked(ParkingEvent, frozen=True, kw_only=True, gc=False):
+class UnParkedCall(ParkingEvent, frozen=True, kw_only=True, gc=False):
     """UnParkedCall."""
 
 
-class ParkTimedOut(ParkingEvent, frozen=True, kw_only=True, gc=False):
+class ParkedCallTimeOut(ParkingEvent, frozen=True, kw_only=True, gc=False):
     """ParkedCallTimeOut."""
 
 
-class ParkGivenUp(ParkingEvent, frozen=True, kw_only=True, gc=False):
+class ParkedCallGiveUp(ParkingEvent, frozen=True, kw_only=True, gc=False):
     """ParkedCallGiveUp."""
 
 
-class ParkSwapped(ParkingEvent, frozen=True, kw_only=True, gc=False):
+class ParkedCallSwap(ParkingEvent, frozen=True, kw_only=True, gc=False):
     """ParkedCallSwap: the channel is now in the place of another one."""
 
 
-class MonitorStarted(Of, frozen=True, kw_only=True, gc=False):
+class MixMonitorStart(ChannelFact, frozen=True, kw_only=True, gc=False):
     """MixMonitorStart."""
 
 
-class MonitorStopped(Of, frozen=True, kw_only=True, gc=False):
+class MixMonitorStop(ChannelFact, frozen=True, kw_only=True, gc=False):
     """MixMonitorStop."""
 
 
-class Queued(Of, frozen=True, kw_only=True, gc=False):
+class QueueCallerEvent(ChannelFact, frozen=True, kw_only=True, gc=False):
     """A caller of a queue."""
 
     queue: str = field(name="Queue", default="")
 
 
-class QueueJoined(Queued, frozen=True, kw_only=True, gc=False):
+class QueueCallerJoin(QueueCallerEvent, frozen=True, kw_only=True, gc=False):
     """QueueCallerJoin."""
 
     position_in_queue: Int | None = field(name="Position", default=None)
 
 
-class QueueLeft(Queued, frozen=True, kw_only=True, gc=False):
+class QueueCallerLeave(QueueCallerEvent, frozen=True, kw_only=True, gc=False):
     """QueueCallerLeave."""
 
 
-class QueueAbandoned(Queued, frozen=True, kw_only=True, gc=False):
+class QueueCallerAbandon(QueueCallerEvent, frozen=True, kw_only=True, gc=False):
     """QueueCallerAbandon; ``hold_time`` in seconds."""
 
     hold_time: Int = field(name="HoldTime", default=0)
 
 
-class MemberEvent(Queued, frozen=True, kw_only=True, gc=False):
+class MemberEvent(QueueCallerEvent, frozen=True, kw_only=True, gc=False):
     """A caller of a queue, and a member's channel."""
 
     dest_unique_id: str = field(name="DestUniqueid", default="")
@@ -255,21 +255,21 @@ class MemberEvent(Queued, frozen=True, kw_only=True, gc=False):
     member: str = field(name="MemberName", default="")
 
 
-class MemberCalled(MemberEvent, frozen=True, kw_only=True, gc=False):
+class AgentCall(MemberEvent, frozen=True, kw_only=True, gc=False):
     """AgentCalled."""
 
 
-class MemberMissed(MemberEvent, frozen=True, kw_only=True, gc=False):
+class AgentRingNoAnswer(MemberEvent, frozen=True, kw_only=True, gc=False):
     """AgentRingNoAnswer."""
 
 
-class MemberConnected(MemberEvent, frozen=True, kw_only=True, gc=False):
+class AgentConnect(MemberEvent, frozen=True, kw_only=True, gc=False):
     """AgentConnect; ``hold_time`` in seconds."""
 
     hold_time: Int = field(name="HoldTime", default=0)
 
 
-class MemberCompleted(MemberEvent, frozen=True, kw_only=True, gc=False):
+class AgentComplete(MemberEvent, frozen=True, kw_only=True, gc=False):
     """AgentComplete; ``talk_time`` in seconds."""
 
     hold_time: Int = field(name="HoldTime", default=0)
@@ -277,13 +277,13 @@ class MemberCompleted(MemberEvent, frozen=True, kw_only=True, gc=False):
     reason: str = field(name="Reason", default="")
 
 
-class LoggedIn(Of, frozen=True, kw_only=True, gc=False):
+class AgentLogin(ChannelFact, frozen=True, kw_only=True, gc=False):
     """AgentLogin of app_agent_pool."""
 
     agent: str = field(name="Agent", default="")
 
 
-class Reported(AmiEvent, frozen=True, kw_only=True, gc=False):
+class RtcpReport(AmiEvent, frozen=True, kw_only=True, gc=False):
     """RTCPSent and RTCPReceived; the jitter is in units of the codec's clock, ``rtt`` in seconds."""
 
     unique_id: str = field(name="Uniqueid", default="")
@@ -293,7 +293,7 @@ class Reported(AmiEvent, frozen=True, kw_only=True, gc=False):
     mes: Float | None = field(name="MES", default=None)
 
 
-class RecordWritten(AmiEvent, frozen=True, kw_only=True, gc=False):
+class CallRecordEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
     """Cdr of cdr_manager."""
 
     unique_id: str = field(name="UniqueID", default="")
@@ -303,7 +303,7 @@ class RecordWritten(AmiEvent, frozen=True, kw_only=True, gc=False):
 
 
 class CallSettings(OwnEvent, frozen=True, kw_only=True, gc=False):
-    """The settings that decide how calls are told; the process that starts appends them when they changed.
+    """The settings that decide the direction of calls; the process that starts appends them when they have changed.
 
     ``trunks`` are patterns of endpoints; ``queue_events`` maps names of a dialplan's own lines of queue_log.
     """

@@ -56,7 +56,7 @@ class CallTable:
         """Return all rows."""
         return [msgspec.json.decode(row, type=CallRow) for row in self.rows.values()]
 
-    def given(self, *events: Event | Iterable[Event], pbx: str = "pbx") -> "CallTable":
+    def take(self, *events: Event | Iterable[Event], pbx: str = "pbx") -> "CallTable":
         """Fold all events in one batch."""
         batch = []
         for one in events:
@@ -67,8 +67,8 @@ class CallTable:
 
     def fold(self, batch: Sequence[Any]) -> "CallTable":
         """Fold a batch of shaped events, and write what it changed."""
-        wanted = {key for event in batch for key in self.machine.missing(event)}
-        keys = dict.fromkeys(self.ids[one] for one in sorted(wanted) if one in self.ids)
+        ids = {key for event in batch for key in self.machine.missing(event)}
+        keys = dict.fromkeys(self.ids[one] for one in sorted(ids) if one in self.ids)
         self.machine.load([msgspec.json.decode(self.rows[key], type=CallRow) for key in keys if key in self.rows])
         dirty: dict[Key, None] = {}
         for event in batch:

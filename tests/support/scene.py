@@ -157,9 +157,9 @@ class Scene:
 
     def calls(self) -> dict[str, Call]:
         """Fold the scene at once, and again with a restart after each event: both must tell the same."""
-        whole, cut = CallTable().given(self.events), CallTable()
+        whole, cut = CallTable().take(self.events), CallTable()
         for event in self.events:
-            cut.given(event).restart()
+            cut.take(event).restart()
         assert whole.rows == cut.rows
         assert isinstance(whole.machine, CallMachine)
         return whole.calls()

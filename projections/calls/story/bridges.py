@@ -1,4 +1,4 @@
-"""Who talks with whom: the graph of bridges, and the talks of each call that follow from it."""
+"""The graph of bridges, and the talks of each call that follow from it."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ MERGING = {"basic", "stasis"}
 """Types of bridges in which Asterisk gives all channels the oldest linked id (bridge_basic.c, stasis_bridge.c)."""
 
 
-def enter_bridge(pbx: Pbx, e: ami.BridgeEntered) -> None:
+def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
     """Put a channel into a bridge; calls that meet in a basic or Stasis bridge become one."""
     leg = pbx.legs.get(e.unique_id) or adopt_channel(pbx, e)
     if leg is None or leg.ended_at is not None or not e.bridge_id:
@@ -50,7 +50,7 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEntered) -> None:
     pbx.touch(call, e.at)
 
 
-def quit_bridge(pbx: Pbx, e: ami.BridgeLeft) -> None:
+def quit_bridge(pbx: Pbx, e: ami.BridgeLeave) -> None:
     """Take a channel out of a bridge, unless it is in another one already."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
@@ -81,7 +81,7 @@ def leave_bridge(pbx: Pbx, leg: Leg, at: datetime) -> None:
         settle(pbx, leg, bridge, at)
 
 
-def pair_halves(pbx: Pbx, e: ami.LocalBridged) -> None:
+def pair_halves(pbx: Pbx, e: ami.LocalBridge) -> None:
     """Pair the halves of a Local channel."""
     one, two = pbx.legs.get(e.one_unique_id), pbx.legs.get(e.two_unique_id)
     if one is None or two is None:
@@ -94,7 +94,7 @@ def pair_halves(pbx: Pbx, e: ami.LocalBridged) -> None:
     pbx.touch(call, e.at)
 
 
-def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEntered, swapped: Leg | None) -> None:
+def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEnter, swapped: Leg | None) -> None:
     """Begin an agent's session of a channel that waits for calls, also in the place of another one."""
     if not leg.agent:
         leg.agent = call.agent = (swapped.agent if swapped is not None else "") or e.unique_id
@@ -184,9 +184,9 @@ def open_talk(pbx: Pbx, call: OpenCall, persons: list[str], conference: str, at:
 
 def last_talk(call: OpenCall, persons: list[str]) -> Talk | None:
     """Return the last talk in which one of these persons took part."""
-    wanted = set(persons)
+    members = set(persons)
     for talk in reversed(call.talks):
-        if not wanted.isdisjoint(talk.persons):
+        if not members.isdisjoint(talk.persons):
             return talk
     return None
 

@@ -1,4 +1,4 @@
-"""The working state of a call while it lasts: everything that its story is told from.
+"""The working state of a call while it lasts: everything from which its story is made.
 
 All of it is JSON, so a restart continues where the last batch ended. Channels are named by unique id. Lists hold at
 most `LONGEST` items; ``more`` counts the others.
@@ -120,7 +120,7 @@ class Forward(Struct):
 
 
 class Passage(Struct, omit_defaults=True):
-    """A way through a queue: of the person ``party``, whose ``channel`` waits. ``gave_up`` is set by QueueCallerAbandon, which does not say why."""
+    """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon."""
 
     queue: str
     party: str

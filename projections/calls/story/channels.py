@@ -5,7 +5,7 @@ from projections.calls.story.legs import (
     RINGING,
     add_channel,
     adopt_channel,
-    known,
+    clean,
     mark_gap,
     show_number,
     take_state,
@@ -29,7 +29,7 @@ def begin_channel(pbx: Pbx, e: ami.Newchannel) -> None:
             # The channel that began this call was never announced: the call is older than the link.
             mark_gap(pbx.homes[e.unique_id], "joined")
     call = pbx.homes[e.unique_id]
-    leg.number_at_start, leg.name_at_start = known(e.number), known(e.name)
+    leg.number_at_start, leg.name_at_start = clean(e.number), clean(e.name)
     if DIALABLE.fullmatch(e.exten) and not leg.exten:
         leg.exten, leg.context = e.exten, e.context
     leg.account_code = leg.account_code or e.account_code
@@ -69,7 +69,7 @@ def change_account(pbx: Pbx, e: ami.NewAccountCode) -> None:
         pbx.touch(call, e.at)
 
 
-def rename_channel(pbx: Pbx, e: ami.Renamed) -> None:
+def rename_channel(pbx: Pbx, e: ami.ChannelRename) -> None:
     """Take a channel's new name, but not those that a masquerade gives for a moment."""
     leg = pbx.legs.get(e.unique_id)
     if leg is not None and e.new_name and not e.new_name.endswith(("<MASQ>", "<ZOMBIE>")):

@@ -23,7 +23,7 @@ OUTCOMES = {
 """Outcomes of a ring by DialStatus; any other one (GOTO, CONTINUE, ABORT) is that of an answered phone."""
 
 
-def begin_dial(pbx: Pbx, e: ami.DialBegun) -> None:
+def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
     """Begin a ring, if the dialled channel is a person's."""
     call = dial_call(pbx, e)
     if call is None:
@@ -60,7 +60,7 @@ def begin_dial(pbx: Pbx, e: ami.DialBegun) -> None:
         ringing_at=leg.ringing_at,
     )
     if call.add("rings", call.rings, ring):
-        tell_transfer(call, ring)
+        note_transfer(call, ring)
 
 
 def dial_call(pbx: Pbx, e: ami.Dial) -> OpenCall | None:
@@ -94,7 +94,7 @@ def dial_call(pbx: Pbx, e: ami.Dial) -> OpenCall | None:
 
 
 def queue_of(pbx: Pbx, leg: Leg) -> str:
-    """Return the queue that rings a phone, also through Local channels; AgentCalled tells it of the first one."""
+    """Return the queue that rings a phone, also through Local channels; AgentCalled names it for the first one."""
     for _ in range(HOPS):
         if leg.queue:
             return leg.queue
@@ -108,7 +108,7 @@ def queue_of(pbx: Pbx, leg: Leg) -> str:
     return ""
 
 
-def change_dial(pbx: Pbx, e: ami.DialChanged) -> None:
+def change_dial(pbx: Pbx, e: ami.DialState) -> None:
     """Note that a phone rings."""
     if e.status not in {"RINGING", "PROGRESS"}:
         return
@@ -124,13 +124,13 @@ def change_dial(pbx: Pbx, e: ami.DialChanged) -> None:
 
 
 def find_source(pbx: Pbx, call: OpenCall, ring: Ring) -> None:
-    """Find the person behind the dialler where nobody was at DialBegin; events of bridges may come later."""
+    """Find the person behind the dialler where DialBegin had none; events of bridges may come later."""
     if not ring.source and ring.dialler and (source := pbx.person_behind(ring.dialler)) and source != ring.to:
         ring.source = pbx.legs[ring.to].source = source
-        tell_transfer(call, ring)
+        note_transfer(call, ring)
 
 
-def end_dial(pbx: Pbx, e: ami.DialEnded) -> None:
+def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
     """End a ring; of two DialEnd, as through Local channels, the first counts."""
     call = dial_call(pbx, e) if e.dest_unique_id in pbx.legs else None
     if call is None:
@@ -189,7 +189,7 @@ def last_ring_by(call: OpenCall, dialler: str) -> Ring | None:
 
 
 def pick_up(pbx: Pbx, call: OpenCall, by: str, ring: Ring | None, at: datetime) -> None:
-    """Tell that a channel took the call from the phone that rang."""
+    """Record that a channel took the call from the phone that rang."""
     if ring is None or any(pickup.by == by for pickup in call.pickups):
         return
     if ring.ended_at is None:
@@ -200,7 +200,7 @@ def pick_up(pbx: Pbx, call: OpenCall, by: str, ring: Ring | None, at: datetime) 
     pbx.touch(call, at)
 
 
-def tell_transfer(call: OpenCall, ring: Ring) -> None:
+def note_transfer(call: OpenCall, ring: Ring) -> None:
     """Add a phone to the transfer whose transferee it is rung for."""
     for transfer in reversed(call.transfers):
         if transfer.transferee and transfer.transferee == ring.source and ring.to != transfer.by:

@@ -1,4 +1,4 @@
-"""What the dialplan says: the extension asked for, a queue, a mailbox, an agent's login, and a few variables."""
+"""Facts of the dialplan: the extension that was dialled, a queue, a mailbox, an agent's login, a few variables."""
 
 import re
 from typing import Any
@@ -12,11 +12,11 @@ from schemas.ami.channel import NewExten, VarSet
 
 DIALABLE = re.compile(r"[0-9*#+]+")
 OUTGOING = {"AppDial", "AppDial2", "AppQueue"}
-"""What Newexten names as the application of a dialled channel, which runs no dialplan."""
+"""Applications in Newexten of a dialled channel, which runs no dialplan."""
 
 
 def run_application(pbx: Pbx, e: NewExten) -> None:
-    """Take what the dialplan says: the extension asked for, a queue, a mailbox, an agent's login."""
+    """Take an extension, a queue, a mailbox, or an agent's login from the dialplan."""
     leg = pbx.legs.get(e.unique_id)
     if leg is None:
         return
@@ -38,14 +38,14 @@ def run_application(pbx: Pbx, e: NewExten) -> None:
 
 def log_in(pbx: Pbx, leg: Leg, e: Any) -> None:
     """Begin an agent's session: from here on the ids of this call merge nothing."""
-    agent = e.agent if isinstance(e, ami.LoggedIn) else e.app_data.partition(",")[0].strip()
+    agent = e.agent if isinstance(e, ami.AgentLogin) else e.app_data.partition(",")[0].strip()
     call = pbx.homes[leg.unique_id]
     if agent and leg.agent != agent:
         leg.agent = call.agent = agent
         pbx.touch(call, e.at)
 
 
-def complete_login(pbx: Pbx, e: ami.LoggedIn) -> None:
+def complete_login(pbx: Pbx, e: ami.AgentLogin) -> None:
     """Begin an agent's session where the class dialplan is missing."""
     leg = pbx.legs.get(e.unique_id)
     if leg is not None and leg.kind == PERSON:
@@ -63,7 +63,7 @@ VARIABLES = {"QUEUESTATUS": set_queue_status, "MIXMONITOR_FILENAME": name_record
 
 
 def set_variable(pbx: Pbx, e: VarSet) -> None:
-    """Take the few variables that tell a story."""
+    """Take the few variables that matter for a call."""
     handle = VARIABLES.get(e.variable)
     if handle is not None and e.value and (leg := pbx.legs.get(e.unique_id)) is not None:
         handle(pbx, leg, e)

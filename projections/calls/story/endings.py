@@ -6,22 +6,22 @@ from typing import Any
 from projections.calls.story.bridges import leave_bridge, settle_component
 from projections.calls.story.call import Leg, OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
-from projections.calls.story.legs import adopt_channel, known, mark_gap, show_number, take_state
+from projections.calls.story.legs import adopt_channel, clean, mark_gap, show_number, take_state
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import end_offer, finish_passage, settle_passage
 from schemas.ami import call as ami
 from schemas.link import LinkEvent
 
 
-def request_hangup(pbx: Pbx, e: ami.HangupRequested) -> None:
-    """Note who wanted to hang up: the driver of the channel reports its own side."""
+def request_hangup(pbx: Pbx, e: ami.HangupRequest) -> None:
+    """Note who requested the hangup: the driver of the channel reports its own side."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is not None and (leg := pbx.legs[e.unique_id]).requested_at is None:
         leg.requested_at = e.at
         pbx.touch(call, e.at)
 
 
-def request_softly(pbx: Pbx, e: ami.SoftHangupRequested) -> None:
+def request_softly(pbx: Pbx, e: ami.SoftHangupRequest) -> None:
     """Note a hangup that Asterisk requests of a channel in a bridge; at the end of a dialplan it means nothing."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
@@ -32,7 +32,7 @@ def request_softly(pbx: Pbx, e: ami.SoftHangupRequested) -> None:
         pbx.touch(call, e.at)
 
 
-def hang_up(pbx: Pbx, e: ami.HungUp) -> None:
+def hang_up(pbx: Pbx, e: ami.LegHangup) -> None:
     """End a leg, and its call with the last one."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
@@ -57,9 +57,9 @@ def end_leg(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
     end_rings(call, leg, at)
     settle_passage(pbx, call, leg, at)
     end_offer(call, leg.unique_id, "cancelled", at)
-    for held in call.holds:
-        if held.by == leg.unique_id and held.ended_at is None:
-            held.ended_at = max(at, held.started_at)
+    for hold in call.holds:
+        if hold.by == leg.unique_id and hold.ended_at is None:
+            hold.ended_at = max(at, hold.started_at)
     for stay in call.parks:
         if stay.party == leg.unique_id and stay.ended_at is None:
             stay.ended_at, stay.outcome = max(at, stay.started_at), "gave_up"
@@ -102,8 +102,8 @@ def start_snapshot(pbx: Pbx, e: LinkEvent) -> None:
     pbx.gone = set()
 
 
-def list_channel(pbx: Pbx, e: ami.Listed) -> None:
-    """Take a channel that the list of a snapshot names; one that is not known began ``duration`` ago."""
+def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
+    """Take a channel that the list of a snapshot names; one that is not clean began ``duration`` ago."""
     epoch = epoch_of(e.action_id)
     if not epoch or epoch != pbx.epoch or not e.unique_id or e.unique_id in pbx.gone:
         return
@@ -114,7 +114,7 @@ def list_channel(pbx: Pbx, e: ami.Listed) -> None:
             return
         if leg.started_at == e.at:
             leg.started_at = datetime.fromtimestamp(e.at.timestamp() - seconds_of(e.duration), UTC)
-        leg.number_at_start, leg.name_at_start = known(e.number), known(e.name)
+        leg.number_at_start, leg.name_at_start = clean(e.number), clean(e.name)
         show_number(leg, e.number, e.name)
         take_state(leg, e.state, leg.started_at)
         leg.has_dialplan = True
@@ -146,7 +146,7 @@ def seconds_of(duration: str) -> int:
 
 
 def complete_list(pbx: Pbx, e: LinkEvent) -> None:
-    """End the channels that a complete list of channels lacks, as of the last event that was heard of their call."""
+    """End the channels that a complete list of channels lacks, as of the last event of their call."""
     if e.action != "CoreShowChannels" or e.epoch != pbx.epoch:
         return
     if e.outcome in {"complete", "empty"}:

@@ -1,4 +1,4 @@
-"""What a call adds to the figures of its queues and agents: its passages, and the rings of its agents."""
+"""The part of a call in the figures of queues and agents: its passages, and the rings of its agents."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,10 +8,10 @@ from projections.queues.figures import AgentRing, QueuePassage, as_json
 from schemas.calls import Call
 
 
-def passages_of(call: OpenCall, told: Call) -> list[dict[str, Any]]:
+def passages_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     """Return the passages of a call as items of its row."""
     items = []
-    for ordinal, (passage, one) in enumerate(zip(call.passages, told.queues, strict=True)):
+    for ordinal, (passage, one) in enumerate(zip(call.passages, wire.queues, strict=True)):
         items.append(
             as_json(
                 QueuePassage(
@@ -33,7 +33,7 @@ def passages_of(call: OpenCall, told: Call) -> list[dict[str, Any]]:
     return items
 
 
-def agent_rings_of(call: OpenCall, told: Call) -> list[dict[str, Any]]:
+def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     """Return the rings of a call's agents as items of its row; an answered one has its passage's talk."""
     items = []
     used: set[int] = set()
@@ -49,7 +49,7 @@ def agent_rings_of(call: OpenCall, told: Call) -> list[dict[str, Any]]:
         number = _passage_of(call, offer.queue, offer.interface, offer.ended_at, used)
         if offer.outcome == "answered" and number is not None:
             used.add(number)
-            passage, one = call.passages[number], told.queues[number]
+            passage, one = call.passages[number], wire.queues[number]
             ring.talk_seconds = _rounded(one.talk_seconds) or 0.0
             ring.is_transferred = one.ended_by == "transfer"
             ring.hold_seconds = hold_seconds(call, passage.agent, passage.answered_at, passage.completed_at)
@@ -69,12 +69,12 @@ def _passage_of(call: OpenCall, queue: str, interface: str, at: datetime | None,
 
 
 def hold_seconds(call: OpenCall, agent: str, start: datetime | None, end: datetime | None) -> float:
-    """Return the seconds for which an agent held his caller; a hold that lasts counts when it ends."""
+    """Return the seconds for which an agent hold his caller; a hold that lasts counts when it ends."""
     total = timedelta()
-    for held in call.holds:
-        if held.by == agent and held.ended_at is not None and start is not None:
-            until = held.ended_at if end is None else min(held.ended_at, end)
-            total += max(until - max(held.started_at, start), timedelta())
+    for hold in call.holds:
+        if hold.by == agent and hold.ended_at is not None and start is not None:
+            until = hold.ended_at if end is None else min(hold.ended_at, end)
+            total += max(until - max(hold.started_at, start), timedelta())
     return round(total.total_seconds(), 3)
 
 

@@ -6,7 +6,7 @@ from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 
 
-def hold(pbx: Pbx, e: ami.HoldStarted) -> None:
+def hold(pbx: Pbx, e: ami.HoldBegin) -> None:
     """Begin a hold, unless it has begun."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None or pbx.legs[e.unique_id].ended_at is not None:
@@ -17,20 +17,20 @@ def hold(pbx: Pbx, e: ami.HoldStarted) -> None:
         pbx.touch(call, e.at)
 
 
-def unhold(pbx: Pbx, e: ami.HoldEnded) -> None:
+def unhold(pbx: Pbx, e: ami.HoldEnd) -> None:
     """End a hold."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
         return
     by = pbx.person_behind(e.unique_id)
-    for held in call.holds:
-        if held.by == by and held.ended_at is None:
-            held.ended_at = max(e.at, held.started_at)
+    for one in call.holds:
+        if one.by == by and one.ended_at is None:
+            one.ended_at = max(e.at, one.started_at)
             pbx.touch(call, e.at)
 
 
-def park(pbx: Pbx, e: ami.Parked) -> None:
-    """Begin a stay in a parking lot; an item of a list tells only what was not heard."""
+def park(pbx: Pbx, e: ami.ParkingStart) -> None:
+    """Begin a stay in a parking lot; an item of a list counts where the event is missing."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None or pbx.legs[e.unique_id].ended_at is not None:
         return
@@ -40,7 +40,7 @@ def park(pbx: Pbx, e: ami.Parked) -> None:
         pbx.touch(call, e.at)
 
 
-def swap_parked(pbx: Pbx, e: ami.ParkSwapped) -> None:
+def swap_parked(pbx: Pbx, e: ami.ParkedCallSwap) -> None:
     """Put the channel that replaced a parked one into its place."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
@@ -67,23 +67,23 @@ def end_park(pbx: Pbx, e: ami.ParkingEvent, outcome: str) -> None:
             pbx.touch(call, e.at)
 
 
-def retrieve(pbx: Pbx, e: ami.Unparked) -> None:
+def retrieve(pbx: Pbx, e: ami.UnParkedCall) -> None:
     """End a stay: somebody retrieved the call."""
     end_park(pbx, e, "retrieved")
 
 
-def time_out(pbx: Pbx, e: ami.ParkTimedOut) -> None:
+def time_out(pbx: Pbx, e: ami.ParkedCallTimeOut) -> None:
     """End a stay: the lot's time was over, and the parker is called back."""
     end_park(pbx, e, "timeout")
 
 
-def give_up(pbx: Pbx, e: ami.ParkGivenUp) -> None:
+def give_up(pbx: Pbx, e: ami.ParkedCallGiveUp) -> None:
     """End a stay: the parked caller hung up."""
     end_park(pbx, e, "gave_up")
 
 
-def take_call(pbx: Pbx, e: ami.PickedUp) -> None:
-    """Tell a pickup; the picker's channel has its own linked id until then."""
+def take_call(pbx: Pbx, e: ami.CallPickup) -> None:
+    """Record a pickup; the picker's channel has its own linked id until then."""
     target = pbx.see(e.target_unique_id, e.target_linked_id, e.at)
     picker = pbx.see(e.unique_id, e.linked_id, e.at)
     if target is None or picker is None:

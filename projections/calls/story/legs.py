@@ -1,4 +1,4 @@
-"""Legs: what the events of a channel tell about it, and channels that were up before the log heard of them."""
+"""Legs: facts of a channel in its events, and channels that were up before the listener was connected."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +10,14 @@ RINGING, UP = 5, 6
 """Values of ChannelState."""
 
 
-def known(text: str) -> str:
+def clean(text: str) -> str:
     """Return a number or name, empty where Asterisk does not know it."""
     return "" if text == "<unknown>" else text
 
 
 def show_number(leg: Leg, number: str, name: str) -> bool:
     """Take a caller id that an event shows, and return whether it changed anything."""
-    number, name = known(number), known(name)
+    number, name = clean(number), clean(name)
     changed = False
     if number and not leg.first_number:
         leg.first_number, leg.first_name = number, name
@@ -44,7 +44,7 @@ def add_channel(pbx: Pbx, e: Any, started_at: datetime | None = None) -> Leg | N
 
 
 def adopt_channel(pbx: Pbx, e: Any) -> Leg | None:
-    """Add a channel that was up before the log heard of it; its unique id tells since when."""
+    """Add a channel that was up before its first event in the log; its unique id holds its start."""
     if not e.unique_id or not e.channel or e.unique_id in pbx.ended or e.unique_id in pbx.gone:
         return None
     if e.channel.startswith("Message/"):
@@ -64,7 +64,7 @@ def began_at(unique_id: str, at: datetime) -> datetime:
 
 
 def mark_gap(call: OpenCall, reason: str) -> None:
-    """Note why the call is not told completely."""
+    """Note why the story of the call is not complete."""
     if reason not in call.gaps:
         call.gaps.append(reason)
 

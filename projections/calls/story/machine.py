@@ -33,42 +33,42 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "Newstate": (ami.Newstate, channels.change_state),
     "NewCallerid": (ami.NewCallerid, channels.change_callerid),
     "NewAccountCode": (ami.NewAccountCode, channels.change_account),
-    "Rename": (ami.Renamed, channels.rename_channel),
+    "Rename": (ami.ChannelRename, channels.rename_channel),
     "Newexten": (NewExten, dialplan.run_application),
     "VarSet": (VarSet, dialplan.set_variable),
-    "HangupRequest": (ami.HangupRequested, endings.request_hangup),
-    "SoftHangupRequest": (ami.SoftHangupRequested, endings.request_softly),
-    "Hangup": (ami.HungUp, endings.hang_up),
-    "DialBegin": (ami.DialBegun, dialling.begin_dial),
-    "DialState": (ami.DialChanged, dialling.change_dial),
-    "DialEnd": (ami.DialEnded, dialling.end_dial),
-    "BridgeEnter": (ami.BridgeEntered, bridges.enter_bridge),
-    "BridgeLeave": (ami.BridgeLeft, bridges.quit_bridge),
-    "LocalBridge": (ami.LocalBridged, bridges.pair_halves),
-    "Hold": (ami.HoldStarted, holds.hold),
-    "Unhold": (ami.HoldEnded, holds.unhold),
-    "ParkedCall": (ami.Parked, holds.park),
-    "UnParkedCall": (ami.Unparked, holds.retrieve),
-    "ParkedCallTimeOut": (ami.ParkTimedOut, holds.time_out),
-    "ParkedCallGiveUp": (ami.ParkGivenUp, holds.give_up),
-    "ParkedCallSwap": (ami.ParkSwapped, holds.swap_parked),
-    "Pickup": (ami.PickedUp, holds.take_call),
-    "BlindTransfer": (ami.BlindlyTransferred, transfers.transfer_blindly),
-    "AttendedTransfer": (ami.AttendedlyTransferred, transfers.transfer_attended),
-    "MixMonitorStart": (ami.MonitorStarted, recordings.start_recording),
-    "MixMonitorStop": (ami.MonitorStopped, recordings.stop_recording),
-    "QueueCallerJoin": (ami.QueueJoined, queues.join_queue),
-    "QueueCallerLeave": (ami.QueueLeft, queues.leave_queue),
-    "QueueCallerAbandon": (ami.QueueAbandoned, queues.abandon_queue),
-    "AgentCalled": (ami.MemberCalled, queues.call_member),
-    "AgentRingNoAnswer": (ami.MemberMissed, queues.miss_call),
-    "AgentConnect": (ami.MemberConnected, queues.connect_member),
-    "AgentComplete": (ami.MemberCompleted, queues.complete_call),
-    "AgentLogin": (ami.LoggedIn, dialplan.complete_login),
-    "RTCPSent": (ami.Reported, quality.report),
-    "RTCPReceived": (ami.Reported, quality.report),
-    "Cdr": (ami.RecordWritten, records.add_record),
-    "CoreShowChannel": (ami.Listed, endings.list_channel),
+    "HangupRequest": (ami.HangupRequest, endings.request_hangup),
+    "SoftHangupRequest": (ami.SoftHangupRequest, endings.request_softly),
+    "Hangup": (ami.LegHangup, endings.hang_up),
+    "DialBegin": (ami.DialBegin, dialling.begin_dial),
+    "DialState": (ami.DialState, dialling.change_dial),
+    "DialEnd": (ami.DialEnd, dialling.end_dial),
+    "BridgeEnter": (ami.BridgeEnter, bridges.enter_bridge),
+    "BridgeLeave": (ami.BridgeLeave, bridges.quit_bridge),
+    "LocalBridge": (ami.LocalBridge, bridges.pair_halves),
+    "Hold": (ami.HoldBegin, holds.hold),
+    "Unhold": (ami.HoldEnd, holds.unhold),
+    "ParkedCall": (ami.ParkingStart, holds.park),
+    "UnParkedCall": (ami.UnParkedCall, holds.retrieve),
+    "ParkedCallTimeOut": (ami.ParkedCallTimeOut, holds.time_out),
+    "ParkedCallGiveUp": (ami.ParkedCallGiveUp, holds.give_up),
+    "ParkedCallSwap": (ami.ParkedCallSwap, holds.swap_parked),
+    "Pickup": (ami.CallPickup, holds.take_call),
+    "BlindTransfer": (ami.BlindTransfer, transfers.transfer_blindly),
+    "AttendedTransfer": (ami.CallTransfer, transfers.transfer_attended),
+    "MixMonitorStart": (ami.MixMonitorStart, recordings.start_recording),
+    "MixMonitorStop": (ami.MixMonitorStop, recordings.stop_recording),
+    "QueueCallerJoin": (ami.QueueCallerJoin, queues.join_queue),
+    "QueueCallerLeave": (ami.QueueCallerLeave, queues.leave_queue),
+    "QueueCallerAbandon": (ami.QueueCallerAbandon, queues.abandon_queue),
+    "AgentCalled": (ami.AgentCall, queues.call_member),
+    "AgentRingNoAnswer": (ami.AgentRingNoAnswer, queues.miss_call),
+    "AgentConnect": (ami.AgentConnect, queues.connect_member),
+    "AgentComplete": (ami.AgentComplete, queues.complete_call),
+    "AgentLogin": (ami.AgentLogin, dialplan.complete_login),
+    "RTCPSent": (ami.RtcpReport, quality.report),
+    "RTCPReceived": (ami.RtcpReport, quality.report),
+    "Cdr": (ami.CallRecordEvent, records.add_record),
+    "CoreShowChannel": (ami.ChannelItem, endings.list_channel),
 }
 """The shape of each AMI event, and the function that folds it. Each shape has one function."""
 
@@ -86,8 +86,8 @@ FOLDS: dict[type[Any], Callable[[Pbx, Any], None]] = dict(SHAPES.values())
 
 def shapes() -> dict[str, type[Any]]:
     """Return the shape of each event that the machine folds, by the event's name."""
-    found: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
-    return found | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": ami.CallSettings}
+    by_name: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
+    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": ami.CallSettings}
 
 
 class Facts(Struct, omit_defaults=True):
@@ -109,8 +109,8 @@ class CallMachine:
     def open(self, rows: Iterable[Row], memory: Mapping[str, Mapping[str, Any]]) -> None:
         """Take the open calls of the table, and the facts of `memory`."""
         for name, facts in memory.items():
-            pbx, kept = self._pbx(name), msgspec.convert(facts, Facts)
-            pbx.trunks, pbx.epoch, pbx.gone = kept.trunks, kept.epoch, set(kept.gone)
+            pbx, memory_of = self._pbx(name), msgspec.convert(facts, Facts)
+            pbx.trunks, pbx.epoch, pbx.gone = memory_of.trunks, memory_of.epoch, set(memory_of.gone)
         for row in rows:
             assert isinstance(row, CallRow)
             self._pbx(row.pbx).put(open_call_of(row))
@@ -118,22 +118,22 @@ class CallMachine:
     def memory(self) -> dict[str, Any]:
         """Return the facts that no call holds, as JSON values by PBX."""
         facts = {name: Facts(pbx.trunks, pbx.epoch, sorted(pbx.gone)) for name, pbx in self._pbxes.items()}
-        return {name: msgspec.to_builtins(kept) for name, kept in facts.items() if kept != Facts()}
+        return {name: msgspec.to_builtins(one) for name, one in facts.items() if one != Facts()}
 
     def missing(self, event: Any) -> Iterable[tuple[str, str]]:
         """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
         members = MISSING.get(type(event))
         if members is None:
             return ()
-        pbx, found = self._pbxes.get(event.pbx), list[tuple[str, str]]()
+        pbx, ids = self._pbxes.get(event.pbx), list[tuple[str, str]]()
         for member in members:
             unique_id = getattr(event, member)
             if not unique_id or (event.pbx, unique_id) in self._coming:
                 continue
             if pbx is None or (unique_id not in pbx.homes and unique_id not in pbx.calls):
                 self._coming.add((event.pbx, unique_id))
-                found.append((event.pbx, unique_id))
-        return found
+                ids.append((event.pbx, unique_id))
+        return ids
 
     def load(self, rows: Iterable[Row]) -> None:
         """Take ended calls of the table, for this batch."""
@@ -201,9 +201,9 @@ class CallMachine:
 MISSING: dict[type[Any], tuple[str, ...]] = {
     ami.Newchannel: ("unique_id", "linked_id"),
     ami.Newstate: ("unique_id", "linked_id"),
-    ami.DialBegun: ("unique_id", "linked_id", "dest_unique_id", "dest_linked_id"),
-    ami.BridgeEntered: ("unique_id", "linked_id"),
-    ami.Listed: ("unique_id", "linked_id"),
-    ami.RecordWritten: ("unique_id", "linked_id"),
+    ami.DialBegin: ("unique_id", "linked_id", "dest_unique_id", "dest_linked_id"),
+    ami.BridgeEnter: ("unique_id", "linked_id"),
+    ami.ChannelItem: ("unique_id", "linked_id"),
+    ami.CallRecordEvent: ("unique_id", "linked_id"),
 }
 """The members of a shape that may name an ended call. Even Newchannel may: an import can bring it again."""

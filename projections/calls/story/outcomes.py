@@ -1,4 +1,4 @@
-"""What became of a call and of its transfers, who hung up, and the state of a call that lasts."""
+"""Outcomes of calls and transfers, the hangup, and the state of a call that lasts."""
 
 from datetime import datetime, timedelta
 from typing import Literal
@@ -78,18 +78,18 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
     if last is None:
         persons = [caller] if caller is not None else []
     else:
-        # Who stayed in the call after the last conversation, on hold in a parking lot or with the PBX, ended it.
+        # A person who stayed after the last conversation, in a parking lot or with the PBX, ended the call.
         stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
         talked = {person for talk in call.talks if talk.ended_at == last for person in talk.persons}
         persons = stayed or [leg for leg in persons if leg.unique_id in talked]
         last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last
-    asked = [
+    requests = [
         leg for leg in persons if leg.requested_at is not None and (last is None or leg.requested_at <= last + MOMENT)
     ]
     first = caller or first_person(call)
-    if asked:
-        leg = min(asked, key=lambda leg: leg.requested_at or leg.started_at)
+    if requests:
+        leg = min(requests, key=lambda leg: leg.requested_at or leg.started_at)
         by = "caller" if role_of(call, caller, leg.unique_id) == "caller" else "callee"
         return leg.requested_at, by, leg.unique_id, leg
     if call.is_lost:
@@ -104,7 +104,7 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
 def transfer_outcome(
     call: OpenCall, transfer: Transfer
 ) -> Literal["answered", "busy", "no_answer", "cancelled", "failed"] | None:
-    """Return what became of a transfer: answered once the transferee talks with somebody but the transferer."""
+    """Return the outcome of a transfer: answered once the transferee talks with somebody but the transferer."""
     whom = transfer.transferee
     for talk in call.talks:
         is_after = talk.ended_at is None or talk.ended_at > transfer.at
@@ -126,7 +126,7 @@ def transfer_outcome(
 
 
 def of_cause(leg: Leg | None, at: datetime) -> Literal["busy", "no_answer", "failed"] | None:
-    """Return what became of a transfer for which nobody was rung, by the cause with which the transferee ended."""
+    """Return the outcome of a transfer for which no phone rang, by the cause with which the transferee ended."""
     if leg is None or leg.ended_at is None or leg.ended_at < at:
         return None
     cause = leg.cause or 0
@@ -147,7 +147,7 @@ def state_of(call: OpenCall) -> wire.State:
     """Return the state of a call that lasts."""
     talking = {person for talk in call.talks if talk.ended_at is None for person in talk.persons}
     if talking:
-        is_held = any(held.ended_at is None and held.by in talking for held in call.holds)
+        is_held = any(hold.ended_at is None and hold.by in talking for hold in call.holds)
         return "held" if is_held else "talking"
     if any(stay.ended_at is None for stay in call.parks):
         return "parked"

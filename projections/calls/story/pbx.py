@@ -154,12 +154,12 @@ class Pbx:
         return old
 
     def unite_talks(self, call: OpenCall) -> None:
-        """Keep one of each pair of equal talks: both calls told of the same conference."""
-        kept: dict[tuple[str, ...], Talk] = {}
+        """Keep one of each pair of equal talks: both calls had the same conference."""
+        first: dict[tuple[str, ...], Talk] = {}
         for talk in list(call.talks):
             key = (*talk.persons, talk.started_at.isoformat())
-            if key not in kept:
-                kept[key] = talk
+            if key not in first:
+                first[key] = talk
                 continue
             call.talks = [other for other in call.talks if other is not talk]
             for person in talk.persons:

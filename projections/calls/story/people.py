@@ -1,4 +1,4 @@
-"""Who took part in a call: the caller, the persons dialled, and agents who are logged in."""
+"""The persons of a call: the caller, the persons dialled, and agents who are logged in."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,15 +10,15 @@ from projections.calls.story.call import PERSON, Leg, OpenCall, by_age
 
 def caller_of(call: OpenCall) -> Leg | None:
     """Return the first channel of a person that no person dialled; one that the PBX dialled only once it is up."""
-    found = None
+    first = None
     for leg in call.legs.values():
         if leg.kind != PERSON or (leg.is_dialled and (leg.source or leg.answered_at is None)):
             continue
         if leg.is_dialled and not (leg.is_originated or leg.dialler):
             continue
-        if found is None or (leg.started_at, by_age(leg.unique_id)) < (found.started_at, by_age(found.unique_id)):
-            found = leg
-    return found
+        if first is None or (leg.started_at, by_age(leg.unique_id)) < (first.started_at, by_age(first.unique_id)):
+            first = leg
+    return first
 
 
 def persons_of(call: OpenCall) -> Iterator[tuple[str, datetime, datetime | None]]:

@@ -10,7 +10,7 @@ BPL = 25.1
 """Robustness of G.711 with packet loss concealment against random loss (ITU-T G.113, appendix I)."""
 
 
-def report(pbx: Pbx, e: ami.Reported) -> None:
+def report(pbx: Pbx, e: ami.RtcpReport) -> None:
     """Keep the worst values of a channel's reports."""
     leg = pbx.legs.get(e.unique_id)
     if leg is None or (e.lost is None and e.jitter is None):

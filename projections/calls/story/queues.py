@@ -1,7 +1,7 @@
 """Passages through queues, from the events of class agent (app_queue.c of Asterisk 16 and 22).
 
 QueueCallerLeave comes before AgentConnect, and QueueCallerAbandon does not say why. So a passage whose caller has left
-waits for the next event of the caller that tells: AgentConnect, VarSet QUEUESTATUS, Newexten, or his hangup.
+waits for the next event of the caller that decides: AgentConnect, VarSet QUEUESTATUS, Newexten, or his hangup.
 """
 
 from datetime import datetime, timedelta
@@ -21,13 +21,13 @@ STATUS = {
     "JOINEMPTY": "join_empty",
     "JOINUNAVAIL": "join_empty",
 }
-"""Outcomes by QUEUESTATUS; CONTINUE is that of an answered caller who goes on in the dialplan."""
+"""Outcomes by QUEUESTATUS; CONTINUE is that of an answered caller who continues in the dialplan."""
 
 NOT_JOINED = {"full", "join_empty"}
 ENDED_BY = {"caller", "agent", "transfer"}
 
 
-def join_queue(pbx: Pbx, e: ami.QueueJoined) -> None:
+def join_queue(pbx: Pbx, e: ami.QueueCallerJoin) -> None:
     """Begin a passage."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
@@ -55,17 +55,17 @@ def caller_behind(pbx: Pbx, leg: Leg) -> str:
 
 def passage_of(call: OpenCall, channel: str, queue: str) -> Passage | None:
     """Return the last passage of a caller in a queue; of anybody in it where the caller's channel has changed."""
-    found = None
+    match = None
     for passage in reversed(call.passages):
         if passage.queue == queue:
             if passage.channel == channel:
                 return passage
-            if found is None and passage.completed_at is None and passage.outcome in {"", "answered"}:
-                found = passage
-    return found
+            if match is None and passage.completed_at is None and passage.outcome in {"", "answered"}:
+                match = passage
+    return match
 
 
-def find_passage(pbx: Pbx, e: ami.Queued) -> tuple[OpenCall, Passage] | None:
+def find_passage(pbx: Pbx, e: ami.QueueCallerEvent) -> tuple[OpenCall, Passage] | None:
     """Return the passage that an event is about, and its call."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
@@ -74,11 +74,11 @@ def find_passage(pbx: Pbx, e: ami.Queued) -> tuple[OpenCall, Passage] | None:
     return None if passage is None else (call, passage)
 
 
-def leave_queue(pbx: Pbx, e: ami.QueueLeft) -> None:
-    """Note that a caller left; the next event tells why."""
-    if (found := find_passage(pbx, e)) is None:
+def leave_queue(pbx: Pbx, e: ami.QueueCallerLeave) -> None:
+    """Note that a caller left; the next event decides why."""
+    if (match := find_passage(pbx, e)) is None:
         return
-    call, passage = found
+    call, passage = match
     if passage.left_at is None:
         passage.left_at = e.at
         if not passage.outcome and (leg := pbx.legs.get(passage.channel)) is not None:
@@ -86,11 +86,11 @@ def leave_queue(pbx: Pbx, e: ami.QueueLeft) -> None:
         pbx.touch(call, e.at)
 
 
-def abandon_queue(pbx: Pbx, e: ami.QueueAbandoned) -> None:
+def abandon_queue(pbx: Pbx, e: ami.QueueCallerAbandon) -> None:
     """Note that a caller left without an agent: he hung up if his hangup was requested before."""
-    if (found := find_passage(pbx, e)) is None:
+    if (match := find_passage(pbx, e)) is None:
         return
-    call, passage = found
+    call, passage = match
     if passage.outcome or passage.gave_up:
         return
     passage.gave_up = True
@@ -102,7 +102,7 @@ def abandon_queue(pbx: Pbx, e: ami.QueueAbandoned) -> None:
     pbx.touch(call, e.at)
 
 
-def call_member(pbx: Pbx, e: ami.MemberCalled) -> None:
+def call_member(pbx: Pbx, e: ami.AgentCall) -> None:
     """Note on a member's channel which queue rings it; its DialBegin follows."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     leg = pbx.legs.get(e.dest_unique_id)
@@ -134,18 +134,18 @@ def end_offer(call: OpenCall, channel: str, outcome: str, at: datetime) -> None:
         offer.outcome, offer.ended_at = outcome, max(at, offer.started_at)
 
 
-def miss_call(pbx: Pbx, e: ami.MemberMissed) -> None:
+def miss_call(pbx: Pbx, e: ami.AgentRingNoAnswer) -> None:
     """Count a member who did not answer."""
-    if (found := find_passage(pbx, e)) is None:
+    if (match := find_passage(pbx, e)) is None:
         return
-    call, passage = found
+    call, passage = match
     passage.ring_no_answers += 1
     end_offer(call, e.dest_unique_id, "ring_no_answer", e.at)
     pbx.touch(call, e.at)
 
 
-def connect_member(pbx: Pbx, e: ami.MemberConnected) -> None:
-    """Connect a caller with a member; a passage whose beginning was not heard began ``hold_time`` seconds before."""
+def connect_member(pbx: Pbx, e: ami.AgentConnect) -> None:
+    """Connect a caller with a member; a passage without QueueCallerJoin began ``hold_time`` seconds before."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
         return
@@ -170,7 +170,7 @@ def connect_member(pbx: Pbx, e: ami.MemberConnected) -> None:
     pbx.touch(call, e.at)
 
 
-def complete_call(pbx: Pbx, e: ami.MemberCompleted) -> None:
+def complete_call(pbx: Pbx, e: ami.AgentComplete) -> None:
     """End a member's call, with Asterisk's own seconds."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
@@ -187,7 +187,7 @@ def complete_call(pbx: Pbx, e: ami.MemberCompleted) -> None:
 
 
 def set_queue_status(pbx: Pbx, leg: Leg, e: VarSet) -> None:
-    """Take Asterisk's own word for the end of a passage; a caller who may not join has only this."""
+    """Take Asterisk's own reason for the end of a passage; a caller who may not join has only this."""
     outcome = STATUS.get(e.value)
     call = pbx.homes[leg.unique_id]
     if outcome is None:
@@ -216,7 +216,7 @@ def finish_passage(passage: Passage, outcome: str, at: datetime) -> None:
 
 
 def continue_dialplan(pbx: Pbx, leg: Leg, e: NewExten) -> None:
-    """Settle a passage whose caller goes on in the dialplan: a key took him out, unless QueueCallerAbandon came."""
+    """Settle a passage whose caller continues in the dialplan: a key took him out, unless QueueCallerAbandon came."""
     leg.is_leaving = False
     call = pbx.homes[leg.unique_id]
     for passage in reversed(call.passages):
@@ -231,7 +231,7 @@ def continue_dialplan(pbx: Pbx, leg: Leg, e: NewExten) -> None:
 
 
 def settle_passage(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
-    """Settle what no further event will tell, when a caller joins another queue or hangs up."""
+    """Settle what no further event decides, when a caller joins another queue or hangs up."""
     leg.is_leaving = False
     for passage in call.passages:
         if passage.channel != leg.unique_id or passage.outcome:

@@ -10,7 +10,7 @@ from schemas.ami.channel import NewExten, VarSet
 MOMENT = timedelta(seconds=1)
 
 
-def start_recording(pbx: Pbx, e: ami.MonitorStarted) -> None:
+def start_recording(pbx: Pbx, e: ami.MixMonitorStart) -> None:
     """Begin a recording, or continue the one of the same file after a pause."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
@@ -25,7 +25,7 @@ def start_recording(pbx: Pbx, e: ami.MonitorStarted) -> None:
     pbx.touch(call, e.at)
 
 
-def stop_recording(pbx: Pbx, e: ami.MonitorStopped) -> None:
+def stop_recording(pbx: Pbx, e: ami.MixMonitorStop) -> None:
     """End a channel's last recording that is open."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:

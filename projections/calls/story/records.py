@@ -1,4 +1,4 @@
-"""What call records add to a call that AMI told: the user field and the account code."""
+"""Facts that call records add to a call: the user field and the account code."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from schemas.ami import call as ami
 from schemas.calls import Call
 
 
-def add_record(pbx: Pbx, e: ami.RecordWritten) -> None:
+def add_record(pbx: Pbx, e: ami.CallRecordEvent) -> None:
     """Take a record's user field and account code, if it is one of the caller's channel."""
     call = pbx.homes.get(e.unique_id) or pbx.calls.get(e.linked_id)
     if call is not None:
@@ -24,7 +24,7 @@ def add_record(pbx: Pbx, e: ami.RecordWritten) -> None:
         complete_ended(pbx, ended, e)
 
 
-def complete_ended(pbx: Pbx, ended: Any, e: ami.RecordWritten) -> None:
+def complete_ended(pbx: Pbx, ended: Any, e: ami.CallRecordEvent) -> None:
     """Add a late record to a call that has ended."""
     call: Call = ended.call
     before = (list(call.sources), call.user_field, call.account_code)

@@ -14,7 +14,7 @@ from projections.calls.story.people import caller_of, persons_of, role_of
 from schemas import calls as wire
 
 TOLERANCE = timedelta(seconds=2)
-"""By how much AgentComplete may come after the agent's own last conversation in a call that he did not hand on."""
+"""How long after the agent's own last conversation AgentComplete may come in a call that he did not hand on."""
 
 
 class Renderer:
@@ -167,13 +167,13 @@ class Renderer:
 
     def call_parties(self) -> list[wire.CallParty]:
         """Return everybody who took part: the persons of the call, and agents who are logged in."""
-        found = []
+        items = []
         for unique_id, joined, left in persons_of(self.call):
             party = self.party(unique_id)
             if party is None:
                 continue
             talks = [talk for talk in self.call.talks if unique_id in talk.persons]
-            found.append(
+            items.append(
                 wire.CallParty(
                     party.channel,
                     unique_id,
@@ -187,7 +187,7 @@ class Renderer:
                     talk_seconds(talks),
                 )
             )
-        return found
+        return items
 
     def ring(self, ring: working.Ring) -> wire.Ring:
         """Return a ring."""
@@ -236,7 +236,7 @@ class Renderer:
         )
 
     def passage(self, passage: working.Passage) -> wire.Passage:
-        """Return a passage; the agent's talk ends with his own last conversation, whatever AgentComplete says."""
+        """Return a passage; the agent's talk ends with his own last conversation, whatever AgentComplete counts."""
         talk, ended_by = passage.talk, passage.ended_by
         if passage.answered_at is not None:
             left = self.left_talk(passage)
@@ -296,12 +296,12 @@ class Renderer:
 
     def recordings(self) -> list[wire.Recording]:
         """Return the recordings that hold something: their channel was up."""
-        found = []
+        items = []
         for recording in self.call.recordings:
             leg, party = self.call.legs.get(recording.leg), self.party(recording.leg)
             if leg is not None and leg.answered_at is not None and party is not None:
-                found.append(wire.Recording(recording.path or None, party, recording.started_at, recording.ended_at))
-        return found
+                items.append(wire.Recording(recording.path or None, party, recording.started_at, recording.ended_at))
+        return items
 
     def hangup(self) -> wire.Hangup | None:
         """Return how the call ended."""
@@ -359,7 +359,7 @@ def leg_of(leg: Leg) -> wire.CallLeg:
 
 
 def has_person(call: OpenCall) -> bool:
-    """Return whether a person takes part; a call without one is not told."""
+    """Return whether a person takes part; a call without one is not served."""
     return any(leg.kind == PERSON for leg in call.legs.values())
 
 

@@ -42,14 +42,14 @@ class Ended(Struct):
     @classmethod
     def of_call(cls, call: OpenCall) -> "Ended":
         """Return a call whose last channel has ended."""
-        told: Call = render(call)
+        wire: Call = render(call)
         return cls(
-            told,
+            wire,
             call.number,
             call.updated_at,
             has_person(call),
-            passages_of(call, told),
-            agent_rings_of(call, told),
+            passages_of(call, wire),
+            agent_rings_of(call, wire),
         )
 
     def ids(self) -> set[str]:
@@ -67,11 +67,11 @@ def call_of(row: CallRow) -> Call:
 
 def open_row(call: OpenCall) -> CallRow:
     """Return the row of a call that lasts."""
-    told: Call = render(call)
-    row = _row(told, call.number, call.updated_at)
+    wire: Call = render(call)
+    row = _row(wire, call.number, call.updated_at)
     row.is_told = has_person(call)
     row.state = state_of(call)
-    row.passages, row.agent_rings = passages_of(call, told), agent_rings_of(call, told)
+    row.passages, row.agent_rings = passages_of(call, wire), agent_rings_of(call, wire)
     row.story = msgspec.to_builtins(call)
     return row
 

@@ -1,4 +1,4 @@
-"""What follows from a call's row so that it is found: its ids, and the values by which lists are filtered."""
+"""Rows that follow from a call's row: its ids, and the values by which lists are filtered."""
 
 import re
 from collections.abc import Iterator
@@ -22,22 +22,22 @@ def ids_of(row: CallRow) -> list[CallId]:
 
 
 def tags_of(row: CallRow) -> list[CallTag]:
-    """Return the tags of a call; one that is not told has none."""
+    """Return the tags of a call; one that is not served has none."""
     if not row.is_told:
         return []
     values = _ended_values(row.body) if row.body is not None else _open_values(row.story or {})
-    found: dict[tuple[str, str], None] = {}
+    tags: dict[tuple[str, str], None] = {}
     for kind, value in values:
         tag = NOT_DIGITS.sub("", value or "") if kind == "number" else value
         if tag:
-            found[kind, tag] = None
+            tags[kind, tag] = None
     for passage in row.passages:
-        found["queue", passage["queue"]] = None
+        tags["queue", passage["queue"]] = None
     for ring in (*row.agent_rings, *row.passages):
         for value in (ring["agent"], ring["interface"]):
             if value:
-                found["agent", value] = None
-    return [CallTag(row.pbx, row.linkedid, kind, tag, row.started_at, row.number) for kind, tag in found]
+                tags["agent", value] = None
+    return [CallTag(row.pbx, row.linkedid, kind, tag, row.started_at, row.number) for kind, tag in tags]
 
 
 def _ended_values(body: dict[str, Any]) -> Iterator[tuple[str, str | None]]:

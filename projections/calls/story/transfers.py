@@ -11,8 +11,8 @@ from schemas.ami import call as ami
 UP = 6
 
 
-def transfer_blindly(pbx: Pbx, e: ami.BlindlyTransferred) -> None:
-    """Tell a blind transfer; without a transferee in the event, who talked with the transferer is the transferee."""
+def transfer_blindly(pbx: Pbx, e: ami.BlindTransfer) -> None:
+    """Record a blind transfer; without a transferee in the event, who talked with the transferer is the transferee."""
     if e.result != "Success":
         return
     by = pbx.person_behind(e.by_unique_id)
@@ -25,8 +25,8 @@ def transfer_blindly(pbx: Pbx, e: ami.BlindlyTransferred) -> None:
     add_transfer(pbx, call, Transfer("blind", e.at, by, transferee, number=e.exten, context=e.context))
 
 
-def transfer_attended(pbx: Pbx, e: ami.AttendedlyTransferred) -> None:
-    """Tell an attended transfer, which makes the calls of the transferer's two legs one."""
+def transfer_attended(pbx: Pbx, e: ami.CallTransfer) -> None:
+    """Record an attended transfer, which makes the calls of the transferer's two legs one."""
     if e.result != "Success":
         return
     # A leg in an application has no bridge: that one is the consultation, whichever of the two it is.
@@ -54,22 +54,22 @@ def transfer_attended(pbx: Pbx, e: ami.AttendedlyTransferred) -> None:
         take_place(call, second, sides[0])
 
 
-def is_pending(e: ami.AttendedlyTransferred, side: str) -> bool:
+def is_pending(e: ami.CallTransfer, side: str) -> bool:
     """Return whether the consultation is a half of a Local channel whose phone is not up."""
     return bool(side) and side == e.target_unique_id and e.target_state != UP
 
 
 def beyond(pbx: Pbx, unique_id: str) -> str:
-    """Return the person for whom a channel stands: a half of a Local channel stands for who is beyond it."""
+    """Return the person of a channel: of a half of a Local channel, the one beyond it."""
     return pbx.person_ahead(unique_id) if unique_id else ""
 
 
 def partners(call: OpenCall, person: str) -> list[str]:
     """Return with whom a person talked, the last first."""
-    found: list[str] = []
+    others: list[str] = []
     for talk in talks_of(call, person):
-        found += [other for other in talk.persons if other != person and other not in found]
-    return found
+        others += [other for other in talk.persons if other != person and other not in others]
+    return others
 
 
 def pending_phones(pbx: Pbx, call: OpenCall, consultation: str, side: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who talked with whom, and which channels are one call."""
+"""Conversations, and the channels that are one call."""
 
 import pytest
 

@@ -91,15 +91,15 @@ def test_the_user_field_is_the_callers_last_that_is_not_empty() -> None:
 
 def test_a_record_minutes_later_finds_the_call_that_has_ended() -> None:
     scene = Scene().talk(3).part(1, 2)
-    table = CallTable().given(scene.events).given(record(Scene(), 1, "late").events)
+    table = CallTable().take(scene.events).take(record(Scene(), 1, "late").events)
     call = table.call()
     assert (call.user_field, call.sources, call.outcome) == ("late", ["ami", "cdr"], "answered")
     before = dict(table.rows)
-    assert table.given(record(Scene(), 1, "late").events).rows == before
+    assert table.take(record(Scene(), 1, "late").events).rows == before
 
 
 def test_a_record_of_an_unknown_call_changes_nothing() -> None:
-    assert CallTable().given(record(Scene(), 1, "late").events).rows == {}
+    assert CallTable().take(record(Scene(), 1, "late").events).rows == {}
 
 
 def test_the_account_code_is_the_callers() -> None:
@@ -126,7 +126,7 @@ def test_directions(caller: str, callee: str, direction: str) -> None:
     scene = Scene().new(1, f"{caller}-00000001", "1", exten="2")
     scene.ring(1, 2, f"{callee}-00000002", "2", linked=1).dial_end(1, 2, "NOANSWER")
     scene.ring(1, 3, "SIP/trunk-00000003", "3", linked=1).answer(1, 3, "b").part(1, 3)
-    table = CallTable().given(settings("PJSIP/provider*", "sip/TRUNK"))
+    table = CallTable().take(settings("PJSIP/provider*", "sip/TRUNK"))
     table.restart()
-    assert table.given(scene.events).call().direction == direction
+    assert table.take(scene.events).call().direction == direction
     assert scene.call().direction is None

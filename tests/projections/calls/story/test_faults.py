@@ -1,4 +1,4 @@
-"""Whatever is lost, doubled or swapped, the machine goes on, and nothing is left open after a complete list."""
+"""Events that are lost, doubled or swapped stop nothing, and a complete list leaves nothing open."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from tests.support.folding import ListSnapshot
 from tests.support.recorded_events import snapshotted
 
 FARTHEST = 60
-"""By how many events an event may come late."""
+"""How many events later an event may come."""
 
 
 def spoilt(events: Sequence[Any], dice: random.Random) -> Iterator[Any]:
@@ -45,13 +45,13 @@ def test_lost_doubled_and_late_events(name: str, seed: int) -> None:
         if dice.random() < 0.1:
             table.restart()
     last = ListSnapshot("CoreShowChannels", epoch=99_999)
-    calls = table.given(last.start, last.empty, last.over).calls(untold=True)
+    calls = table.take(last.start, last.empty, last.over).calls(untold=True)
     assert len(calls) > 300
     for call in calls.values():
         assert (call.state, call.outcome is None) == ("ended", False)
         assert None not in [leg.ended_at for leg in call.legs]
         assert None not in [ring.outcome for ring in call.rings] + [passage.outcome for passage in call.queues]
         assert None not in [talk.ended_at for talk in call.conversations]
-        assert None not in [held.until for held in call.holds] + [stay.until for stay in call.parks]
+        assert None not in [hold.until for hold in call.holds] + [stay.until for stay in call.parks]
         assert None not in [stay.until for stay in call.conferences] + [one.ended_at for one in call.recordings]
         assert call.started_at <= (call.ended_at or call.started_at)

@@ -10,14 +10,14 @@ from projections.calls.story.tags import ids_of, tags_of
 from projections.queues.figures import passages_of, rings_of
 from tests.captures import truth
 from tests.projections.calls.story.test_queues import MEMBER, complete, connected, queue, rung, waiting
-from tests.projections.calls.story.test_recordings import NAMES, told
+from tests.projections.calls.story.test_recordings import NAMES, table_of
 from tests.projections.calls.story.test_transfers import blind
 from tests.support.calls import CallTable
 from tests.support.scene import Scene, uid
 
 
 def row_of(scene: Scene) -> CallRow:
-    (row,) = CallTable().given(scene.events).read()
+    (row,) = CallTable().take(scene.events).read()
     return row
 
 
@@ -77,7 +77,7 @@ def test_rings_of_agents_equal_queue_log(name: str) -> None:
     lines = [line.split("|") for line in truth(name, "queue_log").splitlines()]
     logged = Counter((line[3], line[4]) for line in lines if line[4] in {"CONNECT", "RINGNOANSWER"})
     words: dict[Any, str] = {"answered": "CONNECT", "ring_no_answer": "RINGNOANSWER"}
-    rings = [ring for row in told(name).read() for ring in rings_of(row)]
+    rings = [ring for row in table_of(name).read() for ring in rings_of(row)]
     assert Counter((r.agent, words[r.outcome]) for r in rings if r.outcome in words) == logged
     # AgentCalled comes 34 times in each recording.
     assert len(rings) == 34

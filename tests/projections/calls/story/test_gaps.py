@@ -51,7 +51,7 @@ def test_a_list_that_is_not_complete_ends_nothing() -> None:
     scene = Scene().talk(3)
     scene.snapshot()
     failed = [event for event in scene.events if event.name != "SnapshotListed"]
-    assert CallTable().given(failed).call().state == "talking"
+    assert CallTable().take(failed).call().state == "talking"
 
 
 def test_a_channel_that_began_or_ended_during_the_list() -> None:
@@ -61,14 +61,14 @@ def test_a_channel_that_began_or_ended_during_the_list() -> None:
     during.now = scene.now
     during.new(3, "PJSIP/102-00000003", "102", exten="1")
     scene.part(1, 2)
-    table = CallTable().given(before[:-2]).given(during.events).given(scene.events[len(before) + 2 :])
-    calls = table.given(before[-2:]).given(listed, over).calls()
+    table = CallTable().take(before[:-2]).take(during.events).take(scene.events[len(before) + 2 :])
+    calls = table.take(before[-2:]).take(listed, over).calls()
     assert {linkedid: call.state for linkedid, call in calls.items()} == {uid(1): "ended", uid(3): "pbx"}
 
 
 def test_late_and_unknown_events_change_nothing() -> None:
     scene = Scene().talk(3).part(1, 2)
-    table = CallTable().given(scene.events)
+    table = CallTable().take(scene.events)
     before = dict(table.rows)
     late = Scene()
     late.channels, late.now = scene.channels, scene.now
@@ -79,9 +79,9 @@ def test_late_and_unknown_events_change_nothing() -> None:
     late.emit("BlindTransfer", Result="Success", **late.shown(1, "Transferer")).emit("MixMonitorStop", **late.shown(1))
     late.emit("AttendedTransfer", Result="Success", **late.shown(1, "OrigTransferer"))
     late.emit("Newchannel", **late.shown(1))
-    assert table.given(late.events).rows == before
+    assert table.take(late.events).rows == before
     for event in late.events:
-        table.given(event).restart()
+        table.take(event).restart()
     assert table.rows == before
 
 
@@ -92,7 +92,7 @@ def test_a_call_of_a_thousand_phones_is_bounded() -> None:
     for phone in range(2, 1200):
         scene.dial_end(1, phone, "NOANSWER").hangup(phone)
     scene.hangup(1)
-    table = CallTable().given(scene.events)
+    table = CallTable().take(scene.events)
     call = table.call()
     assert (len(call.legs), len(call.rings), call.state) == (1000, 999, "ended")
 
@@ -101,7 +101,7 @@ def test_a_call_has_at_most_a_thousand_rings() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300").new(2, "PJSIP/101-00000002", "101", linked=1)
     for _ in range(1100):
         scene.dial(1, 2).dial_end(1, 2, "NOANSWER")
-    table = CallTable().given(scene.events)
+    table = CallTable().take(scene.events)
     assert len(table.call().rings) == 1000
     (row,) = table.read()
     assert row.story is not None

@@ -1,4 +1,4 @@
-"""Who called, who was rung, and what came of it."""
+"""The caller, the phones that rang, and the outcome."""
 
 import pytest
 

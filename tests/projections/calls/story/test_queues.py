@@ -33,15 +33,15 @@ def left(scene: Scene, hold: int = 10, caller: int = 1) -> Scene:
 
 
 def passage(scene: Scene) -> Passage:
-    (found,) = scene.call().queues
-    return found
+    (match,) = scene.call().queues
+    return match
 
 
 def test_a_caller_hangs_up() -> None:
     scene = left(waiting().request(1), hold=11).run(1, "NoOp", exten="h").hangup(1)
-    found = passage(scene)
-    assert (found.queue, found.party and found.party.number, found.position) == ("sales", "5550101", 1)
-    assert (found.outcome, found.wait_seconds, found.talk_seconds, found.agent) == ("abandoned", 11, None, None)
+    match = passage(scene)
+    assert (match.queue, match.party and match.party.number, match.position) == ("sales", "5550101", 1)
+    assert (match.outcome, match.wait_seconds, match.talk_seconds, match.agent) == ("abandoned", 11, None, None)
     assert scene.call().outcome == "abandoned"
 
 
@@ -68,13 +68,13 @@ def test_asterisks_word_for_the_end(status: str, outcome: str) -> None:
 )
 def test_who_may_not_join(status: str, outcome: str) -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="603").run(1, "Queue", "empty,,,,6")
-    found = passage(scene.var(1, "QUEUESTATUS", status).run(1, "Hangup").hangup(1))
-    assert (found.queue, found.outcome, found.wait_seconds, found.position) == ("empty", outcome, None, None)
+    match = passage(scene.var(1, "QUEUESTATUS", status).run(1, "Hangup").hangup(1))
+    assert (match.queue, match.outcome, match.wait_seconds, match.position) == ("empty", outcome, None, None)
 
 
 def test_a_key_takes_a_caller_out() -> None:
-    found = passage(queue(waiting(7), "QueueCallerLeave", Count=0).run(1, "Goto", exten="9").hangup(1))
-    assert (found.outcome, found.key, found.wait_seconds) == ("exit_key", "9", 7)
+    match = passage(queue(waiting(7), "QueueCallerLeave", Count=0).run(1, "Goto", exten="9").hangup(1))
+    assert (match.outcome, match.key, match.wait_seconds) == ("exit_key", "9", 7)
 
 
 def test_why_a_caller_left_may_stay_unknown() -> None:
@@ -101,13 +101,13 @@ def complete(scene: Scene, talk: int, reason: str, member: int = 2) -> Scene:
 def test_a_member_answers() -> None:
     scene = complete(connected(rung(waiting())).wait(8).request(1), 8, "caller")
     call = scene.part(1, 2).call()
-    (found,) = call.queues
-    assert (found.outcome, found.wait_seconds, found.talk_seconds, found.ended_by) == ("answered", 13, 8, "caller")
-    assert found.agent is not None
-    assert (found.agent.name, found.agent.interface) == ("Bob Baker", "PJSIP/101")
+    (match,) = call.queues
+    assert (match.outcome, match.wait_seconds, match.talk_seconds, match.ended_by) == ("answered", 13, 8, "caller")
+    assert match.agent is not None
+    assert (match.agent.name, match.agent.interface) == ("Bob Baker", "PJSIP/101")
     assert [(r.to.number, r.queue, r.outcome) for r in call.rings] == [("101", "sales", "answered")]
     assert [(p.number, p.role) for p in call.parties] == [("5550101", "caller"), ("101", "agent")]
-    assert found.answered_at is not None
+    assert match.answered_at is not None
 
 
 def test_states_in_a_queue() -> None:
@@ -157,8 +157,8 @@ def test_an_agent_who_transfers_by_feature_code_ends_his_talk() -> None:
         .hangup(1, 3, 4, 5)
         .call()
     )
-    (found,) = call.queues
-    assert (round(found.talk_seconds or 0), found.ended_by) == (8, "transfer")
+    (match,) = call.queues
+    assert (round(match.talk_seconds or 0), match.ended_by) == (8, "transfer")
     assert [(t.kind, t.by.number, [p.number for p in t.to]) for t in call.transfers] == [("attended", "101", ["107"])]
 
 
@@ -183,24 +183,24 @@ def test_a_caller_behind_a_local_channel() -> None:
     scene.dial(1, 2).run(3, "Queue", "sales")
     queue(scene, "QueueCallerJoin", 3, Position=1).wait(5)
     left(scene, 5, 3).var(3, "QUEUESTATUS", "TIMEOUT").run(3, "Hangup").hangup(3, 2, 1)
-    found = passage(scene)
-    assert (found.party and found.party.number, found.outcome, found.wait_seconds) == ("100", "timeout", 5)
+    match = passage(scene)
+    assert (match.party and match.party.number, match.outcome, match.wait_seconds) == ("100", "timeout", 5)
 
 
 def test_a_bridge_takes_a_waiting_caller_out() -> None:
     scene = waiting(5).new(2, "PJSIP/102-00000002", "102").state(2, UP).enter(2, "b").enter(1, "b").link(1, 2).wait(3)
-    found = passage(scene.part(1, 2))
-    assert (found.outcome, found.wait_seconds, found.left_at is not None) == ("unknown", 5, True)
+    match = passage(scene.part(1, 2))
+    assert (match.outcome, match.wait_seconds, match.left_at is not None) == ("unknown", 5, True)
 
 
 def test_connect_without_the_beginning() -> None:
     scene = Scene().new(1, "PJSIP/trunk-00000001", "5550101", exten="600").wait(20)
     scene.new(2, "PJSIP/101-00000002", "101", linked=1, state=0).dial(1, 2).state(2, UP).dial_end(1, 2, "ANSWER")
     queue(scene, "AgentConnect", 1, 2, **MEMBER, HoldTime=9, RingTime=3).enter(2, "b").enter(1, "b").wait(2)
-    found = passage(scene.part(1, 2))
-    assert found.answered_at is not None
-    assert (round((found.answered_at - found.entered_at).total_seconds()), found.outcome) == (9, "answered")
-    assert round(found.talk_seconds or 0) == 2
+    match = passage(scene.part(1, 2))
+    assert match.answered_at is not None
+    assert (round((match.answered_at - match.entered_at).total_seconds()), match.outcome) == (9, "answered")
+    assert round(match.talk_seconds or 0) == 2
 
 
 def session(scene: Scene) -> Scene:
@@ -238,14 +238,14 @@ def test_a_session_is_no_call() -> None:
     login = calls[uid(1)]
     assert (login.conversations, login.rings, login.outcome) == ([], [], "pbx_only")
     for linkedid in (uid(2), uid(5)):
-        heard(calls[linkedid])
+        check_served(calls[linkedid])
 
 
-def heard(call: Call) -> None:
+def check_served(call: Call) -> None:
     assert [(p.number, p.role, p.answered) for p in call.parties] == [("109", "caller", True), ("104", "agent", True)]
     assert [sorted(p.number or "" for p in talk.parties) for talk in call.conversations] == [["104", "109"]]
-    (found,) = call.queues
-    assert (found.agent and found.agent.name, found.talk_seconds, found.ended_by) == ("Agent Ann", 5, "caller")
+    (match,) = call.queues
+    assert (match.agent and match.agent.name, match.talk_seconds, match.ended_by) == ("Agent Ann", 5, "caller")
     assert (call.answered_by and call.answered_by.number, call.outcome) == ("104", "answered")
 
 

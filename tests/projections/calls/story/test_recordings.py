@@ -19,7 +19,7 @@ NAMES = ("rich22", "rich16")
 
 
 @cache
-def told(name: str) -> CallTable:
+def table_of(name: str) -> CallTable:
     table = CallTable()
     events = shaped_all(snapshotted(name))
     for start in range(0, len(events), 500):
@@ -29,15 +29,15 @@ def told(name: str) -> CallTable:
 
 @cache
 def calls(name: str) -> dict[str, Call]:
-    return told(name).calls()
+    return table_of(name).calls()
 
 
 def by_id(name: str) -> dict[str, Call]:
     """Return the calls by every id."""
-    found: dict[str, Call] = {}
+    match: dict[str, Call] = {}
     for call in calls(name).values():
-        found |= dict.fromkeys([*(leg.unique_id for leg in call.legs), *call.aliases, call.linkedid], call)
-    return found
+        match |= dict.fromkeys([*(leg.unique_id for leg in call.legs), *call.aliases, call.linkedid], call)
+    return match
 
 
 def headers(name: str, *events: str) -> Iterator[dict[str, Any]]:
@@ -50,12 +50,12 @@ def test_cuts_and_restarts_change_no_byte(name: str) -> None:
     for batch in cut(events, 400, seed=12):
         table.fold(batch)
         table.restart()
-    assert table.rows == told(name).rows
+    assert table.rows == table_of(name).rows
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_open_channels_are_those_of_the_clis_last_list(name: str) -> None:
-    table = told(name).calls(untold=True).values()
+    table = table_of(name).calls(untold=True).values()
     up = {leg.unique_id for call in table if call.state != "ended" for leg in call.legs if leg.ended_at is None}
     listed, _ = last_list(name)
     # The messages' channel never hangs up, and the conference's announcer is not in AMI.
@@ -107,7 +107,7 @@ def test_the_clis_count_of_calls_is_that_of_dialplan_runs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_conversations_cover_the_billable_seconds(name: str) -> None:
-    """Records bill more than conversations where Asterisk answers first; what that is, the story tells too."""
+    """Records bill more than conversations where Asterisk answers first; the story has that time too."""
     ids = by_id(name)
     persons = with_persons(name)
     checked = Counter[str]()
@@ -141,7 +141,7 @@ def test_conversations_cover_the_billable_seconds(name: str) -> None:
             assert (call.answered_at - call.started_at).total_seconds() + told_seconds >= seconds - 1
             checked["stasis"] += 1
         else:
-            # The record of a blonde transfer bills the ringing that the transferee hears.
+            # The record of a blonde transfer bills the ringing for the transferee.
             assert any(transfer.kind == "blonde" for transfer in call.transfers), record
             checked["blonde"] += 1
     assert checked["covered"] >= 85
@@ -175,20 +175,20 @@ def passages_of_log(text: str) -> list[tuple[Any, ...]]:
             passages.append(passage)
             last[call_id, queue] = passage
             continue
-        found = last.get((call_id, queue))
-        if found is None:
+        match = last.get((call_id, queue))
+        if match is None:
             continue
         if event in ENDS:
             outcome, wait = ENDS[event]
-            found |= {"outcome": outcome, "wait": int(data[wait])}
+            match |= {"outcome": outcome, "wait": int(data[wait])}
         elif event == "CONNECT":
-            found |= {"outcome": "answered", "wait": int(data[0]), "agent": agent}
+            match |= {"outcome": "answered", "wait": int(data[0]), "agent": agent}
         elif event in {"COMPLETECALLER", "COMPLETEAGENT"}:
-            found |= {"talk": int(data[1]), "by": event.removeprefix("COMPLETE").lower()}
+            match |= {"talk": int(data[1]), "by": event.removeprefix("COMPLETE").lower()}
         elif event in HANDED_ON:
-            found |= {"talk": int(data[HANDED_ON[event]]), "by": "transfer"}
+            match |= {"talk": int(data[HANDED_ON[event]]), "by": "transfer"}
         elif event == "RINGNOANSWER":
-            found["missed"] += 1
+            match["missed"] += 1
     names = ("id", "queue", "position", "outcome", "wait", "talk", "agent", "by", "missed")
     return [tuple(passage.get(name) for name in names) for passage in passages]
 
