@@ -1,4 +1,4 @@
-"""The machine of the model ``calls``: it folds events into calls that it finds itself (engine: `Machine`)."""
+"""The machine of the model ``calls``: it folds events into calls that it finds itself."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -42,12 +42,13 @@ def transfer_attended(pbx: Pbx, e: ami.CallTransfer) -> None:
     mates = [mate for mate in partners(call, by) if mate not in {target, consultation}]
     if not transferee:
         transferee = mates[-1] if consultation == by and len(mates) > 1 else next(iter(mates), "")
-    if not target and not is_pending(e, sides[1]):
+    if not target and e.dest_type != "App" and not is_pending(e, sides[1]):
         others = partners(call, consultation)
         target = next((mate for mate in others if mate not in {transferee, by}), "")
     pending = pending_phones(pbx, call, second, sides[1])
-    kind = "blonde" if pending and not target else "attended"
-    transfer = Transfer(kind, e.at, by, transferee, pending if kind == "blonde" else [target] if target else [])
+    is_blonde = not target and (bool(pending) or (e.dest_type == "App" and e.dest_app == "Dial"))
+    kind = "blonde" if is_blonde else "attended"
+    transfer = Transfer(kind, e.at, by, transferee, pending if is_blonde else [target] if target else [])
     transfer.number, transfer.context = asked_for(pbx, second, sides[1], first)
     add_transfer(pbx, call, transfer)
     if e.dest_type == "App" and sides[0]:
