@@ -26,7 +26,7 @@ class Leg(Struct, omit_defaults=True):
     """One channel. ``dialler`` is the channel that dialled it, ``source`` the person behind that one.
 
     ``other`` is the other half of a Local channel. ``bridge`` is the bridge that it is in. ``agent`` is set for the
-    channel on which an agent is logged in. ``listed`` is the epoch of the last snapshot that names it.
+    channel on which an agent is logged in.
     """
 
     unique_id: str
@@ -64,7 +64,6 @@ class Leg(Struct, omit_defaults=True):
     conference: str = ""
     agent: str = ""
     file: str = ""
-    listed: int = 0
     quality: list[float | None] = field(default_factory=list)
 
 

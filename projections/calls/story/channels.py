@@ -35,7 +35,8 @@ def begin_channel(pbx: Pbx, e: ami.Newchannel) -> None:
     leg.account_code = leg.account_code or e.account_code
     show_number(leg, e.number, e.name)
     take_state(leg, e.state, e.at)
-    leg.listed = pbx.epoch
+    if pbx.epoch:
+        pbx.listed.add(e.unique_id)
     pbx.touch(call, e.at)
 
 

@@ -98,8 +98,8 @@ def end_call(pbx: Pbx, call: OpenCall, at: datetime) -> None:
 
 def start_snapshot(pbx: Pbx, e: LinkEvent) -> None:
     """Begin to note which channels a list names."""
+    stop_snapshot(pbx, e)
     pbx.epoch = e.epoch
-    pbx.gone = set()
 
 
 def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
@@ -124,9 +124,7 @@ def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
             leg.bridge = e.bridge_id
             leg.is_holding = e.application in {"AgentLogin", "Park"}
             pbx.bridges.setdefault(e.bridge_id, {})[e.unique_id] = None
-    if leg.ended_at is None:
-        leg.listed = epoch
-        pbx.touch(pbx.homes[e.unique_id], e.at)
+    pbx.listed.add(e.unique_id)
 
 
 def epoch_of(action_id: str) -> int:
@@ -150,7 +148,7 @@ def complete_list(pbx: Pbx, e: LinkEvent) -> None:
     if e.action != "CoreShowChannels" or e.epoch != pbx.epoch:
         return
     if e.outcome in {"complete", "empty"}:
-        for leg in [leg for leg in pbx.legs.values() if leg.ended_at is None and leg.listed != e.epoch]:
+        for leg in [leg for leg in pbx.legs.values() if leg.ended_at is None and leg.unique_id not in pbx.listed]:
             call = pbx.homes[leg.unique_id]
             mark_gap(call, "lost")
             call.is_lost = True
@@ -163,7 +161,7 @@ def complete_list(pbx: Pbx, e: LinkEvent) -> None:
 def stop_snapshot(pbx: Pbx, _e: Any) -> None:
     """Forget the snapshot under way."""
     pbx.epoch = 0
-    pbx.gone = set()
+    pbx.listed, pbx.gone = set(), set()
 
 
 def open_gap(pbx: Pbx, e: LinkEvent) -> None:

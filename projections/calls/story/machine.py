@@ -95,6 +95,7 @@ class Facts(Struct, omit_defaults=True):
 
     trunks: list[str] = msgspec.field(default_factory=list)
     epoch: int = 0
+    listed: list[str] = msgspec.field(default_factory=list)
     gone: list[str] = msgspec.field(default_factory=list)
 
 
@@ -108,16 +109,20 @@ class CallMachine:
 
     def open(self, rows: Iterable[Row], memory: Mapping[str, Mapping[str, Any]]) -> None:
         """Take the open calls of the table, and the facts of `memory`."""
-        for name, facts in memory.items():
-            pbx, memory_of = self._pbx(name), msgspec.convert(facts, Facts)
-            pbx.trunks, pbx.epoch, pbx.gone = memory_of.trunks, memory_of.epoch, set(memory_of.gone)
+        for name in sorted(memory):
+            pbx, facts = self._pbx(name), msgspec.convert(memory[name], Facts)
+            pbx.trunks, pbx.epoch = facts.trunks, facts.epoch
+            pbx.listed, pbx.gone = set(facts.listed), set(facts.gone)
         for row in rows:
             assert isinstance(row, CallRow)
             self._pbx(row.pbx).put(open_call_of(row))
 
     def memory(self) -> dict[str, Any]:
         """Return the facts that no call holds, as JSON values by PBX."""
-        facts = {name: Facts(pbx.trunks, pbx.epoch, sorted(pbx.gone)) for name, pbx in self._pbxes.items()}
+        facts = {
+            name: Facts(pbx.trunks, pbx.epoch, sorted(pbx.listed), sorted(pbx.gone))
+            for name, pbx in self._pbxes.items()
+        }
         return {name: msgspec.to_builtins(one) for name, one in facts.items() if one != Facts()}
 
     def missing(self, event: Any) -> Iterable[tuple[str, str]]:
@@ -156,7 +161,8 @@ class CallMachine:
             if (handle := OWN.get(event.type)) is not None:
                 handle(pbx, event)
         elif type(event) is ami.CallSettings:
-            pbx.trunks = list(event.trunks)
+            for one in self._pbxes.values() if not event.pbx else (pbx,):
+                one.trunks = list(event.trunks)
         if not pbx.dirty:
             return ()
         if pbx.over:
@@ -188,6 +194,8 @@ class CallMachine:
         pbx = self._pbxes.get(name)
         if pbx is None:
             pbx = self._pbxes[name] = Pbx(name)
+            if "" in self._pbxes:  # settings of no PBX are those of all
+                pbx.trunks = self._pbxes[""].trunks
         return pbx
 
     def _end(self, pbx: Pbx, call: OpenCall) -> None:

@@ -14,8 +14,8 @@ class Pbx:
     """``calls`` has each call by its linked id and by every alias, ``homes`` by the unique id of every channel.
 
     ``bridges`` holds the channels of each bridge in the order in which they entered, ``talking`` the open talks of each
-    person. ``dirty`` names the calls that the current event changed. ``epoch`` and ``gone`` are of the snapshot under
-    way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
+    person. ``dirty`` names the calls that the current event changed. ``epoch``, ``listed`` and ``gone`` belong to the
+    snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,6 +30,7 @@ class Pbx:
         self.ended: dict[str, Any] = {}
         self.trunks: list[str] = []
         self.epoch = 0
+        self.listed: set[str] = set()
         self.gone: set[str] = set()
 
     def put(self, call: OpenCall) -> None:

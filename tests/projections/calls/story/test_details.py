@@ -130,3 +130,12 @@ def test_directions(caller: str, callee: str, direction: str) -> None:
     table.restart()
     assert table.take(scene.events).call().direction == direction
     assert scene.call().direction is None
+
+
+def test_settings_without_a_pbx_are_those_of_all() -> None:
+    scene = Scene().new(1, "PJSIP/trunk-00000001", "1", exten="2").hangup(1)
+    table = CallTable().take(settings("PJSIP/trunk"), pbx="").take(scene.events, pbx="one")
+    table.restart()
+    directions = [call.direction for call in table.take(scene.events, pbx="two").calls().values()]
+    assert directions == ["inbound"]
+    assert {row.direction for row in table.read()} == {"inbound"}

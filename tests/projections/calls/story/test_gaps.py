@@ -66,6 +66,14 @@ def test_a_channel_that_began_or_ended_during_the_list() -> None:
     assert {linkedid: call.state for linkedid, call in calls.items()} == {uid(1): "ended", uid(3): "pbx"}
 
 
+def test_a_list_of_known_channels_writes_nothing() -> None:
+    scene = Scene().talk(3)
+    table = CallTable().take(scene.events)
+    scene.events.clear()
+    writes = table.writes
+    assert table.take(scene.snapshot(1, 2).events).writes == writes
+
+
 def test_late_and_unknown_events_change_nothing() -> None:
     scene = Scene().talk(3).part(1, 2)
     table = CallTable().take(scene.events)

@@ -265,6 +265,21 @@ def test_a_session_that_moves_to_another_channel() -> None:
     assert {linkedid: call.conversations for linkedid, call in scene.calls().items()} == {uid(1): [], uid(2): []}
 
 
+def test_a_session_younger_than_the_call() -> None:
+    scene = Scene().new(1, "PJSIP/109-00000001", "109", exten="600").run(1, "Queue", "billing").state(1, UP)
+    queue(scene, "QueueCallerJoin", Queue="billing", Position=1).wait(5)
+    scene.new(2, "PJSIP/104-00000002", "104", exten="211001").run(2, "AgentLogin", "1001").state(2, UP)
+    scene.enter(2, "hold", **AGENT_HOLD).local(3, 4, "Local/1001@agents-0001", linked=1, optimize="No").dial(1, 3)
+    scene.enter(4, "b4").leave(2, "hold", **AGENT_HOLD).enter(2, "b4").link(1, 2).state(4, UP).state(3, UP)
+    scene.dial_end(1, 3, "ANSWER").enter(3, "b3").enter(1, "b3").wait(4).emit("Hold", **scene.shown(2)).wait(1)
+    scene.request(1).leave(1, "b3").leave(3, "b3").leave(4, "b4").leave(2, "b4").enter(2, "hold", **AGENT_HOLD)
+    calls = scene.hangup(1, 3, 4).wait(9).request(2).hangup(2).calls()
+    assert {linkedid: call.aliases for linkedid, call in calls.items()} == {uid(1): [], uid(2): []}
+    assert [[p.number for p in talk.parties] for talk in calls[uid(1)].conversations] == [["109", "104"]]
+    assert calls[uid(2)].conversations == []
+    assert calls[uid(2)].legs[0].linkedids == [uid(2), uid(1)]
+
+
 def test_an_agent_transfers_his_caller() -> None:
     scene = session(Scene()).new(2, "PJSIP/109-00000002", "109", exten="600").state(2, UP)
     scene.local(3, 4, "Local/1001@agents-0001", linked=2, optimize="No").dial(2, 3).enter(4, "b4")

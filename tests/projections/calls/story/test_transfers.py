@@ -145,6 +145,37 @@ def test_blonde_transfer_by_feature_code_and_the_call_back() -> None:
     ]
 
 
+def test_attended_transfer_to_three() -> None:
+    scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2)
+    scene.leave(4, "b2").leave(3, "b2").enter(4, "b").enter(3, "b")
+    attended(scene, 1, 3, DestType="Threeway", SecondBridgeUniqueid="b2", DestBridgeUniqueid="b")
+    scene.link(1, 3, 4).wait(2).leave(1, "b").hangup(1).leave(3, "b").hangup(3).wait(2)
+    call = scene.part(2, 4).call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+    assert talks(call)[-1] == ["101", "102"]
+
+
+def test_attended_transfer_by_a_link_of_two_bridges() -> None:
+    scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2)
+    scene.local(5, 6, "Local/_attended@transfer-0001", linked=1).enter(6, "b2", swap=3).enter(5, "b", swap=1)
+    links = scene.shown(5, "LocalOne") | scene.shown(6, "LocalTwo")
+    attended(scene, 1, 3, DestType="Link", SecondBridgeUniqueid="b2", **links).link(1, 4).hangup(1, 3).wait(4)
+    scene.request(2).leave(2, "b").leave(5, "b").leave(6, "b2").leave(4, "b2")
+    call = scene.hangup(2, 5, 6, 4).call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+    assert talks(call) == [["100", "101"], ["100", "102"], ["101", "102"]]
+
+
+def test_attended_transfer_whose_legs_stand_the_other_way_round() -> None:
+    scene = consultation(Scene().talk(3))
+    legs = scene.shown(3, "OrigTransferer") | scene.shown(1, "SecondTransferer")
+    facts = legs | {"SecondBridgeUniqueid": "b", "DestType": "App", "DestApp": "Dial"}
+    scene.emit("AttendedTransfer", Result="Success", **facts, **scene.shown(2, "TransferTarget"))
+    scene.leave(1, "b").leave(2, "b").hangup(1, 3).wait(2).link(1, 4).answer(2, 4, "b3").wait(3)
+    call = scene.part(4, 2, bridge="b3").call()
+    assert numbers(call) == [("blonde", "100", "101", ["102"], "102", "answered")]
+
+
 def test_attended_transfer_into_a_queue_moves_the_passage() -> None:
     scene = Scene().talk(3).new(3, "PJSIP/100-00000003", "100", exten="600").run(3, "Queue", "sales").state(3, UP)
     scene.emit("QueueCallerJoin", **scene.shown(3), Queue="sales", Position=1).wait(2)
