@@ -81,6 +81,8 @@ def end_call(pbx: Pbx, call: OpenCall, at: datetime) -> None:
             finish_passage(passage, "unknown", at)
     for offer in call.offers:
         end_offer(call, offer.channel, "cancelled", at)
+    for hold in call.holds:
+        hold.ended_at = hold.ended_at or max(at, hold.started_at)
     for stay in call.conferences:
         stay.ended_at = stay.ended_at or max(at, stay.started_at)
     for talk in call.talks:

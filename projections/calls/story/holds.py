@@ -1,6 +1,6 @@
 """Hold, parking, and pickup."""
 
-from projections.calls.story.call import Hold, Park
+from projections.calls.story.call import Hold, OpenCall, Park
 from projections.calls.story.dialling import finish_ring, last_ring_by, pick_up
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
@@ -8,25 +8,34 @@ from schemas.ami import call as ami
 
 def hold(pbx: Pbx, e: ami.HoldBegin) -> None:
     """Begin a hold, unless it has begun."""
-    call = pbx.see(e.unique_id, e.linked_id, e.at)
-    if call is None or pbx.legs[e.unique_id].ended_at is not None:
+    if pbx.see(e.unique_id, e.linked_id, e.at) is None or pbx.legs[e.unique_id].ended_at is not None:
         return
     by = pbx.person_behind(e.unique_id)
-    if by in call.legs and not any(h.by == by and h.ended_at is None for h in call.holds):
-        call.add("holds", call.holds, Hold(by, e.at))
-        pbx.touch(call, e.at)
+    for call in calls_with(pbx, by):
+        if not any(one.by == by and one.ended_at is None for one in call.holds):
+            call.add("holds", call.holds, Hold(by, e.at))
+            pbx.touch(call, e.at)
 
 
 def unhold(pbx: Pbx, e: ami.HoldEnd) -> None:
     """End a hold."""
-    call = pbx.see(e.unique_id, e.linked_id, e.at)
-    if call is None:
+    if pbx.see(e.unique_id, e.linked_id, e.at) is None:
         return
     by = pbx.person_behind(e.unique_id)
-    for one in call.holds:
-        if one.by == by and one.ended_at is None:
-            one.ended_at = max(e.at, one.started_at)
-            pbx.touch(call, e.at)
+    for call in calls_with(pbx, by):
+        for one in call.holds:
+            if one.by == by and one.ended_at is None:
+                one.ended_at = max(e.at, one.started_at)
+                pbx.touch(call, e.at)
+
+
+def calls_with(pbx: Pbx, person: str) -> list[OpenCall]:
+    """Return the calls in which a person talks, else his own: a logged-in agent talks in the caller's."""
+    calls = {call.linkedid: call for call, _ in pbx.talking.get(person, ())}
+    home = pbx.homes.get(person)
+    if home is None:
+        return []
+    return [call for call in calls.values() if person in call.guests and home.agent] or [home]
 
 
 def park(pbx: Pbx, e: ami.ParkingStart) -> None:

@@ -276,7 +276,8 @@ def test_a_session_younger_than_the_call() -> None:
     calls = scene.hangup(1, 3, 4).wait(9).request(2).hangup(2).calls()
     assert {linkedid: call.aliases for linkedid, call in calls.items()} == {uid(1): [], uid(2): []}
     assert [[p.number for p in talk.parties] for talk in calls[uid(1)].conversations] == [["109", "104"]]
-    assert calls[uid(2)].conversations == []
+    assert [(hold.by.number, hold.until is not None) for hold in calls[uid(1)].holds] == [("104", True)]
+    assert (calls[uid(2)].conversations, calls[uid(2)].holds) == ([], [])
     assert calls[uid(2)].legs[0].linkedids == [uid(2), uid(1)]
 
 
