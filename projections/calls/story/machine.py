@@ -130,14 +130,15 @@ class CallMachine:
         members = MISSING.get(type(event))
         if members is None:
             return ()
-        pbx, ids = self._pbxes.get(event.pbx), list[tuple[str, str]]()
+        pbx = self._pbxes.get(event.pbx)
+        ids: list[tuple[str, str]] = []
         for member in members:
-            unique_id = getattr(event, member)
-            if not unique_id or (event.pbx, unique_id) in self._coming:
+            one = getattr(event, member)
+            if not one or (pbx is not None and (one in pbx.calls or one in pbx.homes)):
                 continue
-            if pbx is None or (unique_id not in pbx.homes and unique_id not in pbx.calls):
-                self._coming.add((event.pbx, unique_id))
-                ids.append((event.pbx, unique_id))
+            if (event.pbx, one) not in self._coming:
+                self._coming.add((event.pbx, one))
+                ids.append((event.pbx, one))
         return ids
 
     def load(self, rows: Iterable[Row]) -> None:
@@ -201,17 +202,21 @@ class CallMachine:
     def _end(self, pbx: Pbx, call: OpenCall) -> None:
         """Render a call that has ended, once; from here on only its record can change it."""
         ended = Ended.of_call(call)
-        for unique_id in ended.ids():
+        # A call that is not served has no row, so no later batch can find it: this one must not either.
+        for unique_id in ended.ids() if ended.is_told else ():
             pbx.ended[unique_id] = ended
         pbx.dirty[call.linkedid] = None
 
 
-MISSING: dict[type[Any], tuple[str, ...]] = {
-    ami.Newchannel: ("unique_id", "linked_id"),
-    ami.Newstate: ("unique_id", "linked_id"),
-    ami.DialBegin: ("unique_id", "linked_id", "dest_unique_id", "dest_linked_id"),
-    ami.BridgeEnter: ("unique_id", "linked_id"),
-    ami.ChannelItem: ("unique_id", "linked_id"),
-    ami.CallRecordEvent: ("unique_id", "linked_id"),
-}
-"""The members of a shape that may name an ended call. Even Newchannel may: an import can bring it again."""
+LINKED = ("linked_id", "dest_linked_id", "target_linked_id")
+ADOPTED = (ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, ami.CallRecordEvent)
+"""Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
+
+
+def _missing_of(shape: type[Any]) -> tuple[str, ...]:
+    names = LINKED if shape not in ADOPTED else (*LINKED, "unique_id", "dest_unique_id")
+    return tuple(name for name in names if name in shape.__struct_fields__)
+
+
+MISSING = {shape: names for shape in FOLDS if (names := _missing_of(shape))}
+"""The members of a shape that may name an ended call: whatever a fold looks up among these, `missing` returns."""

@@ -44,6 +44,10 @@ def test_lost_doubled_and_late_events(name: str, seed: int) -> None:
         start += size
         if dice.random() < 0.1:
             table.restart()
+    whole = CallTable()
+    for first in range(0, len(events), 997):
+        whole.fold(events[first : first + 997])
+    assert whole.rows == table.rows
     last = ListSnapshot("CoreShowChannels", epoch=99_999)
     calls = table.take(last.start, last.empty, last.over).calls(untold=True)
     assert len(calls) > 300
