@@ -85,13 +85,17 @@ def _with_texts(value: Any) -> Any:
 
 
 CALL_INDEXES = (
-    "CREATE INDEX {name}_started ON {table} (started_at DESC, number DESC)",
-    "CREATE INDEX {name}_pbx ON {table} (pbx, started_at DESC, number DESC)",
-    "CREATE INDEX {name}_direction ON {table} (direction, started_at DESC, number DESC)",
-    "CREATE INDEX {name}_outcome ON {table} (outcome, started_at DESC, number DESC)",
+    "CREATE INDEX {name}_started ON {table} (started_at DESC, number DESC, talk_seconds)",
+    "CREATE INDEX {name}_pbx ON {table} (pbx, started_at, number)",
+    "CREATE INDEX {name}_direction ON {table} (direction, started_at, number)",
+    "CREATE INDEX {name}_outcome ON {table} (outcome, started_at, number)",
+    "CREATE INDEX {name}_state ON {table} (state, started_at, number)",
     "CREATE INDEX {name}_transferred ON {table} (started_at DESC, number DESC) WHERE is_transferred",
-    "CREATE INDEX {name}_state ON {table} (state, started_at DESC, number DESC)",
-    "CREATE INDEX {name}_open ON {table} (pbx) WHERE ended_at IS NULL",
+    "CREATE INDEX {name}_talk_60 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 60",
+    "CREATE INDEX {name}_talk_300 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 300",
+    "CREATE INDEX {name}_talk_900 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 900",
+    "CREATE INDEX {name}_talk_3600 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 3600",
+    "CREATE INDEX {name}_talk ON {table} (talk_seconds) WHERE talk_seconds >= 60",
 )
 """The secondary indexes of calls; ``{table}`` is the table's name with its schema, ``{name}`` begins an index's."""
 

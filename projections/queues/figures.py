@@ -26,8 +26,8 @@ class QueuePassage(Struct, kw_only=True):
     """One caller once through one queue; ``ordinal`` numbers the passages of a call from 0.
 
     Seconds are multiples of a millisecond. ``outcome`` is one of `OUTCOMES`, None while the caller waits.
-    ``wait_seconds`` is Asterisk's own HoldTime where it says one. ``agent`` is the name of the member who answered and
-    ``interface`` his interface. ``talk_seconds`` ends with the agent's own conversation.
+    ``wait_seconds`` is Asterisk's own HoldTime where an event has it. ``agent`` is the name of the member who answered,
+    ``interface`` the member's interface. ``talk_seconds`` ends with the agent's own conversation.
     """
 
     pbx: str = ""
@@ -50,7 +50,7 @@ class AgentRing(Struct, kw_only=True):
     """One ring of one member for a caller of a queue; ``ordinal`` numbers the rings of a call from 0.
 
     ``at`` is the answer, or else the end of the ring, or else its start while it rings. ``outcome`` is answered,
-    ring_no_answer (the queue said RINGNOANSWER), another word for any other end, None while it rings. The amounts are
+    ring_no_answer (Asterisk's RINGNOANSWER), another word for any other end, None while it rings. The amounts are
     those of an answered ring; ``hold_seconds`` is the time for which the agent held the caller.
     """
 

@@ -166,6 +166,9 @@ class CallMachine:
                 one.trunks = list(event.trunks)
         if not pbx.dirty:
             return ()
+        for call in pbx.empty:
+            endings.end_call(pbx, call, event.at)
+        pbx.empty.clear()
         if pbx.over:
             for call in pbx.over:
                 self._end(pbx, call)

@@ -14,7 +14,8 @@ class Pbx:
     """``calls`` has each call by its linked id and by every alias, ``homes`` by the unique id of every channel.
 
     ``bridges`` holds the channels of each bridge in the order in which they entered, ``talking`` the open talks of each
-    person. ``dirty`` names the calls that the current event changed. ``epoch``, ``listed`` and ``gone`` belong to the
+    person. ``dirty`` names the calls that the current event changed, ``over`` those that it ended,
+    ``empty`` those whose last channel it moved. ``epoch``, ``listed`` and ``gone`` belong to the
     snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
     """
 
@@ -27,6 +28,7 @@ class Pbx:
         self.talking: dict[str, list[tuple[OpenCall, Talk]]] = {}
         self.dirty: dict[str, None] = {}
         self.over: list[OpenCall] = []
+        self.empty: list[OpenCall] = []
         self.ended: dict[str, Any] = {}
         self.trunks: list[str] = []
         self.epoch = 0
@@ -180,6 +182,8 @@ class Pbx:
         self.touch(home, at)
         if leg.ended_at is None:
             home.up -= 1
+            if home.up == 0:
+                self.empty.append(home)
         call.legs[unique_id] = leg
         if leg.ended_at is None:
             call.up += 1

@@ -281,6 +281,16 @@ def test_a_session_younger_than_the_call() -> None:
     assert calls[uid(2)].legs[0].linkedids == [uid(2), uid(1)]
 
 
+def test_a_session_ends_when_its_last_phone_moves_to_the_callers_call() -> None:
+    scene = session(Scene()).new(2, "PJSIP/109-00000002", "109", exten="600").state(2, UP)
+    scene.local(3, 4, "Local/105@internal-0001", linked=2, optimize="No").dial(2, 3)
+    scene.new(5, "PJSIP/105-00000005", "105", linked=1, state=0).leave(1, "hold", **AGENT_HOLD).hangup(1)
+    scene.dial(4, 5).state(5, RINGING).wait(3).dial_end(4, 5, "NOANSWER").hangup(5, 4, 3, 2)
+    calls = scene.calls()
+    assert [(call.state, len(call.legs)) for call in calls.values()] == [("ended", 1), ("ended", 4)]
+    assert [(r.from_ and r.from_.number, r.to.number) for r in calls[uid(2)].rings] == [("109", "105")]
+
+
 def test_an_agent_transfers_his_caller() -> None:
     scene = session(Scene()).new(2, "PJSIP/109-00000002", "109", exten="600").state(2, UP)
     scene.local(3, 4, "Local/1001@agents-0001", linked=2, optimize="No").dial(2, 3).enter(4, "b4")
