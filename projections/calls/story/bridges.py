@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from projections.calls.story.call import PERSON, Conference, Guest, Leg, OpenCall, Talk
+from projections.calls.story.call import MOST_PERSONS, PERSON, Conference, Guest, Leg, OpenCall, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
-from projections.calls.story.pbx import Pbx
+from projections.calls.story.pbx import Pbx, Room
 from projections.calls.story.queues import take_out
 from schemas.ami import call as ami
 
@@ -109,33 +109,35 @@ def join_conference(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
 
 def settle(pbx: Pbx, moved: Leg, bridge: str, at: datetime) -> None:
     """Close the talks that the change of a bridge has ended, and open those that it has begun."""
+    left: list[Room] = []
     if moved.kind == PERSON:
-        if not moved.bridge:
-            for call, talk in pbx.talking.get(moved.unique_id, [])[:]:
-                close_talk(pbx, call, talk, at)
+        if not moved.bridge and (room := pbx.talking.get(moved.unique_id)) is not None:
+            left.append(room)
     elif (half := pbx.legs.get(moved.other)) is not None and half.bridge and half.bridge != bridge:
-        settle_component(pbx, half.bridge, at)
-    settle_component(pbx, bridge, at)
+        settle_component(pbx, half.bridge, [], at)
+    settle_component(pbx, bridge, left, at)
 
 
-def settle_component(pbx: Pbx, bridge: str, at: datetime) -> None:
-    """Make the open talks of everybody in a component equal to it."""
-    if is_holding(pbx, bridge):
-        return
-    persons, conference = pbx.component(bridge)
-    now = persons if len(persons) > 1 else []
-    having: set[str] = set()
+def settle_component(pbx: Pbx, bridge: str, rooms: list[Room], at: datetime) -> None:
+    """Make one room of everybody in a component, in place of ``rooms`` and those in which they were."""
+    persons, conference = ([], "") if is_holding(pbx, bridge) else pbx.component(bridge)
     for person in persons:
-        for call, talk in pbx.talking.get(person, [])[:]:
-            if talk.persons == now and talk.conference == conference:
-                having.add(call.linkedid)
-            else:
-                close_talk(pbx, call, talk, at)
+        if (room := pbx.talking.get(person)) is not None and room not in rooms:
+            rooms.append(room)
+    now = persons if len(persons) > 1 else []
+    if len(rooms) == 1 and rooms[0].persons == now and rooms[0].conference == conference:
+        room = rooms[0]
+    else:
+        lasting = [pair for room in rooms for pair in close_room(pbx, room, now, at)]
+        room = Room(now, conference, lasting)
+        pbx.talking |= dict.fromkeys(now, room)
+    having = {call.linkedid for call, _ in room.talks}
+    members = set(now)
     for person in now:
         call = pbx.homes[person]
         if call.linkedid not in having and not call.agent:
             having.add(call.linkedid)
-            open_talk(pbx, call, now, conference, at)
+            open_talk(pbx, call, room, members, at)
 
 
 def is_holding(pbx: Pbx, bridge: str) -> bool:
@@ -145,46 +147,51 @@ def is_holding(pbx: Pbx, bridge: str) -> bool:
     return False
 
 
-def close_talk(pbx: Pbx, call: OpenCall, talk: Talk, at: datetime) -> None:
-    """End a talk."""
-    talk.ended_at = max(at, talk.started_at)
-    for person in talk.persons:
-        pairs = [pair for pair in pbx.talking.get(person, ()) if pair[1] is not talk]
-        if pairs:
-            pbx.talking[person] = pairs
+def close_room(pbx: Pbx, room: Room, now: list[str], at: datetime) -> list[tuple[OpenCall, Talk]]:
+    """End the talks of a room, but return those of calls that name no more persons and stay in the conference."""
+    lasting = []
+    for call, talk in room.talks:
+        is_full = call.persons + len(now) > MOST_PERSONS and bool(room.conference)
+        if is_full and any(person in call.legs for person in now):
+            call.more["talks"] = call.more.get("talks", 0) + 1
+            lasting.append((call, talk))
         else:
-            pbx.talking.pop(person, None)
-    pbx.touch(call, at)
+            talk.ended_at = max(at, talk.started_at)
+        pbx.touch(call, at)
+    for person in room.persons:
+        if pbx.talking.get(person) is room:
+            del pbx.talking[person]
+    return lasting
 
 
-def open_talk(pbx: Pbx, call: OpenCall, persons: list[str], conference: str, at: datetime) -> None:
+def open_talk(pbx: Pbx, call: OpenCall, room: Room, members: set[str], at: datetime) -> None:
     """Begin a talk, or continue the last one of these persons after a short lapse."""
-    talk = last_talk(call, persons)
+    persons = room.persons
+    talk = last_talk(call, members)
     if (
         talk is None
         or talk.persons != persons
-        or talk.conference != conference
+        or talk.conference != room.conference
         or talk.ended_at is None
         or at - talk.ended_at > LAPSE
     ):
-        talk = Talk(persons, at, conference=conference)
-        if not call.add("talks", call.talks, talk):
+        talk = Talk(persons, at, conference=room.conference)
+        if not call.add_talk(talk):
             return
     talk.ended_at = None
+    room.talks.append((call, talk))
     for person in persons:
-        pbx.talking.setdefault(person, []).append((call, talk))
-        if person not in call.legs:
+        if person not in call.legs and person not in call.guests:
             guest = pbx.legs[person]
             call.guests[person] = Guest(guest.channel, *identity(guest), bool(guest.agent))
     for passage in call.passages:
-        if passage.answered_at is not None and not passage.agent and passage.party in persons:
+        if passage.answered_at is not None and not passage.agent and passage.party in members:
             passage.agent = next(person for person in persons if person != passage.party)
     pbx.touch(call, at)
 
 
-def last_talk(call: OpenCall, persons: list[str]) -> Talk | None:
+def last_talk(call: OpenCall, members: set[str]) -> Talk | None:
     """Return the last talk in which one of these persons took part."""
-    members = set(persons)
     for talk in reversed(call.talks):
         if not members.isdisjoint(talk.persons):
             return talk

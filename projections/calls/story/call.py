@@ -12,6 +12,9 @@ from msgspec import Struct, field
 LONGEST = 1000
 """How many legs, rings and other items of one call are kept; the rest is counted."""
 
+MOST_PERSONS = 1000
+"""How many persons all talks of one call name together: a conference of 30 members who come and go one by one."""
+
 PERSON, LOCAL, TOOL = 0, 1, 2
 TOOLS = ("Message/", "CBAnn/", "CBRec/", "Announcer/", "Recorder/", "Snoop/", "AsyncGoto/", "Surrogate/")
 """Channels that Asterisk makes for itself."""
@@ -211,8 +214,9 @@ class Guest(Struct, omit_defaults=True):
 
 
 class OpenCall(Struct, omit_defaults=True):
-    """One call that has not ended. ``number`` is the log position of its first event, ``up`` counts its open legs.
+    """One call that has not ended.
 
+    ``number`` is the log position of its first event. ``up`` counts its open legs, ``persons`` those of all talks.
     ``agent`` is set for an agent's session: its linked id merges nothing.
     """
 
@@ -226,6 +230,7 @@ class OpenCall(Struct, omit_defaults=True):
     guests: dict[str, Guest] = field(default_factory=dict)
     rings: list[Ring] = field(default_factory=list)
     talks: list[Talk] = field(default_factory=list)
+    persons: int = 0
     transfers: list[Transfer] = field(default_factory=list)
     pickups: list[Pickup] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
@@ -245,6 +250,11 @@ class OpenCall(Struct, omit_defaults=True):
     trunks: list[str] = field(default_factory=list)
     is_lost: bool = False
     was_written: bool = False
+
+    def add_talk(self, talk: Talk) -> bool:
+        """Append a talk, or only count it where the call has too many."""
+        self.persons += len(talk.persons)
+        return self.add("talks", self.talks, talk)
 
     def add(self, name: str, items: list[Any], item: Any) -> bool:
         """Append an item, or only count it where the list is full; ``name`` is that of the count."""

@@ -88,12 +88,8 @@ def end_call(pbx: Pbx, call: OpenCall, at: datetime) -> None:
     for talk in call.talks:
         talk.ended_at = talk.ended_at or max(at, talk.started_at)
     for person in (*call.legs, *call.guests):
-        if person in pbx.talking:
-            pairs = [pair for pair in pbx.talking[person] if pair[0] is not call]
-            if pairs:
-                pbx.talking[person] = pairs
-            else:
-                del pbx.talking[person]
+        if (room := pbx.talking.get(person)) is not None:
+            room.talks = [pair for pair in room.talks if pair[0] is not call]
     pbx.drop(call)
     pbx.over.append(call)
 
@@ -156,7 +152,7 @@ def complete_list(pbx: Pbx, e: LinkEvent) -> None:
             call.is_lost = True
             end_leg(pbx, call, leg, max(call.updated_at, leg.started_at))
         for bridge in list(pbx.bridges):
-            settle_component(pbx, bridge, e.at)
+            settle_component(pbx, bridge, [], e.at)
     stop_snapshot(pbx, e)
 
 

@@ -31,7 +31,8 @@ def unhold(pbx: Pbx, e: ami.HoldEnd) -> None:
 
 def calls_with(pbx: Pbx, person: str) -> list[OpenCall]:
     """Return the calls in which a person talks, else his own: a logged-in agent talks in the caller's."""
-    calls = {call.linkedid: call for call, _ in pbx.talking.get(person, ())}
+    room = pbx.talking.get(person)
+    calls = {} if room is None else {call.linkedid: call for call, _ in room.talks}
     home = pbx.homes.get(person)
     if home is None:
         return []

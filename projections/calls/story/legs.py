@@ -9,6 +9,9 @@ from projections.calls.story.pbx import Pbx, make_leg
 RINGING, UP = 5, 6
 """Values of ChannelState."""
 
+OLDEST, FARTHEST = 366 * 86400, 86400
+"""Seconds for which a channel may have been up, and by which the PBX's clock may be ahead of Ringledger's."""
+
 
 def clean(text: str) -> str:
     """Return a number or name, empty where Asterisk does not know it."""
@@ -58,9 +61,13 @@ def adopt_channel(pbx: Pbx, e: Any) -> Leg | None:
 
 
 def began_at(unique_id: str, at: datetime) -> datetime:
-    """Return the second in a unique id, or ``at`` where it has none that is earlier."""
+    """Return the second in a unique id, which is of the PBX's clock, or ``at`` where it has none.
+
+    Items of lists have our clock, from which that of the PBX may differ.
+    """
     seconds = age_of(unique_id)[0]
-    return datetime.fromtimestamp(seconds, UTC) if seconds < at.timestamp() else at
+    is_time = at.timestamp() - OLDEST < seconds < at.timestamp() + FARTHEST
+    return datetime.fromtimestamp(seconds, UTC) if is_time else at
 
 
 def mark_gap(call: OpenCall, reason: str) -> None:

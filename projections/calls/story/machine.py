@@ -116,6 +116,8 @@ class CallMachine:
         for row in rows:
             assert isinstance(row, CallRow)
             self._pbx(row.pbx).put(open_call_of(row))
+        for pbx in self._pbxes.values():
+            pbx.fill_rooms()
 
     def memory(self) -> dict[str, Any]:
         """Return the facts that no call holds, as JSON values by PBX."""

@@ -10,11 +10,22 @@ HOPS = 20
 """How many Local channels may lie between a dialling channel and the person behind it."""
 
 
+class Room:
+    """Persons who talk with each other now, and the talk of each call that takes part."""
+
+    __slots__ = ("conference", "persons", "talks")
+
+    def __init__(self, persons: list[str], conference: str, talks: list[tuple[OpenCall, Talk]]) -> None:
+        self.persons = persons
+        self.conference = conference
+        self.talks = talks
+
+
 class Pbx:
     """``calls`` has each call by its linked id and by every alias, ``homes`` by the unique id of every channel.
 
-    ``bridges`` holds the channels of each bridge in the order in which they entered, ``talking`` the open talks of each
-    person. ``dirty`` names the calls that the current event changed, ``over`` those that it ended,
+    ``bridges`` holds the channels of each bridge in the order in which they entered, ``talking`` the room of each
+    person who talks. ``dirty`` names the calls that the current event changed, ``over`` those that it ended,
     ``empty`` those whose last channel it moved. ``epoch``, ``listed`` and ``gone`` belong to the
     snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
     """
@@ -25,7 +36,7 @@ class Pbx:
         self.homes: dict[str, OpenCall] = {}
         self.legs: dict[str, Leg] = {}
         self.bridges: dict[str, dict[str, None]] = {}
-        self.talking: dict[str, list[tuple[OpenCall, Talk]]] = {}
+        self.talking: dict[str, Room] = {}
         self.dirty: dict[str, None] = {}
         self.over: list[OpenCall] = []
         self.empty: list[OpenCall] = []
@@ -45,10 +56,19 @@ class Pbx:
             self.legs[unique_id] = leg
             if leg.bridge:
                 self.bridges.setdefault(leg.bridge, {})[unique_id] = None
-        for talk in call.talks:
-            if talk.ended_at is None:
-                for person in talk.persons:
-                    self.talking.setdefault(person, []).append((call, talk))
+
+    def fill_rooms(self) -> None:
+        """Make the rooms of a restart, once all open calls are there."""
+        for bridge, members in self.bridges.items():
+            if any(self.legs[member].is_holding for member in members):
+                continue
+            persons, conference = self.component(bridge)
+            if len(persons) < 2 or persons[0] in self.talking:
+                continue
+            calls = {self.homes[person].linkedid: self.homes[person] for person in persons}
+            talks = [(call, talk) for call in calls.values() for talk in call.talks if talk.ended_at is None]
+            talks = [(call, talk) for call, talk in talks if any(p in talk.persons and p in call.legs for p in persons)]
+            self.talking |= dict.fromkeys(persons, Room(persons, conference, talks))
 
     def drop(self, call: OpenCall) -> None:
         """Remove an ended call from the indexes."""
@@ -132,9 +152,7 @@ class Pbx:
                 del young.legs[unique_id], self.homes[unique_id], self.legs[unique_id]
                 continue
             self.homes[unique_id] = old
-            self.talking_moves(unique_id, young, old)
-        for unique_id in young.guests:
-            self.talking_moves(unique_id, young, old)
+        rooms = [self.talking[person] for person in (*young.legs, *young.guests) if person in self.talking]
         old.legs.update(young.legs)
         old.up += young.up
         old.guests = {u: g for u, g in (young.guests | old.guests).items() if u not in old.legs}
@@ -145,7 +163,11 @@ class Pbx:
             if len(items) > LONGEST:
                 old.more[name] = old.more.get(name, 0) + len(items) - LONGEST
                 del items[LONGEST:]
-        self.unite_talks(old)
+        for room in rooms:
+            room.talks = [(old if call is young else call, talk) for call, talk in room.talks]
+            self.unite_talks(old, room)
+        old.talks = list({(*talk.persons, talk.started_at): talk for talk in old.talks}.values())
+        old.persons = sum([len(talk.persons) for talk in old.talks])
         for name, count in young.more.items():
             old.more[name] = old.more.get(name, 0) + count
         old.number = min(old.number, young.number)
@@ -156,24 +178,12 @@ class Pbx:
         self.touch(old, at)
         return old
 
-    def unite_talks(self, call: OpenCall) -> None:
-        """Keep one of each pair of equal talks: both calls had the same conference."""
-        first: dict[tuple[str, ...], Talk] = {}
-        for talk in list(call.talks):
-            key = (*talk.persons, talk.started_at.isoformat())
-            if key not in first:
-                first[key] = talk
-                continue
+    def unite_talks(self, call: OpenCall, room: Room) -> None:
+        """Keep the longest of a merged call's talks in one room: both calls had the same conference."""
+        same = sorted((talk for one, talk in room.talks if one is call), key=lambda talk: talk.started_at)
+        for talk in same[1:]:
+            room.talks = [pair for pair in room.talks if pair[1] is not talk]
             call.talks = [other for other in call.talks if other is not talk]
-            for person in talk.persons:
-                if person in self.talking:
-                    self.talking[person] = [pair for pair in self.talking[person] if pair[1] is not talk]
-
-    def talking_moves(self, person: str, young: OpenCall, old: OpenCall) -> None:
-        """Name the merged call in the index of open talks."""
-        talks = self.talking.get(person)
-        if talks:
-            self.talking[person] = [(old if call is young else call, talk) for call, talk in talks]
 
     def move(self, unique_id: str, call: OpenCall, at: datetime) -> None:
         """Move one channel out of an agent's session into the call to which it belongs."""

@@ -2,7 +2,7 @@
 
 from schemas.log import Connected, Disconnected
 from tests.support.calls import CallTable
-from tests.support.scene import RINGING, UP, Scene, uid
+from tests.support.scene import CONFERENCE, RINGING, UP, Scene, uid
 
 
 def test_a_call_that_is_up_at_the_first_list() -> None:
@@ -19,6 +19,25 @@ def test_a_call_that_is_up_at_the_first_list() -> None:
     call = scene.hangup(2, 1).call()
     assert (call.linkedid, call.complete, call.gaps) == ("1795308970.1", False, ["joined"])
     assert (round(call.duration_seconds or 0), [p.number for p in call.parties]) == (35, ["100", "101"])
+
+
+def test_channels_in_one_bridge_of_the_first_list_talk() -> None:
+    scene = Scene()
+    for channel, number in ((1, "100"), (2, "101")):
+        scene.new(channel, f"PJSIP/{number}-0000000{channel}", number, linked=1, state=UP)
+        scene.channels[channel] |= {"BridgeId": "b", "Application": "Dial"}
+    scene.events.clear()
+    scene.wait(30).snapshot(1, 2).wait(5)
+    call = scene.part(1, 2).call()
+    assert [([p.number for p in t.parties], round(t.seconds or 0)) for t in call.conversations] == [(["100", "101"], 5)]
+    assert (call.outcome, call.complete) == ("answered", False)
+
+
+def test_the_pbxs_clock_counts_where_it_is_ahead() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="210", state=UP)
+    scene.events.clear()
+    scene.wait(-600).snapshot(1).wait(660)
+    assert round(scene.hangup(1).call().duration_seconds or 0) == 60
 
 
 def test_a_leg_of_a_call_that_began_before() -> None:
@@ -103,6 +122,26 @@ def test_a_call_of_a_thousand_phones_is_bounded() -> None:
     table = CallTable().take(scene.events)
     call = table.call()
     assert (len(call.legs), len(call.rings), call.state) == (1000, 999, "ended")
+
+
+def test_a_conference_names_a_bounded_number_of_persons() -> None:
+    scene = Scene()
+    for number in range(1, 81):
+        scene.new(number, f"PJSIP/{number}-{number:08x}", str(number), exten="400").enter(number, "c", **CONFERENCE)
+    for number in range(80, 0, -1):
+        scene.leave(number, "c", **CONFERENCE).hangup(number)
+    whole, cut = CallTable().take(scene.events), CallTable()
+    for start in range(0, len(scene.events), 70):
+        cut.take(scene.events[start : start + 70]).restart()
+    assert whole.rows == cut.rows
+    calls = whole.calls()
+    del calls[uid(1)]  # who is alone at the end
+    sizes = {sum(len(talk.parties) for talk in call.conversations) for call in calls.values()}
+    assert 900 < max(sizes) <= 1_000
+    # The last talk lasts, with the persons whom it names, until the caller leaves the conference.
+    assert [call.conversations[-1].ended_at for call in calls.values()] == [
+        call.conferences[0].until for call in calls.values()
+    ]
 
 
 def test_a_call_has_at_most_a_thousand_rings() -> None:
