@@ -8,7 +8,7 @@ from projections.calls.story.call import PERSON, Leg, OpenCall, Transfer, by_age
 from projections.calls.story.people import role_of
 from schemas import calls as wire
 
-MOMENT = timedelta(seconds=1)
+MOMENT, AT_ONCE = timedelta(seconds=1), timedelta(milliseconds=100)
 
 BUSY, NO_ANSWER, CONGESTION = {17, 21}, {18, 19}, {34, 38, 41, 42, 44}
 FAILED = {1, 3, 20, 27, 28, 58, 88}
@@ -81,7 +81,9 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         # A person who stayed after the last conversation, in a parking lot or with the PBX, ended the call.
         stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
-        talked = {person for talk in call.talks if talk.ended_at == last for person in talk.persons}
+        # Of three or more persons the others may talk for some milliseconds longer.
+        ends = [talk for talk in call.talks if talk.ended_at is not None and talk.ended_at >= last - AT_ONCE]
+        talked = {person for talk in ends for person in talk.persons}
         persons = stayed or [leg for leg in persons if leg.unique_id in talked]
         last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last
     requests = [

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
 
 from projections.calls.story.call import PERSON, kind_of
@@ -152,6 +153,28 @@ def talked(call: Call, channels: set[str]) -> float:
     """Return the seconds in which these channels talked with each other."""
     talks = [talk for talk in call.conversations if channels <= {party.channel for party in talk.parties}]
     return sum(talk.seconds or 0 for talk in talks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_hung_up_is_the_hangup_source_of_cel(name: str) -> None:
+    """The source is of one channel's end, so after a transfer it is not that of the call."""
+    sources = {
+        event["UniqueID"]: msgspec.json.decode(event["Extra"])["hangupsource"]
+        for event in headers(name, "CEL")
+        if event["EventName"] == "HANGUP"
+    }
+    checked = Counter[str]()
+    for call in calls(name).values():
+        source = sources.get(call.caller.unique_id, "") if call.caller and call.state == "ended" else ""
+        if not source or call.transfers or call.parks:
+            continue
+        assert call.hangup is not None
+        party = call.hangup.party.channel if call.hangup.party else "dialplan/builtin"
+        assert party == source, call.linkedid
+        checked[call.hangup.by or ""] += 1
+    assert checked["caller"] > 170
+    assert checked["pbx"] > 120
+    assert checked["callee"] > 3
 
 
 ENDS = {
