@@ -177,6 +177,22 @@ def test_who_hung_up_is_the_hangup_source_of_cel(name: str) -> None:
     assert checked["callee"] > 3
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_transfers_pickups_and_parks_are_those_of_cel(name: str) -> None:
+    """Where CEL has an event, the story has an item, and the other way round."""
+    events = Counter(event["EventName"] for event in headers(name, "CEL"))
+    table = calls(name).values()
+    kinds = Counter(transfer.kind for call in table for transfer in call.transfers)
+    assert kinds["blind"] == events["BLINDTRANSFER"] == 10
+    assert kinds["attended"] + kinds["blonde"] == events["ATTENDEDTRANSFER"] == 7
+    assert sum(len(call.pickups) for call in table) == events["PICKUP"] == 1
+    assert sum(len(call.parks) for call in table) == events["PARK_START"] == 26
+    assert sum(park.until is not None for call in table for park in call.parks) == events["PARK_END"] == 25
+    answers = {event["UniqueID"] for event in headers(name, "CEL") if event["EventName"] == "ANSWER"}
+    legs = {leg.unique_id: leg for call in table for leg in call.legs if not leg.local}
+    assert {unique_id for unique_id, leg in legs.items() if leg.answered_at is not None} == answers & legs.keys()
+
+
 ENDS = {
     "ABANDON": ("abandoned", 2),
     "EXITWITHTIMEOUT": ("timeout", 2),
