@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from projections.calls.story.call import PERSON, Forward, Leg, OpenCall, Pickup, Ring
 from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number
-from projections.calls.story.pbx import HOPS, Pbx, make_leg
+from projections.calls.story.pbx import Pbx, make_leg
+from projections.calls.story.queues import name_queues, queue_of
 from schemas.ami import call as ami
 
 MOMENT = timedelta(seconds=1)
@@ -46,6 +47,11 @@ def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
         fix_number(dialler)
     pbx.touch(call, e.at)
     if leg.kind != PERSON:
+        # The other half runs already, and may have dialled before this event was written (app_dial.c, app_queue.c).
+        for ring in call.rings:
+            if not ring.source:
+                find_source(pbx, call, ring)
+        name_queues(pbx, call)
         return
     leg.source = pbx.person_behind(e.unique_id)
     if leg.source and (source := pbx.legs[leg.source]) is not leg:
@@ -91,21 +97,6 @@ def dial_call(pbx: Pbx, e: ami.Dial) -> OpenCall | None:
     if dest.agent or dialler.agent:
         return dest
     return pbx.merge(dialler, dest, e.at)
-
-
-def queue_of(pbx: Pbx, leg: Leg) -> str:
-    """Return the queue that rings a phone, also through Local channels; AgentCalled names it for the first one."""
-    for _ in range(HOPS):
-        if leg.queue:
-            return leg.queue
-        dialler = pbx.legs.get(leg.dialler)
-        if dialler is None or dialler.kind == PERSON:
-            return ""
-        half = pbx.legs.get(dialler.other)
-        if half is None:
-            return ""
-        leg = half
-    return ""
 
 
 def change_dial(pbx: Pbx, e: ami.DialState) -> None:

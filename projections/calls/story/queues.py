@@ -6,9 +6,9 @@ waits for the next event of the caller that decides: AgentConnect, VarSet QUEUES
 
 from datetime import datetime, timedelta
 
-from projections.calls.story.call import Leg, Offer, OpenCall, Passage
+from projections.calls.story.call import PERSON, Leg, Offer, OpenCall, Passage
 from projections.calls.story.legs import fix_number
-from projections.calls.story.pbx import Pbx
+from projections.calls.story.pbx import HOPS, Pbx
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
 
@@ -113,10 +113,30 @@ def call_member(pbx: Pbx, e: ami.AgentCall) -> None:
         offer = Offer(e.queue, e.member or e.interface, e.interface, e.dest_unique_id, e.at)
         home.add("offers", home.offers, offer)
     leg.queue = e.queue
-    ring = pbx.ring_of(home, e.dest_unique_id)
-    if ring is not None and ring.ended_at is None:
-        ring.queue = e.queue
+    name_queues(pbx, home)
     pbx.touch(home, e.at)
+
+
+def name_queues(pbx: Pbx, call: OpenCall) -> None:
+    """Name the queue of open rings that began before AgentCalled."""
+    for ring in call.rings:
+        if not ring.queue and ring.ended_at is None and ring.to in pbx.legs:
+            ring.queue = queue_of(pbx, pbx.legs[ring.to])
+
+
+def queue_of(pbx: Pbx, leg: Leg) -> str:
+    """Return the queue that rings a phone, also through Local channels; AgentCalled names it for the first one."""
+    for _ in range(HOPS):
+        if leg.queue:
+            return leg.queue
+        dialler = pbx.legs.get(leg.dialler)
+        if dialler is None or dialler.kind == PERSON:
+            return ""
+        half = pbx.legs.get(dialler.other)
+        if half is None:
+            return ""
+        leg = half
+    return ""
 
 
 def offer_of(call: OpenCall, channel: str) -> Offer | None:
@@ -246,11 +266,11 @@ def settle_passage(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
         pbx.touch(call, at)
 
 
-def replace_caller(call: OpenCall, replaced: str, by: str) -> None:
-    """Give the place of a replaced leg in a queue to the channel that took it."""
+def replace_caller(call: OpenCall, replaced: str, by: str, party: str) -> None:
+    """Give the place of a replaced leg in a queue to the channel that took it, and to the person behind that."""
     for passage in call.passages:
         if passage.channel == replaced and passage.outcome in {"", "answered"} and passage.completed_at is None:
-            passage.party = passage.channel = by
+            passage.channel, passage.party = by, party
 
 
 def take_out(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:

@@ -52,7 +52,7 @@ def transfer_attended(pbx: Pbx, e: ami.CallTransfer) -> None:
     transfer.number, transfer.context = asked_for(pbx, second, sides[1], first)
     add_transfer(pbx, call, transfer)
     if e.dest_type == "App" and sides[0]:
-        take_place(call, second, sides[0])
+        take_place(call, second, sides[0], transferee or sides[0])
 
 
 def is_pending(e: ami.CallTransfer, side: str) -> bool:
@@ -95,9 +95,9 @@ def asked_for(pbx: Pbx, consultation: str, side: str, first: str) -> tuple[str, 
     return "", ""
 
 
-def take_place(call: OpenCall, replaced: str, by: str) -> None:
+def take_place(call: OpenCall, replaced: str, by: str, party: str) -> None:
     """Give what a leg did in an application to the channel that takes its place: its dials, and its queue."""
-    replace_caller(call, replaced, by)
+    replace_caller(call, replaced, by, party)
     for ring in call.rings:
         if ring.dialler == replaced and ring.ended_at is None:
             ring.dialler = by

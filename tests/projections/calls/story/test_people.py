@@ -152,6 +152,18 @@ def test_a_phone_that_forwards() -> None:
     assert [(r.to.number, r.outcome) for r in call.rings] == [("101", "forwarded"), ("107", "answered")]
 
 
+def test_a_forward_through_a_local_channel_that_dials_first() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
+    scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).local(3, 4, "Local/107@internal-0001", linked=1)
+    scene.ring(4, 5, "PJSIP/107-00000005", "107", linked=1)
+    scene.dial_end(1, 2, "CANCEL", Forward="Local/107@internal").dial(1, 3, "107@internal").hangup(2)
+    call = scene.wait(3).hangup(5, cause=19).hangup(4, 3, 1, cause=19).call()
+    assert [(r.from_ and r.from_.number, r.to.number, r.outcome) for r in call.rings] == [
+        ("100", "101", "forwarded"),
+        ("100", "107", "no_answer"),
+    ]
+
+
 def test_the_phone_behind_a_local_channel_is_rung() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300").local(2, 3, "Local/101@group-0001", linked=1)
     scene.dial(1, 2, "Local/101@group").ring(3, 4, "PJSIP/101-00000004", "101", linked=1).wait(1)

@@ -193,6 +193,16 @@ def test_a_bridge_takes_a_waiting_caller_out() -> None:
     assert (match.outcome, match.wait_seconds, match.left_at is not None) == ("unknown", 5, True)
 
 
+def test_a_local_member_who_dials_before_the_queues_own_events() -> None:
+    scene = waiting().local(2, 3, "Local/101@members-0001", linked=1, optimize="No")
+    scene.ring(3, 4, "PJSIP/101-00000004", "101", linked=1)
+    queue(scene, "AgentCalled", 1, 2, Interface="Local/101@members/n", MemberName="Bob").dial(
+        1, 2, "Local/101@members/n"
+    )
+    (ring,) = scene.wait(2).request(1).dial_end(3, 4, "CANCEL").hangup(4, 3, 2, 1).call().rings
+    assert (ring.from_ and ring.from_.number, ring.queue, ring.outcome) == ("5550101", "sales", "cancelled")
+
+
 def test_connect_without_the_beginning() -> None:
     scene = Scene().new(1, "PJSIP/trunk-00000001", "5550101", exten="600").wait(20)
     scene.new(2, "PJSIP/101-00000002", "101", linked=1, state=0).dial(1, 2).state(2, UP).dial_end(1, 2, "ANSWER")
