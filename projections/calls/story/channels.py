@@ -24,6 +24,9 @@ def begin_channel(pbx: Pbx, e: ami.Newchannel) -> None:
             return
         leg = add_channel(pbx, e)
         if leg is None:
+            call = pbx.calls[e.linked_id or e.unique_id]
+            call.more["legs"] = call.more.get("legs", 0) + 1
+            pbx.touch(call, e.at)
             return
         if e.linked_id and e.linked_id != e.unique_id and len(pbx.homes[e.unique_id].legs) == 1:
             # The channel that began this call was never announced: the call is older than the link.

@@ -81,7 +81,7 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         # A person who stayed after the last conversation, in a parking lot or with the PBX, ended the call.
         stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
-        # Of three or more persons the others may talk for some milliseconds longer.
+        # Where three or more talk, the others do so for some milliseconds longer.
         ends = [talk for talk in call.talks if talk.ended_at is not None and talk.ended_at >= last - AT_ONCE]
         talked = {person for talk in ends for person in talk.persons}
         persons = stayed or [leg for leg in persons if leg.unique_id in talked]

@@ -96,7 +96,6 @@ class Pbx:
     def add_leg(self, call: OpenCall, leg: Leg) -> bool:
         """Add a channel to a call; return False where the call has as many as it may."""
         if len(call.legs) >= LONGEST:
-            call.more["legs"] = call.more.get("legs", 0) + 1
             return False
         call.legs[leg.unique_id] = leg
         call.up += 1

@@ -116,6 +116,9 @@ def test_a_call_of_a_thousand_phones_is_bounded() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300")
     for phone in range(2, 1200):
         scene.ring(1, phone, f"PJSIP/{phone}-{phone:08x}", str(phone), linked=1)
+    (row,) = CallTable().take(scene.events).read()
+    assert row.story is not None
+    assert row.story["more"] == {"legs": 199}
     for phone in range(2, 1200):
         scene.dial_end(1, phone, "NOANSWER").hangup(phone)
     scene.hangup(1)
