@@ -1,5 +1,6 @@
 """Tables of read models, made from their Structs, and the static SQL that reads and writes them."""
 
+import inspect
 import types
 import typing
 from collections.abc import Sequence
@@ -135,8 +136,15 @@ class RowTable:
         """Return the row's full key, pbx first."""
         return tuple(getattr(row, c) for c in self.key)
 
+    @cached_property
+    def _is_keyword_only(self) -> bool:
+        parameters = inspect.signature(self._row).parameters.values()
+        return any(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters)
+
     def rows(self, records: list[Any]) -> list[Any]:
         """Make rows of what a select of this table returned."""
+        if self._is_keyword_only:
+            return [self._row(**dict(zip(self.columns, record, strict=True))) for record in records]
         return [self._row(*record) for record in records]
 
     def arrays(self, rows: Sequence[Any]) -> list[list[Any]]:
