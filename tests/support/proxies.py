@@ -4,8 +4,10 @@ tests/support/debian.py unpacks the packages, and the libraries that this machin
 """
 
 import asyncio
+import contextlib
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -53,7 +55,7 @@ async def run_proxy(root: Path, folder: Path, kind: str, example: str, upstream:
     command, environ = prepare(root, folder, kind, example, upstream=upstream, port=port)
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            *command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     try:
 
@@ -64,8 +66,9 @@ async def run_proxy(root: Path, folder: Path, kind: str, example: str, upstream:
         await eventually(is_ready, f"{kind} listens")
         yield port
     finally:
-        if process.returncode is None:
-            process.terminate()
+        # Apache's end by SIGTERM takes nine seconds while a stream is open. Its children are of its session.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
