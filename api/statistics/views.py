@@ -97,20 +97,21 @@ async def queue_figures(request: web.Request) -> web.StreamResponse:
     params = QueryParams(request, *PARAMETERS, "sla")
     sla = params.whole("sla", SLA_SECONDS, MAX_SLA_SECONDS)
     selection, span, by_pbx = names(params), period(params, datetime.now(UTC)), params.text("pbx") is not None
-    table, args = queues.table_of(span), queues.args(span, sla, selection)
+    table = queues.table_of(span)
 
     def of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return queues.figures(rows[0] if rows else None)
 
     is_table = is_csv(request, params)
     view = View(
-        f"statistics.queues {table} {span.every} {span.timezone} {bool(selection)}",
+        f"statistics.queues {span.every} {span.timezone}",
         ("calls", "gaps"),
         queues.sql(table, by_pbx=by_pbx, by_name=bool(selection)),
-        lambda _request: args,
+        lambda _request: (span.since, span.until, sla, selection),
         csv_pieces(span, queues.FIGURES, of) if is_table else json_pieces(span, {"sla_seconds": sla}, of, selection),
         CSV_RENDERER if is_table else JSON_RENDERER,
         pbx=pbx if by_pbx else None,
+        bind=lambda _args: queues.args(span, sla, selection),
     )
     return await _serve(view, request)
 
@@ -118,13 +119,13 @@ async def queue_figures(request: web.Request) -> web.StreamResponse:
 async def agent_figures(request: web.Request) -> web.StreamResponse:
     params = QueryParams(request, *PARAMETERS)
     selection, span, by_pbx = names(params), period(params, datetime.now(UTC)), params.text("pbx") is not None
-    table, args = agents.table_of(span), agents.args(span, selection)
+    table = agents.table_of(span)
     is_table = is_csv(request, params)
     view = View(
-        f"statistics.agents {table} {span.every} {span.timezone} {bool(selection)}",
+        f"statistics.agents {span.every} {span.timezone}",
         ("calls", "agent_sessions", "gaps"),
         agents.sql(table, by_pbx=by_pbx, by_name=bool(selection)),
-        lambda _request: args,
+        lambda _request: (span.since, span.until, selection),
         csv_pieces(span, agents.FIGURES, agents.figures)
         if is_table
         else json_pieces(span, {"sla_seconds": None}, agents.figures, selection),
@@ -132,6 +133,7 @@ async def agent_figures(request: web.Request) -> web.StreamResponse:
         ticks=True,
         pbx=pbx if by_pbx else None,
         takes_now=True,
+        bind=lambda _args: agents.args(span, selection),
     )
     return await _serve(view, request)
 

@@ -100,19 +100,19 @@ def list_member(memory: dict[str, Any], e: QueueMemberListed) -> Changes:
 
 def remove_member(memory: dict[str, Any], e: QueueMemberEvent) -> Changes:
     changes = Changes(e.pbx, e.at, e.position)
-    _remove(memory, changes, e.name, _member(e))
+    leave_queue(memory, changes, e.name, _member(e))
     return changes
 
 
 def log_in(memory: dict[str, Any], e: AgentEvent) -> Changes:
     changes = Changes(e.pbx, e.at, e.position)
-    _log_in(memory, changes, e.agent, e.at)
+    begin_login(memory, changes, e.agent, e.at)
     return changes
 
 
 def log_off(memory: dict[str, Any], e: AgentEvent) -> Changes:
     changes = Changes(e.pbx, e.at, e.position)
-    _log_off(memory, changes, e.agent)
+    end_login(memory, changes, e.agent)
     return changes
 
 
@@ -120,9 +120,9 @@ def list_agent(memory: dict[str, Any], e: AgentListed) -> Changes:
     """Follow an agent of app_agent_pool in a list."""
     changes = Changes(e.pbx, e.at, e.position)
     if e.status == LOGGED_OFF:
-        _log_off(memory, changes, e.agent)
+        end_login(memory, changes, e.agent)
     else:
-        _log_in(memory, changes, e.agent, time_of(e.logged_in_time or 0, e.at))
+        begin_login(memory, changes, e.agent, time_of(e.logged_in_time or 0, e.at))
     return changes
 
 
@@ -141,7 +141,7 @@ def end_list(memory: dict[str, Any], e: LinkEvent) -> Changes:
         for agent, memberships in list(memory.get("members", {}).items()):
             for member in memberships:
                 if MARK + member not in memory:
-                    _remove(memory, changes, agent, member)
+                    leave_queue(memory, changes, agent, member)
     _forget_seen(memory)
     return changes
 
@@ -181,10 +181,11 @@ def _keep(memory: dict[str, Any], changes: Changes, e: Any, login: int | None, p
     if membership == before:
         return
     memory["members"] = {**members, e.name: {**members.get(e.name, {}), _member(e): membership}}
-    _settle(memory, changes, e.name, reason, paused_since)
+    settle(memory, changes, e.name, reason, paused_since)
 
 
-def _remove(memory: dict[str, Any], changes: Changes, agent: str, member: str) -> None:
+def leave_queue(memory: dict[str, Any], changes: Changes, agent: str, member: str) -> None:
+    """Forget a membership; end its login, and begin or end the agent's pause."""
     members = memory.get("members", {})
     memberships = dict(members.get(agent, {}))
     membership = memberships.pop(member, None)
@@ -195,10 +196,10 @@ def _remove(memory: dict[str, Any], changes: Changes, agent: str, member: str) -
     rest = {name: value for name, value in members.items() if name != agent}
     memory["members"] = {**rest, agent: memberships} if memberships else rest
     reasons = [one["reason"] for one in memberships.values()]
-    _settle(memory, changes, agent, reasons[-1] if reasons else "", changes.at)
+    settle(memory, changes, agent, reasons[-1] if reasons else "", changes.at)
 
 
-def _settle(memory: dict[str, Any], changes: Changes, agent: str, reason: str, since: datetime) -> None:
+def settle(memory: dict[str, Any], changes: Changes, agent: str, reason: str, since: datetime) -> None:
     """Open the pause of an agent who is paused in all queues, and end that of one who is not."""
     memberships = memory.get("members", {}).get(agent, {})
     is_paused = bool(memberships) and all(one["paused"] for one in memberships.values())
@@ -210,13 +211,13 @@ def _settle(memory: dict[str, Any], changes: Changes, agent: str, reason: str, s
         memory["pauses"] = {name: number for name, number in pauses.items() if name != agent}
 
 
-def _log_in(memory: dict[str, Any], changes: Changes, agent: str, since: datetime) -> None:
+def begin_login(memory: dict[str, Any], changes: Changes, agent: str, since: datetime) -> None:
     pool = memory.get("pool", {})
     if agent and agent not in pool and len(pool) < MEMBERS:
         memory["pool"] = {**pool, agent: changes.open(agent, "login", since)}
 
 
-def _log_off(memory: dict[str, Any], changes: Changes, agent: str) -> None:
+def end_login(memory: dict[str, Any], changes: Changes, agent: str) -> None:
     pool = memory.get("pool", {})
     if agent in pool:
         changes.end(agent, "login", pool[agent])

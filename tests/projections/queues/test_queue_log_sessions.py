@@ -1,0 +1,97 @@
+"""Logins and pauses from lines of queue_log."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from projections.queues.agent_sessions import AgentSession, Changes, changed_keys, end_or_keep, opened_row
+from projections.queues.queue_log_sessions import EVENTS, follow_line
+from schemas.ami.queue_log import QueueLogLine
+from tests.projections.queues.test_agent_sessions import seconds
+
+
+class Sessions:
+    """The rows of agents' sessions, folded from lines as the engine folds them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Any, AgentSession] = {}
+        self._memory: dict[str, Any] = {}
+        self._position = 0
+
+    def fold(self, *lines: str) -> "Sessions":
+        for line in lines:
+            self._position += 1
+            time, call, queue, agent, event, *data = line.split("|")
+            assert event in EVENTS
+            at = datetime.fromtimestamp(float(time), UTC)
+            shape = QueueLogLine(
+                pbx="pbx",
+                at=at,
+                recorded=at,
+                position=self._position,
+                call_id=call,
+                queue=queue.replace("NONE", ""),
+                agent=agent,
+                event=event,
+                data=data,
+            )
+            changes: Changes = follow_line(self._memory, shape)
+            for key in changed_keys(changes):
+                row = end_or_keep(self.rows.get(key) or opened_row(key, changes), changes)
+                if row is not None:
+                    self.rows[key] = row
+        return self
+
+    @property
+    def intervals(self) -> list[tuple[str, float, float | None, str]]:
+        rows = self.rows.values()
+        items = [(r.kind, r.started_at.timestamp(), seconds(r.ended_at), r.reason or r.queue) for r in rows]
+        return sorted(items, key=lambda one: one[:2])
+
+
+def test_a_login_lasts_from_line_to_line() -> None:
+    sessions = Sessions().fold(
+        "1000|1.1|NONE|1001|AGENTLOGIN|SIP/1-1",
+        "1060|1.1|NONE|1001|AGENTLOGOFF|SIP/1-1|60",
+        "1100|NONE|sales|Alice|ADDMEMBER|",
+        "1101|NONE|sales|Alice|ADDMEMBER|",
+        "1160.5|NONE|sales|Alice|REMOVEMEMBER|",
+    )
+    assert sessions.intervals == [("login", 1000, 1060, ""), ("login", 1100, 1160.5, "sales")]
+
+
+def test_a_logoff_at_the_beginning_of_a_file_has_its_seconds() -> None:
+    lines = ("1000|1.1|NONE|1001|AGENTLOGOFF|SIP/1-1|600", "1000|NONE|NONE|1002|AGENTCALLBACKLOGOFF|10@x|30")
+    assert Sessions().fold(*lines).intervals == [("login", 400, 1000, ""), ("login", 970, 1000, "")]
+    assert Sessions().fold("1000|1.1|NONE|1001|AGENTLOGOFF|SIP/1-1").intervals == []
+
+
+def test_a_second_pauseall_and_an_unpauseall_while_not_paused_change_nothing() -> None:
+    sessions = Sessions().fold(
+        "1000|NONE|NONE|Alice|UNPAUSEALL|",
+        "1010|NONE|NONE|Alice|PAUSEALL|lunch",
+        "1020|NONE|NONE|Alice|PAUSEALL|office",
+        "1030|NONE|NONE|Alice|UNPAUSEALL|",
+        "1040|NONE|NONE|Alice|UNPAUSEALL|",
+    )
+    assert sessions.intervals == [("pause", 1010, 1030, "lunch")]
+
+
+def test_a_pause_of_one_of_two_queues_is_none() -> None:
+    sessions = Sessions().fold(
+        "1000|NONE|sales|Alice|ADDMEMBER|",
+        "1000|NONE|support|Alice|ADDMEMBER|",
+        "1010|NONE|sales|Alice|PAUSE|lunch",
+    )
+    assert [one[0] for one in sessions.intervals] == ["login", "login"]
+    sessions.fold("1020|NONE|support|Alice|PAUSE|lunch", "1030|NONE|sales|Alice|UNPAUSE|")
+    assert sessions.intervals[-1] == ("pause", 1020, 1030, "lunch")
+
+
+def test_a_pause_ends_with_the_last_queue() -> None:
+    sessions = Sessions().fold(
+        "1000|NONE|sales|Alice|ADDMEMBER|",
+        "1010|NONE|sales|Alice|PAUSE|lunch",
+        "1010|NONE|NONE|Alice|PAUSEALL|lunch",
+        "1030|NONE|sales|Alice|REMOVEMEMBER|",
+    )
+    assert sessions.intervals == [("login", 1000, 1030, "sales"), ("pause", 1010, 1030, "lunch")]
