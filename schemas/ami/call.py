@@ -2,7 +2,7 @@
 
 from msgspec import field
 
-from schemas.ami import AmiEvent, Float, Int, OwnEvent
+from schemas.ami import AmiEvent, Float, Int
 
 
 class ChannelFact(AmiEvent, frozen=True, kw_only=True, gc=False):
@@ -300,13 +300,3 @@ class CallRecordEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
     linked_id: str = field(name="LinkedID", default="")
     user_field: str = field(name="UserField", default="")
     account_code: str = field(name="AccountCode", default="")
-
-
-class CallSettings(OwnEvent, frozen=True, kw_only=True, gc=False):
-    """The settings that decide the direction of calls; the process that starts appends them when they have changed.
-
-    ``trunks`` are patterns of endpoints; ``queue_events`` maps names of a dialplan's own lines of queue_log.
-    """
-
-    trunks: list[str] = field(default_factory=list)
-    queue_events: dict[str, str] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from projections.calls.story.row import Ended, ended_row, open_call_of, open_row
 from projections.engine.model import Key, Row
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
+from schemas.call_settings import CallSettingsEvent
 from schemas.link import LinkEvent
 
 SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
@@ -87,7 +88,7 @@ FOLDS: dict[type[Any], Callable[[Pbx, Any], None]] = dict(SHAPES.values())
 def shapes() -> dict[str, type[Any]]:
     """Return the shape of each event that the machine folds, by the event's name."""
     by_name: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
-    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": ami.CallSettings}
+    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent}
 
 
 class Facts(Struct, omit_defaults=True):
@@ -163,7 +164,7 @@ class CallMachine:
         elif type(event) is LinkEvent:
             if (handle := OWN.get(event.type)) is not None:
                 handle(pbx, event)
-        elif type(event) is ami.CallSettings:
+        elif type(event) is CallSettingsEvent:
             for one in self._pbxes.values() if not event.pbx else (pbx,):
                 one.trunks = list(event.trunks)
         if not pbx.dirty:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any
 
 from projections.calls.call_records import endpoint_of
@@ -12,6 +11,7 @@ from projections.calls.story.legs import identity
 from projections.calls.story.outcomes import hangup_of, outcome_of, state_of, transfer_outcome
 from projections.calls.story.people import caller_of, persons_of, role_of
 from schemas import calls as wire
+from schemas.call_settings import is_trunk
 
 TOLERANCE = timedelta(seconds=2)
 """How long after the agent's own last conversation AgentComplete may come in a call that he did not hand on."""
@@ -122,9 +122,9 @@ class Renderer:
         call = self.call
         if not call.trunks:
             return None
-        is_inbound = self.caller is not None and is_trunk(call.trunks, self.caller.channel)
+        is_inbound = self.caller is not None and is_trunk(endpoint_of(self.caller.channel) or "", call.trunks)
         first = next((r for r in call.rings if r.to in call.legs and self.counts_as_dialled(r)), None)
-        is_outbound = first is not None and is_trunk(call.trunks, call.legs[first.to].channel)
+        is_outbound = first is not None and is_trunk(endpoint_of(call.legs[first.to].channel) or "", call.trunks)
         return ("transit" if is_outbound else "inbound") if is_inbound else "outbound" if is_outbound else "internal"
 
     def counts_as_dialled(self, ring: working.Ring) -> bool:
@@ -316,12 +316,6 @@ class Renderer:
             leg.cause if leg else None,
             (leg.cause_text or None) if leg else None,
         )
-
-
-def is_trunk(patterns: list[str], channel: str) -> bool:
-    """Return whether a channel's endpoint matches one of the trunks' patterns, in any case."""
-    endpoint = (endpoint_of(channel) or "").casefold()
-    return any(fnmatchcase(endpoint, pattern.casefold()) for pattern in patterns)
 
 
 def seconds(start: datetime, end: datetime | None) -> float | None:
