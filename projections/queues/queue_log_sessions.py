@@ -9,9 +9,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from projections.engine.durations import LONGEST
-from projections.queues.agent_sessions import MEMBERS, Changes, begin_login, end_login, leave_queue, settle
-from schemas.ami.queue_log import QueueLogLine
+from projections.engine.durations import MAX_SECONDS
+from projections.queues.session_rows import MEMBERS, Changes, begin_login, end_login, leave_queue, settle
+from schemas.queue_log import QueueLogLine
 
 ALL = "*"
 """The membership that stands for queues that no line has named: PAUSEALL pauses it too."""
@@ -25,7 +25,7 @@ EVENTS = (
 
 
 def follow_line(memory: dict[str, Any], e: QueueLogLine) -> Changes:
-    """Follow one line. Raises ValueError for seconds that are no number."""
+    """Follow one line."""
     changes = Changes(e.pbx, e.at, e.position)
     own = dict(memory.get("queue_log", {}))
     if e.agent and (e.agent in own.get("members", {}) or len(own.get("members", {})) < MEMBERS):
@@ -68,7 +68,7 @@ def _log_off(own: dict[str, Any], changes: Changes, e: QueueLogLine) -> None:
     """End a login. One of which the file has no beginning began its seconds earlier."""
     if e.agent in own.get("pool", {}):
         end_login(own, changes, e.agent)
-    elif 0 < (seconds := e.seconds(1)) <= LONGEST:
+    elif 0 < (seconds := e.number("seconds") or 0) <= MAX_SECONDS:
         changes.open(e.agent, "login", e.at - timedelta(seconds=seconds))
         key = (e.agent, "login", e.position)
         changes.opened[key] = replace(changes.opened[key], ended_at=e.at)
@@ -87,7 +87,7 @@ def _join(own: dict[str, Any], changes: Changes, e: QueueLogLine) -> None:
 
 def _pause(own: dict[str, Any], changes: Changes, e: QueueLogLine, names: list[str], *, is_paused: bool) -> None:
     memberships = dict(_memberships(own, e.agent))
-    reason = e.text(0) if is_paused else ""
+    reason = e.text("reason") if is_paused else ""
     for name in names:
         login = memberships[name]["login"] if name in memberships else None
         memberships[name] = {"login": login, "paused": int(is_paused), "reason": reason}

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from projections.queues import figures
-from projections.queues.agent_sessions import AgentSession
 from projections.queues.figures import AgentRing, AgentSum, QueuePassage, QueueSum
+from projections.queues.session_rows import AgentSession
 from services.statistics import agents, queues
 from services.statistics.buckets import EVERY, Every, edges
 from services.statistics.groups import groups

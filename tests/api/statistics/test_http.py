@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from projections.queues import figures
-from projections.queues.agent_sessions import AgentSession
 from projections.queues.figures import AgentRing, QueuePassage
+from projections.queues.session_rows import AgentSession
 from services.statistics import agents, queues
 from tests.support.api_client import Client
 from tests.support.call_tables import create_tables, put_rows

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from projections.queues.agent_sessions import AgentSession
+from projections.queues.session_rows import AgentSession
 from services.database.connection import connect
 from services.log.times import parse_rfc3339
 from services.statistics import agents, queues

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.queues.agent_sessions import AGENT_SESSIONS, AgentSession
+from projections.queues.agent_sessions import AGENT_SESSIONS
+from projections.queues.session_rows import AgentSession
 from schemas.log import NewEvent
 from tests.support.folding import FoldSpec, ListSnapshot, block
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.queues.agent_sessions import AgentSession, Changes, changed_keys, end_or_keep, opened_row
 from projections.queues.queue_log_sessions import EVENTS, follow_line
-from schemas.ami.queue_log import QueueLogLine
+from projections.queues.session_rows import AgentSession, Changes, changed_keys, end_or_keep, opened_row
+from schemas.queue_log import QueueLogLine
 from tests.projections.queues.test_agent_sessions import seconds
 
 
@@ -32,7 +32,7 @@ class Sessions:
                 queue=queue.replace("NONE", ""),
                 agent=agent,
                 event=event,
-                data=data,
+                data=tuple(data),
             )
             changes: Changes = follow_line(self._memory, shape)
             for key in changed_keys(changes):

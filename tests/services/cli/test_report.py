@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from projections.queues import figures
-from projections.queues.agent_sessions import AgentSession
 from projections.queues.figures import QueuePassage
+from projections.queues.session_rows import AgentSession
 from services.database.connection import connect
 from tests.services.replay.test_history import Cli
 from tests.support.call_tables import create_tables, put_rows
