@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import field
 
+from projections.engine.derived import DerivedRow
 from projections.engine.model import Row
 
 
@@ -41,26 +42,24 @@ class CallRow(Row):
     story: dict[str, Any] | None = None
 
 
-class CallId(Struct):
+class CallId(DerivedRow):
     """An id under which a call is found: its linked id, an alias, or the unique id of one of its channels.
 
     ``number`` is that of the call.
     """
 
-    pbx: str
     id: str
     linkedid: str
     number: int
 
 
-class CallTag(Struct):
+class CallTag(DerivedRow):
     """A value by which a list of calls is filtered.
 
     ``kind`` is number, endpoint, queue or agent. A number has its digits only, without a leading +. ``started_at`` and
     ``number`` are those of the call, so that one index orders the calls of a value.
     """
 
-    pbx: str
     linkedid: str
     kind: str
     value: str

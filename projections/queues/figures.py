@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from projections.calls.call_rows import CallRow
+from projections.engine.derived import DerivedRow
 
 QUARTER, HOUR = 900, 3600
 OUTCOMES = (
@@ -22,7 +22,7 @@ OUTCOMES = (
 """How a passage ends; one that has not ended is ``waiting``."""
 
 
-class QueuePassage(Struct, kw_only=True):
+class QueuePassage(DerivedRow, kw_only=True):
     """One caller once through one queue; ``ordinal`` numbers the passages of a call from 0.
 
     Seconds are multiples of a millisecond. ``outcome`` is one of `OUTCOMES`, None while the caller waits.
@@ -46,7 +46,7 @@ class QueuePassage(Struct, kw_only=True):
     ring_no_answers: int = 0
 
 
-class AgentRing(Struct, kw_only=True):
+class AgentRing(DerivedRow, kw_only=True):
     """One ring of one member for a caller of a queue; ``ordinal`` numbers the rings of a call from 0.
 
     ``at`` is the answer, or else the end of the ring, or else its start while it rings. ``outcome`` is answered,
@@ -68,14 +68,13 @@ class AgentRing(Struct, kw_only=True):
     wrapup_seconds: float = 0.0
 
 
-class QueueSum(Struct, kw_only=True):
+class QueueSum(DerivedRow, kw_only=True):
     """The passages of one queue whose callers entered in the quarter (or the hour) that starts ``at``, in UTC.
 
     ``waits`` counts the answered and abandoned passages with a wait, ``wait_milliseconds`` sums their waits. The texts
     are arrays of milliseconds as PostgreSQL writes them, in ascending order: ``{3000,17000}``.
     """
 
-    pbx: str
     queue: str
     at: datetime
     answered: int = 0
@@ -99,10 +98,9 @@ class QueueSum(Struct, kw_only=True):
     abandoned_waits: str = "{}"
 
 
-class AgentSum(Struct, kw_only=True):
+class AgentSum(DerivedRow, kw_only=True):
     """The rings of one agent in the quarter (or the hour) that starts ``at``, in UTC."""
 
-    pbx: str
     agent: str
     at: datetime
     offered: int = 0

@@ -24,7 +24,7 @@ def call_object(row: CallRow) -> dict[str, Any]:
     if row.body is not None:
         return row.body
     # The machine of calls is large, and a process that serves no open call does not need it.
-    from projections.calls.story.row import call_of  # type: ignore[import-not-found,unused-ignore]
+    from projections.calls.story.row import call_of
 
     return as_wire(call_of(row))
 

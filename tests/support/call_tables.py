@@ -1,47 +1,34 @@
-"""The tables of calls and their figures without the model `calls`: made from the Structs, filled by SQL.
+"""The tables of calls and of their figures, filled with rows and by SQL instead of events."""
 
-This is the one place where tests and benchmarks make these tables. With the model registered, `create_tables` finds
-them and does nothing.
-"""
-
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
 
-from projections.calls import call_rows
-from projections.calls.call_rows import CallId, CallRow, CallTag
-from projections.engine.model import ReadModel
-from projections.queues import figures
-from projections.queues.agent_sessions import AGENT_SESSIONS, INDEXES
-from projections.queues.figures import AgentRing, AgentSum, QueuePassage, QueueSum
-from services.projector.table import Table
+from projections.calls.calls import CALLS
+from projections.queues.agent_sessions import AGENT_SESSIONS
+from services.projector.table import RowTable, Table
+
+MODELS = {model.name: model for model in (CALLS, AGENT_SESSIONS)}
 
 
-def _table(name: str, row: Any, key: tuple[str, ...]) -> Table:
-    return Table(ReadModel(name=name, version=1, row=row, key=key, on={}, is_state=False), "model")
+def _tables() -> Iterator[tuple[RowTable, tuple[str, ...]]]:
+    for model in MODELS.values():
+        table = Table(model, "model")
+        yield table, model.indexes
+        yield from zip(table.derived, [derived.indexes for derived in model.derived], strict=True)
 
 
-TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
-    "calls": (_table("calls", CallRow, ("linkedid",)), call_rows.CALL_INDEXES),
-    "call_ids": (_table("call_ids", CallId, call_rows.CALL_ID_KEY), call_rows.CALL_ID_INDEXES),
-    "call_tags": (_table("call_tags", CallTag, call_rows.CALL_TAG_KEY), call_rows.CALL_TAG_INDEXES),
-    "queue_passages": (_table("queue_passages", QueuePassage, figures.PASSAGE_KEY), figures.PASSAGE_INDEXES),
-    "agent_rings": (_table("agent_rings", AgentRing, figures.RING_KEY), figures.RING_INDEXES),
-    "queue_quarters": (_table("queue_quarters", QueueSum, figures.QUEUE_SUM_KEY), figures.QUEUE_SUM_INDEXES),
-    "queue_hours": (_table("queue_hours", QueueSum, figures.QUEUE_SUM_KEY), figures.QUEUE_SUM_INDEXES),
-    "agent_quarters": (_table("agent_quarters", AgentSum, figures.AGENT_SUM_KEY), figures.AGENT_SUM_INDEXES),
-    "agent_hours": (_table("agent_hours", AgentSum, figures.AGENT_SUM_KEY), figures.AGENT_SUM_INDEXES),
-    "agent_sessions": (Table(AGENT_SESSIONS, "model"), INDEXES),
-}
+TABLES = {table.bare_name: (table, indexes) for table, indexes in _tables()}
 
 CHECKPOINT = """
 INSERT INTO ledger.checkpoint (place, model, version, position, changed)
-SELECT 'model', $1, 1, position, position FROM ledger.head
+SELECT 'model', $1, $2, position, position FROM ledger.head
 ON CONFLICT DO NOTHING
 """
 
 # Calls every 2.6 seconds, of three PBXes: every second one is of a queue, one of a hundred is transferred.
-CALLS = """
+CALL_ROWS = """
 INSERT INTO calls (pbx, linkedid, tm_update, number, started_at, answered_at, ended_at, state, is_told, direction,
                    outcome, is_originated, is_transferred, talk_seconds, duration_seconds, aliases, sources, passages,
                    agent_rings, body)
@@ -102,16 +89,13 @@ FROM queue_passages GROUP BY 1, 2, 3
 """
 
 
-async def create_tables(connection: asyncpg.Connection, *names: str) -> None:
-    """Create the tables that do not exist, all if none is named, and let the API serve the models."""
-    for name in names or TABLES:
-        table, indexes = TABLES[name]
-        if await connection.fetchval("SELECT to_regclass($1)", f"model.{name}") is None:
+async def create_tables(connection: asyncpg.Connection, *models: str) -> None:
+    """Create the tables of the models, of both if none is named, and let the API serve them."""
+    for name in models or MODELS:
+        table, _ = TABLES[name]
+        if await connection.fetchval("SELECT to_regclass($1)", table.name) is None:
             await connection.execute(table.create)
-            for index in indexes:
-                await connection.execute(index.format(table=table.name, name=name))
-        if name in {"calls", "agent_sessions"}:
-            await connection.execute(CHECKPOINT, name)
+        await connection.execute(CHECKPOINT, name, MODELS[name].version)
 
 
 async def put_rows(connection: asyncpg.Connection, name: str, rows: list[Any]) -> None:
@@ -125,7 +109,7 @@ async def generate_calls(connection: asyncpg.Connection, count: int, step: int =
     names = ("calls", "call_ids", "call_tags")
     await drop_indexes(connection, *names)
     for start in range(1, count + 1, step):
-        for sql in (CALLS, IDS, TAGS):
+        for sql in (CALL_ROWS, IDS, TAGS):
             await connection.execute(sql, start, min(start + step - 1, count))
     await make_indexes(connection, *names)
 

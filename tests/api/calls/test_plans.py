@@ -58,7 +58,7 @@ FILTERS: tuple[tuple[tuple[str, ...], tuple[Any, ...], int], ...] = (
 async def filled(postgresql_url: str) -> AsyncIterator[str]:
     async with cloned(postgresql_url, SCHEMA) as url:
         connection = await connect(url, search_path="model, ledger")
-        await create_tables(connection, "calls", "call_ids", "call_tags")
+        await create_tables(connection, "calls")
         await generate_calls(connection, CALLS)
         await connection.close()
         yield url
