@@ -122,9 +122,7 @@ async def test_each_filter_selects_its_calls(client: Client, ledger: Ledger) -> 
 
 
 @pytest.mark.parametrize("query", ["", "queue=sales&", "pbx=pbx&direction=internal&"])
-async def test_pages_neither_repeat_nor_lose_a_call_while_new_ones_come(
-    client: Client, ledger: Ledger, query: str
-) -> None:
+async def test_pages_lose_and_repeat_no_call(client: Client, ledger: Ledger, query: str) -> None:
     rows = [call(n) for n in range(1, 11)]
     await put_calls(ledger, *rows, tagged=[tag for row in rows for tag in tags(row, queue=["sales"])])
     ids, cursor, young = [], "", 100
@@ -139,7 +137,7 @@ async def test_pages_neither_repeat_nor_lose_a_call_while_new_ones_come(
     assert ids == [f"{n}.1" for n in range(10, 0, -1)]
 
 
-async def test_a_call_is_found_by_each_of_its_ids(client: Client, ledger: Ledger) -> None:
+async def test_each_id_of_a_call_finds_it(client: Client, ledger: Ledger) -> None:
     await put_calls(ledger, call(1, "a"), call(2, "b"))
     await put_rows(ledger.connection, "call_ids", [CallId("a", "same", "1.1", 1), CallId("b", "same", "2.1", 2)])
     for path, linkedid in {
@@ -156,7 +154,7 @@ async def test_a_call_is_found_by_each_of_its_ids(client: Client, ledger: Ledger
         assert await error_message(await client.get(f"/v1/calls/{path}"), 404)
 
 
-async def test_a_line_for_each_call_and_a_last_line(client: Client, ledger: Ledger) -> None:
+async def test_each_call_has_a_line(client: Client, ledger: Ledger) -> None:
     await put_calls(ledger, *(call(n) for n in range(1, 4)))
     for query, accept in (("format=ndjson&", ""), ("", "application/x-ndjson")):
         reply = await client.get(f"/v1/calls?{query}limit=2", headers={"Accept": accept} if accept else {})
@@ -180,7 +178,7 @@ async def test_bad_parameters_are_refused(client: Client, ledger: Ledger, query:
     assert await error_message(await client.get(f"/v1/calls?{query}"), 400)
 
 
-async def test_a_supervisor_reads_calls_and_statistics_and_others_do_not(client: Client, ledger: Ledger) -> None:
+async def test_supervisors_alone_read_calls_and_statistics(client: Client, ledger: Ledger) -> None:
     await put_calls(ledger, call(1))
     tokens = {"": 401}
     for name, permissions, status in (

@@ -46,7 +46,7 @@ def test_a_call_is_created_changed_and_deleted() -> None:
         assert messages([change], row) == [(f"calls.call.{verb}", "/calls/1.1/", "1.1")]
 
 
-def test_a_call_that_becomes_part_of_an_older_one_is_deleted_with_that_one_as_its_resource() -> None:
+def test_a_merged_call_is_deleted_for_the_older() -> None:
     older, younger = call(1, aliases=["2.1"]), call(2)
     assert messages([(call(1), older), (younger, None)], older) == [
         ("calls.call.update", "/calls/1.1/", "1.1"),
@@ -54,7 +54,7 @@ def test_a_call_that_becomes_part_of_an_older_one_is_deleted_with_that_one_as_it
     ]
 
 
-def test_a_call_without_a_person_does_not_exist_until_one_comes() -> None:
+def test_a_call_without_a_person_does_not_exist() -> None:
     hidden, shown = call(1, is_told=False), call(1)
     assert messages([(None, hidden)], hidden) == []
     assert messages([(hidden, None)]) == []

@@ -162,7 +162,7 @@ def naive_queue(rows: list[QueuePassage], sla: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_agents_equal_a_count_of_every_ring_and_second(connection: asyncpg.Connection, seed: int) -> None:
+async def test_agents_equal_a_count_of_rings_and_seconds(connection: asyncpg.Connection, seed: int) -> None:
     rng = random.Random(100 + seed)
     around = rng.choice(CHANGES)
     await create_tables(connection)

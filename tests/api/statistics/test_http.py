@@ -174,7 +174,7 @@ async def test_csv_has_a_header_and_no_totals(client: Client, ledger: Ledger) ->
         )
 
 
-async def test_the_default_is_the_current_day_of_the_time_zone(client: Client, ledger: Ledger) -> None:
+async def test_the_default_is_the_time_zones_current_day(client: Client, ledger: Ledger) -> None:
     await create_tables(ledger.connection)
     body = await (await client.get("/v1/statistics/queues?timezone=Asia/Kathmandu")).json()
     since = datetime.fromisoformat(body["from"])

@@ -34,7 +34,7 @@ def intervals(tables: FoldSpec) -> list[Interval]:
     return sorted(items, key=lambda one: (one[1], one[2]))
 
 
-def test_a_dynamic_member_is_logged_in_from_added_to_removed() -> None:
+def test_a_dynamic_member_is_logged_in_until_removed() -> None:
     tables = FoldSpec(AGENT_SESSIONS).when(
         member("QueueMemberAdded", 1000), member("QueueMemberAdded", 1001, "support")
     )
@@ -56,7 +56,7 @@ def test_a_pause_counts_while_all_queues_are_paused() -> None:
     assert intervals(tables)[-1] == ("Alice", "pause", 1020, 1050, "lunch")
 
 
-def test_the_last_unpaused_queue_that_is_left_begins_the_pause_and_the_last_queue_ends_it() -> None:
+def test_quitting_the_last_unpaused_queue_begins_a_pause() -> None:
     tables = FoldSpec(AGENT_SESSIONS).when(
         member("QueueMemberAdded", 1000), member("QueueMemberAdded", 1000, "support")
     )
@@ -73,7 +73,7 @@ def test_a_static_member_has_pauses_and_no_login() -> None:
     assert intervals(tables) == [("Alice", "pause", 1010, None, "")]
 
 
-def test_a_list_begins_what_it_knows_and_ends_what_it_lacks() -> None:
+def test_a_list_begins_and_ends_sessions() -> None:
     snapshot = ListSnapshot("QueueStatus")
     item = listed(snapshot, LoginTime=900, Paused=1, LastPause=950, PausedReason="lunch")
     tables = FoldSpec(AGENT_SESSIONS).when(snapshot.start, item, snapshot.end, snapshot.over)

@@ -55,7 +55,7 @@ def call(**columns: Any) -> CallRow:
 
 @settings(max_examples=40)
 @given(st.lists(passages, min_size=1, max_size=6), st.randoms())
-def test_a_sum_of_passages_is_the_same_in_any_order_and_ends_at_nothing(some: list[QueuePassage], random: Any) -> None:
+def test_a_sum_of_passages_ignores_their_order(some: list[QueuePassage], random: Any) -> None:
     ones = [figures.queue_sum(passage, figures.HOUR) for passage in some]
     zero = QueueSum(pbx="pbx", queue="sales", at=START)
     total = zero
@@ -91,16 +91,14 @@ def test_a_sum_of_rings_ends_at_nothing(some: list[AgentRing]) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(passages, max_size=6), st.lists(rings, max_size=12))
-def test_the_parts_of_a_call_are_the_same_after_the_database(
-    some: list[QueuePassage], ringing: list[AgentRing]
-) -> None:
+def test_the_database_keeps_the_parts_of_a_call(some: list[QueuePassage], ringing: list[AgentRing]) -> None:
     row = call(passages=[figures.as_json(p) for p in some], agent_rings=[figures.as_json(r) for r in ringing])
     row.passages, row.agent_rings = msgspec.json.decode(msgspec.json.encode([row.passages, row.agent_rings]))
     assert figures.passages_of(row) == some
     assert figures.rings_of(row) == ringing
 
 
-def test_two_passages_of_one_call_in_one_hour_are_one_contribution() -> None:
+def test_two_passages_in_one_hour_are_one_contribution() -> None:
     first = QueuePassage(ordinal=0, queue="sales", entered_at=START, outcome="timeout", wait_seconds=30.0)
     again = QueuePassage(ordinal=1, queue="sales", entered_at=START + timedelta(minutes=20), outcome="answered")
     row = call(passages=[figures.as_json(first), figures.as_json(again)])

@@ -59,13 +59,13 @@ def test_a_login_lasts_from_line_to_line() -> None:
     assert sessions.intervals == [("login", 1000, 1060, ""), ("login", 1100, 1160.5, "sales")]
 
 
-def test_a_logoff_at_the_beginning_of_a_file_has_its_seconds() -> None:
+def test_a_logoff_without_login_has_its_seconds() -> None:
     lines = ("1000|1.1|NONE|1001|AGENTLOGOFF|SIP/1-1|600", "1000|NONE|NONE|1002|AGENTCALLBACKLOGOFF|10@x|30")
     assert Sessions().fold(*lines).intervals == [("login", 400, 1000, ""), ("login", 970, 1000, "")]
     assert Sessions().fold("1000|1.1|NONE|1001|AGENTLOGOFF|SIP/1-1").intervals == []
 
 
-def test_a_second_pauseall_and_an_unpauseall_while_not_paused_change_nothing() -> None:
+def test_a_second_pauseall_changes_nothing() -> None:
     sessions = Sessions().fold(
         "1000|NONE|NONE|Alice|UNPAUSEALL|",
         "1010|NONE|NONE|Alice|PAUSEALL|lunch",
@@ -76,7 +76,7 @@ def test_a_second_pauseall_and_an_unpauseall_while_not_paused_change_nothing() -
     assert sessions.intervals == [("pause", 1010, 1030, "lunch")]
 
 
-def test_a_pause_of_one_of_two_queues_is_none() -> None:
+def test_a_pause_in_one_queue_is_none() -> None:
     sessions = Sessions().fold(
         "1000|NONE|sales|Alice|ADDMEMBER|",
         "1000|NONE|support|Alice|ADDMEMBER|",

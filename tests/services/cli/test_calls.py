@@ -115,7 +115,7 @@ async def test_calls_are_listed_by_their_filters(cli: Cli) -> None:
     assert (await cli.run("calls", "--pbx", "none")).out.count("\n") == 1
 
 
-async def test_a_story_is_told_in_the_order_of_time(cli: Cli) -> None:
+async def test_a_story_has_the_order_of_time(cli: Cli) -> None:
     run = await cli.run("call", "1.9")
     assert (run.code, "\x1b" in run.out) == (0, False)
     lines = [line.split(maxsplit=2)[1:] for line in run.out.split("\n\n")[1].splitlines()]

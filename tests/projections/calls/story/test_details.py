@@ -27,7 +27,7 @@ def test_a_recording_with_a_pause_is_one() -> None:
     assert spans == [6, 1]
 
 
-def test_a_recording_without_the_class_dialplan_or_with_a_late_name() -> None:
+def test_a_recording_with_no_name_or_late_one() -> None:
     scene = Scene().talk(1)
     call = scene.emit("MixMonitorStart", **scene.shown(1)).wait(2).part(1, 2).call()
     assert [r.path for r in call.recordings] == [None]
@@ -36,7 +36,7 @@ def test_a_recording_without_the_class_dialplan_or_with_a_late_name() -> None:
     assert [r.path for r in scene.call().recordings] == ["/late.wav"]
 
 
-def test_a_recording_of_a_channel_that_was_never_up_is_left_out() -> None:
+def test_a_recording_of_an_unanswered_channel_is_absent() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
     assert monitored(scene, 1, "/a.wav").wait(2).hangup(1).call().recordings == []
 
@@ -64,7 +64,7 @@ def test_the_quality_is_the_worst_report() -> None:
     assert quality.mos == round(mos_of(e_model(25.0, 2.0, 0.0)), 2)
 
 
-def test_asterisks_own_media_score_counts_before_the_e_model() -> None:
+def test_asterisks_media_score_replaces_the_e_model() -> None:
     scene = report(Scene().talk(1), "RTCPReceived", MES="80.0", RTT="0.01", Report0FractionLost=0, Report0IAJitter=0)
     quality = scene.part(1, 2).call().legs[0].quality
     assert quality is not None
@@ -73,7 +73,7 @@ def test_asterisks_own_media_score_counts_before_the_e_model() -> None:
 
 
 @pytest.mark.parametrize(("rating", "mos"), [(93.2, 4.41), (100, 4.5), (50, 2.58), (0, 1.0), (-20, 1.0)])
-def test_the_score_of_a_rating_is_that_of_g107(rating: float, mos: float) -> None:
+def test_the_score_of_a_rating_is_g107s(rating: float, mos: float) -> None:
     assert round(mos_of(rating), 2) == mos
 
 
@@ -83,13 +83,13 @@ def record(scene: Scene, channel: int, user_field: str, account: str = "") -> Sc
     )
 
 
-def test_the_user_field_is_the_callers_last_that_is_not_empty() -> None:
+def test_the_user_field_is_the_callers_last_one() -> None:
     scene = record(record(Scene().talk(3), 1, "first", "sales"), 2, "other").part(1, 2)
     call = record(record(scene, 1, "last"), 1, "").call()
     assert (call.user_field, call.account_code, call.sources) == ("last", "sales", ["ami", "cdr"])
 
 
-def test_a_record_minutes_later_finds_the_call_that_has_ended() -> None:
+def test_a_record_minutes_later_finds_the_ended_call() -> None:
     scene = Scene().talk(3).part(1, 2)
     table = CallTable().take(scene.events).take(record(Scene(), 1, "late").events)
     call = table.call()

@@ -48,7 +48,7 @@ def test_a_member_who_hands_the_caller_on() -> None:
     assert [p.is_transferred for p in passages_of(row)] == [True]
 
 
-def test_ids_and_tags_while_a_call_lasts_and_after() -> None:
+def test_ids_and_tags_of_open_and_ended_calls() -> None:
     scene = connected(rung(waiting())).wait(3)
     lasting = row_of(scene)
     ended = row_of(complete(scene, 3, "caller").part(1, 2))

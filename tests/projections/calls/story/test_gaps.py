@@ -5,7 +5,7 @@ from tests.support.calls import CallTable
 from tests.support.scene import CONFERENCE, RINGING, UP, Scene, uid
 
 
-def test_a_call_that_is_up_at_the_first_list() -> None:
+def test_a_call_up_at_the_first_list() -> None:
     scene = Scene()
     for channel, number in ((1, "100"), (2, "101")):
         scene.channels[channel] = {
@@ -21,7 +21,7 @@ def test_a_call_that_is_up_at_the_first_list() -> None:
     assert (round(call.duration_seconds or 0), [p.number for p in call.parties]) == (35, ["100", "101"])
 
 
-def test_channels_in_one_bridge_of_the_first_list_talk() -> None:
+def test_channels_bridged_in_the_first_list_talk() -> None:
     scene = Scene()
     for channel, number in ((1, "100"), (2, "101")):
         scene.new(channel, f"PJSIP/{number}-0000000{channel}", number, linked=1, state=UP)
@@ -73,7 +73,7 @@ def test_a_list_that_is_not_complete_ends_nothing() -> None:
     assert CallTable().take(failed).call().state == "talking"
 
 
-def test_a_channel_that_began_or_ended_during_the_list() -> None:
+def test_a_channel_of_the_time_of_a_list() -> None:
     scene = Scene().talk(3).snapshot(1, 2)
     *before, listed, over = scene.events
     during = Scene()

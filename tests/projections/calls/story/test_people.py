@@ -30,13 +30,13 @@ def test_the_callee_hangs_up() -> None:
     assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
 
 
-def test_nobody_asked_for_the_hangup() -> None:
+def test_a_hangup_without_a_request_is_the_pbxs() -> None:
     call = Scene().talk().leave(2, "b").leave(1, "b").hangup(2, 1).call()
     assert call.hangup is not None
     assert (call.hangup.by, call.hangup.party) == ("pbx", None)
 
 
-def test_a_soft_request_at_the_end_of_the_dialplan_names_nobody() -> None:
+def test_a_soft_request_of_the_dialplan_names_nobody() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="503")
     call = scene.emit("SoftHangupRequest", **scene.shown(1)).hangup(1).call()
     assert call.hangup is not None
@@ -52,7 +52,7 @@ def test_the_caller_id_before_the_first_dial_counts() -> None:
     assert (caller.number, caller.name, caller.number_at_start) == ("+4930123", "Ann", "004930123")
 
 
-def test_a_dialled_number_is_the_first_that_is_shown() -> None:
+def test_a_dialled_number_is_the_first_one_shown() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="95551212")
     scene.new(2, "PJSIP/trunk-00000002", linked=1, state=DOWN).number(2, "5551212", "Out")
     scene.dial(1, 2, "5551212@trunk").number(2, "100").answer(1, 2, "b").part(1, 2)
@@ -97,7 +97,7 @@ def test_ringing_before_the_dial_and_without_one() -> None:
     assert scene.call().rings[0].ringing_at is not None
 
 
-def test_of_a_group_one_answers_and_the_others_end_elsewhere() -> None:
+def test_one_phone_of_a_group_answers() -> None:
     scene = Scene().new(1, "PJSIP/trunk-00000001", "1", exten="5550100")
     for phone in (2, 3, 4):
         scene.ring(1, phone, f"PJSIP/10{phone}-0000000{phone}", f"10{phone}", linked=1)
@@ -131,7 +131,7 @@ def test_outcomes_by_the_callers_cause(outcome: str, cause: int) -> None:
     assert Scene().new(1, "PJSIP/100-00000001", "100", exten="500").hangup(1, cause=cause).call().outcome == outcome
 
 
-def test_who_only_spoke_with_the_pbx() -> None:
+def test_a_caller_may_speak_with_the_pbx_alone() -> None:
     call = Scene().new(1, "PJSIP/100-00000001", "100", exten="210").state(1, UP).wait(3).hangup(1).call()
     assert (call.outcome, call.conversations, call.destination) == ("pbx_only", [], Destination(number="210"))
 
@@ -152,7 +152,7 @@ def test_a_phone_that_forwards() -> None:
     assert [(r.to.number, r.outcome) for r in call.rings] == [("101", "forwarded"), ("107", "answered")]
 
 
-def test_a_forward_through_a_local_channel_that_dials_first() -> None:
+def test_a_forward_through_an_early_local_channel() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
     scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).local(3, 4, "Local/107@internal-0001", linked=1)
     scene.ring(4, 5, "PJSIP/107-00000005", "107", linked=1)
@@ -181,7 +181,7 @@ def test_click_to_dial() -> None:
     assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [(None, "100"), ("100", "101")]
 
 
-def test_click_to_dial_of_a_phone_that_does_not_answer() -> None:
+def test_click_to_dial_of_an_unanswered_phone() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", state=DOWN).dial(None, 1, "100").state(1, RINGING).wait(20)
     call = scene.dial_end(None, 1, "NOANSWER").hangup(1, cause=19).call()
     assert (call.caller, call.outcome, call.rings[0].outcome) == (None, "no_answer", "no_answer")

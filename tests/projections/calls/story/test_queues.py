@@ -66,7 +66,7 @@ def test_asterisks_word_for_the_end(status: str, outcome: str) -> None:
 @pytest.mark.parametrize(
     ("status", "outcome"), [("FULL", "full"), ("JOINEMPTY", "join_empty"), ("JOINUNAVAIL", "join_empty")]
 )
-def test_who_may_not_join(status: str, outcome: str) -> None:
+def test_callers_may_be_refused_by_a_queue(status: str, outcome: str) -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="603").run(1, "Queue", "empty,,,,6")
     match = passage(scene.var(1, "QUEUESTATUS", status).run(1, "Hangup").hangup(1))
     assert (match.queue, match.outcome, match.wait_seconds, match.position) == ("empty", outcome, None, None)
@@ -139,7 +139,7 @@ def test_the_same_queue_twice_and_another_one() -> None:
     ]
 
 
-def test_an_agent_who_transfers_by_feature_code_ends_his_talk() -> None:
+def test_a_transfer_by_feature_code_ends_agents_talk() -> None:
     scene = connected(rung(waiting())).wait(6)
     scene.local(3, 4, "Local/107@internal-0001", linked=1).enter(3, "b2").leave(2, "b").enter(2, "b2")
     scene.ring(4, 5, "PJSIP/107-00000005", "107", linked=1).answer(4, 5, "b3").state(3, UP).wait(2)
@@ -193,7 +193,7 @@ def test_a_bridge_takes_a_waiting_caller_out() -> None:
     assert (match.outcome, match.wait_seconds, match.left_at is not None) == ("unknown", 5, True)
 
 
-def test_a_local_member_who_dials_before_the_queues_own_events() -> None:
+def test_a_local_member_may_dial_before_queue_events() -> None:
     scene = waiting().local(2, 3, "Local/101@members-0001", linked=1, optimize="No")
     scene.ring(3, 4, "PJSIP/101-00000004", "101", linked=1)
     queue(scene, "AgentCalled", 1, 2, Interface="Local/101@members/n", MemberName="Bob").dial(
@@ -291,7 +291,7 @@ def test_a_session_younger_than_the_call() -> None:
     assert calls[uid(2)].legs[0].linkedids == [uid(2), uid(1)]
 
 
-def test_a_session_ends_when_its_last_phone_moves_to_the_callers_call() -> None:
+def test_a_session_ends_when_its_last_phone_moves() -> None:
     scene = session(Scene()).new(2, "PJSIP/109-00000002", "109", exten="600").state(2, UP)
     scene.local(3, 4, "Local/105@internal-0001", linked=2, optimize="No").dial(2, 3)
     scene.new(5, "PJSIP/105-00000005", "105", linked=1, state=0).leave(1, "hold", **AGENT_HOLD).hangup(1)

@@ -55,7 +55,7 @@ def test_cuts_and_restarts_change_no_byte(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_open_channels_are_those_of_the_clis_last_list(name: str) -> None:
+def test_open_channels_equal_the_clis_last_list(name: str) -> None:
     table = table_of(name).calls(untold=True).values()
     up = {leg.unique_id for call in table if call.state != "ended" for leg in call.legs if leg.ended_at is None}
     listed, _ = last_list(name)
@@ -81,7 +81,7 @@ def message_channels(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_linked_id_with_a_person_is_told_once(name: str) -> None:
+def test_every_linked_id_with_persons_is_told_once(name: str) -> None:
     """Linked ids come from CEL, which the machine does not read; merged ones are aliases."""
     persons, ids = with_persons(name), by_id(name)
     assert persons <= ids.keys()
@@ -90,7 +90,7 @@ def test_every_linked_id_with_a_person_is_told_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_clis_count_of_calls_is_that_of_dialplan_runs(name: str) -> None:
+def test_the_clis_count_of_calls_counts_dialplan_runs(name: str) -> None:
     """`core show calls` counts runs: one for each channel in the dialplan, one more for each text message."""
     outgoing = {"AppDial", "AppDial2", "AppQueue"}
     ran = {h["Uniqueid"] for h in headers(name, "Newexten") if h["Application"] not in outgoing}
@@ -156,7 +156,7 @@ def talked(call: Call, channels: set[str]) -> float:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_who_hung_up_is_the_hangup_source_of_cel(name: str) -> None:
+def test_hangups_have_the_hangup_sources_of_cel(name: str) -> None:
     """The source is of one channel's end, so after a transfer it is not that of the call."""
     sources = {
         event["UniqueID"]: msgspec.json.decode(event["Extra"])["hangupsource"]
@@ -178,7 +178,7 @@ def test_who_hung_up_is_the_hangup_source_of_cel(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answers_transfers_pickups_and_parks_are_those_of_cel(name: str) -> None:
+def test_answers_transfers_pickups_and_parks_equal_cel(name: str) -> None:
     """Where CEL has an event, the story has an item, and the other way round."""
     events = Counter(event["EventName"] for event in headers(name, "CEL"))
     table = calls(name).values()

@@ -91,7 +91,7 @@ def test_attended_transfer_on_two_legs() -> None:
     ]
 
 
-def test_attended_transfer_before_its_bridge_events_and_without_names() -> None:
+def test_attended_transfer_before_its_bridge_events() -> None:
     scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2)
     attended(scene, 1, 3, DestType="Bridge", SecondBridgeUniqueid="b2")
     scene.leave(2, "b").leave(3, "b2").enter(2, "b2", swap=3).link(1, 4).hangup(3).leave(1, "b").hangup(1).wait(5)
@@ -128,7 +128,7 @@ def test_attended_transfer_by_feature_code() -> None:
     assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [("100", "101"), ("100", "102")]
 
 
-def test_blonde_transfer_by_feature_code_and_the_call_back() -> None:
+def test_blonde_transfer_by_feature_code_calls_back() -> None:
     scene = feature_code(Scene().talk(3))
     scene.channels[3]["ChannelState"] = RINGING
     scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
@@ -166,7 +166,7 @@ def test_attended_transfer_by_a_link_of_two_bridges() -> None:
     assert talks(call) == [["100", "101"], ["100", "102"], ["101", "102"]]
 
 
-def test_attended_transfer_whose_legs_stand_the_other_way_round() -> None:
+def test_attended_transfer_with_its_legs_the_other_way() -> None:
     scene = consultation(Scene().talk(3))
     legs = scene.shown(3, "OrigTransferer") | scene.shown(1, "SecondTransferer")
     facts = legs | {"SecondBridgeUniqueid": "b", "DestType": "App", "DestApp": "Dial"}
