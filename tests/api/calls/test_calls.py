@@ -1,45 +1,21 @@
 """GET /v1/calls and /v1/calls/{id}: filters, pages, ids, formats, refusals."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 import pytest
 
 from projections.calls.call_rows import CallId, CallRow, CallTag
+from tests.api.calls.rows import call
 from tests.support.api_client import Client, bearer, log_in
 from tests.support.call_tables import create_tables, put_rows
 from tests.support.ledger import Ledger
 from tests.support.users import create_user, error_message
 
-START = datetime(2026, 11, 23, 14, tzinfo=UTC)
 LISTS = {
     *("parties", "rings", "conversations", "transfers", "pickups", "forwards", "queues", "holds", "parks"),
     *("conferences", "voicemails", "recordings", "legs", "gaps"),
 }
-
-
-def call(number: int, pbx: str = "pbx", **columns: Any) -> CallRow:
-    started = START + timedelta(seconds=number // 2)  # two calls begin at the same moment
-    linkedid = f"{number}.1"
-    row: dict[str, Any] = {
-        "linkedid": linkedid,
-        "number": number,
-        "started_at": started,
-        "answered_at": None,
-        "ended_at": started,
-        "state": "ended",
-        "is_told": True,
-        "direction": "internal",
-        "outcome": "answered",
-        "is_originated": False,
-        "is_transferred": False,
-        "talk_seconds": float(number),
-        "duration_seconds": 1.0,
-        "body": {"linkedid": linkedid, "pbx": pbx, "talk_seconds": float(number), **{name: [] for name in LISTS}},
-    }
-    return CallRow(pbx=pbx, tm_update=started, **row | columns)
 
 
 def tags(row: CallRow, **values: Iterable[str]) -> list[CallTag]:

@@ -1,10 +1,8 @@
 """Each filter of a list of calls reads an index, and little more than a page: EXPLAIN over 100,000 calls."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
-import msgspec
 import pytest
 
 from services.calls.listing import list_sql
@@ -13,6 +11,7 @@ from services.database.connection import connect
 from services.log.times import parse_rfc3339
 from tests.support.call_tables import create_tables, generate_calls
 from tests.support.database import SCHEMA, cloned
+from tests.support.plans import plan
 
 CALLS = 100_000
 PAGE = 101
@@ -62,20 +61,6 @@ async def filled(postgresql_url: str) -> AsyncIterator[str]:
         await generate_calls(connection, CALLS)
         await connection.close()
         yield url
-
-
-async def plan(url: str, sql: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """Return the nodes of the plan with which PostgreSQL ran it."""
-    connection: asyncpg.Connection = await connect(url, search_path="model, ledger")
-    text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *parameters)
-    await connection.close()
-    return list(nodes(msgspec.json.decode(text)[0]["Plan"]))
-
-
-def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in node.get("Plans", ()):
-        yield from nodes(child)
 
 
 @pytest.mark.parametrize(("names", "values", "pages"), FILTERS, ids=lambda value: str(value)[:40])

@@ -11,7 +11,7 @@ from api.stream.resources import StreamCatalog
 from projections.calls.call_rows import CallRow
 from projections.engine.step import Change
 from schemas.log import RecordedEvent
-from tests.api.calls.test_calls import call
+from tests.api.calls.rows import call
 
 AT = datetime(2026, 11, 23, 14, tzinfo=UTC)
 CATALOG = StreamCatalog((CALL_STREAM,))

@@ -12,9 +12,9 @@ from services.log.times import parse_rfc3339
 from services.statistics import agents, queues
 from services.statistics.buckets import Every
 from services.statistics.period import span_of
-from tests.api.calls.test_plans import plan
 from tests.support.call_tables import create_tables, generate_passages, make_indexes, put_rows
 from tests.support.database import READ_MODELS, cloned
+from tests.support.plans import plan
 
 PASSAGES = 100_000
 HOURS_OF_MONTH = 31 * 24

@@ -6,7 +6,6 @@ from typing import Any
 from projections.queues.queue_log_sessions import EVENTS, follow_line
 from projections.queues.session_rows import AgentSession, Changes, changed_keys, end_or_keep, opened_row
 from schemas.queue_log import QueueLogLine
-from tests.projections.queues.test_agent_sessions import seconds
 
 
 class Sessions:
@@ -44,7 +43,10 @@ class Sessions:
     @property
     def intervals(self) -> list[tuple[str, float, float | None, str]]:
         rows = self.rows.values()
-        items = [(r.kind, r.started_at.timestamp(), seconds(r.ended_at), r.reason or r.queue) for r in rows]
+        items = [
+            (r.kind, r.started_at.timestamp(), r.ended_at.timestamp() if r.ended_at else None, r.reason or r.queue)
+            for r in rows
+        ]
         return sorted(items, key=lambda one: one[:2])
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from projections.calls.call_rows import CallId, CallRow, CallTag
 from services.database.connection import connect
-from tests.services.replay.test_history import Cli
 from tests.support.call_tables import create_tables, put_rows
+from tests.support.program import Cli
 
 START = datetime(2026, 11, 23, 14, 3, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ from projections.queues import figures
 from projections.queues.figures import QueuePassage
 from projections.queues.session_rows import AgentSession
 from services.database.connection import connect
-from tests.services.replay.test_history import Cli
 from tests.support.call_tables import create_tables, put_rows
+from tests.support.program import Cli
 
 pytestmark = pytest.mark.usefixtures("model_tables")
 

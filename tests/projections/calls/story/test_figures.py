@@ -9,9 +9,8 @@ from projections.calls.call_rows import CallRow
 from projections.calls.story.tags import ids_of, tags_of
 from projections.queues.figures import passages_of, rings_of
 from tests.captures import truth
-from tests.projections.calls.story.test_queues import MEMBER, complete, connected, queue, rung, waiting
-from tests.projections.calls.story.test_recordings import NAMES, table_of
-from tests.projections.calls.story.test_transfers import blind
+from tests.projections.calls.story.recorded import NAMES, table_of
+from tests.projections.calls.story.scenes import MEMBER, blind, complete, connected, queue, rung, waiting
 from tests.support.calls import CallTable
 from tests.support.scene import Scene, uid
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.calls import Call, Passage
+from tests.projections.calls.story.scenes import MEMBER, complete, connected, queue, rung, waiting
 from tests.support.scene import RINGING, UP, Scene, uid
 
 AGENT_HOLD: dict[str, Any] = {
@@ -13,19 +14,6 @@ AGENT_HOLD: dict[str, Any] = {
     "BridgeTechnology": "holding_bridge",
     "BridgeCreator": "AgentPool",
 }
-MEMBER = {"Interface": "PJSIP/101", "MemberName": "Bob Baker"}
-
-
-def queue(scene: Scene, event: str, caller: int = 1, member: int | None = None, **more: object) -> Scene:
-    return scene.emit(event, **scene.shown(caller), **scene.shown(member, "Dest"), **({"Queue": "sales"} | more))
-
-
-def waiting(seconds: float = 10, *, dialplan: bool = True) -> Scene:
-    """Let a caller from the trunk (channel 1) wait in the queue ``sales``."""
-    scene = Scene().new(1, "PJSIP/trunk-00000001", "5550101", exten="600").state(1, UP)
-    if dialplan:
-        scene.run(1, "Queue", "sales,t,,,25")
-    return queue(scene, "QueueCallerJoin", Position=1, Count=1).wait(seconds)
 
 
 def left(scene: Scene, hold: int = 10, caller: int = 1) -> Scene:
@@ -79,23 +67,6 @@ def test_a_key_takes_a_caller_out() -> None:
 
 def test_why_a_caller_left_may_stay_unknown() -> None:
     assert passage(left(waiting()).run(1, "Playback", exten="700").hangup(1)).outcome == "unknown"
-
-
-def rung(scene: Scene, member: int = 2) -> Scene:
-    name = f"PJSIP/10{member - 1}-0000000{member}"
-    scene.new(member, name, f"10{member - 1}", linked=1, state=0)
-    return queue(scene, "AgentCalled", 1, member, **MEMBER).dial(1, member, name).state(member, RINGING).wait(3)
-
-
-def connected(scene: Scene, member: int = 2, hold: int = 13) -> Scene:
-    scene.state(member, UP).dial_end(1, member, "ANSWER")
-    queue(scene, "QueueCallerLeave", Count=0)
-    queue(scene, "AgentConnect", 1, member, **MEMBER, HoldTime=hold, RingTime=3)
-    return scene.enter(member, "b").enter(1, "b")
-
-
-def complete(scene: Scene, talk: int, reason: str, member: int = 2) -> Scene:
-    return queue(scene, "AgentComplete", 1, member, **MEMBER, HoldTime=13, TalkTime=talk, Reason=reason)
 
 
 def test_a_member_answers() -> None:

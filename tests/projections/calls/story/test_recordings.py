@@ -12,20 +12,10 @@ from projections.calls.story.call import PERSON, kind_of
 from projections.engine.headers import headers_of
 from schemas.calls import Call
 from tests.captures import last_list, truth
+from tests.projections.calls.story.recorded import NAMES, table_of
 from tests.support.calls import CallTable, shaped_all
 from tests.support.folding import recorded
 from tests.support.recorded_events import cut, recording, snapshotted
-
-NAMES = ("rich22", "rich16")
-
-
-@cache
-def table_of(name: str) -> CallTable:
-    table = CallTable()
-    events = shaped_all(snapshotted(name))
-    for start in range(0, len(events), 500):
-        table.fold(events[start : start + 500])
-    return table
 
 
 @cache

@@ -3,6 +3,7 @@
 from typing import Any
 
 from schemas.calls import Call
+from tests.projections.calls.story.scenes import blind
 from tests.support.scene import DOWN, HOLDING, RINGING, UP, Scene, uid
 
 
@@ -15,19 +16,6 @@ def numbers(call: Call) -> list[tuple[Any, ...]]:
         (t.kind, t.by.number, t.transferee and t.transferee.number, [p.number for p in t.to], t.number, t.outcome)
         for t in call.transfers
     ]
-
-
-def blind(scene: Scene, *, by: int, transferee: int | None, to: str) -> Scene:
-    facts = scene.shown(by, "Transferer") | scene.shown(transferee, "Transferee")
-    return scene.emit(
-        "BlindTransfer",
-        Result="Success",
-        **facts,
-        BridgeUniqueid="b",
-        IsExternal="Yes",
-        Context="internal",
-        Extension=to,
-    )
 
 
 def attended(scene: Scene, first: int, second: int, **more: object) -> Scene:
