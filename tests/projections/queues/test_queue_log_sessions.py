@@ -1,48 +1,27 @@
 """Logins and pauses from lines of queue_log."""
 
-from datetime import UTC, datetime
-from typing import Any
-
-from projections.queues.queue_log_sessions import EVENTS, follow_line
-from projections.queues.session_rows import AgentSession, Changes, changed_keys, end_or_keep, opened_row
-from schemas.queue_log import QueueLogLine
+from projections.queues.agent_sessions import AGENT_SESSIONS
+from projections.queues.queue_log_sessions import EVENTS
+from schemas.log import NewEvent
+from tests.support.folding import FoldSpec
 
 
 class Sessions:
-    """The rows of agents' sessions, folded from lines as the engine folds them."""
+    """The rows of agents' sessions, folded from lines."""
 
     def __init__(self) -> None:
-        self.rows: dict[Any, AgentSession] = {}
-        self._memory: dict[str, Any] = {}
-        self._position = 0
+        self._spec = FoldSpec(AGENT_SESSIONS)
 
     def fold(self, *lines: str) -> "Sessions":
         for line in lines:
-            self._position += 1
-            time, call, queue, agent, event, *data = line.split("|")
+            at, _, _, _, event, *_ = line.split("|")
             assert event in EVENTS
-            at = datetime.fromtimestamp(float(time), UTC)
-            shape = QueueLogLine(
-                pbx="pbx",
-                at=at,
-                recorded=at,
-                position=self._position,
-                call_id=call,
-                queue=queue.replace("NONE", ""),
-                agent=agent,
-                event=event,
-                data=tuple(data),
-            )
-            changes: Changes = follow_line(self._memory, shape)
-            for key in changed_keys(changes):
-                row = end_or_keep(self.rows.get(key) or opened_row(key, changes), changes)
-                if row is not None:
-                    self.rows[key] = row
+            self._spec.when(NewEvent("queue_log", event, None, float(at), f"{line}\n".encode()))
         return self
 
     @property
     def intervals(self) -> list[tuple[str, float, float | None, str]]:
-        rows = self.rows.values()
+        rows = self._spec.then().values()
         items = [
             (r.kind, r.started_at.timestamp(), r.ended_at.timestamp() if r.ended_at else None, r.reason or r.queue)
             for r in rows
