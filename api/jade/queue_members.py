@@ -64,7 +64,8 @@ def every_member(request: web.Request) -> Args:
 
 def member_detail(request: web.Request) -> Args:
     """Return the arguments of the detail: a name, and the queue in ``?queue_name=``."""
-    return (*detail(request), queue_name(request))
+    queue = queue_name(request)
+    return (*detail(request), queue)
 
 
 def queue_name(request: web.Request) -> str:

@@ -216,7 +216,8 @@ async def test_two_processes_share_their_tokens(serve: Serve) -> None:
     assert (await one.get(VIEW, params={"authtoken": token})).status == 401
 
 
-async def test_logins_are_503_before_users_are_read(tmp_path: Path) -> None:
+async def test_logins_are_503_before_users_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.projector.checkpoints.waits.REFRESH_SECONDS", 0.05)
     app = create("postgresql://nobody@/none?host=/nonexistent", Settings(data=tmp_path, admin_password=PASSWORD))
     async with TestClient(TestServer(app)) as client:
         for reply in (

@@ -1,4 +1,4 @@
-"""What the tests of retention have in common."""
+"""The fixture of all tests of retention."""
 
 import pytest
 
