@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from projections.engine.changes import OnChange, keeping_first
 from projections.engine.decoding import DecodedEvent
 from projections.engine.keys import check_key
 from projections.engine.model import GroupHandler, Handler, Key, ReadModel, Row
@@ -11,9 +12,6 @@ from projections.engine.state import FoldState, Snapshot, list_item
 from projections.engine.subscriptions import SNAPSHOT_EVENTS
 from schemas.ami import AmiEvent
 from schemas.log import RecordedEvent
-
-OnChange = Callable[[RecordedEvent, Key, Any, Any], None]
-"""Called for each change of a row: the event, the full key, the row before and after it (None: no row)."""
 
 
 class Fold:
@@ -43,7 +41,7 @@ class Fold:
         self.groups: set[Key] = set()
         self.pbxes: set[str] = set()
         self.before: dict[Key, Any] = {}
-        self._on_change = _keeping_first(self.before, on_change) if model.derived else on_change
+        self._on_change = keeping_first(self.before, on_change) if model.derived else on_change
         self._plan: list[tuple[Handler | GroupHandler | None, Key, Any, RecordedEvent]] = []
         self._rows = RowSet(model)
         self.rows = self._rows.by_key
@@ -195,12 +193,3 @@ class Fold:
         for key, row in list(self.rows.items()):
             if key[0] == event.pbx and not snapshot.is_marked(key) and (is_listed is None or is_listed(row)):
                 self._set(key, row, None, event)
-
-
-def _keeping_first(first: dict[Key, Any], on_change: OnChange | None) -> OnChange:
-    def keep(event: RecordedEvent, key: Key, before: Any, after: Any) -> None:
-        first.setdefault(key, before)
-        if on_change is not None:
-            on_change(event, key, before, after)
-
-    return keep

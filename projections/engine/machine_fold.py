@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
+from projections.engine.changes import OnChange, is_unchanged
 from projections.engine.decoding import DecodedEvent
 from projections.engine.derived import rows_of
-from projections.engine.fold import Fold, OnChange
+from projections.engine.fold import Fold
 from projections.engine.keys import check_key
 from projections.engine.machine import Machine
 from projections.engine.model import Key, ReadModel, Row
@@ -140,7 +141,7 @@ class MachineFold(Fold):
                     self.rejected.append((event.position, event.name, str(error)))
                     after = None
             if after is not None:
-                is_same = before is not None and _is_same(before, after)
+                is_same = before is not None and is_unchanged(before, after)
                 after.tm_update = event.at
                 self.rows[key] = after
             else:
@@ -189,13 +190,6 @@ class MachineFold(Fold):
 
 def _sources_of(shape: type[Any]) -> tuple[Any, ...]:
     return getattr(shape, "source_of_events", "ami"), getattr(shape, "also_from", None)
-
-
-def _is_same(before: Row, after: Row) -> bool:
-    """Return whether two rows differ in ``tm_update`` at most."""
-    return all(
-        getattr(before, name) == getattr(after, name) for name in before.__struct_fields__ if name != "tm_update"
-    )
 
 
 def new_fold(

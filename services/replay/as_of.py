@@ -21,7 +21,7 @@ from services.projector import saved_states as saved
 from services.projector.ended_rows import is_served, load_ended
 from services.projector.initial_state import InitialState, read_initial_state
 from services.projector.table import Table
-from services.replay.instants import Instant
+from services.replay.instants import Instant, length_after, windows_after
 
 WINDOW_POSITIONS = 5_000
 SLICE_EVENTS = 250
@@ -102,11 +102,11 @@ class AsOfReader:
         starts = await self._start(connection, names, instant, max_events, lacks_ended)
         # Models that start at one position are folded together; mostly these are all.
         groups = [list(group) for _, group in groupby(starts, key=lambda start: start.position)]
-        total = sum(_length(instant, group[0].position) for group in groups)
+        total = sum(length_after(instant, group[0].position) for group in groups)
         done = 0
         for group in groups:
             subscriptions = self._subscriptions_of(tuple(start.table.model.name for start in group))
-            for after, until in _windows(instant, group[0].position):
+            for after, until in windows_after(instant, group[0].position, WINDOW_POSITIONS):
                 rows = await connection.fetch(READ, after, until, list(subscriptions), instant.until)
                 await _fold(connection, group, rows, subscriptions)
                 done += until - after
@@ -135,7 +135,7 @@ class AsOfReader:
                 table = self.tables[name]
                 looks_up = lacks_ended and table.model.machine is not None
                 start = await self._initial_state(connection, table.model, instant, archives, lacks_ended=looks_up)
-                if max_events is not None and (length := _length(instant, start.position)) > max_events:
+                if max_events is not None and (length := length_after(instant, start.position)) > max_events:
                     raise TooFarError(f"{name} requires folding {length:,} events; the limit is {max_events:,}")
                 folds.append(_ModelFold(table, start, lacks_ended=looks_up))
         return sorted(folds, key=lambda fold: fold.position)
@@ -176,23 +176,6 @@ class _ModelFold:
 
     def result(self) -> AsOfModel:
         return AsOfModel(self.table, list(self.fold.rows.values()), self.fold.state, self.fold.changed or self._changed)
-
-
-def _spans_after(instant: Instant, position: int) -> list[tuple[int, int]]:
-    return [(max(after, position), until) for after, until in instant.spans if until > position]
-
-
-def _length(instant: Instant, position: int) -> int:
-    return sum(until - after for after, until in _spans_after(instant, position))
-
-
-def _windows(instant: Instant, position: int) -> list[tuple[int, int]]:
-    spans = _spans_after(instant, position)
-    return [
-        (at, min(at + WINDOW_POSITIONS, until))
-        for after, until in spans
-        for at in range(after, until, WINDOW_POSITIONS)
-    ]
 
 
 async def _fold(

@@ -144,3 +144,18 @@ def _joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         else:
             joined.append((after, until))
     return tuple(joined)
+
+
+def length_after(instant: Instant, position: int) -> int:
+    """Return the number of positions after ``position`` that may hold events of the instant."""
+    return sum(until - after for after, until in _spans_after(instant, position))
+
+
+def windows_after(instant: Instant, position: int, size: int) -> list[tuple[int, int]]:
+    """Return these positions as windows (after, until) of at most ``size``."""
+    spans = _spans_after(instant, position)
+    return [(at, min(at + size, until)) for after, until in spans for at in range(after, until, size)]
+
+
+def _spans_after(instant: Instant, position: int) -> list[tuple[int, int]]:
+    return [(max(after, position), until) for after, until in instant.spans if until > position]
