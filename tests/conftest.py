@@ -38,6 +38,7 @@ TIME_LIMITS = (
     "services.commander.executor.REQUEST_TTL_SECONDS",
     "services.log.writer.APPEND_SECONDS",
     "services.database.pool.ACQUIRE_SECONDS",
+    "services.projector.checkpoints.waits.REFRESH_SECONDS",
     "services.cli.status_report.COMMANDER_TTL_SECONDS",
 )
 """A response changes when one of these passes. A busy machine must not reach them; a test of one sets it itself."""

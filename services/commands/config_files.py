@@ -43,15 +43,20 @@ async def replace_file(
     ``version`` is the name under which the text is listed; only the present one, the file's own name, can be replaced.
     ``tags`` are those of `MODELS` that the client has read, None for an unconditional change.
     """
-    if version != file:
-        if await context.pool.fetchval(VERSION, pbx, version, file) is None:
-            raise NotFound(f"not found: version {version} of {file}")
-        raise Conflict("an earlier version cannot be changed")
+    await require_present(context, file, pbx=pbx, version=version)
     parsed = _parse(file, text)
     at = await resolve_pbx(context.pool, pbx)
     base = await _base(context, at, file, tags)
     act = ConfigReplace(file, await tokenize_secrets(context, parsed.sections), base)
     return await change_file(context, request, at, act)
+
+
+async def require_present(context: CommandContext, file: str, *, pbx: str | None, version: str) -> None:
+    """Raise NotFound for an unknown version of a file, Conflict for an earlier one."""
+    if version != file:
+        if await context.pool.fetchval(VERSION, pbx, version, file) is None:
+            raise NotFound(f"not found: version {version} of {file}")
+        raise Conflict("an earlier version cannot be changed")
 
 
 async def delete_version(

@@ -12,7 +12,7 @@ from api.http.views.view import Args, pbx_filter
 from api.jade.resource import Resource, detail, everything
 from api.jade.writes import write_response
 from schemas.configuration import DIALPLAN, PARKING, PJSIP, QUEUES
-from services.commands.config_files import MODELS, delete_version, replace_file
+from services.commands.config_files import MODELS, delete_version, replace_file, require_present
 
 FAMILIES = {"dialplan": DIALPLAN, "park": PARKING, "pjsip": PJSIP, "queue": QUEUES}
 
@@ -41,8 +41,12 @@ def one_args(request: web.Request, file: str) -> Args:
 async def update(request: web.Request, file: str) -> web.Response:
     """PUT of a file's whole text."""
     pbx, version = pbx_filter(request), *detail(request)
+    context, command = await command_args(request)
+    # Before the body is read: a version that cannot be replaced is 404 or 409, whatever the body is.
+    await require_present(context, file, pbx=pbx, version=version)
     outcome = await replace_file(
-        *await command_args(request),
+        context,
+        command,
         file,
         pbx=pbx,
         version=version,

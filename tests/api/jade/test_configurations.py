@@ -133,6 +133,8 @@ async def test_a_written_text_keeps_the_old_version(client: Client, files: Confi
     path = f"{DIALPLAN}/{quote(earlier['name'], safe='')}"
     assert (await result(client, path))["data"] == old
     assert "earlier version" in await message(await client.put(path, json={"data": old}), 409)
+    assert "earlier version" in await message(await client.put(path, data=b"no JSON"), 409)
+    assert (await client.put(f"{DIALPLAN}/gone.conf", data=b"no JSON")).status == 404
     assert (await client.delete(path)).status == 200
     assert await names(client, DIALPLAN) == ["extensions.conf"]
     assert (await client.delete(path)).status == 404
