@@ -8,6 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from api.app_keys import ACCOUNTS, CHECKPOINTS, COMMANDS, FAILED, HEARTBEAT, POOL, SEEDED, SETTINGS, VIEWS
+from api.calls.stream import CALL_STREAM
+from api.calls.views import ROUTES as CALL_ROUTES
 from api.cospace.dialect import COSPACE
 from api.http.access import ACCESS, Access
 from api.http.connections.connections import CONNECTIONS, Connections, limit_requests
@@ -24,7 +26,9 @@ from api.jade.stream import CATALOG
 from api.ledger.routes import ROUTES as LEDGER_ROUTES
 from api.ops import health, metrics
 from api.ops.request_metrics import REQUEST_METRICS, count_requests, request_metrics
+from api.statistics.views import ROUTES as STATISTICS_ROUTES
 from api.stream.hub import STREAMS, StreamHub
+from api.stream.resources import StreamCatalog
 from api.stream.routes import ROUTES as EVENT_ROUTES
 from schemas.settings import Settings
 from services.accounts.accounts import TOUCH_SECONDS, Accounts
@@ -61,7 +65,7 @@ def create(url: str, settings: Settings) -> web.Application:
     app.on_shutdown.append(on_shutdown)
     app[DIALECTS] = dialects = Dialects([default, COSPACE])
     dialects.add_routes(app.router)
-    app.add_routes([*health.ROUTES, *LEDGER_ROUTES, *EVENT_ROUTES, *metrics.ROUTES])
+    app.add_routes([*health.ROUTES, *LEDGER_ROUTES, *CALL_ROUTES, *STATISTICS_ROUTES, *EVENT_ROUTES, *metrics.ROUTES])
     return app
 
 
@@ -86,7 +90,7 @@ def streams(url: str) -> Callable[[web.Application], AsyncIterator[None]]:
         async with await open_pool(
             url, app[HEARTBEAT], size=3, search_path="model, ledger", application_name="ringledger events"
         ) as own:
-            app[STREAMS] = StreamHub(own, app[CHECKPOINTS], CATALOG)
+            app[STREAMS] = StreamHub(own, app[CHECKPOINTS], StreamCatalog((*CATALOG.resources, CALL_STREAM)))
             yield
             await cancel_and_wait(app[STREAMS].tasks)
 

@@ -1,6 +1,7 @@
 """How calls are read: which endpoints are trunks, and which words of a dialplan in queue_log are outcomes."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Literal, get_args
 
@@ -40,16 +41,17 @@ class CallSettings(RingledgerEvent, frozen=True):
     trunks: tuple[str, ...] = ()
     queue_events: dict[str, QueueOutcome] = field(default_factory=QUEUE_EVENTS.copy)
 
-    def is_trunk(self, endpoint: str) -> bool:
-        """Return whether a pattern matches an endpoint (a channel's name without its last part); case is ignored."""
-        return any(_pattern(trunk).fullmatch(endpoint) for trunk in self.trunks)
-
 
 class CallSettingsEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
     """CallSettings, as folds read it."""
 
     trunks: tuple[str, ...] = ()
     queue_events: dict[str, str] = field(default_factory=dict)
+
+
+def is_trunk(endpoint: str, trunks: Iterable[str]) -> bool:
+    """Return whether a pattern matches an endpoint (a channel's name without its last part); case is ignored."""
+    return any(_pattern(trunk).fullmatch(endpoint) for trunk in trunks)
 
 
 def parse_trunks(text: str, errors: list[str]) -> tuple[str, ...]:

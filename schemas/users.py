@@ -15,8 +15,11 @@ Origin = Literal["settings", "user"]
 """The origin of a password: the settings, which may replace it at the next start, or a user."""
 
 
-Permission = Literal["admin", "manager", "user", "jeye"]
-"""``admin`` permits everything, ``manager`` /manager and all of ``user`` (/me), ``jeye`` the views of cospace."""
+Permission = Literal["admin", "manager", "user", "jeye", "supervisor"]
+"""``admin`` permits everything, ``manager`` /manager and all of ``user`` (/me), ``jeye`` the views of cospace.
+
+``supervisor`` permits to read the live views of the PBX, calls, statistics and the event stream.
+"""
 
 
 class UserCreated(Fact, frozen=True):

@@ -90,6 +90,15 @@ class QueryParams:
             raise ApiError(400, f"{name}: 1 to {most}")
         return int(value)
 
+    def whole(self, name: str, default: int, most: int) -> int:
+        """Return a whole number from 0 to ``most``."""
+        value = self.text(name)
+        if value is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,10}", value) or int(value) > most:
+            raise ApiError(400, f"{name}: 0 to {most}")
+        return int(value)
+
     def word(self, name: str, *words: str) -> str | None:
         """Return one of the words."""
         value = self.text(name)

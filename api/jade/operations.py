@@ -25,15 +25,17 @@ from api.jade import (
 from api.jade.config import files, sections, trunks
 from api.jade.me import buddies, calls, chats, messages
 from api.jade.resource import Resource
-from api.jade.routes import PERMISSIONS, act, delete, get, post, put
+from api.jade.routes import LOGINS, act, delete, get, live, post, put
 from schemas.configuration import PARKING
 
 
 def logins(family: str) -> list[Operation]:
     """Return the operations on tokens. A login is public: its handler verifies name and password."""
-    path, permission = f"/{family}/login", PERMISSIONS[family]
-    create = Operation(f"jade.{family}.login.create", "POST", (f"/v1{path}", path), login.create(permission), "")
-    return [create, delete(f"{family}.login.delete", path, login.delete)]
+    paths, permission = (f"/v1/{family}/login", f"/{family}/login"), LOGINS[family]
+    return [
+        Operation(f"jade.{family}.login.create", "POST", paths, login.create(permission), ""),
+        Operation(f"jade.{family}.login.delete", "DELETE", paths, login.delete, permission),
+    ]
 
 
 def oldest(family: str, listed: Resource, one: Resource, *, open_views: bool) -> list[Operation]:
@@ -42,8 +44,8 @@ def oldest(family: str, listed: Resource, one: Resource, *, open_views: bool) ->
         Operation(f"jade.{family}.{what}", "GET", (path,), view, permission)
         for what, end, view in (("list", "", listed.all), ("get", "/", one.one))
         for path, permission in (
-            (f"/{family}{end}", "" if open_views else "admin"),
-            (f"/v1/{family}{end}", "admin"),
+            (f"/{family}{end}", "" if open_views else "supervisor"),
+            (f"/v1/{family}{end}", "supervisor"),
         )
     ]
 
@@ -83,16 +85,16 @@ def operations(*, open_views: bool) -> tuple[Operation, ...]:
         *oldest("device_states", legacy.DEVICES, legacy.DEVICE, open_views=open_views),
         *oldest("peers", legacy.PEERS, legacy.PEER, open_views=open_views),
         *oldest("registries", legacy.REGISTRIES, legacy.REGISTRY, open_views=open_views),
-        get("core.channels.list", "/admin/core/channels", core.CHANNELS.all),
-        get("core.channels.get", "/admin/core/channels/{detail}", core.CHANNELS.one),
+        live("core.channels.list", "/admin/core/channels", core.CHANNELS.all),
+        live("core.channels.get", "/admin/core/channels/{detail}", core.CHANNELS.one),
         act("core.channels.hangup", "DELETE", "/admin/core/channels/{detail}", core.hang_up_channel),
-        get("core.modules.list", "/admin/core/modules", modules.MODULES.all),
-        get("core.modules.get", "/admin/core/modules/{detail}", modules.MODULES.one),
+        live("core.modules.list", "/admin/core/modules", modules.MODULES.all),
+        live("core.modules.get", "/admin/core/modules/{detail}", modules.MODULES.one),
         post("core.modules.load", "/admin/core/modules/{detail}", modules.load),
         act("core.modules.reload", "PUT", "/admin/core/modules/{detail}", modules.reload),
         act("core.modules.unload", "DELETE", "/admin/core/modules/{detail}", modules.unload),
-        get("core.systems.list", "/admin/core/systems", core.SYSTEMS.all),
-        get("core.systems.get", "/admin/core/systems/{detail}", core.SYSTEMS.one),
+        live("core.systems.list", "/admin/core/systems", core.SYSTEMS.all),
+        live("core.systems.get", "/admin/core/systems/{detail}", core.SYSTEMS.one),
         get("dialplan.adps.list", "/admin/dialplan/adps", dialplans.ADPS.all),
         post("dialplan.adps.create", "/admin/dialplan/adps", dialplans.post_command),
         get("dialplan.adps.get", "/admin/dialplan/adps/{detail}", dialplans.ADPS.one),
@@ -109,41 +111,41 @@ def operations(*, open_views: bool) -> tuple[Operation, ...]:
         put("admin.info.update", "/admin/info", info.update),
         *logins("admin"),
         *file_sections(sections.CFG_PARKINGLOTS),
-        get("park.parkedcalls.list", "/admin/park/parkedcalls", park.PARKED_CALLS.all),
-        get(
+        live("park.parkedcalls.list", "/admin/park/parkedcalls", park.PARKED_CALLS.all),
+        live(
             *("park.parkedcalls.get", "/admin/park/parkedcalls/{detail}", park.PARKED_CALLS.one),
             "/park/parkedcalls/{detail}",
         ),
         act("park.parkedcalls.hangup", "DELETE", "/admin/park/parkedcalls/{detail}", park.hang_up_parked_call),
-        get("park.parkinglots.list", "/admin/park/parkinglots", park.PARKING_LOTS.all),
-        get("park.parkinglots.get", "/admin/park/parkinglots/{detail}", park.PARKING_LOTS.one),
+        live("park.parkinglots.list", "/admin/park/parkinglots", park.PARKING_LOTS.all),
+        live("park.parkinglots.get", "/admin/park/parkinglots/{detail}", park.PARKING_LOTS.one),
         put("park.parkinglots.update", "/admin/park/parkinglots/{detail}", sections.change_lot),
         delete("park.parkinglots.delete", "/admin/park/parkinglots/{detail}", sections.delete_handler(PARKING)),
-        get("pjsip.aors.list", "/admin/pjsip/aors", pjsip.AORS.all),
-        get("pjsip.aors.get", "/admin/pjsip/aors/{detail}", pjsip.AORS.one),
-        get("pjsip.auths.list", "/admin/pjsip/auths", pjsip.AUTHS.all, "/admin/pjsip/auth"),
-        get("pjsip.auths.get", "/admin/pjsip/auths/{detail}", pjsip.AUTHS.one, "/admin/pjsip/auth/{detail}"),
-        get("pjsip.contacts.list", "/admin/pjsip/contacts", pjsip.CONTACTS.all),
-        get("pjsip.contacts.get", "/admin/pjsip/contacts/{detail}", pjsip.CONTACTS.one, "/pjsip/contacts/{detail}"),
-        get("pjsip.endpoints.list", "/admin/pjsip/endpoints", pjsip_endpoints.ENDPOINTS.all),
-        get("pjsip.endpoints.get", "/admin/pjsip/endpoints/{detail}", pjsip_endpoints.ENDPOINTS.one),
-        get("pjsip.registration_outbounds.list", "/admin/pjsip/registration_outbounds", pjsip.REGISTRATIONS.all),
-        get(
+        live("pjsip.aors.list", "/admin/pjsip/aors", pjsip.AORS.all),
+        live("pjsip.aors.get", "/admin/pjsip/aors/{detail}", pjsip.AORS.one),
+        live("pjsip.auths.list", "/admin/pjsip/auths", pjsip.AUTHS.all, "/admin/pjsip/auth"),
+        live("pjsip.auths.get", "/admin/pjsip/auths/{detail}", pjsip.AUTHS.one, "/admin/pjsip/auth/{detail}"),
+        live("pjsip.contacts.list", "/admin/pjsip/contacts", pjsip.CONTACTS.all),
+        live("pjsip.contacts.get", "/admin/pjsip/contacts/{detail}", pjsip.CONTACTS.one, "/pjsip/contacts/{detail}"),
+        live("pjsip.endpoints.list", "/admin/pjsip/endpoints", pjsip_endpoints.ENDPOINTS.all),
+        live("pjsip.endpoints.get", "/admin/pjsip/endpoints/{detail}", pjsip_endpoints.ENDPOINTS.one),
+        live("pjsip.registration_outbounds.list", "/admin/pjsip/registration_outbounds", pjsip.REGISTRATIONS.all),
+        live(
             "pjsip.registration_outbounds.get",
             "/admin/pjsip/registration_outbounds/{detail}",
             pjsip.REGISTRATIONS.one,
         ),
         *file_sections(sections.CFG_QUEUES),
-        get("queue.entries.list", "/admin/queue/entries", queue.ENTRIES.all),
-        get("queue.entries.get", "/admin/queue/entries/{detail}", queue.ENTRIES.one),
+        live("queue.entries.list", "/admin/queue/entries", queue.ENTRIES.all),
+        live("queue.entries.get", "/admin/queue/entries/{detail}", queue.ENTRIES.one),
         act("queue.entries.hangup", "DELETE", "/admin/queue/entries/{detail}", queue.hang_up_entry),
-        get("queue.members.list", "/admin/queue/members", queue_members.MEMBERS.all),
+        live("queue.members.list", "/admin/queue/members", queue_members.MEMBERS.all),
         post("queue.members.create", "/admin/queue/members", queue_members.add),
-        get("queue.members.get", "/admin/queue/members/{detail}", queue_members.MEMBERS.one),
+        live("queue.members.get", "/admin/queue/members/{detail}", queue_members.MEMBERS.one),
         act("queue.members.update", "PUT", "/admin/queue/members/{detail}", queue_members.change),
         act("queue.members.delete", "DELETE", "/admin/queue/members/{detail}", queue_members.remove),
-        get("queue.queues.list", "/admin/queue/queues", queue.QUEUES.all),
-        get("queue.queues.get", "/admin/queue/queues/{detail}", queue.QUEUES.one),
+        live("queue.queues.list", "/admin/queue/queues", queue.QUEUES.all),
+        live("queue.queues.get", "/admin/queue/queues/{detail}", queue.QUEUES.one),
         get("user.users.list", "/admin/user/users", users.USERS.all),
         post("user.users.create", "/admin/user/users", users.create),
         get("user.users.get", "/admin/user/users/{detail}", users.USERS.one),

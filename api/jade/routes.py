@@ -8,11 +8,16 @@ from api.jade.writes import once
 SLASHES = "{detail:(?s:.+)}"
 PERMISSIONS = {"admin": "admin", "manager": "manager", "me": "user"}
 """The permission that a family of paths needs."""
+LOGINS = {**PERMISSIONS, "admin": "supervisor"}
+"""The permission that a family's login needs: a supervisor reads the views below /admin."""
 
 
-def operation(name: str, method: str, path: str, serve: View | Handler, *more: str) -> Operation:
+def operation(
+    name: str, method: str, path: str, serve: View | Handler, *more: str, permission: str | None = None
+) -> Operation:
     """Return an operation at a path of a family, with and without /v1; ``more`` are other documented forms.
 
+    ``permission`` is that of the family if it is not given.
     Views of the caller's own data are personal.
     """
     return Operation(
@@ -20,13 +25,18 @@ def operation(name: str, method: str, path: str, serve: View | Handler, *more: s
         method,
         (f"/v1{path}", path, *more),
         serve,
-        permission=PERMISSIONS[path.split("/")[1]],
+        permission=permission or PERMISSIONS[path.split("/")[1]],
         personal=method == "GET" and (path.startswith("/me/") or path == "/admin/info"),
     )
 
 
 def get(name: str, path: str, serve: View | Handler, *more: str) -> Operation:
     return operation(name, "GET", path, serve, *more)
+
+
+def live(name: str, path: str, view: View, *more: str) -> Operation:
+    """Return the read of a live view of the PBX, which a supervisor may read."""
+    return operation(name, "GET", path, view, *more, permission="supervisor")
 
 
 def post(name: str, path: str, serve: Handler) -> Operation:

@@ -29,7 +29,7 @@ def failed() -> StreamClosed:
 
 
 def forbidden() -> StreamClosed:
-    return StreamClosed("access-denied", "permission admin is needed", 1008)
+    return StreamClosed("access-denied", "permission supervisor is needed", 1008)
 
 
 def logged_out() -> StreamClosed:

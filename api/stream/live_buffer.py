@@ -107,7 +107,12 @@ class LiveBuffer:
         self._batches.clear()
 
     def _put(self, messages: list[StreamMessage]) -> None:
-        """Store the messages of one event, and drop those of the oldest events beyond the limits."""
+        """Store the messages of one event, and drop those of the oldest events beyond the limits.
+
+        An event that changes only a call without a person has none.
+        """
+        if not messages:
+            return
         self._wake_matching(messages)
         self._batches.clear()
         self._messages += messages

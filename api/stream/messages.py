@@ -81,7 +81,11 @@ def messages_of(
 
 def _verbs(change: Change, resource: StreamResource) -> list[tuple[StreamResource, str, Any]]:
     """Return a change as creations, updates and deletions. A row whose topic changes is deleted and created."""
-    before, after = change.before, change.after
+    before, after = (
+        None if row is None or not resource.is_shown(row) else row for row in (change.before, change.after)
+    )
+    if before is None and after is None:
+        return []
     if before is None:
         return [(resource, "create", after)]
     if after is None:

@@ -38,5 +38,5 @@ def recheck_token(request: web.Request) -> None:
     user = request.app[ACCOUNTS].user_of_token(token_of(request) or "")
     if user is None:
         raise closing.logged_out()
-    if not user.may("admin"):
+    if not user.may("supervisor"):
         raise closing.forbidden()

@@ -19,13 +19,17 @@ Item = Callable[[Any, datetime, StepFold], dict[str, Any]]
 
 
 class StreamResource(Struct, frozen=True):
-    """Messages of one ``model``: ``name`` is area and kind, topics are ``path`` and then the row's ``segments``."""
+    """Messages of one ``model``: ``name`` is area and kind, topics are ``path`` and then the row's ``segments``.
+
+    A row that is not ``is_shown`` does not exist for clients.
+    """
 
     name: str
     path: str
     model: str
     segments: Callable[[Any], tuple[str, ...]]
     item: Item
+    is_shown: Callable[[Any], bool] = lambda _row: True
 
 
 class StreamCatalog:

@@ -12,6 +12,8 @@ from msgspec import Struct
 from api.http.errors import ApiError
 
 MAX_TOPICS = 100
+BY_NAME = "/calls/"
+"""The topics that a client must name, because their messages are long. ``/`` is all others."""
 
 
 def topic_of(path: str, segments: Iterable[str]) -> str:
@@ -44,4 +46,7 @@ class TopicFilter(Struct, frozen=True):
 
     def matches(self, topic: str, pbx: str) -> bool:
         """Return whether a message of this topic and PBX is among them."""
-        return topic.startswith(self.topics) and (self.pbx is None or self.pbx == pbx)
+        prefixes = self.topics
+        if topic.startswith(BY_NAME):
+            prefixes = tuple(one for one in prefixes if one != "/")
+        return topic.startswith(prefixes) and (self.pbx is None or self.pbx == pbx)

@@ -1,11 +1,13 @@
 """Read models of queues, their members, callers and agents."""
 
+from projections.queues.agent_sessions import AGENT_SESSIONS
 from projections.queues.agents import AGENTS
 from projections.queues.queue_entries import QUEUE_ENTRIES
 from projections.queues.queue_members import QUEUE_MEMBERS
 from projections.queues.queues import QUEUES
 
 MODELS = (
+    AGENT_SESSIONS,
     AGENTS,
     QUEUE_ENTRIES,
     QUEUE_MEMBERS,

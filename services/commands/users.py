@@ -1,7 +1,7 @@
 """Users: create, change, delete.
 
-Only a caller with the permission ``admin`` can grant it, or change or delete a user who has it. At least one user has
-it at all times.
+Only a caller with the permission ``admin`` can grant ``admin`` or ``supervisor``, or change or delete a user who has
+one of them. At least one user has ``admin`` at all times.
 """
 
 import uuid
@@ -149,9 +149,13 @@ async def require_users(connection: asyncpg.Connection, user_uuids: Sequence[str
 
 
 def require_admin(caller: Account, permissions: Container[str]) -> None:
-    """Raise Forbidden for a caller without ``admin`` where ``permissions``, of the target or to grant, have it."""
-    if "admin" in permissions and not caller.may("admin"):
-        raise Forbidden("permission admin is needed to grant admin, or to change a user who has it")
+    """Raise Forbidden for a caller without ``admin`` where ``permissions``, of the target or to grant, are reserved.
+
+    A manager who could grant ``supervisor``, or set the password of a supervisor, could read every call.
+    """
+    for reserved in ("admin", "supervisor"):
+        if reserved in permissions and not caller.may("admin"):
+            raise Forbidden(f"permission admin is needed to grant {reserved}, or to change a user who has it")
 
 
 async def require_free_name(connection: asyncpg.Connection, username: str) -> None:

@@ -72,8 +72,6 @@ class RowTable:
         self._hints = _annotations(row)
         self.columns = {name: _column_type(hint) for name, hint in self._hints.items()}
         self._lists = {name for name, hint in self._hints.items() if _is_list(hint)}
-        parameters = inspect.signature(row).parameters.values()
-        self._is_keyword_only = any(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters)
         self.key = ("pbx", *key)
         self._indexes = indexes
         self._fill = fill
@@ -137,6 +135,11 @@ class RowTable:
     def key_of(self, row: Any) -> Key:
         """Return the row's full key, pbx first."""
         return tuple(getattr(row, c) for c in self.key)
+
+    @cached_property
+    def _is_keyword_only(self) -> bool:
+        parameters = inspect.signature(self._row).parameters.values()
+        return any(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters)
 
     def rows(self, records: list[Any]) -> list[Any]:
         """Make rows of what a select of this table returned."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from tests.bench.call_parts import calls, statistics
 from tests.bench.event_parts import events
 from tests.bench.evidence import evidence
 from tests.bench.log_parts import append, ingest, parsing, verified
@@ -24,6 +25,8 @@ PARTS: dict[str, Part] = {
     "asof": asof,
     "latency": latency,
     "events": events,
+    "calls": calls,
+    "statistics": statistics,
     "load": load,
     "evidence": evidence,
 }

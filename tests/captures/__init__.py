@@ -23,6 +23,13 @@ def truth(name: str, file: str) -> str:
     return lzma.decompress((HERE / f"{name}.{file}.xz").read_bytes()).decode()
 
 
+def last_list(name: str) -> tuple[list[str], int]:
+    """What the CLI printed last: unique ids of `core show channels concise`, and how many calls were processed."""
+    text = (HERE / f"{name}.core.txt").read_text()
+    ids = [line.rpartition("!")[2] for line in text.splitlines() if "!" in line]
+    return ids, int(text.split(" calls processed")[0].split()[-1])
+
+
 def cli(name: str) -> list[tuple[float, str, str]]:
     """What the CLI printed during a recording, as (when it was asked, seconds since the epoch; command; output)."""
     parts = (HERE / f"{name}.cli.txt").read_text().split("## ")[1:]

@@ -122,7 +122,7 @@ class FoldSpec:
         for derived in model.derived:
             table = self.derived[derived.name]
             change = changes_of(derived, [(fold.before[key], fold.rows.get(key)) for key in fold.dirty])
-            deleted, written = change.apply(copy.deepcopy(table))
+            deleted, written = change.apply({k: copy.deepcopy(table[k]) for k in change.differences if k in table})
             for key in deleted:
                 table.pop(key, None)
             table.update({(row.pbx, *[getattr(row, name) for name in derived.key]): row for row in written})

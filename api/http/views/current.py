@@ -121,7 +121,8 @@ class CurrentViews:
         """Return the rows, the reading of their transaction, and its time."""
 
         async def ask(connection: asyncpg.Connection) -> tuple[datetime, list[asyncpg.Record]]:
-            return datetime.now(UTC), await connection.fetch(query.view.sql, *query.parameters)
+            now = datetime.now(UTC)
+            return now, await connection.fetch(query.view.sql, *query.parameters(now))
 
         reading, (now, rows) = await self._read(query.view.models, ask)
         return reading, now, rows

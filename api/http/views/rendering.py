@@ -1,7 +1,7 @@
 """Results as bytes. A long list is encoded in pieces, so that 100,000 rows do not block the event loop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +44,16 @@ class ListOf(Struct, frozen=True):
         return {"list": [self.item(row, now) for row in rows]}
 
 
+class PiecesOf(Struct, frozen=True):
+    """The wire of a long result in any format: ``pieces`` yields its bytes, each made of some hundred rows at most."""
+
+    pieces: Callable[[Sequence[asyncpg.Record], datetime], Iterator[bytes]]
+
+    def __call__(self, rows: Sequence[asyncpg.Record], now: datetime) -> bytes:
+        """Return the result as a whole."""
+        return b"".join(self.pieces(rows, now))
+
+
 Wire = Callable[[Sequence[asyncpg.Record], datetime], Any]
 """Makes a result of rows and the time for which they are read; None means not found."""
 
@@ -53,6 +63,12 @@ async def render(rows: Sequence[asyncpg.Record], now: datetime, wire: Wire, rend
 
     The caller holds no transaction meanwhile: its lock would keep a rebuilt table from being swapped in.
     """
+    if isinstance(wire, PiecesOf):
+        made = []
+        for one in wire.pieces(rows, now):
+            made.append(one)
+            await asyncio.sleep(0)
+        return tuple(made)
     if not isinstance(wire, ListOf) or len(rows) <= PIECE_ROWS or renderer.content_type != JSON:
         result = wire(rows, now)
         return None if result is None else (renderer.encode(result),)

@@ -33,7 +33,9 @@ class View(Struct, frozen=True):
 
     ``models`` are all tables that ``sql`` reads. Its parameters are the PBX ($1, NULL for all) and then ``args``. A
     view of people, or of anything else without a PBX, has no ``pbx``: its parameters are ``args`` alone. The result of
-    a view that ``ticks`` depends on the time, so its bytes last one second.
+    a view that ``ticks`` depends on the time, so its bytes last one second. With ``takes_now`` the last parameter is
+    the time for which the rows are read. ``bind`` makes the parameters of ``args``, where they are too large for the
+    key of a cached result.
     """
 
     name: str
@@ -44,6 +46,8 @@ class View(Struct, frozen=True):
     renderer: Renderer
     ticks: bool = False
     pbx: Callable[[web.Request], str | None] | None = pbx_filter
+    takes_now: bool = False
+    bind: Callable[[Args], Args] | None = None
 
 
 class Query(Struct, frozen=True):
@@ -53,10 +57,11 @@ class Query(Struct, frozen=True):
     pbx: str | None
     args: Args
 
-    @property
-    def parameters(self) -> Args:
-        """The parameters of the SQL."""
-        return self.args if self.view.pbx is None else (self.pbx, *self.args)
+    def parameters(self, now: datetime) -> Args:
+        """Return the parameters of the SQL, for rows that are read as of ``now``."""
+        args = self.args if self.view.bind is None else self.view.bind(self.args)
+        args = args if self.view.pbx is None else (self.pbx, *args)
+        return (*args, now) if self.view.takes_now else args
 
     @property
     def key(self) -> QueryKey:

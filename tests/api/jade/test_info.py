@@ -62,14 +62,14 @@ async def test_my_info_has_user_contacts_and_chats(client: Client, ledger: Ledge
 
 
 LOGINS = {
-    "admin": {"admin": 200, "manager": 403, "user": 403, "jeye": 403, "": 403},
-    "manager": {"admin": 200, "manager": 200, "user": 403, "jeye": 403, "": 403},
-    "me": {"admin": 200, "manager": 200, "user": 200, "jeye": 403, "": 403},
+    "admin": {"admin": 200, "supervisor": 200, "manager": 403, "user": 403, "jeye": 403, "": 403},
+    "manager": {"admin": 200, "supervisor": 403, "manager": 200, "user": 403, "jeye": 403, "": 403},
+    "me": {"admin": 200, "supervisor": 403, "manager": 200, "user": 200, "jeye": 403, "": 403},
 }
 
 
 async def test_each_login_requires_its_permission(client: Client) -> None:
-    for permission in ("manager", "user", "jeye", ""):
+    for permission in ("supervisor", "manager", "user", "jeye", ""):
         await create_user(client, permission or "nothing", *filter(None, [permission]))
     for family, expected in LOGINS.items():
         for path in (f"/v1/{family}/login", f"/{family}/login"):

@@ -24,8 +24,13 @@ from tests.support.users import MANAGED, UNKNOWN_UUID, create_user
 
 NEEDED = (
     (r"POST /(admin|manager|me)/login", "password"),
-    (r"\w+ /(agents|device_states|peers|registries)/?", "admin"),
-    (r"\w+ /(pjsip/contacts|park/parkedcalls)/[^/]+", "admin"),
+    (r"GET /(agents|device_states|peers|registries)/?", "supervisor"),
+    (r"GET /(pjsip/contacts|park/parkedcalls)/[^/]+", "supervisor"),
+    (r"GET /admin/core/(channels|modules|systems)(/[^/]+)?", "supervisor"),
+    (r"GET /admin/park/(parkedcalls|parkinglots)(/[^/]+)?", "supervisor"),
+    (r"GET /admin/pjsip/(aors|auths?|contacts|endpoints|registration_outbounds)(/[^/]+)?", "supervisor"),
+    (r"GET /admin/queue/(entries|members|queues)(/[^/]+)?", "supervisor"),
+    (r"DELETE /admin/login", "supervisor"),
     (r"\w+ /admin/.+", "admin"),
     (r"\w+ /manager/.+", "manager"),
     (r"\w+ /me/.+", "user"),
@@ -35,10 +40,11 @@ NEEDED = (
 IN = "in"
 STRANGERS: dict[str, int | str] = {"nobody": 401, "stranger": 401, "expired": 401, "deleted": 401}
 EXPECTED: dict[str, dict[str, int | str]] = {
-    "admin": STRANGERS | {"nothing": 403, "user": 403, "manager": 403, "admin": IN},
-    "manager": STRANGERS | {"nothing": 403, "user": 403, "manager": IN, "admin": IN},
-    "user": STRANGERS | {"nothing": 403, "user": IN, "manager": IN, "admin": IN},
-    "password": STRANGERS | {"nothing": 401, "user": 401, "manager": 401, "admin": 401},
+    "admin": STRANGERS | {"nothing": 403, "user": 403, "manager": 403, "supervisor": 403, "admin": IN},
+    "supervisor": STRANGERS | {"nothing": 403, "user": 403, "manager": 403, "supervisor": IN, "admin": IN},
+    "manager": STRANGERS | {"nothing": 403, "user": 403, "manager": IN, "supervisor": 403, "admin": IN},
+    "user": STRANGERS | {"nothing": 403, "user": IN, "manager": IN, "supervisor": 403, "admin": IN},
+    "password": STRANGERS | {"nothing": 401, "user": 401, "manager": 401, "supervisor": 401, "admin": 401},
 }
 """The status for each user. ``nothing`` is a user without permissions; IN is any response of the handler itself."""
 
@@ -85,9 +91,10 @@ async def callers(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory)
 async def make_tokens(client: Client, ledger: Ledger) -> dict[str, str]:
     client.session.headers.update(bearer(await admin_token(client)))
     tokens = {"nobody": "", "stranger": UNKNOWN_UUID, "expired": "c0ffee00-0000-4000-8000-000000000001"}
-    for name, permission in {"user": "user", "manager": "manager", "deleted": "admin", "nothing": "user"}.items():
+    grants = {"user": "user", "manager": "manager", "deleted": "admin", "nothing": "user", "supervisor": "supervisor"}
+    for name, permission in grants.items():
         uuid = await create_user(client, name, permission)
-        tokens[name] = await log_in(client, name)
+        tokens[name] = await log_in(client, name, "admin" if name == "supervisor" else "me")
         if name == "deleted":
             assert (await client.delete(f"{MANAGED}/{uuid}")).status == 200
         if name == "nothing":
@@ -123,7 +130,8 @@ async def test_each_operation_admits_only_its_permission(callers: Callers, row: 
     for caller, token in callers.tokens.items():
         # A logout that works ends its token, so it gets one of its own.
         is_logout = path.endswith("/login") and method == "DELETE" and expected[caller] == IN
-        own = await log_in(callers.client, caller) if is_logout else token
+        family = "admin" if caller == "supervisor" else "me"
+        own = await log_in(callers.client, caller, family) if is_logout else token
         statuses[caller] = await got(callers.client, method, path, own)
     assert statuses == expected
 

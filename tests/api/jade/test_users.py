@@ -239,7 +239,7 @@ async def test_the_last_admin_stays(client: Client, ledger: Ledger) -> None:
     assert await ledger.connection.fetchval("SELECT count(*) FROM users") == 1
 
 
-async def test_a_manager_cannot_change_admins(client: Client, ledger: Ledger) -> None:
+async def test_a_manager_changes_no_admin_or_supervisor(client: Client, ledger: Ledger) -> None:
     admin = (await get_list(client, USERS))[0]["uuid"]
     await create_user(client, "mary", "manager")
     mary = bearer(await log_in(client, "mary", "manager"))
@@ -247,9 +247,15 @@ async def test_a_manager_cannot_change_admins(client: Client, ledger: Ledger) ->
     bob = await created_uuid(await client.post(MANAGED, json=body, headers=mary))
     assert (await client.put(f"{MANAGED}/{bob}", json={"name": "Bob"}, headers=mary)).status == 200
     assert [user["username"] for user in await get_list(client, MANAGED, **mary)] == ["admin", "mary", "bob"]
+    supervisor = await create_user(client, "sue", "supervisor")
     before = await log_position(ledger)
     with_admin = {"permissions": [{"permission": "admin"}]}
+    with_supervisor = {"permissions": [{"permission": "supervisor"}]}
     for reply in (
+        await client.post(MANAGED, json=NEW | with_supervisor, headers=mary),
+        await client.put(f"{MANAGED}/{bob}", json=with_supervisor, headers=mary),
+        await client.put(f"{MANAGED}/{supervisor}", json={"password": "mine"}, headers=mary),
+        await client.delete(f"{MANAGED}/{supervisor}", headers=mary),
         await client.post(MANAGED, json=NEW | with_admin, headers=mary),
         await client.put(f"{MANAGED}/{bob}", json=with_admin, headers=mary),
         await client.put(f"{MANAGED}/{admin}", json={"password": "mine"}, headers=mary),

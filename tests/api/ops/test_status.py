@@ -245,7 +245,7 @@ def test_handled_events_are_pairs_of_source_and_name() -> None:
     assert {("ami", "Cdr"), ("ringledger", "Connected"), ("ringledger", "UserCreated")} <= pairs
     assert {("ringledger", name) for name in SNAPSHOT_EVENTS} <= pairs
     assert {name for _, name in pairs} == set().union(*(model.on for model in ALL)) | SNAPSHOT_EVENTS
-    assert {source for source, _ in pairs} == {"ami", "ringledger"}
+    assert {source for source, _ in pairs} == {"ami", "queue_log", "ringledger"}
 
 
 SPOOL = {"events": 7, "bytes": 900, "limit": 1000, "error": "disk full"}

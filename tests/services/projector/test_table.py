@@ -52,7 +52,7 @@ async def test_rows_with_keywords_only_are_read_back_unchanged(url: str) -> None
     await connection.close()
 
 
-async def test_a_row_of_keys_is_written_twice(url: str) -> None:
+async def test_rows_of_key_columns_may_be_written_twice(url: str) -> None:
     table = RowTable("sides", Pair, ("near", "far"))
     connection = await connect(url, search_path="model")
     await connection.execute(table.create)

@@ -205,7 +205,7 @@ async def test_events_during_a_redaction_are_redacted(
         assert await tables_holding(connection, NUMBER) == []
         assert await tables(connection) == await fold_from_scratch(connection)
     else:
-        with pytest.raises(UnfinishedError, match="new events contain the text, and so do channels, links"):
+        with pytest.raises(UnfinishedError, match="new events contain the text, and so do calls, channels, links"):
             await redact.redact(url, PATTERN, TOKEN)
     await verify_leaves(connection)
 

@@ -1,0 +1,1 @@
+"""Calls: /v1/calls, one object a call, and its topic in the event stream; see docs/api/calls.md."""

@@ -1,0 +1,300 @@
+"""The working state of a call while it lasts: everything from which its story is made.
+
+All of it is JSON, so a restart continues where the last batch ended. Channels are named by unique id. Lists hold at
+most `LONGEST` items; ``more`` counts the others.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+LONGEST = 1000
+"""How many legs, rings and other items of one call are kept; the rest is counted."""
+
+MOST_PERSONS = 1000
+"""How many persons all talks of one call name together: a conference of 30 members who come and go one by one."""
+
+PERSON, LOCAL, TOOL = 0, 1, 2
+TOOLS = ("Message/", "CBAnn/", "CBRec/", "Announcer/", "Recorder/", "Snoop/", "AsyncGoto/", "Surrogate/")
+"""Channels that Asterisk makes for itself."""
+
+
+def kind_of(channel: str) -> int:
+    """Return whether the channel is a person's, a half of a Local channel, or a tool of Asterisk's own."""
+    return LOCAL if channel.startswith("Local/") else TOOL if channel.startswith(TOOLS) else PERSON
+
+
+class Leg(Struct, omit_defaults=True):
+    """One channel. ``dialler`` is the channel that dialled it, ``source`` the person behind that one.
+
+    ``other`` is the other half of a Local channel. ``bridge`` is the bridge that it is in. ``agent`` is set for the
+    channel on which an agent is logged in.
+    """
+
+    unique_id: str
+    channel: str
+    started_at: datetime
+    linkedids: list[str]
+    kind: int = PERSON
+    number: str = ""
+    name: str = ""
+    first_number: str = ""
+    first_name: str = ""
+    number_at_start: str = ""
+    name_at_start: str = ""
+    is_fixed: bool = False
+    exten: str = ""
+    context: str = ""
+    account_code: str = ""
+    is_dialled: bool = False
+    is_originated: bool = False
+    dialler: str = ""
+    source: str = ""
+    queue: str = ""
+    ringing_at: datetime | None = None
+    answered_at: datetime | None = None
+    requested_at: datetime | None = None
+    ended_at: datetime | None = None
+    cause: int | None = None
+    cause_text: str = ""
+    has_dialplan: bool = False
+    is_leaving: bool = False
+    app_queue: str = ""
+    other: str = ""
+    bridge: str = ""
+    is_holding: bool = False
+    conference: str = ""
+    agent: str = ""
+    file: str = ""
+    quality: list[float | None] = field(default_factory=list)
+
+
+class Ring(Struct, omit_defaults=True):
+    """One attempt to reach the person ``to``; ``source`` is the person behind ``dialler``, empty for none."""
+
+    to: str
+    started_at: datetime
+    dialler: str = ""
+    source: str = ""
+    dialled: str = ""
+    queue: str = ""
+    ringing_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: str = ""
+
+
+class Talk(Struct, omit_defaults=True):
+    """The persons of one component of the bridge graph, from the event that made it to the one that changed it."""
+
+    persons: list[str]
+    started_at: datetime
+    ended_at: datetime | None = None
+    conference: str = ""
+
+
+class Transfer(Struct, omit_defaults=True):
+    """A transfer; ``to`` are the phones that rang for ``transferee`` afterwards."""
+
+    kind: str
+    at: datetime
+    by: str
+    transferee: str = ""
+    to: list[str] = field(default_factory=list)
+    number: str = ""
+    context: str = ""
+
+
+class Pickup(Struct):
+    """A call that ``by`` took from the phone ``of``."""
+
+    at: datetime
+    by: str
+    of: str
+
+
+class Forward(Struct):
+    """A phone ``by`` that gave the number ``to``."""
+
+    at: datetime
+    by: str
+    to: str
+
+
+class Passage(Struct, omit_defaults=True):
+    """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon."""
+
+    queue: str
+    party: str
+    channel: str
+    entered_at: datetime
+    position: int | None = None
+    left_at: datetime | None = None
+    wait: float | None = None
+    answered_at: datetime | None = None
+    completed_at: datetime | None = None
+    talk: float | None = None
+    outcome: str = ""
+    gave_up: bool = False
+    member: str = ""
+    interface: str = ""
+    agent: str = ""
+    ended_by: str = ""
+    key: str = ""
+    ring_no_answers: int = 0
+
+
+class Offer(Struct, omit_defaults=True):
+    """One ring of a queue's member for a caller; ``channel`` is what the queue dialled."""
+
+    queue: str
+    member: str
+    interface: str
+    channel: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: str = ""
+
+
+class Hold(Struct, omit_defaults=True):
+    """A time for which ``by`` held the other side."""
+
+    by: str
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+class Park(Struct, omit_defaults=True):
+    """A stay in a parking lot."""
+
+    party: str
+    started_at: datetime
+    by: str = ""
+    lot: str = ""
+    space: str = ""
+    ended_at: datetime | None = None
+    outcome: str = ""
+    retrieved_by: str = ""
+
+
+class Conference(Struct, omit_defaults=True):
+    """A stay in a ConfBridge; ``channel`` is the one in the bridge, ``party`` the person behind it."""
+
+    name: str
+    channel: str
+    party: str
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+class Voicemail(Struct):
+    """A caller who was sent to a mailbox."""
+
+    mailbox: str
+    party: str
+    at: datetime
+
+
+class Recording(Struct, omit_defaults=True):
+    """A recording of the channel ``leg``."""
+
+    leg: str
+    started_at: datetime
+    path: str = ""
+    ended_at: datetime | None = None
+
+
+class Guest(Struct, omit_defaults=True):
+    """A person of another call who talks with persons of this one: a logged-in agent, or a conference's member."""
+
+    channel: str
+    number: str = ""
+    name: str = ""
+    is_agent: bool = False
+
+
+class OpenCall(Struct, omit_defaults=True):
+    """One call that has not ended.
+
+    ``number`` is the log position of its first event. ``up`` counts its open legs, ``persons`` those of all talks.
+    ``agent`` is set for an agent's session: its linked id merges nothing.
+    """
+
+    pbx: str
+    linkedid: str
+    number: int
+    updated_at: datetime
+    aliases: list[str] = field(default_factory=list)
+    legs: dict[str, Leg] = field(default_factory=dict)
+    up: int = 0
+    guests: dict[str, Guest] = field(default_factory=dict)
+    rings: list[Ring] = field(default_factory=list)
+    talks: list[Talk] = field(default_factory=list)
+    persons: int = 0
+    transfers: list[Transfer] = field(default_factory=list)
+    pickups: list[Pickup] = field(default_factory=list)
+    forwards: list[Forward] = field(default_factory=list)
+    passages: list[Passage] = field(default_factory=list)
+    offers: list[Offer] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    parks: list[Park] = field(default_factory=list)
+    conferences: list[Conference] = field(default_factory=list)
+    voicemails: list[Voicemail] = field(default_factory=list)
+    recordings: list[Recording] = field(default_factory=list)
+    more: dict[str, int] = field(default_factory=dict)
+    gaps: list[Any] = field(default_factory=list)
+    agent: str = ""
+    user_field: str = ""
+    account_code: str = ""
+    has_record: bool = False
+    trunks: list[str] = field(default_factory=list)
+    is_lost: bool = False
+    was_written: bool = False
+
+    def add_talk(self, talk: Talk) -> bool:
+        """Append a talk, or only count it where the call has too many."""
+        self.persons += len(talk.persons)
+        return self.add("talks", self.talks, talk)
+
+    def add(self, name: str, items: list[Any], item: Any) -> bool:
+        """Append an item, or only count it where the list is full; ``name`` is that of the count."""
+        if len(items) >= LONGEST:
+            self.more[name] = self.more.get(name, 0) + 1
+            return False
+        items.append(item)
+        return True
+
+
+LISTS = (
+    ("rings", "started_at"),
+    ("talks", "started_at"),
+    ("transfers", "at"),
+    ("pickups", "at"),
+    ("forwards", "at"),
+    ("passages", "entered_at"),
+    ("offers", "started_at"),
+    ("holds", "started_at"),
+    ("parks", "started_at"),
+    ("conferences", "started_at"),
+    ("voicemails", "at"),
+    ("recordings", "started_at"),
+)
+"""The lists of a call, and the time by which their items are in order."""
+
+
+def age_of(linkedid: str) -> tuple[int, int]:
+    """Return (seconds, counter) of an id such as ``pbx1-1795309031.380``; one without a time is the youngest."""
+    seconds, _, counter = linkedid.rpartition("-")[2].partition(".")
+    if seconds.isascii() and seconds.isdigit() and counter.isascii() and counter.isdigit():
+        return int(seconds[:18]), int(counter[:18])
+    return 1 << 62, 0
+
+
+def by_age(linkedid: str) -> tuple[int, int, str]:
+    """Return the key that sorts ids as Asterisk compares them, the oldest first."""
+    return (*age_of(linkedid), linkedid)
+
+
+def is_older(one: str, other: str) -> bool:
+    """Return whether the id ``one`` is older than ``other``."""
+    return by_age(one) < by_age(other)

@@ -1,0 +1,229 @@
+"""Dials: which phone was rung by whom, when, and what came of it; forwards and pickups without an event."""
+
+from datetime import datetime, timedelta
+
+from projections.calls.story.call import PERSON, Forward, Leg, OpenCall, Pickup, Ring
+from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number
+from projections.calls.story.pbx import Pbx, make_leg
+from projections.calls.story.queues import name_queues, queue_of
+from schemas.ami import call as ami
+
+MOMENT = timedelta(seconds=1)
+"""How far apart the events of one moment may be."""
+
+OUTCOMES = {
+    "ANSWER": "answered",
+    "BUSY": "busy",
+    "NOANSWER": "no_answer",
+    "CANCEL": "cancelled",
+    "CONGESTION": "congestion",
+    "CHANUNAVAIL": "unavailable",
+    "DONTCALL": "refused",
+    "TORTURE": "refused",
+}
+"""Outcomes of a ring by DialStatus; any other one (GOTO, CONTINUE, ABORT) is that of an answered phone."""
+
+
+def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
+    """Begin a ring, if the dialled channel is a person's."""
+    call = dial_call(pbx, e)
+    if call is None:
+        return
+    leg = pbx.legs[e.dest_unique_id]
+    dialler = pbx.legs.get(e.unique_id)
+    if leg.ended_at is not None:
+        return
+    if leg.kind == PERSON and not leg.is_dialled and e.dest_state == UP and dialler is not None:
+        pick_up(pbx, call, e.dest_unique_id, last_ring_by(call, e.unique_id), e.at)
+        return
+    ring = pbx.ring_of(call, e.dest_unique_id)
+    if ring is not None and ring.ended_at is None:
+        return
+    leg.is_dialled = True
+    leg.dialler = e.unique_id
+    leg.is_originated = not e.unique_id
+    show_number(leg, e.dest_number, e.dest_name)
+    if dialler is not None:
+        fix_number(dialler)
+    pbx.touch(call, e.at)
+    if leg.kind != PERSON:
+        # The other half runs already, and may have dialled before this event was written (app_dial.c, app_queue.c).
+        for ring in call.rings:
+            if not ring.source:
+                find_source(pbx, call, ring)
+        name_queues(pbx, call)
+        return
+    leg.source = pbx.person_behind(e.unique_id)
+    if leg.source and (source := pbx.legs[leg.source]) is not leg:
+        fix_number(source)
+    ring = Ring(
+        e.dest_unique_id,
+        e.at,
+        dialler=e.unique_id,
+        source=leg.source,
+        dialled=e.dial_string,
+        queue=queue_of(pbx, leg),
+        ringing_at=leg.ringing_at,
+    )
+    if call.add("rings", call.rings, ring):
+        note_transfer(call, ring)
+
+
+def dial_call(pbx: Pbx, e: ami.Dial) -> OpenCall | None:
+    """Return the call of a dial's two channels, merged; a phone that an agent's session seems to have is moved."""
+    if not e.dest_unique_id or e.dest_unique_id in pbx.ended:
+        return None
+    dialler = pbx.see(e.unique_id, e.linked_id, e.at)
+    if dialler is None and (leg := adopt_channel(pbx, e)) is not None:
+        dialler = pbx.homes[leg.unique_id]
+    dest = pbx.see(e.dest_unique_id, e.dest_linked_id, e.at)
+    if dialler is not None:
+        dialler = pbx.homes[e.unique_id]
+    if dest is None:
+        if e.dest_unique_id in pbx.gone:
+            return None
+        linkedid = e.dest_linked_id or e.dest_unique_id
+        if linkedid in pbx.ended:
+            return None
+        dest = dialler or pbx.call_of(linkedid, e.position, e.at)
+        leg = make_leg(e.dest_unique_id, linkedid, e.dest_channel, e.at)
+        if not pbx.add_leg(dest, leg):
+            return None
+    if dialler is None or dialler is dest:
+        return dest
+    if dest.agent and not pbx.legs[e.dest_unique_id].agent and not dialler.agent:
+        pbx.move(e.dest_unique_id, dialler, e.at)
+        return dialler
+    if dest.agent or dialler.agent:
+        return dest
+    return pbx.merge(dialler, dest, e.at)
+
+
+def change_dial(pbx: Pbx, e: ami.DialState) -> None:
+    """Note that a phone rings."""
+    if e.status not in {"RINGING", "PROGRESS"}:
+        return
+    call = pbx.homes.get(e.dest_unique_id)
+    if call is None:
+        return
+    ring = pbx.ring_of(call, e.dest_unique_id)
+    if ring is not None and ring.ended_at is None:
+        find_source(pbx, call, ring)
+        if ring.ringing_at is None:
+            ring.ringing_at = e.at
+        pbx.touch(call, e.at)
+
+
+def find_source(pbx: Pbx, call: OpenCall, ring: Ring) -> None:
+    """Find the person behind the dialler where DialBegin had none; events of bridges may come later."""
+    if not ring.source and ring.dialler and (source := pbx.person_behind(ring.dialler)) and source != ring.to:
+        ring.source = pbx.legs[ring.to].source = source
+        note_transfer(call, ring)
+
+
+def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
+    """End a ring; of two DialEnd, as through Local channels, the first counts."""
+    call = dial_call(pbx, e) if e.dest_unique_id in pbx.legs else None
+    if call is None:
+        return
+    leg = pbx.legs[e.dest_unique_id]
+    show_number(leg, e.dest_number, e.dest_name)
+    ring = pbx.ring_of(call, e.dest_unique_id)
+    if ring is None:
+        if e.status == "ANSWER" and leg.kind == PERSON and not leg.is_dialled and e.unique_id:
+            pick_up(pbx, call, e.dest_unique_id, last_ring_by(call, e.unique_id), e.at)
+        elif e.forward and leg.kind != PERSON:
+            pbx.touch(call, e.at)
+        return
+    if ring.ended_at is not None:
+        return
+    find_source(pbx, call, ring)
+    if e.forward:
+        finish_ring(ring, "forwarded", e.at)
+        call.add("forwards", call.forwards, Forward(e.at, e.dest_unique_id, number_of(e.forward)))
+    else:
+        finish_ring(ring, OUTCOMES.get(e.status, "answered"), e.at)
+    if ring.outcome == "answered":
+        for other in call.rings:
+            if other is not ring and is_elsewhere(other, ring, e.at):
+                other.outcome = "elsewhere"
+    pbx.touch(call, e.at)
+
+
+def is_elsewhere(other: Ring, answered: Ring, at: datetime) -> bool:
+    """Return whether a ring ended because another one of the same person's was answered."""
+    return (
+        other.outcome == "cancelled"
+        and other.ended_at is not None
+        and abs(at - other.ended_at) <= MOMENT
+        and (other.dialler == answered.dialler or (bool(other.source) and other.source == answered.source))
+    )
+
+
+def finish_ring(ring: Ring, outcome: str, at: datetime) -> None:
+    """End a ring."""
+    ring.outcome = outcome
+    ring.ended_at = max(at, ring.started_at)
+
+
+def number_of(forward: str) -> str:
+    """Return the number in what a phone was forwarded to: ``Local/107@internal`` is 107."""
+    return forward.rpartition("/")[2].partition("@")[0] or forward
+
+
+def last_ring_by(call: OpenCall, dialler: str) -> Ring | None:
+    """Return the last ring of a dialler that is open, or was cancelled without a reason yet."""
+    for ring in reversed(call.rings):
+        if ring.dialler == dialler and ring.outcome in {"", "cancelled", "elsewhere"}:
+            return ring
+    return None
+
+
+def pick_up(pbx: Pbx, call: OpenCall, by: str, ring: Ring | None, at: datetime) -> None:
+    """Record that a channel took the call from the phone that rang."""
+    if ring is None or any(pickup.by == by for pickup in call.pickups):
+        return
+    if ring.ended_at is None:
+        finish_ring(ring, "picked_up", at)
+    ring.outcome = "picked_up"
+    fix_number(pbx.legs[by])
+    call.add("pickups", call.pickups, Pickup(at, by, ring.to))
+    pbx.touch(call, at)
+
+
+def note_transfer(call: OpenCall, ring: Ring) -> None:
+    """Add a phone to the transfer whose transferee it is rung for."""
+    for transfer in reversed(call.transfers):
+        if transfer.transferee and transfer.transferee == ring.source and ring.to != transfer.by:
+            if ring.to not in transfer.to:
+                transfer.to.append(ring.to)
+            return
+
+
+def end_rings(call: OpenCall, leg: Leg, at: datetime) -> None:
+    """End the ring of a phone that ends without a DialEnd."""
+    for ring in call.rings:
+        if ring.to == leg.unique_id:
+            if ring.ended_at is None:
+                finish_ring(ring, BY_CAUSE.get(leg.cause or 0, "cancelled"), at)
+            elif ring.outcome == "cancelled" and leg.cause == ELSEWHERE:
+                ring.outcome = "elsewhere"
+
+
+ELSEWHERE = 26
+BY_CAUSE = {
+    1: "unavailable",
+    3: "unavailable",
+    17: "busy",
+    18: "no_answer",
+    19: "no_answer",
+    20: "unavailable",
+    21: "refused",
+    26: "elsewhere",
+    34: "congestion",
+    38: "congestion",
+    41: "congestion",
+    42: "congestion",
+    44: "congestion",
+}
+"""Outcomes of a ring without a DialEnd, by the phone's Hangup cause."""

@@ -1,0 +1,69 @@
+"""Facts of the dialplan: the extension that was dialled, a queue, a mailbox, an agent's login, a few variables."""
+
+import re
+from typing import Any
+
+from projections.calls.story.call import PERSON, Leg
+from projections.calls.story.pbx import Pbx
+from projections.calls.story.queues import continue_dialplan, set_queue_status
+from projections.calls.story.recordings import name_recording, send_to_voicemail
+from schemas.ami import call as ami
+from schemas.ami.channel import NewExten, VarSet
+
+DIALABLE = re.compile(r"[0-9*#+]+")
+OUTGOING = {"AppDial", "AppDial2", "AppQueue"}
+"""Applications in Newexten of a dialled channel, which runs no dialplan."""
+
+
+def run_application(pbx: Pbx, e: NewExten) -> None:
+    """Take an extension, a queue, a mailbox, or an agent's login from the dialplan."""
+    leg = pbx.legs.get(e.unique_id)
+    if leg is None:
+        return
+    application = e.application
+    if e.linked_id != leg.linkedids[-1]:
+        pbx.see(e.unique_id, e.linked_id, e.at)
+    if application in OUTGOING:
+        return
+    if leg.is_leaving:
+        continue_dialplan(pbx, leg, e)
+    if not leg.has_dialplan or (not leg.exten and DIALABLE.fullmatch(e.exten)):
+        leg.has_dialplan = True
+        if not leg.exten and DIALABLE.fullmatch(e.exten):
+            leg.exten, leg.context = e.exten, e.context
+        pbx.touch(pbx.homes[e.unique_id], e.at)
+    if (handle := APPLICATIONS.get(application)) is not None:
+        handle(pbx, leg, e)
+
+
+def log_in(pbx: Pbx, leg: Leg, e: Any) -> None:
+    """Begin an agent's session: from here on the ids of this call merge nothing."""
+    agent = e.agent if isinstance(e, ami.AgentLogin) else e.app_data.partition(",")[0].strip()
+    call = pbx.homes[leg.unique_id]
+    if agent and leg.agent != agent:
+        leg.agent = call.agent = agent
+        pbx.touch(call, e.at)
+
+
+def complete_login(pbx: Pbx, e: ami.AgentLogin) -> None:
+    """Begin an agent's session where the class dialplan is missing."""
+    leg = pbx.legs.get(e.unique_id)
+    if leg is not None and leg.kind == PERSON:
+        log_in(pbx, leg, e)
+
+
+def name_queue(pbx: Pbx, leg: Leg, e: NewExten) -> None:
+    """Remember the queue that the dialplan runs: a caller who may not join has no other event that names it."""
+    leg.app_queue = e.app_data.partition(",")[0]
+    pbx.touch(pbx.homes[leg.unique_id], e.at)
+
+
+APPLICATIONS = {"Queue": name_queue, "VoiceMail": send_to_voicemail, "AgentLogin": log_in}
+VARIABLES = {"QUEUESTATUS": set_queue_status, "MIXMONITOR_FILENAME": name_recording}
+
+
+def set_variable(pbx: Pbx, e: VarSet) -> None:
+    """Take the few variables that matter for a call."""
+    handle = VARIABLES.get(e.variable)
+    if handle is not None and e.value and (leg := pbx.legs.get(e.unique_id)) is not None:
+        handle(pbx, leg, e)

@@ -1,0 +1,91 @@
+"""Legs: facts of a channel in its events, and channels that were up before the listener was connected."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from projections.calls.story.call import Leg, OpenCall, age_of
+from projections.calls.story.pbx import Pbx, make_leg
+
+RINGING, UP = 5, 6
+"""Values of ChannelState."""
+
+OLDEST, FARTHEST = 366 * 86400, 86400
+"""Seconds for which a channel may have been up, and by which the PBX's clock may be ahead of Ringledger's."""
+
+
+def clean(text: str) -> str:
+    """Return a number or name, empty where Asterisk does not know it."""
+    return "" if text == "<unknown>" else text
+
+
+def show_number(leg: Leg, number: str, name: str) -> bool:
+    """Take a caller id that an event shows, and return whether it changed anything."""
+    number, name = clean(number), clean(name)
+    changed = False
+    if number and not leg.first_number:
+        leg.first_number, leg.first_name = number, name
+        changed = True
+    if not leg.is_fixed and ((number and number != leg.number) or (name and name != leg.name)):
+        leg.number, leg.name = number or leg.number, name or leg.name
+        changed = True
+    return changed
+
+
+def fix_number(leg: Leg) -> None:
+    """Keep the caller id as it is: what is set later, at the other side's wish, does not change who it was."""
+    leg.is_fixed = True
+
+
+def add_channel(pbx: Pbx, e: Any, started_at: datetime | None = None) -> Leg | None:
+    """Add a channel that an event shows to the call of its linked id; None where the call is full."""
+    linkedid = e.linked_id or e.unique_id
+    if linkedid in pbx.ended and linkedid not in pbx.calls:
+        linkedid = e.unique_id
+    call = pbx.call_of(linkedid, e.position, e.at)
+    leg = make_leg(e.unique_id, e.linked_id, e.channel, started_at or e.at)
+    return leg if pbx.add_leg(call, leg) else None
+
+
+def adopt_channel(pbx: Pbx, e: Any) -> Leg | None:
+    """Add a channel that was up before its first event in the log; its unique id holds its start."""
+    if not e.unique_id or not e.channel or e.unique_id in pbx.ended or e.unique_id in pbx.gone:
+        return None
+    if e.channel.startswith("Message/"):
+        return None
+    leg = add_channel(pbx, e, began_at(e.unique_id, e.at))
+    if leg is not None:
+        call = pbx.homes[e.unique_id]
+        mark_gap(call, "joined")
+        pbx.touch(call, e.at)
+    return leg
+
+
+def began_at(unique_id: str, at: datetime) -> datetime:
+    """Return the second in a unique id, which is of the PBX's clock, or ``at`` where it has none.
+
+    Items of lists have our clock, from which that of the PBX may differ.
+    """
+    seconds = age_of(unique_id)[0]
+    is_time = at.timestamp() - OLDEST < seconds < at.timestamp() + FARTHEST
+    return datetime.fromtimestamp(seconds, UTC) if is_time else at
+
+
+def mark_gap(call: OpenCall, reason: str) -> None:
+    """Note why the story of the call is not complete."""
+    if reason not in call.gaps:
+        call.gaps.append(reason)
+
+
+def take_state(leg: Leg, state: int, at: datetime) -> None:
+    """Note when a channel rang and when it was up."""
+    if state == UP and leg.answered_at is None:
+        leg.answered_at = at
+    elif state == RINGING and leg.ringing_at is None:
+        leg.ringing_at = at
+
+
+def identity(leg: Leg) -> tuple[str, str]:
+    """Return the number and name of a person: of one who was dialled, the first that the channel showed."""
+    if leg.is_dialled and not leg.is_originated and leg.first_number:
+        return leg.first_number, leg.first_name
+    return leg.number, leg.name

@@ -1,0 +1,228 @@
+"""The machine of the model ``calls``: it folds events into calls that it finds itself."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from projections.calls.call_rows import CallRow
+from projections.calls.story import (
+    bridges,
+    channels,
+    dialling,
+    dialplan,
+    endings,
+    holds,
+    quality,
+    queues,
+    recordings,
+    records,
+    transfers,
+)
+from projections.calls.story.call import OpenCall
+from projections.calls.story.pbx import Pbx
+from projections.calls.story.row import Ended, ended_row, open_call_of, open_row
+from projections.engine.model import Key, Row
+from schemas.ami import call as ami
+from schemas.ami.channel import NewExten, VarSet
+from schemas.call_settings import CallSettingsEvent
+from schemas.link import LinkEvent
+
+SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
+    "Newchannel": (ami.Newchannel, channels.begin_channel),
+    "Newstate": (ami.Newstate, channels.change_state),
+    "NewCallerid": (ami.NewCallerid, channels.change_callerid),
+    "NewAccountCode": (ami.NewAccountCode, channels.change_account),
+    "Rename": (ami.ChannelRename, channels.rename_channel),
+    "Newexten": (NewExten, dialplan.run_application),
+    "VarSet": (VarSet, dialplan.set_variable),
+    "HangupRequest": (ami.HangupRequest, endings.request_hangup),
+    "SoftHangupRequest": (ami.SoftHangupRequest, endings.request_softly),
+    "Hangup": (ami.LegHangup, endings.hang_up),
+    "DialBegin": (ami.DialBegin, dialling.begin_dial),
+    "DialState": (ami.DialState, dialling.change_dial),
+    "DialEnd": (ami.DialEnd, dialling.end_dial),
+    "BridgeEnter": (ami.BridgeEnter, bridges.enter_bridge),
+    "BridgeLeave": (ami.BridgeLeave, bridges.quit_bridge),
+    "LocalBridge": (ami.LocalBridge, bridges.pair_halves),
+    "Hold": (ami.HoldBegin, holds.hold),
+    "Unhold": (ami.HoldEnd, holds.unhold),
+    "ParkedCall": (ami.ParkingStart, holds.park),
+    "UnParkedCall": (ami.UnParkedCall, holds.retrieve),
+    "ParkedCallTimeOut": (ami.ParkedCallTimeOut, holds.time_out),
+    "ParkedCallGiveUp": (ami.ParkedCallGiveUp, holds.give_up),
+    "ParkedCallSwap": (ami.ParkedCallSwap, holds.swap_parked),
+    "Pickup": (ami.CallPickup, holds.take_call),
+    "BlindTransfer": (ami.BlindTransfer, transfers.transfer_blindly),
+    "AttendedTransfer": (ami.CallTransfer, transfers.transfer_attended),
+    "MixMonitorStart": (ami.MixMonitorStart, recordings.start_recording),
+    "MixMonitorStop": (ami.MixMonitorStop, recordings.stop_recording),
+    "QueueCallerJoin": (ami.QueueCallerJoin, queues.join_queue),
+    "QueueCallerLeave": (ami.QueueCallerLeave, queues.leave_queue),
+    "QueueCallerAbandon": (ami.QueueCallerAbandon, queues.abandon_queue),
+    "AgentCalled": (ami.AgentCall, queues.call_member),
+    "AgentRingNoAnswer": (ami.AgentRingNoAnswer, queues.miss_call),
+    "AgentConnect": (ami.AgentConnect, queues.connect_member),
+    "AgentComplete": (ami.AgentComplete, queues.complete_call),
+    "AgentLogin": (ami.AgentLogin, dialplan.complete_login),
+    "RTCPSent": (ami.RtcpReport, quality.report),
+    "RTCPReceived": (ami.RtcpReport, quality.report),
+    "Cdr": (ami.CallRecordEvent, records.add_record),
+    "CoreShowChannel": (ami.ChannelItem, endings.list_channel),
+}
+"""The shape of each AMI event, and the function that folds it. Each shape has one function."""
+
+OWN = {
+    "Disconnected": endings.open_gap,
+    "Connected": endings.open_gap,
+    "SnapshotStarted": endings.start_snapshot,
+    "SnapshotListed": endings.complete_list,
+    "SnapshotCompleted": endings.stop_snapshot,
+}
+"""Ringledger's own events about the link."""
+
+FOLDS: dict[type[Any], Callable[[Pbx, Any], None]] = dict(SHAPES.values())
+
+
+def shapes() -> dict[str, type[Any]]:
+    """Return the shape of each event that the machine folds, by the event's name."""
+    by_name: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
+    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent}
+
+
+class Facts(Struct, omit_defaults=True):
+    """The facts of a PBX that no call holds: its trunks, and the snapshot under way."""
+
+    trunks: list[str] = msgspec.field(default_factory=list)
+    epoch: int = 0
+    listed: list[str] = msgspec.field(default_factory=list)
+    gone: list[str] = msgspec.field(default_factory=list)
+
+
+class CallMachine:
+    """Folds events into calls. Calls that ended stay until `forget`, so that a late record finds them."""
+
+    def __init__(self) -> None:
+        self._pbxes: dict[str, Pbx] = {}
+        self._coming: set[tuple[str, str]] = set()
+        self._keys: dict[Key, OpenCall] = {}
+
+    def open(self, rows: Iterable[Row], memory: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the open calls of the table, and the facts of `memory`."""
+        for name in sorted(memory):
+            pbx, facts = self._pbx(name), msgspec.convert(memory[name], Facts)
+            pbx.trunks, pbx.epoch = facts.trunks, facts.epoch
+            pbx.listed, pbx.gone = set(facts.listed), set(facts.gone)
+        for row in rows:
+            assert isinstance(row, CallRow)
+            self._pbx(row.pbx).put(open_call_of(row))
+        for pbx in self._pbxes.values():
+            pbx.fill_rooms()
+
+    def memory(self) -> dict[str, Any]:
+        """Return the facts that no call holds, as JSON values by PBX."""
+        facts = {
+            name: Facts(pbx.trunks, pbx.epoch, sorted(pbx.listed), sorted(pbx.gone))
+            for name, pbx in self._pbxes.items()
+        }
+        return {name: msgspec.to_builtins(one) for name, one in facts.items() if one != Facts()}
+
+    def missing(self, event: Any) -> Iterable[tuple[str, str]]:
+        """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
+        members = MISSING.get(type(event))
+        if members is None:
+            return ()
+        pbx = self._pbxes.get(event.pbx)
+        ids: list[tuple[str, str]] = []
+        for member in members:
+            one = getattr(event, member)
+            if not one or (pbx is not None and (one in pbx.calls or one in pbx.homes)):
+                continue
+            if (event.pbx, one) not in self._coming:
+                self._coming.add((event.pbx, one))
+                ids.append((event.pbx, one))
+        return ids
+
+    def load(self, rows: Iterable[Row]) -> None:
+        """Take ended calls of the table, for this batch."""
+        for row in rows:
+            assert isinstance(row, CallRow)
+            ended = Ended.of(row)
+            pbx = self._pbx(row.pbx)
+            for unique_id in ended.ids():
+                pbx.ended.setdefault(unique_id, ended)
+
+    def fold(self, event: Any) -> Iterable[Key]:
+        """Fold one event, and return the keys of the rows that it changed, created or removed."""
+        fold = FOLDS.get(type(event))
+        pbx = self._pbxes.get(event.pbx)
+        if pbx is None:
+            pbx = self._pbx(event.pbx)
+        if fold is not None:
+            fold(pbx, event)
+        elif type(event) is LinkEvent:
+            if (handle := OWN.get(event.type)) is not None:
+                handle(pbx, event)
+        elif type(event) is CallSettingsEvent:
+            for one in self._pbxes.values() if not event.pbx else (pbx,):
+                one.trunks = list(event.trunks)
+        if not pbx.dirty:
+            return ()
+        for call in pbx.empty:
+            endings.end_call(pbx, call, event.at)
+        pbx.empty.clear()
+        if pbx.over:
+            for call in pbx.over:
+                self._end(pbx, call)
+            pbx.over.clear()
+        keys = [(event.pbx, linkedid) for linkedid in pbx.dirty]
+        pbx.dirty = {}
+        return keys
+
+    def row(self, key: Key) -> Row | None:
+        """Return the row of a call as it is now, None for one that is merged, or has ended and had no person."""
+        pbx = self._pbx(key[0])
+        call = pbx.calls.get(key[1])
+        if call is not None and call.linkedid == key[1]:
+            return open_row(call)
+        ended = pbx.ended.get(key[1])
+        if ended is None or ended.call.linkedid != key[1] or not ended.is_told:
+            return None
+        return ended_row(ended)
+
+    def forget(self) -> None:
+        """Forget the calls that have ended; their rows are written."""
+        self._coming.clear()
+        for pbx in self._pbxes.values():
+            pbx.ended.clear()
+
+    def _pbx(self, name: str) -> Pbx:
+        pbx = self._pbxes.get(name)
+        if pbx is None:
+            pbx = self._pbxes[name] = Pbx(name)
+            if "" in self._pbxes:  # settings of no PBX are those of all
+                pbx.trunks = self._pbxes[""].trunks
+        return pbx
+
+    def _end(self, pbx: Pbx, call: OpenCall) -> None:
+        """Render a call that has ended, once; from here on only its record can change it."""
+        ended = Ended.of_call(call)
+        # A call that is not served has no row, so no later batch can find it: this one must not either.
+        for unique_id in ended.ids() if ended.is_told else ():
+            pbx.ended[unique_id] = ended
+        pbx.dirty[call.linkedid] = None
+
+
+LINKED = ("linked_id", "dest_linked_id", "target_linked_id")
+ADOPTED = (ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, ami.CallRecordEvent)
+"""Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
+
+
+def _missing_of(shape: type[Any]) -> tuple[str, ...]:
+    names = LINKED if shape not in ADOPTED else (*LINKED, "unique_id", "dest_unique_id")
+    return tuple(name for name in names if name in shape.__struct_fields__)
+
+
+MISSING = {shape: names for shape in FOLDS if (names := _missing_of(shape))}
+"""The members of a shape that may name an ended call: whatever a fold looks up among these, `missing` returns."""

@@ -1,0 +1,161 @@
+"""Outcomes of calls and transfers, the hangup, and the state of a call that lasts."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from projections.calls.call_records import endpoint_of
+from projections.calls.story.call import PERSON, Leg, OpenCall, Transfer, by_age
+from projections.calls.story.people import role_of
+from schemas import calls as wire
+
+MOMENT, AT_ONCE = timedelta(seconds=1), timedelta(milliseconds=100)
+
+BUSY, NO_ANSWER, CONGESTION = {17, 21}, {18, 19}, {34, 38, 41, 42, 44}
+FAILED = {1, 3, 20, 27, 28, 58, 88}
+"""Hangup causes (Q.850) of the caller's channel."""
+
+OF_RINGS: dict[str, Literal["answered", "busy", "no_answer", "cancelled", "failed"]] = {
+    "answered": "no_answer",
+    "busy": "busy",
+    "refused": "busy",
+    "no_answer": "no_answer",
+    "cancelled": "cancelled",
+    "elsewhere": "cancelled",
+    "picked_up": "cancelled",
+    "forwarded": "no_answer",
+    "congestion": "failed",
+    "unavailable": "failed",
+}
+"""Outcomes of a transfer by that of the last ring for it; a phone that answered without a talk did not take it."""
+
+
+def outcome_of(call: OpenCall, caller: Leg | None) -> wire.Outcome:
+    """Return the outcome of an ended call."""
+    if call.talks:
+        return "answered"
+    for passage in reversed(call.passages):
+        if passage.outcome == "abandoned":
+            return "abandoned"
+        if passage.outcome == "timeout":
+            return "timeout"
+        break
+    leg = caller or first_person(call)
+    if call.is_lost or leg is None:
+        return "unknown"
+    cause = leg.cause or 0
+    if cause in BUSY:
+        return "busy"
+    if cause in NO_ANSWER:
+        return "no_answer"
+    if cause in CONGESTION:
+        return "congestion"
+    if cause in FAILED:
+        return "failed"
+    if any(is_pending_cancelled(ring.ended_at, ring.outcome, leg) for ring in call.rings):
+        return "cancelled"
+    return "pbx_only" if leg is caller and leg.answered_at is not None else "no_answer"
+
+
+def is_pending_cancelled(ended_at: datetime | None, outcome: str, leg: Leg) -> bool:
+    """Return whether an attempt was pending when the caller went, and ended with that."""
+    gone_at = leg.requested_at or leg.ended_at
+    return outcome == "cancelled" and ended_at is not None and gone_at is not None and ended_at >= gone_at - MOMENT
+
+
+def first_person(call: OpenCall) -> Leg | None:
+    """Return the first channel of a person."""
+    legs = [leg for leg in call.legs.values() if leg.kind == PERSON]
+    return min(legs, key=lambda leg: (leg.started_at, by_age(leg.unique_id)), default=None)
+
+
+def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str | None, str, Leg | None]:
+    """Return (when, by, unique id of who hung up, leg whose cause counts).
+
+    After a conversation it is who of its persons first requested the hangup; before one only the caller can.
+    """
+    last = max((talk.ended_at for talk in call.talks if talk.ended_at is not None), default=None)
+    persons = [leg for leg in call.legs.values() if leg.kind == PERSON and leg.ended_at is not None]
+    if last is None:
+        persons = [caller] if caller is not None else []
+    else:
+        # A person who stayed after the last conversation, in a parking lot or with the PBX, ended the call.
+        stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
+        stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
+        # Where three or more talk, the others do so for some milliseconds longer.
+        ends = [talk for talk in call.talks if talk.ended_at is not None and talk.ended_at >= last - AT_ONCE]
+        talked = {person for talk in ends for person in talk.persons}
+        persons = stayed or [leg for leg in persons if leg.unique_id in talked]
+        last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last
+    requests = [
+        leg for leg in persons if leg.requested_at is not None and (last is None or leg.requested_at <= last + MOMENT)
+    ]
+    first = caller or first_person(call)
+    if requests:
+        leg = min(requests, key=lambda leg: leg.requested_at or leg.started_at)
+        by = "caller" if role_of(call, caller, leg.unique_id) == "caller" else "callee"
+        return leg.requested_at, by, leg.unique_id, leg
+    if call.is_lost:
+        return None, None, "", None
+    if call.passages and call.passages[-1].ended_by == "agent" and call.passages[-1].agent in call.guests:
+        # The channel of a logged-in agent stays: only the queue reports that he ended the call.
+        return call.passages[-1].completed_at, "callee", call.passages[-1].agent, first
+    at = last or (first.ended_at if first is not None else None)
+    return at or call.updated_at, "pbx", "", first
+
+
+def transfer_outcome(
+    call: OpenCall, transfer: Transfer
+) -> Literal["answered", "busy", "no_answer", "cancelled", "failed"] | None:
+    """Return the outcome of a transfer: answered once the transferee talks with somebody but the transferer."""
+    whom = transfer.transferee
+    for talk in call.talks:
+        is_after = talk.ended_at is None or talk.ended_at > transfer.at
+        if is_after and whom in talk.persons and not any(is_same_phone(call, transfer.by, p) for p in talk.persons):
+            return "answered"
+    if transfer.kind == "attended" and transfer.to:
+        return "answered"
+    rings = [ring for ring in call.rings if ring.to in transfer.to]
+    if any(ring.ended_at is None for ring in rings):
+        return None
+    if not rings:
+        return of_cause(call.legs.get(whom), transfer.at)
+    outcome, gone = OF_RINGS.get(rings[-1].outcome), call.legs.get(whom)
+    if outcome == "cancelled" and rings[-1].ended_at is not None:
+        # The PBX's own timer cancels a ring too: only the transferee's hangup is one.
+        has_left = gone is not None and gone.ended_at is not None and gone.ended_at <= rings[-1].ended_at + MOMENT
+        return "cancelled" if has_left else "no_answer"
+    return outcome
+
+
+def of_cause(leg: Leg | None, at: datetime) -> Literal["busy", "no_answer", "failed"] | None:
+    """Return the outcome of a transfer for which no phone rang, by the cause with which the transferee ended."""
+    if leg is None or leg.ended_at is None or leg.ended_at < at:
+        return None
+    cause = leg.cause or 0
+    if cause in FAILED or cause in CONGESTION:
+        return "failed"
+    return "busy" if cause in BUSY else "no_answer" if cause in NO_ANSWER else None
+
+
+def is_same_phone(call: OpenCall, one: str, other: str) -> bool:
+    """Return whether two channels are of one endpoint: a transferer is called back on another channel."""
+    if one == other:
+        return True
+    legs = call.legs.get(one), call.legs.get(other)
+    return all(legs) and len({endpoint_of(leg.channel) for leg in legs if leg is not None}) == 1
+
+
+def state_of(call: OpenCall) -> wire.State:
+    """Return the state of a call that lasts."""
+    talking = {person for talk in call.talks if talk.ended_at is None for person in talk.persons}
+    if talking:
+        is_held = any(hold.ended_at is None and hold.by in talking for hold in call.holds)
+        return "held" if is_held else "talking"
+    if any(stay.ended_at is None for stay in call.parks):
+        return "parked"
+    if any(not passage.outcome and passage.left_at is None for passage in call.passages):
+        return "waiting"
+    rings = [ring for ring in call.rings if ring.ended_at is None]
+    if rings:
+        return "ringing" if any(ring.ringing_at is not None for ring in rings) else "dialling"
+    return "pbx"

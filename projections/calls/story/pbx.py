@@ -1,0 +1,281 @@
+"""The open calls of one PBX, and the indexes by which events find them. All of it can be made from the calls alone."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from projections.calls.story.call import LISTS, LONGEST, PERSON, Leg, OpenCall, Ring, Talk, by_age, is_older, kind_of
+
+HOPS = 20
+"""How many Local channels may lie between a dialling channel and the person behind it."""
+
+
+class Room:
+    """Persons who talk with each other now, and the talk of each call that takes part."""
+
+    __slots__ = ("conference", "persons", "talks")
+
+    def __init__(self, persons: list[str], conference: str, talks: list[tuple[OpenCall, Talk]]) -> None:
+        self.persons = persons
+        self.conference = conference
+        self.talks = talks
+
+
+class Pbx:
+    """``calls`` has each call by its linked id and by every alias, ``homes`` by the unique id of every channel.
+
+    ``bridges`` holds the channels of each bridge in the order in which they entered, ``talking`` the room of each
+    person who talks. ``dirty`` names the calls that the current event changed, ``over`` those that it ended,
+    ``empty`` those whose last channel it moved. ``epoch``, ``listed`` and ``gone`` belong to the
+    snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls: dict[str, OpenCall] = {}
+        self.homes: dict[str, OpenCall] = {}
+        self.legs: dict[str, Leg] = {}
+        self.bridges: dict[str, dict[str, None]] = {}
+        self.talking: dict[str, Room] = {}
+        self.dirty: dict[str, None] = {}
+        self.over: list[OpenCall] = []
+        self.empty: list[OpenCall] = []
+        self.ended: dict[str, Any] = {}
+        self.trunks: list[str] = []
+        self.epoch = 0
+        self.listed: set[str] = set()
+        self.gone: set[str] = set()
+
+    def put(self, call: OpenCall) -> None:
+        """Add a call, with all of its indexes."""
+        self.calls[call.linkedid] = call
+        for alias in call.aliases:
+            self.calls[alias] = call
+        for unique_id, leg in call.legs.items():
+            self.homes[unique_id] = call
+            self.legs[unique_id] = leg
+            if leg.bridge:
+                self.bridges.setdefault(leg.bridge, {})[unique_id] = None
+
+    def fill_rooms(self) -> None:
+        """Make the rooms of a restart, once all open calls are there."""
+        for bridge, members in self.bridges.items():
+            if any(self.legs[member].is_holding for member in members):
+                continue
+            persons, conference = self.component(bridge)
+            if len(persons) < 2 or persons[0] in self.talking:
+                continue
+            calls = {self.homes[person].linkedid: self.homes[person] for person in persons}
+            talks = [(call, talk) for call in calls.values() for talk in call.talks if talk.ended_at is None]
+            talks = [(call, talk) for call, talk in talks if any(p in talk.persons and p in call.legs for p in persons)]
+            self.talking |= dict.fromkeys(persons, Room(persons, conference, talks))
+
+    def drop(self, call: OpenCall) -> None:
+        """Remove an ended call from the indexes."""
+        for linkedid in (call.linkedid, *call.aliases):
+            if self.calls.get(linkedid) is call:
+                del self.calls[linkedid]
+        for unique_id in call.legs:
+            if self.homes.get(unique_id) is call:
+                del self.homes[unique_id]
+                del self.legs[unique_id]
+
+    def touch(self, call: OpenCall, at: datetime) -> None:
+        """Note that the current event changed the call."""
+        call.updated_at = at
+        self.dirty[call.linkedid] = None
+
+    def call_of(self, linkedid: str, position: int, at: datetime) -> OpenCall:
+        """Return the open call of a linked id, a new one if there is none."""
+        call = self.calls.get(linkedid)
+        if call is None:
+            call = OpenCall(self.name, linkedid, position, at, trunks=self.trunks)
+            self.calls[linkedid] = call
+        return call
+
+    def add_leg(self, call: OpenCall, leg: Leg) -> bool:
+        """Add a channel to a call; return False where the call has as many as it may."""
+        if len(call.legs) >= LONGEST:
+            return False
+        call.legs[leg.unique_id] = leg
+        call.up += 1
+        self.homes[leg.unique_id] = call
+        self.legs[leg.unique_id] = leg
+        return True
+
+    def see(self, unique_id: str, linkedid: str, at: datetime) -> OpenCall | None:
+        """Return the call of a channel that an event shows with this linked id, merged with that of the id."""
+        call = self.homes.get(unique_id)
+        if call is None:
+            return None
+        leg = self.legs[unique_id]
+        if not linkedid or linkedid == leg.linkedids[-1]:
+            return call
+        if linkedid in leg.linkedids:
+            leg.linkedids.remove(linkedid)
+        leg.linkedids.append(linkedid)
+        del leg.linkedids[:-HOPS]
+        self.touch(call, at)
+        other = self.calls.get(linkedid)
+        if other is not None:
+            return self.merge(call, other, at)
+        if call.agent or linkedid in self.ended:
+            return call
+        return self.rename(call, linkedid)
+
+    def rename(self, call: OpenCall, linkedid: str) -> OpenCall:
+        """Give a call another linked id that no other call has, as its own if it is older, else as an alias."""
+        if is_older(linkedid, call.linkedid):
+            self.dirty[call.linkedid] = None
+            call.aliases.append(call.linkedid)
+            call.linkedid = linkedid
+        else:
+            call.aliases.append(linkedid)
+        call.aliases.sort(key=by_age)
+        self.calls[linkedid] = call
+        self.dirty[call.linkedid] = None
+        return call
+
+    def merge(self, one: OpenCall, other: OpenCall, at: datetime) -> OpenCall:
+        """Move the younger of two calls into the older one, and return it. An agent's session merges with nothing."""
+        if one is other or one.agent or other.agent:
+            return one
+        old, young = (one, other) if is_older(one.linkedid, other.linkedid) else (other, one)
+        aliases = {*old.aliases, young.linkedid, *young.aliases}
+        old.aliases = sorted(aliases, key=by_age)
+        for linkedid in (young.linkedid, *young.aliases):
+            self.calls[linkedid] = old
+        for unique_id, leg in list(young.legs.items()):
+            if leg.ended_at is not None and len(old.legs) + len(young.legs) > LONGEST:
+                old.more["legs"] = old.more.get("legs", 0) + 1
+                del young.legs[unique_id], self.homes[unique_id], self.legs[unique_id]
+                continue
+            self.homes[unique_id] = old
+        rooms = [self.talking[person] for person in (*young.legs, *young.guests) if person in self.talking]
+        old.legs.update(young.legs)
+        old.up += young.up
+        old.guests = {u: g for u, g in (young.guests | old.guests).items() if u not in old.legs}
+        for name, when in LISTS:
+            items = getattr(old, name)
+            items += getattr(young, name)
+            items.sort(key=lambda item, when=when: getattr(item, when))
+            if len(items) > LONGEST:
+                old.more[name] = old.more.get(name, 0) + len(items) - LONGEST
+                del items[LONGEST:]
+        for room in rooms:
+            room.talks = [(old if call is young else call, talk) for call, talk in room.talks]
+            self.unite_talks(old, room)
+        old.talks = list({(*talk.persons, talk.started_at): talk for talk in old.talks}.values())
+        old.persons = sum([len(talk.persons) for talk in old.talks])
+        for name, count in young.more.items():
+            old.more[name] = old.more.get(name, 0) + count
+        old.number = min(old.number, young.number)
+        old.gaps += [gap for gap in young.gaps if gap not in old.gaps]
+        old.user_field = old.user_field or young.user_field
+        old.has_record = old.has_record or young.has_record
+        self.dirty[young.linkedid] = None
+        self.touch(old, at)
+        return old
+
+    def unite_talks(self, call: OpenCall, room: Room) -> None:
+        """Keep the longest of a merged call's talks in one room: both calls had the same conference."""
+        same = sorted((talk for one, talk in room.talks if one is call), key=lambda talk: talk.started_at)
+        for talk in same[1:]:
+            room.talks = [pair for pair in room.talks if pair[1] is not talk]
+            call.talks = [other for other in call.talks if other is not talk]
+
+    def move(self, unique_id: str, call: OpenCall, at: datetime) -> None:
+        """Move one channel out of an agent's session into the call to which it belongs."""
+        home = self.homes[unique_id]
+        leg = home.legs.pop(unique_id)
+        self.touch(home, at)
+        if leg.ended_at is None:
+            home.up -= 1
+            if home.up == 0:
+                self.empty.append(home)
+        call.legs[unique_id] = leg
+        if leg.ended_at is None:
+            call.up += 1
+        self.homes[unique_id] = call
+        self.touch(call, at)
+
+    def component(self, bridge: str, without: str = "") -> tuple[list[str], str]:
+        """Return the persons who can talk in a bridge, also through Local channels, and their conference's name.
+
+        ``without`` is a half through which the search does not go.
+        """
+        persons: list[str] = []
+        conference = ""
+        reached = [bridge] if bridge in self.bridges else []
+        for current in reached:
+            for unique_id in self.bridges[current]:
+                leg = self.legs[unique_id]
+                conference = conference or leg.conference
+                if leg.kind == PERSON:
+                    persons.append(unique_id)
+                elif leg.other and unique_id != without:
+                    half = self.legs.get(leg.other)
+                    if half is not None and half.bridge and not half.is_holding and half.bridge not in reached:
+                        reached.append(half.bridge)
+        persons.sort()
+        return persons, conference
+
+    def person_behind(self, unique_id: str) -> str:
+        """Return the person behind a channel: itself, who dialled its Local channel, or who is bridged with that."""
+        for _ in range(HOPS):
+            leg = self.legs.get(unique_id)
+            if leg is None:
+                return ""
+            if leg.kind == PERSON:
+                return unique_id
+            half = self.legs.get(leg.other)
+            if half is None:
+                return self.first_of(leg)
+            if not half.dialler:
+                return self.first_of(half) or self.first_of(leg)
+            unique_id = half.dialler
+        return ""
+
+    def person_ahead(self, unique_id: str) -> str:
+        """Return the person whom a channel reaches: itself, or who answered or is bridged beyond its Local channel."""
+        for _ in range(HOPS):
+            leg = self.legs.get(unique_id)
+            if leg is None:
+                return ""
+            if leg.kind == PERSON:
+                return unique_id
+            half = self.legs.get(leg.other)
+            if half is None:
+                return ""
+            if half.bridge and (person := self.first_of(half)):
+                return person
+            call = self.homes[unique_id]
+            answered = [u for u, to in call.legs.items() if to.dialler == leg.other and to.answered_at]
+            if not answered:
+                return ""
+            unique_id = answered[-1]
+        return ""
+
+    def first_of(self, leg: Leg) -> str:
+        """Return the oldest person on the side of a Local channel's half, empty if there is none."""
+        if not leg.bridge or leg.is_holding:
+            return ""
+        persons, _ = self.component(leg.bridge, leg.unique_id)
+        return min(persons, key=lambda person: (self.legs[person].started_at, person)) if persons else ""
+
+    def ring_of(self, call: OpenCall, unique_id: str) -> Ring | None:
+        """Return the last ring of a phone."""
+        for ring in reversed(call.rings):
+            if ring.to == unique_id:
+                return ring
+        return None
+
+
+def make_leg(unique_id: str, linkedid: str, channel: str, at: datetime) -> Leg:
+    """Make the leg of a channel, as far as its ids tell."""
+    return Leg(unique_id, channel, at, [linkedid or unique_id], kind=kind_of(channel))
+
+
+def ids_of(call: OpenCall) -> Iterable[str]:
+    """Return every id by which a call is found."""
+    return (call.linkedid, *call.aliases, *call.legs)

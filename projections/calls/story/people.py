@@ -1,0 +1,47 @@
+"""The persons of a call: the caller, the persons dialled, and agents who are logged in."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal
+
+from projections.calls.call_records import endpoint_of
+from projections.calls.story.call import PERSON, Leg, OpenCall, by_age
+
+
+def caller_of(call: OpenCall) -> Leg | None:
+    """Return the first channel of a person that no person dialled; one that the PBX dialled only once it is up."""
+    first = None
+    for leg in call.legs.values():
+        if leg.kind != PERSON or (leg.is_dialled and (leg.source or leg.answered_at is None)):
+            continue
+        if leg.is_dialled and not (leg.is_originated or leg.dialler):
+            continue
+        if first is None or (leg.started_at, by_age(leg.unique_id)) < (first.started_at, by_age(first.unique_id)):
+            first = leg
+    return first
+
+
+def persons_of(call: OpenCall) -> Iterator[tuple[str, datetime, datetime | None]]:
+    """Yield each person's unique id, and since when until when he took part."""
+    legs = [leg for leg in call.legs.values() if leg.kind == PERSON]
+    for leg in sorted(legs, key=lambda leg: (leg.started_at, by_age(leg.unique_id))):
+        yield leg.unique_id, leg.started_at, leg.ended_at
+    for unique_id, guest in call.guests.items():
+        talks = [talk for talk in call.talks if unique_id in talk.persons]
+        if guest.is_agent and talks:
+            ends = [talk.ended_at for talk in talks]
+            left = None if None in ends else max(end for end in ends if end is not None)
+            yield unique_id, min(talk.started_at for talk in talks), left
+
+
+def role_of(call: OpenCall, caller: Leg | None, unique_id: str) -> Literal["caller", "callee", "agent"]:
+    """Return a person's role; a second leg of the caller's own phone is the caller's too."""
+    if any(passage.agent == unique_id for passage in call.passages):
+        return "agent"
+    if unique_id in call.guests and call.guests[unique_id].is_agent:
+        return "agent"
+    leg = call.legs.get(unique_id)
+    if caller is None or leg is None:
+        return "callee"
+    is_caller = leg is caller or (not leg.is_dialled and endpoint_of(leg.channel) == endpoint_of(caller.channel))
+    return "caller" if is_caller else "callee"

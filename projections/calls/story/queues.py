@@ -1,0 +1,281 @@
+"""Passages through queues, from the events of class agent (app_queue.c of Asterisk 16 and 22).
+
+QueueCallerLeave comes before AgentConnect, and QueueCallerAbandon does not say why. So a passage whose caller has left
+waits for the next event of the caller that decides: AgentConnect, VarSet QUEUESTATUS, Newexten, or his hangup.
+"""
+
+from datetime import datetime, timedelta
+
+from projections.calls.story.call import PERSON, Leg, Offer, OpenCall, Passage
+from projections.calls.story.legs import fix_number
+from projections.calls.story.pbx import HOPS, Pbx
+from schemas.ami import call as ami
+from schemas.ami.channel import NewExten, VarSet
+
+STATUS = {
+    "TIMEOUT": "timeout",
+    "WITHDRAW": "withdrawn",
+    "LEAVEEMPTY": "left_empty",
+    "LEAVEUNAVAIL": "left_empty",
+    "FULL": "full",
+    "JOINEMPTY": "join_empty",
+    "JOINUNAVAIL": "join_empty",
+}
+"""Outcomes by QUEUESTATUS; CONTINUE is that of an answered caller who continues in the dialplan."""
+
+NOT_JOINED = {"full", "join_empty"}
+ENDED_BY = {"caller", "agent", "transfer"}
+
+
+def join_queue(pbx: Pbx, e: ami.QueueCallerJoin) -> None:
+    """Begin a passage."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return
+    leg = pbx.legs[e.unique_id]
+    if leg.ended_at is not None:
+        return
+    settle_passage(pbx, call, leg, e.at)
+    fix_number(leg)
+    waiting = [p for p in call.passages if p.channel == e.unique_id and not p.outcome and p.left_at is None]
+    if any(passage.queue == e.queue for passage in waiting):
+        return
+    party = caller_behind(pbx, leg)
+    call.add("passages", call.passages, Passage(e.queue, party, e.unique_id, e.at, e.position_in_queue))
+    leg.app_queue = ""
+    pbx.touch(call, e.at)
+
+
+def caller_behind(pbx: Pbx, leg: Leg) -> str:
+    """Return the person who waits on a channel: the one behind it, where it is half of a Local channel."""
+    party = pbx.person_behind(leg.unique_id) or leg.unique_id
+    fix_number(pbx.legs[party])
+    return party
+
+
+def passage_of(call: OpenCall, channel: str, queue: str) -> Passage | None:
+    """Return the last passage of a caller in a queue; of anybody in it where the caller's channel has changed."""
+    match = None
+    for passage in reversed(call.passages):
+        if passage.queue == queue:
+            if passage.channel == channel:
+                return passage
+            if match is None and passage.completed_at is None and passage.outcome in {"", "answered"}:
+                match = passage
+    return match
+
+
+def find_passage(pbx: Pbx, e: ami.QueueCallerEvent) -> tuple[OpenCall, Passage] | None:
+    """Return the passage that an event is about, and its call."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return None
+    passage = passage_of(call, e.unique_id, e.queue)
+    return None if passage is None else (call, passage)
+
+
+def leave_queue(pbx: Pbx, e: ami.QueueCallerLeave) -> None:
+    """Note that a caller left; the next event decides why."""
+    if (match := find_passage(pbx, e)) is None:
+        return
+    call, passage = match
+    if passage.left_at is None:
+        passage.left_at = e.at
+        if not passage.outcome and (leg := pbx.legs.get(passage.channel)) is not None:
+            leg.is_leaving = True
+        pbx.touch(call, e.at)
+
+
+def abandon_queue(pbx: Pbx, e: ami.QueueCallerAbandon) -> None:
+    """Note that a caller left without an agent: he hung up if his hangup was requested before."""
+    if (match := find_passage(pbx, e)) is None:
+        return
+    call, passage = match
+    if passage.outcome or passage.gave_up:
+        return
+    passage.gave_up = True
+    passage.wait = float(e.hold_time)
+    if pbx.legs[e.unique_id].requested_at is not None:
+        passage.outcome = "abandoned"
+    elif (leg := pbx.legs.get(passage.channel)) is not None:
+        leg.is_leaving = True
+    pbx.touch(call, e.at)
+
+
+def call_member(pbx: Pbx, e: ami.AgentCall) -> None:
+    """Note on a member's channel which queue rings it; its DialBegin follows."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    leg = pbx.legs.get(e.dest_unique_id)
+    if leg is None or leg.ended_at is not None:
+        return
+    home = call or pbx.homes[e.dest_unique_id]
+    if offer_of(home, e.dest_unique_id) is None:
+        offer = Offer(e.queue, e.member or e.interface, e.interface, e.dest_unique_id, e.at)
+        home.add("offers", home.offers, offer)
+    leg.queue = e.queue
+    name_queues(pbx, home)
+    pbx.touch(home, e.at)
+
+
+def name_queues(pbx: Pbx, call: OpenCall) -> None:
+    """Name the queue of open rings that began before AgentCalled."""
+    for ring in call.rings:
+        if not ring.queue and ring.ended_at is None and ring.to in pbx.legs:
+            ring.queue = queue_of(pbx, pbx.legs[ring.to])
+
+
+def queue_of(pbx: Pbx, leg: Leg) -> str:
+    """Return the queue that rings a phone, also through Local channels; AgentCalled names it for the first one."""
+    for _ in range(HOPS):
+        if leg.queue:
+            return leg.queue
+        dialler = pbx.legs.get(leg.dialler)
+        if dialler is None or dialler.kind == PERSON:
+            return ""
+        half = pbx.legs.get(dialler.other)
+        if half is None:
+            return ""
+        leg = half
+    return ""
+
+
+def offer_of(call: OpenCall, channel: str) -> Offer | None:
+    """Return the open offer to a member, by the channel that the queue dialled."""
+    for offer in reversed(call.offers):
+        if offer.channel == channel and not offer.outcome:
+            return offer
+    return None
+
+
+def end_offer(call: OpenCall, channel: str, outcome: str, at: datetime) -> None:
+    """End an offer to a member; the first end counts, but RINGNOANSWER is the queue's own word."""
+    offer = offer_of(call, channel)
+    if offer is not None:
+        offer.outcome, offer.ended_at = outcome, max(at, offer.started_at)
+
+
+def miss_call(pbx: Pbx, e: ami.AgentRingNoAnswer) -> None:
+    """Count a member who did not answer."""
+    if (match := find_passage(pbx, e)) is None:
+        return
+    call, passage = match
+    passage.ring_no_answers += 1
+    end_offer(call, e.dest_unique_id, "ring_no_answer", e.at)
+    pbx.touch(call, e.at)
+
+
+def connect_member(pbx: Pbx, e: ami.AgentConnect) -> None:
+    """Connect a caller with a member; a passage without QueueCallerJoin began ``hold_time`` seconds before."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return
+    leg = pbx.legs[e.unique_id]
+    passage = passage_of(call, e.unique_id, e.queue)
+    if passage is None or passage.completed_at is not None or passage.outcome not in {"", "unknown", "exit_key"}:
+        if passage is not None and passage.outcome == "answered" and passage.completed_at is None:
+            return
+        entered_at = e.at - timedelta(seconds=min(max(e.hold_time, 0), 1 << 31))
+        passage = Passage(e.queue, caller_behind(pbx, leg), e.unique_id, entered_at)
+        if not call.add("passages", call.passages, passage):
+            return
+    end_offer(call, e.dest_unique_id, "answered", e.at)
+    passage.outcome = "answered"
+    passage.key = ""
+    passage.answered_at = e.at
+    passage.left_at = passage.left_at or e.at
+    passage.wait = float(e.hold_time)
+    passage.member, passage.interface = e.member, e.interface
+    passage.agent = pbx.person_ahead(e.dest_unique_id)
+    leg.is_leaving = False
+    pbx.touch(call, e.at)
+
+
+def complete_call(pbx: Pbx, e: ami.AgentComplete) -> None:
+    """End a member's call, with Asterisk's own seconds."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None:
+        return
+    for passage in reversed(call.passages):
+        if passage.queue == e.queue and passage.interface == e.interface and passage.outcome == "answered":
+            if passage.completed_at is not None:
+                return
+            passage.completed_at = e.at
+            passage.talk = float(e.talk_time)
+            passage.ended_by = e.reason if e.reason in ENDED_BY else ""
+            pbx.touch(call, e.at)
+            return
+
+
+def set_queue_status(pbx: Pbx, leg: Leg, e: VarSet) -> None:
+    """Take Asterisk's own reason for the end of a passage; a caller who may not join has only this."""
+    outcome = STATUS.get(e.value)
+    call = pbx.homes[leg.unique_id]
+    if outcome is None:
+        return
+    leg.is_leaving = False
+    pbx.touch(call, e.at)
+    if outcome in NOT_JOINED:
+        party = caller_behind(pbx, leg)
+        passage = Passage(leg.app_queue, party, leg.unique_id, e.at, left_at=e.at, outcome=outcome)
+        if leg.app_queue:
+            call.add("passages", call.passages, passage)
+        return
+    for passage in reversed(call.passages):
+        if passage.channel == leg.unique_id:
+            if passage.answered_at is None:
+                finish_passage(passage, outcome, e.at)
+            return
+
+
+def finish_passage(passage: Passage, outcome: str, at: datetime) -> None:
+    """End a passage; where Asterisk did not count the wait, it is the whole seconds between its two times."""
+    passage.outcome = outcome
+    passage.left_at = passage.left_at or at
+    if passage.wait is None:
+        passage.wait = float(int(passage.left_at.timestamp()) - int(passage.entered_at.timestamp()))
+
+
+def continue_dialplan(pbx: Pbx, leg: Leg, e: NewExten) -> None:
+    """Settle a passage whose caller continues in the dialplan: a key took him out, unless QueueCallerAbandon came."""
+    leg.is_leaving = False
+    call = pbx.homes[leg.unique_id]
+    for passage in reversed(call.passages):
+        if passage.channel == leg.unique_id and not passage.outcome:
+            if not passage.gave_up:
+                finish_passage(passage, "exit_key", e.at)
+                passage.key = e.exten
+            else:
+                finish_passage(passage, "abandoned" if e.exten == "h" else "unknown", e.at)
+            pbx.touch(call, e.at)
+            return
+
+
+def settle_passage(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Settle what no further event decides, when a caller joins another queue or hangs up."""
+    leg.is_leaving = False
+    for passage in call.passages:
+        if passage.channel != leg.unique_id or passage.outcome:
+            continue
+        hung_up = leg.ended_at is not None
+        if passage.gave_up:
+            finish_passage(passage, "abandoned" if hung_up and leg.has_dialplan else "unknown", at)
+        elif hung_up and passage.left_at is None:
+            finish_passage(passage, "abandoned" if leg.requested_at is not None else "unknown", at)
+        else:
+            finish_passage(passage, "exit_key" if passage.left_at is not None else "unknown", at)
+        pbx.touch(call, at)
+
+
+def replace_caller(call: OpenCall, replaced: str, by: str, party: str) -> None:
+    """Give the place of a replaced leg in a queue to the channel that took it, and to the person behind that."""
+    for passage in call.passages:
+        if passage.channel == replaced and passage.outcome in {"", "answered"} and passage.completed_at is None:
+            passage.channel, passage.party = by, party
+
+
+def take_out(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Settle the passage of a waiting channel that is in a bridge: AMI's Bridge takes it out without an event."""
+    for passage in call.passages:
+        if passage.channel == leg.unique_id and not passage.outcome and passage.left_at is None:
+            finish_passage(passage, "unknown", at)
+            pbx.touch(call, at)

@@ -1,0 +1,71 @@
+"""Rows that follow from a call's row: its ids, and the values by which lists are filtered."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from projections.calls.call_records import endpoint_of
+from projections.calls.call_rows import CallId, CallRow, CallTag
+from projections.calls.story.call import PERSON
+
+NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
+
+
+def ids_of(row: CallRow) -> list[CallId]:
+    """Return the ids of a call: its linked id, its aliases, and the unique id of each of its channels."""
+    if row.body is not None:
+        channels = [leg["unique_id"] for leg in row.body["legs"]]
+    else:
+        channels = list((row.story or {}).get("legs", ()))
+    ids = dict.fromkeys((row.linkedid, *row.aliases, *channels))
+    return [CallId(row.pbx, one, row.linkedid, row.number) for one in ids]
+
+
+def tags_of(row: CallRow) -> list[CallTag]:
+    """Return the tags of a call; one that is not served has none."""
+    if not row.is_told:
+        return []
+    values = _ended_values(row.body) if row.body is not None else _open_values(row.story or {})
+    tags: dict[tuple[str, str], None] = {}
+    for kind, value in values:
+        tag = NOT_DIGITS.sub("", value or "") if kind == "number" else value
+        if tag:
+            tags[kind, tag] = None
+    for passage in row.passages:
+        tags["queue", passage["queue"]] = None
+    for ring in (*row.agent_rings, *row.passages):
+        for value in (ring["agent"], ring["interface"]):
+            if value:
+                tags["agent", value] = None
+    return [CallTag(row.pbx, row.linkedid, kind, tag, row.started_at, row.number) for kind, tag in tags]
+
+
+def _ended_values(body: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    for party in body["parties"]:
+        yield "number", party["number"]
+        yield "endpoint", party["endpoint"]
+    if body["caller"] is not None:
+        yield "number", body["caller"]["number_at_start"]
+    yield "number", body["dialled"]["number"]
+    for forward in body["forwards"]:
+        yield "number", forward["to"]
+    for transfer in body["transfers"]:
+        yield "number", transfer["number"]
+
+
+def _open_values(story: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    for leg in story.get("legs", {}).values():
+        if leg.get("kind", PERSON) == PERSON:
+            yield "endpoint", endpoint_of(leg["channel"])
+            for name in ("number", "first_number", "number_at_start"):
+                yield "number", leg.get(name)
+            if not leg.get("is_dialled"):
+                yield "number", leg.get("exten")
+    for guest in story.get("guests", {}).values():
+        if guest.get("is_agent"):
+            yield "endpoint", endpoint_of(guest["channel"])
+            yield "number", guest.get("number")
+    for forward in story.get("forwards", ()):
+        yield "number", forward["to"]
+    for transfer in story.get("transfers", ()):
+        yield "number", transfer.get("number")

@@ -1,0 +1,158 @@
+"""Calls in gaps and restarts, events that are late, doubled or missing, and the bounds of a call."""
+
+from schemas.log import Connected, Disconnected
+from tests.support.calls import CallTable
+from tests.support.scene import CONFERENCE, RINGING, UP, Scene, uid
+
+
+def test_a_call_up_at_the_first_list() -> None:
+    scene = Scene()
+    for channel, number in ((1, "100"), (2, "101")):
+        scene.channels[channel] = {
+            "Channel": f"PJSIP/{number}-0000000{channel}",
+            "ChannelState": UP,
+            "CallerIDNum": number,
+            "Uniqueid": f"1795308970.{channel}",
+            "Linkedid": "1795308970.1",
+        }
+    scene.snapshot(1, 2).wait(5)
+    call = scene.hangup(2, 1).call()
+    assert (call.linkedid, call.complete, call.gaps) == ("1795308970.1", False, ["joined"])
+    assert (round(call.duration_seconds or 0), [p.number for p in call.parties]) == (35, ["100", "101"])
+
+
+def test_channels_bridged_in_the_first_list_talk() -> None:
+    scene = Scene()
+    for channel, number in ((1, "100"), (2, "101")):
+        scene.new(channel, f"PJSIP/{number}-0000000{channel}", number, linked=1, state=UP)
+        scene.channels[channel] |= {"BridgeId": "b", "Application": "Dial"}
+    scene.events.clear()
+    scene.wait(30).snapshot(1, 2).wait(5)
+    call = scene.part(1, 2).call()
+    assert [([p.number for p in t.parties], round(t.seconds or 0)) for t in call.conversations] == [(["100", "101"], 5)]
+    assert (call.outcome, call.complete) == ("answered", False)
+
+
+def test_the_pbxs_clock_counts_where_it_is_ahead() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="210", state=UP)
+    scene.events.clear()
+    scene.wait(-600).snapshot(1).wait(660)
+    assert round(scene.hangup(1).call().duration_seconds or 0) == 60
+
+
+def test_a_leg_of_a_call_that_began_before() -> None:
+    scene = Scene().wait(30).new(5, "PJSIP/101-00000005", "101", linked=1)
+    call = scene.state(5, RINGING).hangup(5).call()
+    assert (call.linkedid, call.complete) == (uid(1), False)
+
+
+def test_a_gap_marks_open_calls() -> None:
+    scene = Scene().talk(3).own(Disconnected("eof", 1795309005.0)).wait(3).own(Connected("127.0.0.1:5038"))
+    call = scene.snapshot(1, 2).wait(2).part(1, 2).call()
+    assert (call.complete, call.gaps, call.outcome) == (False, ["disconnected"], "answered")
+
+
+def test_a_list_ends_what_it_lacks() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
+    scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).wait(60)
+    call = scene.own(Connected("127.0.0.1:5038")).snapshot().call()
+    assert (call.state, call.outcome, call.complete, call.gaps) == ("ended", "unknown", False, ["disconnected", "lost"])
+    assert [(r.outcome, r.ended_at is not None) for r in call.rings] == [("cancelled", True)]
+    assert (call.hangup, round(call.duration_seconds or 0)) == (None, 0)
+
+
+def test_a_lost_call_that_was_answered_stays_answered() -> None:
+    call = Scene().talk(3).snapshot().call()
+    assert (call.outcome, call.complete, call.conversations[0].ended_at is not None) == ("answered", False, True)
+
+
+def test_a_list_that_is_not_complete_ends_nothing() -> None:
+    scene = Scene().talk(3)
+    scene.snapshot()
+    failed = [event for event in scene.events if event.name != "SnapshotListed"]
+    assert CallTable().take(failed).call().state == "talking"
+
+
+def test_a_channel_of_the_time_of_a_list() -> None:
+    scene = Scene().talk(3).snapshot(1, 2)
+    *before, listed, over = scene.events
+    during = Scene()
+    during.now = scene.now
+    during.new(3, "PJSIP/102-00000003", "102", exten="1")
+    scene.part(1, 2)
+    table = CallTable().take(before[:-2]).take(during.events).take(scene.events[len(before) + 2 :])
+    calls = table.take(before[-2:]).take(listed, over).calls()
+    assert {linkedid: call.state for linkedid, call in calls.items()} == {uid(1): "ended", uid(3): "pbx"}
+
+
+def test_a_list_of_known_channels_writes_nothing() -> None:
+    scene = Scene().talk(3)
+    table = CallTable().take(scene.events)
+    scene.events.clear()
+    writes = table.writes
+    assert table.take(scene.snapshot(1, 2).events).writes == writes
+
+
+def test_late_and_unknown_events_change_nothing() -> None:
+    scene = Scene().talk(3).part(1, 2)
+    table = CallTable().take(scene.events)
+    before = dict(table.rows)
+    late = Scene()
+    late.channels, late.now = scene.channels, scene.now
+    late.hangup(1, 2, 1).state(2, UP).leave(1, "b").enter(2, "b").dial_end(1, 2, "ANSWER").dial(1, 2).request(1)
+    late.var(1, "QUEUESTATUS", "TIMEOUT").run(1, "VoiceMail", "100").emit("Hold", **late.shown(1))
+    late.emit("QueueCallerLeave", **late.shown(1), Queue="sales").emit("AgentConnect", **late.shown(1), Queue="sales")
+    late.emit("ParkedCall", **late.shown(1, "Parkee")).emit("Pickup", **late.shown(1), **late.shown(2, "Target"))
+    late.emit("BlindTransfer", Result="Success", **late.shown(1, "Transferer")).emit("MixMonitorStop", **late.shown(1))
+    late.emit("AttendedTransfer", Result="Success", **late.shown(1, "OrigTransferer"))
+    late.emit("Newchannel", **late.shown(1))
+    assert table.take(late.events).rows == before
+    for event in late.events:
+        table.take(event).restart()
+    assert table.rows == before
+
+
+def test_a_call_of_a_thousand_phones_is_bounded() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300")
+    for phone in range(2, 1200):
+        scene.ring(1, phone, f"PJSIP/{phone}-{phone:08x}", str(phone), linked=1)
+    (row,) = CallTable().take(scene.events).read()
+    assert row.story is not None
+    assert row.story["more"] == {"legs": 199}
+    for phone in range(2, 1200):
+        scene.dial_end(1, phone, "NOANSWER").hangup(phone)
+    scene.hangup(1)
+    table = CallTable().take(scene.events)
+    call = table.call()
+    assert (len(call.legs), len(call.rings), call.state) == (1000, 999, "ended")
+
+
+def test_a_conference_names_a_bounded_number_of_persons() -> None:
+    scene = Scene()
+    for number in range(1, 81):
+        scene.new(number, f"PJSIP/{number}-{number:08x}", str(number), exten="400").enter(number, "c", **CONFERENCE)
+    for number in range(80, 0, -1):
+        scene.leave(number, "c", **CONFERENCE).hangup(number)
+    whole, cut = CallTable().take(scene.events), CallTable()
+    for start in range(0, len(scene.events), 70):
+        cut.take(scene.events[start : start + 70]).restart()
+    assert whole.rows == cut.rows
+    calls = whole.calls()
+    del calls[uid(1)]  # who is alone at the end
+    sizes = {sum(len(talk.parties) for talk in call.conversations) for call in calls.values()}
+    assert 900 < max(sizes) <= 1_000
+    # The last talk lasts, with the persons whom it names, until the caller leaves the conference.
+    assert [call.conversations[-1].ended_at for call in calls.values()] == [
+        call.conferences[0].until for call in calls.values()
+    ]
+
+
+def test_a_call_has_at_most_a_thousand_rings() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300").new(2, "PJSIP/101-00000002", "101", linked=1)
+    for _ in range(1100):
+        scene.dial(1, 2).dial_end(1, 2, "NOANSWER")
+    table = CallTable().take(scene.events)
+    assert len(table.call().rings) == 1000
+    (row,) = table.read()
+    assert row.story is not None
+    assert row.story["more"] == {"rings": 100}

@@ -1,0 +1,258 @@
+"""Transfers of every kind, pickups, parking, and hold."""
+
+from typing import Any
+
+from schemas.calls import Call
+from tests.projections.calls.story.scenes import blind
+from tests.support.scene import DOWN, HOLDING, RINGING, UP, Scene, uid
+
+
+def talks(call: Call) -> list[list[str | None]]:
+    return [[p.number for p in talk.parties] for talk in call.conversations]
+
+
+def numbers(call: Call) -> list[tuple[Any, ...]]:
+    return [
+        (t.kind, t.by.number, t.transferee and t.transferee.number, [p.number for p in t.to], t.number, t.outcome)
+        for t in call.transfers
+    ]
+
+
+def attended(scene: Scene, first: int, second: int, **more: object) -> Scene:
+    facts = scene.shown(first, "OrigTransferer") | scene.shown(second, "SecondTransferer")
+    return scene.emit("AttendedTransfer", **({"Result": "Success", "OrigBridgeUniqueid": "b"} | facts | more))
+
+
+def test_blind_transfer() -> None:
+    scene = Scene().talk(3)
+    blind(scene, by=1, transferee=2, to="102").leave(1, "b").leave(2, "b").hangup(1)
+    scene.ring(2, 3, "PJSIP/102-00000003", "102", linked=1).wait(1).answer(2, 3, "b2").wait(4)
+    call = scene.part(3, 2, bridge="b2").call()
+    assert numbers(call) == [("blind", "100", "101", ["102"], "102", "answered")]
+    assert talks(call) == [["100", "101"], ["101", "102"]]
+    assert (call.answered_by and call.answered_by.number, call.caller and call.caller.number) == ("101", "100")
+    assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [("100", "101"), ("101", "102")]
+
+
+def test_blind_transfer_without_a_transferee_in_the_event() -> None:
+    scene = Scene().talk(3)
+    blind(scene, by=1, transferee=None, to="102").leave(1, "b").leave(2, "b").hangup(1)
+    call = scene.ring(2, 3, "PJSIP/102-00000003", "102", linked=1).dial_end(2, 3, "BUSY").hangup(3, 2, cause=17).call()
+    assert numbers(call) == [("blind", "100", "101", ["102"], "102", "busy")]
+    assert call.outcome == "answered"
+
+
+def test_blind_transfer_to_nobody() -> None:
+    scene = Scene().talk(3)
+    blind(scene, by=2, transferee=1, to="999").leave(2, "b").hangup(2).leave(1, "b")
+    assert numbers(scene.hangup(1, cause=3).call()) == [("blind", "101", "100", [], "999", "failed")]
+
+
+def test_a_refused_transfer_is_none() -> None:
+    scene = Scene().talk(3)
+    scene.emit("BlindTransfer", Result="Invalid", **scene.shown(1, "Transferer"), Extension="102")
+    attended(scene, 1, 1, Result="Fail")
+    assert scene.part(1, 2).call().transfers == []
+
+
+def consultation(scene: Scene) -> Scene:
+    """Let the transferer's second leg (channel 3) call 102 (channel 4)."""
+    scene.emit("Hold", **scene.shown(1)).new(3, "PJSIP/100-00000003", "100", exten="102").run(3, "Dial", "PJSIP/102")
+    return scene.ring(3, 4, "PJSIP/102-00000004", "102", linked=3).wait(1)
+
+
+def test_attended_transfer_on_two_legs() -> None:
+    scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2)
+    scene.leave(2, "b").leave(3, "b2").enter(2, "b2", swap=3)
+    attended(scene, 1, 3, **scene.shown(2, "Transferee"), **scene.shown(4, "TransferTarget"), DestType="Bridge").link(
+        1, 4
+    ).hangup(3).leave(1, "b").hangup(1).wait(5)
+    call = scene.part(2, 4, bridge="b2").call()
+    assert (call.linkedid, call.aliases) == (uid(1), [uid(3)])
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+    assert talks(call) == [["100", "101"], ["100", "102"], ["101", "102"]]
+    assert [(p.number, p.role) for p in call.parties] == [
+        ("100", "caller"),
+        ("101", "callee"),
+        ("100", "caller"),
+        ("102", "callee"),
+    ]
+
+
+def test_attended_transfer_before_its_bridge_events() -> None:
+    scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2)
+    attended(scene, 1, 3, DestType="Bridge", SecondBridgeUniqueid="b2")
+    scene.leave(2, "b").leave(3, "b2").enter(2, "b2", swap=3).link(1, 4).hangup(3).leave(1, "b").hangup(1).wait(5)
+    call = scene.part(2, 4, bridge="b2").call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+
+
+def test_blonde_transfer_on_two_legs() -> None:
+    scene = consultation(Scene().talk(3))
+    attended(scene, 1, 3, **scene.shown(2, "Transferee"), DestType="App", DestApp="Dial").leave(1, "b").leave(
+        2, "b"
+    ).hangup(1, 3).wait(2)
+    scene.link(1, 4).answer(2, 4, "b3").wait(3)
+    call = scene.part(4, 2, bridge="b3").call()
+    assert numbers(call) == [("blonde", "100", "101", ["102"], "102", "answered")]
+    assert [r.outcome for r in call.rings] == ["answered", "answered"]
+
+
+def feature_code(scene: Scene) -> Scene:
+    """Let the caller's feature code dial 102 (channel 5) through a Local channel (3 and 4)."""
+    scene.local(3, 4, "Local/102@internal-0001", linked=1).enter(3, "b2").leave(1, "b").enter(1, "b2")
+    return scene.ring(4, 5, "PJSIP/102-00000005", "102", linked=1).wait(1)
+
+
+def test_attended_transfer_by_feature_code() -> None:
+    scene = feature_code(Scene().talk(3)).answer(4, 5, "b3").state(3, UP).wait(2)
+    scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge").hangup(
+        1
+    ).wait(4)
+    call = scene.request(2).leave(2, "b").leave(3, "b").leave(4, "b3").leave(5, "b3").hangup(2, 3, 4, 5).call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+    assert talks(call) == [["100", "101"], ["100", "102"], ["101", "102"]]
+    assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [("100", "101"), ("100", "102")]
+
+
+def test_blonde_transfer_by_feature_code_calls_back() -> None:
+    scene = feature_code(Scene().talk(3))
+    scene.channels[3]["ChannelState"] = RINGING
+    scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge")
+    scene.dial_end(None, 3, "NOANSWER").hangup(1).wait(5).leave(3, "b").dial_end(4, 5, "CANCEL").hangup(3, 5, 4)
+    scene.new(6, "PJSIP/100-00000006", "100", state=DOWN).dial(None, 6).state(6, RINGING).state(6, UP)
+    scene.dial_end(None, 6, "ANSWER").link(1, 6).enter(6, "b").wait(2)
+    call = scene.part(2, 6).call()
+    assert numbers(call) == [("blonde", "100", "101", ["102"], "102", "no_answer")]
+    assert talks(call) == [["100", "101"], ["101", "100"]]
+    assert [(r.from_ and r.from_.number, r.to.number, round(r.seconds or 0)) for r in call.rings[1:]] == [
+        ("100", "102", 6),
+        (None, "100", 0),
+    ]
+
+
+def test_attended_transfer_to_three() -> None:
+    scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2)
+    scene.leave(4, "b2").leave(3, "b2").enter(4, "b").enter(3, "b")
+    attended(scene, 1, 3, DestType="Threeway", SecondBridgeUniqueid="b2", DestBridgeUniqueid="b")
+    scene.link(1, 3, 4).wait(2).leave(1, "b").hangup(1).leave(3, "b").hangup(3).wait(2)
+    call = scene.part(2, 4).call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+    assert talks(call)[-1] == ["101", "102"]
+
+
+def test_attended_transfer_by_a_link_of_two_bridges() -> None:
+    scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2)
+    scene.local(5, 6, "Local/_attended@transfer-0001", linked=1).enter(6, "b2", swap=3).enter(5, "b", swap=1)
+    links = scene.shown(5, "LocalOne") | scene.shown(6, "LocalTwo")
+    attended(scene, 1, 3, DestType="Link", SecondBridgeUniqueid="b2", **links).link(1, 4).hangup(1, 3).wait(4)
+    scene.request(2).leave(2, "b").leave(5, "b").leave(6, "b2").leave(4, "b2")
+    call = scene.hangup(2, 5, 6, 4).call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+    assert talks(call) == [["100", "101"], ["100", "102"], ["101", "102"]]
+
+
+def test_attended_transfer_with_its_legs_the_other_way() -> None:
+    scene = consultation(Scene().talk(3))
+    legs = scene.shown(3, "OrigTransferer") | scene.shown(1, "SecondTransferer")
+    facts = legs | {"SecondBridgeUniqueid": "b", "DestType": "App", "DestApp": "Dial"}
+    scene.emit("AttendedTransfer", Result="Success", **facts, **scene.shown(2, "TransferTarget"))
+    scene.leave(1, "b").leave(2, "b").hangup(1, 3).wait(2).link(1, 4).answer(2, 4, "b3").wait(3)
+    call = scene.part(4, 2, bridge="b3").call()
+    assert numbers(call) == [("blonde", "100", "101", ["102"], "102", "answered")]
+
+
+def test_attended_transfer_into_a_queue_moves_the_passage() -> None:
+    scene = Scene().talk(3).new(3, "PJSIP/100-00000003", "100", exten="600").run(3, "Queue", "sales").state(3, UP)
+    scene.emit("QueueCallerJoin", **scene.shown(3), Queue="sales", Position=1).wait(2)
+    attended(scene, 1, 3, **scene.shown(2, "Transferee"), DestType="App", DestApp="Queue").hangup(3)
+    scene.leave(1, "b").hangup(1).leave(2, "b").wait(3)
+    scene.emit("QueueCallerAbandon", **scene.shown(2), Queue="sales", HoldTime=5)
+    scene.emit("QueueCallerLeave", **scene.shown(2), Queue="sales").run(2, "NoOp", exten="h")
+    call = scene.hangup(2).call()
+    (passage,) = call.queues
+    assert (passage.party and passage.party.number, passage.outcome, passage.wait_seconds) == ("101", "abandoned", 5)
+    assert numbers(call)[0][:3] == ("attended", "100", "101")
+
+
+def test_pickup() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
+    scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).wait(2)
+    scene.new(3, "PJSIP/102-00000003", "102", exten="*8101").state(3, UP)
+    scene.emit("Pickup", **scene.shown(3), **scene.shown(2, "Target")).dial_end(1, 3, "ANSWER").hangup(2, cause=26)
+    scene.enter(3, "b").enter(1, "b").link(1, 3).wait(2)
+    picked(scene.part(1, 3).call())
+
+
+def test_pickup_without_its_event() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
+    scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).wait(2)
+    scene.new(3, "PJSIP/102-00000003", "102", exten="*8101").state(3, UP).dial_end(1, 2, "CANCEL").dial(1, 3)
+    scene.dial_end(1, 3, "ANSWER").hangup(2, cause=26).enter(3, "b").enter(1, "b").link(1, 3).wait(2)
+    picked(scene.part(1, 3).call())
+
+
+def picked(call: Call) -> None:
+    assert (call.linkedid, call.aliases) == (uid(1), [uid(3)])
+    assert [(p.by.number, p.of.number) for p in call.pickups] == [("102", "101")]
+    assert [(r.to.number, r.outcome) for r in call.rings] == [("101", "picked_up")]
+    assert (call.answered_by and call.answered_by.number, talks(call)) == ("102", [["100", "102"]])
+
+
+def parked(scene: Scene) -> Scene:
+    scene.leave(2, "b").enter(2, "lot", **HOLDING).leave(1, "b").hangup(1)
+    return park_event(scene, "ParkedCall").wait(3)
+
+
+def park_event(scene: Scene, event: str, **more: object) -> Scene:
+    place = {"ParkerDialString": "PJSIP/100", "Parkinglot": "default", "ParkingSpace": "701"}
+    return scene.emit(event, **scene.shown(2, "Parkee"), **place, **more)
+
+
+def test_a_parked_call_is_retrieved() -> None:
+    scene = parked(Scene().talk(3))
+    assert scene.call().state == "parked"
+    scene.new(3, "PJSIP/102-00000003", "102", exten="701").state(3, UP)
+    park_event(scene, "UnParkedCall", **scene.shown(3, "Retriever"))
+    scene.leave(2, "lot", **HOLDING).enter(2, "b2").enter(3, "b2").link(1, 3).wait(2)
+    call = scene.part(3, 2, bridge="b2").call()
+    (stay,) = call.parks
+    assert (stay.party.number, stay.by, stay.lot, stay.space) == ("101", "PJSIP/100", "default", "701")
+    assert (stay.outcome, stay.retrieved_by and stay.retrieved_by.number) == ("retrieved", "102")
+    assert (call.linkedid, call.aliases, talks(call)) == (uid(1), [uid(3)], [["100", "101"], ["101", "102"]])
+
+
+def test_a_parked_call_times_out() -> None:
+    scene = parked(Scene().talk(3))
+    park_event(scene, "ParkedCallTimeOut").leave(2, "lot", **HOLDING)
+    scene.ring(2, 3, "PJSIP/100-00000003", "100", linked=1).answer(2, 3, "b2").wait(1)
+    call = scene.part(2, 3, bridge="b2").call()
+    assert [stay.outcome for stay in call.parks] == ["timeout"]
+    assert talks(call) == [["100", "101"], ["101", "100"]]
+
+
+def test_a_parked_caller_gives_up() -> None:
+    scene = park_event(parked(Scene().talk(3)).request(2), "ParkedCallGiveUp").leave(2, "lot", **HOLDING)
+    call = scene.hangup(2).call()
+    assert [stay.outcome for stay in call.parks] == ["gave_up"]
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
+
+
+def test_another_channel_takes_a_parked_ones_place() -> None:
+    scene = parked(Scene().talk(3)).new(3, "PJSIP/103-00000003", "103", linked=1).state(3, UP)
+    place = {"ParkerDialString": "PJSIP/100", "Parkinglot": "default", "ParkingSpace": "701"}
+    scene.emit("ParkedCallSwap", **scene.shown(3, "Parkee"), **place).hangup(2).wait(2).hangup(3)
+    call = scene.call()
+    assert [(stay.party.number, stay.outcome) for stay in call.parks] == [("103", "gave_up")]
+
+
+def test_hold() -> None:
+    scene = Scene().talk(1)
+    scene.emit("Hold", **scene.shown(2)).emit("Hold", **scene.shown(2)).emit("MusicOnHoldStart", **scene.shown(1))
+    scene.wait(4).emit("Unhold", **scene.shown(2)).wait(1).emit("Hold", **scene.shown(1)).wait(2)
+    call = scene.part(1, 2).call()
+    spans = [(h.by.number, h.until and round((h.until - h.from_).total_seconds())) for h in call.holds]
+    assert spans == [("101", 4), ("100", 2)]
