@@ -9,6 +9,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from projections.calls.story.log_passage import LogPassage
+
 LONGEST = 1000
 """How many legs, rings and other items of one call are kept; the rest is counted."""
 
@@ -145,7 +147,7 @@ class Passage(Struct, omit_defaults=True):
 
 
 class Offer(Struct, omit_defaults=True):
-    """One ring of a queue's member for a caller; ``channel`` is what the queue dialled."""
+    """One ring of a queue's member for a caller; ``channel`` is what the queue dialled, ``wrapup`` is in seconds."""
 
     queue: str
     member: str
@@ -154,6 +156,7 @@ class Offer(Struct, omit_defaults=True):
     started_at: datetime
     ended_at: datetime | None = None
     outcome: str = ""
+    wrapup: float = 0.0
 
 
 class Hold(Struct, omit_defaults=True):
@@ -217,7 +220,8 @@ class OpenCall(Struct, omit_defaults=True):
     """One call that has not ended.
 
     ``number`` is the log position of its first event. ``up`` counts its open legs, ``persons`` those of all talks.
-    ``agent`` is set for an agent's session: its linked id merges nothing.
+    ``agent`` is set for an agent's session: its linked id merges nothing. ``log_passages`` and ``log_offers`` are from
+    queue_log; they count where AMI has not the same ones.
     """
 
     pbx: str
@@ -236,6 +240,8 @@ class OpenCall(Struct, omit_defaults=True):
     forwards: list[Forward] = field(default_factory=list)
     passages: list[Passage] = field(default_factory=list)
     offers: list[Offer] = field(default_factory=list)
+    log_passages: list[LogPassage] = field(default_factory=list)
+    log_offers: list[Offer] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     parks: list[Park] = field(default_factory=list)
     conferences: list[Conference] = field(default_factory=list)
@@ -273,6 +279,8 @@ LISTS = (
     ("forwards", "at"),
     ("passages", "entered_at"),
     ("offers", "started_at"),
+    ("log_passages", "entered_at"),
+    ("log_offers", "started_at"),
     ("holds", "started_at"),
     ("parks", "started_at"),
     ("conferences", "started_at"),
