@@ -124,7 +124,10 @@ class Forward(Struct):
 
 
 class Passage(Struct, omit_defaults=True):
-    """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon."""
+    """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon.
+
+    ``log`` is the passage of queue_log from which this one was made.
+    """
 
     queue: str
     party: str
@@ -144,6 +147,7 @@ class Passage(Struct, omit_defaults=True):
     ended_by: str = ""
     key: str = ""
     ring_no_answers: int = 0
+    log: LogPassage | None = None
 
 
 class Offer(Struct, omit_defaults=True):

@@ -3,67 +3,78 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from projections.calls.story.call import OpenCall
+import msgspec
+
+from projections.calls.story.call import Offer, OpenCall, Passage
+from projections.calls.story.log_overlap import all_offers, all_passages
 from projections.queues.figures import AgentRing, QueuePassage, as_json
+from schemas import calls as wire_objects
 from schemas.calls import Call
 
 
 def passages_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     """Return the passages of a call as items of its row."""
-    items = []
-    for ordinal, (passage, one) in enumerate(zip(call.passages, wire.queues, strict=True)):
-        items.append(
-            as_json(
-                QueuePassage(
-                    ordinal=ordinal,
-                    queue=passage.queue,
-                    entered_at=passage.entered_at,
-                    left_at=passage.left_at,
-                    answered_at=passage.answered_at,
-                    wait_seconds=_rounded(one.wait_seconds),
-                    talk_seconds=_rounded(one.talk_seconds) or 0.0,
-                    outcome=one.outcome,
-                    agent=one.agent.name if one.agent else None,
-                    interface=one.agent.interface if one.agent else None,
-                    is_transferred=one.ended_by == "transfer",
-                    ring_no_answers=passage.ring_no_answers,
-                )
-            )
-        )
-    return items
+    pairs = zip(all_passages(call), wire.queues, strict=True)
+    return [passage_item(ordinal, passage, one) for ordinal, (passage, one) in enumerate(pairs)]
+
+
+def passage_item(ordinal: int, passage: Passage, one: wire_objects.Passage) -> dict[str, Any]:
+    """Return a passage as an item of a call's row; one of queue_log has its own state beside its figures."""
+    item = as_json(
+        QueuePassage(
+            ordinal=ordinal,
+            queue=passage.queue,
+            entered_at=passage.entered_at,
+            left_at=passage.left_at,
+            answered_at=passage.answered_at,
+            wait_seconds=_rounded(one.wait_seconds),
+            talk_seconds=_rounded(one.talk_seconds) or 0.0,
+            outcome=one.outcome,
+            agent=one.agent.name if one.agent else None,
+            interface=one.agent.interface if one.agent else None,
+            is_transferred=one.ended_by == "transfer",
+            ring_no_answers=passage.ring_no_answers,
+        ),
+    )
+    return item if passage.log is None else item | {"log": msgspec.to_builtins(passage.log)}
 
 
 def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     """Return the rings of a call's agents as items of its row; an answered one has its passage's talk."""
-    items = []
-    used: set[int] = set()
-    for ordinal, offer in enumerate(call.offers):
-        ring = AgentRing(
-            ordinal=ordinal,
-            queue=offer.queue,
-            agent=offer.member,
-            at=offer.ended_at or offer.started_at,
-            outcome=offer.outcome or None,
-            interface=offer.interface or None,
-        )
-        number = _passage_of(call, offer.queue, offer.interface, offer.ended_at, used)
-        if offer.outcome == "answered" and number is not None:
-            used.add(number)
-            passage, one = call.passages[number], wire.queues[number]
-            ring.talk_seconds = _rounded(one.talk_seconds) or 0.0
-            ring.is_transferred = one.ended_by == "transfer"
-            ring.hold_seconds = hold_seconds(call, passage.agent, passage.answered_at, passage.completed_at)
-        items.append(as_json(ring))
-    return items
+    passages, used = all_passages(call), set[int]()
+    items = [agent_ring_item(call, offer, passages, wire.queues, used) for offer in all_offers(call)]
+    return [item | {"ordinal": ordinal} for ordinal, item in enumerate(items)]
 
 
-def _passage_of(call: OpenCall, queue: str, interface: str, at: datetime | None, used: set[int]) -> int | None:
-    for number, passage in enumerate(call.passages):
-        if (
-            number not in used
-            and passage.answered_at == at
-            and (passage.queue, passage.interface) == (queue, interface)
-        ):
+def agent_ring_item(
+    call: OpenCall, offer: Offer, passages: list[Passage], queues: list[wire_objects.Passage], used: set[int]
+) -> dict[str, Any]:
+    """Return a ring of an agent as an item of a call's row; ``used`` are the passages that other rings answered."""
+    ring = AgentRing(
+        ordinal=0,
+        queue=offer.queue,
+        agent=offer.member,
+        at=offer.ended_at or offer.started_at,
+        outcome=offer.outcome or None,
+        interface=offer.interface or None,
+        wrapup_seconds=offer.wrapup,
+    )
+    number = _passage_of(passages, offer, used)
+    if offer.outcome == "answered" and number is not None:
+        used.add(number)
+        passage, one = passages[number], queues[number]
+        ring.talk_seconds = _rounded(one.talk_seconds) or 0.0
+        ring.is_transferred = one.ended_by == "transfer"
+        ring.hold_seconds = hold_seconds(call, passage.agent, passage.answered_at, passage.completed_at)
+    is_of_log = any(offer is one for one in call.log_offers)
+    item = as_json(ring)
+    return item if not is_of_log else item | {"log": msgspec.to_builtins(offer)}
+
+
+def _passage_of(passages: list[Passage], offer: Offer, used: set[int]) -> int | None:
+    for number, one in enumerate(passages):
+        is_same = (one.queue, one.interface, one.answered_at) == (offer.queue, offer.interface, offer.ended_at)
+        if is_same and number not in used:
             return number
     return None
 

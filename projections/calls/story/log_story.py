@@ -22,7 +22,7 @@ def write_story(call: OpenCall) -> None:
     first = min((p.entered_at for p in call.log_passages), default=call.updated_at)
     first = min([first, *(offer.started_at for offer in call.log_offers)])
     end = last_time(call, first) if is_over(call) else None
-    for unique_id in (call.linkedid, *call.aliases):
+    for unique_id in dict.fromkeys([passage.call_id for passage in call.log_passages] or [call.linkedid]):
         own = [passage for passage in call.log_passages if passage.call_id == unique_id]
         entered = min((passage.entered_at for passage in own), default=first)
         leg = Leg(unique_id, "", min(began_at(unique_id, entered), entered), [unique_id], is_fixed=True, ended_at=end)

@@ -100,16 +100,17 @@ def open_passage(call: OpenCall, e: QueueLogLine, entered_at: datetime, *, is_an
     After an attended transfer into the queue the caller has another call id than at his entry.
     """
     for passage in reversed(call.log_passages):
-        if (passage.queue, passage.call_id) == (e.queue, e.call_id) and passage.is_open() and passage.entered_at <= e.at:
-            if is_answered or passage.answered_at is None:
-                return passage
+        is_same = (passage.queue, passage.call_id) == (e.queue, e.call_id) and passage.entered_at <= e.at
+        if is_same and passage.is_open() and (is_answered or passage.answered_at is None):
+            return passage
     if any(is_near(passage, e, entered_at) and not passage.is_open() for passage in call.log_passages):
         return None
-    passage = waiting_since(call, e, entered_at) or LogPassage(e.queue, e.call_id, entered_at)
-    passage.call_id = e.call_id
-    if passage not in call.log_passages and not call.add("passages", call.log_passages, passage):
-        return None
-    return passage
+    passage = waiting_since(call, e, entered_at)
+    if passage is not None:
+        passage.call_id = e.call_id
+        return passage
+    passage = LogPassage(e.queue, e.call_id, entered_at)
+    return passage if call.add("passages", call.log_passages, passage) else None
 
 
 def waiting_since(call: OpenCall, e: QueueLogLine, entered_at: datetime) -> LogPassage | None:
@@ -200,12 +201,16 @@ def wrap_up(call: OpenCall, e: QueueLogLine) -> bool:
 
 
 def apply_word(call: OpenCall, e: QueueLogLine, outcome: str) -> bool:
-    """Take a dialplan's word: a caller whom it lets not in, or why one left of whom Asterisk has logged the end."""
+    """Take a dialplan's word: a caller whom it lets not in, or why one left of whom Asterisk has logged the end.
+
+    AMI's Newexten of QueueLog() gives the same line as the file, so the second one changes nothing.
+    """
     if outcome in REFUSED:
-        passage = LogPassage(e.queue, e.call_id, e.at, has_entry=True)
-        finish(passage, outcome, e.at, 0)
-        passage.wait = None
-        return call.add("passages", call.log_passages, passage) or True
+        if any(is_near(passage, e, e.at) and passage.outcome == outcome for passage in call.log_passages):
+            return False
+        passage = LogPassage(e.queue, e.call_id, e.at, has_entry=True, left_at=e.at, outcome=outcome)
+        call.add("passages", call.log_passages, passage)
+        return True
     for passage in reversed(call.log_passages):
         if (passage.queue, passage.call_id) == (e.queue, e.call_id):
             if passage.answered_at is not None:

@@ -1,13 +1,13 @@
-"""Makes working state of a call that has ended again, from its object: as far as calls of records need it."""
+"""Makes working state of a call that has ended, from its object: as far as late lines and records need it."""
 
 from datetime import datetime
 
-from projections.calls.story.call import LOCAL, Guest, Leg, OpenCall, Ring, Talk, Transfer, kind_of
+from projections.calls.story.call import LOCAL, Guest, Hold, Leg, OpenCall, Ring, Talk, Transfer, kind_of
 from schemas import calls as wire
 
 
 def reopen(call: wire.Call, number: int, updated_at: datetime) -> OpenCall:
-    """Return the legs, rings, talks and transfers of an object as working state."""
+    """Return the legs, rings, talks, transfers and holds of an object as working state."""
     state = OpenCall(call.pbx, call.linkedid, number, updated_at, aliases=list(call.aliases))
     state.gaps = list(call.gaps)
     state.user_field, state.account_code = call.user_field or "", call.account_code or ""
@@ -35,6 +35,7 @@ def reopen(call: wire.Call, number: int, updated_at: datetime) -> OpenCall:
         to = [party.unique_id for party in transfer.to]
         place = (transfer.number or "", transfer.context or "")
         state.transfers.append(Transfer(transfer.kind, transfer.at, transfer.by.unique_id, whom, to, *place))
+    state.holds = [Hold(hold.by.unique_id, hold.from_, hold.until) for hold in call.holds]
     return state
 
 
