@@ -4,10 +4,13 @@ All of it is JSON, so a restart continues where the last batch ended. Channels a
 most `LONGEST` items; ``more`` counts the others.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
+
+T = TypeVar("T")
 
 LONGEST = 1000
 """How many legs, rings and other items of one call are kept; the rest is counted."""
@@ -218,6 +221,12 @@ class OpenCall(Struct, omit_defaults=True):
 
     ``number`` is the log position of its first event. ``up`` counts its open legs, ``persons`` those of all talks.
     ``agent`` is set for an agent's session: its linked id merges nothing.
+
+    ``spare_account_code`` is one of a poorer source; it counts where the call has no other.
+
+    ``source`` is that of the story, ``others`` are sources that added to it. ``inherited`` holds the ids of poorer
+    stories in whose place this one came, as far as no call of its own source has them. ``log_passages`` and
+    ``log_offers`` are those of queue_log, whatever the source (`all_passages`).
     """
 
     pbx: str
@@ -246,7 +255,12 @@ class OpenCall(Struct, omit_defaults=True):
     agent: str = ""
     user_field: str = ""
     account_code: str = ""
-    has_record: bool = False
+    spare_account_code: str = ""
+    source: str = "ami"
+    others: list[str] = field(default_factory=list)
+    inherited: list[str] = field(default_factory=list)
+    log_passages: list[Passage] = field(default_factory=list)
+    log_offers: list[Offer] = field(default_factory=list)
     trunks: list[str] = field(default_factory=list)
     is_lost: bool = False
     was_written: bool = False
@@ -255,6 +269,44 @@ class OpenCall(Struct, omit_defaults=True):
         """Append a talk, or only count it where the call has too many."""
         self.persons += len(talk.persons)
         return self.add("talks", self.talks, talk)
+
+    def ids(self) -> list[str]:
+        """Return every id by which the call is found."""
+        return list(dict.fromkeys((self.linkedid, *self.aliases, *self.legs, *self.inherited)))
+
+    def legacy(self) -> "Legacy":
+        """Return what the call leaves to a richer story."""
+        return Legacy(
+            self.number,
+            self.ids(),
+            [self.source, *self.others],
+            self.user_field,
+            self.account_code or self.spare_account_code or self._first_account_code(),
+            self.log_passages,
+            self.log_offers,
+        )
+
+    def _first_account_code(self) -> str:
+        return next((leg.account_code for leg in self.legs.values() if leg.account_code and not leg.is_dialled), "")
+
+    def inherit(self, legacy: "Legacy") -> None:
+        """Take what a poorer story leaves, but for its ids."""
+        self.number = min(self.number, legacy.number)
+        for source in legacy.sources:
+            self.add_source(source)
+        self.user_field = self.user_field or legacy.user_field
+        self.spare_account_code = self.spare_account_code or legacy.account_code
+        for passage in legacy.passages:
+            self.add("log_passages", self.log_passages, passage)
+        for offer in legacy.offers:
+            self.add("log_offers", self.log_offers, offer)
+
+    def add_source(self, source: str) -> bool:
+        """Note a source that added to the story; return False for a known one."""
+        if source == self.source or source in self.others:
+            return False
+        self.others.append(source)
+        return True
 
     def add(self, name: str, items: list[Any], item: Any) -> bool:
         """Append an item, or only count it where the list is full; ``name`` is that of the count."""
@@ -265,6 +317,18 @@ class OpenCall(Struct, omit_defaults=True):
         return True
 
 
+class Legacy(Struct):
+    """The facts that a poorer story leaves to the richer one that replaces it."""
+
+    number: int
+    ids: list[str]
+    sources: list[str]
+    user_field: str
+    account_code: str
+    passages: list[Passage]
+    offers: list[Offer]
+
+
 LISTS = (
     ("rings", "started_at"),
     ("talks", "started_at"),
@@ -273,6 +337,8 @@ LISTS = (
     ("forwards", "at"),
     ("passages", "entered_at"),
     ("offers", "started_at"),
+    ("log_passages", "entered_at"),
+    ("log_offers", "started_at"),
     ("holds", "started_at"),
     ("parks", "started_at"),
     ("conferences", "started_at"),
@@ -280,6 +346,43 @@ LISTS = (
     ("recordings", "started_at"),
 )
 """The lists of a call, and the time by which their items are in order."""
+
+
+def all_passages(call: OpenCall) -> list[Passage]:
+    """Return the passages that count: of two sources with passages through one queue, the richer's.
+
+    CEL names a queue and no agent, so there queue_log's are the richer ones.
+    """
+    if not call.log_passages:
+        return call.passages
+    rich, poor = _by_wealth(call, call.passages, call.log_passages)
+    queues = {passage.queue for passage in rich}
+    both = [*rich, *(passage for passage in poor if passage.queue not in queues)]
+    return sorted(both, key=lambda passage: passage.entered_at)
+
+
+def all_offers(call: OpenCall) -> list[Offer]:
+    """Return the offers to members that count, as `all_passages` returns passages."""
+    if not call.log_offers:
+        return call.offers
+    rich, poor = _by_wealth(call, call.offers, call.log_offers)
+    queues = {offer.queue for offer in rich}
+    both = [*rich, *(offer for offer in poor if offer.queue not in queues)]
+    return sorted(both, key=lambda offer: offer.started_at)
+
+
+def _by_wealth(call: OpenCall, own: list[T], of_log: list[T]) -> tuple[list[T], list[T]]:
+    return (own, of_log) if call.source == "ami" else (of_log, own)
+
+
+SOURCES = ("ami", "cel", "queue_log", "cdr")
+"""The sources of stories, the richest first."""
+
+
+def by_wealth(sources: Iterable[str]) -> list[str]:
+    """Return sources once each, the richest first."""
+    present = set(sources)
+    return [source for source in SOURCES if source in present]
 
 
 def age_of(linkedid: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from projections.calls.story.call import OpenCall
+from projections.calls.story.call import OpenCall, Passage, all_offers, all_passages
 from projections.queues.figures import AgentRing, QueuePassage, as_json
 from schemas.calls import Call
 
@@ -11,7 +11,7 @@ from schemas.calls import Call
 def passages_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     """Return the passages of a call as items of its row."""
     items = []
-    for ordinal, (passage, one) in enumerate(zip(call.passages, wire.queues, strict=True)):
+    for ordinal, (passage, one) in enumerate(zip(all_passages(call), wire.queues, strict=True)):
         items.append(
             as_json(
                 QueuePassage(
@@ -35,9 +35,9 @@ def passages_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
 
 def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     """Return the rings of a call's agents as items of its row; an answered one has its passage's talk."""
-    items = []
+    items, passages = [], all_passages(call)
     used: set[int] = set()
-    for ordinal, offer in enumerate(call.offers):
+    for ordinal, offer in enumerate(all_offers(call)):
         ring = AgentRing(
             ordinal=ordinal,
             queue=offer.queue,
@@ -46,10 +46,10 @@ def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
             outcome=offer.outcome or None,
             interface=offer.interface or None,
         )
-        number = _passage_of(call, offer.queue, offer.interface, offer.ended_at, used)
+        number = _passage_of(passages, offer.queue, offer.interface, offer.ended_at, used)
         if offer.outcome == "answered" and number is not None:
             used.add(number)
-            passage, one = call.passages[number], wire.queues[number]
+            passage, one = passages[number], wire.queues[number]
             ring.talk_seconds = _rounded(one.talk_seconds) or 0.0
             ring.is_transferred = one.ended_by == "transfer"
             ring.hold_seconds = hold_seconds(call, passage.agent, passage.answered_at, passage.completed_at)
@@ -57,8 +57,8 @@ def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     return items
 
 
-def _passage_of(call: OpenCall, queue: str, interface: str, at: datetime | None, used: set[int]) -> int | None:
-    for number, passage in enumerate(call.passages):
+def _passage_of(passages: list[Passage], queue: str, interface: str, at: datetime | None, used: set[int]) -> int | None:
+    for number, passage in enumerate(passages):
         if (
             number not in used
             and passage.answered_at == at

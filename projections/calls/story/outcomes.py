@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from projections.calls.call_records import endpoint_of
-from projections.calls.story.call import PERSON, Leg, OpenCall, Transfer, by_age
+from projections.calls.story.call import PERSON, Leg, OpenCall, Transfer, all_passages, by_age
 from projections.calls.story.people import role_of
 from schemas import calls as wire
 
@@ -33,7 +33,7 @@ def outcome_of(call: OpenCall, caller: Leg | None) -> wire.Outcome:
     """Return the outcome of an ended call."""
     if call.talks:
         return "answered"
-    for passage in reversed(call.passages):
+    for passage in reversed(all_passages(call)):
         if passage.outcome == "abandoned":
             return "abandoned"
         if passage.outcome == "timeout":
@@ -96,9 +96,10 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         return leg.requested_at, by, leg.unique_id, leg
     if call.is_lost:
         return None, None, "", None
-    if call.passages and call.passages[-1].ended_by == "agent" and call.passages[-1].agent in call.guests:
+    last_passage = next(reversed(all_passages(call)), None)
+    if last_passage is not None and last_passage.ended_by == "agent" and last_passage.agent in call.guests:
         # The channel of a logged-in agent stays: only the queue reports that he ended the call.
-        return call.passages[-1].completed_at, "callee", call.passages[-1].agent, first
+        return last_passage.completed_at, "callee", last_passage.agent, first
     at = last or (first.ended_at if first is not None else None)
     return at or call.updated_at, "pbx", "", first
 
@@ -153,7 +154,7 @@ def state_of(call: OpenCall) -> wire.State:
         return "held" if is_held else "talking"
     if any(stay.ended_at is None for stay in call.parks):
         return "parked"
-    if any(not passage.outcome and passage.left_at is None for passage in call.passages):
+    if any(not passage.outcome and passage.left_at is None for passage in all_passages(call)):
         return "waiting"
     rings = [ring for ring in call.rings if ring.ended_at is None]
     if rings:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from projections.calls.call_records import endpoint_of
-from projections.calls.story.call import PERSON, Leg, OpenCall, by_age
+from projections.calls.story.call import PERSON, Leg, OpenCall, all_passages, by_age
 
 
 def caller_of(call: OpenCall) -> Leg | None:
@@ -36,7 +36,7 @@ def persons_of(call: OpenCall) -> Iterator[tuple[str, datetime, datetime | None]
 
 def role_of(call: OpenCall, caller: Leg | None, unique_id: str) -> Literal["caller", "callee", "agent"]:
     """Return a person's role; a second leg of the caller's own phone is the caller's too."""
-    if any(passage.agent == unique_id for passage in call.passages):
+    if any(passage.agent == unique_id for passage in all_passages(call)):
         return "agent"
     if unique_id in call.guests and call.guests[unique_id].is_agent:
         return "agent"
