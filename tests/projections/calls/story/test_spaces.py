@@ -115,7 +115,7 @@ def test_the_richer_of_two_passages_counts() -> None:
     assert all_passages(call)[0] is same
 
 
-def test_a_call_taken_from_a_conference_leaves_the_others() -> None:
+def test_a_conference_lasts_without_a_withdrawn_call() -> None:
     """Restarts make the same rooms, so who is alone has no open talk."""
     spaces = Spaces("pbx", [])
     ami, cel, *_ = spaces.all
