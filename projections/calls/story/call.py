@@ -4,6 +4,7 @@ All of it is JSON, so a restart continues where the last batch ended. Channels a
 most `LONGEST` items; ``more`` counts the others.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -224,8 +225,13 @@ class OpenCall(Struct, omit_defaults=True):
     """One call that has not ended.
 
     ``number`` is the log position of its first event. ``up`` counts its open legs, ``persons`` those of all talks.
-    ``agent`` is set for an agent's session: its linked id merges nothing. ``log_passages`` and ``log_offers`` are from
-    queue_log; they count where AMI has not the same ones.
+    ``agent`` is set for an agent's session: its linked id merges nothing.
+
+    ``spare_account_code`` is one of a poorer source; it counts where the call has no other.
+
+    ``source`` is that of the story, ``others`` are sources that added to it. ``inherited`` holds the ids of poorer
+    stories in whose place this one came, as far as no call of its own source has them. ``log_passages`` and
+    ``log_offers`` are those of queue_log, whatever the source (`log_overlap`).
     """
 
     pbx: str
@@ -256,7 +262,10 @@ class OpenCall(Struct, omit_defaults=True):
     agent: str = ""
     user_field: str = ""
     account_code: str = ""
-    has_record: bool = False
+    spare_account_code: str = ""
+    source: str = "ami"
+    others: list[str] = field(default_factory=list)
+    inherited: list[str] = field(default_factory=list)
     trunks: list[str] = field(default_factory=list)
     is_lost: bool = False
     was_written: bool = False
@@ -266,6 +275,44 @@ class OpenCall(Struct, omit_defaults=True):
         self.persons += len(talk.persons)
         return self.add("talks", self.talks, talk)
 
+    def ids(self) -> list[str]:
+        """Return every id by which the call is found."""
+        return list(dict.fromkeys((self.linkedid, *self.aliases, *self.legs, *self.inherited)))
+
+    def legacy(self) -> "Legacy":
+        """Return what the call leaves to a richer story."""
+        return Legacy(
+            self.number,
+            self.ids(),
+            [self.source, *self.others],
+            self.user_field,
+            self.account_code or self.spare_account_code or self._first_account_code(),
+            self.log_passages,
+            self.log_offers,
+        )
+
+    def _first_account_code(self) -> str:
+        return next((leg.account_code for leg in self.legs.values() if leg.account_code and not leg.is_dialled), "")
+
+    def inherit(self, legacy: "Legacy") -> None:
+        """Take what a poorer story leaves, but for its ids."""
+        self.number = min(self.number, legacy.number)
+        for source in legacy.sources:
+            self.add_source(source)
+        self.user_field = self.user_field or legacy.user_field
+        self.spare_account_code = self.spare_account_code or legacy.account_code
+        for passage in legacy.passages:
+            self.add("log_passages", self.log_passages, passage)
+        for offer in legacy.offers:
+            self.add("log_offers", self.log_offers, offer)
+
+    def add_source(self, source: str) -> bool:
+        """Note a source that added to the story; return False for a known one."""
+        if source == self.source or source in self.others:
+            return False
+        self.others.append(source)
+        return True
+
     def add(self, name: str, items: list[Any], item: Any) -> bool:
         """Append an item, or only count it where the list is full; ``name`` is that of the count."""
         if len(items) >= LONGEST:
@@ -273,6 +320,18 @@ class OpenCall(Struct, omit_defaults=True):
             return False
         items.append(item)
         return True
+
+
+class Legacy(Struct):
+    """The facts that a poorer story leaves to the richer one that replaces it."""
+
+    number: int
+    ids: list[str]
+    sources: list[str]
+    user_field: str
+    account_code: str
+    passages: list[LogPassage]
+    offers: list[Offer]
 
 
 LISTS = (
@@ -292,6 +351,16 @@ LISTS = (
     ("recordings", "started_at"),
 )
 """The lists of a call, and the time by which their items are in order."""
+
+
+SOURCES = ("ami", "cel", "queue_log", "cdr")
+"""The sources of stories, the richest first."""
+
+
+def by_wealth(sources: Iterable[str]) -> list[str]:
+    """Return sources once each, the richest first."""
+    present = set(sources)
+    return [source for source in SOURCES if source in present]
 
 
 def age_of(linkedid: str) -> tuple[int, int]:

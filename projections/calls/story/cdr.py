@@ -22,8 +22,6 @@ RING_OUTCOMES = {
     "FAILED": "unavailable",
 }
 """The outcome of a ring by the disposition of its record."""
-OUTCOMES = {"BUSY": "busy", "NO ANSWER": "no_answer", "CONGESTION": "congestion", "FAILED": "failed"}
-"""The outcome of a call without a conversation, by the disposition of the caller's last record."""
 
 
 def take_record(call: OpenCall, e: Cdr, when: Times) -> None:

@@ -68,9 +68,12 @@ def own_call(pbx: Pbx, e: QueueLogLine) -> OpenCall | None:
         return call
     seconds = (e.number("hold"), e.number("talk"), e.number("wait"))
     entered_at = before(e, *seconds)
-    other = next((one for one in set_of_calls(pbx) if waiting_since(one, e, entered_at) is not None), None)
-    if other is None or other is call:
+    waiting = [
+        (one, passage) for one in set_of_calls(pbx) if (passage := waiting_since(one, e, entered_at)) is not None
+    ]
+    if not waiting:
         return call
+    other, _ = min(waiting, key=lambda pair: abs(pair[1].entered_at - entered_at))
     return pbx.rename(other, e.call_id) if call is None else pbx.merge(other, call, e.at)
 
 

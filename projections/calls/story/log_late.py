@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from projections.calls.story.call import Offer, OpenCall, Passage
 from projections.calls.story.figures import agent_ring_item, passage_item
-from projections.calls.story.log_overlap import as_passage, all_passages, is_same_offer, is_same_passage
+from projections.calls.story.log_overlap import all_passages, as_passage, is_same_offer, is_same_passage
 from projections.calls.story.log_passage import LogPassage
 from projections.calls.story.outcomes import outcome_of
 from projections.calls.story.people import caller_of
@@ -77,9 +77,7 @@ def write_log(ended: Any, call: OpenCall) -> bool:
 
 
 def _own_pairs(ended: Any) -> list[tuple[Any, dict[str, Any]]]:
-    return [
-        (one, item) for one, item in zip(ended.call.queues, ended.passages, strict=True) if "log" not in item
-    ]
+    return [(one, item) for one, item in zip(ended.call.queues, ended.passages, strict=True) if "log" not in item]
 
 
 def _write_offers(ended: Any, call: OpenCall, passages: list[Passage]) -> None:

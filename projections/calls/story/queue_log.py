@@ -114,12 +114,10 @@ def open_passage(call: OpenCall, e: QueueLogLine, entered_at: datetime, *, is_an
 
 
 def waiting_since(call: OpenCall, e: QueueLogLine, entered_at: datetime) -> LogPassage | None:
-    """Return the passage of a caller of the line's queue who has waited since this time."""
-    for passage in call.log_passages:
-        is_waiting = passage.queue == e.queue and not passage.outcome
-        if is_waiting and abs(passage.entered_at - entered_at) <= NEAR:
-            return passage
-    return None
+    """Return the passage of the caller of the line's queue who has waited since this time, or nearly so."""
+    waiting = [passage for passage in call.log_passages if passage.queue == e.queue and not passage.outcome]
+    passage = min(waiting, key=lambda one: abs(one.entered_at - entered_at), default=None)
+    return passage if passage is not None and abs(passage.entered_at - entered_at) <= NEAR else None
 
 
 def before(e: QueueLogLine, *numbers: int | None) -> datetime:

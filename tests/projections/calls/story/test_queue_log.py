@@ -209,20 +209,24 @@ def test_a_word_that_a_setting_names() -> None:
     line = f"1795309003|{CALLER}|sales|NONE|NIGHT|"
     assert CallTable().take(queue_log_events(line)).calls() == {}
     settings = own(CallSettings(queue_events=QUEUE_EVENTS | {"NIGHT": "closed"}), 1795309000)
-    table = CallTable().take(settings, pbx="").restart()
+    table = CallTable().take(settings, pbx="")
+    table.restart()
     table.take(queue_log_events(line))
     assert [(q.queue, q.outcome, q.wait_seconds) for q in table.call().queues] == [("sales", "closed", None)]
 
 
 def test_unknown_lines_and_lines_without_a_call_count_nowhere() -> None:
-    assert table_of(
-        "100|NONE|sales|Ann|PAUSE|",
-        "100|1.1|NONE|NONE|DID|555",
-        "100|NONE|sales|NONE|ABANDON|1|1|5",
-        "100|1.1|sales|NONE|NEW|1",
-        "101|1.1|sales|Ann|WRAPUPSTART|5",
-        "102|1.1|sales|NONE|LEAVEEMPTY|",
-    ).calls() == {}
+    assert (
+        table_of(
+            "100|NONE|sales|Ann|PAUSE|",
+            "100|1.1|NONE|NONE|DID|555",
+            "100|NONE|sales|NONE|ABANDON|1|1|5",
+            "100|1.1|sales|NONE|NEW|1",
+            "101|1.1|sales|Ann|WRAPUPSTART|5",
+            "102|1.1|sales|NONE|LEAVEEMPTY|",
+        ).calls()
+        == {}
+    )
 
 
 def test_impossible_numbers_of_lines() -> None:
