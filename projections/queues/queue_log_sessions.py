@@ -4,7 +4,6 @@ The memory of these lines is apart from that of AMI's events. Where AMI reports 
 (`projections.queues.coverage`). Intervals of both may still overlap, and a reader counts overlapping ones once.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -56,7 +55,7 @@ def follow_line(memory: dict[str, Any], e: QueueLogLine) -> Changes:
     return changes
 
 
-def end_open(memory: Mapping[str, Any], changes: Changes, action: str) -> None:
+def end_open(memory: dict[str, Any], changes: Changes, action: str) -> None:
     """End the open sessions of lines: AMI reports from here on."""
     own = memory.get("queue_log", {})
     if own.get("gaps", {}).get(action, 0.0) != gap_at(memory, action, changes.at - timedelta(microseconds=1)):

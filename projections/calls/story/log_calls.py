@@ -1,12 +1,25 @@
 """Which call a line of queue_log belongs to, and the calls that queue_log alone knows."""
 
+from datetime import datetime
+
 from projections.calls.story.call import OpenCall
 from projections.calls.story.endings import end_call, set_of_calls
 from projections.calls.story.legs import mark_gap
 from projections.calls.story.log_late import late_call, log_offers_of, log_passages_of, write_log
+from projections.calls.story.log_passage import LogPassage
 from projections.calls.story.log_story import is_over, write_story
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.queue_log import COMPLETIONS, EXITS, LINES, START, before, settle, take_line, waiting_since
+from projections.calls.story.queue_log import (
+    COMPLETIONS,
+    EXITS,
+    LINES,
+    START,
+    before,
+    is_near,
+    settle,
+    take_line,
+    waiting_since,
+)
 from projections.calls.story.row import Ended
 from projections.calls.story.spaces import Facts, add_facts, richer_story
 from schemas.call_settings import REFUSED
@@ -64,10 +77,9 @@ def own_call(pbx: Pbx, e: QueueLogLine) -> OpenCall | None:
         call = reopen_log(pbx, ended)
     if e.event != "CONNECT" and e.event not in COMPLETIONS and e.event not in EXITS:
         return call
-    if call is not None and any(one.queue == e.queue and not one.outcome for one in call.log_passages):
+    entered_at = before(e, e.number("hold"), e.number("talk"), e.number("wait"))
+    if call is not None and any(continues(one, e, entered_at) for one in call.log_passages):
         return call
-    seconds = (e.number("hold"), e.number("talk"), e.number("wait"))
-    entered_at = before(e, *seconds)
     waiting = [
         (one, passage) for one in set_of_calls(pbx) if (passage := waiting_since(one, e, entered_at)) is not None
     ]
@@ -75,6 +87,12 @@ def own_call(pbx: Pbx, e: QueueLogLine) -> OpenCall | None:
         return call
     other, _ = min(waiting, key=lambda pair: abs(pair[1].entered_at - entered_at))
     return pbx.rename(other, e.call_id) if call is None else pbx.merge(other, call, e.at)
+
+
+def continues(passage: LogPassage, e: QueueLogLine, entered_at: datetime) -> bool:
+    """Return whether a line is about this passage of its own call."""
+    is_of_call = (passage.queue, passage.call_id) == (e.queue, e.call_id)
+    return (is_of_call and passage.is_open()) or is_near(passage, e, entered_at)
 
 
 def publish(pbx: Pbx, call: OpenCall, e: QueueLogLine) -> None:

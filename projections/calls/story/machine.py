@@ -107,7 +107,7 @@ class Facts(Struct, omit_defaults=True):
     """The facts of a PBX that no call holds: its settings, its clock, and the snapshot under way."""
 
     trunks: list[str] = msgspec.field(default_factory=list)
-    words: dict[str, str] = msgspec.field(default_factory=QUEUE_EVENTS.copy)
+    words: dict[str, str] = msgspec.field(default_factory=lambda: dict(QUEUE_EVENTS))
     clock: dict[str, Any] = msgspec.field(default_factory=dict)
     epoch: int = 0
     listed: list[str] = msgspec.field(default_factory=list)

@@ -105,12 +105,12 @@ def open_passage(call: OpenCall, e: QueueLogLine, entered_at: datetime, *, is_an
             return passage
     if any(is_near(passage, e, entered_at) and not passage.is_open() for passage in call.log_passages):
         return None
-    passage = waiting_since(call, e, entered_at)
-    if passage is not None:
-        passage.call_id = e.call_id
-        return passage
-    passage = LogPassage(e.queue, e.call_id, entered_at)
-    return passage if call.add("passages", call.log_passages, passage) else None
+    waiting = waiting_since(call, e, entered_at)
+    if waiting is not None:
+        waiting.call_id = e.call_id
+        return waiting
+    new = LogPassage(e.queue, e.call_id, entered_at)
+    return new if call.add("passages", call.log_passages, new) else None
 
 
 def waiting_since(call: OpenCall, e: QueueLogLine, entered_at: datetime) -> LogPassage | None:

@@ -1,5 +1,7 @@
 """Logins and pauses from lines of queue_log."""
 
+from typing import Literal
+
 from projections.queues.agent_sessions import AGENT_SESSIONS
 from projections.queues.queue_log_sessions import EVENTS
 from schemas.log import Disconnected, NewEvent, SnapshotListed
@@ -83,7 +85,7 @@ def test_a_pause_ends_with_the_last_queue() -> None:
     assert sessions.intervals == [("login", 1000, 1030, "sales"), ("pause", 1010, 1030, "lunch")]
 
 
-def listed(at: float, action: str = "QueueStatus", outcome: str = "complete") -> NewEvent:
+def listed(at: float, action: str = "QueueStatus", outcome: Literal["complete", "refused"] = "complete") -> NewEvent:
     return own(SnapshotListed(int(at), action, outcome), at)
 
 
