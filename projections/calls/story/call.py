@@ -283,7 +283,7 @@ class OpenCall(Struct, omit_defaults=True):
         """Return what the call leaves to a richer story."""
         return Legacy(
             self.number,
-            self.ids(),
+            [one for one in self.ids() if is_unique_id(one)],
             [self.source, *self.others],
             self.user_field,
             self.account_code or self.spare_account_code or self._first_account_code(),
@@ -374,6 +374,11 @@ def age_of(linkedid: str) -> tuple[int, int]:
 def by_age(linkedid: str) -> tuple[int, int, str]:
     """Return the key that sorts ids as Asterisk compares them, the oldest first."""
     return (*age_of(linkedid), linkedid)
+
+
+def is_unique_id(one: str) -> bool:
+    """Return whether an id is one of Asterisk's, and not a name that stands for one in queue_log and call records."""
+    return "/" not in one
 
 
 def is_older(one: str, other: str) -> bool:

@@ -14,6 +14,8 @@ from projections.engine.pbx_clock import Times
 from schemas.ami.cdr import Cdr
 
 ANSWERED = "ANSWERED"
+DIALS = {"Dial", "FollowMe", "Page", "Queue", "RetryDial"}
+"""Applications that dial the second channel; others join two channels that are up."""
 RING_OUTCOMES = {
     ANSWERED: "answered",
     "BUSY": "busy",
@@ -30,15 +32,16 @@ def take_record(call: OpenCall, e: Cdr, when: Times) -> None:
     if not e.destination_channel:
         _join_halves(call)
         return
-    to = _dialled_leg(call, e, when)
+    to = _second_leg(call, e, when)
     if to.kind == PERSON and (leg.kind == PERSON or is_half(leg)):
         source = leg.unique_id if leg.kind == PERSON else ""
-        ended = when.answer or when.end
-        outcome = RING_OUTCOMES.get(e.disposition, "")
-        call.add("rings", call.rings, Ring(to.unique_id, when.start, source, source, "", "", None, ended, outcome))
-        call.rings.sort(key=lambda ring: ring.started_at)
+        start = when.answer or when.end
+        if e.last_application in DIALS:
+            outcome = RING_OUTCOMES.get(e.disposition, "")
+            call.add("rings", call.rings, Ring(to.unique_id, when.start, source, source, "", "", None, start, outcome))
+            call.rings.sort(key=lambda ring: ring.started_at)
         if source and e.disposition == ANSWERED and e.billable_seconds > 0:
-            _add_talk(call, Talk(sorted((source, to.unique_id)), ended, when.end))
+            _add_talk(call, Talk(sorted((source, to.unique_id)), start, when.end))
     _join_halves(call)
     _mark_others(call)
 
@@ -71,15 +74,16 @@ def _caller_leg(call: OpenCall, e: Cdr, when: Times) -> Leg:
     return leg
 
 
-def _dialled_leg(call: OpenCall, e: Cdr, when: Times) -> Leg:
+def _second_leg(call: OpenCall, e: Cdr, when: Times) -> Leg:
     """Return the leg of a record's second channel."""
     leg = _by_name(call, e.destination_channel)
     if leg is None:
         name = e.destination_channel
         leg = Leg(name, name, when.start, [e.linked_id or e.unique_id], kind=kind_of(name), is_fixed=True)
         call.legs[name] = leg
-    leg.is_dialled = True
-    leg.source = leg.dialler = e.unique_id or e.channel
+    if e.last_application in DIALS:
+        leg.is_dialled = True
+        leg.source = leg.dialler = e.unique_id or e.channel
     _spread(leg, when)
     if e.disposition == ANSWERED:
         answer = when.answer or when.start

@@ -22,6 +22,14 @@ OF_DISPOSITIONS: dict[str, wire.Outcome] = {
 }
 """Outcomes of a call without a conversation, by the disposition of the caller's last call record."""
 
+OF_RECORDED_RINGS: dict[str, wire.Outcome] = {
+    "busy": "busy",
+    "no_answer": "no_answer",
+    "congestion": "congestion",
+    "unavailable": "failed",
+}
+"""The same by the last ring of the records."""
+
 OF_RINGS: dict[str, Literal["answered", "busy", "no_answer", "cancelled", "failed"]] = {
     "answered": "no_answer",
     "busy": "busy",
@@ -51,7 +59,7 @@ def outcome_of(call: OpenCall, caller: Leg | None) -> wire.Outcome:
     if call.is_lost or leg is None or call.source == "queue_log":
         return "unknown"
     if call.source == "cdr":
-        return OF_DISPOSITIONS.get(leg.cause_text, "unknown" if leg.answered_at is None else "pbx_only")
+        return of_records(call, leg)
     cause = leg.cause or 0
     if cause in BUSY:
         return "busy"
@@ -64,6 +72,14 @@ def outcome_of(call: OpenCall, caller: Leg | None) -> wire.Outcome:
     if any(is_pending_cancelled(ring.ended_at, ring.outcome, leg) for ring in call.rings):
         return "cancelled"
     return "pbx_only" if leg is caller and leg.answered_at is not None else "no_answer"
+
+
+def of_records(call: OpenCall, leg: Leg) -> wire.Outcome:
+    """Return the outcome of a call that records alone know: that of the last ring, or else of the last record."""
+    for ring in reversed(call.rings):
+        if (outcome := OF_RECORDED_RINGS.get(ring.outcome)) is not None:
+            return outcome
+    return OF_DISPOSITIONS.get(leg.cause_text, "unknown" if leg.answered_at is None else "pbx_only")
 
 
 def is_pending_cancelled(ended_at: datetime | None, outcome: str, leg: Leg) -> bool:
