@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from projections.calls.story.call import Offer, OpenCall, Passage
 from projections.calls.story.figures import agent_ring_item, passage_item
-from projections.calls.story.log_overlap import all_passages, as_passage, is_same_offer, is_same_passage
+from projections.calls.story.log_overlap import all_passages, as_passage, is_same_offer, is_same_passage, with_wrapup
 from projections.calls.story.log_passage import LogPassage
 from projections.calls.story.outcomes import outcome_of
 from projections.calls.story.people import caller_of
@@ -81,7 +81,8 @@ def _own_pairs(ended: Any) -> list[tuple[Any, dict[str, Any]]]:
 
 
 def _write_offers(ended: Any, call: OpenCall, passages: list[Passage]) -> None:
-    items = [(offer.started_at, item) for offer, item in zip(call.offers, _own_items(ended), strict=True)]
+    own = zip(call.offers, _own_items(ended), strict=True)
+    items = [(offer.started_at, item | {"wrapup_seconds": with_wrapup(call, offer).wrapup}) for offer, item in own]
     added = [offer for offer in call.log_offers if not any(is_same_offer(offer, mine) for mine in call.offers)]
     used: set[int] = set()
     for offer in added:
@@ -110,4 +111,5 @@ def _own_passage(item: dict[str, Any]) -> Passage:
 
 def _own_offer(item: dict[str, Any]) -> Offer:
     one = msgspec.convert(item, AgentRing, strict=False)
-    return Offer(one.queue, one.agent, one.interface or "", "", one.at, one.at, one.outcome or "")
+    outcome, wrapup = one.outcome or "", one.wrapup_seconds
+    return Offer(one.queue, one.agent, one.interface or "", "", one.at, one.at, outcome, wrapup)

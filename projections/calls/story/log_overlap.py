@@ -6,6 +6,8 @@ counts, with microseconds and the agent's own talk. CEL lacks the agent, so ther
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from projections.calls.story.call import PERSON, Offer, OpenCall, Passage
 from projections.calls.story.log_passage import NEAR, LogPassage
 from projections.calls.story.people import caller_of
@@ -25,10 +27,17 @@ def all_passages(call: OpenCall) -> list[Passage]:
 
 def all_offers(call: OpenCall) -> list[Offer]:
     """Return the rings of agents that count, by their end."""
-    others = [one for one in call.log_offers if not any(is_same_offer(one, mine) for mine in call.offers)]
-    if not others:
+    if not call.log_offers:
         return call.offers
-    return sorted([*call.offers, *others], key=lambda offer: offer.ended_at or offer.started_at)
+    own = [with_wrapup(call, mine) for mine in call.offers]
+    others = [one for one in call.log_offers if not any(is_same_offer(one, mine) for mine in call.offers)]
+    return sorted([*own, *others], key=lambda offer: offer.ended_at or offer.started_at) if others else own
+
+
+def with_wrapup(call: OpenCall, mine: Offer) -> Offer:
+    """Return a ring with the wrapup that queue_log has of it, which AMI lacks."""
+    wrapup = max((one.wrapup for one in call.log_offers if one.wrapup and is_same_offer(one, mine)), default=0.0)
+    return replace(mine, wrapup=max(mine.wrapup, wrapup)) if wrapup else mine
 
 
 def is_same_passage(one: LogPassage, other: Passage | LogPassage) -> bool:

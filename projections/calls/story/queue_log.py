@@ -190,12 +190,16 @@ def miss(call: OpenCall, e: QueueLogLine) -> bool:
 
 
 def wrap_up(call: OpenCall, e: QueueLogLine) -> bool:
-    """Give the seconds of wrapup to the agent's last call."""
-    for offer in reversed(call.log_offers):
-        if offer.member == e.agent and offer.outcome == "answered" and offer.queue == (e.queue or offer.queue):
-            offer.wrapup = float(seconds(e.number("seconds")))
-            return True
-    return False
+    """Give the seconds of wrapup to the agent's last call, of either source."""
+    changed = False
+    for offers in (call.log_offers, call.offers):
+        for offer in reversed(offers):
+            is_agent = e.agent in {offer.member, offer.interface} and offer.queue == (e.queue or offer.queue)
+            if is_agent and offer.outcome == "answered":
+                changed |= offer.wrapup != seconds(e.number("seconds"))
+                offer.wrapup = float(seconds(e.number("seconds")))
+                break
+    return changed
 
 
 def apply_word(call: OpenCall, e: QueueLogLine, outcome: str) -> bool:

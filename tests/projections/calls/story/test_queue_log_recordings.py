@@ -95,7 +95,7 @@ def test_passages_of_ami_and_queue_log_agree(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rings_of_agents_agree(name: str) -> None:
-    """RINGCANCELED lacks rings to a phone that is busy; AMI has an AgentCalled of those too."""
+    """Asterisk writes no line for a ring that ended because another member answered."""
     ami, log = rings(table_of(name)), rings(log_table(name))
     assert not log - ami
     assert ami - log == {("sales", "Bob Baker", "cancelled", 0.0, False): 6}
