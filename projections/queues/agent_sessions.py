@@ -110,7 +110,7 @@ def end_list(memory: dict[str, Any], e: LinkEvent) -> Changes:
 
 
 def lose_link(memory: dict[str, Any], e: LinkEvent) -> Changes:
-    """Note that AMI reports nothing from the last event heard on, until the next list."""
+    """Note that AMI reports nothing from its last event until the next list."""
     end_spans(memory, e.at if not e.heard else min(e.at, datetime.fromtimestamp(e.heard, UTC)))
     return Changes(e.pbx, e.at, e.position)
 

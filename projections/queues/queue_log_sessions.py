@@ -19,7 +19,7 @@ ALL = "*"
 LOGINS = ("AGENTLOGIN", "AGENTCALLBACKLOGIN")
 LOGOFFS = ("AGENTLOGOFF", "AGENTCALLBACKLOGOFF")
 START = "QUEUESTART"
-"""Asterisk has started: the channels of logged-in agents are gone, members of queues stay."""
+"""Asterisk has started: logged-in agents have no channel any more, members of queues stay."""
 EVENTS = (
     *(*LOGINS, *LOGOFFS, "ADDMEMBER", "REMOVEMEMBER"),
     *("PAUSE", "UNPAUSE", "PAUSEALL", "UNPAUSEALL", START),
@@ -27,7 +27,7 @@ EVENTS = (
 """The lines that begin or end a session."""
 OF_AGENTS = frozenset({*LOGINS, *LOGOFFS, START})
 PARTS = {"QueueStatus": ("members", "pauses"), "Agents": ("pool",)}
-"""The lines' memory by the list of AMI that tells the same."""
+"""The lines' memory by the list of AMI that has the same."""
 
 
 def follow_line(memory: dict[str, Any], e: QueueLogLine) -> Changes:

@@ -1,4 +1,4 @@
-"""The story of a call that call records alone know: Asterisk writes one for each pair of channels.
+"""The story of a call that only call records have: Asterisk writes one for each pair of channels.
 
 A record names the second channel without its unique id. Until another record has that, the channel's name stands for
 it. A record of a half of a Local channel is one end of a chain: its caller is the caller of the call.
@@ -39,7 +39,7 @@ def take_record(call: OpenCall, e: Cdr, when: Times) -> None:
         if e.last_application in DIALS:
             outcome = RING_OUTCOMES.get(e.disposition, "")
             call.add("rings", call.rings, Ring(to.unique_id, when.start, source, source, "", "", None, start, outcome))
-            call.rings.sort(key=lambda ring: ring.started_at)
+            call.rings.sort(key=lambda ring: (ring.started_at, ring.ended_at or when.end, call.legs[ring.to].channel))
         if source and e.disposition == ANSWERED and e.billable_seconds > 0:
             _add_talk(call, Talk(sorted((source, to.unique_id)), start, when.end))
     _join_halves(call)
@@ -101,7 +101,7 @@ def _by_name(call: OpenCall, channel: str) -> Leg | None:
 
 
 def _give_unique_id(call: OpenCall, leg: Leg, unique_id: str) -> None:
-    """Replace the name that stood for a channel's unique id."""
+    """Replace the name in the place of a channel's unique id."""
     name = leg.unique_id
     call.legs = {unique_id if one == name else one: value for one, value in call.legs.items()}
     leg.unique_id = unique_id

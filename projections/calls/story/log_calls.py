@@ -1,4 +1,4 @@
-"""Which call a line of queue_log belongs to, and the calls that queue_log alone knows."""
+"""Which call a line of queue_log belongs to, and the calls that only queue_log has."""
 
 from datetime import datetime
 
@@ -53,7 +53,7 @@ def fold_line(pbx: Pbx, e: QueueLogLine) -> None:
 
 
 def take_own(pbx: Pbx, e: QueueLogLine) -> None:
-    """Fold a line into a call that queue_log alone knows, a new one if need be."""
+    """Fold a line into a call that only queue_log has, a new one if need be."""
     call = own_call(pbx, e)
     if call is None:
         begins = pbx.words[e.event] in REFUSED if e.event in pbx.words else e.event != "WRAPUPSTART"
@@ -110,7 +110,7 @@ def publish(pbx: Pbx, call: OpenCall, e: QueueLogLine) -> None:
 
 
 def reopen_log(pbx: Pbx, ended: Ended) -> OpenCall:
-    """Return a call that queue_log alone knows and that has ended, as an open one again."""
+    """Return an ended call that only queue_log has, as an open one again."""
     pbx.withdraw_ended(ended)
     one = ended.call
     call = OpenCall(one.pbx, one.linkedid, ended.number, ended.updated_at, source=pbx.source)

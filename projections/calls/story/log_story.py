@@ -1,4 +1,4 @@
-"""The story of a call that queue_log alone knows: its persons, rings, talks and transfers follow from its passages.
+"""The story of a call that only queue_log has: its persons, rings, talks and transfers follow from its passages.
 
 The file names no channel but by unique id. A call begins with the second in its unique id, since the caller came to
 the PBX before the queue. It is over while none of its passages is open; a later line may continue it.

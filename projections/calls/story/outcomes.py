@@ -75,7 +75,7 @@ def outcome_of(call: OpenCall, caller: Leg | None) -> wire.Outcome:
 
 
 def of_records(call: OpenCall, leg: Leg) -> wire.Outcome:
-    """Return the outcome of a call that records alone know: that of the last ring, or else of the last record."""
+    """Return the outcome of a call that only records have: that of the last ring, or else of the last record."""
     for ring in reversed(call.rings):
         if (outcome := OF_RECORDED_RINGS.get(ring.outcome)) is not None:
             return outcome

@@ -27,7 +27,7 @@ COMPLETIONS = {
     "BLINDTRANSFER": "transfer",
     "ATTENDEDTRANSFER": "transfer",
 }
-"""Who ended the agent's talk."""
+"""The line's event, and what ended the agent's talk."""
 RINGS = {"RINGNOANSWER": "ring_no_answer", "RINGCANCELED": "cancelled"}
 START = "QUEUESTART"
 """Asterisk has started: no call of before is up."""

@@ -1,4 +1,4 @@
-"""Calls of which call records alone are known, and what a record adds to a call of a richer source."""
+"""Calls that only call records have, and what a record adds to a call of a richer source."""
 
 from projections.calls.story import cdr
 from projections.calls.story.call import OpenCall, by_wealth
@@ -13,7 +13,7 @@ from schemas.ami.cdr import Cdr
 
 
 def fold_record(pbx: Pbx, e: Cdr) -> None:
-    """Fold a record: a richer call takes its user field and account code, else it tells the call itself."""
+    """Fold a record: a richer call takes its user field and account code, else it is the call's story."""
     match = richer_story(pbx, e.unique_id, e.linked_id)
     if match is None:
         take_own(pbx, e)
@@ -49,7 +49,7 @@ def complete_ended(pbx: Pbx, ended: Ended, e: Cdr) -> None:
 
 
 def take_own(pbx: Pbx, e: Cdr) -> None:
-    """Fold a record into a call that records alone know, a new one if need be."""
+    """Fold a record into a call that only records have, a new one if need be."""
     one = e.unique_id or e.linked_id
     if not one or not e.channel:
         return
@@ -74,7 +74,7 @@ def take_own(pbx: Pbx, e: Cdr) -> None:
 
 
 def own_call(pbx: Pbx, one: str) -> OpenCall | None:
-    """Return the call of an id that records alone know, open again; each record ends it at once."""
+    """Return the call of an id that only records have, open again; each record ends it at once."""
     ended = pbx.ended.get(one) if one else None
     if ended is None:
         return pbx.find(one) if one else None

@@ -1,4 +1,4 @@
-"""Calls that queue_log alone knows: each rule of the file."""
+"""Calls that only queue_log has: each rule of the file."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ def without_class_agent(scene: Scene) -> list[NewEvent]:
 
 
 def story(row: CallRow) -> dict[str, Any]:
-    call = msgspec.to_builtins(call_of(row))
+    call: dict[str, Any] = msgspec.to_builtins(call_of(row))
     del call["sources"]
     return call | {"passages": row.passages, "rings": row.agent_rings}
 
