@@ -9,6 +9,7 @@ from msgspec import Struct
 from projections.calls.call_rows import CallRow
 from projections.calls.story import (
     bridges,
+    cel,
     channels,
     dialling,
     dialplan,
@@ -26,6 +27,7 @@ from projections.calls.story.row import Ended, ended_row, open_call_of, open_row
 from projections.calls.story.spaces import Spaces
 from projections.engine.model import Key, Row
 from schemas.ami import call as ami
+from schemas.ami.cel import NAME, OLD_NAMES, CelEvent
 from schemas.ami.channel import NewExten, VarSet
 from schemas.call_settings import CallSettingsEvent
 from schemas.link import LinkEvent
@@ -71,6 +73,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "RTCPReceived": (ami.RtcpReport, quality.report),
     "Cdr": (ami.CallRecordEvent, records.add_record),
     "CoreShowChannel": (ami.ChannelItem, endings.list_channel),
+    **dict.fromkeys((NAME, *sorted(OLD_NAMES)), (CelEvent, cel.fold_cel)),
 }
 """The shape of each AMI event, and the function that folds it. Each shape has one function."""
 
@@ -85,7 +88,7 @@ OWN = {
 
 FOLDS: dict[type[Any], Callable[[Pbx, Any], None]] = dict(SHAPES.values())
 
-SOURCE_OF: dict[type[Any], str] = {ami.CallRecordEvent: "cdr"}
+SOURCE_OF: dict[type[Any], str] = {CelEvent: "cel", ami.CallRecordEvent: "cdr"}
 """The source whose space a shape's function gets; AMI's where none is named."""
 
 
@@ -225,7 +228,7 @@ class CallMachine:
 
 
 LINKED = ("linked_id", "dest_linked_id", "target_linked_id")
-ADOPTED = (ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, ami.CallRecordEvent)
+ADOPTED = (CelEvent, ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, ami.CallRecordEvent)
 """Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
 
 

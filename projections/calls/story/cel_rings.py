@@ -1,0 +1,96 @@
+"""Rings of CEL, which has no dials: each channel with another's linked id is a phone that rang, or half of a Local."""
+
+from datetime import datetime
+
+from projections.calls.story import bridges
+from projections.calls.story.call import LOCAL, PERSON, Forward, Leg, OpenCall, Ring
+from projections.calls.story.dialling import (
+    end_other_rings,
+    finish_ring,
+    note_transfer,
+    number_of,
+)
+from projections.calls.story.pbx import Pbx
+
+OUTGOING = {"AppDial", "AppDial2", "AppQueue"}
+"""Applications of a dialled channel; AppDial2 is that of one that the PBX originates."""
+
+
+def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Begin the ring of a channel, and guess who dialled it."""
+    if leg.kind not in {PERSON, LOCAL} or (leg.kind == LOCAL and leg.channel.endswith(";2")):
+        return
+    leg.is_dialled = True
+    leg.dialler = dialler_of(call, leg)
+    pbx.touch(call, at)
+    if leg.kind != PERSON:
+        return
+    leg.source = pbx.person_behind(leg.dialler) if leg.dialler else ""
+    ring = Ring(leg.unique_id, at, dialler=leg.dialler, source=leg.source)
+    if call.add("rings", call.rings, ring):
+        note_transfer(call, ring)
+
+
+def dialler_of(call: OpenCall, leg: Leg) -> str:
+    """Return the channel that dialled another: a Local half that runs the dialplan, or a person who talks with nobody.
+
+    After a transfer it is the transferee. CEL does not tell, so of several the likeliest is taken.
+    """
+    legs = [one for one in call.legs.values() if one is not leg and one.ended_at is None]
+    if leg.kind == PERSON:
+        halves = [one for one in legs if one.kind == LOCAL and one.channel.endswith(";2") and not one.bridge]
+        if halves:
+            diallers = {one.dialler for one in call.legs.values()}
+            idle = [one for one in halves if one.unique_id not in diallers]
+            return (idle or halves)[0].unique_id
+    persons = [one for one in legs if one.kind == PERSON and (not one.is_dialled or one.answered_at is not None)]
+    free = [one for one in persons if not one.bridge or one.is_holding]
+    for transfer in reversed(call.transfers):
+        if any(one.unique_id == transfer.transferee for one in free):
+            return transfer.transferee
+    return (free or persons)[0].unique_id if persons else ""
+
+
+def pair_by_name(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Pair the halves of a Local channel, whose names differ in the last digit."""
+    if leg.kind != LOCAL or leg.other or not leg.channel.endswith((";1", ";2")):
+        return
+    other = leg.channel[:-1] + ("1" if leg.channel.endswith("2") else "2")
+    for half in reversed(call.legs.values()):
+        if half.channel == other and not half.other and half.ended_at is None:
+            leg.other, half.other = half.unique_id, leg.unique_id
+            for one in (leg, half):
+                if one.bridge:
+                    bridges.settle(pbx, one, one.bridge, at)
+            return
+
+
+def answer_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """End the ring of a phone that answered."""
+    ring = pbx.ring_of(call, leg.unique_id)
+    if ring is not None and ring.ended_at is None:
+        finish_ring(ring, "answered", at)
+        end_other_rings(call, ring, at)
+        pbx.touch(call, at)
+
+
+def mark_dialled(call: OpenCall, leg: Leg, application: str) -> bool:
+    """Note on a channel that began its call that the PBX dialled it: its ring began with it."""
+    if application not in OUTGOING:
+        return False
+    leg.is_dialled = True
+    leg.is_originated = application == "AppDial2"
+    if leg.kind == PERSON:
+        call.add("rings", call.rings, Ring(leg.unique_id, leg.started_at))
+        call.rings.sort(key=lambda ring: ring.started_at)
+    return True
+
+
+def forward_ring(pbx: Pbx, call: OpenCall, to: str, at: datetime) -> None:
+    """Record that the phone that rang last gave another number."""
+    for ring in reversed(call.rings):
+        if ring.ended_at is None:
+            finish_ring(ring, "forwarded", at)
+            call.add("forwards", call.forwards, Forward(at, ring.to, number_of(to)))
+            pbx.touch(call, at)
+            return
