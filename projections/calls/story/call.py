@@ -64,6 +64,7 @@ class Leg(Struct, omit_defaults=True):
     has_dialplan: bool = False
     is_leaving: bool = False
     app_queue: str = ""
+    app_data: str = ""
     other: str = ""
     bridge: str = ""
     is_holding: bool = False

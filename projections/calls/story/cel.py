@@ -9,7 +9,16 @@ from typing import Any
 from projections.calls.story import bridges, channels, dialplan, endings, holds, recordings, transfers
 from projections.calls.story.call import Leg, OpenCall
 from projections.calls.story.cel_bridges import bridge_of, end_old_bridge, start_old_bridge
-from projections.calls.story.cel_rings import answer_ring, begin_ring, forward_ring, mark_dialled, pair_by_name
+from projections.calls.story.cel_queues import connect_caller, end_queue, name_member, settle_passage, start_queue
+from projections.calls.story.cel_rings import (
+    answer_ring,
+    begin_ring,
+    correct_rings,
+    forward_ring,
+    mark_originated,
+    pair_by_name,
+    refuse_ring,
+)
 from projections.calls.story.legs import RINGING, UP, show_number
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.spaces import Facts, add_facts, richer_story
@@ -36,15 +45,15 @@ def fold_cel(pbx: Pbx, e: CelEvent) -> None:
         return
     if is_repeated(pbx, e):
         return
+    known = pbx.see(e.unique_id, e.linked_id, e.at)
+    if known is not None and e.event_name != "CHAN_START":
+        take_facts(pbx, known, pbx.legs[e.unique_id], e)
     handle = HANDLERS.get(e.event_name)
-    if handle is not None and e.event_name in BEGINNINGS:
+    if handle is not None and (known is not None or e.event_name in BEGINNINGS):
         handle(pbx, e)
-    call = pbx.see(e.unique_id, e.linked_id, e.at)
-    if call is None:
-        return
-    take_facts(pbx, call, pbx.legs[e.unique_id], e)
-    if handle is not None and e.event_name not in BEGINNINGS:
-        handle(pbx, e)
+    if known is None and (call := pbx.homes.get(e.unique_id)) is not None:
+        call.feed, call.position = e.log_source, e.position
+        take_facts(pbx, call, pbx.legs[e.unique_id], e)
 
 
 def is_repeated(pbx: Pbx, e: CelEvent) -> bool:
@@ -63,17 +72,21 @@ def is_repeated(pbx: Pbx, e: CelEvent) -> bool:
 def take_facts(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
     """Take the caller id, the application and the user field that every line shows of its channel."""
     changed = show_number(leg, e.caller_id_num, e.caller_id_name)
-    if e.application and not leg.is_dialled:
-        changed |= mark_dialled(call, leg, e.application)
-    is_own = not leg.is_dialled and not leg.ended_at
-    if is_own and not leg.exten and dialplan.DIALABLE.fullmatch(e.exten):
+    if e.application == "AppDial2" and not leg.is_originated:
+        mark_originated(call, leg)
+        changed = True
+    runs_dialplan = e.application not in dialplan.OUTGOING and (not leg.is_dialled or leg.is_originated)
+    if runs_dialplan and not leg.exten and dialplan.DIALABLE.fullmatch(e.exten):
         leg.exten, leg.context = e.exten, e.context
         changed = True
     if e.application == "AgentLogin" and not leg.agent:
         dialplan.log_in(pbx, leg, shape(NewExten, e, application="AgentLogin", app_data=e.app_data))
-    if e.user_field and is_own and e.user_field != call.user_field:
+    if e.application == "VoiceMail" and leg.app_data != e.app_data:
+        leg.app_data = e.app_data
+        recordings.send_to_voicemail(pbx, leg, shape(NewExten, e, application=e.application, app_data=e.app_data))
+    if e.user_field and not leg.is_dialled and e.user_field != call.user_field:
         call.user_field, changed = e.user_field, True
-    if e.account_code and e.account_code != leg.account_code and is_own:
+    if e.account_code and e.account_code != leg.account_code:
         leg.account_code, changed = e.account_code, True
     if changed:
         pbx.touch(call, e.at)
@@ -83,9 +96,8 @@ def shape(kind: type[Any], e: CelEvent, **members: Any) -> Any:
     """Return an AMI event of the line's moment and channel."""
     facts: dict[str, Any] = {"pbx": e.pbx, "at": e.at, "recorded": e.recorded, "position": e.position}
     names = kind.__struct_fields__
-    for name, value in (("unique_id", e.unique_id), ("linked_id", e.linked_id), ("channel", e.channel)):
-        if name in names:
-            facts[name] = value
+    shown = {"unique_id": e.unique_id, "linked_id": e.linked_id, "channel": e.channel}
+    facts |= {name: value for name, value in shown.items() if name in names}
     return kind(**(facts | members))
 
 
@@ -98,7 +110,6 @@ def start_channel(pbx: Pbx, e: CelEvent) -> None:
     if leg is None or not is_new:
         return
     call = pbx.homes[e.unique_id]
-    call.feed, call.position = e.log_source, e.position
     pair_by_name(pbx, call, leg, e.at)
     if e.linked_id not in {"", e.unique_id}:
         begin_ring(pbx, call, leg, e.at)
@@ -112,10 +123,7 @@ def answer(pbx: Pbx, e: CelEvent) -> None:
 
 
 def enter_bridge(pbx: Pbx, e: CelEvent) -> None:
-    """Put a channel into its bridge; its caller id as it is now was that of its dial."""
-    leg = pbx.legs.get(e.unique_id)
-    if leg is not None:
-        show_number(leg, e.caller_id_num, e.caller_id_name)
+    """Put a channel into its bridge."""
     details = e.details
     bridge = details.bridge_id or bridge_of(pbx, e)
     is_conference = e.application == "ConfBridge" and details.bridge_technology in {"", "softmix"}
@@ -128,10 +136,12 @@ def enter_bridge(pbx: Pbx, e: CelEvent) -> None:
     }
     if e.application == "AgentLogin" and details.bridge_technology != "holding_bridge":
         facts["bridge_type"] = "basic"
+    if (leg := pbx.legs.get(e.unique_id)) is not None and details.bridge_technology != "holding_bridge":
+        connect_caller(pbx, pbx.homes[e.unique_id], leg, e)
     bridges.enter_bridge(pbx, shape(ami.BridgeEnter, e, **facts))
-    leg = pbx.legs.get(e.unique_id)
-    if leg is not None:
+    if (leg := pbx.legs.get(e.unique_id)) is not None:
         answer_ring(pbx, pbx.homes[e.unique_id], leg, e.at)
+        name_member(pbx, pbx.homes[e.unique_id])
 
 
 def exit_bridge(pbx: Pbx, e: CelEvent) -> None:
@@ -142,14 +152,20 @@ def exit_bridge(pbx: Pbx, e: CelEvent) -> None:
 
 def hang_up(pbx: Pbx, e: CelEvent) -> None:
     """End a channel with its cause; the source of the hangup is the channel that requested it."""
-    details, call = e.details, pbx.homes[e.unique_id]
-    source = details.hangupsource
-    if source and pbx.legs[e.unique_id].ended_at is None:
-        leg = pbx.legs[e.unique_id]
-        if leg.channel != source:
-            leg = next((one for one in reversed(call.legs.values()) if one.channel == source), leg)
-        if leg.channel == source and leg.requested_at is None:
-            leg.requested_at = min(e.at, leg.ended_at or e.at)
+    details, call, leg = e.details, pbx.homes[e.unique_id], pbx.legs[e.unique_id]
+    if leg.ended_at is not None:
+        return
+    if details.hangupsource:
+        by = leg
+        if by.channel != details.hangupsource:
+            by = next((one for one in reversed(call.legs.values()) if one.channel == details.hangupsource), leg)
+        if by.channel == details.hangupsource and by.requested_at is None:
+            by.requested_at = min(e.at, by.ended_at or e.at)
+            pbx.touch(call, e.at)
+        if by is leg:
+            refuse_ring(pbx, call, leg, details.hangupcause, e.at)
+    settle_passage(call, leg, e, hung_up=details.hangupsource == leg.channel)
+    correct_rings(call, leg, details.dialstatus, e.at)
     endings.hang_up(pbx, shape(ami.LegHangup, e, cause=details.hangupcause))
 
 
@@ -245,12 +261,19 @@ def parking(kind: type[ami.ParkingEvent], e: CelEvent, **members: str) -> Any:
     return shape(kind, e, dial_string=details.parker_dial_string, lot=details.parking_lot, **members)
 
 
-def run_application(pbx: Pbx, e: CelEvent) -> None:
+def start_application(pbx: Pbx, e: CelEvent) -> None:
     """Take an application that cel.conf logs."""
     leg = pbx.legs[e.unique_id]
-    handle = dialplan.APPLICATIONS.get(e.application)
-    if handle is not None:
-        handle(pbx, leg, shape(NewExten, e, application=e.application, app_data=e.app_data))
+    if e.exten != "h":
+        settle_passage(pbx.homes[e.unique_id], leg, e, hung_up=False)
+    if e.application == "Queue":
+        start_queue(pbx, leg, e)
+
+
+def end_application(pbx: Pbx, e: CelEvent) -> None:
+    """Take the end of an application that cel.conf logs."""
+    if e.application == "Queue":
+        end_queue(pbx, pbx.homes[e.unique_id], pbx.legs[e.unique_id], e)
 
 
 def start_recording(pbx: Pbx, e: CelEvent) -> None:
@@ -283,7 +306,8 @@ HANDLERS: dict[str, Callable[[Pbx, CelEvent], None]] = {
     "FORWARD": forward,
     "PARK_START": park,
     "PARK_END": end_park,
-    "APP_START": run_application,
+    "APP_START": start_application,
+    "APP_END": end_application,
     "MIXMONITOR_START": start_recording,
     "MIXMONITOR_STOP": stop_recording,
 }

@@ -4,7 +4,9 @@ from datetime import datetime
 
 from projections.calls.story import bridges
 from projections.calls.story.call import LOCAL, PERSON, Forward, Leg, OpenCall, Ring
+from projections.calls.story.cel_queues import name_queue
 from projections.calls.story.dialling import (
+    MOMENT,
     end_other_rings,
     finish_ring,
     note_transfer,
@@ -12,8 +14,8 @@ from projections.calls.story.dialling import (
 )
 from projections.calls.story.pbx import Pbx
 
-OUTGOING = {"AppDial", "AppDial2", "AppQueue"}
-"""Applications of a dialled channel; AppDial2 is that of one that the PBX originates."""
+BY_CAUSE = {3: "unavailable", 17: "busy", 20: "unavailable", 34: "congestion"}
+"""Outcomes of a ring by the cause with which the phone hung up; any other cause is `no_answer`."""
 
 
 def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
@@ -27,6 +29,7 @@ def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
         return
     leg.source = pbx.person_behind(leg.dialler) if leg.dialler else ""
     ring = Ring(leg.unique_id, at, dialler=leg.dialler, source=leg.source)
+    name_queue(call, ring)
     if call.add("rings", call.rings, ring):
         note_transfer(call, ring)
 
@@ -74,16 +77,35 @@ def answer_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
         pbx.touch(call, at)
 
 
-def mark_dialled(call: OpenCall, leg: Leg, application: str) -> bool:
-    """Note on a channel that began its call that the PBX dialled it: its ring began with it."""
-    if application not in OUTGOING:
-        return False
-    leg.is_dialled = True
-    leg.is_originated = application == "AppDial2"
-    if leg.kind == PERSON:
-        call.add("rings", call.rings, Ring(leg.unique_id, leg.started_at))
-        call.rings.sort(key=lambda ring: ring.started_at)
-    return True
+def mark_originated(call: OpenCall, leg: Leg) -> None:
+    """Note on a channel that the PBX dialled it, and nobody; its ring began with it."""
+    leg.is_dialled = leg.is_originated = True
+    leg.dialler = leg.source = ""
+    if leg.kind != PERSON:
+        return
+    ring = next((one for one in call.rings if one.to == leg.unique_id), None)
+    if ring is not None:
+        ring.dialler = ring.source = ""
+    elif call.add("rings", call.rings, Ring(leg.unique_id, leg.started_at)):
+        call.rings.sort(key=lambda one: one.started_at)
+
+
+def refuse_ring(pbx: Pbx, call: OpenCall, leg: Leg, cause: int | None, at: datetime) -> None:
+    """End the ring of a phone that hung up itself, as Asterisk names it (ast_hangup_cause_to_dial_status)."""
+    ring = pbx.ring_of(call, leg.unique_id)
+    if ring is not None and ring.ended_at is None:
+        finish_ring(ring, BY_CAUSE.get(cause or 0, "no_answer"), at)
+
+
+def correct_rings(call: OpenCall, leg: Leg, status: str, at: datetime) -> None:
+    """Tell rings that were cancelled from those whose time was over, when the channel that dialled ends.
+
+    A dialler who went on for more than a second did not cancel them. Otherwise his DIALSTATUS decides.
+    """
+    for ring in call.rings:
+        is_cancelled = ring.outcome == "cancelled" and leg.unique_id in {ring.dialler, ring.source}
+        if is_cancelled and ring.ended_at and (at - ring.ended_at > MOMENT or status == "NOANSWER"):
+            ring.outcome = "no_answer"
 
 
 def forward_ring(pbx: Pbx, call: OpenCall, to: str, at: datetime) -> None:
