@@ -9,7 +9,6 @@ from msgspec import Struct
 from projections.calls.call_rows import CallRow
 from projections.calls.story import (
     bridges,
-    cel,
     channels,
     dialling,
     dialplan,
@@ -22,6 +21,8 @@ from projections.calls.story import (
     transfers,
 )
 from projections.calls.story.call import OpenCall
+from projections.calls.story.cel.fold import fold_cel
+from projections.calls.story.cel.links import follow_link
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.row import Ended, ended_row, open_call_of, open_row
 from projections.calls.story.spaces import Spaces
@@ -30,6 +31,7 @@ from schemas.ami import call as ami
 from schemas.ami.cel import NAME, OLD_NAMES, CelEvent
 from schemas.ami.channel import NewExten, VarSet
 from schemas.call_settings import CallSettingsEvent
+from schemas.cel_columns import CelColumnsEvent
 from schemas.link import LinkEvent
 
 SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
@@ -73,7 +75,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "RTCPReceived": (ami.RtcpReport, quality.report),
     "Cdr": (ami.CallRecordEvent, records.add_record),
     "CoreShowChannel": (ami.ChannelItem, endings.list_channel),
-    **dict.fromkeys((NAME, *sorted(OLD_NAMES)), (CelEvent, cel.fold_cel)),
+    **dict.fromkeys((NAME, *sorted(OLD_NAMES)), (CelEvent, fold_cel)),
 }
 """The shape of each AMI event, and the function that folds it. Each shape has one function."""
 
@@ -95,16 +97,28 @@ SOURCE_OF: dict[type[Any], str] = {CelEvent: "cel", ami.CallRecordEvent: "cdr"}
 def shapes() -> dict[str, type[Any]]:
     """Return the shape of each event that the machine folds, by the event's name."""
     by_name: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
-    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent}
+    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent, "CelColumns": CelColumnsEvent}
 
 
 class Facts(Struct, omit_defaults=True):
-    """The facts of a PBX that no call holds: its trunks, and the snapshot under way."""
+    """The facts of a PBX that no call holds: its trunks, the snapshot under way, and those of CEL (`Spaces`)."""
 
     trunks: list[str] = msgspec.field(default_factory=list)
     epoch: int = 0
     listed: list[str] = msgspec.field(default_factory=list)
     gone: list[str] = msgspec.field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    snapshots: list[int] = msgspec.field(default_factory=list)
+    newest: str = ""
+
+    @classmethod
+    def of(cls, spaces: Spaces) -> "Facts":
+        """Return the facts of a PBX."""
+        pbx = spaces.ami
+        newest = spaces.by_source["cel"].newest
+        return cls(
+            pbx.trunks, pbx.epoch, sorted(pbx.listed), sorted(pbx.gone), spaces.columns, spaces.snapshots, newest
+        )
 
 
 class CallMachine:
@@ -113,6 +127,7 @@ class CallMachine:
     def __init__(self) -> None:
         self._pbxes: dict[str, Spaces] = {}
         self._coming: set[tuple[str, str]] = set()
+        self._columns: dict[str, tuple[str, ...]] = {}
         self._keys: dict[Key, OpenCall] = {}
 
     def open(self, rows: Iterable[Row], memory: Mapping[str, Mapping[str, Any]]) -> None:
@@ -120,6 +135,8 @@ class CallMachine:
         for name in sorted(memory):
             spaces, facts = self._spaces(name), msgspec.convert(memory[name], Facts)
             spaces.set_trunks(facts.trunks)
+            spaces.columns, spaces.snapshots = facts.columns, list(facts.snapshots)
+            spaces.by_source["cel"].newest = facts.newest
             pbx = spaces.ami
             pbx.epoch, pbx.listed, pbx.gone = facts.epoch, set(facts.listed), set(facts.gone)
         for row in rows:
@@ -132,18 +149,20 @@ class CallMachine:
 
     def memory(self) -> dict[str, Any]:
         """Return the facts that no call holds, as JSON values by PBX."""
-        facts = {
-            name: Facts(pbx.trunks, pbx.epoch, sorted(pbx.listed), sorted(pbx.gone))
-            for name, pbx in ((name, spaces.ami) for name, spaces in self._pbxes.items())
-        }
+        facts = {name: Facts.of(spaces) for name, spaces in self._pbxes.items()}
         return {name: msgspec.to_builtins(one) for name, one in facts.items() if one != Facts()}
 
     def missing(self, event: Any) -> Iterable[tuple[str, str]]:
         """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
         members = MISSING.get(type(event))
         if members is None:
+            if type(event) is CelColumnsEvent:
+                self._columns[event.pbx] = event.columns
             return ()
         spaces = self._pbxes.get(event.pbx)
+        if type(event) is CelEvent:
+            columns = self._columns.get(event.pbx)
+            event = event.arranged(spaces.columns if columns is None and spaces else columns or ())
         ids: list[tuple[str, str]] = []
         for member in members:
             one = getattr(event, member)
@@ -171,11 +190,16 @@ class CallMachine:
             spaces = self._spaces(event.pbx)
         pbx = spaces.ami
         if fold is not None:
+            if type(event) is CelEvent:
+                event = event.arranged(spaces.columns)
             source = SOURCE_OF.get(type(event))
             fold(pbx if source is None else spaces.by_source[source], event)
         elif type(event) is LinkEvent:
+            follow_link(spaces, event)
             if (handle := OWN.get(event.type)) is not None:
                 handle(pbx, event)
+        elif type(event) is CelColumnsEvent:
+            spaces.columns = event.columns
         elif type(event) is CallSettingsEvent:
             for one in self._pbxes.values() if not event.pbx else (spaces,):
                 one.set_trunks(list(event.trunks))
@@ -206,6 +230,7 @@ class CallMachine:
     def forget(self) -> None:
         """Forget the calls that have ended; their rows are written."""
         self._coming.clear()
+        self._columns.clear()
         for spaces in self._pbxes.values():
             for pbx in spaces.all:
                 pbx.ended.clear()

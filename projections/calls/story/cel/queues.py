@@ -6,6 +6,7 @@ CEL names neither members nor reasons: a passage is answered, abandoned, or `unk
 from projections.calls.call_records import endpoint_of
 from projections.calls.story import queues
 from projections.calls.story.call import Leg, OpenCall, Passage, Ring
+from projections.calls.story.cel.shapes import shape
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import finish_passage
 from schemas.ami import call as ami
@@ -29,9 +30,8 @@ def name_queue(call: OpenCall, ring: Ring) -> None:
 
 def start_queue(pbx: Pbx, leg: Leg, e: CelEvent) -> None:
     """Begin a passage."""
-    moment = {"pbx": e.pbx, "at": e.at, "recorded": e.recorded, "position": e.position}
-    shown = {"unique_id": leg.unique_id, "linked_id": e.linked_id, "queue": e.app_data.partition(",")[0]}
-    queues.join_queue(pbx, ami.QueueCallerJoin(**moment | shown))  # type: ignore[arg-type]
+    queue = e.app_data.partition(",")[0]
+    queues.join_queue(pbx, shape(ami.QueueCallerJoin, e, unique_id=leg.unique_id, queue=queue))
 
 
 def connect_caller(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from projections.calls.story import bridges
 from projections.calls.story.call import LOCAL, PERSON, Forward, Leg, OpenCall, Ring
-from projections.calls.story.cel_queues import name_queue
+from projections.calls.story.cel.queues import name_queue
 from projections.calls.story.dialling import (
     MOMENT,
     end_other_rings,
@@ -52,20 +51,6 @@ def dialler_of(call: OpenCall, leg: Leg) -> str:
         if any(one.unique_id == transfer.transferee for one in free):
             return transfer.transferee
     return (free or persons)[0].unique_id if persons else ""
-
-
-def pair_by_name(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
-    """Pair the halves of a Local channel, whose names differ in the last digit."""
-    if leg.kind != LOCAL or leg.other or not leg.channel.endswith((";1", ";2")):
-        return
-    other = leg.channel[:-1] + ("1" if leg.channel.endswith("2") else "2")
-    for half in reversed(call.legs.values()):
-        if half.channel == other and not half.other and half.ended_at is None:
-            leg.other, half.other = half.unique_id, leg.unique_id
-            for one in (leg, half):
-                if one.bridge:
-                    bridges.settle(pbx, one, one.bridge, at)
-            return
 
 
 def answer_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
