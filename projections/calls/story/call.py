@@ -64,6 +64,7 @@ class Leg(Struct, omit_defaults=True):
     has_dialplan: bool = False
     is_leaving: bool = False
     app_queue: str = ""
+    app_data: str = ""
     other: str = ""
     bridge: str = ""
     is_holding: bool = False
@@ -229,6 +230,8 @@ class OpenCall(Struct, omit_defaults=True):
 
     ``spare_account_code`` is one of a poorer source; it counts where the call has no other.
 
+    ``feed`` is the way by which CEL's last event came (``ami`` or ``cel_csv``), ``position`` the event's position.
+
     ``source`` is that of the story, ``others`` are sources that added to it. ``inherited`` holds the ids of poorer
     stories in whose place this one came, as far as no call of its own source has them. ``log_passages`` and
     ``log_offers`` are those of queue_log, whatever the source (`log_overlap`).
@@ -264,6 +267,8 @@ class OpenCall(Struct, omit_defaults=True):
     account_code: str = ""
     spare_account_code: str = ""
     source: str = "ami"
+    feed: str = ""
+    position: int = 0
     others: list[str] = field(default_factory=list)
     inherited: list[str] = field(default_factory=list)
     trunks: list[str] = field(default_factory=list)

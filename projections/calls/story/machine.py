@@ -22,6 +22,8 @@ from projections.calls.story import (
     transfers,
 )
 from projections.calls.story.call import OpenCall
+from projections.calls.story.cel.fold import fold_cel
+from projections.calls.story.cel.links import follow_link
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queue_log import LINES, START
 from projections.calls.story.row import Ended, ended_row, open_call_of, open_row
@@ -29,8 +31,10 @@ from projections.calls.story.spaces import Spaces
 from projections.engine.model import Key, Row
 from schemas.ami import call as ami
 from schemas.ami.cdr import Cdr
+from schemas.ami.cel import NAME, OLD_NAMES, CelEvent
 from schemas.ami.channel import NewExten, VarSet
 from schemas.call_settings import QUEUE_EVENTS, CallSettingsEvent
+from schemas.cel_columns import CelColumnsEvent
 from schemas.link import LinkEvent
 from schemas.queue_log import ANY_OTHER, DIALPLAN, QueueLogLine
 
@@ -75,6 +79,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "RTCPReceived": (ami.RtcpReport, quality.report),
     "Cdr": (Cdr, record_calls.fold_record),
     "CoreShowChannel": (ami.ChannelItem, endings.list_channel),
+    **dict.fromkeys((NAME, *sorted(OLD_NAMES)), (CelEvent, fold_cel)),
 }
 """The shape of each AMI event, and the function that folds it. Each shape has one function."""
 
@@ -92,7 +97,7 @@ LOG_LINES = (*sorted(LINES), START, *DIALPLAN, ANY_OTHER)
 
 FOLDS: dict[type[Any], Callable[[Pbx, Any], None]] = {**dict(SHAPES.values()), QueueLogLine: log_calls.fold_line}
 
-SOURCE_OF: dict[type[Any], str] = {Cdr: "cdr", QueueLogLine: "queue_log"}
+SOURCE_OF: dict[type[Any], str] = {CelEvent: "cel", QueueLogLine: "queue_log", Cdr: "cdr"}
 """The source whose space a shape's function gets; AMI's where none is named."""
 
 
@@ -100,11 +105,11 @@ def shapes() -> dict[str, type[Any]]:
     """Return the shape of each event that the machine folds, by the event's name."""
     by_name: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
     by_name |= dict.fromkeys(LOG_LINES, QueueLogLine)
-    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent}
+    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent, "CelColumns": CelColumnsEvent}
 
 
 class Facts(Struct, omit_defaults=True):
-    """The facts of a PBX that no call holds: its settings, its clock, and the snapshot under way."""
+    """The facts of a PBX that no call holds: its settings, its clock, the snapshot under way, and those of CEL."""
 
     trunks: list[str] = msgspec.field(default_factory=list)
     words: dict[str, str] = msgspec.field(default_factory=lambda: dict(QUEUE_EVENTS))
@@ -112,6 +117,25 @@ class Facts(Struct, omit_defaults=True):
     epoch: int = 0
     listed: list[str] = msgspec.field(default_factory=list)
     gone: list[str] = msgspec.field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    snapshots: list[int] = msgspec.field(default_factory=list)
+    newest: str = ""
+
+    @classmethod
+    def of(cls, spaces: Spaces) -> "Facts":
+        """Return the facts of a PBX."""
+        pbx = spaces.ami
+        return cls(
+            pbx.trunks,
+            pbx.words,
+            spaces.by_source["cdr"].clock,
+            pbx.epoch,
+            sorted(pbx.listed),
+            sorted(pbx.gone),
+            spaces.columns,
+            spaces.snapshots,
+            spaces.by_source["cel"].newest,
+        )
 
 
 class CallMachine:
@@ -120,6 +144,7 @@ class CallMachine:
     def __init__(self) -> None:
         self._pbxes: dict[str, Spaces] = {}
         self._coming: set[tuple[str, str]] = set()
+        self._columns: dict[str, tuple[str, ...]] = {}
         self._keys: dict[Key, OpenCall] = {}
 
     def open(self, rows: Iterable[Row], memory: Mapping[str, Mapping[str, Any]]) -> None:
@@ -127,7 +152,9 @@ class CallMachine:
         for name in sorted(memory):
             spaces, facts = self._spaces(name), msgspec.convert(memory[name], Facts)
             spaces.set(facts.trunks, facts.words)
-            pbx, spaces.by_source["cdr"].clock = spaces.ami, facts.clock
+            spaces.columns, spaces.snapshots = facts.columns, list(facts.snapshots)
+            spaces.by_source["cel"].newest, spaces.by_source["cdr"].clock = facts.newest, facts.clock
+            pbx = spaces.ami
             pbx.epoch, pbx.listed, pbx.gone = facts.epoch, set(facts.listed), set(facts.gone)
         for row in rows:
             assert isinstance(row, CallRow)
@@ -139,21 +166,20 @@ class CallMachine:
 
     def memory(self) -> dict[str, Any]:
         """Return the facts that no call holds, as JSON values by PBX."""
-        facts = {
-            name: Facts(
-                pbx.trunks, pbx.words, spaces.by_source["cdr"].clock, pbx.epoch, sorted(pbx.listed), sorted(pbx.gone)
-            )
-            for name, spaces in self._pbxes.items()
-            for pbx in (spaces.ami,)
-        }
+        facts = {name: Facts.of(spaces) for name, spaces in self._pbxes.items()}
         return {name: msgspec.to_builtins(one) for name, one in facts.items() if one != Facts()}
 
     def missing(self, event: Any) -> Iterable[tuple[str, str]]:
         """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
         members = MISSING.get(type(event))
         if members is None:
+            if type(event) is CelColumnsEvent:
+                self._columns[event.pbx] = event.columns
             return ()
         spaces = self._pbxes.get(event.pbx)
+        if type(event) is CelEvent:
+            columns = self._columns.get(event.pbx)
+            event = event.arranged(spaces.columns if columns is None and spaces else columns or ())
         ids: list[tuple[str, str]] = []
         for member in members:
             one = getattr(event, member)
@@ -181,11 +207,16 @@ class CallMachine:
             spaces = self._spaces(event.pbx)
         pbx = spaces.ami
         if fold is not None:
+            if type(event) is CelEvent:
+                event = event.arranged(spaces.columns)
             source = SOURCE_OF.get(type(event))
             fold(pbx if source is None else spaces.by_source[source], event)
         elif type(event) is LinkEvent:
+            follow_link(spaces, event)
             if (handle := OWN.get(event.type)) is not None:
                 handle(pbx, event)
+        elif type(event) is CelColumnsEvent:
+            spaces.columns = event.columns
         elif type(event) is CallSettingsEvent:
             for one in self._pbxes.values() if not event.pbx else (spaces,):
                 one.set(list(event.trunks), dict(event.queue_events))
@@ -216,6 +247,7 @@ class CallMachine:
     def forget(self) -> None:
         """Forget the calls that have ended; their rows are written."""
         self._coming.clear()
+        self._columns.clear()
         for spaces in self._pbxes.values():
             for pbx in spaces.all:
                 pbx.ended.clear()
@@ -240,7 +272,7 @@ class CallMachine:
 
 
 LINKED = ("linked_id", "dest_linked_id", "target_linked_id", "call_id")
-ADOPTED = (ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, Cdr)
+ADOPTED = (CelEvent, ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, Cdr)
 """Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
 
 

@@ -46,6 +46,8 @@ class Pbx:
     snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
     ``heirs`` has the calls by the ids that they inherited from poorer stories.
 
+    ``newest`` is the unique id with the highest counter in the space of CEL.
+
     ``richer`` and ``poorer`` are the spaces of the PBX's other sources, the richest first. ``words`` are a dialplan's
     words in queue_log with their outcomes. ``clock`` is the memory of `pbx_clock.times`.
     """
@@ -55,6 +57,7 @@ class Pbx:
         self.source = source
         self.richer: tuple[Pbx, ...] = ()
         self.poorer: tuple[Pbx, ...] = ()
+        self.newest = ""
         self.heirs: dict[str, OpenCall] = {}
         self.calls: dict[str, OpenCall] = {}
         self.homes: dict[str, OpenCall] = {}

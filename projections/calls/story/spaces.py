@@ -21,13 +21,16 @@ Story = OpenCall | Ended
 class Spaces:
     """The spaces of one PBX, the richest source first.
 
-    The changes of an event (``dirty``, ``over``, ``empty``) are common to all of them.
+    The changes of an event (``dirty``, ``over``, ``empty``) are common to all of them. ``columns`` are those of the CEL
+    lines that follow, ``snapshots`` the positions at which the last two snapshots began.
     """
 
     def __init__(self, name: str) -> None:
         self.all = tuple(Pbx(name, source) for source in SOURCES)
         self.by_source = {space.source: space for space in self.all}
         self.ami = self.all[0]
+        self.columns: tuple[str, ...] = ()
+        self.snapshots: list[int] = []
         for rank, space in enumerate(self.all):
             space.richer, space.poorer = self.all[:rank], self.all[rank + 1 :]
             space.dirty, space.over, space.empty = self.ami.dirty, self.ami.over, self.ami.empty
