@@ -253,7 +253,16 @@ class CallMachine:
 
 
 LINKED = ("linked_id", "dest_linked_id", "target_linked_id")
-ADOPTED = (CelEvent, ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, ami.CallRecordEvent)
+ADOPTED = (
+    CelEvent,
+    ami.Newchannel,
+    ami.Newstate,
+    ami.DialBegin,
+    ami.BridgeEnter,
+    ami.ParkingStart,
+    ami.ChannelItem,
+    ami.CallRecordEvent,
+)
 """Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
 
 
