@@ -272,7 +272,16 @@ class CallMachine:
 
 
 LINKED = ("linked_id", "dest_linked_id", "target_linked_id", "call_id")
-ADOPTED = (CelEvent, ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, Cdr)
+ADOPTED = (
+    CelEvent,
+    ami.Newchannel,
+    ami.Newstate,
+    ami.DialBegin,
+    ami.BridgeEnter,
+    ami.ParkingStart,
+    ami.ChannelItem,
+    Cdr,
+)
 """Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
 
 

@@ -5,10 +5,12 @@ A line becomes the AMI event of the same moment. CEL has no dials, so rings foll
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from projections.calls.story.call import OpenCall
 from projections.calls.story.cel import bridges, channels, links, transfers
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.spaces import Facts, add_facts, richer_story
+from projections.calls.story.spaces import Facts, add_facts, find_story, richer_story
 from schemas.ami.cel import TYPES, CelEvent
 
 
@@ -21,6 +23,8 @@ def fold_cel(pbx: Pbx, e: CelEvent) -> None:
         space, story = match
         add_facts(space, story, Facts("cel", e.at, e.unique_id, e.user_field, e.account_code))
         return
+    if find_story(pbx.richer, e.linked_id) is not None:
+        e = replace(e, linked_id="")  # the linked id of an agent's session, which merges nothing
     if is_repeated(pbx, e):
         return
     if e.event_name == "CHAN_START" and e.unique_id not in pbx.legs:

@@ -6,7 +6,6 @@ from projections.calls.story.call import LOCAL, PERSON, Forward, Leg, OpenCall, 
 from projections.calls.story.cel.queues import name_queue
 from projections.calls.story.dialling import (
     MOMENT,
-    end_other_rings,
     finish_ring,
     note_transfer,
     number_of,
@@ -58,7 +57,6 @@ def answer_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
     ring = pbx.ring_of(call, leg.unique_id)
     if ring is not None and ring.ended_at is None:
         finish_ring(ring, "answered", at)
-        end_other_rings(call, ring, at)
         pbx.touch(call, at)
 
 

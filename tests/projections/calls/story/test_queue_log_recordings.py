@@ -134,3 +134,14 @@ def test_every_call_of_a_file_is_told_once(name: str) -> None:
     assert sorted(calls) == sorted(set(entered))
     assert {call.state for call in calls.values()} == {"ended"}
     assert all(call.complete and call.sources == ["queue_log"] for call in calls.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cel_with_queue_log_has_its_passages(name: str) -> None:
+    """CEL has the conversations, the file the queues and agents."""
+    cel = [event for event in snapshotted(name) if event.name == "CEL"]
+    tables = [folded(in_order(order, cel, lines(name))) for order in ORDERS]
+    assert stories(tables[0]) == stories(tables[1]) == stories(tables[2])
+    with_log, log = passages(tables[0]), passages(log_table(name))
+    assert {key: end_of(passage) for key, passage in with_log.items()} == {key: end_of(log[key]) for key in log}
+    assert rings(tables[0]) == rings(log_table(name))

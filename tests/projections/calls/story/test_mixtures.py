@@ -1,0 +1,45 @@
+"""Any mixture of the sources gives each call once, as AMI alone gives it."""
+
+import random
+from functools import cache
+
+import pytest
+
+from schemas.calls import Call
+from tests.projections.calls.story.recorded import NAMES
+from tests.projections.calls.story.sources import cut_table, events_of, facts_of, mixture, table_of
+
+
+@cache
+def of_ami(name: str) -> dict[str, Call]:
+    calls = table_of(events_of(name)["ami"]).calls(untold=True)
+    return {linkedid: facts_of(call) for linkedid, call in calls.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", range(5))
+def test_any_order_of_the_sources_gives_the_same(name: str, seed: int) -> None:
+    sources = events_of(name)
+    for number in range(5):
+        dice = random.Random(f"{name} {seed} {number}")
+        chosen = ["ami", *dice.choice((["cel"], ["file"], ["cel", "file"]))]
+        dice.shuffle(chosen)
+        table = cut_table(mixture([sources[one] for one in chosen], dice), dice)
+        calls = table.calls(untold=True)
+        # The file goes on after the recording, so it has calls that AMI lacks.
+        assert calls.keys() == of_ami(name).keys() or "file" in chosen
+        assert {linkedid: facts_of(calls[linkedid]) for linkedid in of_ami(name)} == of_ami(name)
+        assert len({row.number for row in table.read()}) == len(calls)
+        told = [call for call in calls.values() if call.sources[0] == "ami" and call.state == "ended"]
+        assert all("cel" in call.sources for call in told if call.caller)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("chosen", [("ami", "cel"), ("cel", "ami"), ("cel", "file"), ("file", "cel", "ami")])
+def test_cuts_and_restarts_change_no_row(name: str, chosen: tuple[str, ...]) -> None:
+    sources = events_of(name)
+    dice = random.Random(f"{name} {chosen}")
+    events = mixture([[event for one in chosen for event in sources[one]]], dice)
+    assert cut_table(events, dice).rows == table_of(events).rows
+    events = mixture([sources[one] for one in chosen], dice)
+    assert cut_table(events, dice).rows == table_of(events).rows
