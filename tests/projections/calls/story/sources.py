@@ -1,4 +1,4 @@
-"""Events of the recordings by their source: AMI without CEL, CEL of AMI, and the lines of CEL's file."""
+"""Events of the recordings by their source: AMI, its CEL and Cdr, and the lines of two files."""
 
 import csv
 import random
@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
+from schemas.ami.cdr import Cdr
 from schemas.ami.cel import CelEvent
 from schemas.calls import Call
 from schemas.log import NewEvent
 from tests.captures import truth
 from tests.support.calls import CallTable, shaped_all
+from tests.support.queue_log_events import queue_log_events
 from tests.support.recorded_events import snapshotted
 
 
@@ -27,7 +29,9 @@ def events_of(name: str) -> dict[str, list[Any]]:
         at = datetime.fromisoformat(values[1]).replace(tzinfo=UTC).timestamp()
         lines.append(NewEvent("cel_csv", "CEL", at, at, raw.encode()))
     return {
-        "ami": [event for event in events if type(event) is not CelEvent],
+        "ami": [event for event in events if type(event) not in {CelEvent, Cdr}],
+        "cdr": [event for event in events if type(event) is Cdr],
+        "queue_log": shaped_all(queue_log_events(truth(name, "queue_log"))),
         "cel": [event for event in events if type(event) is CelEvent],
         "file": shaped_all(lines),
     }
