@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from projections.calls.story.call import OpenCall
 from projections.calls.story.cel import bridges, channels, links, transfers
+from projections.calls.story.legs import adopt_channel
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.spaces import Facts, add_facts, find_story, richer_story
 from schemas.ami.cel import TYPES, CelEvent
@@ -33,13 +34,14 @@ def fold_cel(pbx: Pbx, e: CelEvent) -> None:
         follow(pbx, pbx.homes.get(e.unique_id), e)
         return
     call = pbx.see(e.unique_id, e.linked_id, e.at)
-    if call is not None:
-        follow(pbx, call, e)
-    handle = HANDLERS.get(e.event_name)
-    if handle is not None and (call is not None or e.event_name in BEGINNINGS):
+    if call is None and e.event_name in BEGINNINGS and (leg := adopt_channel(pbx, e)) is not None:
+        leg.is_dialled = e.application in {"AppDial", "AppQueue"}
+        call = pbx.homes[e.unique_id]
+    if call is None:
+        return
+    follow(pbx, call, e)
+    if (handle := HANDLERS.get(e.event_name)) is not None:
         handle(pbx, e)
-        if call is None:
-            follow(pbx, pbx.homes.get(e.unique_id), e)
 
 
 def is_repeated(pbx: Pbx, e: CelEvent) -> bool:
