@@ -21,7 +21,7 @@ from services.transfer.import_content import Content, csv_records
 CLOSE_SECONDS = 5.0
 """Clocks with a smaller difference count as equal: a record has whole seconds, and its event takes some time."""
 
-COUNTED_ONCE = frozenset({"cel_csv"})
+COUNTED_ONCE = frozenset({"cel_csv", "queue_log"})
 """Kinds whose lines the models count once with the AMI events of the same calls, so that none is left out."""
 
 IMPORTS = """

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from projections.calls.story.call import Offer, OpenCall, Passage
-from projections.calls.story.log_overlap import all_offers, all_passages
+from projections.calls.story.log_overlap import all_offers, all_passages, is_partial, is_same_passage
 from projections.queues.figures import AgentRing, QueuePassage, as_json
 from schemas import calls as wire_objects
 from schemas.calls import Call
@@ -15,11 +15,14 @@ from schemas.calls import Call
 def passages_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     """Return the passages of a call as items of its row."""
     pairs = zip(all_passages(call), wire.queues, strict=True)
-    return [passage_item(ordinal, passage, one) for ordinal, (passage, one) in enumerate(pairs)]
+    return [passage_item(call, ordinal, passage, one) for ordinal, (passage, one) in enumerate(pairs)]
 
 
-def passage_item(ordinal: int, passage: Passage, one: wire_objects.Passage) -> dict[str, Any]:
-    """Return a passage as an item of a call's row; one of queue_log has its own state beside its figures."""
+def passage_item(call: OpenCall, ordinal: int, passage: Passage, one: wire_objects.Passage) -> dict[str, Any]:
+    """Return a passage as an item of a call's row; one of queue_log has its own state beside its figures.
+
+    ``partial`` marks one whose end is not known: queue_log's may replace it.
+    """
     item = as_json(
         QueuePassage(
             ordinal=ordinal,
@@ -36,7 +39,17 @@ def passage_item(ordinal: int, passage: Passage, one: wire_objects.Passage) -> d
             ring_no_answers=passage.ring_no_answers,
         ),
     )
-    return item if passage.log is None else item | {"log": msgspec.to_builtins(passage.log)}
+    if passage.log is not None:
+        return item | {"log": msgspec.to_builtins(passage.log)}
+    return item | partial_item(call, passage)
+
+
+def partial_item(call: OpenCall, passage: Passage) -> dict[str, Any]:
+    """Return what an item has besides, if the passage's end is not known: queue_log's lines of it so far."""
+    if not is_partial(passage):
+        return {}
+    same = [msgspec.to_builtins(one) for one in call.log_passages if is_same_passage(one, passage)]
+    return {"partial": same[0] if same else None}
 
 
 def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:

@@ -9,8 +9,16 @@ import msgspec
 from msgspec.structs import replace
 
 from projections.calls.story.call import Offer, OpenCall, Passage
-from projections.calls.story.figures import agent_ring_item, passage_item
-from projections.calls.story.log_overlap import all_passages, as_passage, is_same_offer, is_same_passage, with_wrapup
+from projections.calls.story.figures import agent_ring_item, partial_item, passage_item
+from projections.calls.story.log_overlap import (
+    added_offers,
+    added_passages,
+    all_passages,
+    as_passage,
+    own_offers,
+    own_passages,
+    with_wrapup,
+)
 from projections.calls.story.log_passage import LogPassage
 from projections.calls.story.outcomes import outcome_of
 from projections.calls.story.people import caller_of
@@ -24,7 +32,8 @@ OF_PASSAGES = ("abandoned", "timeout")
 
 def log_passages_of(items: list[dict[str, Any]]) -> list[LogPassage]:
     """Return queue_log's passages in a row's items."""
-    return [msgspec.convert(item["log"], LogPassage, strict=False) for item in items if "log" in item]
+    logs = [item.get("log") or item.get("partial") for item in items]
+    return [msgspec.convert(one, LogPassage, strict=False) for one in logs if one]
 
 
 def log_offers_of(items: list[dict[str, Any]]) -> list[Offer]:
@@ -49,22 +58,18 @@ def write_log(ended: Any, call: OpenCall) -> bool:
     """
     before = (ended.call.queues, ended.passages, ended.agent_rings)
     renderer = Renderer(call)
+    counted, added = own_passages(call), [as_passage(call, log) for log in added_passages(call)]
     own = [
         (one, {**item}, passage)
         for (one, item), passage in zip(_own_pairs(ended), call.passages, strict=True)
-        if call.source == "ami" or not any(is_same_passage(log, passage) for log in call.log_passages)
-    ]
-    added = [
-        as_passage(call, log)
-        for log in call.log_passages
-        if call.source != "ami" or not any(is_same_passage(log, passage) for passage in call.passages)
+        if any(passage is mine for mine in counted)
     ]
     both = [*own, *((renderer.passage(one), {}, one) for one in added)]
     if added:
         both.sort(key=lambda item: item[2].entered_at)
     ended.call.queues = [one for one, _, _ in both]
     ended.passages = [
-        item | {"ordinal": ordinal} if item else passage_item(ordinal, passage, one)
+        item | {"ordinal": ordinal} | partial_item(call, passage) if item else passage_item(call, ordinal, passage, one)
         for ordinal, (one, item, passage) in enumerate(both)
     ]
     _write_offers(ended, call, [passage for _, _, passage in both])
@@ -81,9 +86,12 @@ def _own_pairs(ended: Any) -> list[tuple[Any, dict[str, Any]]]:
 
 
 def _write_offers(ended: Any, call: OpenCall, passages: list[Passage]) -> None:
-    own = zip(call.offers, _own_items(ended), strict=True)
-    items = [(offer.started_at, item | {"wrapup_seconds": with_wrapup(call, offer).wrapup}) for offer, item in own]
-    added = [offer for offer in call.log_offers if not any(is_same_offer(offer, mine) for mine in call.offers)]
+    counted, added = own_offers(call), added_offers(call)
+    items = [
+        (offer.started_at, item | {"wrapup_seconds": with_wrapup(call, offer).wrapup})
+        for offer, item in zip(call.offers, _own_items(ended), strict=True)
+        if any(offer is mine for mine in counted)
+    ]
     used: set[int] = set()
     for offer in added:
         item = agent_ring_item(call, offer, passages, ended.call.queues, used)
@@ -106,7 +114,9 @@ def _write_outcome(ended: Any, call: OpenCall) -> None:
 def _own_passage(item: dict[str, Any]) -> Passage:
     one = msgspec.convert(item, QueuePassage, strict=False)
     passage = Passage(one.queue, "", "", one.entered_at, left_at=one.left_at, answered_at=one.answered_at)
-    return replace(passage, outcome=one.outcome or "")
+    # Only whether it is partial counts, not when it was complete.
+    completed = None if "partial" in item else one.answered_at
+    return replace(passage, outcome=one.outcome or "", completed_at=completed)
 
 
 def _own_offer(item: dict[str, Any]) -> Offer:

@@ -1,7 +1,8 @@
 """Which passages and rings of agents count, where queue_log and the story's own source both have some.
 
 A passage of both is one: through the same queue, entered or answered at the same time, but for whole seconds. AMI's
-counts, with microseconds and the agent's own talk. CEL lacks the agent, so there queue_log's counts.
+counts, with microseconds and the agent's own talk, unless its end is not known. CEL lacks the agent, so there
+queue_log's counts.
 """
 
 from datetime import datetime
@@ -17,21 +18,61 @@ def all_passages(call: OpenCall) -> list[Passage]:
     """Return the passages of a call that count, by the time of entry."""
     if not call.log_passages:
         return call.passages
-    own, others = call.passages, call.log_passages
-    if call.source == "ami":
-        others = [one for one in others if not any(is_same_passage(one, mine) for mine in own)]
-    else:
-        own = [mine for mine in own if not any(is_same_passage(one, mine) for one in others)]
+    own, others = own_passages(call), added_passages(call)
     return sorted([*own, *(as_passage(call, one) for one in others)], key=lambda passage: passage.entered_at)
+
+
+def own_passages(call: OpenCall) -> list[Passage]:
+    """Return the passages of the story's own source that count."""
+    return [mine for mine in call.passages if not any(replaces(call, one, mine) for one in call.log_passages)]
+
+
+def added_passages(call: OpenCall) -> list[LogPassage]:
+    """Return the passages of queue_log that count."""
+    own = own_passages(call)
+    return [one for one in call.log_passages if not any(is_same_passage(one, mine) for mine in own)]
+
+
+def replaces(call: OpenCall, one: LogPassage, mine: Passage) -> bool:
+    """Return whether queue_log's passage is the richer one: the story lacks the agent, or how the passage ended."""
+    is_richer = call.source != "ami" or (is_partial(mine) and not one.is_open())
+    return is_richer and is_same_passage(one, mine)
+
+
+def is_partial(passage: Passage) -> bool:
+    """Return whether the end of a passage is not known: the link was lost, or a class is missing."""
+    return passage.outcome in {"", "unknown"} or (passage.outcome == "answered" and passage.completed_at is None)
 
 
 def all_offers(call: OpenCall) -> list[Offer]:
     """Return the rings of agents that count, by their end."""
     if not call.log_offers:
         return call.offers
-    own = [with_wrapup(call, mine) for mine in call.offers]
-    others = [one for one in call.log_offers if not any(is_same_offer(one, mine) for mine in call.offers)]
+    own, others = [with_wrapup(call, mine) for mine in own_offers(call)], added_offers(call)
     return sorted([*own, *others], key=lambda offer: offer.ended_at or offer.started_at) if others else own
+
+
+def own_offers(call: OpenCall) -> list[Offer]:
+    """Return the rings of the story's own source that count: queue_log's replace those whose end is not known."""
+    return [mine for mine in call.offers if mine.outcome not in UNCERTAIN or not _has_better(call, mine)]
+
+
+def added_offers(call: OpenCall) -> list[Offer]:
+    """Return the rings of queue_log that count."""
+    own = own_offers(call)
+    return [one for one in call.log_offers if not any(is_same_offer(one, mine) for mine in own)]
+
+
+UNCERTAIN = {"", "cancelled"}
+"""Outcomes of a ring that a lost link may have given it."""
+
+
+def _has_better(call: OpenCall, mine: Offer) -> bool:
+    certain = [other for other in call.offers if other.outcome not in UNCERTAIN]
+    return any(
+        one.outcome not in UNCERTAIN and is_same_offer(one, mine) and not any(is_same_offer(one, c) for c in certain)
+        for one in call.log_offers
+    )
 
 
 def with_wrapup(call: OpenCall, mine: Offer) -> Offer:

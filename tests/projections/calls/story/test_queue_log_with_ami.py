@@ -7,7 +7,7 @@ import pytest
 
 from projections.calls.call_rows import CallRow
 from projections.calls.story.row import call_of
-from schemas.log import NewEvent
+from schemas.log import Disconnected, NewEvent
 from tests.projections.calls.story.scenes import complete, connected, handed_on, rung, waiting
 from tests.support.calls import CallTable
 from tests.support.queue_log_events import queue_log_event
@@ -139,3 +139,27 @@ def test_a_wrapup_belongs_to_the_agents_call() -> None:
     lines = [line(13, f"Bob Baker|CONNECT|13|{uid(2)}|3"), line(21, "Bob Baker|WRAPUPSTART|15")]
     table = merged(scene.events, lines)
     assert [(r["agent"], r["wrapup_seconds"]) for r in table.read()[0].agent_rings] == [("Bob Baker", 15)]
+
+
+def test_queue_log_has_the_end_after_a_lost_link() -> None:
+    """AMI has the entry alone: the link was lost while the caller waited, and a list lacks him later."""
+    scene = rung(waiting(5)).own(Disconnected("closed", BEGIN + 9)).wait(300).snapshot()
+    lines = [
+        line(0, "NONE|ENTERQUEUE||5550101|1"),
+        line(4, "Ann|RINGNOANSWER|3000"),
+        line(13, f"Bob Baker|CONNECT|13|{uid(2)}|8"),
+        line(81, "Bob Baker|COMPLETECALLER|13|68|1"),
+    ]
+    assert [q.outcome for q in CallTable().take(scene.events).call().queues] == ["unknown"]
+    table = merged(scene.events, lines)
+    (passage,) = table.call().queues
+    assert (passage.outcome, passage.wait_seconds, passage.talk_seconds, passage.ring_no_answers) == (
+        "answered",
+        13,
+        68,
+        1,
+    )
+    assert [(r["agent"], r["outcome"], r["talk_seconds"]) for r in table.read()[0].agent_rings] == [
+        ("Ann", "ring_no_answer", 0),
+        ("Bob Baker", "answered", 68),
+    ]
