@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from projections.calls.story.call import Offer, OpenCall, Passage
-from projections.calls.story.log_overlap import all_offers, all_passages, is_partial, is_same_passage
+from projections.calls.story.log_overlap import all_offers, all_passages, is_near, is_partial, is_same_passage
 from projections.queues.figures import AgentRing, QueuePassage, as_json
 from schemas import calls as wire_objects
 from schemas.calls import Call
@@ -46,7 +46,7 @@ def passage_item(call: OpenCall, ordinal: int, passage: Passage, one: wire_objec
 
 def partial_item(call: OpenCall, passage: Passage) -> dict[str, Any]:
     """Return what an item has besides, if the passage's end is not known: queue_log's lines of it so far."""
-    if not is_partial(passage):
+    if not is_partial(call, passage):
         return {}
     same = [msgspec.to_builtins(one) for one in call.log_passages if is_same_passage(one, passage)]
     return {"partial": same[0] if same else None}
@@ -85,11 +85,15 @@ def agent_ring_item(
 
 
 def _passage_of(passages: list[Passage], offer: Offer, used: set[int]) -> int | None:
+    """Return the number of the passage that a ring answered; one of queue_log has only whole seconds."""
+    near = []
     for number, one in enumerate(passages):
-        is_same = (one.queue, one.interface, one.answered_at) == (offer.queue, offer.interface, offer.ended_at)
-        if is_same and number not in used:
-            return number
-    return None
+        is_agent = one.interface == offer.interface or one.member == offer.member
+        if number not in used and one.queue == offer.queue and is_agent and is_near(one.answered_at, offer.ended_at):
+            assert one.answered_at is not None
+            assert offer.ended_at is not None
+            near.append((abs(one.answered_at - offer.ended_at), number))
+    return min(near)[1] if near else None
 
 
 def hold_seconds(call: OpenCall, agent: str, start: datetime | None, end: datetime | None) -> float:

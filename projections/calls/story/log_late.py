@@ -114,9 +114,10 @@ def _write_outcome(ended: Any, call: OpenCall) -> None:
 def _own_passage(item: dict[str, Any]) -> Passage:
     one = msgspec.convert(item, QueuePassage, strict=False)
     passage = Passage(one.queue, "", "", one.entered_at, left_at=one.left_at, answered_at=one.answered_at)
-    # Only whether it is partial counts, not when it was complete.
-    completed = None if "partial" in item else one.answered_at
-    return replace(passage, outcome=one.outcome or "", completed_at=completed)
+    # Only whether it is partial counts, not its position or end.
+    return replace(
+        passage, outcome=one.outcome or "", position=None if "partial" in item else 0, completed_at=one.left_at
+    )
 
 
 def _own_offer(item: dict[str, Any]) -> Offer:

@@ -1,8 +1,8 @@
 """Which passages and rings of agents count, where queue_log and the story's own source both have some.
 
 A passage of both is one: through the same queue, entered or answered at the same time, but for whole seconds. AMI's
-counts, with microseconds and the agent's own talk, unless its end is not known. CEL lacks the agent, so there
-queue_log's counts.
+counts, with microseconds and the agent's own talk, unless its beginning or end is not known.
+CEL lacks the agent, so there queue_log's counts.
 """
 
 from datetime import datetime
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from projections.calls.story.call import PERSON, Offer, OpenCall, Passage
 from projections.calls.story.log_passage import NEAR, LogPassage
 from projections.calls.story.people import caller_of
+from schemas.call_settings import REFUSED
 
 
 def all_passages(call: OpenCall) -> list[Passage]:
@@ -35,13 +36,16 @@ def added_passages(call: OpenCall) -> list[LogPassage]:
 
 def replaces(call: OpenCall, one: LogPassage, mine: Passage) -> bool:
     """Return whether queue_log's passage is the richer one: the story lacks the agent, or how the passage ended."""
-    is_richer = call.source != "ami" or (is_partial(mine) and not one.is_open())
+    is_richer = call.source != "ami" or (is_partial(call, mine) and not one.is_open())
     return is_richer and is_same_passage(one, mine)
 
 
-def is_partial(passage: Passage) -> bool:
-    """Return whether the end of a passage is not known: the link was lost, or a class is missing."""
-    return passage.outcome in {"", "unknown"} or (passage.outcome == "answered" and passage.completed_at is None)
+def is_partial(call: OpenCall, passage: Passage) -> bool:
+    """Return whether the beginning or end of a passage is not known: there was no link, or a class is missing."""
+    if passage.outcome == "unknown" or (passage.position is None and passage.outcome not in REFUSED):
+        return True
+    is_open = not passage.outcome or (passage.outcome == "answered" and passage.completed_at is None)
+    return is_open and bool(call.gaps)
 
 
 def all_offers(call: OpenCall) -> list[Offer]:
