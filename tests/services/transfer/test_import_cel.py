@@ -26,11 +26,11 @@ from services.transfer.import_asterisk import import_asterisk
 from services.transfer.import_content import read_contents
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from services.transfer.timezones import TimezoneError
-from tests.captures import truth, wire
+from tests.captures import truth
 from tests.support.asterisk_files import fetch_log, fetch_openings, fetch_rows, run_import
 from tests.support.folding import own
+from tests.support.recorded_link import part_of
 from tests.support.story import append, fold_log
-from tests.support.story import events_of as ami_events
 
 OWN = ("eventtime", "eventtype", "linkedid", "uniqueid")
 COLUMNS = "SELECT raw FROM ledger.event WHERE name = 'CelColumns' AND source = 'ringledger' ORDER BY position"
@@ -86,16 +86,6 @@ async def calls_of(url: str, seed: int) -> list[asyncpg.Record]:
     """Fold the log in random batches, and return the calls that are served."""
     tables = await fold_log(url, (CALLS,), random.Random(seed))
     return [row for row in tables["calls"] if row["is_told"]]
-
-
-def part_of(name: str) -> list[NewEvent]:
-    """Return the AMI events of a link that lasts from the second to the fourth minute of a recording."""
-    events = ami_events(wire(name), *CALLS.on)
-    first = next(e.occurred for e in events if e.occurred) + 60
-    events = [e for e in events if e.occurred and first <= e.occurred < first + 120]
-    end = msgspec.json.encode({"type": "Disconnected", "reason": "test", "heard": first + 120})
-    link = own(Connected("pbx"), first)
-    return [link, *events, NewEvent("ringledger", "Disconnected", first + 120, first + 120, end)]
 
 
 @pytest.mark.parametrize(("name", "order"), [("rich22", "file, link"), ("rich16", "link, file")])

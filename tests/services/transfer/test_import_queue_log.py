@@ -13,9 +13,9 @@ from services.transfer.import_asterisk import import_asterisk
 from services.transfer.import_content import read_contents
 from services.transfer.import_ledger import NOTHING
 from tests.captures import truth
-from tests.services.transfer.test_import_cel import part_of
 from tests.support.asterisk_files import fetch_rows
 from tests.support.queue_log_truth import read_queue_log
+from tests.support.recorded_link import part_of
 from tests.support.story import append, fold_log
 
 PASSAGES = "SELECT queue, outcome, agent, wait_seconds, ring_no_answers FROM model.queue_passages"

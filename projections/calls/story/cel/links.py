@@ -1,4 +1,4 @@
-"""Calls of CEL whose end nobody saw: in a gap of the link, or by a restart of the PBX."""
+"""Calls of CEL whose end is in no line: they ended in a gap of the link, or by a restart of the PBX."""
 
 from projections.calls.story.call import OpenCall, age_of
 from projections.calls.story.endings import end_leg, set_of_calls
@@ -34,7 +34,7 @@ def follow_link(spaces: Spaces, e: LinkEvent) -> None:
 
 
 def end_before_restart(pbx: Pbx, e: CelEvent) -> None:
-    """End the calls of before a restart: the counter in unique ids began again, though time went on."""
+    """End the calls of before a restart: the counter in unique ids began again, at a later time."""
     before, now = age_of(pbx.newest), age_of(e.unique_id)
     is_comparable = pbx.newest.rpartition("-")[0] == e.unique_id.rpartition("-")[0] and now[0] < 1 << 62
     if pbx.newest and is_comparable and now[0] > before[0] and now[1] < before[1] - JITTER:

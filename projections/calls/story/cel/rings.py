@@ -33,7 +33,7 @@ def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
 
 
 def dialler_of(call: OpenCall, leg: Leg) -> str:
-    """Return the channel that dialled another: a Local half that runs the dialplan, or a person who talks with nobody.
+    """Return the channel that dialled another: a Local half that runs the dialplan, or a person in no bridge.
 
     After a transfer it is the transferee. CEL does not tell, so of several the likeliest is taken.
     """
@@ -61,7 +61,7 @@ def answer_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
 
 
 def mark_originated(call: OpenCall, leg: Leg) -> None:
-    """Note on a channel that the PBX dialled it, and nobody; its ring began with it."""
+    """Note on a channel that the PBX dialled it, and no channel; its ring began with it."""
     leg.is_dialled = leg.is_originated = True
     leg.dialler = leg.source = ""
     if leg.kind != PERSON:
@@ -81,9 +81,9 @@ def refuse_ring(pbx: Pbx, call: OpenCall, leg: Leg, cause: int | None, at: datet
 
 
 def correct_rings(call: OpenCall, leg: Leg, status: str, at: datetime) -> None:
-    """Tell rings that were cancelled from those whose time was over, when the channel that dialled ends.
+    """Separate cancelled rings from those whose time was over, when the channel that dialled ends.
 
-    A dialler who went on for more than a second did not cancel them. Otherwise his DIALSTATUS decides.
+    A dialler who stayed for more than a second did not cancel them. Otherwise his DIALSTATUS decides.
     """
     for ring in call.rings:
         is_cancelled = ring.outcome == "cancelled" and leg.unique_id in {ring.dialler, ring.source}

@@ -14,6 +14,6 @@ def shape(kind: type[Any], e: CelEvent, **members: Any) -> Any:
     return kind(**(facts | members))
 
 
-def known(text: str) -> str:
+def real_id(text: str) -> str:
     """Return an id, empty where Asterisk has none."""
     return "" if text == "N/A" else text

@@ -5,7 +5,7 @@ from typing import Any
 
 from projections.calls.story import holds, transfers
 from projections.calls.story.cel.rings import forward_ring
-from projections.calls.story.cel.shapes import known, shape
+from projections.calls.story.cel.shapes import real_id, shape
 from projections.calls.story.legs import RINGING, UP
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
@@ -22,7 +22,7 @@ PARK_ENDS: dict[str, tuple[type[ami.ParkingEvent], Callable[[Pbx, Any], None]]] 
 def transfer_blindly(pbx: Pbx, e: CelEvent) -> None:
     """Record a blind transfer."""
     details = e.details
-    transferee = known(details.transferee_channel_uniqueid)
+    transferee = real_id(details.transferee_channel_uniqueid)
     facts = {"exten": details.extension, "context": details.context, "bridge_id": details.bridge_id}
     transfers.transfer_blindly(
         pbx,
@@ -35,7 +35,7 @@ def transfer_blindly(pbx: Pbx, e: CelEvent) -> None:
 def transfer_attended(pbx: Pbx, e: CelEvent) -> None:
     """Record an attended transfer."""
     details: CelDetails = e.details
-    target = known(details.transfer_target_channel_uniqueid)
+    target = real_id(details.transfer_target_channel_uniqueid)
     is_up = target not in pbx.legs or pbx.legs[target].answered_at is not None
     transfers.transfer_attended(
         pbx,
@@ -46,12 +46,12 @@ def transfer_attended(pbx: Pbx, e: CelEvent) -> None:
             dest_type="App" if details.app else "Bridge",
             dest_app=details.app,
             by_unique_id=e.unique_id,
-            bridge_id=known(details.bridge1_id),
-            second_unique_id=known(details.channel2_uniqueid),
-            second_bridge_id=known(details.bridge2_id),
-            transferee_unique_id=known(details.transferee_channel_uniqueid),
+            bridge_id=real_id(details.bridge1_id),
+            second_unique_id=real_id(details.channel2_uniqueid),
+            second_bridge_id=real_id(details.bridge2_id),
+            transferee_unique_id=real_id(details.transferee_channel_uniqueid),
             target_unique_id=target,
-            target_channel=known(details.transfer_target_channel_name),
+            target_channel=real_id(details.transfer_target_channel_name),
             target_state=UP if is_up else RINGING,
         ),
     )

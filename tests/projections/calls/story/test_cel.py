@@ -127,7 +127,7 @@ def test_a_caller_who_hangs_up_abandoned() -> None:
     assert call.outcome == "abandoned"
 
 
-def test_a_caller_who_goes_on_left_for_unknown_reasons() -> None:
+def test_a_caller_who_stays_left_for_unknown_reasons() -> None:
     scene = queued(4).end(2).emit("APP_END", 1).run(1, "VoiceMail", "100@default").emit("APP_START", 1).wait(8)
     call = scene.end(1, by=1).call()
     assert [(p.outcome, p.wait_seconds) for p in call.queues] == [("unknown", 5)]
@@ -165,7 +165,7 @@ def test_lines_have_the_columns_named_before_them() -> None:
     assert [call.linkedid for call in table.calls().values()] == [uid(1), uid(8)]
 
 
-def test_lines_of_old_imports_have_their_types_as_names() -> None:
+def test_old_imports_name_lines_by_their_types() -> None:
     scene = CelScene().talk(3).leave(1, "b").leave(2, "b").end(1, 2)
     call = scene.call()
     for number, event in enumerate(scene.events):

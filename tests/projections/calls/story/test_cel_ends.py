@@ -1,4 +1,4 @@
-"""Calls of CEL whose end nobody saw, and lines that come by both ways of CEL."""
+"""Calls of CEL whose end is in no line, and lines that come by both ways of CEL."""
 
 from schemas.log import Connected, Disconnected, NewEvent, SnapshotListed, SnapshotStarted
 from tests.projections.calls.story.cel_scene import CelScene
@@ -46,7 +46,7 @@ def test_a_call_with_later_lines_survives_a_list() -> None:
     assert scene.call().state != "ended"
 
 
-def test_a_list_between_parts_of_a_file_ends_nothing() -> None:
+def test_a_list_between_lines_ends_nothing() -> None:
     scene = CelScene().talk(2)
     scene.events += empty_list(7, scene.now)
     assert scene.call().state == "talking"

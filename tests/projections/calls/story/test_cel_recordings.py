@@ -66,16 +66,16 @@ def is_close(one: datetime | None, other: datetime | None, seconds: float) -> bo
 
 def unequal(name: str, source: str, seconds: float, *left_out: str) -> list[tuple[str, str]]:
     """Return (linked id, member) of each difference to AMI."""
-    found = []
+    differences = []
     for linkedid, call in calls(name, "ami").items():
         other = calls(name, source)[linkedid]
-        found += [
+        differences += [
             (linkedid, member) for member, of in EQUAL.items() if member not in left_out and of(call) != of(other)
         ]
         for member, of_times in TIMES.items():
             pairs = list(zip(of_times(call), of_times(other), strict=True))
-            found += [(linkedid, f"{member}: {pair}") for pair in pairs if not is_close(*pair, seconds)]
-    return found
+            differences += [(linkedid, f"{member}: {pair}") for pair in pairs if not is_close(*pair, seconds)]
+    return differences
 
 
 @pytest.mark.parametrize("name", NAMES)

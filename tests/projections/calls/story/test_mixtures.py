@@ -29,7 +29,7 @@ def test_any_order_of_the_sources_gives_the_same(name: str, seed: int) -> None:
         dice.shuffle(chosen)
         table = cut_table(mixture([sources[one] for one in chosen], dice), dice)
         calls = table.calls(untold=True)
-        # The file goes on after the recording, so it has calls that AMI lacks.
+        # The file continues after the recording, so it has calls that AMI lacks.
         assert calls.keys() == of_ami(name).keys() or "file" in chosen
         assert {linkedid: facts_of(calls[linkedid]) for linkedid in of_ami(name)} == of_ami(name)
         assert len({row.number for row in table.read()}) == len(calls)

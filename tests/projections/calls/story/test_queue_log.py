@@ -6,9 +6,9 @@ import pytest
 
 from schemas.call_settings import QUEUE_EVENTS, CallSettings
 from schemas.calls import Call
-from tests.projections.queues.test_queue_log_truth import RULES
 from tests.support.calls import CallTable
 from tests.support.folding import own
+from tests.support.queue_log_cases import RULES
 from tests.support.queue_log_events import queue_log_event, queue_log_events
 
 CALLER, AGENT = "1795309000.1", "1795309002.2"
@@ -215,7 +215,7 @@ def test_a_word_that_a_setting_names() -> None:
     assert [(q.queue, q.outcome, q.wait_seconds) for q in table.call().queues] == [("sales", "closed", None)]
 
 
-def test_unknown_lines_and_lines_without_a_call_count_nowhere() -> None:
+def test_unknown_lines_count_nowhere() -> None:
     assert (
         table_of(
             "100|NONE|sales|Ann|PAUSE|",

@@ -60,7 +60,7 @@ HANDED_ON = [
 ]
 
 
-def test_a_hand_over_ends_the_talk_of_queue_log() -> None:
+def test_a_hand_over_ends_the_logged_talk() -> None:
     """The file counts until the caller hangs up; AMI has the agent's own last conversation."""
     alone = CallTable().take(HANDED_ON).call()
     assert [(q.talk_seconds, q.ended_by) for q in alone.queues] == [(68, "caller")]
@@ -77,7 +77,7 @@ def test_a_hand_over_ends_the_talk_of_queue_log() -> None:
     ]
 
 
-def test_the_class_agent_counts_where_both_have_a_passage() -> None:
+def test_the_class_agent_counts_before_the_file() -> None:
     table = merged(handed_on().events, HANDED_ON)
     assert table.call().sources == ["ami", "queue_log"]
     assert story(table.read()[0]) == story(CallTable().take(handed_on().events).read()[0])
@@ -141,7 +141,7 @@ def test_a_wrapup_belongs_to_the_agents_call() -> None:
     assert [(r["agent"], r["wrapup_seconds"]) for r in table.read()[0].agent_rings] == [("Bob Baker", 15)]
 
 
-def test_queue_log_has_the_end_after_a_lost_link() -> None:
+def test_the_file_has_the_end_of_passages() -> None:
     """AMI has the entry alone: the link was lost while the caller waited, and a list lacks him later."""
     scene = rung(waiting(5)).own(Disconnected("closed", BEGIN + 9)).wait(300).snapshot()
     lines = [
