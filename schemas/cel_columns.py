@@ -4,6 +4,7 @@ A column has the name of its variable in Asterisk's ``cel_custom.conf`` (``event
 table of cel_odbc and cel_pgsql.
 """
 
+from schemas.ami import OwnEvent
 from schemas.log import RingledgerEvent
 
 HEADERS = {
@@ -48,6 +49,12 @@ class CelColumns(RingledgerEvent, frozen=True):
 
     ``import --cel-csv`` writes it only when the columns differ from those of the lines before.
     """
+
+    columns: tuple[str, ...] = ()
+
+
+class CelColumnsEvent(OwnEvent, frozen=True, kw_only=True, gc=False):
+    """CelColumns, as folds read it."""
 
     columns: tuple[str, ...] = ()
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from projections.engine.model import Handler, ReadModel
-from projections.queues.queue_log_sessions import EVENTS, follow_line
+from projections.queues.coverage import LISTS, begin_span, end_spans
+from projections.queues.queue_log_sessions import EVENTS, end_open, follow_line
 from projections.queues.session_rows import (
     MEMBERS,
     AgentSession,
@@ -94,15 +95,24 @@ def start_snapshot(memory: dict[str, Any], e: LinkEvent) -> Changes:
 def end_list(memory: dict[str, Any], e: LinkEvent) -> Changes:
     """End the logins of members whom a complete list lacks: Asterisk was restarted, or the link was away."""
     changes = Changes(e.pbx, e.at, e.position)
+    is_complete = e.outcome in {"complete", "empty"}
+    if is_complete and e.action in LISTS and begin_span(memory, e.action, e.at):
+        end_open(memory, changes, e.action)
     if e.action != "QueueStatus" or memory.get("epoch") != e.epoch:
         return changes
-    if e.outcome in {"complete", "empty"}:
+    if is_complete:
         for agent, memberships in list(memory.get("members", {}).items()):
             for member in memberships:
                 if MARK + member not in memory:
                     leave_queue(memory, changes, agent, member)
     _forget_seen(memory)
     return changes
+
+
+def lose_link(memory: dict[str, Any], e: LinkEvent) -> Changes:
+    """Note that AMI reports nothing from its last event until the next list."""
+    end_spans(memory, e.at if not e.heard else min(e.at, datetime.fromtimestamp(e.heard, UTC)))
+    return Changes(e.pbx, e.at, e.position)
 
 
 def _member(e: Any) -> str:
@@ -153,7 +163,7 @@ def _handler(shape: type[Any], context: Any) -> Handler:
 
 AGENT_SESSIONS = ReadModel(
     name="agent_sessions",
-    version=1,
+    version=2,
     row=AgentSession,
     key=("agent", "kind", "number"),
     is_state=False,
@@ -166,6 +176,7 @@ AGENT_SESSIONS = ReadModel(
         "QueueMemberPause": _handler(QueueMemberEvent, change_member),
         "QueueMemberRemoved": _handler(QueueMemberEvent, remove_member),
         "QueueMember": _handler(QueueMemberListed, list_member),
+        **dict.fromkeys(("Connected", "Disconnected"), _handler(LinkEvent, lose_link)),
         "SnapshotStarted": _handler(LinkEvent, start_snapshot),
         "SnapshotListed": _handler(LinkEvent, end_list),
         **dict.fromkeys(EVENTS, _handler(QueueLogLine, follow_line)),

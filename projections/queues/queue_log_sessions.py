@@ -1,7 +1,7 @@
 """Sessions of agents from lines of queue_log, in the same rows as those from AMI.
 
-The memory of these lines is apart from that of AMI's events: where both are present their intervals overlap, and a
-reader counts overlapping ones once.
+The memory of these lines is apart from that of AMI's events. Where AMI reports sessions itself, lines add nothing
+(`projections.queues.coverage`). Intervals of both may still overlap, and a reader counts overlapping ones once.
 """
 
 from datetime import timedelta
@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from projections.engine.durations import MAX_SECONDS
+from projections.queues.coverage import gap_at, is_covered, next_span
 from projections.queues.session_rows import MEMBERS, Changes, begin_login, end_login, leave_queue, settle
 from schemas.queue_log import QueueLogLine
 
@@ -17,21 +18,58 @@ ALL = "*"
 """The membership that stands for queues that no line has named: PAUSEALL pauses it too."""
 LOGINS = ("AGENTLOGIN", "AGENTCALLBACKLOGIN")
 LOGOFFS = ("AGENTLOGOFF", "AGENTCALLBACKLOGOFF")
+START = "QUEUESTART"
+"""Asterisk has started: logged-in agents have no channel any more, members of queues stay."""
 EVENTS = (
     *(*LOGINS, *LOGOFFS, "ADDMEMBER", "REMOVEMEMBER"),
-    *("PAUSE", "UNPAUSE", "PAUSEALL", "UNPAUSEALL"),
+    *("PAUSE", "UNPAUSE", "PAUSEALL", "UNPAUSEALL", START),
 )
 """The lines that begin or end a session."""
+OF_AGENTS = frozenset({*LOGINS, *LOGOFFS, START})
+PARTS = {"QueueStatus": ("members", "pauses"), "Agents": ("pool",)}
+"""The lines' memory by the list of AMI that has the same."""
 
 
 def follow_line(memory: dict[str, Any], e: QueueLogLine) -> Changes:
     """Follow one line."""
     changes = Changes(e.pbx, e.at, e.position)
+    action = "Agents" if e.event in OF_AGENTS else "QueueStatus"
+    if is_covered(memory, action, e.at):
+        return changes
     own = dict(memory.get("queue_log", {}))
-    if e.agent and (e.agent in own.get("members", {}) or len(own.get("members", {})) < MEMBERS):
+    gap = gap_at(memory, action, e.at)
+    if own.get("gaps", {}).get(action, 0.0) != gap:
+        # The list between the two lines has ended what was open.
+        own = {name: value for name, value in own.items() if name not in PARTS[action]}
+        own["gaps"] = {**own.get("gaps", {}), action: gap}
+    if e.event == START:
+        for agent in list(own.get("pool", {})):
+            end_login(own, changes, agent)
+    elif e.agent and (e.agent in own.get("members", {}) or len(own.get("members", {})) < MEMBERS):
         _follow(own, changes, e)
     memory["queue_log"] = own
+    limit = next_span(memory, action, e.at)
+    for key, row in changes.opened.items():
+        if row.ended_at is None and limit is not None:
+            changes.opened[key] = replace(row, ended_at=max(limit, row.started_at))
     return changes
+
+
+def end_open(memory: dict[str, Any], changes: Changes, action: str) -> None:
+    """End the open sessions of lines: AMI reports from here on."""
+    own = memory.get("queue_log", {})
+    if own.get("gaps", {}).get(action, 0.0) != gap_at(memory, action, changes.at - timedelta(microseconds=1)):
+        return
+    if action == "Agents":
+        for agent, number in own.get("pool", {}).items():
+            changes.end(agent, "login", number)
+        return
+    for agent, memberships in own.get("members", {}).items():
+        for one in memberships.values():
+            if one["login"] is not None:
+                changes.end(agent, "login", one["login"])
+    for agent, number in own.get("pauses", {}).items():
+        changes.end(agent, "pause", number)
 
 
 def _follow(own: dict[str, Any], changes: Changes, e: QueueLogLine) -> None:

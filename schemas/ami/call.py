@@ -198,6 +198,7 @@ class ParkingEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
 class ParkingStart(ParkingEvent, frozen=True, kw_only=True, gc=False):
     """ParkedCall, also an item of the action ParkedCalls."""
 
+    channel: str = field(name="ParkeeChannel", default="")
     action_id: str = field(name="ActionID", default="")
 
 

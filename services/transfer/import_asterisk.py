@@ -81,7 +81,7 @@ async def _import(connection: asyncpg.Connection, content: Content, pbx: str, ti
             raise ImportRefusedError(f"{content.path}: its import was started {how}, and must be continued so")
     else:
         opening = await _opening(connection, content, pbx, timezone)
-    overlap = await read_overlap(connection, content, pbx, opening.log)
+    overlap = await read_overlap(connection, content, pbx, opening.log, is_old=opening.heard > 0)
     if content.kind == "cel_csv":
         await write_columns(connection, pbx, content.columns, await head_position(connection))
     now = time()

@@ -21,6 +21,9 @@ from services.transfer.import_content import Content, csv_records
 CLOSE_SECONDS = 5.0
 """Clocks with a smaller difference count as equal: a record has whole seconds, and its event takes some time."""
 
+COUNTED_ONCE = frozenset({"cel_csv", "queue_log"})
+"""Kinds whose lines the models count once with the AMI events of the same calls, so that none is left out."""
+
 IMPORTS = """
 SELECT position, connection, raw FROM ledger.event
 WHERE source = 'ringledger' AND pbx = $1 AND name = 'Imported' AND position <= $2 ORDER BY position
@@ -66,8 +69,13 @@ class Overlap(Struct, frozen=True):
     records: Counter[bytes]
 
 
-async def read_overlap(connection: asyncpg.Connection, content: Content, pbx: str, position: int) -> Overlap:
-    """Return what the log has of a file's events until ``position``."""
+async def read_overlap(
+    connection: asyncpg.Connection, content: Content, pbx: str, position: int, *, is_old: bool = False
+) -> Overlap:
+    """Return what the log has of a file's events until ``position``.
+
+    ``is_old`` is for an import that an earlier version began: it left out lines of times with a link for all kinds.
+    """
     rows = await connection.fetch(IMPORTS, pbx, position)
     imports = [(row["connection"], decode_imported(row)) for row in rows]
     if content.kind == "ami":
@@ -77,6 +85,8 @@ async def read_overlap(connection: asyncpg.Connection, content: Content, pbx: st
         return Overlap(math.inf, [], blocks)
     others = [number for number, i in imports if i.kind == content.kind and number != content.connection]
     records = Counter(row[0] for row in await connection.fetch(RECORDS, pbx, others, position))
+    if content.kind in COUNTED_ONCE and not is_old:
+        return Overlap(math.inf, [], records)
     connected: float | None = await connection.fetchval(CONNECTED, pbx, position)
     periods = [(i.first, i.last) for _, i in imports if i.kind == "ami" and i.first is not None and i.last is not None]
     if connected is None:

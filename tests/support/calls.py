@@ -24,7 +24,7 @@ SUBSETS = {
 def shaped(event: RecordedEvent) -> Any:
     """Return the event as the machine takes it, None for one that it does not take."""
     shape = SHAPES.get(event.name)
-    if shape is None or event.source != shape.source_of_events:
+    if shape is None or event.source not in {shape.source_of_events, shape.also_from}:
         return None
     return DecodedEvent(event, SUBSETS[event.name]).convert(shape)
 

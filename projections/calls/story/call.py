@@ -4,10 +4,13 @@ All of it is JSON, so a restart continues where the last batch ended. Channels a
 most `LONGEST` items; ``more`` counts the others.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, field
+
+from projections.calls.story.log_passage import LogPassage
 
 LONGEST = 1000
 """How many legs, rings and other items of one call are kept; the rest is counted."""
@@ -61,6 +64,7 @@ class Leg(Struct, omit_defaults=True):
     has_dialplan: bool = False
     is_leaving: bool = False
     app_queue: str = ""
+    app_data: str = ""
     other: str = ""
     bridge: str = ""
     is_holding: bool = False
@@ -122,7 +126,10 @@ class Forward(Struct):
 
 
 class Passage(Struct, omit_defaults=True):
-    """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon."""
+    """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon.
+
+    ``log`` is the passage of queue_log from which this one was made.
+    """
 
     queue: str
     party: str
@@ -142,10 +149,11 @@ class Passage(Struct, omit_defaults=True):
     ended_by: str = ""
     key: str = ""
     ring_no_answers: int = 0
+    log: LogPassage | None = None
 
 
 class Offer(Struct, omit_defaults=True):
-    """One ring of a queue's member for a caller; ``channel`` is what the queue dialled."""
+    """One ring of a queue's member for a caller; ``channel`` is what the queue dialled, ``wrapup`` is in seconds."""
 
     queue: str
     member: str
@@ -154,6 +162,7 @@ class Offer(Struct, omit_defaults=True):
     started_at: datetime
     ended_at: datetime | None = None
     outcome: str = ""
+    wrapup: float = 0.0
 
 
 class Hold(Struct, omit_defaults=True):
@@ -218,6 +227,14 @@ class OpenCall(Struct, omit_defaults=True):
 
     ``number`` is the log position of its first event. ``up`` counts its open legs, ``persons`` those of all talks.
     ``agent`` is set for an agent's session: its linked id merges nothing.
+
+    ``spare_account_code`` is one of a poorer source; it counts where the call has no other.
+
+    ``feed`` is the way by which CEL's last event came (``ami`` or ``cel_csv``), ``position`` the event's position.
+
+    ``source`` is that of the story, ``others`` are sources that added to it. ``inherited`` holds the ids of poorer
+    stories in whose place this one came, as far as no call of its own source has them. ``log_passages`` and
+    ``log_offers`` are those of queue_log, whatever the source (`log_overlap`).
     """
 
     pbx: str
@@ -236,6 +253,8 @@ class OpenCall(Struct, omit_defaults=True):
     forwards: list[Forward] = field(default_factory=list)
     passages: list[Passage] = field(default_factory=list)
     offers: list[Offer] = field(default_factory=list)
+    log_passages: list[LogPassage] = field(default_factory=list)
+    log_offers: list[Offer] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
     parks: list[Park] = field(default_factory=list)
     conferences: list[Conference] = field(default_factory=list)
@@ -246,7 +265,12 @@ class OpenCall(Struct, omit_defaults=True):
     agent: str = ""
     user_field: str = ""
     account_code: str = ""
-    has_record: bool = False
+    spare_account_code: str = ""
+    source: str = "ami"
+    feed: str = ""
+    position: int = 0
+    others: list[str] = field(default_factory=list)
+    inherited: list[str] = field(default_factory=list)
     trunks: list[str] = field(default_factory=list)
     is_lost: bool = False
     was_written: bool = False
@@ -255,6 +279,44 @@ class OpenCall(Struct, omit_defaults=True):
         """Append a talk, or only count it where the call has too many."""
         self.persons += len(talk.persons)
         return self.add("talks", self.talks, talk)
+
+    def ids(self) -> list[str]:
+        """Return every id by which the call is found."""
+        return list(dict.fromkeys((self.linkedid, *self.aliases, *self.legs, *self.inherited)))
+
+    def legacy(self) -> "Legacy":
+        """Return what the call leaves to a richer story."""
+        return Legacy(
+            self.number,
+            [one for one in self.ids() if is_unique_id(one)],
+            [self.source, *self.others],
+            self.user_field,
+            self.account_code or self.spare_account_code or self._first_account_code(),
+            self.log_passages,
+            self.log_offers,
+        )
+
+    def _first_account_code(self) -> str:
+        return next((leg.account_code for leg in self.legs.values() if leg.account_code and not leg.is_dialled), "")
+
+    def inherit(self, legacy: "Legacy") -> None:
+        """Take what a poorer story leaves, but for its ids."""
+        self.number = min(self.number, legacy.number)
+        for source in legacy.sources:
+            self.add_source(source)
+        self.user_field = self.user_field or legacy.user_field
+        self.spare_account_code = self.spare_account_code or legacy.account_code
+        for passage in legacy.passages:
+            self.add("log_passages", self.log_passages, passage)
+        for offer in legacy.offers:
+            self.add("log_offers", self.log_offers, offer)
+
+    def add_source(self, source: str) -> bool:
+        """Note a source that added to the story; return False for a known one."""
+        if source == self.source or source in self.others:
+            return False
+        self.others.append(source)
+        return True
 
     def add(self, name: str, items: list[Any], item: Any) -> bool:
         """Append an item, or only count it where the list is full; ``name`` is that of the count."""
@@ -265,6 +327,18 @@ class OpenCall(Struct, omit_defaults=True):
         return True
 
 
+class Legacy(Struct):
+    """The facts that a poorer story leaves to the richer one that replaces it."""
+
+    number: int
+    ids: list[str]
+    sources: list[str]
+    user_field: str
+    account_code: str
+    passages: list[LogPassage]
+    offers: list[Offer]
+
+
 LISTS = (
     ("rings", "started_at"),
     ("talks", "started_at"),
@@ -273,6 +347,8 @@ LISTS = (
     ("forwards", "at"),
     ("passages", "entered_at"),
     ("offers", "started_at"),
+    ("log_passages", "entered_at"),
+    ("log_offers", "started_at"),
     ("holds", "started_at"),
     ("parks", "started_at"),
     ("conferences", "started_at"),
@@ -280,6 +356,16 @@ LISTS = (
     ("recordings", "started_at"),
 )
 """The lists of a call, and the time by which their items are in order."""
+
+
+SOURCES = ("ami", "cel", "queue_log", "cdr")
+"""The sources of stories, the richest first."""
+
+
+def by_wealth(sources: Iterable[str]) -> list[str]:
+    """Return sources once each, the richest first."""
+    present = set(sources)
+    return [source for source in SOURCES if source in present]
 
 
 def age_of(linkedid: str) -> tuple[int, int]:
@@ -293,6 +379,11 @@ def age_of(linkedid: str) -> tuple[int, int]:
 def by_age(linkedid: str) -> tuple[int, int, str]:
     """Return the key that sorts ids as Asterisk compares them, the oldest first."""
     return (*age_of(linkedid), linkedid)
+
+
+def is_unique_id(one: str) -> bool:
+    """Return whether an id is one of Asterisk's, and not a name that stands for one in queue_log and call records."""
+    return "/" not in one
 
 
 def is_older(one: str, other: str) -> bool:

@@ -144,10 +144,15 @@ def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
     else:
         finish_ring(ring, OUTCOMES.get(e.status, "answered"), e.at)
     if ring.outcome == "answered":
-        for other in call.rings:
-            if other is not ring and is_elsewhere(other, ring, e.at):
-                other.outcome = "elsewhere"
+        end_other_rings(call, ring, e.at)
     pbx.touch(call, e.at)
+
+
+def end_other_rings(call: OpenCall, answered: Ring, at: datetime) -> None:
+    """Give rings that ended because another one was answered their outcome."""
+    for other in call.rings:
+        if other is not answered and is_elsewhere(other, answered, at):
+            other.outcome = "elsewhere"
 
 
 def is_elsewhere(other: Ring, answered: Ring, at: datetime) -> bool:

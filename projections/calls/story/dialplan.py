@@ -5,10 +5,12 @@ from typing import Any
 
 from projections.calls.story.call import PERSON, Leg
 from projections.calls.story.pbx import Pbx
+from projections.calls.story.queue_log import take_line
 from projections.calls.story.queues import continue_dialplan, set_queue_status
 from projections.calls.story.recordings import name_recording, send_to_voicemail
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
+from schemas.queue_log import QueueLogLine
 
 DIALABLE = re.compile(r"[0-9*#+]+")
 OUTGOING = {"AppDial", "AppDial2", "AppQueue"}
@@ -58,7 +60,33 @@ def name_queue(pbx: Pbx, leg: Leg, e: NewExten) -> None:
     pbx.touch(pbx.homes[leg.unique_id], e.at)
 
 
-APPLICATIONS = {"Queue": name_queue, "VoiceMail": send_to_voicemail, "AgentLogin": log_in}
+def write_queue_log(pbx: Pbx, leg: Leg, e: NewExten) -> None:
+    """Take a line that the dialplan writes into queue_log: the word of a caller who may not join, or a wrapup."""
+    queue, call_id, agent, event, *data = [*e.app_data.split(",", 4), "", "", ""]
+    if event not in pbx.words and event != "WRAPUPSTART":
+        return
+    call = pbx.find(call_id) or pbx.homes[leg.unique_id]
+    line = QueueLogLine(
+        pbx=e.pbx,
+        at=e.at,
+        recorded=e.recorded,
+        position=e.position,
+        call_id=call_id or leg.unique_id,
+        queue=queue,
+        agent="" if agent == "NONE" else agent,
+        event=event,
+        data=tuple(data),
+    )
+    if take_line(call, line, pbx.words):
+        pbx.touch(call, e.at)
+
+
+APPLICATIONS = {
+    "Queue": name_queue,
+    "VoiceMail": send_to_voicemail,
+    "AgentLogin": log_in,
+    "QueueLog": write_queue_log,
+}
 VARIABLES = {"QUEUESTATUS": set_queue_status, "MIXMONITOR_FILENAME": name_recording}
 
 

@@ -1,9 +1,15 @@
 """Hold, parking, and pickup."""
 
+from datetime import timedelta
+
 from projections.calls.story.call import Hold, OpenCall, Park
 from projections.calls.story.dialling import finish_ring, last_ring_by, pick_up
+from projections.calls.story.legs import add_channel, began_at
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
+
+FRESH = timedelta(seconds=2)
+"""How old a channel may be whose Newchannel may still come; unique ids have whole seconds."""
 
 
 def hold(pbx: Pbx, e: ami.HoldBegin) -> None:
@@ -40,7 +46,12 @@ def calls_with(pbx: Pbx, person: str) -> list[OpenCall]:
 
 
 def park(pbx: Pbx, e: ami.ParkingStart) -> None:
-    """Begin a stay in a parking lot; an item of a list counts where the event is missing."""
+    """Begin a stay in a parking lot; an item of a list counts where the event is missing.
+
+    Events of parking may overtake the Newchannel of a channel that calls the lot.
+    """
+    if e.unique_id not in pbx.homes and e.unique_id not in pbx.ended and not e.action_id and is_fresh(e):
+        add_channel(pbx, e)
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None or pbx.legs[e.unique_id].ended_at is not None:
         return
@@ -48,6 +59,11 @@ def park(pbx: Pbx, e: ami.ParkingStart) -> None:
     if party in call.legs and not any(p.party == party and p.ended_at is None for p in call.parks):
         call.add("parks", call.parks, Park(party, e.at, e.dial_string, e.lot, e.space))
         pbx.touch(call, e.at)
+
+
+def is_fresh(e: ami.ParkingStart) -> bool:
+    """Return whether the parked channel began at most a moment ago, so that its Newchannel is still to come."""
+    return bool(e.channel) and e.at - began_at(e.unique_id, e.at - 2 * FRESH) < FRESH
 
 
 def swap_parked(pbx: Pbx, e: ami.ParkedCallSwap) -> None:

@@ -14,20 +14,29 @@ from projections.calls.story import (
     dialplan,
     endings,
     holds,
+    log_calls,
     quality,
     queues,
+    record_calls,
     recordings,
-    records,
     transfers,
 )
 from projections.calls.story.call import OpenCall
+from projections.calls.story.cel.fold import fold_cel
+from projections.calls.story.cel.links import follow_link
 from projections.calls.story.pbx import Pbx
+from projections.calls.story.queue_log import LINES, START
 from projections.calls.story.row import Ended, ended_row, open_call_of, open_row
+from projections.calls.story.spaces import Spaces
 from projections.engine.model import Key, Row
 from schemas.ami import call as ami
+from schemas.ami.cdr import Cdr
+from schemas.ami.cel import NAME, OLD_NAMES, CelEvent
 from schemas.ami.channel import NewExten, VarSet
-from schemas.call_settings import CallSettingsEvent
+from schemas.call_settings import QUEUE_EVENTS, CallSettingsEvent
+from schemas.cel_columns import CelColumnsEvent
 from schemas.link import LinkEvent
+from schemas.queue_log import ANY_OTHER, DIALPLAN, QueueLogLine
 
 SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "Newchannel": (ami.Newchannel, channels.begin_channel),
@@ -68,8 +77,9 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "AgentLogin": (ami.AgentLogin, dialplan.complete_login),
     "RTCPSent": (ami.RtcpReport, quality.report),
     "RTCPReceived": (ami.RtcpReport, quality.report),
-    "Cdr": (ami.CallRecordEvent, records.add_record),
+    "Cdr": (Cdr, record_calls.fold_record),
     "CoreShowChannel": (ami.ChannelItem, endings.list_channel),
+    **dict.fromkeys((NAME, *sorted(OLD_NAMES)), (CelEvent, fold_cel)),
 }
 """The shape of each AMI event, and the function that folds it. Each shape has one function."""
 
@@ -82,62 +92,98 @@ OWN = {
 }
 """Ringledger's own events about the link."""
 
-FOLDS: dict[type[Any], Callable[[Pbx, Any], None]] = dict(SHAPES.values())
+LOG_LINES = (*sorted(LINES), START, *DIALPLAN, ANY_OTHER)
+"""The names in the log of queue_log's lines about callers."""
+
+FOLDS: dict[type[Any], Callable[[Pbx, Any], None]] = {**dict(SHAPES.values()), QueueLogLine: log_calls.fold_line}
+
+SOURCE_OF: dict[type[Any], str] = {CelEvent: "cel", QueueLogLine: "queue_log", Cdr: "cdr"}
+"""The source whose space a shape's function gets; AMI's where none is named."""
 
 
 def shapes() -> dict[str, type[Any]]:
     """Return the shape of each event that the machine folds, by the event's name."""
     by_name: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
-    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent}
+    by_name |= dict.fromkeys(LOG_LINES, QueueLogLine)
+    return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent, "CelColumns": CelColumnsEvent}
 
 
 class Facts(Struct, omit_defaults=True):
-    """The facts of a PBX that no call holds: its trunks, and the snapshot under way."""
+    """The facts of a PBX that no call holds: its settings, its clock, the snapshot under way, and those of CEL."""
 
     trunks: list[str] = msgspec.field(default_factory=list)
+    words: dict[str, str] = msgspec.field(default_factory=lambda: dict(QUEUE_EVENTS))
+    clock: dict[str, Any] = msgspec.field(default_factory=dict)
     epoch: int = 0
     listed: list[str] = msgspec.field(default_factory=list)
     gone: list[str] = msgspec.field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    snapshots: list[int] = msgspec.field(default_factory=list)
+    newest: str = ""
+
+    @classmethod
+    def of(cls, spaces: Spaces) -> "Facts":
+        """Return the facts of a PBX."""
+        pbx = spaces.ami
+        return cls(
+            pbx.trunks,
+            pbx.words,
+            spaces.by_source["cdr"].clock,
+            pbx.epoch,
+            sorted(pbx.listed),
+            sorted(pbx.gone),
+            spaces.columns,
+            spaces.snapshots,
+            spaces.by_source["cel"].newest,
+        )
 
 
 class CallMachine:
     """Folds events into calls. Calls that ended stay until `forget`, so that a late record finds them."""
 
     def __init__(self) -> None:
-        self._pbxes: dict[str, Pbx] = {}
+        self._pbxes: dict[str, Spaces] = {}
         self._coming: set[tuple[str, str]] = set()
+        self._columns: dict[str, tuple[str, ...]] = {}
         self._keys: dict[Key, OpenCall] = {}
 
     def open(self, rows: Iterable[Row], memory: Mapping[str, Mapping[str, Any]]) -> None:
         """Take the open calls of the table, and the facts of `memory`."""
         for name in sorted(memory):
-            pbx, facts = self._pbx(name), msgspec.convert(memory[name], Facts)
-            pbx.trunks, pbx.epoch = facts.trunks, facts.epoch
-            pbx.listed, pbx.gone = set(facts.listed), set(facts.gone)
+            spaces, facts = self._spaces(name), msgspec.convert(memory[name], Facts)
+            spaces.set(facts.trunks, facts.words)
+            spaces.columns, spaces.snapshots = facts.columns, list(facts.snapshots)
+            spaces.by_source["cel"].newest, spaces.by_source["cdr"].clock = facts.newest, facts.clock
+            pbx = spaces.ami
+            pbx.epoch, pbx.listed, pbx.gone = facts.epoch, set(facts.listed), set(facts.gone)
         for row in rows:
             assert isinstance(row, CallRow)
-            self._pbx(row.pbx).put(open_call_of(row))
-        for pbx in self._pbxes.values():
-            pbx.fill_rooms()
+            call = open_call_of(row)
+            self._spaces(row.pbx).of(call).put(call)
+        for spaces in self._pbxes.values():
+            for pbx in spaces.all:
+                pbx.fill_rooms()
 
     def memory(self) -> dict[str, Any]:
         """Return the facts that no call holds, as JSON values by PBX."""
-        facts = {
-            name: Facts(pbx.trunks, pbx.epoch, sorted(pbx.listed), sorted(pbx.gone))
-            for name, pbx in self._pbxes.items()
-        }
+        facts = {name: Facts.of(spaces) for name, spaces in self._pbxes.items()}
         return {name: msgspec.to_builtins(one) for name, one in facts.items() if one != Facts()}
 
     def missing(self, event: Any) -> Iterable[tuple[str, str]]:
         """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
         members = MISSING.get(type(event))
         if members is None:
+            if type(event) is CelColumnsEvent:
+                self._columns[event.pbx] = event.columns
             return ()
-        pbx = self._pbxes.get(event.pbx)
+        spaces = self._pbxes.get(event.pbx)
+        if type(event) is CelEvent:
+            columns = self._columns.get(event.pbx)
+            event = event.arranged(spaces.columns if columns is None and spaces else columns or ())
         ids: list[tuple[str, str]] = []
         for member in members:
             one = getattr(event, member)
-            if not one or (pbx is not None and (one in pbx.calls or one in pbx.homes)):
+            if not one or (spaces is not None and any(pbx.find(one) for pbx in spaces.all)):
                 continue
             if (event.pbx, one) not in self._coming:
                 self._coming.add((event.pbx, one))
@@ -149,61 +195,72 @@ class CallMachine:
         for row in rows:
             assert isinstance(row, CallRow)
             ended = Ended.of(row)
-            pbx = self._pbx(row.pbx)
+            pbx = self._spaces(row.pbx).by_source[ended.source]
             for unique_id in ended.ids():
                 pbx.ended.setdefault(unique_id, ended)
 
     def fold(self, event: Any) -> Iterable[Key]:
         """Fold one event, and return the keys of the rows that it changed, created or removed."""
         fold = FOLDS.get(type(event))
-        pbx = self._pbxes.get(event.pbx)
-        if pbx is None:
-            pbx = self._pbx(event.pbx)
+        spaces = self._pbxes.get(event.pbx)
+        if spaces is None:
+            spaces = self._spaces(event.pbx)
+        pbx = spaces.ami
         if fold is not None:
-            fold(pbx, event)
+            if type(event) is CelEvent:
+                event = event.arranged(spaces.columns)
+            source = SOURCE_OF.get(type(event))
+            fold(pbx if source is None else spaces.by_source[source], event)
         elif type(event) is LinkEvent:
+            follow_link(spaces, event)
             if (handle := OWN.get(event.type)) is not None:
                 handle(pbx, event)
+        elif type(event) is CelColumnsEvent:
+            spaces.columns = event.columns
         elif type(event) is CallSettingsEvent:
-            for one in self._pbxes.values() if not event.pbx else (pbx,):
-                one.trunks = list(event.trunks)
+            for one in self._pbxes.values() if not event.pbx else (spaces,):
+                one.set(list(event.trunks), dict(event.queue_events))
         if not pbx.dirty:
             return ()
         for call in pbx.empty:
-            endings.end_call(pbx, call, event.at)
+            endings.end_call(spaces.of(call), call, event.at)
         pbx.empty.clear()
         if pbx.over:
             for call in pbx.over:
-                self._end(pbx, call)
+                self._end(spaces.of(call), call)
             pbx.over.clear()
         keys = [(event.pbx, linkedid) for linkedid in pbx.dirty]
-        pbx.dirty = {}
+        pbx.dirty.clear()
         return keys
 
     def row(self, key: Key) -> Row | None:
         """Return the row of a call as it is now, None for one that is merged, or has ended and had no person."""
-        pbx = self._pbx(key[0])
-        call = pbx.calls.get(key[1])
-        if call is not None and call.linkedid == key[1]:
-            return open_row(call)
-        ended = pbx.ended.get(key[1])
-        if ended is None or ended.call.linkedid != key[1] or not ended.is_told:
-            return None
-        return ended_row(ended)
+        for pbx in self._spaces(key[0]).all:
+            call = pbx.calls.get(key[1])
+            if call is not None and call.linkedid == key[1]:
+                return open_row(call)
+            ended = pbx.ended.get(key[1])
+            if ended is not None and ended.call.linkedid == key[1] and ended.is_told:
+                return ended_row(ended)
+        return None
 
     def forget(self) -> None:
         """Forget the calls that have ended; their rows are written."""
         self._coming.clear()
-        for pbx in self._pbxes.values():
-            pbx.ended.clear()
+        self._columns.clear()
+        for spaces in self._pbxes.values():
+            for pbx in spaces.all:
+                pbx.ended.clear()
 
-    def _pbx(self, name: str) -> Pbx:
-        pbx = self._pbxes.get(name)
-        if pbx is None:
-            pbx = self._pbxes[name] = Pbx(name)
-            if "" in self._pbxes:  # settings of no PBX are those of all
-                pbx.trunks = self._pbxes[""].trunks
-        return pbx
+    def _spaces(self, name: str) -> Spaces:
+        spaces = self._pbxes.get(name)
+        if spaces is None:
+            # Settings of no PBX are those of all.
+            general = self._pbxes[""].ami if "" in self._pbxes else None
+            spaces = self._pbxes[name] = Spaces(name)
+            if general is not None:
+                spaces.set(general.trunks, general.words)
+        return spaces
 
     def _end(self, pbx: Pbx, call: OpenCall) -> None:
         """Render a call that has ended, once; from here on only its record can change it."""
@@ -214,8 +271,17 @@ class CallMachine:
         pbx.dirty[call.linkedid] = None
 
 
-LINKED = ("linked_id", "dest_linked_id", "target_linked_id")
-ADOPTED = (ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, ami.CallRecordEvent)
+LINKED = ("linked_id", "dest_linked_id", "target_linked_id", "call_id")
+ADOPTED = (
+    CelEvent,
+    ami.Newchannel,
+    ami.Newstate,
+    ami.DialBegin,
+    ami.BridgeEnter,
+    ami.ParkingStart,
+    ami.ChannelItem,
+    Cdr,
+)
 """Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from projections.calls.call_records import endpoint_of
 from projections.calls.story.call import PERSON, Leg, OpenCall, Transfer, by_age
-from projections.calls.story.people import role_of
+from projections.calls.story.log_overlap import all_passages
 from schemas import calls as wire
 
 MOMENT, AT_ONCE = timedelta(seconds=1), timedelta(milliseconds=100)
@@ -13,6 +13,22 @@ MOMENT, AT_ONCE = timedelta(seconds=1), timedelta(milliseconds=100)
 BUSY, NO_ANSWER, CONGESTION = {17, 21}, {18, 19}, {34, 38, 41, 42, 44}
 FAILED = {1, 3, 20, 27, 28, 58, 88}
 """Hangup causes (Q.850) of the caller's channel."""
+
+OF_DISPOSITIONS: dict[str, wire.Outcome] = {
+    "BUSY": "busy",
+    "NO ANSWER": "no_answer",
+    "CONGESTION": "congestion",
+    "FAILED": "failed",
+}
+"""Outcomes of a call without a conversation, by the disposition of the caller's last call record."""
+
+OF_RECORDED_RINGS: dict[str, wire.Outcome] = {
+    "busy": "busy",
+    "no_answer": "no_answer",
+    "congestion": "congestion",
+    "unavailable": "failed",
+}
+"""The same by the last ring of the records."""
 
 OF_RINGS: dict[str, Literal["answered", "busy", "no_answer", "cancelled", "failed"]] = {
     "answered": "no_answer",
@@ -33,15 +49,17 @@ def outcome_of(call: OpenCall, caller: Leg | None) -> wire.Outcome:
     """Return the outcome of an ended call."""
     if call.talks:
         return "answered"
-    for passage in reversed(call.passages):
+    for passage in reversed(all_passages(call)):
         if passage.outcome == "abandoned":
             return "abandoned"
         if passage.outcome == "timeout":
             return "timeout"
         break
     leg = caller or first_person(call)
-    if call.is_lost or leg is None:
+    if call.is_lost or leg is None or call.source == "queue_log":
         return "unknown"
+    if call.source == "cdr":
+        return of_records(call, leg)
     cause = leg.cause or 0
     if cause in BUSY:
         return "busy"
@@ -54,6 +72,14 @@ def outcome_of(call: OpenCall, caller: Leg | None) -> wire.Outcome:
     if any(is_pending_cancelled(ring.ended_at, ring.outcome, leg) for ring in call.rings):
         return "cancelled"
     return "pbx_only" if leg is caller and leg.answered_at is not None else "no_answer"
+
+
+def of_records(call: OpenCall, leg: Leg) -> wire.Outcome:
+    """Return the outcome of a call that only records have: that of the last ring, or else of the last record."""
+    for ring in reversed(call.rings):
+        if (outcome := OF_RECORDED_RINGS.get(ring.outcome)) is not None:
+            return outcome
+    return OF_DISPOSITIONS.get(leg.cause_text, "unknown" if leg.answered_at is None else "pbx_only")
 
 
 def is_pending_cancelled(ended_at: datetime | None, outcome: str, leg: Leg) -> bool:
@@ -94,11 +120,19 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         leg = min(requests, key=lambda leg: leg.requested_at or leg.started_at)
         by = "caller" if role_of(call, caller, leg.unique_id) == "caller" else "callee"
         return leg.requested_at, by, leg.unique_id, leg
-    if call.is_lost:
+    if call.is_lost or call.source == "queue_log":
         return None, None, "", None
-    if call.passages and call.passages[-1].ended_by == "agent" and call.passages[-1].agent in call.guests:
+    if call.source == "cdr":
+        return (
+            max((leg.ended_at for leg in call.legs.values() if leg.ended_at is not None), default=None),
+            None,
+            "",
+            first,
+        )
+    last_passage = next(reversed(all_passages(call)), None)
+    if last_passage is not None and last_passage.ended_by == "agent" and last_passage.agent in call.guests:
         # The channel of a logged-in agent stays: only the queue reports that he ended the call.
-        return call.passages[-1].completed_at, "callee", call.passages[-1].agent, first
+        return last_passage.completed_at, "callee", last_passage.agent, first
     at = last or (first.ended_at if first is not None else None)
     return at or call.updated_at, "pbx", "", first
 
@@ -145,6 +179,19 @@ def is_same_phone(call: OpenCall, one: str, other: str) -> bool:
     return all(legs) and len({endpoint_of(leg.channel) for leg in legs if leg is not None}) == 1
 
 
+def role_of(call: OpenCall, caller: Leg | None, unique_id: str) -> Literal["caller", "callee", "agent"]:
+    """Return a person's role; a second leg of the caller's own phone is the caller's too."""
+    if any(passage.agent == unique_id for passage in all_passages(call)):
+        return "agent"
+    if unique_id in call.guests and call.guests[unique_id].is_agent:
+        return "agent"
+    leg = call.legs.get(unique_id)
+    if caller is None or leg is None:
+        return "callee"
+    is_caller = leg is caller or (not leg.is_dialled and endpoint_of(leg.channel) == endpoint_of(caller.channel))
+    return "caller" if is_caller else "callee"
+
+
 def state_of(call: OpenCall) -> wire.State:
     """Return the state of a call that lasts."""
     talking = {person for talk in call.talks if talk.ended_at is None for person in talk.persons}
@@ -153,7 +200,7 @@ def state_of(call: OpenCall) -> wire.State:
         return "held" if is_held else "talking"
     if any(stay.ended_at is None for stay in call.parks):
         return "parked"
-    if any(not passage.outcome and passage.left_at is None for passage in call.passages):
+    if any(not passage.outcome and passage.left_at is None for passage in all_passages(call)):
         return "waiting"
     rings = [ring for ring in call.rings if ring.ended_at is None]
     if rings:

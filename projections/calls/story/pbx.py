@@ -1,10 +1,26 @@
-"""The open calls of one PBX, and the indexes by which events find them. All of it can be made from the calls alone."""
+"""The open calls of one source of a PBX, and the indexes by which events find them.
+
+All of it can be made from the calls alone.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from projections.calls.story.call import LISTS, LONGEST, PERSON, Leg, OpenCall, Ring, Talk, by_age, is_older, kind_of
+from projections.calls.story.call import (
+    LISTS,
+    LONGEST,
+    PERSON,
+    Leg,
+    Legacy,
+    OpenCall,
+    Ring,
+    Talk,
+    by_age,
+    is_older,
+    kind_of,
+)
+from schemas.call_settings import QUEUE_EVENTS
 
 HOPS = 20
 """How many Local channels may lie between a dialling channel and the person behind it."""
@@ -28,10 +44,21 @@ class Pbx:
     person who talks. ``dirty`` names the calls that the current event changed, ``over`` those that it ended,
     ``empty`` those whose last channel it moved. ``epoch``, ``listed`` and ``gone`` belong to the
     snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
+    ``heirs`` has the calls by the ids that they inherited from poorer stories.
+
+    ``newest`` is the unique id with the highest counter in the space of CEL.
+
+    ``richer`` and ``poorer`` are the spaces of the PBX's other sources, the richest first. ``words`` are a dialplan's
+    words in queue_log with their outcomes. ``clock`` is the memory of `pbx_clock.times`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, source: str = "ami") -> None:
         self.name = name
+        self.source = source
+        self.richer: tuple[Pbx, ...] = ()
+        self.poorer: tuple[Pbx, ...] = ()
+        self.newest = ""
+        self.heirs: dict[str, OpenCall] = {}
         self.calls: dict[str, OpenCall] = {}
         self.homes: dict[str, OpenCall] = {}
         self.legs: dict[str, Leg] = {}
@@ -42,6 +69,8 @@ class Pbx:
         self.empty: list[OpenCall] = []
         self.ended: dict[str, Any] = {}
         self.trunks: list[str] = []
+        self.words: dict[str, str] = dict(QUEUE_EVENTS)
+        self.clock: dict[str, Any] = {}
         self.epoch = 0
         self.listed: set[str] = set()
         self.gone: set[str] = set()
@@ -51,6 +80,7 @@ class Pbx:
         self.calls[call.linkedid] = call
         for alias in call.aliases:
             self.calls[alias] = call
+        self.heirs |= dict.fromkeys(call.inherited, call)
         for unique_id, leg in call.legs.items():
             self.homes[unique_id] = call
             self.legs[unique_id] = leg
@@ -79,6 +109,64 @@ class Pbx:
             if self.homes.get(unique_id) is call:
                 del self.homes[unique_id]
                 del self.legs[unique_id]
+        for one in call.inherited:
+            if self.heirs.get(one) is call:
+                del self.heirs[one]
+
+    def find(self, one: str) -> OpenCall | None:
+        """Return the open call that has an id: of a channel, a linked id, or inherited."""
+        return self.homes.get(one) or self.calls.get(one) or self.heirs.get(one)
+
+    def claim(self, call: OpenCall, one: str) -> None:
+        """Take an id for a call of this space: no poorer story, and no heir, has it any longer."""
+        heir = self.heirs.pop(one, None)
+        if heir is not None:
+            heir.inherited.remove(one)
+            self.dirty[heir.linkedid] = None
+        for space in self.poorer:
+            story = space.find(one)
+            if story is not None:
+                space.withdraw(story)
+                self.inherit(call, story.legacy())
+            elif (ended := space.ended.get(one)) is not None:
+                space.withdraw_ended(ended)
+                self.inherit(call, ended.legacy())
+
+    def inherit(self, call: OpenCall, legacy: Legacy) -> None:
+        """Give a call what a poorer story of it leaves: its number, its ids, and what the call lacks."""
+        call.inherit(legacy)
+        for one in legacy.ids:
+            if len(call.inherited) < LONGEST and self.find(one) is None and one not in self.ended:
+                call.inherited.append(one)
+                self.heirs[one] = call
+        self.dirty[call.linkedid] = None
+
+    def withdraw(self, call: OpenCall) -> None:
+        """Remove an open call, in whose place a richer story comes; who talked with its persons talks on without."""
+        for unique_id, leg in call.legs.items():
+            members = self.bridges.get(leg.bridge, {})
+            members.pop(unique_id, None)
+            if leg.bridge and not members:
+                self.bridges.pop(leg.bridge, None)
+            room = self.talking.pop(unique_id, None)
+            if room is None:
+                continue
+            room.persons = [person for person in room.persons if person != unique_id]
+            room.talks = [pair for pair in room.talks if pair[0] is not call]
+            if len(room.persons) == 1:
+                self.talking.pop(room.persons[0], None)
+                for other, talk in room.talks:
+                    talk.ended_at = max(call.updated_at, talk.started_at)
+                    self.dirty[other.linkedid] = None
+        self.drop(call)
+        self.dirty[call.linkedid] = None
+
+    def withdraw_ended(self, ended: Any) -> None:
+        """Remove an ended call, in whose place a richer story comes."""
+        for one in ended.ids():
+            if self.ended.get(one) is ended:
+                del self.ended[one]
+        self.dirty[ended.call.linkedid] = None
 
     def touch(self, call: OpenCall, at: datetime) -> None:
         """Note that the current event changed the call."""
@@ -89,8 +177,9 @@ class Pbx:
         """Return the open call of a linked id, a new one if there is none."""
         call = self.calls.get(linkedid)
         if call is None:
-            call = OpenCall(self.name, linkedid, position, at, trunks=self.trunks)
+            call = OpenCall(self.name, linkedid, position, at, trunks=self.trunks, source=self.source)
             self.calls[linkedid] = call
+            self.claim(call, linkedid)
         return call
 
     def add_leg(self, call: OpenCall, leg: Leg) -> bool:
@@ -101,6 +190,7 @@ class Pbx:
         call.up += 1
         self.homes[leg.unique_id] = call
         self.legs[leg.unique_id] = leg
+        self.claim(call, leg.unique_id)
         return True
 
     def see(self, unique_id: str, linkedid: str, at: datetime) -> OpenCall | None:
@@ -133,6 +223,7 @@ class Pbx:
             call.aliases.append(linkedid)
         call.aliases.sort(key=by_age)
         self.calls[linkedid] = call
+        self.claim(call, linkedid)
         self.dirty[call.linkedid] = None
         return call
 
@@ -172,7 +263,11 @@ class Pbx:
         old.number = min(old.number, young.number)
         old.gaps += [gap for gap in young.gaps if gap not in old.gaps]
         old.user_field = old.user_field or young.user_field
-        old.has_record = old.has_record or young.has_record
+        old.spare_account_code = old.spare_account_code or young.spare_account_code
+        for source in young.others:
+            old.add_source(source)
+        old.inherited = list(dict.fromkeys((*old.inherited, *young.inherited)))[:LONGEST]
+        self.heirs |= dict.fromkeys(old.inherited, old)
         self.dirty[young.linkedid] = None
         self.touch(old, at)
         return old

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
 
-from projections.calls.call_records import endpoint_of
 from projections.calls.story.call import PERSON, Leg, OpenCall, by_age
 
 
@@ -32,16 +30,3 @@ def persons_of(call: OpenCall) -> Iterator[tuple[str, datetime, datetime | None]
             ends = [talk.ended_at for talk in talks]
             left = None if None in ends else max(end for end in ends if end is not None)
             yield unique_id, min(talk.started_at for talk in talks), left
-
-
-def role_of(call: OpenCall, caller: Leg | None, unique_id: str) -> Literal["caller", "callee", "agent"]:
-    """Return a person's role; a second leg of the caller's own phone is the caller's too."""
-    if any(passage.agent == unique_id for passage in call.passages):
-        return "agent"
-    if unique_id in call.guests and call.guests[unique_id].is_agent:
-        return "agent"
-    leg = call.legs.get(unique_id)
-    if caller is None or leg is None:
-        return "callee"
-    is_caller = leg is caller or (not leg.is_dialled and endpoint_of(leg.channel) == endpoint_of(caller.channel))
-    return "caller" if is_caller else "callee"

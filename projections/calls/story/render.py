@@ -6,10 +6,11 @@ from typing import Any
 
 from projections.calls.call_records import endpoint_of
 from projections.calls.story import call as working
-from projections.calls.story.call import PERSON, Leg, OpenCall, Talk
+from projections.calls.story.call import PERSON, Leg, OpenCall, Talk, by_wealth
 from projections.calls.story.legs import identity
-from projections.calls.story.outcomes import hangup_of, outcome_of, state_of, transfer_outcome
-from projections.calls.story.people import caller_of, persons_of, role_of
+from projections.calls.story.log_overlap import all_passages
+from projections.calls.story.outcomes import hangup_of, outcome_of, role_of, state_of, transfer_outcome
+from projections.calls.story.people import caller_of, persons_of
 from schemas import calls as wire
 from schemas.call_settings import is_trunk
 
@@ -57,11 +58,11 @@ class Renderer:
         by = self.answerer(first)
         return wire.Call(
             linkedid=call.linkedid,
-            aliases=list(call.aliases),
+            aliases=sorted((*call.aliases, *call.inherited), key=working.by_age),
             pbx=call.pbx,
             state="ended" if is_over else state_of(call),
             complete=not call.gaps,
-            sources=["ami", "cdr"] if call.has_record else ["ami"],
+            sources=by_wealth((call.source, *call.others)),  # type: ignore[arg-type]
             direction=self.direction(),
             originated=bool(legs) and legs[0].is_originated,
             started_at=started,
@@ -69,7 +70,10 @@ class Renderer:
             ended_at=ended,
             duration_seconds=seconds(started, ended),
             talk_seconds=talk_seconds(call.talks),
-            account_code=call.account_code or (caller.account_code if caller else "") or None,
+            account_code=call.account_code
+            or (caller.account_code if caller else "")
+            or call.spare_account_code
+            or None,
             user_field=call.user_field or None,
             outcome=outcome_of(call, caller) if is_over else None,
             hangup=self.hangup() if is_over else None,
@@ -87,7 +91,7 @@ class Renderer:
                 if (who := self.party(p.by)) is not None and (of := self.party(p.of)) is not None
             ],
             forwards=[wire.Forward(f.at, who, f.to) for f in call.forwards if (who := self.party(f.by)) is not None],
-            queues=[self.passage(p) for p in call.passages],
+            queues=[self.passage(p) for p in all_passages(call)],
             holds=[
                 wire.Hold(by=who, from_=h.started_at, until=h.ended_at)
                 for h in call.holds

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct, field
 
 from projections.calls.call_rows import CallRow, as_wire
-from projections.calls.story.call import OpenCall
+from projections.calls.story.call import Legacy, OpenCall, by_age, by_wealth, is_unique_id
 from projections.calls.story.figures import agent_rings_of, passages_of
+from projections.calls.story.log_late import late_call, log_offers_of, log_passages_of, write_log
 from projections.calls.story.outcomes import state_of
 from projections.calls.story.render import has_person, render
 from schemas.calls import Call
@@ -52,9 +53,41 @@ class Ended(Struct):
             agent_rings_of(call, wire),
         )
 
+    @property
+    def source(self) -> str:
+        """Return the source of the story: the richest one."""
+        return by_wealth(self.call.sources)[0]
+
     def ids(self) -> set[str]:
         """Return every id by which the call is found."""
         return {self.call.linkedid, *self.call.aliases, *(leg.unique_id for leg in self.call.legs)}
+
+    def legacy(self) -> Legacy:
+        """Return what the call leaves to a richer story; queue_log's passages alone, since others lack the agent."""
+        call = self.call
+        return Legacy(
+            self.number,
+            sorted(filter(is_unique_id, self.ids())),
+            list(call.sources),
+            call.user_field or "",
+            call.account_code or "",
+            log_passages_of(self.passages),
+            log_offers_of(self.agent_rings),
+        )
+
+    def inherit(self, legacy: Legacy) -> None:
+        """Take what an open story of a poorer source leaves."""
+        call = self.call
+        self.number = min(self.number, legacy.number)
+        call.aliases = sorted({*call.aliases, *(one for one in legacy.ids if one not in self.ids())}, key=by_age)
+        call.sources = by_wealth((*call.sources, *legacy.sources))  # type: ignore[assignment]
+        call.user_field = call.user_field or legacy.user_field or None
+        call.account_code = call.account_code or legacy.account_code or None
+        if legacy.passages or legacy.offers:
+            late = late_call(self)
+            late.log_passages += legacy.passages
+            late.log_offers += legacy.offers
+            write_log(self, late)
 
 
 def call_of(row: CallRow) -> Call:

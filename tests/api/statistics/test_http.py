@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from projections.queues import figures
+from projections.queues.agent_sessions import AGENT_SESSIONS
 from projections.queues.figures import AgentRing, QueuePassage
 from projections.queues.session_rows import AgentSession
 from services.statistics import agents, queues
 from tests.support.api_client import Client
 from tests.support.call_tables import create_tables, put_rows
+from tests.support.folding import FoldSpec, block
 from tests.support.ledger import Ledger
+from tests.support.queue_log_events import queue_log_event
 from tests.support.users import error_message
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -156,6 +159,26 @@ async def test_agents_with_logins_and_pauses(client: Client, ledger: Ledger) -> 
     assert tuple(head) == ("pbx", "name", "at", *agents.FIGURES)
     pauses = [line[head.index("pauses")] for line in lines]
     assert (len(lines), pauses) == (3, ["{}", '{"lunch":1800.0}', '{"lunch":1800.0}'])
+
+
+async def test_sessions_of_two_sources_count_once(client: Client, ledger: Ledger) -> None:
+    """AMI has the member from 9:00 to 11:00, queue_log from 8:00 to 10:00; the pause is in both."""
+    start = DAY.timestamp()
+    facts = {"Queue": "sales", "MemberName": "Alice", "Interface": "PJSIP/100", "Membership": "dynamic"}
+    ami = [
+        block("QueueMemberAdded", start + 9 * 3600, **facts, Paused=0),
+        block("QueueMemberPause", start + 9.5 * 3600, **facts, Paused=1, PausedReason="lunch"),
+        block("QueueMemberPause", start + 9.75 * 3600, **facts, Paused=0),
+        block("QueueMemberRemoved", start + 11 * 3600, **facts, Paused=0),
+    ]
+    lines = [(8, "ADDMEMBER|"), (9.5, "PAUSE|lunch"), (9.75, "UNPAUSE|"), (10, "REMOVEMEMBER|")]
+    log = [queue_log_event(f"{start + hour * 3600:.0f}|NONE|sales|Alice|{line}") for hour, line in lines]
+    rows = FoldSpec(AGENT_SESSIONS).when(*ami, *log).then().values()
+    assert len(rows) == 4
+    await create_tables(ledger.connection)
+    await put_rows(ledger.connection, "agent_sessions", list(rows))
+    (day,) = (await (await client.get(f"/v1/statistics/agents?{OF_DAY}")).json())["rows"]
+    assert (day["login_seconds"], day["pause_seconds"], day["pauses"]) == (10800.0, 900.0, {"lunch": 900.0})
 
 
 async def test_csv_has_a_header_and_no_totals(client: Client, ledger: Ledger) -> None:

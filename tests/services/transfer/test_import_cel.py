@@ -1,16 +1,21 @@
 """Lines of CEL and queue_log come in as they are, once, in the order of time, and with their columns."""
 
 import asyncio
+import csv
+import random
 from collections import Counter
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 
+from projections.calls.calls import CALLS
+from projections.calls.story.call import PERSON, kind_of
 from projections.engine.decoding import DecodedEvent
 from schemas.ami.cel import CelEvent
 from schemas.cel_columns import BRIEF, DEFAULT, CelColumns, parse_columns
-from schemas.log import NewEvent, RecordedEvent
+from schemas.log import Connected, NewEvent, RecordedEvent
 from services.database.connection import connect
 from services.database.locks import Lock, try_lock
 from services.integrity.chain_walk import walk_chain
@@ -23,6 +28,9 @@ from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from services.transfer.timezones import TimezoneError
 from tests.captures import truth
 from tests.support.asterisk_files import fetch_log, fetch_openings, fetch_rows, run_import
+from tests.support.folding import own
+from tests.support.recorded_link import part_of
+from tests.support.story import append, fold_log
 
 OWN = ("eventtime", "eventtype", "linkedid", "uniqueid")
 COLUMNS = "SELECT raw FROM ledger.event WHERE name = 'CelColumns' AND source = 'ringledger' ORDER BY position"
@@ -65,6 +73,60 @@ async def test_a_recorded_file_comes_in_whole(url: str, tmp_path: Path, name: st
     assert await fetch_rows(url, COLUMNS) == []
     assert await imported(url, file) == [f"{file}: {NOTHING}"]
     assert (await walk_chain(url)).events == lines + 1
+
+
+def linked_calls(name: str) -> set[str]:
+    """Return the linked ids of the file that have had a person's channel."""
+    rows = csv.reader(truth(name, "cel.csv").splitlines())
+    starts = [(row[6], row[10]) for row in rows if row[0] == "CHAN_START"]
+    return {linkedid for channel, linkedid in starts if kind_of(channel) == PERSON}
+
+
+async def calls_of(url: str, seed: int) -> list[asyncpg.Record]:
+    """Fold the log in random batches, and return the calls that are served."""
+    tables = await fold_log(url, (CALLS,), random.Random(seed))
+    return [row for row in tables["calls"] if row["is_told"]]
+
+
+@pytest.mark.parametrize(("name", "order"), [("rich22", "file, link"), ("rich16", "link, file")])
+async def test_calls_beside_a_link_are_told_once(url: str, tmp_path: Path, name: str, order: str) -> None:
+    """Lines from before, during and after a link give each call once, whichever of both came first."""
+    file = write(tmp_path / "cel.csv", truth(name, "cel.csv"))
+    if order == "file, link":
+        await imported(url, file, timezone="UTC")
+        await append(url, part_of(name))
+    else:
+        await append(url, part_of(name))
+        [output] = await imported(url, file, timezone="UTC")
+        assert "skipped" not in output
+    assert await imported(url, file) == [f"{file}: {NOTHING}"]
+    calls = await calls_of(url, 3)
+    ids = [one for row in calls for one in (row["linkedid"], *row["aliases"])]
+    assert len(ids) == len(set(ids))
+    assert linked_calls(name) <= set(ids)
+    sources = Counter(row["sources"][0] for row in calls)
+    assert sources["ami"] > 100
+    assert sources["cel"] > 100
+    grown = write(tmp_path / "grown.csv", truth(name, "cel.csv"), truth(name, "cel.csv").splitlines(keepends=True)[-1])
+    assert "1 events of cel_csv" in (await imported(url, grown, timezone="UTC"))[0]
+    assert await calls_of(url, 4) == calls
+
+
+async def test_an_older_import_continues_by_its_rule(url: str, tmp_path: Path) -> None:
+    """Ringledger 0.1.0 left out lines of times with a link, so its unfinished import leaves them out too."""
+    lines = [line("ANSWER", f"179530898{n}.25") for n in range(6)]
+    file = write(tmp_path / "cel.csv", *lines)
+    await append(url, [own(Connected("pbx"), 1795308984.0)])
+    [content] = read_contents([file], "cel_csv")
+    opening = {"type": "Imported", "file": "cel.csv", "sha256": content.sha256, "kind": "cel_csv"}
+    first = NewEvent(
+        "ringledger", "Imported", 1.0, 1.0, msgspec.json.encode(opening | {"log": 1, "events": 4, "heard": 2})
+    )
+    done = NewEvent("cel_csv", "CEL", 1795308980.25, 1795308980.25, lines[0].encode())
+    await append(url, [first, done], writer=content.connection)
+    [output] = await imported(url, file)
+    assert output.endswith("2 skipped: the listener was connected at that time")
+    assert [row["raw"].decode() for row in await fetch_rows(url)] == lines[:4]
 
 
 async def test_quotes_breaks_and_fractions_are_kept(url: str, tmp_path: Path) -> None:

@@ -45,3 +45,17 @@ def blind(scene: Scene, *, by: int, transferee: int | None, to: str) -> Scene:
         Context="internal",
         Extension=to,
     )
+
+
+def handed_on() -> Scene:
+    """Let the agent hand his caller on by feature code; AgentComplete comes when that talk ends, a minute later."""
+    scene = connected(rung(waiting())).wait(6)
+    scene.local(3, 4, "Local/107@internal-0001", linked=1).enter(3, "b2").leave(2, "b").enter(2, "b2")
+    scene.ring(4, 5, "PJSIP/107-00000005", "107", linked=1).answer(4, 5, "b3").state(3, UP).wait(2)
+    scene.request(2).leave(2, "b2").leave(3, "b2").enter(3, "b")
+    both = scene.shown(2, "OrigTransferer") | scene.shown(2, "SecondTransferer")
+    names = scene.shown(1, "Transferee") | scene.shown(3, "TransferTarget")
+    scene.emit("AttendedTransfer", Result="Success", **both, **names, OrigBridgeUniqueid="b", DestType="Bridge")
+    scene.hangup(2).wait(60).request(1)
+    scene = complete(scene, 68, "caller").leave(1, "b").leave(3, "b").leave(4, "b3").leave(5, "b3")
+    return scene.hangup(1, 3, 4, 5)

@@ -224,6 +224,18 @@ def test_a_parked_call_is_retrieved() -> None:
     assert (call.linkedid, call.aliases, talks(call)) == (uid(1), [uid(3)], [["100", "101"], ["101", "102"]])
 
 
+def test_parking_overtakes_its_channel() -> None:
+    """A channel that calls the lot may be parked in the log before its Newchannel."""
+    scene = Scene().new(2, "PJSIP/100-00000002", "100", exten="700")
+    (begin,) = scene.events
+    scene.events.clear()
+    park_event(scene, "ParkedCall").events.append(begin)
+    park_event(scene.state(2, UP).wait(3), "ParkedCallGiveUp").hangup(2)
+    call = scene.call()
+    assert [(p.outcome, p.until is not None) for p in call.parks] == [("gave_up", True)]
+    assert (call.complete, call.caller and call.caller.number) == (True, "100")
+
+
 def test_a_parked_call_times_out() -> None:
     scene = parked(Scene().talk(3))
     park_event(scene, "ParkedCallTimeOut").leave(2, "lot", **HOLDING)

@@ -1,0 +1,101 @@
+"""Rings of CEL, which has no dials: each channel with another's linked id is a phone that rang, or half of a Local."""
+
+from datetime import datetime
+
+from projections.calls.story.call import LOCAL, PERSON, Forward, Leg, OpenCall, Ring
+from projections.calls.story.cel.queues import name_queue
+from projections.calls.story.dialling import (
+    MOMENT,
+    finish_ring,
+    note_transfer,
+    number_of,
+)
+from projections.calls.story.pbx import Pbx
+
+BY_CAUSE = {3: "unavailable", 17: "busy", 20: "unavailable", 34: "congestion"}
+"""Outcomes of a ring by the cause with which the phone hung up; any other cause is `no_answer`."""
+
+
+def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Begin the ring of a channel, and guess who dialled it."""
+    if leg.kind not in {PERSON, LOCAL} or (leg.kind == LOCAL and leg.channel.endswith(";2")):
+        return
+    leg.is_dialled = True
+    leg.dialler = dialler_of(call, leg)
+    pbx.touch(call, at)
+    if leg.kind != PERSON:
+        return
+    leg.source = pbx.person_behind(leg.dialler) if leg.dialler else ""
+    ring = Ring(leg.unique_id, at, dialler=leg.dialler, source=leg.source)
+    name_queue(call, ring)
+    if call.add("rings", call.rings, ring):
+        note_transfer(call, ring)
+
+
+def dialler_of(call: OpenCall, leg: Leg) -> str:
+    """Return the channel that dialled another: a Local half that runs the dialplan, or a person in no bridge.
+
+    After a transfer it is the transferee. CEL does not tell, so of several the likeliest is taken.
+    """
+    legs = [one for one in call.legs.values() if one is not leg and one.ended_at is None]
+    if leg.kind == PERSON:
+        halves = [one for one in legs if one.kind == LOCAL and one.channel.endswith(";2") and not one.bridge]
+        if halves:
+            diallers = {one.dialler for one in call.legs.values()}
+            idle = [one for one in halves if one.unique_id not in diallers]
+            return (idle or halves)[0].unique_id
+    persons = [one for one in legs if one.kind == PERSON and (not one.is_dialled or one.answered_at is not None)]
+    free = [one for one in persons if not one.bridge or one.is_holding]
+    for transfer in reversed(call.transfers):
+        if any(one.unique_id == transfer.transferee for one in free):
+            return transfer.transferee
+    return (free or persons)[0].unique_id if persons else ""
+
+
+def answer_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """End the ring of a phone that answered."""
+    ring = pbx.ring_of(call, leg.unique_id)
+    if ring is not None and ring.ended_at is None:
+        finish_ring(ring, "answered", at)
+        pbx.touch(call, at)
+
+
+def mark_originated(call: OpenCall, leg: Leg) -> None:
+    """Note on a channel that the PBX dialled it, and no channel; its ring began with it."""
+    leg.is_dialled = leg.is_originated = True
+    leg.dialler = leg.source = ""
+    if leg.kind != PERSON:
+        return
+    ring = next((one for one in call.rings if one.to == leg.unique_id), None)
+    if ring is not None:
+        ring.dialler = ring.source = ""
+    elif call.add("rings", call.rings, Ring(leg.unique_id, leg.started_at)):
+        call.rings.sort(key=lambda one: one.started_at)
+
+
+def refuse_ring(pbx: Pbx, call: OpenCall, leg: Leg, cause: int | None, at: datetime) -> None:
+    """End the ring of a phone that hung up itself, as Asterisk names it (ast_hangup_cause_to_dial_status)."""
+    ring = pbx.ring_of(call, leg.unique_id)
+    if ring is not None and ring.ended_at is None:
+        finish_ring(ring, BY_CAUSE.get(cause or 0, "no_answer"), at)
+
+
+def correct_rings(call: OpenCall, leg: Leg, status: str, at: datetime) -> None:
+    """Separate cancelled rings from those whose time was over, when the channel that dialled ends.
+
+    A dialler who stayed for more than a second did not cancel them. Otherwise his DIALSTATUS decides.
+    """
+    for ring in call.rings:
+        is_cancelled = ring.outcome == "cancelled" and leg.unique_id in {ring.dialler, ring.source}
+        if is_cancelled and ring.ended_at and (at - ring.ended_at > MOMENT or status == "NOANSWER"):
+            ring.outcome = "no_answer"
+
+
+def forward_ring(pbx: Pbx, call: OpenCall, to: str, at: datetime) -> None:
+    """Record that the phone that rang last gave another number."""
+    for ring in reversed(call.rings):
+        if ring.ended_at is None:
+            finish_ring(ring, "forwarded", at)
+            call.add("forwards", call.forwards, Forward(at, ring.to, number_of(to)))
+            pbx.touch(call, at)
+            return
