@@ -1,12 +1,18 @@
 """An API over the beginning of a recording that it folded in steps, with its answers at each step."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import Struct
 
 from api.app_keys import CHECKPOINTS
+from schemas.call_settings import CallSettings
+from schemas.log import NewEvent
+from services.log.call_settings import write_call_settings
+from services.projector import saved_states
 from tests.captures import wire
 from tests.support.api_client import Client, serving
 from tests.support.database import READ_MODELS, cloned
@@ -15,6 +21,7 @@ from tests.support.recorded_events import events_of_wire
 
 RECORDED_BYTES = 1_500_000
 """The part of the recording: some fifty calls, with queues and transfers; each as_of folds it from its start."""
+SAVE_INTERVAL = 700
 STEPS = 24
 LISTED = "/v1/calls?limit=10000&full=true"
 QUEUES = "/v1/statistics/queues?from=2026-11-22T00:00:00Z&to=2026-11-24T00:00:00Z&every=hour"
@@ -51,9 +58,19 @@ async def read_all(client: Client, ids: list[str]) -> dict[str, Answer]:
 @pytest.fixture(scope="session")
 async def early(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Early]:
     events = events_of_wire(wire("rich22")[:RECORDED_BYTES])
+    with pytest.MonkeyPatch.context() as patch:
+        # A fold of the past, or of a call, starts at one of several saved states.
+        patch.setattr(saved_states, "SAVE_INTERVAL", SAVE_INTERVAL)
+        async with _folded_in_steps(postgresql_url, tmp_path_factory.mktemp("data"), events) as early:
+            yield early
+
+
+@asynccontextmanager
+async def _folded_in_steps(postgresql_url: str, folder: Path, events: list[NewEvent]) -> AsyncIterator[Early]:
     async with cloned(postgresql_url, READ_MODELS) as url:
         ledger = await open_ledger(url)
-        async with serving(ledger, tmp_path_factory.mktemp("data")) as client:
+        async with serving(ledger, folder) as client:
+            await write_call_settings(ledger.connection, CallSettings(trunks=("PJSIP/trunk",)))
             last = await ledger.write(*events)
             first = last - len(events) + 1
             answers: dict[int, dict[str, Answer]] = {}
