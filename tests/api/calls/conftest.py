@@ -79,8 +79,8 @@ async def _folded_in_steps(postgresql_url: str, folder: Path, events: list[NewEv
                 while (at := ledger.projector.cursors[0].position) < position:
                     await ledger.projector.advance(position - at)
                 await client.app[CHECKPOINTS].refresh()
-                known = await ledger.connection.fetch("SELECT id FROM call_ids ORDER BY number DESC, id LIMIT 3")
-                answers[position] = await read_all(client, [row["id"] for row in known])
+                some = await ledger.connection.fetch("SELECT id FROM call_ids ORDER BY number DESC, id LIMIT 3")
+                answers[position] = await read_all(client, [row["id"] for row in some])
             assert ledger.projector.stopped == {}
             yield Early(client, ledger, first, last, answers)
         await ledger.close()
