@@ -40,8 +40,13 @@ def _heading(call: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {_seconds(call['talk_seconds'])} of talk; sources: {', '.join(call['sources'])}"
     if call["aliases"]:
         yield f"also {', '.join(call['aliases'])}"
-    if not call["complete"]:
-        yield "incomplete: events of this call are missing"
+    for gap in call["gaps"]:
+        yield f"incomplete ({gap['reason']}): no events {_span_of(gap)}"
+
+
+def _span_of(gap: Mapping[str, Any]) -> str:
+    begin = "before" if gap["from"] is None else f"from {gap['from']} until"
+    return f"{begin} {gap['until'] or 'now'}"
 
 
 def _seconds(value: float | None) -> str:
