@@ -46,7 +46,7 @@ async def answer(client: Client, path: str) -> Answer:
     reply = await client.get(path)
     body = await reply.json()
     if reply.status != 200:
-        body.pop("timestamp")
+        body.pop("timestamp", None)
     return reply.status, body
 
 

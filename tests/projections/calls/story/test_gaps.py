@@ -58,7 +58,7 @@ def test_a_leg_of_a_call_that_began_before() -> None:
 def test_a_gap_marks_open_calls() -> None:
     scene = Scene().talk(3)
     last = time_of(scene) - timedelta(seconds=1)
-    scene.own(Disconnected("eof", last.timestamp())).own(Disconnected("eof", None)).wait(3)
+    scene.own(Disconnected("eof", last.timestamp())).own(Disconnected("eof", last.timestamp())).wait(3)
     lasting = scene.call()
     assert [(gap.reason, gap.from_, gap.until) for gap in lasting.gaps] == [("disconnected", last, None)]
     connected = time_of(scene)
