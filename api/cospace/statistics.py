@@ -30,7 +30,7 @@ WITH passages AS (
            sum(width_bucket({SLA_SECONDS * 1000}::bigint, answered_waits::bigint[]))::bigint AS in_sla
     FROM queue_hours
     WHERE ($1::text IS NULL OR pbx = $1) AND at >= $3::timestamptz AND at < $4::timestamptz
-    GROUP BY pbx, queue
+    GROUP BY pbx, queue HAVING sum(answered + abandoned) > 0
 ), records AS (
     SELECT * FROM statistics WHERE ($1::text IS NULL OR pbx = $1) AND period = $2::text
 )

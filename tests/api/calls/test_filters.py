@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +11,7 @@ import pytest
 from msgspec import Struct
 
 from tests.api.calls.conftest import LISTED, Early, answer
+from tests.support.calls import numbers_of
 
 COMBINATIONS = 120
 LIST_MEMBERS = {
@@ -25,15 +26,6 @@ class Found(Struct):
     call: dict[str, Any]
     number: int
     agents: set[str]
-
-
-def numbers_of(call: Mapping[str, Any]) -> set[str]:
-    """Return the numbers of all parties, and those that were dialled for them."""
-    numbers = [party["number"] for party in call["parties"]]
-    numbers += [call["caller"]["number_at_start"]] if call["caller"] else []
-    numbers += [call["dialled"]["number"], *(one["to"] for one in call["forwards"])]
-    numbers += [one["number"] for one in call["transfers"]]
-    return {re.sub(r"\D", "", number or "") for number in numbers} - {""}
 
 
 TESTS: dict[str, Callable[[Found, str], bool]] = {
