@@ -46,6 +46,25 @@ def ended_call() -> list[NewEvent]:
     return with_number(scene)
 
 
+async def test_another_notation_is_another_number(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
+    """The digits of 555-1234 are those of the number, but only in the tags of calls: the log does not have it."""
+    scene = Scene().new(1, "PJSIP/trunk-00000001", "555-1234", exten="600").hangup(1)
+    await append_events(connection, "c", 1, 1, scene.events)
+    await append_events(connection, "b", 1, 1, with_number(connected(rung(waiting()))))
+    await fold(connection)
+    with_digits = f"SELECT pbx FROM call_tags WHERE kind = 'number' AND value = '{NUMBER}' ORDER BY pbx"
+    assert [row["pbx"] for row in await connection.fetch(with_digits)] == ["b", "c"]
+    done = await asyncio.to_thread(run, url, tmp_path, "--number", NUMBER, "--reason", "a request")
+    assert done.returncode == 0, done.stderr
+    assert [row["pbx"] for row in await connection.fetch(with_digits)] == ["c"]
+    again = await asyncio.to_thread(run, url, tmp_path, "--number", NUMBER, "--reason", "a request")
+    assert (again.returncode, again.stdout.splitlines()[0]) == (
+        0,
+        "nothing to do: neither the log nor a read model contains it",
+    )
+    assert await tables(connection) == await fold_from_scratch(connection)
+
+
 async def test_no_number_is_left_in_a_call(
     url: str, connection: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,13 +56,13 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     code, out, _ = await ran("--number", NUMBER, "--dry-run")
     assert code == 0
     assert "9 events contain it (positions 1 to 9):\n" in out
-    assert "read models that contain it: channels, links\n" in out
+    assert "read models that contain it: calls, channels, links\n" in out
     assert await connection.fetch(ALL_EVENTS) == before
 
     code, out, _ = await ran("--number", "-", "--reason", "asked for it", stdin=f"+{NUMBER}\n")
     assert code == 0
     assert re.match(r"redacted-[g-v]{12}: 9 events redacted \(positions 1 to 9\):\n", out)
-    assert "read models rebuilt: call_records, channels, " in out
+    assert "read models rebuilt: call_records, calls, channels, " in out
     head = await head_position(connection)
     name = out.partition(":")[0]
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
