@@ -1,7 +1,7 @@
 """The object that `/v1/calls` serves: one call as the people in it lived it. Times are UTC, durations seconds."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct, field
 
@@ -248,6 +248,19 @@ class CallLeg(Struct):
     quality: Quality | None
 
 
+class CallGap(Struct):
+    """A time whose events of the call are not in the log; ``complete`` is False then.
+
+    ``joined``: the call was up before its first event. ``disconnected``: there was no link to the PBX, by Ringledger's
+    clock. ``lost``: the call was missing in a complete list, so its end lies between its last event and the list.
+    ``from`` is None where it is not known, ``until`` while the gap lasts.
+    """
+
+    reason: Literal["joined", "disconnected", "lost"]
+    from_: datetime | None = field(name="from")
+    until: datetime | None
+
+
 class Call(Struct):
     """One call; ``linkedid`` is the oldest one, ``aliases`` are all others that became part of it."""
 
@@ -285,4 +298,4 @@ class Call(Struct):
     voicemails: list[Voicemail]
     recordings: list[Recording]
     legs: list[CallLeg]
-    gaps: list[Any]
+    gaps: list[CallGap]

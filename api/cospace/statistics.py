@@ -4,6 +4,8 @@
 ``?pbx=`` narrows all to one. A day or month is one in UTC. ``gaps`` are its times without a connection to a PBX: calls
 that ended then are missing in every number, and ``complete`` is false. A period with nothing but a gap has zeros that
 are not complete; a period without any data is not found.
+
+Waits, abandoned callers and the service level of a queue are sums of passages, as those of ``/v1/statistics/queues``.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +19,30 @@ from api.cospace import envelope
 from api.http.views.view import Args, View
 from projections.calls.statistics_sums import CALLS, Period, add, day, month
 from services.runtime.errors import Invalid
+from services.statistics.queues import ratio
 
+SLA_SECONDS = 20
 # $2 is the name of the period in the rows; $3 and $4 are its beginning and end.
-SQL = """
-SELECT scope, name, label, calls, answered, no_answer, busy, failed, congestion, talk_seconds, ring_seconds,
-       longest_seconds, by_hour, entered, connected, abandoned, wait_seconds, g.gaps
+SQL = f"""
+WITH passages AS (
+    SELECT pbx, 'queue' AS scope, queue AS name, sum(answered)::bigint AS answered, sum(abandoned)::bigint AS abandoned,
+           sum(waits)::bigint AS waits, sum(wait_milliseconds)::bigint AS wait_milliseconds,
+           sum(width_bucket({SLA_SECONDS * 1000}::bigint, answered_waits::bigint[]))::bigint AS in_sla
+    FROM queue_hours
+    WHERE ($1::text IS NULL OR pbx = $1) AND at >= $3::timestamptz AND at < $4::timestamptz
+    GROUP BY pbx, queue HAVING sum(answered + abandoned) > 0
+), records AS (
+    SELECT * FROM statistics WHERE ($1::text IS NULL OR pbx = $1) AND period = $2::text
+)
+SELECT scope, name, r.label, coalesce(r.calls, 0) AS calls, coalesce(r.answered, 0) AS answered,
+       coalesce(r.no_answer, 0) AS no_answer, coalesce(r.busy, 0) AS busy, coalesce(r.failed, 0) AS failed,
+       coalesce(r.congestion, 0) AS congestion, coalesce(r.talk_seconds, 0) AS talk_seconds,
+       coalesce(r.ring_seconds, 0) AS ring_seconds, coalesce(r.longest_seconds, 0) AS longest_seconds,
+       coalesce(r.by_hour, '[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]'::jsonb) AS by_hour,
+       coalesce(r.entered, 0) AS entered, coalesce(r.connected, 0) AS connected,
+       coalesce(p.answered, 0) AS passages_answered, coalesce(p.abandoned, 0) AS abandoned,
+       coalesce(p.waits, 0) AS waits, coalesce(p.wait_milliseconds, 0) AS wait_milliseconds,
+       coalesce(p.in_sla, 0) AS in_sla, g.gaps
 FROM (SELECT coalesce(jsonb_agg(jsonb_build_object(
                  'pbx', pbx, 'reason', reason,
                  'from', to_char(from_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -30,7 +51,7 @@ FROM (SELECT coalesce(jsonb_agg(jsonb_build_object(
       FROM gaps
       WHERE ($1::text IS NULL OR pbx = $1) AND from_time < $4::timestamptz
         AND (until_time IS NULL OR until_time >= $3::timestamptz)) AS g
-LEFT JOIN statistics ON ($1::text IS NULL OR pbx = $1) AND period = $2::text
+LEFT JOIN (records r FULL JOIN passages p USING (pbx, scope, name)) ON true
 ORDER BY scope, name, pbx
 """
 
@@ -56,16 +77,36 @@ def sums(rows: Sequence[asyncpg.Record], _now: datetime) -> Any:
     if not (counts or gaps):
         return None
     result: dict[str, Any] = {"total": {}, "pbx": {}, "queues": {}, "agents": {}, "endpoints": {}}
+    waits: dict[str, list[asyncpg.Record]] = {}
     for row in counts:
         add(result[SCOPES[row["scope"]]].setdefault(row["name"], {}), row)
+        if row["scope"] == "queue":
+            waits.setdefault(row["name"], []).append(row)
         if row["scope"] == "pbx":
             add(result["total"], row)
+    for name, rows_of_queue in waits.items():
+        result["queues"][name] |= figures_of_passages(rows_of_queue)
     result["total"] = result["total"] or ZEROS
     return {"result": {**result, "complete": not gaps, "gaps": gaps}}
 
 
+def figures_of_passages(rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
+    """Return the figures that a queue has from its passages; ``rows`` are those of its PBXes."""
+    names = ("passages_answered", "abandoned", "waits", "wait_milliseconds", "in_sla")
+    sums = {name: sum([row[name] for row in rows]) for name in names}
+    seconds, rest = divmod(sums["wait_milliseconds"], 1000)
+    return {
+        "abandoned": sums["abandoned"],
+        "waits": sums["waits"],
+        "wait_seconds": seconds if rest == 0 else sums["wait_milliseconds"] / 1000,
+        "sla_seconds": SLA_SECONDS,
+        "in_sla": sums["in_sla"],
+        "in_sla_percent": ratio(100 * sums["in_sla"], sums["passages_answered"]),
+    }
+
+
 def view(name: str, period: Period) -> View:
-    return View(name, ("statistics", "gaps"), SQL, args_of(period), sums, envelope.RENDERER)
+    return View(name, ("statistics", "calls", "gaps"), SQL, args_of(period), sums, envelope.RENDERER)
 
 
 DAY = view("statistics", day)

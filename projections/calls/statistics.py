@@ -30,9 +30,11 @@ class Statistics(Row):
     by the UTC hour of their start.
 
     Where the dialplan answers before Queue(), Asterisk's records are ANSWERED for callers whom no member answered. So a
-    queue also counts its own events, by their time: callers that ``entered``, were ``connected`` to a member, or gave
-    up or timed out (``abandoned``), and ``wait_seconds`` of the latter two. An agent has ``connected``. ``label`` is
-    the agent's latest name in a queue.
+    queue also counts its own events, by their time: callers that ``entered``, and were ``connected`` to a member. An
+    agent has ``connected``. ``label`` is the agent's latest name in a queue.
+
+    No view shows ``abandoned`` and ``wait_seconds``: Asterisk sends QueueCallerAbandon for timeouts too, so these come
+    from passages (``queue_hours``). The columns remain, because an archived saved state must have those of its model.
     """
 
     period: str

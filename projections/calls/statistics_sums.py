@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 CALLS = ("calls", "answered", "no_answer", "busy", "failed", "congestion", "talk_seconds", "ring_seconds")
-QUEUE = ("entered", "connected", "abandoned", "wait_seconds")
+QUEUE = ("entered", "connected")
 Period = Callable[[str], tuple[datetime, datetime]]
 
 

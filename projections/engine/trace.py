@@ -1,6 +1,6 @@
 """Folds one model from nothing, and records which events changed the watched rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,17 +25,25 @@ class Step(Struct, frozen=True):
 
 
 class Trace:
-    """A model's rows after the events of `fold`, and the ``steps`` of the ``watched`` rows (full keys, pbx first)."""
+    """A model's rows after the events of `fold`, and the ``steps`` of the ``watched`` rows (full keys, pbx first).
 
-    def __init__(self, model: ReadModel, watched: frozenset[Key]) -> None:
+    A model with a machine may start at a ``state`` with its open ``rows``; others start at nothing.
+    """
+
+    def __init__(
+        self, model: ReadModel, watched: frozenset[Key], state: FoldState | None = None, rows: Iterable[Row] = ()
+    ) -> None:
         self.model = model
         self.watched = watched
-        self.rows: dict[Key, Row] = {}
+        self.rows: dict[Key, Row] = {self._key_of(row): row for row in rows}
         self.steps: list[Step] = []
         self.folded = 0
-        self._state = FoldState()
+        self._state = state or FoldState()
         self._fold: Fold | None = None
         self._subscriptions = subscriptions_of([model])
+        if self.rows:
+            self._fold = new_fold(model, self._state, self._record)
+            self._fold.load(list(self.rows.values()), self._key_of)
 
     def fold(self, events: Sequence[RecordedEvent]) -> None:
         """Fold a batch, as the projector does. Raises the errors of the model's own code."""

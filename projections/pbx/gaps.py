@@ -1,12 +1,12 @@
 """Gaps: the times without a link to a PBX, whose events are not in the log."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from projections.engine.model import Handler, Key, ReadModel, Row
 from projections.pbx.links import follow_link
-from schemas.link import LinkEvent
+from schemas.link import LinkEvent, last_received
 
 
 class Gap(Row):
@@ -30,9 +30,7 @@ def by_position(e: LinkEvent) -> list[Key]:
 
 
 def open_gap(_row: Gap | None, e: LinkEvent) -> Gap:
-    # A time that no datetime can hold would be Ringledger's fault; the event's own time is late, but close.
-    last_received = datetime.fromtimestamp(e.heard, UTC) if e.heard is not None and 0 < e.heard < 1e11 else e.at
-    return Gap(e.pbx, e.at, e.position, min(last_received, e.at), e.reason)
+    return Gap(e.pbx, e.at, e.position, last_received(e), e.reason)
 
 
 def close_gap(row: Gap | None, e: LinkEvent) -> Gap | None:

@@ -6,20 +6,26 @@ from typing import Any
 
 from services.log.times import parse_rfc3339, rfc3339
 
+SHOWN = 6
+"""Positions of one line: the first ones, and the last."""
 Entry = tuple[str, str]
 """A time as the object has it, and what happened then."""
 Teller = Callable[[Mapping[str, Any]], Iterator[Entry]]
+Positions = Mapping[str, list[list[int]]]
+"""The log positions behind each item of a call, in lists that are parallel to those of the call."""
 
 
-def story_lines(call: Mapping[str, Any]) -> list[str]:
-    """Return the story of a call, one line an event, under a heading."""
+def story_lines(call: Mapping[str, Any], positions: Positions) -> list[str]:
+    """Return the story of a call, one line an event, under a heading; a line ends with the positions behind it."""
     start = parse_rfc3339(call["started_at"])
-    entries = sorted(_entries(call), key=lambda entry: entry[0])
-    return [*_heading(call), "", *(_line(parse_rfc3339(at), start, text) for at, text in entries)]
+    entries = sorted(_entries(call, positions), key=lambda entry: entry[0])
+    return [*_heading(call), "", *(_line(parse_rfc3339(at), start, text, events) for at, text, events in entries)]
 
 
-def _line(at: datetime, start: datetime, text: str) -> str:
-    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03}  {_elapsed(at - start):>9}  {text}"
+def _line(at: datetime, start: datetime, text: str, positions: list[int]) -> str:
+    shown = positions if len(positions) <= SHOWN else [*positions[: SHOWN - 1], positions[-1]]
+    events = f"  [{' '.join(map(str, shown))}]" if shown else ""
+    return f"{at:%H:%M:%S}.{at.microsecond // 1000:03}  {_elapsed(at - start):>9}  {text}{events}"
 
 
 def _elapsed(passed: timedelta) -> str:
@@ -34,8 +40,13 @@ def _heading(call: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {_seconds(call['talk_seconds'])} of talk; sources: {', '.join(call['sources'])}"
     if call["aliases"]:
         yield f"also {', '.join(call['aliases'])}"
-    if not call["complete"]:
-        yield "incomplete: events of this call are missing"
+    for gap in call["gaps"]:
+        yield f"incomplete ({gap['reason']}): no events {_span_of(gap)}"
+
+
+def _span_of(gap: Mapping[str, Any]) -> str:
+    begin = "before" if gap["from"] is None else f"from {gap['from']} until"
+    return f"{begin} {gap['until'] or 'now'}"
 
 
 def _seconds(value: float | None) -> str:
@@ -56,18 +67,22 @@ def people(parties: list[Mapping[str, Any]]) -> str:
     return ", ".join(map(person, parties)) or "nobody"
 
 
-def _entries(call: Mapping[str, Any]) -> Iterator[Entry]:
+def _entries(call: Mapping[str, Any], positions: Positions) -> Iterator[tuple[str, str, list[int]]]:
+    """Yield a time, what happened then, and positions; the last one of an item belongs to its end."""
     dialled = call["dialled"]["number"]
-    yield call["started_at"], f"{person(call['caller'])} calls{f' {dialled}' if dialled else ''}"
+    legs = positions.get("legs") or [[]]
+    yield call["started_at"], f"{person(call['caller'])} calls{f' {dialled}' if dialled else ''}", legs[0][:1]
     for name, tell in TELLERS.items():
-        for one in call[name]:
-            yield from tell(one)
-    hangup = call["hangup"]
+        for one, events in zip(call[name], positions.get(name) or [[]] * len(call[name]), strict=True):
+            lines = list(tell(one))
+            for number, (at, text) in enumerate(lines):
+                yield at, text, events if len(lines) == 1 else events[-1:] if number else events[:-1] or events
+    hangup, last = call["hangup"], sorted(position for events in legs for position in events)[-1:]
     if hangup is not None:
         cause = f", cause {hangup['cause']} ({hangup['cause_text']})" if hangup["cause"] is not None else ""
-        yield hangup["at"], f"hangup by {hangup['by'] or 'an unknown side'}{cause}"
+        yield hangup["at"], f"hangup by {hangup['by'] or 'an unknown side'}{cause}", last
     if call["ended_at"] is not None:
-        yield call["ended_at"], "the call ends"
+        yield call["ended_at"], "the call ends", last
 
 
 def _ring(ring: Mapping[str, Any]) -> Iterator[Entry]:

@@ -84,9 +84,15 @@ def call(
     as_json: AsJson = False,
     file: SettingsFile = None,
 ) -> None:
-    """Show the story of one call as a timeline. Requires the database only."""
+    """Show the story of one call as a timeline, with the log positions behind each line. Requires the database only.
+
+    The positions are left out if the events of the call are archived.
+    """
+    from services.calls.objects import call_object
     from services.calls.one import OF_ID, OF_PBX_AND_ID
     from services.calls.story_lines import story_lines
+    from services.database.connection import create_pool
+    from services.replay.explain_call import fetch_positions
     from services.replay.history_report import printable
 
     sql, parameters = (OF_ID, (call_id,)) if pbx is None else (OF_PBX_AND_ID, (pbx, call_id))
@@ -96,7 +102,14 @@ def call(
     if as_json:
         _print_json(objects[0])
         return
-    for line in story_lines(objects[0]):
+
+    async def explain(url: str) -> Any:
+        async with await create_pool(url, size=1, search_path="model, ledger") as pool:
+            return await fetch_positions(pool, objects[0]["pbx"], objects[0]["linkedid"])
+
+    with open_database(load_settings(file)) as url:
+        row, positions = asyncio.run(explain(url))
+    for line in story_lines(call_object(row), positions):
         typer.echo(printable(line))
 
 

@@ -7,15 +7,17 @@ added, and only the folds know the model's state. A fold of the redacted log is 
 import asyncio
 
 import asyncpg
+import msgspec
 
 from projections import ALL
+from projections.engine.derived import Parts, rows_of
 from services.database import locks
 from services.database.connection import connect
 from services.database.locks import Lock
 from services.projector import redaction as stored
 from services.projector.projector import Projector
 from services.projector.stale_states import rewrite_pinned
-from services.projector.table import Table
+from services.projector.table import RowTable, Table
 from services.retention.redact_pattern import RedactionPattern
 from services.runtime.progress import ProgressBar
 
@@ -53,19 +55,39 @@ class ModelRedactor:
     async def affected_models(self) -> list[str]:
         """Return the models whose rows, state, faults or saved states contain the pattern. Reads every row."""
         names: set[str] = set()
-        patterns = self._pattern.like_patterns
         states = await stored.model_states(self._connection)
         for model in ALL:
             if model.name in states:
-                texts = [states[model.name]]
-                for table in Table(model, "model").names:
-                    texts += [row[0] for row in await self._connection.fetch(ROWS.format(table=table), patterns)]
-                if any(map(self._is_in_json, texts)):
+                table = Table(model, "model")
+                texts = [states[model.name], *await self._texts(table)]
+                if any(map(self._is_in_json, texts)) or await self._is_in_derived(table):
                     names.add(model.name)
         names |= {name for name, error in await stored.unfit_errors(self._connection) if self._is_in_text(error)}
-        saved = await stored.saved_texts(self._connection, patterns)
+        saved = await stored.saved_texts(self._connection, self._pattern.like_patterns)
         names |= {name for name, text in saved if self._is_in_json(text)}
         return sorted(names)
+
+    async def _texts(self, table: RowTable) -> list[str]:
+        rows = await self._connection.fetch(ROWS.format(table=table.name), self._pattern.like_patterns)
+        return [row[0] for row in rows]
+
+    async def _is_in_derived(self, table: Table) -> bool:
+        """Return whether a table that follows from this one contains the pattern.
+
+        The tag of a call may have the digits of a number that the log writes with a dash. That is another number. A
+        rebuild would make the same tag of the same row, so a part that follows from its row does not count.
+        """
+        for derived, of_table in zip(table.model.derived, table.derived, strict=True):
+            texts = [text for text in await self._texts(of_table) if self._is_in_json(text)]
+            if texts and isinstance(derived, Parts):
+                parts = [msgspec.json.decode(text, type=derived.row) for text in texts]
+                keys = {(part.pbx, *(getattr(part, name) for name in table.model.key)) for part in parts}
+                rows = await self._connection.fetch(table.select, *table.key_arrays(sorted(keys)))
+                made = rows_of(derived, table.rows(rows))
+                texts = [text for text, part in zip(texts, parts, strict=True) if part not in made]
+            if texts:
+                return True
+        return False
 
     def _is_in_json(self, text: str) -> bool:
         return self._pattern.changes("ringledger", text.encode())

@@ -1,6 +1,7 @@
 """A small engine for the machine of calls: events in, `Call` objects out; its table is JSON, as in PostgreSQL."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -103,3 +104,12 @@ def ids_of(row: CallRow) -> set[tuple[str, str]]:
     assert row.body is not None
     legs = [leg["unique_id"] for leg in row.body["legs"]]
     return {(row.pbx, unique_id) for unique_id in (row.linkedid, *row.aliases, *legs)}
+
+
+def numbers_of(call: Mapping[str, Any]) -> set[str]:
+    """Return the numbers by which the object of a call is filtered, digits only."""
+    numbers = [party["number"] for party in call["parties"]]
+    numbers += [call["caller"]["number_at_start"]] if call["caller"] else []
+    numbers += [call["dialled"]["number"], *(one["to"] for one in call["forwards"])]
+    numbers += [one["number"] for one in call["transfers"]]
+    return {re.sub(r"\D", "", number or "") for number in numbers} - {""}

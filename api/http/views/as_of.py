@@ -129,7 +129,10 @@ def with_tables(sql: str, first: int, tables: Sequence[RowTable]) -> str:
     for table in tables:
         shadows.append(table.shadow(first))
         first += len(table.columns)
-    return f"WITH {', '.join(shadows)} ({sql}\n)"
+    # PostgreSQL takes one WITH clause for a statement, so SQL that has one gets the tables before its own.
+    own = sql.lstrip()
+    rest = f", {own.removeprefix('WITH ')}" if own.startswith("WITH ") else f" ({sql}\n)"
+    return f"WITH {', '.join(shadows)}{rest}"
 
 
 def _with_rows(sql: str, parameters: Args, states: Sequence[AsOfModel]) -> tuple[str, Args]:

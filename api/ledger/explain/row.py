@@ -1,7 +1,7 @@
 """?model=<name>&key=<JSON list>: the events that led to the present row of a read model.
 
 The model is folded again over the part of the log in which the row last changed. Longer parts follow, until the fold
-gives the row that is served.
+gives the row that is served. Of a call, ``positions`` has those of each item: of a ring, a conversation, a transfer.
 """
 
 import typing
@@ -20,10 +20,13 @@ from api.ledger.events import answer
 from api.ledger.explain import wire
 from api.ledger.search import BOUNDS
 from projections import ALL
+from projections.calls.calls import CALLS
 from projections.engine.model import Key, ReadModel, Row
+from projections.engine.trace import Step
 from services.projector.checkpoints.checkpoints import UnreadyError, read
 from services.projector.table import Table
 from services.replay.explain import Window, explain_rows
+from services.replay.explain_call import explain_call
 from services.runtime.masking.json import mask_json
 
 LIMIT = 1_000
@@ -57,17 +60,25 @@ async def explain(request: web.Request) -> web.Response:
         row = rows[0]
         windows = await _windows(connection, row, checkpoint.position)
     full = (row.pbx, *key)
-    refolded = await explain_rows(request.app[POOL], model, {full: row}, windows)
-    # Steps before the last deletion are the history of an earlier row.
-    start = max((i for i, step in enumerate(refolded.steps) if step.before is None), default=0)
-    later = [step for step in refolded.steps[start:] if step.event.position > cursor]
+    positions = {}
+    if model is CALLS:
+        explained = await explain_call(request.app[POOL], row, checkpoint.position)
+        refolded, made = explained.folded, explained.steps
+        positions = {"positions": explained.positions}
+    else:
+        refolded = await explain_rows(request.app[POOL], model, {full: row}, windows)
+        # Steps before the last deletion are the history of an earlier row.
+        start = max((i for i, step in enumerate(refolded.steps) if step.before is None), default=0)
+        made = refolded.steps[start:]
+    later = [step for step in made if step.event.position > cursor]
     steps, after = page(later, limit, lambda step: step.event.position)
     body = {
         "model": model.name,
         "pbx": row.pbx,
         "key": key,
         "row": _row(row),
-        "events": [{**wire.event_summary(step.event), "changed": _changed(step.before, step.after)} for step in steps],
+        "events": [_event(step, full) for step in steps],
+        **positions,
         "next": after,
         **wire.fold_summary(refolded, checkpoint.position),
     }
@@ -105,6 +116,12 @@ async def _windows(connection: asyncpg.Connection, row: Row, position: int) -> l
 
 def _row(row: Row) -> Any:
     return msgspec.Raw(mask_json(msgspec.json.encode(row)))
+
+
+def _event(step: Step, full: Key) -> dict[str, Any]:
+    """Return an event and what it changed; that of another row, which became part of this one, has its key."""
+    other = {} if step.key == full else {"of": list(step.key[1:])}
+    return {**wire.event_summary(step.event), "changed": _changed(step.before, step.after), **other}
 
 
 def _changed(before: Row | None, after: Row | None) -> list[str]:

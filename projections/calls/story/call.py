@@ -213,6 +213,14 @@ class Recording(Struct, omit_defaults=True):
     ended_at: datetime | None = None
 
 
+class Gap(Struct, omit_defaults=True):
+    """A time whose events of the call are missing; see `schemas.calls.CallGap`."""
+
+    reason: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
 class Guest(Struct, omit_defaults=True):
     """A person of another call who talks with persons of this one: a logged-in agent, or a conference's member."""
 
@@ -261,7 +269,7 @@ class OpenCall(Struct, omit_defaults=True):
     voicemails: list[Voicemail] = field(default_factory=list)
     recordings: list[Recording] = field(default_factory=list)
     more: dict[str, int] = field(default_factory=dict)
-    gaps: list[Any] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
     agent: str = ""
     user_field: str = ""
     account_code: str = ""

@@ -6,7 +6,7 @@ from projections.calls.story.legs import (
     add_channel,
     adopt_channel,
     clean,
-    mark_gap,
+    join_call,
     show_number,
     take_state,
 )
@@ -30,7 +30,7 @@ def begin_channel(pbx: Pbx, e: ami.Newchannel) -> None:
             return
         if e.linked_id and e.linked_id != e.unique_id and len(pbx.homes[e.unique_id].legs) == 1:
             # The channel that began this call was never announced: the call is older than the link.
-            mark_gap(pbx.homes[e.unique_id], "joined")
+            join_call(pbx.homes[e.unique_id], e.at)
     call = pbx.homes[e.unique_id]
     leg.number_at_start, leg.name_at_start = clean(e.number), clean(e.name)
     if DIALABLE.fullmatch(e.exten) and not leg.exten:

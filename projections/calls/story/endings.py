@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from projections.calls.story.bridges import leave_bridge, settle_component
-from projections.calls.story.call import Leg, OpenCall
+from projections.calls.story.call import Gap, Leg, OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
-from projections.calls.story.legs import adopt_channel, clean, mark_gap, show_number, take_state
+from projections.calls.story.legs import adopt_channel, clean, show_number, take_state
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import end_offer, finish_passage, settle_passage
 from schemas.ami import call as ami
-from schemas.link import LinkEvent
+from schemas.link import LinkEvent, last_received
 
 
 def request_hangup(pbx: Pbx, e: ami.HangupRequest) -> None:
@@ -148,7 +148,8 @@ def complete_list(pbx: Pbx, e: LinkEvent) -> None:
     if e.outcome in {"complete", "empty"}:
         for leg in [leg for leg in pbx.legs.values() if leg.ended_at is None and leg.unique_id not in pbx.listed]:
             call = pbx.homes[leg.unique_id]
-            mark_gap(call, "lost")
+            if not call.is_lost:
+                call.add("gaps", call.gaps, Gap("lost", call.updated_at, e.at))
             call.is_lost = True
             end_leg(pbx, call, leg, max(call.updated_at, leg.started_at))
         for bridge in list(pbx.bridges):
@@ -163,11 +164,29 @@ def stop_snapshot(pbx: Pbx, _e: Any) -> None:
 
 
 def open_gap(pbx: Pbx, e: LinkEvent) -> None:
-    """Note in every open call that events of it are missing from here on."""
+    """Note in every open call that events of it are missing, from the last bytes of the link on."""
     stop_snapshot(pbx, e)
     for call in set_of_calls(pbx):
-        mark_gap(call, "disconnected")
+        if gap_of(call) is None:
+            call.add("gaps", call.gaps, Gap("disconnected", last_received(e)))
+            pbx.touch(call, call.updated_at)
+
+
+def close_gap(pbx: Pbx, e: LinkEvent) -> None:
+    """End the gap of every open call; a link that was lost without a Disconnected leaves one without a beginning."""
+    stop_snapshot(pbx, e)
+    for call in set_of_calls(pbx):
+        gap = gap_of(call)
+        if gap is None:
+            call.add("gaps", call.gaps, Gap("disconnected", None, e.at))
+        else:
+            gap.ended_at = e.at if gap.started_at is None else max(e.at, gap.started_at)
         pbx.touch(call, call.updated_at)
+
+
+def gap_of(call: OpenCall) -> Gap | None:
+    """Return the gap of a call that lasts."""
+    return next((gap for gap in call.gaps if gap.ended_at is None), None)
 
 
 def set_of_calls(pbx: Pbx) -> list[OpenCall]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.calls.story.call import Leg, OpenCall, age_of
+from projections.calls.story.call import Gap, Leg, OpenCall, age_of
 from projections.calls.story.pbx import Pbx, make_leg
 
 RINGING, UP = 5, 6
@@ -55,7 +55,7 @@ def adopt_channel(pbx: Pbx, e: Any) -> Leg | None:
     leg = add_channel(pbx, e, began_at(e.unique_id, e.at))
     if leg is not None:
         call = pbx.homes[e.unique_id]
-        mark_gap(call, "joined")
+        join_call(call, e.at)
         pbx.touch(call, e.at)
     return leg
 
@@ -70,10 +70,13 @@ def began_at(unique_id: str, at: datetime) -> datetime:
     return datetime.fromtimestamp(seconds, UTC) if is_time else at
 
 
-def mark_gap(call: OpenCall, reason: str) -> None:
-    """Note why the story of the call is not complete."""
-    if reason not in call.gaps:
-        call.gaps.append(reason)
+def join_call(call: OpenCall, at: datetime) -> None:
+    """Note that a channel of the call was up before its first event in the log."""
+    for gap in call.gaps:
+        if gap.reason == "joined":
+            gap.ended_at = at
+            return
+    call.add("gaps", call.gaps, Gap("joined", None, at))
 
 
 def take_state(leg: Leg, state: int, at: datetime) -> None:

@@ -85,7 +85,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
 
 OWN = {
     "Disconnected": endings.open_gap,
-    "Connected": endings.open_gap,
+    "Connected": endings.close_gap,
     "SnapshotStarted": endings.start_snapshot,
     "SnapshotListed": endings.complete_list,
     "SnapshotCompleted": endings.stop_snapshot,

@@ -110,7 +110,7 @@ class Renderer:
             ],
             recordings=self.recordings(),
             legs=[leg_of(leg) for leg in legs],
-            gaps=list(call.gaps),
+            gaps=[wire.CallGap(g.reason, g.started_at, g.ended_at) for g in call.gaps],  # type: ignore[arg-type]
         )
 
     def answerer(self, first: Talk | None) -> wire.Party | None:

@@ -54,13 +54,16 @@ def _ended_values(body: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def _open_values(story: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    is_caller = True
     for leg in story.get("legs", {}).values():
         if leg.get("kind", PERSON) == PERSON:
             yield "endpoint", endpoint_of(leg["channel"])
             for name in ("number", "first_number", "number_at_start"):
                 yield "number", leg.get(name)
-            if not leg.get("is_dialled"):
+            # The ended call has the number that its caller dialled, and not those of who joined it.
+            if is_caller and not leg.get("is_dialled"):
                 yield "number", leg.get("exten")
+                is_caller = False
     for guest in story.get("guests", {}).values():
         if guest.get("is_agent"):
             yield "endpoint", endpoint_of(guest["channel"])

@@ -1,5 +1,6 @@
 """Messages about calls: what a client sees of a call that begins, changes, becomes part of an older one."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +10,12 @@ from api.calls.stream import CALL_STREAM
 from api.stream.messages import messages_of
 from api.stream.resources import StreamCatalog
 from projections.calls.call_rows import CallRow
-from projections.engine.step import Change
+from projections.calls.calls import CALLS
+from projections.engine.state import FoldState
+from projections.engine.step import Change, StepFold
 from schemas.log import RecordedEvent
+from services.log.read import recorded_event
+from tests.api.calls.conftest import LISTED, Early
 from tests.api.calls.rows import call
 
 AT = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -59,3 +64,46 @@ def test_a_call_without_a_person_does_not_exist() -> None:
     assert messages([(None, hidden)], hidden) == []
     assert messages([(hidden, None)]) == []
     assert messages([(hidden, shown)], shown) == [("calls.call.create", "/calls/1.1/", "1.1")]
+
+
+EVENTS = """
+SELECT position, pbx, source, name, coalesce(occurred, recorded), raw, recorded
+FROM ledger.event WHERE position <= $1 AND name = ANY($2::text[]) ORDER BY position
+"""
+
+
+async def test_a_client_of_the_stream_has_what_the_view_serves(early: Early) -> None:
+    """At each step of the fold: the objects of all messages so far, and the answers of /v1/calls."""
+    step = StepFold([CALLS], {"calls": (FoldState(), [])})
+    objects: dict[str, Any] = {}
+    heirs: dict[str, str] = {}
+    verbs: Counter[str] = Counter()
+    rows = await early.ledger.connection.fetch(EVENTS, early.last, step.names)
+    steps = iter(early.answers.items())
+    until, answers = next(steps)
+    for event in [*map(recorded_event, rows), None]:
+        while event is None or event.position > until:
+            served = {one["linkedid"]: one for one in answers[LISTED][1]["calls"]}
+            assert objects == served, until
+            for path, (status, body) in answers.items():
+                if path.startswith("/v1/calls/") and status == 200:
+                    assert objects[body["linkedid"]] == body, (path, until)
+            if (following := next(steps, None)) is None:
+                break
+            until, answers = following
+        if event is None:
+            break
+        for message in messages_of(event, step.apply(event), step, CATALOG):
+            data = msgspec.json.decode(message.data)
+            name = next(iter(data))
+            linkedid, verb = message.topic.split("/")[2], name.rpartition(".")[2]
+            assert (verb == "create") == (linkedid not in objects), (name, linkedid)
+            verbs[verb] += 1
+            if verb != "delete":
+                objects[linkedid] = data[name]
+            else:
+                del objects[linkedid]
+                heirs[linkedid] = data[name]["linkedid"]
+    aliases = {alias: one["linkedid"] for one in objects.values() for alias in one["aliases"]}
+    assert heirs.items() <= aliases.items()
+    assert min(verbs["create"], verbs["update"], verbs["delete"]) > 0, verbs

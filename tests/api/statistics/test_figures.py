@@ -236,9 +236,53 @@ def union_seconds(rows: list[AgentSession], since: datetime, until: datetime) ->
     return seconds
 
 
-def test_days_have_23_24_or_25_hours() -> None:
-    zone = ZoneInfo("Europe/Berlin")
-    for (month, day), hours in (((3, 29), 23), ((10, 25), 25), ((7, 1), 24)):
-        since, until = (datetime(2026, month, one, tzinfo=zone).astimezone(UTC) for one in (day, day + 1))
-        assert edges(since, until, "day", zone) == [since, until]
-        assert len(edges(since, until, "hour", zone)) == hours + 1
+DAYS = (
+    ("Europe/Berlin", (2026, 3, 29), 23, 23),
+    ("Europe/Berlin", (2026, 10, 25), 25, 25),
+    ("Europe/Berlin", (2026, 7, 1), 24, 24),
+    ("Asia/Kolkata", (2026, 3, 29), 24, 24),
+    # Half an hour is added or left out: one bucket has an hour and a half, or half an hour.
+    ("Australia/Lord_Howe", (2026, 4, 5), 24.5, 24),
+    ("Australia/Lord_Howe", (2026, 10, 4), 23.5, 24),
+    ("Australia/Lord_Howe", (2026, 7, 1), 24, 24),
+    # The clock leaves out midnight.
+    ("America/Havana", (2026, 3, 8), 23, 23),
+    ("America/Havana", (2026, 11, 1), 25, 25),
+)
+
+
+@pytest.mark.parametrize(("name", "day", "hours", "buckets"), DAYS)
+def test_a_day_has_the_hours_of_its_clock(name: str, day: tuple[int, int, int], hours: float, buckets: int) -> None:
+    zone = ZoneInfo(name)
+    # The day after begins at midnight everywhere; Havana's own day may begin at one o'clock.
+    until = (datetime(*day, tzinfo=zone) + timedelta(days=1)).astimezone(UTC)
+    since = datetime(*day, tzinfo=zone).astimezone(UTC)
+    assert until - since == timedelta(hours=hours)
+    assert edges(since, until, "day", zone) == [since, until]
+    by_hour = edges(since, until, "hour", zone)
+    assert (by_hour[0], by_hour[-1], len(by_hour) - 1) == (since, until, buckets)
+    assert by_hour == sorted(set(by_hour))
+    # Each bucket but the first begins where the clock shows a full hour, or where it was just changed.
+    changed = [edge for edge in by_hour[1:-1] if edge.astimezone(zone).minute]
+    assert len(changed) == (1 if (name, day[1]) == ("Australia/Lord_Howe", 10) else 0)
+
+
+@pytest.mark.parametrize(
+    ("every", "since", "until", "expected"),
+    [
+        ("week", (2026, 11, 25), (2026, 12, 9), [(2026, 11, 23), (2026, 11, 30), (2026, 12, 7), (2026, 12, 14)]),
+        ("week", (2026, 11, 23), (2026, 11, 30), [(2026, 11, 23), (2026, 11, 30)]),
+        ("week", (2026, 12, 31), (2027, 1, 1), [(2026, 12, 28), (2027, 1, 4)]),
+        ("month", (2026, 1, 31), (2026, 3, 1), [(2026, 1, 1), (2026, 2, 1), (2026, 3, 1)]),
+        ("month", (2026, 3, 1), (2026, 4, 1), [(2026, 3, 1), (2026, 4, 1)]),
+        ("month", (2026, 12, 15), (2027, 1, 15), [(2026, 12, 1), (2027, 1, 1), (2027, 2, 1)]),
+        ("month", (2028, 2, 29), (2028, 2, 29), [(2028, 2, 1), (2028, 3, 1)]),
+    ],
+)
+def test_weeks_begin_on_monday_and_months_on_the_first(
+    every: Every, since: tuple[int, int, int], until: tuple[int, int, int], expected: list[tuple[int, int, int]]
+) -> None:
+    for name in ("Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"):
+        zone = ZoneInfo(name)
+        first, last, *starts = (datetime(*day, tzinfo=zone).astimezone(UTC) for day in (since, until, *expected))
+        assert edges(first, last, every, zone) == starts, name

@@ -4,6 +4,7 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,6 +12,7 @@ from projections.queues import figures
 from projections.queues.agent_sessions import AGENT_SESSIONS
 from projections.queues.figures import AgentRing, QueuePassage
 from projections.queues.session_rows import AgentSession
+from services.log.times import rfc3339_microseconds
 from services.statistics import agents, queues
 from tests.support.api_client import Client
 from tests.support.call_tables import create_tables, put_rows
@@ -195,6 +197,71 @@ async def test_csv_has_a_header_and_no_totals(client: Client, ledger: Ledger) ->
             "1.0",
             "0.0",
         )
+
+
+async def test_csv_byte_for_byte(client: Client, ledger: Ledger) -> None:
+    await put_passages(
+        ledger,
+        passage(0, 9.1, outcome="answered", wait_seconds=10.0, talk_seconds=60.5, is_transferred=True),
+        passage(1, 9.9, outcome="answered", wait_seconds=30.0, talk_seconds=30.0, ring_no_answers=2),
+        passage(2, 10.2, outcome="abandoned", wait_seconds=20.0),
+        passage(3, 11.0, queue='a,"b"', outcome="closed"),
+    )
+    reply = await client.get(f"/v1/statistics/queues?{OF_DAY}&format=csv")
+    assert await reply.read() == (
+        b"pbx,name,at,received,answered,abandoned,timeout,exit_key,left_empty,join_empty,full,closed,withdrawn,unknown,"
+        b"waiting,in_sla,in_sla_percent,answered_percent,wait_avg_seconds,wait_max_seconds,talk_seconds,"
+        b"talk_avg_seconds,transferred,ring_no_answers\r\n"
+        b'pbx,"a,""b""",2026-11-23T00:00:00.000000Z,1,0,0,0,0,0,0,0,1,0,0,0,0,,,,,0.0,,0,0\r\n'
+        b"pbx,sales,2026-11-23T00:00:00.000000Z,3,2,1,0,0,0,0,0,0,0,0,0,1,50.0,66.666667,20.0,30.0,90.5,45.25,1,2\r\n"
+    )
+    spans = [("login", 0.0, 10.0, ""), ("pause", 1.0, 2.0, 'lunch, "long"')]
+    rows = [
+        AgentSession("pbx", DAY, "Alice", kind, n, DAY + timedelta(hours=a), DAY + timedelta(hours=b), "q", reason)
+        for n, (kind, a, b, reason) in enumerate(spans)
+    ]
+    await put_rows(ledger.connection, "agent_sessions", rows)
+    reply = await client.get(f"/v1/statistics/agents?{OF_DAY}&format=csv")
+    assert await reply.read() == (
+        b"pbx,name,at,offered,answered,ring_no_answers,transferred,talk_seconds,login_seconds,pause_seconds,"
+        b"wrapup_seconds,hold_seconds,pauses,occupancy_percent\r\n"
+        b"pbx,Alice,2026-11-23T00:00:00.000000Z,0,0,0,0,0.0,36000.0,3600.0,0.0,0.0,"
+        b'"{""lunch, \\""long\\"""":3600.0}",0.0\r\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        *(("Europe/Berlin", "2026-03-29", 23), ("Europe/Berlin", "2026-10-25", 25), ("Asia/Kolkata", "2026-03-29", 24)),
+        *(("Australia/Lord_Howe", "2026-04-05", 24.5), ("Australia/Lord_Howe", "2026-10-04", 23.5)),
+    ],
+)
+async def test_a_day_of_a_zone_counts_its_own_passages(
+    client: Client, ledger: Ledger, zone: str, day: str, hours: float
+) -> None:
+    """A passage in each quarter of the day, and one just before and after it."""
+    begin = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    end = begin + timedelta(hours=hours)
+    quarter, moment = timedelta(minutes=15), timedelta(microseconds=1)
+    times = [begin - moment, *(begin + quarter * n for n in range(int(hours * 4))), end - moment, end]
+    await put_passages(ledger, *(passage(n, 0, entered_at=at, outcome="full") for n, at in enumerate(times)))
+
+    async def rows(every: str, since: datetime, until: datetime) -> list[tuple[str, int]]:
+        span = "&".join(f"{n}={t.isoformat().replace('+00:00', 'Z')}" for n, t in (("from", since), ("to", until)))
+        reply = await client.get(f"/v1/statistics/queues?{span}&every={every}&timezone={zone}")
+        return [(row["at"], row["received"]) for row in (await reply.json())["rows"]]
+
+    start = rfc3339_microseconds(begin)
+    assert await rows("day", begin, end) == [(start, int(hours * 4) + 1)]
+    around = await rows("day", begin - quarter, end + quarter)
+    assert [count for _, count in around] == [1, int(hours * 4) + 1, 1]
+    assert around[1][0] == start
+    assert around[2][0] == rfc3339_microseconds(end)
+    assert sum(count for _, count in await rows("hour", begin, end)) == int(hours * 4) + 1
+    for every in ("week", "month"):
+        whole = await rows(every, begin - timedelta(days=40), end + timedelta(days=40))
+        assert sum(count for _, count in whole) == len(times), (every, whole)
 
 
 async def test_the_default_is_the_time_zones_current_day(client: Client, ledger: Ledger) -> None:

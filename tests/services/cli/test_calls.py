@@ -8,8 +8,11 @@ import pytest
 
 from projections.calls.call_rows import CallId, CallRow, CallTag
 from services.database.connection import connect
+from tests.captures import wire
 from tests.support.call_tables import create_tables, put_rows
+from tests.support.ledger import open_ledger
 from tests.support.program import Cli
+from tests.support.recorded_events import events_of_wire
 
 START = datetime(2026, 11, 23, 14, 3, tzinfo=UTC)
 
@@ -136,6 +139,28 @@ async def test_a_story_has_the_order_of_time(cli: Cli) -> None:
         ("+50.0s", "the call ends"),
     ]
     assert json.loads((await cli.run("call", "1.9", "--json", "--pbx", "berlin")).out) == CALL
+
+
+async def test_a_story_has_the_positions_behind_it(url: str) -> None:
+    ledger = await open_ledger(url)
+    await ledger.write(*events_of_wire(wire("rich22")[:600_000]))
+    await ledger.fold()
+    linkedid, number = await ledger.connection.fetchrow(
+        "SELECT linkedid, number FROM calls WHERE outcome = 'answered' AND ended_at IS NOT NULL ORDER BY number LIMIT 1"
+    )
+    run = await Cli(url).run("call", linkedid)
+    names = {row[0]: row[1] for row in await ledger.connection.fetch("SELECT position, name FROM ledger.event")}
+    await ledger.close()
+    shown = {}
+    for line in run.out.split("\n\n")[1].splitlines():
+        text, _, positions = line.rpartition("  [")
+        shown[text.split(maxsplit=2)[2]] = [names[int(position)] for position in positions.rstrip("]").split()]
+    (first, *_) = shown
+    assert shown[first] == [names[number]] == ["Newchannel"]
+    assert next(some for text, some in shown.items() if " rings " in text)[0] == "DialBegin"
+    assert next(some for text, some in shown.items() if text.startswith("talk: ")) == ["BridgeEnter"]
+    assert next(some for text, some in shown.items() if text.startswith("end of talk")) == ["BridgeLeave"]
+    assert shown["the call ends"] == ["Hangup"]
 
 
 @pytest.mark.parametrize(

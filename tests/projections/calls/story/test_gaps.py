@@ -1,8 +1,14 @@
 """Calls in gaps and restarts, events that are late, doubled or missing, and the bounds of a call."""
 
+from datetime import UTC, datetime, timedelta
+
 from schemas.log import Connected, Disconnected
 from tests.support.calls import CallTable
 from tests.support.scene import CONFERENCE, RINGING, UP, Scene, uid
+
+
+def time_of(scene: Scene) -> datetime:
+    return datetime.fromtimestamp(round(scene.now, 6), UTC)
 
 
 def test_a_call_up_at_the_first_list() -> None:
@@ -15,9 +21,12 @@ def test_a_call_up_at_the_first_list() -> None:
             "Uniqueid": f"1795308970.{channel}",
             "Linkedid": "1795308970.1",
         }
+    start = time_of(scene)
     scene.snapshot(1, 2).wait(5)
     call = scene.hangup(2, 1).call()
-    assert (call.linkedid, call.complete, call.gaps) == ("1795308970.1", False, ["joined"])
+    assert (call.linkedid, call.complete) == ("1795308970.1", False)
+    (gap,) = call.gaps
+    assert (gap.reason, gap.from_, gap.until) == ("joined", None, start)
     assert (round(call.duration_seconds or 0), [p.number for p in call.parties]) == (35, ["100", "101"])
 
 
@@ -47,16 +56,41 @@ def test_a_leg_of_a_call_that_began_before() -> None:
 
 
 def test_a_gap_marks_open_calls() -> None:
-    scene = Scene().talk(3).own(Disconnected("eof", 1795309005.0)).wait(3).own(Connected("127.0.0.1:5038"))
-    call = scene.snapshot(1, 2).wait(2).part(1, 2).call()
-    assert (call.complete, call.gaps, call.outcome) == (False, ["disconnected"], "answered")
+    scene = Scene().talk(3)
+    last = time_of(scene) - timedelta(seconds=1)
+    scene.own(Disconnected("eof", last.timestamp())).own(Disconnected("eof", last.timestamp())).wait(3)
+    lasting = scene.call()
+    assert [(gap.reason, gap.from_, gap.until) for gap in lasting.gaps] == [("disconnected", last, None)]
+    connected = time_of(scene)
+    call = scene.own(Connected("127.0.0.1:5038")).snapshot(1, 2).wait(2).part(1, 2).call()
+    assert (call.complete, call.outcome) == (False, "answered")
+    assert [(gap.reason, gap.from_, gap.until) for gap in call.gaps] == [("disconnected", last, connected)]
+
+
+def test_a_link_may_end_without_its_event() -> None:
+    scene = Scene().talk(3)
+    connected = time_of(scene)
+    call = scene.own(Connected("127.0.0.1:5038")).snapshot(1, 2).part(1, 2).call()
+    assert [(gap.reason, gap.from_, gap.until) for gap in call.gaps] == [("disconnected", None, connected)]
+
+
+def test_each_gap_of_a_call_has_its_times() -> None:
+    scene = Scene().talk(3)
+    for _ in range(3):
+        scene.own(Disconnected("eof", time_of(scene).timestamp())).wait(3).own(Connected("127.0.0.1:5038"))
+        scene.snapshot(1, 2).wait(60)
+    call = scene.part(1, 2).call()
+    spans = [round((gap.until - gap.from_).total_seconds()) for gap in call.gaps if gap.until and gap.from_]
+    assert (spans, call.complete) == ([3, 3, 3], False)
 
 
 def test_a_list_ends_what_it_lacks() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
     scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).wait(60)
     call = scene.own(Connected("127.0.0.1:5038")).snapshot().call()
-    assert (call.state, call.outcome, call.complete, call.gaps) == ("ended", "unknown", False, ["disconnected", "lost"])
+    assert (call.state, call.outcome, call.complete) == ("ended", "unknown", False)
+    assert [gap.reason for gap in call.gaps] == ["disconnected", "lost"]
+    assert (call.gaps[1].from_, call.gaps[1].until) == (call.ended_at, time_of(scene))
     assert [(r.outcome, r.ended_at is not None) for r in call.rings] == [("cancelled", True)]
     assert (call.hangup, round(call.duration_seconds or 0)) == (None, 0)
 

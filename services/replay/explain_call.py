@@ -1,0 +1,65 @@
+"""Explains a call: the events of its row and of the rows that became part of it, and the positions of its items."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+from msgspec import Struct
+
+from projections.calls.call_rows import CallRow
+from projections.calls.calls import CALLS
+from projections.calls.story.positions import CallPositions, call_object
+from projections.engine.trace import Step
+from services.projector.checkpoints.checkpoints import read
+from services.projector.table import Table
+from services.replay.explain import Explanation, Replayable, explain_rows
+
+# The batch with the last event of the call; a PBX's clock may be wrong, so the end of the log is the second choice.
+UNTIL = """
+SELECT coalesce((SELECT last FROM ledger.batch WHERE appended < $1::timestamptz + interval '10 seconds'
+                 ORDER BY appended DESC, first DESC LIMIT 1), 0)
+"""
+
+
+class CallExplanation(Struct, frozen=True):
+    """The ``steps`` of a call, one an event, and the ``positions`` behind each item of its lists.
+
+    The lists of ``positions`` are parallel to those of the call's object.
+    """
+
+    folded: Explanation
+    steps: list[Step]
+    positions: dict[str, list[list[int]]]
+
+
+async def explain_call(pool: Replayable, row: CallRow, position: int) -> CallExplanation:
+    """Fold the part of the log that made the row of a call, which has folded the log up to ``position``.
+
+    An event of a younger call that became part of this one is an event of this one.
+    """
+    async with pool.acquire() as connection:
+        until = min(max(await connection.fetchval(UNTIL, row.tm_update), row.number), position)
+    key = (row.pbx, row.linkedid)
+    rows: dict[Any, CallRow | None] = {(row.pbx, alias): None for alias in row.aliases} | {key: row}
+    before = row.number - 1
+    folded = await explain_rows(pool, CALLS, rows, [(before, until), (before, position), (0, position)])
+    by_position: dict[int, Step] = {}
+    positions = CallPositions()
+    for number, step in enumerate(folded.steps):
+        positions.add(step)
+        # An event that changes both rows, as a merge does, is a change of the call.
+        if step.event.position not in by_position or step.key == key:
+            by_position[step.event.position] = step
+        if number % 10 == 0:
+            await asyncio.sleep(0)
+    return CallExplanation(folded, list(by_position.values()), positions.of(call_object(row)))
+
+
+async def fetch_positions(pool: asyncpg.Pool, pbx: str, linkedid: str) -> tuple[CallRow, dict[str, list[list[int]]]]:
+    """Return the row of a call and the positions of its items, empty lists if its events are archived or too many."""
+    table = Table(CALLS)
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        (row,) = table.rows(await connection.fetch(table.select, *table.key_arrays([(pbx, linkedid)])))
+        position = (await read(connection)).models[CALLS.name].position
+    explained = await explain_call(pool, row, position)
+    return row, explained.positions if explained.folded.is_exact else CallPositions().of(call_object(row))
