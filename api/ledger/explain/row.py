@@ -1,7 +1,7 @@
 """?model=<name>&key=<JSON list>: the events that led to the present row of a read model.
 
 The model is folded again over the part of the log in which the row last changed. Longer parts follow, until the fold
-gives the row that is served. Of a call, ``positions`` has those of each item: of a ring, a conversation, a transfer.
+gives the row that is served. An explanation of a call has the ``positions`` behind each ring, conversation, transfer.
 """
 
 import typing
