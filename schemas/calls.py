@@ -253,7 +253,7 @@ class CallGap(Struct):
 
     ``joined``: the call was up before its first event. ``disconnected``: there was no link to the PBX, by Ringledger's
     clock. ``lost``: the call was missing in a complete list, so its end lies between its last event and the list.
-    ``from`` is None where it is not known, ``until`` while the gap lasts.
+    ``from`` may be unknown: None. ``until`` is so while the gap lasts.
     """
 
     reason: Literal["joined", "disconnected", "lost"]

@@ -86,7 +86,7 @@ def call(
 ) -> None:
     """Show the story of one call as a timeline, with the log positions behind each line. Requires the database only.
 
-    The positions are left out if the events of the call are archived.
+    The positions are left out if the events of the call are archived, or too many to fold.
     """
     from services.calls.objects import call_object
     from services.calls.one import OF_ID, OF_PBX_AND_ID
@@ -109,8 +109,10 @@ def call(
 
     with open_database(load_settings(file)) as url:
         row, positions = asyncio.run(explain(url))
-    for line in story_lines(call_object(row), positions):
+    for line in story_lines(call_object(row), positions or {}):
         typer.echo(printable(line))
+    if positions is None:
+        typer.echo("ringledger: no positions: the events of this call are archived, or too many to fold", err=True)
 
 
 def _time(option: str, text: str | None) -> Any:

@@ -21,15 +21,16 @@ SELECT coalesce((SELECT last FROM ledger.batch WHERE appended < $1::timestamptz 
 """
 
 
-class CallExplanation(Struct, frozen=True):
-    """The ``steps`` of a call, one an event, and the ``positions`` behind each item of its lists.
+Positions = dict[str, list[list[int]]]
+"""The log positions behind each item of a call, by list; the lists are parallel to those of its object."""
 
-    The lists of ``positions`` are parallel to those of the call's object.
-    """
+
+class CallExplanation(Struct, frozen=True):
+    """The ``steps`` of a call, one an event, and the ``positions`` behind each item of its lists."""
 
     folded: Explanation
     steps: list[Step]
-    positions: dict[str, list[list[int]]]
+    positions: Positions
 
 
 async def explain_call(pool: Replayable, row: CallRow, position: int) -> CallExplanation:
@@ -55,11 +56,11 @@ async def explain_call(pool: Replayable, row: CallRow, position: int) -> CallExp
     return CallExplanation(folded, list(by_position.values()), positions.of(call_object(row)))
 
 
-async def fetch_positions(pool: asyncpg.Pool, pbx: str, linkedid: str) -> tuple[CallRow, dict[str, list[list[int]]]]:
-    """Return the row of a call and the positions of its items, empty lists if its events are archived or too many."""
+async def fetch_positions(pool: asyncpg.Pool, pbx: str, linkedid: str) -> tuple[CallRow, Positions | None]:
+    """Return the row of a call and the positions of its items, None if its events are archived or too many."""
     table = Table(CALLS)
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         (row,) = table.rows(await connection.fetch(table.select, *table.key_arrays([(pbx, linkedid)])))
         position = (await read(connection)).models[CALLS.name].position
     explained = await explain_call(pool, row, position)
-    return row, explained.positions if explained.folded.is_exact else CallPositions().of(call_object(row))
+    return row, explained.positions if explained.folded.is_exact else None

@@ -22,6 +22,11 @@ SUBSETS = {
 }
 
 
+def reasons(call: Call) -> list[str]:
+    """Return the reasons of a call's gaps."""
+    return [gap.reason for gap in call.gaps]
+
+
 def shaped(event: RecordedEvent) -> Any:
     """Return the event as the machine takes it, None for one that it does not take."""
     shape = SHAPES.get(event.name)

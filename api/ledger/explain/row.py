@@ -1,7 +1,7 @@
 """?model=<name>&key=<JSON list>: the events that led to the present row of a read model.
 
 The model is folded again over the part of the log in which the row last changed. Longer parts follow, until the fold
-gives the row that is served. Of a call, ``positions`` has those of each item: of a ring, a conversation, a transfer.
+gives the row that is served. An explanation of a call has the ``positions`` behind each ring, conversation, transfer.
 """
 
 import typing
@@ -34,6 +34,11 @@ MAX_LIMIT = 10_000
 MODELS = {model.name: (model, Table(model)) for model in ALL}
 EARLIER = (0, 10_000, 100_000, 1_000_000)
 """Positions before the row's last change at which the fold begins, one after the other."""
+# A call is named by any of its ids; an id that two calls of a PBX have is that of the newer one, as in /v1/calls.
+CALL_KEYS = """
+SELECT DISTINCT ON (pbx) pbx, linkedid FROM call_ids WHERE id = $1::text AND pbx = ANY ($2::text[])
+ORDER BY pbx, number DESC
+"""
 PBXES = "SELECT pbx FROM ledger.connection GROUP BY pbx ORDER BY pbx"
 
 
@@ -52,6 +57,8 @@ async def explain(request: web.Request) -> web.Response:
             raise UnreadyError(f"read model {model.name} is being built")
         pbxes = [pbx] if pbx is not None else [row[0] for row in await connection.fetch(PBXES)]
         keys: list[Key] = [(one, *key) for one in pbxes]
+        if model is CALLS:
+            keys = [tuple(record) for record in await connection.fetch(CALL_KEYS, key[0], pbxes)]
         rows: list[Any] = table.rows(await connection.fetch(table.select, *table.key_arrays(keys)))
         if not rows:
             raise ApiError(404, f"not found: a row of {model.name} with this key")
@@ -59,7 +66,7 @@ async def explain(request: web.Request) -> web.Response:
             raise ApiError(400, f"pbx: several PBXes have this row: {', '.join(sorted(row.pbx for row in rows))}")
         row = rows[0]
         windows = await _windows(connection, row, checkpoint.position)
-    full = (row.pbx, *key)
+    full = table.key_of(row)
     positions = {}
     if model is CALLS:
         explained = await explain_call(request.app[POOL], row, checkpoint.position)
@@ -75,7 +82,7 @@ async def explain(request: web.Request) -> web.Response:
     body = {
         "model": model.name,
         "pbx": row.pbx,
-        "key": key,
+        "key": list(full[1:]),
         "row": _row(row),
         "events": [_event(step, full) for step in steps],
         **positions,

@@ -148,9 +148,7 @@ def complete_list(pbx: Pbx, e: LinkEvent) -> None:
     if e.outcome in {"complete", "empty"}:
         for leg in [leg for leg in pbx.legs.values() if leg.ended_at is None and leg.unique_id not in pbx.listed]:
             call = pbx.homes[leg.unique_id]
-            if not call.is_lost:
-                call.add("gaps", call.gaps, Gap("lost", call.updated_at, e.at))
-            call.is_lost = True
+            lose_call(call, e.at)
             end_leg(pbx, call, leg, max(call.updated_at, leg.started_at))
         for bridge in list(pbx.bridges):
             settle_component(pbx, bridge, [], e.at)
@@ -167,21 +165,38 @@ def open_gap(pbx: Pbx, e: LinkEvent) -> None:
     """Note in every open call that events of it are missing, from the last bytes of the link on."""
     stop_snapshot(pbx, e)
     for call in set_of_calls(pbx):
-        if gap_of(call) is None:
-            call.add("gaps", call.gaps, Gap("disconnected", last_received(e)))
-            pbx.touch(call, call.updated_at)
+        begin_gap(pbx, call, e)
 
 
 def close_gap(pbx: Pbx, e: LinkEvent) -> None:
     """End the gap of every open call; a link that was lost without a Disconnected leaves one without a beginning."""
     stop_snapshot(pbx, e)
     for call in set_of_calls(pbx):
-        gap = gap_of(call)
-        if gap is None:
-            call.add("gaps", call.gaps, Gap("disconnected", None, e.at))
-        else:
-            gap.ended_at = e.at if gap.started_at is None else max(e.at, gap.started_at)
+        end_gap(pbx, call, e)
+
+
+def begin_gap(pbx: Pbx, call: OpenCall, e: LinkEvent) -> None:
+    """Note that events of a call are missing, from the last bytes of the link on."""
+    if gap_of(call) is None:
+        call.add("gaps", call.gaps, Gap("disconnected", last_received(e)))
         pbx.touch(call, call.updated_at)
+
+
+def end_gap(pbx: Pbx, call: OpenCall, e: LinkEvent) -> None:
+    """End the gap of a call at the next link."""
+    gap = gap_of(call)
+    if gap is None:
+        call.add("gaps", call.gaps, Gap("disconnected", None, e.at))
+    else:
+        gap.ended_at = e.at if gap.started_at is None else max(e.at, gap.started_at)
+    pbx.touch(call, call.updated_at)
+
+
+def lose_call(call: OpenCall, at: datetime) -> None:
+    """Note that the end of a call is missing: it lies between its last event and this time."""
+    if not call.is_lost:
+        call.add("gaps", call.gaps, Gap("lost", call.updated_at, max(at, call.updated_at)))
+    call.is_lost = True
 
 
 def gap_of(call: OpenCall) -> Gap | None:

@@ -3,8 +3,7 @@
 from datetime import datetime
 
 from projections.calls.story.call import OpenCall
-from projections.calls.story.endings import end_call, set_of_calls
-from projections.calls.story.legs import mark_gap
+from projections.calls.story.endings import end_call, lose_call, set_of_calls
 from projections.calls.story.log_late import late_call, log_offers_of, log_passages_of, write_log
 from projections.calls.story.log_passage import LogPassage
 from projections.calls.story.log_story import is_over, write_story
@@ -20,6 +19,7 @@ from projections.calls.story.queue_log import (
     take_line,
     waiting_since,
 )
+from projections.calls.story.reopen import gaps_of
 from projections.calls.story.row import Ended
 from projections.calls.story.spaces import Facts, add_facts, richer_story
 from schemas.call_settings import REFUSED
@@ -114,7 +114,11 @@ def reopen_log(pbx: Pbx, ended: Ended) -> OpenCall:
     pbx.withdraw_ended(ended)
     one = ended.call
     call = OpenCall(one.pbx, one.linkedid, ended.number, ended.updated_at, source=pbx.source)
-    call.aliases, call.gaps, call.is_lost = list(one.aliases), list(one.gaps), "lost" in one.gaps
+    call.aliases, call.gaps, call.is_lost = (
+        list(one.aliases),
+        gaps_of(one),
+        any(gap.reason == "lost" for gap in one.gaps),
+    )
     call.others = [source for source in one.sources if source != pbx.source]
     call.user_field, call.spare_account_code = one.user_field or "", one.account_code or ""
     call.log_passages, call.log_offers = log_passages_of(ended.passages), log_offers_of(ended.agent_rings)
@@ -135,6 +139,5 @@ def lose(pbx: Pbx, call: OpenCall, e: QueueLogLine) -> None:
     for passage in call.log_passages:
         if passage.is_open():
             settle(passage, call.updated_at)
-    call.is_lost = True
-    mark_gap(call, "lost")
+    lose_call(call, e.at)
     publish(pbx, call, e)

@@ -7,7 +7,7 @@ the PBX before the queue. It is over while none of its passages is open; a later
 from datetime import datetime
 
 from projections.calls.story.call import Leg, OpenCall, Ring, Talk, Transfer
-from projections.calls.story.legs import began_at, mark_gap
+from projections.calls.story.legs import began_at, join_call
 from projections.calls.story.log_passage import LogPassage
 
 
@@ -34,9 +34,9 @@ def write_story(call: OpenCall) -> None:
         elif passage.outcome == "abandoned":
             call.legs[passage.call_id].requested_at = passage.left_at
     call.up = sum(leg.ended_at is None for leg in call.legs.values())
-    call.gaps = [gap for gap in call.gaps if gap != "joined"]
+    call.gaps = [gap for gap in call.gaps if gap.reason != "joined"]
     if not call.log_passages or not all(passage.has_entry for passage in call.log_passages):
-        mark_gap(call, "joined")
+        join_call(call, first)
 
 
 def last_time(call: OpenCall, first: datetime) -> datetime:

@@ -2,14 +2,19 @@
 
 from datetime import datetime
 
-from projections.calls.story.call import LOCAL, Guest, Hold, Leg, OpenCall, Ring, Talk, Transfer, kind_of
+from projections.calls.story.call import LOCAL, Gap, Guest, Hold, Leg, OpenCall, Ring, Talk, Transfer, kind_of
 from schemas import calls as wire
+
+
+def gaps_of(call: wire.Call) -> list[Gap]:
+    """Return the gaps of an object as working state."""
+    return [Gap(gap.reason, gap.from_, gap.until) for gap in call.gaps]
 
 
 def reopen(call: wire.Call, number: int, updated_at: datetime) -> OpenCall:
     """Return the legs, rings, talks, transfers and holds of an object as working state."""
     state = OpenCall(call.pbx, call.linkedid, number, updated_at, aliases=list(call.aliases))
-    state.gaps = list(call.gaps)
+    state.gaps = gaps_of(call)
     state.user_field, state.account_code = call.user_field or "", call.account_code or ""
     for one in call.legs:
         kind = LOCAL if one.local else kind_of(one.channel)

@@ -11,11 +11,12 @@ from msgspec import Struct
 from api.app_keys import CHECKPOINTS
 from schemas.call_settings import CallSettings
 from schemas.log import NewEvent
-from services.log.call_settings import write_call_settings
 from services.projector import saved_states
 from tests.captures import wire
 from tests.support.api_client import Client, serving
 from tests.support.database import READ_MODELS, cloned
+from tests.support.folding import own
+from tests.support.folding import own
 from tests.support.ledger import Ledger, open_ledger
 from tests.support.recorded_events import events_of_wire
 
@@ -70,7 +71,8 @@ async def _folded_in_steps(postgresql_url: str, folder: Path, events: list[NewEv
     async with cloned(postgresql_url, READ_MODELS) as url:
         ledger = await open_ledger(url)
         async with serving(ledger, folder) as client:
-            await write_call_settings(ledger.connection, CallSettings(trunks=("PJSIP/trunk",)))
+            # The settings are as old as the recording, so that an as_of by time has them too.
+            await ledger.write(own(CallSettings(trunks=("PJSIP/trunk",)), events[0].recorded), pbx="")
             last = await ledger.write(*events)
             first = last - len(events) + 1
             answers: dict[int, dict[str, Answer]] = {}

@@ -40,6 +40,8 @@ async def test_each_item_of_a_call_has_its_events(early: Early) -> None:
         positions = [event["position"] for event in explained["events"]]
         assert positions == sorted(set(positions)) != []
         merged += any("of" in event for event in explained["events"])
+        for alias in call["aliases"]:
+            assert await explanation(early.client, alias) == explained
         for name, begin in BEGIN.items():
             assert len(explained["positions"][name]) == len(call[name])
             for item, some in zip(call[name], explained["positions"][name], strict=True):

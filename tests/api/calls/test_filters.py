@@ -20,7 +20,7 @@ LIST_MEMBERS = {
 }
 
 
-class Found(Struct):
+class ServedCall(Struct):
     """A call as it is served, and what its row has besides: its place in the order, and the agents whom queues rang."""
 
     call: dict[str, Any]
@@ -28,7 +28,7 @@ class Found(Struct):
     agents: set[str]
 
 
-TESTS: dict[str, Callable[[Found, str], bool]] = {
+TESTS: dict[str, Callable[[ServedCall, str], bool]] = {
     "pbx": lambda one, value: one.call["pbx"] == value,
     "number": lambda one, value: re.sub(r"\D", "", value) in numbers_of(one.call),
     "endpoint": lambda one, value: value in {party["endpoint"] for party in one.call["parties"]},
@@ -44,7 +44,7 @@ TESTS: dict[str, Callable[[Found, str], bool]] = {
 }
 
 
-def values_of(every: list[Found]) -> dict[str, list[str]]:
+def values_of(every: list[ServedCall]) -> dict[str, list[str]]:
     """Return the values of each filter that occur, and one that does not."""
     calls = [one.call for one in every]
     values: dict[str, set[str]] = {
@@ -64,19 +64,19 @@ def values_of(every: list[Found]) -> dict[str, list[str]]:
     return {name: sorted(some) for name, some in values.items()}
 
 
-async def all_of(early: Early) -> list[Found]:
+async def all_of(early: Early) -> list[ServedCall]:
     """Return every call in the order of a list."""
     rows = {
         row["linkedid"]: row
         for row in await early.ledger.connection.fetch("SELECT linkedid, number, agent_rings, passages FROM calls")
     }
-    found = []
+    served = []
     for call in early.answers[early.last][LISTED][1]["calls"]:
         row = rows[call["linkedid"]]
         parts = [*row["agent_rings"], *row["passages"]]
         agents = {part[name] for part in parts for name in ("agent", "interface") if part[name]}
-        found.append(Found(call, row["number"], agents))
-    return sorted(found, key=lambda one: (one.call["started_at"], one.number), reverse=True)
+        served.append(ServedCall(call, row["number"], agents))
+    return sorted(served, key=lambda one: (one.call["started_at"], one.number), reverse=True)
 
 
 async def pages(early: Early, query: dict[str, str]) -> list[dict[str, Any]]:
@@ -117,7 +117,7 @@ async def test_filters_select_what_a_search_selects(early: Early) -> None:
 
 
 @pytest.mark.parametrize("id_of", ["linkedid", "alias", "channel"])
-async def test_a_call_is_found_by_each_of_its_ids(early: Early, id_of: str) -> None:
+async def test_each_of_its_ids_finds_a_call(early: Early, id_of: str) -> None:
     compared = 0
     for call in early.answers[early.last][LISTED][1]["calls"]:
         channels = [leg["unique_id"] for leg in call["legs"]]

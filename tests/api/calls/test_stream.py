@@ -72,7 +72,7 @@ FROM ledger.event WHERE position <= $1 AND name = ANY($2::text[]) ORDER BY posit
 """
 
 
-async def test_a_client_of_the_stream_has_what_the_view_serves(early: Early) -> None:
+async def test_a_stream_has_what_the_view_serves(early: Early) -> None:
     """At each step of the fold: the objects of all messages so far, and the answers of /v1/calls."""
     step = StepFold([CALLS], {"calls": (FoldState(), [])})
     objects: dict[str, Any] = {}

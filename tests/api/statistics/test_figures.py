@@ -279,7 +279,7 @@ def test_a_day_has_the_hours_of_its_clock(name: str, day: tuple[int, int, int], 
         ("month", (2028, 2, 29), (2028, 2, 29), [(2028, 2, 1), (2028, 3, 1)]),
     ],
 )
-def test_weeks_begin_on_monday_and_months_on_the_first(
+def test_weeks_begin_on_monday_months_on_the_first(
     every: Every, since: tuple[int, int, int], until: tuple[int, int, int], expected: list[tuple[int, int, int]]
 ) -> None:
     for name in ("Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"):

@@ -237,7 +237,7 @@ async def test_csv_byte_for_byte(client: Client, ledger: Ledger) -> None:
         *(("Australia/Lord_Howe", "2026-04-05", 24.5), ("Australia/Lord_Howe", "2026-10-04", 23.5)),
     ],
 )
-async def test_a_day_of_a_zone_counts_its_own_passages(
+async def test_a_day_of_a_zone_counts_its_passages(
     client: Client, ledger: Ledger, zone: str, day: str, hours: float
 ) -> None:
     """A passage in each quarter of the day, and one just before and after it."""

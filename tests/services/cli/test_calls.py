@@ -121,6 +121,7 @@ async def test_calls_are_listed_by_their_filters(cli: Cli) -> None:
 async def test_a_story_has_the_order_of_time(cli: Cli) -> None:
     run = await cli.run("call", "1.9")
     assert (run.code, "\x1b" in run.out) == (0, False)
+    assert "no positions: the events of this call are archived" in run.err
     lines = [line.split(maxsplit=2)[1:] for line in run.out.split("\n\n")[1].splitlines()]
     assert [(passed, text.split(" (")[0]) for passed, text in lines] == [
         ("+0.0s", "Alice 100"),

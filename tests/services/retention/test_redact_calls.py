@@ -11,8 +11,7 @@ from schemas.log import NewEvent
 from services.log.append import append_events
 from services.projector import saved_states
 from tests.projections.calls.story.scenes import blind, complete, connected, rung, waiting
-from tests.services.retention.test_redact_command import run
-from tests.support.redacting import NUMBER, fold, fold_from_scratch, tables, tables_holding
+from tests.support.redacting import NUMBER, fold, fold_from_scratch, run_redact, tables, tables_holding
 from tests.support.scene import Scene, uid
 
 HOLDERS = {
@@ -54,10 +53,10 @@ async def test_another_notation_is_another_number(url: str, connection: asyncpg.
     await fold(connection)
     with_digits = f"SELECT pbx FROM call_tags WHERE kind = 'number' AND value = '{NUMBER}' ORDER BY pbx"
     assert [row["pbx"] for row in await connection.fetch(with_digits)] == ["b", "c"]
-    done = await asyncio.to_thread(run, url, tmp_path, "--number", NUMBER, "--reason", "a request")
+    done = await asyncio.to_thread(run_redact, url, tmp_path, "--number", NUMBER, "--reason", "a request")
     assert done.returncode == 0, done.stderr
     assert [row["pbx"] for row in await connection.fetch(with_digits)] == ["c"]
-    again = await asyncio.to_thread(run, url, tmp_path, "--number", NUMBER, "--reason", "a request")
+    again = await asyncio.to_thread(run_redact, url, tmp_path, "--number", NUMBER, "--reason", "a request")
     assert (again.returncode, again.stdout.splitlines()[0]) == (
         0,
         "nothing to do: neither the log nor a read model contains it",
@@ -79,7 +78,7 @@ async def test_no_number_is_left_in_a_call(
         assert NUMBER in str(ended["body"][name]), name
     assert (ended["story"], lasting["body"], NUMBER in str(lasting["story"])) == (None, None, True)
 
-    done = await asyncio.to_thread(run, url, tmp_path, "--number", NUMBER, "--reason", "a request")
+    done = await asyncio.to_thread(run_redact, url, tmp_path, "--number", NUMBER, "--reason", "a request")
     assert (done.returncode, NUMBER in done.stdout + done.stderr) == (0, False), done.stderr
     assert "calls" in done.stdout
     assert await tables_holding(connection, NUMBER) == []
@@ -88,6 +87,6 @@ async def test_no_number_is_left_in_a_call(
     assert token.startswith("redacted-")
     # Nothing else has changed, neither in the calls nor in the tags; a token has no digits, so no tag of a number.
     assert str(after) == str(before).replace(NUMBER, token)
-    kept = [(kind, value.replace(NUMBER, token)) for kind, value in tags if (kind, value) != ("number", NUMBER)]
-    assert [tuple(tag) for tag in await connection.fetch(TAGS)] == sorted(kept)
+    others = [(kind, value.replace(NUMBER, token)) for kind, value in tags if (kind, value) != ("number", NUMBER)]
+    assert [tuple(tag) for tag in await connection.fetch(TAGS)] == sorted(others)
     assert await tables(connection) == await fold_from_scratch(connection)

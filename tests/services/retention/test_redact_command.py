@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import asyncpg
@@ -12,19 +11,22 @@ import asyncpg
 from schemas.log import NewEvent
 from services.log.append import append_events
 from services.log.read import head_position
-from tests.support.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, fold_from_scratch, tables, tables_holding
+from tests.support.redacting import (
+    ALL_EVENTS,
+    NUMBER,
+    PROGRAM,
+    VARIETY,
+    fold,
+    fold_from_scratch,
+    run_redact,
+    tables,
+    tables_holding,
+)
 
-PROGRAM = str(Path(sys.executable).parent / "ringledger")
 NOTHING = """\
 nothing to do: neither the log nor a read model contains it
 2 events contain the same characters within something else; left unchanged
 """
-
-
-def run(url: str, data: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)}
-    command = [PROGRAM, "redact", *arguments]
-    return subprocess.run(command, env=environ, input=stdin, capture_output=True, text=True, check=False)
 
 
 def verify(url: str, data: Path, *arguments: str) -> tuple[int, str, str]:
@@ -42,7 +44,7 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     output = []
 
     async def ran(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        done = await asyncio.to_thread(run, url, data, *arguments, stdin=stdin)
+        done = await asyncio.to_thread(run_redact, url, data, *arguments, stdin=stdin)
         output.append(done.stdout + done.stderr)
         return done.returncode, done.stdout, done.stderr
 
@@ -89,9 +91,9 @@ async def test_a_redaction_that_was_made_up_is_named(url: str, connection: async
 
 
 async def test_without_a_ledger_and_without_a_database(empty_url: str, tmp_path: Path) -> None:
-    nothing = await asyncio.to_thread(run, empty_url, tmp_path, "--number", NUMBER)
+    nothing = await asyncio.to_thread(run_redact, empty_url, tmp_path, "--number", NUMBER)
     assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
     assert "`ringledger migrate`" in nothing.stderr
-    nowhere = await asyncio.to_thread(run, "postgresql://127.0.0.1:1/x", tmp_path, "--number", NUMBER)
+    nowhere = await asyncio.to_thread(run_redact, "postgresql://127.0.0.1:1/x", tmp_path, "--number", NUMBER)
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
     assert "PostgreSQL does not answer" in nowhere.stderr

@@ -1,8 +1,9 @@
 """Calls of CEL whose end is in no line: they ended in a gap of the link, or by a restart of the PBX."""
 
+from datetime import datetime
+
 from projections.calls.story.call import OpenCall, age_of
-from projections.calls.story.endings import end_leg, set_of_calls
-from projections.calls.story.legs import mark_gap
+from projections.calls.story.endings import begin_gap, end_gap, end_leg, lose_call, set_of_calls
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.spaces import Spaces
 from schemas.ami.cel import CelEvent
@@ -24,13 +25,12 @@ def follow_link(spaces: Spaces, e: LinkEvent) -> None:
     elif e.type in {"Disconnected", "Connected"}:
         for call in set_of_calls(space):
             if call.feed == "ami":
-                mark_gap(call, "disconnected")
-                space.touch(call, call.updated_at)
+                (begin_gap if e.type == "Disconnected" else end_gap)(space, call, e)
     elif e.type == "SnapshotListed" and e.action == "CoreShowChannels" and e.epoch == spaces.ami.epoch:
         for call in set_of_calls(space) if e.outcome in {"complete", "empty"} else ():
             limits = spaces.snapshots[-1:] if call.feed == "ami" else spaces.snapshots[-2:-1]
             if limits and call.position < limits[0]:
-                lose(space, call)
+                lose(space, call, e.at)
 
 
 def end_before_restart(pbx: Pbx, e: CelEvent) -> None:
@@ -40,15 +40,14 @@ def end_before_restart(pbx: Pbx, e: CelEvent) -> None:
     if pbx.newest and is_comparable and now[0] > before[0] and now[1] < before[1] - JITTER:
         for call in set_of_calls(pbx):
             if all(age_of(one)[0] < now[0] and age_of(one)[1] > now[1] for one in call.legs):
-                lose(pbx, call)
+                lose(pbx, call, e.at)
         pbx.newest = e.unique_id
     elif now[0] < 1 << 62 and (not is_comparable or not pbx.newest or now > before):
         pbx.newest = e.unique_id
 
 
-def lose(pbx: Pbx, call: OpenCall) -> None:
+def lose(pbx: Pbx, call: OpenCall, at: datetime) -> None:
     """End a call as of its last line."""
-    mark_gap(call, "lost")
-    call.is_lost = True
+    lose_call(call, at)
     for leg in [leg for leg in call.legs.values() if leg.ended_at is None]:
         end_leg(pbx, call, leg, max(call.updated_at, leg.started_at))

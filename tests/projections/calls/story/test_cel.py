@@ -8,7 +8,7 @@ from schemas.ami.cel import OLD_NAMES
 from schemas.calls import Call
 from schemas.cel_columns import DEFAULT, CelColumns
 from tests.projections.calls.story.cel_scene import CelScene
-from tests.support.calls import CallTable
+from tests.support.calls import CallTable, reasons
 from tests.support.folding import own
 from tests.support.scene import BEGIN, uid
 
@@ -197,4 +197,4 @@ def test_calls_of_a_running_file_are_not_complete() -> None:
     scene = CelScene().talk(1)
     scene.events = scene.events[4:]
     call = scene.leave(1, "b").leave(2, "b").end(1, 2).call()
-    assert (call.complete, call.gaps, talks(call)) == (False, ["joined"], [["100", "101"]])
+    assert (call.complete, reasons(call), talks(call)) == (False, ["joined"], [["100", "101"]])

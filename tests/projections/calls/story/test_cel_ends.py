@@ -2,7 +2,7 @@
 
 from schemas.log import Connected, Disconnected, NewEvent, SnapshotListed, SnapshotStarted
 from tests.projections.calls.story.cel_scene import CelScene
-from tests.support.calls import CallTable
+from tests.support.calls import CallTable, reasons
 from tests.support.folding import own
 from tests.support.scene import Scene, uid
 
@@ -17,7 +17,7 @@ def test_a_restart_ends_the_calls_before_it() -> None:
     scene.channels[1] = scene.channels[101] | {"uniqueid": "1795309060.1", "linkedid": "1795309060.1"}
     scene.emit("CHAN_START", 1)
     before, after = scene.calls().values()
-    assert (before.state, before.outcome, before.gaps) == ("ended", "unknown", ["lost"])
+    assert (before.state, before.outcome, reasons(before)) == ("ended", "unknown", ["lost"])
     assert before.ended_at == before.started_at
     assert (after.linkedid, after.state) == ("1795309060.1", "pbx")
 
@@ -32,10 +32,10 @@ def test_a_list_ends_a_call_it_lacks() -> None:
     scene = CelScene(is_file=False).talk(2)
     scene.events += [own(Disconnected("test", scene.now), scene.now), own(Connected("pbx"), scene.now + 60)]
     call = scene.call()
-    assert (call.state, call.gaps) == ("talking", ["disconnected"])
+    assert (call.state, reasons(call)) == ("talking", ["disconnected"])
     scene.events += empty_list(7, scene.now + 61)
     call = scene.call()
-    assert (call.state, call.outcome, call.gaps) == ("ended", "answered", ["disconnected", "lost"])
+    assert (call.state, call.outcome, reasons(call)) == ("ended", "answered", ["disconnected", "lost"])
 
 
 def test_a_call_with_later_lines_survives_a_list() -> None:

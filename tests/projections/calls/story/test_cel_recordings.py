@@ -11,6 +11,7 @@ from schemas.ami.call import HangupRequest
 from schemas.calls import Call, Party
 from tests.projections.calls.story.recorded import NAMES
 from tests.projections.calls.story.sources import events_of, table_of
+from tests.support.calls import reasons
 
 Members = dict[str, Callable[[Call], Any]]
 
@@ -24,7 +25,7 @@ def uid(party: Party | None) -> str | None:
 
 EQUAL: Members = {
     "linkedid, aliases": lambda c: (c.linkedid, c.aliases),
-    "complete, gaps": lambda c: (c.complete, c.gaps),
+    "complete, gaps": lambda c: (c.complete, reasons(c)),
     "originated": lambda c: c.originated,
     "direction": lambda c: c.direction,
     "account_code": lambda c: c.account_code,

@@ -49,6 +49,7 @@ def folded(events: Sequence[Any], dice: random.Random) -> CallTable:
 
 def assert_all_over(table: CallTable) -> list[Call]:
     """Assert that a complete list without channels leaves nothing open; return the calls."""
+    table.position = 1_000_000  # after all events
     last = ListSnapshot("CoreShowChannels", epoch=99_999)
     calls = list(table.take(last.start, last.empty, last.over).calls(untold=True).values())
     assert len(calls) > 200

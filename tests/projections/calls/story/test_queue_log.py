@@ -6,7 +6,7 @@ import pytest
 
 from schemas.call_settings import QUEUE_EVENTS, CallSettings
 from schemas.calls import Call
-from tests.support.calls import CallTable
+from tests.support.calls import CallTable, reasons
 from tests.support.folding import own
 from tests.support.queue_log_cases import RULES
 from tests.support.queue_log_events import queue_log_event, queue_log_events
@@ -153,7 +153,7 @@ def test_a_file_begins_in_the_middle() -> None:
     )
     (passage,) = call.queues
     assert (seconds(passage.entered_at), passage.wait_seconds, passage.position) == (1795309003, 7, None)
-    assert (call.complete, call.gaps) == (False, ["joined"])
+    assert (call.complete, reasons(call)) == (False, ["joined"])
 
 
 def test_the_older_file_may_be_imported_later() -> None:
@@ -162,7 +162,7 @@ def test_the_older_file_may_be_imported_later() -> None:
     call = table.call()
     (passage,) = call.queues
     assert (passage.position, passage.outcome, passage.talk_seconds) == (2, "answered", 60)
-    assert (call.caller and call.caller.number, call.complete, call.gaps) == ("5550101", True, [])
+    assert (call.caller and call.caller.number, call.complete, reasons(call)) == ("5550101", True, [])
 
 
 def test_an_old_file_names_no_channel_that_answered() -> None:
@@ -199,7 +199,7 @@ def test_a_caller_transferred_into_the_queue() -> None:
 
 def test_a_start_of_asterisk_ends_open_calls() -> None:
     call = call_of(*WHOLE[:3], "1795309500|NONE|NONE|NONE|QUEUESTART|")
-    assert (call.state, call.outcome, call.complete, call.gaps) == ("ended", "answered", False, ["lost"])
+    assert (call.state, call.outcome, call.complete, reasons(call)) == ("ended", "answered", False, ["lost"])
     assert seconds(call.ended_at) == 1795309010
     call = call_of(WHOLE[0], "1795309500|NONE|NONE|NONE|QUEUESTART|")
     assert [(q.outcome, seconds(q.left_at)) for q in call.queues] == [("unknown", 1795309003)]
