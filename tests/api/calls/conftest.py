@@ -16,7 +16,6 @@ from tests.captures import wire
 from tests.support.api_client import Client, serving
 from tests.support.database import READ_MODELS, cloned
 from tests.support.folding import own
-from tests.support.folding import own
 from tests.support.ledger import Ledger, open_ledger
 from tests.support.recorded_events import events_of_wire
 
@@ -59,11 +58,8 @@ async def read_all(client: Client, ids: list[str]) -> dict[str, Answer]:
 @pytest.fixture(scope="session")
 async def early(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Early]:
     events = events_of_wire(wire("rich22")[:RECORDED_BYTES])
-    with pytest.MonkeyPatch.context() as patch:
-        # A fold of the past, or of a call, starts at one of several saved states.
-        patch.setattr(saved_states, "SAVE_INTERVAL", SAVE_INTERVAL)
-        async with _folded_in_steps(postgresql_url, tmp_path_factory.mktemp("data"), events) as early:
-            yield early
+    async with _folded_in_steps(postgresql_url, tmp_path_factory.mktemp("data"), events) as early:
+        yield early
 
 
 @asynccontextmanager
@@ -78,8 +74,11 @@ async def _folded_in_steps(postgresql_url: str, folder: Path, events: list[NewEv
             answers: dict[int, dict[str, Answer]] = {}
             for step in range(1, STEPS + 1):
                 position = first - 1 + len(events) * step // STEPS
-                while (at := ledger.projector.cursors[0].position) < position:
-                    await ledger.projector.advance(position - at)
+                with pytest.MonkeyPatch.context() as patch:
+                    # A fold of the past, or of a call, starts at one of several saved states.
+                    patch.setattr(saved_states, "SAVE_INTERVAL", SAVE_INTERVAL)
+                    while (at := ledger.projector.cursors[0].position) < position:
+                        await ledger.projector.advance(position - at)
                 await client.app[CHECKPOINTS].refresh()
                 some = await ledger.connection.fetch("SELECT id FROM call_ids ORDER BY number DESC, id LIMIT 3")
                 answers[position] = await read_all(client, [row["id"] for row in some])

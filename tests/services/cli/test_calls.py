@@ -157,7 +157,7 @@ async def test_a_story_has_the_positions_behind_it(url: str) -> None:
         text, _, positions = line.rpartition("  [")
         shown[text.split(maxsplit=2)[2]] = [names[int(position)] for position in positions.rstrip("]").split()]
     (first, *_) = shown
-    assert shown[first] == [names[number]] == ["Newchannel"]
+    assert shown[first] == [names[number]] == ["CEL"]
     assert next(some for text, some in shown.items() if " rings " in text)[0] == "DialBegin"
     assert next(some for text, some in shown.items() if text.startswith("talk: ")) == ["BridgeEnter"]
     assert next(some for text, some in shown.items() if text.startswith("end of talk")) == ["BridgeLeave"]

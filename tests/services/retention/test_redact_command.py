@@ -64,7 +64,7 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     code, out, _ = await ran("--number", "-", "--reason", "asked for it", stdin=f"+{NUMBER}\n")
     assert code == 0
     assert re.match(r"redacted-[g-v]{12}: 9 events redacted \(positions 1 to 9\):\n", out)
-    assert "read models rebuilt: call_records, calls, channels, " in out
+    assert "read models rebuilt: agent_sessions, call_records, calls, channels, " in out
     head = await head_position(connection)
     name = out.partition(":")[0]
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
