@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from projections.calls.call_rows import CallRow
 from projections.calls.calls import CALLS
-from projections.calls.story.positions import CallPositions, call_object
+from projections.calls.story.positions import CallPositions
 from projections.engine.trace import Step
 from services.projector.checkpoints.checkpoints import read
 from services.projector.table import Table
@@ -46,14 +46,13 @@ async def explain_call(pool: Replayable, row: CallRow, position: int) -> CallExp
     folded = await explain_rows(pool, CALLS, rows, [(before, until), (before, position), (0, position)])
     by_position: dict[int, Step] = {}
     positions = CallPositions()
-    for number, step in enumerate(folded.steps):
+    for step in folded.steps:
         positions.add(step)
+        await asyncio.sleep(0)
         # An event that changes both rows, as a merge does, is a change of the call.
         if step.event.position not in by_position or step.key == key:
             by_position[step.event.position] = step
-        if number % 10 == 0:
-            await asyncio.sleep(0)
-    return CallExplanation(folded, list(by_position.values()), positions.of(call_object(row)))
+    return CallExplanation(folded, list(by_position.values()), positions.of(row))
 
 
 async def fetch_positions(pool: asyncpg.Pool, pbx: str, linkedid: str) -> tuple[CallRow, Positions | None]:

@@ -3,14 +3,20 @@
 Nothing of it is stored. An explanation folds the call again, and compares the call before and after each event.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from projections.calls.call_rows import CallRow, as_wire
+import msgspec
+
+from projections.calls.call_rows import CallRow
 from projections.calls.story.row import call_of
+from projections.engine.model import Key
 from projections.engine.trace import Step
 
 Item = Mapping[str, Any]
+Call = dict[str, list[Item]]
+"""The lists of a call."""
 
 LISTS: dict[str, tuple[str, ...]] = {
     "rings": ("to", "started_at"),
@@ -37,52 +43,59 @@ class CallPositions:
     """The positions of the items of one call; `add` takes the steps of its row and those of its aliases in order."""
 
     def __init__(self) -> None:
+        self._calls: dict[Key, Call] = {}
         self._items: dict[Any, Any] = {}
         self._positions: dict[Any, list[int]] = {}
 
     def add(self, step: Step) -> None:
         """Note the items that an event changed; a merge moves them to another row without a change."""
+        before: Call = self._calls.pop(step.key, {})
         if step.after is None:
             return
-        for identity, item in items_of(call_object(step.after)):
-            if self._items.get(identity) == item:
-                continue
-            self._items[identity] = item
-            positions = self._positions.setdefault(identity, [])
-            if len(positions) == MOST_POSITIONS:
-                positions.pop()
-            positions.append(step.event.position)
+        after = self._calls[step.key] = lists_of(step.after)
+        for name, items in after.items():
+            old = before.get(name, [])
+            for number, one in enumerate(items):
+                # Most items are as they were: only the others are looked at closely.
+                if number >= len(old) or old[number] != one:
+                    self._compare(name, one, step.event.position)
 
-    def of(self, call: Item) -> dict[str, list[list[int]]]:
+    def _compare(self, name: str, one: Item, position: int) -> None:
+        item = {member: _plain(value) for member, value in one.items()}
+        identity = _identity(name, item)
+        if self._items.get(identity) == item:
+            return
+        self._items[identity] = item
+        positions = self._positions.setdefault(identity, [])
+        if len(positions) == MOST_POSITIONS:
+            positions.pop()
+        positions.append(position)
+
+    def of(self, row: CallRow) -> dict[str, list[list[int]]]:
         """Return the positions of each item, in lists that are parallel to those of the call."""
-        made: dict[str, list[list[int]]] = {name: [] for name in LISTS}
-        for identity, _ in items_of(call):
-            made[identity[0]].append(self._positions.get(identity, []))
-        return made
+        return {
+            name: [self._positions.get(_identity(name, one), []) for one in items]
+            for name, items in lists_of(row).items()
+        }
 
 
-def call_object(row: CallRow) -> dict[str, Any]:
-    """Return the object of a row, ended or not."""
-    return row.body if row.body is not None else as_wire(call_of(row))
+def lists_of(row: CallRow) -> Call:
+    """Return the lists of a call, ended or not, with times as datetimes."""
+    call = msgspec.to_builtins(call_of(row), builtin_types=(datetime,))
+    return {name: call[name] for name in LISTS}
 
 
-def items_of(call: Item) -> Iterator[tuple[Any, Any]]:
-    """Yield the identity of each item, and the item with the unique ids of its persons.
-
-    A person's number and name belong to the channel, so a change of these is no change of the item.
-    """
-    for name, members in LISTS.items():
-        count: dict[Any, int] = {}
-        for one in call[name]:
-            item = {member: _plain(value) for member, value in one.items()}
-            identity = (name, *(item[member] for member in members))
-            count[identity] = number = count.get(identity, -1) + 1
-            yield (*identity, number), item
+def _identity(name: str, item: Item) -> tuple[Any, ...]:
+    return (name, *(_plain(item[member]) for member in LISTS[name]))
 
 
 def _plain(value: Any) -> Any:
+    """Return a value with the unique ids of its persons.
+
+    A person's number and name belong to the channel, so a change of these is no change of the item.
+    """
     if isinstance(value, dict):
         return value.get("unique_id", tuple(sorted(value.items(), key=str)))
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return tuple(sorted((_plain(one) for one in value), key=str))
     return value

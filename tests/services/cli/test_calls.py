@@ -46,9 +46,12 @@ CALL: dict[str, Any] = {
     "ended_at": at(50),
     "duration_seconds": 50.0,
     "talk_seconds": 40.0,
+    "account_code": None,
+    "user_field": None,
     "outcome": "answered",
     "hangup": {"at": at(49), "by": "caller", "party": CALLER, "cause": 16, "cause_text": "Normal Clearing"},
-    "caller": CALLER,
+    "caller": CALLER | {"number_at_start": "100", "name_at_start": "Alice"},
+    "answered_by": PHONE,
     "dialled": {"number": "600", "context": "default"},
     "destination": PHONE,
     "rings": [
