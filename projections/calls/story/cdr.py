@@ -54,9 +54,9 @@ def is_half(leg: Leg) -> bool:
 def _caller_leg(call: OpenCall, e: Cdr, when: Times) -> Leg:
     """Return the leg of a record's first channel, with what the record has of it."""
     unique_id = e.unique_id or e.channel
-    leg = call.legs.get(unique_id) or _by_name(call, e.channel)
-    if leg is not None and leg.unique_id != unique_id:
-        _give_unique_id(call, leg, unique_id)
+    leg = call.legs.get(unique_id)
+    if leg is None and (same := call.legs.get(e.channel)) is not None:
+        leg = _give_unique_id(call, same, unique_id)
     if leg is None:
         leg = Leg(unique_id, e.channel, when.start, [e.linked_id or unique_id], kind=kind_of(e.channel), is_fixed=True)
         call.legs[unique_id] = leg
@@ -100,7 +100,7 @@ def _by_name(call: OpenCall, channel: str) -> Leg | None:
     return next((leg for leg in call.legs.values() if leg.channel == channel), None)
 
 
-def _give_unique_id(call: OpenCall, leg: Leg, unique_id: str) -> None:
+def _give_unique_id(call: OpenCall, leg: Leg, unique_id: str) -> Leg:
     """Replace the name in the place of a channel's unique id."""
     name = leg.unique_id
     call.legs = {unique_id if one == name else one: value for one, value in call.legs.items()}
@@ -110,6 +110,7 @@ def _give_unique_id(call: OpenCall, leg: Leg, unique_id: str) -> None:
         ring.source = unique_id if ring.source == name else ring.source
     for talk in call.talks:
         talk.persons = sorted(unique_id if person == name else person for person in talk.persons)
+    return leg
 
 
 def _add_talk(call: OpenCall, talk: Talk) -> None:

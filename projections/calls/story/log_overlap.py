@@ -14,6 +14,9 @@ from projections.calls.story.log_passage import NEAR, LogPassage
 from projections.calls.story.people import caller_of
 from schemas.call_settings import REFUSED
 
+UNCERTAIN = {"", "cancelled"}
+"""Outcomes of a ring that a lost link may have given it."""
+
 
 def all_passages(call: OpenCall) -> list[Passage]:
     """Return the passages of a call that count, by the time of entry."""
@@ -67,10 +70,6 @@ def added_offers(call: OpenCall) -> list[Offer]:
     return [one for one in call.log_offers if not any(is_same_offer(one, mine) for mine in own)]
 
 
-UNCERTAIN = {"", "cancelled"}
-"""Outcomes of a ring that a lost link may have given it."""
-
-
 def _has_better(call: OpenCall, mine: Offer) -> bool:
     certain = [other for other in call.offers if other.outcome not in UNCERTAIN]
     return any(
@@ -93,9 +92,11 @@ def is_same_passage(one: LogPassage, other: Passage | LogPassage) -> bool:
 
 
 def is_same_offer(one: Offer, other: Offer) -> bool:
-    """Return whether two sources have one ring of an agent; ``other`` may not have ended yet."""
+    """Return whether two sources have one ring of an agent; the end of ``other`` may not be known."""
     if one.queue != other.queue or one.member not in {other.member, other.interface}:
         return False
+    if other.outcome not in UNCERTAIN:
+        return is_near(one.ended_at, other.ended_at)
     end = one.ended_at or one.started_at
     return other.started_at - NEAR <= end and (other.ended_at is None or one.started_at <= other.ended_at + NEAR)
 

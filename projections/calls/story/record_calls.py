@@ -1,13 +1,13 @@
 """Calls that only call records have, and what a record adds to a call of a richer source."""
 
 from projections.calls.story import cdr
-from projections.calls.story.call import OpenCall, by_wealth
+from projections.calls.story.call import Legacy, OpenCall, by_wealth
 from projections.calls.story.endings import end_call
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.people import caller_of
 from projections.calls.story.reopen import reopen
 from projections.calls.story.row import Ended
-from projections.calls.story.spaces import richer_story
+from projections.calls.story.spaces import Story, find_story, give, richer_story
 from projections.engine.pbx_clock import times
 from schemas.ami.cdr import Cdr
 
@@ -19,12 +19,27 @@ def fold_record(pbx: Pbx, e: Cdr) -> None:
         take_own(pbx, e)
         return
     space, story = match
+    if space.source == "queue_log":
+        add_ids(pbx, space, story, e)
     if isinstance(story, Ended):
         complete_ended(space, story, e)
         return
     story.add_source("cdr")
     add_fields(story, e)
     space.touch(story, e.at)
+
+
+def add_ids(pbx: Pbx, space: Pbx, story: Story, e: Cdr) -> None:
+    """Give a call of queue_log the ids of its record, with the records under them: the file lacks linked ids."""
+    for one in (e.unique_id, e.linked_id):
+        if not one or find_story((space,), one) is not None:
+            continue
+        ended = pbx.ended.get(one)
+        if ended is None:
+            give(space, story, Legacy(e.position, [one], [pbx.source], "", "", [], []))
+        else:
+            pbx.withdraw_ended(ended)
+            give(space, story, ended.legacy())
 
 
 def add_fields(call: OpenCall, e: Cdr) -> None:

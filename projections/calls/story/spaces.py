@@ -9,7 +9,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from projections.calls.story.call import SOURCES, OpenCall, by_wealth
+from projections.calls.story.call import SOURCES, Legacy, OpenCall, by_wealth
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.people import caller_of
 from projections.calls.story.row import Ended
@@ -81,14 +81,18 @@ def richer_story(space: Pbx, *ids: str) -> tuple[Pbx, Story] | None:
 def hand_over(space: Pbx, own: OpenCall, richer: Pbx, story: Story) -> None:
     """Remove an open call of a space, because a richer source has it: its facts go there."""
     space.withdraw(own)
-    legacy = own.legacy()
+    give(richer, story, own.legacy())
+
+
+def give(space: Pbx, story: Story, legacy: Legacy) -> None:
+    """Give a story what a poorer one leaves."""
     if isinstance(story, OpenCall):
-        richer.inherit(story, legacy)
+        space.inherit(story, legacy)
         return
     story.inherit(legacy)
     for one in legacy.ids:
-        richer.ended.setdefault(one, story)
-    richer.dirty[story.call.linkedid] = None
+        space.ended.setdefault(one, story)
+    space.dirty[story.call.linkedid] = None
 
 
 class Facts(Struct, frozen=True):

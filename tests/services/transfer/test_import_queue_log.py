@@ -1,4 +1,4 @@
-"""Lines of queue_log from before, during and after a link count each passage and session once."""
+"""Lines of queue_log from before, during and after a link count each passage once."""
 
 import random
 from collections import Counter

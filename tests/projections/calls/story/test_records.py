@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from schemas.log import NewEvent
 from tests.projections.calls.story.recorded import NAMES, table_of
 from tests.support.calls import CallTable, shaped_all
 from tests.support.cdr_lines import record
+from tests.support.queue_log_events import queue_log_event
 from tests.support.recorded_events import snapshotted
 from tests.support.scene import BEGIN, Scene, uid
 
@@ -191,3 +193,28 @@ def test_records_before_ami_change_no_story(name: str) -> None:
     for start in range(0, len(shaped), 400):
         table.fold(shaped[start : start + 400]).restart()
     assert without_records(table) == without_records(table_of(name))
+
+
+def test_queue_log_and_records_are_one_call() -> None:
+    """The file has the caller's unique id, the records have that and the linked id."""
+    linked, caller, agent = "1795308990.1", "1795309000.2", "1795309002.3"
+    events = [
+        queue_log_event(f"1795309003|{caller}|sales|NONE|ENTERQUEUE||100|1"),
+        queue_log_event(f"1795309010|{caller}|sales|Ann|CONNECT|7|{agent}|2"),
+        queue_log_event(f"1795309015|{caller}|sales|Ann|COMPLETECALLER|7|5|1"),
+    ]
+    records = [
+        record(BEGIN, BEGIN + 10, BEGIN + 15, caller, linked=linked, user_field="vip", application="Queue"),
+        record(
+            BEGIN + 9, None, BEGIN + 9, "1795309009.4", linked=linked, disposition="BUSY", channel="PJSIP/109-0000000a"
+        ),
+    ]
+    stories = []
+    for order in permutations((events, records[:1], records[1:])):
+        table = CallTable()
+        for event in (one for part in order for one in part):
+            table.take(event).restart()
+        stories.append(table.call())
+    assert all(story == stories[0] for story in stories)
+    assert stories[0].sources == ["queue_log", "cdr"]
+    assert (stories[0].aliases, stories[0].user_field) == ([linked, "1795309009.4"], "vip")
