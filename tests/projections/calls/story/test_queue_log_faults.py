@@ -7,7 +7,7 @@ import pytest
 from projections.calls.story import log_calls
 from schemas.log import NewEvent
 from tests.captures import truth
-from tests.support.calls import CallTable, shaped_all
+from tests.support.calls import CallTable, reasons, shaped_all
 from tests.support.queue_log_events import queue_log_event, queue_log_events
 from tests.support.recorded_events import cut, snapshotted
 
@@ -53,7 +53,7 @@ def test_open_calls_of_a_file_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         table.take(queue_log_event(line)).restart()
     calls = table.calls()
     assert [call.state for call in calls.values()] == ["ended", "ended", "waiting", "waiting", "waiting"]
-    assert calls["1795309000.0"].gaps == ["lost"]
+    assert reasons(calls["1795309000.0"]) == ["lost"]
     assert [passage.outcome for passage in calls["1795309000.0"].queues] == ["unknown"]
 
 
@@ -67,4 +67,4 @@ def test_a_call_that_was_lost_may_go_on() -> None:
     )
     call = table.call()
     assert [(q.queue, q.outcome) for q in call.queues] == [("sales", "unknown"), ("support", "abandoned")]
-    assert (call.complete, call.gaps) == (False, ["lost"])
+    assert (call.complete, reasons(call)) == (False, ["lost"])
