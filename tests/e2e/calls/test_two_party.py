@@ -39,7 +39,7 @@ async def test_the_callee_hangs_up(scene: Scene) -> None:
     )
 
 
-async def test_nobody_answers(scene: Scene) -> None:
+async def test_the_called_phone_rings_unanswered(scene: Scene) -> None:
     alice, bob = await scene.phones("100", "101")
     call = alice.call("800")
     ringing = await bob.rung()
