@@ -37,9 +37,11 @@ def coverage_of(record: Mapping[str, Any], call: Call, calls: Iterable[Call]) ->
         assert call.answered_at is not None
         assert (call.answered_at - call.started_at).total_seconds() + talk >= seconds - 1
         return "stasis"
-    # The record of a blonde transfer bills the ringing for the transferee.
-    assert any(transfer.kind == "blonde" for transfer in call.transfers), record
-    return "blonde"
+    # The transferee is up while another phone rings for him.
+    rings = sum(ring.seconds or 0 for ring in call.rings if ring.to.channel in ends)
+    assert any(transfer.kind != "attended" for transfer in call.transfers), record
+    assert talk + rings >= seconds - 1, record
+    return "transfer"
 
 
 def talk_between(call: Call, channels: set[str]) -> float:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from projections.calls.call_records import endpoint_of
-from projections.calls.story.call import PERSON, Leg, OpenCall, Transfer, by_age
+from projections.calls.story.call import PERSON, Leg, OpenCall, Talk, Transfer, by_age
 from projections.calls.story.people import role_of
 from schemas import calls as wire
 
@@ -81,9 +81,7 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         # A person who stayed after the last conversation, in a parking lot or with the PBX, ended the call.
         stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
-        # Where three or more talk, the others do so for some milliseconds longer.
-        ends = [talk for talk in call.talks if talk.ended_at is not None and talk.ended_at >= last - AT_ONCE]
-        talked = {person for talk in ends for person in talk.persons}
+        talked = {person for talk in last_talks(call, last) for person in talk.persons}
         persons = stayed or [leg for leg in persons if leg.unique_id in talked]
         last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last
     requests = [
@@ -101,6 +99,22 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         return call.passages[-1].completed_at, "callee", call.passages[-1].agent, first
     at = last or (first.ended_at if first is not None else None)
     return at or call.updated_at, "pbx", "", first
+
+
+def last_talks(call: OpenCall, last: datetime) -> list[Talk]:
+    """Return the talks with which the call ended, at ``last``.
+
+    Where three or more talk and one hangs up, the others do so for some milliseconds longer. A shorter talk of other
+    persons before, as of a transfer, is none of these.
+    """
+    final = [set(talk.persons) for talk in call.talks if talk.ended_at == last]
+    return [
+        talk
+        for talk in call.talks
+        if talk.ended_at is not None
+        and talk.ended_at >= last - AT_ONCE
+        and any(persons.issubset(talk.persons) for persons in final)
+    ]
 
 
 def transfer_outcome(
@@ -121,8 +135,9 @@ def transfer_outcome(
         return of_cause(call.legs.get(whom), transfer.at)
     outcome, gone = OF_RINGS.get(rings[-1].outcome), call.legs.get(whom)
     if outcome == "cancelled" and rings[-1].ended_at is not None:
-        # The PBX's own timer cancels a ring too: only the transferee's hangup is one.
-        has_left = gone is not None and gone.ended_at is not None and gone.ended_at <= rings[-1].ended_at + MOMENT
+        # The PBX's own timer cancels a ring too: only the transferee's hangup before it is one.
+        left_at = (gone.requested_at or gone.ended_at) if gone is not None else None
+        has_left = left_at is not None and left_at <= rings[-1].ended_at + AT_ONCE
         return "cancelled" if has_left else "no_answer"
     return outcome
 
