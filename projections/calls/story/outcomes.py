@@ -9,6 +9,8 @@ from projections.calls.story.people import role_of
 from schemas import calls as wire
 
 MOMENT, AT_ONCE = timedelta(seconds=1), timedelta(milliseconds=100)
+CLOCK = timedelta(milliseconds=10)
+"""How far times of events in order may go back: up to 1.8 ms were seen."""
 
 BUSY, NO_ANSWER, CONGESTION = {17, 21}, {18, 19}, {34, 38, 41, 42, 44}
 FAILED = {1, 3, 20, 27, 28, 58, 88}
@@ -136,10 +138,15 @@ def transfer_outcome(
     outcome, gone = OF_RINGS.get(rings[-1].outcome), call.legs.get(whom)
     if outcome == "cancelled" and rings[-1].ended_at is not None:
         # The PBX's own timer cancels a ring too: only the transferee's hangup before it is one.
-        left_at = (gone.requested_at or gone.ended_at) if gone is not None else None
-        has_left = left_at is not None and left_at <= rings[-1].ended_at + AT_ONCE
-        return "cancelled" if has_left else "no_answer"
+        return "cancelled" if gone is not None and is_gone(gone, rings[-1].ended_at) else "no_answer"
     return outcome
+
+
+def is_gone(leg: Leg, at: datetime) -> bool:
+    """Return whether a person had hung up when a ring for him ended. His channel may end after its phone's ring."""
+    if leg.requested_at is not None:
+        return leg.requested_at <= at + CLOCK
+    return leg.ended_at is not None and leg.ended_at <= at + AT_ONCE
 
 
 def of_cause(leg: Leg | None, at: datetime) -> Literal["busy", "no_answer", "failed"] | None:

@@ -167,12 +167,12 @@ def test_a_consultation_dials_before_its_transferer_enters() -> None:
 
 
 def test_a_transferee_hangs_up_after_the_timer() -> None:
-    """The PBX's timer cancelled the ring; the transferee hung up half a second later."""
+    """The PBX's timer cancelled the ring; the transferee hung up 50 milliseconds later."""
     scene = feature_code(Scene().talk(3))
     scene.channels[3]["ChannelState"] = RINGING
     scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
     attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge")
-    scene.hangup(1).wait(5).leave(3, "b").hangup(3, 4, 5).wait(0.5)
+    scene.hangup(1).wait(5).leave(3, "b").hangup(3, 4, 5).wait(0.05)
     assert numbers(scene.part(2).call()) == [("blonde", "100", "101", ["102"], "102", "no_answer")]
 
 
