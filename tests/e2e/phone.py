@@ -81,11 +81,15 @@ class Call(Dialog):
         self.phone.respond(self.invite, "200 OK", self.local_tag, self.sdp(), SDP)
         self.answered.set()
 
-    def refuse(self, status: str = "486 Busy Here") -> None:
+    def refuse(self, status: str = "486 Busy Here", more: "Headers" = ()) -> None:
         assert self.invite
         self.status = int(status[:3])
-        self.phone.respond(self.invite, status, self.local_tag)
+        self.phone.respond(self.invite, status, self.local_tag, more=more)
         self.end()
+
+    def forward(self, extension: str) -> None:
+        """Give another number instead of answering."""
+        self.refuse("302 Moved Temporarily", [("Contact", f"<sip:{extension}@{self.phone.server[0]}>")])
 
     async def hang_up(self) -> None:
         """End it in any state, also where the other side was quicker."""

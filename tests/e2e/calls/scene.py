@@ -49,6 +49,22 @@ class Scene:
 
         await eventually(talk, f"{' and '.join(persons)} talk")
 
+    async def wait_state(self, state: str) -> None:
+        """Wait until the only call has this state."""
+
+        async def there() -> bool:
+            return [call.state for call in await self.calls()] == [state]
+
+        await eventually(there, f"the call's state is {state}")
+
+    async def wait_transfers(self, number: int) -> None:
+        """Wait until the calls have this number of transfers."""
+
+        async def there() -> bool:
+            return sum(len(call.transfers) for call in await self.calls()) == number
+
+        await eventually(there, f"there are {number} transfers")
+
     async def calls(self) -> list[Call]:
         """Return the calls of the scene, the oldest first; all earlier events are folded."""
         await self.ledger.caught_up(self.asterisk)

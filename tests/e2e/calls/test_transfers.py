@@ -170,29 +170,56 @@ async def test_a_blonde_transfer_by_code(scene: Scene, by: str) -> None:
 
 
 @SIDES
+async def test_a_blonde_transfer_refused_comes_back(scene: Scene, by: str) -> None:
+    other, carol = transferee(by), await scene.phone("102")
+    line, kept = await ends_of(scene, by, "831")
+    await line.press("*2102")
+    ringing = await carol.rung()
+    await line.hang_up()
+    await scene.wait_transfers(1)
+    ringing.refuse()
+    await talk_again(scene, line, kept, by)
+    expected = returned(by, f"blonde by {by}: {other} to 102 (102) busy", f"{by} > 102 busy")
+    assert await scene.story() == expected
+
+
+@SIDES
 async def test_a_blonde_transfer_unanswered_comes_back(scene: Scene, by: str) -> None:
+    if scene.asterisk.version == "16":
+        pytest.skip("the timer of Asterisk 16 sometimes ends the call back too, 2 ms after its ring began")
     other, carol = transferee(by), await scene.phone("102")
     line, kept = await ends_of(scene, by, "831")
     await line.press("*2102")
     ringing = await carol.rung()
     await line.hang_up()
     assert await ringing.over() == 487
+    await talk_again(scene, line, kept, by)
+    # The PBX cancels the phone's ring when its time for an answer is over.
+    expected = returned(by, f"blonde by {by}: {other} to 102 (102) no_answer", f"{by} > 102 cancelled")
+    assert await scene.story() == expected
+
+
+async def talk_again(scene: Scene, line: Call, kept: Call, by: str) -> None:
+    """Answer the call back of the transferer, and let the transferee end the talk."""
     back = await line.phone.rung()
     back.answer()
-    await scene.wait_talk(other, by + "'")
+    await scene.wait_talk(transferee(by), by + "'")
     await kept.hang_up()
     await back.over()
-    assert await scene.story() == Story(
+
+
+def returned(by: str, transfer: str, ring: str) -> Story:
+    """Return the story of a transferee who came back to the transferer."""
+    return Story(
         "100",
         "831",
         "answered",
         "callee 101" if by == "100" else "caller 100",
         answered_by="101",
         destination="101",
-        # The PBX cancels the phone's ring when its time for an answer is over.
-        rings=["100 > 101 answered", f"{by} > 102 cancelled", f"pbx > {by}' answered"],
-        talks=["100 101", f"{other} {by}'"],
-        transfers=[f"blonde by {by}: {other} to 102 (102) no_answer"],
+        rings=["100 > 101 answered", ring, f"pbx > {by}' answered"],
+        talks=["100 101", f"{transferee(by)} {by}'"],
+        transfers=[transfer],
         holds=[by],
         callees=["101", "102", f"{by}'"],
     )
