@@ -6,7 +6,6 @@ from typing import Literal
 from projections.calls.call_records import endpoint_of
 from projections.calls.story.call import PERSON, Leg, OpenCall, Talk, Transfer, by_age
 from projections.calls.story.log_overlap import all_passages
-from projections.calls.story.people import role_of
 from schemas import calls as wire
 
 MOMENT, AT_ONCE = timedelta(seconds=1), timedelta(milliseconds=100)
