@@ -122,7 +122,11 @@ class Forward(Struct):
 
 
 class Passage(Struct, omit_defaults=True):
-    """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon."""
+    """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon.
+
+    ``exten`` is the caller's place in the dialplan, ``is_redirected`` tells that he was given another one while he
+    waited.
+    """
 
     queue: str
     party: str
@@ -136,6 +140,8 @@ class Passage(Struct, omit_defaults=True):
     talk: float | None = None
     outcome: str = ""
     gave_up: bool = False
+    exten: str = ""
+    is_redirected: bool = False
     member: str = ""
     interface: str = ""
     agent: str = ""

@@ -5,7 +5,7 @@ from typing import Any
 
 from projections.calls.story.call import PERSON, Leg
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.queues import continue_dialplan, set_queue_status
+from projections.calls.story.queues import continue_dialplan, enter_queue, set_queue_status
 from projections.calls.story.recordings import name_recording, send_to_voicemail
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
@@ -52,13 +52,7 @@ def complete_login(pbx: Pbx, e: ami.AgentLogin) -> None:
         log_in(pbx, leg, e)
 
 
-def name_queue(pbx: Pbx, leg: Leg, e: NewExten) -> None:
-    """Remember the queue that the dialplan runs: a caller who may not join has no other event that names it."""
-    leg.app_queue = e.app_data.partition(",")[0]
-    pbx.touch(pbx.homes[leg.unique_id], e.at)
-
-
-APPLICATIONS = {"Queue": name_queue, "VoiceMail": send_to_voicemail, "AgentLogin": log_in}
+APPLICATIONS = {"Queue": enter_queue, "VoiceMail": send_to_voicemail, "AgentLogin": log_in}
 VARIABLES = {"QUEUESTATUS": set_queue_status, "MIXMONITOR_FILENAME": name_recording}
 
 

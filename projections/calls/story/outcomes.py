@@ -84,6 +84,7 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         # Where three or more talk, the others do so for some milliseconds longer.
         ends = [talk for talk in call.talks if talk.ended_at is not None and talk.ended_at >= last - AT_ONCE]
         talked = {person for talk in ends for person in talk.persons}
+        stayed += [leg for leg in persons if leg not in stayed and gave_up(call, leg.unique_id, last)]
         persons = stayed or [leg for leg in persons if leg.unique_id in talked]
         last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last
     requests = [
@@ -101,6 +102,16 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         return call.passages[-1].completed_at, "callee", call.passages[-1].agent, first
     at = last or (first.ended_at if first is not None else None)
     return at or call.updated_at, "pbx", "", first
+
+
+def gave_up(call: OpenCall, person: str, last: datetime) -> bool:
+    """Return whether a person hung up in a parking lot or a queue after the last conversation."""
+    stays = [(stay.party, stay.outcome, stay.ended_at) for stay in call.parks]
+    waits = [(passage.party, passage.outcome, passage.left_at) for passage in call.passages]
+    return any(
+        party == person and outcome in {"gave_up", "abandoned"} and end is not None and end >= last
+        for party, outcome, end in stays + waits
+    )
 
 
 def transfer_outcome(
