@@ -124,7 +124,7 @@ class Forward(Struct):
 class Passage(Struct, omit_defaults=True):
     """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon.
 
-    ``exten`` is the caller's place in the dialplan, ``is_redirected`` tells that he was given another one while he
+    ``exten`` is the caller's place in the dialplan; one who ``is_redirected`` was given another one while he
     waited.
     """
 
