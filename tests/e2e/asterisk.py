@@ -118,6 +118,10 @@ class Asterisk:
             if end:
                 return text
 
+    async def add_configuration(self, file: str, text: str) -> None:
+        """Append to a file of Asterisk's configuration; the module that reads it must be reloaded."""
+        await self.shell("sh", "-c", f"cat >> /etc/asterisk/{file} <<'END'\n{text}\nEND")
+
     async def phone(self, user: str, *, registered: bool = True) -> Phone:
         """Return the phone of ``user``, the same one as last time unless it was closed."""
         phone = self.phones.get(user)
@@ -153,6 +157,10 @@ class Asterisk:
             return not left
 
         await eventually(no_contacts, "no phone is registered")
+        await self.wait_idle()
+
+    async def wait_idle(self) -> None:
+        """Wait until no channel is left but that of text messages, which never ends."""
 
         async def no_channels() -> bool:
             lines = await self.cli("core show channels concise")

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
 from api.app import create
+from schemas.call_settings import CallSettings
 from schemas.settings import Pbx, Settings
 from services.commander.process import command
 from services.database.connection import connect
@@ -35,6 +36,8 @@ WHERE name = 'UserEvent' AND position > $1
   AND CASE WHEN raw LIKE '%Mark: mark-%'
            THEN substring(convert_from(raw, 'UTF8') FROM 'Mark: mark-([0-9]+)')::bigint >= $2 END
 """
+TRUNKS = ("PJSIP/trunk*",)
+
 FOLDED = "SELECT min(position) FROM checkpoint WHERE place = 'model'"
 OWN = (
     "SELECT max(position) AS at FROM event WHERE source = 'ringledger' AND name = $1 AND raw LIKE $2 AND position > $3"
@@ -58,6 +61,7 @@ class Ledger:
             database_url=url,
             data=Path(tempfile.gettempdir()) / f"ringledger-e2e-{os.getpid()}",
             admin_password=PASSWORD,
+            calls=CallSettings(trunks=TRUNKS),
         )
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -67,7 +71,7 @@ class Ledger:
         self.connection = await connect(self.url, search_path="model, ledger")
         self._tasks = [
             asyncio.create_task(listen(self.settings, self.url, self._stop)),
-            asyncio.create_task(project(self.url, self._stop)),
+            asyncio.create_task(project(self.url, self._stop, calls=self.settings.calls)),
         ]
         self.start_commander()
         self.client = TestClient(TestServer(create(self.url, self.settings)))

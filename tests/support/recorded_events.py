@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import TypeVar
 
 import msgspec
 
@@ -11,6 +12,8 @@ from schemas.log import NewEvent, SnapshotCompleted, SnapshotListed, SnapshotSta
 from services.asterisk.ami.protocol import LedgerProtocol
 from tests.captures import wire
 from tests.support.folding import own
+
+T = TypeVar("T")
 
 LISTS = {
     "CoreShowChannelsComplete": "CoreShowChannels",
@@ -84,7 +87,7 @@ def snapshotted(name: str) -> tuple[NewEvent, ...]:
     return tuple(out)
 
 
-def cut(events: Sequence[NewEvent], longest: int, seed: int) -> Iterator[Sequence[NewEvent]]:
+def cut(events: Sequence[T], longest: int, seed: int) -> Iterator[Sequence[T]]:
     """Cut events into batches of random sizes."""
     dice = random.Random(seed)
     start = 0

@@ -13,6 +13,7 @@ from projections.engine.headers import headers_of
 from schemas.calls import Call
 from tests.captures import last_list, truth
 from tests.projections.calls.story.recorded import NAMES, table_of
+from tests.support.billing import coverage_of
 from tests.support.calls import CallTable, shaped_all
 from tests.support.folding import recorded
 from tests.support.recorded_events import cut, recording, snapshotted
@@ -98,7 +99,6 @@ def test_the_clis_count_of_calls_counts_dialplan_runs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_conversations_cover_the_billable_seconds(name: str) -> None:
-    """Records bill more than conversations where Asterisk answers first; the story has that time too."""
     ids = by_id(name)
     persons = with_persons(name)
     checked = Counter[str]()
@@ -107,42 +107,9 @@ def test_conversations_cover_the_billable_seconds(name: str) -> None:
         if call is None:
             assert record["LinkedID"] not in persons, record
             continue
-        seconds, application = int(record.get("BillableSeconds", 0)), record.get("LastApplication", "")
-        ends = {record["Channel"], record.get("DestinationChannel", "")}
-        if seconds == 0 or "" in ends:
-            continue
-        told_seconds = talked(call, {channel for channel in ends if kind_of(channel) == PERSON})
-        if told_seconds >= seconds - 1:
-            checked["covered"] += 1
-        elif application == "Queue":
-            # The dialplan answers a caller who waits, and each member who is rung has a record.
-            assert told_seconds + sum(q.wait_seconds or 0 for q in call.queues) >= seconds - 2, record
-            checked["queue"] += 1
-        elif application == "ConfBridge":
-            # Each pair of members has a record, which begins with the first of them.
-            stays = [c for other in calls(name).values() for c in other.conferences if c.party.channel in ends]
-            assert max((c.until or c.from_) - c.from_ for c in stays).total_seconds() >= seconds - 1, record
-            checked["conference"] += 1
-        elif application == "AgentLogin":
-            assert call.conversations == []
-            checked["session"] += 1
-        elif application == "Stasis":
-            # The ARI application answers, and bridges the caller later.
-            assert call.answered_at is not None
-            assert (call.answered_at - call.started_at).total_seconds() + told_seconds >= seconds - 1
-            checked["stasis"] += 1
-        else:
-            # The record of a blonde transfer bills the ringing for the transferee.
-            assert any(transfer.kind == "blonde" for transfer in call.transfers), record
-            checked["blonde"] += 1
+        checked[coverage_of(record, call, calls(name).values())] += 1
     assert checked["covered"] >= 85
     assert checked["blonde"] <= 2
-
-
-def talked(call: Call, channels: set[str]) -> float:
-    """Return the seconds in which these channels talked with each other."""
-    talks = [talk for talk in call.conversations if channels <= {party.channel for party in talk.parties}]
-    return sum(talk.seconds or 0 for talk in talks)
 
 
 @pytest.mark.parametrize("name", NAMES)
