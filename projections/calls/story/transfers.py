@@ -49,7 +49,7 @@ def transfer_attended(pbx: Pbx, e: ami.CallTransfer) -> None:
     is_blonde = not target and (bool(pending) or (e.dest_type == "App" and e.dest_app == "Dial"))
     kind = "blonde" if is_blonde else "attended"
     transfer = Transfer(kind, e.at, by, transferee, pending if is_blonde else [target] if target else [])
-    transfer.number, transfer.context = asked_for(pbx, call, second, sides[1], first)
+    transfer.number, transfer.context = asked_for(pbx, call, second, sides[1], first, target)
     add_transfer(pbx, call, transfer)
     if e.dest_type == "App" and sides[0]:
         take_place(call, second, sides[0], transferee or sides[0])
@@ -85,13 +85,15 @@ def pending_phones(pbx: Pbx, call: OpenCall, consultation: str, side: str) -> li
     ]
 
 
-def asked_for(pbx: Pbx, call: OpenCall, consultation: str, side: str, first: str) -> tuple[str, str]:
+def asked_for(
+    pbx: Pbx, call: OpenCall, consultation: str, side: str, first: str, target: str
+) -> tuple[str, str]:
     """Return the extension and context of the consultation.
 
     Where Asterisk has taken the Local channel of a feature code out, the half that rang the phone still has them.
     """
     ids = [side, pbx.legs[side].other] if side in pbx.legs and pbx.legs[side].other else []
-    ring = pbx.ring_of(call, side)
+    ring = pbx.ring_of(call, target)
     dialler = [ring.dialler] if ring is not None and ring.dialler != first else []
     for unique_id in [*ids, *([consultation] if consultation != first else []), *dialler]:
         leg = pbx.legs.get(unique_id)
