@@ -83,7 +83,8 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
         # Where three or more talk, the others do so for some milliseconds longer.
         ends = [talk for talk in call.talks if talk.ended_at is not None and talk.ended_at >= last - AT_ONCE]
-        talked = {person for talk in ends for person in talk.persons}
+        handed_on = {transfer.by for transfer in call.transfers}
+        talked = {p for talk in ends for p in talk.persons if talk.ended_at == last or p not in handed_on}
         stayed += [leg for leg in persons if leg not in stayed and gave_up(call, leg.unique_id, last)]
         persons = stayed or [leg for leg in persons if leg.unique_id in talked]
         last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last

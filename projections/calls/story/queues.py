@@ -7,6 +7,7 @@ waits for the next event of the caller that decides: AgentConnect, VarSet QUEUES
 from datetime import datetime, timedelta
 
 from projections.calls.story.call import PERSON, Leg, Offer, OpenCall, Passage
+from projections.calls.story.late import complete_ended
 from projections.calls.story.legs import fix_number
 from projections.calls.story.pbx import HOPS, Pbx
 from schemas.ami import call as ami
@@ -199,6 +200,9 @@ def complete_call(pbx: Pbx, e: ami.AgentComplete) -> None:
     """End a member's call, with Asterisk's own seconds."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
+        ended = pbx.ended.get(e.unique_id) or pbx.ended.get(e.linked_id)
+        if ended is not None:
+            complete_ended(pbx, ended, e)
         return
     for passage in reversed(call.passages):
         if passage.queue == e.queue and passage.interface == e.interface and passage.outcome == "answered":

@@ -35,7 +35,7 @@ def agreed_passages(calls: Sequence[Call], by_id: Mapping[str, Call], log: Queue
                 agreed.append(Passage(passage.queue, call.linkedid, 0, outcome=passage.outcome or ""))
             else:
                 agreed.append(agreed_passage(passage, lines[call.linkedid, passage.queue].pop(0)))
-    assert not any(lines.values()), lines
+    assert not any(lines.values()), [line for some in lines.values() for line in some]
     return agreed
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.calls.queue_steps import answer, in_state, members, talking
+from tests.e2e.calls.queue_steps import answer, members, talking, until
 from tests.e2e.calls.scene import Scene
 from tests.e2e.calls.story import Story
 
@@ -112,12 +112,12 @@ async def test_an_announcement_before_the_talk(scene: Scene) -> None:
 async def test_the_caller_gives_up_during_an_announcement(scene: Scene) -> None:
     """The member is up, and nobody has talked."""
     async with members(scene, "care", "PJSIP/101"):
-        caller = await (await scene.phone("105")).call("247").up()
+        caller = await (await scene.phone("105")).call("250").up()
         member = await answer(scene, "101")
-        await in_state(scene, "waiting")
+        await until(scene, lambda calls: calls[-1].rings[0].outcome == "answered", "the member is up")
         await caller.hang_up()
         await member.over()
-        story = Story("105", "247", "abandoned", "caller 105", destination="101", callees=["101"])
+        story = Story("105", "250", "abandoned", "caller 105", destination="101", callees=["101"])
         story.rings, story.queues = ["105 > 101 answered in care"], ["care: 105 abandoned"]
         assert await scene.story() == story
 

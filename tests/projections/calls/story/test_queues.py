@@ -273,6 +273,16 @@ def test_an_agent_who_ends_the_call_hung_up() -> None:
     assert (hangup.by, hangup.party and hangup.party.number) == ("callee", "104")
 
 
+def test_an_agent_who_ends_the_call_is_named_late() -> None:
+    scene = served(session(Scene()), 2)
+    scene.events = [event for event in scene.events if event.name != "HangupRequest"]
+    text = [event.raw.replace(b"Reason: caller", b"Reason: agent") for event in scene.events]
+    scene.events = [replace(event, raw=raw) for event, raw in zip(scene.events, text, strict=True)]
+    early = scene.calls()[uid(2)]
+    scene.events.sort(key=lambda event: event.name == "AgentComplete")
+    assert scene.calls()[uid(2)] == early
+
+
 def test_a_session_that_moves_to_another_channel() -> None:
     scene = session(Scene()).new(2, "PJSIP/105-00000002", "105", exten="211001").state(2, UP)
     scene.enter(2, "hold", swap=1, **AGENT_HOLD).hangup(1).wait(5).hangup(2)

@@ -126,6 +126,17 @@ def test_attended_transfer_after_the_local_channel_is_gone() -> None:
     assert call.transfers[0].context == "internal"
 
 
+def test_a_transferer_does_not_hang_the_new_talk_up() -> None:
+    scene = feature_code(Scene().talk(3)).answer(4, 5, "b3").state(3, UP).wait(2)
+    scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge")
+    scene.hangup(1).wait(0.05).request(5).leave(5, "b3").leave(4, "b3").leave(3, "b").leave(2, "b")
+    call = scene.hangup(5, 4, 3, 2).call()
+    assert talks(call) == [["100", "101"], ["100", "102"], ["101", "102"]]
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "102")
+
+
 def test_blonde_transfer_by_feature_code_calls_back() -> None:
     scene = feature_code(Scene().talk(3))
     scene.channels[3]["ChannelState"] = RINGING
