@@ -109,14 +109,14 @@ async def test_an_announcement_before_the_talk(scene: Scene) -> None:
         assert (talk.started_at - ring.ended_at).total_seconds() > 0.5, "the announcement takes a second"
 
 
-async def test_the_caller_gives_up_during_an_announcement(scene: Scene) -> None:
-    """The member is up, and nobody has talked."""
+async def test_both_hang_up_during_an_announcement(scene: Scene) -> None:
+    """The member is up, and has not talked. Asterisk notices the caller's hangup when the announcement has ended."""
     async with members(scene, "care", "PJSIP/101"):
         caller = await (await scene.phone("105")).call("250").up()
         member = await answer(scene, "101")
         await until(scene, lambda calls: calls[-1].rings[0].outcome == "answered", "the member is up")
         await caller.hang_up()
-        await member.over()
+        await member.hang_up()
         story = Story("105", "250", "abandoned", "caller 105", destination="101", callees=["101"])
         story.rings, story.queues = ["105 > 101 answered in care"], ["care: 105 abandoned"]
         assert await scene.story() == story
