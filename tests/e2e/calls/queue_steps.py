@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from schemas.calls import Call
 from tests.e2e.calls.scene import Scene
 from tests.e2e.phone import Call as Line
+from tests.e2e.stories import wait_agent_state
 from tests.support.polling import present
 
 NAMES = {"101": "Bob Baker", "102": "Carol Chu", "104": "Erin Eng"}
@@ -59,3 +60,16 @@ async def talking(scene: Scene, *users: str) -> None:
         return any({party.endpoint for party in talk.parties} == endpoints for talk in talks)
 
     await until(scene, is_met, f"{users} talk")
+
+
+async def log_in(scene: Scene, user: str, agent: str) -> Line:
+    """Let a phone log an agent in, without a greeting; return its end of the session."""
+    session = await (await scene.phone(user)).call(f"22{agent}").up()
+    await wait_agent_state(scene.asterisk, agent, "NOT_INUSE")
+    return session
+
+
+async def log_out(scene: Scene, session: Line, agent: str) -> None:
+    """Let an agent hang his session up."""
+    await session.hang_up()
+    await wait_agent_state(scene.asterisk, agent, "UNAVAILABLE")
