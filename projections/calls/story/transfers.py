@@ -85,9 +85,7 @@ def pending_phones(pbx: Pbx, call: OpenCall, consultation: str, side: str) -> li
     ]
 
 
-def asked_for(
-    pbx: Pbx, call: OpenCall, consultation: str, side: str, first: str, target: str
-) -> tuple[str, str]:
+def asked_for(pbx: Pbx, call: OpenCall, consultation: str, side: str, first: str, target: str) -> tuple[str, str]:
     """Return the extension and context of the consultation.
 
     Where Asterisk has taken the Local channel of a feature code out, the half that rang the phone still has them.

@@ -1,6 +1,10 @@
 """Agents who log in with AgentLogin: their session is no call; pauses and logins in the figures of agents."""
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime
+
+import pytest
 
 from services.log.times import rfc3339_microseconds
 from tests.e2e.calls.queue_steps import log_in, log_out, members, talking
@@ -23,13 +27,17 @@ async def test_an_agent_serves_a_caller(scene: Scene) -> None:
 
 
 async def test_an_agent_ends_a_call_by_key(scene: Scene) -> None:
+    """The key takes the Local channel out of the queue's bridge: Asterisk reports that the caller ended the call."""
     session = await log_in(scene, "103", "1001")
     caller = await (await scene.phone("105")).call("249").up()
     await talking(scene, "105", "103")
-    await session.press("*0")
-    await caller.over()
+    while not caller.ended.is_set():  # Asterisk may lose a digit on its way through two bridges
+        await session.press("*0")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3):
+                await caller.over()
     await log_out(scene, session, "1001")
-    assert [story_of(call) for call in await scene.ended(2)] == [SESSION, served("callee 103", "agent")]
+    assert [story_of(call) for call in await scene.ended(2)] == [SESSION, served("pbx", "caller")]
 
 
 async def test_an_agent_transfers_by_key(scene: Scene) -> None:
@@ -64,15 +72,22 @@ async def test_logins_and_pauses_are_those_of_queue_log(scene: Scene) -> None:
         await wait_agent_state(scene.asterisk, "1001", "NOT_INUSE")  # two seconds of wrap-up
         await act("QueuePause", Interface="PJSIP/104", Paused="false")
         await act("QueuePause", Queue="care", Interface="PJSIP/104", Paused="true", Reason="post")
-        await act("QueuePause", Queue="team", Interface="PJSIP/104", Paused="true", Reason="coffee")
         await log_out(scene, session, "1001")
+        await act("QueuePause", Queue="team", Interface="PJSIP/104", Paused="true", Reason="coffee")
     await scene.ended(2)
     log, end = Sessions((await queue_log(scene.asterisk))[length:]), datetime.now(UTC)
     params = {"from": rfc3339_microseconds(start), "to": rfc3339_microseconds(end)}
     async with scene.ledger.client.get("/v1/statistics/agents", params=params) as reply:
         totals = {row["name"]: row for row in (await reply.json())["totals"]}
-    until = end.timestamp()
-    print(totals, log.pauses, log.logins)
+    until, erin, ann = end.timestamp(), totals["Erin Eng"], totals["1001"]
+    assert erin["login_seconds"] == pytest.approx(log.login_seconds("PJSIP/104", until), abs=2)
+    lunch = next(pause for pause in log.pauses if pause.text == "lunch")
+    assert lunch.ended_at is not None
+    assert erin["pauses"]["lunch"] == pytest.approx(lunch.ended_at - lunch.started_at, abs=1.1)
+    assert erin["pauses"].keys() == {"lunch", "coffee"}, "paused in one queue of two is no pause"
+    assert erin["pause_seconds"] == pytest.approx(sum(erin["pauses"].values()))
+    assert ann["login_seconds"] == pytest.approx(log.login_seconds("1001", until), abs=1.1)
+    assert (erin["offered"], ann["pause_seconds"], totals["Agent Ann"]["answered"]) == (0, 0, 1)
 
 
 def served(hangup: str, ended_by: str) -> Story:

@@ -17,9 +17,7 @@ RECORDING = "/var/spool/asterisk/monitor/scene.wav"
 
 def talks(call: Call) -> list[str]:
     """Return with whom the caller of a conference talked: persons of other calls too."""
-    return [
-        " ".join(party.endpoint.removeprefix("PJSIP/") for party in talk.parties) for talk in call.conversations
-    ]
+    return [" ".join(party.endpoint.removeprefix("PJSIP/") for party in talk.parties) for talk in call.conversations]
 
 
 async def test_three_come_to_a_conference_and_go(scene: Scene) -> None:
