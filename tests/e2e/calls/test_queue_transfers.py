@@ -181,7 +181,8 @@ def assert_talk_of_agent(call: Call) -> None:
     (passage,) = call.queues
     assert passage.answered_at is not None
     assert passage.talk_seconds is not None
-    own = [talk for talk in call.conversations if any(party.endpoint == "PJSIP/101" for party in talk.parties)]
+    (agent,) = [party.unique_id for party in call.parties if party.role == "agent"]
+    own = [talk for talk in call.conversations if agent in {party.unique_id for party in talk.parties}]
     end = max(talk.ended_at for talk in own if talk.ended_at is not None)
     difference = abs(passage.talk_seconds - (end - passage.answered_at).total_seconds())
     assert difference < (2 if passage.talk_seconds.is_integer() else 0.001)
