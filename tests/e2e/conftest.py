@@ -38,9 +38,11 @@ async def start_ledger(postgresql_url: str) -> AsyncIterator[StartLedger]:
     """Start a Ringledger on a database of its own; it has no snapshot yet. All are stopped at the end."""
     ledgers: list[Ledger] = []
 
-    async def start(host: str, port: int = 5038, user: str = "ringledger", *, with_ari: bool = False) -> Ledger:
+    async def start(
+        host: str, port: int = 5038, user: str = "ringledger", *, with_ari: bool = False, beside: str = ""
+    ) -> Ledger:
         url = await databases.enter_async_context(cloned(postgresql_url, SCHEMA))
-        ledger = Ledger(url, host, port, user, with_ari=with_ari)
+        ledger = Ledger(url, host, port, user, with_ari=with_ari, beside=beside)
         ledgers.append(ledger)
         await ledger.start()
         return ledger

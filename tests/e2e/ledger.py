@@ -42,21 +42,33 @@ FOLDED = "SELECT min(position) FROM checkpoint WHERE place = 'model'"
 OWN = (
     "SELECT max(position) AS at FROM event WHERE source = 'ringledger' AND name = $1 AND raw LIKE $2 AND position > $3"
 )
+SNAPSHOTS = "SELECT max(position) AS at FROM event WHERE name = 'SnapshotCompleted' GROUP BY pbx"
 STOPPED = "SELECT model, error FROM checkpoint WHERE error IS NOT NULL"
 
 
 class Ledger:
-    """One listener and one commander for one PBX, and all read models; ``rows`` asks them in SQL."""
+    """One listener and one commander for one PBX, and all read models; ``rows`` asks them in SQL.
+
+    With the host of a second PBX in ``beside`` it listens to that one too, under this name.
+    """
 
     connection: asyncpg.Connection
     client: TestClient[Any, Any]
 
     def __init__(
-        self, url: str, host: str, port: int = 5038, user: str = "ringledger", *, with_ari: bool = False
+        self,
+        url: str,
+        host: str,
+        port: int = 5038,
+        user: str = "ringledger",
+        *,
+        with_ari: bool = False,
+        beside: str = "",
     ) -> None:
         self.url = url
+        pbx = Pbx("pbx", host, port, user, f"{user}-secret")
         self.settings = Settings(
-            ami=(Pbx("pbx", host, port, user, f"{user}-secret"),),
+            ami=(pbx, replace(pbx, name="beside", host=beside)) if beside else (pbx,),
             ari=(Pbx("pbx", host, 8088, user, f"{user}-secret"),) if with_ari else (),
             database_url=url,
             data=Path(tempfile.gettempdir()) / f"ringledger-e2e-{os.getpid()}",
@@ -84,7 +96,7 @@ class Ledger:
 
     def start_commander(self, port: int = 0) -> None:
         """Start it, over another link than the listener's if ``port`` of this machine is one's end."""
-        (pbx,) = self.settings.ami
+        pbx = self.settings.ami[0]
         at = replace(pbx, host="127.0.0.1", port=port) if port else pbx
         self._commander = asyncio.create_task(command(replace(self.settings, ami=(at,)), self.url, self._stop))
         self._tasks.append(self._commander)
@@ -103,11 +115,11 @@ class Ledger:
         return records
 
     async def snapshot(self) -> None:
-        """Wait until a snapshot is complete and folded."""
+        """Wait until a snapshot of each PBX is complete and folded."""
 
         async def complete() -> bool:
-            rows = await self.rows("SELECT max(position) AS at FROM event WHERE name = 'SnapshotCompleted'")
-            return rows[0]["at"] is not None and await self.folded(rows[0]["at"])
+            rows = await self.rows(SNAPSHOTS)
+            return len(rows) == len(self.settings.ami) and await self.folded(max(row["at"] for row in rows))
 
         await eventually(complete, "a snapshot is complete and folded")
 

@@ -50,6 +50,7 @@ class Call(Dialog):
         self.offer = b""  # the other side's SDP
         self.via = ""
         self.status = 0
+        self.early_tag = ""  # the other side's, while it rings
         self.ringing, self.answered, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.transferred = asyncio.Event()
         self._version = 0
@@ -81,11 +82,15 @@ class Call(Dialog):
         self.phone.respond(self.invite, "200 OK", self.local_tag, self.sdp(), SDP)
         self.answered.set()
 
-    def refuse(self, status: str = "486 Busy Here") -> None:
+    def refuse(self, status: str = "486 Busy Here", more: "Headers" = ()) -> None:
         assert self.invite
         self.status = int(status[:3])
-        self.phone.respond(self.invite, status, self.local_tag)
+        self.phone.respond(self.invite, status, self.local_tag, more=more)
         self.end()
+
+    def forward(self, extension: str) -> None:
+        """Give another number instead of answering."""
+        self.refuse("302 Moved Temporarily", [("Contact", f"<sip:{extension}@{self.phone.server[0]}>")])
 
     async def hang_up(self) -> None:
         """End it in any state, also where the other side was quicker."""
@@ -126,7 +131,8 @@ class Call(Dialog):
         to = f"sip:{extension}@{self.phone.server[0]}"
         if replaces:
             call_id = replaces.call_id.replace("@", "%40")
-            to += f"?Replaces={call_id}%3Bto-tag%3D{replaces.remote_tag}%3Bfrom-tag%3D{replaces.local_tag}"
+            tag = replaces.remote_tag or replaces.early_tag
+            to += f"?Replaces={call_id}%3Bto-tag%3D{tag}%3Bfrom-tag%3D{replaces.local_tag}"
         headers = [("Refer-To", f"<{to}>"), ("Referred-By", f"<{uri(self.local)}>")]
         return (await self.phone.ask("REFER", self.target, self, b"", headers)).status
 
@@ -200,10 +206,11 @@ class Phone(asyncio.DatagramProtocol):
         return call
 
     async def _call(self, call: Call) -> None:
-        ring = call.ringing.set
-        final = await self.ask(
-            "INVITE", call.target, call, call.sdp(), SDP, provisional=lambda _: ring(), seconds=CALL_SECONDS
-        )
+        def ring(answer: Message) -> None:
+            call.early_tag = answer.tag("to")
+            call.ringing.set()
+
+        final = await self.ask("INVITE", call.target, call, call.sdp(), SDP, provisional=ring, seconds=CALL_SECONDS)
         call.status = final.status
         if final.status < 300:
             call.answered.set()

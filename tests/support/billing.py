@@ -37,9 +37,13 @@ def coverage_of(record: Mapping[str, Any], call: Call, calls: Iterable[Call]) ->
         assert call.answered_at is not None
         assert (call.answered_at - call.started_at).total_seconds() + talk >= seconds - 1
         return "stasis"
-    # The record of a blonde transfer bills the ringing for the transferee.
-    assert any(transfer.kind == "blonde" for transfer in call.transfers), record
-    return "blonde"
+    # The record of a transferee has all of his talks, and the rings for him between them.
+    starts = [transfer.at for transfer in call.transfers]
+    assert starts, record
+    talk = max(talk_between(call, {channel}) for channel in ends)
+    rings = sum(ring.seconds or 0 for ring in call.rings if ring.ended_at is None or ring.ended_at >= min(starts))
+    assert talk + rings >= seconds - 1, record
+    return "transfer"
 
 
 def talk_between(call: Call, channels: set[str]) -> float:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from projections.calls.story.call import MOST_PERSONS, PERSON, Conference, Guest, Leg, OpenCall, Talk
+from projections.calls.story.dialling import find_source
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
 from projections.calls.story.queues import take_out
@@ -40,6 +41,10 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
         for member in list(members):
             call = pbx.merge(call, pbx.homes[member], e.at)
     call = pbx.homes[e.unique_id]
+    # A feature code's consultation may dial before the transferer is in its bridge.
+    for ring in call.rings:
+        if not ring.source and ring.ended_at is None:
+            find_source(pbx, call, ring)
     if leg.conference:
         join_conference(pbx, call, leg, e.at)
     if e.bridge_type == "agent_hold":

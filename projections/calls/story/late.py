@@ -61,4 +61,4 @@ def copy_figures(ended: Any, ordinal: int, passage: wire.Passage) -> None:
     item |= values
     for ring in ended.agent_rings:
         if ring["outcome"] == "answered" and (ring["queue"], ring["at"]) == (item["queue"], item["answered_at"]):
-            ring |= values
+            ring.update(values)

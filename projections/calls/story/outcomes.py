@@ -4,11 +4,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from projections.calls.call_records import endpoint_of
-from projections.calls.story.call import PERSON, Leg, OpenCall, Transfer, by_age
+from projections.calls.story.call import PERSON, Leg, OpenCall, Talk, Transfer, by_age
 from projections.calls.story.people import role_of
 from schemas import calls as wire
 
 MOMENT, AT_ONCE = timedelta(seconds=1), timedelta(milliseconds=100)
+CLOCK = timedelta(milliseconds=10)
+"""How far times of events in order may go back: up to 1.8 ms were seen."""
 
 BUSY, NO_ANSWER, CONGESTION = {17, 21}, {18, 19}, {34, 38, 41, 42, 44}
 FAILED = {1, 3, 20, 27, 28, 58, 88}
@@ -81,10 +83,7 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         # A person who stayed after the last conversation, in a parking lot or with the PBX, ended the call.
         stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
-        # Where three or more talk, the others do so for some milliseconds longer.
-        ends = [talk for talk in call.talks if talk.ended_at is not None and talk.ended_at >= last - AT_ONCE]
-        handed_on = {transfer.by for transfer in call.transfers}
-        talked = {p for talk in ends for p in talk.persons if talk.ended_at == last or p not in handed_on}
+        talked = {person for talk in last_talks(call, last) for person in talk.persons}
         stayed += [leg for leg in persons if leg not in stayed and gave_up(call, leg.unique_id, last)]
         persons = stayed or [leg for leg in persons if leg.unique_id in talked]
         last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last
@@ -115,6 +114,22 @@ def gave_up(call: OpenCall, person: str, last: datetime) -> bool:
     )
 
 
+def last_talks(call: OpenCall, last: datetime) -> list[Talk]:
+    """Return the talks with which the call ended, at ``last``.
+
+    Where three or more talk and one hangs up, the others do so for some milliseconds longer. A shorter talk of other
+    persons before, as of a transfer, is none of these.
+    """
+    final = [set(talk.persons) for talk in call.talks if talk.ended_at == last]
+    return [
+        talk
+        for talk in call.talks
+        if talk.ended_at is not None
+        and talk.ended_at >= last - AT_ONCE
+        and any(persons.issubset(talk.persons) for persons in final)
+    ]
+
+
 def transfer_outcome(
     call: OpenCall, transfer: Transfer
 ) -> Literal["answered", "busy", "no_answer", "cancelled", "failed"] | None:
@@ -133,10 +148,16 @@ def transfer_outcome(
         return of_cause(call.legs.get(whom), transfer.at)
     outcome, gone = OF_RINGS.get(rings[-1].outcome), call.legs.get(whom)
     if outcome == "cancelled" and rings[-1].ended_at is not None:
-        # The PBX's own timer cancels a ring too: only the transferee's hangup is one.
-        has_left = gone is not None and gone.ended_at is not None and gone.ended_at <= rings[-1].ended_at + MOMENT
-        return "cancelled" if has_left else "no_answer"
+        # The PBX's own timer cancels a ring too: only the transferee's hangup before it is one.
+        return "cancelled" if gone is not None and is_gone(gone, rings[-1].ended_at) else "no_answer"
     return outcome
+
+
+def is_gone(leg: Leg, at: datetime) -> bool:
+    """Return whether a person had hung up when a ring for him ended. His channel may end after its phone's ring."""
+    if leg.requested_at is not None:
+        return leg.requested_at <= at + CLOCK
+    return leg.ended_at is not None and leg.ended_at <= at + AT_ONCE
 
 
 def of_cause(leg: Leg | None, at: datetime) -> Literal["busy", "no_answer", "failed"] | None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from projections.calls.story.bridges import talks_of
-from projections.calls.story.call import OpenCall, Transfer
+from projections.calls.story.call import LOCAL, OpenCall, Transfer
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import replace_caller
 from schemas.ami import call as ami
@@ -49,7 +49,7 @@ def transfer_attended(pbx: Pbx, e: ami.CallTransfer) -> None:
     is_blonde = not target and (bool(pending) or (e.dest_type == "App" and e.dest_app == "Dial"))
     kind = "blonde" if is_blonde else "attended"
     transfer = Transfer(kind, e.at, by, transferee, pending if is_blonde else [target] if target else [])
-    transfer.number, transfer.context = asked_for(pbx, call, second, sides[1], first, target)
+    transfer.number, transfer.context = asked_for(pbx, second, sides[1] or next(iter(transfer.to), ""), first)
     add_transfer(pbx, call, transfer)
     if e.dest_type == "App" and sides[0]:
         take_place(call, second, sides[0], transferee or sides[0])
@@ -85,15 +85,15 @@ def pending_phones(pbx: Pbx, call: OpenCall, consultation: str, side: str) -> li
     ]
 
 
-def asked_for(pbx: Pbx, call: OpenCall, consultation: str, side: str, first: str, target: str) -> tuple[str, str]:
+def asked_for(pbx: Pbx, consultation: str, side: str, first: str) -> tuple[str, str]:
     """Return the extension and context of the consultation.
 
-    Where Asterisk has taken the Local channel of a feature code out, the half that rang the phone still has them.
+    ``side`` is its other end: a half of a Local channel, or already the phone that the half has dialled.
     """
-    ids = [side, pbx.legs[side].other] if side in pbx.legs and pbx.legs[side].other else []
-    ring = pbx.ring_of(call, target)
-    dialler = [ring.dialler] if ring is not None and ring.dialler != first else []
-    for unique_id in [*ids, *([consultation] if consultation != first else []), *dialler]:
+    ids = [side, pbx.legs[side].other if side in pbx.legs else ""]
+    if side in pbx.legs and (dialler := pbx.legs.get(pbx.legs[side].dialler)) is not None and dialler.kind == LOCAL:
+        ids += [dialler.unique_id, dialler.other]
+    for unique_id in [*ids, *([consultation] if consultation != first else [])]:
         leg = pbx.legs.get(unique_id)
         if leg is not None and leg.exten:
             return leg.exten, leg.context

@@ -51,17 +51,6 @@ async def in_state(scene: Scene, state: str) -> Call:
     return calls[-1]
 
 
-async def talking(scene: Scene, *users: str) -> None:
-    """Wait until exactly these phones talk with each other."""
-    endpoints = {f"PJSIP/{user}" for user in users}
-
-    def is_met(calls: list[Call]) -> bool:
-        talks = [talk for call in calls for talk in call.conversations if talk.ended_at is None]
-        return any({party.endpoint for party in talk.parties} == endpoints for talk in talks)
-
-    await until(scene, is_met, f"{users} talk")
-
-
 async def log_in(scene: Scene, user: str, agent: str) -> Line:
     """Let a phone log an agent in, without a greeting; return its end of the session."""
     session = await (await scene.phone(user)).call(f"22{agent}").up()

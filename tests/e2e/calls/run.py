@@ -105,7 +105,7 @@ async def check_open_calls(run: Run) -> None:
 async def check_records(run: Run) -> None:
     """Each call's conversations cover the billable seconds of its call records."""
     for event in run.events:
-        if event.name == "Cdr" and event.position > run.position:
+        if event.name == "Cdr" and event.pbx == run.pbx and event.position > run.position:
             record = headers_of(event)
             call = run.by_id.get(record["UniqueID"]) or run.by_id[record["LinkedID"]]
             coverage_of(record, call, run.calls)

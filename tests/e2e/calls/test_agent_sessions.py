@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.log.times import rfc3339_microseconds
-from tests.e2e.calls.queue_steps import log_in, log_out, members, talking
+from tests.e2e.calls.queue_steps import log_in, log_out, members
 from tests.e2e.calls.scene import Scene
 from tests.e2e.calls.story import Story, story_of
 from tests.e2e.files import queue_log
@@ -20,7 +20,7 @@ SESSION = Story("103", "221001", "pbx_only", "caller 103", destination="221001")
 async def test_an_agent_serves_a_caller(scene: Scene) -> None:
     session = await log_in(scene, "103", "1001")
     caller = await (await scene.phone("105")).call("249").up()
-    await talking(scene, "105", "103")
+    await scene.wait_talk("105", "103")
     await caller.hang_up()
     await log_out(scene, session, "1001")
     assert [story_of(call) for call in await scene.ended(2)] == [SESSION, served("caller 105", "caller")]
@@ -30,7 +30,7 @@ async def test_an_agent_ends_a_call_by_key(scene: Scene) -> None:
     """The key takes the Local channel out of the queue's bridge: Asterisk reports that the caller ended the call."""
     session = await log_in(scene, "103", "1001")
     caller = await (await scene.phone("105")).call("249").up()
-    await talking(scene, "105", "103")
+    await scene.wait_talk("105", "103")
     while not caller.ended.is_set():  # Asterisk may lose a digit on its way through two bridges
         await session.press("*0")
         with contextlib.suppress(TimeoutError):
@@ -43,12 +43,12 @@ async def test_an_agent_ends_a_call_by_key(scene: Scene) -> None:
 async def test_an_agent_transfers_by_key(scene: Scene) -> None:
     session = await log_in(scene, "103", "1001")
     caller = await (await scene.phone("105")).call("249").up()
-    await talking(scene, "105", "103")
+    await scene.wait_talk("105", "103")
     carol = await scene.phone("102")
     await session.press("#1102")
     third = await carol.rung()
     third.answer()
-    await talking(scene, "105", "102")
+    await scene.wait_talk("105", "102")
     await third.hang_up()
     await caller.over()
     await log_out(scene, session, "1001")
@@ -67,7 +67,7 @@ async def test_logins_and_pauses_are_those_of_queue_log(scene: Scene) -> None:
         await act("QueuePause", Interface="PJSIP/104", Paused="true", Reason="lunch")
         session = await log_in(scene, "103", "1001")
         caller = await (await scene.phone("105")).call("249").up()
-        await talking(scene, "105", "103")
+        await scene.wait_talk("105", "103")
         await caller.hang_up()
         await wait_agent_state(scene.asterisk, "1001", "NOT_INUSE")  # two seconds of wrap-up
         await act("QueuePause", Interface="PJSIP/104", Paused="false")

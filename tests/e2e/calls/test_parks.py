@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.calls.queue_steps import in_state, talking
+from tests.e2e.calls.queue_steps import in_state
 from tests.e2e.calls.scene import Scene
 from tests.e2e.calls.story import Story
 from tests.e2e.phone import Call as Line
@@ -30,7 +30,7 @@ async def test_a_parked_call_is_retrieved(scene: Scene, means: str) -> None:
     story = parked(means)
     assert await scene.lasting() == story
     retrieving = await (await scene.phone("102")).call(call.parks[0].space).up()
-    await talking(scene, "105", "102")
+    await scene.wait_talk("105", "102")
     await retrieving.hang_up()
     await caller.over()
     story.state, story.outcome, story.hangup = "ended", "answered", "callee 102"
@@ -45,7 +45,7 @@ async def test_a_forgotten_call_goes_back_to_its_parker(scene: Scene) -> None:
     caller = await park(scene, "780")
     back = await (await scene.phone("106")).rung()
     back.answer()
-    await talking(scene, "105", "106")
+    await scene.wait_talk("105", "106'")
     await caller.hang_up()
     await back.over()
     story = parked("refer", "780")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.calls.queue_steps import answer, members, talking, until
+from tests.e2e.calls.queue_steps import answer, members, until
 from tests.e2e.calls.scene import Scene
 from tests.e2e.calls.story import Story
 
@@ -14,7 +14,7 @@ async def test_a_member_answers(scene: Scene, interface: str) -> None:
     async with members(scene, "care", interface):
         caller = (await scene.phone("105")).call("240")
         member = await answer(scene, "101")
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101")
         await caller.hang_up()
         await member.over()
         assert await scene.story() == served("240", "caller 105", "care: 105 answered by Bob Baker, ended by caller")
@@ -24,7 +24,7 @@ async def test_a_member_hangs_up(scene: Scene) -> None:
     async with members(scene, "care", "PJSIP/101"):
         caller = (await scene.phone("105")).call("240")
         member = await answer(scene, "101")
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101")
         await member.hang_up()
         await caller.over()
         assert await scene.story() == served("240", "callee 101", "care: 105 answered by Bob Baker, ended by agent")
@@ -36,7 +36,7 @@ async def test_all_members_ring_twice(scene: Scene) -> None:
         bob, carol = await scene.phones("101", "102")
         assert [await (await phone.rung()).over() for phone in (bob, carol)] == [487, 487]
         member = await answer(scene, "102")
-        await talking(scene, "105", "102")
+        await scene.wait_talk("105", "102'")
         await caller.hang_up()
         await member.over()
         story = Story("105", "248", "answered", "caller 105", "102'", "102'")
@@ -57,7 +57,7 @@ async def test_the_next_member_answers(scene: Scene) -> None:
         caller = (await scene.phone("105")).call("240")
         (await (await scene.phone("101")).rung()).refuse()
         member = await answer(scene, "102")
-        await talking(scene, "105", "102")
+        await scene.wait_talk("105", "102")
         await caller.hang_up()
         await member.over()
         story = Story("105", "240", "answered", "caller 105", "102", "102", talks=["105 102"])
@@ -72,7 +72,7 @@ async def test_a_queue_entered_twice(scene: Scene) -> None:
         caller = (await scene.phone("105")).call("241")
         await (await (await scene.phone("101")).rung()).over()
         member = await answer(scene, "101")
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101'")
         await caller.hang_up()
         await member.over()
         story = served("241", "caller 105", "care: 105 answered by Bob Baker, ended by caller")
@@ -87,7 +87,7 @@ async def test_two_queues_one_after_the_other(scene: Scene) -> None:
     async with members(scene, "care", "PJSIP/101"):
         caller = (await scene.phone("105")).call("242")
         member = await answer(scene, "101")
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101")
         await caller.hang_up()
         await member.over()
         story = served("242", "caller 105", "care: 105 answered by Bob Baker, ended by caller")
@@ -99,7 +99,7 @@ async def test_an_announcement_before_the_talk(scene: Scene) -> None:
     async with members(scene, "care", "PJSIP/101"):
         caller = (await scene.phone("105")).call("247")
         member = await answer(scene, "101")
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101")
         await caller.hang_up()
         await member.over()
         (call,) = await scene.ended()

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.calls import Call
-from tests.e2e.calls.queue_steps import answer, in_state, members, talking
+from tests.e2e.calls.queue_steps import answer, in_state, members
 from tests.e2e.calls.scene import Scene
 from tests.e2e.calls.story import Story
 from tests.e2e.phone import Call as Line
@@ -16,7 +16,7 @@ async def served(scene: Scene) -> tuple[Line, Line]:
     """Let the member 101 serve the caller 105; return both ends."""
     caller = await (await scene.phone("105")).call("240").up()
     member = await answer(scene, "101")
-    await talking(scene, "105", "101")
+    await scene.wait_talk("105", "101")
     return caller, member
 
 
@@ -32,7 +32,7 @@ async def test_an_agent_transfers_blindly(scene: Scene, interface: str, means: s
             await member.press("#1102")
         third = await carol.rung()
         third.answer()
-        await talking(scene, "105", "102")
+        await scene.wait_talk("105", "102")
         await member.hang_up()
         await third.hang_up()
         await caller.over()
@@ -53,10 +53,10 @@ async def test_an_agent_transfers_by_a_second_call(scene: Scene, interface: str)
         third = await carol.rung()
         third.answer()
         await second.up()
-        await talking(scene, "101", "102")
+        await scene.wait_talk("101", "102")
         assert await member.refer("102", replaces=second) == 202
         await second.over()
-        await talking(scene, "105", "102")
+        await scene.wait_talk("105", "102")
         await member.hang_up()
         await third.hang_up()
         await caller.over()
@@ -76,9 +76,9 @@ async def test_an_agent_asks_before_he_transfers(scene: Scene, interface: str) -
         await member.press("*2102")
         third = await carol.rung()
         third.answer()
-        await talking(scene, "101", "102")
+        await scene.wait_talk("101", "102")
         await member.hang_up()
-        await talking(scene, "105", "102")
+        await scene.wait_talk("105", "102")
         await third.hang_up()
         await caller.over()
         story = handed_on("callee 102", "attended by 101: 105 to 102 (102) answered", "keys")
@@ -94,7 +94,7 @@ async def test_a_blind_transfer_into_a_queue(scene: Scene) -> None:
         assert await transferring.refer("240") == 202
         member = await answer(scene, "101")
         await transferring.hang_up()
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101")
         await caller.hang_up()
         await member.over()
         story = queued("caller 105", "blind by 106: 105 to 101 (240) answered")
@@ -111,7 +111,7 @@ async def test_an_attended_transfer_of_a_waiting_leg(scene: Scene) -> None:
     await second.over()
     async with members(scene, "care", "PJSIP/101"):
         member = await answer(scene, "101")
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101")
         await caller.hang_up()
         await member.over()
         story = queued("caller 105", "attended by 106: 105 to 101 (240) answered")
@@ -126,10 +126,10 @@ async def test_an_attended_transfer_of_a_served_leg(scene: Scene) -> None:
         caller, transferring = await scene.connect("105", "106")
         second = await (await scene.phone("106")).call("240").up()
         member = await answer(scene, "101")
-        await talking(scene, "106", "101")
+        await scene.wait_talk("106", "101")
         assert await transferring.refer("240", second) == 202
         await second.over()
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101")
         await member.hang_up()
         await caller.over()
         story = queued("callee 101", "attended by 106: 105 to 101 (240) answered")
@@ -145,9 +145,9 @@ async def test_an_attended_transfer_into_a_queue_by_keys(scene: Scene) -> None:
         caller, transferring = await scene.connect("105", "106")
         await transferring.press("*2240")
         member = await answer(scene, "101")
-        await talking(scene, "106", "101")
+        await scene.wait_talk("106", "101")
         await transferring.hang_up()
-        await talking(scene, "105", "101")
+        await scene.wait_talk("105", "101")
         await member.hang_up()
         await caller.over()
         story = queued("callee 101", "attended by 106: 105 to 101 (240) answered")

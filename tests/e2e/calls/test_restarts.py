@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.e2e.asterisk import Asterisk
-from tests.e2e.calls.queue_steps import talking, until
+from tests.e2e.calls.queue_steps import until
 from tests.e2e.calls.scene import Scene
 from tests.e2e.calls.story import Story, story_of
 from tests.e2e.conftest import StartLedger
@@ -21,7 +21,7 @@ def cut_off() -> Story:
 async def test_the_pbx_is_killed_in_mid_call(scene: Scene) -> None:
     asterisk = scene.asterisk
     await scene.connect("105", "106")
-    await talking(scene, "105", "106")
+    await scene.wait_talk("105", "106")
     asterisk.ami.close()
     container = asterisk.container.get_wrapped_container()
     await asyncio.to_thread(container.kill)
@@ -37,8 +37,8 @@ async def test_the_listener_restarts_in_mid_call(asterisk: Asterisk, start_ledge
     scene = Scene(asterisk, before, await before.caught_up(asterisk))
     ended, _ = await connect_phones(asterisk, "105", "106")
     lasting, _ = await connect_phones(asterisk, "107", "108")
-    await talking(scene, "105", "106")
-    await talking(scene, "107", "108")
+    await scene.wait_talk("105", "106")
+    await scene.wait_talk("107", "108")
     await before.stop()
     await ended.hang_up()
     after = Ledger(before.url, asterisk.host)

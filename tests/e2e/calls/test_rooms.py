@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from schemas.calls import Call
-from tests.e2e.calls.queue_steps import answer, talking, until
+from tests.e2e.calls.queue_steps import answer, until
 from tests.e2e.calls.scene import Scene
 from tests.e2e.calls.story import Story
 from tests.e2e.phone import Call as Line
@@ -27,11 +27,11 @@ async def test_three_come_to_a_conference_and_go(scene: Scene) -> None:
         lines.append(await (await scene.phone(user)).call("254").up())
         await until(scene, lambda calls, number=number: in_conference(calls) == number, f"{number} are there")
     await lines[0].hang_up()
-    await talking(scene, "106", "107")
+    await wait_conference(scene, "106", "107")
     again = await (await scene.phone("105")).call("254").up()
-    await talking(scene, "105", "106", "107")
+    await wait_conference(scene, "105", "106", "107")
     await lines[1].hang_up()
-    await talking(scene, "105", "107")
+    await wait_conference(scene, "105", "107")
     await lines[2].hang_up()
     await until(scene, lambda calls: in_conference(calls) == 1, "one is left")
     await again.hang_up()
@@ -43,6 +43,16 @@ async def test_three_come_to_a_conference_and_go(scene: Scene) -> None:
     for call in (first, second, third, fourth):
         assert (call.outcome, call.aliases, [stay.name for stay in call.conferences]) == ("answered", [], ["8001"])
         assert {talk.conference for talk in call.conversations} == {"8001"}
+
+
+async def wait_conference(scene: Scene, *users: str) -> None:
+    """Wait until exactly these phones talk with each other, though each has a call of its own."""
+
+    def is_met(calls: list[Call]) -> bool:
+        talks = [talk for call in calls for talk in call.conversations if talk.ended_at is None]
+        return any({party.endpoint for party in talk.parties} == {f"PJSIP/{user}" for user in users} for talk in talks)
+
+    await until(scene, is_met, f"{users} talk")
 
 
 def in_conference(calls: list[Call]) -> int:
@@ -91,7 +101,7 @@ async def test_a_recording_with_a_pause_is_one(scene: Scene) -> None:
     await scene.phone("101")
     line = (await scene.phone("105")).call("253")
     member = await answer(scene, "101")
-    await talking(scene, "105", "101")
+    await scene.wait_talk("105", "101")
     (call,) = await scene.calls()
     act, channel = scene.asterisk.ami.act, call.legs[0].channel
     await act("StopMixMonitor", Channel=channel)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.calls.scene import Scene
+from tests.e2e.calls.scene import Scene, active_calls
 from tests.e2e.calls.story import Story
 
 
@@ -17,6 +17,7 @@ async def test_the_caller_hangs_up(scene: Scene) -> None:
     story.state, story.answered_by = "talking", "101"
     story.rings, story.talks = ["100 > 101 answered"], ["100 101"]
     assert await scene.lasting() == story
+    assert await active_calls(scene.asterisk) == 1
     await call.hang_up()
     story.state, story.outcome, story.hangup = "ended", "answered", "caller 100"
     assert await scene.story() == story

@@ -109,7 +109,7 @@ def test_conversations_cover_the_billable_seconds(name: str) -> None:
             continue
         checked[coverage_of(record, call, calls(name).values())] += 1
     assert checked["covered"] >= 85
-    assert checked["blonde"] <= 2
+    assert checked["transfer"] <= 2
 
 
 @pytest.mark.parametrize("name", NAMES)

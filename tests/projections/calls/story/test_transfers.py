@@ -154,6 +154,61 @@ def test_blonde_transfer_by_feature_code_calls_back() -> None:
     ]
 
 
+def test_blonde_transfer_without_its_target_in_the_event() -> None:
+    """Asterisk leaves TransferTarget out when the transferer has left the consultation's bridge (22.10.1)."""
+    scene = feature_code(Scene().talk(3))
+    scene.channels[3]["ChannelState"] = RINGING
+    scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), DestType="Bridge", SecondBridgeUniqueid="b2").hangup(1)
+    scene.wait(1).answer(4, 5, "b3").state(3, UP).wait(4)
+    call = scene.request(2).leave(2, "b").leave(3, "b").leave(4, "b3").leave(5, "b3").hangup(2, 3, 4, 5).call()
+    assert numbers(call) == [("blonde", "100", "101", ["102"], "102", "answered")]
+
+
+def test_an_optimised_consultation_has_its_extension() -> None:
+    """Asterisk may have removed the Local channel before the transfer: the target is the phone itself."""
+    scene = feature_code(Scene().talk(3)).answer(4, 5, "b3").state(3, UP).wait(1)
+    scene.leave(5, "b3").enter(5, "b2", swap=3).leave(4, "b3").hangup(3, 4).wait(1)
+    scene.request(1).leave(1, "b2").leave(5, "b2").enter(5, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(5, "TransferTarget"), DestType="Bridge")
+    call = scene.hangup(1).wait(4).part(2, 5).call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+    assert talks(call) == [["100", "101"], ["100", "102"], ["101", "102"]]
+
+
+def test_a_consultation_dials_before_its_transferer_enters() -> None:
+    scene = Scene().talk(3).local(3, 4, "Local/102@internal-0001", linked=1).enter(3, "b2")
+    scene.ring(4, 5, "PJSIP/102-00000005", "102", linked=1).leave(1, "b").enter(1, "b2").wait(1)
+    scene.channels[3]["ChannelState"] = RINGING
+    scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge")
+    call = scene.hangup(1).wait(1).answer(4, 5, "b3").state(3, UP).wait(4).part(2, 3).hangup(4, 5).call()
+    assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [("100", "101"), ("100", "102")]
+    assert numbers(call) == [("blonde", "100", "101", ["102"], "102", "answered")]
+
+
+def test_a_transferee_hangs_up_after_the_timer() -> None:
+    """The PBX's timer cancelled the ring; the transferee hung up 50 milliseconds later."""
+    scene = feature_code(Scene().talk(3))
+    scene.channels[3]["ChannelState"] = RINGING
+    scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge")
+    scene.hangup(1).wait(5).leave(3, "b").hangup(3, 4, 5).wait(0.05)
+    assert numbers(scene.part(2).call()) == [("blonde", "100", "101", ["102"], "102", "no_answer")]
+
+
+def test_a_transferer_does_not_end_a_short_talk() -> None:
+    """The transferer hung up a moment before the target did; the target ended the call."""
+    scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2).request(3)
+    scene.leave(2, "b").leave(3, "b2").enter(2, "b2", swap=3)
+    attended(scene, 1, 3, **scene.shown(2, "Transferee"), **scene.shown(4, "TransferTarget"), DestType="Bridge").link(
+        1, 4
+    ).hangup(3).leave(1, "b").hangup(1).wait(0.05)
+    call = scene.part(4, 2, bridge="b2").call()
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "102")
+
+
 def test_attended_transfer_to_three() -> None:
     scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2)
     scene.leave(4, "b2").leave(3, "b2").enter(4, "b").enter(3, "b")
