@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.calls import Call
 from schemas.calls import Passage as Told
-from services.log.times import rfc3339_microseconds
+from services.log.times import rfc3339
 from tests.e2e.ledger import Ledger
 from tests.support.queue_log_truth import NEVER_IN, Passage, QueueLog
 
@@ -90,7 +90,7 @@ async def totals_of(ledger: Ledger, kind: str, pbx: str, calls: Sequence[Call]) 
         return {}
     start = min(call.started_at for call in calls)
     end = max(call.ended_at for call in calls if call.ended_at is not None) + timedelta(seconds=1)
-    params = {"pbx": pbx, "from": rfc3339_microseconds(start), "to": rfc3339_microseconds(end)}
+    params = {"pbx": pbx, "from": rfc3339(start, "microseconds"), "to": rfc3339(end, "microseconds")}
     async with ledger.client.get(f"/v1/statistics/{kind}", params=params) as reply:
         assert reply.status == 200, await reply.text()
         return {row.pop("name"): row for row in (await reply.json())["totals"]}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.log.times import rfc3339_microseconds
+from services.log.times import rfc3339
 from tests.e2e.calls.queue_steps import log_in, log_out, members
 from tests.e2e.calls.scene import Scene
 from tests.e2e.calls.story import Story, story_of
@@ -76,7 +76,7 @@ async def test_logins_and_pauses_are_those_of_queue_log(scene: Scene) -> None:
         await act("QueuePause", Queue="team", Interface="PJSIP/104", Paused="true", Reason="coffee")
     await scene.ended(2)
     log, end = Sessions((await queue_log(scene.asterisk))[length:]), datetime.now(UTC)
-    params = {"from": rfc3339_microseconds(start), "to": rfc3339_microseconds(end)}
+    params = {"from": rfc3339(start, "microseconds"), "to": rfc3339(end, "microseconds")}
     async with scene.ledger.client.get("/v1/statistics/agents", params=params) as reply:
         totals = {row["name"]: row for row in (await reply.json())["totals"]}
     until, erin, ann = end.timestamp(), totals["Erin Eng"], totals["1001"]

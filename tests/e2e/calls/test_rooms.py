@@ -25,7 +25,7 @@ async def test_three_come_to_a_conference_and_go(scene: Scene) -> None:
     lines = []
     for number, user in enumerate(("105", "106", "107"), 1):
         lines.append(await (await scene.phone(user)).call("254").up())
-        await until(scene, lambda calls, number=number: in_conference(calls) == number, f"{number} are there")
+        await wait_members(scene, number)
     await lines[0].hang_up()
     await wait_conference(scene, "106", "107")
     again = await (await scene.phone("105")).call("254").up()
@@ -33,7 +33,7 @@ async def test_three_come_to_a_conference_and_go(scene: Scene) -> None:
     await lines[1].hang_up()
     await wait_conference(scene, "105", "107")
     await lines[2].hang_up()
-    await until(scene, lambda calls: in_conference(calls) == 1, "one is left")
+    await wait_members(scene, 1)
     await again.hang_up()
     first, second, third, fourth = await scene.ended(4)
     assert talks(first) == ["105 106", "105 106 107"]
@@ -55,7 +55,12 @@ async def wait_conference(scene: Scene, *users: str) -> None:
     await until(scene, is_met, f"{users} talk")
 
 
-def in_conference(calls: list[Call]) -> int:
+async def wait_members(scene: Scene, number: int) -> None:
+    """Wait until a number of calls are in the conference."""
+    await until(scene, lambda calls: members_of(calls) == number, f"{number} are in the conference")
+
+
+def members_of(calls: list[Call]) -> int:
     return sum(stay.until is None for call in calls for stay in call.conferences)
 
 
