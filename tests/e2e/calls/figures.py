@@ -1,8 +1,8 @@
 """The passages and figures of a run, compared with its queue_log: passage by passage, and as the API sums them.
 
-Asterisk writes no line for a caller whom a queue refuses. It writes ABANDON for a caller whom AMI's Redirect takes out,
-and it does not notice that an agent behind a Local channel transfers by feature code: the talk lasts until the
-caller's end. In these the story counts, and everything else is queue_log's.
+Asterisk writes no line for a caller whom a queue refuses. It writes ABANDON for a caller whom AMI's Redirect takes out.
+It does not notice that an agent behind a Local channel transfers by feature code: his talk lasts until the caller's
+end. In these points the story counts; in all others it must equal queue_log.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from schemas.calls import Call
-from schemas.calls import Passage as Told
+from schemas.calls import Passage as StoryPassage
 from services.log.times import rfc3339
 from tests.e2e.ledger import Ledger
 from tests.support.queue_log_truth import NEVER_IN, Passage, QueueLog
@@ -39,15 +39,15 @@ def agreed_passages(calls: Sequence[Call], by_id: Mapping[str, Call], log: Queue
     return agreed
 
 
-def agreed_passage(ours: Told, theirs: Passage) -> Passage:
+def agreed_passage(ours: StoryPassage, theirs: Passage) -> Passage:
     """Return one passage. Fails if story and queue_log differ."""
     if ours.outcome == "unknown" and theirs.outcome == "abandoned":
         theirs.outcome = "unknown"
     if ours.ended_by == "transfer" != theirs.ended_by and (ours.talk_seconds or 0) <= (theirs.talk_seconds or 0) + 1:
         theirs.ended_by, theirs.talk_seconds = "transfer", ours.talk_seconds  # type: ignore[assignment]
     agent = ours.agent.name if ours.agent else ""
-    told = (ours.outcome, ours.position, ours.wait_seconds, agent, ours.key or "", ours.ring_no_answers)
-    assert told == (
+    story = (ours.outcome, ours.position, ours.wait_seconds, agent, ours.key or "", ours.ring_no_answers)
+    assert story == (
         theirs.outcome,
         theirs.position,
         theirs.wait_seconds,

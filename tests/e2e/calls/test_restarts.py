@@ -12,7 +12,7 @@ from tests.e2e.stories import connect_phones
 
 
 def cut_off() -> Story:
-    """Return the story of a call from 105 to 106 whose end no event tells."""
+    """Return the story of a call from 105 to 106 whose end has no event."""
     story = Story("105", "106", "answered", None, "106", "106", callees=["106"], complete=False)
     story.rings, story.talks = ["105 > 106 answered"], ["105 106"]
     return story
