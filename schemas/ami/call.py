@@ -233,8 +233,9 @@ class QueueCallerEvent(ChannelFact, frozen=True, kw_only=True, gc=False):
 
 
 class QueueCallerJoin(QueueCallerEvent, frozen=True, kw_only=True, gc=False):
-    """QueueCallerJoin."""
+    """QueueCallerJoin; ``exten`` is the caller's place in the dialplan."""
 
+    exten: str = field(name="Exten", default="")
     position_in_queue: Int | None = field(name="Position", default=None)
 
 

@@ -112,10 +112,13 @@ class Asterisk:
         return text
 
     async def read(self, path: str) -> str:
-        """Return a file's text, "" if there is none. A busy engine now and then returns no output: then read again."""
+        """Return a file's text, "" if there is none. A busy engine may lose a part of the output: then read again."""
+        command = f"n=$(cat {path} 2>/dev/null | wc -c); head -c $n {path} 2>/dev/null; echo {END}$n"
         while True:
-            text, end, _ = (await self.shell("sh", "-c", f"cat {path} 2>/dev/null; echo {END}")).rpartition(f"{END}\n")
-            if end:
+            _, output = await asyncio.to_thread(self.container.exec, ["sh", "-c", command])
+            data, end, length = output.rpartition(END.encode())
+            if end and length.strip() == str(len(data)).encode():
+                text: str = data.decode("utf-8", "replace")
                 return text
 
     async def add_configuration(self, file: str, text: str) -> None:

@@ -47,6 +47,7 @@ class Call(Dialog):
         super().__init__(call_id, local, remote)
         self.phone, self.target = phone, target
         self.invite: Message | None = None  # what called us; None when we called
+        self.offer = b""  # the other side's SDP
         self.via = ""
         self.status = 0
         self.early_tag = ""  # the other side's, while it rings
@@ -116,9 +117,8 @@ class Call(Dialog):
             await self.phone.ask("INFO", self.target, self, body, [("Content-Type", "application/dtmf-relay")])
 
     def speak(self) -> None:
-        """Send 20 ms of silence as RTP to the one who called us."""
-        assert self.invite
-        body = self.invite.body.decode()
+        """Send 20 ms of silence as RTP to the other side."""
+        body = self.offer.decode()
         host, port = re.search(r"c=IN IP4 (\S+)", body), re.search(r"m=audio (\d+)", body)
         assert host
         assert port
@@ -274,6 +274,7 @@ class Phone(asyncio.DatagramProtocol):
         if final.status < 300:
             call.remote_tag = final.tag("to")
             call.target = target = uri(final["contact"])
+            call.offer = final.body
             via = f"SIP/2.0/UDP {self.ip}:{self.port};rport;branch=z9hG4bK{token()}"
         headers = [("Via", via), ("From", final["from"]), ("To", final["to"]), ("Call-ID", call.call_id)]
         self.send(f"ACK {target} SIP/2.0", [*headers, ("CSeq", f"{cseq} ACK")], self.server)
@@ -340,7 +341,7 @@ class Phone(asyncio.DatagramProtocol):
             self, request["call-id"], untagged(request["to"]), untagged(request["from"]), uri(request["contact"])
         )
         call.remote_tag = request.tag("from")
-        call.invite = request
+        call.invite, call.offer = request, request.body
         self.calls[call.call_id] = call
         self.respond(request, "180 Ringing", call.local_tag)
         call.ringing.set()

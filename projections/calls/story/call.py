@@ -129,6 +129,8 @@ class Passage(Struct, omit_defaults=True):
     """A way of ``party`` through a queue, in which ``channel`` waits; ``gave_up`` is QueueCallerAbandon.
 
     ``log`` is the passage of queue_log from which this one was made.
+    ``exten`` is the caller's place in the dialplan; one who ``is_redirected`` was given another one while he
+    waited.
     """
 
     queue: str
@@ -143,6 +145,8 @@ class Passage(Struct, omit_defaults=True):
     talk: float | None = None
     outcome: str = ""
     gave_up: bool = False
+    exten: str = ""
+    is_redirected: bool = False
     member: str = ""
     interface: str = ""
     agent: str = ""

@@ -197,10 +197,11 @@ def pick_up(pbx: Pbx, call: OpenCall, by: str, ring: Ring | None, at: datetime) 
 
 
 def note_transfer(call: OpenCall, ring: Ring) -> None:
-    """Add a phone to the transfer whose transferee it is rung for."""
+    """Add a phone to the transfer whose transferee it is rung for; a transfer into a parking lot has ended there."""
     for transfer in reversed(call.transfers):
         if transfer.transferee and transfer.transferee == ring.source and ring.to != transfer.by:
-            if ring.to not in transfer.to:
+            parked = any(p.party == ring.source and (p.ended_at or ring.started_at) > transfer.at for p in call.parks)
+            if ring.to not in transfer.to and not parked:
                 transfer.to.append(ring.to)
             return
 

@@ -6,7 +6,7 @@ from typing import Any
 from projections.calls.story.call import PERSON, Leg
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queue_log import take_line
-from projections.calls.story.queues import continue_dialplan, set_queue_status
+from projections.calls.story.queues import continue_dialplan, enter_queue, set_queue_status
 from projections.calls.story.recordings import name_recording, send_to_voicemail
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
@@ -54,12 +54,6 @@ def complete_login(pbx: Pbx, e: ami.AgentLogin) -> None:
         log_in(pbx, leg, e)
 
 
-def name_queue(pbx: Pbx, leg: Leg, e: NewExten) -> None:
-    """Remember the queue that the dialplan runs: a caller who may not join has no other event that names it."""
-    leg.app_queue = e.app_data.partition(",")[0]
-    pbx.touch(pbx.homes[leg.unique_id], e.at)
-
-
 def write_queue_log(pbx: Pbx, leg: Leg, e: NewExten) -> None:
     """Take a line that the dialplan writes into queue_log: the word of a caller who may not join, or a wrapup."""
     queue, call_id, agent, event, *data = [*e.app_data.split(",", 4), "", "", ""]
@@ -82,7 +76,7 @@ def write_queue_log(pbx: Pbx, leg: Leg, e: NewExten) -> None:
 
 
 APPLICATIONS = {
-    "Queue": name_queue,
+    "Queue": enter_queue,
     "VoiceMail": send_to_voicemail,
     "AgentLogin": log_in,
     "QueueLog": write_queue_log,

@@ -110,6 +110,7 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
         talked = {person for talk in last_talks(call, last) for person in talk.persons}
+        stayed += [leg for leg in persons if leg not in stayed and gave_up(call, leg.unique_id, last)]
         persons = stayed or [leg for leg in persons if leg.unique_id in talked]
         last = max(leg.ended_at for leg in stayed if leg.ended_at is not None) if stayed else last
     requests = [
@@ -135,6 +136,16 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         return last_passage.completed_at, "callee", last_passage.agent, first
     at = last or (first.ended_at if first is not None else None)
     return at or call.updated_at, "pbx", "", first
+
+
+def gave_up(call: OpenCall, person: str, last: datetime) -> bool:
+    """Return whether a person hung up in a parking lot or a queue after the last conversation."""
+    stays = [(stay.party, stay.outcome, stay.ended_at) for stay in call.parks]
+    waits = [(passage.party, passage.outcome, passage.left_at) for passage in call.passages]
+    return any(
+        party == person and outcome in {"gave_up", "abandoned"} and end is not None and end >= last
+        for party, outcome, end in stays + waits
+    )
 
 
 def last_talks(call: OpenCall, last: datetime) -> list[Talk]:

@@ -7,6 +7,7 @@ waits for the next event of the caller that decides: AgentConnect, VarSet QUEUES
 from datetime import datetime, timedelta
 
 from projections.calls.story.call import PERSON, Leg, Offer, OpenCall, Passage
+from projections.calls.story.late import complete_ended
 from projections.calls.story.legs import fix_number
 from projections.calls.story.pbx import HOPS, Pbx
 from schemas.ami import call as ami
@@ -41,7 +42,8 @@ def join_queue(pbx: Pbx, e: ami.QueueCallerJoin) -> None:
     if any(passage.queue == e.queue for passage in waiting):
         return
     party = caller_behind(pbx, leg)
-    call.add("passages", call.passages, Passage(e.queue, party, e.unique_id, e.at, e.position_in_queue))
+    passage = Passage(e.queue, party, e.unique_id, e.at, e.position_in_queue, exten=e.exten)
+    call.add("passages", call.passages, passage)
     leg.app_queue = ""
     pbx.touch(call, e.at)
 
@@ -87,7 +89,7 @@ def leave_queue(pbx: Pbx, e: ami.QueueCallerLeave) -> None:
 
 
 def abandon_queue(pbx: Pbx, e: ami.QueueCallerAbandon) -> None:
-    """Note that a caller left without an agent: he hung up if his hangup was requested before."""
+    """Note that a caller left without an agent: he hung up if his hangup was requested before, and no AMI Redirect."""
     if (match := find_passage(pbx, e)) is None:
         return
     call, passage = match
@@ -97,6 +99,8 @@ def abandon_queue(pbx: Pbx, e: ami.QueueCallerAbandon) -> None:
     passage.wait = float(e.hold_time)
     if pbx.legs[e.unique_id].requested_at is not None:
         passage.outcome = "abandoned"
+    elif passage.is_redirected:
+        passage.outcome = "unknown"
     elif (leg := pbx.legs.get(passage.channel)) is not None:
         leg.is_leaving = True
     pbx.touch(call, e.at)
@@ -152,6 +156,8 @@ def end_offer(call: OpenCall, channel: str, outcome: str, at: datetime) -> None:
     offer = offer_of(call, channel)
     if offer is not None:
         offer.outcome, offer.ended_at = outcome, max(at, offer.started_at)
+        if (leg := call.legs.get(channel)) is not None:
+            leg.queue = ""  # a Local half that answered may dial again: for a caller whom the agent transfers
 
 
 def miss_call(pbx: Pbx, e: ami.AgentRingNoAnswer) -> None:
@@ -194,6 +200,9 @@ def complete_call(pbx: Pbx, e: ami.AgentComplete) -> None:
     """End a member's call, with Asterisk's own seconds."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
+        ended = pbx.ended.get(e.unique_id) or pbx.ended.get(e.linked_id)
+        if ended is not None:
+            complete_ended(pbx, ended, e)
         return
     for passage in reversed(call.passages):
         if passage.queue == e.queue and passage.interface == e.interface and passage.outcome == "answered":
@@ -233,6 +242,21 @@ def finish_passage(passage: Passage, outcome: str, at: datetime) -> None:
     passage.left_at = passage.left_at or at
     if passage.wait is None:
         passage.wait = float(int(passage.left_at.timestamp()) - int(passage.entered_at.timestamp()))
+
+
+def enter_queue(pbx: Pbx, leg: Leg, e: NewExten) -> None:
+    """Remember the queue that the dialplan runs: a caller who may not join has no other event that names it.
+
+    A caller who waits runs it already. Then AMI's Redirect has given him another place, or a key has.
+    """
+    call = pbx.homes[leg.unique_id]
+    waits = [p for p in call.passages if p.channel == leg.unique_id and not p.outcome and p.left_at is None]
+    for passage in waits:
+        # A channel that takes the caller's place shows the same extension (attended transfer into the queue).
+        passage.is_redirected = bool(passage.exten) and e.exten != passage.exten
+    if not waits:
+        leg.app_queue = e.app_data.partition(",")[0]
+    pbx.touch(call, e.at)
 
 
 def continue_dialplan(pbx: Pbx, leg: Leg, e: NewExten) -> None:

@@ -247,7 +247,8 @@ class Renderer:
             handed_on = any(t.by == passage.agent and t.at >= passage.answered_at for t in self.call.transfers)
             end = passage.completed_at or (left if not self.talks_now(passage.agent) else None)
             if left is not None and end is not None and (talk is None or handed_on or end - left > TOLERANCE):
-                if talk is None or end - left > TOLERANCE:
+                is_unnoticed = handed_on and passage.ended_by != "transfer"
+                if talk is None or is_unnoticed or end - left > TOLERANCE:
                     talk = max(round((left - passage.answered_at).total_seconds(), 6), 0.0)
                 ended_by = "transfer" if handed_on else ended_by
         return wire.Passage(

@@ -19,7 +19,7 @@ async def configured(running: Asterisk) -> Asterisk:
     """Asterisk with the scenes' configuration."""
     for path in sorted(CONFIGURATION.glob("*/*.conf")):
         await running.add_configuration(f"{path.parent.name}.conf", path.read_text(encoding="utf-8"))
-    for module in ("pbx_config.so", "res_pjsip.so", "app_queue.so", "features"):
+    for module in ("pbx_config.so", "res_pjsip.so", "app_queue.so", "res_parking.so", "features"):
         await running.cli(f"module reload {module}")
     return running
 

@@ -1,10 +1,9 @@
 """The checks of a run: the calls of many scenes agree with Asterisk's other records, and with themselves."""
 
 import random
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -17,25 +16,18 @@ from services.log.read import read_events, recorded_event
 from services.projector.rebuild.diff import differences
 from services.projector.rebuild.report import lines
 from tests.e2e.asterisk import Asterisk
+from tests.e2e.calls.figures import agreed_passages, compare_statistics, ring_no_answers
 from tests.e2e.calls.scene import active_calls, channels_of, open_channels
 from tests.e2e.files import queue_log
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS
 from tests.support.billing import coverage_of
 from tests.support.folding import FoldSpec
-from tests.support.queue_log_truth import NEVER_IN, QueueLog, read_queue_log
+from tests.support.queue_log_truth import read_queue_log
 from tests.support.recorded_events import cut
 
 ROWS = "SELECT linkedid, is_told, number, body::text AS body FROM calls WHERE pbx = $1 ORDER BY number"
 FOLDED = "SELECT position FROM checkpoint WHERE place = 'model' AND model = 'calls'"
-AGENTS = """
-SELECT r.agent,
-       count(*) FILTER (WHERE r.outcome = 'answered') AS answered,
-       count(*) FILTER (WHERE r.outcome = 'ring_no_answer') AS ring_no_answers
-FROM agent_rings r JOIN calls c ON c.pbx = r.pbx AND c.linkedid = r.linkedid
-WHERE r.pbx = $1 AND c.number > $2 AND r.outcome IN ('answered', 'ring_no_answer')
-GROUP BY r.agent
-"""
 LONGEST_BATCH = 300
 
 
@@ -120,46 +112,12 @@ async def check_records(run: Run) -> None:
 
 
 async def check_figures(run: Run) -> None:
-    """The figures of queues and agents are those of queue_log; they differ where an agent's feature code transfers.
-
-    The queue does not notice such a transfer, and counts the talk until the caller's end.
-    """
-    ours, theirs = passages_of(run.calls), passages_of_log(run.queue_log)
-    assert ours.keys() == theirs.keys()
-    for key, ends in ours.items():
-        for end, (their_reason, their_talk) in zip(sorted(ends), sorted(theirs[key]), strict=True):
-            reason, talk = end
-            is_unnoticed = reason == "transfer" and their_reason != "transfer"
-            assert (talk <= their_talk) if is_unnoticed else end == (their_reason, their_talk), key
-    rings = {row["agent"]: tuple(row)[1:] for row in await run.ledger.rows(AGENTS, run.pbx, run.position)}
-    assert rings == {
-        name: (agent.answered, agent.ring_no_answers)
-        for name, agent in run.queue_log.agents.items()
-        if agent.answered or agent.ring_no_answers
+    """Passages, and the figures of queues and agents, are those of queue_log."""
+    passages = agreed_passages(run.calls, run.by_id, run.queue_log)
+    await compare_statistics(run.ledger, run.pbx, run.calls, passages)
+    assert await ring_no_answers(run.ledger, run.pbx, run.calls) == {
+        name: agent.ring_no_answers for name, agent in run.queue_log.agents.items() if agent.ring_no_answers
     }
-
-
-Ends = dict[tuple[Any, ...], list[tuple[str, float]]]
-"""How the talks of passages ended, (by whom, seconds of talk), by all else that queue_log has about a passage."""
-
-
-def passages_of(calls: list[Call]) -> Ends:
-    """Return the passages of calls, without those of which Asterisk writes no line: the queue refused the caller."""
-    ends: Ends = defaultdict(list)
-    for one in [passage for call in calls for passage in call.queues if passage.outcome not in NEVER_IN]:
-        agent = one.agent.name if one.agent else ""
-        key = (one.queue, one.outcome, one.position, one.wait_seconds, agent, one.key or "", one.ring_no_answers)
-        ends[key].append((one.ended_by or "", one.talk_seconds or 0))
-    return ends
-
-
-def passages_of_log(log: QueueLog) -> Ends:
-    """Return the passages of queue_log in the same form."""
-    ends: Ends = defaultdict(list)
-    for one in [passage for passage in log.passages if passage.outcome not in NEVER_IN]:
-        key = (one.queue, one.outcome, one.position, one.wait_seconds, one.agent, one.key, one.ring_no_answers)
-        ends[key].append((one.ended_by, one.talk_seconds or 0))
-    return ends
 
 
 CHECKS: tuple[Callable[[Run], Awaitable[None]], ...] = (

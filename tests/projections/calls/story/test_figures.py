@@ -47,6 +47,34 @@ def test_a_member_who_hands_the_caller_on() -> None:
     assert [p.is_transferred for p in passages_of(row)] == [True]
 
 
+def completed_late(scene: Scene) -> Scene:
+    """Let the last Hangup overtake AgentComplete, as two threads of Asterisk do."""
+    scene.events.sort(key=lambda event: event.name == "AgentComplete")
+    return scene
+
+
+@pytest.mark.parametrize("reason", ["caller", "agent", "transfer"])
+def test_a_completion_after_the_last_hangup_counts(reason: str) -> None:
+    def served() -> Scene:
+        return complete(connected(rung(waiting())).wait(8).request(1), 9, reason).part(1, 2)
+
+    early, late = row_of(served()), row_of(completed_late(served()))
+    assert (late.body, late.passages, late.agent_rings) == (early.body, early.passages, early.agent_rings)
+    assert [(p.talk_seconds, p.is_transferred) for p in passages_of(late)] == [(9.0, reason == "transfer")]
+    completed_late(served()).calls()
+
+
+def test_a_late_completion_keeps_an_unnoticed_transfer() -> None:
+    def served() -> Scene:
+        scene = blind(connected(rung(waiting())).wait(3), by=2, transferee=1, to="107")
+        scene.leave(2, "b").leave(1, "b").hangup(2).wait(1)
+        return complete(scene, 4, "caller").request(1).hangup(1)
+
+    early, late = row_of(served()), row_of(completed_late(served()))
+    assert (late.body, late.passages, late.agent_rings) == (early.body, early.passages, early.agent_rings)
+    assert [(round(p.talk_seconds, 1), p.is_transferred) for p in passages_of(late)] == [(3.0, True)]
+
+
 def test_ids_and_tags_of_open_and_ended_calls() -> None:
     scene = connected(rung(waiting())).wait(3)
     lasting = row_of(scene)

@@ -6,7 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.calls import Call, Passage
-from tests.projections.calls.story.scenes import MEMBER, complete, connected, handed_on, queue, rung, waiting
+from tests.projections.calls.story.scenes import (
+    MEMBER,
+    blind,
+    complete,
+    connected,
+    handed_on,
+    queue,
+    rung,
+    waiting,
+)
 from tests.support.scene import RINGING, UP, Scene, uid
 
 AGENT_HOLD: dict[str, Any] = {
@@ -69,6 +78,18 @@ def test_why_a_caller_left_may_stay_unknown() -> None:
     assert passage(left(waiting()).run(1, "Playback", exten="700").hangup(1)).outcome == "unknown"
 
 
+def test_a_redirect_takes_a_waiting_caller_out() -> None:
+    """Asterisk 22 sends no Newexten after QueueCallerAbandon, but one before it."""
+    call = left(waiting(7).run(1, "Queue", "sales,t,,,25", exten="700"), 7).request(1).hangup(1).call()
+    assert [(q.outcome, q.wait_seconds) for q in call.queues] == [("unknown", 7)]
+    assert call.outcome == "pbx_only"
+
+
+def test_another_place_in_the_same_queue_changes_nothing() -> None:
+    """Newexten shows the queue also of a channel that takes the caller's place."""
+    assert passage(left(waiting().run(1, "Queue", "sales,t,,,25")).hangup(1)).outcome == "abandoned"
+
+
 def test_a_member_answers() -> None:
     scene = complete(connected(rung(waiting())).wait(8).request(1), 8, "caller")
     call = scene.part(1, 2).call()
@@ -117,20 +138,41 @@ def test_a_transfer_by_feature_code_ends_agents_talk() -> None:
     assert [(t.kind, t.by.number, [p.number for p in t.to]) for t in call.transfers] == [("attended", "101", ["107"])]
 
 
-def test_the_person_behind_a_local_member() -> None:
+LOCAL_MEMBER = {"Interface": "Local/101@members/n", "MemberName": "Bob Baker"}
+
+
+def local_member() -> Scene:
+    """Let a caller (channel 1) talk with a member (4) behind a Local channel (2, 3)."""
     scene = waiting().local(2, 3, "Local/101@members-0001", linked=1, optimize="No")
-    local = {"Interface": "Local/101@members/n", "MemberName": "Bob Baker"}
-    queue(scene, "AgentCalled", 1, 2, **local).dial(1, 2, "Local/101@members/n")
+    queue(scene, "AgentCalled", 1, 2, **LOCAL_MEMBER).dial(1, 2, "Local/101@members/n")
     scene.ring(3, 4, "PJSIP/101-00000004", "101", linked=1).wait(2).answer(3, 4, "b2").state(2, UP)
     scene.dial_end(1, 2, "ANSWER")
     queue(scene, "QueueCallerLeave")
-    queue(scene, "AgentConnect", 1, 2, **local, HoldTime=12, RingTime=2).enter(2, "b").enter(1, "b").wait(5)
-    queue(scene, "AgentComplete", 1, 2, **local, HoldTime=12, TalkTime=5, Reason="agent")
+    return (
+        queue(scene, "AgentConnect", 1, 2, **LOCAL_MEMBER, HoldTime=12, RingTime=2).enter(2, "b").enter(1, "b").wait(5)
+    )
+
+
+def test_the_person_behind_a_local_member() -> None:
+    scene = queue(local_member(), "AgentComplete", 1, 2, **LOCAL_MEMBER, HoldTime=12, TalkTime=5, Reason="agent")
     call = scene.request(4).leave(4, "b2").leave(3, "b2").leave(2, "b").leave(1, "b").hangup(4, 3, 2, 1).call()
     assert [(r.to.number, r.queue, r.from_ and r.from_.number) for r in call.rings] == [("101", "sales", "5550101")]
     assert [(p.number, p.role) for p in call.parties] == [("5550101", "caller"), ("101", "agent")]
     assert call.queues[0].agent is not None
     assert call.queues[0].agent.interface == "Local/101@members/n"
+
+
+def test_a_local_member_who_transfers_rings_no_member() -> None:
+    scene = blind(local_member(), by=4, transferee=3, to="102").leave(4, "b2").leave(3, "b2").hangup(4)
+    scene.ring(3, 5, "PJSIP/102-00000005", "102", linked=1).answer(3, 5, "b3").wait(4)
+    queue(scene, "AgentComplete", 1, 2, **LOCAL_MEMBER, HoldTime=12, TalkTime=9, Reason="caller").request(1)
+    call = scene.leave(1, "b").leave(2, "b").leave(3, "b3").leave(5, "b3").hangup(1, 2, 3, 5).call()
+    assert [(r.to.number, r.queue) for r in call.rings] == [("101", "sales"), ("102", None)]
+    assert (round(call.queues[0].talk_seconds or 0), call.queues[0].ended_by) == (5, "transfer")
+    assert [[p.number for p in talk.parties] for talk in call.conversations] == [
+        ["5550101", "101"],
+        ["5550101", "102"],
+    ]
 
 
 def test_a_caller_behind_a_local_channel() -> None:
@@ -222,6 +264,16 @@ def test_an_agent_who_ends_the_call_hung_up() -> None:
     hangup = scene.calls()[uid(2)].hangup
     assert hangup is not None
     assert (hangup.by, hangup.party and hangup.party.number) == ("callee", "104")
+
+
+def test_an_agent_who_ends_the_call_is_named_late() -> None:
+    scene = served(session(Scene()), 2)
+    scene.events = [event for event in scene.events if event.name != "HangupRequest"]
+    text = [event.raw.replace(b"Reason: caller", b"Reason: agent") for event in scene.events]
+    scene.events = [replace(event, raw=raw) for event, raw in zip(scene.events, text, strict=True)]
+    early = scene.calls()[uid(2)]
+    scene.events.sort(key=lambda event: event.name == "AgentComplete")
+    assert scene.calls()[uid(2)] == early
 
 
 def test_a_session_that_moves_to_another_channel() -> None:

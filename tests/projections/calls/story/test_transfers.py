@@ -116,6 +116,27 @@ def test_attended_transfer_by_feature_code() -> None:
     assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [("100", "101"), ("100", "102")]
 
 
+def test_attended_transfer_after_the_local_channel_is_gone() -> None:
+    scene = feature_code(Scene().talk(3)).answer(4, 5, "b3").state(3, UP).wait(2)
+    scene.enter(5, "b2", swap=3).leave(4, "b3").hangup(3, 4)
+    scene.request(1).leave(1, "b2").leave(5, "b2").enter(5, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(5, "TransferTarget"), DestType="Bridge")
+    call = scene.hangup(1).wait(4).part(2, 5).call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+    assert call.transfers[0].context == "internal"
+
+
+def test_a_transferer_does_not_hang_the_new_talk_up() -> None:
+    scene = feature_code(Scene().talk(3)).answer(4, 5, "b3").state(3, UP).wait(2)
+    scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge")
+    scene.hangup(1).wait(0.05).request(5).leave(5, "b3").leave(4, "b3").leave(3, "b").leave(2, "b")
+    call = scene.hangup(5, 4, 3, 2).call()
+    assert talks(call) == [["100", "101"], ["100", "102"], ["101", "102"]]
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "102")
+
+
 def test_blonde_transfer_by_feature_code_calls_back() -> None:
     scene = feature_code(Scene().talk(3))
     scene.channels[3]["ChannelState"] = RINGING
@@ -306,6 +327,24 @@ def test_a_parked_caller_gives_up() -> None:
     assert [stay.outcome for stay in call.parks] == ["gave_up"]
     assert call.hangup is not None
     assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
+
+
+def test_a_caller_gives_up_at_once_after_parking() -> None:
+    scene = Scene().talk(3)
+    scene.request(1).leave(2, "b").enter(2, "lot", **HOLDING).leave(1, "b").hangup(1)
+    scene = park_event(park_event(scene, "ParkedCall").wait(0.2).request(2), "ParkedCallGiveUp").leave(2, "lot")
+    call = scene.hangup(2).call()
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
+
+
+def test_a_transfer_into_a_lot_rings_no_parker() -> None:
+    scene = parked(blind(Scene().talk(3), by=1, transferee=2, to="700"))
+    park_event(scene, "ParkedCallTimeOut").leave(2, "lot", **HOLDING)
+    scene.ring(2, 3, "PJSIP/100-00000003", "100", linked=1).answer(2, 3, "b2").wait(1)
+    call = scene.part(2, 3, bridge="b2").call()
+    assert numbers(call) == [("blind", "100", "101", [], "700", None)]
+    assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [("100", "101"), ("101", "100")]
 
 
 def test_another_channel_takes_a_parked_ones_place() -> None:
