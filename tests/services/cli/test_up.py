@@ -19,6 +19,7 @@ from services.cli.up_database import UpError
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from tests.support.polling import eventually
+from tests.support.program import PROGRAM, Run, environment, run_program
 from tests.support.up import CHILDREN, Up, children_of, has_ended
 
 
@@ -86,7 +87,7 @@ async def test_a_second_up_on_the_data_exits(place: Path, first_password: str, t
     async with Up(place, tmp_path) as up:
         await up.printed(r"password: (\S+)")
         second = await asyncio.create_subprocess_exec(
-            Path(sys.executable).parent / "ringledger",
+            PROGRAM,
             "up",
             env=up.environ,
             cwd="/",
@@ -218,35 +219,23 @@ async def test_speed_is_refused_with_a_configured_pbx(tmp_path: Path) -> None:
         assert not (tmp_path / "data").exists()
 
 
-async def export(*arguments: str, **environ: str) -> tuple[int | None, bytes, str]:
-    return await ran("export", *arguments, **environ)
-
-
-async def ran(*arguments: str, **environ: str) -> tuple[int | None, bytes, str]:
-    process = await asyncio.create_subprocess_exec(
-        Path(sys.executable).parent / "ringledger",
-        *arguments,
-        env={n: v for n, v in os.environ.items() if not n.startswith("RINGLEDGER_")} | environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 300)
-    return process.returncode, out, err.decode()
+async def export(data: Path, *words: str) -> Run:
+    return await run_program("export", *words, environ=environment(data=data))
 
 
 async def test_export_runs_with_and_without_up(place: Path, first_password: str, tmp_path: Path) -> None:
     ami = ("--ami", "--pbx", PBX)
     assert first_password
     assert not Embedded(place).is_ready
-    code, before, err = await export(*ami, RINGLEDGER_DATA=str(place))
+    code, before, err = await export(place, *ami)
     assert (code, err) == (0, "")
-    assert before.startswith(b"Event: FullyBooted\r\n")
-    assert before.endswith(b"\r\n\r\n")
+    assert before.startswith("Event: FullyBooted\r\n")
+    assert before.endswith("\r\n\r\n")
     assert not Embedded(place).is_ready  # it was started for the export alone
     async with Up(place, tmp_path, "--speed=10") as up:
         await up.printed(r"password: (\S+)")
         await grows(place, "ledger.event")
-        code, during, err = await export(*ami, RINGLEDGER_DATA=str(place))
+        code, during, err = await export(place, *ami)
         assert (code, err) == (0, "")
         assert during.startswith(before)
         assert len(during) > len(before)
@@ -255,27 +244,27 @@ async def test_export_runs_with_and_without_up(place: Path, first_password: str,
 
 async def test_export_names_an_unknown_pbx_in_one_line(place: Path, first_password: str, tmp_path: Path) -> None:
     assert first_password
-    code, out, err = await export("--ami", "--pbx", "nosuch", RINGLEDGER_DATA=str(place))
-    assert (code, out, err) == (2, b"", f"ringledger: the log holds no PBX 'nosuch' (but {PBX})\n")
-    code, out, err = await export("--ami", "--pbx", PBX, RINGLEDGER_DATA=str(tmp_path / "none"))
-    assert (code, out) == (2, b"")
+    code, out, err = await export(place, "--ami", "--pbx", "nosuch")
+    assert (code, out, err) == (2, "", f"ringledger: the log holds no PBX 'nosuch' (but {PBX})\n")
+    code, out, err = await export(tmp_path / "none", "--ami", "--pbx", PBX)
+    assert (code, out) == (2, "")
     assert "has no ledger" in err
     assert not (tmp_path / "none").exists()
 
 
 async def test_rebuild_runs_with_and_without_up(place: Path, first_password: str, tmp_path: Path) -> None:
     assert first_password
-    data = {"RINGLEDGER_DATA": str(place)}
-    code, out, err = await ran("rebuild", **data)
+    environ = environment(data=place)
+    code, out, err = await run_program("rebuild", environ=environ)
     assert (code, err) == (0, "")
-    assert b"by this command, because no projector is running" in out
+    assert "by this command, because no projector is running" in out
     assert not Embedded(place).is_ready  # it was started for the rebuild alone
     async with Up(place, tmp_path, "--speed=10") as up:
         await up.printed(r"password: (\S+)")
         await grows(place, "model.channels WHERE tm_update > now() - interval '1 minute'")
-        code, out, err = await ran("rebuild", **data)
+        code, out, err = await run_program("rebuild", environ=environ)
         assert (code, err) == (0, "")
-        assert b"by the running projector" in out
-        code, out, err = await ran("rebuild", "--diff", **data)
+        assert "by the running projector" in out
+        code, out, err = await run_program("rebuild", "--diff", environ=environ)
         assert (code, err) == (0, "")
-        assert out.endswith(b": nothing differs\n")
+        assert out.endswith(": nothing differs\n")

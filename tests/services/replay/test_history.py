@@ -1,17 +1,10 @@
 """`ringledger as-of` and `ringledger diff`, on a terminal and in a script."""
 
-import asyncio
 import json
-import os
-import pty
-import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import Struct
 
 from projections import ALL
 from projections.calls.channels import CHANNELS, Channel
@@ -23,51 +16,10 @@ from services.log.append import append_events
 from services.projector.table import Table
 from services.replay.history_report import masked_columns, printable
 from tests.support.folding import FoldSpec, block, own
+from tests.support.program import Cli, Run
 
-PROGRAM = Path(sys.executable).parent / "ringledger"
 BEGIN = 1_795_000_000.0
 CONTROL_CHARACTERS = "\x1b[31mred\x07\ttab"
-
-
-class Run(Struct):
-    code: int
-    out: str
-    err: str
-
-
-class Cli:
-    """A database with a few calls, and the program."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    async def run(self, *arguments: str) -> Run:
-        def run() -> Run:
-            environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": self.url}
-            done = subprocess.run([PROGRAM, *arguments], env=environ, capture_output=True, text=True, check=False)
-            return Run(done.returncode, done.stdout, done.stderr)
-
-        return await asyncio.to_thread(run)
-
-    async def on_terminal(self, *arguments: str) -> str:
-        def run() -> str:
-            terminal, program_end = pty.openpty()
-            environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": self.url, "COLUMNS": "90", "TERM": "dumb"}
-            with subprocess.Popen(
-                [PROGRAM, *arguments], env=environ, stdout=program_end, stderr=program_end
-            ) as process:
-                os.close(program_end)
-                text = b""
-                while True:
-                    try:
-                        text += os.read(terminal, 65536)
-                    except OSError:  # the program has ended
-                        break
-                assert process.wait() == 0
-            os.close(terminal)
-            return text.decode()
-
-        return await asyncio.to_thread(run)
 
 
 def channel(at: float, name: str, unique_id: str, **headers: str) -> NewEvent:
