@@ -21,8 +21,6 @@ def children_of(pid: int) -> list[int]:
 class Up:
     """One run of `up`; what it printed is in ``out`` and ``err``."""
 
-    program: tuple[str | Path, ...] = (PROGRAM,)
-
     def __init__(self, data: Path, cwd: Path, *arguments: str, **environ: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.http = f"127.0.0.1:{free.getsockname()[1]}"
@@ -35,7 +33,7 @@ class Up:
     async def __aenter__(self) -> Self:
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = await asyncio.create_subprocess_exec(
-                *self.program, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
+                PROGRAM, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
             )
         return self
 
