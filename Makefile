@@ -14,7 +14,11 @@ help: ## Show this help
 run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
 	@$(BIN)/ringledger up $(UP)
 
-lint: .venv ## Style, types, layers, spelling, prose, names in the docs
+lint: check .venv ## Style, types, layers, spelling, prose, names in the docs
+	$(BIN)/python -m pytest -q tests/docs/test_names.py tests/docs/test_code_names.py tests/lint
+
+# The parts of lint that are no tests; a run of all tests has those.
+check: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -22,7 +26,6 @@ lint: .venv ## Style, types, layers, spelling, prose, names in the docs
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python -m tests.support.prose
-	$(BIN)/python -m pytest -q tests/docs/test_names.py tests/docs/test_code_names.py tests/lint
 
 fmt: .venv ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
@@ -31,10 +34,10 @@ fmt: .venv ## Format the code, and fix what ruff can fix
 engine: .venv ## Make the container images of the tests; as root on Debian it installs an engine if there is none
 	$(BIN)/python docker/engine.py images
 
-test: $(if $(PART),.venv,lint) $(if $(filter-out e2e%,$(PART)),,engine) ## Everything, with Asterisk 22 and 16 in containers; PART=services/log for one room
+test: $(if $(PART),.venv,check) $(if $(filter-out e2e%,$(PART)),,engine) ## Everything, with Asterisk 22 and 16 in containers; PART=services/log for one room
 	$(if $(filter-out e2e%,$(PART)),,$(BIN)/python docker/engine.py run) $(BIN)/python -m tests $(PART)
 
-test-fast: lint ## Everything that needs no container engine
+test-fast: check ## Everything that needs no container engine
 	$(BIN)/python -m tests --fast
 
 test-changed: .venv ## The tests of the rooms that differ from the branch main, without containers
@@ -53,4 +56,4 @@ docs: .venv ## Build the documentation as a site in build/docs
 lock: .venv ## Write the installed versions to docs/constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > docs/constraints.txt
 
-.PHONY: bench chaos docs engine fmt help lint lock run test test-changed test-fast
+.PHONY: bench chaos check docs engine fmt help lint lock run test test-changed test-fast

@@ -20,6 +20,7 @@ from tests.support.database import (
     own_types_reader,
     temporary_server,
 )
+from tests.support.program import SERVER
 
 # The duration of an example depends on the load of the machine, not on the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -59,6 +60,12 @@ def _limits() -> Iterator[None]:
         patch.setattr("services.commander.link.NO_LISTENER_SECONDS", 0.0)
         patch.setattr(asyncpg.Connection, "_introspect_types", own_types_reader())
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _program() -> Iterator[None]:
+    yield
+    SERVER.close()
 
 
 @pytest.fixture(scope="session")

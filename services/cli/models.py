@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from projections.engine.model import ReadModel
 from services.cli.options import LEDGER, AsJson, SettingsFile, app, failure, load_settings, open_database
 
 if TYPE_CHECKING:
+    from projections.engine.model import ReadModel
     from services.replay.history import RowsAsOf
 
 Pbx = Annotated[str | None, typer.Option(metavar="NAME", help="Only rows of this PBX.")]

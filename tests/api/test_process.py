@@ -1,16 +1,13 @@
 """The command ``serve``: how it refuses an address."""
 
-import asyncio
-import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-SECONDS = 300.0
+from tests.support.program import environment, run_program
 
 
 @contextmanager
@@ -19,20 +16,10 @@ def taken_port() -> Iterator[str]:
         yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
-async def refusal(url: str, data: Path, address: str) -> tuple[int | None, list[str]]:
+async def refusal(url: str, data: Path, address: str) -> tuple[int, list[str]]:
     """Run ``serve``, and return its exit code with the lines that are not the log's."""
-    rest = {name: value for name, value in os.environ.items() if not name.startswith("RINGLEDGER_")}
-    settings = {"RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data), "RINGLEDGER_HTTP": address}
-    process = await asyncio.create_subprocess_exec(
-        Path(sys.executable).parent / "ringledger", "serve", env=rest | settings, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(SECONDS):
-            _, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return process.returncode, [line for line in err.decode().splitlines() if not line.startswith("{")]
+    code, _, err = await run_program("serve", environ=environment(url, data, RINGLEDGER_HTTP=address))
+    return code, [line for line in err.splitlines() if not line.startswith("{")]
 
 
 async def test_serve_names_a_port_that_is_taken(url: str, tmp_path: Path) -> None:

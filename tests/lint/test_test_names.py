@@ -1,6 +1,7 @@
 """A test's name is a short sentence with its subject first: at most eight words after ``test_``."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ MAX_WORDS = 8
 OPENINGS = re.compile(r"test_(what|who|whoever|whose|of|by|nor|nobody|somebody|everybody)_")
 
 
+@functools.cache
 def names() -> list[str]:
     files = sorted(TESTS.rglob("test_*.py"))
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]

@@ -1,15 +1,12 @@
 """Lines of Asterisk's own files, and the events that an import made of them."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import msgspec
 
 from schemas.log import Imported
+from tests.support.program import Run, environment, run_program
 
 IMPORTED_EVENTS = """
 SELECT source, name, extract(epoch FROM occurred)::float8 AS occurred, occurred = recorded AS alike, raw
@@ -50,8 +47,5 @@ async def fetch_log(url: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await fetch_rows(url, "SELECT * FROM ledger.event ORDER BY position")]
 
 
-def run_import(url: str, *arguments: str) -> tuple[int, str, str]:
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
-    command = [str(Path(sys.executable).parent / "ringledger"), "import", *arguments]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+async def run_import(url: str, *arguments: str) -> Run:
+    return await run_program("import", *arguments, environ=environment(url))

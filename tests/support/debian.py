@@ -3,19 +3,36 @@
 import os
 import shutil
 import subprocess
+import tempfile
+from hashlib import sha256
 from pathlib import Path
+
+STATUS = Path("/var/lib/dpkg/status")
+"""The list of this machine's packages."""
 
 
 def unpack(folder: Path, *packages: str) -> Path:
-    """Download what this machine lacks of the packages and their dependencies, and return where it is unpacked.
+    """Unpack what this machine lacks of the packages and their dependencies, and return where it is unpacked."""
+    root = folder / "root"
+    root.mkdir(parents=True)
+    for package in sorted(download(folder, *packages).glob("*.deb")):
+        _run("dpkg-deb", "-x", str(package), str(root))
+    return root
+
+
+def download(folder: Path, *packages: str) -> Path:
+    """Return a folder with the packages, which later runs use again while this machine has the same packages.
 
     apt works in ``folder`` alone, with a copy of the list of this machine's packages, and installs none. So it needs no
     lock that another apt has, and not root.
     """
-    root = folder / "root"
-    for part in ("state/lists/partial", "cache/archives/partial", "dpkg", "root"):
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ringledger-tests"
+    cache = caches / sha256(" ".join(packages).encode() + STATUS.read_bytes()).hexdigest()
+    if cache.is_dir():
+        return cache
+    for part in ("state/lists/partial", "cache/archives/partial", "dpkg"):
         (folder / part).mkdir(parents=True)
-    shutil.copy("/var/lib/dpkg/status", folder / "dpkg" / "status")
+    shutil.copy(STATUS, folder / "dpkg" / "status")
     options = (
         f"-oDir::State={folder}/state",
         f"-oDir::State::status={folder}/dpkg/status",
@@ -25,9 +42,18 @@ def unpack(folder: Path, *packages: str) -> Path:
     )
     _run("apt-get", "-q", *options, "update")
     _run("apt-get", "-qy", *options, "--no-install-recommends", "--download-only", "install", *packages)
-    for package in sorted((folder / "cache" / "archives").glob("*.deb")):
-        _run("dpkg-deb", "-x", str(package), str(root))
-    return root
+    caches.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=caches) as part_folder:
+        complete = Path(part_folder) / "complete"
+        complete.mkdir()
+        for package in (folder / "cache" / "archives").glob("*.deb"):
+            shutil.copy(package, complete)
+        try:
+            complete.rename(cache)
+        except OSError:
+            if not cache.is_dir():  # otherwise another run was quicker
+                raise
+    return cache
 
 
 def _run(*command: str) -> None:

@@ -1,18 +1,15 @@
 """The program and a running projector over the log of a recording, for the tests of rebuilds."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 
 from services.projector.process import project
 from tests.support.polling import eventually
+from tests.support.program import PROGRAM, Run, environment, run_program
 
-PROGRAM = Path(sys.executable).parent / "ringledger"
 EVENTS = 38565
 """The position of the last event of the recording rich22."""
 FOLDED = "SELECT min(position) >= $1 FROM ledger.checkpoint WHERE place = 'model'"
@@ -35,10 +32,8 @@ async def running_projector(url: str, connection: asyncpg.Connection) -> AsyncIt
 
 
 async def start_command(url: str, *arguments: str) -> asyncio.subprocess.Process:
-    environ = {n: v for n, v in os.environ.items() if not n.startswith("RINGLEDGER_")} | {
-        "RINGLEDGER_DATABASE_URL": url
-    }
-    pipe = asyncio.subprocess.PIPE
+    """Start a process for a test that sends signals to it."""
+    environ, pipe = environment(url), asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(PROGRAM, *arguments, env=environ, stdout=pipe, stderr=pipe)
 
 
@@ -48,6 +43,6 @@ async def finish_command(process: asyncio.subprocess.Process) -> tuple[int | Non
     return process.returncode, out.decode(), err.decode()
 
 
-async def run_command(url: str, *arguments: str) -> tuple[int | None, str, str]:
+async def run_command(url: str, *arguments: str) -> Run:
     """Run the program and return its exit code, output and error output."""
-    return await finish_command(await start_command(url, *arguments))
+    return await run_program(*arguments, environ=environment(url))

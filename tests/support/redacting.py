@@ -1,10 +1,6 @@
 """Events with a number in every place, and what must hold after its redaction."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -20,7 +16,6 @@ from services.retention.redact_pattern import RedactionPattern
 from tests.support.chain import BATCHES, EVENTS
 from tests.support.model_rows import rows
 
-PROGRAM = str(Path(sys.executable).parent / "ringledger")
 NUMBER = "5551234"
 PATTERN = RedactionPattern("number", NUMBER)
 TOKEN = "redacted-ghijklmnopqr"
@@ -109,10 +104,3 @@ async def tables_holding(connection: asyncpg.Connection, number: str) -> list[st
         if any(map(whole.search, values)):
             holding.append(name)
     return holding
-
-
-def run_redact(url: str, data: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run ``ringledger redact`` as a person does."""
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)}
-    command = [PROGRAM, "redact", *arguments]
-    return subprocess.run(command, env=environ, input=stdin, capture_output=True, text=True, check=False)

@@ -5,11 +5,11 @@ import contextlib
 import os
 import re
 import socket
-import sys
 from pathlib import Path
 from typing import Self
 
 from tests.support.polling import eventually
+from tests.support.program import PROGRAM
 
 CHILDREN = ("command", "demo", "listen", "project", "serve")
 
@@ -20,8 +20,6 @@ def children_of(pid: int) -> list[int]:
 
 class Up:
     """One run of `up`; what it printed is in ``out`` and ``err``."""
-
-    program: tuple[str | Path, ...] = (Path(sys.executable).parent / "ringledger",)
 
     def __init__(self, data: Path, cwd: Path, *arguments: str, **environ: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -35,7 +33,7 @@ class Up:
     async def __aenter__(self) -> Self:
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = await asyncio.create_subprocess_exec(
-                *self.program, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
+                PROGRAM, "up", *self.arguments, cwd=self.cwd, env=self.environ, stdout=out, stderr=err
             )
         return self
 

@@ -1,11 +1,7 @@
 """``ringledger status`` over a real database: its lines, its faults and its exit code."""
 
-import asyncio
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -28,6 +24,7 @@ from services.database.connection import connect
 from services.database.errors import NoLedgerError
 from services.projector.projector import Projector
 from tests.support.commander import append_event
+from tests.support.program import environment, run_program
 
 LISTENER = """
 INSERT INTO ledger.listener (pbx, kind, holder, host, renewed, status)
@@ -68,29 +65,27 @@ async def scene(url: str) -> AsyncIterator[Scene]:
     await connection.close()
 
 
-def run(url: str, *arguments: str) -> tuple[int, str]:
-    environ = {**os.environ, "RINGLEDGER_DATABASE_URL": url}
-    command = [sys.executable, "-m", "services.cli", "status", *arguments]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+async def run(url: str, *arguments: str) -> tuple[int, str]:
+    code, out, err = await run_program("status", *arguments, environ=environment(url))
+    return code, out + err
 
 
 async def test_nothing_is_wrong_with_a_healed_link(scene: Scene) -> None:
     await scene.tell(*HEALED)
     await scene.listener()
-    code, output = await asyncio.to_thread(run, scene.url)
+    code, output = await run(scene.url)
     assert code == 0, output
     for line in ("log: position 4", "PBX pbx: up since", "model channels: position", "listener of pbx (ami): link up"):
         assert line in output
     assert output.endswith("no faults\n")
-    code, output = await asyncio.to_thread(run, scene.url, "--json")
+    code, output = await run(scene.url, "--json")
     assert (code, json.loads(output)["faults"]) == (0, [])
 
 
 async def test_a_fault_ends_with_exit_code_1(scene: Scene) -> None:
     await scene.tell(Connected("a:1"), Disconnected("cut\x1b[31m", 1.0))
     await scene.listener(link="down")
-    code, output = await asyncio.to_thread(run, scene.url)
+    code, output = await run(scene.url)
     assert code == 1
     assert "fault: PBX pbx: no link: cut" in output
     assert "gap of pbx:" in output
@@ -187,8 +182,8 @@ async def test_a_commander_without_a_session_is_a_fault(scene: Scene) -> None:
 async def test_a_database_without_a_ledger_has_no_status(empty_url: str) -> None:
     with pytest.raises(NoLedgerError):
         await read_status(empty_url)
-    code, output = await asyncio.to_thread(run, empty_url)
+    code, output = await run(empty_url)
     assert (code, output.count("\n")) == (1, 1)
-    code, output = await asyncio.to_thread(run, "postgresql://nobody@127.0.0.1:1/none")
+    code, output = await run("postgresql://nobody@127.0.0.1:1/none")
     assert (code, output.count("\n")) == (1, 1)
     assert "does not answer" in output

@@ -1,9 +1,6 @@
 """An older program refuses the database of a newer one, and changes nothing there."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import asyncpg
@@ -17,9 +14,8 @@ from services.database.connection import connect
 from services.database.migrate import migrate
 from services.projector.process import project
 from services.projector.projector import Projector
+from tests.support.program import environment, run_program, start_program
 
-PROGRAM = Path(sys.executable).parent / "ringledger"
-LIMIT = 120
 LAST = compatible.migrations()[-1][0]
 MIGRATION = "INSERT INTO ringledger_migration (name, text) VALUES ('9999_later.sql', '')"
 CHECKPOINT = "INSERT INTO ledger.checkpoint (model, place, version, position) VALUES ('channels', $1, 99, 7)"
@@ -47,17 +43,9 @@ async def changed(url: str, sql: str, *arguments: object) -> None:
     await connection.close()
 
 
-async def ran(url: str, data: Path, *words: str) -> tuple[int, str]:
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data / "data")}
-    environ |= {"RINGLEDGER_AMI": "a=ami://u:s@127.0.0.1:9", "RINGLEDGER_HTTP": "127.0.0.1:0"}
-
-    def run() -> tuple[int, str]:
-        done = subprocess.run(
-            [PROGRAM, *words], env=environ, capture_output=True, text=True, check=False, timeout=LIMIT
-        )
-        return done.returncode, done.stderr
-
-    return await asyncio.to_thread(run)
+def settings(url: str, folder: Path) -> dict[str, str]:
+    pbx, http = "a=ami://u:s@127.0.0.1:9", "127.0.0.1:0"
+    return environment(url, folder / "data", RINGLEDGER_AMI=pbx, RINGLEDGER_HTTP=http)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -65,13 +53,15 @@ async def test_every_command_refuses_a_newer_migration(url: str, tmp_path: Path,
     await changed(url, MIGRATION)
     (tmp_path / "queue_log").write_text("1795308978|NONE|NONE|NONE|QUEUESTART|\n")
     words = command.format(tmp=tmp_path).split()
-    assert await ran(url, tmp_path, *words) == (2, f"ringledger: {NEWER_MIGRATION}\n")
+    # Each command as a process of its own, with no other imports than its own.
+    assert await start_program(*words, environ=settings(url, tmp_path)) == (2, "", f"ringledger: {NEWER_MIGRATION}\n")
 
 
 @pytest.mark.parametrize("command", ["project", "serve", "up", "rebuild", "as-of 1 channels"])
 async def test_a_command_refuses_a_newer_read_model(url: str, tmp_path: Path, command: str) -> None:
     await changed(url, CHECKPOINT, "model")
-    assert await ran(url, tmp_path, *command.split()) == (2, f"ringledger: {NEWER_MODEL}\n")
+    done = await run_program(*command.split(), environ=settings(url, tmp_path))
+    assert done == (2, "", f"ringledger: {NEWER_MODEL}\n")
     connection = await connect(url)
     assert [tuple(row) for row in await connection.fetch(CHECKPOINTS)] == [("channels", "model", 99, 7)]
     await connection.close()

@@ -1,9 +1,7 @@
 """Every command reports an error of PostgreSQL as one line with advice, never as a traceback."""
 
 import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -22,18 +20,15 @@ from services.database.migrate import migrate
 from services.log.append import append_events
 from services.transfer.export_ledger import export_ledger
 from tests.support.freezing import crowded, frozen
+from tests.support.program import Run, environment, run_program
 from tests.support.redacting import VARIETY
 
-SECONDS = 300.0
-PROGRAM = (Path(sys.executable).parent / "ringledger",)
-LIMITS = """
-from services.cli import main
-from services.database import compatible, connection, embedded
-compatible.CONNECT_SECONDS = connection.CONNECT_SECONDS = embedded.ANSWER_SECONDS = 1.0
-main()
-"""
-IMPATIENT = (sys.executable, "-c", LIMITS)
-"""The program with time limits of a second instead of ten: a frozen server never answers."""
+LIMITS = {
+    "services.database.compatible.CONNECT_SECONDS": 1.0,
+    "services.database.connection.CONNECT_SECONDS": 1.0,
+    "services.database.embedded.ANSWER_SECONDS": 1.0,
+}
+"""A second instead of ten: a frozen server never answers."""
 
 STATES = {
     "08006": "PostgreSQL does not answer: why; run this again later",
@@ -111,24 +106,8 @@ def commands(ledger_file: Path, ami_file: Path) -> list[Sequence[str | Path]]:
     ]
 
 
-async def ran(
-    url: str, data: Path, *arguments: str | Path, program: Sequence[str | Path] = PROGRAM
-) -> tuple[int | None, str, str]:
-    rest = {name: value for name, value in os.environ.items() if not name.startswith("RINGLEDGER_")}
-    process = await asyncio.create_subprocess_exec(
-        *program,
-        *arguments,
-        env=rest | {"RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(SECONDS):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-    return process.returncode, out.decode(), err.decode()
+async def ran(url: str, data: Path, *words: str | Path, limits: Mapping[str, float] | None = None) -> Run:
+    return await run_program(*words, limits=limits, environ=environment(url, data))
 
 
 async def files(url: str, folder: Path) -> tuple[Path, Path]:
@@ -139,9 +118,9 @@ async def files(url: str, folder: Path) -> tuple[Path, Path]:
 
 
 async def explains(
-    url: str, data: Path, says: str, *arguments: str | Path, program: Sequence[str | Path] = PROGRAM
+    url: str, data: Path, says: str, *arguments: str | Path, limits: Mapping[str, float] | None = None
 ) -> None:
-    code, _out, err = await ran(url, data, *arguments, program=program)
+    code, _out, err = await ran(url, data, *arguments, limits=limits)
     assert code in {1, 2}, (arguments, code, err)
     assert "Traceback" not in err, (arguments, err)
     lines = [line for line in err.splitlines() if line.startswith("ringledger: ")]
@@ -152,7 +131,7 @@ async def explains(
 async def all_explain(url: str, data: Path, words: list[Sequence[str | Path]]) -> None:
     """Run commands at once while the server is frozen."""
     says = "PostgreSQL does not answer"
-    await asyncio.gather(*(explains(url, data, says, *arguments, program=IMPATIENT) for arguments in words))
+    await asyncio.gather(*(explains(url, data, says, *arguments, limits=LIMITS) for arguments in words))
 
 
 async def test_no_command_ends_in_a_traceback_without_postgresql(url: str, tmp_path: Path) -> None:

@@ -1,9 +1,5 @@
 """Anchors reveal a recomputed end of the log, whose chain is valid."""
 
-import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,6 +13,7 @@ from services.integrity.anchors import KEY_FILE, Anchor, AnchorError, sign, veri
 from services.integrity.chain_walk import walk_chain
 from services.integrity.damage import DamageError
 from services.log.append import append_events
+from tests.support.program import Run, environment, run_program
 
 CUT = """
 DELETE FROM ledger.event WHERE position > $1;
@@ -194,23 +191,20 @@ async def test_a_key_that_is_none_is_refused(url: str, connection: asyncpg.Conne
 async def test_the_command_reports_with_its_exit_code(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     file = tmp_path / "anchor"
 
-    def run() -> tuple[int, str, str]:
-        environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(tmp_path)}
-        command = [str(Path(sys.executable).parent / "ringledger"), "verify", "--anchor", str(file)]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout, done.stderr
+    async def verify() -> Run:
+        return await run_program("verify", "--anchor", file, environ=environment(url, tmp_path))
 
-    code, out, err = await asyncio.to_thread(run)
+    code, out, err = await verify()
     assert (code, err) == (0, "")
     assert out.endswith(f"; anchor written to {file}\n")
     good = file.read_bytes()
     file.write_bytes(good[:50])
-    code, out, err = await asyncio.to_thread(run)
+    code, out, err = await verify()
     assert (code, out) == (2, "")
     assert err.startswith(f"ringledger: {file}: line 1 is damaged: ")
     assert err.count("\n") == 1
     file.write_bytes(good)
     await cut(connection, 3)
-    code, out, err = await asyncio.to_thread(run)
+    code, out, err = await verify()
     assert (code, err) == (1, "")
     assert out.startswith("events 4 to 5 missing: the anchor of ")

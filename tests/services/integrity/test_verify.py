@@ -1,8 +1,6 @@
 """``ringledger verify`` names what was done to the log: which event first, and how."""
 
 import asyncio
-import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from services.log.append import append_events
 from services.log.chain import LEAF_BYTES, ZERO_LINK
 from tests.support.log_clock import set_clock
 from tests.support.polling import eventually
+from tests.support.program import Run, environment, run_program
 
 MOVE = """
 UPDATE ledger.event SET position = position + 1000 WHERE position >= {0};
@@ -282,20 +281,15 @@ async def test_redacted_and_altered_events_are_distinguished(url: str, connectio
 
 
 async def test_the_command_needs_the_database_alone(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
-    def run() -> tuple[int, str, str]:
-        assert list(tmp_path.iterdir()) == []
-        environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
-        program = Path(sys.executable).parent / "ringledger"
-        done = subprocess.run(
-            [program, "verify"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        return done.returncode, done.stdout, done.stderr
+    async def verify() -> Run:
+        assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
+        return await run_program("verify", folder=tmp_path, environ=environment(url))
 
-    code, out, err = await asyncio.to_thread(run)
+    code, out, err = await verify()
     assert (code, err) == (0, "")
     assert out.startswith("honest: 16 events in 5 batches up to position 16, hash ")
     await connection.execute("DELETE FROM ledger.event WHERE position = 9")
-    assert await asyncio.to_thread(run) == (1, "event 9 missing: there is no row\n", "")
+    assert await verify() == (1, "event 9 missing: there is no row\n", "")
 
 
 @pytest.mark.parametrize(("done", "kind"), [(12, "missing"), (2, "reordered")])

@@ -1,6 +1,5 @@
 """A redaction of a number that calls, is called, dialled, forwarded to, an agent, in a file's name and in a record."""
 
-import asyncio
 from pathlib import Path
 
 import asyncpg
@@ -11,7 +10,8 @@ from schemas.log import NewEvent
 from services.log.append import append_events
 from services.projector import saved_states
 from tests.projections.calls.story.scenes import blind, complete, connected, rung, waiting
-from tests.support.redacting import NUMBER, fold, fold_from_scratch, run_redact, tables, tables_holding
+from tests.support.program import Run, environment, run_program
+from tests.support.redacting import NUMBER, fold, fold_from_scratch, tables, tables_holding
 from tests.support.scene import Scene, uid
 
 HOLDERS = {
@@ -45,6 +45,11 @@ def ended_call() -> list[NewEvent]:
     return with_number(scene)
 
 
+async def redact(url: str, data: Path) -> Run:
+    environ = environment(url, data)
+    return await run_program("redact", "--number", NUMBER, "--reason", "a request", environ=environ)
+
+
 async def test_another_notation_is_another_number(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
     """The digits of 555-1234 are those of the number, but only in the tags of calls: the log does not have it."""
     scene = Scene().new(1, "PJSIP/trunk-00000001", "555-1234", exten="600").hangup(1)
@@ -53,11 +58,11 @@ async def test_another_notation_is_another_number(url: str, connection: asyncpg.
     await fold(connection)
     with_digits = f"SELECT pbx FROM call_tags WHERE kind = 'number' AND value = '{NUMBER}' ORDER BY pbx"
     assert [row["pbx"] for row in await connection.fetch(with_digits)] == ["b", "c"]
-    done = await asyncio.to_thread(run_redact, url, tmp_path, "--number", NUMBER, "--reason", "a request")
-    assert done.returncode == 0, done.stderr
+    done = await redact(url, tmp_path)
+    assert done.code == 0, done.err
     assert [row["pbx"] for row in await connection.fetch(with_digits)] == ["c"]
-    again = await asyncio.to_thread(run_redact, url, tmp_path, "--number", NUMBER, "--reason", "a request")
-    assert (again.returncode, again.stdout.splitlines()[0]) == (
+    again = await redact(url, tmp_path)
+    assert (again.code, again.out.splitlines()[0]) == (
         0,
         "nothing to do: neither the log nor a read model contains it",
     )
@@ -78,9 +83,9 @@ async def test_no_number_is_left_in_a_call(
         assert NUMBER in str(ended["body"][name]), name
     assert (ended["story"], lasting["body"], NUMBER in str(lasting["story"])) == (None, None, True)
 
-    done = await asyncio.to_thread(run_redact, url, tmp_path, "--number", NUMBER, "--reason", "a request")
-    assert (done.returncode, NUMBER in done.stdout + done.stderr) == (0, False), done.stderr
-    assert "calls" in done.stdout
+    done = await redact(url, tmp_path)
+    assert (done.code, NUMBER in done.out + done.err) == (0, False), done.err
+    assert "calls" in done.out
     assert await tables_holding(connection, NUMBER) == []
     after = await connection.fetch(CALLS)
     token = after[0]["body"]["caller"]["number"]

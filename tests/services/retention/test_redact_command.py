@@ -1,9 +1,6 @@
 """`ringledger redact` as a person runs it."""
 
-import asyncio
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import asyncpg
@@ -11,17 +8,8 @@ import asyncpg
 from schemas.log import NewEvent
 from services.log.append import append_events
 from services.log.read import head_position
-from tests.support.redacting import (
-    ALL_EVENTS,
-    NUMBER,
-    PROGRAM,
-    VARIETY,
-    fold,
-    fold_from_scratch,
-    run_redact,
-    tables,
-    tables_holding,
-)
+from tests.support.program import Run, environment, run_program
+from tests.support.redacting import ALL_EVENTS, NUMBER, VARIETY, fold, fold_from_scratch, tables, tables_holding
 
 NOTHING = """\
 nothing to do: neither the log nor a read model contains it
@@ -29,10 +17,8 @@ nothing to do: neither the log nor a read model contains it
 """
 
 
-def verify(url: str, data: Path, *arguments: str) -> tuple[int, str, str]:
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url, "RINGLEDGER_DATA": str(data)}
-    done = subprocess.run([PROGRAM, "verify", *arguments], env=environ, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+async def run(url: str, data: Path, *words: str, stdin: str = "") -> Run:
+    return await run_program(*words, stdin=stdin, environ=environment(url, data))
 
 
 async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: Path) -> None:
@@ -43,10 +29,10 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     before = await connection.fetch(ALL_EVENTS)
     output = []
 
-    async def ran(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        done = await asyncio.to_thread(run_redact, url, data, *arguments, stdin=stdin)
-        output.append(done.stdout + done.stderr)
-        return done.returncode, done.stdout, done.stderr
+    async def ran(*arguments: str, stdin: str = "") -> Run:
+        done = await run(url, data, "redact", *arguments, stdin=stdin)
+        output.append(done.out + done.err)
+        return done
 
     assert await ran("--number", "12") == (
         2,
@@ -68,7 +54,7 @@ async def test_the_command(url: str, connection: asyncpg.Connection, tmp_path: P
     head = await head_position(connection)
     name = out.partition(":")[0]
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
-        code, out, err = await asyncio.to_thread(verify, url, data, *more)
+        code, out, err = await run(url, data, "verify", *more)
         honest, records = out.splitlines()
         assert (code, err) == (0, "")
         assert honest.startswith("honest: 11 events in 2 batches up to position 11, hash ")
@@ -85,15 +71,15 @@ async def test_a_redaction_that_was_made_up_is_named(url: str, connection: async
     output = NewEvent("ringledger", "Redacted", 1.0, 1.0, b'{"type":"Redacted","position":2}')
     await append_events(connection, "pbx", 7, 1, [VARIETY[0], output])
     for more in ([], ["--anchor", str(tmp_path / "anchor")]):
-        done = await asyncio.to_thread(verify, url, tmp_path, *more)
+        done = await run(url, tmp_path, "verify", *more)
         assert done == (1, "event 2 (Redacted) is malformed\n", "")
     assert not (tmp_path / "anchor").exists()
 
 
 async def test_without_a_ledger_and_without_a_database(empty_url: str, tmp_path: Path) -> None:
-    nothing = await asyncio.to_thread(run_redact, empty_url, tmp_path, "--number", NUMBER)
-    assert (nothing.returncode, nothing.stderr.count("\n")) == (2, 1)
-    assert "`ringledger migrate`" in nothing.stderr
-    nowhere = await asyncio.to_thread(run_redact, "postgresql://127.0.0.1:1/x", tmp_path, "--number", NUMBER)
-    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
-    assert "PostgreSQL does not answer" in nowhere.stderr
+    nothing = await run(empty_url, tmp_path, "redact", "--number", NUMBER)
+    assert (nothing.code, nothing.err.count("\n")) == (2, 1)
+    assert "`ringledger migrate`" in nothing.err
+    nowhere = await run("postgresql://127.0.0.1:1/x", tmp_path, "redact", "--number", NUMBER)
+    assert (nowhere.code, nowhere.err.count("\n")) == (1, 1)
+    assert "PostgreSQL does not answer" in nowhere.err

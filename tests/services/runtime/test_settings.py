@@ -1,7 +1,5 @@
 """Settings: every documented variable, every mistake at once, no secret ever repeated."""
 
-import subprocess
-import sys
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from schemas.call_settings import QUEUE_EVENTS, CallSettings, is_trunk
 from schemas.settings import Pbx, Settings
 from services.runtime.settings import VARIABLES, SettingsError, load_settings
+from tests.support.program import environment, run_program
 from tests.support.settings import SECRET
 
 
@@ -165,28 +164,20 @@ def test_variables_of_kubernetes_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("command", ["up", "listen", "project", "serve", "migrate"])
-def test_commands_name_all_mistakes_and_leave_with_2(command: str, tmp_path: Path) -> None:
-    environ = {
-        "RINGLEDGER_AMI": f"ami://{SECRET}",
-        "RINGLEDGER_HTTP": "nowhere",
-        "RINGLEDGER_DATA": str(tmp_path / "data"),
-    }
-    result = subprocess.run(
-        [Path(sys.executable).parent / "ringledger", command], env=environ, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 2
-    assert "RINGLEDGER_AMI" in result.stderr
-    assert "RINGLEDGER_HTTP" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert SECRET not in result.stderr + result.stdout
+async def test_commands_name_all_mistakes_and_leave_with_2(command: str, tmp_path: Path) -> None:
+    environ = environment(data=tmp_path / "data", RINGLEDGER_AMI=f"ami://{SECRET}", RINGLEDGER_HTTP="nowhere")
+    code, out, err = await run_program(command, environ=environ)
+    assert code == 2
+    assert "RINGLEDGER_AMI" in err
+    assert "RINGLEDGER_HTTP" in err
+    assert "Traceback" not in err
+    assert SECRET not in err + out
     assert not (tmp_path / "data").exists()
 
 
-def test_help_names_every_command_and_variable() -> None:
-    program = Path(sys.executable).parent / "ringledger"
-    shown = subprocess.run(
-        [program, "--help"], env={"COLUMNS": "120", "NO_COLOR": "1"}, capture_output=True, text=True, check=True
-    ).stdout
+async def test_help_names_every_command_and_variable() -> None:
+    code, shown, err = await run_program("--help", environ=environment(COLUMNS="120", NO_COLOR="1"))
+    assert (code, err) == (0, "")
     for name in VARIABLES:
         assert f"RINGLEDGER_{name}" in shown
     for command in ("up", "demo", "listen", "project", "serve", "migrate", "export", "redact"):

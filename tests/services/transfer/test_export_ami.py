@@ -2,9 +2,7 @@
 
 import asyncio
 import io
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from services.runtime.masking.ami import mask_block
 from services.transfer import export_ami as export
 from tests.captures import wire
 from tests.support.ledger import ingest_wire
+from tests.support.program import PROGRAM, environment, run_program
 
 
 def events(name: str) -> list[bytes]:
@@ -62,11 +61,8 @@ async def test_a_closed_pipe_is_no_fault(url: str) -> None:
     await ingest_wire(url, wire("rich22")[:3_000_000], 65536)
 
     def head() -> tuple[bytes, int | None, bytes]:
-        environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
-        program = Path(sys.executable).parent / "ringledger"
-        with subprocess.Popen(
-            [program, "export", "--ami", "--pbx", "pbx"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
+        command, environ = (PROGRAM, "export", "--ami", "--pbx", "pbx"), environment(url)
+        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout
             assert process.stderr
             first = process.stdout.read(19)
@@ -91,12 +87,8 @@ async def test_bad_arguments_are_one_line(url: str, tmp_path: Path) -> None:
         ((*output, "--from", "5"), "the log has no events between these bounds"),
         (("--output", str(tmp_path / "nosuch" / "file")), "No such file or directory"),
     ):
-        environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
-        command = [str(Path(sys.executable).parent / "ringledger"), "export", *arguments]
-        done = await asyncio.to_thread(
-            subprocess.run, command, env=environ, capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stdout) == (2, ""), arguments
-        assert message in done.stderr
-        assert done.stderr.count("\n") == 1
+        code, out, err = await run_program("export", *arguments, environ=environment(url))
+        assert (code, out) == (2, ""), arguments
+        assert message in err
+        assert err.count("\n") == 1
     assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []

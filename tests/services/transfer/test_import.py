@@ -4,9 +4,6 @@ import asyncio
 import contextlib
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from hashlib import sha256
@@ -36,6 +33,7 @@ from tests.captures import wire
 from tests.support.ledger import ingest_wire
 from tests.support.log_clock import set_clock
 from tests.support.polling import eventually
+from tests.support.program import PROGRAM, environment, run_program
 from tests.support.story import fold_log
 from tests.support.transfer import import_files
 
@@ -385,13 +383,11 @@ MANIFEST: dict[str, tuple[dict[str, Any], str]] = {
 async def refused(url: str, file: Path, output: str) -> None:
     """Show that `import` refuses a file with one line, and that the database is as it was."""
     before = await contents(url)
-    command = [str(Path(sys.executable).parent / "ringledger"), "import", str(file)]
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
-    done = await asyncio.to_thread(subprocess.run, command, env=environ, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert output in done.stderr
-    assert done.stderr.startswith("ringledger: ")
-    assert done.stderr.count("\n") == 1
+    code, out, err = await run_program("import", file, environ=environment(url))
+    assert (code, out) == (2, "")
+    assert output in err
+    assert err.startswith("ringledger: ")
+    assert err.count("\n") == 1
     assert await contents(url) == before
 
 
@@ -482,9 +478,8 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
             watching = await connect(target)
             await migrate(watching)
             await watching.execute(STOPS)
-            command = [str(Path(sys.executable).parent / "ringledger"), "import", str(file)]
-            environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": target}
-            process = await asyncio.create_subprocess_exec(*command, env=environ)
+            environ = environment(target)
+            process = await asyncio.create_subprocess_exec(PROGRAM, "import", file, env=environ)
             at = await eventually(partial(head_position, watching), "the first import's events")
             assert process.returncode is None
             process.kill()

@@ -2,8 +2,6 @@
 
 import asyncio
 import io
-import os
-import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +30,7 @@ from tests.support.asterisk_files import cdr, fetch_log, fetch_openings, fetch_r
 from tests.support.call_records import CALL_EVENTS, CAPTURES
 from tests.support.folding import own
 from tests.support.ledger import ingest_wire
+from tests.support.program import PROGRAM, environment
 from tests.support.story import append, event, events_of, fold_log
 
 # Columns that a line of Master.csv cannot fill, and those that tell of the log and not of the call.
@@ -336,15 +335,13 @@ async def test_bad_arguments_are_one_line_and_change_nothing(url: str, tmp_path:
         ((str(tmp_path / "nosuch"), "--ami", "--pbx", "a"), "nosuch: No such file or directory"),
         ((str(tmp_path), "--ami", "--pbx", "a"), "Is a directory"),
     ):
-        code, out, err = await asyncio.to_thread(run_import, url, *arguments)
+        code, out, err = await run_import(url, *arguments)
         assert (code, out) == (2, ""), arguments
         assert output in err
         assert err.startswith("ringledger: ")
         assert err.count("\n") == 1
     assert await fetch_log(url) == []
-    code, out, err = await asyncio.to_thread(
-        run_import, url, str(good), "--master-csv", "--pbx", "a", "--timezone", "UTC"
-    )
+    code, out, err = await run_import(url, str(good), "--master-csv", "--pbx", "a", "--timezone", "UTC")
     assert (code, out, err) == (0, f"{good}: 1 events of cdr_csv; local times read as UTC\n", "")
 
 
@@ -358,17 +355,10 @@ async def test_killed_in_the_middle_and_run_again(url: str, empty_url: str, tmp_
     zone = () if kind == "ami" else ("--timezone", "UTC")
     other = await connect(empty_url)
     await migrate(other)
-    command = [
-        str(Path(sys.executable).parent / "ringledger"),
-        "import",
-        str(file),
-        OPTIONS[kind],
-        "--pbx",
-        "pbx",
-        *zone,
-    ]
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": empty_url}
-    process = await asyncio.create_subprocess_exec(*command, env=environ)
+    process = await asyncio.create_subprocess_exec(
+        *(PROGRAM, "import", file, OPTIONS[kind], "--pbx", "pbx", *zone),
+        env=environment(empty_url),
+    )
     while not (at := await head_position(other)):
         assert process.returncode is None
     process.kill()

@@ -240,7 +240,7 @@ async def test_bad_columns_are_one_line_and_change_nothing(url: str, tmp_path: P
         ((file, "--cel-csv", "--pbx", "a", "--columns", "eventtype"), "--columns: eventtime is missing"),
         ((file, "--cel-csv", "--pbx", "a", "--columns", ",".join(OWN)), "20 columns, and --columns names 4"),
     ):
-        code, out, err = await asyncio.to_thread(run_import, url, *arguments)
+        code, out, err = await run_import(url, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert output in err
     assert await fetch_log(url) == []

@@ -1,8 +1,5 @@
 """Damaged files of Asterisk are refused by default, imported without the damage by option, and never duplicated."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +13,7 @@ from services.transfer.import_content import FileKind, read_contents
 from services.transfer.import_ledger import NOTHING, ImportRefusedError
 from tests.captures import truth, wire
 from tests.support.asterisk_files import IMPORTED_EVENTS, cdr, fetch_rows
-
-PROGRAM = Path(sys.executable).parent / "ringledger"
+from tests.support.program import environment, run_program
 
 QUEUE_LOG = [
     b"1795308978|NONE|NONE|NONE|QUEUESTART|\n",
@@ -199,12 +195,9 @@ async def test_an_import_continues_only_with_its_options(
     assert [row["raw"] for row in await fetch_rows(url, IMPORTED_EVENTS)] == QUEUE_LOG
 
 
-def test_a_ledger_file_is_never_taken_in_part(url: str, tmp_path: Path) -> None:
+async def test_a_ledger_file_is_never_taken_in_part(url: str, tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl.zst"
     file.touch()
-    environ = {"PATH": os.environ["PATH"], "RINGLEDGER_DATABASE_URL": url}
-    done = subprocess.run(
-        [PROGRAM, "import", "--skip-damaged", file], env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "raw AMI and Asterisk's own files; a ledger file is imported whole" in done.stderr
+    done = await run_program("import", "--skip-damaged", file, environ=environment(url))
+    assert done.code == 2
+    assert "raw AMI and Asterisk's own files; a ledger file is imported whole" in done.err
