@@ -88,9 +88,8 @@ CALL_INDEXES = (
     "CREATE INDEX {name}_pbx ON {table} (pbx, started_at, number)",
     "CREATE INDEX {name}_direction ON {table} (direction, started_at, number)",
     "CREATE INDEX {name}_outcome ON {table} (outcome, started_at, number)",
-    "CREATE INDEX {name}_state ON {table} (state, started_at, number)",
+    "CREATE INDEX {name}_state ON {table} (state, started_at, number) WHERE state <> 'ended'",
     "CREATE INDEX {name}_transferred ON {table} (started_at DESC, number DESC) WHERE is_transferred",
-    "CREATE INDEX {name}_talk_60 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 60",
     "CREATE INDEX {name}_talk_300 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 300",
     "CREATE INDEX {name}_talk_900 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 900",
     "CREATE INDEX {name}_talk_3600 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 3600",
@@ -103,6 +102,6 @@ CALL_ID_INDEXES = ("CREATE INDEX {name}_id ON {table} (id)",)
 
 CALL_TAG_KEY = ("linkedid", "kind", "value")
 CALL_TAG_INDEXES = (
-    "CREATE INDEX {name}_value ON {table} (kind, value, started_at DESC, number DESC) INCLUDE (pbx, linkedid)",
+    "CREATE INDEX {name}_value ON {table} (kind, value, started_at, number) INCLUDE (pbx, linkedid)",
 )
 """The index has all columns, so that calls with two tags are found without the table."""

@@ -99,7 +99,9 @@ class AsOfViews:
         names = dict.fromkeys((*view.models, "links"))
         async with self._pool.acquire() as connection:
             states = await self._as_of.read(connection, list(names), instant, MAX_EVENTS)
-            sql, parameters = _with_rows(view.sql, query.parameters(instant.at), [states[name] for name in view.models])
+            sql, parameters = _with_rows(
+                view.past_sql or view.sql, query.parameters(instant.at), [states[name] for name in view.models]
+            )
             rows = await connection.fetch(sql, *parameters)
             sql, parameters = _with_rows(LINKS, (instant.at,), [states["links"]])
             links = links_of(await connection.fetch(sql, *parameters))

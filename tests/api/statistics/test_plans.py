@@ -12,8 +12,9 @@ from services.log.times import parse_rfc3339
 from services.statistics import agents, queues
 from services.statistics.buckets import Every
 from services.statistics.period import span_of
-from tests.support.call_tables import create_tables, generate_passages, make_indexes, put_rows
+from tests.support.call_tables import create_tables, make_indexes, put_rows
 from tests.support.database import READ_MODELS, cloned
+from tests.support.many_passages import generate_passages
 from tests.support.plans import plan
 
 PASSAGES = 100_000

@@ -1,0 +1,76 @@
+"""Rows of many calls, which PostgreSQL generates: no two values of a filter are spread alike.
+
+Of N calls, the even ones come from outside, to one number, through one trunk, into the queue sales: half of all. The
+odd ones are internal. Call N / 2 alone has what no other has, the first hundredth has what no later one has, and the
+last fifty have not ended. So a pair of filters may have half of all calls each, and none in common.
+"""
+
+import asyncpg
+
+from tests.support.call_tables import drop_indexes, make_indexes
+
+# Calls every 2.6 seconds. `direction` and `queue` divide them by n % 2, `pbx` by n / 2 % 2.
+CALLS = """
+INSERT INTO calls (pbx, linkedid, tm_update, number, started_at, answered_at, ended_at, state, is_told, direction,
+                   outcome, is_originated, is_transferred, talk_seconds, duration_seconds, aliases, sources, passages,
+                   agent_rings, body)
+SELECT pbx, n || '.1', at, n, at, at, CASE WHEN n <= $3::bigint - 50 THEN at END,
+       CASE WHEN n <= $3::bigint - 50 THEN 'ended' ELSE 'talking' END, true,
+       CASE WHEN n = $3::bigint / 2 THEN 'outbound' WHEN n <= $3::bigint / 100 THEN 'transit'
+            WHEN n % 2 = 0 THEN 'inbound' ELSE 'internal' END,
+       CASE WHEN n = $3::bigint / 2 THEN 'congestion' WHEN n <= $3::bigint / 100 THEN 'failed'
+            WHEN n % 2 = 0 THEN coalesce((ARRAY['abandoned', 'timeout'])[n / 2 % 10 + 1], 'answered')
+            ELSE coalesce((ARRAY['no_answer', 'pbx_only', 'cancelled'])[n / 2 % 5 + 1], 'answered') END,
+       false, n % 100 = 8,
+       CASE WHEN n = $3::bigint / 2 THEN 899 WHEN n % 20000 = 9 THEN 5000 WHEN n <= $3::bigint / 100 THEN 700
+            WHEN n % 10 = 3 THEN 310 ELSE n % 299 END,
+       n % 299, '[]', '["ami"]', '[]', '[]',
+       jsonb_build_object('linkedid', n || '.1', 'pbx', pbx, 'state', 'ended', 'legs', '[]'::jsonb)
+FROM (
+    SELECT n, timestamptz '2026-01-01 00:00Z' + n * interval '2.6 seconds' AS at,
+           CASE WHEN n = $3::bigint / 2 THEN 'lone' WHEN n <= $3::bigint / 100 THEN 'retired'
+                WHEN n / 2 % 2 = 0 THEN 'pbx1' WHEN n % 3 = 0 THEN 'pbx2' ELSE 'pbx0' END AS pbx
+    FROM generate_series($1::bigint, $2::bigint) n
+) AS s
+"""
+IDS = """
+INSERT INTO call_ids (pbx, id, linkedid, number)
+SELECT c.pbx, v.id, c.linkedid, c.number
+FROM calls c CROSS JOIN LATERAL (VALUES (c.linkedid), (c.number || '.2')) AS v (id)
+WHERE c.number BETWEEN $1::bigint AND $2::bigint
+"""
+TAGS = """
+INSERT INTO call_tags (pbx, linkedid, kind, value, started_at, number)
+SELECT c.pbx, c.linkedid, v.kind, v.value, c.started_at, c.number
+FROM (SELECT c.*, c.number AS n FROM calls c WHERE c.number BETWEEN $1::bigint AND $2::bigint) AS c
+CROSS JOIN LATERAL (VALUES
+    ('number', CASE WHEN n % 2 = 0 THEN '4930100' END),
+    ('number', CASE WHEN n % 2 = 0 THEN (4940000000 + n / 2 % 50021)::text ELSE (600 + n % 300)::text END),
+    ('number', (100 + n % 500)::text),
+    ('endpoint', CASE WHEN n % 2 = 0 THEN 'PJSIP/trunk' ELSE 'PJSIP/' || 600 + n % 300 END),
+    ('endpoint', 'PJSIP/' || 100 + n % 500),
+    ('queue', CASE WHEN n % 2 = 0 THEN 'sales' END),
+    ('queue', CASE WHEN n % 20 = 0 THEN 'queue' || n / 20 % 100 END),
+    ('agent', CASE WHEN n % 2 = 0 AND n / 2 % 10 > 1 THEN 'Agent ' || n % 211 END),
+    ('number', CASE WHEN n = $3::bigint / 2 THEN '777' WHEN n <= $3::bigint / 100 THEN '888' END),
+    ('endpoint', CASE WHEN n = $3::bigint / 2 THEN 'PJSIP/lone' WHEN n <= $3::bigint / 100 THEN 'PJSIP/retired' END),
+    ('queue', CASE WHEN n = $3::bigint / 2 THEN 'lone' WHEN n <= $3::bigint / 100 THEN 'retired' END),
+    ('agent', CASE WHEN n = $3::bigint / 2 THEN 'lone' WHEN n <= $3::bigint / 100 THEN 'retired' END)
+) AS v (kind, value)
+WHERE v.value IS NOT NULL
+"""
+
+
+async def generate_calls(connection: asyncpg.Connection, count: int, step: int = 100_000) -> None:
+    """Fill the empty tables `calls`, `call_ids` and `call_tags` with calls of short bodies, the newest last."""
+    names = ("calls", "call_ids", "call_tags")
+    await drop_indexes(connection, *names)
+    await connection.execute("CREATE INDEX calls_part ON calls USING brin (number) WITH (pages_per_range = 16)")
+    for start in range(1, count + 1, step):
+        end = min(start + step - 1, count)
+        await connection.execute(CALLS, start, end, count)
+        await connection.execute("SELECT brin_summarize_new_values('calls_part')")
+        await connection.execute(IDS, start, end)
+        await connection.execute(TAGS, start, end, count)
+    await connection.execute("DROP INDEX calls_part")
+    await make_indexes(connection, *names)

@@ -1,0 +1,44 @@
+"""Rows of a month of passages and their sums, which PostgreSQL generates."""
+
+import asyncpg
+
+from tests.support.call_tables import drop_indexes, make_indexes
+
+# A month of 100 queues, and half of all callers in one of them: of ten callers one gives up, one meets a full queue, and
+# one is transferred. Waits are whole seconds, as Asterisk's HoldTime is.
+PASSAGES = """
+INSERT INTO queue_passages (pbx, linkedid, ordinal, queue, entered_at, left_at, answered_at, wait_seconds, talk_seconds,
+                            outcome, agent, interface, is_transferred, ring_no_answers)
+SELECT 'pbx', n || '.1', 0, 'queue' || CASE WHEN n % 2 = 0 THEN 0 ELSE n / 2 % 100 END, at, at, at, n * 7919 % 120, n % 300,
+       CASE n / 100 % 10 WHEN 0 THEN 'abandoned' WHEN 1 THEN 'full' ELSE 'answered' END, 'Agent ' || n % 211, NULL,
+       n / 100 % 10 = 2, n % 3
+FROM (SELECT n, timestamptz '2026-01-01 00:00Z' + n * (interval '31 days' / $3::bigint) AS at
+      FROM generate_series($1::bigint, $2::bigint) n) AS s
+"""
+SUMS = """
+INSERT INTO {table} (pbx, queue, at, answered, abandoned, timeout, exit_key, left_empty, join_empty, queue_full, closed,
+                     withdrawn, unknown, waiting, waits, wait_milliseconds, longest_milliseconds, talk_milliseconds,
+                     transferred, ring_no_answers, answered_waits, abandoned_waits)
+SELECT pbx, queue, date_bin('{unit}', entered_at, 'epoch'), count(*) FILTER (WHERE outcome = 'answered'),
+       count(*) FILTER (WHERE outcome = 'abandoned'), 0, 0, 0, 0, count(*) FILTER (WHERE outcome = 'full'), 0, 0, 0, 0,
+       count(*) FILTER (WHERE outcome <> 'full'),
+       coalesce(sum(wait_seconds * 1000) FILTER (WHERE outcome <> 'full'), 0),
+       coalesce(max(wait_seconds * 1000) FILTER (WHERE outcome <> 'full'), 0), sum(talk_seconds * 1000),
+       count(*) FILTER (WHERE is_transferred), sum(ring_no_answers),
+       coalesce(array_agg((wait_seconds * 1000)::int ORDER BY wait_seconds) FILTER (WHERE outcome = 'answered'),
+                '{{}}')::text,
+       coalesce(array_agg((wait_seconds * 1000)::int ORDER BY wait_seconds) FILTER (WHERE outcome = 'abandoned'),
+                '{{}}')::text
+FROM queue_passages GROUP BY 1, 2, 3
+"""
+
+
+async def generate_passages(connection: asyncpg.Connection, count: int, step: int = 100_000) -> None:
+    """Fill the empty table `queue_passages` and its sums with a month of 100 queues."""
+    names = ("queue_passages", "queue_quarters", "queue_hours")
+    await drop_indexes(connection, *names)
+    for start in range(1, count + 1, step):
+        await connection.execute(PASSAGES, start, min(start + step - 1, count), count)
+    for table, unit in (("queue_quarters", "15 minutes"), ("queue_hours", "1 hour")):
+        await connection.execute(SUMS.format(table=table, unit=unit))
+    await make_indexes(connection, *names)
