@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
+from projections.calls.signatures import signature_of
 from services.calls.page import Place, page_of
 from services.calls.walks import CALL_FILTERS, TAGS, TALKS, page_sql
 
@@ -50,6 +51,7 @@ PAST_TAG = """
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "since": ("timestamptz",),
     "before": ("timestamptz", "bigint"),
+    "mask": ("bigint",),
     "ended": (),
     "transferred": (),
     "not_transferred": (),
@@ -90,7 +92,16 @@ def filter_of(values: Mapping[str, Any], limit: int, *, is_full: bool = False) -
         parts.append(("transferred" if values["transferred"] else "not_transferred", ()))
     if values.get("min_talk") is not None:
         parts.append((talk_filter(values["min_talk"]), (values["min_talk"],)))
+    if any(tag in names for tag in TAGS) and len(parts) > 1:
+        parts.append(("mask", (_mask_of(values),)))
     return CallFilter(is_full, limit, tuple(parts))
+
+
+def _mask_of(values: Mapping[str, Any]) -> int:
+    """Return the bits that the signature of a matching call has."""
+    tags = [(tag, values[tag]) for tag in TAGS if values.get(tag) is not None]
+    columns = (values.get("direction"), values.get("outcome"), values.get("min_talk") or 0.0)
+    return signature_of(tags, *columns, is_transferred=bool(values.get("transferred")))
 
 
 @lru_cache(maxsize=1024)

@@ -3,18 +3,21 @@
 Each filter with an index may be walked. Where several are given, the SQL first counts the calls of each, up to the
 most that a walk reads, and walks the shortest. The other filters are compared at each of its calls.
 
-A walk reads at most `MOST` calls and the page. Where two filters have more calls each, and few in common, the page is
-cut: it has the calls found so far, perhaps none, and its cursor is where the walk ended. So every request is short.
+A walk reads `MOST_CALLS` at most, beside the page. Where two filters have more calls each, and few in common, the
+page is cut: it has the calls found so far, perhaps none, and its cursor is where the walk ended. So every request is
+short. Along a tag's index the signature leaves out most calls that lack another value, without a look at them.
 """
 
 from collections.abc import Mapping
 
 from msgspec import Struct
 
-MOST = 10_000
-"""Calls of a walk; each costs some microseconds."""
-MOST_ENTRIES = 100_000
-"""Entries of a walk along an index that has the seconds of talk itself."""
+MOST_CALLS = 4_000
+"""Calls that a walk reads, at five to ten microseconds each."""
+MOST_TAGS = 30_000
+"""Tags that a walk compares in their index. It reads the calls whose signatures have all bits."""
+MOST_TALKS = 100_000
+"""Entries that a walk compares in an index that has no more than the time and the seconds of talk."""
 LEAST_TALK = 60
 """The index by seconds of talk leaves out calls with fewer."""
 TALKS = {"min_talk_3600": 3600, "min_talk_900": 900, "min_talk_300": 300, "min_talk_60": LEAST_TALK}
@@ -33,8 +36,9 @@ CALL_FILTERS: dict[str, str] = {
     "transferred": "{row}.is_transferred",
     "not_transferred": "NOT {row}.is_transferred",
     **dict.fromkeys(("min_talk", *TALKS), "{row}.talk_seconds >= {}"),
+    "mask": "{} IS NOT NULL",
 }
-"""The comparisons of a call with the parameters of a filter."""
+"""The comparisons of a call with the parameters of a filter; the mask is compared with signatures of tags alone."""
 COMPARED = ("pbx", "linkedid", "is_told", "direction", "outcome", "state", "is_transferred", "talk_seconds")
 # PostgreSQL runs a scalar subquery, and one with OFFSET 0, call by call. Others it joins with all calls of a value.
 HAS_TAG = """(SELECT true FROM call_tags x
@@ -51,14 +55,17 @@ ENTRIES = """FROM {table} w
           WHERE ({columns}) >= ({least}) AND ({columns}) < ({end}){condition}{gate}
           ORDER BY {order} LIMIT {most}"""
 WALK = """
-    (SELECT m.pbx, m.linkedid, w.started_at, w.number, m.is_match, w.place = {most} AS is_cut
-     FROM (SELECT {read}, row_number() OVER (ORDER BY {order}) AS place
-           {entries}) AS w
+    (SELECT m.pbx, m.linkedid, w.started_at, w.number, m.is_match, w.place = {most} OR w.ordinal = {calls} AS is_cut
+     FROM (SELECT w.*, row_number() OVER (ORDER BY {order}) AS ordinal
+           FROM (SELECT {read}, row_number() OVER (ORDER BY {order}) AS place
+                 {entries}) AS w
+           WHERE {early} OR w.place = {most}
+           ORDER BY {order} LIMIT {calls}) AS w
      CROSS JOIN LATERAL (SELECT {row}.pbx, {row}.linkedid, {match} AS is_match{call} OFFSET 0) AS m
-     WHERE {early}(m.is_match OR w.place = {most})
+     WHERE m.is_match OR w.place = {most} OR w.ordinal = {calls}
      ORDER BY {order} LIMIT {limit} + 1)"""
 SIZE = """
-    SELECT {number} AS walk, (SELECT count(*) FROM (SELECT {entries}) AS s) AS calls"""
+    SELECT {number} AS walk, nullif((SELECT count(*) FROM (SELECT {entries}) AS s), {most} + 1) AS calls"""
 TALK_ENTRIES = """FROM calls w
           WHERE w.talk_seconds >= 60 AND w.talk_seconds >= {seconds}{gate}
           ORDER BY w.talk_seconds LIMIT {most}"""
@@ -70,7 +77,7 @@ TALK_WALK = """
      ORDER BY w.started_at DESC, w.number DESC LIMIT {limit} + 1)"""
 CHOICE = """
     WITH sizes AS MATERIALIZED ({sizes}
-    ), choice AS MATERIALIZED (SELECT walk FROM sizes ORDER BY calls, walk LIMIT 1)
+    ), choice AS MATERIALIZED (SELECT walk FROM sizes ORDER BY calls NULLS LAST, walk LIMIT 1)
     SELECT * FROM ({walks}
     ) AS u ORDER BY u.started_at DESC, u.number DESC LIMIT {limit} + 1"""
 GATE = "\n            AND (SELECT walk FROM choice) = {number}"
@@ -96,17 +103,22 @@ class Walk(Struct, frozen=True):
         """Return the SQL of the matching calls along this index, the newest first."""
         talk = places[self.answers][0] if self.has_talk else ""
         row, call = ("c", "place") if talk else ("w", "") if self.table == "calls" else ("c", "key")
-        read = ("talk_seconds",) if talk else COMPARED if row == "w" else ("pbx", "linkedid")
-        most = f"{MOST_ENTRIES if talk else MOST} + {limit}"
+        read = ("talk_seconds",) if talk else COMPARED if row == "w" else ("pbx", "linkedid", "signature")
+        most = f"{self.most} + {limit}"
+        early = [f"w.talk_seconds >= {talk}"] if talk else []
+        if self.table == "call_tags":
+            early += [f"w.pbx = {places['pbx'][0]}"] if "pbx" in names else []
+            early += ["w.signature & {0} = {0}".format(*places["mask"])] if "mask" in names else []
         return WALK.format(
             row=row,
-            match=match_of([name for name in names if name not in {self.answers, *TIMES}], places, row),
+            match=match_of([name for name in names if name not in {self.answers, *TIMES, "mask"}], places, row),
             read=", ".join(f"w.{column}" for column in dict.fromkeys((*self._columns, *read))),
             order=self._order,
             entries=self.entries(places, most, gate),
             call=CALL_OF[call],
-            early=f"(w.talk_seconds >= {talk} OR w.place = {most}) AND " if talk else "",
+            early=" AND ".join(early) or "true",
             most=most,
+            calls=f"{MOST_CALLS} + {limit}",
             limit=limit,
         )
 
@@ -124,6 +136,11 @@ class Walk(Struct, frozen=True):
             most=most,
             gate=gate,
         )
+
+    @property
+    def most(self) -> int:
+        """The calls that a walk reads beside the page."""
+        return MOST_TALKS if self.has_talk else MOST_CALLS if self.table == "calls" else MOST_TAGS
 
     @property
     def _columns(self) -> tuple[str, ...]:
@@ -149,14 +166,14 @@ def page_sql(names: tuple[str, ...], places: Places, limit: str) -> str:
         return walks[0].sql(names, places, limit, "")
     sizes, branches = [], []
     for number, walk in enumerate(walks, 1):
-        sizes.append(SIZE.format(number=number, entries=walk.entries(places, f"{MOST} + 1")))
+        sizes.append(SIZE.format(number=number, most=walk.most, entries=walk.entries(places, f"{walk.most} + 1")))
         branches.append(walk.sql(names, places, limit, GATE.format(number=number)))
     if talk is not None:
         number, seconds = len(walks) + 1, places[talk][0]
-        entries = TALK_ENTRIES.format(seconds=seconds, most=f"{MOST} + 1", gate="")
-        sizes.append(SIZE.format(number=number, entries=entries))
-        entries = TALK_ENTRIES.format(seconds=seconds, most=MOST, gate=GATE.format(number=number))
-        match = match_of([name for name in names if name != talk], places, "w")
+        entries = TALK_ENTRIES.format(seconds=seconds, most=f"{MOST_CALLS} + 1", gate="")
+        sizes.append(SIZE.format(number=number, most=MOST_CALLS, entries=entries))
+        entries = TALK_ENTRIES.format(seconds=seconds, most=MOST_CALLS, gate=GATE.format(number=number))
+        match = match_of([name for name in names if name not in {talk, "mask"}], places, "w")
         read = ", ".join(f"w.{column}" for column in ("started_at", "number", *COMPARED))
         branches.append(TALK_WALK.format(read=read, entries=entries, match=match, limit=limit))
     return CHOICE.format(sizes="\n    UNION ALL".join(sizes), walks="\n    UNION ALL".join(branches), limit=limit)

@@ -7,6 +7,7 @@ last fifty have not ended. So a pair of filters may have half of all calls each,
 
 import asyncpg
 
+from projections.calls.signatures import FLAGS
 from tests.support.call_tables import drop_indexes, make_indexes
 
 # Calls every 2.6 seconds. `direction` and `queue` divide them by n % 2, `pbx` by n / 2 % 2.
@@ -39,25 +40,43 @@ SELECT c.pbx, v.id, c.linkedid, c.number
 FROM calls c CROSS JOIN LATERAL (VALUES (c.linkedid), (c.number || '.2')) AS v (id)
 WHERE c.number BETWEEN $1::bigint AND $2::bigint
 """
+# The signature is that of projections/calls/signatures.py; only PostgreSQL 18 has crc32().
 TAGS = """
-INSERT INTO call_tags (pbx, linkedid, kind, value, started_at, number)
-SELECT c.pbx, c.linkedid, v.kind, v.value, c.started_at, c.number
-FROM (SELECT c.*, c.number AS n FROM calls c WHERE c.number BETWEEN $1::bigint AND $2::bigint) AS c
-CROSS JOIN LATERAL (VALUES
-    ('number', CASE WHEN n % 2 = 0 THEN '4930100' END),
-    ('number', CASE WHEN n % 2 = 0 THEN (4940000000 + n / 2 % 50021)::text ELSE (600 + n % 300)::text END),
-    ('number', (100 + n % 500)::text),
-    ('endpoint', CASE WHEN n % 2 = 0 THEN 'PJSIP/trunk' ELSE 'PJSIP/' || 600 + n % 300 END),
-    ('endpoint', 'PJSIP/' || 100 + n % 500),
-    ('queue', CASE WHEN n % 2 = 0 THEN 'sales' END),
-    ('queue', CASE WHEN n % 20 = 0 THEN 'queue' || n / 20 % 100 END),
-    ('agent', CASE WHEN n % 2 = 0 AND n / 2 % 10 > 1 THEN 'Agent ' || n % 211 END),
-    ('number', CASE WHEN n = $3::bigint / 2 THEN '777' WHEN n <= $3::bigint / 100 THEN '888' END),
-    ('endpoint', CASE WHEN n = $3::bigint / 2 THEN 'PJSIP/lone' WHEN n <= $3::bigint / 100 THEN 'PJSIP/retired' END),
-    ('queue', CASE WHEN n = $3::bigint / 2 THEN 'lone' WHEN n <= $3::bigint / 100 THEN 'retired' END),
-    ('agent', CASE WHEN n = $3::bigint / 2 THEN 'lone' WHEN n <= $3::bigint / 100 THEN 'retired' END)
-) AS v (kind, value)
-WHERE v.value IS NOT NULL
+INSERT INTO call_tags (pbx, linkedid, kind, value, started_at, number, signature)
+SELECT c.pbx, c.linkedid, v.kind, v.value, c.started_at, c.number,
+       CASE WHEN c.ended_at IS NULL THEN -1 ELSE s.bits | c.flags END
+FROM (
+    SELECT c.*, c.number AS n,
+           (1::bigint << array_position($4::text[], 'direction=' || c.direction) - 1)
+           | (1::bigint << array_position($4::text[], 'outcome=' || c.outcome) - 1)
+           | c.is_transferred::int * (1::bigint << array_position($4::text[], 'transferred=true') - 1)
+           | (c.talk_seconds >= 60)::int * (1::bigint << array_position($4::text[], 'talk=60') - 1)
+           | (c.talk_seconds >= 300)::int * (1::bigint << array_position($4::text[], 'talk=300') - 1)
+           | (c.talk_seconds >= 900)::int * (1::bigint << array_position($4::text[], 'talk=900') - 1)
+           | (c.talk_seconds >= 3600)::int * (1::bigint << array_position($4::text[], 'talk=3600') - 1)
+           AS flags
+    FROM calls c WHERE c.number BETWEEN $1::bigint AND $2::bigint
+) AS c
+CROSS JOIN LATERAL (SELECT ARRAY[
+    CASE WHEN n % 2 = 0 THEN 'number=4930100' END,
+    'number=' || CASE WHEN n % 2 = 0 THEN 4940000000 + n / 2 % 50021 ELSE 600 + n % 300 END,
+    'number=' || 100 + n % 500,
+    'endpoint=PJSIP/' || CASE WHEN n % 2 = 0 THEN 'trunk' ELSE (600 + n % 300)::text END,
+    'endpoint=PJSIP/' || 100 + n % 500,
+    CASE WHEN n % 2 = 0 THEN 'queue=sales' END,
+    'queue=queue' || CASE WHEN n % 20 = 0 THEN n / 20 % 100 END,
+    'agent=Agent ' || CASE WHEN n % 2 = 0 AND n / 2 % 10 > 1 THEN n % 211 END,
+    'number=' || CASE WHEN n = $3::bigint / 2 THEN '999' WHEN n <= $3::bigint / 100 THEN '888' END,
+    'endpoint=PJSIP/' || CASE WHEN n = $3::bigint / 2 THEN 'lone' WHEN n <= $3::bigint / 100 THEN 'retired' END,
+    'queue=' || CASE WHEN n = $3::bigint / 2 THEN 'lone' WHEN n <= $3::bigint / 100 THEN 'retired' END,
+    'agent=' || CASE WHEN n = $3::bigint / 2 THEN 'lone' WHEN n <= $3::bigint / 100 THEN 'retired' END
+] AS texts) AS t
+CROSS JOIN LATERAL (
+    SELECT bit_or((1::bigint << (19 + crc % 45)::int) | (1::bigint << (19 + crc / 45 % 45)::int)) AS bits
+    FROM unnest(t.texts) AS text CROSS JOIN LATERAL (SELECT crc32(text::bytea) AS crc) AS r
+) AS s
+CROSS JOIN LATERAL (SELECT split_part(text, '=', 1) AS kind, split_part(text, '=', 2) AS value
+                    FROM unnest(t.texts) AS text WHERE text IS NOT NULL) AS v
 """
 
 
@@ -71,6 +90,6 @@ async def generate_calls(connection: asyncpg.Connection, count: int, step: int =
         await connection.execute(CALLS, start, end, count)
         await connection.execute("SELECT brin_summarize_new_values('calls_part')")
         await connection.execute(IDS, start, end)
-        await connection.execute(TAGS, start, end, count)
+        await connection.execute(TAGS, start, end, count, list(FLAGS))
     await connection.execute("DROP INDEX calls_part")
     await make_indexes(connection, *names)

@@ -4,12 +4,13 @@ import asyncpg
 
 from tests.support.call_tables import drop_indexes, make_indexes
 
-# A month of 100 queues, and half of all callers in one of them: of ten callers one gives up, one meets a full queue, and
-# one is transferred. Waits are whole seconds, as Asterisk's HoldTime is.
+# A month of 100 queues, with half of all callers in one of them: of ten callers one gives up, one meets a full queue,
+# and one is transferred. Waits are whole seconds, as Asterisk's HoldTime is.
 PASSAGES = """
 INSERT INTO queue_passages (pbx, linkedid, ordinal, queue, entered_at, left_at, answered_at, wait_seconds, talk_seconds,
                             outcome, agent, interface, is_transferred, ring_no_answers)
-SELECT 'pbx', n || '.1', 0, 'queue' || CASE WHEN n % 2 = 0 THEN 0 ELSE n / 2 % 100 END, at, at, at, n * 7919 % 120, n % 300,
+SELECT 'pbx', n || '.1', 0, 'queue' || CASE WHEN n % 2 = 0 THEN 0 ELSE n / 2 % 100 END, at, at, at,
+       n * 7919 % 120, n % 300,
        CASE n / 100 % 10 WHEN 0 THEN 'abandoned' WHEN 1 THEN 'full' ELSE 'answered' END, 'Agent ' || n % 211, NULL,
        n / 100 % 10 = 2, n % 3
 FROM (SELECT n, timestamptz '2026-01-01 00:00Z' + n * (interval '31 days' / $3::bigint) AS at

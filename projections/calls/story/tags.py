@@ -6,6 +6,7 @@ from typing import Any
 
 from projections.calls.call_records import endpoint_of
 from projections.calls.call_rows import CallId, CallRow, CallTag
+from projections.calls.signatures import ALL_BITS, signature_of
 from projections.calls.story.call import PERSON
 
 NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
@@ -37,7 +38,10 @@ def tags_of(row: CallRow) -> list[CallTag]:
         for value in (ring["agent"], ring["interface"]):
             if value:
                 tags["agent", value] = None
-    return [CallTag(row.pbx, row.linkedid, kind, tag, row.started_at, row.number) for kind, tag in tags]
+    signature = ALL_BITS
+    if row.ended_at is not None:
+        signature = signature_of(tags, row.direction, row.outcome, row.talk_seconds, is_transferred=row.is_transferred)
+    return [CallTag(row.pbx, row.linkedid, kind, tag, row.started_at, row.number, signature) for kind, tag in tags]
 
 
 def _ended_values(body: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
