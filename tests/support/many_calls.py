@@ -5,11 +5,15 @@ odd ones are internal. Call N / 2 alone has what no other has, the first hundred
 last fifty have not ended. So a pair of filters may have half of all calls each, and none in common.
 """
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import asyncpg
 
 from projections.calls.signatures import FLAGS
 from tests.support.call_tables import drop_indexes, make_indexes
 
+START, INTERVAL = datetime(2026, 1, 1, tzinfo=UTC), timedelta(seconds=2.6)
 # Calls every 2.6 seconds. `direction` and `queue` divide them by n % 2, `pbx` by n / 2 % 2.
 CALLS = """
 INSERT INTO calls (pbx, linkedid, tm_update, number, started_at, answered_at, ended_at, state, is_told, direction,
@@ -78,6 +82,30 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT split_part(text, '=', 1) AS kind, split_part(text, '=', 2) AS value
                     FROM unnest(t.texts) AS text WHERE text IS NOT NULL) AS v
 """
+
+
+def filter_values(count: int) -> dict[str, tuple[Any, ...]]:
+    """Return values of each filter: of half of so many calls, of one, of none, of old ones, of some."""
+    middle, early = (place_of(count // part) for part in (2, 140))
+    return {
+        "pbx": ("pbx1", "lone", "retired", "none"),
+        "number": ("4930100", "999", "888", "101"),
+        "endpoint": ("PJSIP/trunk", "PJSIP/retired", "PJSIP/103"),
+        "queue": ("sales", "retired", "queue42"),
+        "agent": ("Agent 7", "lone"),
+        "direction": ("inbound", "internal", "transit"),
+        "outcome": ("answered", "pbx_only", "congestion", "failed"),
+        "state": ("ended", "talking"),
+        "transferred": (True, False),
+        "min_talk": (30.0, 299.0, 305.0, 899.0, 3600.0),
+        "from": (middle[0],),
+        "cursor": (middle, early),
+    }
+
+
+def place_of(number: int) -> tuple[datetime, int]:
+    """Return the start and the number of a call."""
+    return START + number * INTERVAL, number
 
 
 async def generate_calls(connection: asyncpg.Connection, count: int, step: int = 100_000) -> None:

@@ -34,6 +34,36 @@ FROM queue_passages GROUP BY 1, 2, 3
 """
 
 
+# Each passage rings two agents; the second one answers, unless the caller gives up.
+RINGS = """
+INSERT INTO agent_rings (pbx, linkedid, ordinal, queue, agent, at, outcome, interface, is_transferred, talk_seconds,
+                         hold_seconds, wrapup_seconds)
+SELECT pbx, linkedid, ordinal, queue, coalesce(agent, 'Agent 0') || CASE WHEN ordinal = 0 THEN ' a' ELSE '' END,
+       entered_at, CASE WHEN ordinal = 0 THEN 'ring_no_answer' WHEN outcome = 'answered' THEN 'answered' END, NULL,
+       is_transferred, CASE WHEN ordinal = 1 THEN talk_seconds ELSE 0 END, 0, ordinal * 5
+FROM (SELECT pbx, linkedid, queue, agent, entered_at, outcome, is_transferred, talk_seconds FROM queue_passages) AS p
+CROSS JOIN generate_series(0, 1) AS ordinal
+"""
+AGENT_SUMS = """
+INSERT INTO {table} (pbx, agent, at, offered, answered, ring_no_answers, transferred, talk_milliseconds,
+                     hold_milliseconds, wrapup_milliseconds)
+SELECT pbx, agent, date_bin('{unit}', at, 'epoch'), count(*), count(*) FILTER (WHERE outcome = 'answered'),
+       count(*) FILTER (WHERE outcome = 'ring_no_answer'), count(*) FILTER (WHERE is_transferred),
+       sum(talk_seconds * 1000), sum(hold_seconds * 1000), sum(wrapup_seconds * 1000)
+FROM agent_rings GROUP BY 1, 2, 3
+"""
+
+
+async def generate_rings(connection: asyncpg.Connection) -> None:
+    """Fill the empty table `agent_rings` and its sums with the rings of the passages."""
+    names = ("agent_rings", "agent_quarters", "agent_hours")
+    await drop_indexes(connection, *names)
+    await connection.execute(RINGS)
+    for table, unit in (("agent_quarters", "15 minutes"), ("agent_hours", "1 hour")):
+        await connection.execute(AGENT_SUMS.format(table=table, unit=unit))
+    await make_indexes(connection, *names)
+
+
 async def generate_passages(connection: asyncpg.Connection, count: int, step: int = 100_000) -> None:
     """Fill the empty table `queue_passages` and its sums with a month of 100 queues."""
     names = ("queue_passages", "queue_quarters", "queue_hours")

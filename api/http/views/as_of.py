@@ -131,7 +131,9 @@ def with_tables(sql: str, first: int, tables: Sequence[RowTable]) -> str:
     for table in tables:
         shadows.append(table.shadow(first))
         first += len(table.columns)
-    return f"WITH {', '.join(shadows)} ({sql}\n)"
+    # PostgreSQL allows one WITH clause in a statement and its parentheses together.
+    own = re.match(r"\s*WITH\s", sql)
+    return f"WITH {', '.join(shadows)}, {sql[own.end() :]}" if own else f"WITH {', '.join(shadows)} ({sql}\n)"
 
 
 def _with_rows(sql: str, parameters: Args, states: Sequence[AsOfModel]) -> tuple[str, Args]:

@@ -13,16 +13,15 @@ from services.calls.one import OF_ID, OF_PBX_AND_ID
 from services.calls.page import page_of
 from services.calls.walks import MOST_CALLS, MOST_TAGS, MOST_TALKS
 from services.database.connection import connect
-from services.log.times import parse_rfc3339
 from tests.support.call_tables import create_tables
 from tests.support.database import SCHEMA, cloned
-from tests.support.many_calls import generate_calls
+from tests.support.many_calls import filter_values, generate_calls, place_of
 from tests.support.plans import plan
 
 CALLS = 100_000
 LIMIT = 100
 PAGE = LIMIT + 1
-MIDDLE, EARLY = parse_rfc3339("2026-01-02T12:00:00Z"), parse_rfc3339("2026-01-01T00:30:00Z")
+MIDDLE, EARLY = place_of(50_000), place_of(700)
 ALONE: tuple[tuple[dict[str, Any], int], ...] = (
     ({}, 1),
     *[({"pbx": value}, 1) for value in ("pbx1", "lone", "retired", "none")],
@@ -34,26 +33,12 @@ ALONE: tuple[tuple[dict[str, Any], int], ...] = (
     *[({"outcome": value}, 1) for value in ("answered", "congestion", "failed", "busy")],
     *[({"state": value}, 2) for value in ("ended", "talking", "ringing")],
     *[({"transferred": value}, 2) for value in (True, False)],
-    *[({"from": since, "to": until}, 1) for since, until in ((EARLY, MIDDLE), (MIDDLE, MIDDLE))],
-    ({"cursor": (EARLY, 700)}, 1),
-    *[({"cursor": (MIDDLE, 50_000), **one}, 1) for one in ({"queue": "sales"}, {"pbx": "lone"}, {"outcome": "failed"})],
+    *[({"from": since, "to": until}, 1) for since, until in ((EARLY[0], MIDDLE[0]), (MIDDLE[0], MIDDLE[0]))],
+    ({"cursor": EARLY}, 1),
+    *[({"cursor": MIDDLE, **one}, 1) for one in ({"queue": "sales"}, {"pbx": "lone"}, {"outcome": "failed"})],
 )
 """The filters, and how many times a page a plan may read."""
-VALUES: dict[str, tuple[Any, ...]] = {
-    "pbx": ("pbx1", "lone", "retired", "none"),
-    "number": ("4930100", "999", "888", "101"),
-    "endpoint": ("PJSIP/trunk", "PJSIP/retired", "PJSIP/103"),
-    "queue": ("sales", "retired", "queue42"),
-    "agent": ("Agent 7", "lone"),
-    "direction": ("inbound", "internal", "transit"),
-    "outcome": ("answered", "pbx_only", "congestion", "failed"),
-    "state": ("ended", "talking"),
-    "transferred": (True, False),
-    "min_talk": (30.0, 299.0, 305.0, 899.0, 3600.0),
-    "from": (MIDDLE,),
-    "cursor": ((MIDDLE, 50_000), (EARLY, 700)),
-}
-"""Values of each filter: of half of all calls, of one, of old ones, of a few."""
+VALUES = filter_values(CALLS)
 SIGNATURES = """
 SELECT c.direction, c.outcome, c.talk_seconds, c.is_transferred, c.ended_at IS NULL AS is_open,
        array_agg(DISTINCT t.signature) AS signatures, array_agg(t.kind || '=' || t.value) AS tags
