@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
-from projections.calls.signatures import ALL_BITS
+from projections.calls.bloom import ALL_BITS
 from projections.engine.derived import DerivedRow
 from projections.engine.model import Row
 
@@ -58,8 +58,8 @@ class CallTag(DerivedRow):
     """A value by which a list of calls is filtered.
 
     ``kind`` is number, endpoint, queue or agent. A number has its digits only, without a leading +. ``started_at`` and
-    ``number`` are those of the call, so that one index orders the calls of a value. ``signature`` has the bits of all
-    values of the call (projections/calls/signatures.py).
+    ``number`` are those of the call, so that one index orders the calls of a value. ``bloom`` has the bits of all
+    values of the call (projections/calls/bloom.py).
     """
 
     linkedid: str
@@ -67,7 +67,7 @@ class CallTag(DerivedRow):
     value: str
     started_at: datetime
     number: int
-    signature: int = ALL_BITS
+    bloom: int = ALL_BITS
 
 
 def as_wire(call: Any) -> dict[str, Any]:
@@ -105,6 +105,6 @@ CALL_ID_INDEXES = ("CREATE INDEX {name}_id ON {table} (id)",)
 
 CALL_TAG_KEY = ("linkedid", "kind", "value")
 CALL_TAG_INDEXES = (
-    "CREATE INDEX {name}_value ON {table} (kind, value, started_at, number) INCLUDE (pbx, linkedid, signature)",
+    "CREATE INDEX {name}_value ON {table} (kind, value, started_at, number) INCLUDE (pbx, linkedid, bloom)",
 )
 """The index has all columns, so that calls with two values are found without the table."""

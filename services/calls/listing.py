@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from msgspec import Struct
 
-from projections.calls.signatures import signature_of
+from projections.calls.bloom import bloom_of
 from services.calls.page import Place, page_of
 from services.calls.walks import CALL_FILTERS, TAGS, TALKS, page_sql
 
@@ -98,10 +98,10 @@ def filter_of(values: Mapping[str, Any], limit: int, *, is_full: bool = False) -
 
 
 def _mask_of(values: Mapping[str, Any]) -> int:
-    """Return the bits that the signature of a matching call has."""
+    """Return the bits that the Bloom filter of a matching call has."""
     tags = [(tag, values[tag]) for tag in TAGS if values.get(tag) is not None]
     columns = (values.get("direction"), values.get("outcome"), values.get("min_talk") or 0.0)
-    return signature_of(tags, *columns, is_transferred=bool(values.get("transferred")))
+    return bloom_of(tags, *columns, is_transferred=bool(values.get("transferred")))
 
 
 @lru_cache(maxsize=1024)

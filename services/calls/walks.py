@@ -5,7 +5,7 @@ most that a walk reads, and walks the shortest. The other filters are compared a
 
 A walk reads `MOST_CALLS` at most, beside the page. Where two filters have more calls each, and few in common, the
 page is cut: it has the calls found so far, perhaps none, and its cursor is where the walk ended. So every request is
-short. Along a tag's index the signature leaves out most calls that lack another value, without a look at them.
+short. A tag's index has a Bloom filter of each call, which leaves out most calls that lack another value.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from msgspec import Struct
 MOST_CALLS = 4_000
 """Calls that a walk reads, at five to ten microseconds each."""
 MOST_TAGS = 30_000
-"""Tags that a walk compares in their index. It reads the calls whose signatures have all bits."""
+"""Tags that a walk compares in their index. It reads the calls whose Bloom filters have all bits."""
 MOST_TALKS = 100_000
 """Entries that a walk compares in an index that has no more than the time and the seconds of talk."""
 LEAST_TALK = 60
@@ -38,9 +38,9 @@ CALL_FILTERS: dict[str, str] = {
     **dict.fromkeys(("min_talk", *TALKS), "{row}.talk_seconds >= {}"),
     "mask": "{} IS NOT NULL",
 }
-"""The comparisons of a call with the parameters of a filter; the mask is compared with signatures of tags alone."""
+"""The comparisons of a call with the parameters of a filter; only the Bloom filters of tags are compared with the mask."""
 COMPARED = ("pbx", "linkedid", "is_told", "direction", "outcome", "state", "is_transferred", "talk_seconds")
-# PostgreSQL runs a scalar subquery, and one with OFFSET 0, call by call. Others it joins with all calls of a value.
+# PostgreSQL runs a scalar subquery, and one with OFFSET 0, call by call. It would join others with all of their calls.
 HAS_TAG = """(SELECT true FROM call_tags x
                         WHERE x.pbx = {row}.pbx AND x.linkedid = {row}.linkedid AND x.kind = '{tag}'
                           AND x.value = {value} LIMIT 1)"""
@@ -103,12 +103,12 @@ class Walk(Struct, frozen=True):
         """Return the SQL of the matching calls along this index, the newest first."""
         talk = places[self.answers][0] if self.has_talk else ""
         row, call = ("c", "place") if talk else ("w", "") if self.table == "calls" else ("c", "key")
-        read = ("talk_seconds",) if talk else COMPARED if row == "w" else ("pbx", "linkedid", "signature")
+        read = ("talk_seconds",) if talk else COMPARED if row == "w" else ("pbx", "linkedid", "bloom")
         most = f"{self.most} + {limit}"
         early = [f"w.talk_seconds >= {talk}"] if talk else []
         if self.table == "call_tags":
             early += [f"w.pbx = {places['pbx'][0]}"] if "pbx" in names else []
-            early += ["w.signature & {0} = {0}".format(*places["mask"])] if "mask" in names else []
+            early += ["w.bloom & {0} = {0}".format(*places["mask"])] if "mask" in names else []
         return WALK.format(
             row=row,
             match=match_of([name for name in names if name not in {self.answers, *TIMES, "mask"}], places, row),
@@ -180,7 +180,7 @@ def page_sql(names: tuple[str, ...], places: Places, limit: str) -> str:
 
 
 def walks_of(names: tuple[str, ...], places: Places) -> list[Walk]:
-    """Return the walks by these filters. Of those with as many calls the first is walked."""
+    """Return the walks by these filters, the preferred one first."""
     walks = [Walk(tag, "call_tags", ("kind", "value"), (f"'{tag}'", places[tag][0])) for tag in TAGS if tag in names]
     if "state" in names:
         walks.append(Walk("state", first=("state",), values=places["state"], condition="w.state <> 'ended'"))

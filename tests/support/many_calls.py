@@ -1,8 +1,8 @@
 """Rows of many calls, which PostgreSQL generates: no two values of a filter are spread alike.
 
-Of N calls, the even ones come from outside, to one number, through one trunk, into the queue sales: half of all. The
-odd ones are internal. Call N / 2 alone has what no other has, the first hundredth has what no later one has, and the
-last fifty have not ended. So a pair of filters may have half of all calls each, and none in common.
+The even ones come from outside, to one number, through one trunk, into the queue sales: half of all. The odd ones are
+internal. The one in the middle has values that no other has, and so has the first hundredth. The last fifty have not
+ended. So two filters may have half of all calls each, and none in common.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from projections.calls.signatures import FLAGS
+from projections.calls.bloom import FLAGS
 from tests.support.call_tables import drop_indexes, make_indexes
 
 START, INTERVAL = datetime(2026, 1, 1, tzinfo=UTC), timedelta(seconds=2.6)
@@ -44,9 +44,9 @@ SELECT c.pbx, v.id, c.linkedid, c.number
 FROM calls c CROSS JOIN LATERAL (VALUES (c.linkedid), (c.number || '.2')) AS v (id)
 WHERE c.number BETWEEN $1::bigint AND $2::bigint
 """
-# The signature is that of projections/calls/signatures.py; only PostgreSQL 18 has crc32().
+# The Bloom filter is that of projections/calls/bloom.py; only PostgreSQL 18 has crc32().
 TAGS = """
-INSERT INTO call_tags (pbx, linkedid, kind, value, started_at, number, signature)
+INSERT INTO call_tags (pbx, linkedid, kind, value, started_at, number, bloom)
 SELECT c.pbx, c.linkedid, v.kind, v.value, c.started_at, c.number,
        CASE WHEN c.ended_at IS NULL THEN -1 ELSE s.bits | c.flags END
 FROM (
@@ -85,7 +85,7 @@ CROSS JOIN LATERAL (SELECT split_part(text, '=', 1) AS kind, split_part(text, '=
 
 
 def filter_values(count: int) -> dict[str, tuple[Any, ...]]:
-    """Return values of each filter: of half of so many calls, of one, of none, of old ones, of some."""
+    """Return values of each filter: of half of the calls, of one, of none, of old ones, of some."""
     middle, early = (place_of(count // part) for part in (2, 140))
     return {
         "pbx": ("pbx1", "lone", "retired", "none"),

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from projections.calls.signatures import ALL_BITS, signature_of
+from projections.calls.bloom import ALL_BITS, bloom_of
 from services.calls.listing import filter_of, first_calls, list_sql, past_sql
 from services.calls.one import OF_ID, OF_PBX_AND_ID
 from services.calls.page import page_of
@@ -39,9 +39,9 @@ ALONE: tuple[tuple[dict[str, Any], int], ...] = (
 )
 """The filters, and how many times a page a plan may read."""
 VALUES = filter_values(CALLS)
-SIGNATURES = """
+BLOOMS = """
 SELECT c.direction, c.outcome, c.talk_seconds, c.is_transferred, c.ended_at IS NULL AS is_open,
-       array_agg(DISTINCT t.signature) AS signatures, array_agg(t.kind || '=' || t.value) AS tags
+       array_agg(DISTINCT t.bloom) AS blooms, array_agg(t.kind || '=' || t.value) AS tags
 FROM calls c JOIN call_tags t ON t.pbx = c.pbx AND t.linkedid = c.linkedid
 WHERE c.number % 997 = 9 OR c.number IN (7, 50000, 99999) GROUP BY c.number, 1, 2, 3, 4, 5
 """
@@ -118,8 +118,8 @@ async def test_pages_by_two_filters_lose_no_call(connection: asyncpg.Connection,
             _, parameters = statement(values)
             plain = past_sql(filter_of(values, LIMIT).names, is_full=False)
             expected, _ = page_of(await connection.fetch(plain, *parameters))
-            found = await first_calls(connection, values, LIMIT)
-            assert [row["number"] for row in found] == [row["number"] for row in expected], values
+            calls = await first_calls(connection, values, LIMIT)
+            assert [row["number"] for row in calls] == [row["number"] for row in expected], values
 
 
 async def test_a_cut_page_continues_where_it_ended(connection: asyncpg.Connection) -> None:
@@ -133,14 +133,14 @@ async def test_a_cut_page_continues_where_it_ended(connection: asyncpg.Connectio
     assert page_of(await connection.fetch(sql, *parameters)) == ([], None)
 
 
-async def test_generated_signatures_are_those_of_the_fold(connection: asyncpg.Connection) -> None:
-    rows = await connection.fetch(SIGNATURES)
+async def test_generated_blooms_are_those_of_the_fold(connection: asyncpg.Connection) -> None:
+    rows = await connection.fetch(BLOOMS)
     assert len(rows) > 100
     for row in rows:
         tags = [tuple(text.split("=")) for text in row["tags"]]
         values = (row["direction"], row["outcome"], row["talk_seconds"])
-        expected = ALL_BITS if row["is_open"] else signature_of(tags, *values, is_transferred=row["is_transferred"])
-        assert row["signatures"] == [expected]
+        expected = ALL_BITS if row["is_open"] else bloom_of(tags, *values, is_transferred=row["is_transferred"])
+        assert row["blooms"] == [expected]
 
 
 async def test_a_call_is_read_by_one_id(filled: str) -> None:

@@ -20,7 +20,7 @@ from tests.support.plans import plan
 PASSAGES = 100_000
 HOURS_OF_MONTH = 31 * 24
 ROWS_OF_DAY = {"queues": (24 * 100, PASSAGES / 31), "agents": (24 * 424, 2 * PASSAGES / 31)}
-"""At most so many sums of hours, and passages or rings, are of one day."""
+"""The most sums of hours, and the passages or rings, of one day."""
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
-"""Signatures of calls: 64 bits, in which the values of a call set some, so that most calls without a value lack them.
+"""Bloom filters of calls: 64 bits, of which each value of a call sets some. Most calls without a value lack its bits.
 
-A list of calls by two filters walks the tags of one. It reads the other tags of a call, and the call, only where the
-signature has the bits of all filters. A tag sets two bits, which may be set by chance too; a flag has its own bit. A
-signature never lacks the bits of a value, so the calls are the same.
+A list of calls by two filters walks the tags of one. It reads a call and its other tags only where the Bloom filter has
+the bits of all filters. A tag sets two bits, which other tags may set too. A flag has its own bit. A call has the bits
+of all its values, so the list is the same.
 """
 
 import zlib
@@ -20,10 +20,10 @@ TALKS = (60, 300, 900, 3600)
 TAG_BITS = 64 - len(FLAGS)
 """The number of the highest bits, which tags set."""
 ALL_BITS = -1
-"""The signature of a call that has not ended: its values still change."""
+"""The Bloom filter of a call that has not ended: its values still change."""
 
 
-def signature_of(
+def bloom_of(
     tags: Iterable[tuple[str, str]],
     direction: str | None,
     outcome: str | None,
