@@ -38,7 +38,7 @@ CALL_FILTERS: dict[str, str] = {
     **dict.fromkeys(("min_talk", *TALKS), "{row}.talk_seconds >= {}"),
     "mask": "{} IS NOT NULL",
 }
-"""The comparisons of a call with the parameters of a filter; only the Bloom filters of tags are compared with the mask."""
+"""The comparisons of a call with the parameters of a filter; the mask is for the Bloom filters of tags alone."""
 COMPARED = ("pbx", "linkedid", "is_told", "direction", "outcome", "state", "is_transferred", "talk_seconds")
 # PostgreSQL runs a scalar subquery, and one with OFFSET 0, call by call. It would join others with all of their calls.
 HAS_TAG = """(SELECT true FROM call_tags x
