@@ -19,21 +19,27 @@ FROM (SELECT n, timestamptz '2026-01-01 00:00Z' + n * (interval '31 days' / $3::
 SUMS = """
 INSERT INTO {table} (pbx, queue, at, answered, abandoned, timeout, exit_key, left_empty, join_empty, queue_full, closed,
                      withdrawn, unknown, waiting, waits, wait_milliseconds, longest_milliseconds, talk_milliseconds,
-                     transferred, ring_no_answers, answered_waits, abandoned_waits)
-SELECT pbx, queue, date_bin('{unit}', entered_at, 'epoch'), count(*) FILTER (WHERE outcome = 'answered'),
-       count(*) FILTER (WHERE outcome = 'abandoned'), 0, 0, 0, 0, count(*) FILTER (WHERE outcome = 'full'), 0, 0, 0, 0,
-       count(*) FILTER (WHERE outcome <> 'full'),
-       coalesce(sum(wait_seconds * 1000) FILTER (WHERE outcome <> 'full'), 0),
-       coalesce(max(wait_seconds * 1000) FILTER (WHERE outcome <> 'full'), 0), sum(talk_seconds * 1000),
-       count(*) FILTER (WHERE is_transferred), sum(ring_no_answers),
-       coalesce(array_agg((wait_seconds * 1000)::int ORDER BY wait_seconds) FILTER (WHERE outcome = 'answered'),
-                '{{}}')::text,
-       coalesce(array_agg((wait_seconds * 1000)::int ORDER BY wait_seconds) FILTER (WHERE outcome = 'abandoned'),
-                '{{}}')::text
-FROM queue_passages GROUP BY 1, 2, 3
+                     transferred, ring_no_answers, answered_waits, answered_counts, abandoned_waits, abandoned_counts)
+SELECT pbx, queue, at, coalesce(sum(n) FILTER (WHERE outcome = 'answered'), 0),
+       coalesce(sum(n) FILTER (WHERE outcome = 'abandoned'), 0), 0, 0, 0, 0,
+       coalesce(sum(n) FILTER (WHERE outcome = 'full'), 0), 0, 0, 0, 0,
+       coalesce(sum(n) FILTER (WHERE outcome <> 'full'), 0),
+       coalesce(sum(n * wait) FILTER (WHERE outcome <> 'full'), 0),
+       coalesce(max(wait) FILTER (WHERE outcome <> 'full'), 0), sum(talk), sum(transferred), sum(ring_no_answers),
+       coalesce(array_agg(wait ORDER BY wait) FILTER (WHERE outcome = 'answered'), '{{}}')::text,
+       coalesce(array_agg(no_longer ORDER BY wait) FILTER (WHERE outcome = 'answered'), '{{}}')::text,
+       coalesce(array_agg(wait ORDER BY wait) FILTER (WHERE outcome = 'abandoned'), '{{}}')::text,
+       coalesce(array_agg(no_longer ORDER BY wait) FILTER (WHERE outcome = 'abandoned'), '{{}}')::text
+FROM (
+    SELECT pbx, queue, date_bin('{unit}', entered_at, 'epoch') AS at, outcome, (wait_seconds * 1000)::int AS wait,
+           count(*) AS n, sum(talk_seconds * 1000) AS talk, count(*) FILTER (WHERE is_transferred) AS transferred,
+           sum(ring_no_answers) AS ring_no_answers,
+           sum(count(*)) OVER (PARTITION BY pbx, queue, date_bin('{unit}', entered_at, 'epoch'), outcome
+                               ORDER BY wait_seconds) AS no_longer
+    FROM queue_passages GROUP BY pbx, queue, date_bin('{unit}', entered_at, 'epoch'), outcome, wait_seconds
+) AS w
+GROUP BY pbx, queue, at
 """
-
-
 # Each passage rings two agents; the second one answers, unless the caller gives up.
 RINGS = """
 INSERT INTO agent_rings (pbx, linkedid, ordinal, queue, agent, at, outcome, interface, is_transferred, talk_seconds,
