@@ -1,7 +1,7 @@
 """The bench of calls and their statistics, from rows that PostgreSQL generates."""
 
 import time
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import combinations
@@ -17,7 +17,7 @@ from services.log.times import rfc3339_microseconds
 from tests.bench.http import PASSWORD, Client, free_port
 from tests.bench.report import Figure
 from tests.bench.shared import connected_to
-from tests.bench.stage import BrokenError, Stage
+from tests.bench.stage import BrokenError, Stage, cpu, postgres
 from tests.support.call_tables import create_tables
 from tests.support.many_calls import filter_values, generate_calls
 from tests.support.many_passages import generate_passages
@@ -28,8 +28,11 @@ MONTH = "from=2026-01-01T00:00:00%2B01:00&to=2026-02-01T00:00:00%2B01:00&timezon
 
 
 @asynccontextmanager
-async def served(stage: Stage, name: str) -> AsyncIterator[tuple[asyncpg.Connection, Client]]:
-    """Yield a connection to a database with all tables, and a client of the API on it."""
+async def served(stage: Stage, name: str) -> AsyncIterator[tuple[asyncpg.Connection, Client, Callable[[], float]]]:
+    """Yield a connection to a database with all tables, a client of the API on it, and the reader of a clock.
+
+    The clock counts the processor seconds of the API and of PostgreSQL.
+    """
     url, port = await stage.database(name), free_port()
     environ = {
         "RINGLEDGER_DATABASE_URL": url,
@@ -37,11 +40,11 @@ async def served(stage: Stage, name: str) -> AsyncIterator[tuple[asyncpg.Connect
         "RINGLEDGER_HTTP": f"127.0.0.1:{port}",
         "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
     }
-    with stage.ringledger("project", **environ), stage.ringledger("serve", **environ):
+    with stage.ringledger("project", **environ), stage.ringledger("serve", **environ) as serve:
         client = await (await Client(port).open()).login()
         async with connected_to(url) as connection:
             await create_tables(connection)
-            yield connection, client
+            yield connection, client, lambda: sum(map(cpu, [serve.pid, *postgres(stage.server)]))
         client.close()
     await stage.drop(name)
 
@@ -63,18 +66,21 @@ async def calls(stage: Stage, _: int, __: int, count: int = 1_000_000) -> list[F
     values = [(name, one) for name, some in filter_values(count).items() for one in some]
     alone = ["", *[_query(one) for one in values]]
     pairs = [f"{_query(one)}&{_query(other)}" for one, other in combinations(values, 2) if one[0] != other[0]]
-    async with served(stage, "calls") as (connection, client):
+    async with served(stage, "calls") as (connection, client, used):
         await generate_calls(connection, count)
         await client.login()  # the first token may have ended while the rows were made
         by_one, _ = await _pages(client, alone)
         full, _ = await _pages(client, [f"{query}&full=true" for query in alone])
+        start = used()
         by_two, cut = await _pages(client, pairs)
+        processor = (used() - start) / (len(pairs) * (TRIES + 1))
         by_id = {path: await _best(client, _paths(path, count), {200, 404}) for path in IDS}
     return [
         Figure("calls", "calls", count),
         *_figures("a page by one filter", by_one),
         *_figures("with all lists", full),
         *_figures("a page by two filters", by_two),
+        Figure("calls", "processor time of such a page, mean", processor * 1000, "ms"),
         Figure("calls", "of the pages by two filters are cut", 100 * cut / len(pairs), "%"),
         *_figures("a call by an id", by_id),
     ]
@@ -124,17 +130,20 @@ def _figures(what: str, taken: dict[str, float]) -> list[Figure]:
 
 async def statistics(stage: Stage, _: int, __: int, count: int = 3_000_000) -> list[Figure]:
     """A month of 100 queues by day and by hour; each request has another service level, so no cache has its bytes."""
-    async with served(stage, "statistics") as (connection, client):
+    async with served(stage, "statistics") as (connection, client, used):
         await generate_passages(connection, count)
         by = {}
         for every in ("day", "hour"):
+            start = used()
             spent = [
                 await seconds(client, f"/v1/statistics/queues?{MONTH}&every={every}&sla={sla}")
                 for sla in range(20, 20 + TRIES)
             ]
-            by[every] = median(one for one, _ in spent), spent[0][1]
+            by[every] = median(one for one, _ in spent), spent[0][1], (used() - start) / TRIES
     return [
         Figure("statistics", "passages", count),
         Figure("statistics", "a month of 100 queues by day", by["day"][0], "s", 0.5, at_most=True),
+        Figure("statistics", "by day, processor time", by["day"][2], "s"),
         Figure("statistics", f"by hour ({by['hour'][1] >> 20} MB)", by["hour"][0], "s", 3, at_most=True),
+        Figure("statistics", "by hour, processor time", by["hour"][2], "s"),
     ]
