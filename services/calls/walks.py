@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-MOST_CALLS = 4_000
-"""Calls that a walk reads, at five to ten microseconds each."""
+MOST_CALLS = 2_000
+"""Calls that a walk reads, at five to twenty microseconds each."""
 MOST_TAGS = 30_000
 """Tags that a walk compares in their index. It reads the calls whose Bloom filters have all bits."""
 MOST_TALKS = 100_000
