@@ -43,8 +43,8 @@ test-fast: check ## Everything that needs no container engine
 test-changed: .venv ## The tests of the rooms that differ from the branch main, without containers
 	$(BIN)/python -m tests --changed
 
-bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it)
-	$(BIN)/python -m tests.bench $(PART)
+bench: .venv ## Measure everything that has a target (PART=ingest,load for some of it; ROWS= of the parts calls and statistics)
+	$(BIN)/python -m tests.bench $(PART) $(if $(ROWS),--rows=$(ROWS))
 
 chaos: engine ## Kill everything at random under call load, and prove that nothing is lost (SEED=, FAULTS=, DURATION= in seconds)
 	$(BIN)/python docker/engine.py run $(BIN)/python -m tests.chaos $(if $(SEED),--seed=$(SEED)) $(if $(FAULTS),--faults=$(FAULTS)) $(if $(DURATION),--duration=$(DURATION))

@@ -12,7 +12,7 @@ from api.http.auth import requester_uuid, require_permission
 from api.http.query import QueryParams
 from api.http.views.rendering import JSON, PiecesOf, Renderer
 from api.http.views.view import Args, View, storable_text
-from services.calls.listing import list_sql
+from services.calls.listing import list_sql, past_sql
 from services.calls.one import OF_ID, OF_PBX_AND_ID
 
 NDJSON = "application/x-ndjson"
@@ -37,8 +37,16 @@ def list_view(names: tuple[str, ...], *, is_full: bool, is_ndjson: bool) -> View
     pieces = (wire.ndjson_pieces if is_ndjson else wire.json_pieces)(is_full=is_full)
     renderer = NDJSON_RENDERER if is_ndjson else JSON_RENDERER
     name = f"calls.list {' '.join(names)} {'full' if is_full else 'summary'}"
-    sql = list_sql(names, is_full=is_full)
-    return View(name, MODELS, sql, list_args, PiecesOf(pieces), renderer, pbx=pbx if "pbx" in names else None)
+    return View(
+        name,
+        MODELS,
+        list_sql(names, is_full=is_full),
+        list_args,
+        PiecesOf(pieces),
+        renderer,
+        pbx=pbx if "pbx" in names else None,
+        past_sql=past_sql(names, is_full=is_full),
+    )
 
 
 def id_args(request: web.Request) -> Args:

@@ -1,13 +1,15 @@
 """Pages of calls as bytes, and the bytes of one call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 import msgspec
 
 from api.calls.cursor import Place
 from services.calls.objects import call_bytes
+from services.calls.page import page_of
 
 PIECE = 100
 """Calls per piece: the event loop serves others after each."""
@@ -44,10 +46,7 @@ def ndjson_pieces(*, is_full: bool) -> Callable[[Sequence[asyncpg.Record], datet
     return pieces
 
 
-def page(rows: Sequence[asyncpg.Record]) -> tuple[Sequence[asyncpg.Record], str | None]:
-    """Return the calls of a page and its cursor; one row more than the limit shows that there is a next page."""
-    limit = rows[0]["page_size"] if rows else 0
-    if len(rows) <= limit:
-        return rows, None
-    last = rows[limit - 1]
-    return rows[:limit], Place(last["started_at"], last["number"]).cursor
+def page(rows: Sequence[asyncpg.Record]) -> tuple[list[Mapping[str, Any]], str | None]:
+    """Return the calls of a page and the cursor of the next one."""
+    calls, last = page_of(rows)
+    return calls, None if last is None else Place(*last).cursor

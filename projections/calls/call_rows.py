@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
+from projections.calls.bloom import ALL_BITS
 from projections.engine.derived import DerivedRow
 from projections.engine.model import Row
 
@@ -57,7 +58,8 @@ class CallTag(DerivedRow):
     """A value by which a list of calls is filtered.
 
     ``kind`` is number, endpoint, queue or agent. A number has its digits only, without a leading +. ``started_at`` and
-    ``number`` are those of the call, so that one index orders the calls of a value.
+    ``number`` are those of the call, so that one index orders the calls of a value. ``bloom`` has the bits of all
+    values of the call (projections/calls/bloom.py).
     """
 
     linkedid: str
@@ -65,6 +67,7 @@ class CallTag(DerivedRow):
     value: str
     started_at: datetime
     number: int
+    bloom: int = ALL_BITS
 
 
 def as_wire(call: Any) -> dict[str, Any]:
@@ -88,9 +91,8 @@ CALL_INDEXES = (
     "CREATE INDEX {name}_pbx ON {table} (pbx, started_at, number)",
     "CREATE INDEX {name}_direction ON {table} (direction, started_at, number)",
     "CREATE INDEX {name}_outcome ON {table} (outcome, started_at, number)",
-    "CREATE INDEX {name}_state ON {table} (state, started_at, number)",
+    "CREATE INDEX {name}_state ON {table} (state, started_at, number) WHERE state <> 'ended'",
     "CREATE INDEX {name}_transferred ON {table} (started_at DESC, number DESC) WHERE is_transferred",
-    "CREATE INDEX {name}_talk_60 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 60",
     "CREATE INDEX {name}_talk_300 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 300",
     "CREATE INDEX {name}_talk_900 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 900",
     "CREATE INDEX {name}_talk_3600 ON {table} (started_at DESC, number DESC, talk_seconds) WHERE talk_seconds >= 3600",
@@ -103,6 +105,6 @@ CALL_ID_INDEXES = ("CREATE INDEX {name}_id ON {table} (id)",)
 
 CALL_TAG_KEY = ("linkedid", "kind", "value")
 CALL_TAG_INDEXES = (
-    "CREATE INDEX {name}_value ON {table} (kind, value, started_at DESC, number DESC) INCLUDE (pbx, linkedid)",
+    "CREATE INDEX {name}_value ON {table} (kind, value, started_at, number) INCLUDE (pbx, linkedid, bloom)",
 )
-"""The index has all columns, so that calls with two tags are found without the table."""
+"""The index has all columns, so that calls with two values are found without the table."""

@@ -3,9 +3,9 @@
 All amounts of a sum are whole numbers (milliseconds), so that a contribution can be taken away again without a rest.
 """
 
-import bisect
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import msgspec
@@ -72,7 +72,8 @@ class QueueSum(DerivedRow, kw_only=True):
     """The passages of one queue whose callers entered in the quarter (or the hour) that starts ``at``, in UTC.
 
     ``waits`` counts the answered and abandoned passages with a wait, ``wait_milliseconds`` sums their waits. The texts
-    are arrays of milliseconds as PostgreSQL writes them, in ascending order: ``{3000,17000}``.
+    are arrays as PostgreSQL writes them: the different waits in milliseconds, ascending, ``{3000,17000}``, and how many
+    passages waited no longer than each of them, ``{5,6}``. HoldTime is in whole seconds, so there are few of them.
     """
 
     queue: str
@@ -95,7 +96,9 @@ class QueueSum(DerivedRow, kw_only=True):
     transferred: int = 0
     ring_no_answers: int = 0
     answered_waits: str = "{}"
+    answered_counts: str = "{}"
     abandoned_waits: str = "{}"
+    abandoned_counts: str = "{}"
 
 
 class AgentSum(DerivedRow, kw_only=True):
@@ -184,9 +187,10 @@ def queue_sum(passage: QueuePassage, unit: int) -> QueueSum:
         talk_milliseconds=milliseconds(passage.talk_seconds),
         transferred=int(passage.is_transferred),
         ring_no_answers=passage.ring_no_answers,
-        answered_waits=f"{{{wait}}}" if is_wait and outcome == "answered" else "{}",
-        abandoned_waits=f"{{{wait}}}" if is_wait and outcome == "abandoned" else "{}",
     )
+    if is_wait:
+        setattr(one, f"{outcome}_waits", f"{{{wait}}}")
+        setattr(one, f"{outcome}_counts", "{1}")
     setattr(one, "queue_full" if outcome == "full" else outcome if outcome in COUNTED else "unknown", 1)
     return one
 
@@ -216,22 +220,14 @@ AGENT_AMOUNTS = tuple(name for name, kind in AgentSum.__annotations__.items() if
 
 def add_queue(one: QueueSum, other: QueueSum) -> QueueSum:
     """Return the sum of two sums of the same queue and time."""
-    return _with_longest(
-        replace(
-            one,
-            **{name: getattr(one, name) + getattr(other, name) for name in QUEUE_AMOUNTS},
-            answered_waits=_merged(one.answered_waits, other.answered_waits),
-            abandoned_waits=_merged(one.abandoned_waits, other.abandoned_waits),
-        )
-    )
+    total = replace(one, **{name: getattr(one, name) + getattr(other, name) for name in QUEUE_AMOUNTS})
+    return _with_waits(total, other, 1)
 
 
 def subtract_queue(one: QueueSum, other: QueueSum) -> QueueSum:
     """Return a sum without another one that was added to it before."""
     left = replace(one, **{name: getattr(one, name) - getattr(other, name) for name in QUEUE_AMOUNTS})
-    left.answered_waits = _without(one.answered_waits, other.answered_waits)
-    left.abandoned_waits = _without(one.abandoned_waits, other.abandoned_waits)
-    return _with_longest(left)
+    return _with_waits(left, other, -1)
 
 
 def add_agent(one: AgentSum, other: AgentSum) -> AgentSum:
@@ -264,27 +260,28 @@ def array_text(values: Iterable[int]) -> str:
     return f"{{{','.join(map(str, values))}}}"
 
 
-def _merged(one: str, other: str) -> str:
-    if len(other) <= 2:
-        return one
-    if len(one) <= 2:
-        return other
-    values = numbers(one)
-    for value in numbers(other):
-        bisect.insort(values, value)
-    return array_text(values)
+def counted(waits: str, counts: str) -> dict[int, int]:
+    """Return how many passages had each of the waits."""
+    by_wait, before = {}, 0
+    for wait, total in zip(numbers(waits), numbers(counts), strict=True):
+        by_wait[wait], before = total - before, total
+    return by_wait
 
 
-def _without(one: str, other: str) -> str:
-    if len(other) <= 2:
-        return one
-    values = numbers(one)
-    for value in numbers(other):
-        values.remove(value)
-    return array_text(values)
-
-
-def _with_longest(row: QueueSum) -> QueueSum:
+def _with_waits(row: QueueSum, other: QueueSum, sign: int) -> QueueSum:
+    """Return the row, with the waits of the other one added or subtracted."""
+    for waits, counts in (("answered_waits", "answered_counts"), ("abandoned_waits", "abandoned_counts")):
+        changes = counted(getattr(other, waits), getattr(other, counts))
+        if not changes:
+            continue
+        by_wait = counted(getattr(row, waits), getattr(row, counts))
+        for wait, change in changes.items():
+            by_wait[wait] = by_wait.get(wait, 0) + sign * change
+            if by_wait[wait] < 0:
+                raise ValueError(f"{waits}: {wait} ms is subtracted, but was not added")
+        present = sorted(wait for wait, count in by_wait.items() if count)
+        setattr(row, waits, array_text(present))
+        setattr(row, counts, array_text(accumulate(by_wait[wait] for wait in present)))
     lasts = [text.rpartition(",")[2].strip("{}") for text in (row.answered_waits, row.abandoned_waits)]
     row.longest_milliseconds = max(int(last or 0) for last in lasts)
     return row

@@ -1,14 +1,16 @@
-"""The SQL of a list of calls, put together from constant parts of the filters that are given.
-
-So PostgreSQL plans one walk of one ordered index: that of a tag, or of the column that a filter compares.
-"""
+"""The filters of a list of calls, and the SQL of a page, put together from constant parts of the filters given."""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+import asyncpg
 from msgspec import Struct
+
+from projections.calls.bloom import bloom_of
+from services.calls.page import Place, page_of
+from services.calls.walks import CALL_FILTERS, TAGS, TALKS, page_sql
 
 LIMIT = 100
 MAX_LIMIT = 10_000
@@ -20,74 +22,45 @@ OUTCOMES = (
     *("answered", "busy", "no_answer", "cancelled", "congestion", "failed", "abandoned", "timeout"),
     *("pbx_only", "unknown"),
 )
-TAGS = ("number", "agent", "endpoint", "queue")
-"""The filters by a tag; the first of those that are given walks the index, because it matches the fewest calls."""
-TALKS = (3600, 900, 300, 60)
-"""The seconds of talk of which partial indexes lead to the calls with at least as much."""
 SUMMARY = """
-SELECT c.number, c.started_at, c.page_size,
-       (c.body - '{parties,rings,conversations,transfers,pickups,forwards,queues,holds,parks,conferences,voicemails,
-                   recordings,legs,gaps}'::text[])::text AS body,
+SELECT p.is_match, p.is_cut, c.number, c.started_at, {limit} AS page_size,
+       (c.body - '{{parties,rings,conversations,transfers,pickups,forwards,queues,holds,parks,conferences,voicemails,
+                    recordings,legs,gaps}}'::text[])::text AS body,
 """
 FULL = """
-SELECT c.number, c.started_at, c.page_size, c.body::text AS body,
+SELECT p.is_match, p.is_cut, c.number, c.started_at, {limit} AS page_size, c.body::text AS body,
 """
 STORY = """       c.pbx, c.linkedid, c.tm_update, c.answered_at, c.ended_at, c.state, c.is_told, c.direction, c.outcome,
        c.is_originated, c.is_transferred, c.talk_seconds, c.duration_seconds, c.aliases, c.sources, c.story
-FROM (SELECT c.*, {limit}::bigint AS page_size
 """
-WALK = """      FROM calls c
-      WHERE c.is_told
-"""
-TAG_WALK = """      FROM call_tags t JOIN calls c ON c.pbx = t.pbx AND c.linkedid = t.linkedid
-      WHERE c.is_told AND t.kind = '{tag}' AND t.value = {value}::text
-"""
-END = """      ORDER BY {order}.started_at DESC, {order}.number DESC LIMIT {limit}::bigint + 1) AS c
+# The calls of the page are read by their keys, so no other call's body is.
+PAGE = """FROM ({page}
+     ) AS p
+CROSS JOIN LATERAL (SELECT c.* FROM calls c WHERE c.pbx = p.pbx AND c.linkedid = p.linkedid OFFSET 0) AS c
 ORDER BY c.started_at DESC, c.number DESC
 """
-# Bounds in place of an equality. PostgreSQL would drop a constant column from the order. It might then walk the index
-# of all calls, although the calls with this value are far away.
-COLUMN_END = """      ORDER BY c.{column} DESC, c.started_at DESC, c.number DESC LIMIT {limit}::bigint + 1) AS c
-ORDER BY c.started_at DESC, c.number DESC
+# Rows of the past have no indexes, and are few: PostgreSQL compares all of them.
+PAST = """FROM (SELECT true AS is_match, false AS is_cut) AS p CROSS JOIN calls c
+WHERE c.is_told{filters}
+ORDER BY c.started_at DESC, c.number DESC LIMIT {limit} + 1
 """
-COLUMN_BOUNDS = {
-    "since": "        AND (c.{column}, c.started_at, c.number) >= ({value}::text, {}::timestamptz, 0)\n",
-    "before": "        AND (c.{column}, c.started_at, c.number) < ({value}::text, {}::timestamptz, {}::bigint)\n",
-}
-OPEN_BOUNDS = {
-    "since": "        AND c.{column} >= {value}::text\n",
-    "before": "        AND c.{column} <= {value}::text\n",
-}
-PARTS = {
-    "pbx": "        AND c.pbx = {}::text\n",
-    "since": "        AND {order}.started_at >= {}::timestamptz\n",
-    "before": "        AND ({order}.started_at, {order}.number) < ({}::timestamptz, {}::bigint)\n",
-    "direction": "        AND c.direction = {}::text\n",
-    "outcome": "        AND c.outcome = {}::text\n",
-    "state": "        AND c.state = {}::text\n",
-    "ended": "        AND c.state = 'ended'\n",
-    "transferred": "        AND c.is_transferred\n",
-    "not_transferred": "        AND NOT c.is_transferred\n",
-    "min_talk": "        AND c.talk_seconds >= {}::float8\n",
-    **{
-        f"min_talk_{least}": f"        AND c.talk_seconds >= {least} AND c.talk_seconds >= {{}}::float8\n"
-        for least in TALKS
-    },
-    **{
-        tag: f"""        AND EXISTS (SELECT FROM call_tags x WHERE x.pbx = c.pbx AND x.linkedid = c.linkedid
-                    AND x.kind = '{tag}' AND x.value = {{}}::text)
+PAST_TAG = """
+  AND (c.pbx, c.linkedid) IN (SELECT x.pbx, x.linkedid FROM call_tags x WHERE x.kind = '{tag}' AND x.value = {value})
 """
-        for tag in TAGS
-    },
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "since": ("timestamptz",),
+    "before": ("timestamptz", "bigint"),
+    "mask": ("bigint",),
+    "ended": (),
+    "transferred": (),
+    "not_transferred": (),
 }
-FEW = ("transferred", "min_talk_3600", "min_talk_900")
-"""The parts whose partial indexes have few calls."""
-COLUMNS = ("state", "outcome", "direction", "pbx")
-"""The filters by a column; the first of those that are present walks its index."""
+"""The types of the parameters of a filter; others have one text, or one float8."""
 
 
 class CallFilter(Struct, frozen=True):
-    """The filters of one request: the names of `PARTS` with their parameters."""
+    """The filters of one request by their names in `CALL_FILTERS` and `TAGS`, with the parameters of each."""
 
     is_full: bool
     limit: int
@@ -95,7 +68,7 @@ class CallFilter(Struct, frozen=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the parts."""
+        """The names of the filters."""
         return tuple(name for name, _ in self.parts)
 
     @property
@@ -118,41 +91,70 @@ def filter_of(values: Mapping[str, Any], limit: int, *, is_full: bool = False) -
     if values.get("transferred") is not None:
         parts.append(("transferred" if values["transferred"] else "not_transferred", ()))
     if values.get("min_talk") is not None:
-        parts.append((talk_part(values["min_talk"]), (values["min_talk"],)))
+        parts.append((talk_filter(values["min_talk"]), (values["min_talk"],)))
+    if any(tag in names for tag in TAGS) and len(parts) > 1:
+        parts.append(("mask", (_mask_of(values),)))
     return CallFilter(is_full, limit, tuple(parts))
+
+
+def _mask_of(values: Mapping[str, Any]) -> int:
+    """Return the bits that the Bloom filter of a matching call has."""
+    tags = [(tag, values[tag]) for tag in TAGS if values.get(tag) is not None]
+    columns = (values.get("direction"), values.get("outcome"), values.get("min_talk") or 0.0)
+    return bloom_of(tags, *columns, is_transferred=bool(values.get("transferred")))
 
 
 @lru_cache(maxsize=1024)
 def list_sql(names: tuple[str, ...], *, is_full: bool) -> str:
-    """Return the SQL of a list by these filters: the parameters are the PBX if given, the limit, theirs in order."""
-    limit = "$2" if "pbx" in names else "$1"
-    places: dict[str, list[str]] = {"pbx": ["$1"]}
-    number = int(limit[1]) + 1
-    for name in names:
-        if name != "pbx":
-            places[name] = [f"${n}" for n in range(number, number + PARTS[name].count("{}"))]
-            number += len(places[name])
-    tag = next((name for name in TAGS if name in names), None)
-    column = next((name for name in COLUMNS if name in names), None)
-    story = (FULL if is_full else SUMMARY) + STORY.format(limit=limit)
-    if tag is None and column is not None and not any(name in names for name in FEW):
-        return story + WALK + _column_walk(column, names, places) + COLUMN_END.format(column=column, limit=limit)
-    order = "t" if tag else "c"
-    walk = TAG_WALK.format(tag=tag, value=places[tag][0]) if tag else WALK
-    rest = "".join(PARTS[name].format(*places[name], order=order) for name in names if name != tag)
-    return story + walk + rest + END.format(order=order, limit=limit)
+    """Return the SQL of a page by these filters: the parameters are the PBX if given, the limit, theirs in order.
+
+    A row is a call of the page, or the one at which the walk was cut; `page_of` separates them.
+    """
+    limit, places = _places(names)
+    columns = (FULL if is_full else SUMMARY).format(limit=limit) + STORY
+    return columns + PAGE.format(page=page_sql(names, places, limit))
 
 
-def _column_walk(column: str, names: tuple[str, ...], places: Mapping[str, list[str]]) -> str:
-    value = places[column][0]
-    bounds = [
-        (COLUMN_BOUNDS if name in names else OPEN_BOUNDS)[name].format(
-            *places.get(name, ()), column=column, value=value
-        )
-        for name in ("since", "before")
+@lru_cache(maxsize=1024)
+def past_sql(names: tuple[str, ...], *, is_full: bool) -> str:
+    """Return SQL with the parameters and the matching rows of `list_sql`, for tables without indexes."""
+    limit, places = _places(names)
+    filters = [
+        PAST_TAG.format(tag=name, value=places[name][0]).rstrip()
+        if name in TAGS
+        else " AND " + CALL_FILTERS[name].format(*places[name], row="c")
+        for name in names
     ]
-    rest = [PARTS[name].format(*places[name]) for name in names if name not in {column, "since", "before"}]
-    return "".join([*bounds, *rest])
+    columns = (FULL if is_full else SUMMARY).format(limit=limit) + STORY
+    return columns + PAST.format(filters="".join(filters), limit=limit)
+
+
+async def first_calls(connection: asyncpg.Connection, values: Mapping[str, Any], limit: int) -> list[Mapping[str, Any]]:
+    """Return the rows of the first calls by the values of filters, however many walks that takes."""
+    rows: list[Mapping[str, Any]] = []
+    cursor: Place | None = values.get("cursor")
+    while True:
+        filters = filter_of({**values, "cursor": cursor}, limit - len(rows))
+        parameters = filters.args if values.get("pbx") is None else (values["pbx"], *filters.args)
+        calls, cursor = page_of(await connection.fetch(list_sql(filters.names, is_full=False), *parameters))
+        rows += calls
+        if cursor is None or len(rows) == limit:
+            return rows
+
+
+def _places(names: tuple[str, ...]) -> tuple[str, dict[str, tuple[str, ...]]]:
+    """Return the placeholder of the limit, and those of each filter, with their types."""
+    number = 2 if "pbx" in names else 1
+    limit = f"${number}::bigint"
+    places: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        if name == "pbx":
+            places[name] = ("$1::text",)
+            continue
+        types = PARAMETERS.get(name, ("float8",) if name.startswith("min_talk") else ("text",))
+        places[name] = tuple(f"${number + place}::{kind}" for place, kind in enumerate(types, 1))
+        number += len(types)
+    return limit, places
 
 
 def digits_of(number: str) -> str:
@@ -160,6 +162,6 @@ def digits_of(number: str) -> str:
     return re.sub(r"[^0-9]", "", number)
 
 
-def talk_part(seconds: float) -> str:
-    """Return the part whose partial index leaves out the most calls."""
-    return next((f"min_talk_{least}" for least in TALKS if seconds >= least), "min_talk")
+def talk_filter(seconds: float) -> str:
+    """Return the filter of the least seconds of talk whose partial index leaves out the most calls."""
+    return next((name for name, least in TALKS.items() if seconds >= least), "min_talk")

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +41,7 @@ def calls(
 
     Without a terminal, each call is one line with columns separated by tabs.
     """
-    from services.calls.listing import DIRECTIONS, OUTCOMES, STATES, digits_of, filter_of, list_sql
+    from services.calls.listing import DIRECTIONS, OUTCOMES, STATES, digits_of, first_calls
 
     for name, value, words in (
         ("direction", direction, DIRECTIONS),
@@ -67,9 +67,7 @@ def calls(
         "transferred": True if transferred else None,
         "min_talk": min_talk,
     }
-    filters = filter_of(values, limit)
-    parameters = (*([pbx] if pbx is not None else []), *filters.args)
-    objects = _objects(file, list_sql(filters.names, is_full=False), parameters, is_full=False)[:limit]
+    objects = _objects(file, lambda connection: first_calls(connection, values, limit), is_full=False)
     if as_json:
         _print_json(objects)
     else:
@@ -96,7 +94,7 @@ def call(
     from services.replay.history_report import printable
 
     sql, parameters = (OF_ID, (call_id,)) if pbx is None else (OF_PBX_AND_ID, (pbx, call_id))
-    objects = _objects(file, sql, parameters, is_full=True)
+    objects = _objects(file, lambda connection: connection.fetch(sql, *parameters), is_full=True)
     if not objects:
         raise failure(f"not found: call {call_id}", 1)
     if as_json:
@@ -124,18 +122,23 @@ def _time(option: str, text: str | None) -> Any:
         raise failure(f"{option}: {error}") from None
 
 
-def _objects(file: Path | None, sql: str, parameters: tuple[Any, ...], *, is_full: bool) -> list[dict[str, Any]]:
-    """Return the objects of the calls that the SQL selects."""
+def _objects(
+    file: Path | None,
+    rows_of: "Callable[[asyncpg.Connection], Awaitable[Sequence[Mapping[str, Any]]]]",
+    *,
+    is_full: bool,
+) -> list[dict[str, Any]]:
+    """Return the objects of the calls whose rows a function reads."""
     import msgspec
 
     from services.calls.objects import call_bytes
     from services.database.connection import connect
     from services.database.errors import NO_LEDGER, NO_LEDGER_MESSAGE
 
-    async def read(url: str) -> "list[asyncpg.Record]":
+    async def read(url: str) -> Sequence[Mapping[str, Any]]:
         connection = await connect(url, search_path="model, ledger")
         try:
-            return list(await connection.fetch(sql, *parameters))
+            return await rows_of(connection)
         finally:
             await connection.close()
 

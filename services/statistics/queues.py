@@ -31,7 +31,9 @@ SQL = """
 WITH facts AS (
     SELECT s.pbx, s.queue AS name, s.at, s.answered, s.abandoned, s.timeout, s.exit_key, s.left_empty, s.join_empty,
            s.queue_full, s.closed, s.withdrawn, s.unknown, s.waiting,
-           width_bucket({sla}::bigint, s.answered_waits::bigint[]) AS in_sla,
+           coalesce(
+               (s.answered_counts::bigint[])[width_bucket({sla}::bigint, s.answered_waits::bigint[])], 0
+           ) AS in_sla,
            s.waits, s.wait_milliseconds, s.longest_milliseconds, s.talk_milliseconds, s.transferred, s.ring_no_answers
     FROM {sums} s
     WHERE s.at >= {sums_from}::timestamptz AND s.at < {sums_to}::timestamptz{of_sums}

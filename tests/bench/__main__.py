@@ -11,7 +11,7 @@ from typing import Any, Never
 import uvloop
 from rich.console import Console
 
-from tests.bench.parts import PARTS
+from tests.bench.parts import LONG, PARTS, SIZES
 from tests.bench.report import Figure, show
 from tests.bench.stage import Stage, stage
 
@@ -39,7 +39,8 @@ async def measure(stage: Stage, parts: list[str], options: argparse.Namespace) -
         start, others = time.monotonic(), stage.others_cpu()
         with console.status(f"{part} ..."):
             total = options.rate * options.seconds if part == "load" else options.events
-            figures += await PARTS[part](stage, total, options.rate)
+            size = {"count": options.rows or SIZES[part] // (1 if options.parts else 10)} if part in SIZES else {}
+            figures += await PARTS[part](stage, total, options.rate, **size)
         seconds = time.monotonic() - start
         busy = (stage.others_cpu() - others) / seconds / (os.cpu_count() or 1)
         console.print(f"{part}: {seconds:.0f} s; {busy:.0%} of the machine was busy with something else")
@@ -52,6 +53,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=400_000, help="events to ingest and to rebuild from")
     parser.add_argument("--rate", type=int, default=36_000, help="events a second of the loaded PBX")
     parser.add_argument("--seconds", type=int, default=30, help="how long the loaded PBX speaks")
+    parser.add_argument(
+        "--rows", type=int, help=f"rows of the parts {', '.join(SIZES)}; a tenth of theirs without parts"
+    )
     options = parser.parse_args()
     parts = [part for text in options.parts for part in text.split(",")] or list(PARTS)
     if unknown := set(parts) - set(PARTS):
@@ -62,7 +66,7 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, end)
-    signal.alarm(LIMIT_SECONDS)
+    signal.alarm(max([LIMIT_SECONDS, *[LONG.get(part, 0) for part in parts if options.parts]]))
     with stage() as ready:
         figures = uvloop.run(measure(ready, parts, options))
     show(figures, machine())

@@ -8,11 +8,14 @@ from tests.bench.evidence import evidence
 from tests.bench.log_parts import append, ingest, parsing, verified
 from tests.bench.model_parts import asof, beside, rebuild
 from tests.bench.report import Figure
-from tests.bench.stage import Stage
 from tests.bench.view_parts import latency, load, view
 
-Part = Callable[[Stage, int, int], Awaitable[list[Figure]]]
-"""Takes how many events, and how many of them a second."""
+Part = Callable[..., Awaitable[list[Figure]]]
+"""Takes the stage, how many events, and how many of them a second; those of `SIZES` take ``count`` too."""
+SIZES = {"calls": 10_000_000, "statistics": 3_000_000}
+"""The number of rows that a part makes if it is named, and of which it makes a tenth if all parts run."""
+LONG = {"calls": 3600}
+"""The seconds that a part may take if it is named."""
 
 PARTS: dict[str, Part] = {
     "parsing": parsing,

@@ -35,7 +35,8 @@ class View(Struct, frozen=True):
     view of people, or of anything else without a PBX, has no ``pbx``: its parameters are ``args`` alone. The result of
     a view that ``ticks`` depends on the time, so its bytes last one second. With ``takes_now`` the last parameter is
     the time for which the rows are read. ``bind`` makes the parameters of ``args``, where they are too large for the
-    key of a cached result.
+    key of a cached result. ``past_sql`` returns the same rows for `as_of`, whose tables have no indexes, where ``sql``
+    relies on them.
     """
 
     name: str
@@ -48,6 +49,7 @@ class View(Struct, frozen=True):
     pbx: Callable[[web.Request], str | None] | None = pbx_filter
     takes_now: bool = False
     bind: Callable[[Args], Args] | None = None
+    past_sql: str = ""
 
 
 class Query(Struct, frozen=True):

@@ -34,11 +34,7 @@ MAX_LIMIT = 10_000
 MODELS = {model.name: (model, Table(model)) for model in ALL}
 EARLIER = (0, 10_000, 100_000, 1_000_000)
 """Positions before the row's last change at which the fold begins, one after the other."""
-<<<<<<< HEAD
 # Any id of a call names it. An id that two calls of a PBX have names the newer one, as in /v1/calls.
-=======
-# Any id of a call names it. An id that two calls of a PBX have is that of the newer one.
->>>>>>> api12
 CALL_KEYS = """
 SELECT DISTINCT ON (pbx) pbx, linkedid FROM call_ids WHERE id = $1::text AND pbx = ANY ($2::text[])
 ORDER BY pbx, number DESC

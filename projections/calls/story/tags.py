@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from projections.calls.bloom import ALL_BITS, bloom_of
 from projections.calls.call_records import endpoint_of
 from projections.calls.call_rows import CallId, CallRow, CallTag
 from projections.calls.story.call import PERSON
@@ -37,7 +38,10 @@ def tags_of(row: CallRow) -> list[CallTag]:
         for value in (ring["agent"], ring["interface"]):
             if value:
                 tags["agent", value] = None
-    return [CallTag(row.pbx, row.linkedid, kind, tag, row.started_at, row.number) for kind, tag in tags]
+    bloom = ALL_BITS
+    if row.ended_at is not None:
+        bloom = bloom_of(tags, row.direction, row.outcome, row.talk_seconds, is_transferred=row.is_transferred)
+    return [CallTag(row.pbx, row.linkedid, kind, tag, row.started_at, row.number, bloom) for kind, tag in tags]
 
 
 def _ended_values(body: dict[str, Any]) -> Iterator[tuple[str, str | None]]:

@@ -12,12 +12,15 @@ from services.log.times import parse_rfc3339
 from services.statistics import agents, queues
 from services.statistics.buckets import Every
 from services.statistics.period import span_of
-from tests.support.call_tables import create_tables, generate_passages, make_indexes, put_rows
+from tests.support.call_tables import create_tables, make_indexes, put_rows
 from tests.support.database import READ_MODELS, cloned
+from tests.support.many_passages import generate_passages, generate_rings
 from tests.support.plans import plan
 
 PASSAGES = 100_000
 HOURS_OF_MONTH = 31 * 24
+ROWS_OF_DAY = {"queues": (24 * 100, PASSAGES / 31), "agents": (24 * 424, 2 * PASSAGES / 31)}
+"""The most sums of hours, and the passages or rings, of one day."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +29,7 @@ async def filled(postgresql_url: str) -> AsyncIterator[str]:
         connection = await connect(url, search_path="model, ledger")
         await create_tables(connection)
         await generate_passages(connection, PASSAGES)
+        await generate_rings(connection)
         await connection.close()
         yield url
 
@@ -57,6 +61,24 @@ async def test_passages_are_read_at_the_ends_only(
     passages_of_two_hours = 2 * PASSAGES / HOURS_OF_MONTH
     assert rows_of(nodes, "queue_passages") <= passages_of_two_hours + 2
     assert rows_of(nodes, table) > 0
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Kathmandu"])
+@pytest.mark.parametrize("kind", ["queues", "agents"])
+async def test_a_day_reads_the_sums_of_a_day(filled: str, kind: str, timezone: str) -> None:
+    since = parse_rfc3339("2026-01-10T00:07:00Z")
+    span = span_of(since, since + timedelta(days=1), "hour", timezone)
+    if kind == "queues":
+        table, singles = queues.table_of(span), "queue_passages"
+        sql, parameters = queues.sql(table, by_pbx=False, by_name=False), queues.args(span, 20, ())
+    else:
+        table, singles = agents.table_of(span), "agent_rings"
+        sql, parameters = agents.sql(table, by_pbx=False, by_name=False), (*agents.args(span, ()), span.until)
+    nodes = await plan(filled, sql, parameters)
+    assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in {table, singles}]
+    counted, whole = ROWS_OF_DAY[kind]
+    assert 0 < rows_of(nodes, table) <= counted * (1 if table.endswith("hours") else 4)
+    assert 0 < rows_of(nodes, singles) <= whole / 24 * 1.1
 
 
 async def test_sessions_are_found_by_their_time(url: str) -> None:

@@ -1,5 +1,6 @@
 """Sums of passages and rings: the order does not matter, and what is taken away leaves nothing."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,10 +70,27 @@ def test_a_sum_of_passages_ignores_their_order(some: list[QueuePassage], random:
     waits = [p.wait_seconds for p in some if p.outcome in {"answered", "abandoned"} and p.wait_seconds is not None]
     assert (total.waits, total.longest_milliseconds) == (len(waits), round(max(waits, default=0) * 1000))
     assert total.wait_milliseconds == sum(round(wait * 1000) for wait in waits)
-    assert figures.numbers(total.answered_waits) == sorted(figures.numbers(total.answered_waits))
+    answered = [p.wait_seconds for p in some if p.outcome == "answered" and p.wait_seconds is not None]
+    by_wait = figures.counted(total.answered_waits, total.answered_counts)
+    assert sorted(Counter(round(wait * 1000) for wait in answered).items()) == list(by_wait.items())
     for one in ones:
         total = figures.subtract_queue(total, one)
     assert total == zero
+
+
+def test_a_sum_holds_each_wait_once() -> None:
+    total = QueueSum(pbx="pbx", queue="sales", at=START)
+    for number in range(1000):
+        passage = QueuePassage(
+            pbx="pbx",
+            ordinal=0,
+            queue="sales",
+            entered_at=START,
+            outcome="answered",
+            wait_seconds=[3.0, 17.0, 170.0][number % 3],
+        )
+        total = figures.add_queue(total, figures.queue_sum(passage, figures.HOUR))
+    assert (total.answered_waits, total.answered_counts) == ("{3000,17000,170000}", "{334,667,1000}")
 
 
 @settings(max_examples=40)
