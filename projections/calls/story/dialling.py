@@ -209,7 +209,7 @@ def note_transfer(call: OpenCall, ring: Ring) -> None:
 def end_rings(call: OpenCall, leg: Leg, at: datetime) -> None:
     """End the ring of a phone that ends without a DialEnd.
 
-    Asterisk 16 sends none for a phone that it rang itself and that did not answer in time: nobody cancelled.
+    Asterisk 16 sends none for a phone that it rang itself and that did not answer in time. No person cancelled.
     """
     for ring in call.rings:
         if ring.to == leg.unique_id:
