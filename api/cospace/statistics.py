@@ -27,7 +27,9 @@ SQL = f"""
 WITH passages AS (
     SELECT pbx, 'queue' AS scope, queue AS name, sum(answered)::bigint AS answered, sum(abandoned)::bigint AS abandoned,
            sum(waits)::bigint AS waits, sum(wait_milliseconds)::bigint AS wait_milliseconds,
-           sum(width_bucket({SLA_SECONDS * 1000}::bigint, answered_waits::bigint[]))::bigint AS in_sla
+           sum(coalesce(
+               (answered_counts::bigint[])[width_bucket({SLA_SECONDS * 1000}::bigint, answered_waits::bigint[])], 0
+           ))::bigint AS in_sla
     FROM queue_hours
     WHERE ($1::text IS NULL OR pbx = $1) AND at >= $3::timestamptz AND at < $4::timestamptz
     GROUP BY pbx, queue HAVING sum(answered + abandoned) > 0
