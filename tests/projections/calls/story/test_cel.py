@@ -83,8 +83,26 @@ def test_a_ring_ends_by_its_cause(cause: int, by: int, status: str, outcome: str
 
 
 def test_a_dialler_who_goes_on_cancelled_nothing() -> None:
-    call = CelScene().ring().wait(2).end(2, cause=0).wait(3).end(1, by=1, status="CANCEL").call()
-    assert [ring.outcome for ring in call.rings] == ["no_answer"]
+    scene = CelScene().ring().wait(2).end(2, cause=0).wait(3)
+    scene.start(3, "PJSIP/102-00000003", "102", linked=1).wait(2).end(3, cause=0)
+    # The extension h runs for three seconds, and HANGUP comes after it.
+    call = scene.wait(3).end(1, by=1, status="CANCEL").call()
+    assert [ring.outcome for ring in call.rings] == ["no_answer", "cancelled"]
+    assert call.hangup is not None
+    assert (call.outcome, call.hangup.by, call.hangup.at) == ("cancelled", "caller", call.rings[1].ended_at)
+
+
+def test_a_ring_without_dialstatus_ends_by_time() -> None:
+    """Asterisk 1.8 has no details of a hangup."""
+    for seconds, outcome in ((0, "cancelled"), (3, "no_answer")):
+        scene = CelScene().ring().wait(2).emit("HANGUP", 2).wait(seconds).emit("HANGUP", 1)
+        assert [ring.outcome for ring in scene.call().rings] == [outcome]
+
+
+def test_a_long_extension_h_hides_no_hangup() -> None:
+    call = CelScene().talk(5).leave(2, "b").leave(1, "b").end(2, by=2).wait(3).end(1, by=2, status="ANSWER").call()
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
 
 
 def test_a_forward_names_the_phone_that_rang() -> None:
