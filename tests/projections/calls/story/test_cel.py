@@ -145,6 +145,13 @@ def test_a_caller_who_hangs_up_abandoned() -> None:
     assert call.outcome == "abandoned"
 
 
+def test_a_passage_of_its_whole_time_timed_out() -> None:
+    """Asterisk 22 logged APP_END 8 ms after the timeout."""
+    call = queued(24.008).end(2).emit("APP_END", 1).run(1, "", "").wait(2).end(1, by=1).call()
+    assert [(p.outcome, p.wait_seconds) for p in call.queues] == [("timeout", 25)]
+    assert call.outcome == "timeout"
+
+
 def test_a_caller_who_stays_left_for_unknown_reasons() -> None:
     scene = queued(4).end(2).emit("APP_END", 1).run(1, "VoiceMail", "100@default").emit("APP_START", 1).wait(8)
     call = scene.end(1, by=1).call()
