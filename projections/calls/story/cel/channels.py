@@ -54,8 +54,7 @@ def start_channel(pbx: Pbx, e: CelEvent) -> None:
 def answer(pbx: Pbx, e: CelEvent) -> None:
     """Note that a channel is up, and end its ring."""
     channels.change_state(pbx, shape(ami.Newstate, e, state=UP))
-    if (leg := pbx.legs.get(e.unique_id)) is not None:
-        answer_ring(pbx, pbx.homes[e.unique_id], leg, e.at)
+    answer_ring(pbx, pbx.homes[e.unique_id], pbx.legs[e.unique_id], e.at)
 
 
 def hang_up(pbx: Pbx, e: CelEvent) -> None:

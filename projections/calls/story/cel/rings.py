@@ -99,11 +99,11 @@ def correct_rings(call: OpenCall, leg: Leg, status: str, at: datetime) -> dateti
     return last if status == "CANCEL" and rings else None
 
 
-def forward_ring(pbx: Pbx, call: OpenCall, to: str, at: datetime) -> None:
-    """Record that the phone that rang last gave another number."""
-    for ring in reversed(call.rings):
-        if ring.ended_at is None:
-            finish_ring(ring, "forwarded", at)
-            call.add("forwards", call.forwards, Forward(at, ring.to, number_of(to)))
-            pbx.touch(call, at)
-            return
+def forward_ring(pbx: Pbx, call: OpenCall, leg: Leg, to: str, at: datetime) -> None:
+    """Record that the phone that a channel dialled last gave another number."""
+    rings = [ring for ring in reversed(call.rings) if ring.ended_at is None]
+    rings.sort(key=lambda ring: leg.unique_id not in {ring.dialler, ring.source})
+    for ring in rings[:1]:
+        finish_ring(ring, "forwarded", at)
+        call.add("forwards", call.forwards, Forward(at, ring.to, number_of(to)))
+        pbx.touch(call, at)

@@ -58,6 +58,13 @@ def test_old_bridges_of_the_caller_have_both(peer: str) -> None:
     assert call.talk_seconds == pytest.approx(3, abs=0.01)
 
 
+def test_parked_channels_without_bridge_ids_are_apart() -> None:
+    scene = CelScene(DEFAULT[:18]).start(1, "PJSIP/100-00000001", "100", exten="700").emit("ANSWER", 1)
+    scene.emit("PARK_START", 1).enter(1, "").start(2, "PJSIP/101-00000002", "101", linked=1).enter(2, "")
+    call = scene.call()
+    assert (talks(call), [stay.until for stay in call.parks]) == ([], [None])
+
+
 def test_a_hangup_without_json_has_its_cause() -> None:
     scene = CelScene(DEFAULT).ring().wait(2)
     scene.emit("HANGUP", 2, eventextra="17,PJSIP/101-00000002,BUSY").emit("HANGUP", 1, eventextra="17,,BUSY")
