@@ -105,7 +105,7 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         persons = [caller] if caller is not None else []
     else:
         # A person who stayed after the last conversation, in a parking lot or with the PBX, ended the call.
-        stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
+        stayed = [leg for leg in persons if (end := leg.hung_up_at or leg.ended_at) is not None and end > last + MOMENT]
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
         # Where three or more talk, the others do so for some milliseconds longer.
         ends = [talk for talk in call.talks if talk.ended_at is not None and talk.ended_at >= last - AT_ONCE]
