@@ -92,11 +92,16 @@ def correct_rings(call: OpenCall, leg: Leg, status: str, at: datetime) -> dateti
     last = max((ring.ended_at for ring in rings if ring.ended_at is not None), default=at)
     for ring in rings:
         assert ring.ended_at is not None
-        is_earlier = last - ring.ended_at > MOMENT
+        is_earlier = last - ring.ended_at > MOMENT or any(is_after(other, ring) for other in rings)
         has_time_over = at - last > MOMENT if not status else status == "NOANSWER"
         if ring.outcome == "cancelled" and (is_earlier or has_time_over):
             ring.outcome = "no_answer"
     return last if status == "CANCEL" and rings else None
+
+
+def is_after(other: Ring, ring: Ring) -> bool:
+    """Return whether a ring began with a later dial than another one; the two may share a second of a file."""
+    return ring.ended_at is not None and other.started_at > ring.started_at and other.started_at >= ring.ended_at
 
 
 def forward_ring(pbx: Pbx, call: OpenCall, leg: Leg, to: str, at: datetime) -> None:
