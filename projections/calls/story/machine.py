@@ -213,6 +213,7 @@ class CallMachine:
             fold(pbx if source is None else spaces.by_source[source], event)
         elif type(event) is LinkEvent:
             follow_link(spaces, event)
+            log_calls.follow_link(spaces, event)
             if (handle := OWN.get(event.type)) is not None:
                 handle(pbx, event)
         elif type(event) is CelColumnsEvent:

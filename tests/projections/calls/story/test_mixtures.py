@@ -47,11 +47,15 @@ def log_calls(name: str) -> dict[str, Call]:
     return table_of(events_of(name)["queue_log"]).calls()
 
 
-@pytest.mark.parametrize(("name", "seed"), [("rich22", 1), ("rich22", 2), ("rich16", 3), ("rich16", 4)])
+FAULTY = [("cel", "file"), ("ami", "cel", "file"), ("cel", "queue_log", "cdr"), ("ami", "queue_log", "cdr")]
+"""Sources of which events are lost, doubled and late."""
+
+
+@pytest.mark.parametrize(("name", "seed"), [(name, seed) for name in NAMES for seed in range(4)])
 def test_faults_leave_every_id_one_call(name: str, seed: int) -> None:
     """Events of each source are lost, doubled and late; two lists end whatever lasts."""
     dice = random.Random(seed)
-    chosen = [("cel", "file"), ("ami", "cel", "file")][seed % 2]
+    chosen = FAULTY[seed % len(FAULTY)]
     events = mixture([list(spoilt(events_of(name)[one], dice)) for one in chosen], dice)
     table = table_of(events)
     assert cut_table(events, dice).rows == table.rows
