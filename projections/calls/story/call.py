@@ -31,6 +31,8 @@ def kind_of(channel: str) -> int:
 class Leg(Struct, omit_defaults=True):
     """One channel. ``dialler`` is the channel that dialled it, ``source`` the person behind that one.
 
+    ``hung_up_at`` is the start of its extension h, which may run on for long before ``ended_at``.
+
     ``other`` is the other half of a Local channel. ``bridge`` is the bridge that it is in. ``agent`` is set for the
     channel on which an agent is logged in.
     """
@@ -58,6 +60,7 @@ class Leg(Struct, omit_defaults=True):
     ringing_at: datetime | None = None
     answered_at: datetime | None = None
     requested_at: datetime | None = None
+    hung_up_at: datetime | None = None
     ended_at: datetime | None = None
     cause: int | None = None
     cause_text: str = ""

@@ -27,6 +27,9 @@ def run_application(pbx: Pbx, e: NewExten) -> None:
         pbx.see(e.unique_id, e.linked_id, e.at)
     if application in OUTGOING:
         return
+    if e.exten == "h" and leg.hung_up_at is None:
+        leg.hung_up_at = e.at
+        pbx.touch(pbx.homes[e.unique_id], e.at)
     if leg.is_leaving:
         continue_dialplan(pbx, leg, e)
     if not leg.has_dialplan or (not leg.exten and DIALABLE.fullmatch(e.exten)):

@@ -21,8 +21,9 @@ from projections.calls.story.queue_log import (
 )
 from projections.calls.story.reopen import gaps_of
 from projections.calls.story.row import Ended
-from projections.calls.story.spaces import Facts, add_facts, richer_story
+from projections.calls.story.spaces import Facts, Spaces, add_facts, richer_story
 from schemas.call_settings import REFUSED
+from schemas.link import LinkEvent
 from schemas.queue_log import QueueLogLine
 
 MOST_OPEN = 10_000
@@ -62,9 +63,10 @@ def take_own(pbx: Pbx, e: QueueLogLine) -> None:
         call = pbx.call_of(e.call_id, e.position, e.at)
         call.trunks = []  # The line names no endpoint.
     take_line(call, e, pbx.words)
-    publish(pbx, call, e)
+    call.position = e.position
+    publish(pbx, call, e.at)
     if len(pbx.calls) > MOST_OPEN:
-        lose(pbx, min(set_of_calls(pbx), key=lambda one: one.number), e)
+        lose(pbx, min(set_of_calls(pbx), key=lambda one: one.number), e.at)
 
 
 def own_call(pbx: Pbx, e: QueueLogLine) -> OpenCall | None:
@@ -95,12 +97,12 @@ def continues(passage: LogPassage, e: QueueLogLine, entered_at: datetime) -> boo
     return (is_of_call and passage.is_open()) or is_near(passage, e, entered_at)
 
 
-def publish(pbx: Pbx, call: OpenCall, e: QueueLogLine) -> None:
+def publish(pbx: Pbx, call: OpenCall, at: datetime) -> None:
     """Write the story of a call after a change, and end the call if no caller waits or talks any longer."""
     for unique_id in call.legs:
         if pbx.homes.get(unique_id) is call:
             del pbx.homes[unique_id], pbx.legs[unique_id]
-    pbx.touch(call, max(e.at, call.updated_at))
+    pbx.touch(call, max(at, call.updated_at))
     write_story(call)
     for unique_id, leg in call.legs.items():
         pbx.homes[unique_id], pbx.legs[unique_id] = call, leg
@@ -114,11 +116,8 @@ def reopen_log(pbx: Pbx, ended: Ended) -> OpenCall:
     pbx.withdraw_ended(ended)
     one = ended.call
     call = OpenCall(one.pbx, one.linkedid, ended.number, ended.updated_at, source=pbx.source)
-    call.aliases, call.gaps, call.is_lost = (
-        list(one.aliases),
-        gaps_of(one),
-        any(gap.reason == "lost" for gap in one.gaps),
-    )
+    call.aliases, call.gaps = list(one.aliases), gaps_of(one)
+    call.is_lost = any(gap.reason == "lost" for gap in one.gaps)
     call.others = [source for source in one.sources if source != pbx.source]
     call.user_field, call.spare_account_code = one.user_field or "", one.account_code or ""
     call.log_passages, call.log_offers = log_passages_of(ended.passages), log_offers_of(ended.agent_rings)
@@ -131,13 +130,27 @@ def end_all(pbx: Pbx, e: QueueLogLine) -> None:
     """End all calls: Asterisk has started."""
     for call in set_of_calls(pbx):
         if call.updated_at <= e.at:
-            lose(pbx, call, e)
+            lose(pbx, call, e.at)
 
 
-def lose(pbx: Pbx, call: OpenCall, e: QueueLogLine) -> None:
+def follow_link(spaces: Spaces, e: LinkEvent) -> None:
+    """End calls that a complete list of channels lacks: AMI has those of its channels.
+
+    Lines of a file come in parts, and a snapshot may come between them. So it must be the second snapshot after the
+    call's last line.
+    """
+    is_list = e.type == "SnapshotListed" and e.action == "CoreShowChannels" and e.epoch == spaces.ami.epoch
+    if is_list and e.outcome in {"complete", "empty"} and len(spaces.snapshots) > 1:
+        space = spaces.by_source["queue_log"]
+        for call in set_of_calls(space):
+            if call.position < spaces.snapshots[-2]:
+                lose(space, call, e.at)
+
+
+def lose(pbx: Pbx, call: OpenCall, at: datetime) -> None:
     """End a call of whose end the file has no line, at its own last one."""
     for passage in call.log_passages:
         if passage.is_open():
             settle(passage, call.updated_at)
-    lose_call(call, e.at)
-    publish(pbx, call, e)
+    lose_call(call, at)
+    publish(pbx, call, at)

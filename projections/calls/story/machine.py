@@ -183,7 +183,7 @@ class CallMachine:
         ids: list[tuple[str, str]] = []
         for member in members:
             one = getattr(event, member)
-            if not one or (spaces is not None and any(pbx.find(one) for pbx in spaces.all)):
+            if not one or (spaces is not None and spaces.has(one)):
                 continue
             if (event.pbx, one) not in self._coming:
                 self._coming.add((event.pbx, one))
@@ -213,6 +213,7 @@ class CallMachine:
             fold(pbx if source is None else spaces.by_source[source], event)
         elif type(event) is LinkEvent:
             follow_link(spaces, event)
+            log_calls.follow_link(spaces, event)
             if (handle := OWN.get(event.type)) is not None:
                 handle(pbx, event)
         elif type(event) is CelColumnsEvent:

@@ -107,7 +107,7 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
         persons = [caller] if caller is not None else []
     else:
         # A person who stayed after the last conversation, in a parking lot or with the PBX, ended the call.
-        stayed = [leg for leg in persons if leg.ended_at is not None and leg.ended_at > last + MOMENT]
+        stayed = [leg for leg in persons if (end := leg.hung_up_at or leg.ended_at) is not None and end > last + MOMENT]
         stayed = [leg for leg in stayed if leg.requested_at is None or leg.requested_at > last + MOMENT]
         talked = {person for talk in last_talks(call, last) for person in talk.persons}
         stayed += [leg for leg in persons if leg not in stayed and gave_up(call, leg.unique_id, last)]

@@ -208,7 +208,8 @@ class Pbx:
         self.touch(call, at)
         other = self.calls.get(linkedid)
         if other is not None:
-            return self.merge(call, other, at)
+            call = self.merge(call, other, at)
+            return call if unique_id in self.legs else None  # a full call drops channels that have ended
         if call.agent or linkedid in self.ended:
             return call
         return self.rename(call, linkedid)

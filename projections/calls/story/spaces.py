@@ -40,6 +40,10 @@ class Spaces:
         for space in self.all:
             space.trunks, space.words = trunks, words
 
+    def has(self, one: str) -> bool:
+        """Return whether an open call has an id."""
+        return one in self.ami.homes or one in self.ami.calls or any(space.find(one) is not None for space in self.all)
+
     def of(self, call: OpenCall) -> Pbx:
         """Return the space of a call."""
         return self.by_source[call.source]

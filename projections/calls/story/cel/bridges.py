@@ -14,24 +14,28 @@ from schemas.ami.cel import CelEvent
 
 def enter_bridge(pbx: Pbx, e: CelEvent) -> None:
     """Put a channel into its bridge."""
-    details = e.details
-    bridge = details.bridge_id or bridge_of(pbx, e)
-    is_conference = e.application == "ConfBridge" and details.bridge_technology in {"", "softmix"}
+    details, call, leg = e.details, pbx.homes[e.unique_id], pbx.legs[e.unique_id]
+    technology = details.bridge_technology
+    if not technology and any(stay.party == e.unique_id and stay.ended_at is None for stay in call.parks):
+        technology = "holding_bridge"
+    is_holding = technology == "holding_bridge"
+    bridge = details.bridge_id or (bridge_of(pbx, e) if not is_holding else new_bridge(e))
+    is_conference = e.application == "ConfBridge" and technology in {"", "softmix"}
     facts = {
         "bridge_id": bridge,
-        "technology": details.bridge_technology,
-        "bridge_type": "base" if is_conference else "agent_hold" if e.application == "AgentLogin" else "basic",
+        "technology": technology,
+        "bridge_type": "base" if is_conference else "basic",
         "creator": "ConfBridge" if is_conference else "",
         "bridge_name": e.app_data.partition(",")[0] if is_conference else "",
     }
-    if e.application == "AgentLogin" and details.bridge_technology != "holding_bridge":
-        facts["bridge_type"] = "basic"
-    if (leg := pbx.legs.get(e.unique_id)) is not None and details.bridge_technology != "holding_bridge":
-        connect_caller(pbx, pbx.homes[e.unique_id], leg, e)
+    if e.application == "AgentLogin" and is_holding:
+        facts["bridge_type"] = "agent_hold"
+    if not is_holding:
+        connect_caller(pbx, call, leg, e)
     bridges.enter_bridge(pbx, shape(ami.BridgeEnter, e, **facts))
-    if (leg := pbx.legs.get(e.unique_id)) is not None:
-        answer_ring(pbx, pbx.homes[e.unique_id], leg, e.at)
-        name_member(pbx, pbx.homes[e.unique_id])
+    call = pbx.homes[e.unique_id]
+    answer_ring(pbx, call, leg, e.at)
+    name_member(pbx, call)
 
 
 def exit_bridge(pbx: Pbx, e: CelEvent) -> None:
@@ -65,6 +69,11 @@ def bridge_of(pbx: Pbx, e: CelEvent) -> str:
     for leg in [] if call is None else reversed(call.legs.values()):
         if leg.bridge and leg.unique_id != e.unique_id and len(pbx.bridges[leg.bridge]) == 1:
             return leg.bridge
+    return new_bridge(e)
+
+
+def new_bridge(e: CelEvent) -> str:
+    """Return the id of a bridge that has none of its own."""
     return f"{e.unique_id}/{e.position}"
 
 
@@ -74,7 +83,7 @@ def start_old_bridge(pbx: Pbx, e: CelEvent) -> None:
     other = peer_of(pbx, call, leg, e.peer)
     if other is None or leg.ended_at is not None:
         return
-    bridge = f"{e.unique_id}/{e.position}"
+    bridge = new_bridge(e)
     for one in (leg, other):
         shown = {"unique_id": one.unique_id, "linked_id": one.linkedids[-1], "channel": one.channel}
         kind = {"bridge_type": "basic", "technology": "simple_bridge"}

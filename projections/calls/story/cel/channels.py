@@ -54,8 +54,7 @@ def start_channel(pbx: Pbx, e: CelEvent) -> None:
 def answer(pbx: Pbx, e: CelEvent) -> None:
     """Note that a channel is up, and end its ring."""
     channels.change_state(pbx, shape(ami.Newstate, e, state=UP))
-    if (leg := pbx.legs.get(e.unique_id)) is not None:
-        answer_ring(pbx, pbx.homes[e.unique_id], leg, e.at)
+    answer_ring(pbx, pbx.homes[e.unique_id], pbx.legs[e.unique_id], e.at)
 
 
 def hang_up(pbx: Pbx, e: CelEvent) -> None:
@@ -63,18 +62,24 @@ def hang_up(pbx: Pbx, e: CelEvent) -> None:
     details, call, leg = e.details, pbx.homes[e.unique_id], pbx.legs[e.unique_id]
     if leg.ended_at is not None:
         return
-    if details.hangupsource:
-        by = leg
-        if by.channel != details.hangupsource:
-            by = next((one for one in reversed(call.legs.values()) if one.channel == details.hangupsource), leg)
-        if by.channel == details.hangupsource and by.requested_at is None:
-            by.requested_at = min(e.at, by.ended_at or e.at)
-            pbx.touch(call, e.at)
-        if by is leg:
-            refuse_ring(pbx, call, leg, details.hangupcause, e.at)
-    settle_passage(call, leg, e, hung_up=details.hangupsource == leg.channel)
-    correct_rings(call, leg, details.dialstatus, e.at)
+    by = leg_named(call, leg, details.hangupsource)
+    settle_passage(call, leg, e, hung_up=by is leg)
+    if by is leg:
+        refuse_ring(pbx, call, leg, details.hangupcause, e.at)
+    cancelled_at = correct_rings(call, leg, details.dialstatus, e.at)
+    if by is not None and by.requested_at is None:
+        # Where the extension h ran, the rings that the hangup cancelled have its time.
+        by.requested_at = min(e.at, by.ended_at or e.at, cancelled_at if cancelled_at and by is leg else e.at)
+    if by is not None and by is not leg:
+        leg.hung_up_at = by.requested_at
     endings.hang_up(pbx, shape(ami.LegHangup, e, cause=details.hangupcause))
+
+
+def leg_named(call: OpenCall, leg: Leg, name: str) -> Leg | None:
+    """Return the channel of a name, which may be that of `leg`; the newest of several."""
+    if not name or leg.channel == name:
+        return leg if name else None
+    return next((one for one in reversed(call.legs.values()) if one.channel == name), None)
 
 
 def end_channel(pbx: Pbx, e: CelEvent) -> None:

@@ -30,18 +30,28 @@ def fold_cel(pbx: Pbx, e: CelEvent) -> None:
         return
     if e.event_name == "CHAN_START" and e.unique_id not in pbx.legs:
         links.end_before_restart(pbx, e)
+        links.end_oldest(pbx)
         channels.start_channel(pbx, e)
         follow(pbx, pbx.homes.get(e.unique_id), e)
         return
     call = pbx.see(e.unique_id, e.linked_id, e.at)
-    if call is None and e.event_name in BEGINNINGS and (leg := adopt_channel(pbx, e)) is not None:
-        leg.is_dialled = e.application in {"AppDial", "AppQueue"}
-        call = pbx.homes[e.unique_id]
+    if call is None and e.event_name in BEGINNINGS:
+        call = adopt(pbx, e)
     if call is None:
         return
     follow(pbx, call, e)
     if (handle := HANDLERS.get(e.event_name)) is not None:
         handle(pbx, e)
+
+
+def adopt(pbx: Pbx, e: CelEvent) -> OpenCall | None:
+    """Begin a call for a channel whose CHAN_START is missing."""
+    links.end_oldest(pbx)
+    leg = adopt_channel(pbx, e)
+    if leg is None:
+        return None
+    leg.is_dialled = e.application in {"AppDial", "AppQueue"}
+    return pbx.homes[e.unique_id]
 
 
 def is_repeated(pbx: Pbx, e: CelEvent) -> bool:

@@ -9,6 +9,9 @@ from projections.calls.story.spaces import Spaces
 from schemas.ami.cel import CelEvent
 from schemas.link import LinkEvent
 
+MOST_CALLS = 10_000
+"""How many linked ids of CEL may be open: lines that end channels may be missing in a whole file."""
+
 JITTER = 20
 """How many channels may be announced before one that was created earlier."""
 
@@ -44,6 +47,14 @@ def end_before_restart(pbx: Pbx, e: CelEvent) -> None:
         pbx.newest = e.unique_id
     elif now[0] < 1 << 62 and (not is_comparable or not pbx.newest or now > before):
         pbx.newest = e.unique_id
+
+
+def end_oldest(pbx: Pbx) -> None:
+    """End a tenth of the calls, those without a line for the longest, where there are too many of them."""
+    if len(pbx.calls) > MOST_CALLS:
+        calls = sorted(set_of_calls(pbx), key=lambda call: (call.position, call.linkedid))
+        for call in calls[: len(calls) // 10 + 1]:
+            lose(pbx, call, call.updated_at)
 
 
 def lose(pbx: Pbx, call: OpenCall, at: datetime) -> None:

@@ -1,7 +1,9 @@
 """Passages from CEL's APP_START and APP_END of Queue, where cel.conf logs that application.
 
-CEL names neither members nor reasons: a passage is answered, abandoned, or `unknown`.
+CEL names neither members nor reasons: a passage is answered or abandoned, its time was over, or it is `unknown`.
 """
+
+from datetime import timedelta
 
 from projections.calls.call_records import endpoint_of
 from projections.calls.story import queues
@@ -60,7 +62,17 @@ def end_queue(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
             passage.completed_at = e.at
         elif not passage.outcome:
             passage.left_at, passage.gave_up = e.at, True
+            seconds = timeout_of(e.app_data)
+            if seconds and e.at - passage.entered_at >= timedelta(seconds=seconds):
+                finish_passage(passage, "timeout", e.at)
         pbx.touch(call, e.at)
+
+
+def timeout_of(data: str) -> int:
+    """Return the seconds of Queue's fifth argument, 0 without it."""
+    arguments = data.split(",")
+    text = arguments[4].strip() if len(arguments) > 4 else ""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
 
 
 def settle_passage(call: OpenCall, leg: Leg, e: CelEvent, *, hung_up: bool) -> None:

@@ -80,22 +80,35 @@ def refuse_ring(pbx: Pbx, call: OpenCall, leg: Leg, cause: int | None, at: datet
         finish_ring(ring, BY_CAUSE.get(cause or 0, "no_answer"), at)
 
 
-def correct_rings(call: OpenCall, leg: Leg, status: str, at: datetime) -> None:
+def correct_rings(call: OpenCall, leg: Leg, status: str, at: datetime) -> datetime | None:
     """Separate cancelled rings from those whose time was over, when the channel that dialled ends.
 
-    A dialler who stayed for more than a second did not cancel them. Otherwise his DIALSTATUS decides.
+    Return when its hangup cancelled rings, None if it did not.
+
+    DIALSTATUS is of its last dial; rings that ended before that one cannot have been cancelled by the hangup. Without
+    it, a dialler who stayed for more than a second did not cancel them.
     """
-    for ring in call.rings:
-        is_cancelled = ring.outcome == "cancelled" and leg.unique_id in {ring.dialler, ring.source}
-        if is_cancelled and ring.ended_at and (at - ring.ended_at > MOMENT or status == "NOANSWER"):
+    rings = [ring for ring in call.rings if leg.unique_id in {ring.dialler, ring.source} and ring.ended_at is not None]
+    last = max((ring.ended_at for ring in rings if ring.ended_at is not None), default=at)
+    for ring in rings:
+        assert ring.ended_at is not None
+        is_earlier = last - ring.ended_at > MOMENT or any(is_after(other, ring) for other in rings)
+        has_time_over = at - last > MOMENT if not status else status == "NOANSWER"
+        if ring.outcome == "cancelled" and (is_earlier or has_time_over):
             ring.outcome = "no_answer"
+    return last if status == "CANCEL" and rings else None
 
 
-def forward_ring(pbx: Pbx, call: OpenCall, to: str, at: datetime) -> None:
-    """Record that the phone that rang last gave another number."""
-    for ring in reversed(call.rings):
-        if ring.ended_at is None:
-            finish_ring(ring, "forwarded", at)
-            call.add("forwards", call.forwards, Forward(at, ring.to, number_of(to)))
-            pbx.touch(call, at)
-            return
+def is_after(other: Ring, ring: Ring) -> bool:
+    """Return whether a ring began with a later dial than another one; the two may share a second of a file."""
+    return ring.ended_at is not None and other.started_at > ring.started_at and other.started_at >= ring.ended_at
+
+
+def forward_ring(pbx: Pbx, call: OpenCall, leg: Leg, to: str, at: datetime) -> None:
+    """Record that the phone that a channel dialled last gave another number."""
+    rings = [ring for ring in reversed(call.rings) if ring.ended_at is None]
+    rings.sort(key=lambda ring: leg.unique_id not in {ring.dialler, ring.source})
+    for ring in rings[:1]:
+        finish_ring(ring, "forwarded", at)
+        call.add("forwards", call.forwards, Forward(at, ring.to, number_of(to)))
+        pbx.touch(call, at)

@@ -69,7 +69,7 @@ def pick_up(pbx: Pbx, e: CelEvent) -> None:
 def forward(pbx: Pbx, e: CelEvent) -> None:
     """Record a forward of the phone that the channel dialled last."""
     if e.details.forward:
-        forward_ring(pbx, pbx.homes[e.unique_id], e.details.forward, e.at)
+        forward_ring(pbx, pbx.homes[e.unique_id], pbx.legs[e.unique_id], e.details.forward, e.at)
 
 
 def park(pbx: Pbx, e: CelEvent) -> None:

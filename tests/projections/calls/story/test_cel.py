@@ -58,6 +58,13 @@ def test_old_bridges_of_the_caller_have_both(peer: str) -> None:
     assert call.talk_seconds == pytest.approx(3, abs=0.01)
 
 
+def test_parked_channels_without_bridge_ids_are_apart() -> None:
+    scene = CelScene(DEFAULT[:18]).start(1, "PJSIP/100-00000001", "100", exten="700").emit("ANSWER", 1)
+    scene.emit("PARK_START", 1).enter(1, "").start(2, "PJSIP/101-00000002", "101", linked=1).enter(2, "")
+    call = scene.call()
+    assert (talks(call), [stay.until for stay in call.parks]) == ([], [None])
+
+
 def test_a_hangup_without_json_has_its_cause() -> None:
     scene = CelScene(DEFAULT).ring().wait(2)
     scene.emit("HANGUP", 2, eventextra="17,PJSIP/101-00000002,BUSY").emit("HANGUP", 1, eventextra="17,,BUSY")
@@ -83,8 +90,26 @@ def test_a_ring_ends_by_its_cause(cause: int, by: int, status: str, outcome: str
 
 
 def test_a_dialler_who_goes_on_cancelled_nothing() -> None:
-    call = CelScene().ring().wait(2).end(2, cause=0).wait(3).end(1, by=1, status="CANCEL").call()
-    assert [ring.outcome for ring in call.rings] == ["no_answer"]
+    scene = CelScene().ring().wait(2).end(2, cause=0).wait(3)
+    scene.start(3, "PJSIP/102-00000003", "102", linked=1).wait(2).end(3, cause=0)
+    # The extension h runs for three seconds, and HANGUP comes after it.
+    call = scene.wait(3).end(1, by=1, status="CANCEL").call()
+    assert [ring.outcome for ring in call.rings] == ["no_answer", "cancelled"]
+    assert call.hangup is not None
+    assert (call.outcome, call.hangup.by, call.hangup.at) == ("cancelled", "caller", call.rings[1].ended_at)
+
+
+def test_a_ring_without_dialstatus_ends_by_time() -> None:
+    """Asterisk 1.8 has no details of a hangup."""
+    for seconds, outcome in ((0, "cancelled"), (3, "no_answer")):
+        scene = CelScene().ring().wait(2).emit("HANGUP", 2).wait(seconds).emit("HANGUP", 1)
+        assert [ring.outcome for ring in scene.call().rings] == [outcome]
+
+
+def test_a_long_extension_h_hides_no_hangup() -> None:
+    call = CelScene().talk(5).leave(2, "b").leave(1, "b").end(2, by=2).wait(3).end(1, by=2, status="ANSWER").call()
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
 
 
 def test_a_forward_names_the_phone_that_rang() -> None:
@@ -125,6 +150,13 @@ def test_a_caller_who_hangs_up_abandoned() -> None:
     call = queued(4).emit("APP_END", 1).end(2).end(1, by=1, status="CANCEL").call()
     assert [(p.outcome, p.wait_seconds) for p in call.queues] == [("abandoned", 5)]
     assert call.outcome == "abandoned"
+
+
+def test_a_passage_of_its_whole_time_timed_out() -> None:
+    """Asterisk 22 logged APP_END 8 ms after the timeout."""
+    call = queued(24.008).end(2).emit("APP_END", 1).run(1, "", "").wait(2).end(1, by=1).call()
+    assert [(p.outcome, p.wait_seconds) for p in call.queues] == [("timeout", 25)]
+    assert call.outcome == "timeout"
 
 
 def test_a_caller_who_stays_left_for_unknown_reasons() -> None:

@@ -1,5 +1,8 @@
 """Calls of CEL whose end is in no line, and lines that come by both ways of CEL."""
 
+import pytest
+
+from projections.calls.story.cel import links
 from schemas.log import Connected, Disconnected, NewEvent, SnapshotListed, SnapshotStarted
 from tests.projections.calls.story.cel_scene import CelScene
 from tests.support.calls import CallTable, reasons
@@ -54,6 +57,18 @@ def test_a_list_between_lines_ends_nothing() -> None:
     assert scene.call().state != "ended"
     scene.events += empty_list(9, scene.now)
     assert scene.call().state == "ended"
+
+
+def test_too_many_open_calls_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may lack the lines that end channels."""
+    monkeypatch.setattr(links, "MOST_CALLS", 30)
+    scene = CelScene()
+    for number in range(1, 41):
+        scene.start(number, f"PJSIP/100-{number:08}", "100")
+    calls = scene.calls()
+    states = [call.state for call in calls.values()]
+    assert (len(calls), states.count("ended")) == (40, 12)
+    assert states == sorted(states, reverse=True, key=lambda state: state == "ended")
 
 
 def test_lines_that_come_twice_count_once() -> None:

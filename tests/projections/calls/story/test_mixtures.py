@@ -9,6 +9,8 @@ import pytest
 from schemas.calls import Call
 from tests.projections.calls.story.recorded import NAMES
 from tests.projections.calls.story.sources import cut_table, events_of, facts_of, mixture, table_of
+from tests.projections.calls.story.test_faults import spoilt
+from tests.support.folding import ListSnapshot
 
 POORER = ("cel", "file", "queue_log", "cdr")
 
@@ -43,6 +45,30 @@ def test_any_order_of_the_sources_gives_the_same(name: str, seed: int) -> None:
 @cache
 def log_calls(name: str) -> dict[str, Call]:
     return table_of(events_of(name)["queue_log"]).calls()
+
+
+FAULTY = [("cel", "file"), ("ami", "cel", "file"), ("cel", "queue_log", "cdr"), ("ami", "queue_log", "cdr")]
+"""Sources of which events are lost, doubled and late."""
+
+
+@pytest.mark.parametrize(("name", "seed"), [(name, seed) for name in NAMES for seed in range(4)])
+def test_faults_leave_every_id_one_call(name: str, seed: int) -> None:
+    """Events of each source are lost, doubled and late; two lists end whatever lasts."""
+    dice = random.Random(seed)
+    chosen = FAULTY[seed % len(FAULTY)]
+    events = mixture([list(spoilt(events_of(name)[one], dice)) for one in chosen], dice)
+    table = table_of(events)
+    assert cut_table(events, dice).rows == table.rows
+    table.position = len(events)
+    for epoch in (99_998, 99_999):
+        last = ListSnapshot("CoreShowChannels", epoch=epoch)
+        table.take(last.start, last.empty, last.over)
+    owners: dict[str, str] = {}
+    for call in table.calls(untold=True).values():
+        assert (call.state, call.outcome is None) == ("ended", False)
+        for one in {call.linkedid, *call.aliases, *(leg.unique_id for leg in call.legs)}:
+            assert owners.setdefault(one, call.linkedid) == call.linkedid
+    assert len({row.number for row in table.read()}) == len(table.rows) > 300
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -36,6 +36,14 @@ def test_a_hangup_without_a_request_is_the_pbxs() -> None:
     assert (call.hangup.by, call.hangup.party) == ("pbx", None)
 
 
+def test_a_long_extension_h_hides_no_hangup() -> None:
+    """The caller's channel lasts as long as the extension, though the callee hung up."""
+    scene = Scene().talk().request(2).leave(2, "b").leave(1, "b").hangup(2)
+    call = scene.run(1, "AGI", "report.agi", exten="h").wait(3).hangup(1).call()
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
+
+
 def test_a_soft_request_of_the_dialplan_names_nobody() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="503")
     call = scene.emit("SoftHangupRequest", **scene.shown(1)).hangup(1).call()

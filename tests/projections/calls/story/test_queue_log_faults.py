@@ -10,6 +10,7 @@ from tests.captures import truth
 from tests.support.calls import CallTable, reasons, shaped_all
 from tests.support.queue_log_events import queue_log_event, queue_log_events
 from tests.support.recorded_events import cut, snapshotted
+from tests.support.scene import Scene
 
 
 def damaged(name: str, dice: random.Random) -> list[NewEvent]:
@@ -68,3 +69,18 @@ def test_a_call_that_was_lost_may_go_on() -> None:
     call = table.call()
     assert [(q.queue, q.outcome) for q in call.queues] == [("sales", "unknown"), ("support", "abandoned")]
     assert (call.complete, reasons(call)) == (False, ["lost"])
+
+
+def test_a_list_ends_a_call_of_the_file() -> None:
+    """A snapshot may come between two parts of a file, so it is the second one after the call's last line."""
+    entry = queue_log_event("1795309001|1795309000.1|sales|NONE|ENTERQUEUE||555|1")
+    end = queue_log_event("1795309009|1795309000.1|sales|NONE|ABANDON|1|1|8")
+    table = CallTable().take(entry)
+    table.take(Scene().snapshot(epoch=7).events).restart()
+    assert (table.call().state, reasons(table.call())) == ("waiting", [])
+    assert CallTable().take(entry, Scene().snapshot(epoch=7).events, end).call().complete
+    table.take(Scene().snapshot(epoch=8).events).restart()
+    call = table.call()
+    assert (call.state, call.outcome, reasons(call)) == ("ended", "unknown", ["lost"])
+    assert call.ended_at is not None
+    assert call.ended_at.timestamp() == 1795309001
