@@ -126,7 +126,7 @@ def test_attended_transfer_after_the_local_channel_is_gone() -> None:
     assert call.transfers[0].context == "internal"
 
 
-def test_a_transferer_does_not_hang_the_new_talk_up() -> None:
+def test_a_transferer_does_not_end_the_talk() -> None:
     scene = feature_code(Scene().talk(3)).answer(4, 5, "b3").state(3, UP).wait(2)
     scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
     attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge")
