@@ -7,13 +7,10 @@ from tests.e2e.truth import AGENTS, CHANNELS, PARKED_CALLS, QUEUE_ENTRIES, agree
 from tests.support.polling import eventually
 
 
-async def connect_phones(asterisk: Asterisk, caller: str, called: str, dialled: str = "") -> tuple[Call, Call]:
-    """Let one phone call another and the other answer; return both ends, which are in one bridge.
-
-    The caller dials ``dialled``, by default the called phone's own extension.
-    """
+async def connect_phones(asterisk: Asterisk, caller: str, called: str) -> tuple[Call, Call]:
+    """Let one phone call another and the other answer; return both ends, which are in one bridge."""
     phone, other = await asterisk.phone(caller), await asterisk.phone(called)
-    call = phone.call(dialled or called)
+    call = phone.call(called)
     answering = await other.rung()
     answering.answer()
     await call.up()

@@ -202,11 +202,14 @@ def note_transfer(call: OpenCall, ring: Ring) -> None:
 
 
 def end_rings(call: OpenCall, leg: Leg, at: datetime) -> None:
-    """End the ring of a phone that ends without a DialEnd."""
+    """End the ring of a phone that ends without a DialEnd.
+
+    Asterisk 16 sends none for a phone that it rang itself and that did not answer in time. No person cancelled.
+    """
     for ring in call.rings:
         if ring.to == leg.unique_id:
             if ring.ended_at is None:
-                finish_ring(ring, BY_CAUSE.get(leg.cause or 0, "cancelled"), at)
+                finish_ring(ring, BY_CAUSE.get(leg.cause or 0, "cancelled" if ring.dialler else "no_answer"), at)
             elif ring.outcome == "cancelled" and leg.cause == ELSEWHERE:
                 ring.outcome = "elsewhere"
 

@@ -117,8 +117,8 @@ def gave_up(call: OpenCall, person: str, last: datetime) -> bool:
 def last_talks(call: OpenCall, last: datetime) -> list[Talk]:
     """Return the talks with which the call ended, at ``last``.
 
-    Where three or more talk and one hangs up, the others do so for some milliseconds longer. A shorter talk of other
-    persons before, as of a transfer, is none of these.
+    Where three or more talk and one hangs up, the others do so for some milliseconds longer. A talk of other
+    persons just before, as of a transfer, does not count.
     """
     final = [set(talk.persons) for talk in call.talks if talk.ended_at == last]
     return [

@@ -35,9 +35,9 @@ class Scene:
     async def phones(self, *users: str) -> list[Phone]:
         return [await self.asterisk.phone(user) for user in users]
 
-    async def connect(self, caller: str, called: str, dialled: str = "") -> tuple[Line, Line]:
+    async def connect(self, caller: str, called: str) -> tuple[Line, Line]:
         """Let one phone call another and the other answer; return both ends, which are in one bridge."""
-        return await connect_phones(self.asterisk, caller, called, dialled)
+        return await connect_phones(self.asterisk, caller, called)
 
     async def wait_talk(self, *persons: str) -> None:
         """Wait until exactly these persons talk with each other, in any call that lasts."""

@@ -187,6 +187,13 @@ def test_click_to_dial_of_an_unanswered_phone() -> None:
     assert (call.caller, call.outcome, call.rings[0].outcome) == (None, "no_answer", "no_answer")
 
 
+def test_click_to_dial_ends_without_a_dialend() -> None:
+    """Asterisk 16.28.0 only hangs up, with cause 0, when the time of an Originate is over."""
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", state=DOWN).dial(None, 1, "100").state(1, RINGING).wait(20)
+    call = scene.hangup(1, cause=0).call()
+    assert (call.caller, call.outcome, call.rings[0].outcome) == (None, "no_answer", "no_answer")
+
+
 def test_click_to_dial_over_a_local_channel() -> None:
     scene = Scene().local(1, 2, "Local/100@click-0001", linked=1).dial(None, 1, "Local/100@click")
     scene.ring(2, 3, "PJSIP/100-00000003", "100", linked=1).answer(2, 3, "b1").state(1, UP).dial_end(None, 1, "ANSWER")
