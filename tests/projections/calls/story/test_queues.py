@@ -266,7 +266,7 @@ def test_an_agent_who_ends_the_call_hung_up() -> None:
     assert (hangup.by, hangup.party and hangup.party.number) == ("callee", "104")
 
 
-def test_an_agent_ends_the_call_and_leaves_later() -> None:
+def test_an_agent_who_ended_it_is_named_late() -> None:
     scene = served(session(Scene()), 2)
     scene.events = [event for event in scene.events if event.name != "HangupRequest"]
     text = [event.raw.replace(b"Reason: caller", b"Reason: agent") for event in scene.events]
