@@ -9,7 +9,7 @@ import pytest
 from schemas.calls import Call
 from tests.projections.calls.story.recorded import NAMES
 from tests.projections.calls.story.sources import cut_table, events_of, facts_of, mixture, table_of
-from tests.projections.calls.story.test_faults import spoilt
+from tests.projections.calls.story.spoilt import spoilt
 from tests.support.folding import ListSnapshot
 
 POORER = ("cel", "file", "queue_log", "cdr")
