@@ -1,36 +1,13 @@
 """Events that are lost, doubled or swapped stop nothing, and a complete list leaves nothing open."""
 
 import random
-from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pytest
 
 from tests.support.calls import CallTable, shaped_all
 from tests.support.folding import ListSnapshot
 from tests.support.recorded_events import snapshotted
-
-FARTHEST = 60
-"""How many events later an event may come."""
-
-
-def spoilt(events: Sequence[Any], dice: random.Random) -> Iterator[Any]:
-    """Yield most events in order; lose one in twelve, double one in twenty, and bring some of the others late."""
-    late: list[tuple[int, Any]] = []
-    for number, event in enumerate(events):
-        chance = dice.random()
-        if chance < 1 / 12:
-            continue
-        if chance > 0.95:
-            yield event
-        if chance > 0.9:
-            late.append((number + dice.randint(1, FARTHEST), event))
-            continue
-        yield event
-        due = [item for item in late if item[0] <= number]
-        late = [item for item in late if item[0] > number]
-        yield from (item for _, item in due)
-    yield from (item for _, item in late)
+from tests.support.spoilt_events import spoilt
 
 
 @pytest.mark.parametrize(("name", "seed"), [("rich22", 1), ("rich22", 2), ("rich16", 3), ("rich16", 4)])
