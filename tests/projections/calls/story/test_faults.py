@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from schemas.calls import Call
-from tests.projections.calls.story.spoilt import spoilt
 from tests.support.calls import CallTable, shaped_all
 from tests.support.folding import ListSnapshot
 from tests.support.recorded_events import snapshotted
+from tests.support.spoilt_events import spoilt
 
 
 def folded(events: Sequence[Any], dice: random.Random) -> CallTable:

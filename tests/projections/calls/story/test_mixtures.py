@@ -9,8 +9,8 @@ import pytest
 from schemas.calls import Call
 from tests.projections.calls.story.recorded import NAMES
 from tests.projections.calls.story.sources import cut_table, events_of, facts_of, mixture, table_of
-from tests.projections.calls.story.spoilt import spoilt
 from tests.support.folding import ListSnapshot
+from tests.support.spoilt_events import spoilt
 
 POORER = ("cel", "file", "queue_log", "cdr")
 

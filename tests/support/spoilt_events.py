@@ -1,4 +1,4 @@
-"""Recordings with faults: events that are lost, doubled or late."""
+"""Events as a bad link may bring them."""
 
 import random
 from collections.abc import Iterator, Sequence
