@@ -21,8 +21,13 @@ def coverage_of(record: Mapping[str, Any], call: Call, calls: Iterable[Call]) ->
     if talk >= seconds - 1:
         return "covered"
     if application == "Queue":
-        # The dialplan answers a caller who waits, and each member who is rung has a record.
-        assert talk + sum(passage.wait_seconds or 0 for passage in call.queues) >= seconds - 2, record
+        # The dialplan answers a caller who waits, and each member who is rung has a record. A transferee is held, and
+        # waits for the answer of the next phone.
+        waits = sum(passage.wait_seconds or 0 for passage in call.queues)
+        if call.transfers:
+            waits += sum(ring.seconds or 0 for ring in call.rings if not ring.queue)
+            waits += sum((hold.until - hold.from_).total_seconds() for hold in call.holds if hold.until is not None)
+        assert talk + waits >= seconds - 2, record
         return "queue"
     if application == "ConfBridge":
         # Each pair of members has a record, which begins with the first of them.

@@ -272,6 +272,7 @@ class CallMachine:
         pbx.dirty[call.linkedid] = None
 
 
+<<<<<<< HEAD
 LINKED = ("linked_id", "dest_linked_id", "target_linked_id", "call_id")
 ADOPTED = (
     CelEvent,
@@ -283,11 +284,17 @@ ADOPTED = (
     ami.ChannelItem,
     Cdr,
 )
+=======
+LINKED = ("linked_id", "dest_linked_id", "target_linked_id")
+LATE = (ami.AgentComplete,)
+"""Shapes whose events may come after their call; a logged-in agent's caller may show the linked id of the session."""
+ADOPTED = (ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, ami.CallRecordEvent)
+>>>>>>> scenes-b
 """Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
 
 
 def _missing_of(shape: type[Any]) -> tuple[str, ...]:
-    names = LINKED if shape not in ADOPTED else (*LINKED, "unique_id", "dest_unique_id")
+    names = LINKED if shape not in (*ADOPTED, *LATE) else (*LINKED, "unique_id", "dest_unique_id")
     return tuple(name for name in names if name in shape.__struct_fields__)
 
 

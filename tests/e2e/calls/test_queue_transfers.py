@@ -122,6 +122,7 @@ async def test_an_attended_transfer_of_a_waiting_leg(scene: Scene) -> None:
 
 
 async def test_an_attended_transfer_of_a_served_leg(scene: Scene) -> None:
+    """For the queue the caller's leg ends or is transferred: two threads of Asterisk decide which one it reports."""
     async with members(scene, "care", "PJSIP/101"):
         caller, transferring = await scene.connect("105", "106")
         second = await (await scene.phone("106")).call("240").up()
@@ -133,11 +134,13 @@ async def test_an_attended_transfer_of_a_served_leg(scene: Scene) -> None:
         await member.hang_up()
         await caller.over()
         story = queued("callee 101", "attended by 106: 105 to 101 (240) answered")
-        story.queues, story.talks = ["care: 106' answered by Bob Baker, ended by caller"], ["105 106"]
-        story.talks += ["106' 101", "105 101"]
+        story.talks = ["105 106", "106' 101", "105 101"]
         story.rings.append("106' > 101 answered in care")
         story.callees.append("106'")
-        assert await scene.story() == story
+        ended = await scene.story()
+        story.queues = ended.queues
+        assert ended == story
+        assert ended.queues in ([f"care: 106' answered by Bob Baker, ended by {end}"] for end in ("caller", "transfer"))
 
 
 async def test_an_attended_transfer_into_a_queue_by_keys(scene: Scene) -> None:

@@ -276,6 +276,17 @@ def test_an_agent_who_ended_it_is_named_late() -> None:
     assert scene.calls()[uid(2)] == early
 
 
+def test_a_late_completion_may_show_the_session() -> None:
+    """The caller's channel may have the linked id of the agent's session, which lasts."""
+    scene = served(session(Scene()), 2)
+    early = scene.calls()[uid(2)]
+    scene.events.sort(key=lambda event: event.name == "AgentComplete")
+    last, linkedids = scene.events[-1], [f"Linkedid: {uid(n)}\r\n".encode() for n in (2, 1)]
+    assert linkedids[0] in last.raw
+    scene.events[-1] = replace(last, raw=last.raw.replace(*linkedids))
+    assert scene.calls()[uid(2)] == early
+
+
 def test_a_session_that_moves_to_another_channel() -> None:
     scene = session(Scene()).new(2, "PJSIP/105-00000002", "105", exten="211001").state(2, UP)
     scene.enter(2, "hold", swap=1, **AGENT_HOLD).hangup(1).wait(5).hangup(2)
