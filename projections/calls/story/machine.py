@@ -272,8 +272,9 @@ class CallMachine:
         pbx.dirty[call.linkedid] = None
 
 
-<<<<<<< HEAD
 LINKED = ("linked_id", "dest_linked_id", "target_linked_id", "call_id")
+LATE = (ami.AgentComplete,)
+"""Shapes whose events may come after their call; a logged-in agent's caller may show the linked id of the session."""
 ADOPTED = (
     CelEvent,
     ami.Newchannel,
@@ -284,12 +285,6 @@ ADOPTED = (
     ami.ChannelItem,
     Cdr,
 )
-=======
-LINKED = ("linked_id", "dest_linked_id", "target_linked_id")
-LATE = (ami.AgentComplete,)
-"""Shapes whose events may come after their call; a logged-in agent's caller may show the linked id of the session."""
-ADOPTED = (ami.Newchannel, ami.Newstate, ami.DialBegin, ami.BridgeEnter, ami.ChannelItem, ami.CallRecordEvent)
->>>>>>> scenes-b
 """Shapes whose events may begin a call for a channel that no open call has. Even Newchannel may be an old one."""
 
 
