@@ -22,6 +22,18 @@ from tests.support.polling import eventually
 
 ANSWERS: dict[str, Any] = json.loads(lzma.decompress((CAPTURES / "answers-9b8a372.json.xz").read_bytes()))
 
+OF_PASSAGES = {"abandoned", "waits", "wait_seconds", "sla_seconds", "in_sla", "in_sla_percent"}
+"""The members of a queue in cospace's statistics that come from the passages of the model ``calls``, which is newer."""
+
+
+def without_passages(body: Any) -> Any:
+    """Return cospace's statistics without what comes from passages; any other body as it is."""
+    result = body.get("result")
+    if isinstance(result, dict) and isinstance(queues := result.get("queues"), dict):
+        figures = {name: {k: v for k, v in one.items() if k not in OF_PASSAGES} for name, one in queues.items()}
+        result["queues"] = {name: one for name, one in figures.items() if one["calls"] or one["entered"]}
+    return body
+
 
 async def test_an_upgraded_database_serves_the_same_answers(
     empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -49,7 +61,7 @@ async def test_an_upgraded_database_serves_the_same_answers(
             body = await reply.json()
             body.pop("timestamp", None)
             body.get("proof", {}).pop("check", None)  # It names a file of this version.
-            if body != answer:
+            if without_passages(body) != without_passages(answer):
                 differences[key] = (answer, body)
     assert differences == {}
     assert len(ANSWERS) > 80
