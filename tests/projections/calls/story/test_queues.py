@@ -288,9 +288,10 @@ def test_a_late_completion_may_show_the_session() -> None:
     scene = served(session(Scene()), 2)
     early = scene.calls()[uid(2)]
     scene.events.sort(key=lambda event: event.name == "AgentComplete")
-    last, linkedids = scene.events[-1], [f"Linkedid: {uid(n)}\r\n".encode() for n in (2, 1)]
-    assert linkedids[0] in last.raw
-    scene.events[-1] = replace(last, raw=last.raw.replace(*linkedids))
+    last = scene.events[-1]
+    own, of_session = (f"Linkedid: {uid(channel)}\r\n".encode() for channel in (2, 1))
+    assert own in last.raw
+    scene.events[-1] = replace(last, raw=last.raw.replace(own, of_session))
     assert scene.calls()[uid(2)] == early
 
 
