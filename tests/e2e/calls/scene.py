@@ -1,5 +1,6 @@
 """One scene: real calls at a running Asterisk, and the stories that follow from them."""
 
+import contextlib
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.e2e.phone import Call as Line
 from tests.e2e.phone import Phone
 from tests.e2e.stories import connect_phones
 from tests.e2e.truth import CHANNELS
-from tests.support.polling import eventually, present
+from tests.support.polling import NotYetError, eventually, present
 
 IDS = "SELECT linkedid FROM model.calls WHERE pbx = $1 AND is_told AND number > $2 ORDER BY number"
 ACTIVE = re.compile(r"(\d+) active calls?$")
@@ -77,16 +78,28 @@ class Scene:
             assert reply.status == 200, f"{unique_id}: {reply.status} {await reply.text()}"
             return msgspec.json.decode(await reply.read(), type=Call)
 
+    async def wait_story(self, story: Story) -> None:
+        """Wait until the only call, which lasts, has this story. Asterisk may answer a phone before its events."""
+        stories: list[Story] = []
+
+        async def there() -> bool:
+            stories.append(await self.lasting())
+            return stories[-1] == story
+
+        with contextlib.suppress(NotYetError):
+            await eventually(there, "the call has its story")
+        assert stories[-1] == story
+
     async def lasting(self) -> Story:
-        """Return the story of the only call, which lasts; its channels are those of the CLI."""
+        """Return the story of the only call that lasts; its channels are those of the CLI."""
 
         async def agreed() -> Call | None:
             before = await CHANNELS.asterisk(self.asterisk)
             calls = await self.calls()
             if before != await CHANNELS.asterisk(self.asterisk):
                 return None
-            (call,) = [call for call in calls if call.state != "ended"]
-            return call if open_channels([call]) == channels_of(before) else None
+            lasting = [call for call in calls if call.state != "ended"]
+            return lasting[0] if len(lasting) == 1 and open_channels(lasting) == channels_of(before) else None
 
         call = await present(agreed, "the call's channels are those of the CLI")
         return story_of(call)

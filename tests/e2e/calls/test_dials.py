@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.calls.scene import Scene
-from tests.e2e.calls.story import Story
+from tests.e2e.calls.story import Story, story_of
 from tests.e2e.phone import open_phone
 from tests.support.polling import eventually
 
@@ -20,7 +20,7 @@ async def test_one_phone_of_a_group_answers(scene: Scene) -> None:
         rings=["100 > 101 None", "100 > 102 None", "100 > 103 None"],
         callees=["101", "102", "103"],
     )
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     ringing[1].answer()
     await call.up()
     await ringing[1].hang_up()
@@ -93,7 +93,7 @@ async def test_a_phone_rings_through_a_local_channel(scene: Scene, extension: st
     call = alice.call(extension)
     ringing = await bob.rung()
     story = Story("100", extension, state="ringing", destination="101", rings=["100 > 101 None"], callees=["101"])
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     ringing.answer()
     await call.up()
     await call.hold()
@@ -155,7 +155,7 @@ async def test_the_called_person_decides_by_a_key(scene: Scene, digit: str) -> N
 
     await eventually(reads, "the called person hears the menu")
     story = Story("100", "806", state="ringing", destination="101", rings=["100 > 101 None"], callees=["101"])
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     await answering.press(digit)
     story.state, story.rings = "ended", ["100 > 101 answered"]
     if digit == "1":
@@ -194,3 +194,20 @@ async def test_the_called_person_screens_the_call(scene: Scene, digit: str, ring
         await call.over()
         story.outcome, story.hangup = "no_answer", "pbx"
     assert await scene.story() == story
+
+
+async def test_a_caller_whom_the_called_person_barred(scene: Scene) -> None:
+    await scene.asterisk.shell("sh", "-c", INTRO)
+    alice, bob = await scene.phones("100", "101")
+    call = alice.call("808")
+    answering = await bob.rung()
+    answering.answer()
+    await answering.press("4")
+    await call.over()
+    again = alice.call("808")
+    await again.over()
+    await scene.asterisk.cli("database deltree privacy/scenes")
+    refused, barred = map(story_of, await scene.ended(2))
+    story = Story("100", "808", "no_answer", "pbx", destination="101", rings=["100 > 101 refused"], callees=["101"])
+    assert refused == story
+    assert barred == Story("100", "808", "no_answer", "pbx", destination="808")

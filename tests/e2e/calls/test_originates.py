@@ -18,7 +18,7 @@ async def two_phones(scene: Scene) -> Story:
     first = await alice.rung()
     story = Story(None, None, state="ringing", originated=True, destination="100", rings=["pbx > 100 None"])
     story.callees = ["100"]
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     first.answer()
     second = await bob.rung()
     second.answer()

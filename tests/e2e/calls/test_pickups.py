@@ -111,13 +111,13 @@ async def test_both_sides_hold(scene: Scene) -> None:
         callees=["101"],
     )
     await call.hold()
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     await call.hold(on=False)
     story.state = "talking"
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     await answering.hold()
     story.state, story.holds = "held", ["100", "101"]
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     await answering.hang_up()
     await call.over()
     story.state, story.outcome, story.hangup = "ended", "answered", "callee 101"

@@ -50,9 +50,10 @@ async def test_a_blind_transfer(scene: Scene, by: str, method: str) -> None:
         await line.press("#1102")
     ringing = await carol.rung()
     await line.over()
-    ringing_story = await scene.lasting()
-    assert (ringing_story.state, ringing_story.talks) == ("ringing", ["100 101"])
-    assert ringing_story.transfers == [f"blind by {by}: {other} to 102 (102) None"]
+    expected = story_with(by, f"blind by {by}: {other} to 102 (102) None", f"{other} > 102 None")
+    expected.state, expected.outcome, expected.hangup, expected.talks = "ringing", None, None, ["100 101"]
+    expected.holds = [by] if method == "code" else []
+    await scene.wait_story(expected)
     ringing.answer()
     await scene.wait_talk(other, "102")
     await ringing.hang_up()
@@ -159,7 +160,10 @@ async def test_a_blonde_transfer_by_code(scene: Scene, by: str) -> None:
     await line.press("*2102")
     ringing = await carol.rung()
     await line.hang_up()
-    assert (await scene.lasting()).transfers == [f"blonde by {by}: {other} to 102 (102) None"]
+    expected = story_with(by, f"blonde by {by}: {other} to 102 (102) None", f"{by} > 102 None")
+    expected.state, expected.outcome, expected.hangup, expected.talks = "ringing", None, None, ["100 101"]
+    expected.holds = [by]
+    await scene.wait_story(expected)
     ringing.answer()
     await scene.wait_talk(other, "102")
     await ringing.hang_up()

@@ -11,12 +11,12 @@ async def test_the_caller_hangs_up(scene: Scene) -> None:
     call = alice.call("101")
     ringing = await bob.rung()
     story = Story("100", "101", state="ringing", destination="101", rings=["100 > 101 None"], callees=["101"])
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     ringing.answer()
     await call.up()
     story.state, story.answered_by = "talking", "101"
     story.rings, story.talks = ["100 > 101 answered"], ["100 101"]
-    assert await scene.lasting() == story
+    await scene.wait_story(story)
     assert await active_calls(scene.asterisk) == 1
     await call.hang_up()
     story.state, story.outcome, story.hangup = "ended", "answered", "caller 100"
@@ -101,7 +101,7 @@ async def test_the_called_phone_is_not_registered(scene: Scene) -> None:
 
 async def test_asterisk_alone_answers(scene: Scene) -> None:
     call = await (await scene.phone("100")).call("504").up()
-    assert await scene.lasting() == Story("100", "504", destination="504", state="pbx")
+    await scene.wait_story(Story("100", "504", destination="504", state="pbx"))
     await call.hang_up()
     assert await scene.story() == Story("100", "504", "pbx_only", "caller 100", destination="504")
 

@@ -27,12 +27,15 @@ contact = sip:{host}:5060
 async def beside(asterisk: Asterisk) -> AsyncIterator[Asterisk]:
     """The other version, with a trunk to ``asterisk`` and back."""
     beside = await Asterisk("16" if asterisk.version == "22" else "22", beside=asterisk).start()
+    await asterisk.shell("cp", "/etc/asterisk/pjsip.conf", "/etc/asterisk/pjsip.conf.before")
     for one, other in ((asterisk, beside), (beside, asterisk)):
         await one.add_configuration("pjsip.conf", TRUNK.format(host=other.host))
         await one.cli("module reload res_pjsip.so")
     yield beside
     await beside.quiet()
     await beside.stop()
+    await asterisk.shell("mv", "/etc/asterisk/pjsip.conf.before", "/etc/asterisk/pjsip.conf")
+    await asterisk.cli("module reload res_pjsip.so")
 
 
 async def test_a_call_through_two_pbxes(asterisk: Asterisk, beside: Asterisk, start_ledger: StartLedger) -> None:
