@@ -21,13 +21,10 @@ def coverage_of(record: Mapping[str, Any], call: Call, calls: Iterable[Call]) ->
     if talk >= seconds - 1:
         return "covered"
     if application == "Queue":
-        # The dialplan answers a caller who waits, and each member who is rung has a record. A transferee is held, and
-        # waits for the answer of the next phone.
+        # The dialplan answers a caller who waits, and each member who is rung has a record.
         waits = sum(passage.wait_seconds or 0 for passage in call.queues)
-        if call.transfers:
-            waits += sum(ring.seconds or 0 for ring in call.rings if not ring.queue)
-            waits += sum((hold.until - hold.from_).total_seconds() for hold in call.holds if hold.until is not None)
-        assert talk + waits >= seconds - 2, record
+        rings = sum(ring.seconds or 0 for ring in call.rings if not ring.queue) if call.transfers else 0
+        assert talk + waits + rings + hold_seconds(call) >= seconds - 2, record
         return "queue"
     if application == "ConfBridge":
         # Each pair of members has a record, which begins with the first of them.
@@ -42,13 +39,20 @@ def coverage_of(record: Mapping[str, Any], call: Call, calls: Iterable[Call]) ->
         assert call.answered_at is not None
         assert (call.answered_at - call.started_at).total_seconds() + talk >= seconds - 1
         return "stasis"
-    # The record of a transferee has all of his talks, and the rings for him between them.
+    # The record of a transferee has all of his talks, and the holds, waits and rings for him between them.
     starts = [transfer.at for transfer in call.transfers]
     assert starts, record
     talk = max(talk_between(call, {channel}) for channel in ends)
     rings = sum(ring.seconds or 0 for ring in call.rings if ring.ended_at is None or ring.ended_at >= min(starts))
-    assert talk + rings >= seconds - 1, record
+    waits = sum(passage.wait_seconds or 0 for passage in call.queues)
+    assert talk + rings + waits + hold_seconds(call) >= seconds - 1, record
     return "transfer"
+
+
+def hold_seconds(call: Call) -> float:
+    """Return the seconds for which a transferer held the transferee; zero without a transfer."""
+    holds = [hold for hold in call.holds if hold.until is not None and call.transfers]
+    return sum((hold.until - hold.from_).total_seconds() for hold in holds if hold.until is not None)
 
 
 def talk_between(call: Call, channels: set[str]) -> float:

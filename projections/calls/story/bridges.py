@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from projections.calls.story.call import MOST_PERSONS, PERSON, Conference, Guest, Leg, OpenCall, Talk
+from projections.calls.story.call import MOST_PERSONS, PERSON, Conference, Guest, Leg, OpenCall, Ring, Talk
 from projections.calls.story.dialling import find_source
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
@@ -41,9 +41,9 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
         for member in list(members):
             call = pbx.merge(call, pbx.homes[member], e.at)
     call = pbx.homes[e.unique_id]
-    # A feature code's consultation may dial before the transferer is in its bridge.
+    # A feature code's consultation may dial, and be answered, before the transferer is in its bridge.
     for ring in call.rings:
-        if not ring.source and ring.ended_at is None:
+        if not ring.source and (ring.ended_at is None or is_transferer(leg, ring, e.at)):
             find_source(pbx, call, ring)
     if leg.conference:
         join_conference(pbx, call, leg, e.at)
@@ -53,6 +53,12 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
         take_out(pbx, call, leg, e.at)
     settle(pbx, leg, e.bridge_id, e.at)
     pbx.touch(call, e.at)
+
+
+def is_transferer(leg: Leg, ring: Ring, at: datetime) -> bool:
+    """Return whether a person may have asked for a ring that has just ended: he was there before it."""
+    is_recent = ring.ended_at is not None and at - ring.ended_at <= LAPSE
+    return leg.kind == PERSON and leg.started_at < ring.started_at and is_recent
 
 
 def quit_bridge(pbx: Pbx, e: ami.BridgeLeave) -> None:

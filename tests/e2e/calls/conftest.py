@@ -14,14 +14,23 @@ CONFIGURATION = Path(__file__).parent / "conf"
 """Each file ``NAME/PART.conf`` belongs to the end of Asterisk's NAME.conf."""
 
 
-@pytest.fixture(scope="session")
-async def configured(running: Asterisk) -> Asterisk:
-    """Asterisk with the scenes' configuration."""
+MODULES = ("pbx_config.so", "res_pjsip.so", "app_queue.so", "res_parking.so", "features")
+SAVE = "cp -a /etc/asterisk /tmp/asterisk-before"
+RESTORE = "cp -a /tmp/asterisk-before/. /etc/asterisk/ && rm -r /tmp/asterisk-before"
+
+
+@pytest.fixture(scope="package")
+async def configured(running: Asterisk) -> AsyncIterator[Asterisk]:
+    """Asterisk with the scenes' configuration; other tests find its own one again."""
+    await running.shell("sh", "-c", SAVE)
     for path in sorted(CONFIGURATION.glob("*/*.conf")):
         await running.add_configuration(f"{path.parent.name}.conf", path.read_text(encoding="utf-8"))
-    for module in ("pbx_config.so", "res_pjsip.so", "app_queue.so", "res_parking.so", "features"):
+    for module in MODULES:
         await running.cli(f"module reload {module}")
-    return running
+    yield running
+    await running.shell("sh", "-c", RESTORE)
+    for module in MODULES:
+        await running.cli(f"module reload {module}")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,7 +2,8 @@
 
 Asterisk writes no line for a caller whom a queue refuses. It writes ABANDON for a caller whom AMI's Redirect takes out.
 It does not notice that an agent behind a Local channel transfers by feature code: his talk lasts until the caller's
-end. In these points the story counts; in all others it must equal queue_log.
+end. No event has the wait of a caller who leaves by key: two readings of the clock may differ by a second.
+In these points the story counts; in all others it must equal queue_log.
 """
 
 from collections import defaultdict
@@ -45,6 +46,8 @@ def agreed_passage(ours: StoryPassage, theirs: Passage) -> Passage:
         theirs.outcome = "unknown"
     if ours.ended_by == "transfer" != theirs.ended_by and (ours.talk_seconds or 0) <= (theirs.talk_seconds or 0) + 1:
         theirs.ended_by, theirs.talk_seconds = "transfer", ours.talk_seconds  # type: ignore[assignment]
+    if ours.outcome == "exit_key" and abs((ours.wait_seconds or 0) - (theirs.wait_seconds or 0)) <= 1:
+        theirs.wait_seconds = ours.wait_seconds  # type: ignore[assignment]
     agent = ours.agent.name if ours.agent else ""
     story = (ours.outcome, ours.position, ours.wait_seconds, agent, ours.key or "", ours.ring_no_answers)
     assert story == (

@@ -6,16 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.calls import Call, Passage
-from tests.projections.calls.story.scenes import (
-    MEMBER,
-    blind,
-    complete,
-    connected,
-    handed_on,
-    queue,
-    rung,
-    waiting,
-)
+from tests.projections.calls.story.scenes import MEMBER, blind, complete, connected, queue, rung, waiting
 from tests.support.scene import RINGING, UP, Scene, uid
 
 AGENT_HOLD: dict[str, Any] = {
@@ -132,7 +123,23 @@ def test_the_same_queue_twice_and_another_one() -> None:
 
 
 def test_a_transfer_by_feature_code_ends_agents_talk() -> None:
-    call = handed_on().call()
+    scene = connected(rung(waiting())).wait(6)
+    scene.local(3, 4, "Local/107@internal-0001", linked=1).enter(3, "b2").leave(2, "b").enter(2, "b2")
+    scene.ring(4, 5, "PJSIP/107-00000005", "107", linked=1).answer(4, 5, "b3").state(3, UP).wait(2)
+    scene.request(2).leave(2, "b2").leave(3, "b2").enter(3, "b")
+    both = scene.shown(2, "OrigTransferer") | scene.shown(2, "SecondTransferer")
+    names = scene.shown(1, "Transferee") | scene.shown(3, "TransferTarget")
+    scene.emit("AttendedTransfer", Result="Success", **both, **names, OrigBridgeUniqueid="b", DestType="Bridge")
+    scene.hangup(2).wait(60).request(1)
+    call = (
+        complete(scene, 68, "caller")
+        .leave(1, "b")
+        .leave(3, "b")
+        .leave(4, "b3")
+        .leave(5, "b3")
+        .hangup(1, 3, 4, 5)
+        .call()
+    )
     (match,) = call.queues
     assert (round(match.talk_seconds or 0), match.ended_by) == (8, "transfer")
     assert [(t.kind, t.by.number, [p.number for p in t.to]) for t in call.transfers] == [("attended", "101", ["107"])]
@@ -282,7 +289,7 @@ def test_a_late_completion_may_show_the_session() -> None:
     early = scene.calls()[uid(2)]
     scene.events.sort(key=lambda event: event.name == "AgentComplete")
     last = scene.events[-1]
-    own, of_session = [f"Linkedid: {uid(n)}\r\n".encode() for n in (2, 1)]
+    own, of_session = (f"Linkedid: {uid(channel)}\r\n".encode() for channel in (2, 1))
     assert own in last.raw
     scene.events[-1] = replace(last, raw=last.raw.replace(own, of_session))
     assert scene.calls()[uid(2)] == early

@@ -126,6 +126,13 @@ def test_attended_transfer_after_the_local_channel_is_gone() -> None:
     assert call.transfers[0].context == "internal"
 
 
+def test_a_consultation_is_answered_before_its_bridge() -> None:
+    scene = Scene().talk(3).local(3, 4, "Local/102@internal-0001", linked=1).enter(3, "b2").leave(1, "b")
+    scene.ring(4, 5, "PJSIP/102-00000005", "102", linked=1).state(5, UP).dial_end(4, 5, "ANSWER").enter(1, "b2")
+    call = scene.enter(5, "b3").enter(4, "b3").wait(2).hangup(5, 4, 3, 1, 2).call()
+    assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [("100", "101"), ("100", "102")]
+
+
 def test_a_transferer_does_not_end_the_talk() -> None:
     scene = feature_code(Scene().talk(3)).answer(4, 5, "b3").state(3, UP).wait(2)
     scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
