@@ -1,7 +1,7 @@
 """One Asterisk of each version for the whole run, and one Ringledger that listens to it through all stories."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -33,8 +33,8 @@ async def asterisk(running: Asterisk) -> AsyncIterator[Asterisk]:
     await running.quiet()
 
 
-@pytest.fixture(scope="session")
-async def start_ledger(postgresql_url: str) -> AsyncIterator[StartLedger]:
+@asynccontextmanager
+async def ledger_starter(postgresql_url: str) -> AsyncIterator[StartLedger]:
     """Start a Ringledger on a database of its own; it has no snapshot yet. All are stopped at the end."""
     ledgers: list[Ledger] = []
 
@@ -53,12 +53,19 @@ async def start_ledger(postgresql_url: str) -> AsyncIterator[StartLedger]:
             await ledger.stop()
 
 
+@pytest.fixture
+async def start_ledger(postgresql_url: str) -> AsyncIterator[StartLedger]:
+    """Start a Ringledger of this test: each takes ten connections of PostgreSQL for as long as it runs."""
+    async with ledger_starter(postgresql_url) as start:
+        yield start
+
+
 @pytest.fixture(scope="session")
-async def listening(running: Asterisk, start_ledger: StartLedger) -> AsyncIterator[Ledger]:
-    ledger = await start_ledger(running.host)
-    await ledger.snapshot()
-    yield ledger
-    await ledger.stop()
+async def listening(running: Asterisk, postgresql_url: str) -> AsyncIterator[Ledger]:
+    async with ledger_starter(postgresql_url) as start:
+        ledger = await start(running.host)
+        await ledger.snapshot()
+        yield ledger
 
 
 @pytest.fixture
