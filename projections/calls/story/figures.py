@@ -5,13 +5,13 @@ from typing import Any
 
 from projections.calls.story.call import OpenCall
 from projections.queues.figures import AgentRing, QueuePassage, as_json
-from schemas.calls import Call
+from schemas import calls as wire
 
 
-def passages_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
-    """Return the passages of a call as items of its row."""
+def passages_of(call: OpenCall, queues: list[wire.Passage]) -> list[dict[str, Any]]:
+    """Return the passages of a call as items of its row; ``queues`` are those of its wire object."""
     items = []
-    for ordinal, (passage, one) in enumerate(zip(call.passages, wire.queues, strict=True)):
+    for ordinal, (passage, one) in enumerate(zip(call.passages, queues, strict=True)):
         items.append(
             as_json(
                 QueuePassage(
@@ -33,7 +33,7 @@ def passages_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
     return items
 
 
-def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
+def agent_rings_of(call: OpenCall, queues: list[wire.Passage]) -> list[dict[str, Any]]:
     """Return the rings of a call's agents as items of its row; an answered one has its passage's talk."""
     items = []
     used: set[int] = set()
@@ -49,7 +49,7 @@ def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
         number = _passage_of(call, offer.queue, offer.interface, offer.ended_at, used)
         if offer.outcome == "answered" and number is not None:
             used.add(number)
-            passage, one = call.passages[number], wire.queues[number]
+            passage, one = call.passages[number], queues[number]
             ring.talk_seconds = _rounded(one.talk_seconds) or 0.0
             ring.is_transferred = one.ended_by == "transfer"
             ring.hold_seconds = hold_seconds(call, passage.agent, passage.answered_at, passage.completed_at)
