@@ -124,7 +124,10 @@ class DerivedChange(Struct, frozen=True):
 
 
 def changes_of(derived: Derived, changed: Iterable[tuple[Any, Any]]) -> DerivedChange:
-    """Return what follows for a derived table from rows (before, after) of the model; None is no row."""
+    """Return what follows for a derived table from rows (before, after) of the model.
+
+    None stands for a row that does not exist.
+    """
     change = DerivedChange(derived, [], [], {})
     for before, after in changed:
         if type(derived) is Parts:

@@ -293,12 +293,3 @@ class RtcpReport(AmiEvent, frozen=True, kw_only=True, gc=False):
     jitter: Float | None = field(name="Report0IAJitter", default=None)
     rtt: Float | None = field(name="RTT", default=None)
     mes: Float | None = field(name="MES", default=None)
-
-
-class CallRecordEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
-    """Cdr of cdr_manager."""
-
-    unique_id: str = field(name="UniqueID", default="")
-    linked_id: str = field(name="LinkedID", default="")
-    user_field: str = field(name="UserField", default="")
-    account_code: str = field(name="AccountCode", default="")

@@ -1,7 +1,7 @@
 """GET /v1/statistics/queues: the figures of queues.
 
-Sums of hours, or of quarters where an edge is no full hour of UTC, make up the period. Its ends within an hour are
-counted passage by passage, so the figures of any period are exact.
+Sums of hours, or of quarters where a bucket begins or ends within an hour of UTC, make up the period. Its ends within
+an hour are counted passage by passage, so the figures of any period are exact.
 """
 
 from collections.abc import Mapping

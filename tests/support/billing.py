@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from projections.calls.story.call import PERSON, kind_of
+from projections.calls.story.items import PERSON, kind_of
 from schemas.calls import Call
 
 

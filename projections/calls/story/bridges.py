@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from projections.calls.story.call import MOST_PERSONS, PERSON, Conference, Guest, Leg, OpenCall, Ring, Talk
+from projections.calls.story.call import MOST_PERSONS, OpenCall
 from projections.calls.story.dialling import find_source
+from projections.calls.story.items import PERSON, Conference, Guest, Leg, Ring, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
 from projections.calls.story.queues import take_out

@@ -7,8 +7,9 @@ it. A record of a half of a Local channel is one end of a chain: its caller is t
 from collections.abc import Iterator
 from datetime import datetime
 
-from projections.calls.story.call import LOCAL, PERSON, Leg, OpenCall, Ring, Talk, kind_of
+from projections.calls.story.call import OpenCall
 from projections.calls.story.dialplan import DIALABLE
+from projections.calls.story.items import LOCAL, PERSON, Leg, Ring, Talk, kind_of
 from projections.calls.story.people import caller_of
 from projections.engine.pbx_clock import Times
 from schemas.ami.cdr import Cdr
@@ -144,7 +145,7 @@ def ends_of(*legs: Leg) -> Iterator[datetime]:
 
 
 def _mark_others(call: OpenCall) -> None:
-    """Mark the rings whose caller another phone of the same dial answered; Asterisk's word is NO ANSWER for them."""
+    """Mark rings as answered elsewhere, by another phone of the same dial. Asterisk writes NO ANSWER for them."""
     for ring in call.rings:
         if ring.outcome == "no_answer":
             same = [one for one in call.rings if (one.source, one.started_at) == (ring.source, ring.started_at)]

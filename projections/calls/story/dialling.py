@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from projections.calls.story.call import PERSON, Forward, Leg, OpenCall, Pickup, Ring
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import PERSON, Forward, Leg, Pickup, Ring
 from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number
 from projections.calls.story.pbx import Pbx, make_leg
 from projections.calls.story.queues import name_queues, queue_of

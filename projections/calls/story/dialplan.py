@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from projections.calls.story.call import PERSON, Leg
+from projections.calls.story.items import PERSON, Leg
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queue_log import take_line
 from projections.calls.story.queues import continue_dialplan, enter_queue, set_queue_status

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from projections.calls.story.bridges import leave_bridge, settle_component
-from projections.calls.story.call import Gap, Leg, OpenCall
+from projections.calls.story.call import OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
+from projections.calls.story.items import Gap, Leg
 from projections.calls.story.legs import adopt_channel, clean, show_number, take_state
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import end_offer, finish_passage, settle_passage

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from projections.calls.story.call import Offer, OpenCall, Passage
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import Offer, Passage
 from projections.calls.story.log_overlap import all_offers, all_passages, is_near, is_partial, is_same_passage
 from projections.queues.figures import AgentRing, QueuePassage, as_json
 from schemas import calls as wire_objects

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
-from projections.calls.story.call import Hold, OpenCall, Park
+from projections.calls.story.call import OpenCall
 from projections.calls.story.dialling import finish_ring, last_ring_by, pick_up
+from projections.calls.story.items import Hold, Park
 from projections.calls.story.legs import add_channel, began_at
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami

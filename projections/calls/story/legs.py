@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.calls.story.call import Gap, Leg, OpenCall, age_of
+from projections.calls.story.call import OpenCall
+from projections.calls.story.ids import age_of
+from projections.calls.story.items import Gap, Leg
 from projections.calls.story.pbx import Pbx, make_leg
 
 RINGING, UP = 5, 6

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from projections.calls.story.call import Offer, OpenCall, Passage
+from projections.calls.story.call import OpenCall
 from projections.calls.story.figures import agent_ring_item, partial_item, passage_item
+from projections.calls.story.items import Offer, Passage
 from projections.calls.story.log_overlap import (
     added_offers,
     added_passages,

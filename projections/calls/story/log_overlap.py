@@ -9,7 +9,8 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from projections.calls.story.call import PERSON, Offer, OpenCall, Passage
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import PERSON, Offer, Passage
 from projections.calls.story.log_passage import NEAR, LogPassage
 from projections.calls.story.people import caller_of
 from schemas.call_settings import REFUSED

@@ -6,7 +6,8 @@ the PBX before the queue. It is over while none of its passages is open; a later
 
 from datetime import datetime
 
-from projections.calls.story.call import Leg, OpenCall, Ring, Talk, Transfer
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import Leg, Ring, Talk, Transfer
 from projections.calls.story.legs import began_at, join_call
 from projections.calls.story.log_passage import LogPassage
 

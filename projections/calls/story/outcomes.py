@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from projections.calls.call_records import endpoint_of
-from projections.calls.story.call import PERSON, Leg, OpenCall, Talk, Transfer, by_age
+from projections.calls.story.call import OpenCall
+from projections.calls.story.ids import by_age
+from projections.calls.story.items import PERSON, Leg, Talk, Transfer
 from projections.calls.story.log_overlap import all_passages
 from schemas import calls as wire
 

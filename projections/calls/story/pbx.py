@@ -7,19 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from projections.calls.story.call import (
-    LISTS,
-    LONGEST,
-    PERSON,
-    Leg,
-    Legacy,
-    OpenCall,
-    Ring,
-    Talk,
-    by_age,
-    is_older,
-    kind_of,
-)
+from projections.calls.story.call import LISTS, LONGEST, Legacy, OpenCall
+from projections.calls.story.ids import by_age, is_older
+from projections.calls.story.items import PERSON, Leg, Ring, Talk, kind_of
 from schemas.call_settings import QUEUE_EVENTS
 
 HOPS = 20

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from projections.calls.story.call import PERSON, Leg, OpenCall, by_age
+from projections.calls.story.call import OpenCall
+from projections.calls.story.ids import by_age
+from projections.calls.story.items import PERSON, Leg
 
 
 def caller_of(call: OpenCall) -> Leg | None:

@@ -92,7 +92,7 @@ def _identity(name: str, item: Item) -> tuple[Any, ...]:
 def _plain(value: Any) -> Any:
     """Return a value with the unique ids of its persons.
 
-    A person's number and name belong to the channel, so a change of these is no change of the item.
+    A person's number and name belong to the channel, so a change of these does not change the item.
     """
     if isinstance(value, dict):
         return value.get("unique_id", tuple(sorted(value.items(), key=str)))

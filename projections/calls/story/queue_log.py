@@ -7,7 +7,8 @@ entered as many seconds earlier as the line counts.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from projections.calls.story.call import Offer, OpenCall
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import Offer
 from projections.calls.story.log_passage import NEAR, LogPassage
 from projections.engine.durations import MAX_SECONDS
 from schemas.call_settings import REFUSED

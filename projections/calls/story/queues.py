@@ -6,7 +6,8 @@ waits for the next event of the caller that decides: AgentConnect, VarSet QUEUES
 
 from datetime import datetime, timedelta
 
-from projections.calls.story.call import PERSON, Leg, Offer, OpenCall, Passage
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import PERSON, Leg, Offer, Passage
 from projections.calls.story.late import complete_ended
 from projections.calls.story.legs import fix_number
 from projections.calls.story.pbx import HOPS, Pbx

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from projections.calls.story.call import Leg, Recording, Voicemail
+from projections.calls.story.items import Leg, Recording, Voicemail
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from projections.calls.call_records import endpoint_of
-from projections.calls.story import call as working
-from projections.calls.story.call import PERSON, Leg, OpenCall, Talk, by_wealth
+from projections.calls.story import items as working
+from projections.calls.story.call import OpenCall, by_wealth
+from projections.calls.story.ids import by_age
+from projections.calls.story.items import PERSON, Leg, Talk
 from projections.calls.story.legs import identity
 from projections.calls.story.log_overlap import all_passages
 from projections.calls.story.outcomes import hangup_of, outcome_of, role_of, state_of, transfer_outcome
@@ -50,7 +52,7 @@ class Renderer:
     def render(self) -> wire.Call:
         """Return the whole object."""
         call, caller = self.call, self.caller
-        legs = sorted(call.legs.values(), key=lambda leg: (leg.started_at, working.by_age(leg.unique_id)))
+        legs = sorted(call.legs.values(), key=lambda leg: (leg.started_at, by_age(leg.unique_id)))
         started = min((leg.started_at for leg in legs), default=call.updated_at)
         is_over = bool(legs) and all(leg.ended_at is not None for leg in legs)
         ended = max((leg.ended_at for leg in legs if leg.ended_at is not None), default=None) if is_over else None
@@ -58,7 +60,7 @@ class Renderer:
         by = self.answerer(first)
         return wire.Call(
             linkedid=call.linkedid,
-            aliases=sorted((*call.aliases, *call.inherited), key=working.by_age),
+            aliases=sorted((*call.aliases, *call.inherited), key=by_age),
             pbx=call.pbx,
             state="ended" if is_over else state_of(call),
             complete=not call.gaps,
@@ -222,7 +224,7 @@ class Renderer:
     def seniority(self, person: str) -> tuple[bool, bool, tuple[int, int, str]]:
         """Return the key that sorts the persons of a conversation: the caller first, then by age, guests last."""
         is_caller = self.caller is not None and person == self.caller.unique_id
-        return not is_caller, person not in self.call.legs, working.by_age(person)
+        return not is_caller, person not in self.call.legs, by_age(person)
 
     def transfer(self, transfer: working.Transfer) -> wire.Transfer:
         """Return a transfer."""

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from projections.calls.story.call import LOCAL, Gap, Guest, Hold, Leg, OpenCall, Ring, Talk, Transfer, kind_of
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import LOCAL, Gap, Guest, Hold, Leg, Ring, Talk, Transfer, kind_of
 from schemas import calls as wire
 
 

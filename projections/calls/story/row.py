@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct, field
 
 from projections.calls.call_rows import CallRow, as_wire
-from projections.calls.story.call import Legacy, OpenCall, by_age, by_wealth, is_unique_id
+from projections.calls.story.call import Legacy, OpenCall, by_wealth
 from projections.calls.story.figures import agent_rings_of, passages_of
+from projections.calls.story.ids import by_age, is_unique_id
 from projections.calls.story.log_late import late_call, log_offers_of, log_passages_of, write_log
 from projections.calls.story.outcomes import state_of
 from projections.calls.story.render import has_person, render

@@ -7,7 +7,7 @@ from typing import Any
 from projections.calls.bloom import ALL_BITS, bloom_of
 from projections.calls.call_records import endpoint_of
 from projections.calls.call_rows import CallId, CallRow, CallTag
-from projections.calls.story.call import PERSON
+from projections.calls.story.items import PERSON
 
 NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from projections.calls.story.bridges import talks_of
-from projections.calls.story.call import LOCAL, OpenCall, Transfer
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import LOCAL, Transfer
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import replace_caller
 from schemas.ami import call as ami
@@ -119,7 +120,7 @@ def add_transfer(pbx: Pbx, call: OpenCall, transfer: Transfer) -> None:
 
 
 def own_call(pbx: Pbx, *ids: str) -> OpenCall | None:
-    """Return the first call of these channels that is not an agent's session, a session if there is no other."""
+    """Return the first call of these channels. An agent's session comes after every other call."""
     calls = [call for unique_id in ids if (call := pbx.homes.get(unique_id)) is not None]
     return next((call for call in calls if not call.agent), calls[0] if calls else None)
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from projections.calls.calls import CALLS
-from projections.calls.story.call import PERSON, kind_of
+from projections.calls.story.items import PERSON, kind_of
 from projections.engine.decoding import DecodedEvent
 from schemas.ami.cel import CelEvent
 from schemas.cel_columns import BRIEF, DEFAULT, CelColumns, parse_columns

@@ -3,10 +3,11 @@
 from datetime import datetime
 
 from projections.calls.story import bridges
-from projections.calls.story.call import LOCAL, PERSON, Leg, OpenCall
+from projections.calls.story.call import OpenCall
 from projections.calls.story.cel.queues import connect_caller, name_member
 from projections.calls.story.cel.rings import answer_ring
 from projections.calls.story.cel.shapes import shape
+from projections.calls.story.items import LOCAL, PERSON, Leg
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 from schemas.ami.cel import CelEvent

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from projections.calls.story.call import OpenCall, age_of
+from projections.calls.story.call import OpenCall
 from projections.calls.story.endings import begin_gap, end_gap, end_leg, lose_call, set_of_calls
+from projections.calls.story.ids import age_of
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.spaces import Spaces
 from schemas.ami.cel import CelEvent

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from projections.calls.call_records import endpoint_of
 from projections.calls.story import queues
-from projections.calls.story.call import Leg, OpenCall, Passage, Ring
+from projections.calls.story.call import OpenCall
 from projections.calls.story.cel.shapes import shape
+from projections.calls.story.items import Leg, Passage, Ring
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import finish_passage
 from schemas.ami import call as ami

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from projections.calls.story.call import LOCAL, PERSON, Forward, Leg, OpenCall, Ring
+from projections.calls.story.call import OpenCall
 from projections.calls.story.cel.queues import name_queue
 from projections.calls.story.dialling import (
     MOMENT,
@@ -10,6 +10,7 @@ from projections.calls.story.dialling import (
     note_transfer,
     number_of,
 )
+from projections.calls.story.items import LOCAL, PERSON, Forward, Leg, Ring
 from projections.calls.story.pbx import Pbx
 
 BY_CAUSE = {3: "unavailable", 17: "busy", 20: "unavailable", 34: "congestion"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from projections.calls.story.call import by_age
+from projections.calls.story.ids import by_age
 from schemas.calls import Call
 from tests.support.scene import CONFERENCE, HOLDING, UP, Scene, uid
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections.calls.story.call import PERSON, kind_of
+from projections.calls.story.items import PERSON, kind_of
 from projections.engine.headers import headers_of
 from schemas.calls import Call
 from tests.captures import last_list, truth

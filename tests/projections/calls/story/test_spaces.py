@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from projections.calls.story.call import OpenCall, Passage
+from projections.calls.story.call import OpenCall
+from projections.calls.story.items import Passage
 from projections.calls.story.log_overlap import all_passages
 from projections.calls.story.log_passage import LogPassage
 from projections.calls.story.pbx import Pbx, make_leg
