@@ -1,12 +1,52 @@
-"""AgentComplete of a call that has ended: a thread of app_queue sends it, and the last Hangup may overtake it."""
+"""AgentComplete of a call that has ended: a thread of app_queue sends it, and the last Hangup may overtake it.
+
+Asterisk 16 then names neither the caller nor the member's channel, but the queue and the member's interface alone.
+"""
 
 from datetime import timedelta
 from typing import Any
 
+from projections.calls.story.call import OpenCall
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.render import TOLERANCE
 from schemas import calls as wire
 from schemas.ami import call as ami
+
+MOST_SERVED = 1000
+"""How many callers whose AgentComplete is missing are remembered, the latest of each queue and member."""
+
+
+def key_of(queue: str, interface: str) -> str:
+    """Return the key of a queue's member in `Pbx.served`."""
+    return f"{queue}\t{interface}"
+
+
+def remember_callers(pbx: Pbx, call: OpenCall) -> None:
+    """Remember the channels of a call's callers whose AgentComplete has not come yet."""
+    for passage in call.passages if pbx.source == "ami" else ():
+        if passage.outcome == "answered" and passage.completed_at is None:
+            key = key_of(passage.queue, passage.interface)
+            pbx.served.pop(key, None)
+            pbx.served[key] = passage.channel
+            if len(pbx.served) > MOST_SERVED:
+                del pbx.served[next(iter(pbx.served))]
+
+
+def caller_of_completion(pbx: Pbx, e: ami.AgentComplete) -> str:
+    """Return the channel of the caller whom a member has served; of an event without a channel, the last caller who hung up."""
+    remembered = pbx.served.pop(key_of(e.queue, e.interface), "")
+    if e.unique_id or remembered:
+        return e.unique_id or remembered
+    served = [
+        (passage.answered_at or passage.entered_at, passage.channel)
+        for call in pbx.calls.values()
+        for passage in call.passages
+        if (passage.queue, passage.interface, passage.outcome) == (e.queue, e.interface, "answered")
+        and passage.completed_at is None
+        and (leg := call.legs.get(passage.channel)) is not None
+        and leg.ended_at is not None
+    ]
+    return max(served)[1] if served else ""
 
 
 def complete_ended(pbx: Pbx, ended: Any, e: ami.AgentComplete) -> None:

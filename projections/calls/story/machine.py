@@ -14,6 +14,7 @@ from projections.calls.story import (
     dialplan,
     endings,
     holds,
+    late,
     log_calls,
     quality,
     queues,
@@ -120,6 +121,7 @@ class Facts(Struct, omit_defaults=True):
     columns: tuple[str, ...] = ()
     snapshots: list[int] = msgspec.field(default_factory=list)
     newest: str = ""
+    served: dict[str, str] = msgspec.field(default_factory=dict)
 
     @classmethod
     def of(cls, spaces: Spaces) -> "Facts":
@@ -135,6 +137,7 @@ class Facts(Struct, omit_defaults=True):
             spaces.columns,
             spaces.snapshots,
             spaces.by_source["cel"].newest,
+            pbx.served,
         )
 
 
@@ -156,6 +159,7 @@ class CallMachine:
             spaces.by_source["cel"].newest, spaces.by_source["cdr"].clock = facts.newest, facts.clock
             pbx = spaces.ami
             pbx.epoch, pbx.listed, pbx.gone = facts.epoch, set(facts.listed), set(facts.gone)
+            pbx.served = facts.served
         for row in rows:
             assert isinstance(row, CallRow)
             call = open_call_of(row)
@@ -180,9 +184,11 @@ class CallMachine:
         if type(event) is CelEvent:
             columns = self._columns.get(event.pbx)
             event = event.arranged(spaces.columns if columns is None and spaces else columns or ())
+        named = [getattr(event, member) for member in members]
+        if spaces is not None and type(event) is ami.AgentComplete:
+            named.append(spaces.ami.served.get(late.key_of(event.queue, event.interface), ""))
         ids: list[tuple[str, str]] = []
-        for member in members:
-            one = getattr(event, member)
+        for one in named:
             if not one or (spaces is not None and spaces.has(one)):
                 continue
             if (event.pbx, one) not in self._coming:
@@ -266,6 +272,7 @@ class CallMachine:
     def _end(self, pbx: Pbx, call: OpenCall) -> None:
         """Render a call that has ended, once; from here on only its record can change it."""
         ended = Ended.of_call(call)
+        late.remember_callers(pbx, call)
         # A call that is not served has no row, so no later batch can find it: this one must not either.
         for unique_id in ended.ids() if ended.is_told else ():
             pbx.ended[unique_id] = ended

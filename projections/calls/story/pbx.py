@@ -39,7 +39,8 @@ class Pbx:
     ``newest`` is the unique id with the highest counter in the space of CEL.
 
     ``richer`` and ``poorer`` are the spaces of the PBX's other sources, the richest first. ``words`` are a dialplan's
-    words in queue_log with their outcomes. ``clock`` is the memory of `pbx_clock.times`.
+    words in queue_log with their outcomes. ``clock`` is the memory of `pbx_clock.times`. ``served`` has the channels of
+    callers who hung up before their AgentComplete, by queue and member (`late.key_of`).
     """
 
     def __init__(self, name: str, source: str = "ami") -> None:
@@ -61,6 +62,7 @@ class Pbx:
         self.trunks: list[str] = []
         self.words: dict[str, str] = dict(QUEUE_EVENTS)
         self.clock: dict[str, Any] = {}
+        self.served: dict[str, str] = {}
         self.epoch = 0
         self.listed: set[str] = set()
         self.gone: set[str] = set()

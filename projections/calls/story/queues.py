@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from projections.calls.story.call import OpenCall
 from projections.calls.story.items import PERSON, Leg, Offer, Passage
-from projections.calls.story.late import complete_ended
+from projections.calls.story.late import caller_of_completion, complete_ended, key_of
 from projections.calls.story.legs import fix_number
 from projections.calls.story.pbx import HOPS, Pbx
 from schemas.ami import call as ami
@@ -173,6 +173,7 @@ def miss_call(pbx: Pbx, e: ami.AgentRingNoAnswer) -> None:
 
 def connect_member(pbx: Pbx, e: ami.AgentConnect) -> None:
     """Connect a caller with a member; a passage without QueueCallerJoin began ``hold_time`` seconds before."""
+    pbx.served.pop(key_of(e.queue, e.interface), None)
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
         return
@@ -199,9 +200,10 @@ def connect_member(pbx: Pbx, e: ami.AgentConnect) -> None:
 
 def complete_call(pbx: Pbx, e: ami.AgentComplete) -> None:
     """End a member's call, with Asterisk's own seconds."""
-    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    unique_id = caller_of_completion(pbx, e)
+    call = pbx.see(unique_id, e.linked_id, e.at)
     if call is None:
-        ended = pbx.ended.get(e.unique_id) or pbx.ended.get(e.linked_id)
+        ended = pbx.ended.get(unique_id) or pbx.ended.get(e.linked_id)
         if ended is not None:
             complete_ended(pbx, ended, e)
         return

@@ -283,6 +283,20 @@ def test_an_agent_who_ended_it_is_named_late() -> None:
     assert scene.calls()[uid(2)] == early
 
 
+def test_a_late_completion_may_name_no_channel() -> None:
+    """Asterisk 16 names neither channel after the caller's hangup."""
+    scene = served(session(Scene()), 2)
+    early = scene.calls()[uid(2)]
+    assert early.queues[0].ended_by == "caller"
+    scene.events.sort(key=lambda event: event.name == "AgentComplete")
+    last = scene.events[-1]
+    own = b"".join(
+        line for line in last.raw.splitlines(keepends=True) if b"niqueid" not in line and b"inkedid" not in line
+    )
+    scene.events[-1] = replace(last, raw=own)
+    assert scene.calls()[uid(2)] == early
+
+
 def test_a_late_completion_may_show_the_session() -> None:
     """The caller's channel may have the linked id of the agent's session, which lasts."""
     scene = served(session(Scene()), 2)
