@@ -33,7 +33,10 @@ def remember_callers(pbx: Pbx, call: OpenCall) -> None:
 
 
 def caller_of_completion(pbx: Pbx, e: ami.AgentComplete) -> str:
-    """Return the channel of the caller whom a member has served; of an event without a channel, the last caller who hung up."""
+    """Return the channel of the caller whom a member has served.
+
+    An event without a channel is about the member's last caller who hung up.
+    """
     remembered = pbx.served.pop(key_of(e.queue, e.interface), "")
     if e.unique_id or remembered:
         return e.unique_id or remembered
