@@ -43,6 +43,9 @@ class Handler(Struct, frozen=True):
     events and lists, so everything before the item is older. The item also replaces a row that a live event touched.
     (A live event after the item may still be the older one.)
 
+    Asterisk 16 lists channels from a cache that may be milliseconds behind its events. The next event of the channel,
+    or the next list, corrects the row.
+
     ``match_column`` names one or more columns other than the key. ``key`` then returns (value,), and the rows of that
     PBX with this value in one of the columns (as an item, where the column is a list) are folded; no row is created.
     This reads all rows of the PBX, so it is for small tables and rare events.

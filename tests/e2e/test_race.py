@@ -68,8 +68,9 @@ async def test_channels_that_hang_up_during_lists_stay_away(asterisk: Asterisk, 
         await agree(ledger, asterisk, "after the hangups", (CHANNELS,), seconds=60)
     raced = dict((await ledger.rows(RACED))[0])
     assert raced["during"], "no channel hung up while a list was sent: this test has shown nothing"
-    # One thread of Asterisk's sends a session both lists and events, so this order is not seen on the wire.
-    assert raced["listed_after"] == 0
+    # Asterisk 22 lists the channels whose state it sent last. Asterisk 16 lists a second cache, which may be behind the
+    # events: a channel may be listed after its Hangup, and has stayed away from the views above.
+    assert raced["listed_after"] == 0 or asterisk.version == "16"
     await ledger.stop()
 
 
