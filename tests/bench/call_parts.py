@@ -1,10 +1,10 @@
 """The bench of calls and their statistics, from rows that PostgreSQL generates."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import combinations
+from itertools import combinations, product
 from statistics import median
 from typing import Any
 from urllib.parse import urlencode
@@ -20,18 +20,21 @@ from tests.bench.shared import connected_to
 from tests.bench.stage import BrokenError, Stage, cpu, postgres
 from tests.support.call_tables import create_tables
 from tests.support.many_calls import filter_values, generate_calls
-from tests.support.many_passages import generate_passages
+from tests.support.many_passages import generate_passages, generate_rings
 
 TRIES = 3
 IDS = ("{old}.1", "{middle}.1", "{middle}.2", "{new}.2", "none", "{middle}.2?pbx=pbx1", "{middle}.2?pbx=none")
-MONTH = "from=2026-01-01T00:00:00%2B01:00&to=2026-02-01T00:00:00%2B01:00&timezone=Europe/Berlin"
+MONTH = "from=2026-01-01T00:00:00%2B01:00&to=2026-02-01T00:0{}:00%2B01:00&timezone=Europe/Berlin"
 
 
 @asynccontextmanager
-async def served(stage: Stage, name: str) -> AsyncIterator[tuple[asyncpg.Connection, Client, Callable[[], float]]]:
-    """Yield a connection to a database with all tables, a client of the API on it, and the reader of a clock.
+async def served(
+    stage: Stage, name: str, generate: Callable[[asyncpg.Connection, int], Awaitable[None]], count: int
+) -> AsyncIterator[tuple[Client, Callable[[], float]]]:
+    """Yield a client of the API on a database with generated rows, and the reader of a clock.
 
-    The clock counts the processor seconds of the API and of PostgreSQL.
+    The clock counts the processor seconds of the API and of PostgreSQL. The client logs in when the rows are made,
+    because the API ends connections and tokens that idle for minutes.
     """
     url, port = await stage.database(name), free_port()
     environ = {
@@ -41,10 +44,12 @@ async def served(stage: Stage, name: str) -> AsyncIterator[tuple[asyncpg.Connect
         "RINGLEDGER_ADMIN_PASSWORD": PASSWORD,
     }
     with stage.ringledger("project", **environ), stage.ringledger("serve", **environ) as serve:
-        client = await (await Client(port).open()).login()
+        (await (await Client(port).open()).login()).close()  # the projector has made its tables then
         async with connected_to(url) as connection:
             await create_tables(connection)
-            yield connection, client, lambda: sum(map(cpu, [serve.pid, *postgres(stage.server)]))
+            await generate(connection, count)
+        client = await (await Client(port).open()).login()
+        yield client, lambda: sum(map(cpu, [serve.pid, *postgres(stage.server)]))
         client.close()
     await stage.drop(name)
 
@@ -66,9 +71,7 @@ async def calls(stage: Stage, _: int, __: int, count: int = 1_000_000) -> list[F
     values = [(name, one) for name, some in filter_values(count).items() for one in some]
     alone = ["", *[_query(one) for one in values]]
     pairs = [f"{_query(one)}&{_query(other)}" for one, other in combinations(values, 2) if one[0] != other[0]]
-    async with served(stage, "calls") as (connection, client, used):
-        await generate_calls(connection, count)
-        await client.login()  # the first token may have ended while the rows were made
+    async with served(stage, "calls", generate_calls, count) as (client, used):
         by_one, _ = await _pages(client, alone)
         full, _ = await _pages(client, [f"{query}&full=true" for query in alone])
         start = used()
@@ -129,21 +132,29 @@ def _figures(what: str, taken: dict[str, float]) -> list[Figure]:
 
 
 async def statistics(stage: Stage, _: int, __: int, count: int = 3_000_000) -> list[Figure]:
-    """A month of 100 queues by day and by hour; each request has another service level, so no cache has its bytes."""
-    async with served(stage, "statistics") as (connection, client, used):
-        await generate_passages(connection, count)
+    """A month of 100 queues, and of their agents, by day and by hour.
+
+    Each request has another end, so no cache has its bytes.
+    """
+    async with served(stage, "statistics", generate_month, count) as (client, used):
         by = {}
-        for every in ("day", "hour"):
+        for kind, every in product(("queues", "agents"), ("day", "hour")):
             start = used()
             spent = [
-                await seconds(client, f"/v1/statistics/queues?{MONTH}&every={every}&sla={sla}")
-                for sla in range(20, 20 + TRIES)
+                await seconds(client, f"/v1/statistics/{kind}?{MONTH.format(number)}&every={every}")
+                for number in range(TRIES)
             ]
-            by[every] = median(one for one, _ in spent), spent[0][1], (used() - start) / TRIES
-    return [
-        Figure("statistics", "passages", count),
-        Figure("statistics", "a month of 100 queues by day", by["day"][0], "s", 0.5, at_most=True),
-        Figure("statistics", "by day, processor time", by["day"][2], "s"),
-        Figure("statistics", f"by hour ({by['hour'][1] >> 20} MB)", by["hour"][0], "s", 3, at_most=True),
-        Figure("statistics", "by hour, processor time", by["hour"][2], "s"),
-    ]
+            by[kind, every] = median(one for one, _ in spent), spent[0][1], (used() - start) / TRIES
+    figures = [Figure("statistics", "passages", count)]
+    for (kind, every), (second, size, processor) in by.items():
+        target = {"day": 0.5, "hour": 3.0}[every] if kind == "queues" else None
+        name = f"a month of {kind} by {every} ({size / 2**20:.1f} MB)"
+        figures.append(Figure("statistics", name, second, "s", target, at_most=True))
+        figures.append(Figure("statistics", f"{kind} by {every}, processor time", processor, "s"))
+    return figures
+
+
+async def generate_month(connection: asyncpg.Connection, count: int) -> None:
+    """Fill the empty tables of passages and of rings, and their sums."""
+    await generate_passages(connection, count)
+    await generate_rings(connection)
