@@ -32,6 +32,8 @@ class Fold:
 
     def __init__(self, model: ReadModel, state: FoldState, on_change: OnChange | None = None) -> None:
         self.model = model
+        self._on = model.on
+        self._grouped_by = model.grouped_by
         self.state = state.copy()
         self.dirty: set[Key] = set()
         self.changed = 0
@@ -59,31 +61,27 @@ class Fold:
 
     def _apply(self, decoded: DecodedEvent) -> None:
         event = decoded.event
-        handler: Handler | GroupHandler | None = self.model.on.get(event.name)  # type: ignore[assignment]
-        if handler is not None and (
-            event.source == getattr(handler.shape, "source_of_events", "ami")
-            or event.source == getattr(handler.shape, "also_from", None)
-        ):
+        handler: Handler | GroupHandler | None = self._on.get(event.name)  # type: ignore[assignment]
+        if handler is not None and event.source in handler.sources:
             shaped = decoded.convert(handler.shape)
             if handler.context is not None:
                 shaped = handler.context(self.state.memory.setdefault(event.pbx, {}), shaped)
-            if type(handler) is GroupHandler:
-                about = handler.key(shaped)
-                if about is not None:
-                    self.groups.add((event.pbx, *about[: self.model.grouped_by]))
-                    self._plan.append((handler, (event.pbx, *about), shaped, event))
+            key = handler.key(shaped)
+            if key is None:
+                pass
+            elif type(handler) is GroupHandler:
+                self.groups.add((event.pbx, *key[: self._grouped_by]))
+                self._plan.append((handler, (event.pbx, *key), shaped, event))
             else:
-                key = handler.key(shaped)
-                if key is not None:
-                    for one in key if type(key) is list else (key,):
-                        full = (event.pbx, *one)
-                        if handler.match_column:
-                            self.pbxes.add(event.pbx)
-                        elif self.model.grouped_by is not None:
-                            self.groups.add(full[: 1 + self.model.grouped_by])
-                        else:
-                            self.keys.add(full)
-                        self._plan.append((handler, full, shaped, event))
+                for one in key if type(key) is list else (key,):
+                    full = (event.pbx, *one)
+                    if handler.match_column:
+                        self.pbxes.add(event.pbx)
+                    elif self._grouped_by is not None:
+                        self.groups.add(full[: 1 + self._grouped_by])
+                    else:
+                        self.keys.add(full)
+                    self._plan.append((handler, full, shaped, event))
         if event.source == "ringledger" and self.model.lists and event.name in SNAPSHOT_EVENTS:
             if event.name == "SnapshotListed":
                 self.pbxes.add(event.pbx)
