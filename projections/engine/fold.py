@@ -52,15 +52,15 @@ class Fold:
         """Plan the fold of an event, and note which rows it needs."""
         if self.error is not None:
             return
-        try:
-            self._apply(decoded)
-        except (ValueError, OverflowError) as error:
-            self.rejected.append((decoded.event.position, decoded.event.name, str(error)))
-        except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
-            self.error = decoded.event, error
-
-    def _apply(self, decoded: DecodedEvent) -> None:
         event = decoded.event
+        try:
+            self._apply(event, decoded)
+        except (ValueError, OverflowError) as error:
+            self.rejected.append((event.position, event.name, str(error)))
+        except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
+            self.error = event, error
+
+    def _apply(self, event: RecordedEvent, decoded: DecodedEvent) -> None:
         handler: Handler | GroupHandler | None = self._on.get(event.name)  # type: ignore[assignment]
         if handler is not None and event.source in handler.sources:
             shaped = decoded.convert(handler.shape)

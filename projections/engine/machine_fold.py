@@ -93,8 +93,7 @@ class MachineFold(Fold):
             self._opened = OpenMachine(self.model, self._state, self._open_rows())
         return self._opened.machine
 
-    def _apply(self, decoded: DecodedEvent) -> None:
-        event = decoded.event
+    def _apply(self, event: RecordedEvent, decoded: DecodedEvent) -> None:
         taken: Input | None = self._on.get(event.name)  # type: ignore[assignment]
         if taken is not None and event.source in taken.sources:
             shaped = decoded.convert(taken.shape)
